@@ -1,0 +1,818 @@
+//! The config file as it stands: TOML, read into tables whose every value knows its line.
+//!
+//! The reader walks the parsed TOML by itself instead of letting serde do it: so every complaint
+//! can be in the user's words and point at the key or the value that it is about.
+
+use std::{
+    fmt, fs,
+    io::{self, Read},
+    net::Ipv6Addr,
+    num::NonZero,
+    ops::Range,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use toml::{
+    Spanned,
+    de::{DeString, DeTable, DeValue},
+};
+
+use super::{
+    Auth, RequestAhead, Tls,
+    complain::{Document, LONGEST, Misfit, as_text, kind, literal, missing, name_fault, tilde},
+    explain::Source,
+};
+use crate::{
+    error::{Error, Kind},
+    policy::Keep,
+    text,
+    units::{Size, Span},
+};
+
+/// Declares a table of the config: each key with the field that holds it and the type it takes.
+/// To add a key, add a line here, its value in `resolve::settle`, and a line in `sample.toml`.
+macro_rules! keys {
+    ($(#[$doc:meta])* $table:ident, $(#[$names_doc:meta])* $names:ident: $($key:literal $field:ident: $kind:ty,)*) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default)]
+        pub struct $table {
+            $(#[doc = concat!("`", $key, "`")] pub $field: Option<Entry<$kind>>,)*
+        }
+
+        $(#[$names_doc])*
+        pub const $names: &[&str] = &[$($key),*];
+
+        impl $table {
+            /// Takes the value of `key`; `None` where there is no such key.
+            fn set(&mut self, key: &str, value: &DeValue<'_>, at: At) -> Option<Result<(), Misfit>> {
+                match key {
+                    $($key => Some(read(value).map(|value| self.$field = Some(Entry { value, at }))),)*
+                    _ => None,
+                }
+            }
+
+            /// Where `key` stands, if it is set.
+            pub fn at(&self, key: &str) -> Option<&At> {
+                match key {
+                    $($key => self.$field.as_ref().map(|entry| &entry.at),)*
+                    _ => None,
+                }
+            }
+
+            /// As if `key` had not been set.
+            pub fn unset(&mut self, key: &str) {
+                match key {
+                    $($key => self.$field = None,)*
+                    _ => {}
+                }
+            }
+
+            /// This table laid over `below`: what it does not set is taken from there.
+            #[must_use]
+            pub fn over(self, below: Self) -> Self {
+                Self { $($field: self.$field.or(below.$field),)* }
+            }
+        }
+    };
+}
+
+keys! {
+    /// What stands above the first table.
+    Top, /// The keys that stand above the first table.
+    TOP_KEYS:
+    "jobs" jobs: NonZero<usize>,
+    "state-dir" state_dir: FilePath,
+}
+
+keys! {
+    /// `[defaults]` or `[account.NAME]`.
+    Table, /// The keys of an account, in the order in which they are explained.
+    KEYS:
+    "host" host: Host,
+    "port" port: NonZero<u16>,
+    "tls" tls: Tls,
+    "tls-ca-file" tls_ca_file: FilePath,
+    "tls-pin" tls_pin: Pin,
+    "tls-client-cert" tls_client_cert: FilePath,
+    "tls-client-key" tls_client_key: FilePath,
+    "allow-plaintext-password" allow_plaintext_password: bool,
+    "timeout" timeout: Span,
+    "connect-timeout" connect_timeout: Span,
+    "retries" retries: u32,
+    "request-ahead" request_ahead: RequestAhead,
+    "user" user: String,
+    "auth" auth: Auth,
+    "password-command" password_command: Vec<String>,
+    "password-file" password_file: FilePath,
+    "password-credential" password_credential: String,
+    "maildir" maildir: FilePath,
+    "pipe" pipe: Vec<String>,
+    "pipe-timeout" pipe_timeout: Span,
+    "keep" keep: Keep,
+    "keep-newest" keep_newest: NonZero<u64>,
+    "keep-total" keep_total: Size,
+    "sync-deletions" sync_deletions: bool,
+    "max-size" max_size: Size,
+    "limit" limit: u64,
+    "attempts" attempts: NonZero<u32>,
+    "notice" notice: bool,
+    "after" after: Vec<String>,
+    "enabled" enabled: bool,
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub struct Entry<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub at: At,
+}
+
+/// The place of a key.
+#[derive(Clone, Debug)]
+pub struct At {
+    /// The octets of the key in the file.
+    pub span: Range<usize>,
+    /// The same for people.
+    pub source: Source,
+}
+
+/// One `[account.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Section {
+    /// Its name.
+    pub name: String,
+    /// The octets of its header line.
+    pub header: Range<usize>,
+    /// What it sets.
+    pub table: Table,
+}
+
+/// A config file that has been read: each value is right by itself.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// The text, to point into.
+    pub(super) document: Document,
+    /// The folder of the file: relative paths in it start there.
+    pub(super) folder: PathBuf,
+    /// What stands above the first table.
+    pub top: Top,
+    /// `[defaults]`.
+    pub defaults: Table,
+    /// The accounts in the order of the file.
+    pub accounts: Vec<Section>,
+}
+
+impl File {
+    /// Reads the config file at `path`.
+    ///
+    /// One that others may write is refused: commands in it are run as the user.
+    pub fn read(path: &Path, home: &Path) -> Result<Self, Error> {
+        let shown = tilde(path, home);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => missing(path, home),
+            io::ErrorKind::PermissionDenied => Error::new(Kind::Denied, format!("you may not read {shown}")),
+            _ => Error::new(Kind::Config, format!("cannot read {shown}")).fact(error.to_string()),
+        };
+        let file = fs::File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(Error::new(Kind::Config, format!("{shown} is a folder, not a config file")));
+        }
+        let mode = metadata.permissions().mode() & 0o777;
+        if metadata.is_file() && mode & 0o022 != 0 {
+            return Err(Error::new(Kind::Denied, format!("others may change {shown}"))
+                .fact(format!("its permissions are {mode:04o}, and commands in it are run as you"))
+                .hint(format!("chmod go-w {shown}")));
+        }
+        let mut octets = Vec::new();
+        file.take(LONGEST + 1).read_to_end(&mut octets).map_err(failed)?;
+        let path = std::path::absolute(path).map_err(failed)?;
+        Self::decode(&path, shown, &octets)
+    }
+
+    /// Reads `text` as if it stood in a file at `path`.
+    pub fn parse(path: &Path, home: &Path, text: &str) -> Result<Self, Error> {
+        Self::decode(path, tilde(path, home), text.as_bytes())
+    }
+
+    fn decode(path: &Path, shown: String, octets: &[u8]) -> Result<Self, Error> {
+        let text = as_text(&shown, octets)?;
+        let mut file = Self {
+            document: Document {
+                path: shown,
+                text: text.to_owned(),
+            },
+            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+            top: Top::default(),
+            defaults: Table::default(),
+            accounts: Vec::new(),
+        };
+        let parsed = DeTable::parse(text).map_err(|error| file.document.syntax(&error))?;
+        for (key, value) in in_order(parsed.get_ref()) {
+            file.take(key, value)?;
+        }
+        Ok(file)
+    }
+
+    /// Takes one key, or one table, of the top level.
+    fn take(&mut self, key: &Name<'_>, value: &Spanned<DeValue<'_>>) -> Result<(), Error> {
+        let (name, span) = (key.get_ref().as_ref(), key.span());
+        match (name, value.get_ref()) {
+            ("defaults", DeValue::Table(table)) => self.defaults = self.table(table)?,
+            ("account", DeValue::Table(accounts)) => {
+                for (name, value) in in_order(accounts) {
+                    self.account(name, value)?;
+                }
+            }
+            ("defaults", _) => return Err(self.document.error(&span, "defaults are written below a line `[defaults]`")),
+            ("account", _) => return Err(self.document.error(&span, "an account is written below a line `[account.NAME]`")),
+            (_, found) => {
+                let at = self.at(span.clone());
+                match self.top.set(name, found, at) {
+                    Some(Ok(())) => {}
+                    Some(Err(misfit)) => return Err(self.document.misfit(&value.span(), name, &misfit, found)),
+                    None if found.is_table() => return Err(self.document.unknown_table(&span, name)),
+                    None => return Err(self.document.unknown_key(&span, name, true)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one `[account.NAME]`.
+    fn account(&mut self, name: &Name<'_>, value: &Spanned<DeValue<'_>>) -> Result<(), Error> {
+        let DeValue::Table(table) = value.get_ref() else {
+            let what = format!("`{}` stands below `[account]`, which lacks the account's name", text::shown(name.get_ref().as_bytes()));
+            return Err(self.document.error(&name.span(), &what).hint("write `[account.NAME]`, with a name of your choice"));
+        };
+        if let Some(fault) = name_fault(name.get_ref()) {
+            let what = format!("an account's name {fault}");
+            return Err(self.document.error(&name.span(), &what));
+        }
+        let section = Section {
+            name: name.get_ref().to_string(),
+            header: value.span(),
+            table: self.table(table)?,
+        };
+        self.accounts.push(section);
+        Ok(())
+    }
+
+    /// Reads `[defaults]` or an account.
+    fn table(&self, keys: &DeTable<'_>) -> Result<Table, Error> {
+        let mut table = Table::default();
+        for (key, value) in in_order(keys) {
+            let (name, found) = (key.get_ref(), value.get_ref());
+            match table.set(name, found, self.at(key.span())) {
+                Some(Ok(())) => {}
+                Some(Err(misfit)) => return Err(self.document.misfit(&value.span(), name, &misfit, found)),
+                None => return Err(self.document.unknown_key(&key.span(), name, false)),
+            }
+        }
+        Ok(table)
+    }
+
+    fn at(&self, span: Range<usize>) -> At {
+        let source = Source::File {
+            path: self.document.path.clone(),
+            line: self.document.line(span.start),
+        };
+        At { span, source }
+    }
+}
+
+/// A key, or the name of a table.
+type Name<'i> = Spanned<DeString<'i>>;
+
+/// The entries in the order of the file, so that the first mistake in it is the one that is told.
+fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Name<'i>, &'t Spanned<DeValue<'i>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+/// What a key takes.
+pub trait Value: Sized {
+    /// What to write for one, as in "must be …".
+    const WANTED: &'static str;
+
+    /// Reads it; else tells what stands there, as in "not …".
+    fn read(value: &DeValue<'_>) -> Result<Self, String>;
+
+    /// As it is written in the config.
+    fn to_toml(&self) -> String;
+}
+
+fn read<T: Value>(value: &DeValue<'_>) -> Result<T, Misfit> {
+    T::read(value).map_err(|found| Misfit { wanted: T::WANTED, found })
+}
+
+/// `text` as TOML writes it.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// A text with something in it that is safe to send in a line of its own.
+fn text_in<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
+    let text = value.as_str().ok_or_else(|| kind(value))?;
+    if text.is_empty() || text.contains(char::is_control) {
+        return Err(literal(value));
+    }
+    Ok(text)
+}
+
+/// A text that `parse` makes something of.
+fn parsed<T>(value: &DeValue<'_>, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, String> {
+    parse(text_in(value)?).ok_or_else(|| literal(value))
+}
+
+/// The values that are written as one of a few words.
+macro_rules! words {
+    ($kind:ty, $wanted:literal, $($word:literal => $value:path),*) => {
+        impl Value for $kind {
+            const WANTED: &'static str = $wanted;
+
+            fn read(value: &DeValue<'_>) -> Result<Self, String> {
+                parsed(value, |text| match text {
+                    $($word => Some($value),)*
+                    _ => None,
+                })
+            }
+
+            fn to_toml(&self) -> String {
+                quoted(match self {
+                    $($value => $word,)*
+                })
+            }
+        }
+    };
+}
+
+words!(Tls, r#""implicit", "starttls" or "off""#, "implicit" => Tls::Implicit, "starttls" => Tls::StartTls, "off" => Tls::Off);
+words!(Auth, r#""auto", "plain" or "user""#, "auto" => Auth::Auto, "plain" => Auth::Plain, "user" => Auth::User);
+
+/// A whole number.
+fn number<T: FromStr>(value: &DeValue<'_>) -> Result<T, String> {
+    match value {
+        DeValue::Integer(number) if number.radix() != 10 => Err("a number to another base than ten".to_owned()),
+        DeValue::Integer(number) => number.as_str().parse().map_err(|_| literal(value)),
+        DeValue::Float(_) => Err(literal(value)),
+        _ => Err(kind(value)),
+    }
+}
+
+/// The values that Rust reads and writes as the config does, once it is known what holds them.
+macro_rules! plain {
+    ($($kind:ty, $wanted:literal, $read:expr, $to_toml:expr;)*) => {$(
+        impl Value for $kind {
+            const WANTED: &'static str = $wanted;
+
+            fn read(value: &DeValue<'_>) -> Result<Self, String> {
+                $read(value)
+            }
+
+            fn to_toml(&self) -> String {
+                $to_toml(self)
+            }
+        }
+    )*};
+}
+
+plain! {
+    NonZero<u16>, "a number from 1 to 65535, without quotes", number, ToString::to_string;
+    NonZero<u32>, "a number from 1 up, without quotes", number, ToString::to_string;
+    NonZero<u64>, "a number from 1 up, without quotes", number, ToString::to_string;
+    NonZero<usize>, "a number from 1 up, without quotes", number, ToString::to_string;
+    u32, "a number from 0 up, without quotes", number, ToString::to_string;
+    u64, "a number from 0 up, without quotes", number, ToString::to_string;
+    bool, "true or false, without quotes", truth, ToString::to_string;
+    String, "a text in quotes", |value| text_in(value).map(str::to_owned), |text: &String| quoted(text);
+    Span, r#"a time in quotes, like "30s", "5m" or "12h""#, |value| parsed(value, a_while), |span: &Span| quoted(&span.to_string());
+    Size, r#"a size in quotes, like "512KB", "25MB" or "2GB""#, |value| parsed(value, some_octets), |size: &Size| quoted(&size.to_string());
+    Vec<String>, r#"a list of words, like ["notmuch", "new"]"#, words_in, |words: &Vec<String>| listed(words);
+    Host, r#"a host name or an address in quotes, like "pop.example.org""#, |value| parsed(value, Host::new), |host: &Host| quoted(&host.0);
+    FilePath, r#"a path in quotes, like "~/Mail/work""#, |value| parsed(value, FilePath::new), |path: &FilePath| quoted(&path.0);
+    Pin, r#""sha256:…" with 64 hexadecimal digits"#, |value| parsed(value, Pin::new), |pin: &Pin| quoted(&pin.to_string());
+    Keep, r#""forever", "none" or a time in quotes, like "30d""#, |value| parsed(value, keep), |keep: &Keep| quoted(&keep_text(*keep));
+    RequestAhead, r#""auto" or a number from 1 up"#, request_ahead, request_ahead_text;
+}
+
+fn truth(value: &DeValue<'_>) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| kind(value))
+}
+
+/// A time that is not zero: nothing can be done in no time.
+fn a_while(text: &str) -> Option<Span> {
+    text.parse().ok().filter(|span: &Span| span.seconds() > 0)
+}
+
+/// A size that is not zero: nothing has it.
+fn some_octets(text: &str) -> Option<Size> {
+    text.parse().ok().filter(|size: &Size| size.octets() > 0)
+}
+
+fn keep(text: &str) -> Option<Keep> {
+    match text {
+        "forever" => Some(Keep::Forever),
+        "none" => Some(Keep::None),
+        time => a_while(time).map(Keep::For),
+    }
+}
+
+fn keep_text(keep: Keep) -> String {
+    match keep {
+        Keep::Forever => "forever".to_owned(),
+        Keep::None => "none".to_owned(),
+        Keep::For(span) => span.to_string(),
+    }
+}
+
+fn request_ahead(value: &DeValue<'_>) -> Result<RequestAhead, String> {
+    match value {
+        DeValue::String(_) => parsed(value, |text| (text == "auto").then_some(RequestAhead::Auto)),
+        _ => number::<NonZero<u32>>(value).map(|count| RequestAhead::Count(count.get())),
+    }
+}
+
+fn request_ahead_text(ahead: &RequestAhead) -> String {
+    match ahead {
+        RequestAhead::Auto => quoted("auto"),
+        RequestAhead::Count(count) => count.to_string(),
+    }
+}
+
+/// A command: the program and its arguments, which may be empty or hold line breaks.
+fn words_in(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    let list = value.as_array().filter(|list| !list.is_empty()).ok_or_else(|| kind(value))?;
+    let words = list
+        .iter()
+        .map(|word| match word.get_ref() {
+            DeValue::String(text) if text.contains('\0') => Err("a list with a NUL in it".to_owned()),
+            DeValue::String(text) => Ok(text.to_string()),
+            other => Err(format!("a list with {} in it", kind(other))),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    if words[0].is_empty() {
+        return Err("a list whose first word, the program, is empty".to_owned());
+    }
+    Ok(words)
+}
+
+/// A command as a TOML list.
+pub(super) fn listed(words: &[String]) -> String {
+    let words: Vec<_> = words.iter().map(|word| quoted(word)).collect();
+    format!("[{}]", words.join(", "))
+}
+
+/// The name or the address of a server; IPv6 addresses without brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host(pub String);
+
+impl Host {
+    /// The host that `text` names, if it names one and nothing else.
+    pub fn new(text: &str) -> Option<Self> {
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        let is_host = if bare.contains(':') {
+            let address = bare.split_once('%').map_or(bare, |(address, _zone)| address);
+            address.parse::<Ipv6Addr>().is_ok()
+        } else {
+            bare == text && !text.is_empty() && !text.starts_with('-') && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        };
+        is_host.then(|| Self(bare.to_owned()))
+    }
+}
+
+/// A path as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePath(pub String);
+
+impl FilePath {
+    /// The path that `text` writes. What only a shell would expand is none: nobody wants a folder
+    /// of the name `$HOME`.
+    pub fn new(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix('~').unwrap_or("");
+        let is_path = !text.is_empty() && !text.contains('\0') && !text.starts_with('$') && (rest.is_empty() || rest.starts_with('/'));
+        is_path.then(|| Self(text.to_owned()))
+    }
+
+    /// The whole path: `~/` is the home, a relative path starts at `folder`.
+    pub fn expand(&self, home: &Path, folder: &Path) -> PathBuf {
+        match self.0.strip_prefix('~') {
+            // Not `join`, for which the slash of `~//x` would be the root.
+            Some(rest) => home.join(rest.trim_start_matches('/')),
+            None => folder.join(&self.0),
+        }
+    }
+}
+
+/// The SHA-256 of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin(pub [u8; 32]);
+
+impl Pin {
+    /// Reads `sha256:` and 64 hexadecimal digits; colons between them are what openssl prints.
+    pub fn new(text: &str) -> Option<Self> {
+        let digits: String = text.strip_prefix("sha256:")?.chars().filter(|c| *c != ':').collect();
+        if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut octets = [0; 32];
+        for (octet, at) in octets.iter_mut().zip((0..).step_by(2)) {
+            *octet = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
+        }
+        Some(Self(octets))
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATH: &str = "/home/ann/.config/pouch/config.toml";
+    const HOME: &str = "/home/ann";
+
+    fn parse(text: &str) -> Result<File, Error> {
+        File::parse(Path::new(PATH), Path::new(HOME), text)
+    }
+
+    /// The whole complaint about `text`.
+    fn complaint(text: &str) -> String {
+        parse(text).expect_err(text).to_string()
+    }
+
+    /// The first line and the hint of the complaint about one line of an account.
+    fn about(line: &str) -> (String, Option<String>) {
+        let error = parse(&format!("[account.work]\n{line}\n")).expect_err(line);
+        assert_eq!(error.kind(), Kind::Config);
+        let what = error.what().split_once(": ").unwrap().1.to_owned();
+        (what, error.advice().map(str::to_owned))
+    }
+
+    #[test]
+    fn an_unknown_key_is_shown_with_what_was_meant() {
+        let text = "[defaults]\nkeep = \"30d\"\n\n[account.work]\nhost = \"h\"\nuser = \"u\"\npasword-command = [\"pass\", \"show\", \"x\"]\n";
+        assert_eq!(
+            complaint(text),
+            "~/.config/pouch/config.toml:7:1: unknown key `pasword-command`
+  7 | pasword-command = [\"pass\", \"show\", \"x\"]
+    | ^^^^^^^^^^^^^^^
+hint: did you mean `password-command`?"
+        );
+        assert_eq!(
+            complaint("colour = 1"),
+            "~/.config/pouch/config.toml:1:1: unknown key `colour`
+  1 | colour = 1
+    | ^^^^^^
+hint: all keys: `pouch config sample`, or the manual pouch-config(5)"
+        );
+    }
+
+    #[test]
+    fn no_password_is_kept_and_none_is_shown() {
+        assert_eq!(
+            complaint("[account.work]\n  password = \"hunter2\"\n"),
+            "~/.config/pouch/config.toml:2:3: pouch keeps no password in its config
+  2 |   password = …
+    |   ^^^^^^^^
+hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"]`, or `password-file = \"~/.secrets/work\"`"
+        );
+        for line in ["password = hunter2", "pass = \"hunter2", "Secret = [\"hunter2\"]", "passwrd = \"hunter2\"", "password hunter2"] {
+            assert!(!complaint(&format!("[account.work]\n{line}\n")).contains("hunter2"), "{line}");
+        }
+    }
+
+    #[test]
+    fn keys_and_tables_in_the_wrong_place() {
+        for (text, what, hint) in [
+            ("host = \"x\"", "1:1: `host` belongs to an account", "move it below an `[account.NAME]` line, or below `[defaults]` for all accounts"),
+            ("[account.a]\njobs = 2", "2:1: `jobs` does not belong to an account", "move it to the top of the file, above the first line in brackets"),
+            ("[accounts.work]", "1:2: unknown table `[accounts]`", "did you mean `[account.NAME]`?"),
+            ("[default]", "1:2: unknown table `[default]`", "did you mean `[defaults]`?"),
+            ("[work]", "1:2: unknown table `[work]`", "an account is written `[account.work]`"),
+            ("[account]\nhost = \"x\"", "2:1: `host` stands below `[account]`, which lacks the account's name", "write `[account.NAME]`, with a name of your choice"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.what(), format!("~/.config/pouch/config.toml:{what}"));
+            assert_eq!(error.advice(), Some(hint));
+        }
+        for (text, what) in [
+            ("[[account]]", "1:3: an account is written below a line `[account.NAME]`"),
+            ("defaults = 3", "1:1: defaults are written below a line `[defaults]`"),
+            ("[account.\"\"]", "1:10: an account's name may not be empty"),
+            ("[account.\"a/b\"]", "1:10: an account's name holds no `/` and no `@`, to tell it from an address"),
+            ("[account.\"ann@host\"]", "1:10: an account's name holds no `/` and no `@`, to tell it from an address"),
+            ("[account.-v]", "1:10: an account's name begins with neither `-` nor `.`"),
+            ("[account.\"a\\u001bb\"]", "1:10: an account's name is printable text, with no spaces around it"),
+        ] {
+            assert_eq!(parse(text).unwrap_err().what(), format!("~/.config/pouch/config.toml:{what}"));
+        }
+    }
+
+    #[test]
+    fn values_that_do_not_fit() {
+        for (line, what, hint) in [
+            ("host = 3", "`host` must be a host name or an address in quotes, like \"pop.example.org\", not a number", None),
+            (
+                "host = \"pops://h:995\"",
+                "`host` must be a host name or an address in quotes, like \"pop.example.org\", not \"pops://h:995\"",
+                Some("port, TLS and user have keys of their own: `port`, `tls`, `user`"),
+            ),
+            ("user = \"\"", "`user` must be a text in quotes, not an empty text", None),
+            ("user = true", "`user` must be a text in quotes, not true", None),
+            ("user = \"a\\r\\nQUIT\"", "`user` must be a text in quotes, not a text with control characters", None),
+            ("port = \"995\"", "`port` must be a number from 1 to 65535, without quotes, not a text", None),
+            ("port = 0", "`port` must be a number from 1 to 65535, without quotes, not 0", None),
+            ("port = 65536", "`port` must be a number from 1 to 65535, without quotes, not 65536", None),
+            ("port = 0x10", "`port` must be a number from 1 to 65535, without quotes, not a number to another base than ten", None),
+            ("retries = -1", "`retries` must be a number from 0 up, without quotes, not -1", None),
+            ("retries = 1.5", "`retries` must be a number from 0 up, without quotes, not 1.5", None),
+            ("attempts = 0", "`attempts` must be a number from 1 up, without quotes, not 0", None),
+            ("notice = \"yes\"", "`notice` must be true or false, without quotes, not a text", None),
+            ("tls = \"startls\"", "`tls` must be \"implicit\", \"starttls\" or \"off\", not \"startls\"", Some("did you mean \"starttls\"?")),
+            ("tls = false", "`tls` must be \"implicit\", \"starttls\" or \"off\", not false", None),
+            ("auth = 1979-05-27", "`auth` must be \"auto\", \"plain\" or \"user\", not a date", None),
+            ("tls-pin = \"sha256:5f\"", "`tls-pin` must be \"sha256:…\" with 64 hexadecimal digits, not \"sha256:5f\"", None),
+            ("timeout = 60", "`timeout` must be a time in quotes, like \"30s\", \"5m\" or \"12h\", not a number", None),
+            ("timeout = \"0s\"", "`timeout` must be a time in quotes, like \"30s\", \"5m\" or \"12h\", not \"0s\"", None),
+            (
+                "keep = \"0d\"",
+                "`keep` must be \"forever\", \"none\" or a time in quotes, like \"30d\", not \"0d\"",
+                Some("`keep = \"none\"` deletes every message from the server once it is safe on disk"),
+            ),
+            (
+                "keep-newest = 0",
+                "`keep-newest` must be a number from 1 up, without quotes, not 0",
+                Some("`keep = \"none\"` deletes every message from the server once it is safe on disk"),
+            ),
+            (
+                "max-size = \"0MB\"",
+                "`max-size` must be a size in quotes, like \"512KB\", \"25MB\" or \"2GB\", not \"0MB\"",
+                Some("leave `max-size` out to fetch messages of any size"),
+            ),
+            (
+                "request-ahead = 0",
+                "`request-ahead` must be \"auto\" or a number from 1 up, not 0",
+                Some("1 turns it off: each message is asked for after the one before it"),
+            ),
+            (
+                "password-command = \"pass show 'mail/a b'\"",
+                "`password-command` must be a list of words, like [\"notmuch\", \"new\"], not a text",
+                Some("write [\"pass\", \"show\", \"mail/a b\"]"),
+            ),
+            (
+                "after = \"a && b\"",
+                "`after` must be a list of words, like [\"notmuch\", \"new\"], not a text",
+                Some("write [\"sh\", \"-c\", \"a && b\"]"),
+            ),
+            ("pipe = []", "`pipe` must be a list of words, like [\"notmuch\", \"new\"], not an empty list", None),
+            ("pipe = [\"\"]", "`pipe` must be a list of words, like [\"notmuch\", \"new\"], not a list whose first word, the program, is empty", None),
+            ("pipe = [\"a\", 3]", "`pipe` must be a list of words, like [\"notmuch\", \"new\"], not a list with a number in it", None),
+            (
+                "maildir = \"$HOME/Mail\"",
+                "`maildir` must be a path in quotes, like \"~/Mail/work\", not \"$HOME/Mail\"",
+                Some("`~/` at the start stands for your home; nothing else is expanded"),
+            ),
+        ] {
+            assert_eq!(about(line), (what.to_owned(), hint.map(str::to_owned)), "{line}");
+        }
+        assert_eq!(
+            complaint("jobs = 0"),
+            "~/.config/pouch/config.toml:1:8: `jobs` must be a number from 1 up, without quotes, not 0\n  1 | jobs = 0\n    |        ^"
+        );
+    }
+
+    #[test]
+    fn toml_that_is_none() {
+        for (text, what) in [
+            ("[account.a]\nhost = \"x\"\nhost = \"y\"", "3:1: `host` stands here for the second time"),
+            ("[account.a]\n[account.a]", "2:10: `a` stands here for the second time"),
+            ("[account.a]\nhost = pop.example.org", "2:8: a text must stand in straight quotes: \"…\""),
+            ("[account.a]\nhost = foo", "2:8: a text must stand in straight quotes: \"…\""),
+            ("jobs = \u{201c}4\u{201d}", "1:8: a text must stand in straight quotes: \"…\""),
+            ("jobs = ", "1:8: a value is missing here"),
+            ("jobs", "1:5: after a key, `=` and its value must follow"),
+            ("state-dir = \"x\njobs = 3", "1:15: the closing quote is missing"),
+            ("[account.a", "1:11: this is not valid TOML: unclosed table, expected `]`"),
+        ] {
+            assert_eq!(parse(text).unwrap_err().what(), format!("~/.config/pouch/config.toml:{what}"), "{text}");
+        }
+        let deep = "[".repeat(100_000);
+        assert_eq!(
+            parse(&format!("jobs = {deep}")).unwrap_err().what(),
+            "~/.config/pouch/config.toml:1:88: too many brackets within brackets"
+        );
+    }
+
+    #[test]
+    fn octets_that_are_no_text() {
+        let decode = |octets: &[u8]| File::decode(Path::new(PATH), "c.toml".to_owned(), octets).map(|file| file.top.jobs.map(|jobs| jobs.value.get()));
+        assert_eq!(decode(b"\xef\xbb\xbfjobs = 3\r\n").unwrap(), Some(3));
+        assert_eq!(decode(b"# x\njobs\0").unwrap_err().to_string(), "c.toml:2: a NUL stands here; this is no text file");
+        assert_eq!(decode(b"# x\n# caf\xe9").unwrap_err().to_string(), "c.toml:2: this is not UTF-8\nhint: save the file as UTF-8");
+        assert_eq!(decode(&vec![b'#'; 2 << 20]).unwrap_err().to_string(), "c.toml is too long for a config file");
+    }
+
+    #[test]
+    fn no_octets_make_it_panic() {
+        // A generator of its own: the same octets in each run.
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % below
+        };
+        let pieces = ["[account.", "work]\n", "\"", "'''", "=", "\n", "password", "keep", "host", "{", "[", "]", "é", "\u{202e}", "\t", "0x", ".", "-1", "#", "\\u"];
+        for _ in 0..20_000 {
+            let mut octets = Vec::new();
+            for _ in 0..next(24) {
+                match next(4) {
+                    0 => octets.push(u8::try_from(next(256)).unwrap()),
+                    _ => octets.extend_from_slice(pieces[next(pieces.len())].as_bytes()),
+                }
+            }
+            if let Err(error) = File::decode(Path::new(PATH), "c.toml".to_owned(), &octets) {
+                assert!(error.what().starts_with("c.toml"), "{error}");
+            }
+        }
+        let sample = super::super::SAMPLE.as_bytes();
+        for _ in 0..500 {
+            let mut octets = sample.to_vec();
+            let at = next(octets.len());
+            octets[at] = u8::try_from(next(256)).unwrap();
+            octets.truncate(next(sample.len()).max(1));
+            drop(File::decode(Path::new(PATH), "c.toml".to_owned(), &octets));
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_used() {
+        let home = tempfile::tempdir().unwrap();
+        let read = |name: &str| File::read(&home.path().join(name), home.path()).map(|file| file.accounts.len());
+        let path = home.path().join("c.toml");
+        assert_eq!(
+            read("pouch/c.toml").unwrap_err().to_string(),
+            "there is no config file ~/pouch/c.toml\n  to begin one: mkdir -p ~/pouch && pouch config sample > ~/pouch/c.toml\nhint: it also works without: `pouch fetch pops://you@host --to ~/Mail`"
+        );
+        assert_eq!(read("").unwrap_err().to_string(), "~/ is a folder, not a config file");
+        fs::write(&path, "[account.a]\n").unwrap();
+        for (mode, fine) in [(0o600, true), (0o644, true), (0o664, false), (0o602, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(read("c.toml").is_ok(), fine, "{mode:o}");
+        }
+        let error = read("c.toml").unwrap_err();
+        assert_eq!(error.kind(), Kind::Denied);
+        assert_eq!(
+            error.to_string(),
+            "others may change ~/c.toml\n  its permissions are 0602, and commands in it are run as you\nhint: chmod go-w ~/c.toml"
+        );
+    }
+
+    #[test]
+    fn values_are_written_as_they_are_read() {
+        for line in [
+            "host = \"2001:db8::1\"",
+            "port = 995",
+            "tls = \"starttls\"",
+            "tls-pin = \"sha256:5f6e04c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d\"",
+            "keep = \"30d\"",
+            "keep = \"none\"",
+            "keep-total = \"1GB\"",
+            "request-ahead = \"auto\"",
+            "request-ahead = 7",
+            "pipe = [\"sh\", \"-c\", \"\"]",
+            "notice = false",
+        ] {
+            let (key, value) = line.split_once(" = ").unwrap();
+            let file = parse(&format!("[defaults]\n{line}")).unwrap();
+            let t = file.defaults;
+            let written = [
+                t.host.map(|e| e.value.to_toml()),
+                t.port.map(|e| e.value.to_toml()),
+                t.tls.map(|e| e.value.to_toml()),
+                t.tls_pin.map(|e| e.value.to_toml()),
+                t.keep.map(|e| e.value.to_toml()),
+                t.keep_total.map(|e| e.value.to_toml()),
+                t.request_ahead.map(|e| e.value.to_toml()),
+                t.pipe.map(|e| e.value.to_toml()),
+                t.notice.map(|e| e.value.to_toml()),
+            ];
+            assert_eq!(written.into_iter().flatten().collect::<Vec<_>>(), [value], "{key}");
+        }
+        let colons = "5F:6e:04:c1:a2:b3:c4:d5:e6:f7:08:19:2a:3b:4c:5d:6e:7f:80:91:a2:b3:c4:d5:e6:f7:08:19:2a:3b:4c:5d";
+        assert_eq!(Pin::new(&format!("sha256:{colons}")).unwrap().0[..2], [0x5f, 0x6e]);
+        assert_eq!(Host::new("[::1]"), Some(Host("::1".to_owned())));
+        for bad in ["", "a b", "-x", "[a]", "a:1", "a/b", "a@b", "::1::"] {
+            assert_eq!(Host::new(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,910 @@
+//! The layers laid over one another, and what the result must make sense of.
+//!
+//! Built in, `[defaults]`, `[account.NAME]`, flags. Where an account's own key and one of
+//! `[defaults]` exclude each other, the account's own wins; at one level they are a mistake.
+
+use std::{
+    num::NonZero,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Account, Auth, ClientCertificate, Config, Place, RequestAhead, SecretSource, Tls, Trust,
+    explain::{Setting, Source, UNSET, override_setting},
+    file::{At, Entry, File, FilePath, Host, Section, Table, Value, listed, quoted},
+};
+use crate::{
+    error::{Error, Kind},
+    policy::{Keep, Policy},
+    text::{closest, shown},
+    units::{Size, Span},
+};
+
+/// What the config does not say by itself.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The user's home: what `~/` stands for.
+    pub home: PathBuf,
+    /// Where ledger and locks live, unless `state-dir` says otherwise.
+    pub state_dir: PathBuf,
+}
+
+/// The flags of `pouch fetch` that change an account. They only narrow: none makes pouch delete
+/// more than the config says.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--keep`: delete nothing from the server.
+    pub keep: bool,
+    /// `--limit`: fetch no more than this many; 0 is no limit, as in the config.
+    pub limit: Option<u64>,
+    /// `--max-size`: leave bigger messages on the server.
+    pub max_size: Option<Size>,
+    /// `--to`: deliver there.
+    pub place: Option<Place>,
+    /// `--password-command`: the first line of what it prints.
+    pub password_command: Option<Vec<String>>,
+}
+
+/// Keys of which an account takes one.
+const RIVALS: [&[&str]; 3] = [
+    &["password-command", "password-file", "password-credential"],
+    &["maildir", "pipe"],
+    &["tls-ca-file", "tls-pin"],
+];
+
+/// Keys that mean nothing without TLS.
+const TLS_KEYS: [&str; 4] = ["tls-ca-file", "tls-pin", "tls-client-cert", "tls-client-key"];
+
+/// The whole config, every value settled.
+pub fn resolve(file: &File, context: &Context) -> Result<Config, Error> {
+    if file.accounts.is_empty() {
+        return Err(Error::new(Kind::Config, format!("{} names no account", file.document.path))
+            .hint("add one below a line `[account.NAME]`; `pouch config sample` shows how"));
+    }
+    check_rivals(file, &file.defaults)?;
+    let accounts = file
+        .accounts
+        .iter()
+        .map(|section| account(file, section, context))
+        .collect::<Result<Vec<_>, _>>()?;
+    check_twins(file, &accounts)?;
+    Ok(Config {
+        jobs: file.top.jobs.as_ref().map_or(4, |jobs| jobs.value.get()),
+        state_dir: state_dir(file, context),
+        accounts,
+    })
+}
+
+/// Where ledger and locks live. By itself, for an address on the command line, which needs them
+/// but no account of the config.
+pub fn state_dir(file: &File, context: &Context) -> PathBuf {
+    match &file.top.state_dir {
+        Some(entry) => entry.value.expand(&context.home, &file.folder),
+        None => context.state_dir.clone(),
+    }
+}
+
+/// One account of the config.
+fn account(file: &File, section: &Section, context: &Context) -> Result<Account, Error> {
+    check_rivals(file, &section.table)?;
+    let table = layered(section.table.clone(), file.defaults.clone());
+    check(file, &table)?;
+    let path = |path: &FilePath| path.expand(&context.home, &file.folder);
+    settle(&section.name, &table, None, &path).map_err(|lack| {
+        let (what, hint) = match lack {
+            Lack::Host => ("has no `host`", "name its server: host = \"pop.example.org\""),
+            Lack::User => ("has no `user`", "name its user: user = \"ann@example.org\""),
+            Lack::Place => ("does not say where its mail goes", "name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""),
+        };
+        let what = format!("the account `{}` {what}", section.name);
+        file.document.error(&section.header, &what).hint(hint)
+    })
+}
+
+/// An account's own keys laid over the defaults, of which those are passed over that exclude, or
+/// mean nothing next to, a key of the account.
+fn layered(own: Table, mut defaults: Table) -> Table {
+    for rivals in RIVALS {
+        if rivals.iter().any(|key| own.at(key).is_some()) {
+            for key in rivals {
+                defaults.unset(key);
+            }
+        }
+    }
+    if own.tls.as_ref().is_some_and(|tls| tls.value == Tls::Off) {
+        for key in TLS_KEYS {
+            defaults.unset(key);
+        }
+    }
+    if own.pipe.is_some() {
+        defaults.unset("sync-deletions");
+    }
+    own.over(defaults)
+}
+
+/// No two keys that exclude each other stand in one table.
+fn check_rivals(file: &File, table: &Table) -> Result<(), Error> {
+    for rivals in RIVALS {
+        let mut set: Vec<(&str, &At)> = rivals.iter().filter_map(|key| Some((*key, table.at(key)?))).collect();
+        set.sort_by_key(|(_, at)| at.span.start);
+        if let [(first, at), (second, culprit), ..] = set[..] {
+            let line = file.document.line(at.span.start);
+            let what = format!("`{second}` and `{first}` (line {line}) exclude each other");
+            return Err(file.document.error(&culprit.span, &what).hint("keep one of them"));
+        }
+    }
+    Ok(())
+}
+
+/// No key contradicts another.
+fn check(file: &File, table: &Table) -> Result<(), Error> {
+    let fault = |at: &At, what: &str, hint: &str| Err(file.document.error(&at.span, what).hint(hint));
+    if let Some(tls) = table.tls.as_ref().filter(|tls| tls.value == Tls::Off) {
+        if !table.allow_plaintext_password.as_ref().is_some_and(|allow| allow.value) {
+            return fault(
+                &tls.at,
+                "with `tls = \"off\"` everyone on the way can read the password and the mail",
+                "use \"implicit\" or \"starttls\"; where the way is safe, add `allow-plaintext-password = true`",
+            );
+        }
+        if let Some((key, at)) = TLS_KEYS.iter().find_map(|key| Some((key, table.at(key)?))) {
+            return fault(at, &format!("`{key}` means nothing with `tls = \"off\"`"), "remove one of them");
+        }
+    }
+    match (&table.tls_client_cert, &table.tls_client_key) {
+        (Some(cert), None) => return fault(&cert.at, "`tls-client-cert` needs `tls-client-key`", "name the file with its private key"),
+        (None, Some(key)) => return fault(&key.at, "`tls-client-key` needs `tls-client-cert`", "name the file with its certificate"),
+        _ => {}
+    }
+    match &table.sync_deletions {
+        Some(sync) if sync.value && table.maildir.is_none() => fault(
+            &sync.at,
+            "`sync-deletions` needs a `maildir`: elsewhere pouch cannot see what you deleted",
+            "remove it, or deliver to a Maildir",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// No two accounts are one mailbox: each would take the other's messages for its own.
+fn check_twins(file: &File, accounts: &[Account]) -> Result<(), Error> {
+    let mailbox = |account: &Account| (account.user.to_lowercase(), account.host.to_lowercase().trim_end_matches('.').to_owned());
+    for (index, account) in accounts.iter().enumerate() {
+        if let Some(twin) = accounts[..index].iter().find(|earlier| mailbox(earlier) == mailbox(account)) {
+            let what = format!("the accounts `{}` and `{}` are the same mailbox, {}", twin.name, account.name, account.identity());
+            return Err(file.document.error(&file.accounts[index].header, &what).hint("remove one of them"));
+        }
+    }
+    Ok(())
+}
+
+/// What an account cannot be without.
+enum Lack {
+    Host,
+    User,
+    Place,
+}
+
+/// The settings in the making: each value is noted as it is taken.
+#[derive(Default)]
+struct Settings(Vec<Setting>);
+
+impl Settings {
+    fn note(&mut self, key: &'static str, value: String, source: Source) {
+        self.0.push(Setting { key, value, source });
+    }
+
+    /// The value of `key`, if it is set.
+    fn maybe<T: Value + Clone>(&mut self, key: &'static str, entry: Option<&Entry<T>>) -> Option<T> {
+        match entry {
+            Some(entry) => self.note(key, entry.value.to_toml(), entry.at.source.clone()),
+            None => self.note(key, UNSET.to_owned(), Source::BuiltIn),
+        }
+        entry.map(|entry| entry.value.clone())
+    }
+
+    /// The value of `key`, or the built-in one.
+    fn or<T: Value + Clone>(&mut self, key: &'static str, entry: Option<&Entry<T>>, built_in: T) -> T {
+        if entry.is_none() {
+            self.note(key, built_in.to_toml(), Source::BuiltIn);
+            return built_in;
+        }
+        self.maybe(key, entry).unwrap_or(built_in)
+    }
+}
+
+/// Settles every value, in the order of [`super::file::KEYS`]. `place` is where messages go if
+/// the table does not say.
+fn settle(name: &str, table: &Table, place: Option<Place>, path: &dyn Fn(&FilePath) -> PathBuf) -> Result<Account, Lack> {
+    let mut settings = Settings::default();
+    let s = &mut settings;
+    let one = NonZero::<u32>::MIN;
+
+    let host = s.maybe("host", table.host.as_ref()).ok_or(Lack::Host)?.0;
+    let implicit = table.tls.as_ref().is_none_or(|tls| tls.value == Tls::Implicit);
+    let usual_port = NonZero::new(if implicit { 995 } else { 110 }).unwrap_or(NonZero::<u16>::MIN);
+    let port = s.or("port", table.port.as_ref(), usual_port).get();
+    let tls = s.or("tls", table.tls.as_ref(), Tls::Implicit);
+    let ca_file = s.maybe("tls-ca-file", table.tls_ca_file.as_ref());
+    let pin = s.maybe("tls-pin", table.tls_pin.as_ref());
+    let certificate = s.maybe("tls-client-cert", table.tls_client_cert.as_ref());
+    let key = s.maybe("tls-client-key", table.tls_client_key.as_ref());
+    let allow_plaintext_password = s.or("allow-plaintext-password", table.allow_plaintext_password.as_ref(), false);
+    let timeout = s.or("timeout", table.timeout.as_ref(), Span::from_seconds(60));
+    let connect_timeout = s.or("connect-timeout", table.connect_timeout.as_ref(), Span::from_seconds(20));
+    let retries = s.or("retries", table.retries.as_ref(), 2);
+    let request_ahead = s.or("request-ahead", table.request_ahead.as_ref(), RequestAhead::Auto);
+    let user = s.maybe("user", table.user.as_ref()).ok_or(Lack::User)?;
+    let auth = s.or("auth", table.auth.as_ref(), Auth::Auto);
+    let command = s.maybe("password-command", table.password_command.as_ref()).map(SecretSource::Command);
+    let file = s.maybe("password-file", table.password_file.as_ref());
+    let credential = s.maybe("password-credential", table.password_credential.as_ref());
+    let maildir = s.maybe("maildir", table.maildir.as_ref());
+    let pipe = s.maybe("pipe", table.pipe.as_ref()).map(Place::Pipe);
+    let pipe_timeout = s.or("pipe-timeout", table.pipe_timeout.as_ref(), Span::from_seconds(600));
+    let policy = Policy {
+        keep: s.or("keep", table.keep.as_ref(), Keep::Forever),
+        keep_newest: s.maybe("keep-newest", table.keep_newest.as_ref()).map(NonZero::get),
+        keep_total: s.maybe("keep-total", table.keep_total.as_ref()),
+        sync_deletions: s.or("sync-deletions", table.sync_deletions.as_ref(), false),
+        may_delete: true,
+        max_size: s.maybe("max-size", table.max_size.as_ref()),
+        limit: Some(s.or("limit", table.limit.as_ref(), 0)).filter(|limit| *limit > 0),
+    };
+    let attempts = s.or("attempts", table.attempts.as_ref(), one.saturating_add(2)).get();
+    let notice = s.or("notice", table.notice.as_ref(), true);
+    let after = s.maybe("after", table.after.as_ref());
+    let enabled = s.or("enabled", table.enabled.as_ref(), true);
+
+    let place = maildir.map(|maildir| Place::Maildir(path(&maildir))).or(pipe).or(place).ok_or(Lack::Place)?;
+    let secret = command
+        .or(file.map(|file| SecretSource::File(path(&file))))
+        .or(credential.map(SecretSource::Credential))
+        .unwrap_or(SecretSource::Prompt);
+    let trust = match (ca_file, pin) {
+        (_, Some(pin)) => Trust::Pin(pin.0),
+        (Some(file), None) => Trust::CaFile(path(&file)),
+        (None, None) => Trust::System,
+    };
+    let client_certificate = certificate.zip(key).map(|(certificate, key)| ClientCertificate {
+        certificate: path(&certificate),
+        key: path(&key),
+    });
+    Ok(Account {
+        name: name.to_owned(),
+        host,
+        port,
+        user,
+        tls,
+        trust,
+        client_certificate,
+        allow_plaintext_password,
+        timeout,
+        connect_timeout,
+        retries,
+        request_ahead,
+        auth,
+        secret,
+        place,
+        pipe_timeout,
+        policy,
+        attempts,
+        notice,
+        after,
+        enabled,
+        settings: settings.0,
+    })
+}
+
+/// Lays the flags over an account.
+pub fn with_flags(account: &mut Account, flags: &Overrides) {
+    let Account { policy, settings, .. } = account;
+    if flags.keep {
+        policy.may_delete = false;
+        override_setting(settings, "keep", quoted("forever"), "--keep");
+        override_setting(settings, "keep-newest", UNSET.to_owned(), "--keep");
+        override_setting(settings, "keep-total", UNSET.to_owned(), "--keep");
+        override_setting(settings, "sync-deletions", false.to_string(), "--keep");
+    }
+    if let Some(limit) = flags.limit.filter(|limit| *limit > 0 && policy.limit.is_none_or(|set| *limit < set)) {
+        policy.limit = Some(limit);
+        override_setting(settings, "limit", limit.to_string(), "--limit");
+    }
+    if let Some(size) = flags.max_size.filter(|size| policy.max_size.is_none_or(|set| *size < set)) {
+        policy.max_size = Some(size);
+        override_setting(settings, "max-size", size.to_toml(), "--max-size");
+    }
+    if let Some(place) = &flags.place {
+        if *place != account.place {
+            // Messages that lie in the old Maildir are not in the new place: that must not look
+            // as if the user had deleted them.
+            policy.sync_deletions = false;
+            override_setting(settings, "sync-deletions", false.to_string(), "--to");
+        }
+        let (maildir, pipe) = match place {
+            Place::Maildir(path) => (quoted(&path.to_string_lossy()), UNSET.to_owned()),
+            Place::Pipe(command) => (UNSET.to_owned(), listed(command)),
+        };
+        override_setting(settings, "maildir", maildir, "--to");
+        override_setting(settings, "pipe", pipe, "--to");
+        account.place = place.clone();
+    }
+    if let Some(command) = &flags.password_command {
+        account.secret = SecretSource::Command(command.clone());
+        override_setting(settings, "password-command", listed(command), "--password-command");
+        override_setting(settings, "password-file", UNSET.to_owned(), "--password-command");
+        override_setting(settings, "password-credential", UNSET.to_owned(), "--password-command");
+    }
+}
+
+/// How an address is written, for those who wrote it otherwise.
+const EXAMPLE: &str = "write it like pops://ann@pop.example.org";
+
+/// The account that an address stands for: `pops://ann@pop.example.org` (TLS) or `pop://…`
+/// (STARTTLS, never without it). The user may hold `@` as it is, and anything as `%40`.
+///
+/// The address is never repeated in a complaint while it may hold a password.
+pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> {
+    let (scheme, rest) = address
+        .split_once("://")
+        .ok_or_else(|| usage("an address begins with pops:// or pop://", EXAMPLE))?;
+    let tls = match scheme {
+        "pops" => Tls::Implicit,
+        "pop" => Tls::StartTls,
+        _ => {
+            let hint = match closest(scheme, ["pop", "pops"]) {
+                Some(guess) => format!("did you mean {guess}://?"),
+                None => "pops:// (TLS) and pop:// (STARTTLS) are".to_owned(),
+            };
+            return Err(usage(&format!("{}:// is no kind of address that pouch knows", shown(scheme.as_bytes())), &hint));
+        }
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (user, server) = rest
+        .rsplit_once('@')
+        .filter(|(user, _)| !user.is_empty())
+        .ok_or_else(|| usage("the address names no user", EXAMPLE))?;
+    if user.contains(':') {
+        return Err(usage(
+            "the address holds a password, which everyone on this computer can see there",
+            "leave it out, and pouch asks for it; a `:` in the user's name is written %3A",
+        ));
+    }
+    let user = percent_decoded(user).ok_or_else(|| usage("the user in the address is not readable", "write special characters in it as %40, in UTF-8"))?;
+    let (host, port) = split_port(server).ok_or_else(|| {
+        let server = shown(server.as_bytes());
+        usage(&format!("`{server}` is no server; it is written host or host:port"), EXAMPLE)
+    })?;
+
+    let table = Table {
+        host: Some(given(host)),
+        port: port.map(given),
+        tls: Some(given(tls)),
+        user: Some(given(user)),
+        ..Table::default()
+    };
+    let no_paths = |_: &FilePath| PathBuf::new();
+    let mut account = settle(address, &table, flags.place.clone(), &no_paths)
+        .map_err(|_| usage("where should the mail go?", "add `--to ~/Mail`, which is made a Maildir if it is missing"))?;
+    with_flags(&mut account, flags);
+    Ok(account)
+}
+
+fn usage(what: &str, hint: &str) -> Error {
+    Error::new(Kind::Usage, what).hint(hint)
+}
+
+/// A value that the address gives.
+fn given<T>(value: T) -> Entry<T> {
+    Entry {
+        value,
+        at: At {
+            span: 0..0,
+            source: Source::Flag("the address"),
+        },
+    }
+}
+
+/// `host`, `host:port`, `[2001:db8::1]` or `[2001:db8::1]:port`.
+fn split_port(server: &str) -> Option<(Host, Option<NonZero<u16>>)> {
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if !server.ends_with(']') => (host, Some(port.parse().ok()?)),
+        _ => (server, None),
+    };
+    // Without brackets, the last part of an IPv6 address would be taken for a port.
+    let bare = host.contains(':') && !host.starts_with('[');
+    Some((Host::new(host).filter(|_| !bare)?, port))
+}
+
+/// The text with each `%40` and the like as the character that it stands for, if that gives
+/// something which can be sent to a server.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        (octets, rest) = if *first == b'%' {
+            let digits = str::from_utf8(tail.get(..2)?).ok()?;
+            let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            octets.push(u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?);
+            (octets, &tail[2..])
+        } else {
+            octets.push(*first);
+            (octets, tail)
+        };
+    }
+    String::from_utf8(octets).ok().filter(|text| !text.contains(char::is_control))
+}
+
+/// The place that `--to` names: a path, `maildir:DIR` or `pipe:COMMAND`. Relative paths start at
+/// `folder`.
+pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Place, Error> {
+    const KINDS: [&str; 4] = ["maildir", "pipe", "mbox", "lmtp"];
+    let maildir = |path: &str| {
+        let path = FilePath::new(path).ok_or_else(|| {
+            let path = shown(path.as_bytes());
+            usage(&format!("--to: `{path}` is no path"), "name a folder, like `--to ~/Mail`")
+        })?;
+        Ok(Place::Maildir(path.expand(home, folder)))
+    };
+    match text.split_once(':') {
+        Some(("maildir", path)) => maildir(path),
+        Some(("pipe", command)) => words("--to pipe", command).map(Place::Pipe),
+        Some(("mbox" | "lmtp", _)) => Err(not_supported(text)),
+        None if text == "-" => Err(not_supported(text)),
+        Some((kind, rest)) if closest(kind, KINDS).is_some() => {
+            let guess = closest(kind, KINDS).unwrap_or_default();
+            let (kind, rest) = (shown(kind.as_bytes()), shown(rest.as_bytes()));
+            Err(usage(
+                &format!("--to: `{kind}:` is no kind of place that pouch knows"),
+                &format!("did you mean `{guess}:{rest}`? a folder of that name is `./{kind}:{rest}`"),
+            ))
+        }
+        _ => maildir(text),
+    }
+}
+
+fn not_supported(place: &str) -> Error {
+    usage(
+        &format!("--to: this version of pouch cannot deliver to `{}`", shown(place.as_bytes())),
+        "a path or `maildir:DIR` is a Maildir, `pipe:COMMAND` hands each message to a program",
+    )
+}
+
+/// The words of a command given to `flag`, split as a shell would; no shell ever runs it.
+pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
+    let words = shlex::split(command).ok_or_else(|| {
+        let command = shown(command.as_bytes());
+        usage(&format!("{flag}: a quote is not closed in `{command}`"), "put the whole command in quotes of the other kind")
+    })?;
+    match words.first() {
+        Some(program) if !program.is_empty() => Ok(words),
+        _ => Err(usage(&format!("{flag}: the command is empty"), "name a program and its arguments, as for a shell")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            SAMPLE,
+            file::{KEYS, TOP_KEYS},
+        },
+        *,
+    };
+
+    const PATH: &str = "/home/ann/.config/pouch/config.toml";
+    const MINIMAL: &str = "[account.work]\nhost = \"pop.example.org\"\nuser = \"ann\"\nmaildir = \"~/Mail\"\n";
+
+    fn context() -> Context {
+        Context {
+            home: PathBuf::from("/home/ann"),
+            state_dir: PathBuf::from("/state"),
+        }
+    }
+
+    fn config(text: &str) -> Result<Config, Error> {
+        let context = context();
+        resolve(&File::parse(Path::new(PATH), &context.home, text)?, &context)
+    }
+
+    /// The account of MINIMAL with these lines too.
+    fn with(lines: &str) -> Result<Account, Error> {
+        config(&format!("{MINIMAL}{lines}\n")).map(|mut config| config.accounts.remove(0))
+    }
+
+    fn setting(account: &Account, key: &str) -> String {
+        let setting = account.settings.iter().find(|setting| setting.key == key).unwrap();
+        format!("{} {}", setting.value, setting.source)
+    }
+
+    #[test]
+    fn what_nobody_sets_is_built_in() {
+        let config = config(MINIMAL).unwrap();
+        assert_eq!((config.jobs, config.state_dir), (4, PathBuf::from("/state")));
+        let account = &config.accounts[0];
+        assert_eq!((account.port, account.tls, &account.trust), (995, Tls::Implicit, &Trust::System));
+        assert_eq!((account.retries, account.attempts, account.notice, account.enabled), (2, 3, true, true));
+        assert_eq!(account.policy, Policy::default());
+        assert_eq!(account.secret, SecretSource::Prompt);
+        assert_eq!(account.place, Place::Maildir(PathBuf::from("/home/ann/Mail")));
+        let shown: Vec<_> = account.settings.iter().map(|s| format!("{} = {}  {}", s.key, s.value, s.source)).collect();
+        assert_eq!(
+            shown.join("\n"),
+            "host = \"pop.example.org\"  ~/.config/pouch/config.toml:2
+port = 995  built in
+tls = \"implicit\"  built in
+tls-ca-file = unset  built in
+tls-pin = unset  built in
+tls-client-cert = unset  built in
+tls-client-key = unset  built in
+allow-plaintext-password = false  built in
+timeout = \"1m\"  built in
+connect-timeout = \"20s\"  built in
+retries = 2  built in
+request-ahead = \"auto\"  built in
+user = \"ann\"  ~/.config/pouch/config.toml:3
+auth = \"auto\"  built in
+password-command = unset  built in
+password-file = unset  built in
+password-credential = unset  built in
+maildir = \"~/Mail\"  ~/.config/pouch/config.toml:4
+pipe = unset  built in
+pipe-timeout = \"10m\"  built in
+keep = \"forever\"  built in
+keep-newest = unset  built in
+keep-total = unset  built in
+sync-deletions = false  built in
+max-size = unset  built in
+limit = 0  built in
+attempts = 3  built in
+notice = true  built in
+after = unset  built in
+enabled = true  built in"
+        );
+    }
+
+    #[test]
+    fn every_key_is_explained() {
+        let keys: Vec<_> = with("").unwrap().settings.iter().map(|setting| setting.key).collect();
+        assert_eq!(keys, KEYS);
+    }
+
+    #[test]
+    fn an_account_lies_over_the_defaults() {
+        let text = "jobs = 2
+state-dir = \"state\"
+[defaults]
+user = \"ann\"
+keep = \"30d\"
+limit = 10
+maildir = \"~/Mail\"
+sync-deletions = true
+password-command = [\"pass\", \"mail\"]
+tls-ca-file = \"ca.pem\"
+[account.a]
+host = \"a\"
+keep = \"none\"
+limit = 0
+[account.b]
+host = \"b\"
+pipe = [\"procmail\"]
+password-file = \"b\"
+tls-pin = \"sha256:5f6e04c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d\"
+[account.c]
+host = \"c\"
+tls = \"off\"
+allow-plaintext-password = true
+";
+        let config = config(text).unwrap();
+        assert_eq!((config.jobs, config.state_dir), (2, PathBuf::from("/home/ann/.config/pouch/state")));
+        let [a, b, c] = &config.accounts[..] else { panic!() };
+        assert_eq!((a.policy.keep, a.policy.limit, a.policy.sync_deletions), (Keep::None, None, true));
+        assert_eq!(a.trust, Trust::CaFile(PathBuf::from("/home/ann/.config/pouch/ca.pem")));
+        assert_eq!(a.secret, SecretSource::Command(vec!["pass".to_owned(), "mail".to_owned()]));
+        assert_eq!(setting(a, "keep"), "\"none\" ~/.config/pouch/config.toml:13");
+        assert_eq!(setting(a, "maildir"), "\"~/Mail\" ~/.config/pouch/config.toml:7");
+        assert_eq!((b.policy.limit, b.policy.sync_deletions), (Some(10), false));
+        assert_eq!(b.place, Place::Pipe(vec!["procmail".to_owned()]));
+        assert_eq!(b.secret, SecretSource::File(PathBuf::from("/home/ann/.config/pouch/b")));
+        assert!(matches!(b.trust, Trust::Pin(pin) if pin[0] == 0x5f));
+        assert_eq!(setting(b, "maildir"), "unset built in");
+        assert_eq!((c.port, c.tls, &c.trust), (110, Tls::Off, &Trust::System));
+    }
+
+    #[test]
+    fn contradictions_point_at_the_key() {
+        for (lines, complaint) in [
+            (
+                "password-file = \"x\"\npassword-command = [\"x\"]",
+                ":6:1: `password-command` and `password-file` (line 5) exclude each other
+  6 | password-command = [\"x\"]
+    | ^^^^^^^^^^^^^^^^
+hint: keep one of them",
+            ),
+            (
+                "pipe = [\"x\"]",
+                ":5:1: `pipe` and `maildir` (line 4) exclude each other
+  5 | pipe = [\"x\"]
+    | ^^^^
+hint: keep one of them",
+            ),
+            (
+                "tls = \"off\"",
+                ":5:1: with `tls = \"off\"` everyone on the way can read the password and the mail
+  5 | tls = \"off\"
+    | ^^^
+hint: use \"implicit\" or \"starttls\"; where the way is safe, add `allow-plaintext-password = true`",
+            ),
+            (
+                "tls = \"off\"\nallow-plaintext-password = true\ntls-ca-file = \"x\"",
+                ":7:1: `tls-ca-file` means nothing with `tls = \"off\"`
+  7 | tls-ca-file = \"x\"
+    | ^^^^^^^^^^^
+hint: remove one of them",
+            ),
+            (
+                "tls-client-cert = \"x\"",
+                ":5:1: `tls-client-cert` needs `tls-client-key`
+  5 | tls-client-cert = \"x\"
+    | ^^^^^^^^^^^^^^^
+hint: name the file with its private key",
+            ),
+            (
+                "[defaults]\ntls-ca-file = \"x\"\ntls-pin = \"sha256:5f6e04c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d\"",
+                ":7:1: `tls-pin` and `tls-ca-file` (line 6) exclude each other
+  7 | tls-pin = \"sha256:5f6e04c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d\"
+    | ^^^^^^^
+hint: keep one of them",
+            ),
+            (
+                "[account.b]\nhost = \"b\"\nuser = \"b\"\npipe = [\"x\"]\nsync-deletions = true",
+                ":9:1: `sync-deletions` needs a `maildir`: elsewhere pouch cannot see what you deleted
+  9 | sync-deletions = true
+    | ^^^^^^^^^^^^^^
+hint: remove it, or deliver to a Maildir",
+            ),
+            (
+                "[account.b]\nhost = \"POP.example.org.\"\nuser = \"Ann\"\nmaildir = \"b\"\nenabled = false",
+                ":5:1: the accounts `work` and `b` are the same mailbox, Ann@pop.example.org.
+  5 | [account.b]
+    | ^^^^^^^^^^^
+hint: remove one of them",
+            ),
+            (
+                "[account.b]\nuser = \"b\"",
+                ":5:1: the account `b` has no `host`
+  5 | [account.b]
+    | ^^^^^^^^^^^
+hint: name its server: host = \"pop.example.org\"",
+            ),
+            (
+                "[account.b]\nhost = \"b\"",
+                ":5:1: the account `b` has no `user`
+  5 | [account.b]
+    | ^^^^^^^^^^^
+hint: name its user: user = \"ann@example.org\"",
+            ),
+            (
+                "[account.b]\nhost = \"b\"\nuser = \"b\"",
+                ":5:1: the account `b` does not say where its mail goes
+  5 | [account.b]
+    | ^^^^^^^^^^^
+hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\"",
+            ),
+        ] {
+            let error = with(lines).unwrap_err();
+            assert_eq!(error.to_string(), format!("~/.config/pouch/config.toml{complaint}"));
+        }
+        for text in ["", "# nothing\n", "[defaults]\nkeep = \"1d\"\n"] {
+            assert_eq!(
+                config(text).unwrap_err().to_string(),
+                "~/.config/pouch/config.toml names no account\nhint: add one below a line `[account.NAME]`; `pouch config sample` shows how"
+            );
+        }
+    }
+
+    #[test]
+    fn flags_only_narrow() {
+        let mut account = with("keep = \"none\"\nkeep-newest = 3\nlimit = 10\nmax-size = \"1MB\"\nsync-deletions = true").unwrap();
+        let before = account.clone();
+        let mut flags = Overrides {
+            limit: Some(0),
+            max_size: Some(Size::from_octets(2_000_000)),
+            place: Some(account.place.clone()),
+            ..Overrides::default()
+        };
+        with_flags(&mut account, &flags);
+        assert_eq!(account.policy, before.policy);
+        assert_eq!(setting(&account, "limit"), "10 ~/.config/pouch/config.toml:7");
+
+        flags = Overrides {
+            keep: true,
+            limit: Some(2),
+            max_size: Some(Size::from_octets(1000)),
+            place: Some(Place::Pipe(vec!["cat".to_owned()])),
+            password_command: Some(vec!["pass".to_owned(), "a b".to_owned()]),
+        };
+        with_flags(&mut account, &flags);
+        assert!(!account.policy.may_delete && !account.policy.sync_deletions);
+        assert_eq!((account.policy.limit, account.policy.max_size), (Some(2), flags.max_size));
+        assert_eq!((Some(&account.place), account.port), (flags.place.as_ref(), 995));
+        for (key, shown) in [
+            ("keep", "\"forever\" --keep"),
+            ("keep-newest", "unset --keep"),
+            ("limit", "2 --limit"),
+            ("max-size", "\"1KB\" --max-size"),
+            ("maildir", "unset --to"),
+            ("pipe", "[\"cat\"] --to"),
+            ("password-command", "[\"pass\", \"a b\"] --password-command"),
+        ] {
+            assert_eq!(setting(&account, key), shown);
+        }
+    }
+
+    #[test]
+    fn mail_missing_from_another_maildir_is_not_deleted() {
+        let mut account = with("sync-deletions = true").unwrap();
+        let place = Some(place("/tmp/x", Path::new("/"), Path::new("/")).unwrap());
+        with_flags(&mut account, &Overrides { place, ..Overrides::default() });
+        assert!(!account.policy.sync_deletions);
+        assert_eq!(setting(&account, "sync-deletions"), "false --to");
+    }
+
+    fn address(text: &str) -> Result<Account, Error> {
+        let flags = Overrides {
+            place: Some(Place::Maildir(PathBuf::from("/home/ann/Mail"))),
+            ..Overrides::default()
+        };
+        from_address(text, &flags)
+    }
+
+    #[test]
+    fn addresses_are_accounts() {
+        for (text, user, host, port, tls) in [
+            ("pops://ann@pop.example.org", "ann", "pop.example.org", 995, Tls::Implicit),
+            ("pop://ann@pop.example.org/", "ann", "pop.example.org", 110, Tls::StartTls),
+            ("pops://ann@example.org@pop.example.org:1995", "ann@example.org", "pop.example.org", 1995, Tls::Implicit),
+            ("pops://a%3Ab%40c@[2001:db8::1]:995", "a:b@c", "2001:db8::1", 995, Tls::Implicit),
+            ("pops://ann@[::1]", "ann", "::1", 995, Tls::Implicit),
+        ] {
+            let account = address(text).unwrap();
+            assert_eq!((&*account.name, &*account.user, &*account.host, account.port, account.tls), (text, user, host, port, tls));
+            assert_eq!((&account.secret, account.allow_plaintext_password), (&SecretSource::Prompt, false));
+            assert_eq!(setting(&account, "maildir"), "\"/home/ann/Mail\" --to");
+            assert_eq!(setting(&account, "user"), format!("\"{user}\" the address"));
+        }
+    }
+
+    #[test]
+    fn addresses_that_are_none() {
+        const LIKE: &str = "write it like pops://ann@pop.example.org";
+        const NO_READING: &str = "the user in the address is not readable";
+        for (text, what, hint) in [
+            ("ann@host", "an address begins with pops:// or pop://", LIKE),
+            ("pop3s://ann@host", "pop3s:// is no kind of address that pouch knows", "did you mean pops://?"),
+            ("imap://ann@host", "imap:// is no kind of address that pouch knows", "pops:// (TLS) and pop:// (STARTTLS) are"),
+            ("pops://host", "the address names no user", LIKE),
+            ("pops://@host", "the address names no user", LIKE),
+            ("pops://", "the address names no user", LIKE),
+            ("pops://ann@", "`` is no server; it is written host or host:port", LIKE),
+            ("pops://ann@host:0", "`host:0` is no server; it is written host or host:port", LIKE),
+            ("pops://ann@::1", "`::1` is no server; it is written host or host:port", LIKE),
+            ("pops://ann@host/INBOX", "`host/INBOX` is no server; it is written host or host:port", LIKE),
+            ("pops://a%0d%0aQUIT@host", NO_READING, "write special characters in it as %40, in UTF-8"),
+            ("pops://a%@host", NO_READING, "write special characters in it as %40, in UTF-8"),
+            ("pops://a%ff@host", NO_READING, "write special characters in it as %40, in UTF-8"),
+            ("pops://a%+1@host", NO_READING, "write special characters in it as %40, in UTF-8"),
+        ] {
+            let error = address(text).unwrap_err();
+            assert_eq!((error.kind(), error.what(), error.advice()), (Kind::Usage, what, Some(hint)), "{text}");
+        }
+        for text in ["pops://ann:hunter2@host", "pops://ann:hunt@er2@host", "pops://ann:hunter2", "pops://ann:hunter2/@host", "ann:hunter2@host"] {
+            assert!(!address(text).unwrap_err().to_string().contains("er2"), "{text}");
+        }
+        assert_eq!(
+            from_address("pops://ann@host", &Overrides::default()).unwrap_err().to_string(),
+            "where should the mail go?\nhint: add `--to ~/Mail`, which is made a Maildir if it is missing"
+        );
+    }
+
+    #[test]
+    fn places_on_the_command_line() {
+        let at = |text: &str| place(text, Path::new("/home/ann"), Path::new("/cwd"));
+        for (text, path) in [
+            ("~/Mail", "/home/ann/Mail"),
+            ("Mail", "/cwd/Mail"),
+            ("maildir:/m", "/m"),
+            ("./mbox:x", "/cwd/./mbox:x"),
+            ("C:x", "/cwd/C:x"),
+        ] {
+            assert_eq!(at(text), Ok(Place::Maildir(PathBuf::from(path))), "{text}");
+        }
+        let words = ["procmail", "-d", "a b"].map(str::to_owned).to_vec();
+        assert_eq!(at("pipe:procmail -d 'a b'"), Ok(Place::Pipe(words)));
+        for (text, complaint) in [
+            ("", "--to: `` is no path\nhint: name a folder, like `--to ~/Mail`"),
+            ("maildir:", "--to: `` is no path\nhint: name a folder, like `--to ~/Mail`"),
+            ("pipe: ", "--to pipe: the command is empty\nhint: name a program and its arguments, as for a shell"),
+            (
+                "pipe:a 'b",
+                "--to pipe: a quote is not closed in `a 'b`\nhint: put the whole command in quotes of the other kind",
+            ),
+            (
+                "-",
+                "--to: this version of pouch cannot deliver to `-`\nhint: a path or `maildir:DIR` is a Maildir, `pipe:COMMAND` hands each message to a program",
+            ),
+            (
+                "mbox:x",
+                "--to: this version of pouch cannot deliver to `mbox:x`\nhint: a path or `maildir:DIR` is a Maildir, `pipe:COMMAND` hands each message to a program",
+            ),
+            (
+                "mailder:x",
+                "--to: `mailder:` is no kind of place that pouch knows\nhint: did you mean `maildir:x`? a folder of that name is `./mailder:x`",
+            ),
+        ] {
+            let error = at(text).unwrap_err();
+            assert_eq!((error.kind(), error.to_string()), (Kind::Usage, complaint.to_owned()));
+        }
+    }
+
+    /// The key of a line of the sample, commented out or not.
+    fn key_of(line: &str) -> Option<&str> {
+        let (key, _) = line.trim_start_matches("# ").split_once('=')?;
+        let key = key.trim();
+        (KEYS.contains(&key) || TOP_KEYS.contains(&key)).then_some(key)
+    }
+
+    #[test]
+    fn the_sample_is_right_and_complete() {
+        assert_eq!(config(SAMPLE).unwrap().accounts.len(), 1);
+        for key in KEYS.iter().chain(TOP_KEYS) {
+            assert!(SAMPLE.lines().any(|line| key_of(line) == Some(key)), "{key} is not in the sample");
+        }
+        for line in SAMPLE.lines() {
+            let alone = line.trim_start_matches("# ");
+            assert!(key_of(line).is_none() || alone.contains("# "), "not explained: {line}");
+        }
+    }
+
+    #[test]
+    fn every_line_of_the_sample_can_be_made_live() {
+        for commented in SAMPLE.lines().filter(|line| line.starts_with("# ") && key_of(line).is_some()) {
+            let key = key_of(commented).unwrap();
+            let rivals = RIVALS.into_iter().find(|rivals| rivals.contains(&key)).unwrap_or(&[]);
+            let lines = |drop_rivals: bool| -> String {
+                let live = |line: &str| match key_of(line) {
+                    _ if line == commented => line[2..].to_owned(),
+                    // One means nothing without the other, as its comment says.
+                    Some(other) if key.starts_with("tls-client-") && other.starts_with("tls-client-") => line[2..].to_owned(),
+                    Some(other) if drop_rivals && rivals.contains(&other) => format!("# {line}"),
+                    _ => line.to_owned(),
+                };
+                SAMPLE.lines().map(|line| live(line) + "\n").collect()
+            };
+            let contradicts = SAMPLE.lines().any(|line| key_of(line).is_some_and(|live| rivals.contains(&live) && !line.starts_with('#')));
+            match config(&lines(false)) {
+                Ok(config) => {
+                    assert!(!contradicts, "{commented}");
+                    let settings = &config.accounts[0].settings;
+                    let set = settings.iter().any(|setting| setting.key == key && setting.source != Source::BuiltIn);
+                    assert!(set || TOP_KEYS.contains(&key), "{commented}");
+                }
+                Err(error) => assert!(contradicts && error.what().ends_with("exclude each other"), "{commented}: {error}"),
+            }
+            config(&lines(true)).unwrap_or_else(|error| panic!("{commented}: {error}"));
+        }
+    }
+
+    #[test]
+    fn what_the_sample_shows_as_built_in_is() {
+        let fresh = with("").unwrap();
+        for line in SAMPLE.lines().filter(|line| line.starts_with("# ")) {
+            let Some(key) = key_of(line).filter(|key| KEYS.contains(key) && *key != "keep") else { continue };
+            let shown = setting(&fresh, key);
+            let value = shown.strip_suffix(" built in").unwrap_or(UNSET);
+            let written = line.split_once('=').unwrap().1.trim_start();
+            // A minute is shown as "1m" and written as the manual does.
+            assert!(value == UNSET || written.starts_with(value) || key == "timeout", "{line}: {value}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! A Maildir: `tmp`, then `new`, where mail programs find it; `cur` is theirs.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::{Delivery, Draft, Found, Pace, Slip, sync_folder};
+use crate::{
+    error::{Error, Kind, Result},
+    stop::Stop,
+};
+
+const PARTS: [&str; 3] = ["tmp", "new", "cur"];
+
+/// How deep folders may lie in folders. Deeper ones are a loop of mounts, or no mail.
+const MAX_DEPTH: u32 = 16;
+
+/// A Maildir to deliver to.
+#[derive(Debug)]
+pub struct Maildir {
+    root: PathBuf,
+    /// Accepted: in `tmp`, not yet safe.
+    accepted: Vec<(File, PathBuf)>,
+}
+
+impl Maildir {
+    /// The Maildir at `root`; it is made where there is nothing, or an empty folder.
+    ///
+    /// # Errors
+    /// It cannot be made, or something else lies there.
+    pub fn open(root: &Path) -> Result<Self> {
+        if !Self::exists(root)? {
+            for folder in [root.to_owned()].into_iter().chain(PARTS.map(|part| root.join(part))) {
+                make_folder(&folder)?;
+            }
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            accepted: Vec::new(),
+        })
+    }
+
+    /// Whether a Maildir lies at `root`; not where there is nothing, or an empty folder.
+    ///
+    /// # Errors
+    /// Something else lies there, or it cannot be looked at.
+    pub fn exists(root: &Path) -> Result<bool> {
+        let mut entries = match fs::read_dir(root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(no_maildir(root, "it is a file")),
+            Err(error) => return Err(Error::file("open the Maildir", root, &error)),
+        };
+        if PARTS.iter().all(|part| root.join(part).is_dir()) {
+            return Ok(true);
+        }
+        // a beginning that a crash cut short is finished; anything else is somebody's folder
+        let strange = entries.find_map(|entry| entry.ok().filter(|entry| !PARTS.iter().any(|part| entry.file_name() == *part)));
+        match strange {
+            None => Ok(false),
+            Some(entry) => Err(no_maildir(root, &format!("it has no tmp, new and cur, but has {}", entry.path().display()))),
+        }
+    }
+}
+
+fn no_maildir(root: &Path, fact: &str) -> Error {
+    Error::new(Kind::CannotCreate, format!("{} is not a Maildir", root.display()))
+        .fact(fact)
+        .hint("name a folder that does not exist yet, and it will be made")
+}
+
+/// Makes a folder for this user alone, and the ones above it, so that they survive a power cut.
+fn make_folder(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        make_folder(parent)?;
+    }
+    DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| Error::file("make the folder", path, &error))?;
+    sync_folder(parent.unwrap_or(Path::new(".")))
+}
+
+impl Delivery for Maildir {
+    fn begin(&mut self, slip: &Slip<'_>) -> Result<Draft> {
+        let path = self.root.join("tmp").join(slip.name);
+        let open = || OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        let file = open()
+            .or_else(|error| {
+                if error.kind() != io::ErrorKind::AlreadyExists {
+                    return Err(error);
+                }
+                // a draft of this very message that an earlier run left: the name is the row's alone
+                fs::remove_file(&path)?;
+                open()
+            })
+            .map_err(|error| Error::file("write", &path, &error))?;
+        Ok(Draft::at(path, file))
+    }
+
+    fn accept(&mut self, slip: &Slip<'_>, draft: Draft, _stop: &Stop) -> Result<()> {
+        let path = self.root.join("tmp").join(slip.name);
+        draft.stray.keep();
+        self.accepted.push((draft.file, path));
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        let new = self.root.join("new");
+        let accepted = std::mem::take(&mut self.accepted);
+        if accepted.is_empty() {
+            return Ok(());
+        }
+        for (file, path) in &accepted {
+            file.sync_all().map_err(|error| Error::file("make safe", path, &error))?;
+        }
+        for (_, path) in &accepted {
+            let target = new.join(path.file_name().unwrap_or_default());
+            place(path, &target).map_err(|error| Error::file("deliver", &target, &error))?;
+        }
+        sync_folder(&new)
+    }
+
+    fn pace(&self) -> Pace {
+        Pace::Batched
+    }
+
+    fn look(&self) -> Result<Option<Vec<Found>>> {
+        let mut found = Vec::new();
+        walk(&self.root, MAX_DEPTH, &mut found)?;
+        Ok(Some(found))
+    }
+
+    fn tidy(&mut self, ours: &dyn Fn(&str) -> bool) -> Result<()> {
+        let tmp = self.root.join("tmp");
+        for entry in read_folder(&tmp)? {
+            if entry.file_name().to_str().is_some_and(ours) {
+                let path = entry.path();
+                fs::remove_file(&path).map_err(|error| Error::file("remove", &path, &error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Moves a file, and never replaces one: what lies at `to` is this very message, delivered by a
+/// run that could not tell the ledger.
+fn place(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => return Ok(()),
+        Err(rustix::io::Errno::EXIST) => return fs::remove_file(from),
+        // not every file system can do that (NFS)
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => fs::remove_file(from),
+    }
+}
+
+/// All messages below `folder`: of this Maildir and of every Maildir in it, whatever they are
+/// called (`.Archive` or `Archive`).
+fn walk(folder: &Path, depth: u32, found: &mut Vec<Found>) -> Result<()> {
+    for entry in read_folder(folder)? {
+        let path = entry.path();
+        let kind = entry.file_type().map_err(|error| Error::file("read", &path, &error))?;
+        if !kind.is_dir() {
+            continue;
+        }
+        match entry.file_name().to_str() {
+            Some("new" | "cur") => {
+                for message in read_folder(&path)? {
+                    let name = message.file_name();
+                    let name = name.to_string_lossy();
+                    found.push(Found {
+                        name: name.split(':').next().unwrap_or_default().to_owned(),
+                        path: message.path(),
+                    });
+                }
+            }
+            Some("tmp") => {}
+            _ if depth > 0 => walk(&path, depth - 1, found)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn read_folder(path: &Path) -> Result<Vec<fs::DirEntry>> {
+    fs::read_dir(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| Error::file("read", path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Uid;
+    use std::io::Write;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn deliver(maildir: &mut Maildir, name: &str, content: &[u8]) {
+        let uid = Uid::new(*b"u");
+        let slip = Slip {
+            account: "work",
+            name,
+            uid: &uid,
+            sender: None,
+        };
+        let mut draft = maildir.begin(&slip).unwrap();
+        draft.write_all(content).unwrap();
+        maildir.accept(&slip, draft, &Stop::default()).unwrap();
+    }
+
+    #[test]
+    fn a_message_shows_up_whole_at_the_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("Mail/work");
+        let mut maildir = Maildir::open(&root).unwrap();
+        deliver(&mut maildir, "1.R1Lx.h", b"one");
+        deliver(&mut maildir, "1.R2Lx.h", b"two");
+        assert_eq!(names(&root.join("new")), Vec::<String>::new());
+        maildir.commit().unwrap();
+        assert_eq!(names(&root.join("new")), ["1.R1Lx.h", "1.R2Lx.h"]);
+        assert_eq!(names(&root.join("tmp")), Vec::<String>::new());
+        assert_eq!(fs::read(root.join("new/1.R2Lx.h")).unwrap(), b"two");
+    }
+
+    #[test]
+    fn nothing_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut maildir = Maildir::open(dir.path()).unwrap();
+        fs::write(dir.path().join("new/1.R1Lx.h"), "first").unwrap();
+        deliver(&mut maildir, "1.R1Lx.h", b"second");
+        maildir.commit().unwrap();
+        assert_eq!(fs::read(dir.path().join("new/1.R1Lx.h")).unwrap(), b"first");
+    }
+
+    #[test]
+    fn an_abandoned_draft_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut maildir = Maildir::open(dir.path()).unwrap();
+        let uid = Uid::new(*b"u");
+        let slip = Slip {
+            account: "work",
+            name: "1.R1Lx.h",
+            uid: &uid,
+            sender: None,
+        };
+        drop(maildir.begin(&slip).unwrap());
+        assert_eq!(names(&dir.path().join("tmp")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn somebody_elses_folder_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.tex"), "").unwrap();
+        let error = Maildir::open(dir.path()).unwrap_err();
+        assert_eq!(error.kind(), Kind::CannotCreate);
+        assert_eq!(names(dir.path()), ["thesis.tex"]);
+        assert_eq!(Maildir::open(&dir.path().join("thesis.tex")).unwrap_err().kind(), Kind::CannotCreate);
+    }
+
+    #[test]
+    fn messages_are_found_in_every_folder_and_strays_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut maildir = Maildir::open(dir.path()).unwrap();
+        for path in [".Archive/cur", "Old/new"] {
+            fs::create_dir_all(dir.path().join(path)).unwrap();
+        }
+        for path in ["cur/1.R1Lx.h:2,S", ".Archive/cur/1.R2Lx.h:2,ST", "Old/new/1.R3Lx.h", "tmp/1.R4Lx.h", "tmp/other"] {
+            fs::write(dir.path().join(path), "").unwrap();
+        }
+        let mut found: Vec<_> = maildir.look().unwrap().unwrap().into_iter().map(|found| found.name).collect();
+        found.sort();
+        assert_eq!(found, ["1.R1Lx.h", "1.R2Lx.h", "1.R3Lx.h"]);
+        maildir.tidy(&|name| name.contains("Lx")).unwrap();
+        assert_eq!(names(&dir.path().join("tmp")), ["other"]);
+    }
+}

@@ -1,0 +1,156 @@
+//! A program that gets each message on its standard input, once the message has arrived whole.
+
+use std::{
+    io::Seek,
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{Delivery, Draft, Found, Pace, Slip};
+use crate::{
+    error::{Error, Kind, Result},
+    program::{Ended, Outcome, Run},
+    stop::Stop,
+    text::shown,
+};
+
+/// A program to hand messages to.
+#[derive(Debug)]
+pub struct Pipe {
+    argv: Vec<String>,
+    timeout: Duration,
+    spool: PathBuf,
+}
+
+impl Pipe {
+    /// The program `argv`, which may take `timeout` for each message. Messages are spooled in the
+    /// folder `spool`, in files without a name.
+    pub fn new(argv: &[String], timeout: Duration, spool: PathBuf) -> Self {
+        Self {
+            argv: argv.to_vec(),
+            timeout,
+            spool,
+        }
+    }
+}
+
+impl Delivery for Pipe {
+    fn begin(&mut self, _slip: &Slip<'_>) -> Result<Draft> {
+        tempfile::tempfile_in(&self.spool)
+            .map(Draft::nameless)
+            .map_err(|error| Error::file("spool a message in", &self.spool, &error))
+    }
+
+    fn accept(&mut self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<()> {
+        let mut input = draft.file;
+        let octets = input
+            .stream_position()
+            .and_then(|octets| input.rewind().map(|()| octets))
+            .map_err(|error| Error::file("spool a message in", &self.spool, &error))?;
+        let run = Run {
+            argv: &self.argv,
+            input: Some(input),
+            environment: &[
+                ("POUCH_ACCOUNT", slip.account.to_owned()),
+                ("POUCH_UID", shown(slip.uid.as_bytes())),
+                ("POUCH_SENDER", slip.sender.map(|sender| shown(sender.as_bytes())).unwrap_or_default()),
+                ("POUCH_SIZE", octets.to_string()),
+            ],
+            timeout: Some(self.timeout),
+            interactive: false,
+        };
+        let outcome = run.run(stop)?.map_err(|error| {
+            Error::new(Kind::Config, format!("the program `{}` cannot be run", self.argv[0]))
+                .fact(error.to_string())
+                .hint("`pipe` is a list, the program and its arguments: [\"procmail\", \"-d\", \"ann\"]")
+        })?;
+        judge(&self.argv[0], self.timeout, &outcome)
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        // what the program took is the program's
+        Ok(())
+    }
+
+    fn pace(&self) -> Pace {
+        Pace::OneByOne
+    }
+
+    fn look(&self) -> Result<Option<Vec<Found>>> {
+        Ok(None)
+    }
+
+    fn tidy(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What the end of the program means (sysexits.h): 75 and the codes that stand for a broken system
+/// ask for the message again, any other code does not want it.
+fn judge(name: &str, timeout: Duration, outcome: &Outcome) -> Result<()> {
+    let (kind, what) = match &outcome.ended {
+        Ended::TimeOut => (Kind::Deferred, format!("`{name}` took longer than {} s and was ended", timeout.as_secs())),
+        Ended::Itself(status) => match (status.code(), status.signal()) {
+            (Some(0), _) => return Ok(()),
+            (Some(code @ 69..=75), _) => (Kind::Deferred, format!("`{name}` asks for the message again later (exit {code})")),
+            (Some(code), _) => (Kind::Rejected, format!("`{name}` did not take the message (exit {code})")),
+            (None, signal) => (Kind::Deferred, format!("`{name}` was ended by signal {}", signal.unwrap_or(0))),
+        },
+    };
+    let said = [&outcome.stdout, &outcome.stderr]
+        .into_iter()
+        .flat_map(|output| output.split(|octet| *octet == b'\n'))
+        .filter(|line| !line.trim_ascii().is_empty())
+        .take(5);
+    Err(said.fold(Error::new(kind, what), |error, line| error.fact(format!("it said: {}", shown(line)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Uid;
+    use std::{fs, io::Write};
+
+    fn hand(script: &str, content: &[u8]) -> Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let argv = ["sh", "-c", script].map(String::from);
+        let mut pipe = Pipe::new(&argv, Duration::from_secs(60), dir.path().to_owned());
+        let uid = Uid::new(*b"u 1");
+        let slip = Slip {
+            account: "work",
+            name: "n",
+            uid: &uid,
+            sender: Some("ann@example.org"),
+        };
+        let mut draft = pipe.begin(&slip).unwrap();
+        draft.write_all(content).unwrap();
+        pipe.accept(&slip, draft, &Stop::default())?;
+        pipe.commit()
+    }
+
+    #[test]
+    fn the_program_gets_the_whole_message_and_knows_whose_it_is() {
+        let out = tempfile::NamedTempFile::new().unwrap();
+        let script = format!(
+            "{{ echo \"$POUCH_ACCOUNT $POUCH_UID $POUCH_SENDER $POUCH_SIZE\"; cat; }} > {}",
+            out.path().display()
+        );
+        hand(&script, b"Subject: x\n\nbody\n").unwrap();
+        assert_eq!(fs::read(out.path()).unwrap(), b"work u 1 ann@example.org 17\nSubject: x\n\nbody\n");
+    }
+
+    #[test]
+    fn exit_codes_mean_what_sysexits_says() {
+        let kind = |script: &str| hand(script, b"x").unwrap_err().kind();
+        for code in [69, 70, 73, 74, 75] {
+            assert_eq!(kind(&format!("exit {code}")), Kind::Deferred, "{code}");
+        }
+        for code in [1, 65, 67, 77, 99, 100, 127] {
+            assert_eq!(kind(&format!("exit {code}")), Kind::Rejected, "{code}");
+        }
+        assert_eq!(kind("kill -KILL $$"), Kind::Deferred);
+        let error = hand("echo out; echo err >&2; exit 1", b"x").unwrap_err();
+        assert_eq!(error.facts(), ["it said: out", "it said: err"]);
+    }
+}

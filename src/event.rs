@@ -1,0 +1,109 @@
+//! What happens in a run, told as it happens.
+
+use std::path::Path;
+
+use crate::{
+    error::{Error, Exit},
+    ledger::Tally,
+    policy::Why,
+    pop3::Said,
+    types::{Epoch, RowId},
+};
+
+/// Something that happened to an account.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The run begins.
+    Start,
+    /// The login is done.
+    Connected {
+        /// The server's name and port.
+        server: &'a str,
+    },
+    /// What will be done. It comes again after a lost line.
+    Planned {
+        /// Messages that are listed.
+        listed: u64,
+        /// Messages to fetch.
+        fetch: u64,
+        /// Their octets by LIST.
+        octets: u64,
+    },
+    /// More of a message came.
+    Received {
+        /// So many octets more.
+        octets: u64,
+    },
+    /// Messages are safe.
+    Stored {
+        /// Its row.
+        row: RowId,
+        /// Its octets.
+        octets: u64,
+    },
+    /// A message failed; it is tried again in the next run.
+    Failed {
+        /// Its row.
+        row: RowId,
+        /// What happened.
+        error: &'a Error,
+    },
+    /// A message failed too often.
+    Quarantined {
+        /// Its row.
+        row: RowId,
+        /// What happened.
+        error: &'a Error,
+        /// When it is tried again.
+        next_try: Epoch,
+    },
+    /// Messages were deleted from the server.
+    Deleted {
+        /// So many …
+        count: u64,
+        /// … for this reason.
+        why: Why,
+    },
+    /// Something a person should know, though nothing failed.
+    Notice(&'a Error),
+    /// What stopped the account.
+    Problem {
+        /// What it was.
+        error: &'a Error,
+        /// Whether a person has to hear of it where nobody watches.
+        tell: bool,
+    },
+    /// A line of the session with the server.
+    Said(&'a Said),
+    /// The run is over.
+    Done(&'a Summary),
+}
+
+/// What came of a run of one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The exit code.
+    pub exit: Exit,
+    /// What was done.
+    pub tally: Tally,
+    /// What was deleted, and why.
+    pub deleted: Vec<(Why, u64)>,
+    /// Messages in quarantine now.
+    pub quarantined: u64,
+    /// Where messages went.
+    pub place: String,
+}
+
+/// Who is told. Accounts run side by side: each call names its own.
+pub trait Reporter: Send + Sync {
+    /// Takes an event of `account`.
+    fn event(&self, account: &str, event: &Event<'_>);
+}
+
+/// A place as people write it: `~/Mail/work`.
+pub fn place(path: &Path, home: &Path) -> String {
+    match path.strip_prefix(home) {
+        Ok(rest) if !rest.as_os_str().is_empty() => format!("~/{}", rest.display()),
+        _ => path.display().to_string(),
+    }
+}

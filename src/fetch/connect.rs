@@ -1,0 +1,118 @@
+//! From a host name to a session.
+
+use std::{sync::Arc, time::Duration};
+
+use super::World;
+use crate::{
+    config::{Account, Tls},
+    error::{Kind, Result, Verdict},
+    event::Event,
+    net::{self, Certificate, Context, Stream},
+    pop3::{
+        Said, Trace,
+        sasl::Credentials,
+        session::{Authorization, Mechanism, Transaction},
+    },
+};
+
+/// The pause before the second try to connect; it doubles with each further one.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// An account's server, ready to be connected to as often as needed.
+pub struct Server<'a> {
+    account: &'a Account,
+    tls: Option<Context>,
+}
+
+/// How far a connection has come.
+#[derive(Debug)]
+pub enum Milestone {
+    /// TCP is connected, to this address.
+    Connected(String),
+    /// TLS is on, and the certificate good.
+    Secured(Option<Certificate>),
+    /// The login is done.
+    LoggedIn(Mechanism),
+}
+
+impl<'a> Server<'a> {
+    /// Reads what TLS needs.
+    ///
+    /// # Errors
+    /// A file cannot be read, or holds no certificate.
+    pub fn new(account: &'a Account) -> Result<Self> {
+        let tls = match account.tls {
+            Tls::Off => None,
+            Tls::Implicit | Tls::StartTls => Some(Context::new(&account.trust, account.client_certificate.as_ref())?),
+        };
+        Ok(Self { account, tls })
+    }
+}
+
+/// Connects and logs in, once. `reached` hears of each step.
+///
+/// # Errors
+/// See [`net::dial`], [`Context::wrap`], [`Authorization::login`].
+pub fn connect(server: &Server<'_>, world: &World, password: &str, reached: &mut dyn FnMut(Milestone)) -> Result<Transaction<Stream>> {
+    let account = server.account;
+    let host = account.host.as_str();
+    let mut session = || {
+        let socket = net::dial(host, account.port, account.connect_timeout.into(), account.timeout.into(), &world.stop)?;
+        if let Ok(address) = socket.peer() {
+            reached(Milestone::Connected(address.ip().to_string()));
+        }
+        let mut secure = |socket, tls: &Context| {
+            let stream = tls.wrap(socket, host)?;
+            reached(Milestone::Secured(stream.certificate()));
+            Ok(stream)
+        };
+        let authorization = match (&server.tls, account.tls) {
+            (Some(tls), Tls::Implicit) => Authorization::greet(secure(socket, tls)?, host, trace(account, world))?,
+            (Some(tls), _) => Authorization::greet(socket, host, trace(account, world))?.upgrade(|socket| secure(socket, tls))?,
+            (None, _) => Authorization::greet(Stream::Plain(socket), host, trace(account, world))?,
+        };
+        let credentials = Credentials {
+            user: &account.user,
+            password,
+            auth: account.auth,
+        };
+        let session = authorization.login(&credentials)?;
+        reached(Milestone::LoggedIn(session.mechanism()));
+        Ok(session)
+    };
+    let session = session();
+    // a signal ends waits as a lost line: say what it was
+    if session.is_err() {
+        world.stop.check()?;
+    }
+    session
+}
+
+/// Connects and logs in; after trouble that passes, tries again as often as the account says.
+///
+/// # Errors
+/// The last try's.
+pub fn connect_patiently(server: &Server<'_>, world: &World, password: &str) -> Result<Transaction<Stream>> {
+    let mut tries = 0;
+    loop {
+        match connect(server, world, password, &mut |_| {}) {
+            Err(error) if tries < server.account.retries && may_pass_soon(&error) => {
+                world.stop.pause(PAUSE * 2_u32.saturating_pow(tries.min(6)))?;
+                tries += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn may_pass_soon(error: &crate::error::Error) -> bool {
+    error.kind().verdict() == Verdict::Reconnect || error.kind() == Kind::Busy
+}
+
+fn trace(account: &Account, world: &World) -> Option<Trace> {
+    if !world.trace {
+        return None;
+    }
+    let (name, report) = (account.name.clone(), Arc::clone(&world.report));
+    Some(Box::new(move |said: Said| report.event(&name, &Event::Said(&said))))
+}

@@ -1,0 +1,261 @@
+//! One message: from the line into the delivery, or into the ledger as failed.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+    time::Instant,
+};
+
+use super::{DEFERRED_IN_A_ROW, Failure, Haul, Order, Quarantined};
+use crate::{
+    delivery::{Delivery, Draft, Pace, Slip},
+    error::{Error, Exit, Kind, Result, Verdict},
+    event::Event,
+    ledger::Arrival,
+    message::{Glance, Head, fingerprint, glance},
+    net::Stream,
+    policy::Then,
+    pop3::{
+        reply::Refusal,
+        session::{Body, quoted},
+    },
+    text::count,
+};
+
+/// The most of a broken message that is kept for its notice.
+const MAX_PARTIAL: u64 = 1_000_000;
+
+impl Haul<'_> {
+    /// Takes a message from the line and gives it to the delivery.
+    pub(super) fn receive(&mut self, order: &Order, body: Body<'_, '_, Stream>, delivery: &mut dyn Delivery) -> Result<()> {
+        let name = self.ledger.next_name(order.row)?;
+        let slip = Slip {
+            account: &self.account.name,
+            name: &name,
+            uid: &order.uid,
+            sender: None,
+        };
+        let mut draft = delivery.begin(&slip)?;
+        let mut head = Head::default();
+        let got = match self.pour(body, &mut draft, &mut head) {
+            Ok(got) => got,
+            Err(error) => {
+                if error.kind().verdict() == Verdict::Reconnect {
+                    self.partial = partial(&mut draft);
+                }
+                return Err(error);
+            }
+        };
+        self.through += 1;
+        if let Some(missing) = self.missing(order, got)? {
+            let partial = partial(&mut draft);
+            return self.failed(Failure {
+                order: order.clone(),
+                error: missing,
+                partial,
+            });
+        }
+        let glance = if delivery.pace() == Pace::OneByOne { glance(head.as_bytes()) } else { Glance::default() };
+        let slip = Slip {
+            sender: glance.address.as_deref(),
+            ..slip
+        };
+        let arrival = Arrival {
+            row: order.row,
+            listed: order.octets,
+            got,
+            fingerprint: fingerprint(head.as_bytes()),
+        };
+        self.hand_over(order, &slip, draft, arrival, delivery)
+    }
+
+    /// Streams the content into the draft; gives its size as LIST counts it.
+    fn pour(&self, mut body: Body<'_, '_, Stream>, draft: &mut Draft, head: &mut Head) -> Result<u64> {
+        while let Some(content) = body.chunk()? {
+            head.push(content);
+            draft.write_all(content).map_err(|error| Error::file("write", &draft.place(), &error))?;
+            self.tell(&Event::Received {
+                octets: content.len() as u64,
+            });
+        }
+        Ok(body.octets())
+    }
+
+    /// Why what came cannot be delivered: nothing, or no more than the last time.
+    fn missing(&self, order: &Order, got: u64) -> Result<Option<Error>> {
+        let before = match order.then {
+            Then::Complete => self.ledger.octets_delivered(order.row)?.unwrap_or(0),
+            _ => 0,
+        };
+        let what = if got == 0 && order.octets > 0 {
+            "came empty"
+        } else if order.then == Then::Complete && got <= before && got < order.octets {
+            "is still shorter than listed"
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(
+            Error::new(Kind::Unavailable, format!("message {} of {} {what}", order.num, order.listed))
+                .fact(format!("{got} of {} came", count(order.octets, "octet"))),
+        ))
+    }
+
+    fn hand_over(&mut self, order: &Order, slip: &Slip<'_>, draft: Draft, arrival: Arrival, delivery: &mut dyn Delivery) -> Result<()> {
+        let one_by_one = delivery.pace() == Pace::OneByOne;
+        if one_by_one {
+            self.ledger.hand_over(order.row)?;
+        }
+        if let Err(error) = delivery.accept(slip, draft, &self.world.stop) {
+            if error.kind().verdict() == Verdict::StopAll {
+                // the program may or may not have taken it: the ledger says just that
+                return Err(error);
+            }
+            if one_by_one {
+                self.ledger.take_back(order.row)?;
+            }
+            return self.not_taken(order, error);
+        }
+        self.deferred_in_a_row = 0;
+        self.batch_octets += arrival.got;
+        self.batch.push(arrival);
+        self.batch_began.get_or_insert_with(Instant::now);
+        if one_by_one {
+            self.flush(delivery)?;
+        }
+        Ok(())
+    }
+
+    /// A program did not take the message.
+    fn not_taken(&mut self, order: &Order, error: Error) -> Result<()> {
+        match error.kind() {
+            Kind::Deferred => {
+                self.deferred_in_a_row += 1;
+                if self.deferred_in_a_row >= DEFERRED_IN_A_ROW {
+                    let stop = Error::new(Kind::Busy, format!("{}: {DEFERRED_IN_A_ROW} times in a row", error.what()));
+                    return Err(error.facts().iter().fold(stop, |stop, fact| stop.fact(fact.as_str())));
+                }
+                self.exit = self.exit.worst(Exit::LATER);
+                self.told.push((order.row, stays(order, error), None));
+                Ok(())
+            }
+            Kind::Rejected => {
+                self.deferred_in_a_row = 0;
+                self.failed(Failure {
+                    order: order.clone(),
+                    error,
+                    partial: Vec::new(),
+                })
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// The server did not give the message.
+    pub(super) fn refused(&mut self, order: &Order, refusal: &Refusal) -> Result<()> {
+        let host = self.account.host.as_str();
+        let error = Error::new(Kind::Unavailable, format!("{host} does not give message {} of {}", order.num, order.listed))
+            .fact(quoted(host, refusal));
+        if refusal.passes() {
+            self.exit = self.exit.worst(Exit::LATER);
+            self.told.push((order.row, stays(order, error), None));
+            return Ok(());
+        }
+        self.failed(Failure {
+            order: order.clone(),
+            error,
+            partial: Vec::new(),
+        })
+    }
+
+    /// A message has used up an attempt.
+    pub(super) fn failed(&mut self, failure: Failure) -> Result<()> {
+        let Failure { order, error, partial } = &failure;
+        let glance = glance(partial);
+        let now = self.world.clock.now();
+        let limit = self.account.attempts;
+        let failed = self.ledger.fail(order.row, self.run, limit, error.what(), &glance, now)?;
+        self.finished.insert(order.row);
+        self.tally.failed += 1;
+        let next_try = failed.next_try.filter(|_| failed.quarantined);
+        let fact = match next_try {
+            Some(_) => format!("it failed {} times and is in quarantine now: the others are fetched without it", failed.attempts),
+            None => format!("message {} stays on the server, attempt {} of {limit}", order.num, failed.attempts),
+        };
+        let told = error.clone().fact(fact);
+        self.exit = self.exit.worst(if failed.quarantined { Exit::QUARANTINE } else { Exit::LATER });
+        if let Some(next_try) = next_try {
+            let told = told.hint(format!("`pouch ledger show {} {}` tells what is known of it", self.account.name, order.row));
+            self.told.push((order.row, told, Some(next_try)));
+            if self.account.notice {
+                self.quarantined.push(Quarantined {
+                    glance,
+                    attempts: failed.attempts,
+                    next_try,
+                    failure,
+                });
+            }
+        } else {
+            self.told.push((order.row, told, None));
+        }
+        Ok(())
+    }
+
+    /// A message was delivered shorter than listed: said once.
+    pub(super) fn tell_short(&mut self, arrival: &Arrival) -> Result<()> {
+        if !self.ledger.sizes_are_trusted()? || !self.ledger.tell_once(arrival.row, self.world.clock.now())? {
+            return Ok(());
+        }
+        self.exit = self.exit.worst(Exit::LATER);
+        self.tell(&Event::Notice(
+            &Error::new(Kind::Unavailable, "a message came shorter than the server had listed it")
+                .fact(format!("{} of {} came, though the server ended it in order", arrival.got, count(arrival.listed, "octet")))
+                .fact("it is delivered as it is, is not deleted from the server, and will be asked for again")
+                .hint(format!("`pouch ledger show {} {}` tells what is known of it", self.account.name, arrival.row)),
+        ));
+        Ok(())
+    }
+
+    /// Delivers a mail of pouch's own.
+    pub(super) fn deliver_note(&mut self, order: &Order, name: &str, mail: &[u8], delivery: &mut dyn Delivery) -> Result<()> {
+        let slip = Slip {
+            account: &self.account.name,
+            name,
+            uid: &order.uid,
+            sender: None,
+        };
+        let mut draft = delivery.begin(&slip)?;
+        draft.write_all(mail).map_err(|error| Error::file("write", &draft.place(), &error))?;
+        match delivery.accept(&slip, draft, &self.world.stop) {
+            // a program that does not want the notice has the message's failure on its account
+            Err(error) if error.kind().verdict() == Verdict::SkipMessage => Ok(()),
+            taken => taken.and_then(|()| delivery.commit()),
+        }
+    }
+}
+
+fn stays(order: &Order, error: Error) -> Error {
+    error.fact(format!("message {} stays on the server and is tried again in the next run", order.num))
+}
+
+/// What was written of a message that will not be whole. Only a notice needs it.
+fn partial(draft: &mut Draft) -> Vec<u8> {
+    draft.read_back(MAX_PARTIAL).unwrap_or_default()
+}
+
+/// The size of a delivered file as LIST counts it: each LF stands for CRLF.
+pub(super) fn octets_of(path: &Path) -> Result<u64> {
+    let mut octets = 0;
+    let mut buffer = vec![0; 64 * 1024];
+    let mut read = || -> std::io::Result<()> {
+        let mut file = File::open(path)?;
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(()),
+                got => octets += (got + memchr::memchr_iter(b'\n', &buffer[..got]).count()) as u64,
+            }
+        }
+    };
+    read().map_err(|error| Error::file("read", path, &error))?;
+    Ok(octets)
+}

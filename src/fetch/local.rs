@@ -1,0 +1,89 @@
+//! What the user deleted from the Maildir.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::Read,
+};
+
+use crate::{
+    delivery::Found,
+    error::{Error, Kind, Result},
+    ledger::{Ledger, Look},
+    message::{Head, fingerprint},
+    policy::{Known, Local, believable},
+    text::count,
+};
+
+/// Marks those delivered messages of `look` that the user deleted from the Maildir, which holds
+/// `found`. Where too much is gone to be believed, nothing is marked, and that is what comes back.
+///
+/// # Errors
+/// The ledger or a message cannot be read.
+pub fn mark(look: &mut Look, ledger: &Ledger, found: &[Found]) -> Result<Option<Error>> {
+    let present: HashSet<_> = found.iter().filter_map(|found| ledger.row_of(&found.name)).map(|(row, _)| row).collect();
+    let delivered: Vec<_> = look.delivered().collect();
+    let mut gone: HashSet<_> = delivered.iter().copied().filter(|row| !present.contains(row)).collect();
+    if gone.is_empty() {
+        return Ok(None);
+    }
+    // Moving a message to another folder gives it another name in some mail programs (mutt,
+    // Dovecot): what cannot be found by its name is looked for by its header.
+    let mut wanted: HashMap<_, Vec<_>> = HashMap::new();
+    for (row, print) in ledger.fingerprints(gone.iter().copied())? {
+        match print {
+            Some(print) => wanted.entry(print).or_default().push(row),
+            // never deleted on suspicion
+            None => {
+                gone.remove(&row);
+            }
+        }
+    }
+    for stranger in found.iter().filter(|found| ledger.row_of(&found.name).is_none()) {
+        if wanted.is_empty() {
+            break;
+        }
+        if let Some(print) = fingerprint(head(stranger)?.as_bytes())
+            && let Some(rows) = wanted.remove(&print)
+        {
+            for row in rows {
+                gone.remove(&row);
+            }
+        }
+    }
+    if !believable(delivered.len(), gone.len(), found.len()) {
+        return Ok(Some(
+            Error::new(Kind::Unavailable, "too much is gone from the Maildir to delete it from the server too")
+                .fact(format!("{} of {} are not there any more", gone.len(), count(delivered.len() as u64, "message")))
+                .fact("if its disk is not mounted, that saved your mail; nothing was deleted from the server")
+                .hint("if you did delete them, `pouch ledger delete` takes them off the server"),
+        ));
+    }
+    for entry in &mut look.scan.entries {
+        if let Known::Delivered { local, .. } = &mut entry.known
+            && entry.row.is_some_and(|row| gone.contains(&row))
+        {
+            *local = Local::Deleted;
+        }
+    }
+    Ok(None)
+}
+
+/// The header of a message in the Maildir. One that is gone by now has none.
+fn head(found: &Found) -> Result<Head> {
+    let mut head = Head::default();
+    let mut buffer = [0; 8 * 1024];
+    let read = File::open(&found.path).and_then(|mut file| {
+        while !head.is_whole() {
+            match file.read(&mut buffer)? {
+                0 => break,
+                octets => head.push(&buffer[..octets]),
+            }
+        }
+        Ok(())
+    });
+    match read {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("read", &found.path, &error)),
+        _ => Ok(head),
+    }
+}

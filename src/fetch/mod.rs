@@ -1,0 +1,258 @@
+//! The run of one account, from the lock to the last line of its report.
+//!
+//! [`connect`] makes a session, [`haul`] gets messages through it and remembers which of them
+//! broke it, [`local`] looks at what the user deleted. This module says in which order.
+
+pub mod connect;
+mod expunge;
+mod haul;
+mod local;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use crate::{
+    clock::Clock,
+    config::{Account, Place},
+    delivery::{Delivery, Maildir, Pipe},
+    error::{Error, Exit, Result, Verdict},
+    event::{Event, Reporter, Summary},
+    ledger::{Birth, Ledger, Run, State, Tally},
+    lock,
+    policy::{Plan, plan},
+    program,
+    secret::{self, CredentialFolder, Secret},
+    stop::Stop,
+    text::shown,
+};
+use connect::{Server, connect};
+use haul::Haul;
+
+/// What lies around a run.
+#[derive(Clone)]
+pub struct World {
+    /// Where ledger and locks live.
+    pub state_dir: PathBuf,
+    /// The user's home, for messages.
+    pub home: PathBuf,
+    /// The clock.
+    pub clock: Clock,
+    /// Whether to stop.
+    pub stop: Stop,
+    /// This machine's name, for a new ledger.
+    pub birth: Birth,
+    /// Where systemd puts credentials.
+    pub credentials: CredentialFolder,
+    /// Who is told what happens.
+    pub report: Arc<dyn Reporter>,
+    /// Whether the lines of the session are told too.
+    pub trace: bool,
+    /// How long to wait for another pouch.
+    pub patience: Duration,
+}
+
+impl World {
+    /// Opens the account's ledger.
+    ///
+    /// # Errors
+    /// It cannot be made or read.
+    pub fn ledger(&self, account: &Account) -> Result<Ledger> {
+        Ledger::open(&self.state_dir, &account.identity(), &self.birth)
+    }
+
+    /// Takes the account's lock.
+    ///
+    /// # Errors
+    /// Another pouch has it.
+    pub fn lock(&self, account: &Account) -> Result<lock::Lock> {
+        lock::lock(&self.state_dir, &account.identity(), self.clock.now(), self.patience, &self.stop)
+    }
+
+    /// Gets the account's secret.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub fn secret(&self, account: &Account) -> Result<Secret> {
+        secret::obtain(&account.secret, &format!("{} at {}", account.user, account.host), &self.credentials, &self.stop)
+    }
+
+    /// The place where the account's messages go, for people.
+    pub fn place(&self, account: &Account) -> String {
+        match &account.place {
+            Place::Maildir(path) => crate::event::place(path, &self.home),
+            Place::Pipe(argv) => format!("`{}`", argv.join(" ")),
+        }
+    }
+}
+
+/// Fetches the account's mail. All that happens is told to the world's reporter; what comes back
+/// is the sum of it.
+pub fn fetch(account: &Account, world: &World) -> Summary {
+    world.report.event(&account.name, &Event::Start);
+    let mut summary = Summary {
+        exit: Exit::OK,
+        tally: Tally::default(),
+        deleted: Vec::new(),
+        quarantined: 0,
+        place: world.place(account),
+    };
+    let result = world
+        .lock(account)
+        .and_then(|_lock| run(account, world, &mut summary));
+    if let Err(error) = result {
+        // the ledger could not be asked whether a person heard of it before
+        problem(account, world, &error, true);
+        summary.exit = summary.exit.worst(error.kind().exit());
+    }
+    world.report.event(&account.name, &Event::Done(&summary));
+    summary
+}
+
+fn problem(account: &Account, world: &World, error: &Error, tell: bool) {
+    world.report.event(&account.name, &Event::Problem { error, tell });
+}
+
+/// The run under the account's lock, written into the ledger from its beginning to its end.
+fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
+    let mut ledger = world.ledger(account)?;
+    let (run, died) = ledger.begin_run(world.clock.now())?;
+    let mut haul = Haul::new(account, world, &mut ledger, &run);
+    let outcome = journey(account, world, &mut haul, died);
+    let unsettled = haul.unsettled();
+    summary.exit = haul.exit();
+    summary.tally = haul.tally();
+    summary.deleted = haul.deletions();
+    let warning = haul.take_warning();
+    drop(haul);
+
+    let now = world.clock.now();
+    if let Err(error) = &outcome {
+        summary.exit = summary.exit.worst(error.kind().exit());
+    }
+    if !unsettled {
+        ledger.close_dead_runs(&run, now)?;
+    }
+    summary.quarantined = ledger
+        .counts()?
+        .iter()
+        .find(|(state, _)| *state == State::Quarantined)
+        .map_or(0, |(_, count)| *count);
+    finish(account, world, &mut ledger, &run, summary, outcome.err().or(warning), unsettled)
+}
+
+/// Ends the run in the ledger and tells what stopped it, if that is news.
+fn finish(
+    account: &Account,
+    world: &World,
+    ledger: &mut Ledger,
+    run: &Run,
+    summary: &Summary,
+    trouble: Option<Error>,
+    unsettled: bool,
+) -> Result<()> {
+    let now = world.clock.now();
+    ledger.end_run(run, summary.tally, summary.exit, trouble.as_ref(), unsettled, now)?;
+    match trouble {
+        Some(error) if error.kind().verdict() == Verdict::StopAll => problem(account, world, &error, false),
+        Some(error) => {
+            let tell = ledger.needs_telling(&error, now)?;
+            problem(account, world, &error, tell);
+        }
+        None => ledger.all_is_well()?,
+    }
+    Ok(())
+}
+
+/// One message's way is told in the crate's documentation; this is the account's.
+fn journey(account: &Account, world: &World, haul: &mut Haul<'_>, died: bool) -> Result<()> {
+    let mut delivery = open_delivery(account, world)?;
+    if died {
+        haul.recover(delivery.as_mut())?;
+    }
+    let secret = world.secret(account)?;
+    let server = Server::new(account)?;
+    let sessions = haul.sessions(&server, &secret, delivery.as_mut());
+    let settled = haul.wind_up(delivery.as_mut());
+    sessions.and(settled)?;
+    if haul.tally().delivered > 0 {
+        after(account, world)?;
+    }
+    Ok(())
+}
+
+/// The place where the account's messages go, made if it is missing.
+fn open_delivery(account: &Account, world: &World) -> Result<Box<dyn Delivery>> {
+    Ok(match &account.place {
+        Place::Maildir(path) => Box::new(Maildir::open(path)?),
+        Place::Pipe(argv) => Box::new(Pipe::new(argv, account.pipe_timeout.into(), world.state_dir.clone())),
+    })
+}
+
+/// Runs the account's `after` command.
+fn after(account: &Account, world: &World) -> Result<()> {
+    let Some(argv) = &account.after else {
+        return Ok(());
+    };
+    let run = program::Run {
+        argv,
+        input: None,
+        environment: &[("POUCH_ACCOUNT", account.name.clone())],
+        timeout: Some(account.pipe_timeout.into()),
+        interactive: false,
+    };
+    let failed = |what: String| Error::new(crate::error::Kind::Deferred, format!("the `after` command `{}` {what}", argv.join(" ")));
+    let outcome = match run.run(&world.stop)? {
+        Ok(outcome) => outcome,
+        Err(error) => return Err(failed("cannot be run".into()).fact(error.to_string())),
+    };
+    let error = match outcome.ended {
+        program::Ended::Itself(status) if status.success() => return Ok(()),
+        program::Ended::Itself(status) => failed(format!("failed: {status}")),
+        program::Ended::TimeOut => failed(format!("took longer than {}", account.pipe_timeout)),
+    };
+    let said = outcome.stderr.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()).take(5);
+    Err(said
+        .fold(error, |error, line| error.fact(format!("it said: {}", shown(line))))
+        .fact("the messages are delivered all the same"))
+}
+
+/// What `fetch` would do now. Nothing is changed, neither here nor on the server.
+///
+/// # Errors
+/// As for a real run.
+pub fn preview(account: &Account, world: &World) -> Result<Preview> {
+    let _lock = world.lock(account)?;
+    let ledger = world.ledger(account)?;
+    let secret = world.secret(account)?;
+    let server = Server::new(account)?;
+    let mut session = connect(&server, world, &secret, &mut |_| {})?;
+    let listing = session.list()?;
+    let mut look = ledger.look(&listing.messages)?;
+    let warning = match &account.place {
+        Place::Maildir(path) if account.policy.sync_deletions => {
+            let found = if Maildir::exists(path)? { Maildir::open(path)?.look()? } else { None };
+            local::mark(&mut look, &ledger, &found.unwrap_or_default())?
+        }
+        _ => None,
+    };
+    // nothing is marked: QUIT changes nothing, and says good-bye
+    let _ = session.quit();
+    Ok(Preview {
+        plan: plan(&account.policy, &look.scan, world.clock.now()),
+        listed: look.scan.entries.len() as u64,
+        known: look.scan.entries.iter().filter(|entry| entry.row.is_some()).count() as u64,
+        warning,
+    })
+}
+
+/// What `fetch` would do.
+#[derive(Debug)]
+pub struct Preview {
+    /// The plan.
+    pub plan: Plan,
+    /// How many messages are listed …
+    pub listed: u64,
+    /// … and how many of those are known.
+    pub known: u64,
+    /// What a person should know.
+    pub warning: Option<Error>,
+}

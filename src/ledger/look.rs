@@ -1,0 +1,145 @@
+//! Joining a listing with what is known.
+
+use std::collections::HashMap;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::Ledger;
+use crate::{
+    error::Result,
+    policy::{Entry, Known, Local, Scan},
+    types::{Epoch, Listed, RowId},
+};
+
+/// A listing joined with what is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// What is listed, and known of it.
+    pub scan: Scan,
+    /// Rows that are not listed, but were in the last run.
+    pub(super) vanished: Vec<RowId>,
+    /// Rows that are listed again, but were not in the last run.
+    pub(super) returned: Vec<RowId>,
+}
+
+/// A row of the table, as far as a listing needs it.
+struct Seen {
+    row: RowId,
+    octets: u64,
+    known: Known,
+    /// It was missing from the last listing, or had been taken to be gone.
+    missing: bool,
+    taken: bool,
+}
+
+const COLUMNS: &str = "id, uid, octets, state, delivered, short, attempts, next_try, doomed, missing IS NOT NULL OR state = 'gone'";
+
+impl Ledger {
+    /// Joins `listed` with what is known. Changes nothing.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn look(&self, listed: &[Listed]) -> Result<Look> {
+        self.join(listed).map_err(|error| self.explained(&error))
+    }
+
+    fn join(&self, listed: &[Listed]) -> rusqlite::Result<Look> {
+        let sizes_count = self.sizes_count()?;
+        let mut live = self.connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM message WHERE account = ? AND state <> 'gone' ORDER BY id"
+        ))?;
+        let mut gone = self.connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM message WHERE account = ? AND uid = ? AND state = 'gone' ORDER BY id DESC"
+        ))?;
+        let mut rows: HashMap<Vec<u8>, Vec<Seen>> = HashMap::new();
+        let mut found = live.query([self.account])?;
+        while let Some(row) = found.next()? {
+            rows.entry(row.get(1)?).or_default().push(seen(row, sizes_count)?);
+        }
+        let mut scan = Scan::default();
+        let mut returned = Vec::new();
+        for message in listed {
+            let uid = message.uid.as_bytes();
+            let known = match rows.get_mut(uid).and_then(|same| pick(same, message.octets)) {
+                Some(known) => Some((known.row, known.known, known.missing)),
+                None => gone
+                    .query_row(params![self.account, uid], |row| seen(row, sizes_count))
+                    .optional()?
+                    // of two with one UID, the second is no return of the first
+                    .filter(|_| !rows.contains_key(uid))
+                    .map(|seen| (seen.row, seen.known, true)),
+            };
+            if let Some((row, _, true)) = known {
+                returned.push(row);
+            }
+            scan.entries.push(Entry {
+                num: message.num,
+                octets: message.octets,
+                row: known.map(|(row, ..)| row),
+                known: known.map_or(Known::New { attempts: 0 }, |(_, known, _)| known),
+            });
+        }
+        let vanished = rows.into_values().flatten().filter(|seen| !seen.taken && !seen.missing).map(|seen| seen.row).collect();
+        Ok(Look { scan, vanished, returned })
+    }
+
+    /// Whether the sizes that this server lists mean anything: where most messages came shorter
+    /// than listed, it is the listing that is wrong (Exchange).
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn sizes_are_trusted(&self) -> Result<bool> {
+        self.sizes_count().map_err(|error| self.explained(&error))
+    }
+
+    fn sizes_count(&self) -> rusqlite::Result<bool> {
+        self.connection
+            .query_row("SELECT whole, fewer FROM account WHERE id = ?", [self.account], |row| {
+                let (whole, fewer): (u64, u64) = (row.get(0)?, row.get(1)?);
+                Ok(whole + fewer < 20 || fewer <= whole)
+            })
+    }
+}
+
+/// Of the rows with one UID, the one for a message of this size: two different messages may share
+/// a UID.
+fn pick(same: &mut [Seen], octets: u64) -> Option<&Seen> {
+    let free = |seen: &Seen| !seen.taken;
+    let at = same
+        .iter()
+        .position(|seen| free(seen) && seen.octets == octets)
+        .or_else(|| same.iter().position(free))?;
+    same[at].taken = true;
+    Some(&same[at])
+}
+
+fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
+    let state = row.get_ref(3)?.as_str()?.to_owned();
+    let delivered: Option<i64> = row.get(4)?;
+    let next_try = Epoch(row.get::<_, Option<i64>>(7)?.unwrap_or(0));
+    let known = if row.get(8)? {
+        Known::Doomed
+    } else if let Some(at) = delivered {
+        if row.get(5)? && sizes_count {
+            Known::Short { next_try }
+        } else {
+            Known::Delivered {
+                at: Epoch(at),
+                local: Local::Present,
+            }
+        }
+    } else {
+        match state.as_str() {
+            "quarantined" => Known::Quarantined { next_try },
+            "skipped" => Known::Skipped,
+            _ => Known::New { attempts: row.get(6)? },
+        }
+    };
+    Ok(Seen {
+        row: RowId(row.get(0)?),
+        octets: row.get(2)?,
+        known,
+        missing: row.get(9)?,
+        taken: false,
+    })
+}

@@ -1,0 +1,195 @@
+//! What pouch remembers: which messages it has seen, which are safe on disk, which failed.
+//!
+//! The ledger is one SQLite file, `ledger.db`, for all accounts.
+//!
+//! # Life of a message
+//! ```text
+//!  listed            whole and durable                 DELE + QUIT +OK, or long no longer listed
+//!  ──────▶ new ───────────────────────────▶ delivered ─────────────────────────────▶ gone
+//!          │ ▲                                ▲
+//!          │ └─ failed (attempts, reason) ────┤  heals: delivered once
+//!          │         └─ last attempt ─▶ quarantined (tried again after 1, 2, 4 … 32 days)
+//!          ├─ delivering: handed to a program, answer not yet known
+//!          └─ skipped: `ledger catchup`; neither fetched nor deleted
+//! ```
+//!
+//! # Durability
+//! WAL with `synchronous = FULL`: a commit is on the disk when it returns. One commit a batch of
+//! delivered messages, and no log of intents: the name of a delivered file is a function of its
+//! row, so after a crash a `new` row whose file lies in the Maildir is a delivered one. A run that
+//! was left open asks for that look.
+//!
+//! # Locking
+//! The account's [lock](crate::lock) keeps other pouches off its rows; SQLite's own lock orders
+//! the writes of several accounts.
+//!
+//! # Compatibility
+//! `user_version` counts the steps of the tables; a ledger from a newer pouch is refused.
+
+mod desk;
+mod look;
+mod progress;
+mod runs;
+mod schema;
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+
+pub use desk::{Row, State};
+pub use look::Look;
+pub use progress::{Arrival, Failed, Proof};
+pub use runs::{Run, Tally};
+
+use crate::{
+    error::{Error, Kind, Result},
+    types::{Epoch, Identity, RowId},
+};
+
+/// How long a message may be missing from the listing before it is taken to be gone. Gmail shows
+/// some 250 messages a session, and servers have bad days.
+const GRACE_DAYS: u64 = 30;
+
+/// The ledger of one account.
+pub struct Ledger {
+    connection: Connection,
+    path: PathBuf,
+    account: i64,
+    id: String,
+    host: String,
+}
+
+/// What `random` and `host` are for a ledger that is made now.
+#[derive(Clone, Debug)]
+pub struct Birth {
+    /// This machine's name.
+    pub host: String,
+}
+
+impl Ledger {
+    /// Opens the ledger in `state_dir` for `account`; makes both where they are missing.
+    ///
+    /// # Errors
+    /// It cannot be made or read, or a newer pouch wrote it.
+    pub fn open(state_dir: &Path, account: &Identity, birth: &Birth) -> Result<Self> {
+        let path = state_dir.join("ledger.db");
+        private_folder(state_dir)?;
+        // SQLite would make it readable by others
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| Error::file("open the ledger", &path, &error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(&path, flags).and_then(|mut connection| {
+            connection.busy_timeout(Duration::from_secs(30))?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            schema::migrate(&mut connection).map(|migrated| (connection, migrated))
+        });
+        let (connection, migrated) = opened.map_err(|error| explained(&path, &error))?;
+        if let Err(version) = migrated {
+            return Err(Error::new(Kind::State, format!("a newer pouch wrote the ledger {}", path.display()))
+                .fact(format!("its version is {version}, this pouch knows {}", schema::VERSION))
+                .hint("use that newer pouch, or give this one a `--state-dir` of its own"));
+        }
+        let (id, host, number) = identify(&connection, account, birth).map_err(|error| explained(&path, &error))?;
+        Ok(Self {
+            connection,
+            path,
+            account: number,
+            id,
+            host,
+        })
+    }
+
+    /// The file name for a delivered copy of a message, without Maildir flags.
+    fn name(&self, row: RowId, first_seen: Epoch, copy: u32) -> String {
+        let copy = if copy == 0 { String::new() } else { format!("-{copy}") };
+        format!("{}.R{row}{copy}L{}.{}", first_seen.0, self.id, self.host)
+    }
+
+    /// The row and copy that a file name stands for; nothing where this ledger did not give it.
+    pub fn row_of(&self, name: &str) -> Option<(RowId, u32)> {
+        let unique = name.split('.').nth(1)?.strip_prefix('R')?;
+        let (row, id) = unique.split_once('L')?;
+        // Dovecot adds ,S= and ,W= behind the host, mail programs their flags
+        (id == self.id).then_some(())?;
+        let (row, copy) = row.split_once('-').unwrap_or((row, "0"));
+        Some((RowId(row.parse().ok()?), copy.parse().ok()?))
+    }
+
+    fn explained(&self, error: &rusqlite::Error) -> Error {
+        explained(&self.path, error)
+    }
+
+    /// Runs `work` in one transaction, which is durable when this returns.
+    fn transact<T>(&mut self, work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        let result = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .and_then(|transaction| {
+                let done = work(&transaction)?;
+                transaction.commit()?;
+                Ok(done)
+            });
+        result.map_err(|error| explained(&self.path, &error))
+    }
+}
+
+/// The ledger's own id and host, and the account's number; all are made where they are missing.
+fn identify(connection: &Connection, account: &Identity, birth: &Birth) -> rusqlite::Result<(String, String, i64)> {
+    let find_account = "SELECT id FROM account WHERE user = ? AND host = ?";
+    let who = [&account.user, &account.host];
+    let known = connection
+        .query_row("SELECT id, host FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let number = connection.query_row(find_account, who, |row| row.get(0)).optional()?;
+    if let (Some((id, host)), Some(number)) = (known, number) {
+        return Ok((id, host, number));
+    }
+    connection.execute(
+        "INSERT INTO ledger SELECT lower(hex(randomblob(6))), ? WHERE NOT EXISTS (SELECT 1 FROM ledger)",
+        [&birth.host],
+    )?;
+    connection.execute("INSERT INTO account (user, host) VALUES (?, ?) ON CONFLICT DO NOTHING", who)?;
+    let (id, host) = connection.query_row("SELECT id, host FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok((id, host, connection.query_row(find_account, who, |row| row.get(0))?))
+}
+
+/// A folder for this user alone. One that is there is taken as it is.
+fn private_folder(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| Error::file("make the folder", path, &error))
+}
+
+/// What SQLite's errors mean to a person.
+fn explained(path: &Path, error: &rusqlite::Error) -> Error {
+    let shown = path.display();
+    let (kind, what) = match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => (Kind::State, format!("the ledger {shown} cannot be read")),
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            (Kind::CannotCreate, format!("the ledger {shown} cannot be written"))
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (Kind::Busy, format!("another program holds the ledger {shown}")),
+        Some(ErrorCode::DiskFull) => (Kind::Io, format!("no room for the ledger {shown}")),
+        Some(ErrorCode::SystemIoFailure) => (Kind::Io, format!("the disk failed under the ledger {shown}")),
+        _ => (Kind::State, format!("the ledger {shown} does not do what it should")),
+    };
+    let told = Error::new(kind, what).fact(error.to_string());
+    match kind {
+        Kind::State => told.hint("put it aside; a new one is made, and what is still on the server is fetched again"),
+        Kind::Io => told.hint("nothing is lost: messages stay on the server until the ledger knows them"),
+        _ => told,
+    }
+}

@@ -1,0 +1,321 @@
+//! What a run changes: new rows, deliveries, failures, deletions.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{GRACE_DAYS, Ledger, Look, Run};
+use crate::{
+    error::Result,
+    message::{Fingerprint, Glance},
+    policy::Known,
+    types::{Epoch, Listed, MsgNum, RowId},
+    units::Span,
+};
+
+/// A message that is on stable storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its row.
+    pub row: RowId,
+    /// Its size by LIST.
+    pub listed: u64,
+    /// The octets that came, counted as LIST does.
+    pub got: u64,
+    /// Its fingerprint, if it has a header.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// What a failed attempt led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// How often it failed now.
+    pub attempts: u32,
+    /// Whether it went into quarantine by this.
+    pub quarantined: bool,
+    /// When it will be tried again, if not in the next run.
+    pub next_try: Option<Epoch>,
+}
+
+/// That a message may be deleted from the server: only the ledger makes one, for a message that is
+/// whole and on stable storage, or that the user ordered to be deleted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Proof {
+    num: MsgNum,
+    row: RowId,
+}
+
+impl Proof {
+    /// The message's number in this session.
+    pub fn num(&self) -> MsgNum {
+        self.num
+    }
+
+    /// The message's row.
+    pub fn row(&self) -> RowId {
+        self.row
+    }
+}
+
+impl Ledger {
+    /// Gives each message of `look` that has no row its row, and notes which rows are no longer
+    /// listed. `listed` is what `look` was made from.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn admit(&mut self, look: &mut Look, listed: &[Listed], now: Epoch) -> Result<()> {
+        let account = self.account;
+        let old = now.0.saturating_sub_unsigned(Span::from_days(GRACE_DAYS).seconds());
+        if look.vanished.is_empty() && look.returned.is_empty() && look.scan.entries.iter().all(|entry| entry.row.is_some()) {
+            return Ok(());
+        }
+        self.transact(|ledger| {
+            let mut insert = ledger.prepare_cached(
+                "INSERT INTO message (account, uid, octets, state, first_seen) VALUES (?, ?, ?, 'new', ?)",
+            )?;
+            for (entry, message) in look.scan.entries.iter_mut().zip(listed) {
+                if entry.row.is_none() {
+                    let octets = i64::try_from(message.octets).unwrap_or(i64::MAX);
+                    insert.execute(params![account, message.uid.as_bytes(), octets, now.0])?;
+                    entry.row = Some(RowId(ledger.last_insert_rowid()));
+                }
+            }
+            let mut mark = ledger.prepare_cached("UPDATE message SET missing = ? WHERE id = ?")?;
+            for row in &look.vanished {
+                mark.execute(params![now.0, row.0])?;
+            }
+            let mut back = ledger.prepare_cached(
+                "UPDATE message SET missing = NULL, state = CASE
+                     WHEN state <> 'gone' THEN state WHEN delivered IS NOT NULL THEN 'delivered' ELSE 'new' END
+                 WHERE id = ?",
+            )?;
+            for row in &look.returned {
+                back.execute([row.0])?;
+            }
+            ledger.execute(
+                "UPDATE message SET state = 'gone'
+                 WHERE account = ? AND missing < ? AND state IN ('new', 'delivered', 'quarantined')",
+                params![account, old],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// The file name for the copy of a message that is to be delivered now: its first, or the next
+    /// one where a short one was delivered before.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn next_name(&self, row: RowId) -> Result<String> {
+        self.connection
+            .prepare_cached("SELECT first_seen, copy + (delivered IS NOT NULL) FROM message WHERE id = ?")
+            .and_then(|mut select| select.query_row([row.0], |columns| Ok((columns.get(0)?, columns.get(1)?))))
+            .map(|(first_seen, copy)| self.name(row, Epoch(first_seen), copy))
+            .map_err(|error| self.explained(&error))
+    }
+
+    /// Notes that a program gets the message now: if nothing more is heard of it, it may have been
+    /// delivered or not.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn hand_over(&mut self, row: RowId) -> Result<()> {
+        self.transact(|ledger| ledger.execute("UPDATE message SET state = 'delivering' WHERE id = ?", [row.0]).map(drop))
+    }
+
+    /// Takes that back: the program did not take the message.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn take_back(&mut self, row: RowId) -> Result<()> {
+        self.transact(|ledger| {
+            ledger.execute("UPDATE message SET state = 'new' WHERE id = ? AND state = 'delivering'", [row.0]).map(drop)
+        })
+    }
+
+    /// Messages that a program got when pouch died: whether it took them is not known.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn handed_over(&self) -> Result<u64> {
+        self.connection
+            .query_row("SELECT count(*) FROM message WHERE account = ? AND state = 'delivering'", [self.account], |row| row.get(0))
+            .map_err(|error| self.explained(&error))
+    }
+
+    /// Notes a batch of messages that are on stable storage; gives those that came shorter than
+    /// LIST had promised.
+    ///
+    /// # Errors
+    /// The ledger cannot be written: the messages count as not delivered.
+    pub fn deliver(&mut self, batch: &[Arrival], run: &Run, now: Epoch) -> Result<Vec<RowId>> {
+        let account = self.account;
+        self.transact(|ledger| {
+            let mut update = ledger.prepare_cached(
+                "UPDATE message SET state = 'delivered', copy = copy + (delivered IS NOT NULL), delivered = ?2, got = ?3,
+                     short = ?4, fingerprint = ?5, tried = ?6, next_try = NULL, told = NULL,
+                     attempts = CASE WHEN ?4 THEN attempts + 1 ELSE 0 END,
+                     reason = CASE WHEN ?4 THEN 'it came shorter than listed' ELSE NULL END
+                 WHERE id = ?1",
+            )?;
+            let mut short = Vec::new();
+            for Arrival { row, listed, got, fingerprint } in batch {
+                let fewer = got < listed;
+                if fewer {
+                    short.push(*row);
+                }
+                let got = i64::try_from(*got).unwrap_or(i64::MAX);
+                let print = fingerprint.as_ref().map(|print| print.0.as_slice());
+                update.execute(params![row.0, now.0, got, fewer, print, run.id()])?;
+            }
+            ledger.execute(
+                "UPDATE account SET whole = whole + ?, fewer = fewer + ? WHERE id = ?",
+                params![batch.len() - short.len(), short.len(), account],
+            )?;
+            Ok(short)
+        })
+    }
+
+    /// Notes files that a run which died had delivered without telling the ledger: `(row, copy,
+    /// octets)` by their names. Gives how many there were.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn recover(&mut self, found: &[(RowId, u32, u64)], now: Epoch) -> Result<u64> {
+        let account = self.account;
+        self.transact(|ledger| {
+            let mut update = ledger.prepare_cached(
+                "UPDATE message SET state = 'delivered', delivered = ?4, copy = ?3, got = ?5, short = octets > ?5,
+                     attempts = 0, next_try = NULL, reason = NULL
+                 WHERE account = ?1 AND id = ?2 AND copy + (delivered IS NOT NULL) = ?3",
+            )?;
+            let mut recovered = 0;
+            for (row, copy, octets) in found {
+                let octets = i64::try_from(*octets).unwrap_or(i64::MAX);
+                recovered += update.execute(params![account, row.0, copy, now.0, octets])? as u64;
+            }
+            Ok(recovered)
+        })
+    }
+
+    /// How many octets came of a message that was delivered short.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn octets_delivered(&self, row: RowId) -> Result<Option<u64>> {
+        self.connection
+            .query_row("SELECT got FROM message WHERE id = ? AND delivered IS NOT NULL", [row.0], |row| row.get(0))
+            .optional()
+            .map(Option::flatten)
+            .map_err(|error| self.explained(&error))
+    }
+
+    /// Notes a failed attempt: one a run at most, quarantine after `limit` of them. From then on it
+    /// is tried again after 1, 2, 4 … 32 days.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn fail(&mut self, row: RowId, run: &Run, limit: u32, reason: &str, glance: &Glance, now: Epoch) -> Result<Failed> {
+        self.transact(|ledger| {
+            let (tried, attempts, was, delivered): (Option<i64>, u32, bool, bool) = ledger.query_row(
+                "SELECT tried, attempts, state = 'quarantined', delivered IS NOT NULL FROM message WHERE id = ?",
+                [row.0],
+                |columns| Ok((columns.get(0)?, columns.get(1)?, columns.get(2)?, columns.get(3)?)),
+            )?;
+            let attempts = if tried == Some(run.id()) { attempts } else { attempts + 1 };
+            let over = attempts.checked_sub(limit);
+            let next_try = over.map(|over| now.after(Span::from_days(1 << over.min(5))));
+            // one that was delivered short stays delivered, whatever becomes of the rest of it
+            let quarantined = over.is_some() && !delivered;
+            ledger.execute(
+                "UPDATE message SET attempts = ?2, tried = ?3, reason = ?4, next_try = ?5,
+                     sender = coalesce(?6, sender), subject = coalesce(?7, subject),
+                     state = CASE WHEN ?8 THEN 'quarantined' WHEN delivered IS NULL THEN 'new' ELSE state END
+                 WHERE id = ?1",
+                params![row.0, attempts, run.id(), reason, next_try.map(|at| at.0), glance.sender, glance.subject, quarantined],
+            )?;
+            Ok(Failed {
+                attempts,
+                quarantined: quarantined && !was,
+                next_try,
+            })
+        })
+    }
+
+    /// Whether a person is to be told of this message now: once, unless something new happens.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn tell_once(&mut self, row: RowId, now: Epoch) -> Result<bool> {
+        self.transact(|ledger| {
+            ledger
+                .execute("UPDATE message SET told = ? WHERE id = ? AND told IS NULL", params![now.0, row.0])
+                .map(|changed| changed > 0)
+        })
+    }
+
+    /// Proofs for those of `candidates` that may be deleted from the server: delivered whole, or
+    /// ordered by the user. Where several messages share a UID, all of them have to be.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn prove(&self, candidates: impl IntoIterator<Item = (MsgNum, RowId)>) -> Result<Vec<Proof>> {
+        let sizes_count = self.sizes_are_trusted()?;
+        let proven = || {
+            let mut select = self.connection.prepare_cached(
+                "SELECT 1 FROM message AS m WHERE id = ?1 AND (doomed OR (state = 'delivered' AND (NOT short OR NOT ?2)))
+                 AND NOT EXISTS (SELECT 1 FROM message AS twin WHERE twin.account = m.account AND twin.uid = m.uid
+                     AND twin.id <> m.id AND twin.missing IS NULL AND NOT twin.doomed
+                     AND twin.state NOT IN ('delivered', 'gone'))",
+            )?;
+            let mut proofs = Vec::new();
+            for (num, row) in candidates {
+                if select.exists(params![row.0, sizes_count])? {
+                    proofs.push(Proof { num, row });
+                }
+            }
+            Ok(proofs)
+        };
+        proven().map_err(|error| self.explained(&error))
+    }
+
+    /// Notes that the server confirmed these deletions.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn settle(&mut self, deleted: &[Proof]) -> Result<()> {
+        if deleted.is_empty() {
+            return Ok(());
+        }
+        self.transact(|ledger| {
+            let mut update = ledger.prepare_cached("UPDATE message SET state = 'gone' WHERE id = ?")?;
+            for proof in deleted {
+                update.execute([proof.row.0])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Fingerprints of the delivered messages among `rows`.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn fingerprints(&self, rows: impl IntoIterator<Item = RowId>) -> Result<Vec<(RowId, Option<Fingerprint>)>> {
+        let read = || {
+            let mut select = self.connection.prepare_cached("SELECT fingerprint FROM message WHERE id = ?")?;
+            rows.into_iter()
+                .map(|row| Ok((row, select.query_row([row.0], |columns| columns.get::<_, Option<[u8; 16]>>(0))?.map(Fingerprint))))
+                .collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|error| self.explained(&error))
+    }
+}
+
+impl Look {
+    /// Rows of the messages that are listed and delivered.
+    pub fn delivered(&self) -> impl Iterator<Item = RowId> + '_ {
+        self.scan
+            .entries
+            .iter()
+            .filter(|entry| matches!(entry.known, Known::Delivered { .. }))
+            .filter_map(|entry| entry.row)
+    }
+}

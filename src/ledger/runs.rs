@@ -1,0 +1,214 @@
+//! Runs: what each did, and what stopped it.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::Ledger;
+use crate::{
+    error::{Error, Exit, Result},
+    types::Epoch,
+    units::Span,
+};
+
+/// A run under way.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Run {
+    id: i64,
+}
+
+impl Run {
+    pub(super) fn id(&self) -> i64 {
+        self.id
+    }
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Messages delivered.
+    pub delivered: u64,
+    /// Their octets.
+    pub octets: u64,
+    /// Messages deleted from the server.
+    pub deleted: u64,
+    /// Messages that failed.
+    pub failed: u64,
+}
+
+/// A run as `status` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastRun {
+    /// When it began.
+    pub started: Epoch,
+    /// When it ended; nothing where it died, or is under way.
+    pub ended: Option<Epoch>,
+    /// Its exit code.
+    pub exit: Option<u8>,
+    /// What it did.
+    pub tally: Tally,
+    /// What stopped it.
+    pub problem: Option<String>,
+}
+
+/// How long trouble that may pass by itself is not spoken of, and how long before a person is
+/// reminded of other trouble.
+const A_DAY: Span = Span::from_days(1);
+
+impl Ledger {
+    /// Begins a run. Tells whether the one before it died.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn begin_run(&mut self, now: Epoch) -> Result<(Run, bool)> {
+        let account = self.account;
+        self.transact(|ledger| {
+            let died = ledger
+                .prepare_cached("SELECT 1 FROM run WHERE account = ? AND ended IS NULL")?
+                .exists([account])?;
+            ledger.execute("INSERT INTO run (account, started) VALUES (?, ?)", params![account, now.0])?;
+            Ok((Run { id: ledger.last_insert_rowid() }, died))
+        })
+    }
+
+    /// Closes the runs that died, once what they left has been looked after.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn close_dead_runs(&mut self, run: &Run, now: Epoch) -> Result<()> {
+        let account = self.account;
+        self.transact(|ledger| {
+            ledger
+                .execute(
+                    "UPDATE run SET ended = ?, problem = coalesce(problem, 'it was killed') WHERE account = ? AND ended IS NULL AND id <> ?",
+                    params![now.0, account, run.id],
+                )
+                .map(drop)
+        })
+    }
+
+    /// Ends a run. One that is `unsettled`, since messages may lie in the Maildir that the ledger
+    /// does not know of, stays open: the next run looks for them.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn end_run(
+        &mut self,
+        run: &Run,
+        tally: Tally,
+        exit: Exit,
+        problem: Option<&Error>,
+        unsettled: bool,
+        now: Epoch,
+    ) -> Result<()> {
+        let account = self.account;
+        self.transact(|ledger| {
+            ledger.execute(
+                "UPDATE run SET ended = ?, exit = ?, delivered = ?, octets = ?, deleted = ?, failed = ?, problem = ? WHERE id = ?",
+                params![
+                    (!unsettled).then_some(now.0),
+                    exit.0,
+                    tally.delivered,
+                    i64::try_from(tally.octets).unwrap_or(i64::MAX),
+                    tally.deleted,
+                    tally.failed,
+                    problem.map(Error::what),
+                    run.id
+                ],
+            )?;
+            // a year of polls every five minutes is 100,000 runs: nobody reads them
+            ledger.execute(
+                "DELETE FROM run WHERE account = ?1 AND id < (SELECT max(id) FROM run WHERE account = ?1) - 1000",
+                [account],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Whether a person needs to be told of `problem` where nobody watches: trouble that may pass
+    /// once it has lasted a day, any other at once, and again each day that it lasts.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn needs_telling(&mut self, problem: &Error, now: Epoch) -> Result<bool> {
+        let account = self.account;
+        self.transact(|ledger| {
+            let (same, since, told): (bool, Option<i64>, Option<i64>) = ledger.query_row(
+                "SELECT coalesce(trouble = ?2, 0), since, told FROM account WHERE id = ?1",
+                params![account, problem.what()],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )?;
+            // a passing trouble goes on, whatever shape it takes from run to run
+            let goes_on = same || problem.kind().passes();
+            let since = Epoch(since.filter(|_| goes_on).unwrap_or(now.0));
+            let told = told.filter(|_| same || problem.kind().passes()).map(Epoch);
+            let ripe = !problem.kind().passes() || now.since(since) >= A_DAY.seconds();
+            let tell = ripe && told.is_none_or(|told| now.since(told) >= A_DAY.seconds());
+            ledger.execute(
+                "UPDATE account SET trouble = ?2, since = ?3, told = ?4 WHERE id = ?1",
+                params![account, problem.what(), since.0, if tell { Some(now.0) } else { told.map(|told| told.0) }],
+            )?;
+            Ok(tell)
+        })
+    }
+
+    /// Notes that all is well: trouble that comes after this is new.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn all_is_well(&mut self) -> Result<()> {
+        let account = self.account;
+        let troubled = self
+            .connection
+            .query_row("SELECT since IS NOT NULL FROM account WHERE id = ?", [account], |row| row.get(0))
+            .map_err(|error| self.explained(&error))?;
+        if troubled {
+            self.transact(|ledger| {
+                ledger
+                    .execute("UPDATE account SET trouble = NULL, since = NULL, told = NULL WHERE id = ?", [account])
+                    .map(drop)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The last `count` runs, newest first.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn past_runs(&self, count: u32) -> Result<Vec<PastRun>> {
+        let read = || {
+            self.connection
+                .prepare(
+                    "SELECT started, ended, exit, delivered, octets, deleted, failed, problem
+                     FROM run WHERE account = ? ORDER BY id DESC LIMIT ?",
+                )?
+                .query_map(params![self.account, count], |row| {
+                    Ok(PastRun {
+                        started: Epoch(row.get(0)?),
+                        ended: row.get::<_, Option<i64>>(1)?.map(Epoch),
+                        exit: row.get(2)?,
+                        tally: Tally {
+                            delivered: row.get(3)?,
+                            octets: row.get(4)?,
+                            deleted: row.get(5)?,
+                            failed: row.get(6)?,
+                        },
+                        problem: row.get(7)?,
+                    })
+                })?
+                .collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|error| self.explained(&error))
+    }
+
+    /// When trouble began that still lasts.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn troubled_since(&self) -> Result<Option<Epoch>> {
+        self.connection
+            .query_row("SELECT since FROM account WHERE id = ?", [self.account], |row| row.get::<_, Option<i64>>(0))
+            .optional()
+            .map(|since| since.flatten().map(Epoch))
+            .map_err(|error| self.explained(&error))
+    }
+}

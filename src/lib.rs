@@ -1,0 +1,20 @@
+//! pouch
+pub mod clock;
+pub mod config;
+pub mod delivery;
+pub mod error;
+pub mod event;
+pub mod fetch;
+pub mod ledger;
+pub mod lock;
+pub mod message;
+pub mod net;
+pub mod notice;
+pub mod policy;
+pub mod pop3;
+pub mod program;
+pub mod secret;
+pub mod stop;
+pub mod text;
+pub mod types;
+pub mod units;

@@ -1,0 +1,155 @@
+//! A glance at a message's header: who, what, when, and a fingerprint to know it again.
+
+use mail_parser::{HeaderName, MessageParser};
+use sha2::{Digest, Sha256};
+
+/// The most of a message that is looked at. Headers are smaller; what is not a header need not be
+/// understood.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// What a header says, decoded (RFC 2047) and not yet safe to show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// Who it is from: a name, or else an address.
+    pub sender: Option<String>,
+    /// The address it is from.
+    pub address: Option<String>,
+    /// Its subject.
+    pub subject: Option<String>,
+    /// Its date as it stands there.
+    pub date: Option<String>,
+}
+
+/// What stays the same when a message moves to another server: a hash over its Message-ID, Date,
+/// From, Subject and Received fields. Servers add other fields, and count octets differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 16]);
+
+/// The beginning of a message, gathered as it streams by.
+#[derive(Debug, Default)]
+pub struct Head {
+    octets: Vec<u8>,
+    whole: bool,
+}
+
+impl Head {
+    /// Takes the next piece of the message; whatever is behind the header is left out.
+    pub fn push(&mut self, piece: &[u8]) {
+        if self.whole {
+            return;
+        }
+        let searched = self.octets.len().saturating_sub(1);
+        let room = MAX_HEAD - self.octets.len();
+        self.octets.extend_from_slice(&piece[..piece.len().min(room)]);
+        if let Some(end) = memchr::memmem::find(&self.octets[searched..], b"\n\n") {
+            self.octets.truncate(searched + end + 2);
+            self.whole = true;
+        } else if self.octets.len() == MAX_HEAD {
+            self.whole = true;
+        }
+    }
+
+    /// Whether more of the message would change nothing.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// The header with LF line ends.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+/// What `head`, a header with LF line ends, says. What no parser understands says nothing.
+pub fn glance(head: &[u8]) -> Glance {
+    let Some(message) = MessageParser::default().parse_headers(head) else {
+        return Glance::default();
+    };
+    let from = message.from().and_then(|from| from.first());
+    Glance {
+        sender: from.and_then(|from| from.name().or(from.address())).map(str::to_owned),
+        address: from.and_then(|from| from.address()).map(str::to_owned),
+        subject: message.subject().map(str::to_owned),
+        date: message.header_raw(HeaderName::Date).map(|date| date.trim().to_owned()),
+    }
+}
+
+/// The fingerprint of `head`, a header with LF line ends; nothing where it has none of the fields.
+pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
+    let message = MessageParser::default().parse_headers(head)?;
+    let mut hash = Sha256::new();
+    let mut any = false;
+    for header in message.headers() {
+        let counts = matches!(
+            header.name,
+            HeaderName::MessageId | HeaderName::Date | HeaderName::From | HeaderName::Subject | HeaderName::Received
+        );
+        let value = head.get(header.offset_start as usize..header.offset_end as usize);
+        let (true, Some(value)) = (counts, value) else { continue };
+        any = true;
+        hash.update(header.name.as_str().to_ascii_lowercase());
+        // servers fold lines anew: blanks count as one
+        for word in value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+            hash.update(b" ");
+            hash.update(word);
+        }
+        hash.update(b"\n");
+    }
+    let digest = hash.finalize();
+    let mut short = [0; 16];
+    short.copy_from_slice(&digest[..16]);
+    any.then_some(Fingerprint(short))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAIL: &[u8] = b"Received: from a by b;\n\tMon, 1 Jan 2026 00:00:00 +0000\nFrom: =?utf-8?q?J=C3=BCrgen?= <j@example.org>\nSubject: Hello\n world\nMessage-ID: <1@example.org>\nDate: Mon, 1 Jan 2026 00:00:00 +0000\n\n";
+
+    #[test]
+    fn words_are_decoded() {
+        assert_eq!(
+            glance(MAIL),
+            Glance {
+                sender: Some("Jürgen".into()),
+                address: Some("j@example.org".into()),
+                subject: Some("Hello world".into()),
+                date: Some("Mon, 1 Jan 2026 00:00:00 +0000".into()),
+            }
+        );
+        assert_eq!(glance(b"no header at all"), Glance::default());
+    }
+
+    #[test]
+    fn a_move_to_another_server_changes_nothing() {
+        let moved = String::from_utf8_lossy(MAIL).replace(";\n\tMon", "; Mon") ;
+        let moved = format!("X-UIDL: 4711\nDelivered-To: ann\n{moved}");
+        assert_eq!(fingerprint(MAIL), fingerprint(moved.as_bytes()));
+        let other = String::from_utf8_lossy(MAIL).replace("<1@", "<2@");
+        assert_ne!(fingerprint(MAIL), fingerprint(other.as_bytes()));
+        assert_eq!(fingerprint(b"X-Other: 1\n\n"), None);
+    }
+
+    #[test]
+    fn the_head_ends_with_the_header() {
+        let mut head = Head::default();
+        for piece in [&b"A: 1\nB:"[..], b" 2\n", b"\nbody\n", b"\nmore"] {
+            head.push(piece);
+        }
+        assert_eq!(head.as_bytes(), b"A: 1\nB: 2\n\n");
+        let mut endless = Head::default();
+        for _ in 0..100 {
+            endless.push(&[b'x'; 1000]);
+        }
+        assert_eq!(endless.as_bytes().len(), MAX_HEAD);
+    }
+
+    proptest! {
+        #[test]
+        fn octets_never_panic(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = (glance(&octets), fingerprint(&octets));
+        }
+    }
+}

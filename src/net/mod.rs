@@ -1,0 +1,90 @@
+//! The line to the server: TCP with time-outs and signals, TLS over it.
+
+mod socket;
+mod tls;
+
+use std::{
+    io::{self, Read, Write},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use native_tls::TlsStream;
+
+pub use socket::{Captured, Socket, dial};
+pub use tls::{Certificate, Context};
+
+/// A line to the server.
+pub enum Stream {
+    /// In clear.
+    Plain(Socket),
+    /// Protected by TLS.
+    Tls(Box<TlsStream<Socket>>, Captured),
+}
+
+impl Stream {
+    /// The server's address.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Plain(socket) => socket.peer(),
+            Self::Tls(stream, _) => stream.get_ref().peer(),
+        }
+    }
+
+    /// The server's certificate, where there is TLS.
+    pub fn certificate(&self) -> Option<Certificate> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream, _) => tls::certificate(stream),
+        }
+    }
+
+    /// The TCP connection alone, to begin TLS on; nothing where there is TLS already.
+    pub fn into_socket(self) -> Option<Socket> {
+        match self {
+            Self::Plain(socket) => Some(socket),
+            Self::Tls(..) => None,
+        }
+    }
+}
+
+/// native-tls blurs a time-out of the socket into an error of TLS: what the socket itself said
+/// tells more.
+fn unblurred<T>(result: io::Result<T>, captured: &Captured) -> io::Result<T> {
+    result.map_err(|error| captured.take().unwrap_or(error))
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Tls(stream, captured) => unblurred(stream.read(buffer), captured),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(octets),
+            Self::Tls(stream, captured) => unblurred(stream.write(octets), captured),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(stream, captured) => unblurred(stream.flush(), captured),
+        }
+    }
+}
+
+/// The longest a single address may take while others wait for their turn.
+fn share(left: Duration, addresses_left: usize) -> Duration {
+    // half of what is left for each but the last: a dead first address (IPv6 without a route)
+    // leaves enough for the rest, a slow one gets more than an equal share
+    if addresses_left > 1 { left / 2 } else { left }
+}

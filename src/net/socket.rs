@@ -1,0 +1,186 @@
+//! A TCP connection whose waits end: by the server's silence, or by a signal.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::share;
+use crate::{
+    error::{Error, Kind, Result},
+    stop::{LOOK, Stop},
+    text::count,
+};
+
+/// The last error of a socket, kept beside the TLS that blurs it.
+#[derive(Clone, Debug, Default)]
+pub struct Captured(Arc<Mutex<Option<io::Error>>>);
+
+impl Captured {
+    /// Takes the error out.
+    pub fn take(&self) -> Option<io::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn keep(&self, error: &io::Error) {
+        let copy = io::Error::new(error.kind(), error.to_string());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
+    }
+}
+
+/// A TCP connection. A read or write fails with [`ErrorKind::TimedOut`] when the other side was
+/// silent for the time-out, and with [`ErrorKind::Interrupted`] when pouch was told to stop.
+#[derive(Debug)]
+pub struct Socket {
+    tcp: TcpStream,
+    timeout: Duration,
+    stop: Stop,
+    captured: Captured,
+}
+
+impl Socket {
+    fn new(tcp: TcpStream, timeout: Duration, stop: Stop) -> io::Result<Self> {
+        tcp.set_nodelay(true)?;
+        // waits are cut into slices, below TLS, to look at the clock and for signals
+        tcp.set_read_timeout(Some(LOOK))?;
+        tcp.set_write_timeout(Some(LOOK))?;
+        Ok(Self {
+            tcp,
+            timeout,
+            stop,
+            captured: Captured::default(),
+        })
+    }
+
+    /// The server's address.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.tcp.peer_addr()
+    }
+
+    /// Where the socket's own errors are kept.
+    pub fn captured(&self) -> Captured {
+        self.captured.clone()
+    }
+
+    fn wait<T>(&mut self, mut step: impl FnMut(&mut TcpStream) -> io::Result<T>) -> io::Result<T> {
+        let start = Instant::now();
+        let error = loop {
+            match step(&mut self.tcp) {
+                Ok(done) => return Ok(done),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) => break error,
+            }
+            if self.stop.signal().is_some() {
+                break io::Error::new(ErrorKind::ConnectionAborted, "stopped by a signal");
+            }
+            if start.elapsed() >= self.timeout {
+                let text = format!("{} s of silence; `timeout` sets how long to wait", self.timeout.as_secs());
+                break io::Error::new(ErrorKind::TimedOut, text);
+            }
+        };
+        self.captured.keep(&error);
+        Err(error)
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wait(|tcp| tcp.read(buffer))
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.wait(|tcp| tcp.write(octets))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Looks the host up and connects to one of its addresses, in the order that the system gives.
+/// All of that together takes `budget` at most; afterwards no wait takes longer than `timeout`.
+///
+/// # Errors
+/// [`Kind::NoHost`], [`Kind::Offline`], [`Kind::Unavailable`] where nobody listens,
+/// [`Kind::Silent`] where time was up, or a signal came.
+pub fn dial(host: &str, port: u16, budget: Duration, timeout: Duration, stop: &Stop) -> Result<Socket> {
+    // Neither look-up nor connect can be interrupted: they run beside, and are left alone there
+    // when a signal comes.
+    let (sender, receiver) = mpsc::channel();
+    let name = host.to_owned();
+    thread::spawn(move || {
+        // nobody may be waiting any more
+        let _ = sender.send(connect(&name, port, Instant::now() + budget));
+    });
+    let end = Instant::now() + budget + LOOK;
+    let tcp = loop {
+        match receiver.recv_timeout(LOOK) {
+            Ok(result) => break result?,
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(Error::new(Kind::Bug, "the connecting thread ended")),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                stop.check()?;
+                if Instant::now() >= end {
+                    return Err(too_slow(host, budget, "its address was still being looked up"));
+                }
+            }
+        }
+    };
+    Socket::new(tcp, timeout, stop.clone())
+        .map_err(|error| Error::new(Kind::Cut, format!("the connection to {host} was lost")).fact(error.to_string()))
+}
+
+fn too_slow(host: &str, budget: Duration, fact: &str) -> Error {
+    Error::new(Kind::Silent, format!("no connection to {host} within {} s", budget.as_secs())).fact(fact)
+}
+
+fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
+    let budget = deadline.saturating_duration_since(Instant::now());
+    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(|error| unknown(host, &error))?.collect();
+    let mut failures = Vec::new();
+    let mut timed_out = false;
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            timed_out = true;
+            failures.push(format!("{address}: no time left to try it"));
+            continue;
+        }
+        match TcpStream::connect_timeout(address, share(left, addresses.len() - tried)) {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => {
+                timed_out |= error.kind() == ErrorKind::TimedOut;
+                let unreachable = matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable);
+                timed_out |= unreachable && addresses.len() == 1;
+                failures.push(format!("{address}: {error}"));
+            }
+        }
+    }
+    let error = if addresses.is_empty() {
+        Error::new(Kind::NoHost, format!("{host} has no address"))
+    } else if timed_out {
+        too_slow(host, budget, &format!("{} tried", count(addresses.len() as u64, "address")))
+    } else {
+        Error::new(Kind::Unavailable, format!("{host} takes no connection on port {port}"))
+            .hint("check `host`, `port` and `tls`; 995 is for tls = \"implicit\", 110 for \"starttls\"")
+    };
+    Err(failures.into_iter().fold(error, Error::fact))
+}
+
+fn unknown(host: &str, error: &io::Error) -> Error {
+    let text = error.to_string();
+    // EAI_AGAIN: the name server does not answer, which says nothing about the name
+    if text.contains("Temporary failure") {
+        Error::new(Kind::Offline, format!("the address of {host} cannot be looked up now")).fact(text)
+    } else {
+        Error::new(Kind::NoHost, format!("there is no host {host}")).fact(text).hint("check `host` in the config")
+    }
+}

@@ -1,0 +1,184 @@
+//! TLS: which certificates are good, and what to say of those that are not.
+
+use std::{fs, path::Path};
+
+use native_tls::{HandshakeError, Identity, Protocol, TlsConnector, TlsStream};
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{Socket, Stream};
+use crate::{
+    config::{ClientCertificate, Trust},
+    error::{Error, Kind, Result},
+    types::Epoch,
+};
+
+/// What TLS needs to know of an account.
+pub struct Context {
+    connector: TlsConnector,
+    pin: Option<[u8; 32]>,
+}
+
+/// A server's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The SHA-256 of the whole certificate (DER).
+    pub sha256: [u8; 32],
+    /// Until when it holds, where that can be read.
+    pub until: Option<Epoch>,
+}
+
+impl Certificate {
+    fn new(der: &[u8]) -> Self {
+        Self {
+            sha256: Sha256::digest(der).into(),
+            until: X509Certificate::from_der(der)
+                .ok()
+                .map(|(_, certificate)| Epoch(certificate.validity().not_after.timestamp())),
+        }
+    }
+
+    /// The fingerprint as `tls-pin` takes it.
+    pub fn pin(&self) -> String {
+        let hex: String = self.sha256.iter().map(|octet| format!("{octet:02x}")).collect();
+        format!("sha256:{hex}")
+    }
+}
+
+impl Context {
+    /// Reads the files that `trust` and `client` name.
+    ///
+    /// # Errors
+    /// [`Kind::Config`]: a file cannot be read, or holds no certificate.
+    pub fn new(trust: &Trust, client: Option<&ClientCertificate>) -> Result<Self> {
+        let mut builder = TlsConnector::builder();
+        // RFC 8314 §4.1
+        builder.min_protocol_version(Some(Protocol::Tlsv12));
+        let pin = match trust {
+            Trust::System => None,
+            Trust::CaFile(path) => {
+                let bad = |error: native_tls::Error| {
+                    Error::new(Kind::Config, format!("there is no certificate in {}", path.display())).fact(error.to_string())
+                };
+                let roots = native_tls::Certificate::stack_from_pem(&read(path)?).map_err(bad)?;
+                if roots.is_empty() {
+                    return Err(Error::new(Kind::Config, format!("there is no certificate in {}", path.display()))
+                        .hint("`tls-ca-file` is a PEM file: it has lines -----BEGIN CERTIFICATE-----"));
+                }
+                builder.disable_built_in_roots(true);
+                for root in roots {
+                    builder.add_root_certificate(root);
+                }
+                None
+            }
+            Trust::Pin(pin) => {
+                // The certificate is compared as a whole after the handshake, before anything is
+                // said: who issued it, for whom and until when means nothing then.
+                builder.danger_accept_invalid_certs(true).danger_accept_invalid_hostnames(true);
+                Some(*pin)
+            }
+        };
+        if let Some(ClientCertificate { certificate, key }) = client {
+            let identity = Identity::from_pkcs8(&read(certificate)?, &read(key)?).map_err(|error| {
+                Error::new(Kind::Config, "the client certificate cannot be used")
+                    .fact(format!("{} and {}: {error}", certificate.display(), key.display()))
+                    .hint("both are PEM files, the key in PKCS #8: `openssl pkcs8 -topk8 -nodes` makes one")
+            })?;
+            builder.identity(identity);
+        }
+        let connector = builder
+            .build()
+            .map_err(|error| Error::new(Kind::Config, "TLS cannot be set up").fact(error.to_string()))?;
+        Ok(Self { connector, pin })
+    }
+
+    /// Whatever certificate the server has: to look at it, never to log in.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn trusting_anybody() -> Result<Self> {
+        let connector = TlsConnector::builder()
+            .danger_accept_invalid_certs(true)
+            .danger_accept_invalid_hostnames(true)
+            .build()
+            .map_err(|error| Error::new(Kind::Config, "TLS cannot be set up").fact(error.to_string()))?;
+        Ok(Self { connector, pin: None })
+    }
+
+    /// Begins TLS with `host`, whose certificate has to be good.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`]: the certificate is not trusted. [`Kind::NotPop3`]: what answers speaks no
+    /// TLS. Or the line is lost.
+    pub fn wrap(&self, socket: Socket, host: &str) -> Result<Stream> {
+        let captured = socket.captured();
+        let stream = match self.connector.connect(host, socket) {
+            Ok(stream) => stream,
+            Err(HandshakeError::Failure(error)) => return Err(failed(host, &error.to_string(), captured.take())),
+            Err(HandshakeError::WouldBlock(_)) => return Err(Error::new(Kind::Bug, "a blocking socket did not block")),
+        };
+        if let Some(pin) = self.pin {
+            let found = certificate(&stream);
+            if found.as_ref().map(|certificate| certificate.sha256) != Some(pin) {
+                let shown = found.map_or_else(|| "none".into(), |certificate| certificate.pin());
+                return Err(Error::new(Kind::Denied, format!("{host} has another certificate than the one of `tls-pin`"))
+                    .fact(format!("it has {shown}"))
+                    .hint("if the server's owner says that it was renewed, put that into `tls-pin`"));
+            }
+        }
+        Ok(Stream::Tls(Box::new(stream), captured))
+    }
+}
+
+/// The certificate that the server showed.
+pub(super) fn certificate(stream: &TlsStream<Socket>) -> Option<Certificate> {
+    let certificate = stream.peer_certificate().ok()??;
+    Some(Certificate::new(&certificate.to_der().ok()?))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| Error::new(Kind::Config, format!("cannot read {}", path.display())).fact(error.to_string()))
+}
+
+/// What a failed handshake means. OpenSSL tells the reason in its text only.
+fn failed(host: &str, text: &str, socket: Option<std::io::Error>) -> Error {
+    if let Some(error) = socket {
+        let (kind, what) = if error.kind() == std::io::ErrorKind::TimedOut {
+            (Kind::Silent, format!("{host} said nothing for too long"))
+        } else {
+            (Kind::Cut, format!("the connection to {host} was lost"))
+        };
+        return Error::new(kind, what).fact(format!("beginning TLS: {error}"));
+    }
+    let lower = text.to_ascii_lowercase();
+    let denied = |what: String| Error::new(Kind::Denied, what);
+    if lower.contains("hostname mismatch") || lower.contains("ip address mismatch") {
+        denied(format!("the certificate is not for {host}"))
+            .fact(reason(text))
+            .hint("`host` must be a name that stands in the certificate")
+    } else if lower.contains("expired") {
+        denied(format!("the certificate of {host} has expired"))
+            .fact(reason(text))
+            .hint("ask the server's owner to renew it; and is this machine's clock right?")
+    } else if lower.contains("certificate verify failed") {
+        denied(format!("the certificate of {host} is not trusted"))
+            .fact(reason(text))
+            .hint("`tls-ca-file` trusts another authority, `tls-pin` exactly one certificate; `pouch check` shows which it is")
+    } else if lower.contains("wrong version number") || lower.contains("packet length too long") || lower.contains("record layer failure") {
+        Error::new(Kind::NotPop3, format!("{host} does not speak TLS on this port"))
+            .fact(reason(text))
+            .hint("port 110 is for tls = \"starttls\", 995 for \"implicit\"")
+    } else if lower.contains("unexpected eof") || lower.is_empty() {
+        Error::new(Kind::Cut, format!("{host} closed the connection while TLS began")).fact(reason(text))
+    } else {
+        Error::new(Kind::Unavailable, format!("TLS with {host} failed")).fact(reason(text))
+    }
+}
+
+/// What a person can use of `error:0A000086:SSL routines:…:certificate verify failed:…: (reason)`.
+fn reason(text: &str) -> String {
+    match text.rfind('(').and_then(|from| text[from + 1..].strip_suffix(')')) {
+        Some(reason) => reason.to_owned(),
+        None => text.rsplit(':').nth(usize::from(text.matches(':').count() >= 5) * 2).unwrap_or(text).trim().to_owned(),
+    }
+}

@@ -1,0 +1,534 @@
+//! What to do to each message, and why: one pure function, [`plan`].
+//!
+//! `pouch plan`, `--dry-run` and `fetch` all ask it; they differ only in what they do with the
+//! answer.
+
+use crate::{
+    types::{Epoch, MsgNum, RowId},
+    units::{Size, Span},
+};
+
+/// How long a delivered message stays on the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// For ever.
+    Forever,
+    /// Not at all: it is deleted as soon as it is safe on disk.
+    None,
+    /// For this long after it was fetched.
+    For(Span),
+}
+
+/// What an account wants fetched and deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How long a delivered message stays on the server.
+    pub keep: Keep,
+    /// How many delivered messages stay on the server at most, the newest ones.
+    pub keep_newest: Option<u64>,
+    /// How much delivered mail stays on the server at most, the newest of it.
+    pub keep_total: Option<Size>,
+    /// Whether a message deleted from the Maildir is deleted from the server.
+    pub sync_deletions: bool,
+    /// Whether anything may be deleted from the server at all (`--keep` says no).
+    pub may_delete: bool,
+    /// The largest message to fetch, by LIST.
+    pub max_size: Option<Size>,
+    /// How many messages to fetch in a run at most.
+    pub limit: Option<u64>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            keep: Keep::Forever,
+            keep_newest: None,
+            keep_total: None,
+            sync_deletions: false,
+            may_delete: true,
+            max_size: None,
+            limit: None,
+        }
+    }
+}
+
+/// What to do to each listed message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// A step a message: those to fetch in the order to fetch them in, all others in the order of
+    /// the listing.
+    pub steps: Vec<Step>,
+}
+
+/// What to do to one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its number in this session.
+    pub num: MsgNum,
+    /// Its size by LIST.
+    pub octets: u64,
+    /// Its row in the ledger, if it has one.
+    pub row: Option<RowId>,
+    /// What to do to it, and why.
+    pub action: Action,
+}
+
+/// What to do to a message, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Fetch it.
+    Fetch(Then),
+    /// Delete it from the server.
+    Delete(Why),
+    /// It was delivered and stays on the server.
+    Keep(Until),
+    /// It was not delivered and stays on the server.
+    Leave(Left),
+}
+
+/// What becomes of a message on the server once it was fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Then {
+    /// It stays.
+    Keep(Until),
+    /// It is deleted.
+    Delete,
+    /// It came shorter than listed before: if more of it comes now, it is delivered once more.
+    Complete,
+}
+
+/// Why a message is deleted from the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// It was fetched longer ago than this.
+    Kept(Span),
+    /// `keep = "none"`.
+    NotKept,
+    /// So many newer ones are kept.
+    Newest(u64),
+    /// So much newer mail is kept.
+    Total(Size),
+    /// The user deleted it from the Maildir.
+    DeletedLocally,
+    /// The user ordered it.
+    Ordered,
+}
+
+/// How long a delivered message stays on the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Until {
+    /// For ever, as far as time goes.
+    Forever,
+    /// Until then.
+    Due(Epoch),
+}
+
+/// Why a message is not fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Left {
+    /// It is larger than this.
+    Oversize(Size),
+    /// It failed too often; it is tried again then.
+    Quarantine(Epoch),
+    /// It came shorter than listed; it is asked for again then.
+    Short(Epoch),
+    /// So many are fetched in this run already.
+    Limit(u64),
+    /// It was set aside on request.
+    Skipped,
+}
+
+/// Decides what to do to each message of `scan` at the time `now`.
+///
+/// Only what was delivered whole, or is to be deleted on the user's order, is ever deleted; a
+/// message that is fetched and not kept is deleted after that (see [`Then::Delete`]).
+pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
+    let due = |at: Epoch| match policy.keep {
+        Keep::Forever => Until::Forever,
+        Keep::None => Until::Due(at),
+        Keep::For(span) => Until::Due(at.after(span)),
+    };
+    let fetched = || match due(now) {
+        Until::Due(at) if at <= now && policy.may_delete => Then::Delete,
+        until => Then::Keep(until),
+    };
+    let kept = |at: Epoch| match due(at) {
+        Until::Due(due) if due <= now && policy.may_delete => Action::Delete(match policy.keep {
+            Keep::For(span) => Why::Kept(span),
+            _ => Why::NotKept,
+        }),
+        until => Action::Keep(until),
+    };
+    let step = |entry: &Entry| {
+        let oversize = policy.max_size.filter(|max| entry.octets > max.octets()).map(|max| Action::Leave(Left::Oversize(max)));
+        let action = match entry.known {
+            Known::New { .. } => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
+            Known::Quarantined { next_try } if next_try > now => Action::Leave(Left::Quarantine(next_try)),
+            Known::Quarantined { .. } => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
+            Known::Short { next_try } if next_try > now => Action::Leave(Left::Short(next_try)),
+            Known::Short { .. } => oversize.unwrap_or(Action::Fetch(Then::Complete)),
+            Known::Delivered { local: Local::Deleted, .. } if policy.sync_deletions && policy.may_delete => {
+                Action::Delete(Why::DeletedLocally)
+            }
+            Known::Delivered { at, .. } => kept(at),
+            Known::Skipped => Action::Leave(Left::Skipped),
+            Known::Doomed if policy.may_delete => Action::Delete(Why::Ordered),
+            Known::Doomed => Action::Leave(Left::Skipped),
+        };
+        Step {
+            num: entry.num,
+            octets: entry.octets,
+            row: entry.row,
+            action,
+        }
+    };
+    let mut steps: Vec<_> = scan.entries.iter().map(step).collect();
+    if policy.may_delete {
+        trim(policy, scan, &mut steps, now);
+    }
+    // What failed before comes last: it must not stand in the way of what never did.
+    let mut order: Vec<_> = (0..steps.len()).collect();
+    order.sort_by_key(|at| (!matches!(steps[*at].action, Action::Fetch(_)), scan.entries[*at].known != Known::New { attempts: 0 }));
+    let mut steps: Vec<_> = order.into_iter().map(|at| steps[at]).collect();
+    if let Some(limit) = policy.limit {
+        let over = usize::try_from(limit).unwrap_or(usize::MAX);
+        let fetches = steps.iter_mut().filter(|step| matches!(step.action, Action::Fetch(_)));
+        for step in fetches.skip(over) {
+            step.action = Action::Leave(Left::Limit(limit));
+        }
+    }
+    Plan { steps }
+}
+
+/// `keep-newest` and `keep-total`: of the messages that are delivered, or will be, the newest stay.
+fn trim(policy: &Policy, scan: &Scan, steps: &mut [Step], now: Epoch) {
+    if policy.keep_newest.is_none() && policy.keep_total.is_none() {
+        return;
+    }
+    let mut staying: Vec<(Epoch, MsgNum, usize)> = scan
+        .entries
+        .iter()
+        .enumerate()
+        .filter_map(|(at, entry)| match (entry.known, steps[at].action) {
+            (Known::Delivered { at: fetched, .. }, Action::Keep(_)) => Some((fetched, entry.num, at)),
+            (_, Action::Fetch(Then::Keep(_))) => Some((now, entry.num, at)),
+            _ => None,
+        })
+        .collect();
+    staying.sort_unstable_by(|one, other| other.cmp(one));
+    let mut total = 0_u64;
+    for (place, (_, _, at)) in staying.into_iter().enumerate() {
+        let step = &mut steps[at];
+        total = total.saturating_add(step.octets);
+        let why = match (policy.keep_newest, policy.keep_total) {
+            (Some(newest), _) if place as u64 >= newest => Why::Newest(newest),
+            (_, Some(most)) if total > most.octets() => Why::Total(most),
+            _ => continue,
+        };
+        step.action = match step.action {
+            Action::Fetch(_) => Action::Fetch(Then::Delete),
+            _ => Action::Delete(why),
+        };
+    }
+}
+
+/// Whether the Maildir can be believed when `gone` of the `delivered` messages that should lie in
+/// it do not, and `files` messages of any kind do: a disk that is not mounted must not empty a
+/// mailbox.
+pub fn believable(delivered: usize, gone: usize, files: usize) -> bool {
+    gone == 0 || (files > 0 && gone * 2 <= delivered)
+}
+
+/// What the server shows now, joined with what the ledger knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// The messages, in the order of the listing.
+    pub entries: Vec<Entry>,
+}
+
+/// One listed message and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number in this session.
+    pub num: MsgNum,
+    /// Its size by LIST.
+    pub octets: u64,
+    /// Its row in the ledger, if it has one.
+    pub row: Option<RowId>,
+    /// What the ledger knows.
+    pub known: Known,
+}
+
+/// What the ledger knows of a listed message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Not delivered yet. `attempts` is 0 where it was never tried.
+    New {
+        /// How often it failed.
+        attempts: u32,
+    },
+    /// Whole and safe on disk.
+    Delivered {
+        /// When it was fetched.
+        at: Epoch,
+        /// What the Maildir says of it now.
+        local: Local,
+    },
+    /// Delivered, but fewer octets came than LIST promised.
+    Short {
+        /// When to ask for it again.
+        next_try: Epoch,
+    },
+    /// Failed too often.
+    Quarantined {
+        /// When to ask for it again.
+        next_try: Epoch,
+    },
+    /// Set aside on request (`ledger catchup`): neither fetched nor deleted.
+    Skipped,
+    /// To be deleted on request (`ledger delete`), fetched or not.
+    Doomed,
+}
+
+/// What the Maildir says of a delivered message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// It lies there, or nobody looked: treated alike.
+    Present,
+    /// The user deleted it.
+    Deleted,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: Epoch = Epoch(1_800_000_000);
+
+    fn entry(num: u32, octets: u64, known: Known) -> Entry {
+        Entry {
+            num: MsgNum(num),
+            octets,
+            row: Some(RowId(num.into())),
+            known,
+        }
+    }
+
+    fn delivered(days_ago: i64) -> Known {
+        Known::Delivered {
+            at: Epoch(NOW.0 - days_ago * 86_400),
+            local: Local::Present,
+        }
+    }
+
+    fn actions(policy: Policy, known: impl IntoIterator<Item = Known>) -> Vec<Action> {
+        let entries = (1..).zip(known).map(|(num, known)| entry(num, 1_000, known)).collect();
+        let mut steps = plan(&policy, &Scan { entries }, NOW).steps;
+        steps.sort_by_key(|step| step.num);
+        steps.into_iter().map(|step| step.action).collect()
+    }
+
+    #[test]
+    fn keep_counts_from_the_fetch() {
+        let policy = Policy {
+            keep: Keep::For(Span::from_days(30)),
+            ..Policy::default()
+        };
+        assert_eq!(
+            actions(policy, [delivered(31), delivered(30), delivered(29), Known::New { attempts: 0 }]),
+            [
+                Action::Delete(Why::Kept(Span::from_days(30))),
+                Action::Delete(Why::Kept(Span::from_days(30))),
+                Action::Keep(Until::Due(Epoch(NOW.0 + 86_400))),
+                Action::Fetch(Then::Keep(Until::Due(Epoch(NOW.0 + 30 * 86_400)))),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_whole_on_disk_is_never_deleted() {
+        let policy = Policy {
+            keep: Keep::None,
+            keep_newest: Some(1),
+            keep_total: Some(Size::from_octets(1)),
+            sync_deletions: true,
+            ..Policy::default()
+        };
+        let later = Epoch(NOW.0 + 1);
+        assert_eq!(
+            actions(policy, [Known::Quarantined { next_try: later }, Known::Short { next_try: later }, Known::Skipped, delivered(0)]),
+            [
+                Action::Leave(Left::Quarantine(later)),
+                Action::Leave(Left::Short(later)),
+                Action::Leave(Left::Skipped),
+                Action::Delete(Why::NotKept),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_newest_stay() {
+        let policy = Policy {
+            keep_newest: Some(2),
+            ..Policy::default()
+        };
+        assert_eq!(
+            actions(policy, [delivered(3), delivered(1), delivered(2), Known::New { attempts: 0 }]),
+            [
+                Action::Delete(Why::Newest(2)),
+                Action::Keep(Until::Forever),
+                Action::Delete(Why::Newest(2)),
+                Action::Fetch(Then::Keep(Until::Forever)),
+            ]
+        );
+        let policy = Policy {
+            keep_total: Some(Size::from_octets(2_500)),
+            ..Policy::default()
+        };
+        assert_eq!(actions(policy, [delivered(3), delivered(2), delivered(1)])[0], Action::Delete(Why::Total(Size::from_octets(2_500))));
+    }
+
+    #[test]
+    fn what_failed_before_comes_last_and_the_limit_cuts_it_first() {
+        let policy = Policy {
+            limit: Some(2),
+            ..Policy::default()
+        };
+        let entries = vec![
+            entry(1, 1, Known::New { attempts: 2 }),
+            entry(2, 1, delivered(0)),
+            entry(3, 1, Known::New { attempts: 0 }),
+            entry(4, 1, Known::New { attempts: 0 }),
+        ];
+        let plan = plan(&policy, &Scan { entries }, NOW);
+        let order: Vec<_> = plan.steps.iter().map(|step| step.num.0).collect();
+        assert_eq!(order, [3, 4, 1, 2]);
+        assert_eq!(plan.steps[2].action, Action::Leave(Left::Limit(2)));
+    }
+
+    #[test]
+    fn keep_on_the_command_line_deletes_nothing() {
+        let policy = Policy {
+            keep: Keep::None,
+            keep_newest: Some(1),
+            sync_deletions: true,
+            may_delete: false,
+            ..Policy::default()
+        };
+        let gone = Known::Delivered {
+            at: NOW,
+            local: Local::Deleted,
+        };
+        assert!(
+            actions(policy, [delivered(9), gone, Known::Doomed, Known::New { attempts: 0 }])
+                .iter()
+                .all(|action| !matches!(action, Action::Delete(_) | Action::Fetch(Then::Delete)))
+        );
+    }
+
+    #[test]
+    fn an_unmounted_disk_empties_no_mailbox() {
+        assert!(believable(10, 0, 0));
+        assert!(believable(10, 5, 5));
+        assert!(!believable(10, 6, 4));
+        assert!(!believable(10, 1, 0));
+    }
+
+    fn any_known() -> impl Strategy<Value = Known> {
+        let when = || (-100i64..100).prop_map(|days| Epoch(NOW.0 + days * 86_400));
+        prop_oneof![
+            (0u32..4).prop_map(|attempts| Known::New { attempts }),
+            (when(), any::<bool>()).prop_map(|(at, there)| Known::Delivered {
+                at,
+                local: if there { Local::Present } else { Local::Deleted },
+            }),
+            when().prop_map(|next_try| Known::Short { next_try }),
+            when().prop_map(|next_try| Known::Quarantined { next_try }),
+            Just(Known::Skipped),
+            Just(Known::Doomed),
+        ]
+    }
+
+    fn any_keep() -> impl Strategy<Value = Keep> {
+        prop_oneof![Just(Keep::Forever), Just(Keep::None), (0u64..60).prop_map(|days| Keep::For(Span::from_days(days)))]
+    }
+
+    prop_compose! {
+        fn any_policy()(
+            keep in any_keep(),
+            keep_newest in proptest::option::of(1u64..5),
+            keep_total in proptest::option::of((1u64..5000).prop_map(Size::from_octets)),
+            sync_deletions in any::<bool>(),
+            may_delete in any::<bool>(),
+            max_size in proptest::option::of((0u64..2000).prop_map(Size::from_octets)),
+        ) -> Policy {
+            Policy { keep, keep_newest, keep_total, sync_deletions, may_delete, max_size, limit: None }
+        }
+    }
+
+    fn any_scan() -> impl Strategy<Value = Scan> {
+        proptest::collection::vec((0u64..3000, any_known()), 0..12).prop_map(|all| Scan {
+            entries: (1..).zip(all).map(|(num, (octets, known))| entry(num, octets, known)).collect(),
+        })
+    }
+
+    fn deleted(plan: &Plan) -> Vec<MsgNum> {
+        let mut nums: Vec<_> = plan.steps.iter().filter(|step| matches!(step.action, Action::Delete(_))).map(|step| step.num).collect();
+        nums.sort_unstable();
+        nums
+    }
+
+    proptest! {
+        #[test]
+        fn each_message_has_one_step(policy in any_policy(), scan in any_scan()) {
+            let mut nums: Vec<_> = plan(&policy, &scan, NOW).steps.iter().map(|step| step.num).collect();
+            nums.sort_unstable();
+            prop_assert_eq!(nums, scan.entries.iter().map(|entry| entry.num).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn only_the_delivered_and_the_doomed_are_deleted(policy in any_policy(), scan in any_scan()) {
+            for num in deleted(&plan(&policy, &scan, NOW)) {
+                let known = scan.entries[num.0 as usize - 1].known;
+                prop_assert!(matches!(known, Known::Delivered { .. } | Known::Doomed), "{:?}", known);
+                prop_assert!(policy.may_delete);
+            }
+        }
+
+        #[test]
+        fn once_due_always_due(policy in any_policy(), scan in any_scan(), days in 0i64..100) {
+            let later = plan(&policy, &scan, Epoch(NOW.0 + days * 86_400));
+            for num in deleted(&plan(&policy, &scan, NOW)) {
+                prop_assert!(deleted(&later).contains(&num));
+            }
+        }
+
+        #[test]
+        fn keeping_longer_never_deletes_more(policy in any_policy(), scan in any_scan(), days in 0u64..60, more in 0u64..60) {
+            let keeping = |days| Policy { keep: Keep::For(Span::from_days(days)), keep_newest: None, keep_total: None, ..policy };
+            let long = deleted(&plan(&keeping(days + more), &scan, NOW));
+            let short = deleted(&plan(&keeping(days), &scan, NOW));
+            prop_assert!(long.iter().all(|num| short.contains(num)));
+        }
+
+        #[test]
+        fn carried_out_it_leaves_nothing_to_do(policy in any_policy(), scan in any_scan()) {
+            let mut after = scan.clone();
+            for step in plan(&policy, &scan, NOW).steps {
+                match step.action {
+                    Action::Delete(_) | Action::Fetch(Then::Delete) => after.entries.retain(|entry| entry.num != step.num),
+                    Action::Fetch(_) => {
+                        let entry = after.entries.iter_mut().find(|entry| entry.num == step.num).unwrap();
+                        entry.known = Known::Delivered { at: NOW, local: Local::Present };
+                    }
+                    Action::Keep(_) | Action::Leave(_) => {}
+                }
+            }
+            // a completed short message joins those that keep-newest counts, one turn later
+            prop_assume!(!scan.entries.iter().any(|entry| matches!(entry.known, Known::Short { .. })));
+            let again = plan(&policy, &after, NOW);
+            prop_assert!(again.steps.iter().all(|step| matches!(step.action, Action::Keep(_) | Action::Leave(_))), "{:?}", again);
+        }
+    }
+}

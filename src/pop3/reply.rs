@@ -1,0 +1,240 @@
+//! What a server answers: status lines, response codes, capabilities, lines of a listing.
+
+use crate::types::{MsgNum, Uid};
+
+/// A status line (RFC 1939 §3), or a SASL challenge (RFC 5034 §4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// `+OK text`.
+    Ok(Vec<u8>),
+    /// `-ERR text`.
+    Err(Refusal),
+    /// `+ text`: the server waits for the next response of a SASL login.
+    Challenge(Vec<u8>),
+}
+
+/// A `-ERR`: what the server would not do, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The response code, where there is one that pouch knows.
+    pub code: Option<Code>,
+    /// What stands behind `-ERR`, the response code included.
+    pub text: Vec<u8>,
+}
+
+/// The response codes that change what a client does (RFC 2449 §8.1.1, RFC 3206, RFC 6856).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// `[IN-USE]`: another session holds the mailbox.
+    InUse,
+    /// `[LOGIN-DELAY]`: too soon after the last login.
+    LoginDelay,
+    /// `[SYS/TEMP]`: try again later.
+    SysTemp,
+    /// `[SYS/PERM]`: it will not pass by itself.
+    SysPerm,
+    /// `[AUTH]`: the credentials are wrong.
+    Auth,
+}
+
+impl Code {
+    /// Whether it asks to come back later.
+    pub fn passes(self) -> bool {
+        matches!(self, Self::InUse | Self::LoginDelay | Self::SysTemp)
+    }
+}
+
+impl Refusal {
+    /// Whether the server asks to come back later.
+    pub fn passes(&self) -> bool {
+        self.code.is_some_and(Code::passes)
+    }
+
+    fn parse(text: &[u8]) -> Self {
+        Self {
+            code: text
+                .strip_prefix(b"[")
+                .and_then(|rest| Some(&rest[..memchr::memchr(b']', rest)?]))
+                .and_then(code),
+            text: text.to_vec(),
+        }
+    }
+}
+
+/// A code is a path of words, in any case: one that is longer than those known means the same as
+/// its known beginning (RFC 2449 §8).
+fn code(path: &[u8]) -> Option<Code> {
+    let path = path.to_ascii_uppercase();
+    let mut words = path.split(|octet| *octet == b'/');
+    match (words.next()?, words.next()) {
+        (b"IN-USE", _) => Some(Code::InUse),
+        (b"LOGIN-DELAY", _) => Some(Code::LoginDelay),
+        (b"AUTH", _) => Some(Code::Auth),
+        (b"SYS", Some(b"TEMP")) => Some(Code::SysTemp),
+        (b"SYS", Some(b"PERM")) => Some(Code::SysPerm),
+        _ => None,
+    }
+}
+
+impl Reply {
+    /// A status line without its line end. Bare `+OK` and `-ERR` (popa3d) are in order.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        fn text(rest: &[u8]) -> Option<&[u8]> {
+            match rest {
+                [] => Some(rest),
+                [b' ' | b'\t', text @ ..] => Some(text),
+                _ => None,
+            }
+        }
+        if let Some(rest) = strip_word(line, b"+OK") {
+            text(rest).map(|text| Self::Ok(text.to_vec()))
+        } else if let Some(rest) = strip_word(line, b"-ERR") {
+            text(rest).map(|text| Self::Err(Refusal::parse(text)))
+        } else {
+            // RFC 5034 wants "+ ", some servers send the plus alone
+            line.strip_prefix(b"+").and_then(text).map(|text| Self::Challenge(text.to_vec()))
+        }
+    }
+}
+
+fn strip_word<'a>(line: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
+    let (head, rest) = line.split_at_checked(word.len())?;
+    head.eq_ignore_ascii_case(word).then_some(rest)
+}
+
+/// The count and octets of a STAT answer's text.
+pub fn stat(text: &[u8]) -> Option<(u32, u64)> {
+    let (count, rest) = number(text)?;
+    let (octets, _) = number(rest)?;
+    Some((u32::try_from(count).ok()?, octets))
+}
+
+/// A line of LIST: number and octets. What follows (RFC 1939 §5 allows it) is passed over.
+pub fn list_line(line: &[u8]) -> Option<(MsgNum, u64)> {
+    let (num, rest) = number(line)?;
+    let (octets, _) = number(rest)?;
+    Some((message_number(num)?, octets))
+}
+
+/// A line of UIDL: number and UID, which is all that follows the first space.
+pub fn uidl_line(line: &[u8]) -> Option<(MsgNum, Uid)> {
+    let (num, rest) = number(line)?;
+    let uid = rest.strip_prefix(b" ")?;
+    if uid.is_empty() {
+        return None;
+    }
+    Some((message_number(num)?, Uid::new(uid)))
+}
+
+fn message_number(num: u64) -> Option<MsgNum> {
+    u32::try_from(num).ok().filter(|num| *num > 0).map(MsgNum)
+}
+
+/// The number at the beginning of `text`, blanks before it passed over, and what follows.
+fn number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let text = text.trim_ascii_start();
+    let digits = text.iter().take_while(|octet| octet.is_ascii_digit()).count();
+    let (number, rest) = text.split_at(digits);
+    Some((str::from_utf8(number).ok()?.parse().ok()?, rest))
+}
+
+/// What the server says it can do (RFC 2449 §6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    lines: Vec<String>,
+}
+
+impl Capabilities {
+    /// Adds a line of the CAPA answer.
+    pub fn add(&mut self, line: &[u8]) {
+        self.lines.push(String::from_utf8_lossy(line).trim().to_owned());
+    }
+
+    /// Whether `tag` is among them, in any case. mailutils says `EXPIRENEVER` and Twisted
+    /// `PIPELINE`: what is not spelled as the RFC does is not there.
+    pub fn has(&self, tag: &str) -> bool {
+        self.arguments(tag).is_some()
+    }
+
+    /// The arguments of `tag`.
+    pub fn arguments(&self, tag: &str) -> Option<impl Iterator<Item = &str>> {
+        self.lines.iter().find_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            words.next()?.eq_ignore_ascii_case(tag).then_some(words)
+        })
+    }
+
+    /// Whether the SASL mechanism is offered.
+    pub fn offers(&self, mechanism: &str) -> bool {
+        self.arguments("SASL")
+            .is_some_and(|mut offered| offered.any(|name| name.eq_ignore_ascii_case(mechanism)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn status_lines() {
+        assert_eq!(Reply::parse(b"+OK"), Some(Reply::Ok(vec![])));
+        assert_eq!(Reply::parse(b"+ok hello"), Some(Reply::Ok(b"hello".to_vec())));
+        assert_eq!(Reply::parse(b"+ "), Some(Reply::Challenge(vec![])));
+        assert_eq!(Reply::parse(b"+"), Some(Reply::Challenge(vec![])));
+        assert_eq!(Reply::parse(b"+ e30="), Some(Reply::Challenge(b"e30=".to_vec())));
+        for none in [&b""[..], b"220 smtp", b"* OK imap", b"+OKAY", b"-ERROR", b" +OK"] {
+            assert_eq!(Reply::parse(none), None);
+        }
+    }
+
+    #[test]
+    fn response_codes() {
+        let code = |text: &[u8]| match Reply::parse(text) {
+            Some(Reply::Err(refusal)) => refusal.code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code(b"-ERR [IN-USE] locked"), Some(Code::InUse));
+        assert_eq!(code(b"-ERR [in-use/shared] locked"), Some(Code::InUse));
+        assert_eq!(code(b"-ERR [SYS/TEMP] later"), Some(Code::SysTemp));
+        assert_eq!(code(b"-ERR [SYS/PERM/DISK] never"), Some(Code::SysPerm));
+        assert_eq!(code(b"-ERR [AUTH] wrong"), Some(Code::Auth));
+        assert_eq!(code(b"-ERR [SYS] what"), None);
+        assert_eq!(code(b"-ERR [X-NEW] what"), None);
+        assert_eq!(code(b"-ERR [AUTH wrong"), None);
+        assert_eq!(code(b"-ERR"), None);
+    }
+
+    #[test]
+    fn listings() {
+        assert_eq!(stat(b"2 320"), Some((2, 320)));
+        assert_eq!(stat(b"2 320 and more"), Some((2, 320)));
+        assert_eq!(stat(b"two"), None);
+        assert_eq!(list_line(b"1 120"), Some((MsgNum(1), 120)));
+        assert_eq!(list_line(b"0 120"), None);
+        assert_eq!(list_line(b"1 99999999999999999999"), None);
+        assert_eq!(uidl_line(b"7 a b/../%20\xff"), Some((MsgNum(7), Uid::new(*b"a b/../%20\xff"))));
+        assert_eq!(uidl_line(b"7 "), None);
+        assert_eq!(uidl_line(b"7"), None);
+    }
+
+    #[test]
+    fn capabilities() {
+        let mut capabilities = Capabilities::default();
+        for line in [&b"SASL PLAIN LOGIN"[..], b"pipelining", b"EXPIRENEVER"] {
+            capabilities.add(line);
+        }
+        assert!(capabilities.offers("plain"));
+        assert!(!capabilities.offers("CRAM-MD5"));
+        assert!(capabilities.has("PIPELINING"));
+        assert!(!capabilities.has("EXPIRE"));
+    }
+
+    proptest! {
+        #[test]
+        fn octets_never_panic(line in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (Reply::parse(&line), stat(&line), list_line(&line), uidl_line(&line));
+            Capabilities::default().add(&line);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! How a login proves who the user is.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use zeroize::Zeroizing;
+
+pub use crate::config::Auth;
+
+/// A user and the secret that proves it.
+pub struct Credentials<'a> {
+    /// The login name.
+    pub user: &'a str,
+    /// The password.
+    pub password: &'a str,
+    /// The way to log in that was asked for.
+    pub auth: Auth,
+}
+
+/// The one message of SASL PLAIN (RFC 4616 §2), in base64: no authorization identity, the user,
+/// the password.
+pub fn plain(user: &str, password: &str) -> Zeroizing<String> {
+    let message = Zeroizing::new(format!("\0{user}\0{password}"));
+    Zeroizing::new(STANDARD.encode(message.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_rfc_4616() {
+        assert_eq!(*plain("tim", "tanstaaftanstaaf"), "AHRpbQB0YW5zdGFhZnRhbnN0YWFm");
+    }
+}

@@ -1,0 +1,80 @@
+//! Making text of what others wrote safe to show, and guessing what a person meant.
+
+/// The most characters of a server's or sender's text that are shown in one place.
+const LONGEST: usize = 300;
+
+/// `octets`, which a server or a sender wrote, as text that does nothing to a terminal.
+///
+/// Control and escape sequences, line breaks and the characters that turn the direction of text
+/// or hide it become `\u{fffd}`, what is no UTF-8 likewise; after 300 characters it is cut.
+pub fn shown(octets: &[u8]) -> String {
+    // A character takes at most four octets: no need to decode a line of 100 MB to show its head.
+    let head = &octets[..octets.len().min(4 * (LONGEST + 1))];
+    let text = String::from_utf8_lossy(head);
+    let mut out: String = text
+        .chars()
+        .take(LONGEST)
+        .map(|c| match c {
+            '\t' => ' ',
+            c if is_unsafe(c) => char::REPLACEMENT_CHARACTER,
+            c => c,
+        })
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// Whether a terminal may act on `c`, or a reader be misled by it.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The candidate that `word` was probably meant to be.
+pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
+        // a third of the word may be wrong, so that `x` is no misspelling of `ux`
+        .filter(|(distance, candidate)| *distance <= 3 && *distance * 3 <= candidate.len().max(word.len()))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `1 message`, `2 messages`.
+pub fn count(number: u64, noun: &str) -> String {
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_reaches_the_terminal() {
+        assert_eq!(shown(b"-ERR \x1b[2Jgone\r\n\x07"), "-ERR \u{fffd}[2Jgone\u{fffd}\u{fffd}\u{fffd}");
+        assert_eq!(shown("a\u{202e}b\u{9b}c".as_bytes()), "a\u{fffd}b\u{fffd}c");
+        assert_eq!(shown(b"caf\xe9"), "caf\u{fffd}");
+        assert_eq!(shown("Grüße, 世界".as_bytes()), "Grüße, 世界");
+        let long = shown(&vec![b'x'; 1 << 20]);
+        assert_eq!(long.chars().count(), LONGEST + 1);
+    }
+
+    #[test]
+    fn misspellings_are_guessed_and_strangers_not() {
+        let keys = ["host", "port", "password-command", "maildir", "keep"];
+        assert_eq!(closest("pasword-comand", keys), Some("password-command"));
+        assert_eq!(closest("Host", keys), Some("host"));
+        assert_eq!(closest("hots", keys), Some("host"));
+        assert_eq!(closest("colour", keys), None);
+        assert_eq!(closest("x", keys), None);
+    }
+}

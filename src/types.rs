@@ -1,0 +1,103 @@
+//! The small values that every floor speaks of.
+
+use std::fmt;
+
+/// The number of a message in one session (RFC 1939 §4). It means nothing in the next session:
+/// mailfront and Solid POP3 number their messages anew each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MsgNum(pub u32);
+
+impl fmt::Display for MsgNum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What UIDL calls a message: octets, as the server gave them.
+///
+/// RFC 1939 §7 asks for 1 to 70 octets between 0x21 and 0x7E; real servers send spaces, 8-bit
+/// octets and longer ones, all of which are taken as they are.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uid(Box<[u8]>);
+
+impl Uid {
+    /// The UID made of these octets.
+    pub fn new(octets: impl Into<Box<[u8]>>) -> Self {
+        Self(octets.into())
+    }
+
+    /// The octets as the server sent them.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Uid({})", self.0.escape_ascii())
+    }
+}
+
+/// One message of a listing: what the server shows now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its number in this session.
+    pub num: MsgNum,
+    /// Its UID.
+    pub uid: Uid,
+    /// Its size by LIST, in octets. Servers count line ends differently: a promise, not a fact.
+    pub octets: u64,
+}
+
+/// A message's row in the ledger. Never used again for another message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId(pub i64);
+
+impl fmt::Display for RowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A moment, in seconds since 1970-01-01 00:00 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub i64);
+
+impl Epoch {
+    /// The moment `span` later.
+    #[must_use]
+    pub fn after(self, span: crate::units::Span) -> Self {
+        Self(self.0.saturating_add_unsigned(span.seconds()))
+    }
+
+    /// The seconds from `earlier` to here, 0 where `earlier` is later.
+    pub fn since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+}
+
+/// Who an account is to the ledger: the user and the host, not the name in the config, so that
+/// renaming an account or changing its port fetches nothing twice.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// The login name, as configured.
+    pub user: String,
+    /// The host name, in lower case.
+    pub host: String,
+}
+
+impl Identity {
+    /// The identity of `user` at `host`.
+    pub fn new(user: impl Into<String>, host: &str) -> Self {
+        Self {
+            user: user.into(),
+            host: host.to_ascii_lowercase(),
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.user, self.host)
+    }
+}

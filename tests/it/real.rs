@@ -1,0 +1,330 @@
+//! Real POP3 servers (`tests/servers`): other people's programs, each started
+//! for one test, on loopback, with messages that the server itself cannot read.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::tool::run::{Output, Run};
+
+/// A user of every server.
+pub const ALICE: &str = "alice";
+/// Alice's password.
+pub const ALICE_PASSWORD: &str = "secret";
+/// Another user of every server.
+pub const BOB: &str = "bob";
+/// Bob's password.
+pub const BOB_PASSWORD: &str = "hunter2";
+
+/// A start may have to fetch the server's packages first.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// A running server. Dropping it stops it.
+#[derive(Debug)]
+pub struct RealServer {
+    launcher: PathBuf,
+    dir: TempDir,
+    values: HashMap<String, String>,
+}
+
+impl RealServer {
+    /// Starts a server by the name of its launcher, with the launcher's options
+    /// (`format=mbox`), and waits until it answers.
+    ///
+    /// A server that does not start is a failing test.
+    #[track_caller]
+    pub fn start(name: &str, options: &[&str]) -> Self {
+        let launcher = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/servers")
+            .join(name);
+        let dir = tempfile::Builder::new()
+            .prefix("pouch-server-")
+            .tempdir()
+            .expect("a temporary directory");
+        // Made before the start, so that one that fails is cleared away too.
+        let mut server = Self {
+            launcher,
+            dir,
+            values: HashMap::new(),
+        };
+        let told = server.launch("start", options);
+        let pairs = told.stdout.lines().filter_map(|line| line.split_once('='));
+        server.values = pairs
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        server
+    }
+
+    /// The port that it listens on: of `pop3` (with STLS, where it has TLS), or
+    /// of `pop3s`.
+    #[track_caller]
+    pub fn port(&self, service: &str) -> u16 {
+        let port = self.value(&format!("{service}_port"));
+        port.parse().expect("a port is a number")
+    }
+
+    /// What the launcher told at the start: `ca_file`, `cert_sha256`,
+    /// `client_cert`, `client_key`, `host`, `log`, `pid`.
+    #[track_caller]
+    pub fn value(&self, key: &str) -> &str {
+        let value = self.values.get(key);
+        value.unwrap_or_else(|| panic!("{} has no {key}", self.launcher.display()))
+    }
+
+    /// Stores messages, in this order, as the server's own deliveries would.
+    #[track_caller]
+    pub fn inject(&self, user: &str, messages: &[impl AsRef<[u8]>]) {
+        let letters = tempfile::tempdir().expect("a temporary directory");
+        let mut args = vec![user.to_owned()];
+        for (n, message) in messages.iter().enumerate() {
+            let path = letters.path().join(n.to_string());
+            fs::write(&path, message).expect("room for a message");
+            args.push(path.display().to_string());
+        }
+        if args.len() > 1 {
+            let args: Vec<_> = args.iter().map(String::as_str).collect();
+            self.launch("inject", &args);
+        }
+    }
+
+    /// Damages the `n`-th message of those that are stored, counted from 1. The
+    /// kinds, and what a client then sees, are in `tests/servers/README.md`.
+    ///
+    /// Many kinds show only where the server has listed the message before:
+    /// see [`RealServer::look`].
+    #[track_caller]
+    pub fn poison(&self, user: &str, n: usize, kind: &str) {
+        self.launch("poison", &[user, &n.to_string(), kind]);
+    }
+
+    /// How many messages lie in the server's own store.
+    #[track_caller]
+    pub fn count(&self, user: &str) -> usize {
+        let out = self.launch("count", &[user]);
+        out.stdout.trim().parse().expect("a count is a number")
+    }
+
+    /// Runs a command inside, where the server's paths are as it knows them.
+    #[track_caller]
+    pub fn exec(&self, command: &[&str]) -> Output {
+        self.launch("exec", command)
+    }
+
+    /// A session that lists the mail and changes nothing, so that the server
+    /// has measured every message. Tells what LIST said.
+    #[track_caller]
+    pub fn look(&self, user: &str) -> Vec<u64> {
+        let password = match user {
+            ALICE => ALICE_PASSWORD,
+            BOB => BOB_PASSWORD,
+            _ => panic!("there is no user {user}"),
+        };
+        dialogue::list(self.port("pop3"), user, password)
+            .unwrap_or_else(|e| panic!("{}: {e}", self.launcher.display()))
+    }
+
+    #[track_caller]
+    fn launch(&self, verb: &str, args: &[&str]) -> Output {
+        let mut command = self.launcher(verb);
+        command.args(args);
+        let out = Run::of(command).within(PATIENCE).run();
+        assert!(out.code == 0, "a real server failed\n{out}");
+        out
+    }
+
+    fn launcher(&self, verb: &str) -> Command {
+        let mut command = Command::new(&self.launcher);
+        command.arg(verb).arg(self.dir.path().join("instance"));
+        command
+    }
+}
+
+impl Drop for RealServer {
+    fn drop(&mut self) {
+        let stopped = self.launcher("remove").output();
+        // A second panic would abort the run; the server ends by itself too.
+        assert!(
+            thread::panicking() || stopped.as_ref().is_ok_and(|out| out.status.success()),
+            "a real server does not stop: {stopped:?}"
+        );
+    }
+}
+
+/// As little POP3 as it takes to see what a server does.
+mod dialogue {
+    use std::io::{self, BufRead, BufReader, Write};
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    /// A session after its login.
+    pub struct Dialogue {
+        lines: BufReader<TcpStream>,
+    }
+
+    impl Dialogue {
+        /// Connects and logs in.
+        pub fn login(port: u16, user: &str, password: &str) -> io::Result<Self> {
+            let stream = TcpStream::connect(("127.0.0.1", port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+            let mut dialogue = Self {
+                lines: BufReader::new(stream),
+            };
+            dialogue.line()?;
+            dialogue.ask(&format!("USER {user}"))?;
+            dialogue.ask(&format!("PASS {password}"))?;
+            Ok(dialogue)
+        }
+
+        /// Sends a command; the answer must be `+OK`.
+        pub fn ask(&mut self, command: &str) -> io::Result<Vec<u8>> {
+            let request = format!("{command}\r\n");
+            self.lines.get_mut().write_all(request.as_bytes())?;
+            let answer = self.line()?;
+            if answer.starts_with(b"+OK") {
+                return Ok(answer);
+            }
+            Err(io::Error::other(format!(
+                "{command}: {}",
+                answer.escape_ascii()
+            )))
+        }
+
+        /// The lines up to "." and whether that came before the end.
+        pub fn text(&mut self) -> (Vec<Vec<u8>>, bool) {
+            let mut text = Vec::new();
+            while let Ok(line) = self.line() {
+                if line == b".\r\n" {
+                    return (text, true);
+                }
+                text.push(line);
+            }
+            (text, false)
+        }
+
+        fn line(&mut self) -> io::Result<Vec<u8>> {
+            let mut line = Vec::new();
+            match self.lines.read_until(b'\n', &mut line)? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(line),
+            }
+        }
+    }
+
+    /// The sizes that LIST tells.
+    pub fn list(port: u16, user: &str, password: &str) -> io::Result<Vec<u64>> {
+        let mut session = Dialogue::login(port, user, password)?;
+        session.ask("LIST")?;
+        let (lines, _) = session.text();
+        session.ask("UIDL")?;
+        session.text();
+        session.ask("QUIT")?;
+        let size = |line: &Vec<u8>| {
+            let line = String::from_utf8_lossy(line);
+            line.split_whitespace().nth(1)?.parse().ok()
+        };
+        Ok(lines.iter().filter_map(size).collect())
+    }
+}
+
+/// The servers are as bad as the tests believe.
+mod tests {
+    use std::net::TcpStream;
+
+    use super::dialogue::Dialogue;
+    use super::*;
+
+    fn messages() -> Vec<String> {
+        (1..=10)
+            .map(|n| {
+                let line = format!("A line of message {n}, with some text to fill it.\r\n");
+                let head = "From: a@example.org\r\nTo: alice@example.org";
+                format!("{head}\r\nSubject: message {n}\r\n\r\n{}", line.repeat(600))
+            })
+            .collect()
+    }
+
+    /// What RETR of the fourth message gives, whether it ended with ".", and
+    /// what LIST promised.
+    fn fourth(name: &str, options: &[&str], kind: &str) -> (usize, bool, usize) {
+        let server = RealServer::start(name, options);
+        server.inject(ALICE, &messages());
+        let sizes = server.look(ALICE);
+        assert_eq!((sizes.len(), server.count(ALICE)), (10, 10));
+        server.poison(ALICE, 4, kind);
+        let login = || Dialogue::login(server.port("pop3"), ALICE, ALICE_PASSWORD);
+        let mut session = login().expect("a login");
+        let (text, whole) = match session.ask("RETR 4") {
+            Ok(_) => session.text(),
+            Err(_) => (Vec::new(), false),
+        };
+        // The others are well, in a session of their own.
+        let mut session = login().expect("a login");
+        session.ask("RETR 5").expect("another message");
+        assert!(session.text().1, "{name} {kind}");
+        assert_eq!(server.count(ALICE), 10);
+        let listed = usize::try_from(sizes[3]).expect("a small message");
+        (text.concat().len(), whole, listed)
+    }
+
+    #[test]
+    fn courier_cuts_the_line_inside_the_message() {
+        let (got, whole, listed) = fourth("courier", &[], "io-error");
+        assert!(
+            !whole && got > 4096 && got < listed,
+            "{got} {whole} {listed}"
+        );
+    }
+
+    #[test]
+    fn dovecot_ends_half_a_message_with_a_dot() {
+        let (got, whole, listed) = fourth("dovecot", &["format=maildir"], "io-error");
+        assert!(
+            whole && got > 4096 && got < listed,
+            "{got} {whole} {listed}"
+        );
+    }
+
+    #[test]
+    fn dovecot_dies_of_a_message() {
+        let (got, whole, _) = fourth("dovecot", &["format=sdbox"], "garbage");
+        assert!(!whole && got == 0, "{got} {whole}");
+    }
+
+    #[test]
+    fn cyrus_refuses_one_message() {
+        let (got, whole, _) = fourth("cyrus", &[], "unreadable");
+        assert!(!whole && got == 0, "{got} {whole}");
+    }
+
+    #[test]
+    fn each_server_starts_and_stops() {
+        for name in [
+            "dovecot",
+            "courier",
+            "cyrus",
+            "mailfront",
+            "popa3d",
+            "solidpop",
+        ] {
+            let server = RealServer::start(name, &[]);
+            server.inject(BOB, &messages()[..2]);
+            assert_eq!(server.look(BOB).len(), 2, "{name}");
+            assert_eq!((server.count(BOB), server.count(ALICE)), (2, 0), "{name}");
+            server.exec(&["true"]);
+            let port = server.port("pop3");
+            drop(server);
+            TcpStream::connect(("127.0.0.1", port)).expect_err(name);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "unknown option")]
+    fn a_start_that_fails_tells_why() {
+        RealServer::start("popa3d", &["colour=blue"]);
+    }
+}

@@ -1,0 +1,102 @@
+//! Certificates, good and bad, made anew for each server.
+
+use std::fmt::Write as _;
+
+use native_tls::{Identity, TlsAcceptor};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use sha2::{Digest, Sha256};
+
+/// What is wrong with the server's certificate, if anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// Nothing: for `localhost` and 127.0.0.1, signed by the server's own authority.
+    Good,
+    /// It ran out years ago.
+    Expired,
+    /// It is for another host.
+    WrongHost,
+    /// It is signed by an authority that the client was not given.
+    OtherAuthority,
+    /// It is signed by nobody else.
+    SelfSigned,
+}
+
+/// A certificate ready for use.
+#[derive(Clone, Debug)]
+pub(super) struct Credentials {
+    /// The authority that a client is told to trust.
+    pub(super) ca_pem: String,
+    /// The SHA-256 of the certificate, in hexadecimal.
+    pub(super) sha256: String,
+    pem: String,
+    key_pem: String,
+}
+
+impl Certificate {
+    /// Makes one of this kind, with its key and its authority.
+    pub(super) fn issue(self) -> Credentials {
+        self.try_issue().expect("rcgen makes certificates")
+    }
+
+    fn try_issue(self) -> Result<Credentials, rcgen::Error> {
+        let (ca_pem, trusted) = authority()?;
+        let (_, other) = authority()?;
+        let key = KeyPair::generate()?;
+        let certificate = match self {
+            Self::Good | Self::Expired | Self::WrongHost => {
+                self.params()?.signed_by(&key, &trusted)?
+            }
+            Self::OtherAuthority => self.params()?.signed_by(&key, &other)?,
+            Self::SelfSigned => self.params()?.self_signed(&key)?,
+        };
+        let mut sha256 = String::new();
+        for octet in Sha256::digest(certificate.der()) {
+            write!(sha256, "{octet:02x}").expect("a String takes everything");
+        }
+        Ok(Credentials {
+            ca_pem,
+            sha256,
+            pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        })
+    }
+
+    fn params(self) -> Result<CertificateParams, rcgen::Error> {
+        let names = match self {
+            Self::WrongHost => vec!["elsewhere.example".to_owned()],
+            _ => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+        };
+        let mut params = CertificateParams::new(names)?;
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "scripted POP3 server");
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = match self {
+            Self::Expired => date_time_ymd(2021, 1, 1),
+            _ => date_time_ymd(2099, 1, 1),
+        };
+        Ok(params)
+    }
+}
+
+impl Credentials {
+    /// What the server shakes hands with.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        Identity::from_pkcs8(self.pem.as_bytes(), self.key_pem.as_bytes())
+            .and_then(TlsAcceptor::new)
+            .expect("native-tls takes what rcgen makes")
+    }
+}
+
+fn authority() -> Result<(String, Issuer<'static, KeyPair>), rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(Vec::new())?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "scripted authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2099, 1, 1);
+    let pem = params.self_signed(&key)?.pem();
+    Ok((pem, Issuer::new(params, key)))
+}

@@ -1,0 +1,107 @@
+//! One connection from greeting to end: here octets are read, written, and cut off.
+
+use std::{
+    io,
+    net::TcpStream,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use native_tls::TlsAcceptor;
+
+use super::{
+    reply::{Answer, Then},
+    session::Session,
+    setup::{Setup, Tls},
+    state::State,
+    wire::Wire,
+};
+
+/// What all threads of a server have in common.
+pub(super) struct Shared {
+    pub(super) setup: Setup,
+    pub(super) acceptor: Option<TlsAcceptor>,
+    /// Told whenever the state has changed.
+    pub(super) changed: Condvar,
+    state: Mutex<State>,
+}
+
+impl Shared {
+    /// Before the first client.
+    pub(super) fn new(setup: Setup, acceptor: Option<TlsAcceptor>) -> Self {
+        Self {
+            state: Mutex::new(State::new(&setup)),
+            setup,
+            acceptor,
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The state, for reading. A thread that panicked is reported when the server stops; until
+    /// then the others go on.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state and wakes those who wait for a change.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let outcome = change(&mut self.state());
+        self.changed.notify_all();
+        outcome
+    }
+}
+
+/// Talks with one client, who has [entered](State::enter), until either has gone.
+pub(super) fn converse(shared: &Shared, socket: TcpStream, id: usize, greeting: Answer) {
+    let Ok(mut wire) = Wire::new(socket, shared.setup.octet_by_octet) else {
+        return shared.change(|state| state.leave(id));
+    };
+    // An error is a client that hung up in the middle of something, as clients may.
+    let end = answer_all(shared, &mut wire, id, greeting).unwrap_or(Then::Cut);
+    match &end {
+        Then::Silence => wire.swallow(),
+        Then::Repeat(octets) => wire.repeat(octets),
+        _ => {}
+    }
+    // The maildrop is free before the client can know that the line is down.
+    shared.change(|state| state.leave(id));
+    match end {
+        Then::Close => wire.close(),
+        _ => wire.cut(),
+    }
+}
+
+/// Answers command after command, and gives the reason for which that came to an end.
+fn answer_all(shared: &Shared, wire: &mut Wire, id: usize, greeting: Answer) -> io::Result<Then> {
+    let mut session = Session::new(id, shared.setup.tls == Tls::Implicit);
+    if shared.setup.tls == Tls::Implicit {
+        secure(shared, wire, id)?;
+    }
+    let mut answer = greeting;
+    loop {
+        let Answer { octets, then } = answer;
+        wire.write(&octets)?;
+        match then {
+            Then::GoOn => {}
+            Then::Forget => wire.forget(),
+            Then::StartTls => {
+                secure(shared, wire, id)?;
+                session.secured();
+            }
+            Then::Close | Then::Cut | Then::Silence | Then::Repeat(_) => return Ok(then),
+        }
+        let Some(line) = wire.read_line()? else {
+            return Ok(Then::Cut);
+        };
+        answer = shared
+            .change(|state| state.answer(id, &mut session, &line.text, line.waited, &shared.setup));
+    }
+}
+
+fn secure(shared: &Shared, wire: &mut Wire, id: usize) -> io::Result<()> {
+    let Some(acceptor) = &shared.acceptor else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    wire.secure(acceptor)?;
+    shared.change(|state| state.secured(id));
+    Ok(())
+}

@@ -1,0 +1,338 @@
+//! The protocol of one connection (RFC 1939, 2449, 2595, 5034), without any input or output.
+
+use super::{
+    maildrop::{Maildrop, Message},
+    reply::{Reply, Then, top},
+    setup::{Setup, Tls},
+};
+
+/// Where one client stands.
+#[derive(Debug)]
+pub(super) struct Session {
+    id: usize,
+    tls: bool,
+    stage: Stage,
+}
+
+/// The states of RFC 1939; the UPDATE state is the moment in which QUIT is obeyed.
+#[derive(Debug)]
+enum Stage {
+    Authorization { user: Vec<u8>, challenged: bool },
+    Transaction(View),
+}
+
+/// A maildrop as it was at the login, and what this session wants gone.
+#[derive(Debug)]
+struct View {
+    maildrop: usize,
+    seen: Vec<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    message: Message,
+    deleted: bool,
+}
+
+const STRANGER: Stage = Stage::Authorization {
+    user: Vec::new(),
+    challenged: false,
+};
+
+impl Session {
+    /// A client that has just connected.
+    pub(super) fn new(id: usize, tls: bool) -> Self {
+        Self {
+            id,
+            tls,
+            stage: STRANGER,
+        }
+    }
+
+    /// What is said first.
+    pub(super) fn greeting() -> Reply {
+        Reply::ok("POP3 ready")
+    }
+
+    /// The connection is private from here on; what was said before does not count.
+    pub(super) fn secured(&mut self) {
+        self.tls = true;
+        self.stage = STRANGER;
+    }
+
+    /// Whether the next line answers a SASL challenge.
+    pub(super) fn awaits_response(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Authorization {
+                challenged: true,
+                ..
+            }
+        )
+    }
+
+    /// The UID of the message that a command line is about.
+    pub(super) fn subject(&self, line: &[u8]) -> Option<&[u8]> {
+        let Stage::Transaction(view) = &self.stage else {
+            return None;
+        };
+        let (verb, argument) = words(line);
+        matches!(verb.as_str(), "RETR" | "TOP" | "DELE" | "LIST" | "UIDL")
+            .then(|| view.find(argument))?
+            .map(|(_, seen)| seen.message.uid.as_slice())
+    }
+
+    /// Carries a command line out and says what an honest server says.
+    pub(super) fn obey(&mut self, line: &[u8], setup: &Setup, maildrops: &mut [Maildrop]) -> Reply {
+        if self.awaits_response() {
+            return self.authenticate(line, setup, maildrops);
+        }
+        let (verb, argument) = words(line);
+        if setup.lacks(&verb) {
+            return Reply::err("unknown command");
+        }
+        match (&mut self.stage, verb.as_str()) {
+            (_, "CAPA") => self.capabilities(setup),
+            (Stage::Authorization { .. }, "QUIT") => Reply::ok("bye").then(Then::Close),
+            (Stage::Authorization { .. }, "STLS") if setup.tls == Tls::Stls && !self.tls => {
+                Reply::ok("begin TLS").then(Then::StartTls)
+            }
+            (Stage::Authorization { user, .. }, "USER") => {
+                *user = argument.to_vec();
+                Reply::ok("send PASS")
+            }
+            (Stage::Authorization { user, .. }, "PASS") => {
+                let user = std::mem::take(user);
+                self.log_in(&user, argument, setup, maildrops)
+            }
+            (Stage::Authorization { challenged, .. }, "AUTH") => match words(argument) {
+                (mechanism, _) if mechanism != "PLAIN" => Reply::err("unknown mechanism"),
+                (_, []) => {
+                    *challenged = true;
+                    Reply::challenge()
+                }
+                (_, response) => self.authenticate(response, setup, maildrops),
+            },
+            (Stage::Transaction(view), "QUIT") => view.commit(maildrops),
+            (Stage::Transaction(view), _) => view.obey(&verb, argument),
+            _ => Reply::err("unknown command, or not now"),
+        }
+    }
+
+    fn capabilities(&self, setup: &Setup) -> Reply {
+        let (lines, stls) = match self.stage {
+            Stage::Authorization { .. } => (
+                &setup.before_login,
+                setup.tls == Tls::Stls && !self.tls && !setup.lacks("STLS"),
+            ),
+            Stage::Transaction(_) => (&setup.after_login, false),
+        };
+        let name = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+        let body = lines
+            .iter()
+            .filter(|line| !setup.lacks(&name(line)))
+            .map(String::as_str)
+            .chain(stls.then_some("STLS"))
+            .flat_map(|line| [line, "\r\n"])
+            .collect::<String>();
+        Reply::ok("capabilities follow").with_body(body.into_bytes())
+    }
+
+    /// AUTH PLAIN (RFC 4616): whom to be, who, and the password, between NULs.
+    fn authenticate(
+        &mut self,
+        response: &[u8],
+        setup: &Setup,
+        maildrops: &mut [Maildrop],
+    ) -> Reply {
+        self.stage = STRANGER;
+        let Some(plain) = base64(response) else {
+            return Reply::err("not base64, or cancelled");
+        };
+        match plain.split(|&octet| octet == 0).collect::<Vec<_>>()[..] {
+            [_, user, password] => self.log_in(user, password, setup, maildrops),
+            _ => Reply::err("malformed response"),
+        }
+    }
+
+    fn log_in(
+        &mut self,
+        user: &[u8],
+        password: &[u8],
+        setup: &Setup,
+        maildrops: &mut [Maildrop],
+    ) -> Reply {
+        let found = maildrops.iter().position(|maildrop| {
+            maildrop.user.as_bytes() == user && maildrop.password.as_bytes() == password
+        });
+        let Some(maildrop) = found else {
+            return Reply::err("[AUTH] invalid user or password");
+        };
+        let opened = &mut maildrops[maildrop];
+        if setup.exclusive && opened.holder.is_some() {
+            return Reply::err("[IN-USE] another session has the maildrop");
+        }
+        opened.holder = Some(self.id);
+        let turn = if setup.renumbers { self.id } else { 0 };
+        let seen = opened.snapshot(turn, setup.window);
+        self.stage = Stage::Transaction(View {
+            maildrop,
+            seen: seen
+                .into_iter()
+                .map(|message| Seen {
+                    message,
+                    deleted: false,
+                })
+                .collect(),
+        });
+        Reply::ok("maildrop open")
+    }
+}
+
+impl View {
+    fn obey(&mut self, verb: &str, argument: &[u8]) -> Reply {
+        let (number, rest) = words(argument);
+        match (verb, argument.is_empty()) {
+            ("STAT", _) => {
+                let (count, octets) = self.totals();
+                Reply::ok(format!("{count} {octets}"))
+            }
+            ("LIST", true) => {
+                let (count, octets) = self.totals();
+                Reply::ok(format!("{count} messages ({octets} octets)"))
+                    .with_body(self.listing(Seen::size_line))
+            }
+            ("UIDL", true) => {
+                Reply::ok("unique-ids follow").with_body(self.listing(Seen::uid_line))
+            }
+            ("LIST", false) => {
+                self.about(argument, |number, seen| Reply::ok(seen.size_line(number)))
+            }
+            ("UIDL", false) => {
+                self.about(argument, |number, seen| Reply::ok(seen.uid_line(number)))
+            }
+            ("RETR", false) => self.about(argument, |_, seen| {
+                Reply::ok(format!("{} octets", seen.message.listed))
+                    .with_body(seen.message.content.to_vec())
+            }),
+            ("TOP", false) => match str::from_utf8(rest).unwrap_or_default().parse() {
+                Ok(lines) => self.about(number.as_bytes(), |_, seen| {
+                    Reply::ok("top of message follows").with_body(top(&seen.message.content, lines))
+                }),
+                Err(_) => Reply::err("how many lines?"),
+            },
+            ("DELE", false) => match self.find_mut(argument) {
+                Some(seen) => {
+                    seen.deleted = true;
+                    Reply::ok("marked")
+                }
+                None => no_such_message(),
+            },
+            ("RSET", _) => {
+                self.seen.iter_mut().for_each(|seen| seen.deleted = false);
+                Reply::ok("all marks gone")
+            }
+            ("NOOP", _) => Reply::ok(""),
+            _ => Reply::err("unknown command, or not now"),
+        }
+    }
+
+    /// The UPDATE state: only here do messages go.
+    fn commit(&self, maildrops: &mut [Maildrop]) -> Reply {
+        let ids: Vec<_> = self
+            .seen
+            .iter()
+            .filter(|seen| seen.deleted)
+            .map(|seen| seen.message.id)
+            .collect();
+        let maildrop = &mut maildrops[self.maildrop];
+        // Free again before the client hears of it, so that it may come back at once.
+        maildrop.holder = None;
+        match maildrop.remove(&ids) {
+            0 => Reply::ok("bye"),
+            left => Reply::err(format!("{left} deleted messages not removed")),
+        }
+        .then(Then::Close)
+    }
+
+    /// The messages that are not marked, with their numbers.
+    fn present(&self) -> impl Iterator<Item = (usize, &Seen)> {
+        (1..).zip(&self.seen).filter(|(_, seen)| !seen.deleted)
+    }
+
+    fn totals(&self) -> (usize, usize) {
+        self.present().fold((0, 0), |(count, octets), (_, seen)| {
+            (count + 1, octets + seen.message.listed)
+        })
+    }
+
+    fn listing(&self, line: fn(&Seen, usize) -> Vec<u8>) -> Vec<u8> {
+        self.present()
+            .flat_map(|(number, seen)| [line(seen, number), b"\r\n".to_vec()])
+            .flatten()
+            .collect()
+    }
+
+    fn find(&self, number: &[u8]) -> Option<(usize, &Seen)> {
+        let number: usize = words(number).0.parse().ok()?;
+        self.present().find(|&(present, _)| present == number)
+    }
+
+    fn find_mut(&mut self, number: &[u8]) -> Option<&mut Seen> {
+        let (number, _) = self.find(number)?;
+        self.seen.get_mut(number - 1)
+    }
+
+    fn about(&self, number: &[u8], reply: impl FnOnce(usize, &Seen) -> Reply) -> Reply {
+        self.find(number)
+            .map_or_else(no_such_message, |(number, seen)| reply(number, seen))
+    }
+}
+
+impl Seen {
+    fn size_line(&self, number: usize) -> Vec<u8> {
+        format!("{number} {}", self.message.listed).into_bytes()
+    }
+
+    fn uid_line(&self, number: usize) -> Vec<u8> {
+        [number.to_string().as_bytes(), b" ", &self.message.uid].concat()
+    }
+}
+
+fn no_such_message() -> Reply {
+    Reply::err("no such message")
+}
+
+/// The first word in capitals, and what stands behind the space after it.
+fn words(line: &[u8]) -> (String, &[u8]) {
+    let end = line
+        .iter()
+        .position(|&octet| octet == b' ')
+        .unwrap_or(line.len());
+    let word = String::from_utf8_lossy(&line[..end]).to_ascii_uppercase();
+    (word, line.get(end + 1..).unwrap_or_default())
+}
+
+/// Decodes base64 (RFC 4648), strictly enough for a test to notice nonsense.
+fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    if !text.len().is_multiple_of(4) {
+        return None;
+    }
+    let digits = text.trim_ascii_end();
+    let digits = digits.strip_suffix(b"=").unwrap_or(digits);
+    let digits = digits.strip_suffix(b"=").unwrap_or(digits);
+    let mut out = Vec::new();
+    for group in digits.chunks(4) {
+        let mut bits = 0;
+        for place in 0..4 {
+            let value = match group.get(place) {
+                Some(digit) => ALPHABET.iter().position(|letter| letter == digit)?,
+                None => 0,
+            };
+            bits = bits << 6 | u32::try_from(value).ok()?;
+        }
+        out.extend(bits.to_be_bytes()[1..].iter().take(group.len() * 6 / 8));
+    }
+    Some(out)
+}

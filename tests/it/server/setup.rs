@@ -1,0 +1,165 @@
+//! What kind of server a test wants.
+
+use super::{
+    certificate::Certificate,
+    fault::Fault,
+    handle::Server,
+    maildrop::{Maildrop, Message},
+};
+
+/// A server that is not running yet. Made by [`Server::plain`] and its siblings.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub(super) tls: Tls,
+    pub(super) certificate: Certificate,
+    pub(super) maildrops: Vec<Maildrop>,
+    pub(super) before_login: Vec<String>,
+    pub(super) after_login: Vec<String>,
+    pub(super) unknown: Vec<String>,
+    pub(super) exclusive: bool,
+    pub(super) renumbers: bool,
+    pub(super) window: usize,
+    pub(super) octet_by_octet: bool,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// When the connection becomes private.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tls {
+    Off,
+    Stls,
+    Implicit,
+}
+
+/// What a modern server announces. STLS is added where it can be used.
+const CAPABILITIES: [&str; 8] = [
+    "TOP",
+    "UIDL",
+    "USER",
+    "SASL PLAIN",
+    "RESP-CODES",
+    "AUTH-RESP-CODE",
+    "PIPELINING",
+    "IMPLEMENTATION scripted",
+];
+
+impl Setup {
+    pub(super) fn new(tls: Tls) -> Self {
+        let capabilities = CAPABILITIES.map(str::to_owned).to_vec();
+        Self {
+            tls,
+            certificate: Certificate::Good,
+            maildrops: vec![Maildrop::new("ann", "secret")],
+            before_login: capabilities.clone(),
+            after_login: capabilities,
+            unknown: Vec::new(),
+            exclusive: false,
+            renumbers: false,
+            window: usize::MAX,
+            octet_by_octet: false,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Starts it, on a port of 127.0.0.1 that the kernel chooses.
+    pub fn start(self) -> Server {
+        Server::start(self)
+    }
+
+    /// The name and the password of the user: `ann` and `secret` unless told.
+    pub fn user(mut self, user: &str, password: &str) -> Self {
+        let last = self.last_maildrop();
+        user.clone_into(&mut last.user);
+        password.clone_into(&mut last.password);
+        self
+    }
+
+    /// One more user; messages that follow are for that one.
+    pub fn another_user(mut self, user: &str, password: &str) -> Self {
+        self.maildrops.push(Maildrop::new(user, password));
+        self
+    }
+
+    /// A message that waits, its lines ending in LF or CRLF. Two may have the same UID.
+    pub fn message(mut self, uid: impl Into<Vec<u8>>, content: impl AsRef<[u8]>) -> Self {
+        let id = self.maildrops.iter().map(|drop| drop.messages.len()).sum();
+        let message = Message::new(id, uid.into(), content.as_ref());
+        self.last_maildrop().messages.push(message);
+        self
+    }
+
+    /// Many messages, as [`corpus`](super::corpus) makes them.
+    pub fn messages<U: Into<Vec<u8>>, C: AsRef<[u8]>>(
+        self,
+        messages: impl IntoIterator<Item = (U, C)>,
+    ) -> Self {
+        messages
+            .into_iter()
+            .fold(self, |setup, (uid, content)| setup.message(uid, content))
+    }
+
+    /// The certificate that the server shows.
+    pub fn certificate(mut self, certificate: Certificate) -> Self {
+        self.certificate = certificate;
+        self
+    }
+
+    /// What CAPA answers before the login and after it. (Gmail announces PIPELINING only after
+    /// it.) Announcing is all this does: see [`without`](Self::without).
+    pub fn capabilities(mut self, before_login: &[&str], after_login: &[&str]) -> Self {
+        let owned = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect();
+        self.before_login = owned(before_login);
+        self.after_login = owned(after_login);
+        self
+    }
+
+    /// Neither announces this (`"PIPELINING"`) nor knows it as a command (`"UIDL"`, `"CAPA"`).
+    pub fn without(mut self, name: &str) -> Self {
+        self.unknown.push(name.to_ascii_uppercase());
+        self
+    }
+
+    /// One session a maildrop at a time; a second login gets `-ERR [IN-USE]`.
+    pub fn exclusive(mut self) -> Self {
+        self.exclusive = true;
+        self
+    }
+
+    /// Numbers the messages otherwise in each session, as servers do that go by the order of
+    /// files in a folder.
+    pub fn renumbers(mut self) -> Self {
+        self.renumbers = true;
+        self
+    }
+
+    /// Shows at most so many messages a session (Gmail: about 250).
+    pub fn window(mut self, count: usize) -> Self {
+        self.window = count;
+        self
+    }
+
+    /// Writes each octet by itself, so that the client sees every way of cutting its input.
+    pub fn octet_by_octet(mut self) -> Self {
+        self.octet_by_octet = true;
+        self
+    }
+
+    /// Something that goes wrong.
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
+    /// Whether a command or capability was taken away by [`without`](Self::without).
+    pub(super) fn lacks(&self, name: &str) -> bool {
+        self.unknown
+            .iter()
+            .any(|lost| lost.eq_ignore_ascii_case(name))
+    }
+
+    fn last_maildrop(&mut self) -> &mut Maildrop {
+        self.maildrops
+            .last_mut()
+            .expect("there is one from the start")
+    }
+}

@@ -1,0 +1,134 @@
+//! What was delivered.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// One message in a Maildir.
+#[derive(Debug, Clone)]
+pub struct Delivered {
+    /// Its file name, without the folder.
+    pub name: String,
+    /// What the file holds.
+    pub bytes: Vec<u8>,
+}
+
+/// What lay in a Maildir when [`Home::maildir`](super::Home::maildir) looked.
+#[derive(Debug, Clone, Default)]
+pub struct Mail {
+    delivered: Vec<Delivered>,
+    tmp: Vec<String>,
+}
+
+impl Mail {
+    /// A Maildir that is not there holds nothing.
+    pub(super) fn read(dir: &Path) -> Self {
+        let list = |folder: &str| {
+            let dir = dir.join(folder);
+            let entries = match fs::read_dir(&dir) {
+                Ok(entries) => entries,
+                Err(e) if e.kind() == ErrorKind::NotFound => return Vec::new(),
+                Err(e) => panic!("{}: {e}", dir.display()),
+            };
+            entries
+                .map(|entry| entry.expect("an entry").path())
+                .collect()
+        };
+        let name = |path: &Path| {
+            let name = path.file_name().expect("an entry has a name");
+            name.to_string_lossy().into_owned()
+        };
+        let mut delivered: Vec<_> = [list("new"), list("cur")]
+            .concat()
+            .iter()
+            .map(|path: &PathBuf| Delivered {
+                name: name(path),
+                bytes: fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+            })
+            .collect();
+        delivered.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut tmp: Vec<_> = list("tmp").iter().map(|path| name(path)).collect();
+        tmp.sort();
+        Self { delivered, tmp }
+    }
+
+    /// The messages in `new` and `cur`, in the order of their names.
+    pub fn delivered(&self) -> &[Delivered] {
+        &self.delivered
+    }
+
+    /// How many messages lie in `new` and `cur`.
+    pub fn len(&self) -> usize {
+        self.delivered.len()
+    }
+
+    /// The names of what was left in `tmp`.
+    pub fn tmp(&self) -> &[String] {
+        &self.tmp
+    }
+
+    /// Exactly these messages were delivered, each as often as it stands here,
+    /// in any order, with LF line ends. (`expected` may have CR LF.)
+    #[track_caller]
+    pub fn assert_exactly(&self, expected: &[impl AsRef<[u8]>]) -> &Self {
+        let mut balance: BTreeMap<Vec<u8>, isize> = BTreeMap::new();
+        for message in expected {
+            *balance.entry(unix_lines(message.as_ref())).or_default() -= 1;
+        }
+        for message in &self.delivered {
+            *balance.entry(message.bytes.clone()).or_default() += 1;
+        }
+        balance.retain(|_, n| *n != 0);
+        if !balance.is_empty() {
+            let mut report = String::new();
+            for (message, n) in &balance {
+                let times = match n.unsigned_abs() {
+                    1 => String::new(),
+                    times => format!(" {times} times"),
+                };
+                let what = if *n < 0 { "missing" } else { "unexpected" };
+                let _ = writeln!(report, "{what}{times}: {}", glance(message));
+            }
+            panic!(
+                "{} messages were expected, {} lie there\n{report}",
+                expected.len(),
+                self.delivered.len()
+            );
+        }
+        self
+    }
+
+    /// Nothing was left in `tmp`.
+    #[track_caller]
+    pub fn assert_tidy(&self) -> &Self {
+        assert!(self.tmp.is_empty(), "left in tmp: {:?}", self.tmp);
+        self
+    }
+}
+
+/// CR LF becomes LF; a CR elsewhere stays.
+fn unix_lines(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for (at, &byte) in bytes.iter().enumerate() {
+        if byte != b'\r' || bytes.get(at + 1) != Some(&b'\n') {
+            out.push(byte);
+        }
+    }
+    out
+}
+
+/// A message in a line or two: how long it is, how it begins and ends.
+fn glance(message: &[u8]) -> String {
+    const SHOWN: usize = 160;
+    if message.len() <= 2 * SHOWN {
+        return format!("{} octets\n    {}", message.len(), message.escape_ascii());
+    }
+    format!(
+        "{} octets\n    {}\n    ...\n    {}",
+        message.len(),
+        message[..SHOWN].escape_ascii(),
+        message[message.len() - SHOWN..].escape_ascii()
+    )
+}
