@@ -1,6 +1,8 @@
 //! pouch
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crew;
 pub mod delivery;
 pub mod error;
 pub mod event;
@@ -13,6 +15,7 @@ pub mod notice;
 pub mod policy;
 pub mod pop3;
 pub mod program;
+pub mod report;
 pub mod secret;
 pub mod stop;
 pub mod text;

@@ -88,6 +88,27 @@ pub fn connect(server: &Server<'_>, world: &World, password: &str, reached: &mut
     session
 }
 
+/// The certificate that the server shows, whether it is good or not. Nobody logs in there.
+pub fn show_certificate(account: &Account, world: &World) -> Option<Certificate> {
+    let socket = net::dial(&account.host, account.port, account.connect_timeout.into(), account.timeout.into(), &world.stop).ok()?;
+    let anybody = Context::trusting_anybody().ok()?;
+    match account.tls {
+        Tls::Off => None,
+        Tls::Implicit => anybody.wrap(socket, &account.host).ok()?.certificate(),
+        Tls::StartTls => {
+            let mut shown = None;
+            let authorization = Authorization::greet(socket, &account.host, None).ok()?;
+            let wrapped = authorization.upgrade(|socket| {
+                let stream = anybody.wrap(socket, &account.host)?;
+                shown = stream.certificate();
+                Ok(stream)
+            });
+            drop(wrapped);
+            shown
+        }
+    }
+}
+
 /// Connects and logs in; after trouble that passes, tries again as often as the account says.
 ///
 /// # Errors

@@ -336,7 +336,7 @@ impl<'a> Haul<'a> {
                 let size = crate::units::Size::from_octets(step.octets).rounded();
                 self.tell(&Event::Notice(
                     &Error::new(Kind::Unavailable, format!("message {} has {size}, over max-size ({max}): it stays on the server", step.num))
-                        .hint(format!("`pouch fetch {} --max-size {size}` fetches it", self.account.name).replace(&size, &roomy(step.octets))),
+                        .hint("a larger `max-size` fetches it"),
                 ));
             }
         }
@@ -540,9 +540,4 @@ fn shows_a_part(host: &str) -> bool {
 fn in_the_middle(order: &Order, error: &Error) -> Error {
     let what = format!("{} in the middle of message {} of {}", error.what(), order.num, order.listed);
     error.facts().iter().fold(Error::new(error.kind(), what), |told, fact| told.fact(fact.as_str()))
-}
-
-/// A size that is enough for so many octets, in the words of the config.
-fn roomy(octets: u64) -> String {
-    format!("{}MB", octets / 1_000_000 + 1)
 }

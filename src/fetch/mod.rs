@@ -8,7 +8,7 @@ mod expunge;
 mod haul;
 mod local;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     clock::Clock,
@@ -42,12 +42,18 @@ pub struct World {
     pub birth: Birth,
     /// Where systemd puts credentials.
     pub credentials: CredentialFolder,
+    /// What people were asked for before the run, by account; nothing of it where none was asked.
+    pub secrets: BTreeMap<String, Result<Secret>>,
+    /// Where programs are looked for (`$PATH`).
+    pub path: Option<OsString>,
     /// Who is told what happens.
     pub report: Arc<dyn Reporter>,
     /// Whether the lines of the session are told too.
     pub trace: bool,
     /// How long to wait for another pouch.
     pub patience: Duration,
+    /// Whether a mailbox in which every UID is new is all new mail.
+    pub accept_new_uids: bool,
 }
 
 impl World {
@@ -72,6 +78,9 @@ impl World {
     /// # Errors
     /// It cannot be had.
     pub fn secret(&self, account: &Account) -> Result<Secret> {
+        if let Some(asked) = self.secrets.get(&account.name) {
+            return asked.clone();
+        }
         secret::obtain(&account.secret, &format!("{} at {}", account.user, account.host), &self.credentials, &self.stop)
     }
 

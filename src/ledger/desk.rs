@@ -188,17 +188,17 @@ impl Ledger {
             })
     }
 
-    /// Has failed messages tried again in the next run, as if they had never failed: those of
-    /// `ids`, or all. Gives how many.
+    /// Has failed messages tried again in the next run, as if they had never failed, and takes
+    /// orders to delete back: those of `ids`, or all. Gives how many.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn retry(&mut self, ids: &[RowId]) -> Result<u64> {
         self.change(
             ids,
-            "UPDATE message SET attempts = 0, tried = NULL, next_try = NULL, told = NULL,
+            "UPDATE message SET attempts = 0, tried = NULL, next_try = NULL, told = NULL, doomed = 0,
                  state = CASE WHEN state = 'quarantined' THEN 'new' ELSE state END
-             WHERE account = ?1 AND (?2 IS NULL OR id = ?2) AND (state IN ('quarantined', 'new') OR short) AND attempts > 0",
+             WHERE account = ?1 AND (?2 IS NULL OR id = ?2) AND (attempts > 0 AND (state IN ('quarantined', 'new') OR short) OR doomed)",
         )
     }
 

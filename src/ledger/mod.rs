@@ -44,7 +44,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 pub use desk::{Row, State};
 pub use look::Look;
 pub use progress::{Arrival, Failed, Proof};
-pub use runs::{Run, Tally};
+pub use runs::{PastRun, Run, Tally};
 
 use crate::{
     error::{Error, Kind, Result},

@@ -1,0 +1,252 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::engine::ArgValueCompleter;
+
+use super::complete::accounts;
+use crate::{
+    ledger::State,
+    units::{Size, Span},
+};
+
+/// Fetch mail by POP3: each message once, and one bad message never stops the others.
+///
+/// Without a command, fetches the mail of all accounts in the config.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "pouch", version, propagate_version = false, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    /// What every command understands.
+    #[command(flatten)]
+    pub global: Global,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Read this config instead of ~/.config/pouch/config.toml
+    #[arg(short, long, global = true, env = "POUCH_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath, hide_env_values = true)]
+    pub config: Option<PathBuf>,
+
+    /// Keep ledger and locks in this folder
+    #[arg(long, global = true, env = "POUCH_STATE_DIR", value_name = "DIR", value_hint = ValueHint::DirPath, hide_env_values = true)]
+    pub state_dir: Option<PathBuf>,
+
+    /// Say less: once for problems alone, twice for nothing at all
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub quiet: u8,
+
+    /// Say more; twice shows the session with the server, without secrets
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Print JSON: a line an event for fetch, one document for all else
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Whether to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    pub color: When,
+
+    /// Whether to show progress
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    pub progress: When,
+}
+
+/// When to do something that depends on the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Fetch new mail (the default)
+    Fetch(Fetch),
+    /// Show what fetch would do to each message, and why
+    Plan(Accounts),
+    /// Show each account: last run, what waits, what is in quarantine
+    Status(Accounts),
+    /// Test config, secrets, TLS, login, server and destination
+    #[command(alias = "doctor")]
+    Check(Accounts),
+    /// Show where the config is, what it says, or a sample of it
+    #[command(subcommand)]
+    Config(Config),
+    /// Look at what pouch remembers, and change it
+    #[command(subcommand)]
+    Ledger(Ledger),
+    /// Print the line that gives your shell completions
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Options of `pouch fetch`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Fetch {
+    /// Accounts by name, or addresses like pops://ann@pop.example.org; all enabled ones by default
+    #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
+    pub accounts: Vec<String>,
+
+    /// Show what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+
+    /// Delete nothing from the server
+    #[arg(short, long)]
+    pub keep: bool,
+
+    /// Fetch at most this many messages an account
+    #[arg(short, long, value_name = "COUNT")]
+    pub limit: Option<u64>,
+
+    /// Leave larger messages on the server
+    #[arg(long, value_name = "SIZE")]
+    pub max_size: Option<Size>,
+
+    /// Deliver there: a Maildir, maildir:DIR or pipe:COMMAND
+    #[arg(long, value_name = "PLACE", value_hint = ValueHint::DirPath)]
+    pub to: Option<String>,
+
+    /// Talk to this many servers at once
+    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+
+    /// Fetch again and again, with this much time between
+    #[arg(long, value_name = "TIME")]
+    pub every: Option<Span>,
+
+    /// Wait this long for another pouch that is fetching the account
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<Span>,
+
+    /// Take all messages for new where the server has given every one a new UID
+    #[arg(long)]
+    pub accept_new_uids: bool,
+
+    /// Exit with 1 if there was nothing new
+    #[arg(long)]
+    pub fail_if_none: bool,
+
+    /// Take the password from the first line that this command prints
+    #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
+    pub password_command: Option<String>,
+}
+
+/// Accounts to look at.
+#[derive(Clone, Debug, Args)]
+pub struct Accounts {
+    /// Accounts by name; all enabled ones by default
+    #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
+    pub accounts: Vec<String>,
+}
+
+/// The commands of `pouch config`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Config {
+    /// Print where the config is
+    Path,
+    /// Print every value with the file and line it came from
+    Show(Accounts),
+    /// Print a config with every key explained
+    Sample,
+}
+
+/// The commands of `pouch ledger`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Ledger {
+    /// List messages: those that wait or failed, unless a state is named
+    List {
+        /// Which accounts; all enabled ones by default
+        #[command(flatten)]
+        accounts: Accounts,
+
+        /// List all messages
+        #[arg(short, long)]
+        all: bool,
+
+        /// List messages in this state: new, delivering, delivered, short, quarantined, skipped or gone
+        #[arg(short, long, value_name = "STATE", conflicts_with = "all", value_parser = state)]
+        state: Option<State>,
+    },
+    /// Show all that is known of a message
+    Show(Message),
+    /// Try failed messages again in the next run, or take an order to delete back
+    Retry(Messages),
+    /// Forget messages: those still on the server are fetched as if they were new
+    Forget(NamedMessages),
+    /// Set all messages aside that were not delivered yet: neither fetch nor delete them
+    Catchup {
+        /// The account
+        #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
+        account: String,
+    },
+    /// Delete messages from the server in the next run, delivered or not
+    Delete(NamedMessages),
+    /// Hold the ledger against the Maildir and against itself
+    Verify(Accounts),
+}
+
+/// One message of an account.
+#[derive(Clone, Debug, Args)]
+pub struct Message {
+    /// The account
+    #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
+    pub account: String,
+    /// The message's number in the ledger
+    #[arg(value_name = "MESSAGE")]
+    pub message: i64,
+}
+
+/// Some messages of an account, or all.
+#[derive(Clone, Debug, Args)]
+pub struct Messages {
+    /// The account
+    #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
+    pub account: String,
+    /// The messages' numbers in the ledger; all that failed by default
+    #[arg(value_name = "MESSAGE")]
+    pub messages: Vec<i64>,
+}
+
+/// Some messages of an account.
+#[derive(Clone, Debug, Args)]
+pub struct NamedMessages {
+    /// The account
+    #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
+    pub account: String,
+    /// The messages' numbers in the ledger
+    #[arg(value_name = "MESSAGE", required = true)]
+    pub messages: Vec<i64>,
+}
+
+/// Shells that completions are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
+}
+
+fn state(text: &str) -> Result<State, String> {
+    State::ALL
+        .into_iter()
+        .find(|state| state.name() == text)
+        .ok_or_else(|| format!("the states are {}", State::ALL.map(State::name).join(", ")))
+}

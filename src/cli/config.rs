@@ -1,0 +1,49 @@
+//! `pouch config`.
+
+use serde_json::json;
+
+use super::{Context, Outcome, args::Config, print_json};
+use crate::{
+    config::{self, resolve::Overrides},
+    error::Exit,
+    report::print,
+};
+
+pub(super) fn run(context: &Context, command: &Config) -> Outcome {
+    match command {
+        Config::Path => print(&format!("{}\n", context.setup.path.display()))?,
+        Config::Sample => print(config::SAMPLE)?,
+        Config::Show(accounts) => {
+            let accounts = context.setup.accounts(&accounts.accounts, &Overrides::default())?;
+            if context.global.json {
+                let documents: Vec<_> = accounts
+                    .iter()
+                    .map(|account| {
+                        let settings: serde_json::Map<_, _> = account
+                            .settings
+                            .iter()
+                            .map(|setting| (setting.key.to_owned(), json!({ "value": setting.value, "source": setting.source.to_string() })))
+                            .collect();
+                        json!({ "account": account.name, "settings": settings })
+                    })
+                    .collect();
+                print_json(&json!({ "accounts": documents }))?;
+            } else {
+                let texts: Vec<_> = accounts.iter().map(table).collect();
+                print(&texts.join("\n"))?;
+            }
+        }
+    }
+    Ok(Exit::OK)
+}
+
+/// An account's values, with where each came from.
+fn table(account: &config::Account) -> String {
+    let key_width = account.settings.iter().map(|setting| setting.key.len()).max().unwrap_or(0);
+    let value_width = account.settings.iter().map(|setting| setting.value.chars().count()).max().unwrap_or(0).min(48);
+    let mut text = format!("[account.{}]\n", account.name);
+    for setting in &account.settings {
+        text.push_str(&format!("{:key_width$} = {:value_width$}   # {}\n", setting.key, setting.value, setting.source));
+    }
+    text
+}

@@ -1,0 +1,244 @@
+//! `pouch ledger`.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use super::{
+    Context, Outcome,
+    args::{Accounts, Ledger as Command, NamedMessages},
+    fetch, print_json,
+    status::moment,
+};
+use crate::{
+    config::{Account, Place, resolve::Overrides},
+    delivery::{Delivery, Maildir},
+    error::{Error, Exit, Kind, Result},
+    fetch::{
+        World,
+        connect::{Server, connect},
+    },
+    ledger::{Ledger, Row, State},
+    report::{complain, form, print},
+    text::{count, shown},
+    types::RowId,
+    units::Size,
+};
+
+pub(super) fn run(context: &Context, command: Command) -> Outcome {
+    match command {
+        Command::List { accounts, all, state } => list(context, &accounts, all, state),
+        Command::Show(message) => {
+            let (_, ledger) = open(context, &message.account)?;
+            let row = ledger.find(RowId(message.message))?;
+            if context.global.json {
+                print_json(&document(&row))?;
+            } else {
+                print(&details(&row))?;
+            }
+            Ok(Exit::OK)
+        }
+        Command::Retry(messages) => change(context, &messages.account, &messages.messages, "will be tried again", Ledger::retry),
+        Command::Forget(NamedMessages { account, messages }) => change(context, &account, &messages, "forgotten", Ledger::forget),
+        Command::Delete(NamedMessages { account, messages }) => {
+            change(context, &account, &messages, "will be deleted from the server in the next run", Ledger::doom)
+        }
+        Command::Catchup { account } => catch_up(context, &account),
+        Command::Verify(accounts) => verify(context, &accounts),
+    }
+}
+
+/// The account of this name, under its lock where something is to be changed.
+fn account(context: &Context, name: &str) -> Result<(Account, World)> {
+    let mut accounts = context.setup.accounts(&[name.to_owned()], &Overrides::default())?;
+    let world = fetch::world(context, &accounts);
+    // one name gives one account
+    accounts.pop().map(|account| (account, world)).ok_or_else(|| Error::new(Kind::Bug, "no account"))
+}
+
+fn open(context: &Context, name: &str) -> Result<(Account, Ledger)> {
+    let (account, world) = account(context, name)?;
+    let ledger = world.ledger(&account)?;
+    Ok((account, ledger))
+}
+
+fn change(
+    context: &Context,
+    name: &str,
+    messages: &[i64],
+    done: &str,
+    change: impl FnOnce(&mut Ledger, &[RowId]) -> Result<u64>,
+) -> Outcome {
+    let (account, world) = account(context, name)?;
+    let _lock = world.lock(&account)?;
+    let mut ledger = world.ledger(&account)?;
+    let rows: Vec<_> = messages.iter().copied().map(RowId).collect();
+    for row in &rows {
+        ledger.find(*row)?;
+    }
+    let changed = change(&mut ledger, &rows)?;
+    if context.global.json {
+        print_json(&json!({ "account": account.name, "changed": changed }))?;
+    } else {
+        print(&format!("{}: {} {done}\n", account.name, count(changed, "message")))?;
+    }
+    Ok(Exit::OK)
+}
+
+fn catch_up(context: &Context, name: &str) -> Outcome {
+    let (account, world) = account(context, name)?;
+    let _lock = world.lock(&account)?;
+    let mut ledger = world.ledger(&account)?;
+    let secret = world.secret(&account)?;
+    let mut session = connect(&Server::new(&account)?, &world, &secret, &mut |_| {})?;
+    let listing = session.list()?;
+    // nothing is marked: QUIT changes nothing
+    let _ = session.quit();
+    let changed = ledger.catch_up(&listing.messages, world.clock.now())?;
+    if context.global.json {
+        print_json(&json!({ "account": account.name, "changed": changed }))?;
+    } else {
+        print(&format!("{}: {} set aside\n", account.name, count(changed, "message")))?;
+    }
+    Ok(Exit::OK)
+}
+
+fn list(context: &Context, accounts: &Accounts, all: bool, state: Option<State>) -> Outcome {
+    let states = match state {
+        Some(state) => vec![state],
+        None if all => State::ALL.to_vec(),
+        None => vec![State::New, State::Delivering, State::Short, State::Quarantined],
+    };
+    let accounts = context.setup.accounts(&accounts.accounts, &Overrides::default())?;
+    let world = fetch::world(context, &accounts);
+    let mut documents = Vec::new();
+    for account in &accounts {
+        let ledger = world.ledger(account)?;
+        let mut messages = Vec::new();
+        let mut listed = 0_u64;
+        ledger.each_row(&states, |row| {
+            listed += 1;
+            if context.global.json {
+                messages.push(document(&row));
+                return Ok(());
+            }
+            if listed == 1 {
+                let head = format!("{}\n{:>8} {:11} {:>9}   {:16}   {}\n", account.name, "message", "state", "size", "first seen", "what");
+                print(&head).map_err(|error| Error::new(Kind::Io, format!("{error:#}")))?;
+            }
+            print(&line(&row)).map_err(|error| Error::new(Kind::Io, format!("{error:#}")))
+        })?;
+        if context.global.json {
+            documents.push(json!({ "account": account.name, "messages": messages }));
+        } else if listed == 0 {
+            let which = state.map_or("that waits or failed", State::name);
+            print(&format!("{}: no message {}{which}\n", account.name, if state.is_some() { "is " } else { "" }))?;
+        }
+    }
+    if context.global.json {
+        print_json(&json!({ "accounts": documents }))?;
+    }
+    Ok(Exit::OK)
+}
+
+fn line(row: &Row) -> String {
+    let what = match (&row.reason, &row.subject) {
+        (Some(reason), Some(subject)) => format!("{}: {}", shown(subject.as_bytes()), shown(reason.as_bytes())),
+        (Some(reason), None) => shown(reason.as_bytes()),
+        (None, _) if row.doomed => "to be deleted from the server".into(),
+        (None, _) => format!("UID {}", shown(row.uid.as_bytes())),
+    };
+    format!("{:>8} {:11} {:>9}   {}   {what}\n", row.id.0, row.state, Size::from_octets(row.octets).rounded(), moment(row.first_seen))
+}
+
+fn details(row: &Row) -> String {
+    let text = |text: &Option<String>| text.as_ref().map(|text| shown(text.as_bytes()));
+    let time = |at: Option<crate::types::Epoch>| at.map(moment);
+    let lines = [
+        ("message", Some(row.id.to_string())),
+        ("UID", Some(shown(row.uid.as_bytes()))),
+        ("state", Some(row.state.to_string())),
+        ("from", text(&row.sender)),
+        ("subject", text(&row.subject)),
+        ("listed size", Some(count(row.octets, "octet"))),
+        ("came", row.got.map(|got| count(got, "octet"))),
+        ("first seen", Some(moment(row.first_seen))),
+        ("delivered", time(row.delivered)),
+        ("file", row.delivered.map(|_| row.name.clone())),
+        ("no longer listed", time(row.missing)),
+        ("failed", (row.attempts > 0).then(|| count(row.attempts.into(), "time"))),
+        ("why", text(&row.reason)),
+        ("next try", time(row.next_try)),
+        ("order", row.doomed.then(|| "delete it from the server".to_owned())),
+    ];
+    lines
+        .into_iter()
+        .filter_map(|(name, value)| value.map(|value| format!("{name:17} {value}\n")))
+        .collect()
+}
+
+fn document(row: &Row) -> Value {
+    json!({
+        "message": row.id.0,
+        "uid": shown(row.uid.as_bytes()),
+        "state": row.state.name(),
+        "from": row.sender,
+        "subject": row.subject,
+        "octets": row.octets,
+        "got": row.got,
+        "first_seen": row.first_seen.0,
+        "delivered": row.delivered.map(|at| at.0),
+        "file": row.delivered.map(|_| &row.name),
+        "missing": row.missing.map(|at| at.0),
+        "attempts": row.attempts,
+        "reason": row.reason,
+        "next_try": row.next_try.map(|at| at.0),
+        "doomed": row.doomed,
+    })
+}
+
+/// Whether the database is sound, and whether what it says is delivered lies in the Maildir.
+fn verify(context: &Context, accounts: &Accounts) -> Outcome {
+    let accounts = context.setup.accounts(&accounts.accounts, &Overrides::default())?;
+    let world = fetch::world(context, &accounts);
+    let mut exit = Exit::OK;
+    let mut documents = Vec::new();
+    for account in &accounts {
+        let ledger = world.ledger(account)?;
+        if let Some(problem) = ledger.unsound()? {
+            let error = Error::new(Kind::State, "the ledger is damaged").fact(problem).hint("put it aside; a new one is made");
+            complain(&form(Some(&account.name), &error, context.colour));
+            exit = exit.worst(error.kind().exit());
+        }
+        let mut delivered = 0_u64;
+        let mut known = HashSet::new();
+        ledger.each_row(&[State::Delivered, State::Short, State::Gone], |row| {
+            if row.delivered.is_some() {
+                delivered += 1;
+                known.insert(row.id);
+            }
+            Ok(())
+        })?;
+        let found = match &account.place {
+            Place::Maildir(path) if Maildir::exists(path)? => Maildir::open(path)?.look()?,
+            _ => None,
+        };
+        let present = found.map(|found| {
+            let rows: HashSet<_> = found.iter().filter_map(|found| ledger.row_of(&found.name)).map(|(row, _)| row).collect();
+            rows.intersection(&known).count()
+        });
+        if context.global.json {
+            documents.push(json!({ "account": account.name, "delivered": delivered, "in_maildir": present }));
+        } else {
+            let there = match present {
+                Some(present) => format!("{present} of them in {}", world.place(account)),
+                None => "where they are now cannot be seen from here".into(),
+            };
+            print(&format!("{}: {} delivered, {there}\n", account.name, count(delivered, "message")))?;
+        }
+    }
+    if context.global.json {
+        print_json(&json!({ "accounts": documents }))?;
+    }
+    Ok(exit)
+}

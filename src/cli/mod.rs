@@ -1,0 +1,143 @@
+//! The commands. Each gives its exit code, or the failure that is printed in one place, here.
+
+pub mod args;
+mod check;
+mod complete;
+mod config;
+mod fetch;
+mod ledger;
+mod plan;
+pub mod setup;
+mod status;
+
+use std::{ffi::OsString, io};
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+use crate::{
+    error::{Error, Exit, Kind},
+    report::{self, Colour, Level},
+    stop::Stop,
+};
+use args::{Cli, Command, Fetch, Global};
+use setup::{Setup, Surroundings};
+
+/// Why a command failed.
+struct Failure {
+    exit: Exit,
+    told: anyhow::Error,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            exit: error.kind().exit(),
+            told: anyhow::Error::new(error),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    /// What is no error of pouch's own is output that could not be written.
+    fn from(told: anyhow::Error) -> Self {
+        Self {
+            exit: Kind::Io.exit(),
+            told,
+        }
+    }
+}
+
+type Outcome = Result<Exit, Failure>;
+
+/// What every command gets.
+struct Context {
+    global: Global,
+    setup: Setup,
+    stop: Stop,
+    level: Level,
+    colour: Colour,
+}
+
+/// Answers a shell that asks for completions, and ends the process; otherwise does nothing.
+pub fn complete() {
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+}
+
+/// Runs pouch with `arguments`, the program's name first; gives its exit code, and the signal that
+/// ended it, if one did.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> (Exit, Option<i32>) {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return (usage(&error), None),
+    };
+    let stop = match Stop::on_signals() {
+        Ok(stop) => stop,
+        Err(error) => return (fail(&bug(&error), Colour(false)), None),
+    };
+    let exit = command(cli, stop.clone());
+    (exit, stop.signal())
+}
+
+fn bug(error: &io::Error) -> Failure {
+    Error::new(Kind::Bug, "signals cannot be caught").fact(error.to_string()).into()
+}
+
+/// What clap says of the command line, or the help that was asked for.
+fn usage(error: &clap::Error) -> Exit {
+    // to a terminal that is gone there is nothing to say
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::OK,
+        _ => Kind::Usage.exit(),
+    }
+}
+
+fn command(cli: Cli, stop: Stop) -> Exit {
+    let level = setup::level(&cli.global);
+    let colour = Surroundings::find().map_or(Colour(false), |surroundings| surroundings.colour(&cli.global));
+    match dispatch(cli, stop, level, colour) {
+        Ok(exit) => exit,
+        Err(failure) if level == Level::Silent => failure.exit,
+        Err(failure) => fail(&failure, colour),
+    }
+}
+
+fn fail(failure: &Failure, colour: Colour) -> Exit {
+    report::complain(&format!("{} {:#}", colour.alarm("pouch:"), failure.told));
+    failure.exit
+}
+
+fn dispatch(cli: Cli, stop: Stop, level: Level, colour: Colour) -> Outcome {
+    if let Some(Command::Completions { shell }) = cli.command {
+        report::print(complete::line(shell))?;
+        return Ok(Exit::OK);
+    }
+    let context = Context {
+        setup: Setup::read(&cli.global)?,
+        global: cli.global,
+        stop,
+        level,
+        colour,
+    };
+    match cli.command.unwrap_or_else(|| Command::Fetch(Fetch::default())) {
+        Command::Fetch(args) if args.dry_run => plan::run(&context, &args),
+        Command::Fetch(args) => fetch::run(&context, &args),
+        Command::Plan(accounts) => plan::run(
+            &context,
+            &Fetch {
+                accounts: accounts.accounts,
+                ..Fetch::default()
+            },
+        ),
+        Command::Status(accounts) => status::run(&context, &accounts),
+        Command::Check(accounts) => check::run(&context, &accounts),
+        Command::Config(command) => config::run(&context, &command),
+        Command::Ledger(command) => ledger::run(&context, command),
+        Command::Completions { .. } => Ok(Exit::OK),
+    }
+}
+
+/// Prints a JSON document.
+fn print_json(document: &serde_json::Value) -> anyhow::Result<()> {
+    report::print(&format!("{document:#}\n"))
+}

@@ -1,0 +1,150 @@
+//! `pouch plan` and `pouch fetch --dry-run`.
+
+use serde_json::{Value, json};
+
+use super::{Context, Outcome, args, fetch, print_json};
+use crate::{
+    error::{Error, Exit},
+    fetch::{Preview, preview},
+    policy::{Action, Step, Until},
+    report::{Level, complain, form, json, print, words},
+    text::count,
+    units::Size,
+};
+
+pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
+    let accounts = context.setup.accounts(&args.accounts, &fetch::overrides(context, args)?)?;
+    let mut world = fetch::world(context, &accounts);
+    world.patience = args.wait.map(Into::into).unwrap_or_default();
+    let mut exit = Exit::OK;
+    let mut documents = Vec::new();
+    for account in &accounts {
+        match preview(account, &world) {
+            Ok(preview) => {
+                if context.global.json {
+                    documents.push(document(&account.name, &preview));
+                } else {
+                    print(&table(&account.name, &preview, context.level >= Level::Verbose))?;
+                }
+                if let Some(warning) = &preview.warning {
+                    complain(&form(Some(&account.name), warning, context.colour));
+                }
+            }
+            Err(error) => {
+                exit = exit.worst(error.kind().exit());
+                report_failure(context, &account.name, &error, &mut documents);
+            }
+        }
+        if context.stop.signal().is_some() {
+            break;
+        }
+    }
+    if context.global.json {
+        print_json(&json!({ "accounts": documents }))?;
+    }
+    Ok(exit)
+}
+
+/// An account whose preview failed: a member of the document, or a message.
+fn report_failure(context: &Context, account: &str, error: &Error, documents: &mut Vec<Value>) {
+    if context.global.json {
+        documents.push(json!({ "account": account, "problem": json::error(error) }));
+    } else if context.level > Level::Silent {
+        complain(&form(Some(account), error, context.colour));
+    }
+}
+
+/// Steps that are told in one line.
+struct Group {
+    action: Action,
+    messages: u64,
+    octets: u64,
+}
+
+impl Group {
+    /// Whether `action` belongs here. Kept ones do whenever they are due: the next is named.
+    fn takes(&self, action: &Action) -> bool {
+        matches!((self.action, action), (Action::Keep(Until::Due(_)), Action::Keep(Until::Due(_)))) || self.action == *action
+    }
+
+    fn add(&mut self, step: &Step) {
+        self.messages += 1;
+        self.octets += step.octets;
+        if let (Action::Keep(Until::Due(next)), Action::Keep(Until::Due(at))) = (&mut self.action, step.action) {
+            *next = (*next).min(at);
+        }
+    }
+}
+
+fn groups(steps: &[Step]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for step in steps {
+        if let Some(group) = groups.iter_mut().find(|group| group.takes(&step.action)) {
+            group.add(step);
+        } else {
+            let mut group = Group {
+                action: step.action,
+                messages: 0,
+                octets: 0,
+            };
+            group.add(step);
+            groups.push(group);
+        }
+    }
+    groups.sort_by_key(|group| match group.action {
+        Action::Fetch(_) => 0,
+        Action::Delete(_) => 1,
+        Action::Keep(_) => 2,
+        Action::Leave(_) => 3,
+    });
+    groups
+}
+
+fn table(account: &str, preview: &Preview, each: bool) -> String {
+    let mut text = format!("{account}: {} on the server, {} known\n", count(preview.listed, "message"), preview.known);
+    for group in groups(&preview.plan.steps) {
+        let size = match group.action {
+            Action::Fetch(_) | Action::Leave(crate::policy::Left::Oversize(_)) => Size::from_octets(group.octets).rounded(),
+            _ => String::new(),
+        };
+        let line = format!(
+            "  {:6} {:>5} {size:>9}   {}",
+            words::verb(&group.action),
+            group.messages,
+            words::reason(&group.action)
+        );
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    if each {
+        for step in &preview.plan.steps {
+            let size = Size::from_octets(step.octets).rounded();
+            text.push_str(&format!("  message {:>6} {size:>9}   {}: {}\n", step.num.0, words::verb(&step.action), words::reason(&step.action)));
+        }
+    }
+    text
+}
+
+fn document(account: &str, preview: &Preview) -> Value {
+    let messages: Vec<_> = preview
+        .plan
+        .steps
+        .iter()
+        .map(|step| {
+            json!({
+                "number": step.num.0,
+                "message": step.row.map(|row| row.0),
+                "octets": step.octets,
+                "action": words::verb(&step.action),
+                "reason": words::reason(&step.action),
+            })
+        })
+        .collect();
+    json!({
+        "account": account,
+        "listed": preview.listed,
+        "known": preview.known,
+        "messages": messages,
+        "warning": preview.warning.as_ref().map(json::error),
+    })
+}

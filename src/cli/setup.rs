@@ -1,0 +1,238 @@
+//! What lies around the program: environment, folders, config.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use directories::{BaseDirs, ProjectDirs};
+
+use super::args::{Global, When};
+use crate::{
+    clock::Clock,
+    config::{
+        Account, Config,
+        file::File,
+        resolve::{self, Context, Overrides},
+    },
+    error::{Error, Kind, Result},
+    event::Reporter,
+    fetch::World,
+    ledger::Birth,
+    report::{Colour, Level, watched},
+    secret::CredentialFolder,
+    stop::Stop,
+    text::closest,
+    types::Epoch,
+};
+
+/// The user's folders, and the environment.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The user's home.
+    pub home: PathBuf,
+    folders: ProjectDirs,
+}
+
+impl Surroundings {
+    /// Finds the user's folders.
+    ///
+    /// # Errors
+    /// There is no home.
+    pub fn find() -> Result<Self> {
+        let base = BaseDirs::new();
+        let folders = ProjectDirs::from("", "", "pouch");
+        match (base, folders) {
+            (Some(base), Some(folders)) => Ok(Self {
+                home: base.home_dir().to_owned(),
+                folders,
+            }),
+            _ => Err(Error::new(Kind::Config, "there is no home folder").hint("set HOME")),
+        }
+    }
+
+    /// Where the config lies by default.
+    pub fn config_path(&self) -> PathBuf {
+        self.folders.config_dir().join("config.toml")
+    }
+
+    /// Where ledger and locks live by default.
+    fn state_dir(&self) -> PathBuf {
+        self.folders.state_dir().unwrap_or_else(|| self.folders.data_dir()).to_owned()
+    }
+
+    /// A variable of the environment, if it is set to anything.
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the environment")]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    /// Whether to write in colour: <https://no-color.org>.
+    pub fn colour(&self, global: &Global) -> Colour {
+        Colour(match global.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => watched() && self.variable("NO_COLOR").is_none() && self.variable("TERM").is_none_or(|term| term != "dumb"),
+        })
+    }
+
+    /// Where relative paths on the command line begin.
+    ///
+    /// # Errors
+    /// The current folder is gone.
+    pub fn here(&self) -> Result<PathBuf> {
+        env::current_dir().map_err(|error| Error::new(Kind::Io, "there is no current folder").fact(error.to_string()))
+    }
+
+    fn clock(&self) -> Clock {
+        // for tests: a run at a moment of their choice
+        match self.variable("POUCH_NOW").and_then(|now| now.parse().ok()) {
+            Some(now) => Clock::fixed(Epoch(now)),
+            None => Clock::SYSTEM,
+        }
+    }
+
+    /// What lies around a run.
+    pub fn world(&self, state_dir: PathBuf, stop: Stop, report: Arc<dyn Reporter>, level: Level) -> World {
+        World {
+            state_dir,
+            home: self.home.clone(),
+            clock: self.clock(),
+            stop,
+            birth: Birth { host: machine() },
+            credentials: CredentialFolder(self.variable("CREDENTIALS_DIRECTORY").map(PathBuf::from)),
+            secrets: BTreeMap::new(),
+            path: self.variable("PATH").map(Into::into),
+            report,
+            trace: level >= Level::Trace,
+            patience: Duration::ZERO,
+            accept_new_uids: false,
+        }
+    }
+}
+
+/// How much to say.
+pub fn level(global: &Global) -> Level {
+    match (global.quiet, global.verbose) {
+        (0, 0) => Level::Normal,
+        (0, 1) => Level::Verbose,
+        (0, _) => Level::Trace,
+        (1, _) => Level::Problems,
+        _ => Level::Silent,
+    }
+}
+
+/// The config, and what to do where there is none.
+pub struct Setup {
+    /// The user's folders, and the environment.
+    pub surroundings: Surroundings,
+    /// The config file.
+    pub path: PathBuf,
+    state_dir: Option<PathBuf>,
+    config: std::result::Result<Config, Error>,
+    file_state_dir: Option<PathBuf>,
+}
+
+impl Setup {
+    /// Reads the config. One that cannot be read matters only once an account in it is needed.
+    ///
+    /// # Errors
+    /// There is no home.
+    pub fn read(global: &Global) -> Result<Self> {
+        let surroundings = Surroundings::find()?;
+        let path = global.config.clone().unwrap_or_else(|| surroundings.config_path());
+        let context = Context {
+            home: surroundings.home.clone(),
+            state_dir: surroundings.state_dir(),
+        };
+        let file = File::read(&path, &surroundings.home);
+        let file_state_dir = file.as_ref().ok().map(|file| resolve::state_dir(file, &context));
+        let config = file.and_then(|file| resolve::resolve(&file, &context));
+        Ok(Self {
+            surroundings,
+            path,
+            state_dir: global.state_dir.clone(),
+            config,
+            file_state_dir,
+        })
+    }
+
+    /// Where ledger and locks live.
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_dir
+            .clone()
+            .or_else(|| self.file_state_dir.clone())
+            .unwrap_or_else(|| self.surroundings.state_dir())
+    }
+
+    /// How many servers to talk to at once.
+    pub fn jobs(&self) -> usize {
+        self.config.as_ref().map_or(1, |config| config.jobs)
+    }
+
+    /// The accounts that `names` stand for: names in the config, or addresses; all enabled ones
+    /// where there are none. `overrides` lie over each.
+    ///
+    /// # Errors
+    /// The config is wrong, or there is no such account.
+    pub fn accounts(&self, names: &[String], overrides: &Overrides) -> Result<Vec<Account>> {
+        let mut accounts = if names.is_empty() {
+            let enabled: Vec<_> = self.config()?.accounts.iter().filter(|account| account.enabled).cloned().collect();
+            if enabled.is_empty() {
+                return Err(Error::new(Kind::Config, format!("no account in {} is enabled", self.shown_path()))
+                    .hint("name one: `pouch fetch NAME`"));
+            }
+            enabled
+        } else {
+            names.iter().map(|name| self.account(name, overrides)).collect::<Result<Vec<_>>>()?
+        };
+        for account in &mut accounts {
+            resolve::with_flags(account, overrides);
+        }
+        Ok(accounts)
+    }
+
+    fn account(&self, name: &str, overrides: &Overrides) -> Result<Account> {
+        if name.contains("://") {
+            return resolve::from_address(name, overrides);
+        }
+        let accounts = &self.config()?.accounts;
+        accounts.iter().find(|account| account.name == name).cloned().ok_or_else(|| {
+            let names = || accounts.iter().map(|account| account.name.as_str());
+            let error = Error::new(Kind::Usage, format!("there is no account `{name}` in {}", self.shown_path()));
+            match closest(name, names()) {
+                Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+                None => error.hint(format!("the accounts are {}", names().collect::<Vec<_>>().join(", "))),
+            }
+        })
+    }
+
+    fn config(&self) -> Result<&Config> {
+        self.config.as_ref().map_err(Clone::clone)
+    }
+
+    fn shown_path(&self) -> String {
+        crate::event::place(&self.path, &self.surroundings.home)
+    }
+}
+
+/// This machine's name, as it may stand in a file name.
+fn machine() -> String {
+    let name = rustix::system::uname();
+    let name: String = name
+        .nodename()
+        .to_string_lossy()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '_' })
+        .collect();
+    if name.is_empty() { "localhost".into() } else { name }
+}
+
+/// The folder that a path on the command line is relative to, and the home for `~`.
+pub fn place(text: &str, surroundings: &Surroundings) -> Result<crate::config::Place> {
+    let here: &Path = &surroundings.here()?;
+    resolve::place(text, &surroundings.home, here)
+}

@@ -1,0 +1,137 @@
+//! `pouch status`: what the ledger knows, without asking any server.
+
+use serde_json::{Value, json};
+
+use super::{Context, Outcome, args::Accounts, fetch, print_json};
+use crate::{
+    config::{Account, resolve::Overrides},
+    error::{Exit, Result},
+    fetch::World,
+    ledger::{PastRun, State},
+    report::{Level, complain, form, json, print},
+    text::{count, shown},
+    types::Epoch,
+    units::Size,
+};
+
+/// How many runs `-v` shows.
+const RUNS: u32 = 10;
+
+/// What is known of an account.
+struct Status {
+    runs: Vec<PastRun>,
+    counts: Vec<(State, u64)>,
+    troubled: Option<Epoch>,
+}
+
+pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
+    let accounts = context.setup.accounts(&accounts.accounts, &Overrides::default())?;
+    let world = fetch::world(context, &accounts);
+    let width = accounts.iter().map(|account| account.name.chars().count()).max().unwrap_or(0);
+    let mut exit = Exit::OK;
+    let mut documents = Vec::new();
+    for account in &accounts {
+        match status(account, &world) {
+            Ok(status) if context.global.json => documents.push(document(&account.name, &status)),
+            Ok(status) => print(&lines(&account.name, width, &status, context.level >= Level::Verbose))?,
+            Err(error) => {
+                exit = exit.worst(error.kind().exit());
+                if context.global.json {
+                    documents.push(json!({ "account": account.name, "problem": json::error(&error) }));
+                } else {
+                    complain(&form(Some(&account.name), &error, context.colour));
+                }
+            }
+        }
+    }
+    if context.global.json {
+        print_json(&json!({ "accounts": documents }))?;
+    }
+    Ok(exit)
+}
+
+fn status(account: &Account, world: &World) -> Result<Status> {
+    let ledger = world.ledger(account)?;
+    Ok(Status {
+        runs: ledger.past_runs(RUNS)?,
+        counts: ledger.counts()?,
+        troubled: ledger.troubled_since()?,
+    })
+}
+
+/// `2026-11-22 14:05`, where the reader is.
+pub(super) fn moment(at: Epoch) -> String {
+    jiff::Timestamp::from_second(at.0).map_or_else(
+        |_| "at a time far away".into(),
+        |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
+    )
+}
+
+fn lines(account: &str, width: usize, status: &Status, runs: bool) -> String {
+    let mut parts = vec![match status.runs.first() {
+        Some(run) => format!("last run {}, {}", moment(run.started), outcome(run)),
+        None => "never run".into(),
+    }];
+    let number = |state| status.counts.iter().find(|(known, _)| *known == state).map_or(0, |(_, number)| *number);
+    let waiting = number(State::New) + number(State::Delivering);
+    if waiting > 0 {
+        parts.push(format!("{waiting} waiting"));
+    }
+    if number(State::Short) > 0 {
+        parts.push(format!("{} came shorter than listed", number(State::Short)));
+    }
+    if number(State::Quarantined) > 0 {
+        parts.push(format!("{} in quarantine (`pouch ledger list {account}`)", number(State::Quarantined)));
+    }
+    if let Some(since) = status.troubled {
+        parts.push(format!("in trouble since {}", moment(since)));
+    }
+    let mut text = format!("{account:width$}   {}\n", parts.join("; "));
+    if runs {
+        for run in &status.runs {
+            text.push_str(&format!("{:width$}   {}   {}\n", "", moment(run.started), outcome(run)));
+        }
+    }
+    text
+}
+
+fn outcome(run: &PastRun) -> String {
+    let tally = run.tally;
+    let mut parts = Vec::new();
+    match (run.ended, run.exit) {
+        (None, None) => parts.push("under way, or killed".to_owned()),
+        _ if tally.delivered > 0 => parts.push(format!("{} new, {}", tally.delivered, Size::from_octets(tally.octets).rounded())),
+        _ => parts.push("nothing new".to_owned()),
+    }
+    if tally.deleted > 0 {
+        parts.push(format!("{} deleted", tally.deleted));
+    }
+    if tally.failed > 0 {
+        parts.push(format!("{} failed", count(tally.failed, "message")));
+    }
+    if let Some(problem) = &run.problem {
+        parts.push(shown(problem.as_bytes()));
+    }
+    parts.join(", ")
+}
+
+fn document(account: &str, status: &Status) -> Value {
+    let runs: Vec<_> = status
+        .runs
+        .iter()
+        .map(|run| {
+            json!({
+                "started": run.started.0,
+                "ended": run.ended.map(|at| at.0),
+                "exit": run.exit,
+                "delivered": run.tally.delivered,
+                "octets": run.tally.octets,
+                "deleted": run.tally.deleted,
+                "failed": run.tally.failed,
+                "problem": run.problem,
+            })
+        })
+        .collect();
+    let messages: serde_json::Map<_, _> = status.counts.iter().map(|(state, number)| (state.name().to_owned(), json!(number))).collect();
+    json!({ "account": account, "runs": runs, "messages": messages, "in_trouble_since": status.troubled.map(|at| at.0) })
+}

@@ -1,0 +1,85 @@
+//! What a person, or a program, gets to see. Nothing else in pouch prints.
+
+pub mod json;
+pub mod plain;
+pub mod terminal;
+pub mod words;
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::Context as _;
+
+use crate::error::Error;
+
+/// How much to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Nothing at all (`-qq`).
+    Silent,
+    /// What went wrong (`-q`).
+    Problems,
+    /// What a person expects.
+    Normal,
+    /// What happens (`-v`).
+    Verbose,
+    /// Also the session with the server (`-vv`).
+    Trace,
+}
+
+/// Whether to write in colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colour(pub bool);
+
+impl Colour {
+    /// `text` in bold red.
+    pub fn alarm(self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    /// `text` in bold green.
+    pub fn good(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// `text` in cyan.
+    pub fn aside(self, text: &str) -> String {
+        self.paint("36", text)
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// An error in its one form: `pouch: ACCOUNT: what failed`, the facts, the hint.
+pub fn form(account: Option<&str>, error: &Error, colour: Colour) -> String {
+    let account = account.map(|account| format!("{account}: ")).unwrap_or_default();
+    let text = error.to_string();
+    let text = match text.rsplit_once("\nhint: ") {
+        Some((head, hint)) => format!("{head}\n{} {hint}", colour.aside("hint:")),
+        None => text,
+    };
+    format!("{} {account}{text}", colour.alarm("pouch:"))
+}
+
+/// Writes a line to standard error. Where that is gone there is nobody to tell.
+pub fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Writes to standard output what the user asked for.
+///
+/// # Errors
+/// It cannot be written. That the reader went away (`| head`) is no error: the rest is not wanted.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+/// Whether somebody looks at standard error.
+pub fn watched() -> bool {
+    io::stderr().is_terminal()
+}
