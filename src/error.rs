@@ -110,12 +110,7 @@ impl Kind {
 impl Error {
     /// `what` failed: lower case, no full stop, in the words of the user.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Self(Box::new(Story {
-            kind,
-            what: what.into(),
-            facts: Vec::new(),
-            hint: None,
-        }))
+        Self(Box::new(Story { kind, what: what.into(), facts: Vec::new(), hint: None }))
     }
 
     /// A file or folder could not be used. Permissions, a full disk and the like get the kind,
@@ -123,11 +118,11 @@ impl Error {
     pub fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
         use io::ErrorKind as E;
         let (kind, hint) = match error.kind() {
-            E::PermissionDenied => (Kind::CannotCreate, None),
             E::ReadOnlyFilesystem => (Kind::CannotCreate, Some("it lies on a read-only file system")),
-            E::NotADirectory | E::AlreadyExists | E::NotFound => (Kind::CannotCreate, None),
-            E::StorageFull => (Kind::Io, Some("make room on that disk; the next run goes on where this one stopped")),
-            E::QuotaExceeded => (Kind::Io, Some("your quota on that disk is used up; the next run goes on where this one stopped")),
+            E::PermissionDenied | E::NotADirectory | E::AlreadyExists | E::NotFound => (Kind::CannotCreate, None),
+            E::StorageFull | E::QuotaExceeded => {
+                (Kind::Io, Some("make room on that disk; the next run goes on where this one stopped"))
+            }
             _ => (Kind::Io, None),
         };
         let story = Self::new(kind, format!("cannot {doing} {}", path.display())).fact(error.to_string());
@@ -212,10 +207,7 @@ impl Exit {
         let rank = |exit: Self| match exit.0 {
             0 => usize::MAX,
             code if code > 128 => 0,
-            code => WORST_FIRST
-                .iter()
-                .position(|listed| *listed == code)
-                .map_or(usize::MAX - 1, |place| place + 1),
+            code => WORST_FIRST.iter().position(|listed| *listed == code).map_or(usize::MAX - 1, |place| place + 1),
         };
         if rank(other) < rank(self) { other } else { self }
     }

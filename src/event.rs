@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::{
     error::{Error, Exit},
-    ledger::Tally,
     policy::Why,
     pop3::Said,
     types::{Epoch, RowId},
@@ -77,6 +76,19 @@ pub enum Event<'a> {
     Said(&'a Said),
     /// The run is over.
     Done(&'a Summary),
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Messages delivered.
+    pub delivered: u64,
+    /// Their octets.
+    pub octets: u64,
+    /// Messages deleted from the server.
+    pub deleted: u64,
+    /// Messages that failed.
+    pub failed: u64,
 }
 
 /// What came of a run of one account.

@@ -1,4 +1,72 @@
-//! pouch
+//! pouch fetches mail by POP3: each message arrives once, one bad message never stops the others,
+//! and nothing is deleted from the server before it is safe on disk.
+//!
+//! This page is the architecture of the program. What a user sees is in `pouch(1)` and
+//! `pouch-config(5)`.
+//!
+//! # Floors
+//!
+//! A module imports its own folder and lower floors; a test holds the source against this table.
+//!
+//! | floor | modules | what it may do |
+//! | --- | --- | --- |
+//! | 5 edge | [`cli`], [`report`] | read the command line and the environment, print |
+//! | 4 engine | [`crew`], [`fetch`] | say in which order things happen |
+//! | 3 effects | [`net`], [`pop3::session`], [`ledger`], [`delivery`], [`secret`], [`lock`] | one kind of effect each; they do not know each other |
+//! | 2 ground | [`clock`], [`stop`], [`program`] | time, signals, other people's programs |
+//! | 1 pure | [`pop3`] but for the session, [`policy`], [`message`], [`notice`], [`config`], [`event`] | decide; no clock, no environment |
+//! | 0 words | [`types`], [`units`], [`text`], [`error`] | what all others speak in |
+//!
+//! # The journey of a message
+//!
+//! 1. [`config`] settles what the user wants of the account; [`lock`] keeps other pouches off it.
+//! 2. [`fetch::connect`] gets from the host name to a session: [`net`] dials and begins TLS,
+//!    [`pop3::session`] greets and logs in with what [`secret`] gave.
+//! 3. The server lists its messages; [`ledger::Ledger::look`] joins them with what is known.
+//! 4. [`policy::plan`] decides what to do to each message. It is one pure function: `pouch plan`
+//!    ends here, and shows exactly what a run would do.
+//! 5. [`ledger::Ledger::admit`] gives each new message its row. **The name of its file is a
+//!    function of the row**: whoever finds the file knows that the row is delivered.
+//! 6. The message streams, decoded once ([`pop3::body`]), into a [`delivery::Draft`].
+//! 7. A batch of drafts is made safe ([`delivery::Delivery::commit`]), then one commit tells the
+//!    ledger ([`ledger::Ledger::deliver`]).
+//! 8. The ledger gives a [`ledger::Proof`] for what may be deleted. Nobody else can make one, and
+//!    only what has one is ever deleted.
+//! 9. QUIT carries the deletions out; [`ledger::Ledger::settle`] notes that it did.
+//!
+//! Data moves one way, and each arrow is a value that is handed on once; only the reporter
+//! ([`event::Reporter`]) is called back.
+//!
+//! # Where it may die
+//!
+//! | it dies | server | disk | ledger | the next run |
+//! | --- | --- | --- | --- | --- |
+//! | while receiving | keeps all | draft in `tmp/` | new | fetches it; removes its own drafts |
+//! | before the rename | keeps all | draft in `tmp/` | new | fetches it |
+//! | after the rename, before the ledger | keeps all | in `new/` | new | finds the name: delivered, no second copy |
+//! | before the answer to QUIT | perhaps deleted | safe | delivered | finds it gone, or deletes it again |
+//! | while a program has it | keeps all | not known | delivering | hands it over again, and says so |
+//!
+//! A run that was left open in the ledger makes the next one look for such files.
+//!
+//! # One bad message
+//!
+//! [`fetch`] tells three things apart. A message that the server *refuses* has used up an attempt.
+//! A message during which the line is lost is a *suspect*: all others are fetched first, then the
+//! suspects one at a time; one that loses the line again has used up an attempt, provided that
+//! others got through. A message that came *short* (the final dot is there, octets are missing) is
+//! delivered, since it may be all there is, and never deleted from the server. After so many
+//! attempts, in as many runs, a message is in *quarantine*: it is told of by a mail, and tried
+//! again after 1, 2, 4 … 32 days.
+//!
+//! # Words
+//!
+//! An *account* is a mailbox on a server and where its mail goes. A *message* is known by its *UID*
+//! (what UIDL gives) and has a *row* in the *ledger*. A *listing* is what the server shows now, a
+//! *plan* what to do about it, a *step* what to do to one message. A *delivery* takes *drafts* and
+//! makes *batches* of them safe. *Retention* deletes from the server what was delivered. A *notice*
+//! is the mail about a message in quarantine.
+
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     error::{Error, Kind, Result},
     stop::Stop,
+    text::time_of_day,
     types::{Epoch, Identity},
 };
 
@@ -52,10 +53,8 @@ pub fn lock(state_dir: &Path, account: &Identity, now: Epoch, patience: Duration
         }
     }
     // only for the message of another pouch: nothing is lost where this fails
-    let _ = file
-        .set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{} {}", std::process::id(), now.0));
+    let _ =
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{} {}", std::process::id(), now.0));
     Ok(Lock { _file: file })
 }
 
@@ -66,28 +65,18 @@ fn held(file: &mut File) -> Error {
     let pid = words.next().and_then(|word| word.parse::<u32>().ok());
     let since = words.next().and_then(|word| word.parse::<i64>().ok());
     let who = match (pid, since) {
-        (Some(pid), Some(since)) => format!("another pouch (pid {pid}, since {})", clock_time(since)),
+        (Some(pid), Some(since)) => format!("another pouch (pid {pid}, since {})", time_of_day(Epoch(since))),
         _ => "another pouch".into(),
     };
     Error::new(Kind::Busy, format!("{who} is fetching this account")).hint("`--wait 5m` waits for it")
-}
-
-fn clock_time(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(
-        |_| "?".into(),
-        |moment| moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M").to_string(),
-    )
 }
 
 /// A name for the lock's file that people recognise, made unique by a hash, since user names may
 /// hold anything.
 fn file_name(account: &Identity) -> PathBuf {
     let text = account.to_string();
-    let plain: String = text
-        .chars()
-        .take(80)
-        .map(|c| if c.is_ascii_alphanumeric() || "@.-_".contains(c) { c } else { '_' })
-        .collect();
+    let plain: String =
+        text.chars().take(80).map(|c| if c.is_ascii_alphanumeric() || "@.-_".contains(c) { c } else { '_' }).collect();
     let hash = Sha256::digest(text.as_bytes());
     format!("{plain}-{:02x}{:02x}{:02x}{:02x}.lock", hash[0], hash[1], hash[2], hash[3]).into()
 }

@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_move_to_another_server_changes_nothing() {
-        let moved = String::from_utf8_lossy(MAIL).replace(";\n\tMon", "; Mon") ;
+        let moved = String::from_utf8_lossy(MAIL).replace(";\n\tMon", "; Mon");
         let moved = format!("X-UIDL: 4711\nDelivered-To: ann\n{moved}");
         assert_eq!(fingerprint(MAIL), fingerprint(moved.as_bytes()));
         let other = String::from_utf8_lossy(MAIL).replace("<1@", "<2@");

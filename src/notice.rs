@@ -4,7 +4,7 @@ use mail_builder::{MessageBuilder, headers::address::Address};
 
 use crate::{
     message::Glance,
-    text::shown,
+    text::{day, shown},
     types::{Epoch, RowId},
     units::Size,
 };
@@ -36,16 +36,9 @@ pub struct Notice<'a> {
 
 /// The notice as a mail with LF line ends.
 pub fn write(notice: &Notice<'_>, now: Epoch) -> Vec<u8> {
-    let Notice {
-        account,
-        host,
-        machine,
-        row,
-        attempts,
-        reason,
-        ..
-    } = notice;
-    let known = |text: &Option<String>| text.as_ref().map_or_else(|| "(not known)".into(), |text| shown(text.as_bytes()));
+    let Notice { account, host, machine, row, attempts, reason, .. } = notice;
+    let known =
+        |text: &Option<String>| text.as_ref().map_or_else(|| "(not known)".into(), |text| shown(text.as_bytes()));
     let (sender, subject) = (known(&notice.glance.sender), known(&notice.glance.subject));
     let size = Size::from_octets(notice.octets).rounded();
     let day = day(notice.next_try);
@@ -92,14 +85,6 @@ pub fn write(notice: &Notice<'_>, now: Epoch) -> Vec<u8> {
 /// An account's name as the local part of an address.
 fn header_word(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || ".-_+".contains(c) { c } else { '_' }).collect()
-}
-
-/// `2026-11-24`, where the reader is.
-pub fn day(moment: Epoch) -> String {
-    jiff::Timestamp::from_second(moment.0).map_or_else(
-        |_| "a day far away".into(),
-        |at| at.to_zoned(jiff::tz::TimeZone::system()).date().to_string(),
-    )
 }
 
 #[cfg(test)]

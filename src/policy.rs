@@ -160,7 +160,8 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
         until => Action::Keep(until),
     };
     let step = |entry: &Entry| {
-        let oversize = policy.max_size.filter(|max| entry.octets > max.octets()).map(|max| Action::Leave(Left::Oversize(max)));
+        let oversize =
+            policy.max_size.filter(|max| entry.octets > max.octets()).map(|max| Action::Leave(Left::Oversize(max)));
         let action = match entry.known {
             Known::New { .. } => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
             Known::Quarantined { next_try } if next_try > now => Action::Leave(Left::Quarantine(next_try)),
@@ -171,16 +172,10 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
                 Action::Delete(Why::DeletedLocally)
             }
             Known::Delivered { at, .. } => kept(at),
-            Known::Skipped => Action::Leave(Left::Skipped),
             Known::Doomed if policy.may_delete => Action::Delete(Why::Ordered),
-            Known::Doomed => Action::Leave(Left::Skipped),
+            Known::Doomed | Known::Skipped => Action::Leave(Left::Skipped),
         };
-        Step {
-            num: entry.num,
-            octets: entry.octets,
-            row: entry.row,
-            action,
-        }
+        Step { num: entry.num, octets: entry.octets, row: entry.row, action }
     };
     let mut steps: Vec<_> = scan.entries.iter().map(step).collect();
     if policy.may_delete {
@@ -188,7 +183,9 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
     }
     // What failed before comes last: it must not stand in the way of what never did.
     let mut order: Vec<_> = (0..steps.len()).collect();
-    order.sort_by_key(|at| (!matches!(steps[*at].action, Action::Fetch(_)), scan.entries[*at].known != Known::New { attempts: 0 }));
+    order.sort_by_key(|at| {
+        (!matches!(steps[*at].action, Action::Fetch(_)), scan.entries[*at].known != Known::New { attempts: 0 })
+    });
     let mut steps: Vec<_> = order.into_iter().map(|at| steps[at]).collect();
     if let Some(limit) = policy.limit {
         let over = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -307,19 +304,11 @@ mod tests {
     const NOW: Epoch = Epoch(1_800_000_000);
 
     fn entry(num: u32, octets: u64, known: Known) -> Entry {
-        Entry {
-            num: MsgNum(num),
-            octets,
-            row: Some(RowId(num.into())),
-            known,
-        }
+        Entry { num: MsgNum(num), octets, row: Some(RowId(num.into())), known }
     }
 
     fn delivered(days_ago: i64) -> Known {
-        Known::Delivered {
-            at: Epoch(NOW.0 - days_ago * 86_400),
-            local: Local::Present,
-        }
+        Known::Delivered { at: Epoch(NOW.0 - days_ago * 86_400), local: Local::Present }
     }
 
     fn actions(policy: Policy, known: impl IntoIterator<Item = Known>) -> Vec<Action> {
@@ -331,10 +320,7 @@ mod tests {
 
     #[test]
     fn keep_counts_from_the_fetch() {
-        let policy = Policy {
-            keep: Keep::For(Span::from_days(30)),
-            ..Policy::default()
-        };
+        let policy = Policy { keep: Keep::For(Span::from_days(30)), ..Policy::default() };
         assert_eq!(
             actions(policy, [delivered(31), delivered(30), delivered(29), Known::New { attempts: 0 }]),
             [
@@ -357,7 +343,15 @@ mod tests {
         };
         let later = Epoch(NOW.0 + 1);
         assert_eq!(
-            actions(policy, [Known::Quarantined { next_try: later }, Known::Short { next_try: later }, Known::Skipped, delivered(0)]),
+            actions(
+                policy,
+                [
+                    Known::Quarantined { next_try: later },
+                    Known::Short { next_try: later },
+                    Known::Skipped,
+                    delivered(0)
+                ]
+            ),
             [
                 Action::Leave(Left::Quarantine(later)),
                 Action::Leave(Left::Short(later)),
@@ -369,10 +363,7 @@ mod tests {
 
     #[test]
     fn the_newest_stay() {
-        let policy = Policy {
-            keep_newest: Some(2),
-            ..Policy::default()
-        };
+        let policy = Policy { keep_newest: Some(2), ..Policy::default() };
         assert_eq!(
             actions(policy, [delivered(3), delivered(1), delivered(2), Known::New { attempts: 0 }]),
             [
@@ -382,19 +373,16 @@ mod tests {
                 Action::Fetch(Then::Keep(Until::Forever)),
             ]
         );
-        let policy = Policy {
-            keep_total: Some(Size::from_octets(2_500)),
-            ..Policy::default()
-        };
-        assert_eq!(actions(policy, [delivered(3), delivered(2), delivered(1)])[0], Action::Delete(Why::Total(Size::from_octets(2_500))));
+        let policy = Policy { keep_total: Some(Size::from_octets(2_500)), ..Policy::default() };
+        assert_eq!(
+            actions(policy, [delivered(3), delivered(2), delivered(1)])[0],
+            Action::Delete(Why::Total(Size::from_octets(2_500)))
+        );
     }
 
     #[test]
     fn what_failed_before_comes_last_and_the_limit_cuts_it_first() {
-        let policy = Policy {
-            limit: Some(2),
-            ..Policy::default()
-        };
+        let policy = Policy { limit: Some(2), ..Policy::default() };
         let entries = vec![
             entry(1, 1, Known::New { attempts: 2 }),
             entry(2, 1, delivered(0)),
@@ -416,10 +404,7 @@ mod tests {
             may_delete: false,
             ..Policy::default()
         };
-        let gone = Known::Delivered {
-            at: NOW,
-            local: Local::Deleted,
-        };
+        let gone = Known::Delivered { at: NOW, local: Local::Deleted };
         assert!(
             actions(policy, [delivered(9), gone, Known::Doomed, Known::New { attempts: 0 }])
                 .iter()
@@ -474,7 +459,8 @@ mod tests {
     }
 
     fn deleted(plan: &Plan) -> Vec<MsgNum> {
-        let mut nums: Vec<_> = plan.steps.iter().filter(|step| matches!(step.action, Action::Delete(_))).map(|step| step.num).collect();
+        let mut nums: Vec<_> =
+            plan.steps.iter().filter(|step| matches!(step.action, Action::Delete(_))).map(|step| step.num).collect();
         nums.sort_unstable();
         nums
     }

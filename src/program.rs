@@ -92,11 +92,7 @@ impl Run<'_> {
                 return Err(stopped);
             }
         };
-        Ok(Ok(Outcome {
-            ended,
-            stdout: collect(&stdout),
-            stderr: collect(&stderr),
-        }))
+        Ok(Ok(Outcome { ended, stdout: collect(&stdout), stderr: collect(&stderr) }))
     }
 }
 
@@ -157,16 +153,10 @@ mod tests {
 
     fn sh(script: &str, timeout: Option<Duration>) -> Outcome {
         let argv = ["sh", "-c", script].map(String::from);
-        Run {
-            argv: &argv,
-            input: None,
-            environment: &[("WORD", "x y".into())],
-            timeout,
-            interactive: false,
-        }
-        .run(&Stop::default())
-        .unwrap()
-        .unwrap()
+        Run { argv: &argv, input: None, environment: &[("WORD", "x y".into())], timeout, interactive: false }
+            .run(&Stop::default())
+            .unwrap()
+            .unwrap()
     }
 
     #[test]

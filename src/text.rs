@@ -1,5 +1,7 @@
 //! Making text of what others wrote safe to show, and guessing what a person meant.
 
+use crate::types::Epoch;
+
 /// The most characters of a server's or sender's text that are shown in one place.
 const LONGEST: usize = 300;
 
@@ -45,13 +47,31 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// `2026-11-24`, where the reader is.
+pub fn day(at: Epoch) -> String {
+    local(at, "%Y-%m-%d")
+}
+
+/// `2026-11-24 14:05`, where the reader is.
+pub fn moment(at: Epoch) -> String {
+    local(at, "%Y-%m-%d %H:%M")
+}
+
+/// `14:05`, where the reader is.
+pub fn time_of_day(at: Epoch) -> String {
+    local(at, "%H:%M")
+}
+
+fn local(at: Epoch, format: &str) -> String {
+    jiff::Timestamp::from_second(at.0).map_or_else(
+        |_| "a time far away".into(),
+        |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime(format).to_string(),
+    )
+}
+
 /// `1 message`, `2 messages`.
 pub fn count(number: u64, noun: &str) -> String {
-    if number == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{number} {noun}s")
-    }
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 #[cfg(test)]

@@ -89,10 +89,7 @@ pub struct Identity {
 impl Identity {
     /// The identity of `user` at `host`.
     pub fn new(user: impl Into<String>, host: &str) -> Self {
-        Self {
-            user: user.into(),
-            host: host.to_ascii_lowercase(),
-        }
+        Self { user: user.into(), host: host.to_ascii_lowercase() }
     }
 }
 

@@ -95,9 +95,10 @@ pub enum Command {
 }
 
 /// Options of `pouch fetch`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Clone, Debug, Default, Args)]
 pub struct Fetch {
-    /// Accounts by name, or addresses like pops://ann@pop.example.org; all enabled ones by default
+    /// Accounts by name, or addresses like `pops://ann@pop.example.org`; all enabled ones by default
     #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
     pub accounts: Vec<String>,
 

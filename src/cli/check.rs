@@ -13,11 +13,10 @@ use crate::{
         World,
         connect::{Milestone, Server, connect, show_certificate},
     },
-    notice::day,
     pop3::reply::Capabilities,
     report::{complain, form, json, print},
     secret,
-    text::{count, shown},
+    text::{count, day, shown},
     units::Size,
 };
 
@@ -30,10 +29,7 @@ pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
         if accounts.len() > 1 && !context.global.json {
             print(&format!("{}\n", account.name))?;
         }
-        let mut steps = Steps {
-            context,
-            done: Vec::new(),
-        };
+        let mut steps = Steps { context, done: Vec::new() };
         let result = check(account, &world, &mut steps);
         let mut document = json!({ "account": account.name, "steps": steps.done });
         if let Err((step, error)) = result {
@@ -87,10 +83,13 @@ fn check(account: &Account, world: &World, steps: &mut Steps<'_>) -> std::result
             reached = if account.tls == Tls::Off { "login" } else { "tls" };
         }
         Milestone::Secured(certificate) => {
-            let certificate = certificate.map_or_else(|| "trusted certificate".into(), |certificate| {
-                let until = certificate.until.map(|until| format!(", until {}", day(until))).unwrap_or_default();
-                format!("trusted certificate{until}, {}", certificate.pin())
-            });
+            let certificate = certificate.map_or_else(
+                || "trusted certificate".into(),
+                |certificate| {
+                    let until = certificate.until.map(|until| format!(", until {}", day(until))).unwrap_or_default();
+                    format!("trusted certificate{until}, {}", certificate.pin())
+                },
+            );
             steps.ok("tls", &certificate);
             reached = "login";
         }
@@ -154,7 +153,8 @@ fn deliverable(account: &Account, world: &World) -> Result<String> {
             if found {
                 Ok(format!("{place}, gets each message on standard input"))
             } else {
-                Err(Error::new(Kind::Config, format!("there is no program {place}")).hint("`pipe` is a list, the program and its arguments"))
+                Err(Error::new(Kind::Config, format!("there is no program {place}"))
+                    .hint("`pipe` is a list, the program and its arguments"))
             }
         }
         Place::Maildir(path) => {

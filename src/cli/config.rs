@@ -22,7 +22,12 @@ pub(super) fn run(context: &Context, command: &Config) -> Outcome {
                         let settings: serde_json::Map<_, _> = account
                             .settings
                             .iter()
-                            .map(|setting| (setting.key.to_owned(), json!({ "value": setting.value, "source": setting.source.to_string() })))
+                            .map(|setting| {
+                                (
+                                    setting.key.to_owned(),
+                                    json!({ "value": setting.value, "source": setting.source.to_string() }),
+                                )
+                            })
                             .collect();
                         json!({ "account": account.name, "settings": settings })
                     })

@@ -8,7 +8,10 @@ use super::{
     setup,
 };
 use crate::{
-    config::{Account, SecretSource, resolve::{self, Overrides}},
+    config::{
+        Account, SecretSource,
+        resolve::{self, Overrides},
+    },
     crew::fetch_all,
     error::{Exit, Result},
     event::{Event, Reporter},
@@ -27,11 +30,12 @@ pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
     let jobs = args.jobs.map_or(context.setup.jobs(), usize::from);
     loop {
         let exit = round(&accounts, jobs, &world, args.fail_if_none);
-        let Some(every) = args.every else {
-            return end(context, &world, exit);
-        };
-        if world.stop.pause(every.into()).is_err() {
-            return end(context, &world, exit);
+        let again = args.every.is_some_and(|every| world.stop.pause(every.into()).is_ok());
+        if !again {
+            if context.global.json {
+                Json { clock: world.clock }.end(exit);
+            }
+            return Ok(exit);
         }
     }
 }
@@ -42,13 +46,6 @@ fn round(accounts: &[Account], jobs: usize, world: &World, fail_if_none: bool) -
     let exit = summaries.iter().fold(Exit::OK, |exit, summary| exit.worst(summary.exit));
     let none = summaries.iter().all(|summary| summary.tally.delivered == 0);
     if exit == Exit::OK && none && fail_if_none { Exit::NONE } else { exit }
-}
-
-fn end(context: &Context, world: &World, exit: Exit) -> Outcome {
-    if context.global.json {
-        Json { clock: world.clock }.end(exit);
-    }
-    Ok(exit)
 }
 
 /// Asks the person for the passwords of those accounts that have no other way, before anything
@@ -76,20 +73,18 @@ pub(super) fn overrides(context: &Context, args: &args::Fetch) -> Result<Overrid
 /// The world of a fetch, with the reporter that suits whoever looks on.
 pub(super) fn world(context: &Context, accounts: &[Account]) -> World {
     let width = accounts.iter().map(|account| account.name.chars().count()).max().unwrap_or(0);
-    let plain = Plain {
-        level: context.level,
-        colour: context.colour,
-        width,
-    };
+    let plain = Plain { level: context.level, colour: context.colour, width };
     let progress = match context.global.progress {
         When::Auto => watched(),
         When::Always => true,
         When::Never => false,
     };
-    let mut world = context
-        .setup
-        .surroundings
-        .world(context.setup.state_dir(), context.stop.clone(), Arc::new(Nobody), context.level);
+    let mut world = context.setup.surroundings.world(
+        context.setup.state_dir(),
+        context.stop.clone(),
+        Arc::new(Nobody),
+        context.level,
+    );
     world.report = if context.global.json {
         Arc::new(Json { clock: world.clock })
     } else if progress && context.level >= Level::Normal {

@@ -8,7 +8,6 @@ use super::{
     Context, Outcome,
     args::{Accounts, Ledger as Command, NamedMessages},
     fetch, print_json,
-    status::moment,
 };
 use crate::{
     config::{Account, Place, resolve::Overrides},
@@ -20,7 +19,7 @@ use crate::{
     },
     ledger::{Ledger, Row, State},
     report::{complain, form, print},
-    text::{count, shown},
+    text::{count, moment, shown},
     types::RowId,
     units::Size,
 };
@@ -38,8 +37,12 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
             }
             Ok(Exit::OK)
         }
-        Command::Retry(messages) => change(context, &messages.account, &messages.messages, "will be tried again", Ledger::retry),
-        Command::Forget(NamedMessages { account, messages }) => change(context, &account, &messages, "forgotten", Ledger::forget),
+        Command::Retry(messages) => {
+            change(context, &messages.account, &messages.messages, "will be tried again", Ledger::retry)
+        }
+        Command::Forget(NamedMessages { account, messages }) => {
+            change(context, &account, &messages, "forgotten", Ledger::forget)
+        }
         Command::Delete(NamedMessages { account, messages }) => {
             change(context, &account, &messages, "will be deleted from the server in the next run", Ledger::doom)
         }
@@ -123,7 +126,10 @@ fn list(context: &Context, accounts: &Accounts, all: bool, state: Option<State>)
                 return Ok(());
             }
             if listed == 1 {
-                let head = format!("{}\n{:>8} {:11} {:>9}   {:16}   {}\n", account.name, "message", "state", "size", "first seen", "what");
+                let head = format!(
+                    "{}\n{:>8} {:11} {:>9}   {:16}   {}\n",
+                    account.name, "message", "state", "size", "first seen", "what"
+                );
                 print(&head).map_err(|error| Error::new(Kind::Io, format!("{error:#}")))?;
             }
             print(&line(&row)).map_err(|error| Error::new(Kind::Io, format!("{error:#}")))
@@ -148,7 +154,13 @@ fn line(row: &Row) -> String {
         (None, _) if row.doomed => "to be deleted from the server".into(),
         (None, _) => format!("UID {}", shown(row.uid.as_bytes())),
     };
-    format!("{:>8} {:11} {:>9}   {}   {what}\n", row.id.0, row.state, Size::from_octets(row.octets).rounded(), moment(row.first_seen))
+    format!(
+        "{:>8} {:11} {:>9}   {}   {what}\n",
+        row.id.0,
+        row.state,
+        Size::from_octets(row.octets).rounded(),
+        moment(row.first_seen)
+    )
 }
 
 fn details(row: &Row) -> String {
@@ -171,10 +183,7 @@ fn details(row: &Row) -> String {
         ("next try", time(row.next_try)),
         ("order", row.doomed.then(|| "delete it from the server".to_owned())),
     ];
-    lines
-        .into_iter()
-        .filter_map(|(name, value)| value.map(|value| format!("{name:17} {value}\n")))
-        .collect()
+    lines.into_iter().filter_map(|(name, value)| value.map(|value| format!("{name:17} {value}\n"))).collect()
 }
 
 fn document(row: &Row) -> Value {
@@ -206,7 +215,8 @@ fn verify(context: &Context, accounts: &Accounts) -> Outcome {
     for account in &accounts {
         let ledger = world.ledger(account)?;
         if let Some(problem) = ledger.unsound()? {
-            let error = Error::new(Kind::State, "the ledger is damaged").fact(problem).hint("put it aside; a new one is made");
+            let error =
+                Error::new(Kind::State, "the ledger is damaged").fact(problem).hint("put it aside; a new one is made");
             complain(&form(Some(&account.name), &error, context.colour));
             exit = exit.worst(error.kind().exit());
         }
@@ -224,7 +234,8 @@ fn verify(context: &Context, accounts: &Accounts) -> Outcome {
             _ => None,
         };
         let present = found.map(|found| {
-            let rows: HashSet<_> = found.iter().filter_map(|found| ledger.row_of(&found.name)).map(|(row, _)| row).collect();
+            let rows: HashSet<_> =
+                found.iter().filter_map(|found| ledger.row_of(&found.name)).map(|(row, _)| row).collect();
             rows.intersection(&known).count()
         });
         if context.global.json {

@@ -30,20 +30,14 @@ struct Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self {
-            exit: error.kind().exit(),
-            told: anyhow::Error::new(error),
-        }
+        Self { exit: error.kind().exit(), told: anyhow::Error::new(error) }
     }
 }
 
 impl From<anyhow::Error> for Failure {
     /// What is no error of pouch's own is output that could not be written.
     fn from(told: anyhow::Error) -> Self {
-        Self {
-            exit: Kind::Io.exit(),
-            told,
-        }
+        Self { exit: Kind::Io.exit(), told }
     }
 }
 
@@ -112,23 +106,11 @@ fn dispatch(cli: Cli, stop: Stop, level: Level, colour: Colour) -> Outcome {
         report::print(complete::line(shell))?;
         return Ok(Exit::OK);
     }
-    let context = Context {
-        setup: Setup::read(&cli.global)?,
-        global: cli.global,
-        stop,
-        level,
-        colour,
-    };
+    let context = Context { setup: Setup::read(&cli.global)?, global: cli.global, stop, level, colour };
     match cli.command.unwrap_or_else(|| Command::Fetch(Fetch::default())) {
         Command::Fetch(args) if args.dry_run => plan::run(&context, &args),
         Command::Fetch(args) => fetch::run(&context, &args),
-        Command::Plan(accounts) => plan::run(
-            &context,
-            &Fetch {
-                accounts: accounts.accounts,
-                ..Fetch::default()
-            },
-        ),
+        Command::Plan(accounts) => plan::run(&context, &Fetch { accounts: accounts.accounts, ..Fetch::default() }),
         Command::Status(accounts) => status::run(&context, &accounts),
         Command::Check(accounts) => check::run(&context, &accounts),
         Command::Config(command) => config::run(&context, &command),

@@ -64,7 +64,8 @@ struct Group {
 impl Group {
     /// Whether `action` belongs here. Kept ones do whenever they are due: the next is named.
     fn takes(&self, action: &Action) -> bool {
-        matches!((self.action, action), (Action::Keep(Until::Due(_)), Action::Keep(Until::Due(_)))) || self.action == *action
+        matches!((self.action, action), (Action::Keep(Until::Due(_)), Action::Keep(Until::Due(_))))
+            || self.action == *action
     }
 
     fn add(&mut self, step: &Step) {
@@ -82,11 +83,7 @@ fn groups(steps: &[Step]) -> Vec<Group> {
         if let Some(group) = groups.iter_mut().find(|group| group.takes(&step.action)) {
             group.add(step);
         } else {
-            let mut group = Group {
-                action: step.action,
-                messages: 0,
-                octets: 0,
-            };
+            let mut group = Group { action: step.action, messages: 0, octets: 0 };
             group.add(step);
             groups.push(group);
         }
@@ -104,7 +101,9 @@ fn table(account: &str, preview: &Preview, each: bool) -> String {
     let mut text = format!("{account}: {} on the server, {} known\n", count(preview.listed, "message"), preview.known);
     for group in groups(&preview.plan.steps) {
         let size = match group.action {
-            Action::Fetch(_) | Action::Leave(crate::policy::Left::Oversize(_)) => Size::from_octets(group.octets).rounded(),
+            Action::Fetch(_) | Action::Leave(crate::policy::Left::Oversize(_)) => {
+                Size::from_octets(group.octets).rounded()
+            }
             _ => String::new(),
         };
         let line = format!(
@@ -119,7 +118,12 @@ fn table(account: &str, preview: &Preview, each: bool) -> String {
     if each {
         for step in &preview.plan.steps {
             let size = Size::from_octets(step.octets).rounded();
-            text.push_str(&format!("  message {:>6} {size:>9}   {}: {}\n", step.num.0, words::verb(&step.action), words::reason(&step.action)));
+            text.push_str(&format!(
+                "  message {:>6} {size:>9}   {}: {}\n",
+                step.num.0,
+                words::verb(&step.action),
+                words::reason(&step.action)
+            ));
         }
     }
     text

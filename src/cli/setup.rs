@@ -46,10 +46,7 @@ impl Surroundings {
         let base = BaseDirs::new();
         let folders = ProjectDirs::from("", "", "pouch");
         match (base, folders) {
-            (Some(base), Some(folders)) => Ok(Self {
-                home: base.home_dir().to_owned(),
-                folders,
-            }),
+            (Some(base), Some(folders)) => Ok(Self { home: base.home_dir().to_owned(), folders }),
             _ => Err(Error::new(Kind::Config, "there is no home folder").hint("set HOME")),
         }
     }
@@ -75,7 +72,11 @@ impl Surroundings {
         Colour(match global.color {
             When::Always => true,
             When::Never => false,
-            When::Auto => watched() && self.variable("NO_COLOR").is_none() && self.variable("TERM").is_none_or(|term| term != "dumb"),
+            When::Auto => {
+                watched()
+                    && self.variable("NO_COLOR").is_none()
+                    && self.variable("TERM").is_none_or(|term| term != "dumb")
+            }
         })
     }
 
@@ -144,28 +145,16 @@ impl Setup {
     pub fn read(global: &Global) -> Result<Self> {
         let surroundings = Surroundings::find()?;
         let path = global.config.clone().unwrap_or_else(|| surroundings.config_path());
-        let context = Context {
-            home: surroundings.home.clone(),
-            state_dir: surroundings.state_dir(),
-        };
+        let context = Context { home: surroundings.home.clone(), state_dir: surroundings.state_dir() };
         let file = File::read(&path, &surroundings.home);
         let file_state_dir = file.as_ref().ok().map(|file| resolve::state_dir(file, &context));
         let config = file.and_then(|file| resolve::resolve(&file, &context));
-        Ok(Self {
-            surroundings,
-            path,
-            state_dir: global.state_dir.clone(),
-            config,
-            file_state_dir,
-        })
+        Ok(Self { surroundings, path, state_dir: global.state_dir.clone(), config, file_state_dir })
     }
 
     /// Where ledger and locks live.
     pub fn state_dir(&self) -> PathBuf {
-        self.state_dir
-            .clone()
-            .or_else(|| self.file_state_dir.clone())
-            .unwrap_or_else(|| self.surroundings.state_dir())
+        self.state_dir.clone().or_else(|| self.file_state_dir.clone()).unwrap_or_else(|| self.surroundings.state_dir())
     }
 
     /// How many servers to talk to at once.
@@ -231,7 +220,10 @@ fn machine() -> String {
     if name.is_empty() { "localhost".into() } else { name }
 }
 
-/// The folder that a path on the command line is relative to, and the home for `~`.
+/// The place that `--to` names.
+///
+/// # Errors
+/// It names none.
 pub fn place(text: &str, surroundings: &Surroundings) -> Result<crate::config::Place> {
     let here: &Path = &surroundings.here()?;
     resolve::place(text, &surroundings.home, here)

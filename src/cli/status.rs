@@ -9,7 +9,7 @@ use crate::{
     fetch::World,
     ledger::{PastRun, State},
     report::{Level, complain, form, json, print},
-    text::{count, shown},
+    text::{count, moment, shown},
     types::Epoch,
     units::Size,
 };
@@ -52,19 +52,7 @@ pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
 
 fn status(account: &Account, world: &World) -> Result<Status> {
     let ledger = world.ledger(account)?;
-    Ok(Status {
-        runs: ledger.past_runs(RUNS)?,
-        counts: ledger.counts()?,
-        troubled: ledger.troubled_since()?,
-    })
-}
-
-/// `2026-11-22 14:05`, where the reader is.
-pub(super) fn moment(at: Epoch) -> String {
-    jiff::Timestamp::from_second(at.0).map_or_else(
-        |_| "at a time far away".into(),
-        |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
-    )
+    Ok(Status { runs: ledger.past_runs(RUNS)?, counts: ledger.counts()?, troubled: ledger.troubled_since()? })
 }
 
 fn lines(account: &str, width: usize, status: &Status, runs: bool) -> String {
@@ -100,7 +88,9 @@ fn outcome(run: &PastRun) -> String {
     let mut parts = Vec::new();
     match (run.ended, run.exit) {
         (None, None) => parts.push("under way, or killed".to_owned()),
-        _ if tally.delivered > 0 => parts.push(format!("{} new, {}", tally.delivered, Size::from_octets(tally.octets).rounded())),
+        _ if tally.delivered > 0 => {
+            parts.push(format!("{} new, {}", tally.delivered, Size::from_octets(tally.octets).rounded()));
+        }
         _ => parts.push("nothing new".to_owned()),
     }
     if tally.deleted > 0 {
@@ -132,6 +122,7 @@ fn document(account: &str, status: &Status) -> Value {
             })
         })
         .collect();
-    let messages: serde_json::Map<_, _> = status.counts.iter().map(|(state, number)| (state.name().to_owned(), json!(number))).collect();
+    let messages: serde_json::Map<_, _> =
+        status.counts.iter().map(|(state, number)| (state.name().to_owned(), json!(number))).collect();
     json!({ "account": account, "runs": runs, "messages": messages, "in_trouble_since": status.troubled.map(|at| at.0) })
 }

@@ -49,10 +49,7 @@ impl Document {
         let head = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line = self.text[head..].lines().next().unwrap_or("");
         let before = &self.text[head..start];
-        let under = self.text[start..self.text.floor_char_boundary(span.end.max(start))]
-            .lines()
-            .next()
-            .unwrap_or("");
+        let under = self.text[start..self.text.floor_char_boundary(span.end.max(start))].lines().next().unwrap_or("");
 
         let number = self.line(start).to_string();
         let (visible, margin) = (visible(line), " ".repeat(number.len()));
@@ -60,12 +57,9 @@ impl Document {
         let indent = shown(before.as_bytes()).width().min(visible.width());
         let room = visible.width() - indent;
         let arrow = "^".repeat(shown(under.as_bytes()).width().min(room).max(1));
-        Error::new(
-            Kind::Config,
-            format!("{}:{number}:{}: {what}", self.path, before.chars().count() + 1),
-        )
-        .fact(format!("{number} | {visible}"))
-        .fact(format!("{margin} | {}{arrow}", " ".repeat(indent)))
+        Error::new(Kind::Config, format!("{}:{number}:{}: {what}", self.path, before.chars().count() + 1))
+            .fact(format!("{number} | {visible}"))
+            .fact(format!("{margin} | {}{arrow}", " ".repeat(indent)))
     }
 
     /// A key that does not exist, or not in this place.
@@ -120,9 +114,13 @@ impl Document {
         let what = match message.split_once(", expected").map_or(message, |(fault, _)| fault) {
             "duplicate key" => format!("`{culprit}` stands here for the second time"),
             "string values must be quoted" if culprit.is_empty() => "a value is missing here".to_owned(),
-            "string values must be quoted" | "invalid boolean" => "a text must stand in straight quotes: \"…\"".to_owned(),
+            "string values must be quoted" | "invalid boolean" => {
+                "a text must stand in straight quotes: \"…\"".to_owned()
+            }
             "key with no value" => "after a key, `=` and its value must follow".to_owned(),
-            "invalid basic string" | "invalid literal string" if culprit.is_empty() => "the closing quote is missing".to_owned(),
+            "invalid basic string" | "invalid literal string" if culprit.is_empty() => {
+                "the closing quote is missing".to_owned()
+            }
             fault if fault.contains("recursion") => "too many brackets within brackets".to_owned(),
             fault if message.ends_with("expected nothing") => format!("this is not valid TOML: {fault}"),
             _ => format!("this is not valid TOML: {message}"),
@@ -144,14 +142,17 @@ pub(super) fn as_text<'o>(shown: &str, octets: &'o [u8]) -> Result<&'o str, Erro
         return Err(fault(at, "a NUL stands here; this is no text file"));
     }
     let octets = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
-    str::from_utf8(octets).map_err(|error| fault(error.valid_up_to(), "this is not UTF-8").hint("save the file as UTF-8"))
+    str::from_utf8(octets)
+        .map_err(|error| fault(error.valid_up_to(), "this is not UTF-8").hint("save the file as UTF-8"))
 }
 
 /// There is no config: the two ways on.
 pub(super) fn missing(path: &Path, home: &Path) -> Error {
     let shown = tilde(path, home);
     let make = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.exists() => format!("mkdir -p {} && ", tilde(folder, home)),
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.exists() => {
+            format!("mkdir -p {} && ", tilde(folder, home))
+        }
         _ => String::new(),
     };
     Error::new(Kind::Config, format!("there is no config file {shown}"))
@@ -221,9 +222,13 @@ fn advice(key: &str, value: &DeValue<'_>) -> Option<String> {
         }
         "max-size" if means_nothing(value) => "leave `max-size` out to fetch messages of any size",
         "request-ahead" if means_nothing(value) => "1 turns it off: each message is asked for after the one before it",
-        "host" if text.is_some_and(|text| text.contains([':', '/', '@'])) => "port, TLS and user have keys of their own: `port`, `tls`, `user`",
+        "host" if text.is_some_and(|text| text.contains([':', '/', '@'])) => {
+            "port, TLS and user have keys of their own: `port`, `tls`, `user`"
+        }
         "password-command" | "pipe" | "after" => return text.and_then(as_list),
-        "maildir" | "state-dir" | "password-file" | "tls-ca-file" | "tls-client-cert" | "tls-client-key" if text.is_some_and(|text| text.starts_with(['$', '~'])) => {
+        "maildir" | "state-dir" | "password-file" | "tls-ca-file" | "tls-client-cert" | "tls-client-key"
+            if text.is_some_and(|text| text.starts_with(['$', '~'])) =>
+        {
             "`~/` at the start stands for your home; nothing else is expanded"
         }
         "tls" => return did_you_mean(text?, &["implicit", "starttls", "off"]),
@@ -278,7 +283,9 @@ fn visible(line: &str) -> String {
 fn holds_secret(key: &str) -> bool {
     let lower = key.to_lowercase();
     let long = PASSWORD_KEYS.into_iter().filter(|key| key.len() > 4);
-    let sounds_secret = PASSWORD_KEYS.contains(&lower.as_str()) || ["pass", "secret", "pwd", "token"].iter().any(|part| lower.contains(part)) || closest(&lower, long).is_some();
+    let sounds_secret = PASSWORD_KEYS.contains(&lower.as_str())
+        || ["pass", "secret", "pwd", "token"].iter().any(|part| lower.contains(part))
+        || closest(&lower, long).is_some();
     sounds_secret && closest(&lower, KEYS.iter().copied()).is_none()
 }
 
@@ -287,10 +294,7 @@ mod tests {
     use super::*;
 
     fn document(text: &str) -> Document {
-        Document {
-            path: "pouch.toml".to_owned(),
-            text: text.to_owned(),
-        }
+        Document { path: "pouch.toml".to_owned(), text: text.to_owned() }
     }
 
     #[test]
@@ -298,7 +302,7 @@ mod tests {
         let text = "a = 1\n\t\"wörld 世界\" = xy\r\nlast";
         let at = text.find("xy").unwrap();
         let error = document(text).error(&(at..at + 2), "no");
-        assert_eq!(error.to_string(), "pouch.toml:2:15: no\n  2 |  \"wörld 世界\" = xy\n    |                  ^^");
+        assert_eq!(error.to_string(), "pouch.toml:2:15: no\n  2 |  \"wörld 世界\" = xy\n    |                 ^^");
         let error = document(text).error(&(text.len()..text.len()), "more");
         assert_eq!(error.to_string(), "pouch.toml:3:5: more\n  3 | last\n    |     ^");
         let error = document("").error(&(0..9), "empty");

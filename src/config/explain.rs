@@ -56,10 +56,7 @@ mod tests {
 
     #[test]
     fn sources_read_well() {
-        let file = Source::File {
-            path: "~/.config/pouch/config.toml".to_owned(),
-            line: 12,
-        };
+        let file = Source::File { path: "~/.config/pouch/config.toml".to_owned(), line: 12 };
         assert_eq!(Source::BuiltIn.to_string(), "built in");
         assert_eq!(file.to_string(), "~/.config/pouch/config.toml:12");
         assert_eq!(Source::Flag("--keep").to_string(), "--keep");

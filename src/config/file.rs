@@ -202,10 +202,7 @@ impl File {
     fn decode(path: &Path, shown: String, octets: &[u8]) -> Result<Self, Error> {
         let text = as_text(&shown, octets)?;
         let mut file = Self {
-            document: Document {
-                path: shown,
-                text: text.to_owned(),
-            },
+            document: Document { path: shown, text: text.to_owned() },
             folder: path.parent().unwrap_or(Path::new("")).to_owned(),
             top: Top::default(),
             defaults: Table::default(),
@@ -228,8 +225,12 @@ impl File {
                     self.account(name, value)?;
                 }
             }
-            ("defaults", _) => return Err(self.document.error(&span, "defaults are written below a line `[defaults]`")),
-            ("account", _) => return Err(self.document.error(&span, "an account is written below a line `[account.NAME]`")),
+            ("defaults", _) => {
+                return Err(self.document.error(&span, "defaults are written below a line `[defaults]`"));
+            }
+            ("account", _) => {
+                return Err(self.document.error(&span, "an account is written below a line `[account.NAME]`"));
+            }
             (_, found) => {
                 let at = self.at(span.clone());
                 match self.top.set(name, found, at) {
@@ -246,18 +247,20 @@ impl File {
     /// Takes one `[account.NAME]`.
     fn account(&mut self, name: &Name<'_>, value: &Spanned<DeValue<'_>>) -> Result<(), Error> {
         let DeValue::Table(table) = value.get_ref() else {
-            let what = format!("`{}` stands below `[account]`, which lacks the account's name", text::shown(name.get_ref().as_bytes()));
-            return Err(self.document.error(&name.span(), &what).hint("write `[account.NAME]`, with a name of your choice"));
+            let what = format!(
+                "`{}` stands below `[account]`, which lacks the account's name",
+                text::shown(name.get_ref().as_bytes())
+            );
+            return Err(self
+                .document
+                .error(&name.span(), &what)
+                .hint("write `[account.NAME]`, with a name of your choice"));
         };
         if let Some(fault) = name_fault(name.get_ref()) {
             let what = format!("an account's name {fault}");
             return Err(self.document.error(&name.span(), &what));
         }
-        let section = Section {
-            name: name.get_ref().to_string(),
-            header: value.span(),
-            table: self.table(table)?,
-        };
+        let section = Section { name: name.get_ref().to_string(), header: value.span(), table: self.table(table)? };
         self.accounts.push(section);
         Ok(())
     }
@@ -277,10 +280,7 @@ impl File {
     }
 
     fn at(&self, span: Range<usize>) -> At {
-        let source = Source::File {
-            path: self.document.path.clone(),
-            line: self.document.line(span.start),
-        };
+        let source = Source::File { path: self.document.path.clone(), line: self.document.line(span.start) };
         At { span, source }
     }
 }
@@ -480,7 +480,10 @@ impl Host {
             let address = bare.split_once('%').map_or(bare, |(address, _zone)| address);
             address.parse::<Ipv6Addr>().is_ok()
         } else {
-            bare == text && !text.is_empty() && !text.starts_with('-') && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
+            bare == text
+                && !text.is_empty()
+                && !text.starts_with('-')
+                && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
         };
         is_host.then(|| Self(bare.to_owned()))
     }
@@ -495,7 +498,10 @@ impl FilePath {
     /// of the name `$HOME`.
     pub fn new(text: &str) -> Option<Self> {
         let rest = text.strip_prefix('~').unwrap_or("");
-        let is_path = !text.is_empty() && !text.contains('\0') && !text.starts_with('$') && (rest.is_empty() || rest.starts_with('/'));
+        let is_path = !text.is_empty()
+            && !text.contains('\0')
+            && !text.starts_with('$')
+            && (rest.is_empty() || rest.starts_with('/'));
         is_path.then(|| Self(text.to_owned()))
     }
 
@@ -587,7 +593,13 @@ hint: all keys: `pouch config sample`, or the manual pouch-config(5)"
     |   ^^^^^^^^
 hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"]`, or `password-file = \"~/.secrets/work\"`"
         );
-        for line in ["password = hunter2", "pass = \"hunter2", "Secret = [\"hunter2\"]", "passwrd = \"hunter2\"", "password hunter2"] {
+        for line in [
+            "password = hunter2",
+            "pass = \"hunter2",
+            "Secret = [\"hunter2\"]",
+            "passwrd = \"hunter2\"",
+            "password hunter2",
+        ] {
             assert!(!complaint(&format!("[account.work]\n{line}\n")).contains("hunter2"), "{line}");
         }
     }
@@ -595,12 +607,24 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
     #[test]
     fn keys_and_tables_in_the_wrong_place() {
         for (text, what, hint) in [
-            ("host = \"x\"", "1:1: `host` belongs to an account", "move it below an `[account.NAME]` line, or below `[defaults]` for all accounts"),
-            ("[account.a]\njobs = 2", "2:1: `jobs` does not belong to an account", "move it to the top of the file, above the first line in brackets"),
+            (
+                "host = \"x\"",
+                "1:1: `host` belongs to an account",
+                "move it below an `[account.NAME]` line, or below `[defaults]` for all accounts",
+            ),
+            (
+                "[account.a]\njobs = 2",
+                "2:1: `jobs` does not belong to an account",
+                "move it to the top of the file, above the first line in brackets",
+            ),
             ("[accounts.work]", "1:2: unknown table `[accounts]`", "did you mean `[account.NAME]`?"),
             ("[default]", "1:2: unknown table `[default]`", "did you mean `[defaults]`?"),
             ("[work]", "1:2: unknown table `[work]`", "an account is written `[account.work]`"),
-            ("[account]\nhost = \"x\"", "2:1: `host` stands below `[account]`, which lacks the account's name", "write `[account.NAME]`, with a name of your choice"),
+            (
+                "[account]\nhost = \"x\"",
+                "2:1: `host` stands below `[account]`, which lacks the account's name",
+                "write `[account.NAME]`, with a name of your choice",
+            ),
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error.what(), format!("~/.config/pouch/config.toml:{what}"));
@@ -622,7 +646,11 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
     #[test]
     fn values_that_do_not_fit() {
         for (line, what, hint) in [
-            ("host = 3", "`host` must be a host name or an address in quotes, like \"pop.example.org\", not a number", None),
+            (
+                "host = 3",
+                "`host` must be a host name or an address in quotes, like \"pop.example.org\", not a number",
+                None,
+            ),
             (
                 "host = \"pops://h:995\"",
                 "`host` must be a host name or an address in quotes, like \"pop.example.org\", not \"pops://h:995\"",
@@ -634,17 +662,33 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
             ("port = \"995\"", "`port` must be a number from 1 to 65535, without quotes, not a text", None),
             ("port = 0", "`port` must be a number from 1 to 65535, without quotes, not 0", None),
             ("port = 65536", "`port` must be a number from 1 to 65535, without quotes, not 65536", None),
-            ("port = 0x10", "`port` must be a number from 1 to 65535, without quotes, not a number to another base than ten", None),
+            (
+                "port = 0x10",
+                "`port` must be a number from 1 to 65535, without quotes, not a number to another base than ten",
+                None,
+            ),
             ("retries = -1", "`retries` must be a number from 0 up, without quotes, not -1", None),
             ("retries = 1.5", "`retries` must be a number from 0 up, without quotes, not 1.5", None),
             ("attempts = 0", "`attempts` must be a number from 1 up, without quotes, not 0", None),
             ("notice = \"yes\"", "`notice` must be true or false, without quotes, not a text", None),
-            ("tls = \"startls\"", "`tls` must be \"implicit\", \"starttls\" or \"off\", not \"startls\"", Some("did you mean \"starttls\"?")),
+            (
+                "tls = \"startls\"",
+                "`tls` must be \"implicit\", \"starttls\" or \"off\", not \"startls\"",
+                Some("did you mean \"starttls\"?"),
+            ),
             ("tls = false", "`tls` must be \"implicit\", \"starttls\" or \"off\", not false", None),
             ("auth = 1979-05-27", "`auth` must be \"auto\", \"plain\" or \"user\", not a date", None),
-            ("tls-pin = \"sha256:5f\"", "`tls-pin` must be \"sha256:…\" with 64 hexadecimal digits, not \"sha256:5f\"", None),
+            (
+                "tls-pin = \"sha256:5f\"",
+                "`tls-pin` must be \"sha256:…\" with 64 hexadecimal digits, not \"sha256:5f\"",
+                None,
+            ),
             ("timeout = 60", "`timeout` must be a time in quotes, like \"30s\", \"5m\" or \"12h\", not a number", None),
-            ("timeout = \"0s\"", "`timeout` must be a time in quotes, like \"30s\", \"5m\" or \"12h\", not \"0s\"", None),
+            (
+                "timeout = \"0s\"",
+                "`timeout` must be a time in quotes, like \"30s\", \"5m\" or \"12h\", not \"0s\"",
+                None,
+            ),
             (
                 "keep = \"0d\"",
                 "`keep` must be \"forever\", \"none\" or a time in quotes, like \"30d\", not \"0d\"",
@@ -676,8 +720,16 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
                 Some("write [\"sh\", \"-c\", \"a && b\"]"),
             ),
             ("pipe = []", "`pipe` must be a list of words, like [\"notmuch\", \"new\"], not an empty list", None),
-            ("pipe = [\"\"]", "`pipe` must be a list of words, like [\"notmuch\", \"new\"], not a list whose first word, the program, is empty", None),
-            ("pipe = [\"a\", 3]", "`pipe` must be a list of words, like [\"notmuch\", \"new\"], not a list with a number in it", None),
+            (
+                "pipe = [\"\"]",
+                "`pipe` must be a list of words, like [\"notmuch\", \"new\"], not a list whose first word, the program, is empty",
+                None,
+            ),
+            (
+                "pipe = [\"a\", 3]",
+                "`pipe` must be a list of words, like [\"notmuch\", \"new\"], not a list with a number in it",
+                None,
+            ),
             (
                 "maildir = \"$HOME/Mail\"",
                 "`maildir` must be a path in quotes, like \"~/Mail/work\", not \"$HOME/Mail\"",
@@ -716,10 +768,19 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
 
     #[test]
     fn octets_that_are_no_text() {
-        let decode = |octets: &[u8]| File::decode(Path::new(PATH), "c.toml".to_owned(), octets).map(|file| file.top.jobs.map(|jobs| jobs.value.get()));
+        let decode = |octets: &[u8]| {
+            File::decode(Path::new(PATH), "c.toml".to_owned(), octets)
+                .map(|file| file.top.jobs.map(|jobs| jobs.value.get()))
+        };
         assert_eq!(decode(b"\xef\xbb\xbfjobs = 3\r\n").unwrap(), Some(3));
-        assert_eq!(decode(b"# x\njobs\0").unwrap_err().to_string(), "c.toml:2: a NUL stands here; this is no text file");
-        assert_eq!(decode(b"# x\n# caf\xe9").unwrap_err().to_string(), "c.toml:2: this is not UTF-8\nhint: save the file as UTF-8");
+        assert_eq!(
+            decode(b"# x\njobs\0").unwrap_err().to_string(),
+            "c.toml:2: a NUL stands here; this is no text file"
+        );
+        assert_eq!(
+            decode(b"# x\n# caf\xe9").unwrap_err().to_string(),
+            "c.toml:2: this is not UTF-8\nhint: save the file as UTF-8"
+        );
         assert_eq!(decode(&vec![b'#'; 2 << 20]).unwrap_err().to_string(), "c.toml is too long for a config file");
     }
 
@@ -731,7 +792,28 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             usize::try_from(state >> 33).unwrap() % below
         };
-        let pieces = ["[account.", "work]\n", "\"", "'''", "=", "\n", "password", "keep", "host", "{", "[", "]", "é", "\u{202e}", "\t", "0x", ".", "-1", "#", "\\u"];
+        let pieces = [
+            "[account.",
+            "work]\n",
+            "\"",
+            "'''",
+            "=",
+            "\n",
+            "password",
+            "keep",
+            "host",
+            "{",
+            "[",
+            "]",
+            "é",
+            "\u{202e}",
+            "\t",
+            "0x",
+            ".",
+            "-1",
+            "#",
+            "\\u",
+        ];
         for _ in 0..20_000 {
             let mut octets = Vec::new();
             for _ in 0..next(24) {

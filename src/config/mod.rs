@@ -11,11 +11,7 @@ pub mod resolve;
 
 use std::path::PathBuf;
 
-use crate::{
-    policy::Policy,
-    types::Identity,
-    units::Span,
-};
+use crate::{policy::Policy, types::Identity, units::Span};
 
 /// The sample config, with every key: `pouch config sample` prints it.
 pub const SAMPLE: &str = include_str!("sample.toml");

@@ -46,11 +46,8 @@ pub struct Overrides {
 }
 
 /// Keys of which an account takes one.
-const RIVALS: [&[&str]; 3] = [
-    &["password-command", "password-file", "password-credential"],
-    &["maildir", "pipe"],
-    &["tls-ca-file", "tls-pin"],
-];
+const RIVALS: [&[&str]; 3] =
+    [&["password-command", "password-file", "password-credential"], &["maildir", "pipe"], &["tls-ca-file", "tls-pin"]];
 
 /// Keys that mean nothing without TLS.
 const TLS_KEYS: [&str; 4] = ["tls-ca-file", "tls-pin", "tls-client-cert", "tls-client-key"];
@@ -62,11 +59,8 @@ pub fn resolve(file: &File, context: &Context) -> Result<Config, Error> {
             .hint("add one below a line `[account.NAME]`; `pouch config sample` shows how"));
     }
     check_rivals(file, &file.defaults)?;
-    let accounts = file
-        .accounts
-        .iter()
-        .map(|section| account(file, section, context))
-        .collect::<Result<Vec<_>, _>>()?;
+    let accounts =
+        file.accounts.iter().map(|section| account(file, section, context)).collect::<Result<Vec<_>, _>>()?;
     check_twins(file, &accounts)?;
     Ok(Config {
         jobs: file.top.jobs.as_ref().map_or(4, |jobs| jobs.value.get()),
@@ -94,7 +88,10 @@ fn account(file: &File, section: &Section, context: &Context) -> Result<Account,
         let (what, hint) = match lack {
             Lack::Host => ("has no `host`", "name its server: host = \"pop.example.org\""),
             Lack::User => ("has no `user`", "name its user: user = \"ann@example.org\""),
-            Lack::Place => ("does not say where its mail goes", "name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""),
+            Lack::Place => (
+                "does not say where its mail goes",
+                "name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\"",
+            ),
         };
         let what = format!("the account `{}` {what}", section.name);
         file.document.error(&section.header, &what).hint(hint)
@@ -152,8 +149,12 @@ fn check(file: &File, table: &Table) -> Result<(), Error> {
         }
     }
     match (&table.tls_client_cert, &table.tls_client_key) {
-        (Some(cert), None) => return fault(&cert.at, "`tls-client-cert` needs `tls-client-key`", "name the file with its private key"),
-        (None, Some(key)) => return fault(&key.at, "`tls-client-key` needs `tls-client-cert`", "name the file with its certificate"),
+        (Some(cert), None) => {
+            return fault(&cert.at, "`tls-client-cert` needs `tls-client-key`", "name the file with its private key");
+        }
+        (None, Some(key)) => {
+            return fault(&key.at, "`tls-client-key` needs `tls-client-cert`", "name the file with its certificate");
+        }
         _ => {}
     }
     match &table.sync_deletions {
@@ -168,10 +169,16 @@ fn check(file: &File, table: &Table) -> Result<(), Error> {
 
 /// No two accounts are one mailbox: each would take the other's messages for its own.
 fn check_twins(file: &File, accounts: &[Account]) -> Result<(), Error> {
-    let mailbox = |account: &Account| (account.user.to_lowercase(), account.host.to_lowercase().trim_end_matches('.').to_owned());
+    let mailbox =
+        |account: &Account| (account.user.to_lowercase(), account.host.to_lowercase().trim_end_matches('.').to_owned());
     for (index, account) in accounts.iter().enumerate() {
         if let Some(twin) = accounts[..index].iter().find(|earlier| mailbox(earlier) == mailbox(account)) {
-            let what = format!("the accounts `{}` and `{}` are the same mailbox, {}", twin.name, account.name, account.identity());
+            let what = format!(
+                "the accounts `{}` and `{}` are the same mailbox, {}",
+                twin.name,
+                account.name,
+                account.identity()
+            );
             return Err(file.document.error(&file.accounts[index].header, &what).hint("remove one of them"));
         }
     }
@@ -215,7 +222,12 @@ impl Settings {
 
 /// Settles every value, in the order of [`super::file::KEYS`]. `place` is where messages go if
 /// the table does not say.
-fn settle(name: &str, table: &Table, place: Option<Place>, path: &dyn Fn(&FilePath) -> PathBuf) -> Result<Account, Lack> {
+fn settle(
+    name: &str,
+    table: &Table,
+    place: Option<Place>,
+    path: &dyn Fn(&FilePath) -> PathBuf,
+) -> Result<Account, Lack> {
     let mut settings = Settings::default();
     let s = &mut settings;
     let one = NonZero::<u32>::MIN;
@@ -266,10 +278,9 @@ fn settle(name: &str, table: &Table, place: Option<Place>, path: &dyn Fn(&FilePa
         (Some(file), None) => Trust::CaFile(path(&file)),
         (None, None) => Trust::System,
     };
-    let client_certificate = certificate.zip(key).map(|(certificate, key)| ClientCertificate {
-        certificate: path(&certificate),
-        key: path(&key),
-    });
+    let client_certificate = certificate
+        .zip(key)
+        .map(|(certificate, key)| ClientCertificate { certificate: path(&certificate), key: path(&key) });
     Ok(Account {
         name: name.to_owned(),
         host,
@@ -345,9 +356,8 @@ const EXAMPLE: &str = "write it like pops://ann@pop.example.org";
 ///
 /// The address is never repeated in a complaint while it may hold a password.
 pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> {
-    let (scheme, rest) = address
-        .split_once("://")
-        .ok_or_else(|| usage("an address begins with pops:// or pop://", EXAMPLE))?;
+    let (scheme, rest) =
+        address.split_once("://").ok_or_else(|| usage("an address begins with pops:// or pop://", EXAMPLE))?;
     let tls = match scheme {
         "pops" => Tls::Implicit,
         "pop" => Tls::StartTls,
@@ -356,7 +366,10 @@ pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> 
                 Some(guess) => format!("did you mean {guess}://?"),
                 None => "pops:// (TLS) and pop:// (STARTTLS) are".to_owned(),
             };
-            return Err(usage(&format!("{}:// is no kind of address that pouch knows", shown(scheme.as_bytes())), &hint));
+            return Err(usage(
+                &format!("{}:// is no kind of address that pouch knows", shown(scheme.as_bytes())),
+                &hint,
+            ));
         }
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -370,7 +383,9 @@ pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> 
             "leave it out, and pouch asks for it; a `:` in the user's name is written %3A",
         ));
     }
-    let user = percent_decoded(user).ok_or_else(|| usage("the user in the address is not readable", "write special characters in it as %40, in UTF-8"))?;
+    let user = percent_decoded(user).ok_or_else(|| {
+        usage("the user in the address is not readable", "write special characters in it as %40, in UTF-8")
+    })?;
     let (host, port) = split_port(server).ok_or_else(|| {
         let server = shown(server.as_bytes());
         usage(&format!("`{server}` is no server; it is written host or host:port"), EXAMPLE)
@@ -384,8 +399,9 @@ pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> 
         ..Table::default()
     };
     let no_paths = |_: &FilePath| PathBuf::new();
-    let mut account = settle(address, &table, flags.place.clone(), &no_paths)
-        .map_err(|_| usage("where should the mail go?", "add `--to ~/Mail`, which is made a Maildir if it is missing"))?;
+    let mut account = settle(address, &table, flags.place.clone(), &no_paths).map_err(|_| {
+        usage("where should the mail go?", "add `--to ~/Mail`, which is made a Maildir if it is missing")
+    })?;
     with_flags(&mut account, flags);
     Ok(account)
 }
@@ -396,13 +412,7 @@ fn usage(what: &str, hint: &str) -> Error {
 
 /// A value that the address gives.
 fn given<T>(value: T) -> Entry<T> {
-    Entry {
-        value,
-        at: At {
-            span: 0..0,
-            source: Source::Flag("the address"),
-        },
-    }
+    Entry { value, at: At { span: 0..0, source: Source::Flag("the address") } }
 }
 
 /// `host`, `host:port`, `[2001:db8::1]` or `[2001:db8::1]:port`.
@@ -451,8 +461,8 @@ pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Place, Error> {
         Some(("pipe", command)) => words("--to pipe", command).map(Place::Pipe),
         Some(("mbox" | "lmtp", _)) => Err(not_supported(text)),
         None if text == "-" => Err(not_supported(text)),
-        Some((kind, rest)) if closest(kind, KINDS).is_some() => {
-            let guess = closest(kind, KINDS).unwrap_or_default();
+        // A slip like `mailder:x` should not make a folder of that name.
+        Some((kind, rest)) if let Some(guess) = closest(kind, KINDS).filter(|_| !kind.contains(['/', '.'])) => {
             let (kind, rest) = (shown(kind.as_bytes()), shown(rest.as_bytes()));
             Err(usage(
                 &format!("--to: `{kind}:` is no kind of place that pouch knows"),
@@ -474,7 +484,10 @@ fn not_supported(place: &str) -> Error {
 pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
     let words = shlex::split(command).ok_or_else(|| {
         let command = shown(command.as_bytes());
-        usage(&format!("{flag}: a quote is not closed in `{command}`"), "put the whole command in quotes of the other kind")
+        usage(
+            &format!("{flag}: a quote is not closed in `{command}`"),
+            "put the whole command in quotes of the other kind",
+        )
     })?;
     match words.first() {
         Some(program) if !program.is_empty() => Ok(words),
@@ -496,10 +509,7 @@ mod tests {
     const MINIMAL: &str = "[account.work]\nhost = \"pop.example.org\"\nuser = \"ann\"\nmaildir = \"~/Mail\"\n";
 
     fn context() -> Context {
-        Context {
-            home: PathBuf::from("/home/ann"),
-            state_dir: PathBuf::from("/state"),
-        }
+        Context { home: PathBuf::from("/home/ann"), state_dir: PathBuf::from("/state") }
     }
 
     fn config(text: &str) -> Result<Config, Error> {
@@ -705,7 +715,8 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
 
     #[test]
     fn flags_only_narrow() {
-        let mut account = with("keep = \"none\"\nkeep-newest = 3\nlimit = 10\nmax-size = \"1MB\"\nsync-deletions = true").unwrap();
+        let mut account =
+            with("keep = \"none\"\nkeep-newest = 3\nlimit = 10\nmax-size = \"1MB\"\nsync-deletions = true").unwrap();
         let before = account.clone();
         let mut flags = Overrides {
             limit: Some(0),
@@ -751,10 +762,7 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
     }
 
     fn address(text: &str) -> Result<Account, Error> {
-        let flags = Overrides {
-            place: Some(Place::Maildir(PathBuf::from("/home/ann/Mail"))),
-            ..Overrides::default()
-        };
+        let flags = Overrides { place: Some(Place::Maildir(PathBuf::from("/home/ann/Mail"))), ..Overrides::default() };
         from_address(text, &flags)
     }
 
@@ -768,7 +776,10 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
             ("pops://ann@[::1]", "ann", "::1", 995, Tls::Implicit),
         ] {
             let account = address(text).unwrap();
-            assert_eq!((&*account.name, &*account.user, &*account.host, account.port, account.tls), (text, user, host, port, tls));
+            assert_eq!(
+                (&*account.name, &*account.user, &*account.host, account.port, account.tls),
+                (text, user, host, port, tls)
+            );
             assert_eq!((&account.secret, account.allow_plaintext_password), (&SecretSource::Prompt, false));
             assert_eq!(setting(&account, "maildir"), "\"/home/ann/Mail\" --to");
             assert_eq!(setting(&account, "user"), format!("\"{user}\" the address"));
@@ -782,7 +793,11 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
         for (text, what, hint) in [
             ("ann@host", "an address begins with pops:// or pop://", LIKE),
             ("pop3s://ann@host", "pop3s:// is no kind of address that pouch knows", "did you mean pops://?"),
-            ("imap://ann@host", "imap:// is no kind of address that pouch knows", "pops:// (TLS) and pop:// (STARTTLS) are"),
+            (
+                "imap://ann@host",
+                "imap:// is no kind of address that pouch knows",
+                "pops:// (TLS) and pop:// (STARTTLS) are",
+            ),
             ("pops://host", "the address names no user", LIKE),
             ("pops://@host", "the address names no user", LIKE),
             ("pops://", "the address names no user", LIKE),
@@ -798,7 +813,13 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
             let error = address(text).unwrap_err();
             assert_eq!((error.kind(), error.what(), error.advice()), (Kind::Usage, what, Some(hint)), "{text}");
         }
-        for text in ["pops://ann:hunter2@host", "pops://ann:hunt@er2@host", "pops://ann:hunter2", "pops://ann:hunter2/@host", "ann:hunter2@host"] {
+        for text in [
+            "pops://ann:hunter2@host",
+            "pops://ann:hunt@er2@host",
+            "pops://ann:hunter2",
+            "pops://ann:hunter2/@host",
+            "ann:hunter2@host",
+        ] {
             assert!(!address(text).unwrap_err().to_string().contains("er2"), "{text}");
         }
         assert_eq!(
@@ -875,13 +896,17 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
                 let live = |line: &str| match key_of(line) {
                     _ if line == commented => line[2..].to_owned(),
                     // One means nothing without the other, as its comment says.
-                    Some(other) if key.starts_with("tls-client-") && other.starts_with("tls-client-") => line[2..].to_owned(),
+                    Some(other) if key.starts_with("tls-client-") && other.starts_with("tls-client-") => {
+                        line[2..].to_owned()
+                    }
                     Some(other) if drop_rivals && rivals.contains(&other) => format!("# {line}"),
                     _ => line.to_owned(),
                 };
                 SAMPLE.lines().map(|line| live(line) + "\n").collect()
             };
-            let contradicts = SAMPLE.lines().any(|line| key_of(line).is_some_and(|live| rivals.contains(&live) && !line.starts_with('#')));
+            let contradicts = SAMPLE
+                .lines()
+                .any(|line| key_of(line).is_some_and(|live| rivals.contains(&live) && !line.starts_with('#')));
             match config(&lines(false)) {
                 Ok(config) => {
                     assert!(!contradicts, "{commented}");
@@ -889,7 +914,9 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
                     let set = settings.iter().any(|setting| setting.key == key && setting.source != Source::BuiltIn);
                     assert!(set || TOP_KEYS.contains(&key), "{commented}");
                 }
-                Err(error) => assert!(contradicts && error.what().ends_with("exclude each other"), "{commented}: {error}"),
+                Err(error) => {
+                    assert!(contradicts && error.what().ends_with("exclude each other"), "{commented}: {error}")
+                }
             }
             config(&lines(true)).unwrap_or_else(|error| panic!("{commented}: {error}"));
         }

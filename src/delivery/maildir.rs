@@ -39,10 +39,7 @@ impl Maildir {
                 make_folder(&folder)?;
             }
         }
-        Ok(Self {
-            root: root.to_owned(),
-            accepted: Vec::new(),
-        })
+        Ok(Self { root: root.to_owned(), accepted: Vec::new() })
     }
 
     /// Whether a Maildir lies at `root`; not where there is nothing, or an empty folder.
@@ -60,10 +57,13 @@ impl Maildir {
             return Ok(true);
         }
         // a beginning that a crash cut short is finished; anything else is somebody's folder
-        let strange = entries.find_map(|entry| entry.ok().filter(|entry| !PARTS.iter().any(|part| entry.file_name() == *part)));
+        let strange =
+            entries.find_map(|entry| entry.ok().filter(|entry| !PARTS.iter().any(|part| entry.file_name() == *part)));
         match strange {
             None => Ok(false),
-            Some(entry) => Err(no_maildir(root, &format!("it has no tmp, new and cur, but has {}", entry.path().display()))),
+            Some(entry) => {
+                Err(no_maildir(root, &format!("it has no tmp, new and cur, but has {}", entry.path().display())))
+            }
         }
     }
 }
@@ -83,10 +83,7 @@ fn make_folder(path: &Path) -> Result<()> {
     if let Some(parent) = parent {
         make_folder(parent)?;
     }
-    DirBuilder::new()
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| Error::file("make the folder", path, &error))?;
+    DirBuilder::new().mode(0o700).create(path).map_err(|error| Error::file("make the folder", path, &error))?;
     sync_folder(parent.unwrap_or(Path::new(".")))
 }
 
@@ -197,9 +194,7 @@ fn walk(folder: &Path, depth: u32, found: &mut Vec<Found>) -> Result<()> {
 }
 
 fn read_folder(path: &Path) -> Result<Vec<fs::DirEntry>> {
-    fs::read_dir(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| Error::file("read", path, &error))
+    fs::read_dir(path).and_then(Iterator::collect).map_err(|error| Error::file("read", path, &error))
 }
 
 #[cfg(test)]
@@ -209,19 +204,15 @@ mod tests {
     use std::io::Write;
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
 
     fn deliver(maildir: &mut Maildir, name: &str, content: &[u8]) {
         let uid = Uid::new(*b"u");
-        let slip = Slip {
-            account: "work",
-            name,
-            uid: &uid,
-            sender: None,
-        };
+        let slip = Slip { account: "work", name, uid: &uid, sender: None };
         let mut draft = maildir.begin(&slip).unwrap();
         draft.write_all(content).unwrap();
         maildir.accept(&slip, draft, &Stop::default()).unwrap();
@@ -256,12 +247,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut maildir = Maildir::open(dir.path()).unwrap();
         let uid = Uid::new(*b"u");
-        let slip = Slip {
-            account: "work",
-            name: "1.R1Lx.h",
-            uid: &uid,
-            sender: None,
-        };
+        let slip = Slip { account: "work", name: "1.R1Lx.h", uid: &uid, sender: None };
         drop(maildir.begin(&slip).unwrap());
         assert_eq!(names(&dir.path().join("tmp")), Vec::<String>::new());
     }
@@ -283,7 +269,8 @@ mod tests {
         for path in [".Archive/cur", "Old/new"] {
             fs::create_dir_all(dir.path().join(path)).unwrap();
         }
-        for path in ["cur/1.R1Lx.h:2,S", ".Archive/cur/1.R2Lx.h:2,ST", "Old/new/1.R3Lx.h", "tmp/1.R4Lx.h", "tmp/other"] {
+        for path in ["cur/1.R1Lx.h:2,S", ".Archive/cur/1.R2Lx.h:2,ST", "Old/new/1.R3Lx.h", "tmp/1.R4Lx.h", "tmp/other"]
+        {
             fs::write(dir.path().join(path), "").unwrap();
         }
         let mut found: Vec<_> = maildir.look().unwrap().unwrap().into_iter().map(|found| found.name).collect();

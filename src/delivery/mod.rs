@@ -97,10 +97,7 @@ pub struct Draft {
 
 impl Draft {
     fn at(path: PathBuf, file: File) -> Self {
-        Self {
-            file,
-            stray: Stray(Some(path)),
-        }
+        Self { file, stray: Stray(Some(path)) }
     }
 
     /// A draft in a file that has no name.

@@ -1,11 +1,6 @@
 //! A program that gets each message on its standard input, once the message has arrived whole.
 
-use std::{
-    io::Seek,
-    os::unix::process::ExitStatusExt,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{io::Seek, os::unix::process::ExitStatusExt, path::PathBuf, time::Duration};
 
 use super::{Delivery, Draft, Found, Pace, Slip};
 use crate::{
@@ -27,11 +22,7 @@ impl Pipe {
     /// The program `argv`, which may take `timeout` for each message. Messages are spooled in the
     /// folder `spool`, in files without a name.
     pub fn new(argv: &[String], timeout: Duration, spool: PathBuf) -> Self {
-        Self {
-            argv: argv.to_vec(),
-            timeout,
-            spool,
-        }
+        Self { argv: argv.to_vec(), timeout, spool }
     }
 }
 
@@ -93,7 +84,9 @@ fn judge(name: &str, timeout: Duration, outcome: &Outcome) -> Result<()> {
         Ended::TimeOut => (Kind::Deferred, format!("`{name}` took longer than {} s and was ended", timeout.as_secs())),
         Ended::Itself(status) => match (status.code(), status.signal()) {
             (Some(0), _) => return Ok(()),
-            (Some(code @ 69..=75), _) => (Kind::Deferred, format!("`{name}` asks for the message again later (exit {code})")),
+            (Some(code @ 69..=75), _) => {
+                (Kind::Deferred, format!("`{name}` asks for the message again later (exit {code})"))
+            }
             (Some(code), _) => (Kind::Rejected, format!("`{name}` did not take the message (exit {code})")),
             (None, signal) => (Kind::Deferred, format!("`{name}` was ended by signal {}", signal.unwrap_or(0))),
         },
@@ -117,12 +110,7 @@ mod tests {
         let argv = ["sh", "-c", script].map(String::from);
         let mut pipe = Pipe::new(&argv, Duration::from_secs(60), dir.path().to_owned());
         let uid = Uid::new(*b"u 1");
-        let slip = Slip {
-            account: "work",
-            name: "n",
-            uid: &uid,
-            sender: Some("ann@example.org"),
-        };
+        let slip = Slip { account: "work", name: "n", uid: &uid, sender: Some("ann@example.org") };
         let mut draft = pipe.begin(&slip).unwrap();
         draft.write_all(content).unwrap();
         pipe.accept(&slip, draft, &Stop::default())?;

@@ -9,9 +9,9 @@ use crate::{
     event::Event,
     net::{self, Certificate, Context, Stream},
     pop3::{
-        Said, Trace,
+        Said,
         sasl::Credentials,
-        session::{Authorization, Mechanism, Transaction},
+        session::{Authorization, Mechanism, Trace, Transaction},
     },
 };
 
@@ -53,11 +53,17 @@ impl<'a> Server<'a> {
 ///
 /// # Errors
 /// See [`net::dial`], [`Context::wrap`], [`Authorization::login`].
-pub fn connect(server: &Server<'_>, world: &World, password: &str, reached: &mut dyn FnMut(Milestone)) -> Result<Transaction<Stream>> {
+pub fn connect(
+    server: &Server<'_>,
+    world: &World,
+    password: &str,
+    reached: &mut dyn FnMut(Milestone),
+) -> Result<Transaction<Stream>> {
     let account = server.account;
     let host = account.host.as_str();
     let mut session = || {
-        let socket = net::dial(host, account.port, account.connect_timeout.into(), account.timeout.into(), &world.stop)?;
+        let socket =
+            net::dial(host, account.port, account.connect_timeout.into(), account.timeout.into(), &world.stop)?;
         if let Ok(address) = socket.peer() {
             reached(Milestone::Connected(address.ip().to_string()));
         }
@@ -68,14 +74,12 @@ pub fn connect(server: &Server<'_>, world: &World, password: &str, reached: &mut
         };
         let authorization = match (&server.tls, account.tls) {
             (Some(tls), Tls::Implicit) => Authorization::greet(secure(socket, tls)?, host, trace(account, world))?,
-            (Some(tls), _) => Authorization::greet(socket, host, trace(account, world))?.upgrade(|socket| secure(socket, tls))?,
+            (Some(tls), _) => {
+                Authorization::greet(socket, host, trace(account, world))?.upgrade(|socket| secure(socket, tls))?
+            }
             (None, _) => Authorization::greet(Stream::Plain(socket), host, trace(account, world))?,
         };
-        let credentials = Credentials {
-            user: &account.user,
-            password,
-            auth: account.auth,
-        };
+        let credentials = Credentials { user: &account.user, password, auth: account.auth };
         let session = authorization.login(&credentials)?;
         reached(Milestone::LoggedIn(session.mechanism()));
         Ok(session)
@@ -90,7 +94,9 @@ pub fn connect(server: &Server<'_>, world: &World, password: &str, reached: &mut
 
 /// The certificate that the server shows, whether it is good or not. Nobody logs in there.
 pub fn show_certificate(account: &Account, world: &World) -> Option<Certificate> {
-    let socket = net::dial(&account.host, account.port, account.connect_timeout.into(), account.timeout.into(), &world.stop).ok()?;
+    let socket =
+        net::dial(&account.host, account.port, account.connect_timeout.into(), account.timeout.into(), &world.stop)
+            .ok()?;
     let anybody = Context::trusting_anybody().ok()?;
     match account.tls {
         Tls::Off => None,

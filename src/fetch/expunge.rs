@@ -13,7 +13,11 @@ use crate::{
 impl Haul<'_> {
     /// Deletes those of `candidates` that the ledger gives a proof for, and ends the session.
     /// Until the server has confirmed that, nothing counts as deleted: the next run does it again.
-    pub(super) fn expunge(&mut self, mut session: Transaction<Stream>, candidates: &[(MsgNum, RowId, Why)]) -> Result<()> {
+    pub(super) fn expunge(
+        &mut self,
+        mut session: Transaction<Stream>,
+        candidates: &[(MsgNum, RowId, Why)],
+    ) -> Result<()> {
         let proofs = self.ledger().prove(candidates.iter().map(|(num, row, _)| (*num, *row)))?;
         if proofs.is_empty() {
             // whatever becomes of QUIT, nothing hangs on it: Dovecot's TLS proxy sometimes closes
@@ -26,7 +30,8 @@ impl Haul<'_> {
         if answers.iter().any(std::result::Result::is_err) {
             self.note_exit(Exit::LATER);
         }
-        let marked: Vec<_> = proofs.into_iter().zip(answers).filter_map(|(proof, answer)| answer.ok().map(|()| proof)).collect();
+        let marked: Vec<_> =
+            proofs.into_iter().zip(answers).filter_map(|(proof, answer)| answer.ok().map(|()| proof)).collect();
         session.quit()?;
         self.ledger().settle(&marked)?;
         let reason = |num| candidates.iter().find(|(candidate, ..)| *candidate == num).map(|(.., why)| *why);

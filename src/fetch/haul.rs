@@ -13,14 +13,14 @@ use std::{
 use super::{
     World,
     connect::{Server, connect_patiently},
-    local,
+    local, recognize,
 };
 use crate::{
     config::{Account, RequestAhead},
     delivery::{Delivery, Pace},
     error::{Error, Exit, Kind, Result, Verdict},
-    event::Event,
-    ledger::{Arrival, Ledger, Look, Run, Tally},
+    event::{Event, Tally},
+    ledger::{Arrival, Ledger, Look, Run},
     message::Glance,
     net::Stream,
     notice::{self, Notice},
@@ -41,10 +41,7 @@ const BATCH_TIME: Duration = Duration::from_secs(2);
 
 /// What is asked for ahead where the account does not say otherwise: enough to fill a line of
 /// 100 Mbit/s and 100 ms.
-const AHEAD: Ahead = Ahead {
-    count: 256,
-    octets: 2_000_000,
-};
+const AHEAD: Ahead = Ahead { count: 256, octets: 2_000_000 };
 
 /// So many lines may be lost one after the other with nothing got through any of them.
 const FRUITLESS: u32 = 3;
@@ -236,19 +233,24 @@ impl<'a> Haul<'a> {
     }
 
     /// One session up to the deletions, which are what comes back.
-    fn session(&mut self, session: &mut Transaction<Stream>, delivery: &mut dyn Delivery) -> Result<Vec<(MsgNum, RowId, Why)>> {
+    fn session(
+        &mut self,
+        session: &mut Transaction<Stream>,
+        delivery: &mut dyn Delivery,
+    ) -> Result<Vec<(MsgNum, RowId, Why)>> {
         let listing = session.list()?;
-        self.tell(&Event::Connected {
-            server: &self.account.address(),
-        });
+        self.tell(&Event::Connected { server: &self.account.address() });
         if listing.nameless > 0 {
             self.warning = Some(
-                Error::new(Kind::Unavailable, format!("the server gives no UID for {}", count(listing.nameless as u64, "message")))
-                    .fact("what has no UID cannot be told from what was fetched before, and stays on the server"),
+                Error::new(
+                    Kind::Unavailable,
+                    format!("the server gives no UID for {}", count(listing.nameless as u64, "message")),
+                )
+                .fact("what has no UID cannot be told from what was fetched before, and stays on the server"),
             );
         }
         let now = self.world.clock.now();
-        let mut look = self.ledger.look(&listing.messages)?;
+        let mut look = self.recognized(session, &listing)?;
         if self.account.policy.sync_deletions
             && let Some(found) = delivery.look()?
         {
@@ -270,10 +272,7 @@ impl<'a> Haul<'a> {
         let ahead = match (delivery.pace(), self.account.request_ahead) {
             (Pace::OneByOne, _) => Ahead::NONE,
             (Pace::Batched, RequestAhead::Auto) => AHEAD,
-            (Pace::Batched, RequestAhead::Count(count)) => Ahead {
-                count: count as usize,
-                ..AHEAD
-            },
+            (Pace::Batched, RequestAhead::Count(count)) => Ahead { count: count as usize, ..AHEAD },
         };
         self.retrieve(session, delivery, &fresh, ahead)?;
         for order in &careful {
@@ -294,6 +293,31 @@ impl<'a> Haul<'a> {
                 _ => None,
             })
             .collect())
+    }
+
+    /// The listing joined with what is known, once messages are recognized that have a new UID, and
+    /// told apart that share one over time.
+    fn recognized(&mut self, session: &mut Transaction<Stream>, listing: &Listing) -> Result<Look> {
+        let look = self.ledger.look(&listing.messages)?;
+        let (others, same) = recognize::replaced(session, self.ledger, &look, listing)?;
+        let moved = if self.world.accept_new_uids {
+            Vec::new()
+        } else {
+            recognize::moved(session, self.ledger, &look, listing)?
+        };
+        if others.is_empty() && same.is_empty() && moved.is_empty() {
+            return Ok(look);
+        }
+        self.ledger.recognize(&moved, &others, &same)?;
+        if !moved.is_empty() {
+            self.tell(&Event::Notice(
+                &Error::new(Kind::Unavailable, "the server has given its messages new UIDs").fact(format!(
+                    "{} known by their headers: not fetched again",
+                    count(moved.len() as u64, "message")
+                )),
+            ));
+        }
+        self.ledger.look(&listing.messages)
     }
 
     /// The account's policy, less what was fetched in this run already.
@@ -335,8 +359,11 @@ impl<'a> Haul<'a> {
             {
                 let size = crate::units::Size::from_octets(step.octets).rounded();
                 self.tell(&Event::Notice(
-                    &Error::new(Kind::Unavailable, format!("message {} has {size}, over max-size ({max}): it stays on the server", step.num))
-                        .hint("a larger `max-size` fetches it"),
+                    &Error::new(
+                        Kind::Unavailable,
+                        format!("message {} has {size}, over max-size ({max}): it stays on the server", step.num),
+                    )
+                    .hint("a larger `max-size` fetches it"),
                 ));
             }
         }
@@ -351,13 +378,7 @@ impl<'a> Haul<'a> {
         orders: &[Order],
         ahead: Ahead,
     ) -> Result<()> {
-        let wanted: Vec<_> = orders
-            .iter()
-            .map(|order| Wanted {
-                num: order.num,
-                octets: order.octets,
-            })
-            .collect();
+        let wanted: Vec<_> = orders.iter().map(|order| Wanted { num: order.num, octets: order.octets }).collect();
         let mut retrieval = session.retrieve(&wanted, ahead);
         for order in orders {
             self.current = Some(order.clone());
@@ -397,10 +418,7 @@ impl<'a> Haul<'a> {
         for arrival in &batch {
             self.tally.delivered += 1;
             self.tally.octets += arrival.got;
-            self.tell(&Event::Stored {
-                row: arrival.row,
-                octets: arrival.got,
-            });
+            self.tell(&Event::Stored { row: arrival.row, octets: arrival.got });
         }
         for arrival in batch.iter().filter(|arrival| short.contains(&arrival.row)) {
             self.tell_short(arrival)?;
@@ -441,10 +459,7 @@ impl<'a> Haul<'a> {
         let Some(smallest) = known.min_by_key(|entry| entry.octets) else {
             return Ok(());
         };
-        let wanted = [Wanted {
-            num: smallest.num,
-            octets: smallest.octets,
-        }];
+        let wanted = [Wanted { num: smallest.num, octets: smallest.octets }];
         let mut retrieval = session.retrieve(&wanted, Ahead::NONE);
         if let Some(Answer::Message(mut body)) = retrieval.next()? {
             while body.chunk()?.is_some() {}
@@ -471,11 +486,7 @@ impl<'a> Haul<'a> {
         self.send_notices(None, delivery)?;
         let arrived = self.tally.delivered;
         for (row, error, next_try) in std::mem::take(&mut self.told) {
-            let error = if arrived > 0 {
-                &error.fact(format!("{} arrived", count(arrived, "other")))
-            } else {
-                &error
-            };
+            let error = if arrived > 0 { &error.fact(format!("{} arrived", count(arrived, "other"))) } else { &error };
             self.tell(&match next_try {
                 Some(next_try) => Event::Quarantined { row, error, next_try },
                 None => Event::Failed { row, error },
@@ -488,13 +499,17 @@ impl<'a> Haul<'a> {
     }
 
     /// Delivers a notice for each message that went into quarantine.
-    fn send_notices(&mut self, mut session: Option<&mut Transaction<Stream>>, delivery: &mut dyn Delivery) -> Result<()> {
+    fn send_notices(
+        &mut self,
+        mut session: Option<&mut Transaction<Stream>>,
+        delivery: &mut dyn Delivery,
+    ) -> Result<()> {
         while let Some(mut quarantined) = self.quarantined.pop() {
             if quarantined.glance == Glance::default()
                 && let Some(session) = session.as_deref_mut()
             {
                 // the header may break the line as well: then the notice does without it
-                match session.top(quarantined.failure.order.num, 0) {
+                match session.top(quarantined.failure.order.num) {
                     Ok(Ok(head)) => quarantined.glance = crate::message::glance(&head),
                     Ok(Err(_)) => {}
                     Err(error) => {

@@ -7,6 +7,7 @@ pub mod connect;
 mod expunge;
 mod haul;
 mod local;
+mod recognize;
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,9 +15,9 @@ use crate::{
     clock::Clock,
     config::{Account, Place},
     delivery::{Delivery, Maildir, Pipe},
-    error::{Error, Exit, Result, Verdict},
-    event::{Event, Reporter, Summary},
-    ledger::{Birth, Ledger, Run, State, Tally},
+    error::{Error, Exit, Kind, Result, Verdict},
+    event::{Event, Reporter, Summary, Tally},
+    ledger::{Birth, Ledger, Run, State},
     lock,
     policy::{Plan, plan},
     program,
@@ -104,9 +105,7 @@ pub fn fetch(account: &Account, world: &World) -> Summary {
         quarantined: 0,
         place: world.place(account),
     };
-    let result = world
-        .lock(account)
-        .and_then(|_lock| run(account, world, &mut summary));
+    let result = world.lock(account).and_then(|_lock| run(account, world, &mut summary));
     if let Err(error) = result {
         // the ledger could not be asked whether a person heard of it before
         problem(account, world, &error, true);
@@ -140,11 +139,8 @@ fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
     if !unsettled {
         ledger.close_dead_runs(&run, now)?;
     }
-    summary.quarantined = ledger
-        .counts()?
-        .iter()
-        .find(|(state, _)| *state == State::Quarantined)
-        .map_or(0, |(_, count)| *count);
+    summary.quarantined =
+        ledger.counts()?.iter().find(|(state, _)| *state == State::Quarantined).map_or(0, |(_, count)| *count);
     finish(account, world, &mut ledger, &run, summary, outcome.err().or(warning), unsettled)
 }
 
@@ -208,7 +204,7 @@ fn after(account: &Account, world: &World) -> Result<()> {
         timeout: Some(account.pipe_timeout.into()),
         interactive: false,
     };
-    let failed = |what: String| Error::new(crate::error::Kind::Deferred, format!("the `after` command `{}` {what}", argv.join(" ")));
+    let failed = |what: String| Error::new(Kind::Deferred, format!("the `after` command `{}` {what}", argv.join(" ")));
     let outcome = match run.run(&world.stop)? {
         Ok(outcome) => outcome,
         Err(error) => return Err(failed("cannot be run".into()).fact(error.to_string())),
@@ -236,7 +232,12 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let mut session = connect(&server, world, &secret, &mut |_| {})?;
     let listing = session.list()?;
     let mut look = ledger.look(&listing.messages)?;
+    let moved = recognize::moved(&mut session, &ledger, &look, &listing)?;
     let warning = match &account.place {
+        _ if !moved.is_empty() => Some(
+            Error::new(Kind::Unavailable, "the server has given its messages new UIDs")
+                .fact(format!("{} of those shown as new are known by their headers: not fetched again", moved.len())),
+        ),
         Place::Maildir(path) if account.policy.sync_deletions => {
             let found = if Maildir::exists(path)? { Maildir::open(path)?.look()? } else { None };
             local::mark(&mut look, &ledger, &found.unwrap_or_default())?

@@ -31,15 +31,8 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::New,
-        Self::Delivering,
-        Self::Delivered,
-        Self::Short,
-        Self::Quarantined,
-        Self::Skipped,
-        Self::Gone,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::New, Self::Delivering, Self::Delivered, Self::Short, Self::Quarantined, Self::Skipped, Self::Gone];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -134,10 +127,8 @@ impl Ledger {
     /// The ledger cannot be read, or `each` fails.
     pub fn each_row(&self, states: &[State], mut each: impl FnMut(Row) -> Result<()>) -> Result<()> {
         let list: Vec<_> = states.iter().map(|state| format!("'{state}'")).collect();
-        let query = format!(
-            "SELECT {COLUMNS} FROM message WHERE account = ? AND shown IN ({}) ORDER BY id",
-            list.join(", ")
-        );
+        let query =
+            format!("SELECT {COLUMNS} FROM message WHERE account = ? AND shown IN ({}) ORDER BY id", list.join(", "));
         let mut select = self.connection.prepare(&query).map_err(|error| self.explained(&error))?;
         let mut rows = select.query([self.account]).map_err(|error| self.explained(&error))?;
         loop {
@@ -164,7 +155,9 @@ impl Ledger {
                 .collect::<rusqlite::Result<_>>()?;
             Ok(State::ALL
                 .into_iter()
-                .filter_map(|state| found.iter().find(|(name, _)| name == state.name()).map(|(_, count)| (state, *count)))
+                .filter_map(|state| {
+                    found.iter().find(|(name, _)| name == state.name()).map(|(_, count)| (state, *count))
+                })
                 .collect())
         };
         read().map_err(|error: rusqlite::Error| self.explained(&error))
@@ -182,8 +175,10 @@ impl Ledger {
                 |columns| self.row(columns),
             )
             .map_err(|error| match error {
-                rusqlite::Error::QueryReturnedNoRows => Error::new(Kind::Usage, format!("there is no message {id} in the ledger"))
-                    .hint("`pouch ledger list` shows the numbers"),
+                rusqlite::Error::QueryReturnedNoRows => {
+                    Error::new(Kind::Usage, format!("there is no message {id} in the ledger"))
+                        .hint("`pouch ledger list` shows the numbers")
+                }
                 error => self.explained(&error),
             })
     }

@@ -16,6 +16,10 @@ use crate::{
 pub struct Look {
     /// What is listed, and known of it.
     pub scan: Scan,
+    /// Rows that were delivered and are not listed.
+    pub absent: Vec<RowId>,
+    /// Places in `scan` of delivered messages whose listed size is not what it was.
+    pub changed: Vec<usize>,
     /// Rows that are not listed, but were in the last run.
     pub(super) vanished: Vec<RowId>,
     /// Rows that are listed again, but were not in the last run.
@@ -32,7 +36,8 @@ struct Seen {
     taken: bool,
 }
 
-const COLUMNS: &str = "id, uid, octets, state, delivered, short, attempts, next_try, doomed, missing IS NOT NULL OR state = 'gone'";
+const COLUMNS: &str =
+    "id, uid, octets, state, delivered, short, attempts, next_try, doomed, missing IS NOT NULL OR state = 'gone'";
 
 impl Ledger {
     /// Joins `listed` with what is known. Changes nothing.
@@ -58,10 +63,16 @@ impl Ledger {
         }
         let mut scan = Scan::default();
         let mut returned = Vec::new();
-        for message in listed {
+        let mut changed = Vec::new();
+        for (place, message) in listed.iter().enumerate() {
             let uid = message.uid.as_bytes();
             let known = match rows.get_mut(uid).and_then(|same| pick(same, message.octets)) {
-                Some(known) => Some((known.row, known.known, known.missing)),
+                Some(known) => {
+                    if known.octets != message.octets && matches!(known.known, Known::Delivered { .. }) {
+                        changed.push(place);
+                    }
+                    Some((known.row, known.known, known.missing))
+                }
                 None => gone
                     .query_row(params![self.account, uid], |row| seen(row, sizes_count))
                     .optional()?
@@ -79,8 +90,12 @@ impl Ledger {
                 known: known.map_or(Known::New { attempts: 0 }, |(_, known, _)| known),
             });
         }
-        let vanished = rows.into_values().flatten().filter(|seen| !seen.taken && !seen.missing).map(|seen| seen.row).collect();
-        Ok(Look { scan, vanished, returned })
+        let unlisted = || rows.values().flatten().filter(|seen| !seen.taken);
+        let delivered = |seen: &&Seen| matches!(seen.known, Known::Delivered { .. } | Known::Short { .. });
+        let mut absent: Vec<_> = unlisted().filter(delivered).map(|seen| seen.row).collect();
+        absent.sort_unstable();
+        let vanished = unlisted().filter(|seen| !seen.missing).map(|seen| seen.row).collect();
+        Ok(Look { scan, absent, changed, vanished, returned })
     }
 
     /// Whether the sizes that this server lists mean anything: where most messages came shorter
@@ -93,11 +108,10 @@ impl Ledger {
     }
 
     fn sizes_count(&self) -> rusqlite::Result<bool> {
-        self.connection
-            .query_row("SELECT whole, fewer FROM account WHERE id = ?", [self.account], |row| {
-                let (whole, fewer): (u64, u64) = (row.get(0)?, row.get(1)?);
-                Ok(whole + fewer < 20 || fewer <= whole)
-            })
+        self.connection.query_row("SELECT whole, fewer FROM account WHERE id = ?", [self.account], |row| {
+            let (whole, fewer): (u64, u64) = (row.get(0)?, row.get(1)?);
+            Ok(whole + fewer < 20 || fewer <= whole)
+        })
     }
 }
 
@@ -105,10 +119,7 @@ impl Ledger {
 /// a UID.
 fn pick(same: &mut [Seen], octets: u64) -> Option<&Seen> {
     let free = |seen: &Seen| !seen.taken;
-    let at = same
-        .iter()
-        .position(|seen| free(seen) && seen.octets == octets)
-        .or_else(|| same.iter().position(free))?;
+    let at = same.iter().position(|seen| free(seen) && seen.octets == octets).or_else(|| same.iter().position(free))?;
     same[at].taken = true;
     Some(&same[at])
 }
@@ -123,10 +134,7 @@ fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
         if row.get(5)? && sizes_count {
             Known::Short { next_try }
         } else {
-            Known::Delivered {
-                at: Epoch(at),
-                local: Local::Present,
-            }
+            Known::Delivered { at: Epoch(at), local: Local::Present }
         }
     } else {
         match state.as_str() {
@@ -135,11 +143,5 @@ fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
             _ => Known::New { attempts: row.get(6)? },
         }
     };
-    Ok(Seen {
-        row: RowId(row.get(0)?),
-        octets: row.get(2)?,
-        known,
-        missing: row.get(9)?,
-        taken: false,
-    })
+    Ok(Seen { row: RowId(row.get(0)?), octets: row.get(2)?, known, missing: row.get(9)?, taken: false })
 }

@@ -44,7 +44,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 pub use desk::{Row, State};
 pub use look::Look;
 pub use progress::{Arrival, Failed, Proof};
-pub use runs::{PastRun, Run, Tally};
+pub use runs::{PastRun, Run};
 
 use crate::{
     error::{Error, Kind, Result},
@@ -101,13 +101,7 @@ impl Ledger {
                 .hint("use that newer pouch, or give this one a `--state-dir` of its own"));
         }
         let (id, host, number) = identify(&connection, account, birth).map_err(|error| explained(&path, &error))?;
-        Ok(Self {
-            connection,
-            path,
-            account: number,
-            id,
-            host,
-        })
+        Ok(Self { connection, path, account: number, id, host })
     }
 
     /// The file name for a delivered copy of a message, without Maildir flags.
@@ -132,14 +126,13 @@ impl Ledger {
 
     /// Runs `work` in one transaction, which is durable when this returns.
     fn transact<T>(&mut self, work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
-        let result = self
-            .connection
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-            .and_then(|transaction| {
+        let result = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).and_then(
+            |transaction| {
                 let done = work(&transaction)?;
                 transaction.commit()?;
                 Ok(done)
-            });
+            },
+        );
         result.map_err(|error| explained(&self.path, &error))
     }
 }
@@ -148,9 +141,8 @@ impl Ledger {
 fn identify(connection: &Connection, account: &Identity, birth: &Birth) -> rusqlite::Result<(String, String, i64)> {
     let find_account = "SELECT id FROM account WHERE user = ? AND host = ?";
     let who = [&account.user, &account.host];
-    let known = connection
-        .query_row("SELECT id, host FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+    let known =
+        connection.query_row("SELECT id, host FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let number = connection.query_row(find_account, who, |row| row.get(0)).optional()?;
     if let (Some((id, host)), Some(number)) = (known, number) {
         return Ok((id, host, number));
@@ -177,11 +169,15 @@ fn private_folder(path: &Path) -> Result<()> {
 fn explained(path: &Path, error: &rusqlite::Error) -> Error {
     let shown = path.display();
     let (kind, what) = match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => (Kind::State, format!("the ledger {shown} cannot be read")),
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            (Kind::State, format!("the ledger {shown} cannot be read"))
+        }
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             (Kind::CannotCreate, format!("the ledger {shown} cannot be written"))
         }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (Kind::Busy, format!("another program holds the ledger {shown}")),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            (Kind::Busy, format!("another program holds the ledger {shown}"))
+        }
         Some(ErrorCode::DiskFull) => (Kind::Io, format!("no room for the ledger {shown}")),
         Some(ErrorCode::SystemIoFailure) => (Kind::Io, format!("the disk failed under the ledger {shown}")),
         _ => (Kind::State, format!("the ledger {shown} does not do what it should")),

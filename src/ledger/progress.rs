@@ -64,7 +64,10 @@ impl Ledger {
     pub fn admit(&mut self, look: &mut Look, listed: &[Listed], now: Epoch) -> Result<()> {
         let account = self.account;
         let old = now.0.saturating_sub_unsigned(Span::from_days(GRACE_DAYS).seconds());
-        if look.vanished.is_empty() && look.returned.is_empty() && look.scan.entries.iter().all(|entry| entry.row.is_some()) {
+        if look.vanished.is_empty()
+            && look.returned.is_empty()
+            && look.scan.entries.iter().all(|entry| entry.row.is_some())
+        {
             return Ok(());
         }
         self.transact(|ledger| {
@@ -73,8 +76,7 @@ impl Ledger {
             )?;
             for (entry, message) in look.scan.entries.iter_mut().zip(listed) {
                 if entry.row.is_none() {
-                    let octets = i64::try_from(message.octets).unwrap_or(i64::MAX);
-                    insert.execute(params![account, message.uid.as_bytes(), octets, now.0])?;
+                    insert.execute(params![account, message.uid.as_bytes(), size(message.octets), now.0])?;
                     entry.row = Some(RowId(ledger.last_insert_rowid()));
                 }
             }
@@ -99,6 +101,31 @@ impl Ledger {
         })
     }
 
+    /// Takes note of messages that were recognized: `moved` ones have another UID now, the UIDs of
+    /// `others` belong to other messages now, `same` ones only changed their size.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn recognize(&mut self, moved: &[(RowId, &Listed)], others: &[RowId], same: &[(RowId, u64)]) -> Result<()> {
+        self.transact(|ledger| {
+            let mut adopt =
+                ledger.prepare_cached("UPDATE message SET uid = ?2, octets = ?3, missing = NULL WHERE id = ?1")?;
+            for (row, message) in moved {
+                adopt.execute(params![row.0, message.uid.as_bytes(), size(message.octets)])?;
+            }
+            // a UID of its own that no server gives: the old one is another message's
+            let mut retire = ledger.prepare_cached("UPDATE message SET state = 'gone', uid = x'' WHERE id = ?")?;
+            for row in others {
+                retire.execute([row.0])?;
+            }
+            let mut resize = ledger.prepare_cached("UPDATE message SET octets = ?2 WHERE id = ?1")?;
+            for (row, octets) in same {
+                resize.execute(params![row.0, size(*octets)])?;
+            }
+            Ok(())
+        })
+    }
+
     /// The file name for the copy of a message that is to be delivered now: its first, or the next
     /// one where a short one was delivered before.
     ///
@@ -118,7 +145,9 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be written.
     pub fn hand_over(&mut self, row: RowId) -> Result<()> {
-        self.transact(|ledger| ledger.execute("UPDATE message SET state = 'delivering' WHERE id = ?", [row.0]).map(drop))
+        self.transact(|ledger| {
+            ledger.execute("UPDATE message SET state = 'delivering' WHERE id = ?", [row.0]).map(drop)
+        })
     }
 
     /// Takes that back: the program did not take the message.
@@ -137,7 +166,11 @@ impl Ledger {
     /// The ledger cannot be read.
     pub fn handed_over(&self) -> Result<u64> {
         self.connection
-            .query_row("SELECT count(*) FROM message WHERE account = ? AND state = 'delivering'", [self.account], |row| row.get(0))
+            .query_row(
+                "SELECT count(*) FROM message WHERE account = ? AND state = 'delivering'",
+                [self.account],
+                |row| row.get(0),
+            )
             .map_err(|error| self.explained(&error))
     }
 
@@ -162,9 +195,8 @@ impl Ledger {
                 if fewer {
                     short.push(*row);
                 }
-                let got = i64::try_from(*got).unwrap_or(i64::MAX);
                 let print = fingerprint.as_ref().map(|print| print.0.as_slice());
-                update.execute(params![row.0, now.0, got, fewer, print, run.id()])?;
+                update.execute(params![row.0, now.0, size(*got), fewer, print, run.id()])?;
             }
             ledger.execute(
                 "UPDATE account SET whole = whole + ?, fewer = fewer + ? WHERE id = ?",
@@ -189,8 +221,7 @@ impl Ledger {
             )?;
             let mut recovered = 0;
             for (row, copy, octets) in found {
-                let octets = i64::try_from(*octets).unwrap_or(i64::MAX);
-                recovered += update.execute(params![account, row.0, copy, now.0, octets])? as u64;
+                recovered += update.execute(params![account, row.0, copy, now.0, size(*octets)])? as u64;
             }
             Ok(recovered)
         })
@@ -213,7 +244,15 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn fail(&mut self, row: RowId, run: &Run, limit: u32, reason: &str, glance: &Glance, now: Epoch) -> Result<Failed> {
+    pub fn fail(
+        &mut self,
+        row: RowId,
+        run: &Run,
+        limit: u32,
+        reason: &str,
+        glance: &Glance,
+        now: Epoch,
+    ) -> Result<Failed> {
         self.transact(|ledger| {
             let (tried, attempts, was, delivered): (Option<i64>, u32, bool, bool) = ledger.query_row(
                 "SELECT tried, attempts, state = 'quarantined', delivered IS NOT NULL FROM message WHERE id = ?",
@@ -230,13 +269,18 @@ impl Ledger {
                      sender = coalesce(?6, sender), subject = coalesce(?7, subject),
                      state = CASE WHEN ?8 THEN 'quarantined' WHEN delivered IS NULL THEN 'new' ELSE state END
                  WHERE id = ?1",
-                params![row.0, attempts, run.id(), reason, next_try.map(|at| at.0), glance.sender, glance.subject, quarantined],
+                params![
+                    row.0,
+                    attempts,
+                    run.id(),
+                    reason,
+                    next_try.map(|at| at.0),
+                    glance.sender,
+                    glance.subject,
+                    quarantined
+                ],
             )?;
-            Ok(Failed {
-                attempts,
-                quarantined: quarantined && !was,
-                next_try,
-            })
+            Ok(Failed { attempts, quarantined: quarantined && !was, next_try })
         })
     }
 
@@ -302,11 +346,21 @@ impl Ledger {
         let read = || {
             let mut select = self.connection.prepare_cached("SELECT fingerprint FROM message WHERE id = ?")?;
             rows.into_iter()
-                .map(|row| Ok((row, select.query_row([row.0], |columns| columns.get::<_, Option<[u8; 16]>>(0))?.map(Fingerprint))))
+                .map(|row| {
+                    Ok((
+                        row,
+                        select.query_row([row.0], |columns| columns.get::<_, Option<[u8; 16]>>(0))?.map(Fingerprint),
+                    ))
+                })
                 .collect::<rusqlite::Result<_>>()
         };
         read().map_err(|error| self.explained(&error))
     }
+}
+
+/// A number of octets as the database takes it.
+fn size(octets: u64) -> i64 {
+    i64::try_from(octets).unwrap_or(i64::MAX)
 }
 
 impl Look {

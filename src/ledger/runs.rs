@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use super::Ledger;
 use crate::{
     error::{Error, Exit, Result},
+    event::Tally,
     types::Epoch,
     units::Span,
 };
@@ -19,19 +20,6 @@ impl Run {
     pub(super) fn id(&self) -> i64 {
         self.id
     }
-}
-
-/// What a run did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Messages delivered.
-    pub delivered: u64,
-    /// Their octets.
-    pub octets: u64,
-    /// Messages deleted from the server.
-    pub deleted: u64,
-    /// Messages that failed.
-    pub failed: u64,
 }
 
 /// A run as `status` shows it.
@@ -61,9 +49,8 @@ impl Ledger {
     pub fn begin_run(&mut self, now: Epoch) -> Result<(Run, bool)> {
         let account = self.account;
         self.transact(|ledger| {
-            let died = ledger
-                .prepare_cached("SELECT 1 FROM run WHERE account = ? AND ended IS NULL")?
-                .exists([account])?;
+            let died =
+                ledger.prepare_cached("SELECT 1 FROM run WHERE account = ? AND ended IS NULL")?.exists([account])?;
             ledger.execute("INSERT INTO run (account, started) VALUES (?, ?)", params![account, now.0])?;
             Ok((Run { id: ledger.last_insert_rowid() }, died))
         })

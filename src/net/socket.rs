@@ -47,12 +47,7 @@ impl Socket {
         // waits are cut into slices, below TLS, to look at the clock and for signals
         tcp.set_read_timeout(Some(LOOK))?;
         tcp.set_write_timeout(Some(LOOK))?;
-        Ok(Self {
-            tcp,
-            timeout,
-            stop,
-            captured: Captured::default(),
-        })
+        Ok(Self { tcp, timeout, stop, captured: Captured::default() })
     }
 
     /// The server's address.
@@ -125,7 +120,9 @@ pub fn dial(host: &str, port: u16, budget: Duration, timeout: Duration, stop: &S
     let tcp = loop {
         match receiver.recv_timeout(LOOK) {
             Ok(result) => break result?,
-            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(Error::new(Kind::Bug, "the connecting thread ended")),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(Error::new(Kind::Bug, "the connecting thread ended"));
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 stop.check()?;
                 if Instant::now() >= end {

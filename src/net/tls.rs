@@ -40,8 +40,7 @@ impl Certificate {
 
     /// The fingerprint as `tls-pin` takes it.
     pub fn pin(&self) -> String {
-        let hex: String = self.sha256.iter().map(|octet| format!("{octet:02x}")).collect();
-        format!("sha256:{hex}")
+        self.sha256.iter().fold("sha256:".into(), |pin, octet| format!("{pin}{octet:02x}"))
     }
 }
 
@@ -58,7 +57,8 @@ impl Context {
             Trust::System => None,
             Trust::CaFile(path) => {
                 let bad = |error: native_tls::Error| {
-                    Error::new(Kind::Config, format!("there is no certificate in {}", path.display())).fact(error.to_string())
+                    Error::new(Kind::Config, format!("there is no certificate in {}", path.display()))
+                        .fact(error.to_string())
                 };
                 let roots = native_tls::Certificate::stack_from_pem(&read(path)?).map_err(bad)?;
                 if roots.is_empty() {
@@ -121,9 +121,12 @@ impl Context {
             let found = certificate(&stream);
             if found.as_ref().map(|certificate| certificate.sha256) != Some(pin) {
                 let shown = found.map_or_else(|| "none".into(), |certificate| certificate.pin());
-                return Err(Error::new(Kind::Denied, format!("{host} has another certificate than the one of `tls-pin`"))
-                    .fact(format!("it has {shown}"))
-                    .hint("if the server's owner says that it was renewed, put that into `tls-pin`"));
+                return Err(Error::new(
+                    Kind::Denied,
+                    format!("{host} has another certificate than the one of `tls-pin`"),
+                )
+                .fact(format!("it has {shown}"))
+                .hint("if the server's owner says that it was renewed, put that into `tls-pin`"));
             }
         }
         Ok(Stream::Tls(Box::new(stream), captured))
@@ -137,7 +140,8 @@ pub(super) fn certificate(stream: &TlsStream<Socket>) -> Option<Certificate> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| Error::new(Kind::Config, format!("cannot read {}", path.display())).fact(error.to_string()))
+    fs::read(path)
+        .map_err(|error| Error::new(Kind::Config, format!("cannot read {}", path.display())).fact(error.to_string()))
 }
 
 /// What a failed handshake means. OpenSSL tells the reason in its text only.
@@ -164,7 +168,10 @@ fn failed(host: &str, text: &str, socket: Option<std::io::Error>) -> Error {
         denied(format!("the certificate of {host} is not trusted"))
             .fact(reason(text))
             .hint("`tls-ca-file` trusts another authority, `tls-pin` exactly one certificate; `pouch check` shows which it is")
-    } else if lower.contains("wrong version number") || lower.contains("packet length too long") || lower.contains("record layer failure") {
+    } else if lower.contains("wrong version number")
+        || lower.contains("packet length too long")
+        || lower.contains("record layer failure")
+    {
         Error::new(Kind::NotPop3, format!("{host} does not speak TLS on this port"))
             .fact(reason(text))
             .hint("port 110 is for tls = \"starttls\", 995 for \"implicit\"")

@@ -65,11 +65,7 @@ impl Decoder {
                 break;
             }
         }
-        Decoded {
-            content: write,
-            used: read,
-            end,
-        }
+        Decoded { content: write, used: read, end }
     }
 
     /// The size of what was decoded as LIST should give it: with CRLF, without stuffing.

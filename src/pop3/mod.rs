@@ -10,4 +10,11 @@ pub mod sasl;
 pub mod session;
 mod wire;
 
-pub use wire::{Said, Trace};
+/// A line of the session, for people: secrets are left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// By pouch.
+    Client(String),
+    /// By the server; content of messages and listings is left out.
+    Server(String),
+}

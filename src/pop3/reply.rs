@@ -52,10 +52,7 @@ impl Refusal {
 
     fn parse(text: &[u8]) -> Self {
         Self {
-            code: text
-                .strip_prefix(b"[")
-                .and_then(|rest| Some(&rest[..memchr::memchr(b']', rest)?]))
-                .and_then(code),
+            code: text.strip_prefix(b"[").and_then(|rest| Some(&rest[..memchr::memchr(b']', rest)?])).and_then(code),
             text: text.to_vec(),
         }
     }
@@ -166,8 +163,7 @@ impl Capabilities {
 
     /// Whether the SASL mechanism is offered.
     pub fn offers(&self, mechanism: &str) -> bool {
-        self.arguments("SASL")
-            .is_some_and(|mut offered| offered.any(|name| name.eq_ignore_ascii_case(mechanism)))
+        self.arguments("SASL").is_some_and(|mut offered| offered.any(|name| name.eq_ignore_ascii_case(mechanism)))
     }
 }
 

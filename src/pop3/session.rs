@@ -5,12 +5,13 @@
 
 use std::io::{Read, Write};
 
+pub use super::wire::Trace;
 use super::{
     body::Decoder,
     command::{Command, MAX_COMMAND, fits},
     reply::{self, Capabilities, Code, Refusal, Reply},
     sasl::{self, Auth, Credentials},
-    wire::{Trace, Wire, not_pop3},
+    wire::{Wire, not_pop3},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -29,7 +30,7 @@ const MAX_LISTING_LINE: usize = 256;
 /// The most octets of a CAPA answer.
 const MAX_CAPA: usize = 64 * 1024;
 
-/// The most octets of a TOP answer that are kept.
+/// The most octets of a header.
 const MAX_TOP: usize = 256 * 1024;
 
 /// Before the login (RFC 1939 §4).
@@ -50,7 +51,9 @@ impl<S: Read + Write> Authorization<S> {
             Reply::Ok(_) => {}
             Reply::Err(refusal) => {
                 let kind = if refusal.code == Some(Code::SysPerm) { Kind::Unavailable } else { Kind::Busy };
-                return Err(Error::new(kind, format!("{peer} does not take the connection")).fact(quoted(peer, &refusal)));
+                return Err(
+                    Error::new(kind, format!("{peer} does not take the connection")).fact(quoted(peer, &refusal))
+                );
             }
             Reply::Challenge(_) => return Err(not_pop3(peer)),
         }
@@ -96,15 +99,17 @@ impl<S: Read + Write> Authorization<S> {
     pub fn login(mut self, who: &Credentials<'_>) -> Result<Transaction<S>> {
         for (what, argument) in [("user name", who.user), ("password", who.password)] {
             if !fits(argument) {
-                return Err(Error::new(Kind::Config, format!("the {what} holds a line break or NUL: POP3 cannot send it")));
+                return Err(Error::new(
+                    Kind::Config,
+                    format!("the {what} holds a line break or NUL: POP3 cannot send it"),
+                ));
             }
         }
         let offered = |mechanism| self.capabilities.as_ref().is_some_and(|known| known.offers(mechanism));
         let mechanism = match who.auth {
             Auth::Plain => Mechanism::Plain,
-            Auth::User => Mechanism::User,
             Auth::Auto if offered("PLAIN") => Mechanism::Plain,
-            Auth::Auto => Mechanism::User,
+            Auth::Auto | Auth::User => Mechanism::User,
         };
         let answer = match mechanism {
             Mechanism::Plain => self.sasl_plain(who),
@@ -117,12 +122,9 @@ impl<S: Read + Write> Authorization<S> {
             _ => error,
         })?;
         match answer {
-            Reply::Ok(_) => Ok(Transaction {
-                wire: self.wire,
-                capabilities: self.capabilities,
-                fresh: true,
-                mechanism,
-            }),
+            Reply::Ok(_) => {
+                Ok(Transaction { wire: self.wire, capabilities: self.capabilities, fresh: true, mechanism })
+            }
             Reply::Err(refusal) => {
                 let codes = self.capabilities.as_ref().is_some_and(|known| known.has("AUTH-RESP-CODE"));
                 Err(login_refused(&self.wire.peer, &refusal, codes))
@@ -342,23 +344,48 @@ impl<S: Read + Write> Transaction<S> {
         }
     }
 
-    /// The header of a message and `lines` of its body, with LF line ends; at most 256 KiB of it.
+    /// The header of a message, with LF line ends.
     ///
     /// # Errors
-    /// The line is lost. A refusal is no error.
-    pub fn top(&mut self, num: MsgNum, lines: u32) -> Result<std::result::Result<Vec<u8>, Refusal>> {
-        match self.wire.ask(Command::Top(num, lines))? {
+    /// The line is lost, or more than a header comes. A refusal is no error.
+    pub fn top(&mut self, num: MsgNum) -> Result<std::result::Result<Vec<u8>, Refusal>> {
+        self.wire.queue(Command::Top(num, 0))?;
+        self.wire.flush()?;
+        self.head()
+    }
+
+    /// The headers of messages, as [`top`](Self::top) gives one; in few writes where the server
+    /// takes that.
+    ///
+    /// # Errors
+    /// As for [`top`](Self::top).
+    pub fn tops(&mut self, nums: &[MsgNum]) -> Result<Vec<std::result::Result<Vec<u8>, Refusal>>> {
+        let together = if self.pipelining() { ASKED_TOGETHER } else { 1 };
+        let mut heads = Vec::with_capacity(nums.len());
+        for some in nums.chunks(together) {
+            for num in some {
+                self.wire.queue(Command::Top(*num, 0))?;
+            }
+            self.wire.flush()?;
+            for _ in some {
+                heads.push(self.head()?);
+            }
+        }
+        Ok(heads)
+    }
+
+    fn head(&mut self) -> Result<std::result::Result<Vec<u8>, Refusal>> {
+        match self.wire.reply()? {
             Reply::Ok(_) => {}
             Reply::Err(refusal) => return Ok(Err(refusal)),
             Reply::Challenge(_) => return Err(not_pop3(&self.wire.peer)),
         }
         let (mut decoder, mut ended, mut head) = (Decoder::default(), false, Vec::new());
         while let Some(content) = self.wire.content(&mut decoder, &mut ended)? {
-            let room = MAX_TOP - head.len();
-            head.extend_from_slice(&content[..content.len().min(room)]);
-            if room == 0 {
+            if head.len() + content.len() > MAX_TOP {
                 return Err(not_pop3(&self.wire.peer).fact("it answers TOP with more than a header"));
             }
+            head.extend_from_slice(content);
         }
         Ok(Ok(head))
     }
@@ -369,7 +396,7 @@ impl<S: Read + Write> Transaction<S> {
     /// # Errors
     /// The line is lost.
     pub fn delete(&mut self, nums: &[MsgNum]) -> Result<Vec<std::result::Result<(), Refusal>>> {
-        let together = if self.pipelining() { DELETE_TOGETHER } else { 1 };
+        let together = if self.pipelining() { ASKED_TOGETHER } else { 1 };
         let mut answers = Vec::with_capacity(nums.len());
         for some in nums.chunks(together) {
             for num in some {
@@ -412,16 +439,17 @@ impl<S: Read + Write> Transaction<S> {
             Reply::Ok(_) => Ok(()),
             Reply::Err(refusal) => {
                 let peer = &self.wire.peer;
-                Err(Error::new(Kind::Busy, format!("{peer} did not carry the deletions out")).fact(quoted(peer, &refusal)))
+                Err(Error::new(Kind::Busy, format!("{peer} did not carry the deletions out"))
+                    .fact(quoted(peer, &refusal)))
             }
             Reply::Challenge(_) => Err(not_pop3(&self.wire.peer)),
         }
     }
 }
 
-/// So many DELE go into one write: their answers fit into the smallest socket buffers, so that
-/// neither side waits for the other to read.
-const DELETE_TOGETHER: usize = 256;
+/// So many DELE or TOP go into one write: they fit into the smallest socket buffer, so that a
+/// server that waits for its answers to be read never keeps pouch from reading them.
+const ASKED_TOGETHER: usize = 256;
 
 /// Messages on their way, in the order they were asked for.
 ///
@@ -535,7 +563,9 @@ fn read_capabilities<S: Read + Write>(wire: &mut Wire<S>) -> Result<Option<Capab
         // Dovecot says so unasked, right behind a good login, when it cannot open the mailbox
         Reply::Err(refusal) if refusal.passes() => {
             let peer = &wire.peer;
-            return Err(Error::new(Kind::Busy, format!("{peer} cannot open the mailbox now")).fact(quoted(peer, &refusal)));
+            return Err(
+                Error::new(Kind::Busy, format!("{peer} cannot open the mailbox now")).fact(quoted(peer, &refusal))
+            );
         }
         Reply::Err(_) => return Ok(None),
         Reply::Challenge(_) => return Err(not_pop3(&wire.peer)),
@@ -554,7 +584,9 @@ fn login_refused(peer: &str, refusal: &Refusal, codes: bool) -> Error {
     let fact = quoted(peer, refusal);
     match refusal.code {
         Some(Code::InUse) => Error::new(Kind::Busy, "the mailbox is in use by another session").fact(fact),
-        Some(Code::LoginDelay) => Error::new(Kind::Busy, format!("{peer} wants more time between two logins")).fact(fact),
+        Some(Code::LoginDelay) => {
+            Error::new(Kind::Busy, format!("{peer} wants more time between two logins")).fact(fact)
+        }
         Some(Code::SysTemp) => Error::new(Kind::Busy, format!("{peer} cannot log anybody in now")).fact(fact),
         Some(Code::SysPerm) => Error::new(Kind::Unavailable, format!("{peer} cannot log you in")).fact(fact),
         Some(Code::Auth) => Error::new(Kind::Denied, "the server refused the password").fact(fact),

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 
 use super::{
+    Said,
     body::Decoder,
     command::{Command, MAX_COMMAND},
     reply::Reply,
@@ -18,15 +19,6 @@ const BUFFER: usize = 64 * 1024;
 /// The longest line that a server may send outside of a message. RFC 2449 §4 says 512 octets;
 /// SASL challenges and some UIDs are longer.
 const MAX_LINE: usize = 16 * 1024;
-
-/// A line of the session, for people: secrets are left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// By pouch.
-    Client(String),
-    /// By the server; content of messages and listings is left out.
-    Server(String),
-}
 
 /// Who gets to see the lines of the session.
 pub type Trace = Box<dyn FnMut(Said) + Send>;
@@ -47,15 +39,7 @@ pub(super) struct Wire<S> {
 
 impl<S> Wire<S> {
     pub(super) fn new(stream: S, peer: String, trace: Option<Trace>) -> Self {
-        Self {
-            stream,
-            buffer: vec![0; BUFFER],
-            start: 0,
-            end: 0,
-            unsent: zeroize::Zeroizing::default(),
-            peer,
-            trace,
-        }
+        Self { stream, buffer: vec![0; BUFFER], start: 0, end: 0, unsent: zeroize::Zeroizing::default(), peer, trace }
     }
 
     /// Whether the server said something that nobody has read yet.
@@ -78,7 +62,9 @@ impl<S> Wire<S> {
         use io::ErrorKind as E;
         let peer = &self.peer;
         match error.kind() {
-            E::TimedOut => Error::new(Kind::Silent, format!("{peer} said nothing for too long")).fact(error.to_string()),
+            E::TimedOut => {
+                Error::new(Kind::Silent, format!("{peer} said nothing for too long")).fact(error.to_string())
+            }
             E::UnexpectedEof => Error::new(Kind::Cut, format!("{peer} closed the connection")),
             _ => Error::new(Kind::Cut, format!("the connection to {peer} was lost")).fact(format!("{doing}: {error}")),
         }
@@ -118,18 +104,9 @@ impl<S: Read + Write> Wire<S> {
     /// The next status line.
     pub(super) fn reply(&mut self) -> Result<Reply> {
         let line = self.line()?;
-        match Reply::parse(line) {
-            Some(reply) => {
-                let text = shown(line);
-                self.traced(|| Said::Server(text));
-                Ok(reply)
-            }
-            None => {
-                let said = shown(line);
-                self.traced(|| Said::Server(said.clone()));
-                Err(not_pop3(&self.peer).fact(format!("{} said: {said}", self.peer)))
-            }
-        }
+        let (reply, said) = (Reply::parse(line), shown(line));
+        self.traced(|| Said::Server(said.clone()));
+        reply.ok_or_else(|| not_pop3(&self.peer).fact(format!("{} said: {said}", self.peer)))
     }
 
     /// The next line of a multi-line answer, dot unstuffed; nothing at its end. `budget` bounds

@@ -37,27 +37,23 @@ impl Json {
 
 impl Reporter for Json {
     fn event(&self, account: &str, event: &Event<'_>) {
-        match event {
-            Event::Start => self.line("start", json!({ "account": account })),
-            Event::Connected { server } => self.line("connected", json!({ "account": account, "server": server })),
+        let (name, fields) = match event {
+            Event::Start => ("start", json!({})),
+            Event::Connected { server } => ("connected", json!({ "server": server })),
             Event::Planned { listed, fetch, octets } => {
-                self.line("planned", json!({ "account": account, "listed": listed, "fetch": fetch, "octets": octets }));
+                ("planned", json!({ "listed": listed, "fetch": fetch, "octets": octets }))
             }
-            Event::Stored { row, octets } => self.line("stored", json!({ "account": account, "message": row.0, "octets": octets })),
-            Event::Failed { row, error } => {
-                self.line("failed", json!({ "account": account, "message": row.0, "problem": self::error(error) }));
+            Event::Stored { row, octets } => ("stored", json!({ "message": row.0, "octets": octets })),
+            Event::Failed { row, error } => ("failed", json!({ "message": row.0, "problem": self::error(error) })),
+            Event::Quarantined { row, error, next_try } => {
+                ("quarantined", json!({ "message": row.0, "next_try": next_try.0, "problem": self::error(error) }))
             }
-            Event::Quarantined { row, error, next_try } => self.line(
-                "quarantined",
-                json!({ "account": account, "message": row.0, "next_try": next_try.0, "problem": self::error(error) }),
-            ),
-            Event::Deleted { count, why } => self.line("deleted", json!({ "account": account, "count": count, "why": self::why(why) })),
-            Event::Notice(error) => self.line("notice", json!({ "account": account, "problem": self::error(error) })),
-            Event::Problem { error, .. } => self.line("problem", json!({ "account": account, "problem": self::error(error) })),
-            Event::Done(summary) => self.line(
+            Event::Deleted { count, why } => ("deleted", json!({ "count": count, "why": self::why(why) })),
+            Event::Notice(error) => ("notice", json!({ "problem": self::error(error) })),
+            Event::Problem { error, .. } => ("problem", json!({ "problem": self::error(error) })),
+            Event::Done(summary) => (
                 "done",
                 json!({
-                    "account": account,
                     "exit": summary.exit.0,
                     "delivered": summary.tally.delivered,
                     "octets": summary.tally.octets,
@@ -66,8 +62,13 @@ impl Reporter for Json {
                     "quarantined": summary.quarantined,
                 }),
             ),
-            Event::Received { .. } | Event::Said(_) => {}
+            Event::Received { .. } | Event::Said(_) => return,
+        };
+        let mut object = json!({ "account": account });
+        if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
+            object.extend(fields);
         }
+        self.line(name, object);
     }
 }
 

@@ -24,7 +24,9 @@ impl Plain {
         let level = self.level;
         let all = watched && level >= Level::Normal || level >= Level::Verbose;
         match event {
-            Event::Problem { error, tell } if all || *tell && level >= Level::Problems => Some(form(Some(account), error, self.colour)),
+            Event::Problem { error, tell } if all || *tell && level >= Level::Problems => {
+                Some(form(Some(account), error, self.colour))
+            }
             Event::Notice(error) | Event::Quarantined { error, .. } if level >= Level::Problems => {
                 Some(form(Some(account), error, self.colour))
             }

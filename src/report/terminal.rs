@@ -37,11 +37,7 @@ struct Progress {
 impl Terminal {
     /// Progress lines, and all else as `lines` says it.
     pub fn new(lines: Plain) -> Self {
-        Self {
-            lines,
-            screen: MultiProgress::new(),
-            accounts: Mutex::default(),
-        }
+        Self { lines, screen: MultiProgress::new(), accounts: Mutex::default() }
     }
 
     fn advance(&self, account: &str, event: &Event<'_>) {

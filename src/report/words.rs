@@ -3,9 +3,8 @@
 use crate::{
     error::Exit,
     event::Summary,
-    notice::day,
     policy::{Action, Left, Then, Until, Why},
-    text::count,
+    text::{count, day},
     units::Size,
 };
 

@@ -28,14 +28,14 @@ const MAX_PARTIAL: u64 = 1_000_000;
 
 impl Haul<'_> {
     /// Takes a message from the line and gives it to the delivery.
-    pub(super) fn receive(&mut self, order: &Order, body: Body<'_, '_, Stream>, delivery: &mut dyn Delivery) -> Result<()> {
+    pub(super) fn receive(
+        &mut self,
+        order: &Order,
+        body: Body<'_, '_, Stream>,
+        delivery: &mut dyn Delivery,
+    ) -> Result<()> {
         let name = self.ledger.next_name(order.row)?;
-        let slip = Slip {
-            account: &self.account.name,
-            name: &name,
-            uid: &order.uid,
-            sender: None,
-        };
+        let slip = Slip { account: &self.account.name, name: &name, uid: &order.uid, sender: None };
         let mut draft = delivery.begin(&slip)?;
         let mut head = Head::default();
         let got = match self.pour(body, &mut draft, &mut head) {
@@ -50,23 +50,11 @@ impl Haul<'_> {
         self.through += 1;
         if let Some(missing) = self.missing(order, got)? {
             let partial = partial(&mut draft);
-            return self.failed(Failure {
-                order: order.clone(),
-                error: missing,
-                partial,
-            });
+            return self.failed(Failure { order: order.clone(), error: missing, partial });
         }
         let glance = if delivery.pace() == Pace::OneByOne { glance(head.as_bytes()) } else { Glance::default() };
-        let slip = Slip {
-            sender: glance.address.as_deref(),
-            ..slip
-        };
-        let arrival = Arrival {
-            row: order.row,
-            listed: order.octets,
-            got,
-            fingerprint: fingerprint(head.as_bytes()),
-        };
+        let slip = Slip { sender: glance.address.as_deref(), ..slip };
+        let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: fingerprint(head.as_bytes()) };
         self.hand_over(order, &slip, draft, arrival, delivery)
     }
 
@@ -75,9 +63,7 @@ impl Haul<'_> {
         while let Some(content) = body.chunk()? {
             head.push(content);
             draft.write_all(content).map_err(|error| Error::file("write", &draft.place(), &error))?;
-            self.tell(&Event::Received {
-                octets: content.len() as u64,
-            });
+            self.tell(&Event::Received { octets: content.len() as u64 });
         }
         Ok(body.octets())
     }
@@ -101,7 +87,14 @@ impl Haul<'_> {
         ))
     }
 
-    fn hand_over(&mut self, order: &Order, slip: &Slip<'_>, draft: Draft, arrival: Arrival, delivery: &mut dyn Delivery) -> Result<()> {
+    fn hand_over(
+        &mut self,
+        order: &Order,
+        slip: &Slip<'_>,
+        draft: Draft,
+        arrival: Arrival,
+        delivery: &mut dyn Delivery,
+    ) -> Result<()> {
         let one_by_one = delivery.pace() == Pace::OneByOne;
         if one_by_one {
             self.ledger.hand_over(order.row)?;
@@ -141,11 +134,7 @@ impl Haul<'_> {
             }
             Kind::Rejected => {
                 self.deferred_in_a_row = 0;
-                self.failed(Failure {
-                    order: order.clone(),
-                    error,
-                    partial: Vec::new(),
-                })
+                self.failed(Failure { order: order.clone(), error, partial: Vec::new() })
             }
             _ => Err(error),
         }
@@ -154,18 +143,15 @@ impl Haul<'_> {
     /// The server did not give the message.
     pub(super) fn refused(&mut self, order: &Order, refusal: &Refusal) -> Result<()> {
         let host = self.account.host.as_str();
-        let error = Error::new(Kind::Unavailable, format!("{host} does not give message {} of {}", order.num, order.listed))
-            .fact(quoted(host, refusal));
+        let error =
+            Error::new(Kind::Unavailable, format!("{host} does not give message {} of {}", order.num, order.listed))
+                .fact(quoted(host, refusal));
         if refusal.passes() {
             self.exit = self.exit.worst(Exit::LATER);
             self.told.push((order.row, stays(order, error), None));
             return Ok(());
         }
-        self.failed(Failure {
-            order: order.clone(),
-            error,
-            partial: Vec::new(),
-        })
+        self.failed(Failure { order: order.clone(), error, partial: Vec::new() })
     }
 
     /// A message has used up an attempt.
@@ -179,21 +165,20 @@ impl Haul<'_> {
         self.tally.failed += 1;
         let next_try = failed.next_try.filter(|_| failed.quarantined);
         let fact = match next_try {
-            Some(_) => format!("it failed {} times and is in quarantine now: the others are fetched without it", failed.attempts),
+            Some(_) => format!(
+                "it failed {} times and is in quarantine now: the others are fetched without it",
+                failed.attempts
+            ),
             None => format!("message {} stays on the server, attempt {} of {limit}", order.num, failed.attempts),
         };
         let told = error.clone().fact(fact);
         self.exit = self.exit.worst(if failed.quarantined { Exit::QUARANTINE } else { Exit::LATER });
         if let Some(next_try) = next_try {
-            let told = told.hint(format!("`pouch ledger show {} {}` tells what is known of it", self.account.name, order.row));
+            let told =
+                told.hint(format!("`pouch ledger show {} {}` tells what is known of it", self.account.name, order.row));
             self.told.push((order.row, told, Some(next_try)));
             if self.account.notice {
-                self.quarantined.push(Quarantined {
-                    glance,
-                    attempts: failed.attempts,
-                    next_try,
-                    failure,
-                });
+                self.quarantined.push(Quarantined { glance, attempts: failed.attempts, next_try, failure });
             }
         } else {
             self.told.push((order.row, told, None));
@@ -209,7 +194,11 @@ impl Haul<'_> {
         self.exit = self.exit.worst(Exit::LATER);
         self.tell(&Event::Notice(
             &Error::new(Kind::Unavailable, "a message came shorter than the server had listed it")
-                .fact(format!("{} of {} came, though the server ended it in order", arrival.got, count(arrival.listed, "octet")))
+                .fact(format!(
+                    "{} of {} came, though the server ended it in order",
+                    arrival.got,
+                    count(arrival.listed, "octet")
+                ))
                 .fact("it is delivered as it is, is not deleted from the server, and will be asked for again")
                 .hint(format!("`pouch ledger show {} {}` tells what is known of it", self.account.name, arrival.row)),
         ));
@@ -217,13 +206,14 @@ impl Haul<'_> {
     }
 
     /// Delivers a mail of pouch's own.
-    pub(super) fn deliver_note(&mut self, order: &Order, name: &str, mail: &[u8], delivery: &mut dyn Delivery) -> Result<()> {
-        let slip = Slip {
-            account: &self.account.name,
-            name,
-            uid: &order.uid,
-            sender: None,
-        };
+    pub(super) fn deliver_note(
+        &mut self,
+        order: &Order,
+        name: &str,
+        mail: &[u8],
+        delivery: &mut dyn Delivery,
+    ) -> Result<()> {
+        let slip = Slip { account: &self.account.name, name, uid: &order.uid, sender: None };
         let mut draft = delivery.begin(&slip)?;
         draft.write_all(mail).map_err(|error| Error::file("write", &draft.place(), &error))?;
         match delivery.accept(&slip, draft, &self.world.stop) {

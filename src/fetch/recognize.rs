@@ -1,0 +1,93 @@
+//! Knowing messages again when their UIDs cannot be believed, by the fingerprint of their headers:
+//! on a server that gave every message a new UID (it moved), and one that gave a known UID to
+//! another message.
+
+use std::collections::HashMap;
+
+use crate::{
+    error::{Error, Kind, Result},
+    ledger::{Ledger, Look},
+    message::{Fingerprint, fingerprint},
+    net::Stream,
+    pop3::session::{Listing, Transaction},
+    text::count,
+    types::{Listed, MsgNum, RowId},
+};
+
+/// From so many vanished messages on it is no chance that many unknown ones came in their place.
+const MANY: usize = 5;
+
+/// Messages that were delivered under another UID, with what is listed now.
+pub(super) fn moved<'l>(
+    session: &mut Transaction<Stream>,
+    ledger: &Ledger,
+    look: &Look,
+    listing: &'l Listing,
+) -> Result<Vec<(RowId, &'l Listed)>> {
+    let unknown: Vec<_> = look
+        .scan
+        .entries
+        .iter()
+        .zip(&listing.messages)
+        .filter(|(entry, _)| entry.row.is_none())
+        .map(|(_, message)| message)
+        .collect();
+    let known = listing.messages.len() - unknown.len();
+    if unknown.is_empty() || look.absent.len() <= known {
+        return Ok(Vec::new());
+    }
+    let mut absent: HashMap<Fingerprint, Vec<RowId>> = HashMap::new();
+    for (row, print) in ledger.fingerprints(look.absent.iter().copied())? {
+        if let Some(print) = print {
+            absent.entry(print).or_default().push(row);
+        }
+    }
+    let nums: Vec<_> = unknown.iter().map(|message| message.num).collect();
+    let prints = prints(session, &nums)?;
+    if prints.iter().all(Option::is_none) && look.absent.len() >= MANY && unknown.len() * 2 >= look.absent.len() {
+        return Err(Error::new(Kind::Unavailable, "the server has given its messages new UIDs")
+            .fact(format!(
+                "{} of {} that were fetched before are not listed any more, and {} are unknown",
+                look.absent.len(),
+                count((known + look.absent.len()) as u64, "message"),
+                unknown.len()
+            ))
+            .fact("whether they are the same cannot be found out, since it does not answer TOP")
+            .hint("`pouch ledger catchup` takes them all for known, `pouch fetch --accept-new-uids` all for new"));
+    }
+    Ok(unknown
+        .into_iter()
+        .zip(prints)
+        .filter_map(|(message, print)| Some((absent.get_mut(&print?)?.pop()?, message)))
+        .collect())
+}
+
+/// Of the messages whose size is not what it was: those that are another message now, and those
+/// that are still the same.
+pub(super) fn replaced(
+    session: &mut Transaction<Stream>,
+    ledger: &Ledger,
+    look: &Look,
+    listing: &Listing,
+) -> Result<(Vec<RowId>, Vec<(RowId, u64)>)> {
+    let changed: Vec<_> =
+        look.changed.iter().filter_map(|at| Some((look.scan.entries[*at].row?, &listing.messages[*at]))).collect();
+    let nums: Vec<_> = changed.iter().map(|(_, message)| message.num).collect();
+    let now = if nums.is_empty() { Vec::new() } else { prints(session, &nums)? };
+    let then = ledger.fingerprints(changed.iter().map(|(row, _)| *row))?;
+    let (mut others, mut same) = (Vec::new(), Vec::new());
+    for (((row, message), now), (_, then)) in changed.into_iter().zip(now).zip(then) {
+        match (now, then) {
+            (Some(now), Some(then)) if now != then => others.push(row),
+            (Some(_), _) => same.push((row, message.octets)),
+            (None, _) => {}
+        }
+    }
+    Ok((others, same))
+}
+
+/// The fingerprint of each message, where the server shows its header.
+fn prints(session: &mut Transaction<Stream>, nums: &[MsgNum]) -> Result<Vec<Option<Fingerprint>>> {
+    let heads = session.tops(nums)?;
+    Ok(heads.into_iter().map(|head| head.ok().and_then(|head| fingerprint(&head))).collect())
+}

@@ -1,0 +1,3 @@
+//! The tests that drive the program as a user does.
+
+mod floors;
