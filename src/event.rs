@@ -1,7 +1,5 @@
 //! What happens in a run, told as it happens.
 
-use std::path::Path;
-
 use crate::{
     error::{Error, Exit},
     policy::Why,
@@ -110,12 +108,4 @@ pub struct Summary {
 pub trait Reporter: Send + Sync {
     /// Takes an event of `account`.
     fn event(&self, account: &str, event: &Event<'_>);
-}
-
-/// A place as people write it: `~/Mail/work`.
-pub fn place(path: &Path, home: &Path) -> String {
-    match path.strip_prefix(home) {
-        Ok(rest) if !rest.as_os_str().is_empty() => format!("~/{}", rest.display()),
-        _ => path.display().to_string(),
-    }
 }

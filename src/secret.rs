@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Kind, Result},
     program::{Ended, Outcome, Run},
     stop::Stop,
-    text::shown,
+    text::{shown, tilde},
 };
 
 /// A password, wiped from memory when it is dropped.
@@ -47,10 +47,10 @@ pub fn obtain(source: &SecretSource, whose: &str, credentials: &CredentialFolder
 }
 
 /// What a secret comes from, for people. It tells nothing secret.
-pub fn described(source: &SecretSource) -> String {
+pub fn described(source: &SecretSource, home: &Path) -> String {
     match source {
         SecretSource::Command(argv) => command_line(argv),
-        SecretSource::File(path) => path.display().to_string(),
+        SecretSource::File(path) => tilde(path, home),
         SecretSource::Credential(name) => format!("credential {name}"),
         SecretSource::Prompt => "asked for".into(),
     }

@@ -1,5 +1,7 @@
 //! Making text of what others wrote safe to show, and guessing what a person meant.
 
+use std::path::Path;
+
 use crate::types::Epoch;
 
 /// The most characters of a server's or sender's text that are shown in one place.
@@ -67,6 +69,14 @@ fn local(at: Epoch, format: &str) -> String {
         |_| "a time far away".into(),
         |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime(format).to_string(),
     )
+}
+
+/// A path as people write it: `~/Mail/work`.
+pub fn tilde(path: &Path, home: &Path) -> String {
+    match path.strip_prefix(home) {
+        Ok(rest) if !rest.as_os_str().is_empty() => format!("~/{}", rest.display()),
+        _ => path.display().to_string(),
+    }
 }
 
 /// `1 message`, `2 messages`.

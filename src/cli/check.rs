@@ -73,7 +73,7 @@ fn check(account: &Account, world: &World, steps: &mut Steps<'_>) -> std::result
     world.ledger(account).map_err(|error| ("ledger", error))?;
     let began = Instant::now();
     let secret = world.secret(account).map_err(|error| ("secret", error))?;
-    steps.ok("secret", &format!("{}, {}", secret::described(&account.secret), tenths(began)));
+    steps.ok("secret", &format!("{}, {}", secret::described(&account.secret, &world.home), tenths(began)));
     let server = Server::new(account).map_err(|error| ("tls", error))?;
     let began = Instant::now();
     let mut reached = "connect";

@@ -80,6 +80,9 @@ fn bug(error: &io::Error) -> Failure {
 fn usage(error: &clap::Error) -> Exit {
     // to a terminal that is gone there is nothing to say
     let _ = error.print();
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        report::complain("hint: an account is fetched by `pouch fetch NAME`");
+    }
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::OK,
         _ => Kind::Usage.exit(),

@@ -25,7 +25,7 @@ use crate::{
     report::{Colour, Level, watched},
     secret::CredentialFolder,
     stop::Stop,
-    text::closest,
+    text::{closest, tilde},
     types::Epoch,
 };
 
@@ -204,7 +204,7 @@ impl Setup {
     }
 
     fn shown_path(&self) -> String {
-        crate::event::place(&self.path, &self.surroundings.home)
+        tilde(&self.path, &self.surroundings.home)
     }
 }
 

@@ -39,8 +39,7 @@ pub fn tilde(path: &Path, home: &Path) -> String {
 impl Document {
     /// The number, from 1, of the line that holds the octet `at`.
     pub fn line(&self, at: usize) -> usize {
-        let before = &self.text.as_bytes()[..at.min(self.text.len())];
-        1 + before.split(|octet| *octet == b'\n').count() - 1
+        line_number(&self.text.as_bytes()[..at.min(self.text.len())])
     }
 
     /// `what` is wrong at `span`: the place, the line, and an arrow under what is meant.
@@ -129,10 +128,15 @@ impl Document {
     }
 }
 
+/// The number, from 1, of the line that follows `before`.
+fn line_number(before: &[u8]) -> usize {
+    before.split(|octet| *octet == b'\n').count()
+}
+
 /// The octets as text; what cannot be shown is only named by its line.
 pub(super) fn as_text<'o>(shown: &str, octets: &'o [u8]) -> Result<&'o str, Error> {
     let fault = |at: usize, what: &str| {
-        let line = 1 + octets[..at].iter().filter(|octet| **octet == b'\n').count();
+        let line = line_number(&octets[..at]);
         Error::new(Kind::Config, format!("{shown}:{line}: {what}"))
     };
     if octets.len() as u64 > LONGEST {

@@ -43,9 +43,9 @@ impl fmt::Display for Source {
 }
 
 /// Notes that `flag` gave `key` the value that is written `value`.
-pub(super) fn override_setting(settings: &mut [Setting], key: &str, value: String, flag: &'static str) {
+pub(super) fn override_setting(settings: &mut [Setting], key: &str, value: &str, flag: &'static str) {
     for setting in settings.iter_mut().filter(|setting| setting.key == key) {
-        setting.value.clone_from(&value);
+        value.clone_into(&mut setting.value);
         setting.source = Source::Flag(flag);
     }
 }

@@ -169,7 +169,9 @@ pub struct File {
 impl File {
     /// Reads the config file at `path`.
     ///
-    /// One that others may write is refused: commands in it are run as the user.
+    /// # Errors
+    /// There is no such file, it is no config, or others may change it: commands in it are run
+    /// as the user.
     pub fn read(path: &Path, home: &Path) -> Result<Self, Error> {
         let shown = tilde(path, home);
         let failed = |error: io::Error| match error.kind() {
@@ -195,6 +197,9 @@ impl File {
     }
 
     /// Reads `text` as if it stood in a file at `path`.
+    ///
+    /// # Errors
+    /// The text is no config; the error points at the first mistake in it.
     pub fn parse(path: &Path, home: &Path, text: &str) -> Result<Self, Error> {
         Self::decode(path, tilde(path, home), text.as_bytes())
     }
@@ -300,7 +305,10 @@ pub trait Value: Sized {
     /// What to write for one, as in "must be …".
     const WANTED: &'static str;
 
-    /// Reads it; else tells what stands there, as in "not …".
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It does not fit: what stands there, as in "not …".
     fn read(value: &DeValue<'_>) -> Result<Self, String>;
 
     /// As it is written in the config.
@@ -398,7 +406,7 @@ plain! {
     FilePath, r#"a path in quotes, like "~/Mail/work""#, |value| parsed(value, FilePath::new), |path: &FilePath| quoted(&path.0);
     Pin, r#""sha256:…" with 64 hexadecimal digits"#, |value| parsed(value, Pin::new), |pin: &Pin| quoted(&pin.to_string());
     Keep, r#""forever", "none" or a time in quotes, like "30d""#, |value| parsed(value, keep), |keep: &Keep| quoted(&keep_text(*keep));
-    RequestAhead, r#""auto" or a number from 1 up"#, request_ahead, request_ahead_text;
+    RequestAhead, r#""auto" or a number from 1 up"#, request_ahead, |ahead: &RequestAhead| request_ahead_text(*ahead);
 }
 
 fn truth(value: &DeValue<'_>) -> Result<bool, String> {
@@ -438,7 +446,7 @@ fn request_ahead(value: &DeValue<'_>) -> Result<RequestAhead, String> {
     }
 }
 
-fn request_ahead_text(ahead: &RequestAhead) -> String {
+fn request_ahead_text(ahead: RequestAhead) -> String {
     match ahead {
         RequestAhead::Auto => quoted("auto"),
         RequestAhead::Count(count) => count.to_string(),

@@ -53,6 +53,9 @@ const RIVALS: [&[&str]; 3] =
 const TLS_KEYS: [&str; 4] = ["tls-ca-file", "tls-pin", "tls-client-cert", "tls-client-key"];
 
 /// The whole config, every value settled.
+///
+/// # Errors
+/// There is no account, one lacks what it needs, or keys contradict each other.
 pub fn resolve(file: &File, context: &Context) -> Result<Config, Error> {
     if file.accounts.is_empty() {
         return Err(Error::new(Kind::Config, format!("{} names no account", file.document.path))
@@ -312,39 +315,39 @@ pub fn with_flags(account: &mut Account, flags: &Overrides) {
     let Account { policy, settings, .. } = account;
     if flags.keep {
         policy.may_delete = false;
-        override_setting(settings, "keep", quoted("forever"), "--keep");
-        override_setting(settings, "keep-newest", UNSET.to_owned(), "--keep");
-        override_setting(settings, "keep-total", UNSET.to_owned(), "--keep");
-        override_setting(settings, "sync-deletions", false.to_string(), "--keep");
+        override_setting(settings, "keep", &quoted("forever"), "--keep");
+        override_setting(settings, "keep-newest", UNSET, "--keep");
+        override_setting(settings, "keep-total", UNSET, "--keep");
+        override_setting(settings, "sync-deletions", "false", "--keep");
     }
     if let Some(limit) = flags.limit.filter(|limit| *limit > 0 && policy.limit.is_none_or(|set| *limit < set)) {
         policy.limit = Some(limit);
-        override_setting(settings, "limit", limit.to_string(), "--limit");
+        override_setting(settings, "limit", &limit.to_string(), "--limit");
     }
     if let Some(size) = flags.max_size.filter(|size| policy.max_size.is_none_or(|set| *size < set)) {
         policy.max_size = Some(size);
-        override_setting(settings, "max-size", size.to_toml(), "--max-size");
+        override_setting(settings, "max-size", &size.to_toml(), "--max-size");
     }
     if let Some(place) = &flags.place {
         if *place != account.place {
             // Messages that lie in the old Maildir are not in the new place: that must not look
             // as if the user had deleted them.
             policy.sync_deletions = false;
-            override_setting(settings, "sync-deletions", false.to_string(), "--to");
+            override_setting(settings, "sync-deletions", "false", "--to");
         }
         let (maildir, pipe) = match place {
             Place::Maildir(path) => (quoted(&path.to_string_lossy()), UNSET.to_owned()),
             Place::Pipe(command) => (UNSET.to_owned(), listed(command)),
         };
-        override_setting(settings, "maildir", maildir, "--to");
-        override_setting(settings, "pipe", pipe, "--to");
+        override_setting(settings, "maildir", &maildir, "--to");
+        override_setting(settings, "pipe", &pipe, "--to");
         account.place = place.clone();
     }
     if let Some(command) = &flags.password_command {
         account.secret = SecretSource::Command(command.clone());
-        override_setting(settings, "password-command", listed(command), "--password-command");
-        override_setting(settings, "password-file", UNSET.to_owned(), "--password-command");
-        override_setting(settings, "password-credential", UNSET.to_owned(), "--password-command");
+        override_setting(settings, "password-command", &listed(command), "--password-command");
+        override_setting(settings, "password-file", UNSET, "--password-command");
+        override_setting(settings, "password-credential", UNSET, "--password-command");
     }
 }
 
@@ -354,7 +357,9 @@ const EXAMPLE: &str = "write it like pops://ann@pop.example.org";
 /// The account that an address stands for: `pops://ann@pop.example.org` (TLS) or `pop://…`
 /// (STARTTLS, never without it). The user may hold `@` as it is, and anything as `%40`.
 ///
-/// The address is never repeated in a complaint while it may hold a password.
+/// # Errors
+/// It is no such address, or there is no place for the mail. The address is never repeated in a
+/// complaint while it may hold a password.
 pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> {
     let (scheme, rest) =
         address.split_once("://").ok_or_else(|| usage("an address begins with pops:// or pop://", EXAMPLE))?;
@@ -447,6 +452,9 @@ fn percent_decoded(text: &str) -> Option<String> {
 
 /// The place that `--to` names: a path, `maildir:DIR` or `pipe:COMMAND`. Relative paths start at
 /// `folder`.
+///
+/// # Errors
+/// It is no place that pouch can deliver to.
 pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Place, Error> {
     const KINDS: [&str; 4] = ["maildir", "pipe", "mbox", "lmtp"];
     let maildir = |path: &str| {
@@ -481,6 +489,9 @@ fn not_supported(place: &str) -> Error {
 }
 
 /// The words of a command given to `flag`, split as a shell would; no shell ever runs it.
+///
+/// # Errors
+/// It is empty, or a quote in it is not closed.
 pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
     let words = shlex::split(command).ok_or_else(|| {
         let command = shown(command.as_bytes());
@@ -915,7 +926,7 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
                     assert!(set || TOP_KEYS.contains(&key), "{commented}");
                 }
                 Err(error) => {
-                    assert!(contradicts && error.what().ends_with("exclude each other"), "{commented}: {error}")
+                    assert!(contradicts && error.what().ends_with("exclude each other"), "{commented}: {error}");
                 }
             }
             config(&lines(true)).unwrap_or_else(|error| panic!("{commented}: {error}"));

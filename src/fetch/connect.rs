@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::World;
 use crate::{
-    config::{Account, Tls},
+    config::{Account, SecretSource, Tls},
     error::{Kind, Result, Verdict},
     event::Event,
     net::{self, Certificate, Context, Stream},
@@ -80,7 +80,10 @@ pub fn connect(
             (None, _) => Authorization::greet(Stream::Plain(socket), host, trace(account, world))?,
         };
         let credentials = Credentials { user: &account.user, password, auth: account.auth };
-        let session = authorization.login(&credentials)?;
+        let session = authorization.login(&credentials).map_err(|error| match error.kind() {
+            Kind::Denied => error.hint(secret_hint(account)),
+            _ => error,
+        })?;
         reached(Milestone::LoggedIn(session.mechanism()));
         Ok(session)
     };
@@ -90,6 +93,17 @@ pub fn connect(
         world.stop.check()?;
     }
     session
+}
+
+/// What to do about a password that was refused.
+fn secret_hint(account: &Account) -> String {
+    let check = format!("run `pouch check {}`", account.name);
+    match &account.secret {
+        SecretSource::Command(argv) => format!("see what `{}` prints, then {check}", argv.join(" ")),
+        SecretSource::File(path) => format!("see what {} says, then {check}", path.display()),
+        SecretSource::Credential(name) => format!("see what the credential `{name}` says, then {check}"),
+        SecretSource::Prompt => "`user` is often the whole address, ann@example.org".into(),
+    }
 }
 
 /// The certificate that the server shows, whether it is good or not. Nobody logs in there.

@@ -534,7 +534,7 @@ impl<'a> Haul<'a> {
                 row: failure.order.row,
                 octets: failure.order.octets,
                 glance,
-                reason: failure.error.what(),
+                reason: &receive::reason(&failure.error),
                 attempts: quarantined.attempts,
                 next_try: quarantined.next_try,
                 partial: &failure.partial,

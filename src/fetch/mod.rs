@@ -23,7 +23,7 @@ use crate::{
     program,
     secret::{self, CredentialFolder, Secret},
     stop::Stop,
-    text::shown,
+    text::{shown, tilde},
 };
 use connect::{Server, connect};
 use haul::Haul;
@@ -88,7 +88,7 @@ impl World {
     /// The place where the account's messages go, for people.
     pub fn place(&self, account: &Account) -> String {
         match &account.place {
-            Place::Maildir(path) => crate::event::place(path, &self.home),
+            Place::Maildir(path) => tilde(path, &self.home),
             Place::Pipe(argv) => format!("`{}`", argv.join(" ")),
         }
     }

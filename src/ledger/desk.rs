@@ -140,7 +140,8 @@ impl Ledger {
         }
     }
 
-    /// How many messages are in each state.
+    /// How many messages are in each state. Of those that were not delivered, the ones that the
+    /// server lists.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -148,7 +149,8 @@ impl Ledger {
         let read = || {
             let mut select = self.connection.prepare(
                 "SELECT CASE WHEN state = 'delivered' AND short THEN 'short' ELSE state END AS shown, count(*)
-                 FROM message WHERE account = ? GROUP BY shown",
+                 FROM message WHERE account = ? AND (missing IS NULL OR delivered IS NOT NULL OR state = 'gone')
+                 GROUP BY shown",
             )?;
             let found: Vec<(String, u64)> = select
                 .query_map([self.account], |row| Ok((row.get(0)?, row.get(1)?)))?

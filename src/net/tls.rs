@@ -182,10 +182,33 @@ fn failed(host: &str, text: &str, socket: Option<std::io::Error>) -> Error {
     }
 }
 
-/// What a person can use of `error:0A000086:SSL routines:…:certificate verify failed:…: (reason)`.
+/// What a person can use of `error:CODE:LIBRARY:FUNCTION:REASON:FILE:LINE: (DETAIL)`.
 fn reason(text: &str) -> String {
-    match text.rfind('(').and_then(|from| text[from + 1..].strip_suffix(')')) {
-        Some(reason) => reason.to_owned(),
-        None => text.rsplit(':').nth(usize::from(text.matches(':').count() >= 5) * 2).unwrap_or(text).trim().to_owned(),
+    let detail = text.rfind('(').and_then(|from| text[from + 1..].strip_suffix(')'));
+    let named = || text.strip_prefix("error:").and_then(|rest| rest.split(':').nth(3));
+    detail.or_else(named).unwrap_or(text).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openssl_is_put_into_words() {
+        let wrong_port =
+            "error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../ssl/record/ssl3_record.c:354:";
+        let error = failed("pop.example.org", wrong_port, None);
+        assert_eq!((error.kind(), error.facts()), (Kind::NotPop3, &["wrong version number".to_owned()][..]));
+        let untrusted = "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:../ssl/statem/statem_clnt.c:1889: (self-signed certificate)";
+        let error = failed("pop.example.org", untrusted, None);
+        assert_eq!((error.kind(), error.facts()), (Kind::Denied, &["self-signed certificate".to_owned()][..]));
+        let expired = untrusted.replace("self-signed certificate", "certificate has expired");
+        assert!(failed("pop.example.org", &expired, None).what().contains("has expired"));
+    }
+
+    #[test]
+    fn what_the_socket_said_counts() {
+        let silent = std::io::Error::new(std::io::ErrorKind::TimedOut, "60 s of silence");
+        assert_eq!(failed("pop.example.org", "unexpected EOF", Some(silent)).kind(), Kind::Silent);
     }
 }

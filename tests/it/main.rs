@@ -1,3 +1,7 @@
 //! The tests that drive the program as a user does.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+
 mod floors;
+mod real;
+mod tool;

@@ -160,7 +160,8 @@ impl Haul<'_> {
         let glance = glance(partial);
         let now = self.world.clock.now();
         let limit = self.account.attempts;
-        let failed = self.ledger.fail(order.row, self.run, limit, error.what(), &glance, now)?;
+        let reason = reason(error);
+        let failed = self.ledger.fail(order.row, self.run, limit, &reason, &glance, now)?;
         self.finished.insert(order.row);
         self.tally.failed += 1;
         let next_try = failed.next_try.filter(|_| failed.quarantined);
@@ -226,6 +227,11 @@ impl Haul<'_> {
 
 fn stays(order: &Order, error: Error) -> Error {
     error.fact(format!("message {} stays on the server and is tried again in the next run", order.num))
+}
+
+/// Why a message failed, in one line: with what the other side said.
+pub(super) fn reason(error: &Error) -> String {
+    error.facts().iter().take(1).fold(error.what().to_owned(), |reason, fact| format!("{reason}; {fact}"))
 }
 
 /// What was written of a message that will not be whole. Only a notice needs it.

@@ -32,9 +32,7 @@ impl Mail {
                 Err(e) if e.kind() == ErrorKind::NotFound => return Vec::new(),
                 Err(e) => panic!("{}: {e}", dir.display()),
             };
-            entries
-                .map(|entry| entry.expect("an entry").path())
-                .collect()
+            entries.map(|entry| entry.expect("an entry").path()).collect()
         };
         let name = |path: &Path| {
             let name = path.file_name().expect("an entry has a name");
@@ -91,11 +89,7 @@ impl Mail {
                 let what = if *n < 0 { "missing" } else { "unexpected" };
                 let _ = writeln!(report, "{what}{times}: {}", glance(message));
             }
-            panic!(
-                "{} messages were expected, {} lie there\n{report}",
-                expected.len(),
-                self.delivered.len()
-            );
+            panic!("{} messages were expected, {} lie there\n{report}", expected.len(), self.delivered.len());
         }
         self
     }
