@@ -44,7 +44,9 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
         // a third of the word may be wrong, so that `x` is no misspelling of `ux`
-        .filter(|(distance, candidate)| *distance <= 3 && *distance * 3 <= candidate.len().max(word.len()))
+        .filter(|(distance, candidate)| {
+            *distance <= 3 && *distance * 3 <= candidate.chars().count().max(word.chars().count())
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -71,12 +73,13 @@ fn local(at: Epoch, format: &str) -> String {
     )
 }
 
-/// A path as people write it: `~/Mail/work`.
+/// A path as people write it, `~/Mail/work`, and safe to show.
 pub fn tilde(path: &Path, home: &Path) -> String {
-    match path.strip_prefix(home) {
-        Ok(rest) if !rest.as_os_str().is_empty() => format!("~/{}", rest.display()),
+    let text = match path.strip_prefix(home) {
+        Ok(rest) if home.is_absolute() => format!("~/{}", rest.display()),
         _ => path.display().to_string(),
-    }
+    };
+    shown(text.as_bytes())
 }
 
 /// `1 message`, `2 messages`.

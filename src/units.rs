@@ -2,11 +2,8 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use serde::Deserialize;
-
 /// A length of time in whole seconds, written `30s`, `5m`, `12h`, `30d` or `8w`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(u64);
 
 /// The units of a [`Span`], largest first, with their length in seconds.
@@ -45,14 +42,6 @@ impl FromStr for Span {
     }
 }
 
-impl TryFrom<String> for Span {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
 impl fmt::Display for Span {
     /// The largest unit that gives a whole number, as it would be written in the config. Weeks
     /// are left out, since people count retention in days.
@@ -66,8 +55,7 @@ impl fmt::Display for Span {
 }
 
 /// A number of octets, written `512KB`, `25MB` or `2GB` (powers of 1000).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(u64);
 
 /// The units of a [`Size`], largest first, with their value in octets.
@@ -100,14 +88,6 @@ impl FromStr for Size {
         parse(text, &SIZE_UNITS)
             .map(Self)
             .ok_or_else(|| format!("`{text}` is no size; write it like 512KB, 25MB or 2GB"))
-    }
-}
-
-impl TryFrom<String> for Size {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
     }
 }
 

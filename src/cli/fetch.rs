@@ -8,10 +8,7 @@ use super::{
     setup,
 };
 use crate::{
-    config::{
-        Account, SecretSource,
-        resolve::{self, Overrides},
-    },
+    config::{Account, SecretSource, address, resolve::Overrides},
     crew::fetch_all,
     error::{Exit, Result},
     event::{Event, Reporter},
@@ -66,7 +63,7 @@ pub(super) fn overrides(context: &Context, args: &args::Fetch) -> Result<Overrid
         limit: args.limit,
         max_size: args.max_size,
         place: to,
-        password_command: command.map(|command| resolve::words("--password-command", command)).transpose()?,
+        password_command: command.map(|command| address::words("--password-command", command)).transpose()?,
     })
 }
 

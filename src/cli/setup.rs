@@ -14,7 +14,7 @@ use super::args::{Global, When};
 use crate::{
     clock::Clock,
     config::{
-        Account, Config,
+        Account, Config, address,
         file::File,
         resolve::{self, Context, Overrides},
     },
@@ -186,7 +186,7 @@ impl Setup {
 
     fn account(&self, name: &str, overrides: &Overrides) -> Result<Account> {
         if name.contains("://") {
-            return resolve::from_address(name, overrides);
+            return address::from_address(name, overrides);
         }
         let accounts = &self.config()?.accounts;
         accounts.iter().find(|account| account.name == name).cloned().ok_or_else(|| {
@@ -226,5 +226,5 @@ fn machine() -> String {
 /// It names none.
 pub fn place(text: &str, surroundings: &Surroundings) -> Result<crate::config::Place> {
     let here: &Path = &surroundings.here()?;
-    resolve::place(text, &surroundings.home, here)
+    address::place(text, &surroundings.home, here)
 }

@@ -6,10 +6,13 @@ use std::{ops::Range, path::Path};
 use toml::de::DeValue;
 use unicode_width::UnicodeWidthStr;
 
-use super::file::{KEYS, TOP_KEYS, listed, quoted};
+use super::{
+    file::{KEYS, TOP_KEYS},
+    value::{listed, quoted},
+};
 use crate::{
     error::{Error, Kind},
-    text::{closest, shown},
+    text::{closest, shown, tilde},
 };
 
 /// The keys under which people look for a place to write their password.
@@ -25,15 +28,6 @@ pub(super) struct Document {
     pub path: String,
     /// What the file holds.
     pub text: String,
-}
-
-/// `path` with `~/` for the home.
-pub fn tilde(path: &Path, home: &Path) -> String {
-    let text = match path.strip_prefix(home) {
-        Ok(rest) if home.is_absolute() => format!("~/{}", rest.display()),
-        _ => path.display().to_string(),
-    };
-    shown(text.as_bytes())
 }
 
 impl Document {

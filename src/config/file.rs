@@ -4,14 +4,12 @@
 //! can be in the user's words and point at the key or the value that it is about.
 
 use std::{
-    fmt, fs,
+    fs,
     io::{self, Read},
-    net::Ipv6Addr,
     num::NonZero,
     ops::Range,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use toml::{
@@ -21,13 +19,14 @@ use toml::{
 
 use super::{
     Auth, RequestAhead, Tls,
-    complain::{Document, LONGEST, Misfit, as_text, kind, literal, missing, name_fault, tilde},
+    complain::{Document, LONGEST, Misfit, as_text, missing, name_fault},
     explain::Source,
+    value::{FilePath, Host, Pin, read},
 };
 use crate::{
     error::{Error, Kind},
     policy::Keep,
-    text,
+    text::{shown, tilde},
     units::{Size, Span},
 };
 
@@ -254,7 +253,7 @@ impl File {
         let DeValue::Table(table) = value.get_ref() else {
             let what = format!(
                 "`{}` stands below `[account]`, which lacks the account's name",
-                text::shown(name.get_ref().as_bytes())
+                shown(name.get_ref().as_bytes())
             );
             return Err(self
                 .document
@@ -300,258 +299,9 @@ fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Name<'i>, &'t Spanned<De
     entries
 }
 
-/// What a key takes.
-pub trait Value: Sized {
-    /// What to write for one, as in "must be …".
-    const WANTED: &'static str;
-
-    /// Reads it.
-    ///
-    /// # Errors
-    /// It does not fit: what stands there, as in "not …".
-    fn read(value: &DeValue<'_>) -> Result<Self, String>;
-
-    /// As it is written in the config.
-    fn to_toml(&self) -> String;
-}
-
-fn read<T: Value>(value: &DeValue<'_>) -> Result<T, Misfit> {
-    T::read(value).map_err(|found| Misfit { wanted: T::WANTED, found })
-}
-
-/// `text` as TOML writes it.
-pub(super) fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
-}
-
-/// A text with something in it that is safe to send in a line of its own.
-fn text_in<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
-    let text = value.as_str().ok_or_else(|| kind(value))?;
-    if text.is_empty() || text.contains(char::is_control) {
-        return Err(literal(value));
-    }
-    Ok(text)
-}
-
-/// A text that `parse` makes something of.
-fn parsed<T>(value: &DeValue<'_>, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, String> {
-    parse(text_in(value)?).ok_or_else(|| literal(value))
-}
-
-/// The values that are written as one of a few words.
-macro_rules! words {
-    ($kind:ty, $wanted:literal, $($word:literal => $value:path),*) => {
-        impl Value for $kind {
-            const WANTED: &'static str = $wanted;
-
-            fn read(value: &DeValue<'_>) -> Result<Self, String> {
-                parsed(value, |text| match text {
-                    $($word => Some($value),)*
-                    _ => None,
-                })
-            }
-
-            fn to_toml(&self) -> String {
-                quoted(match self {
-                    $($value => $word,)*
-                })
-            }
-        }
-    };
-}
-
-words!(Tls, r#""implicit", "starttls" or "off""#, "implicit" => Tls::Implicit, "starttls" => Tls::StartTls, "off" => Tls::Off);
-words!(Auth, r#""auto", "plain" or "user""#, "auto" => Auth::Auto, "plain" => Auth::Plain, "user" => Auth::User);
-
-/// A whole number.
-fn number<T: FromStr>(value: &DeValue<'_>) -> Result<T, String> {
-    match value {
-        DeValue::Integer(number) if number.radix() != 10 => Err("a number to another base than ten".to_owned()),
-        DeValue::Integer(number) => number.as_str().parse().map_err(|_| literal(value)),
-        DeValue::Float(_) => Err(literal(value)),
-        _ => Err(kind(value)),
-    }
-}
-
-/// The values that Rust reads and writes as the config does, once it is known what holds them.
-macro_rules! plain {
-    ($($kind:ty, $wanted:literal, $read:expr, $to_toml:expr;)*) => {$(
-        impl Value for $kind {
-            const WANTED: &'static str = $wanted;
-
-            fn read(value: &DeValue<'_>) -> Result<Self, String> {
-                $read(value)
-            }
-
-            fn to_toml(&self) -> String {
-                $to_toml(self)
-            }
-        }
-    )*};
-}
-
-plain! {
-    NonZero<u16>, "a number from 1 to 65535, without quotes", number, ToString::to_string;
-    NonZero<u32>, "a number from 1 up, without quotes", number, ToString::to_string;
-    NonZero<u64>, "a number from 1 up, without quotes", number, ToString::to_string;
-    NonZero<usize>, "a number from 1 up, without quotes", number, ToString::to_string;
-    u32, "a number from 0 up, without quotes", number, ToString::to_string;
-    u64, "a number from 0 up, without quotes", number, ToString::to_string;
-    bool, "true or false, without quotes", truth, ToString::to_string;
-    String, "a text in quotes", |value| text_in(value).map(str::to_owned), |text: &String| quoted(text);
-    Span, r#"a time in quotes, like "30s", "5m" or "12h""#, |value| parsed(value, a_while), |span: &Span| quoted(&span.to_string());
-    Size, r#"a size in quotes, like "512KB", "25MB" or "2GB""#, |value| parsed(value, some_octets), |size: &Size| quoted(&size.to_string());
-    Vec<String>, r#"a list of words, like ["notmuch", "new"]"#, words_in, |words: &Vec<String>| listed(words);
-    Host, r#"a host name or an address in quotes, like "pop.example.org""#, |value| parsed(value, Host::new), |host: &Host| quoted(&host.0);
-    FilePath, r#"a path in quotes, like "~/Mail/work""#, |value| parsed(value, FilePath::new), |path: &FilePath| quoted(&path.0);
-    Pin, r#""sha256:…" with 64 hexadecimal digits"#, |value| parsed(value, Pin::new), |pin: &Pin| quoted(&pin.to_string());
-    Keep, r#""forever", "none" or a time in quotes, like "30d""#, |value| parsed(value, keep), |keep: &Keep| quoted(&keep_text(*keep));
-    RequestAhead, r#""auto" or a number from 1 up"#, request_ahead, |ahead: &RequestAhead| request_ahead_text(*ahead);
-}
-
-fn truth(value: &DeValue<'_>) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| kind(value))
-}
-
-/// A time that is not zero: nothing can be done in no time.
-fn a_while(text: &str) -> Option<Span> {
-    text.parse().ok().filter(|span: &Span| span.seconds() > 0)
-}
-
-/// A size that is not zero: nothing has it.
-fn some_octets(text: &str) -> Option<Size> {
-    text.parse().ok().filter(|size: &Size| size.octets() > 0)
-}
-
-fn keep(text: &str) -> Option<Keep> {
-    match text {
-        "forever" => Some(Keep::Forever),
-        "none" => Some(Keep::None),
-        time => a_while(time).map(Keep::For),
-    }
-}
-
-fn keep_text(keep: Keep) -> String {
-    match keep {
-        Keep::Forever => "forever".to_owned(),
-        Keep::None => "none".to_owned(),
-        Keep::For(span) => span.to_string(),
-    }
-}
-
-fn request_ahead(value: &DeValue<'_>) -> Result<RequestAhead, String> {
-    match value {
-        DeValue::String(_) => parsed(value, |text| (text == "auto").then_some(RequestAhead::Auto)),
-        _ => number::<NonZero<u32>>(value).map(|count| RequestAhead::Count(count.get())),
-    }
-}
-
-fn request_ahead_text(ahead: RequestAhead) -> String {
-    match ahead {
-        RequestAhead::Auto => quoted("auto"),
-        RequestAhead::Count(count) => count.to_string(),
-    }
-}
-
-/// A command: the program and its arguments, which may be empty or hold line breaks.
-fn words_in(value: &DeValue<'_>) -> Result<Vec<String>, String> {
-    let list = value.as_array().filter(|list| !list.is_empty()).ok_or_else(|| kind(value))?;
-    let words = list
-        .iter()
-        .map(|word| match word.get_ref() {
-            DeValue::String(text) if text.contains('\0') => Err("a list with a NUL in it".to_owned()),
-            DeValue::String(text) => Ok(text.to_string()),
-            other => Err(format!("a list with {} in it", kind(other))),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    if words[0].is_empty() {
-        return Err("a list whose first word, the program, is empty".to_owned());
-    }
-    Ok(words)
-}
-
-/// A command as a TOML list.
-pub(super) fn listed(words: &[String]) -> String {
-    let words: Vec<_> = words.iter().map(|word| quoted(word)).collect();
-    format!("[{}]", words.join(", "))
-}
-
-/// The name or the address of a server; IPv6 addresses without brackets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host(pub String);
-
-impl Host {
-    /// The host that `text` names, if it names one and nothing else.
-    pub fn new(text: &str) -> Option<Self> {
-        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-        let is_host = if bare.contains(':') {
-            let address = bare.split_once('%').map_or(bare, |(address, _zone)| address);
-            address.parse::<Ipv6Addr>().is_ok()
-        } else {
-            bare == text
-                && !text.is_empty()
-                && !text.starts_with('-')
-                && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
-        };
-        is_host.then(|| Self(bare.to_owned()))
-    }
-}
-
-/// A path as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilePath(pub String);
-
-impl FilePath {
-    /// The path that `text` writes. What only a shell would expand is none: nobody wants a folder
-    /// of the name `$HOME`.
-    pub fn new(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix('~').unwrap_or("");
-        let is_path = !text.is_empty()
-            && !text.contains('\0')
-            && !text.starts_with('$')
-            && (rest.is_empty() || rest.starts_with('/'));
-        is_path.then(|| Self(text.to_owned()))
-    }
-
-    /// The whole path: `~/` is the home, a relative path starts at `folder`.
-    pub fn expand(&self, home: &Path, folder: &Path) -> PathBuf {
-        match self.0.strip_prefix('~') {
-            // Not `join`, for which the slash of `~//x` would be the root.
-            Some(rest) => home.join(rest.trim_start_matches('/')),
-            None => folder.join(&self.0),
-        }
-    }
-}
-
-/// The SHA-256 of a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pin(pub [u8; 32]);
-
-impl Pin {
-    /// Reads `sha256:` and 64 hexadecimal digits; colons between them are what openssl prints.
-    pub fn new(text: &str) -> Option<Self> {
-        let digits: String = text.strip_prefix("sha256:")?.chars().filter(|c| *c != ':').collect();
-        if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        let mut octets = [0; 32];
-        for (octet, at) in octets.iter_mut().zip((0..).step_by(2)) {
-            *octet = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
-        }
-        Some(Self(octets))
-    }
-}
-
-impl fmt::Display for Pin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::value::Value, *};
 
     const PATH: &str = "/home/ann/.config/pouch/config.toml";
     const HOME: &str = "/home/ann";

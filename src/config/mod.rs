@@ -1,16 +1,19 @@
 //! What the user asked for: accounts with every value settled.
 //!
-//! [`file`] reads the TOML and knows where each value stands, [`resolve`] lays the layers over one
+//! [`file`] reads the TOML and knows where each [`value`] stands, [`resolve`] lays the layers over one
 //! another (built in, `[defaults]`, `[account.NAME]`, flags) and checks the result, [`explain`]
-//! tells where each value came from.
+//! tells where each value came from. [`address`] does without a file.
 
+pub mod address;
 mod complain;
 pub mod explain;
 pub mod file;
 pub mod resolve;
+pub mod value;
 
 use std::path::PathBuf;
 
+pub use crate::pop3::sasl::Auth;
 use crate::{policy::Policy, types::Identity, units::Span};
 
 /// The sample config, with every key: `pouch config sample` prints it.
@@ -130,17 +133,6 @@ pub enum RequestAhead {
     Auto,
     /// This many at most, at least 1. 1 turns pipelining off.
     Count(u32),
-}
-
-/// How to prove who the user is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// SASL PLAIN where the server offers it, else USER and PASS.
-    Auto,
-    /// SASL PLAIN (RFC 4616, RFC 5034).
-    Plain,
-    /// USER and PASS (RFC 1939 §7).
-    User,
 }
 
 /// Where the password comes from.

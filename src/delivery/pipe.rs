@@ -108,7 +108,7 @@ mod tests {
     fn hand(script: &str, content: &[u8]) -> Result<()> {
         let dir = tempfile::tempdir().unwrap();
         let argv = ["sh", "-c", script].map(String::from);
-        let mut pipe = Pipe::new(&argv, Duration::from_secs(60), dir.path().to_owned());
+        let mut pipe = Pipe::new(&argv, Duration::from_mins(1), dir.path().to_owned());
         let uid = Uid::new(*b"u 1");
         let slip = Slip { account: "work", name: "n", uid: &uid, sender: Some("ann@example.org") };
         let mut draft = pipe.begin(&slip).unwrap();

@@ -20,7 +20,7 @@ use crate::{
     delivery::{Delivery, Pace},
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Tally},
-    ledger::{Arrival, Ledger, Look, Run},
+    ledger::{Arrival, Ledger, Look, Recognized, Run},
     message::Glance,
     net::Stream,
     notice::{self, Notice},
@@ -299,16 +299,15 @@ impl<'a> Haul<'a> {
     /// told apart that share one over time.
     fn recognized(&mut self, session: &mut Transaction<Stream>, listing: &Listing) -> Result<Look> {
         let look = self.ledger.look(&listing.messages)?;
-        let (others, same) = recognize::replaced(session, self.ledger, &look, listing)?;
-        let moved = if self.world.accept_new_uids {
-            Vec::new()
-        } else {
-            recognize::moved(session, self.ledger, &look, listing)?
-        };
-        if others.is_empty() && same.is_empty() && moved.is_empty() {
+        let mut recognized = recognize::changed(session, self.ledger, &look, listing)?;
+        if !self.world.accept_new_uids {
+            recognized.moved = recognize::moved(session, self.ledger, &look, listing)?;
+        }
+        if recognized == Recognized::default() {
             return Ok(look);
         }
-        self.ledger.recognize(&moved, &others, &same)?;
+        self.ledger.recognize(&recognized)?;
+        let moved = &recognized.moved;
         if !moved.is_empty() {
             self.tell(&Event::Notice(
                 &Error::new(Kind::Unavailable, "the server has given its messages new UIDs").fact(format!(

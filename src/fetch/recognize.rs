@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use crate::{
     error::{Error, Kind, Result},
-    ledger::{Ledger, Look},
+    ledger::{Ledger, Look, Recognized},
     message::{Fingerprint, fingerprint},
     net::Stream,
     pop3::session::{Listing, Transaction},
@@ -18,12 +18,12 @@ use crate::{
 const MANY: usize = 5;
 
 /// Messages that were delivered under another UID, with what is listed now.
-pub(super) fn moved<'l>(
+pub(super) fn moved(
     session: &mut Transaction<Stream>,
     ledger: &Ledger,
     look: &Look,
-    listing: &'l Listing,
-) -> Result<Vec<(RowId, &'l Listed)>> {
+    listing: &Listing,
+) -> Result<Vec<(RowId, Listed)>> {
     let unknown: Vec<_> = look
         .scan
         .entries
@@ -58,32 +58,32 @@ pub(super) fn moved<'l>(
     Ok(unknown
         .into_iter()
         .zip(prints)
-        .filter_map(|(message, print)| Some((absent.get_mut(&print?)?.pop()?, message)))
+        .filter_map(|(message, print)| Some((absent.get_mut(&print?)?.pop()?, message.clone())))
         .collect())
 }
 
-/// Of the messages whose size is not what it was: those that are another message now, and those
-/// that are still the same.
-pub(super) fn replaced(
+/// Messages whose size is not what it was: those that are still the same, and those whose UID is
+/// another message's now.
+pub(super) fn changed(
     session: &mut Transaction<Stream>,
     ledger: &Ledger,
     look: &Look,
     listing: &Listing,
-) -> Result<(Vec<RowId>, Vec<(RowId, u64)>)> {
+) -> Result<Recognized> {
     let changed: Vec<_> =
         look.changed.iter().filter_map(|at| Some((look.scan.entries[*at].row?, &listing.messages[*at]))).collect();
     let nums: Vec<_> = changed.iter().map(|(_, message)| message.num).collect();
-    let now = if nums.is_empty() { Vec::new() } else { prints(session, &nums)? };
+    let now = prints(session, &nums)?;
     let then = ledger.fingerprints(changed.iter().map(|(row, _)| *row))?;
-    let (mut others, mut same) = (Vec::new(), Vec::new());
+    let mut recognized = Recognized::default();
     for (((row, message), now), (_, then)) in changed.into_iter().zip(now).zip(then) {
         match (now, then) {
-            (Some(now), Some(then)) if now != then => others.push(row),
-            (Some(_), _) => same.push((row, message.octets)),
+            (Some(now), Some(then)) if now != then => recognized.replaced.push(row),
+            (Some(_), _) => recognized.resized.push((row, message.octets)),
             (None, _) => {}
         }
     }
-    Ok((others, same))
+    Ok(recognized)
 }
 
 /// The fingerprint of each message, where the server shows its header.

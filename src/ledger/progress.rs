@@ -24,6 +24,17 @@ pub struct Arrival {
     pub fingerprint: Option<Fingerprint>,
 }
 
+/// Messages that were known again by their headers, though the server shows them otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recognized {
+    /// Rows of messages that have another UID now.
+    pub moved: Vec<(RowId, Listed)>,
+    /// Rows of messages whose UID is another message's now.
+    pub replaced: Vec<RowId>,
+    /// Rows of messages that have another size by LIST now.
+    pub resized: Vec<(RowId, u64)>,
+}
+
 /// What a failed attempt led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed {
@@ -101,25 +112,24 @@ impl Ledger {
         })
     }
 
-    /// Takes note of messages that were recognized: `moved` ones have another UID now, the UIDs of
-    /// `others` belong to other messages now, `same` ones only changed their size.
+    /// Takes note of messages that were recognized.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn recognize(&mut self, moved: &[(RowId, &Listed)], others: &[RowId], same: &[(RowId, u64)]) -> Result<()> {
+    pub fn recognize(&mut self, recognized: &Recognized) -> Result<()> {
         self.transact(|ledger| {
             let mut adopt =
                 ledger.prepare_cached("UPDATE message SET uid = ?2, octets = ?3, missing = NULL WHERE id = ?1")?;
-            for (row, message) in moved {
+            for (row, message) in &recognized.moved {
                 adopt.execute(params![row.0, message.uid.as_bytes(), size(message.octets)])?;
             }
-            // a UID of its own that no server gives: the old one is another message's
+            // with a UID that no server gives: its own is another message's
             let mut retire = ledger.prepare_cached("UPDATE message SET state = 'gone', uid = x'' WHERE id = ?")?;
-            for row in others {
+            for row in &recognized.replaced {
                 retire.execute([row.0])?;
             }
             let mut resize = ledger.prepare_cached("UPDATE message SET octets = ?2 WHERE id = ?1")?;
-            for (row, octets) in same {
+            for (row, octets) in &recognized.resized {
                 resize.execute(params![row.0, size(*octets)])?;
             }
             Ok(())

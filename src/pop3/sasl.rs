@@ -3,7 +3,16 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
-pub use crate::config::Auth;
+/// The ways to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// SASL PLAIN where the server offers it, else USER and PASS.
+    Auto,
+    /// SASL PLAIN (RFC 4616, RFC 5034).
+    Plain,
+    /// USER and PASS (RFC 1939 §7).
+    User,
+}
 
 /// A user and the secret that proves it.
 pub struct Credentials<'a> {

@@ -4,4 +4,5 @@
 
 mod floors;
 mod real;
+mod server;
 mod tool;

@@ -28,12 +28,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Before the first client.
     pub(super) fn new(setup: Setup, acceptor: Option<TlsAcceptor>) -> Self {
-        Self {
-            state: Mutex::new(State::new(&setup)),
-            setup,
-            acceptor,
-            changed: Condvar::new(),
-        }
+        Self { state: Mutex::new(State::new(&setup)), setup, acceptor, changed: Condvar::new() }
     }
 
     /// The state, for reading. A thread that panicked is reported when the server stops; until
@@ -92,8 +87,7 @@ fn answer_all(shared: &Shared, wire: &mut Wire, id: usize, greeting: Answer) -> 
         let Some(line) = wire.read_line()? else {
             return Ok(Then::Cut);
         };
-        answer = shared
-            .change(|state| state.answer(id, &mut session, &line.text, line.waited, &shared.setup));
+        answer = shared.change(|state| state.answer(id, &mut session, &line.text, line.waited, &shared.setup));
     }
 }
 

@@ -47,40 +47,19 @@ pub fn nasty() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("dots", with(901, b".\n..\n...\n.hidden\n. \n.\n")),
         ("dot-alone", b".\n".to_vec()),
-        (
-            "bare-cr",
-            with(902, b"one\rtwo\r\rthree\n\r.\rfour\n.\r.\n"),
-        ),
+        ("bare-cr", with(902, b"one\rtwo\r\rthree\n\r.\rfour\n.\r.\n")),
         ("nul", with(903, b"a\0b\0\0\n\0.\n")),
         ("eight-bit", with(904, b"gr\xfc\xdfe \xff\xfe \x80\n")),
-        (
-            "eight-bit-header",
-            b"From: J\xf6rg\nSubject: \xe4\xf6\xfc\n\nhello\n".to_vec(),
-        ),
+        ("eight-bit-header", b"From: J\xf6rg\nSubject: \xe4\xf6\xfc\n\nhello\n".to_vec()),
         ("no-header", b"\nthere is no header here\n".to_vec()),
-        (
-            "no-body",
-            b"From: ben@example.org\nSubject: no body\n".to_vec(),
-        ),
+        ("no-body", b"From: ben@example.org\nSubject: no body\n".to_vec()),
         ("no-mail", b"this was never a message\n".to_vec()),
         ("no-final-newline", with(905, b"the last line has no end")),
-        (
-            "long-line",
-            with(906, &[&b"x".repeat(200_000)[..], b"\n"].concat()),
-        ),
-        (
-            "from-lines",
-            with(907, b"\nFrom here on\n>From there\nFrom\n"),
-        ),
+        ("long-line", with(906, &[&b"x".repeat(200_000)[..], b"\n"].concat())),
+        ("from-lines", with(907, b"\nFrom here on\n>From there\nFrom\n")),
         ("only-newlines", b"\n\n\n".to_vec()),
-        (
-            "folded",
-            b"Subject: one\n two\n\tthree\nFrom:\n ben@example.org\n\nhello\n".to_vec(),
-        ),
-        (
-            "escape",
-            b"From: \x1b[31mben\x07@example.org\nSubject: \x1b]0;owned\x07\n\nhi\n".to_vec(),
-        ),
+        ("folded", b"Subject: one\n two\n\tthree\nFrom:\n ben@example.org\n\nhello\n".to_vec()),
+        ("escape", b"From: \x1b[31mben\x07@example.org\nSubject: \x1b]0;owned\x07\n\nhi\n".to_vec()),
     ]
 }
 

@@ -185,15 +185,7 @@ impl Fault {
 
 impl Fault {
     fn new(when: When) -> Self {
-        Self {
-            when,
-            uid: None,
-            skip: 0,
-            left: usize::MAX,
-            done: false,
-            say: None,
-            then: None,
-        }
+        Self { when, uid: None, skip: 0, left: usize::MAX, done: false, say: None, then: None }
     }
 
     /// Whether this fault is about the message with this UID.
@@ -205,8 +197,7 @@ impl Fault {
         match (&self.when, occasion) {
             (When::Connect, Occasion::Connect) | (When::Response, Occasion::Response) => true,
             (When::Command(prefix), Occasion::Command(line, uid)) => {
-                begins_with_words(line, prefix)
-                    && (self.uid.is_none() || self.uid.as_deref() == uid)
+                begins_with_words(line, prefix) && (self.uid.is_none() || self.uid.as_deref() == uid)
             }
             _ => false,
         }
@@ -226,10 +217,7 @@ impl Fault {
             (Say::Nothing, _) | (_, None) => Vec::new(),
             (say, Some(honest)) => say.instead_of(honest),
         };
-        Answer {
-            octets,
-            then: self.then.or(meant).unwrap_or(Then::GoOn),
-        }
+        Answer { octets, then: self.then.or(meant).unwrap_or(Then::GoOn) }
     }
 }
 
@@ -249,12 +237,7 @@ impl Say {
             Self::Honest => {}
             Self::Short(n) => body.into_iter().for_each(|body| body.truncate(n)),
             Self::Lines(n) => body.into_iter().for_each(|body| {
-                *body = body
-                    .split_inclusive(|&octet| octet == b'\n')
-                    .take(n)
-                    .flatten()
-                    .copied()
-                    .collect();
+                *body = body.split_inclusive(|&octet| octet == b'\n').take(n).flatten().copied().collect();
             }),
             Self::Body(other) => honest.body = Some(other),
         }
@@ -281,8 +264,7 @@ pub(super) fn due(faults: &mut [Fault], occasion: Occasion<'_>) -> Option<Fault>
 pub(super) fn begins_with_words(line: &[u8], prefix: &[u8]) -> bool {
     match line.split_at_checked(prefix.len()) {
         Some((start, rest)) => {
-            start.eq_ignore_ascii_case(prefix)
-                && (prefix.is_empty() || rest.is_empty() || rest.starts_with(b" "))
+            start.eq_ignore_ascii_case(prefix) && (prefix.is_empty() || rest.is_empty() || rest.starts_with(b" "))
         }
         None => false,
     }

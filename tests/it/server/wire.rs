@@ -33,12 +33,7 @@ impl Wire {
     pub(super) fn new(socket: TcpStream, octet_by_octet: bool) -> io::Result<Self> {
         // Else the kernel puts the octets together that were written one by one.
         socket.set_nodelay(true)?;
-        Ok(Self {
-            socket,
-            tls: None,
-            input: Vec::new(),
-            octet_by_octet,
-        })
+        Ok(Self { socket, tls: None, input: Vec::new(), octet_by_octet })
     }
 
     /// Waits for the client's handshake. Octets that came in clear before it are dropped.
@@ -70,17 +65,11 @@ impl Wire {
 
     /// Writes all of it in one write, or in as many as there are octets.
     pub(super) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
-        let piece = if self.octet_by_octet {
-            1
-        } else {
-            octets.len().max(1)
-        };
-        octets
-            .chunks(piece)
-            .try_for_each(|piece| match &mut self.tls {
-                Some(tls) => tls.write_all(piece),
-                None => self.socket.write_all(piece),
-            })
+        let piece = if self.octet_by_octet { 1 } else { octets.len().max(1) };
+        octets.chunks(piece).try_for_each(|piece| match &mut self.tls {
+            Some(tls) => tls.write_all(piece),
+            None => self.socket.write_all(piece),
+        })
     }
 
     /// Writes until the client has had enough.
