@@ -4,7 +4,6 @@
 //! broke it, [`local`] looks at what the user deleted. This module says in which order.
 
 pub mod connect;
-mod expunge;
 mod haul;
 mod local;
 mod recognize;

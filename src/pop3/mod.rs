@@ -1,11 +1,12 @@
 //! POP3 (RFC 1939, 2449, 2595, 3206, 5034): the words of the protocol, and a session.
 //!
 //! [`command`], [`reply`], [`body`] and [`sasl`] are pure; [`wire`] buffers a stream and
-//! [`session`] speaks over it.
+//! [`session`] speaks over it, with [`retrieval`] for the messages themselves.
 
 pub mod body;
 pub mod command;
 pub mod reply;
+pub mod retrieval;
 pub mod sasl;
 pub mod session;
 mod wire;

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::{DEFERRED_IN_A_ROW, Failure, Haul, Order, Quarantined};
+use super::{Failure, Haul, Order, Quarantined};
 use crate::{
     delivery::{Delivery, Draft, Pace, Slip},
     error::{Error, Exit, Kind, Result, Verdict},
@@ -16,12 +16,13 @@ use crate::{
     message::{Glance, Head, fingerprint, glance},
     net::Stream,
     policy::Then,
-    pop3::{
-        reply::Refusal,
-        session::{Body, quoted},
-    },
+    pop3::{reply::Refusal, retrieval::Body, session::quoted},
     text::count,
 };
+
+/// After so many messages in a row that a program failed to take for a passing reason, it gets no
+/// more of them.
+const DEFERRED_IN_A_ROW: u32 = 3;
 
 /// The most of a broken message that is kept for its notice.
 const MAX_PARTIAL: u64 = 1_000_000;
@@ -185,43 +186,6 @@ impl Haul<'_> {
             self.told.push((order.row, told, None));
         }
         Ok(())
-    }
-
-    /// A message was delivered shorter than listed: said once.
-    pub(super) fn tell_short(&mut self, arrival: &Arrival) -> Result<()> {
-        if !self.ledger.sizes_are_trusted()? || !self.ledger.tell_once(arrival.row, self.world.clock.now())? {
-            return Ok(());
-        }
-        self.exit = self.exit.worst(Exit::LATER);
-        self.tell(&Event::Notice(
-            &Error::new(Kind::Unavailable, "a message came shorter than the server had listed it")
-                .fact(format!(
-                    "{} of {} came, though the server ended it in order",
-                    arrival.got,
-                    count(arrival.listed, "octet")
-                ))
-                .fact("it is delivered as it is, is not deleted from the server, and will be asked for again")
-                .hint(format!("`pouch ledger show {} {}` tells what is known of it", self.account.name, arrival.row)),
-        ));
-        Ok(())
-    }
-
-    /// Delivers a mail of pouch's own.
-    pub(super) fn deliver_note(
-        &mut self,
-        order: &Order,
-        name: &str,
-        mail: &[u8],
-        delivery: &mut dyn Delivery,
-    ) -> Result<()> {
-        let slip = Slip { account: &self.account.name, name, uid: &order.uid, sender: None };
-        let mut draft = delivery.begin(&slip)?;
-        draft.write_all(mail).map_err(|error| Error::file("write", &draft.place(), &error))?;
-        match delivery.accept(&slip, draft, &self.world.stop) {
-            // a program that does not want the notice has the message's failure on its account
-            Err(error) if error.kind().verdict() == Verdict::SkipMessage => Ok(()),
-            taken => taken.and_then(|()| delivery.commit()),
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Deleting from the server what may be deleted, at the end of a session.
 
-use super::haul::Haul;
+use super::Haul;
 use crate::{
     error::{Exit, Result},
     event::Event,
@@ -18,7 +18,7 @@ impl Haul<'_> {
         mut session: Transaction<Stream>,
         candidates: &[(MsgNum, RowId, Why)],
     ) -> Result<()> {
-        let proofs = self.ledger().prove(candidates.iter().map(|(num, row, _)| (*num, *row)))?;
+        let proofs = self.ledger.prove(candidates.iter().map(|(num, row, _)| (*num, *row)))?;
         if proofs.is_empty() {
             // whatever becomes of QUIT, nothing hangs on it: Dovecot's TLS proxy sometimes closes
             // before its answer is out
@@ -28,24 +28,31 @@ impl Haul<'_> {
         let nums: Vec<_> = proofs.iter().map(crate::ledger::Proof::num).collect();
         let answers = session.delete(&nums)?;
         if answers.iter().any(std::result::Result::is_err) {
-            self.note_exit(Exit::LATER);
+            self.exit = self.exit.worst(Exit::LATER);
         }
         let marked: Vec<_> =
             proofs.into_iter().zip(answers).filter_map(|(proof, answer)| answer.ok().map(|()| proof)).collect();
         session.quit()?;
-        self.ledger().settle(&marked)?;
-        let reason = |num| candidates.iter().find(|(candidate, ..)| *candidate == num).map(|(.., why)| *why);
+        self.ledger.settle(&marked)?;
         let mut counts: Vec<(Why, u64)> = Vec::new();
-        for why in marked.iter().filter_map(|proof| reason(proof.num())) {
-            match counts.iter_mut().find(|(known, _)| *known == why) {
-                Some((_, count)) => *count += 1,
-                None => counts.push((why, 1)),
+        for proof in &marked {
+            let why = candidates.iter().find(|(num, ..)| *num == proof.num()).map(|(.., why)| *why);
+            if let Some(why) = why {
+                add(&mut counts, why, 1);
             }
         }
         for (why, count) in counts {
-            self.note_deleted(why, count);
+            self.tally.deleted += count;
+            add(&mut self.deletions, why, count);
             self.tell(&Event::Deleted { count, why });
         }
         Ok(())
+    }
+}
+
+fn add(counts: &mut Vec<(Why, u64)>, why: Why, more: u64) {
+    match counts.iter_mut().find(|(known, _)| *known == why) {
+        Some((_, count)) => *count += more,
+        None => counts.push((why, more)),
     }
 }

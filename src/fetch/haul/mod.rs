@@ -1,0 +1,269 @@
+//! Getting messages through sessions that may break, and finding out which message broke them.
+//!
+//! A message during which the line is lost is a *suspect*. All others are fetched first; then the
+//! suspects, one at a time with nothing asked for behind them. One that loses the line again,
+//! while others got through, has used up an attempt. Where nothing gets through the line is bad,
+//! not the message.
+//!
+//! Here is what a run gathers over all its sessions; [`session`] is one of them, [`receive`] one
+//! message, [`expunge`] what is deleted at the end, [`tell`] what people hear of messages.
+
+use std::{collections::HashSet, time::Instant};
+
+use super::{
+    World,
+    connect::{Server, connect_patiently},
+};
+use crate::{
+    config::Account,
+    delivery::Delivery,
+    error::{Error, Exit, Kind, Result, Verdict},
+    event::{Event, Tally},
+    ledger::{Arrival, Ledger, Run},
+    message::Glance,
+    policy::{Then, Why},
+    text::count,
+    types::{Epoch, MsgNum, RowId, Uid},
+};
+
+mod expunge;
+mod receive;
+mod session;
+mod tell;
+
+/// So many lines may be lost one after the other with nothing got through any of them.
+const FRUITLESS: u32 = 3;
+
+/// A message to fetch in this session.
+#[derive(Clone, Debug)]
+struct Order {
+    num: MsgNum,
+    row: RowId,
+    uid: Uid,
+    octets: u64,
+    then: Then,
+    /// It failed before: it is fetched by itself.
+    careful: bool,
+    /// How many messages were listed with it.
+    listed: usize,
+}
+
+/// A message that failed in this run.
+#[derive(Debug)]
+struct Failure {
+    order: Order,
+    error: Error,
+    /// What did arrive of it.
+    partial: Vec<u8>,
+}
+
+/// A message that went into quarantine, to be told of by mail.
+#[derive(Debug)]
+struct Quarantined {
+    failure: Failure,
+    glance: Glance,
+    attempts: u32,
+    next_try: Epoch,
+}
+
+/// What a run has got so far, over all its sessions.
+pub(super) struct Haul<'a> {
+    account: &'a Account,
+    world: &'a World,
+    ledger: &'a mut Ledger,
+    run: &'a Run,
+    /// Accepted by the delivery, not yet safe.
+    batch: Vec<Arrival>,
+    batch_octets: u64,
+    batch_began: Option<Instant>,
+    /// Messages may be safe that the ledger does not know of.
+    unsettled: bool,
+    tally: Tally,
+    exit: Exit,
+    deletions: Vec<(Why, u64)>,
+    warning: Option<Error>,
+    /// What is being asked for, should the line be lost now.
+    current: Option<Order>,
+    partial: Vec<u8>,
+    /// Rows that are not asked for again in this run.
+    finished: HashSet<RowId>,
+    suspects: HashSet<RowId>,
+    /// Suspects that lost the line again.
+    guilty: Vec<Failure>,
+    quarantined: Vec<Quarantined>,
+    told: Vec<(RowId, Error, Option<Epoch>)>,
+    /// Messages that came through the line whole, in this run.
+    through: u64,
+    fruitless: u32,
+    deferred_in_a_row: u32,
+}
+
+impl<'a> Haul<'a> {
+    pub(super) fn new(account: &'a Account, world: &'a World, ledger: &'a mut Ledger, run: &'a Run) -> Self {
+        Self {
+            account,
+            world,
+            ledger,
+            run,
+            batch: Vec::new(),
+            batch_octets: 0,
+            batch_began: None,
+            unsettled: false,
+            tally: Tally::default(),
+            exit: Exit::OK,
+            deletions: Vec::new(),
+            warning: None,
+            current: None,
+            partial: Vec::new(),
+            finished: HashSet::new(),
+            suspects: HashSet::new(),
+            guilty: Vec::new(),
+            quarantined: Vec::new(),
+            told: Vec::new(),
+            through: 0,
+            fruitless: 0,
+            deferred_in_a_row: 0,
+        }
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    pub(super) fn unsettled(&self) -> bool {
+        self.unsettled
+    }
+
+    pub(super) fn deletions(&mut self) -> Vec<(Why, u64)> {
+        std::mem::take(&mut self.deletions)
+    }
+
+    pub(super) fn take_warning(&mut self) -> Option<Error> {
+        self.warning.take()
+    }
+
+    fn tell(&self, event: &Event<'_>) {
+        self.world.report.event(&self.account.name, event);
+    }
+
+    /// Looks for what a run that died had delivered without telling the ledger, and removes its
+    /// drafts.
+    pub(super) fn recover(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
+        // should this fail, the next run has to look again
+        self.unsettled = true;
+        if let Some(found) = delivery.look()? {
+            let mut ours = Vec::new();
+            for found in found {
+                if let Some((row, copy)) = self.ledger.row_of(&found.name) {
+                    ours.push((row, copy, receive::octets_of(&found.path)?));
+                }
+            }
+            self.ledger.recover(&ours, self.world.clock.now())?;
+        }
+        let ledger = &*self.ledger;
+        delivery.tidy(&|name| ledger.row_of(name).is_some())?;
+        let handed = self.ledger.handed_over()?;
+        if handed > 0 {
+            self.tell(&Event::Notice(
+                &Error::new(Kind::Deferred, "the last run was killed while a program had a message")
+                    .fact(format!("{} will be handed to it again", count(handed, "message"))),
+            ));
+        }
+        self.unsettled = false;
+        Ok(())
+    }
+
+    /// Session after session, until all is fetched that can be.
+    pub(super) fn sessions(&mut self, server: &Server<'_>, password: &str, delivery: &mut dyn Delivery) -> Result<()> {
+        loop {
+            let before = self.through;
+            let mut session = connect_patiently(server, self.world, password)?;
+            match self.session(&mut session, delivery) {
+                Ok(doomed) => {
+                    self.expunge(session, &doomed)?;
+                    if self.through == before || !shows_a_part(&self.account.host) {
+                        return Ok(());
+                    }
+                }
+                Err(error) => {
+                    self.world.stop.check()?;
+                    if error.kind().verdict() != Verdict::Reconnect {
+                        return Err(error);
+                    }
+                    self.line_lost(error, self.through > before)?;
+                }
+            }
+        }
+    }
+
+    /// The line was lost. The message that was being asked for is a suspect; where it was one
+    /// before, it is guilty.
+    fn line_lost(&mut self, error: Error, progress: bool) -> Result<()> {
+        let partial = std::mem::take(&mut self.partial);
+        let mut alone = false;
+        if let Some(order) = self.current.take() {
+            alone = order.careful;
+            if alone {
+                self.finished.insert(order.row);
+                let error = in_the_middle(&order, &error);
+                self.guilty.push(Failure { order, error, partial });
+            } else {
+                self.suspects.insert(order.row);
+            }
+        }
+        if progress || (alone && self.through > 0) {
+            self.fruitless = 0;
+        } else {
+            self.fruitless += 1;
+        }
+        if self.fruitless > FRUITLESS.max(self.account.retries) {
+            return Err(error.fact(format!("{} times in a row, and nothing got through", self.fruitless)));
+        }
+        Ok(())
+    }
+
+    /// Where others got through, the guilty have used up an attempt.
+    fn judge(&mut self) -> Result<()> {
+        if self.through == 0 {
+            return Ok(());
+        }
+        for failure in std::mem::take(&mut self.guilty) {
+            self.failed(failure)?;
+        }
+        Ok(())
+    }
+
+    /// Brings in what is still open after the last session, whatever ended it.
+    pub(super) fn wind_up(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
+        let flushed = if self.unsettled { Ok(()) } else { self.flush(delivery) };
+        self.judge()?;
+        self.send_notices(None, delivery)?;
+        let arrived = self.tally.delivered;
+        for (row, error, next_try) in std::mem::take(&mut self.told) {
+            let error = if arrived > 0 { &error.fact(format!("{} arrived", count(arrived, "other"))) } else { &error };
+            self.tell(&match next_try {
+                Some(next_try) => Event::Quarantined { row, error, next_try },
+                None => Event::Failed { row, error },
+            });
+        }
+        if !self.guilty.is_empty() {
+            self.exit = self.exit.worst(Exit::LATER);
+        }
+        flushed
+    }
+}
+
+/// Gmail lists some 250 messages a session, the next ones once these have been fetched.
+fn shows_a_part(host: &str) -> bool {
+    ["gmail.com", "googlemail.com"].iter().any(|name| host.to_ascii_lowercase().ends_with(name))
+}
+
+/// What a lost line looks like from the message that was on it.
+fn in_the_middle(order: &Order, error: &Error) -> Error {
+    let what = format!("{} in the middle of message {} of {}", error.what(), order.num, order.listed);
+    error.facts().iter().fold(Error::new(error.kind(), what), |told, fact| told.fact(fact.as_str()))
+}

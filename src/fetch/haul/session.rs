@@ -1,0 +1,225 @@
+//! One session: what is listed, planned and fetched in it.
+
+use std::time::Duration;
+
+use super::{Haul, Order};
+use crate::{
+    config::RequestAhead,
+    delivery::{Delivery, Pace},
+    error::{Error, Kind, Result},
+    event::Event,
+    fetch::{local, recognize},
+    ledger::{Look, Recognized},
+    net::Stream,
+    policy::{Action, Known, Plan, Policy, Then, Why, plan},
+    pop3::{
+        retrieval::{Ahead, Answer, Wanted},
+        session::{Listing, Transaction},
+    },
+    text::count,
+    types::{MsgNum, RowId},
+};
+
+/// A batch is made safe once it has so many messages …
+const BATCH_COUNT: usize = 64;
+/// … or so many octets …
+const BATCH_OCTETS: u64 = 16_000_000;
+/// … or is so old.
+const BATCH_TIME: Duration = Duration::from_secs(2);
+
+/// What is asked for ahead where the account does not say otherwise: enough to fill a line of
+/// 100 Mbit/s and 100 ms.
+const AHEAD: Ahead = Ahead { count: 256, octets: 2_000_000 };
+
+impl Haul<'_> {
+    /// One session up to the deletions, which are what comes back.
+    pub(super) fn session(
+        &mut self,
+        session: &mut Transaction<Stream>,
+        delivery: &mut dyn Delivery,
+    ) -> Result<Vec<(MsgNum, RowId, Why)>> {
+        let listing = session.list()?;
+        self.tell(&Event::Connected { server: &self.account.address() });
+        if listing.nameless > 0 {
+            self.warning = Some(
+                Error::new(
+                    Kind::Unavailable,
+                    format!("the server gives no UID for {}", count(listing.nameless as u64, "message")),
+                )
+                .fact("what has no UID cannot be told from what was fetched before, and stays on the server"),
+            );
+        }
+        let now = self.world.clock.now();
+        let mut look = self.recognized(session, &listing)?;
+        if self.account.policy.sync_deletions
+            && let Some(found) = delivery.look()?
+        {
+            self.warning = local::mark(&mut look, self.ledger, &found)?;
+        }
+        self.ledger.admit(&mut look, &listing.messages, now)?;
+        let plan = plan(&self.policy(), &look.scan, now);
+        self.tell_oversize(&plan, now)?;
+        let (mut fresh, careful) = self.orders(&plan, &look, &listing);
+        self.tell(&Event::Planned {
+            listed: listing.messages.len() as u64,
+            fetch: (fresh.len() + careful.len()) as u64,
+            octets: fresh.iter().chain(&careful).map(|order| order.octets).sum(),
+        });
+        if self.fruitless > 0 {
+            // whatever breaks the line may stand together: come from the other side
+            fresh.reverse();
+        }
+        let ahead = match (delivery.pace(), self.account.request_ahead) {
+            (Pace::OneByOne, _) => Ahead::NONE,
+            (Pace::Batched, RequestAhead::Auto) => AHEAD,
+            (Pace::Batched, RequestAhead::Count(count)) => Ahead { count: count as usize, ..AHEAD },
+        };
+        self.retrieve(session, delivery, &fresh, ahead)?;
+        for order in &careful {
+            self.retrieve(session, delivery, std::slice::from_ref(order), Ahead::NONE)?;
+        }
+        self.flush(delivery)?;
+        if !self.guilty.is_empty() && self.through == 0 {
+            self.probe(session, &look)?;
+        }
+        self.judge()?;
+        self.send_notices(Some(session), delivery)?;
+        Ok(plan
+            .steps
+            .iter()
+            .filter_map(|step| match step.action {
+                Action::Delete(why) => Some((step.num, step.row?, why)),
+                Action::Fetch(Then::Delete) => Some((step.num, step.row?, Why::NotKept)),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// The listing joined with what is known, once messages are recognized that have a new UID, and
+    /// told apart that share one over time.
+    fn recognized(&mut self, session: &mut Transaction<Stream>, listing: &Listing) -> Result<Look> {
+        let look = self.ledger.look(&listing.messages)?;
+        let mut recognized = recognize::changed(session, self.ledger, &look, listing)?;
+        if !self.world.accept_new_uids {
+            recognized.moved = recognize::moved(session, self.ledger, &look, listing)?;
+        }
+        if recognized == Recognized::default() {
+            return Ok(look);
+        }
+        self.ledger.recognize(&recognized)?;
+        let moved = &recognized.moved;
+        if !moved.is_empty() {
+            self.tell(&Event::Notice(
+                &Error::new(Kind::Unavailable, "the server has given its messages new UIDs").fact(format!(
+                    "{} known by their headers: not fetched again",
+                    count(moved.len() as u64, "message")
+                )),
+            ));
+        }
+        self.ledger.look(&listing.messages)
+    }
+
+    /// The account's policy, less what was fetched in this run already.
+    fn policy(&self) -> Policy {
+        let mut policy = self.account.policy;
+        policy.limit = policy.limit.map(|limit| limit.saturating_sub(self.finished.len() as u64));
+        policy
+    }
+
+    /// What is to be fetched: at full speed, and with care.
+    fn orders(&self, plan: &Plan, look: &Look, listing: &Listing) -> (Vec<Order>, Vec<Order>) {
+        let messages = &listing.messages;
+        plan.steps
+            .iter()
+            .filter_map(|step| {
+                let (Action::Fetch(then), Some(row)) = (step.action, step.row) else {
+                    return None;
+                };
+                let at = messages.binary_search_by_key(&step.num, |message| message.num).ok()?;
+                let fresh = look.scan.entries[at].known == Known::New { attempts: 0 };
+                Some(Order {
+                    num: step.num,
+                    row,
+                    uid: messages[at].uid.clone(),
+                    octets: step.octets,
+                    then,
+                    careful: !fresh || self.suspects.contains(&row),
+                    listed: messages.len(),
+                })
+            })
+            .filter(|order| !self.finished.contains(&order.row))
+            .partition(|order| !order.careful)
+    }
+
+    /// Fetches `orders`, in that order.
+    fn retrieve(
+        &mut self,
+        session: &mut Transaction<Stream>,
+        delivery: &mut dyn Delivery,
+        orders: &[Order],
+        ahead: Ahead,
+    ) -> Result<()> {
+        let wanted: Vec<_> = orders.iter().map(|order| Wanted { num: order.num, octets: order.octets }).collect();
+        let mut retrieval = session.retrieve(&wanted, ahead);
+        for order in orders {
+            self.current = Some(order.clone());
+            match retrieval.next()? {
+                Some(Answer::Message(body)) => self.receive(order, body, delivery)?,
+                Some(Answer::Refused(refusal)) => self.refused(order, &refusal)?,
+                None => break,
+            }
+            self.current = None;
+            self.finished.insert(order.row);
+            if self.batch_is_due() {
+                self.flush(delivery)?;
+            }
+            self.world.stop.check()?;
+        }
+        Ok(())
+    }
+
+    fn batch_is_due(&self) -> bool {
+        self.batch.len() >= BATCH_COUNT
+            || self.batch_octets >= BATCH_OCTETS
+            || self.batch_began.is_some_and(|began| began.elapsed() >= BATCH_TIME)
+    }
+
+    /// Makes the batch safe, then tells the ledger.
+    pub(super) fn flush(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        self.batch_octets = 0;
+        self.batch_began = None;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.unsettled = true;
+        delivery.commit()?;
+        let short = self.ledger.deliver(&batch, self.run, self.world.clock.now())?;
+        self.unsettled = false;
+        for arrival in &batch {
+            self.tally.delivered += 1;
+            self.tally.octets += arrival.got;
+            self.tell(&Event::Stored { row: arrival.row, octets: arrival.got });
+        }
+        for arrival in batch.iter().filter(|arrival| short.contains(&arrival.row)) {
+            self.tell_short(arrival)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the line is good: fetches the smallest message that is known to be, and throws it
+    /// away.
+    fn probe(&mut self, session: &mut Transaction<Stream>, look: &Look) -> Result<()> {
+        let known = look.scan.entries.iter().filter(|entry| matches!(entry.known, Known::Delivered { .. }));
+        let Some(smallest) = known.min_by_key(|entry| entry.octets) else {
+            return Ok(());
+        };
+        let wanted = [Wanted { num: smallest.num, octets: smallest.octets }];
+        let mut retrieval = session.retrieve(&wanted, Ahead::NONE);
+        if let Some(Answer::Message(mut body)) = retrieval.next()? {
+            while body.chunk()?.is_some() {}
+            self.through += 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! Messages on their way: asked for ahead of what is being read, answered in that order.
+
+use std::io::{Read, Write};
+
+use super::{
+    body::Decoder,
+    command::Command,
+    reply::{Refusal, Reply},
+    wire::{Wire, not_pop3},
+};
+use crate::{error::Result, types::MsgNum};
+
+/// A message to fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its number.
+    pub num: MsgNum,
+    /// Its size by LIST.
+    pub octets: u64,
+}
+
+/// How much to ask for ahead of what is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// So many messages, at least 1.
+    pub count: usize,
+    /// So many octets by LIST; one message may be larger.
+    pub octets: u64,
+}
+
+impl Ahead {
+    /// One at a time.
+    pub const NONE: Self = Self { count: 1, octets: u64::MAX };
+}
+
+/// Messages on their way, in the order they were asked for.
+///
+/// It lends out one message at a time and borrows the session: no DELE can fall between
+/// outstanding RETRs.
+pub struct Retrieval<'s, S> {
+    wire: &'s mut Wire<S>,
+    wanted: &'s [Wanted],
+    ahead: Ahead,
+    /// So many of `wanted` were asked for …
+    asked: usize,
+    /// … and so many of those were answered.
+    answered: usize,
+    /// Octets by LIST of those that were asked for and not answered.
+    in_flight: u64,
+    decoder: Decoder,
+    ended: bool,
+}
+
+/// The server's answer to a RETR.
+pub enum Answer<'r, 's, S> {
+    /// The message follows.
+    Message(Body<'r, 's, S>),
+    /// The server does not give it.
+    Refused(Refusal),
+}
+
+impl<'s, S: Read + Write> Retrieval<'s, S> {
+    pub(super) fn new(wire: &'s mut Wire<S>, wanted: &'s [Wanted], ahead: Ahead) -> Self {
+        Self { wire, wanted, ahead, asked: 0, answered: 0, in_flight: 0, decoder: Decoder::default(), ended: true }
+    }
+
+    /// The next message that will be answered.
+    pub fn upcoming(&self) -> Option<Wanted> {
+        self.wanted.get(self.answered).copied()
+    }
+
+    /// The answer for the next of the wanted messages; nothing once all have been answered.
+    ///
+    /// # Errors
+    /// The line is lost: [`upcoming`](Self::upcoming) is the message that was expected.
+    #[expect(clippy::should_implement_trait, reason = "an iterator that lends")]
+    pub fn next(&mut self) -> Result<Option<Answer<'_, 's, S>>> {
+        while self.wire.content(&mut self.decoder, &mut self.ended)?.is_some() {}
+        let Some(wanted) = self.upcoming() else {
+            return Ok(None);
+        };
+        self.refill()?;
+        let reply = self.wire.reply()?;
+        self.answered += 1;
+        self.in_flight -= wanted.octets;
+        match reply {
+            Reply::Ok(_) => {
+                self.decoder = Decoder::default();
+                self.ended = false;
+                Ok(Some(Answer::Message(Body { retrieval: self })))
+            }
+            Reply::Err(refusal) => Ok(Some(Answer::Refused(refusal))),
+            Reply::Challenge(_) => Err(not_pop3(&self.wire.peer)),
+        }
+    }
+
+    /// Asks for more once half of what may be in flight has arrived.
+    fn refill(&mut self) -> Result<()> {
+        let waiting = self.asked - self.answered;
+        if waiting > self.ahead.count / 2 || self.in_flight > self.ahead.octets / 2 {
+            return Ok(());
+        }
+        let before = self.asked;
+        while let Some(next) = self.wanted.get(self.asked) {
+            let waiting = self.asked - self.answered;
+            let full = waiting >= self.ahead.count || self.in_flight.saturating_add(next.octets) > self.ahead.octets;
+            if waiting > 0 && full {
+                break;
+            }
+            self.wire.queue(Command::Retr(next.num))?;
+            self.asked += 1;
+            self.in_flight += next.octets;
+        }
+        if self.asked > before { self.wire.flush() } else { Ok(()) }
+    }
+}
+
+/// The content of one message as it arrives.
+pub struct Body<'r, 's, S> {
+    retrieval: &'r mut Retrieval<'s, S>,
+}
+
+impl<S: Read + Write> Body<'_, '_, S> {
+    /// The next piece of the content, with LF line ends; nothing once the message has ended.
+    ///
+    /// # Errors
+    /// The line is lost inside the message: it is not whole.
+    pub fn chunk(&mut self) -> Result<Option<&[u8]>> {
+        let retrieval = &mut *self.retrieval;
+        retrieval.wire.content(&mut retrieval.decoder, &mut retrieval.ended)
+    }
+
+    /// How many octets came so far, counted as LIST does.
+    pub fn octets(&self) -> u64 {
+        self.retrieval.decoder.octets()
+    }
+}
