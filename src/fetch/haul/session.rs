@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A batch is made safe once it has so many messages …
-const BATCH_COUNT: usize = 64;
+const BATCH_COUNT: usize = 128;
 /// … or so many octets …
 const BATCH_OCTETS: u64 = 16_000_000;
 /// … or is so old.
