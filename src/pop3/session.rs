@@ -123,9 +123,13 @@ impl<S: Read + Write> Authorization<S> {
             _ => error,
         })?;
         match answer {
-            Reply::Ok(_) => {
-                Ok(Transaction { wire: self.wire, capabilities: self.capabilities, fresh: true, mechanism })
-            }
+            Reply::Ok(_) => Ok(Transaction {
+                wire: self.wire,
+                capabilities: self.capabilities,
+                fresh: true,
+                mechanism,
+                one_at_a_time: false,
+            }),
             Reply::Err(refusal) => {
                 let codes = self.capabilities.as_ref().is_some_and(|known| known.has("AUTH-RESP-CODE"));
                 Err(login_refused(&self.wire.peer, &refusal, codes))
@@ -192,6 +196,7 @@ pub struct Transaction<S> {
     /// Whether the capabilities were not asked for again since the login.
     fresh: bool,
     mechanism: Mechanism,
+    one_at_a_time: bool,
 }
 
 impl<S: Read + Write> Transaction<S> {
@@ -205,8 +210,14 @@ impl<S: Read + Write> Transaction<S> {
         self.capabilities.as_ref()
     }
 
+    /// Sends no command before the last one is answered, whatever the server announces: some
+    /// announce PIPELINING and lose commands.
+    pub fn one_at_a_time(&mut self) {
+        self.one_at_a_time = true;
+    }
+
     fn pipelining(&self) -> bool {
-        self.capabilities.as_ref().is_some_and(|known| known.has("PIPELINING"))
+        !self.one_at_a_time && self.capabilities.as_ref().is_some_and(|known| known.has("PIPELINING"))
     }
 
     /// What is in the mailbox: STAT, LIST and UIDL, in one write where the server takes that.

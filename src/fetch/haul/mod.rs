@@ -95,6 +95,8 @@ pub(super) struct Haul<'a> {
     /// Messages that came through the line whole, in this run.
     through: u64,
     fruitless: u32,
+    /// The server seems to lose commands that are sent ahead.
+    one_at_a_time: bool,
     deferred_in_a_row: u32,
 }
 
@@ -122,6 +124,7 @@ impl<'a> Haul<'a> {
             told: Vec::new(),
             through: 0,
             fruitless: 0,
+            one_at_a_time: false,
             deferred_in_a_row: 0,
         }
     }
@@ -182,6 +185,9 @@ impl<'a> Haul<'a> {
         loop {
             let before = self.through;
             let mut session = connect_patiently(server, self.world, password)?;
+            if self.one_at_a_time {
+                session.one_at_a_time();
+            }
             match self.session(&mut session, delivery) {
                 Ok(doomed) => {
                     self.expunge(session, &doomed)?;
@@ -204,6 +210,8 @@ impl<'a> Haul<'a> {
     /// before, it is guilty.
     fn line_lost(&mut self, error: Error, progress: bool) -> Result<()> {
         let partial = std::mem::take(&mut self.partial);
+        // silence before anything came: perhaps the server waits for a command that it lost
+        self.one_at_a_time |= error.kind() == Kind::Silent && !progress;
         let mut alone = false;
         if let Some(order) = self.current.take() {
             alone = order.careful;
