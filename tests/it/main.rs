@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
 
+mod desk;
 mod floors;
+mod one_bad_message;
 mod real;
 mod server;
 mod tool;

@@ -75,13 +75,13 @@ impl Haul<'_> {
             (Pace::Batched, RequestAhead::Count(count)) => Ahead { count: count as usize, ..AHEAD },
         };
         self.retrieve(session, delivery, &fresh, ahead)?;
+        if !self.guilty.is_empty() && self.through == 0 {
+            self.probe(session, &look)?;
+        }
         for order in &careful {
             self.retrieve(session, delivery, std::slice::from_ref(order), Ahead::NONE)?;
         }
         self.flush(delivery)?;
-        if !self.guilty.is_empty() && self.through == 0 {
-            self.probe(session, &look)?;
-        }
         self.judge()?;
         self.send_notices(Some(session), delivery)?;
         Ok(plan

@@ -1,0 +1,102 @@
+//! An account on a scripted server, in a home of its own, and what the tests ask of it.
+
+use crate::{
+    server::{Server, Setup, corpus},
+    tool::{
+        Home,
+        mail::Mail,
+        run::{Output, Run},
+    },
+};
+
+/// A moment that tests begin at: 2026-11-23 00:00 UTC.
+pub const NOW: i64 = 1_795_392_000;
+/// A day, in seconds.
+pub const DAY: i64 = 86_400;
+
+/// The account `work` of `ann` on a scripted server, delivered to `~/Mail/work`.
+pub struct Desk {
+    /// Where pouch runs.
+    pub home: Home,
+    /// What it talks to.
+    pub server: Server,
+}
+
+impl Desk {
+    /// A server that is set up like this, and an account with these lines in its config.
+    pub fn new(setup: Setup, lines: &str) -> Self {
+        let desk = Self { home: Home::new(), server: setup.start() };
+        desk.configure(lines);
+        desk
+    }
+
+    /// Messages 1 to `count` on a plain server that is set up further by `more`.
+    pub fn with(count: usize, lines: &str, more: impl FnOnce(Setup) -> Setup) -> Self {
+        Self::new(more(Server::plain().messages(corpus::messages(count))), lines)
+    }
+
+    /// Gives the account these lines instead.
+    pub fn configure(&self, lines: &str) {
+        let place = if lines.contains("pipe = ") { "" } else { "maildir = \"~/Mail/work\"\n" };
+        self.home.write("password", "secret\n", 0o600);
+        self.home.config(&format!(
+            "[account.work]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"ann\"\npassword-file = \"~/password\"\n\
+             tls = \"off\"\nallow-plaintext-password = true\ntimeout = \"1s\"\n{place}{lines}\n",
+            self.server.port()
+        ));
+    }
+
+    /// A run of pouch at [`NOW`].
+    pub fn pouch(&self, args: &[&str]) -> Run {
+        self.at(0, args)
+    }
+
+    /// A run of pouch so many days after [`NOW`].
+    pub fn at(&self, days: i64, args: &[&str]) -> Run {
+        self.home.pouch(args).env("POUCH_NOW", (NOW + days * DAY).to_string())
+    }
+
+    /// Fetches, which has to end with this code.
+    #[track_caller]
+    pub fn fetch(&self, code: i32) -> Output {
+        self.fetch_at(0, code)
+    }
+
+    /// Fetches so many days after [`NOW`], which has to end with this code.
+    #[track_caller]
+    pub fn fetch_at(&self, days: i64, code: i32) -> Output {
+        let output = self.at(days, &["fetch"]).run();
+        output.assert_code(code);
+        output
+    }
+
+    /// What lies in the Maildir.
+    pub fn mail(&self) -> Mail {
+        self.home.maildir("Mail/work")
+    }
+
+    /// Each of the messages `numbers` was delivered once, and nothing else but notices.
+    #[track_caller]
+    pub fn assert_arrived(&self, numbers: impl IntoIterator<Item = usize>) {
+        let expected: Vec<_> = numbers.into_iter().map(|n| corpus::on_disk(&corpus::message(n))).collect();
+        let mail = self.mail();
+        let notices = mail.delivered().iter().filter(|mail| is_notice(&mail.bytes)).map(|mail| mail.bytes.clone());
+        let all: Vec<_> = expected.iter().cloned().chain(notices).collect();
+        mail.assert_exactly(&all).assert_tidy();
+    }
+
+    /// The notices in the Maildir.
+    pub fn notices(&self) -> Vec<Vec<u8>> {
+        let mail = self.mail();
+        mail.delivered().iter().filter(|mail| is_notice(&mail.bytes)).map(|mail| mail.bytes.clone()).collect()
+    }
+
+    /// How often the server was asked for messages.
+    pub fn retrieved(&self) -> usize {
+        self.server.log().count("RETR")
+    }
+}
+
+fn is_notice(message: &[u8]) -> bool {
+    message.starts_with(b"From: \"pouch\" <pouch@")
+}

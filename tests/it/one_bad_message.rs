@@ -1,0 +1,267 @@
+//! One bad message never stops the others: it is set aside, told of once, and tried again.
+
+use mail_parser::{MessageParser, MimeHeaders};
+
+use crate::{
+    desk::Desk,
+    server::{Fault, corpus, on},
+};
+
+/// What can be wrong with the `n`-th message, for ever.
+fn faults(n: usize) -> Vec<(&'static str, Fault)> {
+    let retr = || on("RETR").uid(corpus::uid(n));
+    vec![
+        ("refused", retr().refuse("-ERR cannot open it")),
+        ("bare -ERR", retr().refuse("-ERR")),
+        ("cut before an answer", retr().cut()),
+        ("cut right after +OK", retr().head().cut()),
+        ("cut inside", retr().octets(100).cut()),
+        ("silent before an answer", retr().silence()),
+        ("silent inside", retr().octets(100).silence()),
+        ("empty", retr().empty()),
+    ]
+}
+
+fn others(count: usize, bad: &[usize]) -> Vec<usize> {
+    (1..=count).filter(|n| !bad.contains(n)).collect()
+}
+
+#[test]
+fn all_others_arrive_in_the_first_run_and_nothing_comes_twice() {
+    for (name, fault) in faults(9) {
+        for pipelining in [true, false] {
+            let desk = Desk::with(10, "", |server| {
+                let server = server.fault(fault.clone());
+                if pipelining { server } else { server.without("PIPELINING") }
+            });
+            println!("{name}, pipelining {pipelining}");
+            desk.fetch(75).assert_silent();
+            desk.assert_arrived(others(10, &[9]));
+            let before = desk.retrieved();
+            desk.fetch(75).assert_silent();
+            desk.assert_arrived(others(10, &[9]));
+            // a probe of a known message may prove the line, and only the bad one is asked for
+            assert!(desk.retrieved() - before <= 2, "{name}: {:?}", desk.server.log());
+            assert_eq!(desk.server.remaining(), 10, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_third_run_puts_it_in_quarantine_and_tells_once() {
+    for (name, fault) in faults(9) {
+        let desk = Desk::with(10, "", |server| server.fault(fault));
+        println!("{name}");
+        desk.fetch(75).assert_silent();
+        desk.fetch(75).assert_silent();
+        assert!(desk.notices().is_empty());
+        let told = desk.fetch(65);
+        told.assert_stderr("pouch: work: ").assert_stderr("quarantine");
+        assert_eq!(desk.notices().len(), 1, "{name}");
+        let before = desk.retrieved();
+        for _ in 0..3 {
+            desk.fetch(0).assert_silent();
+        }
+        assert_eq!(desk.retrieved(), before, "{name}: tried before its time");
+        assert_eq!(desk.notices().len(), 1, "{name}");
+        desk.assert_arrived(others(10, &[9]));
+    }
+}
+
+#[test]
+fn the_bad_one_may_stand_anywhere() {
+    for bad in [&[1][..], &[10], &[1, 10], &[3, 4, 5], &[1, 2, 3, 4, 5], &[2, 4, 6, 8, 10]] {
+        for kind in ["refused", "cut inside", "cut before an answer", "empty"] {
+            let desk = Desk::with(10, "", |server| {
+                let all = bad.iter().flat_map(|n| faults(*n)).filter(|(name, _)| *name == kind);
+                all.fold(server, |server, (_, fault)| server.fault(fault))
+            });
+            println!("{kind}: {bad:?}");
+            desk.fetch(75);
+            desk.assert_arrived(others(10, bad));
+            desk.fetch(75);
+            desk.fetch(65);
+            assert_eq!(desk.notices().len(), bad.len());
+            desk.fetch(0).assert_silent();
+            desk.assert_arrived(others(10, bad));
+        }
+    }
+}
+
+#[test]
+fn where_nothing_gets_through_the_line_is_bad_and_not_the_messages() {
+    let desk = Desk::with(10, "", |server| server.fault(on("RETR").octets(100).cut()));
+    for _ in 0..4 {
+        desk.fetch(75).assert_silent();
+    }
+    assert_eq!(desk.mail().len(), 0);
+    desk.server.heal_all();
+    desk.fetch(0);
+    desk.assert_arrived(1..=10);
+}
+
+#[test]
+fn a_mailbox_of_refused_messages_ends_in_quarantine() {
+    let desk = Desk::with(3, "", |server| server.fault(on("RETR").refuse("-ERR no")));
+    desk.fetch(75);
+    desk.fetch(75);
+    desk.fetch(65);
+    assert_eq!(desk.notices().len(), 3);
+    desk.fetch(0);
+}
+
+#[test]
+fn a_lone_new_message_that_cuts_the_line_is_told_from_a_bad_line() {
+    let desk = Desk::with(3, "", |server| server);
+    desk.fetch(0);
+    desk.server.add("uid-4", corpus::message(4));
+    desk.server.fault(on("RETR").uid("uid-4").octets(50).cut());
+    desk.fetch(75);
+    desk.fetch(75);
+    desk.fetch(65);
+    desk.server.heal("uid-4");
+    desk.fetch_at(2, 0);
+    desk.assert_arrived(1..=4);
+}
+
+#[test]
+fn it_heals_and_arrives_once() {
+    for (name, fault) in faults(2) {
+        let desk = Desk::with(3, "", |server| server.fault(fault));
+        println!("{name}");
+        desk.fetch(75);
+        desk.server.heal("uid-2");
+        desk.fetch(0);
+        desk.assert_arrived(1..=3);
+        desk.fetch(0).assert_silent();
+        desk.assert_arrived(1..=3);
+    }
+}
+
+#[test]
+fn what_passes_by_itself_is_no_attempt() {
+    for text in ["-ERR [SYS/TEMP] disk asleep", "-ERR [IN-USE] somebody reads it"] {
+        let desk = Desk::with(3, "", |server| server.fault(on("RETR").uid("uid-2").refuse(text)));
+        for _ in 0..5 {
+            desk.fetch(75).assert_silent();
+        }
+        desk.server.heal("uid-2");
+        desk.fetch(0);
+        desk.assert_arrived(1..=3);
+    }
+}
+
+#[test]
+fn quarantine_is_tried_again_after_1_2_4_to_32_days() {
+    let desk = Desk::with(3, "attempts = 1", |server| server.fault(on("RETR").uid("uid-2").refuse("-ERR no")));
+    desk.fetch(65);
+    let mut day = 0;
+    for wait in [1, 2, 4, 8, 16, 32, 32] {
+        let before = desk.retrieved();
+        desk.fetch_at(day + wait - 1, 0);
+        assert_eq!(desk.retrieved(), before, "tried before {wait} days were over");
+        day += wait;
+        desk.fetch_at(day, 75);
+        assert_eq!(desk.retrieved(), before + 1, "not tried after {wait} days");
+    }
+    assert_eq!(desk.notices().len(), 1);
+    desk.server.heal("uid-2");
+    desk.fetch_at(day + 32, 0);
+    desk.assert_arrived(1..=3);
+}
+
+#[test]
+fn the_notice_is_a_mail_with_what_did_arrive() {
+    let desk = Desk::with(3, "attempts = 1", |server| server.fault(on("RETR").uid("uid-2").octets(300).cut()));
+    desk.fetch(65);
+    let notice = desk.notices().pop().unwrap();
+    let mail = MessageParser::default().parse(&notice).unwrap();
+    let text = mail.body_text(0).unwrap();
+    for line in ["From:     Ben", "Subject:  Message 2", "pouch ledger retry work 2", "2026-11-24"] {
+        assert!(text.contains(line), "{line} is missing:\n{text}");
+    }
+    let partial = mail.attachment(0).unwrap();
+    assert_eq!(partial.attachment_name(), Some("partial.eml"));
+    assert!(corpus::message(2).starts_with(partial.contents()) && partial.contents().len() > 200);
+}
+
+#[test]
+fn the_notice_of_a_refused_message_has_its_subject_by_top() {
+    let desk = Desk::with(3, "attempts = 1", |server| server.fault(on("RETR").uid("uid-2").refuse("-ERR no")));
+    desk.fetch(65);
+    let notice = String::from_utf8(desk.notices().pop().unwrap()).unwrap();
+    assert!(notice.contains("Subject: pouch: a message could not be fetched: Message 2"), "{notice}");
+    assert!(notice.contains("-ERR no"), "{notice}");
+}
+
+#[test]
+fn a_header_that_breaks_the_line_too_changes_nothing_for_the_others() {
+    let desk = Desk::with(4, "attempts = 1", |server| {
+        server.fault(on("RETR").uid("uid-2").cut()).fault(on("TOP").uid("uid-2").cut())
+    });
+    desk.fetch(65);
+    assert_eq!(desk.notices().len(), 1);
+    desk.assert_arrived([1, 3, 4]);
+    desk.fetch(0).assert_silent();
+}
+
+#[test]
+fn no_notice_where_none_is_wanted() {
+    let desk = Desk::with(3, "attempts = 1\nnotice = false", |server| {
+        server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
+    });
+    desk.fetch(65).assert_stderr("quarantine");
+    assert!(desk.notices().is_empty());
+}
+
+#[test]
+fn the_bad_one_stays_on_the_server_when_the_others_are_deleted() {
+    for (name, fault) in faults(2) {
+        let desk = Desk::with(4, "keep = \"none\"", |server| server.fault(fault));
+        println!("{name}");
+        desk.fetch(75);
+        desk.assert_arrived([1, 3, 4]);
+        assert_eq!(desk.server.uids(), ["uid-2"], "{name}");
+        desk.server.heal("uid-2");
+        desk.fetch(0);
+        desk.assert_arrived(1..=4);
+        assert_eq!(desk.server.remaining(), 0, "{name}");
+    }
+}
+
+#[test]
+fn half_a_message_that_ends_in_order_is_delivered_and_never_deleted() {
+    let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(on("RETR").uid("uid-2").short(330)));
+    let half = corpus::on_disk(&corpus::message(2))[..320].to_vec();
+    let told = desk.fetch(75);
+    told.assert_stderr("shorter than the server had listed it");
+    let mail = desk.mail();
+    assert_eq!(mail.len(), 3);
+    assert!(mail.delivered().iter().any(|mail| half.starts_with(&mail.bytes[..300])));
+    assert_eq!(desk.server.uids(), ["uid-2"]);
+    // still short: not delivered again, not told again, not deleted
+    for _ in 0..2 {
+        assert!(!desk.fetch(75).stderr.contains("shorter than the server had listed"));
+    }
+    assert_eq!(desk.mail().len(), 3);
+    assert_eq!(desk.server.uids(), ["uid-2"]);
+    // whole at last: a delivery of its own, and now it may go
+    desk.server.heal("uid-2");
+    desk.fetch_at(3, 0);
+    desk.fetch_at(3, 0);
+    let mail = desk.mail();
+    assert_eq!(mail.len(), 4);
+    assert!(mail.delivered().iter().any(|mail| mail.bytes == corpus::on_disk(&corpus::message(2))));
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn a_server_that_lists_wrong_sizes_is_learnt() {
+    let desk = Desk::with(30, "keep = \"none\"", |server| server);
+    for n in 1..=30 {
+        desk.server.list_as(corpus::uid(n), 100_000);
+    }
+    desk.fetch(0).assert_silent();
+    desk.assert_arrived(1..=30);
+    assert_eq!(desk.server.remaining(), 0);
+}
