@@ -106,8 +106,9 @@ pub fn fetch(account: &Account, world: &World) -> Summary {
     };
     let result = world.lock(account).and_then(|_lock| run(account, world, &mut summary));
     if let Err(error) = result {
-        // the ledger could not be asked whether a person heard of it before
-        problem(account, world, &error, true);
+        let told = world.ledger(account).and_then(|mut ledger| ledger.needs_telling(&error, world.clock.now()));
+        // where the ledger is the trouble, nobody heard of it before
+        problem(account, world, &error, told.unwrap_or(true));
         summary.exit = summary.exit.worst(error.kind().exit());
     }
     world.report.event(&account.name, &Event::Done(&summary));

@@ -38,10 +38,11 @@ impl Desk {
     /// Gives the account these lines instead.
     pub fn configure(&self, lines: &str) {
         let place = if lines.contains("pipe = ") { "" } else { "maildir = \"~/Mail/work\"\n" };
+        let timeout = if lines.contains("timeout = ") { "" } else { "timeout = \"1s\"\n" };
         self.home.write("password", "secret\n", 0o600);
         self.home.config(&format!(
             "[account.work]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"ann\"\npassword-file = \"~/password\"\n\
-             tls = \"off\"\nallow-plaintext-password = true\ntimeout = \"1s\"\n{place}{lines}\n",
+             tls = \"off\"\nallow-plaintext-password = true\n{timeout}{place}{lines}\n",
             self.server.port()
         ));
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
 
 mod desk;
+mod exactly_once;
 mod floors;
 mod one_bad_message;
 mod real;

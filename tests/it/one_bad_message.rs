@@ -207,9 +207,8 @@ fn a_header_that_breaks_the_line_too_changes_nothing_for_the_others() {
 
 #[test]
 fn no_notice_where_none_is_wanted() {
-    let desk = Desk::with(3, "attempts = 1\nnotice = false", |server| {
-        server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
-    });
+    let desk =
+        Desk::with(3, "attempts = 1\nnotice = false", |server| server.fault(on("RETR").uid("uid-2").refuse("-ERR no")));
     desk.fetch(65).assert_stderr("quarantine");
     assert!(desk.notices().is_empty());
 }

@@ -1,0 +1,220 @@
+//! Each message arrives once: whatever kills pouch, wherever, and whoever runs beside it.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    desk::Desk,
+    server::{corpus, on},
+    tool::run::Output,
+};
+
+/// The system calls that change anything outside of pouch, or wait for it.
+const CALLS: [&str; 8] = ["fsync", "renameat2", "unlink", "pwrite64", "write", "sendto", "recvfrom", "openat"];
+
+/// At most so many kills for one system call, evenly spread over all of its calls.
+const KILLS: usize = 12;
+
+/// A mailbox of two batches with a message that cuts the line.
+fn desk(lines: &str) -> Desk {
+    Desk::with(150, lines, |server| server.fault(on("RETR").uid("uid-77").octets(90).cut()))
+}
+
+/// Runs pouch under strace with this manipulation of its calls.
+fn traced(desk: &Desk, inject: &str) -> Output {
+    let call = inject.split(':').next().unwrap();
+    let (trace, inject) = (format!("trace={call}"), format!("inject={inject}"));
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    desk.home
+        .command("strace", &["-f", "-qq", "-o", "calls", "-e", &trace, "-e", &inject, pouch, "fetch"])
+        .env("POUCH_NOW", crate::desk::NOW.to_string())
+        .run()
+}
+
+/// How often an undisturbed run makes this call.
+fn calls(lines: &str, call: &str) -> usize {
+    let desk = desk(lines);
+    traced(&desk, &format!("{call}:delay_enter=0")).assert_code(75);
+    String::from_utf8_lossy(&desk.home.read("calls")).lines().filter(|line| line.contains(&format!(" {call}("))).count()
+}
+
+/// Nothing is gone from the server that does not lie in the Maildir, byte for byte.
+#[track_caller]
+fn assert_nothing_lost(desk: &Desk) {
+    let mail = desk.mail();
+    let left = desk.server.uids();
+    for n in (1..=150).filter(|n| !left.contains(&corpus::uid(*n))) {
+        let content = corpus::on_disk(&corpus::message(n));
+        assert!(mail.delivered().iter().any(|mail| mail.bytes == content), "message {n} is lost");
+    }
+}
+
+/// Kills pouch at calls of `call`, one after the other, each followed by a run to the end.
+fn kill_at(lines: &str, call: &str) {
+    let count = calls(lines, call);
+    assert!(count > 0, "pouch makes no {call} at all");
+    for nth in (0..KILLS.min(count)).map(|step| 1 + step * count / KILLS.min(count)) {
+        let desk = desk(lines);
+        let killed = traced(&desk, &format!("{call}:signal=KILL:when={nth}"));
+        assert_eq!(killed.code, 128 + 9, "{call} {nth}: {killed}");
+        assert_nothing_lost(&desk);
+        desk.server.wait_for(|log| log.open() == 0);
+        desk.fetch(75);
+        println!("{call} {nth} of {count}");
+        desk.assert_arrived((1..=150).filter(|n| *n != 77));
+        desk.server.heal("uid-77");
+        desk.fetch(0);
+        desk.assert_arrived(1..=150);
+        if lines.contains("none") {
+            assert_eq!(desk.server.remaining(), 0, "{call} {nth}");
+        }
+    }
+}
+
+/// All calls, on two threads.
+fn matrix(lines: &'static str) {
+    thread::scope(|scope| {
+        let half = scope.spawn(|| CALLS.iter().step_by(2).for_each(|call| kill_at(lines, call)));
+        CALLS.iter().skip(1).step_by(2).for_each(|call| kill_at(lines, call));
+        half.join().unwrap();
+    });
+}
+
+/// Waits until it is so; half a minute is far too long.
+#[track_caller]
+fn until(so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !so() {
+        assert!(Instant::now() < end, "it never came to that");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn killed_at_any_system_call_while_keeping() {
+    matrix("");
+}
+
+#[test]
+fn killed_at_any_system_call_while_deleting() {
+    matrix("keep = \"none\"");
+}
+
+#[test]
+fn killed_before_and_after_the_answer_to_quit() {
+    for done in [false, true] {
+        let desk = Desk::with(5, "keep = \"none\"", |server| {
+            let quit = on("QUIT").nth(1);
+            server.fault(if done { quit.done().silence() } else { quit.silence() })
+        });
+        let mut child = desk.pouch(&["fetch"]).spawn();
+        desk.server.wait_for(|log| log.count("QUIT") == 1);
+        child.kill();
+        child.wait().assert_code(128 + 9);
+        assert_eq!(desk.server.remaining(), if done { 0 } else { 5 });
+        desk.assert_arrived(1..=5);
+        desk.fetch(0);
+        desk.assert_arrived(1..=5);
+        assert_eq!(desk.server.remaining(), 0);
+    }
+}
+
+#[test]
+fn a_program_gets_a_message_again_if_pouch_is_killed_meanwhile_and_that_is_said() {
+    let desk = Desk::with(
+        3,
+        "pipe = [\"sh\", \"-c\", \"cat >> ~/got; echo >> ~/count; echo started; test -e ~/go || sleep 1000\"]",
+        |server| server,
+    );
+    let mut child = desk.pouch(&["fetch"]).spawn();
+    until(|| desk.home.join("count").exists());
+    child.kill();
+    child.wait();
+    desk.home.write("go", "", 0o600);
+    desk.fetch(0).assert_stderr("killed while a program had a message");
+    let got = String::from_utf8(desk.home.read("got")).unwrap();
+    assert_eq!(got.matches("Message-ID: <1@").count(), 2);
+    assert_eq!(got.matches("Message-ID: <2@").count(), 1);
+    assert_eq!(desk.home.read("count").len(), 4);
+}
+
+#[test]
+fn a_second_pouch_leaves_the_first_alone_and_says_so() {
+    let desk = Desk::with(3, "", |server| server.fault(on("RETR 2").nth(1).silence()));
+    let first = desk.pouch(&["fetch"]).spawn();
+    desk.server.wait_for(|log| log.count("RETR 2") == 1);
+    let second = desk.pouch(&["fetch", "-v"]).run();
+    second.assert_code(75).assert_stderr(&format!("another pouch (pid {}, since 00:00)", first.pid()));
+    second.assert_stderr("hint: `--wait 5m` waits for it");
+    desk.pouch(&["fetch"]).run().assert_code(75).assert_silent();
+    desk.pouch(&["fetch", "--wait", "1m"]).run().assert_code(0);
+    first.wait().assert_code(0);
+    desk.assert_arrived(1..=3);
+}
+
+#[test]
+fn ten_at_once_fetch_each_message_once() {
+    let desk = Desk::with(60, "keep = \"none\"", |server| server);
+    let runs: Vec<_> = (0..10).map(|_| desk.pouch(&["fetch", "--wait", "1m"]).spawn()).collect();
+    for run in runs {
+        run.wait().assert_code(0);
+    }
+    desk.assert_arrived(1..=60);
+    assert_eq!(desk.server.remaining(), 0);
+    assert_eq!(desk.retrieved(), 60);
+}
+
+#[test]
+fn a_signal_ends_it_by_that_signal_and_what_was_whole_is_kept() {
+    for signal in [1, 2, 15] {
+        let desk = Desk::with(5, "timeout = \"60s\"", |server| server.fault(on("RETR 4").nth(1).octets(50).silence()));
+        let mut child = desk.pouch(&["fetch"]).spawn();
+        // three drafts are whole, the fourth is begun
+        until(|| desk.mail().tmp().len() == 4);
+        child.signal(signal);
+        child.wait().assert_code(128 + signal).assert_silent();
+        desk.assert_arrived(1..=3);
+        desk.fetch(0);
+        desk.assert_arrived(1..=5);
+    }
+}
+
+#[test]
+fn a_signal_ends_every_wait() {
+    let waits: [(&str, fn(&Desk) -> bool); 3] = [
+        ("greeting", |desk| desk.server.log().connections() == 1),
+        ("login", |desk| desk.server.log().count("PASS") + desk.server.log().count("AUTH") > 0),
+        ("list", |desk| desk.server.log().count("STAT") > 0),
+    ];
+    for (name, reached) in waits {
+        let desk = Desk::with(1, "timeout = \"60s\"", |server| match name {
+            "greeting" => server.fault(crate::server::on_connect().silence()),
+            "login" => server.fault(on("PASS").silence()).fault(on("AUTH").silence()),
+            _ => server.fault(on("STAT").silence()),
+        });
+        let mut child = desk.pouch(&["fetch"]).spawn();
+        until(|| reached(&desk));
+        child.signal(15);
+        child.wait().assert_code(128 + 15);
+    }
+    let desk = Desk::with(1, "", |server| server);
+    let mut child = desk.pouch(&["fetch", "--every", "1h"]).spawn();
+    desk.server.wait_for(|log| log.count("QUIT") == 1);
+    child.signal(15);
+    child.wait().assert_code(128 + 15);
+    desk.assert_arrived([1]);
+}
+
+#[test]
+fn a_hang_up_that_is_ignored_does_not_stop_it() {
+    let desk = Desk::with(3, "timeout = \"60s\"", |server| server.fault(on("RETR 2").nth(1).octets(10).silence()));
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    let mut child = desk.home.command("nohup", &[pouch, "fetch"]).within(Duration::from_secs(30)).spawn();
+    desk.server.wait_for(|log| log.count("RETR 2") == 1);
+    child.signal(1);
+    assert!(child.is_running());
+    child.signal(15);
+    child.wait().assert_code(128 + 15);
+}
