@@ -5,6 +5,8 @@
 mod desk;
 mod exactly_once;
 mod floors;
+mod handing_over;
+mod keeping;
 mod one_bad_message;
 mod real;
 mod server;
