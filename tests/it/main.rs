@@ -7,6 +7,7 @@ mod exactly_once;
 mod floors;
 mod handing_over;
 mod keeping;
+mod manual;
 mod one_bad_message;
 mod real;
 mod server;

@@ -1,0 +1,168 @@
+//! Manual, README, sample and completions say what the program does.
+
+use std::{fs, path::PathBuf};
+
+use clap::{Command, CommandFactory, Parser};
+use pouch::{
+    cli::args::Cli,
+    config::{
+        SAMPLE,
+        file::{File, KEYS, TOP_KEYS},
+        resolve::{Context, resolve},
+    },
+    error::Kind,
+};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The options of a command as mdoc(7) has them.
+fn options(command: &Command) -> String {
+    let mut text = String::from(".Bl -tag -width Ds\n");
+    for option in command.get_arguments().filter(|option| !option.is_positional() && !option.is_hide_set()) {
+        let short = option.get_short().map(|short| format!("Fl {short} , ")).unwrap_or_default();
+        let value = match option.get_value_names() {
+            Some(names) if option.get_action().takes_values() => format!(" Ar {}", names[0]),
+            _ => String::new(),
+        };
+        let long = option.get_long().unwrap().replace('-', "\\-");
+        let help = option.get_help().unwrap().to_string();
+        text.push_str(&format!(".It {short}Fl \\-{long}{value}\n{help}.\n"));
+    }
+    text + ".El\n"
+}
+
+/// What stands between the two marks of pouch(1).
+fn generated() -> String {
+    let mut cli = Cli::command();
+    cli.build();
+    let own = |command: &Command| {
+        let globals: Vec<_> = cli.get_arguments().map(|option| option.get_id().clone()).collect();
+        command.clone().mut_args(|option| {
+            let global = globals.contains(option.get_id()) || option.get_id() == "help";
+            option.hide(global)
+        })
+    };
+    let fetch = cli.find_subcommand("fetch").unwrap();
+    let list = cli.find_subcommand("ledger").unwrap().find_subcommand("list").unwrap();
+    format!(
+        "Of all commands:\n{}.Pp\nOf\n.Cm fetch :\n{}.Pp\nOf\n.Cm ledger list :\n{}",
+        options(&cli),
+        options(&own(fetch)),
+        options(&own(list))
+    )
+}
+
+#[test]
+fn the_manual_has_the_options_of_the_program() {
+    const BEGIN: &str = ".\\\" options: generated\n";
+    const END: &str = ".\\\" options: end\n";
+    let manual = read("man/pouch.1");
+    let (head, rest) = manual.split_once(BEGIN).unwrap();
+    let (found, tail) = rest.split_once(END).unwrap();
+    let wanted = generated();
+    if std::env::var_os("POUCH_BLESS").is_some() {
+        fs::write(root().join("man/pouch.1"), [head, BEGIN, &wanted, END, tail].concat()).unwrap();
+    } else {
+        assert_eq!(found, wanted, "POUCH_BLESS=1 writes it anew");
+    }
+}
+
+#[test]
+fn the_manual_has_all_commands() {
+    let manual = read("man/pouch.1");
+    for command in Cli::command().get_subcommands() {
+        for name in std::iter::once(command.get_name().to_owned())
+            .chain(command.get_subcommands().map(|inner| format!("{} {}", command.get_name(), inner.get_name())))
+            .filter(|name| !matches!(name.as_str(), "config" | "ledger"))
+        {
+            assert!(manual.contains(&format!(".It Cm {name}")), "{name} is not in pouch(1)");
+        }
+    }
+}
+
+#[test]
+fn the_manual_has_all_keys_and_no_others() {
+    let manual = read("man/pouch-config.5");
+    let items = manual.lines().filter_map(|line| line.strip_prefix(".It Ic ")).flat_map(|line| line.split(" , "));
+    let mut described: Vec<_> = items.collect();
+    let mut keys: Vec<_> = KEYS.iter().chain(TOP_KEYS).copied().collect();
+    described.sort_unstable();
+    keys.sort_unstable();
+    assert_eq!(described, keys);
+    for key in keys {
+        assert!(SAMPLE.lines().any(|line| line.trim_start_matches("# ").starts_with(key)), "{key} is not in the sample");
+    }
+}
+
+#[test]
+fn the_manual_has_all_exit_codes() {
+    let manual = read("man/pouch.1");
+    let kinds = [
+        Kind::Usage, Kind::State, Kind::NoHost, Kind::Unavailable, Kind::Bug, Kind::CannotCreate, Kind::Io, Kind::Cut,
+        Kind::NotPop3, Kind::Denied, Kind::Config,
+    ];
+    for kind in kinds {
+        assert!(manual.contains(&format!("\n.It {}\n", kind.exit().0)), "{kind:?}");
+    }
+}
+
+/// The blocks of this language in the README.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = read("README.md");
+    let open = format!("```{language}\n");
+    readme.split(&open).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_commands_of_the_readme_are_commands() {
+    let lines: Vec<_> = blocks("console").concat().lines().map(str::to_owned).collect();
+    let commands: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("$ pouch")).collect();
+    assert!(commands.len() > 5);
+    for command in commands {
+        let words = shlex::split(command.split(" > ").next().unwrap()).unwrap();
+        let parsed = Cli::try_parse_from(std::iter::once("pouch".to_owned()).chain(words));
+        assert!(parsed.is_ok(), "pouch{command}: {}", parsed.unwrap_err());
+    }
+}
+
+#[test]
+fn the_configs_of_readme_and_manual_are_configs() {
+    let manual = read("man/pouch-config.5");
+    let example = manual.split(".Bd -literal -offset indent\n").nth(1).unwrap().split(".Ed").next().unwrap().to_owned();
+    let all: Vec<_> = blocks("toml").into_iter().chain([example, SAMPLE.to_owned()]).collect();
+    assert!(all.len() >= 3);
+    for text in all {
+        let home = PathBuf::from("/home/ann");
+        let file = File::parse(&home.join("config.toml"), &home, &text);
+        let context = Context { home, state_dir: "/state".into() };
+        let config = file.and_then(|file| resolve(&file, &context));
+        assert!(config.is_ok(), "{}\n{text}", config.unwrap_err());
+    }
+}
+
+#[test]
+fn completions_ask_the_program() {
+    for (file, shell) in [("pouch.bash", "bash"), ("_pouch", "zsh"), ("pouch.fish", "fish")] {
+        let line = crate::tool::Home::new().pouch(&["completions", shell]).run();
+        line.assert_code(0);
+        assert!(read(&format!("completions/{file}")).contains(line.stdout.trim()), "{file}");
+        let home = crate::tool::Home::new();
+        home.config("[account.workshop]\nhost = \"h\"\nuser = \"u\"\nmaildir = \"m\"\n");
+        let pouch = env!("CARGO_BIN_EXE_pouch");
+        let script = home.pouch(&[]).env("COMPLETE", shell).run();
+        script.assert_code(0).assert_stdout("COMPLETE");
+        let asked = match shell {
+            "bash" => home.pouch(&["--", "pouch", "fetch", "wor"]).env("_CLAP_COMPLETE_INDEX", "2"),
+            "zsh" => home.pouch(&["--", "pouch", "fetch", "wor"]).env("_CLAP_COMPLETE_INDEX", "2"),
+            _ => home.pouch(&["--", "pouch", "fetch", "wor"]),
+        };
+        asked.env("COMPLETE", shell).env("_CLAP_IFS", "\n").run().assert_stdout("workshop");
+        assert!(!pouch.is_empty());
+    }
+}
