@@ -14,10 +14,8 @@ use server::{Server, corpus, on};
 
 fn main() {
     let home = tempfile::tempdir().unwrap();
-    let server = Server::implicit_tls()
-        .messages(corpus::messages(10))
-        .fault(on("RETR").uid("uid-9").octets(120).cut())
-        .start();
+    let server =
+        Server::implicit_tls().messages(corpus::messages(10)).fault(on("RETR").uid("uid-9").octets(120).cut()).start();
     configure(home.path(), &server);
 
     println!("Ten messages wait on a server. It closes the connection in the middle of the ninth, every time.\n");
@@ -48,7 +46,8 @@ fn main() {
 /// A config with one account, for a run with nothing else around it.
 fn configure(home: &Path, server: &Server) {
     let ca = server.ca_file(home);
-    let mut config = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(home.join("pouch.toml")).unwrap();
+    let mut config =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(home.join("pouch.toml")).unwrap();
     write!(
         config,
         "[account.demo]\nhost = \"localhost\"\nport = {}\nuser = \"ann\"\npassword-command = [\"echo\", \"secret\"]\n\

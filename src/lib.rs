@@ -13,7 +13,7 @@
 //! | 5 edge | [`cli`], [`report`] | read the command line and the environment, print |
 //! | 4 engine | [`crew`], [`fetch`] | say in which order things happen |
 //! | 3 effects | [`net`], [`pop3::session`] and what it is made of, [`ledger`], [`delivery`], [`secret`], [`lock`] | one kind of effect each; they do not know each other |
-//! | 2 ground | [`clock`], [`stop`], [`program`] | time, signals, other people's programs |
+//! | 2 ground | [`clock`], [`stop`], [`program`], [`folder`] | time, signals, other people's programs, folders |
 //! | 1 pure | [`pop3`] but for the session, [`policy`], [`message`], [`notice`], [`config`], [`event`] | decide; no clock, no environment |
 //! | 0 words | [`types`], [`units`], [`text`], [`error`] | what all others speak in |
 //!
@@ -75,6 +75,7 @@ pub mod delivery;
 pub mod error;
 pub mod event;
 pub mod fetch;
+pub mod folder;
 pub mod ledger;
 pub mod lock;
 pub mod message;

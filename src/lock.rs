@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Kind, Result},
+    folder,
     stop::Stop,
     text::time_of_day,
     types::{Epoch, Identity},
@@ -32,8 +33,8 @@ pub struct Lock {
 /// [`Kind::Busy`]: another pouch has it. Or the file cannot be made, or a signal came.
 pub fn lock(state_dir: &Path, account: &Identity, now: Epoch, patience: Duration, stop: &Stop) -> Result<Lock> {
     let path = state_dir.join("locks").join(file_name(account));
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| Error::file("make", folder, &error))?;
+    if let Some(parent) = path.parent() {
+        folder::make(parent)?;
     }
     let mut file = OpenOptions::new()
         .read(true)

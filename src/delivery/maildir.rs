@@ -1,17 +1,18 @@
 //! A Maildir: `tmp`, then `new`, where mail programs find it; `cur` is theirs.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
 
-use super::{Delivery, Draft, Found, Pace, Slip, sync_folder};
+use super::{Delivery, Draft, Found, Pace, Slip};
 use crate::{
     error::{Error, Kind, Result},
+    folder,
     stop::Stop,
 };
 
@@ -35,8 +36,8 @@ impl Maildir {
     /// It cannot be made, or something else lies there.
     pub fn open(root: &Path) -> Result<Self> {
         if !Self::exists(root)? {
-            for folder in [root.to_owned()].into_iter().chain(PARTS.map(|part| root.join(part))) {
-                make_folder(&folder)?;
+            for part in [root.to_owned()].into_iter().chain(PARTS.map(|part| root.join(part))) {
+                folder::make(&part)?;
             }
         }
         Ok(Self { root: root.to_owned(), accepted: Vec::new() })
@@ -72,19 +73,6 @@ fn no_maildir(root: &Path, fact: &str) -> Error {
     Error::new(Kind::CannotCreate, format!("{} is not a Maildir", root.display()))
         .fact(fact)
         .hint("name a folder that does not exist yet, and it will be made")
-}
-
-/// Makes a folder for this user alone, and the ones above it, so that they survive a power cut.
-fn make_folder(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Some(parent) = parent {
-        make_folder(parent)?;
-    }
-    DirBuilder::new().mode(0o700).create(path).map_err(|error| Error::file("make the folder", path, &error))?;
-    sync_folder(parent.unwrap_or(Path::new(".")))
 }
 
 impl Delivery for Maildir {
@@ -129,7 +117,7 @@ impl Delivery for Maildir {
             let target = new.join(path.file_name().unwrap_or_default());
             place(path, &target).map_err(|error| Error::file("deliver", &target, &error))?;
         }
-        sync_folder(&new)
+        folder::sync(&new)
     }
 
     fn pace(&self) -> Pace {

@@ -6,17 +6,13 @@ mod pipe;
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 pub use maildir::Maildir;
 pub use pipe::Pipe;
 
-use crate::{
-    error::{Error, Result},
-    stop::Stop,
-    types::Uid,
-};
+use crate::{error::Result, stop::Stop, types::Uid};
 
 /// What a delivery may want to know of a message.
 #[derive(Clone, Copy, Debug)]
@@ -150,11 +146,4 @@ impl Drop for Stray {
             let _ = fs::remove_file(path);
         }
     }
-}
-
-/// Makes the entries of a folder safe.
-fn sync_folder(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| Error::file("make safe what is in", path, &error))
 }

@@ -21,7 +21,7 @@
 //!
 //! # Locking
 //! The account's [lock](crate::lock) keeps other pouches off its rows; SQLite's own lock orders
-//! the writes of several accounts.
+//! the writes of several accounts. `ledger.lock` is held while the database is opened.
 //!
 //! # Compatibility
 //! `user_version` counts the steps of the tables; a ledger from a newer pouch is refused.
@@ -34,7 +34,7 @@ mod schema;
 
 use std::{
     fs,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -48,6 +48,7 @@ pub use runs::{PastRun, Run};
 
 use crate::{
     error::{Error, Kind, Result},
+    folder,
     types::{Epoch, Identity, RowId},
 };
 
@@ -78,14 +79,13 @@ impl Ledger {
     /// It cannot be made or read, or a newer pouch wrote it.
     pub fn open(state_dir: &Path, account: &Identity, birth: &Birth) -> Result<Self> {
         let path = state_dir.join("ledger.db");
-        private_folder(state_dir)?;
-        // SQLite would make it readable by others
-        fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| Error::file("open the ledger", &path, &error))?;
+        folder::make(state_dir)?;
+        let _one_at_a_time = opening(state_dir)?;
+        if !path.exists() {
+            // SQLite would make it readable by others. Only a new one is opened here: closing a file
+            // takes SQLite's locks on it away from the whole process.
+            private_file(&path)?;
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = Connection::open_with_flags(&path, flags).and_then(|mut connection| {
             connection.busy_timeout(Duration::from_secs(30))?;
@@ -137,6 +137,24 @@ impl Ledger {
     }
 }
 
+/// Keeps others from opening the ledger at the same time: SQLite does not wait for its turn when a
+/// new database changes to WAL.
+fn opening(state_dir: &Path) -> Result<fs::File> {
+    let path = state_dir.join("ledger.lock");
+    let file = private_file(&path)?;
+    file.lock().map_err(|error| Error::file("lock", &path, &error))?;
+    Ok(file)
+}
+
+fn private_file(path: &Path) -> Result<fs::File> {
+    fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| Error::file("open the ledger", path, &error))
+}
+
 /// The ledger's own id and host, and the account's number; all are made where they are missing.
 fn identify(connection: &Connection, account: &Identity, birth: &Birth) -> rusqlite::Result<(String, String, i64)> {
     let find_account = "SELECT id FROM account WHERE user = ? AND host = ?";
@@ -154,15 +172,6 @@ fn identify(connection: &Connection, account: &Identity, birth: &Birth) -> rusql
     connection.execute("INSERT INTO account (user, host) VALUES (?, ?) ON CONFLICT DO NOTHING", who)?;
     let (id, host) = connection.query_row("SELECT id, host FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok((id, host, connection.query_row(find_account, who, |row| row.get(0))?))
-}
-
-/// A folder for this user alone. One that is there is taken as it is.
-fn private_folder(path: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| Error::file("make the folder", path, &error))
 }
 
 /// What SQLite's errors mean to a person.

@@ -294,6 +294,21 @@ impl Ledger {
         })
     }
 
+    /// Notes who a message is from and what about.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn describe(&mut self, row: RowId, glance: &Glance) -> Result<()> {
+        self.transact(|ledger| {
+            ledger
+                .execute(
+                    "UPDATE message SET sender = ?2, subject = ?3 WHERE id = ?1",
+                    params![row.0, glance.sender, glance.subject],
+                )
+                .map(drop)
+        })
+    }
+
     /// Whether a person is to be told of this message now: once, unless something new happens.
     ///
     /// # Errors

@@ -184,7 +184,8 @@ fn a_signal_ends_it_by_that_signal_and_what_was_whole_is_kept() {
 
 #[test]
 fn a_signal_ends_every_wait() {
-    let waits: [(&str, fn(&Desk) -> bool); 3] = [
+    type Reached = fn(&Desk) -> bool;
+    let waits: [(&str, Reached); 3] = [
         ("greeting", |desk| desk.server.log().connections() == 1),
         ("login", |desk| desk.server.log().count("PASS") + desk.server.log().count("AUTH") > 0),
         ("list", |desk| desk.server.log().count("STAT") > 0),

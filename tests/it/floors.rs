@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The floor of a module, named by its path; the longest name that fits counts.
-const FLOORS: [(&str, u32); 29] = [
+const FLOORS: [(&str, u32); 30] = [
     ("types", 0),
     ("units", 0),
     ("text", 0),
@@ -19,6 +19,7 @@ const FLOORS: [(&str, u32); 29] = [
     ("config", 1),
     ("event", 1),
     ("clock", 2),
+    ("folder", 2),
     ("stop", 2),
     ("program", 2),
     ("net", 3),

@@ -261,12 +261,11 @@ fn a_maildir_that_lost_too_much_is_not_believed() {
         let desk = Desk::with(10, "sync-deletions = true", |server| server);
         desk.fetch(0);
         let new = desk.home.join("Mail/work/new");
-        match lost {
-            "missing" => fs::remove_dir_all(desk.home.join("Mail")).unwrap(),
-            _ => {
-                let files = fs::read_dir(&new).unwrap().map(|entry| entry.unwrap().path());
-                files.take(if lost == "most" { 6 } else { 10 }).for_each(|path| fs::remove_file(path).unwrap());
-            }
+        if lost == "missing" {
+            fs::remove_dir_all(desk.home.join("Mail")).unwrap();
+        } else {
+            let files = fs::read_dir(&new).unwrap().map(|entry| entry.unwrap().path());
+            files.take(if lost == "most" { 6 } else { 10 }).for_each(|path| fs::remove_file(path).unwrap());
         }
         desk.fetch(0).assert_stderr("too much is gone from the Maildir");
         assert_eq!(desk.server.remaining(), 10, "{lost}");

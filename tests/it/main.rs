@@ -1,6 +1,6 @@
 //! The tests that drive the program as a user does.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that fails panics, and tells why")]
 
 mod desk;
 mod exactly_once;
@@ -12,3 +12,5 @@ mod one_bad_message;
 mod real;
 mod server;
 mod tool;
+mod trouble;
+mod user;

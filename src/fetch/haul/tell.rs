@@ -68,7 +68,10 @@ impl Haul<'_> {
             {
                 // the header may break the line as well: then the notice does without it
                 match session.top(quarantined.failure.order.num) {
-                    Ok(Ok(head)) => quarantined.glance = glance(&head),
+                    Ok(Ok(head)) => {
+                        quarantined.glance = glance(&head);
+                        self.ledger.describe(quarantined.failure.order.row, &quarantined.glance)?;
+                    }
                     Ok(Err(_)) => {}
                     Err(error) => {
                         self.deliver_notice(&quarantined, delivery)?;

@@ -1,0 +1,276 @@
+//! Servers, lines and logins that fail: a clear word, the right exit code, and nothing lost.
+
+use std::{fs, time::Duration};
+
+use crate::{
+    desk::Desk,
+    server::{Certificate, Server, Setup, corpus, on, on_connect},
+    tool::Home,
+};
+
+/// Fetches with everything shown.
+#[track_caller]
+fn told(desk: &Desk, code: i32, text: &str) -> String {
+    let output = desk.pouch(&["fetch", "-v"]).run();
+    output.assert_code(code).assert_stderr(text);
+    assert!(!output.stderr.contains("secret\n") && !output.stderr.contains('\x1b'), "{output}");
+    output.stderr
+}
+
+#[test]
+fn hosts_that_are_not_there() {
+    let home = Home::new();
+    home.write("password", "secret\n", 0o600);
+    for (host, port, code, text) in [
+        ("no-such-host.invalid", 995, 68, "no-such-host.invalid"),
+        ("127.0.0.1", 1, 69, "127.0.0.1 takes no connection on port 1"),
+    ] {
+        home.config(&format!(
+            "[account.work]\nhost = \"{host}\"\nport = {port}\nuser = \"ann\"\npassword-file = \"~/password\"\nmaildir = \"~/Mail\"\nretries = 0\n"
+        ));
+        home.pouch(&["fetch", "-v"]).run().assert_code(code).assert_stderr(text);
+    }
+}
+
+#[test]
+fn servers_that_do_not_greet() {
+    type Case = (fn(Setup) -> Setup, i32, &'static str);
+    let cases: [Case; 6] = [
+        (|server| server.fault(on_connect().silence()), 75, "said nothing for too long"),
+        (|server| server.fault(on_connect().cut()), 75, "closed the connection"),
+        (
+            |server| server.fault(on_connect().answer("220 smtp.example.org ESMTP\r\n")),
+            76,
+            "what 127.0.0.1 says is not POP3",
+        ),
+        (
+            |server| server.fault(on_connect().answer("-ERR [SYS/TEMP] later\r\n").cut()),
+            75,
+            "does not take the connection",
+        ),
+        (|server| server.fault(on_connect().answer("+OK \x1b[31mhello\r\n").cut()), 75, "closed the connection"),
+        (|server| server.fault(on_connect().answer("+OK ").forever("x")), 76, "a line without an end"),
+    ];
+    for (fault, code, text) in cases {
+        let desk = Desk::with(1, "retries = 0", fault);
+        told(&desk, code, text);
+        // a person is needed for what does not pass by itself
+        let quiet = desk.pouch(&["fetch"]).run();
+        quiet.assert_code(code);
+        assert!(quiet.stderr.is_empty(), "{quiet}");
+    }
+}
+
+#[test]
+fn a_refused_password_is_sent_once_and_told_at_once() {
+    for text in ["-ERR [AUTH] Invalid credentials", "-ERR Authentication failed."] {
+        // a server that announces its codes means a wrong password only where it says so (RFC 3206)
+        let desk =
+            Desk::with(1, "auth = \"user\"", |server| server.without("AUTH-RESP-CODE").fault(on("PASS").refuse(text)));
+        let output = desk.pouch(&["fetch"]).run();
+        output.assert_code(77).assert_stderr(&format!("127.0.0.1 said: {text}"));
+        output.assert_stderr("hint: see what ").assert_stderr("then run `pouch check work`");
+        assert_eq!(desk.server.log().count("PASS"), 1);
+        // the same trouble is not told every five minutes
+        desk.pouch(&["fetch"]).run().assert_code(77).assert_silent();
+        desk.at(1, &["fetch"]).run().assert_code(77).assert_stderr("said");
+    }
+}
+
+#[test]
+fn a_busy_mailbox_says_nothing_until_it_has_lasted_a_day() {
+    for text in ["-ERR [IN-USE] locked", "-ERR [LOGIN-DELAY] wait", "-ERR [SYS/TEMP] later"] {
+        let desk = Desk::with(1, "auth = \"user\"\nretries = 0", |server| server.fault(on("PASS").refuse(text)));
+        desk.fetch(75).assert_silent();
+        desk.fetch_at(1, 75).assert_stderr(text);
+        desk.fetch_at(1, 75).assert_silent();
+        desk.server.heal_all();
+        desk.fetch_at(2, 0).assert_silent();
+        desk.assert_arrived([1]);
+    }
+}
+
+#[test]
+fn logins_that_end_strangely() {
+    let desk = Desk::with(1, "auth = \"user\"\nretries = 1", |server| server.fault(on("PASS").cut()));
+    told(&desk, 75, "closed the connection at the login");
+    assert_eq!(desk.server.log().count("PASS"), 2);
+    let desk = Desk::with(1, "auth = \"user\"\nretries = 0", |server| {
+        server.fault(on("PASS").more("-ERR [SYS/TEMP] Internal error\r\n").cut())
+    });
+    told(&desk, 75, "[SYS/TEMP] Internal error");
+}
+
+#[test]
+fn every_way_to_log_in_works() {
+    for (lines, setup) in [
+        ("", "SASL"),
+        ("auth = \"user\"", "SASL"),
+        ("auth = \"plain\"", "SASL"),
+        ("", "CAPA"),
+        ("", "PIPELINING"),
+        ("", "TOP"),
+    ] {
+        let desk = Desk::with(3, lines, |server| if setup == "SASL" { server } else { server.without(setup) });
+        desk.fetch(0);
+        desk.assert_arrived(1..=3);
+    }
+    // an initial response of more than 255 octets goes in a line of its own (RFC 5034)
+    let long = "x".repeat(300);
+    let desk = Desk::new(Server::plain().user("ann", &long).messages(corpus::messages(1)), "auth = \"plain\"");
+    desk.home.write("password", &long, 0o600);
+    desk.fetch(0);
+    assert!(desk.server.log().commands().any(|command| command == "AUTH PLAIN"));
+    // the password is not a command
+    let desk = Desk::with(1, "", |server| server);
+    desk.configure("user = \"ann\"");
+}
+
+#[test]
+fn a_server_without_uidl_is_refused() {
+    let desk = Desk::with(2, "", |server| server.without("UIDL"));
+    told(&desk, 69, "127.0.0.1 cannot tell new messages from old ones (it has no UIDL)");
+}
+
+#[test]
+fn a_server_that_loses_commands_sent_ahead_is_fetched_one_by_one() {
+    let desk =
+        Desk::with(10, "", |server| server.fault(on("STAT").honest().forget()).fault(on("RETR").honest().forget()));
+    desk.fetch(0);
+    desk.assert_arrived(1..=10);
+}
+
+#[test]
+fn octets_that_come_one_by_one_are_the_same_octets() {
+    let desk = Desk::with(5, "", Setup::octet_by_octet);
+    desk.fetch(0);
+    desk.assert_arrived(1..=5);
+}
+
+#[test]
+fn a_poll_with_nothing_new_takes_four_turns() {
+    let desk = Desk::with(50, "", |server| server);
+    desk.fetch(0);
+    let before = desk.server.log().turns();
+    desk.fetch(0);
+    // CAPA, AUTH with its response, CAPA STAT LIST UIDL together, QUIT
+    assert_eq!(desk.server.log().turns() - before, 4);
+}
+
+#[test]
+fn nothing_endless_fills_the_memory() {
+    for (name, fault) in [
+        ("list", on("LIST").forever("1 1\r\n")),
+        ("uidl", on("UIDL").forever("1 x\r\n")),
+        ("line", on("UIDL").answer("+OK\r\n1 ").forever("x")),
+        ("capa", on("CAPA").answer("+OK\r\n").forever("XX\r\n")),
+    ] {
+        let desk = Desk::with(3, "retries = 0", |server| server.fault(fault));
+        let pouch = env!("CARGO_BIN_EXE_pouch");
+        // 64 MiB of data, at most
+        let output =
+            desk.home.command("prlimit", &["--data=67108864", pouch, "fetch"]).within(Duration::from_secs(30)).run();
+        println!("{name}");
+        output.assert_code(76);
+    }
+    let desk = Desk::new(Server::plain().message("big", corpus::sized(1, 100_000_000)), "timeout = \"20s\"");
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    desk.home.command("prlimit", &["--data=67108864", pouch, "fetch"]).run().assert_code(0);
+    assert_eq!(desk.mail().len(), 1);
+}
+
+/// An account on a server that speaks TLS, with these lines.
+fn secure(setup: Setup, lines: &str) -> Desk {
+    let desk = Desk { home: Home::new(), server: setup.messages(corpus::messages(2)).start() };
+    desk.home.write("password", "secret\n", 0o600);
+    let ca = desk.server.ca_file(desk.home.path());
+    let lines =
+        lines.replace("CA", &format!("tls-ca-file = \"{}\"", ca.display())).replace("SHA", desk.server.sha256());
+    desk.home.config(&format!(
+        "[account.work]\nhost = \"localhost\"\nport = {}\nuser = \"ann\"\npassword-file = \"~/password\"\ntimeout = \"2s\"\nretries = 0\n\
+         maildir = \"~/Mail/work\"\n{lines}\n",
+        desk.server.port()
+    ));
+    desk
+}
+
+#[test]
+fn good_certificates_are_good() {
+    for (setup, lines) in [
+        (Server::implicit_tls(), "CA"),
+        (Server::starttls(), "CA\ntls = \"starttls\""),
+        (Server::implicit_tls(), "tls-pin = \"sha256:SHA\""),
+        (Server::implicit_tls().certificate(Certificate::SelfSigned), "tls-pin = \"sha256:SHA\""),
+    ] {
+        let desk = secure(setup, lines);
+        desk.fetch(0);
+        desk.assert_arrived(1..=2);
+        assert!(desk.server.log().sessions.iter().all(|session| {
+            session.commands[..session.in_clear].iter().all(|line| !line.contains("PASS") && !line.contains("AUTH"))
+        }));
+    }
+}
+
+#[test]
+fn bad_certificates_are_not_and_no_password_is_sent() {
+    for (certificate, lines, text) in [
+        (Certificate::Good, "", "the certificate of localhost is not trusted"),
+        (Certificate::Expired, "CA", "the certificate of localhost has expired"),
+        (Certificate::WrongHost, "CA", "the certificate is not for localhost"),
+        (Certificate::OtherAuthority, "CA", "the certificate of localhost is not trusted"),
+        (Certificate::SelfSigned, "", "the certificate of localhost is not trusted"),
+        (
+            Certificate::Good,
+            "tls-pin = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"",
+            "another certificate",
+        ),
+    ] {
+        let desk = secure(Server::implicit_tls().certificate(certificate), lines);
+        let output = desk.pouch(&["fetch"]).run();
+        output.assert_code(77).assert_stderr(text).assert_stderr("hint: ");
+        assert_eq!(desk.server.log().commands().count(), 0);
+        let check = desk.pouch(&["check"]).run();
+        check.assert_code(77).assert_stdout("  tls      failed").assert_stderr(desk.server.sha256());
+    }
+}
+
+#[test]
+fn stls_is_never_gone_without() {
+    for (setup, code, text) in [
+        (Server::starttls().without("STLS"), 69, "it does not offer STLS"),
+        (Server::starttls().fault(on("STLS").refuse("-ERR no")), 69, "said: -ERR no"),
+        (Server::starttls().fault(on("STLS").more("+OK injected\r\n")), 77, "somebody meddles with the line"),
+    ] {
+        let desk = secure(setup, "CA\ntls = \"starttls\"");
+        let output = desk.pouch(&["fetch"]).run();
+        output.assert_code(code).assert_stderr(text);
+        let log = desk.server.log();
+        assert_eq!(log.count("USER") + log.count("AUTH") + log.count("PASS"), 0);
+    }
+    let desk = secure(Server::plain(), "");
+    desk.pouch(&["fetch"]).run().assert_code(76).assert_stderr("does not speak TLS on this port");
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    let desk = Desk::with(2, "", |server| server.user("ann", "open sesame"));
+    desk.home.write("password", "open sesame\n", 0o600);
+    for args in
+        [&["fetch", "-vv"][..], &["check", "-vv"], &["fetch", "--json"], &["config", "show"], &["status", "--json"]]
+    {
+        let output = desk.pouch(args).run();
+        output.assert_code(0);
+        for secret in ["open sesame", "b3BlbiBzZXNhbWU", "AGFubgBvcGVuIHNlc2FtZQ"] {
+            assert!(!output.to_string().contains(secret), "{output}");
+        }
+    }
+    let wrong = Desk::with(2, "", |server| server);
+    wrong.home.write("password", "open sesame\n", 0o600);
+    let output = wrong.pouch(&["fetch", "-vv"]).run();
+    output.assert_code(77);
+    assert!(!output.to_string().contains("open sesame"));
+    for file in ["ledger.db", "ledger.db-wal"] {
+        let octets = fs::read(desk.home.state().join(file)).unwrap_or_default();
+        assert!(!octets.windows(11).any(|window| window == b"open sesame"), "{file}");
+    }
+}
