@@ -21,7 +21,8 @@ pub struct Glance {
 }
 
 /// What stays the same when a message moves to another server: a hash over its Message-ID, Date,
-/// From, Subject and Received fields. Servers add other fields, and count octets differently.
+/// From and Subject; where it has no Message-ID, also over its Received fields. Servers add other
+/// fields (and LMTP a Received), and count octets differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 16]);
 
@@ -79,11 +80,13 @@ pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
     let message = MessageParser::default().parse_headers(head)?;
     let mut hash = Sha256::new();
     let mut any = false;
+    let named = message.header(HeaderName::MessageId).is_some();
     for header in message.headers() {
-        let counts = matches!(
-            header.name,
-            HeaderName::MessageId | HeaderName::Date | HeaderName::From | HeaderName::Subject | HeaderName::Received
-        );
+        let counts = match header.name {
+            HeaderName::MessageId | HeaderName::Date | HeaderName::From | HeaderName::Subject => true,
+            HeaderName::Received => !named,
+            _ => false,
+        };
         let value = head.get(header.offset_start as usize..header.offset_end as usize);
         let (true, Some(value)) = (counts, value) else { continue };
         any = true;

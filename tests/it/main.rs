@@ -10,6 +10,7 @@ mod keeping;
 mod manual;
 mod one_bad_message;
 mod real;
+mod real_mailboxes;
 mod server;
 mod tool;
 mod trouble;

@@ -1,0 +1,239 @@
+//! The whole way with other people's servers: Dovecot, Courier, Cyrus, mailfront, popa3d, Solid POP3.
+
+use crate::{
+    desk::{DAY, NOW},
+    real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
+    server::corpus,
+    tool::{Home, mail::Mail, run::Output},
+};
+
+/// How pouch reaches the server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Line {
+    Tls,
+    StartTls,
+    Clear,
+}
+
+/// Someone's account on a real server.
+struct Mailbox<'a> {
+    home: Home,
+    server: &'a RealServer,
+    user: &'static str,
+}
+
+impl<'a> Mailbox<'a> {
+    fn new(server: &'a RealServer, user: &'static str, line: Line, lines: &str) -> Self {
+        let mailbox = Self { home: Home::new(), server, user };
+        mailbox.configure(server, line, lines);
+        mailbox
+    }
+
+    fn configure(&self, server: &RealServer, line: Line, lines: &str) {
+        let password = if self.user == ALICE { ALICE_PASSWORD } else { BOB_PASSWORD };
+        self.home.write("password", format!("{password}\n"), 0o600);
+        let ca = || format!("tls-ca-file = \"{}\"", server.value("ca_file"));
+        let (port, tls) = match line {
+            Line::Tls => (server.port("pop3s"), ca()),
+            Line::StartTls => (server.port("pop3"), format!("tls = \"starttls\"\n{}", ca())),
+            Line::Clear => (server.port("pop3"), "tls = \"off\"\nallow-plaintext-password = true".into()),
+        };
+        self.home.config(&format!(
+            "[account.work]\nhost = \"localhost\"\nport = {port}\nuser = \"{}\"\npassword-file = \"~/password\"\n\
+             timeout = \"2s\"\nmaildir = \"~/Mail/work\"\n{tls}\n{lines}\n",
+            self.user
+        ));
+    }
+
+    fn fetch(&self, days: i64) -> Output {
+        self.home.pouch(&["fetch", "-v"]).env("POUCH_NOW", (NOW + days * DAY).to_string()).run()
+    }
+
+    fn mail(&self) -> Mail {
+        self.home.maildir("Mail/work")
+    }
+
+    /// The numbers of the messages that arrived, as often as they did.
+    fn arrived(&self) -> Vec<usize> {
+        let mail = self.mail();
+        let number = |mail: &[u8]| {
+            let text = String::from_utf8_lossy(mail);
+            text.lines().find_map(|line| line.strip_prefix("Subject: Message ")?.parse().ok())
+        };
+        let mut numbers: Vec<_> = mail.delivered().iter().filter_map(|mail| number(&mail.bytes)).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+}
+
+/// Messages large enough that a bad disk block lies inside of them.
+fn messages(count: usize) -> Vec<Vec<u8>> {
+    (1..=count).map(|n| corpus::sized(n, 30_000)).collect()
+}
+
+fn all_but(bad: usize) -> Vec<usize> {
+    (1..=10).filter(|n| *n != bad).collect()
+}
+
+#[test]
+fn dovecot_cannot_read_the_ninth_message() {
+    let server = RealServer::start("dovecot", &[]);
+    for (user, line) in [(ALICE, Line::Tls), (BOB, Line::StartTls)] {
+        server.inject(user, &messages(10));
+        server.poison(user, 9, "unreadable");
+        let mailbox = Mailbox::new(&server, user, line, "");
+        mailbox.fetch(0).assert_code(75);
+        let expected: Vec<_> =
+            messages(10).into_iter().enumerate().filter(|(at, _)| *at != 8).map(|(_, mail)| mail).collect();
+        mailbox.mail().assert_exactly(&expected).assert_tidy();
+        mailbox.fetch(0).assert_code(75).assert_stderr("nothing new");
+        mailbox.mail().assert_exactly(&expected);
+        mailbox.fetch(0).assert_code(65);
+        assert_eq!(mailbox.mail().len(), 10);
+        mailbox.fetch(0).assert_code(0).assert_stderr("nothing new");
+        // the administrator mends it
+        server.exec(&[
+            "sh",
+            "-c",
+            &format!("chmod 600 /mnt/mail/{user}/Maildir/new/* /mnt/mail/{user}/Maildir/cur/* 2>/dev/null; true"),
+        ]);
+        mailbox.home.pouch(&["ledger", "retry", "work"]).run().assert_code(0);
+        mailbox.fetch(0).assert_code(0).assert_stderr("1 new");
+        assert_eq!(mailbox.arrived(), (1..=10).collect::<Vec<_>>());
+        assert_eq!(server.count(user), 10);
+    }
+}
+
+#[test]
+fn courier_cuts_the_line_inside_its_ninth_message_every_time() {
+    let server = RealServer::start("courier", &[]);
+    server.inject(ALICE, &messages(10));
+    server.poison(ALICE, 9, "io-error");
+    let mailbox = Mailbox::new(&server, ALICE, Line::Tls, "keep = \"none\"");
+    mailbox.fetch(0).assert_code(75).assert_stderr("in the middle of message 9 of 10");
+    assert_eq!(mailbox.arrived(), all_but(9));
+    assert_eq!(server.count(ALICE), 1);
+    mailbox.fetch(0).assert_code(75);
+    assert_eq!(mailbox.arrived(), all_but(9));
+}
+
+/// Whatever is wrong with one message: the others arrive once, and it is not deleted.
+#[track_caller]
+fn survives(server: &RealServer, user: &'static str, line: Line, kind: &str, codes: &[i32]) {
+    server.inject(user, &messages(10));
+    server.look(user);
+    server.poison(user, 4, kind);
+    let mailbox = Mailbox::new(server, user, line, "keep = \"none\"\nnotice = false\nretries = 0");
+    let first = mailbox.fetch(0);
+    println!("{kind}: {first}");
+    assert!(codes.contains(&first.code), "{kind}: {first}");
+    let mut arrived = mailbox.arrived();
+    // a part of it may have come
+    arrived.retain(|n| *n != 4);
+    assert_eq!(arrived, all_but(4), "{kind}");
+    mailbox.fetch(0);
+    let mut again = mailbox.arrived();
+    again.retain(|n| *n != 4);
+    assert_eq!(again, all_but(4), "{kind}: twice");
+    assert!(mailbox.arrived().len() <= 10, "{kind}");
+    mailbox.mail().assert_tidy();
+}
+
+#[test]
+fn dovecot_with_all_kinds_of_damage() {
+    for kind in ["io-error", "truncate", "empty", "dangling", "fifo", "directory"] {
+        let server = RealServer::start("dovecot", &[]);
+        survives(&server, ALICE, Line::Tls, kind, &[75]);
+        if kind == "truncate" || kind == "io-error" {
+            assert_eq!(server.count(ALICE), 1, "{kind}: half a message was deleted");
+        }
+    }
+    let server = RealServer::start("dovecot", &["format=sdbox"]);
+    survives(&server, ALICE, Line::Clear, "garbage", &[75]);
+}
+
+#[test]
+fn cyrus_and_mailfront_with_all_kinds_of_damage() {
+    for kind in ["unreadable", "truncate", "io-error", "fifo"] {
+        let server = RealServer::start("cyrus", &[]);
+        survives(&server, ALICE, Line::StartTls, kind, &[75]);
+    }
+    for kind in ["unreadable", "io-error", "fifo"] {
+        let server = RealServer::start("mailfront", &[]);
+        survives(&server, ALICE, Line::Clear, kind, &[75]);
+    }
+}
+
+#[test]
+fn servers_that_refuse_the_login_because_of_a_message_are_no_wrong_password_for_ever() {
+    let server = RealServer::start("dovecot", &[]);
+    server.inject(ALICE, &messages(3));
+    server.look(ALICE);
+    server.poison(ALICE, 2, "nologin");
+    let mailbox = Mailbox::new(&server, ALICE, Line::Tls, "retries = 0");
+    let output = mailbox.fetch(0);
+    assert!([0, 75].contains(&output.code), "{output}");
+    assert_eq!(server.count(ALICE), 3);
+}
+
+#[test]
+fn servers_without_capa_and_with_moving_numbers() {
+    for name in ["popa3d", "solidpop", "mailfront"] {
+        let server = RealServer::start(name, &[]);
+        server.inject(ALICE, &messages(5));
+        let mailbox = Mailbox::new(&server, ALICE, Line::Clear, "keep-newest = 3");
+        mailbox.fetch(0).assert_code(0);
+        assert_eq!(mailbox.arrived(), [1, 2, 3, 4, 5], "{name}");
+        assert_eq!(server.count(ALICE), 3, "{name}");
+        server.inject(ALICE, &[corpus::sized(6, 30_000)]);
+        mailbox.fetch(1).assert_code(0).assert_stderr("1 new");
+        assert_eq!(mailbox.arrived(), [1, 2, 3, 4, 5, 6], "{name}");
+        assert_eq!(server.count(ALICE), 3, "{name}");
+        mailbox.fetch(1).assert_code(0).assert_stderr("nothing new");
+    }
+}
+
+#[test]
+fn a_move_from_dovecot_to_courier_to_cyrus_fetches_nothing_twice() {
+    let dovecot = RealServer::start("dovecot", &[]);
+    dovecot.inject(ALICE, &messages(10));
+    let mailbox = Mailbox::new(&dovecot, ALICE, Line::Tls, "");
+    mailbox.fetch(0).assert_code(0);
+    for (name, at) in [("courier", 11), ("cyrus", 12)] {
+        let next = RealServer::start(name, &[]);
+        next.inject(ALICE, &messages(at));
+        mailbox.configure(&next, Line::Tls, "");
+        mailbox.fetch(0).assert_code(0).assert_stderr("1 new");
+        assert_eq!(mailbox.arrived(), (1..=at).collect::<Vec<_>>(), "{name}");
+        mailbox.fetch(0).assert_code(0).assert_stderr("nothing new");
+    }
+    assert_eq!(mailbox.server.count(ALICE), 10);
+}
+
+#[test]
+fn a_mailbox_in_use_and_a_wrong_password() {
+    let server = RealServer::start("cyrus", &[]);
+    let mailbox =
+        Mailbox::new(&server, BOB, Line::Tls, "timeout = \"20s\"".replace("timeout", "connect-timeout").as_str());
+    mailbox.home.write("password", "wrong\n", 0o600);
+    let text = String::from_utf8(mailbox.home.read(".config/pouch/config.toml")).unwrap();
+    mailbox.home.config(&text.replace("timeout = \"2s\"", "timeout = \"20s\""));
+    let output = mailbox.fetch(0);
+    output.assert_code(77).assert_stderr("localhost said: -ERR");
+    let never = mailbox.home.pouch(&["fetch"]).env("POUCH_NOW", NOW.to_string()).run();
+    never.assert_code(77);
+}
+
+#[test]
+fn two_thousand_messages_over_tls() {
+    let server = RealServer::start("dovecot", &[]);
+    let all: Vec<_> = (1..=2000).map(corpus::message).collect();
+    server.inject(ALICE, &all);
+    let mailbox = Mailbox::new(&server, ALICE, Line::Tls, "keep = \"30d\"\ntimeout = \"20s\"".lines().next().unwrap());
+    mailbox.fetch(0).assert_code(0).assert_stderr("2000 new");
+    mailbox.mail().assert_exactly(&all).assert_tidy();
+    mailbox.fetch(29).assert_code(0).assert_stderr("nothing new");
+    assert_eq!(server.count(ALICE), 2000);
+    mailbox.fetch(30).assert_code(0).assert_stderr("2000 older than 30d deleted");
+    assert_eq!(server.count(ALICE), 0);
+}
