@@ -2,11 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use rustix::termios::tcgetwinsize;
 
 use super::plain::Plain;
 use crate::{
@@ -17,11 +20,21 @@ use crate::{
 /// What is over before that shows no progress.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// A terminal with fewer columns has no room for a bar.
+const ROOM: u16 = 80;
+
 /// Reports by progress lines.
 pub struct Terminal {
     lines: Plain,
-    screen: MultiProgress,
+    screen: Arc<Screen>,
+}
+
+/// The progress lines of all accounts.
+struct Screen {
+    bars: MultiProgress,
     accounts: Mutex<HashMap<String, Progress>>,
+    /// The width of the account names.
+    width: usize,
 }
 
 /// How far an account is.
@@ -37,19 +50,38 @@ struct Progress {
 impl Terminal {
     /// Progress lines, and all else as `lines` says it.
     pub fn new(lines: Plain) -> Self {
-        Self { lines, screen: MultiProgress::new(), accounts: Mutex::default() }
+        let screen = Screen { bars: MultiProgress::new(), accounts: Mutex::default(), width: lines.width };
+        Self { lines, screen: Arc::new(screen) }
     }
+}
 
+impl Reporter for Terminal {
+    fn event(&self, account: &str, event: &Event<'_>) {
+        self.screen.advance(account, event);
+        if let Event::Planned { fetch: 1.., .. } = event {
+            // a server that falls silent makes no event: the line shows up all the same
+            let (screen, account) = (Arc::clone(&self.screen), account.to_owned());
+            thread::spawn(move || {
+                thread::park_timeout(PATIENCE);
+                screen.advance(&account, &Event::Received { octets: 0 });
+            });
+        }
+        if let Some(lines) = self.lines.lines(account, event, true) {
+            // between the progress lines, not through them
+            self.screen.bars.suspend(|| super::complain(&lines));
+        }
+    }
+}
+
+impl Screen {
     fn advance(&self, account: &str, event: &Event<'_>) {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let progress = accounts.entry(account.to_owned()).or_insert_with(|| Progress {
-            began: Instant::now(),
-            messages: 0,
-            of_messages: 0,
-            octets: 0,
-            of_octets: 0,
-            bar: None,
-        });
+        if let Event::Planned { .. } = event {
+            accounts.entry(account.to_owned()).or_insert_with(Progress::new);
+        }
+        let Some(progress) = accounts.get_mut(account) else {
+            return;
+        };
         match event {
             // after a lost line, what came before counts too
             Event::Planned { fetch, octets, .. } => {
@@ -61,22 +93,27 @@ impl Terminal {
             Event::Done(_) => {
                 if let Some(bar) = accounts.remove(account).and_then(|progress| progress.bar) {
                     bar.finish_and_clear();
-                    self.screen.remove(&bar);
+                    self.bars.remove(&bar);
                 }
                 return;
             }
             _ => return,
         }
-        if progress.began.elapsed() < PATIENCE || progress.of_messages == 0 {
-            return;
+        if progress.began.elapsed() >= PATIENCE && progress.of_messages > 0 {
+            self.show(account, progress);
         }
+    }
+
+    fn show(&self, account: &str, progress: &mut Progress) {
         let text = progress.text();
         let bar = progress.bar.get_or_insert_with(|| {
-            let bar = self.screen.add(ProgressBar::new(0));
-            if let Ok(style) = ProgressStyle::with_template("{prefix}   {bar:26}  {msg}") {
+            let bar = self.bars.add(ProgressBar::new(0));
+            let narrow = tcgetwinsize(io::stderr()).is_ok_and(|size| size.ws_col < ROOM);
+            let template = if narrow { "{prefix}   {msg}" } else { "{prefix}   {bar:26}  {msg}" };
+            if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸─"));
             }
-            bar.set_prefix(format!("{account:width$}", width = self.lines.width));
+            bar.set_prefix(format!("{account:width$}", width = self.width));
             bar
         });
         bar.set_length(progress.of_octets);
@@ -86,6 +123,10 @@ impl Terminal {
 }
 
 impl Progress {
+    fn new() -> Self {
+        Self { began: Instant::now(), messages: 0, of_messages: 0, octets: 0, of_octets: 0, bar: None }
+    }
+
     /// `118 of 172   41.2 MB   3.1 MB/s   6 s left`.
     fn text(&self) -> String {
         let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
@@ -102,15 +143,5 @@ impl Progress {
             Size::from_octets(self.octets).rounded(),
             Size::from_octets(rate).rounded()
         )
-    }
-}
-
-impl Reporter for Terminal {
-    fn event(&self, account: &str, event: &Event<'_>) {
-        self.advance(account, event);
-        if let Some(lines) = self.lines.lines(account, event, true) {
-            // between the progress lines, not through them
-            self.screen.suspend(|| super::complain(&lines));
-        }
     }
 }
