@@ -1,6 +1,6 @@
 //! The run of one account, from the lock to the last line of its report.
 //!
-//! [`connect`] makes a session, [`haul`] gets messages through it and remembers which of them
+//! [`mod@connect`] makes a session, [`haul`] gets messages through it and remembers which of them
 //! broke it, [`local`] looks at what the user deleted. This module says in which order.
 
 pub mod connect;
