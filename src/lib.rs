@@ -67,6 +67,8 @@
 //! makes *batches* of them safe. *Retention* deletes from the server what was delivered. A *notice*
 //! is the mail about a message in quarantine.
 
+#![allow(rustdoc::private_intra_doc_links, reason = "this documentation is read with its private items")]
+
 pub mod cli;
 pub mod clock;
 pub mod config;

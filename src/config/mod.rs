@@ -1,6 +1,6 @@
 //! What the user asked for: accounts with every value settled.
 //!
-//! [`file`] reads the TOML and knows where each [`value`] stands, [`resolve`] lays the layers over one
+//! [`mod@file`] reads the TOML and knows where each [`value`] stands, [`resolve`] lays the layers over one
 //! another (built in, `[defaults]`, `[account.NAME]`, flags) and checks the result, [`explain`]
 //! tells where each value came from. [`address`] does without a file.
 
