@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::{
     Context, Outcome,
@@ -20,7 +21,7 @@ use crate::{
     ledger::{Ledger, Row, State},
     report::{complain, form, print},
     text::{count, moment, shown},
-    types::RowId,
+    types::{Epoch, RowId},
     units::Size,
 };
 
@@ -31,7 +32,7 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
             let (_, ledger) = open(context, &message.account)?;
             let row = ledger.find(RowId(message.message))?;
             if context.global.json {
-                print_json(&document(&row))?;
+                print_json(&json!(Document::from(&row)))?;
             } else {
                 print(&details(&row))?;
             }
@@ -122,7 +123,7 @@ fn list(context: &Context, accounts: &Accounts, all: bool, state: Option<State>)
         ledger.each_row(&states, |row| {
             listed += 1;
             if context.global.json {
-                messages.push(document(&row));
+                messages.push(json!(Document::from(&row)));
                 return Ok(());
             }
             if listed == 1 {
@@ -165,7 +166,7 @@ fn line(row: &Row) -> String {
 
 fn details(row: &Row) -> String {
     let text = |text: &Option<String>| text.as_ref().map(|text| shown(text.as_bytes()));
-    let time = |at: Option<crate::types::Epoch>| at.map(moment);
+    let time = |at: Option<Epoch>| at.map(moment);
     let lines = [
         ("message", Some(row.id.to_string())),
         ("UID", Some(shown(row.uid.as_bytes()))),
@@ -186,24 +187,47 @@ fn details(row: &Row) -> String {
     lines.into_iter().filter_map(|(name, value)| value.map(|value| format!("{name:17} {value}\n"))).collect()
 }
 
-fn document(row: &Row) -> Value {
-    json!({
-        "message": row.id.0,
-        "uid": shown(row.uid.as_bytes()),
-        "state": row.state.name(),
-        "from": row.sender,
-        "subject": row.subject,
-        "octets": row.octets,
-        "got": row.got,
-        "first_seen": row.first_seen.0,
-        "delivered": row.delivered.map(|at| at.0),
-        "file": row.delivered.map(|_| &row.name),
-        "missing": row.missing.map(|at| at.0),
-        "attempts": row.attempts,
-        "reason": row.reason,
-        "next_try": row.next_try.map(|at| at.0),
-        "doomed": row.doomed,
-    })
+/// A message as `--json` shows it.
+#[derive(Serialize)]
+struct Document<'a> {
+    message: i64,
+    uid: String,
+    state: &'static str,
+    from: Option<&'a str>,
+    subject: Option<&'a str>,
+    octets: u64,
+    got: Option<u64>,
+    first_seen: i64,
+    delivered: Option<i64>,
+    file: Option<&'a str>,
+    missing: Option<i64>,
+    attempts: u32,
+    reason: Option<&'a str>,
+    next_try: Option<i64>,
+    doomed: bool,
+}
+
+impl<'a> From<&'a Row> for Document<'a> {
+    fn from(row: &'a Row) -> Self {
+        let seconds = |at: Option<Epoch>| at.map(|at| at.0);
+        Self {
+            message: row.id.0,
+            uid: shown(row.uid.as_bytes()),
+            state: row.state.name(),
+            from: row.sender.as_deref(),
+            subject: row.subject.as_deref(),
+            octets: row.octets,
+            got: row.got,
+            first_seen: row.first_seen.0,
+            delivered: seconds(row.delivered),
+            file: row.delivered.map(|_| row.name.as_str()),
+            missing: seconds(row.missing),
+            attempts: row.attempts,
+            reason: row.reason.as_deref(),
+            next_try: seconds(row.next_try),
+            doomed: row.doomed,
+        }
+    }
 }
 
 /// Whether the database is sound, and whether what it says is delivered lies in the Maildir.

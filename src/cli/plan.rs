@@ -70,7 +70,7 @@ impl Group {
 
     fn add(&mut self, step: &Step) {
         self.messages += 1;
-        self.octets += step.octets;
+        self.octets = self.octets.saturating_add(step.octets);
         if let (Action::Keep(Until::Due(next)), Action::Keep(Until::Due(at))) = (&mut self.action, step.action) {
             *next = (*next).min(at);
         }

@@ -10,8 +10,9 @@ use crate::{
     net::{self, Certificate, Context, Stream},
     pop3::{
         Said,
+        authorization::{Authorization, Mechanism, Trace},
         sasl::Credentials,
-        session::{Authorization, Mechanism, Trace, Transaction},
+        session::Transaction,
     },
 };
 

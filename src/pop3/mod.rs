@@ -1,8 +1,9 @@
 //! POP3 (RFC 1939, 2449, 2595, 3206, 5034): the words of the protocol, and a session.
 //!
 //! [`command`], [`reply`], [`body`] and [`sasl`] are pure; [`wire`] buffers a stream and
-//! [`session`] speaks over it, with [`retrieval`] for the messages themselves.
+//! [`authorization`] and [`session`] speak over it, with [`retrieval`] for the messages themselves.
 
+pub mod authorization;
 pub mod body;
 pub mod command;
 pub mod reply;

@@ -1,17 +1,17 @@
-//! A POP3 session, typed by its state (RFC 1939 §3): first [`Authorization`], then
-//! [`Transaction`], whose [`quit`](Transaction::quit) is the UPDATE state.
+//! A session after the login (RFC 1939 §5), whose [`quit`](Transaction::quit) is the UPDATE state.
 //!
-//! Dropping either closes the stream without QUIT: the server then deletes nothing (§6).
+//! A session is typed by its state: [`Authorization`](super::authorization::Authorization), then
+//! [`Transaction`]. Dropping either closes the stream without QUIT: the server then deletes nothing
+//! (§6).
 
 use std::io::{Read, Write};
 
-pub use super::wire::Trace;
 use super::{
+    authorization::{Mechanism, read_capabilities},
     body::Decoder,
-    command::{Command, MAX_COMMAND, fits},
-    reply::{self, Capabilities, Code, Refusal, Reply},
+    command::Command,
+    reply::{self, Capabilities, Refusal, Reply},
     retrieval::{Ahead, Retrieval, Wanted},
-    sasl::{self, Auth, Credentials},
     wire::{Wire, not_pop3},
 };
 use crate::{
@@ -28,157 +28,8 @@ const MAX_MESSAGES: u32 = 500_000;
 /// RFC, and at most 200 seen in the wild.
 const MAX_LISTING_LINE: usize = 256;
 
-/// The most octets of a CAPA answer.
-const MAX_CAPA: usize = 64 * 1024;
-
 /// The most octets of a header.
 const MAX_TOP: usize = 256 * 1024;
-
-/// Before the login (RFC 1939 §4).
-pub struct Authorization<S> {
-    wire: Wire<S>,
-    capabilities: Option<Capabilities>,
-}
-
-impl<S: Read + Write> Authorization<S> {
-    /// Takes the greeting and asks for the capabilities. `peer` names the server in messages;
-    /// `trace` gets every line of the session.
-    ///
-    /// # Errors
-    /// The line is lost, or what answers is no POP3 server, or it greets with `-ERR`.
-    pub fn greet(stream: S, peer: &str, trace: Option<Trace>) -> Result<Self> {
-        let mut wire = Wire::new(stream, peer.to_owned(), trace);
-        match wire.reply()? {
-            Reply::Ok(_) => {}
-            Reply::Err(refusal) => {
-                let kind = if refusal.code == Some(Code::SysPerm) { Kind::Unavailable } else { Kind::Busy };
-                return Err(
-                    Error::new(kind, format!("{peer} does not take the connection")).fact(quoted(peer, &refusal))
-                );
-            }
-            Reply::Challenge(_) => return Err(not_pop3(peer)),
-        }
-        let capabilities = ask_capabilities(&mut wire)?;
-        Ok(Self { wire, capabilities })
-    }
-
-    /// Begins TLS by STLS (RFC 2595 §4): `wrap` makes the new stream out of the old one. What the
-    /// server said of itself in clear is forgotten and asked again.
-    ///
-    /// # Errors
-    /// The server does not offer STLS or refuses it; somebody put octets behind its answer, which
-    /// is an attack (CVE-2011-0411); or `wrap` fails.
-    pub fn upgrade<T: Read + Write>(mut self, wrap: impl FnOnce(S) -> Result<T>) -> Result<Authorization<T>> {
-        let peer = self.wire.peer.clone();
-        let missing = |fact: String| {
-            Error::new(Kind::Unavailable, format!("{peer} does not begin TLS on this port"))
-                .fact(fact)
-                .hint("most servers have TLS on port 995: tls = \"implicit\"; pouch never goes on without it")
-        };
-        if self.capabilities.as_ref().is_some_and(|known| !known.has("STLS")) {
-            return Err(missing("it does not offer STLS".into()));
-        }
-        match self.wire.ask(Command::Stls)? {
-            Reply::Ok(_) => {}
-            Reply::Err(refusal) => return Err(missing(quoted(&peer, &refusal))),
-            Reply::Challenge(_) => return Err(not_pop3(&peer)),
-        }
-        if self.wire.holds_unread() {
-            return Err(Error::new(Kind::Denied, format!("somebody meddles with the line to {peer}"))
-                .fact("there were octets behind the answer to STLS, before TLS began"));
-        }
-        let (stream, peer, trace) = self.wire.into_parts();
-        let mut wire = Wire::new(wrap(stream)?, peer, trace);
-        let capabilities = ask_capabilities(&mut wire)?;
-        Ok(Authorization { wire, capabilities })
-    }
-
-    /// Logs in.
-    ///
-    /// # Errors
-    /// The server refuses, now or for good, or the line is lost. The password is sent once.
-    pub fn login(mut self, who: &Credentials<'_>) -> Result<Transaction<S>> {
-        for (what, argument) in [("user name", who.user), ("password", who.password)] {
-            if !fits(argument) {
-                return Err(Error::new(
-                    Kind::Config,
-                    format!("the {what} holds a line break or NUL: POP3 cannot send it"),
-                ));
-            }
-        }
-        let offered = |mechanism| self.capabilities.as_ref().is_some_and(|known| known.offers(mechanism));
-        let mechanism = match who.auth {
-            Auth::Plain => Mechanism::Plain,
-            Auth::Auto if offered("PLAIN") => Mechanism::Plain,
-            Auth::Auto | Auth::User => Mechanism::User,
-        };
-        let answer = match mechanism {
-            Mechanism::Plain => self.sasl_plain(who),
-            Mechanism::User => self.user_pass(who),
-        }
-        .map_err(|error| match error.kind() {
-            // Courier does so when it cannot read one message, Dovecot when it cannot read the mailbox
-            Kind::Cut => Error::new(Kind::Cut, format!("{} closed the connection at the login", self.wire.peer))
-                .fact("that need not be a wrong password: some servers do so when they cannot open the mailbox"),
-            _ => error,
-        })?;
-        match answer {
-            Reply::Ok(_) => Ok(Transaction {
-                wire: self.wire,
-                capabilities: self.capabilities,
-                fresh: true,
-                mechanism,
-                one_at_a_time: false,
-            }),
-            Reply::Err(refusal) => {
-                let codes = self.capabilities.as_ref().is_some_and(|known| known.has("AUTH-RESP-CODE"));
-                Err(login_refused(&self.wire.peer, &refusal, codes))
-            }
-            Reply::Challenge(_) => Err(not_pop3(&self.wire.peer)),
-        }
-    }
-
-    fn user_pass(&mut self, who: &Credentials<'_>) -> Result<Reply> {
-        // not pipelined: Courier and mailfront announce PIPELINING and lose what is behind PASS,
-        // and a server that refuses USER must not get the password
-        match self.wire.ask(Command::User(who.user))? {
-            Reply::Ok(_) => self.wire.ask(Command::Pass(who.password)),
-            refused => Ok(refused),
-        }
-    }
-
-    fn sasl_plain(&mut self, who: &Credentials<'_>) -> Result<Reply> {
-        let message = sasl::plain(who.user, who.password);
-        let mechanism = "PLAIN";
-        let whole = Command::Auth { mechanism, initial: Some(&message) };
-        // RFC 5034 §4: the initial response only where the whole command fits
-        if whole.line().len() <= MAX_COMMAND {
-            return self.wire.ask(whole);
-        }
-        match self.wire.ask(Command::Auth { mechanism, initial: None })? {
-            Reply::Challenge(_) => self.wire.ask(Command::Response(&message)),
-            other => Ok(other),
-        }
-    }
-}
-
-/// How the login was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mechanism {
-    /// SASL PLAIN.
-    Plain,
-    /// USER and PASS.
-    User,
-}
-
-impl std::fmt::Display for Mechanism {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Plain => "PLAIN",
-            Self::User => "USER",
-        })
-    }
-}
 
 /// What the server listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -200,6 +51,10 @@ pub struct Transaction<S> {
 }
 
 impl<S: Read + Write> Transaction<S> {
+    pub(super) fn new(wire: Wire<S>, capabilities: Option<Capabilities>, mechanism: Mechanism) -> Self {
+        Self { wire, capabilities, fresh: true, mechanism, one_at_a_time: false }
+    }
+
     /// How the login was done.
     pub fn mechanism(&self) -> Mechanism {
         self.mechanism
@@ -430,51 +285,6 @@ impl<S: Read + Write> Transaction<S> {
 /// So many DELE or TOP go into one write: they fit into the smallest socket buffer, so that a
 /// server that waits for its answers to be read never keeps pouch from reading them.
 const ASKED_TOGETHER: usize = 256;
-
-fn ask_capabilities<S: Read + Write>(wire: &mut Wire<S>) -> Result<Option<Capabilities>> {
-    wire.queue(Command::Capa)?;
-    wire.flush()?;
-    read_capabilities(wire)
-}
-
-/// The answer to CAPA. A server that does not know it (popa3d, Solid POP3) says `-ERR`.
-fn read_capabilities<S: Read + Write>(wire: &mut Wire<S>) -> Result<Option<Capabilities>> {
-    match wire.reply()? {
-        Reply::Ok(_) => {}
-        // Dovecot says so unasked, right behind a good login, when it cannot open the mailbox
-        Reply::Err(refusal) if refusal.passes() => {
-            let peer = &wire.peer;
-            return Err(
-                Error::new(Kind::Busy, format!("{peer} cannot open the mailbox now")).fact(quoted(peer, &refusal))
-            );
-        }
-        Reply::Err(_) => return Ok(None),
-        Reply::Challenge(_) => return Err(not_pop3(&wire.peer)),
-    }
-    let mut capabilities = Capabilities::default();
-    let mut budget = MAX_CAPA;
-    while let Some(line) = wire.list_line(&mut budget)? {
-        capabilities.add(line);
-    }
-    Ok(Some(capabilities))
-}
-
-/// What a refused login means (RFC 2449 §8.1.1, RFC 3206 §4). `codes`: the server announces
-/// AUTH-RESP-CODE, so that a failure without `[AUTH]` has nothing to do with the credentials.
-fn login_refused(peer: &str, refusal: &Refusal, codes: bool) -> Error {
-    let fact = quoted(peer, refusal);
-    match refusal.code {
-        Some(Code::InUse) => Error::new(Kind::Busy, "the mailbox is in use by another session").fact(fact),
-        Some(Code::LoginDelay) => {
-            Error::new(Kind::Busy, format!("{peer} wants more time between two logins")).fact(fact)
-        }
-        Some(Code::SysTemp) => Error::new(Kind::Busy, format!("{peer} cannot log anybody in now")).fact(fact),
-        Some(Code::SysPerm) => Error::new(Kind::Unavailable, format!("{peer} cannot log you in")).fact(fact),
-        Some(Code::Auth) => Error::new(Kind::Denied, "the server refused the password").fact(fact),
-        None if codes => Error::new(Kind::Busy, format!("{peer} cannot log you in now")).fact(fact),
-        None => Error::new(Kind::Denied, "the server refused the login").fact(fact),
-    }
-}
 
 /// `pop.example.org said: -ERR [AUTH] Invalid credentials`.
 pub fn quoted(peer: &str, refusal: &Refusal) -> String {

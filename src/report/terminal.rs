@@ -86,7 +86,7 @@ impl Screen {
             // after a lost line, what came before counts too
             Event::Planned { fetch, octets, .. } => {
                 progress.of_messages = progress.messages + fetch;
-                progress.of_octets = progress.octets + octets;
+                progress.of_octets = progress.octets.saturating_add(*octets);
             }
             Event::Received { octets } => progress.octets += octets,
             Event::Stored { .. } => progress.messages += 1,

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The floor of a module, named by its path; the longest name that fits counts.
-const FLOORS: [(&str, u32); 30] = [
+const FLOORS: [(&str, u32); 31] = [
     ("types", 0),
     ("units", 0),
     ("text", 0),
@@ -25,6 +25,7 @@ const FLOORS: [(&str, u32); 30] = [
     ("net", 3),
     ("pop3::wire", 3),
     ("pop3::retrieval", 3),
+    ("pop3::authorization", 3),
     ("pop3::session", 3),
     ("ledger", 3),
     ("delivery", 3),

@@ -63,7 +63,7 @@ impl Haul<'_> {
         self.tell(&Event::Planned {
             listed: listing.messages.len() as u64,
             fetch: (fresh.len() + careful.len()) as u64,
-            octets: fresh.iter().chain(&careful).map(|order| order.octets).sum(),
+            octets: fresh.iter().chain(&careful).fold(0, |sum, order| sum.saturating_add(order.octets)),
         });
         if self.fruitless > 0 {
             // whatever breaks the line may stand together: come from the other side
