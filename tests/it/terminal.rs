@@ -65,7 +65,7 @@ fn progress_is_shown_and_goes_when_it_is_over() {
     let terminal = Terminal::open(&desk, 100);
     terminal.type_line(&format!("{} fetch; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
     let screen = terminal.shows("MB/s");
-    assert!(screen.contains("━") && screen.contains("of 4"), "{screen}");
+    assert!(screen.contains('─') && screen.contains("of 4"), "{screen}");
     terminal.tmux(&["send-keys", "C-c"]);
     let screen = terminal.shows("work   3 new, 1.2 KB, in ~/Mail/work");
     assert!(!screen.contains('\u{fffd}'), "{screen}");
@@ -73,7 +73,7 @@ fn progress_is_shown_and_goes_when_it_is_over() {
     terminal.type_line(&format!("clear; {} fetch; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
     let screen = terminal.shows("ended 0");
     assert!(screen.contains("work   1 new, 20.0 MB, in ~/Mail/work"), "{screen}");
-    assert!(!screen.contains('━'), "{screen}");
+    assert!(!screen.contains(['━', '─']), "{screen}");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_narrow_terminal_is_wide_enough() {
     let terminal = Terminal::open(&desk, 40);
     terminal.type_line(&format!("{} fetch; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
     let screen = terminal.shows("0 of 4");
-    assert!(!screen.contains('━'), "{screen}");
+    assert!(!screen.contains(['━', '─']), "{screen}");
     terminal.tmux(&["send-keys", "C-c"]);
     terminal.shows("work   3 new");
 }
