@@ -43,6 +43,15 @@ impl Maildir {
         Ok(Self { root: root.to_owned(), accepted: Vec::new() })
     }
 
+    /// The Maildir at `root` to look at: nothing is made.
+    ///
+    /// # Errors
+    /// Something else lies there.
+    pub fn as_it_is(root: &Path) -> Result<Self> {
+        Self::exists(root)?;
+        Ok(Self { root: root.to_owned(), accepted: Vec::new() })
+    }
+
     /// Whether a Maildir lies at `root`; not where there is nothing, or an empty folder.
     ///
     /// # Errors
@@ -160,34 +169,34 @@ fn place(from: &Path, to: &Path) -> io::Result<()> {
 
 /// All messages below `folder`: of this Maildir and of every Maildir in it, whatever they are
 /// called (`.Archive` or `Archive`).
+///
+/// Mail programs move messages meanwhile, from `new` to `cur` and from there to other folders: read
+/// in that order, none is missed.
 fn walk(folder: &Path, depth: u32, found: &mut Vec<Found>) -> Result<()> {
+    for part in ["new", "cur"] {
+        for message in read_folder(&folder.join(part))? {
+            let name = message.file_name();
+            let name = name.to_string_lossy().split(':').next().unwrap_or_default().to_owned();
+            found.push(Found { name, path: message.path() });
+        }
+    }
     for entry in read_folder(folder)? {
         let path = entry.path();
+        let inner = !PARTS.iter().any(|part| entry.file_name() == *part);
         let kind = entry.file_type().map_err(|error| Error::file("read", &path, &error))?;
-        if !kind.is_dir() {
-            continue;
-        }
-        match entry.file_name().to_str() {
-            Some("new" | "cur") => {
-                for message in read_folder(&path)? {
-                    let name = message.file_name();
-                    let name = name.to_string_lossy();
-                    found.push(Found {
-                        name: name.split(':').next().unwrap_or_default().to_owned(),
-                        path: message.path(),
-                    });
-                }
-            }
-            Some("tmp") => {}
-            _ if depth > 0 => walk(&path, depth - 1, found)?,
-            _ => {}
+        if inner && kind.is_dir() && depth > 0 {
+            walk(&path, depth - 1, found)?;
         }
     }
     Ok(())
 }
 
+/// The entries of a folder; none where it does not exist (any more).
 fn read_folder(path: &Path) -> Result<Vec<fs::DirEntry>> {
-    fs::read_dir(path).and_then(Iterator::collect).map_err(|error| Error::file("read", path, &error))
+    match fs::read_dir(path).and_then(Iterator::collect) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(|error| Error::file("read", path, &error)),
+    }
 }
 
 #[cfg(test)]

@@ -7,30 +7,42 @@ use std::{
 };
 
 use crate::{
-    delivery::Found,
+    delivery::{Delivery, Found},
     error::{Error, Kind, Result},
     ledger::{Ledger, Look},
     message::{Head, fingerprint},
     policy::{Known, Local, believable},
     text::count,
+    types::RowId,
 };
 
-/// Marks those delivered messages of `look` that the user deleted from the Maildir, which holds
-/// `found`. Where too much is gone to be believed, nothing is marked, and that is what comes back.
+/// Marks those delivered messages of `look` that the user deleted from the place they were
+/// delivered to. Where too much is gone to be believed, nothing is marked, and that is what comes
+/// back.
 ///
 /// # Errors
-/// The ledger or a message cannot be read.
-pub fn mark(look: &mut Look, ledger: &Ledger, found: &[Found]) -> Result<Option<Error>> {
-    let present: HashSet<_> = found.iter().filter_map(|found| ledger.row_of(&found.name)).map(|(row, _)| row).collect();
+/// The ledger, or a message, cannot be read.
+pub fn mark(look: &mut Look, ledger: &Ledger, delivery: &dyn Delivery) -> Result<Option<Error>> {
+    let Some(mut found) = delivery.look()? else {
+        return Ok(None);
+    };
+    let absent = |found: &[Found], rows: &mut dyn Iterator<Item = RowId>| -> HashSet<RowId> {
+        let present: HashSet<_> =
+            found.iter().filter_map(|found| ledger.row_of(&found.name)).map(|(row, _)| row).collect();
+        rows.filter(|row| !present.contains(row)).collect()
+    };
     let delivered: Vec<_> = look.delivered().collect();
-    let mut gone: HashSet<_> = delivered.iter().copied().filter(|row| !present.contains(row)).collect();
+    let mut gone = absent(&found, &mut delivered.iter().copied());
     if gone.is_empty() {
         return Ok(None);
     }
+    // one that a mail program was just moving is there the second time
+    found = delivery.look()?.unwrap_or_default();
+    gone = absent(&found, &mut gone.into_iter());
     // Moving a message to another folder gives it another name in some mail programs (mutt,
     // Dovecot): what cannot be found by its name is looked for by its header.
     let mut wanted: HashMap<_, Vec<_>> = HashMap::new();
-    for (row, print) in ledger.fingerprints(gone.iter().copied())? {
+    for (row, print) in ledger.fingerprints(gone.clone())? {
         match print {
             Some(print) => wanted.entry(print).or_default().push(row),
             // never deleted on suspicion

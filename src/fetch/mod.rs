@@ -239,8 +239,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
                 .fact(format!("{} of those shown as new are known by their headers: not fetched again", moved.len())),
         ),
         Place::Maildir(path) if account.policy.sync_deletions => {
-            let found = if Maildir::exists(path)? { Maildir::open(path)?.look()? } else { None };
-            local::mark(&mut look, &ledger, &found.unwrap_or_default())?
+            local::mark(&mut look, &ledger, &Maildir::as_it_is(path)?)?
         }
         _ => None,
     };

@@ -43,7 +43,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 pub use desk::{Row, State};
 pub use look::Look;
-pub use progress::{Arrival, Failed, Proof, Recognized};
+pub use progress::{Arrival, Failed, Proof, Recognized, Recovered};
 pub use runs::{PastRun, Run};
 
 use crate::{

@@ -24,6 +24,19 @@ pub struct Arrival {
     pub fingerprint: Option<Fingerprint>,
 }
 
+/// A message that lies in the Maildir after a run died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// Its row.
+    pub row: RowId,
+    /// Which copy of it.
+    pub copy: u32,
+    /// Its size as LIST counts it.
+    pub octets: u64,
+    /// Its fingerprint, if it has a header.
+    pub fingerprint: Option<Fingerprint>,
+}
+
 /// Messages that were known again by their headers, though the server shows them otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recognized {
@@ -216,24 +229,24 @@ impl Ledger {
         })
     }
 
-    /// Notes files that a run which died had delivered without telling the ledger: `(row, copy,
-    /// octets)` by their names. Gives how many there were.
+    /// Notes messages that a run which died had delivered without telling the ledger; what is known
+    /// already stays as it is.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn recover(&mut self, found: &[(RowId, u32, u64)], now: Epoch) -> Result<u64> {
+    pub fn recover(&mut self, found: &[Recovered], now: Epoch) -> Result<()> {
         let account = self.account;
         self.transact(|ledger| {
             let mut update = ledger.prepare_cached(
                 "UPDATE message SET state = 'delivered', delivered = ?4, copy = ?3, got = ?5, short = octets > ?5,
-                     attempts = 0, next_try = NULL, reason = NULL
+                     fingerprint = ?6, attempts = 0, next_try = NULL, reason = NULL
                  WHERE account = ?1 AND id = ?2 AND copy + (delivered IS NOT NULL) = ?3",
             )?;
-            let mut recovered = 0;
-            for (row, copy, octets) in found {
-                recovered += update.execute(params![account, row.0, copy, now.0, size(*octets)])? as u64;
+            for Recovered { row, copy, octets, fingerprint } in found {
+                let print = fingerprint.as_ref().map(|print| print.0.as_slice());
+                update.execute(params![account, row.0, copy, now.0, size(*octets), print])?;
             }
-            Ok(recovered)
+            Ok(())
         })
     }
 

@@ -179,6 +179,15 @@ fn nothing_endless_fills_the_memory() {
     assert_eq!(desk.mail().len(), 1);
 }
 
+#[test]
+fn a_message_without_an_end_is_given_up_and_the_others_arrive() {
+    let desk = Desk::with(3, "timeout = \"20s\"", |server| {
+        server.fault(on("RETR").uid("uid-2").head().forever("the same line again and again\r\n"))
+    });
+    desk.pouch(&["fetch", "-v"]).run().assert_code(75).assert_stderr("sends a message without an end");
+    desk.assert_arrived([1, 3]);
+}
+
 /// An account on a server that speaks TLS, with these lines.
 fn secure(setup: Setup, lines: &str) -> Desk {
     let desk = Desk { home: Home::new(), server: setup.messages(corpus::messages(2)).start() };

@@ -19,7 +19,7 @@ use crate::{
     delivery::Delivery,
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Tally},
-    ledger::{Arrival, Ledger, Run},
+    ledger::{Arrival, Ledger, Recovered, Run},
     message::Glance,
     policy::{Then, Why},
     text::count,
@@ -158,11 +158,14 @@ impl<'a> Haul<'a> {
     pub(super) fn recover(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
         // should this fail, the next run has to look again
         self.unsettled = true;
-        if let Some(found) = delivery.look()? {
+        // twice, since a mail program may move a message while it is looked for
+        for _ in 0..2 {
             let mut ours = Vec::new();
-            for found in found {
-                if let Some((row, copy)) = self.ledger.row_of(&found.name) {
-                    ours.push((row, copy, receive::octets_of(&found.path)?));
+            for found in delivery.look()?.unwrap_or_default() {
+                if let Some((row, copy)) = self.ledger.row_of(&found.name)
+                    && let Some((octets, fingerprint)) = receive::measured(&found.path)?
+                {
+                    ours.push(Recovered { row, copy, octets, fingerprint });
                 }
             }
             self.ledger.recover(&ours, self.world.clock.now())?;

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{Read, Write},
     path::Path,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{Failure, Haul, Order, Quarantined};
@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Exit, Kind, Result, Verdict},
     event::Event,
     ledger::Arrival,
-    message::{Glance, Head, fingerprint, glance},
+    message::{Fingerprint, Glance, Head, fingerprint, glance},
     net::Stream,
     policy::Then,
     pop3::{reply::Refusal, retrieval::Body, session::quoted},
@@ -25,7 +25,17 @@ use crate::{
 const DEFERRED_IN_A_ROW: u32 = 3;
 
 /// The most of a broken message that is kept for its notice.
-const MAX_PARTIAL: u64 = 1_000_000;
+const MAX_PARTIAL: u64 = 256 * 1024;
+
+/// A message may be so much larger than listed: servers count line ends differently, and add
+/// fields. What is larger has no end.
+const ROOM: u64 = 64_000_000;
+
+/// A message may take so long, and a second more for each [`SLOWEST`] octets.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Octets a second below which a line is no line.
+const SLOWEST: u64 = 100;
 
 impl Haul<'_> {
     /// Takes a message from the line and gives it to the delivery.
@@ -39,7 +49,7 @@ impl Haul<'_> {
         let slip = Slip { account: &self.account.name, name: &name, uid: &order.uid, sender: None };
         let mut draft = delivery.begin(&slip)?;
         let mut head = Head::default();
-        let got = match self.pour(body, &mut draft, &mut head) {
+        let got = match self.pour(order.octets, body, &mut draft, &mut head) {
             Ok(got) => got,
             Err(error) => {
                 if error.kind().verdict() == Verdict::Reconnect {
@@ -60,11 +70,22 @@ impl Haul<'_> {
     }
 
     /// Streams the content into the draft; gives its size as LIST counts it.
-    fn pour(&self, mut body: Body<'_, '_, Stream>, draft: &mut Draft, head: &mut Head) -> Result<u64> {
+    fn pour(&self, listed: u64, mut body: Body<'_, '_, Stream>, draft: &mut Draft, head: &mut Head) -> Result<u64> {
+        let began = Instant::now();
+        let most = listed.saturating_mul(4).saturating_add(ROOM);
         while let Some(content) = body.chunk()? {
             head.push(content);
             draft.write_all(content).map_err(|error| Error::file("write", &draft.place(), &error))?;
             self.tell(&Event::Received { octets: content.len() as u64 });
+            let octets = body.octets();
+            let broken = if octets > most {
+                "sends a message without an end"
+            } else if began.elapsed() > PATIENCE + Duration::from_secs(octets / SLOWEST) {
+                "sends a message too slowly to ever end"
+            } else {
+                continue;
+            };
+            return Err(Error::new(Kind::Cut, format!("{} {broken}", self.account.host)));
         }
         Ok(body.octets())
     }
@@ -203,19 +224,26 @@ fn partial(draft: &mut Draft) -> Vec<u8> {
     draft.read_back(MAX_PARTIAL).unwrap_or_default()
 }
 
-/// The size of a delivered file as LIST counts it: each LF stands for CRLF.
-pub(super) fn octets_of(path: &Path) -> Result<u64> {
-    let mut octets = 0;
+/// What a delivered file tells of its message: the size as LIST counts it, each LF standing for
+/// CRLF, and the fingerprint; nothing where it is not there any more.
+pub(super) fn measured(path: &Path) -> Result<Option<(u64, Option<Fingerprint>)>> {
+    let (mut octets, mut head) = (0, Head::default());
     let mut buffer = vec![0; 64 * 1024];
     let mut read = || -> std::io::Result<()> {
         let mut file = File::open(path)?;
         loop {
             match file.read(&mut buffer)? {
                 0 => return Ok(()),
-                got => octets += (got + memchr::memchr_iter(b'\n', &buffer[..got]).count()) as u64,
+                got => {
+                    head.push(&buffer[..got]);
+                    octets += (got + memchr::memchr_iter(b'\n', &buffer[..got]).count()) as u64;
+                }
             }
         }
     };
-    read().map_err(|error| Error::file("read", path, &error))?;
-    Ok(octets)
+    match read() {
+        Ok(()) => Ok(Some((octets, fingerprint(head.as_bytes())))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file("read", path, &error)),
+    }
 }

@@ -52,9 +52,9 @@ impl Haul<'_> {
         let now = self.world.clock.now();
         let mut look = self.recognized(session, &listing)?;
         if self.account.policy.sync_deletions
-            && let Some(found) = delivery.look()?
+            && let Some(warning) = local::mark(&mut look, self.ledger, delivery)?
         {
-            self.warning = local::mark(&mut look, self.ledger, &found)?;
+            self.warning = Some(warning);
         }
         self.ledger.admit(&mut look, &listing.messages, now)?;
         let plan = plan(&self.policy(), &look.scan, now);
