@@ -182,7 +182,7 @@ fn nothing_endless_fills_the_memory() {
 #[test]
 fn a_message_without_an_end_is_given_up_and_the_others_arrive() {
     let desk = Desk::with(3, "timeout = \"20s\"", |server| {
-        server.fault(on("RETR").uid("uid-2").head().forever("the same line again and again\r\n"))
+        server.fault(on("RETR").uid("uid-2").head().forever("the same line again and again\r\n".repeat(2_000)))
     });
     desk.pouch(&["fetch", "-v"]).run().assert_code(75).assert_stderr("sends a message without an end");
     desk.assert_arrived([1, 3]);
