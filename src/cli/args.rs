@@ -49,11 +49,11 @@ pub struct Global {
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// Whether to use colour
+    /// Use colour: auto, always or never
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub color: When,
 
-    /// Whether to show progress
+    /// Show progress: auto, always or never
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub progress: When,
 }
