@@ -203,6 +203,7 @@ impl<'a> Haul<'a> {
                     if error.kind().verdict() != Verdict::Reconnect {
                         return Err(error);
                     }
+                    self.flush(delivery)?;
                     self.line_lost(error, self.through > before)?;
                 }
             }

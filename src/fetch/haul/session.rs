@@ -74,6 +74,10 @@ impl Haul<'_> {
             (Pace::Batched, RequestAhead::Auto) => AHEAD,
             (Pace::Batched, RequestAhead::Count(count)) => Ahead { count: count as usize, ..AHEAD },
         };
+        if self.fruitless > 1 {
+            // is it the line, or one bad message after the other?
+            self.probe(session, &look)?;
+        }
         self.retrieve(session, delivery, &fresh, ahead)?;
         if !self.guilty.is_empty() && self.through == 0 {
             self.probe(session, &look)?;
