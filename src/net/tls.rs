@@ -82,7 +82,7 @@ impl Context {
             let identity = Identity::from_pkcs8(&read(certificate)?, &read(key)?).map_err(|error| {
                 Error::new(Kind::Config, "the client certificate cannot be used")
                     .fact(format!("{} and {}: {error}", certificate.display(), key.display()))
-                    .hint("both are PEM files, the key in PKCS #8: `openssl pkcs8 -topk8 -nodes` makes one")
+                    .hint("both are PEM files, the key in PKCS #8: `openssl pkcs8 -topk8 -nocrypt -in KEY` makes one")
             })?;
             builder.identity(identity);
         }

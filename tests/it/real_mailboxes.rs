@@ -229,6 +229,30 @@ fn a_wrong_password_at_a_server_that_takes_its_time() {
 }
 
 #[test]
+fn a_server_that_asks_for_a_certificate_gets_it() {
+    // the certificate is looked at by a server that takes nobody without one
+    let conf = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(conf.path(), "auth_ssl_require_client_cert = yes\n").unwrap();
+    let conf = format!("conf={}", conf.path().display());
+    let server = RealServer::start("dovecot", &["clientcert=yes", &conf]);
+    server.inject(ALICE, &messages(1));
+    let none = Mailbox::new(&server, ALICE, Line::Tls, "retries = 0");
+    assert_ne!(none.fetch(0).code, 0);
+    let key = none.home.join("key.pem");
+    let paths = (server.value("client_key"), key.to_str().unwrap());
+    none.home
+        .command("openssl", &["pkcs8", "-topk8", "-nocrypt", "-in", paths.0, "-out", paths.1])
+        .run()
+        .assert_code(0);
+    let lines = format!("tls-client-cert = \"{}\"\ntls-client-key = \"{}\"", server.value("client_cert"), paths.1);
+    none.configure(&server, Line::Tls, &lines);
+    none.fetch(0).assert_code(0);
+    assert_eq!(none.arrived(), [1]);
+    none.configure(&server, Line::Tls, &lines.replace(paths.1, "/etc/hostname"));
+    none.fetch(0).assert_code(78).assert_stderr("the client certificate cannot be used");
+}
+
+#[test]
 fn a_mailbox_in_use_says_nothing() {
     let server = RealServer::start("dovecot", &["lock=yes"]);
     server.inject(ALICE, &messages(1));
