@@ -4,7 +4,7 @@ use mail_builder::{MessageBuilder, headers::address::Address};
 
 use crate::{
     message::Glance,
-    text::{day, shown},
+    text::{day, shown, times},
     types::{Epoch, RowId},
     units::Size,
 };
@@ -41,9 +41,9 @@ pub fn write(notice: &Notice<'_>, now: Epoch) -> Vec<u8> {
         |text: &Option<String>| text.as_ref().map_or_else(|| "(not known)".into(), |text| shown(text.as_bytes()));
     let (sender, subject) = (known(&notice.glance.sender), known(&notice.glance.subject));
     let size = Size::from_octets(notice.octets).rounded();
-    let day = day(notice.next_try);
+    let (day, tried) = (day(notice.next_try), times(*attempts));
     let mut body = format!(
-        "A message in your mailbox at {host} could not be fetched in {attempts} tries.\n\
+        "A message in your mailbox at {host} could not be fetched; it was tried {tried}.\n\
          It is still on the server, and the others were fetched without it.\n\
          \n\
          From:     {sender}\n\

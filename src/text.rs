@@ -82,6 +82,11 @@ pub fn tilde(path: &Path, home: &Path) -> String {
     shown(text.as_bytes())
 }
 
+/// `once`, `3 times`.
+pub fn times(number: u32) -> String {
+    if number == 1 { "once".into() } else { format!("{number} times") }
+}
+
 /// `1 message`, `2 messages`.
 pub fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }

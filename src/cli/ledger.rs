@@ -74,7 +74,7 @@ fn change(
     change: impl FnOnce(&mut Ledger, &[RowId]) -> Result<u64>,
 ) -> Outcome {
     let (account, world) = account(context, name)?;
-    let _lock = world.lock(&account)?;
+    let _lock = world.lock(&account).map_err(|error| error.hint("try again once it has ended"))?;
     let mut ledger = world.ledger(&account)?;
     let rows: Vec<_> = messages.iter().copied().map(RowId).collect();
     for row in &rows {
@@ -91,7 +91,7 @@ fn change(
 
 fn catch_up(context: &Context, name: &str) -> Outcome {
     let (account, world) = account(context, name)?;
-    let _lock = world.lock(&account)?;
+    let _lock = world.lock(&account).map_err(|error| error.hint("try again once it has ended"))?;
     let mut ledger = world.ledger(&account)?;
     let secret = world.secret(&account)?;
     let mut session = connect(&Server::new(&account)?, &world, &secret, &mut |_| {})?;

@@ -176,7 +176,9 @@ impl Setup {
             }
             enabled
         } else {
-            names.iter().map(|name| self.account(name, overrides)).collect::<Result<Vec<_>>>()?
+            let first = |(at, name): &(usize, &String)| !names[..*at].contains(name);
+            let named = names.iter().enumerate().filter(first);
+            named.map(|(_, name)| self.account(name, overrides)).collect::<Result<Vec<_>>>()?
         };
         for account in &mut accounts {
             resolve::with_flags(account, overrides);

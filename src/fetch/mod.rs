@@ -16,7 +16,7 @@ use crate::{
     delivery::{Delivery, Maildir, Pipe},
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Reporter, Summary, Tally},
-    ledger::{Birth, Ledger, Run, State},
+    ledger::{Birth, Ledger, State},
     lock,
     policy::{Plan, plan},
     program,
@@ -129,7 +129,7 @@ fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
     summary.exit = haul.exit();
     summary.tally = haul.tally();
     summary.deleted = haul.deletions();
-    let warning = haul.take_warning();
+    let (warning, lasting) = (haul.take_warning(), haul.take_lasting());
     drop(haul);
 
     let now = world.clock.now();
@@ -141,28 +141,31 @@ fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
     }
     summary.quarantined =
         ledger.counts()?.iter().find(|(state, _)| *state == State::Quarantined).map_or(0, |(_, count)| *count);
-    finish(account, world, &mut ledger, &run, summary, outcome.err().or(warning), unsettled)
+    let trouble = outcome.err().or(warning);
+    ledger.end_run(&run, summary.tally, summary.exit, trouble.as_ref(), unsettled, now)?;
+    tell(account, world, &mut ledger, trouble, lasting)
 }
 
-/// Ends the run in the ledger and tells what stopped it, if that is news.
-fn finish(
+/// Tells what stopped the account, and what single messages suffer from once that has lasted, if
+/// it is news.
+fn tell(
     account: &Account,
     world: &World,
     ledger: &mut Ledger,
-    run: &Run,
-    summary: &Summary,
     trouble: Option<Error>,
-    unsettled: bool,
+    lasting: Option<Error>,
 ) -> Result<()> {
     let now = world.clock.now();
-    ledger.end_run(run, summary.tally, summary.exit, trouble.as_ref(), unsettled, now)?;
-    match trouble {
-        Some(error) if error.kind().verdict() == Verdict::StopAll => problem(account, world, &error, false),
-        Some(error) => {
+    match (trouble, lasting) {
+        (Some(error), _) if error.kind().verdict() == Verdict::StopAll => problem(account, world, &error, false),
+        (Some(error), _) => {
             let tell = ledger.needs_telling(&error, now)?;
             problem(account, world, &error, tell);
         }
-        None => ledger.all_is_well()?,
+        // those who watch have heard of the message itself
+        (None, Some(error)) if ledger.needs_telling(&error, now)? => problem(account, world, &error, true),
+        (None, Some(_)) => {}
+        (None, None) => ledger.all_is_well()?,
     }
     Ok(())
 }

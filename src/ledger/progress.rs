@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{GRACE_DAYS, Ledger, Look, Run};
+use super::{Ledger, Look, Run};
 use crate::{
     error::Result,
     message::{Fingerprint, Glance},
@@ -87,7 +87,6 @@ impl Ledger {
     /// The ledger cannot be written.
     pub fn admit(&mut self, look: &mut Look, listed: &[Listed], now: Epoch) -> Result<()> {
         let account = self.account;
-        let old = now.0.saturating_sub_unsigned(Span::from_days(GRACE_DAYS).seconds());
         if look.vanished.is_empty()
             && look.returned.is_empty()
             && look.scan.entries.iter().all(|entry| entry.row.is_some())
@@ -116,11 +115,6 @@ impl Ledger {
             for row in &look.returned {
                 back.execute([row.0])?;
             }
-            ledger.execute(
-                "UPDATE message SET state = 'gone'
-                 WHERE account = ? AND missing < ? AND state IN ('new', 'delivered', 'quarantined')",
-                params![account, old],
-            )?;
             Ok(())
         })
     }
@@ -260,6 +254,22 @@ impl Ledger {
             .optional()
             .map(Option::flatten)
             .map_err(|error| self.explained(&error))
+    }
+
+    /// Notes that a message which seemed to be short is whole, and has so many octets.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn complete(&mut self, row: RowId, octets: u64) -> Result<()> {
+        self.transact(|ledger| {
+            ledger
+                .execute(
+                    "UPDATE message SET short = 0, octets = ?2, attempts = 0, next_try = NULL, reason = NULL
+                     WHERE id = ?1",
+                    params![row.0, size(octets)],
+                )
+                .map(drop)
+        })
     }
 
     /// Notes a failed attempt: one a run at most, quarantine after `limit` of them. From then on it

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::Ledger;
+use super::{GRACE_DAYS, Ledger};
 use crate::{
     error::{Error, Exit, Result},
     event::Tally,
@@ -42,7 +42,8 @@ pub struct PastRun {
 const A_DAY: Span = Span::from_days(1);
 
 impl Ledger {
-    /// Begins a run. Tells whether the one before it died.
+    /// Begins a run, and takes messages that have long been missing for gone. Tells whether the run
+    /// before it died.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -51,6 +52,11 @@ impl Ledger {
         self.transact(|ledger| {
             let died =
                 ledger.prepare_cached("SELECT 1 FROM run WHERE account = ? AND ended IS NULL")?.exists([account])?;
+            ledger.execute(
+                "UPDATE message SET state = 'gone'
+                 WHERE account = ? AND missing < ? AND state IN ('new', 'delivered', 'quarantined')",
+                params![account, now.0.saturating_sub_unsigned(Span::from_days(GRACE_DAYS).seconds())],
+            )?;
             ledger.execute("INSERT INTO run (account, started) VALUES (?, ?)", params![account, now.0])?;
             Ok((Run { id: ledger.last_insert_rowid() }, died))
         })

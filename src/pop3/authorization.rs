@@ -87,6 +87,8 @@ impl<S: Read + Write> Authorization<S> {
                 ));
             }
         }
+        self.wire.hide(who.password.as_bytes());
+        self.wire.hide(sasl::plain(who.user, who.password).as_bytes());
         let offered = |mechanism| self.capabilities.as_ref().is_some_and(|known| known.offers(mechanism));
         let mechanism = match who.auth {
             Auth::Plain => Mechanism::Plain,

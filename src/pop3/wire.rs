@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 
+use zeroize::Zeroizing;
+
 use super::{
     Said,
     body::Decoder,
@@ -31,15 +33,34 @@ pub(super) struct Wire<S> {
     start: usize,
     end: usize,
     /// Commands to be sent with the next flush.
-    unsent: zeroize::Zeroizing<Vec<u8>>,
+    unsent: Zeroizing<Vec<u8>>,
     /// The server's name, for messages.
     pub(super) peer: String,
     trace: Option<Trace>,
+    /// What is not repeated, should the server repeat it.
+    secrets: Vec<Zeroizing<Vec<u8>>>,
 }
 
 impl<S> Wire<S> {
     pub(super) fn new(stream: S, peer: String, trace: Option<Trace>) -> Self {
-        Self { stream, buffer: vec![0; BUFFER], start: 0, end: 0, unsent: zeroize::Zeroizing::default(), peer, trace }
+        Self {
+            stream,
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            unsent: Zeroizing::default(),
+            peer,
+            trace,
+            secrets: Vec::new(),
+        }
+    }
+
+    /// Leaves this out of whatever the server says from now on.
+    pub(super) fn hide(&mut self, secret: &[u8]) {
+        // what is shorter would blot out more than it hides
+        if secret.len() > 3 {
+            self.secrets.push(Zeroizing::new(secret.to_vec()));
+        }
     }
 
     /// Whether the server said something that nobody has read yet.
@@ -103,8 +124,13 @@ impl<S: Read + Write> Wire<S> {
 
     /// The next status line.
     pub(super) fn reply(&mut self) -> Result<Reply> {
-        let line = self.line()?;
-        let (reply, said) = (Reply::parse(line), shown(line));
+        let line = self.line()?.to_vec();
+        let clean = |text: &[u8]| self.secrets.iter().fold(text.to_vec(), |text, secret| without(&text, secret));
+        let mut reply = Reply::parse(&line);
+        if let Some(Reply::Err(refusal)) = &mut reply {
+            refusal.text = clean(&refusal.text);
+        }
+        let said = shown(&clean(&line));
         self.traced(|| Said::Server(said.clone()));
         reply.ok_or_else(|| not_pop3(&self.peer).fact(format!("{} said: {said}", self.peer)))
     }
@@ -178,6 +204,19 @@ impl<S: Read + Write> Wire<S> {
             Err(error) => Err(self.trouble("reading", &error)),
         }
     }
+}
+
+/// `line` with `***` for each `secret` in it.
+fn without(line: &[u8], secret: &[u8]) -> Vec<u8> {
+    let mut clean = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = memchr::memmem::find(rest, secret) {
+        clean.extend_from_slice(&rest[..at]);
+        clean.extend_from_slice(b"***");
+        rest = &rest[at + secret.len()..];
+    }
+    clean.extend_from_slice(rest);
+    clean
 }
 
 /// What answers there is no POP3 server.

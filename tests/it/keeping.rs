@@ -103,6 +103,17 @@ fn limit_and_max_size_leave_the_rest_for_later() {
 }
 
 #[test]
+fn a_bad_message_takes_nobody_elses_place_in_the_limit() {
+    let desk = Desk::with(6, "limit = 2", |server| {
+        server.fault(on("RETR").uid("uid-1").cut()).fault(on("RETR").uid("uid-2").octets(50).cut())
+    });
+    desk.fetch(75);
+    desk.assert_arrived([3, 4]);
+    desk.fetch(0);
+    desk.assert_arrived(3..=6);
+}
+
+#[test]
 fn deletions_that_quit_did_not_carry_out_are_done_next_time() {
     for fault in [on("QUIT").nth(1).refuse("-ERR no"), on("QUIT").nth(1).cut(), on("QUIT").nth(1).done().cut()] {
         let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(fault));

@@ -1,6 +1,9 @@
 //! A real terminal, by tmux.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use crate::{
     desk::Desk,
@@ -103,4 +106,49 @@ fn the_password_is_asked_for_and_not_shown() {
     let screen = terminal.shows("ended 0");
     assert!(!screen.contains("open sesame"), "{screen}");
     assert!(screen.contains("work   2 new"), "{screen}");
+}
+
+#[test]
+fn colour_is_for_terminals_that_want_it() {
+    let desk = Desk::with(1, "retries = 0", |server| server.fault(on("AUTH").refuse("-ERR [AUTH] \x1b[7mno")));
+    let terminal = Terminal::open(&desk, 100);
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    for (command, coloured) in [
+        (format!("{pouch} fetch"), true),
+        (format!("NO_COLOR=1 {pouch} fetch"), false),
+        (format!("TERM=dumb {pouch} fetch"), false),
+        (format!("{pouch} fetch --color never"), false),
+        (format!("NO_COLOR=1 {pouch} fetch --color always"), true),
+    ] {
+        terminal.type_line(&format!("clear; {command}; echo ended $?"));
+        terminal.shows("ended 77");
+        let screen = terminal.tmux(&["capture-pane", "-e", "-p"]);
+        assert!(screen.contains("the server refused the password"), "{screen}");
+        assert_eq!(screen.contains('\x1b'), coloured, "{command}\n{screen}");
+        assert!(!screen.contains("\x1b[7m"), "{screen}");
+    }
+}
+
+#[test]
+fn progress_can_be_turned_off() {
+    for (flag, seen) in [("--progress auto", true), ("--progress never", false), ("-q", false)] {
+        let desk = Desk::with(3, "", |server| {
+            let big = server.message("big", corpus::sized(9, 2_000_000));
+            big.fault(on("RETR").uid("big").nth(1).octets(1_500_000).silence())
+        });
+        let terminal = Terminal::open(&desk, 100);
+        // all that is written, what is wiped away again too
+        let record = desk.home.join("record");
+        terminal.tmux(&["pipe-pane", &format!("cat > {}", record.display())]);
+        terminal.type_line(&format!("{} fetch {flag}; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
+        terminal.shows("ended 0");
+        let end = Instant::now() + Duration::from_secs(20);
+        let mut written = String::new();
+        while !written.contains("ended 0") {
+            assert!(Instant::now() < end, "{written}");
+            written = String::from_utf8_lossy(&fs::read(&record).unwrap_or_default()).into_owned();
+        }
+        assert_eq!(written.contains('━') || written.contains("MB/s"), seen, "{flag}\n{written}");
+        assert_eq!(desk.mail().len(), 4);
+    }
 }

@@ -66,6 +66,13 @@ struct Quarantined {
     next_try: Epoch,
 }
 
+impl Quarantined {
+    /// Whether all of the header arrived.
+    fn whole_header(&self) -> bool {
+        memchr::memmem::find(&self.failure.partial, b"\n\n").is_some()
+    }
+}
+
 /// What a run has got so far, over all its sessions.
 pub(super) struct Haul<'a> {
     account: &'a Account,
@@ -82,6 +89,8 @@ pub(super) struct Haul<'a> {
     exit: Exit,
     deletions: Vec<(Why, u64)>,
     warning: Option<Error>,
+    /// What a person is told of should it last.
+    lasting: Option<Error>,
     /// What is being asked for, should the line be lost now.
     current: Option<Order>,
     partial: Vec<u8>,
@@ -115,6 +124,7 @@ impl<'a> Haul<'a> {
             exit: Exit::OK,
             deletions: Vec::new(),
             warning: None,
+            lasting: None,
             current: None,
             partial: Vec::new(),
             finished: HashSet::new(),
@@ -147,6 +157,10 @@ impl<'a> Haul<'a> {
 
     pub(super) fn take_warning(&mut self) -> Option<Error> {
         self.warning.take()
+    }
+
+    pub(super) fn take_lasting(&mut self) -> Option<Error> {
+        self.lasting.take()
     }
 
     fn tell(&self, event: &Event<'_>) {
@@ -262,8 +276,9 @@ impl<'a> Haul<'a> {
                 None => Event::Failed { row, error },
             });
         }
-        if !self.guilty.is_empty() {
+        if let Some(failure) = self.guilty.first() {
             self.exit = self.exit.worst(Exit::LATER);
+            self.lasting.get_or_insert_with(|| failure.error.clone());
         }
         flushed
     }

@@ -17,7 +17,7 @@ use crate::{
     net::Stream,
     policy::Then,
     pop3::{reply::Refusal, retrieval::Body, session::quoted},
-    text::count,
+    text::{count, times},
 };
 
 /// After so many messages in a row that a program failed to take for a passing reason, it gets no
@@ -59,6 +59,11 @@ impl Haul<'_> {
             }
         };
         self.through += 1;
+        if order.then == Then::Complete && got >= order.octets && self.ledger.octets_delivered(order.row)? == Some(got)
+        {
+            // it was whole all along, and listed too large before
+            return self.ledger.complete(order.row, got);
+        }
         if let Some(missing) = self.missing(order, got)? {
             let partial = partial(&mut draft);
             return self.failed(Failure { order: order.clone(), error: missing, partial });
@@ -150,8 +155,7 @@ impl Haul<'_> {
                     let stop = Error::new(Kind::Busy, format!("{}: {DEFERRED_IN_A_ROW} times in a row", error.what()));
                     return Err(error.facts().iter().fold(stop, |stop, fact| stop.fact(fact.as_str())));
                 }
-                self.exit = self.exit.worst(Exit::LATER);
-                self.told.push((order.row, stays(order, error), None));
+                self.comes_later(order, error);
                 Ok(())
             }
             Kind::Rejected => {
@@ -165,15 +169,22 @@ impl Haul<'_> {
     /// The server did not give the message.
     pub(super) fn refused(&mut self, order: &Order, refusal: &Refusal) -> Result<()> {
         let host = self.account.host.as_str();
-        let error =
-            Error::new(Kind::Unavailable, format!("{host} does not give message {} of {}", order.num, order.listed))
-                .fact(quoted(host, refusal));
+        let kind = if refusal.passes() { Kind::Busy } else { Kind::Unavailable };
+        let error = Error::new(kind, format!("{host} does not give message {} of {}", order.num, order.listed))
+            .fact(quoted(host, refusal));
         if refusal.passes() {
-            self.exit = self.exit.worst(Exit::LATER);
-            self.told.push((order.row, stays(order, error), None));
+            self.comes_later(order, error);
             return Ok(());
         }
         self.failed(Failure { order: order.clone(), error, partial: Vec::new() })
+    }
+
+    /// A message has trouble that passes by itself, which is told should it last.
+    fn comes_later(&mut self, order: &Order, error: Error) {
+        self.exit = self.exit.worst(Exit::LATER);
+        self.suspects.insert(order.row);
+        self.lasting.get_or_insert_with(|| error.clone());
+        self.told.push((order.row, stays(order, error), None));
     }
 
     /// A message has used up an attempt.
@@ -185,12 +196,13 @@ impl Haul<'_> {
         let reason = reason(error);
         let failed = self.ledger.fail(order.row, self.run, limit, &reason, &glance, now)?;
         self.finished.insert(order.row);
+        self.suspects.insert(order.row);
         self.tally.failed += 1;
         let next_try = failed.next_try.filter(|_| failed.quarantined);
         let fact = match next_try {
             Some(_) => format!(
-                "it failed {} times and is in quarantine now: the others are fetched without it",
-                failed.attempts
+                "it failed {} and is in quarantine now: the others are fetched without it",
+                times(failed.attempts)
             ),
             None => format!("message {} stays on the server, attempt {} of {limit}", order.num, failed.attempts),
         };

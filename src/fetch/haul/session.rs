@@ -65,9 +65,14 @@ impl Haul<'_> {
             fetch: (fresh.len() + careful.len()) as u64,
             octets: fresh.iter().chain(&careful).fold(0, |sum, order| sum.saturating_add(order.octets)),
         });
-        if self.fruitless > 0 {
-            // whatever breaks the line may stand together: come from the other side
-            fresh.reverse();
+        // whatever breaks the line may stand together: come from the other side, or from the middle
+        match self.fruitless {
+            0 => {}
+            odd if odd % 2 == 1 => fresh.reverse(),
+            _ => {
+                let middle = fresh.len() / 2;
+                fresh.rotate_left(middle);
+            }
         }
         let ahead = match (delivery.pace(), self.account.request_ahead) {
             (Pace::OneByOne, _) => Ahead::NONE,
@@ -126,7 +131,9 @@ impl Haul<'_> {
     /// The account's policy, less what was fetched in this run already.
     fn policy(&self) -> Policy {
         let mut policy = self.account.policy;
-        policy.limit = policy.limit.map(|limit| limit.saturating_sub(self.finished.len() as u64));
+        // what had trouble in this run takes nobody else's place
+        let arrived = self.tally.delivered + self.batch.len() as u64;
+        policy.limit = policy.limit.map(|limit| limit.saturating_sub(arrived) + self.suspects.len() as u64);
         policy
     }
 

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Exit, Kind, Result, Verdict},
     event::Event,
     ledger::Arrival,
-    message::{Glance, glance},
+    message::glance,
     net::Stream,
     notice::{self, Notice},
     policy::{Action, Left, Plan},
@@ -63,7 +63,7 @@ impl Haul<'_> {
         delivery: &mut dyn Delivery,
     ) -> Result<()> {
         while let Some(mut quarantined) = self.quarantined.pop() {
-            if quarantined.glance == Glance::default()
+            if !quarantined.whole_header()
                 && let Some(session) = session.as_deref_mut()
             {
                 // the header may break the line as well: then the notice does without it
