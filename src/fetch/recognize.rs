@@ -62,25 +62,28 @@ pub(super) fn moved(
         .collect())
 }
 
-/// Messages whose size is not what it was: those that are still the same, and those whose UID is
-/// another message's now.
+/// Of the doubtful messages, those that are still the same, and those whose UID is another message's
+/// now. Where no header can be compared, another size means another message: rather fetched twice
+/// than deleted unread.
 pub(super) fn changed(
     session: &mut Transaction<Stream>,
     ledger: &Ledger,
     look: &Look,
     listing: &Listing,
 ) -> Result<Recognized> {
-    let changed: Vec<_> =
-        look.changed.iter().filter_map(|at| Some((look.scan.entries[*at].row?, &listing.messages[*at]))).collect();
-    let nums: Vec<_> = changed.iter().map(|(_, message)| message.num).collect();
+    let nums: Vec<_> = look.doubtful.iter().map(|doubt| listing.messages[doubt.place].num).collect();
     let now = prints(session, &nums)?;
-    let then = ledger.fingerprints(changed.iter().map(|(row, _)| *row))?;
+    let then = ledger.fingerprints(look.doubtful.iter().map(|doubt| doubt.row))?;
     let mut recognized = Recognized::default();
-    for (((row, message), now), (_, then)) in changed.into_iter().zip(now).zip(then) {
-        match (now, then) {
-            (Some(now), Some(then)) if now != then => recognized.replaced.push(row),
-            (Some(_), _) => recognized.resized.push((row, message.octets)),
-            (None, _) => {}
+    for ((doubt, now), (_, then)) in look.doubtful.iter().zip(now).zip(then) {
+        let same = match (now, then) {
+            (Some(now), Some(then)) => now == then,
+            _ => !doubt.resized,
+        };
+        if !same {
+            recognized.replaced.push(doubt.row);
+        } else if doubt.resized {
+            recognized.resized.push((doubt.row, listing.messages[doubt.place].octets));
         }
     }
     Ok(recognized)

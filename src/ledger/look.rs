@@ -18,12 +18,25 @@ pub struct Look {
     pub scan: Scan,
     /// Rows that were delivered and are not listed.
     pub absent: Vec<RowId>,
-    /// Places in `scan` of delivered messages whose listed size is not what it was.
-    pub changed: Vec<usize>,
+    /// Places in `scan` of delivered messages that may be others now: their size is not what it was,
+    /// or they had been deleted from the server. UIDs are given again (RFC 1939 §7 allows it once a
+    /// message is gone), and what is taken for a known message may be deleted unread.
+    pub doubtful: Vec<Doubt>,
     /// Rows that are not listed, but were in the last run.
     pub(super) vanished: Vec<RowId>,
     /// Rows that are listed again, but were not in the last run.
     pub(super) returned: Vec<RowId>,
+}
+
+/// A delivered message that may be another one now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// Its place in the scan.
+    pub place: usize,
+    /// Its row.
+    pub row: RowId,
+    /// Whether its listed size is not what it was.
+    pub resized: bool,
 }
 
 /// A row of the table, as far as a listing needs it.
@@ -63,31 +76,36 @@ impl Ledger {
         }
         let mut scan = Scan::default();
         let mut returned = Vec::new();
-        let mut changed = Vec::new();
-        for (place, message) in listed.iter().enumerate() {
+        let mut doubtful = Vec::new();
+        let picked = pick_all(&mut rows, listed);
+        for (place, (message, picked)) in listed.iter().zip(picked).enumerate() {
             let uid = message.uid.as_bytes();
-            let known = match rows.get_mut(uid).and_then(|same| pick(same, message.octets)) {
-                Some(known) => {
-                    if known.octets != message.octets && matches!(known.known, Known::Delivered { .. }) {
-                        changed.push(place);
-                    }
-                    Some((known.row, known.known, known.missing))
-                }
+            let known = match picked {
+                Some(at) => rows
+                    .get(uid)
+                    .and_then(|same| same.get(at))
+                    .map(|seen| (seen.row, seen.known, seen.missing, seen.octets, false)),
                 None => gone
                     .query_row(params![self.account, uid], |row| seen(row, sizes_count))
                     .optional()?
                     // of two with one UID, the second is no return of the first
                     .filter(|_| !rows.contains_key(uid))
-                    .map(|seen| (seen.row, seen.known, true)),
+                    .map(|seen| (seen.row, seen.known, true, seen.octets, true)),
             };
-            if let Some((row, _, true)) = known {
-                returned.push(row);
+            if let Some((row, known, missing, octets, gone)) = known {
+                let resized = octets != message.octets;
+                if missing {
+                    returned.push(row);
+                }
+                if (resized || gone) && matches!(known, Known::Delivered { .. }) {
+                    doubtful.push(Doubt { place, row, resized });
+                }
             }
             scan.entries.push(Entry {
                 num: message.num,
                 octets: message.octets,
                 row: known.map(|(row, ..)| row),
-                known: known.map_or(Known::New { attempts: 0 }, |(_, known, _)| known),
+                known: known.map_or(Known::New { attempts: 0 }, |(_, known, ..)| known),
             });
         }
         let unlisted = || rows.values().flatten().filter(|seen| !seen.taken);
@@ -95,7 +113,7 @@ impl Ledger {
         let mut absent: Vec<_> = unlisted().filter(delivered).map(|seen| seen.row).collect();
         absent.sort_unstable();
         let vanished = unlisted().filter(|seen| !seen.missing).map(|seen| seen.row).collect();
-        Ok(Look { scan, absent, changed, vanished, returned })
+        Ok(Look { scan, absent, doubtful, vanished, returned })
     }
 
     /// Whether the sizes that this server lists mean anything: where most messages came shorter
@@ -115,13 +133,20 @@ impl Ledger {
     }
 }
 
-/// Of the rows with one UID, the one for a message of this size: two different messages may share
-/// a UID.
-fn pick(same: &mut [Seen], octets: u64) -> Option<&Seen> {
-    let free = |seen: &Seen| !seen.taken;
-    let at = same.iter().position(|seen| free(seen) && seen.octets == octets).or_else(|| same.iter().position(free))?;
-    same[at].taken = true;
-    Some(&same[at])
+/// For each listed message, which of the rows with its UID is its own. Two different messages may
+/// share a UID: those of the right size are found first, whatever their order.
+fn pick_all(rows: &mut HashMap<Vec<u8>, Vec<Seen>>, listed: &[Listed]) -> Vec<Option<usize>> {
+    let mut picked = vec![None; listed.len()];
+    for exactly in [true, false] {
+        for (message, picked) in listed.iter().zip(&mut picked).filter(|(_, picked)| picked.is_none()) {
+            let Some(same) = rows.get_mut(message.uid.as_bytes()) else { continue };
+            *picked = same.iter().position(|seen| !seen.taken && (!exactly || seen.octets == message.octets));
+            if let Some(at) = *picked {
+                same[at].taken = true;
+            }
+        }
+    }
+    picked
 }
 
 fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {

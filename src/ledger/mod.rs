@@ -42,7 +42,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 pub use desk::{Row, State};
-pub use look::Look;
+pub use look::{Doubt, Look};
 pub use progress::{Arrival, Failed, Proof, Recognized, Recovered};
 pub use runs::{PastRun, Run};
 

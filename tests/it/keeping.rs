@@ -214,6 +214,44 @@ fn a_known_uid_that_carries_another_message_is_new() {
 }
 
 #[test]
+fn a_uid_that_was_deleted_and_is_given_again_brings_the_new_mail() {
+    for other in [corpus::sized(9, 900), corpus::sized(9, 500)] {
+        let first = corpus::sized(1, 500);
+        let desk = Desk::new(Server::plain().message("1", &first), "keep = \"none\"");
+        desk.fetch(0);
+        desk.server.add("1", &other);
+        desk.fetch(0);
+        desk.mail().assert_exactly(&[corpus::on_disk(&first), corpus::on_disk(&other)]);
+        assert_eq!(desk.server.remaining(), 0);
+    }
+}
+
+#[test]
+fn other_mail_under_a_known_uid_is_not_deleted_unread_where_headers_are_not_shown() {
+    let desk = Desk::with(3, "keep = \"30d\"", |server| server.without("TOP"));
+    desk.fetch(0);
+    let other = corpus::sized(9, 2_000);
+    desk.server.remove("uid-2");
+    desk.server.add("uid-2", &other);
+    desk.fetch_at(30, 0);
+    assert!(desk.mail().delivered().iter().any(|mail| mail.bytes == corpus::on_disk(&other)));
+    assert_eq!(desk.server.uids(), ["uid-2"]);
+}
+
+#[test]
+fn mail_that_is_listed_before_its_older_twin_makes_nothing_come_twice() {
+    let (old, new) = (corpus::sized(1, 500), corpus::sized(2, 900));
+    let desk = Desk::new(Server::plain().message("same", &old), "");
+    desk.fetch(0);
+    desk.server.remove("same");
+    desk.server.add("same", &new);
+    desk.server.add("same", &old);
+    desk.fetch(0);
+    desk.fetch(0).assert_silent();
+    desk.mail().assert_exactly(&[corpus::on_disk(&old), corpus::on_disk(&new)]);
+}
+
+#[test]
 fn any_uid_will_do() {
     let uids: Vec<Vec<u8>> = vec![
         b"x".to_vec(),
