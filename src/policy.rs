@@ -184,7 +184,10 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
     // What failed before comes last: it must not stand in the way of what never did.
     let mut order: Vec<_> = (0..steps.len()).collect();
     order.sort_by_key(|at| {
-        (!matches!(steps[*at].action, Action::Fetch(_)), scan.entries[*at].known != Known::New { attempts: 0 })
+        (
+            !matches!(steps[*at].action, Action::Fetch(_)),
+            scan.entries[*at].known != Known::New { attempts: 0, put_off: false },
+        )
     });
     let mut steps: Vec<_> = order.into_iter().map(|at| steps[at]).collect();
     if let Some(limit) = policy.limit {
@@ -202,19 +205,23 @@ fn trim(policy: &Policy, scan: &Scan, steps: &mut [Step], now: Epoch) {
     if policy.keep_newest.is_none() && policy.keep_total.is_none() {
         return;
     }
-    let mut staying: Vec<(Epoch, MsgNum, usize)> = scan
+    // of those fetched at the same time the order of the ledger counts: numbers change
+    let mut staying: Vec<_> = scan
         .entries
         .iter()
         .enumerate()
-        .filter_map(|(at, entry)| match (entry.known, steps[at].action) {
-            (Known::Delivered { at: fetched, .. }, Action::Keep(_)) => Some((fetched, entry.num, at)),
-            (_, Action::Fetch(Then::Keep(_))) => Some((now, entry.num, at)),
-            _ => None,
+        .filter_map(|(at, entry)| {
+            let fetched = match (entry.known, steps[at].action) {
+                (Known::Delivered { at: fetched, .. }, Action::Keep(_)) => fetched,
+                (_, Action::Fetch(Then::Keep(_))) => now,
+                _ => return None,
+            };
+            Some((fetched, entry.row.is_none(), entry.row, entry.num, at))
         })
         .collect();
     staying.sort_unstable_by(|one, other| other.cmp(one));
     let mut total = 0_u64;
-    for (place, (_, _, at)) in staying.into_iter().enumerate() {
+    for (place, (.., at)) in staying.into_iter().enumerate() {
         let step = &mut steps[at];
         total = total.saturating_add(step.octets);
         let why = match (policy.keep_newest, policy.keep_total) {
@@ -259,10 +266,12 @@ pub struct Entry {
 /// What the ledger knows of a listed message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// Not delivered yet. `attempts` is 0 where it was never tried.
+    /// Not delivered yet.
     New {
         /// How often it failed.
         attempts: u32,
+        /// Whether it was put off in an earlier run, for trouble that passes.
+        put_off: bool,
     },
     /// Whole and safe on disk.
     Delivered {
@@ -322,7 +331,7 @@ mod tests {
     fn keep_counts_from_the_fetch() {
         let policy = Policy { keep: Keep::For(Span::from_days(30)), ..Policy::default() };
         assert_eq!(
-            actions(policy, [delivered(31), delivered(30), delivered(29), Known::New { attempts: 0 }]),
+            actions(policy, [delivered(31), delivered(30), delivered(29), Known::New { attempts: 0, put_off: false }]),
             [
                 Action::Delete(Why::Kept(Span::from_days(30))),
                 Action::Delete(Why::Kept(Span::from_days(30))),
@@ -365,7 +374,7 @@ mod tests {
     fn the_newest_stay() {
         let policy = Policy { keep_newest: Some(2), ..Policy::default() };
         assert_eq!(
-            actions(policy, [delivered(3), delivered(1), delivered(2), Known::New { attempts: 0 }]),
+            actions(policy, [delivered(3), delivered(1), delivered(2), Known::New { attempts: 0, put_off: false }]),
             [
                 Action::Delete(Why::Newest(2)),
                 Action::Keep(Until::Forever),
@@ -381,13 +390,24 @@ mod tests {
     }
 
     #[test]
+    fn numbers_do_not_tell_which_is_newer() {
+        let policy = Policy { keep_newest: Some(1), ..Policy::default() };
+        let entries = [(1, 3), (2, 1), (3, 2)]
+            .map(|(num, row)| Entry { row: Some(RowId(row)), ..entry(num, 1, delivered(5)) })
+            .to_vec();
+        let plan = plan(&policy, &Scan { entries }, NOW);
+        let kept: Vec<_> = plan.steps.iter().filter(|step| matches!(step.action, Action::Keep(_))).collect();
+        assert_eq!((kept.len(), kept[0].row), (1, Some(RowId(3))));
+    }
+
+    #[test]
     fn what_failed_before_comes_last_and_the_limit_cuts_it_first() {
         let policy = Policy { limit: Some(2), ..Policy::default() };
         let entries = vec![
-            entry(1, 1, Known::New { attempts: 2 }),
+            entry(1, 1, Known::New { attempts: 2, put_off: false }),
             entry(2, 1, delivered(0)),
-            entry(3, 1, Known::New { attempts: 0 }),
-            entry(4, 1, Known::New { attempts: 0 }),
+            entry(3, 1, Known::New { attempts: 0, put_off: false }),
+            entry(4, 1, Known::New { attempts: 0, put_off: false }),
         ];
         let plan = plan(&policy, &Scan { entries }, NOW);
         let order: Vec<_> = plan.steps.iter().map(|step| step.num.0).collect();
@@ -406,7 +426,7 @@ mod tests {
         };
         let gone = Known::Delivered { at: NOW, local: Local::Deleted };
         assert!(
-            actions(policy, [delivered(9), gone, Known::Doomed, Known::New { attempts: 0 }])
+            actions(policy, [delivered(9), gone, Known::Doomed, Known::New { attempts: 0, put_off: false }])
                 .iter()
                 .all(|action| !matches!(action, Action::Delete(_) | Action::Fetch(Then::Delete)))
         );
@@ -423,7 +443,7 @@ mod tests {
     fn any_known() -> impl Strategy<Value = Known> {
         let when = || (-100i64..100).prop_map(|days| Epoch(NOW.0 + days * 86_400));
         prop_oneof![
-            (0u32..4).prop_map(|attempts| Known::New { attempts }),
+            (0u32..4).prop_map(|attempts| Known::New { attempts, put_off: false }),
             (when(), any::<bool>()).prop_map(|(at, there)| Known::Delivered {
                 at,
                 local: if there { Local::Present } else { Local::Deleted },

@@ -180,11 +180,9 @@ fn journey(account: &Account, world: &World, haul: &mut Haul<'_>, died: bool) ->
     let server = Server::new(account)?;
     let sessions = haul.sessions(&server, &secret, delivery.as_mut());
     let settled = haul.wind_up(delivery.as_mut());
-    sessions.and(settled)?;
-    if haul.tally().delivered > 0 {
-        after(account, world)?;
-    }
-    Ok(())
+    // what was delivered wants to be indexed, whatever became of the rest
+    let indexed = if haul.tally().delivered > 0 { after(account, world) } else { Ok(()) };
+    sessions.and(settled).and(indexed)
 }
 
 /// The place where the account's messages go, made if it is missing.

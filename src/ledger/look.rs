@@ -105,7 +105,7 @@ impl Ledger {
                 num: message.num,
                 octets: message.octets,
                 row: known.map(|(row, ..)| row),
-                known: known.map_or(Known::New { attempts: 0 }, |(_, known, ..)| known),
+                known: known.map_or(Known::New { attempts: 0, put_off: false }, |(_, known, ..)| known),
             });
         }
         let unlisted = || rows.values().flatten().filter(|seen| !seen.taken);
@@ -165,7 +165,7 @@ fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
         match state.as_str() {
             "quarantined" => Known::Quarantined { next_try },
             "skipped" => Known::Skipped,
-            _ => Known::New { attempts: row.get(6)? },
+            _ => Known::New { attempts: row.get(6)?, put_off: row.get::<_, Option<i64>>(7)?.is_some() },
         }
     };
     Ok(Seen { row: RowId(row.get(0)?), octets: row.get(2)?, known, missing: row.get(9)?, taken: false })

@@ -177,6 +177,22 @@ impl Ledger {
         })
     }
 
+    /// Notes that a message has to wait for trouble to pass: it is no attempt, but in the next run
+    /// the others come first.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn put_off(&mut self, row: RowId, now: Epoch) -> Result<()> {
+        self.transact(|ledger| {
+            ledger
+                .execute(
+                    "UPDATE message SET next_try = ? WHERE id = ? AND state = 'new' AND next_try IS NULL",
+                    params![now.0, row.0],
+                )
+                .map(drop)
+        })
+    }
+
     /// Messages that a program got when pouch died: whether it took them is not known.
     ///
     /// # Errors

@@ -17,6 +17,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// Its number, another one for each run.
+    pub fn number(&self) -> usize {
+        usize::try_from(self.id).unwrap_or(0)
+    }
+
     pub(super) fn id(&self) -> i64 {
         self.id
     }

@@ -163,6 +163,28 @@ fn a_broken_program_is_not_run_a_thousand_times() {
 }
 
 #[test]
+fn messages_that_a_program_puts_off_stop_nobody_for_ever() {
+    let script = "cat > in; if grep -q '<[123]@' in; then exit 75; fi; cat in >> got";
+    let desk = Desk::with(6, "pipe = [\"sh\", \"script\"]", |server| server);
+    desk.home.write("script", script, 0o600);
+    desk.fetch(75);
+    desk.fetch(75);
+    let got = String::from_utf8(desk.home.read("got")).unwrap();
+    for n in 4..=6 {
+        assert_eq!(got.matches(&format!("<{n}@")).count(), 1, "message {n}");
+    }
+}
+
+#[test]
+fn after_runs_although_the_session_did_not_end_well() {
+    let desk = Desk::with(2, "keep = \"none\"\nafter = [\"sh\", \"-c\", \"echo >> ~/ran\"]", |server| {
+        server.fault(on("QUIT").nth(1).refuse("-ERR no"))
+    });
+    desk.fetch(75);
+    assert_eq!(desk.home.read("ran").len(), 1);
+}
+
+#[test]
 fn procmail_and_maildrop_deliver_it_as_it_is() {
     let desk = Desk::with(5, "pipe = [\"procmail\", \"-m\", \"rc\"]", |server| server);
     // procmail takes the home of the user database for HOME

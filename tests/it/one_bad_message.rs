@@ -102,6 +102,20 @@ fn where_nothing_gets_through_the_line_is_bad_and_not_the_messages() {
 }
 
 #[test]
+fn one_good_message_among_many_that_cut_the_line_arrives_in_the_end() {
+    for good in [2, 5, 8] {
+        let desk = Desk::with(9, "", |server| {
+            let bad = (1..=9).filter(|n| *n != good);
+            bad.fold(server, |server, n| server.fault(on("RETR").uid(corpus::uid(n)).cut()))
+        });
+        for _ in 0..9 {
+            desk.pouch(&["fetch"]).run();
+        }
+        desk.assert_arrived([good]);
+    }
+}
+
+#[test]
 fn a_mailbox_of_refused_messages_ends_in_quarantine() {
     let desk = Desk::with(3, "", |server| server.fault(on("RETR").refuse("-ERR no")));
     desk.fetch(75);

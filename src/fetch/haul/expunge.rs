@@ -2,11 +2,11 @@
 
 use super::Haul;
 use crate::{
-    error::{Exit, Result},
+    error::{Error, Exit, Kind, Result},
     event::Event,
     net::Stream,
     policy::Why,
-    pop3::session::Transaction,
+    pop3::session::{Transaction, quoted},
     types::{MsgNum, RowId},
 };
 
@@ -27,8 +27,13 @@ impl Haul<'_> {
         }
         let nums: Vec<_> = proofs.iter().map(crate::ledger::Proof::num).collect();
         let answers = session.delete(&nums)?;
-        if answers.iter().any(std::result::Result::is_err) {
+        if let Some(Err(refusal)) = answers.iter().find(|answer| answer.is_err()) {
+            let host = self.account.host.as_str();
+            let refused = Error::new(Kind::Busy, format!("{host} does not delete what it should"))
+                .fact(quoted(host, refusal))
+                .fact("the next run asks again");
             self.exit = self.exit.worst(Exit::LATER);
+            self.lasting.get_or_insert(refused);
         }
         let marked: Vec<_> =
             proofs.into_iter().zip(answers).filter_map(|(proof, answer)| answer.ok().map(|()| proof)).collect();

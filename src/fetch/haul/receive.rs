@@ -152,11 +152,11 @@ impl Haul<'_> {
             Kind::Deferred => {
                 self.deferred_in_a_row += 1;
                 if self.deferred_in_a_row >= DEFERRED_IN_A_ROW {
+                    self.ledger.put_off(order.row, self.world.clock.now())?;
                     let stop = Error::new(Kind::Busy, format!("{}: {DEFERRED_IN_A_ROW} times in a row", error.what()));
                     return Err(error.facts().iter().fold(stop, |stop, fact| stop.fact(fact.as_str())));
                 }
-                self.comes_later(order, error);
-                Ok(())
+                self.comes_later(order, error)
             }
             Kind::Rejected => {
                 self.deferred_in_a_row = 0;
@@ -173,18 +173,19 @@ impl Haul<'_> {
         let error = Error::new(kind, format!("{host} does not give message {} of {}", order.num, order.listed))
             .fact(quoted(host, refusal));
         if refusal.passes() {
-            self.comes_later(order, error);
-            return Ok(());
+            return self.comes_later(order, error);
         }
         self.failed(Failure { order: order.clone(), error, partial: Vec::new() })
     }
 
     /// A message has trouble that passes by itself, which is told should it last.
-    fn comes_later(&mut self, order: &Order, error: Error) {
+    fn comes_later(&mut self, order: &Order, error: Error) -> Result<()> {
+        self.ledger.put_off(order.row, self.world.clock.now())?;
         self.exit = self.exit.worst(Exit::LATER);
         self.suspects.insert(order.row);
         self.lasting.get_or_insert_with(|| error.clone());
         self.told.push((order.row, stays(order, error), None));
+        Ok(())
     }
 
     /// A message has used up an attempt.

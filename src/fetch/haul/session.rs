@@ -65,13 +65,18 @@ impl Haul<'_> {
             fetch: (fresh.len() + careful.len()) as u64,
             octets: fresh.iter().chain(&careful).fold(0, |sum, order| sum.saturating_add(order.octets)),
         });
-        // whatever breaks the line may stand together: come from the other side, or from the middle
+        // Whatever breaks the line may stand together: come from the other side, then from the middle,
+        // then from somewhere else in each run.
         match self.fruitless {
             0 => {}
-            odd if odd % 2 == 1 => fresh.reverse(),
-            _ => {
+            1 => fresh.reverse(),
+            2 => {
                 let middle = fresh.len() / 2;
                 fresh.rotate_left(middle);
+            }
+            _ => {
+                let anywhere = self.run.number() % fresh.len().max(1);
+                fresh.rotate_left(anywhere);
             }
         }
         let ahead = match (delivery.pace(), self.account.request_ahead) {
@@ -147,7 +152,7 @@ impl Haul<'_> {
                     return None;
                 };
                 let at = messages.binary_search_by_key(&step.num, |message| message.num).ok()?;
-                let fresh = look.scan.entries[at].known == Known::New { attempts: 0 };
+                let fresh = look.scan.entries[at].known == Known::New { attempts: 0, put_off: false };
                 Some(Order {
                     num: step.num,
                     row,
