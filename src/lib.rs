@@ -28,8 +28,9 @@
 //! 5. [`ledger::Ledger::admit`] gives each new message its row. **The name of its file is a
 //!    function of the row**: whoever finds the file knows that the row is delivered.
 //! 6. The message streams, decoded once ([`pop3::body`]), into a [`delivery::Draft`].
-//! 7. A batch of drafts is made safe ([`delivery::Delivery::commit`]), then one commit tells the
-//!    ledger ([`ledger::Ledger::deliver`]).
+//! 7. A batch of drafts is sealed ([`delivery::Delivery::seal`]) and made safe by a thread of its
+//!    own, while the next one arrives; then one commit tells the ledger
+//!    ([`ledger::Ledger::deliver`]).
 //! 8. The ledger gives a [`ledger::Proof`] for what may be deleted. Nobody else can make one, and
 //!    only what has one is ever deleted.
 //! 9. QUIT carries the deletions out; [`ledger::Ledger::settle`] notes that it did.

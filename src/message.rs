@@ -1,5 +1,7 @@
 //! A glance at a message's header: who, what, when, and a fingerprint to know it again.
 
+use std::sync::LazyLock;
+
 use mail_parser::{HeaderName, MessageParser};
 use sha2::{Digest, Sha256};
 
@@ -75,9 +77,12 @@ pub fn glance(head: &[u8]) -> Glance {
     }
 }
 
+/// Finds the fields of a header, and understands none of them: every message passes here.
+static FIELDS: LazyLock<MessageParser> = LazyLock::new(|| MessageParser::new().default_header_ignore());
+
 /// The fingerprint of `head`, a header with LF line ends; nothing where it has none of the fields.
 pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
-    let message = MessageParser::default().parse_headers(head)?;
+    let message = FIELDS.parse_headers(head)?;
     let mut hash = Sha256::new();
     let mut any = false;
     let named = message.header(HeaderName::MessageId).is_some();

@@ -25,6 +25,7 @@ pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
     world.accept_new_uids = args.accept_new_uids;
     ask_for_secrets(&accounts, &mut world);
     let jobs = args.jobs.map_or(context.setup.jobs(), usize::from);
+    world.open_files = setup::open_files(jobs.min(accounts.len()));
     loop {
         let exit = round(&accounts, jobs, &world, args.fail_if_none);
         let again = args.every.is_some_and(|every| world.stop.pause(every.into()).is_ok());

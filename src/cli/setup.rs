@@ -9,6 +9,7 @@ use std::{
 };
 
 use directories::{BaseDirs, ProjectDirs};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::args::{Global, When};
 use crate::{
@@ -111,6 +112,7 @@ impl Surroundings {
             trace: level >= Level::Trace,
             patience: Duration::ZERO,
             accept_new_uids: false,
+            open_files: usize::MAX,
         }
     }
 }
@@ -208,6 +210,22 @@ impl Setup {
     fn shown_path(&self) -> String {
         tilde(&self.path, &self.surroundings.home)
     }
+}
+
+/// How many files each of `jobs` accounts may hold open, once this process may open as many as the
+/// system lets it: a batch of messages is as many files until it is safe.
+pub fn open_files(jobs: usize) -> usize {
+    /// More would be inherited by programs that are slowed down by it.
+    const ENOUGH: u64 = 4096;
+    /// For the ledger, the connection and all else.
+    const RESERVED: u64 = 24;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(ENOUGH, |most| most.min(ENOUGH));
+    let current = limit.current.unwrap_or(u64::MAX);
+    let raised = current < wanted && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit }).is_ok();
+    let all = if raised { wanted } else { current };
+    let each = (all / jobs.max(1) as u64).saturating_sub(RESERVED).max(1);
+    usize::try_from(each).unwrap_or(usize::MAX)
 }
 
 /// This machine's name, as it may stand in a file name.

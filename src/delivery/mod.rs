@@ -30,7 +30,7 @@ pub struct Slip<'a> {
 /// A place for messages.
 ///
 /// [`begin`](Self::begin), write, [`accept`](Self::accept) for each message; then
-/// [`commit`](Self::commit) for all of them.
+/// [`seal`](Self::seal) for all of them.
 pub trait Delivery: Send {
     /// A draft for the content of a message.
     ///
@@ -44,11 +44,8 @@ pub trait Delivery: Send {
     /// The place cannot be written, or a program does not take the message.
     fn accept(&mut self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<()>;
 
-    /// Makes all accepted messages safe: on stable storage when it returns.
-    ///
-    /// # Errors
-    /// Some or all of them are not safe.
-    fn commit(&mut self) -> Result<()>;
+    /// All messages accepted since the last seal, as a batch to be made safe.
+    fn seal(&mut self) -> Sealed;
 
     /// How messages are handed over.
     fn pace(&self) -> Pace;
@@ -64,6 +61,24 @@ pub trait Delivery: Send {
     /// # Errors
     /// The place cannot be read.
     fn tidy(&mut self, ours: &dyn Fn(&str) -> bool) -> Result<()>;
+}
+
+/// A batch of messages on their way to stable storage. Whoever holds it makes it safe, perhaps while
+/// the place takes further messages.
+pub struct Sealed(Box<dyn FnOnce() -> Result<()> + Send>);
+
+impl Sealed {
+    fn new(work: impl FnOnce() -> Result<()> + Send + 'static) -> Self {
+        Self(Box::new(work))
+    }
+
+    /// Makes the batch safe: on stable storage when this returns.
+    ///
+    /// # Errors
+    /// Some or all of the messages are not safe.
+    pub fn make_safe(self) -> Result<()> {
+        (self.0)()
+    }
 }
 
 /// How a place takes messages.

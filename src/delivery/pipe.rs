@@ -2,7 +2,7 @@
 
 use std::{io::Seek, os::unix::process::ExitStatusExt, path::PathBuf, time::Duration};
 
-use super::{Delivery, Draft, Found, Pace, Slip};
+use super::{Delivery, Draft, Found, Pace, Sealed, Slip};
 use crate::{
     error::{Error, Kind, Result},
     program::{Ended, Outcome, Run},
@@ -59,9 +59,9 @@ impl Delivery for Pipe {
         judge(&self.argv[0], self.timeout, &outcome)
     }
 
-    fn commit(&mut self) -> Result<()> {
+    fn seal(&mut self) -> Sealed {
         // what the program took is the program's
-        Ok(())
+        Sealed::new(|| Ok(()))
     }
 
     fn pace(&self) -> Pace {
@@ -114,7 +114,7 @@ mod tests {
         let mut draft = pipe.begin(&slip).unwrap();
         draft.write_all(content).unwrap();
         pipe.accept(&slip, draft, &Stop::default())?;
-        pipe.commit()
+        pipe.seal().make_safe()
     }
 
     #[test]

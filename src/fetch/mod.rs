@@ -54,6 +54,8 @@ pub struct World {
     pub patience: Duration,
     /// Whether a mailbox in which every UID is new is all new mail.
     pub accept_new_uids: bool,
+    /// How many files an account may hold open at once.
+    pub open_files: usize,
 }
 
 impl World {

@@ -124,6 +124,15 @@ impl Ledger {
         explained(&self.path, error)
     }
 
+    /// Runs `work`, which only reads, in one transaction: SQLite takes its locks once, not for each
+    /// row.
+    fn read<T>(&self, work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        self.connection
+            .unchecked_transaction()
+            .and_then(|transaction| work(&transaction))
+            .map_err(|error| self.explained(&error))
+    }
+
     /// Runs `work` in one transaction, which is durable when this returns.
     fn transact<T>(&mut self, work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let result = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).and_then(

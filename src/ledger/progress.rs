@@ -143,17 +143,21 @@ impl Ledger {
         })
     }
 
-    /// The file name for the copy of a message that is to be delivered now: its first, or the next
-    /// one where a short one was delivered before.
+    /// The file names for the copies of messages that are to be delivered now, in the order of
+    /// `rows`: the first copy of each, or the next one where a short one was delivered before.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn next_name(&self, row: RowId) -> Result<String> {
-        self.connection
-            .prepare_cached("SELECT first_seen, copy + (delivered IS NOT NULL) FROM message WHERE id = ?")
-            .and_then(|mut select| select.query_row([row.0], |columns| Ok((columns.get(0)?, columns.get(1)?))))
-            .map(|(first_seen, copy)| self.name(row, Epoch(first_seen), copy))
-            .map_err(|error| self.explained(&error))
+    pub fn next_names(&self, rows: impl IntoIterator<Item = RowId>) -> Result<Vec<String>> {
+        self.read(|ledger| {
+            let mut select =
+                ledger.prepare_cached("SELECT first_seen, copy + (delivered IS NOT NULL) FROM message WHERE id = ?")?;
+            rows.into_iter()
+                .map(|row| {
+                    select.query_row([row.0], |columns| Ok(self.name(row, Epoch(columns.get(0)?), columns.get(1)?)))
+                })
+                .collect()
+        })
     }
 
     /// Notes that a program gets the message now: if nothing more is heard of it, it may have been
@@ -367,8 +371,8 @@ impl Ledger {
     /// The ledger cannot be read.
     pub fn prove(&self, candidates: impl IntoIterator<Item = (MsgNum, RowId)>) -> Result<Vec<Proof>> {
         let sizes_count = self.sizes_are_trusted()?;
-        let proven = || {
-            let mut select = self.connection.prepare_cached(
+        self.read(|ledger| {
+            let mut select = ledger.prepare_cached(
                 "SELECT 1 FROM message AS m WHERE id = ?1 AND (doomed OR (state = 'delivered' AND (NOT short OR NOT ?2)))
                  AND NOT EXISTS (SELECT 1 FROM message AS twin WHERE twin.account = m.account AND twin.uid = m.uid
                      AND twin.id <> m.id AND twin.missing IS NULL AND NOT twin.doomed
@@ -381,8 +385,7 @@ impl Ledger {
                 }
             }
             Ok(proofs)
-        };
-        proven().map_err(|error| self.explained(&error))
+        })
     }
 
     /// Notes that the server confirmed these deletions.
@@ -407,18 +410,15 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be read.
     pub fn fingerprints(&self, rows: impl IntoIterator<Item = RowId>) -> Result<Vec<(RowId, Option<Fingerprint>)>> {
-        let read = || {
-            let mut select = self.connection.prepare_cached("SELECT fingerprint FROM message WHERE id = ?")?;
+        self.read(|ledger| {
+            let mut select = ledger.prepare_cached("SELECT fingerprint FROM message WHERE id = ?")?;
             rows.into_iter()
                 .map(|row| {
-                    Ok((
-                        row,
-                        select.query_row([row.0], |columns| columns.get::<_, Option<[u8; 16]>>(0))?.map(Fingerprint),
-                    ))
+                    let print = select.query_row([row.0], |columns| columns.get::<_, Option<[u8; 16]>>(0))?;
+                    Ok((row, print.map(Fingerprint)))
                 })
-                .collect::<rusqlite::Result<_>>()
-        };
-        read().map_err(|error| self.explained(&error))
+                .collect()
+        })
     }
 }
 

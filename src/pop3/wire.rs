@@ -8,7 +8,7 @@ use super::{
     Said,
     body::Decoder,
     command::{Command, MAX_COMMAND},
-    reply::Reply,
+    reply::{Refusal, Reply},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -126,13 +126,17 @@ impl<S: Read + Write> Wire<S> {
     pub(super) fn reply(&mut self) -> Result<Reply> {
         let line = self.line()?.to_vec();
         let clean = |text: &[u8]| self.secrets.iter().fold(text.to_vec(), |text, secret| without(&text, secret));
-        let mut reply = Reply::parse(&line);
-        if let Some(Reply::Err(refusal)) = &mut reply {
-            refusal.text = clean(&refusal.text);
+        let said = || shown(&clean(&line));
+        let reply = match Reply::parse(&line) {
+            Some(Reply::Err(refusal)) => Ok(Reply::Err(Refusal { text: clean(&refusal.text), ..refusal })),
+            Some(reply) => Ok(reply),
+            None => Err(not_pop3(&self.peer).fact(format!("{} said: {}", self.peer, said()))),
+        };
+        if self.trace.is_some() {
+            let said = said();
+            self.traced(|| Said::Server(said));
         }
-        let said = shown(&clean(&line));
-        self.traced(|| Said::Server(said.clone()));
-        reply.ok_or_else(|| not_pop3(&self.peer).fact(format!("{} said: {said}", self.peer)))
+        reply
     }
 
     /// The next line of a multi-line answer, dot unstuffed; nothing at its end. `budget` bounds

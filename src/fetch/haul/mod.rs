@@ -6,9 +6,10 @@
 //! not the message.
 //!
 //! Here is what a run gathers over all its sessions; [`session`] is one of them, [`receive`] one
-//! message, [`expunge`] what is deleted at the end, [`tell`] what people hear of messages.
+//! message, [`batch`] how messages are made safe, [`expunge`] what is deleted at the end, [`tell`]
+//! what people hear of messages.
 
-use std::{collections::HashSet, time::Instant};
+use std::collections::HashSet;
 
 use super::{
     World,
@@ -19,17 +20,20 @@ use crate::{
     delivery::Delivery,
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Tally},
-    ledger::{Arrival, Ledger, Recovered, Run},
+    ledger::{Ledger, Recovered, Run},
     message::Glance,
     policy::{Then, Why},
     text::count,
     types::{Epoch, MsgNum, RowId, Uid},
 };
 
+mod batch;
 mod expunge;
 mod receive;
 mod session;
 mod tell;
+
+use batch::{Batch, Underway};
 
 /// So many lines may be lost one after the other with nothing got through any of them.
 const FRUITLESS: u32 = 3;
@@ -39,6 +43,8 @@ const FRUITLESS: u32 = 3;
 struct Order {
     num: MsgNum,
     row: RowId,
+    /// What it is called where it is delivered.
+    name: String,
     uid: Uid,
     octets: u64,
     then: Then,
@@ -79,10 +85,8 @@ pub(super) struct Haul<'a> {
     world: &'a World,
     ledger: &'a mut Ledger,
     run: &'a Run,
-    /// Accepted by the delivery, not yet safe.
-    batch: Vec<Arrival>,
-    batch_octets: u64,
-    batch_began: Option<Instant>,
+    batch: Batch,
+    underway: Option<Underway>,
     /// Messages may be safe that the ledger does not know of.
     unsettled: bool,
     tally: Tally,
@@ -116,9 +120,8 @@ impl<'a> Haul<'a> {
             world,
             ledger,
             run,
-            batch: Vec::new(),
-            batch_octets: 0,
-            batch_began: None,
+            batch: Batch::default(),
+            underway: None,
             unsettled: false,
             tally: Tally::default(),
             exit: Exit::OK,

@@ -45,8 +45,7 @@ impl Haul<'_> {
         body: Body<'_, '_, Stream>,
         delivery: &mut dyn Delivery,
     ) -> Result<()> {
-        let name = self.ledger.next_name(order.row)?;
-        let slip = Slip { account: &self.account.name, name: &name, uid: &order.uid, sender: None };
+        let slip = Slip { account: &self.account.name, name: &order.name, uid: &order.uid, sender: None };
         let mut draft = delivery.begin(&slip)?;
         let mut head = Head::default();
         let got = match self.pour(order.octets, body, &mut draft, &mut head) {
@@ -137,9 +136,7 @@ impl Haul<'_> {
             return self.not_taken(order, error);
         }
         self.deferred_in_a_row = 0;
-        self.batch_octets += arrival.got;
         self.batch.push(arrival);
-        self.batch_began.get_or_insert_with(Instant::now);
         if one_by_one {
             self.flush(delivery)?;
         }

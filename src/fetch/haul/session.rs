@@ -1,7 +1,5 @@
 //! One session: what is listed, planned and fetched in it.
 
-use std::time::Duration;
-
 use super::{Haul, Order};
 use crate::{
     config::RequestAhead,
@@ -19,13 +17,6 @@ use crate::{
     text::count,
     types::{MsgNum, RowId},
 };
-
-/// A batch is made safe once it has so many messages …
-const BATCH_COUNT: usize = 128;
-/// … or so many octets …
-const BATCH_OCTETS: u64 = 16_000_000;
-/// … or is so old.
-const BATCH_TIME: Duration = Duration::from_secs(2);
 
 /// What is asked for ahead where the account does not say otherwise: enough to fill a line of
 /// 100 Mbit/s and 100 ms.
@@ -59,7 +50,7 @@ impl Haul<'_> {
         self.ledger.admit(&mut look, &listing.messages, now)?;
         let plan = plan(&self.policy(), &look.scan, now);
         self.tell_oversize(&plan, now)?;
-        let (mut fresh, careful) = self.orders(&plan, &look, &listing);
+        let (mut fresh, careful) = self.orders(&plan, &look, &listing)?;
         self.tell(&Event::Planned {
             listed: listing.messages.len() as u64,
             fetch: (fresh.len() + careful.len()) as u64,
@@ -137,34 +128,38 @@ impl Haul<'_> {
     fn policy(&self) -> Policy {
         let mut policy = self.account.policy;
         // what had trouble in this run takes nobody else's place
-        let arrived = self.tally.delivered + self.batch.len() as u64;
+        let arrived = self.tally.delivered + self.accepted() as u64;
         policy.limit = policy.limit.map(|limit| limit.saturating_sub(arrived) + self.suspects.len() as u64);
         policy
     }
 
     /// What is to be fetched: at full speed, and with care.
-    fn orders(&self, plan: &Plan, look: &Look, listing: &Listing) -> (Vec<Order>, Vec<Order>) {
-        let messages = &listing.messages;
-        plan.steps
+    fn orders(&self, plan: &Plan, look: &Look, listing: &Listing) -> Result<(Vec<Order>, Vec<Order>)> {
+        let wanted: Vec<_> = plan
+            .steps
             .iter()
-            .filter_map(|step| {
-                let (Action::Fetch(then), Some(row)) = (step.action, step.row) else {
-                    return None;
-                };
-                let at = messages.binary_search_by_key(&step.num, |message| message.num).ok()?;
-                let fresh = look.scan.entries[at].known == Known::New { attempts: 0, put_off: false };
-                Some(Order {
-                    num: step.num,
-                    row,
-                    uid: messages[at].uid.clone(),
-                    octets: step.octets,
-                    then,
-                    careful: !fresh || self.suspects.contains(&row),
-                    listed: messages.len(),
-                })
+            .filter_map(|step| match (step.action, step.row) {
+                (Action::Fetch(then), Some(row)) if !self.finished.contains(&row) => Some((step, then, row)),
+                _ => None,
             })
-            .filter(|order| !self.finished.contains(&order.row))
-            .partition(|order| !order.careful)
+            .collect();
+        let names = self.ledger.next_names(wanted.iter().map(|(_, _, row)| *row))?;
+        let messages = &listing.messages;
+        let orders = wanted.into_iter().zip(names).filter_map(|((step, then, row), name)| {
+            let at = messages.binary_search_by_key(&step.num, |message| message.num).ok()?;
+            let fresh = look.scan.entries[at].known == Known::New { attempts: 0, put_off: false };
+            Some(Order {
+                num: step.num,
+                row,
+                name,
+                uid: messages[at].uid.clone(),
+                octets: step.octets,
+                then,
+                careful: !fresh || self.suspects.contains(&row),
+                listed: messages.len(),
+            })
+        });
+        Ok(orders.partition(|order| !order.careful))
     }
 
     /// Fetches `orders`, in that order.
@@ -186,39 +181,8 @@ impl Haul<'_> {
             }
             self.current = None;
             self.finished.insert(order.row);
-            if self.batch_is_due() {
-                self.flush(delivery)?;
-            }
+            self.seal_if_due(delivery)?;
             self.world.stop.check()?;
-        }
-        Ok(())
-    }
-
-    fn batch_is_due(&self) -> bool {
-        self.batch.len() >= BATCH_COUNT
-            || self.batch_octets >= BATCH_OCTETS
-            || self.batch_began.is_some_and(|began| began.elapsed() >= BATCH_TIME)
-    }
-
-    /// Makes the batch safe, then tells the ledger.
-    pub(super) fn flush(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        let batch = std::mem::take(&mut self.batch);
-        self.batch_octets = 0;
-        self.batch_began = None;
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.unsettled = true;
-        delivery.commit()?;
-        let short = self.ledger.deliver(&batch, self.run, self.world.clock.now())?;
-        self.unsettled = false;
-        for arrival in &batch {
-            self.tally.delivered += 1;
-            self.tally.octets += arrival.got;
-            self.tell(&Event::Stored { row: arrival.row, octets: arrival.got });
-        }
-        for arrival in batch.iter().filter(|arrival| short.contains(&arrival.row)) {
-            self.tell_short(arrival)?;
         }
         Ok(())
     }

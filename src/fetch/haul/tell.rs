@@ -114,7 +114,7 @@ impl Haul<'_> {
         match delivery.accept(&slip, draft, &self.world.stop) {
             // a program that does not want the notice has the message's failure on its account
             Err(error) if error.kind().verdict() == Verdict::SkipMessage => Ok(()),
-            taken => taken.and_then(|()| delivery.commit()),
+            taken => taken.and_then(|()| delivery.seal().make_safe()),
         }
     }
 }

@@ -1,0 +1,101 @@
+//! Messages that are made safe together: one batch goes to the disk while the next one arrives.
+
+use std::{
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::Haul;
+use crate::{
+    delivery::Delivery,
+    error::{Error, Kind, Result},
+    event::Event,
+    ledger::Arrival,
+};
+
+/// A batch is made safe once it has so many messages …
+const COUNT: usize = 128;
+/// … or so many octets …
+const OCTETS: u64 = 16_000_000;
+/// … or is so old.
+const TIME: Duration = Duration::from_secs(2);
+
+/// What the delivery has accepted, in the order in which it came.
+#[derive(Default)]
+pub(super) struct Batch {
+    arrivals: Vec<Arrival>,
+    octets: u64,
+    began: Option<Instant>,
+}
+
+impl Batch {
+    pub(super) fn push(&mut self, arrival: Arrival) {
+        self.octets += arrival.got;
+        self.arrivals.push(arrival);
+        self.began.get_or_insert_with(Instant::now);
+    }
+
+    /// Whether it is time; each message is an open file, as are those of the batch before.
+    fn is_due(&self, open_files: usize) -> bool {
+        self.arrivals.len() >= COUNT.min(open_files / 2)
+            || self.octets >= OCTETS
+            || self.began.is_some_and(|began| began.elapsed() >= TIME)
+    }
+}
+
+/// A batch on its way to the disk.
+pub(super) struct Underway {
+    arrivals: Vec<Arrival>,
+    work: JoinHandle<Result<()>>,
+}
+
+impl Haul<'_> {
+    /// How many messages are accepted, and not yet known to be safe.
+    pub(super) fn accepted(&self) -> usize {
+        self.batch.arrivals.len() + self.underway.as_ref().map_or(0, |underway| underway.arrivals.len())
+    }
+
+    /// Sends the batch to the disk if it is time.
+    pub(super) fn seal_if_due(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
+        if self.batch.is_due(self.world.open_files) { self.seal(delivery) } else { Ok(()) }
+    }
+
+    /// Makes all that was accepted safe, and tells the ledger.
+    pub(super) fn flush(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
+        self.seal(delivery)?;
+        self.settle()
+    }
+
+    /// Sends the batch to the disk, once the one before it is settled: a slow disk slows the line
+    /// down.
+    fn seal(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
+        self.settle()?;
+        let arrivals = std::mem::take(&mut self.batch).arrivals;
+        if !arrivals.is_empty() {
+            let sealed = delivery.seal();
+            self.underway = Some(Underway { arrivals, work: thread::spawn(|| sealed.make_safe()) });
+        }
+        Ok(())
+    }
+
+    /// Waits until the batch that is underway is safe, then tells the ledger, then the user.
+    fn settle(&mut self) -> Result<()> {
+        let Some(Underway { arrivals, work }) = self.underway.take() else {
+            return Ok(());
+        };
+        // should this fail, messages may be safe that the ledger does not know of
+        self.unsettled = true;
+        work.join().unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the thread that makes messages safe ended")))?;
+        let short = self.ledger.deliver(&arrivals, self.run, self.world.clock.now())?;
+        self.unsettled = false;
+        for arrival in &arrivals {
+            self.tally.delivered += 1;
+            self.tally.octets += arrival.got;
+            self.tell(&Event::Stored { row: arrival.row, octets: arrival.got });
+        }
+        for arrival in arrivals.iter().filter(|arrival| short.contains(&arrival.row)) {
+            self.tell_short(arrival)?;
+        }
+        Ok(())
+    }
+}
