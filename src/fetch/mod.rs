@@ -16,7 +16,7 @@ use crate::{
     delivery::{Delivery, Maildir, Pipe},
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Reporter, Summary, Tally},
-    ledger::{Birth, Ledger, State},
+    ledger::{Birth, Ledger},
     lock,
     policy::{Plan, plan},
     program,
@@ -141,8 +141,7 @@ fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
     if !unsettled {
         ledger.close_dead_runs(&run, now)?;
     }
-    summary.quarantined =
-        ledger.counts()?.iter().find(|(state, _)| *state == State::Quarantined).map_or(0, |(_, count)| *count);
+    summary.quarantined = ledger.in_quarantine()?;
     let trouble = outcome.err().or(warning);
     ledger.end_run(&run, summary.tally, summary.exit, trouble.as_ref(), unsettled, now)?;
     tell(account, world, &mut ledger, trouble, lasting)

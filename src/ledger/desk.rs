@@ -165,6 +165,20 @@ impl Ledger {
         read().map_err(|error: rusqlite::Error| self.explained(&error))
     }
 
+    /// How many messages are in quarantine, of those that the server lists.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn in_quarantine(&self) -> Result<u64> {
+        self.connection
+            .query_row(
+                "SELECT count(*) FROM message WHERE account = ? AND state = 'quarantined' AND missing IS NULL",
+                [self.account],
+                |row| row.get(0),
+            )
+            .map_err(|error| self.explained(&error))
+    }
+
     /// The message with this number.
     ///
     /// # Errors
@@ -233,7 +247,7 @@ impl Ledger {
     /// The ledger cannot be written.
     pub fn catch_up(&mut self, listed: &[Listed], now: Epoch) -> Result<u64> {
         let mut look = self.look(listed)?;
-        self.admit(&mut look, listed, now)?;
+        self.admit(&mut look, listed, None, now)?;
         let rows: Vec<_> = look.scan.entries.iter().filter_map(|entry| entry.row).collect();
         if rows.is_empty() {
             return Ok(0);

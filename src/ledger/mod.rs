@@ -16,8 +16,9 @@
 //! # Durability
 //! WAL with `synchronous = FULL`: a commit is on the disk when it returns. One commit a batch of
 //! delivered messages, and no log of intents: the name of a delivered file is a function of its
-//! row, so after a crash a `new` row whose file lies in the Maildir is a delivered one. A run that
-//! was left open asks for that look.
+//! row, so after a crash a `new` row whose file lies in the Maildir is a delivered one. A run is
+//! marked as open before its first delivery, and one that was left open asks for that look. What a
+//! power cut may take back (when a run began and ended) waits for no disk.
 //!
 //! # Locking
 //! The account's [lock](crate::lock) keeps other pouches off its rows; SQLite's own lock orders
@@ -63,6 +64,8 @@ pub struct Ledger {
     account: i64,
     id: String,
     host: String,
+    /// Whether the run under way is marked as open.
+    open: bool,
 }
 
 /// What `random` and `host` are for a ledger that is made now.
@@ -101,7 +104,7 @@ impl Ledger {
                 .hint("use that newer pouch, or give this one a `--state-dir` of its own"));
         }
         let (id, host, number) = identify(&connection, account, birth).map_err(|error| explained(&path, &error))?;
-        Ok(Self { connection, path, account: number, id, host })
+        Ok(Self { connection, path, account: number, id, host, open: false })
     }
 
     /// The file name for a delivered copy of a message, without Maildir flags.
@@ -131,6 +134,18 @@ impl Ledger {
             .unchecked_transaction()
             .and_then(|transaction| work(&transaction))
             .map_err(|error| self.explained(&error))
+    }
+
+    /// Runs `work` in one transaction, which a power cut may take back.
+    fn jot<T>(&mut self, work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        self.synchronous("NORMAL")?;
+        let done = self.transact(work);
+        self.synchronous("FULL")?;
+        done
+    }
+
+    fn synchronous(&self, how: &str) -> Result<()> {
+        self.connection.pragma_update(None, "synchronous", how).map_err(|error| self.explained(&error))
     }
 
     /// Runs `work` in one transaction, which is durable when this returns.

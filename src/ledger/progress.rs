@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Ledger, Look, Run};
+use super::{Ledger, Look, Run, runs::mark_open};
 use crate::{
     error::Result,
     message::{Fingerprint, Glance},
@@ -81,19 +81,22 @@ impl Proof {
 
 impl Ledger {
     /// Gives each message of `look` that has no row its row, and notes which rows are no longer
-    /// listed. `listed` is what `look` was made from.
+    /// listed. `listed` is what `look` was made from. Where there is a new message, `run` is marked
+    /// as [open](Self::open_run).
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn admit(&mut self, look: &mut Look, listed: &[Listed], now: Epoch) -> Result<()> {
+    pub fn admit(&mut self, look: &mut Look, listed: &[Listed], run: Option<&Run>, now: Epoch) -> Result<()> {
         let account = self.account;
-        if look.vanished.is_empty()
-            && look.returned.is_empty()
-            && look.scan.entries.iter().all(|entry| entry.row.is_some())
-        {
+        let news = look.scan.entries.iter().any(|entry| entry.row.is_none());
+        if look.vanished.is_empty() && look.returned.is_empty() && !news {
             return Ok(());
         }
+        let opened = run.filter(|_| news);
         self.transact(|ledger| {
+            if let Some(run) = opened {
+                mark_open(ledger, run)?;
+            }
             let mut insert = ledger.prepare_cached(
                 "INSERT INTO message (account, uid, octets, state, first_seen) VALUES (?, ?, ?, 'new', ?)",
             )?;
@@ -116,7 +119,9 @@ impl Ledger {
                 back.execute([row.0])?;
             }
             Ok(())
-        })
+        })?;
+        self.open |= opened.is_some();
+        Ok(())
     }
 
     /// Takes note of messages that were recognized.

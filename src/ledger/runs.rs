@@ -1,6 +1,6 @@
 //! Runs: what each did, and what stopped it.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, config::DbConfig, params};
 
 use super::{GRACE_DAYS, Ledger};
 use crate::{
@@ -42,21 +42,24 @@ pub struct PastRun {
     pub problem: Option<String>,
 }
 
+pub(super) fn mark_open(ledger: &rusqlite::Transaction<'_>, run: &Run) -> rusqlite::Result<()> {
+    ledger.prepare_cached("UPDATE run SET open = 1 WHERE id = ?")?.execute([run.id]).map(drop)
+}
+
 /// How long trouble that may pass by itself is not spoken of, and how long before a person is
 /// reminded of other trouble.
 const A_DAY: Span = Span::from_days(1);
 
 impl Ledger {
-    /// Begins a run, and takes messages that have long been missing for gone. Tells whether the run
-    /// before it died.
+    /// Begins a run, and takes messages that have long been missing for gone. Tells whether a run
+    /// before it died, or failed, after it had begun to deliver.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn begin_run(&mut self, now: Epoch) -> Result<(Run, bool)> {
         let account = self.account;
-        self.transact(|ledger| {
-            let died =
-                ledger.prepare_cached("SELECT 1 FROM run WHERE account = ? AND ended IS NULL")?.exists([account])?;
+        self.jot(|ledger| {
+            let died = ledger.prepare_cached("SELECT 1 FROM run WHERE account = ? AND open")?.exists([account])?;
             ledger.execute(
                 "UPDATE message SET state = 'gone'
                  WHERE account = ? AND missing < ? AND state IN ('new', 'delivered', 'quarantined')",
@@ -65,6 +68,19 @@ impl Ledger {
             ledger.execute("INSERT INTO run (account, started) VALUES (?, ?)", params![account, now.0])?;
             Ok((Run { id: ledger.last_insert_rowid() }, died))
         })
+    }
+
+    /// Marks the run as open, durably: from now on messages may be safe that the ledger does not know
+    /// of, and should the run die, the next one looks for them.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn open_run(&mut self, run: &Run) -> Result<()> {
+        if !self.open {
+            self.transact(|ledger| mark_open(ledger, run))?;
+            self.open = true;
+        }
+        Ok(())
     }
 
     /// Closes the runs that died, once what they left has been looked after.
@@ -76,7 +92,8 @@ impl Ledger {
         self.transact(|ledger| {
             ledger
                 .execute(
-                    "UPDATE run SET ended = ?, problem = coalesce(problem, 'it was killed') WHERE account = ? AND ended IS NULL AND id <> ?",
+                    "UPDATE run SET open = 0, ended = coalesce(ended, ?), problem = coalesce(problem, 'it was killed')
+                     WHERE account = ? AND (open OR ended IS NULL) AND id <> ?",
                     params![now.0, account, run.id],
                 )
                 .map(drop)
@@ -97,12 +114,20 @@ impl Ledger {
         unsettled: bool,
         now: Epoch,
     ) -> Result<()> {
+        if !self.open {
+            // what little there is in the log may stay there: a poll writes nothing to the disk
+            self.connection
+                .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+                .map_err(|error| self.explained(&error))?;
+        }
         let account = self.account;
-        self.transact(|ledger| {
+        self.jot(|ledger| {
             ledger.execute(
-                "UPDATE run SET ended = ?, exit = ?, delivered = ?, octets = ?, deleted = ?, failed = ?, problem = ? WHERE id = ?",
+                "UPDATE run SET ended = ?, open = ?, exit = ?, delivered = ?, octets = ?, deleted = ?, failed = ?, problem = ?
+                 WHERE id = ?",
                 params![
-                    (!unsettled).then_some(now.0),
+                    now.0,
+                    unsettled,
                     exit.0,
                     tally.delivered,
                     i64::try_from(tally.octets).unwrap_or(i64::MAX),

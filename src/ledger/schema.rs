@@ -4,7 +4,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// Each step brings a ledger from the version of its place in the list to the next. Steps are
 /// only ever added.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE ledger (
         id   TEXT NOT NULL,             -- stands in the names of delivered files
         host TEXT NOT NULL              -- likewise
@@ -61,7 +62,14 @@ const STEPS: [&str; 1] = ["
         problem     TEXT
     ) STRICT;
     CREATE INDEX run_account ON run (account, id);
-"];
+    ",
+    "
+    ALTER TABLE run ADD COLUMN open INTEGER NOT NULL DEFAULT 0;  -- messages may be safe that no row says so of
+    UPDATE run SET open = ended IS NULL;
+    CREATE INDEX message_missing ON message (account, missing) WHERE missing IS NOT NULL;
+    CREATE INDEX message_quarantined ON message (account) WHERE state = 'quarantined';
+    ",
+];
 
 /// The version of the tables that this pouch works with.
 pub const VERSION: usize = STEPS.len();

@@ -88,3 +88,16 @@ fn data_then_name_then_ledger_then_deletion() {
         calls[moves[0].0..folder].iter().any(|call| matches!(call, Call::Synced(file) if file.contains("ledger.db")));
     assert!(!early, "{trace}");
 }
+
+#[test]
+fn a_poll_with_nothing_new_waits_for_no_disk() {
+    let desk = Desk::new(Server::plain().messages(corpus::messages(5)), "");
+    desk.fetch(0);
+    // the first poll after mail begins SQLite's log anew, which is made safe once
+    desk.fetch(0);
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    let calls = "trace=fsync,fdatasync,sync_file_range,syncfs";
+    desk.home.command("strace", &["-f", "-qq", "-e", calls, "-o", "trace", pouch, "fetch"]).run().assert_code(0);
+    assert_eq!(String::from_utf8_lossy(&desk.home.read("trace")), "");
+    desk.assert_arrived(1..=5);
+}

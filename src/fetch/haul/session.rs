@@ -47,10 +47,13 @@ impl Haul<'_> {
         {
             self.warning = Some(warning);
         }
-        self.ledger.admit(&mut look, &listing.messages, now)?;
+        self.ledger.admit(&mut look, &listing.messages, Some(self.run), now)?;
         let plan = plan(&self.policy(), &look.scan, now);
         self.tell_oversize(&plan, now)?;
         let (mut fresh, careful) = self.orders(&plan, &look, &listing)?;
+        if !(fresh.is_empty() && careful.is_empty()) {
+            self.ledger.open_run(self.run)?;
+        }
         self.tell(&Event::Planned {
             listed: listing.messages.len() as u64,
             fetch: (fresh.len() + careful.len()) as u64,
