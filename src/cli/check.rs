@@ -74,7 +74,7 @@ fn check(account: &Account, world: &World, steps: &mut Steps<'_>) -> std::result
     let began = Instant::now();
     let secret = world.secret(account).map_err(|error| ("secret", error))?;
     steps.ok("secret", &format!("{}, {}", secret::described(&account.secret, &world.home), tenths(began)));
-    let server = Server::new(account).map_err(|error| ("tls", error))?;
+    let server = Server::new(account, world).map_err(|error| ("tls", error))?;
     let began = Instant::now();
     let mut reached = "connect";
     let session = connect(&server, world, &secret, &mut |milestone| match milestone {

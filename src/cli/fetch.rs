@@ -13,6 +13,7 @@ use crate::{
     error::{Exit, Result},
     event::{Event, Reporter},
     fetch::World,
+    net::Contexts,
     report::{Level, json::Json, plain::Plain, terminal::Terminal, watched},
 };
 
@@ -27,6 +28,8 @@ pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
     let jobs = args.jobs.map_or(context.setup.jobs(), usize::from);
     world.open_files = setup::open_files(jobs.min(accounts.len()));
     loop {
+        // roots may have been renewed since the last round
+        world.tls = Contexts::default();
         let exit = round(&accounts, jobs, &world, args.fail_if_none);
         let again = args.every.is_some_and(|every| world.stop.pause(every.into()).is_ok());
         if !again {

@@ -94,7 +94,7 @@ fn catch_up(context: &Context, name: &str) -> Outcome {
     let _lock = world.lock(&account).map_err(|error| error.hint("try again once it has ended"))?;
     let mut ledger = world.ledger(&account)?;
     let secret = world.secret(&account)?;
-    let mut session = connect(&Server::new(&account)?, &world, &secret, &mut |_| {})?;
+    let mut session = connect(&Server::new(&account, &world)?, &world, &secret, &mut |_| {})?;
     let listing = session.list()?;
     // nothing is marked: QUIT changes nothing
     let _ = session.quit();

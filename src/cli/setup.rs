@@ -23,6 +23,7 @@ use crate::{
     event::Reporter,
     fetch::World,
     ledger::Birth,
+    net::Contexts,
     report::{Colour, Level, watched},
     secret::CredentialFolder,
     stop::Stop,
@@ -112,6 +113,7 @@ impl Surroundings {
             trace: level >= Level::Trace,
             patience: Duration::ZERO,
             accept_new_uids: false,
+            tls: Contexts::default(),
             open_files: usize::MAX,
         }
     }

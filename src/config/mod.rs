@@ -107,7 +107,7 @@ pub enum Tls {
 }
 
 /// What makes a server's certificate good.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Trust {
     /// The system's roots, and the host's name in it.
     System,
@@ -118,7 +118,7 @@ pub enum Trust {
 }
 
 /// A client certificate and its key, both PEM files.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientCertificate {
     /// The certificate (and its chain).
     pub certificate: PathBuf,

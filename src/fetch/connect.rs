@@ -41,10 +41,10 @@ impl<'a> Server<'a> {
     ///
     /// # Errors
     /// A file cannot be read, or holds no certificate.
-    pub fn new(account: &'a Account) -> Result<Self> {
+    pub fn new(account: &'a Account, world: &World) -> Result<Self> {
         let tls = match account.tls {
             Tls::Off => None,
-            Tls::Implicit | Tls::StartTls => Some(Context::new(&account.trust, account.client_certificate.as_ref())?),
+            Tls::Implicit | Tls::StartTls => Some(world.tls.get(&account.trust, account.client_certificate.as_ref())?),
         };
         Ok(Self { account, tls })
     }

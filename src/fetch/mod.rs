@@ -12,12 +12,13 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::
 
 use crate::{
     clock::Clock,
-    config::{Account, Place},
+    config::{Account, Place, Tls},
     delivery::{Delivery, Maildir, Pipe},
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Reporter, Summary, Tally},
     ledger::{Birth, Ledger},
     lock,
+    net::Contexts,
     policy::{Plan, plan},
     program,
     secret::{self, CredentialFolder, Secret},
@@ -54,6 +55,8 @@ pub struct World {
     pub patience: Duration,
     /// Whether a mailbox in which every UID is new is all new mail.
     pub accept_new_uids: bool,
+    /// The TLS contexts of all accounts.
+    pub tls: Contexts,
     /// How many files an account may hold open at once.
     pub open_files: usize,
 }
@@ -173,12 +176,15 @@ fn tell(
 
 /// One message's way is told in the crate's documentation; this is the account's.
 fn journey(account: &Account, world: &World, haul: &mut Haul<'_>, died: bool) -> Result<()> {
+    if account.tls != Tls::Off {
+        world.tls.prepare(&account.trust, account.client_certificate.as_ref());
+    }
     let mut delivery = open_delivery(account, world)?;
     if died {
         haul.recover(delivery.as_mut())?;
     }
     let secret = world.secret(account)?;
-    let server = Server::new(account)?;
+    let server = Server::new(account, world)?;
     let sessions = haul.sessions(&server, &secret, delivery.as_mut());
     let settled = haul.wind_up(delivery.as_mut());
     // what was delivered wants to be indexed, whatever became of the rest
@@ -230,7 +236,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let _lock = world.lock(account)?;
     let ledger = world.ledger(account)?;
     let secret = world.secret(account)?;
-    let server = Server::new(account)?;
+    let server = Server::new(account, world)?;
     let mut session = connect(&server, world, &secret, &mut |_| {})?;
     let listing = session.list()?;
     let mut look = ledger.look(&listing.messages)?;

@@ -1,5 +1,6 @@
 //! The line to the server: TCP with time-outs and signals, TLS over it.
 
+mod contexts;
 mod socket;
 mod tls;
 
@@ -11,6 +12,7 @@ use std::{
 
 use native_tls::TlsStream;
 
+pub use contexts::Contexts;
 pub use socket::{Captured, Socket, dial};
 pub use tls::{Certificate, Context};
 

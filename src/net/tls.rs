@@ -14,6 +14,7 @@ use crate::{
 };
 
 /// What TLS needs to know of an account.
+#[derive(Clone)]
 pub struct Context {
     connector: TlsConnector,
     pin: Option<[u8; 32]>,
