@@ -123,12 +123,12 @@ fn deletions_that_quit_did_not_carry_out_are_done_next_time() {
         assert_eq!(desk.server.remaining(), 0);
         desk.assert_arrived(1..=3);
     }
-    let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(on("DELE 2").times(1).refuse("-ERR no")));
+    let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(on("DELE").uid("uid-2").times(1).refuse("-ERR no")));
     desk.fetch(75);
     assert_eq!(desk.server.uids(), ["uid-2"]);
     desk.fetch(0);
     assert_eq!(desk.server.remaining(), 0);
-    let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(on("DELE 2").refuse("-ERR no")));
+    let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(on("DELE").uid("uid-2").refuse("-ERR no")));
     desk.fetch(75).assert_silent();
     desk.fetch_at(1, 75).assert_stderr("does not delete what it should").assert_stderr("said: -ERR no");
 }
