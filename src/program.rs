@@ -3,22 +3,28 @@
 use std::{
     fs::File,
     io::{self, Read},
-    os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
-    thread,
+    os::{fd::AsFd, unix::process::CommandExt},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::ioctl_fionbio,
+    process::{Pid, Signal, kill_process_group},
+};
 
 use crate::{error::Result, stop::Stop};
 
 /// How much of a program's output is kept.
-const KEPT: u64 = 64 * 1024;
+const KEPT: usize = 64 * 1024;
 
 /// How long a program gets between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long to wait for output before looking whether the program has ended: longer and longer.
+const SHORTEST_NAP: Duration = Duration::from_millis(1);
+const LONGEST_NAP: Duration = Duration::from_millis(50);
 
 /// How a program ended.
 #[derive(Debug)]
@@ -77,68 +83,131 @@ impl Run<'_> {
             Ok(child) => child,
             Err(error) => return Ok(Err(error)),
         };
-        let stdout = drain(child.stdout.take());
-        let stderr = drain(child.stderr.take());
+        let mut output = match Output::of(&mut child) {
+            Ok(output) => output,
+            Err(error) => {
+                end(&mut child, self.interactive, &mut Output::default());
+                return Ok(Err(error));
+            }
+        };
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
-        let ended = match wait(&mut child, deadline, stop) {
+        let ended = match wait(&mut child, deadline, stop, &mut output) {
             Ok(Ok(Some(status))) => Ended::Itself(status),
             Ok(Ok(None)) => {
-                end(&mut child, self.interactive);
+                end(&mut child, self.interactive, &mut output);
                 Ended::TimeOut
             }
             Ok(Err(error)) => return Ok(Err(error)),
             Err(stopped) => {
-                end(&mut child, self.interactive);
+                end(&mut child, self.interactive, &mut output);
                 return Err(stopped);
             }
         };
-        Ok(Ok(Outcome { ended, stdout: collect(&stdout), stderr: collect(&stderr) }))
+        Ok(Ok(Outcome { ended, stdout: output.stdout.head, stderr: output.stderr.head }))
     }
 }
 
-/// Reads all that a program prints, so that it never waits for pouch, and keeps the head of it.
-fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let Some(mut pipe) = pipe else { return };
-        let mut head = Vec::new();
-        // what could not be read is output that cannot be shown, and no more than that
-        let _ = pipe.by_ref().take(KEPT).read_to_end(&mut head);
-        let _ = sender.send(head);
-        let _ = io::copy(&mut pipe, &mut io::sink());
-    });
-    receiver
+/// What a program prints. All of it is read, so that it never waits for pouch.
+#[derive(Default)]
+struct Output {
+    stdout: Printed<ChildStdout>,
+    stderr: Printed<ChildStderr>,
 }
 
-/// What `drain` kept. A program may leave a child behind that holds its output open: do not wait
-/// for that one.
-fn collect(receiver: &mpsc::Receiver<Vec<u8>>) -> Vec<u8> {
-    receiver.recv_timeout(GRACE).unwrap_or_default()
+/// What a program prints on one of its streams.
+struct Printed<P> {
+    /// Nothing once it is closed.
+    pipe: Option<P>,
+    head: Vec<u8>,
+}
+
+impl<P> Default for Printed<P> {
+    fn default() -> Self {
+        Self { pipe: None, head: Vec::new() }
+    }
+}
+
+impl Output {
+    fn of(child: &mut Child) -> io::Result<Self> {
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        for pipe in [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)].into_iter().flatten() {
+            ioctl_fionbio(pipe, true)?;
+        }
+        Ok(Self {
+            stdout: Printed { pipe: stdout, head: Vec::new() },
+            stderr: Printed { pipe: stderr, head: Vec::new() },
+        })
+    }
+
+    /// Waits until there is output, for `nap` at most.
+    fn wait(&self, nap: Duration) {
+        let pipes = [self.stdout.pipe.as_ref().map(AsFd::as_fd), self.stderr.pipe.as_ref().map(AsFd::as_fd)];
+        let mut pipes: Vec<_> =
+            pipes.iter().flatten().map(|pipe| PollFd::from_borrowed_fd(*pipe, PollFlags::IN)).collect();
+        let nap = Timespec::try_from(nap).ok();
+        // whatever wakes it: the next look tells
+        let _ = poll(&mut pipes, nap.as_ref());
+    }
+
+    /// Reads what is there, without waiting, and tells whether it was anything. A program may leave a
+    /// child behind that holds its output open: nobody waits for that one.
+    fn read(&mut self) -> bool {
+        self.stdout.read() | self.stderr.read()
+    }
+}
+
+impl<P: Read> Printed<P> {
+    fn read(&mut self) -> bool {
+        let Some(pipe) = &mut self.pipe else { return false };
+        let mut more = Vec::new();
+        let read = pipe.by_ref().take(KEPT as u64).read_to_end(&mut more);
+        let room = KEPT - self.head.len();
+        self.head.extend_from_slice(&more[..more.len().min(room)]);
+        match read {
+            Ok(KEPT) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => !more.is_empty(),
+            // what cannot be read is output that cannot be shown, and no more than that
+            Ok(_) | Err(_) => {
+                self.pipe = None;
+                true
+            }
+        }
+    }
 }
 
 /// Waits for the end of `child`; nothing where the deadline came first.
-fn wait(child: &mut Child, deadline: Option<Instant>, stop: &Stop) -> Result<io::Result<Option<ExitStatus>>> {
-    let mut nap = Duration::from_millis(1);
+fn wait(
+    child: &mut Child,
+    deadline: Option<Instant>,
+    stop: &Stop,
+    output: &mut Output,
+) -> Result<io::Result<Option<ExitStatus>>> {
+    let mut nap = SHORTEST_NAP;
     loop {
-        match child.try_wait() {
+        let ended = child.try_wait();
+        // what it printed before its end lies in the pipe by now
+        let busy = output.read();
+        match ended {
             Ok(None) => {}
-            done => return Ok(done),
+            ended => return Ok(ended),
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(Ok(None));
         }
-        stop.pause(nap)?;
-        nap = (nap * 2).min(Duration::from_millis(50));
+        stop.check()?;
+        // it closes its output just before it ends
+        nap = if busy { SHORTEST_NAP } else { LONGEST_NAP.min(nap * 2) };
+        output.wait(nap);
     }
 }
 
 /// Ends `child` and what it started: politely first.
-fn end(child: &mut Child, interactive: bool) {
+fn end(child: &mut Child, interactive: bool, output: &mut Output) {
     let never = Stop::default();
     if !interactive && let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // gone already, or not ours any more: then there is nothing left to end
         let _ = kill_process_group(group, Signal::TERM);
-        if !matches!(wait(child, Some(Instant::now() + GRACE), &never), Ok(Ok(None))) {
+        if !matches!(wait(child, Some(Instant::now() + GRACE), &never, output), Ok(Ok(None))) {
             return;
         }
         let _ = kill_process_group(group, Signal::KILL);
@@ -169,7 +238,7 @@ mod tests {
     #[test]
     fn endless_output_is_cut_and_does_not_block() {
         let outcome = sh("head -c 1000000 /dev/zero", None);
-        assert_eq!(outcome.stdout.len() as u64, KEPT);
+        assert_eq!(outcome.stdout.len(), KEPT);
     }
 
     #[test]
