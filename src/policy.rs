@@ -3,6 +3,8 @@
 //! `pouch plan`, `--dry-run` and `fetch` all ask it; they differ only in what they do with the
 //! answer.
 
+use std::collections::HashSet;
+
 use crate::{
     types::{Epoch, MsgNum, RowId},
     units::{Size, Span},
@@ -136,6 +138,8 @@ pub enum Left {
     Limit(u64),
     /// It was set aside on request.
     Skipped,
+    /// Another message with its UID is not safe yet.
+    Twin,
 }
 
 /// Decides what to do to each message of `scan` at the time `now`.
@@ -189,7 +193,7 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
             scan.entries[*at].known != Known::New { attempts: 0, put_off: false },
         )
     });
-    let mut steps: Vec<_> = order.into_iter().map(|at| steps[at]).collect();
+    let mut steps: Vec<_> = order.iter().map(|at| steps[*at]).collect();
     if let Some(limit) = policy.limit {
         let over = usize::try_from(limit).unwrap_or(usize::MAX);
         let fetches = steps.iter_mut().filter(|step| matches!(step.action, Action::Fetch(_)));
@@ -197,7 +201,34 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
             step.action = Action::Leave(Left::Limit(limit));
         }
     }
+    hold_twins(scan, &order, &mut steps);
     Plan { steps }
+}
+
+/// Of messages that share a UID none is deleted while another one is not safe: which is which, only
+/// their places in the listing tell. `order` has the entry of each step.
+fn hold_twins(scan: &Scan, order: &[usize], steps: &mut [Step]) {
+    let twin = |place: usize| scan.entries[order[place]].twin;
+    let waits = |place: usize| {
+        matches!(steps[place].action, Action::Leave(_))
+            && matches!(
+                scan.entries[order[place]].known,
+                Known::New { .. } | Known::Quarantined { .. } | Known::Skipped
+            )
+    };
+    let waiting: HashSet<_> = (0..steps.len()).filter(|place| waits(*place)).filter_map(twin).collect();
+    if waiting.is_empty() {
+        return;
+    }
+    for (place, step) in steps.iter_mut().enumerate() {
+        if twin(place).is_some_and(|twin| waiting.contains(&twin)) {
+            step.action = match step.action {
+                Action::Fetch(Then::Delete) => Action::Fetch(Then::Keep(Until::Forever)),
+                Action::Delete(_) => Action::Leave(Left::Twin),
+                other => other,
+            };
+        }
+    }
 }
 
 /// `keep-newest` and `keep-total`: of the messages that are delivered, or will be, the newest stay.
@@ -259,6 +290,8 @@ pub struct Entry {
     pub octets: u64,
     /// Its row in the ledger, if it has one.
     pub row: Option<RowId>,
+    /// The place of the first message with its UID, where several share it.
+    pub twin: Option<usize>,
     /// What the ledger knows.
     pub known: Known,
 }
@@ -313,7 +346,7 @@ mod tests {
     const NOW: Epoch = Epoch(1_800_000_000);
 
     fn entry(num: u32, octets: u64, known: Known) -> Entry {
-        Entry { num: MsgNum(num), octets, row: Some(RowId(num.into())), known }
+        Entry { num: MsgNum(num), octets, row: Some(RowId(num.into())), twin: None, known }
     }
 
     fn delivered(days_ago: i64) -> Known {
@@ -398,6 +431,30 @@ mod tests {
         let plan = plan(&policy, &Scan { entries }, NOW);
         let kept: Vec<_> = plan.steps.iter().filter(|step| matches!(step.action, Action::Keep(_))).collect();
         assert_eq!((kept.len(), kept[0].row), (1, Some(RowId(3))));
+    }
+
+    #[test]
+    fn no_twin_is_deleted_while_another_waits() {
+        let twin = |num, known| Entry { twin: Some(0), ..entry(num, 1, known) };
+        let quarantined = Known::Quarantined { next_try: NOW.after(Span::from_days(1)) };
+        let fresh = Known::New { attempts: 0, put_off: false };
+        let policy = Policy { keep: Keep::None, ..Policy::default() };
+        let decided = |entries: Vec<Entry>| -> Vec<_> {
+            plan(&policy, &Scan { entries }, NOW).steps.into_iter().map(|step| (step.num.0, step.action)).collect()
+        };
+        assert_eq!(
+            decided(vec![twin(1, delivered(0)), twin(2, quarantined), twin(3, fresh), entry(4, 1, delivered(0))]),
+            [
+                (3, Action::Fetch(Then::Keep(Until::Forever))),
+                (1, Action::Leave(Left::Twin)),
+                (2, Action::Leave(Left::Quarantine(NOW.after(Span::from_days(1))))),
+                (4, Action::Delete(Why::NotKept)),
+            ]
+        );
+        assert_eq!(
+            decided(vec![twin(1, delivered(0)), twin(2, fresh)]),
+            [(2, Action::Fetch(Then::Delete)), (1, Action::Delete(Why::NotKept))]
+        );
     }
 
     #[test]

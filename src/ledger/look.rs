@@ -105,9 +105,11 @@ impl Ledger {
                 num: message.num,
                 octets: message.octets,
                 row: known.map(|(row, ..)| row),
+                twin: None,
                 known: known.map_or(Known::New { attempts: 0, put_off: false }, |(_, known, ..)| known),
             });
         }
+        mark_twins(&mut scan, listed);
         let unlisted = || rows.values().flatten().filter(|seen| !seen.taken);
         let delivered = |seen: &&Seen| matches!(seen.known, Known::Delivered { .. } | Known::Short { .. });
         let mut absent: Vec<_> = unlisted().filter(delivered).map(|seen| seen.row).collect();
@@ -130,6 +132,18 @@ impl Ledger {
             let (whole, fewer): (u64, u64) = (row.get(0)?, row.get(1)?);
             Ok(whole + fewer < 20 || fewer <= whole)
         })
+    }
+}
+
+/// Notes which of the listed messages share a UID.
+fn mark_twins(scan: &mut Scan, listed: &[Listed]) {
+    let mut first: HashMap<&[u8], usize> = HashMap::with_capacity(listed.len());
+    for (place, message) in listed.iter().enumerate() {
+        let twin = *first.entry(message.uid.as_bytes()).or_insert(place);
+        if twin != place {
+            scan.entries[twin].twin = Some(twin);
+            scan.entries[place].twin = Some(twin);
+        }
     }
 }
 

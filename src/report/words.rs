@@ -40,6 +40,7 @@ pub fn reason(action: &Action) -> String {
             Left::Quarantine(at) => format!("in quarantine; next try {}", day(*at)),
             Left::Short(at) => format!("came shorter than listed; next try {}", day(*at)),
             Left::Limit(limit) => format!("over the limit of {limit} a run"),
+            Left::Twin => "another one with its UID is not safe yet".into(),
             Left::Skipped => "set aside (`pouch ledger catchup`)".into(),
         },
     }
