@@ -16,6 +16,7 @@ pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
     let accounts = context.setup.accounts(&args.accounts, &fetch::overrides(context, args)?)?;
     let mut world = fetch::world(context, &accounts);
     world.patience = args.wait.map(Into::into).unwrap_or_default();
+    world.accept_new_uids = args.accept_new_uids;
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
     for account in &accounts {

@@ -1,12 +1,14 @@
 //! The run of one account, from the lock to the last line of its report.
 //!
 //! [`mod@connect`] makes a session, [`haul`] gets messages through it and remembers which of them
-//! broke it, [`local`] looks at what the user deleted. This module says in which order.
+//! broke it, [`recognize`] knows messages again, [`mod@recover`] finds what a run that died had delivered,
+//! [`local`] looks at what the user deleted. This module says in which order.
 
 pub mod connect;
 mod haul;
 mod local;
 mod recognize;
+mod recover;
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
@@ -27,6 +29,7 @@ use crate::{
 };
 use connect::{Server, connect};
 use haul::Haul;
+use recover::recover;
 
 /// What lies around a run.
 #[derive(Clone)]
@@ -234,27 +237,32 @@ fn after(account: &Account, world: &World) -> Result<()> {
 /// As for a real run.
 pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let _lock = world.lock(account)?;
-    let ledger = world.ledger(account)?;
+    let now = world.clock.now();
+    // what a run would tell the ledger is told to a copy
+    let mut ledger = world.ledger(account)?.copy()?;
+    let (_, died) = ledger.begin_run(now)?;
+    let maildir = match &account.place {
+        Place::Maildir(path) => Some(Maildir::as_it_is(path)?),
+        Place::Pipe(_) => None,
+    };
+    if died && let Some(maildir) = &maildir {
+        recover(&mut ledger, maildir, now)?;
+    }
     let secret = world.secret(account)?;
     let server = Server::new(account, world)?;
     let mut session = connect(&server, world, &secret, &mut |_| {})?;
     let listing = session.list()?;
-    let mut look = ledger.look(&listing.messages)?;
-    let moved = recognize::moved(&mut session, &ledger, &look, &listing)?;
-    let warning = match &account.place {
-        _ if !moved.is_empty() => Some(
-            Error::new(Kind::Unavailable, "the server has given its messages new UIDs")
-                .fact(format!("{} of those shown as new are known by their headers: not fetched again", moved.len())),
-        ),
-        Place::Maildir(path) if account.policy.sync_deletions => {
-            local::mark(&mut look, &ledger, &Maildir::as_it_is(path)?)?
-        }
-        _ => None,
-    };
+    let (mut look, moved) = recognize::look(&mut session, &mut ledger, &listing, world.accept_new_uids)?;
+    let mut warning = (moved > 0).then(|| recognize::told(moved));
+    if account.policy.sync_deletions
+        && let Some(maildir) = &maildir
+    {
+        warning = local::mark(&mut look, &ledger, maildir)?.or(warning);
+    }
     // nothing is marked: QUIT changes nothing, and says good-bye
     let _ = session.quit();
     Ok(Preview {
-        plan: plan(&account.policy, &look.scan, world.clock.now()),
+        plan: plan(&account.policy, &look.scan, now),
         listed: look.scan.entries.len() as u64,
         known: look.scan.entries.iter().filter(|entry| entry.row.is_some()).count() as u64,
         warning,

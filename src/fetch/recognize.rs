@@ -17,8 +17,38 @@ use crate::{
 /// From so many vanished messages on it is no chance that many unknown ones came in their place.
 const MANY: usize = 5;
 
+/// The listing joined with what is known, once messages are recognized that have a new UID, and told
+/// apart that share one over time; and how many have a new UID.
+///
+/// # Errors
+/// The server gave its messages new UIDs and shows no headers, the line is lost, or the ledger cannot
+/// be read or written.
+pub(super) fn look(
+    session: &mut Transaction<Stream>,
+    ledger: &mut Ledger,
+    listing: &Listing,
+    accept_new_uids: bool,
+) -> Result<(Look, usize)> {
+    let look = ledger.look(&listing.messages)?;
+    let mut recognized = changed(session, ledger, &look, listing)?;
+    if !accept_new_uids {
+        recognized.moved = moved(session, ledger, &look, listing)?;
+    }
+    if recognized == Recognized::default() {
+        return Ok((look, 0));
+    }
+    ledger.recognize(&recognized)?;
+    Ok((ledger.look(&listing.messages)?, recognized.moved.len()))
+}
+
+/// What a person should know of messages that have a new UID.
+pub(super) fn told(moved: usize) -> Error {
+    Error::new(Kind::Unavailable, "the server has given its messages new UIDs")
+        .fact(format!("{} known by their headers: not fetched again", count(moved as u64, "message")))
+}
+
 /// Messages that were delivered under another UID, with what is listed now.
-pub(super) fn moved(
+fn moved(
     session: &mut Transaction<Stream>,
     ledger: &Ledger,
     look: &Look,
@@ -65,12 +95,7 @@ pub(super) fn moved(
 /// Of the doubtful messages, those that are still the same, and those whose UID is another message's
 /// now. Where no header can be compared, another size means another message: rather fetched twice
 /// than deleted unread.
-pub(super) fn changed(
-    session: &mut Transaction<Stream>,
-    ledger: &Ledger,
-    look: &Look,
-    listing: &Listing,
-) -> Result<Recognized> {
+fn changed(session: &mut Transaction<Stream>, ledger: &Ledger, look: &Look, listing: &Listing) -> Result<Recognized> {
     let nums: Vec<_> = look.doubtful.iter().map(|doubt| listing.messages[doubt.place].num).collect();
     let now = prints(session, &nums)?;
     let then = ledger.fingerprints(look.doubtful.iter().map(|doubt| doubt.row))?;

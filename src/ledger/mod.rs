@@ -34,13 +34,14 @@ mod runs;
 mod schema;
 
 use std::{
+    ffi::c_int,
     fs,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, backup::Backup};
 
 pub use desk::{Row, State};
 pub use look::{Doubt, Look};
@@ -105,6 +106,27 @@ impl Ledger {
         }
         let (id, host, number) = identify(&connection, account, birth).map_err(|error| explained(&path, &error))?;
         Ok(Self { connection, path, account: number, id, host, open: false })
+    }
+
+    /// A copy in memory, for a dry run: what becomes of it changes nothing.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn copy(&self) -> Result<Self> {
+        let copied = || {
+            let mut connection = Connection::open_in_memory()?;
+            Backup::new(&self.connection, &mut connection)?.run_to_completion(c_int::MAX, Duration::ZERO, None)?;
+            Ok(connection)
+        };
+        let connection = copied().map_err(|error| self.explained(&error))?;
+        Ok(Self {
+            connection,
+            path: self.path.clone(),
+            account: self.account,
+            id: self.id.clone(),
+            host: self.host.clone(),
+            open: false,
+        })
     }
 
     /// The file name for a delivered copy of a message, without Maildir flags.

@@ -14,13 +14,14 @@ use std::collections::HashSet;
 use super::{
     World,
     connect::{Server, connect_patiently},
+    recover::recover,
 };
 use crate::{
     config::Account,
     delivery::Delivery,
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Tally},
-    ledger::{Ledger, Recovered, Run},
+    ledger::{Ledger, Run},
     message::Glance,
     policy::{Then, Why},
     text::count,
@@ -175,18 +176,7 @@ impl<'a> Haul<'a> {
     pub(super) fn recover(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
         // should this fail, the next run has to look again
         self.unsettled = true;
-        // twice, since a mail program may move a message while it is looked for
-        for _ in 0..2 {
-            let mut ours = Vec::new();
-            for found in delivery.look()?.unwrap_or_default() {
-                if let Some((row, copy)) = self.ledger.row_of(&found.name)
-                    && let Some((octets, fingerprint)) = receive::measured(&found.path)?
-                {
-                    ours.push(Recovered { row, copy, octets, fingerprint });
-                }
-            }
-            self.ledger.recover(&ours, self.world.clock.now())?;
-        }
+        recover(self.ledger, delivery, self.world.clock.now())?;
         let ledger = &*self.ledger;
         delivery.tidy(&|name| ledger.row_of(name).is_some())?;
         let handed = self.ledger.handed_over()?;

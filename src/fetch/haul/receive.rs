@@ -1,9 +1,7 @@
 //! One message: from the line into the delivery, or into the ledger as failed.
 
 use std::{
-    fs::File,
-    io::{Read, Write},
-    path::Path,
+    io::Write,
     time::{Duration, Instant},
 };
 
@@ -13,7 +11,7 @@ use crate::{
     error::{Error, Exit, Kind, Result, Verdict},
     event::Event,
     ledger::Arrival,
-    message::{Fingerprint, Glance, Head, fingerprint, glance},
+    message::{Glance, Head, fingerprint, glance},
     net::Stream,
     policy::Then,
     pop3::{reply::Refusal, retrieval::Body, session::quoted},
@@ -232,28 +230,4 @@ pub(super) fn reason(error: &Error) -> String {
 /// What was written of a message that will not be whole. Only a notice needs it.
 fn partial(draft: &mut Draft) -> Vec<u8> {
     draft.read_back(MAX_PARTIAL).unwrap_or_default()
-}
-
-/// What a delivered file tells of its message: the size as LIST counts it, each LF standing for
-/// CRLF, and the fingerprint; nothing where it is not there any more.
-pub(super) fn measured(path: &Path) -> Result<Option<(u64, Option<Fingerprint>)>> {
-    let (mut octets, mut head) = (0, Head::default());
-    let mut buffer = vec![0; 64 * 1024];
-    let mut read = || -> std::io::Result<()> {
-        let mut file = File::open(path)?;
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(()),
-                got => {
-                    head.push(&buffer[..got]);
-                    octets += (got + memchr::memchr_iter(b'\n', &buffer[..got]).count()) as u64;
-                }
-            }
-        }
-    };
-    match read() {
-        Ok(()) => Ok(Some((octets, fingerprint(head.as_bytes())))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::file("read", path, &error)),
-    }
 }

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Kind, Result},
     event::Event,
     fetch::{local, recognize},
-    ledger::{Look, Recognized},
+    ledger::Look,
     net::Stream,
     policy::{Action, Known, Plan, Policy, Then, Why, plan},
     pop3::{
@@ -41,7 +41,10 @@ impl Haul<'_> {
             );
         }
         let now = self.world.clock.now();
-        let mut look = self.recognized(session, &listing)?;
+        let (mut look, moved) = recognize::look(session, self.ledger, &listing, self.world.accept_new_uids)?;
+        if moved > 0 {
+            self.tell(&Event::Notice(&recognize::told(moved)));
+        }
         if self.account.policy.sync_deletions
             && let Some(warning) = local::mark(&mut look, self.ledger, delivery)?
         {
@@ -101,30 +104,6 @@ impl Haul<'_> {
                 _ => None,
             })
             .collect())
-    }
-
-    /// The listing joined with what is known, once messages are recognized that have a new UID, and
-    /// told apart that share one over time.
-    fn recognized(&mut self, session: &mut Transaction<Stream>, listing: &Listing) -> Result<Look> {
-        let look = self.ledger.look(&listing.messages)?;
-        let mut recognized = recognize::changed(session, self.ledger, &look, listing)?;
-        if !self.world.accept_new_uids {
-            recognized.moved = recognize::moved(session, self.ledger, &look, listing)?;
-        }
-        if recognized == Recognized::default() {
-            return Ok(look);
-        }
-        self.ledger.recognize(&recognized)?;
-        let moved = &recognized.moved;
-        if !moved.is_empty() {
-            self.tell(&Event::Notice(
-                &Error::new(Kind::Unavailable, "the server has given its messages new UIDs").fact(format!(
-                    "{} known by their headers: not fetched again",
-                    count(moved.len() as u64, "message")
-                )),
-            ));
-        }
-        self.ledger.look(&listing.messages)
     }
 
     /// The account's policy, less what was fetched in this run already.
