@@ -112,6 +112,8 @@ pub(super) struct Haul<'a> {
     /// The server seems to lose commands that are sent ahead.
     one_at_a_time: bool,
     deferred_in_a_row: u32,
+    /// Why no more messages are fetched in this run. What came before is settled all the same.
+    enough: Option<Error>,
 }
 
 impl<'a> Haul<'a> {
@@ -140,6 +142,7 @@ impl<'a> Haul<'a> {
             fruitless: 0,
             one_at_a_time: false,
             deferred_in_a_row: 0,
+            enough: None,
         }
     }
 
@@ -201,6 +204,9 @@ impl<'a> Haul<'a> {
             match self.session(&mut session, delivery) {
                 Ok(doomed) => {
                     self.expunge(session, &doomed)?;
+                    if let Some(error) = self.enough.take() {
+                        return Err(error);
+                    }
                     if self.through == before || !shows_a_part(&self.account.host) {
                         return Ok(());
                     }

@@ -146,12 +146,12 @@ impl Haul<'_> {
         match error.kind() {
             Kind::Deferred => {
                 self.deferred_in_a_row += 1;
-                if self.deferred_in_a_row >= DEFERRED_IN_A_ROW {
-                    self.ledger.put_off(order.row, self.world.clock.now())?;
-                    let stop = Error::new(Kind::Busy, format!("{}: {DEFERRED_IN_A_ROW} times in a row", error.what()));
-                    return Err(error.facts().iter().fold(stop, |stop, fact| stop.fact(fact.as_str())));
+                if self.deferred_in_a_row < DEFERRED_IN_A_ROW {
+                    return self.comes_later(order, error);
                 }
-                self.comes_later(order, error)
+                let stop = Error::new(Kind::Busy, format!("{}: {DEFERRED_IN_A_ROW} times in a row", error.what()));
+                self.enough = Some(error.facts().iter().fold(stop, |stop, fact| stop.fact(fact.as_str())));
+                self.ledger.put_off(order.row, self.world.clock.now())
             }
             Kind::Rejected => {
                 self.deferred_in_a_row = 0;

@@ -90,6 +90,9 @@ impl Haul<'_> {
             self.probe(session, &look)?;
         }
         for order in &careful {
+            if self.enough.is_some() {
+                break;
+            }
             self.retrieve(session, delivery, std::slice::from_ref(order), Ahead::NONE)?;
         }
         self.flush(delivery)?;
@@ -163,6 +166,9 @@ impl Haul<'_> {
             }
             self.current = None;
             self.finished.insert(order.row);
+            if self.enough.is_some() {
+                break;
+            }
             self.seal_if_due(delivery)?;
             self.world.stop.check()?;
         }
