@@ -3,7 +3,7 @@
 //! A message during which the line is lost is a *suspect*. All others are fetched first; then the
 //! suspects, one at a time with nothing asked for behind them. One that loses the line again,
 //! while others got through, has used up an attempt. Where nothing gets through the line is bad,
-//! not the message.
+//! not the message; but one that was found bad in an earlier run needs no others to be found so again.
 //!
 //! Here is what a run gathers over all its sessions; [`session`] is one of them, [`receive`] one
 //! message, [`batch`] how messages are made safe, [`expunge`] what is deleted at the end, [`tell`]
@@ -51,6 +51,8 @@ struct Order {
     then: Then,
     /// It failed before: it is fetched by itself.
     careful: bool,
+    /// It used up an attempt in an earlier run.
+    known_bad: bool,
     /// How many messages were listed with it.
     listed: usize,
 }
@@ -104,6 +106,8 @@ pub(super) struct Haul<'a> {
     suspects: HashSet<RowId>,
     /// Suspects that lost the line again.
     guilty: Vec<Failure>,
+    /// The line was lost during messages that never failed before.
+    good_ones_lost: bool,
     quarantined: Vec<Quarantined>,
     told: Vec<(RowId, Error, Option<Epoch>)>,
     /// Messages that came through the line whole, in this run.
@@ -136,6 +140,7 @@ impl<'a> Haul<'a> {
             finished: HashSet::new(),
             suspects: HashSet::new(),
             guilty: Vec::new(),
+            good_ones_lost: false,
             quarantined: Vec::new(),
             told: Vec::new(),
             through: 0,
@@ -232,6 +237,7 @@ impl<'a> Haul<'a> {
         let mut alone = false;
         if let Some(order) = self.current.take() {
             alone = order.careful;
+            self.good_ones_lost |= !order.known_bad;
             if alone {
                 self.finished.insert(order.row);
                 let error = in_the_middle(&order, &error);
@@ -251,9 +257,10 @@ impl<'a> Haul<'a> {
         Ok(())
     }
 
-    /// Where others got through, the guilty have used up an attempt.
-    fn judge(&mut self) -> Result<()> {
-        if self.through == 0 {
+    /// Where it is the messages that lose the line, and not a bad line, the guilty have used up an
+    /// attempt.
+    fn judge(&mut self, line_is_good: bool) -> Result<()> {
+        if !line_is_good {
             return Ok(());
         }
         for failure in std::mem::take(&mut self.guilty) {
@@ -265,7 +272,7 @@ impl<'a> Haul<'a> {
     /// Brings in what is still open after the last session, whatever ended it.
     pub(super) fn wind_up(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
         let flushed = if self.unsettled { Ok(()) } else { self.flush(delivery) };
-        self.judge()?;
+        self.judge(self.through > 0)?;
         self.send_notices(None, delivery)?;
         let arrived = self.tally.delivered;
         for (row, error, next_try) in std::mem::take(&mut self.told) {

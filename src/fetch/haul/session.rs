@@ -96,7 +96,8 @@ impl Haul<'_> {
             self.retrieve(session, delivery, std::slice::from_ref(order), Ahead::NONE)?;
         }
         self.flush(delivery)?;
-        self.judge()?;
+        // a line that only messages lose which were found bad before is not bad itself
+        self.judge(self.through > 0 || !self.good_ones_lost)?;
         self.send_notices(Some(session), delivery)?;
         Ok(plan
             .steps
@@ -132,7 +133,8 @@ impl Haul<'_> {
         let messages = &listing.messages;
         let orders = wanted.into_iter().zip(names).filter_map(|((step, then, row), name)| {
             let at = messages.binary_search_by_key(&step.num, |message| message.num).ok()?;
-            let fresh = look.scan.entries[at].known == Known::New { attempts: 0, put_off: false };
+            let known = look.scan.entries[at].known;
+            let fresh = known == Known::New { attempts: 0, put_off: false };
             Some(Order {
                 num: step.num,
                 row,
@@ -141,6 +143,7 @@ impl Haul<'_> {
                 octets: step.octets,
                 then,
                 careful: !fresh || self.suspects.contains(&row),
+                known_bad: !matches!(known, Known::New { attempts: 0, .. }),
                 listed: messages.len(),
             })
         });
