@@ -25,6 +25,9 @@ const DEFERRED_IN_A_ROW: u32 = 3;
 /// The most of a broken message that is kept for its notice.
 const MAX_PARTIAL: u64 = 256 * 1024;
 
+/// What Dovecot makes of a message that it cannot unpack: as good as nothing.
+const BLANK_LINE: u64 = 2;
+
 /// A message may be so much larger than listed: servers count line ends differently, and add
 /// fields. What is larger has no end.
 const ROOM: u64 = 64_000_000;
@@ -98,7 +101,7 @@ impl Haul<'_> {
             Then::Complete => self.ledger.octets_delivered(order.row)?.unwrap_or(0),
             _ => 0,
         };
-        let what = if got == 0 && order.octets > 0 {
+        let what = if got <= BLANK_LINE && got < order.octets {
             "came empty"
         } else if order.then == Then::Complete && got <= before && got < order.octets {
             "is still shorter than listed"
