@@ -33,7 +33,7 @@ impl Haul<'_> {
                 .fact(quoted(host, refusal))
                 .fact("the next run asks again");
             self.exit = self.exit.worst(Exit::LATER);
-            self.lasting.get_or_insert(refused);
+            self.warning.get_or_insert(refused);
         }
         let marked: Vec<_> =
             proofs.into_iter().zip(answers).filter_map(|(proof, answer)| answer.ok().map(|()| proof)).collect();
