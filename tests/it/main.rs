@@ -2,17 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that fails panics, and tells why")]
 
+mod delivery;
 mod desk;
 mod durability;
 mod exactly_once;
 mod floors;
-mod handing_over;
-mod keeping;
 mod manual;
 mod one_bad_message;
+mod pipe;
 mod real;
-mod real_mailboxes;
+mod real_servers;
+mod retention;
 mod server;
+mod sync_deletions;
 mod terminal;
 mod tool;
 mod trouble;

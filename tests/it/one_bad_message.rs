@@ -279,3 +279,14 @@ fn a_server_that_lists_wrong_sizes_is_learnt() {
     desk.assert_arrived(1..=30);
     assert_eq!(desk.server.remaining(), 0);
 }
+
+#[test]
+fn a_bad_message_takes_nobody_elses_place_in_the_limit() {
+    let desk = Desk::with(6, "limit = 2", |server| {
+        server.fault(on("RETR").uid("uid-1").cut()).fault(on("RETR").uid("uid-2").octets(50).cut())
+    });
+    desk.fetch(75);
+    desk.assert_arrived([3, 4]);
+    desk.fetch(0);
+    desk.assert_arrived(3..=6);
+}

@@ -1,0 +1,271 @@
+//! The Maildir: what is made, what is left alone, and that mail arrives as it was sent.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{MetadataExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    desk::Desk,
+    server::{Server, corpus, on},
+    tool::Home,
+};
+
+/// Something mounted, until this is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    #[track_caller]
+    fn new(home: &Home, place: PathBuf, arguments: &[&str]) -> Self {
+        let at = place.display().to_string();
+        home.command("mount", &[arguments, &[&at]].concat()).run().assert_code(0);
+        Self(place)
+    }
+
+    /// Gives it another option.
+    #[track_caller]
+    fn remount(&self, home: &Home, option: &str) {
+        let at = self.0.display().to_string();
+        home.command("mount", &["-o", &format!("remount,{option}"), &at]).run().assert_code(0);
+    }
+
+    /// A folder that cannot be written for a while.
+    #[track_caller]
+    fn read_only(home: &Home, place: PathBuf) -> Self {
+        let from = place.display().to_string();
+        Self::new(home, place, &["--bind", "-o", "ro", &from])
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let ended = std::process::Command::new("umount").arg(&self.0).status();
+        assert!(std::thread::panicking() || ended.is_ok_and(|status| status.success()), "it is still mounted");
+    }
+}
+
+fn mode(path: impl AsRef<Path>) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+#[test]
+fn what_is_missing_is_made_for_its_owner_alone() {
+    let desk = Desk::with(2, "", |server| server);
+    let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
+    desk.home.config(&config.replace("~/Mail/work", "~/a/b c/d"));
+    desk.home.command("sh", &["-c", "umask 000; exec \"$0\" fetch", env!("CARGO_BIN_EXE_pouch")]).run().assert_code(0);
+    for folder in ["a", "a/b c", "a/b c/d", "a/b c/d/tmp", "a/b c/d/new", "a/b c/d/cur"] {
+        assert_eq!(mode(desk.home.join(folder)), 0o700, "{folder}");
+    }
+    let mail = desk.home.maildir("a/b c/d");
+    let names: BTreeSet<_> = mail.delivered().iter().map(|mail| &mail.name).collect();
+    assert_eq!(names.len(), 2);
+    for name in names {
+        assert_eq!(mode(desk.home.join("a/b c/d/new").join(name)), 0o600);
+        assert!(!name.contains([':', '/', ',']) && !name.starts_with('.'), "{name}");
+        assert!(name.split('.').count() >= 3, "{name}");
+    }
+}
+
+#[test]
+fn a_maildir_of_others_keeps_all_that_it_has() {
+    let desk = Desk::with(2, "", |server| server);
+    let theirs = [
+        ("Mail/work/new/1.other", 0o644),
+        ("Mail/work/cur/2.other:2,S", 0o640),
+        ("Mail/work/tmp/3.half", 0o600),
+        ("Mail/work/.Sent/cur/4.other:2,S", 0o600),
+        ("Mail/work/dovecot-uidlist", 0o600),
+    ];
+    for (path, mode) in theirs {
+        desk.home.write(path, path, mode);
+    }
+    for folder in ["", "new", "cur", "tmp"] {
+        desk.home.make_dir(Path::new("Mail/work").join(folder), 0o755);
+    }
+    desk.fetch(0);
+    for (path, bits) in theirs {
+        assert_eq!((desk.home.read(path), mode(desk.home.join(path))), (path.as_bytes().to_vec(), bits));
+    }
+    assert_eq!((mode(desk.home.join("Mail/work")), mode(desk.home.join("Mail/work/new"))), (0o755, 0o755));
+    assert_eq!((desk.mail().len(), desk.mail().tmp().len()), (4, 1));
+}
+
+#[test]
+fn a_link_to_a_maildir_is_one() {
+    let desk = Desk::with(2, "", |server| server);
+    fs::create_dir_all(desk.home.join("Mail")).unwrap();
+    desk.home.make_dir("disk/work", 0o700);
+    symlink(desk.home.join("disk/work"), desk.home.join("Mail/work")).unwrap();
+    desk.fetch(0);
+    assert_eq!(desk.home.maildir("disk/work").len(), 2);
+}
+
+#[test]
+fn what_is_no_maildir_is_left_alone_and_nothing_is_fetched() {
+    type Make = fn(&Desk);
+    let places: [(&str, Make); 4] = [
+        ("Mail/work/thesis.tex", |desk| drop(desk.home.write("Mail/work/thesis.tex", "", 0o600))),
+        ("it is a file", |desk| drop(desk.home.write("Mail/work", "an mbox", 0o600))),
+        ("Mail", |desk| drop(desk.home.write("Mail", "a file above it", 0o600))),
+        ("Mail/work", |desk| {
+            fs::create_dir(desk.home.join("Mail")).unwrap();
+            symlink("/nonexistent/place", desk.home.join("Mail/work")).unwrap();
+        }),
+    ];
+    for (text, make) in places {
+        let desk = Desk::with(2, "keep = \"none\"", |server| server);
+        make(&desk);
+        desk.fetch(73).assert_stderr("pouch: work: ").assert_stderr(text);
+        let log = desk.server.log();
+        assert_eq!((log.count("RETR"), log.count("DELE"), desk.server.remaining()), (0, 0, 2), "{text}");
+    }
+}
+
+#[test]
+fn nothing_is_deleted_while_the_maildir_cannot_be_written() {
+    for part in ["tmp", "new", ""] {
+        let desk = Desk::with(3, "keep = \"none\"", |server| server);
+        for part in ["tmp", "new", "cur"] {
+            desk.home.make_dir(Path::new("Mail/work").join(part), 0o700);
+        }
+        let disk = Mounted::read_only(&desk.home, desk.home.join("Mail/work").join(part));
+        let told = desk.pouch(&["fetch"]).run();
+        told.assert_code(73).assert_stderr("pouch: work: ").assert_stderr("Mail/work");
+        told.assert_stderr("hint: it lies on a read-only file system");
+        assert_eq!((desk.server.log().count("DELE"), desk.server.remaining()), (0, 3), "{part}");
+        drop(disk);
+        desk.fetch(0);
+        desk.assert_arrived(1..=3);
+        assert_eq!(desk.server.remaining(), 0);
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let desk = Desk::with(40, "keep = \"none\"", |server| server.message("big", corpus::sized(99, 400_000)));
+    let place = desk.home.make_dir("Mail", 0o700);
+    let disk = Mounted::new(&desk.home, place, &["-t", "tmpfs", "-o", "size=256k,mode=700", "none"]);
+    desk.fetch(74).assert_stderr("No space left on device").assert_stderr("hint: make room");
+    assert!(desk.mail().len() < 41);
+    assert_eq!(desk.server.remaining(), 41);
+    disk.remount(&desk.home, "size=4m");
+    desk.fetch(0);
+    let mail = desk.mail();
+    mail.assert_tidy();
+    assert_eq!((mail.len(), desk.server.remaining()), (41, 0));
+}
+
+#[test]
+fn nasty_mail_is_changed_in_nothing_but_its_line_ends() {
+    let expected: Vec<_> = corpus::nasty().iter().map(|(_, content)| corpus::on_disk(content)).collect();
+    for ahead in ["request-ahead = 1", "request-ahead = 3", ""] {
+        let desk = Desk::new(Server::plain().messages(corpus::nasty()), &format!("keep = \"none\"\n{ahead}"));
+        desk.fetch(0);
+        desk.mail().assert_exactly(&expected).assert_tidy();
+        assert_eq!(desk.server.remaining(), 0);
+    }
+    // every way of cutting the input
+    let short = || corpus::nasty().into_iter().filter(|(name, _)| *name != "long-line");
+    let desk = Desk::new(Server::plain().messages(short()).octet_by_octet(), "timeout = \"20s\"");
+    desk.fetch(0);
+    let expected: Vec<_> = short().map(|(_, content)| corpus::on_disk(&content)).collect();
+    desk.mail().assert_exactly(&expected).assert_tidy();
+}
+
+#[test]
+fn a_message_of_30_mb_arrives_whole() {
+    let big = corpus::sized(1, 30_000_000);
+    let desk = Desk::new(
+        Server::plain().message("big", &big).message("uid-2", corpus::message(2)),
+        "keep = \"none\"\ntimeout = \"20s\"",
+    );
+    desk.fetch(0);
+    desk.mail().assert_exactly(&[corpus::on_disk(&big), corpus::on_disk(&corpus::message(2))]).assert_tidy();
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn three_thousand_messages_arrive_once_each() {
+    let desk = Desk::with(3_000, "keep = \"none\"\ntimeout = \"20s\"", |server| server);
+    desk.fetch(0);
+    desk.assert_arrived(1..=3_000);
+    assert_eq!((desk.server.remaining(), desk.server.log().connections()), (0, 1));
+}
+
+#[test]
+fn a_message_of_nothing_is_delivered_only_where_nothing_was_listed() {
+    let desk = Desk::new(Server::plain().message("none", "").message("uid-2", corpus::message(2)), "keep = \"none\"");
+    desk.fetch(0);
+    desk.mail().assert_exactly(&[Vec::new(), corpus::on_disk(&corpus::message(2))]);
+    assert_eq!(desk.server.remaining(), 0);
+
+    let desk = Desk::new(Server::plain().message("none", ""), "");
+    desk.fetch(0);
+    desk.fetch(0).assert_silent();
+    assert_eq!((desk.mail().len(), desk.retrieved()), (1, 1));
+
+    let desk = Desk::with(2, "keep = \"none\"", |server| server.fault(on("RETR").uid("uid-1").empty()));
+    desk.fetch(75);
+    desk.assert_arrived([2]);
+    assert_eq!(desk.server.uids(), ["uid-1"]);
+}
+
+/// A hook that writes down that it ran, with its environment.
+const AFTER: &str = "after = [\"sh\", \"-c\", \"env | grep ^POUCH_ | sort >> ~/env; pwd >> ~/ran\"]";
+
+#[test]
+fn after_runs_once_with_the_name_of_the_account() {
+    let desk = Desk::with(5, AFTER, |server| server);
+    desk.fetch(0);
+    desk.fetch(0);
+    let told = String::from_utf8(desk.home.read("env")).unwrap();
+    assert!(told.lines().any(|line| line == "POUCH_ACCOUNT=work"), "{told}");
+    assert!(!told.contains("secret"));
+    assert_eq!(desk.home.read("ran").split(|octet| *octet == b'\n').count(), 2);
+    desk.server.add("uid-6", corpus::message(6));
+    desk.pouch(&["plan"]).run().assert_code(0);
+    assert_eq!(desk.home.read("ran").split(|octet| *octet == b'\n').count(), 2);
+    desk.fetch(0);
+    assert_eq!(desk.home.read("ran").split(|octet| *octet == b'\n').count(), 3);
+}
+
+#[test]
+fn after_runs_whenever_something_was_delivered_whatever_came_then() {
+    for (what, fault) in [
+        ("one was refused", on("RETR 3").refuse("-ERR damaged")),
+        ("one cut the line", on("RETR").uid("uid-3").octets(9).cut()),
+        ("the end failed", on("QUIT").refuse("-ERR some deleted messages not removed")),
+        ("a deletion cut the line", on("DELE").cut()),
+    ] {
+        let desk = Desk::with(3, &format!("keep = \"none\"\n{AFTER}"), |server| server.fault(fault));
+        desk.fetch(75);
+        assert!(desk.mail().len() >= 2);
+        println!("{what}");
+        assert!(desk.home.join("ran").exists(), "after did not run though {what}");
+    }
+}
+
+#[test]
+fn after_does_not_run_where_nothing_arrived() {
+    let desk = Desk::with(2, AFTER, |server| server.fault(on("RETR").refuse("-ERR damaged")));
+    desk.fetch(75);
+    assert!(!desk.home.join("ran").exists());
+}
+
+#[test]
+fn an_after_that_fails_is_told_and_fails_no_mail() {
+    for (after, text) in [
+        ("[\"sh\", \"-c\", \"printf 'no \\\\033[2Jindex' >&2; exit 3\"]", "it said: no \u{fffd}[2Jindex"),
+        ("[\"/nonexistent/notmuch\", \"new\"]", "cannot be run"),
+        ("[\"sh\", \"-c\", \"kill -9 $$\"]", "signal: 9"),
+    ] {
+        let desk = Desk::with(2, &format!("keep = \"none\"\nafter = {after}"), |server| server);
+        let told = desk.pouch(&["fetch", "-v"]).run();
+        told.assert_code(75).assert_stderr("the `after` command").assert_stderr(text);
+        desk.assert_arrived([1, 2]);
+        assert_eq!(desk.server.remaining(), 0);
+    }
+}

@@ -1,0 +1,172 @@
+//! The whole way from other people's servers to a Maildir, with messages that those servers cannot
+//! read themselves.
+
+use crate::{
+    desk::{DAY, NOW},
+    real::{ALICE, ALICE_PASSWORD, BOB_PASSWORD, RealServer},
+    server::corpus,
+    tool::{
+        Home,
+        mail::Mail,
+        run::{Output, Run},
+    },
+};
+
+mod damage;
+mod keeping;
+mod logins;
+mod many;
+mod ninth;
+
+/// How pouch reaches a server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Line {
+    Tls,
+    StartTls,
+    Clear,
+}
+
+/// A user's mailbox on a real server, fetched to `~/Mail/work`.
+struct Mailbox<'a> {
+    home: Home,
+    server: &'a RealServer,
+    user: &'static str,
+}
+
+impl<'a> Mailbox<'a> {
+    /// A fresh home, for this mailbox, with `lines` in the account.
+    fn new(server: &'a RealServer, user: &'static str, line: Line, lines: &str) -> Self {
+        let mut mailbox = Self { home: Home::new(), server, user };
+        mailbox.home.write("password", password(user), 0o600);
+        mailbox.move_to(server, line, lines);
+        mailbox
+    }
+
+    /// The provider moved: only the port changes.
+    fn move_to(&mut self, server: &'a RealServer, line: Line, lines: &str) {
+        self.server = server;
+        self.home.config(&account("work", server, self.user, line, lines));
+    }
+
+    /// A run of pouch so many days after [`NOW`].
+    fn at(&self, days: i64, args: &[&str]) -> Run {
+        self.home.pouch(args).env("POUCH_NOW", (NOW + days * DAY).to_string())
+    }
+
+    /// Fetches, which has to end with this code.
+    #[track_caller]
+    fn fetch(&self, code: i32) -> Output {
+        self.fetch_at(0, code)
+    }
+
+    #[track_caller]
+    fn fetch_at(&self, days: i64, code: i32) -> Output {
+        let output = self.at(days, &["fetch", "-v"]).run();
+        output.assert_code(code);
+        output
+    }
+
+    /// Fetches and shows the session with the server.
+    fn trace(&self) -> Output {
+        self.at(0, &["fetch", "-vv"]).run()
+    }
+
+    /// How many messages the server has in its own store.
+    #[track_caller]
+    fn stored(&self) -> usize {
+        self.server.count(self.user)
+    }
+
+    fn mail(&self) -> Mail {
+        self.home.maildir("Mail/work")
+    }
+
+    /// The delivered messages that are no notice: their numbers (0 where there is none), and whether
+    /// they are whole. (Some servers add fields or a blank line.)
+    fn delivered(&self) -> Vec<(usize, bool)> {
+        let mail = self.mail();
+        mail.assert_tidy();
+        let mut numbers: Vec<_> = mail
+            .delivered()
+            .iter()
+            .filter(|mail| !is_notice(&mail.bytes))
+            .map(|mail| {
+                let text = String::from_utf8_lossy(&mail.bytes);
+                let number = text.lines().find_map(|line| line.strip_prefix("Subject: Message ")?.parse().ok());
+                // all but the fields that Cyrus puts on top, or takes away
+                let content = String::from_utf8(message(number.unwrap_or_default())).unwrap();
+                let (_, own) = content.split_once("\nFrom: ").unwrap();
+                (number.unwrap_or_default(), text.contains(own))
+            })
+            .collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Exactly these messages were delivered, each once and whole, and nothing else but notices.
+    #[track_caller]
+    fn assert_arrived(&self, numbers: impl IntoIterator<Item = usize>) {
+        let expected: Vec<_> = numbers.into_iter().map(|n| (n, true)).collect();
+        assert_eq!(self.delivered(), expected);
+    }
+
+    /// As [`Mailbox::assert_arrived`], byte for byte.
+    #[track_caller]
+    fn assert_bytes(&self, numbers: impl IntoIterator<Item = usize>) {
+        let mail = self.mail();
+        let notices = mail.delivered().iter().filter(|mail| is_notice(&mail.bytes)).map(|mail| mail.bytes.clone());
+        let all: Vec<_> = numbers.into_iter().map(message).chain(notices).collect();
+        mail.assert_exactly(&all).assert_tidy();
+    }
+
+    fn notices(&self) -> usize {
+        self.mail().delivered().iter().filter(|mail| is_notice(&mail.bytes)).count()
+    }
+}
+
+/// The numbers of the messages that the server still has, as somebody new gets them.
+#[track_caller]
+fn left(server: &RealServer, user: &'static str) -> Vec<usize> {
+    let other = Mailbox::new(server, user, Line::Clear, "");
+    other.fetch(0);
+    other.delivered().into_iter().map(|(number, _)| number).collect()
+}
+
+/// An account of the config.
+fn account(name: &str, server: &RealServer, user: &str, line: Line, lines: &str) -> String {
+    let ca = || format!("tls-ca-file = \"{}\"", server.value("ca_file"));
+    let (service, tls) = match line {
+        Line::Tls => ("pop3s", ca()),
+        Line::StartTls => ("pop3", format!("tls = \"starttls\"\n{}", ca())),
+        Line::Clear => ("pop3", "tls = \"off\"\nallow-plaintext-password = true".to_owned()),
+    };
+    let timeout = if lines.contains("timeout = ") { "" } else { "timeout = \"2s\"\n" };
+    let secret = if lines.contains("password-file = ") { "" } else { "password-file = \"~/password\"\n" };
+    format!(
+        "[account.{name}]\nhost = \"localhost\"\nport = {}\nuser = \"{user}\"\nmaildir = \"~/Mail/{name}\"\n\
+         {secret}{timeout}{tls}\n{lines}\n",
+        server.port(service)
+    )
+}
+
+fn password(user: &str) -> &'static str {
+    if user == ALICE { ALICE_PASSWORD } else { BOB_PASSWORD }
+}
+
+/// A message so large that a bad disk block lies in the midst of it.
+fn message(n: usize) -> Vec<u8> {
+    corpus::sized(n, 30_000)
+}
+
+fn messages(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
+    numbers.into_iter().map(message).collect()
+}
+
+fn is_notice(message: &[u8]) -> bool {
+    message.starts_with(b"From: \"pouch\" <pouch@")
+}
+
+/// How many of the commands in a traced session begin like this.
+fn commands(traced: &Output, verb: &str) -> usize {
+    traced.stderr.lines().filter(|line| line.contains(&format!("C: {verb}"))).count()
+}

@@ -1,0 +1,159 @@
+//! How long messages stay, by every rule and by several of them.
+
+use super::{Foreseen, fetch_as_foreseen, foresee};
+use crate::{
+    desk::Desk,
+    server::{Server, corpus},
+};
+
+/// What a fetch does on each of these days, a message coming in before each but the first.
+#[track_caller]
+fn story(lines: &str, flags: &[&str], days: &[(i64, [usize; 3])]) {
+    let desk = Desk::with(4, lines, |server| server);
+    for (place, &(day, [fetched, deleted, left])) in days.iter().enumerate() {
+        if place > 0 {
+            desk.server.add(corpus::uid(4 + place), corpus::message(4 + place));
+        }
+        assert_eq!(fetch_as_foreseen(&desk, day, flags), Foreseen { fetched, deleted, left }, "{lines} on day {day}");
+    }
+    desk.assert_arrived(1..=3 + days.len());
+}
+
+#[test]
+fn what_plan_says_is_what_fetch_does() {
+    for (lines, days) in [
+        ("", &[(0, [4, 0, 4]), (9_999, [1, 0, 5])][..]),
+        ("keep = \"forever\"", &[(0, [4, 0, 4]), (9_999, [1, 0, 5])]),
+        ("keep = \"none\"", &[(0, [4, 4, 0]), (1, [1, 1, 0])]),
+        ("keep = \"30d\"", &[(0, [4, 0, 4]), (29, [1, 0, 5]), (30, [1, 4, 2]), (58, [1, 0, 3]), (60, [1, 2, 2])]),
+        ("keep-newest = 3", &[(0, [4, 1, 3]), (1, [1, 1, 3])]),
+        ("keep-newest = 1", &[(0, [4, 3, 1]), (1, [1, 1, 1])]),
+        ("keep-total = \"1KB\"", &[(0, [4, 2, 2]), (1, [1, 1, 2])]),
+        ("keep-newest = 1\nkeep-total = \"1GB\"", &[(0, [4, 3, 1]), (1, [1, 1, 1])]),
+        ("keep-newest = 99\nkeep-total = \"1KB\"", &[(0, [4, 2, 2]), (1, [1, 1, 2])]),
+        ("keep = \"10d\"\nkeep-newest = 3", &[(0, [4, 1, 3]), (1, [1, 1, 3]), (10, [1, 2, 2]), (11, [1, 1, 2])]),
+        ("keep = \"none\"\nkeep-newest = 3", &[(0, [4, 4, 0])]),
+    ] {
+        story(lines, &[], days);
+    }
+}
+
+#[test]
+fn keep_on_the_command_line_deletes_nothing_whatever_the_config_says() {
+    for lines in ["keep = \"none\"", "keep-newest = 1", "keep-total = \"1B\"", "keep = \"1d\"\nkeep-newest = 1"] {
+        story(lines, &["--keep"], &[(0, [4, 0, 4]), (99, [1, 0, 5])]);
+    }
+}
+
+#[test]
+fn a_limit_fetches_the_oldest_first_and_plan_says_which() {
+    story("limit = 2", &[], &[(0, [2, 0, 4]), (0, [2, 0, 5]), (0, [2, 0, 6])]);
+    let desk = Desk::with(4, "keep = \"none\"", |server| server);
+    assert_eq!(fetch_as_foreseen(&desk, 0, &["--limit", "1"]), Foreseen { fetched: 1, deleted: 1, left: 3 });
+    assert_eq!(desk.server.uids(), ["uid-2", "uid-3", "uid-4"]);
+    assert_eq!(fetch_as_foreseen(&desk, 0, &["--limit", "9"]), Foreseen { fetched: 3, deleted: 3, left: 0 });
+}
+
+#[test]
+fn what_is_too_large_is_neither_fetched_nor_deleted() {
+    let desk = Desk::new(
+        Server::plain().message("big", corpus::sized(9, 2_001)).message("fits", corpus::sized(8, 2_000)),
+        "keep = \"none\"\nmax-size = \"2KB\"",
+    );
+    assert_eq!(fetch_as_foreseen(&desk, 0, &[]), Foreseen { fetched: 1, deleted: 1, left: 1 });
+    assert_eq!(desk.server.uids(), ["big"]);
+    assert_eq!(fetch_as_foreseen(&desk, 0, &["--max-size", "1KB"]), Foreseen { fetched: 0, deleted: 0, left: 1 });
+}
+
+#[test]
+fn once_due_a_deletion_is_done_also_when_the_server_was_away_for_it() {
+    let desk = Desk::with(3, "keep = \"30d\"", |server| server);
+    desk.fetch(0);
+    for (day, deleted) in [(29, 0), (30, 3), (500, 3)] {
+        assert_eq!(foresee(&desk, day, &[]), Foreseen { fetched: 0, deleted, left: 3 - deleted });
+    }
+    desk.fetch_at(500, 0);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn a_shorter_keep_is_told_by_plan_before_it_is_done() {
+    let desk = Desk::with(3, "", |server| server);
+    desk.fetch(0);
+    desk.configure("keep = \"5d\"");
+    desk.at(4, &["plan"]).run().assert_stdout("keep       3             the next is due on 2026-11-28");
+    desk.at(5, &["plan"]).run().assert_stdout("delete     3             fetched more than 5d ago");
+    assert_eq!(fetch_as_foreseen(&desk, 5, &[]), Foreseen { fetched: 0, deleted: 3, left: 0 });
+}
+
+#[test]
+fn the_newest_are_the_newest_however_the_server_numbers_them() {
+    let desk = Desk::with(5, "", crate::server::Setup::renumbers);
+    desk.fetch(0);
+    desk.fetch(0);
+    desk.configure("keep-newest = 2");
+    assert_eq!(fetch_as_foreseen(&desk, 0, &[]), Foreseen { fetched: 0, deleted: 3, left: 2 });
+    assert_eq!(desk.server.uids(), ["uid-4", "uid-5"]);
+}
+
+#[test]
+fn a_plan_makes_nothing_at_all() {
+    let desk = Desk::with(3, "keep = \"none\"", |server| server);
+    assert_eq!(foresee(&desk, 0, &[]), Foreseen { fetched: 3, deleted: 3, left: 0 });
+    assert!(!desk.home.join("Mail").exists());
+    let log = desk.server.log();
+    assert_eq!((log.count("RETR"), log.count("DELE"), desk.server.remaining()), (0, 0, 3));
+}
+
+#[test]
+fn plan_is_a_table_of_what_will_be_done_and_why() {
+    let desk = Desk::with(3, "keep = \"30d\"", |server| server);
+    desk.fetch(0);
+    desk.server.add("uid-4", corpus::message(4));
+    let table = desk.at(30, &["plan"]).run();
+    table.assert_code(0).assert_stdout("work: 4 messages on the server, 3 known\n");
+    table.assert_stdout(
+        "  fetch      1     477 B   new; kept until 2027-01-22\n  delete     3             fetched more than 30d ago\n",
+    );
+    assert_eq!(desk.at(30, &["fetch", "-n"]).run().stdout, table.stdout);
+}
+
+#[test]
+fn the_newest_stay_by_number_and_by_size() {
+    let desk = Desk::with(5, "keep-newest = 2", |server| server);
+    desk.fetch(0);
+    assert_eq!(desk.server.uids(), ["uid-4", "uid-5"]);
+    desk.server.add("uid-6", corpus::message(6));
+    desk.fetch(0);
+    assert_eq!(desk.server.uids(), ["uid-5", "uid-6"]);
+    desk.assert_arrived(1..=6);
+    let desk = Desk::with(5, "keep-total = \"1KB\"", |server| server);
+    desk.fetch(0);
+    assert_eq!(desk.server.uids(), ["uid-4", "uid-5"]);
+    desk.assert_arrived(1..=5);
+}
+
+#[test]
+fn what_is_too_large_is_told_once_and_fetched_once_it_may_be() {
+    let desk = Desk::new(
+        Server::plain().messages(corpus::messages(2)).message("big", corpus::sized(9, 3_000)),
+        "max-size = \"2KB\"\nkeep = \"none\"",
+    );
+    let told = desk.fetch(0);
+    told.assert_stderr("pouch: work: message 3 has 3.0 KB, over max-size (2KB): it stays on the server");
+    desk.fetch(0).assert_silent();
+    desk.configure("max-size = \"4KB\"\nkeep = \"none\"");
+    desk.fetch(0);
+    assert_eq!((desk.server.remaining(), desk.mail().len()), (0, 3));
+}
+
+#[test]
+fn a_clock_that_is_set_back_deletes_nothing_early() {
+    let desk = Desk::with(2, "keep = \"30d\"", |server| server);
+    desk.fetch_at(100, 0);
+    desk.fetch_at(0, 0);
+    desk.fetch_at(129, 0);
+    assert_eq!(desk.server.remaining(), 2);
+    desk.fetch_at(130, 0);
+    assert_eq!(desk.server.remaining(), 0);
+}

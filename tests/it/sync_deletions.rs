@@ -1,0 +1,236 @@
+//! A deletion in the Maildir is one on the server, and nothing but a deletion is.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    desk::Desk,
+    server::{Setup, corpus, on},
+};
+
+/// Messages 1 to `count`, fetched into a Maildir whose deletions count.
+fn desk(count: usize, lines: &str, more: impl FnOnce(Setup) -> Setup) -> Desk {
+    let desk = Desk::with(count, &format!("sync-deletions = true\n{lines}"), more);
+    desk.at(0, &["fetch"]).run();
+    desk
+}
+
+/// The Maildir.
+fn root(desk: &Desk) -> PathBuf {
+    desk.home.join("Mail/work")
+}
+
+/// Where the `n`-th message was delivered.
+#[track_caller]
+fn delivered(desk: &Desk, n: usize) -> PathBuf {
+    let content = corpus::on_disk(&corpus::message(n));
+    let mail = desk.mail();
+    let mail = mail.delivered().iter().find(|mail| mail.bytes == content).expect("it was delivered");
+    root(desk).join("new").join(&mail.name)
+}
+
+/// Moves a file as a mail program does.
+fn move_to(from: &Path, to: impl AsRef<Path>) {
+    fs::create_dir_all(to.as_ref().parent().unwrap()).unwrap();
+    fs::rename(from, to).unwrap();
+}
+
+fn delete(desk: &Desk, numbers: impl IntoIterator<Item = usize>) {
+    numbers.into_iter().for_each(|n| fs::remove_file(delivered(desk, n)).unwrap());
+}
+
+fn uids(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
+    numbers.into_iter().map(corpus::uid).collect()
+}
+
+#[test]
+fn what_mail_programs_do_to_a_message_is_no_deletion() {
+    type Place = fn(&str) -> String;
+    let places: [(&str, Place); 9] = [
+        ("seen", |name| format!("cur/{name}:2,S")),
+        ("no flags", |name| format!("cur/{name}:2,")),
+        ("trashed, not expunged", |name| format!("cur/{name}:2,ST")),
+        ("keywords, another separator in the flags", |name| format!("cur/{name}:2,FRSTabc")),
+        ("Dovecot's sizes", |name| format!("cur/{name},S=477,W=490:2,S")),
+        ("archived", |name| format!(".Archive/cur/{name}:2,RS")),
+        ("archived in a folder of a folder", |name| format!("Archive/2026/new/{name}")),
+        ("renamed", |_| "cur/1795392000.M1P1.elsewhere:2,S".into()),
+        ("renamed into a folder", |_| ".Archive/cur/1795392000.123_1.elsewhere,U=7:2,".into()),
+    ];
+    for (what, place) in places {
+        let desk = desk(4, "", |server| server);
+        let path = delivered(&desk, 2);
+        let name = path.file_name().unwrap().to_str().unwrap();
+        move_to(&path, root(&desk).join(place(name)));
+        println!("{what}");
+        desk.fetch(0).assert_silent();
+        assert_eq!(desk.server.remaining(), 4, "{what}");
+    }
+}
+
+#[test]
+fn a_message_that_is_gone_is_deleted_wherever_it_was() {
+    for (before, and_then) in
+        [("new", None), ("cur", Some(":2,S")), ("cur", Some(":2,T")), (".Trash/cur", Some(":2,S"))]
+    {
+        let desk = desk(4, "", |server| server);
+        let mut path = delivered(&desk, 2);
+        if let Some(flags) = and_then {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let to = root(&desk).join(before).join(name + flags);
+            move_to(&path, &to);
+            path = to;
+            desk.fetch(0);
+            assert_eq!(desk.server.remaining(), 4);
+        }
+        fs::remove_file(path).unwrap();
+        desk.pouch(&["plan"]).run().assert_stdout("delete     1             you deleted it from the Maildir");
+        assert_eq!(desk.server.remaining(), 4);
+        desk.fetch(0).assert_silent();
+        assert_eq!(desk.server.uids(), uids([1, 3, 4]), "{before}");
+    }
+}
+
+#[test]
+fn exactly_half_is_believed_and_one_more_is_not() {
+    let half = desk(10, "", |server| server);
+    delete(&half, 1..=5);
+    half.fetch(0).assert_silent();
+    assert_eq!(half.server.uids(), uids(6..=10));
+
+    let most = desk(10, "", |server| server);
+    delete(&most, 1..=6);
+    let plan = most.pouch(&["plan"]).run();
+    plan.assert_code(0).assert_stderr("too much is gone from the Maildir").assert_stdout("keep      10");
+    let told = most.fetch(0);
+    told.assert_stderr("pouch: work: too much is gone from the Maildir to delete it from the server too\n");
+    told.assert_stderr("  6 of 10 messages are not there any more\n");
+    assert_eq!(most.server.log().count("DELE"), 0);
+    most.fetch(0).assert_silent();
+    assert_eq!(most.server.remaining(), 10);
+}
+
+#[test]
+fn a_maildir_that_is_not_there_empties_no_mailbox() {
+    for lost in ["missing", "empty folder", "empty Maildir", "an empty disk mounted on it"] {
+        let desk = desk(4, "", |server| server);
+        let (root, kept) = (root(&desk), desk.home.join("kept"));
+        fs::rename(&root, &kept).unwrap();
+        match lost {
+            "missing" => {}
+            "empty folder" => fs::create_dir(&root).unwrap(),
+            _ => ["tmp", "new", "cur"].iter().for_each(|part| fs::create_dir_all(root.join(part)).unwrap()),
+        }
+        if lost.starts_with("an empty disk") {
+            // of another program, which has delivered something of its own there
+            fs::write(root.join("new/1795392000.M1.other"), "Subject: mine\n\n").unwrap();
+        }
+        println!("{lost}");
+        desk.fetch(0).assert_stderr("too much is gone from the Maildir");
+        desk.fetch(0).assert_silent();
+        assert_eq!(desk.server.log().count("DELE"), 0, "{lost}");
+        fs::remove_dir_all(&root).unwrap();
+        fs::rename(&kept, &root).unwrap();
+        desk.fetch(0).assert_silent();
+        desk.assert_arrived(1..=4);
+        assert_eq!((desk.server.remaining(), desk.retrieved()), (4, 4));
+    }
+}
+
+#[test]
+fn mail_that_is_new_on_the_server_comes_while_the_maildir_is_not_believed() {
+    let desk = desk(4, "", |server| server);
+    delete(&desk, 1..=4);
+    desk.server.add("uid-5", corpus::message(5));
+    desk.fetch(0).assert_stderr("4 of 4 messages are not there any more");
+    desk.assert_arrived([5]);
+    assert_eq!(desk.server.remaining(), 5);
+}
+
+#[test]
+fn mail_of_others_counts_for_nothing() {
+    let desk = desk(4, "", |server| server);
+    for n in 0..40 {
+        desk.home.write(format!("Mail/work/cur/179.M{n}.other:2,S"), format!("Message-ID: <o{n}@x>\n\nmine\n"), 0o600);
+    }
+    delete(&desk, 1..=3);
+    desk.fetch(0).assert_stderr("3 of 4 messages are not there any more");
+    assert_eq!(desk.server.remaining(), 4);
+}
+
+#[test]
+fn copies_of_one_message_stand_for_each_other() {
+    let server =
+        |server: Setup| server.message("twin-a", corpus::sized(50, 600)).message("twin-b", corpus::sized(50, 600));
+    let desk = desk(4, "", server);
+    let twin = corpus::on_disk(&corpus::sized(50, 600));
+    let mail = desk.mail();
+    let name = &mail.delivered().iter().find(|mail| mail.bytes == twin).unwrap().name;
+    move_to(&root(&desk).join("new").join(name), root(&desk).join("cur/1795392000.M1P1.elsewhere:2,S"));
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.server.remaining(), 6);
+}
+
+#[test]
+fn it_goes_together_with_retention() {
+    let desk = desk(4, "keep = \"30d\"", |server| server);
+    delete(&desk, [2]);
+    desk.fetch_at(1, 0);
+    assert_eq!(desk.server.uids(), uids([1, 3, 4]));
+    desk.server.add("uid-5", corpus::message(5));
+    desk.fetch_at(29, 0);
+    assert_eq!(desk.server.uids(), uids([1, 3, 4, 5]));
+    // what is due goes, whether it lies in the Maildir or not
+    delete(&desk, [3]);
+    desk.fetch_at(30, 0);
+    assert_eq!(desk.server.uids(), uids([5]));
+}
+
+#[test]
+fn retention_does_its_work_where_the_maildir_is_not_believed() {
+    let desk = desk(4, "keep = \"30d\"", |server| server);
+    delete(&desk, 1..=4);
+    desk.fetch_at(29, 0).assert_stderr("too much is gone");
+    assert_eq!(desk.server.remaining(), 4);
+    desk.fetch_at(30, 0);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn keep_on_the_command_line_keeps_what_was_deleted() {
+    let desk = desk(4, "", |server| server);
+    delete(&desk, [2]);
+    desk.pouch(&["fetch", "--keep"]).run().assert_code(0);
+    assert_eq!(desk.server.remaining(), 4);
+    desk.fetch(0);
+    assert_eq!(desk.server.uids(), uids([1, 3, 4]));
+}
+
+#[test]
+fn what_was_never_delivered_was_never_deleted() {
+    let lines = "max-size = \"1KB\"\nnotice = false";
+    let desk = desk(6, lines, |server| {
+        server
+            .message("big", corpus::sized(9, 2_000))
+            .fault(on("RETR").uid("uid-2").refuse("-ERR damaged"))
+            .fault(on("RETR").uid("uid-3").octets(50).cut())
+    });
+    for code in [75, 65, 0] {
+        desk.at(0, &["fetch"]).run().assert_code(code);
+        assert_eq!((desk.server.remaining(), desk.server.log().count("DELE")), (7, 0));
+    }
+    delete(&desk, [1]);
+    desk.fetch(0);
+    assert_eq!(desk.server.uids(), ["uid-2", "uid-3", "uid-4", "uid-5", "uid-6", "big"]);
+}
+
+#[test]
+fn without_it_the_maildir_is_the_users_own_business() {
+    let desk = Desk::with(4, "", |server| server);
+    desk.fetch(0);
+    delete(&desk, 1..=2);
+    desk.fetch(0).assert_silent();
+    assert_eq!((desk.server.remaining(), desk.mail().len(), desk.retrieved()), (4, 2, 4));
+}
