@@ -2,6 +2,7 @@
 
 use std::{
     fs::{DirBuilder, File},
+    io,
     os::unix::fs::DirBuilderExt,
     path::Path,
 };
@@ -25,7 +26,20 @@ pub fn make(path: &Path) -> Result<()> {
         // another pouch was quicker
         Err(_) if path.is_dir() => Ok(()),
         Err(error) => Err(Error::file("make the folder", path, &error)),
-        Ok(()) => sync(parent.unwrap_or(Path::new("."))),
+        Ok(()) => anchor(parent.unwrap_or(Path::new("."))),
+    }
+}
+
+/// Makes the entries of a folder safe, and its own entry in the folder above: whoever made it may
+/// have been killed before that was safe.
+///
+/// # Errors
+/// It cannot be opened, or the disk fails.
+pub fn anchor(path: &Path) -> Result<()> {
+    sync(path)?;
+    match path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        Some(above) => sync_if(above, |error| error.kind() == io::ErrorKind::PermissionDenied),
+        None => Ok(()),
     }
 }
 
@@ -34,7 +48,15 @@ pub fn make(path: &Path) -> Result<()> {
 /// # Errors
 /// It cannot be opened, or the disk fails.
 pub fn sync(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| Error::file("make safe what is in", path, &error))
+    sync_if(path, |_| false)
+}
+
+/// As [`sync`], where no `excuse` holds: a folder that may not be read is somebody else's.
+fn sync_if(path: &Path, excuse: impl Fn(&io::Error) -> bool) -> Result<()> {
+    match File::open(path).and_then(|folder| folder.sync_all()) {
+        // how file systems say that they have no such thing for folders (fsync(2))
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        Err(error) if excuse(&error) => Ok(()),
+        synced => synced.map_err(|error| Error::file("make safe what is in", path, &error)),
+    }
 }

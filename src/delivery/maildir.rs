@@ -31,6 +31,9 @@ pub struct Maildir {
     root: PathBuf,
     /// Accepted: in `tmp`, not yet safe.
     accepted: Vec<(File, PathBuf)>,
+    /// Whether the Maildir itself is made safe with a batch: who made it may have been killed before
+    /// that.
+    anchored: bool,
 }
 
 impl Maildir {
@@ -44,7 +47,7 @@ impl Maildir {
                 folder::make(&part)?;
             }
         }
-        Ok(Self { root: root.to_owned(), accepted: Vec::new() })
+        Ok(Self { root: root.to_owned(), accepted: Vec::new(), anchored: false })
     }
 
     /// The Maildir at `root` to look at: nothing is made.
@@ -53,7 +56,7 @@ impl Maildir {
     /// Something else lies there.
     pub fn as_it_is(root: &Path) -> Result<Self> {
         Self::exists(root)?;
-        Ok(Self { root: root.to_owned(), accepted: Vec::new() })
+        Ok(Self { root: root.to_owned(), accepted: Vec::new(), anchored: false })
     }
 
     /// Whether a Maildir lies at `root`; not where there is nothing, or an empty folder.
@@ -114,8 +117,9 @@ impl Delivery for Maildir {
 
     fn seal(&mut self) -> Sealed {
         let accepted = std::mem::take(&mut self.accepted);
-        let new = self.root.join("new");
-        Sealed::new(move || if accepted.is_empty() { Ok(()) } else { make_safe(&accepted, &new) })
+        let root = self.root.clone();
+        let anchor = !accepted.is_empty() && !std::mem::replace(&mut self.anchored, true);
+        Sealed::new(move || if accepted.is_empty() { Ok(()) } else { make_safe(&accepted, &root, anchor) })
     }
 
     fn pace(&self) -> Pace {
@@ -140,8 +144,9 @@ impl Delivery for Maildir {
     }
 }
 
-/// Data first, then the names, then the folder that they stand in.
-fn make_safe(accepted: &[(File, PathBuf)], new: &Path) -> Result<()> {
+/// Data first, then the names, then the folder that they stand in; with `anchor`, then the Maildir.
+fn make_safe(accepted: &[(File, PathBuf)], root: &Path, anchor: bool) -> Result<()> {
+    let new = root.join("new");
     // Linux begins to write a file back when told that nobody needs it in the cache: so all of
     // the batch goes to the disk at once, and each fsync finds its work done. It is advice only.
     for (file, _) in accepted {
@@ -159,7 +164,8 @@ fn make_safe(accepted: &[(File, PathBuf)], new: &Path) -> Result<()> {
         let target = new.join(path.file_name().unwrap_or_default());
         place(path, &target).map_err(|error| Error::file("deliver", &target, &error))?;
     }
-    folder::sync(new)
+    folder::sync(&new)?;
+    if anchor { folder::anchor(root) } else { Ok(()) }
 }
 
 fn sync_all(accepted: &[(File, PathBuf)]) -> Result<()> {

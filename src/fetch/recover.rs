@@ -1,10 +1,11 @@
 //! What a run that died had delivered without telling the ledger.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{collections::BTreeSet, fs::File, io::Read, path::Path};
 
 use crate::{
     delivery::Delivery,
     error::{Error, Result},
+    folder,
     ledger::{Ledger, Recovered},
     message::{Fingerprint, Head, fingerprint},
     types::Epoch,
@@ -19,13 +20,17 @@ pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, now: Epoch) 
     // twice, since a mail program may move a message while it is looked for
     for _ in 0..2 {
         let mut ours = Vec::new();
+        // the run that died may have given a message its name, and not made it safe
+        let mut folders = BTreeSet::new();
         for found in delivery.look()?.unwrap_or_default() {
             if let Some((row, copy)) = ledger.row_of(&found.name)
                 && let Some((octets, fingerprint)) = measured(&found.path)?
             {
+                folders.extend(found.path.ancestors().skip(1).take(2).map(Path::to_owned));
                 ours.push(Recovered { row, copy, octets, fingerprint });
             }
         }
+        folders.iter().try_for_each(|folder| folder::anchor(folder))?;
         ledger.recover(&ours, now)?;
     }
     Ok(())

@@ -104,7 +104,15 @@ impl Ledger {
                 .fact(format!("its version is {version}, this pouch knows {}", schema::VERSION))
                 .hint("use that newer pouch, or give this one a `--state-dir` of its own"));
         }
-        let (id, host, number) = identify(&connection, account, birth).map_err(|error| explained(&path, &error))?;
+        let told = |error: rusqlite::Error| explained(&path, &error);
+        let (id, host, number) = match identity(&connection, account).map_err(told)? {
+            Some(known) => known,
+            None => {
+                // before anything stands in it: who made the file may have been killed before it was safe
+                folder::anchor(state_dir)?;
+                identify(&connection, account, birth).map_err(told)?
+            }
+        };
         Ok(Self { connection, path, account: number, id, host, open: false })
     }
 
@@ -201,23 +209,31 @@ fn private_file(path: &Path) -> Result<fs::File> {
         .map_err(|error| Error::file("open the ledger", path, &error))
 }
 
-/// The ledger's own id and host, and the account's number; all are made where they are missing.
-fn identify(connection: &Connection, account: &Identity, birth: &Birth) -> rusqlite::Result<(String, String, i64)> {
-    let find_account = "SELECT id FROM account WHERE user = ? AND host = ?";
-    let who = [&account.user, &account.host];
-    let known =
-        connection.query_row("SELECT id, host FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let number = connection.query_row(find_account, who, |row| row.get(0)).optional()?;
-    if let (Some((id, host)), Some(number)) = (known, number) {
-        return Ok((id, host, number));
-    }
+/// The ledger's own id and host, and the account's number.
+type Names = (String, String, i64);
+
+/// The names that the ledger has for itself and the account; nothing where it has none yet.
+fn identity(connection: &Connection, account: &Identity) -> rusqlite::Result<Option<Names>> {
+    connection
+        .query_row(
+            "SELECT ledger.id, ledger.host, account.id FROM ledger, account WHERE account.user = ? AND account.host = ?",
+            [&account.user, &account.host],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .optional()
+}
+
+/// Gives the ledger and the account their names, where they have none, and tells them.
+fn identify(connection: &Connection, account: &Identity, birth: &Birth) -> rusqlite::Result<Names> {
     connection.execute(
         "INSERT INTO ledger SELECT lower(hex(randomblob(6))), ? WHERE NOT EXISTS (SELECT 1 FROM ledger)",
         [&birth.host],
     )?;
-    connection.execute("INSERT INTO account (user, host) VALUES (?, ?) ON CONFLICT DO NOTHING", who)?;
-    let (id, host) = connection.query_row("SELECT id, host FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok((id, host, connection.query_row(find_account, who, |row| row.get(0))?))
+    connection.execute(
+        "INSERT INTO account (user, host) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        [&account.user, &account.host],
+    )?;
+    identity(connection, account)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
 /// What SQLite's errors mean to a person.
