@@ -143,6 +143,21 @@ impl Ledger {
         format!("{}.R{row}{copy}L{}.{}", first_seen.0, self.id, self.host)
     }
 
+    /// The file name for the notice of a message that failed so often, without Maildir flags.
+    pub fn notice_name(&self, row: RowId, attempts: u32, now: Epoch) -> String {
+        format!("{}.N{row}-{attempts}L{}.{}", now.0, self.id, self.host)
+    }
+
+    /// Whether this ledger gave a file its name, be it a message's or a notice's.
+    pub fn named(&self, name: &str) -> bool {
+        self.row_of(name).is_some()
+            || name
+                .split('.')
+                .nth(1)
+                .and_then(|unique| unique.strip_prefix('N')?.split_once('L'))
+                .is_some_and(|(_, id)| id == self.id)
+    }
+
     /// The row and copy that a file name stands for; nothing where this ledger did not give it.
     pub fn row_of(&self, name: &str) -> Option<(RowId, u32)> {
         let unique = name.split('.').nth(1)?.strip_prefix('R')?;

@@ -186,7 +186,7 @@ impl<'a> Haul<'a> {
         self.unsettled = true;
         recover(self.ledger, delivery, self.world.clock.now())?;
         let ledger = &*self.ledger;
-        delivery.tidy(&|name| ledger.row_of(name).is_some())?;
+        delivery.tidy(&|name| ledger.named(name))?;
         let handed = self.ledger.handed_over()?;
         if handed > 0 {
             self.tell(&Event::Notice(

@@ -102,7 +102,7 @@ impl Haul<'_> {
             },
             self.world.clock.now(),
         );
-        let name = format!("{}.N{}A{}.{machine}", self.world.clock.now().0, failure.order.row, quarantined.attempts);
+        let name = self.ledger.notice_name(failure.order.row, quarantined.attempts, self.world.clock.now());
         self.deliver_note(&failure.order, &name, &mail, delivery)
     }
 
