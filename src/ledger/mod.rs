@@ -105,13 +105,12 @@ impl Ledger {
                 .hint("use that newer pouch, or give this one a `--state-dir` of its own"));
         }
         let told = |error: rusqlite::Error| explained(&path, &error);
-        let (id, host, number) = match identity(&connection, account).map_err(told)? {
-            Some(known) => known,
-            None => {
-                // before anything stands in it: who made the file may have been killed before it was safe
-                folder::anchor(state_dir)?;
-                identify(&connection, account, birth).map_err(told)?
-            }
+        let (id, host, number) = if let Some(known) = identity(&connection, account).map_err(told)? {
+            known
+        } else {
+            // before anything stands in it: who made the file may have been killed before it was safe
+            folder::anchor(state_dir)?;
+            identify(&connection, account, birth).map_err(told)?
         };
         Ok(Self { connection, path, account: number, id, host, open: false })
     }

@@ -1,95 +1,11 @@
-//! Each message arrives once: whatever kills pouch, wherever, and whoever runs beside it.
+//! Each message arrives once: whatever ends pouch, and whoever runs beside it.
 
 use std::{
-    collections::HashMap,
     thread,
     time::{Duration, Instant},
 };
 
-use crate::{
-    desk::Desk,
-    server::{corpus, on},
-    tool::run::Output,
-};
-
-/// The system calls that change anything outside of pouch, or wait for it.
-const CALLS: [&str; 8] = ["fsync", "renameat2", "unlink", "pwrite64", "write", "sendto", "recvfrom", "openat"];
-
-/// At most so many kills for one system call, evenly spread over all of its calls.
-const KILLS: usize = 12;
-
-/// A mailbox of two batches with a message that cuts the line.
-fn desk(lines: &str) -> Desk {
-    Desk::with(150, lines, |server| server.fault(on("RETR").uid("uid-77").octets(90).cut()))
-}
-
-/// Runs pouch under strace with this manipulation of its calls.
-fn traced(desk: &Desk, inject: &str) -> Output {
-    let call = inject.split(':').next().unwrap();
-    let (trace, inject) = (format!("trace={call}"), format!("inject={inject}"));
-    let pouch = env!("CARGO_BIN_EXE_pouch");
-    desk.home
-        .command("strace", &["-f", "-qq", "-o", "calls", "-e", &trace, "-e", &inject, pouch, "fetch"])
-        .env("POUCH_NOW", crate::desk::NOW.to_string())
-        .run()
-}
-
-/// How often an undisturbed run makes this call in the thread that makes it most often: strace
-/// counts for each thread by itself.
-fn calls(lines: &str, call: &str) -> usize {
-    let desk = desk(lines);
-    traced(&desk, &format!("{call}:delay_enter=0")).assert_code(75);
-    let mut threads = HashMap::new();
-    for line in String::from_utf8_lossy(&desk.home.read("calls")).lines() {
-        if line.contains(&format!(" {call}(")) {
-            *threads.entry(line.split(' ').next().unwrap_or_default().to_owned()).or_insert(0) += 1;
-        }
-    }
-    threads.into_values().max().unwrap_or(0)
-}
-
-/// Nothing is gone from the server that does not lie in the Maildir, byte for byte.
-#[track_caller]
-fn assert_nothing_lost(desk: &Desk) {
-    let mail = desk.mail();
-    let left = desk.server.uids();
-    for n in (1..=150).filter(|n| !left.contains(&corpus::uid(*n))) {
-        let content = corpus::on_disk(&corpus::message(n));
-        assert!(mail.delivered().iter().any(|mail| mail.bytes == content), "message {n} is lost");
-    }
-}
-
-/// Kills pouch at calls of `call`, one after the other, each followed by a run to the end.
-fn kill_at(lines: &str, call: &str) {
-    let count = calls(lines, call);
-    assert!(count > 0, "pouch makes no {call} at all");
-    for nth in (0..KILLS.min(count)).map(|step| 1 + step * count / KILLS.min(count)) {
-        let desk = desk(lines);
-        let killed = traced(&desk, &format!("{call}:signal=KILL:when={nth}"));
-        // how the octets come off the line differs from run to run: this one may have needed fewer calls
-        assert!(killed.code == 128 + 9 || (killed.code == 75 && nth * 2 > count), "{call} {nth}: {killed}");
-        assert_nothing_lost(&desk);
-        desk.server.wait_for(|log| log.open() == 0);
-        desk.fetch(75);
-        println!("{call} {nth} of {count}");
-        desk.assert_arrived((1..=150).filter(|n| *n != 77));
-        desk.server.heal("uid-77");
-        desk.fetch(0);
-        desk.assert_arrived(1..=150);
-        if lines.contains("none") {
-            assert_eq!(desk.server.remaining(), 0, "{call} {nth}");
-        }
-    }
-}
-
-/// All calls, on two threads.
-fn matrix(lines: &'static str) {
-    thread::scope(|scope| {
-        let half = scope.spawn(|| CALLS.iter().step_by(2).for_each(|call| kill_at(lines, call)));
-        CALLS.iter().skip(1).step_by(2).for_each(|call| kill_at(lines, call));
-        half.join().unwrap();
-    });
-}
+use crate::{desk::Desk, server::on};
 
 /// Waits until it is so; half a minute is far too long.
 #[track_caller]
@@ -99,16 +15,6 @@ fn until(so: impl Fn() -> bool) {
         assert!(Instant::now() < end, "it never came to that");
         thread::yield_now();
     }
-}
-
-#[test]
-fn killed_at_any_system_call_while_keeping() {
-    matrix("");
-}
-
-#[test]
-fn killed_at_any_system_call_while_deleting() {
-    matrix("keep = \"none\"");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 pub mod mail;
 pub mod run;
+pub mod trace;
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write as _;

@@ -1,0 +1,135 @@
+//! The system calls of a run of pouch, as `strace` saw them, and runs in which some of them go wrong.
+//!
+//! A matrix over all calls of a run takes long: the tests try a sample, evenly spread. With
+//! `POUCH_EVERY=1` in the environment they try every one, with `POUCH_EVERY=5` every fifth.
+
+use std::collections::HashMap;
+
+use super::{Home, run::Run};
+
+/// A system call that has ended.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The thread that made it.
+    pub thread: u32,
+    pub name: String,
+    /// What stands between its parentheses.
+    arguments: String,
+    /// When it began and ended: lines of the trace.
+    pub began: usize,
+    pub ended: usize,
+    /// Its result; negative where it failed.
+    pub result: i64,
+}
+
+/// A run of pouch under strace: `calls` are traced, with this manipulation of them, if any. What the
+/// programs do that pouch starts is not seen.
+pub fn traced(home: &Home, calls: &str, inject: Option<&str>, pouch: &[&str]) -> Run {
+    let trace = format!("trace={calls}");
+    let inject = inject.map(|inject| format!("inject={inject}"));
+    let mut arguments = vec!["-f", "-qq", "-y", "-xx", "-s", "10000000", "-b", "execve", "-o", "calls", "-e", &trace];
+    arguments.extend(inject.iter().flat_map(|inject| ["-e", inject]));
+    arguments.push(env!("CARGO_BIN_EXE_pouch"));
+    arguments.extend(pouch);
+    home.command("strace", &arguments)
+}
+
+/// The calls of the last [`traced`] run, in the order in which they began.
+pub fn calls(home: &Home) -> Vec<Call> {
+    let text = String::from_utf8(home.read("calls")).unwrap();
+    let mut calls: Vec<Call> = Vec::new();
+    let mut unfinished: HashMap<u32, (usize, String)> = HashMap::new();
+    for (at, line) in text.lines().enumerate() {
+        let (thread, line) = line.split_once(' ').unwrap();
+        let (thread, line) = (thread.parse().unwrap(), line.trim_start());
+        if let Some(begun) = line.strip_suffix(" <unfinished ...>") {
+            unfinished.insert(thread, (at, begun.to_owned()));
+            continue;
+        }
+        let (began, whole) = match line.strip_prefix("<... ").and_then(|rest| rest.split_once(" resumed>")) {
+            Some((_, rest)) => {
+                let (began, head) = unfinished.remove(&thread).unwrap();
+                (began, head + rest)
+            }
+            None => (at, line.to_owned()),
+        };
+        // signals and the end of a process are no calls
+        let (Some((name, rest)), Some((_, result))) = (whole.split_once('('), whole.rsplit_once(" = ")) else {
+            continue;
+        };
+        let result = result.split([' ', '<']).next().unwrap().parse().unwrap_or(-1);
+        let (name, arguments) = (name.to_owned(), rest.rsplit_once(')').unwrap().0.to_owned());
+        calls.push(Call { thread, name, arguments, began, ended: at, result });
+    }
+    calls.sort_by_key(|call| call.began);
+    calls
+}
+
+impl Call {
+    /// The strings among its arguments.
+    pub fn strings(&self) -> Vec<Vec<u8>> {
+        self.arguments.split('"').skip(1).step_by(2).map(unescaped).collect()
+    }
+
+    /// The paths of its file descriptors.
+    pub fn files(&self) -> Vec<String> {
+        let parts = self.arguments.split('"').step_by(2).flat_map(|part| part.split('<').skip(1));
+        parts.filter_map(|part| Some(text(&unescaped(part.split_once('>')?.0)))).collect()
+    }
+
+    /// Whether it is about a file below one of these folders.
+    pub fn concerns(&self, folders: &[&str]) -> bool {
+        let strings = self.strings();
+        let paths = strings.iter().map(|string| text(string)).chain(self.files());
+        paths.into_iter().any(|path| folders.iter().any(|folder| path.contains(folder)))
+    }
+
+    /// Its arguments that are numbers.
+    pub fn numbers(&self) -> Vec<usize> {
+        let parts = self.arguments.split('"').step_by(2).flat_map(|part| part.split(','));
+        parts.filter_map(|part| part.trim().parse().ok()).collect()
+    }
+
+    /// Whether this word stands among its arguments.
+    pub fn says(&self, word: &str) -> bool {
+        self.arguments.split('"').step_by(2).any(|part| part.contains(word))
+    }
+}
+
+fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}
+
+/// What `\x2f\x41` stands for.
+fn unescaped(text: &str) -> Vec<u8> {
+    text.split("\\x").filter(|part| !part.is_empty()).map(|part| u8::from_str_radix(part, 16).unwrap_or(b'?')).collect()
+}
+
+/// A call of a run: the `nth` of its name that its thread makes, which is how strace counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Point {
+    pub call: String,
+    pub nth: usize,
+}
+
+/// All points of a run, without regard to the thread, in the order in which they come.
+pub fn points<'a>(calls: impl IntoIterator<Item = &'a Call>, wanted: impl Fn(&Call) -> bool) -> Vec<Point> {
+    let mut counts: HashMap<(u32, &str), usize> = HashMap::new();
+    let mut points = Vec::new();
+    for call in calls {
+        let count = counts.entry((call.thread, &call.name)).or_default();
+        *count += 1;
+        let point = Point { call: call.name.clone(), nth: *count };
+        if wanted(call) && !points.contains(&point) {
+            points.push(point);
+        }
+    }
+    points
+}
+
+/// Of `all`, `most` that are evenly spread, or as many as `POUCH_EVERY` asks for.
+pub fn sample<T: Clone>(all: &[T], most: usize) -> Vec<T> {
+    let every = std::env::var("POUCH_EVERY").ok().map(|every| every.parse::<usize>().unwrap());
+    let most = every.map_or(most, |every| all.len().div_ceil(every)).min(all.len());
+    (0..most).map(|step| all[(2 * step + 1) * all.len() / (2 * most)].clone()).collect()
+}
