@@ -7,6 +7,7 @@ mod desk;
 mod durability;
 mod exactly_once;
 mod floors;
+mod fuzz;
 mod killed;
 mod manual;
 mod one_bad_message;

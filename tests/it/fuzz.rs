@@ -1,0 +1,92 @@
+//! The targets of the fuzzer (`tests/fuzz`), for a while: each over its corpus, which has sessions
+//! of real servers, and over the same few thousand mutations of it in every run.
+
+mod targets;
+
+use std::{fs, path::Path};
+
+/// So many mutations a target.
+const ROUNDS: usize = 3_000;
+
+/// What the grammar of a server, a mail or a config may trip over.
+const WORDS: [&[u8]; 20] = [
+    b"\r\n", b"\n", b"\r", b".\r\n", b"\r\n.\r\n", b"+OK", b"-ERR", b"-ERR [IN-USE]", b"+ ", b"0", b"1 ", b"4294967296",
+    b"18446744073709551616", b"\0", b"\xff", b"\x1b[2J", b"=?utf-8?q?=1B?=", b"[account.x]\n", b"\"", b"host = ",
+];
+
+/// Numbers that are the same in every run (xorshift64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit.max(1) as u64).unwrap()
+    }
+
+    /// Two places in `data`, in order and not far from each other.
+    fn range(&mut self, data: &[u8]) -> std::ops::Range<usize> {
+        let from = self.below(data.len() + 1);
+        from..(from + self.below(40)).min(data.len())
+    }
+
+    fn mutate(&mut self, data: &mut Vec<u8>, other: &[u8]) {
+        let range = self.range(data);
+        match self.below(6) {
+            0 if !data.is_empty() => {
+                let at = self.below(data.len());
+                data[at] ^= 1 << self.below(8);
+            }
+            1 => drop(data.drain(range)),
+            2 => drop(data.splice(range, WORDS[self.below(WORDS.len())].iter().copied())),
+            3 => {
+                let piece = data[range.clone()].to_vec();
+                data.splice(range.end..range.end, piece.repeat(1 + self.below(50)));
+            }
+            4 => data.truncate(range.end),
+            _ => {
+                let piece = self.range(other);
+                data.splice(range, other[piece].iter().copied());
+            }
+        }
+    }
+}
+
+fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(name);
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.into_iter().map(|file| fs::read(file).unwrap()).collect()
+}
+
+#[test]
+fn whatever_comes_the_targets_hold() {
+    for (name, target) in targets::ALL {
+        let corpus = corpus(name);
+        assert!(corpus.len() >= 3, "{name}");
+        target(b"");
+        corpus.iter().for_each(|data| target(data));
+        let mut dice = Dice(0x706f_7563_6800 + name.len() as u64);
+        for _ in 0..ROUNDS {
+            let mut data = corpus[dice.below(corpus.len())].clone();
+            let other = &corpus[dice.below(corpus.len())];
+            for _ in 0..=dice.below(5) {
+                dice.mutate(&mut data, other);
+            }
+            // what a failure shows, should one come
+            let shown = data.escape_ascii().to_string();
+            let held = std::panic::catch_unwind(|| target(&data));
+            assert!(held.is_ok(), "{name} fails for b\"{shown}\"");
+        }
+    }
+}
+
+/// A whole session of each real server is understood to its end.
+#[test]
+fn the_recorded_sessions_are_good() {
+    for name in ["courier-user", "cyrus-user", "dovecot-user", "mailfront-user", "popa3d-user", "solidpop-user"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/session").join(name);
+        assert_eq!(targets::talk(&fs::read(path).unwrap()), Ok(()), "{name}");
+    }
+}

@@ -1,0 +1,225 @@
+//! What is fuzzed, and what has to hold whatever comes. Each target takes octets that a stranger
+//! wrote. libFuzzer calls them (`fuzz_targets/`), and so do the ordinary tests, for a while
+//! (`tests/it/fuzz.rs`).
+
+use std::{
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use pouch::{
+    config::{
+        file::File,
+        resolve::{Context, resolve},
+    },
+    message::{Head, fingerprint, glance},
+    pop3::{
+        authorization::Authorization,
+        body::Decoder,
+        reply::{self, Capabilities, Reply},
+        retrieval::{Ahead, Answer, Wanted},
+        sasl::{Auth, Credentials},
+        session::Transaction,
+    },
+    text::shown,
+};
+
+/// A target: the name of its corpus, and the target itself.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const ALL: [Target; 5] =
+    [("reply", reply), ("body", body), ("session", session), ("config", config), ("header", header)];
+
+/// Single lines: status lines, listings, capabilities.
+pub fn reply(data: &[u8]) {
+    let mut known = Capabilities::default();
+    for line in data.split(|octet| *octet == b'\n') {
+        if let Some(Reply::Ok(text)) = Reply::parse(line) {
+            assert!(text.len() < line.len());
+            reply::stat(&text);
+        }
+        reply::stat(line);
+        if let Some((num, _)) = reply::list_line(line) {
+            assert!(num.0 > 0);
+        }
+        if let Some((num, uid)) = reply::uidl_line(line) {
+            assert!(num.0 > 0 && !uid.as_bytes().is_empty() && line.ends_with(uid.as_bytes()));
+        }
+        known.add(line);
+        assert_safe(&shown(line));
+    }
+    for tag in ["SASL", "PIPELINING", ""] {
+        assert!(!known.has(tag) || known.arguments(tag).is_some());
+    }
+    known.offers("PLAIN");
+}
+
+/// A multi-line answer: any way of cutting it into pieces gives the same content, and the content
+/// stuffed again gives the answer. The first two octets say how to cut.
+pub fn body(data: &[u8]) {
+    let Some((cut, wire)) = data.split_at_checked(2) else { return };
+    let whole = decoded(wire, usize::MAX, 0);
+    assert_eq!(decoded(wire, usize::from(cut[0]) + 1, usize::from(cut[1])), whole);
+    let (content, used) = whole;
+    assert!(content.len() <= wire.len());
+    if let Some(used) = used {
+        assert!(wire[..used].ends_with(b".\r\n"));
+        assert!(used == 3 || wire[..used].ends_with(b"\r\n.\r\n"));
+    }
+}
+
+/// The content of a multi-line answer that comes in a piece of `first` octets and pieces of
+/// `piece`, and where it ends.
+fn decoded(wire: &[u8], piece: usize, first: usize) -> (Vec<u8>, Option<usize>) {
+    let (mut decoder, mut content, mut buffer, mut at) = (Decoder::default(), Vec::new(), Vec::new(), 0);
+    let mut next = if first == 0 { piece } else { first };
+    while at < wire.len() {
+        let to = at.saturating_add(next).min(wire.len());
+        next = piece;
+        buffer.extend_from_slice(&wire[at..to]);
+        at = to;
+        let decoded = decoder.decode(&mut buffer);
+        content.extend_from_slice(&buffer[..decoded.content]);
+        buffer.drain(..decoded.used);
+        if decoded.end {
+            return (content, Some(at - buffer.len()));
+        }
+        assert!(buffer.len() <= 2);
+    }
+    (content, None)
+}
+
+/// A whole session with a server that says just this, whatever it is asked. The last octet says how
+/// the octets come, and what is asked for.
+pub fn session(data: &[u8]) {
+    let Some((choice, said)) = data.split_last() else { return };
+    let piece = [usize::MAX, 1, 7, 1000][usize::from(choice >> 6)];
+    let heads = choice & 1 == 1;
+    if let Err(error) = run(Server { said, piece }, Auth::Auto, heads) {
+        assert_safe(&error.to_string().replace('\n', " "));
+    }
+}
+
+/// A session with USER and PASS that fetches all, deletes all and quits, with a server that says
+/// just this.
+///
+/// # Errors
+/// The session fails.
+pub fn talk(said: &[u8]) -> pouch::error::Result<()> {
+    run(Server { said, piece: usize::MAX }, Auth::User, false)
+}
+
+fn run(server: Server<'_>, auth: Auth, heads: bool) -> pouch::error::Result<()> {
+    let authorization = Authorization::greet(server, "pop.example.org", None)?;
+    let who = Credentials { user: "ann", password: "secret", auth };
+    let mut session = authorization.login(&who)?;
+    let listing = session.list()?;
+    assert!(listing.messages.is_sorted_by(|one, other| one.num < other.num), "numbers are unique and in order");
+    let nums: Vec<_> = listing.messages.iter().map(|message| message.num).collect();
+    if heads {
+        session.tops(&nums)?;
+    } else {
+        let wanted: Vec<_> =
+            listing.messages.iter().map(|message| Wanted { num: message.num, octets: message.octets }).collect();
+        fetch(&mut session, &wanted)?;
+    }
+    let answers = session.delete(&nums)?;
+    assert_eq!(answers.len(), nums.len());
+    session.quit()
+}
+
+fn fetch(session: &mut Transaction<Server<'_>>, wanted: &[Wanted]) -> pouch::error::Result<()> {
+    let mut retrieval = session.retrieve(wanted, Ahead { count: 16, octets: 100_000 });
+    for expected in wanted {
+        assert_eq!(retrieval.upcoming(), Some(*expected));
+        match retrieval.next()? {
+            Some(Answer::Message(mut body)) => {
+                while let Some(content) = body.chunk()? {
+                    assert!(!content.is_empty());
+                }
+            }
+            Some(Answer::Refused(_)) => {}
+            None => panic!("an answer for each message"),
+        }
+    }
+    assert!(retrieval.next()?.is_none());
+    Ok(())
+}
+
+/// A server that talks and does not listen.
+struct Server<'a> {
+    said: &'a [u8],
+    piece: usize,
+}
+
+impl Read for Server<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (now, later) = self.said.split_at(self.piece.min(buffer.len()).min(self.said.len()));
+        buffer[..now.len()].copy_from_slice(now);
+        self.said = later;
+        Ok(now.len())
+    }
+}
+
+impl Write for Server<'_> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A config: it is settled, or the complaint can be shown. What `config show` prints of it can be
+/// read again, and means the same.
+pub fn config(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let home = Path::new("/home/ann");
+    let path = home.join(".config/pouch/config.toml");
+    let context = Context { home: home.to_owned(), state_dir: PathBuf::from("/home/ann/.local/state/pouch") };
+    match File::parse(&path, home, text).and_then(|file| resolve(&file, &context)) {
+        Ok(config) => {
+            for account in config.accounts {
+                let lines: String = account
+                    .settings
+                    .iter()
+                    .filter(|setting| setting.value != pouch::config::explain::UNSET)
+                    .map(|setting| format!("{} = {}\n", setting.key, setting.value))
+                    .collect();
+                let again = format!("[account.again]\n{lines}");
+                let file = File::parse(&path, home, &again).unwrap_or_else(|error| panic!("{again}{error}"));
+                let config = resolve(&file, &context).unwrap_or_else(|error| panic!("{again}{error}"));
+                let values = |account: &pouch::config::Account| -> Vec<_> {
+                    account.settings.iter().map(|setting| setting.value.clone()).collect()
+                };
+                assert_eq!(values(&config.accounts[0]), values(&account));
+            }
+        }
+        Err(error) => assert_safe(&error.to_string().replace('\n', " ")),
+    }
+}
+
+/// The head of a message: any way of cutting it gives the same, and what it says can be shown.
+pub fn header(data: &[u8]) {
+    let Some((cut, message)) = data.split_first() else { return };
+    let mut head = Head::default();
+    for piece in message.chunks(usize::from(*cut) + 1) {
+        head.push(piece);
+    }
+    let mut whole = Head::default();
+    whole.push(message);
+    assert_eq!(head.as_bytes(), whole.as_bytes());
+    let glance = glance(head.as_bytes());
+    for text in [glance.sender, glance.address, glance.subject, glance.date].into_iter().flatten() {
+        assert_safe(&shown(text.as_bytes()));
+    }
+    let print = fingerprint(head.as_bytes());
+    assert_eq!(print, fingerprint(head.as_bytes()));
+}
+
+/// A terminal does nothing but show it.
+fn assert_safe(text: &str) {
+    assert!(!text.contains(char::is_control), "{text:?}");
+}
