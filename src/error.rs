@@ -43,6 +43,8 @@ pub enum Kind {
     Cut,
     /// The server said nothing for too long.
     Silent,
+    /// The server's answers are not those to what it was asked.
+    OutOfStep,
     /// The mailbox is in use, the server asks to come back later, another pouch is running.
     Busy,
     /// A program that messages are handed to asks for this one again later.
@@ -83,7 +85,7 @@ impl Kind {
             Self::Bug => 70,
             Self::CannotCreate => 73,
             Self::Io => 74,
-            Self::Cut | Self::Silent | Self::Busy | Self::Deferred | Self::Rejected => 75,
+            Self::Cut | Self::Silent | Self::OutOfStep | Self::Busy | Self::Deferred | Self::Rejected => 75,
             Self::NotPop3 => 76,
             Self::Denied => 77,
             Self::Config => 78,
@@ -94,7 +96,7 @@ impl Kind {
     /// What it means for the run.
     pub fn verdict(self) -> Verdict {
         match self {
-            Self::Cut | Self::Silent | Self::Offline => Verdict::Reconnect,
+            Self::Cut | Self::Silent | Self::OutOfStep | Self::Offline => Verdict::Reconnect,
             Self::Deferred | Self::Rejected => Verdict::SkipMessage,
             Self::Stopped(_) => Verdict::StopAll,
             _ => Verdict::StopAccount,
@@ -103,7 +105,7 @@ impl Kind {
 
     /// Whether it may pass by itself, so that nobody need hear of it until it has lasted.
     pub fn passes(self) -> bool {
-        matches!(self, Self::Offline | Self::Cut | Self::Silent | Self::Busy | Self::Deferred)
+        matches!(self, Self::Offline | Self::Cut | Self::Silent | Self::OutOfStep | Self::Busy | Self::Deferred)
     }
 }
 

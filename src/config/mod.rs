@@ -11,7 +11,7 @@ pub mod file;
 pub mod resolve;
 pub mod value;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 pub use crate::pop3::sasl::Auth;
 use crate::{policy::Policy, types::Identity, units::Span};
@@ -83,6 +83,12 @@ impl Account {
     /// Who this account is to the ledger.
     pub fn identity(&self) -> Identity {
         Identity::new(&self.user, &self.host)
+    }
+
+    /// How long a whole answer of the server may keep pouch waiting, whatever its size: ten times
+    /// the longest silence.
+    pub fn patience(&self) -> Duration {
+        Duration::from(self.timeout).saturating_mul(10)
     }
 
     /// `host:port`, for people.

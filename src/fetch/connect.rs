@@ -10,7 +10,7 @@ use crate::{
     net::{self, Certificate, Context, Stream},
     pop3::{
         Said,
-        authorization::{Authorization, Mechanism, Trace},
+        authorization::{Authorization, Mechanism, Terms, Trace},
         sasl::Credentials,
         session::Transaction,
     },
@@ -73,12 +73,11 @@ pub fn connect(
             reached(Milestone::Secured(stream.certificate()));
             Ok(stream)
         };
+        let terms = terms(account, trace(account, world));
         let authorization = match (&server.tls, account.tls) {
-            (Some(tls), Tls::Implicit) => Authorization::greet(secure(socket, tls)?, host, trace(account, world))?,
-            (Some(tls), _) => {
-                Authorization::greet(socket, host, trace(account, world))?.upgrade(|socket| secure(socket, tls))?
-            }
-            (None, _) => Authorization::greet(Stream::Plain(socket), host, trace(account, world))?,
+            (Some(tls), Tls::Implicit) => Authorization::greet(secure(socket, tls)?, terms)?,
+            (Some(tls), _) => Authorization::greet(socket, terms)?.upgrade(|socket| secure(socket, tls))?,
+            (None, _) => Authorization::greet(Stream::Plain(socket), terms)?,
         };
         let credentials = Credentials { user: &account.user, password, auth: account.auth };
         let session = authorization.login(&credentials).map_err(|error| match error.kind() {
@@ -118,7 +117,7 @@ pub fn show_certificate(account: &Account, world: &World) -> Option<Certificate>
         Tls::Implicit => anybody.wrap(socket, &account.host).ok()?.certificate(),
         Tls::StartTls => {
             let mut shown = None;
-            let authorization = Authorization::greet(socket, &account.host, None).ok()?;
+            let authorization = Authorization::greet(socket, terms(account, None)).ok()?;
             let wrapped = authorization.upgrade(|socket| {
                 let stream = anybody.wrap(socket, &account.host)?;
                 shown = stream.certificate();
@@ -149,6 +148,10 @@ pub fn connect_patiently(server: &Server<'_>, world: &World, password: &str) -> 
 
 fn may_pass_soon(error: &crate::error::Error) -> bool {
     error.kind().verdict() == Verdict::Reconnect || error.kind() == Kind::Busy
+}
+
+fn terms(account: &Account, trace: Option<Trace>) -> Terms {
+    Terms { peer: account.host.clone(), patience: account.patience(), trace }
 }
 
 fn trace(account: &Account, world: &World) -> Option<Trace> {

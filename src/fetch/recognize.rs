@@ -116,6 +116,7 @@ fn changed(session: &mut Transaction<Stream>, ledger: &Ledger, look: &Look, list
 
 /// The fingerprint of each message, where the server shows its header.
 fn prints(session: &mut Transaction<Stream>, nums: &[MsgNum]) -> Result<Vec<Option<Fingerprint>>> {
-    let heads = session.tops(nums)?;
-    Ok(heads.into_iter().map(|head| head.ok().and_then(|head| fingerprint(&head))).collect())
+    let mut prints = Vec::with_capacity(nums.len());
+    session.tops(nums, |head| prints.push(head.ok().and_then(|head| fingerprint(head.as_bytes()))))?;
+    Ok(prints)
 }

@@ -2,13 +2,13 @@
 
 use std::io::{Read, Write};
 
-pub use super::wire::Trace;
+pub use super::wire::{Terms, Trace};
 use super::{
     command::{Command, MAX_COMMAND, fits},
-    reply::{Capabilities, Code, Refusal, Reply},
+    reply::{Capabilities, Code, Refusal, Reply, quoted},
     sasl::{self, Auth, Credentials},
-    session::{Transaction, quoted},
-    wire::{Wire, not_pop3},
+    session::Transaction,
+    wire::{Wire, cannot_open, not_pop3},
 };
 use crate::error::{Error, Kind, Result};
 
@@ -22,14 +22,15 @@ pub struct Authorization<S> {
 }
 
 impl<S: Read + Write> Authorization<S> {
-    /// Takes the greeting and asks for the capabilities. `peer` names the server in messages;
-    /// `trace` gets every line of the session.
+    /// Takes the greeting and asks for the capabilities.
     ///
     /// # Errors
     /// The line is lost, or what answers is no POP3 server, or it greets with `-ERR`.
-    pub fn greet(stream: S, peer: &str, trace: Option<Trace>) -> Result<Self> {
-        let mut wire = Wire::new(stream, peer.to_owned(), trace);
-        match wire.reply()? {
+    pub fn greet(stream: S, terms: Terms) -> Result<Self> {
+        let mut wire = Wire::new(stream, terms);
+        let reply = wire.reply()?;
+        let peer = wire.peer.as_str();
+        match reply {
             Reply::Ok(_) => {}
             Reply::Err(refusal) => {
                 let kind = if refusal.code == Some(Code::SysPerm) { Kind::Unavailable } else { Kind::Busy };
@@ -68,8 +69,8 @@ impl<S: Read + Write> Authorization<S> {
             return Err(Error::new(Kind::Denied, format!("somebody meddles with the line to {peer}"))
                 .fact("there were octets behind the answer to STLS, before TLS began"));
         }
-        let (stream, peer, trace) = self.wire.into_parts();
-        let mut wire = Wire::new(wrap(stream)?, peer, trace);
+        let (stream, terms) = self.wire.into_parts();
+        let mut wire = Wire::new(wrap(stream)?, terms);
         let capabilities = ask_capabilities(&mut wire)?;
         Ok(Authorization { wire, capabilities })
     }
@@ -167,13 +168,8 @@ fn ask_capabilities<S: Read + Write>(wire: &mut Wire<S>) -> Result<Option<Capabi
 pub(super) fn read_capabilities<S: Read + Write>(wire: &mut Wire<S>) -> Result<Option<Capabilities>> {
     match wire.reply()? {
         Reply::Ok(_) => {}
-        // Dovecot says so unasked, right behind a good login, when it cannot open the mailbox
-        Reply::Err(refusal) if refusal.passes() => {
-            let peer = &wire.peer;
-            return Err(
-                Error::new(Kind::Busy, format!("{peer} cannot open the mailbox now")).fact(quoted(peer, &refusal))
-            );
-        }
+        // unasked, right behind the login
+        Reply::Err(refusal) if refusal.passes() => return Err(cannot_open(&wire.peer, &refusal)),
         Reply::Err(_) => return Ok(None),
         Reply::Challenge(_) => return Err(not_pop3(&wire.peer)),
     }

@@ -1,6 +1,9 @@
 //! What a server answers: status lines, response codes, capabilities, lines of a listing.
 
-use crate::types::{MsgNum, Uid};
+use crate::{
+    text::shown,
+    types::{MsgNum, Uid},
+};
 
 /// A status line (RFC 1939 §3), or a SASL challenge (RFC 5034 §4).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +59,11 @@ impl Refusal {
             text: text.to_vec(),
         }
     }
+}
+
+/// `pop.example.org said: -ERR [AUTH] Invalid credentials`.
+pub fn quoted(peer: &str, refusal: &Refusal) -> String {
+    format!("{peer} said: {}", shown(&[b"-ERR ", refusal.text.as_slice()].concat()).trim_end())
 }
 
 /// A code is a path of words, in any case: one that is longer than those known means the same as

@@ -2,12 +2,7 @@
 
 use std::io::{Read, Write};
 
-use super::{
-    body::Decoder,
-    command::Command,
-    reply::{Refusal, Reply},
-    wire::{Wire, not_pop3},
-};
+use super::{body::Decoder, command::Command, reply::Refusal, wire::Wire};
 use crate::{error::Result, types::MsgNum};
 
 /// A message to fetch.
@@ -80,17 +75,16 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
             return Ok(None);
         };
         self.refill()?;
-        let reply = self.wire.reply()?;
+        let answer = self.wire.answer()?;
         self.answered += 1;
         self.in_flight -= wanted.octets;
-        match reply {
-            Reply::Ok(_) => {
+        match answer {
+            Ok(_) => {
                 self.decoder = Decoder::default();
                 self.ended = false;
                 Ok(Some(Answer::Message(Body { retrieval: self })))
             }
-            Reply::Err(refusal) => Ok(Some(Answer::Refused(refusal))),
-            Reply::Challenge(_) => Err(not_pop3(&self.wire.peer)),
+            Err(refusal) => Ok(Some(Answer::Refused(refusal))),
         }
     }
 

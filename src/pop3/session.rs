@@ -10,12 +10,13 @@ use super::{
     authorization::{Mechanism, read_capabilities},
     body::Decoder,
     command::Command,
-    reply::{self, Capabilities, Refusal, Reply},
+    reply::{self, Capabilities, Refusal, quoted},
     retrieval::{Ahead, Retrieval, Wanted},
     wire::{Wire, not_pop3},
 };
 use crate::{
     error::{Error, Kind, Result},
+    message::Head,
     text::{count, shown},
     types::{Listed, MsgNum},
 };
@@ -28,8 +29,8 @@ const MAX_MESSAGES: u32 = 500_000;
 /// RFC, and at most 200 seen in the wild.
 const MAX_LISTING_LINE: usize = 256;
 
-/// The most octets of a header.
-const MAX_TOP: usize = 256 * 1024;
+/// The most octets of an answer to TOP.
+const MAX_TOP: u64 = 64_000_000;
 
 /// What the server listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,16 +134,16 @@ impl<S: Read + Write> Transaction<S> {
             self.wire.queue(Command::Stat)?;
             self.wire.flush()?;
         }
-        let peer = self.wire.peer.clone();
-        match self.wire.reply()? {
-            Reply::Ok(text) => reply::stat(&text)
+        let answer = self.wire.answer()?;
+        let peer = &self.wire.peer;
+        match answer {
+            Ok(text) => reply::stat(&text)
                 .map(|(count, _)| count)
-                .ok_or_else(|| not_pop3(&peer).fact(format!("it answers STAT by: {}", shown(&text)))),
-            Reply::Err(refusal) => {
+                .ok_or_else(|| not_pop3(peer).fact(format!("it answers STAT by: {}", shown(&text)))),
+            Err(refusal) => {
                 let kind = if refusal.passes() { Kind::Busy } else { Kind::Unavailable };
-                Err(Error::new(kind, format!("{peer} cannot open the mailbox")).fact(quoted(&peer, &refusal)))
+                Err(Error::new(kind, format!("{peer} cannot open the mailbox")).fact(quoted(peer, &refusal)))
             }
-            Reply::Challenge(_) => Err(not_pop3(&peer)),
         }
     }
 
@@ -159,10 +160,8 @@ impl<S: Read + Write> Transaction<S> {
             self.wire.queue(command)?;
             self.wire.flush()?;
         }
-        match self.wire.reply()? {
-            Reply::Ok(_) => {}
-            Reply::Err(refusal) => return Ok(Err(refusal)),
-            Reply::Challenge(_) => return Err(not_pop3(&self.wire.peer)),
+        if let Err(refusal) = self.wire.answer()? {
+            return Ok(Err(refusal));
         }
         let mut budget = (expected as usize + 64) * MAX_LISTING_LINE;
         let mut lines = Vec::new();
@@ -179,48 +178,49 @@ impl<S: Read + Write> Transaction<S> {
         Retrieval::new(&mut self.wire, wanted, ahead)
     }
 
-    /// The header of a message, with LF line ends.
+    /// The beginning of a message's header, with LF line ends.
     ///
     /// # Errors
-    /// The line is lost, or more than a header comes. A refusal is no error.
-    pub fn top(&mut self, num: MsgNum) -> Result<std::result::Result<Vec<u8>, Refusal>> {
-        self.wire.queue(Command::Top(num, 0))?;
-        self.wire.flush()?;
-        self.head()
+    /// The line is lost. A refusal is no error.
+    pub fn top(&mut self, num: MsgNum) -> Result<std::result::Result<Head, Refusal>> {
+        let mut found = None;
+        self.tops(&[num], |head| found = Some(head))?;
+        // one answer a number
+        found.ok_or_else(|| Error::new(Kind::Bug, "a question without an answer"))
     }
 
-    /// The headers of messages, as [`top`](Self::top) gives one; in few writes where the server
-    /// takes that.
+    /// Calls `each` for the header of each message, as [`top`](Self::top) gives it, in that order;
+    /// in few writes where the server takes that.
     ///
     /// # Errors
     /// As for [`top`](Self::top).
-    pub fn tops(&mut self, nums: &[MsgNum]) -> Result<Vec<std::result::Result<Vec<u8>, Refusal>>> {
+    pub fn tops(&mut self, nums: &[MsgNum], mut each: impl FnMut(std::result::Result<Head, Refusal>)) -> Result<()> {
         let together = if self.pipelining() { ASKED_TOGETHER } else { 1 };
-        let mut heads = Vec::with_capacity(nums.len());
         for some in nums.chunks(together) {
             for num in some {
                 self.wire.queue(Command::Top(*num, 0))?;
             }
             self.wire.flush()?;
             for _ in some {
-                heads.push(self.head()?);
+                each(self.head()?);
             }
         }
-        Ok(heads)
+        Ok(())
     }
 
-    fn head(&mut self) -> Result<std::result::Result<Vec<u8>, Refusal>> {
-        match self.wire.reply()? {
-            Reply::Ok(_) => {}
-            Reply::Err(refusal) => return Ok(Err(refusal)),
-            Reply::Challenge(_) => return Err(not_pop3(&self.wire.peer)),
+    /// Reads the answer to TOP. Some servers send all of the message: what is behind the header is
+    /// passed over.
+    fn head(&mut self) -> Result<std::result::Result<Head, Refusal>> {
+        if let Err(refusal) = self.wire.answer()? {
+            return Ok(Err(refusal));
         }
-        let (mut decoder, mut ended, mut head) = (Decoder::default(), false, Vec::new());
+        let (mut decoder, mut ended, mut head) = (Decoder::default(), false, Head::default());
         while let Some(content) = self.wire.content(&mut decoder, &mut ended)? {
-            if head.len() + content.len() > MAX_TOP {
-                return Err(not_pop3(&self.wire.peer).fact("it answers TOP with more than a header"));
+            head.push(content);
+            if decoder.octets() > MAX_TOP {
+                let peer = &self.wire.peer;
+                return Err(Error::new(Kind::Cut, format!("{peer} sends a header without an end")));
             }
-            head.extend_from_slice(content);
         }
         Ok(Ok(head))
     }
@@ -239,11 +239,7 @@ impl<S: Read + Write> Transaction<S> {
             }
             self.wire.flush()?;
             for _ in some {
-                answers.push(match self.wire.reply()? {
-                    Reply::Ok(_) => Ok(()),
-                    Reply::Err(refusal) => Err(refusal),
-                    Reply::Challenge(_) => return Err(not_pop3(&self.wire.peer)),
-                });
+                answers.push(self.wire.answer()?.map(drop));
             }
         }
         Ok(answers)
@@ -254,7 +250,7 @@ impl<S: Read + Write> Transaction<S> {
     /// # Errors
     /// The line is lost.
     pub fn reset(&mut self) -> Result<()> {
-        self.wire.ask(Command::Rset).map(drop)
+        self.ask(Command::Rset).map(drop)
     }
 
     /// Keeps the session from timing out.
@@ -262,7 +258,7 @@ impl<S: Read + Write> Transaction<S> {
     /// # Errors
     /// The line is lost.
     pub fn noop(&mut self) -> Result<()> {
-        self.wire.ask(Command::Noop).map(drop)
+        self.ask(Command::Noop).map(drop)
     }
 
     /// Ends the session; only now the server deletes what was marked (RFC 1939 §6).
@@ -270,26 +266,26 @@ impl<S: Read + Write> Transaction<S> {
     /// # Errors
     /// The server did not confirm: whether it deleted anything is not known.
     pub fn quit(mut self) -> Result<()> {
-        match self.wire.ask(Command::Quit)? {
-            Reply::Ok(_) => Ok(()),
-            Reply::Err(refusal) => {
+        match self.ask(Command::Quit)? {
+            Ok(_) => Ok(()),
+            Err(refusal) => {
                 let peer = &self.wire.peer;
                 Err(Error::new(Kind::Busy, format!("{peer} did not carry the deletions out"))
                     .fact(quoted(peer, &refusal)))
             }
-            Reply::Challenge(_) => Err(not_pop3(&self.wire.peer)),
         }
+    }
+
+    fn ask(&mut self, command: Command<'_>) -> Result<std::result::Result<Vec<u8>, Refusal>> {
+        self.wire.queue(command)?;
+        self.wire.flush()?;
+        self.wire.answer()
     }
 }
 
 /// So many DELE or TOP go into one write: they fit into the smallest socket buffer, so that a
 /// server that waits for its answers to be read never keeps pouch from reading them.
 const ASKED_TOGETHER: usize = 256;
-
-/// `pop.example.org said: -ERR [AUTH] Invalid credentials`.
-pub fn quoted(peer: &str, refusal: &Refusal) -> String {
-    format!("{peer} said: {}", shown(&[b"-ERR ", refusal.text.as_slice()].concat()).trim_end())
-}
 
 /// Sizes and UIDs of the same messages, by number. Where a number comes twice, its first line
 /// counts; what has a UID and no size is taken to have no octets.

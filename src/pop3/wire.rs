@@ -1,6 +1,10 @@
-//! A stream with a buffer, bounded lines and a trace.
+//! A stream with a buffer, bounded lines, bounded time, and a trace.
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use zeroize::Zeroizing;
 
@@ -8,7 +12,7 @@ use super::{
     Said,
     body::Decoder,
     command::{Command, MAX_COMMAND},
-    reply::{Refusal, Reply},
+    reply::{Refusal, Reply, quoted},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -22,8 +26,35 @@ const BUFFER: usize = 64 * 1024;
 /// SASL challenges and some UIDs are longer.
 const MAX_LINE: usize = 16 * 1024;
 
+/// Octets a second below which a line is no line.
+const SLOWEST: u64 = 100;
+
 /// Who gets to see the lines of the session.
 pub type Trace = Box<dyn FnMut(Said) + Send>;
+
+/// What is settled before anything is said.
+pub struct Terms {
+    /// The server's name, for messages.
+    pub peer: String,
+    /// An answer may keep pouch waiting so long, all its pauses together, and a second more for
+    /// each 100 octets: what comes slower never ends.
+    pub patience: Duration,
+    /// Who gets every line of the session.
+    pub trace: Option<Trace>,
+}
+
+/// How long one answer has kept pouch waiting, and how much came meanwhile.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    octets: u64,
+}
+
+impl Pace {
+    fn is_hopeless(&self, patience: Duration) -> bool {
+        self.waited > patience.saturating_add(Duration::from_secs(self.octets / SLOWEST))
+    }
+}
 
 /// A stream and what was read from it, but not yet used.
 pub(super) struct Wire<S> {
@@ -34,22 +65,30 @@ pub(super) struct Wire<S> {
     end: usize,
     /// Commands to be sent with the next flush.
     unsent: Zeroizing<Vec<u8>>,
+    /// So many commands were not answered yet.
+    unanswered: usize,
+    pace: Pace,
     /// The server's name, for messages.
     pub(super) peer: String,
+    patience: Duration,
     trace: Option<Trace>,
     /// What is not repeated, should the server repeat it.
     secrets: Vec<Zeroizing<Vec<u8>>>,
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(stream: S, peer: String, trace: Option<Trace>) -> Self {
+    pub(super) fn new(stream: S, terms: Terms) -> Self {
+        let Terms { peer, patience, trace } = terms;
         Self {
             stream,
             buffer: vec![0; BUFFER],
             start: 0,
             end: 0,
             unsent: Zeroizing::default(),
+            unanswered: 0,
+            pace: Pace::default(),
             peer,
+            patience,
             trace,
             secrets: Vec::new(),
         }
@@ -69,8 +108,32 @@ impl<S> Wire<S> {
     }
 
     /// The stream alone, to be wrapped in TLS, and what the next wire needs of this one.
-    pub(super) fn into_parts(self) -> (S, String, Option<Trace>) {
-        (self.stream, self.peer, self.trace)
+    pub(super) fn into_parts(self) -> (S, Terms) {
+        (self.stream, Terms { peer: self.peer, patience: self.patience, trace: self.trace })
+    }
+
+    /// What the server said cannot be the answer to what it was asked.
+    pub(super) fn out_of_step(&self, said: &[u8]) -> Error {
+        let said = shown(&self.clean(said));
+        Error::new(Kind::OutOfStep, format!("{} says what nobody asked for", self.peer))
+            .fact(format!("it said: {said}"))
+    }
+
+    /// `text` without the secrets.
+    fn clean(&self, text: &[u8]) -> Vec<u8> {
+        self.secrets.iter().fold(text.to_vec(), |text, secret| without(&text, secret))
+    }
+
+    /// The server said something before it was asked: to take it for the answer to the next
+    /// command would take each answer for another's from then on.
+    fn unasked(&self) -> Error {
+        let unread = &self.buffer[self.start..self.end];
+        let line = unread.split(|octet| *octet == b'\n').next().unwrap_or(unread).trim_ascii_end();
+        match Reply::parse(line) {
+            // Dovecot does so right behind a good login, when it cannot open the mailbox
+            Some(Reply::Err(refusal)) if refusal.passes() => cannot_open(&self.peer, &refusal),
+            _ => self.out_of_step(line),
+        }
     }
 
     fn traced(&mut self, said: impl FnOnce() -> Said) {
@@ -101,18 +164,43 @@ impl<S: Read + Write> Wire<S> {
             return Err(Error::new(Kind::Config, "user name or password is too long for POP3")
                 .fact(format!("a command may have {MAX_COMMAND} octets (RFC 2449), this one has {}", line.len())));
         }
+        if self.unanswered == 0 && self.holds_unread() {
+            return Err(self.unasked());
+        }
         self.traced(|| Said::Client(command.shown()));
         self.unsent.extend_from_slice(&line);
+        self.unanswered += 1;
         Ok(())
     }
 
     /// Sends what is queued, in one write.
     pub(super) fn flush(&mut self) -> Result<()> {
         let unsent = std::mem::take(&mut self.unsent);
-        self.stream
-            .write_all(&unsent)
-            .and_then(|()| self.stream.flush())
-            .map_err(|error| self.trouble("sending", &error))
+        self.pace = Pace::default();
+        let mut sent = 0;
+        while sent < unsent.len() {
+            let began = Instant::now();
+            sent += match self.stream.write(&unsent[sent..]) {
+                Ok(0) => return Err(self.trouble("sending", &io::ErrorKind::WriteZero.into())),
+                Ok(octets) => {
+                    self.keep_pace(began, octets)?;
+                    octets
+                }
+                Err(error) => return Err(self.trouble("sending", &error)),
+            };
+        }
+        self.stream.flush().map_err(|error| self.trouble("sending", &error))
+    }
+
+    /// Notes that `octets` went over the line since `began`.
+    fn keep_pace(&mut self, began: Instant, octets: usize) -> Result<()> {
+        self.pace.waited += began.elapsed();
+        self.pace.octets += octets as u64;
+        if self.pace.is_hopeless(self.patience) {
+            return Err(Error::new(Kind::Cut, format!("{} is too slow for its answer to ever end", self.peer))
+                .fact(format!("{} octets took {} s", self.pace.octets, self.pace.waited.as_secs())));
+        }
+        Ok(())
     }
 
     /// Sends a command and gives the answer to it.
@@ -122,33 +210,46 @@ impl<S: Read + Write> Wire<S> {
         self.reply()
     }
 
-    /// The next status line.
+    /// The next status line, or challenge, before the login.
     pub(super) fn reply(&mut self) -> Result<Reply> {
+        let (line, reply) = self.status()?;
+        reply.ok_or_else(|| not_pop3(&self.peer).fact(format!("{} said: {}", self.peer, shown(&self.clean(&line)))))
+    }
+
+    /// The next status line after the login, where there are no challenges. What is none can be a
+    /// part of a message that the server ended early, and says nothing about the next one.
+    pub(super) fn answer(&mut self) -> Result<std::result::Result<Vec<u8>, Refusal>> {
+        match self.status()? {
+            (_, Some(Reply::Ok(text))) => Ok(Ok(text)),
+            (_, Some(Reply::Err(refusal))) => Ok(Err(refusal)),
+            (line, _) => Err(self.out_of_step(&line)),
+        }
+    }
+
+    fn status(&mut self) -> Result<(Vec<u8>, Option<Reply>)> {
+        self.pace = Pace::default();
         let line = self.line()?.to_vec();
-        let clean = |text: &[u8]| self.secrets.iter().fold(text.to_vec(), |text, secret| without(&text, secret));
-        let said = || shown(&clean(&line));
-        let reply = match Reply::parse(&line) {
-            Some(Reply::Err(refusal)) => Ok(Reply::Err(Refusal { text: clean(&refusal.text), ..refusal })),
-            Some(reply) => Ok(reply),
-            None => Err(not_pop3(&self.peer).fact(format!("{} said: {}", self.peer, said()))),
-        };
+        self.unanswered = self.unanswered.saturating_sub(1);
+        let mut reply = Reply::parse(&line);
+        if let Some(Reply::Err(refusal)) = &mut reply {
+            refusal.text = self.clean(&refusal.text);
+        }
         if self.trace.is_some() {
-            let said = said();
+            let said = shown(&self.clean(&line));
             self.traced(|| Said::Server(said));
         }
-        reply
+        Ok((line, reply))
     }
 
     /// The next line of a multi-line answer, dot unstuffed; nothing at its end. `budget` bounds
     /// the octets of the whole answer and is counted down.
     pub(super) fn list_line(&mut self, budget: &mut usize) -> Result<Option<&[u8]>> {
-        let peer = self.peer.clone();
-        let line = self.line()?;
+        let line = self.next_line()?;
         *budget = budget.checked_sub(line.len() + 2).ok_or_else(|| {
-            Error::new(Kind::NotPop3, format!("{peer} sends a listing without an end"))
+            Error::new(Kind::NotPop3, format!("{} sends a listing without an end", self.peer))
                 .hint("if that mailbox is really this large, empty a part of it by another way first")
         })?;
-        Ok(match line {
+        Ok(match &self.buffer[line] {
             b"." => None,
             [b'.', rest @ ..] => Some(rest),
             line => Some(line),
@@ -157,6 +258,11 @@ impl<S: Read + Write> Wire<S> {
 
     /// The next line, without its line end.
     fn line(&mut self) -> Result<&[u8]> {
+        self.next_line().map(|line| &self.buffer[line])
+    }
+
+    /// Where in the buffer the next line stands, without its line end.
+    fn next_line(&mut self) -> Result<Range<usize>> {
         let mut searched = 0;
         loop {
             let unread = &self.buffer[self.start..self.end];
@@ -164,8 +270,7 @@ impl<S: Read + Write> Wire<S> {
                 let from = self.start;
                 let to = from + searched + lf;
                 self.start = to + 1;
-                let line = &self.buffer[from..to];
-                return Ok(line.strip_suffix(b"\r").unwrap_or(line));
+                return Ok(from..to - usize::from(self.buffer[from..to].ends_with(b"\r")));
             }
             searched = unread.len();
             if searched > MAX_LINE {
@@ -199,11 +304,12 @@ impl<S: Read + Write> Wire<S> {
             self.end -= self.start;
             self.start = 0;
         }
+        let began = Instant::now();
         match self.stream.read(&mut self.buffer[self.end..]) {
             Ok(0) => Err(self.trouble("reading", &io::ErrorKind::UnexpectedEof.into())),
             Ok(octets) => {
                 self.end += octets;
-                Ok(())
+                self.keep_pace(began, octets)
             }
             Err(error) => Err(self.trouble("reading", &error)),
         }
@@ -223,8 +329,29 @@ fn without(line: &[u8], secret: &[u8]) -> Vec<u8> {
     clean
 }
 
+/// The server cannot open the mailbox at the moment.
+pub(super) fn cannot_open(peer: &str, refusal: &Refusal) -> Error {
+    Error::new(Kind::Busy, format!("{peer} cannot open the mailbox now")).fact(quoted(peer, refusal))
+}
+
 /// What answers there is no POP3 server.
 pub(super) fn not_pop3(peer: &str) -> Error {
     Error::new(Kind::NotPop3, format!("what {peer} says is not POP3"))
         .hint("check `host`, `port` and `tls`: 995 is for tls = \"implicit\", 110 for \"starttls\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_slow_never_ends() {
+        let patience = Duration::from_mins(10);
+        let hopeless = |seconds, octets| Pace { waited: Duration::from_secs(seconds), octets }.is_hopeless(patience);
+        assert!(!hopeless(600, 0));
+        assert!(hopeless(601, 50));
+        // an octet a second, and a modem
+        assert!(hopeless(700, 700));
+        assert!(!hopeless(24 * 3_600, 100_000_000));
+    }
 }

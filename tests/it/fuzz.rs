@@ -10,8 +10,26 @@ const ROUNDS: usize = 3_000;
 
 /// What the grammar of a server, a mail or a config may trip over.
 const WORDS: [&[u8]; 20] = [
-    b"\r\n", b"\n", b"\r", b".\r\n", b"\r\n.\r\n", b"+OK", b"-ERR", b"-ERR [IN-USE]", b"+ ", b"0", b"1 ", b"4294967296",
-    b"18446744073709551616", b"\0", b"\xff", b"\x1b[2J", b"=?utf-8?q?=1B?=", b"[account.x]\n", b"\"", b"host = ",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b".\r\n",
+    b"\r\n.\r\n",
+    b"+OK",
+    b"-ERR",
+    b"-ERR [IN-USE]",
+    b"+ ",
+    b"0",
+    b"1 ",
+    b"4294967296",
+    b"18446744073709551616",
+    b"\0",
+    b"\xff",
+    b"\x1b[2J",
+    b"=?utf-8?q?=1B?=",
+    b"[account.x]\n",
+    b"\"",
+    b"host = ",
 ];
 
 /// Numbers that are the same in every run (xorshift64).
@@ -66,7 +84,9 @@ fn whatever_comes_the_targets_hold() {
         let corpus = corpus(name);
         assert!(corpus.len() >= 3, "{name}");
         target(b"");
-        corpus.iter().for_each(|data| target(data));
+        for data in &corpus {
+            target(data);
+        }
         let mut dice = Dice(0x706f_7563_6800 + name.len() as u64);
         for _ in 0..ROUNDS {
             let mut data = corpus[dice.below(corpus.len())].clone();

@@ -6,7 +6,7 @@ use crate::{
     event::Event,
     net::Stream,
     policy::Why,
-    pop3::session::{Transaction, quoted},
+    pop3::{reply::quoted, session::Transaction},
     types::{MsgNum, RowId},
 };
 

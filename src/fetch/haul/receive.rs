@@ -1,9 +1,6 @@
 //! One message: from the line into the delivery, or into the ledger as failed.
 
-use std::{
-    io::Write,
-    time::{Duration, Instant},
-};
+use std::{io::Write, time::Instant};
 
 use super::{Failure, Haul, Order, Quarantined};
 use crate::{
@@ -14,7 +11,10 @@ use crate::{
     message::{Glance, Head, fingerprint, glance},
     net::Stream,
     policy::Then,
-    pop3::{reply::Refusal, retrieval::Body, session::quoted},
+    pop3::{
+        reply::{Refusal, quoted},
+        retrieval::Body,
+    },
     text::{count, times},
 };
 
@@ -31,12 +31,6 @@ const BLANK_LINE: u64 = 2;
 /// A message may be so much larger than listed: servers count line ends differently, and add
 /// fields. What is larger has no end.
 const ROOM: u64 = 64_000_000;
-
-/// A message may take so long, and a second more for each [`SLOWEST`] octets.
-const PATIENCE: Duration = Duration::from_mins(10);
-
-/// Octets a second below which a line is no line.
-const SLOWEST: u64 = 100;
 
 impl Haul<'_> {
     /// Takes a message from the line and gives it to the delivery.
@@ -76,21 +70,14 @@ impl Haul<'_> {
 
     /// Streams the content into the draft; gives its size as LIST counts it.
     fn pour(&self, listed: u64, mut body: Body<'_, '_, Stream>, draft: &mut Draft, head: &mut Head) -> Result<u64> {
-        let began = Instant::now();
         let most = listed.saturating_mul(4).saturating_add(ROOM);
         while let Some(content) = body.chunk()? {
             head.push(content);
             draft.write_all(content).map_err(|error| Error::file("write", &draft.place(), &error))?;
             self.tell(&Event::Received { octets: content.len() as u64 });
-            let octets = body.octets();
-            let broken = if octets > most {
-                "sends a message without an end"
-            } else if began.elapsed() > PATIENCE + Duration::from_secs(octets / SLOWEST) {
-                "sends a message too slowly to ever end"
-            } else {
-                continue;
-            };
-            return Err(Error::new(Kind::Cut, format!("{} {broken}", self.account.host)));
+            if body.octets() > most {
+                return Err(Error::new(Kind::Cut, format!("{} sends a message without an end", self.account.host)));
+            }
         }
         Ok(body.octets())
     }

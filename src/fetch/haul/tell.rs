@@ -69,7 +69,7 @@ impl Haul<'_> {
                 // the header may break the line as well: then the notice does without it
                 match session.top(quarantined.failure.order.num) {
                     Ok(Ok(head)) => {
-                        quarantined.glance = glance(&head);
+                        quarantined.glance = glance(head.as_bytes());
                         self.ledger.describe(quarantined.failure.order.row, &quarantined.glance)?;
                     }
                     Ok(Err(_)) => {}

@@ -5,16 +5,18 @@
 use std::{
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use pouch::{
     config::{
+        Account, explain,
         file::File,
         resolve::{Context, resolve},
     },
     message::{Head, fingerprint, glance},
     pop3::{
-        authorization::Authorization,
+        authorization::{Authorization, Terms},
         body::Decoder,
         reply::{self, Capabilities, Reply},
         retrieval::{Ahead, Answer, Wanted},
@@ -94,9 +96,10 @@ fn decoded(wire: &[u8], piece: usize, first: usize) -> (Vec<u8>, Option<usize>) 
 /// the octets come, and what is asked for.
 pub fn session(data: &[u8]) {
     let Some((choice, said)) = data.split_last() else { return };
-    let piece = [usize::MAX, 1, 7, 1000][usize::from(choice >> 6)];
+    let pieces = [Pieces::Lines, Pieces::Octets(1), Pieces::Octets(1000), Pieces::Octets(usize::MAX)];
+    let pieces = pieces[usize::from(choice >> 6)];
     let heads = choice & 1 == 1;
-    if let Err(error) = run(Server { said, piece }, Auth::Auto, heads) {
+    if let Err(error) = run(Server { said, pieces }, Auth::Auto, heads) {
         assert_safe(&error.to_string().replace('\n', " "));
     }
 }
@@ -107,18 +110,19 @@ pub fn session(data: &[u8]) {
 /// # Errors
 /// The session fails.
 pub fn talk(said: &[u8]) -> pouch::error::Result<()> {
-    run(Server { said, piece: usize::MAX }, Auth::User, false)
+    run(Server { said, pieces: Pieces::Lines }, Auth::User, false)
 }
 
 fn run(server: Server<'_>, auth: Auth, heads: bool) -> pouch::error::Result<()> {
-    let authorization = Authorization::greet(server, "pop.example.org", None)?;
+    let terms = Terms { peer: "pop.example.org".into(), patience: Duration::from_mins(1), trace: None };
+    let authorization = Authorization::greet(server, terms)?;
     let who = Credentials { user: "ann", password: "secret", auth };
     let mut session = authorization.login(&who)?;
     let listing = session.list()?;
     assert!(listing.messages.is_sorted_by(|one, other| one.num < other.num), "numbers are unique and in order");
     let nums: Vec<_> = listing.messages.iter().map(|message| message.num).collect();
     if heads {
-        session.tops(&nums)?;
+        session.tops(&nums, drop)?;
     } else {
         let wanted: Vec<_> =
             listing.messages.iter().map(|message| Wanted { num: message.num, octets: message.octets }).collect();
@@ -150,12 +154,25 @@ fn fetch(session: &mut Transaction<Server<'_>>, wanted: &[Wanted]) -> pouch::err
 /// A server that talks and does not listen.
 struct Server<'a> {
     said: &'a [u8],
-    piece: usize,
+    pieces: Pieces,
+}
+
+/// How much comes at once.
+#[derive(Clone, Copy)]
+enum Pieces {
+    /// Line after line: nothing comes before it is waited for.
+    Lines,
+    /// So many octets.
+    Octets(usize),
 }
 
 impl Read for Server<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (now, later) = self.said.split_at(self.piece.min(buffer.len()).min(self.said.len()));
+        let piece = match self.pieces {
+            Pieces::Lines => self.said.iter().position(|octet| *octet == b'\n').map_or(usize::MAX, |at| at + 1),
+            Pieces::Octets(piece) => piece,
+        };
+        let (now, later) = self.said.split_at(piece.min(buffer.len()).min(self.said.len()));
         buffer[..now.len()].copy_from_slice(now);
         self.said = later;
         Ok(now.len())
@@ -182,16 +199,12 @@ pub fn config(data: &[u8]) {
     match File::parse(&path, home, text).and_then(|file| resolve(&file, &context)) {
         Ok(config) => {
             for account in config.accounts {
-                let lines: String = account
-                    .settings
-                    .iter()
-                    .filter(|setting| setting.value != pouch::config::explain::UNSET)
-                    .map(|setting| format!("{} = {}\n", setting.key, setting.value))
-                    .collect();
-                let again = format!("[account.again]\n{lines}");
+                let set = account.settings.iter().filter(|setting| setting.value != explain::UNSET);
+                let lines: Vec<_> = set.map(|setting| format!("{} = {}\n", setting.key, setting.value)).collect();
+                let again = format!("[account.again]\n{}", lines.concat());
                 let file = File::parse(&path, home, &again).unwrap_or_else(|error| panic!("{again}{error}"));
                 let config = resolve(&file, &context).unwrap_or_else(|error| panic!("{again}{error}"));
-                let values = |account: &pouch::config::Account| -> Vec<_> {
+                let values = |account: &Account| -> Vec<_> {
                     account.settings.iter().map(|setting| setting.value.clone()).collect()
                 };
                 assert_eq!(values(&config.accounts[0]), values(&account));
