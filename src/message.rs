@@ -109,6 +109,16 @@ pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
     any.then_some(Fingerprint(short))
 }
 
+/// What a message is known by where there is nothing but its header: the fingerprint, or where that
+/// has no fields to go by, a hash over all of `head`.
+pub fn identity(head: &[u8]) -> Fingerprint {
+    fingerprint(head).unwrap_or_else(|| {
+        let mut short = [0; 16];
+        short.copy_from_slice(&Sha256::digest(head)[..16]);
+        Fingerprint(short)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

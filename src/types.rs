@@ -26,6 +26,18 @@ impl Uid {
         Self(octets.into())
     }
 
+    /// The UID of a message that the server gives none: made of the fingerprint of its header and of
+    /// its size by LIST. It begins with a line feed, which no UID of a server can have in it.
+    pub fn of_header(print: [u8; 16], octets: u64) -> Self {
+        let digits = print.iter().fold(String::new(), |digits, octet| format!("{digits}{octet:02x}"));
+        Self::new(format!("\nTOP {digits} {octets}").into_bytes())
+    }
+
+    /// Whether it is [made of the header](Self::of_header).
+    pub fn is_of_header(&self) -> bool {
+        self.0.starts_with(b"\n")
+    }
+
     /// The octets as the server sent them.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

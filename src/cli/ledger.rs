@@ -14,10 +14,7 @@ use crate::{
     config::{Account, Place, resolve::Overrides},
     delivery::{Delivery, Maildir},
     error::{Error, Exit, Kind, Result},
-    fetch::{
-        World,
-        connect::{Server, connect},
-    },
+    fetch::World,
     ledger::{Ledger, Row, State},
     report::{complain, form, print},
     text::{count, moment, shown},
@@ -91,14 +88,7 @@ fn change(
 
 fn catch_up(context: &Context, name: &str) -> Outcome {
     let (account, world) = account(context, name)?;
-    let _lock = world.lock(&account).map_err(|error| error.hint("try again once it has ended"))?;
-    let mut ledger = world.ledger(&account)?;
-    let secret = world.secret(&account)?;
-    let mut session = connect(&Server::new(&account, &world)?, &world, &secret, &mut |_| {})?;
-    let listing = session.list()?;
-    // nothing is marked: QUIT changes nothing
-    let _ = session.quit();
-    let changed = ledger.catch_up(&listing.messages, world.clock.now())?;
+    let changed = crate::fetch::catch_up(&account, &world)?;
     if context.global.json {
         print_json(&json!({ "account": account.name, "changed": changed }))?;
     } else {

@@ -18,7 +18,7 @@ use toml::{
 };
 
 use super::{
-    Auth, RequestAhead, Tls,
+    Auth, Quirk, RequestAhead, Tls,
     complain::{Document, LONGEST, Misfit, as_text, missing, name_fault},
     explain::Source,
     value::{FilePath, Host, Pin, read},
@@ -118,6 +118,7 @@ keys! {
     "attempts" attempts: NonZero<u32>,
     "notice" notice: bool,
     "after" after: Vec<String>,
+    "quirks" quirks: Vec<Quirk>,
     "enabled" enabled: bool,
 }
 

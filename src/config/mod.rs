@@ -73,6 +73,8 @@ pub struct Account {
     pub notice: bool,
     /// A command to run once if anything was delivered.
     pub after: Option<Vec<String>>,
+    /// What is odd about the server.
+    pub quirks: Vec<Quirk>,
     /// Whether `fetch` without names includes it.
     pub enabled: bool,
     /// Every value as shown by `config show`, with its source.
@@ -99,6 +101,13 @@ impl Account {
             format!("{}:{}", self.host, self.port)
         }
     }
+}
+
+/// What is odd about a server, and pouch cannot find out by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quirk {
+    /// UIDL is not there, or not to be believed: messages are told apart by their headers.
+    NoUidl,
 }
 
 /// How the line is protected.

@@ -266,6 +266,7 @@ pub(super) fn settle(
     let attempts = s.or("attempts", table.attempts.as_ref(), one.saturating_add(2)).get();
     let notice = s.or("notice", table.notice.as_ref(), true);
     let after = s.maybe("after", table.after.as_ref());
+    let quirks = s.or("quirks", table.quirks.as_ref(), Vec::new());
     let enabled = s.or("enabled", table.enabled.as_ref(), true);
 
     let place = maildir.map(|maildir| Place::Maildir(path(&maildir))).or(pipe).or(place).ok_or(Lack::Place)?;
@@ -302,6 +303,7 @@ pub(super) fn settle(
         attempts,
         notice,
         after,
+        quirks,
         enabled,
         settings: settings.0,
     })

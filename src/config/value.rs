@@ -11,7 +11,7 @@ use std::{
 use toml::de::DeValue;
 
 use super::{
-    Auth, RequestAhead, Tls,
+    Auth, Quirk, RequestAhead, Tls,
     complain::{Misfit, kind, literal},
 };
 use crate::{
@@ -125,7 +125,29 @@ plain! {
     FilePath, r#"a path in quotes, like "~/Mail/work""#, |value| parsed(value, FilePath::new), |path: &FilePath| quoted(&path.0);
     Pin, r#""sha256:…" with 64 hexadecimal digits"#, |value| parsed(value, Pin::new), |pin: &Pin| quoted(&pin.to_string());
     Keep, r#""forever", "none" or a time in quotes, like "30d""#, |value| parsed(value, keep), |keep: &Keep| quoted(&keep_text(*keep));
+    Vec<Quirk>, r#"a list of "no-uidl", or empty"#, quirks, |quirks: &Vec<Quirk>| quirks_text(quirks);
     RequestAhead, r#""auto" or a number from 1 up"#, request_ahead, |ahead: &RequestAhead| request_ahead_text(*ahead);
+}
+
+/// The words for what is odd about servers.
+pub(super) const QUIRKS: &[&str] = &["no-uidl"];
+
+fn quirks(value: &DeValue<'_>) -> Result<Vec<Quirk>, String> {
+    let list = value.as_array().ok_or_else(|| kind(value))?;
+    list.iter()
+        .map(|word| match word.get_ref().as_str() {
+            Some("no-uidl") => Ok(Quirk::NoUidl),
+            Some(_) => Err(format!("a list with {} in it", literal(word.get_ref()))),
+            None => Err(format!("a list with {} in it", kind(word.get_ref()))),
+        })
+        .collect()
+}
+
+fn quirks_text(quirks: &[Quirk]) -> String {
+    let words = quirks.iter().map(|quirk| match quirk {
+        Quirk::NoUidl => "no-uidl".to_owned(),
+    });
+    listed(&words.collect::<Vec<_>>())
 }
 
 fn truth(value: &DeValue<'_>) -> Result<bool, String> {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::World;
 use crate::{
-    config::{Account, SecretSource, Tls},
+    config::{Account, Quirk, SecretSource, Tls},
     error::{Kind, Result, Verdict},
     event::Event,
     net::{self, Certificate, Context, Stream},
@@ -80,10 +80,13 @@ pub fn connect(
             (None, _) => Authorization::greet(Stream::Plain(socket), terms)?,
         };
         let credentials = Credentials { user: &account.user, password, auth: account.auth };
-        let session = authorization.login(&credentials).map_err(|error| match error.kind() {
+        let mut session = authorization.login(&credentials).map_err(|error| match error.kind() {
             Kind::Denied => error.hint(secret_hint(account)),
             _ => error,
         })?;
+        if account.quirks.contains(&Quirk::NoUidl) {
+            session.no_uidl();
+        }
         reached(Milestone::LoggedIn(session.mechanism()));
         Ok(session)
     };

@@ -251,7 +251,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let secret = world.secret(account)?;
     let server = Server::new(account, world)?;
     let mut session = connect(&server, world, &secret, &mut |_| {})?;
-    let listing = session.list()?;
+    let listing = recognize::listing(&mut session)?;
     let (mut look, moved) = recognize::look(&mut session, &mut ledger, &listing, world.accept_new_uids)?;
     let mut warning = (moved > 0).then(|| recognize::told(moved));
     if account.policy.sync_deletions
@@ -267,6 +267,27 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
         known: look.scan.entries.iter().filter(|entry| entry.row.is_some()).count() as u64,
         warning,
     })
+}
+
+/// Sets every message aside that is on the server and was not delivered; gives how many. Their
+/// headers are noted, where the server shows them, to know them again should it move.
+///
+/// # Errors
+/// The server cannot be asked, or the ledger not be written.
+pub fn catch_up(account: &Account, world: &World) -> Result<u64> {
+    let _lock = world.lock(account).map_err(|error| error.hint("try again once it has ended"))?;
+    let mut ledger = world.ledger(account)?;
+    let secret = world.secret(account)?;
+    let mut session = connect(&Server::new(account, world)?, world, &secret, &mut |_| {})?;
+    let listing = recognize::listing(&mut session)?;
+    let (changed, aside) = ledger.catch_up(&listing.messages, world.clock.now())?;
+    let nums: Vec<_> = aside.iter().map(|(num, _)| *num).collect();
+    let prints = recognize::prints(&mut session, &nums)?;
+    let prints: Vec<_> = aside.iter().zip(prints).filter_map(|((_, row), print)| Some((*row, print?))).collect();
+    ledger.note_fingerprints(&prints)?;
+    // nothing is marked: QUIT changes nothing
+    let _ = session.quit();
+    Ok(changed)
 }
 
 /// What `fetch` would do.

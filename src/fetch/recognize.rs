@@ -1,21 +1,50 @@
 //! Knowing messages again when their UIDs cannot be believed, by the fingerprint of their headers:
-//! on a server that gave every message a new UID (it moved), and one that gave a known UID to
-//! another message.
+//! on a server that gave every message a new UID (it moved), one that gave a known UID to another
+//! message, and one that gives none.
 
 use std::collections::HashMap;
 
 use crate::{
     error::{Error, Kind, Result},
     ledger::{Ledger, Look, Recognized},
-    message::{Fingerprint, fingerprint},
+    message::{Fingerprint, fingerprint, identity},
     net::Stream,
     pop3::session::{Listing, Transaction},
     text::count,
-    types::{Listed, MsgNum, RowId},
+    types::{Listed, MsgNum, RowId, Uid},
 };
 
 /// From so many vanished messages on it is no chance that many unknown ones came in their place.
 const MANY: usize = 5;
+
+/// What the server lists. A message that it gives no UID gets one made of its header, where it shows
+/// that: RFC 1939 leaves UIDL to the server, and some refuse it for single messages.
+pub(super) fn listing(session: &mut Transaction<Stream>) -> Result<Listing> {
+    let mut listing = session.list()?;
+    let nameless = std::mem::take(&mut listing.nameless);
+    if nameless.is_empty() {
+        return Ok(listing);
+    }
+    let nums: Vec<_> = nameless.iter().map(|(num, _)| *num).collect();
+    let mut waiting = nameless.into_iter();
+    session.tops(&nums, |head| {
+        // one answer a number
+        let Some((num, octets)) = waiting.next() else { return };
+        match head {
+            Ok(head) => {
+                let uid = Uid::of_header(identity(head.as_bytes()).0, octets);
+                listing.messages.push(Listed { num, uid, octets });
+            }
+            Err(_) => listing.nameless.push((num, octets)),
+        }
+    })?;
+    listing.messages.sort_by_key(|message| message.num);
+    if listing.messages.is_empty() {
+        return Err(Error::new(Kind::Unavailable, "the server cannot tell new messages from old ones")
+            .fact("it gives no UIDs (UIDL), and shows no headers (TOP)"));
+    }
+    Ok(listing)
+}
 
 /// The listing joined with what is known, once messages are recognized that have a new UID, and told
 /// apart that share one over time; and how many have a new UID.
@@ -47,7 +76,8 @@ pub(super) fn told(moved: usize) -> Error {
         .fact(format!("{} known by their headers: not fetched again", count(moved as u64, "message")))
 }
 
-/// Messages that were delivered under another UID, with what is listed now.
+/// Messages that were delivered under another UID, with what is listed now: those of a server that
+/// moved, and those that have their UID of the server only at times.
 fn moved(
     session: &mut Transaction<Stream>,
     ledger: &Ledger,
@@ -63,18 +93,25 @@ fn moved(
         .map(|(_, message)| message)
         .collect();
     let known = listing.messages.len() - unknown.len();
-    if unknown.is_empty() || look.absent.len() <= known {
+    let all_new = look.absent.len() > known;
+    let candidate = |message: &&&Listed| all_new || look.absent_of_header || message.uid.is_of_header();
+    let unknown: Vec<_> = unknown.iter().filter(candidate).copied().collect();
+    if unknown.is_empty() || look.absent.is_empty() {
         return Ok(Vec::new());
     }
-    let mut absent: HashMap<Fingerprint, Vec<RowId>> = HashMap::new();
-    for (row, print) in ledger.fingerprints(look.absent.iter().copied())? {
+    let mut absent: HashMap<(bool, Fingerprint), Vec<RowId>> = HashMap::new();
+    for (row, uid, print) in ledger.fingerprints(look.absent.iter().copied())? {
         if let Some(print) = print {
-            absent.entry(print).or_default().push(row);
+            absent.entry((uid.is_of_header(), print)).or_default().push(row);
         }
     }
     let nums: Vec<_> = unknown.iter().map(|message| message.num).collect();
     let prints = prints(session, &nums)?;
-    if prints.iter().all(Option::is_none) && look.absent.len() >= MANY && unknown.len() * 2 >= look.absent.len() {
+    if all_new
+        && prints.iter().all(Option::is_none)
+        && look.absent.len() >= MANY
+        && unknown.len() * 2 >= look.absent.len()
+    {
         return Err(Error::new(Kind::Unavailable, "the server has given its messages new UIDs")
             .fact(format!(
                 "{} of {} that were fetched before are not listed any more, and {} are unknown",
@@ -88,7 +125,17 @@ fn moved(
     Ok(unknown
         .into_iter()
         .zip(prints)
-        .filter_map(|(message, print)| Some((absent.get_mut(&print?)?.pop()?, message.clone())))
+        .filter_map(|(message, print)| {
+            let print = print?;
+            // two UIDs that are both made of the header differ in the size: two messages
+            let kinds: &[bool] = match (message.uid.is_of_header(), all_new) {
+                (true, _) => &[false],
+                (false, true) => &[false, true],
+                (false, false) => &[true],
+            };
+            let row = kinds.iter().find_map(|kind| absent.get_mut(&(*kind, print))?.pop())?;
+            Some((row, message.clone()))
+        })
         .collect())
 }
 
@@ -100,7 +147,7 @@ fn changed(session: &mut Transaction<Stream>, ledger: &Ledger, look: &Look, list
     let now = prints(session, &nums)?;
     let then = ledger.fingerprints(look.doubtful.iter().map(|doubt| doubt.row))?;
     let mut recognized = Recognized::default();
-    for ((doubt, now), (_, then)) in look.doubtful.iter().zip(now).zip(then) {
+    for ((doubt, now), (.., then)) in look.doubtful.iter().zip(now).zip(then) {
         let same = match (now, then) {
             (Some(now), Some(then)) => now == then,
             _ => !doubt.resized,
@@ -115,7 +162,7 @@ fn changed(session: &mut Transaction<Stream>, ledger: &Ledger, look: &Look, list
 }
 
 /// The fingerprint of each message, where the server shows its header.
-fn prints(session: &mut Transaction<Stream>, nums: &[MsgNum]) -> Result<Vec<Option<Fingerprint>>> {
+pub(super) fn prints(session: &mut Transaction<Stream>, nums: &[MsgNum]) -> Result<Vec<Option<Fingerprint>>> {
     let mut prints = Vec::with_capacity(nums.len());
     session.tops(nums, |head| prints.push(head.ok().and_then(|head| fingerprint(head.as_bytes()))))?;
     Ok(prints)

@@ -7,7 +7,8 @@ use rusqlite::{Row as Columns, params, types::Type};
 use super::Ledger;
 use crate::{
     error::{Error, Kind, Result},
-    types::{Epoch, Listed, RowId, Uid},
+    policy::{Entry, Known},
+    types::{Epoch, Listed, MsgNum, RowId, Uid},
 };
 
 /// The state of a message.
@@ -241,21 +242,30 @@ impl Ledger {
     }
 
     /// Sets every listed message aside that was not delivered: it is neither fetched nor deleted
-    /// from now on. Gives how many.
+    /// from now on. Gives how many, and the numbers of all that are set aside, with their rows.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn catch_up(&mut self, listed: &[Listed], now: Epoch) -> Result<u64> {
+    pub fn catch_up(&mut self, listed: &[Listed], now: Epoch) -> Result<(u64, Vec<(MsgNum, RowId)>)> {
         let mut look = self.look(listed)?;
         self.admit(&mut look, listed, None, now)?;
-        let rows: Vec<_> = look.scan.entries.iter().filter_map(|entry| entry.row).collect();
+        let undelivered = |entry: &&Entry| !matches!(entry.known, Known::Delivered { .. } | Known::Short { .. });
+        let aside: Vec<_> = look
+            .scan
+            .entries
+            .iter()
+            .filter(undelivered)
+            .filter_map(|entry| entry.row.map(|row| (entry.num, row)))
+            .collect();
+        let rows: Vec<_> = aside.iter().map(|(_, row)| *row).collect();
         if rows.is_empty() {
-            return Ok(0);
+            return Ok((0, aside));
         }
-        self.change(
+        let changed = self.change(
             &rows,
             "UPDATE message SET state = 'skipped' WHERE account = ?1 AND id = ?2 AND delivered IS NULL AND state <> 'skipped'",
-        )
+        )?;
+        Ok((changed, aside))
     }
 
     /// Whether the database file is sound: nothing, or what SQLite says is wrong with it.

@@ -8,7 +8,7 @@ use super::Ledger;
 use crate::{
     error::Result,
     policy::{Entry, Known, Local, Scan},
-    types::{Epoch, Listed, RowId},
+    types::{Epoch, Listed, RowId, Uid},
 };
 
 /// A listing joined with what is known.
@@ -16,8 +16,10 @@ use crate::{
 pub struct Look {
     /// What is listed, and known of it.
     pub scan: Scan,
-    /// Rows that were delivered and are not listed.
+    /// Rows that were delivered, or set aside on request, and are not listed.
     pub absent: Vec<RowId>,
+    /// Whether one of them has a UID that is made of its header.
+    pub absent_of_header: bool,
     /// Places in `scan` of delivered messages that may be others now: their size is not what it was,
     /// or they had been deleted from the server. UIDs are given again (RFC 1939 §7 allows it once a
     /// message is gone), and what is taken for a known message may be deleted unread.
@@ -111,11 +113,16 @@ impl Ledger {
         }
         mark_twins(&mut scan, listed);
         let unlisted = || rows.values().flatten().filter(|seen| !seen.taken);
-        let delivered = |seen: &&Seen| matches!(seen.known, Known::Delivered { .. } | Known::Short { .. });
-        let mut absent: Vec<_> = unlisted().filter(delivered).map(|seen| seen.row).collect();
+        let settled = |seen: &&Seen| {
+            !seen.taken && matches!(seen.known, Known::Delivered { .. } | Known::Short { .. } | Known::Skipped)
+        };
+        let mut absent: Vec<_> = unlisted().filter(settled).map(|seen| seen.row).collect();
         absent.sort_unstable();
+        let absent_of_header = rows
+            .iter()
+            .any(|(uid, same)| Uid::new(uid.as_slice()).is_of_header() && same.iter().any(|seen| settled(&seen)));
         let vanished = unlisted().filter(|seen| !seen.missing).map(|seen| seen.row).collect();
-        Ok(Look { scan, absent, doubtful, vanished, returned })
+        Ok(Look { scan, absent, absent_of_header, doubtful, vanished, returned })
     }
 
     /// Whether the sizes that this server lists mean anything: where most messages came shorter

@@ -7,7 +7,7 @@ use crate::{
     error::Result,
     message::{Fingerprint, Glance},
     policy::Known,
-    types::{Epoch, Listed, MsgNum, RowId},
+    types::{Epoch, Listed, MsgNum, RowId, Uid},
     units::Span,
 };
 
@@ -410,19 +410,39 @@ impl Ledger {
         })
     }
 
-    /// Fingerprints of the delivered messages among `rows`.
+    /// The UID of each of `rows`, and its fingerprint if it is known.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn fingerprints(&self, rows: impl IntoIterator<Item = RowId>) -> Result<Vec<(RowId, Option<Fingerprint>)>> {
-        self.read(|ledger| {
-            let mut select = ledger.prepare_cached("SELECT fingerprint FROM message WHERE id = ?")?;
+    pub fn fingerprints(
+        &self,
+        rows: impl IntoIterator<Item = RowId>,
+    ) -> Result<Vec<(RowId, Uid, Option<Fingerprint>)>> {
+        let read = || {
+            let mut select = self.connection.prepare_cached("SELECT uid, fingerprint FROM message WHERE id = ?")?;
             rows.into_iter()
                 .map(|row| {
-                    let print = select.query_row([row.0], |columns| columns.get::<_, Option<[u8; 16]>>(0))?;
-                    Ok((row, print.map(Fingerprint)))
+                    select.query_row([row.0], |columns| {
+                        let uid = Uid::new(columns.get::<_, Vec<u8>>(0)?);
+                        Ok((row, uid, columns.get::<_, Option<[u8; 16]>>(1)?.map(Fingerprint)))
+                    })
                 })
-                .collect()
+                .collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|error| self.explained(&error))
+    }
+
+    /// Notes the fingerprints of messages that were not delivered.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn note_fingerprints(&mut self, prints: &[(RowId, Fingerprint)]) -> Result<()> {
+        self.transact(|ledger| {
+            let mut update = ledger.prepare_cached("UPDATE message SET fingerprint = ?2 WHERE id = ?1")?;
+            for (row, print) in prints {
+                update.execute(params![row.0, print.0.as_slice()])?;
+            }
+            Ok(())
         })
     }
 }

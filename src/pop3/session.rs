@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     message::Head,
-    text::{count, shown},
+    text::shown,
     types::{Listed, MsgNum},
 };
 
@@ -37,8 +37,8 @@ const MAX_TOP: u64 = 64_000_000;
 pub struct Listing {
     /// The messages that have a UID, by number.
     pub messages: Vec<Listed>,
-    /// So many have none: they cannot be told apart, and wait.
-    pub nameless: usize,
+    /// Those that have none, with their sizes.
+    pub nameless: Vec<(MsgNum, u64)>,
 }
 
 /// After the login (RFC 1939 §5).
@@ -49,11 +49,12 @@ pub struct Transaction<S> {
     fresh: bool,
     mechanism: Mechanism,
     one_at_a_time: bool,
+    no_uidl: bool,
 }
 
 impl<S: Read + Write> Transaction<S> {
     pub(super) fn new(wire: Wire<S>, capabilities: Option<Capabilities>, mechanism: Mechanism) -> Self {
-        Self { wire, capabilities, fresh: true, mechanism, one_at_a_time: false }
+        Self { wire, capabilities, fresh: true, mechanism, one_at_a_time: false, no_uidl: false }
     }
 
     /// How the login was done.
@@ -70,6 +71,11 @@ impl<S: Read + Write> Transaction<S> {
     /// announce PIPELINING and lose commands.
     pub fn one_at_a_time(&mut self) {
         self.one_at_a_time = true;
+    }
+
+    /// Does not ask for UIDs: no message has one.
+    pub fn no_uidl(&mut self) {
+        self.no_uidl = true;
     }
 
     fn pipelining(&self) -> bool {
@@ -93,8 +99,11 @@ impl<S: Read + Write> Transaction<S> {
             if ask_again {
                 self.wire.queue(Command::Capa)?;
             }
-            for command in [Command::Stat, Command::List, Command::Uidl] {
+            for command in [Command::Stat, Command::List] {
                 self.wire.queue(command)?;
+            }
+            if !self.no_uidl {
+                self.wire.queue(Command::Uidl)?;
             }
             self.wire.flush()?;
             if ask_again {
@@ -106,7 +115,11 @@ impl<S: Read + Write> Transaction<S> {
             return Err(not_pop3(&self.wire.peer).fact(format!("it has {expected} messages, more than {MAX_MESSAGES}")));
         }
         let sizes = self.numbered(Command::List, together, expected, reply::list_line)?;
-        let uids = self.numbered(Command::Uidl, together, expected, reply::uidl_line)?;
+        let uids = if self.no_uidl {
+            Ok(Vec::new())
+        } else {
+            self.numbered(Command::Uidl, together, expected, reply::uidl_line)?
+        };
         if expected == 0 {
             return Ok(Listing::default());
         }
@@ -115,7 +128,8 @@ impl<S: Read + Write> Transaction<S> {
                 Kind::Unavailable,
                 format!("{} cannot tell new messages from old ones (it has no UIDL)", self.wire.peer),
             )
-            .fact("without UIDs nothing can be kept on the server and fetched once"));
+            .fact("without UIDs nothing can be kept on the server and fetched once")
+            .hint("`quirks = [\"no-uidl\"]` tells them apart by their headers; pouch-config(5) has its limits"));
         };
         let sizes = sizes.map_err(|refusal| {
             Error::new(Kind::Unavailable, format!("{} does not list its messages", self.wire.peer))
@@ -296,7 +310,8 @@ fn join(sizes: Vec<(MsgNum, u64)>, uids: Vec<(MsgNum, crate::types::Uid)>) -> Li
     let mut uids = uids;
     uids.sort_by_key(|(num, _)| *num);
     uids.dedup_by_key(|(num, _)| *num);
-    let nameless = sizes.iter().filter(|(num, _)| uids.binary_search_by_key(num, |(num, _)| *num).is_err()).count();
+    let named = |num| uids.binary_search_by_key(num, |(num, _)| *num).is_ok();
+    let nameless = sizes.iter().filter(|(num, _)| !named(num)).copied().collect();
     let messages = uids
         .into_iter()
         .map(|(num, uid)| Listed {
@@ -306,11 +321,4 @@ fn join(sizes: Vec<(MsgNum, u64)>, uids: Vec<(MsgNum, crate::types::Uid)>) -> Li
         })
         .collect();
     Listing { messages, nameless }
-}
-
-/// What `list` found, in a line for `check`.
-impl std::fmt::Display for Listing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&count(self.messages.len() as u64, "message"))
-    }
 }

@@ -20,4 +20,5 @@ mod sync_deletions;
 mod terminal;
 mod tool;
 mod trouble;
+mod uids;
 mod user;

@@ -1,6 +1,6 @@
 //! One message: from the line into the delivery, or into the ledger as failed.
 
-use std::{io::Write, time::Instant};
+use std::io::Write;
 
 use super::{Failure, Haul, Order, Quarantined};
 use crate::{

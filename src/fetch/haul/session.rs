@@ -29,15 +29,15 @@ impl Haul<'_> {
         session: &mut Transaction<Stream>,
         delivery: &mut dyn Delivery,
     ) -> Result<Vec<(MsgNum, RowId, Why)>> {
-        let listing = session.list()?;
+        let listing = recognize::listing(session)?;
         self.tell(&Event::Connected { server: &self.account.address() });
-        if listing.nameless > 0 {
+        if !listing.nameless.is_empty() {
             self.warning = Some(
                 Error::new(
                     Kind::Unavailable,
-                    format!("the server gives no UID for {}", count(listing.nameless as u64, "message")),
+                    format!("the server gives no UID for {}", count(listing.nameless.len() as u64, "message")),
                 )
-                .fact("what has no UID cannot be told from what was fetched before, and stays on the server"),
+                .fact("it does not show their headers either: what cannot be told from what was fetched before stays there"),
             );
         }
         let now = self.world.clock.now();

@@ -1,0 +1,219 @@
+//! Servers whose UIDs, numbers and counts misbehave, and servers without any.
+
+use crate::{
+    desk::Desk,
+    server::{Server, Setup, corpus, on},
+};
+
+/// The size that LIST should give.
+fn size(n: usize) -> usize {
+    let message = corpus::message(n);
+    message.len() + message.iter().filter(|octet| **octet == b'\n').count()
+}
+
+#[test]
+fn two_copies_under_one_uid_both_arrive_once() {
+    let copy = corpus::message(1);
+    let desk = Desk::new(Server::plain().message("same", &copy).message("same", &copy), "");
+    desk.fetch(0);
+    desk.fetch(0).assert_silent();
+    desk.server.remove("same");
+    desk.server.add("same", &copy);
+    desk.fetch(0).assert_silent();
+    desk.assert_arrived([1, 1]);
+    desk.configure("keep = \"none\"");
+    desk.fetch(0);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn numbers_with_holes_and_in_any_order_are_understood() {
+    let desk = Desk::with(6, "keep = \"none\"", |server| {
+        let list = format!("5 {}\r\n1 {} and more\r\n3 {}\r\n1 7\r\nx y\r\n\r\n", size(5), size(1), size(3));
+        server
+            .fault(on("LIST").times(1).body(list))
+            .fault(on("UIDL").times(1).body("3 uid-3\r\n5 uid-5\r\n1 uid-1\r\n"))
+    });
+    desk.fetch(0);
+    desk.assert_arrived([1, 3, 5]);
+    assert_eq!(desk.server.uids(), ["uid-2", "uid-4", "uid-6"]);
+    desk.fetch(0);
+    desk.assert_arrived(1..=6);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn a_count_that_is_not_that_of_the_listing_loses_nothing() {
+    for count in [1, 9] {
+        let desk = Desk::with(5, "keep = \"none\"", |server| {
+            server.fault(on("STAT").times(1).answer(format!("+OK {count} 100\r\n")))
+        });
+        desk.fetch(0);
+        desk.assert_arrived(1..=5);
+        assert_eq!(desk.server.remaining(), 0);
+    }
+    // nothing there, says the server: so be it, for today
+    let desk = Desk::with(5, "", |server| server.fault(on("STAT").times(1).answer("+OK 0 0\r\n")));
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.retrieved(), 0);
+    desk.fetch(0);
+    desk.assert_arrived(1..=5);
+}
+
+#[test]
+fn one_message_without_uid_is_known_by_its_header() {
+    let no_uid = || on("UIDL").body("1 uid-1\r\n3 uid-3\r\n");
+    // it never had one, and gets one later
+    let desk = Desk::with(3, "", |server| server.fault(no_uid().times(2)));
+    desk.fetch(0).assert_silent();
+    desk.assert_arrived(1..=3);
+    desk.fetch(0).assert_silent();
+    desk.fetch(0);
+    desk.fetch(0).assert_silent();
+    // it had one, and lost it for a while
+    desk.server.fault(no_uid().times(2));
+    desk.fetch(0);
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.retrieved(), 3);
+    desk.assert_arrived(1..=3);
+    desk.configure("keep = \"none\"");
+    desk.fetch(0);
+    assert_eq!(desk.server.remaining(), 0);
+    desk.assert_arrived(1..=3);
+}
+
+#[test]
+fn a_message_with_neither_uid_nor_header_waits_and_the_others_arrive() {
+    let desk = Desk::with(3, "", |server| {
+        server.fault(on("UIDL").body("1 uid-1\r\n3 uid-3\r\n")).fault(on("TOP").refuse("-ERR no"))
+    });
+    desk.fetch(0).assert_stderr("the server gives no UID for 1 message");
+    desk.fetch(0).assert_silent();
+    desk.assert_arrived([1, 3]);
+    desk.server.heal_all();
+    desk.fetch(0).assert_silent();
+    desk.assert_arrived(1..=3);
+}
+
+const NO_UIDL: &str = "quirks = [\"no-uidl\"]";
+
+fn without_uidl(server: Setup) -> Setup {
+    server.without("UIDL")
+}
+
+#[test]
+fn a_server_without_uidl_is_told_by_headers_on_request() {
+    let desk = Desk::with(5, "", without_uidl);
+    desk.fetch(69).assert_stderr("it has no UIDL").assert_stderr("hint: `quirks = [\"no-uidl\"]`");
+    desk.configure(NO_UIDL);
+    desk.fetch(0).assert_silent();
+    desk.assert_arrived(1..=5);
+    let turns = desk.server.log().turns();
+    desk.fetch(0).assert_silent();
+    // those of any poll, and one for all headers
+    assert_eq!(desk.server.log().turns() - turns, 5);
+    desk.server.remove("uid-2");
+    desk.server.add("uid-6", corpus::message(6));
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.retrieved(), 6);
+    desk.assert_arrived(1..=6);
+    desk.configure(&format!("{NO_UIDL}\nkeep = \"none\""));
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.server.remaining(), 0);
+    desk.assert_arrived(1..=6);
+    assert_eq!(desk.server.log().count("UIDL"), 1, "it is not asked for in vain");
+}
+
+#[test]
+fn a_server_that_shows_neither_uids_nor_headers_is_refused() {
+    let desk = Desk::with(2, NO_UIDL, |server| server.without("UIDL").without("TOP"));
+    desk.fetch(69).assert_stderr("it gives no UIDs (UIDL), and shows no headers (TOP)");
+    assert_eq!(desk.retrieved(), 0);
+}
+
+#[test]
+fn without_uidl_mail_that_looks_alike_is_not_lost() {
+    // no header to go by, the same twice, and the same header with another size
+    let (none, other) = (b"\nhello\n".to_vec(), b"\nhello there\n".to_vec());
+    let grown = [corpus::message(1), b"and more\n".to_vec()].concat();
+    let messages = [corpus::message(1), corpus::message(1), grown.clone(), none.clone(), other.clone()];
+    let setup =
+        (1..).zip(&messages).fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message));
+    let desk = Desk::new(without_uidl(setup), NO_UIDL);
+    desk.fetch(0).assert_silent();
+    desk.fetch(0).assert_silent();
+    let expected: Vec<_> = messages.iter().map(|message| corpus::on_disk(message)).collect();
+    desk.mail().assert_exactly(&expected);
+    // one goes, and another one with its header comes
+    desk.server.remove("uid-3");
+    desk.server.add("uid-6", [&grown[..], b"and yet more\n"].concat());
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.mail().len(), 6);
+}
+
+#[test]
+fn uids_that_are_believed_no_more_and_then_again_change_nothing() {
+    let desk = Desk::with(10, "", |server| server);
+    desk.fetch(0);
+    desk.configure(NO_UIDL);
+    desk.fetch(0);
+    desk.fetch(0).assert_silent();
+    desk.configure("");
+    desk.fetch(0);
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.retrieved(), 10);
+    desk.assert_arrived(1..=10);
+}
+
+#[test]
+fn a_quirk_that_nobody_knows_is_a_mistake() {
+    for (line, text) in [
+        (
+            "quirks = [\"no-udil\"]",
+            "`quirks` must be a list of \"no-uidl\", or empty, not a list with \"no-udil\" in it",
+        ),
+        ("quirks = \"no-uidl\"", "`quirks` must be a list of \"no-uidl\", or empty, not a text"),
+    ] {
+        let desk = Desk::with(1, line, |server| server);
+        let output = desk.fetch(78);
+        output.assert_stderr(text);
+        assert_eq!(output.stderr.contains("hint: did you mean \"no-uidl\"?"), line.contains("udil"), "{output}");
+    }
+}
+
+#[test]
+fn three_thousand_messages_with_new_uids_are_known_again() {
+    let desk = Desk::with(3_000, "", |server| server);
+    desk.fetch(0);
+    assert_eq!(desk.mail().len(), 3_000);
+    desk.server.renew_uids();
+    desk.server.add("new", corpus::message(3_001));
+    let before = desk.server.log();
+    let said = desk.pouch(&["plan"]).run();
+    said.assert_code(0).assert_stderr("3000 of those shown as new are known by their headers");
+    desk.fetch(0).assert_stderr("3000 messages known by their headers: not fetched again");
+    let log = desk.server.log();
+    assert_eq!(log.count("TOP"), 2 * 3_001);
+    assert_eq!(log.count("RETR") - before.count("RETR"), 1);
+    // some 300 headers a turn
+    assert!(log.turns() - before.turns() < 100, "{}", log.turns() - before.turns());
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.mail().len(), 3_001);
+}
+
+#[test]
+fn what_was_set_aside_is_known_again_after_a_move() {
+    let desk = Desk::with(20, "", |server| server);
+    desk.pouch(&["ledger", "catchup", "work"]).run().assert_code(0).assert_stdout("work: 20 messages set aside");
+    desk.server.renew_uids();
+    desk.server.add("new", corpus::message(21));
+    desk.fetch(0).assert_stderr("20 messages known by their headers: not fetched again");
+    desk.assert_arrived([21]);
+    desk.fetch(0).assert_silent();
+    // where no header is shown, nothing is taken for new mail that may be old
+    let desk = Desk::with(20, "", |server| server.without("TOP"));
+    desk.pouch(&["ledger", "catchup", "work"]).run().assert_code(0);
+    desk.server.renew_uids();
+    desk.fetch(69).assert_stderr("the server has given its messages new UIDs");
+    assert_eq!(desk.retrieved(), 0);
+}
