@@ -1,0 +1,85 @@
+//! A Dovecot of our own, on loopback (`tests/servers/dovecot`).
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// Every user's.
+pub const PASSWORD: &str = "secret";
+
+/// Who owns the mail on the server.
+pub const OWNER: u32 = 24001;
+
+/// The addresses that it listens on, by the names that clients use.
+pub const HOSTS: [&str; 4] = ["localhost", "127.0.0.1", "127.0.0.2", "127.0.0.3"];
+
+/// Any user, with a Maildir; a session changes nothing; one process serves many logins.
+const CONFIG: &str = "
+listen = 127.0.0.1, 127.0.0.2, 127.0.0.3
+mail_location = maildir:~/Maildir
+pop3_no_flag_updates = yes
+auth_verbose = no
+passdb {
+  driver = static
+  args = password=secret
+}
+userdb {
+  driver = static
+  args = uid=24001 gid=24001 home=/mnt/mail/%n allow_all_users=yes
+}
+service pop3-login {
+  service_count = 0
+  client_limit = 900
+}
+";
+
+/// Running until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    dir: PathBuf,
+    pub pop3: u16,
+    pub pop3s: u16,
+    pub ca: PathBuf,
+}
+
+impl Server {
+    /// Starts one that lives in `dir`, and waits until it answers.
+    pub fn start(dir: PathBuf) -> Result<Self> {
+        let config = dir.with_extension("conf");
+        fs::write(&config, CONFIG)?;
+        let config = format!("conf={}", config.display());
+        let out = launcher("start", &dir).args([&config, "ttl=86400"]).stderr(Stdio::inherit()).output()?;
+        if !out.status.success() {
+            bail!("the server does not start");
+        }
+        let told = String::from_utf8(out.stdout)?;
+        let value = |key: &str| {
+            let found = told.lines().filter_map(|line| line.split_once('=')).find(|pair| pair.0 == key);
+            found.map(|pair| pair.1).with_context(|| format!("the server does not tell {key}"))
+        };
+        let (pop3, pop3s) = (value("pop3_port")?.parse()?, value("pop3s_port")?.parse()?);
+        Ok(Self { pop3, pop3s, ca: value("ca_file")?.into(), dir })
+    }
+
+    /// The Maildir of a user.
+    pub fn maildir(&self, user: &str) -> PathBuf {
+        self.dir.join("mail").join(user).join("Maildir")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // What does not stop ends by itself later.
+        let _ = launcher("stop", &self.dir).output();
+    }
+}
+
+fn launcher(verb: &str, dir: &Path) -> Command {
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/dovecot"));
+    command.arg(verb).arg(dir);
+    command
+}
