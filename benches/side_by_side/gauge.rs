@@ -56,7 +56,7 @@ pub fn main(words: &[OsString]) -> Result<String> {
     let wall = began.elapsed().as_micros();
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let (user, system) = (usage.user_time(), usage.system_time());
-    let cpu = (user.tv_sec() + system.tv_sec()) * 1_000_000 + i64::from(user.tv_usec() + system.tv_usec());
+    let cpu = (user.tv_sec() + system.tv_sec()) * 1_000_000 + user.tv_usec() + system.tv_usec();
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     Ok(format!("{wall} {cpu} {} {code}", usage.max_rss()))
 }

@@ -3,9 +3,10 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, BufWriter, Read, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
+    thread,
 };
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,9 @@ use rustix::fs::{Advice, fadvise};
 
 /// As many files are made safe at once.
 const BATCH: usize = 128;
+
+/// By as many threads.
+const LANES: usize = 8;
 
 /// What is done to the mail.
 #[derive(Clone, Debug)]
@@ -51,7 +55,8 @@ pub fn run(port: u16, ca: Option<&Path>, user: &str, mode: &Mode) -> Result<usiz
         count += 1;
     }
     if !matches!(mode, Mode::List) {
-        session.say(&(1..=count).map(|n| format!("RETR {n}\r\n")).collect::<String>())?;
+        let requests: Vec<String> = (1..=count).map(|n| format!("RETR {n}\r\n")).collect();
+        session.say(&requests.concat())?;
         session.fetch(count, mode)?;
     }
     session.say("QUIT\r\n")?;
@@ -125,8 +130,16 @@ fn commit(batch: &mut Vec<(PathBuf, PathBuf, File)>, maildir: &Path) -> Result<(
         // Starts the writing and does not wait for it.
         fadvise(file, 0, None, Advice::DontNeed)?;
     }
-    for (draft, path, file) in batch.drain(..) {
-        file.sync_all()?;
+    // One flush of the disk's cache does for several fsyncs at once.
+    thread::scope(|scope| {
+        let lanes = batch.chunks(batch.len().div_ceil(LANES));
+        let lanes: Vec<_> =
+            lanes.map(|lane| scope.spawn(|| lane.iter().try_for_each(|(_, _, file)| file.sync_all()))).collect();
+        lanes
+            .into_iter()
+            .try_for_each(|lane| lane.join().unwrap_or_else(|_| Err(io::Error::other("an fsync panicked"))))
+    })?;
+    for (draft, path, _) in batch.drain(..) {
         fs::rename(draft, path)?;
     }
     File::open(maildir.join("new"))?.sync_all().context("new/ cannot be made safe")

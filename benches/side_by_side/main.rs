@@ -165,7 +165,9 @@ fn measure(args: Args) -> Result<()> {
             }
             Suite::Accounts => vec![rounds.accounts(count(200))?],
         };
-        tables.iter().for_each(|table| print!("{table}"));
+        for table in tables {
+            print!("{table}");
+        }
     }
     match rounds.failures {
         0 => Ok(()),

@@ -32,11 +32,12 @@ impl fmt::Display for Table {
     #[expect(clippy::cast_precision_loss, reason = "memory is shown in MB")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let wall = |row: &Row| median(&row.runs, |run| run.wall.as_secs_f64());
-        let mpop = self.rows.iter().find(|row| row.tool == Tool::Mpop).map(wall);
+        let rows = || self.rows.iter().filter(|row| !row.runs.is_empty());
+        let mpop = rows().find(|row| row.tool == Tool::Mpop).map(wall);
         writeln!(f, "\n{}\n", self.title)?;
         writeln!(f, "| {:<19} |  seconds | of mpop's |  spread |  CPU s | peak MB | fsyncs |", "")?;
         writeln!(f, "| {:-<19} | -------: | --------: | ------: | -----: | ------: | -----: |", "")?;
-        for row in self.rows.iter().filter(|row| !row.runs.is_empty()) {
+        for row in rows() {
             let seconds = wall(row);
             let ratio = mpop.map_or("-".to_owned(), |mpop| format!("{:.2}", seconds / mpop));
             let walls = || row.runs.iter().map(|run| run.wall.as_secs_f64());

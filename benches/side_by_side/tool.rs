@@ -98,7 +98,7 @@ impl Tool {
                 let tls =
                     ca.map_or("tls off".to_owned(), |ca| format!("tls on\ntls_starttls off\ntls_trust_file {ca}"));
                 let text = format!(
-                    "account bench\nhost localhost\nport {port}\nuser {user}\npassword {PASSWORD}\nauth user\n{tls}\n\
+                    "account default\nhost localhost\nport {port}\nuser {user}\npassword {PASSWORD}\nauth user\n{tls}\n\
                      timeout 300\ndelivery maildir {maildir}\nuidls_file {place}/uidls\nkeep on\nonly_new on\n\
                      pipelining on\nreceived_header off\n"
                 );
