@@ -20,8 +20,8 @@
 //! | `accounts` | 200 accounts of pouch on four host names, in one run (only when asked for) | clear |
 //!
 //! Each run starts with an empty Maildir in a folder of its own after a `sync`; the tools take
-//! turns, and each round begins with another. What arrived is held against hashes: a tool that
-//! loses or changes mail gets no row. For a poll each tool begins with what it remembers of its
+//! turns, and each round begins with another. What arrived is held against hashes: a run
+//! that fails, or loses or changes mail, is told and does not count ("runs"). For a poll each tool begins with what it remembers of its
 //! own first fetch. "CPU" is user and system of the whole tree of processes, "peak" the memory of
 //! the largest one. Calls of fsync and its like are counted by `strace`, in a run that is not timed.
 //!

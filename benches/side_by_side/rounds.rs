@@ -143,10 +143,8 @@ impl Rounds {
                 .folder(poll.map(|(memories, _)| memories[&row.tool].as_path()))
                 .and_then(|home| self.count_fsyncs(row.tool, line, mailbox, &home, known));
             row.fsyncs = self.told(row.tool, counted).flatten();
-            // What failed once is no row.
-            row.runs.truncate(if row.runs.len() == self.repeats { self.repeats } else { 0 });
         }
-        Table { title, rows }
+        Table { title, repeats: self.repeats, rows }
     }
 
     /// Many accounts of pouch, on several hosts, in one run.
@@ -174,7 +172,7 @@ impl Rounds {
             row.runs.push(usage);
         }
         let title = format!("{count} accounts on {} hosts, 5 messages each, {}", HOSTS.len(), Line::Clear.name());
-        Ok(Table { title, rows: vec![row] })
+        Ok(Table { title, repeats: self.repeats, rows: vec![row] })
     }
 
     /// One timed run, which counts only if what arrived is right.

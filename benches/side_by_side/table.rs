@@ -17,6 +17,8 @@ pub struct Row {
 #[derive(Debug)]
 pub struct Table {
     pub title: String,
+    /// How many runs there should be of each.
+    pub repeats: usize,
     pub rows: Vec<Row>,
 }
 
@@ -35,8 +37,8 @@ impl fmt::Display for Table {
         let rows = || self.rows.iter().filter(|row| !row.runs.is_empty());
         let mpop = rows().find(|row| row.tool == Tool::Mpop).map(wall);
         writeln!(f, "\n{}\n", self.title)?;
-        writeln!(f, "| {:<19} |  seconds | of mpop's |  spread |  CPU s | peak MB | fsyncs |", "")?;
-        writeln!(f, "| {:-<19} | -------: | --------: | ------: | -----: | ------: | -----: |", "")?;
+        writeln!(f, "| {:<19} |  seconds | of mpop's |  spread |  CPU s | peak MB | fsyncs | runs |", "")?;
+        writeln!(f, "| {:-<19} | -------: | --------: | ------: | -----: | ------: | -----: | ---: |", "")?;
         for row in rows() {
             let seconds = wall(row);
             let ratio = mpop.map_or("-".to_owned(), |mpop| format!("{:.2}", seconds / mpop));
@@ -44,12 +46,14 @@ impl fmt::Display for Table {
             let spread = walls().fold(0.0, f64::max) - walls().fold(f64::MAX, f64::min);
             writeln!(
                 f,
-                "| {:<19} | {seconds:8.3} | {ratio:>9} | {:5.0} % | {:6.2} | {:7.1} | {:>6} |",
+                "| {:<19} | {seconds:8.3} | {ratio:>9} | {:5.0} % | {:6.2} | {:7.1} | {:>6} | {}/{} |",
                 row.tool,
                 100.0 * spread / seconds,
                 median(&row.runs, |run| run.cpu.as_secs_f64()),
                 median(&row.runs, |run| run.memory as f64 / 1024.0),
                 row.fsyncs.map_or("-".to_owned(), |fsyncs| fsyncs.to_string()),
+                row.runs.len(),
+                self.repeats,
             )?;
         }
         Ok(())
