@@ -190,7 +190,7 @@ fn three_thousand_messages_with_new_uids_are_known_again() {
     desk.server.add("new", corpus::message(3_001));
     let before = desk.server.log();
     let said = desk.pouch(&["plan"]).run();
-    said.assert_code(0).assert_stderr("3000 of those shown as new are known by their headers");
+    said.assert_code(0).assert_stderr("3000 messages known by their headers");
     desk.fetch(0).assert_stderr("3000 messages known by their headers: not fetched again");
     let log = desk.server.log();
     assert_eq!(log.count("TOP"), 2 * 3_001);
