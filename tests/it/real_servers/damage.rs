@@ -73,8 +73,22 @@ fn dovecot_with_files() {
         Line::Tls,
         &[("unreadable", Never), ("io-error", Short), ("truncate", Short), ("empty", Never), ("dangling", Never)],
         // this one comes as a single blank line
-        &[("gzip-truncated", Short), ("gzip-garbage", Never), ("fifo", Never), ("directory", Never)],
+        &[("gzip-truncated", Short), ("gzip-garbage", Never), ("fifo", Never)],
     );
+}
+
+/// Dovecot takes a folder for a message that is no longer there, and forgets it.
+#[test]
+fn dovecot_with_a_folder_in_the_place_of_a_message() {
+    let server = RealServer::start("dovecot", &[]);
+    server.inject(ALICE, &messages(1..=5));
+    server.look(ALICE);
+    server.poison(ALICE, 4, "directory");
+    let mailbox = Mailbox::new(&server, ALICE, Line::Tls, QUICK);
+    for code in [75, 0] {
+        mailbox.fetch(code);
+        mailbox.assert_arrived([1, 2, 3, 5]);
+    }
 }
 
 #[test]
