@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use rustix::termios::tcgetwinsize;
 
 use super::plain::Plain;
@@ -50,7 +51,9 @@ struct Progress {
 impl Terminal {
     /// Progress lines, and all else as `lines` says it.
     pub fn new(lines: Plain) -> Self {
-        let screen = Screen { bars: MultiProgress::new(), accounts: Mutex::default(), width: lines.width };
+        let bars =
+            MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(Roomy(Term::buffered_stderr()))));
+        let screen = Screen { bars, accounts: Mutex::default(), width: lines.width };
         Self { lines, screen: Arc::new(screen) }
     }
 }
@@ -143,5 +146,55 @@ impl Progress {
             Size::from_octets(self.octets).rounded(),
             Size::from_octets(rate).rounded()
         )
+    }
+}
+
+/// A terminal that leaves room for the `^C` which it shows when the user types one: progress fills its
+/// line, and a line that grows by two columns into the next one could not be wiped away any more.
+#[derive(Debug)]
+struct Roomy(Term);
+
+/// `^C`, and the cursor behind it.
+const MARGIN: u16 = 3;
+
+impl TermLike for Roomy {
+    fn width(&self) -> u16 {
+        TermLike::width(&self.0).saturating_sub(MARGIN)
+    }
+
+    fn height(&self) -> u16 {
+        TermLike::height(&self.0)
+    }
+
+    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
+        self.0.move_cursor_up(lines)
+    }
+
+    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
+        self.0.move_cursor_down(lines)
+    }
+
+    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
+        self.0.move_cursor_right(columns)
+    }
+
+    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
+        self.0.move_cursor_left(columns)
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.0.write_line(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.0.write_str(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.0.clear_line()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.0.flush()
     }
 }

@@ -72,6 +72,7 @@ fn progress_is_shown_and_goes_when_it_is_over() {
     terminal.tmux(&["send-keys", "C-c"]);
     let screen = terminal.shows("work   3 new, 1.2 KB, in ~/Mail/work");
     assert!(!screen.contains('\u{fffd}'), "{screen}");
+    assert!(!screen.contains(['━', '─']) && !screen.contains("of 4"), "{screen}");
     desk.assert_arrived(1..=3);
     terminal.type_line(&format!("clear; {} fetch; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
     let screen = terminal.shows("ended 0");
@@ -91,7 +92,8 @@ fn a_narrow_terminal_is_wide_enough() {
     let screen = terminal.shows("0 of 4");
     assert!(!screen.contains(['━', '─']), "{screen}");
     terminal.tmux(&["send-keys", "C-c"]);
-    terminal.shows("work   3 new");
+    let screen = terminal.shows("work   3 new");
+    assert!(!screen.contains("of 4"), "{screen}");
 }
 
 #[test]
@@ -113,15 +115,16 @@ fn colour_is_for_terminals_that_want_it() {
     let desk = Desk::with(1, "retries = 0", |server| server.fault(on("AUTH").refuse("-ERR [AUTH] \x1b[7mno")));
     let terminal = Terminal::open(&desk, 100);
     let pouch = env!("CARGO_BIN_EXE_pouch");
-    for (command, coloured) in [
+    let commands = [
         (format!("{pouch} fetch"), true),
         (format!("NO_COLOR=1 {pouch} fetch"), false),
         (format!("TERM=dumb {pouch} fetch"), false),
         (format!("{pouch} fetch --color never"), false),
         (format!("NO_COLOR=1 {pouch} fetch --color always"), true),
-    ] {
-        terminal.type_line(&format!("clear; {command}; echo ended $?"));
-        terminal.shows("ended 77");
+    ];
+    for (turn, (command, coloured)) in commands.into_iter().enumerate() {
+        terminal.type_line(&format!("clear; {command}; echo ended $? in turn {turn}"));
+        terminal.shows(&format!("ended 77 in turn {turn}"));
         let screen = terminal.tmux(&["capture-pane", "-e", "-p"]);
         assert!(screen.contains("the server refused the password"), "{screen}");
         assert_eq!(screen.contains('\x1b'), coloured, "{command}\n{screen}");
