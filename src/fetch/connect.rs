@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::World;
 use crate::{
     config::{Account, Quirk, SecretSource, Tls},
-    error::{Kind, Result, Verdict},
+    error::{Error, Kind, Result, Verdict},
     event::Event,
     net::{self, Certificate, Context, Stream},
     pop3::{
@@ -76,8 +76,10 @@ pub fn connect(
         let terms = terms(account, trace(account, world));
         let authorization = match (&server.tls, account.tls) {
             (Some(tls), Tls::Implicit) => Authorization::greet(secure(socket, tls)?, terms)?,
-            (Some(tls), _) => Authorization::greet(socket, terms)?.upgrade(|socket| secure(socket, tls))?,
-            (None, _) => Authorization::greet(Stream::Plain(socket), terms)?,
+            (Some(tls), _) => {
+                Authorization::greet(socket, terms).map_err(waits_for_tls)?.upgrade(|socket| secure(socket, tls))?
+            }
+            (None, _) => Authorization::greet(Stream::Plain(socket), terms).map_err(waits_for_tls)?,
         };
         let credentials = Credentials { user: &account.user, password, auth: account.auth };
         let mut session = authorization.login(&credentials).map_err(|error| match error.kind() {
@@ -96,6 +98,14 @@ pub fn connect(
         world.stop.check()?;
     }
     session
+}
+
+/// A server that says nothing in clear may wait for TLS to begin.
+fn waits_for_tls(error: Error) -> Error {
+    match error.kind() {
+        Kind::Silent => error.hint("a port that waits for TLS is silent too: 995 is for tls = \"implicit\""),
+        _ => error,
+    }
 }
 
 /// What to do about a password that was refused.
@@ -149,7 +159,7 @@ pub fn connect_patiently(server: &Server<'_>, world: &World, password: &str) -> 
     }
 }
 
-fn may_pass_soon(error: &crate::error::Error) -> bool {
+fn may_pass_soon(error: &Error) -> bool {
     error.kind().verdict() == Verdict::Reconnect || error.kind() == Kind::Busy
 }
 

@@ -36,7 +36,7 @@ fn hosts_that_are_not_there() {
 fn servers_that_do_not_greet() {
     type Case = (fn(Setup) -> Setup, i32, &'static str);
     let cases: [Case; 6] = [
-        (|server| server.fault(on_connect().silence()), 75, "said nothing for too long"),
+        (|server| server.fault(on_connect().silence()), 75, "hint: a port that waits for TLS is silent too: 995 is"),
         (|server| server.fault(on_connect().cut()), 75, "closed the connection"),
         (
             |server| server.fault(on_connect().answer("220 smtp.example.org ESMTP\r\n")),
@@ -195,8 +195,9 @@ fn secure(setup: Setup, lines: &str) -> Desk {
     let ca = desk.server.ca_file(desk.home.path());
     let lines =
         lines.replace("CA", &format!("tls-ca-file = \"{}\"", ca.display())).replace("SHA", desk.server.sha256());
+    let timeout = if lines.contains("timeout = ") { "" } else { "timeout = \"2s\"\n" };
     desk.home.config(&format!(
-        "[account.work]\nhost = \"localhost\"\nport = {}\nuser = \"ann\"\npassword-file = \"~/password\"\ntimeout = \"2s\"\nretries = 0\n\
+        "[account.work]\nhost = \"localhost\"\nport = {}\nuser = \"ann\"\npassword-file = \"~/password\"\n{timeout}retries = 0\n\
          maildir = \"~/Mail/work\"\n{lines}\n",
         desk.server.port()
     ));
@@ -256,6 +257,10 @@ fn stls_is_never_gone_without() {
         let log = desk.server.log();
         assert_eq!(log.count("USER") + log.count("AUTH") + log.count("PASS"), 0);
     }
+    // the port of implicit TLS waits for the client to begin it
+    let desk = secure(Server::implicit_tls(), "CA\ntls = \"starttls\"\ntimeout = \"1s\"");
+    let output = desk.pouch(&["fetch", "-v"]).run();
+    output.assert_code(75).assert_stderr("said nothing for too long").assert_stderr("is for tls = \"implicit\"");
     let desk = secure(Server::plain(), "");
     desk.pouch(&["fetch"]).run().assert_code(76).assert_stderr("does not speak TLS on this port");
 }
