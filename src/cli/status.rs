@@ -91,7 +91,11 @@ fn outcome(run: &PastRun) -> String {
         _ if tally.delivered > 0 => {
             parts.push(format!("{} new, {}", tally.delivered, Size::from_octets(tally.octets).rounded()));
         }
-        _ => parts.push("nothing new".to_owned()),
+        (_, Some(0)) => parts.push("nothing new".to_owned()),
+        _ if tally.failed > 0 => parts.push("nothing new".to_owned()),
+        // what stopped it is said below
+        _ if run.problem.is_some() => {}
+        _ => parts.push("nothing fetched".to_owned()),
     }
     if tally.deleted > 0 {
         parts.push(format!("{} deleted", tally.deleted));
