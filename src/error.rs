@@ -134,10 +134,17 @@ impl Error {
         }
     }
 
-    /// With one more fact, a line of its own.
+    /// With one more fact, a line of its own. The number that Rust puts behind what the system says
+    /// tells people nothing, and is left out.
     #[must_use]
     pub fn fact(mut self, fact: impl Into<String>) -> Self {
-        self.0.facts.push(fact.into());
+        let mut fact = fact.into();
+        if let Some((text, number)) = fact.rsplit_once(" (os error ")
+            && number.ends_with(')')
+        {
+            fact.truncate(text.len());
+        }
+        self.0.facts.push(fact);
         self
     }
 
@@ -227,6 +234,13 @@ mod tests {
         assert_eq!(worst(&[75, 65]), 65);
         assert_eq!(worst(&[77, 75, 78, 0]), 78);
         assert_eq!(worst(&[74, 130, 78]), 130);
+    }
+
+    #[test]
+    fn the_numbers_of_the_system_are_left_out() {
+        let error = Error::file("read", Path::new("x"), &io::Error::from_raw_os_error(13));
+        assert_eq!(error.to_string(), "cannot read x\n  Permission denied");
+        assert_eq!(Error::new(Kind::Io, "no").fact("it said: (os error ").facts(), ["it said: (os error "]);
     }
 
     #[test]

@@ -7,9 +7,7 @@ pub mod words;
 
 use std::io::{self, IsTerminal, Write};
 
-use anyhow::Context as _;
-
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// How much to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +73,8 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
+        Err(error) => Err(Error::new(Kind::Io, "cannot write to standard output").fact(error.to_string()).into()),
+        Ok(()) => Ok(()),
     }
 }
 
