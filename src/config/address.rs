@@ -17,6 +17,9 @@ use crate::{
     text::{closest, shown},
 };
 
+/// The forms of a place.
+const FORMS: &str = "a path or `maildir:DIR` is a Maildir, `pipe:COMMAND` hands each message to a program";
+
 /// How an address is written, for those who wrote it otherwise.
 const EXAMPLE: &str = "write it like pops://ann@pop.example.org";
 
@@ -123,6 +126,7 @@ fn percent_decoded(text: &str) -> Option<String> {
 /// It is no place that pouch can deliver to.
 pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Place, Error> {
     const KINDS: [&str; 4] = ["maildir", "pipe", "mbox", "lmtp"];
+    let is_word = |kind: &str| !kind.is_empty() && kind.chars().all(|c| c.is_ascii_alphanumeric() || "+-".contains(c));
     let maildir = |path: &str| {
         let path = FilePath::new(path).ok_or_else(|| {
             let path = shown(path.as_bytes());
@@ -135,12 +139,16 @@ pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Place, Error> {
         Some(("pipe", command)) => words("--to pipe", command).map(Place::Pipe),
         Some(("mbox" | "lmtp", _)) => Err(not_supported(text)),
         None if text == "-" => Err(not_supported(text)),
-        // A slip like `mailder:x` should not make a folder of that name.
-        Some((kind, rest)) if let Some(guess) = closest(kind, KINDS).filter(|_| !kind.contains(['/', '.'])) => {
-            let (kind, rest) = (shown(kind.as_bytes()), shown(rest.as_bytes()));
+        // A slip like `mailder:x` or a hope like `imap:x` should not make a folder of that name.
+        Some((kind, rest)) if is_word(kind) => {
+            let rest = shown(rest.as_bytes());
+            let meant = match closest(kind, KINDS) {
+                Some(guess) => format!("did you mean `{guess}:{rest}`?"),
+                None => FORMS.to_owned() + ";",
+            };
             Err(usage(
                 &format!("--to: `{kind}:` is no kind of place that pouch knows"),
-                &format!("did you mean `{guess}:{rest}`? a folder of that name is `./{kind}:{rest}`"),
+                &format!("{meant} a folder of that name is `./{kind}:{rest}`"),
             ))
         }
         _ => maildir(text),
@@ -148,10 +156,7 @@ pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Place, Error> {
 }
 
 fn not_supported(place: &str) -> Error {
-    usage(
-        &format!("--to: this version of pouch cannot deliver to `{}`", shown(place.as_bytes())),
-        "a path or `maildir:DIR` is a Maildir, `pipe:COMMAND` hands each message to a program",
-    )
+    usage(&format!("--to: this version of pouch cannot deliver to `{}`", shown(place.as_bytes())), FORMS)
 }
 
 /// The words of a command given to `flag`, split as a shell would; no shell ever runs it.
@@ -256,7 +261,8 @@ mod tests {
             ("Mail", "/cwd/Mail"),
             ("maildir:/m", "/m"),
             ("./mbox:x", "/cwd/./mbox:x"),
-            ("C:x", "/cwd/C:x"),
+            ("./C:x", "/cwd/./C:x"),
+            ("a.b:c", "/cwd/a.b:c"),
         ] {
             assert_eq!(at(text), Ok(Place::Maildir(PathBuf::from(path))), "{text}");
         }
@@ -281,6 +287,10 @@ mod tests {
             (
                 "mailder:x",
                 "--to: `mailder:` is no kind of place that pouch knows\nhint: did you mean `maildir:x`? a folder of that name is `./mailder:x`",
+            ),
+            (
+                "ftp:x",
+                "--to: `ftp:` is no kind of place that pouch knows\nhint: a path or `maildir:DIR` is a Maildir, `pipe:COMMAND` hands each message to a program; a folder of that name is `./ftp:x`",
             ),
         ] {
             let error = at(text).unwrap_err();
