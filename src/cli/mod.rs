@@ -12,12 +12,17 @@ mod status;
 
 use std::{ffi::OsString, io};
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{
+    CommandFactory, Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use serde_json::json;
 
 use crate::{
     error::{Error, Exit, Kind},
     report::{self, Colour, Level},
     stop::Stop,
+    text::shown,
 };
 use args::{Cli, Command, Fetch, Global};
 use setup::{Setup, Surroundings};
@@ -60,9 +65,10 @@ pub fn complete() {
 /// Runs pouch with `arguments`, the program's name first; gives its exit code, and the signal that
 /// ended it, if one did.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> (Exit, Option<i32>) {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return (usage(&error), None),
+        Err(error) => return (usage(&error, arguments.get(1)), None),
     };
     let stop = match Stop::on_signals() {
         Ok(stop) => stop,
@@ -76,12 +82,17 @@ fn bug(error: &io::Error) -> Failure {
     Error::new(Kind::Bug, "signals cannot be caught").fact(error.to_string()).into()
 }
 
-/// What clap says of the command line, or the help that was asked for.
-fn usage(error: &clap::Error) -> Exit {
+/// What clap says of the command line, or the help that was asked for. `first` is the first argument.
+fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
     // to a terminal that is gone there is nothing to say
     let _ = error.print();
-    if error.kind() == ErrorKind::InvalidSubcommand {
-        report::complain("hint: an account is fetched by `pouch fetch NAME`");
+    // no slip of a command's name: an account's, as other fetchers take it
+    if let (Some(ContextValue::String(name)), None) =
+        (error.get(ContextKind::InvalidSubcommand), error.get(ContextKind::SuggestedSubcommand))
+        && first.is_some_and(|first| first == name.as_str())
+    {
+        let name = shown(name.as_bytes());
+        report::complain(&format!("hint: if `{name}` is an account, `pouch fetch {name}` fetches it"));
     }
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::OK,
@@ -92,10 +103,28 @@ fn usage(error: &clap::Error) -> Exit {
 fn command(cli: Cli, stop: Stop) -> Exit {
     let level = setup::level(&cli.global);
     let colour = Surroundings::find().map_or(Colour(false), |surroundings| surroundings.colour(&cli.global));
+    let json = cli.global.json;
+    let in_lines = matches!(&cli.command, None | Some(Command::Fetch(Fetch { dry_run: false, .. })));
     match dispatch(cli, stop, level, colour) {
         Ok(exit) => exit,
-        Err(failure) if level == Level::Silent => failure.exit,
-        Err(failure) => fail(&failure, colour),
+        Err(failure) => {
+            if json && let Some(error) = failure.told.downcast_ref::<Error>() {
+                document(error, failure.exit, in_lines);
+            }
+            if level == Level::Silent { failure.exit } else { fail(&failure, colour) }
+        }
+    }
+}
+
+/// A failure for the program that reads the output: as the last lines of a fetch, or as the document.
+fn document(error: &Error, exit: Exit, in_lines: bool) {
+    if in_lines {
+        let lines = report::json::Json { clock: setup::clock() };
+        lines.problem(error);
+        lines.end(exit);
+    } else {
+        // where standard output is the trouble, the message on standard error has to do
+        let _ = print_json(&json!({ "problem": report::json::error(error) }));
     }
 }
 

@@ -64,9 +64,8 @@ impl Surroundings {
     }
 
     /// A variable of the environment, if it is set to anything.
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the environment")]
     pub fn variable(&self, name: &str) -> Option<String> {
-        env::var(name).ok().filter(|value| !value.is_empty())
+        variable(name)
     }
 
     /// Whether to write in colour: <https://no-color.org>.
@@ -90,20 +89,12 @@ impl Surroundings {
         env::current_dir().map_err(|error| Error::new(Kind::Io, "there is no current folder").fact(error.to_string()))
     }
 
-    fn clock(&self) -> Clock {
-        // for tests: a run at a moment of their choice
-        match self.variable("POUCH_NOW").and_then(|now| now.parse().ok()) {
-            Some(now) => Clock::fixed(Epoch(now)),
-            None => Clock::SYSTEM,
-        }
-    }
-
     /// What lies around a run.
     pub fn world(&self, state_dir: PathBuf, stop: Stop, report: Arc<dyn Reporter>, level: Level) -> World {
         World {
             state_dir,
             home: self.home.clone(),
-            clock: self.clock(),
+            clock: clock(),
             stop,
             birth: Birth { host: machine() },
             credentials: CredentialFolder(self.variable("CREDENTIALS_DIRECTORY").map(PathBuf::from)),
@@ -116,6 +107,20 @@ impl Surroundings {
             tls: Contexts::default(),
             open_files: usize::MAX,
         }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that asks the environment")]
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The clock.
+pub fn clock() -> Clock {
+    // for tests: a run at a moment of their choice
+    match variable("POUCH_NOW").and_then(|now| now.parse().ok()) {
+        Some(now) => Clock::fixed(Epoch(now)),
+        None => Clock::SYSTEM,
     }
 }
 

@@ -29,6 +29,11 @@ impl Json {
         let _ = print(&format!("{}\n", Value::Object(object)));
     }
 
+    /// What kept the accounts from being fetched at all.
+    pub fn problem(&self, error: &Error) {
+        self.line("problem", json!({ "problem": self::error(error) }));
+    }
+
     /// The last line: the exit code of all.
     pub fn end(&self, exit: Exit) {
         self.line("end", json!({ "exit": exit.0 }));

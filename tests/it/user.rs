@@ -267,3 +267,73 @@ fn every_fetches_again_and_again() {
     child.wait().assert_code(128 + 15);
     desk.assert_arrived([1, 2]);
 }
+
+#[test]
+fn a_slip_on_the_command_line_leads_on() {
+    let home = Home::new();
+    let slip = home.pouch(&["fecth"]).run();
+    slip.assert_code(64).assert_stderr("a similar subcommand exists: 'fetch'");
+    assert!(!slip.stderr.contains("hint:"), "{slip}");
+    home.pouch(&["work"])
+        .run()
+        .assert_code(64)
+        .assert_stderr("hint: if `work` is an account, `pouch fetch work` fetches it");
+    assert!(!home.pouch(&["ledger", "work"]).run().assert_code(64).stderr.contains("is an account"));
+    let place = home.pouch(&["fetch", "pops://ann@localhost", "--to", "ftp:x"]).run();
+    place.assert_code(64).assert_stderr("`ftp:` is no kind of place").assert_stderr("`pipe:COMMAND` hands");
+    assert!(!home.join("ftp:x").exists());
+}
+
+#[test]
+fn a_program_that_reads_json_hears_of_what_kept_all_from_being_done() {
+    let home = Home::new();
+    home.config("[account.work]\nhots = \"h\"\n");
+    for args in [&["--json"][..], &["fetch", "--json"], &["fetch", "--json", "-qq"]] {
+        let output = home.pouch(args).run();
+        output.assert_code(78);
+        assert_eq!(output.stderr.contains("did you mean `host`?"), !args.contains(&"-qq"), "{output}");
+        let lines: Vec<Value> = output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((lines.len(), &lines[0]["event"], &lines[1]["event"]), (2, &"problem".into(), &"end".into()));
+        assert!(lines[0]["problem"]["what"].as_str().unwrap().contains("config.toml:2:1"), "{output}");
+        assert_eq!((&lines[0]["problem"]["exit"], &lines[1]["exit"]), (&78.into(), &78.into()));
+    }
+    for args in [&["plan"][..], &["fetch", "-n"], &["status"], &["check"], &["ledger", "list"], &["config", "show"]] {
+        let output = home.pouch(&[args, &["--json"]].concat()).run();
+        output.assert_code(78).assert_stderr("did you mean `host`?");
+        let document: Value = serde_json::from_str(&output.stdout).unwrap();
+        assert_eq!(document["problem"]["exit"], 78, "{args:?}");
+    }
+}
+
+#[test]
+fn status_says_what_happened() {
+    let desk = Desk::with(2, "retries = 0", |server| server.fault(on("AUTH").refuse("-ERR [AUTH] no")));
+    desk.fetch(77);
+    let status = desk.pouch(&["status"]).run();
+    status.assert_code(0).assert_stdout("work   last run 2026-11-23 00:00, the server refused the password");
+    assert!(!status.stdout.contains("nothing new"), "{status}");
+    desk.server.heal_all();
+    desk.server.fault(on("RETR").refuse("-ERR [SYS/TEMP] later"));
+    desk.fetch(75);
+    desk.pouch(&["status"]).run().assert_stdout("00:00, nothing fetched; 2 waiting");
+    desk.server.heal_all();
+    desk.fetch(0);
+    desk.fetch(0);
+    desk.pouch(&["status"]).run().assert_stdout("work   last run 2026-11-23 00:00, nothing new\n");
+}
+
+#[test]
+fn errors_of_the_system_are_told_without_their_numbers() {
+    let desk = Desk::with(1, "", |server| server);
+    desk.home.config(
+        "[account.work]\nhost = \"127.0.0.1\"\nport = 1\nuser = \"ann\"\npassword-file = \"~/none\"\nmaildir = \"~/Mail\"\n",
+    );
+    let missing = desk.pouch(&["fetch"]).run();
+    missing.assert_code(78).assert_stderr("  No such file or directory\n");
+    desk.home.write("none", "secret\n", 0o600);
+    let refused = desk.pouch(&["fetch", "-v"]).run();
+    refused.assert_code(69).assert_stderr("  127.0.0.1:1: Connection refused\n");
+    let full =
+        desk.home.command("sh", &["-c", "exec \"$0\" config sample > /dev/full", env!("CARGO_BIN_EXE_pouch")]).run();
+    full.assert_code(74).assert_stderr("pouch: cannot write to standard output\n  No space left on device\n");
+}
