@@ -140,7 +140,8 @@ impl Delivery for Maildir {
                 fs::remove_file(&path).map_err(|error| Error::file("remove", &path, &error))?;
             }
         }
-        Ok(())
+        // nobody looks for them again
+        folder::sync(&tmp)
     }
 }
 

@@ -12,6 +12,7 @@ mod killed;
 mod manual;
 mod one_bad_message;
 mod pipe;
+mod power_cut;
 mod real;
 mod real_servers;
 mod retention;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
+pub mod disk;
 pub mod mail;
 pub mod run;
 pub mod trace;
