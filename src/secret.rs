@@ -105,7 +105,14 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     let kind = if error.kind() == std::io::ErrorKind::PermissionDenied { Kind::Denied } else { Kind::Config };
-    Error::new(kind, format!("cannot read the password file {}", path.display())).fact(error.to_string())
+    let unreadable =
+        Error::new(kind, format!("cannot read the password file {}", path.display())).fact(error.to_string());
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            unreadable.hint("make it: the password is its first line, and nobody else may read it (chmod 600)")
+        }
+        _ => unreadable,
+    }
 }
 
 fn first_line(octets: &[u8], source: &str) -> Result<Secret> {

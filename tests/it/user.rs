@@ -329,7 +329,7 @@ fn errors_of_the_system_are_told_without_their_numbers() {
         "[account.work]\nhost = \"127.0.0.1\"\nport = 1\nuser = \"ann\"\npassword-file = \"~/none\"\nmaildir = \"~/Mail\"\n",
     );
     let missing = desk.pouch(&["fetch"]).run();
-    missing.assert_code(78).assert_stderr("  No such file or directory\n");
+    missing.assert_code(78).assert_stderr("  No such file or directory\nhint: make it: ");
     desk.home.write("none", "secret\n", 0o600);
     let refused = desk.pouch(&["fetch", "-v"]).run();
     refused.assert_code(69).assert_stderr("  127.0.0.1:1: Connection refused\n");
