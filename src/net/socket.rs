@@ -37,6 +37,8 @@ impl Captured {
 pub struct Socket {
     tcp: TcpStream,
     timeout: Duration,
+    /// When all waiting has to end, whatever comes.
+    deadline: Option<Instant>,
     stop: Stop,
     captured: Captured,
 }
@@ -47,7 +49,7 @@ impl Socket {
         // waits are cut into slices, below TLS, to look at the clock and for signals
         tcp.set_read_timeout(Some(LOOK))?;
         tcp.set_write_timeout(Some(LOOK))?;
-        Ok(Self { tcp, timeout, stop, captured: Captured::default() })
+        Ok(Self { tcp, timeout, deadline: None, stop, captured: Captured::default() })
     }
 
     /// The server's address.
@@ -58,6 +60,17 @@ impl Socket {
         self.tcp.peer_addr()
     }
 
+    /// From now on nothing is read or written after ten times the time-out, until that is
+    /// [taken back](Self::take_time).
+    pub fn hurry(&mut self) {
+        self.deadline = Some(Instant::now() + self.timeout.saturating_mul(10));
+    }
+
+    /// Only silence ends a wait again.
+    pub fn take_time(&mut self) {
+        self.deadline = None;
+    }
+
     /// Where the socket's own errors are kept.
     pub fn captured(&self) -> Captured {
         self.captured.clone()
@@ -66,6 +79,9 @@ impl Socket {
     fn wait<T>(&mut self, mut step: impl FnMut(&mut TcpStream) -> io::Result<T>) -> io::Result<T> {
         let start = Instant::now();
         let error = loop {
+            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break io::Error::new(ErrorKind::TimedOut, "too slow to ever end");
+            }
             match step(&mut self.tcp) {
                 Ok(done) => return Ok(done),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

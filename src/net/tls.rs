@@ -111,13 +111,16 @@ impl Context {
     /// # Errors
     /// [`Kind::Denied`]: the certificate is not trusted. [`Kind::NotPop3`]: what answers speaks no
     /// TLS. Or the line is lost.
-    pub fn wrap(&self, socket: Socket, host: &str) -> Result<Stream> {
+    pub fn wrap(&self, mut socket: Socket, host: &str) -> Result<Stream> {
         let captured = socket.captured();
-        let stream = match self.connector.connect(host, socket) {
+        // a handshake is many small answers
+        socket.hurry();
+        let mut stream = match self.connector.connect(host, socket) {
             Ok(stream) => stream,
             Err(HandshakeError::Failure(error)) => return Err(failed(host, &error.to_string(), captured.take())),
             Err(HandshakeError::WouldBlock(_)) => return Err(Error::new(Kind::Bug, "a blocking socket did not block")),
         };
+        stream.get_mut().take_time();
         if let Some(pin) = self.pin {
             let found = certificate(&stream);
             if found.as_ref().map(|certificate| certificate.sha256) != Some(pin) {
