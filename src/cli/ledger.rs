@@ -183,8 +183,8 @@ struct Document<'a> {
     message: i64,
     uid: String,
     state: &'static str,
-    from: Option<&'a str>,
-    subject: Option<&'a str>,
+    from: Option<String>,
+    subject: Option<String>,
     octets: u64,
     got: Option<u64>,
     first_seen: i64,
@@ -192,20 +192,21 @@ struct Document<'a> {
     file: Option<&'a str>,
     missing: Option<i64>,
     attempts: u32,
-    reason: Option<&'a str>,
+    reason: Option<String>,
     next_try: Option<i64>,
     doomed: bool,
 }
 
 impl<'a> From<&'a Row> for Document<'a> {
     fn from(row: &'a Row) -> Self {
+        let text = |text: &Option<String>| text.as_ref().map(|text| shown(text.as_bytes()));
         let seconds = |at: Option<Epoch>| at.map(|at| at.0);
         Self {
             message: row.id.0,
             uid: shown(row.uid.as_bytes()),
             state: row.state.name(),
-            from: row.sender.as_deref(),
-            subject: row.subject.as_deref(),
+            from: text(&row.sender),
+            subject: text(&row.subject),
             octets: row.octets,
             got: row.got,
             first_seen: row.first_seen.0,
@@ -213,7 +214,7 @@ impl<'a> From<&'a Row> for Document<'a> {
             file: row.delivered.map(|_| row.name.as_str()),
             missing: seconds(row.missing),
             attempts: row.attempts,
-            reason: row.reason.as_deref(),
+            reason: text(&row.reason),
             next_try: seconds(row.next_try),
             doomed: row.doomed,
         }
