@@ -1,6 +1,9 @@
 //! Joining a listing with what is known.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use rusqlite::{OptionalExtension, params};
 
@@ -44,6 +47,7 @@ pub struct Doubt {
 /// A row of the table, as far as a listing needs it.
 struct Seen {
     row: RowId,
+    uid: Uid,
     octets: u64,
     known: Known,
     /// It was missing from the last listing, or had been taken to be gone.
@@ -53,6 +57,20 @@ struct Seen {
 
 const COLUMNS: &str =
     "id, uid, octets, state, delivered, short, attempts, next_try, doomed, missing IS NOT NULL OR state = 'gone'";
+
+impl Look {
+    /// Has those of `rows` that are delivered compared with what is listed now.
+    pub fn doubt(&mut self, rows: &HashSet<RowId>) {
+        for (place, entry) in self.scan.entries.iter().enumerate() {
+            if let Some(row) = entry.row.filter(|row| rows.contains(row))
+                && matches!(entry.known, Known::Delivered { .. })
+                && self.doubtful.iter().all(|doubt| doubt.row != row)
+            {
+                self.doubtful.push(Doubt { place, row, resized: false });
+            }
+        }
+    }
+}
 
 impl Ledger {
     /// Joins `listed` with what is known. Changes nothing.
@@ -71,27 +89,25 @@ impl Ledger {
         let mut gone = self.connection.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM message WHERE account = ? AND uid = ? AND state = 'gone' ORDER BY id DESC"
         ))?;
-        let mut rows: HashMap<Vec<u8>, Vec<Seen>> = HashMap::new();
+        // not in a map: half a million of them have to fit into memory
+        let mut rows = Vec::new();
         let mut found = live.query([self.account])?;
         while let Some(row) = found.next()? {
-            rows.entry(row.get(1)?).or_default().push(seen(row, sizes_count)?);
+            rows.push(seen(row, sizes_count)?);
         }
+        rows.sort_by(|one: &Seen, other| one.uid.cmp(&other.uid));
         let mut scan = Scan::default();
         let mut returned = Vec::new();
         let mut doubtful = Vec::new();
         let picked = pick_all(&mut rows, listed);
         for (place, (message, picked)) in listed.iter().zip(picked).enumerate() {
-            let uid = message.uid.as_bytes();
-            let known = match picked {
-                Some(at) => rows
-                    .get(uid)
-                    .and_then(|same| same.get(at))
-                    .map(|seen| (seen.row, seen.known, seen.missing, seen.octets, false)),
+            let known = match picked.map(|at| &rows[at]) {
+                Some(seen) => Some((seen.row, seen.known, seen.missing, seen.octets, false)),
+                // of two with one UID, the second is no return of the first
+                None if !with_uid(&rows, &message.uid).is_empty() => None,
                 None => gone
-                    .query_row(params![self.account, uid], |row| seen(row, sizes_count))
+                    .query_row(params![self.account, message.uid.as_bytes()], |row| seen(row, sizes_count))
                     .optional()?
-                    // of two with one UID, the second is no return of the first
-                    .filter(|_| !rows.contains_key(uid))
                     .map(|seen| (seen.row, seen.known, true, seen.octets, true)),
             };
             if let Some((row, known, missing, octets, gone)) = known {
@@ -112,15 +128,12 @@ impl Ledger {
             });
         }
         mark_twins(&mut scan, listed);
-        let unlisted = || rows.values().flatten().filter(|seen| !seen.taken);
-        let settled = |seen: &&Seen| {
-            !seen.taken && matches!(seen.known, Known::Delivered { .. } | Known::Short { .. } | Known::Skipped)
-        };
+        let unlisted = || rows.iter().filter(|seen| !seen.taken);
+        let settled =
+            |seen: &&Seen| matches!(seen.known, Known::Delivered { .. } | Known::Short { .. } | Known::Skipped);
         let mut absent: Vec<_> = unlisted().filter(settled).map(|seen| seen.row).collect();
         absent.sort_unstable();
-        let absent_of_header = rows
-            .iter()
-            .any(|(uid, same)| Uid::new(uid.as_slice()).is_of_header() && same.iter().any(|seen| settled(&seen)));
+        let absent_of_header = unlisted().filter(settled).any(|seen| seen.uid.is_of_header());
         let vanished = unlisted().filter(|seen| !seen.missing).map(|seen| seen.row).collect();
         Ok(Look { scan, absent, absent_of_header, doubtful, vanished, returned })
     }
@@ -154,16 +167,22 @@ fn mark_twins(scan: &mut Scan, listed: &[Listed]) {
     }
 }
 
-/// For each listed message, which of the rows with its UID is its own. Two different messages may
-/// share a UID: those of the right size are found first, whatever their order.
-fn pick_all(rows: &mut HashMap<Vec<u8>, Vec<Seen>>, listed: &[Listed]) -> Vec<Option<usize>> {
+/// Where among `rows`, which are sorted by UID, those with this one stand.
+fn with_uid(rows: &[Seen], uid: &Uid) -> Range<usize> {
+    let first = rows.partition_point(|seen| seen.uid < *uid);
+    first..first + rows[first..].iter().take_while(|seen| seen.uid == *uid).count()
+}
+
+/// For each listed message, the place of the row that is its own. Two different messages may share
+/// a UID: those of the right size are found first, whatever their order.
+fn pick_all(rows: &mut [Seen], listed: &[Listed]) -> Vec<Option<usize>> {
     let mut picked = vec![None; listed.len()];
     for exactly in [true, false] {
         for (message, picked) in listed.iter().zip(&mut picked).filter(|(_, picked)| picked.is_none()) {
-            let Some(same) = rows.get_mut(message.uid.as_bytes()) else { continue };
-            *picked = same.iter().position(|seen| !seen.taken && (!exactly || seen.octets == message.octets));
+            *picked = with_uid(rows, &message.uid)
+                .find(|at| !rows[*at].taken && (!exactly || rows[*at].octets == message.octets));
             if let Some(at) = *picked {
-                same[at].taken = true;
+                rows[at].taken = true;
             }
         }
     }
@@ -189,5 +208,12 @@ fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
             _ => Known::New { attempts: row.get(6)?, put_off: row.get::<_, Option<i64>>(7)?.is_some() },
         }
     };
-    Ok(Seen { row: RowId(row.get(0)?), octets: row.get(2)?, known, missing: row.get(9)?, taken: false })
+    Ok(Seen {
+        row: RowId(row.get(0)?),
+        uid: Uid::new(row.get_ref(1)?.as_blob()?),
+        octets: row.get(2)?,
+        known,
+        missing: row.get(9)?,
+        taken: false,
+    })
 }
