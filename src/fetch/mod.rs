@@ -10,7 +10,13 @@ mod local;
 mod recognize;
 mod recover;
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    ffi::OsString,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     clock::Clock,
@@ -252,7 +258,8 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let server = Server::new(account, world)?;
     let mut session = connect(&server, world, &secret, &mut |_| {})?;
     let listing = recognize::listing(&mut session)?;
-    let (mut look, moved) = recognize::look(&mut session, &mut ledger, &listing, world.accept_new_uids)?;
+    let (mut look, moved) =
+        recognize::look(&mut session, &mut ledger, &listing, &HashSet::new(), world.accept_new_uids)?;
     let mut warning = (moved > 0).then(|| recognize::told(moved));
     if account.policy.sync_deletions
         && let Some(maildir) = &maildir

@@ -2,7 +2,7 @@
 //! on a server that gave every message a new UID (it moved), one that gave a known UID to another
 //! message, and one that gives none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     error::{Error, Kind, Result},
@@ -47,7 +47,8 @@ pub(super) fn listing(session: &mut Transaction<Stream>) -> Result<Listing> {
 }
 
 /// The listing joined with what is known, once messages are recognized that have a new UID, and told
-/// apart that share one over time; and how many have a new UID.
+/// apart that share one over time; and how many have a new UID. What was delivered for the `doubted`
+/// may be other messages: they are compared.
 ///
 /// # Errors
 /// The server gave its messages new UIDs and shows no headers, the line is lost, or the ledger cannot
@@ -56,9 +57,11 @@ pub(super) fn look(
     session: &mut Transaction<Stream>,
     ledger: &mut Ledger,
     listing: &Listing,
+    doubted: &HashSet<RowId>,
     accept_new_uids: bool,
 ) -> Result<(Look, usize)> {
-    let look = ledger.look(&listing.messages)?;
+    let mut look = ledger.look(&listing.messages)?;
+    look.doubt(doubted);
     let mut recognized = changed(session, ledger, &look, listing)?;
     if !accept_new_uids {
         recognized.moved = moved(session, ledger, &look, listing)?;

@@ -1,5 +1,7 @@
 //! What a run changes: new rows, deliveries, failures, deletions.
 
+use std::collections::HashSet;
+
 use rusqlite::{OptionalExtension, params};
 
 use super::{Ledger, Look, Run, runs::mark_open};
@@ -143,6 +145,22 @@ impl Ledger {
             let mut resize = ledger.prepare_cached("UPDATE message SET octets = ?2 WHERE id = ?1")?;
             for (row, octets) in &recognized.resized {
                 resize.execute(params![row.0, size(*octets)])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes that what was delivered for these may be other messages: the next listing that shows
+    /// them finds another size than is known, and has their headers compared.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn distrust(&mut self, rows: &HashSet<RowId>) -> Result<()> {
+        self.transact(|ledger| {
+            let mut update =
+                ledger.prepare_cached("UPDATE message SET octets = ?2 WHERE id = ?1 AND state = 'delivered'")?;
+            for row in rows {
+                update.execute(params![row.0, i64::MAX])?;
             }
             Ok(())
         })

@@ -39,6 +39,8 @@ pub struct Listing {
     pub messages: Vec<Listed>,
     /// Those that have none, with their sizes.
     pub nameless: Vec<(MsgNum, u64)>,
+    /// Whether LIST and UIDL had the same messages.
+    pub agrees: bool,
 }
 
 /// After the login (RFC 1939 §5).
@@ -78,7 +80,8 @@ impl<S: Read + Write> Transaction<S> {
         self.no_uidl = true;
     }
 
-    fn pipelining(&self) -> bool {
+    /// Whether commands may be sent ahead of the answers to earlier ones (RFC 2449 §6.6).
+    pub fn pipelining(&self) -> bool {
         !self.one_at_a_time && self.capabilities.as_ref().is_some_and(|known| known.has("PIPELINING"))
     }
 
@@ -135,7 +138,13 @@ impl<S: Read + Write> Transaction<S> {
             Error::new(Kind::Unavailable, format!("{} does not list its messages", self.wire.peer))
                 .fact(quoted(&self.wire.peer, &refusal))
         })?;
-        Ok(join(sizes, uids))
+        let listing = join(sizes, uids);
+        if !self.no_uidl && !listing.agrees {
+            // or one of the two is the answer to something else, and its own still to come
+            let _ = self.ask(Command::Noop)?;
+            self.wire.in_step()?;
+        }
+        Ok(listing)
     }
 
     fn renew_capabilities(&mut self) -> Result<()> {
@@ -240,7 +249,8 @@ impl<S: Read + Write> Transaction<S> {
     }
 
     /// Marks messages for deletion, in one write where the server takes that; gives the answer to
-    /// each. Nothing is deleted before [`quit`](Self::quit).
+    /// each. Nothing is deleted before [`quit`](Self::quit), which is only safe where the server is
+    /// in step: a NOOP behind the others gets the answer that would be one too many.
     ///
     /// # Errors
     /// The line is lost.
@@ -256,6 +266,8 @@ impl<S: Read + Write> Transaction<S> {
                 answers.push(self.wire.answer()?.map(drop));
             }
         }
+        // any answer will do
+        let _ = self.ask(Command::Noop)?;
         Ok(answers)
     }
 
@@ -265,14 +277,6 @@ impl<S: Read + Write> Transaction<S> {
     /// The line is lost.
     pub fn reset(&mut self) -> Result<()> {
         self.ask(Command::Rset).map(drop)
-    }
-
-    /// Keeps the session from timing out.
-    ///
-    /// # Errors
-    /// The line is lost.
-    pub fn noop(&mut self) -> Result<()> {
-        self.ask(Command::Noop).map(drop)
     }
 
     /// Ends the session; only now the server deletes what was marked (RFC 1939 §6).
@@ -310,8 +314,9 @@ fn join(sizes: Vec<(MsgNum, u64)>, uids: Vec<(MsgNum, crate::types::Uid)>) -> Li
     let mut uids = uids;
     uids.sort_by_key(|(num, _)| *num);
     uids.dedup_by_key(|(num, _)| *num);
-    let named = |num| uids.binary_search_by_key(num, |(num, _)| *num).is_ok();
-    let nameless = sizes.iter().filter(|(num, _)| !named(num)).copied().collect();
+    let named = |num: &MsgNum| uids.binary_search_by_key(num, |(num, _)| *num).is_ok();
+    let nameless: Vec<_> = sizes.iter().filter(|(num, _)| !named(num)).copied().collect();
+    let agrees = nameless.is_empty() && sizes.len() == uids.len();
     let messages = uids
         .into_iter()
         .map(|(num, uid)| Listed {
@@ -320,5 +325,5 @@ fn join(sizes: Vec<(MsgNum, u64)>, uids: Vec<(MsgNum, crate::types::Uid)>) -> Li
             uid,
         })
         .collect();
-    Listing { messages, nameless }
+    Listing { messages, nameless, agrees }
 }

@@ -164,13 +164,16 @@ impl<S: Read + Write> Wire<S> {
             return Err(Error::new(Kind::Config, "user name or password is too long for POP3")
                 .fact(format!("a command may have {MAX_COMMAND} octets (RFC 2449), this one has {}", line.len())));
         }
-        if self.unanswered == 0 && self.holds_unread() {
-            return Err(self.unasked());
-        }
+        self.in_step()?;
         self.traced(|| Said::Client(command.shown()));
         self.unsent.extend_from_slice(&line);
         self.unanswered += 1;
         Ok(())
+    }
+
+    /// An error where the server said something without being asked.
+    pub(super) fn in_step(&self) -> Result<()> {
+        if self.unanswered == 0 && self.holds_unread() { Err(self.unasked()) } else { Ok(()) }
     }
 
     /// Sends what is queued, in one write.

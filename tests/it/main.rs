@@ -8,6 +8,7 @@ mod durability;
 mod exactly_once;
 mod floors;
 mod fuzz;
+mod hostile;
 mod killed;
 mod manual;
 mod one_bad_message;

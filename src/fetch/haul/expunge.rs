@@ -22,8 +22,10 @@ impl Haul<'_> {
         if proofs.is_empty() {
             // whatever becomes of QUIT, nothing hangs on it: Dovecot's TLS proxy sometimes closes
             // before its answer is out
-            let _ = session.quit();
-            return Ok(());
+            return match session.quit() {
+                Err(error) if error.kind() == Kind::OutOfStep && !self.received.is_empty() => Err(error),
+                _ => Ok(()),
+            };
         }
         let nums: Vec<_> = proofs.iter().map(crate::ledger::Proof::num).collect();
         let answers = session.delete(&nums)?;

@@ -9,7 +9,7 @@
 //! message, [`batch`] how messages are made safe, [`expunge`] what is deleted at the end, [`tell`]
 //! what people hear of messages.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     World,
@@ -38,6 +38,9 @@ use batch::{Batch, Underway};
 
 /// So many lines may be lost one after the other with nothing got through any of them.
 const FRUITLESS: u32 = 3;
+
+/// After so many signs that the server loses commands, none is sent ahead any more.
+const MISSTEPS: u32 = 2;
 
 /// A message to fetch in this session.
 #[derive(Clone, Debug)]
@@ -113,8 +116,14 @@ pub(super) struct Haul<'a> {
     /// Messages that came through the line whole, in this run.
     through: u64,
     fruitless: u32,
-    /// The server seems to lose commands that are sent ahead.
-    one_at_a_time: bool,
+    /// Signs that the server loses commands that are sent ahead.
+    missteps: u32,
+    /// Whether commands are sent ahead in this session.
+    ahead: bool,
+    /// Delivered in this session: the row, its size by LIST, and what came.
+    received: Vec<(RowId, u64, u64)>,
+    /// What was delivered for these may be another message.
+    doubted: HashSet<RowId>,
     deferred_in_a_row: u32,
     /// Why no more messages are fetched in this run. What came before is settled all the same.
     enough: Option<Error>,
@@ -145,7 +154,10 @@ impl<'a> Haul<'a> {
             told: Vec::new(),
             through: 0,
             fruitless: 0,
-            one_at_a_time: false,
+            missteps: 0,
+            ahead: false,
+            received: Vec::new(),
+            doubted: HashSet::new(),
             deferred_in_a_row: 0,
             enough: None,
         }
@@ -203,28 +215,27 @@ impl<'a> Haul<'a> {
         loop {
             let before = self.through;
             let mut session = connect_patiently(server, self.world, password)?;
-            if self.one_at_a_time {
+            if self.missteps >= MISSTEPS {
                 session.one_at_a_time();
             }
-            match self.session(&mut session, delivery) {
-                Ok(doomed) => {
-                    self.expunge(session, &doomed)?;
-                    if let Some(error) = self.enough.take() {
-                        return Err(error);
-                    }
-                    if self.through == before || !shows_a_part(&self.account.host) {
-                        return Ok(());
-                    }
-                }
-                Err(error) => {
-                    self.world.stop.check()?;
-                    if error.kind().verdict() != Verdict::Reconnect {
-                        return Err(error);
-                    }
-                    self.flush(delivery)?;
-                    self.line_lost(error, self.through > before)?;
-                }
+            self.received.clear();
+            let ended = self.session(&mut session, delivery);
+            let error = match ended.map(|doomed| self.expunge(session, &doomed)) {
+                Ok(Ok(())) => match self.enough.take() {
+                    Some(error) => return Err(error),
+                    None if self.through == before || !shows_a_part(&self.account.host) => return Ok(()),
+                    None => continue,
+                },
+                // another session compares what came in this one: where nothing did, none is needed
+                Ok(Err(error)) if error.kind() != Kind::OutOfStep || self.received.is_empty() => return Err(error),
+                Ok(Err(error)) | Err(error) => error,
+            };
+            self.world.stop.check()?;
+            if error.kind().verdict() != Verdict::Reconnect {
+                return Err(error);
             }
+            self.flush(delivery)?;
+            self.line_lost(error, self.through > before)?;
         }
     }
 
@@ -232,8 +243,16 @@ impl<'a> Haul<'a> {
     /// before, it is guilty.
     fn line_lost(&mut self, error: Error, progress: bool) -> Result<()> {
         let partial = std::mem::take(&mut self.partial);
-        // silence before anything came: perhaps the server waits for a command that it lost
-        self.one_at_a_time |= error.kind() == Kind::Silent && !progress;
+        let out_of_step = error.kind() == Kind::OutOfStep;
+        if out_of_step || error.kind() == Kind::Silent {
+            // perhaps the server waits for a command that it lost; or it is that one message
+            self.missteps += if progress { 1 } else { MISSTEPS };
+        }
+        // A command lost among others makes each later answer another message's: they are compared
+        // in the next session, unless their sizes prove them.
+        if self.ahead || out_of_step {
+            self.doubted.extend(unproven(&self.received));
+        }
         let mut alone = false;
         if let Some(order) = self.current.take() {
             alone = order.careful;
@@ -272,6 +291,9 @@ impl<'a> Haul<'a> {
     /// Brings in what is still open after the last session, whatever ended it.
     pub(super) fn wind_up(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
         let flushed = if self.unsettled { Ok(()) } else { self.flush(delivery) };
+        if !self.doubted.is_empty() {
+            self.ledger.distrust(&self.doubted)?;
+        }
         self.judge(self.through > 0)?;
         self.send_notices(None, delivery)?;
         let arrived = self.tally.delivered;
@@ -288,6 +310,16 @@ impl<'a> Haul<'a> {
         }
         flushed
     }
+}
+
+/// Those of the messages whose size does not tell that they are what was asked for: it is not the
+/// listed one, or others have it too.
+fn unproven(received: &[(RowId, u64, u64)]) -> impl Iterator<Item = RowId> {
+    let mut sizes: HashMap<u64, usize> = HashMap::new();
+    for (_, listed, _) in received {
+        *sizes.entry(*listed).or_default() += 1;
+    }
+    received.iter().filter(move |(_, listed, got)| got != listed || sizes.get(listed) != Some(&1)).map(|(row, ..)| *row)
 }
 
 /// Gmail lists some 250 messages a session, the next ones once these have been fetched.

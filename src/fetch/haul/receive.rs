@@ -52,6 +52,11 @@ impl Haul<'_> {
                 return Err(error);
             }
         };
+        if got > order.octets && is_status(head.as_bytes()) {
+            // a line too many came before it: its own status line is in the content
+            return Err(Error::new(Kind::OutOfStep, format!("{} says what nobody asked for", self.account.host))
+                .fact(format!("message {} begins like an answer", order.num)));
+        }
         self.through += 1;
         if order.then == Then::Complete && got >= order.octets && self.ledger.octets_delivered(order.row)? == Some(got)
         {
@@ -124,6 +129,7 @@ impl Haul<'_> {
             return self.not_taken(order, error);
         }
         self.deferred_in_a_row = 0;
+        self.received.push((arrival.row, arrival.listed, arrival.got));
         self.batch.push(arrival);
         if one_by_one {
             self.flush(delivery)?;
@@ -206,6 +212,10 @@ impl Haul<'_> {
         }
         Ok(())
     }
+}
+
+fn is_status(head: &[u8]) -> bool {
+    [&b"+OK"[..], b"-ERR"].iter().any(|status| head.starts_with(status))
 }
 
 fn stays(order: &Order, error: Error) -> Error {

@@ -41,7 +41,9 @@ impl Haul<'_> {
             );
         }
         let now = self.world.clock.now();
-        let (mut look, moved) = recognize::look(session, self.ledger, &listing, self.world.accept_new_uids)?;
+        let accept = self.world.accept_new_uids;
+        let (mut look, moved) = recognize::look(session, self.ledger, &listing, &self.doubted, accept)?;
+        self.doubted.clear();
         if moved > 0 {
             self.tell(&Event::Notice(&recognize::told(moved)));
         }
@@ -81,6 +83,7 @@ impl Haul<'_> {
             (Pace::Batched, RequestAhead::Auto) => AHEAD,
             (Pace::Batched, RequestAhead::Count(count)) => Ahead { count: count as usize, ..AHEAD },
         };
+        self.ahead = ahead.count > 1 && session.pipelining();
         if self.fruitless > 1 {
             // is it the line, or one bad message after the other?
             self.probe(session, &look)?;

@@ -19,6 +19,12 @@ pub enum Certificate {
     OtherAuthority,
     /// It is signed by nobody else.
     SelfSigned,
+    /// It is for another host, and has this one's name as its common name (RFC 9525 §2).
+    NameInCommonName,
+    /// It names the host, and not the address.
+    WithoutAddress,
+    /// Who signed it was signed by the authority, and is not shown.
+    WithoutIntermediate,
 }
 
 /// A certificate ready for use.
@@ -43,7 +49,10 @@ impl Certificate {
         let (_, other) = authority()?;
         let key = KeyPair::generate()?;
         let certificate = match self {
-            Self::Good | Self::Expired | Self::WrongHost => self.params()?.signed_by(&key, &trusted)?,
+            Self::Good | Self::Expired | Self::WrongHost | Self::NameInCommonName | Self::WithoutAddress => {
+                self.params()?.signed_by(&key, &trusted)?
+            }
+            Self::WithoutIntermediate => self.params()?.signed_by(&key, &intermediate(&trusted)?)?,
             Self::OtherAuthority => self.params()?.signed_by(&key, &other)?,
             Self::SelfSigned => self.params()?.self_signed(&key)?,
         };
@@ -56,11 +65,13 @@ impl Certificate {
 
     fn params(self) -> Result<CertificateParams, rcgen::Error> {
         let names = match self {
-            Self::WrongHost => vec!["elsewhere.example".to_owned()],
+            Self::WrongHost | Self::NameInCommonName => vec!["elsewhere.example".to_owned()],
+            Self::WithoutAddress => vec!["localhost".to_owned()],
             _ => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
         };
         let mut params = CertificateParams::new(names)?;
-        params.distinguished_name.push(DnType::CommonName, "scripted POP3 server");
+        let name = if self == Self::NameInCommonName { "localhost" } else { "scripted POP3 server" };
+        params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = match self {
             Self::Expired => date_time_ymd(2021, 1, 1),
@@ -77,6 +88,17 @@ impl Credentials {
             .and_then(TlsAcceptor::new)
             .expect("native-tls takes what rcgen makes")
     }
+}
+
+fn intermediate(above: &Issuer<'_, KeyPair>) -> Result<Issuer<'static, KeyPair>, rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, "scripted intermediate authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2099, 1, 1);
+    params.signed_by(&key, above)?;
+    Ok(Issuer::new(params, key))
 }
 
 fn authority() -> Result<(String, Issuer<'static, KeyPair>), rcgen::Error> {

@@ -47,7 +47,7 @@ impl Shared {
 
 /// Talks with one client, who has [entered](State::enter), until either has gone.
 pub(super) fn converse(shared: &Shared, socket: TcpStream, id: usize, greeting: Answer) {
-    let Ok(mut wire) = Wire::new(socket, shared.setup.octet_by_octet) else {
+    let Ok(mut wire) = Wire::new(socket, shared.setup.piece) else {
         return shared.change(|state| state.leave(id));
     };
     // An error is a client that hung up in the middle of something, as clients may.
@@ -55,6 +55,7 @@ pub(super) fn converse(shared: &Shared, socket: TcpStream, id: usize, greeting: 
     match &end {
         Then::Silence => wire.swallow(),
         Then::Repeat(octets) => wire.repeat(octets),
+        Then::Drip(octets) => wire.drip(octets),
         _ => {}
     }
     // The maildrop is free before the client can know that the line is down.
@@ -82,7 +83,7 @@ fn answer_all(shared: &Shared, wire: &mut Wire, id: usize, greeting: Answer) -> 
                 secure(shared, wire, id)?;
                 session.secured();
             }
-            Then::Close | Then::Cut | Then::Silence | Then::Repeat(_) => return Ok(then),
+            Then::Close | Then::Cut | Then::Silence | Then::Repeat(_) | Then::Drip(_) => return Ok(then),
         }
         let Some(line) = wire.read_line()? else {
             return Ok(Then::Cut);

@@ -171,6 +171,11 @@ impl Fault {
         self.then(Then::Repeat(octets.into()), Say::Head)
     }
 
+    /// The same, ten octets a second.
+    pub fn drip(self, octets: impl Into<Vec<u8>>) -> Self {
+        self.then(Then::Drip(octets.into()), Say::Head)
+    }
+
     /// What the client had sent behind this command is thrown away unread.
     pub fn forget(self) -> Self {
         self.then(Then::Forget, Say::Honest)

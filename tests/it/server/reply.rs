@@ -37,6 +37,8 @@ pub(super) enum Then {
     Forget,
     /// Writes these octets over and over until the client closes.
     Repeat(Vec<u8>),
+    /// The same, ten octets a second.
+    Drip(Vec<u8>),
 }
 
 impl Reply {

@@ -19,7 +19,7 @@ pub struct Setup {
     pub(super) exclusive: bool,
     pub(super) renumbers: bool,
     pub(super) window: usize,
-    pub(super) octet_by_octet: bool,
+    pub(super) piece: usize,
     pub(super) faults: Vec<Fault>,
 }
 
@@ -48,7 +48,7 @@ impl Setup {
             exclusive: false,
             renumbers: false,
             window: usize::MAX,
-            octet_by_octet: false,
+            piece: usize::MAX,
             faults: Vec::new(),
         }
     }
@@ -126,8 +126,13 @@ impl Setup {
     }
 
     /// Writes each octet by itself, so that the client sees every way of cutting its input.
-    pub fn octet_by_octet(mut self) -> Self {
-        self.octet_by_octet = true;
+    pub fn octet_by_octet(self) -> Self {
+        self.pieces(1)
+    }
+
+    /// Writes so many octets at once.
+    pub fn pieces(mut self, octets: usize) -> Self {
+        self.piece = octets;
         self
     }
 

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
+    time::Duration,
 };
 
 use native_tls::{TlsAcceptor, TlsStream};
@@ -16,7 +17,7 @@ pub(super) struct Wire {
     socket: TcpStream,
     tls: Option<TlsStream<TcpStream>>,
     input: Vec<u8>,
-    octet_by_octet: bool,
+    piece: usize,
 }
 
 /// A line from the client.
@@ -30,10 +31,10 @@ pub(super) struct Line {
 
 impl Wire {
     /// Takes over a connection that was just accepted.
-    pub(super) fn new(socket: TcpStream, octet_by_octet: bool) -> io::Result<Self> {
+    pub(super) fn new(socket: TcpStream, piece: usize) -> io::Result<Self> {
         // Else the kernel puts the octets together that were written one by one.
         socket.set_nodelay(true)?;
-        Ok(Self { socket, tls: None, input: Vec::new(), octet_by_octet })
+        Ok(Self { socket, tls: None, input: Vec::new(), piece })
     }
 
     /// Waits for the client's handshake. Octets that came in clear before it are dropped.
@@ -63,10 +64,9 @@ impl Wire {
         }
     }
 
-    /// Writes all of it in one write, or in as many as there are octets.
+    /// Writes all of it, so many octets at once.
     pub(super) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
-        let piece = if self.octet_by_octet { 1 } else { octets.len().max(1) };
-        octets.chunks(piece).try_for_each(|piece| match &mut self.tls {
+        octets.chunks(self.piece).try_for_each(|piece| match &mut self.tls {
             Some(tls) => tls.write_all(piece),
             None => self.socket.write_all(piece),
         })
@@ -76,6 +76,17 @@ impl Wire {
     pub(super) fn repeat(&mut self, octets: &[u8]) {
         let flood = octets.repeat(FLOOD.div_ceil(octets.len().max(1)));
         while !flood.is_empty() && self.write(&flood).is_ok() {}
+    }
+
+    /// Writes an octet at a time, ten a second, until the client has had enough. What paces it is
+    /// waiting for what the client says meanwhile.
+    pub(super) fn drip(&mut self, octets: &[u8]) {
+        let _ = self.socket.set_read_timeout(Some(Duration::from_millis(100)));
+        for octet in octets.iter().cycle() {
+            if self.write(&[*octet]).is_err() || matches!(self.socket.read(&mut [0; 1024]), Ok(0)) {
+                break;
+            }
+        }
     }
 
     /// Throws away what has arrived and was not asked for yet.
