@@ -13,7 +13,7 @@ use std::{
 use native_tls::TlsStream;
 
 pub use contexts::Contexts;
-pub use socket::{Captured, Socket, dial};
+pub use socket::{Captured, Socket, dial, dial_local};
 pub use tls::{Certificate, Context};
 
 /// A line to the server.

@@ -3,6 +3,8 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream, ToSocketAddrs},
+    os::unix::net::UnixStream,
+    path::Path,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -31,11 +33,12 @@ impl Captured {
     }
 }
 
-/// A TCP connection. A read or write fails with [`ErrorKind::TimedOut`] when the other side was
+/// A connection, by TCP or a Unix socket. A read or write fails with [`ErrorKind::TimedOut`] when the
+/// other side was
 /// silent for the time-out, and with [`ErrorKind::Interrupted`] when pouch was told to stop.
 #[derive(Debug)]
-pub struct Socket {
-    tcp: TcpStream,
+pub struct Socket<S = TcpStream> {
+    stream: S,
     timeout: Duration,
     /// When all waiting has to end, whatever comes.
     deadline: Option<Instant>,
@@ -43,13 +46,22 @@ pub struct Socket {
     captured: Captured,
 }
 
+// Waits are cut into slices, below TLS, to look at the clock and for signals.
+
+impl Socket<UnixStream> {
+    fn local(stream: UnixStream, timeout: Duration, stop: Stop) -> io::Result<Self> {
+        stream.set_read_timeout(Some(LOOK))?;
+        stream.set_write_timeout(Some(LOOK))?;
+        Ok(Self { stream, timeout, deadline: None, stop, captured: Captured::default() })
+    }
+}
+
 impl Socket {
-    fn new(tcp: TcpStream, timeout: Duration, stop: Stop) -> io::Result<Self> {
-        tcp.set_nodelay(true)?;
-        // waits are cut into slices, below TLS, to look at the clock and for signals
-        tcp.set_read_timeout(Some(LOOK))?;
-        tcp.set_write_timeout(Some(LOOK))?;
-        Ok(Self { tcp, timeout, deadline: None, stop, captured: Captured::default() })
+    fn new(stream: TcpStream, timeout: Duration, stop: Stop) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(LOOK))?;
+        stream.set_write_timeout(Some(LOOK))?;
+        Ok(Self { stream, timeout, deadline: None, stop, captured: Captured::default() })
     }
 
     /// The server's address.
@@ -57,7 +69,7 @@ impl Socket {
     /// # Errors
     /// The connection is gone.
     pub fn peer(&self) -> io::Result<SocketAddr> {
-        self.tcp.peer_addr()
+        self.stream.peer_addr()
     }
 
     /// From now on nothing is read or written after ten times the time-out, until that is
@@ -75,14 +87,13 @@ impl Socket {
     pub fn captured(&self) -> Captured {
         self.captured.clone()
     }
+}
 
-    fn wait<T>(&mut self, mut step: impl FnMut(&mut TcpStream) -> io::Result<T>) -> io::Result<T> {
+impl<S> Socket<S> {
+    fn wait<T>(&mut self, mut step: impl FnMut(&mut S) -> io::Result<T>) -> io::Result<T> {
         let start = Instant::now();
         let error = loop {
-            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                break io::Error::new(ErrorKind::TimedOut, "too slow to ever end");
-            }
-            match step(&mut self.tcp) {
+            match step(&mut self.stream) {
                 Ok(done) => return Ok(done),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
@@ -101,15 +112,15 @@ impl Socket {
     }
 }
 
-impl Read for Socket {
+impl<S: Read> Read for Socket<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wait(|tcp| tcp.read(buffer))
+        self.wait(|stream| stream.read(buffer))
     }
 }
 
-impl Write for Socket {
+impl<S: Write> Write for Socket<S> {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.wait(|tcp| tcp.write(octets))
+        self.wait(|stream| stream.write(octets))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -124,31 +135,59 @@ impl Write for Socket {
 /// [`Kind::NoHost`], [`Kind::Offline`], [`Kind::Unavailable`] where nobody listens,
 /// [`Kind::Silent`] where time was up, or a signal came.
 pub fn dial(host: &str, port: u16, budget: Duration, timeout: Duration, stop: &Stop) -> Result<Socket> {
-    // Neither look-up nor connect can be interrupted: they run beside, and are left alone there
-    // when a signal comes.
-    let (sender, receiver) = mpsc::channel();
     let name = host.to_owned();
+    let tcp = beside(host, budget, stop, move || connect(&name, port, Instant::now() + budget))?;
+    Socket::new(tcp, timeout, stop.clone()).map_err(|error| lost(host, &error))
+}
+
+/// Connects to the Unix socket at `path`, within `budget`; afterwards no wait takes longer than
+/// `timeout`.
+///
+/// # Errors
+/// [`Kind::Unavailable`] where nobody listens, [`Kind::Silent`] where time was up, or a signal came.
+pub fn dial_local(path: &Path, budget: Duration, timeout: Duration, stop: &Stop) -> Result<Socket<UnixStream>> {
+    let shown = path.display().to_string();
+    let path = path.to_owned();
+    let stream = beside(&shown, budget, stop, move || {
+        UnixStream::connect(&path).map_err(|error| {
+            Error::new(Kind::Unavailable, format!("{} takes no connection", path.display())).fact(error.to_string())
+        })
+    })?;
+    Socket::local(stream, timeout, stop.clone()).map_err(|error| lost(&shown, &error))
+}
+
+fn lost(host: &str, error: &io::Error) -> Error {
+    Error::new(Kind::Cut, format!("the connection to {host} was lost")).fact(error.to_string())
+}
+
+/// Neither look-up nor connect can be interrupted: they run beside, and are left alone there when a
+/// signal comes.
+fn beside<T: Send + 'static>(
+    host: &str,
+    budget: Duration,
+    stop: &Stop,
+    connect: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         // nobody may be waiting any more
-        let _ = sender.send(connect(&name, port, Instant::now() + budget));
+        let _ = sender.send(connect());
     });
     let end = Instant::now() + budget + LOOK;
-    let tcp = loop {
+    loop {
         match receiver.recv_timeout(LOOK) {
-            Ok(result) => break result?,
+            Ok(result) => return result,
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 return Err(Error::new(Kind::Bug, "the connecting thread ended"));
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 stop.check()?;
                 if Instant::now() >= end {
-                    return Err(too_slow(host, budget, "its address was still being looked up"));
+                    return Err(too_slow(host, budget, "nobody had answered"));
                 }
             }
         }
-    };
-    Socket::new(tcp, timeout, stop.clone())
-        .map_err(|error| Error::new(Kind::Cut, format!("the connection to {host} was lost")).fact(error.to_string()))
+    }
 }
 
 fn too_slow(host: &str, budget: Duration, fact: &str) -> Error {
