@@ -234,6 +234,29 @@ impl Ledger {
             .map_err(|error| self.explained(&error))
     }
 
+    /// Those of several takers that have a message already, though it does not count as delivered.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn parts(&self, row: RowId) -> Result<Vec<String>> {
+        self.connection
+            .prepare_cached("SELECT taker FROM part WHERE message = ? ORDER BY at, taker")
+            .and_then(|mut select| select.query_map([row.0], |columns| columns.get(0))?.collect())
+            .map_err(|error| self.explained(&error))
+    }
+
+    /// Notes that `taker`, one of several, has a message.
+    ///
+    /// # Errors
+    /// The ledger cannot be written: the taker gets it again.
+    pub fn note_part(&mut self, row: RowId, taker: &str, now: Epoch) -> Result<()> {
+        self.transact(|ledger| {
+            ledger
+                .execute("INSERT INTO part VALUES (?, ?, ?) ON CONFLICT DO NOTHING", params![row.0, taker, now.0])
+                .map(drop)
+        })
+    }
+
     /// Notes a batch of messages that are on stable storage; gives those that came shorter than
     /// LIST had promised.
     ///
@@ -249,6 +272,7 @@ impl Ledger {
                      reason = CASE WHEN ?4 THEN 'it came shorter than listed' ELSE NULL END
                  WHERE id = ?1",
             )?;
+            let mut whole = ledger.prepare_cached("DELETE FROM part WHERE message = ?")?;
             let mut short = Vec::new();
             for Arrival { row, listed, got, fingerprint } in batch {
                 let fewer = got < listed;
@@ -257,6 +281,7 @@ impl Ledger {
                 }
                 let print = fingerprint.as_ref().map(|print| print.0.as_slice());
                 update.execute(params![row.0, now.0, size(*got), fewer, print, run.id()])?;
+                whole.execute([row.0])?;
             }
             ledger.execute(
                 "UPDATE account SET whole = whole + ?, fewer = fewer + ? WHERE id = ?",

@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// Each step brings a ledger from the version of its place in the list to the next. Steps are
 /// only ever added.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE ledger (
         id   TEXT NOT NULL,             -- stands in the names of delivered files
@@ -68,6 +68,15 @@ const STEPS: [&str; 2] = [
     UPDATE run SET open = ended IS NULL;
     CREATE INDEX message_missing ON message (account, missing) WHERE missing IS NOT NULL;
     CREATE INDEX message_quarantined ON message (account) WHERE state = 'quarantined';
+    ",
+    "
+    -- who of several takers has a message already that not all of them have
+    CREATE TABLE part (
+        message     INTEGER NOT NULL REFERENCES message ON DELETE CASCADE,
+        taker       TEXT NOT NULL,
+        at          INTEGER NOT NULL,
+        PRIMARY KEY (message, taker)
+    ) STRICT, WITHOUT ROWID;
     ",
 ];
 
