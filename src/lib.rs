@@ -46,7 +46,8 @@
 //! | before the rename | keeps all | draft in `tmp/` | new | fetches it |
 //! | after the rename, before the ledger | keeps all | in `new/` | new | finds the name: delivered, no second copy |
 //! | before the answer to QUIT | perhaps deleted | safe | delivered | finds it gone, or deletes it again |
-//! | while a program has it | keeps all | not known | delivering | hands it over again, and says so |
+//! | while a batch goes to a mailbox file | keeps all | a part of it; its journal has all | new | takes the whole ones for delivered, a torn one off |
+//! | while a program or an LMTP server has it | keeps all | not known | delivering | hands it over again, and says so |
 //!
 //! A run that was left open in the ledger makes the next one look for such files.
 //!

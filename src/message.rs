@@ -80,6 +80,17 @@ pub fn glance(head: &[u8]) -> Glance {
 /// Finds the fields of a header, and understands none of them: every message passes here.
 static FIELDS: LazyLock<MessageParser> = LazyLock::new(|| MessageParser::new().default_header_ignore());
 
+/// The same, but for where errors go back to.
+static RETURN_PATH: LazyLock<MessageParser> =
+    LazyLock::new(|| MessageParser::new().header_id(HeaderName::ReturnPath).default_header_ignore());
+
+/// The address that `head` says errors go back to (Return-Path, RFC 5321 §4.4); nothing where it says
+/// none, or nobody.
+pub fn return_path(head: &[u8]) -> Option<String> {
+    let message = RETURN_PATH.parse_headers(head)?;
+    message.return_path().as_text().map(str::trim).filter(|address| !address.is_empty()).map(str::to_owned)
+}
+
 /// The fingerprint of `head`, a header with LF line ends; nothing where it has none of the fields.
 pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
     let message = FIELDS.parse_headers(head)?;
@@ -138,6 +149,15 @@ mod tests {
             }
         );
         assert_eq!(glance(b"no header at all"), Glance::default());
+    }
+
+    #[test]
+    fn errors_go_back_to_the_return_path() {
+        let path = |head: &str| return_path(format!("{head}\nFrom: a@example.org\n\n").as_bytes());
+        assert_eq!(path("Return-Path: <bounce+1@example.org>").as_deref(), Some("bounce+1@example.org"));
+        assert_eq!(path("Return-path: bare@example.org").as_deref(), Some("bare@example.org"));
+        assert_eq!(path("Return-Path: <>"), None);
+        assert_eq!(path("X: y"), None);
     }
 
     #[test]

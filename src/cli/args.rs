@@ -118,7 +118,7 @@ pub struct Fetch {
     #[arg(long, value_name = "SIZE")]
     pub max_size: Option<Size>,
 
-    /// Deliver there: a Maildir, maildir:DIR or pipe:COMMAND
+    /// Deliver there: a Maildir, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS, or - for standard output
     #[arg(long, value_name = "PLACE", value_hint = ValueHint::DirPath)]
     pub to: Option<String>,
 

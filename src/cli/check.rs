@@ -12,11 +12,12 @@ use crate::{
     fetch::{
         World,
         connect::{Milestone, Server, connect, show_certificate},
+        place,
     },
     pop3::reply::Capabilities,
     report::{complain, form, json, print},
     secret,
-    text::{count, day, shown},
+    text::{count, day, shown, tilde},
     units::Size,
 };
 
@@ -159,18 +160,46 @@ fn deliverable(account: &Account, world: &World) -> Result<String> {
         }
         Place::Maildir(path) => {
             if !Maildir::exists(path)? {
-                let parent = path.ancestors().find(|parent| parent.is_dir()).unwrap_or(Path::new("/"));
-                writable(parent)?;
-                return Ok(format!("{place}, will be made"));
+                return makeable(path).map(|()| format!("{place}, will be made"));
             }
             for part in ["tmp", "new"] {
                 writable(&path.join(part))?;
             }
-            let free = rustix::fs::statvfs(path).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-            let free = free.map(|octets| format!(", {} free", Size::from_octets(octets).rounded())).unwrap_or_default();
-            Ok(format!("{place}, writable{free}"))
+            Ok(format!("{place}, writable{}", free(path)))
         }
+        Place::Mbox(path) => {
+            let mbox = place::mbox(path, account, world)?;
+            if !path.exists() {
+                return makeable(path).map(|()| format!("{place}, will be made"));
+            }
+            let locks = if mbox.try_locks()? {
+                "locked by fcntl and dot lock".into()
+            } else {
+                format!("locked by fcntl alone: no dot lock can be made in {}", tilde(folder_of(path), &world.home))
+            };
+            Ok(format!("{place}, writable, {locks}{}", free(path)))
+        }
+        Place::Lmtp(server) => {
+            let offers = place::lmtp(server, account, world).offers()?;
+            Ok(format!("{place}, offers {offers}; for {}", account.lmtp_recipients.join(", ")))
+        }
+        Place::Stdout => Ok(place),
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+/// Whether what is not there yet can be made.
+fn makeable(path: &Path) -> Result<()> {
+    writable(path.ancestors().find(|parent| parent.is_dir()).unwrap_or(Path::new("/")))
+}
+
+/// The room on the disk of `path`, where that can be told.
+fn free(path: &Path) -> String {
+    let free = rustix::fs::statvfs(path).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    free.map(|octets| format!(", {} free", Size::from_octets(octets).rounded())).unwrap_or_default()
 }
 
 fn writable(path: &Path) -> Result<()> {

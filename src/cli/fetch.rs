@@ -1,6 +1,9 @@
 //! `pouch fetch`.
 
-use std::sync::Arc;
+use std::{
+    io::{self, IsTerminal},
+    sync::Arc,
+};
 
 use super::{
     Context, Outcome,
@@ -8,9 +11,9 @@ use super::{
     setup,
 };
 use crate::{
-    config::{Account, SecretSource, address, resolve::Overrides},
+    config::{Account, Place, SecretSource, address, resolve::Overrides},
     crew::fetch_all,
-    error::{Exit, Result},
+    error::{Error, Exit, Kind, Result},
     event::{Event, Reporter},
     fetch::World,
     net::Contexts,
@@ -18,7 +21,11 @@ use crate::{
 };
 
 pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
-    let accounts = context.setup.accounts(&args.accounts, &overrides(context, args)?)?;
+    let overrides = overrides(context, args)?;
+    if overrides.place == Some(Place::Stdout) {
+        check_stdout(context)?;
+    }
+    let accounts = context.setup.accounts(&args.accounts, &overrides)?;
     let mut world = world(context, &accounts);
     if let Some(wait) = args.wait {
         world.patience = wait.into();
@@ -39,6 +46,20 @@ pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
             return Ok(exit);
         }
     }
+}
+
+/// Whether standard output can take mail.
+fn check_stdout(context: &Context) -> Result<()> {
+    let usage = |what: &str| Error::new(Kind::Usage, what);
+    if context.global.json {
+        return Err(usage("`--to -` and `--json` both want standard output")
+            .hint("deliver somewhere else, or leave out `--json`"));
+    }
+    if io::stdout().is_terminal() {
+        return Err(usage("standard output is a terminal, and mail may play tricks on it")
+            .hint("give it a reader: `pouch fetch --to - | formail -s procmail`"));
+    }
+    Ok(())
 }
 
 /// One run of all accounts.

@@ -10,15 +10,12 @@ use super::{
     explain::Source,
     file::{At, Entry, Table},
     resolve::{Overrides, settle, with_flags},
-    value::{FilePath, Host},
+    value::{FilePath, Host, Lmtp},
 };
 use crate::{
     error::{Error, Kind},
     text::{closest, shown},
 };
-
-/// The forms of a place.
-const FORMS: &str = "a path or `maildir:DIR` is a Maildir, `pipe:COMMAND` hands each message to a program";
 
 /// How an address is written, for those who wrote it otherwise.
 const EXAMPLE: &str = "write it like pops://ann@pop.example.org";
@@ -119,32 +116,40 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(octets).ok().filter(|text| !text.contains(char::is_control))
 }
 
-/// The place that `--to` names: a path, `maildir:DIR` or `pipe:COMMAND`. Relative paths start at
-/// `folder`.
+/// The place that `--to` names: a path, `maildir:DIR`, `mbox:FILE`, `pipe:COMMAND`, `lmtp:ADDRESS` or
+/// `-`, standard output. Relative paths start at `folder`.
 ///
 /// # Errors
 /// It is no place that pouch can deliver to.
 pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Place, Error> {
-    const KINDS: [&str; 4] = ["maildir", "pipe", "mbox", "lmtp"];
+    const KINDS: [&str; 4] = ["maildir", "mbox", "pipe", "lmtp"];
     let is_word = |kind: &str| !kind.is_empty() && kind.chars().all(|c| c.is_ascii_alphanumeric() || "+-".contains(c));
-    let maildir = |path: &str| {
-        let path = FilePath::new(path).ok_or_else(|| {
-            let path = shown(path.as_bytes());
-            usage(&format!("--to: `{path}` is no path"), "name a folder, like `--to ~/Mail`")
-        })?;
-        Ok(Place::Maildir(path.expand(home, folder)))
+    let whole = |path: &FilePath| path.expand(home, folder);
+    let path = |path: &str, hint: &str| {
+        let written = shown(path.as_bytes());
+        FilePath::new(path)
+            .map(|path| whole(&path))
+            .ok_or_else(|| usage(&format!("--to: `{written}` is no path"), hint))
     };
+    let maildir = |text: &str| path(text, "name a folder, like `--to ~/Mail`").map(Place::Maildir);
     match text.split_once(':') {
         Some(("maildir", path)) => maildir(path),
+        Some(("mbox", text)) => path(text, "name a file, like `--to mbox:~/mail`").map(Place::Mbox),
         Some(("pipe", command)) => words("--to pipe", command).map(Place::Pipe),
-        Some(("mbox" | "lmtp", _)) => Err(not_supported(text)),
-        None if text == "-" => Err(not_supported(text)),
+        Some(("lmtp", server)) => Lmtp::new(server).map(|server| Place::Lmtp(server.server(&whole))).ok_or_else(|| {
+            let server = shown(server.as_bytes());
+            usage(
+                &format!("--to: `{server}` is no LMTP server"),
+                "write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24",
+            )
+        }),
+        None if text == "-" => Ok(Place::Stdout),
         // A slip like `mailder:x` or a hope like `imap:x` should not make a folder of that name.
         Some((kind, rest)) if is_word(kind) => {
             let rest = shown(rest.as_bytes());
             let meant = match closest(kind, KINDS) {
                 Some(guess) => format!("did you mean `{guess}:{rest}`?"),
-                None => FORMS.to_owned() + ";",
+                None => "a place is a path, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS or -;".to_owned(),
             };
             Err(usage(
                 &format!("--to: `{kind}:` is no kind of place that pouch knows"),
@@ -153,10 +158,6 @@ pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Place, Error> {
         }
         _ => maildir(text),
     }
-}
-
-fn not_supported(place: &str) -> Error {
-    usage(&format!("--to: this version of pouch cannot deliver to `{}`", shown(place.as_bytes())), FORMS)
 }
 
 /// The words of a command given to `flag`, split as a shell would; no shell ever runs it.
@@ -179,7 +180,10 @@ pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::SecretSource, *};
+    use super::{
+        super::{LmtpServer, SecretSource},
+        *,
+    };
 
     fn setting(account: &Account, key: &str) -> String {
         let setting = account.settings.iter().find(|setting| setting.key == key).unwrap();
@@ -268,6 +272,10 @@ mod tests {
         }
         let words = ["procmail", "-d", "a b"].map(str::to_owned).to_vec();
         assert_eq!(at("pipe:procmail -d 'a b'"), Ok(Place::Pipe(words)));
+        assert_eq!(at("mbox:~/mail"), Ok(Place::Mbox("/home/ann/mail".into())));
+        assert_eq!(at("lmtp:unix:run/lmtp"), Ok(Place::Lmtp(LmtpServer::Unix("/cwd/run/lmtp".into()))));
+        assert_eq!(at("lmtp:[::1]:24"), Ok(Place::Lmtp(LmtpServer::Tcp { host: "::1".into(), port: 24 })));
+        assert_eq!(at("-"), Ok(Place::Stdout));
         for (text, complaint) in [
             ("", "--to: `` is no path\nhint: name a folder, like `--to ~/Mail`"),
             ("maildir:", "--to: `` is no path\nhint: name a folder, like `--to ~/Mail`"),
@@ -276,13 +284,10 @@ mod tests {
                 "pipe:a 'b",
                 "--to pipe: a quote is not closed in `a 'b`\nhint: put the whole command in quotes of the other kind",
             ),
+            ("mbox:", "--to: `` is no path\nhint: name a file, like `--to mbox:~/mail`"),
             (
-                "-",
-                "--to: this version of pouch cannot deliver to `-`\nhint: a path or `maildir:DIR` is a Maildir, `pipe:COMMAND` hands each message to a program",
-            ),
-            (
-                "mbox:x",
-                "--to: this version of pouch cannot deliver to `mbox:x`\nhint: a path or `maildir:DIR` is a Maildir, `pipe:COMMAND` hands each message to a program",
+                "lmtp:localhost",
+                "--to: `localhost` is no LMTP server\nhint: write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24",
             ),
             (
                 "mailder:x",
@@ -290,7 +295,7 @@ mod tests {
             ),
             (
                 "ftp:x",
-                "--to: `ftp:` is no kind of place that pouch knows\nhint: a path or `maildir:DIR` is a Maildir, `pipe:COMMAND` hands each message to a program; a folder of that name is `./ftp:x`",
+                "--to: `ftp:` is no kind of place that pouch knows\nhint: a place is a path, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS or -; a folder of that name is `./ftp:x`",
             ),
         ] {
             let error = at(text).unwrap_err();

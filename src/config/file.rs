@@ -21,7 +21,7 @@ use super::{
     Auth, Quirk, RequestAhead, Tls,
     complain::{Document, LONGEST, Misfit, as_text, missing, name_fault},
     explain::Source,
-    value::{FilePath, Host, Pin, read},
+    value::{FilePath, Host, Lmtp, Pin, Recipients, read},
 };
 use crate::{
     error::{Error, Kind},
@@ -107,7 +107,10 @@ keys! {
     "password-file" password_file: FilePath,
     "password-credential" password_credential: String,
     "maildir" maildir: FilePath,
+    "mbox" mbox: FilePath,
     "pipe" pipe: Vec<String>,
+    "lmtp" lmtp: Lmtp,
+    "lmtp-recipients" lmtp_recipients: Recipients,
     "pipe-timeout" pipe_timeout: Span,
     "keep" keep: Keep,
     "keep-newest" keep_newest: NonZero<u64>,
@@ -403,6 +406,21 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
     }
 
     #[test]
+    fn lmtp_servers_and_recipients_that_are_none() {
+        for (line, found) in [
+            ("lmtp = \"/run/lmtp\"", "\"unix:/run/dovecot/lmtp\" or \"host:port\", not \"/run/lmtp\""),
+            ("lmtp = \"::1:24\"", "\"unix:/run/dovecot/lmtp\" or \"host:port\", not \"::1:24\""),
+            (
+                "lmtp-recipients = [\"ann\", \"<ben>\"]",
+                "a list of addresses, like [\"ann@example.org\"], not a list with \"<ben>\" in it",
+            ),
+        ] {
+            let key = line.split_once(' ').unwrap().0;
+            assert_eq!(about(line), (format!("`{key}` must be {found}"), None));
+        }
+    }
+
+    #[test]
     fn values_that_do_not_fit() {
         for (line, what, hint) in [
             (
@@ -631,6 +649,9 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
             "request-ahead = \"auto\"",
             "request-ahead = 7",
             "pipe = [\"sh\", \"-c\", \"\"]",
+            "lmtp = \"unix:/run/dovecot/lmtp\"",
+            "lmtp = \"[::1]:24\"",
+            "lmtp-recipients = [\"ann@example.org\", \"ben\"]",
             "notice = false",
         ] {
             let (key, value) = line.split_once(" = ").unwrap();
@@ -645,6 +666,8 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
                 t.keep_total.map(|e| e.value.to_toml()),
                 t.request_ahead.map(|e| e.value.to_toml()),
                 t.pipe.map(|e| e.value.to_toml()),
+                t.lmtp.map(|e| e.value.to_toml()),
+                t.lmtp_recipients.map(|e| e.value.to_toml()),
                 t.notice.map(|e| e.value.to_toml()),
             ];
             assert_eq!(written.into_iter().flatten().collect::<Vec<_>>(), [value], "{key}");

@@ -11,7 +11,7 @@ pub mod file;
 pub mod resolve;
 pub mod value;
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 pub use crate::pop3::sasl::Auth;
 use crate::{policy::Policy, types::Identity, units::Span};
@@ -63,8 +63,10 @@ pub struct Account {
     pub secret: SecretSource,
     /// Where messages go.
     pub place: Place,
-    /// How long a program may take over one message.
+    /// How long a program may take over one message, and an LMTP server over one answer.
     pub pipe_timeout: Span,
+    /// Who gets the messages that go to an LMTP server.
+    pub lmtp_recipients: Vec<String>,
     /// What to fetch and what to delete.
     pub policy: Policy,
     /// After how many failed attempts a message goes into quarantine, at least 1.
@@ -168,6 +170,37 @@ pub enum SecretSource {
 pub enum Place {
     /// A Maildir.
     Maildir(PathBuf),
+    /// A mailbox file.
+    Mbox(PathBuf),
     /// A program that gets each message on its standard input.
     Pipe(Vec<String>),
+    /// An LMTP server.
+    Lmtp(LmtpServer),
+    /// Standard output. Only the command line names it.
+    Stdout,
+}
+
+/// Where an LMTP server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LmtpServer {
+    /// On a Unix socket.
+    Unix(PathBuf),
+    /// On a TCP port.
+    Tcp {
+        /// Its name or address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl fmt::Display for LmtpServer {
+    /// As the config has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }

@@ -3,7 +3,10 @@
 //! Built in, `[defaults]`, `[account.NAME]`, flags. Where an account's own key and one of
 //! `[defaults]` exclude each other, the account's own wins; at one level they are a mistake.
 
-use std::{num::NonZero, path::PathBuf};
+use std::{
+    num::NonZero,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Account, Auth, ClientCertificate, Config, Place, RequestAhead, SecretSource, Tls, Trust,
@@ -42,9 +45,12 @@ pub struct Overrides {
     pub password_command: Option<Vec<String>>,
 }
 
+/// Keys that say where messages go.
+const PLACES: [&str; 4] = ["maildir", "mbox", "pipe", "lmtp"];
+
 /// Keys of which an account takes one.
 const RIVALS: [&[&str]; 3] =
-    [&["password-command", "password-file", "password-credential"], &["maildir", "pipe"], &["tls-ca-file", "tls-pin"]];
+    [&["password-command", "password-file", "password-credential"], &PLACES, &["tls-ca-file", "tls-pin"]];
 
 /// Keys that mean nothing without TLS.
 const TLS_KEYS: [&str; 4] = ["tls-ca-file", "tls-pin", "tls-client-cert", "tls-client-key"];
@@ -113,7 +119,7 @@ fn layered(own: Table, mut defaults: Table) -> Table {
             defaults.unset(key);
         }
     }
-    if own.pipe.is_some() {
+    if own.mbox.is_some() || own.pipe.is_some() || own.lmtp.is_some() {
         defaults.unset("sync-deletions");
     }
     own.over(defaults)
@@ -252,7 +258,10 @@ pub(super) fn settle(
     let file = s.maybe("password-file", table.password_file.as_ref());
     let credential = s.maybe("password-credential", table.password_credential.as_ref());
     let maildir = s.maybe("maildir", table.maildir.as_ref());
+    let mbox = s.maybe("mbox", table.mbox.as_ref()).map(|mbox| Place::Mbox(path(&mbox)));
     let pipe = s.maybe("pipe", table.pipe.as_ref()).map(Place::Pipe);
+    let lmtp = s.maybe("lmtp", table.lmtp.as_ref()).map(|lmtp| Place::Lmtp(lmtp.server(path)));
+    let recipients = s.maybe("lmtp-recipients", table.lmtp_recipients.as_ref());
     let pipe_timeout = s.or("pipe-timeout", table.pipe_timeout.as_ref(), Span::from_seconds(600));
     let policy = Policy {
         keep: s.or("keep", table.keep.as_ref(), Keep::Forever),
@@ -269,7 +278,9 @@ pub(super) fn settle(
     let quirks = s.or("quirks", table.quirks.as_ref(), Vec::new());
     let enabled = s.or("enabled", table.enabled.as_ref(), true);
 
-    let place = maildir.map(|maildir| Place::Maildir(path(&maildir))).or(pipe).or(place).ok_or(Lack::Place)?;
+    let lmtp_recipients = recipients.map_or_else(|| vec![user.clone()], |recipients| recipients.0);
+    let maildir = maildir.map(|maildir| Place::Maildir(path(&maildir)));
+    let place = maildir.or(mbox).or(pipe).or(lmtp).or(place).ok_or(Lack::Place)?;
     let secret = command
         .or(file.map(|file| SecretSource::File(path(&file))))
         .or(credential.map(SecretSource::Credential))
@@ -299,6 +310,7 @@ pub(super) fn settle(
         secret,
         place,
         pipe_timeout,
+        lmtp_recipients,
         policy,
         attempts,
         notice,
@@ -334,12 +346,18 @@ pub fn with_flags(account: &mut Account, flags: &Overrides) {
             policy.sync_deletions = false;
             override_setting(settings, "sync-deletions", "false", "--to");
         }
-        let (maildir, pipe) = match place {
-            Place::Maildir(path) => (quoted(&path.to_string_lossy()), UNSET.to_owned()),
-            Place::Pipe(command) => (UNSET.to_owned(), listed(command)),
+        let text = |path: &Path| quoted(&path.to_string_lossy());
+        let set = match place {
+            Place::Maildir(path) => Some(("maildir", text(path))),
+            Place::Mbox(path) => Some(("mbox", text(path))),
+            Place::Pipe(command) => Some(("pipe", listed(command))),
+            Place::Lmtp(server) => Some(("lmtp", quoted(&server.to_string()))),
+            Place::Stdout => None,
         };
-        override_setting(settings, "maildir", &maildir, "--to");
-        override_setting(settings, "pipe", &pipe, "--to");
+        for key in PLACES {
+            let value = set.as_ref().filter(|(named, _)| *named == key).map_or(UNSET, |(_, value)| value);
+            override_setting(settings, key, value, "--to");
+        }
         account.place = place.clone();
     }
     if let Some(command) = &flags.password_command {
@@ -356,7 +374,7 @@ mod tests {
 
     use super::{
         super::{
-            SAMPLE,
+            LmtpServer, SAMPLE,
             file::{KEYS, TOP_KEYS},
         },
         *,
@@ -415,7 +433,10 @@ password-command = unset  built in
 password-file = unset  built in
 password-credential = unset  built in
 maildir = \"~/Mail\"  ~/.config/pouch/config.toml:4
+mbox = unset  built in
 pipe = unset  built in
+lmtp = unset  built in
+lmtp-recipients = unset  built in
 pipe-timeout = \"10m\"  built in
 keep = \"forever\"  built in
 keep-newest = unset  built in
@@ -426,6 +447,7 @@ limit = 0  built in
 attempts = 3  built in
 notice = true  built in
 after = unset  built in
+quirks = []  built in
 enabled = true  built in"
         );
     }
@@ -461,10 +483,13 @@ tls-pin = \"sha256:5f6e04c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4
 host = \"c\"
 tls = \"off\"
 allow-plaintext-password = true
+[account.d]
+host = \"d\"
+lmtp = \"unix:lmtp\"
 ";
         let config = config(text).unwrap();
         assert_eq!((config.jobs, config.state_dir), (2, PathBuf::from("/home/ann/.config/pouch/state")));
-        let [a, b, c] = &config.accounts[..] else { panic!() };
+        let [a, b, c, d] = &config.accounts[..] else { panic!() };
         assert_eq!((a.policy.keep, a.policy.limit, a.policy.sync_deletions), (Keep::None, None, true));
         assert_eq!(a.trust, Trust::CaFile(PathBuf::from("/home/ann/.config/pouch/ca.pem")));
         assert_eq!(a.secret, SecretSource::Command(vec!["pass".to_owned(), "mail".to_owned()]));
@@ -476,6 +501,8 @@ allow-plaintext-password = true
         assert!(matches!(b.trust, Trust::Pin(pin) if pin[0] == 0x5f));
         assert_eq!(setting(b, "maildir"), "unset built in");
         assert_eq!((c.port, c.tls, &c.trust), (110, Tls::Off, &Trust::System));
+        assert_eq!(d.place, Place::Lmtp(LmtpServer::Unix("/home/ann/.config/pouch/lmtp".into())));
+        assert_eq!((d.lmtp_recipients.as_slice(), d.policy.sync_deletions), (&["ann".to_owned()][..], false));
     }
 
     #[test]
@@ -602,7 +629,9 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
             ("limit", "2 --limit"),
             ("max-size", "\"1KB\" --max-size"),
             ("maildir", "unset --to"),
+            ("mbox", "unset --to"),
             ("pipe", "[\"cat\"] --to"),
+            ("lmtp", "unset --to"),
             ("password-command", "[\"pass\", \"a b\"] --password-command"),
         ] {
             assert_eq!(setting(&account, key), shown);

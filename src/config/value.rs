@@ -11,7 +11,7 @@ use std::{
 use toml::de::DeValue;
 
 use super::{
-    Auth, Quirk, RequestAhead, Tls,
+    Auth, LmtpServer, Quirk, RequestAhead, Tls,
     complain::{Misfit, kind, literal},
 };
 use crate::{
@@ -124,6 +124,8 @@ plain! {
     Host, r#"a host name or an address in quotes, like "pop.example.org""#, |value| parsed(value, Host::new), |host: &Host| quoted(&host.0);
     FilePath, r#"a path in quotes, like "~/Mail/work""#, |value| parsed(value, FilePath::new), |path: &FilePath| quoted(&path.0);
     Pin, r#""sha256:…" with 64 hexadecimal digits"#, |value| parsed(value, Pin::new), |pin: &Pin| quoted(&pin.to_string());
+    Lmtp, r#""unix:/run/dovecot/lmtp" or "host:port""#, |value| parsed(value, Lmtp::new), |lmtp: &Lmtp| quoted(&lmtp.to_string());
+    Recipients, r#"a list of addresses, like ["ann@example.org"]"#, recipients, |recipients: &Recipients| listed(&recipients.0);
     Keep, r#""forever", "none" or a time in quotes, like "30d""#, |value| parsed(value, keep), |keep: &Keep| quoted(&keep_text(*keep));
     Vec<Quirk>, r#"a list of "no-uidl", or empty"#, quirks, |quirks: &Vec<Quirk>| quirks_text(quirks);
     RequestAhead, r#""auto" or a number from 1 up"#, request_ahead, |ahead: &RequestAhead| request_ahead_text(*ahead);
@@ -262,6 +264,59 @@ impl FilePath {
             None => folder.join(&self.0),
         }
     }
+}
+
+/// The address of an LMTP server as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lmtp {
+    /// `unix:PATH`.
+    Unix(FilePath),
+    /// `HOST:PORT`.
+    Tcp(Host, NonZero<u16>),
+}
+
+impl Lmtp {
+    /// The server that `text` names, if it names one and nothing else.
+    pub fn new(text: &str) -> Option<Self> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return FilePath::new(path).map(Self::Unix);
+        }
+        let (host, port) = text.rsplit_once(':')?;
+        // without brackets, the last part of an IPv6 address would be taken for a port
+        let host = Host::new(host).filter(|_| !host.contains(':') || host.starts_with('['))?;
+        Some(Self::Tcp(host, port.parse().ok()?))
+    }
+
+    /// The server itself; a path is made whole by `path`.
+    pub fn server(&self, path: &dyn Fn(&FilePath) -> PathBuf) -> LmtpServer {
+        match self {
+            Self::Unix(socket) => LmtpServer::Unix(path(socket)),
+            Self::Tcp(Host(host), port) => LmtpServer::Tcp { host: host.clone(), port: port.get() },
+        }
+    }
+}
+
+impl fmt::Display for Lmtp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.server(&|path| path.0.clone().into()).fmt(f)
+    }
+}
+
+/// Those who get the messages that go to an LMTP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipients(pub Vec<String>);
+
+fn recipients(value: &DeValue<'_>) -> Result<Recipients, String> {
+    let words = words_in(value)?;
+    match words.iter().find(|word| !is_recipient(word)) {
+        Some(word) => Err(format!("a list with {} in it", quoted(word))),
+        None => Ok(Recipients(words)),
+    }
+}
+
+/// Whether an LMTP server can be told of this recipient.
+pub(super) fn is_recipient(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace() || "<>".contains(c))
 }
 
 /// The SHA-256 of a certificate.

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
 
-use super::{Delivery, Draft, Found, Pace, Sealed, Slip};
+use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip};
 use crate::{
     error::{Error, Kind, Result},
     folder,
@@ -199,7 +199,7 @@ fn walk(folder: &Path, depth: u32, found: &mut Vec<Found>) -> Result<()> {
         for message in read_folder(&folder.join(part))? {
             let name = message.file_name();
             let name = name.to_string_lossy().split(':').next().unwrap_or_default().to_owned();
-            found.push(Found { name, path: message.path() });
+            found.push(Found { name, content: Content::File(message.path()) });
         }
     }
     for entry in read_folder(folder)? {
@@ -236,7 +236,7 @@ mod tests {
 
     fn deliver(maildir: &mut Maildir, name: &str, content: &[u8]) {
         let uid = Uid::new(*b"u");
-        let slip = Slip { account: "work", name, uid: &uid, sender: None };
+        let slip = Slip { account: "work", name, uid: &uid, sender: None, taken: &[] };
         let mut draft = maildir.begin(&slip).unwrap();
         draft.write_all(content).unwrap();
         maildir.accept(&slip, draft, &Stop::default()).unwrap();
@@ -271,7 +271,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut maildir = Maildir::open(dir.path()).unwrap();
         let uid = Uid::new(*b"u");
-        let slip = Slip { account: "work", name: "1.R1Lx.h", uid: &uid, sender: None };
+        let slip = Slip { account: "work", name: "1.R1Lx.h", uid: &uid, sender: None, taken: &[] };
         drop(maildir.begin(&slip).unwrap());
         assert_eq!(names(&dir.path().join("tmp")), Vec::<String>::new());
     }

@@ -1,18 +1,30 @@
 //! Where messages go, and when they are safe there.
 
+mod lmtp;
 mod maildir;
+mod mbox;
+mod mboxrd;
 mod pipe;
+mod stdout;
 
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
+pub use lmtp::{Line, Lmtp};
 pub use maildir::Maildir;
+pub use mbox::{Mbox, Surroundings as MboxSurroundings};
 pub use pipe::Pipe;
+pub use stdout::Stdout;
 
-use crate::{error::Result, stop::Stop, types::Uid};
+use crate::{
+    error::{Error, Result},
+    message::{Fingerprint, Head, fingerprint},
+    stop::Stop,
+    types::Uid,
+};
 
 /// What a delivery may want to know of a message.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +37,8 @@ pub struct Slip<'a> {
     pub uid: &'a Uid,
     /// The address it is from, once it is known.
     pub sender: Option<&'a str>,
+    /// Those of several takers that have it already.
+    pub taken: &'a [String],
 }
 
 /// A place for messages.
@@ -43,6 +57,12 @@ pub trait Delivery: Send {
     /// # Errors
     /// The place cannot be written, or a program does not take the message.
     fn accept(&mut self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<()>;
+
+    /// Where there are several takers: those that took the message which was given to
+    /// [`accept`](Self::accept) last, though others did not.
+    fn taken(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// All messages accepted since the last seal, as a batch to be made safe.
     fn seal(&mut self) -> Sealed;
@@ -95,9 +115,95 @@ pub enum Pace {
 pub struct Found {
     /// Its name, without Maildir flags.
     pub name: String,
-    /// Where it lies.
-    pub path: PathBuf,
+    /// Where its content is.
+    pub content: Content,
 }
+
+/// Where the content of a message is that lies in a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// In a file of its own.
+    File(PathBuf),
+    /// In a file with others; what it tells of the message was noted.
+    Noted(Measured),
+    /// It may be there or not: somebody else has changed the file since.
+    Unknown,
+}
+
+/// What the content of a message tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// Its size as LIST counts it, each LF standing for CRLF.
+    pub octets: u64,
+    /// Its fingerprint, if it has a header.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl Found {
+    /// What its content tells of it; nothing where it is not there any more, or may never have been.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn measured(&self) -> Result<Option<Measured>> {
+        let path = match &self.content {
+            Content::File(path) => path,
+            Content::Noted(measured) => return Ok(Some(*measured)),
+            Content::Unknown => return Ok(None),
+        };
+        if_there(path, File::open(path).and_then(|mut file| measure(&mut file, &mut io::sink())))
+    }
+
+    /// Its fingerprint, for which no more than its header is read.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn fingerprint(&self) -> Result<Option<Fingerprint>> {
+        let Content::File(path) = &self.content else {
+            return Ok(self.measured()?.and_then(|measured| measured.fingerprint));
+        };
+        let mut head = Head::default();
+        let mut buffer = [0; 8 * 1024];
+        let read = File::open(path).and_then(|mut file| {
+            while !head.is_whole() {
+                match file.read(&mut buffer)? {
+                    0 => break,
+                    octets => head.push(&buffer[..octets]),
+                }
+            }
+            Ok(())
+        });
+        Ok(if_there(path, read)?.and_then(|()| fingerprint(head.as_bytes())))
+    }
+}
+
+/// What was read of the file at `path`; nothing where it is not there any more.
+fn if_there<T>(path: &Path, read: io::Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file("read", path, &error)),
+    }
+}
+
+/// Copies a message to `out`, and measures it.
+fn measure(content: &mut impl Read, out: &mut impl Write) -> io::Result<Measured> {
+    let (mut octets, mut head) = (0, Head::default());
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match content.read(&mut buffer)? {
+            0 => return Ok(Measured { octets, fingerprint: fingerprint(head.as_bytes()) }),
+            got => {
+                let got = &buffer[..got];
+                head.push(got);
+                octets += (got.len() + memchr::memchr_iter(b'\n', got).count()) as u64;
+                out.write_all(got)?;
+            }
+        }
+    }
+}
+
+/// The most of a message that its header is looked for in.
+const MAX_HEAD: u64 = 64 * 1024;
 
 /// The content of a message on its way. Dropping it abandons the message.
 #[derive(Debug)]
@@ -111,9 +217,17 @@ impl Draft {
         Self { file, stray: Stray(Some(path)) }
     }
 
-    /// A draft in a file that has no name.
-    fn nameless(file: File) -> Self {
-        Self { file, stray: Stray(None) }
+    /// A draft in a file that has no name, on the disk of `folder`: it goes with the process.
+    fn nameless(folder: &Path) -> Result<Self> {
+        let file = tempfile::tempfile_in(folder).map_err(|error| Error::file("spool a message in", folder, &error))?;
+        Ok(Self { file, stray: Stray(None) })
+    }
+
+    /// Goes back to the beginning, to be read; gives the header, or more than that.
+    fn reread(&mut self) -> io::Result<Vec<u8>> {
+        let head = self.read_back(MAX_HEAD)?;
+        self.file.rewind()?;
+        Ok(head)
     }
 
     /// Where it lies, for messages.

@@ -28,9 +28,7 @@ impl Pipe {
 
 impl Delivery for Pipe {
     fn begin(&mut self, _slip: &Slip<'_>) -> Result<Draft> {
-        tempfile::tempfile_in(&self.spool)
-            .map(Draft::nameless)
-            .map_err(|error| Error::file("spool a message in", &self.spool, &error))
+        Draft::nameless(&self.spool)
     }
 
     fn accept(&mut self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<()> {
@@ -110,7 +108,7 @@ mod tests {
         let argv = ["sh", "-c", script].map(String::from);
         let mut pipe = Pipe::new(&argv, Duration::from_mins(1), dir.path().to_owned());
         let uid = Uid::new(*b"u 1");
-        let slip = Slip { account: "work", name: "n", uid: &uid, sender: Some("ann@example.org") };
+        let slip = Slip { account: "work", name: "n", uid: &uid, sender: Some("ann@example.org"), taken: &[] };
         let mut draft = pipe.begin(&slip).unwrap();
         draft.write_all(content).unwrap();
         pipe.accept(&slip, draft, &Stop::default())?;

@@ -1,16 +1,11 @@
 //! What the user deleted from the Maildir.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs::File,
-    io::Read,
-};
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     delivery::{Delivery, Found},
     error::{Error, Kind, Result},
     ledger::{Ledger, Look},
-    message::{Head, fingerprint},
     policy::{Known, Local, believable},
     text::count,
     types::RowId,
@@ -55,7 +50,7 @@ pub fn mark(look: &mut Look, ledger: &Ledger, delivery: &dyn Delivery) -> Result
         if wanted.is_empty() {
             break;
         }
-        if let Some(print) = fingerprint(head(stranger)?.as_bytes())
+        if let Some(print) = stranger.fingerprint()?
             && let Some(rows) = wanted.remove(&print)
         {
             for row in rows {
@@ -79,23 +74,4 @@ pub fn mark(look: &mut Look, ledger: &Ledger, delivery: &dyn Delivery) -> Result
         }
     }
     Ok(None)
-}
-
-/// The header of a message in the Maildir. One that is gone by now has none.
-fn head(found: &Found) -> Result<Head> {
-    let mut head = Head::default();
-    let mut buffer = [0; 8 * 1024];
-    let read = File::open(&found.path).and_then(|mut file| {
-        while !head.is_whole() {
-            match file.read(&mut buffer)? {
-                0 => break,
-                octets => head.push(&buffer[..octets]),
-            }
-        }
-        Ok(())
-    });
-    match read {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("read", &found.path, &error)),
-        _ => Ok(head),
-    }
 }

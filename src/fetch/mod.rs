@@ -7,6 +7,7 @@
 pub mod connect;
 mod haul;
 mod local;
+pub mod place;
 mod recognize;
 mod recover;
 
@@ -21,7 +22,6 @@ use std::{
 use crate::{
     clock::Clock,
     config::{Account, Place, Tls},
-    delivery::{Delivery, Maildir, Pipe},
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Reporter, Summary, Tally},
     ledger::{Birth, Ledger},
@@ -101,8 +101,10 @@ impl World {
     /// The place where the account's messages go, for people.
     pub fn place(&self, account: &Account) -> String {
         match &account.place {
-            Place::Maildir(path) => tilde(path, &self.home),
+            Place::Maildir(path) | Place::Mbox(path) => tilde(path, &self.home),
             Place::Pipe(argv) => format!("`{}`", argv.join(" ")),
+            Place::Lmtp(server) => format!("the LMTP server at {}", shown(server.to_string().as_bytes())),
+            Place::Stdout => "standard output".into(),
         }
     }
 }
@@ -188,7 +190,7 @@ fn journey(account: &Account, world: &World, haul: &mut Haul<'_>, died: bool) ->
     if account.tls != Tls::Off {
         world.tls.prepare(&account.trust, account.client_certificate.as_ref());
     }
-    let mut delivery = open_delivery(account, world)?;
+    let mut delivery = place::open(account, world)?;
     if died {
         haul.recover(delivery.as_mut())?;
     }
@@ -199,14 +201,6 @@ fn journey(account: &Account, world: &World, haul: &mut Haul<'_>, died: bool) ->
     // what was delivered wants to be indexed, whatever became of the rest
     let indexed = if haul.tally().delivered > 0 { after(account, world) } else { Ok(()) };
     sessions.and(settled).and(indexed)
-}
-
-/// The place where the account's messages go, made if it is missing.
-fn open_delivery(account: &Account, world: &World) -> Result<Box<dyn Delivery>> {
-    Ok(match &account.place {
-        Place::Maildir(path) => Box::new(Maildir::open(path)?),
-        Place::Pipe(argv) => Box::new(Pipe::new(argv, account.pipe_timeout.into(), world.state_dir.clone())),
-    })
 }
 
 /// Runs the account's `after` command.
@@ -247,12 +241,9 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     // what a run would tell the ledger is told to a copy
     let mut ledger = world.ledger(account)?.copy()?;
     let (_, died) = ledger.begin_run(now)?;
-    let maildir = match &account.place {
-        Place::Maildir(path) => Some(Maildir::as_it_is(path)?),
-        Place::Pipe(_) => None,
-    };
-    if died && let Some(maildir) = &maildir {
-        recover(&mut ledger, maildir, now)?;
+    let place = place::as_it_is(account, world)?;
+    if died && let Some(place) = &place {
+        recover(&mut ledger, place.as_ref(), now)?;
     }
     let secret = world.secret(account)?;
     let server = Server::new(account, world)?;
@@ -262,9 +253,9 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
         recognize::look(&mut session, &mut ledger, &listing, &HashSet::new(), world.accept_new_uids)?;
     let mut warning = (moved > 0).then(|| recognize::told(moved));
     if account.policy.sync_deletions
-        && let Some(maildir) = &maildir
+        && let Some(place) = &place
     {
-        warning = local::mark(&mut look, &ledger, maildir)?.or(warning);
+        warning = local::mark(&mut look, &ledger, place.as_ref())?.or(warning);
     }
     // nothing is marked: QUIT changes nothing, and says good-bye
     let _ = session.quit();

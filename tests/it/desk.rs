@@ -37,7 +37,8 @@ impl Desk {
 
     /// Gives the account these lines instead.
     pub fn configure(&self, lines: &str) {
-        let place = if lines.contains("pipe = ") { "" } else { "maildir = \"~/Mail/work\"\n" };
+        let elsewhere = ["mbox = ", "pipe = ", "lmtp = "].iter().any(|key| lines.contains(key));
+        let place = if elsewhere { "" } else { "maildir = \"~/Mail/work\"\n" };
         let timeout = if lines.contains("timeout = ") { "" } else { "timeout = \"1s\"\n" };
         self.home.write("password", "secret\n", 0o600);
         self.home.config(&format!(

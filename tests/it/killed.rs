@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// The system calls that change anything outside of pouch, or wait for it.
-const CALLS: &str = "write,pwrite64,ftruncate,fsync,fdatasync,renameat2,unlink,unlinkat,openat,mkdir,getdents64,\
-                     socket,connect,sendto,recvfrom,clone3,vfork";
+const CALLS: &str = "write,pwrite64,copy_file_range,ftruncate,fsync,fdatasync,rename,renameat2,unlink,unlinkat,openat,\
+                     mkdir,getdents64,socket,connect,sendto,recvfrom,clone3,vfork";
 
 /// At most so many kills in a mode.
 const KILLS: usize = 24;
@@ -152,6 +152,12 @@ fn while_deleting() {
 #[test]
 fn while_deleting_what_the_user_deleted() {
     SYNCING.matrix();
+}
+
+#[test]
+fn while_writing_to_a_mailbox_file() {
+    Mode { lines: "mbox = \"~/Mail/work\"\nkeep = \"none\"\nattempts = 1", ..DELETING }.matrix();
+    Mode { lines: "mbox = \"~/Mail/work\"", ..KEEPING }.matrix();
 }
 
 #[test]

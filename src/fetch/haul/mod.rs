@@ -196,9 +196,20 @@ impl<'a> Haul<'a> {
     pub(super) fn recover(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
         // should this fail, the next run has to look again
         self.unsettled = true;
-        recover(self.ledger, delivery, self.world.clock.now())?;
+        let unknown = recover(self.ledger, delivery, self.world.clock.now())?;
         let ledger = &*self.ledger;
         delivery.tidy(&|name| ledger.named(name))?;
+        if unknown > 0 {
+            let place = self.world.place(self.account);
+            self.tell(&Event::Notice(
+                &Error::new(Kind::Deferred, format!("the last run was killed while it wrote to {place}"))
+                    .fact("somebody else has changed that file since: what lies there was left as it is")
+                    .fact(format!(
+                        "{} may be there already, whole or in part, and will be fetched again",
+                        count(unknown, "message")
+                    )),
+            ));
+        }
         let handed = self.ledger.handed_over()?;
         if handed > 0 {
             self.tell(&Event::Notice(

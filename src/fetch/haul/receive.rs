@@ -40,7 +40,10 @@ impl Haul<'_> {
         body: Body<'_, '_, Stream>,
         delivery: &mut dyn Delivery,
     ) -> Result<()> {
-        let slip = Slip { account: &self.account.name, name: &order.name, uid: &order.uid, sender: None };
+        let one_by_one = delivery.pace() == Pace::OneByOne;
+        let taken = if one_by_one { self.ledger.parts(order.row)? } else { Vec::new() };
+        let slip =
+            Slip { account: &self.account.name, name: &order.name, uid: &order.uid, sender: None, taken: &taken };
         let mut draft = delivery.begin(&slip)?;
         let mut head = Head::default();
         let got = match self.pour(order.octets, body, &mut draft, &mut head) {
@@ -67,7 +70,7 @@ impl Haul<'_> {
             let partial = partial(&mut draft);
             return self.failed(Failure { order: order.clone(), error: missing, partial });
         }
-        let glance = if delivery.pace() == Pace::OneByOne { glance(head.as_bytes()) } else { Glance::default() };
+        let glance = if one_by_one { glance(head.as_bytes()) } else { Glance::default() };
         let slip = Slip { sender: glance.address.as_deref(), ..slip };
         let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: fingerprint(head.as_bytes()) };
         self.hand_over(order, &slip, draft, arrival, delivery)
@@ -119,6 +122,9 @@ impl Haul<'_> {
             self.ledger.hand_over(order.row)?;
         }
         if let Err(error) = delivery.accept(slip, draft, &self.world.stop) {
+            for taker in delivery.taken() {
+                self.ledger.note_part(order.row, &taker, self.world.clock.now())?;
+            }
             if error.kind().verdict() == Verdict::StopAll {
                 // the program may or may not have taken it: the ledger says just that
                 return Err(error);

@@ -23,8 +23,11 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// A Maildir that is not there holds nothing.
+    /// A Maildir, or a mailbox file; where there is nothing, there is no mail.
     pub(super) fn read(dir: &Path) -> Self {
+        if dir.is_file() {
+            return Self::in_mbox(&fs::read(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())));
+        }
         let list = |folder: &str| {
             let dir = dir.join(folder);
             let entries = match fs::read_dir(&dir) {
@@ -50,6 +53,32 @@ impl Mail {
         let mut tmp: Vec<_> = list("tmp").iter().map(|path| name(path)).collect();
         tmp.sort();
         Self { delivered, tmp }
+    }
+
+    /// The messages of a mailbox file, without its quoting (mboxrd), in their order. One that has no
+    /// blank line behind it is torn, and equals nothing.
+    #[track_caller]
+    pub fn in_mbox(mailbox: &[u8]) -> Self {
+        let mut delivered: Vec<Delivered> = Vec::new();
+        for line in mailbox.split_inclusive(|octet| *octet == b'\n') {
+            let quoted = line.iter().take_while(|octet| **octet == b'>').count();
+            let begins = line[quoted..].starts_with(b"From ");
+            if begins && quoted == 0 {
+                let name = String::from_utf8_lossy(line).trim_end().to_owned();
+                delivered.push(Delivered { name, bytes: Vec::new() });
+            } else {
+                let message = delivered.last_mut().expect("a mailbox begins with From");
+                message.bytes.extend_from_slice(&line[usize::from(begins)..]);
+            }
+        }
+        for Delivered { bytes, .. } in &mut delivered {
+            if bytes == b"\n" || bytes.ends_with(b"\n\n") {
+                bytes.pop();
+            } else {
+                bytes.extend_from_slice(b"(torn)");
+            }
+        }
+        Self { delivered, tmp: Vec::new() }
     }
 
     /// The messages in `new` and `cur`, in the order of their names.

@@ -1,0 +1,246 @@
+//! A mailbox file: messages one behind the other, as mail programs have kept them since the
+//! beginning.
+//!
+//! Each message is there once, whatever ends pouch, and nothing of anybody else's is ever cut off:
+//! a batch is safe in a [`journal`] before its first octet goes to the mailbox. What a run that died
+//! left there is held against it: whole messages are delivered, a torn one at the end is taken
+//! off. Where somebody else wrote behind it meanwhile, it stays, and a person is told.
+
+mod journal;
+mod locked;
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip, mboxrd, measure};
+use crate::{
+    clock::Clock,
+    error::{Error, Result},
+    folder,
+    message::return_path,
+    stop::Stop,
+    types::Identity,
+};
+use journal::{Entry, Intent, Journal, Standing};
+use locked::Locked;
+
+/// How long to wait for another program that has the mailbox.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a mailbox has to do with besides its messages.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Where the journal and drafts lie.
+    pub state_dir: PathBuf,
+    /// This machine's name, for the dot lock.
+    pub host: String,
+    /// For the time of delivery.
+    pub clock: Clock,
+    /// Ends the wait for a lock.
+    pub stop: Stop,
+}
+
+/// A mailbox file to deliver to.
+#[derive(Debug)]
+pub struct Mbox {
+    mailbox: Mailbox,
+    batch: Option<Batch>,
+}
+
+/// The file, and what is known of its last batch.
+#[derive(Clone, Debug)]
+struct Mailbox {
+    path: PathBuf,
+    journal: Journal,
+    around: Surroundings,
+}
+
+/// Messages that were accepted.
+#[derive(Debug)]
+struct Batch {
+    /// As they will stand in the mailbox.
+    content: File,
+    entries: Vec<Entry>,
+}
+
+impl Mbox {
+    /// The mailbox file at `path`, for the messages of `account`. Nothing is made yet.
+    ///
+    /// # Errors
+    /// Something else lies there.
+    pub fn open(path: &Path, account: &Identity, around: Surroundings) -> Result<Self> {
+        locked::inspect(path)?;
+        let hash = Sha256::digest(format!("{account}\n{}", path.display()));
+        let number = hash[..8].iter().fold(0, |number, octet| number << 8 | u64::from(*octet));
+        let journal = Journal::at(around.state_dir.join("mbox").join(format!("{number:016x}.journal")));
+        Ok(Self { mailbox: Mailbox { path: path.to_owned(), journal, around }, batch: None })
+    }
+
+    /// Takes the mailbox's locks and lets go of them again; tells whether there is a dot lock. The
+    /// file is made if it is missing.
+    ///
+    /// # Errors
+    /// It cannot be made or written, or another program has it.
+    pub fn try_locks(&self) -> Result<bool> {
+        self.mailbox.locked(Duration::ZERO).map(|locked| locked.has_dot_lock())
+    }
+}
+
+impl Mailbox {
+    fn locked(&self, patience: Duration) -> Result<Locked> {
+        Locked::wait_for(&self.path, &self.around.host, patience, &self.around.stop)
+    }
+
+    fn failed(&self, error: &io::Error) -> Error {
+        Error::file("write to", &self.path, error)
+    }
+
+    /// Appends a batch; it is safe when this returns.
+    fn append(&self, batch: Batch) -> Result<()> {
+        let Batch { mut content, mut entries } = batch;
+        let mut locked = self.locked(PATIENCE)?;
+        let (start, gap) = end_of(&mut locked.file).map_err(|error| self.failed(&error))?;
+        for entry in &mut entries {
+            entry.end += gap.len() as u64;
+        }
+        self.journal.write(&Intent { start, entries }, gap, &mut content)?;
+        if let Err(error) = append(&mut locked.file, start, gap, &mut content) {
+            // under the lock, all that lies behind the old end is ours
+            let cut = locked.file.set_len(start).and_then(|()| locked.file.sync_all());
+            return Err(match cut {
+                Ok(()) => self.journal.remove().err().unwrap_or_else(|| self.failed(&error)),
+                Err(more) => self.failed(&error).fact(more.to_string()),
+            });
+        }
+        if start == 0 {
+            self.anchor()?;
+        }
+        self.journal.appended()
+    }
+
+    /// Makes the mailbox's entry in its folder safe.
+    fn anchor(&self) -> Result<()> {
+        folder::anchor(self.path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// What the mailbox has of the batch that a run which died was appending; nothing where it had
+    /// ended that.
+    fn unfinished(&self) -> Result<Option<(Locked, Intent, Standing)>> {
+        let Some(open) = self.journal.open()?.filter(|open| open.size > 0) else {
+            return Ok(None);
+        };
+        let mut locked = self.locked(PATIENCE)?;
+        let (intent, standing) =
+            open.standing(&mut locked.file).map_err(|error| Error::file("read", &self.path, &error))?;
+        // the run that died may not have made safe what it wrote
+        locked.file.sync_all().map_err(|error| Error::file("make safe", &self.path, &error))?;
+        self.anchor()?;
+        Ok(Some((locked, intent, standing)))
+    }
+}
+
+impl Batch {
+    /// Adds a message at the end.
+    fn add(&mut self, slip: &Slip<'_>, draft: &mut Draft, around: &Surroundings) -> io::Result<()> {
+        let head = draft.reread()?;
+        let mut out = BufWriter::new(&mut self.content);
+        out.write_all(mboxrd::postmark(return_path(&head).as_deref(), around.clock.now()).as_bytes())?;
+        let mut quote = mboxrd::Quote::new(out);
+        let measured = measure(&mut draft.file, &mut quote)?;
+        quote.finish()?;
+        let end = self.content.stream_position()?;
+        self.entries.push(Entry::new(slip.name, end, measured));
+        Ok(())
+    }
+
+    /// Takes off what a message that was not added left.
+    fn cut_back(&mut self) -> io::Result<()> {
+        let end = self.entries.last().map_or(0, |entry| entry.end);
+        self.content.set_len(end)?;
+        self.content.seek(SeekFrom::Start(end)).map(drop)
+    }
+}
+
+impl Delivery for Mbox {
+    fn begin(&mut self, _slip: &Slip<'_>) -> Result<Draft> {
+        Draft::nameless(&self.mailbox.around.state_dir)
+    }
+
+    fn accept(&mut self, slip: &Slip<'_>, mut draft: Draft, _stop: &Stop) -> Result<()> {
+        let around = &self.mailbox.around;
+        let spool = &around.state_dir;
+        if self.batch.is_none() {
+            let content =
+                tempfile::tempfile_in(spool).map_err(|error| Error::file("spool a message in", spool, &error))?;
+            self.batch = Some(Batch { content, entries: Vec::new() });
+        }
+        let Some(batch) = &mut self.batch else { return Ok(()) };
+        batch.add(slip, &mut draft, around).map_err(|error| {
+            // the messages before it are whole
+            let cut = batch.cut_back();
+            let error = Error::file("spool a message in", spool, &error);
+            cut.map_or_else(|more| error.clone().fact(more.to_string()), |()| error.clone())
+        })
+    }
+
+    fn seal(&mut self) -> Sealed {
+        let Some(batch) = self.batch.take() else {
+            return Sealed::new(|| Ok(()));
+        };
+        let mailbox = self.mailbox.clone();
+        Sealed::new(move || mailbox.append(batch))
+    }
+
+    fn pace(&self) -> Pace {
+        Pace::Batched
+    }
+
+    fn look(&self) -> Result<Option<Vec<Found>>> {
+        let found = |entry: &Entry, content| Found { name: entry.name.clone(), content };
+        let noted = |entry: &Entry| found(entry, Content::Noted(entry.measured()));
+        let Some((_, intent, standing)) = self.mailbox.unfinished()? else {
+            return Ok(self.mailbox.journal.open()?.map(|open| open.intent.entries.iter().map(noted).collect()));
+        };
+        let (whole, others) = intent.entries.split_at(standing.whole);
+        let unknown = others.iter().filter(|_| standing.changed).map(|entry| found(entry, Content::Unknown));
+        Ok(Some(whole.iter().map(noted).chain(unknown).collect()))
+    }
+
+    fn tidy(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
+        if let Some((locked, _, Standing { torn: Some(good), .. })) = self.mailbox.unfinished()? {
+            let cut = locked.file.set_len(good).and_then(|()| locked.file.sync_all());
+            cut.map_err(|error| self.mailbox.failed(&error))?;
+        }
+        self.mailbox.journal.remove()
+    }
+}
+
+/// Where a mailbox ends, and what is missing there until the next message may begin: the end of the
+/// last line, and a blank line.
+fn end_of(mailbox: &mut File) -> io::Result<(u64, &'static [u8])> {
+    let length = mailbox.seek(SeekFrom::End(0))?;
+    let mut tail = Vec::new();
+    mailbox.seek(SeekFrom::Start(length.saturating_sub(2)))?;
+    mailbox.read_to_end(&mut tail)?;
+    let gap: &[u8] = match tail[..] {
+        [] | [b'\n', b'\n'] => b"",
+        [.., b'\n'] => b"\n",
+        _ => b"\n\n",
+    };
+    Ok((length, gap))
+}
+
+/// Appends a batch, and makes it safe.
+fn append(mailbox: &mut File, start: u64, gap: &[u8], content: &mut File) -> io::Result<()> {
+    mailbox.seek(SeekFrom::Start(start))?;
+    mailbox.write_all(gap)?;
+    content.rewind()?;
+    io::copy(content, mailbox)?;
+    mailbox.sync_all()
+}

@@ -1,0 +1,76 @@
+//! Where an account's messages go.
+
+use std::path::Path;
+
+use super::World;
+use crate::{
+    config::{Account, LmtpServer, Place},
+    delivery::{Delivery, Line, Lmtp, Maildir, Mbox, MboxSurroundings, Pipe, Stdout},
+    error::Result,
+    net::{dial, dial_local},
+};
+
+/// The place where the account's messages go, made if it is missing.
+///
+/// # Errors
+/// It cannot be made, or something else is there.
+pub fn open(account: &Account, world: &World) -> Result<Box<dyn Delivery>> {
+    let spool = world.state_dir.clone();
+    Ok(match &account.place {
+        Place::Maildir(path) => Box::new(Maildir::open(path)?),
+        Place::Mbox(path) => Box::new(mbox(path, account, world)?),
+        Place::Pipe(argv) => Box::new(Pipe::new(argv, account.pipe_timeout.into(), spool)),
+        Place::Lmtp(server) => Box::new(lmtp(server, account, world)),
+        Place::Stdout => Box::new(Stdout::new(spool, world.clock)),
+    })
+}
+
+/// The place to look at, where that is possible: nothing is made.
+///
+/// # Errors
+/// Something else is there.
+pub fn as_it_is(account: &Account, world: &World) -> Result<Option<Box<dyn Delivery>>> {
+    Ok(match &account.place {
+        Place::Maildir(path) => Some(Box::new(Maildir::as_it_is(path)?)),
+        Place::Mbox(path) => Some(Box::new(mbox(path, account, world)?)),
+        Place::Pipe(_) | Place::Lmtp(_) | Place::Stdout => None,
+    })
+}
+
+/// The mailbox file at `path`.
+///
+/// # Errors
+/// Something else lies there.
+pub fn mbox(path: &Path, account: &Account, world: &World) -> Result<Mbox> {
+    let around = MboxSurroundings {
+        state_dir: world.state_dir.clone(),
+        host: world.birth.host.clone(),
+        clock: world.clock,
+        stop: world.stop.clone(),
+    };
+    Mbox::open(path, &account.identity(), around)
+}
+
+/// The LMTP server; nobody connects yet.
+pub fn lmtp(server: &LmtpServer, account: &Account, world: &World) -> Lmtp {
+    let (budget, timeout) = (account.connect_timeout.into(), account.pipe_timeout.into());
+    let (wanted, stop) = (server.clone(), world.stop.clone());
+    let connect = move || {
+        let line: Result<Box<dyn Line>> = match &wanted {
+            LmtpServer::Unix(path) => {
+                dial_local(path, budget, timeout, &stop).map(|line| Box::new(line) as Box<dyn Line>)
+            }
+            LmtpServer::Tcp { host, port } => {
+                dial(host, *port, budget, timeout, &stop).map(|line| Box::new(line) as Box<dyn Line>)
+            }
+        };
+        line
+    };
+    Lmtp::new(
+        format!("the LMTP server at {server}"),
+        &account.lmtp_recipients,
+        &world.birth.host,
+        world.state_dir.clone(),
+        Box::new(connect),
+    )
+}
