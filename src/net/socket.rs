@@ -34,8 +34,8 @@ impl Captured {
 }
 
 /// A connection, by TCP or a Unix socket. A read or write fails with [`ErrorKind::TimedOut`] when the
-/// other side was
-/// silent for the time-out, and with [`ErrorKind::Interrupted`] when pouch was told to stop.
+/// other side was silent for the time-out, and with [`ErrorKind::ConnectionAborted`] when pouch was
+/// told to stop.
 #[derive(Debug)]
 pub struct Socket<S = TcpStream> {
     stream: S,
