@@ -87,6 +87,8 @@ pub struct Tally {
     pub deleted: u64,
     /// Messages that failed.
     pub failed: u64,
+    /// Messages that a rule set aside.
+    pub skipped: u64,
 }
 
 /// What came of a run of one account.

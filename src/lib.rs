@@ -14,7 +14,7 @@
 //! | 4 engine | [`crew`], [`fetch`] | say in which order things happen |
 //! | 3 effects | [`net`], [`pop3::session`] and what it is made of, [`ledger`], [`delivery`], [`secret`], [`lock`] | one kind of effect each; they do not know each other |
 //! | 2 ground | [`clock`], [`stop`], [`program`], [`folder`] | time, signals, other people's programs, folders |
-//! | 1 pure | [`pop3`] but for the session, [`policy`], [`message`], [`notice`], [`config`], [`event`] | decide; no clock, no environment |
+//! | 1 pure | [`pop3`] but for the session, [`policy`], [`rule`], [`message`], [`notice`], [`config`], [`event`] | decide; no clock, no environment |
 //! | 0 words | [`types`], [`units`], [`text`], [`error`] | what all others speak in |
 //!
 //! # The journey of a message
@@ -89,6 +89,7 @@ pub mod policy;
 pub mod pop3;
 pub mod program;
 pub mod report;
+pub mod rule;
 pub mod secret;
 pub mod stop;
 pub mod text;

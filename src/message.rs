@@ -2,8 +2,10 @@
 
 use std::sync::LazyLock;
 
-use mail_parser::{HeaderName, MessageParser};
+use mail_parser::{HeaderForm, HeaderName, HeaderValue, Message, MessageParser};
 use sha2::{Digest, Sha256};
+
+use crate::types::Epoch;
 
 /// The most of a message that is looked at. Headers are smaller; what is not a header need not be
 /// understood.
@@ -128,6 +130,46 @@ pub fn identity(head: &[u8]) -> Fingerprint {
         short.copy_from_slice(&Sha256::digest(head)[..16]);
         Fingerprint(short)
     })
+}
+
+/// A header that can be asked for its fields.
+pub struct Header<'h>(Option<Message<'h>>);
+
+impl<'h> Header<'h> {
+    /// Reads `head`, a header with LF line ends. What no parser understands has no fields.
+    pub fn read(head: &'h [u8]) -> Self {
+        Self(MessageParser::default().parse_headers(head))
+    }
+
+    fn values(&self, name: &str, form: HeaderForm) -> Vec<HeaderValue<'_>> {
+        self.0.as_ref().map_or_else(Vec::new, |message| message.header_as(name.to_owned(), form))
+    }
+
+    /// What the fields of this name say, unfolded and decoded (RFC 2047).
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        let values = self.values(name, HeaderForm::Text);
+        values.iter().map(|value| value.as_text().unwrap_or_default().trim().to_owned()).collect()
+    }
+
+    /// The mailboxes in the fields of these names, each as `name <address>`, its address and its
+    /// name.
+    pub fn mailboxes(&self, names: &[&str]) -> Vec<String> {
+        let values = names.iter().flat_map(|name| self.values(name, HeaderForm::Addresses));
+        let mut mailboxes = Vec::new();
+        for value in values {
+            for mailbox in value.as_address().into_iter().flat_map(|list| list.iter()) {
+                let (name, address) = (mailbox.name(), mailbox.address());
+                mailboxes.extend(name.zip(address).map(|(name, address)| format!("{name} <{address}>")));
+                mailboxes.extend([address, name].into_iter().flatten().map(str::to_owned));
+            }
+        }
+        mailboxes
+    }
+
+    /// When it was written, by the Date field.
+    pub fn date(&self) -> Option<Epoch> {
+        self.0.as_ref()?.date().filter(|date| date.is_valid()).map(|date| Epoch(date.to_timestamp()))
+    }
 }
 
 #[cfg(test)]

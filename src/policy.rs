@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use crate::{
+    rule::{Ruling, Verb},
     types::{Epoch, MsgNum, RowId},
     units::{Size, Span},
 };
@@ -73,6 +74,8 @@ pub struct Step {
     pub row: Option<RowId>,
     /// What to do to it, and why.
     pub action: Action,
+    /// The rule that took it, if one did.
+    pub ruling: Option<Ruling>,
 }
 
 /// What to do to a message, and why.
@@ -114,6 +117,8 @@ pub enum Why {
     DeletedLocally,
     /// The user ordered it.
     Ordered,
+    /// This rule says so: it is not fetched at all.
+    Ruled(Ruling),
 }
 
 /// How long a delivered message stays on the server.
@@ -136,16 +141,20 @@ pub enum Left {
     Short(Epoch),
     /// So many are fetched in this run already.
     Limit(u64),
-    /// It was set aside on request.
+    /// It was set aside before, by a rule or on request.
     Skipped,
     /// Another message with its UID is not safe yet.
     Twin,
+    /// This rule says so: it is set aside.
+    Ruled(Ruling),
+    /// This rule deletes it, but not in this run.
+    Spared(Ruling),
 }
 
 /// Decides what to do to each message of `scan` at the time `now`.
 ///
-/// Only what was delivered whole, or is to be deleted on the user's order, is ever deleted; a
-/// message that is fetched and not kept is deleted after that (see [`Then::Delete`]).
+/// Only what was delivered whole, or is to be deleted on the user's order or by a rule, is ever
+/// deleted; a message that is fetched and not kept is deleted after that (see [`Then::Delete`]).
 pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
     let due = |at: Epoch| match policy.keep {
         Keep::Forever => Until::Forever,
@@ -167,7 +176,12 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
         let oversize =
             policy.max_size.filter(|max| entry.octets > max.octets()).map(|max| Action::Leave(Left::Oversize(max)));
         let action = match entry.known {
-            Known::New { .. } => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
+            Known::New { .. } => match entry.ruling {
+                Some(ruling) if ruling.verb == Verb::Skip => Action::Leave(Left::Ruled(ruling)),
+                Some(ruling) if ruling.verb == Verb::Delete && policy.may_delete => Action::Delete(Why::Ruled(ruling)),
+                Some(ruling) if ruling.verb == Verb::Delete => Action::Leave(Left::Spared(ruling)),
+                _ => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
+            },
             Known::Quarantined { next_try } if next_try > now => Action::Leave(Left::Quarantine(next_try)),
             Known::Quarantined { .. } => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
             Known::Short { next_try } if next_try > now => Action::Leave(Left::Short(next_try)),
@@ -176,10 +190,13 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
                 Action::Delete(Why::DeletedLocally)
             }
             Known::Delivered { at, .. } => kept(at),
-            Known::Doomed if policy.may_delete => Action::Delete(Why::Ordered),
+            Known::Doomed if policy.may_delete => Action::Delete(match entry.ruling {
+                Some(ruling) if ruling.verb == Verb::Delete => Why::Ruled(ruling),
+                _ => Why::Ordered,
+            }),
             Known::Doomed | Known::Skipped => Action::Leave(Left::Skipped),
         };
-        Step { num: entry.num, octets: entry.octets, row: entry.row, action }
+        Step { num: entry.num, octets: entry.octets, row: entry.row, action, ruling: entry.ruling }
     };
     let mut steps: Vec<_> = scan.entries.iter().map(step).collect();
     if policy.may_delete {
@@ -294,6 +311,8 @@ pub struct Entry {
     pub twin: Option<usize>,
     /// What the ledger knows.
     pub known: Known,
+    /// The rule that takes it, if it is new and one does.
+    pub ruling: Option<Ruling>,
 }
 
 /// What the ledger knows of a listed message.
@@ -323,7 +342,7 @@ pub enum Known {
         /// When to ask for it again.
         next_try: Epoch,
     },
-    /// Set aside on request (`ledger catchup`): neither fetched nor deleted.
+    /// Set aside by a rule, or on request (`ledger catchup`): neither fetched nor deleted.
     Skipped,
     /// To be deleted on request (`ledger delete`), fetched or not.
     Doomed,
@@ -346,7 +365,7 @@ mod tests {
     const NOW: Epoch = Epoch(1_800_000_000);
 
     fn entry(num: u32, octets: u64, known: Known) -> Entry {
-        Entry { num: MsgNum(num), octets, row: Some(RowId(num.into())), twin: None, known }
+        Entry { num: MsgNum(num), octets, row: Some(RowId(num.into())), twin: None, known, ruling: None }
     }
 
     fn delivered(days_ago: i64) -> Known {
@@ -490,6 +509,25 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_takes_what_is_new() {
+        let new = Known::New { attempts: 0, put_off: false };
+        let ruled = |verb, known, may_delete| {
+            let ruling = Ruling { place: 0, verb };
+            let entries = vec![Entry { ruling: Some(ruling), ..entry(1, 1_000, known) }];
+            let policy = Policy { may_delete, max_size: Some(Size::from_octets(999)), ..Policy::default() };
+            (plan(&policy, &Scan { entries }, NOW).steps[0].action, ruling)
+        };
+        let (action, ruling) = ruled(Verb::Skip, new, true);
+        assert_eq!(action, Action::Leave(Left::Ruled(ruling)));
+        let (action, ruling) = ruled(Verb::Delete, new, true);
+        assert_eq!(action, Action::Delete(Why::Ruled(ruling)));
+        let (action, ruling) = ruled(Verb::Delete, new, false);
+        assert_eq!(action, Action::Leave(Left::Spared(ruling)));
+        assert_eq!(ruled(Verb::Fetch, new, true).0, Action::Leave(Left::Oversize(Size::from_octets(999))));
+        assert_eq!(ruled(Verb::Delete, delivered(0), true).0, Action::Keep(Until::Forever));
+    }
+
+    #[test]
     fn an_unmounted_disk_empties_no_mailbox() {
         assert!(believable(10, 0, 0));
         assert!(believable(10, 5, 5));
@@ -512,6 +550,11 @@ mod tests {
         ]
     }
 
+    fn any_ruling() -> impl Strategy<Value = Option<Ruling>> {
+        let verb = prop_oneof![Just(Verb::Fetch), Just(Verb::Skip), Just(Verb::Delete)];
+        proptest::option::of((0usize..3, verb).prop_map(|(place, verb)| Ruling { place, verb }))
+    }
+
     fn any_keep() -> impl Strategy<Value = Keep> {
         prop_oneof![Just(Keep::Forever), Just(Keep::None), (0u64..60).prop_map(|days| Keep::For(Span::from_days(days)))]
     }
@@ -530,8 +573,11 @@ mod tests {
     }
 
     fn any_scan() -> impl Strategy<Value = Scan> {
-        proptest::collection::vec((0u64..3000, any_known()), 0..12).prop_map(|all| Scan {
-            entries: (1..).zip(all).map(|(num, (octets, known))| entry(num, octets, known)).collect(),
+        proptest::collection::vec((0u64..3000, any_known(), any_ruling()), 0..12).prop_map(|all| Scan {
+            entries: (1..)
+                .zip(all)
+                .map(|(num, (octets, known, ruling))| Entry { ruling, ..entry(num, octets, known) })
+                .collect(),
         })
     }
 
@@ -553,8 +599,9 @@ mod tests {
         #[test]
         fn only_the_delivered_and_the_doomed_are_deleted(policy in any_policy(), scan in any_scan()) {
             for num in deleted(&plan(&policy, &scan, NOW)) {
-                let known = scan.entries[num.0 as usize - 1].known;
-                prop_assert!(matches!(known, Known::Delivered { .. } | Known::Doomed), "{:?}", known);
+                let Entry { known, ruling, .. } = scan.entries[num.0 as usize - 1];
+                let ruled = matches!(known, Known::New { .. }) && ruling.is_some_and(|ruling| ruling.verb == Verb::Delete);
+                prop_assert!(ruled || matches!(known, Known::Delivered { .. } | Known::Doomed), "{:?}", known);
                 prop_assert!(policy.may_delete);
             }
         }

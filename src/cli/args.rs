@@ -185,7 +185,7 @@ pub enum Ledger {
     },
     /// Show all that is known of a message
     Show(Message),
-    /// Try failed messages again in the next run, or take an order to delete back
+    /// Try failed messages, or named ones that were set aside, in the next run; take an order to delete back
     Retry(Messages),
     /// Forget messages: those still on the server are fetched as if they were new
     Forget(NamedMessages),

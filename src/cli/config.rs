@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Context, Outcome, args::Config, print_json};
 use crate::{
-    config::{self, resolve::Overrides},
+    config::{self, explain::Setting, resolve::Overrides},
     error::Exit,
     report::print,
 };
@@ -19,17 +19,15 @@ pub(super) fn run(context: &Context, command: &Config) -> Outcome {
                 let documents: Vec<_> = accounts
                     .iter()
                     .map(|account| {
-                        let settings: serde_json::Map<_, _> = account
-                            .settings
-                            .iter()
-                            .map(|setting| {
-                                (
-                                    setting.key.to_owned(),
-                                    json!({ "value": setting.value, "source": setting.source.to_string() }),
-                                )
-                            })
-                            .collect();
-                        json!({ "account": account.name, "settings": settings })
+                        let shown =
+                            |setting: &Setting| json!({ "value": setting.value, "source": setting.source.to_string() });
+                        // there may be many rules, and one of all else
+                        let (rules, keys): (Vec<_>, Vec<_>) =
+                            account.settings.iter().partition(|setting| setting.key == "rule");
+                        let settings: serde_json::Map<_, _> =
+                            keys.into_iter().map(|setting| (setting.key.to_owned(), shown(setting))).collect();
+                        let rules: Vec<_> = rules.into_iter().map(shown).collect();
+                        json!({ "account": account.name, "settings": settings, "rules": rules })
                     })
                     .collect();
                 print_json(&json!({ "accounts": documents }))?;

@@ -119,8 +119,12 @@ fn table(account: &str, preview: &Preview, each: bool) -> String {
     if each {
         for step in &preview.plan.steps {
             let size = Size::from_octets(step.octets).rounded();
+            let ruled = match (step.action, step.ruling) {
+                (Action::Fetch(_), Some(ruling)) => format!("; {ruling}"),
+                _ => String::new(),
+            };
             text.push_str(&format!(
-                "  message {:>6} {size:>9}   {}: {}\n",
+                "  message {:>6} {size:>9}   {}: {}{ruled}\n",
                 step.num.0,
                 words::verb(&step.action),
                 words::reason(&step.action)
@@ -142,6 +146,7 @@ fn document(account: &str, preview: &Preview) -> Value {
                 "octets": step.octets,
                 "action": words::verb(&step.action),
                 "reason": words::reason(&step.action),
+                "rule": step.ruling.map(|ruling| ruling.place + 1),
             })
         })
         .collect();

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    file::{KEYS, TOP_KEYS},
+    file::{KEYS, RULE_KEYS, TOP_KEYS},
     value::{QUIRKS, listed, quoted},
 };
 use crate::{
@@ -70,12 +70,29 @@ impl Document {
             self.error(span, &format!("`{name}` does not belong to an account"))
                 .hint("move it to the top of the file, above the first line in brackets")
         } else {
-            let guess = closest(key, here.iter().chain(elsewhere).copied());
+            let guess = closest(key, here.iter().chain(elsewhere).copied().chain((!at_top).then_some("rule")));
             self.error(span, &format!("unknown key `{name}`")).hint(guess.map_or_else(
                 || "all keys: `pouch config sample`, or the manual pouch-config(5)".to_owned(),
                 |guess| format!("did you mean `{guess}`?"),
             ))
         }
+    }
+
+    /// A key that no rule has. `called` is the table that the rule belongs to.
+    pub fn unknown_rule_key(&self, span: &Range<usize>, key: &str, called: &str) -> Error {
+        let name = shown(key.as_bytes());
+        if KEYS.contains(&key) {
+            return self
+                .error(span, &format!("`{name}` does not belong to a rule"))
+                .hint(format!("move it up to `[{called}]`, above its first rule"));
+        }
+        let guess = closest(key, RULE_KEYS.iter().copied());
+        self.error(span, &format!("unknown key `{name}`")).hint(
+            guess.map_or_else(
+                || format!("a rule has {}", RULE_KEYS.join(", ")),
+                |guess| format!("did you mean `{guess}`?"),
+            ),
+        )
     }
 
     /// A table that is neither `[defaults]` nor an account.

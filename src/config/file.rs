@@ -21,17 +21,19 @@ use super::{
     Auth, Quirk, RequestAhead, Tls,
     complain::{Document, LONGEST, Misfit, as_text, missing, name_fault},
     explain::Source,
-    value::{FilePath, Host, Lmtp, Pin, Recipients, read},
+    value::{Fields, FilePath, Host, Lmtp, Pin, Recipients, read},
 };
 use crate::{
     error::{Error, Kind},
     policy::Keep,
+    rule::{Bound, Pattern, Verb},
     text::{shown, tilde},
     units::{Size, Span},
 };
 
 /// Declares a table of the config: each key with the field that holds it and the type it takes.
-/// To add a key, add a line here, its value in `resolve::settle`, and a line in `sample.toml`.
+/// To add a key of an account, add a line here, its value in `resolve::settle`, and a line in
+/// `sample.toml`.
 macro_rules! keys {
     ($(#[$doc:meta])* $table:ident, $(#[$names_doc:meta])* $names:ident: $($key:literal $field:ident: $kind:ty,)*) => {
         $(#[$doc])*
@@ -123,6 +125,21 @@ keys! {
     "after" after: Vec<String>,
     "quirks" quirks: Vec<Quirk>,
     "enabled" enabled: bool,
+    "allow-delete-unread" allow_delete_unread: bool,
+}
+
+keys! {
+    /// `[[account.NAME.rule]]`.
+    RuleTable, /// The keys of a rule.
+    RULE_KEYS:
+    "from" from: Pattern,
+    "to" to: Pattern,
+    "subject" subject: Pattern,
+    "list-id" list_id: Pattern,
+    "header" header: Fields,
+    "size" size: Bound,
+    "older-than" older_than: Span,
+    "action" action: Verb,
 }
 
 /// A value and where it stands.
@@ -151,7 +168,16 @@ pub struct Section {
     /// The octets of its header line.
     pub header: Range<usize>,
     /// What it sets.
+    pub block: Block,
+}
+
+/// What stands below `[defaults]` or `[account.NAME]`.
+#[derive(Clone, Debug, Default)]
+pub struct Block {
+    /// Its keys.
     pub table: Table,
+    /// The `[[….rule]]` below it, in their order.
+    pub rules: Vec<Entry<RuleTable>>,
 }
 
 /// A config file that has been read: each value is right by itself.
@@ -164,7 +190,7 @@ pub struct File {
     /// What stands above the first table.
     pub top: Top,
     /// `[defaults]`.
-    pub defaults: Table,
+    pub defaults: Block,
     /// The accounts in the order of the file.
     pub accounts: Vec<Section>,
 }
@@ -213,7 +239,7 @@ impl File {
             document: Document { path: shown, text: text.to_owned() },
             folder: path.parent().unwrap_or(Path::new("")).to_owned(),
             top: Top::default(),
-            defaults: Table::default(),
+            defaults: Block::default(),
             accounts: Vec::new(),
         };
         let parsed = DeTable::parse(text).map_err(|error| file.document.syntax(&error))?;
@@ -227,7 +253,7 @@ impl File {
     fn take(&mut self, key: &Name<'_>, value: &Spanned<DeValue<'_>>) -> Result<(), Error> {
         let (name, span) = (key.get_ref().as_ref(), key.span());
         match (name, value.get_ref()) {
-            ("defaults", DeValue::Table(table)) => self.defaults = self.table(table)?,
+            ("defaults", DeValue::Table(table)) => self.defaults = self.block(name, table)?,
             ("account", DeValue::Table(accounts)) => {
                 for (name, value) in in_order(accounts) {
                     self.account(name, value)?;
@@ -268,23 +294,52 @@ impl File {
             let what = format!("an account's name {fault}");
             return Err(self.document.error(&name.span(), &what));
         }
-        let section = Section { name: name.get_ref().to_string(), header: value.span(), table: self.table(table)? };
-        self.accounts.push(section);
+        let block = self.block(&format!("account.{}", name.get_ref()), table)?;
+        self.accounts.push(Section { name: name.get_ref().to_string(), header: value.span(), block });
         Ok(())
     }
 
     /// Reads `[defaults]` or an account.
-    fn table(&self, keys: &DeTable<'_>) -> Result<Table, Error> {
-        let mut table = Table::default();
+    fn block(&self, called: &str, keys: &DeTable<'_>) -> Result<Block, Error> {
+        let mut block = Block::default();
         for (key, value) in in_order(keys) {
             let (name, found) = (key.get_ref(), value.get_ref());
-            match table.set(name, found, self.at(key.span())) {
+            if name.as_ref() == "rule" {
+                block.rules = self.rules(called, key, found)?;
+                continue;
+            }
+            match block.table.set(name, found, self.at(key.span())) {
                 Some(Ok(())) => {}
                 Some(Err(misfit)) => return Err(self.document.misfit(&value.span(), name, &misfit, found)),
                 None => return Err(self.document.unknown_key(&key.span(), name, false)),
             }
         }
-        Ok(table)
+        Ok(block)
+    }
+
+    /// Reads the `[[CALLED.rule]]`.
+    fn rules(&self, called: &str, key: &Name<'_>, value: &DeValue<'_>) -> Result<Vec<Entry<RuleTable>>, Error> {
+        let no_rule = |span: &Range<usize>| {
+            self.document
+                .error(span, "a rule is a table of its own")
+                .hint(format!("write it below `[[{called}.rule]]`"))
+        };
+        let list = value.as_array().ok_or_else(|| no_rule(&key.span()))?;
+        let mut rules = Vec::with_capacity(list.len());
+        for rule in list {
+            let keys = rule.get_ref().as_table().ok_or_else(|| no_rule(&rule.span()))?;
+            let mut table = RuleTable::default();
+            for (key, value) in in_order(keys) {
+                let (name, found) = (key.get_ref(), value.get_ref());
+                match table.set(name, found, self.at(key.span())) {
+                    Some(Ok(())) => {}
+                    Some(Err(misfit)) => return Err(self.document.misfit(&value.span(), name, &misfit, found)),
+                    None => return Err(self.document.unknown_rule_key(&key.span(), name, called)),
+                }
+            }
+            rules.push(Entry { value: table, at: self.at(rule.span()) });
+        }
+        Ok(rules)
     }
 
     fn at(&self, span: Range<usize>) -> At {
@@ -656,7 +711,7 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
         ] {
             let (key, value) = line.split_once(" = ").unwrap();
             let file = parse(&format!("[defaults]\n{line}")).unwrap();
-            let t = file.defaults;
+            let t = file.defaults.table;
             let written = [
                 t.host.map(|e| e.value.to_toml()),
                 t.port.map(|e| e.value.to_toml()),

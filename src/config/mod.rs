@@ -1,20 +1,21 @@
 //! What the user asked for: accounts with every value settled.
 //!
 //! [`mod@file`] reads the TOML and knows where each [`value`] stands, [`resolve`] lays the layers over one
-//! another (built in, `[defaults]`, `[account.NAME]`, flags) and checks the result, [`explain`]
-//! tells where each value came from. [`address`] does without a file.
+//! another (built in, `[defaults]`, `[account.NAME]`, flags) and checks the result, [`rules`] makes
+//! rules of their tables, [`explain`] tells where each value came from. [`address`] does without a file.
 
 pub mod address;
 mod complain;
 pub mod explain;
 pub mod file;
 pub mod resolve;
+pub mod rules;
 pub mod value;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
 pub use crate::pop3::sasl::Auth;
-use crate::{policy::Policy, types::Identity, units::Span};
+use crate::{policy::Policy, rule::Rule, types::Identity, units::Span};
 
 /// The sample config, with every key: `pouch config sample` prints it.
 pub const SAMPLE: &str = include_str!("sample.toml");
@@ -69,6 +70,8 @@ pub struct Account {
     pub lmtp_recipients: Vec<String>,
     /// What to fetch and what to delete.
     pub policy: Policy,
+    /// What to do to single messages, told by their headers. The first that fits counts.
+    pub rules: Vec<Rule>,
     /// After how many failed attempts a message goes into quarantine, at least 1.
     pub attempts: u32,
     /// Whether a message in quarantine is told of by a notice mail.

@@ -12,6 +12,7 @@ use super::{
     Account, Auth, ClientCertificate, Config, Place, RequestAhead, SecretSource, Tls, Trust,
     explain::{Setting, Source, UNSET, override_setting},
     file::{At, Entry, File, Section, Table},
+    rules,
     value::{FilePath, Value, listed, quoted},
 };
 use crate::{
@@ -64,7 +65,7 @@ pub fn resolve(file: &File, context: &Context) -> Result<Config, Error> {
         return Err(Error::new(Kind::Config, format!("{} names no account", file.document.path))
             .hint("add one below a line `[account.NAME]`; `pouch config sample` shows how"));
     }
-    check_rivals(file, &file.defaults)?;
+    check_rivals(file, &file.defaults.table)?;
     let accounts =
         file.accounts.iter().map(|section| account(file, section, context)).collect::<Result<Vec<_>, _>>()?;
     check_twins(file, &accounts)?;
@@ -86,11 +87,11 @@ pub fn state_dir(file: &File, context: &Context) -> PathBuf {
 
 /// One account of the config.
 fn account(file: &File, section: &Section, context: &Context) -> Result<Account, Error> {
-    check_rivals(file, &section.table)?;
-    let table = layered(section.table.clone(), file.defaults.clone());
+    check_rivals(file, &section.block.table)?;
+    let table = layered(section.block.table.clone(), file.defaults.table.clone());
     check(file, &table)?;
     let path = |path: &FilePath| path.expand(&context.home, &file.folder);
-    settle(&section.name, &table, None, &path).map_err(|lack| {
+    let mut account = settle(&section.name, &table, None, &path).map_err(|lack| {
         let (what, hint) = match lack {
             Lack::Host => ("has no `host`", "name its server: host = \"pop.example.org\""),
             Lack::User => ("has no `user`", "name its user: user = \"ann@example.org\""),
@@ -101,7 +102,15 @@ fn account(file: &File, section: &Section, context: &Context) -> Result<Account,
         };
         let what = format!("the account `{}` {what}", section.name);
         file.document.error(&section.header, &what).hint(hint)
-    })
+    })?;
+    let may_delete_unread = table.allow_delete_unread.as_ref().is_some_and(|allow| allow.value);
+    // the account's own come first
+    for rule in section.block.rules.iter().chain(&file.defaults.rules) {
+        let (rule, setting) = rules::settle(file, rule, may_delete_unread)?;
+        account.rules.push(rule);
+        account.settings.push(setting);
+    }
+    Ok(account)
 }
 
 /// An account's own keys laid over the defaults, of which those are passed over that exclude, or
@@ -277,6 +286,7 @@ pub(super) fn settle(
     let after = s.maybe("after", table.after.as_ref());
     let quirks = s.or("quirks", table.quirks.as_ref(), Vec::new());
     let enabled = s.or("enabled", table.enabled.as_ref(), true);
+    s.or("allow-delete-unread", table.allow_delete_unread.as_ref(), false);
 
     let lmtp_recipients = recipients.map_or_else(|| vec![user.clone()], |recipients| recipients.0);
     let maildir = maildir.map(|maildir| Place::Maildir(path(&maildir)));
@@ -312,6 +322,7 @@ pub(super) fn settle(
         pipe_timeout,
         lmtp_recipients,
         policy,
+        rules: Vec::new(),
         attempts,
         notice,
         after,
@@ -375,7 +386,7 @@ mod tests {
     use super::{
         super::{
             LmtpServer, SAMPLE,
-            file::{KEYS, TOP_KEYS},
+            file::{KEYS, RULE_KEYS, TOP_KEYS},
         },
         *,
     };
@@ -448,7 +459,8 @@ attempts = 3  built in
 notice = true  built in
 after = unset  built in
 quirks = []  built in
-enabled = true  built in"
+enabled = true  built in
+allow-delete-unread = false  built in"
         );
     }
 
@@ -664,6 +676,15 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
             let alone = line.trim_start_matches("# ");
             assert!(key_of(line).is_none() || alone.contains("# "), "not explained: {line}");
         }
+    }
+
+    #[test]
+    fn the_rule_of_the_sample_is_one() {
+        let at = SAMPLE.find("# [[account.work.rule]]").unwrap();
+        let (above, rule) = SAMPLE.split_at(at);
+        let live: String = rule.lines().map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
+        let config = config(&(above.to_owned() + &live)).unwrap();
+        assert_eq!(config.accounts[0].rules[0].conditions.len(), RULE_KEYS.len() - 1);
     }
 
     #[test]

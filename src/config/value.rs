@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     policy::Keep,
+    rule::{Bound, Pattern, Verb},
     units::{Size, Span},
 };
 
@@ -81,6 +82,7 @@ macro_rules! words {
 
 words!(Tls, r#""implicit", "starttls" or "off""#, "implicit" => Tls::Implicit, "starttls" => Tls::StartTls, "off" => Tls::Off);
 words!(Auth, r#""auto", "plain" or "user""#, "auto" => Auth::Auto, "plain" => Auth::Plain, "user" => Auth::User);
+words!(Verb, r#""fetch", "skip" or "delete""#, "fetch" => Verb::Fetch, "skip" => Verb::Skip, "delete" => Verb::Delete);
 
 /// A whole number.
 fn number<T: FromStr>(value: &DeValue<'_>) -> Result<T, String> {
@@ -128,6 +130,9 @@ plain! {
     Recipients, r#"a list of addresses, like ["ann@example.org"]"#, recipients, |recipients: &Recipients| listed(&recipients.0);
     Keep, r#""forever", "none" or a time in quotes, like "30d""#, |value| parsed(value, keep), |keep: &Keep| quoted(&keep_text(*keep));
     Vec<Quirk>, r#"a list of "no-uidl", or empty"#, quirks, |quirks: &Vec<Quirk>| quirks_text(quirks);
+    Pattern, r#"a pattern in quotes, like "*@example.org" or "/sale|offer/""#, pattern, |pattern: &Pattern| quoted(pattern.as_str());
+    Fields, r#"a name and a pattern, like "X-Spam-Flag: yes""#, fields, fields_text;
+    Bound, r#"a limit in quotes, like ">2MB" or "<10KB""#, |value| parsed(value, bound), |bound: &Bound| quoted(&bound_text(*bound));
     RequestAhead, r#""auto" or a number from 1 up"#, request_ahead, |ahead: &RequestAhead| request_ahead_text(*ahead);
 }
 
@@ -193,6 +198,54 @@ fn request_ahead_text(ahead: RequestAhead) -> String {
     match ahead {
         RequestAhead::Auto => quoted("auto"),
         RequestAhead::Count(count) => count.to_string(),
+    }
+}
+
+fn pattern(value: &DeValue<'_>) -> Result<Pattern, String> {
+    Pattern::new(text_in(value)?).map_err(|reason| format!("{} ({reason})", literal(value)))
+}
+
+/// Header fields, each with what it has to be like.
+#[derive(Clone, Debug)]
+pub struct Fields(pub Vec<(String, Pattern)>);
+
+fn fields(value: &DeValue<'_>) -> Result<Fields, String> {
+    // RFC 5322 §2.2: printable, and no colon
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic() && octet != b':');
+    let fields: Vec<_> = if let DeValue::Table(table) = value {
+        let fields = table.iter().map(|(name, value)| Ok((name.get_ref().to_string(), pattern(value.get_ref())?)));
+        fields.collect::<Result<_, String>>()?
+    } else {
+        let (name, text) = text_in(value)?.split_once(':').ok_or_else(|| literal(value))?;
+        let pattern = Pattern::new(text.trim()).map_err(|reason| format!("{} ({reason})", literal(value)))?;
+        vec![(name.trim().to_owned(), pattern)]
+    };
+    match fields.iter().find(|(name, _)| !is_name(name)) {
+        Some((name, _)) => Err(format!("{}, which is no name of a field", quoted(name))),
+        None if fields.is_empty() => Err(kind(value)),
+        None => Ok(Fields(fields)),
+    }
+}
+
+fn fields_text(Fields(fields): &Fields) -> String {
+    let fields: Vec<_> =
+        fields.iter().map(|(name, pattern)| format!("{} = {}", quoted(name), quoted(pattern.as_str()))).collect();
+    format!("{{ {} }}", fields.join(", "))
+}
+
+fn bound(text: &str) -> Option<Bound> {
+    let (bound, size): (fn(Size) -> Bound, _) = match text.split_at_checked(1)? {
+        (">", size) => (Bound::Over, size),
+        ("<", size) => (Bound::Under, size),
+        _ => return None,
+    };
+    some_octets(size).map(bound)
+}
+
+fn bound_text(bound: Bound) -> String {
+    match bound {
+        Bound::Over(size) => format!(">{size}"),
+        Bound::Under(size) => format!("<{size}"),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`mod@connect`] makes a session, [`haul`] gets messages through it and remembers which of them
 //! broke it, [`recognize`] knows messages again, [`mod@recover`] finds what a run that died had delivered,
-//! [`local`] looks at what the user deleted. This module says in which order.
+//! [`local`] looks at what the user deleted, [`rulings`] asks the rules about what is new. This module
+//! says in which order.
 
 pub mod connect;
 mod haul;
@@ -10,6 +11,7 @@ mod local;
 pub mod place;
 mod recognize;
 mod recover;
+mod rulings;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -257,13 +259,21 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     {
         warning = local::mark(&mut look, &ledger, place.as_ref())?.or(warning);
     }
+    let mut taken = Vec::new();
+    let ruled = rulings::ask(&mut session, &account.rules, &look, &rulings::open(&look), now, |place, ruling| {
+        taken.push((place, ruling));
+    });
+    for (place, ruling) in taken {
+        look.scan.entries[place].ruling = ruling;
+    }
+    let unruled = ruled.err().map(|error| error.fact("what the rules say of the other messages cannot be told now"));
     // nothing is marked: QUIT changes nothing, and says good-bye
     let _ = session.quit();
     Ok(Preview {
         plan: plan(&account.policy, &look.scan, now),
         listed: look.scan.entries.len() as u64,
         known: look.scan.entries.iter().filter(|entry| entry.row.is_some()).count() as u64,
-        warning,
+        warning: unruled.or(warning),
     })
 }
 

@@ -24,7 +24,7 @@ pub enum State {
     Short,
     /// Failed too often.
     Quarantined,
-    /// Set aside on request.
+    /// Set aside by a rule, or on request.
     Skipped,
     /// No longer on the server.
     Gone,
@@ -200,8 +200,9 @@ impl Ledger {
             })
     }
 
-    /// Has failed messages tried again in the next run, as if they had never failed, and takes
-    /// orders to delete back: those of `ids`, or all. Gives how many.
+    /// Has messages tried again in the next run, as if they had never failed, and takes orders to
+    /// delete back: those of `ids`, or all that failed. One of `ids` that was set aside is fetched
+    /// after all, whatever a rule says of it. Gives how many.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -209,8 +210,11 @@ impl Ledger {
         self.change(
             ids,
             "UPDATE message SET attempts = 0, tried = NULL, next_try = NULL, told = NULL, doomed = 0,
-                 state = CASE WHEN state = 'quarantined' THEN 'new' ELSE state END
-             WHERE account = ?1 AND (?2 IS NULL OR id = ?2) AND (attempts > 0 AND (state IN ('quarantined', 'new') OR short) OR doomed)",
+                 wanted = wanted OR doomed OR state = 'skipped',
+                 reason = CASE WHEN doomed OR state = 'skipped' THEN NULL ELSE reason END,
+                 state = CASE WHEN state IN ('quarantined', 'skipped') THEN 'new' ELSE state END
+             WHERE account = ?1 AND (?2 IS NULL OR id = ?2) AND (attempts > 0 AND (state IN ('quarantined', 'new') OR short)
+                 OR doomed OR (state = 'skipped' AND ?2 IS NOT NULL))",
         )
     }
 

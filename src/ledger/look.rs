@@ -27,6 +27,8 @@ pub struct Look {
     /// or they had been deleted from the server. UIDs are given again (RFC 1939 §7 allows it once a
     /// message is gone), and what is taken for a known message may be deleted unread.
     pub doubtful: Vec<Doubt>,
+    /// Places in `scan` of messages that the user asked for, whatever a rule says of them.
+    pub wanted: Vec<usize>,
     /// Rows that are not listed, but were in the last run.
     pub(super) vanished: Vec<RowId>,
     /// Rows that are listed again, but were not in the last run.
@@ -52,11 +54,12 @@ struct Seen {
     known: Known,
     /// It was missing from the last listing, or had been taken to be gone.
     missing: bool,
+    wanted: bool,
     taken: bool,
 }
 
-const COLUMNS: &str =
-    "id, uid, octets, state, delivered, short, attempts, next_try, doomed, missing IS NOT NULL OR state = 'gone'";
+const COLUMNS: &str = "id, uid, octets, state, delivered, short, attempts, next_try, doomed,
+    missing IS NOT NULL OR state = 'gone', wanted";
 
 impl Look {
     /// Has those of `rows` that are delivered compared with what is listed now.
@@ -99,21 +102,25 @@ impl Ledger {
         let mut scan = Scan::default();
         let mut returned = Vec::new();
         let mut doubtful = Vec::new();
+        let mut wanted = Vec::new();
         let picked = pick_all(&mut rows, listed);
         for (place, (message, picked)) in listed.iter().zip(picked).enumerate() {
             let known = match picked.map(|at| &rows[at]) {
-                Some(seen) => Some((seen.row, seen.known, seen.missing, seen.octets, false)),
+                Some(seen) => Some((seen.row, seen.known, seen.missing, seen.octets, seen.wanted, false)),
                 // of two with one UID, the second is no return of the first
                 None if !with_uid(&rows, &message.uid).is_empty() => None,
                 None => gone
                     .query_row(params![self.account, message.uid.as_bytes()], |row| seen(row, sizes_count))
                     .optional()?
-                    .map(|seen| (seen.row, seen.known, true, seen.octets, true)),
+                    .map(|seen| (seen.row, seen.known, true, seen.octets, false, true)),
             };
-            if let Some((row, known, missing, octets, gone)) = known {
+            if let Some((row, known, missing, octets, ordered, gone)) = known {
                 let resized = octets != message.octets;
                 if missing {
                     returned.push(row);
+                }
+                if ordered {
+                    wanted.push(place);
                 }
                 if (resized || gone) && matches!(known, Known::Delivered { .. }) {
                     doubtful.push(Doubt { place, row, resized });
@@ -125,6 +132,7 @@ impl Ledger {
                 row: known.map(|(row, ..)| row),
                 twin: None,
                 known: known.map_or(Known::New { attempts: 0, put_off: false }, |(_, known, ..)| known),
+                ruling: None,
             });
         }
         mark_twins(&mut scan, listed);
@@ -135,7 +143,7 @@ impl Ledger {
         absent.sort_unstable();
         let absent_of_header = unlisted().filter(settled).any(|seen| seen.uid.is_of_header());
         let vanished = unlisted().filter(|seen| !seen.missing).map(|seen| seen.row).collect();
-        Ok(Look { scan, absent, absent_of_header, doubtful, vanished, returned })
+        Ok(Look { scan, absent, absent_of_header, doubtful, wanted, vanished, returned })
     }
 
     /// Whether the sizes that this server lists mean anything: where most messages came shorter
@@ -214,6 +222,7 @@ fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
         octets: row.get(2)?,
         known,
         missing: row.get(9)?,
+        wanted: row.get(10)?,
         taken: false,
     })
 }

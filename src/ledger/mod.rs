@@ -10,7 +10,7 @@
 //!          │ └─ failed (attempts, reason) ────┤  heals: delivered once
 //!          │         └─ last attempt ─▶ quarantined (tried again after 1, 2, 4 … 32 days)
 //!          ├─ delivering: handed to a program or an LMTP server, answer not yet known
-//!          └─ skipped: `ledger catchup`; neither fetched nor deleted
+//!          └─ skipped: by a rule or `ledger catchup`; neither fetched nor deleted
 //! ```
 //!
 //! # Durability

@@ -385,6 +385,33 @@ impl Ledger {
         })
     }
 
+    /// Sets messages aside that a rule does not let in, each with the reason: they are neither fetched
+    /// nor deleted from now on.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn set_aside(&mut self, ruled: &[(RowId, String)]) -> Result<()> {
+        self.note_ruled(ruled, "UPDATE message SET state = 'skipped', reason = ?2 WHERE id = ?1 AND delivered IS NULL")
+    }
+
+    /// Notes that a rule has messages deleted from the server unread, each with the reason.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn condemn(&mut self, ruled: &[(RowId, String)]) -> Result<()> {
+        self.note_ruled(ruled, "UPDATE message SET doomed = 1, reason = ?2 WHERE id = ?1 AND delivered IS NULL")
+    }
+
+    fn note_ruled(&mut self, ruled: &[(RowId, String)], statement: &str) -> Result<()> {
+        if ruled.is_empty() {
+            return Ok(());
+        }
+        self.transact(|ledger| {
+            let mut update = ledger.prepare_cached(statement)?;
+            ruled.iter().try_for_each(|(row, reason)| update.execute(params![row.0, reason]).map(drop))
+        })
+    }
+
     /// Notes who a message is from and what about.
     ///
     /// # Errors
@@ -445,7 +472,8 @@ impl Ledger {
             return Ok(());
         }
         self.transact(|ledger| {
-            let mut update = ledger.prepare_cached("UPDATE message SET state = 'gone' WHERE id = ?")?;
+            // one order is for one message: the UID may be given to another one
+            let mut update = ledger.prepare_cached("UPDATE message SET state = 'gone', doomed = 0 WHERE id = ?")?;
             for proof in deleted {
                 update.execute([proof.row.0])?;
             }

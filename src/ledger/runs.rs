@@ -123,8 +123,8 @@ impl Ledger {
         let account = self.account;
         self.jot(|ledger| {
             ledger.execute(
-                "UPDATE run SET ended = ?, open = ?, exit = ?, delivered = ?, octets = ?, deleted = ?, failed = ?, problem = ?
-                 WHERE id = ?",
+                "UPDATE run SET ended = ?, open = ?, exit = ?, delivered = ?, octets = ?, deleted = ?, failed = ?,
+                     skipped = ?, problem = ? WHERE id = ?",
                 params![
                     now.0,
                     unsettled,
@@ -133,6 +133,7 @@ impl Ledger {
                     i64::try_from(tally.octets).unwrap_or(i64::MAX),
                     tally.deleted,
                     tally.failed,
+                    tally.skipped,
                     problem.map(Error::what),
                     run.id
                 ],
@@ -201,7 +202,7 @@ impl Ledger {
         let read = || {
             self.connection
                 .prepare(
-                    "SELECT started, ended, exit, delivered, octets, deleted, failed, problem
+                    "SELECT started, ended, exit, delivered, octets, deleted, failed, problem, skipped
                      FROM run WHERE account = ? ORDER BY id DESC LIMIT ?",
                 )?
                 .query_map(params![self.account, count], |row| {
@@ -214,6 +215,7 @@ impl Ledger {
                             octets: row.get(4)?,
                             deleted: row.get(5)?,
                             failed: row.get(6)?,
+                            skipped: row.get(8)?,
                         },
                         problem: row.get(7)?,
                     })

@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// Each step brings a ledger from the version of its place in the list to the next. Steps are
 /// only ever added.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
     CREATE TABLE ledger (
         id   TEXT NOT NULL,             -- stands in the names of delivered files
@@ -77,6 +77,10 @@ const STEPS: [&str; 3] = [
         at          INTEGER NOT NULL,
         PRIMARY KEY (message, taker)
     ) STRICT, WITHOUT ROWID;
+    ",
+    "
+    ALTER TABLE message ADD COLUMN wanted INTEGER NOT NULL DEFAULT 0;  -- by the user, whatever a rule says
+    ALTER TABLE run ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;     -- messages that rules set aside
     ",
 ];
 

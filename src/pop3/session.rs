@@ -213,7 +213,8 @@ impl<S: Read + Write> Transaction<S> {
     }
 
     /// Calls `each` for the header of each message, as [`top`](Self::top) gives it, in that order;
-    /// in few writes where the server takes that.
+    /// in few writes where the server takes that. Headers that came before the line was lost are not
+    /// lost with it.
     ///
     /// # Errors
     /// As for [`top`](Self::top).

@@ -63,6 +63,7 @@ impl Reporter for Json {
                     "delivered": summary.tally.delivered,
                     "octets": summary.tally.octets,
                     "deleted": summary.tally.deleted,
+                    "skipped": summary.tally.skipped,
                     "failed": summary.tally.failed,
                     "quarantined": summary.quarantined,
                 }),
@@ -96,5 +97,6 @@ pub fn why(why: &Why) -> &'static str {
         Why::Total(_) => "keep-total",
         Why::DeletedLocally => "deleted-locally",
         Why::Ordered => "ordered",
+        Why::Ruled(_) => "rule",
     }
 }

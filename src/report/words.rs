@@ -31,7 +31,8 @@ pub fn reason(action: &Action) -> String {
             Why::Newest(newest) => format!("not among the newest {newest}"),
             Why::Total(total) => format!("the newer ones have {total} already"),
             Why::DeletedLocally => "you deleted it from the Maildir".into(),
-            Why::Ordered => "you ordered it (`pouch ledger delete`)".into(),
+            Why::Ordered => "you ordered it (`pouch ledger delete`, or a rule)".into(),
+            Why::Ruled(ruling) => format!("{ruling}; not fetched"),
         },
         Action::Keep(Until::Forever) => "fetched before".into(),
         Action::Keep(Until::Due(at)) => format!("the next is due on {}", day(*at)),
@@ -41,7 +42,9 @@ pub fn reason(action: &Action) -> String {
             Left::Short(at) => format!("came shorter than listed; next try {}", day(*at)),
             Left::Limit(limit) => format!("over the limit of {limit} a run"),
             Left::Twin => "another one with its UID is not safe yet".into(),
-            Left::Skipped => "set aside (`pouch ledger catchup`)".into(),
+            Left::Skipped => "set aside (`pouch ledger list --state skipped`)".into(),
+            Left::Ruled(ruling) => format!("{ruling}; set aside from now on"),
+            Left::Spared(ruling) => format!("{ruling} deletes it, but not in this run"),
         },
     }
 }
@@ -55,6 +58,7 @@ pub fn deleted(number: u64, why: &Why) -> String {
         Why::Total(total) => format!("{number} beyond {total}"),
         Why::DeletedLocally => format!("{number} that you had deleted"),
         Why::Ordered => format!("{number} on your order"),
+        Why::Ruled(ruling) => format!("{number} unread by {ruling}"),
     };
     match why {
         Why::DeletedLocally => format!("{which} deleted on the server too"),
@@ -70,6 +74,9 @@ pub fn summary(account: &str, summary: &Summary) -> String {
         0 => "nothing fetched".to_owned(),
         new => format!("{new} new, {}, in {}", Size::from_octets(tally.octets).rounded(), summary.place),
     }];
+    if tally.skipped > 0 {
+        parts.push(format!("{} skipped by rule", tally.skipped));
+    }
     parts.extend(summary.deleted.iter().map(|(why, number)| deleted(*number, why)));
     if tally.failed > 0 {
         parts.push(format!("{} failed", count(tally.failed, "message")));

@@ -7,13 +7,14 @@ use std::{
 };
 
 /// The floor of a module, named by its path; the longest name that fits counts.
-const FLOORS: [(&str, u32); 31] = [
+const FLOORS: [(&str, u32); 32] = [
     ("types", 0),
     ("units", 0),
     ("text", 0),
     ("error", 0),
     ("pop3", 1),
     ("policy", 1),
+    ("rule", 1),
     ("message", 1),
     ("notice", 1),
     ("config", 1),

@@ -19,6 +19,7 @@ mod power_cut;
 mod real;
 mod real_servers;
 mod retention;
+mod rules;
 mod server;
 mod standard_output;
 mod sync_deletions;

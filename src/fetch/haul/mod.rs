@@ -5,9 +5,9 @@
 //! while others got through, has used up an attempt. Where nothing gets through the line is bad,
 //! not the message; but one that was found bad in an earlier run needs no others to be found so again.
 //!
-//! Here is what a run gathers over all its sessions; [`session`] is one of them, [`receive`] one
-//! message, [`batch`] how messages are made safe, [`expunge`] what is deleted at the end, [`tell`]
-//! what people hear of messages.
+//! Here is what a run gathers over all its sessions; [`session`] is one of them, [`ruled`] what
+//! rules say there, [`receive`] one message, [`batch`] how messages are made safe, [`expunge`] what
+//! is deleted at the end, [`tell`] what people hear of messages.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,6 +24,7 @@ use crate::{
     ledger::{Ledger, Run},
     message::Glance,
     policy::{Then, Why},
+    rule::Ruling,
     text::count,
     types::{Epoch, MsgNum, RowId, Uid},
 };
@@ -31,6 +32,7 @@ use crate::{
 mod batch;
 mod expunge;
 mod receive;
+mod ruled;
 mod session;
 mod tell;
 
@@ -107,6 +109,8 @@ pub(super) struct Haul<'a> {
     /// Rows that are not asked for again in this run.
     finished: HashSet<RowId>,
     suspects: HashSet<RowId>,
+    /// What the rules said in this run.
+    rulings: HashMap<RowId, Option<Ruling>>,
     /// Suspects that lost the line again.
     guilty: Vec<Failure>,
     /// The line was lost during messages that never failed before.
@@ -148,6 +152,7 @@ impl<'a> Haul<'a> {
             partial: Vec::new(),
             finished: HashSet::new(),
             suspects: HashSet::new(),
+            rulings: HashMap::new(),
             guilty: Vec::new(),
             good_ones_lost: false,
             quarantined: Vec::new(),

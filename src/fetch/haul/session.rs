@@ -53,7 +53,9 @@ impl Haul<'_> {
             self.warning = Some(warning);
         }
         self.ledger.admit(&mut look, &listing.messages, Some(self.run), now)?;
+        self.rule(session, &mut look, now)?;
         let plan = plan(&self.policy(), &look.scan, now);
+        self.note_ruled(&plan)?;
         self.tell_oversize(&plan, now)?;
         let (mut fresh, careful) = self.orders(&plan, &look, &listing)?;
         if !(fresh.is_empty() && careful.is_empty()) {

@@ -1,0 +1,64 @@
+//! Rules in a run: asked once for each message, and what they keep away noted in the ledger.
+
+use super::Haul;
+use crate::{
+    error::{Result, Verdict},
+    fetch::rulings,
+    ledger::Look,
+    net::Stream,
+    policy::{Action, Left, Plan, Why},
+    pop3::session::Transaction,
+    rule::Ruling,
+    types::{Epoch, RowId},
+};
+
+impl Haul<'_> {
+    /// Notes in `look` what the rules say of new messages. A message whose header breaks the line is
+    /// taken by none from then on: it comes last, as others do that break it.
+    pub(super) fn rule(&mut self, session: &mut Transaction<Stream>, look: &mut Look, now: Epoch) -> Result<()> {
+        if self.account.rules.is_empty() {
+            return Ok(());
+        }
+        let mut open = rulings::open(look);
+        let row = |look: &Look, place: usize| look.scan.entries[place].row;
+        open.retain(|place| row(look, *place).is_some_and(|row| !self.rulings.contains_key(&row)));
+        let rulings = &mut self.rulings;
+        let asked = rulings::ask(session, &self.account.rules, look, &open, now, |place, ruling| {
+            rulings.extend(row(look, place).map(|row| (row, ruling)));
+        });
+        if let Err(error) = asked {
+            let culprit = open.iter().filter_map(|place| row(look, *place)).find(|row| !self.rulings.contains_key(row));
+            if let Some(row) = culprit.filter(|_| error.kind().verdict() == Verdict::Reconnect) {
+                self.rulings.insert(row, None);
+                self.suspects.insert(row);
+                self.ledger.put_off(row, now)?;
+            }
+            return Err(error);
+        }
+        for entry in &mut look.scan.entries {
+            entry.ruling = entry.row.and_then(|row| self.rulings.get(&row).copied()).flatten();
+        }
+        Ok(())
+    }
+
+    /// Notes what the rules keep away.
+    pub(super) fn note_ruled(&mut self, plan: &Plan) -> Result<()> {
+        let (mut aside, mut condemned) = (Vec::new(), Vec::new());
+        for step in &plan.steps {
+            let Some(row) = step.row else { continue };
+            match step.action {
+                Action::Leave(Left::Ruled(ruling)) => aside.push(self.reason(row, ruling)),
+                Action::Delete(Why::Ruled(ruling)) => condemned.push(self.reason(row, ruling)),
+                _ => {}
+            }
+        }
+        self.ledger.set_aside(&aside)?;
+        self.ledger.condemn(&condemned)?;
+        self.tally.skipped += aside.len() as u64;
+        Ok(())
+    }
+
+    fn reason(&self, row: RowId, ruling: Ruling) -> (RowId, String) {
+        (row, format!("by the rule {}", self.account.rules[ruling.place].text))
+    }
+}

@@ -1,0 +1,251 @@
+//! Rules: what is fetched, skipped or deleted by its header, before anything of it is downloaded.
+
+use serde_json::Value;
+
+use crate::{
+    desk::Desk,
+    server::{Server, corpus, on},
+};
+
+/// A message with these header lines.
+fn mail(header: &str) -> Vec<u8> {
+    format!("{header}\nMessage-ID: <{}@rules>\n\nbody\n", header.len()).into_bytes()
+}
+
+const BOSS: &str =
+    "From: The Boss <boss@example.org>\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\nDate: Mon, 23 Nov 2026 00:00:00 +0000";
+const SALE: &str = "From: shop@ads.example\nSubject: Big\n sale today\nList-Id: Sales <sale.ads.example>\nDate: Sun, 1 Nov 2026 00:00:00 +0000";
+const SPAM: &str = "From: x@spam.example\nTo: a@b, Ann <ann@example.org>\nX-Spam-Flag: YES\nSubject: hi";
+
+fn three() -> crate::server::Setup {
+    Server::plain().message("boss", mail(BOSS)).message("sale", mail(SALE)).message("spam", mail(SPAM))
+}
+
+/// What `pouch plan` says of the messages 1 to 3.
+fn plan(desk: &Desk) -> Vec<(String, Value)> {
+    let output = desk.pouch(&["plan", "--json"]).run();
+    output.assert_code(0);
+    let document: Value = serde_json::from_str(&output.stdout).unwrap();
+    let mut messages = document["accounts"][0]["messages"].as_array().unwrap().clone();
+    messages.sort_by_key(|message| message["number"].as_u64());
+    messages.iter().map(|message| (message["action"].as_str().unwrap().to_owned(), message["rule"].clone())).collect()
+}
+
+fn rule(lines: &str) -> String {
+    format!("\n[[account.work.rule]]\n{lines}\n")
+}
+
+#[test]
+fn each_condition_takes_what_it_fits() {
+    for (condition, taken) in [
+        ("from = \"*@ads.example\"", [false, true, false]),
+        ("from = \"the boss\"", [true, false, false]),
+        ("to = \"ann@*\"", [false, false, true]),
+        ("subject = \"grüße\"", [true, false, false]),
+        ("subject = \"/big sale/\"", [false, true, false]),
+        ("subject = \"sale\"", [false; 3]),
+        ("list-id = \"sale.*\"", [false, true, false]),
+        ("header = \"x-spam-flag: yes\"", [false, false, true]),
+        ("header = { X-Spam-Flag = \"yes\", Subject = \"h?\" }", [false, false, true]),
+        ("header = { X-Spam-Flag = \"yes\", Subject = \"no\" }", [false; 3]),
+        ("older-than = \"20d\"", [false, true, false]),
+        ("size = \"<10KB\"", [true; 3]),
+        ("size = \">1KB\"", [false; 3]),
+        ("from = \"*example*\"\nsubject = \"hi\"", [false, false, true]),
+    ] {
+        println!("{condition}");
+        let desk = Desk::new(three(), &rule(&format!("{condition}\naction = \"skip\"")));
+        let planned = plan(&desk);
+        let expected = taken
+            .map(|taken| if taken { ("leave".to_owned(), Value::from(1)) } else { ("fetch".to_owned(), Value::Null) });
+        assert_eq!(planned, expected);
+        assert_eq!(desk.server.log().count("TOP"), if condition.starts_with("size") { 0 } else { 3 });
+        desk.fetch(0);
+        let arrived: Vec<_> = [BOSS, SALE, SPAM].into_iter().zip(taken).filter(|(_, taken)| !taken).collect();
+        desk.mail().assert_exactly(&arrived.iter().map(|(header, _)| mail(header)).collect::<Vec<_>>());
+        assert_eq!(desk.retrieved(), arrived.len());
+        // nothing is asked for again
+        desk.fetch(0).assert_silent();
+        assert_eq!((desk.retrieved(), desk.server.remaining()), (arrived.len(), 3));
+    }
+}
+
+#[test]
+fn the_first_rule_that_fits_counts_and_plan_names_it() {
+    let rules = rule("from = \"boss@*\"\naction = \"fetch\"") + &rule("from = \"*\"\naction = \"skip\"");
+    let desk = Desk::new(three(), &rules);
+    let told = desk.pouch(&["plan", "-v"]).run();
+    told.assert_code(0).assert_stdout("  leave      2             rule 2; set aside from now on\n");
+    told.assert_stdout("fetch: new; kept on the server; rule 1\n")
+        .assert_stdout("leave: rule 2; set aside from now on\n");
+    desk.pouch(&["fetch", "-v"]).run().assert_code(0).assert_stderr("2 skipped by rule");
+    desk.mail().assert_exactly(&[mail(BOSS)]);
+    let list = desk.pouch(&["ledger", "list", "--state", "skipped"]).run();
+    list.assert_code(0).assert_stdout("by the rule from = \"*\"\n");
+    desk.pouch(&["plan"])
+        .run()
+        .assert_stdout("leave      2             set aside (`pouch ledger list --state skipped`)");
+}
+
+#[test]
+fn the_rules_of_the_defaults_come_last() {
+    let desk = Desk::new(three(), &rule("from = \"boss@*\"\naction = \"fetch\""));
+    let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
+    desk.home.config(&format!("{config}\n[[defaults.rule]]\nsize = \">1B\"\naction = \"skip\"\n"));
+    desk.fetch(0);
+    desk.mail().assert_exactly(&[mail(BOSS)]);
+}
+
+#[test]
+fn what_was_skipped_is_never_deleted_and_comes_back_on_request() {
+    let desk = Desk::new(three(), &("keep = \"none\"\n".to_owned() + &rule("from = \"*@ads.*\"\naction = \"skip\"")));
+    desk.fetch(0);
+    assert_eq!(desk.server.uids(), ["sale"]);
+    desk.fetch_at(100, 0).assert_silent();
+    assert_eq!(desk.server.uids(), ["sale"]);
+    // to retry what failed brings nothing back that was set aside
+    desk.pouch(&["ledger", "retry", "work"]).run().assert_code(0).assert_stdout("0 messages");
+    desk.pouch(&["ledger", "retry", "work", "2"]).run().assert_code(0).assert_stdout("1 message will be tried again");
+    assert_eq!(plan(&desk), [("fetch".to_owned(), Value::Null)]);
+    desk.fetch(0);
+    desk.mail().assert_exactly(&[mail(BOSS), mail(SALE), mail(SPAM)]);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn a_rule_deletes_unread_only_where_that_is_allowed() {
+    let delete = rule("header = \"X-Spam-Flag: yes\"\naction = \"delete\"");
+    let desk = Desk::new(three(), &delete);
+    let told = desk.fetch(78);
+    told.assert_stderr("this rule deletes mail that nobody has read").assert_stderr("allow-delete-unread = true");
+    desk.configure(&("allow-delete-unread = true\n".to_owned() + &delete));
+    let table = desk.pouch(&["plan"]).run();
+    table.assert_stdout("  delete     1             rule 1; not fetched\n");
+    desk.pouch(&["fetch", "--keep"]).run().assert_code(0);
+    assert_eq!(desk.server.remaining(), 3);
+    let told = desk.pouch(&["fetch", "-v"]).run();
+    told.assert_code(0).assert_stderr("1 unread by rule 1 deleted");
+    assert_eq!(desk.server.uids(), ["boss", "sale"]);
+    desk.mail().assert_exactly(&[mail(BOSS), mail(SALE)]);
+    // the same UID for another message: that one is not deleted unread
+    desk.server.add("spam", mail(BOSS));
+    desk.fetch(0);
+    assert_eq!(desk.server.remaining(), 3);
+    desk.mail().assert_exactly(&[mail(BOSS), mail(SALE), mail(BOSS)]);
+}
+
+#[test]
+fn what_could_not_be_deleted_is_deleted_next_time() {
+    let lines = "allow-delete-unread = true\n".to_owned() + &rule("from = \"*@spam.*\"\naction = \"delete\"");
+    let desk = Desk::new(three().fault(on("QUIT").nth(1).refuse("-ERR no")), &lines);
+    desk.fetch(75);
+    assert_eq!(desk.server.remaining(), 3);
+    desk.fetch(0);
+    assert_eq!(desk.server.uids(), ["boss", "sale"]);
+}
+
+#[test]
+fn a_header_that_is_refused_takes_no_message_away() {
+    let lines = "allow-delete-unread = true\n".to_owned()
+        + &rule("from = \"boss@*\"\naction = \"fetch\"")
+        + &rule("size = \">1B\"\naction = \"delete\"");
+    let desk = Desk::new(three().fault(on("TOP").uid("boss").refuse("-ERR no")), &lines);
+    desk.fetch(0);
+    desk.mail().assert_exactly(&[mail(BOSS)]);
+    assert_eq!(desk.server.uids(), ["boss"]);
+}
+
+#[test]
+fn headers_that_break_the_line_stop_nobody() {
+    let bad = ["uid-2", "uid-3", "uid-5", "uid-6", "uid-7"];
+    let desk = Desk::with(9, &rule("subject = \"Message 9\"\naction = \"skip\""), |server| {
+        bad.into_iter().fold(server, |server, uid| {
+            server.fault(on("TOP").uid(uid).cut()).fault(on("RETR").uid(uid).octets(50).cut())
+        })
+    });
+    for _ in 0..2 {
+        desk.pouch(&["fetch"]).run();
+    }
+    desk.assert_arrived([1, 4, 8]);
+    assert_eq!(desk.server.remaining(), 9);
+    // one that only shows no header arrives
+    let desk = Desk::with(3, &rule("subject = \"Message 3\"\naction = \"skip\""), |server| {
+        server.fault(on("TOP").uid("uid-2").cut())
+    });
+    desk.fetch(0);
+    desk.assert_arrived([1, 2]);
+    // a plan says what it could not find out
+    let desk = Desk::with(3, &rule("subject = \"Message 3\"\naction = \"skip\""), |server| {
+        server.fault(on("TOP").uid("uid-2").cut())
+    });
+    desk.pouch(&["plan"]).run().assert_code(0).assert_stderr("what the rules say of the other messages");
+}
+
+#[test]
+fn headers_are_asked_for_in_few_writes() {
+    let desk = Desk::with(50, &rule("subject = \"/[05]$/\"\naction = \"skip\""), |server| server);
+    desk.fetch(0);
+    let expected: Vec<_> = (1..=50).filter(|n| n % 5 != 0).map(|n| corpus::on_disk(&corpus::message(n))).collect();
+    desk.mail().assert_exactly(&expected);
+    assert_eq!((desk.server.log().count("TOP"), desk.retrieved()), (50, 40));
+}
+
+#[test]
+fn mistakes_in_a_rule_point_at_it() {
+    let desk = Desk::new(Server::plain(), "");
+    let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
+    for (lines, complaint) in [
+        (
+            "[[account.work.rule]]\nsubjekt = \"x\"\naction = \"skip\"",
+            ":11:1: unknown key `subjekt`\n  11 | subjekt = \"x\"\n     | ^^^^^^^\nhint: did you mean `subject`?\n",
+        ),
+        (
+            "[[account.work.rule]]\nsubject = \"x\"\naction = \"skip\"\nkeep = \"30d\"",
+            ":13:1: `keep` does not belong to a rule\n  13 | keep = \"30d\"\n     | ^^^^\nhint: move it up to `[account.work]`, above its first rule\n",
+        ),
+        (
+            "[[account.work.rule]]\nsubject = \"/(/\"\naction = \"skip\"",
+            ":11:11: `subject` must be a pattern in quotes, like \"*@example.org\" or \"/sale|offer/\", not \"/(/\" (unclosed group)\n",
+        ),
+        (
+            "[[account.work.rule]]\nsize = \"2MB\"\naction = \"skip\"",
+            ":11:8: `size` must be a limit in quotes, like \">2MB\" or \"<10KB\", not \"2MB\"\n",
+        ),
+        (
+            "[[account.work.rule]]\nheader = \"X-Spam\"\naction = \"skip\"",
+            ":11:10: `header` must be a name and a pattern",
+        ),
+        ("[[account.work.rule]]\nfrom = \"x\"", ":10:1: the rule has no `action`\n"),
+        (
+            "[[account.work.rule]]\naction = \"drop\"",
+            ":11:10: `action` must be \"fetch\", \"skip\" or \"delete\", not \"drop\"\n",
+        ),
+        (
+            "allow-delete-unread = true\n[[account.work.rule]]\naction = \"delete\"",
+            ":12:1: this rule deletes every message\n",
+        ),
+        (
+            "[account.work.rule]\nfrom = \"x\"",
+            ":10:15: a rule is a table of its own\n  10 | [account.work.rule]\n     |               ^^^^\nhint: write it below `[[account.work.rule]]`\n",
+        ),
+        ("[[account.work.rules]]\nfrom = \"x\"", "unknown key `rules`\n"),
+    ] {
+        desk.home.config(&format!("{}\n{lines}\n", config.trim_end()));
+        desk.pouch(&["config", "show"]).run().assert_code(78).assert_stderr(complaint);
+    }
+}
+
+#[test]
+fn config_show_has_the_rules() {
+    let desk = Desk::new(
+        Server::plain(),
+        &(rule("header = { Precedence = \"bulk\" }\nsize = \">2MB\"\naction = \"skip\"") + &rule("action = \"fetch\"")),
+    );
+    let shown = desk.pouch(&["config", "show"]).run();
+    shown
+        .assert_code(0)
+        .assert_stdout("= { size = \">2MB\", header = { \"Precedence\" = \"bulk\" }, action = \"skip\" }");
+    let output = desk.pouch(&["config", "show", "--json"]).run();
+    let document: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(document["accounts"][0]["rules"][1]["value"], "{ action = \"fetch\" }");
+}
