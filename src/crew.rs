@@ -30,7 +30,8 @@ pub fn fetch_all(accounts: &[Account], jobs: usize, world: &World) -> Vec<Summar
     };
     thread::scope(|scope| {
         for _ in 1..jobs.min(accounts.len()) {
-            scope.spawn(work);
+            // where the system starts no more threads, fewer hosts go side by side
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
         }
         work();
     });

@@ -134,6 +134,13 @@ impl Error {
         }
     }
 
+    /// No thread could be started.
+    pub fn thread(error: &io::Error) -> Self {
+        Self::new(Kind::Io, "the system starts no more threads")
+            .fact(error.to_string())
+            .hint("`ulimit -u` shows how many it allows")
+    }
+
     /// With one more fact, a line of its own. The number that Rust puts behind what the system says
     /// tells people nothing, and is left out.
     #[must_use]

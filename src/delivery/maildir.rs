@@ -156,9 +156,16 @@ fn make_safe(accepted: &[(File, PathBuf)], root: &Path, anchor: bool) -> Result<
     // Each fsync ends by flushing the disk's own cache; those of several threads share one flush.
     let lanes: Vec<_> = accepted.chunks(accepted.len().div_ceil(LANES)).collect();
     thread::scope(|scope| {
-        let lanes: Vec<_> = lanes.into_iter().map(|lane| scope.spawn(|| sync_all(lane))).collect();
-        lanes.into_iter().try_for_each(|lane| {
-            lane.join().unwrap_or_else(|_| Err(Error::new(Kind::Bug, "a thread that makes messages safe ended")))
+        let lanes: Vec<_> = lanes
+            .into_iter()
+            .map(|lane| (lane, thread::Builder::new().spawn_scoped(scope, || sync_all(lane))))
+            .collect();
+        lanes.into_iter().try_for_each(|(lane, work)| match work {
+            Ok(work) => {
+                work.join().unwrap_or_else(|_| Err(Error::new(Kind::Bug, "a thread that makes messages safe ended")))
+            }
+            // the system starts no more threads
+            Err(_) => sync_all(lane),
         })
     })?;
     for (_, path) in accepted {

@@ -26,7 +26,7 @@ impl Contexts {
     pub fn prepare(&self, trust: &Trust, client: Option<&ClientCertificate>) {
         let (contexts, trust, client) = (self.clone(), trust.clone(), client.cloned());
         // what fails here is told by `get`
-        thread::spawn(move || contexts.get(&trust, client.as_ref()).map(drop));
+        let _ = thread::Builder::new().spawn(move || contexts.get(&trust, client.as_ref()).map(drop));
     }
 
     /// The context for `trust` and `client`, made now if it is the first time.

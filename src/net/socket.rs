@@ -169,10 +169,11 @@ fn beside<T: Send + 'static>(
     connect: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
+    let work = move || {
         // nobody may be waiting any more
         let _ = sender.send(connect());
-    });
+    };
+    thread::Builder::new().spawn(work).map_err(|error| Error::thread(&error))?;
     let end = Instant::now() + budget + LOOK;
     loop {
         match receiver.recv_timeout(LOOK) {

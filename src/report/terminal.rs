@@ -64,7 +64,7 @@ impl Reporter for Terminal {
         if let Event::Planned { fetch: 1.., .. } = event {
             // a server that falls silent makes no event: the line shows up all the same
             let (screen, account) = (Arc::clone(&self.screen), account.to_owned());
-            thread::spawn(move || {
+            let _ = thread::Builder::new().spawn(move || {
                 thread::park_timeout(PATIENCE);
                 screen.advance(&account, &Event::Received { octets: 0 });
             });

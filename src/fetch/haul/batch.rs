@@ -73,7 +73,11 @@ impl Haul<'_> {
         let arrivals = std::mem::take(&mut self.batch).arrivals;
         if !arrivals.is_empty() {
             let sealed = delivery.seal();
-            self.underway = Some(Underway { arrivals, work: thread::spawn(|| sealed.make_safe()) });
+            // should no thread start, the drafts are nobody's: the next run removes them
+            self.unsettled = true;
+            let work = thread::Builder::new().spawn(|| sealed.make_safe()).map_err(|error| Error::thread(&error))?;
+            self.underway = Some(Underway { arrivals, work });
+            self.unsettled = false;
         }
         Ok(())
     }
