@@ -280,7 +280,7 @@ fn a_slip_on_the_command_line_leads_on() {
         .assert_stderr("hint: if `work` is an account, `pouch fetch work` fetches it");
     assert!(!home.pouch(&["ledger", "work"]).run().assert_code(64).stderr.contains("is an account"));
     let place = home.pouch(&["fetch", "pops://ann@localhost", "--to", "ftp:x"]).run();
-    place.assert_code(64).assert_stderr("`ftp:` is no kind of place").assert_stderr("`pipe:COMMAND` hands");
+    place.assert_code(64).assert_stderr("`ftp:` is no kind of place").assert_stderr("mbox:FILE, pipe:COMMAND");
     assert!(!home.join("ftp:x").exists());
 }
 
