@@ -8,7 +8,10 @@ use std::{
     thread,
 };
 
-use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
+use rustix::{
+    fs::{Advice, CWD, RenameFlags, fadvise, renameat_with},
+    io::retry_on_intr,
+};
 
 use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip};
 use crate::{
@@ -183,7 +186,7 @@ fn sync_all(accepted: &[(File, PathBuf)]) -> Result<()> {
 /// Moves a file, and never replaces one: what lies at `to` is this very message, delivered by a
 /// run that could not tell the ledger.
 fn place(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+    match retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)) {
         Ok(()) => return Ok(()),
         Err(rustix::io::Errno::EXIST) => return fs::remove_file(from),
         // not every file system can do that (NFS)
