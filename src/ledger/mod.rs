@@ -41,7 +41,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, backup::Backup};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, backup::Backup, ffi};
 
 pub use desk::{Row, State};
 pub use look::{Doubt, Look};
@@ -250,6 +250,10 @@ fn identify(connection: &Connection, account: &Identity, birth: &Birth) -> rusql
     identity(connection, account)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
+fn is_extended(error: &rusqlite::Error, code: i32) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == code)
+}
+
 /// What SQLite's errors mean to a person.
 fn explained(path: &Path, error: &rusqlite::Error) -> Error {
     let shown = path.display();
@@ -264,7 +268,14 @@ fn explained(path: &Path, error: &rusqlite::Error) -> Error {
             (Kind::Busy, format!("another program holds the ledger {shown}"))
         }
         Some(ErrorCode::DiskFull) => (Kind::Io, format!("no room for the ledger {shown}")),
-        Some(ErrorCode::SystemIoFailure) => (Kind::Io, format!("the disk failed under the ledger {shown}")),
+        // the file that SQLite shares memory by is made as large as it will get
+        Some(ErrorCode::SystemIoFailure) if is_extended(error, ffi::SQLITE_IOERR_SHMSIZE) => {
+            (Kind::Io, format!("no room for the ledger {shown}"))
+        }
+        // a lock that fails, though nobody has it, says nothing of the ledger
+        Some(ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed) => {
+            (Kind::Io, format!("the disk failed under the ledger {shown}"))
+        }
         _ => (Kind::State, format!("the ledger {shown} does not do what it should")),
     };
     let told = Error::new(kind, what).fact(error.to_string());
