@@ -70,9 +70,9 @@ fn a_second_pouch_leaves_the_first_alone_and_says_so() {
 }
 
 #[test]
-fn ten_at_once_fetch_each_message_once() {
+fn twenty_at_once_fetch_each_message_once() {
     let desk = Desk::with(60, "keep = \"none\"", |server| server);
-    let runs: Vec<_> = (0..10).map(|_| desk.pouch(&["fetch", "--wait", "1m"]).spawn()).collect();
+    let runs: Vec<_> = (0..20).map(|_| desk.pouch(&["fetch", "--wait", "1m"]).spawn()).collect();
     for run in runs {
         run.wait().assert_code(0);
     }

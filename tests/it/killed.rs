@@ -16,7 +16,7 @@ const CALLS: &str = "write,pwrite64,copy_file_range,ftruncate,fsync,fdatasync,re
                      mkdir,getdents64,socket,connect,sendto,recvfrom,clone3,vfork";
 
 /// At most so many kills in a mode.
-const KILLS: usize = 24;
+const KILLS: usize = 16;
 
 /// A way to use pouch. There are messages 1 to `count` on the server, of which one is bad.
 #[derive(Clone, Copy)]
@@ -66,6 +66,11 @@ fn path_of(desk: &Desk, n: usize) -> std::path::PathBuf {
     desk.home.join("Mail/work/new").join(name)
 }
 
+/// Runs pouch with this manipulation of its calls.
+fn run(desk: &Desk, inject: Option<&str>) -> Output {
+    trace::traced(&desk.home, CALLS, inject, &["fetch"]).env("POUCH_NOW", NOW.to_string()).run()
+}
+
 impl Mode {
     fn desk(&self) -> Desk {
         let bad = corpus::uid(self.bad);
@@ -79,15 +84,10 @@ impl Mode {
         self.lines.contains("sync") && !(self.kept)(n)
     }
 
-    /// Runs pouch with this manipulation of its calls.
-    fn run(&self, desk: &Desk, inject: Option<&str>) -> Output {
-        trace::traced(&desk.home, CALLS, inject, &["fetch"]).env("POUCH_NOW", NOW.to_string()).run()
-    }
-
     /// The points of an undisturbed run.
     fn points(&self) -> Vec<Point> {
         let desk = self.desk();
-        let output = self.run(&desk, None);
+        let output = run(&desk, None);
         assert!([65, 75].contains(&output.code), "{output}");
         points(&trace::calls(&desk.home), |_| true)
     }
@@ -96,7 +96,7 @@ impl Mode {
     fn kill(&self, point: &Point) {
         let desk = self.desk();
         let other = self.followed.then(|| desk.pouch(&["fetch", "--wait", "50s"]).spawn());
-        let killed = self.run(&desk, Some(&format!("{}:signal=KILL:when={}", point.call, point.nth)));
+        let killed = run(&desk, Some(&format!("{}:signal=KILL:when={}", point.call, point.nth)));
         // how the octets come off the line differs from run to run: this one may have needed fewer calls
         assert!([128 + 9, 65, 75, 0].contains(&killed.code), "{point:?}: {killed}");
         self.assert_nothing_lost(&desk);
@@ -177,11 +177,11 @@ fn while_a_program_gets_the_messages() {
         desk
     };
     let whole = desk();
-    mode.run(&whole, None).assert_code(75);
+    run(&whole, None).assert_code(75);
     let points = points(&trace::calls(&whole.home), |_| true);
     for point in sample(&points, KILLS) {
         let desk = desk();
-        let killed = mode.run(&desk, Some(&format!("{}:signal=KILL:when={}", point.call, point.nth)));
+        let killed = run(&desk, Some(&format!("{}:signal=KILL:when={}", point.call, point.nth)));
         assert!([128 + 9, 75].contains(&killed.code), "{point:?}: {killed}");
         desk.server.wait_for(|log| log.open() == 0);
         // the program may still be at it

@@ -6,6 +6,7 @@ mod delivery;
 mod desk;
 mod durability;
 mod exactly_once;
+mod failing_calls;
 mod floors;
 mod fuzz;
 mod hostile;

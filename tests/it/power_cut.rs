@@ -18,7 +18,7 @@ use crate::{
 const CALLS: &str = "openat,mkdir,write,pwrite64,ftruncate,rename,renameat2,unlink,fsync,fdatasync,sendto";
 
 /// At most so many cuts in a story, each with every fate of what was not synced.
-const CUTS: usize = 6;
+const CUTS: usize = 4;
 
 /// So many messages are fetched and deleted from the server.
 const COUNT: usize = 12;

@@ -157,3 +157,21 @@ fn a_clock_that_is_set_back_deletes_nothing_early() {
     desk.fetch_at(130, 0);
     assert_eq!(desk.server.remaining(), 0);
 }
+
+#[test]
+fn a_clock_that_was_ahead_deletes_nothing_early() {
+    let desk = Desk::with(1, "keep = \"30d\"", |server| server);
+    desk.fetch_at(365, 0);
+    desk.server.add("uid-2", corpus::message(2));
+    for day in [0, 1, 29] {
+        desk.fetch_at(day, 0);
+        assert_eq!(desk.server.uids(), ["uid-1", "uid-2"], "on day {day}");
+    }
+    for day in [30, 394] {
+        desk.fetch_at(day, 0);
+        assert_eq!(desk.server.uids(), ["uid-1"], "on day {day}");
+    }
+    desk.fetch_at(395, 0);
+    assert_eq!(desk.server.remaining(), 0);
+    desk.assert_arrived(1..=2);
+}

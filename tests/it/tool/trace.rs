@@ -129,7 +129,7 @@ pub fn points<'a>(calls: impl IntoIterator<Item = &'a Call>, wanted: impl Fn(&Ca
 
 /// Of `all`, `most` that are evenly spread, or as many as `POUCH_EVERY` asks for.
 pub fn sample<T: Clone>(all: &[T], most: usize) -> Vec<T> {
-    let every = std::env::var("POUCH_EVERY").ok().map(|every| every.parse::<usize>().unwrap());
+    let every = std::env::var_os("POUCH_EVERY").map(|every| every.to_str().unwrap().parse::<usize>().unwrap());
     let most = every.map_or(most, |every| all.len().div_ceil(every)).min(all.len());
     (0..most).map(|step| all[(2 * step + 1) * all.len() / (2 * most)].clone()).collect()
 }
