@@ -61,6 +61,9 @@
 //! attempts, in as many runs, a message is in *quarantine*: it is told of by a mail, and tried
 //! again after 1, 2, 4 … 32 days.
 //!
+//! Where the server's answers are *out of step* with what it was asked, one message may have come as
+//! another: what such a session brought is compared by header in the next one.
+//!
 //! # Words
 //!
 //! An *account* is a mailbox on a server and where its mail goes. A *message* is known by its *UID*
