@@ -66,11 +66,15 @@ pub(super) struct Standing {
 
 impl Intent {
     /// What a mailbox of `length` octets has of this batch of `size` octets, of which `common` lie
-    /// there from `start` on before anything differs.
-    pub(super) fn standing(&self, size: u64, length: u64, common: u64) -> Standing {
+    /// there from `start` on before anything differs. Where all the rest of it is NUL, the power went:
+    /// a file system may have the length of a file on the disk before what is in it.
+    pub(super) fn standing(&self, size: u64, length: u64, common: u64, rest_is_nul: bool) -> Standing {
         let whole = self.entries.iter().take_while(|entry| entry.end <= common).count();
         let good = self.start + whole.checked_sub(1).map_or(0, |last| self.entries[last].end);
-        let ours = self.start.checked_add(common) == Some(length);
+        let ours = match length.checked_sub(self.start) {
+            Some(tail) => tail == common || (rest_is_nul && tail <= size),
+            None => false,
+        };
         Standing { whole, torn: (ours && good < length).then_some(good), changed: !ours && common < size }
     }
 }
@@ -98,12 +102,14 @@ impl Open {
     /// One of both cannot be read.
     pub(super) fn standing(mut self, mailbox: &mut File) -> io::Result<(Intent, Standing)> {
         let length = mailbox.seek(SeekFrom::End(0))?;
-        let mut common = 0;
+        let (mut common, mut rest_is_nul) = (0, false);
         if length > self.intent.start {
             mailbox.seek(SeekFrom::Start(self.intent.start))?;
-            common = in_common(&mut BufReader::new(mailbox), &mut self.content)?;
+            let mut tail = BufReader::new(mailbox);
+            common = in_common(&mut tail, &mut self.content)?;
+            rest_is_nul = is_nul(&mut tail)?;
         }
-        let standing = self.intent.standing(self.size, length, common);
+        let standing = self.intent.standing(self.size, length, common, rest_is_nul);
         Ok((self.intent, standing))
     }
 }
@@ -121,6 +127,21 @@ fn in_common(one: &mut impl BufRead, other: &mut impl BufRead) -> io::Result<u64
         if over {
             return Ok(common);
         }
+    }
+}
+
+/// Whether nothing but NUL is left.
+fn is_nul(rest: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let octets = rest.fill_buf()?;
+        if octets.is_empty() {
+            return Ok(true);
+        }
+        if octets.iter().any(|octet| *octet != 0) {
+            return Ok(false);
+        }
+        let read = octets.len();
+        rest.consume(read);
     }
 }
 
@@ -227,8 +248,12 @@ mod tests {
             (108, 4, 0, None, true),
             (99, 0, 0, None, true), // somebody cut the mailbox
         ] {
-            assert_eq!(intent.standing(30, length, common), Standing { whole, torn, changed }, "{length} {common}");
+            let standing = intent.standing(30, length, common, common == 30);
+            assert_eq!(standing, Standing { whole, torn, changed }, "{length} {common}");
         }
+        let after_a_power_cut = intent.standing(30, 130, 15, true);
+        assert_eq!(after_a_power_cut, Standing { whole: 1, torn: Some(110), changed: false });
+        assert!(intent.standing(30, 140, 15, true).changed);
     }
 
     #[test]
@@ -241,7 +266,7 @@ mod tests {
         journal.write(&intent(), b"xx", &mut content).unwrap();
         let mut mailbox = tempfile::tempfile().unwrap();
         mailbox.write_all(&[b'o'; 100]).unwrap();
-        mailbox.write_all(&[b'x'; 12]).unwrap();
+        mailbox.write_all(&[&[b'x'; 12][..], &[0; 3]].concat()).unwrap();
         let (found, standing) = journal.open().unwrap().unwrap().standing(&mut mailbox).unwrap();
         assert_eq!((&found, standing), (&intent(), Standing { whole: 1, torn: Some(110), changed: false }));
         assert_eq!(found.entries[0].measured(), Measured { octets: 7, fingerprint: None });
