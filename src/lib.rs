@@ -23,11 +23,14 @@
 //! 2. [`fetch::connect`] gets from the host name to a session: [`net`] dials and begins TLS,
 //!    [`pop3::session`] greets and logs in with what [`secret`] gave.
 //! 3. The server lists its messages; [`ledger::Ledger::look`] joins them with what is known.
+//!    Where the account has rules, the headers of new messages are asked for, and [`rule::judge`]
+//!    says which rule takes them.
 //! 4. [`policy::plan`] decides what to do to each message. It is one pure function: `pouch plan`
 //!    ends here, and shows exactly what a run would do.
 //! 5. [`ledger::Ledger::admit`] gives each new message its row. **The name of its file is a
 //!    function of the row**: whoever finds the file knows that the row is delivered.
-//! 6. The message streams, decoded once ([`pop3::body`]), into a [`delivery::Draft`].
+//! 6. The message streams, decoded once ([`pop3::body`]), into a [`delivery::Draft`]; one for
+//!    several places is spooled, and [`delivery::Post`] gives each its copy.
 //! 7. A batch of drafts is sealed ([`delivery::Delivery::seal`]) and made safe by a thread of its
 //!    own, while the next one arrives; then one commit tells the ledger
 //!    ([`ledger::Ledger::deliver`]).
@@ -45,6 +48,7 @@
 //! | while receiving | keeps all | draft in `tmp/` | new | fetches it; removes its own drafts |
 //! | before the rename | keeps all | draft in `tmp/` | new | fetches it |
 //! | after the rename, before the ledger | keeps all | in `new/` | new | finds the name: delivered, no second copy |
+//! | when one of several places has it | keeps all | in some `new/` | new | finds that copy; gives the other places theirs |
 //! | before the answer to QUIT | perhaps deleted | safe | delivered | finds it gone, or deletes it again |
 //! | while a batch goes to a mailbox file | keeps all | a part of it; its journal has all | new | takes the whole ones for delivered, a torn one off |
 //! | while a program or an LMTP server has it | keeps all | not known | delivering | hands it over again, and says so |

@@ -11,10 +11,10 @@ use super::{
     fetch, print_json,
 };
 use crate::{
-    config::{Account, Place, resolve::Overrides},
-    delivery::{Delivery, Maildir},
+    config::{Account, resolve::Overrides},
+    delivery::Delivery,
     error::{Error, Exit, Kind, Result},
-    fetch::World,
+    fetch::{World, place},
     ledger::{Ledger, Row, State},
     report::{complain, form, print},
     text::{count, moment, shown},
@@ -244,10 +244,7 @@ fn verify(context: &Context, accounts: &Accounts) -> Outcome {
             }
             Ok(())
         })?;
-        let found = match &account.place {
-            Place::Maildir(path) if Maildir::exists(path)? => Maildir::open(path)?.look()?,
-            _ => None,
-        };
+        let found = place::as_it_is(account, &world)?.look()?;
         let present = found.map(|found| {
             let rows: HashSet<_> =
                 found.iter().filter_map(|found| ledger.row_of(&found.name)).map(|(row, _)| row).collect();
@@ -257,6 +254,7 @@ fn verify(context: &Context, accounts: &Accounts) -> Outcome {
             documents.push(json!({ "account": account.name, "delivered": delivered, "in_maildir": present }));
         } else {
             let there = match present {
+                Some(present) if account.all_places().len() > 1 => format!("{present} of them in its Maildirs"),
                 Some(present) => format!("{present} of them in {}", world.place(account)),
                 None => "where they are now cannot be seen from here".into(),
             };

@@ -21,12 +21,13 @@ use super::{
     Auth, Quirk, RequestAhead, Tls,
     complain::{Document, LONGEST, Misfit, as_text, missing, name_fault},
     explain::Source,
+    rules::{Action, Destinations},
     value::{Fields, FilePath, Host, Lmtp, Pin, Recipients, read},
 };
 use crate::{
     error::{Error, Kind},
     policy::Keep,
-    rule::{Bound, Pattern, Verb},
+    rule::{Bound, Pattern},
     text::{shown, tilde},
     units::{Size, Span},
 };
@@ -139,7 +140,8 @@ keys! {
     "header" header: Fields,
     "size" size: Bound,
     "older-than" older_than: Span,
-    "action" action: Verb,
+    "action" action: Action,
+    "also" also: Destinations,
 }
 
 /// A value and where it stands.

@@ -12,10 +12,15 @@ pub mod resolve;
 pub mod rules;
 pub mod value;
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, slice, time::Duration};
 
 pub use crate::pop3::sasl::Auth;
-use crate::{policy::Policy, rule::Rule, types::Identity, units::Span};
+use crate::{
+    policy::Policy,
+    rule::{Rule, Ruling},
+    types::Identity,
+    units::Span,
+};
 
 /// The sample config, with every key: `pouch config sample` prints it.
 pub const SAMPLE: &str = include_str!("sample.toml");
@@ -87,6 +92,23 @@ pub struct Account {
 }
 
 impl Account {
+    /// Where the messages go that `ruling` took, or no rule. There is at least one place.
+    pub fn places(&self, ruling: Option<Ruling>) -> &[Place] {
+        let ruled = ruling.and_then(|ruling| self.rules.get(ruling.place)).map(|rule| rule.places.as_slice());
+        ruled.filter(|places| !places.is_empty()).unwrap_or(slice::from_ref(&self.place))
+    }
+
+    /// All places that messages may go to, the account's own first.
+    pub fn all_places(&self) -> Vec<&Place> {
+        let mut all = vec![&self.place];
+        for place in self.rules.iter().flat_map(|rule| &rule.places) {
+            if !all.contains(&place) {
+                all.push(place);
+            }
+        }
+        all
+    }
+
     /// Who this account is to the ledger.
     pub fn identity(&self) -> Identity {
         Identity::new(&self.user, &self.host)
@@ -204,6 +226,21 @@ impl fmt::Display for LmtpServer {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    /// As `--to` takes it: what the ledger calls the place where a message goes to several.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Maildir(path) => write!(f, "maildir:{}", path.display()),
+            Self::Pipe(argv) => {
+                write!(f, "pipe:{}", shlex::try_join(argv.iter().map(String::as_str)).unwrap_or_default())
+            }
+            Self::Mbox(path) => write!(f, "mbox:{}", path.display()),
+            Self::Lmtp(server) => write!(f, "lmtp:{server}"),
+            Self::Stdout => f.write_str("-"),
         }
     }
 }

@@ -103,10 +103,16 @@ fn account(file: &File, section: &Section, context: &Context) -> Result<Account,
         let what = format!("the account `{}` {what}", section.name);
         file.document.error(&section.header, &what).hint(hint)
     })?;
-    let may_delete_unread = table.allow_delete_unread.as_ref().is_some_and(|allow| allow.value);
+    let around = rules::Around {
+        file,
+        account: &account,
+        may_delete_unread: table.allow_delete_unread.as_ref().is_some_and(|allow| allow.value),
+        path: &path,
+    };
     // the account's own come first
-    for rule in section.block.rules.iter().chain(&file.defaults.rules) {
-        let (rule, setting) = rules::settle(file, rule, may_delete_unread)?;
+    let rules = section.block.rules.iter().chain(&file.defaults.rules);
+    let settled = rules.map(|rule| rules::settle(rule, &around)).collect::<Result<Vec<_>, _>>()?;
+    for (rule, setting) in settled {
         account.rules.push(rule);
         account.settings.push(setting);
     }
@@ -370,6 +376,10 @@ pub fn with_flags(account: &mut Account, flags: &Overrides) {
             override_setting(settings, key, value, "--to");
         }
         account.place = place.clone();
+        // all of it goes there
+        for rule in &mut account.rules {
+            rule.places.clear();
+        }
     }
     if let Some(command) = &flags.password_command {
         account.secret = SecretSource::Command(command.clone());
@@ -682,9 +692,9 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
     fn the_rule_of_the_sample_is_one() {
         let at = SAMPLE.find("# [[account.work.rule]]").unwrap();
         let (above, rule) = SAMPLE.split_at(at);
-        let live: String = rule.lines().map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
+        let live: String = rule.lines().map(|line| line.strip_prefix("# ").unwrap_or(line).to_owned() + "\n").collect();
         let config = config(&(above.to_owned() + &live)).unwrap();
-        assert_eq!(config.accounts[0].rules[0].conditions.len(), RULE_KEYS.len() - 1);
+        assert_eq!(config.accounts[0].rules[0].conditions.len(), RULE_KEYS.len() - 2);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     policy::Keep,
-    rule::{Bound, Pattern, Verb},
+    rule::{Bound, Pattern},
     units::{Size, Span},
 };
 
@@ -54,7 +54,7 @@ fn text_in<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
 }
 
 /// A text that `parse` makes something of.
-fn parsed<T>(value: &DeValue<'_>, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, String> {
+pub(super) fn parsed<T>(value: &DeValue<'_>, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, String> {
     parse(text_in(value)?).ok_or_else(|| literal(value))
 }
 
@@ -82,7 +82,6 @@ macro_rules! words {
 
 words!(Tls, r#""implicit", "starttls" or "off""#, "implicit" => Tls::Implicit, "starttls" => Tls::StartTls, "off" => Tls::Off);
 words!(Auth, r#""auto", "plain" or "user""#, "auto" => Auth::Auto, "plain" => Auth::Plain, "user" => Auth::User);
-words!(Verb, r#""fetch", "skip" or "delete""#, "fetch" => Verb::Fetch, "skip" => Verb::Skip, "delete" => Verb::Delete);
 
 /// A whole number.
 fn number<T: FromStr>(value: &DeValue<'_>) -> Result<T, String> {

@@ -49,6 +49,7 @@ impl Maildir {
             for part in [root.to_owned()].into_iter().chain(PARTS.map(|part| root.join(part))) {
                 folder::make(&part)?;
             }
+            mark_folder(root)?;
         }
         Ok(Self { root: root.to_owned(), accepted: Vec::new(), anchored: false })
     }
@@ -86,6 +87,18 @@ impl Maildir {
             }
         }
     }
+}
+
+/// A folder of another Maildir is marked as such, for those that deliver to it and look for quotas
+/// (Maildir++).
+fn mark_folder(root: &Path) -> Result<()> {
+    let is_folder = root.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        && root.parent().is_some_and(|parent| PARTS.iter().all(|part| parent.join(part).is_dir()));
+    if is_folder {
+        let path = root.join("maildirfolder");
+        File::create(&path).map_err(|error| Error::file("make", &path, &error))?;
+    }
+    Ok(())
 }
 
 fn no_maildir(root: &Path, fact: &str) -> Error {
@@ -246,7 +259,7 @@ mod tests {
 
     fn deliver(maildir: &mut Maildir, name: &str, content: &[u8]) {
         let uid = Uid::new(*b"u");
-        let slip = Slip { account: "work", name, uid: &uid, sender: None, taken: &[] };
+        let slip = Slip { account: "work", name, uid: &uid, sender: None, places: &[], taken: &[] };
         let mut draft = maildir.begin(&slip).unwrap();
         draft.write_all(content).unwrap();
         maildir.accept(&slip, draft, &Stop::default()).unwrap();
@@ -281,7 +294,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut maildir = Maildir::open(dir.path()).unwrap();
         let uid = Uid::new(*b"u");
-        let slip = Slip { account: "work", name: "1.R1Lx.h", uid: &uid, sender: None, taken: &[] };
+        let slip = Slip { account: "work", name: "1.R1Lx.h", uid: &uid, sender: None, places: &[], taken: &[] };
         drop(maildir.begin(&slip).unwrap());
         assert_eq!(names(&dir.path().join("tmp")), Vec::<String>::new());
     }

@@ -5,6 +5,7 @@ mod maildir;
 mod mbox;
 mod mboxrd;
 mod pipe;
+mod post;
 mod stdout;
 
 use std::{
@@ -17,9 +18,11 @@ pub use lmtp::{Line, Lmtp};
 pub use maildir::Maildir;
 pub use mbox::{Mbox, Surroundings as MboxSurroundings};
 pub use pipe::Pipe;
+pub use post::Post;
 pub use stdout::Stdout;
 
 use crate::{
+    config::Place,
     error::{Error, Result},
     message::{Fingerprint, Head, fingerprint},
     stop::Stop,
@@ -37,6 +40,8 @@ pub struct Slip<'a> {
     pub uid: &'a Uid,
     /// The address it is from, once it is known.
     pub sender: Option<&'a str>,
+    /// Where it goes; nowhere, as long as that is not known.
+    pub places: &'a [Place],
     /// Those of several takers that have it already.
     pub taken: &'a [String],
 }
@@ -59,7 +64,7 @@ pub trait Delivery: Send {
     fn accept(&mut self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<()>;
 
     /// Where there are several takers: those that took the message which was given to
-    /// [`accept`](Self::accept) last, though others did not.
+    /// [`accept`](Self::accept) last, though others did not. They have it on stable storage.
     fn taken(&mut self) -> Vec<String> {
         Vec::new()
     }
@@ -210,17 +215,24 @@ const MAX_HEAD: u64 = 64 * 1024;
 pub struct Draft {
     file: File,
     stray: Stray,
+    /// It lies in no place yet.
+    spooled: bool,
 }
 
 impl Draft {
     fn at(path: PathBuf, file: File) -> Self {
-        Self { file, stray: Stray(Some(path)) }
+        Self { file, stray: Stray(Some(path)), spooled: false }
     }
 
     /// A draft in a file that has no name, on the disk of `folder`: it goes with the process.
     fn nameless(folder: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(folder).map_err(|error| Error::file("spool a message in", folder, &error))?;
-        Ok(Self { file, stray: Stray(None) })
+        Ok(Self { file, stray: Stray(None), spooled: false })
+    }
+
+    /// A nameless draft for no place yet: it will be copied.
+    fn spooled(folder: &Path) -> Result<Self> {
+        Ok(Self { spooled: true, ..Self::nameless(folder)? })
     }
 
     /// Goes back to the beginning, to be read; gives the header, or more than that.

@@ -192,14 +192,14 @@ fn journey(account: &Account, world: &World, haul: &mut Haul<'_>, died: bool) ->
     if account.tls != Tls::Off {
         world.tls.prepare(&account.trust, account.client_certificate.as_ref());
     }
-    let mut delivery = place::open(account, world)?;
+    let mut post = place::open(account, world)?;
     if died {
-        haul.recover(delivery.as_mut())?;
+        haul.recover(&mut post)?;
     }
     let secret = world.secret(account)?;
     let server = Server::new(account, world)?;
-    let sessions = haul.sessions(&server, &secret, delivery.as_mut());
-    let settled = haul.wind_up(delivery.as_mut());
+    let sessions = haul.sessions(&server, &secret, &mut post);
+    let settled = haul.wind_up(&mut post);
     // what was delivered wants to be indexed, whatever became of the rest
     let indexed = if haul.tally().delivered > 0 { after(account, world) } else { Ok(()) };
     sessions.and(settled).and(indexed)
@@ -243,9 +243,9 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     // what a run would tell the ledger is told to a copy
     let mut ledger = world.ledger(account)?.copy()?;
     let (_, died) = ledger.begin_run(now)?;
-    let place = place::as_it_is(account, world)?;
-    if died && let Some(place) = &place {
-        recover(&mut ledger, place.as_ref(), now)?;
+    let places = place::as_it_is(account, world)?;
+    if died {
+        recover(&mut ledger, &places, &account.place, now)?;
     }
     let secret = world.secret(account)?;
     let server = Server::new(account, world)?;
@@ -254,14 +254,12 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let (mut look, moved) =
         recognize::look(&mut session, &mut ledger, &listing, &HashSet::new(), world.accept_new_uids)?;
     let mut warning = (moved > 0).then(|| recognize::told(moved));
-    if account.policy.sync_deletions
-        && let Some(place) = &place
-    {
-        warning = local::mark(&mut look, &ledger, place.as_ref())?.or(warning);
+    if account.policy.sync_deletions {
+        warning = local::mark(&mut look, &ledger, &places)?.or(warning);
     }
     let mut taken = Vec::new();
-    let ruled = rulings::ask(&mut session, &account.rules, &look, &rulings::open(&look), now, |place, ruling| {
-        taken.push((place, ruling));
+    let ruled = rulings::ask(&mut session, &account.rules, &look, &rulings::open(&look), now, |place, judgement| {
+        taken.push((place, judgement.ruling()));
     });
     for (place, ruling) in taken {
         look.scan.entries[place].ruling = ruling;

@@ -1,40 +1,49 @@
-//! Where an account's messages go.
+//! The places where an account's messages go.
 
 use std::path::Path;
 
 use super::World;
 use crate::{
     config::{Account, LmtpServer, Place},
-    delivery::{Delivery, Line, Lmtp, Maildir, Mbox, MboxSurroundings, Pipe, Stdout},
+    delivery::{Delivery, Line, Lmtp, Maildir, Mbox, MboxSurroundings, Pipe, Post, Stdout},
     error::Result,
     net::{dial, dial_local},
 };
 
-/// The place where the account's messages go, made if it is missing.
+/// All places of the account, made where they are missing.
 ///
 /// # Errors
-/// It cannot be made, or something else is there.
-pub fn open(account: &Account, world: &World) -> Result<Box<dyn Delivery>> {
-    let spool = world.state_dir.clone();
-    Ok(match &account.place {
-        Place::Maildir(path) => Box::new(Maildir::open(path)?),
-        Place::Mbox(path) => Box::new(mbox(path, account, world)?),
-        Place::Pipe(argv) => Box::new(Pipe::new(argv, account.pipe_timeout.into(), spool)),
-        Place::Lmtp(server) => Box::new(lmtp(server, account, world)),
-        Place::Stdout => Box::new(Stdout::new(spool, world.clock)),
-    })
+/// One cannot be made, or something else is there.
+pub fn open(account: &Account, world: &World) -> Result<Post> {
+    let open = |place: &Place| -> Result<Box<dyn Delivery>> {
+        let spool = world.state_dir.clone();
+        Ok(match place {
+            Place::Maildir(path) => Box::new(Maildir::open(path)?),
+            Place::Mbox(path) => Box::new(mbox(path, account, world)?),
+            Place::Pipe(argv) => Box::new(Pipe::new(argv, account.pipe_timeout.into(), spool)),
+            Place::Lmtp(server) => Box::new(lmtp(server, account, world)),
+            Place::Stdout => Box::new(Stdout::new(spool, world.clock)),
+        })
+    };
+    let places = account.all_places().into_iter().map(|place| Ok((place.clone(), open(place)?)));
+    Ok(Post::new(places.collect::<Result<_>>()?, world.state_dir.clone()))
 }
 
-/// The place to look at, where that is possible: nothing is made.
+/// Those places of the account that can be looked at, to do that: nothing is made.
 ///
 /// # Errors
 /// Something else is there.
-pub fn as_it_is(account: &Account, world: &World) -> Result<Option<Box<dyn Delivery>>> {
-    Ok(match &account.place {
-        Place::Maildir(path) => Some(Box::new(Maildir::as_it_is(path)?)),
-        Place::Mbox(path) => Some(Box::new(mbox(path, account, world)?)),
-        Place::Pipe(_) | Place::Lmtp(_) | Place::Stdout => None,
-    })
+pub fn as_it_is(account: &Account, world: &World) -> Result<Post> {
+    let mut places: Vec<(Place, Box<dyn Delivery>)> = Vec::new();
+    for place in account.all_places() {
+        let delivery: Box<dyn Delivery> = match place {
+            Place::Maildir(path) => Box::new(Maildir::as_it_is(path)?),
+            Place::Mbox(path) => Box::new(mbox(path, account, world)?),
+            Place::Pipe(_) | Place::Lmtp(_) | Place::Stdout => continue,
+        };
+        places.push((place.clone(), delivery));
+    }
+    Ok(Post::new(places, world.state_dir.clone()))
 }
 
 /// The mailbox file at `path`.

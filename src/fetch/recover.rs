@@ -1,41 +1,69 @@
 //! What a run that died had delivered without telling the ledger.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use crate::{
-    delivery::{Content, Delivery, Measured},
+    config::Place,
+    delivery::{Content, Delivery, Found, Measured},
     error::Result,
     folder,
     ledger::{Ledger, Recovered},
     types::Epoch,
 };
 
-/// Looks for the ledger's messages in the place where they go, and tells the ledger which of them
-/// lie there. Gives how many may lie there or not, and were not delivered before.
+/// Looks for the ledger's messages in the places where they go, and tells the ledger which of them
+/// lie there. One that lies in some of its places only counts as delivered to those; `own` is the
+/// account's place. Gives how many may lie there or not, and were not delivered before.
 ///
 /// # Errors
 /// The place cannot be read, or the ledger cannot be written.
-pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, now: Epoch) -> Result<u64> {
+pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, own: &Place, now: Epoch) -> Result<u64> {
     let mut unknown = 0;
     // twice, since a mail program may move a message while it is looked for
     for _ in 0..2 {
-        let mut ours = Vec::new();
         unknown = 0;
         // the run that died may have given a message its name, and not made it safe
         let mut folders = BTreeSet::new();
+        let mut copies: BTreeMap<_, Vec<Found>> = BTreeMap::new();
         for found in delivery.look()?.unwrap_or_default() {
-            let Some((row, copy)) = ledger.row_of(&found.name) else { continue };
-            if let Some(Measured { octets, fingerprint }) = found.measured()? {
-                if let Content::File(path) = &found.content {
-                    folders.extend(path.ancestors().skip(1).take(2).map(Path::to_owned));
+            let Some(named) = ledger.row_of(&found.name) else { continue };
+            if found.content == Content::Unknown {
+                unknown += u64::from(ledger.octets_delivered(named.0)?.is_none());
+                continue;
+            }
+            if let Content::File(path) = &found.content {
+                folders.extend(path.ancestors().skip(1).take(2).map(Path::to_owned));
+            }
+            copies.entry(named).or_default().push(found);
+        }
+        let mut ours = Vec::new();
+        let mut parts = Vec::new();
+        for ((row, copy), found) in copies {
+            let Some(first) = found.first() else { continue };
+            if found.len() < Ledger::places_of(&first.name) {
+                // of one that was delivered, the user may have deleted a copy
+                if ledger.octets_delivered(row)?.is_some() {
+                    continue;
                 }
+                parts.extend(found.iter().map(|found| (row, taker(found, own))));
+            } else if let Some(Measured { octets, fingerprint }) = first.measured()? {
                 ours.push(Recovered { row, copy, octets, fingerprint });
-            } else if found.content == Content::Unknown && ledger.octets_delivered(row)?.is_none() {
-                unknown += 1;
             }
         }
         folders.iter().try_for_each(|folder| folder::anchor(folder))?;
         ledger.recover(&ours, now)?;
+        parts.iter().try_for_each(|(row, taker)| ledger.note_part(*row, taker, now))?;
     }
     Ok(unknown)
+}
+
+/// The place that a message lies in, as the ledger calls it. Only Maildirs have files.
+fn taker(found: &Found, own: &Place) -> String {
+    match &found.content {
+        Content::File(path) => Place::Maildir(path.ancestors().nth(2).unwrap_or(path).to_owned()).to_string(),
+        Content::Noted(_) | Content::Unknown => own.to_string(),
+    }
 }

@@ -8,7 +8,7 @@ use crate::{
     net::Stream,
     policy::Known,
     pop3::session::Transaction,
-    rule::{Case, Judgement, Rule, Ruling, judge},
+    rule::{Case, Judgement, Rule, judge},
     types::Epoch,
 };
 
@@ -21,9 +21,9 @@ pub(super) fn open(look: &Look) -> Vec<usize> {
     entries.filter(|(_, entry)| entry.known == fresh).map(|(place, _)| place).collect()
 }
 
-/// Judges the messages of `look` at `places`; `told` gets each place once, with the rule that takes
-/// the message, those that need their header last and in order. A message whose header the server
-/// does not give is taken by no rule.
+/// Judges the messages of `look` at `places`; `told` gets each place once, with what the rules say,
+/// those that need their header last and in order. A message whose header the server does not give
+/// stays unread, and no rule takes it.
 ///
 /// # Errors
 /// The line is lost: while the header of the first message was asked for that was not told.
@@ -33,7 +33,7 @@ pub(super) fn ask(
     look: &Look,
     places: &[usize],
     now: Epoch,
-    mut told: impl FnMut(usize, Option<Ruling>),
+    mut told: impl FnMut(usize, Judgement),
 ) -> Result<()> {
     let judge = |place: usize, header: Option<&Header<'_>>| {
         let case =
@@ -43,22 +43,14 @@ pub(super) fn ask(
     let mut unread = Vec::new();
     for place in places {
         match judge(*place, None) {
-            Judgement::Taken(ruling) => told(*place, Some(ruling)),
-            Judgement::Free => told(*place, None),
             Judgement::Unread => unread.push(*place),
+            judgement => told(*place, judgement),
         }
     }
     let nums: Vec<_> = unread.iter().map(|place| look.scan.entries[*place].num).collect();
     let mut unread = unread.into_iter();
     session.tops(&nums, |head| {
         let Some(place) = unread.next() else { return };
-        let judgement = head.map(|head| judge(place, Some(&Header::read(head.as_bytes()))));
-        told(
-            place,
-            match judgement {
-                Ok(Judgement::Taken(ruling)) => Some(ruling),
-                _ => None,
-            },
-        );
+        told(place, head.map_or(Judgement::Unread, |head| judge(place, Some(&Header::read(head.as_bytes())))));
     })
 }

@@ -163,8 +163,24 @@ impl Ledger {
         let (row, id) = unique.split_once('L')?;
         // Dovecot adds ,S= and ,W= behind the host, mail programs their flags
         (id == self.id).then_some(())?;
+        let (row, _) = row.split_once('P').unwrap_or((row, ""));
         let (row, copy) = row.split_once('-').unwrap_or((row, "0"));
         Some((RowId(row.parse().ok()?), copy.parse().ok()?))
+    }
+
+    /// The file name of a message that goes to so many places, made of its name: whoever finds it in
+    /// one of them knows that there are others.
+    pub fn name_in_several(name: &str, places: usize) -> String {
+        match name.split_once('L') {
+            Some((row, rest)) if places > 1 => format!("{row}P{places}L{rest}"),
+            _ => name.to_owned(),
+        }
+    }
+
+    /// In how many places the message is to lie that has this file name.
+    pub fn places_of(name: &str) -> usize {
+        let several = name.split_once('L').and_then(|(row, _)| row.split_once('P'));
+        several.and_then(|(_, places)| places.parse().ok()).unwrap_or(1)
     }
 
     fn explained(&self, error: &rusqlite::Error) -> Error {

@@ -245,7 +245,7 @@ impl Ledger {
             .map_err(|error| self.explained(&error))
     }
 
-    /// Notes that `taker`, one of several, has a message.
+    /// Notes that `taker`, one of several, has a message which was not delivered to all of them.
     ///
     /// # Errors
     /// The ledger cannot be written: the taker gets it again.
@@ -304,9 +304,11 @@ impl Ledger {
                      fingerprint = ?6, attempts = 0, next_try = NULL, reason = NULL
                  WHERE account = ?1 AND id = ?2 AND copy + (delivered IS NOT NULL) = ?3",
             )?;
+            let mut whole = ledger.prepare_cached("DELETE FROM part WHERE message = ?")?;
             for Recovered { row, copy, octets, fingerprint } in found {
                 let print = fingerprint.as_ref().map(|print| print.0.as_slice());
                 update.execute(params![account, row.0, copy, now.0, size(*octets), print])?;
+                whole.execute([row.0])?;
             }
             Ok(())
         })

@@ -10,6 +10,7 @@ use std::fmt;
 pub use pattern::Pattern;
 
 use crate::{
+    config::Place,
     message::Header,
     types::Epoch,
     units::{Size, Span},
@@ -22,6 +23,8 @@ pub struct Rule {
     pub conditions: Vec<Condition>,
     /// What is done then.
     pub verb: Verb,
+    /// Where such a message goes; nowhere named: to the account's own place.
+    pub places: Vec<Place>,
     /// The conditions as they are written in the config.
     pub text: String,
 }
@@ -85,6 +88,16 @@ pub enum Judgement {
     Free,
     /// That cannot be told without its header.
     Unread,
+}
+
+impl Judgement {
+    /// The rule that takes the message.
+    pub fn ruling(self) -> Option<Ruling> {
+        match self {
+            Self::Taken(ruling) => Some(ruling),
+            Self::Free | Self::Unread => None,
+        }
+    }
 }
 
 /// The rule that took a message.
@@ -182,7 +195,7 @@ mod tests {
     }
 
     fn rule(conditions: Vec<Condition>, verb: Verb) -> Rule {
-        Rule { conditions, verb, text: String::new() }
+        Rule { conditions, verb, places: Vec::new(), text: String::new() }
     }
 
     fn holds(condition: Condition, head: &[u8]) -> bool {

@@ -16,6 +16,7 @@ mod mailbox_file;
 mod manual;
 mod one_bad_message;
 mod pipe;
+mod places;
 mod power_cut;
 mod real;
 mod real_servers;

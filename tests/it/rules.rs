@@ -218,7 +218,7 @@ fn mistakes_in_a_rule_point_at_it() {
         ("[[account.work.rule]]\nfrom = \"x\"", ":10:1: the rule has no `action`\n"),
         (
             "[[account.work.rule]]\naction = \"drop\"",
-            ":11:10: `action` must be \"fetch\", \"skip\" or \"delete\", not \"drop\"\n",
+            ":11:10: `action` must be \"fetch\", \"skip\", \"delete\", or a place like \"maildir:.Lists.rust\", not \"drop\"\n",
         ),
         (
             "allow-delete-unread = true\n[[account.work.rule]]\naction = \"delete\"",

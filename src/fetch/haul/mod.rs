@@ -24,7 +24,7 @@ use crate::{
     ledger::{Ledger, Run},
     message::Glance,
     policy::{Then, Why},
-    rule::Ruling,
+    rule::Judgement,
     text::count,
     types::{Epoch, MsgNum, RowId, Uid},
 };
@@ -110,7 +110,7 @@ pub(super) struct Haul<'a> {
     finished: HashSet<RowId>,
     suspects: HashSet<RowId>,
     /// What the rules said in this run.
-    rulings: HashMap<RowId, Option<Ruling>>,
+    rulings: HashMap<RowId, Judgement>,
     /// Suspects that lost the line again.
     guilty: Vec<Failure>,
     /// The line was lost during messages that never failed before.
@@ -201,7 +201,7 @@ impl<'a> Haul<'a> {
     pub(super) fn recover(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
         // should this fail, the next run has to look again
         self.unsettled = true;
-        let unknown = recover(self.ledger, delivery, self.world.clock.now())?;
+        let unknown = recover(self.ledger, delivery, &self.account.place, self.world.clock.now())?;
         let ledger = &*self.ledger;
         delivery.tidy(&|name| ledger.named(name))?;
         if unknown > 0 {

@@ -7,7 +7,7 @@ use crate::{
     delivery::{Delivery, Draft, Pace, Slip},
     error::{Error, Exit, Kind, Result, Verdict},
     event::Event,
-    ledger::Arrival,
+    ledger::{Arrival, Ledger},
     message::{Glance, Head, fingerprint, glance},
     net::Stream,
     policy::Then,
@@ -41,9 +41,15 @@ impl Haul<'_> {
         delivery: &mut dyn Delivery,
     ) -> Result<()> {
         let one_by_one = delivery.pace() == Pace::OneByOne;
-        let taken = if one_by_one { self.ledger.parts(order.row)? } else { Vec::new() };
-        let slip =
-            Slip { account: &self.account.name, name: &order.name, uid: &order.uid, sender: None, taken: &taken };
+        let places = self.places(order);
+        let slip = Slip {
+            account: &self.account.name,
+            name: &order.name,
+            uid: &order.uid,
+            sender: None,
+            places: places.unwrap_or_default(),
+            taken: &[],
+        };
         let mut draft = delivery.begin(&slip)?;
         let mut head = Head::default();
         let got = match self.pour(order.octets, body, &mut draft, &mut head) {
@@ -71,7 +77,10 @@ impl Haul<'_> {
             return self.failed(Failure { order: order.clone(), error: missing, partial });
         }
         let glance = if one_by_one { glance(head.as_bytes()) } else { Glance::default() };
-        let slip = Slip { sender: glance.address.as_deref(), ..slip };
+        let places = places.unwrap_or_else(|| self.places_by(order, head.as_bytes()));
+        let name = Ledger::name_in_several(&order.name, places.len());
+        let taken = if one_by_one || places.len() > 1 { self.ledger.parts(order.row)? } else { Vec::new() };
+        let slip = Slip { sender: glance.address.as_deref(), name: &name, places, taken: &taken, ..slip };
         let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: fingerprint(head.as_bytes()) };
         self.hand_over(order, &slip, draft, arrival, delivery)
     }

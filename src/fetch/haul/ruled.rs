@@ -1,18 +1,20 @@
 //! Rules in a run: asked once for each message, and what they keep away noted in the ledger.
 
-use super::Haul;
+use super::{Haul, Order};
 use crate::{
+    config::Place,
     error::{Result, Verdict},
     fetch::rulings,
     ledger::Look,
+    message::Header,
     net::Stream,
     policy::{Action, Left, Plan, Why},
     pop3::session::Transaction,
-    rule::Ruling,
+    rule::{Case, Judgement, Ruling, judge},
     types::{Epoch, RowId},
 };
 
-impl Haul<'_> {
+impl<'a> Haul<'a> {
     /// Notes in `look` what the rules say of new messages. A message whose header breaks the line is
     /// taken by none from then on: it comes last, as others do that break it.
     pub(super) fn rule(&mut self, session: &mut Transaction<Stream>, look: &mut Look, now: Epoch) -> Result<()> {
@@ -23,22 +25,39 @@ impl Haul<'_> {
         let row = |look: &Look, place: usize| look.scan.entries[place].row;
         open.retain(|place| row(look, *place).is_some_and(|row| !self.rulings.contains_key(&row)));
         let rulings = &mut self.rulings;
-        let asked = rulings::ask(session, &self.account.rules, look, &open, now, |place, ruling| {
-            rulings.extend(row(look, place).map(|row| (row, ruling)));
+        let asked = rulings::ask(session, &self.account.rules, look, &open, now, |place, judgement| {
+            rulings.extend(row(look, place).map(|row| (row, judgement)));
         });
         if let Err(error) = asked {
             let culprit = open.iter().filter_map(|place| row(look, *place)).find(|row| !self.rulings.contains_key(row));
             if let Some(row) = culprit.filter(|_| error.kind().verdict() == Verdict::Reconnect) {
-                self.rulings.insert(row, None);
+                self.rulings.insert(row, Judgement::Unread);
                 self.suspects.insert(row);
                 self.ledger.put_off(row, now)?;
             }
             return Err(error);
         }
         for entry in &mut look.scan.entries {
-            entry.ruling = entry.row.and_then(|row| self.rulings.get(&row).copied()).flatten();
+            entry.ruling = entry.row.and_then(|row| self.rulings.get(&row)?.ruling());
         }
         Ok(())
+    }
+
+    /// Where a message goes; nothing where only its header can tell, which has not come yet.
+    pub(super) fn places(&self, order: &Order) -> Option<&'a [Place]> {
+        match self.rulings.get(&order.row) {
+            Some(Judgement::Taken(ruling)) => Some(self.account.places(Some(*ruling))),
+            Some(Judgement::Free) => Some(self.account.places(None)),
+            None if self.account.rules.iter().all(|rule| rule.places.is_empty()) => Some(self.account.places(None)),
+            Some(Judgement::Unread) | None => None,
+        }
+    }
+
+    /// Where a message goes that has come with this header. It has come, so no rule keeps it away.
+    pub(super) fn places_by(&self, order: &Order, head: &[u8]) -> &'a [Place] {
+        let header = Header::read(head);
+        let case = Case { octets: order.octets, header: Some(&header), wanted: true };
+        self.account.places(judge(&self.account.rules, case, self.world.clock.now()).ruling())
     }
 
     /// Notes what the rules keep away.

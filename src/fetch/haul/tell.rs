@@ -108,7 +108,14 @@ impl Haul<'_> {
 
     /// Delivers a mail of pouch's own.
     fn deliver_note(&mut self, order: &Order, name: &str, mail: &[u8], delivery: &mut dyn Delivery) -> Result<()> {
-        let slip = Slip { account: &self.account.name, name, uid: &order.uid, sender: None, taken: &[] };
+        let slip = Slip {
+            account: &self.account.name,
+            name,
+            uid: &order.uid,
+            sender: None,
+            places: self.account.places(None),
+            taken: &[],
+        };
         let mut draft = delivery.begin(&slip)?;
         draft.write_all(mail).map_err(|error| Error::file("write", &draft.place(), &error))?;
         match delivery.accept(&slip, draft, &self.world.stop) {

@@ -1,0 +1,142 @@
+//! Several places: each message goes where its slip says.
+
+use std::{io::Seek, path::PathBuf};
+
+use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip};
+use crate::{
+    config::Place,
+    error::{Error, Result, Verdict},
+    stop::Stop,
+};
+
+/// All places of an account.
+///
+/// A message for one place is written there as it arrives. One for several, or whose place its
+/// header has to tell, is spooled first; then each place gets its copy.
+pub struct Post {
+    places: Vec<(Place, Box<dyn Delivery>)>,
+    spool: PathBuf,
+    taken: Vec<String>,
+}
+
+impl Post {
+    /// These places, one at least; messages are spooled in the folder `spool`.
+    pub fn new(places: Vec<(Place, Box<dyn Delivery>)>, spool: PathBuf) -> Self {
+        Self { places, spool, taken: Vec::new() }
+    }
+
+    /// The place that a message goes to as it arrives.
+    fn only(&mut self, slip: &Slip<'_>) -> Option<&mut dyn Delivery> {
+        let [only] = slip.places else { return None };
+        self.places.iter_mut().find(|(place, _)| place == only).map(|(_, delivery)| delivery.as_mut() as _)
+    }
+
+    /// Gives each of the message's places its copy. What can be found again comes first, and is safe
+    /// before a program gets the message: it then has it once, whatever becomes of the program.
+    fn spread(&mut self, slip: &Slip<'_>, mut draft: Draft, stop: &Stop) -> Result<()> {
+        let wanting = |place: &Place| slip.places.contains(place) && !slip.taken.contains(&place.to_string());
+        let (mut batched, mut one_by_one) = (Vec::new(), Vec::new());
+        for (place, delivery) in self.places.iter_mut().filter(|(place, _)| wanting(place)) {
+            match delivery.pace() {
+                Pace::Batched => batched.push((place, delivery)),
+                Pace::OneByOne => one_by_one.push((place, delivery)),
+            }
+        }
+        let mut failed = None;
+        let mut reached = Vec::new();
+        for (place, delivery) in batched {
+            if let Err(error) = copy(slip, &mut draft, delivery.as_mut(), stop) {
+                failed = Some(error);
+                break;
+            }
+            reached.push((place, delivery));
+        }
+        if failed.is_some() || !one_by_one.is_empty() {
+            for (place, delivery) in reached {
+                delivery.seal().make_safe()?;
+                self.taken.push(place.to_string());
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let mut failed = None;
+        for (place, delivery) in one_by_one {
+            match copy(slip, &mut draft, delivery.as_mut(), stop) {
+                Ok(()) => self.taken.push(place.to_string()),
+                Err(error) if error.kind().verdict() == Verdict::StopAll => return Err(error),
+                Err(error) => {
+                    self.taken.extend(delivery.taken());
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Hands a copy of the draft to a place.
+fn copy(slip: &Slip<'_>, draft: &mut Draft, delivery: &mut dyn Delivery, stop: &Stop) -> Result<()> {
+    let mut copy = delivery.begin(slip)?;
+    let copied = draft.file.rewind().and_then(|()| std::io::copy(&mut draft.file, &mut copy));
+    copied.map_err(|error| Error::file("write", &copy.place(), &error))?;
+    delivery.accept(slip, copy, stop)
+}
+
+impl Delivery for Post {
+    fn begin(&mut self, slip: &Slip<'_>) -> Result<Draft> {
+        match self.only(slip) {
+            Some(place) => place.begin(slip),
+            None => Draft::spooled(&self.spool),
+        }
+    }
+
+    fn accept(&mut self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<()> {
+        self.taken.clear();
+        match self.only(slip) {
+            Some(place) if !draft.spooled => {
+                let accepted = place.accept(slip, draft, stop);
+                self.taken = if accepted.is_err() { place.taken() } else { Vec::new() };
+                accepted
+            }
+            _ => self.spread(slip, draft, stop),
+        }
+    }
+
+    fn taken(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.taken)
+    }
+
+    fn seal(&mut self) -> Sealed {
+        let sealed: Vec<_> = self.places.iter_mut().map(|(_, delivery)| delivery.seal()).collect();
+        Sealed::new(move || sealed.into_iter().try_for_each(Sealed::make_safe))
+    }
+
+    fn pace(&self) -> Pace {
+        let one_by_one = self.places.iter().any(|(_, delivery)| delivery.pace() == Pace::OneByOne);
+        if one_by_one { Pace::OneByOne } else { Pace::Batched }
+    }
+
+    fn look(&self) -> Result<Option<Vec<Found>>> {
+        let mut all: Option<Vec<Found>> = None;
+        for (_, delivery) in &self.places {
+            if let Some(found) = delivery.look()? {
+                all.get_or_insert_default().extend(found);
+            }
+        }
+        // a folder of a Maildir is seen by both
+        if let Some(all) = &mut all {
+            let path = |found: &Found| match &found.content {
+                Content::File(path) => Some(path.clone()),
+                Content::Noted(_) | Content::Unknown => None,
+            };
+            all.sort_by_cached_key(path);
+            all.dedup();
+        }
+        Ok(all)
+    }
+
+    fn tidy(&mut self, ours: &dyn Fn(&str) -> bool) -> Result<()> {
+        self.places.iter_mut().try_for_each(|(_, delivery)| delivery.tidy(ours))
+    }
+}

@@ -1,0 +1,200 @@
+//! Rules that say where a message goes: to a folder, to another Maildir, to several places.
+
+use std::fs;
+
+use crate::{
+    desk::{Desk, NOW},
+    server::{corpus, on},
+    tool::run::Output,
+};
+
+fn rule(lines: &str) -> String {
+    format!("\n[[account.work.rule]]\n{lines}\n")
+}
+
+/// The messages of these numbers as they lie on the disk.
+fn mails(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
+    numbers.into_iter().map(|n| corpus::on_disk(&corpus::message(n))).collect()
+}
+
+/// The user reads what lies in the Maildirs: it is moved from `new` to `cur`.
+fn read_all(desk: &Desk) {
+    for name in ["Mail/work", "Mail/all"] {
+        let folder = desk.home.join(name);
+        for file in fs::read_dir(folder.join("new")).into_iter().flatten() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            fs::rename(folder.join("new").join(&name), folder.join("cur").join(name + ":2,S")).unwrap();
+        }
+    }
+}
+
+/// Runs pouch under strace with this manipulation of its calls.
+fn traced(desk: &Desk, inject: &str) -> Output {
+    let call = inject.split(':').next().unwrap();
+    let (trace, inject) = (format!("trace={call}"), format!("inject={inject}"));
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    let run = desk.home.command("strace", &["-f", "-qq", "-o", "calls", "-e", &trace, "-e", &inject, pouch, "fetch"]);
+    run.env("POUCH_NOW", NOW.to_string()).run()
+}
+
+const COPIES: &str = "\n[[account.work.rule]]\nsubject = \"*\"\naction = \"fetch\"\nalso = [\"maildir:~/Mail/all\"]\n";
+
+#[test]
+fn a_rule_sorts_into_folders() {
+    let lines = "keep = \"none\"\n".to_owned()
+        + &rule("subject = \"Message 2\"\naction = \"maildir:.Lists.rust\"")
+        + &rule("subject = \"Message 3\"\naction = \"maildir:~/Mail/other\"");
+    let desk = Desk::with(4, &lines, |server| server);
+    let told = desk.pouch(&["plan", "-v"]).run();
+    told.assert_stdout("message      2     401 B   fetch: new; then deleted from the server; rule 1\n");
+    assert!(!desk.home.join("Mail").exists());
+    desk.fetch(0);
+    desk.mail().assert_exactly(&mails([1, 4])).assert_tidy();
+    desk.home.maildir("Mail/work/.Lists.rust").assert_exactly(&mails([2])).assert_tidy();
+    desk.home.maildir("Mail/other").assert_exactly(&mails([3])).assert_tidy();
+    assert!(desk.home.join("Mail/work/.Lists.rust/maildirfolder").exists());
+    assert!(!desk.home.join("Mail/other/maildirfolder").exists());
+    assert_eq!(desk.server.remaining(), 0);
+    desk.pouch(&["ledger", "verify"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("4 messages delivered, 4 of them in its Maildirs\n");
+}
+
+#[test]
+fn a_message_without_a_header_in_time_is_sorted_all_the_same() {
+    let lines = rule("subject = \"Message 2\"\naction = \"maildir:.Lists\"");
+    let desk = Desk::with(3, &lines, |server| server.without("TOP"));
+    desk.fetch(0);
+    desk.mail().assert_exactly(&mails([1, 3])).assert_tidy();
+    desk.home.maildir("Mail/work/.Lists").assert_exactly(&mails([2]));
+    // and one that failed first
+    let desk = Desk::with(3, &lines, |server| server.fault(on("RETR").uid("uid-2").nth(1).refuse("-ERR no")));
+    desk.fetch(75);
+    desk.fetch(0);
+    desk.mail().assert_exactly(&mails([1, 3]));
+    desk.home.maildir("Mail/work/.Lists").assert_exactly(&mails([2]));
+}
+
+#[test]
+fn to_on_the_command_line_takes_it_all() {
+    let desk = Desk::with(2, &rule("subject = \"*\"\naction = \"maildir:.Lists\""), |server| server);
+    desk.pouch(&["fetch", "--to", "Elsewhere"]).run().assert_code(0);
+    desk.home.maildir("Elsewhere").assert_exactly(&mails([1, 2]));
+    assert!(!desk.home.join("Mail").exists());
+}
+
+#[test]
+fn every_place_gets_its_copy() {
+    let desk = Desk::with(3, &("keep = \"none\"".to_owned() + COPIES), |server| server);
+    desk.fetch(0);
+    desk.mail().assert_exactly(&mails(1..=3)).assert_tidy();
+    desk.home.maildir("Mail/all").assert_exactly(&mails(1..=3)).assert_tidy();
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn killed_between_two_places_each_has_it_once() {
+    for (call, count) in [("renameat2", 6), ("fsync", 8)] {
+        for nth in 1..=count {
+            let desk = Desk::with(3, &("keep = \"none\"".to_owned() + COPIES), |server| server);
+            let killed = traced(&desk, &format!("{call}:signal=KILL:when={nth}"));
+            assert!(killed.code == 137 || call == "fsync", "{killed}");
+            println!("{call} {nth}");
+            read_all(&desk);
+            desk.server.wait_for(|log| log.open() == 0);
+            desk.fetch(0);
+            desk.mail().assert_exactly(&mails(1..=3)).assert_tidy();
+            desk.home.maildir("Mail/all").assert_exactly(&mails(1..=3)).assert_tidy();
+            assert_eq!(desk.server.remaining(), 0);
+            desk.fetch(0).assert_silent();
+        }
+    }
+}
+
+#[test]
+fn a_program_that_fails_gives_no_other_place_a_second_copy() {
+    let script = "if test -e ~/broken; then exit 75; fi; cat >> ~/got";
+    let copies = rule(
+        "subject = \"Message 2\"\naction = \"fetch\"\nalso = [\"maildir:~/Mail/all\", \"pipe:sh script\", \"pipe:sh second\"]",
+    );
+    let desk = Desk::with(3, &("keep = \"none\"".to_owned() + &copies), |server| server);
+    desk.home.write("script", script, 0o600);
+    desk.home.write("second", "cat >> ~/second-got", 0o600);
+    desk.home.write("broken", "", 0o600);
+    for _ in 0..3 {
+        desk.fetch(75);
+        desk.mail().assert_exactly(&mails(1..=3)).assert_tidy();
+        desk.home.maildir("Mail/all").assert_exactly(&mails([2])).assert_tidy();
+        assert_eq!(desk.home.read("second-got"), mails([2])[0]);
+        assert_eq!(desk.server.uids(), ["uid-2"]);
+        read_all(&desk);
+    }
+    fs::remove_file(desk.home.join("broken")).unwrap();
+    desk.fetch(0);
+    assert_eq!(desk.home.read("got"), mails([2])[0]);
+    assert_eq!(desk.home.read("second-got"), mails([2])[0]);
+    desk.mail().assert_exactly(&mails(1..=3)).assert_tidy();
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn a_place_that_is_full_gives_no_other_a_second_copy() {
+    let desk = Desk::with(1, &("keep = \"none\"".to_owned() + COPIES), |server| server);
+    desk.fetch(0);
+    desk.server.add("big", corpus::sized(9, 300_000));
+    let all = desk.home.make_dir("Mail/all", 0o700);
+    let all = all.to_str().unwrap();
+    desk.home.command("mount", &["-t", "tmpfs", "-o", "size=64k,mode=700", "none", all]).run().assert_code(0);
+    let told = desk.at(0, &["fetch"]).run();
+    let first = desk.mail();
+    read_all(&desk);
+    desk.home.command("mount", &["-o", "remount,size=4m", all]).run().assert_code(0);
+    desk.fetch(0);
+    let (work, copies) = (desk.mail(), desk.home.maildir("Mail/all"));
+    desk.home.command("umount", &[all]).run().assert_code(0);
+    told.assert_code(74).assert_stderr("No space left on device");
+    assert_eq!((first.len(), work.len(), copies.len()), (2, 2, 1));
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn deleted_everywhere_is_deleted_on_the_server() {
+    let lines = "sync-deletions = true\n".to_owned() + COPIES;
+    let desk = Desk::with(3, &lines, |server| server);
+    desk.fetch(0);
+    let delete = |folder: &str, n: usize| {
+        let mail = desk.home.maildir(folder);
+        let found = mail.delivered().iter().find(|mail| mail.bytes == mails([n])[0]).unwrap();
+        fs::remove_file(desk.home.join(folder).join("new").join(&found.name)).unwrap();
+    };
+    delete("Mail/work", 2);
+    desk.fetch(0);
+    assert_eq!(desk.server.remaining(), 3);
+    delete("Mail/all", 2);
+    desk.fetch(0);
+    assert_eq!(desk.server.uids(), ["uid-1", "uid-3"]);
+}
+
+#[test]
+fn places_that_make_no_sense_are_mistakes() {
+    for (lines, complaint) in [
+        (
+            "pipe = [\"x\"]".to_owned() + &rule("subject = \"*\"\naction = \"maildir:.Lists\""),
+            "`.Lists` would be a folder of the account's Maildir, and it has none",
+        ),
+        (
+            "sync-deletions = true".to_owned() + &rule("subject = \"*\"\naction = \"pipe:cat\""),
+            "with `sync-deletions` all mail goes to Maildirs",
+        ),
+        (
+            rule("subject = \"*\"\naction = \"skip\"\nalso = [\"maildir:x\"]"),
+            "there are no copies of what is not fetched",
+        ),
+        (rule("subject = \"*\"\nalso = [\"x\"]"), "`also` must be a list of places, like [\"maildir:~/Mail/all\"]"),
+        (rule("subject = \"*\"\naction = \"maildir:$HOME\""), "or a place like \"maildir:.Lists.rust\", not"),
+    ] {
+        let desk = Desk::with(0, &lines, |server| server);
+        desk.pouch(&["config", "show"]).run().assert_code(78).assert_stderr(complaint);
+    }
+}
