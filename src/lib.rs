@@ -14,7 +14,7 @@
 //! | 4 engine | [`crew`], [`fetch`] | say in which order things happen |
 //! | 3 effects | [`net`], [`pop3::session`] and what it is made of, [`ledger`], [`delivery`], [`secret`], [`lock`] | one kind of effect each; they do not know each other |
 //! | 2 ground | [`clock`], [`stop`], [`program`], [`folder`] | time, signals, other people's programs, folders |
-//! | 1 pure | [`pop3`] but for the session, [`policy`], [`rule`], [`message`], [`notice`], [`config`], [`event`] | decide; no clock, no environment |
+//! | 1 pure | [`pop3`] but for the session, [`policy`], [`rule`], [`multidrop`], [`message`], [`notice`], [`config`], [`event`] | decide; no clock, no environment |
 //! | 0 words | [`types`], [`units`], [`text`], [`error`] | what all others speak in |
 //!
 //! # The journey of a message
@@ -90,6 +90,7 @@ pub mod folder;
 pub mod ledger;
 pub mod lock;
 pub mod message;
+pub mod multidrop;
 pub mod net;
 pub mod notice;
 pub mod policy;

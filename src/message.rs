@@ -166,6 +166,15 @@ impl<'h> Header<'h> {
         mailboxes
     }
 
+    /// The addresses in each field of this name.
+    pub fn addresses(&self, name: &str) -> Vec<Vec<String>> {
+        let addresses = |value: &HeaderValue<'_>| {
+            let mailboxes = value.as_address().into_iter().flat_map(|list| list.iter());
+            mailboxes.filter_map(|mailbox| mailbox.address().or(mailbox.name())).map(str::to_owned).collect()
+        };
+        self.values(name, HeaderForm::Addresses).iter().map(addresses).collect()
+    }
+
     /// When it was written, by the Date field.
     pub fn date(&self) -> Option<Epoch> {
         self.0.as_ref()?.date().filter(|date| date.is_valid()).map(|date| Epoch(date.to_timestamp()))

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    file::{KEYS, RULE_KEYS, TOP_KEYS},
+    file::{KEYS, TOP_KEYS},
     value::{QUIRKS, listed, quoted},
 };
 use crate::{
@@ -70,7 +70,10 @@ impl Document {
             self.error(span, &format!("`{name}` does not belong to an account"))
                 .hint("move it to the top of the file, above the first line in brackets")
         } else {
-            let guess = closest(key, here.iter().chain(elsewhere).copied().chain((!at_top).then_some("rule")));
+            let guess = closest(
+                key,
+                here.iter().chain(elsewhere).copied().chain(["rule", "multidrop"].into_iter().filter(|_| !at_top)),
+            );
             self.error(span, &format!("unknown key `{name}`")).hint(guess.map_or_else(
                 || "all keys: `pouch config sample`, or the manual pouch-config(5)".to_owned(),
                 |guess| format!("did you mean `{guess}`?"),
@@ -78,20 +81,23 @@ impl Document {
         }
     }
 
-    /// A key that no rule has. `called` is the table that the rule belongs to.
-    pub fn unknown_rule_key(&self, span: &Range<usize>, key: &str, called: &str) -> Error {
+    /// A key that is none of `keys`, those of a table within the table `called`: `what`.
+    pub fn unknown_inner_key(
+        &self,
+        span: &Range<usize>,
+        key: &str,
+        (called, what): (&str, &str),
+        keys: &[&str],
+    ) -> Error {
         let name = shown(key.as_bytes());
         if KEYS.contains(&key) {
             return self
-                .error(span, &format!("`{name}` does not belong to a rule"))
-                .hint(format!("move it up to `[{called}]`, above its first rule"));
+                .error(span, &format!("`{name}` does not belong to {what}"))
+                .hint(format!("move it up to `[{called}]`, above all tables in it"));
         }
-        let guess = closest(key, RULE_KEYS.iter().copied());
+        let guess = closest(key, keys.iter().copied());
         self.error(span, &format!("unknown key `{name}`")).hint(
-            guess.map_or_else(
-                || format!("a rule has {}", RULE_KEYS.join(", ")),
-                |guess| format!("did you mean `{guess}`?"),
-            ),
+            guess.map_or_else(|| format!("{what} has {}", keys.join(", ")), |guess| format!("did you mean `{guess}`?")),
         )
     }
 

@@ -21,7 +21,7 @@ use super::{
     Auth, Quirk, RequestAhead, Tls,
     complain::{Document, LONGEST, Misfit, as_text, missing, name_fault},
     explain::Source,
-    rules::{Action, Destinations},
+    rules::{Action, Destinations, Names, Routes},
     value::{Fields, FilePath, Host, Lmtp, Pin, Recipients, read},
 };
 use crate::{
@@ -144,6 +144,15 @@ keys! {
     "also" also: Destinations,
 }
 
+keys! {
+    /// `[account.NAME.multidrop]`.
+    MultidropTable, /// The keys of multidrop.
+    MULTIDROP_KEYS:
+    "header" header: Names,
+    "occurrence" occurrence: NonZero<i32>,
+    "recipients" recipients: Routes,
+}
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub struct Entry<T> {
@@ -180,6 +189,8 @@ pub struct Block {
     pub table: Table,
     /// The `[[….rule]]` below it, in their order.
     pub rules: Vec<Entry<RuleTable>>,
+    /// The `[….multidrop]` below it.
+    pub multidrop: Option<Entry<MultidropTable>>,
 }
 
 /// A config file that has been read: each value is right by itself.
@@ -306,9 +317,16 @@ impl File {
         let mut block = Block::default();
         for (key, value) in in_order(keys) {
             let (name, found) = (key.get_ref(), value.get_ref());
-            if name.as_ref() == "rule" {
-                block.rules = self.rules(called, key, found)?;
-                continue;
+            match name.as_ref() {
+                "rule" => {
+                    block.rules = self.rules(called, key, found)?;
+                    continue;
+                }
+                "multidrop" => {
+                    block.multidrop = Some(self.multidrop(called, key, found)?);
+                    continue;
+                }
+                _ => {}
             }
             match block.table.set(name, found, self.at(key.span())) {
                 Some(Ok(())) => {}
@@ -331,17 +349,46 @@ impl File {
         for rule in list {
             let keys = rule.get_ref().as_table().ok_or_else(|| no_rule(&rule.span()))?;
             let mut table = RuleTable::default();
-            for (key, value) in in_order(keys) {
-                let (name, found) = (key.get_ref(), value.get_ref());
-                match table.set(name, found, self.at(key.span())) {
-                    Some(Ok(())) => {}
-                    Some(Err(misfit)) => return Err(self.document.misfit(&value.span(), name, &misfit, found)),
-                    None => return Err(self.document.unknown_rule_key(&key.span(), name, called)),
-                }
-            }
+            let unknown = |span: &Range<usize>, key: &str| {
+                self.document.unknown_inner_key(span, key, (called, "a rule"), RULE_KEYS)
+            };
+            self.fill(keys, |key, value, at| table.set(key, value, at), unknown)?;
             rules.push(Entry { value: table, at: self.at(rule.span()) });
         }
         Ok(rules)
+    }
+
+    /// Reads `[CALLED.multidrop]`.
+    fn multidrop(&self, called: &str, key: &Name<'_>, value: &DeValue<'_>) -> Result<Entry<MultidropTable>, Error> {
+        let keys = value.as_table().ok_or_else(|| {
+            self.document
+                .error(&key.span(), "multidrop is a table")
+                .hint(format!("write its keys below `[{called}.multidrop]`"))
+        })?;
+        let mut table = MultidropTable::default();
+        let unknown = |span: &Range<usize>, key: &str| {
+            self.document.unknown_inner_key(span, key, (called, "multidrop"), MULTIDROP_KEYS)
+        };
+        self.fill(keys, |key, value, at| table.set(key, value, at), unknown)?;
+        Ok(Entry { value: table, at: self.at(key.span()) })
+    }
+
+    /// Reads the keys of a table within an account.
+    fn fill(
+        &self,
+        keys: &DeTable<'_>,
+        mut set: impl FnMut(&str, &DeValue<'_>, At) -> Option<Result<(), Misfit>>,
+        unknown: impl Fn(&Range<usize>, &str) -> Error,
+    ) -> Result<(), Error> {
+        for (key, value) in in_order(keys) {
+            let (name, found) = (key.get_ref(), value.get_ref());
+            match set(name, found, self.at(key.span())) {
+                Some(Ok(())) => {}
+                Some(Err(misfit)) => return Err(self.document.misfit(&value.span(), name, &misfit, found)),
+                None => return Err(unknown(&key.span(), name)),
+            }
+        }
+        Ok(())
     }
 
     fn at(&self, span: Range<usize>) -> At {
@@ -351,10 +398,10 @@ impl File {
 }
 
 /// A key, or the name of a table.
-type Name<'i> = Spanned<DeString<'i>>;
+pub(super) type Name<'i> = Spanned<DeString<'i>>;
 
 /// The entries in the order of the file, so that the first mistake in it is the one that is told.
-fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Name<'i>, &'t Spanned<DeValue<'i>>)> {
+pub(super) fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Name<'i>, &'t Spanned<DeValue<'i>>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     entries

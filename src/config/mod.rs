@@ -12,10 +12,12 @@ pub mod resolve;
 pub mod rules;
 pub mod value;
 
-use std::{fmt, path::PathBuf, slice, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 pub use crate::pop3::sasl::Auth;
 use crate::{
+    message::Header,
+    multidrop::Multidrop,
     policy::Policy,
     rule::{Rule, Ruling},
     types::Identity,
@@ -77,6 +79,8 @@ pub struct Account {
     pub policy: Policy,
     /// What to do to single messages, told by their headers. The first that fits counts.
     pub rules: Vec<Rule>,
+    /// Whose messages go where, if the mailbox is for several people.
+    pub multidrop: Option<Multidrop>,
     /// After how many failed attempts a message goes into quarantine, at least 1.
     pub attempts: u32,
     /// Whether a message in quarantine is told of by a notice mail.
@@ -92,16 +96,34 @@ pub struct Account {
 }
 
 impl Account {
-    /// Where the messages go that `ruling` took, or no rule. There is at least one place.
-    pub fn places(&self, ruling: Option<Ruling>) -> &[Place] {
-        let ruled = ruling.and_then(|ruling| self.rules.get(ruling.place)).map(|rule| rule.places.as_slice());
-        ruled.filter(|places| !places.is_empty()).unwrap_or(slice::from_ref(&self.place))
+    /// Where a message goes that `ruling` took, or no rule: one place at least. Nothing where that
+    /// takes its `header`, and it is not known.
+    pub fn places(&self, ruling: Option<Ruling>, header: Option<&Header<'_>>) -> Option<Vec<Place>> {
+        let rule = ruling.and_then(|ruling| self.rules.get(ruling.place));
+        let mut places = match (rule.and_then(|rule| rule.to.as_ref()), &self.multidrop) {
+            (Some(place), _) => vec![place.clone()],
+            (None, Some(multidrop)) => multidrop.places(header?, &self.place),
+            (None, None) => vec![self.place.clone()],
+        };
+        for copy in rule.into_iter().flat_map(|rule| &rule.also) {
+            if !places.contains(copy) {
+                places.push(copy.clone());
+            }
+        }
+        Some(places)
+    }
+
+    /// Whether the header of a message has a say in where it goes.
+    pub fn sorts(&self) -> bool {
+        self.multidrop.is_some() || self.rules.iter().any(|rule| rule.to.is_some() || !rule.also.is_empty())
     }
 
     /// All places that messages may go to, the account's own first.
     pub fn all_places(&self) -> Vec<&Place> {
         let mut all = vec![&self.place];
-        for place in self.rules.iter().flat_map(|rule| &rule.places) {
+        let ruled = self.rules.iter().flat_map(|rule| rule.to.iter().chain(&rule.also));
+        let recipients = self.multidrop.iter().flat_map(|multidrop| &multidrop.recipients).map(|(_, place)| place);
+        for place in ruled.chain(recipients) {
             if !all.contains(&place) {
                 all.push(place);
             }

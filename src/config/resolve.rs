@@ -112,6 +112,12 @@ fn account(file: &File, section: &Section, context: &Context) -> Result<Account,
     // the account's own come first
     let rules = section.block.rules.iter().chain(&file.defaults.rules);
     let settled = rules.map(|rule| rules::settle(rule, &around)).collect::<Result<Vec<_>, _>>()?;
+    let multidrop = section.block.multidrop.as_ref().or(file.defaults.multidrop.as_ref());
+    let multidrop = multidrop.map(|multidrop| rules::settle_multidrop(multidrop, &around)).transpose()?;
+    if let Some((multidrop, setting)) = multidrop {
+        account.multidrop = Some(multidrop);
+        account.settings.push(setting);
+    }
     for (rule, setting) in settled {
         account.rules.push(rule);
         account.settings.push(setting);
@@ -329,6 +335,7 @@ pub(super) fn settle(
         lmtp_recipients,
         policy,
         rules: Vec::new(),
+        multidrop: None,
         attempts,
         notice,
         after,
@@ -377,8 +384,10 @@ pub fn with_flags(account: &mut Account, flags: &Overrides) {
         }
         account.place = place.clone();
         // all of it goes there
+        account.multidrop = None;
         for rule in &mut account.rules {
-            rule.places.clear();
+            rule.to = None;
+            rule.also.clear();
         }
     }
     if let Some(command) = &flags.password_command {
@@ -689,12 +698,17 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
     }
 
     #[test]
-    fn the_rule_of_the_sample_is_one() {
-        let at = SAMPLE.find("# [[account.work.rule]]").unwrap();
-        let (above, rule) = SAMPLE.split_at(at);
-        let live: String = rule.lines().map(|line| line.strip_prefix("# ").unwrap_or(line).to_owned() + "\n").collect();
-        let config = config(&(above.to_owned() + &live)).unwrap();
-        assert_eq!(config.accounts[0].rules[0].conditions.len(), RULE_KEYS.len() - 2);
+    fn the_tables_of_the_sample_can_be_made_live() {
+        let mut text = String::new();
+        let mut inside = false;
+        for line in SAMPLE.lines() {
+            inside = line.starts_with("# [") || (inside && !line.is_empty());
+            text += if inside { line.strip_prefix("# ").unwrap_or(line) } else { line };
+            text += "\n";
+        }
+        let account = config(&text).unwrap().accounts.remove(0);
+        assert_eq!(account.rules[0].conditions.len(), RULE_KEYS.len() - 2);
+        assert_eq!(account.multidrop.unwrap().recipients.len(), 2);
     }
 
     #[test]

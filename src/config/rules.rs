@@ -1,4 +1,5 @@
-//! The rules of an account as they stand in the config: `[[account.NAME.rule]]`.
+//! Where an account's messages go by their headers: `[[account.NAME.rule]]` and
+//! `[account.NAME.multidrop]`.
 
 use std::path::PathBuf;
 
@@ -8,12 +9,13 @@ use super::{
     Account, Place,
     complain::{kind, literal},
     explain::Setting,
-    file::{At, Entry, File, RuleTable},
-    value::{FilePath, Value, parsed, quoted},
+    file::{At, Entry, File, MultidropTable, RuleTable, in_order},
+    value::{FilePath, Value, is_field, listed, parsed, quoted},
 };
 use crate::{
     error::Error,
-    rule::{Condition, Rule, Verb},
+    multidrop::Multidrop,
+    rule::{Condition, Pattern, Rule, Verb},
 };
 
 /// What a rule does.
@@ -107,6 +109,55 @@ impl Value for Destinations {
     }
 }
 
+/// Names of header fields.
+#[derive(Clone, Debug)]
+pub struct Names(pub Vec<String>);
+
+impl Value for Names {
+    const WANTED: &'static str = r#"a list of header fields, like ["Delivered-To", "X-Original-To"]"#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let name = |value: &DeValue<'_>| parsed(value, |text| is_field(text).then(|| text.to_owned()));
+        match value.as_array() {
+            Some(list) if list.is_empty() => Err(kind(value)),
+            Some(list) => list.iter().map(|value| name(value.get_ref())).collect::<Result<_, _>>().map(Self),
+            None => name(value).map(|name| Self(vec![name])),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        listed(&self.0)
+    }
+}
+
+/// Recipients and where their messages go.
+#[derive(Clone, Debug)]
+pub struct Routes(pub Vec<(Pattern, Destination)>);
+
+impl Value for Routes {
+    const WANTED: &'static str = r#"a table of addresses and places, like { "ann@example.org" = "maildir:~/ann" }"#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let table = value.as_table().filter(|table| !table.is_empty()).ok_or_else(|| kind(value))?;
+        let recipients = in_order(table).into_iter().map(|(name, place)| {
+            let pattern =
+                Pattern::new(name.get_ref()).map_err(|reason| format!("{} ({reason})", quoted(name.get_ref())))?;
+            let place = parsed(place.get_ref(), Destination::new);
+            Ok((pattern, place.map_err(|found| format!("{found} for {}", quoted(name.get_ref())))?))
+        });
+        recipients.collect::<Result<_, String>>().map(Self)
+    }
+
+    fn to_toml(&self) -> String {
+        let pairs: Vec<_> = self
+            .0
+            .iter()
+            .map(|(pattern, place)| format!("{} = {}", quoted(pattern.as_str()), quoted(&place.text())))
+            .collect();
+        format!("{{ {} }}", pairs.join(", "))
+    }
+}
+
 /// What a rule is told by, besides its table.
 pub(super) struct Around<'a> {
     /// To point into.
@@ -148,28 +199,48 @@ impl Around<'_> {
         Ok(place)
     }
 
-    /// Where the messages of a rule go.
-    fn places(&self, table: &RuleTable, action: &Entry<Action>) -> Result<Vec<Place>, Error> {
-        let mut places = Vec::new();
-        if let Action::To(destination) = &action.value {
-            places.push(self.place(destination, &action.at)?);
+    /// Where copies go of what a rule takes.
+    fn also(&self, table: &RuleTable, verb: Verb) -> Result<Vec<Place>, Error> {
+        let Some(also) = &table.also else { return Ok(Vec::new()) };
+        if verb != Verb::Fetch {
+            return Err(self.fault(&also.at, "there are no copies of what is not fetched", "remove `also`"));
         }
-        let Some(also) = &table.also else { return Ok(places) };
-        match action.value {
-            Action::Verb(Verb::Fetch) => places.push(self.account.place.clone()),
-            Action::Verb(_) => {
-                return Err(self.fault(&also.at, "there are no copies of what is not fetched", "remove `also`"));
-            }
-            Action::To(_) => {}
-        }
-        for destination in &also.value.0 {
-            let place = self.place(destination, &also.at)?;
-            if !places.contains(&place) {
-                places.push(place);
-            }
-        }
-        Ok(places)
+        also.value.0.iter().map(|destination| self.place(destination, &also.at)).collect()
     }
+}
+
+/// The multidrop that an entry is, and how it is explained.
+///
+/// # Errors
+/// It names no recipients, or a place that does not fit the account.
+pub(super) fn settle_multidrop(
+    entry: &Entry<MultidropTable>,
+    around: &Around<'_>,
+) -> Result<(Multidrop, Setting), Error> {
+    let table = &entry.value;
+    let Some(recipients) = &table.recipients else {
+        return Err(around.fault(
+            &entry.at,
+            "multidrop names no `recipients`",
+            "say who gets what: recipients = { \"ann@example.org\" = \"maildir:~/Mail/ann\" }",
+        ));
+    };
+    let usual = || Names(["Delivered-To", "X-Original-To", "Envelope-To"].map(str::to_owned).to_vec());
+    let fields = table.header.as_ref().map_or_else(usual, |header| header.value.clone());
+    let occurrence = table.occurrence.as_ref().map_or(1, |occurrence| occurrence.value.get());
+    let texts = [
+        format!("header = {}", fields.to_toml()),
+        format!("occurrence = {occurrence}"),
+        format!("recipients = {}", recipients.value.to_toml()),
+    ];
+    let places = recipients
+        .value
+        .0
+        .iter()
+        .map(|(pattern, place)| around.place(place, &recipients.at).map(|place| (pattern.clone(), place)));
+    let multidrop = Multidrop { fields: fields.0, occurrence, recipients: places.collect::<Result<_, _>>()? };
+    let value = format!("{{ {} }}", texts.join(", "));
+    Ok((multidrop, Setting { key: "multidrop", value, source: entry.at.source.clone() }))
 }
 
 /// The rule that an entry is, and how it is explained.
@@ -225,11 +296,15 @@ pub(super) fn settle(entry: &Entry<RuleTable>, around: &Around<'_>) -> Result<(R
             "name a condition, such as `subject` or `size`",
         ));
     }
-    let places = around.places(table, action)?;
+    let to = match &action.value {
+        Action::To(destination) => Some(around.place(destination, &action.at)?),
+        Action::Verb(_) => None,
+    };
+    let also = around.also(table, verb)?;
     let text = if texts.is_empty() { "that takes all".to_owned() } else { texts.join(", ") };
     texts.push(format!("action = {}", action.value.to_toml()));
     texts.extend(table.also.as_ref().map(|also| format!("also = {}", also.value.to_toml())));
     let setting =
         Setting { key: "rule", value: format!("{{ {} }}", texts.join(", ")), source: entry.at.source.clone() };
-    Ok((Rule { conditions, verb, places, text }, setting))
+    Ok((Rule { conditions, verb, to, also, text }, setting))
 }

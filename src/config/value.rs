@@ -115,6 +115,7 @@ plain! {
     NonZero<u32>, "a number from 1 up, without quotes", number, ToString::to_string;
     NonZero<u64>, "a number from 1 up, without quotes", number, ToString::to_string;
     NonZero<usize>, "a number from 1 up, without quotes", number, ToString::to_string;
+    NonZero<i32>, "a number without quotes: 1 is the first from the top, -1 from the bottom", number, ToString::to_string;
     u32, "a number from 0 up, without quotes", number, ToString::to_string;
     u64, "a number from 0 up, without quotes", number, ToString::to_string;
     bool, "true or false, without quotes", truth, ToString::to_string;
@@ -204,13 +205,16 @@ fn pattern(value: &DeValue<'_>) -> Result<Pattern, String> {
     Pattern::new(text_in(value)?).map_err(|reason| format!("{} ({reason})", literal(value)))
 }
 
+/// Whether a header field may be called so (RFC 5322 §2.2): printable, and no colon.
+pub(super) fn is_field(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic() && octet != b':')
+}
+
 /// Header fields, each with what it has to be like.
 #[derive(Clone, Debug)]
 pub struct Fields(pub Vec<(String, Pattern)>);
 
 fn fields(value: &DeValue<'_>) -> Result<Fields, String> {
-    // RFC 5322 §2.2: printable, and no colon
-    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic() && octet != b':');
     let fields: Vec<_> = if let DeValue::Table(table) = value {
         let fields = table.iter().map(|(name, value)| Ok((name.get_ref().to_string(), pattern(value.get_ref())?)));
         fields.collect::<Result<_, String>>()?
@@ -219,7 +223,7 @@ fn fields(value: &DeValue<'_>) -> Result<Fields, String> {
         let pattern = Pattern::new(text.trim()).map_err(|reason| format!("{} ({reason})", literal(value)))?;
         vec![(name.trim().to_owned(), pattern)]
     };
-    match fields.iter().find(|(name, _)| !is_name(name)) {
+    match fields.iter().find(|(name, _)| !is_field(name)) {
         Some((name, _)) => Err(format!("{}, which is no name of a field", quoted(name))),
         None if fields.is_empty() => Err(kind(value)),
         None => Ok(Fields(fields)),

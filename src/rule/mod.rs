@@ -23,8 +23,10 @@ pub struct Rule {
     pub conditions: Vec<Condition>,
     /// What is done then.
     pub verb: Verb,
-    /// Where such a message goes; nowhere named: to the account's own place.
-    pub places: Vec<Place>,
+    /// Where such a message goes instead of where it would otherwise.
+    pub to: Option<Place>,
+    /// Where copies of it go.
+    pub also: Vec<Place>,
     /// The conditions as they are written in the config.
     pub text: String,
 }
@@ -195,7 +197,7 @@ mod tests {
     }
 
     fn rule(conditions: Vec<Condition>, verb: Verb) -> Rule {
-        Rule { conditions, verb, places: Vec::new(), text: String::new() }
+        Rule { conditions, verb, to: None, also: Vec::new(), text: String::new() }
     }
 
     fn holds(condition: Condition, head: &[u8]) -> bool {

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The floor of a module, named by its path; the longest name that fits counts.
-const FLOORS: [(&str, u32); 32] = [
+const FLOORS: [(&str, u32); 33] = [
     ("types", 0),
     ("units", 0),
     ("text", 0),
@@ -15,6 +15,7 @@ const FLOORS: [(&str, u32); 32] = [
     ("pop3", 1),
     ("policy", 1),
     ("rule", 1),
+    ("multidrop", 1),
     ("message", 1),
     ("notice", 1),
     ("config", 1),

@@ -14,6 +14,7 @@ mod killed;
 mod lmtp;
 mod mailbox_file;
 mod manual;
+mod multidrop;
 mod one_bad_message;
 mod pipe;
 mod places;

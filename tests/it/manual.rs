@@ -7,7 +7,7 @@ use pouch::{
     cli::args::Cli,
     config::{
         SAMPLE,
-        file::{File, KEYS, RULE_KEYS, TOP_KEYS},
+        file::{File, KEYS, MULTIDROP_KEYS, RULE_KEYS, TOP_KEYS},
         resolve::{Context, resolve},
     },
     error::Kind,
@@ -91,7 +91,7 @@ fn the_manual_has_all_keys_and_no_others() {
     let manual = read("man/pouch-config.5");
     let items = manual.lines().filter_map(|line| line.strip_prefix(".It Ic ")).flat_map(|line| line.split(" , "));
     let mut described: Vec<_> = items.collect();
-    let mut keys: Vec<_> = KEYS.iter().chain(TOP_KEYS).chain(RULE_KEYS).copied().collect();
+    let mut keys: Vec<_> = KEYS.iter().chain(TOP_KEYS).chain(RULE_KEYS).chain(MULTIDROP_KEYS).copied().collect();
     described.sort_unstable();
     keys.sort_unstable();
     assert_eq!(described, keys);

@@ -201,7 +201,7 @@ fn mistakes_in_a_rule_point_at_it() {
         ),
         (
             "[[account.work.rule]]\nsubject = \"x\"\naction = \"skip\"\nkeep = \"30d\"",
-            ":13:1: `keep` does not belong to a rule\n  13 | keep = \"30d\"\n     | ^^^^\nhint: move it up to `[account.work]`, above its first rule\n",
+            ":13:1: `keep` does not belong to a rule\n  13 | keep = \"30d\"\n     | ^^^^\nhint: move it up to `[account.work]`, above all tables in it\n",
         ),
         (
             "[[account.work.rule]]\nsubject = \"/(/\"\naction = \"skip\"",

@@ -47,7 +47,7 @@ impl Haul<'_> {
             name: &order.name,
             uid: &order.uid,
             sender: None,
-            places: places.unwrap_or_default(),
+            places: places.as_deref().unwrap_or_default(),
             taken: &[],
         };
         let mut draft = delivery.begin(&slip)?;
@@ -77,10 +77,10 @@ impl Haul<'_> {
             return self.failed(Failure { order: order.clone(), error: missing, partial });
         }
         let glance = if one_by_one { glance(head.as_bytes()) } else { Glance::default() };
-        let places = places.unwrap_or_else(|| self.places_by(order, head.as_bytes()));
+        let places = places.clone().unwrap_or_else(|| self.places_by(order, head.as_bytes()));
         let name = Ledger::name_in_several(&order.name, places.len());
         let taken = if one_by_one || places.len() > 1 { self.ledger.parts(order.row)? } else { Vec::new() };
-        let slip = Slip { sender: glance.address.as_deref(), name: &name, places, taken: &taken, ..slip };
+        let slip = Slip { sender: glance.address.as_deref(), name: &name, places: &places, taken: &taken, ..slip };
         let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: fingerprint(head.as_bytes()) };
         self.hand_over(order, &slip, draft, arrival, delivery)
     }

@@ -14,7 +14,7 @@ use crate::{
     types::{Epoch, RowId},
 };
 
-impl<'a> Haul<'a> {
+impl Haul<'_> {
     /// Notes in `look` what the rules say of new messages. A message whose header breaks the line is
     /// taken by none from then on: it comes last, as others do that break it.
     pub(super) fn rule(&mut self, session: &mut Transaction<Stream>, look: &mut Look, now: Epoch) -> Result<()> {
@@ -44,20 +44,20 @@ impl<'a> Haul<'a> {
     }
 
     /// Where a message goes; nothing where only its header can tell, which has not come yet.
-    pub(super) fn places(&self, order: &Order) -> Option<&'a [Place]> {
-        match self.rulings.get(&order.row) {
-            Some(Judgement::Taken(ruling)) => Some(self.account.places(Some(*ruling))),
-            Some(Judgement::Free) => Some(self.account.places(None)),
-            None if self.account.rules.iter().all(|rule| rule.places.is_empty()) => Some(self.account.places(None)),
-            Some(Judgement::Unread) | None => None,
+    pub(super) fn places(&self, order: &Order) -> Option<Vec<Place>> {
+        let known = self.rulings.get(&order.row).copied().unwrap_or(Judgement::Unread);
+        if known == Judgement::Unread && self.account.sorts() {
+            return None;
         }
+        self.account.places(known.ruling(), None)
     }
 
     /// Where a message goes that has come with this header. It has come, so no rule keeps it away.
-    pub(super) fn places_by(&self, order: &Order, head: &[u8]) -> &'a [Place] {
+    pub(super) fn places_by(&self, order: &Order, head: &[u8]) -> Vec<Place> {
         let header = Header::read(head);
         let case = Case { octets: order.octets, header: Some(&header), wanted: true };
-        self.account.places(judge(&self.account.rules, case, self.world.clock.now()).ruling())
+        let ruling = judge(&self.account.rules, case, self.world.clock.now()).ruling();
+        self.account.places(ruling, Some(&header)).unwrap_or_else(|| vec![self.account.place.clone()])
     }
 
     /// Notes what the rules keep away.

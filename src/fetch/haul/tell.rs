@@ -1,6 +1,6 @@
 //! What people are told of single messages, each once: lines, and notices by mail.
 
-use std::io::Write;
+use std::{io::Write, slice};
 
 use super::{Haul, Order, Quarantined, receive::reason};
 use crate::{
@@ -113,7 +113,7 @@ impl Haul<'_> {
             name,
             uid: &order.uid,
             sender: None,
-            places: self.account.places(None),
+            places: slice::from_ref(&self.account.place),
             taken: &[],
         };
         let mut draft = delivery.begin(&slip)?;

@@ -1,0 +1,74 @@
+//! Multidrop: one mailbox for several people, told apart by the header field in which the server notes
+//! whom it took a message for.
+
+use crate::{config::Place, message::Header, rule::Pattern};
+
+/// How recipients are found, and where their messages go.
+#[derive(Clone, Debug)]
+pub struct Multidrop {
+    /// The fields that may name them: the first that a message has counts.
+    pub fields: Vec<String>,
+    /// Which of several such fields, from the top from 1, from the bottom from -1: each server on the
+    /// way may add one on top.
+    pub occurrence: i32,
+    /// The recipients' addresses, and where their messages go. The first that fits counts.
+    pub recipients: Vec<(Pattern, Place)>,
+}
+
+impl Multidrop {
+    /// Where a message with this header goes: every recipient gets it once. `own` is for those who
+    /// are not known, and for a message that names nobody.
+    pub fn places(&self, header: &Header<'_>, own: &Place) -> Vec<Place> {
+        let mut places = Vec::new();
+        for address in self.addresses(header) {
+            let known = self.recipients.iter().find(|(pattern, _)| pattern.fits(&address));
+            let place = known.map_or(own, |(_, place)| place);
+            if !places.contains(place) {
+                places.push(place.clone());
+            }
+        }
+        if places.is_empty() { vec![own.clone()] } else { places }
+    }
+
+    fn addresses(&self, header: &Header<'_>) -> Vec<String> {
+        let fields = self.fields.iter().map(|name| header.addresses(name)).find(|fields| !fields.is_empty());
+        let mut fields = fields.unwrap_or_default();
+        if self.occurrence < 0 {
+            fields.reverse();
+        }
+        let place = self.occurrence.unsigned_abs().saturating_sub(1) as usize;
+        fields.into_iter().nth(place).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(fields: &[&str], occurrence: i32, head: &str) -> Vec<String> {
+        let place = |name: &str| Place::Maildir(name.into());
+        let multidrop = Multidrop {
+            fields: fields.iter().map(|&name| name.to_owned()).collect(),
+            occurrence,
+            recipients: [("ann@example.org", "ann"), ("*@lists.example.org", "lists"), ("?e?@*", "ben")]
+                .map(|(pattern, name)| (Pattern::new(pattern).unwrap(), place(name)))
+                .to_vec(),
+        };
+        let head = format!("{head}\n\n");
+        multidrop.places(&Header::read(head.as_bytes()), &place("own")).iter().map(Place::to_string).collect()
+    }
+
+    #[test]
+    fn the_field_of_the_server_names_them() {
+        const HEAD: &str = "Delivered-To: outer@isp.example\nReceived: x\nDelivered-To: Ann@Example.org\n\
+            X-Original-To: <x@lists.example.org>\nTo: ben@example.org, ann@example.org (Ann), Who <who@example.net>, ben@x.y";
+        let usual = ["Delivered-To", "X-Original-To", "Envelope-To"];
+        assert_eq!(places(&usual, 1, HEAD), ["maildir:own"]);
+        assert_eq!(places(&usual, 2, HEAD), ["maildir:ann"]);
+        assert_eq!(places(&usual, -1, HEAD), ["maildir:ann"]);
+        assert_eq!(places(&usual, -3, HEAD), ["maildir:own"]);
+        assert_eq!(places(&usual[1..], 1, HEAD), ["maildir:lists"]);
+        assert_eq!(places(&["Envelope-To", "to"], 1, HEAD), ["maildir:ben", "maildir:ann", "maildir:own"]);
+        assert_eq!(places(&usual, 1, "Subject: nobody"), ["maildir:own"]);
+    }
+}
