@@ -30,7 +30,7 @@
 //! 5. [`ledger::Ledger::admit`] gives each new message its row. **The name of its file is a
 //!    function of the row**: whoever finds the file knows that the row is delivered.
 //! 6. The message streams, decoded once ([`pop3::body`]), into a [`delivery::Draft`]; one for
-//!    several places is spooled, and [`delivery::Post`] gives each its copy.
+//!    filters or several places is spooled, and [`delivery::Post`] gives each place its copy.
 //! 7. A batch of drafts is sealed ([`delivery::Delivery::seal`]) and made safe by a thread of its
 //!    own, while the next one arrives; then one commit tells the ledger
 //!    ([`ledger::Ledger::deliver`]).

@@ -40,7 +40,7 @@ pub enum Ended {
 pub struct Outcome {
     /// How it ended.
     pub ended: Ended,
-    /// The head of what it printed on standard output.
+    /// The head of what it printed on standard output, unless that went to a file.
     pub stdout: Vec<u8>,
     /// The head of what it printed on standard error.
     pub stderr: Vec<u8>,
@@ -52,6 +52,8 @@ pub struct Run<'a> {
     pub argv: &'a [String],
     /// What it reads; nothing where there is none.
     pub input: Option<File>,
+    /// Where its standard output goes; nothing: the head of it is kept.
+    pub output: Option<File>,
     /// What is added to its environment.
     pub environment: &'a [(&'a str, String)],
     /// When it is ended.
@@ -74,7 +76,7 @@ impl Run<'_> {
             .args(arguments)
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .stdin(self.input.map_or_else(Stdio::null, Stdio::from))
-            .stdout(Stdio::piped())
+            .stdout(self.output.map_or_else(Stdio::piped, Stdio::from))
             .stderr(Stdio::piped());
         if !self.interactive {
             command.process_group(0);
@@ -222,10 +224,17 @@ mod tests {
 
     fn sh(script: &str, timeout: Option<Duration>) -> Outcome {
         let argv = ["sh", "-c", script].map(String::from);
-        Run { argv: &argv, input: None, environment: &[("WORD", "x y".into())], timeout, interactive: false }
-            .run(&Stop::default())
-            .unwrap()
-            .unwrap()
+        Run {
+            argv: &argv,
+            input: None,
+            output: None,
+            environment: &[("WORD", "x y".into())],
+            timeout,
+            interactive: false,
+        }
+        .run(&Stop::default())
+        .unwrap()
+        .unwrap()
     }
 
     #[test]

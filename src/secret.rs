@@ -62,7 +62,7 @@ fn command_line(argv: &[String]) -> String {
 
 fn from_command(argv: &[String], stop: &Stop) -> Result<Secret> {
     let shown_command = format!("`{}`", command_line(argv));
-    let run = Run { argv, input: None, environment: &[], timeout: None, interactive: true };
+    let run = Run { argv, input: None, output: None, environment: &[], timeout: None, interactive: true };
     let Outcome { ended, stdout, stderr } = run.run(stop)?.map_err(|error| {
         Error::new(Kind::Config, format!("the password command {shown_command} cannot be run"))
             .fact(error.to_string())

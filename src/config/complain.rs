@@ -247,6 +247,9 @@ fn advice(key: &str, value: &DeValue<'_>) -> Option<String> {
             "port, TLS and user have keys of their own: `port`, `tls`, `user`"
         }
         "password-command" | "pipe" | "after" => return text.and_then(as_list),
+        "filter" if value.as_array().is_some_and(|list| !list.is_empty()) => {
+            "each filter is a list of its own: [[\"bogofilter\", \"-p\", \"-e\"], …]"
+        }
         "maildir" | "state-dir" | "password-file" | "tls-ca-file" | "tls-client-cert" | "tls-client-key"
             if text.is_some_and(|text| text.starts_with(['$', '~'])) =>
         {

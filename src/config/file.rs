@@ -115,6 +115,7 @@ keys! {
     "lmtp" lmtp: Lmtp,
     "lmtp-recipients" lmtp_recipients: Recipients,
     "pipe-timeout" pipe_timeout: Span,
+    "filter" filter: Vec<Vec<String>>,
     "keep" keep: Keep,
     "keep-newest" keep_newest: NonZero<u64>,
     "keep-total" keep_total: Size,

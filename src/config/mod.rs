@@ -71,10 +71,13 @@ pub struct Account {
     pub secret: SecretSource,
     /// Where messages go.
     pub place: Place,
-    /// How long a program may take over one message, and an LMTP server over one answer.
+    /// How long a program may take over one message, be it that of `pipe` or a filter, and an LMTP
+    /// server over one answer.
     pub pipe_timeout: Span,
     /// Who gets the messages that go to an LMTP server.
     pub lmtp_recipients: Vec<String>,
+    /// Programs that each message goes through before it is delivered.
+    pub filter: Vec<Vec<String>>,
     /// What to fetch and what to delete.
     pub policy: Policy,
     /// What to do to single messages, told by their headers. The first that fits counts.

@@ -284,6 +284,7 @@ pub(super) fn settle(
     let lmtp = s.maybe("lmtp", table.lmtp.as_ref()).map(|lmtp| Place::Lmtp(lmtp.server(path)));
     let recipients = s.maybe("lmtp-recipients", table.lmtp_recipients.as_ref());
     let pipe_timeout = s.or("pipe-timeout", table.pipe_timeout.as_ref(), Span::from_seconds(600));
+    let filter = s.or("filter", table.filter.as_ref(), Vec::new());
     let policy = Policy {
         keep: s.or("keep", table.keep.as_ref(), Keep::Forever),
         keep_newest: s.maybe("keep-newest", table.keep_newest.as_ref()).map(NonZero::get),
@@ -333,6 +334,7 @@ pub(super) fn settle(
         place,
         pipe_timeout,
         lmtp_recipients,
+        filter,
         policy,
         rules: Vec::new(),
         multidrop: None,
@@ -468,6 +470,7 @@ pipe = unset  built in
 lmtp = unset  built in
 lmtp-recipients = unset  built in
 pipe-timeout = \"10m\"  built in
+filter = []  built in
 keep = \"forever\"  built in
 keep-newest = unset  built in
 keep-total = unset  built in

@@ -123,6 +123,7 @@ plain! {
     Span, r#"a time in quotes, like "30s", "5m" or "12h""#, |value| parsed(value, a_while), |span: &Span| quoted(&span.to_string());
     Size, r#"a size in quotes, like "512KB", "25MB" or "2GB""#, |value| parsed(value, some_octets), |size: &Size| quoted(&size.to_string());
     Vec<String>, r#"a list of words, like ["notmuch", "new"]"#, words_in, |words: &Vec<String>| listed(words);
+    Vec<Vec<String>>, r#"a list of commands, like [["bogofilter", "-p", "-e"]]"#, commands, |all: &Vec<Vec<String>>| commands_text(all);
     Host, r#"a host name or an address in quotes, like "pop.example.org""#, |value| parsed(value, Host::new), |host: &Host| quoted(&host.0);
     FilePath, r#"a path in quotes, like "~/Mail/work""#, |value| parsed(value, FilePath::new), |path: &FilePath| quoted(&path.0);
     Pin, r#""sha256:…" with 64 hexadecimal digits"#, |value| parsed(value, Pin::new), |pin: &Pin| quoted(&pin.to_string());
@@ -267,6 +268,19 @@ fn words_in(value: &DeValue<'_>) -> Result<Vec<String>, String> {
         return Err("a list whose first word, the program, is empty".to_owned());
     }
     Ok(words)
+}
+
+/// Commands, each a list of its own.
+fn commands(value: &DeValue<'_>) -> Result<Vec<Vec<String>>, String> {
+    let list = value.as_array().ok_or_else(|| kind(value))?;
+    list.iter()
+        .map(|command| words_in(command.get_ref()).map_err(|found| format!("a list with {found} in it")))
+        .collect()
+}
+
+fn commands_text(commands: &[Vec<String>]) -> String {
+    let commands: Vec<_> = commands.iter().map(|command| listed(command)).collect();
+    format!("[{}]", commands.join(", "))
 }
 
 /// A command as a TOML list.

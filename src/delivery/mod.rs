@@ -1,5 +1,6 @@
 //! Where messages go, and when they are safe there.
 
+mod filter;
 mod lmtp;
 mod maildir;
 mod mbox;
@@ -14,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use filter::{Filter, Filtered};
 pub use lmtp::{Line, Lmtp};
 pub use maildir::Maildir;
 pub use mbox::{Mbox, Surroundings as MboxSurroundings};
@@ -245,6 +247,23 @@ impl Draft {
     /// Where it lies, for messages.
     pub fn place(&self) -> PathBuf {
         self.stray.0.clone().unwrap_or_else(|| "the spool file".into())
+    }
+
+    /// How many octets were written.
+    fn octets(&self) -> Result<u64> {
+        self.file.metadata().map(|metadata| metadata.len()).map_err(|error| self.unreadable(&error))
+    }
+
+    /// The file, to be read from its beginning by a program.
+    fn into_input(mut self) -> Result<File> {
+        match self.file.rewind() {
+            Ok(()) => Ok(self.file),
+            Err(error) => Err(self.unreadable(&error)),
+        }
+    }
+
+    fn unreadable(&self, error: &io::Error) -> Error {
+        Error::file("read", &self.place(), error)
     }
 
     /// The beginning of what was written, `most` octets at most.

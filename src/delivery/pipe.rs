@@ -1,6 +1,6 @@
 //! A program that gets each message on its standard input, once the message has arrived whole.
 
-use std::{io::Seek, os::unix::process::ExitStatusExt, path::PathBuf, time::Duration};
+use std::{os::unix::process::ExitStatusExt, path::PathBuf, time::Duration};
 
 use super::{Delivery, Draft, Found, Pace, Sealed, Slip};
 use crate::{
@@ -32,20 +32,11 @@ impl Delivery for Pipe {
     }
 
     fn accept(&mut self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<()> {
-        let mut input = draft.file;
-        let octets = input
-            .stream_position()
-            .and_then(|octets| input.rewind().map(|()| octets))
-            .map_err(|error| Error::file("spool a message in", &self.spool, &error))?;
         let run = Run {
             argv: &self.argv,
-            input: Some(input),
-            environment: &[
-                ("POUCH_ACCOUNT", slip.account.to_owned()),
-                ("POUCH_UID", shown(slip.uid.as_bytes())),
-                ("POUCH_SENDER", slip.sender.map(|sender| shown(sender.as_bytes())).unwrap_or_default()),
-                ("POUCH_SIZE", octets.to_string()),
-            ],
+            environment: &environment(slip, draft.octets()?),
+            input: Some(draft.into_input()?),
+            output: None,
             timeout: Some(self.timeout),
             interactive: false,
         };
@@ -75,9 +66,19 @@ impl Delivery for Pipe {
     }
 }
 
+/// What a program is told of the message that it gets.
+pub(super) fn environment(slip: &Slip<'_>, octets: u64) -> [(&'static str, String); 4] {
+    [
+        ("POUCH_ACCOUNT", slip.account.to_owned()),
+        ("POUCH_UID", shown(slip.uid.as_bytes())),
+        ("POUCH_SENDER", slip.sender.map(|sender| shown(sender.as_bytes())).unwrap_or_default()),
+        ("POUCH_SIZE", octets.to_string()),
+    ]
+}
+
 /// What the end of the program means (sysexits.h): 75 and the codes that stand for a broken system
 /// ask for the message again, any other code does not want it.
-fn judge(name: &str, timeout: Duration, outcome: &Outcome) -> Result<()> {
+pub(super) fn judge(name: &str, timeout: Duration, outcome: &Outcome) -> Result<()> {
     let (kind, what) = match &outcome.ended {
         Ended::TimeOut => (Kind::Deferred, format!("`{name}` took longer than {} s and was ended", timeout.as_secs())),
         Ended::Itself(status) => match (status.code(), status.signal()) {

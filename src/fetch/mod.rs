@@ -213,6 +213,7 @@ fn after(account: &Account, world: &World) -> Result<()> {
     let run = program::Run {
         argv,
         input: None,
+        output: None,
         environment: &[("POUCH_ACCOUNT", account.name.clone())],
         timeout: Some(account.pipe_timeout.into()),
         interactive: false,
@@ -245,7 +246,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let (_, died) = ledger.begin_run(now)?;
     let places = place::as_it_is(account, world)?;
     if died {
-        recover(&mut ledger, &places, &account.place, now)?;
+        recover(&mut ledger, &places, account, now)?;
     }
     let secret = world.secret(account)?;
     let server = Server::new(account, world)?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    config::Place,
+    config::{Account, Place},
     delivery::{Content, Delivery, Found, Measured},
     error::Result,
     folder,
@@ -15,12 +15,14 @@ use crate::{
 };
 
 /// Looks for the ledger's messages in the places where they go, and tells the ledger which of them
-/// lie there. One that lies in some of its places only counts as delivered to those; `own` is the
-/// account's place. Gives how many may lie there or not, and were not delivered before.
+/// lie there. One that lies in some of its places only counts as delivered to those. Where filters may
+/// have changed messages, nothing is made of their size. Gives how many may lie there or not, and were
+/// not delivered before.
 ///
 /// # Errors
 /// The place cannot be read, or the ledger cannot be written.
-pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, own: &Place, now: Epoch) -> Result<u64> {
+pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, account: &Account, now: Epoch) -> Result<u64> {
+    let as_sent = account.filter.is_empty();
     let mut unknown = 0;
     // twice, since a mail program may move a message while it is looked for
     for _ in 0..2 {
@@ -48,9 +50,9 @@ pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, own: &Place,
                 if ledger.octets_delivered(row)?.is_some() {
                     continue;
                 }
-                parts.extend(found.iter().map(|found| (row, taker(found, own))));
+                parts.extend(found.iter().map(|found| (row, taker(found, &account.place))));
             } else if let Some(Measured { octets, fingerprint }) = first.measured()? {
-                ours.push(Recovered { row, copy, octets, fingerprint });
+                ours.push(Recovered { row, copy, octets: as_sent.then_some(octets), fingerprint });
             }
         }
         folders.iter().try_for_each(|folder| folder::anchor(folder))?;

@@ -33,8 +33,8 @@ pub struct Recovered {
     pub row: RowId,
     /// Which copy of it.
     pub copy: u32,
-    /// Its size as LIST counts it.
-    pub octets: u64,
+    /// Its size as LIST counts it, where that can be told.
+    pub octets: Option<u64>,
     /// Its fingerprint, if it has a header.
     pub fingerprint: Option<Fingerprint>,
 }
@@ -300,14 +300,14 @@ impl Ledger {
         let account = self.account;
         self.transact(|ledger| {
             let mut update = ledger.prepare_cached(
-                "UPDATE message SET state = 'delivered', delivered = ?4, copy = ?3, got = ?5, short = octets > ?5,
+                "UPDATE message SET state = 'delivered', delivered = ?4, copy = ?3, got = coalesce(?5, octets), short = octets > coalesce(?5, octets),
                      fingerprint = ?6, attempts = 0, next_try = NULL, reason = NULL
                  WHERE account = ?1 AND id = ?2 AND copy + (delivered IS NOT NULL) = ?3",
             )?;
             let mut whole = ledger.prepare_cached("DELETE FROM part WHERE message = ?")?;
             for Recovered { row, copy, octets, fingerprint } in found {
                 let print = fingerprint.as_ref().map(|print| print.0.as_slice());
-                update.execute(params![account, row.0, copy, now.0, size(*octets), print])?;
+                update.execute(params![account, row.0, copy, now.0, octets.map(size), print])?;
                 whole.execute([row.0])?;
             }
             Ok(())

@@ -7,6 +7,7 @@ mod desk;
 mod durability;
 mod exactly_once;
 mod failing_calls;
+mod filters;
 mod floors;
 mod fuzz;
 mod hostile;

@@ -6,7 +6,7 @@
 //! not the message; but one that was found bad in an earlier run needs no others to be found so again.
 //!
 //! Here is what a run gathers over all its sessions; [`session`] is one of them, [`ruled`] what
-//! rules say there, [`receive`] one message, [`batch`] how messages are made safe, [`expunge`] what
+//! rules say there, [`receive`] one message, [`filter`] what programs make of it, [`batch`] how messages are made safe, [`expunge`] what
 //! is deleted at the end, [`tell`] what people hear of messages.
 
 use std::collections::{HashMap, HashSet};
@@ -31,6 +31,7 @@ use crate::{
 
 mod batch;
 mod expunge;
+mod filter;
 mod receive;
 mod ruled;
 mod session;
@@ -201,7 +202,7 @@ impl<'a> Haul<'a> {
     pub(super) fn recover(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
         // should this fail, the next run has to look again
         self.unsettled = true;
-        let unknown = recover(self.ledger, delivery, &self.account.place, self.world.clock.now())?;
+        let unknown = recover(self.ledger, delivery, self.account, self.world.clock.now())?;
         let ledger = &*self.ledger;
         delivery.tidy(&|name| ledger.named(name))?;
         if unknown > 0 {

@@ -76,12 +76,13 @@ impl Haul<'_> {
             let partial = partial(&mut draft);
             return self.failed(Failure { order: order.clone(), error: missing, partial });
         }
+        let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: fingerprint(head.as_bytes()) };
+        let Some((draft, head)) = self.filter(order, &slip, draft, head)? else { return Ok(()) };
         let glance = if one_by_one { glance(head.as_bytes()) } else { Glance::default() };
         let places = places.clone().unwrap_or_else(|| self.places_by(order, head.as_bytes()));
         let name = Ledger::name_in_several(&order.name, places.len());
         let taken = if one_by_one || places.len() > 1 { self.ledger.parts(order.row)? } else { Vec::new() };
         let slip = Slip { sender: glance.address.as_deref(), name: &name, places: &places, taken: &taken, ..slip };
-        let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: fingerprint(head.as_bytes()) };
         self.hand_over(order, &slip, draft, arrival, delivery)
     }
 
@@ -153,7 +154,7 @@ impl Haul<'_> {
     }
 
     /// A program did not take the message.
-    fn not_taken(&mut self, order: &Order, error: Error) -> Result<()> {
+    pub(super) fn not_taken(&mut self, order: &Order, error: Error) -> Result<()> {
         match error.kind() {
             Kind::Deferred => {
                 self.deferred_in_a_row += 1;

@@ -43,10 +43,11 @@ impl Haul<'_> {
         Ok(())
     }
 
-    /// Where a message goes; nothing where only its header can tell, which has not come yet.
+    /// Where a message goes; nothing where only its header can tell, which has not come yet, or has
+    /// not been through the filters.
     pub(super) fn places(&self, order: &Order) -> Option<Vec<Place>> {
         let known = self.rulings.get(&order.row).copied().unwrap_or(Judgement::Unread);
-        if known == Judgement::Unread && self.account.sorts() {
+        if (known == Judgement::Unread && self.account.sorts()) || !self.account.filter.is_empty() {
             return None;
         }
         self.account.places(known.ruling(), None)

@@ -82,6 +82,7 @@ impl Haul<'_> {
         }
         let ahead = match (delivery.pace(), self.account.request_ahead) {
             (Pace::OneByOne, _) => Ahead::NONE,
+            _ if !self.account.filter.is_empty() => Ahead::NONE,
             (Pace::Batched, RequestAhead::Auto) => AHEAD,
             (Pace::Batched, RequestAhead::Count(count)) => Ahead { count: count as usize, ..AHEAD },
         };

@@ -1,0 +1,45 @@
+//! Filters: what programs make of a message before it is delivered.
+
+use super::{Haul, Order};
+use crate::{
+    delivery::{Draft, Filter, Filtered, Slip},
+    error::{Error, Result, Verdict},
+    message::Head,
+};
+
+/// The most of a filtered message that its header is looked for in.
+const MOST: u64 = 64 * 1024;
+
+impl Haul<'_> {
+    /// Passes a message through the account's filters, one after the other; nothing where it ends
+    /// there. The header that comes back is what the last of them made of it.
+    pub(super) fn filter(
+        &mut self,
+        order: &Order,
+        slip: &Slip<'_>,
+        mut draft: Draft,
+        head: Head,
+    ) -> Result<Option<(Draft, Head)>> {
+        let account = self.account;
+        if account.filter.is_empty() {
+            return Ok(Some((draft, head)));
+        }
+        for argv in &account.filter {
+            let filter = Filter { argv, timeout: account.pipe_timeout.into(), spool: &self.world.state_dir };
+            match filter.run(slip, draft, &self.world.stop) {
+                Ok(Filtered::Passed(passed)) => draft = passed,
+                Ok(Filtered::Dropped) => {
+                    self.ledger.set_aside(&[(order.row, format!("dropped by the filter {}", argv.join(" ")))])?;
+                    self.tally.skipped += 1;
+                    return Ok(None);
+                }
+                Err(error) if error.kind().verdict() == Verdict::StopAll => return Err(error),
+                Err(error) => return self.not_taken(order, error).map(|()| None),
+            }
+        }
+        let octets = draft.read_back(MOST).map_err(|error| Error::file("read", &draft.place(), &error))?;
+        let mut head = Head::default();
+        head.push(&octets);
+        Ok(Some((draft, head)))
+    }
+}

@@ -1,0 +1,115 @@
+//! Filters: programs that each message goes through before it is delivered.
+
+use std::fs;
+
+use crate::{desk::Desk, server::corpus};
+
+/// A message as it lies on the disk, with `from` in place of `to`.
+fn changed(n: usize, from: &str, to: &str) -> Vec<u8> {
+    String::from_utf8(corpus::on_disk(&corpus::message(n))).unwrap().replace(from, to).into_bytes()
+}
+
+fn mail(n: usize) -> Vec<u8> {
+    corpus::on_disk(&corpus::message(n))
+}
+
+#[test]
+fn filters_change_a_message_one_after_the_other() {
+    let filters = "filter = [[\"sed\", \"s/Ben/Cy/\"], [\"sed\", \"s/Cy/Dan/\"]]\nkeep = \"none\"";
+    let desk = Desk::with(3, filters, |server| server);
+    desk.fetch(0);
+    desk.mail().assert_exactly(&[1, 2, 3].map(|n| changed(n, "Ben", "Dan"))).assert_tidy();
+    assert_eq!(desk.server.remaining(), 0);
+    desk.fetch(0).assert_silent();
+}
+
+#[test]
+fn a_large_message_comes_back_whole() {
+    let big = corpus::sized(9, 3_000_000);
+    let desk = Desk::with(0, "filter = [[\"cat\"]]", |server| server.message("big", &big));
+    desk.fetch(0);
+    desk.mail().assert_exactly(&[big]);
+}
+
+#[test]
+fn what_a_filter_answers_decides() {
+    // (its end, exit of the runs, what is set aside)
+    for (end, exits, aside) in [
+        ("exit 99", [0, 0, 0], true),
+        ("exit 75", [75, 75, 75], false),
+        ("kill -9 $$", [75, 75, 75], false),
+        ("exit 1", [75, 75, 65], false),
+        ("exit 0", [75, 75, 65], false),
+    ] {
+        println!("{end}");
+        let script = format!("cat > in; if grep -q '<2@' in; then {end}; fi; cat in");
+        let filter = "filter = [[\"sh\", \"script\"]]\nkeep = \"none\"\nnotice = false";
+        let desk = Desk::with(3, filter, |server| server);
+        desk.home.write("script", script, 0o600);
+        for exit in exits {
+            desk.fetch(exit);
+            desk.mail().assert_exactly(&[mail(1), mail(3)]).assert_tidy();
+            assert_eq!(desk.server.uids(), ["uid-2"]);
+        }
+        let list = desk.pouch(&["ledger", "list", "--state", "skipped"]).run();
+        assert_eq!(list.stdout.contains("dropped by the filter sh script"), aside, "{list}");
+        // the message itself is not lost
+        desk.home.write("script", "cat", 0o600);
+        desk.pouch(&["ledger", "retry", "work", "2"]).run();
+        desk.fetch(0);
+        desk.mail().assert_exactly(&[mail(1), mail(2), mail(3)]);
+        assert_eq!(desk.server.remaining(), 0);
+    }
+}
+
+#[test]
+fn rules_sort_by_what_a_filter_wrote() {
+    let lines = "filter = [[\"sed\", \"s/^Subject: Message 2/X-Spam: yes\\\\n&/\"]]\n[[account.work.rule]]\nheader = \"X-Spam: yes\"\naction = \"maildir:.Spam\"";
+    let desk = Desk::with(3, lines, |server| server);
+    desk.fetch(0);
+    desk.mail().assert_exactly(&[mail(1), mail(3)]);
+    desk.home.maildir("Mail/work/.Spam").assert_exactly(&[changed(2, "Subject", "X-Spam: yes\nSubject")]);
+}
+
+#[test]
+fn bogofilter_tells_and_a_rule_sorts() {
+    let lines = "filter = [[\"bogofilter\", \"-p\", \"-e\"]]\n[[account.work.rule]]\nheader = \"X-Bogosity: spam*\"\naction = \"maildir:.Spam\"";
+    let spam = "From: x@y.example\nSubject: pills\n\nbuy cheap pills now\n";
+    let desk = Desk::with(1, lines, |server| server.message("spam", spam));
+    desk.home.command("bogofilter", &["-s"]).stdin(spam).run().assert_code(0);
+    desk.home.command("bogofilter", &["-n"]).stdin(mail(2)).run().assert_code(0);
+    desk.fetch(0);
+    let bogosity = |place: &str, what: &str| {
+        let mail = desk.home.maildir(place);
+        assert_eq!(mail.len(), 1, "{place}");
+        assert!(String::from_utf8_lossy(&mail.delivered()[0].bytes).contains(&format!("\nX-Bogosity: {what}")));
+    };
+    bogosity("Mail/work", "Ham");
+    bogosity("Mail/work/.Spam", "Spam");
+}
+
+#[test]
+fn a_message_made_shorter_is_whole_after_a_crash_too() {
+    let desk = Desk::with(2, "filter = [[\"sed\", \"/line/d\"]]\nkeep = \"none\"", |server| server);
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    // killed once a message has its name, and the ledger does not know of it
+    let inject = "inject=renameat2:signal=KILL:when=2";
+    let killed = desk.home.command("strace", &["-f", "-qq", "-o", "calls", "-e", inject, pouch, "fetch"]);
+    killed.env("POUCH_NOW", crate::desk::NOW.to_string()).run().assert_code(137);
+    assert!(desk.mail().len() > 0);
+    desk.server.wait_for(|log| log.open() == 0);
+    desk.fetch(0);
+    let mail = desk.mail();
+    assert_eq!((mail.len(), desk.server.remaining()), (2, 0));
+    assert!(mail.delivered().iter().all(|mail| !String::from_utf8_lossy(&mail.bytes).contains("line")));
+}
+
+#[test]
+fn a_filter_that_cannot_be_run_stops_the_account() {
+    let desk = Desk::with(2, "filter = [[\"/nonexistent/spamc\"]]", |server| server);
+    desk.fetch(78).assert_stderr("the filter `/nonexistent/spamc` cannot be run");
+    assert_eq!((desk.mail().len(), desk.server.remaining()), (0, 2));
+    desk.configure("filter = [\"spamc\"]");
+    desk.fetch(78).assert_stderr("hint: each filter is a list of its own");
+    assert!(fs::exists(desk.home.join("Mail")).unwrap());
+}
