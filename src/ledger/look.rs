@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::Ledger;
 use crate::{
@@ -81,15 +81,15 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be read.
     pub fn look(&self, listed: &[Listed]) -> Result<Look> {
-        self.join(listed).map_err(|error| self.explained(&error))
+        self.read(|ledger| self.join(ledger, listed))
     }
 
-    fn join(&self, listed: &[Listed]) -> rusqlite::Result<Look> {
+    fn join(&self, ledger: &Transaction<'_>, listed: &[Listed]) -> rusqlite::Result<Look> {
         let sizes_count = self.sizes_count()?;
-        let mut live = self.connection.prepare_cached(&format!(
+        let mut live = ledger.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM message WHERE account = ? AND state <> 'gone' ORDER BY id"
         ))?;
-        let mut gone = self.connection.prepare_cached(&format!(
+        let mut gone = ledger.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM message WHERE account = ? AND uid = ? AND state = 'gone' ORDER BY id DESC"
         ))?;
         // not in a map: half a million of them have to fit into memory

@@ -66,33 +66,47 @@ impl Haul<'_> {
         self.settle()
     }
 
-    /// Sends the batch to the disk, once the one before it is settled: a slow disk slows the line
-    /// down.
+    /// Sends the batch to the disk, once the one before it is safe there: a slow disk slows the line
+    /// down. While the disk is at it, the ledger hears of the one before.
     fn seal(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        self.settle()?;
+        let safe = self.join()?;
         let arrivals = std::mem::take(&mut self.batch).arrivals;
         if !arrivals.is_empty() {
-            let sealed = delivery.seal();
             // should no thread start, the drafts are nobody's: the next run removes them
             self.unsettled = true;
+            let sealed = delivery.seal();
             let work = thread::Builder::new().spawn(|| sealed.make_safe()).map_err(|error| Error::thread(&error))?;
             self.underway = Some(Underway { arrivals, work });
-            self.unsettled = false;
         }
-        Ok(())
+        self.deliver(&safe)
     }
 
-    /// Waits until the batch that is underway is safe, then tells the ledger, then the user.
+    /// Waits until the batch that is underway is safe, and tells of it.
     fn settle(&mut self) -> Result<()> {
+        let safe = self.join()?;
+        self.deliver(&safe)
+    }
+
+    /// Waits until the batch that is underway is safe; gives what is in it.
+    pub(super) fn join(&mut self) -> Result<Vec<Arrival>> {
         let Some(Underway { arrivals, work }) = self.underway.take() else {
-            return Ok(());
+            return Ok(Vec::new());
         };
-        // should this fail, messages may be safe that the ledger does not know of
+        // until the ledger knows, messages are safe that it does not know of
         self.unsettled = true;
         work.join().unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the thread that makes messages safe ended")))?;
-        let short = self.ledger.deliver(&arrivals, self.run, self.world.clock.now())?;
+        Ok(arrivals)
+    }
+
+    /// Tells the ledger, then the user, of messages that are safe.
+    fn deliver(&mut self, arrivals: &[Arrival]) -> Result<()> {
+        if arrivals.is_empty() {
+            self.unsettled = false;
+            return Ok(());
+        }
+        let short = self.ledger.deliver(arrivals, self.run, self.world.clock.now())?;
         self.unsettled = false;
-        for arrival in &arrivals {
+        for arrival in arrivals {
             self.tally.delivered += 1;
             self.tally.octets += arrival.got;
             self.tell(&Event::Stored { row: arrival.row, octets: arrival.got });

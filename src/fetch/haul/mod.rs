@@ -307,7 +307,8 @@ impl<'a> Haul<'a> {
 
     /// Brings in what is still open after the last session, whatever ended it.
     pub(super) fn wind_up(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        let flushed = if self.unsettled { Ok(()) } else { self.flush(delivery) };
+        // after trouble with the disk or the ledger the next run looks for what is safe
+        let flushed = if self.unsettled { self.join().map(drop) } else { self.flush(delivery) };
         if !self.doubted.is_empty() {
             self.ledger.distrust(&self.doubted)?;
         }
