@@ -204,17 +204,17 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
     }
     // What failed before comes last: it must not stand in the way of what never did.
     let mut order: Vec<_> = (0..steps.len()).collect();
-    order.sort_by_key(|at| {
-        (
-            !matches!(steps[*at].action, Action::Fetch(_)),
-            scan.entries[*at].known != Known::New { attempts: 0, put_off: false },
-        )
-    });
-    let mut steps: Vec<_> = order.iter().map(|at| steps[*at]).collect();
+    let fetched = |step: &Step| matches!(step.action, Action::Fetch(_));
+    // most polls of large mailboxes fetch nothing: no need for a second list
+    if steps.iter().any(fetched) {
+        order.sort_by_key(|at| {
+            (!fetched(&steps[*at]), scan.entries[*at].known != Known::New { attempts: 0, put_off: false })
+        });
+        steps = order.iter().map(|at| steps[*at]).collect();
+    }
     if let Some(limit) = policy.limit {
         let over = usize::try_from(limit).unwrap_or(usize::MAX);
-        let fetches = steps.iter_mut().filter(|step| matches!(step.action, Action::Fetch(_)));
-        for step in fetches.skip(over) {
+        for step in steps.iter_mut().filter(|step| fetched(step)).skip(over) {
             step.action = Action::Leave(Left::Limit(limit));
         }
     }

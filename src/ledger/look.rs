@@ -93,13 +93,13 @@ impl Ledger {
             "SELECT {COLUMNS} FROM message WHERE account = ? AND uid = ? AND state = 'gone' ORDER BY id DESC"
         ))?;
         // not in a map: half a million of them have to fit into memory
-        let mut rows = Vec::new();
+        let mut rows = Vec::with_capacity(listed.len());
         let mut found = live.query([self.account])?;
         while let Some(row) = found.next()? {
             rows.push(seen(row, sizes_count)?);
         }
-        rows.sort_by(|one: &Seen, other| one.uid.cmp(&other.uid));
-        let mut scan = Scan::default();
+        rows.sort_unstable_by(|one: &Seen, other| (&one.uid, one.row).cmp(&(&other.uid, other.row)));
+        let mut scan = Scan { entries: Vec::with_capacity(listed.len()) };
         let mut returned = Vec::new();
         let mut doubtful = Vec::new();
         let mut wanted = Vec::new();
