@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Exit, Kind, Result},
     fetch::{
         World,
-        connect::{Milestone, Server, connect, show_certificate},
+        connect::{Milestone, connect, show_certificate},
         place,
     },
     pop3::reply::Capabilities,
@@ -75,10 +75,9 @@ fn check(account: &Account, world: &World, steps: &mut Steps<'_>) -> std::result
     let began = Instant::now();
     let secret = world.secret(account).map_err(|error| ("secret", error))?;
     steps.ok("secret", &format!("{}, {}", secret::described(&account.secret, &world.home), tenths(began)));
-    let server = Server::new(account, world).map_err(|error| ("tls", error))?;
     let began = Instant::now();
     let mut reached = "connect";
-    let session = connect(&server, world, &secret, &mut |milestone| match milestone {
+    let session = connect(account, world, &secret, &mut |milestone| match milestone {
         Milestone::Connected(address) => {
             steps.ok("connect", &format!("{} ({address}), {} ms", account.address(), began.elapsed().as_millis()));
             reached = if account.tls == Tls::Off { "login" } else { "tls" };
@@ -104,7 +103,7 @@ fn check(account: &Account, world: &World, steps: &mut Steps<'_>) -> std::result
     let total = count((listing.messages.len() + listing.nameless.len()) as u64, "message");
     steps.ok("server", &format!("{}; {total}", abilities(session.capabilities())));
     // nothing is marked: QUIT changes nothing
-    let _ = session.quit();
+    session.leave();
     let place = deliverable(account, world).map_err(|error| ("deliver", error))?;
     steps.ok("deliver", &place);
     Ok(())

@@ -19,12 +19,6 @@ use crate::{
 /// The pause before the second try to connect; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// An account's server, ready to be connected to as often as needed.
-pub struct Server<'a> {
-    account: &'a Account,
-    tls: Option<Context>,
-}
-
 /// How far a connection has come.
 #[derive(Debug)]
 pub enum Milestone {
@@ -36,31 +30,16 @@ pub enum Milestone {
     LoggedIn(Mechanism),
 }
 
-impl<'a> Server<'a> {
-    /// Reads what TLS needs.
-    ///
-    /// # Errors
-    /// A file cannot be read, or holds no certificate.
-    pub fn new(account: &'a Account, world: &World) -> Result<Self> {
-        let tls = match account.tls {
-            Tls::Off => None,
-            Tls::Implicit | Tls::StartTls => Some(world.tls.get(&account.trust, account.client_certificate.as_ref())?),
-        };
-        Ok(Self { account, tls })
-    }
-}
-
 /// Connects and logs in, once. `reached` hears of each step.
 ///
 /// # Errors
 /// See [`net::dial`], [`Context::wrap`], [`Authorization::login`].
 pub fn connect(
-    server: &Server<'_>,
+    account: &Account,
     world: &World,
     password: &str,
     reached: &mut dyn FnMut(Milestone),
 ) -> Result<Transaction<Stream>> {
-    let account = server.account;
     let host = account.host.as_str();
     let mut session = || {
         let socket =
@@ -68,18 +47,17 @@ pub fn connect(
         if let Ok(address) = socket.peer() {
             reached(Milestone::Connected(address.ip().to_string()));
         }
-        let mut secure = |socket, tls: &Context| {
-            let stream = tls.wrap(socket, host)?;
+        let mut secure = |socket| {
+            let context = world.tls.get(&account.trust, account.client_certificate.as_ref())?;
+            let stream = context.wrap(socket, host)?;
             reached(Milestone::Secured(stream.certificate()));
             Ok(stream)
         };
         let terms = terms(account, trace(account, world));
-        let authorization = match (&server.tls, account.tls) {
-            (Some(tls), Tls::Implicit) => Authorization::greet(secure(socket, tls)?, terms)?,
-            (Some(tls), _) => {
-                Authorization::greet(socket, terms).map_err(waits_for_tls)?.upgrade(|socket| secure(socket, tls))?
-            }
-            (None, _) => Authorization::greet(Stream::Plain(socket), terms).map_err(waits_for_tls)?,
+        let authorization = match account.tls {
+            Tls::Implicit => Authorization::greet(secure(socket)?, terms)?,
+            Tls::StartTls => Authorization::greet(socket, terms).map_err(waits_for_tls)?.upgrade(secure)?,
+            Tls::Off => Authorization::greet(Stream::Plain(socket), terms).map_err(waits_for_tls)?,
         };
         let credentials = Credentials { user: &account.user, password, auth: account.auth };
         let mut session = authorization.login(&credentials).map_err(|error| match error.kind() {
@@ -146,11 +124,11 @@ pub fn show_certificate(account: &Account, world: &World) -> Option<Certificate>
 ///
 /// # Errors
 /// The last try's.
-pub fn connect_patiently(server: &Server<'_>, world: &World, password: &str) -> Result<Transaction<Stream>> {
+pub fn connect_patiently(account: &Account, world: &World, password: &str) -> Result<Transaction<Stream>> {
     let mut tries = 0;
     loop {
-        match connect(server, world, password, &mut |_| {}) {
-            Err(error) if tries < server.account.retries && may_pass_soon(&error) => {
+        match connect(account, world, password, &mut |_| {}) {
+            Err(error) if tries < account.retries && may_pass_soon(&error) => {
                 world.stop.pause(PAUSE * 2_u32.saturating_pow(tries.min(6)))?;
                 tries += 1;
             }

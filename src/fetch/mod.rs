@@ -35,7 +35,7 @@ use crate::{
     stop::Stop,
     text::{shown, tilde},
 };
-use connect::{Server, connect};
+use connect::connect;
 use haul::Haul;
 use recover::recover;
 
@@ -197,8 +197,7 @@ fn journey(account: &Account, world: &World, haul: &mut Haul<'_>, died: bool) ->
         haul.recover(&mut post)?;
     }
     let secret = world.secret(account)?;
-    let server = Server::new(account, world)?;
-    let sessions = haul.sessions(&server, &secret, &mut post);
+    let sessions = haul.sessions(&secret, &mut post);
     let settled = haul.wind_up(&mut post);
     // what was delivered wants to be indexed, whatever became of the rest
     let indexed = if haul.tally().delivered > 0 { after(account, world) } else { Ok(()) };
@@ -249,8 +248,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
         recover(&mut ledger, &places, account, now)?;
     }
     let secret = world.secret(account)?;
-    let server = Server::new(account, world)?;
-    let mut session = connect(&server, world, &secret, &mut |_| {})?;
+    let mut session = connect(account, world, &secret, &mut |_| {})?;
     let listing = recognize::listing(&mut session)?;
     let (mut look, moved) =
         recognize::look(&mut session, &mut ledger, &listing, &HashSet::new(), world.accept_new_uids)?;
@@ -267,7 +265,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     }
     let unruled = ruled.err().map(|error| error.fact("what the rules say of the other messages cannot be told now"));
     // nothing is marked: QUIT changes nothing, and says good-bye
-    let _ = session.quit();
+    session.leave();
     Ok(Preview {
         plan: plan(&account.policy, &look.scan, now),
         listed: look.scan.entries.len() as u64,
@@ -285,7 +283,7 @@ pub fn catch_up(account: &Account, world: &World) -> Result<u64> {
     let _lock = world.lock(account).map_err(|error| error.hint("try again once it has ended"))?;
     let mut ledger = world.ledger(account)?;
     let secret = world.secret(account)?;
-    let mut session = connect(&Server::new(account, world)?, world, &secret, &mut |_| {})?;
+    let mut session = connect(account, world, &secret, &mut |_| {})?;
     let listing = recognize::listing(&mut session)?;
     let (changed, aside) = ledger.catch_up(&listing.messages, world.clock.now())?;
     let nums: Vec<_> = aside.iter().map(|(num, _)| *num).collect();
@@ -293,7 +291,7 @@ pub fn catch_up(account: &Account, world: &World) -> Result<u64> {
     let prints: Vec<_> = aside.iter().zip(prints).filter_map(|((_, row), print)| Some((*row, print?))).collect();
     ledger.note_fingerprints(&prints)?;
     // nothing is marked: QUIT changes nothing
-    let _ = session.quit();
+    session.leave();
     Ok(changed)
 }
 

@@ -280,6 +280,12 @@ impl<S: Read + Write> Transaction<S> {
         self.ask(Command::Rset).map(drop)
     }
 
+    /// Ends a session in which nothing was marked, without waiting for the answer: nothing hangs on it.
+    pub fn leave(mut self) {
+        // a line that is lost ends the session too
+        let _ = self.wire.queue(Command::Quit).and_then(|()| self.wire.flush());
+    }
+
     /// Ends the session; only now the server deletes what was marked (RFC 1939 §6).
     ///
     /// # Errors

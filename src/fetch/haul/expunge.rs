@@ -20,6 +20,10 @@ impl Haul<'_> {
     ) -> Result<()> {
         let proofs = self.ledger.prove(candidates.iter().map(|(num, row, _)| (*num, *row)))?;
         if proofs.is_empty() {
+            if self.received.is_empty() {
+                session.leave();
+                return Ok(());
+            }
             // whatever becomes of QUIT, nothing hangs on it: Dovecot's TLS proxy sometimes closes
             // before its answer is out
             return match session.quit() {

@@ -11,11 +11,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{
-    World,
-    connect::{Server, connect_patiently},
-    recover::recover,
-};
+use super::{World, connect::connect_patiently, recover::recover};
 use crate::{
     config::Account,
     delivery::Delivery,
@@ -228,10 +224,10 @@ impl<'a> Haul<'a> {
     }
 
     /// Session after session, until all is fetched that can be.
-    pub(super) fn sessions(&mut self, server: &Server<'_>, password: &str, delivery: &mut dyn Delivery) -> Result<()> {
+    pub(super) fn sessions(&mut self, password: &str, delivery: &mut dyn Delivery) -> Result<()> {
         loop {
             let before = self.through;
-            let mut session = connect_patiently(server, self.world, password)?;
+            let mut session = connect_patiently(self.account, self.world, password)?;
             if self.missteps >= MISSTEPS {
                 session.one_at_a_time();
             }
