@@ -15,7 +15,7 @@ use crate::{
     delivery::Delivery,
     error::{Error, Exit, Kind, Result},
     fetch::{World, place},
-    ledger::{Ledger, Row, State},
+    ledger::{Ledger, PUT_ASIDE, Row, State},
     report::{complain, form, print},
     text::{count, moment, shown},
     types::{Epoch, RowId},
@@ -230,8 +230,7 @@ fn verify(context: &Context, accounts: &Accounts) -> Outcome {
     for account in &accounts {
         let ledger = world.ledger(account)?;
         if let Some(problem) = ledger.unsound()? {
-            let error =
-                Error::new(Kind::State, "the ledger is damaged").fact(problem).hint("put it aside; a new one is made");
+            let error = Error::new(Kind::State, "the ledger is damaged").fact(problem).hint(PUT_ASIDE);
             complain(&form(Some(&account.name), &error, context.colour));
             exit = exit.worst(error.kind().exit());
         }

@@ -35,13 +35,14 @@ mod schema;
 
 use std::{
     ffi::c_int,
-    fs,
+    fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, backup::Backup, ffi};
+use rustix::io::Errno;
 
 pub use desk::{Row, State};
 pub use look::{Doubt, Look};
@@ -272,13 +273,18 @@ fn is_extended(error: &rusqlite::Error, code: i32) -> bool {
 
 /// What SQLite's errors mean to a person.
 fn explained(path: &Path, error: &rusqlite::Error) -> Error {
+    let system = io::Error::last_os_error();
     let shown = path.display();
     let (kind, what) = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             (Kind::State, format!("the ledger {shown} cannot be read"))
         }
+        // SQLite has no word for it, and takes a file that it cannot open for writing to be read-only
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) if too_many_files(&system) => {
+            return Error::file("open the ledger", path, &system);
+        }
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            (Kind::CannotCreate, format!("the ledger {shown} cannot be written"))
+            (Kind::CannotCreate, format!("the ledger {shown} cannot be opened for writing"))
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             (Kind::Busy, format!("another program holds the ledger {shown}"))
@@ -296,8 +302,18 @@ fn explained(path: &Path, error: &rusqlite::Error) -> Error {
     };
     let told = Error::new(kind, what).fact(error.to_string());
     match kind {
-        Kind::State => told.hint("put it aside; a new one is made, and what is still on the server is fetched again"),
+        Kind::State => told.hint(PUT_ASIDE),
         Kind::Io => told.hint("nothing is lost: messages stay on the server until the ledger knows them"),
         _ => told,
     }
+}
+
+/// What to do about a ledger that cannot be read, and what that costs. What the disk does not give,
+/// SQLite calls malformed, as it does what is.
+pub const PUT_ASIDE: &str = "see whether the disk is well, and try again; if the ledger stays unreadable, put `ledger.db*` \
+                             aside: a new one is made, and what is still on the server is fetched again";
+
+/// Whether the process has no file left to open, or the system.
+fn too_many_files(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

@@ -75,8 +75,11 @@ fn fail(error: &str, words: &[&str]) {
                 assert!(words.iter().any(|word| told.stderr.contains(word)), "{error} {point:?}: {told}");
                 assert!(told.stderr.starts_with("pouch: work: "), "{error} {point:?}: {told}");
             }
-            // what the disk does not read is what SQLite calls malformed
-            65 if point.call == "pread64" => assert!(told.stderr.contains("cannot be read"), "{told}"),
+            // what the disk does not read is what SQLite calls malformed: the disk comes first
+            65 if point.call == "pread64" => {
+                assert!(told.stderr.contains("cannot be read\n"), "{told}");
+                assert!(told.stderr.contains("hint: see whether the disk is well, and try again; if "), "{told}");
+            }
             _ => panic!("{error} {point:?}: {told}"),
         }
         desk.server.wait_for(|log| log.open() == 0);
@@ -109,7 +112,24 @@ fn a_disk_that_turned_read_only() {
 
 #[test]
 fn too_many_open_files() {
-    fail("EMFILE", &["Too many open files", "unable to open database file", "readonly database", "disk I/O error"]);
+    // that it was so for a moment only, SQLite does not tell
+    fail("EMFILE", &["Too many open files", "cannot be opened for writing", "disk I/O error"]);
+}
+
+#[test]
+fn a_system_that_opens_no_more_files_is_told_of_wherever_that_is_found_out() {
+    let desk = desk();
+    let codes: Vec<_> = (5..=12)
+        .map(|files| {
+            let script = format!("ulimit -n {files}; exec \"$0\" fetch -v");
+            let told = desk.home.command("sh", &["-c", &script, env!("CARGO_BIN_EXE_pouch")]).run();
+            assert!(told.code == 0 || told.stderr.contains("Too many open files"), "{files}: {told}");
+            told.code
+        })
+        .collect();
+    assert!(codes.iter().filter(|code| **code == 74).count() > 3, "{codes:?}");
+    desk.fetch(0);
+    desk.assert_arrived(1..=COUNT);
 }
 
 #[test]

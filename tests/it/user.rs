@@ -240,7 +240,7 @@ fn a_ledger_that_cannot_be_used_is_told_of_and_left_alone() {
     assert_eq!(fs::metadata(desk.home.state()).unwrap().mode() & 0o777, 0o700);
     let whole = fs::read(&ledger).unwrap();
     fs::write(&ledger, "this is no database, and never was one, whatever its name may say ".repeat(50)).unwrap();
-    desk.fetch(65).assert_stderr("the ledger ").assert_stderr("hint: put it aside");
+    desk.fetch(65).assert_stderr("the ledger ").assert_stderr("put `ledger.db*` aside");
     assert!(fs::read(&ledger).unwrap().starts_with(b"this is no database"));
     fs::write(&ledger, &whole).unwrap();
     // the version stands at octet 60 of the file
