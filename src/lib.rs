@@ -50,6 +50,8 @@
 //! | after the rename, before the ledger | keeps all | in `new/` | new | finds the name: delivered, no second copy |
 //! | when one of several places has it | keeps all | in some `new/` | new | finds that copy; gives the other places theirs |
 //! | before the answer to QUIT | perhaps deleted | safe | delivered | finds it gone, or deletes it again |
+//! | between a quarantine and its notice | keeps all | as it was | quarantined, not told | delivers the notice |
+//! | after the notice, before the ledger | keeps all | a notice | quarantined, not told | finds the name: told, no second notice |
 //! | while a batch goes to a mailbox file | keeps all | a part of it; its journal has all | new | takes the whole ones for delivered, a torn one off |
 //! | while a program or an LMTP server has it | keeps all | not known | delivering | hands it over again, and says so |
 //!

@@ -30,8 +30,14 @@ pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, account: &Ac
         // the run that died may have given a message its name, and not made it safe
         let mut folders = BTreeSet::new();
         let mut copies: BTreeMap<_, Vec<Found>> = BTreeMap::new();
+        let mut others = Vec::new();
         for found in delivery.look()?.unwrap_or_default() {
-            let Some(named) = ledger.row_of(&found.name) else { continue };
+            let Some(named) = ledger.row_of(&found.name) else {
+                if found.content != Content::Unknown {
+                    others.push(found.name);
+                }
+                continue;
+            };
             if found.content == Content::Unknown {
                 unknown += u64::from(ledger.octets_delivered(named.0)?.is_none());
                 continue;
@@ -57,6 +63,7 @@ pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, account: &Ac
         }
         folders.iter().try_for_each(|folder| folder::anchor(folder))?;
         ledger.recover(&ours, now)?;
+        ledger.recover_told(&others, now)?;
         parts.iter().try_for_each(|(row, taker)| ledger.note_part(*row, taker, now))?;
     }
     Ok(unknown)

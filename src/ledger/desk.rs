@@ -90,11 +90,12 @@ pub struct Row {
     pub name: String,
 }
 
-const COLUMNS: &str = "id, uid, octets, CASE WHEN state = 'delivered' AND short THEN 'short' ELSE state END AS shown,
+pub(super) const COLUMNS: &str =
+    "id, uid, octets, CASE WHEN state = 'delivered' AND short THEN 'short' ELSE state END AS shown,
     first_seen, delivered, got, missing, attempts, next_try, reason, sender, subject, doomed, copy";
 
 impl Ledger {
-    fn row(&self, columns: &Columns<'_>) -> rusqlite::Result<Row> {
+    pub(super) fn row(&self, columns: &Columns<'_>) -> rusqlite::Result<Row> {
         let state: String = columns.get(3)?;
         let state = State::ALL
             .into_iter()

@@ -32,6 +32,7 @@ mod look;
 mod progress;
 mod runs;
 mod schema;
+mod told;
 
 use std::{
     ffi::c_int,
@@ -150,12 +151,18 @@ impl Ledger {
 
     /// Whether this ledger gave a file its name, be it a message's or a notice's.
     pub fn named(&self, name: &str) -> bool {
-        self.row_of(name).is_some()
-            || name
-                .split('.')
-                .nth(1)
-                .and_then(|unique| unique.strip_prefix('N')?.split_once('L'))
-                .is_some_and(|(_, id)| id == self.id)
+        self.row_of(name).is_some() || self.notice_of(name).is_some()
+    }
+
+    /// Of which message a file with this name is the notice, how often that had failed, and when the
+    /// notice was written; nothing where this ledger did not give it.
+    fn notice_of(&self, name: &str) -> Option<(RowId, u32, Epoch)> {
+        let mut parts = name.split('.');
+        let (at, unique) = (parts.next()?, parts.next()?.strip_prefix('N')?);
+        let (message, id) = unique.split_once('L')?;
+        (id == self.id).then_some(())?;
+        let (row, attempts) = message.split_once('-')?;
+        Some((RowId(row.parse().ok()?), attempts.parse().ok()?, Epoch(at.parse().ok()?)))
     }
 
     /// The row and copy that a file name stands for; nothing where this ledger did not give it.

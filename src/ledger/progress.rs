@@ -342,8 +342,8 @@ impl Ledger {
         })
     }
 
-    /// Notes a failed attempt: one a run at most, quarantine after `limit` of them. From then on it
-    /// is tried again after 1, 2, 4 … 32 days.
+    /// Notes a failed attempt: one a run at most, quarantine after `limit` of them, which nobody was
+    /// [told](Self::untold) of yet. From then on it is tried again after 1, 2, 4 … 32 days.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -370,6 +370,7 @@ impl Ledger {
             ledger.execute(
                 "UPDATE message SET attempts = ?2, tried = ?3, reason = ?4, next_try = ?5,
                      sender = coalesce(?6, sender), subject = coalesce(?7, subject),
+                     told = CASE WHEN ?8 AND state <> 'quarantined' THEN NULL ELSE told END,
                      state = CASE WHEN ?8 THEN 'quarantined' WHEN delivered IS NULL THEN 'new' ELSE state END
                  WHERE id = ?1",
                 params![
@@ -426,18 +427,6 @@ impl Ledger {
                     params![row.0, glance.sender, glance.subject],
                 )
                 .map(drop)
-        })
-    }
-
-    /// Whether a person is to be told of this message now: once, unless something new happens.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub fn tell_once(&mut self, row: RowId, now: Epoch) -> Result<bool> {
-        self.transact(|ledger| {
-            ledger
-                .execute("UPDATE message SET told = ? WHERE id = ? AND told IS NULL", params![now.0, row.0])
-                .map(|changed| changed > 0)
         })
     }
 

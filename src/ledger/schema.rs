@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// Each step brings a ledger from the version of its place in the list to the next. Steps are
 /// only ever added.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     "
     CREATE TABLE ledger (
         id   TEXT NOT NULL,             -- stands in the names of delivered files
@@ -81,6 +81,10 @@ const STEPS: [&str; 4] = [
     "
     ALTER TABLE message ADD COLUMN wanted INTEGER NOT NULL DEFAULT 0;  -- by the user, whatever a rule says
     ALTER TABLE run ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;     -- messages that rules set aside
+    ",
+    "
+    -- of what is in quarantine, that was not noted before
+    UPDATE message SET told = first_seen WHERE state = 'quarantined' AND told IS NULL;
     ",
 ];
 

@@ -109,11 +109,30 @@ impl Mode {
         assert!([0, 65, 75].contains(&next.code), "{point:?}: {next}");
         println!("{point:?}: {}", killed.code);
         desk.assert_arrived((1..=self.count).filter(|n| *n != self.bad && !self.was_deleted(*n)));
+        // an empty dot lock, as a kill may leave it, is believed for a while: nothing is delivered then
+        let delivers = !self.lines.contains("mbox") || next.code != 75;
+        if delivers {
+            self.assert_told(&desk, point);
+        }
         desk.server.heal(corpus::uid(self.bad));
         desk.fetch_at(2, 0);
         desk.assert_arrived((1..=self.count).filter(|n| !self.was_deleted(*n)));
+        if delivers {
+            self.assert_told(&desk, point);
+        }
         let kept: BTreeSet<_> = (1..=self.count).filter(|n| (self.kept)(*n)).map(corpus::uid).collect();
         assert_eq!(desk.server.uids().into_iter().collect::<BTreeSet<_>>(), kept, "{point:?}");
+    }
+
+    /// There is one notice of the bad message, where it went into quarantine.
+    #[track_caller]
+    fn assert_told(&self, desk: &Desk, point: &Point) {
+        let notices = desk.notices();
+        assert_eq!(notices.len(), usize::from(self.lines.contains("attempts = 1")), "{point:?}");
+        for notice in notices {
+            let subject = format!("Subject: pouch: a message could not be fetched: Message {}\n", self.bad);
+            assert!(String::from_utf8_lossy(&notice).contains(&subject), "{point:?}");
+        }
     }
 
     /// Nothing is gone from the server that does not lie in the Maildir, byte for byte, but what
@@ -147,6 +166,27 @@ fn while_keeping() {
 #[test]
 fn while_deleting() {
     DELETING.matrix();
+}
+
+/// From the commit that puts the message in quarantine to the one that says that it was told of.
+#[test]
+fn around_the_notice() {
+    for lines in ["", "mbox = \"~/Mail/work\"\n"] {
+        let lines = format!("{lines}{}", DELETING.lines);
+        let mode = Mode { count: 4, bad: 2, lines: lines.leak(), ..DELETING };
+        let desk = mode.desk();
+        run(&desk, None).assert_code(65);
+        let calls = trace::calls(&desk.home);
+        let top = calls.iter().position(|call| call.strings().iter().any(|sent| sent.starts_with(b"TOP "))).unwrap();
+        let end = calls.iter().position(|call| call.strings().iter().any(|sent| sent.starts_with(b"DELE "))).unwrap();
+        let within = calls[top].began..=calls[end].began;
+        let aside = ["/usr/", "work.lock"];
+        let around = points(&calls, |call| within.contains(&call.began) && !call.concerns(&aside));
+        assert!(around.len() > 8, "{around:?}");
+        for point in sample(&around, KILLS) {
+            mode.kill(&point);
+        }
+    }
 }
 
 #[test]

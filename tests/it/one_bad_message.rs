@@ -210,6 +210,22 @@ fn the_notice_of_a_refused_message_has_its_subject_by_top() {
 }
 
 #[test]
+fn the_notice_has_the_right_subject_though_numbers_change_from_session_to_session() {
+    let desk = Desk::with(5, "attempts = 1", |server| {
+        let server = server.renumbers().fault(on("RETR").uid("uid-2").refuse("-ERR no"));
+        server.fault(on("RETR").uid("uid-4").cut())
+    });
+    desk.fetch(65);
+    let mut notices: Vec<_> =
+        desk.notices().iter().map(|notice| String::from_utf8_lossy(notice).into_owned()).collect();
+    notices.sort_by_key(|notice| !notice.contains("-ERR no"));
+    assert_eq!(notices.len(), 2);
+    for (notice, n) in notices.iter().zip([2, 4]) {
+        assert!(notice.contains(&format!("fetched: Message {n}\n")), "{notice}");
+    }
+}
+
+#[test]
 fn a_header_that_breaks_the_line_too_changes_nothing_for_the_others() {
     let desk = Desk::with(4, "attempts = 1", |server| {
         server.fault(on("RETR").uid("uid-2").cut()).fault(on("TOP").uid("uid-2").cut())

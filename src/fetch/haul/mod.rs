@@ -71,16 +71,21 @@ struct Failure {
 /// A message that went into quarantine, to be told of by mail.
 #[derive(Debug)]
 struct Quarantined {
-    failure: Failure,
+    row: RowId,
+    uid: Uid,
+    octets: u64,
+    reason: String,
     glance: Glance,
     attempts: u32,
     next_try: Epoch,
+    /// What did arrive of it.
+    partial: Vec<u8>,
 }
 
 impl Quarantined {
     /// Whether all of the header arrived.
     fn whole_header(&self) -> bool {
-        memchr::memmem::find(&self.failure.partial, b"\n\n").is_some()
+        memchr::memmem::find(&self.partial, b"\n\n").is_some()
     }
 }
 
@@ -303,13 +308,15 @@ impl<'a> Haul<'a> {
 
     /// Brings in what is still open after the last session, whatever ended it.
     pub(super) fn wind_up(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        // after trouble with the disk or the ledger the next run looks for what is safe
+        // after trouble with the disk or the ledger the next run looks for what is safe, and tells
         let flushed = if self.unsettled { self.join().map(drop) } else { self.flush(delivery) };
         if !self.doubted.is_empty() {
             self.ledger.distrust(&self.doubted)?;
         }
         self.judge(self.through > 0)?;
-        self.send_notices(None, delivery)?;
+        if !self.unsettled {
+            self.send_notices(None, delivery)?;
+        }
         let arrived = self.tally.delivered;
         for (row, error, next_try) in std::mem::take(&mut self.told) {
             let error = if arrived > 0 { &error.fact(format!("{} arrived", count(arrived, "other"))) } else { &error };

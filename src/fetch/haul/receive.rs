@@ -220,8 +220,12 @@ impl Haul<'_> {
             let told =
                 told.hint(format!("`pouch ledger show {} {}` tells what is known of it", self.account.name, order.row));
             self.told.push((order.row, told, Some(next_try)));
+            let Failure { order: Order { row, uid, octets, .. }, partial, .. } = failure;
             if self.account.notice {
-                self.quarantined.push(Quarantined { glance, attempts: failed.attempts, next_try, failure });
+                let attempts = failed.attempts;
+                self.quarantined.push(Quarantined { row, uid, octets, reason, glance, attempts, next_try, partial });
+            } else {
+                self.ledger.tell_once(row, now)?;
             }
         } else {
             self.told.push((order.row, told, None));
@@ -239,7 +243,7 @@ fn stays(order: &Order, error: Error) -> Error {
 }
 
 /// Why a message failed, in one line: with what the other side said.
-pub(super) fn reason(error: &Error) -> String {
+fn reason(error: &Error) -> String {
     error.facts().iter().take(1).fold(error.what().to_owned(), |reason, fact| format!("{reason}; {fact}"))
 }
 

@@ -104,7 +104,8 @@ impl Haul<'_> {
         self.flush(delivery)?;
         // a line that only messages lose which were found bad before is not bad itself
         self.judge(self.through > 0 || !self.good_ones_lost)?;
-        self.send_notices(Some(session), delivery)?;
+        self.owe_notices(&look)?;
+        self.send_notices(Some((session, &look)), delivery)?;
         Ok(plan
             .steps
             .iter()

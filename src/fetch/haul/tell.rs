@@ -2,19 +2,19 @@
 
 use std::{io::Write, slice};
 
-use super::{Haul, Order, Quarantined, receive::reason};
+use super::{Haul, Quarantined};
 use crate::{
     delivery::{Delivery, Slip},
     error::{Error, Exit, Kind, Result, Verdict},
     event::Event,
-    ledger::Arrival,
-    message::glance,
+    ledger::{Arrival, Look},
+    message::{Glance, glance},
     net::Stream,
     notice::{self, Notice},
     policy::{Action, Left, Plan},
     pop3::session::Transaction,
     text::count,
-    types::Epoch,
+    types::{Epoch, MsgNum, RowId, Uid},
     units::Size,
 };
 
@@ -56,21 +56,46 @@ impl Haul<'_> {
         Ok(())
     }
 
-    /// Delivers a notice for each message that went into quarantine.
+    /// Adds the messages of this listing that went into quarantine in a run which died before it told
+    /// of them.
+    pub(super) fn owe_notices(&mut self, look: &Look) -> Result<()> {
+        if !self.account.notice {
+            return Ok(());
+        }
+        for row in self.ledger.untold()? {
+            if number_of(look, row.id).is_some() && self.quarantined.iter().all(|known| known.row != row.id) {
+                self.quarantined.push(Quarantined {
+                    row: row.id,
+                    uid: row.uid,
+                    octets: row.octets,
+                    reason: row.reason.unwrap_or_default(),
+                    glance: Glance { sender: row.sender, subject: row.subject, ..Glance::default() },
+                    attempts: row.attempts,
+                    next_try: row.next_try.unwrap_or(self.world.clock.now()),
+                    partial: Vec::new(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers a notice for each message that went into quarantine. Where there is a session, with
+    /// what it lists, the header is asked for.
     pub(super) fn send_notices(
         &mut self,
-        mut session: Option<&mut Transaction<Stream>>,
+        mut session: Option<(&mut Transaction<Stream>, &Look)>,
         delivery: &mut dyn Delivery,
     ) -> Result<()> {
         while let Some(mut quarantined) = self.quarantined.pop() {
             if !quarantined.whole_header()
-                && let Some(session) = session.as_deref_mut()
+                && let Some((session, look)) = &mut session
+                && let Some(num) = number_of(look, quarantined.row)
             {
                 // the header may break the line as well: then the notice does without it
-                match session.top(quarantined.failure.order.num) {
+                match session.top(num) {
                     Ok(Ok(head)) => {
                         quarantined.glance = glance(head.as_bytes());
-                        self.ledger.describe(quarantined.failure.order.row, &quarantined.glance)?;
+                        self.ledger.describe(quarantined.row, &quarantined.glance)?;
                     }
                     Ok(Err(_)) => {}
                     Err(error) => {
@@ -84,34 +109,41 @@ impl Haul<'_> {
         Ok(())
     }
 
+    /// Delivers a notice; once it is safe, the message has been told of.
     fn deliver_notice(&mut self, quarantined: &Quarantined, delivery: &mut dyn Delivery) -> Result<()> {
-        let Quarantined { failure, glance, .. } = quarantined;
-        let machine = self.world.birth.host.as_str();
+        let Quarantined { row, uid, octets, reason, glance, attempts, next_try, partial } = quarantined;
+        let now = self.world.clock.now();
         let mail = notice::write(
             &Notice {
                 account: &self.account.name,
                 host: &self.account.host,
-                machine,
-                row: failure.order.row,
-                octets: failure.order.octets,
+                machine: self.world.birth.host.as_str(),
+                row: *row,
+                octets: *octets,
                 glance,
-                reason: &reason(&failure.error),
-                attempts: quarantined.attempts,
-                next_try: quarantined.next_try,
-                partial: &failure.partial,
+                reason,
+                attempts: *attempts,
+                next_try: *next_try,
+                partial,
             },
-            self.world.clock.now(),
+            now,
         );
-        let name = self.ledger.notice_name(failure.order.row, quarantined.attempts, self.world.clock.now());
-        self.deliver_note(&failure.order, &name, &mail, delivery)
+        let name = self.ledger.notice_name(*row, *attempts, now);
+        // until the ledger knows, it is safe and not told of: the next run has to look for it
+        self.ledger.open_run(self.run)?;
+        self.unsettled = true;
+        self.deliver_note(uid, &name, &mail, delivery)?;
+        self.ledger.tell_once(*row, now)?;
+        self.unsettled = false;
+        Ok(())
     }
 
     /// Delivers a mail of pouch's own.
-    fn deliver_note(&mut self, order: &Order, name: &str, mail: &[u8], delivery: &mut dyn Delivery) -> Result<()> {
+    fn deliver_note(&mut self, uid: &Uid, name: &str, mail: &[u8], delivery: &mut dyn Delivery) -> Result<()> {
         let slip = Slip {
             account: &self.account.name,
             name,
-            uid: &order.uid,
+            uid,
             sender: None,
             places: slice::from_ref(&self.account.place),
             taken: &[],
@@ -124,4 +156,9 @@ impl Haul<'_> {
             taken => taken.and_then(|()| delivery.seal().make_safe()),
         }
     }
+}
+
+/// The number that a row's message has in the session whose listing this is.
+fn number_of(look: &Look, row: RowId) -> Option<MsgNum> {
+    look.scan.entries.iter().find(|entry| entry.row == Some(row)).map(|entry| entry.num)
 }

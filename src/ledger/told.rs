@@ -1,0 +1,61 @@
+//! What people were told of single messages, so that each is told once.
+
+use rusqlite::params;
+
+use super::{Ledger, Row, desk};
+use crate::{
+    error::Result,
+    types::{Epoch, RowId},
+};
+
+impl Ledger {
+    /// Whether a person is to be told of this message now: once, unless something new happens.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn tell_once(&mut self, row: RowId, now: Epoch) -> Result<bool> {
+        self.transact(|ledger| {
+            ledger
+                .execute("UPDATE message SET told = ? WHERE id = ? AND told IS NULL", params![now.0, row.0])
+                .map(|changed| changed > 0)
+        })
+    }
+
+    /// Messages in quarantine that nobody was told of.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn untold(&self) -> Result<Vec<Row>> {
+        self.read(|ledger| {
+            let columns = desk::COLUMNS;
+            ledger
+                .prepare_cached(&format!(
+                    "SELECT {columns} FROM message WHERE account = ? AND state = 'quarantined' AND told IS NULL"
+                ))?
+                .query_map([self.account], |columns| self.row(columns))?
+                .collect()
+        })
+    }
+
+    /// Takes note of notices that a run which died had delivered. `names` are files that lie there:
+    /// those that are no notices, or tell of an earlier quarantine, say nothing.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn recover_told(&mut self, names: &[String], now: Epoch) -> Result<()> {
+        let notices: Vec<_> = names.iter().filter_map(|name| self.notice_of(name)).collect();
+        if notices.is_empty() {
+            return Ok(());
+        }
+        self.transact(|ledger| {
+            let mut update = ledger.prepare_cached(
+                "UPDATE message SET told = ?4 WHERE id = ?1 AND state = 'quarantined' AND told IS NULL
+                 AND attempts = ?2 AND (SELECT started FROM run WHERE id = tried) <= ?3",
+            )?;
+            for (row, attempts, at) in &notices {
+                update.execute(params![row.0, attempts, at.0, now.0])?;
+            }
+            Ok(())
+        })
+    }
+}
