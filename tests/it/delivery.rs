@@ -4,47 +4,14 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::{MetadataExt, symlink},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use crate::{
     desk::Desk,
     server::{Server, corpus, on},
-    tool::Home,
+    tool::mount::Mounted,
 };
-
-/// Something mounted, until this is dropped.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    #[track_caller]
-    fn new(home: &Home, place: PathBuf, arguments: &[&str]) -> Self {
-        let at = place.display().to_string();
-        home.command("mount", &[arguments, &[&at]].concat()).run().assert_code(0);
-        Self(place)
-    }
-
-    /// Gives it another option.
-    #[track_caller]
-    fn remount(&self, home: &Home, option: &str) {
-        let at = self.0.display().to_string();
-        home.command("mount", &["-o", &format!("remount,{option}"), &at]).run().assert_code(0);
-    }
-
-    /// A folder that cannot be written for a while.
-    #[track_caller]
-    fn read_only(home: &Home, place: PathBuf) -> Self {
-        let from = place.display().to_string();
-        Self::new(home, place, &["--bind", "-o", "ro", &from])
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let ended = std::process::Command::new("umount").arg(&self.0).status();
-        assert!(std::thread::panicking() || ended.is_ok_and(|status| status.success()), "it is still mounted");
-    }
-}
 
 fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
@@ -145,21 +112,6 @@ fn nothing_is_deleted_while_the_maildir_cannot_be_written() {
         desk.assert_arrived(1..=3);
         assert_eq!(desk.server.remaining(), 0);
     }
-}
-
-#[test]
-fn a_full_disk_loses_nothing() {
-    let desk = Desk::with(40, "keep = \"none\"", |server| server.message("big", corpus::sized(99, 400_000)));
-    let place = desk.home.make_dir("Mail", 0o700);
-    let disk = Mounted::new(&desk.home, place, &["-t", "tmpfs", "-o", "size=256k,mode=700", "none"]);
-    desk.fetch(74).assert_stderr("No space left on device").assert_stderr("hint: make room");
-    assert!(desk.mail().len() < 41);
-    assert_eq!(desk.server.remaining(), 41);
-    disk.remount(&desk.home, "size=4m");
-    desk.fetch(0);
-    let mail = desk.mail();
-    mail.assert_tidy();
-    assert_eq!((mail.len(), desk.server.remaining()), (41, 0));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod exactly_once;
 mod failing_calls;
 mod filters;
 mod floors;
+mod full_disk;
 mod fuzz;
 mod hostile;
 mod killed;

@@ -7,6 +7,7 @@
 
 pub mod disk;
 pub mod mail;
+pub mod mount;
 pub mod run;
 pub mod trace;
 

@@ -1,0 +1,46 @@
+//! File systems that are mounted for a test.
+
+use std::{path::PathBuf, process::Command, thread};
+
+use super::Home;
+
+/// Something mounted, until this is dropped.
+#[derive(Debug)]
+pub struct Mounted(PathBuf);
+
+impl Mounted {
+    #[track_caller]
+    pub fn new(home: &Home, place: PathBuf, arguments: &[&str]) -> Self {
+        let at = place.display().to_string();
+        home.command("mount", &[arguments, &[&at]].concat()).run().assert_code(0);
+        Self(place)
+    }
+
+    /// A folder that cannot be written for a while.
+    #[track_caller]
+    pub fn read_only(home: &Home, place: PathBuf) -> Self {
+        let from = place.display().to_string();
+        Self::new(home, place, &["--bind", "-o", "ro", &from])
+    }
+
+    /// An empty disk of this size, in memory.
+    #[track_caller]
+    pub fn tmpfs(home: &Home, place: PathBuf, size: &str) -> Self {
+        Self::new(home, place, &["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "none"])
+    }
+
+    /// An empty disk of this size, with blocks of so many octets, in a file.
+    #[track_caller]
+    pub fn ext4(home: &Home, place: PathBuf, size: &str, blocks: u32) -> Self {
+        home.command("truncate", &["-s", size, "image"]).run().assert_code(0);
+        home.command("mkfs.ext4", &["-q", "-m", "0", "-b", &blocks.to_string(), "image"]).run().assert_code(0);
+        Self::new(home, place, &["-o", "loop", "image"])
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let ended = Command::new("umount").arg(&self.0).status();
+        assert!(thread::panicking() || ended.is_ok_and(|status| status.success()), "it is still mounted");
+    }
+}
