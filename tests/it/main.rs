@@ -16,6 +16,7 @@ mod killed;
 mod lmtp;
 mod mailbox_file;
 mod manual;
+mod many_accounts;
 mod multidrop;
 mod one_bad_message;
 mod pipe;
