@@ -14,6 +14,7 @@ mod fuzz;
 mod hostile;
 mod killed;
 mod lmtp;
+mod mail_program;
 mod mailbox_file;
 mod manual;
 mod many_accounts;
