@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use super::{Line, Mailbox, messages};
+use super::{Line, Mailbox, message, messages};
 use crate::real::{ALICE, BOB, RealServer};
 
 /// What becomes of a damaged message.
@@ -182,4 +182,26 @@ fn a_bad_message_that_is_alone_on_the_server_is_told_of_too() {
         mailbox.assert_arrived([1, 3]);
         assert_eq!((mailbox.notices(), mailbox.stored()), (1, 1), "{name} {kind}");
     }
+}
+
+/// Dovecot does not double a dot that begins a message: one that is nothing but a dot in its first
+/// line ends there, and the rest of it comes as if it were the answer to what was asked next.
+#[test]
+fn dovecot_with_messages_that_begin_with_a_dot() {
+    let server = RealServer::start("dovecot", &[]);
+    let odd: [&[u8]; 3] = [b".\nand what comes then\n", b".hidden\n\nhello\n", b".\n"];
+    for (n, odd) in (1..).zip(odd) {
+        server.inject(ALICE, &[message(n)]);
+        server.inject(ALICE, &[odd]);
+    }
+    server.inject(ALICE, &[message(4)]);
+    let mailbox = Mailbox::new(&server, ALICE, Line::Clear, QUICK);
+    for code in [75, 75, 65, 0] {
+        mailbox.fetch(code);
+        // its dot is the server's to double: an octet is missing, so it is there and stays there
+        assert!(mailbox.mail().delivered().iter().any(|mail| mail.bytes == b"hidden\n\nhello\n"));
+        assert_eq!(mailbox.delivered(), [(0, false), (1, true), (2, true), (3, true), (4, true)]);
+        assert_eq!(mailbox.stored(), odd.len());
+    }
+    assert_eq!(mailbox.notices(), 2);
 }
