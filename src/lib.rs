@@ -14,7 +14,7 @@
 //! | 4 engine | [`crew`], [`fetch`] | say in which order things happen |
 //! | 3 effects | [`net`], [`pop3::session`] and what it is made of, [`ledger`], [`delivery`], [`secret`], [`lock`] | one kind of effect each; they do not know each other |
 //! | 2 ground | [`clock`], [`stop`], [`program`], [`folder`] | time, signals, other people's programs, folders |
-//! | 1 pure | [`pop3`] but for the session, [`policy`], [`rule`], [`multidrop`], [`message`], [`notice`], [`config`], [`event`] | decide; no clock, no environment |
+//! | 1 pure | [`pop3`] but for the session, [`policy`], [`rule`], [`multidrop`], [`message`], [`trace_fields`], [`notice`], [`config`], [`event`] | decide; no clock, no environment |
 //! | 0 words | [`types`], [`units`], [`text`], [`error`] | what all others speak in |
 //!
 //! # The journey of a message
@@ -30,7 +30,8 @@
 //! 5. [`ledger::Ledger::admit`] gives each new message its row. **The name of its file is a
 //!    function of the row**: whoever finds the file knows that the row is delivered.
 //! 6. The message streams, decoded once ([`pop3::body`]), into a [`delivery::Draft`]; one for
-//!    filters or several places is spooled, and [`delivery::Post`] gives each place its copy.
+//!    filters, added fields ([`trace_fields`]) or several places is spooled, and [`delivery::Post`]
+//!    gives each place its copy.
 //! 7. A batch of drafts is sealed ([`delivery::Delivery::seal`]) and made safe by a thread of its
 //!    own, while the next one arrives; then one commit tells the ledger
 //!    ([`ledger::Ledger::deliver`]).
@@ -103,5 +104,6 @@ pub mod rule;
 pub mod secret;
 pub mod stop;
 pub mod text;
+pub mod trace_fields;
 pub mod types;
 pub mod units;

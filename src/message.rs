@@ -25,8 +25,8 @@ pub struct Glance {
 }
 
 /// What stays the same when a message moves to another server: a hash over its Message-ID, Date,
-/// From and Subject; where it has no Message-ID, also over its Received fields. Servers add other
-/// fields (and LMTP a Received), and count octets differently.
+/// From and Subject; where it has no Message-ID, also over its Received fields, but for those of
+/// pouch's own. Servers add other fields (and LMTP a Received), and count octets differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 16]);
 
@@ -93,6 +93,14 @@ pub fn return_path(head: &[u8]) -> Option<String> {
     message.return_path().as_text().map(str::trim).filter(|address| !address.is_empty()).map(str::to_owned)
 }
 
+/// Whether `head` has a Return-Path, whatever that says.
+pub fn has_return_path(head: &[u8]) -> bool {
+    FIELDS.parse_headers(head).is_some_and(|message| message.header(HeaderName::ReturnPath).is_some())
+}
+
+/// How the comment begins that pouch writes into a Received field.
+pub const RECEIVED_BY_POUCH: &str = "(pouch ";
+
 /// The fingerprint of `head`, a header with LF line ends; nothing where it has none of the fields.
 pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
     let message = FIELDS.parse_headers(head)?;
@@ -100,13 +108,15 @@ pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
     let mut any = false;
     let named = message.header(HeaderName::MessageId).is_some();
     for header in message.headers() {
+        let Some(value) = head.get(header.offset_start as usize..header.offset_end as usize) else { continue };
         let counts = match header.name {
             HeaderName::MessageId | HeaderName::Date | HeaderName::From | HeaderName::Subject => true,
-            HeaderName::Received => !named,
+            HeaderName::Received => !named && memchr::memmem::find(value, RECEIVED_BY_POUCH.as_bytes()).is_none(),
             _ => false,
         };
-        let value = head.get(header.offset_start as usize..header.offset_end as usize);
-        let (true, Some(value)) = (counts, value) else { continue };
+        if !counts {
+            continue;
+        }
         any = true;
         hash.update(header.name.as_str().to_ascii_lowercase());
         // servers fold lines anew: blanks count as one
@@ -219,6 +229,10 @@ mod tests {
         let other = String::from_utf8_lossy(MAIL).replace("<1@", "<2@");
         assert_ne!(fingerprint(MAIL), fingerprint(other.as_bytes()));
         assert_eq!(fingerprint(b"X-Other: 1\n\n"), None);
+        // nor does what pouch puts on top of it
+        let nameless = b"Received: from a by b; Mon, 1 Jan 2026 00:00:00 +0000\nFrom: a@example.org\n\n";
+        let ours = [b"Received: from b\n\t(pouch 1.0; account work; UID 1); Mon, 1 Jan 2026\n", &nameless[..]].concat();
+        assert_eq!(fingerprint(&ours), fingerprint(nameless));
     }
 
     #[test]

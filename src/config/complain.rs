@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     file::{KEYS, TOP_KEYS},
-    value::{QUIRKS, listed, quoted},
+    value::{QUIRKS, TRACE_FIELDS, listed, quoted},
 };
 use crate::{
     error::{Error, Kind},
@@ -256,9 +256,10 @@ fn advice(key: &str, value: &DeValue<'_>) -> Option<String> {
             "`~/` at the start stands for your home; nothing else is expanded"
         }
         "tls" => return did_you_mean(text?, &["implicit", "starttls", "off"]),
-        "quirks" => {
+        "quirks" | "add-headers" => {
+            let known = if key == "quirks" { QUIRKS } else { TRACE_FIELDS };
             let words = value.as_array()?.iter().filter_map(|word| word.get_ref().as_str());
-            return words.filter(|word| !QUIRKS.contains(word)).find_map(|word| did_you_mean(word, QUIRKS));
+            return words.filter(|word| !known.contains(word)).find_map(|word| did_you_mean(word, known));
         }
         "auth" => return did_you_mean(text?, &["auto", "plain", "user"]),
         _ => return None,

@@ -29,6 +29,7 @@ use crate::{
     policy::Keep,
     rule::{Bound, Pattern},
     text::{shown, tilde},
+    trace_fields::TraceField,
     units::{Size, Span},
 };
 
@@ -116,6 +117,7 @@ keys! {
     "lmtp-recipients" lmtp_recipients: Recipients,
     "pipe-timeout" pipe_timeout: Span,
     "filter" filter: Vec<Vec<String>>,
+    "add-headers" add_headers: Vec<TraceField>,
     "keep" keep: Keep,
     "keep-newest" keep_newest: NonZero<u64>,
     "keep-total" keep_total: Size,

@@ -20,6 +20,7 @@ use crate::{
     multidrop::Multidrop,
     policy::Policy,
     rule::{Rule, Ruling},
+    trace_fields::TraceField,
     types::Identity,
     units::Span,
 };
@@ -78,6 +79,8 @@ pub struct Account {
     pub lmtp_recipients: Vec<String>,
     /// Programs that each message goes through before it is delivered.
     pub filter: Vec<Vec<String>>,
+    /// The fields that are put on top of each message.
+    pub add_headers: Vec<TraceField>,
     /// What to fetch and what to delete.
     pub policy: Policy,
     /// What to do to single messages, told by their headers. The first that fits counts.
@@ -119,6 +122,11 @@ impl Account {
     /// Whether the header of a message has a say in where it goes.
     pub fn sorts(&self) -> bool {
         self.multidrop.is_some() || self.rules.iter().any(|rule| rule.to.is_some() || !rule.also.is_empty())
+    }
+
+    /// Whether messages are delivered as the server sends them.
+    pub fn delivers_as_sent(&self) -> bool {
+        self.filter.is_empty() && self.add_headers.is_empty()
     }
 
     /// All places that messages may go to, the account's own first.

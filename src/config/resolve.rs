@@ -285,6 +285,7 @@ pub(super) fn settle(
     let recipients = s.maybe("lmtp-recipients", table.lmtp_recipients.as_ref());
     let pipe_timeout = s.or("pipe-timeout", table.pipe_timeout.as_ref(), Span::from_seconds(600));
     let filter = s.or("filter", table.filter.as_ref(), Vec::new());
+    let add_headers = s.or("add-headers", table.add_headers.as_ref(), Vec::new());
     let policy = Policy {
         keep: s.or("keep", table.keep.as_ref(), Keep::Forever),
         keep_newest: s.maybe("keep-newest", table.keep_newest.as_ref()).map(NonZero::get),
@@ -335,6 +336,7 @@ pub(super) fn settle(
         pipe_timeout,
         lmtp_recipients,
         filter,
+        add_headers,
         policy,
         rules: Vec::new(),
         multidrop: None,
@@ -471,6 +473,7 @@ lmtp = unset  built in
 lmtp-recipients = unset  built in
 pipe-timeout = \"10m\"  built in
 filter = []  built in
+add-headers = []  built in
 keep = \"forever\"  built in
 keep-newest = unset  built in
 keep-total = unset  built in

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     policy::Keep,
     rule::{Bound, Pattern},
+    trace_fields::TraceField,
     units::{Size, Span},
 };
 
@@ -130,6 +131,7 @@ plain! {
     Lmtp, r#""unix:/run/dovecot/lmtp" or "host:port""#, |value| parsed(value, Lmtp::new), |lmtp: &Lmtp| quoted(&lmtp.to_string());
     Recipients, r#"a list of addresses, like ["ann@example.org"]"#, recipients, |recipients: &Recipients| listed(&recipients.0);
     Keep, r#""forever", "none" or a time in quotes, like "30d""#, |value| parsed(value, keep), |keep: &Keep| quoted(&keep_text(*keep));
+    Vec<TraceField>, r#"a list of "received", "return-path" and "delivered-to", or empty"#, trace_fields, |fields: &Vec<TraceField>| trace_fields_text(fields);
     Vec<Quirk>, r#"a list of "no-uidl", or empty"#, quirks, |quirks: &Vec<Quirk>| quirks_text(quirks);
     Pattern, r#"a pattern in quotes, like "*@example.org" or "/sale|offer/""#, pattern, |pattern: &Pattern| quoted(pattern.as_str());
     Fields, r#"a name and a pattern, like "X-Spam-Flag: yes""#, fields, fields_text;
@@ -141,14 +143,7 @@ plain! {
 pub(super) const QUIRKS: &[&str] = &["no-uidl"];
 
 fn quirks(value: &DeValue<'_>) -> Result<Vec<Quirk>, String> {
-    let list = value.as_array().ok_or_else(|| kind(value))?;
-    list.iter()
-        .map(|word| match word.get_ref().as_str() {
-            Some("no-uidl") => Ok(Quirk::NoUidl),
-            Some(_) => Err(format!("a list with {} in it", literal(word.get_ref()))),
-            None => Err(format!("a list with {} in it", kind(word.get_ref()))),
-        })
-        .collect()
+    each_word(value, |word| (word == "no-uidl").then_some(Quirk::NoUidl))
 }
 
 fn quirks_text(quirks: &[Quirk]) -> String {
@@ -156,6 +151,39 @@ fn quirks_text(quirks: &[Quirk]) -> String {
         Quirk::NoUidl => "no-uidl".to_owned(),
     });
     listed(&words.collect::<Vec<_>>())
+}
+
+/// The words for fields that are put on top of messages.
+pub(super) const TRACE_FIELDS: &[&str] = &["received", "return-path", "delivered-to"];
+
+fn trace_fields(value: &DeValue<'_>) -> Result<Vec<TraceField>, String> {
+    each_word(value, |word| match word {
+        "received" => Some(TraceField::Received),
+        "return-path" => Some(TraceField::ReturnPath),
+        "delivered-to" => Some(TraceField::DeliveredTo),
+        _ => None,
+    })
+}
+
+fn trace_fields_text(fields: &[TraceField]) -> String {
+    let words = fields.iter().map(|field| match field {
+        TraceField::Received => "received".to_owned(),
+        TraceField::ReturnPath => "return-path".to_owned(),
+        TraceField::DeliveredTo => "delivered-to".to_owned(),
+    });
+    listed(&words.collect::<Vec<_>>())
+}
+
+/// A list of words, each of which stands for something.
+fn each_word<T>(value: &DeValue<'_>, read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
+    let list = value.as_array().ok_or_else(|| kind(value))?;
+    list.iter()
+        .map(toml::Spanned::get_ref)
+        .map(|word| match word.as_str() {
+            Some(text) => read(text).ok_or_else(|| format!("a list with {} in it", literal(word))),
+            None => Err(format!("a list with {} in it", kind(word))),
+        })
+        .collect()
 }
 
 fn truth(value: &DeValue<'_>) -> Result<bool, String> {

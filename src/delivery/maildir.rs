@@ -259,7 +259,7 @@ mod tests {
 
     fn deliver(maildir: &mut Maildir, name: &str, content: &[u8]) {
         let uid = Uid::new(*b"u");
-        let slip = Slip { account: "work", name, uid: &uid, sender: None, places: &[], taken: &[] };
+        let slip = Slip { account: "work", name, uid: &uid, sender: None, places: &[], taken: &[], fields: &[] };
         let mut draft = maildir.begin(&slip).unwrap();
         draft.write_all(content).unwrap();
         maildir.accept(&slip, draft, &Stop::default()).unwrap();
@@ -294,7 +294,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut maildir = Maildir::open(dir.path()).unwrap();
         let uid = Uid::new(*b"u");
-        let slip = Slip { account: "work", name: "1.R1Lx.h", uid: &uid, sender: None, places: &[], taken: &[] };
+        let slip =
+            Slip { account: "work", name: "1.R1Lx.h", uid: &uid, sender: None, places: &[], taken: &[], fields: &[] };
         drop(maildir.begin(&slip).unwrap());
         assert_eq!(names(&dir.path().join("tmp")), Vec::<String>::new());
     }

@@ -46,6 +46,8 @@ pub struct Slip<'a> {
     pub places: &'a [Place],
     /// Those of several takers that have it already.
     pub taken: &'a [String],
+    /// Fields that go on top of it, for a draft that was spooled.
+    pub fields: &'a [u8],
 }
 
 /// A place for messages.

@@ -109,8 +109,15 @@ mod tests {
         let argv = ["sh", "-c", script].map(String::from);
         let mut pipe = Pipe::new(&argv, Duration::from_mins(1), dir.path().to_owned());
         let uid = Uid::new(*b"u 1");
-        let slip =
-            Slip { account: "work", name: "n", uid: &uid, sender: Some("ann@example.org"), places: &[], taken: &[] };
+        let slip = Slip {
+            account: "work",
+            name: "n",
+            uid: &uid,
+            sender: Some("ann@example.org"),
+            places: &[],
+            taken: &[],
+            fields: &[],
+        };
         let mut draft = pipe.begin(&slip).unwrap();
         draft.write_all(content).unwrap();
         pipe.accept(&slip, draft, &Stop::default())?;

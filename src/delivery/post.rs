@@ -1,6 +1,9 @@
 //! Several places: each message goes where its slip says.
 
-use std::{io::Seek, path::PathBuf};
+use std::{
+    io::{Seek, Write},
+    path::PathBuf,
+};
 
 use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip};
 use crate::{
@@ -11,8 +14,8 @@ use crate::{
 
 /// All places of an account.
 ///
-/// A message for one place is written there as it arrives. One for several, or whose place its
-/// header has to tell, is spooled first; then each place gets its copy.
+/// A message for one place is written there as it arrives. One for several, whose place its header has
+/// to tell, or that gets fields on top, is spooled first; then each place gets its copy.
 pub struct Post {
     places: Vec<(Place, Box<dyn Delivery>)>,
     spool: PathBuf,
@@ -78,7 +81,11 @@ impl Post {
 /// Hands a copy of the draft to a place.
 fn copy(slip: &Slip<'_>, draft: &mut Draft, delivery: &mut dyn Delivery, stop: &Stop) -> Result<()> {
     let mut copy = delivery.begin(slip)?;
-    let copied = draft.file.rewind().and_then(|()| std::io::copy(&mut draft.file, &mut copy));
+    let copied = draft
+        .file
+        .rewind()
+        .and_then(|()| copy.write_all(slip.fields))
+        .and_then(|()| std::io::copy(&mut draft.file, &mut copy));
     copied.map_err(|error| Error::file("write", &copy.place(), &error))?;
     delivery.accept(slip, copy, stop)
 }

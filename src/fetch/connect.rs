@@ -121,13 +121,19 @@ pub fn show_certificate(account: &Account, world: &World) -> Option<Certificate>
 }
 
 /// Connects and logs in; after trouble that passes, tries again as often as the account says.
+/// `reached` hears of each step of each try.
 ///
 /// # Errors
 /// The last try's.
-pub fn connect_patiently(account: &Account, world: &World, password: &str) -> Result<Transaction<Stream>> {
+pub fn connect_patiently(
+    account: &Account,
+    world: &World,
+    password: &str,
+    reached: &mut dyn FnMut(Milestone),
+) -> Result<Transaction<Stream>> {
     let mut tries = 0;
     loop {
-        match connect(account, world, password, &mut |_| {}) {
+        match connect(account, world, password, reached) {
             Err(error) if tries < account.retries && may_pass_soon(&error) => {
                 world.stop.pause(PAUSE * 2_u32.saturating_pow(tries.min(6)))?;
                 tries += 1;

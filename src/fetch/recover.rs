@@ -15,14 +15,14 @@ use crate::{
 };
 
 /// Looks for the ledger's messages in the places where they go, and tells the ledger which of them
-/// lie there. One that lies in some of its places only counts as delivered to those. Where filters may
-/// have changed messages, nothing is made of their size. Gives how many may lie there or not, and were
-/// not delivered before.
+/// lie there. One that lies in some of its places only counts as delivered to those. Where messages are
+/// not delivered as they were sent, nothing is made of their size. Gives how many may lie there or not,
+/// and were not delivered before.
 ///
 /// # Errors
 /// The place cannot be read, or the ledger cannot be written.
 pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, account: &Account, now: Epoch) -> Result<u64> {
-    let as_sent = account.filter.is_empty();
+    let as_sent = account.delivers_as_sent();
     let mut unknown = 0;
     // twice, since a mail program may move a message while it is looked for
     for _ in 0..2 {

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The floor of a module, named by its path; the longest name that fits counts.
-const FLOORS: [(&str, u32); 33] = [
+const FLOORS: [(&str, u32); 34] = [
     ("types", 0),
     ("units", 0),
     ("text", 0),
@@ -17,6 +17,7 @@ const FLOORS: [(&str, u32); 33] = [
     ("rule", 1),
     ("multidrop", 1),
     ("message", 1),
+    ("trace_fields", 1),
     ("notice", 1),
     ("config", 1),
     ("event", 1),

@@ -11,7 +11,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{World, connect::connect_patiently, recover::recover};
+use super::{
+    World,
+    connect::{Milestone, connect_patiently},
+    recover::recover,
+};
 use crate::{
     config::Account,
     delivery::Delivery,
@@ -130,6 +134,8 @@ pub(super) struct Haul<'a> {
     received: Vec<(RowId, u64, u64)>,
     /// What was delivered for these may be another message.
     doubted: HashSet<RowId>,
+    /// Where this session's server was reached.
+    address: Option<String>,
     deferred_in_a_row: u32,
     /// Why no more messages are fetched in this run. What came before is settled all the same.
     enough: Option<Error>,
@@ -165,6 +171,7 @@ impl<'a> Haul<'a> {
             ahead: false,
             received: Vec::new(),
             doubted: HashSet::new(),
+            address: None,
             deferred_in_a_row: 0,
             enough: None,
         }
@@ -232,7 +239,12 @@ impl<'a> Haul<'a> {
     pub(super) fn sessions(&mut self, password: &str, delivery: &mut dyn Delivery) -> Result<()> {
         loop {
             let before = self.through;
-            let mut session = connect_patiently(self.account, self.world, password)?;
+            let (account, address) = (self.account, &mut self.address);
+            let mut session = connect_patiently(account, self.world, password, &mut |milestone| {
+                if let Milestone::Connected(reached) = milestone {
+                    *address = Some(reached);
+                }
+            })?;
             if self.missteps >= MISSTEPS {
                 session.one_at_a_time();
             }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::{Failure, Haul, Order, Quarantined};
 use crate::{
+    config::Tls,
     delivery::{Delivery, Draft, Pace, Slip},
     error::{Error, Exit, Kind, Result, Verdict},
     event::Event,
@@ -16,6 +17,7 @@ use crate::{
         retrieval::Body,
     },
     text::{count, times},
+    trace_fields::{self, Hop},
 };
 
 /// After so many messages in a row that a program failed to take for a passing reason, it gets no
@@ -47,8 +49,10 @@ impl Haul<'_> {
             name: &order.name,
             uid: &order.uid,
             sender: None,
-            places: places.as_deref().unwrap_or_default(),
+            // what gets fields on top is spooled
+            places: places.as_deref().filter(|_| self.account.add_headers.is_empty()).unwrap_or_default(),
             taken: &[],
+            fields: &[],
         };
         let mut draft = delivery.begin(&slip)?;
         let mut head = Head::default();
@@ -82,7 +86,9 @@ impl Haul<'_> {
         let places = places.clone().unwrap_or_else(|| self.places_by(order, head.as_bytes()));
         let name = Ledger::name_in_several(&order.name, places.len());
         let taken = if one_by_one || places.len() > 1 { self.ledger.parts(order.row)? } else { Vec::new() };
-        let slip = Slip { sender: glance.address.as_deref(), name: &name, places: &places, taken: &taken, ..slip };
+        let fields = self.fields(order, head.as_bytes());
+        let sender = glance.address.as_deref();
+        let slip = Slip { sender, name: &name, places: &places, taken: &taken, fields: &fields, ..slip };
         self.hand_over(order, &slip, draft, arrival, delivery)
     }
 
@@ -117,6 +123,20 @@ impl Haul<'_> {
             Error::new(Kind::Unavailable, format!("message {} of {} {what}", order.num, order.listed))
                 .fact(format!("{got} of {} came", count(order.octets, "octet"))),
         ))
+    }
+
+    /// The fields that the account wants on top of a message with this header.
+    fn fields(&self, order: &Order, head: &[u8]) -> Vec<u8> {
+        let hop = Hop {
+            host: &self.account.host,
+            address: self.address.as_deref(),
+            machine: &self.world.birth.host,
+            protected: self.account.tls != Tls::Off,
+            account: &self.account.name,
+            user: &self.account.user,
+            uid: &order.uid,
+        };
+        trace_fields::write(&self.account.add_headers, &hop, head, self.world.clock.now())
     }
 
     fn hand_over(

@@ -147,6 +147,7 @@ impl Haul<'_> {
             sender: None,
             places: slice::from_ref(&self.account.place),
             taken: &[],
+            fields: &[],
         };
         let mut draft = delivery.begin(&slip)?;
         draft.write_all(mail).map_err(|error| Error::file("write", &draft.place(), &error))?;
