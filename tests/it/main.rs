@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that fails panics, and tells why")]
 
 mod add_headers;
+mod chains;
 mod delivery;
 mod desk;
 mod durability;
