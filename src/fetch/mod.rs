@@ -257,7 +257,8 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
         warning = local::mark(&mut look, &ledger, &places)?.or(warning);
     }
     let mut taken = Vec::new();
-    let ruled = rulings::ask(&mut session, &account.rules, &look, &rulings::open(&look), now, |place, judgement| {
+    let open = rulings::open(&look);
+    let ruled = rulings::ask(&mut session, &account.rules, &account.policy, &look, &open, now, |place, judgement| {
         taken.push((place, judgement.ruling()));
     });
     for (place, ruling) in taken {

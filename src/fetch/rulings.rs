@@ -6,9 +6,9 @@ use crate::{
     ledger::Look,
     message::Header,
     net::Stream,
-    policy::Known,
+    policy::{Known, Policy},
     pop3::session::Transaction,
-    rule::{Case, Judgement, Rule, judge},
+    rule::{Case, Judgement, Rule, Verb, judge},
     types::Epoch,
 };
 
@@ -21,15 +21,20 @@ pub(super) fn open(look: &Look) -> Vec<usize> {
     entries.filter(|(_, entry)| entry.known == fresh).map(|(place, _)| place).collect()
 }
 
-/// Judges the messages of `look` at `places`; `told` gets each place once, with what the rules say,
-/// those that need their header last and in order. A message whose header the server does not give
-/// stays unread, and no rule takes it.
+/// The least number of headers to ask for, so that a slow line is not waited for at each of them.
+const AT_ONCE: u64 = 50;
+
+/// Judges the messages of `look` at `places`; `told` gets each place once at most, with what the rules
+/// say, those that need their header last and in order. A message whose header the server does not
+/// give stays unread, and no rule takes it. Where the limit of `policy` is reached, no more headers
+/// are asked for: what comes behind is not fetched in this run, whatever the rules say of it.
 ///
 /// # Errors
 /// The line is lost: while the header of the first message was asked for that was not told.
 pub(super) fn ask(
     session: &mut Transaction<Stream>,
     rules: &[Rule],
+    policy: &Policy,
     look: &Look,
     places: &[usize],
     now: Epoch,
@@ -47,10 +52,29 @@ pub(super) fn ask(
             judgement => told(*place, judgement),
         }
     }
-    let nums: Vec<_> = unread.iter().map(|place| look.scan.entries[*place].num).collect();
-    let mut unread = unread.into_iter();
-    session.tops(&nums, |head| {
-        let Some(place) = unread.next() else { return };
-        told(place, head.map_or(Judgement::Unread, |head| judge(place, Some(&Header::read(head.as_bytes())))));
-    })
+    let mut room = room(policy);
+    let mut unread = unread.as_slice();
+    while room > 0 && !unread.is_empty() {
+        let count = usize::try_from(room.max(AT_ONCE)).unwrap_or(usize::MAX).min(unread.len());
+        let (some, rest) = unread.split_at(count);
+        let nums: Vec<_> = some.iter().map(|place| look.scan.entries[*place].num).collect();
+        let mut places = some.iter();
+        session.tops(&nums, |head| {
+            let Some(place) = places.next() else { return };
+            let judgement = head.map_or(Judgement::Unread, |head| judge(*place, Some(&Header::read(head.as_bytes()))));
+            let stays = judgement.ruling().is_some_and(|ruling| ruling.verb != Verb::Fetch)
+                || policy.max_size.is_some_and(|max| look.scan.entries[*place].octets > max.octets());
+            room -= u64::from(!stays && room > 0);
+            told(*place, judgement);
+        })?;
+        unread = rest;
+    }
+    Ok(())
+}
+
+/// How many messages are fetched at most. Where the newest of them decide what is deleted, it has to
+/// be known of all of them whether they will be.
+fn room(policy: &Policy) -> u64 {
+    let trims = policy.keep_newest.is_some() || policy.keep_total.is_some();
+    policy.limit.filter(|_| !trims).unwrap_or(u64::MAX)
 }

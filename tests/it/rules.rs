@@ -249,3 +249,43 @@ fn config_show_has_the_rules() {
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(document["accounts"][0]["rules"][1]["value"], "{ action = \"fetch\" }");
 }
+
+#[test]
+fn no_more_headers_are_asked_for_than_the_limit_needs() {
+    // of the first hundred none but the last is fetched
+    let lines = format!("limit = 20\n{}", rule("subject = \"/^Message [0-9][0-9]?$/\"\naction = \"skip\""));
+    let desk = Desk::with(500, &lines, |server| server);
+    let asked = || desk.server.log().count("TOP");
+    desk.pouch(&["plan"]).run().assert_code(0);
+    let before = asked();
+    assert!(before <= 150, "{before}");
+    for n in 0..3 {
+        let before = asked();
+        desk.fetch(0);
+        desk.assert_arrived(100..120 + n * 20);
+        assert!(asked() - before <= if n == 0 { 150 } else { 50 }, "{n}: {}", asked() - before);
+    }
+    // one that skips in what was not asked for yet is heard in its time
+    desk.server.add("uid-501", corpus::message(501));
+    desk.configure(&format!("limit = 400\n{}", rule("subject = \"Message 3*\"\naction = \"skip\"")));
+    desk.fetch(0);
+    desk.assert_arrived((100..300).chain(400..=501));
+}
+
+#[test]
+fn what_is_kept_is_told_by_the_headers_of_all() {
+    let lines =
+        format!("limit = 1\nkeep-newest = 12\n{}", rule("subject = \"/^Message [0-9][0-9]+$/\"\naction = \"skip\""));
+    let desk = Desk::with(9, &lines, |server| server);
+    for _ in 0..9 {
+        desk.fetch(0);
+    }
+    desk.server.add("uid-0", corpus::message(0));
+    for n in 10..=300 {
+        desk.server.add(corpus::uid(n), corpus::message(n));
+    }
+    desk.fetch(0);
+    // what is skipped is no newer mail
+    assert_eq!(desk.server.remaining(), 301);
+    assert_eq!(desk.mail().len(), 10);
+}

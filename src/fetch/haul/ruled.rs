@@ -24,8 +24,9 @@ impl Haul<'_> {
         let mut open = rulings::open(look);
         let row = |look: &Look, place: usize| look.scan.entries[place].row;
         open.retain(|place| row(look, *place).is_some_and(|row| !self.rulings.contains_key(&row)));
+        let policy = self.policy();
         let rulings = &mut self.rulings;
-        let asked = rulings::ask(session, &self.account.rules, look, &open, now, |place, judgement| {
+        let asked = rulings::ask(session, &self.account.rules, &policy, look, &open, now, |place, judgement| {
             rulings.extend(row(look, place).map(|row| (row, judgement)));
         });
         if let Err(error) = asked {

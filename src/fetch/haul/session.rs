@@ -118,7 +118,7 @@ impl Haul<'_> {
     }
 
     /// The account's policy, less what was fetched in this run already.
-    fn policy(&self) -> Policy {
+    pub(super) fn policy(&self) -> Policy {
         let mut policy = self.account.policy;
         // what had trouble in this run takes nobody else's place
         let arrived = self.tally.delivered + self.accepted() as u64;
