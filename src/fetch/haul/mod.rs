@@ -239,8 +239,8 @@ impl<'a> Haul<'a> {
     pub(super) fn sessions(&mut self, password: &str, delivery: &mut dyn Delivery) -> Result<()> {
         loop {
             let before = self.through;
-            let (account, address) = (self.account, &mut self.address);
-            let mut session = connect_patiently(account, self.world, password, &mut |milestone| {
+            let address = &mut self.address;
+            let mut session = connect_patiently(self.account, self.world, password, &mut |milestone| {
                 if let Milestone::Connected(reached) = milestone {
                     *address = Some(reached);
                 }
