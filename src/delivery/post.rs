@@ -20,12 +20,14 @@ pub struct Post {
     places: Vec<(Place, Box<dyn Delivery>)>,
     spool: PathBuf,
     taken: Vec<String>,
+    /// Why messages that were accepted are not safe, until whoever seals them hears of it.
+    failed: Option<Error>,
 }
 
 impl Post {
     /// These places, one at least; messages are spooled in the folder `spool`.
     pub fn new(places: Vec<(Place, Box<dyn Delivery>)>, spool: PathBuf) -> Self {
-        Self { places, spool, taken: Vec::new() }
+        Self { places, spool, taken: Vec::new(), failed: None }
     }
 
     /// The place that a message goes to as it arrives.
@@ -56,7 +58,11 @@ impl Post {
         }
         if failed.is_some() || !one_by_one.is_empty() {
             for (place, delivery) in reached {
-                delivery.seal().make_safe()?;
+                if let Err(error) = delivery.seal().make_safe() {
+                    // those went with it that the place had accepted before
+                    self.failed = Some(error.clone());
+                    return Err(error);
+                }
                 self.taken.push(place.to_string());
             }
         }
@@ -115,6 +121,9 @@ impl Delivery for Post {
     }
 
     fn seal(&mut self) -> Sealed {
+        if let Some(error) = self.failed.take() {
+            return Sealed::new(|| Err(error));
+        }
         let sealed: Vec<_> = self.places.iter_mut().map(|(_, delivery)| delivery.seal()).collect();
         Sealed::new(move || sealed.into_iter().try_for_each(Sealed::make_safe))
     }
@@ -145,5 +154,67 @@ impl Delivery for Post {
 
     fn tidy(&mut self, ours: &dyn Fn(&str) -> bool) -> Result<()> {
         self.places.iter_mut().try_for_each(|(_, delivery)| delivery.tidy(ours))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{error::Kind, types::Uid};
+
+    /// A place whose disk fails when a message comes, or when messages are made safe.
+    struct Broken {
+        takes: bool,
+        accepted: bool,
+        spool: PathBuf,
+    }
+
+    impl Delivery for Broken {
+        fn begin(&mut self, _slip: &Slip<'_>) -> Result<Draft> {
+            if self.takes { Draft::nameless(&self.spool) } else { Err(Error::new(Kind::Io, "no room for a message")) }
+        }
+
+        fn accept(&mut self, _slip: &Slip<'_>, _draft: Draft, _stop: &Stop) -> Result<()> {
+            self.accepted = true;
+            Ok(())
+        }
+
+        fn seal(&mut self) -> Sealed {
+            let accepted = std::mem::take(&mut self.accepted);
+            Sealed::new(move || if accepted { Err(Error::new(Kind::Io, "not safe")) } else { Ok(()) })
+        }
+
+        fn pace(&self) -> Pace {
+            Pace::Batched
+        }
+
+        fn look(&self) -> Result<Option<Vec<Found>>> {
+            Ok(None)
+        }
+
+        fn tidy(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_was_accepted_before_a_failure_does_not_pass_for_safe() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (Place::Maildir("one".into()), Place::Maildir("other".into()));
+        let broken =
+            |takes| Box::new(Broken { takes, accepted: false, spool: dir.path().to_owned() }) as Box<dyn Delivery>;
+        let places = vec![(one.clone(), broken(true)), (other.clone(), broken(false))];
+        let mut post = Post::new(places, dir.path().to_owned());
+        let (uid, stop) = (Uid::new(*b"1"), Stop::default());
+        let give = |post: &mut Post, places: &[Place]| {
+            let slip = Slip { account: "work", name: "1", uid: &uid, sender: None, places, taken: &[], fields: &[] };
+            let draft = post.begin(&slip)?;
+            post.accept(&slip, draft, &stop)
+        };
+        give(&mut post, &[one.clone()]).unwrap();
+        // the copy for the other place fails, and then so does what the first one has by now
+        assert_eq!(give(&mut post, &[one, other]).unwrap_err().what(), "not safe");
+        assert!(post.taken().is_empty());
+        assert_eq!(post.seal().make_safe().unwrap_err().what(), "not safe");
     }
 }
