@@ -141,8 +141,8 @@ fn problem(account: &Account, world: &World, error: &Error, tell: bool) {
 fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
     let mut ledger = world.ledger(account)?;
     let (run, died) = ledger.begin_run(world.clock.now())?;
-    let mut haul = Haul::new(account, world, &mut ledger, &run);
-    let outcome = journey(account, world, &mut haul, died);
+    let mut haul = Haul::new(account, world, &mut ledger, &run, died);
+    let outcome = journey(account, world, &mut haul);
     let unsettled = haul.unsettled();
     summary.exit = haul.exit();
     summary.tally = haul.tally();
@@ -188,12 +188,12 @@ fn tell(
 }
 
 /// One message's way is told in the crate's documentation; this is the account's.
-fn journey(account: &Account, world: &World, haul: &mut Haul<'_>, died: bool) -> Result<()> {
+fn journey(account: &Account, world: &World, haul: &mut Haul<'_>) -> Result<()> {
     if account.tls != Tls::Off {
         world.tls.prepare(&account.trust, account.client_certificate.as_ref());
     }
     let mut post = place::open(account, world)?;
-    if died {
+    if haul.unsettled() {
         haul.recover(&mut post)?;
     }
     let secret = world.secret(account)?;

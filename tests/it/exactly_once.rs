@@ -9,7 +9,7 @@ use crate::{desk::Desk, server::on};
 
 /// Waits until it is so; half a minute is far too long.
 #[track_caller]
-fn until(so: impl Fn() -> bool) {
+pub fn until(so: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !so() {
         assert!(Instant::now() < end, "it never came to that");
@@ -66,6 +66,31 @@ fn a_second_pouch_leaves_the_first_alone_and_says_so() {
     desk.pouch(&["fetch"]).run().assert_code(75).assert_silent();
     desk.pouch(&["fetch", "--wait", "1m"]).run().assert_code(0);
     first.wait().assert_code(0);
+    desk.assert_arrived(1..=3);
+}
+
+#[test]
+fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
+    let desk = Desk::with(3, "", |server| server);
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    // killed once a message has its name, and the ledger does not know of it
+    let inject = "inject=renameat2:signal=KILL:when=2";
+    let killed = desk.home.command("strace", &["-f", "-qq", "-o", "calls", "-e", inject, pouch, "fetch"]);
+    killed.env("POUCH_NOW", crate::desk::NOW.to_string()).run().assert_code(137);
+    assert!(desk.mail().len() > 0);
+    desk.server.wait_for(|log| log.open() == 0);
+    // a mail program has the messages open meanwhile, and the disk with them is away for one run
+    let (away, here) = (desk.home.join("away"), desk.home.join("Mail/work"));
+    std::fs::rename(&here, &away).unwrap();
+    desk.home.write("Mail/work", "", 0o600);
+    desk.fetch(73).assert_stderr("is not a Maildir");
+    std::fs::remove_file(&here).unwrap();
+    std::fs::rename(&away, &here).unwrap();
+    for mail in desk.mail().delivered() {
+        std::fs::rename(here.join("new").join(&mail.name), here.join("cur").join(format!("{}:2,S", mail.name)))
+            .unwrap();
+    }
+    desk.fetch(0);
     desk.assert_arrived(1..=3);
 }
 

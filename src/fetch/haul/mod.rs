@@ -142,7 +142,15 @@ pub(super) struct Haul<'a> {
 }
 
 impl<'a> Haul<'a> {
-    pub(super) fn new(account: &'a Account, world: &'a World, ledger: &'a mut Ledger, run: &'a Run) -> Self {
+    /// Nothing yet. Where a run before it `died`, what that delivered is to be
+    /// [looked for](Self::recover) first.
+    pub(super) fn new(
+        account: &'a Account,
+        world: &'a World,
+        ledger: &'a mut Ledger,
+        run: &'a Run,
+        died: bool,
+    ) -> Self {
         Self {
             account,
             world,
@@ -150,7 +158,7 @@ impl<'a> Haul<'a> {
             run,
             batch: Batch::default(),
             underway: None,
-            unsettled: false,
+            unsettled: died,
             tally: Tally::default(),
             exit: Exit::OK,
             deletions: Vec::new(),
@@ -208,8 +216,6 @@ impl<'a> Haul<'a> {
     /// Looks for what a run that died had delivered without telling the ledger, and removes its
     /// drafts.
     pub(super) fn recover(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        // should this fail, the next run has to look again
-        self.unsettled = true;
         let unknown = recover(self.ledger, delivery, self.account, self.world.clock.now())?;
         let ledger = &*self.ledger;
         delivery.tidy(&|name| ledger.named(name))?;
