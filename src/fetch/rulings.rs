@@ -30,7 +30,8 @@ const AT_ONCE: u64 = 50;
 /// are asked for: what comes behind is not fetched in this run, whatever the rules say of it.
 ///
 /// # Errors
-/// The line is lost: while the header of the first message was asked for that was not told.
+/// The line is lost: while the header of the first message was asked for that was not told. Or the
+/// server is out of step: the headers may be other messages'.
 pub(super) fn ask(
     session: &mut Transaction<Stream>,
     rules: &[Rule],
@@ -53,6 +54,7 @@ pub(super) fn ask(
         }
     }
     let mut room = room(policy);
+    let all = unread.len();
     let mut unread = unread.as_slice();
     while room > 0 && !unread.is_empty() {
         let count = usize::try_from(room.max(AT_ONCE)).unwrap_or(usize::MAX).min(unread.len());
@@ -69,7 +71,7 @@ pub(super) fn ask(
         })?;
         unread = rest;
     }
-    Ok(())
+    if unread.len() < all { session.in_step() } else { Ok(()) }
 }
 
 /// How many messages are fetched at most. Where the newest of them decide what is deleted, it has to

@@ -141,10 +141,18 @@ impl<S: Read + Write> Transaction<S> {
         let listing = join(sizes, uids);
         if !self.no_uidl && !listing.agrees {
             // or one of the two is the answer to something else, and its own still to come
-            let _ = self.ask(Command::Noop)?;
-            self.wire.in_step()?;
+            self.in_step()?;
         }
         Ok(listing)
+    }
+
+    /// Makes sure that no answer was one too many: NOOP gets it, and its own is left over.
+    ///
+    /// # Errors
+    /// One was, or the line is lost.
+    pub fn in_step(&mut self) -> Result<()> {
+        let _ = self.ask(Command::Noop)?;
+        self.wire.in_step()
     }
 
     fn renew_capabilities(&mut self) -> Result<()> {

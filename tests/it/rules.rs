@@ -182,6 +182,18 @@ fn headers_that_break_the_line_stop_nobody() {
 }
 
 #[test]
+fn a_header_too_many_or_too_few_deletes_no_other_message() {
+    let lines = "allow-delete-unread = true\n".to_owned() + &rule("subject = \"Message 4\"\naction = \"delete\"");
+    let header = "+OK\r\nSubject: Message 2\r\n\r\n.\r\n";
+    for fault in [on("TOP").nth(2).answer(""), on("TOP").nth(2).more(header)] {
+        let desk = Desk::with(6, &lines, |server| server.fault(fault));
+        desk.pouch(&["fetch"]).run();
+        assert_eq!(desk.server.uids(), [1, 2, 3, 5, 6].map(corpus::uid));
+        desk.assert_arrived([1, 2, 3, 5, 6]);
+    }
+}
+
+#[test]
 fn headers_are_asked_for_in_few_writes() {
     let desk = Desk::with(50, &rule("subject = \"/[05]$/\"\naction = \"skip\""), |server| server);
     desk.fetch(0);

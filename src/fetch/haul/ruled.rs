@@ -1,5 +1,7 @@
 //! Rules in a run: asked once for each message, and what they keep away noted in the ledger.
 
+use std::collections::HashMap;
+
 use super::{Haul, Order};
 use crate::{
     config::Place,
@@ -25,12 +27,16 @@ impl Haul<'_> {
         let row = |look: &Look, place: usize| look.scan.entries[place].row;
         open.retain(|place| row(look, *place).is_some_and(|row| !self.rulings.contains_key(&row)));
         let policy = self.policy();
-        let rulings = &mut self.rulings;
+        let mut said = HashMap::new();
         let asked = rulings::ask(session, &self.account.rules, &policy, look, &open, now, |place, judgement| {
-            rulings.extend(row(look, place).map(|row| (row, judgement)));
+            said.extend(row(look, place).map(|row| (row, judgement)));
         });
+        let culprit = open.iter().filter_map(|place| row(look, *place)).find(|row| !said.contains_key(row));
+        // where a command was lost among others, or answered twice, headers came as other messages'
+        if asked.is_ok() || !session.pipelining() {
+            self.rulings.extend(said);
+        }
         if let Err(error) = asked {
-            let culprit = open.iter().filter_map(|place| row(look, *place)).find(|row| !self.rulings.contains_key(row));
             if let Some(row) = culprit.filter(|_| error.kind().verdict() == Verdict::Reconnect) {
                 self.rulings.insert(row, Judgement::Unread);
                 self.suspects.insert(row);
