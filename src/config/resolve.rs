@@ -351,6 +351,7 @@ pub(super) fn settle(
 
 /// Lays the flags over an account.
 pub fn with_flags(account: &mut Account, flags: &Overrides) {
+    let sorts = account.sorts();
     let Account { policy, settings, .. } = account;
     if flags.keep {
         policy.may_delete = false;
@@ -368,9 +369,9 @@ pub fn with_flags(account: &mut Account, flags: &Overrides) {
         override_setting(settings, "max-size", &size.to_toml(), "--max-size");
     }
     if let Some(place) = &flags.place {
-        if *place != account.place {
-            // Messages that lie in the old Maildir are not in the new place: that must not look
-            // as if the user had deleted them.
+        if *place != account.place || sorts {
+            // Messages that lie elsewhere are not in that one place: that must not look as if the
+            // user had deleted them.
             policy.sync_deletions = false;
             override_setting(settings, "sync-deletions", "false", "--to");
         }

@@ -234,3 +234,11 @@ fn without_it_the_maildir_is_the_users_own_business() {
     desk.fetch(0).assert_silent();
     assert_eq!((desk.server.remaining(), desk.mail().len(), desk.retrieved()), (4, 2, 4));
 }
+
+#[test]
+fn what_a_rule_sorted_is_not_deleted_because_all_goes_to_one_place_now() {
+    let rule = "[[account.work.rule]]\nsubject = \"Message 2\"\naction = \"maildir:~/Mail/lists\"";
+    let desk = desk(4, rule, |server| server);
+    desk.pouch(&["fetch", "--to", "~/Mail/work"]).run().assert_code(0);
+    assert_eq!(desk.server.uids(), uids(1..=4));
+}
