@@ -38,8 +38,11 @@ pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, account: &Ac
                 }
                 continue;
             };
+            if !ledger.awaits(named.0, named.1)? {
+                continue;
+            }
             if found.content == Content::Unknown {
-                unknown += u64::from(ledger.octets_delivered(named.0)?.is_none());
+                unknown += 1;
                 continue;
             }
             if let Content::File(path) = &found.content {
@@ -51,12 +54,10 @@ pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, account: &Ac
         let mut parts = Vec::new();
         for ((row, copy), found) in copies {
             let Some(first) = found.first() else { continue };
-            if found.len() < Ledger::places_of(&first.name) {
-                // of one that was delivered, the user may have deleted a copy
-                if ledger.octets_delivered(row)?.is_some() {
-                    continue;
-                }
-                parts.extend(found.iter().map(|found| (row, taker(found, &account.place))));
+            // one that a mail program was just moving is seen twice in one place
+            let takers: BTreeSet<_> = found.iter().map(|found| taker(found, &account.place)).collect();
+            if takers.len() < Ledger::places_of(&first.name) {
+                parts.extend(takers.into_iter().map(|taker| (row, taker)));
             } else if let Some(Measured { octets, fingerprint }) = first.measured()? {
                 ours.push(Recovered { row, copy, octets: as_sent.then_some(octets), fingerprint });
             }

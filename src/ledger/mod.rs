@@ -42,7 +42,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, backup::Backup, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, backup::Backup, ffi, params};
 use rustix::io::Errno;
 
 pub use desk::{Row, State};
@@ -149,9 +149,16 @@ impl Ledger {
         format!("{}.N{row}-{attempts}L{}.{}", now.0, self.id, self.host)
     }
 
-    /// Whether this ledger gave a file its name, be it a message's or a notice's.
+    /// Whether a file has the name of a message of this account, or of a notice of one: another
+    /// account that delivers to the same place may be at work there. What cannot be told is not.
     pub fn named(&self, name: &str) -> bool {
-        self.row_of(name).is_some() || self.notice_of(name).is_some()
+        let row = self.row_of(name).map(|(row, _)| row).or_else(|| self.notice_of(name).map(|(row, ..)| row));
+        row.is_some_and(|row| {
+            self.connection
+                .prepare_cached("SELECT 1 FROM message WHERE account = ? AND id = ?")
+                .and_then(|mut select| select.exists(params![self.account, row.0]))
+                .unwrap_or(false)
+        })
     }
 
     /// Of which message a file with this name is the notice, how often that had failed, and when the

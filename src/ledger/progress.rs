@@ -291,6 +291,17 @@ impl Ledger {
         })
     }
 
+    /// Whether this copy of a message is the account's, and not known to be delivered.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn awaits(&self, row: RowId, copy: u32) -> Result<bool> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM message WHERE account = ? AND id = ? AND copy + (delivered IS NOT NULL) = ?")
+            .and_then(|mut select| select.exists(params![self.account, row.0, copy]))
+            .map_err(|error| self.explained(&error))
+    }
+
     /// Notes messages that a run which died had delivered without telling the ledger; what is known
     /// already stays as it is.
     ///

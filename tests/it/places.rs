@@ -4,7 +4,8 @@ use std::fs;
 
 use crate::{
     desk::{Desk, NOW},
-    server::{corpus, on},
+    exactly_once::until,
+    server::{Server, corpus, on},
     tool::run::Output,
 };
 
@@ -197,4 +198,44 @@ fn places_that_make_no_sense_are_mistakes() {
         let desk = Desk::with(0, &lines, |server| server);
         desk.pouch(&["config", "show"]).run().assert_code(78).assert_stderr(complaint);
     }
+}
+
+#[test]
+fn a_message_seen_twice_in_one_place_is_not_in_the_other() {
+    let desk = Desk::with(1, COPIES, |server| server);
+    traced(&desk, "renameat2:signal=KILL:when=2").assert_code(137);
+    desk.server.wait_for(|log| log.open() == 0);
+    for file in fs::read_dir(desk.home.join("Mail/all/new")).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    // a mail program moves it while it is looked for
+    let (new, cur) = (desk.home.join("Mail/work/new"), desk.home.join("Mail/work/cur"));
+    let name = desk.mail().delivered()[0].name.clone();
+    fs::hard_link(new.join(&name), cur.join(format!("{name}:2,S"))).unwrap();
+    desk.fetch(0);
+    desk.home.maildir("Mail/all").assert_exactly(&mails([1])).assert_tidy();
+}
+
+#[test]
+fn to_look_after_one_account_leaves_the_drafts_of_another_alone() {
+    let desk = Desk::with(2, "", |server| server);
+    let setup = Server::plain().messages((1..=3).map(|n| (format!("other-{n}"), corpus::message(n + 10))));
+    let other = setup.fault(on("RETR 3").nth(1).octets(50).silence()).start();
+    let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
+    let second = config
+        .replace("account.work", "account.other")
+        .replace("127.0.0.1", "localhost")
+        .replace(&format!("port = {}", desk.server.port()), &format!("port = {}", other.port()))
+        .replace("timeout = \"1s\"", "timeout = \"10s\"");
+    desk.home.config(&format!("{config}\n{second}"));
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    let killed = ["-f", "-qq", "-o", "calls", "-e", "inject=renameat2:signal=KILL:when=2", pouch, "fetch", "work"];
+    desk.home.command("strace", &killed).env("POUCH_NOW", NOW.to_string()).run().assert_code(137);
+    let begun = desk.mail().tmp().len();
+    let running = desk.pouch(&["fetch", "other"]).spawn();
+    // two drafts are whole, the third is begun
+    until(|| desk.mail().tmp().len() == begun + 3);
+    desk.pouch(&["fetch", "work"]).run().assert_code(0);
+    running.wait().assert_code(0);
+    desk.mail().assert_exactly(&mails([1, 2, 11, 12, 13])).assert_tidy();
 }
