@@ -217,6 +217,17 @@ fn a_message_seen_twice_in_one_place_is_not_in_the_other() {
 }
 
 #[test]
+fn copies_do_not_use_up_the_files_that_may_be_open() {
+    let also = "also = [\"maildir:.A\", \"maildir:.B\", \"maildir:.C\"]";
+    let desk = Desk::with(100, &rule(&format!("subject = \"*\"\naction = \"fetch\"\n{also}")), |server| server);
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    desk.home.command("prlimit", &["--nofile=64", pouch, "fetch"]).run().assert_code(0).assert_silent();
+    for place in ["Mail/work", "Mail/work/.A", "Mail/work/.B", "Mail/work/.C"] {
+        desk.home.maildir(place).assert_exactly(&mails(1..=100));
+    }
+}
+
+#[test]
 fn to_look_after_one_account_leaves_the_drafts_of_another_alone() {
     let desk = Desk::with(2, "", |server| server);
     let setup = Server::plain().messages((1..=3).map(|n| (format!("other-{n}"), corpus::message(n + 10))));

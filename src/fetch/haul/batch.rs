@@ -24,20 +24,24 @@ const TIME: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(super) struct Batch {
     arrivals: Vec<Arrival>,
+    copies: usize,
     octets: u64,
     began: Option<Instant>,
 }
 
 impl Batch {
-    pub(super) fn push(&mut self, arrival: Arrival) {
+    /// Adds a message of which so many places have a copy.
+    pub(super) fn push(&mut self, arrival: Arrival, copies: usize) {
+        self.copies += copies;
         self.octets += arrival.got;
         self.arrivals.push(arrival);
         self.began.get_or_insert_with(Instant::now);
     }
 
-    /// Whether it is time; each message is an open file, as are those of the batch before.
+    /// Whether it is time; each copy is an open file, as are those of the batch before.
     fn is_due(&self, open_files: usize) -> bool {
-        self.arrivals.len() >= COUNT.min(open_files / 2)
+        self.arrivals.len() >= COUNT
+            || self.copies >= open_files / 2
             || self.octets >= OCTETS
             || self.began.is_some_and(|began| began.elapsed() >= TIME)
     }

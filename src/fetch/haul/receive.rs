@@ -166,7 +166,7 @@ impl Haul<'_> {
         }
         self.deferred_in_a_row = 0;
         self.received.push((arrival.row, arrival.listed, arrival.got));
-        self.batch.push(arrival);
+        self.batch.push(arrival, slip.places.len());
         if one_by_one {
             self.flush(delivery)?;
         }
