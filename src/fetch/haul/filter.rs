@@ -31,6 +31,7 @@ impl Haul<'_> {
                 Ok(Filtered::Dropped) => {
                     self.ledger.set_aside(&[(order.row, format!("dropped by the filter {}", argv.join(" ")))])?;
                     self.tally.skipped += 1;
+                    self.deferred_in_a_row = 0;
                     return Ok(None);
                 }
                 Err(error) if error.kind().verdict() == Verdict::StopAll => return Err(error),

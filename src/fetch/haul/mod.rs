@@ -6,8 +6,8 @@
 //! not the message; but one that was found bad in an earlier run needs no others to be found so again.
 //!
 //! Here is what a run gathers over all its sessions; [`session`] is one of them, [`ruled`] what
-//! rules say there, [`receive`] one message, [`filter`] what programs make of it, [`batch`] how messages are made safe, [`expunge`] what
-//! is deleted at the end, [`tell`] what people hear of messages.
+//! rules say there, [`receive`] one message, [`filter`] what programs make of it, [`batch`] how messages
+//! are made safe, [`expunge`] what is deleted at the end, [`tell`] what people hear of messages.
 
 use std::collections::{HashMap, HashSet};
 
@@ -332,9 +332,7 @@ impl<'a> Haul<'a> {
             self.ledger.distrust(&self.doubted)?;
         }
         self.judge(self.through > 0)?;
-        if !self.unsettled {
-            self.send_notices(None, delivery)?;
-        }
+        let noticed = if self.unsettled { Ok(()) } else { self.send_notices(None, delivery) };
         let arrived = self.tally.delivered;
         for (row, error, next_try) in std::mem::take(&mut self.told) {
             let error = if arrived > 0 { &error.fact(format!("{} arrived", count(arrived, "other"))) } else { &error };
@@ -347,7 +345,7 @@ impl<'a> Haul<'a> {
             self.exit = self.exit.worst(Exit::LATER);
             self.lasting.get_or_insert_with(|| failure.error.clone());
         }
-        flushed
+        flushed.and(noticed)
     }
 }
 
