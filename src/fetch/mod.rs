@@ -252,7 +252,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let listing = recognize::listing(&mut session)?;
     let (mut look, moved) =
         recognize::look(&mut session, &mut ledger, &listing, &HashSet::new(), world.accept_new_uids)?;
-    let mut warning = (moved > 0).then(|| recognize::told(moved));
+    let mut warning = recognize::unnamed(&listing).or((moved > 0).then(|| recognize::told(moved)));
     if account.policy.sync_deletions {
         warning = local::mark(&mut look, &ledger, &places)?.or(warning);
     }

@@ -46,6 +46,14 @@ pub(super) fn listing(session: &mut Transaction<Stream>) -> Result<Listing> {
     Ok(listing)
 }
 
+/// What a person should know of messages that cannot be told from what was fetched before.
+pub(super) fn unnamed(listing: &Listing) -> Option<Error> {
+    let nameless = count(listing.nameless.len() as u64, "message");
+    let error = Error::new(Kind::Unavailable, format!("the server gives no UID for {nameless}"))
+        .fact("it does not show their headers either: what cannot be told from what was fetched before stays there");
+    (!listing.nameless.is_empty()).then_some(error)
+}
+
 /// The listing joined with what is known, once messages are recognized that have a new UID, and told
 /// apart that share one over time; and how many have a new UID. What was delivered for the `doubted`
 /// may be other messages: they are compared.

@@ -87,6 +87,7 @@ fn a_message_with_neither_uid_nor_header_waits_and_the_others_arrive() {
     let desk = Desk::with(3, "", |server| {
         server.fault(on("UIDL").body("1 uid-1\r\n3 uid-3\r\n")).fault(on("TOP").refuse("-ERR no"))
     });
+    desk.pouch(&["plan"]).run().assert_code(0).assert_stderr("the server gives no UID for 1 message");
     desk.fetch(0).assert_stderr("the server gives no UID for 1 message");
     desk.fetch(0).assert_silent();
     desk.assert_arrived([1, 3]);

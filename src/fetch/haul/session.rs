@@ -4,7 +4,7 @@ use super::{Haul, Order};
 use crate::{
     config::RequestAhead,
     delivery::{Delivery, Pace},
-    error::{Error, Kind, Result},
+    error::Result,
     event::Event,
     fetch::{local, recognize},
     ledger::Look,
@@ -14,7 +14,6 @@ use crate::{
         retrieval::{Ahead, Answer, Wanted},
         session::{Listing, Transaction},
     },
-    text::count,
     types::{MsgNum, RowId},
 };
 
@@ -31,15 +30,7 @@ impl Haul<'_> {
     ) -> Result<Vec<(MsgNum, RowId, Why)>> {
         let listing = recognize::listing(session)?;
         self.tell(&Event::Connected { server: &self.account.address() });
-        if !listing.nameless.is_empty() {
-            self.warning = Some(
-                Error::new(
-                    Kind::Unavailable,
-                    format!("the server gives no UID for {}", count(listing.nameless.len() as u64, "message")),
-                )
-                .fact("it does not show their headers either: what cannot be told from what was fetched before stays there"),
-            );
-        }
+        self.warning = recognize::unnamed(&listing).or(self.warning.take());
         let now = self.world.clock.now();
         let accept = self.world.accept_new_uids;
         let (mut look, moved) = recognize::look(session, self.ledger, &listing, &self.doubted, accept)?;
