@@ -11,8 +11,8 @@ use super::{
     fetch, print_json,
 };
 use crate::{
-    config::{Account, resolve::Overrides},
-    delivery::Delivery,
+    config::{Account, Place, resolve::Overrides},
+    delivery::{Content, Delivery},
     error::{Error, Exit, Kind, Result},
     fetch::{World, place},
     ledger::{Ledger, PUT_ASIDE, Row, State},
@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
     }
 }
 
-/// The account of this name, under its lock where something is to be changed.
+/// The account of this name, and what lies around it.
 fn account(context: &Context, name: &str) -> Result<(Account, World)> {
     let mut accounts = context.setup.accounts(&[name.to_owned()], &Overrides::default())?;
     let world = fetch::world(context, &accounts);
@@ -243,10 +243,12 @@ fn verify(context: &Context, accounts: &Accounts) -> Outcome {
             }
             Ok(())
         })?;
-        let found = place::as_it_is(account, &world)?.look()?;
+        // a mailbox file has no names to tell its messages by
+        let has_maildir = account.all_places().iter().any(|place| matches!(place, Place::Maildir(_)));
+        let found = if has_maildir { place::as_it_is(account, &world)?.look()? } else { None };
         let present = found.map(|found| {
-            let rows: HashSet<_> =
-                found.iter().filter_map(|found| ledger.row_of(&found.name)).map(|(row, _)| row).collect();
+            let files = found.iter().filter(|found| matches!(found.content, Content::File(_)));
+            let rows: HashSet<_> = files.filter_map(|found| ledger.row_of(&found.name)).map(|(row, _)| row).collect();
             rows.intersection(&known).count()
         });
         if context.global.json {

@@ -303,3 +303,13 @@ fn dovecot_serves_what_pouch_delivered() {
     bob.maildir("Mail").assert_exactly(&expected);
     assert_eq!(server.look(ALICE).len(), 0);
 }
+
+#[test]
+fn the_ledger_cannot_be_held_against_a_mailbox_file() {
+    let desk = Desk::with(2, "mbox = \"~/box\"", |server| server);
+    desk.fetch(0);
+    desk.server.add(corpus::uid(3), corpus::message(3));
+    desk.fetch(0);
+    let told = desk.pouch(&["ledger", "verify"]).run();
+    told.assert_code(0).assert_stdout("work: 3 messages delivered, where they are now cannot be seen from here\n");
+}
