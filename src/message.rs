@@ -9,7 +9,7 @@ use crate::types::Epoch;
 
 /// The most of a message that is looked at. Headers are smaller; what is not a header need not be
 /// understood.
-const MAX_HEAD: usize = 64 * 1024;
+pub const MAX_HEAD: usize = 64 * 1024;
 
 /// What a header says, decoded (RFC 2047) and not yet safe to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -26,7 +26,7 @@ pub use stdout::Stdout;
 use crate::{
     config::Place,
     error::{Error, Result},
-    message::{Fingerprint, Head, fingerprint},
+    message::{Fingerprint, Head, MAX_HEAD, fingerprint},
     stop::Stop,
     types::Uid,
 };
@@ -211,9 +211,6 @@ fn measure(content: &mut impl Read, out: &mut impl Write) -> io::Result<Measured
     }
 }
 
-/// The most of a message that its header is looked for in.
-const MAX_HEAD: u64 = 64 * 1024;
-
 /// The content of a message on its way. Dropping it abandons the message.
 #[derive(Debug)]
 pub struct Draft {
@@ -241,7 +238,7 @@ impl Draft {
 
     /// Goes back to the beginning, to be read; gives the header, or more than that.
     fn reread(&mut self) -> io::Result<Vec<u8>> {
-        let head = self.read_back(MAX_HEAD)?;
+        let head = self.read_back(MAX_HEAD as u64)?;
         self.file.rewind()?;
         Ok(head)
     }

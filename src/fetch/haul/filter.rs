@@ -4,11 +4,8 @@ use super::{Haul, Order};
 use crate::{
     delivery::{Draft, Filter, Filtered, Slip},
     error::{Error, Result, Verdict},
-    message::Head,
+    message::{Head, MAX_HEAD},
 };
-
-/// The most of a filtered message that its header is looked for in.
-const MOST: u64 = 64 * 1024;
 
 impl Haul<'_> {
     /// Passes a message through the account's filters, one after the other; nothing where it ends
@@ -38,7 +35,7 @@ impl Haul<'_> {
                 Err(error) => return self.not_taken(order, error).map(|()| None),
             }
         }
-        let octets = draft.read_back(MOST).map_err(|error| Error::file("read", &draft.place(), &error))?;
+        let octets = draft.read_back(MAX_HEAD as u64).map_err(|error| Error::file("read", &draft.place(), &error))?;
         let mut head = Head::default();
         head.push(&octets);
         Ok(Some((draft, head)))
