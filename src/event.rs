@@ -87,7 +87,7 @@ pub struct Tally {
     pub deleted: u64,
     /// Messages that failed.
     pub failed: u64,
-    /// Messages that a rule set aside.
+    /// Messages that a rule or a filter set aside.
     pub skipped: u64,
 }
 

@@ -141,7 +141,7 @@ pub enum Left {
     Short(Epoch),
     /// So many are fetched in this run already.
     Limit(u64),
-    /// It was set aside before, by a rule or on request.
+    /// It was set aside before, by a rule or a filter, or on request.
     Skipped,
     /// Another message with its UID is not safe yet.
     Twin,
@@ -342,7 +342,7 @@ pub enum Known {
         /// When to ask for it again.
         next_try: Epoch,
     },
-    /// Set aside by a rule, or on request (`ledger catchup`): neither fetched nor deleted.
+    /// Set aside by a rule or a filter, or on request (`ledger catchup`): neither fetched nor deleted.
     Skipped,
     /// To be deleted on request (`ledger delete`), fetched or not.
     Doomed,

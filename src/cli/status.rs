@@ -122,6 +122,7 @@ fn document(account: &str, status: &Status) -> Value {
                 "octets": run.tally.octets,
                 "deleted": run.tally.deleted,
                 "failed": run.tally.failed,
+                "skipped": run.tally.skipped,
                 "problem": run.problem,
             })
         })

@@ -24,7 +24,7 @@ pub enum State {
     Short,
     /// Failed too often.
     Quarantined,
-    /// Set aside by a rule, or on request.
+    /// Set aside by a rule or a filter, or on request.
     Skipped,
     /// No longer on the server.
     Gone,

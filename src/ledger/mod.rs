@@ -10,7 +10,7 @@
 //!          │ └─ failed (attempts, reason) ────┤  heals: delivered once
 //!          │         └─ last attempt ─▶ quarantined (tried again after 1, 2, 4 … 32 days)
 //!          ├─ delivering: handed to a program or an LMTP server, answer not yet known
-//!          └─ skipped: by a rule or `ledger catchup`; neither fetched nor deleted
+//!          └─ skipped: by a rule, a filter or `ledger catchup`; neither fetched nor deleted
 //! ```
 //!
 //! # Durability
@@ -71,7 +71,7 @@ pub struct Ledger {
     open: bool,
 }
 
-/// What `random` and `host` are for a ledger that is made now.
+/// What a ledger is told that is made now.
 #[derive(Clone, Debug)]
 pub struct Birth {
     /// This machine's name.

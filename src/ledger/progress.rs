@@ -399,7 +399,7 @@ impl Ledger {
         })
     }
 
-    /// Sets messages aside that a rule does not let in, each with the reason: they are neither fetched
+    /// Sets messages aside that a rule or a filter does not let in, each with the reason: they are neither fetched
     /// nor deleted from now on.
     ///
     /// # Errors

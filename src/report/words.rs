@@ -75,7 +75,7 @@ pub fn summary(account: &str, summary: &Summary) -> String {
         new => format!("{new} new, {}, in {}", Size::from_octets(tally.octets).rounded(), summary.place),
     }];
     if tally.skipped > 0 {
-        parts.push(format!("{} skipped by rule", tally.skipped));
+        parts.push(format!("{} set aside", tally.skipped));
     }
     parts.extend(summary.deleted.iter().map(|(why, number)| deleted(*number, why)));
     if tally.failed > 0 {
