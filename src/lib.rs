@@ -22,13 +22,13 @@
 //! 1. [`config`] settles what the user wants of the account; [`lock`] keeps other pouches off it.
 //! 2. [`fetch::connect`] gets from the host name to a session: [`net`] dials and begins TLS,
 //!    [`pop3::session`] greets and logs in with what [`secret`] gave.
-//! 3. The server lists its messages; [`ledger::Ledger::look`] joins them with what is known.
-//!    Where the account has rules, the headers of new messages are asked for, and [`rule::judge`]
+//! 3. The server lists its messages; [`ledger::Ledger::look`] joins them with what is known, and
+//!    [`ledger::Ledger::admit`] gives each new one its row. **The name of its file is a function of
+//!    the row**: whoever finds the file knows that the row is delivered.
+//! 4. Where the account has rules, the headers of new messages are asked for, and [`rule::judge`]
 //!    says which rule takes them.
-//! 4. [`policy::plan`] decides what to do to each message. It is one pure function: `pouch plan`
-//!    ends here, and shows exactly what a run would do.
-//! 5. [`ledger::Ledger::admit`] gives each new message its row. **The name of its file is a
-//!    function of the row**: whoever finds the file knows that the row is delivered.
+//! 5. [`policy::plan`] decides what to do to each message. It is one pure function: `pouch plan`,
+//!    which goes this way with a copy of the ledger, ends here and shows exactly what a run would do.
 //! 6. The message streams, decoded once ([`pop3::body`]), into a [`delivery::Draft`]; one for
 //!    filters, added fields ([`trace_fields`]) or several places is spooled, and [`delivery::Post`]
 //!    gives each place its copy.
@@ -69,7 +69,8 @@
 //! again after 1, 2, 4 … 32 days.
 //!
 //! Where the server's answers are *out of step* with what it was asked, one message may have come as
-//! another: what such a session brought is compared by header in the next one.
+//! another: what such a session brought is compared by header in the next one, and rules believe no
+//! header that came in it.
 //!
 //! # Words
 //!
