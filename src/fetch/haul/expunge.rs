@@ -1,9 +1,12 @@
 //! Deleting from the server what may be deleted, at the end of a session.
 
+use std::collections::HashMap;
+
 use super::Haul;
 use crate::{
     error::{Error, Exit, Kind, Result},
     event::Event,
+    ledger::Proof,
     net::Stream,
     policy::Why,
     pop3::{reply::quoted, session::Transaction},
@@ -31,7 +34,7 @@ impl Haul<'_> {
                 _ => Ok(()),
             };
         }
-        let nums: Vec<_> = proofs.iter().map(crate::ledger::Proof::num).collect();
+        let nums: Vec<_> = proofs.iter().map(Proof::num).collect();
         let answers = session.delete(&nums)?;
         if let Some(Err(refusal)) = answers.iter().find(|answer| answer.is_err()) {
             let host = self.account.host.as_str();
@@ -46,11 +49,9 @@ impl Haul<'_> {
         session.quit()?;
         self.ledger.settle(&marked)?;
         let mut counts: Vec<(Why, u64)> = Vec::new();
-        for proof in &marked {
-            let why = candidates.iter().find(|(num, ..)| *num == proof.num()).map(|(.., why)| *why);
-            if let Some(why) = why {
-                add(&mut counts, why, 1);
-            }
+        let whys: HashMap<_, _> = candidates.iter().map(|(num, _, why)| (*num, *why)).collect();
+        for why in marked.iter().filter_map(|proof| whys.get(&proof.num())) {
+            add(&mut counts, *why, 1);
         }
         for (why, count) in counts {
             self.tally.deleted += count;
