@@ -211,7 +211,7 @@ mod tests {
             let draft = post.begin(&slip)?;
             post.accept(&slip, draft, &stop)
         };
-        give(&mut post, &[one.clone()]).unwrap();
+        give(&mut post, std::slice::from_ref(&one)).unwrap();
         // the copy for the other place fails, and then so does what the first one has by now
         assert_eq!(give(&mut post, &[one, other]).unwrap_err().what(), "not safe");
         assert!(post.taken().is_empty());

@@ -51,7 +51,7 @@ fn sweep(maildir: &Path, seen: &Mutex<Seen>) {
     let (cur, archive) = (maildir.join("cur"), maildir.join(".Archive/cur"));
     for path in files(&maildir.join("new")) {
         let n = number(&path);
-        if n % 4 == 0 {
+        if n.is_multiple_of(4) {
             continue;
         }
         let mut seen = seen.lock().unwrap();
@@ -82,7 +82,7 @@ fn disturbed(desk: &Desk, kills: &[usize]) -> Seen {
                 thread::yield_now();
             }
         });
-        let fetch = || desk.pouch(&["fetch", "-v"]).within(Duration::from_secs(60));
+        let fetch = || desk.pouch(&["fetch", "-v"]).within(Duration::from_mins(1));
         for enough in kills {
             let mut child = fetch().spawn();
             let end = Instant::now() + Duration::from_secs(30);

@@ -26,7 +26,7 @@ fn accounts() -> (Home, Server) {
     let server = setup.exclusive().start();
     let home = Home::new();
     home.write("password", "secret\n", 0o600);
-    let config: String = (0..ACCOUNTS)
+    let config: Vec<_> = (0..ACCOUNTS)
         .map(|account| {
             format!(
                 "[account.a{account}]\nhost = \"{}\"\nuser = \"user{account}\"\nmaildir = \"~/Mail/a{account}\"\n",
@@ -36,9 +36,10 @@ fn accounts() -> (Home, Server) {
         .collect();
     home.config(&format!(
         "jobs = {}\n[defaults]\nport = {}\npassword-file = \"~/password\"\ntls = \"off\"\ntimeout = \"20s\"\n\
-         allow-plaintext-password = true\nkeep = \"none\"\n{config}",
+         allow-plaintext-password = true\nkeep = \"none\"\n{}",
         HOSTS.len(),
-        server.port()
+        server.port(),
+        config.concat()
     ));
     (home, server)
 }
