@@ -229,8 +229,8 @@ fn a_child_that_a_program_leaves_behind_holds_up_nobody() {
 
 /// Real programs that deliver into a Maildir of their own: all mail that they can have.
 #[track_caller]
-fn delivers(pipe: &str, rules: impl Fn(&str) -> String, keeps: impl Fn(&str, &[u8]) -> bool) {
-    let mail = || corpus::nasty().into_iter().filter(|(name, content)| keeps(name, content));
+fn delivers(pipe: &str, rules: impl Fn(&str) -> String, keeps: impl Fn(&str) -> bool) {
+    let mail = || corpus::nasty().into_iter().filter(|(name, _)| keeps(name));
     let setup = Server::plain().messages(corpus::messages(5)).messages(mail());
     let desk = Desk::new(setup, &format!("pipe = {pipe}\nkeep = \"none\""));
     for part in ["tmp", "new", "cur"] {
@@ -247,12 +247,14 @@ fn delivers(pipe: &str, rules: impl Fn(&str) -> String, keeps: impl Fn(&str, &[u
 
 #[test]
 fn procmail_delivers_it_as_it_is() {
-    delivers("[\"procmail\", \"-m\", \"rc\"]", |dir| format!("DEFAULT={dir}/\n"), |_, _| true);
+    // a postmark in the first line is for procmail itself
+    let keeps = |name: &str| name != "from-line-first";
+    delivers("[\"procmail\", \"-m\", \"rc\"]", |dir| format!("DEFAULT={dir}/\n"), keeps);
 }
 
 #[test]
 fn maildrop_delivers_it_as_it_is() {
-    delivers("[\"maildrop\", \"rc\"]", |dir| format!("to \"{dir}\"\n"), |_, _| true);
+    delivers("[\"maildrop\", \"rc\"]", |dir| format!("to \"{dir}\"\n"), |_| true);
 }
 
 #[test]

@@ -59,6 +59,14 @@ pub fn nasty() -> Vec<(&'static str, Vec<u8>)> {
         ("from-lines", with(907, b"\nFrom here on\n>From there\nFrom\n")),
         ("only-newlines", b"\n\n\n".to_vec()),
         ("folded", b"Subject: one\n two\n\tthree\nFrom:\n ben@example.org\n\nhello\n".to_vec()),
+        ("from-line-first", b"From ben@example.org Mon Nov 23 00:00:00 2026\nSubject: from\n\nhello\n".to_vec()),
+        ("quoted-from-line-first", b">From ben@example.org Mon Nov 23 00:00:00 2026\nSubject: from\n\nhi\n".to_vec()),
+        ("empty-body", with(908, b"")),
+        ("no-end-of-header", b"From: ben@example.org\nSubject: no end of the header".to_vec()),
+        ("cr-for-line-ends", b"From: ben@example.org\rSubject: cr\r\rone\rtwo\r.\rthree".to_vec()),
+        ("nul-in-header", b"From: ben@example.org\nSubject: a\0b\n\n\0\n".to_vec()),
+        ("long-field", [b"Subject: ", &b"y".repeat(100_000)[..], b"\n\nhello\n"].concat()),
+        ("long-header", [&b"X-Field: and so on\n\tand on\n".repeat(4_000)[..], b"\nhello\n"].concat()),
         ("escape", b"From: \x1b[31mben\x07@example.org\nSubject: \x1b]0;owned\x07\n\nhi\n".to_vec()),
     ]
 }
