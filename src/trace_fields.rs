@@ -87,7 +87,7 @@ fn received(hop: &Hop<'_>, now: Epoch) -> String {
     ];
     let mut field = String::from("Received:");
     let mut width = field.len();
-    for word in words.iter().map(|word| word.trim_start()) {
+    for word in &words {
         // what ends a clause clings to it
         let gap = if word == ";" { "" } else { " " };
         if width + gap.len() + word.len() > WIDTH {
