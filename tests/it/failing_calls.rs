@@ -138,7 +138,14 @@ fn an_interrupted_call_is_made_again() {
         let desk = desk();
         let output = run(&desk, Some(&format!("{}:error=EINTR:when={}", point.call, point.nth)));
         println!("{point:?}: {}", output.code);
-        output.assert_code(0).assert_silent();
+        if point.call == "fsync" && output.stderr.contains("the disk failed under the ledger") {
+            // SQLite takes that for an error
+            output.assert_code(74);
+            desk.server.wait_for(|log| log.open() == 0);
+            desk.fetch(0);
+        } else {
+            output.assert_code(0).assert_silent();
+        }
         desk.assert_arrived(1..=COUNT);
     }
 }
