@@ -5,7 +5,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{Read, Seek, Write},
+    io::{ErrorKind, Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -48,6 +48,7 @@ pub fn lock(state_dir: &Path, account: &Identity, now: Epoch, patience: Duration
     loop {
         match file.try_lock() {
             Ok(()) => break,
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
             Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path, &error)),
             Err(TryLockError::WouldBlock) if Instant::now() < end => stop.pause(Duration::from_millis(100))?,
             Err(TryLockError::WouldBlock) => return Err(held(&mut file)),

@@ -43,7 +43,10 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, backup::Backup, ffi, params};
-use rustix::io::Errno;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::{Errno, retry_on_intr},
+};
 
 pub use desk::{Row, State};
 pub use look::{Doubt, Look};
@@ -241,7 +244,8 @@ impl Ledger {
 fn opening(state_dir: &Path) -> Result<fs::File> {
     let path = state_dir.join("ledger.lock");
     let file = private_file(&path)?;
-    file.lock().map_err(|error| Error::file("lock", &path, &error))?;
+    retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
+        .map_err(|error| Error::file("lock", &path, &error.into()))?;
     Ok(file)
 }
 
