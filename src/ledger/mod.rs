@@ -28,8 +28,10 @@
 //! `user_version` counts the steps of the tables; a ledger from a newer pouch is refused.
 
 mod desk;
+mod handing;
 mod look;
 mod progress;
+mod proof;
 mod runs;
 mod schema;
 mod told;
@@ -50,7 +52,8 @@ use rustix::{
 
 pub use desk::{Row, State};
 pub use look::{Doubt, Look};
-pub use progress::{Arrival, Failed, Proof, Recognized, Recovered};
+pub use progress::{Arrival, Failed, Recognized, Recovered};
+pub use proof::Proof;
 pub use runs::{PastRun, Run};
 
 use crate::{

@@ -1,4 +1,4 @@
-//! What a run changes: new rows, deliveries, failures, deletions.
+//! What a run changes: new rows, deliveries, failures.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     message::{Fingerprint, Glance},
     policy::Known,
-    types::{Epoch, Listed, MsgNum, RowId, Uid},
+    types::{Epoch, Listed, RowId, Uid},
     units::Span,
 };
 
@@ -59,26 +59,6 @@ pub struct Failed {
     pub quarantined: bool,
     /// When it will be tried again, if not in the next run.
     pub next_try: Option<Epoch>,
-}
-
-/// That a message may be deleted from the server: only the ledger makes one, for a message that is
-/// whole and on stable storage, or that the user ordered to be deleted.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Proof {
-    num: MsgNum,
-    row: RowId,
-}
-
-impl Proof {
-    /// The message's number in this session.
-    pub fn num(&self) -> MsgNum {
-        self.num
-    }
-
-    /// The message's row.
-    pub fn row(&self) -> RowId {
-        self.row
-    }
 }
 
 impl Ledger {
@@ -180,80 +160,6 @@ impl Ledger {
                     select.query_row([row.0], |columns| Ok(self.name(row, Epoch(columns.get(0)?), columns.get(1)?)))
                 })
                 .collect()
-        })
-    }
-
-    /// Notes that a program gets the message now: if nothing more is heard of it, it may have been
-    /// delivered or not.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub fn hand_over(&mut self, row: RowId) -> Result<()> {
-        self.transact(|ledger| {
-            ledger.execute("UPDATE message SET state = 'delivering' WHERE id = ?", [row.0]).map(drop)
-        })
-    }
-
-    /// Takes that back: the program did not take the message.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub fn take_back(&mut self, row: RowId) -> Result<()> {
-        self.transact(|ledger| {
-            ledger.execute("UPDATE message SET state = 'new' WHERE id = ? AND state = 'delivering'", [row.0]).map(drop)
-        })
-    }
-
-    /// Notes that a message has to wait for trouble to pass: it is no attempt, but in the next run
-    /// the others come first.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub fn put_off(&mut self, row: RowId, now: Epoch) -> Result<()> {
-        self.transact(|ledger| {
-            ledger
-                .execute(
-                    "UPDATE message SET next_try = ? WHERE id = ? AND state = 'new' AND next_try IS NULL",
-                    params![now.0, row.0],
-                )
-                .map(drop)
-        })
-    }
-
-    /// Messages that a program got when pouch died: whether it took them is not known.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub fn handed_over(&self) -> Result<u64> {
-        self.connection
-            .query_row(
-                "SELECT count(*) FROM message WHERE account = ? AND state = 'delivering'",
-                [self.account],
-                |row| row.get(0),
-            )
-            .map_err(|error| self.explained(&error))
-    }
-
-    /// Those of several takers that have a message already, though it does not count as delivered.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub fn parts(&self, row: RowId) -> Result<Vec<String>> {
-        self.connection
-            .prepare_cached("SELECT taker FROM part WHERE message = ? ORDER BY at, taker")
-            .and_then(|mut select| select.query_map([row.0], |columns| columns.get(0))?.collect())
-            .map_err(|error| self.explained(&error))
-    }
-
-    /// Notes that `taker`, one of several, has a message which was not delivered to all of them.
-    ///
-    /// # Errors
-    /// The ledger cannot be written: the taker gets it again.
-    pub fn note_part(&mut self, row: RowId, taker: &str, now: Epoch) -> Result<()> {
-        self.transact(|ledger| {
-            ledger
-                .execute("INSERT INTO part VALUES (?, ?, ?) ON CONFLICT DO NOTHING", params![row.0, taker, now.0])
-                .map(drop)
         })
     }
 
@@ -438,48 +344,6 @@ impl Ledger {
                     params![row.0, glance.sender, glance.subject],
                 )
                 .map(drop)
-        })
-    }
-
-    /// Proofs for those of `candidates` that may be deleted from the server: delivered whole, or
-    /// ordered by the user. Where several messages share a UID, all of them have to be.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub fn prove(&self, candidates: impl IntoIterator<Item = (MsgNum, RowId)>) -> Result<Vec<Proof>> {
-        let sizes_count = self.sizes_are_trusted()?;
-        self.read(|ledger| {
-            let mut select = ledger.prepare_cached(
-                "SELECT 1 FROM message AS m WHERE id = ?1 AND (doomed OR (state = 'delivered' AND (NOT short OR NOT ?2)))
-                 AND NOT EXISTS (SELECT 1 FROM message AS twin WHERE twin.account = m.account AND twin.uid = m.uid
-                     AND twin.id <> m.id AND twin.missing IS NULL AND NOT twin.doomed
-                     AND twin.state NOT IN ('delivered', 'gone'))",
-            )?;
-            let mut proofs = Vec::new();
-            for (num, row) in candidates {
-                if select.exists(params![row.0, sizes_count])? {
-                    proofs.push(Proof { num, row });
-                }
-            }
-            Ok(proofs)
-        })
-    }
-
-    /// Notes that the server confirmed these deletions.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub fn settle(&mut self, deleted: &[Proof]) -> Result<()> {
-        if deleted.is_empty() {
-            return Ok(());
-        }
-        self.transact(|ledger| {
-            // one order is for one message: the UID may be given to another one
-            let mut update = ledger.prepare_cached("UPDATE message SET state = 'gone', doomed = 0 WHERE id = ?")?;
-            for proof in deleted {
-                update.execute([proof.row.0])?;
-            }
-            Ok(())
         })
     }
 
