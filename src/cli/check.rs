@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
-    let accounts = context.setup.accounts(&accounts.accounts, &Overrides::default())?;
+    let accounts = context.setup.accounts(&accounts.accounts, &Overrides { nowhere: true, ..Overrides::default() })?;
     let world = fetch::world(context, &accounts);
     let mut exit = Exit::OK;
     let mut documents = Vec::new();

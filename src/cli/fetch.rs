@@ -88,6 +88,7 @@ pub(super) fn overrides(context: &Context, args: &args::Fetch) -> Result<Overrid
         limit: args.limit,
         max_size: args.max_size,
         place: to,
+        nowhere: false,
         password_command: command.map(|command| address::words("--password-command", command)).transpose()?,
     })
 }

@@ -51,7 +51,8 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
 
 /// The account of this name, and what lies around it.
 fn account(context: &Context, name: &str) -> Result<(Account, World)> {
-    let mut accounts = context.setup.accounts(&[name.to_owned()], &Overrides::default())?;
+    let mut accounts =
+        context.setup.accounts(&[name.to_owned()], &Overrides { nowhere: true, ..Overrides::default() })?;
     let world = fetch::world(context, &accounts);
     // one name gives one account
     accounts.pop().map(|account| (account, world)).ok_or_else(|| Error::new(Kind::Bug, "no account"))
@@ -103,7 +104,7 @@ fn list(context: &Context, accounts: &Accounts, all: bool, state: Option<State>)
         None if all => State::ALL.to_vec(),
         None => vec![State::New, State::Delivering, State::Short, State::Quarantined],
     };
-    let accounts = context.setup.accounts(&accounts.accounts, &Overrides::default())?;
+    let accounts = context.setup.accounts(&accounts.accounts, &Overrides { nowhere: true, ..Overrides::default() })?;
     let world = fetch::world(context, &accounts);
     let mut documents = Vec::new();
     for account in &accounts {
@@ -223,7 +224,7 @@ impl<'a> From<&'a Row> for Document<'a> {
 
 /// Whether the database is sound, and whether what it says is delivered lies in the Maildir.
 fn verify(context: &Context, accounts: &Accounts) -> Outcome {
-    let accounts = context.setup.accounts(&accounts.accounts, &Overrides::default())?;
+    let accounts = context.setup.accounts(&accounts.accounts, &Overrides { nowhere: true, ..Overrides::default() })?;
     let world = fetch::world(context, &accounts);
     let mut exit = Exit::OK;
     let mut documents = Vec::new();

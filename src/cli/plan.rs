@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Outcome, args, fetch, print_json};
 use crate::{
+    config::resolve::Overrides,
     error::{Error, Exit},
     fetch::{Preview, preview},
     policy::{Action, Step, Until},
@@ -13,7 +14,8 @@ use crate::{
 };
 
 pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
-    let accounts = context.setup.accounts(&args.accounts, &fetch::overrides(context, args)?)?;
+    let accounts =
+        context.setup.accounts(&args.accounts, &Overrides { nowhere: true, ..fetch::overrides(context, args)? })?;
     let mut world = fetch::world(context, &accounts);
     world.patience = args.wait.map(Into::into).unwrap_or_default();
     world.accept_new_uids = args.accept_new_uids;

@@ -25,7 +25,7 @@ struct Status {
 }
 
 pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
-    let accounts = context.setup.accounts(&accounts.accounts, &Overrides::default())?;
+    let accounts = context.setup.accounts(&accounts.accounts, &Overrides { nowhere: true, ..Overrides::default() })?;
     let world = fetch::world(context, &accounts);
     let width = accounts.iter().map(|account| account.name.chars().count()).max().unwrap_or(0);
     let mut exit = Exit::OK;

@@ -70,7 +70,8 @@ pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> 
         ..Table::default()
     };
     let no_paths = |_: &FilePath| PathBuf::new();
-    let mut account = settle(address, &table, flags.place.clone(), &no_paths).map_err(|_| {
+    let place = flags.place.clone().or(flags.nowhere.then_some(Place::Stdout));
+    let mut account = settle(address, &table, place, &no_paths).map_err(|_| {
         usage("where should the mail go?", "add `--to ~/Mail`, which is made a Maildir if it is missing")
     })?;
     with_flags(&mut account, flags);

@@ -42,6 +42,8 @@ pub struct Overrides {
     pub max_size: Option<Size>,
     /// `--to`: deliver there.
     pub place: Option<Place>,
+    /// Nothing is delivered: an address does without a place.
+    pub nowhere: bool,
     /// `--password-command`: the first line of what it prints.
     pub password_command: Option<Vec<String>>,
 }
@@ -656,6 +658,7 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
             max_size: Some(Size::from_octets(1000)),
             place: Some(Place::Pipe(vec!["cat".to_owned()])),
             password_command: Some(vec!["pass".to_owned(), "a b".to_owned()]),
+            nowhere: false,
         };
         with_flags(&mut account, &flags);
         assert!(!account.policy.may_delete && !account.policy.sync_deletions);

@@ -90,6 +90,10 @@ fn an_address_needs_no_config() {
     assert_eq!(home.maildir("Box").len(), 2);
     run(&["fetch", &address, "--to", "Box"]).assert_code(78).assert_stderr("nobody can be asked for it");
     run(&["fetch", &address]).assert_code(64).assert_stderr("--to");
+    // what the hints of a run name works without the place too
+    run(&["ledger", "list", "--all", &address]).assert_code(0).assert_stdout("delivered");
+    run(&["ledger", "show", &address, "1"]).assert_code(0).assert_stdout("UID               uid-1");
+    run(&["status", &address]).assert_code(0).assert_stdout("last run");
     run(&["fetch", "pops://ann:geheim@localhost", "--to", "Box"]).assert_code(64);
 }
 
