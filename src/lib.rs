@@ -46,9 +46,8 @@
 //!
 //! | it dies | server | disk | ledger | the next run |
 //! | --- | --- | --- | --- | --- |
-//! | while receiving | keeps all | draft in `tmp/` | new | fetches it; removes its own drafts |
-//! | before the rename | keeps all | draft in `tmp/` | new | fetches it |
-//! | after the rename, before the ledger | keeps all | in `new/` | new | finds the name: delivered, no second copy |
+//! | while receiving, or before it is shown in `new/` | keeps all | nothing, or a draft in `tmp/` | new | fetches it; removes its own drafts |
+//! | after that, before the ledger | keeps all | in `new/` | new | finds the name: delivered, no second copy |
 //! | when one of several places has it | keeps all | in some `new/` | new | finds that copy; gives the other places theirs |
 //! | before the answer to QUIT | perhaps deleted | safe | delivered | finds it gone, or deletes it again |
 //! | between a quarantine and its notice | keeps all | as it was | quarantined, not told | delivers the notice |

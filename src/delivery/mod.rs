@@ -215,20 +215,28 @@ fn measure(content: &mut impl Read, out: &mut impl Write) -> io::Result<Measured
 #[derive(Debug)]
 pub struct Draft {
     file: File,
+    /// Where it lies, or the folder on whose disk it lies without a name.
+    place: PathBuf,
     stray: Stray,
     /// It lies in no place yet.
     spooled: bool,
 }
 
 impl Draft {
-    fn at(path: PathBuf, file: File) -> Self {
-        Self { file, stray: Stray(Some(path)), spooled: false }
+    /// A draft in a file that lies at `path`.
+    fn at(path: &Path, file: File) -> Self {
+        Self { stray: Stray(Some(path.to_owned())), ..Self::nameless_in(path, file) }
     }
 
     /// A draft in a file that has no name, on the disk of `folder`: it goes with the process.
+    fn nameless_in(folder: &Path, file: File) -> Self {
+        Self { file, place: folder.to_owned(), stray: Stray(None), spooled: false }
+    }
+
+    /// A draft in a new file without a name, on the disk of `folder`.
     fn nameless(folder: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(folder).map_err(|error| Error::file("spool a message in", folder, &error))?;
-        Ok(Self { file, stray: Stray(None), spooled: false })
+        Ok(Self::nameless_in(folder, file))
     }
 
     /// A nameless draft for no place yet: it will be copied.
@@ -244,8 +252,8 @@ impl Draft {
     }
 
     /// Where it lies, for messages.
-    pub fn place(&self) -> PathBuf {
-        self.stray.0.clone().unwrap_or_else(|| "the spool file".into())
+    pub fn place(&self) -> &Path {
+        &self.place
     }
 
     /// How many octets were written.
@@ -262,7 +270,7 @@ impl Draft {
     }
 
     fn unreadable(&self, error: &io::Error) -> Error {
-        Error::file("read", &self.place(), error)
+        Error::file("read", self.place(), error)
     }
 
     /// The beginning of what was written, `most` octets at most.
@@ -293,8 +301,9 @@ impl Write for Draft {
 struct Stray(Option<PathBuf>);
 
 impl Stray {
-    fn keep(mut self) {
-        self.0 = None;
+    /// It is wanted, and stays where it lies, if it lies anywhere.
+    fn keep(mut self) -> Option<PathBuf> {
+        self.0.take()
     }
 }
 

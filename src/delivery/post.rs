@@ -92,7 +92,7 @@ fn copy(slip: &Slip<'_>, draft: &mut Draft, delivery: &mut dyn Delivery, stop: &
         .rewind()
         .and_then(|()| copy.write_all(slip.fields))
         .and_then(|()| std::io::copy(&mut draft.file, &mut copy));
-    copied.map_err(|error| Error::file("write", &copy.place(), &error))?;
+    copied.map_err(|error| Error::file("write", copy.place(), &error))?;
     delivery.accept(slip, copy, stop)
 }
 

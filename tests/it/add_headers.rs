@@ -116,8 +116,8 @@ fn rules_and_filters_do_not_see_them() {
 
 #[test]
 fn a_crash_delivers_nothing_twice() {
-    for (lines, call) in [(String::new(), "renameat2"), ("mbox = \"~/box\"\n".into(), "fdatasync,fsync")] {
-        for when in 1..=3 {
+    for (lines, call, count) in [("", "linkat", 2), ("mbox = \"~/box\"\n", "fdatasync,fsync", 3)] {
+        for when in 1..=count {
             let desk = Desk::with(3, &format!("{lines}{ALL}"), |server| server);
             let inject = format!("inject={call}:signal=KILL:when={when}");
             let pouch = env!("CARGO_BIN_EXE_pouch");
@@ -145,7 +145,7 @@ fn a_message_is_known_again_for_all_that() {
         let desk = Desk::with(0, "add-headers = [\"received\"]\nsync-deletions = true", nameless);
         if crash {
             let pouch = env!("CARGO_BIN_EXE_pouch");
-            let inject = "inject=renameat2:signal=KILL:when=10";
+            let inject = "inject=linkat:signal=KILL:when=9";
             let killed = desk.home.command("strace", &["-f", "-qq", "-o", "calls", "-e", inject, pouch, "fetch"]);
             killed.env("POUCH_NOW", crate::desk::NOW.to_string()).run().assert_code(137);
             desk.server.wait_for(|log| log.open() == 0);

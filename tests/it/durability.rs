@@ -1,92 +1,76 @@
 //! The order in which things become safe, read off a trace of the system calls: data before the
 //! name, the name before the ledger, the ledger before the deletion.
 
-use crate::{desk::Desk, server::Server, server::corpus};
+use std::collections::HashMap;
 
-/// What matters of a system call.
-#[derive(Debug, PartialEq)]
-enum Call {
-    /// A file's data is on the disk.
-    Synced(String),
-    /// A file was moved, here.
-    Moved(String, String),
-    /// Something was written to the server.
-    Sent(String),
+use crate::{
+    desk::Desk,
+    server::{Server, corpus},
+    tool::trace::{Call, calls, traced},
+};
+
+/// What makes files, names them and makes them safe; and what is sent to the server.
+const CALLS: &str = "openat,linkat,rename,renameat2,fsync,fdatasync,sendto";
+
+/// A message that got its name in `new`: when that was, and the file that it is.
+struct Shown {
+    at: usize,
+    file: String,
 }
 
-/// The calls of a trace by `strace -y`, which names the file behind each descriptor.
-fn calls(trace: &str) -> Vec<Call> {
-    trace
-        .lines()
-        .filter(|line| !line.contains(" = -1 "))
-        .filter_map(|line| {
-            let line = line.split_once(' ')?.1.trim_start();
-            let (name, rest) = line.split_once('(')?;
-            let file = || Some(rest.split_once('<')?.1.split_once('>')?.0.to_owned());
-            let quoted: Vec<_> = rest.split('"').skip(1).step_by(2).map(str::to_owned).collect();
-            match name {
-                "fsync" | "fdatasync" => Some(Call::Synced(file()?)),
-                "renameat2" | "rename" | "renameat" => {
-                    Some(Call::Moved(quoted.first()?.clone(), quoted.get(1)?.clone()))
-                }
-                "sendto" | "write" => Some(Call::Sent(quoted.first()?.clone())),
-                _ => None,
+/// All messages that got their names. A file that had none when it was made keeps the path by which
+/// the kernel knows it, whatever names it is given.
+fn shown(calls: &[Call]) -> Vec<Shown> {
+    let mut nameless = HashMap::new();
+    let mut files: HashMap<String, String> = HashMap::new();
+    let mut shown = Vec::new();
+    for (at, call) in calls.iter().enumerate().filter(|(_, call)| call.result >= 0) {
+        let strings: Vec<_> = call.strings().iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+        match call.name.as_str() {
+            "openat" if call.says("O_TMPFILE") => {
+                nameless.insert(format!("/proc/self/fd/{}", call.result), call.opened.clone().unwrap());
             }
-        })
-        .collect()
+            "linkat" | "rename" | "renameat2" => {
+                let (from, to) = (&strings[0], &strings[1]);
+                let file = nameless.get(from).or(files.get(from)).unwrap_or(from).clone();
+                if to.contains("/new/") {
+                    shown.push(Shown { at, file: file.clone() });
+                }
+                files.insert(to.clone(), file);
+            }
+            _ => {}
+        }
+    }
+    shown
 }
 
 #[test]
 fn data_then_name_then_ledger_then_deletion() {
     let desk = Desk::new(Server::plain().messages(corpus::messages(5)), "keep = \"none\"");
-    let pouch = env!("CARGO_BIN_EXE_pouch");
-    desk.home
-        .command(
-            "strace",
-            &[
-                "-f",
-                "-qq",
-                "-y",
-                "-s",
-                "200",
-                "-e",
-                "trace=fsync,fdatasync,rename,renameat,renameat2,sendto",
-                "-o",
-                "trace",
-                pouch,
-                "fetch",
-            ],
-        )
-        .run()
-        .assert_code(0);
-    let trace = String::from_utf8_lossy(&desk.home.read("trace")).into_owned();
-    let calls = calls(&trace);
-    let position = |wanted: &dyn Fn(&Call) -> bool| calls.iter().position(wanted);
-    let moves: Vec<_> = calls
-        .iter()
-        .enumerate()
-        .filter(|(_, call)| matches!(call, Call::Moved(_, to) if to.contains("/new/")))
-        .collect();
-    assert_eq!(moves.len(), 5, "{trace}");
-    for (at, call) in &moves {
-        let Call::Moved(from, _) = call else { unreachable!() };
-        let synced = position(&|call| matches!(call, Call::Synced(file) if file == from));
-        assert!(synced.is_some_and(|synced| synced < *at), "{from} was named before it was safe\n{trace}");
-    }
-    let last_move = moves.last().unwrap().0;
-    let after = |from: usize, wanted: &dyn Fn(&Call) -> bool| {
-        calls.iter().skip(from).position(wanted).map(|found| from + found)
+    traced(&desk.home, CALLS, None, &["fetch"]).run().assert_code(0);
+    let calls = calls(&desk.home);
+    let synced = |call: &Call, file: &dyn Fn(&str) -> bool| {
+        call.name.ends_with("sync") && call.result == 0 && call.files().iter().any(|path| file(path))
     };
-    let folder = after(last_move, &|call| matches!(call, Call::Synced(file) if file.ends_with("/new")));
-    let folder = folder.unwrap_or_else(|| panic!("the folder was not made safe\n{trace}"));
-    let ledger = after(folder, &|call| matches!(call, Call::Synced(file) if file.ends_with("ledger.db-wal")));
-    let ledger = ledger.unwrap_or_else(|| panic!("the ledger was not made safe after the mail\n{trace}"));
-    let deletion = position(&|call| matches!(call, Call::Sent(text) if text.contains("DELE ")));
-    assert!(deletion.is_some_and(|deletion| deletion > ledger), "deleted before the ledger was safe\n{trace}");
+    let after =
+        |from: usize, wanted: &dyn Fn(&Call) -> bool| calls[from..].iter().position(wanted).map(|found| from + found);
+    let shown = shown(&calls);
+    assert_eq!(shown.len(), 5, "{calls:#?}");
+    for Shown { at, file } in &shown {
+        let safe = calls[..*at].iter().any(|call| synced(call, &|path| path == file));
+        assert!(safe, "{file} was named before it was safe: {calls:#?}");
+    }
+    let last = shown.last().unwrap().at;
+    let folder = after(last, &|call| synced(call, &|path| path.ends_with("/new")));
+    let folder = folder.unwrap_or_else(|| panic!("the folder was not made safe: {calls:#?}"));
+    let ledger = after(folder, &|call| synced(call, &|path| path.ends_with("ledger.db-wal")));
+    let ledger = ledger.unwrap_or_else(|| panic!("the ledger was not made safe after the mail: {calls:#?}"));
+    let deletes = |call: &Call| call.name == "sendto" && call.strings()[0].starts_with(b"DELE ");
+    let deletion = after(0, &deletes);
+    assert!(deletion.is_some_and(|deletion| deletion > ledger), "deleted before the ledger was safe: {calls:#?}");
     // the ledger says nothing of the delivery before the mail is safe
-    let early =
-        calls[moves[0].0..folder].iter().any(|call| matches!(call, Call::Synced(file) if file.contains("ledger.db")));
-    assert!(!early, "{trace}");
+    let early = calls[shown[0].at..folder].iter().any(|call| synced(call, &|path| path.contains("ledger.db")));
+    assert!(!early, "{calls:#?}");
 }
 
 #[test]

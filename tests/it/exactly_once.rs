@@ -74,7 +74,7 @@ fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
     let desk = Desk::with(3, "", |server| server);
     let pouch = env!("CARGO_BIN_EXE_pouch");
     // killed once a message has its name, and the ledger does not know of it
-    let inject = "inject=renameat2:signal=KILL:when=2";
+    let inject = "inject=linkat:signal=KILL:when=2";
     let killed = desk.home.command("strace", &["-f", "-qq", "-o", "calls", "-e", inject, pouch, "fetch"]);
     killed.env("POUCH_NOW", crate::desk::NOW.to_string()).run().assert_code(137);
     assert!(desk.mail().len() > 0);
@@ -95,6 +95,25 @@ fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
 }
 
 #[test]
+fn where_a_file_cannot_be_named_later_it_is_killed_and_goes_on_as_elsewhere() {
+    let desk = Desk::with(3, "keep = \"none\"", |server| server);
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    // as where there is no /proc
+    let (unnamed, kill) = ("inject=linkat:error=ENOENT", "inject=renameat2:signal=KILL:when=2");
+    let strace = ["-f", "-qq", "-o", "calls", "-e", "trace=linkat,renameat2", "-e", unnamed];
+    let run = |more: &[&str]| {
+        let command = [&strace[..], more, &[pouch, "fetch"]].concat();
+        desk.home.command("strace", &command).env("POUCH_NOW", crate::desk::NOW.to_string()).run()
+    };
+    run(&["-e", kill]).assert_code(137);
+    assert_eq!((desk.mail().len(), desk.mail().tmp().len()), (1, 2));
+    desk.server.wait_for(|log| log.open() == 0);
+    run(&[]).assert_code(0);
+    desk.assert_arrived(1..=3);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
 fn twenty_at_once_fetch_each_message_once() {
     let desk = Desk::with(60, "keep = \"none\"", |server| server);
     let runs: Vec<_> = (0..20).map(|_| desk.pouch(&["fetch", "--wait", "1m"]).spawn()).collect();
@@ -112,7 +131,7 @@ fn a_signal_ends_it_by_that_signal_and_what_was_whole_is_kept() {
         let desk = Desk::with(5, "timeout = \"60s\"", |server| server.fault(on("RETR 4").nth(1).octets(50).silence()));
         let mut child = desk.pouch(&["fetch"]).spawn();
         // three drafts are whole, the fourth is begun
-        until(|| desk.mail().tmp().len() == 4);
+        until(|| child.open_files(&desk.home.join("Mail/work/tmp")) == 4);
         child.signal(signal);
         child.wait().assert_code(128 + signal).assert_silent();
         desk.assert_arrived(1..=3);

@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// The calls that touch files.
-const CALLS: &str = "openat,mkdir,read,pread64,write,pwrite64,ftruncate,fsync,fdatasync,renameat2,unlink,getdents64,\
-                     flock";
+const CALLS: &str = "openat,mkdir,read,pread64,write,pwrite64,ftruncate,fsync,fdatasync,renameat2,linkat,unlink,\
+                     getdents64,flock";
 
 /// At most so many failing calls for an error.
 const FAILURES: usize = 8;

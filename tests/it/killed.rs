@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// The system calls that change anything outside of pouch, or wait for it.
-const CALLS: &str = "write,pwrite64,copy_file_range,ftruncate,fsync,fdatasync,rename,renameat2,unlink,unlinkat,openat,\
-                     mkdir,getdents64,socket,connect,sendto,recvfrom,clone3,vfork";
+const CALLS: &str = "write,pwrite64,copy_file_range,ftruncate,fsync,fdatasync,rename,renameat2,linkat,unlink,unlinkat,\
+                     openat,mkdir,getdents64,socket,connect,sendto,recvfrom,clone3,vfork";
 
 /// At most so many kills in a mode.
 const KILLS: usize = 16;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The calls that change files, or tell the server something.
-const CALLS: &str = "openat,mkdir,write,pwrite64,copy_file_range,sendfile,ftruncate,rename,renameat2,unlink,fsync,\
+const CALLS: &str = "openat,mkdir,write,pwrite64,copy_file_range,sendfile,ftruncate,rename,renameat2,linkat,unlink,fsync,\
                      fdatasync,sendto";
 
 /// At most so many cuts in a story, each with every fate of what was not synced.
@@ -100,7 +100,7 @@ fn in_the_first_run() {
 #[test]
 fn in_the_run_after_one_that_was_killed() {
     // while it makes the Maildir; after some messages have their names; before these are safe; after it
-    let kills = ["mkdir:signal=KILL:when=6", "renameat2:signal=KILL:when=7", "fsync:signal=KILL:when=20"];
+    let kills = ["mkdir:signal=KILL:when=6", "linkat:signal=KILL:when=6", "fsync:signal=KILL:when=20"];
     for kill in kills {
         let desk = desk(1..=COUNT, MAILDIR);
         let mut story = Vec::new();

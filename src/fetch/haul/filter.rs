@@ -35,7 +35,7 @@ impl Haul<'_> {
                 Err(error) => return self.not_taken(order, error).map(|()| None),
             }
         }
-        let octets = draft.read_back(MAX_HEAD as u64).map_err(|error| Error::file("read", &draft.place(), &error))?;
+        let octets = draft.read_back(MAX_HEAD as u64).map_err(|error| Error::file("read", draft.place(), &error))?;
         let mut head = Head::default();
         head.push(&octets);
         Ok(Some((draft, head)))

@@ -97,7 +97,7 @@ impl Haul<'_> {
         let most = listed.saturating_mul(4).saturating_add(ROOM);
         while let Some(content) = body.chunk()? {
             head.push(content);
-            draft.write_all(content).map_err(|error| Error::file("write", &draft.place(), &error))?;
+            draft.write_all(content).map_err(|error| Error::file("write", draft.place(), &error))?;
             self.tell(&Event::Received { octets: content.len() as u64 });
             if body.octets() > most {
                 return Err(Error::new(Kind::Cut, format!("{} sends a message without an end", self.account.host)));

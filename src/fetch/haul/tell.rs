@@ -150,7 +150,7 @@ impl Haul<'_> {
             fields: &[],
         };
         let mut draft = delivery.begin(&slip)?;
-        draft.write_all(mail).map_err(|error| Error::file("write", &draft.place(), &error))?;
+        draft.write_all(mail).map_err(|error| Error::file("write", draft.place(), &error))?;
         match delivery.accept(&slip, draft, &self.world.stop) {
             // a program that does not want the notice has the message's failure on its account
             Err(error) if error.kind().verdict() == Verdict::SkipMessage => Ok(()),

@@ -90,9 +90,8 @@ fn a_message_that_the_server_holds_on_to_is_deleted_later() {
 #[test]
 fn what_a_killed_run_had_delivered_is_not_foretold_as_new() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
-    let inject = "inject=renameat2:signal=KILL:when=3";
-    let strace =
-        ["-f", "-qq", "-o", "calls", "-e", "trace=renameat2", "-e", inject, env!("CARGO_BIN_EXE_pouch"), "fetch"];
+    let inject = "inject=linkat:signal=KILL:when=2";
+    let strace = ["-f", "-qq", "-o", "calls", "-e", "trace=linkat", "-e", inject, env!("CARGO_BIN_EXE_pouch"), "fetch"];
     desk.home.command("strace", &strace).env("POUCH_NOW", NOW.to_string()).run().assert_code(128 + 9);
     assert_eq!(desk.mail().len(), 2);
     desk.server.wait_for(|log| log.open() == 0);

@@ -29,6 +29,8 @@ pub struct Disk {
     nodes: Vec<Node>,
     /// What lies where, to those who did not lose power.
     places: HashMap<PathBuf, usize>,
+    /// Files without a name that were opened, by descriptor.
+    nameless: HashMap<i64, usize>,
 }
 
 /// A file or a folder.
@@ -75,6 +77,11 @@ impl Disk {
         match call.name.as_str() {
             "openat" => {
                 let path = path(0).unwrap();
+                if call.says("O_TMPFILE") && path.starts_with(&self.root) {
+                    let node = self.node(false);
+                    self.nameless.insert(call.result, node);
+                    self.places.insert(PathBuf::from(call.opened.as_ref().unwrap()), node);
+                }
                 if call.says("O_CREAT") {
                     self.make(&path, false, call.began);
                 }
@@ -103,6 +110,13 @@ impl Disk {
                 self.name(&to, Some(node), call.began);
                 self.places.insert(to, node);
             }
+            "linkat" => {
+                let (from, to) = (path(0).unwrap(), path(1).unwrap());
+                let descriptor = from.file_name().unwrap().to_str().unwrap().parse().unwrap();
+                let node = self.nameless[&descriptor];
+                self.name(&to, Some(node), call.began);
+                self.places.insert(to, node);
+            }
             "unlink" => {
                 let path = path(0).unwrap();
                 if self.places.remove(&path).is_some() {
@@ -122,10 +136,14 @@ impl Disk {
         if !path.starts_with(&self.root) || self.places.contains_key(path) {
             return;
         }
-        let node = self.nodes.len();
-        self.nodes.push(Node { is_folder, ..Node::default() });
+        let node = self.node(is_folder);
         self.places.insert(path.to_owned(), node);
         self.name(path, Some(node), at);
+    }
+
+    fn node(&mut self, is_folder: bool) -> usize {
+        self.nodes.push(Node { is_folder, ..Node::default() });
+        self.nodes.len() - 1
     }
 
     fn name(&mut self, path: &Path, node: Option<usize>, at: usize) {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
+use std::fs;
 use std::io::{ErrorKind, Read, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -194,6 +195,13 @@ impl Child {
         let signal = Signal::from_named_raw(number).expect("the number of a signal");
         kill_process(Pid::from_child(&self.process), signal)
             .unwrap_or_else(|e| panic!("cannot send signal {number} to {}: {e}", self.name));
+    }
+
+    /// How many files below `folder` it has open, with a name or without.
+    pub fn open_files(&self, folder: &Path) -> usize {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap();
+        let files = descriptors.filter_map(|descriptor| fs::read_link(descriptor.unwrap().path()).ok());
+        files.filter(|file| file.starts_with(folder)).count()
     }
 
     /// Waits until it has printed `text`, to standard output or standard error.

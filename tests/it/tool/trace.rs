@@ -20,6 +20,8 @@ pub struct Call {
     pub ended: usize,
     /// Its result; negative where it failed.
     pub result: i64,
+    /// The path of the file descriptor that is its result.
+    pub opened: Option<String>,
 }
 
 /// A run of pouch under strace: `calls` are traced, with this manipulation of them, if any. What the
@@ -57,9 +59,10 @@ pub fn calls(home: &Home) -> Vec<Call> {
         let (Some((name, rest)), Some((_, result))) = (whole.split_once('('), whole.rsplit_once(" = ")) else {
             continue;
         };
+        let opened = path(result);
         let result = result.split([' ', '<']).next().unwrap().parse().unwrap_or(-1);
         let (name, arguments) = (name.to_owned(), rest.rsplit_once(')').unwrap().0.to_owned());
-        calls.push(Call { thread, name, arguments, began, ended: at, result });
+        calls.push(Call { thread, name, arguments, began, ended: at, result, opened });
     }
     calls.sort_by_key(|call| call.began);
     calls
@@ -73,8 +76,8 @@ impl Call {
 
     /// The paths of its file descriptors.
     pub fn files(&self) -> Vec<String> {
-        let parts = self.arguments.split('"').step_by(2).flat_map(|part| part.split('<').skip(1));
-        parts.filter_map(|part| Some(text(&unescaped(part.split_once('>')?.0)))).collect()
+        let parts = self.arguments.split('"').step_by(2).flat_map(|part| part.split_inclusive('>'));
+        parts.filter_map(path).collect()
     }
 
     /// Whether it is about a file below one of these folders.
@@ -94,6 +97,11 @@ impl Call {
     pub fn says(&self, word: &str) -> bool {
         self.arguments.split('"').step_by(2).any(|part| part.contains(word))
     }
+}
+
+/// The path of a file descriptor.
+fn path(descriptor: &str) -> Option<String> {
+    Some(text(&unescaped(descriptor.split_once('<')?.1.split_once('>')?.0)))
 }
 
 fn text(octets: &[u8]) -> String {

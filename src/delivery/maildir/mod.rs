@@ -1,17 +1,15 @@
 //! A Maildir: `tmp`, then `new`, where mail programs find it; `cur` is theirs.
 
+mod file;
+
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     thread,
 };
 
-use rustix::{
-    fs::{Advice, CWD, RenameFlags, fadvise, renameat_with},
-    io::retry_on_intr,
-};
+use file::{Accepted, Naming};
 
 use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip};
 use crate::{
@@ -32,8 +30,10 @@ const MAX_DEPTH: u32 = 16;
 #[derive(Debug)]
 pub struct Maildir {
     root: PathBuf,
-    /// Accepted: in `tmp`, not yet safe.
-    accepted: Vec<(File, PathBuf)>,
+    /// When its files get their names.
+    naming: Naming,
+    /// Accepted: not yet safe, and not in `new`.
+    accepted: Vec<Accepted>,
     /// Whether the Maildir itself is made safe with a batch: who made it may have been killed before
     /// that.
     anchored: bool,
@@ -51,7 +51,11 @@ impl Maildir {
             }
             mark_folder(root)?;
         }
-        Ok(Self { root: root.to_owned(), accepted: Vec::new(), anchored: false })
+        Ok(Self::at(root))
+    }
+
+    fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), naming: Naming::default(), accepted: Vec::new(), anchored: false }
     }
 
     /// The Maildir at `root` to look at: nothing is made.
@@ -60,7 +64,7 @@ impl Maildir {
     /// Something else lies there.
     pub fn as_it_is(root: &Path) -> Result<Self> {
         Self::exists(root)?;
-        Ok(Self { root: root.to_owned(), accepted: Vec::new(), anchored: false })
+        Ok(Self::at(root))
     }
 
     /// Whether a Maildir lies at `root`; not where there is nothing, or an empty folder.
@@ -109,25 +113,15 @@ fn no_maildir(root: &Path, fact: &str) -> Error {
 
 impl Delivery for Maildir {
     fn begin(&mut self, slip: &Slip<'_>) -> Result<Draft> {
-        let path = self.root.join("tmp").join(slip.name);
-        let open = || OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        let file = open()
-            .or_else(|error| {
-                if error.kind() != io::ErrorKind::AlreadyExists {
-                    return Err(error);
-                }
-                // a draft of this very message that an earlier run left: the name is the row's alone
-                fs::remove_file(&path)?;
-                open()
-            })
-            .map_err(|error| Error::file("write", &path, &error))?;
-        Ok(Draft::at(path, file))
+        let tmp = self.root.join("tmp");
+        let path = tmp.join(slip.name);
+        let (file, named) = self.naming.create(&tmp, &path).map_err(|error| Error::file("write", &path, &error))?;
+        Ok(if named { Draft::at(&path, file) } else { Draft::nameless_in(&tmp, file) })
     }
 
     fn accept(&mut self, slip: &Slip<'_>, draft: Draft, _stop: &Stop) -> Result<()> {
-        let path = self.root.join("tmp").join(slip.name);
-        draft.stray.keep();
-        self.accepted.push((draft.file, path));
+        let Draft { file, stray, .. } = draft;
+        self.accepted.push(Accepted { file, draft: stray.keep(), target: self.root.join("new").join(slip.name) });
         Ok(())
     }
 
@@ -162,13 +156,8 @@ impl Delivery for Maildir {
 }
 
 /// Data first, then the names, then the folder that they stand in; with `anchor`, then the Maildir.
-fn make_safe(accepted: &[(File, PathBuf)], root: &Path, anchor: bool) -> Result<()> {
-    let new = root.join("new");
-    // Linux begins to write a file back when told that nobody needs it in the cache: so all of
-    // the batch goes to the disk at once, and each fsync finds its work done. It is advice only.
-    for (file, _) in accepted {
-        let _ = fadvise(file, 0, None, Advice::DontNeed);
-    }
+fn make_safe(accepted: &[Accepted], root: &Path, anchor: bool) -> Result<()> {
+    accepted.iter().for_each(Accepted::write_back);
     // Each fsync ends by flushing the disk's own cache; those of several threads share one flush.
     let lanes: Vec<_> = accepted.chunks(accepted.len().div_ceil(LANES)).collect();
     thread::scope(|scope| {
@@ -184,32 +173,13 @@ fn make_safe(accepted: &[(File, PathBuf)], root: &Path, anchor: bool) -> Result<
             Err(_) => sync_all(lane),
         })
     })?;
-    for (_, path) in accepted {
-        let target = new.join(path.file_name().unwrap_or_default());
-        place(path, &target).map_err(|error| Error::file("deliver", &target, &error))?;
-    }
-    folder::sync(&new)?;
+    accepted.iter().try_for_each(Accepted::show)?;
+    folder::sync(&root.join("new"))?;
     if anchor { folder::anchor(root) } else { Ok(()) }
 }
 
-fn sync_all(accepted: &[(File, PathBuf)]) -> Result<()> {
-    accepted.iter().try_for_each(|(file, path)| file.sync_all().map_err(|error| Error::file("make safe", path, &error)))
-}
-
-/// Moves a file, and never replaces one: what lies at `to` is this very message, delivered by a
-/// run that could not tell the ledger.
-fn place(from: &Path, to: &Path) -> io::Result<()> {
-    match retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)) {
-        Ok(()) => return Ok(()),
-        Err(rustix::io::Errno::EXIST) => return fs::remove_file(from),
-        // not every file system can do that (NFS)
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {}
-        Err(error) => return Err(error.into()),
-    }
-    match fs::hard_link(from, to) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => fs::remove_file(from),
-    }
+fn sync_all(accepted: &[Accepted]) -> Result<()> {
+    accepted.iter().try_for_each(Accepted::sync)
 }
 
 /// All messages below `folder`: of this Maildir and of every Maildir in it, whatever they are
