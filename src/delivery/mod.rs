@@ -110,13 +110,15 @@ impl Sealed {
     }
 }
 
-/// How a place takes messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a place takes messages: the slowest way first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pace {
-    /// Many can be made safe at once, and a message that is there can be found again.
-    Batched,
     /// Each is handed over by itself, and nobody knows what became of one whose answer is missing.
     OneByOne,
+    /// Many are made safe at once, as a batch, and a message that is there can be found again.
+    Batched,
+    /// Several batches may be made safe at the same time.
+    Abreast,
 }
 
 /// A message that lies in a place.

@@ -43,8 +43,8 @@ impl Post {
         let (mut batched, mut one_by_one) = (Vec::new(), Vec::new());
         for (place, delivery) in self.places.iter_mut().filter(|(place, _)| wanting(place)) {
             match delivery.pace() {
-                Pace::Batched => batched.push((place, delivery)),
                 Pace::OneByOne => one_by_one.push((place, delivery)),
+                Pace::Batched | Pace::Abreast => batched.push((place, delivery)),
             }
         }
         let mut failed = None;
@@ -129,8 +129,7 @@ impl Delivery for Post {
     }
 
     fn pace(&self) -> Pace {
-        let one_by_one = self.places.iter().any(|(_, delivery)| delivery.pace() == Pace::OneByOne);
-        if one_by_one { Pace::OneByOne } else { Pace::Batched }
+        self.places.iter().map(|(_, delivery)| delivery.pace()).min().unwrap_or(Pace::OneByOne)
     }
 
     fn look(&self) -> Result<Option<Vec<Found>>> {

@@ -133,7 +133,7 @@ impl Delivery for Maildir {
     }
 
     fn pace(&self) -> Pace {
-        Pace::Batched
+        Pace::Abreast
     }
 
     fn look(&self) -> Result<Option<Vec<Found>>> {

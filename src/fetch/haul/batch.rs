@@ -1,4 +1,4 @@
-//! Messages that are made safe together: one batch goes to the disk while the next one arrives.
+//! Messages that are made safe together: batches go to the disk while the next one arrives.
 
 use std::{
     thread::{self, JoinHandle},
@@ -7,7 +7,7 @@ use std::{
 
 use super::Haul;
 use crate::{
-    delivery::Delivery,
+    delivery::{Delivery, Pace},
     error::{Error, Kind, Result},
     event::Event,
     ledger::Arrival,
@@ -19,6 +19,10 @@ const COUNT: usize = 128;
 const OCTETS: u64 = 16_000_000;
 /// … or is so old.
 const TIME: Duration = Duration::from_secs(2);
+
+/// So many batches go to the disk at once, where the place can do that: while one waits for the disk's
+/// cache, the other one's messages are written.
+const ABREAST: usize = 2;
 
 /// What the delivery has accepted, in the order in which it came.
 #[derive(Default)]
@@ -38,10 +42,10 @@ impl Batch {
         self.began.get_or_insert_with(Instant::now);
     }
 
-    /// Whether it is time; each copy is an open file, as are those of the batch before.
+    /// Whether it is time; each copy is an open file, as are those of the batches before.
     fn is_due(&self, open_files: usize) -> bool {
         self.arrivals.len() >= COUNT
-            || self.copies >= open_files / 2
+            || self.copies >= open_files / (ABREAST + 1)
             || self.octets >= OCTETS
             || self.began.is_some_and(|began| began.elapsed() >= TIME)
     }
@@ -56,7 +60,7 @@ pub(super) struct Underway {
 impl Haul<'_> {
     /// How many messages are accepted, and not yet known to be safe.
     pub(super) fn accepted(&self) -> usize {
-        self.batch.arrivals.len() + self.underway.as_ref().map_or(0, |underway| underway.arrivals.len())
+        self.batch.arrivals.len() + self.underway.iter().map(|underway| underway.arrivals.len()).sum::<usize>()
     }
 
     /// Sends the batch to the disk if it is time.
@@ -67,33 +71,41 @@ impl Haul<'_> {
     /// Makes all that was accepted safe, and tells the ledger.
     pub(super) fn flush(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
         self.seal(delivery)?;
-        self.settle()
+        while !self.underway.is_empty() {
+            let safe = self.join()?;
+            self.deliver(&safe)?;
+        }
+        Ok(())
     }
 
-    /// Sends the batch to the disk, once the one before it is safe there: a slow disk slows the line
-    /// down. While the disk is at it, the ledger hears of the one before.
+    /// Sends the batch to the disk, once the one before it is safe there, or the one before that: a slow
+    /// disk slows the line down. While the disk is at it, the ledger hears of what is safe.
     fn seal(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        let safe = self.join()?;
+        let most = if delivery.pace() == Pace::Abreast { ABREAST } else { 1 };
+        let safe = if self.underway.len() < most { Vec::new() } else { self.join()? };
         let arrivals = std::mem::take(&mut self.batch).arrivals;
         if !arrivals.is_empty() {
             // should no thread start, the drafts are nobody's: the next run removes them
             self.unsettled = true;
             let sealed = delivery.seal();
             let work = thread::Builder::new().spawn(|| sealed.make_safe()).map_err(|error| Error::thread(&error))?;
-            self.underway = Some(Underway { arrivals, work });
+            self.underway.push_back(Underway { arrivals, work });
         }
         self.deliver(&safe)
     }
 
-    /// Waits until the batch that is underway is safe, and tells of it.
-    fn settle(&mut self) -> Result<()> {
-        let safe = self.join()?;
-        self.deliver(&safe)
+    /// Waits for all that is underway, and tells nobody.
+    pub(super) fn join_all(&mut self) -> Result<()> {
+        let mut joined = Ok(());
+        while !self.underway.is_empty() {
+            joined = joined.and(self.join().map(drop));
+        }
+        joined
     }
 
-    /// Waits until the batch that is underway is safe; gives what is in it.
-    pub(super) fn join(&mut self) -> Result<Vec<Arrival>> {
-        let Some(Underway { arrivals, work }) = self.underway.take() else {
+    /// Waits until the first batch that is underway is safe; gives what is in it.
+    fn join(&mut self) -> Result<Vec<Arrival>> {
+        let Some(Underway { arrivals, work }) = self.underway.pop_front() else {
             return Ok(Vec::new());
         };
         // until the ledger knows, messages are safe that it does not know of

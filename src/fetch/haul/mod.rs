@@ -9,7 +9,7 @@
 //! rules say there, [`receive`] one message, [`filter`] what programs make of it, [`batch`] how messages
 //! are made safe, [`expunge`] what is deleted at the end, [`tell`] what people hear of messages.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{
     World,
@@ -100,7 +100,7 @@ pub(super) struct Haul<'a> {
     ledger: &'a mut Ledger,
     run: &'a Run,
     batch: Batch,
-    underway: Option<Underway>,
+    underway: VecDeque<Underway>,
     /// Messages may be safe that the ledger does not know of.
     unsettled: bool,
     tally: Tally,
@@ -157,7 +157,7 @@ impl<'a> Haul<'a> {
             ledger,
             run,
             batch: Batch::default(),
-            underway: None,
+            underway: VecDeque::new(),
             unsettled: died,
             tally: Tally::default(),
             exit: Exit::OK,
@@ -327,7 +327,7 @@ impl<'a> Haul<'a> {
     /// Brings in what is still open after the last session, whatever ended it.
     pub(super) fn wind_up(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
         // after trouble with the disk or the ledger the next run looks for what is safe, and tells
-        let flushed = if self.unsettled { self.join().map(drop) } else { self.flush(delivery) };
+        let flushed = if self.unsettled { self.join_all() } else { self.flush(delivery) };
         if !self.doubted.is_empty() {
             self.ledger.distrust(&self.doubted)?;
         }

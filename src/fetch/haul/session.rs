@@ -74,8 +74,8 @@ impl Haul<'_> {
         let ahead = match (delivery.pace(), self.account.request_ahead) {
             (Pace::OneByOne, _) => Ahead::NONE,
             _ if !self.account.filter.is_empty() => Ahead::NONE,
-            (Pace::Batched, RequestAhead::Auto) => AHEAD,
-            (Pace::Batched, RequestAhead::Count(count)) => Ahead { count: count as usize, ..AHEAD },
+            (_, RequestAhead::Auto) => AHEAD,
+            (_, RequestAhead::Count(count)) => Ahead { count: count as usize, ..AHEAD },
         };
         self.ahead = ahead.count > 1 && session.pipelining();
         if self.fruitless > 1 {
