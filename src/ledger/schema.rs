@@ -28,8 +28,9 @@ const STEPS: [&str; 5] = [
         account     INTEGER NOT NULL REFERENCES account,
         uid         BLOB NOT NULL,
         octets      INTEGER NOT NULL,           -- by LIST
-        state       TEXT NOT NULL CHECK (state IN
-                    ('new', 'delivering', 'delivered', 'quarantined', 'skipped', 'gone')),
+        -- not with IN: SQLite would build a table of the words for each row that is written
+        state       TEXT NOT NULL CHECK (state = 'new' OR state = 'delivering' OR state = 'delivered'
+                    OR state = 'quarantined' OR state = 'skipped' OR state = 'gone'),
         first_seen  INTEGER NOT NULL,
         missing     INTEGER,                    -- since when it is no longer listed
         delivered   INTEGER,
