@@ -9,15 +9,23 @@ use crate::{
 };
 
 impl Ledger {
-    /// Whether a person is to be told of this message now: once, unless something new happens.
+    /// Those of `rows` that a person is to be told of now: of each once, unless something new happens.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn tell_once(&mut self, row: RowId, now: Epoch) -> Result<bool> {
+    pub fn tell_once(&mut self, rows: &[RowId], now: Epoch) -> Result<Vec<RowId>> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         self.transact(|ledger| {
-            ledger
-                .execute("UPDATE message SET told = ? WHERE id = ? AND told IS NULL", params![now.0, row.0])
-                .map(|changed| changed > 0)
+            let mut update = ledger.prepare_cached("UPDATE message SET told = ? WHERE id = ? AND told IS NULL")?;
+            let mut untold = Vec::new();
+            for row in rows {
+                if update.execute(params![now.0, row.0])? > 0 {
+                    untold.push(*row);
+                }
+            }
+            Ok(untold)
         })
     }
 

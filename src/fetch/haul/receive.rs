@@ -245,7 +245,7 @@ impl Haul<'_> {
                 let attempts = failed.attempts;
                 self.quarantined.push(Quarantined { row, uid, octets, reason, glance, attempts, next_try, partial });
             } else {
-                self.ledger.tell_once(row, now)?;
+                self.ledger.tell_once(&[row], now)?;
             }
         } else {
             self.told.push((order.row, told, None));

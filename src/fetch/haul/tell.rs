@@ -1,6 +1,6 @@
 //! What people are told of single messages, each once: lines, and notices by mail.
 
-use std::{io::Write, slice};
+use std::{collections::HashSet, io::Write, slice};
 
 use super::{Haul, Quarantined};
 use crate::{
@@ -18,28 +18,51 @@ use crate::{
     units::Size,
 };
 
+/// So many messages of a kind are told of one by one; more of them, in one line.
+const SINGLY: usize = 3;
+
 impl Haul<'_> {
+    /// Messages that are larger than the account wants: each is said once, and many together.
     pub(super) fn tell_oversize(&mut self, plan: &Plan, now: Epoch) -> Result<()> {
-        for step in &plan.steps {
-            if let (Action::Leave(Left::Oversize(max)), Some(row)) = (step.action, step.row)
-                && self.ledger.tell_once(row, now)?
-            {
-                let size = Size::from_octets(step.octets).rounded();
-                self.tell(&Event::Notice(
-                    &Error::new(
-                        Kind::Unavailable,
-                        format!("message {} has {size}, over max-size ({max}): it stays on the server", step.num),
-                    )
-                    .hint("a larger `max-size` fetches it"),
-                ));
+        let oversize: Vec<_> = plan
+            .steps
+            .iter()
+            .filter_map(|step| match (step.action, step.row) {
+                (Action::Leave(Left::Oversize(max)), Some(row)) => Some((step, max, row)),
+                _ => None,
+            })
+            .collect();
+        let rows: Vec<_> = oversize.iter().map(|(_, _, row)| *row).collect();
+        let untold: HashSet<_> = self.ledger.tell_once(&rows, now)?.into_iter().collect();
+        let untold: Vec<_> = oversize.into_iter().filter(|(_, _, row)| untold.contains(row)).collect();
+        let larger = |what: String| Error::new(Kind::Unavailable, what).hint("a larger `max-size` lets them in");
+        let rounded = |octets: u64| Size::from_octets(octets).rounded();
+        if untold.len() <= SINGLY {
+            for (step, max, _) in untold {
+                let size = rounded(step.octets);
+                self.tell(&Event::Notice(&larger(format!(
+                    "message {} has {size}, over max-size ({max}): it stays on the server",
+                    step.num
+                ))));
             }
+        } else if let Some((largest, max, _)) = untold.iter().max_by_key(|(step, ..)| step.octets) {
+            let all = count(untold.len() as u64, "message");
+            self.tell(&Event::Notice(
+                &larger(format!("{all} are over max-size ({max}): they stay on the server")).fact(format!(
+                    "the largest is message {} with {}",
+                    largest.num,
+                    rounded(largest.octets)
+                )),
+            ));
         }
         Ok(())
     }
 
     /// A message was delivered shorter than listed: said once.
     pub(super) fn tell_short(&mut self, arrival: &Arrival) -> Result<()> {
-        if !self.ledger.sizes_are_trusted()? || !self.ledger.tell_once(arrival.row, self.world.clock.now())? {
+        if !self.ledger.sizes_are_trusted()?
+            || self.ledger.tell_once(&[arrival.row], self.world.clock.now())?.is_empty()
+        {
             return Ok(());
         }
         self.exit = self.exit.worst(Exit::LATER);
@@ -133,7 +156,7 @@ impl Haul<'_> {
         self.ledger.open_run(self.run)?;
         self.unsettled = true;
         self.deliver_note(uid, &name, &mail, delivery)?;
-        self.ledger.tell_once(*row, now)?;
+        self.ledger.tell_once(&[*row], now)?;
         self.unsettled = false;
         Ok(())
     }

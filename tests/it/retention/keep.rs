@@ -148,6 +148,19 @@ fn what_is_too_large_is_told_once_and_fetched_once_it_may_be() {
 }
 
 #[test]
+fn many_that_are_too_large_are_told_of_in_one_line() {
+    let messages = (1..=40).map(|n| (corpus::uid(n), corpus::sized(n, 3_000 + n)));
+    let desk = Desk::new(Server::plain().messages(messages), "max-size = \"2KB\"");
+    let told = desk.fetch(0);
+    told.assert_stderr("pouch: work: 40 messages are over max-size (2KB): they stay on the server\n");
+    told.assert_stderr("  the largest is message 40 with 3.0 KB\n");
+    assert_eq!(told.stderr.lines().count(), 3, "{told}");
+    desk.fetch(0).assert_silent();
+    desk.server.add("one-more", corpus::sized(41, 3_000));
+    desk.fetch(0).assert_stderr("message 41 has 3.0 KB, over max-size (2KB): it stays on the server");
+}
+
+#[test]
 fn a_clock_that_is_set_back_deletes_nothing_early() {
     let desk = Desk::with(2, "keep = \"30d\"", |server| server);
     desk.fetch_at(100, 0);
