@@ -3,7 +3,7 @@
 //! `pouch plan`, `--dry-run` and `fetch` all ask it; they differ only in what they do with the
 //! answer.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     rule::{Ruling, Verb},
@@ -66,16 +66,17 @@ pub struct Plan {
 /// What to do to one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Its number in this session.
-    pub num: MsgNum,
-    /// Its size by LIST.
-    pub octets: u64,
-    /// Its row in the ledger, if it has one.
-    pub row: Option<RowId>,
+    /// Its place in the listing.
+    pub place: usize,
     /// What to do to it, and why.
     pub action: Action,
-    /// The rule that took it, if one did.
-    pub ruling: Option<Ruling>,
+}
+
+impl Plan {
+    /// The messages of `scan`, which the plan was made from, each with what to do to it.
+    pub fn of<'s>(&'s self, scan: &'s Scan) -> impl Iterator<Item = (&'s Entry, Action)> {
+        self.steps.iter().map(|step| (&scan.entries[step.place], step.action))
+    }
 }
 
 /// What to do to a message, and why.
@@ -172,7 +173,7 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
         }),
         until => Action::Keep(until),
     };
-    let step = |entry: &Entry| {
+    let step = |(place, entry): (usize, &Entry)| {
         let oversize =
             policy.max_size.filter(|max| entry.octets > max.octets()).map(|max| Action::Leave(Left::Oversize(max)));
         let action = match entry.known {
@@ -196,21 +197,18 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
             }),
             Known::Doomed | Known::Skipped => Action::Leave(Left::Skipped),
         };
-        Step { num: entry.num, octets: entry.octets, row: entry.row, action, ruling: entry.ruling }
+        Step { place, action }
     };
-    let mut steps: Vec<_> = scan.entries.iter().map(step).collect();
+    let mut steps: Vec<_> = scan.entries.iter().enumerate().map(step).collect();
     if policy.may_delete {
         trim(policy, scan, &mut steps, now);
     }
     // What failed before comes last: it must not stand in the way of what never did.
-    let mut order: Vec<_> = (0..steps.len()).collect();
     let fetched = |step: &Step| matches!(step.action, Action::Fetch(_));
     // most polls of large mailboxes fetch nothing: no need for a second list
     if steps.iter().any(fetched) {
-        order.sort_by_key(|at| {
-            (!fetched(&steps[*at]), scan.entries[*at].known != Known::New { attempts: 0, put_off: false })
-        });
-        steps = order.iter().map(|at| steps[*at]).collect();
+        let fresh = Known::New { attempts: 0, put_off: false };
+        steps.sort_by_key(|step| (!fetched(step), scan.entries[step.place].known != fresh));
     }
     if let Some(limit) = policy.limit {
         let over = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -218,27 +216,24 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
             step.action = Action::Leave(Left::Limit(limit));
         }
     }
-    hold_twins(scan, &order, &mut steps);
+    hold_twins(scan, &mut steps);
     Plan { steps }
 }
 
 /// Of messages that share a UID none is deleted while another one is not safe: which is which, only
-/// their places in the listing tell. `order` has the entry of each step.
-fn hold_twins(scan: &Scan, order: &[usize], steps: &mut [Step]) {
-    let twin = |place: usize| scan.entries[order[place]].twin;
-    let waits = |place: usize| {
-        matches!(steps[place].action, Action::Leave(_))
-            && matches!(
-                scan.entries[order[place]].known,
-                Known::New { .. } | Known::Quarantined { .. } | Known::Skipped
-            )
-    };
-    let waiting: HashSet<_> = (0..steps.len()).filter(|place| waits(*place)).filter_map(twin).collect();
-    if waiting.is_empty() {
+/// their places in the listing tell.
+fn hold_twins(scan: &Scan, steps: &mut [Step]) {
+    if scan.twins.is_empty() {
         return;
     }
-    for (place, step) in steps.iter_mut().enumerate() {
-        if twin(place).is_some_and(|twin| waiting.contains(&twin)) {
+    let twin = |step: &Step| scan.twins.get(&step.place).copied();
+    let waits = |step: &&Step| {
+        matches!(step.action, Action::Leave(_))
+            && matches!(scan.entries[step.place].known, Known::New { .. } | Known::Quarantined { .. } | Known::Skipped)
+    };
+    let waiting: HashSet<_> = steps.iter().filter(waits).filter_map(twin).collect();
+    for step in steps {
+        if twin(step).is_some_and(|twin| waiting.contains(&twin)) {
             step.action = match step.action {
                 Action::Fetch(Then::Delete) => Action::Fetch(Then::Keep(Until::Forever)),
                 Action::Delete(_) => Action::Leave(Left::Twin),
@@ -271,7 +266,7 @@ fn trim(policy: &Policy, scan: &Scan, steps: &mut [Step], now: Epoch) {
     let mut total = 0_u64;
     for (place, (.., at)) in staying.into_iter().enumerate() {
         let step = &mut steps[at];
-        total = total.saturating_add(step.octets);
+        total = total.saturating_add(scan.entries[at].octets);
         let why = match (policy.keep_newest, policy.keep_total) {
             (Some(newest), _) if place as u64 >= newest => Why::Newest(newest),
             (_, Some(most)) if total > most.octets() => Why::Total(most),
@@ -296,6 +291,8 @@ pub fn believable(delivered: usize, gone: usize, files: usize) -> bool {
 pub struct Scan {
     /// The messages, in the order of the listing.
     pub entries: Vec<Entry>,
+    /// For the place of each message that shares its UID with others, the place of the first of them.
+    pub twins: HashMap<usize, usize>,
 }
 
 /// One listed message and what is known of it.
@@ -307,8 +304,6 @@ pub struct Entry {
     pub octets: u64,
     /// Its row in the ledger, if it has one.
     pub row: Option<RowId>,
-    /// The place of the first message with its UID, where several share it.
-    pub twin: Option<usize>,
     /// What the ledger knows.
     pub known: Known,
     /// The rule that takes it, if it is new and one does.
@@ -365,7 +360,7 @@ mod tests {
     const NOW: Epoch = Epoch(1_800_000_000);
 
     fn entry(num: u32, octets: u64, known: Known) -> Entry {
-        Entry { num: MsgNum(num), octets, row: Some(RowId(num.into())), twin: None, known, ruling: None }
+        Entry { num: MsgNum(num), octets, row: Some(RowId(num.into())), known, ruling: None }
     }
 
     fn delivered(days_ago: i64) -> Known {
@@ -374,8 +369,8 @@ mod tests {
 
     fn actions(policy: Policy, known: impl IntoIterator<Item = Known>) -> Vec<Action> {
         let entries = (1..).zip(known).map(|(num, known)| entry(num, 1_000, known)).collect();
-        let mut steps = plan(&policy, &Scan { entries }, NOW).steps;
-        steps.sort_by_key(|step| step.num);
+        let mut steps = plan(&policy, &Scan { entries, ..Scan::default() }, NOW).steps;
+        steps.sort_by_key(|step| step.place);
         steps.into_iter().map(|step| step.action).collect()
     }
 
@@ -447,22 +442,24 @@ mod tests {
         let entries = [(1, 3), (2, 1), (3, 2)]
             .map(|(num, row)| Entry { row: Some(RowId(row)), ..entry(num, 1, delivered(5)) })
             .to_vec();
-        let plan = plan(&policy, &Scan { entries }, NOW);
+        let plan = plan(&policy, &Scan { entries, ..Scan::default() }, NOW);
         let kept: Vec<_> = plan.steps.iter().filter(|step| matches!(step.action, Action::Keep(_))).collect();
-        assert_eq!((kept.len(), kept[0].row), (1, Some(RowId(3))));
+        assert_eq!((kept.len(), kept[0].place), (1, 0));
     }
 
     #[test]
     fn no_twin_is_deleted_while_another_waits() {
-        let twin = |num, known| Entry { twin: Some(0), ..entry(num, 1, known) };
         let quarantined = Known::Quarantined { next_try: NOW.after(Span::from_days(1)) };
         let fresh = Known::New { attempts: 0, put_off: false };
         let policy = Policy { keep: Keep::None, ..Policy::default() };
-        let decided = |entries: Vec<Entry>| -> Vec<_> {
-            plan(&policy, &Scan { entries }, NOW).steps.into_iter().map(|step| (step.num.0, step.action)).collect()
+        // the first `twins` of them share a UID
+        let decided = |twins: usize, known: &[Known]| -> Vec<_> {
+            let entries = (1..).zip(known).map(|(num, known)| entry(num, 1, *known)).collect();
+            let scan = Scan { entries, twins: (0..twins).map(|place| (place, 0)).collect() };
+            plan(&policy, &scan, NOW).of(&scan).map(|(entry, action)| (entry.num.0, action)).collect()
         };
         assert_eq!(
-            decided(vec![twin(1, delivered(0)), twin(2, quarantined), twin(3, fresh), entry(4, 1, delivered(0))]),
+            decided(3, &[delivered(0), quarantined, fresh, delivered(0)]),
             [
                 (3, Action::Fetch(Then::Keep(Until::Forever))),
                 (1, Action::Leave(Left::Twin)),
@@ -471,7 +468,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            decided(vec![twin(1, delivered(0)), twin(2, fresh)]),
+            decided(2, &[delivered(0), fresh]),
             [(2, Action::Fetch(Then::Delete)), (1, Action::Delete(Why::NotKept))]
         );
     }
@@ -485,9 +482,9 @@ mod tests {
             entry(3, 1, Known::New { attempts: 0, put_off: false }),
             entry(4, 1, Known::New { attempts: 0, put_off: false }),
         ];
-        let plan = plan(&policy, &Scan { entries }, NOW);
-        let order: Vec<_> = plan.steps.iter().map(|step| step.num.0).collect();
-        assert_eq!(order, [3, 4, 1, 2]);
+        let plan = plan(&policy, &Scan { entries, ..Scan::default() }, NOW);
+        let order: Vec<_> = plan.steps.iter().map(|step| step.place).collect();
+        assert_eq!(order, [2, 3, 0, 1]);
         assert_eq!(plan.steps[2].action, Action::Leave(Left::Limit(2)));
     }
 
@@ -515,7 +512,7 @@ mod tests {
             let ruling = Ruling { place: 0, verb };
             let entries = vec![Entry { ruling: Some(ruling), ..entry(1, 1_000, known) }];
             let policy = Policy { may_delete, max_size: Some(Size::from_octets(999)), ..Policy::default() };
-            (plan(&policy, &Scan { entries }, NOW).steps[0].action, ruling)
+            (plan(&policy, &Scan { entries, ..Scan::default() }, NOW).steps[0].action, ruling)
         };
         let (action, ruling) = ruled(Verb::Skip, new, true);
         assert_eq!(action, Action::Leave(Left::Ruled(ruling)));
@@ -552,7 +549,7 @@ mod tests {
 
     fn any_ruling() -> impl Strategy<Value = Option<Ruling>> {
         let verb = prop_oneof![Just(Verb::Fetch), Just(Verb::Skip), Just(Verb::Delete)];
-        proptest::option::of((0usize..3, verb).prop_map(|(place, verb)| Ruling { place, verb }))
+        proptest::option::of((0u32..3, verb).prop_map(|(place, verb)| Ruling { place, verb }))
     }
 
     fn any_keep() -> impl Strategy<Value = Keep> {
@@ -578,28 +575,30 @@ mod tests {
                 .zip(all)
                 .map(|(num, (octets, known, ruling))| Entry { ruling, ..entry(num, octets, known) })
                 .collect(),
+            ..Scan::default()
         })
     }
 
-    fn deleted(plan: &Plan) -> Vec<MsgNum> {
-        let mut nums: Vec<_> =
-            plan.steps.iter().filter(|step| matches!(step.action, Action::Delete(_))).map(|step| step.num).collect();
-        nums.sort_unstable();
-        nums
+    /// The places of what is deleted.
+    fn deleted(plan: &Plan) -> Vec<usize> {
+        let deletes = |step: &&Step| matches!(step.action, Action::Delete(_));
+        let mut places: Vec<_> = plan.steps.iter().filter(deletes).map(|step| step.place).collect();
+        places.sort_unstable();
+        places
     }
 
     proptest! {
         #[test]
         fn each_message_has_one_step(policy in any_policy(), scan in any_scan()) {
-            let mut nums: Vec<_> = plan(&policy, &scan, NOW).steps.iter().map(|step| step.num).collect();
-            nums.sort_unstable();
-            prop_assert_eq!(nums, scan.entries.iter().map(|entry| entry.num).collect::<Vec<_>>());
+            let mut places: Vec<_> = plan(&policy, &scan, NOW).steps.iter().map(|step| step.place).collect();
+            places.sort_unstable();
+            prop_assert_eq!(places, (0..scan.entries.len()).collect::<Vec<_>>());
         }
 
         #[test]
         fn only_the_delivered_and_the_doomed_are_deleted(policy in any_policy(), scan in any_scan()) {
-            for num in deleted(&plan(&policy, &scan, NOW)) {
-                let Entry { known, ruling, .. } = scan.entries[num.0 as usize - 1];
+            for place in deleted(&plan(&policy, &scan, NOW)) {
+                let Entry { known, ruling, .. } = scan.entries[place];
                 let ruled = matches!(known, Known::New { .. }) && ruling.is_some_and(|ruling| ruling.verb == Verb::Delete);
                 prop_assert!(ruled || matches!(known, Known::Delivered { .. } | Known::Doomed), "{:?}", known);
                 prop_assert!(policy.may_delete);
@@ -609,8 +608,8 @@ mod tests {
         #[test]
         fn once_due_always_due(policy in any_policy(), scan in any_scan(), days in 0i64..100) {
             let later = plan(&policy, &scan, Epoch(NOW.0 + days * 86_400));
-            for num in deleted(&plan(&policy, &scan, NOW)) {
-                prop_assert!(deleted(&later).contains(&num));
+            for place in deleted(&plan(&policy, &scan, NOW)) {
+                prop_assert!(deleted(&later).contains(&place));
             }
         }
 
@@ -619,17 +618,17 @@ mod tests {
             let keeping = |days| Policy { keep: Keep::For(Span::from_days(days)), keep_newest: None, keep_total: None, ..policy };
             let long = deleted(&plan(&keeping(days + more), &scan, NOW));
             let short = deleted(&plan(&keeping(days), &scan, NOW));
-            prop_assert!(long.iter().all(|num| short.contains(num)));
+            prop_assert!(long.iter().all(|place| short.contains(place)));
         }
 
         #[test]
         fn carried_out_it_leaves_nothing_to_do(policy in any_policy(), scan in any_scan()) {
             let mut after = scan.clone();
-            for step in plan(&policy, &scan, NOW).steps {
-                match step.action {
-                    Action::Delete(_) | Action::Fetch(Then::Delete) => after.entries.retain(|entry| entry.num != step.num),
+            for (Entry { num, .. }, action) in plan(&policy, &scan, NOW).of(&scan) {
+                match action {
+                    Action::Delete(_) | Action::Fetch(Then::Delete) => after.entries.retain(|entry| entry.num != *num),
                     Action::Fetch(_) => {
-                        let entry = after.entries.iter_mut().find(|entry| entry.num == step.num).unwrap();
+                        let entry = after.entries.iter_mut().find(|entry| entry.num == *num).unwrap();
                         entry.known = Known::Delivered { at: NOW, local: Local::Present };
                     }
                     Action::Keep(_) | Action::Leave(_) => {}

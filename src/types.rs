@@ -35,7 +35,12 @@ impl Uid {
 
     /// Whether it is [made of the header](Self::of_header).
     pub fn is_of_header(&self) -> bool {
-        self.0.starts_with(b"\n")
+        Self::is_made_of_header(&self.0)
+    }
+
+    /// Whether these octets of a UID are [made of the header](Self::of_header).
+    pub fn is_made_of_header(octets: &[u8]) -> bool {
+        octets.starts_with(b"\n")
     }
 
     /// The octets as the server sent them.

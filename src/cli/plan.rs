@@ -7,7 +7,7 @@ use crate::{
     config::resolve::Overrides,
     error::{Error, Exit},
     fetch::{Preview, preview},
-    policy::{Action, Step, Until},
+    policy::{Action, Entry, Left, Scan, Until},
     report::{Level, complain, form, json, print, words},
     text::count,
     units::Size,
@@ -71,23 +71,23 @@ impl Group {
             || self.action == *action
     }
 
-    fn add(&mut self, step: &Step) {
+    fn add(&mut self, entry: &Entry, action: Action) {
         self.messages += 1;
-        self.octets = self.octets.saturating_add(step.octets);
-        if let (Action::Keep(Until::Due(next)), Action::Keep(Until::Due(at))) = (&mut self.action, step.action) {
+        self.octets = self.octets.saturating_add(entry.octets);
+        if let (Action::Keep(Until::Due(next)), Action::Keep(Until::Due(at))) = (&mut self.action, action) {
             *next = (*next).min(at);
         }
     }
 }
 
-fn groups(steps: &[Step]) -> Vec<Group> {
+fn groups<'s>(steps: impl Iterator<Item = (&'s Entry, Action)>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    for step in steps {
-        if let Some(group) = groups.iter_mut().find(|group| group.takes(&step.action)) {
-            group.add(step);
+    for (entry, action) in steps {
+        if let Some(group) = groups.iter_mut().find(|group| group.takes(&action)) {
+            group.add(entry, action);
         } else {
-            let mut group = Group { action: step.action, messages: 0, octets: 0 };
-            group.add(step);
+            let mut group = Group { action, messages: 0, octets: 0 };
+            group.add(entry, action);
             groups.push(group);
         }
     }
@@ -100,13 +100,22 @@ fn groups(steps: &[Step]) -> Vec<Group> {
     groups
 }
 
+/// How many messages are listed.
+fn listed(scan: &Scan) -> u64 {
+    scan.entries.len() as u64
+}
+
+/// How many of them are known.
+fn known(scan: &Scan) -> u64 {
+    scan.entries.iter().filter(|entry| entry.row.is_some()).count() as u64
+}
+
 fn table(account: &str, preview: &Preview, each: bool) -> String {
-    let mut text = format!("{account}: {} on the server, {} known\n", count(preview.listed, "message"), preview.known);
-    for group in groups(&preview.plan.steps) {
+    let Preview { plan, scan, .. } = preview;
+    let mut text = format!("{account}: {} on the server, {} known\n", count(listed(scan), "message"), known(scan));
+    for group in groups(plan.of(scan)) {
         let size = match group.action {
-            Action::Fetch(_) | Action::Leave(crate::policy::Left::Oversize(_)) => {
-                Size::from_octets(group.octets).rounded()
-            }
+            Action::Fetch(_) | Action::Leave(Left::Oversize(_)) => Size::from_octets(group.octets).rounded(),
             _ => String::new(),
         };
         let line = format!(
@@ -119,17 +128,17 @@ fn table(account: &str, preview: &Preview, each: bool) -> String {
         text.push('\n');
     }
     if each {
-        for step in &preview.plan.steps {
-            let size = Size::from_octets(step.octets).rounded();
-            let ruled = match (step.action, step.ruling) {
+        for (entry, action) in plan.of(scan) {
+            let size = Size::from_octets(entry.octets).rounded();
+            let ruled = match (action, entry.ruling) {
                 (Action::Fetch(_), Some(ruling)) => format!("; {ruling}"),
                 _ => String::new(),
             };
             text.push_str(&format!(
                 "  message {:>6} {size:>9}   {}: {}{ruled}\n",
-                step.num.0,
-                words::verb(&step.action),
-                words::reason(&step.action)
+                entry.num.0,
+                words::verb(&action),
+                words::reason(&action)
             ));
         }
     }
@@ -137,25 +146,24 @@ fn table(account: &str, preview: &Preview, each: bool) -> String {
 }
 
 fn document(account: &str, preview: &Preview) -> Value {
-    let messages: Vec<_> = preview
-        .plan
-        .steps
-        .iter()
-        .map(|step| {
+    let Preview { plan, scan, .. } = preview;
+    let messages: Vec<_> = plan
+        .of(scan)
+        .map(|(entry, action)| {
             json!({
-                "number": step.num.0,
-                "message": step.row.map(|row| row.0),
-                "octets": step.octets,
-                "action": words::verb(&step.action),
-                "reason": words::reason(&step.action),
-                "rule": step.ruling.map(|ruling| ruling.place + 1),
+                "number": entry.num.0,
+                "message": entry.row.map(|row| row.0),
+                "octets": entry.octets,
+                "action": words::verb(&action),
+                "reason": words::reason(&action),
+                "rule": entry.ruling.map(|ruling| ruling.place + 1),
             })
         })
         .collect();
     json!({
         "account": account,
-        "listed": preview.listed,
-        "known": preview.known,
+        "listed": listed(scan),
+        "known": known(scan),
         "messages": messages,
         "warning": preview.warning.as_ref().map(json::error),
     })

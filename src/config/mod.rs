@@ -105,7 +105,7 @@ impl Account {
     /// Where a message goes that `ruling` took, or no rule: one place at least. Nothing where that
     /// takes its `header`, and it is not known.
     pub fn places(&self, ruling: Option<Ruling>, header: Option<&Header<'_>>) -> Option<Vec<Place>> {
-        let rule = ruling.and_then(|ruling| self.rules.get(ruling.place));
+        let rule = ruling.and_then(|ruling| self.rules.get(ruling.place as usize));
         let mut places = match (rule.and_then(|rule| rule.to.as_ref()), &self.multidrop) {
             (Some(place), _) => vec![place.clone()],
             (None, Some(multidrop)) => multidrop.places(header?, &self.place),

@@ -29,7 +29,7 @@ use crate::{
     ledger::{Birth, Ledger},
     lock,
     net::Contexts,
-    policy::{Plan, plan},
+    policy::{Plan, Scan, plan},
     program,
     secret::{self, CredentialFolder, Secret},
     stop::Stop,
@@ -267,12 +267,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let unruled = ruled.err().map(|error| error.fact("what the rules say of the other messages cannot be told now"));
     // nothing is marked: QUIT changes nothing, and says good-bye
     session.leave();
-    Ok(Preview {
-        plan: plan(&account.policy, &look.scan, now),
-        listed: look.scan.entries.len() as u64,
-        known: look.scan.entries.iter().filter(|entry| entry.row.is_some()).count() as u64,
-        warning: unruled.or(warning),
-    })
+    Ok(Preview { plan: plan(&account.policy, &look.scan, now), scan: look.scan, warning: unruled.or(warning) })
 }
 
 /// Sets every message aside that is on the server and was not delivered; gives how many. Their
@@ -301,10 +296,8 @@ pub fn catch_up(account: &Account, world: &World) -> Result<u64> {
 pub struct Preview {
     /// The plan.
     pub plan: Plan,
-    /// How many messages are listed …
-    pub listed: u64,
-    /// … and how many of those are known.
-    pub known: u64,
+    /// The messages that it is for.
+    pub scan: Scan,
     /// What a person should know.
     pub warning: Option<Error>,
 }

@@ -1,9 +1,6 @@
 //! Joining a listing with what is known.
 
-use std::{
-    collections::{HashMap, HashSet},
-    ops::Range,
-};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -49,13 +46,12 @@ pub struct Doubt {
 /// A row of the table, as far as a listing needs it.
 struct Seen {
     row: RowId,
-    uid: Uid,
     octets: u64,
     known: Known,
     /// It was missing from the last listing, or had been taken to be gone.
     missing: bool,
     wanted: bool,
-    taken: bool,
+    of_header: bool,
 }
 
 const COLUMNS: &str = "id, uid, octets, state, delivered, short, attempts, next_try, doomed,
@@ -86,64 +82,40 @@ impl Ledger {
 
     fn join(&self, ledger: &Transaction<'_>, listed: &[Listed]) -> rusqlite::Result<Look> {
         let sizes_count = self.sizes_count()?;
+        let mut join = Join::new(listed);
+        // UIDs that several messages share, listed ones or known ones
+        let mut shared = BTreeSet::new();
         let mut live = ledger.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM message WHERE account = ? AND state <> 'gone' ORDER BY id"
         ))?;
+        let mut rows = live.query([self.account])?;
+        while let Some(row) = rows.next()? {
+            match *join.places.of(row.get_ref(1)?.as_blob()?) {
+                [] => join.unlisted(&seen(row, sizes_count)?),
+                [place] if join.is_unknown(place) => join.known(place, &seen(row, sizes_count)?, false),
+                [place, ..] => drop(shared.insert(join.uid(place))),
+            }
+        }
+        let mut live = ledger.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM message WHERE account = ? AND uid = ? AND state <> 'gone' ORDER BY id"
+        ))?;
+        for uid in &shared {
+            let rows = live.query_map(params![self.account, uid], |row| seen(row, sizes_count))?;
+            join.pick(uid, &rows.collect::<rusqlite::Result<Vec<_>>>()?);
+        }
         let mut gone = ledger.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM message WHERE account = ? AND uid = ? AND state = 'gone' ORDER BY id DESC"
         ))?;
-        // not in a map: half a million of them have to fit into memory
-        let mut rows = Vec::with_capacity(listed.len());
-        let mut found = live.query([self.account])?;
-        while let Some(row) = found.next()? {
-            rows.push(seen(row, sizes_count)?);
-        }
-        rows.sort_unstable_by(|one: &Seen, other| (&one.uid, one.row).cmp(&(&other.uid, other.row)));
-        let mut scan = Scan { entries: Vec::with_capacity(listed.len()) };
-        let mut returned = Vec::new();
-        let mut doubtful = Vec::new();
-        let mut wanted = Vec::new();
-        let picked = pick_all(&mut rows, listed);
-        for (place, (message, picked)) in listed.iter().zip(picked).enumerate() {
-            let known = match picked.map(|at| &rows[at]) {
-                Some(seen) => Some((seen.row, seen.known, seen.missing, seen.octets, seen.wanted, false)),
-                // of two with one UID, the second is no return of the first
-                None if !with_uid(&rows, &message.uid).is_empty() => None,
-                None => gone
-                    .query_row(params![self.account, message.uid.as_bytes()], |row| seen(row, sizes_count))
-                    .optional()?
-                    .map(|seen| (seen.row, seen.known, true, seen.octets, false, true)),
-            };
-            if let Some((row, known, missing, octets, ordered, gone)) = known {
-                let resized = octets != message.octets;
-                if missing {
-                    returned.push(row);
-                }
-                if ordered {
-                    wanted.push(place);
-                }
-                if (resized || gone) && matches!(known, Known::Delivered { .. }) {
-                    doubtful.push(Doubt { place, row, resized });
+        for (place, message) in (0..).zip(listed) {
+            // of two with one UID, the second is no return of the first
+            if join.is_unknown(place) && !shared.contains(message.uid.as_bytes()) {
+                let found = gone.query_row(params![self.account, message.uid.as_bytes()], |row| seen(row, sizes_count));
+                if let Some(seen) = found.optional()? {
+                    join.known(place, &seen, true);
                 }
             }
-            scan.entries.push(Entry {
-                num: message.num,
-                octets: message.octets,
-                row: known.map(|(row, ..)| row),
-                twin: None,
-                known: known.map_or(Known::New { attempts: 0, put_off: false }, |(_, known, ..)| known),
-                ruling: None,
-            });
         }
-        mark_twins(&mut scan, listed);
-        let unlisted = || rows.iter().filter(|seen| !seen.taken);
-        let settled =
-            |seen: &&Seen| matches!(seen.known, Known::Delivered { .. } | Known::Short { .. } | Known::Skipped);
-        let mut absent: Vec<_> = unlisted().filter(settled).map(|seen| seen.row).collect();
-        absent.sort_unstable();
-        let absent_of_header = unlisted().filter(settled).any(|seen| seen.uid.is_of_header());
-        let vanished = unlisted().filter(|seen| !seen.missing).map(|seen| seen.row).collect();
-        Ok(Look { scan, absent, absent_of_header, doubtful, wanted, vanished, returned })
+        Ok(join.done())
     }
 
     /// Whether the sizes that this server lists mean anything: where most messages came shorter
@@ -163,39 +135,144 @@ impl Ledger {
     }
 }
 
-/// Notes which of the listed messages share a UID.
-fn mark_twins(scan: &mut Scan, listed: &[Listed]) {
-    let mut first: HashMap<&[u8], usize> = HashMap::with_capacity(listed.len());
-    for (place, message) in listed.iter().enumerate() {
-        let twin = *first.entry(message.uid.as_bytes()).or_insert(place);
-        if twin != place {
-            scan.entries[twin].twin = Some(twin);
-            scan.entries[place].twin = Some(twin);
-        }
+/// The places of a listing's messages, to be found by UID. Half a million of them have to fit into
+/// memory.
+struct Places<'l> {
+    listed: &'l [Listed],
+    by_uid: Vec<u32>,
+}
+
+impl<'l> Places<'l> {
+    fn new(listed: &'l [Listed]) -> Self {
+        let mut by_uid: Vec<_> = (0..).zip(listed).map(|(place, _)| place).collect();
+        by_uid.sort_unstable_by_key(|place: &u32| (&listed[*place as usize].uid, *place));
+        Self { listed, by_uid }
+    }
+
+    fn uid(&self, place: u32) -> &'l [u8] {
+        self.listed[place as usize].uid.as_bytes()
+    }
+
+    /// Where messages with this UID stand, in that order.
+    fn of(&self, uid: &[u8]) -> &[u32] {
+        let first = self.by_uid.partition_point(|place| self.uid(*place) < uid);
+        let rest = &self.by_uid[first..];
+        let count = rest.iter().take_while(|place| self.uid(**place) == uid).count();
+        &rest[..count]
     }
 }
 
-/// Where among `rows`, which are sorted by UID, those with this one stand.
-fn with_uid(rows: &[Seen], uid: &Uid) -> Range<usize> {
-    let first = rows.partition_point(|seen| seen.uid < *uid);
-    first..first + rows[first..].iter().take_while(|seen| seen.uid == *uid).count()
+/// A [`Look`] as it grows, row by row.
+struct Join<'l> {
+    places: Places<'l>,
+    look: Look,
+    /// The rows that are listed again, with their places.
+    returned: Vec<(usize, RowId)>,
 }
 
-/// For each listed message, the place of the row that is its own. Two different messages may share
-/// a UID: those of the right size are found first, whatever their order.
-fn pick_all(rows: &mut [Seen], listed: &[Listed]) -> Vec<Option<usize>> {
-    let mut picked = vec![None; listed.len()];
-    for exactly in [true, false] {
-        for (message, picked) in listed.iter().zip(&mut picked).filter(|(_, picked)| picked.is_none()) {
-            *picked = with_uid(rows, &message.uid)
-                .find(|at| !rows[*at].taken && (!exactly || rows[*at].octets == message.octets));
-            if let Some(at) = *picked {
-                rows[at].taken = true;
+impl<'l> Join<'l> {
+    /// Nothing is known of what is `listed`.
+    fn new(listed: &'l [Listed]) -> Self {
+        let places = Places::new(listed);
+        let mut look = Look::default();
+        look.scan.entries = listed
+            .iter()
+            .map(|Listed { num, octets, .. }| Entry { num: *num, octets: *octets, row: None, known: NEW, ruling: None })
+            .collect();
+        for twins in places.by_uid.chunk_by(|one, other| places.uid(*one) == places.uid(*other)) {
+            if let [first, _, ..] = twins {
+                look.scan.twins.extend(twins.iter().map(|twin| (*twin as usize, *first as usize)));
             }
         }
+        Self { places, look, returned: Vec::new() }
     }
-    picked
+
+    fn uid(&self, place: u32) -> &'l [u8] {
+        self.places.uid(place)
+    }
+
+    fn is_unknown(&self, place: u32) -> bool {
+        self.look.scan.entries[place as usize].row.is_none()
+    }
+
+    /// This row is what is listed at `place`; as far as was known, it was `gone`.
+    fn known(&mut self, place: u32, seen: &Seen, gone: bool) {
+        let place = place as usize;
+        let entry = &mut self.look.scan.entries[place];
+        (entry.row, entry.known) = (Some(seen.row), seen.known);
+        let resized = seen.octets != entry.octets;
+        if seen.missing || gone {
+            self.returned.push((place, seen.row));
+        }
+        if seen.wanted && !gone {
+            self.look.wanted.push(place);
+        }
+        if (resized || gone) && matches!(seen.known, Known::Delivered { .. }) {
+            self.look.doubtful.push(Doubt { place, row: seen.row, resized });
+        }
+    }
+
+    fn unlisted(&mut self, seen: &Seen) {
+        if matches!(seen.known, Known::Delivered { .. } | Known::Short { .. } | Known::Skipped) {
+            self.look.absent.push(seen.row);
+            self.look.absent_of_header |= seen.of_header;
+        }
+        if !seen.missing {
+            self.look.vanished.push(seen.row);
+        }
+    }
+
+    /// For each message listed with this UID, picks its own of the `rows`. Two different messages may
+    /// share a UID: those of the right size are found first, whatever their order.
+    fn pick(&mut self, uid: &[u8], rows: &[Seen]) {
+        let places = self.places.of(uid).to_vec();
+        self.forget(&places);
+        let mut by_size: HashMap<u64, VecDeque<&Seen>> = HashMap::new();
+        for seen in rows {
+            by_size.entry(seen.octets).or_default().push_back(seen);
+        }
+        for place in &places {
+            let octets = self.look.scan.entries[*place as usize].octets;
+            if let Some(seen) = by_size.get_mut(&octets).and_then(VecDeque::pop_front) {
+                self.known(*place, seen, false);
+            }
+        }
+        let mut left: Vec<_> = by_size.into_values().flatten().collect();
+        left.sort_unstable_by_key(|seen| seen.row);
+        let mut left = left.into_iter();
+        for place in places {
+            if self.is_unknown(place)
+                && let Some(seen) = left.next()
+            {
+                self.known(place, seen, false);
+            }
+        }
+        left.for_each(|seen| self.unlisted(seen));
+    }
+
+    /// Forgets what was thought of these places.
+    fn forget(&mut self, places: &[u32]) {
+        let places: HashSet<_> = places.iter().map(|place| *place as usize).collect();
+        for place in &places {
+            let entry = &mut self.look.scan.entries[*place];
+            (entry.row, entry.known) = (None, NEW);
+        }
+        self.returned.retain(|(place, _)| !places.contains(place));
+        self.look.wanted.retain(|place| !places.contains(place));
+        self.look.doubtful.retain(|doubt| !places.contains(&doubt.place));
+    }
+
+    fn done(mut self) -> Look {
+        self.look.absent.sort_unstable();
+        self.look.wanted.sort_unstable();
+        self.look.doubtful.sort_unstable_by_key(|doubt| doubt.place);
+        self.look.returned = self.returned.into_iter().map(|(_, row)| row).collect();
+        self.look
+    }
 }
+
+/// What is known of a message that was never seen.
+const NEW: Known = Known::New { attempts: 0, put_off: false };
 
 fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
     let state = row.get_ref(3)?.as_str()?.to_owned();
@@ -218,11 +295,10 @@ fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
     };
     Ok(Seen {
         row: RowId(row.get(0)?),
-        uid: Uid::new(row.get_ref(1)?.as_blob()?),
         octets: row.get(2)?,
         known,
         missing: row.get(9)?,
         wanted: row.get(10)?,
-        taken: false,
+        of_header: Uid::is_made_of_header(row.get_ref(1)?.as_blob()?),
     })
 }

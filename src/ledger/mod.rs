@@ -123,13 +123,14 @@ impl Ledger {
         Ok(Self { connection, path, account: number, id, host, open: false })
     }
 
-    /// A copy in memory, for a dry run: what becomes of it changes nothing.
+    /// A copy for a dry run: what becomes of it changes nothing. It lies in memory, or where it is
+    /// large in a temporary file of SQLite's (`SQLITE_TMPDIR`, `/var/tmp` or `/tmp`).
     ///
     /// # Errors
     /// The ledger cannot be read.
     pub fn copy(&self) -> Result<Self> {
         let copied = || {
-            let mut connection = Connection::open_in_memory()?;
+            let mut connection = Connection::open("")?;
             Backup::new(&self.connection, &mut connection)?.run_to_completion(c_int::MAX, Duration::ZERO, None)?;
             Ok(connection)
         };

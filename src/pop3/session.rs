@@ -21,13 +21,15 @@ use crate::{
     types::{Listed, MsgNum},
 };
 
-/// More messages than this in one mailbox are taken for a broken server: a listing must fit into
-/// memory.
-const MAX_MESSAGES: u32 = 500_000;
+/// The most messages of a mailbox: a listing, and what is known of each, has to fit into 64 MiB.
+const MAX_MESSAGES: u32 = 200_000;
 
 /// The most octets that LIST or UIDL may send for one message: a UID has at most 70 octets by the
 /// RFC, and at most 200 seen in the wild.
 const MAX_LISTING_LINE: usize = 256;
+
+/// The most octets that each of them may send for all messages.
+const MAX_LISTING: usize = 10_000_000;
 
 /// The most octets of an answer to TOP.
 const MAX_TOP: u64 = 64_000_000;
@@ -115,7 +117,10 @@ impl<S: Read + Write> Transaction<S> {
         }
         let expected = self.stat(together)?;
         if expected > MAX_MESSAGES {
-            return Err(not_pop3(&self.wire.peer).fact(format!("it has {expected} messages, more than {MAX_MESSAGES}")));
+            let peer = &self.wire.peer;
+            return Err(Error::new(Kind::Unavailable, format!("{peer} has {expected} messages in this mailbox"))
+                .fact(format!("{MAX_MESSAGES} at most can be looked after"))
+                .hint("empty a part of it by another way first"));
         }
         let sizes = self.numbered(Command::List, together, expected, reply::list_line)?;
         let uids = if self.no_uidl {
@@ -194,7 +199,7 @@ impl<S: Read + Write> Transaction<S> {
         if let Err(refusal) = self.wire.answer()? {
             return Ok(Err(refusal));
         }
-        let mut budget = (expected as usize + 64) * MAX_LISTING_LINE;
+        let mut budget = MAX_LISTING.min((expected as usize + 64) * MAX_LISTING_LINE);
         let mut lines = Vec::new();
         while let Some(line) = self.wire.list_line(&mut budget)? {
             lines.extend(parse(line));

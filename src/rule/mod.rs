@@ -106,7 +106,7 @@ impl Judgement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ruling {
     /// Its place among the account's rules, from 0.
-    pub place: usize,
+    pub place: u32,
     /// What it does.
     pub verb: Verb,
 }
@@ -122,7 +122,7 @@ impl fmt::Display for Ruling {
 ///
 /// Where a rule cannot be told from what is known, none after it may take the message.
 pub fn judge(rules: &[Rule], case: Case<'_>, now: Epoch) -> Judgement {
-    for (place, rule) in rules.iter().enumerate() {
+    for (place, rule) in (0..).zip(rules) {
         if case.wanted && rule.verb != Verb::Fetch {
             continue;
         }

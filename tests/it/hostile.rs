@@ -153,19 +153,24 @@ fn memory_stays_small() {
 }
 
 #[test]
-fn a_listing_of_a_hundred_thousand_fits_into_little_memory() {
-    const MESSAGES: usize = 100_000;
+fn the_largest_listing_fits_into_little_memory() {
+    const MESSAGES: usize = 200_000;
     let lines = |line: &dyn Fn(usize) -> String| (1..=MESSAGES).map(line).collect::<String>();
     let desk = Desk::with(3, "limit = 1\ntimeout = \"20s\"", |server| {
         server
             .fault(on("STAT").answer(format!("+OK {MESSAGES} 1\r\n")))
             .fault(on("LIST").body(lines(&|n| format!("{n} 300\r\n"))))
-            .fault(on("UIDL").body(lines(&|n| format!("{n} 0000000{n:08x}4f5e6d7c\r\n"))))
+            .fault(on("UIDL").body(lines(&|n| format!("{n} {n:032x}\r\n"))))
     });
-    for arrived in 1..=3 {
+    small(&desk, &["plan"]).run().assert_code(0).assert_stdout("200000 messages on the server, 0 known");
+    for arrived in 1..=2 {
         small(&desk, &["fetch"]).run().assert_code(0);
         assert_eq!(desk.mail().len(), arrived);
     }
+    small(&desk, &["plan"]).run().assert_code(0).assert_stdout("200000 messages on the server, 200000 known");
+    let desk = Desk::with(3, "", |server| server.fault(on("STAT").answer("+OK 200001 1\r\n")));
+    let told = desk.fetch(69);
+    told.assert_stderr("127.0.0.1 has 200001 messages in this mailbox\n  200000 at most can be looked after");
 }
 
 /// Nothing that a terminal acts on.

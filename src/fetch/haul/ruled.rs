@@ -69,11 +69,11 @@ impl Haul<'_> {
     }
 
     /// Notes what the rules keep away.
-    pub(super) fn note_ruled(&mut self, plan: &Plan) -> Result<()> {
+    pub(super) fn note_ruled(&mut self, plan: &Plan, look: &Look) -> Result<()> {
         let (mut aside, mut condemned) = (Vec::new(), Vec::new());
-        for step in &plan.steps {
-            let Some(row) = step.row else { continue };
-            match step.action {
+        for (entry, action) in plan.of(&look.scan) {
+            let Some(row) = entry.row else { continue };
+            match action {
                 Action::Leave(Left::Ruled(ruling)) => aside.push(self.reason(row, ruling)),
                 Action::Delete(Why::Ruled(ruling)) => condemned.push(self.reason(row, ruling)),
                 _ => {}
@@ -86,6 +86,6 @@ impl Haul<'_> {
     }
 
     fn reason(&self, row: RowId, ruling: Ruling) -> (RowId, String) {
-        (row, format!("by the rule {}", self.account.rules[ruling.place].text))
+        (row, format!("by the rule {}", self.account.rules[ruling.place as usize].text))
     }
 }

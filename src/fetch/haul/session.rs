@@ -14,7 +14,7 @@ use crate::{
         retrieval::{Ahead, Answer, Wanted},
         session::{Listing, Transaction},
     },
-    types::{MsgNum, RowId},
+    types::{Listed, MsgNum, RowId},
 };
 
 /// What is asked for ahead where the account does not say otherwise: enough to fill a line of
@@ -46,8 +46,8 @@ impl Haul<'_> {
         self.ledger.admit(&mut look, &listing.messages, Some(self.run), now)?;
         self.rule(session, &mut look, now)?;
         let plan = plan(&self.policy(), &look.scan, now);
-        self.note_ruled(&plan)?;
-        self.tell_oversize(&plan, now)?;
+        self.note_ruled(&plan, &look)?;
+        self.tell_oversize(&plan, &look, now)?;
         let (mut fresh, careful) = self.orders(&plan, &look, &listing)?;
         if !(fresh.is_empty() && careful.is_empty()) {
             self.ledger.open_run(self.run)?;
@@ -98,11 +98,10 @@ impl Haul<'_> {
         self.owe_notices(&look)?;
         self.send_notices(Some((session, &look)), delivery)?;
         Ok(plan
-            .steps
-            .iter()
-            .filter_map(|step| match step.action {
-                Action::Delete(why) => Some((step.num, step.row?, why)),
-                Action::Fetch(Then::Delete) => Some((step.num, step.row?, Why::NotKept)),
+            .of(&look.scan)
+            .filter_map(|(entry, action)| match action {
+                Action::Delete(why) => Some((entry.num, entry.row?, why)),
+                Action::Fetch(Then::Delete) => Some((entry.num, entry.row?, Why::NotKept)),
                 _ => None,
             })
             .collect())
@@ -122,28 +121,27 @@ impl Haul<'_> {
         let wanted: Vec<_> = plan
             .steps
             .iter()
-            .filter_map(|step| match (step.action, step.row) {
-                (Action::Fetch(then), Some(row)) if !self.finished.contains(&row) => Some((step, then, row)),
+            .filter_map(|step| match (step.action, look.scan.entries[step.place].row) {
+                (Action::Fetch(then), Some(row)) if !self.finished.contains(&row) => Some((step.place, then, row)),
                 _ => None,
             })
             .collect();
         let names = self.ledger.next_names(wanted.iter().map(|(_, _, row)| *row))?;
-        let messages = &listing.messages;
-        let orders = wanted.into_iter().zip(names).filter_map(|((step, then, row), name)| {
-            let at = messages.binary_search_by_key(&step.num, |message| message.num).ok()?;
-            let known = look.scan.entries[at].known;
+        let orders = wanted.into_iter().zip(names).map(|((place, then, row), name)| {
+            let known = look.scan.entries[place].known;
             let fresh = known == Known::New { attempts: 0, put_off: false };
-            Some(Order {
-                num: step.num,
+            let Listed { num, uid, octets } = &listing.messages[place];
+            Order {
+                num: *num,
                 row,
                 name,
-                uid: messages[at].uid.clone(),
-                octets: step.octets,
+                uid: uid.clone(),
+                octets: *octets,
                 then,
                 careful: !fresh || self.suspects.contains(&row),
                 known_bad: !matches!(known, Known::New { attempts: 0, .. }),
-                listed: messages.len(),
-            })
+                listed: listing.messages.len(),
+            }
         });
         Ok(orders.partition(|order| !order.careful))
     }

@@ -23,12 +23,11 @@ const SINGLY: usize = 3;
 
 impl Haul<'_> {
     /// Messages that are larger than the account wants: each is said once, and many together.
-    pub(super) fn tell_oversize(&mut self, plan: &Plan, now: Epoch) -> Result<()> {
+    pub(super) fn tell_oversize(&mut self, plan: &Plan, look: &Look, now: Epoch) -> Result<()> {
         let oversize: Vec<_> = plan
-            .steps
-            .iter()
-            .filter_map(|step| match (step.action, step.row) {
-                (Action::Leave(Left::Oversize(max)), Some(row)) => Some((step, max, row)),
+            .of(&look.scan)
+            .filter_map(|(entry, action)| match (action, entry.row) {
+                (Action::Leave(Left::Oversize(max)), Some(row)) => Some((entry, max, row)),
                 _ => None,
             })
             .collect();
@@ -38,14 +37,14 @@ impl Haul<'_> {
         let larger = |what: String| Error::new(Kind::Unavailable, what).hint("a larger `max-size` lets them in");
         let rounded = |octets: u64| Size::from_octets(octets).rounded();
         if untold.len() <= SINGLY {
-            for (step, max, _) in untold {
-                let size = rounded(step.octets);
+            for (entry, max, _) in untold {
+                let size = rounded(entry.octets);
                 self.tell(&Event::Notice(&larger(format!(
                     "message {} has {size}, over max-size ({max}): it stays on the server",
-                    step.num
+                    entry.num
                 ))));
             }
-        } else if let Some((largest, max, _)) = untold.iter().max_by_key(|(step, ..)| step.octets) {
+        } else if let Some((largest, max, _)) = untold.iter().max_by_key(|(entry, ..)| entry.octets) {
             let all = count(untold.len() as u64, "message");
             self.tell(&Event::Notice(
                 &larger(format!("{all} are over max-size ({max}): they stay on the server")).fact(format!(
