@@ -1,9 +1,9 @@
-//! Folders for one user alone, made so that they survive a power cut.
+//! Folders, and files in them, for one user alone; folders are made so that they survive a power cut.
 
 use std::{
-    fs::{DirBuilder, File},
+    fs::{DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -28,6 +28,25 @@ pub fn make(path: &Path) -> Result<()> {
         Err(error) => Err(Error::file("make the folder", path, &error)),
         Ok(()) => anchor(parent.unwrap_or(Path::new("."))),
     }
+}
+
+/// Opens a file to read and to write, as it is. Where it is missing, it is made with mode 0600, and the
+/// folders above it are, too.
+///
+/// # Errors
+/// It cannot be made or opened: what `doing` it failed.
+pub fn file(path: &Path, doing: &str) -> Result<File> {
+    if let Some(parent) = path.parent() {
+        make(parent)?;
+    }
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| Error::file(doing, path, &error))
 }
 
 /// Makes the entries of a folder safe, and its own entry in the folder above: whoever made it may

@@ -4,9 +4,8 @@
 //! stays; what it holds only tells who has the lock.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{ErrorKind, Read, Seek, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -33,17 +32,7 @@ pub struct Lock {
 /// [`Kind::Busy`]: another pouch has it. Or the file cannot be made, or a signal came.
 pub fn lock(state_dir: &Path, account: &Identity, now: Epoch, patience: Duration, stop: &Stop) -> Result<Lock> {
     let path = state_dir.join("locks").join(file_name(account));
-    if let Some(parent) = path.parent() {
-        folder::make(parent)?;
-    }
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| Error::file("open", &path, &error))?;
+    let mut file = folder::file(&path, "open")?;
     let end = Instant::now() + patience;
     loop {
         match file.try_lock() {

@@ -2,7 +2,7 @@
 
 use std::{os::unix::process::ExitStatusExt, path::PathBuf, time::Duration};
 
-use super::{Delivery, Draft, Found, Pace, Sealed, Slip};
+use super::{Delivery, Draft, Slip};
 use crate::{
     error::{Error, Kind, Result},
     program::{Ended, Outcome, Run},
@@ -46,23 +46,6 @@ impl Delivery for Pipe {
                 .hint("`pipe` is a list, the program and its arguments: [\"procmail\", \"-d\", \"ann\"]")
         })?;
         judge(&self.argv[0], self.timeout, &outcome)
-    }
-
-    fn seal(&mut self) -> Sealed {
-        // what the program took is the program's
-        Sealed::new(|| Ok(()))
-    }
-
-    fn pace(&self) -> Pace {
-        Pace::OneByOne
-    }
-
-    fn look(&self) -> Result<Option<Vec<Found>>> {
-        Ok(None)
-    }
-
-    fn tidy(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use rustix::{fs::fsync, io::Errno, stdio::stdout};
 
-use super::{Delivery, Draft, Found, Pace, Sealed, Slip, mboxrd};
+use super::{Delivery, Draft, Sealed, Slip, mboxrd};
 use crate::{
     clock::Clock,
     error::{Error, Kind, Result},
@@ -64,17 +64,5 @@ impl Delivery for Stdout {
             Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::ROFS) => Ok(()),
             Err(error) => Err(Error::new(Kind::Io, "standard output is not safe").fact(error.to_string())),
         })
-    }
-
-    fn pace(&self) -> Pace {
-        Pace::OneByOne
-    }
-
-    fn look(&self) -> Result<Option<Vec<Found>>> {
-        Ok(None)
-    }
-
-    fn tidy(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
-        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Delivery, Draft, Found, Pace, Sealed, Slip};
+use super::{Delivery, Draft, Slip};
 use crate::{
     error::{Error, Kind, Result},
     message::return_path,
@@ -168,23 +168,6 @@ impl Delivery for Lmtp {
 
     fn taken(&mut self) -> Vec<String> {
         std::mem::take(&mut self.taken)
-    }
-
-    fn seal(&mut self) -> Sealed {
-        // what the server took is the server's
-        Sealed::new(|| Ok(()))
-    }
-
-    fn pace(&self) -> Pace {
-        Pace::OneByOne
-    }
-
-    fn look(&self) -> Result<Option<Vec<Found>>> {
-        Ok(None)
-    }
-
-    fn tidy(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
-        Ok(())
     }
 }
 

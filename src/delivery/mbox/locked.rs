@@ -136,19 +136,8 @@ fn begins_well(path: &Path, file: &mut File) -> Result<()> {
 /// Tries once.
 fn lock(path: &Path, host: &str) -> Result<Try> {
     let here = here();
-    if !regular(path)?
-        && let Some(parent) = path.parent()
-    {
-        folder::make(parent)?;
-    }
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| Error::file("write to", path, &error))?;
+    regular(path)?;
+    let mut file = folder::file(path, "write to")?;
     match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::AGAIN | Errno::ACCESS) => return Ok(Try::Held("it is locked (fcntl)".into())),
