@@ -9,8 +9,8 @@ use super::{
     Account, Place, Tls,
     explain::Source,
     file::{At, Entry, Table},
+    names::{FilePath, Host, Lmtp},
     resolve::{Overrides, settle, with_flags},
-    value::{FilePath, Host, Lmtp},
 };
 use crate::{
     error::{Error, Kind},

@@ -21,8 +21,9 @@ use super::{
     Auth, Quirk, RequestAhead, Tls,
     complain::{Document, LONGEST, Misfit, as_text, missing, name_fault},
     explain::Source,
+    names::{FilePath, Host, Lmtp, Pin},
     rules::{Action, Destinations, Names, Routes},
-    value::{Fields, FilePath, Host, Lmtp, Pin, Recipients, read},
+    value::{Fields, Recipients, read},
 };
 use crate::{
     error::{Error, Kind},

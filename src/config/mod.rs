@@ -8,11 +8,13 @@ pub mod address;
 mod complain;
 pub mod explain;
 pub mod file;
+pub mod names;
+mod place;
 pub mod resolve;
 pub mod rules;
 pub mod value;
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 pub use crate::pop3::sasl::Auth;
 use crate::{
@@ -24,6 +26,7 @@ use crate::{
     types::Identity,
     units::Span,
 };
+pub use place::{LmtpServer, Place};
 
 /// The sample config, with every key: `pouch config sample` prints it.
 pub const SAMPLE: &str = include_str!("sample.toml");
@@ -221,59 +224,4 @@ pub enum SecretSource {
     Credential(String),
     /// The person at the terminal.
     Prompt,
-}
-
-/// Where messages go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A Maildir.
-    Maildir(PathBuf),
-    /// A mailbox file.
-    Mbox(PathBuf),
-    /// A program that gets each message on its standard input.
-    Pipe(Vec<String>),
-    /// An LMTP server.
-    Lmtp(LmtpServer),
-    /// Standard output. Only the command line names it.
-    Stdout,
-}
-
-/// Where an LMTP server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LmtpServer {
-    /// On a Unix socket.
-    Unix(PathBuf),
-    /// On a TCP port.
-    Tcp {
-        /// Its name or address.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-}
-
-impl fmt::Display for LmtpServer {
-    /// As the config has it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    /// As `--to` takes it: what the ledger calls the place where a message goes to several.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Maildir(path) => write!(f, "maildir:{}", path.display()),
-            Self::Pipe(argv) => {
-                write!(f, "pipe:{}", shlex::try_join(argv.iter().map(String::as_str)).unwrap_or_default())
-            }
-            Self::Mbox(path) => write!(f, "mbox:{}", path.display()),
-            Self::Lmtp(server) => write!(f, "lmtp:{server}"),
-            Self::Stdout => f.write_str("-"),
-        }
-    }
 }

@@ -12,8 +12,9 @@ use super::{
     Account, Auth, ClientCertificate, Config, Place, RequestAhead, SecretSource, Tls, Trust,
     explain::{Setting, Source, UNSET, override_setting},
     file::{At, Entry, File, Section, Table},
+    names::FilePath,
     rules,
-    value::{FilePath, Value, listed, quoted},
+    value::{Value, listed, quoted},
 };
 use crate::{
     error::{Error, Kind},

@@ -10,7 +10,8 @@ use super::{
     complain::{kind, literal},
     explain::Setting,
     file::{At, Entry, File, MultidropTable, RuleTable, in_order},
-    value::{FilePath, Value, is_field, listed, parsed, quoted},
+    names::FilePath,
+    value::{Value, is_field, listed, parsed, quoted},
 };
 use crate::{
     error::Error,
