@@ -155,6 +155,13 @@ impl Error {
         self
     }
 
+    /// The same, taken for trouble of this kind.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
     /// With the one thing to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

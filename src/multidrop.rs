@@ -1,7 +1,11 @@
 //! Multidrop: one mailbox for several people, told apart by the header field in which the server notes
 //! whom it took a message for.
 
-use crate::{config::Place, message::Header, rule::Pattern};
+use crate::{
+    config::{Place, names::is_recipient},
+    message::Header,
+    rule::Pattern,
+};
 
 /// How recipients are found, and where their messages go.
 #[derive(Clone, Debug)]
@@ -11,7 +15,8 @@ pub struct Multidrop {
     /// Which of several such fields, from the top from 1, from the bottom from -1: each server on the
     /// way may add one on top.
     pub occurrence: i32,
-    /// The recipients' addresses, and where their messages go. The first that fits counts.
+    /// The recipients' addresses, and where their messages go. The first that fits counts. An LMTP server
+    /// for which nobody is named gets the message for the address itself.
     pub recipients: Vec<(Pattern, Place)>,
 }
 
@@ -22,10 +27,18 @@ impl Multidrop {
         let mut places = Vec::new();
         for address in self.addresses(header) {
             let known = self.recipients.iter().find(|(pattern, _)| pattern.fits(&address));
-            let place = known.map_or(own, |(_, place)| place);
-            if !places.contains(place) {
-                places.push(place.clone());
-            }
+            let place = match known {
+                Some((_, Place::Lmtp(server, recipients))) if recipients.is_empty() => {
+                    if is_address(&address) {
+                        Place::Lmtp(server.clone(), vec![address])
+                    } else {
+                        own.clone()
+                    }
+                }
+                Some((_, place)) => place.clone(),
+                None => own.clone(),
+            };
+            place.add_to(&mut places);
         }
         if places.is_empty() { vec![own.clone()] } else { places }
     }
@@ -41,9 +54,15 @@ impl Multidrop {
     }
 }
 
+/// Whether an LMTP server can be told of this address: without SMTPUTF8 (RFC 6531) it is ASCII.
+fn is_address(text: &str) -> bool {
+    text.is_ascii() && !text.starts_with('@') && is_recipient(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LmtpServer;
 
     fn places(fields: &[&str], occurrence: i32, head: &str) -> Vec<String> {
         let place = |name: &str| Place::Maildir(name.into());
@@ -56,6 +75,34 @@ mod tests {
         };
         let head = format!("{head}\n\n");
         multidrop.places(&Header::read(head.as_bytes()), &place("own")).iter().map(Place::to_string).collect()
+    }
+
+    #[test]
+    fn a_server_gets_the_message_for_the_address() {
+        let lmtp = |recipients: &[&str]| {
+            let server = LmtpServer::Tcp { host: "lmtp".into(), port: 24 };
+            Place::Lmtp(server, recipients.iter().map(|&recipient| recipient.to_owned()).collect())
+        };
+        let multidrop = Multidrop {
+            fields: vec!["To".into()],
+            occurrence: 1,
+            recipients: [("sales@*", lmtp(&["ann", "ben"])), ("*@example.org", lmtp(&[]))]
+                .map(|(pattern, place)| (Pattern::new(pattern).unwrap(), place))
+                .to_vec(),
+        };
+        let places = |to: &str, own: Place| {
+            let head = format!("To: {to}\n\n");
+            let places = multidrop.places(&Header::read(head.as_bytes()), &own);
+            places.iter().map(Place::to_string).collect::<Vec<_>>()
+        };
+        let own = || Place::Maildir("own".into());
+        assert_eq!(
+            places("Cid@example.org, sales@example.org, cid@Example.org, Dan <dan@example.org>", own()),
+            ["lmtp:lmtp:24 Cid@example.org ann ben dan@example.org"]
+        );
+        assert_eq!(places("x@example.net", lmtp(&["root"])), ["lmtp:lmtp:24 root"]);
+        // what would end the command is no address
+        assert_eq!(places("\"a> <b\"@example.org, \"a b\"@example.org, \u{fc}@example.org", own()), ["maildir:own"]);
     }
 
     #[test]

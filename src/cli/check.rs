@@ -146,7 +146,7 @@ fn abilities(capabilities: Option<&Capabilities>) -> String {
 
 /// Whether messages can be delivered, without delivering any.
 fn deliverable(account: &Account, world: &World) -> Result<String> {
-    let place = world.place(account);
+    let place = world.shown(&account.place);
     match &account.place {
         Place::Pipe(argv) => {
             let found = argv.first().is_some_and(|name| executable(Path::new(name), world.path.as_deref()));
@@ -178,9 +178,9 @@ fn deliverable(account: &Account, world: &World) -> Result<String> {
             };
             Ok(format!("{place}, writable, {locks}{}", free(path)))
         }
-        Place::Lmtp(server) => {
+        Place::Lmtp(server, recipients) => {
             let offers = place::lmtp(server, account, world).offers()?;
-            Ok(format!("{place}, offers {offers}; for {}", account.lmtp_recipients.join(", ")))
+            Ok(format!("{place}, offers {offers}; for {}", recipients.join(", ")))
         }
         Place::Stdout => Ok(place),
     }

@@ -257,7 +257,7 @@ fn verify(context: &Context, accounts: &Accounts) -> Outcome {
         } else {
             let there = match present {
                 Some(present) if account.all_places().len() > 1 => format!("{present} of them in its Maildirs"),
-                Some(present) => format!("{present} of them in {}", world.place(account)),
+                Some(present) => format!("{present} of them in {}", world.shown(&account.place)),
                 None => "where they are now cannot be seen from here".into(),
             };
             print(&format!("{}: {} delivered, {there}\n", account.name, count(delivered, "message")))?;

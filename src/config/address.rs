@@ -118,7 +118,7 @@ fn percent_decoded(text: &str) -> Option<String> {
 }
 
 /// The place that `--to` names: a path, `maildir:DIR`, `mbox:FILE`, `pipe:COMMAND`, `lmtp:ADDRESS` or
-/// `-`, standard output. Relative paths start at `folder`.
+/// `-`, standard output. Recipients may stand behind ADDRESS. Relative paths start at `folder`.
 ///
 /// # Errors
 /// It is no place that pouch can deliver to.
@@ -137,13 +137,16 @@ pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Place, Error> {
         Some(("maildir", path)) => maildir(path),
         Some(("mbox", text)) => path(text, "name a file, like `--to mbox:~/mail`").map(Place::Mbox),
         Some(("pipe", command)) => words("--to pipe", command).map(Place::Pipe),
-        Some(("lmtp", server)) => Lmtp::new(server).map(|server| Place::Lmtp(server.server(&whole))).ok_or_else(|| {
-            let server = shown(server.as_bytes());
-            usage(
-                &format!("--to: `{server}` is no LMTP server"),
-                "write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24",
-            )
-        }),
+        Some(("lmtp", text)) => {
+            let place = |(server, recipients): (Lmtp, _)| Place::Lmtp(server.server(&whole), recipients);
+            Lmtp::with_recipients(text).map(place).ok_or_else(|| {
+                let server = shown(text.as_bytes());
+                usage(
+                    &format!("--to: `{server}` is no LMTP server"),
+                    "write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, with recipients behind it",
+                )
+            })
+        }
         None if text == "-" => Ok(Place::Stdout),
         // A slip like `mailder:x` or a hope like `imap:x` should not make a folder of that name.
         Some((kind, rest)) if is_word(kind) => {
@@ -274,8 +277,10 @@ mod tests {
         let words = ["procmail", "-d", "a b"].map(str::to_owned).to_vec();
         assert_eq!(at("pipe:procmail -d 'a b'"), Ok(Place::Pipe(words)));
         assert_eq!(at("mbox:~/mail"), Ok(Place::Mbox("/home/ann/mail".into())));
-        assert_eq!(at("lmtp:unix:run/lmtp"), Ok(Place::Lmtp(LmtpServer::Unix("/cwd/run/lmtp".into()))));
-        assert_eq!(at("lmtp:[::1]:24"), Ok(Place::Lmtp(LmtpServer::Tcp { host: "::1".into(), port: 24 })));
+        assert_eq!(at("lmtp:unix:run/lmtp"), Ok(Place::Lmtp(LmtpServer::Unix("/cwd/run/lmtp".into()), Vec::new())));
+        let recipients = ["ann", "ben@example.org"].map(str::to_owned).to_vec();
+        let server = LmtpServer::Tcp { host: "::1".into(), port: 24 };
+        assert_eq!(at("lmtp:[::1]:24 ann ben@example.org"), Ok(Place::Lmtp(server, recipients)));
         assert_eq!(at("-"), Ok(Place::Stdout));
         for (text, complaint) in [
             ("", "--to: `` is no path\nhint: name a folder, like `--to ~/Mail`"),
@@ -288,7 +293,7 @@ mod tests {
             ("mbox:", "--to: `` is no path\nhint: name a file, like `--to mbox:~/mail`"),
             (
                 "lmtp:localhost",
-                "--to: `localhost` is no LMTP server\nhint: write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24",
+                "--to: `localhost` is no LMTP server\nhint: write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, with recipients behind it",
             ),
             (
                 "mailder:x",

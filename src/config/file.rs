@@ -20,9 +20,10 @@ use toml::{
 use super::{
     Auth, Quirk, RequestAhead, Tls,
     complain::{Document, LONGEST, Misfit, as_text, missing, name_fault},
+    destination::Destinations,
     explain::Source,
     names::{FilePath, Host, Lmtp, Pin},
-    rules::{Action, Destinations, Names, Routes},
+    rules::{Action, Names, Routes},
     value::{Fields, Recipients, read},
 };
 use crate::{

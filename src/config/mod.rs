@@ -6,6 +6,7 @@
 
 pub mod address;
 mod complain;
+pub mod destination;
 pub mod explain;
 pub mod file;
 pub mod names;
@@ -26,7 +27,7 @@ use crate::{
     types::Identity,
     units::Span,
 };
-pub use place::{LmtpServer, Place};
+pub use place::{LmtpServer, Place, taker};
 
 /// The sample config, with every key: `pouch config sample` prints it.
 pub const SAMPLE: &str = include_str!("sample.toml");
@@ -78,7 +79,7 @@ pub struct Account {
     /// How long a program may take over one message, be it that of `pipe` or a filter, and an LMTP
     /// server over one answer.
     pub pipe_timeout: Span,
-    /// Who gets the messages that go to an LMTP server.
+    /// Who gets the messages that go to an LMTP server, where nobody else is named.
     pub lmtp_recipients: Vec<String>,
     /// Programs that each message goes through before it is delivered.
     pub filter: Vec<Vec<String>>,
@@ -105,8 +106,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// Where a message goes that `ruling` took, or no rule: one place at least. Nothing where that
-    /// takes its `header`, and it is not known.
+    /// Where a message goes that `ruling` took, or no rule: one place at least, and each once. Nothing
+    /// where that takes its `header`, and it is not known.
     pub fn places(&self, ruling: Option<Ruling>, header: Option<&Header<'_>>) -> Option<Vec<Place>> {
         let rule = ruling.and_then(|ruling| self.rules.get(ruling.place as usize));
         let mut places = match (rule.and_then(|rule| rule.to.as_ref()), &self.multidrop) {
@@ -115,9 +116,7 @@ impl Account {
             (None, None) => vec![self.place.clone()],
         };
         for copy in rule.into_iter().flat_map(|rule| &rule.also) {
-            if !places.contains(copy) {
-                places.push(copy.clone());
-            }
+            copy.clone().add_to(&mut places);
         }
         Some(places)
     }
@@ -132,15 +131,14 @@ impl Account {
         self.filter.is_empty() && self.add_headers.is_empty()
     }
 
-    /// All places that messages may go to, the account's own first.
-    pub fn all_places(&self) -> Vec<&Place> {
-        let mut all = vec![&self.place];
+    /// All places that messages may go to, the account's own first; an LMTP server with all those who
+    /// are named for it.
+    pub fn all_places(&self) -> Vec<Place> {
+        let mut all = vec![self.place.clone()];
         let ruled = self.rules.iter().flat_map(|rule| rule.to.iter().chain(&rule.also));
         let recipients = self.multidrop.iter().flat_map(|multidrop| &multidrop.recipients).map(|(_, place)| place);
         for place in ruled.chain(recipients) {
-            if !all.contains(&place) {
-                all.push(place);
-            }
+            place.clone().add_to(&mut all);
         }
         all
     }

@@ -77,6 +77,14 @@ impl Lmtp {
         Some(Self::Tcp(host, port.parse().ok()?))
     }
 
+    /// The server, and those who get messages there: words as for a shell, `unix:/run/lmtp ann ben`.
+    pub fn with_recipients(text: &str) -> Option<(Self, Vec<String>)> {
+        let mut words = shlex::split(text)?.into_iter();
+        let server = Self::new(&words.next()?)?;
+        let recipients: Vec<_> = words.collect();
+        recipients.iter().all(|recipient| is_recipient(recipient)).then_some((server, recipients))
+    }
+
     /// The server itself; a path is made whole by `path`.
     pub fn server(&self, path: &dyn Fn(&FilePath) -> PathBuf) -> LmtpServer {
         match self {
@@ -93,7 +101,7 @@ impl fmt::Display for Lmtp {
 }
 
 /// Whether an LMTP server can be told of this recipient.
-pub(super) fn is_recipient(text: &str) -> bool {
+pub fn is_recipient(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace() || "<>".contains(c))
 }
 

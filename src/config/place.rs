@@ -11,10 +11,62 @@ pub enum Place {
     Mbox(PathBuf),
     /// A program that gets each message on its standard input.
     Pipe(Vec<String>),
-    /// An LMTP server.
-    Lmtp(LmtpServer),
+    /// An LMTP server, and who gets the messages there. Where nobody is named, that is told by what
+    /// leads there.
+    Lmtp(LmtpServer, Vec<String>),
     /// Standard output. Only the command line names it.
     Stdout,
+}
+
+impl Place {
+    /// Whether the other one is the same place, whoever gets messages there.
+    pub fn is_at(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Lmtp(server, _), Self::Lmtp(other, _)) => server == other,
+            _ => self == other,
+        }
+    }
+
+    /// Where it is an LMTP server and names nobody, it is for these.
+    #[must_use]
+    pub fn or_for(self, usual: &[String]) -> Self {
+        match self {
+            Self::Lmtp(server, recipients) if recipients.is_empty() => Self::Lmtp(server, usual.to_vec()),
+            place => place,
+        }
+    }
+
+    /// Adds a place for a message to others. It goes to each of them once; to an LMTP server it goes
+    /// once for all recipients, and for each of them once.
+    pub fn add_to(self, places: &mut Vec<Self>) {
+        match places.iter_mut().find(|place| place.is_at(&self)) {
+            None => places.push(self),
+            Some(place) => {
+                if let (Self::Lmtp(_, recipients), Self::Lmtp(_, more)) = (place, self) {
+                    for recipient in more {
+                        // servers tell mailboxes by their case as little as RFC 5321 §2.4 wants them to
+                        if !recipients.iter().any(|known| known.eq_ignore_ascii_case(&recipient)) {
+                            recipients.push(recipient);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the ledger calls those who take a message here, where it goes to several: an LMTP server
+    /// answers for each recipient.
+    pub fn takers(&self) -> Vec<String> {
+        match self {
+            Self::Lmtp(server, recipients) => recipients.iter().map(|recipient| taker(server, recipient)).collect(),
+            _ => vec![self.to_string()],
+        }
+    }
+}
+
+/// What the ledger calls a recipient of an LMTP server.
+pub fn taker(server: &LmtpServer, recipient: &str) -> String {
+    Place::Lmtp(server.clone(), vec![recipient.to_owned()]).to_string()
 }
 
 /// Where an LMTP server listens.
@@ -47,12 +99,45 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Maildir(path) => write!(f, "maildir:{}", path.display()),
-            Self::Pipe(argv) => {
-                write!(f, "pipe:{}", shlex::try_join(argv.iter().map(String::as_str)).unwrap_or_default())
-            }
+            Self::Pipe(argv) => write!(f, "pipe:{}", as_for_a_shell(argv)),
             Self::Mbox(path) => write!(f, "mbox:{}", path.display()),
-            Self::Lmtp(server) => write!(f, "lmtp:{server}"),
+            Self::Lmtp(server, recipients) => {
+                write!(f, "lmtp:{}", as_for_a_shell([&server.to_string()].into_iter().chain(recipients)))
+            }
             Self::Stdout => f.write_str("-"),
         }
+    }
+}
+
+/// The words in one line, quoted where a shell would need it.
+fn as_for_a_shell<'w>(words: impl IntoIterator<Item = &'w String>) -> String {
+    shlex::try_join(words.into_iter().map(String::as_str)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lmtp(host: &str, recipients: &[&str]) -> Place {
+        let server = LmtpServer::Tcp { host: host.into(), port: 24 };
+        Place::Lmtp(server, recipients.iter().map(|&recipient| recipient.to_owned()).collect())
+    }
+
+    #[test]
+    fn a_server_gets_a_message_once_for_all_recipients() {
+        let mut places = Vec::new();
+        for place in [
+            lmtp("here", &["ann", "ben"]),
+            Place::Mbox("box".into()),
+            lmtp("there", &["ann"]),
+            Place::Mbox("box".into()),
+            lmtp("here", &["cid", "Ann"]),
+        ] {
+            place.add_to(&mut places);
+        }
+        let names: Vec<_> = places.iter().map(Place::to_string).collect();
+        assert_eq!(names, ["lmtp:here:24 ann ben cid", "mbox:box", "lmtp:there:24 ann"]);
+        assert_eq!(places[0].takers(), ["lmtp:here:24 ann", "lmtp:here:24 ben", "lmtp:here:24 cid"]);
+        assert_eq!(places[1].takers(), ["mbox:box"]);
     }
 }

@@ -284,7 +284,7 @@ pub(super) fn settle(
     let maildir = s.maybe("maildir", table.maildir.as_ref());
     let mbox = s.maybe("mbox", table.mbox.as_ref()).map(|mbox| Place::Mbox(path(&mbox)));
     let pipe = s.maybe("pipe", table.pipe.as_ref()).map(Place::Pipe);
-    let lmtp = s.maybe("lmtp", table.lmtp.as_ref()).map(|lmtp| Place::Lmtp(lmtp.server(path)));
+    let lmtp = s.maybe("lmtp", table.lmtp.as_ref()).map(|lmtp| Place::Lmtp(lmtp.server(path), Vec::new()));
     let recipients = s.maybe("lmtp-recipients", table.lmtp_recipients.as_ref());
     let pipe_timeout = s.or("pipe-timeout", table.pipe_timeout.as_ref(), Span::from_seconds(600));
     let filter = s.or("filter", table.filter.as_ref(), Vec::new());
@@ -307,7 +307,7 @@ pub(super) fn settle(
 
     let lmtp_recipients = recipients.map_or_else(|| vec![user.clone()], |recipients| recipients.0);
     let maildir = maildir.map(|maildir| Place::Maildir(path(&maildir)));
-    let place = maildir.or(mbox).or(pipe).or(lmtp).or(place).ok_or(Lack::Place)?;
+    let place = maildir.or(mbox).or(pipe).or(lmtp).or(place).ok_or(Lack::Place)?.or_for(&lmtp_recipients);
     let secret = command
         .or(file.map(|file| SecretSource::File(path(&file))))
         .or(credential.map(SecretSource::Credential))
@@ -372,25 +372,31 @@ pub fn with_flags(account: &mut Account, flags: &Overrides) {
         override_setting(settings, "max-size", &size.to_toml(), "--max-size");
     }
     if let Some(place) = &flags.place {
-        if *place != account.place || sorts {
+        let place = place.clone().or_for(&account.lmtp_recipients);
+        if place != account.place || sorts {
             // Messages that lie elsewhere are not in that one place: that must not look as if the
             // user had deleted them.
             policy.sync_deletions = false;
             override_setting(settings, "sync-deletions", "false", "--to");
         }
         let text = |path: &Path| quoted(&path.to_string_lossy());
-        let set = match place {
+        let set = match &place {
             Place::Maildir(path) => Some(("maildir", text(path))),
             Place::Mbox(path) => Some(("mbox", text(path))),
             Place::Pipe(command) => Some(("pipe", listed(command))),
-            Place::Lmtp(server) => Some(("lmtp", quoted(&server.to_string()))),
+            Place::Lmtp(server, recipients) => {
+                if *recipients != account.lmtp_recipients {
+                    override_setting(settings, "lmtp-recipients", &listed(recipients), "--to");
+                }
+                Some(("lmtp", quoted(&server.to_string())))
+            }
             Place::Stdout => None,
         };
         for key in PLACES {
             let value = set.as_ref().filter(|(named, _)| *named == key).map_or(UNSET, |(_, value)| value);
             override_setting(settings, key, value, "--to");
         }
-        account.place = place.clone();
+        account.place = place;
         // all of it goes there
         account.multidrop = None;
         for rule in &mut account.rules {
@@ -542,8 +548,11 @@ lmtp = \"unix:lmtp\"
         assert!(matches!(b.trust, Trust::Pin(pin) if pin[0] == 0x5f));
         assert_eq!(setting(b, "maildir"), "unset built in");
         assert_eq!((c.port, c.tls, &c.trust), (110, Tls::Off, &Trust::System));
-        assert_eq!(d.place, Place::Lmtp(LmtpServer::Unix("/home/ann/.config/pouch/lmtp".into())));
-        assert_eq!((d.lmtp_recipients.as_slice(), d.policy.sync_deletions), (&["ann".to_owned()][..], false));
+        assert_eq!(
+            d.place,
+            Place::Lmtp(LmtpServer::Unix("/home/ann/.config/pouch/lmtp".into()), vec!["ann".to_owned()])
+        );
+        assert!(!d.policy.sync_deletions);
     }
 
     #[test]

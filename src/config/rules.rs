@@ -7,7 +7,8 @@ use toml::de::DeValue;
 
 use super::{
     Account, Place,
-    complain::{kind, literal},
+    complain::kind,
+    destination::Destination,
     explain::Setting,
     file::{At, Entry, File, MultidropTable, RuleTable, in_order},
     names::FilePath,
@@ -26,47 +27,6 @@ pub enum Action {
     Verb(Verb),
     /// Fetch, and deliver there.
     To(Destination),
-}
-
-/// A place as written.
-#[derive(Clone, Debug)]
-pub enum Destination {
-    /// A folder of the account's Maildir (Maildir++), whose name begins with a dot.
-    Folder(String),
-    /// A Maildir.
-    Maildir(FilePath),
-    /// A program.
-    Pipe(Vec<String>),
-}
-
-/// Places for copies.
-#[derive(Clone, Debug)]
-pub struct Destinations(pub Vec<Destination>);
-
-impl Destination {
-    fn new(text: &str) -> Option<Self> {
-        match text.split_once(':')? {
-            ("maildir", folder) if is_folder(folder) => Some(Self::Folder(folder.to_owned())),
-            ("maildir", path) => FilePath::new(path).map(Self::Maildir),
-            ("pipe", command) => {
-                shlex::split(command).filter(|words| words.first().is_some_and(|word| !word.is_empty())).map(Self::Pipe)
-            }
-            _ => None,
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::Folder(folder) => format!("maildir:{folder}"),
-            Self::Maildir(path) => format!("maildir:{}", path.0),
-            Self::Pipe(words) => Place::Pipe(words.clone()).to_string(),
-        }
-    }
-}
-
-/// Whether the name is one of Maildir++: `.Lists.rust`, as `./x` and `..` are not.
-fn is_folder(text: &str) -> bool {
-    text.strip_prefix('.').is_some_and(|name| !name.is_empty() && !name.starts_with('.') && !name.contains('/'))
 }
 
 impl Value for Action {
@@ -88,25 +48,6 @@ impl Value for Action {
             Self::Verb(Verb::Delete) => quoted("delete"),
             Self::To(place) => quoted(&place.text()),
         }
-    }
-}
-
-impl Value for Destinations {
-    const WANTED: &'static str = r#"a list of places, like ["maildir:~/Mail/all"]"#;
-
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let list = value.as_array().filter(|list| !list.is_empty()).ok_or_else(|| kind(value))?;
-        let read = |place: &DeValue<'_>| parsed(place, Destination::new);
-        let places = list.iter().map(|place| {
-            let place = place.get_ref();
-            read(place).map_err(|_| format!("a list with {} in it", literal(place)))
-        });
-        places.collect::<Result<_, _>>().map(Self)
-    }
-
-    fn to_toml(&self) -> String {
-        let places: Vec<_> = self.0.iter().map(|place| quoted(&place.text())).collect();
-        format!("[{}]", places.join(", "))
     }
 }
 
@@ -188,7 +129,9 @@ impl Around<'_> {
                 ));
             }
             (Destination::Maildir(path), _) => Place::Maildir((self.path)(path)),
+            (Destination::Mbox(path), _) => Place::Mbox((self.path)(path)),
             (Destination::Pipe(argv), _) => Place::Pipe(argv.clone()),
+            (Destination::Lmtp(server, recipients), _) => Place::Lmtp(server.server(self.path), recipients.clone()),
         };
         if self.account.policy.sync_deletions && !matches!(place, Place::Maildir(_)) {
             return Err(self.fault(
@@ -200,13 +143,19 @@ impl Around<'_> {
         Ok(place)
     }
 
+    /// The place that a rule names. Who gets messages on an LMTP server, where it does not say so, the
+    /// account says.
+    fn ruled(&self, destination: &Destination, at: &At) -> Result<Place, Error> {
+        self.place(destination, at).map(|place| place.or_for(&self.account.lmtp_recipients))
+    }
+
     /// Where copies go of what a rule takes.
     fn also(&self, table: &RuleTable, verb: Verb) -> Result<Vec<Place>, Error> {
         let Some(also) = &table.also else { return Ok(Vec::new()) };
         if verb != Verb::Fetch {
             return Err(self.fault(&also.at, "there are no copies of what is not fetched", "remove `also`"));
         }
-        also.value.0.iter().map(|destination| self.place(destination, &also.at)).collect()
+        also.value.0.iter().map(|destination| self.ruled(destination, &also.at)).collect()
     }
 }
 
@@ -298,7 +247,7 @@ pub(super) fn settle(entry: &Entry<RuleTable>, around: &Around<'_>) -> Result<(R
         ));
     }
     let to = match &action.value {
-        Action::To(destination) => Some(around.place(destination, &action.at)?),
+        Action::To(destination) => Some(around.ruled(destination, &action.at)?),
         Action::Verb(_) => None,
     };
     let also = around.also(table, verb)?;

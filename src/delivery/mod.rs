@@ -67,8 +67,8 @@ pub trait Delivery: Send {
     /// The place cannot be written, or a program does not take the message.
     fn accept(&mut self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<()>;
 
-    /// Where there are several takers: those that took the message which was given to
-    /// [`accept`](Self::accept) last, though others did not. They have it on stable storage.
+    /// Those [takers](Place::takers) that took the message which was given to [`accept`](Self::accept)
+    /// last, though others did not. They have it on stable storage.
     fn taken(&mut self) -> Vec<String> {
         Vec::new()
     }
@@ -79,8 +79,8 @@ pub trait Delivery: Send {
         Sealed::new(|| Ok(()))
     }
 
-    /// How messages are handed over.
-    fn pace(&self) -> Pace {
+    /// How a message for these of its places is handed over; where none is named, for any of them.
+    fn pace(&self, _places: &[Place]) -> Pace {
         Pace::OneByOne
     }
 
@@ -144,8 +144,13 @@ pub struct Found {
 pub enum Content {
     /// In a file of its own.
     File(PathBuf),
-    /// In a file with others; what it tells of the message was noted.
-    Noted(Measured),
+    /// In a file with others.
+    Noted {
+        /// That file.
+        mailbox: PathBuf,
+        /// What was noted of the message.
+        measured: Measured,
+    },
     /// It may be there or not: somebody else has changed the file since.
     Unknown,
 }
@@ -167,7 +172,7 @@ impl Found {
     pub fn measured(&self) -> Result<Option<Measured>> {
         let path = match &self.content {
             Content::File(path) => path,
-            Content::Noted(measured) => return Ok(Some(*measured)),
+            Content::Noted { measured, .. } => return Ok(Some(*measured)),
             Content::Unknown => return Ok(None),
         };
         if_there(path, File::open(path).and_then(|mut file| measure(&mut file, &mut io::sink())))

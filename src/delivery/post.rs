@@ -8,7 +8,7 @@ use std::{
 use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip};
 use crate::{
     config::Place,
-    error::{Error, Result, Verdict},
+    error::{Error, Kind, Result, Verdict},
     stop::Stop,
 };
 
@@ -30,19 +30,24 @@ impl Post {
         Self { places, spool, taken: Vec::new(), failed: None }
     }
 
-    /// The place that a message goes to as it arrives.
+    /// The place that a message goes to as it arrives. Where there are others, it may turn out only
+    /// later that nobody takes it there: the line does not wait for that.
     fn only(&mut self, slip: &Slip<'_>) -> Option<&mut dyn Delivery> {
         let [only] = slip.places else { return None };
-        self.places.iter_mut().find(|(place, _)| place == only).map(|(_, delivery)| delivery.as_mut() as _)
+        let alone = self.places.len() == 1;
+        let here = self.places.iter_mut().find(|(place, _)| place.is_at(only)).map(|(_, delivery)| delivery.as_mut());
+        here.filter(|delivery| alone || delivery.pace(slip.places) != Pace::OneByOne).map(|delivery| delivery as _)
     }
 
     /// Gives each of the message's places its copy. What can be found again comes first, and is safe
     /// before a program gets the message: it then has it once, whatever becomes of the program.
     fn spread(&mut self, slip: &Slip<'_>, mut draft: Draft, stop: &Stop) -> Result<()> {
-        let wanting = |place: &Place| slip.places.contains(place) && !slip.taken.contains(&place.to_string());
+        let alone = self.places.len() == 1;
+        let wanting = |place: &&Place| place.takers().iter().any(|taker| !slip.taken.contains(taker));
         let (mut batched, mut one_by_one) = (Vec::new(), Vec::new());
-        for (place, delivery) in self.places.iter_mut().filter(|(place, _)| wanting(place)) {
-            match delivery.pace() {
+        for (own, delivery) in &mut self.places {
+            let Some(place) = slip.places.iter().find(|place| place.is_at(own)).filter(wanting) else { continue };
+            match delivery.pace(slip.places) {
                 Pace::OneByOne => one_by_one.push((place, delivery)),
                 Pace::Batched | Pace::Abreast => batched.push((place, delivery)),
             }
@@ -63,7 +68,7 @@ impl Post {
                     self.failed = Some(error.clone());
                     return Err(error);
                 }
-                self.taken.push(place.to_string());
+                self.taken.extend(place.takers());
             }
         }
         if let Some(error) = failed {
@@ -72,11 +77,13 @@ impl Post {
         let mut failed = None;
         for (place, delivery) in one_by_one {
             match copy(slip, &mut draft, delivery.as_mut(), stop) {
-                Ok(()) => self.taken.push(place.to_string()),
+                Ok(()) => self.taken.extend(place.takers()),
                 Err(error) if error.kind().verdict() == Verdict::StopAll => return Err(error),
                 Err(error) => {
                     self.taken.extend(delivery.taken());
-                    failed.get_or_insert(error);
+                    // one that is not there now keeps nothing from the others
+                    let passes = error.kind() == Kind::Busy && !alone;
+                    failed.get_or_insert(if passes { error.of_kind(Kind::Deferred) } else { error });
                 }
             }
         }
@@ -128,8 +135,10 @@ impl Delivery for Post {
         Sealed::new(move || sealed.into_iter().try_for_each(Sealed::make_safe))
     }
 
-    fn pace(&self) -> Pace {
-        self.places.iter().map(|(_, delivery)| delivery.pace()).min().unwrap_or(Pace::OneByOne)
+    fn pace(&self, places: &[Place]) -> Pace {
+        let concerned = |own: &Place| places.is_empty() || places.iter().any(|place| place.is_at(own));
+        let concerned = self.places.iter().filter(|(own, _)| concerned(own));
+        concerned.map(|(_, delivery)| delivery.pace(places)).min().unwrap_or(Pace::OneByOne)
     }
 
     fn look(&self) -> Result<Option<Vec<Found>>> {
@@ -143,7 +152,7 @@ impl Delivery for Post {
         if let Some(all) = &mut all {
             let path = |found: &Found| match &found.content {
                 Content::File(path) => Some(path.clone()),
-                Content::Noted(_) | Content::Unknown => None,
+                Content::Noted { .. } | Content::Unknown => None,
             };
             all.sort_by_cached_key(path);
             all.dedup();
@@ -159,7 +168,7 @@ impl Delivery for Post {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{error::Kind, types::Uid};
+    use crate::types::Uid;
 
     /// A place whose disk fails when a message comes, or when messages are made safe.
     struct Broken {
@@ -183,16 +192,8 @@ mod tests {
             Sealed::new(move || if accepted { Err(Error::new(Kind::Io, "not safe")) } else { Ok(()) })
         }
 
-        fn pace(&self) -> Pace {
+        fn pace(&self, _places: &[Place]) -> Pace {
             Pace::Batched
-        }
-
-        fn look(&self) -> Result<Option<Vec<Found>>> {
-            Ok(None)
-        }
-
-        fn tidy(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
-            Ok(())
         }
     }
 

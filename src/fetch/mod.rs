@@ -100,12 +100,12 @@ impl World {
         secret::obtain(&account.secret, &format!("{} at {}", account.user, account.host), &self.credentials, &self.stop)
     }
 
-    /// The place where the account's messages go, for people.
-    pub fn place(&self, account: &Account) -> String {
-        match &account.place {
+    /// A place, for people.
+    pub fn shown(&self, place: &Place) -> String {
+        match place {
             Place::Maildir(path) | Place::Mbox(path) => tilde(path, &self.home),
             Place::Pipe(argv) => format!("`{}`", argv.join(" ")),
-            Place::Lmtp(server) => format!("the LMTP server at {}", shown(server.to_string().as_bytes())),
+            Place::Lmtp(server, _) => format!("the LMTP server at {}", shown(server.to_string().as_bytes())),
             Place::Stdout => "standard output".into(),
         }
     }
@@ -120,7 +120,7 @@ pub fn fetch(account: &Account, world: &World) -> Summary {
         tally: Tally::default(),
         deleted: Vec::new(),
         quarantined: 0,
-        place: world.place(account),
+        place: world.shown(&account.place),
     };
     let result = world.lock(account).and_then(|_lock| run(account, world, &mut summary));
     if let Err(error) = result {

@@ -21,11 +21,11 @@ pub fn open(account: &Account, world: &World) -> Result<Post> {
             Place::Maildir(path) => Box::new(Maildir::open(path)?),
             Place::Mbox(path) => Box::new(mbox(path, account, world)?),
             Place::Pipe(argv) => Box::new(Pipe::new(argv, account.pipe_timeout.into(), spool)),
-            Place::Lmtp(server) => Box::new(lmtp(server, account, world)),
+            Place::Lmtp(server, _) => Box::new(lmtp(server, account, world)),
             Place::Stdout => Box::new(Stdout::new(spool, world.clock)),
         })
     };
-    let places = account.all_places().into_iter().map(|place| Ok((place.clone(), open(place)?)));
+    let places = account.all_places().into_iter().map(|place| open(&place).map(|delivery| (place, delivery)));
     Ok(Post::new(places.collect::<Result<_>>()?, world.state_dir.clone()))
 }
 
@@ -36,12 +36,12 @@ pub fn open(account: &Account, world: &World) -> Result<Post> {
 pub fn as_it_is(account: &Account, world: &World) -> Result<Post> {
     let mut places: Vec<(Place, Box<dyn Delivery>)> = Vec::new();
     for place in account.all_places() {
-        let delivery: Box<dyn Delivery> = match place {
+        let delivery: Box<dyn Delivery> = match &place {
             Place::Maildir(path) => Box::new(Maildir::as_it_is(path)?),
             Place::Mbox(path) => Box::new(mbox(path, account, world)?),
-            Place::Pipe(_) | Place::Lmtp(_) | Place::Stdout => continue,
+            Place::Pipe(_) | Place::Lmtp(..) | Place::Stdout => continue,
         };
-        places.push((place.clone(), delivery));
+        places.push((place, delivery));
     }
     Ok(Post::new(places, world.state_dir.clone()))
 }
@@ -75,11 +75,5 @@ pub fn lmtp(server: &LmtpServer, account: &Account, world: &World) -> Lmtp {
         };
         line
     };
-    Lmtp::new(
-        format!("the LMTP server at {server}"),
-        &account.lmtp_recipients,
-        &world.birth.host,
-        world.state_dir.clone(),
-        Box::new(connect),
-    )
+    Lmtp::new(server.clone(), &world.birth.host, world.state_dir.clone(), Box::new(connect))
 }

@@ -55,7 +55,7 @@ pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, account: &Ac
         for ((row, copy), found) in copies {
             let Some(first) = found.first() else { continue };
             // one that a mail program was just moving is seen twice in one place
-            let takers: BTreeSet<_> = found.iter().map(|found| taker(found, &account.place)).collect();
+            let takers: BTreeSet<_> = found.iter().filter_map(place).map(|place| place.to_string()).collect();
             if takers.len() < Ledger::places_of(&first.name) {
                 parts.extend(takers.into_iter().map(|taker| (row, taker)));
             } else if let Some(Measured { octets, fingerprint }) = first.measured()? {
@@ -70,10 +70,11 @@ pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, account: &Ac
     Ok(unknown)
 }
 
-/// The place that a message lies in, as the ledger calls it. Only Maildirs have files.
-fn taker(found: &Found, own: &Place) -> String {
+/// The place that a message lies in.
+fn place(found: &Found) -> Option<Place> {
     match &found.content {
-        Content::File(path) => Place::Maildir(path.ancestors().nth(2).unwrap_or(path).to_owned()).to_string(),
-        Content::Noted(_) | Content::Unknown => own.to_string(),
+        Content::File(path) => Some(Place::Maildir(path.ancestors().nth(2).unwrap_or(path).to_owned())),
+        Content::Noted { mailbox, .. } => Some(Place::Mbox(mailbox.clone())),
+        Content::Unknown => None,
     }
 }

@@ -13,6 +13,7 @@ use std::{
 
 use super::{Delivery, Draft, Slip};
 use crate::{
+    config::{LmtpServer, Place, taker},
     error::{Error, Kind, Result},
     message::return_path,
     stop::Stop,
@@ -30,9 +31,9 @@ pub type Connect = Box<dyn Fn() -> Result<Box<dyn Line>> + Send>;
 
 /// An LMTP server to hand messages to.
 pub struct Lmtp {
-    /// The server, for people.
+    place: LmtpServer,
+    /// It, for people.
     server: String,
-    recipients: Vec<String>,
     /// This machine's name.
     host: String,
     spool: PathBuf,
@@ -42,12 +43,12 @@ pub struct Lmtp {
 }
 
 impl Lmtp {
-    /// The server that `connect` gets to, called `server`. Messages go to `recipients`, and are
-    /// spooled in the folder `spool`, in files without a name. `host` is this machine's name.
-    pub fn new(server: String, recipients: &[String], host: &str, spool: PathBuf, connect: Connect) -> Self {
+    /// The server at `place`, that `connect` gets to. Messages are spooled in the folder `spool`, in
+    /// files without a name. `host` is this machine's name.
+    pub fn new(place: LmtpServer, host: &str, spool: PathBuf, connect: Connect) -> Self {
         Self {
-            server,
-            recipients: recipients.to_vec(),
+            server: format!("the LMTP server at {place}"),
+            place,
             host: host.to_owned(),
             spool,
             connect,
@@ -97,6 +98,15 @@ impl Lmtp {
         })
     }
 
+    /// Those who get the message here, and do not have it already.
+    fn recipients<'s>(&self, slip: &Slip<'s>) -> Vec<&'s str> {
+        let here = slip.places.iter().filter_map(|place| match place {
+            Place::Lmtp(server, recipients) if *server == self.place => Some(recipients),
+            _ => None,
+        });
+        here.flatten().map(String::as_str).filter(|name| !slip.taken.contains(&taker(&self.place, name))).collect()
+    }
+
     /// Hands a message over; `replies` has one for each of the recipients then, or as much of that as
     /// was heard before the line was lost.
     fn hand_over(&mut self, envelope: &Envelope<'_>, content: &mut impl Read, replies: &mut Vec<Reply>) -> Result<()> {
@@ -142,12 +152,7 @@ impl Delivery for Lmtp {
             )
             .fact(format!("this one has {octets}")));
         }
-        let recipients = self.recipients.clone();
-        let recipients: Vec<_> = recipients
-            .iter()
-            .map(String::as_str)
-            .filter(|recipient| !slip.taken.iter().any(|has| has == recipient))
-            .collect();
+        let recipients = self.recipients(slip);
         if recipients.is_empty() {
             return Ok(());
         }
@@ -159,7 +164,7 @@ impl Delivery for Lmtp {
             .iter()
             .zip(&replies)
             .filter(|(_, reply)| reply.answer() == Answer::Yes)
-            .map(|(recipient, _)| (*recipient).to_owned())
+            .map(|(recipient, _)| taker(&self.place, recipient))
             .collect();
         // a signal ends waits as a lost line: say what it was
         handed.or_else(|error| stop.check().and(Err(error)))?;

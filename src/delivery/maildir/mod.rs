@@ -13,6 +13,7 @@ use file::{Accepted, Naming};
 
 use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip};
 use crate::{
+    config::Place,
     error::{Error, Kind, Result},
     folder,
     stop::Stop,
@@ -132,7 +133,7 @@ impl Delivery for Maildir {
         Sealed::new(move || if accepted.is_empty() { Ok(()) } else { make_safe(&accepted, &root, anchor) })
     }
 
-    fn pace(&self) -> Pace {
+    fn pace(&self, _places: &[Place]) -> Pace {
         Pace::Abreast
     }
 

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip, mboxrd, measure};
 use crate::{
     clock::Clock,
+    config::Place,
     error::{Error, Result},
     folder,
     message::return_path,
@@ -197,13 +198,15 @@ impl Delivery for Mbox {
         Sealed::new(move || mailbox.append(batch))
     }
 
-    fn pace(&self) -> Pace {
+    fn pace(&self, _places: &[Place]) -> Pace {
         Pace::Batched
     }
 
     fn look(&self) -> Result<Option<Vec<Found>>> {
         let found = |entry: &Entry, content| Found { name: entry.name.clone(), content };
-        let noted = |entry: &Entry| found(entry, Content::Noted(entry.measured()));
+        let noted = |entry: &Entry| {
+            found(entry, Content::Noted { mailbox: self.mailbox.path.clone(), measured: entry.measured() })
+        };
         let Some((_, intent, standing)) = self.mailbox.unfinished()? else {
             return Ok(self.mailbox.journal.open()?.map(|open| open.intent.entries.iter().map(noted).collect()));
         };

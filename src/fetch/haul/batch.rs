@@ -81,7 +81,7 @@ impl Haul<'_> {
     /// Sends the batch to the disk, once the one before it is safe there, or the one before that: a slow
     /// disk slows the line down. While the disk is at it, the ledger hears of what is safe.
     fn seal(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        let most = if delivery.pace() == Pace::Abreast { ABREAST } else { 1 };
+        let most = if delivery.pace(&[]) == Pace::Abreast { ABREAST } else { 1 };
         let safe = if self.underway.len() < most { Vec::new() } else { self.join()? };
         let arrivals = std::mem::take(&mut self.batch).arrivals;
         if !arrivals.is_empty() {

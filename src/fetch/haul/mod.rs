@@ -220,7 +220,7 @@ impl<'a> Haul<'a> {
         let ledger = &*self.ledger;
         delivery.tidy(&|name| ledger.named(name))?;
         if unknown > 0 {
-            let place = self.world.place(self.account);
+            let place = self.world.shown(&self.account.place);
             self.tell(&Event::Notice(
                 &Error::new(Kind::Deferred, format!("the last run was killed while it wrote to {place}"))
                     .fact("somebody else has changed that file since: what lies there was left as it is")

@@ -42,7 +42,6 @@ impl Haul<'_> {
         body: Body<'_, '_, Stream>,
         delivery: &mut dyn Delivery,
     ) -> Result<()> {
-        let one_by_one = delivery.pace() == Pace::OneByOne;
         let places = self.places(order);
         let slip = Slip {
             account: &self.account.name,
@@ -82,8 +81,9 @@ impl Haul<'_> {
         }
         let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: fingerprint(head.as_bytes()) };
         let Some((draft, head)) = self.filter(order, &slip, draft, head)? else { return Ok(()) };
-        let glance = if one_by_one { glance(head.as_bytes()) } else { Glance::default() };
         let places = places.clone().unwrap_or_else(|| self.places_by(order, head.as_bytes()));
+        let one_by_one = delivery.pace(&places) == Pace::OneByOne;
+        let glance = if one_by_one { glance(head.as_bytes()) } else { Glance::default() };
         let name = Ledger::name_in_several(&order.name, places.len());
         let taken = if one_by_one || places.len() > 1 { self.ledger.parts(order.row)? } else { Vec::new() };
         let fields = self.fields(order, head.as_bytes());
@@ -147,8 +147,10 @@ impl Haul<'_> {
         arrival: Arrival,
         delivery: &mut dyn Delivery,
     ) -> Result<()> {
-        let one_by_one = delivery.pace() == Pace::OneByOne;
+        let one_by_one = delivery.pace(slip.places) == Pace::OneByOne;
         if one_by_one {
+            // what came before it does not wait for a program
+            self.flush(delivery)?;
             self.ledger.hand_over(order.row)?;
         }
         if let Err(error) = delivery.accept(slip, draft, &self.world.stop) {

@@ -71,25 +71,26 @@ impl Haul<'_> {
                 fresh.rotate_left(anywhere);
             }
         }
-        let ahead = match (delivery.pace(), self.account.request_ahead) {
-            (Pace::OneByOne, _) => Ahead::NONE,
+        let ahead = match self.account.request_ahead {
             _ if !self.account.filter.is_empty() => Ahead::NONE,
-            (_, RequestAhead::Auto) => AHEAD,
-            (_, RequestAhead::Count(count)) => Ahead { count: count as usize, ..AHEAD },
+            RequestAhead::Auto => AHEAD,
+            RequestAhead::Count(count) => Ahead { count: count as usize, ..AHEAD },
         };
-        self.ahead = ahead.count > 1 && session.pipelining();
+        // while a program has a message, none is in flight
+        let pace = |order: &Order| delivery.pace(&self.places(order).unwrap_or_default());
+        let (one_by_one, batched): (Vec<_>, Vec<_>) =
+            fresh.into_iter().partition(|order| pace(order) == Pace::OneByOne);
+        self.ahead = ahead.count > 1 && session.pipelining() && !batched.is_empty();
         if self.fruitless > 1 {
             // is it the line, or one bad message after the other?
             self.probe(session, &look)?;
         }
-        self.retrieve(session, delivery, &fresh, ahead)?;
+        self.retrieve(session, delivery, &batched, ahead)?;
+        self.retrieve(session, delivery, &one_by_one, Ahead::NONE)?;
         if !self.guilty.is_empty() && self.through == 0 {
             self.probe(session, &look)?;
         }
         for order in &careful {
-            if self.enough.is_some() {
-                break;
-            }
             self.retrieve(session, delivery, std::slice::from_ref(order), Ahead::NONE)?;
         }
         self.flush(delivery)?;
@@ -146,7 +147,7 @@ impl Haul<'_> {
         Ok(orders.partition(|order| !order.careful))
     }
 
-    /// Fetches `orders`, in that order.
+    /// Fetches `orders`, in that order, until it is enough.
     fn retrieve(
         &mut self,
         session: &mut Transaction<Stream>,
@@ -154,6 +155,9 @@ impl Haul<'_> {
         orders: &[Order],
         ahead: Ahead,
     ) -> Result<()> {
+        if self.enough.is_some() {
+            return Ok(());
+        }
         let wanted: Vec<_> = orders.iter().map(|order| Wanted { num: order.num, octets: order.octets }).collect();
         let mut retrieval = session.retrieve(&wanted, ahead);
         for order in orders {
