@@ -1,24 +1,21 @@
 //! `pouch check`: each step of a real run, told as it succeeds, on the same code path.
 
-use std::{path::Path, time::Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, args::Accounts, fetch, print_json};
+use super::{Context, Outcome, args::Accounts, fetch, print_json, way_out};
 use crate::{
-    config::{Account, Place, Tls, resolve::Overrides},
-    delivery::Maildir,
+    config::{Account, Tls, resolve::Overrides},
     error::{Error, Exit, Kind, Result},
     fetch::{
         World,
         connect::{Milestone, connect, show_certificate},
-        place,
     },
     pop3::reply::Capabilities,
     report::{complain, form, json, print},
     secret,
-    text::{count, day, shown, tilde},
-    units::Size,
+    text::{count, day, shown},
 };
 
 pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
@@ -30,19 +27,19 @@ pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
         if accounts.len() > 1 && !context.global.json {
             print(&format!("{}\n", account.name))?;
         }
-        let mut steps = Steps { context, done: Vec::new() };
-        let result = check(account, &world, &mut steps);
-        let mut document = json!({ "account": account.name, "steps": steps.done });
-        if let Err((step, error)) = result {
-            exit = exit.worst(error.kind().exit());
-            if context.global.json {
-                document["failed"] = step.into();
-                document["problem"] = json::error(&error);
-            } else {
-                print(&format!("  {step:8} {}\n", context.colour.alarm("failed")))?;
-                complain(&form(Some(&account.name), &error, context.colour));
-            }
+        let mut steps = Steps { context, account, done: Vec::new(), failed: Vec::new() };
+        match reach(account, &world, &mut steps) {
+            Ok(()) => steps.try_places(&world),
+            Err((step, error)) => steps.failed(step, error),
         }
+        let mut document = json!({ "account": account.name, "steps": steps.done });
+        if let Some((step, error)) = steps.failed.first() {
+            document["failed"] = (*step).into();
+            document["problem"] = json::error(error);
+            let problem = |(step, error): &(Step, Error)| json!({ "step": step, "problem": json::error(error) });
+            document["problems"] = steps.failed.iter().map(problem).collect();
+        }
+        exit = steps.failed.iter().fold(exit, |exit, (_, error)| exit.worst(error.kind().exit()));
         documents.push(document);
     }
     if context.global.json {
@@ -51,10 +48,14 @@ pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
     Ok(exit)
 }
 
-/// The steps that succeeded, shown as they do.
+type Step = &'static str;
+
+/// The steps, shown as they succeed or fail.
 struct Steps<'a> {
     context: &'a Context,
+    account: &'a Account,
     done: Vec<Value>,
+    failed: Vec<(Step, Error)>,
 }
 
 impl Steps<'_> {
@@ -65,12 +66,36 @@ impl Steps<'_> {
         }
         self.done.push(json!({ "step": step, "what": what }));
     }
+
+    fn failed(&mut self, step: Step, error: Error) {
+        if !self.context.global.json {
+            let _ = print(&format!("  {step:8} {}\n", self.context.colour.alarm("failed")));
+            complain(&form(Some(&self.account.name), &error, self.context.colour));
+        }
+        self.failed.push((step, error));
+    }
+
+    /// Tries all that a message may go through or to, whatever becomes of the others.
+    fn try_places(&mut self, world: &World) {
+        let account = self.account;
+        let mut tried = |step, result: Result<String>| match result {
+            Ok(what) => self.ok(step, &what),
+            Err(error) => self.failed(step, error),
+        };
+        for filter in &account.filter {
+            tried("filter", way_out::program(filter, "filter", world));
+        }
+        for place in account.all_places() {
+            tried("deliver", way_out::place(&place, account, world));
+        }
+        if let Some(after) = &account.after {
+            tried("after", way_out::program(after, "after", world));
+        }
+    }
 }
 
-type Step = &'static str;
-
-/// Goes through the steps; the first that fails is named.
-fn check(account: &Account, world: &World, steps: &mut Steps<'_>) -> std::result::Result<(), (Step, Error)> {
+/// Goes through the steps up to what the server has; the first that fails is named.
+fn reach(account: &Account, world: &World, steps: &mut Steps<'_>) -> std::result::Result<(), (Step, Error)> {
     world.ledger(account).map_err(|error| ("ledger", error))?;
     let began = Instant::now();
     let secret = world.secret(account).map_err(|error| ("secret", error))?;
@@ -104,8 +129,6 @@ fn check(account: &Account, world: &World, steps: &mut Steps<'_>) -> std::result
     steps.ok("server", &format!("{}; {total}", abilities(session.capabilities())));
     // nothing is marked: QUIT changes nothing
     session.leave();
-    let place = deliverable(account, world).map_err(|error| ("deliver", error))?;
-    steps.ok("deliver", &place);
     Ok(())
 }
 
@@ -142,74 +165,4 @@ fn abilities(capabilities: Option<&Capabilities>) -> String {
         None => String::new(),
     };
     format!("{}{deletes}", words.join(" "))
-}
-
-/// Whether messages can be delivered, without delivering any.
-fn deliverable(account: &Account, world: &World) -> Result<String> {
-    let place = world.shown(&account.place);
-    match &account.place {
-        Place::Pipe(argv) => {
-            let found = argv.first().is_some_and(|name| executable(Path::new(name), world.path.as_deref()));
-            if found {
-                Ok(format!("{place}, gets each message on standard input"))
-            } else {
-                Err(Error::new(Kind::Config, format!("there is no program {place}"))
-                    .hint("`pipe` is a list, the program and its arguments"))
-            }
-        }
-        Place::Maildir(path) => {
-            if !Maildir::exists(path)? {
-                return makeable(path).map(|()| format!("{place}, will be made"));
-            }
-            for part in ["tmp", "new"] {
-                writable(&path.join(part))?;
-            }
-            Ok(format!("{place}, writable{}", free(path)))
-        }
-        Place::Mbox(path) => {
-            let mbox = place::mbox(path, account, world)?;
-            if !path.exists() {
-                return makeable(path).map(|()| format!("{place}, will be made"));
-            }
-            let locks = if mbox.try_locks()? {
-                "locked by fcntl and dot lock".into()
-            } else {
-                format!("locked by fcntl alone: no dot lock can be made in {}", tilde(folder_of(path), &world.home))
-            };
-            Ok(format!("{place}, writable, {locks}{}", free(path)))
-        }
-        Place::Lmtp(server, recipients) => {
-            let offers = place::lmtp(server, account, world).offers()?;
-            Ok(format!("{place}, offers {offers}; for {}", recipients.join(", ")))
-        }
-        Place::Stdout => Ok(place),
-    }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
-}
-
-/// Whether what is not there yet can be made.
-fn makeable(path: &Path) -> Result<()> {
-    writable(path.ancestors().find(|parent| parent.is_dir()).unwrap_or(Path::new("/")))
-}
-
-/// The room on the disk of `path`, where that can be told.
-fn free(path: &Path) -> String {
-    let free = rustix::fs::statvfs(path).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-    free.map(|octets| format!(", {} free", Size::from_octets(octets).rounded())).unwrap_or_default()
-}
-
-fn writable(path: &Path) -> Result<()> {
-    rustix::fs::access(path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
-        .map_err(|error| Error::file("write to", path, &error.into()))
-}
-
-fn executable(name: &Path, path: Option<&std::ffi::OsStr>) -> bool {
-    let runs = |path: &Path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
-    if name.components().count() > 1 {
-        return runs(name);
-    }
-    path.is_some_and(|path| std::env::split_paths(path).any(|folder| runs(&folder.join(name))))
 }

@@ -9,6 +9,7 @@ mod ledger;
 mod plan;
 pub mod setup;
 mod status;
+mod way_out;
 
 use std::{ffi::OsString, io};
 

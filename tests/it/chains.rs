@@ -46,7 +46,7 @@ fn mblaze_lists_the_maildir() {
 }
 
 /// Opens `folder` in neomutt, hands all messages in it to a program, and leaves.
-fn in_neomutt(home: &Home, folder: &str) -> Output {
+pub fn in_neomutt(home: &Home, folder: &str) -> Output {
     let config = "set folder=~ wait_key=no quit=yes delete=no mark_old=no pipe_decode=no pipe_split=yes\n\
                   # the end of its input, which is no key of a person\n\
                   bind index \\Cd noop\n\

@@ -225,6 +225,42 @@ fn check_goes_through_a_run() {
 }
 
 #[test]
+fn check_tries_every_place_and_program() {
+    let lines = |filter: &str, other: &str| {
+        format!(
+            "filter = [[\"{filter}\", \"-x\"]]\nafter = [\"true\", \"now\"]\n[[account.work.rule]]\naction = \"fetch\"\n\
+             also = [\"maildir:.A\", \"{other}\", \"pipe:cat -\"]\n\
+             [account.work.multidrop.recipients]\n\"a@b\" = \"maildir:~/Mail/work\"\n\"b@b\" = \"mbox:~/box\""
+        )
+    };
+    let desk = Desk::with(1, &lines("cat", "maildir:~/other"), |server| server);
+    let told = desk.pouch(&["check"]).run();
+    told.assert_code(0).assert_stdout(
+        "  filter   ok    `cat -x`
+  deliver  ok    ~/Mail/work, will be made
+  deliver  ok    ~/Mail/work/.A, will be made
+  deliver  ok    ~/other, will be made
+  deliver  ok    `cat -`, gets each message on standard input
+  deliver  ok    ~/box, will be made
+  after    ok    `true now`
+",
+    );
+    assert!(!desk.home.join("Mail").exists() && !desk.home.join("box").exists());
+    // each that fails is told of, whatever the others do
+    desk.configure(&lines("no-such-program", "maildir:/proc/nowhere/mail"));
+    desk.home.write("Mail", "", 0o600);
+    let told = desk.pouch(&["check"]).run();
+    told.assert_code(78)
+        .assert_stdout("  deliver  ok    ~/box, will be made")
+        .assert_stdout("  after    ok    `true now`");
+    told.assert_stderr("pouch: work: there is no program `no-such-program -x`");
+    told.assert_stderr("pouch: work: cannot make /proc/nowhere/mail").assert_stderr("nothing can be made in /proc\n");
+    assert_eq!(told.stdout.matches("  deliver  failed").count(), 3, "{told}");
+    let told = desk.pouch(&["check", "--json"]).run();
+    told.assert_code(78).assert_stdout("\"failed\": \"filter\"").assert_stdout("/proc/nowhere");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_trouble() {
     let desk = Desk::with(300, "", |server| server);
     desk.fetch(0);

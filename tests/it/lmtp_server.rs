@@ -1,0 +1,152 @@
+//! A scripted LMTP server.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixListener,
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A server that takes mail, and answers as it is told.
+#[derive(Clone, Default)]
+pub struct Lmtp(Arc<Mutex<Script>>);
+
+#[derive(Default)]
+struct Script {
+    /// What is answered instead of `250`: to a command that begins like this, to the content for
+    /// `.RECIPIENT`, to RSET behind a message for `AGAIN`. An empty answer closes the connection.
+    answers: HashMap<&'static str, &'static str>,
+    /// Each message with its recipient, in the order of arrival, with LF line ends.
+    mail: Vec<(String, Vec<u8>)>,
+    /// Commands, and `CONNECT` for each connection.
+    log: Vec<String>,
+}
+
+impl Lmtp {
+    /// Listens at this socket.
+    pub fn at(socket: &Path) -> Self {
+        let lmtp = Self::default();
+        let listener = UnixListener::bind(socket).unwrap();
+        let own = lmtp.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (own, stream) = (own.clone(), stream.unwrap());
+                thread::spawn(move || own.serve(&stream));
+            }
+        });
+        lmtp
+    }
+
+    /// Says `answer` from now on, to what [`Script::answers`] tells.
+    pub fn answer(&self, command: &'static str, answer: &'static str) {
+        self.0.lock().unwrap().answers.insert(command, answer);
+    }
+
+    /// Says what is usual again.
+    pub fn heal(&self) {
+        self.0.lock().unwrap().answers.clear();
+    }
+
+    /// What was said to it so far: commands, and `CONNECT` for each connection.
+    pub fn log(&self) -> Vec<String> {
+        self.0.lock().unwrap().log.clone()
+    }
+
+    /// What is said to a command.
+    fn says(&self, command: &str, usual: &str) -> String {
+        let script = self.0.lock().unwrap();
+        let told = script.answers.iter().find(|(begin, _)| command.starts_with(**begin));
+        told.map_or_else(|| usual.to_owned(), |(_, answer)| (*answer).to_owned())
+    }
+
+    fn serve(&self, stream: &std::os::unix::net::UnixStream) -> Option<()> {
+        self.0.lock().unwrap().log.push("CONNECT".into());
+        let mut out = stream;
+        let mut say = |line: &str| if line.is_empty() { None } else { write!(out, "{line}\r\n").ok() };
+        let mut lines = BufReader::new(stream).split(b'\n').map_while(Result::ok);
+        say(&self.says("CONNECT", "220 scripted"))?;
+        let mut recipients = Vec::new();
+        let mut served = false;
+        while let Some(line) = lines.next() {
+            let command = String::from_utf8_lossy(&line).trim_end().to_owned();
+            self.0.lock().unwrap().log.push(command.clone());
+            match command.split([' ', ':']).next() {
+                Some("LHLO") => {
+                    say(&self.says(&command, "250-scripted\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 1000000"))?;
+                }
+                Some("RSET") => say(&self.says(if served { "AGAIN" } else { "RSET" }, "250 fine"))?,
+                Some("MAIL") => {
+                    recipients.clear();
+                    say(&self.says(&command, "250 fine"))?;
+                }
+                Some("RCPT") => {
+                    let answer = self.says(&command, "250 fine");
+                    say(&answer)?;
+                    if answer.starts_with('2') {
+                        recipients.push(command["RCPT TO:<".len()..].trim_end_matches('>').to_owned());
+                    }
+                }
+                Some("DATA") => {
+                    say("354 go on")?;
+                    served = true;
+                    let mut message = Vec::new();
+                    for line in lines.by_ref().take_while(|line| line != b".\r") {
+                        let line = line.strip_suffix(b"\r").expect("CRLF alone ends a line");
+                        message.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
+                        message.push(b'\n');
+                    }
+                    for recipient in &recipients {
+                        let answer = self.says(&format!(".{recipient}"), "250 taken");
+                        if answer.starts_with('2') {
+                            self.0.lock().unwrap().mail.push((recipient.clone(), message.clone()));
+                        }
+                        say(&answer)?;
+                    }
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// How many commands began like this.
+    pub fn calls(&self, begin: &str) -> usize {
+        self.log().iter().filter(|line| line.starts_with(begin)).count()
+    }
+
+    /// Waits until such a command came; half a minute is far too long.
+    #[track_caller]
+    pub fn wait_for(&self, begin: &str) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while self.calls(begin) == 0 {
+            assert!(Instant::now() < end, "{begin} never came");
+            thread::yield_now();
+        }
+    }
+
+    /// These recipients have each of the messages once, and nobody has anything else.
+    #[track_caller]
+    pub fn assert_arrived(&self, recipients: &[&str], messages: &[Vec<u8>]) {
+        let mail = &self.0.lock().unwrap().mail;
+        for recipient in recipients {
+            for message in messages {
+                let copies = mail.iter().filter(|(to, mail)| to == recipient && mail == message).count();
+                assert_eq!(copies, 1, "{recipient}: {}", String::from_utf8_lossy(message));
+            }
+        }
+        assert_eq!(mail.len(), recipients.len() * messages.len());
+    }
+
+    /// What arrived: each recipient with a message, in no order.
+    #[track_caller]
+    pub fn assert_exactly(&self, expected: &[(&str, &[u8])]) {
+        let mut expected: Vec<_> = expected.iter().map(|(to, mail)| ((*to).to_owned(), mail.to_vec())).collect();
+        let mut mail = self.0.lock().unwrap().mail.clone();
+        expected.sort();
+        mail.sort();
+        assert_eq!(mail, expected);
+    }
+}
