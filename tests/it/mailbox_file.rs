@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     desk::{Desk, NOW},
+    exactly_once::until,
     real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
     server::{Server, corpus, on},
     tool::{Home, mail::Mail},
@@ -234,6 +235,17 @@ fn mail_that_was_read_and_deleted_meanwhile_does_not_come_again() {
 }
 
 #[test]
+fn a_dry_run_after_a_kill_makes_no_mailbox() {
+    let desk = Desk::with(4, MBOX, |server| server);
+    killed_behind_the_append(&desk);
+    fs::remove_file(desk.home.join("Mail/work")).unwrap();
+    desk.pouch(&["plan"]).run().assert_code(0).assert_stdout("fetch      4");
+    assert!(!desk.home.join("Mail/work").exists());
+    desk.fetch(0);
+    desk.mail().assert_exactly(&ordinary(1..=4));
+}
+
+#[test]
 fn a_full_disk_leaves_the_mailbox_as_it_was() {
     let desk = Desk::with(3, MBOX, |server| server.message("big", corpus::sized(99, 400_000)));
     let mail = desk.home.make_dir("Mail", 0o700);
@@ -312,4 +324,23 @@ fn the_ledger_cannot_be_held_against_a_mailbox_file() {
     desk.fetch(0);
     let told = desk.pouch(&["ledger", "verify"]).run();
     told.assert_code(0).assert_stdout("work: 3 messages delivered, where they are now cannot be seen from here\n");
+}
+
+#[test]
+fn killed_while_the_ledger_does_not_know_of_the_batch_before() {
+    let desk = Desk::with(300, MBOX, |server| server);
+    let lock = desk.home.write("Mail/work.lock", format!("{}:elsewhere", process::id()), 0o600);
+    let mut child = desk.pouch(&["fetch"]).spawn();
+    desk.server.wait_for(|log| log.count("RETR") > 0);
+    // the ledger waits for somebody else, the mailbox not any more
+    let mut ledger = rusqlite::Connection::open(desk.home.state().join("ledger.db")).unwrap();
+    let held = ledger.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    fs::remove_file(lock).unwrap();
+    until(|| desk.home.join("Mail/work").exists() && desk.mail().len() >= 256);
+    child.kill();
+    child.wait();
+    held.rollback().unwrap();
+    desk.server.wait_for(|log| log.open() == 0);
+    desk.fetch(0).assert_silent();
+    desk.mail().assert_exactly(&ordinary(1..=300));
 }

@@ -2,12 +2,13 @@
 //!
 //! A mailbox file has no names: what a run that died left at its end is known again only by what
 //! lies here. The journal is one line, the [`Intent`], and behind it what is appended. Once that is
-//! safe in the mailbox, the line alone stays until the next batch: it tells which messages these
-//! were, should the ledger not have heard of it.
+//! safe in the mailbox, the line alone stays: it tells which messages these were, should the ledger
+//! not have heard of it. The ledger hears of a batch while the next one is appended: that one's line
+//! tells of both.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -28,6 +29,8 @@ pub(super) struct Intent {
     pub(super) start: u64,
     /// The messages, in their order.
     pub(super) entries: Vec<Entry>,
+    /// Those of the batch before, which is safe.
+    pub(super) before: Vec<Entry>,
 }
 
 /// A message of a batch.
@@ -100,7 +103,7 @@ impl Open {
     ///
     /// # Errors
     /// One of both cannot be read.
-    pub(super) fn standing(mut self, mailbox: &mut File) -> io::Result<(Intent, Standing)> {
+    pub(super) fn standing(mut self, mailbox: &mut (impl Read + Seek)) -> io::Result<(Intent, Standing)> {
         let length = mailbox.seek(SeekFrom::End(0))?;
         let (mut common, mut rest_is_nul) = (0, false);
         if length > self.intent.start {
@@ -151,12 +154,25 @@ impl Journal {
         Self { path }
     }
 
+    /// The messages that are safe in the mailbox, and of which the ledger may not have heard.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn safe(&self) -> Result<Vec<Entry>> {
+        Ok(match self.open()? {
+            None => Vec::new(),
+            Some(open) if open.size == 0 => open.intent.entries,
+            // a batch that failed is not in the mailbox
+            Some(open) => open.intent.before,
+        })
+    }
+
     /// Puts a batch, `gap` and `content`, in place of what the journal had; it is safe when this
     /// returns.
     ///
     /// # Errors
     /// It cannot be written.
-    pub(super) fn write(&self, intent: &Intent, gap: &[u8], content: &mut File) -> Result<()> {
+    pub(super) fn write(&self, intent: &Intent, gap: &[u8], content: &mut impl Read) -> Result<()> {
         let parent = self.path.parent().unwrap_or(Path::new("."));
         folder::make(parent)?;
         let draft = self.path.with_extension("new");
@@ -166,7 +182,6 @@ impl Journal {
             line.push(b'\n');
             file.write_all(&line)?;
             file.write_all(gap)?;
-            content.rewind()?;
             io::copy(content, &mut file)?;
             file.sync_all()?;
             fs::rename(&draft, &self.path)
@@ -231,7 +246,7 @@ mod tests {
 
     fn intent() -> Intent {
         let entry = |name: &str, end| Entry::new(name, end, Measured { octets: 7, fingerprint: None });
-        Intent { start: 100, entries: vec![entry("a", 10), entry("b", 30)] }
+        Intent { start: 100, entries: vec![entry("a", 10), entry("b", 30)], before: vec![entry("c", 7)] }
     }
 
     #[test]
@@ -260,10 +275,9 @@ mod tests {
     fn what_was_written_is_found_and_forgotten_once_it_is_appended() {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::at(dir.path().join("state/x.journal"));
-        assert!(journal.open().unwrap().is_none());
-        let mut content = tempfile::tempfile().unwrap();
-        content.write_all(&[b'x'; 28]).unwrap();
-        journal.write(&intent(), b"xx", &mut content).unwrap();
+        assert!(journal.open().unwrap().is_none() && journal.safe().unwrap().is_empty());
+        journal.write(&intent(), b"xx", &mut &[b'x'; 28][..]).unwrap();
+        assert_eq!(journal.safe().unwrap(), intent().before);
         let mut mailbox = tempfile::tempfile().unwrap();
         mailbox.write_all(&[b'o'; 100]).unwrap();
         mailbox.write_all(&[&[b'x'; 12][..], &[0; 3]].concat()).unwrap();
@@ -272,6 +286,7 @@ mod tests {
         assert_eq!(found.entries[0].measured(), Measured { octets: 7, fingerprint: None });
         journal.appended().unwrap();
         assert_eq!(journal.open().unwrap().unwrap().size, 0);
+        assert_eq!(journal.safe().unwrap(), intent().entries);
         journal.remove().unwrap();
         journal.remove().unwrap();
         assert!(journal.open().unwrap().is_none());

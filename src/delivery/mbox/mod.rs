@@ -110,12 +110,19 @@ impl Mailbox {
         for entry in &mut entries {
             entry.end += gap.len() as u64;
         }
-        self.journal.write(&Intent { start, entries }, gap, &mut content)?;
+        let before = self.journal.safe()?;
+        let intent = Intent { start, entries, before };
+        content.rewind().map_err(|error| self.failed(&error))?;
+        self.journal.write(&intent, gap, &mut content)?;
         if let Err(error) = append(&mut locked.file, start, gap, &mut content) {
             // under the lock, all that lies behind the old end is ours
             let cut = locked.file.set_len(start).and_then(|()| locked.file.sync_all());
             return Err(match cut {
-                Ok(()) => self.journal.remove().err().unwrap_or_else(|| self.failed(&error)),
+                Ok(()) => {
+                    let nothing = Intent { entries: Vec::new(), ..intent };
+                    let noted = self.journal.write(&nothing, b"", &mut io::empty());
+                    noted.err().unwrap_or_else(|| self.failed(&error))
+                }
                 Err(more) => self.failed(&error).fact(more.to_string()),
             });
         }
@@ -132,17 +139,22 @@ impl Mailbox {
 
     /// What the mailbox has of the batch that a run which died was appending; nothing where it had
     /// ended that.
-    fn unfinished(&self) -> Result<Option<(Locked, Intent, Standing)>> {
+    fn unfinished(&self) -> Result<Option<(Option<Locked>, Intent, Standing)>> {
         let Some(open) = self.journal.open()?.filter(|open| open.size > 0) else {
             return Ok(None);
         };
+        let unreadable = |error: io::Error| Error::file("read", &self.path, &error);
+        if !self.path.try_exists().map_err(unreadable)? {
+            // who only looks makes nothing
+            let (intent, standing) = open.standing(&mut io::empty()).map_err(unreadable)?;
+            return Ok(Some((None, intent, standing)));
+        }
         let mut locked = self.locked(PATIENCE)?;
-        let (intent, standing) =
-            open.standing(&mut locked.file).map_err(|error| Error::file("read", &self.path, &error))?;
+        let (intent, standing) = open.standing(&mut locked.file).map_err(unreadable)?;
         // the run that died may not have made safe what it wrote
         locked.file.sync_all().map_err(|error| Error::file("make safe", &self.path, &error))?;
         self.anchor()?;
-        Ok(Some((locked, intent, standing)))
+        Ok(Some((Some(locked), intent, standing)))
     }
 }
 
@@ -208,15 +220,16 @@ impl Delivery for Mbox {
             found(entry, Content::Noted { mailbox: self.mailbox.path.clone(), measured: entry.measured() })
         };
         let Some((_, intent, standing)) = self.mailbox.unfinished()? else {
-            return Ok(self.mailbox.journal.open()?.map(|open| open.intent.entries.iter().map(noted).collect()));
+            let intent = self.mailbox.journal.open()?.map(|open| open.intent);
+            return Ok(intent.map(|intent| intent.before.iter().chain(&intent.entries).map(noted).collect()));
         };
         let (whole, others) = intent.entries.split_at(standing.whole);
         let unknown = others.iter().filter(|_| standing.changed).map(|entry| found(entry, Content::Unknown));
-        Ok(Some(whole.iter().map(noted).chain(unknown).collect()))
+        Ok(Some(intent.before.iter().chain(whole).map(noted).chain(unknown).collect()))
     }
 
     fn tidy(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
-        if let Some((locked, _, Standing { torn: Some(good), .. })) = self.mailbox.unfinished()? {
+        if let Some((Some(locked), _, Standing { torn: Some(good), .. })) = self.mailbox.unfinished()? {
             let cut = locked.file.set_len(good).and_then(|()| locked.file.sync_all());
             cut.map_err(|error| self.mailbox.failed(&error))?;
         }
