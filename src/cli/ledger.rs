@@ -15,7 +15,7 @@ use crate::{
     delivery::{Content, Delivery},
     error::{Error, Exit, Kind, Result},
     fetch::{World, place},
-    ledger::{Ledger, PUT_ASIDE, Row, State},
+    ledger::{Ledger, PUT_ASIDE, Retried, Row, State},
     report::{complain, form, print},
     text::{count, moment, shown},
     types::{Epoch, RowId},
@@ -35,15 +35,17 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
             }
             Ok(Exit::OK)
         }
-        Command::Retry(messages) => {
-            change(context, &messages.account, &messages.messages, "will be tried again", Ledger::retry)
-        }
-        Command::Forget(NamedMessages { account, messages }) => {
-            change(context, &account, &messages, "forgotten", Ledger::forget)
-        }
-        Command::Delete(NamedMessages { account, messages }) => {
-            change(context, &account, &messages, "will be deleted from the server in the next run", Ledger::doom)
-        }
+        Command::Retry(messages) => change(context, &messages.account, &messages.messages, |ledger, rows| {
+            ledger.retry(rows).map(|retried| (retried.again + retried.spared, retried_text(retried)))
+        }),
+        Command::Forget(NamedMessages { account, messages }) => change(context, &account, &messages, |ledger, rows| {
+            ledger.forget(rows).map(|changed| (changed, format!("{} forgotten", count(changed, "message"))))
+        }),
+        Command::Delete(NamedMessages { account, messages }) => change(context, &account, &messages, |ledger, rows| {
+            let text =
+                |changed| format!("{} will be deleted from the server in the next run", count(changed, "message"));
+            ledger.doom(rows).map(|changed| (changed, text(changed)))
+        }),
         Command::Catchup { account } => catch_up(context, &account),
         Command::Verify(accounts) => verify(context, &accounts),
     }
@@ -64,12 +66,21 @@ fn open(context: &Context, name: &str) -> Result<(Account, Ledger)> {
     Ok((account, ledger))
 }
 
+fn retried_text(Retried { again, spared }: Retried) -> String {
+    let again_text = format!("{} will be tried again", count(again, "message"));
+    match (again, spared) {
+        (_, 0) => again_text,
+        (0, _) => format!("{} will not be deleted from the server", count(spared, "message")),
+        _ => format!("{again_text}, {spared} will not be deleted from the server"),
+    }
+}
+
+/// Has `change` change messages, which gives how many, and what is said of it.
 fn change(
     context: &Context,
     name: &str,
     messages: &[i64],
-    done: &str,
-    change: impl FnOnce(&mut Ledger, &[RowId]) -> Result<u64>,
+    change: impl FnOnce(&mut Ledger, &[RowId]) -> Result<(u64, String)>,
 ) -> Outcome {
     let (account, world) = account(context, name)?;
     let _lock = world.lock(&account).map_err(|error| error.hint("try again once it has ended"))?;
@@ -78,11 +89,11 @@ fn change(
     for row in &rows {
         ledger.find(*row)?;
     }
-    let changed = change(&mut ledger, &rows)?;
+    let (changed, said) = change(&mut ledger, &rows)?;
     if context.global.json {
         print_json(&json!({ "account": account.name, "changed": changed }))?;
     } else {
-        print(&format!("{}: {} {done}\n", account.name, count(changed, "message")))?;
+        print(&format!("{}: {said}\n", account.name))?;
     }
     Ok(Exit::OK)
 }

@@ -94,6 +94,15 @@ pub(super) const COLUMNS: &str =
     "id, uid, octets, CASE WHEN state = 'delivered' AND short THEN 'short' ELSE state END AS shown,
     first_seen, delivered, got, missing, attempts, next_try, reason, sender, subject, doomed, copy";
 
+/// What became of messages that were to be tried again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// So many will be.
+    pub again: u64,
+    /// So many are delivered already, and will not be deleted from the server by order any more.
+    pub spared: u64,
+}
+
 impl Ledger {
     pub(super) fn row(&self, columns: &Columns<'_>) -> rusqlite::Result<Row> {
         let state: String = columns.get(3)?;
@@ -203,20 +212,30 @@ impl Ledger {
 
     /// Has messages tried again in the next run, as if they had never failed, and takes orders to
     /// delete back: those of `ids`, or all that failed. One of `ids` that was set aside is fetched
-    /// after all, whatever a rule says of it. Gives how many.
+    /// after all, whatever a rule says of it.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn retry(&mut self, ids: &[RowId]) -> Result<u64> {
-        self.change(
-            ids,
+    pub fn retry(&mut self, ids: &[RowId]) -> Result<Retried> {
+        const RETRY: &str =
             "UPDATE message SET attempts = 0, tried = NULL, next_try = NULL, told = NULL, doomed = 0,
                  wanted = wanted OR doomed OR state = 'skipped',
                  reason = CASE WHEN doomed OR state = 'skipped' THEN NULL ELSE reason END,
                  state = CASE WHEN state IN ('quarantined', 'skipped') THEN 'new' ELSE state END
              WHERE account = ?1 AND (?2 IS NULL OR id = ?2) AND (attempts > 0 AND (state IN ('quarantined', 'new') OR short)
-                 OR doomed OR (state = 'skipped' AND ?2 IS NOT NULL))",
-        )
+                 OR doomed OR (state = 'skipped' AND ?2 IS NOT NULL))
+             RETURNING state = 'delivered' AND NOT short";
+        let account = self.account;
+        self.transact(|ledger| {
+            let mut update = ledger.prepare(RETRY)?;
+            let mut retried = Retried::default();
+            for id in some_or_all(ids) {
+                for delivered in update.query_map(params![account, id], |row| row.get::<_, bool>(0))? {
+                    if delivered? { retried.spared += 1 } else { retried.again += 1 }
+                }
+            }
+            Ok(retried)
+        })
     }
 
     /// Forgets messages: what is still on the server will be fetched as if it were new.
@@ -239,10 +258,9 @@ impl Ledger {
         let account = self.account;
         self.transact(|ledger| {
             let mut update = ledger.prepare(statement)?;
-            if ids.is_empty() {
-                return update.execute(params![account, None::<i64>]).map(|changed| changed as u64);
-            }
-            ids.iter().try_fold(0, |changed, id| Ok(changed + update.execute(params![account, id.0])? as u64))
+            some_or_all(ids)
+                .into_iter()
+                .try_fold(0, |changed, id| Ok(changed + update.execute(params![account, id])? as u64))
         })
     }
 
@@ -283,4 +301,9 @@ impl Ledger {
             .map(|answer| (answer != "ok").then_some(answer))
             .map_err(|error| self.explained(&error))
     }
+}
+
+/// What a statement is run with: each of these messages, or all where there are none.
+fn some_or_all(ids: &[RowId]) -> Vec<Option<i64>> {
+    if ids.is_empty() { vec![None] } else { ids.iter().map(|id| Some(id.0)).collect() }
 }

@@ -50,7 +50,7 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 
-pub use desk::{Row, State};
+pub use desk::{Retried, Row, State};
 pub use look::{Doubt, Look};
 pub use progress::{Arrival, Failed, Recognized, Recovered};
 pub use proof::Proof;

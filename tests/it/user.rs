@@ -172,6 +172,22 @@ fn the_ledger_does_what_it_is_told() {
 }
 
 #[test]
+fn an_order_to_delete_is_taken_back() {
+    let desk = Desk::with(3, "", |server| server.fault(on("RETR 2").refuse("-ERR no")));
+    desk.fetch(75);
+    desk.pouch(&["ledger", "delete", "work", "1", "2"]).run().assert_code(0);
+    let told = desk.pouch(&["ledger", "retry", "work"]).run();
+    told.assert_code(0).assert_stdout("work: 1 message will be tried again, 1 will not be deleted from the server\n");
+    desk.pouch(&["ledger", "delete", "work", "1"]).run().assert_code(0);
+    let told = desk.pouch(&["ledger", "retry", "work", "1"]).run();
+    told.assert_code(0).assert_stdout("work: 1 message will not be deleted from the server\n");
+    desk.server.heal_all();
+    desk.fetch(0);
+    desk.assert_arrived(1..=3);
+    assert_eq!(desk.server.remaining(), 3);
+}
+
+#[test]
 fn catching_up_takes_what_is_there_for_known() {
     let desk = Desk::with(5, "keep = \"none\"", |server| server);
     desk.pouch(&["ledger", "catchup", "work"]).run().assert_code(0).assert_stdout("5 messages set aside");
