@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::{
     desk::Desk,
+    lmtp_server::Lmtp,
     server::{Server, Setup, corpus},
     tool::mail::Mail,
 };
@@ -23,10 +24,16 @@ fn top(uid: &str, from: &str, protocol: &str) -> String {
 /// Each of the messages lies there once, below the fields that tell of it.
 #[track_caller]
 fn assert_topped(mail: &Mail, from: &str, protocol: &str, messages: &[(String, Vec<u8>)]) {
+    let mail: Vec<_> = mail.delivered().iter().map(|mail| mail.bytes.as_slice()).collect();
+    assert_each_topped(&mail, from, protocol, messages);
+}
+
+#[track_caller]
+fn assert_each_topped(mail: &[&[u8]], from: &str, protocol: &str, messages: &[(String, Vec<u8>)]) {
     assert_eq!(mail.len(), messages.len());
     for (uid, content) in messages {
         let content = corpus::on_disk(content);
-        let found: Vec<_> = mail.delivered().iter().filter_map(|mail| mail.bytes.strip_suffix(&content[..])).collect();
+        let found: Vec<_> = mail.iter().filter_map(|mail| mail.strip_suffix(&content[..])).collect();
         let fields =
             found.iter().map(|fields| String::from_utf8_lossy(fields).replace(['\n', '\t'], " ").replace("  ", " "));
         assert_eq!(fields.collect::<Vec<_>>(), [top(uid, from, protocol)], "{uid}");
@@ -90,6 +97,26 @@ fn they_stand_on_top_wherever_a_message_goes() {
     for place in ["Mail/work", "Mail/work/.Copy"] {
         assert_topped(&desk.home.maildir(place), HERE, "POP3", &messages(3));
     }
+}
+
+#[test]
+fn they_stand_on_top_for_an_lmtp_server() {
+    let lines = format!("lmtp = \"unix:~/lmtp\"\nlmtp-recipients = [\"ben\", \"cid\"]\n{ALL}");
+    let desk = Desk::with(3, &lines, |server| server);
+    let lmtp = Lmtp::at(&desk.home.join("lmtp"));
+    lmtp.answer(".cid", "451 not now");
+    desk.fetch(75);
+    lmtp.heal();
+    desk.fetch(0);
+    let mail = lmtp.mail();
+    for recipient in ["ben", "cid"] {
+        let his: Vec<_> = mail.iter().filter(|(to, _)| to == recipient).map(|(_, mail)| mail.as_slice()).collect();
+        assert_each_topped(&his, HERE, "POP3", &messages(3));
+    }
+    assert_eq!((mail.len(), desk.server.remaining()), (6, 0));
+    // errors go back to whom the message is from, and the server is told what it gets
+    let longest = mail.iter().map(|(_, mail)| mail.len() + mail.split(|octet| *octet == b'\n').count() - 1).max();
+    assert!(lmtp.log().contains(&format!("MAIL FROM:<ben@example.org> SIZE={}", longest.unwrap())));
 }
 
 #[test]

@@ -140,11 +140,16 @@ impl Lmtp {
         assert_eq!(mail.len(), recipients.len() * messages.len());
     }
 
+    /// Each message that arrived, with its recipient.
+    pub fn mail(&self) -> Vec<(String, Vec<u8>)> {
+        self.0.lock().unwrap().mail.clone()
+    }
+
     /// What arrived: each recipient with a message, in no order.
     #[track_caller]
     pub fn assert_exactly(&self, expected: &[(&str, &[u8])]) {
         let mut expected: Vec<_> = expected.iter().map(|(to, mail)| ((*to).to_owned(), mail.to_vec())).collect();
-        let mut mail = self.0.lock().unwrap().mail.clone();
+        let mut mail = self.mail();
         expected.sort();
         mail.sort();
         assert_eq!(mail, expected);
