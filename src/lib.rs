@@ -48,7 +48,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | while receiving, or before it is shown in `new/` | keeps all | nothing, or a draft in `tmp/` | new | fetches it; removes its own drafts |
 //! | after that, before the ledger | keeps all | in `new/` | new | finds the name: delivered, no second copy |
-//! | when one of several places has it | keeps all | in some `new/` | new | finds that copy; gives the other places theirs |
+//! | when one of several places has it | keeps all | in some of them | new | finds that copy; gives the other places theirs |
 //! | before the answer to QUIT | perhaps deleted | safe | delivered | finds it gone, or deletes it again |
 //! | between a quarantine and its notice | keeps all | as it was | quarantined, not told | delivers the notice |
 //! | after the notice, before the ledger | keeps all | a notice | quarantined, not told | finds the name: told, no second notice |

@@ -151,8 +151,8 @@ pub enum Content {
         /// What was noted of the message.
         measured: Measured,
     },
-    /// It may be there or not: somebody else has changed the file since.
-    Unknown,
+    /// It may be in this file with others or not: somebody else has changed that since.
+    Unknown(PathBuf),
 }
 
 /// What the content of a message tells of it.
@@ -173,7 +173,7 @@ impl Found {
         let path = match &self.content {
             Content::File(path) => path,
             Content::Noted { measured, .. } => return Ok(Some(*measured)),
-            Content::Unknown => return Ok(None),
+            Content::Unknown(_) => return Ok(None),
         };
         if_there(path, File::open(path).and_then(|mut file| measure(&mut file, &mut io::sink())))
     }

@@ -152,7 +152,7 @@ impl Delivery for Post {
         if let Some(all) = &mut all {
             let path = |found: &Found| match &found.content {
                 Content::File(path) => Some(path.clone()),
-                Content::Noted { .. } | Content::Unknown => None,
+                Content::Noted { .. } | Content::Unknown(_) => None,
             };
             all.sort_by_cached_key(path);
             all.dedup();

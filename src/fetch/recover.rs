@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -16,24 +16,29 @@ use crate::{
 
 /// Looks for the ledger's messages in the places where they go, and tells the ledger which of them
 /// lie there. One that lies in some of its places only counts as delivered to those. Where messages are
-/// not delivered as they were sent, nothing is made of their size. Gives how many may lie there or not,
-/// and were not delivered before.
+/// not delivered as they were sent, nothing is made of their size. Gives how many may lie in a mailbox
+/// file or not, and were not delivered before, for each such file.
 ///
 /// # Errors
-/// The place cannot be read, or the ledger cannot be written.
-pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, account: &Account, now: Epoch) -> Result<u64> {
+/// A place cannot be read, or the ledger cannot be written.
+pub(super) fn recover(
+    ledger: &mut Ledger,
+    delivery: &dyn Delivery,
+    account: &Account,
+    now: Epoch,
+) -> Result<BTreeMap<PathBuf, u64>> {
     let as_sent = account.delivers_as_sent();
-    let mut unknown = 0;
+    let mut unknown = BTreeMap::new();
     // twice, since a mail program may move a message while it is looked for
     for _ in 0..2 {
-        unknown = 0;
+        unknown.clear();
         // the run that died may have given a message its name, and not made it safe
         let mut folders = BTreeSet::new();
         let mut copies: BTreeMap<_, Vec<Found>> = BTreeMap::new();
         let mut others = Vec::new();
         for found in delivery.look()?.unwrap_or_default() {
             let Some(named) = ledger.row_of(&found.name) else {
-                if found.content != Content::Unknown {
+                if !matches!(found.content, Content::Unknown(_)) {
                     others.push(found.name);
                 }
                 continue;
@@ -41,8 +46,8 @@ pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, account: &Ac
             if !ledger.awaits(named.0, named.1)? {
                 continue;
             }
-            if found.content == Content::Unknown {
-                unknown += 1;
+            if let Content::Unknown(mailbox) = found.content {
+                *unknown.entry(mailbox).or_default() += 1;
                 continue;
             }
             if let Content::File(path) = &found.content {
@@ -75,6 +80,6 @@ fn place(found: &Found) -> Option<Place> {
     match &found.content {
         Content::File(path) => Some(Place::Maildir(path.ancestors().nth(2).unwrap_or(path).to_owned())),
         Content::Noted { mailbox, .. } => Some(Place::Mbox(mailbox.clone())),
-        Content::Unknown => None,
+        Content::Unknown(_) => None,
     }
 }

@@ -177,6 +177,26 @@ fn killed_among_mailbox_files_each_has_it_once() {
 }
 
 #[test]
+fn the_mailbox_file_that_was_torn_is_named() {
+    let [one, two, three, four] = for_files();
+    let desk = desk("", IN_FILES, &[&one, &two, &three, &four], |server| server);
+    let path = desk.home.write("boxes/ann", "", 0o600);
+    let killed = ["-f", "-qq", "-o", "calls", "-e", "inject=fsync:signal=KILL:when=1", "-P", path.to_str().unwrap()];
+    let run = desk.home.command("strace", &[&killed[..], &[env!("CARGO_BIN_EXE_pouch"), "fetch"]].concat());
+    run.env("POUCH_NOW", NOW.to_string()).run().assert_code(128 + 9);
+    desk.server.wait_for(|log| log.open() == 0);
+    let torn = desk.home.read("boxes/ann");
+    let theirs = b"\n\nFrom a@b Mon Nov 23 00:00:00 2026\nSubject: theirs\n\nmail\n\n";
+    fs::write(&path, [&torn[..torn.len() - 9], theirs].concat()).unwrap();
+    let told = desk.fetch(0);
+    told.assert_stderr("killed while it wrote to ~/boxes/ann").assert_stderr("1 message may be there already");
+    // the first one was whole
+    assert_eq!(desk.home.read("boxes/ann").windows(one.len()).filter(|octets| *octets == one).count(), 1);
+    desk.home.maildir("boxes/ben").assert_exactly(&[&two, &three]);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
 fn killed_while_a_program_has_it_the_files_have_no_second_copy() {
     let both = mail(1, &["ann@example.org", "dan@example.org"]);
     let table = format!("{IN_FILES}\n\"dan@example.org\" = \"pipe:sh script\"");

@@ -224,7 +224,10 @@ impl Delivery for Mbox {
             return Ok(intent.map(|intent| intent.before.iter().chain(&intent.entries).map(noted).collect()));
         };
         let (whole, others) = intent.entries.split_at(standing.whole);
-        let unknown = others.iter().filter(|_| standing.changed).map(|entry| found(entry, Content::Unknown));
+        let unknown = others
+            .iter()
+            .filter(|_| standing.changed)
+            .map(|entry| found(entry, Content::Unknown(self.mailbox.path.clone())));
         Ok(Some(intent.before.iter().chain(whole).map(noted).chain(unknown).collect()))
     }
 

@@ -25,7 +25,7 @@ use crate::{
     message::Glance,
     policy::{Then, Why},
     rule::Judgement,
-    text::count,
+    text::{count, tilde},
     types::{Epoch, MsgNum, RowId, Uid},
 };
 
@@ -219,14 +219,14 @@ impl<'a> Haul<'a> {
         let unknown = recover(self.ledger, delivery, self.account, self.world.clock.now())?;
         let ledger = &*self.ledger;
         delivery.tidy(&|name| ledger.named(name))?;
-        if unknown > 0 {
-            let place = self.world.shown(&self.account.place);
+        for (mailbox, messages) in unknown {
+            let place = tilde(&mailbox, &self.world.home);
             self.tell(&Event::Notice(
                 &Error::new(Kind::Deferred, format!("the last run was killed while it wrote to {place}"))
                     .fact("somebody else has changed that file since: what lies there was left as it is")
                     .fact(format!(
                         "{} may be there already, whole or in part, and will be fetched again",
-                        count(unknown, "message")
+                        count(messages, "message")
                     )),
             ));
         }
