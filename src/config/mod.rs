@@ -2,7 +2,9 @@
 //!
 //! [`mod@file`] reads the TOML and knows where each [`value`] stands, [`resolve`] lays the layers over one
 //! another (built in, `[defaults]`, `[account.NAME]`, flags) and checks the result, [`rules`] makes
-//! rules of their tables, [`explain`] tells where each value came from. [`address`] does without a file.
+//! rules of their tables and [`destination`] places of what stands there, [`explain`] tells where each
+//! value came from. [`names`] knows hosts, paths and servers when it sees them. [`address`] does without a
+//! file.
 
 pub mod address;
 mod complain;
@@ -27,7 +29,7 @@ use crate::{
     types::Identity,
     units::Span,
 };
-pub use place::{LmtpServer, Place, taker};
+pub use place::{LmtpServer, Place};
 
 /// The sample config, with every key: `pouch config sample` prints it.
 pub const SAMPLE: &str = include_str!("sample.toml");

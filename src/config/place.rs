@@ -44,7 +44,7 @@ impl Place {
             Some(place) => {
                 if let (Self::Lmtp(_, recipients), Self::Lmtp(_, more)) = (place, self) {
                     for recipient in more {
-                        // servers tell mailboxes by their case as little as RFC 5321 §2.4 wants them to
+                        // no server should tell mailboxes apart by case (RFC 5321 §2.4)
                         if !recipients.iter().any(|known| known.eq_ignore_ascii_case(&recipient)) {
                             recipients.push(recipient);
                         }
@@ -58,15 +58,10 @@ impl Place {
     /// answers for each recipient.
     pub fn takers(&self) -> Vec<String> {
         match self {
-            Self::Lmtp(server, recipients) => recipients.iter().map(|recipient| taker(server, recipient)).collect(),
+            Self::Lmtp(server, recipients) => recipients.iter().map(|recipient| server.taker(recipient)).collect(),
             _ => vec![self.to_string()],
         }
     }
-}
-
-/// What the ledger calls a recipient of an LMTP server.
-pub fn taker(server: &LmtpServer, recipient: &str) -> String {
-    Place::Lmtp(server.clone(), vec![recipient.to_owned()]).to_string()
 }
 
 /// Where an LMTP server listens.
@@ -81,6 +76,13 @@ pub enum LmtpServer {
         /// The port.
         port: u16,
     },
+}
+
+impl LmtpServer {
+    /// What the ledger calls this recipient of it.
+    pub fn taker(&self, recipient: &str) -> String {
+        Place::Lmtp(self.clone(), vec![recipient.to_owned()]).to_string()
+    }
 }
 
 impl fmt::Display for LmtpServer {

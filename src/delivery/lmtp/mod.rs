@@ -13,7 +13,7 @@ use std::{
 
 use super::{Delivery, Draft, Slip};
 use crate::{
-    config::{LmtpServer, Place, taker},
+    config::{LmtpServer, Place},
     error::{Error, Kind, Result},
     message::return_path,
     stop::Stop,
@@ -104,7 +104,7 @@ impl Lmtp {
             Place::Lmtp(server, recipients) if *server == self.place => Some(recipients),
             _ => None,
         });
-        here.flatten().map(String::as_str).filter(|name| !slip.taken.contains(&taker(&self.place, name))).collect()
+        here.flatten().map(String::as_str).filter(|name| !slip.taken.contains(&self.place.taker(name))).collect()
     }
 
     /// Hands a message over; `replies` has one for each of the recipients then, or as much of that as
@@ -164,7 +164,7 @@ impl Delivery for Lmtp {
             .iter()
             .zip(&replies)
             .filter(|(_, reply)| reply.answer() == Answer::Yes)
-            .map(|(recipient, _)| taker(&self.place, recipient))
+            .map(|(recipient, _)| self.place.taker(recipient))
             .collect();
         // a signal ends waits as a lost line: say what it was
         handed.or_else(|error| stop.check().and(Err(error)))?;
