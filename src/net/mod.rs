@@ -1,6 +1,7 @@
 //! The line to the server: TCP with time-outs and signals, TLS over it.
 
 mod contexts;
+mod records;
 mod socket;
 mod tls;
 
@@ -11,6 +12,7 @@ use std::{
 };
 
 use native_tls::TlsStream;
+use records::Records;
 
 pub use contexts::Contexts;
 pub use socket::{Captured, Socket, dial, dial_local};
@@ -21,7 +23,7 @@ pub enum Stream {
     /// In clear.
     Plain(Socket),
     /// Protected by TLS.
-    Tls(Box<TlsStream<Socket>>, Captured),
+    Tls(Box<TlsStream<Records>>, Captured),
 }
 
 impl Stream {
@@ -32,7 +34,7 @@ impl Stream {
     pub fn peer(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Plain(socket) => socket.peer(),
-            Self::Tls(stream, _) => stream.get_ref().peer(),
+            Self::Tls(stream, _) => stream.get_ref().socket().peer(),
         }
     }
 
@@ -63,7 +65,16 @@ impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.read(buffer),
-            Self::Tls(stream, captured) => unblurred(stream.read(buffer), captured),
+            Self::Tls(stream, captured) => {
+                let mut filled = unblurred(stream.read(buffer), captured)?;
+                // a record is small, and more of them may have come
+                stream.get_mut().wait(false);
+                while let Ok(octets @ 1..) = stream.read(&mut buffer[filled..]) {
+                    filled += octets;
+                }
+                stream.get_mut().wait(true);
+                Ok(filled)
+            }
         }
     }
 }

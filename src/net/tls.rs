@@ -6,7 +6,7 @@ use native_tls::{HandshakeError, Identity, Protocol, TlsConnector, TlsStream};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Socket, Stream};
+use super::{Records, Socket, Stream};
 use crate::{
     config::{ClientCertificate, Trust},
     error::{Error, Kind, Result},
@@ -115,12 +115,12 @@ impl Context {
         let captured = socket.captured();
         // a handshake is many small answers
         socket.hurry();
-        let mut stream = match self.connector.connect(host, socket) {
+        let mut stream = match self.connector.connect(host, Records::new(socket)) {
             Ok(stream) => stream,
             Err(HandshakeError::Failure(error)) => return Err(failed(host, &error.to_string(), captured.take())),
             Err(HandshakeError::WouldBlock(_)) => return Err(Error::new(Kind::Bug, "a blocking socket did not block")),
         };
-        stream.get_mut().take_time();
+        stream.get_mut().socket_mut().take_time();
         if let Some(pin) = self.pin {
             let found = certificate(&stream);
             if found.as_ref().map(|certificate| certificate.sha256) != Some(pin) {
@@ -138,7 +138,7 @@ impl Context {
 }
 
 /// The certificate that the server showed.
-pub(super) fn certificate(stream: &TlsStream<Socket>) -> Option<Certificate> {
+pub(super) fn certificate(stream: &TlsStream<Records>) -> Option<Certificate> {
     let certificate = stream.peer_certificate().ok()??;
     Some(Certificate::new(&certificate.to_der().ok()?))
 }
