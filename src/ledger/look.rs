@@ -157,8 +157,7 @@ impl<'l> Places<'l> {
     fn of(&self, uid: &[u8]) -> &[u32] {
         let first = self.by_uid.partition_point(|place| self.uid(*place) < uid);
         let rest = &self.by_uid[first..];
-        let count = rest.iter().take_while(|place| self.uid(**place) == uid).count();
-        &rest[..count]
+        &rest[..rest.partition_point(|place| self.uid(*place) == uid)]
     }
 }
 
