@@ -17,23 +17,22 @@ use crate::{
 ///
 /// # Errors
 /// The ledger, or a message, cannot be read.
-pub fn mark(look: &mut Look, ledger: &Ledger, delivery: &dyn Delivery) -> Result<Option<Error>> {
+pub fn mark(look: &mut Look, ledger: &mut Ledger, delivery: &dyn Delivery) -> Result<Option<Error>> {
     let Some(mut found) = delivery.look()? else {
         return Ok(None);
     };
-    let absent = |found: &[Found], rows: &mut dyn Iterator<Item = RowId>| -> HashSet<RowId> {
-        let present: HashSet<_> =
-            found.iter().filter_map(|found| ledger.row_of(&found.name)).map(|(row, _)| row).collect();
-        rows.filter(|row| !present.contains(row)).collect()
-    };
-    let delivered: Vec<_> = look.delivered().collect();
-    let mut gone = absent(&found, &mut delivered.iter().copied());
+    let mut present = present_in(&found, ledger);
+    // what may lie in a Maildir that the account no longer has cannot be missed here
+    let sure = ledger.looked_into(&present)?;
+    let delivered: Vec<_> = look.delivered().filter(|row| sure.contains(row)).collect();
+    let mut gone: HashSet<_> = delivered.iter().copied().filter(|row| !present.contains(row)).collect();
     if gone.is_empty() {
         return Ok(None);
     }
     // one that a mail program was just moving is there the second time
     found = delivery.look()?.unwrap_or_default();
-    gone = absent(&found, &mut gone.into_iter());
+    present = present_in(&found, ledger);
+    gone.retain(|row| !present.contains(row));
     // Moving a message to another folder gives it another name in some mail programs (mutt,
     // Dovecot): what cannot be found by its name is looked for by its header.
     let mut wanted: HashMap<_, Vec<_>> = HashMap::new();
@@ -74,4 +73,9 @@ pub fn mark(look: &mut Look, ledger: &Ledger, delivery: &dyn Delivery) -> Result
         }
     }
     Ok(None)
+}
+
+/// The rows of the messages that were found.
+fn present_in(found: &[Found], ledger: &Ledger) -> HashSet<RowId> {
+    found.iter().filter_map(|found| ledger.row_of(&found.name)).map(|(row, _)| row).collect()
 }

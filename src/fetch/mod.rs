@@ -141,6 +141,7 @@ fn problem(account: &Account, world: &World, error: &Error, tell: bool) {
 fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
     let mut ledger = world.ledger(account)?;
     let (run, died) = ledger.begin_run(world.clock.now())?;
+    ledger.looks_into(&account.maildirs())?;
     let mut haul = Haul::new(account, world, &mut ledger, &run, died);
     let outcome = journey(account, world, &mut haul);
     let unsettled = haul.unsettled();
@@ -243,6 +244,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     // what a run would tell the ledger is told to a copy
     let mut ledger = world.ledger(account)?.copy()?;
     let (_, died) = ledger.begin_run(now)?;
+    ledger.looks_into(&account.maildirs())?;
     let places = place::as_it_is(account, world)?;
     if died {
         recover(&mut ledger, &places, account, now)?;
@@ -254,7 +256,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
         recognize::look(&mut session, &mut ledger, &listing, &HashSet::new(), world.accept_new_uids)?;
     let mut warning = recognize::unnamed(&listing).or((moved > 0).then(|| recognize::told(moved)));
     if account.policy.sync_deletions {
-        warning = local::mark(&mut look, &ledger, &places)?.or(warning);
+        warning = local::mark(&mut look, &mut ledger, &places)?.or(warning);
     }
     let mut taken = Vec::new();
     let open = rulings::open(&look);

@@ -30,6 +30,7 @@
 mod desk;
 mod handing;
 mod look;
+mod maildirs;
 mod progress;
 mod proof;
 mod runs;
@@ -75,6 +76,8 @@ pub struct Ledger {
     host: String,
     /// Whether the run under way is marked as open.
     open: bool,
+    /// The Maildirs that the account has now.
+    maildirs: Option<i64>,
 }
 
 /// What a ledger is told that is made now.
@@ -120,7 +123,7 @@ impl Ledger {
             folder::anchor(state_dir)?;
             identify(&connection, account, birth).map_err(told)?
         };
-        Ok(Self { connection, path, account: number, id, host, open: false })
+        Ok(Self { connection, path, account: number, id, host, open: false, maildirs: None })
     }
 
     /// A copy for a dry run: what becomes of it changes nothing. It lies in memory, or where it is
@@ -142,6 +145,7 @@ impl Ledger {
             id: self.id.clone(),
             host: self.host.clone(),
             open: false,
+            maildirs: self.maildirs,
         })
     }
 

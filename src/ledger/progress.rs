@@ -24,6 +24,8 @@ pub struct Arrival {
     pub got: u64,
     /// Its fingerprint, if it has a header.
     pub fingerprint: Option<Fingerprint>,
+    /// Whether a Maildir has it, where the user can delete it.
+    pub in_maildir: bool,
 }
 
 /// A message that lies in the Maildir after a run died.
@@ -169,24 +171,24 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be written: the messages count as not delivered.
     pub fn deliver(&mut self, batch: &[Arrival], run: &Run, now: Epoch) -> Result<Vec<RowId>> {
-        let account = self.account;
+        let (account, maildirs) = (self.account, self.maildirs);
         self.transact(|ledger| {
             let mut update = ledger.prepare_cached(
                 "UPDATE message SET state = 'delivered', copy = copy + (delivered IS NOT NULL), delivered = ?2, got = ?3,
                      short = ?4, fingerprint = ?5, tried = ?6, next_try = NULL, told = NULL,
-                     attempts = CASE WHEN ?4 THEN attempts + 1 ELSE 0 END,
+                     maildirs = ?7, attempts = CASE WHEN ?4 THEN attempts + 1 ELSE 0 END,
                      reason = CASE WHEN ?4 THEN 'it came shorter than listed' ELSE NULL END
                  WHERE id = ?1",
             )?;
             let mut whole = ledger.prepare_cached("DELETE FROM part WHERE message = ?")?;
             let mut short = Vec::new();
-            for Arrival { row, listed, got, fingerprint } in batch {
+            for Arrival { row, listed, got, fingerprint, in_maildir } in batch {
                 let fewer = got < listed;
                 if fewer {
                     short.push(*row);
                 }
                 let print = fingerprint.as_ref().map(|print| print.0.as_slice());
-                update.execute(params![row.0, now.0, size(*got), fewer, print, run.id()])?;
+                update.execute(params![row.0, now.0, size(*got), fewer, print, run.id(), maildirs.filter(|_| *in_maildir)])?;
                 whole.execute([row.0])?;
             }
             ledger.execute(
@@ -214,17 +216,17 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be written.
     pub fn recover(&mut self, found: &[Recovered], now: Epoch) -> Result<()> {
-        let account = self.account;
+        let (account, maildirs) = (self.account, self.maildirs);
         self.transact(|ledger| {
             let mut update = ledger.prepare_cached(
                 "UPDATE message SET state = 'delivered', delivered = ?4, copy = ?3, got = coalesce(?5, octets), short = octets > coalesce(?5, octets),
-                     fingerprint = ?6, attempts = 0, next_try = NULL, reason = NULL
+                     fingerprint = ?6, maildirs = ?7, attempts = 0, next_try = NULL, reason = NULL
                  WHERE account = ?1 AND id = ?2 AND copy + (delivered IS NOT NULL) = ?3",
             )?;
             let mut whole = ledger.prepare_cached("DELETE FROM part WHERE message = ?")?;
             for Recovered { row, copy, octets, fingerprint } in found {
                 let print = fingerprint.as_ref().map(|print| print.0.as_slice());
-                update.execute(params![account, row.0, copy, now.0, octets.map(size), print])?;
+                update.execute(params![account, row.0, copy, now.0, octets.map(size), print, maildirs])?;
                 whole.execute([row.0])?;
             }
             Ok(())

@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// Each step brings a ledger from the version of its place in the list to the next. Steps are
 /// only ever added.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     "
     CREATE TABLE ledger (
         id   TEXT NOT NULL,             -- stands in the names of delivered files
@@ -86,6 +86,14 @@ const STEPS: [&str; 5] = [
     "
     -- of what is in quarantine, that was not noted before
     UPDATE message SET told = first_seen WHERE state = 'quarantined' AND told IS NULL;
+    ",
+    "
+    -- Maildirs that an account has at one time, a line each
+    CREATE TABLE maildirs (
+        id          INTEGER PRIMARY KEY,
+        names       TEXT NOT NULL UNIQUE
+    ) STRICT;
+    ALTER TABLE message ADD COLUMN maildirs INTEGER REFERENCES maildirs;  -- one of them had it when last seen
     ",
 ];
 

@@ -242,3 +242,49 @@ fn what_a_rule_sorted_is_not_deleted_because_all_goes_to_one_place_now() {
     desk.pouch(&["fetch", "--to", "~/Mail/work"]).run().assert_code(0);
     assert_eq!(desk.server.uids(), uids(1..=4));
 }
+
+/// Rules that sort messages 2 to 4 to `place`.
+fn sorted(place: &str) -> String {
+    let rule = |n| format!("[[account.work.rule]]\nsubject = \"Message {n}\"\naction = \"{place}\"\n");
+    (2..=4).map(rule).collect()
+}
+
+#[test]
+fn what_lies_in_a_maildir_that_left_the_config_is_not_deleted() {
+    let desk = desk(10, &sorted("maildir:~/Mail/lists"), |server| server);
+    assert_eq!(desk.home.maildir("Mail/lists").len(), 3);
+    desk.configure("sync-deletions = true");
+    desk.pouch(&["plan"]).run().assert_code(0).assert_stdout("keep      10");
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.server.remaining(), 10);
+    // what was seen since lies in the one that is left, and can be deleted there
+    delete(&desk, [5]);
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.server.uids(), uids([1, 2, 3, 4, 6, 7, 8, 9, 10]));
+}
+
+#[test]
+fn a_message_that_only_a_program_got_is_in_no_maildir_to_be_deleted_from() {
+    let desk = Desk::with(10, &sorted("pipe:cat"), |server| server);
+    desk.fetch(0);
+    assert_eq!(desk.mail().len(), 7);
+    desk.configure("sync-deletions = true");
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.server.remaining(), 10);
+}
+
+#[test]
+fn a_ledger_that_does_not_know_the_maildirs_of_its_messages_learns_them() {
+    let desk = desk(10, "", |server| server);
+    let ledger = rusqlite::Connection::open(desk.home.state().join("ledger.db")).unwrap();
+    let before = "ALTER TABLE message DROP COLUMN maildirs; DROP TABLE maildirs; PRAGMA user_version = 5;";
+    ledger.execute_batch(before).unwrap();
+    drop(ledger);
+    // this one may have been delivered to any place
+    delete(&desk, [2]);
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.server.remaining(), 10);
+    delete(&desk, [3]);
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.server.uids(), uids([1, 2, 4, 5, 6, 7, 8, 9, 10]));
+}

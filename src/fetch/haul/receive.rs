@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::{Failure, Haul, Order, Quarantined};
 use crate::{
-    config::Tls,
+    config::{Place, Tls},
     delivery::{Delivery, Draft, Pace, Slip},
     error::{Error, Exit, Kind, Result, Verdict},
     event::Event,
@@ -79,7 +79,7 @@ impl Haul<'_> {
             let partial = partial(&mut draft);
             return self.failed(Failure { order: order.clone(), error: missing, partial });
         }
-        let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: fingerprint(head.as_bytes()) };
+        let print = fingerprint(head.as_bytes());
         let Some((draft, head)) = self.filter(order, &slip, draft, head)? else { return Ok(()) };
         let places = places.clone().unwrap_or_else(|| self.places_by(order, head.as_bytes()));
         let one_by_one = delivery.pace(&places) == Pace::OneByOne;
@@ -89,6 +89,8 @@ impl Haul<'_> {
         let fields = self.fields(order, head.as_bytes());
         let sender = glance.address.as_deref();
         let slip = Slip { sender, name: &name, places: &places, taken: &taken, fields: &fields, ..slip };
+        let in_maildir = places.iter().any(|place| matches!(place, Place::Maildir(_)));
+        let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: print, in_maildir };
         self.hand_over(order, &slip, draft, arrival, delivery)
     }
 
