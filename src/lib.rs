@@ -33,7 +33,7 @@
 //!    filters, added fields ([`trace_fields`]) or several places is spooled, and [`delivery::Post`]
 //!    gives each place its copy.
 //! 7. A batch of drafts is sealed ([`delivery::Delivery::seal`]) and made safe by a thread of its
-//!    own, while the next one arrives; then one commit tells the ledger
+//!    own, while the next ones arrive; then one commit tells the ledger
 //!    ([`ledger::Ledger::deliver`]).
 //! 8. The ledger gives a [`ledger::Proof`] for what may be deleted. Nobody else can make one, and
 //!    only what has one is ever deleted.
