@@ -3,8 +3,16 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
+    },
     path::Path,
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, linkat, openat},
+    io::retry_on_intr,
 };
 
 use crate::error::{Error, Result};
@@ -47,6 +55,24 @@ pub fn file(path: &Path, doing: &str) -> Result<File> {
         .mode(0o600)
         .open(path)
         .map_err(|error| Error::file(doing, path, &error))
+}
+
+/// A file without a name, on the disk of a folder, with mode 0600 (open(2), `O_TMPFILE`).
+///
+/// # Errors
+/// It cannot be made; not every file system can do that.
+pub fn nameless(folder: &Path) -> io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    Ok(retry_on_intr(|| openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR))?.into())
+}
+
+/// Gives a [nameless](nameless) file its name.
+///
+/// # Errors
+/// There is such a name already, or it cannot be made; without `/proc` none can.
+pub fn link(file: &File, path: &Path) -> io::Result<()> {
+    let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(retry_on_intr(|| linkat(CWD, nameless.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW))?)
 }
 
 /// Makes the entries of a folder safe, and its own entry in the folder above: whoever made it may

@@ -92,7 +92,7 @@ fn a_message_larger_than_a_batch_arrives_too() {
 fn fetch_while_locked(desk: &Desk, sign: &str, let_go: impl FnOnce()) {
     let pouch = env!("CARGO_BIN_EXE_pouch");
     let before = desk.mail().len();
-    let traced = ["-f", "-qq", "-y", "-o", "calls", "-e", "trace=fcntl,openat", pouch, "fetch"];
+    let traced = ["-f", "-qq", "-y", "-o", "calls", "-e", "trace=fcntl,openat,linkat", pouch, "fetch"];
     let run = desk.home.command("strace", &traced).env("POUCH_NOW", NOW.to_string()).spawn();
     let tried = || fs::read_to_string(desk.home.join("calls")).unwrap_or_default().matches(sign).count();
     while tried() < 3 {

@@ -3,16 +3,19 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{Advice, AtFlags, CWD, Mode, OFlags, RenameFlags, fadvise, linkat, openat, renameat_with},
+    fs::{Advice, CWD, RenameFlags, fadvise, renameat_with},
     io::{Errno, retry_on_intr},
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    folder::{link, nameless},
+};
 
 /// When a file gets a name.
 ///
@@ -56,18 +59,6 @@ impl Naming {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
         Ok((file, true))
     }
-}
-
-/// A file without a name, on the disk of `folder` (open(2), `O_TMPFILE`).
-fn nameless(folder: &Path) -> io::Result<File> {
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    Ok(retry_on_intr(|| openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR))?.into())
-}
-
-/// Gives a nameless file its name.
-fn link(file: &File, path: &Path) -> io::Result<()> {
-    let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
-    Ok(retry_on_intr(|| linkat(CWD, nameless.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW))?)
 }
 
 /// A message that was accepted.

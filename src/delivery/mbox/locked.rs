@@ -24,7 +24,7 @@ use rustix::{
 
 use crate::{
     error::{Error, Kind, Result},
-    folder,
+    folder::{self, link, nameless},
     stop::Stop,
 };
 
@@ -177,13 +177,9 @@ impl DotLock {
         path.push(".lock");
         let path = PathBuf::from(path);
         for _ in 0..2 {
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(mut file) => {
-                    let lock = Self(path.clone());
-                    // as Dovecot writes it, and liblockfile reads it
-                    write!(file, "{}:{host}", process::id()).map_err(|error| Error::file("lock", &path, &error))?;
-                    return Ok(Dot::Taken(lock));
-                }
+            // as Dovecot writes it, and liblockfile reads it
+            match Self::make(&path, &format!("{}:{host}", process::id())) {
+                Ok(()) => return Ok(Dot::Taken(Self(path))),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
@@ -201,6 +197,23 @@ impl DotLock {
             let _ = fs::remove_file(&path);
         }
         Ok(Dot::Held(path))
+    }
+
+    /// Makes a dot lock that says who has it. Where the file system can do that, it never lies there
+    /// without: an empty one stands in the way for long, should its maker be killed.
+    fn make(path: &Path, note: &str) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let linked = nameless(folder).and_then(|mut file| {
+            file.write_all(note.as_bytes())?;
+            link(&file, path)
+        });
+        match linked {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(note.as_bytes()).inspect_err(|_| drop(fs::remove_file(path)))
     }
 }
 
