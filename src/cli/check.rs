@@ -12,10 +12,11 @@ use crate::{
         World,
         connect::{Milestone, connect, show_certificate},
     },
+    ledger,
     pop3::reply::Capabilities,
     report::{complain, form, json, print},
     secret,
-    text::{count, day, shown},
+    text::{count, day, shown, tilde},
 };
 
 pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
@@ -97,6 +98,10 @@ impl Steps<'_> {
 /// Goes through the steps up to what the server has; the first that fails is named.
 fn reach(account: &Account, world: &World, steps: &mut Steps<'_>) -> std::result::Result<(), (Step, Error)> {
     world.ledger(account).map_err(|error| ("ledger", error))?;
+    if let Some(kind) = ledger::shared(&world.state_dir) {
+        let place = tilde(&world.state_dir, &world.home);
+        steps.ok("ledger", &format!("{place}, on {kind}: fetch from one machine at a time"));
+    }
     let began = Instant::now();
     let secret = world.secret(account).map_err(|error| ("secret", error))?;
     steps.ok("secret", &format!("{}, {}", secret::described(&account.secret, &world.home), tenths(began)));

@@ -18,7 +18,8 @@
 //! delivered messages, and no log of intents: the name of a delivered file is a function of its
 //! row, so after a crash a `new` row whose file lies in the Maildir is a delivered one. A run is
 //! marked as open before its first delivery, and one that was left open asks for that look. What a
-//! power cut may take back (when a run began and ended) waits for no disk.
+//! power cut may take back (when a run began and ended) waits for no disk. Where the disk may be another
+//! machine's, a rollback journal takes the place of the WAL.
 //!
 //! # Locking
 //! The account's [lock](crate::lock) keeps other pouches off its rows; SQLite's own lock orders
@@ -28,6 +29,7 @@
 //! `user_version` counts the steps of the tables; a ledger from a newer pouch is refused.
 
 mod desk;
+mod disk;
 mod handing;
 mod look;
 mod maildirs;
@@ -52,6 +54,7 @@ use rustix::{
 };
 
 pub use desk::{Retried, Row, State};
+pub use disk::shared;
 pub use look::{Doubt, Look};
 pub use progress::{Arrival, Failed, Recognized, Recovered};
 pub use proof::Proof;
@@ -104,7 +107,7 @@ impl Ledger {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = Connection::open_with_flags(&path, flags).and_then(|mut connection| {
             connection.busy_timeout(Duration::from_secs(30))?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "journal_mode", disk::journal(state_dir))?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update(None, "foreign_keys", true)?;
             schema::migrate(&mut connection).map(|migrated| (connection, migrated))

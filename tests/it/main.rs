@@ -29,6 +29,7 @@ mod places;
 mod power_cut;
 mod real;
 mod real_servers;
+mod remote_disk;
 mod retention;
 mod rules;
 mod server;

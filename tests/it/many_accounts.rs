@@ -5,7 +5,7 @@ use crate::{
     tool::Home,
 };
 
-const ACCOUNTS: usize = 20;
+pub const ACCOUNTS: usize = 20;
 /// Messages an account.
 const EACH: usize = 6;
 /// Names of this machine: pouch takes each for a server of its own.
@@ -17,7 +17,7 @@ fn numbers(account: usize) -> impl Iterator<Item = usize> {
 }
 
 /// All accounts on one scripted server. Messages have the same UIDs in all of them.
-fn accounts() -> (Home, Server) {
+pub fn accounts() -> (Home, Server) {
     let setup = (0..ACCOUNTS).fold(Server::plain(), |setup, account| {
         let user = format!("user{account}");
         let setup = if account == 0 { setup.user(&user, "secret") } else { setup.another_user(&user, "secret") };
@@ -45,7 +45,7 @@ fn accounts() -> (Home, Server) {
 }
 
 #[track_caller]
-fn assert_all_arrived(home: &Home, server: &Server) {
+pub fn assert_all_arrived(home: &Home, server: &Server) {
     for account in 0..ACCOUNTS {
         let expected: Vec<_> = numbers(account).map(|n| corpus::on_disk(&corpus::message(n))).collect();
         home.maildir(format!("Mail/a{account}")).assert_exactly(&expected).assert_tidy();

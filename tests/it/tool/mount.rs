@@ -1,6 +1,10 @@
 //! File systems that are mounted for a test.
 
-use std::{path::PathBuf, process::Command, thread};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
 
 use super::Home;
 
@@ -35,6 +39,14 @@ impl Mounted {
         home.command("truncate", &["-s", size, "image"]).run().assert_code(0);
         home.command("mkfs.ext4", &["-q", "-m", "0", "-b", &blocks.to_string(), "image"]).run().assert_code(0);
         Self::new(home, place, &["-o", "loop", "image"])
+    }
+
+    /// The folder `from` once more, by way of a program.
+    #[track_caller]
+    pub fn foreign(home: &Home, from: &Path, place: PathBuf, options: &[&str]) -> Self {
+        let (from, at) = (from.display().to_string(), place.display().to_string());
+        home.command("bindfs", &[options, &[&from, &at]].concat()).run().assert_code(0);
+        Self(place)
     }
 }
 
