@@ -1,7 +1,7 @@
 //! Folders, and files in them, for one user alone; folders are made so that they survive a power cut.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
     os::{
         fd::AsRawFd,
@@ -15,7 +15,7 @@ use rustix::{
     io::retry_on_intr,
 };
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Makes a folder and those above it, where they are missing, with mode 0700. One that is there is
 /// taken as it is.
@@ -33,9 +33,19 @@ pub fn make(path: &Path) -> Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         // another pouch was quicker
         Err(_) if path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(taken(path)),
         Err(error) => Err(Error::file("make the folder", path, &error)),
         Ok(()) => anchor(parent.unwrap_or(Path::new("."))),
     }
+}
+
+/// Something that is no folder lies where one is to be made.
+fn taken(path: &Path) -> Error {
+    let fact = match fs::read_link(path) {
+        Ok(target) if !path.exists() => format!("it is a link to {}, which is not there", target.display()),
+        _ => "something else has that name".into(),
+    };
+    Error::new(Kind::CannotCreate, format!("cannot make the folder {}", path.display())).fact(fact)
 }
 
 /// Opens a file to read and to write, as it is. Where it is missing, it is made with mode 0600, and the

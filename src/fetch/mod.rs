@@ -78,7 +78,7 @@ impl World {
     /// # Errors
     /// It cannot be made or read.
     pub fn ledger(&self, account: &Account) -> Result<Ledger> {
-        Ledger::open(&self.state_dir, &account.identity(), &self.birth)
+        Ledger::open(&self.state_dir, &account.identity(), &self.birth).map_err(to_be_kept_elsewhere)
     }
 
     /// Takes the account's lock.
@@ -87,6 +87,7 @@ impl World {
     /// Another pouch has it.
     pub fn lock(&self, account: &Account) -> Result<lock::Lock> {
         lock::lock(&self.state_dir, &account.identity(), self.clock.now(), self.patience, &self.stop)
+            .map_err(to_be_kept_elsewhere)
     }
 
     /// Gets the account's secret.
@@ -109,6 +110,14 @@ impl World {
             Place::Stdout => "standard output".into(),
         }
     }
+}
+
+/// What pouch keeps can be kept in another place; but what it knows stays in this one.
+fn to_be_kept_elsewhere(error: Error) -> Error {
+    if error.kind() != Kind::CannotCreate {
+        return error;
+    }
+    error.hint("mend that, or name another place with `--state-dir`; pouch knows nothing there: all mail is new")
 }
 
 /// Fetches the account's mail. All that happens is told to the world's reporter; what comes back

@@ -1,13 +1,17 @@
 //! What a person sees, and what a program that reads it sees.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{MetadataExt, symlink},
+};
 
 use serde_json::Value;
 
 use crate::{
     desk::Desk,
     server::{Server, corpus, on},
-    tool::Home,
+    tool::{Home, mount::Mounted},
 };
 
 #[test]
@@ -307,9 +311,37 @@ fn a_ledger_that_cannot_be_used_is_told_of_and_left_alone() {
     fs::write(&ledger, &whole).unwrap();
     desk.fetch(0).assert_silent();
     desk.assert_arrived([1, 2]);
-    let state = desk.home.write("file", "", 0o600);
-    desk.pouch(&["fetch", "--state-dir", state.to_str().unwrap()]).run().assert_code(73);
     desk.assert_arrived([1, 2]);
+}
+
+#[test]
+fn a_place_where_nothing_can_be_kept_is_told_with_a_way_out() {
+    let desk = Desk::with(2, "", |server| server);
+    desk.home.write("file", "", 0o600);
+    symlink("/nonexistent/place", desk.home.join("link")).unwrap();
+    let disk = Mounted::read_only(&desk.home, desk.home.make_dir("disk", 0o700));
+    for (place, text) in [
+        ("file", "file\n  something else has that name\n"),
+        ("file/below", "file\n  something else has that name\n"),
+        ("link", "link\n  it is a link to /nonexistent/place, which is not there\n"),
+        ("disk", "Read-only file system\n"),
+        ("disk/below", "Read-only file system\n"),
+    ] {
+        for command in ["fetch", "check", "plan", "status"] {
+            let told = desk.pouch(&[command, "--state-dir", place]).run();
+            told.assert_code(73).assert_stderr("pouch: work: ").assert_stderr(text);
+            told.assert_stderr("hint: mend that, or name another place with `--state-dir`");
+        }
+    }
+    assert_eq!(desk.server.log().commands().count(), 0);
+    drop(disk);
+    // a home that is not there yet is made
+    let config = desk.home.join(".config/pouch/config.toml");
+    let args = ["fetch", "--password-command", "echo secret", "--config", config.to_str().unwrap()];
+    let run = desk.pouch(&args).env("HOME", desk.home.join("not/yet"));
+    run.env("XDG_STATE_HOME", desk.home.join("not/yet/state")).run().assert_code(0).assert_silent();
+    assert_eq!(desk.home.maildir("not/yet/Mail/work").len(), 2);
+    assert!(desk.home.join("not/yet/state/pouch/ledger.db").exists());
 }
 
 #[test]
