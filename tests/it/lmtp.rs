@@ -9,6 +9,7 @@ use std::{
 use crate::{
     desk::Desk,
     lmtp_server::Lmtp,
+    one_bad_message::faults,
     real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
     server::{Server, corpus},
     tool::Home,
@@ -82,6 +83,22 @@ fn who_said_yes_before_the_line_was_lost_is_not_asked_again() {
     desk.fetch(0).assert_silent();
     lmtp.assert_arrived(&["ann", "ben"], &ordinary(1..=2));
     assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn a_message_that_cannot_be_fetched_is_not_handed_over() {
+    for (name, fault) in faults(2) {
+        println!("{name}");
+        let desk = Desk::with(3, LINES, |server| server.fault(fault));
+        let lmtp = Lmtp::at(&desk.home.join("lmtp"));
+        desk.fetch(75).assert_silent();
+        lmtp.assert_arrived(&["ann"], &ordinary([1, 3]));
+        assert_eq!(desk.server.uids(), ["uid-2"], "{name}");
+        desk.server.heal("uid-2");
+        desk.fetch(0).assert_silent();
+        lmtp.assert_arrived(&["ann"], &ordinary(1..=3));
+        assert_eq!(desk.server.remaining(), 0);
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::{
 use crate::{
     desk::{Desk, NOW},
     exactly_once::until,
+    one_bad_message::faults,
     real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
     server::{Server, corpus, on},
     tool::{Home, mail::Mail},
@@ -57,6 +58,21 @@ fn what_lay_there_stays_and_the_next_message_begins_a_line() {
         let mailbox = desk.home.read("Mail/work");
         let added = mailbox.strip_prefix(before.as_bytes()).unwrap().strip_prefix(separated.as_bytes()).unwrap();
         Mail::in_mbox(added).assert_exactly(&ordinary(1..=2));
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_fetched_leaves_nothing_in_the_mailbox() {
+    for (name, fault) in faults(2) {
+        println!("{name}");
+        let desk = Desk::with(3, &format!("{MBOX}\nkeep = \"none\""), |server| server.fault(fault));
+        desk.fetch(75).assert_silent();
+        Mail::in_mbox(&desk.home.read("Mail/work")).assert_exactly(&ordinary([1, 3]));
+        assert_eq!(desk.server.uids(), ["uid-2"], "{name}");
+        desk.server.heal("uid-2");
+        desk.fetch(0).assert_silent();
+        Mail::in_mbox(&desk.home.read("Mail/work")).assert_exactly(&ordinary(1..=3));
+        assert_eq!(desk.server.remaining(), 0);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What can be wrong with the `n`-th message, for ever.
-fn faults(n: usize) -> Vec<(&'static str, Fault)> {
+pub fn faults(n: usize) -> Vec<(&'static str, Fault)> {
     let retr = || on("RETR").uid(corpus::uid(n));
     vec![
         ("refused", retr().refuse("-ERR cannot open it")),

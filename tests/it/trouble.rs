@@ -222,6 +222,22 @@ fn good_certificates_are_good() {
 }
 
 #[test]
+fn a_message_cut_under_tls_is_cut_though_tls_may_say_that_all_is_well() {
+    for fault in [on("RETR").uid("uid-1").octets(150).cut(), on("RETR").uid("uid-1").octets(150).close()] {
+        for (setup, tls) in [(Server::implicit_tls(), "implicit"), (Server::starttls(), "starttls")] {
+            let desk = secure(setup.fault(fault.clone()), &format!("CA\ntls = \"{tls}\"\nkeep = \"none\""));
+            desk.fetch(75).assert_silent();
+            desk.assert_arrived([2]);
+            assert_eq!(desk.server.uids(), ["uid-1"], "{fault:?}");
+            desk.server.heal("uid-1");
+            desk.fetch(0).assert_silent();
+            desk.assert_arrived([1, 2]);
+            assert_eq!(desk.server.remaining(), 0);
+        }
+    }
+}
+
+#[test]
 fn bad_certificates_are_not_and_no_password_is_sent() {
     for (certificate, lines, text) in [
         (Certificate::Good, "", "the certificate of localhost is not trusted"),

@@ -126,6 +126,18 @@ fn a_server_without_uidl_is_told_by_headers_on_request() {
 }
 
 #[test]
+fn without_uidl_what_a_lost_quit_leaves_there_is_deleted_and_not_fetched_again() {
+    let lines = format!("{NO_UIDL}\nkeep = \"none\"");
+    let desk = Desk::with(3, &lines, |server| without_uidl(server).fault(on("QUIT").times(1).cut()));
+    desk.fetch(75).assert_silent();
+    desk.assert_arrived(1..=3);
+    assert_eq!(desk.server.remaining(), 3);
+    desk.fetch(0).assert_silent();
+    desk.assert_arrived(1..=3);
+    assert_eq!((desk.retrieved(), desk.server.remaining()), (3, 0));
+}
+
+#[test]
 fn a_server_that_shows_neither_uids_nor_headers_is_refused() {
     let desk = Desk::with(2, NO_UIDL, |server| server.without("UIDL").without("TOP"));
     desk.fetch(69).assert_stderr("it gives no UIDs (UIDL), and shows no headers (TOP)");

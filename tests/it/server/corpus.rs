@@ -57,6 +57,7 @@ pub fn nasty() -> Vec<(&'static str, Vec<u8>)> {
         ("no-final-newline", with(905, b"the last line has no end")),
         ("long-line", with(906, &[&b"x".repeat(200_000)[..], b"\n"].concat())),
         ("from-lines", with(907, b"\nFrom here on\n>From there\nFrom\n")),
+        ("no-field", b"From: ben@example.org\nthis is no field\nSubject: malformed\n: nor this\n\nhello\n".to_vec()),
         ("only-newlines", b"\n\n\n".to_vec()),
         ("folded", b"Subject: one\n two\n\tthree\nFrom:\n ben@example.org\n\nhello\n".to_vec()),
         ("from-line-first", b"From ben@example.org Mon Nov 23 00:00:00 2026\nSubject: from\n\nhello\n".to_vec()),

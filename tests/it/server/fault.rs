@@ -161,6 +161,11 @@ impl Fault {
         self.then(Then::Cut, Say::Nothing)
     }
 
+    /// The server ends the connection in good order: TLS says that it is over.
+    pub fn close(self) -> Self {
+        self.then(Then::Close, Say::Nothing)
+    }
+
     /// Nothing more is ever said, and the socket stays open until the client closes it.
     pub fn silence(self) -> Self {
         self.then(Then::Silence, Say::Nothing)
