@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, linkat, openat},
+    fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, unlink},
     io::retry_on_intr,
 };
 
@@ -83,6 +83,27 @@ pub fn nameless(folder: &Path) -> io::Result<File> {
 pub fn link(file: &File, path: &Path) -> io::Result<()> {
     let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
     Ok(retry_on_intr(|| linkat(CWD, nameless.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW))?)
+}
+
+/// Removes a file. A try that a signal interrupts is made again.
+///
+/// # Errors
+/// It is not there, or cannot be removed.
+pub fn remove(path: &Path) -> io::Result<()> {
+    Ok(retry_on_intr(|| unlink(path))?)
+}
+
+/// What lies in a folder. A look that a signal interrupts is begun anew.
+///
+/// # Errors
+/// It cannot be read.
+pub fn entries(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    loop {
+        match fs::read_dir(path).and_then(Iterator::collect) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
 }
 
 /// Makes the entries of a folder safe, and its own entry in the folder above: whoever made it may

@@ -10,7 +10,7 @@ mod post;
 mod stdout;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -26,6 +26,7 @@ pub use stdout::Stdout;
 use crate::{
     config::Place,
     error::{Error, Result},
+    folder,
     message::{Fingerprint, Head, MAX_HEAD, fingerprint},
     stop::Stop,
     types::Uid,
@@ -327,7 +328,7 @@ impl Drop for Stray {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
             // what stays behind is removed by the next run
-            let _ = fs::remove_file(path);
+            let _ = folder::remove(path);
         }
     }
 }

@@ -50,11 +50,7 @@ fn all_points(error: &str) -> Vec<Point> {
             "flock" | "unlink" | "mkdir" | "fsync" | "fdatasync" => !writes || error == "EROFS",
             _ => true,
         };
-        // a look into a folder is not waited for
-        let waits = call.name != "getdents64" && !call.says("O_DIRECTORY");
-        may && (error != "EINTR" || waits)
-            && (error != "EMFILE" || call.name == "openat")
-            && call.concerns(&["/Mail/work", "/.local/state/pouch"])
+        may && (error != "EMFILE" || call.name == "openat") && call.concerns(&["/Mail/work", "/.local/state/pouch"])
     })
 }
 

@@ -14,7 +14,7 @@ use rustix::{
 
 use crate::{
     error::{Error, Result},
-    folder::{link, nameless},
+    folder::{self, link, nameless},
 };
 
 /// When a file gets a name.
@@ -43,7 +43,7 @@ impl Naming {
             return nameless(tmp).map(|file| (file, false));
         }
         // a draft of this very message that an earlier run left: the name is the row's alone
-        match fs::remove_file(path) {
+        match folder::remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -109,7 +109,7 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
         Err(Errno::INVAL | Errno::NOSYS) => fs::hard_link(from, to).or_else(if_there)?,
         Err(error) => return Err(error.into()),
     }
-    fs::remove_file(from)
+    folder::remove(from)
 }
 
 fn if_there(error: io::Error) -> io::Result<()> {

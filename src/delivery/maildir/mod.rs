@@ -73,19 +73,17 @@ impl Maildir {
     /// # Errors
     /// Something else lies there, or it cannot be looked at.
     pub fn exists(root: &Path) -> Result<bool> {
-        let mut entries = match fs::read_dir(root) {
+        if PARTS.iter().all(|part| root.join(part).is_dir()) {
+            return Ok(true);
+        }
+        let entries = match folder::entries(root) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(no_maildir(root, "it is a file")),
             Err(error) => return Err(Error::file("open the Maildir", root, &error)),
         };
-        if PARTS.iter().all(|part| root.join(part).is_dir()) {
-            return Ok(true);
-        }
         // a beginning that a crash cut short is finished; anything else is somebody's folder
-        let strange =
-            entries.find_map(|entry| entry.ok().filter(|entry| !PARTS.iter().any(|part| entry.file_name() == *part)));
-        match strange {
+        match entries.iter().find(|entry| !PARTS.iter().any(|part| entry.file_name() == *part)) {
             None => Ok(false),
             Some(entry) => {
                 Err(no_maildir(root, &format!("it has no tmp, new and cur, but has {}", entry.path().display())))
@@ -148,7 +146,7 @@ impl Delivery for Maildir {
         for entry in read_folder(&tmp)? {
             if entry.file_name().to_str().is_some_and(ours) {
                 let path = entry.path();
-                fs::remove_file(&path).map_err(|error| Error::file("remove", &path, &error))?;
+                folder::remove(&path).map_err(|error| Error::file("remove", &path, &error))?;
             }
         }
         // nobody looks for them again
@@ -209,7 +207,7 @@ fn walk(folder: &Path, depth: u32, found: &mut Vec<Found>) -> Result<()> {
 
 /// The entries of a folder; none where it does not exist (any more).
 fn read_folder(path: &Path) -> Result<Vec<fs::DirEntry>> {
-    match fs::read_dir(path).and_then(Iterator::collect) {
+    match folder::entries(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         read => read.map_err(|error| Error::file("read", path, &error)),
     }

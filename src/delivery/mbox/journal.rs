@@ -233,7 +233,7 @@ impl Journal {
     /// # Errors
     /// It cannot be removed.
     pub(super) fn remove(&self) -> Result<()> {
-        match fs::remove_file(&self.path) {
+        match folder::remove(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", &self.path, &error)),
             _ => Ok(()),
         }

@@ -194,7 +194,7 @@ impl DotLock {
                 break;
             }
             // gone already, or not ours to remove: the next try tells
-            let _ = fs::remove_file(&path);
+            let _ = folder::remove(&path);
         }
         Ok(Dot::Held(path))
     }
@@ -213,14 +213,14 @@ impl DotLock {
             Err(_) => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(note.as_bytes()).inspect_err(|_| drop(fs::remove_file(path)))
+        file.write_all(note.as_bytes()).inspect_err(|_| drop(folder::remove(path)))
     }
 }
 
 impl Drop for DotLock {
     fn drop(&mut self) {
         // should it stay, it names a process that has ended
-        let _ = fs::remove_file(&self.0);
+        let _ = folder::remove(&self.0);
     }
 }
 
