@@ -97,20 +97,36 @@ fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
 #[test]
 fn where_a_file_cannot_be_named_later_it_is_killed_and_goes_on_as_elsewhere() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
-    let pouch = env!("CARGO_BIN_EXE_pouch");
     // as where there is no /proc
-    let (unnamed, kill) = ("inject=linkat:error=ENOENT", "inject=renameat2:signal=KILL:when=2");
-    let strace = ["-f", "-qq", "-o", "calls", "-e", "trace=linkat,renameat2", "-e", unnamed];
-    let run = |more: &[&str]| {
-        let command = [&strace[..], more, &[pouch, "fetch"]].concat();
+    assert_goes_on(&desk, &["linkat:error=ENOENT"], "renameat2:signal=KILL:when=2");
+}
+
+/// Killed on such a disk when one of three messages is delivered, and run again there: each is there once.
+#[track_caller]
+fn assert_goes_on(desk: &Desk, disk: &[&str], kill: &str) {
+    let run = |inject: &[&str]| {
+        let inject = inject.iter().map(|inject| format!("--inject={inject}"));
+        let strace = ["-f", "-qq", "-o", "calls", "--trace=linkat,renameat2,rename"].map(str::to_owned);
+        let command: Vec<_> = strace.into_iter().chain(inject).collect();
+        let command: Vec<_> =
+            command.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_pouch"), "fetch"]).collect();
         desk.home.command("strace", &command).env("POUCH_NOW", crate::desk::NOW.to_string()).run()
     };
-    run(&["-e", kill]).assert_code(137);
+    run(&[disk, &[kill]].concat()).assert_code(137);
     assert_eq!((desk.mail().len(), desk.mail().tmp().len()), (1, 2));
     desk.server.wait_for(|log| log.open() == 0);
-    run(&[]).assert_code(0);
+    run(disk).assert_code(0).assert_silent();
     desk.assert_arrived(1..=3);
     assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn where_nothing_can_be_linked_it_is_killed_and_goes_on_as_elsewhere() {
+    for error in ["EPERM", "ENOSYS", "EOPNOTSUPP"] {
+        let desk = Desk::with(3, "keep = \"none\"", |server| server);
+        let disk = ["renameat2:error=EINVAL", &format!("linkat:error={error}")];
+        assert_goes_on(&desk, &disk, "rename:signal=KILL:when=2");
+    }
 }
 
 #[test]

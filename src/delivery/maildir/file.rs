@@ -101,12 +101,20 @@ impl Accepted {
     }
 }
 
+/// Not every file system can rename without replacing (NFS), and not every one of these has hard links
+/// (exFAT, FTP and the like by way of FUSE): the name is the row's alone, and nobody else takes it meanwhile.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)) {
         Ok(()) => return Ok(()),
         Err(Errno::EXIST) => {}
-        // not every file system can do that (NFS)
-        Err(Errno::INVAL | Errno::NOSYS) => fs::hard_link(from, to).or_else(if_there)?,
+        Err(Errno::INVAL | Errno::NOSYS) => match fs::hard_link(from, to) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+                if !to.try_exists()? {
+                    return fs::rename(from, to);
+                }
+            }
+            linked => linked.or_else(if_there)?,
+        },
         Err(error) => return Err(error.into()),
     }
     folder::remove(from)
