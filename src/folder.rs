@@ -76,7 +76,7 @@ pub fn nameless(folder: &Path) -> io::Result<File> {
     Ok(retry_on_intr(|| openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR))?.into())
 }
 
-/// Gives a [nameless](nameless) file its name.
+/// Gives a [nameless] file its name.
 ///
 /// # Errors
 /// There is such a name already, or it cannot be made; without `/proc` none can.
