@@ -63,9 +63,9 @@
 //! A message during which the line is lost is a *suspect*: all others are fetched first, then the
 //! suspects one at a time; one that loses the line again has used up an attempt, provided that
 //! others got through. A message that came *short* (the final dot is there, octets are missing) is
-//! delivered, since it may be all there is, and never deleted from the server. After so many
-//! attempts, in as many runs, a message is in *quarantine*: it is told of by a mail, and tried
-//! again after 1, 2, 4 … 32 days.
+//! delivered, since it may be all there is, and never deleted from the server: the ledger knows it as
+//! short before anybody can see its file. After so many attempts, in as many runs, a message is in
+//! *quarantine*: it is told of by a mail, and tried again after 1, 2, 4 … 32 days.
 //!
 //! Where the server's answers are *out of step* with what it was asked, one message may have come as
 //! another: what such a session brought is compared by header in the next one, and rules believe no

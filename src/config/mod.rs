@@ -128,11 +128,6 @@ impl Account {
         self.multidrop.is_some() || self.rules.iter().any(|rule| rule.to.is_some() || !rule.also.is_empty())
     }
 
-    /// Whether messages are delivered as the server sends them.
-    pub fn delivers_as_sent(&self) -> bool {
-        self.filter.is_empty() && self.add_headers.is_empty()
-    }
-
     /// All places that messages may go to, the account's own first; an LMTP server with all those who
     /// are named for it.
     pub fn all_places(&self) -> Vec<Place> {

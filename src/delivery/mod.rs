@@ -149,43 +149,33 @@ pub enum Content {
     Noted {
         /// That file.
         mailbox: PathBuf,
-        /// What was noted of the message.
-        measured: Measured,
+        /// The message's fingerprint, if it has a header.
+        fingerprint: Option<Fingerprint>,
     },
     /// It may be in this file with others or not: somebody else has changed that since.
     Unknown(PathBuf),
 }
 
-/// What the content of a message tells of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Measured {
-    /// Its size as LIST counts it, each LF standing for CRLF.
-    pub octets: u64,
-    /// Its fingerprint, if it has a header.
-    pub fingerprint: Option<Fingerprint>,
-}
-
 impl Found {
-    /// What its content tells of it; nothing where it is not there any more, or may never have been.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn measured(&self) -> Result<Option<Measured>> {
-        let path = match &self.content {
-            Content::File(path) => path,
-            Content::Noted { measured, .. } => return Ok(Some(*measured)),
-            Content::Unknown(_) => return Ok(None),
-        };
-        if_there(path, File::open(path).and_then(|mut file| measure(&mut file, &mut io::sink())))
+    /// Whether it still lies where it was found, as far as that can be told.
+    pub fn is_there(&self) -> bool {
+        match &self.content {
+            Content::File(path) => path.exists(),
+            Content::Noted { .. } => true,
+            Content::Unknown(_) => false,
+        }
     }
 
-    /// Its fingerprint, for which no more than its header is read.
+    /// Its fingerprint, for which no more than its header is read; nothing where it has no header, or
+    /// is not there any more.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn fingerprint(&self) -> Result<Option<Fingerprint>> {
-        let Content::File(path) = &self.content else {
-            return Ok(self.measured()?.and_then(|measured| measured.fingerprint));
+        let path = match &self.content {
+            Content::File(path) => path,
+            Content::Noted { fingerprint, .. } => return Ok(*fingerprint),
+            Content::Unknown(_) => return Ok(None),
         };
         let mut head = Head::default();
         let mut buffer = [0; 8 * 1024];
@@ -198,32 +188,10 @@ impl Found {
             }
             Ok(())
         });
-        Ok(if_there(path, read)?.and_then(|()| fingerprint(head.as_bytes())))
-    }
-}
-
-/// What was read of the file at `path`; nothing where it is not there any more.
-fn if_there<T>(path: &Path, read: io::Result<T>) -> Result<Option<T>> {
-    match read {
-        Ok(read) => Ok(Some(read)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::file("read", path, &error)),
-    }
-}
-
-/// Copies a message to `out`, and measures it.
-fn measure(content: &mut impl Read, out: &mut impl Write) -> io::Result<Measured> {
-    let (mut octets, mut head) = (0, Head::default());
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match content.read(&mut buffer)? {
-            0 => return Ok(Measured { octets, fingerprint: fingerprint(head.as_bytes()) }),
-            got => {
-                let got = &buffer[..got];
-                head.push(got);
-                octets += (got.len() + memchr::memchr_iter(b'\n', got).count()) as u64;
-                out.write_all(got)?;
-            }
+        match read {
+            Ok(()) => Ok(fingerprint(head.as_bytes())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::file("read", path, &error)),
         }
     }
 }

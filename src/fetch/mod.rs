@@ -256,7 +256,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     ledger.looks_into(&account.maildirs())?;
     let places = place::as_it_is(account, world)?;
     if died {
-        recover(&mut ledger, &places, account, now)?;
+        recover(&mut ledger, &places, now)?;
     }
     let secret = world.secret(account)?;
     let mut session = connect(account, world, &secret, &mut |_| {})?;

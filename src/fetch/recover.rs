@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    config::{Account, Place},
-    delivery::{Content, Delivery, Found, Measured},
+    config::Place,
+    delivery::{Content, Delivery, Found},
     error::Result,
     folder,
     ledger::{Ledger, Recovered},
@@ -15,19 +15,12 @@ use crate::{
 };
 
 /// Looks for the ledger's messages in the places where they go, and tells the ledger which of them
-/// lie there. One that lies in some of its places only counts as delivered to those. Where messages are
-/// not delivered as they were sent, nothing is made of their size. Gives how many may lie in a mailbox
-/// file or not, and were not delivered before, for each such file.
+/// lie there. One that lies in some of its places only counts as delivered to those. Gives how many may
+/// lie in a mailbox file or not, and were not delivered before, for each such file.
 ///
 /// # Errors
 /// A place cannot be read, or the ledger cannot be written.
-pub(super) fn recover(
-    ledger: &mut Ledger,
-    delivery: &dyn Delivery,
-    account: &Account,
-    now: Epoch,
-) -> Result<BTreeMap<PathBuf, u64>> {
-    let as_sent = account.delivers_as_sent();
+pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, now: Epoch) -> Result<BTreeMap<PathBuf, u64>> {
     let mut unknown = BTreeMap::new();
     // twice, since a mail program may move a message while it is looked for
     for _ in 0..2 {
@@ -63,8 +56,12 @@ pub(super) fn recover(
             let takers: BTreeSet<_> = found.iter().filter_map(place).map(|place| place.to_string()).collect();
             if takers.len() < Ledger::places_of(&first.name) {
                 parts.extend(takers.into_iter().map(|taker| (row, taker)));
-            } else if let Some(Measured { octets, fingerprint }) = first.measured()? {
-                ours.push(Recovered { row, copy, octets: as_sent.then_some(octets), fingerprint });
+                continue;
+            }
+            let fingerprint = first.fingerprint()?;
+            // one that was moved before it was read is found the second time
+            if fingerprint.is_some() || first.is_there() {
+                ours.push(Recovered { row, copy, fingerprint });
             }
         }
         folders.iter().try_for_each(|folder| folder::anchor(folder))?;

@@ -16,7 +16,8 @@
 //! # Durability
 //! WAL with `synchronous = FULL`: a commit is on the disk when it returns. One commit a batch of
 //! delivered messages, and no log of intents: the name of a delivered file is a function of its
-//! row, so after a crash a `new` row whose file lies in the Maildir is a delivered one. A run is
+//! row, so after a crash a `new` row whose file lies in the Maildir is a delivered one. Only what the
+//! file does not show, that it is shorter than it should be, is noted before it is shown. A run is
 //! marked as open before its first delivery, and one that was left open asks for that look. What a
 //! power cut may take back (when a run began and ended) waits for no disk. Where the disk may be another
 //! machine's, a rollback journal takes the place of the WAL.
@@ -56,7 +57,7 @@ use rustix::{
 pub use desk::{Retried, Row, State};
 pub use disk::shared;
 pub use look::{Doubt, Look};
-pub use progress::{Arrival, Failed, Recognized, Recovered};
+pub use progress::{Arrival, Failed, NextCopy, Recognized, Recovered};
 pub use proof::Proof;
 pub use runs::{PastRun, Run};
 

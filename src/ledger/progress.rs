@@ -28,6 +28,15 @@ pub struct Arrival {
     pub in_maildir: bool,
 }
 
+/// A copy of a message that is to be delivered now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextCopy {
+    /// Its file name, without Maildir flags.
+    pub name: String,
+    /// How many octets came when it was fetched before, if [that was noted](Ledger::note_short).
+    pub came: Option<u64>,
+}
+
 /// A message that lies in the Maildir after a run died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovered {
@@ -35,8 +44,6 @@ pub struct Recovered {
     pub row: RowId,
     /// Which copy of it.
     pub copy: u32,
-    /// Its size as LIST counts it, where that can be told.
-    pub octets: Option<u64>,
     /// Its fingerprint, if it has a header.
     pub fingerprint: Option<Fingerprint>,
 }
@@ -148,20 +155,35 @@ impl Ledger {
         })
     }
 
-    /// The file names for the copies of messages that are to be delivered now, in the order of
-    /// `rows`: the first copy of each, or the next one where a short one was delivered before.
+    /// The copies of messages that are to be delivered now, in the order of `rows`: the first copy of
+    /// each, or the next one where a short one was delivered before.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn next_names(&self, rows: impl IntoIterator<Item = RowId>) -> Result<Vec<String>> {
+    pub fn next_copies(&self, rows: impl IntoIterator<Item = RowId>) -> Result<Vec<NextCopy>> {
         self.read(|ledger| {
-            let mut select =
-                ledger.prepare_cached("SELECT first_seen, copy + (delivered IS NOT NULL) FROM message WHERE id = ?")?;
+            let mut select = ledger
+                .prepare_cached("SELECT first_seen, copy + (delivered IS NOT NULL), came FROM message WHERE id = ?")?;
             rows.into_iter()
                 .map(|row| {
-                    select.query_row([row.0], |columns| Ok(self.name(row, Epoch(columns.get(0)?), columns.get(1)?)))
+                    select.query_row([row.0], |columns| {
+                        let name = self.name(row, Epoch(columns.get(0)?), columns.get(1)?);
+                        Ok(NextCopy { name, came: columns.get(2)? })
+                    })
                 })
                 .collect()
+        })
+    }
+
+    /// Notes how many octets came for a copy that is to be delivered, where they are too few, before
+    /// anybody can see it: what lies in a place does not tell, since filters and added fields change
+    /// the size. Nothing stands for enough of them.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn note_short(&mut self, row: RowId, came: Option<u64>) -> Result<()> {
+        self.transact(|ledger| {
+            ledger.execute("UPDATE message SET came = ?2 WHERE id = ?1", params![row.0, came.map(size)]).map(drop)
         })
     }
 
@@ -175,7 +197,7 @@ impl Ledger {
         self.transact(|ledger| {
             let mut update = ledger.prepare_cached(
                 "UPDATE message SET state = 'delivered', copy = copy + (delivered IS NOT NULL), delivered = ?2, got = ?3,
-                     short = ?4, fingerprint = ?5, tried = ?6, next_try = NULL, told = NULL,
+                     short = ?4, came = NULL, fingerprint = ?5, tried = ?6, next_try = NULL, told = NULL,
                      maildirs = ?7, attempts = CASE WHEN ?4 THEN attempts + 1 ELSE 0 END,
                      reason = CASE WHEN ?4 THEN 'it came shorter than listed' ELSE NULL END
                  WHERE id = ?1",
@@ -219,14 +241,16 @@ impl Ledger {
         let (account, maildirs) = (self.account, self.maildirs);
         self.transact(|ledger| {
             let mut update = ledger.prepare_cached(
-                "UPDATE message SET state = 'delivered', delivered = ?4, copy = ?3, got = coalesce(?5, octets), short = octets > coalesce(?5, octets),
-                     fingerprint = ?6, maildirs = ?7, attempts = 0, next_try = NULL, reason = NULL
+                "UPDATE message SET state = 'delivered', delivered = ?4, copy = ?3, fingerprint = ?5, maildirs = ?6,
+                     got = coalesce(came, octets), short = came IS NOT NULL, came = NULL, next_try = NULL,
+                     attempts = CASE WHEN came IS NULL THEN 0 ELSE attempts + 1 END,
+                     reason = CASE WHEN came IS NULL THEN NULL ELSE 'it came shorter than listed' END
                  WHERE account = ?1 AND id = ?2 AND copy + (delivered IS NOT NULL) = ?3",
             )?;
             let mut whole = ledger.prepare_cached("DELETE FROM part WHERE message = ?")?;
-            for Recovered { row, copy, octets, fingerprint } in found {
+            for Recovered { row, copy, fingerprint } in found {
                 let print = fingerprint.as_ref().map(|print| print.0.as_slice());
-                update.execute(params![account, row.0, copy, now.0, octets.map(size), print, maildirs])?;
+                update.execute(params![account, row.0, copy, now.0, print, maildirs])?;
                 whole.execute([row.0])?;
             }
             Ok(())

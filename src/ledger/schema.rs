@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// Each step brings a ledger from the version of its place in the list to the next. Steps are
 /// only ever added.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "
     CREATE TABLE ledger (
         id   TEXT NOT NULL,             -- stands in the names of delivered files
@@ -94,6 +94,9 @@ const STEPS: [&str; 6] = [
         names       TEXT NOT NULL UNIQUE
     ) STRICT;
     ALTER TABLE message ADD COLUMN maildirs INTEGER REFERENCES maildirs;  -- one of them had it when last seen
+    ",
+    "
+    ALTER TABLE message ADD COLUMN came INTEGER;  -- octets of the copy on its way, where they are too few
     ",
 ];
 

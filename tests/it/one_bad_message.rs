@@ -3,8 +3,9 @@
 use mail_parser::{MessageParser, MimeHeaders};
 
 use crate::{
-    desk::Desk,
+    desk::{Desk, NOW},
     server::{Fault, corpus, on},
+    tool::trace,
 };
 
 /// What can be wrong with the `n`-th message, for ever.
@@ -282,6 +283,53 @@ fn half_a_message_that_ends_in_order_is_delivered_and_never_deleted() {
     let mail = desk.mail();
     assert_eq!(mail.len(), 4);
     assert!(mail.delivered().iter().any(|mail| mail.bytes == corpus::on_disk(&corpus::message(2))));
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+/// Messages have their names, and the ledger does not know of them.
+const SHOWN: &str = "linkat:signal=KILL:when=2";
+
+/// Fetches, and is killed there.
+#[track_caller]
+fn killed_at(desk: &Desk, point: &str) {
+    let killed = trace::traced(&desk.home, "linkat,renameat2", Some(point), &["fetch"]);
+    killed.env("POUCH_NOW", NOW.to_string()).run().assert_code(137);
+    desk.server.wait_for(|log| log.open() == 0);
+}
+
+#[test]
+fn half_a_message_is_known_as_such_after_a_crash_too() {
+    // it makes up for what is missing
+    let filter = "filter = [[\"sed\", \"1iX-Checked: yes, by a program that wrote it on more than one long line\"]]";
+    for (lines, later) in [("", ""), (filter, filter), ("add-headers = [\"received\"]", ""), ("", filter), (filter, "")]
+    {
+        println!("{lines}, {later}");
+        let config = |lines: &str| format!("keep = \"none\"\n{lines}");
+        let desk = Desk::with(3, &config(lines), |server| server.fault(on("RETR").uid("uid-1").short(330)));
+        killed_at(&desk, SHOWN);
+        desk.configure(&config(later));
+        desk.fetch(75);
+        assert_eq!((desk.mail().len(), desk.server.uids()), (3, vec!["uid-1".to_owned()]));
+        desk.server.heal("uid-1");
+        desk.fetch(0);
+        desk.fetch(0);
+        let whole = corpus::on_disk(&corpus::message(1));
+        let mail = desk.mail();
+        assert_eq!((mail.len(), desk.server.remaining()), (4, 0));
+        assert_eq!(mail.delivered().iter().filter(|mail| mail.bytes.ends_with(&whole)).count(), 1);
+    }
+}
+
+#[test]
+fn half_a_message_that_nobody_saw_makes_no_other_one_half() {
+    let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(on("RETR").uid("uid-1").short(330)));
+    killed_at(&desk, "renameat2:signal=KILL:when=1");
+    assert_eq!(desk.mail().len(), 0);
+    desk.server.heal("uid-1");
+    killed_at(&desk, SHOWN);
+    assert!(desk.mail().len() > 1);
+    desk.fetch(0);
+    desk.assert_arrived(1..=3);
     assert_eq!(desk.server.remaining(), 0);
 }
 

@@ -277,7 +277,9 @@ fn a_message_that_only_a_program_got_is_in_no_maildir_to_be_deleted_from() {
 fn a_ledger_that_does_not_know_the_maildirs_of_its_messages_learns_them() {
     let desk = desk(10, "", |server| server);
     let ledger = rusqlite::Connection::open(desk.home.state().join("ledger.db")).unwrap();
-    let before = "ALTER TABLE message DROP COLUMN maildirs; DROP TABLE maildirs; PRAGMA user_version = 5;";
+    let before = "ALTER TABLE message DROP COLUMN maildirs; \
+                  ALTER TABLE message DROP COLUMN came; \
+                  DROP TABLE maildirs; PRAGMA user_version = 5;";
     ledger.execute_batch(before).unwrap();
     drop(ledger);
     // this one may have been delivered to any place

@@ -16,7 +16,6 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    delivery::Measured,
     error::{Error, Kind, Result},
     folder,
     message::Fingerprint,
@@ -40,19 +39,17 @@ pub(super) struct Entry {
     pub(super) name: String,
     /// Where it ends, in octets behind `start`.
     pub(super) end: u64,
-    octets: u64,
     fingerprint: Option<[u8; 16]>,
 }
 
 impl Entry {
-    pub(super) fn new(name: &str, end: u64, measured: Measured) -> Self {
-        let Measured { octets, fingerprint } = measured;
-        Self { name: name.to_owned(), end, octets, fingerprint: fingerprint.map(|print| print.0) }
+    pub(super) fn new(name: &str, end: u64, fingerprint: Option<Fingerprint>) -> Self {
+        Self { name: name.to_owned(), end, fingerprint: fingerprint.map(|print| print.0) }
     }
 
-    /// What its content tells of it.
-    pub(super) fn measured(&self) -> Measured {
-        Measured { octets: self.octets, fingerprint: self.fingerprint.map(Fingerprint) }
+    /// Its fingerprint, if it has a header.
+    pub(super) fn fingerprint(&self) -> Option<Fingerprint> {
+        self.fingerprint.map(Fingerprint)
     }
 }
 
@@ -245,7 +242,7 @@ mod tests {
     use super::*;
 
     fn intent() -> Intent {
-        let entry = |name: &str, end| Entry::new(name, end, Measured { octets: 7, fingerprint: None });
+        let entry = |name: &str, end| Entry::new(name, end, Some(Fingerprint([7; 16])));
         Intent { start: 100, entries: vec![entry("a", 10), entry("b", 30)], before: vec![entry("c", 7)] }
     }
 
@@ -283,7 +280,7 @@ mod tests {
         mailbox.write_all(&[&[b'x'; 12][..], &[0; 3]].concat()).unwrap();
         let (found, standing) = journal.open().unwrap().unwrap().standing(&mut mailbox).unwrap();
         assert_eq!((&found, standing), (&intent(), Standing { whole: 1, torn: Some(110), changed: false }));
-        assert_eq!(found.entries[0].measured(), Measured { octets: 7, fingerprint: None });
+        assert_eq!(found.entries[0].fingerprint(), Some(Fingerprint([7; 16])));
         journal.appended().unwrap();
         assert_eq!(journal.open().unwrap().unwrap().size, 0);
         assert_eq!(journal.safe().unwrap(), intent().entries);

@@ -18,13 +18,13 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip, mboxrd, measure};
+use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip, mboxrd};
 use crate::{
     clock::Clock,
     config::Place,
     error::{Error, Result},
     folder,
-    message::return_path,
+    message::{Head, fingerprint, return_path},
     stop::Stop,
     types::Identity,
 };
@@ -161,14 +161,16 @@ impl Mailbox {
 impl Batch {
     /// Adds a message at the end.
     fn add(&mut self, slip: &Slip<'_>, draft: &mut Draft, around: &Surroundings) -> io::Result<()> {
-        let head = draft.reread()?;
+        let read = draft.reread()?;
+        let mut head = Head::default();
+        head.push(&read);
         let mut out = BufWriter::new(&mut self.content);
-        out.write_all(mboxrd::postmark(return_path(&head).as_deref(), around.clock.now()).as_bytes())?;
+        out.write_all(mboxrd::postmark(return_path(head.as_bytes()).as_deref(), around.clock.now()).as_bytes())?;
         let mut quote = mboxrd::Quote::new(out);
-        let measured = measure(&mut draft.file, &mut quote)?;
+        io::copy(&mut draft.file, &mut quote)?;
         quote.finish()?;
         let end = self.content.stream_position()?;
-        self.entries.push(Entry::new(slip.name, end, measured));
+        self.entries.push(Entry::new(slip.name, end, fingerprint(head.as_bytes())));
         Ok(())
     }
 
@@ -217,7 +219,7 @@ impl Delivery for Mbox {
     fn look(&self) -> Result<Option<Vec<Found>>> {
         let found = |entry: &Entry, content| Found { name: entry.name.clone(), content };
         let noted = |entry: &Entry| {
-            found(entry, Content::Noted { mailbox: self.mailbox.path.clone(), measured: entry.measured() })
+            found(entry, Content::Noted { mailbox: self.mailbox.path.clone(), fingerprint: entry.fingerprint() })
         };
         let Some((_, intent, standing)) = self.mailbox.unfinished()? else {
             let intent = self.mailbox.journal.open()?.map(|open| open.intent);

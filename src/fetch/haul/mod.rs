@@ -21,7 +21,7 @@ use crate::{
     delivery::Delivery,
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Tally},
-    ledger::{Ledger, Run},
+    ledger::{Ledger, NextCopy, Run},
     message::Glance,
     policy::{Then, Why},
     rule::Judgement,
@@ -50,8 +50,8 @@ const MISSTEPS: u32 = 2;
 struct Order {
     num: MsgNum,
     row: RowId,
-    /// What it is called where it is delivered.
-    name: String,
+    /// The copy that is delivered.
+    copy: NextCopy,
     uid: Uid,
     octets: u64,
     then: Then,
@@ -216,7 +216,7 @@ impl<'a> Haul<'a> {
     /// Looks for what a run that died had delivered without telling the ledger, and removes its
     /// drafts.
     pub(super) fn recover(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        let unknown = recover(self.ledger, delivery, self.account, self.world.clock.now())?;
+        let unknown = recover(self.ledger, delivery, self.world.clock.now())?;
         let ledger = &*self.ledger;
         delivery.tidy(&|name| ledger.named(name))?;
         for (mailbox, messages) in unknown {

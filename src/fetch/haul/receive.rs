@@ -45,7 +45,7 @@ impl Haul<'_> {
         let places = self.places(order);
         let slip = Slip {
             account: &self.account.name,
-            name: &order.name,
+            name: &order.copy.name,
             uid: &order.uid,
             sender: None,
             // what gets fields on top is spooled
@@ -84,11 +84,13 @@ impl Haul<'_> {
         let places = places.clone().unwrap_or_else(|| self.places_by(order, head.as_bytes()));
         let one_by_one = delivery.pace(&places) == Pace::OneByOne;
         let glance = if one_by_one { glance(head.as_bytes()) } else { Glance::default() };
-        let name = Ledger::name_in_several(&order.name, places.len());
+        let name = Ledger::name_in_several(&order.copy.name, places.len());
         let taken = if one_by_one || places.len() > 1 { self.ledger.parts(order.row)? } else { Vec::new() };
         let fields = self.fields(order, head.as_bytes());
         let sender = glance.address.as_deref();
         let slip = Slip { sender, name: &name, places: &places, taken: &taken, fields: &fields, ..slip };
+        // what one of the places has already may not be whole, whatever the others get
+        let got = order.copy.came.filter(|_| !taken.is_empty()).map_or(got, |came| came.min(got));
         let in_maildir = places.iter().any(|place| matches!(place, Place::Maildir(_)));
         let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: print, in_maildir };
         self.hand_over(order, &slip, draft, arrival, delivery)
@@ -150,6 +152,11 @@ impl Haul<'_> {
         delivery: &mut dyn Delivery,
     ) -> Result<()> {
         let one_by_one = delivery.pace(slip.places) == Pace::OneByOne;
+        let short = arrival.got < arrival.listed && self.ledger.sizes_are_trusted()?;
+        let came = short.then_some(arrival.got);
+        if came != order.copy.came {
+            self.ledger.note_short(order.row, came)?;
+        }
         if one_by_one {
             // what came before it does not wait for a program
             self.flush(delivery)?;

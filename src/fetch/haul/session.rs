@@ -127,15 +127,15 @@ impl Haul<'_> {
                 _ => None,
             })
             .collect();
-        let names = self.ledger.next_names(wanted.iter().map(|(_, _, row)| *row))?;
-        let orders = wanted.into_iter().zip(names).map(|((place, then, row), name)| {
+        let copies = self.ledger.next_copies(wanted.iter().map(|(_, _, row)| *row))?;
+        let orders = wanted.into_iter().zip(copies).map(|((place, then, row), copy)| {
             let known = look.scan.entries[place].known;
             let fresh = known == Known::New { attempts: 0, put_off: false };
             let Listed { num, uid, octets } = &listing.messages[place];
             Order {
                 num: *num,
                 row,
-                name,
+                copy,
                 uid: uid.clone(),
                 octets: *octets,
                 then,
