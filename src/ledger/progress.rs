@@ -140,16 +140,17 @@ impl Ledger {
     }
 
     /// Notes that what was delivered for these may be other messages: the next listing that shows
-    /// them finds another size than is known, and has their headers compared.
+    /// them finds another size than is known, and has their headers compared. Where the run is
+    /// `unsettled`, that goes for those too that are found to be delivered only later.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn distrust(&mut self, rows: &HashSet<RowId>) -> Result<()> {
+    pub fn distrust(&mut self, rows: &HashSet<RowId>, unsettled: bool) -> Result<()> {
         self.transact(|ledger| {
-            let mut update =
-                ledger.prepare_cached("UPDATE message SET octets = ?2 WHERE id = ?1 AND state = 'delivered'")?;
+            let mut update = ledger
+                .prepare_cached("UPDATE message SET octets = ?2 WHERE id = ?1 AND (state = 'delivered' OR ?3)")?;
             for row in rows {
-                update.execute(params![row.0, i64::MAX])?;
+                update.execute(params![row.0, i64::MAX, unsettled])?;
             }
             Ok(())
         })
@@ -197,7 +198,7 @@ impl Ledger {
         self.transact(|ledger| {
             let mut update = ledger.prepare_cached(
                 "UPDATE message SET state = 'delivered', copy = copy + (delivered IS NOT NULL), delivered = ?2, got = ?3,
-                     short = ?4, came = NULL, fingerprint = ?5, tried = ?6, next_try = NULL, told = NULL,
+                     octets = ?8, short = ?4, came = NULL, fingerprint = ?5, tried = ?6, next_try = NULL, told = NULL,
                      maildirs = ?7, attempts = CASE WHEN ?4 THEN attempts + 1 ELSE 0 END,
                      reason = CASE WHEN ?4 THEN 'it came shorter than listed' ELSE NULL END
                  WHERE id = ?1",
@@ -210,7 +211,17 @@ impl Ledger {
                     short.push(*row);
                 }
                 let print = fingerprint.as_ref().map(|print| print.0.as_slice());
-                update.execute(params![row.0, now.0, size(*got), fewer, print, run.id(), maildirs.filter(|_| *in_maildir)])?;
+                let maildirs = maildirs.filter(|_| *in_maildir);
+                update.execute(params![
+                    row.0,
+                    now.0,
+                    size(*got),
+                    fewer,
+                    print,
+                    run.id(),
+                    maildirs,
+                    size(*listed)
+                ])?;
                 whole.execute([row.0])?;
             }
             ledger.execute(
@@ -242,7 +253,7 @@ impl Ledger {
         self.transact(|ledger| {
             let mut update = ledger.prepare_cached(
                 "UPDATE message SET state = 'delivered', delivered = ?4, copy = ?3, fingerprint = ?5, maildirs = ?6,
-                     got = coalesce(came, octets), short = came IS NOT NULL, came = NULL, next_try = NULL,
+                     got = came, short = came IS NOT NULL, came = NULL, next_try = NULL,
                      attempts = CASE WHEN came IS NULL THEN 0 ELSE attempts + 1 END,
                      reason = CASE WHEN came IS NULL THEN NULL ELSE 'it came shorter than listed' END
                  WHERE account = ?1 AND id = ?2 AND copy + (delivered IS NOT NULL) = ?3",

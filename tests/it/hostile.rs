@@ -4,7 +4,7 @@
 use std::{thread, time::Duration};
 
 use crate::{
-    desk::Desk,
+    desk::{Desk, NOW},
     server::{Certificate, Fault, Server, Setup, corpus, on, on_connect},
     tool::{
         Home,
@@ -77,6 +77,29 @@ fn an_answer_too_many_or_too_few_gives_no_message_to_another_for_good() {
             assert_eq!(desk.server.remaining(), 0);
         }
     }
+}
+
+#[test]
+fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
+    let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
+    let setup =
+        (1..).zip(&messages).fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message));
+    let desk = Desk::new(setup.fault(on("RETR").nth(4).answer("")), "keep = \"none\"");
+    let new = desk.home.make_dir("Mail/work/new", 0o700);
+    for part in ["tmp", "cur"] {
+        desk.home.make_dir(format!("Mail/work/{part}"), 0o700);
+    }
+    // the messages can be seen by then, and the ledger does not hear of them
+    let failing = ["-f", "-qq", "-o", "calls", "-P", new.to_str().unwrap(), "-e", "inject=fsync:error=EIO:when=1"];
+    let pouch = [env!("CARGO_BIN_EXE_pouch"), "fetch"];
+    let failed = desk.home.command("strace", &[&failing[..], &pouch].concat()).env("POUCH_NOW", NOW.to_string()).run();
+    failed.assert_code(74);
+    assert_eq!((desk.mail().len(), desk.server.remaining()), (9, 10));
+    for _ in 0..2 {
+        desk.pouch(&["fetch"]).run();
+    }
+    assert_none_lost(&desk, &messages);
+    assert_eq!(desk.server.remaining(), 0);
 }
 
 #[test]

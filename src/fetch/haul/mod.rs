@@ -270,8 +270,9 @@ impl<'a> Haul<'a> {
             if error.kind().verdict() != Verdict::Reconnect {
                 return Err(error);
             }
-            self.flush(delivery)?;
+            // first of all it is known which messages are doubted, should the disk fail now
             self.line_lost(error, self.through > before)?;
+            self.flush(delivery)?;
         }
     }
 
@@ -329,7 +330,7 @@ impl<'a> Haul<'a> {
         // after trouble with the disk or the ledger the next run looks for what is safe, and tells
         let flushed = if self.unsettled { self.join_all() } else { self.flush(delivery) };
         if !self.doubted.is_empty() {
-            self.ledger.distrust(&self.doubted)?;
+            self.ledger.distrust(&self.doubted, self.unsettled)?;
         }
         self.judge(self.through > 0)?;
         let noticed = if self.unsettled { Ok(()) } else { self.send_notices(None, delivery) };
