@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crate::{desk::Desk, server::corpus};
+use crate::{
+    desk::Desk,
+    server::{corpus, on},
+};
 
 /// A message as it lies on the disk, with `from` in place of `to`.
 fn changed(n: usize, from: &str, to: &str) -> Vec<u8> {
@@ -102,6 +105,27 @@ fn a_message_made_shorter_is_whole_after_a_crash_too() {
     let mail = desk.mail();
     assert_eq!((mail.len(), desk.server.remaining()), (3, 0));
     assert!(mail.delivered().iter().all(|mail| !String::from_utf8_lossy(&mail.bytes).contains("line")));
+}
+
+#[test]
+fn what_came_short_and_is_dropped_now_is_not_downloaded_for_ever() {
+    let filter = "filter = [[\"sh\", \"script\"]]\nkeep = \"none\"\nnotice = false";
+    let desk = Desk::with(1, filter, |server| server.fault(on("RETR").uid("uid-1").short(330).times(1)));
+    desk.home.write("script", "cat", 0o600);
+    desk.fetch(75);
+    desk.home.write("script", "exit 99", 0o600);
+    for runs in [2, 3, 3, 3] {
+        desk.pouch(&["fetch"]).run();
+        assert_eq!((desk.retrieved(), desk.mail().len(), desk.server.remaining()), (runs, 1, 1));
+    }
+    desk.pouch(&["plan"]).run().assert_stdout("leave      1");
+    desk.fetch_at(2, 75);
+    assert_eq!(desk.retrieved(), 4);
+    // all of it is let in at last
+    desk.home.write("script", "cat", 0o600);
+    desk.fetch_at(5, 0);
+    desk.fetch_at(5, 0);
+    assert_eq!((desk.mail().len(), desk.server.remaining()), (2, 0));
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use super::{Haul, Order};
 use crate::{
     delivery::{Draft, Filter, Filtered, Slip},
-    error::{Error, Result, Verdict},
+    error::{Error, Kind, Result, Verdict},
     message::{Head, MAX_HEAD},
+    policy::Then,
 };
 
 impl Haul<'_> {
@@ -25,6 +26,13 @@ impl Haul<'_> {
             let filter = Filter { argv, timeout: account.pipe_timeout.into(), spool: &self.world.state_dir };
             match filter.run(slip, draft, &self.world.stop) {
                 Ok(Filtered::Passed(passed)) => draft = passed,
+                // the ledger has no other word for one that was delivered short: it would be asked for
+                // again in each run
+                Ok(Filtered::Dropped) if order.then == Then::Complete => {
+                    let what = format!("message {} of {} came short before, and now", order.num, order.listed);
+                    let error = Error::new(Kind::Rejected, format!("{what} the filter {} drops it", argv.join(" ")));
+                    return self.not_taken(order, error).map(|()| None);
+                }
                 Ok(Filtered::Dropped) => {
                     self.ledger.set_aside(&[(order.row, format!("dropped by the filter {}", argv.join(" ")))])?;
                     self.tally.skipped += 1;
