@@ -191,10 +191,7 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
                 Action::Delete(Why::DeletedLocally)
             }
             Known::Delivered { at, .. } => kept(at),
-            Known::Doomed if policy.may_delete => Action::Delete(match entry.ruling {
-                Some(ruling) if ruling.verb == Verb::Delete => Why::Ruled(ruling),
-                _ => Why::Ordered,
-            }),
+            Known::Doomed if policy.may_delete => Action::Delete(Why::Ordered),
             Known::Doomed | Known::Skipped => Action::Leave(Left::Skipped),
         };
         Step { place, action }

@@ -84,7 +84,7 @@ pub struct Row {
     pub sender: Option<String>,
     /// Its subject, where that could be read.
     pub subject: Option<String>,
-    /// Whether it is to be deleted from the server on the user's order.
+    /// Whether it is to be deleted from the server on the user's order, or since a rule says so.
     pub doomed: bool,
     /// The name of its file, without Maildir flags.
     pub name: String,
@@ -92,7 +92,7 @@ pub struct Row {
 
 pub(super) const COLUMNS: &str =
     "id, uid, octets, CASE WHEN state = 'delivered' AND short THEN 'short' ELSE state END AS shown,
-    first_seen, delivered, got, missing, attempts, next_try, reason, sender, subject, doomed, copy";
+    first_seen, delivered, got, missing, attempts, next_try, reason, sender, subject, doomed OR condemned, copy";
 
 /// What became of messages that were to be tried again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -218,12 +218,12 @@ impl Ledger {
     /// The ledger cannot be written.
     pub fn retry(&mut self, ids: &[RowId]) -> Result<Retried> {
         const RETRY: &str =
-            "UPDATE message SET attempts = 0, tried = NULL, next_try = NULL, told = NULL, doomed = 0,
-                 wanted = wanted OR doomed OR state = 'skipped',
-                 reason = CASE WHEN doomed OR state = 'skipped' THEN NULL ELSE reason END,
+            "UPDATE message SET attempts = 0, tried = NULL, next_try = NULL, told = NULL, doomed = 0, condemned = 0,
+                 wanted = wanted OR doomed OR condemned OR state = 'skipped',
+                 reason = CASE WHEN doomed OR condemned OR state = 'skipped' THEN NULL ELSE reason END,
                  state = CASE WHEN state IN ('quarantined', 'skipped') THEN 'new' ELSE state END
              WHERE account = ?1 AND (?2 IS NULL OR id = ?2) AND (attempts > 0 AND (state IN ('quarantined', 'new') OR short)
-                 OR doomed OR (state = 'skipped' AND ?2 IS NOT NULL))
+                 OR doomed OR condemned OR (state = 'skipped' AND ?2 IS NOT NULL))
              RETURNING state = 'delivered' AND NOT short";
         let account = self.account;
         self.transact(|ledger| {

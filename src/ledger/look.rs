@@ -26,6 +26,8 @@ pub struct Look {
     pub doubtful: Vec<Doubt>,
     /// Places in `scan` of messages that the user asked for, whatever a rule says of them.
     pub wanted: Vec<usize>,
+    /// Places in `scan` of messages that a rule wanted deleted from the server when it was asked last.
+    pub condemned: Vec<usize>,
     /// Rows that are not listed, but were in the last run.
     pub(super) vanished: Vec<RowId>,
     /// Rows that are listed again, but were not in the last run.
@@ -44,6 +46,7 @@ pub struct Doubt {
 }
 
 /// A row of the table, as far as a listing needs it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of its own")]
 struct Seen {
     row: RowId,
     octets: u64,
@@ -51,11 +54,12 @@ struct Seen {
     /// It was missing from the last listing, or had been taken to be gone.
     missing: bool,
     wanted: bool,
+    condemned: bool,
     of_header: bool,
 }
 
 const COLUMNS: &str = "id, uid, octets, state, delivered, short, attempts, next_try, doomed,
-    missing IS NOT NULL OR state = 'gone', wanted";
+    missing IS NOT NULL OR state = 'gone', wanted, condemned";
 
 impl Look {
     /// Has those of `rows` that are delivered compared with what is listed now.
@@ -206,6 +210,9 @@ impl<'l> Join<'l> {
         if seen.wanted && !gone {
             self.look.wanted.push(place);
         }
+        if seen.condemned {
+            self.look.condemned.push(place);
+        }
         if (resized || gone) && matches!(seen.known, Known::Delivered { .. }) {
             self.look.doubtful.push(Doubt { place, row: seen.row, resized });
         }
@@ -258,6 +265,7 @@ impl<'l> Join<'l> {
         }
         self.returned.retain(|(place, _)| !places.contains(place));
         self.look.wanted.retain(|place| !places.contains(place));
+        self.look.condemned.retain(|place| !places.contains(place));
         self.look.doubtful.retain(|doubt| !places.contains(&doubt.place));
     }
 
@@ -298,6 +306,7 @@ fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
         known,
         missing: row.get(9)?,
         wanted: row.get(10)?,
+        condemned: row.get(11)?,
         of_header: Uid::is_made_of_header(row.get_ref(1)?.as_blob()?),
     })
 }

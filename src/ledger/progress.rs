@@ -356,7 +356,22 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be written.
     pub fn condemn(&mut self, ruled: &[(RowId, String)]) -> Result<()> {
-        self.note_ruled(ruled, "UPDATE message SET doomed = 1, reason = ?2 WHERE id = ?1 AND delivered IS NULL")
+        self.note_ruled(ruled, "UPDATE message SET condemned = 1, reason = ?2 WHERE id = ?1 AND delivered IS NULL")
+    }
+
+    /// Notes that no rule has these messages deleted any more.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn reprieve(&mut self, rows: &[RowId]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.transact(|ledger| {
+            let mut update =
+                ledger.prepare_cached("UPDATE message SET condemned = 0, reason = NULL WHERE id = ? AND condemned")?;
+            rows.iter().try_for_each(|row| update.execute([row.0]).map(drop))
+        })
     }
 
     fn note_ruled(&mut self, ruled: &[(RowId, String)], statement: &str) -> Result<()> {

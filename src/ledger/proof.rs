@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// That a message may be deleted from the server: only the ledger makes one, for a message that is
-/// whole and on stable storage, or that the user ordered to be deleted.
+/// whole and on stable storage, or that the user ordered to be deleted, be it by a rule.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Proof {
     num: MsgNum,
@@ -30,7 +30,7 @@ impl Proof {
 
 impl Ledger {
     /// Proofs for those of `candidates` that may be deleted from the server: delivered whole, or
-    /// ordered by the user. Where several messages share a UID, all of them have to be.
+    /// ordered by the user or a rule of his. Where several messages share a UID, all of them have to be.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -38,9 +38,9 @@ impl Ledger {
         let sizes_count = self.sizes_are_trusted()?;
         self.read(|ledger| {
             let mut select = ledger.prepare_cached(
-                "SELECT 1 FROM message AS m WHERE id = ?1 AND (doomed OR (state = 'delivered' AND (NOT short OR NOT ?2)))
+                "SELECT 1 FROM message AS m WHERE id = ?1 AND (doomed OR condemned OR (state = 'delivered' AND (NOT short OR NOT ?2)))
                  AND NOT EXISTS (SELECT 1 FROM message AS twin WHERE twin.account = m.account AND twin.uid = m.uid
-                     AND twin.id <> m.id AND twin.missing IS NULL AND NOT twin.doomed
+                     AND twin.id <> m.id AND twin.missing IS NULL AND NOT (twin.doomed OR twin.condemned)
                      AND twin.state NOT IN ('delivered', 'gone'))",
             )?;
             let mut proofs = Vec::new();
@@ -63,7 +63,8 @@ impl Ledger {
         }
         self.transact(|ledger| {
             // one order is for one message: the UID may be given to another one
-            let mut update = ledger.prepare_cached("UPDATE message SET state = 'gone', doomed = 0 WHERE id = ?")?;
+            let mut update =
+                ledger.prepare_cached("UPDATE message SET state = 'gone', doomed = 0, condemned = 0 WHERE id = ?")?;
             for proof in deleted {
                 update.execute([proof.row.0])?;
             }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// Each step brings a ledger from the version of its place in the list to the next. Steps are
 /// only ever added.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 8] = [
     "
     CREATE TABLE ledger (
         id   TEXT NOT NULL,             -- stands in the names of delivered files
@@ -97,6 +97,9 @@ const STEPS: [&str; 7] = [
     ",
     "
     ALTER TABLE message ADD COLUMN came INTEGER;  -- octets of the copy on its way, where they are too few
+    ",
+    "
+    ALTER TABLE message ADD COLUMN condemned INTEGER NOT NULL DEFAULT 0;  -- to be deleted, as long as a rule says so
     ",
 ];
 

@@ -145,6 +145,28 @@ fn what_could_not_be_deleted_is_deleted_next_time() {
 }
 
 #[test]
+fn what_a_rule_that_is_gone_would_have_deleted_is_fetched() {
+    let delete = "allow-delete-unread = true\n".to_owned() + &rule("from = \"*@spam.*\"\naction = \"delete\"");
+    let keeps = rule("from = \"*@spam.*\"\naction = \"skip\"");
+    let other = "allow-delete-unread = true\n".to_owned() + &rule("subject = \"/nothing/\"\naction = \"delete\"");
+    for (lines, arrives) in [("", true), (keeps.as_str(), false), (other.as_str(), true)] {
+        let desk = Desk::new(three().fault(on("QUIT").nth(1).refuse("-ERR no")), &delete);
+        desk.fetch(75);
+        let shown = || desk.pouch(&["ledger", "show", "work", "3"]).run();
+        shown().assert_stdout("order             delete it from the server");
+        desk.configure(&format!("keep = \"none\"\n{lines}"));
+        // it fails at first: that it was to be deleted is no reason to delete it
+        desk.server.fault(on("RETR").uid("spam").refuse("-ERR damaged"));
+        desk.fetch(if arrives { 75 } else { 0 });
+        assert_eq!(desk.server.uids(), ["spam"], "{lines}");
+        assert!(!shown().stdout.contains("order"), "{}", shown());
+        desk.server.heal("spam");
+        desk.fetch(0);
+        assert_eq!((desk.mail().len(), desk.server.remaining()), if arrives { (3, 0) } else { (2, 1) });
+    }
+}
+
+#[test]
 fn a_header_that_is_refused_takes_no_message_away() {
     let lines = "allow-delete-unread = true\n".to_owned()
         + &rule("from = \"boss@*\"\naction = \"fetch\"")

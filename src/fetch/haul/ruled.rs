@@ -1,6 +1,6 @@
 //! Rules in a run: asked once for each message, and what they keep away noted in the ledger.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Haul, Order};
 use crate::{
@@ -68,7 +68,7 @@ impl Haul<'_> {
         self.account.places(ruling, Some(&header)).unwrap_or_else(|| vec![self.account.place.clone()])
     }
 
-    /// Notes what the rules keep away.
+    /// Notes what the rules keep away, and what they do not have deleted any more.
     pub(super) fn note_ruled(&mut self, plan: &Plan, look: &Look) -> Result<()> {
         let (mut aside, mut condemned) = (Vec::new(), Vec::new());
         for (entry, action) in plan.of(&look.scan) {
@@ -79,6 +79,10 @@ impl Haul<'_> {
                 _ => {}
             }
         }
+        let still: HashSet<_> = condemned.iter().map(|(row, _)| *row).collect();
+        let before = look.condemned.iter().filter_map(|place| look.scan.entries[*place].row);
+        let reprieved: Vec<_> = before.filter(|row| !still.contains(row)).collect();
+        self.ledger.reprieve(&reprieved)?;
         self.ledger.set_aside(&aside)?;
         self.ledger.condemn(&condemned)?;
         self.tally.skipped += aside.len() as u64;
