@@ -53,7 +53,7 @@
 //! | between a quarantine and its notice | keeps all | as it was | quarantined, not told | delivers the notice |
 //! | after the notice, before the ledger | keeps all | a notice | quarantined, not told | finds the name: told, no second notice |
 //! | while a batch goes to a mailbox file | keeps all | a part of it; its journal has all | new | takes the whole ones for delivered, a torn one off |
-//! | while a program or an LMTP server has it | keeps all | not known | delivering | hands it over again, and says so |
+//! | while a program or an LMTP server has it, or its notice | keeps all | not known | delivering | hands it over again, and says so |
 //!
 //! A run that was left open in the ledger makes the next one look for such files.
 //!

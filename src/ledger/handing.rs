@@ -10,14 +10,12 @@ use crate::{
 
 impl Ledger {
     /// Notes that a program gets the message now: if nothing more is heard of it, it may have been
-    /// delivered or not.
+    /// delivered or not. Gives whether that is so already, since a run that ended meanwhile.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn hand_over(&mut self, row: RowId) -> Result<()> {
-        self.transact(|ledger| {
-            ledger.execute("UPDATE message SET state = 'delivering' WHERE id = ?", [row.0]).map(drop)
-        })
+    pub fn hand_over(&mut self, row: RowId) -> Result<bool> {
+        self.begin_handing("UPDATE message SET state = 'delivering' WHERE id = ? AND state <> 'delivering'", row)
     }
 
     /// Takes that back: the program did not take the message.
@@ -26,22 +24,36 @@ impl Ledger {
     /// The ledger cannot be written.
     pub fn take_back(&mut self, row: RowId) -> Result<()> {
         self.transact(|ledger| {
-            ledger.execute("UPDATE message SET state = 'new' WHERE id = ? AND state = 'delivering'", [row.0]).map(drop)
+            ledger
+                .execute(
+                    "UPDATE message SET state = CASE WHEN delivered IS NULL THEN 'new' ELSE 'delivered' END
+                     WHERE id = ? AND state = 'delivering'",
+                    [row.0],
+                )
+                .map(drop)
         })
     }
 
-    /// Messages that a program got when pouch died: whether it took them is not known.
+    /// Notes that a program gets the notice of the message now; gives what [`hand_over`](Self::hand_over)
+    /// does.
     ///
     /// # Errors
-    /// The ledger cannot be read.
-    pub fn handed_over(&self) -> Result<u64> {
-        self.connection
-            .query_row(
-                "SELECT count(*) FROM message WHERE account = ? AND state = 'delivering'",
-                [self.account],
-                |row| row.get(0),
-            )
-            .map_err(|error| self.explained(&error))
+    /// The ledger cannot be written.
+    pub fn hand_notice_over(&mut self, row: RowId) -> Result<bool> {
+        self.begin_handing("UPDATE message SET telling = 1 WHERE id = ? AND NOT telling", row)
+    }
+
+    /// Takes that back: the program did not take the notice.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn take_notice_back(&mut self, row: RowId) -> Result<()> {
+        self.transact(|ledger| ledger.execute("UPDATE message SET telling = 0 WHERE id = ?", [row.0]).map(drop))
+    }
+
+    /// Runs a statement that changes the row, unless it had been run before.
+    fn begin_handing(&mut self, statement: &str, row: RowId) -> Result<bool> {
+        self.transact(|ledger| Ok(ledger.execute(statement, [row.0])? == 0))
     }
 
     /// Notes that a message has to wait for trouble to pass: it is no attempt, but in the next run

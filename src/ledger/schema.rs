@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// Each step brings a ledger from the version of its place in the list to the next. Steps are
 /// only ever added.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     "
     CREATE TABLE ledger (
         id   TEXT NOT NULL,             -- stands in the names of delivered files
@@ -100,6 +100,9 @@ const STEPS: [&str; 8] = [
     ",
     "
     ALTER TABLE message ADD COLUMN condemned INTEGER NOT NULL DEFAULT 0;  -- to be deleted, as long as a rule says so
+    ",
+    "
+    ALTER TABLE message ADD COLUMN telling INTEGER NOT NULL DEFAULT 0;  -- a program got its notice, answer not known
     ",
 ];
 

@@ -18,7 +18,8 @@ impl Ledger {
             return Ok(Vec::new());
         }
         self.transact(|ledger| {
-            let mut update = ledger.prepare_cached("UPDATE message SET told = ? WHERE id = ? AND told IS NULL")?;
+            let mut update =
+                ledger.prepare_cached("UPDATE message SET told = ?, telling = 0 WHERE id = ? AND told IS NULL")?;
             let mut untold = Vec::new();
             for row in rows {
                 if update.execute(params![now.0, row.0])? > 0 {

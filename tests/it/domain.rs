@@ -205,7 +205,7 @@ fn killed_while_a_program_has_it_the_files_have_no_second_copy() {
     desk.pouch(&["fetch"]).run().assert_code(128 + 9);
     desk.home.write("again", "", 0o600);
     desk.server.wait_for(|log| log.open() == 0);
-    desk.fetch(0).assert_stderr("killed while a program had a message");
+    desk.fetch(0).assert_stderr("an earlier run ended while a program had message 1 of 2");
     assert_eq!(desk.home.read("got"), both);
     desk.home.maildir("boxes/ann").assert_exactly(&[both, mail(2, &["ann@example.org"])]);
     assert_eq!(desk.server.remaining(), 0);

@@ -37,22 +37,46 @@ fn killed_before_and_after_the_answer_to_quit() {
 }
 
 #[test]
-fn a_program_gets_a_message_again_if_pouch_is_killed_meanwhile_and_that_is_said() {
-    let desk = Desk::with(
-        3,
-        "pipe = [\"sh\", \"-c\", \"cat >> ~/got; echo >> ~/count; echo started; test -e ~/go || sleep 1000\"]",
-        |server| server,
-    );
-    let mut child = desk.pouch(&["fetch"]).spawn();
-    until(|| desk.home.join("count").exists());
-    child.kill();
-    child.wait();
-    desk.home.write("go", "", 0o600);
-    desk.fetch(0).assert_stderr("killed while a program had a message");
-    let got = String::from_utf8(desk.home.read("got")).unwrap();
-    assert_eq!(got.matches("Message-ID: <1@").count(), 2);
-    assert_eq!(got.matches("Message-ID: <2@").count(), 1);
-    assert_eq!(desk.home.read("count").len(), 4);
+fn a_program_gets_a_message_again_if_pouch_is_ended_meanwhile_and_that_is_said() {
+    for signal in [2, 9] {
+        let desk = Desk::with(
+            3,
+            "pipe = [\"sh\", \"-c\", \"cat >> ~/got; echo >> ~/count; echo started; test -e ~/go || sleep 1000\"]",
+            |server| server,
+        );
+        let mut child = desk.pouch(&["fetch"]).spawn();
+        until(|| desk.home.join("count").exists());
+        child.signal(signal);
+        child.wait().assert_code(128 + signal);
+        desk.home.write("go", "", 0o600);
+        let told = desk.fetch(0);
+        told.assert_stderr("pouch: work: an earlier run ended while a program had message 1 of 3\n");
+        told.assert_stderr("  it is handed over again, and may be there twice\n");
+        let got = String::from_utf8(desk.home.read("got")).unwrap();
+        assert_eq!(got.matches("Message-ID: <1@").count(), 2);
+        assert_eq!(got.matches("Message-ID: <2@").count(), 1);
+        assert_eq!(desk.home.read("count").len(), 4);
+        desk.fetch(0).assert_silent();
+    }
+}
+
+#[test]
+fn a_program_gets_a_notice_again_if_pouch_is_ended_meanwhile_and_that_is_said() {
+    for (end, code) in [("kill -KILL $PPID", 137), ("kill -INT $PPID; sleep 1000", 130)] {
+        let desk = Desk::with(2, "pipe = [\"sh\", \"script\"]\nattempts = 1", |server| {
+            server.fault(on("RETR").uid("uid-2").refuse("-ERR damaged"))
+        });
+        let script =
+            format!("cat > in; if grep -q '^From: \"pouch\"' in; then cat in >> got; test -e go || {{ {end}; }}; fi");
+        desk.home.write("script", script, 0o600);
+        desk.pouch(&["fetch"]).run().assert_code(code);
+        desk.home.write("go", "", 0o600);
+        desk.server.wait_for(|log| log.open() == 0);
+        desk.fetch(0).assert_stderr("an earlier run ended while a program had the notice of a message in quarantine\n");
+        let got = String::from_utf8(desk.home.read("got")).unwrap();
+        assert_eq!(got.matches("From: \"pouch\"").count(), 2);
+        desk.fetch(0).assert_silent();
+    }
 }
 
 #[test]

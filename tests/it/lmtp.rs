@@ -11,7 +11,7 @@ use crate::{
     lmtp_server::Lmtp,
     one_bad_message::faults,
     real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
-    server::{Server, corpus},
+    server::{Server, corpus, on},
     tool::Home,
 };
 
@@ -162,6 +162,20 @@ fn what_is_too_large_for_the_server_is_not_sent() {
 }
 
 #[test]
+fn a_notice_waits_for_a_server_that_is_not_there_and_comes_once() {
+    let desk =
+        Desk::with(1, "lmtp = \"unix:~/lmtp\"\nattempts = 1", |server| server.fault(on("RETR").refuse("-ERR damaged")));
+    desk.fetch(65).assert_stderr("is in quarantine now");
+    let lmtp = Lmtp::at(&desk.home.join("lmtp"));
+    // it was never handed over: nobody has it twice, and nothing of that kind is said
+    desk.fetch(0).assert_silent();
+    desk.fetch(0).assert_silent();
+    let mail = lmtp.mail();
+    assert_eq!((mail.len(), mail[0].0.as_str()), (1, "ann"));
+    assert!(mail[0].1.starts_with(b"From: \"pouch\""));
+}
+
+#[test]
 fn a_message_is_handed_over_again_if_pouch_is_killed_meanwhile() {
     let desk = Desk::with(2, LINES, |server| server);
     // it waits for an answer for ever
@@ -176,7 +190,7 @@ fn a_message_is_handed_over_again_if_pouch_is_killed_meanwhile() {
     drop(listener);
     std::fs::remove_file(desk.home.join("lmtp")).unwrap();
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
-    desk.fetch(0).assert_stderr("killed while a program had a message");
+    desk.fetch(0).assert_stderr("an earlier run ended while a program had message 1 of 2");
     lmtp.assert_arrived(&["ann"], &ordinary(1..=2));
 }
 

@@ -280,6 +280,7 @@ fn a_ledger_that_does_not_know_the_maildirs_of_its_messages_learns_them() {
     let before = "ALTER TABLE message DROP COLUMN maildirs; \
                   ALTER TABLE message DROP COLUMN came; \
                   ALTER TABLE message DROP COLUMN condemned; \
+                  ALTER TABLE message DROP COLUMN telling; \
                   DROP TABLE maildirs; PRAGMA user_version = 5;";
     ledger.execute_batch(before).unwrap();
     drop(ledger);

@@ -230,13 +230,6 @@ impl<'a> Haul<'a> {
                     )),
             ));
         }
-        let handed = self.ledger.handed_over()?;
-        if handed > 0 {
-            self.tell(&Event::Notice(
-                &Error::new(Kind::Deferred, "the last run was killed while a program had a message")
-                    .fact(format!("{} will be handed to it again", count(handed, "message"))),
-            ));
-        }
         self.unsettled = false;
         Ok(())
     }

@@ -160,7 +160,9 @@ impl Haul<'_> {
         if one_by_one {
             // what came before it does not wait for a program
             self.flush(delivery)?;
-            self.ledger.hand_over(order.row)?;
+            if self.ledger.hand_over(order.row)? {
+                self.tell_again(&format!("message {} of {}", order.num, order.listed));
+            }
         }
         if let Err(error) = delivery.accept(slip, draft, &self.world.stop) {
             for taker in delivery.taken() {

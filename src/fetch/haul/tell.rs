@@ -4,7 +4,7 @@ use std::{collections::HashSet, io::Write, slice};
 
 use super::{Haul, Quarantined};
 use crate::{
-    delivery::{Delivery, Slip},
+    delivery::{Delivery, Pace, Slip},
     error::{Error, Exit, Kind, Result, Verdict},
     event::Event,
     ledger::{Arrival, Look},
@@ -76,6 +76,14 @@ impl Haul<'_> {
                 .hint(format!("`pouch ledger show {} {}` tells what is known of it", self.account.name, arrival.row)),
         ));
         Ok(())
+    }
+
+    /// A program gets something that it may have already.
+    pub(super) fn tell_again(&self, what: &str) {
+        self.tell(&Event::Notice(
+            &Error::new(Kind::Deferred, format!("an earlier run ended while a program had {what}"))
+                .fact("it is handed over again, and may be there twice"),
+        ));
     }
 
     /// Adds the messages of this listing that went into quarantine in a run which died before it told
@@ -154,7 +162,16 @@ impl Haul<'_> {
         // until the ledger knows, it is safe and not told of: the next run has to look for it
         self.ledger.open_run(self.run)?;
         self.unsettled = true;
-        self.deliver_note(uid, &name, &mail, delivery)?;
+        let by_program = delivery.pace(slice::from_ref(&self.account.place)) == Pace::OneByOne;
+        if by_program && self.ledger.hand_notice_over(*row)? {
+            self.tell_again("the notice of a message in quarantine");
+        }
+        if let Err(error) = self.deliver_note(uid, &name, &mail, delivery) {
+            if by_program && error.kind().verdict() != Verdict::StopAll {
+                self.ledger.take_notice_back(*row)?;
+            }
+            return Err(error);
+        }
         self.ledger.tell_once(&[*row], now)?;
         self.unsettled = false;
         Ok(())
