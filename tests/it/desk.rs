@@ -37,7 +37,7 @@ impl Desk {
 
     /// Gives the account these lines instead.
     pub fn configure(&self, lines: &str) {
-        let elsewhere = ["mbox = ", "pipe = ", "lmtp = "].iter().any(|key| lines.contains(key));
+        let elsewhere = ["maildir = ", "mbox = ", "pipe = ", "lmtp = "].iter().any(|key| lines.contains(key));
         let place = if elsewhere { "" } else { "maildir = \"~/Mail/work\"\n" };
         let timeout = if lines.contains("timeout = ") { "" } else { "timeout = \"1s\"\n" };
         self.home.write("password", "secret\n", 0o600);

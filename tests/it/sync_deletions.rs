@@ -292,3 +292,29 @@ fn a_ledger_that_does_not_know_the_maildirs_of_its_messages_learns_them() {
     desk.fetch(0).assert_silent();
     assert_eq!(desk.server.uids(), uids([1, 2, 4, 5, 6, 7, 8, 9, 10]));
 }
+
+#[test]
+fn another_maildir_in_the_config_deletes_nothing_from_the_old_one() {
+    for moved in [false, true] {
+        let desk = desk(4, "", |server| server);
+        if moved {
+            fs::rename(root(&desk), desk.home.join("Mail/other")).unwrap();
+        }
+        desk.configure("sync-deletions = true\nmaildir = \"~/Mail/other\"");
+        for n in [5, 6] {
+            desk.server.add(corpus::uid(n), corpus::message(n));
+        }
+        for _ in 0..2 {
+            desk.fetch(0).assert_silent();
+        }
+        assert_eq!(desk.server.uids(), uids(1..=6), "{moved}");
+        // what the user deletes where pouch looks now still counts
+        let deleted = if moved { 2 } else { 5 };
+        let content = corpus::on_disk(&corpus::message(deleted));
+        let mail = desk.home.maildir("Mail/other");
+        let name = &mail.delivered().iter().find(|mail| mail.bytes == content).unwrap().name;
+        fs::remove_file(desk.home.join("Mail/other/new").join(name)).unwrap();
+        desk.fetch(0).assert_silent();
+        assert_eq!(desk.server.uids(), uids((1..=6).filter(|n| *n != deleted)), "{moved}");
+    }
+}
