@@ -45,7 +45,7 @@ fn a_program_gets_a_message_again_if_pouch_is_ended_meanwhile_and_that_is_said()
             |server| server,
         );
         let mut child = desk.pouch(&["fetch"]).spawn();
-        until(|| desk.home.join("count").exists());
+        until(|| std::fs::read(desk.home.join("count")).is_ok_and(|count| !count.is_empty()));
         child.signal(signal);
         child.wait().assert_code(128 + signal);
         desk.home.write("go", "", 0o600);
