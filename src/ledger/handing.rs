@@ -1,14 +1,26 @@
-//! Messages that somebody else takes: handed over, put off, taken by some and not by others.
+//! Messages on their way: too short, handed over, put off, taken by some and not by others.
 
 use rusqlite::params;
 
-use super::Ledger;
+use super::{Ledger, progress::size};
 use crate::{
     error::Result,
     types::{Epoch, RowId},
 };
 
 impl Ledger {
+    /// Notes how many octets came for a copy that is to be delivered, where they are too few, before
+    /// anybody can see it: what lies in a place does not tell, since filters and added fields change
+    /// the size. Nothing stands for enough of them.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn note_short(&mut self, row: RowId, came: Option<u64>) -> Result<()> {
+        self.transact(|ledger| {
+            ledger.execute("UPDATE message SET came = ?2 WHERE id = ?1", params![row.0, came.map(size)]).map(drop)
+        })
+    }
+
     /// Notes that a program gets the message now: if nothing more is heard of it, it may have been
     /// delivered or not. Gives whether that is so already, since a run that ended meanwhile.
     ///

@@ -176,18 +176,6 @@ impl Ledger {
         })
     }
 
-    /// Notes how many octets came for a copy that is to be delivered, where they are too few, before
-    /// anybody can see it: what lies in a place does not tell, since filters and added fields change
-    /// the size. Nothing stands for enough of them.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub fn note_short(&mut self, row: RowId, came: Option<u64>) -> Result<()> {
-        self.transact(|ledger| {
-            ledger.execute("UPDATE message SET came = ?2 WHERE id = ?1", params![row.0, came.map(size)]).map(drop)
-        })
-    }
-
     /// Notes a batch of messages that are on stable storage; gives those that came shorter than
     /// LIST had promised.
     ///
@@ -437,7 +425,7 @@ impl Ledger {
 }
 
 /// A number of octets as the database takes it.
-fn size(octets: u64) -> i64 {
+pub(super) fn size(octets: u64) -> i64 {
     i64::try_from(octets).unwrap_or(i64::MAX)
 }
 
