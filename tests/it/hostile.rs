@@ -5,6 +5,7 @@ use std::{thread, time::Duration};
 
 use crate::{
     desk::{Desk, NOW},
+    exactly_once::until,
     server::{Certificate, Fault, Server, Setup, corpus, on, on_connect},
     tool::{
         Home,
@@ -97,6 +98,25 @@ fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
     assert_eq!((desk.mail().len(), desk.server.remaining()), (9, 10));
     for _ in 0..2 {
         desk.pouch(&["fetch"]).run();
+    }
+    assert_none_lost(&desk, &messages);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn a_signal_while_a_lost_answer_is_waited_for_gives_no_message_to_another_for_good() {
+    let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
+    let setup = (1..)
+        .zip(&messages)
+        .fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message))
+        .fault(on("RETR").nth(4).answer(""));
+    let desk = Desk::new(setup, "keep = \"none\"\ntimeout = \"60s\"");
+    let mut child = desk.pouch(&["fetch"]).spawn();
+    until(|| child.open_files(&desk.home.join("Mail/work/tmp")) >= 9);
+    child.signal(15);
+    child.wait().assert_code(128 + 15);
+    for _ in 0..2 {
+        desk.fetch(0);
     }
     assert_none_lost(&desk, &messages);
     assert_eq!(desk.server.remaining(), 0);

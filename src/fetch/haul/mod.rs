@@ -259,13 +259,21 @@ impl<'a> Haul<'a> {
                 Ok(Err(error)) if error.kind() != Kind::OutOfStep || self.received.is_empty() => return Err(error),
                 Ok(Err(error)) | Err(error) => error,
             };
+            self.doubt(&error);
             self.world.stop.check()?;
             if error.kind().verdict() != Verdict::Reconnect {
                 return Err(error);
             }
-            // first of all it is known which messages are doubted, should the disk fail now
             self.line_lost(error, self.through > before)?;
             self.flush(delivery)?;
+        }
+    }
+
+    /// A command lost among others makes each later answer another message's: whatever ended the session,
+    /// they are compared in the next one, unless their sizes prove them.
+    fn doubt(&mut self, ended: &Error) {
+        if self.ahead || ended.kind() == Kind::OutOfStep {
+            self.doubted.extend(unproven(&self.received));
         }
     }
 
@@ -277,11 +285,6 @@ impl<'a> Haul<'a> {
         if out_of_step || error.kind() == Kind::Silent {
             // perhaps the server waits for a command that it lost; or it is that one message
             self.missteps += if progress { 1 } else { MISSTEPS };
-        }
-        // A command lost among others makes each later answer another message's: they are compared
-        // in the next session, unless their sizes prove them.
-        if self.ahead || out_of_step {
-            self.doubted.extend(unproven(&self.received));
         }
         let mut alone = false;
         if let Some(order) = self.current.take() {
