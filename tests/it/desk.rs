@@ -72,6 +72,15 @@ impl Desk {
         output
     }
 
+    /// Fetches under strace, with this manipulation of its calls.
+    pub fn traced(&self, inject: &str) -> Output {
+        let call = inject.split(':').next().unwrap();
+        let (trace, inject) = (format!("trace={call}"), format!("inject={inject}"));
+        let pouch = env!("CARGO_BIN_EXE_pouch");
+        let run = ["-f", "-qq", "-o", "calls", "-e", &trace, "-e", &inject, pouch, "fetch"];
+        self.home.command("strace", &run).env("POUCH_NOW", NOW.to_string()).run()
+    }
+
     /// What lies in the Maildir.
     pub fn mail(&self) -> Mail {
         self.home.maildir("Mail/work")

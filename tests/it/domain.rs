@@ -8,7 +8,7 @@ use crate::{
     lmtp_server::Lmtp,
     real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
     server::{Server, Setup, corpus, on},
-    tool::{Home, run::Output},
+    tool::Home,
 };
 
 /// A message for these people, as the server notes it.
@@ -151,22 +151,13 @@ fn mailbox_files_get_what_is_theirs() {
     }
 }
 
-/// Runs pouch under strace with this manipulation of its calls.
-fn traced(desk: &Desk, inject: &str) -> Output {
-    let call = inject.split(':').next().unwrap();
-    let (trace, inject) = (format!("trace={call}"), format!("inject={inject}"));
-    let pouch = env!("CARGO_BIN_EXE_pouch");
-    let run = desk.home.command("strace", &["-f", "-qq", "-o", "calls", "-e", &trace, "-e", &inject, pouch, "fetch"]);
-    run.env("POUCH_NOW", NOW.to_string()).run()
-}
-
 #[test]
 fn killed_among_mailbox_files_each_has_it_once() {
     let [one, two, three, four] = for_files();
     for (call, count) in [("fsync", 30), ("rename", 3), ("ftruncate", 6), ("renameat2", 3)] {
         for nth in (1..=count).step_by(if count > 10 { 2 } else { 1 }) {
             let desk = desk("", IN_FILES, &[&one, &two, &three, &four], |server| server);
-            let killed = traced(&desk, &format!("{call}:signal=KILL:when={nth}"));
+            let killed = desk.traced(&format!("{call}:signal=KILL:when={nth}"));
             println!("{call} {nth}: {}", killed.code);
             desk.server.wait_for(|log| log.open() == 0);
             desk.fetch(0);

@@ -96,11 +96,8 @@ fn a_second_pouch_leaves_the_first_alone_and_says_so() {
 #[test]
 fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
     let desk = Desk::with(3, "", |server| server);
-    let pouch = env!("CARGO_BIN_EXE_pouch");
     // killed once a message has its name, and the ledger does not know of it
-    let inject = "inject=linkat:signal=KILL:when=2";
-    let killed = desk.home.command("strace", &["-f", "-qq", "-o", "calls", "-e", inject, pouch, "fetch"]);
-    killed.env("POUCH_NOW", crate::desk::NOW.to_string()).run().assert_code(137);
+    desk.traced("linkat:signal=KILL:when=2").assert_code(137);
     assert!(desk.mail().len() > 0);
     desk.server.wait_for(|log| log.open() == 0);
     // a mail program has the messages open meanwhile, and the disk with them is away for one run

@@ -94,11 +94,8 @@ fn bogofilter_tells_and_a_rule_sorts() {
 #[test]
 fn a_message_made_shorter_is_whole_after_a_crash_too() {
     let desk = Desk::with(3, "filter = [[\"sed\", \"/line/d\"]]\nkeep = \"none\"", |server| server);
-    let pouch = env!("CARGO_BIN_EXE_pouch");
     // killed once a message has its name, and the ledger does not know of it
-    let inject = "inject=linkat:signal=KILL:when=2";
-    let killed = desk.home.command("strace", &["-f", "-qq", "-o", "calls", "-e", inject, pouch, "fetch"]);
-    killed.env("POUCH_NOW", crate::desk::NOW.to_string()).run().assert_code(137);
+    desk.traced("linkat:signal=KILL:when=2").assert_code(137);
     assert!(desk.mail().len() > 0);
     desk.server.wait_for(|log| log.open() == 0);
     desk.fetch(0);

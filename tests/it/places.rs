@@ -6,7 +6,6 @@ use crate::{
     desk::{Desk, NOW},
     exactly_once::until,
     server::{Server, corpus, on},
-    tool::run::Output,
 };
 
 fn rule(lines: &str) -> String {
@@ -27,15 +26,6 @@ fn read_all(desk: &Desk) {
             fs::rename(folder.join("new").join(&name), folder.join("cur").join(name + ":2,S")).unwrap();
         }
     }
-}
-
-/// Runs pouch under strace with this manipulation of its calls.
-fn traced(desk: &Desk, inject: &str) -> Output {
-    let call = inject.split(':').next().unwrap();
-    let (trace, inject) = (format!("trace={call}"), format!("inject={inject}"));
-    let pouch = env!("CARGO_BIN_EXE_pouch");
-    let run = desk.home.command("strace", &["-f", "-qq", "-o", "calls", "-e", &trace, "-e", &inject, pouch, "fetch"]);
-    run.env("POUCH_NOW", NOW.to_string()).run()
 }
 
 const COPIES: &str = "\n[[account.work.rule]]\nsubject = \"*\"\naction = \"fetch\"\nalso = [\"maildir:~/Mail/all\"]\n";
@@ -99,7 +89,7 @@ fn killed_between_two_places_each_has_it_once() {
     for (call, count) in [("renameat2", 2), ("linkat", 4), ("fsync", 8)] {
         for nth in 1..=count {
             let desk = Desk::with(3, &("keep = \"none\"".to_owned() + COPIES), |server| server);
-            let killed = traced(&desk, &format!("{call}:signal=KILL:when={nth}"));
+            let killed = desk.traced(&format!("{call}:signal=KILL:when={nth}"));
             assert!(killed.code == 137 || call == "fsync", "{killed}");
             println!("{call} {nth}");
             read_all(&desk);
@@ -203,7 +193,7 @@ fn places_that_make_no_sense_are_mistakes() {
 #[test]
 fn a_message_seen_twice_in_one_place_is_not_in_the_other() {
     let desk = Desk::with(1, COPIES, |server| server);
-    traced(&desk, "renameat2:signal=KILL:when=2").assert_code(137);
+    desk.traced("renameat2:signal=KILL:when=2").assert_code(137);
     desk.server.wait_for(|log| log.open() == 0);
     for file in fs::read_dir(desk.home.join("Mail/all/new")).unwrap() {
         fs::remove_file(file.unwrap().path()).unwrap();
