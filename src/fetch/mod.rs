@@ -206,8 +206,8 @@ fn journey(account: &Account, world: &World, haul: &mut Haul<'_>) -> Result<()> 
     if haul.unsettled() {
         haul.recover(&mut post)?;
     }
-    let secret = world.secret(account)?;
-    let sessions = haul.sessions(&secret, &mut post);
+    // what is doubted is noted even where no session comes of it
+    let sessions = world.secret(account).and_then(|secret| haul.sessions(&secret, &mut post));
     let settled = haul.wind_up(&mut post);
     // what was delivered wants to be indexed, whatever became of the rest
     let indexed = if haul.tally().delivered > 0 { after(account, world) } else { Ok(()) };
@@ -255,14 +255,15 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let (_, died) = ledger.begin_run(now)?;
     ledger.looks_into(&account.maildirs())?;
     let places = place::as_it_is(account, world)?;
+    let mut doubted = HashSet::new();
     if died {
         recover(&mut ledger, &places, now)?;
+        doubted = ledger.left_unproven()?;
     }
     let secret = world.secret(account)?;
     let mut session = connect(account, world, &secret, &mut |_| {})?;
     let listing = recognize::listing(&mut session)?;
-    let (mut look, moved) =
-        recognize::look(&mut session, &mut ledger, &listing, &HashSet::new(), world.accept_new_uids)?;
+    let (mut look, moved) = recognize::look(&mut session, &mut ledger, &listing, &doubted, world.accept_new_uids)?;
     let mut warning = recognize::unnamed(&listing).or((moved > 0).then(|| recognize::told(moved)));
     if account.policy.sync_deletions {
         warning = local::mark(&mut look, &mut ledger, &places)?.or(warning);

@@ -64,10 +64,10 @@ const COLUMNS: &str = "id, uid, octets, state, delivered, short, attempts, next_
 impl Look {
     /// Has those of `rows` that are delivered compared with what is listed now.
     pub fn doubt(&mut self, rows: &HashSet<RowId>) {
+        let already: HashSet<_> = self.doubtful.iter().map(|doubt| doubt.row).collect();
         for (place, entry) in self.scan.entries.iter().enumerate() {
-            if let Some(row) = entry.row.filter(|row| rows.contains(row))
+            if let Some(row) = entry.row.filter(|row| rows.contains(row) && !already.contains(row))
                 && matches!(entry.known, Known::Delivered { .. })
-                && self.doubtful.iter().all(|doubt| doubt.row != row)
             {
                 self.doubtful.push(Doubt { place, row, resized: false });
             }

@@ -31,6 +31,7 @@
 
 mod desk;
 mod disk;
+mod doubt;
 mod handing;
 mod look;
 mod maildirs;

@@ -1,7 +1,5 @@
 //! What a run changes: new rows, deliveries, failures.
 
-use std::collections::HashSet;
-
 use rusqlite::{OptionalExtension, params};
 
 use super::{Ledger, Look, Run, runs::mark_open};
@@ -139,23 +137,6 @@ impl Ledger {
         })
     }
 
-    /// Notes that what was delivered for these may be other messages: the next listing that shows
-    /// them finds another size than is known, and has their headers compared. Where the run is
-    /// `unsettled`, that goes for those too that are found to be delivered only later.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub fn distrust(&mut self, rows: &HashSet<RowId>, unsettled: bool) -> Result<()> {
-        self.transact(|ledger| {
-            let mut update = ledger
-                .prepare_cached("UPDATE message SET octets = ?2 WHERE id = ?1 AND (state = 'delivered' OR ?3)")?;
-            for row in rows {
-                update.execute(params![row.0, i64::MAX, unsettled])?;
-            }
-            Ok(())
-        })
-    }
-
     /// The copies of messages that are to be delivered now, in the order of `rows`: the first copy of
     /// each, or the next one where a short one was delivered before.
     ///
@@ -242,6 +223,7 @@ impl Ledger {
             let mut update = ledger.prepare_cached(
                 "UPDATE message SET state = 'delivered', delivered = ?4, copy = ?3, fingerprint = ?5, maildirs = ?6,
                      got = came, short = came IS NOT NULL, came = NULL, next_try = NULL,
+                     tried = (SELECT max(id) FROM run WHERE account = ?1 AND open),
                      attempts = CASE WHEN came IS NULL THEN 0 ELSE attempts + 1 END,
                      reason = CASE WHEN came IS NULL THEN NULL ELSE 'it came shorter than listed' END
                  WHERE account = ?1 AND id = ?2 AND copy + (delivered IS NOT NULL) = ?3",

@@ -81,6 +81,42 @@ fn an_answer_too_many_or_too_few_gives_no_message_to_another_for_good() {
 }
 
 #[test]
+fn an_answer_too_few_is_noticed_where_the_message_after_it_has_the_same_size() {
+    let messages: Vec<_> =
+        [500, 600, 700, 800, 900, 900].iter().zip(1..).map(|(size, n)| corpus::sized(n, *size)).collect();
+    let setup =
+        (1..).zip(&messages).fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message));
+    let desk = Desk::new(setup.fault(on("RETR").nth(5).answer("")), "keep = \"none\"");
+    for _ in 0..3 {
+        desk.pouch(&["fetch"]).run();
+    }
+    assert_none_lost(&desk, &messages);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn an_answer_too_few_is_not_forgotten_where_the_run_is_killed_before_it_is_noticed() {
+    let messages: Vec<_> = (1..=300).map(|n| corpus::sized(n, 500)).collect();
+    let setup =
+        (1..).zip(&messages).fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message));
+    let desk = Desk::new(setup.fault(on("RETR").nth(4).answer("")), "keep = \"none\"\ntimeout = \"60s\"");
+    let mut child = desk.pouch(&["fetch"]).spawn();
+    // two batches are there: the ledger heard of the first one
+    until(|| std::fs::read_dir(desk.home.join("Mail/work/new")).is_ok_and(|new| new.count() >= 256));
+    child.kill();
+    desk.server.wait_for(|log| log.open() == 0);
+    // nor by a run that never comes to the server
+    std::fs::remove_file(desk.home.join("password")).unwrap();
+    desk.fetch(78);
+    desk.home.write("password", "secret\n", 0o600);
+    for _ in 0..2 {
+        desk.fetch(0);
+    }
+    assert_none_lost(&desk, &messages);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
 fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     let setup =

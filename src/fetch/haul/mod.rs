@@ -7,7 +7,8 @@
 //!
 //! Here is what a run gathers over all its sessions; [`session`] is one of them, [`ruled`] what
 //! rules say there, [`receive`] one message, [`filter`] what programs make of it, [`batch`] how messages
-//! are made safe, [`expunge`] what is deleted at the end, [`tell`] what people hear of messages.
+//! are made safe, [`received`] whether they are what was asked for, [`expunge`] what is deleted at the
+//! end, [`tell`] what people hear of messages.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -33,11 +34,13 @@ mod batch;
 mod expunge;
 mod filter;
 mod receive;
+mod received;
 mod ruled;
 mod session;
 mod tell;
 
 use batch::{Batch, Underway};
+use received::Received;
 
 /// So many lines may be lost one after the other with nothing got through any of them.
 const FRUITLESS: u32 = 3;
@@ -130,8 +133,8 @@ pub(super) struct Haul<'a> {
     missteps: u32,
     /// Whether commands are sent ahead in this session.
     ahead: bool,
-    /// Delivered in this session: the row, its size by LIST, and what came.
-    received: Vec<(RowId, u64, u64)>,
+    /// Delivered in this session.
+    received: Received,
     /// What was delivered for these may be another message.
     doubted: HashSet<RowId>,
     /// Where this session's server was reached.
@@ -177,7 +180,7 @@ impl<'a> Haul<'a> {
             fruitless: 0,
             missteps: 0,
             ahead: false,
-            received: Vec::new(),
+            received: Received::default(),
             doubted: HashSet::new(),
             address: None,
             deferred_in_a_row: 0,
@@ -214,10 +217,11 @@ impl<'a> Haul<'a> {
     }
 
     /// Looks for what a run that died had delivered without telling the ledger, and removes its
-    /// drafts.
+    /// drafts. What it had delivered at all is doubted.
     pub(super) fn recover(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
         let unknown = recover(self.ledger, delivery, self.world.clock.now())?;
         let ledger = &*self.ledger;
+        self.doubted = ledger.left_unproven()?;
         delivery.tidy(&|name| ledger.named(name))?;
         for (mailbox, messages) in unknown {
             let place = tilde(&mailbox, &self.world.home);
@@ -247,7 +251,7 @@ impl<'a> Haul<'a> {
             if self.missteps >= MISSTEPS {
                 session.one_at_a_time();
             }
-            self.received.clear();
+            self.received = Received::default();
             let ended = self.session(&mut session, delivery);
             let error = match ended.map(|doomed| self.expunge(session, &doomed)) {
                 Ok(Ok(())) => match self.enough.take() {
@@ -273,7 +277,7 @@ impl<'a> Haul<'a> {
     /// they are compared in the next one, unless their sizes prove them.
     fn doubt(&mut self, ended: &Error) {
         if self.ahead || ended.kind() == Kind::OutOfStep {
-            self.doubted.extend(unproven(&self.received));
+            self.doubted.extend(self.received.unproven());
         }
     }
 
@@ -344,16 +348,6 @@ impl<'a> Haul<'a> {
         }
         flushed.and(noticed)
     }
-}
-
-/// Those of the messages whose size does not tell that they are what was asked for: it is not the
-/// listed one, or others have it too.
-fn unproven(received: &[(RowId, u64, u64)]) -> impl Iterator<Item = RowId> {
-    let mut sizes: HashMap<u64, usize> = HashMap::new();
-    for (_, listed, _) in received {
-        *sizes.entry(*listed).or_default() += 1;
-    }
-    received.iter().filter(move |(_, listed, got)| got != listed || sizes.get(listed) != Some(&1)).map(|(row, ..)| *row)
 }
 
 /// Gmail lists some 250 messages a session, the next ones once these have been fetched.

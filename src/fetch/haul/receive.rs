@@ -178,7 +178,7 @@ impl Haul<'_> {
             return self.not_taken(order, error);
         }
         self.deferred_in_a_row = 0;
-        self.received.push((arrival.row, arrival.listed, arrival.got));
+        self.received.push(&arrival);
         self.batch.push(arrival, slip.places.len());
         if one_by_one {
             self.flush(delivery)?;

@@ -1,6 +1,6 @@
 //! One session: what is listed, planned and fetched in it.
 
-use super::{Haul, Order};
+use super::{Haul, Order, received::Received};
 use crate::{
     config::RequestAhead,
     delivery::{Delivery, Pace},
@@ -49,6 +49,7 @@ impl Haul<'_> {
         self.note_ruled(&plan, &look)?;
         self.tell_oversize(&plan, &look, now)?;
         let (mut fresh, careful) = self.orders(&plan, &look, &listing)?;
+        self.received = Received::none_of(fresh.iter().chain(&careful));
         if !(fresh.is_empty() && careful.is_empty()) {
             self.ledger.open_run(self.run)?;
         }
