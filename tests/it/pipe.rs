@@ -51,6 +51,20 @@ fn the_program_is_run_without_a_shell() {
 }
 
 #[test]
+fn a_notice_that_it_puts_off_comes_in_the_next_run() {
+    let script = "cat > in; if grep -q '^From: \"pouch\"' in; then test -e go || exit 75; cat in >> notices; fi";
+    let desk = desk(2, script, "attempts = 1", |server| server.fault(on("RETR").uid("uid-1").refuse("-ERR damaged")));
+    desk.configure("pipe = [\"sh\", \"script\"]\nattempts = 1");
+    desk.fetch(65);
+    desk.fetch(75).assert_silent();
+    desk.home.write("go", "", 0o600);
+    desk.fetch(0);
+    desk.fetch(0);
+    let notices = String::from_utf8(desk.home.read("notices")).unwrap();
+    assert_eq!(notices.matches("Subject: pouch: a message could not be fetched").count(), 1, "{notices}");
+}
+
+#[test]
 fn each_message_comes_alone_and_whole_with_what_is_known_of_it() {
     let desk =
         desk(2, "{ echo \"$POUCH_ACCOUNT,$POUCH_UID,$POUCH_SENDER,$POUCH_SIZE\"; cat; } > ~/$POUCH_UID", "", |s| s);

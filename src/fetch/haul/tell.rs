@@ -166,13 +166,25 @@ impl Haul<'_> {
         if by_program && self.ledger.hand_notice_over(*row)? {
             self.tell_again("the notice of a message in quarantine");
         }
-        if let Err(error) = self.deliver_note(uid, &name, &mail, delivery) {
-            if by_program && error.kind().verdict() != Verdict::StopAll {
-                self.ledger.take_notice_back(*row)?;
+        // a program that does not want the notice has the message's failure on its account
+        let trouble =
+            self.deliver_note(uid, &name, &mail, delivery).err().filter(|error| error.kind() != Kind::Rejected);
+        match trouble {
+            None => {
+                self.ledger.tell_once(&[*row], now)?;
             }
-            return Err(error);
+            Some(error) => {
+                if by_program && error.kind().verdict() != Verdict::StopAll {
+                    self.ledger.take_notice_back(*row)?;
+                }
+                if error.kind() != Kind::Deferred {
+                    return Err(error);
+                }
+                // the next run hands it over
+                self.exit = self.exit.worst(Exit::LATER);
+                self.lasting.get_or_insert(error);
+            }
         }
-        self.ledger.tell_once(&[*row], now)?;
         self.unsettled = false;
         Ok(())
     }
@@ -190,11 +202,8 @@ impl Haul<'_> {
         };
         let mut draft = delivery.begin(&slip)?;
         draft.write_all(mail).map_err(|error| Error::file("write", draft.place(), &error))?;
-        match delivery.accept(&slip, draft, &self.world.stop) {
-            // a program that does not want the notice has the message's failure on its account
-            Err(error) if error.kind().verdict() == Verdict::SkipMessage => Ok(()),
-            taken => taken.and_then(|()| delivery.seal().make_safe()),
-        }
+        delivery.accept(&slip, draft, &self.world.stop)?;
+        delivery.seal().make_safe()
     }
 }
 
