@@ -69,7 +69,8 @@
 //!
 //! Where the server's answers are *out of step* with what it was asked, one message may have come as
 //! another: what such a session brought is compared by header in the next one, and rules believe no
-//! header that came in it. So is what a run brought that was killed, since nobody can know.
+//! header that came in it. So is what a run brought that was killed, since nobody can know; and nothing
+//! is asked for ahead where the server shows no headers.
 //!
 //! # Words
 //!

@@ -149,9 +149,9 @@ fn problem(account: &Account, world: &World, error: &Error, tell: bool) {
 /// The run under the account's lock, written into the ledger from its beginning to its end.
 fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
     let mut ledger = world.ledger(account)?;
-    let (run, died) = ledger.begin_run(world.clock.now())?;
+    let (mut run, died) = ledger.begin_run(world.clock.now())?;
     ledger.looks_into(&account.maildirs())?;
-    let mut haul = Haul::new(account, world, &mut ledger, &run, died);
+    let mut haul = Haul::new(account, world, &mut ledger, &mut run, died);
     let outcome = journey(account, world, &mut haul);
     let unsettled = haul.unsettled();
     summary.exit = haul.exit();

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{
     error::{Error, Kind, Result},
-    ledger::{Ledger, Look, Recognized},
+    ledger::{Ledger, Look, Recognized, Sign},
     message::{Fingerprint, fingerprint, identity},
     net::Stream,
     pop3::session::{Listing, Transaction},
@@ -151,8 +151,8 @@ fn moved(
 }
 
 /// Of the doubtful messages, those that are still the same, and those whose UID is another message's
-/// now. Where no header can be compared, another size means another message: rather fetched twice
-/// than deleted unread.
+/// now. Where no header can be compared, one that is only listed again is the same, any other is
+/// another message: rather fetched twice than deleted unread.
 fn changed(session: &mut Transaction<Stream>, ledger: &Ledger, look: &Look, listing: &Listing) -> Result<Recognized> {
     let nums: Vec<_> = look.doubtful.iter().map(|doubt| listing.messages[doubt.place].num).collect();
     let now = prints(session, &nums)?;
@@ -161,11 +161,11 @@ fn changed(session: &mut Transaction<Stream>, ledger: &Ledger, look: &Look, list
     for ((doubt, now), (.., then)) in look.doubtful.iter().zip(now).zip(then) {
         let same = match (now, then) {
             (Some(now), Some(then)) => now == then,
-            _ => !doubt.resized,
+            _ => doubt.sign == Sign::Returned,
         };
         if !same {
             recognized.replaced.push(doubt.row);
-        } else if doubt.resized {
+        } else if doubt.sign == Sign::Resized {
             recognized.resized.push((doubt.row, listing.messages[doubt.place].octets));
         }
     }

@@ -8,9 +8,9 @@ use super::Ledger;
 use crate::{error::Result, types::RowId};
 
 impl Ledger {
-    /// What runs that died had delivered: whether answers had got lost in their sessions, nobody
-    /// knows. Those are left out whose size proves them: as many octets came as were listed, and no
-    /// other message has as many.
+    /// What runs that died had delivered and had asked for ahead: whether answers had got lost in
+    /// their sessions, nobody knows. Those are left out whose size proves them: as many octets came as
+    /// were listed, and no other message has as many.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -20,7 +20,7 @@ impl Ledger {
                 .prepare(
                     "SELECT id FROM message AS m
                      WHERE account = ?1 AND state = 'delivered'
-                     AND tried IN (SELECT id FROM run WHERE account = ?1 AND open)
+                     AND tried IN (SELECT id FROM run WHERE account = ?1 AND open AND ahead)
                      AND (got IS NOT octets OR octets IN (
                          SELECT octets FROM message WHERE account = ?1 GROUP BY octets HAVING count(*) > 1))",
                 )?

@@ -41,8 +41,19 @@ pub struct Doubt {
     pub place: usize,
     /// Its row.
     pub row: RowId,
-    /// Whether its listed size is not what it was.
-    pub resized: bool,
+    /// What speaks against it.
+    pub sign: Sign,
+}
+
+/// What makes a delivered message doubtful.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// It had been deleted from the server, and is listed again.
+    Returned,
+    /// Its listed size is not what it was.
+    Resized,
+    /// Another one may have come in its place.
+    Unproven,
 }
 
 /// A row of the table, as far as a listing needs it.
@@ -64,12 +75,13 @@ const COLUMNS: &str = "id, uid, octets, state, delivered, short, attempts, next_
 impl Look {
     /// Has those of `rows` that are delivered compared with what is listed now.
     pub fn doubt(&mut self, rows: &HashSet<RowId>) {
+        self.doubtful.retain(|doubt| doubt.sign != Sign::Returned || !rows.contains(&doubt.row));
         let already: HashSet<_> = self.doubtful.iter().map(|doubt| doubt.row).collect();
         for (place, entry) in self.scan.entries.iter().enumerate() {
             if let Some(row) = entry.row.filter(|row| rows.contains(row) && !already.contains(row))
                 && matches!(entry.known, Known::Delivered { .. })
             {
-                self.doubtful.push(Doubt { place, row, resized: false });
+                self.doubtful.push(Doubt { place, row, sign: Sign::Unproven });
             }
         }
     }
@@ -214,7 +226,8 @@ impl<'l> Join<'l> {
             self.look.condemned.push(place);
         }
         if (resized || gone) && matches!(seen.known, Known::Delivered { .. }) {
-            self.look.doubtful.push(Doubt { place, row: seen.row, resized });
+            let sign = if resized { Sign::Resized } else { Sign::Returned };
+            self.look.doubtful.push(Doubt { place, row: seen.row, sign });
         }
     }
 

@@ -57,7 +57,7 @@ use rustix::{
 
 pub use desk::{Retried, Row, State};
 pub use disk::shared;
-pub use look::{Doubt, Look};
+pub use look::{Doubt, Look, Sign};
 pub use progress::{Arrival, Failed, NextCopy, Recognized, Recovered};
 pub use proof::Proof;
 pub use runs::{PastRun, Run};
@@ -79,8 +79,8 @@ pub struct Ledger {
     account: i64,
     id: String,
     host: String,
-    /// Whether the run under way is marked as open.
-    open: bool,
+    /// That the run under way is marked as open, and whether as one that asks ahead.
+    opened: Option<bool>,
     /// The Maildirs that the account has now.
     maildirs: Option<i64>,
 }
@@ -128,7 +128,7 @@ impl Ledger {
             folder::anchor(state_dir)?;
             identify(&connection, account, birth).map_err(told)?
         };
-        Ok(Self { connection, path, account: number, id, host, open: false, maildirs: None })
+        Ok(Self { connection, path, account: number, id, host, opened: None, maildirs: None })
     }
 
     /// A copy for a dry run: what becomes of it changes nothing. It lies in memory, or where it is
@@ -149,7 +149,7 @@ impl Ledger {
             account: self.account,
             id: self.id.clone(),
             host: self.host.clone(),
-            open: false,
+            opened: None,
             maildirs: self.maildirs,
         })
     }

@@ -81,7 +81,7 @@ impl Ledger {
         if look.vanished.is_empty() && look.returned.is_empty() && !news {
             return Ok(());
         }
-        let opened = run.filter(|_| news);
+        let opened = run.filter(|run| news && self.opened < Some(run.ahead));
         self.transact(|ledger| {
             if let Some(run) = opened {
                 mark_open(ledger, run)?;
@@ -109,7 +109,7 @@ impl Ledger {
             }
             Ok(())
         })?;
-        self.open |= opened.is_some();
+        self.opened = self.opened.max(opened.map(|run| run.ahead));
         Ok(())
     }
 

@@ -14,6 +14,8 @@ use crate::{
 #[derive(Debug, PartialEq, Eq)]
 pub struct Run {
     id: i64,
+    /// Whether it asks for messages ahead of answers.
+    pub ahead: bool,
 }
 
 impl Run {
@@ -43,7 +45,10 @@ pub struct PastRun {
 }
 
 pub(super) fn mark_open(ledger: &rusqlite::Transaction<'_>, run: &Run) -> rusqlite::Result<()> {
-    ledger.prepare_cached("UPDATE run SET open = 1 WHERE id = ?")?.execute([run.id]).map(drop)
+    ledger
+        .prepare_cached("UPDATE run SET open = 1, ahead = ?2 WHERE id = ?1")?
+        .execute(params![run.id, run.ahead])
+        .map(drop)
 }
 
 /// How long trouble that may pass by itself is not spoken of, and how long before a person is
@@ -66,7 +71,7 @@ impl Ledger {
                 params![account, now.0.saturating_sub_unsigned(Span::from_days(GRACE_DAYS).seconds())],
             )?;
             ledger.execute("INSERT INTO run (account, started) VALUES (?, ?)", params![account, now.0])?;
-            Ok((Run { id: ledger.last_insert_rowid() }, died))
+            Ok((Run { id: ledger.last_insert_rowid(), ahead: false }, died))
         })
     }
 
@@ -76,9 +81,10 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be written.
     pub fn open_run(&mut self, run: &Run) -> Result<()> {
-        if !self.open {
+        let opened = Some(run.ahead);
+        if self.opened < opened {
             self.transact(|ledger| mark_open(ledger, run))?;
-            self.open = true;
+            self.opened = opened;
         }
         Ok(())
     }
@@ -114,7 +120,7 @@ impl Ledger {
         unsettled: bool,
         now: Epoch,
     ) -> Result<()> {
-        if !self.open {
+        if self.opened.is_none() {
             // what little there is in the log may stay there: a poll writes nothing to the disk
             self.connection
                 .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)

@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// Each step brings a ledger from the version of its place in the list to the next. Steps are
 /// only ever added.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     "
     CREATE TABLE ledger (
         id   TEXT NOT NULL,             -- stands in the names of delivered files
@@ -103,6 +103,9 @@ const STEPS: [&str; 9] = [
     ",
     "
     ALTER TABLE message ADD COLUMN telling INTEGER NOT NULL DEFAULT 0;  -- a program got its notice, answer not known
+    ",
+    "
+    ALTER TABLE run ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;  -- messages were asked for ahead of answers
     ",
 ];
 

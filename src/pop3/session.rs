@@ -87,6 +87,12 @@ impl<S: Read + Write> Transaction<S> {
         !self.one_at_a_time && self.capabilities.as_ref().is_some_and(|known| known.has("PIPELINING"))
     }
 
+    /// Whether messages may be asked for ahead. Where a command is lost among others, what came for a
+    /// message may be another one: it takes their headers to find that out.
+    pub fn takes_ahead(&self) -> bool {
+        self.pipelining() && self.capabilities.as_ref().is_some_and(|known| known.has("TOP"))
+    }
+
     /// What is in the mailbox: STAT, LIST and UIDL, in one write where the server takes that.
     ///
     /// # Errors
@@ -210,7 +216,7 @@ impl<S: Read + Write> Transaction<S> {
     /// Fetches `wanted` in that order, asking for as many ahead as `ahead` allows and the server
     /// takes.
     pub fn retrieve<'s>(&'s mut self, wanted: &'s [Wanted], ahead: Ahead) -> Retrieval<'s, S> {
-        let ahead = if self.pipelining() { ahead } else { Ahead::NONE };
+        let ahead = if self.takes_ahead() { ahead } else { Ahead::NONE };
         Retrieval::new(&mut self.wire, wanted, ahead)
     }
 

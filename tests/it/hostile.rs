@@ -81,6 +81,20 @@ fn an_answer_too_many_or_too_few_gives_no_message_to_another_for_good() {
 }
 
 #[test]
+fn an_answer_too_few_gives_no_message_to_another_where_headers_cannot_be_compared() {
+    let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
+    for setup in [Server::plain().without("TOP"), Server::plain().fault(on("TOP").refuse("-ERR no"))] {
+        let setup = (1..).zip(&messages).fold(setup, |server, (n, message)| server.message(corpus::uid(n), message));
+        let desk = Desk::new(setup.fault(on("RETR").nth(4).answer("")), "keep = \"none\"");
+        for _ in 0..3 {
+            desk.pouch(&["fetch"]).run();
+        }
+        assert_none_lost(&desk, &messages);
+        assert_eq!(desk.server.remaining(), 0);
+    }
+}
+
+#[test]
 fn an_answer_too_few_is_noticed_where_the_message_after_it_has_the_same_size() {
     let messages: Vec<_> =
         [500, 600, 700, 800, 900, 900].iter().zip(1..).map(|(size, n)| corpus::sized(n, *size)).collect();

@@ -101,7 +101,7 @@ pub(super) struct Haul<'a> {
     account: &'a Account,
     world: &'a World,
     ledger: &'a mut Ledger,
-    run: &'a Run,
+    run: &'a mut Run,
     batch: Batch,
     underway: VecDeque<Underway>,
     /// Messages may be safe that the ledger does not know of.
@@ -151,7 +151,7 @@ impl<'a> Haul<'a> {
         account: &'a Account,
         world: &'a World,
         ledger: &'a mut Ledger,
-        run: &'a Run,
+        run: &'a mut Run,
         died: bool,
     ) -> Self {
         Self {

@@ -29,6 +29,13 @@ impl Haul<'_> {
         delivery: &mut dyn Delivery,
     ) -> Result<Vec<(MsgNum, RowId, Why)>> {
         let listing = recognize::listing(session)?;
+        let ahead = match self.account.request_ahead {
+            // while a program has a message, none is in flight
+            _ if !self.account.filter.is_empty() || !session.takes_ahead() => Ahead::NONE,
+            RequestAhead::Auto => AHEAD,
+            RequestAhead::Count(count) => Ahead { count: count as usize, ..AHEAD },
+        };
+        self.run.ahead |= ahead.count > 1;
         self.tell(&Event::Connected { server: &self.account.address() });
         self.warning = recognize::unnamed(&listing).or(self.warning.take());
         let now = self.world.clock.now();
@@ -72,16 +79,10 @@ impl Haul<'_> {
                 fresh.rotate_left(anywhere);
             }
         }
-        let ahead = match self.account.request_ahead {
-            _ if !self.account.filter.is_empty() => Ahead::NONE,
-            RequestAhead::Auto => AHEAD,
-            RequestAhead::Count(count) => Ahead { count: count as usize, ..AHEAD },
-        };
-        // while a program has a message, none is in flight
         let pace = |order: &Order| delivery.pace(&self.places(order).unwrap_or_default());
         let (one_by_one, batched): (Vec<_>, Vec<_>) =
             fresh.into_iter().partition(|order| pace(order) == Pace::OneByOne);
-        self.ahead = ahead.count > 1 && session.pipelining() && !batched.is_empty();
+        self.ahead = ahead.count > 1 && !batched.is_empty();
         if self.fruitless > 1 {
             // is it the line, or one bad message after the other?
             self.probe(session, &look)?;
