@@ -195,19 +195,22 @@ fn killed_behind_the_append(desk: &Desk) -> Vec<u8> {
 
 #[test]
 fn a_torn_append_is_taken_back_and_each_message_is_there_once() {
+    const OLD: &str = "From a@b Mon Nov 23 00:00:00 2026\nSubject: old\n\nmail\n";
     // so many octets are missing, and then so many are NUL, as where the power went
     for (cut, nul) in [(1, 0), (300, 0), (700, 0), (usize::MAX, 0), (700, 500), (usize::MAX, 900)] {
-        let desk = Desk::with(4, MBOX, |server| server);
-        desk.home.make_dir("Mail", 0o700);
-        let old = b"From a@b Mon Nov 23 00:00:00 2026\nSubject: old\n\nmail\n".to_vec();
-        desk.home.write("Mail/work", &old, 0o600);
-        let mailbox = killed_behind_the_append(&desk);
-        assert!(mailbox.len() > old.len() + 1000);
-        let torn = mailbox.len().saturating_sub(cut).max(old.len());
-        fs::write(desk.home.join("Mail/work"), [&mailbox[..torn], &vec![0; nul]].concat()).unwrap();
-        desk.fetch(0).assert_silent();
-        let expected = [vec![b"Subject: old\n\nmail\n".to_vec()], ordinary(1..=4)].concat();
-        desk.mail().assert_exactly(&expected);
+        for old in [OLD, ""] {
+            let desk = Desk::with(4, MBOX, |server| server);
+            desk.home.make_dir("Mail", 0o700);
+            desk.home.write("Mail/work", old, 0o600);
+            let mailbox = killed_behind_the_append(&desk);
+            assert!(mailbox.len() > old.len() + 1000);
+            let torn = mailbox.len().saturating_sub(cut).max(old.len());
+            fs::write(desk.home.join("Mail/work"), [&mailbox[..torn], &vec![0; nul]].concat()).unwrap();
+            desk.fetch(0).assert_silent();
+            let mut expected = ordinary(1..=4);
+            expected.extend(old.split_once('\n').map(|(_, message)| message.as_bytes().to_vec()));
+            desk.mail().assert_exactly(&expected);
+        }
     }
 }
 

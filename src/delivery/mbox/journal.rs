@@ -91,11 +91,22 @@ pub(super) struct Open {
     /// Its line.
     pub(super) intent: Intent,
     /// How many octets lie behind it: nothing once all of them were safe in the mailbox.
-    pub(super) size: u64,
+    size: u64,
     content: BufReader<File>,
 }
 
 impl Open {
+    /// Whether the batch may stand in the mailbox in part.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.size > 0
+    }
+
+    /// Whether it may be the beginning of the mailbox that stands there in part: after a power cut, not
+    /// even the first octets need be those of a mailbox.
+    pub(super) fn writes_the_beginning(&self) -> bool {
+        self.is_unfinished() && self.intent.start == 0
+    }
+
     /// What `mailbox` has of the batch.
     ///
     /// # Errors
@@ -158,7 +169,7 @@ impl Journal {
     pub(super) fn safe(&self) -> Result<Vec<Entry>> {
         Ok(match self.open()? {
             None => Vec::new(),
-            Some(open) if open.size == 0 => open.intent.entries,
+            Some(open) if !open.is_unfinished() => open.intent.entries,
             // a batch that failed is not in the mailbox
             Some(open) => open.intent.before,
         })

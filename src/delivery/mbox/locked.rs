@@ -61,8 +61,8 @@ impl Locked {
     /// `patience` at most. `host` is this machine's name.
     ///
     /// # Errors
-    /// [`Kind::Busy`]: another program has it. Or it is no mailbox file, cannot be made or locked, or
-    /// a signal came.
+    /// [`Kind::Busy`]: another program has it. Or it is no file, cannot be made or locked, or a signal
+    /// came.
     pub(super) fn wait_for(path: &Path, host: &str, patience: Duration, stop: &Stop) -> Result<Self> {
         let end = Instant::now() + patience;
         let mut nap = Duration::from_millis(5);
@@ -78,6 +78,15 @@ impl Locked {
             stop.pause(nap)?;
             nap = (nap * 2).min(NAP);
         }
+    }
+
+    /// The file is empty, or begins as a mailbox does, as far as it goes: procmail writes its first octet
+    /// by itself.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) fn begins_well(&mut self, path: &Path) -> Result<()> {
+        begins_well(path, &mut self.file)
     }
 
     /// Whether there is a dot lock beside fcntl's.
@@ -121,8 +130,6 @@ fn regular(path: &Path) -> Result<bool> {
     }
 }
 
-/// The file is empty, or begins as a mailbox does, as far as it goes: procmail writes its first octet
-/// by itself.
 fn begins_well(path: &Path, file: &mut File) -> Result<()> {
     let mut begin = Vec::new();
     file.take(5).read_to_end(&mut begin).map_err(|error| Error::file("read", path, &error))?;
@@ -137,7 +144,7 @@ fn begins_well(path: &Path, file: &mut File) -> Result<()> {
 fn lock(path: &Path, host: &str) -> Result<Try> {
     let here = here();
     regular(path)?;
-    let mut file = folder::file(path, "write to")?;
+    let file = folder::file(path, "write to")?;
     match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::AGAIN | Errno::ACCESS) => return Ok(Try::Held("it is locked (fcntl)".into())),
@@ -153,7 +160,6 @@ fn lock(path: &Path, host: &str) -> Result<Try> {
     if !file.metadata().and_then(|opened| Ok(same(opened, fs::metadata(path)?))).unwrap_or(false) {
         return Ok(Try::Held("it was moved away".into()));
     }
-    begins_well(path, &mut file)?;
     Ok(Try::Locked(Locked { dot, file, _here: here }))
 }
 

@@ -28,7 +28,7 @@ use crate::{
     stop::Stop,
     types::Identity,
 };
-use journal::{Entry, Intent, Journal, Standing};
+use journal::{Entry, Intent, Journal, Open, Standing};
 use locked::Locked;
 
 /// How long to wait for another program that has the mailbox.
@@ -76,10 +76,12 @@ impl Mbox {
     /// # Errors
     /// Something else lies there.
     pub fn open(path: &Path, account: &Identity, around: Surroundings) -> Result<Self> {
-        locked::inspect(path)?;
         let hash = Sha256::digest(format!("{account}\n{}", path.display()));
         let number = hash[..8].iter().fold(0, |number, octet| number << 8 | u64::from(*octet));
         let journal = Journal::at(around.state_dir.join("mbox").join(format!("{number:016x}.journal")));
+        if !journal.open()?.is_some_and(|open| open.writes_the_beginning()) {
+            locked::inspect(path)?;
+        }
         Ok(Self { mailbox: Mailbox { path: path.to_owned(), journal, around }, batch: None })
     }
 
@@ -95,7 +97,9 @@ impl Mbox {
 
 impl Mailbox {
     fn locked(&self, patience: Duration) -> Result<Locked> {
-        Locked::wait_for(&self.path, &self.around.host, patience, &self.around.stop)
+        let mut locked = Locked::wait_for(&self.path, &self.around.host, patience, &self.around.stop)?;
+        locked.begins_well(&self.path)?;
+        Ok(locked)
     }
 
     fn failed(&self, error: &io::Error) -> Error {
@@ -140,7 +144,7 @@ impl Mailbox {
     /// What the mailbox has of the batch that a run which died was appending; nothing where it had
     /// ended that.
     fn unfinished(&self) -> Result<Option<(Option<Locked>, Intent, Standing)>> {
-        let Some(open) = self.journal.open()?.filter(|open| open.size > 0) else {
+        let Some(open) = self.journal.open()?.filter(Open::is_unfinished) else {
             return Ok(None);
         };
         let unreadable = |error: io::Error| Error::file("read", &self.path, &error);
@@ -149,7 +153,10 @@ impl Mailbox {
             let (intent, standing) = open.standing(&mut io::empty()).map_err(unreadable)?;
             return Ok(Some((None, intent, standing)));
         }
-        let mut locked = self.locked(PATIENCE)?;
+        let mut locked = Locked::wait_for(&self.path, &self.around.host, PATIENCE, &self.around.stop)?;
+        if !open.writes_the_beginning() {
+            locked.begins_well(&self.path)?;
+        }
         let (intent, standing) = open.standing(&mut locked.file).map_err(unreadable)?;
         // the run that died may not have made safe what it wrote
         locked.file.sync_all().map_err(|error| Error::file("make safe", &self.path, &error))?;
