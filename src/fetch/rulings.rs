@@ -54,7 +54,6 @@ pub(super) fn ask(
         }
     }
     let mut room = room(policy);
-    let all = unread.len();
     let mut unread = unread.as_slice();
     while room > 0 && !unread.is_empty() {
         let count = usize::try_from(room.max(AT_ONCE)).unwrap_or(usize::MAX).min(unread.len());
@@ -71,7 +70,7 @@ pub(super) fn ask(
         })?;
         unread = rest;
     }
-    if unread.len() < all { session.in_step() } else { Ok(()) }
+    Ok(())
 }
 
 /// How many messages are fetched at most. Where the newest of them decide what is deleted, it has to

@@ -158,10 +158,7 @@ impl<S: Read + Write> Transaction<S> {
     }
 
     /// Makes sure that no answer was one too many: NOOP gets it, and its own is left over.
-    ///
-    /// # Errors
-    /// One was, or the line is lost.
-    pub fn in_step(&mut self) -> Result<()> {
+    fn in_step(&mut self) -> Result<()> {
         let _ = self.ask(Command::Noop)?;
         self.wire.in_step()
     }
@@ -236,19 +233,30 @@ impl<S: Read + Write> Transaction<S> {
     /// lost with it.
     ///
     /// # Errors
-    /// As for [`top`](Self::top).
+    /// As for [`top`](Self::top). Or the server is out of step: the headers may be other messages'.
     pub fn tops(&mut self, nums: &[MsgNum], mut each: impl FnMut(std::result::Result<Head, Refusal>)) -> Result<()> {
-        let together = if self.pipelining() { ASKED_TOGETHER } else { 1 };
-        for some in nums.chunks(together) {
+        let pipelining = self.pipelining();
+        let mut chunks = nums.chunks(if pipelining { ASKED_TOGETHER } else { 1 }).peekable();
+        while let Some(some) = chunks.next() {
             for num in some {
                 self.wire.queue(Command::Top(*num, 0))?;
+            }
+            if pipelining && chunks.peek().is_none() {
+                self.wire.queue(Command::Noop)?;
             }
             self.wire.flush()?;
             for _ in some {
                 each(self.head()?);
             }
         }
-        Ok(())
+        if nums.is_empty() {
+            return Ok(());
+        }
+        if !pipelining {
+            return self.in_step();
+        }
+        let _ = self.wire.answer()?;
+        self.wire.in_step()
     }
 
     /// Reads the answer to TOP. Some servers send all of the message: what is behind the header is

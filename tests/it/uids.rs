@@ -215,6 +215,27 @@ fn three_thousand_messages_with_new_uids_are_known_again() {
 }
 
 #[test]
+fn a_header_too_many_takes_no_new_message_for_a_known_one() {
+    let third = String::from_utf8(corpus::message(3)).unwrap();
+    let header = format!("+OK\r\n{}\r\n\r\n.\r\n", third.split_once("\n\n").unwrap().0.replace('\n', "\r\n"));
+    let moved = Desk::with(10, "", |server| server);
+    moved.fetch(0);
+    moved.server.renew_uids();
+    let nameless = Desk::with(10, NO_UIDL, without_uidl);
+    nameless.fetch(0);
+    for (desk, lines) in [(moved, ""), (nameless, NO_UIDL)] {
+        desk.server.add("new", corpus::message(11));
+        desk.server.fault(on("TOP").nth(3).more(header.as_str()));
+        desk.configure(&format!("{lines}\nkeep = \"none\""));
+        for _ in 0..2 {
+            desk.pouch(&["fetch"]).run();
+        }
+        desk.assert_arrived(1..=11);
+        assert_eq!(desk.server.remaining(), 0);
+    }
+}
+
+#[test]
 fn what_was_set_aside_is_known_again_after_a_move() {
     let desk = Desk::with(20, "", |server| server);
     desk.pouch(&["ledger", "catchup", "work"]).run().assert_code(0).assert_stdout("work: 20 messages set aside");
