@@ -320,7 +320,7 @@ ns_init() {
 	mount --bind /mnt/tmp /tmp
 	cd /
 	umask 022
-	rm -f /run/devlog /run/*.pid
+	rm -f /run/devlog /run/*.pid /run/*/*.pid
 	python3 -I /mnt/lib/syslogd.py /run/devlog /mnt/log/syslog &
 	for _ in {1..200}; do
 		[ ! -S /run/devlog ] || break
