@@ -131,6 +131,22 @@ fn an_answer_too_few_is_not_forgotten_where_the_run_is_killed_before_it_is_notic
 }
 
 #[test]
+fn an_answer_too_few_is_not_forgotten_where_the_next_session_shows_nothing() {
+    let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
+    let setup = (1..)
+        .zip(&messages)
+        .fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message))
+        .fault(on("RETR").nth(4).answer(""))
+        .fault(on("STAT").nth(2).answer("+OK 0 0\r\n"));
+    let desk = Desk::new(setup, "keep = \"none\"");
+    for _ in 0..3 {
+        desk.pouch(&["fetch"]).run();
+    }
+    assert_none_lost(&desk, &messages);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
 fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     let setup =

@@ -1,5 +1,7 @@
 //! One session: what is listed, planned and fetched in it.
 
+use std::collections::HashSet;
+
 use super::{Haul, Order, received::Received};
 use crate::{
     config::RequestAhead,
@@ -41,7 +43,9 @@ impl Haul<'_> {
         let now = self.world.clock.now();
         let accept = self.world.accept_new_uids;
         let (mut look, moved) = recognize::look(session, self.ledger, &listing, &self.doubted, accept)?;
-        self.doubted.clear();
+        // what is not listed now is compared once it is
+        let compared: HashSet<_> = look.delivered().collect();
+        self.doubted.retain(|row| !compared.contains(row));
         if moved > 0 {
             self.tell(&Event::Notice(&recognize::told(moved)));
         }
