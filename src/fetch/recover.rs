@@ -36,7 +36,7 @@ pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, now: Epoch) 
                 }
                 continue;
             };
-            if !ledger.awaits(named.0, named.1)? {
+            if !ledger.awaits(&found.name)? {
                 continue;
             }
             if let Content::Unknown(mailbox) = found.content {

@@ -201,14 +201,21 @@ impl Ledger {
         })
     }
 
-    /// Whether this copy of a message is the account's, and not known to be delivered.
+    /// Whether a file has the name of a copy of a message of the account's that is not known to be
+    /// delivered. A ledger that was put back from a backup gives its rows once more, to other messages: those
+    /// were first seen at another time.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn awaits(&self, row: RowId, copy: u32) -> Result<bool> {
+    pub fn awaits(&self, name: &str) -> Result<bool> {
+        let first_seen = name.split('.').next().and_then(|at| at.parse::<i64>().ok());
+        let (Some((row, copy)), Some(first_seen)) = (self.row_of(name), first_seen) else { return Ok(false) };
         self.connection
-            .prepare_cached("SELECT 1 FROM message WHERE account = ? AND id = ? AND copy + (delivered IS NOT NULL) = ?")
-            .and_then(|mut select| select.exists(params![self.account, row.0, copy]))
+            .prepare_cached(
+                "SELECT 1 FROM message WHERE account = ? AND id = ? AND first_seen = ?
+                 AND copy + (delivered IS NOT NULL) = ?",
+            )
+            .and_then(|mut select| select.exists(params![self.account, row.0, first_seen, copy]))
             .map_err(|error| self.explained(&error))
     }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{desk::Desk, server::on};
+use crate::{desk::Desk, server::{corpus, on}};
 
 /// Waits until it is so; half a minute is far too long.
 #[track_caller]
@@ -113,6 +113,27 @@ fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
     }
     desk.fetch(0);
     desk.assert_arrived(1..=3);
+}
+
+#[test]
+fn a_ledger_from_a_backup_takes_no_other_message_for_one_that_a_killed_run_delivered() {
+    let desk = Desk::with(2, "", |server| server.without("TOP"));
+    desk.fetch_at(-2, 0);
+    let (state, backup) = (desk.home.state(), desk.home.join("backup"));
+    let copy = ["-a", state.to_str().unwrap(), backup.to_str().unwrap()];
+    desk.home.command("cp", &copy).run().assert_code(0);
+    desk.configure("keep = \"none\"");
+    desk.server.add("uid-3", corpus::message(3));
+    desk.fetch_at(-1, 0);
+    std::fs::remove_dir_all(&state).unwrap();
+    std::fs::rename(&backup, &state).unwrap();
+    // it gets the row that another message had, whose file lies there
+    desk.server.add("uid-4", corpus::message(4));
+    desk.traced("linkat:signal=KILL:when=1").assert_code(137);
+    desk.server.wait_for(|log| log.open() == 0);
+    desk.fetch(0);
+    desk.assert_arrived(1..=4);
+    assert_eq!(desk.server.remaining(), 0);
 }
 
 #[test]
