@@ -31,9 +31,13 @@ impl Post {
     }
 
     /// The place that a message goes to as it arrives. Where there are others, it may turn out only
-    /// later that nobody takes it there: the line does not wait for that.
+    /// later that nobody takes it there: the line does not wait for that. One that has it already, from
+    /// a time when it went to others too, gets it no more.
     fn only(&mut self, slip: &Slip<'_>) -> Option<&mut dyn Delivery> {
         let [only] = slip.places else { return None };
+        if !wants(only, slip) {
+            return None;
+        }
         let alone = self.places.len() == 1;
         let here = self.places.iter_mut().find(|(place, _)| place.is_at(only)).map(|(_, delivery)| delivery.as_mut());
         here.filter(|delivery| alone || delivery.pace(slip.places) != Pace::OneByOne).map(|delivery| delivery as _)
@@ -43,10 +47,9 @@ impl Post {
     /// before a program gets the message: it then has it once, whatever becomes of the program.
     fn spread(&mut self, slip: &Slip<'_>, mut draft: Draft, stop: &Stop) -> Result<()> {
         let alone = self.places.len() == 1;
-        let wanting = |place: &&Place| place.takers().iter().any(|taker| !slip.taken.contains(taker));
         let (mut batched, mut one_by_one) = (Vec::new(), Vec::new());
         for (own, delivery) in &mut self.places {
-            let Some(place) = slip.places.iter().find(|place| place.is_at(own)).filter(wanting) else { continue };
+            let Some(place) = slip.places.iter().find(|place| place.is_at(own) && wants(place, slip)) else { continue };
             match delivery.pace(slip.places) {
                 Pace::OneByOne => one_by_one.push((place, delivery)),
                 Pace::Batched | Pace::Abreast => batched.push((place, delivery)),
@@ -89,6 +92,11 @@ impl Post {
         }
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// Whether anybody at the place has not got the message yet.
+fn wants(place: &Place, slip: &Slip<'_>) -> bool {
+    place.takers().iter().any(|taker| !slip.taken.contains(taker))
 }
 
 /// Hands a copy of the draft to a place.

@@ -84,17 +84,6 @@ impl Ledger {
         })
     }
 
-    /// Those of several takers that have a message already, though it does not count as delivered.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub fn parts(&self, row: RowId) -> Result<Vec<String>> {
-        self.connection
-            .prepare_cached("SELECT taker FROM part WHERE message = ? ORDER BY at, taker")
-            .and_then(|mut select| select.query_map([row.0], |columns| columns.get(0))?.collect())
-            .map_err(|error| self.explained(&error))
-    }
-
     /// Notes that `taker`, one of several, has a message which was not delivered to all of them.
     ///
     /// # Errors

@@ -33,6 +33,8 @@ pub struct NextCopy {
     pub name: String,
     /// How many octets came when it was fetched before, if [that was noted](Ledger::note_short).
     pub came: Option<u64>,
+    /// Those who [have it already](Ledger::note_part), though it does not count as delivered.
+    pub taken: Vec<String>,
 }
 
 /// A message that lies in the Maildir after a run died.
@@ -146,11 +148,13 @@ impl Ledger {
         self.read(|ledger| {
             let mut select = ledger
                 .prepare_cached("SELECT first_seen, copy + (delivered IS NOT NULL), came FROM message WHERE id = ?")?;
+            let mut parts = ledger.prepare_cached("SELECT taker FROM part WHERE message = ? ORDER BY at, taker")?;
             rows.into_iter()
                 .map(|row| {
+                    let taken = parts.query_map([row.0], |columns| columns.get(0))?.collect::<rusqlite::Result<_>>()?;
                     select.query_row([row.0], |columns| {
                         let name = self.name(row, Epoch(columns.get(0)?), columns.get(1)?);
-                        Ok(NextCopy { name, came: columns.get(2)? })
+                        Ok(NextCopy { name, came: columns.get(2)?, taken })
                     })
                 })
                 .collect()

@@ -130,6 +130,27 @@ fn a_program_that_fails_gives_no_other_place_a_second_copy() {
 }
 
 #[test]
+fn a_place_that_leaves_the_config_since_it_fails_gives_no_other_a_second_copy() {
+    let failing = rule("subject = \"*\"\naction = \"fetch\"\nalso = [\"pipe:sh -c 'exit 75'\"]");
+    for (lines, code) in [(failing.as_str(), 75), (COPIES, 137)] {
+        let desk = Desk::with(2, &("keep = \"none\"".to_owned() + lines), |server| server);
+        if code == 75 {
+            desk.fetch(75);
+        } else {
+            desk.traced("renameat2:signal=KILL:when=2").assert_code(137);
+            desk.server.wait_for(|log| log.open() == 0);
+        }
+        assert_eq!(desk.server.remaining(), 2);
+        read_all(&desk);
+        desk.configure("keep = \"none\"");
+        desk.fetch(0);
+        desk.mail().assert_exactly(&mails(1..=2)).assert_tidy();
+        assert_eq!(desk.server.remaining(), 0);
+        desk.fetch(0).assert_silent();
+    }
+}
+
+#[test]
 fn a_place_that_is_full_gives_no_other_a_second_copy() {
     let desk = Desk::with(1, &("keep = \"none\"".to_owned() + COPIES), |server| server);
     desk.fetch(0);

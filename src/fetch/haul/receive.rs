@@ -50,7 +50,7 @@ impl Haul<'_> {
             sender: None,
             // what gets fields on top is spooled
             places: places.as_deref().filter(|_| self.account.add_headers.is_empty()).unwrap_or_default(),
-            taken: &[],
+            taken: &order.copy.taken,
             fields: &[],
         };
         let mut draft = delivery.begin(&slip)?;
@@ -85,12 +85,11 @@ impl Haul<'_> {
         let one_by_one = delivery.pace(&places) == Pace::OneByOne;
         let glance = if one_by_one { glance(head.as_bytes()) } else { Glance::default() };
         let name = Ledger::name_in_several(&order.copy.name, places.len());
-        let taken = if one_by_one || places.len() > 1 { self.ledger.parts(order.row)? } else { Vec::new() };
         let fields = self.fields(order, head.as_bytes());
         let sender = glance.address.as_deref();
-        let slip = Slip { sender, name: &name, places: &places, taken: &taken, fields: &fields, ..slip };
+        let slip = Slip { sender, name: &name, places: &places, fields: &fields, ..slip };
         // what one of the places has already may not be whole, whatever the others get
-        let got = order.copy.came.filter(|_| !taken.is_empty()).map_or(got, |came| came.min(got));
+        let got = order.copy.came.filter(|_| !order.copy.taken.is_empty()).map_or(got, |came| came.min(got));
         let in_maildir = places.iter().any(|place| matches!(place, Place::Maildir(_)));
         let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: print, in_maildir };
         self.hand_over(order, &slip, draft, arrival, delivery)
