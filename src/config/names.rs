@@ -46,13 +46,15 @@ impl FilePath {
         is_path.then(|| Self(text.to_owned()))
     }
 
-    /// The whole path: `~/` is the home, a relative path starts at `folder`.
+    /// The whole path: `~/` is the home, a relative path starts at `folder`. Slashes that mean nothing
+    /// are left out: the ledger knows places by their names.
     pub fn expand(&self, home: &Path, folder: &Path) -> PathBuf {
-        match self.0.strip_prefix('~') {
+        let path = match self.0.strip_prefix('~') {
             // Not `join`, for which the slash of `~//x` would be the root.
             Some(rest) => home.join(rest.trim_start_matches('/')),
             None => folder.join(&self.0),
-        }
+        };
+        path.components().collect()
     }
 }
 

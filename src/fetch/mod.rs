@@ -257,7 +257,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let places = place::as_it_is(account, world)?;
     let mut doubted = HashSet::new();
     if died {
-        recover(&mut ledger, &places, now)?;
+        recover(&mut ledger, &places, account, now)?;
         doubted = ledger.left_unproven()?;
     }
     let secret = world.secret(account)?;

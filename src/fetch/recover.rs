@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    config::Place,
+    config::{Account, Place},
     delivery::{Content, Delivery, Found},
     error::Result,
     folder,
@@ -14,13 +14,19 @@ use crate::{
     types::Epoch,
 };
 
-/// Looks for the ledger's messages in the places where they go, and tells the ledger which of them
+/// Looks for the ledger's messages in the places of the account, and tells the ledger which of them
 /// lie there. One that lies in some of its places only counts as delivered to those. Gives how many may
 /// lie in a mailbox file or not, and were not delivered before, for each such file.
 ///
 /// # Errors
 /// A place cannot be read, or the ledger cannot be written.
-pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, now: Epoch) -> Result<BTreeMap<PathBuf, u64>> {
+pub(super) fn recover(
+    ledger: &mut Ledger,
+    delivery: &dyn Delivery,
+    account: &Account,
+    now: Epoch,
+) -> Result<BTreeMap<PathBuf, u64>> {
+    let places = account.all_places();
     let mut unknown = BTreeMap::new();
     // twice, since a mail program may move a message while it is looked for
     for _ in 0..2 {
@@ -53,7 +59,8 @@ pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, now: Epoch) 
         for ((row, copy), found) in copies {
             let Some(first) = found.first() else { continue };
             // one that a mail program was just moving is seen twice in one place
-            let takers: BTreeSet<_> = found.iter().filter_map(place).map(|place| place.to_string()).collect();
+            let takers: BTreeSet<_> =
+                found.iter().filter_map(|found| place(found, &places)).map(Place::to_string).collect();
             if takers.len() < Ledger::places_of(&first.name) {
                 parts.extend(takers.into_iter().map(|taker| (row, taker)));
                 continue;
@@ -72,11 +79,17 @@ pub(super) fn recover(ledger: &mut Ledger, delivery: &dyn Delivery, now: Epoch) 
     Ok(unknown)
 }
 
-/// The place that a message lies in.
-fn place(found: &Found) -> Option<Place> {
-    match &found.content {
-        Content::File(path) => Some(Place::Maildir(path.ancestors().nth(2).unwrap_or(path).to_owned())),
-        Content::Noted { mailbox, .. } => Some(Place::Mbox(mailbox.clone())),
-        Content::Unknown(_) => None,
-    }
+/// The one of `places` that a message lies in, be it in a folder of it: a mail program may have moved it
+/// there meanwhile.
+fn place<'p>(found: &Found, places: &'p [Place]) -> Option<&'p Place> {
+    let depth = |place: &Place| match (place, &found.content) {
+        (Place::Maildir(root), Content::File(path)) => path.starts_with(root).then(|| root.components().count()),
+        (Place::Mbox(own), Content::Noted { mailbox, .. }) => (own == mailbox).then_some(0),
+        _ => None,
+    };
+    places
+        .iter()
+        .filter_map(|place| Some((depth(place)?, place)))
+        .max_by_key(|(depth, _)| *depth)
+        .map(|(_, place)| place)
 }

@@ -151,6 +151,35 @@ fn a_place_that_leaves_the_config_since_it_fails_gives_no_other_a_second_copy() 
 }
 
 #[test]
+fn killed_between_two_places_a_message_that_was_filed_meanwhile_is_known_to_be_there() {
+    // the second place has nothing yet
+    let desk = Desk::with(3, &("keep = \"none\"".to_owned() + COPIES), |server| server);
+    desk.traced("renameat2:signal=KILL:when=2").assert_code(137);
+    desk.server.wait_for(|log| log.open() == 0);
+    let folder = desk.home.make_dir("Mail/work/.Archive/cur", 0o700);
+    for file in fs::read_dir(desk.home.join("Mail/work/new")).unwrap() {
+        let file = file.unwrap();
+        fs::rename(file.path(), folder.join(format!("{}:2,S", file.file_name().display()))).unwrap();
+    }
+    desk.fetch(0);
+    assert_eq!(desk.mail().len() + desk.home.maildir("Mail/work/.Archive").len(), 3);
+    desk.home.maildir("Mail/all").assert_exactly(&mails(1..=3)).assert_tidy();
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn killed_between_two_places_each_has_it_once_however_the_config_writes_them() {
+    let lines = "maildir = \"~/Mail//work/\"\nkeep = \"none\"".to_owned() + &COPIES.replace("/all", "/./all/");
+    let desk = Desk::with(3, &lines, |server| server);
+    desk.traced("renameat2:signal=KILL:when=2").assert_code(137);
+    desk.server.wait_for(|log| log.open() == 0);
+    read_all(&desk);
+    desk.fetch(0);
+    desk.mail().assert_exactly(&mails(1..=3)).assert_tidy();
+    desk.home.maildir("Mail/all").assert_exactly(&mails(1..=3)).assert_tidy();
+}
+
+#[test]
 fn a_place_that_is_full_gives_no_other_a_second_copy() {
     let desk = Desk::with(1, &("keep = \"none\"".to_owned() + COPIES), |server| server);
     desk.fetch(0);

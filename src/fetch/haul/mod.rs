@@ -219,7 +219,7 @@ impl<'a> Haul<'a> {
     /// Looks for what a run that died had delivered without telling the ledger, and removes its
     /// drafts. What it had delivered at all is doubted.
     pub(super) fn recover(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        let unknown = recover(self.ledger, delivery, self.world.clock.now())?;
+        let unknown = recover(self.ledger, delivery, self.account, self.world.clock.now())?;
         let ledger = &*self.ledger;
         self.doubted = ledger.left_unproven()?;
         delivery.tidy(&|name| ledger.named(name))?;
