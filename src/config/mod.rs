@@ -140,12 +140,6 @@ impl Account {
         all
     }
 
-    /// Those of the places that are Maildirs, by name.
-    pub fn maildirs(&self) -> Vec<String> {
-        let is_maildir = |place: &Place| matches!(place, Place::Maildir(_));
-        self.all_places().iter().filter(|place| is_maildir(place)).map(Place::to_string).collect()
-    }
-
     /// Who this account is to the ledger.
     pub fn identity(&self) -> Identity {
         Identity::new(&self.user, &self.host)

@@ -5,15 +5,15 @@ use std::collections::{HashMap, HashSet};
 use crate::{
     delivery::{Delivery, Found},
     error::{Error, Kind, Result},
-    ledger::{Ledger, Look},
+    ledger::{Ledger, Look, LookedInto},
     policy::{Known, Local, believable},
     text::count,
     types::RowId,
 };
 
 /// Marks those delivered messages of `look` that the user deleted from the place they were
-/// delivered to. Where too much is gone to be believed, nothing is marked, and that is what comes
-/// back.
+/// delivered to. Where too much is gone to be believed, or another Maildir lies in its place, nothing is
+/// marked, and that is what comes back.
 ///
 /// # Errors
 /// The ledger, or a message, cannot be read.
@@ -23,7 +23,7 @@ pub fn mark(look: &mut Look, ledger: &mut Ledger, delivery: &dyn Delivery) -> Re
     };
     let mut present = present_in(&found, ledger);
     // what may lie in a Maildir that the account no longer has cannot be missed here
-    let sure = ledger.looked_into(&present)?;
+    let LookedInto { sure, elsewhere } = ledger.looked_into(&present)?;
     let delivered: Vec<_> = look.delivered().filter(|row| sure.contains(row)).collect();
     let mut gone: HashSet<_> = delivered.iter().copied().filter(|row| !present.contains(row)).collect();
     if gone.is_empty() {
@@ -57,11 +57,20 @@ pub fn mark(look: &mut Look, ledger: &mut Ledger, delivery: &dyn Delivery) -> Re
             }
         }
     }
-    if !believable(delivered.len(), gone.len(), found.len()) {
+    let told = if !believable(delivered.len(), gone.len(), found.len()) {
+        Some("too much is gone from the Maildir to delete it from the server too")
+    } else if !gone.is_disjoint(&elsewhere) {
+        Some("another Maildir lies in the place of the one before")
+    } else {
+        None
+    };
+    if let Some(told) = told {
+        // nor is any part of it, once there is so much new mail that it would be believed
+        ledger.disbelieve(&gone)?;
         return Ok(Some(
-            Error::new(Kind::Unavailable, "too much is gone from the Maildir to delete it from the server too")
+            Error::new(Kind::Unavailable, told)
                 .fact(format!("{} of {} are not there any more", gone.len(), count(delivered.len() as u64, "message")))
-                .fact("if its disk is not mounted, that saved your mail; nothing was deleted from the server")
+                .fact("if its disk is not mounted, or it comes from a backup, that saved your mail; nothing was deleted from the server")
                 .hint("if you did delete them, `pouch ledger delete` takes them off the server"),
         ));
     }

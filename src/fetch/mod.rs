@@ -24,6 +24,7 @@ use std::{
 use crate::{
     clock::Clock,
     config::{Account, Place, Tls},
+    delivery::Post,
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Reporter, Summary, Tally},
     ledger::{Birth, Ledger},
@@ -150,9 +151,13 @@ fn problem(account: &Account, world: &World, error: &Error, tell: bool) {
 fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
     let mut ledger = world.ledger(account)?;
     let (mut run, died) = ledger.begin_run(world.clock.now())?;
-    ledger.looks_into(&account.maildirs())?;
+    if account.tls != Tls::Off {
+        world.tls.prepare(&account.trust, account.client_certificate.as_ref());
+    }
+    let post = place::open(account, world);
+    ledger.looks_into(&place::maildirs(account))?;
     let mut haul = Haul::new(account, world, &mut ledger, &mut run, died);
-    let outcome = journey(account, world, &mut haul);
+    let outcome = post.and_then(|mut post| journey(account, world, &mut haul, &mut post));
     let unsettled = haul.unsettled();
     summary.exit = haul.exit();
     summary.tally = haul.tally();
@@ -198,17 +203,13 @@ fn tell(
 }
 
 /// One message's way is told in the crate's documentation; this is the account's.
-fn journey(account: &Account, world: &World, haul: &mut Haul<'_>) -> Result<()> {
-    if account.tls != Tls::Off {
-        world.tls.prepare(&account.trust, account.client_certificate.as_ref());
-    }
-    let mut post = place::open(account, world)?;
+fn journey(account: &Account, world: &World, haul: &mut Haul<'_>, post: &mut Post) -> Result<()> {
     if haul.unsettled() {
-        haul.recover(&mut post)?;
+        haul.recover(post)?;
     }
     // what is doubted is noted even where no session comes of it
-    let sessions = world.secret(account).and_then(|secret| haul.sessions(&secret, &mut post));
-    let settled = haul.wind_up(&mut post);
+    let sessions = world.secret(account).and_then(|secret| haul.sessions(&secret, post));
+    let settled = haul.wind_up(post);
     // what was delivered wants to be indexed, whatever became of the rest
     let indexed = if haul.tally().delivered > 0 { after(account, world) } else { Ok(()) };
     sessions.and(settled).and(indexed)
@@ -253,8 +254,8 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     // what a run would tell the ledger is told to a copy
     let mut ledger = world.ledger(account)?.copy()?;
     let (_, died) = ledger.begin_run(now)?;
-    ledger.looks_into(&account.maildirs())?;
     let places = place::as_it_is(account, world)?;
+    ledger.looks_into(&place::maildirs(account))?;
     let mut doubted = HashSet::new();
     if died {
         recover(&mut ledger, &places, account, now)?;

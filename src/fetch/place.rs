@@ -7,6 +7,7 @@ use crate::{
     config::{Account, LmtpServer, Place},
     delivery::{Delivery, Line, Lmtp, Maildir, Mbox, MboxSurroundings, Pipe, Post, Stdout},
     error::Result,
+    ledger::MaildirNow,
     net::{dial, dial_local},
 };
 
@@ -44,6 +45,15 @@ pub fn as_it_is(account: &Account, world: &World) -> Result<Post> {
         places.push((place, delivery));
     }
     Ok(Post::new(places, world.state_dir.clone()))
+}
+
+/// Those places of the account that are Maildirs, as they lie there now.
+pub fn maildirs(account: &Account) -> Vec<MaildirNow> {
+    let maildir = |place: Place| match &place {
+        Place::Maildir(root) => Some(MaildirNow { name: place.to_string(), made: Maildir::made(root) }),
+        _ => None,
+    };
+    account.all_places().into_iter().filter_map(maildir).collect()
 }
 
 /// The mailbox file at `path`.

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{desk::Desk, server::{corpus, on}};
+use crate::{
+    desk::Desk,
+    server::{corpus, on},
+};
 
 /// Waits until it is so; half a minute is far too long.
 #[track_caller]

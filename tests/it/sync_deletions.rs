@@ -140,6 +140,68 @@ fn a_maildir_that_is_not_there_empties_no_mailbox() {
 }
 
 #[test]
+fn new_mail_in_a_new_maildir_makes_nobody_believe_that_the_old_mail_was_deleted() {
+    for lost in ["its disk is not mounted", "only its messages are gone"] {
+        let desk = desk(4, "", |server| server);
+        if lost.starts_with("its disk") {
+            fs::rename(root(&desk), desk.home.join("kept")).unwrap();
+        } else {
+            delete(&desk, 1..=4);
+        }
+        println!("{lost}");
+        desk.fetch(0).assert_stderr("too much is gone from the Maildir");
+        for n in 5..=9 {
+            desk.server.add(corpus::uid(n), corpus::message(n));
+            desk.fetch(0).assert_silent();
+        }
+        desk.fetch(0).assert_silent();
+        assert_eq!(desk.server.remaining(), 9);
+        // what lies there now can be deleted
+        delete(&desk, [7]);
+        desk.fetch(0).assert_silent();
+        assert_eq!(desk.server.uids(), uids((1..=9).filter(|n| *n != 7)));
+    }
+}
+
+#[test]
+fn another_maildir_in_the_place_of_the_one_before_deletes_nothing() {
+    for lost in ["delivered while the disk was not mounted", "put back from a backup", "one of two is not mounted"] {
+        let desk = desk(10, &sorted("maildir:~/Mail/lists").replace("Message 3", "none"), |server| server);
+        let (root, kept) = (root(&desk), desk.home.join("kept"));
+        let add = || desk.server.add("uid-11", corpus::message(11));
+        let copy = |from: &Path, to: &Path| {
+            desk.home.command("cp", &["-a", from.to_str().unwrap(), to.to_str().unwrap()]).run().assert_code(0);
+        };
+        if lost.starts_with("delivered") {
+            fs::rename(&root, &kept).unwrap();
+            add();
+            desk.fetch(0).assert_stderr("8 of 10 messages are not there any more");
+            fs::remove_dir_all(&root).unwrap();
+            fs::rename(&kept, &root).unwrap();
+        } else if lost.starts_with("put back") {
+            copy(&root, &kept);
+            add();
+            desk.fetch(0).assert_silent();
+            fs::remove_dir_all(&root).unwrap();
+            copy(&kept, &root);
+        } else {
+            fs::rename(desk.home.join("Mail/lists"), &kept).unwrap();
+            add();
+        }
+        println!("{lost}");
+        let told = "pouch: work: another Maildir lies in the place of the one before\n";
+        desk.pouch(&["plan"]).run().assert_code(0).assert_stderr(told);
+        desk.fetch(0).assert_stderr(told);
+        desk.fetch(0).assert_silent();
+        assert_eq!((desk.server.remaining(), desk.retrieved()), (11, 11));
+        // what lies there now can be deleted
+        delete(&desk, [5]);
+        desk.fetch(0).assert_silent();
+        assert_eq!(desk.server.uids(), uids((1..=11).filter(|n| *n != 5)));
+    }
+}
+
+#[test]
 fn mail_that_is_new_on_the_server_comes_while_the_maildir_is_not_believed() {
     let desk = desk(4, "", |server| server);
     delete(&desk, 1..=4);

@@ -7,6 +7,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     thread,
+    time::UNIX_EPOCH,
 };
 
 use file::{Accepted, Naming};
@@ -66,6 +67,16 @@ impl Maildir {
     pub fn as_it_is(root: &Path) -> Result<Self> {
         Self::exists(root)?;
         Ok(Self::at(root))
+    }
+
+    /// When the Maildir at `root` was made, in nanoseconds since 1970, where its disk tells that: one that was
+    /// put back from a backup, then; one that is not there, never, which is 0.
+    pub fn made(root: &Path) -> Option<u128> {
+        match fs::metadata(root.join("cur")).and_then(|folder| folder.created()) {
+            Ok(made) => made.duration_since(UNIX_EPOCH).ok().map(|since| since.as_nanos()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
+            Err(_) => None,
+        }
     }
 
     /// Whether a Maildir lies at `root`; not where there is nothing, or an empty folder.
