@@ -38,6 +38,7 @@ use crate::{
 };
 use connect::connect;
 use haul::Haul;
+use recognize::Unshown;
 use recover::recover;
 
 /// What lies around a run.
@@ -263,8 +264,10 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     }
     let secret = world.secret(account)?;
     let mut session = connect(account, world, &secret, &mut |_| {})?;
-    let listing = recognize::listing(&mut session)?;
-    let (mut look, moved) = recognize::look(&mut session, &mut ledger, &listing, &doubted, world.accept_new_uids)?;
+    let mut unshown = Unshown::new();
+    let listing = recognize::listing(&mut session, &mut unshown)?;
+    let (mut look, moved) =
+        recognize::look(&mut session, &mut ledger, &listing, &doubted, &mut unshown, world.accept_new_uids)?;
     let mut warning = recognize::unnamed(&listing).or((moved > 0).then(|| recognize::told(moved)));
     if account.policy.sync_deletions {
         warning = local::mark(&mut look, &mut ledger, &places)?.or(warning);
@@ -293,10 +296,11 @@ pub fn catch_up(account: &Account, world: &World) -> Result<u64> {
     let mut ledger = world.ledger(account)?;
     let secret = world.secret(account)?;
     let mut session = connect(account, world, &secret, &mut |_| {})?;
-    let listing = recognize::listing(&mut session)?;
+    let mut unshown = Unshown::new();
+    let listing = recognize::listing(&mut session, &mut unshown)?;
     let (changed, aside) = ledger.catch_up(&listing.messages, world.clock.now())?;
-    let nums: Vec<_> = aside.iter().map(|(num, _)| *num).collect();
-    let prints = recognize::prints(&mut session, &nums)?;
+    let listed: Vec<_> = aside.iter().map(|(listed, _)| *listed).collect();
+    let prints = recognize::prints(&mut session, &listed, &mut unshown)?;
     let prints: Vec<_> = aside.iter().zip(prints).filter_map(|((_, row), print)| Some((*row, print?))).collect();
     ledger.note_fingerprints(&prints)?;
     // nothing is marked: QUIT changes nothing

@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{
     error::{Error, Kind, Result},
-    ledger::{Ledger, Look, Recognized, Sign},
-    message::{Fingerprint, fingerprint, identity},
+    ledger::{Doubt, Ledger, Look, Recognized, Sign},
+    message::{Fingerprint, Head, fingerprint, identity},
     net::Stream,
     pop3::session::{Listing, Transaction},
     text::count,
@@ -17,27 +17,30 @@ use crate::{
 /// From so many vanished messages on it is no chance that many unknown ones came in their place.
 const MANY: usize = 5;
 
+/// Messages, by number and size, whose header broke the line in this run: none is asked for it again.
+pub(super) type Unshown = HashSet<(MsgNum, u64)>;
+
 /// What the server lists. A message that it gives no UID gets one made of its header, where it shows
 /// that: RFC 1939 leaves UIDL to the server, and some refuse it for single messages.
-pub(super) fn listing(session: &mut Transaction<Stream>) -> Result<Listing> {
+///
+/// # Errors
+/// As for [`heads`], or the server cannot tell messages apart.
+pub(super) fn listing(session: &mut Transaction<Stream>, unshown: &mut Unshown) -> Result<Listing> {
     let mut listing = session.list()?;
     let nameless = std::mem::take(&mut listing.nameless);
     if nameless.is_empty() {
         return Ok(listing);
     }
-    let nums: Vec<_> = nameless.iter().map(|(num, _)| *num).collect();
-    let mut waiting = nameless.into_iter();
-    session.tops(&nums, |head| {
-        // one answer a number
-        let Some((num, octets)) = waiting.next() else { return };
-        match head {
-            Ok(head) => {
-                let uid = Uid::of_header(identity(head.as_bytes()).0, octets);
-                listing.messages.push(Listed { num, uid, octets });
-            }
-            Err(_) => listing.nameless.push((num, octets)),
-        }
+    let mut uids = vec![None; nameless.len()];
+    heads(session, &nameless, unshown, |place, head| {
+        uids[place] = Some(Uid::of_header(identity(head.as_bytes()).0, nameless[place].1));
     })?;
+    for ((num, octets), uid) in nameless.into_iter().zip(uids) {
+        match uid {
+            Some(uid) => listing.messages.push(Listed { num, uid, octets }),
+            None => listing.nameless.push((num, octets)),
+        }
+    }
     listing.messages.sort_by_key(|message| message.num);
     if listing.messages.is_empty() {
         return Err(Error::new(Kind::Unavailable, "the server cannot tell new messages from old ones")
@@ -66,13 +69,14 @@ pub(super) fn look(
     ledger: &mut Ledger,
     listing: &Listing,
     doubted: &HashSet<RowId>,
+    unshown: &mut Unshown,
     accept_new_uids: bool,
 ) -> Result<(Look, usize)> {
     let mut look = ledger.look(&listing.messages)?;
     look.doubt(doubted);
-    let mut recognized = changed(session, ledger, &look, listing)?;
+    let mut recognized = changed(session, ledger, &look, listing, unshown)?;
     if !accept_new_uids {
-        recognized.moved = moved(session, ledger, &look, listing)?;
+        recognized.moved = moved(session, ledger, &look, listing, unshown)?;
     }
     if recognized == Recognized::default() {
         return Ok((look, 0));
@@ -94,6 +98,7 @@ fn moved(
     ledger: &Ledger,
     look: &Look,
     listing: &Listing,
+    unshown: &mut Unshown,
 ) -> Result<Vec<(RowId, Listed)>> {
     let unknown: Vec<_> = look
         .scan
@@ -116,8 +121,8 @@ fn moved(
             absent.entry((uid.is_of_header(), print)).or_default().push(row);
         }
     }
-    let nums: Vec<_> = unknown.iter().map(|message| message.num).collect();
-    let prints = prints(session, &nums)?;
+    let listed: Vec<_> = unknown.iter().map(|message| (message.num, message.octets)).collect();
+    let prints = prints(session, &listed, unshown)?;
     if all_new
         && prints.iter().all(Option::is_none)
         && look.absent.len() >= MANY
@@ -153,9 +158,15 @@ fn moved(
 /// Of the doubtful messages, those that are still the same, and those whose UID is another message's
 /// now. Where no header can be compared, one that is only listed again is the same, any other is
 /// another message: rather fetched twice than deleted unread.
-fn changed(session: &mut Transaction<Stream>, ledger: &Ledger, look: &Look, listing: &Listing) -> Result<Recognized> {
-    let nums: Vec<_> = look.doubtful.iter().map(|doubt| listing.messages[doubt.place].num).collect();
-    let now = prints(session, &nums)?;
+fn changed(
+    session: &mut Transaction<Stream>,
+    ledger: &Ledger,
+    look: &Look,
+    listing: &Listing,
+    unshown: &mut Unshown,
+) -> Result<Recognized> {
+    let listed = |doubt: &Doubt| (listing.messages[doubt.place].num, listing.messages[doubt.place].octets);
+    let now = prints(session, &look.doubtful.iter().map(listed).collect::<Vec<_>>(), unshown)?;
     let then = ledger.fingerprints(look.doubtful.iter().map(|doubt| doubt.row))?;
     let mut recognized = Recognized::default();
     for ((doubt, now), (.., then)) in look.doubtful.iter().zip(now).zip(then) {
@@ -173,8 +184,45 @@ fn changed(session: &mut Transaction<Stream>, ledger: &Ledger, look: &Look, list
 }
 
 /// The fingerprint of each message, where the server shows its header.
-pub(super) fn prints(session: &mut Transaction<Stream>, nums: &[MsgNum]) -> Result<Vec<Option<Fingerprint>>> {
-    let mut prints = Vec::with_capacity(nums.len());
-    session.tops(nums, |head| prints.push(head.ok().and_then(|head| fingerprint(head.as_bytes()))))?;
+///
+/// # Errors
+/// As for [`heads`].
+pub(super) fn prints(
+    session: &mut Transaction<Stream>,
+    messages: &[(MsgNum, u64)],
+    unshown: &mut Unshown,
+) -> Result<Vec<Option<Fingerprint>>> {
+    if messages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut prints = vec![None; messages.len()];
+    heads(session, messages, unshown, |place, head| prints[place] = fingerprint(head.as_bytes()))?;
     Ok(prints)
+}
+
+/// Asks for the headers of `messages`, but for those that are `unshown`; `each` gets the place of a message
+/// there and its header, where the server shows it.
+///
+/// # Errors
+/// The line is lost: that message is unshown from now on during which it was.
+fn heads(
+    session: &mut Transaction<Stream>,
+    messages: &[(MsgNum, u64)],
+    unshown: &mut Unshown,
+    mut each: impl FnMut(usize, Head),
+) -> Result<()> {
+    let asked: Vec<_> = (0..messages.len()).filter(|place| !unshown.contains(&messages[*place])).collect();
+    let nums: Vec<_> = asked.iter().map(|place| messages[*place].0).collect();
+    let mut waiting = asked.into_iter();
+    let shown = session.tops(&nums, |head| {
+        // one answer a number
+        if let (Some(place), Ok(head)) = (waiting.next(), head) {
+            each(place, head);
+        }
+    });
+    shown.inspect_err(|error| {
+        if matches!(error.kind(), Kind::Cut | Kind::Silent) {
+            unshown.extend(waiting.next().map(|place| messages[place]));
+        }
+    })
 }

@@ -265,11 +265,11 @@ impl Ledger {
     }
 
     /// Sets every listed message aside that was not delivered: it is neither fetched nor deleted
-    /// from now on. Gives how many, and the numbers of all that are set aside, with their rows.
+    /// from now on. Gives how many, and the numbers and sizes of all that are set aside, with their rows.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn catch_up(&mut self, listed: &[Listed], now: Epoch) -> Result<(u64, Vec<(MsgNum, RowId)>)> {
+    pub fn catch_up(&mut self, listed: &[Listed], now: Epoch) -> Result<(u64, Vec<((MsgNum, u64), RowId)>)> {
         let mut look = self.look(listed)?;
         self.admit(&mut look, listed, None, now)?;
         let undelivered = |entry: &&Entry| !matches!(entry.known, Known::Delivered { .. } | Known::Short { .. });
@@ -278,7 +278,7 @@ impl Ledger {
             .entries
             .iter()
             .filter(undelivered)
-            .filter_map(|entry| entry.row.map(|row| (entry.num, row)))
+            .filter_map(|entry| Some(((entry.num, entry.octets), entry.row?)))
             .collect();
         let rows: Vec<_> = aside.iter().map(|(_, row)| *row).collect();
         if rows.is_empty() {

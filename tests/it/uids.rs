@@ -145,6 +145,31 @@ fn a_server_that_shows_neither_uids_nor_headers_is_refused() {
 }
 
 #[test]
+fn a_header_that_breaks_the_line_stops_nobody_without_uidl_nor_after_a_move() {
+    let breaks = |uid: &str| [on("TOP").uid(uid).octets(50).cut(), on("RETR").uid(uid).octets(50).cut()];
+    let lines = format!("{NO_UIDL}\nkeep = \"none\"\nnotice = false");
+    let desk = Desk::with(5, &lines, |server| breaks("uid-3").into_iter().fold(without_uidl(server), Setup::fault));
+    desk.fetch(0).assert_stderr("the server gives no UID for 1 message");
+    desk.assert_arrived([1, 2, 4, 5]);
+    assert_eq!(desk.server.uids(), ["uid-3"]);
+    desk.server.heal_all();
+    desk.fetch(0);
+    desk.assert_arrived(1..=5);
+    assert_eq!(desk.server.remaining(), 0);
+
+    let desk = Desk::with(12, "notice = false", |server| server);
+    desk.fetch(0);
+    desk.server.renew_uids();
+    desk.server.add("new", corpus::message(13));
+    breaks("renewed-uid-3").into_iter().for_each(|fault| desk.server.fault(fault));
+    for code in [75, 75, 65, 0] {
+        desk.fetch(code);
+        desk.assert_arrived(1..=13);
+        assert_eq!(desk.server.remaining(), 13);
+    }
+}
+
+#[test]
 fn without_uidl_mail_that_looks_alike_is_not_lost() {
     // no header to go by, the same twice, and the same header with another size
     let (none, other) = (b"\nhello\n".to_vec(), b"\nhello there\n".to_vec());

@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::{
     World,
     connect::{Milestone, connect_patiently},
+    recognize::Unshown,
     recover::recover,
 };
 use crate::{
@@ -137,6 +138,8 @@ pub(super) struct Haul<'a> {
     received: Received,
     /// What was delivered for these may be another message.
     doubted: HashSet<RowId>,
+    /// Messages whose header broke the line.
+    unshown: Unshown,
     /// Where this session's server was reached.
     address: Option<String>,
     deferred_in_a_row: u32,
@@ -182,6 +185,7 @@ impl<'a> Haul<'a> {
             ahead: false,
             received: Received::default(),
             doubted: HashSet::new(),
+            unshown: Unshown::new(),
             address: None,
             deferred_in_a_row: 0,
             enough: None,
