@@ -36,7 +36,7 @@ pub fn mark(look: &mut Look, ledger: &mut Ledger, delivery: &dyn Delivery) -> Re
     // Moving a message to another folder gives it another name in some mail programs (mutt,
     // Dovecot): what cannot be found by its name is looked for by its header.
     let mut wanted: HashMap<_, Vec<_>> = HashMap::new();
-    for (row, _, print) in ledger.fingerprints(gone.clone())? {
+    for (row, _, print) in ledger.fingerprints_delivered(gone.clone())? {
         match print {
             Some(print) => wanted.entry(print).or_default().push(row),
             // never deleted on suspicion

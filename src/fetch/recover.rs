@@ -68,7 +68,7 @@ pub(super) fn recover(
             let fingerprint = first.fingerprint()?;
             // one that was moved before it was read is found the second time
             if fingerprint.is_some() || first.is_there() {
-                ours.push(Recovered { row, copy, fingerprint });
+                ours.push(Recovered { row, copy, fingerprint, filtered: !account.filter.is_empty() });
             }
         }
         folders.iter().try_for_each(|folder| folder::anchor(folder))?;

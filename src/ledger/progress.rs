@@ -22,6 +22,8 @@ pub struct Arrival {
     pub got: u64,
     /// Its fingerprint, if it has a header.
     pub fingerprint: Option<Fingerprint>,
+    /// The fingerprint of what filters made of it, where that is another.
+    pub filtered: Option<Fingerprint>,
     /// Whether a Maildir has it, where the user can delete it.
     pub in_maildir: bool,
 }
@@ -44,8 +46,10 @@ pub struct Recovered {
     pub row: RowId,
     /// Which copy of it.
     pub copy: u32,
-    /// Its fingerprint, if it has a header.
+    /// Its fingerprint as it lies there, if it has a header.
     pub fingerprint: Option<Fingerprint>,
+    /// Whether filters may have made another message of it.
+    pub filtered: bool,
 }
 
 /// Messages that were known again by their headers, though the server shows them otherwise.
@@ -172,18 +176,19 @@ impl Ledger {
             let mut update = ledger.prepare_cached(
                 "UPDATE message SET state = 'delivered', copy = copy + (delivered IS NOT NULL), delivered = ?2, got = ?3,
                      octets = ?8, short = ?4, came = NULL, fingerprint = ?5, tried = ?6, next_try = NULL, told = NULL,
-                     maildirs = ?7, attempts = CASE WHEN ?4 THEN attempts + 1 ELSE 0 END,
+                     maildirs = ?7, filtered = ?9, attempts = CASE WHEN ?4 THEN attempts + 1 ELSE 0 END,
                      reason = CASE WHEN ?4 THEN 'it came shorter than listed' ELSE NULL END
                  WHERE id = ?1",
             )?;
             let mut whole = ledger.prepare_cached("DELETE FROM part WHERE message = ?")?;
             let mut short = Vec::new();
-            for Arrival { row, listed, got, fingerprint, in_maildir } in batch {
+            for Arrival { row, listed, got, fingerprint, filtered, in_maildir } in batch {
                 let fewer = got < listed;
                 if fewer {
                     short.push(*row);
                 }
-                let print = fingerprint.as_ref().map(|print| print.0.as_slice());
+                let [print, filtered] =
+                    [fingerprint, filtered].map(|print| print.as_ref().map(|print| print.0.as_slice()));
                 let maildirs = maildirs.filter(|_| *in_maildir);
                 update.execute(params![
                     row.0,
@@ -193,7 +198,8 @@ impl Ledger {
                     print,
                     run.id(),
                     maildirs,
-                    size(*listed)
+                    size(*listed),
+                    filtered
                 ])?;
                 whole.execute([row.0])?;
             }
@@ -232,17 +238,19 @@ impl Ledger {
         let (account, maildirs) = (self.account, self.maildirs);
         self.transact(|ledger| {
             let mut update = ledger.prepare_cached(
-                "UPDATE message SET state = 'delivered', delivered = ?4, copy = ?3, fingerprint = ?5, maildirs = ?6,
-                     got = came, short = came IS NOT NULL, came = NULL, next_try = NULL,
+                "UPDATE message SET state = 'delivered', delivered = ?4, copy = ?3, fingerprint = ?5, filtered = ?7,
+                     maildirs = ?6, got = came, short = came IS NOT NULL, came = NULL, next_try = NULL,
                      tried = (SELECT max(id) FROM run WHERE account = ?1 AND open),
                      attempts = CASE WHEN came IS NULL THEN 0 ELSE attempts + 1 END,
                      reason = CASE WHEN came IS NULL THEN NULL ELSE 'it came shorter than listed' END
                  WHERE account = ?1 AND id = ?2 AND copy + (delivered IS NOT NULL) = ?3",
             )?;
             let mut whole = ledger.prepare_cached("DELETE FROM part WHERE message = ?")?;
-            for Recovered { row, copy, fingerprint } in found {
+            for Recovered { row, copy, fingerprint, filtered } in found {
                 let print = fingerprint.as_ref().map(|print| print.0.as_slice());
-                update.execute(params![account, row.0, copy, now.0, print, maildirs])?;
+                // what the server shows of it is not known then
+                let (print, filtered) = if *filtered { (None, print) } else { (print, None) };
+                update.execute(params![account, row.0, copy, now.0, print, maildirs, filtered])?;
                 whole.execute([row.0])?;
             }
             Ok(())
@@ -388,8 +396,27 @@ impl Ledger {
         &self,
         rows: impl IntoIterator<Item = RowId>,
     ) -> Result<Vec<(RowId, Uid, Option<Fingerprint>)>> {
+        self.prints("SELECT uid, fingerprint FROM message WHERE id = ?", rows)
+    }
+
+    /// The same, with the fingerprint of what was delivered.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn fingerprints_delivered(
+        &self,
+        rows: impl IntoIterator<Item = RowId>,
+    ) -> Result<Vec<(RowId, Uid, Option<Fingerprint>)>> {
+        self.prints("SELECT uid, coalesce(filtered, fingerprint) FROM message WHERE id = ?", rows)
+    }
+
+    fn prints(
+        &self,
+        select: &str,
+        rows: impl IntoIterator<Item = RowId>,
+    ) -> Result<Vec<(RowId, Uid, Option<Fingerprint>)>> {
         let read = || {
-            let mut select = self.connection.prepare_cached("SELECT uid, fingerprint FROM message WHERE id = ?")?;
+            let mut select = self.connection.prepare_cached(select)?;
             rows.into_iter()
                 .map(|row| {
                     select.query_row([row.0], |columns| {

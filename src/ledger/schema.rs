@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// Each step brings a ledger from the version of its place in the list to the next. Steps are
 /// only ever added.
-const STEPS: [&str; 10] = [
+const STEPS: [&str; 11] = [
     "
     CREATE TABLE ledger (
         id   TEXT NOT NULL,             -- stands in the names of delivered files
@@ -106,6 +106,9 @@ const STEPS: [&str; 10] = [
     ",
     "
     ALTER TABLE run ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;  -- messages were asked for ahead of answers
+    ",
+    "
+    ALTER TABLE message ADD COLUMN filtered BLOB;  -- fingerprint of what filters made of it, where that is another
     ",
 ];
 

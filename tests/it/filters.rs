@@ -104,6 +104,43 @@ fn a_message_made_shorter_is_whole_after_a_crash_too() {
     assert!(mail.delivered().iter().all(|mail| !String::from_utf8_lossy(&mail.bytes).contains("line")));
 }
 
+const SUBJECT: &str = "filter = [[\"sed\", \"s/^Subject: /&(spam) /\"]]";
+
+#[test]
+fn a_message_with_another_subject_is_known_again_after_a_crash() {
+    // and the next run does not get to the server
+    for offline in [false, true] {
+        let desk = Desk::with(3, &format!("{SUBJECT}\nkeep = \"none\""), |server| server);
+        desk.traced("linkat:signal=KILL:when=2").assert_code(137);
+        assert!(desk.mail().len() > 0);
+        desk.server.wait_for(|log| log.open() == 0);
+        if offline {
+            fs::remove_file(desk.home.join("password")).unwrap();
+            desk.fetch(78);
+            desk.home.write("password", "secret\n", 0o600);
+        }
+        desk.fetch(0);
+        let subject = |n: usize| (format!("Subject: Message {n}"), format!("Subject: (spam) Message {n}"));
+        desk.mail().assert_exactly(&[1, 2, 3].map(|n| changed(n, &subject(n).0, &subject(n).1))).assert_tidy();
+        assert_eq!(desk.server.remaining(), 0);
+    }
+}
+
+#[test]
+fn a_message_with_another_subject_is_not_deleted_because_a_mail_program_gave_it_another_name() {
+    let desk = Desk::with(4, &format!("{SUBJECT}\nsync-deletions = true"), |server| server);
+    desk.fetch(0);
+    let folder = desk.home.make_dir("Mail/work/.Junk/cur", 0o700);
+    let name = desk.mail().delivered()[1].name.clone();
+    fs::rename(desk.home.join("Mail/work/new").join(name), folder.join("1795392000.M1P1.elsewhere:2,S")).unwrap();
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.server.remaining(), 4);
+    // the server's own header tells after a move
+    desk.server.renew_uids();
+    desk.fetch(0).assert_stderr("4 messages known by their headers");
+    assert_eq!((desk.server.remaining(), desk.retrieved()), (4, 4));
+}
+
 #[test]
 fn what_came_short_and_is_dropped_now_is_not_downloaded_for_ever() {
     let filter = "filter = [[\"sh\", \"script\"]]\nkeep = \"none\"\nnotice = false";

@@ -81,6 +81,8 @@ impl Haul<'_> {
         }
         let print = fingerprint(head.as_bytes());
         let Some((draft, head)) = self.filter(order, &slip, draft, head)? else { return Ok(()) };
+        let filtered = if self.account.filter.is_empty() { print } else { fingerprint(head.as_bytes()) };
+        let filtered = filtered.filter(|_| filtered != print);
         let places = places.clone().unwrap_or_else(|| self.places_by(order, head.as_bytes()));
         let one_by_one = delivery.pace(&places) == Pace::OneByOne;
         let glance = if one_by_one { glance(head.as_bytes()) } else { Glance::default() };
@@ -91,7 +93,7 @@ impl Haul<'_> {
         // what one of the places has already may not be whole, whatever the others get
         let got = order.copy.came.filter(|_| !order.copy.taken.is_empty()).map_or(got, |came| came.min(got));
         let in_maildir = places.iter().any(|place| matches!(place, Place::Maildir(_)));
-        let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: print, in_maildir };
+        let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: print, filtered, in_maildir };
         self.hand_over(order, &slip, draft, arrival, delivery)
     }
 
