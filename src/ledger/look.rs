@@ -20,9 +20,9 @@ pub struct Look {
     pub absent: Vec<RowId>,
     /// Whether one of them has a UID that is made of its header.
     pub absent_of_header: bool,
-    /// Places in `scan` of delivered messages that may be others now: their size is not what it was,
-    /// or they had been deleted from the server. UIDs are given again (RFC 1939 §7 allows it once a
-    /// message is gone), and what is taken for a known message may be deleted unread.
+    /// Places in `scan` of messages delivered or set aside that may be others now: their size is not what
+    /// it was, or they were gone from the server meanwhile. UIDs are given again (RFC 1939 §7 allows it once a
+    /// message is gone), and what is taken for a known message may be deleted unread, or never be fetched.
     pub doubtful: Vec<Doubt>,
     /// Places in `scan` of messages that the user asked for, whatever a rule says of them.
     pub wanted: Vec<usize>,
@@ -34,7 +34,7 @@ pub struct Look {
     pub(super) returned: Vec<RowId>,
 }
 
-/// A delivered message that may be another one now.
+/// A known message that may be another one now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Doubt {
     /// Its place in the scan.
@@ -225,7 +225,7 @@ impl<'l> Join<'l> {
         if seen.condemned {
             self.look.condemned.push(place);
         }
-        if (resized || gone) && matches!(seen.known, Known::Delivered { .. }) {
+        if (resized || gone || seen.missing) && matches!(seen.known, Known::Delivered { .. } | Known::Skipped) {
             let sign = if resized { Sign::Resized } else { Sign::Returned };
             self.look.doubtful.push(Doubt { place, row: seen.row, sign });
         }

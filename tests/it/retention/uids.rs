@@ -31,6 +31,28 @@ fn a_uid_that_was_deleted_and_now_names_other_mail_brings_that_mail() {
 }
 
 #[test]
+fn a_uid_that_vanished_for_a_while_and_now_names_other_mail_brings_that_mail() {
+    for aside in [false, true] {
+        for size in [500, 900] {
+            let (first, other) = (corpus::sized(1, 500), corpus::sized(9, size));
+            let desk = Desk::new(Server::plain().message("1", &first).message("2", corpus::message(2)), "");
+            if aside {
+                desk.pouch(&["ledger", "catchup", "work"]).run().assert_code(0);
+            }
+            desk.fetch(0);
+            desk.server.remove("1");
+            desk.fetch(0);
+            desk.server.add("1", &other);
+            println!("set aside: {aside}, size {size}");
+            desk.fetch(0);
+            let brought = desk.mail().delivered().iter().filter(|mail| mail.bytes == corpus::on_disk(&other)).count();
+            assert_eq!((brought, desk.retrieved()), (1, if aside { 1 } else { 3 }));
+            desk.fetch(0).assert_silent();
+        }
+    }
+}
+
+#[test]
 fn a_known_uid_that_names_other_mail_is_foretold_and_fetched_and_kept_as_new_mail() {
     let other = corpus::sized(9, 2_000);
     let desk = Desk::with(3, "keep = \"30d\"", |server| server);
