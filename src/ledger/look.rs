@@ -16,7 +16,7 @@ use crate::{
 pub struct Look {
     /// What is listed, and known of it.
     pub scan: Scan,
-    /// Rows that were delivered, or set aside on request, and are not listed.
+    /// Rows that were delivered, set aside, or are to be deleted on request, and are not listed.
     pub absent: Vec<RowId>,
     /// Whether one of them has a UID that is made of its header.
     pub absent_of_header: bool,
@@ -232,7 +232,7 @@ impl<'l> Join<'l> {
     }
 
     fn unlisted(&mut self, seen: &Seen) {
-        if matches!(seen.known, Known::Delivered { .. } | Known::Short { .. } | Known::Skipped) {
+        if matches!(seen.known, Known::Delivered { .. } | Known::Short { .. } | Known::Skipped | Known::Doomed) {
             self.look.absent.push(seen.row);
             self.look.absent_of_header |= seen.of_header;
         }

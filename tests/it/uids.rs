@@ -261,6 +261,17 @@ fn a_header_too_many_takes_no_new_message_for_a_known_one() {
 }
 
 #[test]
+fn what_is_to_be_deleted_on_request_is_known_again_after_a_move() {
+    let desk = Desk::with(12, "", |server| server);
+    desk.fetch(0);
+    desk.pouch(&["ledger", "delete", "work", "3"]).run().assert_code(0);
+    desk.server.renew_uids();
+    desk.fetch(0).assert_stderr("12 messages known by their headers");
+    desk.assert_arrived(1..=12);
+    assert_eq!((desk.retrieved(), desk.server.remaining()), (12, 11));
+}
+
+#[test]
 fn what_was_set_aside_is_known_again_after_a_move() {
     let desk = Desk::with(20, "", |server| server);
     desk.pouch(&["ledger", "catchup", "work"]).run().assert_code(0).assert_stdout("work: 20 messages set aside");
