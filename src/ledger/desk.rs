@@ -1,6 +1,6 @@
 //! What a person asks of the ledger: `pouch ledger`.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use rusqlite::{Row as Columns, params, types::Type};
 
@@ -271,6 +271,9 @@ impl Ledger {
     /// The ledger cannot be written.
     pub fn catch_up(&mut self, listed: &[Listed], now: Epoch) -> Result<(u64, Vec<((MsgNum, u64), RowId)>)> {
         let mut look = self.look(listed)?;
+        // what may be another message now is compared in the next run, as if it were listed again only then
+        let doubtful: HashSet<_> = look.doubtful.iter().map(|doubt| doubt.row).collect();
+        look.returned.retain(|row| !doubtful.contains(row));
         self.admit(&mut look, listed, None, now)?;
         let undelivered = |entry: &&Entry| !matches!(entry.known, Known::Delivered { .. } | Known::Short { .. });
         let aside: Vec<_> = look

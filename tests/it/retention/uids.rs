@@ -53,6 +53,17 @@ fn a_uid_that_vanished_for_a_while_and_now_names_other_mail_brings_that_mail() {
 }
 
 #[test]
+fn other_mail_under_the_uid_of_what_was_deleted_is_not_deleted_because_of_a_catchup() {
+    let desk = Desk::new(Server::plain().message("1", corpus::sized(1, 500)), "keep = \"none\"");
+    desk.fetch(0);
+    let other = corpus::sized(9, 500);
+    desk.server.add("1", &other);
+    desk.pouch(&["ledger", "catchup", "work"]).run().assert_code(0);
+    desk.fetch(0);
+    assert!(desk.mail().delivered().iter().any(|mail| mail.bytes == corpus::on_disk(&other)));
+}
+
+#[test]
 fn a_known_uid_that_names_other_mail_is_foretold_and_fetched_and_kept_as_new_mail() {
     let other = corpus::sized(9, 2_000);
     let desk = Desk::with(3, "keep = \"30d\"", |server| server);
