@@ -299,9 +299,9 @@ pub fn catch_up(account: &Account, world: &World) -> Result<u64> {
     let mut unshown = Unshown::new();
     let listing = recognize::listing(&mut session, &mut unshown)?;
     let (changed, aside) = ledger.catch_up(&listing.messages, world.clock.now())?;
-    let listed: Vec<_> = aside.iter().map(|(listed, _)| *listed).collect();
+    let listed: Vec<_> = aside.iter().map(|(num, octets, _)| (*num, *octets)).collect();
     let prints = recognize::prints(&mut session, &listed, &mut unshown)?;
-    let prints: Vec<_> = aside.iter().zip(prints).filter_map(|((_, row), print)| Some((*row, print?))).collect();
+    let prints: Vec<_> = aside.iter().zip(prints).filter_map(|((.., row), print)| Some((*row, print?))).collect();
     ledger.note_fingerprints(&prints)?;
     // nothing is marked: QUIT changes nothing
     session.leave();

@@ -103,6 +103,9 @@ pub struct Retried {
     pub spared: u64,
 }
 
+/// A listed message that is set aside: its number, its size and its row.
+type Aside = (MsgNum, u64, RowId);
+
 impl Ledger {
     pub(super) fn row(&self, columns: &Columns<'_>) -> rusqlite::Result<Row> {
         let state: String = columns.get(3)?;
@@ -269,7 +272,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn catch_up(&mut self, listed: &[Listed], now: Epoch) -> Result<(u64, Vec<((MsgNum, u64), RowId)>)> {
+    pub fn catch_up(&mut self, listed: &[Listed], now: Epoch) -> Result<(u64, Vec<Aside>)> {
         let mut look = self.look(listed)?;
         // what may be another message now is compared in the next run, as if it were listed again only then
         let doubtful: HashSet<_> = look.doubtful.iter().map(|doubt| doubt.row).collect();
@@ -281,9 +284,9 @@ impl Ledger {
             .entries
             .iter()
             .filter(undelivered)
-            .filter_map(|entry| Some(((entry.num, entry.octets), entry.row?)))
+            .filter_map(|entry| Some((entry.num, entry.octets, entry.row?)))
             .collect();
-        let rows: Vec<_> = aside.iter().map(|(_, row)| *row).collect();
+        let rows: Vec<_> = aside.iter().map(|(.., row)| *row).collect();
         if rows.is_empty() {
             return Ok((0, aside));
         }

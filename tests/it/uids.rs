@@ -161,7 +161,9 @@ fn a_header_that_breaks_the_line_stops_nobody_without_uidl_nor_after_a_move() {
     desk.fetch(0);
     desk.server.renew_uids();
     desk.server.add("new", corpus::message(13));
-    breaks("renewed-uid-3").into_iter().for_each(|fault| desk.server.fault(fault));
+    for fault in breaks("renewed-uid-3") {
+        desk.server.fault(fault);
+    }
     for code in [75, 75, 65, 0] {
         desk.fetch(code);
         desk.assert_arrived(1..=13);
