@@ -264,7 +264,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     }
     let secret = world.secret(account)?;
     let mut session = connect(account, world, &secret, &mut |_| {})?;
-    let mut unshown = Unshown::new();
+    let mut unshown = Unshown::default();
     let listing = recognize::listing(&mut session, &mut unshown)?;
     let (mut look, moved) =
         recognize::look(&mut session, &mut ledger, &listing, &doubted, &mut unshown, world.accept_new_uids)?;
@@ -296,7 +296,7 @@ pub fn catch_up(account: &Account, world: &World) -> Result<u64> {
     let mut ledger = world.ledger(account)?;
     let secret = world.secret(account)?;
     let mut session = connect(account, world, &secret, &mut |_| {})?;
-    let mut unshown = Unshown::new();
+    let mut unshown = Unshown::default();
     let listing = recognize::listing(&mut session, &mut unshown)?;
     let (changed, aside) = ledger.catch_up(&listing.messages, world.clock.now())?;
     let listed: Vec<_> = aside.iter().map(|(num, octets, _)| (*num, *octets)).collect();

@@ -17,8 +17,14 @@ use crate::{
 /// From so many vanished messages on it is no chance that many unknown ones came in their place.
 const MANY: usize = 5;
 
-/// Messages, by number and size, whose header broke the line in this run: none is asked for it again.
-pub(super) type Unshown = HashSet<(MsgNum, u64)>;
+/// Messages whose header broke the line in this run: none is asked for it again.
+#[derive(Debug, Default)]
+pub(super) struct Unshown {
+    /// By number and size.
+    messages: HashSet<(MsgNum, u64)>,
+    /// How the line was lost.
+    error: Option<Error>,
+}
 
 /// What the server lists. A message that it gives no UID gets one made of its header, where it shows
 /// that: RFC 1939 leaves UIDL to the server, and some refuse it for single messages.
@@ -43,6 +49,10 @@ pub(super) fn listing(session: &mut Transaction<Stream>, unshown: &mut Unshown) 
     }
     listing.messages.sort_by_key(|message| message.num);
     if listing.messages.is_empty() {
+        // where no header comes through, the line is bad, and not the headers
+        if let Some(error) = unshown.error.take() {
+            return Err(error);
+        }
         return Err(Error::new(Kind::Unavailable, "the server cannot tell new messages from old ones")
             .fact("it gives no UIDs (UIDL), and shows no headers (TOP)"));
     }
@@ -211,7 +221,7 @@ fn heads(
     unshown: &mut Unshown,
     mut each: impl FnMut(usize, Head),
 ) -> Result<()> {
-    let asked: Vec<_> = (0..messages.len()).filter(|place| !unshown.contains(&messages[*place])).collect();
+    let asked: Vec<_> = (0..messages.len()).filter(|place| !unshown.messages.contains(&messages[*place])).collect();
     let nums: Vec<_> = asked.iter().map(|place| messages[*place].0).collect();
     let mut waiting = asked.into_iter();
     let shown = session.tops(&nums, |head| {
@@ -222,7 +232,8 @@ fn heads(
     });
     shown.inspect_err(|error| {
         if matches!(error.kind(), Kind::Cut | Kind::Silent) {
-            unshown.extend(waiting.next().map(|place| messages[place]));
+            unshown.messages.extend(waiting.next().map(|place| messages[place]));
+            unshown.error = Some(error.clone());
         }
     })
 }

@@ -27,6 +27,8 @@ pub(super) fn recover(
     now: Epoch,
 ) -> Result<BTreeMap<PathBuf, u64>> {
     let places = account.all_places();
+    // nothing is asked for ahead while filters have a message
+    let filtered = !account.filter.is_empty() && !ledger.died_ahead()?;
     let mut unknown = BTreeMap::new();
     // twice, since a mail program may move a message while it is looked for
     for _ in 0..2 {
@@ -68,7 +70,7 @@ pub(super) fn recover(
             let fingerprint = first.fingerprint()?;
             // one that was moved before it was read is found the second time
             if fingerprint.is_some() || first.is_there() {
-                ours.push(Recovered { row, copy, fingerprint, filtered: !account.filter.is_empty() });
+                ours.push(Recovered { row, copy, fingerprint, filtered });
             }
         }
         folders.iter().try_for_each(|folder| folder::anchor(folder))?;

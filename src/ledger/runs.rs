@@ -89,6 +89,19 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether the last run that died had asked for messages ahead.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn died_ahead(&self) -> Result<bool> {
+        let last = "SELECT ahead FROM run WHERE account = ? AND open ORDER BY id DESC LIMIT 1";
+        self.connection
+            .query_row(last, [self.account], |row| row.get(0))
+            .optional()
+            .map(|ahead| ahead.unwrap_or(false))
+            .map_err(|error| self.explained(&error))
+    }
+
     /// Closes the runs that died, once what they left has been looked after.
     ///
     /// # Errors

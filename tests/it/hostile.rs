@@ -147,6 +147,21 @@ fn an_answer_too_few_is_not_forgotten_where_the_next_session_shows_nothing() {
 }
 
 #[test]
+fn an_answer_too_few_is_noticed_where_the_server_logs_out_in_its_place() {
+    let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
+    for lines in ["", "keep = \"none\""] {
+        let setup =
+            (1..).zip(&messages).fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message));
+        let idle = on("RETR").nth(10).more("-ERR Disconnected for inactivity\r\n").close();
+        let desk = Desk::new(setup.fault(on("RETR").nth(4).answer("")).fault(idle), lines);
+        for _ in 0..3 {
+            desk.pouch(&["fetch"]).run();
+        }
+        assert_none_lost(&desk, &messages);
+    }
+}
+
+#[test]
 fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     let setup =

@@ -27,11 +27,14 @@ impl Haul<'_> {
                 session.leave();
                 return Ok(());
             }
-            // whatever becomes of QUIT, nothing hangs on it: Dovecot's TLS proxy sometimes closes
-            // before its answer is out
             return match session.quit() {
-                Err(error) if error.kind() == Kind::OutOfStep && !self.received.is_empty() => Err(error),
-                _ => Ok(()),
+                Err(error) if error.kind() == Kind::OutOfStep => Err(error),
+                // no deletion hangs on it: Dovecot's TLS proxy sometimes closes before its answer is out
+                Err(error) => {
+                    self.doubt(&error);
+                    Ok(())
+                }
+                Ok(()) => Ok(()),
             };
         }
         let nums: Vec<_> = proofs.iter().map(Proof::num).collect();

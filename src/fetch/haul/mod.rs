@@ -185,7 +185,7 @@ impl<'a> Haul<'a> {
             ahead: false,
             received: Received::default(),
             doubted: HashSet::new(),
-            unshown: Unshown::new(),
+            unshown: Unshown::default(),
             address: None,
             deferred_in_a_row: 0,
             enough: None,
@@ -264,7 +264,10 @@ impl<'a> Haul<'a> {
                     None => continue,
                 },
                 // another session compares what came in this one: where nothing did, none is needed
-                Ok(Err(error)) if error.kind() != Kind::OutOfStep || self.received.is_empty() => return Err(error),
+                Ok(Err(error)) if error.kind() != Kind::OutOfStep || self.received.is_empty() => {
+                    self.doubt(&error);
+                    return Err(error);
+                }
                 Ok(Err(error)) | Err(error) => error,
             };
             self.doubt(&error);
@@ -279,7 +282,7 @@ impl<'a> Haul<'a> {
 
     /// A command lost among others makes each later answer another message's: whatever ended the session,
     /// they are compared in the next one, unless their sizes prove them.
-    fn doubt(&mut self, ended: &Error) {
+    pub(super) fn doubt(&mut self, ended: &Error) {
         if self.ahead || ended.kind() == Kind::OutOfStep {
             self.doubted.extend(self.received.unproven());
         }
