@@ -11,6 +11,9 @@ use crate::{
     units::{Size, Span},
 };
 
+/// A message that failed too often is left alone for this long at most.
+pub const LONGEST_WAIT: Span = Span::from_days(32);
+
 /// How long a delivered message stays on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
@@ -183,9 +186,9 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
                 Some(ruling) if ruling.verb == Verb::Delete => Action::Leave(Left::Spared(ruling)),
                 _ => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
             },
-            Known::Quarantined { next_try } if next_try > now => Action::Leave(Left::Quarantine(next_try)),
+            Known::Quarantined { next_try } if waits(next_try, now) => Action::Leave(Left::Quarantine(next_try)),
             Known::Quarantined { .. } => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
-            Known::Short { next_try } if next_try > now => Action::Leave(Left::Short(next_try)),
+            Known::Short { next_try } if waits(next_try, now) => Action::Leave(Left::Short(next_try)),
             Known::Short { .. } => oversize.unwrap_or(Action::Fetch(Then::Complete)),
             Known::Delivered { local: Local::Deleted, .. } if policy.sync_deletions && policy.may_delete => {
                 Action::Delete(Why::DeletedLocally)
@@ -215,6 +218,12 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
     }
     hold_twins(scan, &mut steps);
     Plan { steps }
+}
+
+/// Whether a message is left alone until `next_try`; one that is further away than any was set is from a clock that was
+/// ahead then.
+fn waits(next_try: Epoch, now: Epoch) -> bool {
+    next_try > now && next_try.since(now) <= LONGEST_WAIT.seconds()
 }
 
 /// Of messages that share a UID none is deleted while another one is not safe: which is which, only

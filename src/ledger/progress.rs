@@ -6,7 +6,7 @@ use super::{Ledger, Look, Run, runs::mark_open};
 use crate::{
     error::Result,
     message::{Fingerprint, Glance},
-    policy::Known,
+    policy::{Known, LONGEST_WAIT},
     types::{Epoch, Listed, RowId, Uid},
     units::Span,
 };
@@ -307,7 +307,7 @@ impl Ledger {
             )?;
             let attempts = if tried == Some(run.id()) { attempts } else { attempts + 1 };
             let over = attempts.checked_sub(limit);
-            let next_try = over.map(|over| now.after(Span::from_days(1 << over.min(5))));
+            let next_try = over.map(|over| now.after(Span::from_days(1 << over.min(30)).min(LONGEST_WAIT)));
             // one that was delivered short stays delivered, whatever becomes of the rest of it
             let quarantined = over.is_some() && !delivered;
             ledger.execute(

@@ -261,6 +261,15 @@ fn the_bad_one_stays_on_the_server_when_the_others_are_deleted() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_keeps_nothing_in_quarantine() {
+    let desk = Desk::with(3, "attempts = 1", |server| server.fault(on("RETR").uid("uid-2").refuse("-ERR damaged")));
+    desk.fetch_at(3_650, 65);
+    desk.server.heal_all();
+    desk.fetch(0);
+    desk.assert_arrived(1..=3);
+}
+
+#[test]
 fn half_a_message_that_ends_in_order_is_delivered_and_never_deleted() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(on("RETR").uid("uid-2").short(330)));
     let half = corpus::on_disk(&corpus::message(2))[..320].to_vec();
