@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
@@ -286,6 +287,22 @@ fn what_was_never_delivered_was_never_deleted() {
     delete(&desk, [1]);
     desk.fetch(0);
     assert_eq!(desk.server.uids(), ["uid-2", "uid-3", "uid-4", "uid-5", "uid-6", "big"]);
+}
+
+#[test]
+fn a_folder_that_is_a_link_is_looked_into() {
+    let desk = Desk::with(4, "sync-deletions = true", |server| server);
+    desk.fetch(0);
+    desk.home.make_dir("archive", 0o700);
+    desk.home.make_dir("archive/cur", 0o700);
+    symlink(desk.home.join("archive"), desk.home.join("Mail/work/.Archive")).unwrap();
+    // links may lead in a circle
+    symlink(desk.home.join("Mail/work"), desk.home.join("archive/.All")).unwrap();
+    let name = desk.mail().delivered()[0].name.clone();
+    let filed = desk.home.join("Mail/work/.Archive/cur").join(format!("{name}:2,S"));
+    fs::rename(desk.home.join("Mail/work/new").join(name), filed).unwrap();
+    desk.fetch(0);
+    assert_eq!(desk.server.remaining(), 4);
 }
 
 #[test]

@@ -3,8 +3,10 @@
 mod file;
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     thread,
     time::UNIX_EPOCH,
@@ -24,9 +26,6 @@ const PARTS: [&str; 3] = ["tmp", "new", "cur"];
 
 /// How many threads make the files of a batch safe.
 const LANES: usize = 8;
-
-/// How deep folders may lie in folders. Deeper ones are a loop of mounts, or no mail.
-const MAX_DEPTH: u32 = 16;
 
 /// A Maildir to deliver to.
 #[derive(Debug)]
@@ -148,7 +147,7 @@ impl Delivery for Maildir {
 
     fn look(&self) -> Result<Option<Vec<Found>>> {
         let mut found = Vec::new();
-        walk(&self.root, MAX_DEPTH, &mut found)?;
+        walk(&self.root, &mut HashSet::new(), &mut found)?;
         Ok(Some(found))
     }
 
@@ -193,11 +192,20 @@ fn sync_all(accepted: &[Accepted]) -> Result<()> {
 }
 
 /// All messages below `folder`: of this Maildir and of every Maildir in it, whatever they are
-/// called (`.Archive` or `Archive`).
+/// called (`.Archive` or `Archive`), be it by a link. Those that were `seen` (links and mounts may lead in
+/// a circle) are passed over.
 ///
 /// Mail programs move messages meanwhile, from `new` to `cur` and from there to other folders: read
 /// in that order, none is missed.
-fn walk(folder: &Path, depth: u32, found: &mut Vec<Found>) -> Result<()> {
+fn walk(folder: &Path, seen: &mut HashSet<(u64, u64)>, found: &mut Vec<Found>) -> Result<()> {
+    let new = match fs::metadata(folder) {
+        Ok(folder) => seen.insert((folder.dev(), folder.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::file("read", folder, &error)),
+    };
+    if !new {
+        return Ok(());
+    }
     for part in ["new", "cur"] {
         for message in read_folder(&folder.join(part))? {
             let name = message.file_name();
@@ -209,8 +217,9 @@ fn walk(folder: &Path, depth: u32, found: &mut Vec<Found>) -> Result<()> {
         let path = entry.path();
         let inner = !PARTS.iter().any(|part| entry.file_name() == *part);
         let kind = entry.file_type().map_err(|error| Error::file("read", &path, &error))?;
-        if inner && kind.is_dir() && depth > 0 {
-            walk(&path, depth - 1, found)?;
+        // a link may lead anywhere: only one to a Maildir is followed
+        if inner && (kind.is_dir() || (kind.is_symlink() && path.join("cur").is_dir())) {
+            walk(&path, seen, found)?;
         }
     }
     Ok(())
