@@ -124,6 +124,23 @@ fn the_manual_has_all_exit_codes() {
     }
 }
 
+#[test]
+fn a_users_systemd_can_start_the_unit() {
+    // each drops capabilities, which a user's systemd may not: the unit would end with 218/CAPABILITIES
+    const PRIVILEGED: [&str; 6] = [
+        "AmbientCapabilities",
+        "CapabilityBoundingSet",
+        "PrivateDevices",
+        "ProtectClock",
+        "ProtectKernelLogs",
+        "ProtectKernelModules",
+    ];
+    let unit = read("systemd/pouch.service");
+    let keys: Vec<_> = unit.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key).collect();
+    assert!(keys.contains(&"ExecStart") && keys.contains(&"NoNewPrivileges"));
+    assert!(keys.iter().all(|key| !PRIVILEGED.contains(key)), "{keys:?}");
+}
+
 /// The blocks of this language in the README.
 fn blocks(language: &str) -> Vec<String> {
     let readme = read("README.md");
@@ -168,6 +185,11 @@ fn completions_ask_the_program() {
         home.config("[account.workshop]\nhost = \"h\"\nuser = \"u\"\nmaildir = \"m\"\n");
         let script = home.pouch(&[]).env("COMPLETE", shell).run();
         script.assert_code(0).assert_stdout("COMPLETE");
+        if shell == "zsh" {
+            // the first Tab runs the file itself
+            let called = read("completions/_pouch").lines().last().unwrap().replace(" \"$@\"", "()");
+            script.assert_stdout(&format!("function {called}"));
+        }
         let asked =
             home.pouch(&["--", "pouch", "fetch", "wor"]).env("_CLAP_COMPLETE_INDEX", "2").env("_CLAP_IFS", "\n");
         asked.env("COMPLETE", shell).run().assert_stdout("workshop");
