@@ -8,6 +8,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     file::{KEYS, TOP_KEYS},
+    peers::counterpart,
     value::{QUIRKS, TRACE_FIELDS, listed, quoted},
 };
 use crate::{
@@ -69,6 +70,8 @@ impl Document {
         } else if elsewhere.contains(&key) {
             self.error(span, &format!("`{name}` does not belong to an account"))
                 .hint("move it to the top of the file, above the first line in brackets")
+        } else if let Some(counterpart) = counterpart(key) {
+            self.error(span, &format!("unknown key `{name}`")).hint(counterpart)
         } else {
             let guess = closest(
                 key,
@@ -130,9 +133,15 @@ impl Document {
         let what = match message.split_once(", expected").map_or(message, |(fault, _)| fault) {
             "duplicate key" => format!("`{culprit}` stands here for the second time"),
             "string values must be quoted" if culprit.is_empty() => "a value is missing here".to_owned(),
+            "string values must be quoted" | "invalid boolean"
+                if ["true", "false"].contains(&&*culprit.to_lowercase()) =>
+            {
+                format!("write {}, in small letters", culprit.to_lowercase())
+            }
             "string values must be quoted" | "invalid boolean" => {
                 "a text must stand in straight quotes: \"…\"".to_owned()
             }
+            "invalid unquoted key" => "a name has only letters, digits, `-` and `_` in it".to_owned(),
             "key with no value" => "after a key, `=` and its value must follow".to_owned(),
             "invalid basic string" | "invalid literal string" if culprit.is_empty() => {
                 "the closing quote is missing".to_owned()

@@ -641,6 +641,8 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
             ("jobs = ", "1:8: a value is missing here"),
             ("jobs", "1:5: after a key, `=` and its value must follow"),
             ("state-dir = \"x\njobs = 3", "1:15: the closing quote is missing"),
+            ("[account.a]\nenabled = True", "2:11: write true, in small letters"),
+            ("[account.ann@example.org]", "1:13: a name has only letters, digits, `-` and `_` in it"),
             ("[account.a", "1:11: this is not valid TOML: unclosed table, expected `]`"),
         ] {
             assert_eq!(parse(text).unwrap_err().what(), format!("~/.config/pouch/config.toml:{what}"), "{text}");

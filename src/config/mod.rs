@@ -3,8 +3,8 @@
 //! [`mod@file`] reads the TOML and knows where each [`value`] stands, [`resolve`] lays the layers over one
 //! another (built in, `[defaults]`, `[account.NAME]`, flags) and checks the result, [`rules`] makes
 //! rules of their tables and [`destination`] places of what stands there, [`explain`] tells where each
-//! value came from. [`names`] knows hosts, paths and servers when it sees them. [`address`] does without a
-//! file.
+//! value came from. [`names`] knows hosts, paths and servers when it sees them. [`peers`] knows
+//! what other fetchers call things. [`address`] does without a file.
 
 pub mod address;
 mod complain;
@@ -12,6 +12,7 @@ pub mod destination;
 pub mod explain;
 pub mod file;
 pub mod names;
+mod peers;
 mod place;
 pub mod resolve;
 pub mod rules;
