@@ -147,9 +147,11 @@ fn certificate_shown(step: Step, error: Error, account: &Account, world: &World)
     if step != "tls" || error.kind() != Kind::Denied {
         return error;
     }
-    match show_certificate(account, world) {
-        Some(certificate) => error.fact(format!("its certificate is {}", certificate.pin())),
-        None => error,
+    match show_certificate(account, world).map(|certificate| certificate.pin()) {
+        Some(pin) if !error.facts().iter().any(|fact| fact.contains(&pin)) => {
+            error.fact(format!("its certificate is {pin}"))
+        }
+        _ => error,
     }
 }
 

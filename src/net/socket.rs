@@ -192,7 +192,9 @@ fn beside<T: Send + 'static>(
 }
 
 fn too_slow(host: &str, budget: Duration, fact: &str) -> Error {
-    Error::new(Kind::Silent, format!("no connection to {host} within {} s", budget.as_secs())).fact(fact)
+    // a part of it may be gone already
+    let seconds = budget.as_secs_f64().round();
+    Error::new(Kind::Silent, format!("no connection to {host} within {seconds} s")).fact(fact)
 }
 
 fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
@@ -200,6 +202,7 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(|error| unknown(host, &error))?.collect();
     let mut failures = Vec::new();
     let mut timed_out = false;
+    let mut unreachable = 0;
     for (tried, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -211,14 +214,17 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
             Ok(tcp) => return Ok(tcp),
             Err(error) => {
                 timed_out |= error.kind() == ErrorKind::TimedOut;
-                let unreachable = matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable);
-                timed_out |= unreachable && addresses.len() == 1;
+                if matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable) {
+                    unreachable += 1;
+                }
                 failures.push(format!("{address}: {error}"));
             }
         }
     }
     let error = if addresses.is_empty() {
         Error::new(Kind::NoHost, format!("{host} has no address"))
+    } else if unreachable == addresses.len() {
+        Error::new(Kind::Silent, format!("no way leads to {host} now"))
     } else if timed_out {
         too_slow(host, budget, &format!("{} tried", count(addresses.len() as u64, "address")))
     } else {

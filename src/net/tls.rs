@@ -171,7 +171,7 @@ fn failed(host: &str, text: &str, socket: Option<std::io::Error>) -> Error {
     } else if lower.contains("certificate verify failed") {
         denied(format!("the certificate of {host} is not trusted"))
             .fact(reason(text))
-            .hint("`tls-ca-file` trusts another authority, `tls-pin` exactly one certificate; `pouch check` shows which it is")
+            .hint("`tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows")
     } else if lower.contains("wrong version number")
         || lower.contains("packet length too long")
         || lower.contains("record layer failure")

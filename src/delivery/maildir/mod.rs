@@ -89,7 +89,9 @@ impl Maildir {
         let entries = match folder::entries(root) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(no_maildir(root, "it is a file")),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(no_maildir(root, &no_folder(root)));
+            }
             Err(error) => return Err(Error::file("open the Maildir", root, &error)),
         };
         // a beginning that a crash cut short is finished; anything else is somebody's folder
@@ -112,6 +114,12 @@ fn mark_folder(root: &Path) -> Result<()> {
         File::create(&path).map_err(|error| Error::file("make", &path, &error))?;
     }
     Ok(())
+}
+
+/// What lies where a folder should be: `path` itself, or one above it.
+fn no_folder(path: &Path) -> String {
+    let above = path.ancestors().skip(1).find(|above| above.exists() && !above.is_dir());
+    above.map_or_else(|| "it is a file".into(), |above| format!("{} is a file", above.display()))
 }
 
 fn no_maildir(root: &Path, fact: &str) -> Error {
