@@ -46,6 +46,14 @@ pub struct Outcome {
     pub stderr: Vec<u8>,
 }
 
+/// What to do where a program cannot be run: `usual`, unless its name tells more.
+pub fn way_out(argv: &[String], usual: &str) -> String {
+    match argv.first() {
+        Some(name) if name.starts_with('~') => "no shell expands `~` in a command: write the whole path".into(),
+        _ => usual.into(),
+    }
+}
+
 /// How to run a program.
 pub struct Run<'a> {
     /// Its name and arguments. There is no shell.

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::{
     config::SecretSource,
     error::{Error, Kind, Result},
-    program::{Ended, Outcome, Run},
+    program::{Ended, Outcome, Run, way_out},
     stop::Stop,
     text::{shown, tilde},
 };
@@ -66,7 +66,7 @@ fn from_command(argv: &[String], stop: &Stop) -> Result<Secret> {
     let Outcome { ended, stdout, stderr } = run.run(stop)?.map_err(|error| {
         Error::new(Kind::Config, format!("the password command {shown_command} cannot be run"))
             .fact(error.to_string())
-            .hint("password-command is a list: [\"pass\", \"show\", \"mail/work\"]")
+            .hint(way_out(argv, "password-command is a list: [\"pass\", \"show\", \"mail/work\"]"))
     })?;
     let stdout = Zeroizing::new(stdout);
     let Ended::Itself(status) = ended else {
@@ -131,7 +131,7 @@ fn ask(whose: &str) -> Result<Secret> {
     let password = rpassword::prompt_password(format!("password of {whose}: ")).map_err(|error| {
         Error::new(Kind::Config, format!("there is no password for {whose}"))
             .fact(format!("nobody can be asked for it: {error}"))
-            .hint("give the account a password-command or password-file, or use `--password-command`")
+            .hint("give the account a password-command or password-file, or `pouch fetch` a `--password-command`")
     })?;
     first_line(Zeroizing::new(password).as_bytes(), "answer")
 }

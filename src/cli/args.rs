@@ -1,8 +1,11 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{num::NonZero, path::PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{
+    ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use clap_complete::engine::ArgValueCompleter;
 
 use super::complete::accounts;
@@ -15,7 +18,7 @@ use crate::{
 ///
 /// Without a command, fetches the mail of all accounts in the config.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "pouch", version, propagate_version = false, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "pouch", version, propagate_version = false, max_term_width = 100)]
 pub struct Cli {
     /// What every command understands.
     #[command(flatten)]
@@ -111,7 +114,7 @@ pub struct Fetch {
     pub keep: bool,
 
     /// Fetch at most this many messages an account
-    #[arg(short, long, value_name = "COUNT")]
+    #[arg(short, long, value_name = "COUNT", value_parser = limit)]
     pub limit: Option<u64>,
 
     /// Leave larger messages on the server
@@ -123,7 +126,7 @@ pub struct Fetch {
     pub to: Option<String>,
 
     /// Talk to this many servers at once
-    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "COUNT", value_parser = jobs)]
     pub jobs: Option<u16>,
 
     /// Fetch again and again, with this much time between
@@ -180,7 +183,8 @@ pub enum Ledger {
         all: bool,
 
         /// List messages in this state: new, delivering, delivered, short, quarantined, skipped or gone
-        #[arg(short, long, value_name = "STATE", conflicts_with = "all", value_parser = state)]
+        #[arg(short, long, value_name = "STATE", conflicts_with = "all", hide_possible_values = true,
+            value_parser = PossibleValuesParser::new(State::ALL.map(State::name)).try_map(state))]
         state: Option<State>,
     },
     /// Show all that is known of a message
@@ -208,7 +212,7 @@ pub struct Message {
     #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
     pub account: String,
     /// The message's number in the ledger
-    #[arg(value_name = "MESSAGE")]
+    #[arg(value_name = "MESSAGE", value_parser = message)]
     pub message: i64,
 }
 
@@ -219,7 +223,7 @@ pub struct Messages {
     #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
     pub account: String,
     /// The messages' numbers in the ledger; all that failed by default
-    #[arg(value_name = "MESSAGE")]
+    #[arg(value_name = "MESSAGE", value_parser = message)]
     pub messages: Vec<i64>,
 }
 
@@ -230,7 +234,7 @@ pub struct NamedMessages {
     #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
     pub account: String,
     /// The messages' numbers in the ledger
-    #[arg(value_name = "MESSAGE", required = true)]
+    #[arg(value_name = "MESSAGE", required = true, value_parser = message)]
     pub messages: Vec<i64>,
 }
 
@@ -245,9 +249,18 @@ pub enum Shell {
     Fish,
 }
 
-fn state(text: &str) -> Result<State, String> {
-    State::ALL
-        .into_iter()
-        .find(|state| state.name() == text)
-        .ok_or_else(|| format!("the states are {}", State::ALL.map(State::name).join(", ")))
+fn limit(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "it must be a number from 0 up; 0 is no limit".to_owned())
+}
+
+fn jobs(text: &str) -> Result<u16, String> {
+    text.parse().map(NonZero::get).map_err(|_| "it must be a number from 1 to 65535".to_owned())
+}
+
+fn message(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "it must be a number that `pouch ledger list --all` shows".to_owned())
+}
+
+fn state(name: String) -> Result<State, String> {
+    State::ALL.into_iter().find(|state| state.name() == name).ok_or(name)
 }

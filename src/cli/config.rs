@@ -11,6 +11,7 @@ use crate::{
 
 pub(super) fn run(context: &Context, command: &Config) -> Outcome {
     match command {
+        Config::Path if context.global.json => print_json(&json!({ "path": context.setup.path.to_string_lossy() }))?,
         Config::Path => print(&format!("{}\n", context.setup.path.display()))?,
         Config::Sample => print(config::SAMPLE)?,
         Config::Show(accounts) => {

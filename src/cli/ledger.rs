@@ -140,8 +140,12 @@ fn list(context: &Context, accounts: &Accounts, all: bool, state: Option<State>)
         if context.global.json {
             documents.push(json!({ "account": account.name, "messages": messages }));
         } else if listed == 0 {
-            let which = state.map_or("that waits or failed", State::name);
-            print(&format!("{}: no message {}{which}\n", account.name, if state.is_some() { "is " } else { "" }))?;
+            let none = match state {
+                Some(state) => format!("no message is {state}"),
+                None if all => "no message is known".into(),
+                None => "no message waits or failed".into(),
+            };
+            print(&format!("{}: {none}\n", account.name))?;
         }
     }
     if context.global.json {

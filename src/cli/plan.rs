@@ -134,9 +134,13 @@ fn table(account: &str, preview: &Preview, each: bool) -> String {
                 (Action::Fetch(_), Some(ruling)) => format!("; {ruling}"),
                 _ => String::new(),
             };
+            // as soon as it has one, the number that `pouch ledger` takes
+            let name = match entry.row {
+                Some(row) => format!("message {:>6}", row.0),
+                None => format!("number {:>7}", entry.num.0),
+            };
             text.push_str(&format!(
-                "  message {:>6} {size:>9}   {}: {}{ruled}\n",
-                entry.num.0,
+                "  {name} {size:>9}   {}: {}{ruled}\n",
                 words::verb(&action),
                 words::reason(&action)
             ));

@@ -201,6 +201,10 @@ impl Setup {
         }
         let accounts = &self.config()?.accounts;
         accounts.iter().find(|account| account.name == name).cloned().ok_or_else(|| {
+            if name.contains('@') {
+                return Error::new(Kind::Usage, format!("there is no account `{name}` in {}", self.shown_path()))
+                    .hint(format!("an address is written `pops://{name}`"));
+            }
             let names = || accounts.iter().map(|account| account.name.as_str());
             let error = Error::new(Kind::Usage, format!("there is no account `{name}` in {}", self.shown_path()));
             match closest(name, names()) {

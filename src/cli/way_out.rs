@@ -7,6 +7,7 @@ use crate::{
     delivery::Maildir,
     error::{Error, Kind, Result},
     fetch::{World, place as places},
+    program,
     text::tilde,
     units::Size,
 };
@@ -69,7 +70,7 @@ pub(super) fn program(argv: &[String], key: &str, world: &World) -> Result<Strin
         return Ok(shown);
     }
     Err(Error::new(Kind::Config, format!("there is no program {shown}"))
-        .hint(format!("a command of `{key}` is a list, the program and its arguments")))
+        .hint(program::way_out(argv, &format!("a command of `{key}` is a list, the program and its arguments"))))
 }
 
 /// Whether what is not there yet can be made, in the nearest folder that is. Permissions do not tell

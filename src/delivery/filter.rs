@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    program::{Ended, Run},
+    program::{Ended, Run, way_out},
     stop::Stop,
 };
 
@@ -59,9 +59,9 @@ impl Filter<'_> {
         };
         let name = self.argv[0].as_str();
         let outcome = run.run(stop)?.map_err(|error| {
-            Error::new(Kind::Config, format!("the filter `{name}` cannot be run"))
-                .fact(error.to_string())
-                .hint("`filter` is a list of commands, each a list: [[\"bogofilter\", \"-p\", \"-e\"]]")
+            Error::new(Kind::Config, format!("the filter `{name}` cannot be run")).fact(error.to_string()).hint(
+                way_out(self.argv, "`filter` is a list of commands, each a list: [[\"bogofilter\", \"-p\", \"-e\"]]"),
+            )
         })?;
         match &outcome.ended {
             Ended::Itself(status) if status.code() == Some(DROP) && status.signal().is_none() => {

@@ -5,7 +5,7 @@ use std::{os::unix::process::ExitStatusExt, path::PathBuf, time::Duration};
 use super::{Delivery, Draft, Slip};
 use crate::{
     error::{Error, Kind, Result},
-    program::{Ended, Outcome, Run},
+    program::{Ended, Outcome, Run, way_out},
     stop::Stop,
     text::shown,
 };
@@ -43,7 +43,10 @@ impl Delivery for Pipe {
         let outcome = run.run(stop)?.map_err(|error| {
             Error::new(Kind::Config, format!("the program `{}` cannot be run", self.argv[0]))
                 .fact(error.to_string())
-                .hint("`pipe` is a list, the program and its arguments: [\"procmail\", \"-d\", \"ann\"]")
+                .hint(way_out(
+                    &self.argv,
+                    "`pipe` is a list, the program and its arguments: [\"procmail\", \"-d\", \"ann\"]",
+                ))
         })?;
         judge(&self.argv[0], self.timeout, &outcome)
     }

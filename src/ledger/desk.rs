@@ -207,7 +207,7 @@ impl Ledger {
             .map_err(|error| match error {
                 rusqlite::Error::QueryReturnedNoRows => {
                     Error::new(Kind::Usage, format!("there is no message {id} in the ledger"))
-                        .hint("`pouch ledger list` shows the numbers")
+                        .hint("`pouch ledger list --all` shows the numbers")
                 }
                 error => self.explained(&error),
             })

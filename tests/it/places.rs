@@ -37,7 +37,7 @@ fn a_rule_sorts_into_folders() {
         + &rule("subject = \"Message 3\"\naction = \"maildir:~/Mail/other\"");
     let desk = Desk::with(4, &lines, |server| server);
     let told = desk.pouch(&["plan", "-v"]).run();
-    told.assert_stdout("message      2     401 B   fetch: new; then deleted from the server; rule 1\n");
+    told.assert_stdout("number       2     401 B   fetch: new; then deleted from the server; rule 1\n");
     assert!(!desk.home.join("Mail").exists());
     desk.fetch(0);
     desk.mail().assert_exactly(&mails([1, 4])).assert_tidy();

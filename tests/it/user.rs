@@ -40,6 +40,7 @@ fn mistakes_in_the_config_are_pointed_at() {
         ("keep = \"soon\"", ["config.toml:5:8", "30d"]),
         ("host = \"again\"", ["config.toml:5:1", "host"]),
         ("tls = \"off\"", ["config.toml:5:1", "allow-plaintext-password"]),
+        ("passwordeval = \"pass work\"", ["config.toml:5:1", "here that is `password-command`"]),
     ] {
         home.config(&format!("{base}{line}\n"));
         let output = home.pouch(&["fetch"]).run();
@@ -59,6 +60,7 @@ fn secrets_that_cannot_be_had() {
         ("password-command = [\"false\"]", 78, "failed: exit status: 1"),
         ("password-command = [\"true\"]", 78, "gives no password"),
         ("password-command = [\"/no/such/program\"]", 78, "cannot be run"),
+        ("password-command = [\"~/bin/secret\"]", 78, "hint: no shell expands `~` in a command"),
         ("password-file = \"~/missing\"", 78, "cannot read the password file"),
         ("password-file = \"~/open\"", 77, "chmod 600"),
         ("password-credential = \"work\"", 78, "systemd did not start pouch"),
@@ -81,6 +83,38 @@ fn secrets_that_cannot_be_had() {
     let run = desk.pouch(&["fetch"]).env("CREDENTIALS_DIRECTORY", desk.home.join("credentials"));
     run.run().assert_code(0);
     desk.assert_arrived([1]);
+}
+
+#[test]
+fn the_first_steps_of_a_newcomer() {
+    let desk = Desk::with(2, "", |server| server);
+    desk.home.write("file", "", 0o600);
+    let below = desk.home.join("file/Mail");
+    for (args, code, text) in [
+        (&["help"][..], 0, "Usage: pouch"),
+        (&["help", "ledger", "retry"], 0, "Usage: pouch ledger retry"),
+        (&["ledger", "list", "-a"], 0, "work: no message is known\n"),
+        (&["ledger", "list"], 0, "work: no message waits or failed\n"),
+        (&["ledger", "list", "-s", "short"], 0, "work: no message is short\n"),
+        (&["ledger", "list", "-s", "bad"], 64, "quarantined"),
+        (&["ledger", "show", "work", "<m1@example.org>"], 64, "a number that `pouch ledger list --all` shows"),
+        (&["ledger", "show", "work", "1"], 64, "`pouch ledger list --all` shows the numbers"),
+        (&["fetch", "ann@pop.example.org"], 64, "hint: an address is written `pops://ann@pop.example.org`"),
+        (&["fetch", "-l", "many"], 64, "0 is no limit"),
+        (&["fetch", "-j", "0"], 64, "a number from 1 to 65535"),
+        (&["fetch", "--to", below.to_str().unwrap()], 73, "file is a file\n"),
+        (&["--json", "config", "path"], 0, "config.toml\"\n}\n"),
+    ] {
+        let told = desk.pouch(args).run();
+        told.assert_code(code);
+        assert!(format!("{}{}", told.stdout, told.stderr).contains(text), "{args:?}: {told}");
+    }
+    // a message is called by the number that the ledger takes, once it has one
+    desk.fetch(0);
+    desk.pouch(&["ledger", "forget", "work", "1"]).run().assert_code(0);
+    desk.pouch(&["plan", "-v"]).run().assert_stdout("number       1     363 B   fetch: new; kept on the server\n");
+    desk.fetch(0);
+    desk.pouch(&["plan", "-v"]).run().assert_stdout("message      3     363 B   keep: fetched before\n");
 }
 
 #[test]
