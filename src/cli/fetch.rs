@@ -96,12 +96,12 @@ pub(super) fn overrides(context: &Context, args: &args::Fetch) -> Result<Overrid
 /// The world of a fetch, with the reporter that suits whoever looks on.
 pub(super) fn world(context: &Context, accounts: &[Account]) -> World {
     let width = accounts.iter().map(|account| account.name.chars().count()).max().unwrap_or(0);
-    let plain = Plain { level: context.level, colour: context.colour, width };
     let progress = match context.global.progress {
-        When::Auto => watched(),
+        When::Auto => watched() && context.setup.surroundings.can_wipe(),
         When::Always => true,
         When::Never => false,
     };
+    let plain = Plain { level: context.level, colour: context.colour, width, watched: watched() || progress };
     let mut world = context.setup.surroundings.world(
         context.setup.state_dir(),
         context.stop.clone(),

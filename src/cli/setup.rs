@@ -73,12 +73,13 @@ impl Surroundings {
         Colour(match global.color {
             When::Always => true,
             When::Never => false,
-            When::Auto => {
-                watched()
-                    && self.variable("NO_COLOR").is_none()
-                    && self.variable("TERM").is_none_or(|term| term != "dumb")
-            }
+            When::Auto => watched() && self.variable("NO_COLOR").is_none() && self.can_wipe(),
         })
+    }
+
+    /// Whether a terminal does more than print: takes colours, and wipes a line away again.
+    pub fn can_wipe(&self) -> bool {
+        self.variable("TERM").is_none_or(|term| term != "dumb")
     }
 
     /// Where relative paths on the command line begin.

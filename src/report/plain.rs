@@ -15,14 +15,15 @@ pub struct Plain {
     pub colour: Colour,
     /// The width of the account names.
     pub width: usize,
+    /// A person looks on, and hears of everything.
+    pub watched: bool,
 }
 
 impl Plain {
-    /// The lines for an event; nothing where nobody needs to know. `watched`: a person looks on,
-    /// and hears of everything.
-    pub(super) fn lines(&self, account: &str, event: &Event<'_>, watched: bool) -> Option<String> {
+    /// The lines for an event; nothing where nobody needs to know.
+    pub(super) fn lines(&self, account: &str, event: &Event<'_>) -> Option<String> {
         let level = self.level;
-        let all = watched && level >= Level::Normal || level >= Level::Verbose;
+        let all = self.watched && level >= Level::Normal || level >= Level::Verbose;
         match event {
             Event::Problem { error, tell } if all || *tell && level >= Level::Problems => {
                 Some(form(Some(account), error, self.colour))
@@ -47,7 +48,7 @@ impl Plain {
 
 impl Reporter for Plain {
     fn event(&self, account: &str, event: &Event<'_>) {
-        if let Some(lines) = self.lines(account, event, false) {
+        if let Some(lines) = self.lines(account, event) {
             complain(&lines);
         }
     }

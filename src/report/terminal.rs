@@ -69,7 +69,7 @@ impl Reporter for Terminal {
                 screen.advance(&account, &Event::Received { octets: 0 });
             });
         }
-        if let Some(lines) = self.lines.lines(account, event, true) {
+        if let Some(lines) = self.lines.lines(account, event) {
             // between the progress lines, not through them
             self.screen.bars.suspend(|| super::complain(&lines));
         }

@@ -134,7 +134,12 @@ fn colour_is_for_terminals_that_want_it() {
 
 #[test]
 fn progress_can_be_turned_off() {
-    for (flag, seen) in [("--progress auto", true), ("--progress never", false), ("-q", false)] {
+    for (setting, flag, seen, told) in [
+        ("", "--progress auto", true, true),
+        ("", "--progress never", false, true),
+        ("TERM=dumb", "", false, true),
+        ("", "-q", false, false),
+    ] {
         let desk = Desk::with(3, "", |server| {
             let big = server.message("big", corpus::sized(9, 2_000_000));
             big.fault(on("RETR").uid("big").nth(1).octets(1_500_000).silence())
@@ -143,15 +148,16 @@ fn progress_can_be_turned_off() {
         // all that is written, what is wiped away again too
         let record = desk.home.join("record");
         terminal.tmux(&["pipe-pane", &format!("cat > {}", record.display())]);
-        terminal.type_line(&format!("{} fetch {flag}; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
-        terminal.shows("ended 0");
+        terminal.type_line(&format!("{setting} {} fetch {flag}; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
+        let screen = terminal.shows("ended 0");
+        assert_eq!(screen.contains("work   4 new, 2.0 MB"), told, "{setting} {flag}\n{screen}");
         let end = Instant::now() + Duration::from_secs(20);
         let mut written = String::new();
         while !written.contains("ended 0") {
             assert!(Instant::now() < end, "{written}");
             written = String::from_utf8_lossy(&fs::read(&record).unwrap_or_default()).into_owned();
         }
-        assert_eq!(written.contains('━') || written.contains("MB/s"), seen, "{flag}\n{written}");
+        assert_eq!(written.contains('━') || written.contains("MB/s"), seen, "{setting} {flag}\n{written}");
         assert_eq!(desk.mail().len(), 4);
     }
 }
