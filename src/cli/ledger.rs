@@ -83,7 +83,7 @@ fn change(
     change: impl FnOnce(&mut Ledger, &[RowId]) -> Result<(u64, String)>,
 ) -> Outcome {
     let (account, world) = account(context, name)?;
-    let _lock = world.lock(&account).map_err(|error| error.hint("try again once it has ended"))?;
+    let _lock = world.lock_at_once(&account)?;
     let mut ledger = world.ledger(&account)?;
     let rows: Vec<_> = messages.iter().copied().map(RowId).collect();
     for row in &rows {

@@ -92,6 +92,17 @@ impl World {
             .map_err(to_be_kept_elsewhere)
     }
 
+    /// Takes the account's lock for what has no `--wait`.
+    ///
+    /// # Errors
+    /// Another pouch has it.
+    pub fn lock_at_once(&self, account: &Account) -> Result<lock::Lock> {
+        self.lock(account).map_err(|error| match error.kind() {
+            Kind::Busy => error.hint("try again once it has ended"),
+            _ => error,
+        })
+    }
+
     /// Gets the account's secret.
     ///
     /// # Errors
@@ -250,7 +261,7 @@ fn after(account: &Account, world: &World) -> Result<()> {
 /// # Errors
 /// As for a real run.
 pub fn preview(account: &Account, world: &World) -> Result<Preview> {
-    let _lock = world.lock(account)?;
+    let _lock = world.lock_at_once(account)?;
     let now = world.clock.now();
     // what a run would tell the ledger is told to a copy
     let mut ledger = world.ledger(account)?.copy()?;
@@ -292,7 +303,7 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
 /// # Errors
 /// The server cannot be asked, or the ledger not be written.
 pub fn catch_up(account: &Account, world: &World) -> Result<u64> {
-    let _lock = world.lock(account).map_err(|error| error.hint("try again once it has ended"))?;
+    let _lock = world.lock_at_once(account)?;
     let mut ledger = world.ledger(account)?;
     let secret = world.secret(account)?;
     let mut session = connect(account, world, &secret, &mut |_| {})?;

@@ -90,6 +90,9 @@ fn a_second_pouch_leaves_the_first_alone_and_says_so() {
     let second = desk.pouch(&["fetch", "-v"]).run();
     second.assert_code(75).assert_stderr(&format!("another pouch (pid {}, since 00:00)", first.pid()));
     second.assert_stderr("hint: `--wait 5m` waits for it");
+    for command in [&["plan"][..], &["ledger", "delete", "work", "1"], &["ledger", "catchup", "work"]] {
+        desk.pouch(command).run().assert_code(75).assert_stderr("hint: try again once it has ended\n");
+    }
     desk.pouch(&["fetch"]).run().assert_code(75).assert_silent();
     desk.pouch(&["fetch", "--wait", "1m"]).run().assert_code(0);
     first.wait().assert_code(0);

@@ -100,6 +100,7 @@ fn the_first_steps_of_a_newcomer() {
         (&["ledger", "show", "work", "<m1@example.org>"], 64, "a number that `pouch ledger list --all` shows"),
         (&["ledger", "show", "work", "1"], 64, "`pouch ledger list --all` shows the numbers"),
         (&["fetch", "ann@pop.example.org"], 64, "hint: an address is written `pops://ann@pop.example.org`"),
+        (&["ledger", "retry", "work", "--state-dir", below.to_str().unwrap()], 73, "another place with `--state-dir`"),
         (&["fetch", "-l", "many"], 64, "0 is no limit"),
         (&["fetch", "-j", "0"], 64, "a number from 1 to 65535"),
         (&["fetch", "--to", below.to_str().unwrap()], 73, "file is a file\n"),
