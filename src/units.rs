@@ -6,6 +6,9 @@ use std::{fmt, str::FromStr, time::Duration};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(u64);
 
+/// No [`Span`] that people write is longer: a thousand years. Clocks reckon with ten of them.
+const LONGEST_SPAN: u64 = 1_000 * 365 * 86_400;
+
 /// The units of a [`Span`], largest first, with their length in seconds.
 const SPAN_UNITS: [(&str, u64); 5] = [("w", 604_800), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
@@ -37,6 +40,7 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         parse(text, &SPAN_UNITS)
+            .filter(|seconds| *seconds <= LONGEST_SPAN)
             .map(Self)
             .ok_or_else(|| format!("`{text}` is no time; write it like 30s, 5m, 12h, 30d or 8w"))
     }
@@ -122,7 +126,9 @@ mod tests {
         }
         assert_eq!("8w".parse::<Span>().unwrap().to_string(), "56d");
         assert_eq!("0s".parse::<Span>().unwrap().to_string(), "0s");
-        for bad in ["", "30", "d", "-3d", "1.5h", "3 fortnights", "99999999999999999999d", "999999999999999999w"] {
+        assert!("365000d".parse::<Span>().is_ok());
+        let overlong = ["365001d", "10000000000000000000s", "99999999999999999999d", "999999999999999999w"];
+        for bad in ["", "30", "d", "-3d", "1.5h", "3 fortnights"].into_iter().chain(overlong) {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
     }

@@ -130,7 +130,7 @@ pub struct Fetch {
     pub jobs: Option<u16>,
 
     /// Fetch again and again, with this much time between
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = pause)]
     pub every: Option<Span>,
 
     /// Wait this long for another pouch that is fetching the account
@@ -247,6 +247,12 @@ pub enum Shell {
     Zsh,
     /// fish
     Fish,
+}
+
+/// A time between two runs: with none, the server would have no rest.
+fn pause(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse()?;
+    if span.seconds() > 0 { Ok(span) } else { Err("it must be longer than no time".into()) }
 }
 
 fn limit(text: &str) -> Result<u64, String> {

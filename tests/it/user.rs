@@ -460,3 +460,13 @@ fn errors_of_the_system_are_told_without_their_numbers() {
         desk.home.command("sh", &["-c", "exec \"$0\" config sample > /dev/full", env!("CARGO_BIN_EXE_pouch")]).run();
     full.assert_code(74).assert_stderr("pouch: cannot write to standard output\n  No space left on device\n");
 }
+
+#[test]
+fn times_beyond_all_measure_are_refused() {
+    let desk = Desk::with(1, "", |server| server);
+    for args in [["--every", "0s"], ["--every", "10000000000000000000s"], ["--wait", "10000000000000000000s"]] {
+        desk.pouch(&[&["fetch"], &args[..]].concat()).run().assert_code(64);
+    }
+    desk.configure("connect-timeout = \"10000000000000000000s\"");
+    desk.fetch(78);
+}
