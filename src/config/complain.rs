@@ -3,7 +3,7 @@
 
 use std::{ops::Range, path::Path};
 
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 use unicode_width::UnicodeWidthStr;
 
 use super::{
@@ -46,7 +46,8 @@ impl Document {
         let under = self.text[start..self.text.floor_char_boundary(span.end.max(start))].lines().next().unwrap_or("");
 
         let number = self.line(start).to_string();
-        let (visible, margin) = (visible(line), " ".repeat(number.len()));
+        let visible = if self.continues_secret(head) { "…".to_owned() } else { visible(line) };
+        let margin = " ".repeat(number.len());
         // The arrow stays under what is shown, even where the rest of the line is cut or hidden.
         let indent = shown(before.as_bytes()).width().min(visible.width());
         let room = visible.width() - indent;
@@ -54,6 +55,18 @@ impl Document {
         Error::new(Kind::Config, format!("{}:{number}:{}: {what}", self.path, before.chars().count() + 1))
             .fact(format!("{number} | {visible}"))
             .fact(format!("{margin} | {}{arrow}", " ".repeat(indent)))
+    }
+
+    /// Whether the line that begins at `head` goes on with a value which a key for a password began.
+    fn continues_secret(&self, head: usize) -> bool {
+        let before = &self.text[..head];
+        let mut from = head;
+        let begun = before.split_inclusive('\n').rev().any(|line| {
+            from -= line.len();
+            let line = line.trim_end();
+            visible(line) != shown(line.as_bytes())
+        });
+        begun && DeTable::parse(&before[from..]).is_err()
     }
 
     /// A key that does not exist, or not in this place.

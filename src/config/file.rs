@@ -470,9 +470,15 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
             "Secret = [\"hunter2\"]",
             "passwrd = \"hunter2\"",
             "password hunter2",
+            "password = \"\"\"\nhunter2\\q\"\"\"",
+            "password = [\n  \"hunter2\",",
+            "secret = [\n  hunter2\n]",
+            "password =\n\"hunter2\"",
         ] {
             assert!(!complaint(&format!("[account.work]\n{line}\n")).contains("hunter2"), "{line}");
         }
+        let after = complaint("[account.work]\ntoken = \"\"\"\nhunter2\"\"\"\nuser = ann\n");
+        assert!(after.contains("user = ann"), "{after}");
     }
 
     #[test]
