@@ -54,9 +54,12 @@ impl Multidrop {
     }
 }
 
+/// The longest address (RFC 5321 §4.5.3.1.3, without the brackets): what is longer may cost the session.
+const LONGEST: usize = 254;
+
 /// Whether an LMTP server can be told of this address: without SMTPUTF8 (RFC 6531) it is ASCII.
 fn is_address(text: &str) -> bool {
-    text.is_ascii() && !text.starts_with('@') && is_recipient(text)
+    text.is_ascii() && text.len() <= LONGEST && !text.starts_with('@') && is_recipient(text)
 }
 
 #[cfg(test)]
@@ -101,7 +104,8 @@ mod tests {
             ["lmtp:lmtp:24 Cid@example.org ann ben dan@example.org"]
         );
         assert_eq!(places("x@example.net", lmtp(&["root"])), ["lmtp:lmtp:24 root"]);
-        // what would end the command is no address
+        // what is too long for a command, or would end it, is no address
+        assert_eq!(places(&format!("{}@example.org", "x".repeat(243)), own()), ["maildir:own"]);
         assert_eq!(places("\"a> <b\"@example.org, \"a b\"@example.org, \u{fc}@example.org", own()), ["maildir:own"]);
     }
 
