@@ -75,6 +75,10 @@ fn round(accounts: &[Account], jobs: usize, world: &World, fail_if_none: bool) -
 fn ask_for_secrets(accounts: &[Account], world: &mut World) {
     for account in accounts.iter().filter(|account| account.secret == SecretSource::Prompt) {
         let secret = world.secret(account);
+        // a ^C is meant for all of them
+        if world.stop.signal().is_some() {
+            return;
+        }
         world.secrets.insert(account.name.clone(), secret);
     }
 }

@@ -111,6 +111,22 @@ fn the_password_is_asked_for_and_not_shown() {
 }
 
 #[test]
+fn who_is_asked_for_passwords_can_leave() {
+    let desk = Desk::new(Server::plain(), "");
+    let text = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
+    let text = text.replace("password-file = \"~/password\"", "");
+    let other = text.replace("account.work", "account.home").replace("\"ann\"", "\"ben\"");
+    desk.home.config(&(text + &other));
+    let terminal = Terminal::open(&desk, 100);
+    terminal.type_line(&format!("trap : INT; {} fetch; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
+    terminal.shows("password of ann at 127.0.0.1:");
+    terminal.tmux(&["send-keys", "C-c"]);
+    let screen = terminal.shows("ended 130");
+    assert!(!screen.contains("password of ben"), "{screen}");
+    assert!(desk.server.log().count("") == 0);
+}
+
+#[test]
 fn colour_is_for_terminals_that_want_it() {
     let desk = Desk::with(1, "retries = 0", |server| server.fault(on("AUTH").refuse("-ERR [AUTH] \x1b[7mno")));
     let terminal = Terminal::open(&desk, 100);
