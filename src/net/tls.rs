@@ -115,7 +115,9 @@ impl Context {
         let captured = socket.captured();
         // a handshake is many small answers
         socket.hurry();
-        let mut stream = match self.connector.connect(host, Records::new(socket)) {
+        // the dot that ends an absolute name stands in no certificate, nor is it told the server (RFC 6066 §3)
+        let name = host.strip_suffix('.').unwrap_or(host);
+        let mut stream = match self.connector.connect(name, Records::new(socket)) {
             Ok(stream) => stream,
             Err(HandshakeError::Failure(error)) => return Err(failed(host, &error.to_string(), captured.take())),
             Err(HandshakeError::WouldBlock(_)) => return Err(Error::new(Kind::Bug, "a blocking socket did not block")),
@@ -214,5 +216,25 @@ mod tests {
     fn what_the_socket_said_counts() {
         let silent = std::io::Error::new(std::io::ErrorKind::TimedOut, "60 s of silence");
         assert_eq!(failed("pop.example.org", "unexpected EOF", Some(silent)).kind(), Kind::Silent);
+    }
+
+    #[test]
+    fn the_dot_of_an_absolute_name_stands_in_no_certificate() {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (pem, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+        let roots = tempfile::NamedTempFile::new().unwrap();
+        fs::write(roots.path(), &pem).unwrap();
+        let identity = Identity::from_pkcs8(pem.as_bytes(), key.as_bytes()).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            let acceptor = native_tls::TlsAcceptor::new(identity).unwrap();
+            acceptor.accept(listener.accept().unwrap().0).is_ok()
+        });
+        let time = std::time::Duration::from_mins(1);
+        let socket = super::super::dial("127.0.0.1", port, time, time, &crate::stop::Stop::default()).unwrap();
+        let context = Context::new(&Trust::CaFile(roots.path().to_owned()), None).unwrap();
+        assert!(context.wrap(socket, "localhost.").is_ok());
+        assert!(server.join().unwrap());
     }
 }
