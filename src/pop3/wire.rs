@@ -124,12 +124,20 @@ impl<S> Wire<S> {
         self.secrets.iter().fold(text.to_vec(), |text, secret| without(&text, secret))
     }
 
+    /// The status line that `line` is, its text without the secrets.
+    fn understood(&self, line: &[u8]) -> Option<Reply> {
+        let mut reply = Reply::parse(line)?;
+        let (Reply::Ok(text) | Reply::Challenge(text) | Reply::Err(Refusal { text, .. })) = &mut reply;
+        *text = self.clean(text);
+        Some(reply)
+    }
+
     /// The server said something before it was asked: to take it for the answer to the next
     /// command would take each answer for another's from then on.
     fn unasked(&self) -> Error {
         let unread = &self.buffer[self.start..self.end];
         let line = unread.split(|octet| *octet == b'\n').next().unwrap_or(unread).trim_ascii_end();
-        match Reply::parse(line) {
+        match self.understood(line) {
             // Dovecot does so right behind a good login, when it cannot open the mailbox
             Some(Reply::Err(refusal)) if refusal.passes() => cannot_open(&self.peer, &refusal),
             _ => self.out_of_step(line),
@@ -233,10 +241,7 @@ impl<S: Read + Write> Wire<S> {
         self.pace = Pace::default();
         let line = self.line()?.to_vec();
         self.unanswered = self.unanswered.saturating_sub(1);
-        let mut reply = Reply::parse(&line);
-        if let Some(Reply::Err(refusal)) = &mut reply {
-            refusal.text = self.clean(&refusal.text);
-        }
+        let reply = self.understood(&line);
         if self.trace.is_some() {
             let said = shown(&self.clean(&line));
             self.traced(|| Said::Server(said));

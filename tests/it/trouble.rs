@@ -304,3 +304,17 @@ fn no_secret_is_ever_shown() {
         assert!(!octets.windows(11).any(|window| window == b"open sesame"), "{file}");
     }
 }
+
+#[test]
+fn a_password_that_the_server_repeats_is_not_shown() {
+    for fault in [
+        on("AUTH").more("-ERR [SYS/TEMP] no secret\r\n"),
+        on("STAT").refuse("+OK secret"),
+        on("STAT").refuse("-ERR secret"),
+    ] {
+        let desk = Desk::with(1, "retries = 0", |server| server.fault(fault));
+        let output = desk.pouch(&["fetch", "-vv"]).run();
+        assert!(output.code != 0 && output.stderr.contains("***"), "{output}");
+        assert!(!output.stderr.contains("secret"), "{output}");
+    }
+}
