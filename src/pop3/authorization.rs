@@ -130,10 +130,9 @@ impl<S: Read + Write> Authorization<S> {
         let mechanism = "PLAIN";
         let whole = Command::Auth { mechanism, initial: Some(&message) };
         // RFC 5034 §4: the initial response only where the whole command fits
-        if whole.line().len() <= MAX_COMMAND {
-            return self.wire.ask(whole);
-        }
-        match self.wire.ask(Command::Auth { mechanism, initial: None })? {
+        let fits = whole.line().len() <= MAX_COMMAND;
+        match self.wire.ask(if fits { whole } else { Command::Auth { mechanism, initial: None } })? {
+            // servers that do not know the initial response ask for it
             Reply::Challenge(_) => self.wire.ask(Command::Response(&message)),
             other => Ok(other),
         }

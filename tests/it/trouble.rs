@@ -110,6 +110,7 @@ fn every_way_to_log_in_works() {
         ("", "CAPA"),
         ("", "PIPELINING"),
         ("", "TOP"),
+        ("", "INITIAL"),
     ] {
         let desk = Desk::with(3, lines, |server| if setup == "SASL" { server } else { server.without(setup) });
         desk.fetch(0);

@@ -101,7 +101,7 @@ impl Session {
             }
             (Stage::Authorization { challenged, .. }, "AUTH") => match words(argument) {
                 (mechanism, _) if mechanism != "PLAIN" => Reply::err("unknown mechanism"),
-                (_, []) => {
+                (_, response) if response.is_empty() || setup.lacks("INITIAL") => {
                     *challenged = true;
                     Reply::challenge()
                 }

@@ -100,7 +100,8 @@ impl Setup {
         self
     }
 
-    /// Neither announces this (`"PIPELINING"`) nor knows it as a command (`"UIDL"`, `"CAPA"`).
+    /// Neither announces this (`"PIPELINING"`) nor knows it as a command (`"UIDL"`, `"CAPA"`) or in one (the
+    /// `"INITIAL"` response of AUTH).
     pub fn without(mut self, name: &str) -> Self {
         self.unknown.push(name.to_ascii_uppercase());
         self
