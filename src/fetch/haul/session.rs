@@ -120,7 +120,8 @@ impl Haul<'_> {
         let mut policy = self.account.policy;
         // what had trouble in this run takes nobody else's place
         let arrived = self.tally.delivered + self.accepted() as u64;
-        policy.limit = policy.limit.map(|limit| limit.saturating_sub(arrived) + self.suspects.len() as u64);
+        policy.limit =
+            policy.limit.map(|limit| limit.saturating_sub(arrived).saturating_add(self.suspects.len() as u64));
         policy
     }
 
