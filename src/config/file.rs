@@ -8,7 +8,7 @@ use std::{
     io::{self, Read},
     num::NonZero,
     ops::Range,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -213,6 +213,22 @@ pub struct File {
     pub accounts: Vec<Section>,
 }
 
+/// Whether nobody but the user `me`, or root, can change a file of this owner and mode.
+fn owned(shown: &str, owner: u32, me: u32, mode: u32) -> Result<(), Error> {
+    let denied = || Error::new(Kind::Denied, format!("others may change {shown}"));
+    if ![me, 0].contains(&owner) {
+        return Err(denied()
+            .fact(format!("it belongs to the user number {owner}, and commands in it are run as you"))
+            .hint(format!("copy it, or give it to you: chown {me} {shown}")));
+    }
+    if mode & 0o022 != 0 {
+        return Err(denied()
+            .fact(format!("its permissions are {mode:04o}, and commands in it are run as you"))
+            .hint(format!("chmod go-w {shown}")));
+    }
+    Ok(())
+}
+
 impl File {
     /// Reads the config file at `path`.
     ///
@@ -231,11 +247,9 @@ impl File {
         if metadata.is_dir() {
             return Err(Error::new(Kind::Config, format!("{shown} is a folder, not a config file")));
         }
-        let mode = metadata.permissions().mode() & 0o777;
-        if metadata.is_file() && mode & 0o022 != 0 {
-            return Err(Error::new(Kind::Denied, format!("others may change {shown}"))
-                .fact(format!("its permissions are {mode:04o}, and commands in it are run as you"))
-                .hint(format!("chmod go-w {shown}")));
+        if metadata.is_file() {
+            let me = rustix::process::geteuid().as_raw();
+            owned(&shown, metadata.uid(), me, metadata.permissions().mode() & 0o777)?;
         }
         let mut octets = Vec::new();
         file.take(LONGEST + 1).read_to_end(&mut octets).map_err(failed)?;
@@ -434,6 +448,13 @@ mod tests {
         assert_eq!(error.kind(), Kind::Config);
         let what = error.what().split_once(": ").unwrap().1.to_owned();
         (what, error.advice().map(str::to_owned))
+    }
+
+    #[test]
+    fn only_its_reader_and_root_may_change_a_config() {
+        for (owner, mode, good) in [(7, 0o644, true), (0, 0o600, true), (8, 0o600, false), (7, 0o620, false)] {
+            assert_eq!(owned("c", owner, 7, mode).is_ok(), good, "{owner} {mode:o}");
+        }
     }
 
     #[test]
