@@ -130,7 +130,7 @@ pub struct Fetch {
     pub jobs: Option<u16>,
 
     /// Fetch again and again, with this much time between
-    #[arg(long, value_name = "TIME", value_parser = pause)]
+    #[arg(long, value_name = "TIME", value_parser = pause, conflicts_with = "dry_run")]
     pub every: Option<Span>,
 
     /// Wait this long for another pouch that is fetching the account

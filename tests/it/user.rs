@@ -462,11 +462,13 @@ fn errors_of_the_system_are_told_without_their_numbers() {
 }
 
 #[test]
-fn times_beyond_all_measure_are_refused() {
+fn times_that_make_no_sense_are_refused() {
     let desk = Desk::with(1, "", |server| server);
     for args in [["--every", "0s"], ["--every", "10000000000000000000s"], ["--wait", "10000000000000000000s"]] {
         desk.pouch(&[&["fetch"], &args[..]].concat()).run().assert_code(64);
     }
+    // what shows a plan and ends is not done again and again
+    desk.pouch(&["fetch", "--dry-run", "--every", "1m"]).run().assert_code(64);
     desk.configure("connect-timeout = \"10000000000000000000s\"");
     desk.fetch(78);
 }
