@@ -149,6 +149,15 @@ fn octets_that_come_one_by_one_are_the_same_octets() {
 }
 
 #[test]
+fn nobody_waits_for_a_good_bye_that_proves_nothing() {
+    // the harness waits for a minute
+    let desk = Desk::with(3, "timeout = \"10m\"", |server| server.fault(on("QUIT").silence()));
+    desk.fetch(0);
+    desk.fetch(0);
+    desk.assert_arrived(1..=3);
+}
+
+#[test]
 fn a_poll_with_nothing_new_takes_four_turns() {
     let desk = Desk::with(50, "", |server| server);
     desk.fetch(0);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Haul;
+use super::{Haul, shows_a_part};
 use crate::{
     error::{Error, Exit, Kind, Result},
     event::Event,
@@ -23,7 +23,9 @@ impl Haul<'_> {
     ) -> Result<()> {
         let proofs = self.ledger.prove(candidates.iter().map(|(num, row, _)| (*num, *row)))?;
         if proofs.is_empty() {
-            if self.received.is_empty() {
+            // Gmail shows the next messages once it has taken leave
+            let more_to_come = !self.received.is_empty() && shows_a_part(&self.account.host);
+            if self.received.unproven().next().is_none() && !more_to_come {
                 session.leave();
                 return Ok(());
             }

@@ -32,10 +32,40 @@ impl Received {
         self.messages.is_empty()
     }
 
-    /// Those whose size does not tell that they are what was asked for: it is not the listed one, or
-    /// others have it too, which may have come in their place.
+    /// Those of which no size tells that they are what was asked for. One of the listed size that no other
+    /// message has was asked for, and so were all before it, unless their own size is not the listed one: an
+    /// answer that is lost is missing from then on.
     pub(super) fn unproven(&self) -> impl Iterator<Item = RowId> {
-        let proven = |listed, got| got == listed && self.alike.get(&listed) == Some(&1);
-        self.messages.iter().filter(move |(_, listed, got)| !proven(*listed, *got)).map(|(row, ..)| *row)
+        let fits = |(_, listed, got): &(RowId, u64, u64)| got == listed;
+        let proves = |message| fits(message) && self.alike.get(&message.1) == Some(&1);
+        let proven = self.messages.iter().rposition(proves).map_or(0, |last| last + 1);
+        let messages = self.messages.iter().enumerate();
+        messages.filter(move |(place, message)| *place >= proven || !fits(message)).map(|(_, (row, ..))| *row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_proves_what_came_until_then() {
+        let unproven = |asked: &[u64], got: &[u64]| {
+            let mut received = Received::default();
+            for octets in asked {
+                *received.alike.entry(*octets).or_default() += 1;
+            }
+            received.messages =
+                (1..).map(RowId).zip(asked).zip(got).map(|((row, asked), got)| (row, *asked, *got)).collect();
+            received.unproven().map(|row| row.0).collect::<Vec<_>>()
+        };
+        assert!(unproven(&[5, 6], &[5, 6]).is_empty());
+        assert!(unproven(&[5, 5, 6], &[5, 5, 6]).is_empty());
+        assert_eq!(unproven(&[5, 6, 6], &[5, 6, 6]), [2, 3]);
+        // the last one has not come
+        assert_eq!(unproven(&[5, 6, 6], &[5, 6]), [2]);
+        // not the size that was listed
+        assert_eq!(unproven(&[5, 6], &[6, 6]), [1]);
+        assert_eq!(unproven(&[5, 6, 7], &[6, 7]), [1, 2]);
     }
 }
