@@ -539,15 +539,18 @@ mod tests {
     }
 
     fn any_known() -> impl Strategy<Value = Known> {
-        let when = || (-100i64..100).prop_map(|days| Epoch(NOW.0 + days * 86_400));
+        let day = |days: i64| Epoch(NOW.0 + days * 86_400);
+        let when = || (-100i64..100).prop_map(day);
+        // none is set further away, unless the clock was ahead
+        let next_try = || (-100i64..=32).prop_map(day);
         prop_oneof![
             (0u32..4).prop_map(|attempts| Known::New { attempts, put_off: false }),
             (when(), any::<bool>()).prop_map(|(at, there)| Known::Delivered {
                 at,
                 local: if there { Local::Present } else { Local::Deleted },
             }),
-            when().prop_map(|next_try| Known::Short { next_try }),
-            when().prop_map(|next_try| Known::Quarantined { next_try }),
+            next_try().prop_map(|next_try| Known::Short { next_try }),
+            next_try().prop_map(|next_try| Known::Quarantined { next_try }),
             Just(Known::Skipped),
             Just(Known::Doomed),
         ]
