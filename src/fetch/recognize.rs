@@ -186,8 +186,8 @@ fn changed(
         };
         if !same {
             recognized.replaced.push(doubt.row);
-        } else if doubt.sign == Sign::Resized {
-            recognized.resized.push((doubt.row, listing.messages[doubt.place].octets));
+        } else if doubt.sign != Sign::Returned {
+            recognized.confirmed.push((doubt.row, listing.messages[doubt.place].octets));
         }
     }
     Ok(recognized)

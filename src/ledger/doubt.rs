@@ -29,18 +29,18 @@ impl Ledger {
         })
     }
 
-    /// Notes that what was delivered for these may be other messages: the next listing that shows
-    /// them finds another size than is known, and has their headers compared. Where the run is
-    /// `unsettled`, that goes for those too that are found to be delivered only later.
+    /// Notes that what was delivered for these may be other messages: their headers are compared by
+    /// the next run that finds them listed. Where this one is `unsettled`, that goes for those too that
+    /// are found to be delivered only later.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn distrust(&mut self, rows: &HashSet<RowId>, unsettled: bool) -> Result<()> {
         self.transact(|ledger| {
             let mut update = ledger
-                .prepare_cached("UPDATE message SET octets = ?2 WHERE id = ?1 AND (state = 'delivered' OR ?3)")?;
+                .prepare_cached("UPDATE message SET doubted = 1 WHERE id = ?1 AND (state = 'delivered' OR ?2)")?;
             for row in rows {
-                update.execute(params![row.0, i64::MAX, unsettled])?;
+                update.execute(params![row.0, unsettled])?;
             }
             Ok(())
         })

@@ -66,11 +66,12 @@ struct Seen {
     missing: bool,
     wanted: bool,
     condemned: bool,
+    doubted: bool,
     of_header: bool,
 }
 
 const COLUMNS: &str = "id, uid, octets, state, delivered, short, attempts, next_try, doomed,
-    missing IS NOT NULL OR state = 'gone', wanted, condemned";
+    missing IS NOT NULL OR state = 'gone', wanted, condemned, doubted";
 
 impl Look {
     /// Has those of `rows` that are delivered compared with what is listed now.
@@ -225,8 +226,12 @@ impl<'l> Join<'l> {
         if seen.condemned {
             self.look.condemned.push(place);
         }
-        if (resized || gone || seen.missing) && matches!(seen.known, Known::Delivered { .. } | Known::Skipped) {
-            let sign = if resized { Sign::Resized } else { Sign::Returned };
+        let sign = match (seen.doubted, resized) {
+            (true, _) => Some(Sign::Unproven),
+            (_, true) => Some(Sign::Resized),
+            _ => (gone || seen.missing).then_some(Sign::Returned),
+        };
+        if let Some(sign) = sign.filter(|_| matches!(seen.known, Known::Delivered { .. } | Known::Skipped)) {
             self.look.doubtful.push(Doubt { place, row: seen.row, sign });
         }
     }
@@ -320,6 +325,7 @@ fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
         missing: row.get(9)?,
         wanted: row.get(10)?,
         condemned: row.get(11)?,
+        doubted: row.get(12)?,
         of_header: Uid::is_made_of_header(row.get_ref(1)?.as_blob()?),
     })
 }

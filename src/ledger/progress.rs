@@ -59,8 +59,8 @@ pub struct Recognized {
     pub moved: Vec<(RowId, Listed)>,
     /// Rows of messages whose UID is another message's now.
     pub replaced: Vec<RowId>,
-    /// Rows of messages that have another size by LIST now.
-    pub resized: Vec<(RowId, u64)>,
+    /// Rows of messages that are the same in spite of a doubt, with their size by LIST now.
+    pub confirmed: Vec<(RowId, u64)>,
 }
 
 /// What a failed attempt led to.
@@ -135,9 +135,9 @@ impl Ledger {
             for row in &recognized.replaced {
                 retire.execute([row.0])?;
             }
-            let mut resize = ledger.prepare_cached("UPDATE message SET octets = ?2 WHERE id = ?1")?;
-            for (row, octets) in &recognized.resized {
-                resize.execute(params![row.0, size(*octets)])?;
+            let mut confirm = ledger.prepare_cached("UPDATE message SET octets = ?2, doubted = 0 WHERE id = ?1")?;
+            for (row, octets) in &recognized.confirmed {
+                confirm.execute(params![row.0, size(*octets)])?;
             }
             Ok(())
         })
@@ -175,7 +175,7 @@ impl Ledger {
         self.transact(|ledger| {
             let mut update = ledger.prepare_cached(
                 "UPDATE message SET state = 'delivered', copy = copy + (delivered IS NOT NULL), delivered = ?2, got = ?3,
-                     octets = ?8, short = ?4, came = NULL, fingerprint = ?5, tried = ?6, next_try = NULL, told = NULL,
+                     octets = ?8, short = ?4, came = NULL, doubted = 0, fingerprint = ?5, tried = ?6, next_try = NULL, told = NULL,
                      maildirs = ?7, filtered = ?9, attempts = CASE WHEN ?4 THEN attempts + 1 ELSE 0 END,
                      reason = CASE WHEN ?4 THEN 'it came shorter than listed' ELSE NULL END
                  WHERE id = ?1",

@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// Each step brings a ledger from the version of its place in the list to the next. Steps are
 /// only ever added.
-const STEPS: [&str; 11] = [
+const STEPS: [&str; 12] = [
     "
     CREATE TABLE ledger (
         id   TEXT NOT NULL,             -- stands in the names of delivered files
@@ -109,6 +109,9 @@ const STEPS: [&str; 11] = [
     ",
     "
     ALTER TABLE message ADD COLUMN filtered BLOB;  -- fingerprint of what filters made of it, where that is another
+    ",
+    "
+    ALTER TABLE message ADD COLUMN doubted INTEGER NOT NULL DEFAULT 0;  -- another one may have come in its place
     ",
 ];
 

@@ -361,6 +361,7 @@ fn a_ledger_that_does_not_know_the_maildirs_of_its_messages_learns_them() {
                   ALTER TABLE message DROP COLUMN condemned; \
                   ALTER TABLE message DROP COLUMN telling; \
                   ALTER TABLE message DROP COLUMN filtered; \
+                  ALTER TABLE message DROP COLUMN doubted; \
                   ALTER TABLE run DROP COLUMN ahead; \
                   DROP TABLE maildirs; PRAGMA user_version = 5;";
     ledger.execute_batch(before).unwrap();
