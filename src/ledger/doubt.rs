@@ -1,13 +1,51 @@
-//! What was delivered for a message, and may be another one.
+//! What was delivered for a message, and may be another one; and what became of such doubts.
 
 use std::collections::HashSet;
 
 use rusqlite::params;
 
-use super::Ledger;
-use crate::{error::Result, types::RowId};
+use super::{Ledger, progress::size};
+use crate::{
+    error::Result,
+    types::{Listed, RowId},
+};
+
+/// Messages that were known again by their headers, though the server shows them otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recognized {
+    /// Rows of messages that have another UID now.
+    pub moved: Vec<(RowId, Listed)>,
+    /// Rows of messages whose UID is another message's now.
+    pub replaced: Vec<RowId>,
+    /// Rows of messages that are the same in spite of a doubt, with their size by LIST now.
+    pub confirmed: Vec<(RowId, u64)>,
+}
 
 impl Ledger {
+    /// Takes note of messages that were recognized.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn recognize(&mut self, recognized: &Recognized) -> Result<()> {
+        self.transact(|ledger| {
+            let mut adopt =
+                ledger.prepare_cached("UPDATE message SET uid = ?2, octets = ?3, missing = NULL WHERE id = ?1")?;
+            for (row, message) in &recognized.moved {
+                adopt.execute(params![row.0, message.uid.as_bytes(), size(message.octets)])?;
+            }
+            // with a UID that no server gives: its own is another message's
+            let mut retire = ledger.prepare_cached("UPDATE message SET state = 'gone', uid = x'' WHERE id = ?")?;
+            for row in &recognized.replaced {
+                retire.execute([row.0])?;
+            }
+            let mut confirm = ledger.prepare_cached("UPDATE message SET octets = ?2, doubted = 0 WHERE id = ?1")?;
+            for (row, octets) in &recognized.confirmed {
+                confirm.execute(params![row.0, size(*octets)])?;
+            }
+            Ok(())
+        })
+    }
+
     /// What runs that died had delivered and had asked for ahead: whether answers had got lost in
     /// their sessions, nobody knows. Those are left out whose size proves them: as many octets came as
     /// were listed, and no other message has as many.

@@ -57,9 +57,10 @@ use rustix::{
 
 pub use desk::{Retried, Row, State};
 pub use disk::shared;
+pub use doubt::Recognized;
 pub use look::{Doubt, Look, Sign};
 pub use maildirs::{LookedInto, MaildirNow};
-pub use progress::{Arrival, Failed, NextCopy, Recognized, Recovered};
+pub use progress::{Arrival, Failed, NextCopy, Recovered};
 pub use proof::Proof;
 pub use runs::{PastRun, Run};
 

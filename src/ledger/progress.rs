@@ -52,17 +52,6 @@ pub struct Recovered {
     pub filtered: bool,
 }
 
-/// Messages that were known again by their headers, though the server shows them otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recognized {
-    /// Rows of messages that have another UID now.
-    pub moved: Vec<(RowId, Listed)>,
-    /// Rows of messages whose UID is another message's now.
-    pub replaced: Vec<RowId>,
-    /// Rows of messages that are the same in spite of a doubt, with their size by LIST now.
-    pub confirmed: Vec<(RowId, u64)>,
-}
-
 /// What a failed attempt led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed {
@@ -117,30 +106,6 @@ impl Ledger {
         })?;
         self.opened = self.opened.max(opened.map(|run| run.ahead));
         Ok(())
-    }
-
-    /// Takes note of messages that were recognized.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub fn recognize(&mut self, recognized: &Recognized) -> Result<()> {
-        self.transact(|ledger| {
-            let mut adopt =
-                ledger.prepare_cached("UPDATE message SET uid = ?2, octets = ?3, missing = NULL WHERE id = ?1")?;
-            for (row, message) in &recognized.moved {
-                adopt.execute(params![row.0, message.uid.as_bytes(), size(message.octets)])?;
-            }
-            // with a UID that no server gives: its own is another message's
-            let mut retire = ledger.prepare_cached("UPDATE message SET state = 'gone', uid = x'' WHERE id = ?")?;
-            for row in &recognized.replaced {
-                retire.execute([row.0])?;
-            }
-            let mut confirm = ledger.prepare_cached("UPDATE message SET octets = ?2, doubted = 0 WHERE id = ?1")?;
-            for (row, octets) in &recognized.confirmed {
-                confirm.execute(params![row.0, size(*octets)])?;
-            }
-            Ok(())
-        })
     }
 
     /// The copies of messages that are to be delivered now, in the order of `rows`: the first copy of

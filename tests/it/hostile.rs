@@ -19,6 +19,11 @@ fn small(desk: &Desk, args: &[&str]) -> Run {
     desk.home.command("prlimit", &pouch)
 }
 
+/// A server with these messages, numbered from 1.
+fn serving(setup: Setup, messages: &[Vec<u8>]) -> Setup {
+    (1..).zip(messages).fold(setup, |server, (n, message)| server.message(corpus::uid(n), message))
+}
+
 /// Each of these contents lies in the Maildir; some perhaps twice.
 #[track_caller]
 fn assert_none_lost(desk: &Desk, messages: &[Vec<u8>]) {
@@ -66,10 +71,7 @@ fn an_answer_too_many_or_too_few_gives_no_message_to_another_for_good() {
     .concat();
     for messages in [alike(), unlike()] {
         for fault in [on("RETR").nth(4).answer(""), on("RETR").nth(4).more(twice.clone())] {
-            let setup = (1..)
-                .zip(&messages)
-                .fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message));
-            let desk = Desk::new(setup.fault(fault), "keep = \"none\"");
+            let desk = Desk::new(serving(Server::plain(), &messages).fault(fault), "keep = \"none\"");
             // what came short at first is whole in the second run, and may go in the third
             for _ in 0..3 {
                 desk.pouch(&["fetch"]).run();
@@ -84,8 +86,7 @@ fn an_answer_too_many_or_too_few_gives_no_message_to_another_for_good() {
 fn an_answer_too_few_gives_no_message_to_another_where_headers_cannot_be_compared() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     for setup in [Server::plain().without("TOP"), Server::plain().fault(on("TOP").refuse("-ERR no"))] {
-        let setup = (1..).zip(&messages).fold(setup, |server, (n, message)| server.message(corpus::uid(n), message));
-        let desk = Desk::new(setup.fault(on("RETR").nth(4).answer("")), "keep = \"none\"");
+        let desk = Desk::new(serving(setup, &messages).fault(on("RETR").nth(4).answer("")), "keep = \"none\"");
         for _ in 0..3 {
             desk.pouch(&["fetch"]).run();
         }
@@ -98,8 +99,7 @@ fn an_answer_too_few_gives_no_message_to_another_where_headers_cannot_be_compare
 fn an_answer_too_few_is_noticed_where_the_message_after_it_has_the_same_size() {
     let messages: Vec<_> =
         [500, 600, 700, 800, 900, 900].iter().zip(1..).map(|(size, n)| corpus::sized(n, *size)).collect();
-    let setup =
-        (1..).zip(&messages).fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message));
+    let setup = serving(Server::plain(), &messages);
     let desk = Desk::new(setup.fault(on("RETR").nth(5).answer("")), "keep = \"none\"");
     for _ in 0..3 {
         desk.pouch(&["fetch"]).run();
@@ -111,8 +111,7 @@ fn an_answer_too_few_is_noticed_where_the_message_after_it_has_the_same_size() {
 #[test]
 fn an_answer_too_few_is_not_forgotten_where_the_run_is_killed_before_it_is_noticed() {
     let messages: Vec<_> = (1..=300).map(|n| corpus::sized(n, 500)).collect();
-    let setup =
-        (1..).zip(&messages).fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message));
+    let setup = serving(Server::plain(), &messages);
     let desk = Desk::new(setup.fault(on("RETR").nth(4).answer("")), "keep = \"none\"\ntimeout = \"60s\"");
     let mut child = desk.pouch(&["fetch"]).spawn();
     // two batches are there: the ledger heard of the first one
@@ -133,9 +132,7 @@ fn an_answer_too_few_is_not_forgotten_where_the_run_is_killed_before_it_is_notic
 #[test]
 fn an_answer_too_few_is_not_forgotten_where_the_next_session_shows_nothing() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
-    let setup = (1..)
-        .zip(&messages)
-        .fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message))
+    let setup = serving(Server::plain(), &messages)
         .fault(on("RETR").nth(4).answer(""))
         .fault(on("STAT").nth(2).answer("+OK 0 0\r\n"));
     let desk = Desk::new(setup, "keep = \"none\"");
@@ -150,8 +147,7 @@ fn an_answer_too_few_is_not_forgotten_where_the_next_session_shows_nothing() {
 fn an_answer_too_few_is_noticed_where_the_server_logs_out_in_its_place() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     for lines in ["", "keep = \"none\""] {
-        let setup =
-            (1..).zip(&messages).fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message));
+        let setup = serving(Server::plain(), &messages);
         let idle = on("RETR").nth(10).more("-ERR Disconnected for inactivity\r\n").close();
         let desk = Desk::new(setup.fault(on("RETR").nth(4).answer("")).fault(idle), lines);
         for _ in 0..3 {
@@ -164,8 +160,7 @@ fn an_answer_too_few_is_noticed_where_the_server_logs_out_in_its_place() {
 #[test]
 fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
-    let setup =
-        (1..).zip(&messages).fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message));
+    let setup = serving(Server::plain(), &messages);
     let desk = Desk::new(setup.fault(on("RETR").nth(4).answer("")), "keep = \"none\"");
     let new = desk.home.make_dir("Mail/work/new", 0o700);
     for part in ["tmp", "cur"] {
@@ -187,10 +182,7 @@ fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
 #[test]
 fn a_signal_while_a_lost_answer_is_waited_for_gives_no_message_to_another_for_good() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
-    let setup = (1..)
-        .zip(&messages)
-        .fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message))
-        .fault(on("RETR").nth(4).answer(""));
+    let setup = serving(Server::plain(), &messages).fault(on("RETR").nth(4).answer(""));
     let desk = Desk::new(setup, "keep = \"none\"\ntimeout = \"60s\"");
     let mut child = desk.pouch(&["fetch"]).spawn();
     until(|| child.open_files(&desk.home.join("Mail/work/tmp")) >= 9);
@@ -264,8 +256,7 @@ fn memory_stays_small() {
     let bare = [&b"Subject: bare\n\n"[..], &b"\r".repeat(1_000_000), b"\n"].concat();
     let header = [&b"Subject: "[..], &vec![b'y'; 5_000_000], b"\n\nhi\n"].concat();
     let messages = [long, nul, bare, header];
-    let setup =
-        (1..).zip(&messages).fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message));
+    let setup = serving(Server::plain(), &messages);
     let desk = Desk::new(setup, "timeout = \"20s\"");
     small(&desk, &["fetch"]).run().assert_code(0);
     assert_none_lost(&desk, &messages);
