@@ -22,8 +22,8 @@
 //! 1. [`config`] settles what the user wants of the account; [`lock`] keeps other pouches off it.
 //! 2. [`fetch::connect`] gets from the host name to a session: [`net`] dials and begins TLS,
 //!    [`pop3::session`] greets and logs in with what [`secret`] gave.
-//! 3. The server lists its messages; [`ledger::Ledger::look`] joins them with what is known, and
-//!    [`ledger::Ledger::admit`] gives each new one its row. **The name of its file is a function of
+//! 3. The server lists its messages, and meanwhile [`ledger::Ledger::memory`] reads what is known;
+//!    [`ledger::Ledger::look`] joins the two, and [`ledger::Ledger::admit`] gives each new one its row. **The name of its file is a function of
 //!    the row**: whoever finds the file knows that the row is delivered.
 //! 4. Where the account has rules, the headers of new messages are asked for, and [`rule::judge`]
 //!    says which rule takes them.

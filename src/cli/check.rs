@@ -129,7 +129,7 @@ fn reach(account: &Account, world: &World, steps: &mut Steps<'_>) -> std::result
         }
     });
     let mut session = session.map_err(|error| (reached, certificate_shown(reached, error, account, world)))?;
-    let listing = session.list().map_err(|error| ("server", error))?;
+    let (listing, ()) = session.list(|| ()).map_err(|error| ("server", error))?;
     let total = count((listing.messages.len() + listing.nameless.len()) as u64, "message");
     steps.ok("server", &format!("{}; {total}", abilities(session.capabilities())));
     // nothing is marked: QUIT changes nothing

@@ -276,9 +276,9 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let secret = world.secret(account)?;
     let mut session = connect(account, world, &secret, &mut |_| {})?;
     let mut unshown = Unshown::default();
-    let listing = recognize::listing(&mut session, &mut unshown)?;
+    let (listing, memory) = recognize::listing(&mut session, &ledger, &mut unshown)?;
     let (mut look, moved) =
-        recognize::look(&mut session, &mut ledger, &listing, &doubted, &mut unshown, world.accept_new_uids)?;
+        recognize::look(&mut session, &mut ledger, &listing, memory, &doubted, &mut unshown, world.accept_new_uids)?;
     let mut warning = recognize::unnamed(&listing).or((moved > 0).then(|| recognize::told(moved)));
     if account.policy.sync_deletions {
         warning = local::mark(&mut look, &mut ledger, &places)?.or(warning);
@@ -308,8 +308,8 @@ pub fn catch_up(account: &Account, world: &World) -> Result<u64> {
     let secret = world.secret(account)?;
     let mut session = connect(account, world, &secret, &mut |_| {})?;
     let mut unshown = Unshown::default();
-    let listing = recognize::listing(&mut session, &mut unshown)?;
-    let (changed, aside) = ledger.catch_up(&listing.messages, world.clock.now())?;
+    let (listing, memory) = recognize::listing(&mut session, &ledger, &mut unshown)?;
+    let (changed, aside) = ledger.catch_up(&listing.messages, &memory, world.clock.now())?;
     let listed: Vec<_> = aside.iter().map(|(num, octets, _)| (*num, *octets)).collect();
     let prints = recognize::prints(&mut session, &listed, &mut unshown)?;
     let prints: Vec<_> = aside.iter().zip(prints).filter_map(|((.., row), print)| Some((*row, print?))).collect();

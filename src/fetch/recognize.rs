@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{
     error::{Error, Kind, Result},
-    ledger::{Doubt, Ledger, Look, Recognized, Sign},
+    ledger::{Doubt, Ledger, Look, Memory, Recognized, Sign},
     message::{Fingerprint, Head, fingerprint, identity},
     net::Stream,
     pop3::session::{Listing, Transaction},
@@ -26,16 +26,22 @@ pub(super) struct Unshown {
     error: Option<Error>,
 }
 
-/// What the server lists. A message that it gives no UID gets one made of its header, where it shows
-/// that: RFC 1939 leaves UIDL to the server, and some refuse it for single messages.
+/// What the server lists, and what the ledger remembers, which is read while the server looks. A message
+/// that it gives no UID gets one made of its header, where it shows that: RFC 1939 leaves UIDL to the
+/// server, and some refuse it for single messages.
 ///
 /// # Errors
-/// As for [`heads`], or the server cannot tell messages apart.
-pub(super) fn listing(session: &mut Transaction<Stream>, unshown: &mut Unshown) -> Result<Listing> {
-    let mut listing = session.list()?;
+/// As for [`heads`], the server cannot tell messages apart, or the ledger cannot be read.
+pub(super) fn listing(
+    session: &mut Transaction<Stream>,
+    ledger: &Ledger,
+    unshown: &mut Unshown,
+) -> Result<(Listing, Memory)> {
+    let (mut listing, memory) = session.list(|| ledger.memory())?;
+    let memory = memory?;
     let nameless = std::mem::take(&mut listing.nameless);
     if nameless.is_empty() {
-        return Ok(listing);
+        return Ok((listing, memory));
     }
     let mut uids = vec![None; nameless.len()];
     heads(session, &nameless, unshown, |place, head| {
@@ -56,7 +62,7 @@ pub(super) fn listing(session: &mut Transaction<Stream>, unshown: &mut Unshown) 
         return Err(Error::new(Kind::Unavailable, "the server cannot tell new messages from old ones")
             .fact("it gives no UIDs (UIDL), and shows no headers (TOP)"));
     }
-    Ok(listing)
+    Ok((listing, memory))
 }
 
 /// What a person should know of messages that cannot be told from what was fetched before.
@@ -67,7 +73,7 @@ pub(super) fn unnamed(listing: &Listing) -> Option<Error> {
     (!listing.nameless.is_empty()).then_some(error)
 }
 
-/// The listing joined with what is known, once messages are recognized that have a new UID, and told
+/// The listing joined with what is remembered, once messages are recognized that have a new UID, and told
 /// apart that share one over time; and how many have a new UID. What was delivered for the `doubted`
 /// may be other messages: they are compared.
 ///
@@ -78,11 +84,13 @@ pub(super) fn look(
     session: &mut Transaction<Stream>,
     ledger: &mut Ledger,
     listing: &Listing,
+    memory: Memory,
     doubted: &HashSet<RowId>,
     unshown: &mut Unshown,
     accept_new_uids: bool,
 ) -> Result<(Look, usize)> {
-    let mut look = ledger.look(&listing.messages)?;
+    let mut look = ledger.look(&listing.messages, &memory)?;
+    drop(memory);
     look.doubt(doubted);
     let mut recognized = changed(session, ledger, &look, listing, unshown)?;
     if !accept_new_uids {
@@ -92,7 +100,7 @@ pub(super) fn look(
         return Ok((look, 0));
     }
     ledger.recognize(&recognized)?;
-    Ok((ledger.look(&listing.messages)?, recognized.moved.len()))
+    Ok((ledger.look(&listing.messages, &ledger.memory()?)?, recognized.moved.len()))
 }
 
 /// What a person should know of messages that have a new UID.

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt};
 
 use rusqlite::{Row as Columns, params, types::Type};
 
-use super::Ledger;
+use super::{Ledger, Memory};
 use crate::{
     error::{Error, Kind, Result},
     policy::{Entry, Known},
@@ -272,8 +272,8 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn catch_up(&mut self, listed: &[Listed], now: Epoch) -> Result<(u64, Vec<Aside>)> {
-        let mut look = self.look(listed)?;
+    pub fn catch_up(&mut self, listed: &[Listed], memory: &Memory, now: Epoch) -> Result<(u64, Vec<Aside>)> {
+        let mut look = self.look(listed, memory)?;
         // what may be another message now is compared in the next run, as if it were listed again only then
         let doubtful: HashSet<_> = look.doubtful.iter().map(|doubt| doubt.row).collect();
         look.returned.retain(|row| !doubtful.contains(row));

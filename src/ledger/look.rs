@@ -1,8 +1,12 @@
 //! Joining a listing with what is known.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    iter,
+    ops::Range,
+};
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::Ledger;
 use crate::{
@@ -56,13 +60,34 @@ pub enum Sign {
     Unproven,
 }
 
+/// What is known of an account's messages, read at one moment, to be joined with a listing: the rows of
+/// all that are not gone, in their order.
+#[derive(Debug, Default)]
+pub struct Memory {
+    rows: Vec<Seen>,
+    /// The UIDs of the rows, one behind the other.
+    uids: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
+    sizes_count: bool,
+}
+
+impl Memory {
+    /// The rows, each with its UID.
+    fn rows(&self) -> impl Iterator<Item = (&[u8], &Seen)> {
+        let begins = iter::once(0).chain(self.ends.iter().copied());
+        begins.zip(&self.ends).zip(&self.rows).map(|((begin, end), seen)| (&self.uids[begin..*end], seen))
+    }
+}
+
 /// A row of the table, as far as a listing needs it.
+#[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a column of its own")]
 struct Seen {
     row: RowId,
     octets: u64,
     known: Known,
-    /// It was missing from the last listing, or had been taken to be gone.
+    /// It was missing from the last listing.
     missing: bool,
     wanted: bool,
     condemned: bool,
@@ -70,8 +95,10 @@ struct Seen {
     of_header: bool,
 }
 
-const COLUMNS: &str = "id, uid, octets, state, delivered, short, attempts, next_try, doomed,
-    missing IS NOT NULL OR state = 'gone', wanted, condemned, doubted";
+/// What is read of a row; the last column has a bit for each that says yes or no. A column costs as much as
+/// all that is done with it.
+const COLUMNS: &str = "id, uid, octets, delivered, state, attempts, next_try, (missing IS NOT NULL)
+    | (short << 1) | (doomed << 2) | (wanted << 3) | (condemned << 4) | (doubted << 5)";
 
 impl Look {
     /// Has those of `rows` that are delivered compared with what is listed now.
@@ -89,49 +116,68 @@ impl Look {
 }
 
 impl Ledger {
-    /// Joins `listed` with what is known. Changes nothing.
+    /// What is known of the account's messages now.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn look(&self, listed: &[Listed]) -> Result<Look> {
-        self.read(|ledger| self.join(ledger, listed))
+    pub fn memory(&self) -> Result<Memory> {
+        self.read(|ledger| {
+            let mut memory = Memory { sizes_count: self.sizes_count()?, ..Memory::default() };
+            let mut live = ledger.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM message WHERE account = ? AND state <> 'gone' ORDER BY id"
+            ))?;
+            let mut rows = live.query([self.account])?;
+            while let Some(row) = rows.next()? {
+                memory.uids.extend_from_slice(row.get_ref(1)?.as_blob()?);
+                memory.ends.push(memory.uids.len());
+                memory.rows.push(seen(row, memory.sizes_count)?);
+            }
+            Ok(memory)
+        })
     }
 
-    fn join(&self, ledger: &Transaction<'_>, listed: &[Listed]) -> rusqlite::Result<Look> {
-        let sizes_count = self.sizes_count()?;
+    /// Joins `listed` with what is known, of which `memory` is still true. Changes nothing.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn look(&self, listed: &[Listed], memory: &Memory) -> Result<Look> {
         let mut join = Join::new(listed);
         // UIDs that several messages share, listed ones or known ones
-        let mut shared = BTreeSet::new();
-        let mut live = ledger.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM message WHERE account = ? AND state <> 'gone' ORDER BY id"
-        ))?;
-        let mut rows = live.query([self.account])?;
-        while let Some(row) = rows.next()? {
-            match *join.places.of(row.get_ref(1)?.as_blob()?) {
-                [] => join.unlisted(&seen(row, sizes_count)?),
-                [place] if join.is_unknown(place) => join.known(place, &seen(row, sizes_count)?, false),
-                [place, ..] => drop(shared.insert(join.uid(place))),
+        let mut shared: BTreeMap<&[u8], Vec<&Seen>> = BTreeMap::new();
+        let mut next = 0;
+        for (uid, seen) in memory.rows() {
+            let found = join.places.of(uid, next);
+            next = found.end;
+            match join.places.by_uid[found] {
+                [] => join.unlisted(seen),
+                [place] if join.is_unknown(place) => join.known(place, seen, false),
+                [..] => drop(shared.entry(uid).or_default()),
             }
         }
-        let mut live = ledger.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM message WHERE account = ? AND uid = ? AND state <> 'gone' ORDER BY id"
-        ))?;
-        for uid in &shared {
-            let rows = live.query_map(params![self.account, uid], |row| seen(row, sizes_count))?;
-            join.pick(uid, &rows.collect::<rusqlite::Result<Vec<_>>>()?);
+        if !shared.is_empty() {
+            for (uid, seen) in memory.rows() {
+                shared.entry(uid).and_modify(|rows| rows.push(seen));
+            }
         }
-        let mut gone = ledger.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM message WHERE account = ? AND uid = ? AND state = 'gone' ORDER BY id DESC"
-        ))?;
-        for (place, message) in (0..).zip(listed) {
-            // of two with one UID, the second is no return of the first
-            if join.is_unknown(place) && !shared.contains(message.uid.as_bytes()) {
-                let found = gone.query_row(params![self.account, message.uid.as_bytes()], |row| seen(row, sizes_count));
-                if let Some(seen) = found.optional()? {
-                    join.known(place, &seen, true);
+        for (uid, rows) in &shared {
+            join.pick(uid, rows);
+        }
+        self.read(|ledger| {
+            let mut gone = ledger.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM message WHERE account = ? AND uid = ? AND state = 'gone' ORDER BY id DESC"
+            ))?;
+            for (place, message) in (0..).zip(listed) {
+                // of two with one UID, the second is no return of the first
+                if join.is_unknown(place) && !shared.contains_key(message.uid.as_bytes()) {
+                    let uid = message.uid.as_bytes();
+                    let found = gone.query_row(params![self.account, uid], |row| seen(row, memory.sizes_count));
+                    if let Some(seen) = found.optional()? {
+                        join.known(place, &seen, true);
+                    }
                 }
             }
-        }
+            Ok(())
+        })?;
         Ok(join.done())
     }
 
@@ -170,11 +216,17 @@ impl<'l> Places<'l> {
         self.listed[place as usize].uid.as_bytes()
     }
 
-    /// Where messages with this UID stand, in that order.
-    fn of(&self, uid: &[u8]) -> &[u32] {
-        let first = self.by_uid.partition_point(|place| self.uid(*place) < uid);
-        let rest = &self.by_uid[first..];
-        &rest[..rest.partition_point(|place| self.uid(*place) == uid)]
+    /// Which of `by_uid` have this UID. Rows mostly come in the order of their UIDs: `next`, where the last
+    /// one was found to end, is tried before the search.
+    fn of(&self, uid: &[u8], next: usize) -> Range<usize> {
+        let known = |at: usize| self.by_uid.get(at).is_some_and(|place| self.uid(*place) == uid);
+        let begins = known(next) && !next.checked_sub(1).is_some_and(known);
+        let begin = if begins { next } else { self.by_uid.partition_point(|place| self.uid(*place) < uid) };
+        let end = match (known(begin), known(begin + 1)) {
+            (true, true) => self.by_uid.partition_point(|place| self.uid(*place) <= uid),
+            (one, _) => begin + usize::from(one),
+        };
+        begin..end
     }
 }
 
@@ -201,10 +253,6 @@ impl<'l> Join<'l> {
             }
         }
         Self { places, look, returned: Vec::new() }
-    }
-
-    fn uid(&self, place: u32) -> &'l [u8] {
-        self.places.uid(place)
     }
 
     fn is_unknown(&self, place: u32) -> bool {
@@ -248,11 +296,11 @@ impl<'l> Join<'l> {
 
     /// For each message listed with this UID, picks its own of the `rows`. Two different messages may
     /// share a UID: those of the right size are found first, whatever their order.
-    fn pick(&mut self, uid: &[u8], rows: &[Seen]) {
-        let places = self.places.of(uid).to_vec();
+    fn pick(&mut self, uid: &[u8], rows: &[&Seen]) {
+        let places = self.places.by_uid[self.places.of(uid, 0)].to_vec();
         self.forget(&places);
         let mut by_size: HashMap<u64, VecDeque<&Seen>> = HashMap::new();
-        for seen in rows {
+        for &seen in rows {
             by_size.entry(seen.octets).or_default().push_back(seen);
         }
         for place in &places {
@@ -300,32 +348,32 @@ impl<'l> Join<'l> {
 const NEW: Known = Known::New { attempts: 0, put_off: false };
 
 fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
-    let state = row.get_ref(3)?.as_str()?.to_owned();
-    let delivered: Option<i64> = row.get(4)?;
-    let next_try = Epoch(row.get::<_, Option<i64>>(7)?.unwrap_or(0));
-    let known = if row.get(8)? {
+    let bits: u8 = row.get(7)?;
+    let [missing, short, doomed, wanted, condemned, doubted] = [0, 1, 2, 3, 4, 5].map(|bit| bits >> bit & 1 == 1);
+    let next_try = || row.get::<_, Option<i64>>(6);
+    let known = if doomed {
         Known::Doomed
-    } else if let Some(at) = delivered {
-        if row.get(5)? && sizes_count {
-            Known::Short { next_try }
+    } else if let Some(at) = row.get(3)? {
+        if short && sizes_count {
+            Known::Short { next_try: Epoch(next_try()?.unwrap_or(0)) }
         } else {
             Known::Delivered { at: Epoch(at), local: Local::Present }
         }
     } else {
-        match state.as_str() {
-            "quarantined" => Known::Quarantined { next_try },
+        match row.get_ref(4)?.as_str()? {
+            "quarantined" => Known::Quarantined { next_try: Epoch(next_try()?.unwrap_or(0)) },
             "skipped" => Known::Skipped,
-            _ => Known::New { attempts: row.get(6)?, put_off: row.get::<_, Option<i64>>(7)?.is_some() },
+            _ => Known::New { attempts: row.get(5)?, put_off: next_try()?.is_some() },
         }
     };
     Ok(Seen {
         row: RowId(row.get(0)?),
         octets: row.get(2)?,
         known,
-        missing: row.get(9)?,
-        wanted: row.get(10)?,
-        condemned: row.get(11)?,
-        doubted: row.get(12)?,
+        missing,
+        wanted,
+        condemned,
+        doubted,
         of_header: Uid::is_made_of_header(row.get_ref(1)?.as_blob()?),
     })
 }

@@ -58,7 +58,7 @@ use rustix::{
 pub use desk::{Retried, Row, State};
 pub use disk::shared;
 pub use doubt::Recognized;
-pub use look::{Doubt, Look, Sign};
+pub use look::{Doubt, Look, Memory, Sign};
 pub use maildirs::{LookedInto, MaildirNow};
 pub use progress::{Arrival, Failed, NextCopy, Recovered};
 pub use proof::Proof;

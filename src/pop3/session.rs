@@ -94,45 +94,52 @@ impl<S: Read + Write> Transaction<S> {
     }
 
     /// What is in the mailbox: STAT, LIST and UIDL, in one write where the server takes that.
+    /// `meanwhile` is done while the server looks.
     ///
     /// # Errors
     /// The server has no UIDL, answers beyond all measure, or the line is lost.
-    pub fn list(&mut self) -> Result<Listing> {
+    pub fn list<T>(&mut self, meanwhile: impl FnOnce() -> T) -> Result<(Listing, T)> {
         // Capabilities may differ after the login: Gmail announces PIPELINING only then.
-        let ask_again = std::mem::take(&mut self.fresh) && self.capabilities.is_some();
+        let mut ask_again = std::mem::take(&mut self.fresh) && self.capabilities.is_some();
         if ask_again && !self.pipelining() {
             self.wire.queue(Command::Capa)?;
             self.wire.flush()?;
             self.renew_capabilities()?;
+            ask_again = false;
         }
         let together = self.pipelining();
+        if ask_again {
+            self.wire.queue(Command::Capa)?;
+        }
+        self.wire.queue(Command::Stat)?;
         if together {
-            if ask_again {
-                self.wire.queue(Command::Capa)?;
-            }
-            for command in [Command::Stat, Command::List] {
-                self.wire.queue(command)?;
-            }
+            self.wire.queue(Command::List)?;
             if !self.no_uidl {
                 self.wire.queue(Command::Uidl)?;
             }
-            self.wire.flush()?;
-            if ask_again {
-                self.renew_capabilities()?;
-            }
         }
-        let expected = self.stat(together)?;
+        self.wire.flush()?;
+        let done = meanwhile();
+        if ask_again {
+            self.renew_capabilities()?;
+        }
+        Ok((self.listing(together)?, done))
+    }
+
+    /// Reads the answer to STAT, and those to LIST and UIDL, once they are `asked`.
+    fn listing(&mut self, asked: bool) -> Result<Listing> {
+        let expected = self.stat()?;
         if expected > MAX_MESSAGES {
             let peer = &self.wire.peer;
             return Err(Error::new(Kind::Unavailable, format!("{peer} has {expected} messages in this mailbox"))
                 .fact(format!("{MAX_MESSAGES} at most can be looked after"))
                 .hint("empty a part of it by another way first"));
         }
-        let sizes = self.numbered(Command::List, together, expected, reply::list_line)?;
+        let sizes = self.numbered(Command::List, asked, expected, reply::list_line)?;
         let uids = if self.no_uidl {
             Ok(Vec::new())
         } else {
-            self.numbered(Command::Uidl, together, expected, reply::uidl_line)?
+            self.numbered(Command::Uidl, asked, expected, reply::uidl_line)?
         };
         if expected == 0 {
             return Ok(Listing::default());
@@ -168,11 +175,7 @@ impl<S: Read + Write> Transaction<S> {
         Ok(())
     }
 
-    fn stat(&mut self, sent: bool) -> Result<u32> {
-        if !sent {
-            self.wire.queue(Command::Stat)?;
-            self.wire.flush()?;
-        }
+    fn stat(&mut self) -> Result<u32> {
         let answer = self.wire.answer()?;
         let peer = &self.wire.peer;
         match answer {
@@ -191,11 +194,11 @@ impl<S: Read + Write> Transaction<S> {
     fn numbered<T>(
         &mut self,
         command: Command<'_>,
-        sent: bool,
+        asked: bool,
         expected: u32,
         parse: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<std::result::Result<Vec<T>, Refusal>> {
-        if !sent {
+        if !asked {
             self.wire.queue(command)?;
             self.wire.flush()?;
         }

@@ -30,7 +30,7 @@ impl Haul<'_> {
         session: &mut Transaction<Stream>,
         delivery: &mut dyn Delivery,
     ) -> Result<Vec<(MsgNum, RowId, Why)>> {
-        let listing = recognize::listing(session, &mut self.unshown)?;
+        let (listing, memory) = recognize::listing(session, self.ledger, &mut self.unshown)?;
         let ahead = match self.account.request_ahead {
             // while a program has a message, none is in flight
             _ if !self.account.filter.is_empty() || !session.takes_ahead() => Ahead::NONE,
@@ -43,10 +43,12 @@ impl Haul<'_> {
         let now = self.world.clock.now();
         let accept = self.world.accept_new_uids;
         let (mut look, moved) =
-            recognize::look(session, self.ledger, &listing, &self.doubted, &mut self.unshown, accept)?;
-        // what is not listed now is compared once it is
-        let compared: HashSet<_> = look.delivered().collect();
-        self.doubted.retain(|row| !compared.contains(row));
+            recognize::look(session, self.ledger, &listing, memory, &self.doubted, &mut self.unshown, accept)?;
+        if !self.doubted.is_empty() {
+            // what is not listed now is compared once it is
+            let compared: HashSet<_> = look.delivered().collect();
+            self.doubted.retain(|row| !compared.contains(row));
+        }
         if moved > 0 {
             self.tell(&Event::Notice(&recognize::told(moved)));
         }

@@ -118,7 +118,7 @@ fn run(server: Server<'_>, auth: Auth, heads: bool) -> pouch::error::Result<()> 
     let authorization = Authorization::greet(server, terms)?;
     let who = Credentials { user: "ann", password: "secret", auth };
     let mut session = authorization.login(&who)?;
-    let listing = session.list()?;
+    let (listing, ()) = session.list(|| ())?;
     assert!(listing.messages.is_sorted_by(|one, other| one.num < other.num), "numbers are unique and in order");
     let nums: Vec<_> = listing.messages.iter().map(|message| message.num).collect();
     if heads {
