@@ -7,7 +7,7 @@ use crate::{
     config::{Account, Quirk, SecretSource, Tls},
     error::{Error, Kind, Result, Verdict},
     event::Event,
-    net::{self, Certificate, Context, Stream},
+    net::{Certificate, Context, Dialing, Stream},
     pop3::{
         Said,
         authorization::{Authorization, Mechanism, Terms, Trace},
@@ -33,17 +33,31 @@ pub enum Milestone {
 /// Connects and logs in, once. `reached` hears of each step.
 ///
 /// # Errors
-/// See [`net::dial`], [`Context::wrap`], [`Authorization::login`].
+/// See [`Dialing::wait`], [`Context::wrap`], [`Authorization::login`].
 pub fn connect(
     account: &Account,
     world: &World,
     password: &str,
     reached: &mut dyn FnMut(Milestone),
 ) -> Result<Transaction<Stream>> {
+    log_in(dial(account), account, world, password, reached)
+}
+
+/// Begins to connect, beside whatever comes next.
+pub fn dial(account: &Account) -> Dialing {
+    Dialing::begin(&account.host, account.port, account.connect_timeout.into())
+}
+
+fn log_in(
+    dialing: Dialing,
+    account: &Account,
+    world: &World,
+    password: &str,
+    reached: &mut dyn FnMut(Milestone),
+) -> Result<Transaction<Stream>> {
     let host = account.host.as_str();
-    let mut session = || {
-        let socket =
-            net::dial(host, account.port, account.connect_timeout.into(), account.timeout.into(), &world.stop)?;
+    let session = || {
+        let socket = dialing.wait(account.timeout.into(), &world.stop)?;
         if let Ok(address) = socket.peer() {
             reached(Milestone::Connected(address.ip().to_string()));
         }
@@ -99,9 +113,7 @@ fn secret_hint(account: &Account) -> String {
 
 /// The certificate that the server shows, whether it is good or not. Nobody logs in there.
 pub fn show_certificate(account: &Account, world: &World) -> Option<Certificate> {
-    let socket =
-        net::dial(&account.host, account.port, account.connect_timeout.into(), account.timeout.into(), &world.stop)
-            .ok()?;
+    let socket = dial(account).wait(account.timeout.into(), &world.stop).ok()?;
     let anybody = Context::trusting_anybody().ok()?;
     match account.tls {
         Tls::Off => None,
@@ -120,12 +132,13 @@ pub fn show_certificate(account: &Account, world: &World) -> Option<Certificate>
     }
 }
 
-/// Connects and logs in; after trouble that passes, tries again as often as the account says.
-/// `reached` hears of each step of each try.
+/// Connects, where that was not begun already, and logs in; after trouble that passes, tries again as
+/// often as the account says. `reached` hears of each step of each try.
 ///
 /// # Errors
 /// The last try's.
 pub fn connect_patiently(
+    mut begun: Option<Dialing>,
     account: &Account,
     world: &World,
     password: &str,
@@ -133,7 +146,8 @@ pub fn connect_patiently(
 ) -> Result<Transaction<Stream>> {
     let mut tries = 0;
     loop {
-        match connect(account, world, password, reached) {
+        let dialing = begun.take().unwrap_or_else(|| dial(account));
+        match log_in(dialing, account, world, password, reached) {
             Err(error) if tries < account.retries && may_pass_soon(&error) => {
                 world.stop.pause(PAUSE * 2_u32.saturating_pow(tries.min(6)))?;
                 tries += 1;

@@ -29,14 +29,14 @@ use crate::{
     event::{Event, Reporter, Summary, Tally},
     ledger::{Birth, Ledger},
     lock,
-    net::Contexts,
+    net::{Contexts, Dialing},
     policy::{Plan, Scan, plan},
     program,
     secret::{self, CredentialFolder, Secret},
     stop::Stop,
     text::{shown, tilde},
 };
-use connect::connect;
+use connect::{connect, dial};
 use haul::Haul;
 use recognize::Unshown;
 use recover::recover;
@@ -161,15 +161,20 @@ fn problem(account: &Account, world: &World, error: &Error, tell: bool) {
 
 /// The run under the account's lock, written into the ledger from its beginning to its end.
 fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
-    let mut ledger = world.ledger(account)?;
-    let (mut run, died) = ledger.begin_run(world.clock.now())?;
     if account.tls != Tls::Off {
         world.tls.prepare(&account.trust, account.client_certificate.as_ref());
     }
+    // the secret comes first: its command may take longer than the server waits for it
+    let secret = world.secret(account);
+    let begun = secret.is_ok().then(|| dial(account));
+    let mut ledger = world.ledger(account)?;
+    let (mut run, died) = ledger.begin_run(world.clock.now())?;
+    // so may looking for what a run that died had delivered
+    let login = secret.map(|secret| (secret, begun.filter(|_| !died)));
     let post = place::open(account, world);
     ledger.looks_into(&place::maildirs(account))?;
     let mut haul = Haul::new(account, world, &mut ledger, &mut run, died);
-    let outcome = post.and_then(|mut post| journey(account, world, &mut haul, &mut post));
+    let outcome = post.and_then(|mut post| journey(login, account, world, &mut haul, &mut post));
     let unsettled = haul.unsettled();
     summary.exit = haul.exit();
     summary.tally = haul.tally();
@@ -215,12 +220,18 @@ fn tell(
 }
 
 /// One message's way is told in the crate's documentation; this is the account's.
-fn journey(account: &Account, world: &World, haul: &mut Haul<'_>, post: &mut Post) -> Result<()> {
+fn journey(
+    login: Result<(Secret, Option<Dialing>)>,
+    account: &Account,
+    world: &World,
+    haul: &mut Haul<'_>,
+    post: &mut Post,
+) -> Result<()> {
     if haul.unsettled() {
         haul.recover(post)?;
     }
     // what is doubted is noted even where no session comes of it
-    let sessions = world.secret(account).and_then(|secret| haul.sessions(&secret, post));
+    let sessions = login.and_then(|(secret, begun)| haul.sessions(begun, &secret, post));
     let settled = haul.wind_up(post);
     // what was delivered wants to be indexed, whatever became of the rest
     let indexed = if haul.tally().delivered > 0 { after(account, world) } else { Ok(()) };

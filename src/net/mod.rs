@@ -15,7 +15,7 @@ use native_tls::TlsStream;
 use records::Records;
 
 pub use contexts::Contexts;
-pub use socket::{Captured, Socket, dial, dial_local};
+pub use socket::{Captured, Dialing, Socket, dial, dial_local};
 pub use tls::{Certificate, Context};
 
 /// A line to the server.

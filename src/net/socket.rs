@@ -135,9 +135,7 @@ impl<S: Write> Write for Socket<S> {
 /// [`Kind::NoHost`], [`Kind::Offline`], [`Kind::Unavailable`] where nobody listens,
 /// [`Kind::Silent`] where time was up, or a signal came.
 pub fn dial(host: &str, port: u16, budget: Duration, timeout: Duration, stop: &Stop) -> Result<Socket> {
-    let name = host.to_owned();
-    let tcp = beside(host, budget, stop, move || connect(&name, port, Instant::now() + budget))?;
-    Socket::new(tcp, timeout, stop.clone()).map_err(|error| lost(host, &error))
+    Dialing::begin(host, port, budget).wait(timeout, stop)
 }
 
 /// Connects to the Unix socket at `path`, within `budget`; afterwards no wait takes longer than
@@ -148,43 +146,71 @@ pub fn dial(host: &str, port: u16, budget: Duration, timeout: Duration, stop: &S
 pub fn dial_local(path: &Path, budget: Duration, timeout: Duration, stop: &Stop) -> Result<Socket<UnixStream>> {
     let shown = path.display().to_string();
     let path = path.to_owned();
-    let stream = beside(&shown, budget, stop, move || {
+    let dialing = Dialing::beside(&shown, budget, move || {
         UnixStream::connect(&path).map_err(|error| {
             Error::new(Kind::Unavailable, format!("{} takes no connection", path.display())).fact(error.to_string())
         })
-    })?;
-    Socket::local(stream, timeout, stop.clone()).map_err(|error| lost(&shown, &error))
+    });
+    Socket::local(dialing.stream(stop)?, timeout, stop.clone()).map_err(|error| lost(&shown, &error))
 }
 
 fn lost(host: &str, error: &io::Error) -> Error {
     Error::new(Kind::Cut, format!("the connection to {host} was lost")).fact(error.to_string())
 }
 
-/// Neither look-up nor connect can be interrupted: they run beside, and are left alone there when a
-/// signal comes.
-fn beside<T: Send + 'static>(
-    host: &str,
+/// A connection that is being made. Neither look-up nor connect can be interrupted: they run beside
+/// whatever comes next, and are left alone there when a signal comes.
+#[derive(Debug)]
+pub struct Dialing<S = TcpStream> {
+    host: String,
     budget: Duration,
-    stop: &Stop,
-    connect: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let (sender, receiver) = mpsc::channel();
-    let work = move || {
-        // nobody may be waiting any more
-        let _ = sender.send(connect());
-    };
-    thread::Builder::new().spawn(work).map_err(|error| Error::thread(&error))?;
-    let end = Instant::now() + budget + LOOK;
-    loop {
-        match receiver.recv_timeout(LOOK) {
-            Ok(result) => return result,
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Err(Error::new(Kind::Bug, "the connecting thread ended"));
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                stop.check()?;
-                if Instant::now() >= end {
-                    return Err(too_slow(host, budget, "nobody had answered"));
+    end: Instant,
+    made: mpsc::Receiver<Result<S>>,
+}
+
+impl Dialing {
+    /// Begins to do what [`dial`] does.
+    pub fn begin(host: &str, port: u16, budget: Duration) -> Self {
+        let name = host.to_owned();
+        Self::beside(host, budget, move || connect(&name, port, Instant::now() + budget))
+    }
+
+    /// The connection, once it is made.
+    ///
+    /// # Errors
+    /// As for [`dial`].
+    pub fn wait(self, timeout: Duration, stop: &Stop) -> Result<Socket> {
+        Socket::new(self.stream(stop)?, timeout, stop.clone()).map_err(|error| lost(&self.host, &error))
+    }
+}
+
+impl<S: Send + 'static> Dialing<S> {
+    fn beside(host: &str, budget: Duration, connect: impl FnOnce() -> Result<S> + Send + 'static) -> Self {
+        let (sender, made) = mpsc::channel();
+        let dialing = Self { host: host.to_owned(), budget, end: Instant::now() + budget + LOOK, made };
+        let failed = sender.clone();
+        let work = move || {
+            // nobody may be waiting any more
+            let _ = sender.send(connect());
+        };
+        if let Err(error) = thread::Builder::new().spawn(work) {
+            let _ = failed.send(Err(Error::thread(&error)));
+        }
+        dialing
+    }
+
+    fn stream(&self, stop: &Stop) -> Result<S> {
+        loop {
+            match self.made.recv_timeout(LOOK) {
+                Ok(result) => return result,
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(Error::new(Kind::Bug, "the connecting thread ended"));
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    stop.check()?;
+                    if Instant::now() >= self.end {
+                        return Err(too_slow(&self.host, self.budget, "nobody had answered"));
+                    }
                 }
             }
         }

@@ -25,6 +25,7 @@ use crate::{
     event::{Event, Tally},
     ledger::{Ledger, NextCopy, Run},
     message::Glance,
+    net::Dialing,
     policy::{Then, Why},
     rule::Judgement,
     text::{count, tilde},
@@ -242,12 +243,18 @@ impl<'a> Haul<'a> {
         Ok(())
     }
 
-    /// Session after session, until all is fetched that can be.
-    pub(super) fn sessions(&mut self, password: &str, delivery: &mut dyn Delivery) -> Result<()> {
+    /// Session after session, until all is fetched that can be. The first connection may have been
+    /// `begun`.
+    pub(super) fn sessions(
+        &mut self,
+        mut begun: Option<Dialing>,
+        password: &str,
+        delivery: &mut dyn Delivery,
+    ) -> Result<()> {
         loop {
             let before = self.through;
             let address = &mut self.address;
-            let mut session = connect_patiently(self.account, self.world, password, &mut |milestone| {
+            let mut session = connect_patiently(begun.take(), self.account, self.world, password, &mut |milestone| {
                 if let Milestone::Connected(reached) = milestone {
                     *address = Some(reached);
                 }
