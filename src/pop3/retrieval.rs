@@ -42,6 +42,8 @@ pub struct Retrieval<'s, S> {
     answered: usize,
     /// Octets by LIST of those that were asked for and not answered.
     in_flight: u64,
+    /// A NOOP went out behind the last of them.
+    noop: bool,
     decoder: Decoder,
     ended: bool,
 }
@@ -56,7 +58,8 @@ pub enum Answer<'r, 's, S> {
 
 impl<'s, S: Read + Write> Retrieval<'s, S> {
     pub(super) fn new(wire: &'s mut Wire<S>, wanted: &'s [Wanted], ahead: Ahead) -> Self {
-        Self { wire, wanted, ahead, asked: 0, answered: 0, in_flight: 0, decoder: Decoder::default(), ended: true }
+        let decoder = Decoder::default();
+        Self { wire, wanted, ahead, asked: 0, answered: 0, in_flight: 0, noop: false, decoder, ended: true }
     }
 
     /// The next message that will be answered.
@@ -88,6 +91,22 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
         }
     }
 
+    /// Passes over what is left of the last message, and tells whether the server is known to be in step
+    /// then: behind what is asked for ahead goes a NOOP, whose answer is missing, or comes too early, where
+    /// another one is. It comes with the last message, and takes no turn.
+    ///
+    /// # Errors
+    /// The line is lost, or the server is out of step.
+    pub fn finish(mut self) -> Result<bool> {
+        while self.wire.content(&mut self.decoder, &mut self.ended)?.is_some() {}
+        if self.noop {
+            // any answer will do
+            let _ = self.wire.answer()?;
+            self.wire.in_step()?;
+        }
+        Ok(self.noop)
+    }
+
     /// Asks for more once half of what may be in flight has arrived.
     fn refill(&mut self) -> Result<()> {
         let waiting = self.asked - self.answered;
@@ -105,7 +124,14 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
             self.asked += 1;
             self.in_flight += next.octets;
         }
-        if self.asked > before { self.wire.flush() } else { Ok(()) }
+        if self.asked == before {
+            return Ok(());
+        }
+        if self.asked == self.wanted.len() && self.ahead.count > 1 {
+            self.wire.queue(Command::Noop)?;
+            self.noop = true;
+        }
+        self.wire.flush()
     }
 }
 

@@ -158,6 +158,18 @@ fn nobody_waits_for_a_good_bye_that_proves_nothing() {
 }
 
 #[test]
+fn new_mail_takes_five_turns_and_nobody_waits_for_the_last() {
+    // sizes tell nothing where all are alike: that nothing was lost is known by the NOOP behind them
+    let alike =
+        |server: Setup| (1..=50).fold(server, |server, n| server.message(format!("uid-{n}"), corpus::sized(n, 2_000)));
+    let desk = Desk::new(alike(Server::plain()).fault(on("QUIT").silence()), "timeout = \"10m\"");
+    desk.fetch(0);
+    assert_eq!(desk.mail().len(), 50);
+    // CAPA, AUTH with its response, CAPA STAT LIST UIDL together, RETR … NOOP, QUIT
+    assert_eq!(desk.server.log().turns(), 5);
+}
+
+#[test]
 fn a_poll_with_nothing_new_takes_four_turns() {
     let desk = Desk::with(50, "", |server| server);
     desk.fetch(0);

@@ -25,7 +25,8 @@ impl Haul<'_> {
         if proofs.is_empty() {
             // Gmail shows the next messages once it has taken leave
             let more_to_come = !self.received.is_empty() && shows_a_part(&self.account.host);
-            if self.received.unproven().next().is_none() && !more_to_come {
+            let proven = self.received.in_step || self.received.unproven().next().is_none();
+            if proven && !more_to_come {
                 session.leave();
                 return Ok(());
             }

@@ -287,10 +287,11 @@ impl<'a> Haul<'a> {
         }
     }
 
-    /// A command lost among others makes each later answer another message's: whatever ended the session,
-    /// they are compared in the next one, unless their sizes prove them.
+    /// A command lost among others makes each later answer another message's: whatever ended the session
+    /// before the server was known to be in step, they are compared in the next one, unless their sizes prove
+    /// them.
     pub(super) fn doubt(&mut self, ended: &Error) {
-        if self.ahead || ended.kind() == Kind::OutOfStep {
+        if (self.ahead && !self.received.in_step) || ended.kind() == Kind::OutOfStep {
             self.doubted.extend(self.received.unproven());
         }
     }

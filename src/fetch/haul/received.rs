@@ -12,6 +12,8 @@ pub(super) struct Received {
     alike: HashMap<u64, usize>,
     /// The row, its size by LIST, and the octets that came.
     messages: Vec<(RowId, u64, u64)>,
+    /// All that was asked for ahead is known to have been answered.
+    pub in_step: bool,
 }
 
 impl Received {
@@ -21,7 +23,7 @@ impl Received {
         for order in orders {
             *alike.entry(order.octets).or_default() += 1;
         }
-        Self { alike, messages: Vec::new() }
+        Self { alike, ..Self::default() }
     }
 
     pub(super) fn push(&mut self, arrival: &Arrival) {

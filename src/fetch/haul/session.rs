@@ -185,6 +185,7 @@ impl Haul<'_> {
             self.seal_if_due(delivery)?;
             self.world.stop.check()?;
         }
+        self.received.in_step |= self.enough.is_none() && retrieval.finish()?;
         Ok(())
     }
 
