@@ -18,11 +18,10 @@ const MAX_CAPA: usize = 64 * 1024;
 /// Before the login (RFC 1939 §4).
 pub struct Authorization<S> {
     wire: Wire<S>,
-    capabilities: Option<Capabilities>,
 }
 
 impl<S: Read + Write> Authorization<S> {
-    /// Takes the greeting and asks for the capabilities.
+    /// Takes the greeting.
     ///
     /// # Errors
     /// The line is lost, or what answers is no POP3 server, or it greets with `-ERR`.
@@ -40,29 +39,24 @@ impl<S: Read + Write> Authorization<S> {
             }
             Reply::Challenge(_) => return Err(not_pop3(peer)),
         }
-        let capabilities = ask_capabilities(&mut wire)?;
-        Ok(Self { wire, capabilities })
+        Ok(Self { wire })
     }
 
-    /// Begins TLS by STLS (RFC 2595 §4): `wrap` makes the new stream out of the old one. What the
-    /// server said of itself in clear is forgotten and asked again.
+    /// Begins TLS by STLS (RFC 2595 §4): `wrap` makes the new stream out of the old one. Whether the server
+    /// offers it is not asked in clear, where nothing it says of itself can be believed.
     ///
     /// # Errors
-    /// The server does not offer STLS or refuses it; somebody put octets behind its answer, which
+    /// The server refuses STLS; somebody put octets behind its answer, which
     /// is an attack (CVE-2011-0411); or `wrap` fails.
     pub fn upgrade<T: Read + Write>(mut self, wrap: impl FnOnce(S) -> Result<T>) -> Result<Authorization<T>> {
         let peer = self.wire.peer.clone();
-        let missing = |fact: String| {
-            Error::new(Kind::Unavailable, format!("{peer} does not begin TLS on this port"))
-                .fact(fact)
-                .hint("most servers have TLS on port 995: tls = \"implicit\"; pouch never goes on without it")
-        };
-        if self.capabilities.as_ref().is_some_and(|known| !known.has("STLS")) {
-            return Err(missing("it does not offer STLS".into()));
-        }
         match self.wire.ask(Command::Stls)? {
             Reply::Ok(_) => {}
-            Reply::Err(refusal) => return Err(missing(quoted(&peer, &refusal))),
+            Reply::Err(refusal) => {
+                return Err(Error::new(Kind::Unavailable, format!("{peer} does not begin TLS on this port"))
+                    .fact(quoted(&peer, &refusal))
+                    .hint("most servers have TLS on port 995: tls = \"implicit\"; pouch never goes on without it"));
+            }
             Reply::Challenge(_) => return Err(not_pop3(&peer)),
         }
         if self.wire.holds_unread() {
@@ -70,12 +64,10 @@ impl<S: Read + Write> Authorization<S> {
                 .fact("there were octets behind the answer to STLS, before TLS began"));
         }
         let (stream, terms) = self.wire.into_parts();
-        let mut wire = Wire::new(wrap(stream)?, terms);
-        let capabilities = ask_capabilities(&mut wire)?;
-        Ok(Authorization { wire, capabilities })
+        Ok(Authorization { wire: Wire::new(wrap(stream)?, terms) })
     }
 
-    /// Logs in.
+    /// Asks for the capabilities, and logs in.
     ///
     /// # Errors
     /// The server refuses, now or for good, or the line is lost. The password is sent once.
@@ -90,7 +82,10 @@ impl<S: Read + Write> Authorization<S> {
         }
         self.wire.hide(who.password.as_bytes());
         self.wire.hide(sasl::plain(who.user, who.password).as_bytes());
-        let offered = |mechanism| self.capabilities.as_ref().is_some_and(|known| known.offers(mechanism));
+        self.wire.queue(Command::Capa)?;
+        self.wire.flush()?;
+        let capabilities = read_capabilities(&mut self.wire)?;
+        let offered = |mechanism| capabilities.as_ref().is_some_and(|known| known.offers(mechanism));
         let mechanism = match who.auth {
             Auth::Plain => Mechanism::Plain,
             Auth::Auto if offered("PLAIN") => Mechanism::Plain,
@@ -107,9 +102,9 @@ impl<S: Read + Write> Authorization<S> {
             _ => error,
         })?;
         match answer {
-            Reply::Ok(_) => Ok(Transaction::new(self.wire, self.capabilities, mechanism)),
+            Reply::Ok(_) => Ok(Transaction::new(self.wire, capabilities, mechanism)),
             Reply::Err(refusal) => {
-                let codes = self.capabilities.as_ref().is_some_and(|known| known.has("AUTH-RESP-CODE"));
+                let codes = capabilities.as_ref().is_some_and(|known| known.has("AUTH-RESP-CODE"));
                 Err(login_refused(&self.wire.peer, &refusal, codes))
             }
             Reply::Challenge(_) => Err(not_pop3(&self.wire.peer)),
@@ -155,12 +150,6 @@ impl std::fmt::Display for Mechanism {
             Self::User => "USER",
         })
     }
-}
-
-fn ask_capabilities<S: Read + Write>(wire: &mut Wire<S>) -> Result<Option<Capabilities>> {
-    wire.queue(Command::Capa)?;
-    wire.flush()?;
-    read_capabilities(wire)
 }
 
 /// The answer to CAPA. A server that does not know it (popa3d, Solid POP3) says `-ERR`.

@@ -285,7 +285,7 @@ fn bad_certificates_are_not_and_no_password_is_sent() {
 #[test]
 fn stls_is_never_gone_without() {
     for (setup, code, text) in [
-        (Server::starttls().without("STLS"), 69, "it does not offer STLS"),
+        (Server::starttls().without("STLS"), 69, "said: -ERR unknown command"),
         (Server::starttls().fault(on("STLS").refuse("-ERR no")), 69, "said: -ERR no"),
         (Server::starttls().fault(on("STLS").more("+OK injected\r\n")), 77, "somebody meddles with the line"),
     ] {
