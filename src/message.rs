@@ -1,6 +1,9 @@
 //! A glance at a message's header: who, what, when, and a fingerprint to know it again.
 
-use std::sync::LazyLock;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::LazyLock,
+};
 
 use mail_parser::{HeaderForm, HeaderName, HeaderValue, Message, MessageParser};
 use sha2::{Digest, Sha256};
@@ -65,9 +68,16 @@ impl Head {
     }
 }
 
+/// What a parser makes of what a sender wrote; nothing where it stumbles: one bad message must not stop the
+/// others, whatever a library thinks of it.
+fn guarded<T>(parse: impl FnOnce() -> Option<T>) -> Option<T> {
+    // nothing but its own result is changed by a parser
+    catch_unwind(AssertUnwindSafe(parse)).ok().flatten()
+}
+
 /// What `head`, a header with LF line ends, says. What no parser understands says nothing.
 pub fn glance(head: &[u8]) -> Glance {
-    let Some(message) = MessageParser::default().parse_headers(head) else {
+    let Some(message) = guarded(|| MessageParser::default().parse_headers(head)) else {
         return Glance::default();
     };
     let from = message.from().and_then(|from| from.first());
@@ -84,16 +94,20 @@ pub fn glance(head: &[u8]) -> Glance {
 static FIELDS: LazyLock<MessageParser> =
     LazyLock::new(|| MessageParser::new().header_id(HeaderName::ReturnPath).default_header_ignore());
 
+fn fields(head: &[u8]) -> Option<Message<'_>> {
+    guarded(|| FIELDS.parse_headers(head))
+}
+
 /// The address that `head` says errors go back to (Return-Path, RFC 5321 §4.4); nothing where it says
 /// none, or nobody.
 pub fn return_path(head: &[u8]) -> Option<String> {
-    let message = FIELDS.parse_headers(head)?;
+    let message = fields(head)?;
     message.return_path().as_text().map(str::trim).filter(|address| !address.is_empty()).map(str::to_owned)
 }
 
 /// Whether `head` has a Return-Path, whatever that says.
 pub fn has_return_path(head: &[u8]) -> bool {
-    FIELDS.parse_headers(head).is_some_and(|message| message.header(HeaderName::ReturnPath).is_some())
+    fields(head).is_some_and(|message| message.header(HeaderName::ReturnPath).is_some())
 }
 
 /// How the comment begins that pouch writes into a Received field.
@@ -101,7 +115,7 @@ pub const RECEIVED_BY_POUCH: &str = "(pouch ";
 
 /// The fingerprint of `head`, a header with LF line ends; nothing where it has none of the fields.
 pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
-    let message = FIELDS.parse_headers(head)?;
+    let message = fields(head)?;
     let mut hash = Sha256::new();
     let mut any = false;
     let named = message.header(HeaderName::MessageId).is_some();
@@ -146,11 +160,11 @@ pub struct Header<'h>(Option<Message<'h>>);
 impl<'h> Header<'h> {
     /// Reads `head`, a header with LF line ends. What no parser understands has no fields.
     pub fn read(head: &'h [u8]) -> Self {
-        Self(MessageParser::default().parse_headers(head))
+        Self(guarded(|| MessageParser::default().parse_headers(head)))
     }
 
     fn values(&self, name: &str, form: HeaderForm) -> Vec<HeaderValue<'_>> {
-        self.0.as_ref().map_or_else(Vec::new, |message| message.header_as(name.to_owned(), form))
+        guarded(|| Some(self.0.as_ref()?.header_as(name.to_owned(), form))).unwrap_or_default()
     }
 
     /// What the fields of this name say, unfolded and decoded (RFC 2047).
@@ -208,6 +222,12 @@ mod tests {
             }
         );
         assert_eq!(glance(b"no header at all"), Glance::default());
+    }
+
+    #[test]
+    fn a_parser_that_stumbles_ends_nothing() {
+        assert_eq!(guarded(|| MAIL.get(MAIL.len()..).map(|rest| rest[0])), None);
+        assert_eq!(guarded(|| Some(1)), Some(1));
     }
 
     #[test]
