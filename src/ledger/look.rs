@@ -155,8 +155,11 @@ impl Ledger {
             }
         }
         if !shared.is_empty() {
+            join.forget(shared.keys());
             for (uid, seen) in memory.rows() {
-                shared.entry(uid).and_modify(|rows| rows.push(seen));
+                if let Some(rows) = shared.get_mut(uid) {
+                    rows.push(seen);
+                }
             }
         }
         for (uid, rows) in &shared {
@@ -298,7 +301,6 @@ impl<'l> Join<'l> {
     /// share a UID: those of the right size are found first, whatever their order.
     fn pick(&mut self, uid: &[u8], rows: &[&Seen]) {
         let places = self.places.by_uid[self.places.of(uid, 0)].to_vec();
-        self.forget(&places);
         let mut by_size: HashMap<u64, VecDeque<&Seen>> = HashMap::new();
         for &seen in rows {
             by_size.entry(seen.octets).or_default().push_back(seen);
@@ -322,9 +324,11 @@ impl<'l> Join<'l> {
         left.for_each(|seen| self.unlisted(seen));
     }
 
-    /// Forgets what was thought of these places.
-    fn forget(&mut self, places: &[u32]) {
-        let places: HashSet<_> = places.iter().map(|place| *place as usize).collect();
+    /// Forgets what was thought of the messages with these UIDs.
+    fn forget<'u>(&mut self, uids: impl Iterator<Item = &'u &'u [u8]>) {
+        let ranges = uids.map(|uid| self.places.of(uid, 0));
+        let places: HashSet<_> =
+            ranges.flat_map(|range| &self.places.by_uid[range]).map(|place| *place as usize).collect();
         for place in &places {
             let entry = &mut self.look.scan.entries[*place];
             (entry.row, entry.known) = (None, NEW);
