@@ -41,8 +41,6 @@ pub enum Command<'a> {
     Dele(MsgNum),
     /// Take all marks back.
     Rset,
-    /// Nothing.
-    Noop,
     /// Carry the deletions out and end.
     Quit,
 }
@@ -67,7 +65,6 @@ impl Command<'_> {
             Self::Retr(num) => format!("RETR {num}"),
             Self::Dele(num) => format!("DELE {num}"),
             Self::Rset => "RSET".into(),
-            Self::Noop => "NOOP".into(),
             Self::Quit => "QUIT".into(),
         };
         let mut line = Zeroizing::new(text.into_bytes());

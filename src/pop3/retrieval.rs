@@ -42,8 +42,8 @@ pub struct Retrieval<'s, S> {
     answered: usize,
     /// Octets by LIST of those that were asked for and not answered.
     in_flight: u64,
-    /// A NOOP went out behind the last of them.
-    noop: bool,
+    /// A STAT went out behind the last of them.
+    check_queued: bool,
     decoder: Decoder,
     ended: bool,
 }
@@ -59,7 +59,7 @@ pub enum Answer<'r, 's, S> {
 impl<'s, S: Read + Write> Retrieval<'s, S> {
     pub(super) fn new(wire: &'s mut Wire<S>, wanted: &'s [Wanted], ahead: Ahead) -> Self {
         let decoder = Decoder::default();
-        Self { wire, wanted, ahead, asked: 0, answered: 0, in_flight: 0, noop: false, decoder, ended: true }
+        Self { wire, wanted, ahead, asked: 0, answered: 0, in_flight: 0, check_queued: false, decoder, ended: true }
     }
 
     /// The next message that will be answered.
@@ -92,19 +92,17 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
     }
 
     /// Passes over what is left of the last message, and tells whether the server is known to be in step
-    /// then: behind what is asked for ahead goes a NOOP, whose answer is missing, or comes too early, where
-    /// another one is. It comes with the last message, and takes no turn.
+    /// then: behind what is asked for ahead goes a [check](Wire::queue_check), whose answer comes with the
+    /// last message, and takes no turn.
     ///
     /// # Errors
     /// The line is lost, or the server is out of step.
     pub fn finish(mut self) -> Result<bool> {
         while self.wire.content(&mut self.decoder, &mut self.ended)?.is_some() {}
-        if self.noop {
-            // any answer will do
-            let _ = self.wire.answer()?;
-            self.wire.in_step()?;
+        if self.check_queued {
+            self.wire.check()?;
         }
-        Ok(self.noop)
+        Ok(self.check_queued)
     }
 
     /// Asks for more once half of what may be in flight has arrived.
@@ -128,8 +126,8 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
             return Ok(());
         }
         if self.asked == self.wanted.len() && self.ahead.count > 1 {
-            self.wire.queue(Command::Noop)?;
-            self.noop = true;
+            self.wire.queue_check()?;
+            self.check_queued = true;
         }
         self.wire.flush()
     }

@@ -164,10 +164,11 @@ impl<S: Read + Write> Transaction<S> {
         Ok(listing)
     }
 
-    /// Makes sure that no answer was one too many: NOOP gets it, and its own is left over.
+    /// Makes sure that no answer was one too many, nor is missing.
     fn in_step(&mut self) -> Result<()> {
-        let _ = self.ask(Command::Noop)?;
-        self.wire.in_step()
+        self.wire.queue_check()?;
+        self.wire.flush()?;
+        self.wire.check()
     }
 
     fn renew_capabilities(&mut self) -> Result<()> {
@@ -245,7 +246,7 @@ impl<S: Read + Write> Transaction<S> {
                 self.wire.queue(Command::Top(*num, 0))?;
             }
             if pipelining && chunks.peek().is_none() {
-                self.wire.queue(Command::Noop)?;
+                self.wire.queue_check()?;
             }
             self.wire.flush()?;
             for _ in some {
@@ -255,11 +256,7 @@ impl<S: Read + Write> Transaction<S> {
         if nums.is_empty() {
             return Ok(());
         }
-        if !pipelining {
-            return self.in_step();
-        }
-        let _ = self.wire.answer()?;
-        self.wire.in_step()
+        if pipelining { self.wire.check() } else { self.in_step() }
     }
 
     /// Reads the answer to TOP. Some servers send all of the message: what is behind the header is
@@ -281,10 +278,10 @@ impl<S: Read + Write> Transaction<S> {
 
     /// Marks messages for deletion, in one write where the server takes that; gives the answer to
     /// each. Nothing is deleted before [`quit`](Self::quit), which is only safe where the server is
-    /// in step: a NOOP behind the others gets the answer that would be one too many.
+    /// in step.
     ///
     /// # Errors
-    /// The line is lost.
+    /// The line is lost, or the server is out of step.
     pub fn delete(&mut self, nums: &[MsgNum]) -> Result<Vec<std::result::Result<(), Refusal>>> {
         let together = if self.pipelining() { ASKED_TOGETHER } else { 1 };
         let mut answers = Vec::with_capacity(nums.len());
@@ -297,8 +294,7 @@ impl<S: Read + Write> Transaction<S> {
                 answers.push(self.wire.answer()?.map(drop));
             }
         }
-        // any answer will do
-        let _ = self.ask(Command::Noop)?;
+        self.in_step()?;
         Ok(answers)
     }
 

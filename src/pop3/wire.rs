@@ -12,7 +12,7 @@ use super::{
     Said,
     body::Decoder,
     command::{Command, MAX_COMMAND},
-    reply::{Refusal, Reply, quoted},
+    reply::{self, Refusal, Reply, quoted},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -234,6 +234,21 @@ impl<S: Read + Write> Wire<S> {
             (_, Some(Reply::Ok(text))) => Ok(Ok(text)),
             (_, Some(Reply::Err(refusal))) => Ok(Err(refusal)),
             (line, _) => Err(self.out_of_step(&line)),
+        }
+    }
+
+    /// Puts a STAT behind the commands before it. No other answer looks like the one to that, as any does like
+    /// the one to NOOP: where one before it is lost, or is one too many, it comes early or late.
+    pub(super) fn queue_check(&mut self) -> Result<()> {
+        self.queue(Command::Stat)
+    }
+
+    /// Makes sure that the [STAT](Self::queue_check) is what is answered now: all before it was answered once.
+    pub(super) fn check(&mut self) -> Result<()> {
+        match self.answer()? {
+            Ok(text) if reply::stat(&text).is_some() => self.in_step(),
+            Ok(text) => Err(self.out_of_step(&[b"+OK ", &text[..]].concat())),
+            Err(refusal) => Err(self.out_of_step(&[b"-ERR ", &refusal.text[..]].concat())),
         }
     }
 

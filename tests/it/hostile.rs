@@ -56,19 +56,17 @@ fn answers_that_nobody_asked_for_are_answers_to_nothing() {
     }
 }
 
+/// The answer to RETR that has this message in it, none of whose lines begins with a dot.
+fn answer(message: &[u8]) -> Vec<u8> {
+    let lines = message.split_inclusive(|octet| *octet == b'\n').flat_map(|line| [line.trim_ascii_end(), b"\r\n"]);
+    [b"+OK\r\n"].into_iter().map(|status| &status[..]).chain(lines).chain([&b".\r\n"[..]]).collect::<Vec<_>>().concat()
+}
+
 #[test]
 fn an_answer_too_many_or_too_few_gives_no_message_to_another_for_good() {
     let alike = || (1..=10).map(|n| corpus::sized(n, 500)).collect::<Vec<_>>();
     let unlike = || (1..=10).map(corpus::message).collect::<Vec<_>>();
-    let twice = [
-        &b"+OK\r\n"[..],
-        &corpus::sized(3, 500).iter().fold(Vec::new(), |mut wire, octet| {
-            wire.extend(if *octet == b'\n' { &b"\r\n"[..] } else { std::slice::from_ref(octet) });
-            wire
-        }),
-        b".\r\n",
-    ]
-    .concat();
+    let twice = answer(&corpus::sized(3, 500));
     for messages in [alike(), unlike()] {
         for fault in [on("RETR").nth(4).answer(""), on("RETR").nth(4).more(twice.clone())] {
             let desk = Desk::new(serving(Server::plain(), &messages).fault(fault), "keep = \"none\"");
@@ -79,6 +77,43 @@ fn an_answer_too_many_or_too_few_gives_no_message_to_another_for_good() {
             assert_none_lost(&desk, &messages);
             assert_eq!(desk.server.remaining(), 0);
         }
+    }
+}
+
+#[test]
+fn an_answer_too_many_is_noticed_though_only_its_first_line_comes_at_once() {
+    let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
+    let twice = on("RETR").nth(4).more(answer(&messages[3]));
+    // the last message was given to the one before it, and its own answer is one too many
+    let slow = on("RETR").nth(10).head().silence();
+    let desk = Desk::new(serving(Server::plain(), &messages).fault(twice).fault(slow), "");
+    desk.pouch(&["fetch"]).run();
+    desk.server.heal_all();
+    desk.configure("keep = \"none\"");
+    for _ in 0..2 {
+        desk.fetch(0);
+    }
+    assert_none_lost(&desk, &messages);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
+fn a_server_that_cannot_do_nothing_gives_all_mail_and_is_emptied() {
+    let faults = [
+        on("NOOP").refuse("-ERR what?"),
+        on("NOOP").refuse("what?"),
+        on("NOOP").refuse("+OK\r\n+OK"),
+        on("NOOP").silence(),
+        on("NOOP").close(),
+    ];
+    for fault in faults {
+        let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
+        let desk = Desk::new(serving(Server::plain(), &messages).fault(fault), "");
+        desk.fetch(0).assert_silent();
+        desk.server.renew_uids();
+        desk.configure("keep = \"none\"");
+        desk.fetch(0);
+        assert_eq!((desk.mail().len(), desk.retrieved(), desk.server.remaining()), (10, 10, 0));
     }
 }
 
@@ -134,7 +169,8 @@ fn an_answer_too_few_is_not_forgotten_where_the_next_session_shows_nothing() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     let setup = serving(Server::plain(), &messages)
         .fault(on("RETR").nth(4).answer(""))
-        .fault(on("STAT").nth(2).answer("+OK 0 0\r\n"));
+        // the second one goes out behind the messages
+        .fault(on("STAT").nth(3).answer("+OK 0 0\r\n"));
     let desk = Desk::new(setup, "keep = \"none\"");
     for _ in 0..3 {
         desk.pouch(&["fetch"]).run();
@@ -286,6 +322,25 @@ fn the_largest_listing_fits_into_little_memory() {
     let desk = Desk::with(3, "", |server| server.fault(on("STAT").answer("+OK 200001 1\r\n")));
     let told = desk.fetch(69);
     told.assert_stderr("127.0.0.1 has 200001 messages in this mailbox\n  200000 at most can be looked after");
+}
+
+#[test]
+fn many_messages_that_share_uids_and_come_back_are_joined_in_no_time() {
+    const MESSAGES: usize = 150_000;
+    let lines = |line: &dyn Fn(usize) -> String| (1..=MESSAGES).map(line).collect::<String>();
+    let desk = Desk::with(3, "limit = 1\ntimeout = \"20s\"", |server| {
+        server
+            .fault(on("STAT").answer(format!("+OK {MESSAGES} 1\r\n")))
+            .fault(on("LIST").nth(2).body(""))
+            .fault(on("UIDL").nth(2).body(""))
+            .fault(on("LIST").body(lines(&|n| format!("{n} 300\r\n"))))
+            .fault(on("UIDL").body(lines(&|n| format!("{n} {:032x}\r\n", n / 2))))
+    });
+    // listed, gone, and listed again: each pair is told apart anew
+    for arrived in [1, 1, 2] {
+        desk.pouch(&["fetch"]).within(Duration::from_mins(1)).run().assert_code(0);
+        assert_eq!(desk.mail().len(), arrived);
+    }
 }
 
 /// Nothing that a terminal acts on.

@@ -159,13 +159,13 @@ fn nobody_waits_for_a_good_bye_that_proves_nothing() {
 
 #[test]
 fn new_mail_takes_five_turns_and_nobody_waits_for_the_last() {
-    // sizes tell nothing where all are alike: that nothing was lost is known by the NOOP behind them
+    // sizes tell nothing where all are alike: that nothing was lost is known by the STAT behind them
     let alike =
         |server: Setup| (1..=50).fold(server, |server, n| server.message(format!("uid-{n}"), corpus::sized(n, 2_000)));
     let desk = Desk::new(alike(Server::plain()).fault(on("QUIT").silence()), "timeout = \"10m\"");
     desk.fetch(0);
     assert_eq!(desk.mail().len(), 50);
-    // CAPA, AUTH with its response, CAPA STAT LIST UIDL together, RETR … NOOP, QUIT
+    // CAPA, AUTH with its response, CAPA STAT LIST UIDL together, RETR … STAT, QUIT
     assert_eq!(desk.server.log().turns(), 5);
 }
 

@@ -148,7 +148,7 @@ fn fetch(session: &mut Transaction<Server<'_>>, wanted: &[Wanted]) -> pouch::err
         }
     }
     assert!(retrieval.next()?.is_none());
-    Ok(())
+    retrieval.finish().map(drop)
 }
 
 /// A server that talks and does not listen.
