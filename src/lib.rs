@@ -23,8 +23,9 @@
 //! 2. [`fetch::connect`] gets from the host name to a session: [`net`] dials and begins TLS,
 //!    [`pop3::session`] greets and logs in with what [`secret`] gave.
 //! 3. The server lists its messages, and meanwhile [`ledger::Ledger::memory`] reads what is known;
-//!    [`ledger::Ledger::look`] joins the two, and [`ledger::Ledger::admit`] gives each new one its row. **The name of its file is a function of
-//!    the row**: whoever finds the file knows that the row is delivered.
+//!    [`ledger::Ledger::look`] joins the two, and [`ledger::Ledger::admit`] gives each new one its row.
+//!    **The name of its file is a function of the row**: whoever finds the file knows that the row is
+//!    delivered.
 //! 4. Where the account has rules, the headers of new messages are asked for, and [`rule::judge`]
 //!    says which rule takes them.
 //! 5. [`policy::plan`] decides what to do to each message. It is one pure function: `pouch plan`,

@@ -46,16 +46,27 @@ impl<S: Read + Write> Authorization<S> {
     /// offers it is not asked in clear, where nothing it says of itself can be believed.
     ///
     /// # Errors
-    /// The server refuses STLS; somebody put octets behind its answer, which
-    /// is an attack (CVE-2011-0411); or `wrap` fails.
+    /// The server refuses STLS, now or for good, or closes the connection; somebody put octets behind its
+    /// answer, which is an attack (CVE-2011-0411); or `wrap` fails.
     pub fn upgrade<T: Read + Write>(mut self, wrap: impl FnOnce(S) -> Result<T>) -> Result<Authorization<T>> {
         let peer = self.wire.peer.clone();
-        match self.wire.ask(Command::Stls)? {
+        let hint = "most servers have TLS on port 995: tls = \"implicit\"; pouch never goes on without it";
+        let answer = self.wire.ask(Command::Stls).map_err(|error| match error.kind() {
+            // what some do where they do not know a command
+            Kind::Cut => error.hint(hint),
+            _ => error,
+        })?;
+        match answer {
             Reply::Ok(_) => {}
+            Reply::Err(refusal) if refusal.passes() => {
+                return Err(
+                    Error::new(Kind::Busy, format!("{peer} does not begin TLS now")).fact(quoted(&peer, &refusal))
+                );
+            }
             Reply::Err(refusal) => {
                 return Err(Error::new(Kind::Unavailable, format!("{peer} does not begin TLS on this port"))
                     .fact(quoted(&peer, &refusal))
-                    .hint("most servers have TLS on port 995: tls = \"implicit\"; pouch never goes on without it"));
+                    .hint(hint));
             }
             Reply::Challenge(_) => return Err(not_pop3(&peer)),
         }

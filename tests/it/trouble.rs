@@ -287,10 +287,12 @@ fn stls_is_never_gone_without() {
     for (setup, code, text) in [
         (Server::starttls().without("STLS"), 69, "said: -ERR unknown command"),
         (Server::starttls().fault(on("STLS").refuse("-ERR no")), 69, "said: -ERR no"),
+        (Server::starttls().fault(on("STLS").refuse("-ERR [SYS/TEMP] later")), 75, "does not begin TLS now"),
+        (Server::starttls().fault(on("STLS").close()), 75, "hint: most servers have TLS on port 995"),
         (Server::starttls().fault(on("STLS").more("+OK injected\r\n")), 77, "somebody meddles with the line"),
     ] {
         let desk = secure(setup, "CA\ntls = \"starttls\"");
-        let output = desk.pouch(&["fetch"]).run();
+        let output = desk.pouch(&["fetch", "-v"]).run();
         output.assert_code(code).assert_stderr(text);
         let log = desk.server.log();
         assert_eq!(log.count("USER") + log.count("AUTH") + log.count("PASS"), 0);
