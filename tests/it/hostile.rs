@@ -118,6 +118,27 @@ fn a_server_that_cannot_do_nothing_gives_all_mail_and_is_emptied() {
 }
 
 #[test]
+fn a_line_that_is_lost_right_behind_the_messages_costs_a_session_and_no_message() {
+    let faults = [
+        on("STAT").nth(2).close(),
+        on("STAT").nth(2).silence(),
+        on("STAT").nth(2).refuse("-ERR idle").close(),
+        on("STAT").nth(2).refuse("+OK"),
+        on("STAT").nth(2).more("+OK\r\n"),
+    ];
+    for fault in faults {
+        for lines in ["retries = 0", "retries = 0\nkeep = \"none\""] {
+            let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
+            let desk = Desk::new(serving(Server::plain(), &messages).fault(fault.clone()), lines);
+            desk.fetch(0).assert_silent();
+            assert_none_lost(&desk, &messages);
+            assert_eq!((desk.mail().len(), desk.retrieved()), (10, 10));
+            assert_eq!(desk.server.remaining() == 0, lines.contains("none"));
+        }
+    }
+}
+
+#[test]
 fn an_answer_too_few_gives_no_message_to_another_where_headers_cannot_be_compared() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     for setup in [Server::plain().without("TOP"), Server::plain().fault(on("TOP").refuse("-ERR no"))] {
@@ -182,9 +203,9 @@ fn an_answer_too_few_is_not_forgotten_where_the_next_session_shows_nothing() {
 #[test]
 fn an_answer_too_few_is_noticed_where_the_server_logs_out_in_its_place() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
-    for lines in ["", "keep = \"none\""] {
+    for (lines, times) in [("", 1), ("keep = \"none\"", 1), ("keep = \"none\"", 2)] {
         let setup = serving(Server::plain(), &messages);
-        let idle = on("RETR").nth(10).more("-ERR Disconnected for inactivity\r\n").close();
+        let idle = on("RETR").nth(10).more("-ERR Disconnected for inactivity\r\n".repeat(times)).close();
         let desk = Desk::new(setup.fault(on("RETR").nth(4).answer("")).fault(idle), lines);
         for _ in 0..3 {
             desk.pouch(&["fetch"]).run();
