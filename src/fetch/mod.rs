@@ -169,12 +169,12 @@ fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
     let begun = secret.is_ok().then(|| dial(account));
     let mut ledger = world.ledger(account)?;
     let (mut run, died) = ledger.begin_run(world.clock.now())?;
-    // so may looking for what a run that died had delivered
-    let login = secret.map(|secret| (secret, begun.filter(|_| !died)));
+    // so may looking for what a run that died had delivered: the server is called again after that
+    let begun = begun.filter(|_| !died);
     let post = place::open(account, world);
     ledger.looks_into(&place::maildirs(account))?;
     let mut haul = Haul::new(account, world, &mut ledger, &mut run, died);
-    let outcome = post.and_then(|mut post| journey(login, account, world, &mut haul, &mut post));
+    let outcome = post.and_then(|mut post| journey(secret, begun, account, world, &mut haul, &mut post));
     let unsettled = haul.unsettled();
     summary.exit = haul.exit();
     summary.tally = haul.tally();
@@ -221,7 +221,8 @@ fn tell(
 
 /// One message's way is told in the crate's documentation; this is the account's.
 fn journey(
-    login: Result<(Secret, Option<Dialing>)>,
+    secret: Result<Secret>,
+    begun: Option<Dialing>,
     account: &Account,
     world: &World,
     haul: &mut Haul<'_>,
@@ -231,7 +232,7 @@ fn journey(
         haul.recover(post)?;
     }
     // what is doubted is noted even where no session comes of it
-    let sessions = login.and_then(|(secret, begun)| haul.sessions(begun, &secret, post));
+    let sessions = secret.and_then(|secret| haul.sessions(begun, &secret, post));
     let settled = haul.wind_up(post);
     // what was delivered wants to be indexed, whatever became of the rest
     let indexed = if haul.tally().delivered > 0 { after(account, world) } else { Ok(()) };

@@ -95,11 +95,6 @@ struct Seen {
     of_header: bool,
 }
 
-/// What is read of a row; the last column has a bit for each that says yes or no. A column costs as much as
-/// all that is done with it.
-const COLUMNS: &str = "id, uid, octets, delivered, state, attempts, next_try, (missing IS NOT NULL)
-    | (short << 1) | (doomed << 2) | (wanted << 3) | (condemned << 4) | (doubted << 5)";
-
 impl Look {
     /// Has those of `rows` that are delivered compared with what is listed now.
     pub fn doubt(&mut self, rows: &HashSet<RowId>) {
@@ -351,6 +346,12 @@ impl<'l> Join<'l> {
 /// What is known of a message that was never seen.
 const NEW: Known = Known::New { attempts: 0, put_off: false };
 
+/// What [`seen`] reads of a row; the last column has a bit for each that says yes or no. A column costs as much as
+/// all that is done with it.
+const COLUMNS: &str = "id, uid, octets, delivered, state, attempts, next_try, (missing IS NOT NULL)
+    | (short << 1) | (doomed << 2) | (wanted << 3) | (condemned << 4) | (doubted << 5)";
+
+/// The row that [`COLUMNS`] were read of.
 fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
     let bits: u8 = row.get(7)?;
     let [missing, short, doomed, wanted, condemned, doubted] = [0, 1, 2, 3, 4, 5].map(|bit| bits >> bit & 1 == 1);
