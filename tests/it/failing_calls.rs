@@ -72,7 +72,9 @@ fn fail(error: &str, words: &[&str]) {
             // a call that only helps, or whose failure SQLite gets over
             0 => assert!(told.stderr.is_empty(), "{error} {point:?}: {told}"),
             73 | 74 => {
-                assert!(words.iter().any(|word| told.stderr.contains(word)), "{error} {point:?}: {told}");
+                // why it opens no file, SQLite does not tell
+                let opened = point.call == "openat" && told.stderr.contains("cannot be opened for writing");
+                assert!(opened || words.iter().any(|word| told.stderr.contains(word)), "{error} {point:?}: {told}");
                 assert!(told.stderr.starts_with("pouch: work: "), "{error} {point:?}: {told}");
             }
             // what the disk does not read is what SQLite calls malformed: the disk comes first
@@ -80,6 +82,8 @@ fn fail(error: &str, words: &[&str]) {
                 assert!(told.stderr.contains("cannot be read\n"), "{told}");
                 assert!(told.stderr.contains("hint: see whether the disk is well, and try again; if "), "{told}");
             }
+            // how often the system reads before pouch does is not always the same
+            78 if point.call == "read" => assert!(told.stderr.contains("cannot read ~/.config/pouch"), "{told}"),
             _ => panic!("{error} {point:?}: {told}"),
         }
         desk.server.wait_for(|log| log.open() == 0);
@@ -107,13 +111,12 @@ fn a_broken_disk() {
 
 #[test]
 fn a_disk_that_turned_read_only() {
-    fail("EROFS", &["Read-only file system", "readonly database", "unable to open database file", "disk I/O error"]);
+    fail("EROFS", &["Read-only file system", "readonly database", "disk I/O error"]);
 }
 
 #[test]
 fn too_many_open_files() {
-    // that it was so for a moment only, SQLite does not tell
-    fail("EMFILE", &["Too many open files", "cannot be opened for writing", "disk I/O error"]);
+    fail("EMFILE", &["Too many open files", "disk I/O error"]);
 }
 
 #[test]
