@@ -17,6 +17,9 @@ use crate::{
 /// From so many vanished messages on it is no chance that many unknown ones came in their place.
 const MANY: usize = 5;
 
+/// Where so many headers have broken the line in a run, it is the line that is bad.
+const BROKEN_HEADERS: usize = 20;
+
 /// Messages whose header broke the line in this run: none is asked for it again.
 #[derive(Debug, Default)]
 pub(super) struct Unshown {
@@ -24,6 +27,17 @@ pub(super) struct Unshown {
     messages: HashSet<(MsgNum, u64)>,
     /// How the line was lost.
     error: Option<Error>,
+    /// Other headers had come before one broke the line.
+    progress: bool,
+    /// Headers are asked for from the other end: behind the first one that breaks the line others may do so, too.
+    backwards: bool,
+}
+
+impl Unshown {
+    /// Whether it was a header that broke the line, and others had come before it: the next session gets further.
+    pub(super) fn takes_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progress)
+    }
 }
 
 /// What the server lists, and what the ledger remembers, which is read while the server looks. A message
@@ -229,10 +243,15 @@ fn heads(
     unshown: &mut Unshown,
     mut each: impl FnMut(usize, Head),
 ) -> Result<()> {
-    let asked: Vec<_> = (0..messages.len()).filter(|place| !unshown.messages.contains(&messages[*place])).collect();
+    let mut asked: Vec<_> = (0..messages.len()).filter(|place| !unshown.messages.contains(&messages[*place])).collect();
+    if unshown.backwards {
+        asked.reverse();
+    }
     let nums: Vec<_> = asked.iter().map(|place| messages[*place].0).collect();
     let mut waiting = asked.into_iter();
+    let mut answered = false;
     let shown = session.tops(&nums, |head| {
+        answered = true;
         // one answer a number
         if let (Some(place), Ok(head)) = (waiting.next(), head) {
             each(place, head);
@@ -242,6 +261,8 @@ fn heads(
         if matches!(error.kind(), Kind::Cut | Kind::Silent) {
             unshown.messages.extend(waiting.next().map(|place| messages[place]));
             unshown.error = Some(error.clone());
+            unshown.progress = answered && unshown.messages.len() <= BROKEN_HEADERS;
+            unshown.backwards ^= !answered;
         }
     })
 }

@@ -172,6 +172,37 @@ fn a_header_that_breaks_the_line_stops_nobody_without_uidl_nor_after_a_move() {
 }
 
 #[test]
+fn many_headers_that_break_the_line_stop_nobody() {
+    let bad = [1, 2, 3, 4, 5, 6, 12, 20];
+    let breaks = |uid: String| on("TOP").uid(uid).octets(50).cut();
+    let faults = || bad.map(|n| breaks(corpus::uid(n))).into_iter();
+    let desk = Desk::with(20, NO_UIDL, |server| faults().fold(without_uidl(server), Setup::fault));
+    desk.fetch(0).assert_stderr("the server gives no UID for 8 messages");
+    desk.assert_arrived((1..=20).filter(|n| !bad.contains(n)));
+
+    let desk = Desk::with(20, "", |server| server);
+    desk.fetch(0);
+    desk.server.renew_uids();
+    desk.server.add("new", corpus::message(21));
+    for n in bad {
+        desk.server.fault(breaks(format!("renewed-{}", corpus::uid(n))));
+    }
+    desk.fetch(0);
+    // what cannot be compared is rather fetched twice than not at all
+    assert_eq!(desk.retrieved(), 20 + 1 + bad.len());
+
+    // where each header breaks the line, or every other one, or what comes behind the headers, the line is bad
+    let all = vec![on("TOP").octets(50).cut()];
+    let half = (1..=100).step_by(2).map(|n| breaks(corpus::uid(n))).collect();
+    let behind = vec![on("RETR").octets(50).cut()];
+    for (faults, most) in [(all, 5), (half, 30), (behind, 10)] {
+        let desk = Desk::with(100, NO_UIDL, |server| faults.into_iter().fold(without_uidl(server), Setup::fault));
+        desk.fetch(75);
+        assert!(desk.server.log().connections() <= most, "{}", desk.server.log().connections());
+    }
+}
+
+#[test]
 fn without_uidl_mail_that_looks_alike_is_not_lost() {
     // no header to go by, the same twice, and the same header with another size
     let (none, other) = (b"\nhello\n".to_vec(), b"\nhello there\n".to_vec());

@@ -282,7 +282,8 @@ impl<'a> Haul<'a> {
             if error.kind().verdict() != Verdict::Reconnect {
                 return Err(error);
             }
-            self.line_lost(error, self.through > before)?;
+            let headers = self.unshown.takes_progress();
+            self.line_lost(error, headers || self.through > before)?;
             self.flush(delivery)?;
         }
     }
