@@ -57,14 +57,14 @@ impl Context {
         let pin = match trust {
             Trust::System => None,
             Trust::CaFile(path) => {
-                let bad = |error: native_tls::Error| {
+                let none = || {
                     Error::new(Kind::Config, format!("there is no certificate in {}", path.display()))
-                        .fact(error.to_string())
+                        .hint("`tls-ca-file` is a PEM file: it has lines -----BEGIN CERTIFICATE-----")
                 };
-                let roots = native_tls::Certificate::stack_from_pem(&read(path)?).map_err(bad)?;
+                let roots = native_tls::Certificate::stack_from_pem(&read(path, "tls-ca-file")?)
+                    .map_err(|error| none().fact(error.to_string()))?;
                 if roots.is_empty() {
-                    return Err(Error::new(Kind::Config, format!("there is no certificate in {}", path.display()))
-                        .hint("`tls-ca-file` is a PEM file: it has lines -----BEGIN CERTIFICATE-----"));
+                    return Err(none());
                 }
                 builder.disable_built_in_roots(true);
                 for root in roots {
@@ -80,7 +80,8 @@ impl Context {
             }
         };
         if let Some(ClientCertificate { certificate, key }) = client {
-            let identity = Identity::from_pkcs8(&read(certificate)?, &read(key)?).map_err(|error| {
+            let (certificate_file, key_file) = (read(certificate, "tls-client-cert")?, read(key, "tls-client-key")?);
+            let identity = Identity::from_pkcs8(&certificate_file, &key_file).map_err(|error| {
                 Error::new(Kind::Config, "the client certificate cannot be used")
                     .fact(format!("{} and {}: {error}", certificate.display(), key.display()))
                     .hint("both are PEM files, the key in PKCS #8: `openssl pkcs8 -topk8 -nocrypt -in KEY` makes one")
@@ -145,9 +146,13 @@ pub(super) fn certificate(stream: &TlsStream<Records>) -> Option<Certificate> {
     Some(Certificate::new(&certificate.to_der().ok()?))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path)
-        .map_err(|error| Error::new(Kind::Config, format!("cannot read {}", path.display())).fact(error.to_string()))
+/// What is in the file that `key` of the config names.
+fn read(path: &Path, key: &str) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| {
+        Error::new(Kind::Config, format!("cannot read {}", path.display()))
+            .fact(error.to_string())
+            .hint(format!("`{key}` in the config names it"))
+    })
 }
 
 /// What a failed handshake means. OpenSSL tells the reason in its text only.

@@ -283,6 +283,20 @@ fn bad_certificates_are_not_and_no_password_is_sent() {
 }
 
 #[test]
+fn files_that_tls_needs_are_told_of_by_their_keys() {
+    let client = "tls-client-cert = \"~/cert.pem\"\ntls-client-key = \"~/key.pem\"";
+    for (lines, text) in [
+        ("tls-ca-file = \"~/missing.pem\"", "hint: `tls-ca-file` in the config names it"),
+        ("tls-ca-file = \"~/cert.pem\"", "hint: `tls-ca-file` is a PEM file"),
+        (client, "hint: `tls-client-key` in the config names it"),
+    ] {
+        let desk = secure(Server::implicit_tls(), lines);
+        desk.home.write("cert.pem", "no certificate\n", 0o600);
+        desk.pouch(&["fetch"]).run().assert_code(78).assert_stderr(text);
+    }
+}
+
+#[test]
 fn stls_is_never_gone_without() {
     for (setup, code, text) in [
         (Server::starttls().without("STLS"), 69, "said: -ERR unknown command"),
