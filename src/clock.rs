@@ -18,10 +18,15 @@ impl Clock {
     }
 
     /// Now, to the second.
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that asks the system"
+    )]
     pub fn now(self) -> Epoch {
         self.0.unwrap_or_else(|| {
-            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let since = SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default();
             Epoch(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
         })
     }

@@ -18,13 +18,20 @@ pub fn fetch_all(accounts: &[Account], jobs: usize, world: &World) -> Vec<Summar
     let done = Mutex::new(Vec::new());
     let work = || {
         // a lock that another thread poisoned guards nothing but a list
-        while let Some(host) = { hosts.lock().unwrap_or_else(PoisonError::into_inner).pop_front() } {
+        while let Some(host) = {
+            hosts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front()
+        } {
             for place in host {
                 if world.stop.signal().is_some() {
                     return;
                 }
                 let summary = fetch(&accounts[place], world);
-                done.lock().unwrap_or_else(PoisonError::into_inner).push((place, summary));
+                done.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((place, summary));
             }
         }
     };

@@ -85,7 +85,12 @@ impl Kind {
             Self::Bug => 70,
             Self::CannotCreate => 73,
             Self::Io => 74,
-            Self::Cut | Self::Silent | Self::OutOfStep | Self::Busy | Self::Deferred | Self::Rejected => 75,
+            Self::Cut
+            | Self::Silent
+            | Self::OutOfStep
+            | Self::Busy
+            | Self::Deferred
+            | Self::Rejected => 75,
             Self::NotPop3 => 76,
             Self::Denied => 77,
             Self::Config => 78,
@@ -105,14 +110,27 @@ impl Kind {
 
     /// Whether it may pass by itself, so that nobody need hear of it until it has lasted.
     pub fn passes(self) -> bool {
-        matches!(self, Self::Offline | Self::Cut | Self::Silent | Self::OutOfStep | Self::Busy | Self::Deferred)
+        matches!(
+            self,
+            Self::Offline
+                | Self::Cut
+                | Self::Silent
+                | Self::OutOfStep
+                | Self::Busy
+                | Self::Deferred
+        )
     }
 }
 
 impl Error {
     /// `what` failed: lower case, no full stop, in the words of the user.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Self(Box::new(Story { kind, what: what.into(), facts: Vec::new(), hint: None }))
+        Self(Box::new(Story {
+            kind,
+            what: what.into(),
+            facts: Vec::new(),
+            hint: None,
+        }))
     }
 
     /// A file or folder could not be used. Permissions, a full disk and the like get the kind,
@@ -120,14 +138,21 @@ impl Error {
     pub fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
         use io::ErrorKind as E;
         let (kind, hint) = match error.kind() {
-            E::ReadOnlyFilesystem => (Kind::CannotCreate, Some("it lies on a read-only file system")),
-            E::PermissionDenied | E::NotADirectory | E::AlreadyExists | E::NotFound => (Kind::CannotCreate, None),
-            E::StorageFull | E::QuotaExceeded => {
-                (Kind::Io, Some("make room on that disk; the next run goes on where this one stopped"))
+            E::ReadOnlyFilesystem => (
+                Kind::CannotCreate,
+                Some("it lies on a read-only file system"),
+            ),
+            E::PermissionDenied | E::NotADirectory | E::AlreadyExists | E::NotFound => {
+                (Kind::CannotCreate, None)
             }
+            E::StorageFull | E::QuotaExceeded => (
+                Kind::Io,
+                Some("make room on that disk; the next run goes on where this one stopped"),
+            ),
             _ => (Kind::Io, None),
         };
-        let story = Self::new(kind, format!("cannot {doing} {}", path.display())).fact(error.to_string());
+        let story =
+            Self::new(kind, format!("cannot {doing} {}", path.display())).fact(error.to_string());
         match hint {
             Some(hint) => story.hint(hint),
             None => story,
@@ -230,9 +255,16 @@ impl Exit {
         let rank = |exit: Self| match exit.0 {
             0 => usize::MAX,
             code if code > 128 => 0,
-            code => WORST_FIRST.iter().position(|listed| *listed == code).map_or(usize::MAX - 1, |place| place + 1),
+            code => WORST_FIRST
+                .iter()
+                .position(|listed| *listed == code)
+                .map_or(usize::MAX - 1, |place| place + 1),
         };
-        if rank(other) < rank(self) { other } else { self }
+        if rank(other) < rank(self) {
+            other
+        } else {
+            self
+        }
     }
 }
 
@@ -242,7 +274,12 @@ mod tests {
 
     #[test]
     fn the_worst_exit_code_wins() {
-        let worst = |codes: &[u8]| codes.iter().fold(Exit::OK, |exit, code| exit.worst(Exit(*code))).0;
+        let worst = |codes: &[u8]| {
+            codes
+                .iter()
+                .fold(Exit::OK, |exit, code| exit.worst(Exit(*code)))
+                .0
+        };
         assert_eq!(worst(&[]), 0);
         assert_eq!(worst(&[0, 1, 0]), 1);
         assert_eq!(worst(&[75, 65]), 65);
@@ -254,7 +291,12 @@ mod tests {
     fn the_numbers_of_the_system_are_left_out() {
         let error = Error::file("read", Path::new("x"), &io::Error::from_raw_os_error(13));
         assert_eq!(error.to_string(), "cannot read x\n  Permission denied");
-        assert_eq!(Error::new(Kind::Io, "no").fact("it said: (os error ").facts(), ["it said: (os error "]);
+        assert_eq!(
+            Error::new(Kind::Io, "no")
+                .fact("it said: (os error ")
+                .facts(),
+            ["it said: (os error "]
+        );
     }
 
     #[test]

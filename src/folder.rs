@@ -1,4 +1,5 @@
-//! Folders, and files in them, for one user alone; folders are made so that they survive a power cut.
+//! Folders, and files in them, for one user alone; folders are made so that they survive a power
+//! cut.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -26,7 +27,9 @@ pub fn make(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent {
         make(parent)?;
     }
@@ -42,14 +45,20 @@ pub fn make(path: &Path) -> Result<()> {
 /// Something that is no folder lies where one is to be made.
 fn taken(path: &Path) -> Error {
     let fact = match fs::read_link(path) {
-        Ok(target) if !path.exists() => format!("it is a link to {}, which is not there", target.display()),
+        Ok(target) if !path.exists() => {
+            format!("it is a link to {}, which is not there", target.display())
+        }
         _ => "something else has that name".into(),
     };
-    Error::new(Kind::CannotCreate, format!("cannot make the folder {}", path.display())).fact(fact)
+    Error::new(
+        Kind::CannotCreate,
+        format!("cannot make the folder {}", path.display()),
+    )
+    .fact(fact)
 }
 
-/// Opens a file to read and to write, as it is. Where it is missing, it is made with mode 0600, and the
-/// folders above it are, too.
+/// Opens a file to read and to write, as it is. Where it is missing, it is made with mode 0600, and
+/// the folders above it are, too.
 ///
 /// # Errors
 /// It cannot be made or opened: what `doing` it failed.
@@ -82,7 +91,9 @@ pub fn nameless(folder: &Path) -> io::Result<File> {
 /// There is such a name already, or it cannot be made; without `/proc` none can.
 pub fn link(file: &File, path: &Path) -> io::Result<()> {
     let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
-    Ok(retry_on_intr(|| linkat(CWD, nameless.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW))?)
+    Ok(retry_on_intr(|| {
+        linkat(CWD, nameless.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)
+    })?)
 }
 
 /// Removes a file. A try that a signal interrupts is made again.
@@ -114,7 +125,9 @@ pub fn entries(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
 pub fn anchor(path: &Path) -> Result<()> {
     sync(path)?;
     match path.parent().filter(|above| !above.as_os_str().is_empty()) {
-        Some(above) => sync_if(above, |error| error.kind() == io::ErrorKind::PermissionDenied),
+        Some(above) => sync_if(above, |error| {
+            error.kind() == io::ErrorKind::PermissionDenied
+        }),
         None => Ok(()),
     }
 }

@@ -23,13 +23,14 @@
 //! 2. [`fetch::connect`] gets from the host name to a session: [`net`] dials and begins TLS,
 //!    [`pop3::session`] greets and logs in with what [`secret`] gave.
 //! 3. The server lists its messages, and meanwhile [`ledger::Ledger::memory`] reads what is known;
-//!    [`ledger::Ledger::look`] joins the two, and [`ledger::Ledger::admit`] gives each new one its row.
-//!    **The name of its file is a function of the row**: whoever finds the file knows that the row is
-//!    delivered.
+//!    [`ledger::Ledger::look`] joins the two, and [`ledger::Ledger::admit`] gives each new one its
+//!    row. **The name of its file is a function of the row**: whoever finds the file knows that the
+//!    row is delivered.
 //! 4. Where the account has rules, the headers of new messages are asked for, and [`rule::judge`]
 //!    says which rule takes them.
 //! 5. [`policy::plan`] decides what to do to each message. It is one pure function: `pouch plan`,
-//!    which goes this way with a copy of the ledger, ends here and shows exactly what a run would do.
+//!    which goes this way with a copy of the ledger, ends here and shows exactly what a run would
+//!    do.
 //! 6. The message streams, decoded once ([`pop3::body`]), into a [`delivery::Draft`]; one for
 //!    filters, added fields ([`trace_fields`]) or several places is spooled, and [`delivery::Post`]
 //!    gives each place its copy.
@@ -64,14 +65,14 @@
 //! A message during which the line is lost is a *suspect*: all others are fetched first, then the
 //! suspects one at a time; one that loses the line again has used up an attempt, provided that
 //! others got through. A message that came *short* (the final dot is there, octets are missing) is
-//! delivered, since it may be all there is, and never deleted from the server: the ledger knows it as
-//! short before anybody can see its file. After so many attempts, in as many runs, a message is in
-//! *quarantine*: it is told of by a mail, and tried again after 1, 2, 4 … 32 days.
+//! delivered, since it may be all there is, and never deleted from the server: the ledger knows it
+//! as short before anybody can see its file. After so many attempts, in as many runs, a message is
+//! in *quarantine*: it is told of by a mail, and tried again after 1, 2, 4 … 32 days.
 //!
-//! Where the server's answers are *out of step* with what it was asked, one message may have come as
-//! another: what such a session brought is compared by header in the next one, and rules believe no
-//! header that came in it. So is what a run brought that was killed, since nobody can know; and nothing
-//! is asked for ahead where the server shows no headers.
+//! Where the server's answers are *out of step* with what it was asked, one message may have come
+//! as another: what such a session brought is compared by header in the next one, and rules believe
+//! no header that came in it. So is what a run brought that was killed, since nobody can know; and
+//! nothing is asked for ahead where the server shows no headers.
 //!
 //! # Words
 //!
@@ -81,7 +82,10 @@
 //! makes *batches* of them safe. *Retention* deletes from the server what was delivered. A *notice*
 //! is the mail about a message in quarantine.
 
-#![allow(rustdoc::private_intra_doc_links, reason = "this documentation is read with its private items")]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "this documentation is read with its private items"
+)]
 
 pub mod cli;
 pub mod clock;

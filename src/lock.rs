@@ -30,7 +30,13 @@ pub struct Lock {
 ///
 /// # Errors
 /// [`Kind::Busy`]: another pouch has it. Or the file cannot be made, or a signal came.
-pub fn lock(state_dir: &Path, account: &Identity, now: Epoch, patience: Duration, stop: &Stop) -> Result<Lock> {
+pub fn lock(
+    state_dir: &Path,
+    account: &Identity,
+    now: Epoch,
+    patience: Duration,
+    stop: &Stop,
+) -> Result<Lock> {
     let path = state_dir.join("locks").join(file_name(account));
     let mut file = folder::file(&path, "open")?;
     let end = Instant::now() + patience;
@@ -39,13 +45,17 @@ pub fn lock(state_dir: &Path, account: &Identity, now: Epoch, patience: Duration
             Ok(()) => break,
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
             Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path, &error)),
-            Err(TryLockError::WouldBlock) if Instant::now() < end => stop.pause(Duration::from_millis(100))?,
+            Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                stop.pause(Duration::from_millis(100))?
+            }
             Err(TryLockError::WouldBlock) => return Err(held(&mut file)),
         }
     }
     // only for the message of another pouch: nothing is lost where this fails
-    let _ =
-        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{} {}", std::process::id(), now.0));
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{} {}", std::process::id(), now.0));
     Ok(Lock { _file: file })
 }
 
@@ -56,20 +66,37 @@ fn held(file: &mut File) -> Error {
     let pid = words.next().and_then(|word| word.parse::<u32>().ok());
     let since = words.next().and_then(|word| word.parse::<i64>().ok());
     let who = match (pid, since) {
-        (Some(pid), Some(since)) => format!("another pouch (pid {pid}, since {})", time_of_day(Epoch(since))),
+        (Some(pid), Some(since)) => format!(
+            "another pouch (pid {pid}, since {})",
+            time_of_day(Epoch(since))
+        ),
         _ => "another pouch".into(),
     };
-    Error::new(Kind::Busy, format!("{who} is fetching this account")).hint("`--wait 5m` waits for it")
+    Error::new(Kind::Busy, format!("{who} is fetching this account"))
+        .hint("`--wait 5m` waits for it")
 }
 
 /// A name for the lock's file that people recognise, made unique by a hash, since user names may
 /// hold anything.
 fn file_name(account: &Identity) -> PathBuf {
     let text = account.to_string();
-    let plain: String =
-        text.chars().take(80).map(|c| if c.is_ascii_alphanumeric() || "@.-_".contains(c) { c } else { '_' }).collect();
+    let plain: String = text
+        .chars()
+        .take(80)
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "@.-_".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
     let hash = Sha256::digest(text.as_bytes());
-    format!("{plain}-{:02x}{:02x}{:02x}{:02x}.lock", hash[0], hash[1], hash[2], hash[3]).into()
+    format!(
+        "{plain}-{:02x}{:02x}{:02x}{:02x}.lock",
+        hash[0], hash[1], hash[2], hash[3]
+    )
+    .into()
 }
 
 #[cfg(test)]
@@ -80,11 +107,17 @@ mod tests {
     fn the_second_one_is_told_who_has_it() {
         let dir = tempfile::tempdir().unwrap();
         let ann = Identity::new("ann@example.org", "pop.example.org");
-        let take = |who: &Identity| lock(dir.path(), who, Epoch(0), Duration::ZERO, &Stop::default());
+        let take =
+            |who: &Identity| lock(dir.path(), who, Epoch(0), Duration::ZERO, &Stop::default());
         let first = take(&ann).unwrap();
         let error = take(&ann).unwrap_err();
         assert_eq!(error.kind(), Kind::Busy);
-        assert!(error.what().contains(&format!("pid {}", std::process::id())), "{error}");
+        assert!(
+            error
+                .what()
+                .contains(&format!("pid {}", std::process::id())),
+            "{error}"
+        );
         take(&Identity::new("../bob", "pop.example.org")).unwrap();
         drop(first);
         take(&ann).unwrap();

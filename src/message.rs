@@ -48,7 +48,8 @@ impl Head {
         }
         let searched = self.octets.len().saturating_sub(1);
         let room = MAX_HEAD - self.octets.len();
-        self.octets.extend_from_slice(&piece[..piece.len().min(room)]);
+        self.octets
+            .extend_from_slice(&piece[..piece.len().min(room)]);
         if let Some(end) = memchr::memmem::find(&self.octets[searched..], b"\n\n") {
             self.octets.truncate(searched + end + 2);
             self.whole = true;
@@ -68,8 +69,8 @@ impl Head {
     }
 }
 
-/// What a parser makes of what a sender wrote; nothing where it stumbles: one bad message must not stop the
-/// others, whatever a library thinks of it.
+/// What a parser makes of what a sender wrote; nothing where it stumbles: one bad message must not
+/// stop the others, whatever a library thinks of it.
 fn guarded<T>(parse: impl FnOnce() -> Option<T>) -> Option<T> {
     // nothing but its own result is changed by a parser
     catch_unwind(AssertUnwindSafe(parse)).ok().flatten()
@@ -82,27 +83,39 @@ pub fn glance(head: &[u8]) -> Glance {
     };
     let from = message.from().and_then(|from| from.first());
     Glance {
-        sender: from.and_then(|from| from.name().or(from.address())).map(str::to_owned),
+        sender: from
+            .and_then(|from| from.name().or(from.address()))
+            .map(str::to_owned),
         address: from.and_then(|from| from.address()).map(str::to_owned),
         subject: message.subject().map(str::to_owned),
-        date: message.header_raw(HeaderName::Date).map(|date| date.trim().to_owned()),
+        date: message
+            .header_raw(HeaderName::Date)
+            .map(|date| date.trim().to_owned()),
     }
 }
 
 /// Finds the fields of a header, and understands none of them but where errors go back to: every
 /// message passes here. (A parser that is told of no field at all understands all of them.)
-static FIELDS: LazyLock<MessageParser> =
-    LazyLock::new(|| MessageParser::new().header_id(HeaderName::ReturnPath).default_header_ignore());
+static FIELDS: LazyLock<MessageParser> = LazyLock::new(|| {
+    MessageParser::new()
+        .header_id(HeaderName::ReturnPath)
+        .default_header_ignore()
+});
 
 fn fields(head: &[u8]) -> Option<Message<'_>> {
     guarded(|| FIELDS.parse_headers(head))
 }
 
-/// The address that `head` says errors go back to (Return-Path, RFC 5321 §4.4); nothing where it says
-/// none, or nobody.
+/// The address that `head` says errors go back to (Return-Path, RFC 5321 §4.4); nothing where it
+/// says none, or nobody.
 pub fn return_path(head: &[u8]) -> Option<String> {
     let message = fields(head)?;
-    message.return_path().as_text().map(str::trim).filter(|address| !address.is_empty()).map(str::to_owned)
+    message
+        .return_path()
+        .as_text()
+        .map(str::trim)
+        .filter(|address| !address.is_empty())
+        .map(str::to_owned)
 }
 
 /// Whether `head` has a Return-Path, whatever that says.
@@ -120,10 +133,16 @@ pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
     let mut any = false;
     let named = message.header(HeaderName::MessageId).is_some();
     for header in message.headers() {
-        let Some(value) = head.get(header.offset_start as usize..header.offset_end as usize) else { continue };
+        let Some(value) = head.get(header.offset_start as usize..header.offset_end as usize) else {
+            continue;
+        };
         let counts = match header.name {
-            HeaderName::MessageId | HeaderName::Date | HeaderName::From | HeaderName::Subject => true,
-            HeaderName::Received => !named && memchr::memmem::find(value, RECEIVED_BY_POUCH.as_bytes()).is_none(),
+            HeaderName::MessageId | HeaderName::Date | HeaderName::From | HeaderName::Subject => {
+                true
+            }
+            HeaderName::Received => {
+                !named && memchr::memmem::find(value, RECEIVED_BY_POUCH.as_bytes()).is_none()
+            }
             _ => false,
         };
         if !counts {
@@ -132,7 +151,10 @@ pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
         any = true;
         hash.update(header.name.as_str().to_ascii_lowercase());
         // servers fold lines anew: blanks count as one
-        for word in value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+        for word in value
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty())
+        {
             hash.update(b" ");
             hash.update(word);
         }
@@ -170,18 +192,26 @@ impl<'h> Header<'h> {
     /// What the fields of this name say, unfolded and decoded (RFC 2047).
     pub fn texts(&self, name: &str) -> Vec<String> {
         let values = self.values(name, HeaderForm::Text);
-        values.iter().map(|value| value.as_text().unwrap_or_default().trim().to_owned()).collect()
+        values
+            .iter()
+            .map(|value| value.as_text().unwrap_or_default().trim().to_owned())
+            .collect()
     }
 
     /// The mailboxes in the fields of these names, each as `name <address>`, its address and its
     /// name.
     pub fn mailboxes(&self, names: &[&str]) -> Vec<String> {
-        let values = names.iter().flat_map(|name| self.values(name, HeaderForm::Addresses));
+        let values = names
+            .iter()
+            .flat_map(|name| self.values(name, HeaderForm::Addresses));
         let mut mailboxes = Vec::new();
         for value in values {
             for mailbox in value.as_address().into_iter().flat_map(|list| list.iter()) {
                 let (name, address) = (mailbox.name(), mailbox.address());
-                mailboxes.extend(name.zip(address).map(|(name, address)| format!("{name} <{address}>")));
+                mailboxes.extend(
+                    name.zip(address)
+                        .map(|(name, address)| format!("{name} <{address}>")),
+                );
                 mailboxes.extend([address, name].into_iter().flatten().map(str::to_owned));
             }
         }
@@ -192,14 +222,24 @@ impl<'h> Header<'h> {
     pub fn addresses(&self, name: &str) -> Vec<Vec<String>> {
         let addresses = |value: &HeaderValue<'_>| {
             let mailboxes = value.as_address().into_iter().flat_map(|list| list.iter());
-            mailboxes.filter_map(|mailbox| mailbox.address().or(mailbox.name())).map(str::to_owned).collect()
+            mailboxes
+                .filter_map(|mailbox| mailbox.address().or(mailbox.name()))
+                .map(str::to_owned)
+                .collect()
         };
-        self.values(name, HeaderForm::Addresses).iter().map(addresses).collect()
+        self.values(name, HeaderForm::Addresses)
+            .iter()
+            .map(addresses)
+            .collect()
     }
 
     /// When it was written, by the Date field.
     pub fn date(&self) -> Option<Epoch> {
-        self.0.as_ref()?.date().filter(|date| date.is_valid()).map(|date| Epoch(date.to_timestamp()))
+        self.0
+            .as_ref()?
+            .date()
+            .filter(|date| date.is_valid())
+            .map(|date| Epoch(date.to_timestamp()))
     }
 }
 
@@ -233,8 +273,14 @@ mod tests {
     #[test]
     fn errors_go_back_to_the_return_path() {
         let path = |head: &str| return_path(format!("{head}\nFrom: a@example.org\n\n").as_bytes());
-        assert_eq!(path("Return-Path: <bounce+1@example.org>").as_deref(), Some("bounce+1@example.org"));
-        assert_eq!(path("Return-path: bare@example.org").as_deref(), Some("bare@example.org"));
+        assert_eq!(
+            path("Return-Path: <bounce+1@example.org>").as_deref(),
+            Some("bounce+1@example.org")
+        );
+        assert_eq!(
+            path("Return-path: bare@example.org").as_deref(),
+            Some("bare@example.org")
+        );
         assert_eq!(path("Return-Path: <>"), None);
         assert_eq!(path("X: y"), None);
     }
@@ -248,8 +294,13 @@ mod tests {
         assert_ne!(fingerprint(MAIL), fingerprint(other.as_bytes()));
         assert_eq!(fingerprint(b"X-Other: 1\n\n"), None);
         // nor does what pouch puts on top of it
-        let nameless = b"Received: from a by b; Mon, 1 Jan 2026 00:00:00 +0000\nFrom: a@example.org\n\n";
-        let ours = [b"Received: from b\n\t(pouch 1.0; account work; UID 1); Mon, 1 Jan 2026\n", &nameless[..]].concat();
+        let nameless =
+            b"Received: from a by b; Mon, 1 Jan 2026 00:00:00 +0000\nFrom: a@example.org\n\n";
+        let ours = [
+            b"Received: from b\n\t(pouch 1.0; account work; UID 1); Mon, 1 Jan 2026\n",
+            &nameless[..],
+        ]
+        .concat();
         assert_eq!(fingerprint(&ours), fingerprint(nameless));
     }
 

@@ -36,9 +36,19 @@ pub struct Notice<'a> {
 
 /// The notice as a mail with LF line ends.
 pub fn write(notice: &Notice<'_>, now: Epoch) -> Vec<u8> {
-    let Notice { account, host, machine, row, attempts, reason, .. } = notice;
-    let known =
-        |text: &Option<String>| text.as_ref().map_or_else(|| "(not known)".into(), |text| shown(text.as_bytes()));
+    let Notice {
+        account,
+        host,
+        machine,
+        row,
+        attempts,
+        reason,
+        ..
+    } = notice;
+    let known = |text: &Option<String>| {
+        text.as_ref()
+            .map_or_else(|| "(not known)".into(), |text| shown(text.as_bytes()))
+    };
     let (sender, subject) = (known(&notice.glance.sender), known(&notice.glance.subject));
     let size = Size::from_octets(notice.octets).rounded();
     let (day, tried) = (day(notice.next_try), times(*attempts));
@@ -60,12 +70,21 @@ pub fn write(notice: &Notice<'_>, now: Epoch) -> Vec<u8> {
         date = known(&notice.glance.date),
     );
     let mut mail = MessageBuilder::new()
-        .from(Address::new_address(Some("pouch"), format!("pouch@{machine}")))
-        .to(Address::new_address(None::<&str>, format!("{}@{machine}", header_word(account))))
+        .from(Address::new_address(
+            Some("pouch"),
+            format!("pouch@{machine}"),
+        ))
+        .to(Address::new_address(
+            None::<&str>,
+            format!("{}@{machine}", header_word(account)),
+        ))
         .subject(format!("pouch: a message could not be fetched: {subject}"))
         .date(now.0)
         .message_id(format!("pouch.{}.{row}.{attempts}@{machine}", now.0))
-        .header("Auto-Submitted", mail_builder::headers::raw::Raw::new("auto-generated"));
+        .header(
+            "Auto-Submitted",
+            mail_builder::headers::raw::Raw::new("auto-generated"),
+        );
     if !notice.partial.is_empty() {
         body.push_str("\nWhat did arrive of it is attached.\n");
         mail = mail.attachment("application/octet-stream", "partial.eml", notice.partial);
@@ -84,7 +103,15 @@ pub fn write(notice: &Notice<'_>, now: Epoch) -> Vec<u8> {
 
 /// An account's name as the local part of an address.
 fn header_word(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || ".-_+".contains(c) { c } else { '_' }).collect()
+    name.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || ".-_+".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -116,7 +143,11 @@ mod tests {
         );
         assert!(!mail.contains(&b'\r'));
         let mail = MessageParser::default().parse(&mail).unwrap();
-        assert!(mail.subject().unwrap().starts_with("pouch: a message could not be fetched: Grüße"));
+        assert!(
+            mail.subject()
+                .unwrap()
+                .starts_with("pouch: a message could not be fetched: Grüße")
+        );
         assert!(mail.header("Bcc").is_none());
         let text = mail.body_text(0).unwrap();
         assert!(text.contains("pouch ledger retry work 7"), "{text}");

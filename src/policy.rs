@@ -78,7 +78,9 @@ pub struct Step {
 impl Plan {
     /// The messages of `scan`, which the plan was made from, each with what to do to it.
     pub fn of<'s>(&'s self, scan: &'s Scan) -> impl Iterator<Item = (&'s Entry, Action)> {
-        self.steps.iter().map(|step| (&scan.entries[step.place], step.action))
+        self.steps
+            .iter()
+            .map(|step| (&scan.entries[step.place], step.action))
     }
 }
 
@@ -177,22 +179,31 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
         until => Action::Keep(until),
     };
     let step = |(place, entry): (usize, &Entry)| {
-        let oversize =
-            policy.max_size.filter(|max| entry.octets > max.octets()).map(|max| Action::Leave(Left::Oversize(max)));
+        let oversize = policy
+            .max_size
+            .filter(|max| entry.octets > max.octets())
+            .map(|max| Action::Leave(Left::Oversize(max)));
         let action = match entry.known {
             Known::New { .. } => match entry.ruling {
                 Some(ruling) if ruling.verb == Verb::Skip => Action::Leave(Left::Ruled(ruling)),
-                Some(ruling) if ruling.verb == Verb::Delete && policy.may_delete => Action::Delete(Why::Ruled(ruling)),
+                Some(ruling) if ruling.verb == Verb::Delete && policy.may_delete => {
+                    Action::Delete(Why::Ruled(ruling))
+                }
                 Some(ruling) if ruling.verb == Verb::Delete => Action::Leave(Left::Spared(ruling)),
                 _ => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
             },
-            Known::Quarantined { next_try } if waits(next_try, now) => Action::Leave(Left::Quarantine(next_try)),
-            Known::Quarantined { .. } => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
-            Known::Short { next_try } if waits(next_try, now) => Action::Leave(Left::Short(next_try)),
-            Known::Short { .. } => oversize.unwrap_or(Action::Fetch(Then::Complete)),
-            Known::Delivered { local: Local::Deleted, .. } if policy.sync_deletions && policy.may_delete => {
-                Action::Delete(Why::DeletedLocally)
+            Known::Quarantined { next_try } if waits(next_try, now) => {
+                Action::Leave(Left::Quarantine(next_try))
             }
+            Known::Quarantined { .. } => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
+            Known::Short { next_try } if waits(next_try, now) => {
+                Action::Leave(Left::Short(next_try))
+            }
+            Known::Short { .. } => oversize.unwrap_or(Action::Fetch(Then::Complete)),
+            Known::Delivered {
+                local: Local::Deleted,
+                ..
+            } if policy.sync_deletions && policy.may_delete => Action::Delete(Why::DeletedLocally),
             Known::Delivered { at, .. } => kept(at),
             Known::Doomed if policy.may_delete => Action::Delete(Why::Ordered),
             Known::Doomed | Known::Skipped => Action::Leave(Left::Skipped),
@@ -207,7 +218,10 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
     let fetched = |step: &Step| matches!(step.action, Action::Fetch(_));
     // most polls of large mailboxes fetch nothing: no need for a second list
     if steps.iter().any(fetched) {
-        let fresh = Known::New { attempts: 0, put_off: false };
+        let fresh = Known::New {
+            attempts: 0,
+            put_off: false,
+        };
         steps.sort_by_key(|step| (!fetched(step), scan.entries[step.place].known != fresh));
     }
     if let Some(limit) = policy.limit {
@@ -220,8 +234,8 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Epoch) -> Plan {
     Plan { steps }
 }
 
-/// Whether a message is left alone until `next_try`; one that is further away than any was set is from a clock that was
-/// ahead then.
+/// Whether a message is left alone until `next_try`; one that is further away than any was set is
+/// from a clock that was ahead then.
 fn waits(next_try: Epoch, now: Epoch) -> bool {
     next_try > now && next_try.since(now) <= LONGEST_WAIT.seconds()
 }
@@ -235,7 +249,10 @@ fn hold_twins(scan: &Scan, steps: &mut [Step]) {
     let twin = |step: &Step| scan.twins.get(&step.place).copied();
     let waits = |step: &&Step| {
         matches!(step.action, Action::Leave(_))
-            && matches!(scan.entries[step.place].known, Known::New { .. } | Known::Quarantined { .. } | Known::Skipped)
+            && matches!(
+                scan.entries[step.place].known,
+                Known::New { .. } | Known::Quarantined { .. } | Known::Skipped
+            )
     };
     let waiting: HashSet<_> = steps.iter().filter(waits).filter_map(twin).collect();
     for step in steps {
@@ -297,7 +314,8 @@ pub fn believable(delivered: usize, gone: usize, files: usize) -> bool {
 pub struct Scan {
     /// The messages, in the order of the listing.
     pub entries: Vec<Entry>,
-    /// For the place of each message that shares its UID with others, the place of the first of them.
+    /// For the place of each message that shares its UID with others, the place of the first of
+    /// them.
     pub twins: HashMap<usize, usize>,
 }
 
@@ -343,7 +361,8 @@ pub enum Known {
         /// When to ask for it again.
         next_try: Epoch,
     },
-    /// Set aside by a rule or a filter, or on request (`ledger catchup`): neither fetched nor deleted.
+    /// Set aside by a rule or a filter, or on request (`ledger catchup`): neither fetched nor
+    /// deleted.
     Skipped,
     /// To be deleted on request (`ledger delete`), fetched or not.
     Doomed,
@@ -366,25 +385,59 @@ mod tests {
     const NOW: Epoch = Epoch(1_800_000_000);
 
     fn entry(num: u32, octets: u64, known: Known) -> Entry {
-        Entry { num: MsgNum(num), octets, row: Some(RowId(num.into())), known, ruling: None }
+        Entry {
+            num: MsgNum(num),
+            octets,
+            row: Some(RowId(num.into())),
+            known,
+            ruling: None,
+        }
     }
 
     fn delivered(days_ago: i64) -> Known {
-        Known::Delivered { at: Epoch(NOW.0 - days_ago * 86_400), local: Local::Present }
+        Known::Delivered {
+            at: Epoch(NOW.0 - days_ago * 86_400),
+            local: Local::Present,
+        }
     }
 
     fn actions(policy: Policy, known: impl IntoIterator<Item = Known>) -> Vec<Action> {
-        let entries = (1..).zip(known).map(|(num, known)| entry(num, 1_000, known)).collect();
-        let mut steps = plan(&policy, &Scan { entries, ..Scan::default() }, NOW).steps;
+        let entries = (1..)
+            .zip(known)
+            .map(|(num, known)| entry(num, 1_000, known))
+            .collect();
+        let mut steps = plan(
+            &policy,
+            &Scan {
+                entries,
+                ..Scan::default()
+            },
+            NOW,
+        )
+        .steps;
         steps.sort_by_key(|step| step.place);
         steps.into_iter().map(|step| step.action).collect()
     }
 
     #[test]
     fn keep_counts_from_the_fetch() {
-        let policy = Policy { keep: Keep::For(Span::from_days(30)), ..Policy::default() };
+        let policy = Policy {
+            keep: Keep::For(Span::from_days(30)),
+            ..Policy::default()
+        };
         assert_eq!(
-            actions(policy, [delivered(31), delivered(30), delivered(29), Known::New { attempts: 0, put_off: false }]),
+            actions(
+                policy,
+                [
+                    delivered(31),
+                    delivered(30),
+                    delivered(29),
+                    Known::New {
+                        attempts: 0,
+                        put_off: false
+                    }
+                ]
+            ),
             [
                 Action::Delete(Why::Kept(Span::from_days(30))),
                 Action::Delete(Why::Kept(Span::from_days(30))),
@@ -425,9 +478,23 @@ mod tests {
 
     #[test]
     fn the_newest_stay() {
-        let policy = Policy { keep_newest: Some(2), ..Policy::default() };
+        let policy = Policy {
+            keep_newest: Some(2),
+            ..Policy::default()
+        };
         assert_eq!(
-            actions(policy, [delivered(3), delivered(1), delivered(2), Known::New { attempts: 0, put_off: false }]),
+            actions(
+                policy,
+                [
+                    delivered(3),
+                    delivered(1),
+                    delivered(2),
+                    Known::New {
+                        attempts: 0,
+                        put_off: false
+                    }
+                ]
+            ),
             [
                 Action::Delete(Why::Newest(2)),
                 Action::Keep(Until::Forever),
@@ -435,7 +502,10 @@ mod tests {
                 Action::Fetch(Then::Keep(Until::Forever)),
             ]
         );
-        let policy = Policy { keep_total: Some(Size::from_octets(2_500)), ..Policy::default() };
+        let policy = Policy {
+            keep_total: Some(Size::from_octets(2_500)),
+            ..Policy::default()
+        };
         assert_eq!(
             actions(policy, [delivered(3), delivered(2), delivered(1)])[0],
             Action::Delete(Why::Total(Size::from_octets(2_500)))
@@ -444,51 +514,122 @@ mod tests {
 
     #[test]
     fn numbers_do_not_tell_which_is_newer() {
-        let policy = Policy { keep_newest: Some(1), ..Policy::default() };
+        let policy = Policy {
+            keep_newest: Some(1),
+            ..Policy::default()
+        };
         let entries = [(1, 3), (2, 1), (3, 2)]
-            .map(|(num, row)| Entry { row: Some(RowId(row)), ..entry(num, 1, delivered(5)) })
+            .map(|(num, row)| Entry {
+                row: Some(RowId(row)),
+                ..entry(num, 1, delivered(5))
+            })
             .to_vec();
-        let plan = plan(&policy, &Scan { entries, ..Scan::default() }, NOW);
-        let kept: Vec<_> = plan.steps.iter().filter(|step| matches!(step.action, Action::Keep(_))).collect();
+        let plan = plan(
+            &policy,
+            &Scan {
+                entries,
+                ..Scan::default()
+            },
+            NOW,
+        );
+        let kept: Vec<_> = plan
+            .steps
+            .iter()
+            .filter(|step| matches!(step.action, Action::Keep(_)))
+            .collect();
         assert_eq!((kept.len(), kept[0].place), (1, 0));
     }
 
     #[test]
     fn no_twin_is_deleted_while_another_waits() {
-        let quarantined = Known::Quarantined { next_try: NOW.after(Span::from_days(1)) };
-        let fresh = Known::New { attempts: 0, put_off: false };
-        let policy = Policy { keep: Keep::None, ..Policy::default() };
+        let quarantined = Known::Quarantined {
+            next_try: NOW.after(Span::from_days(1)),
+        };
+        let fresh = Known::New {
+            attempts: 0,
+            put_off: false,
+        };
+        let policy = Policy {
+            keep: Keep::None,
+            ..Policy::default()
+        };
         // the first `twins` of them share a UID
         let decided = |twins: usize, known: &[Known]| -> Vec<_> {
-            let entries = (1..).zip(known).map(|(num, known)| entry(num, 1, *known)).collect();
-            let scan = Scan { entries, twins: (0..twins).map(|place| (place, 0)).collect() };
-            plan(&policy, &scan, NOW).of(&scan).map(|(entry, action)| (entry.num.0, action)).collect()
+            let entries = (1..)
+                .zip(known)
+                .map(|(num, known)| entry(num, 1, *known))
+                .collect();
+            let scan = Scan {
+                entries,
+                twins: (0..twins).map(|place| (place, 0)).collect(),
+            };
+            plan(&policy, &scan, NOW)
+                .of(&scan)
+                .map(|(entry, action)| (entry.num.0, action))
+                .collect()
         };
         assert_eq!(
             decided(3, &[delivered(0), quarantined, fresh, delivered(0)]),
             [
                 (3, Action::Fetch(Then::Keep(Until::Forever))),
                 (1, Action::Leave(Left::Twin)),
-                (2, Action::Leave(Left::Quarantine(NOW.after(Span::from_days(1))))),
+                (
+                    2,
+                    Action::Leave(Left::Quarantine(NOW.after(Span::from_days(1))))
+                ),
                 (4, Action::Delete(Why::NotKept)),
             ]
         );
         assert_eq!(
             decided(2, &[delivered(0), fresh]),
-            [(2, Action::Fetch(Then::Delete)), (1, Action::Delete(Why::NotKept))]
+            [
+                (2, Action::Fetch(Then::Delete)),
+                (1, Action::Delete(Why::NotKept))
+            ]
         );
     }
 
     #[test]
     fn what_failed_before_comes_last_and_the_limit_cuts_it_first() {
-        let policy = Policy { limit: Some(2), ..Policy::default() };
+        let policy = Policy {
+            limit: Some(2),
+            ..Policy::default()
+        };
         let entries = vec![
-            entry(1, 1, Known::New { attempts: 2, put_off: false }),
+            entry(
+                1,
+                1,
+                Known::New {
+                    attempts: 2,
+                    put_off: false,
+                },
+            ),
             entry(2, 1, delivered(0)),
-            entry(3, 1, Known::New { attempts: 0, put_off: false }),
-            entry(4, 1, Known::New { attempts: 0, put_off: false }),
+            entry(
+                3,
+                1,
+                Known::New {
+                    attempts: 0,
+                    put_off: false,
+                },
+            ),
+            entry(
+                4,
+                1,
+                Known::New {
+                    attempts: 0,
+                    put_off: false,
+                },
+            ),
         ];
-        let plan = plan(&policy, &Scan { entries, ..Scan::default() }, NOW);
+        let plan = plan(
+            &policy,
+            &Scan {
+                entries,
+                ..Scan::default()
+            },
+            NOW,
+        );
         let order: Vec<_> = plan.steps.iter().map(|step| step.place).collect();
         assert_eq!(order, [2, 3, 0, 1]);
         assert_eq!(plan.steps[2].action, Action::Leave(Left::Limit(2)));
@@ -503,22 +644,58 @@ mod tests {
             may_delete: false,
             ..Policy::default()
         };
-        let gone = Known::Delivered { at: NOW, local: Local::Deleted };
+        let gone = Known::Delivered {
+            at: NOW,
+            local: Local::Deleted,
+        };
         assert!(
-            actions(policy, [delivered(9), gone, Known::Doomed, Known::New { attempts: 0, put_off: false }])
-                .iter()
-                .all(|action| !matches!(action, Action::Delete(_) | Action::Fetch(Then::Delete)))
+            actions(
+                policy,
+                [
+                    delivered(9),
+                    gone,
+                    Known::Doomed,
+                    Known::New {
+                        attempts: 0,
+                        put_off: false
+                    }
+                ]
+            )
+            .iter()
+            .all(|action| !matches!(action, Action::Delete(_) | Action::Fetch(Then::Delete)))
         );
     }
 
     #[test]
     fn a_rule_takes_what_is_new() {
-        let new = Known::New { attempts: 0, put_off: false };
+        let new = Known::New {
+            attempts: 0,
+            put_off: false,
+        };
         let ruled = |verb, known, may_delete| {
             let ruling = Ruling { place: 0, verb };
-            let entries = vec![Entry { ruling: Some(ruling), ..entry(1, 1_000, known) }];
-            let policy = Policy { may_delete, max_size: Some(Size::from_octets(999)), ..Policy::default() };
-            (plan(&policy, &Scan { entries, ..Scan::default() }, NOW).steps[0].action, ruling)
+            let entries = vec![Entry {
+                ruling: Some(ruling),
+                ..entry(1, 1_000, known)
+            }];
+            let policy = Policy {
+                may_delete,
+                max_size: Some(Size::from_octets(999)),
+                ..Policy::default()
+            };
+            (
+                plan(
+                    &policy,
+                    &Scan {
+                        entries,
+                        ..Scan::default()
+                    },
+                    NOW,
+                )
+                .steps[0]
+                    .action,
+                ruling,
+            )
         };
         let (action, ruling) = ruled(Verb::Skip, new, true);
         assert_eq!(action, Action::Leave(Left::Ruled(ruling)));
@@ -526,8 +703,14 @@ mod tests {
         assert_eq!(action, Action::Delete(Why::Ruled(ruling)));
         let (action, ruling) = ruled(Verb::Delete, new, false);
         assert_eq!(action, Action::Leave(Left::Spared(ruling)));
-        assert_eq!(ruled(Verb::Fetch, new, true).0, Action::Leave(Left::Oversize(Size::from_octets(999))));
-        assert_eq!(ruled(Verb::Delete, delivered(0), true).0, Action::Keep(Until::Forever));
+        assert_eq!(
+            ruled(Verb::Fetch, new, true).0,
+            Action::Leave(Left::Oversize(Size::from_octets(999)))
+        );
+        assert_eq!(
+            ruled(Verb::Delete, delivered(0), true).0,
+            Action::Keep(Until::Forever)
+        );
     }
 
     #[test]
@@ -544,10 +727,17 @@ mod tests {
         // none is set further away, unless the clock was ahead
         let next_try = || (-100i64..=32).prop_map(day);
         prop_oneof![
-            (0u32..4).prop_map(|attempts| Known::New { attempts, put_off: false }),
+            (0u32..4).prop_map(|attempts| Known::New {
+                attempts,
+                put_off: false
+            }),
             (when(), any::<bool>()).prop_map(|(at, there)| Known::Delivered {
                 at,
-                local: if there { Local::Present } else { Local::Deleted },
+                local: if there {
+                    Local::Present
+                } else {
+                    Local::Deleted
+                },
             }),
             next_try().prop_map(|next_try| Known::Short { next_try }),
             next_try().prop_map(|next_try| Known::Quarantined { next_try }),
@@ -562,7 +752,11 @@ mod tests {
     }
 
     fn any_keep() -> impl Strategy<Value = Keep> {
-        prop_oneof![Just(Keep::Forever), Just(Keep::None), (0u64..60).prop_map(|days| Keep::For(Span::from_days(days)))]
+        prop_oneof![
+            Just(Keep::Forever),
+            Just(Keep::None),
+            (0u64..60).prop_map(|days| Keep::For(Span::from_days(days)))
+        ]
     }
 
     prop_compose! {
@@ -579,19 +773,29 @@ mod tests {
     }
 
     fn any_scan() -> impl Strategy<Value = Scan> {
-        proptest::collection::vec((0u64..3000, any_known(), any_ruling()), 0..12).prop_map(|all| Scan {
-            entries: (1..)
-                .zip(all)
-                .map(|(num, (octets, known, ruling))| Entry { ruling, ..entry(num, octets, known) })
-                .collect(),
-            ..Scan::default()
+        proptest::collection::vec((0u64..3000, any_known(), any_ruling()), 0..12).prop_map(|all| {
+            Scan {
+                entries: (1..)
+                    .zip(all)
+                    .map(|(num, (octets, known, ruling))| Entry {
+                        ruling,
+                        ..entry(num, octets, known)
+                    })
+                    .collect(),
+                ..Scan::default()
+            }
         })
     }
 
     /// The places of what is deleted.
     fn deleted(plan: &Plan) -> Vec<usize> {
         let deletes = |step: &&Step| matches!(step.action, Action::Delete(_));
-        let mut places: Vec<_> = plan.steps.iter().filter(deletes).map(|step| step.place).collect();
+        let mut places: Vec<_> = plan
+            .steps
+            .iter()
+            .filter(deletes)
+            .map(|step| step.place)
+            .collect();
         places.sort_unstable();
         places
     }

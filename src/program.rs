@@ -49,7 +49,9 @@ pub struct Outcome {
 /// What to do where a program cannot be run: `usual`, unless its name tells more.
 pub fn way_out(argv: &[String], usual: &str) -> String {
     match argv.first() {
-        Some(name) if name.starts_with('~') => "no shell expands `~` in a command: write the whole path".into(),
+        Some(name) if name.starts_with('~') => {
+            "no shell expands `~` in a command: write the whole path".into()
+        }
         _ => usual.into(),
     }
 }
@@ -113,7 +115,11 @@ impl Run<'_> {
                 return Err(stopped);
             }
         };
-        Ok(Ok(Outcome { ended, stdout: output.stdout.head, stderr: output.stderr.head }))
+        Ok(Ok(Outcome {
+            ended,
+            stdout: output.stdout.head,
+            stderr: output.stderr.head,
+        }))
     }
 }
 
@@ -133,34 +139,55 @@ struct Printed<P> {
 
 impl<P> Default for Printed<P> {
     fn default() -> Self {
-        Self { pipe: None, head: Vec::new() }
+        Self {
+            pipe: None,
+            head: Vec::new(),
+        }
     }
 }
 
 impl Output {
     fn of(child: &mut Child) -> io::Result<Self> {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        for pipe in [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)].into_iter().flatten() {
+        for pipe in [
+            stdout.as_ref().map(AsFd::as_fd),
+            stderr.as_ref().map(AsFd::as_fd),
+        ]
+        .into_iter()
+        .flatten()
+        {
             ioctl_fionbio(pipe, true)?;
         }
         Ok(Self {
-            stdout: Printed { pipe: stdout, head: Vec::new() },
-            stderr: Printed { pipe: stderr, head: Vec::new() },
+            stdout: Printed {
+                pipe: stdout,
+                head: Vec::new(),
+            },
+            stderr: Printed {
+                pipe: stderr,
+                head: Vec::new(),
+            },
         })
     }
 
     /// Waits until there is output, for `nap` at most.
     fn wait(&self, nap: Duration) {
-        let pipes = [self.stdout.pipe.as_ref().map(AsFd::as_fd), self.stderr.pipe.as_ref().map(AsFd::as_fd)];
-        let mut pipes: Vec<_> =
-            pipes.iter().flatten().map(|pipe| PollFd::from_borrowed_fd(*pipe, PollFlags::IN)).collect();
+        let pipes = [
+            self.stdout.pipe.as_ref().map(AsFd::as_fd),
+            self.stderr.pipe.as_ref().map(AsFd::as_fd),
+        ];
+        let mut pipes: Vec<_> = pipes
+            .iter()
+            .flatten()
+            .map(|pipe| PollFd::from_borrowed_fd(*pipe, PollFlags::IN))
+            .collect();
         let nap = Timespec::try_from(nap).ok();
         // whatever wakes it: the next look tells
         let _ = poll(&mut pipes, nap.as_ref());
     }
 
-    /// Reads what is there, without waiting, and tells whether it was anything. A program may leave a
-    /// child behind that holds its output open: nobody waits for that one.
+    /// Reads what is there, without waiting, and tells whether it was anything. A program may leave
+    /// a child behind that holds its output open: nobody waits for that one.
     fn read(&mut self) -> bool {
         self.stdout.read() | self.stderr.read()
     }
@@ -168,7 +195,9 @@ impl Output {
 
 impl<P: Read> Printed<P> {
     fn read(&mut self) -> bool {
-        let Some(pipe) = &mut self.pipe else { return false };
+        let Some(pipe) = &mut self.pipe else {
+            return false;
+        };
         let mut more = Vec::new();
         let read = pipe.by_ref().take(KEPT as u64).read_to_end(&mut more);
         let room = KEPT - self.head.len();
@@ -206,7 +235,11 @@ fn wait(
         }
         stop.check()?;
         // it closes its output just before it ends
-        nap = if busy { SHORTEST_NAP } else { LONGEST_NAP.min(nap * 2) };
+        nap = if busy {
+            SHORTEST_NAP
+        } else {
+            LONGEST_NAP.min(nap * 2)
+        };
         output.wait(nap);
     }
 }
@@ -217,7 +250,10 @@ fn end(child: &mut Child, interactive: bool, output: &mut Output) {
     if !interactive && let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // gone already, or not ours any more: then there is nothing left to end
         let _ = kill_process_group(group, Signal::TERM);
-        if !matches!(wait(child, Some(Instant::now() + GRACE), &never, output), Ok(Ok(None))) {
+        if !matches!(
+            wait(child, Some(Instant::now() + GRACE), &never, output),
+            Ok(Ok(None))
+        ) {
             return;
         }
         let _ = kill_process_group(group, Signal::KILL);
@@ -248,7 +284,10 @@ mod tests {
     #[test]
     fn output_and_status_come_back() {
         let outcome = sh("echo \"$WORD\"; echo no >&2; exit 3", None);
-        assert_eq!((outcome.stdout.as_slice(), outcome.stderr.as_slice()), (&b"x y\n"[..], &b"no\n"[..]));
+        assert_eq!(
+            (outcome.stdout.as_slice(), outcome.stderr.as_slice()),
+            (&b"x y\n"[..], &b"no\n"[..])
+        );
         assert!(matches!(outcome.ended, Ended::Itself(status) if status.code() == Some(3)));
     }
 

@@ -31,7 +31,12 @@ pub struct CredentialFolder(pub Option<PathBuf>);
 ///
 /// # Errors
 /// It cannot be had: [`Kind::Config`] for a command, [`Kind::Denied`] for file permissions.
-pub fn obtain(source: &SecretSource, whose: &str, credentials: &CredentialFolder, stop: &Stop) -> Result<Secret> {
+pub fn obtain(
+    source: &SecretSource,
+    whose: &str,
+    credentials: &CredentialFolder,
+    stop: &Stop,
+) -> Result<Secret> {
     match source {
         SecretSource::Command(argv) => from_command(argv, stop),
         SecretSource::File(path) => from_file(path),
@@ -62,15 +67,35 @@ fn command_line(argv: &[String]) -> String {
 
 fn from_command(argv: &[String], stop: &Stop) -> Result<Secret> {
     let shown_command = format!("`{}`", command_line(argv));
-    let run = Run { argv, input: None, output: None, environment: &[], timeout: None, interactive: true };
-    let Outcome { ended, stdout, stderr } = run.run(stop)?.map_err(|error| {
-        Error::new(Kind::Config, format!("the password command {shown_command} cannot be run"))
-            .fact(error.to_string())
-            .hint(way_out(argv, "password-command is a list: [\"pass\", \"show\", \"mail/work\"]"))
+    let run = Run {
+        argv,
+        input: None,
+        output: None,
+        environment: &[],
+        timeout: None,
+        interactive: true,
+    };
+    let Outcome {
+        ended,
+        stdout,
+        stderr,
+    } = run.run(stop)?.map_err(|error| {
+        Error::new(
+            Kind::Config,
+            format!("the password command {shown_command} cannot be run"),
+        )
+        .fact(error.to_string())
+        .hint(way_out(
+            argv,
+            "password-command is a list: [\"pass\", \"show\", \"mail/work\"]",
+        ))
     })?;
     let stdout = Zeroizing::new(stdout);
     let Ended::Itself(status) = ended else {
-        return Err(Error::new(Kind::Config, format!("the password command {shown_command} does not end")));
+        return Err(Error::new(
+            Kind::Config,
+            format!("the password command {shown_command} does not end"),
+        ));
     };
     if !status.success() {
         let said = stderr
@@ -78,19 +103,29 @@ fn from_command(argv: &[String], stop: &Stop) -> Result<Secret> {
             .filter(|line| !line.is_empty())
             .take(5)
             .map(|line| format!("it said: {}", shown(line)));
-        let failed = Error::new(Kind::Config, format!("the password command {shown_command} failed: {status}"));
-        return Err(said.fold(failed, Error::fact).hint("run it by hand and see what it prints"));
+        let failed = Error::new(
+            Kind::Config,
+            format!("the password command {shown_command} failed: {status}"),
+        );
+        return Err(said
+            .fold(failed, Error::fact)
+            .hint("run it by hand and see what it prints"));
     }
     first_line(&stdout, &format!("password command {shown_command}"))
 }
 
 fn from_file(path: &Path) -> Result<Secret> {
     let octets = read(path)?;
-    let mode = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?.mode();
+    let mode = std::fs::metadata(path)
+        .map_err(|error| unreadable(path, &error))?
+        .mode();
     if mode & 0o077 != 0 {
-        return Err(Error::new(Kind::Denied, format!("others may read the password file {}", path.display()))
-            .fact(format!("its mode is {:04o}", mode & 0o7777))
-            .hint(format!("chmod 600 {}", path.display())));
+        return Err(Error::new(
+            Kind::Denied,
+            format!("others may read the password file {}", path.display()),
+        )
+        .fact(format!("its mode is {:04o}", mode & 0o7777))
+        .hint(format!("chmod 600 {}", path.display())));
     }
     first_line(&octets, &format!("password file {}", path.display()))
 }
@@ -104,26 +139,42 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
-    let kind = if error.kind() == std::io::ErrorKind::PermissionDenied { Kind::Denied } else { Kind::Config };
-    let unreadable =
-        Error::new(kind, format!("cannot read the password file {}", path.display())).fact(error.to_string());
+    let kind = if error.kind() == std::io::ErrorKind::PermissionDenied {
+        Kind::Denied
+    } else {
+        Kind::Config
+    };
+    let unreadable = Error::new(
+        kind,
+        format!("cannot read the password file {}", path.display()),
+    )
+    .fact(error.to_string());
     match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            unreadable.hint("make it: the password is its first line, and nobody else may read it (chmod 600)")
-        }
+        std::io::ErrorKind::NotFound => unreadable.hint(
+            "make it: the password is its first line, and nobody else may read it (chmod 600)",
+        ),
         _ => unreadable,
     }
 }
 
 fn first_line(octets: &[u8], source: &str) -> Result<Secret> {
-    let line = octets.split(|octet| *octet == b'\n').next().unwrap_or_default();
+    let line = octets
+        .split(|octet| *octet == b'\n')
+        .next()
+        .unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
-        return Err(Error::new(Kind::Config, format!("the {source} gives no password")).fact("its first line is empty"));
+        return Err(
+            Error::new(Kind::Config, format!("the {source} gives no password"))
+                .fact("its first line is empty"),
+        );
     }
     match str::from_utf8(line) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(_) => Err(Error::new(Kind::Config, format!("the {source} gives a password that is no UTF-8"))),
+        Err(_) => Err(Error::new(
+            Kind::Config,
+            format!("the {source} gives a password that is no UTF-8"),
+        )),
     }
 }
 
@@ -147,7 +198,10 @@ mod tests {
 
     #[test]
     fn the_first_line_counts() {
-        assert_eq!(*command("printf 'geheim \\r\\nuser: ann\\n'").unwrap(), "geheim ");
+        assert_eq!(
+            *command("printf 'geheim \\r\\nuser: ann\\n'").unwrap(),
+            "geheim "
+        );
         assert_eq!(*command("printf geheim").unwrap(), "geheim");
     }
 
@@ -166,7 +220,9 @@ mod tests {
     fn a_file_that_others_may_read_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "geheim\n").unwrap();
-        let mode = |mode| std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        let mode = |mode| {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap()
+        };
         mode(0o640);
         let error = from_file(file.path()).unwrap_err();
         assert_eq!(error.kind(), Kind::Denied);

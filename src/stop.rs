@@ -39,14 +39,20 @@ impl Stop {
             let armed = Arc::new(AtomicBool::new(false));
             flag::register_conditional_default(signal, Arc::clone(&armed))?;
             flag::register(signal, armed)?;
-            flag::register_usize(signal, Arc::clone(&stop.0), usize::try_from(signal).unwrap_or_default())?;
+            flag::register_usize(
+                signal,
+                Arc::clone(&stop.0),
+                usize::try_from(signal).unwrap_or_default(),
+            )?;
         }
         Ok(stop)
     }
 
     /// The signal that came, if any.
     pub fn signal(&self) -> Option<i32> {
-        i32::try_from(self.0.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
+        i32::try_from(self.0.load(Ordering::Relaxed))
+            .ok()
+            .filter(|signal| *signal != 0)
     }
 
     /// An error as soon as a signal came.
@@ -64,7 +70,10 @@ impl Stop {
     ///
     /// # Errors
     /// [`Kind::Stopped`].
-    #[expect(clippy::disallowed_methods, reason = "the one place that sleeps, in slices")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that sleeps, in slices"
+    )]
     pub fn pause(&self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         loop {
@@ -83,7 +92,9 @@ fn ignored_signals() -> u64 {
     std::fs::read_to_string("/proc/self/status")
         .ok()
         .and_then(|status| {
-            let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("SigIgn:"))?;
             u64::from_str_radix(line.trim(), 16).ok()
         })
         .unwrap_or(0)

@@ -42,7 +42,12 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let word = word.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&word, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         // a third of the word may be wrong, so that `x` is no misspelling of `ux`
         .filter(|(distance, candidate)| {
             *distance <= 3 && *distance * 3 <= candidate.chars().count().max(word.chars().count())
@@ -69,7 +74,11 @@ pub fn time_of_day(at: Epoch) -> String {
 fn local(at: Epoch, format: &str) -> String {
     jiff::Timestamp::from_second(at.0).map_or_else(
         |_| "a time far away".into(),
-        |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime(format).to_string(),
+        |at| {
+            at.to_zoned(jiff::tz::TimeZone::system())
+                .strftime(format)
+                .to_string()
+        },
     )
 }
 
@@ -84,12 +93,20 @@ pub fn tilde(path: &Path, home: &Path) -> String {
 
 /// `once`, `3 times`.
 pub fn times(number: u32) -> String {
-    if number == 1 { "once".into() } else { format!("{number} times") }
+    if number == 1 {
+        "once".into()
+    } else {
+        format!("{number} times")
+    }
 }
 
 /// `1 message`, `2 messages`.
 pub fn count(number: u64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
 }
 
 #[cfg(test)]
@@ -98,7 +115,10 @@ mod tests {
 
     #[test]
     fn nothing_reaches_the_terminal() {
-        assert_eq!(shown(b"-ERR \x1b[2Jgone\r\n\x07"), "-ERR \u{fffd}[2Jgone\u{fffd}\u{fffd}\u{fffd}");
+        assert_eq!(
+            shown(b"-ERR \x1b[2Jgone\r\n\x07"),
+            "-ERR \u{fffd}[2Jgone\u{fffd}\u{fffd}\u{fffd}"
+        );
         assert_eq!(shown("a\u{202e}b\u{9b}c".as_bytes()), "a\u{fffd}b\u{fffd}c");
         assert_eq!(shown(b"caf\xe9"), "caf\u{fffd}");
         assert_eq!(shown("Grüße, 世界".as_bytes()), "Grüße, 世界");

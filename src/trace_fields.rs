@@ -1,5 +1,5 @@
-//! The fields that a mail system puts on top of a message (RFC 5321 §4.4), where the account asks for
-//! them.
+//! The fields that a mail system puts on top of a message (RFC 5321 §4.4), where the account asks
+//! for them.
 
 use std::net::Ipv4Addr;
 
@@ -50,8 +50,8 @@ pub struct Hop<'a> {
 }
 
 /// Those of `wanted` that go on top of the message which begins with `head`, with LF line ends: in
-/// the order in which mail systems have them, whatever the order of `wanted`. A Return-Path only goes
-/// where there is none, and says that nobody is told of errors.
+/// the order in which mail systems have them, whatever the order of `wanted`. A Return-Path only
+/// goes where there is none, and says that nobody is told of errors.
 pub fn write(wanted: &[TraceField], hop: &Hop<'_>, head: &[u8], now: Epoch) -> Vec<u8> {
     let mut fields = String::new();
     if wanted.contains(&TraceField::ReturnPath) && !has_return_path(head) {
@@ -108,7 +108,11 @@ fn received(hop: &Hop<'_>, now: Epoch) -> String {
 fn path(user: &str) -> String {
     let plain = |octet: u8| octet.is_ascii_graphic() && !b"<>()[]\\,;:\"".contains(&octet);
     let is_path = (1..=LONGEST_PATH).contains(&user.len()) && user.bytes().all(plain);
-    if is_path { format!("for <{user}>") } else { String::new() }
+    if is_path {
+        format!("for <{user}>")
+    } else {
+        String::new()
+    }
 }
 
 /// A name or an address where a field has a domain.
@@ -118,14 +122,27 @@ fn domain(name: &str) -> String {
     }
     name.chars()
         .take(LONGEST_PATH)
-        .map(|c| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '?' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || ".-_".contains(c) {
+                c
+            } else {
+                '?'
+            }
+        })
         .collect()
 }
 
 /// An address as RFC 5321 §4.1.3 has it.
 fn literal(address: &str) -> String {
-    let address: String = printable(address.as_bytes()).filter(|c| !"[]\\() ".contains(*c)).take(LONGEST).collect();
-    if address.contains(':') { format!("[IPv6:{address}]") } else { format!("[{address}]") }
+    let address: String = printable(address.as_bytes())
+        .filter(|c| !"[]\\() ".contains(*c))
+        .take(LONGEST)
+        .collect();
+    if address.contains(':') {
+        format!("[IPv6:{address}]")
+    } else {
+        format!("[{address}]")
+    }
 }
 
 /// What others wrote, as a part of a comment (RFC 5322 §3.2.2).
@@ -142,7 +159,13 @@ fn comment(octets: &[u8]) -> String {
 
 /// Each octet as a character that any mail program takes for no more than that.
 fn printable(octets: &[u8]) -> impl Iterator<Item = char> {
-    octets.iter().map(|octet| if matches!(octet, b' '..=b'~') { char::from(*octet) } else { '?' })
+    octets.iter().map(|octet| {
+        if matches!(octet, b' '..=b'~') {
+            char::from(*octet)
+        } else {
+            '?'
+        }
+    })
 }
 
 #[cfg(test)]
@@ -151,7 +174,11 @@ mod tests {
     use mail_parser::{MessageParser, Protocol};
     use proptest::prelude::*;
 
-    const ALL: [TraceField; 3] = [TraceField::Received, TraceField::ReturnPath, TraceField::DeliveredTo];
+    const ALL: [TraceField; 3] = [
+        TraceField::Received,
+        TraceField::ReturnPath,
+        TraceField::DeliveredTo,
+    ];
 
     fn text(wanted: &[TraceField], hop: &Hop<'_>, head: &str) -> String {
         String::from_utf8(write(wanted, hop, head.as_bytes(), Epoch(1_795_392_000))).unwrap()
@@ -182,10 +209,22 @@ mod tests {
                  \tMon, 23 Nov 2026 00:00:00 +0000\n"
             )
         );
-        let clear = Hop { host: "127.0.0.1", address: None, protected: false, ..hop(&uid) };
+        let clear = Hop {
+            host: "127.0.0.1",
+            address: None,
+            protected: false,
+            ..hop(&uid)
+        };
         let received = text(&[TraceField::Received], &clear, "");
-        assert!(received.starts_with("Received: from [127.0.0.1] ([127.0.0.1]) by desk with POP3 "), "{received}");
-        let six = Hop { host: "::1", address: Some("::1"), ..hop(&uid) };
+        assert!(
+            received.starts_with("Received: from [127.0.0.1] ([127.0.0.1]) by desk with POP3 "),
+            "{received}"
+        );
+        let six = Hop {
+            host: "::1",
+            address: Some("::1"),
+            ..hop(&uid)
+        };
         assert!(text(&ALL, &six, "").contains("from [IPv6:::1] ([IPv6:::1]) by"));
         assert_eq!(text(&[], &hop(&uid), ""), "");
     }
@@ -197,25 +236,49 @@ mod tests {
         let path = |head: &str| text(&[TraceField::ReturnPath], &hop, head);
         assert_eq!(path("Subject: x\nreturn-PATH: <a@example.org>\n\n"), "");
         assert_eq!(path("Return-Path: <>\n\n"), "");
-        assert_eq!(path("Subject: Return-Path: <a@example.org>\n\nReturn-Path: <>\n"), "Return-Path: <>\n");
+        assert_eq!(
+            path("Subject: Return-Path: <a@example.org>\n\nReturn-Path: <>\n"),
+            "Return-Path: <>\n"
+        );
         assert_eq!(path(""), "Return-Path: <>\n");
     }
 
     #[test]
     fn what_others_wrote_stays_in_its_comment() {
         let uid = Uid::new(*b"a)\r\nBcc: (\\\xe9\0");
-        let evil = Hop { account: "w(o", user: "ann b>\nX: y", ..hop(&uid) };
+        let evil = Hop {
+            account: "w(o",
+            user: "ann b>\nX: y",
+            ..hop(&uid)
+        };
         let all = text(&ALL, &evil, "");
-        assert!(all.contains("account w\\(o; UID a\\)??Bcc: \\(\\\\??)"), "{all}");
-        assert!(all.contains("Delivered-To: ann b>?X: y\n") && !all.contains("for <"), "{all}");
+        assert!(
+            all.contains("account w\\(o; UID a\\)??Bcc: \\(\\\\??)"),
+            "{all}"
+        );
+        assert!(
+            all.contains("Delivered-To: ann b>?X: y\n") && !all.contains("for <"),
+            "{all}"
+        );
         let long = Uid::new([b'x'; 1000]);
-        assert!(text(&ALL, &hop(&long), "").lines().all(|line| line.len() <= WIDTH));
+        assert!(
+            text(&ALL, &hop(&long), "")
+                .lines()
+                .all(|line| line.len() <= WIDTH)
+        );
     }
 
     #[test]
     fn mail_programs_understand_it() {
         let uid = Uid::new(*b"(1)");
-        let mail = text(&ALL, &Hop { protected: false, ..hop(&uid) }, "") + "Subject: x\n\ny\n";
+        let mail = text(
+            &ALL,
+            &Hop {
+                protected: false,
+                ..hop(&uid)
+            },
+            "",
+        ) + "Subject: x\n\ny\n";
         let mail = MessageParser::default().parse(mail.as_bytes()).unwrap();
         let received = mail.received().unwrap();
         assert_eq!(received.for_.as_deref(), Some("ann@example.org"));

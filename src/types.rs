@@ -26,10 +26,12 @@ impl Uid {
         Self(octets.into())
     }
 
-    /// The UID of a message that the server gives none: made of the fingerprint of its header and of
-    /// its size by LIST. It begins with a line feed, which no UID of a server can have in it.
+    /// The UID of a message that the server gives none: made of the fingerprint of its header and
+    /// of its size by LIST. It begins with a line feed, which no UID of a server can have in it.
     pub fn of_header(print: [u8; 16], octets: u64) -> Self {
-        let digits = print.iter().fold(String::new(), |digits, octet| format!("{digits}{octet:02x}"));
+        let digits = print.iter().fold(String::new(), |digits, octet| {
+            format!("{digits}{octet:02x}")
+        });
         Self::new(format!("\nTOP {digits} {octets}").into_bytes())
     }
 
@@ -106,7 +108,10 @@ pub struct Identity {
 impl Identity {
     /// The identity of `user` at `host`.
     pub fn new(user: impl Into<String>, host: &str) -> Self {
-        Self { user: user.into(), host: host.to_ascii_lowercase() }
+        Self {
+            user: user.into(),
+            host: host.to_ascii_lowercase(),
+        }
     }
 }
 

@@ -10,7 +10,13 @@ pub struct Span(u64);
 const LONGEST_SPAN: u64 = 1_000 * 365 * 86_400;
 
 /// The units of a [`Span`], largest first, with their length in seconds.
-const SPAN_UNITS: [(&str, u64); 5] = [("w", 604_800), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+const SPAN_UNITS: [(&str, u64); 5] = [
+    ("w", 604_800),
+    ("d", 86_400),
+    ("h", 3_600),
+    ("m", 60),
+    ("s", 1),
+];
 
 impl Span {
     /// That many seconds.
@@ -63,7 +69,12 @@ impl fmt::Display for Span {
 pub struct Size(u64);
 
 /// The units of a [`Size`], largest first, with their value in octets.
-const SIZE_UNITS: [(&str, u64); 4] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("B", 1)];
+const SIZE_UNITS: [(&str, u64); 4] = [
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1_000),
+    ("B", 1),
+];
 
 impl Size {
     /// That many octets.
@@ -78,10 +89,17 @@ impl Size {
 
     /// For reading, rounded to three figures or so: `58.9 MB`.
     pub fn rounded(self) -> String {
-        let (unit, value) = SIZE_UNITS.iter().find(|(_, value)| self.0 >= *value).unwrap_or(&("B", 1));
+        let (unit, value) = SIZE_UNITS
+            .iter()
+            .find(|(_, value)| self.0 >= *value)
+            .unwrap_or(&("B", 1));
         let whole = self.0 / value;
         let tenths = self.0 % value * 10 / value;
-        if *value == 1 || whole >= 100 { format!("{whole} {unit}") } else { format!("{whole}.{tenths} {unit}") }
+        if *value == 1 || whole >= 100 {
+            format!("{whole} {unit}")
+        } else {
+            format!("{whole}.{tenths} {unit}")
+        }
     }
 }
 
@@ -98,8 +116,10 @@ impl FromStr for Size {
 impl fmt::Display for Size {
     /// The largest unit that gives a whole number, as it would be written in the config.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, value) =
-            SIZE_UNITS.iter().find(|(_, value)| self.0 >= *value && self.0.is_multiple_of(*value)).unwrap_or(&("B", 1));
+        let (unit, value) = SIZE_UNITS
+            .iter()
+            .find(|(_, value)| self.0 >= *value && self.0.is_multiple_of(*value))
+            .unwrap_or(&("B", 1));
         write!(f, "{}{unit}", self.0 / value)
     }
 }
@@ -110,7 +130,9 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim_start();
-    let (_, value) = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
+    let (_, value) = units
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
     number.parse::<u64>().ok()?.checked_mul(*value)
 }
 
@@ -120,15 +142,28 @@ mod tests {
 
     #[test]
     fn spans_read_and_write() {
-        for (text, seconds) in [("30s", 30), ("5m", 300), ("12h", 43_200), ("30d", 2_592_000)] {
+        for (text, seconds) in [
+            ("30s", 30),
+            ("5m", 300),
+            ("12h", 43_200),
+            ("30d", 2_592_000),
+        ] {
             assert_eq!(text.parse::<Span>().unwrap().seconds(), seconds);
             assert_eq!(Span::from_seconds(seconds).to_string(), text);
         }
         assert_eq!("8w".parse::<Span>().unwrap().to_string(), "56d");
         assert_eq!("0s".parse::<Span>().unwrap().to_string(), "0s");
         assert!("365000d".parse::<Span>().is_ok());
-        let overlong = ["365001d", "10000000000000000000s", "99999999999999999999d", "999999999999999999w"];
-        for bad in ["", "30", "d", "-3d", "1.5h", "3 fortnights"].into_iter().chain(overlong) {
+        let overlong = [
+            "365001d",
+            "10000000000000000000s",
+            "99999999999999999999d",
+            "999999999999999999w",
+        ];
+        for bad in ["", "30", "d", "-3d", "1.5h", "3 fortnights"]
+            .into_iter()
+            .chain(overlong)
+        {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
     }
@@ -140,9 +175,13 @@ mod tests {
         assert_eq!("100B".parse::<Size>().unwrap().octets(), 100);
         assert!("100".parse::<Size>().is_err());
         assert!("0x10KB".parse::<Size>().is_err());
-        for (octets, shown) in
-            [(0, "0 B"), (999, "999 B"), (2_100_000, "2.1 MB"), (58_949_999, "58.9 MB"), (131_000_000, "131 MB")]
-        {
+        for (octets, shown) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (2_100_000, "2.1 MB"),
+            (58_949_999, "58.9 MB"),
+            (131_000_000, "131 MB"),
+        ] {
             assert_eq!(Size::from_octets(octets).rounded(), shown);
         }
     }

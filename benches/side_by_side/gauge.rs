@@ -34,14 +34,34 @@ pub struct Usage {
 pub fn measure(home: &Path, ca: &Path, words: &[OsString]) -> Result<Usage> {
     let mut gauge = Command::new(env::current_exe()?);
     gauge.arg("gauge").args(words).current_dir(home).env_clear();
-    gauge.env("PATH", super::tool::PATH).env("HOME", home).env("TMPDIR", home).env("SHELL", "/bin/sh");
-    gauge.env("LANG", "C.UTF-8").env("LC_ALL", "C.UTF-8").env("SSL_CERT_FILE", ca);
-    let out = gauge.stderr(File::create(home.join("log"))?).stdin(Stdio::null()).output()?;
+    gauge
+        .env("PATH", super::tool::PATH)
+        .env("HOME", home)
+        .env("TMPDIR", home)
+        .env("SHELL", "/bin/sh");
+    gauge
+        .env("LANG", "C.UTF-8")
+        .env("LC_ALL", "C.UTF-8")
+        .env("SSL_CERT_FILE", ca);
+    let out = gauge
+        .stderr(File::create(home.join("log"))?)
+        .stdin(Stdio::null())
+        .output()?;
     let told = String::from_utf8(out.stdout)?;
-    let numbers: Vec<u64> = told.split_whitespace().map_while(|word| word.parse().ok()).collect();
-    let [wall, cpu, memory, code] = numbers[..] else { bail!("the gauge failed: {told}") };
+    let numbers: Vec<u64> = told
+        .split_whitespace()
+        .map_while(|word| word.parse().ok())
+        .collect();
+    let [wall, cpu, memory, code] = numbers[..] else {
+        bail!("the gauge failed: {told}")
+    };
     let (wall, cpu) = (Duration::from_micros(wall), Duration::from_micros(cpu));
-    Ok(Usage { wall, cpu, memory, code: i32::try_from(code)? })
+    Ok(Usage {
+        wall,
+        cpu,
+        memory,
+        code: i32::try_from(code)?,
+    })
 }
 
 /// The process between: runs the command, and prints what it used.
@@ -50,13 +70,19 @@ pub fn main(words: &[OsString]) -> Result<String> {
     let mut command = Command::new(program);
     command.args(arguments).uid(NOBODY).gid(NOBODY);
     let output = std::io::stderr();
-    command.stdout(Stdio::from(std::os::fd::AsFd::as_fd(&output).try_clone_to_owned()?));
+    command.stdout(Stdio::from(
+        std::os::fd::AsFd::as_fd(&output).try_clone_to_owned()?,
+    ));
     let began = Instant::now();
-    let status = command.status().with_context(|| format!("cannot run {}", program.display()))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {}", program.display()))?;
     let wall = began.elapsed().as_micros();
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let (user, system) = (usage.user_time(), usage.system_time());
     let cpu = (user.tv_sec() + system.tv_sec()) * 1_000_000 + user.tv_usec() + system.tv_usec();
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    let code = status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     Ok(format!("{wall} {cpu} {} {code}", usage.max_rss()))
 }

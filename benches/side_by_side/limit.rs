@@ -41,12 +41,23 @@ pub fn run(port: u16, ca: Option<&Path>, user: &str, mode: &Mode) -> Result<usiz
         None => Box::new(socket),
         Some(ca) => {
             let root = Certificate::from_pem(&fs::read(ca)?)?;
-            Box::new(TlsConnector::builder().add_root_certificate(root).build()?.connect("localhost", socket)?)
+            Box::new(
+                TlsConnector::builder()
+                    .add_root_certificate(root)
+                    .build()?
+                    .connect("localhost", socket)?,
+            )
         }
     };
-    let mut session = Session { stream: BufReader::with_capacity(1 << 18, stream), line: Vec::new() };
+    let mut session = Session {
+        stream: BufReader::with_capacity(1 << 18, stream),
+        line: Vec::new(),
+    };
     session.ok()?;
-    session.say(&format!("USER {user}\r\nPASS {}\r\nUIDL\r\n", super::server::PASSWORD))?;
+    session.say(&format!(
+        "USER {user}\r\nPASS {}\r\nUIDL\r\n",
+        super::server::PASSWORD
+    ))?;
     for _ in ["USER", "PASS", "UIDL"] {
         session.ok()?;
     }
@@ -133,14 +144,18 @@ fn commit(batch: &mut Vec<(PathBuf, PathBuf, File)>, maildir: &Path) -> Result<(
     // One flush of the disk's cache does for several fsyncs at once.
     thread::scope(|scope| {
         let lanes = batch.chunks(batch.len().div_ceil(LANES));
-        let lanes: Vec<_> =
-            lanes.map(|lane| scope.spawn(|| lane.iter().try_for_each(|(_, _, file)| file.sync_all()))).collect();
-        lanes
-            .into_iter()
-            .try_for_each(|lane| lane.join().unwrap_or_else(|_| Err(io::Error::other("an fsync panicked"))))
+        let lanes: Vec<_> = lanes
+            .map(|lane| scope.spawn(|| lane.iter().try_for_each(|(_, _, file)| file.sync_all())))
+            .collect();
+        lanes.into_iter().try_for_each(|lane| {
+            lane.join()
+                .unwrap_or_else(|_| Err(io::Error::other("an fsync panicked")))
+        })
     })?;
     for (draft, path, _) in batch.drain(..) {
         fs::rename(draft, path)?;
     }
-    File::open(maildir.join("new"))?.sync_all().context("new/ cannot be made safe")
+    File::open(maildir.join("new"))?
+        .sync_all()
+        .context("new/ cannot be made safe")
 }

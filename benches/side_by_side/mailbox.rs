@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 const MARK: &str = "X-Bench-Message: ";
 
 const WORDS: [&str; 16] = [
-    "the", "of", "invoice", "and", "meeting", "schedule", "for", "a", "patch", "that", "review", "is", "order", "we",
-    "have", "received",
+    "the", "of", "invoice", "and", "meeting", "schedule", "for", "a", "patch", "that", "review",
+    "is", "order", "we", "have", "received",
 ];
 
 /// What careless clients break: dots, "From ", raw 8-bit text, spaces and empty lines at an end.
@@ -47,17 +47,33 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// Makes the Maildir `maildir` of `user` with `count` messages, all seen.
-    pub fn make(maildir: PathBuf, user: &str, sizes: Sizes, count: usize, owner: u32) -> Result<Self> {
+    pub fn make(
+        maildir: PathBuf,
+        user: &str,
+        sizes: Sizes,
+        count: usize,
+        owner: u32,
+    ) -> Result<Self> {
         for folder in ["cur", "new", "tmp"] {
             fs::create_dir_all(maildir.join(folder))?;
         }
-        for folder in [maildir.join("cur"), maildir.join("new"), maildir.join("tmp")] {
+        for folder in [
+            maildir.join("cur"),
+            maildir.join("new"),
+            maildir.join("tmp"),
+        ] {
             std::os::unix::fs::chown(folder, Some(owner), Some(owner))?;
         }
         for folder in maildir.ancestors().take(2) {
             std::os::unix::fs::chown(folder, Some(owner), Some(owner))?;
         }
-        let mut made = Self { user: user.to_owned(), octets: 0, sizes, maildir, hashes: Vec::new() };
+        let mut made = Self {
+            user: user.to_owned(),
+            octets: 0,
+            sizes,
+            maildir,
+            hashes: Vec::new(),
+        };
         for _ in 0..count {
             made.add()?;
         }
@@ -75,7 +91,11 @@ impl Mailbox {
         let message = message(self.sizes, n);
         let wide = message.len() + memchr::memchr_iter(b'\n', &message).count();
         // The sizes in the name spare the server from reading the message to list it.
-        let name = format!("{}.M{n}P1.bench,S={},W={wide}:2,S", 1_700_000_000 + n, message.len());
+        let name = format!(
+            "{}.M{n}P1.bench,S={},W={wide}:2,S",
+            1_700_000_000 + n,
+            message.len()
+        );
         fs::write(self.maildir.join("cur").join(name), &message)?;
         self.hashes.push(Sha256::digest(&message).into());
         self.octets += message.len();
@@ -92,7 +112,8 @@ impl Mailbox {
             if memchr::memmem::find(&message, b"\r\n").is_some() {
                 message = without_returns(&message);
             }
-            let n = number(&message).with_context(|| format!("{} is no message of ours", path.display()))?;
+            let n = number(&message)
+                .with_context(|| format!("{} is no message of ours", path.display()))?;
             let (start, n) = n;
             let hash: [u8; 32] = Sha256::digest(&message[start..]).into();
             if self.hashes.get(n) != Some(&hash) {
@@ -111,13 +132,18 @@ impl Mailbox {
 
 fn without_returns(message: &[u8]) -> Vec<u8> {
     let returns = |n: usize| message[n] == b'\r' && message.get(n + 1) == Some(&b'\n');
-    (0..message.len()).filter(|n| !returns(*n)).map(|n| message[n]).collect()
+    (0..message.len())
+        .filter(|n| !returns(*n))
+        .map(|n| message[n])
+        .collect()
 }
 
 /// Where the message as it was stored begins, and its number.
 fn number(message: &[u8]) -> Option<(usize, usize)> {
     let start = memchr::memmem::find(message, MARK.as_bytes())?;
-    let digits = message[start + MARK.len()..].split(|octet| *octet == b'\n').next()?;
+    let digits = message[start + MARK.len()..]
+        .split(|octet| *octet == b'\n')
+        .next()?;
     Some((start, std::str::from_utf8(digits).ok()?.parse().ok()?))
 }
 
@@ -153,14 +179,21 @@ fn message(sizes: Sizes, n: usize) -> Vec<u8> {
         message.push(b'\n');
     }
     while message.len() < size {
-        let raw: Vec<u8> = std::iter::repeat_with(|| random.next().to_le_bytes()).take(7).flatten().collect();
+        let raw: Vec<u8> = std::iter::repeat_with(|| random.next().to_le_bytes())
+            .take(7)
+            .flatten()
+            .collect();
         message.extend_from_slice(STANDARD.encode(raw).as_bytes());
         message.push(b'\n');
     }
     message
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive size that fits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a positive size that fits"
+)]
 fn size(sizes: Sizes, n: usize, random: &mut Random) -> usize {
     match sizes {
         Sizes::Tiny => 1000,

@@ -20,10 +20,11 @@
 //! | `accounts` | 200 accounts of pouch on four host names, in one run (only when asked for) | clear |
 //!
 //! Each run starts with an empty Maildir in a folder of its own after a `sync`; the tools take
-//! turns, and each round begins with another. What arrived is held against hashes: a run
-//! that fails, or loses or changes mail, is told and does not count ("runs"). For a poll each tool begins with what it remembers of its
-//! own first fetch. "CPU" is user and system of the whole tree of processes, "peak" the memory of
-//! the largest one. Calls of fsync and its like are counted by `strace`, in a run that is not timed.
+//! turns, and each round begins with another. What arrived is held against hashes: a run that
+//! fails, or loses or changes mail, is told and does not count ("runs"). For a poll each tool
+//! begins with what it remembers of its own first fetch. "CPU" is user and system of the whole tree
+//! of processes, "peak" the memory of the largest one. Calls of fsync and its like are counted by
+//! `strace`, in a run that is not timed.
 //!
 //! The raw limit ([`limit`]) is a minimal client: "wire" throws the mail away, "disk" stores it,
 //! made safe in batches of 128. Of a poll it fetches the list of UIDs.
@@ -31,7 +32,11 @@
 //! Everything lies below `--dir` (`/var/tmp`; a disk, not memory), takes up to 40 GB there, and
 //! goes at the end. Wait five minutes before the next start: until then ext4 is slow to make files.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints tables")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it prints tables"
+)]
 
 mod gauge;
 mod limit;
@@ -80,7 +85,11 @@ struct Args {
     #[arg(long, value_delimiter = ',', default_value = "clear,tls,rtt")]
     line: Vec<Line>,
     /// Which clients.
-    #[arg(long, value_delimiter = ',', default_value = "pouch,mpop,fdm,getmail,fetchmail,wire,disk")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "pouch,mpop,fdm,getmail,fetchmail,wire,disk"
+    )]
     tools: Vec<Tool>,
     /// Leave the other fetchers out.
     #[arg(long)]
@@ -104,7 +113,12 @@ fn main() -> Result<()> {
     match words.first().and_then(|word| word.to_str()) {
         Some("gauge") => print!("{}", gauge::main(&words[1..])?),
         Some("limit") => limit(&words[1..])?,
-        _ if words.iter().any(|word| word == "--bench" || word == "--help") => measure(Args::parse())?,
+        _ if words
+            .iter()
+            .any(|word| word == "--bench" || word == "--help") =>
+        {
+            measure(Args::parse())?
+        }
         _ => println!("cargo bench runs it"),
     }
     Ok(())
@@ -112,13 +126,23 @@ fn main() -> Result<()> {
 
 /// The raw limit as a client: PORT USER MODE MAILDIR [CA].
 fn limit(words: &[OsString]) -> Result<()> {
-    let word = |n: usize| words.get(n).and_then(|word| word.to_str()).context("a word is missing");
+    let word = |n: usize| {
+        words
+            .get(n)
+            .and_then(|word| word.to_str())
+            .context("a word is missing")
+    };
     let mode = match word(2)? {
         "list" => Mode::List,
         "discard" => Mode::Discard,
         _ => Mode::Store(word(3)?.into()),
     };
-    limit::run(word(0)?.parse()?, words.get(4).map(Path::new), word(1)?, &mode)?;
+    limit::run(
+        word(0)?.parse()?,
+        words.get(4).map(Path::new),
+        word(1)?,
+        &mode,
+    )?;
     Ok(())
 }
 
@@ -135,17 +159,30 @@ fn measure(args: Args) -> Result<()> {
     }
     tools.retain(|tool| tool.missing().is_none());
 
-    let work = tempfile::Builder::new().prefix("pouch-bench-").tempdir_in(&args.dir)?;
+    let work = tempfile::Builder::new()
+        .prefix("pouch-bench-")
+        .tempdir_in(&args.dir)?;
     fs::set_permissions(work.path(), PermissionsExt::from_mode(0o755))?;
     let mut rounds = Rounds::new(work.path().to_owned(), tools, args.rounds.into())?;
     let count = |count: usize| (count / usize::from(args.divide)).max(1);
-    let quick: Vec<Line> = args.line.iter().copied().filter(|line| *line != Line::Rtt).collect();
+    let quick: Vec<Line> = args
+        .line
+        .iter()
+        .copied()
+        .filter(|line| *line != Line::Rtt)
+        .collect();
     for suite in args.only {
         let tables = match suite {
             Suite::Small => {
                 let mut tables = fetches(&mut rounds, "small", Sizes::Small, count(5000), &quick)?;
                 if args.line.contains(&Line::Rtt) {
-                    tables.extend(fetches(&mut rounds, "few", Sizes::Small, count(200), &[Line::Rtt])?);
+                    tables.extend(fetches(
+                        &mut rounds,
+                        "few",
+                        Sizes::Small,
+                        count(200),
+                        &[Line::Rtt],
+                    )?);
                 }
                 tables
             }
@@ -158,7 +195,8 @@ fn measure(args: Args) -> Result<()> {
             Suite::Growth => {
                 let mut tables = Vec::new();
                 for known in [1000, 10_000, 100_000] {
-                    let mailbox = rounds.mailbox(&format!("known{known}"), Sizes::Tiny, count(known))?;
+                    let mailbox =
+                        rounds.mailbox(&format!("known{known}"), Sizes::Tiny, count(known))?;
                     tables.extend(rounds.polls(&[Line::Clear], mailbox, false)?);
                 }
                 tables
@@ -175,11 +213,20 @@ fn measure(args: Args) -> Result<()> {
     }
 }
 
-fn fetches(rounds: &mut Rounds, user: &str, sizes: Sizes, count: usize, lines: &[Line]) -> Result<Vec<Table>> {
+fn fetches(
+    rounds: &mut Rounds,
+    user: &str,
+    sizes: Sizes,
+    count: usize,
+    lines: &[Line],
+) -> Result<Vec<Table>> {
     if lines.is_empty() {
         return Ok(Vec::new());
     }
     let mailbox = rounds.mailbox(user, sizes, count)?;
     let title = format!("{count} messages, {} MB", mailbox.octets / 1_000_000);
-    Ok(lines.iter().map(|line| rounds.fetches(&title, *line, &mailbox)).collect())
+    Ok(lines
+        .iter()
+        .map(|line| rounds.fetches(&title, *line, &mailbox))
+        .collect())
 }

@@ -61,7 +61,15 @@ impl Rounds {
         fs::copy(std::env::current_exe()?, bin.join("side_by_side"))?;
         let server = Server::start(work.join("server"))?;
         let slow = SlowLine::open(server.pop3s, ROUND_TRIP)?;
-        Ok(Self { work, server, slow, tools, repeats, folders: 0, failures: 0 })
+        Ok(Self {
+            work,
+            server,
+            slow,
+            tools,
+            repeats,
+            folders: 0,
+            failures: 0,
+        })
     }
 
     /// A mailbox on the server, which has looked through it once.
@@ -74,7 +82,11 @@ impl Rounds {
     fn warm(&self, mailbox: &Mailbox) -> Result<()> {
         let listed = limit::run(self.server.pop3, None, &mailbox.user, &Mode::Discard)?;
         if listed != mailbox.len() {
-            bail!("the server has {listed} messages of {}, not {}", mailbox.user, mailbox.len());
+            bail!(
+                "the server has {listed} messages of {}, not {}",
+                mailbox.user,
+                mailbox.len()
+            );
         }
         Ok(())
     }
@@ -85,11 +97,19 @@ impl Rounds {
     }
 
     /// Polls of those who know what there is: nothing new first, and then one.
-    pub fn polls(&mut self, lines: &[Line], mut mailbox: Mailbox, one_new: bool) -> Result<Vec<Table>> {
+    pub fn polls(
+        &mut self,
+        lines: &[Line],
+        mut mailbox: Mailbox,
+        one_new: bool,
+    ) -> Result<Vec<Table>> {
         let memories = self.remember(&mailbox);
         let known = mailbox.len();
         let mut tables = Vec::new();
-        for news in ["nothing", "one"].into_iter().take(1 + usize::from(one_new)) {
+        for news in ["nothing", "one"]
+            .into_iter()
+            .take(1 + usize::from(one_new))
+        {
             if news == "one" {
                 mailbox.add()?;
                 self.warm(&mailbox)?;
@@ -120,11 +140,26 @@ impl Rounds {
         memories
     }
 
-    fn compare(&mut self, title: &str, line: Line, mailbox: &Mailbox, poll: Option<(&Memories, usize)>) -> Table {
+    fn compare(
+        &mut self,
+        title: &str,
+        line: Line,
+        mailbox: &Mailbox,
+        poll: Option<(&Memories, usize)>,
+    ) -> Table {
         let title = format!("{title}, {}", line.name());
-        let knows = |tool: &Tool| poll.is_none_or(|(memories, _)| memories.contains_key(tool) && *tool != Tool::Disk);
+        let knows = |tool: &Tool| {
+            poll.is_none_or(|(memories, _)| memories.contains_key(tool) && *tool != Tool::Disk)
+        };
         let tools: Vec<Tool> = self.tools.iter().copied().filter(knows).collect();
-        let mut rows: Vec<_> = tools.iter().map(|tool| Row { tool: *tool, runs: Vec::new(), fsyncs: None }).collect();
+        let mut rows: Vec<_> = tools
+            .iter()
+            .map(|tool| Row {
+                tool: *tool,
+                runs: Vec::new(),
+                fsyncs: None,
+            })
+            .collect();
         let known = poll.map(|(_, known)| known);
         for round in 0..self.repeats {
             eprintln!("  {title}: round {}", round + 1);
@@ -144,26 +179,51 @@ impl Rounds {
                 .and_then(|home| self.count_fsyncs(row.tool, line, mailbox, &home, known));
             row.fsyncs = self.told(row.tool, counted).flatten();
         }
-        Table { title, repeats: self.repeats, rows }
+        Table {
+            title,
+            repeats: self.repeats,
+            rows,
+        }
     }
 
     /// Many accounts of pouch, on several hosts, in one run.
     pub fn accounts(&mut self, count: usize) -> Result<Table> {
-        let mailboxes: Vec<Mailbox> =
-            (0..count).map(|n| self.mailbox(&format!("user{n}"), Sizes::Small, 5)).collect::<Result<_>>()?;
-        let mut row = Row { tool: Tool::Pouch, runs: Vec::new(), fsyncs: None };
+        let mailboxes: Vec<Mailbox> = (0..count)
+            .map(|n| self.mailbox(&format!("user{n}"), Sizes::Small, 5))
+            .collect::<Result<_>>()?;
+        let mut row = Row {
+            tool: Tool::Pouch,
+            runs: Vec::new(),
+            fsyncs: None,
+        };
         for _ in 0..self.repeats {
             let home = self.folder(None)?;
-            let errand = Errand { port: self.server.pop3, ca: None, user: "", home: &home, poll: false };
+            let errand = Errand {
+                port: self.server.pop3,
+                ca: None,
+                user: "",
+                home: &home,
+                poll: false,
+            };
             write_config(&home.join("password"), PASSWORD)?;
             let mut text = format!("state-dir = \"{}/state\"\n", home.display());
             for (n, mailbox) in mailboxes.iter().enumerate() {
-                let account = pouch_account(&mailbox.user, HOSTS[n % HOSTS.len()], &mailbox.user, &errand);
+                let account = pouch_account(
+                    &mailbox.user,
+                    HOSTS[n % HOSTS.len()],
+                    &mailbox.user,
+                    &errand,
+                );
                 text += &account.replace("/mail\"", &format!("/mail/{}\"", mailbox.user));
             }
             let config = write_config(&home.join("pouch.toml"), &text)?;
             rustix::fs::sync();
-            let words = [self.work.join("bin/pouch").into(), "--config".into(), config, "fetch".into()];
+            let words = [
+                self.work.join("bin/pouch").into(),
+                "--config".into(),
+                config,
+                "fetch".into(),
+            ];
             let usage = gauge::measure(&home, &self.server.ca, &words)?;
             check(Tool::Pouch, usage, &home, false)?;
             for mailbox in &mailboxes {
@@ -171,12 +231,27 @@ impl Rounds {
             }
             row.runs.push(usage);
         }
-        let title = format!("{count} accounts on {} hosts, 5 messages each, {}", HOSTS.len(), Line::Clear.name());
-        Ok(Table { title, repeats: self.repeats, rows: vec![row] })
+        let title = format!(
+            "{count} accounts on {} hosts, 5 messages each, {}",
+            HOSTS.len(),
+            Line::Clear.name()
+        );
+        Ok(Table {
+            title,
+            repeats: self.repeats,
+            rows: vec![row],
+        })
     }
 
     /// One timed run, which counts only if what arrived is right.
-    fn run(&self, tool: Tool, line: Line, mailbox: &Mailbox, home: &Path, known: Option<usize>) -> Result<Usage> {
+    fn run(
+        &self,
+        tool: Tool,
+        line: Line,
+        mailbox: &Mailbox,
+        home: &Path,
+        known: Option<usize>,
+    ) -> Result<Usage> {
         let words = self.command(tool, line, mailbox, home, known)?;
         rustix::fs::sync();
         let usage = gauge::measure(home, &self.server.ca, &words)?;
@@ -201,7 +276,9 @@ impl Rounds {
             return Ok(None);
         }
         let counts = home.join("strace");
-        let mut words: Vec<OsString> = ["strace", "-f", "--seccomp-bpf", "-c", "-o"].map(OsString::from).to_vec();
+        let mut words: Vec<OsString> = ["strace", "-f", "--seccomp-bpf", "-c", "-o"]
+            .map(OsString::from)
+            .to_vec();
         words.push(counts.clone().into());
         words.push("-etrace=fsync,fdatasync,sync,syncfs,msync".into());
         words.extend(self.command(tool, line, mailbox, home, known)?);
@@ -210,7 +287,12 @@ impl Rounds {
         // The columns: part of the time, seconds, microseconds a call, calls.
         let calls = |line: &str| line.split_whitespace().nth(3)?.parse::<u64>().ok();
         let told = fs::read_to_string(counts)?;
-        Ok(Some(told.lines().filter(|line| line.ends_with("sync")).filter_map(calls).sum()))
+        Ok(Some(
+            told.lines()
+                .filter(|line| line.ends_with("sync"))
+                .filter_map(calls)
+                .sum(),
+        ))
     }
 
     fn command(
@@ -229,10 +311,18 @@ impl Rounds {
         // getmail6 remembers by port.
         for entry in fs::read_dir(home)? {
             let path = entry?.path();
-            let name = path.to_string_lossy().replace(&format!("-{}-", self.server.pop3), &format!("-{port}-"));
+            let name = path
+                .to_string_lossy()
+                .replace(&format!("-{}-", self.server.pop3), &format!("-{port}-"));
             fs::rename(&path, name)?;
         }
-        let errand = Errand { port, ca, user: &mailbox.user, home, poll: known.is_some() };
+        let errand = Errand {
+            port,
+            ca,
+            user: &mailbox.user,
+            home,
+            poll: known.is_some(),
+        };
         tool.command(&self.work.join("bin"), &errand)
     }
 
@@ -246,7 +336,10 @@ impl Rounds {
                 let path = entry?.path();
                 if !path.ends_with("mail") {
                     let copied = Command::new("cp").arg("-a").arg(path).arg(&home).status()?;
-                    copied.success().then_some(()).context("cannot copy what a tool remembers")?;
+                    copied
+                        .success()
+                        .then_some(())
+                        .context("cannot copy what a tool remembers")?;
                 }
             }
         }
@@ -259,7 +352,10 @@ impl Rounds {
 
     /// Tells what failed; the others go on.
     fn told<T>(&mut self, tool: Tool, result: Result<T>) -> Option<T> {
-        result.inspect_err(|error| eprintln!("  {tool}: {error:#}")).inspect_err(|_| self.failures += 1).ok()
+        result
+            .inspect_err(|error| eprintln!("  {tool}: {error:#}"))
+            .inspect_err(|_| self.failures += 1)
+            .ok()
     }
 }
 

@@ -52,17 +52,30 @@ impl Server {
         let config = dir.with_extension("conf");
         fs::write(&config, CONFIG)?;
         let config = format!("conf={}", config.display());
-        let out = launcher("start", &dir).args([&config, "ttl=86400"]).stderr(Stdio::inherit()).output()?;
+        let out = launcher("start", &dir)
+            .args([&config, "ttl=86400"])
+            .stderr(Stdio::inherit())
+            .output()?;
         if !out.status.success() {
             bail!("the server does not start");
         }
         let told = String::from_utf8(out.stdout)?;
         let value = |key: &str| {
-            let found = told.lines().filter_map(|line| line.split_once('=')).find(|pair| pair.0 == key);
-            found.map(|pair| pair.1).with_context(|| format!("the server does not tell {key}"))
+            let found = told
+                .lines()
+                .filter_map(|line| line.split_once('='))
+                .find(|pair| pair.0 == key);
+            found
+                .map(|pair| pair.1)
+                .with_context(|| format!("the server does not tell {key}"))
         };
         let (pop3, pop3s) = (value("pop3_port")?.parse()?, value("pop3s_port")?.parse()?);
-        Ok(Self { pop3, pop3s, ca: value("ca_file")?.into(), dir })
+        Ok(Self {
+            pop3,
+            pop3s,
+            ca: value("ca_file")?.into(),
+            dir,
+        })
     }
 
     /// The Maildir of a user.
@@ -79,7 +92,10 @@ impl Drop for Server {
 }
 
 fn launcher(verb: &str, dir: &Path) -> Command {
-    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/dovecot"));
+    let mut command = Command::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/servers/dovecot"
+    ));
     command.arg(verb).arg(dir);
     command
 }

@@ -41,7 +41,10 @@ fn carry(client: &TcpStream, to: u16, one_way: Duration) -> io::Result<()> {
     for stream in [client, &server] {
         stream.set_nodelay(true)?;
     }
-    let (up, down) = ((client.try_clone()?, server.try_clone()?), (server, client.try_clone()?));
+    let (up, down) = (
+        (client.try_clone()?, server.try_clone()?),
+        (server, client.try_clone()?),
+    );
     thread::spawn(move || pass(up.0, up.1, one_way));
     pass(down.0, down.1, one_way);
     Ok(())
@@ -67,7 +70,11 @@ fn pass(mut from: TcpStream, mut to: TcpStream, one_way: Duration) {
     loop {
         let read = from.read(&mut buffer).unwrap_or(0);
         waiting.fetch_add(read as u64, Ordering::Relaxed);
-        if send.send((Instant::now() + one_way, buffer[..read].to_vec())).is_err() || read == 0 {
+        if send
+            .send((Instant::now() + one_way, buffer[..read].to_vec()))
+            .is_err()
+            || read == 0
+        {
             break;
         }
         while waiting.load(Ordering::Relaxed) > 64 << 20 && !writer.is_finished() {

@@ -27,7 +27,11 @@ fn median(runs: &[Usage], of: impl Fn(&Usage) -> f64) -> f64 {
     let mut all: Vec<f64> = runs.iter().map(of).collect();
     all.sort_by(f64::total_cmp);
     let middle = all.len() / 2;
-    if all.len().is_multiple_of(2) { f64::midpoint(all[middle - 1], all[middle]) } else { all[middle] }
+    if all.len().is_multiple_of(2) {
+        f64::midpoint(all[middle - 1], all[middle])
+    } else {
+        all[middle]
+    }
 }
 
 impl fmt::Display for Table {
@@ -37,8 +41,16 @@ impl fmt::Display for Table {
         let rows = || self.rows.iter().filter(|row| !row.runs.is_empty());
         let mpop = rows().find(|row| row.tool == Tool::Mpop).map(wall);
         writeln!(f, "\n{}\n", self.title)?;
-        writeln!(f, "| {:<19} |  seconds | of mpop's |  spread |  CPU s | peak MB | fsyncs | runs |", "")?;
-        writeln!(f, "| {:-<19} | -------: | --------: | ------: | -----: | ------: | -----: | ---: |", "")?;
+        writeln!(
+            f,
+            "| {:<19} |  seconds | of mpop's |  spread |  CPU s | peak MB | fsyncs | runs |",
+            ""
+        )?;
+        writeln!(
+            f,
+            "| {:-<19} | -------: | --------: | ------: | -----: | ------: | -----: | ---: |",
+            ""
+        )?;
         for row in rows() {
             let seconds = wall(row);
             let ratio = mpop.map_or("-".to_owned(), |mpop| format!("{:.2}", seconds / mpop));
@@ -51,7 +63,8 @@ impl fmt::Display for Table {
                 100.0 * spread / seconds,
                 median(&row.runs, |run| run.cpu.as_secs_f64()),
                 median(&row.runs, |run| run.memory as f64 / 1024.0),
-                row.fsyncs.map_or("-".to_owned(), |fsyncs| fsyncs.to_string()),
+                row.fsyncs
+                    .map_or("-".to_owned(), |fsyncs| fsyncs.to_string()),
                 row.runs.len(),
                 self.repeats,
             )?;

@@ -72,7 +72,10 @@ impl Tool {
             Self::Getmail => &["getmail"],
             Self::Fetchmail => &["fetchmail", "procmail"],
         };
-        programs.iter().copied().find(|program| find(program).is_none())
+        programs
+            .iter()
+            .copied()
+            .find(|program| find(program).is_none())
     }
 
     /// Whether it says by this exit code that all went well.
@@ -82,7 +85,13 @@ impl Tool {
 
     /// Writes its configuration, and gives the command. `bin` has pouch and this program.
     pub fn command(self, bin: &Path, errand: &Errand<'_>) -> Result<Vec<OsString>> {
-        let Errand { port, ca, user, home, poll } = *errand;
+        let Errand {
+            port,
+            ca,
+            user,
+            home,
+            poll,
+        } = *errand;
         let ca = ca.map(Path::to_string_lossy);
         let (place, maildir) = (home.display(), home.join("mail"));
         let maildir = maildir.display();
@@ -91,21 +100,38 @@ impl Tool {
             Self::Pouch => {
                 config("password", format!("{PASSWORD}\n"))?;
                 let text = pouch_account("bench", "localhost", user, errand);
-                let config = config("pouch.toml", format!("state-dir = \"{place}/state\"\n{text}"))?;
-                vec![bin.join("pouch").into(), "--config".into(), config, "fetch".into()]
+                let config = config(
+                    "pouch.toml",
+                    format!("state-dir = \"{place}/state\"\n{text}"),
+                )?;
+                vec![
+                    bin.join("pouch").into(),
+                    "--config".into(),
+                    config,
+                    "fetch".into(),
+                ]
             }
             Self::Mpop => {
-                let tls =
-                    ca.map_or("tls off".to_owned(), |ca| format!("tls on\ntls_starttls off\ntls_trust_file {ca}"));
+                let tls = ca.map_or("tls off".to_owned(), |ca| {
+                    format!("tls on\ntls_starttls off\ntls_trust_file {ca}")
+                });
                 let text = format!(
                     "account default\nhost localhost\nport {port}\nuser {user}\npassword {PASSWORD}\nauth user\n{tls}\n\
                      timeout 300\ndelivery maildir {maildir}\nuidls_file {place}/uidls\nkeep on\nonly_new on\n\
                      pipelining on\nreceived_header off\n"
                 );
-                ["mpop", "-q", "-Q", "-C"].map(OsString::from).into_iter().chain([config("mpoprc", text)?]).collect()
+                ["mpop", "-q", "-Q", "-C"]
+                    .map(OsString::from)
+                    .into_iter()
+                    .chain([config("mpoprc", text)?])
+                    .collect()
             }
             Self::Fdm => {
-                let (kind, verify) = if ca.is_some() { ("pop3s", "set verify-certificates") } else { ("pop3", "") };
+                let (kind, verify) = if ca.is_some() {
+                    ("pop3s", "set verify-certificates")
+                } else {
+                    ("pop3", "")
+                };
                 let text = format!(
                     "set lock-file \"{place}/lock\"\nset no-received\nset maximum-size 1G\nset queue-high 50\n\
                      set queue-low 40\n{verify}\naccount \"bench\" {kind} server \"localhost\" port {port} \
@@ -113,18 +139,26 @@ impl Tool {
                      action \"d\" maildir \"{maildir}\"\nmatch all action \"d\"\n"
                 );
                 let words = ["fdm", "-q", "-k", "-f"].map(OsString::from).into_iter();
-                words.chain([config("fdm.conf", text)?, "fetch".into()]).collect()
+                words
+                    .chain([config("fdm.conf", text)?, "fetch".into()])
+                    .collect()
             }
             Self::Getmail => {
-                let (kind, ca) = ca.map_or(("", String::new()), |ca| ("SSL", format!("ca_certs = {ca}\n")));
+                let (kind, ca) = ca.map_or(("", String::new()), |ca| {
+                    ("SSL", format!("ca_certs = {ca}\n"))
+                });
                 let text = format!(
                     "[retriever]\ntype = SimplePOP3{kind}Retriever\nserver = localhost\nport = {port}\n\
                      username = {user}\npassword = {PASSWORD}\ntimeout = 60\n{ca}[destination]\ntype = Maildir\n\
                      path = {maildir}/\n[options]\nread_all = false\ndelete = false\ndelivered_to = false\n\
                      received = false\nverbose = 0\n"
                 );
-                let words = ["getmail", "--quiet", "--getmaildir"].map(OsString::from).into_iter();
-                words.chain([home.into(), "--rcfile".into(), config("getmailrc", text)?]).collect()
+                let words = ["getmail", "--quiet", "--getmaildir"]
+                    .map(OsString::from)
+                    .into_iter();
+                words
+                    .chain([home.into(), "--rcfile".into(), config("getmailrc", text)?])
+                    .collect()
             }
             Self::Fetchmail => {
                 let text = format!("LOGFILE=/dev/null\nLOGABSTRACT=no\nDEFAULT={maildir}/\n");
@@ -139,12 +173,22 @@ impl Tool {
                      fetchsizelimit 0 fastuidl 0 batchlimit 0\n {tls}\n mda \"exec procmail -p {}\"\n",
                     mda.display()
                 );
-                let words = ["fetchmail", "--nodetach", "--silent", "-f"].map(OsString::from).into_iter();
+                let words = ["fetchmail", "--nodetach", "--silent", "-f"]
+                    .map(OsString::from)
+                    .into_iter();
                 words.chain([config("fetchmailrc", text)?]).collect()
             }
             Self::Wire | Self::Disk => {
-                let mode = if poll { "list" } else { ["discard", "store"][usize::from(self == Self::Disk)] };
-                let mut words = vec![bin.join("side_by_side").into(), "limit".into(), port.to_string().into()];
+                let mode = if poll {
+                    "list"
+                } else {
+                    ["discard", "store"][usize::from(self == Self::Disk)]
+                };
+                let mut words = vec![
+                    bin.join("side_by_side").into(),
+                    "limit".into(),
+                    port.to_string().into(),
+                ];
                 words.extend([user, mode].map(OsString::from));
                 words.push(home.join("mail").into());
                 words.extend(ca.map(|ca| ca.into_owned().into()));
@@ -157,9 +201,10 @@ impl Tool {
 
 /// An account of pouch.
 pub fn pouch_account(name: &str, host: &str, user: &str, errand: &Errand<'_>) -> String {
-    let tls = errand.ca.map_or("tls = \"off\"\nallow-plaintext-password = true".to_owned(), |ca| {
-        format!("tls = \"implicit\"\ntls-ca-file = \"{}\"", ca.display())
-    });
+    let tls = errand.ca.map_or(
+        "tls = \"off\"\nallow-plaintext-password = true".to_owned(),
+        |ca| format!("tls = \"implicit\"\ntls-ca-file = \"{}\"", ca.display()),
+    );
     let (port, home) = (errand.port, errand.home.display());
     format!(
         "[account.{name}]\nhost = \"{host}\"\nport = {port}\nuser = \"{user}\"\n{tls}\n\
@@ -177,5 +222,7 @@ pub fn write_config(path: &Path, text: &str) -> Result<OsString> {
 
 /// Where a program is installed.
 pub fn find(program: &str) -> Option<PathBuf> {
-    PATH.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.exists())
+    PATH.split(':')
+        .map(|folder| Path::new(folder).join(program))
+        .find(|path| path.exists())
 }

@@ -18,7 +18,12 @@ use crate::{
 ///
 /// Without a command, fetches the mail of all accounts in the config.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "pouch", version, propagate_version = false, max_term_width = 100)]
+#[command(
+    name = "pouch",
+    version,
+    propagate_version = false,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// What every command understands.
     #[command(flatten)]
@@ -53,11 +58,23 @@ pub struct Global {
     pub json: bool,
 
     /// Use colour: auto, always or never
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     pub color: When,
 
     /// Show progress: auto, always or never
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     pub progress: When,
 }
 
@@ -98,10 +115,14 @@ pub enum Command {
 }
 
 /// Options of `pouch fetch`.
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[derive(Clone, Debug, Default, Args)]
 pub struct Fetch {
-    /// Accounts by name, or addresses like `pops://ann@pop.example.org`; all enabled ones by default
+    /// Accounts by name, or addresses like `pops://ann@pop.example.org`; all enabled ones by
+    /// default
     #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
     pub accounts: Vec<String>,
 
@@ -121,7 +142,8 @@ pub struct Fetch {
     #[arg(long, value_name = "SIZE")]
     pub max_size: Option<Size>,
 
-    /// Deliver there: a Maildir, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS, or - for standard output
+    /// Deliver there: a Maildir, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS, or - for
+    /// standard output
     #[arg(long, value_name = "PLACE", value_hint = ValueHint::DirPath)]
     pub to: Option<String>,
 
@@ -182,14 +204,16 @@ pub enum Ledger {
         #[arg(short, long)]
         all: bool,
 
-        /// List messages in this state: new, delivering, delivered, short, quarantined, skipped or gone
+        /// List messages in this state: new, delivering, delivered, short, quarantined, skipped or
+        /// gone
         #[arg(short, long, value_name = "STATE", conflicts_with = "all", hide_possible_values = true,
             value_parser = PossibleValuesParser::new(State::ALL.map(State::name)).try_map(state))]
         state: Option<State>,
     },
     /// Show all that is known of a message
     Show(Message),
-    /// Try failed messages, or named ones that were set aside, in the next run; take an order to delete back
+    /// Try failed messages, or named ones that were set aside, in the next run; take an order to
+    /// delete back
     Retry(Messages),
     /// Forget messages: those still on the server are fetched as if they were new
     Forget(NamedMessages),
@@ -252,21 +276,32 @@ pub enum Shell {
 /// A time between two runs: with none, the server would have no rest.
 fn pause(text: &str) -> Result<Span, String> {
     let span: Span = text.parse()?;
-    if span.seconds() > 0 { Ok(span) } else { Err("it must be longer than no time".into()) }
+    if span.seconds() > 0 {
+        Ok(span)
+    } else {
+        Err("it must be longer than no time".into())
+    }
 }
 
 fn limit(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| "it must be a number from 0 up; 0 is no limit".to_owned())
+    text.parse()
+        .map_err(|_| "it must be a number from 0 up; 0 is no limit".to_owned())
 }
 
 fn jobs(text: &str) -> Result<u16, String> {
-    text.parse().map(NonZero::get).map_err(|_| "it must be a number from 1 to 65535".to_owned())
+    text.parse()
+        .map(NonZero::get)
+        .map_err(|_| "it must be a number from 1 to 65535".to_owned())
 }
 
 fn message(text: &str) -> Result<i64, String> {
-    text.parse().map_err(|_| "it must be a number that `pouch ledger list --all` shows".to_owned())
+    text.parse()
+        .map_err(|_| "it must be a number that `pouch ledger list --all` shows".to_owned())
 }
 
 fn state(name: String) -> Result<State, String> {
-    State::ALL.into_iter().find(|state| state.name() == name).ok_or(name)
+    State::ALL
+        .into_iter()
+        .find(|state| state.name() == name)
+        .ok_or(name)
 }

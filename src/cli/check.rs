@@ -20,7 +20,13 @@ use crate::{
 };
 
 pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
-    let accounts = context.setup.accounts(&accounts.accounts, &Overrides { nowhere: true, ..Overrides::default() })?;
+    let accounts = context.setup.accounts(
+        &accounts.accounts,
+        &Overrides {
+            nowhere: true,
+            ..Overrides::default()
+        },
+    )?;
     let world = fetch::world(context, &accounts);
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
@@ -28,7 +34,12 @@ pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
         if accounts.len() > 1 && !context.global.json {
             print(&format!("{}\n", account.name))?;
         }
-        let mut steps = Steps { context, account, done: Vec::new(), failed: Vec::new() };
+        let mut steps = Steps {
+            context,
+            account,
+            done: Vec::new(),
+            failed: Vec::new(),
+        };
         match reach(account, &world, &mut steps) {
             Ok(()) => steps.try_places(&world),
             Err((step, error)) => steps.failed(step, error),
@@ -40,7 +51,10 @@ pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
             let problem = |(step, error): &(Step, Error)| json!({ "step": step, "problem": json::error(error) });
             document["problems"] = steps.failed.iter().map(problem).collect();
         }
-        exit = steps.failed.iter().fold(exit, |exit, (_, error)| exit.worst(error.kind().exit()));
+        exit = steps
+            .failed
+            .iter()
+            .fold(exit, |exit, (_, error)| exit.worst(error.kind().exit()));
         documents.push(document);
     }
     if context.global.json {
@@ -63,14 +77,20 @@ impl Steps<'_> {
     fn ok(&mut self, step: &str, what: &str) {
         if !self.context.global.json {
             // where nobody reads it any more, the exit code still tells
-            let _ = print(&format!("  {step:8} {}    {what}\n", self.context.colour.good("ok")));
+            let _ = print(&format!(
+                "  {step:8} {}    {what}\n",
+                self.context.colour.good("ok")
+            ));
         }
         self.done.push(json!({ "step": step, "what": what }));
     }
 
     fn failed(&mut self, step: Step, error: Error) {
         if !self.context.global.json {
-            let _ = print(&format!("  {step:8} {}\n", self.context.colour.alarm("failed")));
+            let _ = print(&format!(
+                "  {step:8} {}\n",
+                self.context.colour.alarm("failed")
+            ));
             complain(&form(Some(&self.account.name), &error, self.context.colour));
         }
         self.failed.push((step, error));
@@ -96,27 +116,55 @@ impl Steps<'_> {
 }
 
 /// Goes through the steps up to what the server has; the first that fails is named.
-fn reach(account: &Account, world: &World, steps: &mut Steps<'_>) -> std::result::Result<(), (Step, Error)> {
+fn reach(
+    account: &Account,
+    world: &World,
+    steps: &mut Steps<'_>,
+) -> std::result::Result<(), (Step, Error)> {
     world.ledger(account).map_err(|error| ("ledger", error))?;
     if let Some(kind) = ledger::shared(&world.state_dir) {
         let place = tilde(&world.state_dir, &world.home);
-        steps.ok("ledger", &format!("{place}, on {kind}: fetch from one machine at a time"));
+        steps.ok(
+            "ledger",
+            &format!("{place}, on {kind}: fetch from one machine at a time"),
+        );
     }
     let began = Instant::now();
     let secret = world.secret(account).map_err(|error| ("secret", error))?;
-    steps.ok("secret", &format!("{}, {}", secret::described(&account.secret, &world.home), tenths(began)));
+    steps.ok(
+        "secret",
+        &format!(
+            "{}, {}",
+            secret::described(&account.secret, &world.home),
+            tenths(began)
+        ),
+    );
     let began = Instant::now();
     let mut reached = "connect";
     let session = connect(account, world, &secret, &mut |milestone| match milestone {
         Milestone::Connected(address) => {
-            steps.ok("connect", &format!("{} ({address}), {} ms", account.address(), began.elapsed().as_millis()));
-            reached = if account.tls == Tls::Off { "login" } else { "tls" };
+            steps.ok(
+                "connect",
+                &format!(
+                    "{} ({address}), {} ms",
+                    account.address(),
+                    began.elapsed().as_millis()
+                ),
+            );
+            reached = if account.tls == Tls::Off {
+                "login"
+            } else {
+                "tls"
+            };
         }
         Milestone::Secured(certificate) => {
             let certificate = certificate.map_or_else(
                 || "trusted certificate".into(),
                 |certificate| {
-                    let until = certificate.until.map(|until| format!(", until {}", day(until))).unwrap_or_default();
+                    let until = certificate
+                        .until
+                        .map(|until| format!(", until {}", day(until)))
+                        .unwrap_or_default();
                     format!("trusted certificate{until}, {}", certificate.pin())
                 },
             );
@@ -128,10 +176,17 @@ fn reach(account: &Account, world: &World, steps: &mut Steps<'_>) -> std::result
             reached = "server";
         }
     });
-    let mut session = session.map_err(|error| (reached, certificate_shown(reached, error, account, world)))?;
+    let mut session =
+        session.map_err(|error| (reached, certificate_shown(reached, error, account, world)))?;
     let (listing, ()) = session.list(|| ()).map_err(|error| ("server", error))?;
-    let total = count((listing.messages.len() + listing.nameless.len()) as u64, "message");
-    steps.ok("server", &format!("{}; {total}", abilities(session.capabilities())));
+    let total = count(
+        (listing.messages.len() + listing.nameless.len()) as u64,
+        "message",
+    );
+    steps.ok(
+        "server",
+        &format!("{}; {total}", abilities(session.capabilities())),
+    );
     // nothing is marked: QUIT changes nothing
     session.leave();
     Ok(())
@@ -160,13 +215,20 @@ fn abilities(capabilities: Option<&Capabilities>) -> String {
     let Some(known) = capabilities else {
         return "does not tell what it can do (no CAPA)".into();
     };
-    let mut words: Vec<_> = ["UIDL", "TOP", "PIPELINING"].into_iter().filter(|tag| known.has(tag)).collect();
+    let mut words: Vec<_> = ["UIDL", "TOP", "PIPELINING"]
+        .into_iter()
+        .filter(|tag| known.has(tag))
+        .collect();
     if words.is_empty() {
         words.push("nothing beyond RFC 1939");
     }
-    let expire = known.arguments("EXPIRE").and_then(|mut arguments| arguments.next());
+    let expire = known
+        .arguments("EXPIRE")
+        .and_then(|mut arguments| arguments.next());
     let deletes = match expire {
-        Some(never) if never.eq_ignore_ascii_case("NEVER") => "; deletes nothing by itself (EXPIRE NEVER)".into(),
+        Some(never) if never.eq_ignore_ascii_case("NEVER") => {
+            "; deletes nothing by itself (EXPIRE NEVER)".into()
+        }
         Some("0") => "; may delete what was fetched by itself (EXPIRE 0)".into(),
         Some(days) => format!("; deletes by itself after {} days", shown(days.as_bytes())),
         None => String::new(),

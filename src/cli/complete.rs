@@ -15,7 +15,9 @@ pub fn accounts(current: &OsStr) -> Vec<CompletionCandidate> {
     let Ok(surroundings) = Surroundings::find() else {
         return Vec::new();
     };
-    let path = surroundings.variable("POUCH_CONFIG").map_or_else(|| surroundings.config_path(), PathBuf::from);
+    let path = surroundings
+        .variable("POUCH_CONFIG")
+        .map_or_else(|| surroundings.config_path(), PathBuf::from);
     let Ok(file) = File::read(&path, &surroundings.home) else {
         return Vec::new();
     };

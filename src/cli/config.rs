@@ -11,11 +11,15 @@ use crate::{
 
 pub(super) fn run(context: &Context, command: &Config) -> Outcome {
     match command {
-        Config::Path if context.global.json => print_json(&json!({ "path": context.setup.path.to_string_lossy() }))?,
+        Config::Path if context.global.json => {
+            print_json(&json!({ "path": context.setup.path.to_string_lossy() }))?
+        }
         Config::Path => print(&format!("{}\n", context.setup.path.display()))?,
         Config::Sample => print(config::SAMPLE)?,
         Config::Show(accounts) => {
-            let accounts = context.setup.accounts(&accounts.accounts, &Overrides::default())?;
+            let accounts = context
+                .setup
+                .accounts(&accounts.accounts, &Overrides::default())?;
             if context.global.json {
                 let documents: Vec<_> = accounts
                     .iter()
@@ -43,11 +47,25 @@ pub(super) fn run(context: &Context, command: &Config) -> Outcome {
 
 /// An account's values, with where each came from.
 fn table(account: &config::Account) -> String {
-    let key_width = account.settings.iter().map(|setting| setting.key.len()).max().unwrap_or(0);
-    let value_width = account.settings.iter().map(|setting| setting.value.chars().count()).max().unwrap_or(0).min(48);
+    let key_width = account
+        .settings
+        .iter()
+        .map(|setting| setting.key.len())
+        .max()
+        .unwrap_or(0);
+    let value_width = account
+        .settings
+        .iter()
+        .map(|setting| setting.value.chars().count())
+        .max()
+        .unwrap_or(0)
+        .min(48);
     let mut text = format!("[account.{}]\n", account.name);
     for setting in &account.settings {
-        text.push_str(&format!("{:key_width$} = {:value_width$}   # {}\n", setting.key, setting.value, setting.source));
+        text.push_str(&format!(
+            "{:key_width$} = {:value_width$}   # {}\n",
+            setting.key, setting.value, setting.source
+        ));
     }
     text
 }

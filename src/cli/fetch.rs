@@ -38,7 +38,9 @@ pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
         // roots may have been renewed since the last round
         world.tls = Contexts::default();
         let exit = round(&accounts, jobs, &world, args.fail_if_none);
-        let again = args.every.is_some_and(|every| world.stop.pause(every.into()).is_ok());
+        let again = args
+            .every
+            .is_some_and(|every| world.stop.pause(every.into()).is_ok());
         if !again {
             if context.global.json {
                 Json { clock: world.clock }.end(exit);
@@ -56,8 +58,10 @@ fn check_stdout(context: &Context) -> Result<()> {
             .hint("deliver somewhere else, or leave out `--json`"));
     }
     if io::stdout().is_terminal() {
-        return Err(usage("standard output is a terminal, and mail may play tricks on it")
-            .hint("give it a reader: `pouch fetch --to - | formail -s procmail`"));
+        return Err(
+            usage("standard output is a terminal, and mail may play tricks on it")
+                .hint("give it a reader: `pouch fetch --to - | formail -s procmail`"),
+        );
     }
     Ok(())
 }
@@ -65,15 +69,24 @@ fn check_stdout(context: &Context) -> Result<()> {
 /// One run of all accounts.
 fn round(accounts: &[Account], jobs: usize, world: &World, fail_if_none: bool) -> Exit {
     let summaries = fetch_all(accounts, jobs, world);
-    let exit = summaries.iter().fold(Exit::OK, |exit, summary| exit.worst(summary.exit));
+    let exit = summaries
+        .iter()
+        .fold(Exit::OK, |exit, summary| exit.worst(summary.exit));
     let none = summaries.iter().all(|summary| summary.tally.delivered == 0);
-    if exit == Exit::OK && none && fail_if_none { Exit::NONE } else { exit }
+    if exit == Exit::OK && none && fail_if_none {
+        Exit::NONE
+    } else {
+        exit
+    }
 }
 
 /// Asks the person for the passwords of those accounts that have no other way, before anything
 /// runs side by side. What cannot be had fails that account's run, and is told there.
 fn ask_for_secrets(accounts: &[Account], world: &mut World) {
-    for account in accounts.iter().filter(|account| account.secret == SecretSource::Prompt) {
+    for account in accounts
+        .iter()
+        .filter(|account| account.secret == SecretSource::Prompt)
+    {
         let secret = world.secret(account);
         // a ^C is meant for all of them
         if world.stop.signal().is_some() {
@@ -85,7 +98,11 @@ fn ask_for_secrets(accounts: &[Account], world: &mut World) {
 
 /// What the flags lay over the config.
 pub(super) fn overrides(context: &Context, args: &args::Fetch) -> Result<Overrides> {
-    let to = args.to.as_ref().map(|to| setup::place(to, &context.setup.surroundings)).transpose()?;
+    let to = args
+        .to
+        .as_ref()
+        .map(|to| setup::place(to, &context.setup.surroundings))
+        .transpose()?;
     let command = args.password_command.as_ref();
     Ok(Overrides {
         keep: args.keep,
@@ -93,19 +110,30 @@ pub(super) fn overrides(context: &Context, args: &args::Fetch) -> Result<Overrid
         max_size: args.max_size,
         place: to,
         nowhere: false,
-        password_command: command.map(|command| address::words("--password-command", command)).transpose()?,
+        password_command: command
+            .map(|command| address::words("--password-command", command))
+            .transpose()?,
     })
 }
 
 /// The world of a fetch, with the reporter that suits whoever looks on.
 pub(super) fn world(context: &Context, accounts: &[Account]) -> World {
-    let width = accounts.iter().map(|account| account.name.chars().count()).max().unwrap_or(0);
+    let width = accounts
+        .iter()
+        .map(|account| account.name.chars().count())
+        .max()
+        .unwrap_or(0);
     let progress = match context.global.progress {
         When::Auto => watched() && context.setup.surroundings.can_wipe(),
         When::Always => true,
         When::Never => false,
     };
-    let plain = Plain { level: context.level, colour: context.colour, width, watched: watched() || progress };
+    let plain = Plain {
+        level: context.level,
+        colour: context.colour,
+        width,
+        watched: watched() || progress,
+    };
     let mut world = context.setup.surroundings.world(
         context.setup.state_dir(),
         context.stop.clone(),

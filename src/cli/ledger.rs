@@ -24,7 +24,11 @@ use crate::{
 
 pub(super) fn run(context: &Context, command: Command) -> Outcome {
     match command {
-        Command::List { accounts, all, state } => list(context, &accounts, all, state),
+        Command::List {
+            accounts,
+            all,
+            state,
+        } => list(context, &accounts, all, state),
         Command::Show(message) => {
             let (_, ledger) = open(context, &message.account)?;
             let row = ledger.find(RowId(message.message))?;
@@ -35,17 +39,34 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
             }
             Ok(Exit::OK)
         }
-        Command::Retry(messages) => change(context, &messages.account, &messages.messages, |ledger, rows| {
-            ledger.retry(rows).map(|retried| (retried.again + retried.spared, retried_text(retried)))
-        }),
-        Command::Forget(NamedMessages { account, messages }) => change(context, &account, &messages, |ledger, rows| {
-            ledger.forget(rows).map(|changed| (changed, format!("{} forgotten", count(changed, "message"))))
-        }),
-        Command::Delete(NamedMessages { account, messages }) => change(context, &account, &messages, |ledger, rows| {
-            let text =
-                |changed| format!("{} will be deleted from the server in the next run", count(changed, "message"));
-            ledger.doom(rows).map(|changed| (changed, text(changed)))
-        }),
+        Command::Retry(messages) => change(
+            context,
+            &messages.account,
+            &messages.messages,
+            |ledger, rows| {
+                ledger
+                    .retry(rows)
+                    .map(|retried| (retried.again + retried.spared, retried_text(retried)))
+            },
+        ),
+        Command::Forget(NamedMessages { account, messages }) => {
+            change(context, &account, &messages, |ledger, rows| {
+                ledger
+                    .forget(rows)
+                    .map(|changed| (changed, format!("{} forgotten", count(changed, "message"))))
+            })
+        }
+        Command::Delete(NamedMessages { account, messages }) => {
+            change(context, &account, &messages, |ledger, rows| {
+                let text = |changed| {
+                    format!(
+                        "{} will be deleted from the server in the next run",
+                        count(changed, "message")
+                    )
+                };
+                ledger.doom(rows).map(|changed| (changed, text(changed)))
+            })
+        }
         Command::Catchup { account } => catch_up(context, &account),
         Command::Verify(accounts) => verify(context, &accounts),
     }
@@ -53,11 +74,19 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
 
 /// The account of this name, and what lies around it.
 fn account(context: &Context, name: &str) -> Result<(Account, World)> {
-    let mut accounts =
-        context.setup.accounts(&[name.to_owned()], &Overrides { nowhere: true, ..Overrides::default() })?;
+    let mut accounts = context.setup.accounts(
+        &[name.to_owned()],
+        &Overrides {
+            nowhere: true,
+            ..Overrides::default()
+        },
+    )?;
     let world = fetch::world(context, &accounts);
     // one name gives one account
-    accounts.pop().map(|account| (account, world)).ok_or_else(|| Error::new(Kind::Bug, "no account"))
+    accounts
+        .pop()
+        .map(|account| (account, world))
+        .ok_or_else(|| Error::new(Kind::Bug, "no account"))
 }
 
 fn open(context: &Context, name: &str) -> Result<(Account, Ledger)> {
@@ -70,7 +99,10 @@ fn retried_text(Retried { again, spared }: Retried) -> String {
     let again_text = format!("{} will be tried again", count(again, "message"));
     match (again, spared) {
         (_, 0) => again_text,
-        (0, _) => format!("{} will not be deleted from the server", count(spared, "message")),
+        (0, _) => format!(
+            "{} will not be deleted from the server",
+            count(spared, "message")
+        ),
         _ => format!("{again_text}, {spared} will not be deleted from the server"),
     }
 }
@@ -104,7 +136,11 @@ fn catch_up(context: &Context, name: &str) -> Outcome {
     if context.global.json {
         print_json(&json!({ "account": account.name, "changed": changed }))?;
     } else {
-        print(&format!("{}: {} set aside\n", account.name, count(changed, "message")))?;
+        print(&format!(
+            "{}: {} set aside\n",
+            account.name,
+            count(changed, "message")
+        ))?;
     }
     Ok(Exit::OK)
 }
@@ -113,9 +149,20 @@ fn list(context: &Context, accounts: &Accounts, all: bool, state: Option<State>)
     let states = match state {
         Some(state) => vec![state],
         None if all => State::ALL.to_vec(),
-        None => vec![State::New, State::Delivering, State::Short, State::Quarantined],
+        None => vec![
+            State::New,
+            State::Delivering,
+            State::Short,
+            State::Quarantined,
+        ],
     };
-    let accounts = context.setup.accounts(&accounts.accounts, &Overrides { nowhere: true, ..Overrides::default() })?;
+    let accounts = context.setup.accounts(
+        &accounts.accounts,
+        &Overrides {
+            nowhere: true,
+            ..Overrides::default()
+        },
+    )?;
     let world = fetch::world(context, &accounts);
     let mut documents = Vec::new();
     for account in &accounts {
@@ -156,7 +203,11 @@ fn list(context: &Context, accounts: &Accounts, all: bool, state: Option<State>)
 
 fn line(row: &Row) -> String {
     let what = match (&row.reason, &row.subject) {
-        (Some(reason), Some(subject)) => format!("{}: {}", shown(subject.as_bytes()), shown(reason.as_bytes())),
+        (Some(reason), Some(subject)) => format!(
+            "{}: {}",
+            shown(subject.as_bytes()),
+            shown(reason.as_bytes())
+        ),
         (Some(reason), None) => shown(reason.as_bytes()),
         (None, _) if row.doomed => "to be deleted from the server".into(),
         (None, _) => format!("UID {}", shown(row.uid.as_bytes())),
@@ -185,12 +236,21 @@ fn details(row: &Row) -> String {
         ("delivered", time(row.delivered)),
         ("file", row.delivered.map(|_| row.name.clone())),
         ("no longer listed", time(row.missing)),
-        ("failed", (row.attempts > 0).then(|| count(row.attempts.into(), "time"))),
+        (
+            "failed",
+            (row.attempts > 0).then(|| count(row.attempts.into(), "time")),
+        ),
         ("why", text(&row.reason)),
         ("next try", time(row.next_try)),
-        ("order", row.doomed.then(|| "delete it from the server".to_owned())),
+        (
+            "order",
+            row.doomed.then(|| "delete it from the server".to_owned()),
+        ),
     ];
-    lines.into_iter().filter_map(|(name, value)| value.map(|value| format!("{name:17} {value}\n"))).collect()
+    lines
+        .into_iter()
+        .filter_map(|(name, value)| value.map(|value| format!("{name:17} {value}\n")))
+        .collect()
 }
 
 /// A message as `--json` shows it.
@@ -239,14 +299,22 @@ impl<'a> From<&'a Row> for Document<'a> {
 
 /// Whether the database is sound, and whether what it says is delivered lies in the Maildir.
 fn verify(context: &Context, accounts: &Accounts) -> Outcome {
-    let accounts = context.setup.accounts(&accounts.accounts, &Overrides { nowhere: true, ..Overrides::default() })?;
+    let accounts = context.setup.accounts(
+        &accounts.accounts,
+        &Overrides {
+            nowhere: true,
+            ..Overrides::default()
+        },
+    )?;
     let world = fetch::world(context, &accounts);
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
     for account in &accounts {
         let ledger = world.ledger(account)?;
         if let Some(problem) = ledger.unsound()? {
-            let error = Error::new(Kind::State, "the ledger is damaged").fact(problem).hint(PUT_ASIDE);
+            let error = Error::new(Kind::State, "the ledger is damaged")
+                .fact(problem)
+                .hint(PUT_ASIDE);
             complain(&form(Some(&account.name), &error, context.colour));
             exit = exit.worst(error.kind().exit());
         }
@@ -260,22 +328,42 @@ fn verify(context: &Context, accounts: &Accounts) -> Outcome {
             Ok(())
         })?;
         // a mailbox file has no names to tell its messages by
-        let has_maildir = account.all_places().iter().any(|place| matches!(place, Place::Maildir(_)));
-        let found = if has_maildir { place::as_it_is(account, &world)?.look()? } else { None };
+        let has_maildir = account
+            .all_places()
+            .iter()
+            .any(|place| matches!(place, Place::Maildir(_)));
+        let found = if has_maildir {
+            place::as_it_is(account, &world)?.look()?
+        } else {
+            None
+        };
         let present = found.map(|found| {
-            let files = found.iter().filter(|found| matches!(found.content, Content::File(_)));
-            let rows: HashSet<_> = files.filter_map(|found| ledger.row_of(&found.name)).map(|(row, _)| row).collect();
+            let files = found
+                .iter()
+                .filter(|found| matches!(found.content, Content::File(_)));
+            let rows: HashSet<_> = files
+                .filter_map(|found| ledger.row_of(&found.name))
+                .map(|(row, _)| row)
+                .collect();
             rows.intersection(&known).count()
         });
         if context.global.json {
-            documents.push(json!({ "account": account.name, "delivered": delivered, "in_maildir": present }));
+            documents.push(
+                json!({ "account": account.name, "delivered": delivered, "in_maildir": present }),
+            );
         } else {
             let there = match present {
-                Some(present) if account.all_places().len() > 1 => format!("{present} of them in its Maildirs"),
+                Some(present) if account.all_places().len() > 1 => {
+                    format!("{present} of them in its Maildirs")
+                }
                 Some(present) => format!("{present} of them in {}", world.shown(&account.place)),
                 None => "where they are now cannot be seen from here".into(),
             };
-            print(&format!("{}: {} delivered, {there}\n", account.name, count(delivered, "message")))?;
+            print(&format!(
+                "{}: {} delivered, {there}\n",
+                account.name,
+                count(delivered, "message")
+            ))?;
         }
     }
     if context.global.json {

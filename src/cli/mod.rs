@@ -36,14 +36,20 @@ struct Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { exit: error.kind().exit(), told: anyhow::Error::new(error) }
+        Self {
+            exit: error.kind().exit(),
+            told: anyhow::Error::new(error),
+        }
     }
 }
 
 impl From<anyhow::Error> for Failure {
     /// What is no error of pouch's own is output that could not be written.
     fn from(told: anyhow::Error) -> Self {
-        Self { exit: Kind::Io.exit(), told }
+        Self {
+            exit: Kind::Io.exit(),
+            told,
+        }
     }
 }
 
@@ -80,20 +86,26 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> (Exit, Option<i32>)
 }
 
 fn bug(error: &io::Error) -> Failure {
-    Error::new(Kind::Bug, "signals cannot be caught").fact(error.to_string()).into()
+    Error::new(Kind::Bug, "signals cannot be caught")
+        .fact(error.to_string())
+        .into()
 }
 
-/// What clap says of the command line, or the help that was asked for. `first` is the first argument.
+/// What clap says of the command line, or the help that was asked for. `first` is the first
+/// argument.
 fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
     // to a terminal that is gone there is nothing to say
     let _ = error.print();
     // no slip of a command's name: an account's, as other fetchers take it
-    if let (Some(ContextValue::String(name)), None) =
-        (error.get(ContextKind::InvalidSubcommand), error.get(ContextKind::SuggestedSubcommand))
-        && first.is_some_and(|first| first == name.as_str())
+    if let (Some(ContextValue::String(name)), None) = (
+        error.get(ContextKind::InvalidSubcommand),
+        error.get(ContextKind::SuggestedSubcommand),
+    ) && first.is_some_and(|first| first == name.as_str())
     {
         let name = shown(name.as_bytes());
-        report::complain(&format!("hint: if `{name}` is an account, `pouch fetch {name}` fetches it"));
+        report::complain(&format!(
+            "hint: if `{name}` is an account, `pouch fetch {name}` fetches it"
+        ));
     }
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::OK,
@@ -103,24 +115,36 @@ fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
 
 fn command(cli: Cli, stop: Stop) -> Exit {
     let level = setup::level(&cli.global);
-    let colour = Surroundings::find().map_or(Colour(false), |surroundings| surroundings.colour(&cli.global));
+    let colour = Surroundings::find().map_or(Colour(false), |surroundings| {
+        surroundings.colour(&cli.global)
+    });
     let json = cli.global.json;
-    let in_lines = matches!(&cli.command, None | Some(Command::Fetch(Fetch { dry_run: false, .. })));
+    let in_lines = matches!(
+        &cli.command,
+        None | Some(Command::Fetch(Fetch { dry_run: false, .. }))
+    );
     match dispatch(cli, stop, level, colour) {
         Ok(exit) => exit,
         Err(failure) => {
             if json && let Some(error) = failure.told.downcast_ref::<Error>() {
                 document(error, failure.exit, in_lines);
             }
-            if level == Level::Silent { failure.exit } else { fail(&failure, colour) }
+            if level == Level::Silent {
+                failure.exit
+            } else {
+                fail(&failure, colour)
+            }
         }
     }
 }
 
-/// A failure for the program that reads the output: as the last lines of a fetch, or as the document.
+/// A failure for the program that reads the output: as the last lines of a fetch, or as the
+/// document.
 fn document(error: &Error, exit: Exit, in_lines: bool) {
     if in_lines {
-        let lines = report::json::Json { clock: setup::clock() };
+        let lines = report::json::Json {
+            clock: setup::clock(),
+        };
         lines.problem(error);
         lines.end(exit);
     } else {
@@ -139,11 +163,26 @@ fn dispatch(cli: Cli, stop: Stop, level: Level, colour: Colour) -> Outcome {
         report::print(complete::line(shell))?;
         return Ok(Exit::OK);
     }
-    let context = Context { setup: Setup::read(&cli.global)?, global: cli.global, stop, level, colour };
-    match cli.command.unwrap_or_else(|| Command::Fetch(Fetch::default())) {
+    let context = Context {
+        setup: Setup::read(&cli.global)?,
+        global: cli.global,
+        stop,
+        level,
+        colour,
+    };
+    match cli
+        .command
+        .unwrap_or_else(|| Command::Fetch(Fetch::default()))
+    {
         Command::Fetch(args) if args.dry_run => plan::run(&context, &args),
         Command::Fetch(args) => fetch::run(&context, &args),
-        Command::Plan(accounts) => plan::run(&context, &Fetch { accounts: accounts.accounts, ..Fetch::default() }),
+        Command::Plan(accounts) => plan::run(
+            &context,
+            &Fetch {
+                accounts: accounts.accounts,
+                ..Fetch::default()
+            },
+        ),
         Command::Status(accounts) => status::run(&context, &accounts),
         Command::Check(accounts) => check::run(&context, &accounts),
         Command::Config(command) => config::run(&context, &command),

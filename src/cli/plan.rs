@@ -14,8 +14,13 @@ use crate::{
 };
 
 pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
-    let accounts =
-        context.setup.accounts(&args.accounts, &Overrides { nowhere: true, ..fetch::overrides(context, args)? })?;
+    let accounts = context.setup.accounts(
+        &args.accounts,
+        &Overrides {
+            nowhere: true,
+            ..fetch::overrides(context, args)?
+        },
+    )?;
     let mut world = fetch::world(context, &accounts);
     world.patience = args.wait.map(Into::into).unwrap_or_default();
     world.accept_new_uids = args.accept_new_uids;
@@ -27,7 +32,11 @@ pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
                 if context.global.json {
                     documents.push(document(&account.name, &preview));
                 } else {
-                    print(&table(&account.name, &preview, context.level >= Level::Verbose))?;
+                    print(&table(
+                        &account.name,
+                        &preview,
+                        context.level >= Level::Verbose,
+                    ))?;
                 }
                 if let Some(warning) = &preview.warning {
                     complain(&form(Some(&account.name), warning, context.colour));
@@ -67,14 +76,18 @@ struct Group {
 impl Group {
     /// Whether `action` belongs here. Kept ones do whenever they are due: the next is named.
     fn takes(&self, action: &Action) -> bool {
-        matches!((self.action, action), (Action::Keep(Until::Due(_)), Action::Keep(Until::Due(_))))
-            || self.action == *action
+        matches!(
+            (self.action, action),
+            (Action::Keep(Until::Due(_)), Action::Keep(Until::Due(_)))
+        ) || self.action == *action
     }
 
     fn add(&mut self, entry: &Entry, action: Action) {
         self.messages += 1;
         self.octets = self.octets.saturating_add(entry.octets);
-        if let (Action::Keep(Until::Due(next)), Action::Keep(Until::Due(at))) = (&mut self.action, action) {
+        if let (Action::Keep(Until::Due(next)), Action::Keep(Until::Due(at))) =
+            (&mut self.action, action)
+        {
             *next = (*next).min(at);
         }
     }
@@ -86,7 +99,11 @@ fn groups<'s>(steps: impl Iterator<Item = (&'s Entry, Action)>) -> Vec<Group> {
         if let Some(group) = groups.iter_mut().find(|group| group.takes(&action)) {
             group.add(entry, action);
         } else {
-            let mut group = Group { action, messages: 0, octets: 0 };
+            let mut group = Group {
+                action,
+                messages: 0,
+                octets: 0,
+            };
             group.add(entry, action);
             groups.push(group);
         }
@@ -107,15 +124,24 @@ fn listed(scan: &Scan) -> u64 {
 
 /// How many of them are known.
 fn known(scan: &Scan) -> u64 {
-    scan.entries.iter().filter(|entry| entry.row.is_some()).count() as u64
+    scan.entries
+        .iter()
+        .filter(|entry| entry.row.is_some())
+        .count() as u64
 }
 
 fn table(account: &str, preview: &Preview, each: bool) -> String {
     let Preview { plan, scan, .. } = preview;
-    let mut text = format!("{account}: {} on the server, {} known\n", count(listed(scan), "message"), known(scan));
+    let mut text = format!(
+        "{account}: {} on the server, {} known\n",
+        count(listed(scan), "message"),
+        known(scan)
+    );
     for group in groups(plan.of(scan)) {
         let size = match group.action {
-            Action::Fetch(_) | Action::Leave(Left::Oversize(_)) => Size::from_octets(group.octets).rounded(),
+            Action::Fetch(_) | Action::Leave(Left::Oversize(_)) => {
+                Size::from_octets(group.octets).rounded()
+            }
             _ => String::new(),
         };
         let line = format!(

@@ -48,7 +48,10 @@ impl Surroundings {
         let base = BaseDirs::new();
         let folders = ProjectDirs::from("", "", "pouch");
         match (base, folders) {
-            (Some(base), Some(folders)) => Ok(Self { home: base.home_dir().to_owned(), folders }),
+            (Some(base), Some(folders)) => Ok(Self {
+                home: base.home_dir().to_owned(),
+                folders,
+            }),
             _ => Err(Error::new(Kind::Config, "there is no home folder").hint("set HOME")),
         }
     }
@@ -60,7 +63,10 @@ impl Surroundings {
 
     /// Where ledger and locks live by default.
     fn state_dir(&self) -> PathBuf {
-        self.folders.state_dir().unwrap_or_else(|| self.folders.data_dir()).to_owned()
+        self.folders
+            .state_dir()
+            .unwrap_or_else(|| self.folders.data_dir())
+            .to_owned()
     }
 
     /// A variable of the environment, if it is set to anything.
@@ -87,18 +93,28 @@ impl Surroundings {
     /// # Errors
     /// The current folder is gone.
     pub fn here(&self) -> Result<PathBuf> {
-        env::current_dir().map_err(|error| Error::new(Kind::Io, "there is no current folder").fact(error.to_string()))
+        env::current_dir().map_err(|error| {
+            Error::new(Kind::Io, "there is no current folder").fact(error.to_string())
+        })
     }
 
     /// What lies around a run.
-    pub fn world(&self, state_dir: PathBuf, stop: Stop, report: Arc<dyn Reporter>, level: Level) -> World {
+    pub fn world(
+        &self,
+        state_dir: PathBuf,
+        stop: Stop,
+        report: Arc<dyn Reporter>,
+        level: Level,
+    ) -> World {
         World {
             state_dir,
             home: self.home.clone(),
             clock: clock(),
             stop,
             birth: Birth { host: machine() },
-            credentials: CredentialFolder(self.variable("CREDENTIALS_DIRECTORY").map(PathBuf::from)),
+            credentials: CredentialFolder(
+                self.variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            ),
             secrets: BTreeMap::new(),
             path: self.variable("PATH").map(Into::into),
             report,
@@ -111,7 +127,10 @@ impl Surroundings {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that asks the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that asks the environment"
+)]
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -154,17 +173,35 @@ impl Setup {
     /// There is no home.
     pub fn read(global: &Global) -> Result<Self> {
         let surroundings = Surroundings::find()?;
-        let path = global.config.clone().unwrap_or_else(|| surroundings.config_path());
-        let context = Context { home: surroundings.home.clone(), state_dir: surroundings.state_dir() };
+        let path = global
+            .config
+            .clone()
+            .unwrap_or_else(|| surroundings.config_path());
+        let context = Context {
+            home: surroundings.home.clone(),
+            state_dir: surroundings.state_dir(),
+        };
         let file = File::read(&path, &surroundings.home);
-        let file_state_dir = file.as_ref().ok().map(|file| resolve::state_dir(file, &context));
+        let file_state_dir = file
+            .as_ref()
+            .ok()
+            .map(|file| resolve::state_dir(file, &context));
         let config = file.and_then(|file| resolve::resolve(&file, &context));
-        Ok(Self { surroundings, path, state_dir: global.state_dir.clone(), config, file_state_dir })
+        Ok(Self {
+            surroundings,
+            path,
+            state_dir: global.state_dir.clone(),
+            config,
+            file_state_dir,
+        })
     }
 
     /// Where ledger and locks live.
     pub fn state_dir(&self) -> PathBuf {
-        self.state_dir.clone().or_else(|| self.file_state_dir.clone()).unwrap_or_else(|| self.surroundings.state_dir())
+        self.state_dir
+            .clone()
+            .or_else(|| self.file_state_dir.clone())
+            .unwrap_or_else(|| self.surroundings.state_dir())
     }
 
     /// How many servers to talk to at once.
@@ -179,16 +216,27 @@ impl Setup {
     /// The config is wrong, or there is no such account.
     pub fn accounts(&self, names: &[String], overrides: &Overrides) -> Result<Vec<Account>> {
         let mut accounts = if names.is_empty() {
-            let enabled: Vec<_> = self.config()?.accounts.iter().filter(|account| account.enabled).cloned().collect();
+            let enabled: Vec<_> = self
+                .config()?
+                .accounts
+                .iter()
+                .filter(|account| account.enabled)
+                .cloned()
+                .collect();
             if enabled.is_empty() {
-                return Err(Error::new(Kind::Config, format!("no account in {} is enabled", self.shown_path()))
-                    .hint("name one: `pouch fetch NAME`"));
+                return Err(Error::new(
+                    Kind::Config,
+                    format!("no account in {} is enabled", self.shown_path()),
+                )
+                .hint("name one: `pouch fetch NAME`"));
             }
             enabled
         } else {
             let first = |(at, name): &(usize, &String)| !names[..*at].contains(name);
             let named = names.iter().enumerate().filter(first);
-            named.map(|(_, name)| self.account(name, overrides)).collect::<Result<Vec<_>>>()?
+            named
+                .map(|(_, name)| self.account(name, overrides))
+                .collect::<Result<Vec<_>>>()?
         };
         for account in &mut accounts {
             resolve::with_flags(account, overrides);
@@ -201,18 +249,31 @@ impl Setup {
             return address::from_address(name, overrides);
         }
         let accounts = &self.config()?.accounts;
-        accounts.iter().find(|account| account.name == name).cloned().ok_or_else(|| {
-            if name.contains('@') {
-                return Error::new(Kind::Usage, format!("there is no account `{name}` in {}", self.shown_path()))
+        accounts
+            .iter()
+            .find(|account| account.name == name)
+            .cloned()
+            .ok_or_else(|| {
+                if name.contains('@') {
+                    return Error::new(
+                        Kind::Usage,
+                        format!("there is no account `{name}` in {}", self.shown_path()),
+                    )
                     .hint(format!("an address is written `pops://{name}`"));
-            }
-            let names = || accounts.iter().map(|account| account.name.as_str());
-            let error = Error::new(Kind::Usage, format!("there is no account `{name}` in {}", self.shown_path()));
-            match closest(name, names()) {
-                Some(meant) => error.hint(format!("did you mean `{meant}`?")),
-                None => error.hint(format!("the accounts are {}", names().collect::<Vec<_>>().join(", "))),
-            }
-        })
+                }
+                let names = || accounts.iter().map(|account| account.name.as_str());
+                let error = Error::new(
+                    Kind::Usage,
+                    format!("there is no account `{name}` in {}", self.shown_path()),
+                );
+                match closest(name, names()) {
+                    Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+                    None => error.hint(format!(
+                        "the accounts are {}",
+                        names().collect::<Vec<_>>().join(", ")
+                    )),
+                }
+            })
     }
 
     fn config(&self) -> Result<&Config> {
@@ -234,7 +295,15 @@ pub fn open_files(jobs: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.map_or(ENOUGH, |most| most.min(ENOUGH));
     let current = limit.current.unwrap_or(u64::MAX);
-    let raised = current < wanted && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit }).is_ok();
+    let raised = current < wanted
+        && setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(wanted),
+                ..limit
+            },
+        )
+        .is_ok();
     let all = if raised { wanted } else { current };
     let each = (all / jobs.max(1) as u64).saturating_sub(RESERVED).max(1);
     usize::try_from(each).unwrap_or(usize::MAX)
@@ -247,9 +316,19 @@ fn machine() -> String {
         .nodename()
         .to_string_lossy()
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || ".-_".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
         .collect();
-    if name.is_empty() { "localhost".into() } else { name }
+    if name.is_empty() {
+        "localhost".into()
+    } else {
+        name
+    }
 }
 
 /// The place that `--to` names.

@@ -25,19 +25,35 @@ struct Status {
 }
 
 pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
-    let accounts = context.setup.accounts(&accounts.accounts, &Overrides { nowhere: true, ..Overrides::default() })?;
+    let accounts = context.setup.accounts(
+        &accounts.accounts,
+        &Overrides {
+            nowhere: true,
+            ..Overrides::default()
+        },
+    )?;
     let world = fetch::world(context, &accounts);
-    let width = accounts.iter().map(|account| account.name.chars().count()).max().unwrap_or(0);
+    let width = accounts
+        .iter()
+        .map(|account| account.name.chars().count())
+        .max()
+        .unwrap_or(0);
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
     for account in &accounts {
         match status(account, &world) {
             Ok(status) if context.global.json => documents.push(document(&account.name, &status)),
-            Ok(status) => print(&lines(&account.name, width, &status, context.level >= Level::Verbose))?,
+            Ok(status) => print(&lines(
+                &account.name,
+                width,
+                &status,
+                context.level >= Level::Verbose,
+            ))?,
             Err(error) => {
                 exit = exit.worst(error.kind().exit());
                 if context.global.json {
-                    documents.push(json!({ "account": account.name, "problem": json::error(&error) }));
+                    documents
+                        .push(json!({ "account": account.name, "problem": json::error(&error) }));
                 } else {
                     complain(&form(Some(&account.name), &error, context.colour));
                 }
@@ -52,7 +68,11 @@ pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
 
 fn status(account: &Account, world: &World) -> Result<Status> {
     let ledger = world.ledger(account)?;
-    Ok(Status { runs: ledger.past_runs(RUNS)?, counts: ledger.counts()?, troubled: ledger.troubled_since()? })
+    Ok(Status {
+        runs: ledger.past_runs(RUNS)?,
+        counts: ledger.counts()?,
+        troubled: ledger.troubled_since()?,
+    })
 }
 
 fn lines(account: &str, width: usize, status: &Status, runs: bool) -> String {
@@ -60,7 +80,13 @@ fn lines(account: &str, width: usize, status: &Status, runs: bool) -> String {
         Some(run) => format!("last run {}, {}", moment(run.started), outcome(run)),
         None => "never run".into(),
     }];
-    let number = |state| status.counts.iter().find(|(known, _)| *known == state).map_or(0, |(_, number)| *number);
+    let number = |state| {
+        status
+            .counts
+            .iter()
+            .find(|(known, _)| *known == state)
+            .map_or(0, |(_, number)| *number)
+    };
     let waiting = number(State::New) + number(State::Delivering);
     if waiting > 0 {
         parts.push(format!("{waiting} waiting"));
@@ -69,7 +95,10 @@ fn lines(account: &str, width: usize, status: &Status, runs: bool) -> String {
         parts.push(format!("{} came shorter than listed", number(State::Short)));
     }
     if number(State::Quarantined) > 0 {
-        parts.push(format!("{} in quarantine (`pouch ledger list {account}`)", number(State::Quarantined)));
+        parts.push(format!(
+            "{} in quarantine (`pouch ledger list {account}`)",
+            number(State::Quarantined)
+        ));
     }
     if let Some(since) = status.troubled {
         parts.push(format!("in trouble since {}", moment(since)));
@@ -77,7 +106,12 @@ fn lines(account: &str, width: usize, status: &Status, runs: bool) -> String {
     let mut text = format!("{account:width$}   {}\n", parts.join("; "));
     if runs {
         for run in &status.runs {
-            text.push_str(&format!("{:width$}   {}   {}\n", "", moment(run.started), outcome(run)));
+            text.push_str(&format!(
+                "{:width$}   {}   {}\n",
+                "",
+                moment(run.started),
+                outcome(run)
+            ));
         }
     }
     text
@@ -89,7 +123,11 @@ fn outcome(run: &PastRun) -> String {
     match (run.ended, run.exit) {
         (None, None) => parts.push("under way, or killed".to_owned()),
         _ if tally.delivered > 0 => {
-            parts.push(format!("{} new, {}", tally.delivered, Size::from_octets(tally.octets).rounded()));
+            parts.push(format!(
+                "{} new, {}",
+                tally.delivered,
+                Size::from_octets(tally.octets).rounded()
+            ));
         }
         (_, Some(0)) => parts.push("nothing new".to_owned()),
         _ if tally.failed > 0 => parts.push("nothing new".to_owned()),
@@ -127,7 +165,10 @@ fn document(account: &str, status: &Status) -> Value {
             })
         })
         .collect();
-    let messages: serde_json::Map<_, _> =
-        status.counts.iter().map(|(state, number)| (state.name().to_owned(), json!(number))).collect();
+    let messages: serde_json::Map<_, _> = status
+        .counts
+        .iter()
+        .map(|(state, number)| (state.name().to_owned(), json!(number)))
+        .collect();
     json!({ "account": account, "runs": runs, "messages": messages, "in_trouble_since": status.troubled.map(|at| at.0) })
 }

@@ -27,8 +27,9 @@ const EXAMPLE: &str = "write it like pops://ann@pop.example.org";
 /// It is no such address, or there is no place for the mail. The address is never repeated in a
 /// complaint while it may hold a password.
 pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> {
-    let (scheme, rest) =
-        address.split_once("://").ok_or_else(|| usage("an address begins with pops:// or pop://", EXAMPLE))?;
+    let (scheme, rest) = address
+        .split_once("://")
+        .ok_or_else(|| usage("an address begins with pops:// or pop://", EXAMPLE))?;
     let tls = match scheme {
         "pops" => Tls::Implicit,
         "pop" => Tls::StartTls,
@@ -38,7 +39,10 @@ pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> 
                 None => "pops:// (TLS) and pop:// (STARTTLS) are".to_owned(),
             };
             return Err(usage(
-                &format!("{}:// is no kind of address that pouch knows", shown(scheme.as_bytes())),
+                &format!(
+                    "{}:// is no kind of address that pouch knows",
+                    shown(scheme.as_bytes())
+                ),
                 &hint,
             ));
         }
@@ -55,11 +59,17 @@ pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> 
         ));
     }
     let user = percent_decoded(user).ok_or_else(|| {
-        usage("the user in the address is not readable", "write special characters in it as %40, in UTF-8")
+        usage(
+            "the user in the address is not readable",
+            "write special characters in it as %40, in UTF-8",
+        )
     })?;
     let (host, port) = split_port(server).ok_or_else(|| {
         let server = shown(server.as_bytes());
-        usage(&format!("`{server}` is no server; it is written host or host:port"), EXAMPLE)
+        usage(
+            &format!("`{server}` is no server; it is written host or host:port"),
+            EXAMPLE,
+        )
     })?;
 
     let table = Table {
@@ -70,9 +80,15 @@ pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> 
         ..Table::default()
     };
     let no_paths = |_: &FilePath| PathBuf::new();
-    let place = flags.place.clone().or(flags.nowhere.then_some(Place::Stdout));
+    let place = flags
+        .place
+        .clone()
+        .or(flags.nowhere.then_some(Place::Stdout));
     let mut account = settle(address, &table, place, &no_paths).map_err(|_| {
-        usage("where should the mail go?", "add `--to ~/Mail`, which is made a Maildir if it is missing")
+        usage(
+            "where should the mail go?",
+            "add `--to ~/Mail`, which is made a Maildir if it is missing",
+        )
     })?;
     with_flags(&mut account, flags);
     Ok(account)
@@ -84,7 +100,13 @@ fn usage(what: &str, hint: &str) -> Error {
 
 /// A value that the address gives.
 fn given<T>(value: T) -> Entry<T> {
-    Entry { value, at: At { span: 0..0, source: Source::Flag("the address") } }
+    Entry {
+        value,
+        at: At {
+            span: 0..0,
+            source: Source::Flag("the address"),
+        },
+    }
 }
 
 /// `host`, `host:port`, `[2001:db8::1]` or `[2001:db8::1]:port`.
@@ -114,17 +136,24 @@ fn percent_decoded(text: &str) -> Option<String> {
             (octets, tail)
         };
     }
-    String::from_utf8(octets).ok().filter(|text| !text.contains(char::is_control))
+    String::from_utf8(octets)
+        .ok()
+        .filter(|text| !text.contains(char::is_control))
 }
 
-/// The place that `--to` names: a path, `maildir:DIR`, `mbox:FILE`, `pipe:COMMAND`, `lmtp:ADDRESS` or
-/// `-`, standard output. Recipients may stand behind ADDRESS. Relative paths start at `folder`.
+/// The place that `--to` names: a path, `maildir:DIR`, `mbox:FILE`, `pipe:COMMAND`, `lmtp:ADDRESS`
+/// or `-`, standard output. Recipients may stand behind ADDRESS. Relative paths start at `folder`.
 ///
 /// # Errors
 /// It is no place that pouch can deliver to.
 pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Place, Error> {
     const KINDS: [&str; 4] = ["maildir", "mbox", "pipe", "lmtp"];
-    let is_word = |kind: &str| !kind.is_empty() && kind.chars().all(|c| c.is_ascii_alphanumeric() || "+-".contains(c));
+    let is_word = |kind: &str| {
+        !kind.is_empty()
+            && kind
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-".contains(c))
+    };
     let whole = |path: &FilePath| path.expand(home, folder);
     let path = |path: &str, hint: &str| {
         let written = shown(path.as_bytes());
@@ -138,7 +167,8 @@ pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Place, Error> {
         Some(("mbox", text)) => path(text, "name a file, like `--to mbox:~/mail`").map(Place::Mbox),
         Some(("pipe", command)) => words("--to pipe", command).map(Place::Pipe),
         Some(("lmtp", text)) => {
-            let place = |(server, recipients): (Lmtp, _)| Place::Lmtp(server.server(&whole), recipients);
+            let place =
+                |(server, recipients): (Lmtp, _)| Place::Lmtp(server.server(&whole), recipients);
             Lmtp::with_recipients(text).map(place).ok_or_else(|| {
                 let server = shown(text.as_bytes());
                 usage(
@@ -153,7 +183,10 @@ pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Place, Error> {
             let rest = shown(rest.as_bytes());
             let meant = match closest(kind, KINDS) {
                 Some(guess) => format!("did you mean `{guess}:{rest}`?"),
-                None => "a place is a path, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS or -;".to_owned(),
+                None => {
+                    "a place is a path, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS or -;"
+                        .to_owned()
+                }
             };
             Err(usage(
                 &format!("--to: `{kind}:` is no kind of place that pouch knows"),
@@ -178,7 +211,10 @@ pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
     })?;
     match words.first() {
         Some(program) if !program.is_empty() => Ok(words),
-        _ => Err(usage(&format!("{flag}: the command is empty"), "name a program and its arguments, as for a shell")),
+        _ => Err(usage(
+            &format!("{flag}: the command is empty"),
+            "name a program and its arguments, as for a shell",
+        )),
     }
 }
 
@@ -190,30 +226,70 @@ mod tests {
     };
 
     fn setting(account: &Account, key: &str) -> String {
-        let setting = account.settings.iter().find(|setting| setting.key == key).unwrap();
+        let setting = account
+            .settings
+            .iter()
+            .find(|setting| setting.key == key)
+            .unwrap();
         format!("{} {}", setting.value, setting.source)
     }
 
     fn address(text: &str) -> Result<Account, Error> {
-        let flags = Overrides { place: Some(Place::Maildir(PathBuf::from("/home/ann/Mail"))), ..Overrides::default() };
+        let flags = Overrides {
+            place: Some(Place::Maildir(PathBuf::from("/home/ann/Mail"))),
+            ..Overrides::default()
+        };
         from_address(text, &flags)
     }
 
     #[test]
     fn addresses_are_accounts() {
         for (text, user, host, port, tls) in [
-            ("pops://ann@pop.example.org", "ann", "pop.example.org", 995, Tls::Implicit),
-            ("pop://ann@pop.example.org/", "ann", "pop.example.org", 110, Tls::StartTls),
-            ("pops://ann@example.org@pop.example.org:1995", "ann@example.org", "pop.example.org", 1995, Tls::Implicit),
-            ("pops://a%3Ab%40c@[2001:db8::1]:995", "a:b@c", "2001:db8::1", 995, Tls::Implicit),
+            (
+                "pops://ann@pop.example.org",
+                "ann",
+                "pop.example.org",
+                995,
+                Tls::Implicit,
+            ),
+            (
+                "pop://ann@pop.example.org/",
+                "ann",
+                "pop.example.org",
+                110,
+                Tls::StartTls,
+            ),
+            (
+                "pops://ann@example.org@pop.example.org:1995",
+                "ann@example.org",
+                "pop.example.org",
+                1995,
+                Tls::Implicit,
+            ),
+            (
+                "pops://a%3Ab%40c@[2001:db8::1]:995",
+                "a:b@c",
+                "2001:db8::1",
+                995,
+                Tls::Implicit,
+            ),
             ("pops://ann@[::1]", "ann", "::1", 995, Tls::Implicit),
         ] {
             let account = address(text).unwrap();
             assert_eq!(
-                (&*account.name, &*account.user, &*account.host, account.port, account.tls),
+                (
+                    &*account.name,
+                    &*account.user,
+                    &*account.host,
+                    account.port,
+                    account.tls
+                ),
                 (text, user, host, port, tls)
             );
-            assert_eq!((&account.secret, account.allow_plaintext_password), (&SecretSource::Prompt, false));
+            assert_eq!(
+                (&account.secret, account.allow_plaintext_password),
+                (&SecretSource::Prompt, false)
+            );
             assert_eq!(setting(&account, "maildir"), "\"/home/ann/Mail\" --to");
             assert_eq!(setting(&account, "user"), format!("\"{user}\" the address"));
         }
@@ -225,7 +301,11 @@ mod tests {
         const NO_READING: &str = "the user in the address is not readable";
         for (text, what, hint) in [
             ("ann@host", "an address begins with pops:// or pop://", LIKE),
-            ("pop3s://ann@host", "pop3s:// is no kind of address that pouch knows", "did you mean pops://?"),
+            (
+                "pop3s://ann@host",
+                "pop3s:// is no kind of address that pouch knows",
+                "did you mean pops://?",
+            ),
             (
                 "imap://ann@host",
                 "imap:// is no kind of address that pouch knows",
@@ -234,17 +314,53 @@ mod tests {
             ("pops://host", "the address names no user", LIKE),
             ("pops://@host", "the address names no user", LIKE),
             ("pops://", "the address names no user", LIKE),
-            ("pops://ann@", "`` is no server; it is written host or host:port", LIKE),
-            ("pops://ann@host:0", "`host:0` is no server; it is written host or host:port", LIKE),
-            ("pops://ann@::1", "`::1` is no server; it is written host or host:port", LIKE),
-            ("pops://ann@host/INBOX", "`host/INBOX` is no server; it is written host or host:port", LIKE),
-            ("pops://a%0d%0aQUIT@host", NO_READING, "write special characters in it as %40, in UTF-8"),
-            ("pops://a%@host", NO_READING, "write special characters in it as %40, in UTF-8"),
-            ("pops://a%ff@host", NO_READING, "write special characters in it as %40, in UTF-8"),
-            ("pops://a%+1@host", NO_READING, "write special characters in it as %40, in UTF-8"),
+            (
+                "pops://ann@",
+                "`` is no server; it is written host or host:port",
+                LIKE,
+            ),
+            (
+                "pops://ann@host:0",
+                "`host:0` is no server; it is written host or host:port",
+                LIKE,
+            ),
+            (
+                "pops://ann@::1",
+                "`::1` is no server; it is written host or host:port",
+                LIKE,
+            ),
+            (
+                "pops://ann@host/INBOX",
+                "`host/INBOX` is no server; it is written host or host:port",
+                LIKE,
+            ),
+            (
+                "pops://a%0d%0aQUIT@host",
+                NO_READING,
+                "write special characters in it as %40, in UTF-8",
+            ),
+            (
+                "pops://a%@host",
+                NO_READING,
+                "write special characters in it as %40, in UTF-8",
+            ),
+            (
+                "pops://a%ff@host",
+                NO_READING,
+                "write special characters in it as %40, in UTF-8",
+            ),
+            (
+                "pops://a%+1@host",
+                NO_READING,
+                "write special characters in it as %40, in UTF-8",
+            ),
         ] {
             let error = address(text).unwrap_err();
-            assert_eq!((error.kind(), error.what(), error.advice()), (Kind::Usage, what, Some(hint)), "{text}");
+            assert_eq!(
+                (error.kind(), error.what(), error.advice()),
+                (Kind::Usage, what, Some(hint)),
+                "{text}"
+            );
         }
         for text in [
             "pops://ann:hunter2@host",
@@ -253,10 +369,15 @@ mod tests {
             "pops://ann:hunter2/@host",
             "ann:hunter2@host",
         ] {
-            assert!(!address(text).unwrap_err().to_string().contains("er2"), "{text}");
+            assert!(
+                !address(text).unwrap_err().to_string().contains("er2"),
+                "{text}"
+            );
         }
         assert_eq!(
-            from_address("pops://ann@host", &Overrides::default()).unwrap_err().to_string(),
+            from_address("pops://ann@host", &Overrides::default())
+                .unwrap_err()
+                .to_string(),
             "where should the mail go?\nhint: add `--to ~/Mail`, which is made a Maildir if it is missing"
         );
     }
@@ -277,20 +398,44 @@ mod tests {
         let words = ["procmail", "-d", "a b"].map(str::to_owned).to_vec();
         assert_eq!(at("pipe:procmail -d 'a b'"), Ok(Place::Pipe(words)));
         assert_eq!(at("mbox:~/mail"), Ok(Place::Mbox("/home/ann/mail".into())));
-        assert_eq!(at("lmtp:unix:run/lmtp"), Ok(Place::Lmtp(LmtpServer::Unix("/cwd/run/lmtp".into()), Vec::new())));
+        assert_eq!(
+            at("lmtp:unix:run/lmtp"),
+            Ok(Place::Lmtp(
+                LmtpServer::Unix("/cwd/run/lmtp".into()),
+                Vec::new()
+            ))
+        );
         let recipients = ["ann", "ben@example.org"].map(str::to_owned).to_vec();
-        let server = LmtpServer::Tcp { host: "::1".into(), port: 24 };
-        assert_eq!(at("lmtp:[::1]:24 ann ben@example.org"), Ok(Place::Lmtp(server, recipients)));
+        let server = LmtpServer::Tcp {
+            host: "::1".into(),
+            port: 24,
+        };
+        assert_eq!(
+            at("lmtp:[::1]:24 ann ben@example.org"),
+            Ok(Place::Lmtp(server, recipients))
+        );
         assert_eq!(at("-"), Ok(Place::Stdout));
         for (text, complaint) in [
-            ("", "--to: `` is no path\nhint: name a folder, like `--to ~/Mail`"),
-            ("maildir:", "--to: `` is no path\nhint: name a folder, like `--to ~/Mail`"),
-            ("pipe: ", "--to pipe: the command is empty\nhint: name a program and its arguments, as for a shell"),
+            (
+                "",
+                "--to: `` is no path\nhint: name a folder, like `--to ~/Mail`",
+            ),
+            (
+                "maildir:",
+                "--to: `` is no path\nhint: name a folder, like `--to ~/Mail`",
+            ),
+            (
+                "pipe: ",
+                "--to pipe: the command is empty\nhint: name a program and its arguments, as for a shell",
+            ),
             (
                 "pipe:a 'b",
                 "--to pipe: a quote is not closed in `a 'b`\nhint: put the whole command in quotes of the other kind",
             ),
-            ("mbox:", "--to: `` is no path\nhint: name a file, like `--to mbox:~/mail`"),
+            (
+                "mbox:",
+                "--to: `` is no path\nhint: name a file, like `--to mbox:~/mail`",
+            ),
             (
                 "lmtp:localhost",
                 "--to: `localhost` is no LMTP server\nhint: write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, with recipients behind it",
@@ -305,7 +450,10 @@ mod tests {
             ),
         ] {
             let error = at(text).unwrap_err();
-            assert_eq!((error.kind(), error.to_string()), (Kind::Usage, complaint.to_owned()));
+            assert_eq!(
+                (error.kind(), error.to_string()),
+                (Kind::Usage, complaint.to_owned())
+            );
         }
     }
 }

@@ -40,24 +40,41 @@ impl Document {
     /// `what` is wrong at `span`: the place, the line, and an arrow under what is meant.
     pub fn error(&self, span: &Range<usize>, what: &str) -> Error {
         let start = self.text.floor_char_boundary(span.start);
-        let head = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let head = self.text[..start]
+            .rfind('\n')
+            .map_or(0, |newline| newline + 1);
         let line = self.text[head..].lines().next().unwrap_or("");
         let before = &self.text[head..start];
-        let under = self.text[start..self.text.floor_char_boundary(span.end.max(start))].lines().next().unwrap_or("");
+        let under = self.text[start..self.text.floor_char_boundary(span.end.max(start))]
+            .lines()
+            .next()
+            .unwrap_or("");
 
         let number = self.line(start).to_string();
-        let visible = if self.continues_secret(head) { "…".to_owned() } else { visible(line) };
+        let visible = if self.continues_secret(head) {
+            "…".to_owned()
+        } else {
+            visible(line)
+        };
         let margin = " ".repeat(number.len());
         // The arrow stays under what is shown, even where the rest of the line is cut or hidden.
         let indent = shown(before.as_bytes()).width().min(visible.width());
         let room = visible.width() - indent;
         let arrow = "^".repeat(shown(under.as_bytes()).width().min(room).max(1));
-        Error::new(Kind::Config, format!("{}:{number}:{}: {what}", self.path, before.chars().count() + 1))
-            .fact(format!("{number} | {visible}"))
-            .fact(format!("{margin} | {}{arrow}", " ".repeat(indent)))
+        Error::new(
+            Kind::Config,
+            format!(
+                "{}:{number}:{}: {what}",
+                self.path,
+                before.chars().count() + 1
+            ),
+        )
+        .fact(format!("{number} | {visible}"))
+        .fact(format!("{margin} | {}{arrow}", " ".repeat(indent)))
     }
 
-    /// Whether the line that begins at `head` goes on with a value which a key for a password began.
+    /// Whether the line that begins at `head` goes on with a value which a key for a password
+    /// began.
     fn continues_secret(&self, head: usize) -> bool {
         let before = &self.text[..head];
         let mut from = head;
@@ -71,7 +88,11 @@ impl Document {
 
     /// A key that does not exist, or not in this place.
     pub fn unknown_key(&self, span: &Range<usize>, key: &str, at_top: bool) -> Error {
-        let (here, elsewhere) = if at_top { (TOP_KEYS, KEYS) } else { (KEYS, TOP_KEYS) };
+        let (here, elsewhere) = if at_top {
+            (TOP_KEYS, KEYS)
+        } else {
+            (KEYS, TOP_KEYS)
+        };
         let name = shown(key.as_bytes());
         if PASSWORD_KEYS.contains(&key.to_lowercase().as_str()) {
             self.error(span, "pouch keeps no password in its config").hint(
@@ -84,16 +105,21 @@ impl Document {
             self.error(span, &format!("`{name}` does not belong to an account"))
                 .hint("move it to the top of the file, above the first line in brackets")
         } else if let Some(counterpart) = counterpart(key) {
-            self.error(span, &format!("unknown key `{name}`")).hint(counterpart)
+            self.error(span, &format!("unknown key `{name}`"))
+                .hint(counterpart)
         } else {
             let guess = closest(
                 key,
-                here.iter().chain(elsewhere).copied().chain(["rule", "multidrop"].into_iter().filter(|_| !at_top)),
+                here.iter()
+                    .chain(elsewhere)
+                    .copied()
+                    .chain(["rule", "multidrop"].into_iter().filter(|_| !at_top)),
             );
-            self.error(span, &format!("unknown key `{name}`")).hint(guess.map_or_else(
-                || "all keys: `pouch config sample`, or the manual pouch-config(5)".to_owned(),
-                |guess| format!("did you mean `{guess}`?"),
-            ))
+            self.error(span, &format!("unknown key `{name}`"))
+                .hint(guess.map_or_else(
+                    || "all keys: `pouch config sample`, or the manual pouch-config(5)".to_owned(),
+                    |guess| format!("did you mean `{guess}`?"),
+                ))
         }
     }
 
@@ -109,12 +135,16 @@ impl Document {
         if KEYS.contains(&key) {
             return self
                 .error(span, &format!("`{name}` does not belong to {what}"))
-                .hint(format!("move it up to `[{called}]`, above all tables in it"));
+                .hint(format!(
+                    "move it up to `[{called}]`, above all tables in it"
+                ));
         }
         let guess = closest(key, keys.iter().copied());
-        self.error(span, &format!("unknown key `{name}`")).hint(
-            guess.map_or_else(|| format!("{what} has {}", keys.join(", ")), |guess| format!("did you mean `{guess}`?")),
-        )
+        self.error(span, &format!("unknown key `{name}`"))
+            .hint(guess.map_or_else(
+                || format!("{what} has {}", keys.join(", ")),
+                |guess| format!("did you mean `{guess}`?"),
+            ))
     }
 
     /// A table that is neither `[defaults]` nor an account.
@@ -125,11 +155,18 @@ impl Document {
             Some(guess) => format!("did you mean `[{guess}]`?"),
             None => format!("an account is written `[account.{shown}]`"),
         };
-        self.error(span, &format!("unknown table `[{shown}]`")).hint(hint)
+        self.error(span, &format!("unknown table `[{shown}]`"))
+            .hint(hint)
     }
 
     /// A value that its key does not take. `found` is what stands there instead of `wanted`.
-    pub fn misfit(&self, span: &Range<usize>, key: &str, misfit: &Misfit, value: &DeValue<'_>) -> Error {
+    pub fn misfit(
+        &self,
+        span: &Range<usize>,
+        key: &str,
+        misfit: &Misfit,
+        value: &DeValue<'_>,
+    ) -> Error {
         let Misfit { wanted, found } = misfit;
         let error = self.error(span, &format!("`{key}` must be {wanted}, not {found}"));
         match advice(key, value) {
@@ -143,9 +180,14 @@ impl Document {
         let span = error.span().unwrap_or(0..0);
         let culprit = shown(self.text.get(span.clone()).unwrap_or("").as_bytes());
         let message = error.message();
-        let what = match message.split_once(", expected").map_or(message, |(fault, _)| fault) {
+        let what = match message
+            .split_once(", expected")
+            .map_or(message, |(fault, _)| fault)
+        {
             "duplicate key" => format!("`{culprit}` stands here for the second time"),
-            "string values must be quoted" if culprit.is_empty() => "a value is missing here".to_owned(),
+            "string values must be quoted" if culprit.is_empty() => {
+                "a value is missing here".to_owned()
+            }
             "string values must be quoted" | "invalid boolean"
                 if ["true", "false"].contains(&&*culprit.to_lowercase()) =>
             {
@@ -154,13 +196,17 @@ impl Document {
             "string values must be quoted" | "invalid boolean" => {
                 "a text must stand in straight quotes: \"…\"".to_owned()
             }
-            "invalid unquoted key" => "a name has only letters, digits, `-` and `_` in it".to_owned(),
+            "invalid unquoted key" => {
+                "a name has only letters, digits, `-` and `_` in it".to_owned()
+            }
             "key with no value" => "after a key, `=` and its value must follow".to_owned(),
             "invalid basic string" | "invalid literal string" if culprit.is_empty() => {
                 "the closing quote is missing".to_owned()
             }
             fault if fault.contains("recursion") => "too many brackets within brackets".to_owned(),
-            fault if message.ends_with("expected nothing") => format!("this is not valid TOML: {fault}"),
+            fault if message.ends_with("expected nothing") => {
+                format!("this is not valid TOML: {fault}")
+            }
             _ => format!("this is not valid TOML: {message}"),
         };
         self.error(&span, &what)
@@ -179,14 +225,18 @@ pub(super) fn as_text<'o>(shown: &str, octets: &'o [u8]) -> Result<&'o str, Erro
         Error::new(Kind::Config, format!("{shown}:{line}: {what}"))
     };
     if octets.len() as u64 > LONGEST {
-        return Err(Error::new(Kind::Config, format!("{shown} is too long for a config file")));
+        return Err(Error::new(
+            Kind::Config,
+            format!("{shown} is too long for a config file"),
+        ));
     }
     if let Some(at) = octets.iter().position(|octet| *octet == 0) {
         return Err(fault(at, "a NUL stands here; this is no text file"));
     }
     let octets = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
-    str::from_utf8(octets)
-        .map_err(|error| fault(error.valid_up_to(), "this is not UTF-8").hint("save the file as UTF-8"))
+    str::from_utf8(octets).map_err(|error| {
+        fault(error.valid_up_to(), "this is not UTF-8").hint("save the file as UTF-8")
+    })
 }
 
 /// There is no config: the two ways on.
@@ -248,7 +298,9 @@ pub(super) fn kind(value: &DeValue<'_>) -> String {
 pub(super) fn literal(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) if text.is_empty() => kind(value),
-        DeValue::String(text) if text.contains(char::is_control) => "a text with control characters".to_owned(),
+        DeValue::String(text) if text.contains(char::is_control) => {
+            "a text with control characters".to_owned()
+        }
         DeValue::String(text) => shown(quoted(text).as_bytes()),
         DeValue::Integer(number) => shown(number.as_str().as_bytes()),
         DeValue::Float(number) => shown(number.as_str().as_bytes()),
@@ -264,7 +316,9 @@ fn advice(key: &str, value: &DeValue<'_>) -> Option<String> {
             "`keep = \"none\"` deletes every message from the server once it is safe on disk"
         }
         "max-size" if means_nothing(value) => "leave `max-size` out to fetch messages of any size",
-        "request-ahead" if means_nothing(value) => "1 turns it off: each message is asked for after the one before it",
+        "request-ahead" if means_nothing(value) => {
+            "1 turns it off: each message is asked for after the one before it"
+        }
         "host" if text.is_some_and(|text| text.contains([':', '/', '@'])) => {
             "port, TLS and user have keys of their own: `port`, `tls`, `user`"
         }
@@ -272,16 +326,26 @@ fn advice(key: &str, value: &DeValue<'_>) -> Option<String> {
         "filter" if value.as_array().is_some_and(|list| !list.is_empty()) => {
             "each filter is a list of its own: [[\"bogofilter\", \"-p\", \"-e\"], …]"
         }
-        "maildir" | "state-dir" | "password-file" | "tls-ca-file" | "tls-client-cert" | "tls-client-key"
+        "maildir" | "state-dir" | "password-file" | "tls-ca-file" | "tls-client-cert"
+        | "tls-client-key"
             if text.is_some_and(|text| text.starts_with(['$', '~'])) =>
         {
             "`~/` at the start stands for your home; nothing else is expanded"
         }
         "tls" => return did_you_mean(text?, &["implicit", "starttls", "off"]),
         "quirks" | "add-headers" => {
-            let known = if key == "quirks" { QUIRKS } else { TRACE_FIELDS };
-            let words = value.as_array()?.iter().filter_map(|word| word.get_ref().as_str());
-            return words.filter(|word| !known.contains(word)).find_map(|word| did_you_mean(word, known));
+            let known = if key == "quirks" {
+                QUIRKS
+            } else {
+                TRACE_FIELDS
+            };
+            let words = value
+                .as_array()?
+                .iter()
+                .filter_map(|word| word.get_ref().as_str());
+            return words
+                .filter(|word| !known.contains(word))
+                .find_map(|word| did_you_mean(word, known));
         }
         "auth" => return did_you_mean(text?, &["auto", "plain", "user"]),
         _ => return None,
@@ -323,7 +387,10 @@ fn visible(line: &str) -> String {
         let (start, end) = (at, at + word.len());
         at = line.ceil_char_boundary(end + 1);
         let next = line[end..].trim_start_matches(['"', '\'', ' ', '\t']);
-        if (is_first(start) || next.starts_with(['=', ':'])) && holds_secret(word) && !next.is_empty() {
+        if (is_first(start) || next.starts_with(['=', ':']))
+            && holds_secret(word)
+            && !next.is_empty()
+        {
             return format!("{} = …", shown(&line.as_bytes()[..end]));
         }
     }
@@ -335,7 +402,9 @@ fn holds_secret(key: &str) -> bool {
     let lower = key.to_lowercase();
     let long = PASSWORD_KEYS.into_iter().filter(|key| key.len() > 4);
     let sounds_secret = PASSWORD_KEYS.contains(&lower.as_str())
-        || ["pass", "secret", "pwd", "token"].iter().any(|part| lower.contains(part))
+        || ["pass", "secret", "pwd", "token"]
+            .iter()
+            .any(|part| lower.contains(part))
         || closest(&lower, long).is_some();
     sounds_secret && closest(&lower, KEYS.iter().copied()).is_none()
 }
@@ -345,7 +414,10 @@ mod tests {
     use super::*;
 
     fn document(text: &str) -> Document {
-        Document { path: "pouch.toml".to_owned(), text: text.to_owned() }
+        Document {
+            path: "pouch.toml".to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     #[test]
@@ -353,9 +425,15 @@ mod tests {
         let text = "a = 1\n\t\"wörld 世界\" = xy\r\nlast";
         let at = text.find("xy").unwrap();
         let error = document(text).error(&(at..at + 2), "no");
-        assert_eq!(error.to_string(), "pouch.toml:2:15: no\n  2 |  \"wörld 世界\" = xy\n    |                 ^^");
+        assert_eq!(
+            error.to_string(),
+            "pouch.toml:2:15: no\n  2 |  \"wörld 世界\" = xy\n    |                 ^^"
+        );
         let error = document(text).error(&(text.len()..text.len()), "more");
-        assert_eq!(error.to_string(), "pouch.toml:3:5: more\n  3 | last\n    |     ^");
+        assert_eq!(
+            error.to_string(),
+            "pouch.toml:3:5: more\n  3 | last\n    |     ^"
+        );
         let error = document("").error(&(0..9), "empty");
         assert_eq!(error.to_string(), "pouch.toml:1:1: empty\n  1 | \n    | ^");
     }
@@ -374,7 +452,10 @@ mod tests {
             "imap-pwd = \"hunter2\"",
         ] {
             let shown = visible(line);
-            assert!(!shown.contains("hunter2") && shown.ends_with(" = …"), "{shown}");
+            assert!(
+                !shown.contains("hunter2") && shown.ends_with(" = …"),
+                "{shown}"
+            );
         }
         for line in [
             "pasword-command = [\"pass\", \"show\", \"x\"]",

@@ -35,10 +35,12 @@ impl Destination {
             ("maildir", folder) if is_folder(folder) => Some(Self::Folder(folder.to_owned())),
             ("maildir", path) => FilePath::new(path).map(Self::Maildir),
             ("mbox", path) => FilePath::new(path).map(Self::Mbox),
-            ("lmtp", server) => Lmtp::with_recipients(server).map(|(server, names)| Self::Lmtp(server, names)),
-            ("pipe", command) => {
-                shlex::split(command).filter(|words| words.first().is_some_and(|word| !word.is_empty())).map(Self::Pipe)
+            ("lmtp", server) => {
+                Lmtp::with_recipients(server).map(|(server, names)| Self::Lmtp(server, names))
             }
+            ("pipe", command) => shlex::split(command)
+                .filter(|words| words.first().is_some_and(|word| !word.is_empty()))
+                .map(Self::Pipe),
             _ => None,
         }
     }
@@ -49,9 +51,11 @@ impl Destination {
             Self::Folder(folder) => format!("maildir:{folder}"),
             Self::Maildir(path) => format!("maildir:{}", path.0),
             Self::Mbox(path) => format!("mbox:{}", path.0),
-            Self::Lmtp(server, recipients) => {
-                Place::Lmtp(server.server(&|path| path.0.clone().into()), recipients.clone()).to_string()
-            }
+            Self::Lmtp(server, recipients) => Place::Lmtp(
+                server.server(&|path| path.0.clone().into()),
+                recipients.clone(),
+            )
+            .to_string(),
             Self::Pipe(words) => Place::Pipe(words.clone()).to_string(),
         }
     }
@@ -59,14 +63,18 @@ impl Destination {
 
 /// Whether the name is one of Maildir++: `.Lists.rust`, as `./x` and `..` are not.
 fn is_folder(text: &str) -> bool {
-    text.strip_prefix('.').is_some_and(|name| !name.is_empty() && !name.starts_with('.') && !name.contains('/'))
+    text.strip_prefix('.')
+        .is_some_and(|name| !name.is_empty() && !name.starts_with('.') && !name.contains('/'))
 }
 
 impl Value for Destinations {
     const WANTED: &'static str = r#"a list of places, like ["maildir:~/Mail/all"]"#;
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let list = value.as_array().filter(|list| !list.is_empty()).ok_or_else(|| kind(value))?;
+        let list = value
+            .as_array()
+            .filter(|list| !list.is_empty())
+            .ok_or_else(|| kind(value))?;
         let read = |place: &DeValue<'_>| parsed(place, Destination::new);
         let places = list.iter().map(|place| {
             let place = place.get_ref();

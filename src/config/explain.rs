@@ -43,7 +43,12 @@ impl fmt::Display for Source {
 }
 
 /// Notes that `flag` gave `key` the value that is written `value`.
-pub(super) fn override_setting(settings: &mut [Setting], key: &str, value: &str, flag: &'static str) {
+pub(super) fn override_setting(
+    settings: &mut [Setting],
+    key: &str,
+    value: &str,
+    flag: &'static str,
+) {
     for setting in settings.iter_mut().filter(|setting| setting.key == key) {
         value.clone_into(&mut setting.value);
         setting.source = Source::Flag(flag);
@@ -56,7 +61,10 @@ mod tests {
 
     #[test]
     fn sources_read_well() {
-        let file = Source::File { path: "~/.config/pouch/config.toml".to_owned(), line: 12 };
+        let file = Source::File {
+            path: "~/.config/pouch/config.toml".to_owned(),
+            line: 12,
+        };
         assert_eq!(Source::BuiltIn.to_string(), "built in");
         assert_eq!(file.to_string(), "~/.config/pouch/config.toml:12");
         assert_eq!(Source::Flag("--keep").to_string(), "--keep");

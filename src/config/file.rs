@@ -218,12 +218,16 @@ fn owned(shown: &str, owner: u32, me: u32, mode: u32) -> Result<(), Error> {
     let denied = || Error::new(Kind::Denied, format!("others may change {shown}"));
     if ![me, 0].contains(&owner) {
         return Err(denied()
-            .fact(format!("it belongs to the user number {owner}, and commands in it are run as you"))
+            .fact(format!(
+                "it belongs to the user number {owner}, and commands in it are run as you"
+            ))
             .hint(format!("copy it, or give it to you: chown {me} {shown}")));
     }
     if mode & 0o022 != 0 {
         return Err(denied()
-            .fact(format!("its permissions are {mode:04o}, and commands in it are run as you"))
+            .fact(format!(
+                "its permissions are {mode:04o}, and commands in it are run as you"
+            ))
             .hint(format!("chmod go-w {shown}")));
     }
     Ok(())
@@ -239,20 +243,32 @@ impl File {
         let shown = tilde(path, home);
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => missing(path, home),
-            io::ErrorKind::PermissionDenied => Error::new(Kind::Denied, format!("you may not read {shown}")),
+            io::ErrorKind::PermissionDenied => {
+                Error::new(Kind::Denied, format!("you may not read {shown}"))
+            }
             _ => Error::new(Kind::Config, format!("cannot read {shown}")).fact(error.to_string()),
         };
         let file = fs::File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if metadata.is_dir() {
-            return Err(Error::new(Kind::Config, format!("{shown} is a folder, not a config file")));
+            return Err(Error::new(
+                Kind::Config,
+                format!("{shown} is a folder, not a config file"),
+            ));
         }
         if metadata.is_file() {
             let me = rustix::process::geteuid().as_raw();
-            owned(&shown, metadata.uid(), me, metadata.permissions().mode() & 0o777)?;
+            owned(
+                &shown,
+                metadata.uid(),
+                me,
+                metadata.permissions().mode() & 0o777,
+            )?;
         }
         let mut octets = Vec::new();
-        file.take(LONGEST + 1).read_to_end(&mut octets).map_err(failed)?;
+        file.take(LONGEST + 1)
+            .read_to_end(&mut octets)
+            .map_err(failed)?;
         let path = std::path::absolute(path).map_err(failed)?;
         Self::decode(&path, shown, &octets)
     }
@@ -268,7 +284,10 @@ impl File {
     fn decode(path: &Path, shown: String, octets: &[u8]) -> Result<Self, Error> {
         let text = as_text(&shown, octets)?;
         let mut file = Self {
-            document: Document { path: shown, text: text.to_owned() },
+            document: Document {
+                path: shown,
+                text: text.to_owned(),
+            },
             folder: path.parent().unwrap_or(Path::new("")).to_owned(),
             top: Top::default(),
             defaults: Block::default(),
@@ -292,17 +311,25 @@ impl File {
                 }
             }
             ("defaults", _) => {
-                return Err(self.document.error(&span, "defaults are written below a line `[defaults]`"));
+                return Err(self
+                    .document
+                    .error(&span, "defaults are written below a line `[defaults]`"));
             }
             ("account", _) => {
-                return Err(self.document.error(&span, "an account is written below a line `[account.NAME]`"));
+                return Err(self
+                    .document
+                    .error(&span, "an account is written below a line `[account.NAME]`"));
             }
             (_, found) => {
                 let at = self.at(span.clone());
                 match self.top.set(name, found, at) {
                     Some(Ok(())) => {}
-                    Some(Err(misfit)) => return Err(self.document.misfit(&value.span(), name, &misfit, found)),
-                    None if found.is_table() => return Err(self.document.unknown_table(&span, name)),
+                    Some(Err(misfit)) => {
+                        return Err(self.document.misfit(&value.span(), name, &misfit, found));
+                    }
+                    None if found.is_table() => {
+                        return Err(self.document.unknown_table(&span, name));
+                    }
                     None => return Err(self.document.unknown_key(&span, name, true)),
                 }
             }
@@ -327,7 +354,11 @@ impl File {
             return Err(self.document.error(&name.span(), &what));
         }
         let block = self.block(&format!("account.{}", name.get_ref()), table)?;
-        self.accounts.push(Section { name: name.get_ref().to_string(), header: value.span(), block });
+        self.accounts.push(Section {
+            name: name.get_ref().to_string(),
+            header: value.span(),
+            block,
+        });
         Ok(())
     }
 
@@ -349,7 +380,9 @@ impl File {
             }
             match block.table.set(name, found, self.at(key.span())) {
                 Some(Ok(())) => {}
-                Some(Err(misfit)) => return Err(self.document.misfit(&value.span(), name, &misfit, found)),
+                Some(Err(misfit)) => {
+                    return Err(self.document.misfit(&value.span(), name, &misfit, found));
+                }
                 None => return Err(self.document.unknown_key(&key.span(), name, false)),
             }
         }
@@ -357,7 +390,12 @@ impl File {
     }
 
     /// Reads the `[[CALLED.rule]]`.
-    fn rules(&self, called: &str, key: &Name<'_>, value: &DeValue<'_>) -> Result<Vec<Entry<RuleTable>>, Error> {
+    fn rules(
+        &self,
+        called: &str,
+        key: &Name<'_>,
+        value: &DeValue<'_>,
+    ) -> Result<Vec<Entry<RuleTable>>, Error> {
         let no_rule = |span: &Range<usize>| {
             self.document
                 .error(span, "a rule is a table of its own")
@@ -366,19 +404,31 @@ impl File {
         let list = value.as_array().ok_or_else(|| no_rule(&key.span()))?;
         let mut rules = Vec::with_capacity(list.len());
         for rule in list {
-            let keys = rule.get_ref().as_table().ok_or_else(|| no_rule(&rule.span()))?;
+            let keys = rule
+                .get_ref()
+                .as_table()
+                .ok_or_else(|| no_rule(&rule.span()))?;
             let mut table = RuleTable::default();
             let unknown = |span: &Range<usize>, key: &str| {
-                self.document.unknown_inner_key(span, key, (called, "a rule"), RULE_KEYS)
+                self.document
+                    .unknown_inner_key(span, key, (called, "a rule"), RULE_KEYS)
             };
             self.fill(keys, |key, value, at| table.set(key, value, at), unknown)?;
-            rules.push(Entry { value: table, at: self.at(rule.span()) });
+            rules.push(Entry {
+                value: table,
+                at: self.at(rule.span()),
+            });
         }
         Ok(rules)
     }
 
     /// Reads `[CALLED.multidrop]`.
-    fn multidrop(&self, called: &str, key: &Name<'_>, value: &DeValue<'_>) -> Result<Entry<MultidropTable>, Error> {
+    fn multidrop(
+        &self,
+        called: &str,
+        key: &Name<'_>,
+        value: &DeValue<'_>,
+    ) -> Result<Entry<MultidropTable>, Error> {
         let keys = value.as_table().ok_or_else(|| {
             self.document
                 .error(&key.span(), "multidrop is a table")
@@ -386,10 +436,14 @@ impl File {
         })?;
         let mut table = MultidropTable::default();
         let unknown = |span: &Range<usize>, key: &str| {
-            self.document.unknown_inner_key(span, key, (called, "multidrop"), MULTIDROP_KEYS)
+            self.document
+                .unknown_inner_key(span, key, (called, "multidrop"), MULTIDROP_KEYS)
         };
         self.fill(keys, |key, value, at| table.set(key, value, at), unknown)?;
-        Ok(Entry { value: table, at: self.at(key.span()) })
+        Ok(Entry {
+            value: table,
+            at: self.at(key.span()),
+        })
     }
 
     /// Reads the keys of a table within an account.
@@ -403,7 +457,9 @@ impl File {
             let (name, found) = (key.get_ref(), value.get_ref());
             match set(name, found, self.at(key.span())) {
                 Some(Ok(())) => {}
-                Some(Err(misfit)) => return Err(self.document.misfit(&value.span(), name, &misfit, found)),
+                Some(Err(misfit)) => {
+                    return Err(self.document.misfit(&value.span(), name, &misfit, found));
+                }
                 None => return Err(unknown(&key.span(), name)),
             }
         }
@@ -411,7 +467,10 @@ impl File {
     }
 
     fn at(&self, span: Range<usize>) -> At {
-        let source = Source::File { path: self.document.path.clone(), line: self.document.line(span.start) };
+        let source = Source::File {
+            path: self.document.path.clone(),
+            line: self.document.line(span.start),
+        };
         At { span, source }
     }
 }
@@ -420,7 +479,9 @@ impl File {
 pub(super) type Name<'i> = Spanned<DeString<'i>>;
 
 /// The entries in the order of the file, so that the first mistake in it is the one that is told.
-pub(super) fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Name<'i>, &'t Spanned<DeValue<'i>>)> {
+pub(super) fn in_order<'t, 'i>(
+    table: &'t DeTable<'i>,
+) -> Vec<(&'t Name<'i>, &'t Spanned<DeValue<'i>>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     entries
@@ -452,7 +513,12 @@ mod tests {
 
     #[test]
     fn only_its_reader_and_root_may_change_a_config() {
-        for (owner, mode, good) in [(7, 0o644, true), (0, 0o600, true), (8, 0o600, false), (7, 0o620, false)] {
+        for (owner, mode, good) in [
+            (7, 0o644, true),
+            (0, 0o600, true),
+            (8, 0o600, false),
+            (7, 0o620, false),
+        ] {
             assert_eq!(owned("c", owner, 7, mode).is_ok(), good, "{owner} {mode:o}");
         }
     }
@@ -496,7 +562,10 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
             "secret = [\n  hunter2\n]",
             "password =\n\"hunter2\"",
         ] {
-            assert!(!complaint(&format!("[account.work]\n{line}\n")).contains("hunter2"), "{line}");
+            assert!(
+                !complaint(&format!("[account.work]\n{line}\n")).contains("hunter2"),
+                "{line}"
+            );
         }
         let after = complaint("[account.work]\ntoken = \"\"\"\nhunter2\"\"\"\nuser = ann\n");
         assert!(after.contains("user = ann"), "{after}");
@@ -515,9 +584,21 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
                 "2:1: `jobs` does not belong to an account",
                 "move it to the top of the file, above the first line in brackets",
             ),
-            ("[accounts.work]", "1:2: unknown table `[accounts]`", "did you mean `[account.NAME]`?"),
-            ("[default]", "1:2: unknown table `[default]`", "did you mean `[defaults]`?"),
-            ("[work]", "1:2: unknown table `[work]`", "an account is written `[account.work]`"),
+            (
+                "[accounts.work]",
+                "1:2: unknown table `[accounts]`",
+                "did you mean `[account.NAME]`?",
+            ),
+            (
+                "[default]",
+                "1:2: unknown table `[default]`",
+                "did you mean `[defaults]`?",
+            ),
+            (
+                "[work]",
+                "1:2: unknown table `[work]`",
+                "an account is written `[account.work]`",
+            ),
             (
                 "[account]\nhost = \"x\"",
                 "2:1: `host` stands below `[account]`, which lacks the account's name",
@@ -529,23 +610,50 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
             assert_eq!(error.advice(), Some(hint));
         }
         for (text, what) in [
-            ("[[account]]", "1:3: an account is written below a line `[account.NAME]`"),
-            ("defaults = 3", "1:1: defaults are written below a line `[defaults]`"),
+            (
+                "[[account]]",
+                "1:3: an account is written below a line `[account.NAME]`",
+            ),
+            (
+                "defaults = 3",
+                "1:1: defaults are written below a line `[defaults]`",
+            ),
             ("[account.\"\"]", "1:10: an account's name may not be empty"),
-            ("[account.\"a/b\"]", "1:10: an account's name holds no `/` and no `@`, to tell it from an address"),
-            ("[account.\"ann@host\"]", "1:10: an account's name holds no `/` and no `@`, to tell it from an address"),
-            ("[account.-v]", "1:10: an account's name begins with neither `-` nor `.`"),
-            ("[account.\"a\\u001bb\"]", "1:10: an account's name is printable text, with no spaces around it"),
+            (
+                "[account.\"a/b\"]",
+                "1:10: an account's name holds no `/` and no `@`, to tell it from an address",
+            ),
+            (
+                "[account.\"ann@host\"]",
+                "1:10: an account's name holds no `/` and no `@`, to tell it from an address",
+            ),
+            (
+                "[account.-v]",
+                "1:10: an account's name begins with neither `-` nor `.`",
+            ),
+            (
+                "[account.\"a\\u001bb\"]",
+                "1:10: an account's name is printable text, with no spaces around it",
+            ),
         ] {
-            assert_eq!(parse(text).unwrap_err().what(), format!("~/.config/pouch/config.toml:{what}"));
+            assert_eq!(
+                parse(text).unwrap_err().what(),
+                format!("~/.config/pouch/config.toml:{what}")
+            );
         }
     }
 
     #[test]
     fn lmtp_servers_and_recipients_that_are_none() {
         for (line, found) in [
-            ("lmtp = \"/run/lmtp\"", "\"unix:/run/dovecot/lmtp\" or \"host:port\", not \"/run/lmtp\""),
-            ("lmtp = \"::1:24\"", "\"unix:/run/dovecot/lmtp\" or \"host:port\", not \"::1:24\""),
+            (
+                "lmtp = \"/run/lmtp\"",
+                "\"unix:/run/dovecot/lmtp\" or \"host:port\", not \"/run/lmtp\"",
+            ),
+            (
+                "lmtp = \"::1:24\"",
+                "\"unix:/run/dovecot/lmtp\" or \"host:port\", not \"::1:24\"",
+            ),
             (
                 "lmtp-recipients = [\"ann\", \"<ben>\"]",
                 "a list of addresses, like [\"ann@example.org\"], not a list with \"<ben>\" in it",
@@ -569,34 +677,86 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
                 "`host` must be a host name or an address in quotes, like \"pop.example.org\", not \"pops://h:995\"",
                 Some("port, TLS and user have keys of their own: `port`, `tls`, `user`"),
             ),
-            ("user = \"\"", "`user` must be a text in quotes, not an empty text", None),
-            ("user = true", "`user` must be a text in quotes, not true", None),
-            ("user = \"a\\r\\nQUIT\"", "`user` must be a text in quotes, not a text with control characters", None),
-            ("port = \"995\"", "`port` must be a number from 1 to 65535, without quotes, not a text", None),
-            ("port = 0", "`port` must be a number from 1 to 65535, without quotes, not 0", None),
-            ("port = 65536", "`port` must be a number from 1 to 65535, without quotes, not 65536", None),
+            (
+                "user = \"\"",
+                "`user` must be a text in quotes, not an empty text",
+                None,
+            ),
+            (
+                "user = true",
+                "`user` must be a text in quotes, not true",
+                None,
+            ),
+            (
+                "user = \"a\\r\\nQUIT\"",
+                "`user` must be a text in quotes, not a text with control characters",
+                None,
+            ),
+            (
+                "port = \"995\"",
+                "`port` must be a number from 1 to 65535, without quotes, not a text",
+                None,
+            ),
+            (
+                "port = 0",
+                "`port` must be a number from 1 to 65535, without quotes, not 0",
+                None,
+            ),
+            (
+                "port = 65536",
+                "`port` must be a number from 1 to 65535, without quotes, not 65536",
+                None,
+            ),
             (
                 "port = 0x10",
                 "`port` must be a number from 1 to 65535, without quotes, not a number to another base than ten",
                 None,
             ),
-            ("retries = -1", "`retries` must be a number from 0 up, without quotes, not -1", None),
-            ("retries = 1.5", "`retries` must be a number from 0 up, without quotes, not 1.5", None),
-            ("attempts = 0", "`attempts` must be a number from 1 up, without quotes, not 0", None),
-            ("notice = \"yes\"", "`notice` must be true or false, without quotes, not a text", None),
+            (
+                "retries = -1",
+                "`retries` must be a number from 0 up, without quotes, not -1",
+                None,
+            ),
+            (
+                "retries = 1.5",
+                "`retries` must be a number from 0 up, without quotes, not 1.5",
+                None,
+            ),
+            (
+                "attempts = 0",
+                "`attempts` must be a number from 1 up, without quotes, not 0",
+                None,
+            ),
+            (
+                "notice = \"yes\"",
+                "`notice` must be true or false, without quotes, not a text",
+                None,
+            ),
             (
                 "tls = \"startls\"",
                 "`tls` must be \"implicit\", \"starttls\" or \"off\", not \"startls\"",
                 Some("did you mean \"starttls\"?"),
             ),
-            ("tls = false", "`tls` must be \"implicit\", \"starttls\" or \"off\", not false", None),
-            ("auth = 1979-05-27", "`auth` must be \"auto\", \"plain\" or \"user\", not a date", None),
+            (
+                "tls = false",
+                "`tls` must be \"implicit\", \"starttls\" or \"off\", not false",
+                None,
+            ),
+            (
+                "auth = 1979-05-27",
+                "`auth` must be \"auto\", \"plain\" or \"user\", not a date",
+                None,
+            ),
             (
                 "tls-pin = \"sha256:5f\"",
                 "`tls-pin` must be \"sha256:…\" with 64 hexadecimal digits, not \"sha256:5f\"",
                 None,
             ),
-            ("timeout = 60", "`timeout` must be a time in quotes, like \"30s\", \"5m\" or \"12h\", not a number", None),
+            (
+                "timeout = 60",
+                "`timeout` must be a time in quotes, like \"30s\", \"5m\" or \"12h\", not a number",
+                None,
+            ),
             (
                 "timeout = \"0s\"",
                 "`timeout` must be a time in quotes, like \"30s\", \"5m\" or \"12h\", not \"0s\"",
@@ -605,12 +765,16 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
             (
                 "keep = \"0d\"",
                 "`keep` must be \"forever\", \"none\" or a time in quotes, like \"30d\", not \"0d\"",
-                Some("`keep = \"none\"` deletes every message from the server once it is safe on disk"),
+                Some(
+                    "`keep = \"none\"` deletes every message from the server once it is safe on disk",
+                ),
             ),
             (
                 "keep-newest = 0",
                 "`keep-newest` must be a number from 1 up, without quotes, not 0",
-                Some("`keep = \"none\"` deletes every message from the server once it is safe on disk"),
+                Some(
+                    "`keep = \"none\"` deletes every message from the server once it is safe on disk",
+                ),
             ),
             (
                 "max-size = \"0MB\"",
@@ -632,7 +796,11 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
                 "`after` must be a list of words, like [\"notmuch\", \"new\"], not a text",
                 Some("write [\"sh\", \"-c\", \"a && b\"]"),
             ),
-            ("pipe = []", "`pipe` must be a list of words, like [\"notmuch\", \"new\"], not an empty list", None),
+            (
+                "pipe = []",
+                "`pipe` must be a list of words, like [\"notmuch\", \"new\"], not an empty list",
+                None,
+            ),
             (
                 "pipe = [\"\"]",
                 "`pipe` must be a list of words, like [\"notmuch\", \"new\"], not a list whose first word, the program, is empty",
@@ -649,7 +817,11 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
                 Some("`~/` at the start stands for your home; nothing else is expanded"),
             ),
         ] {
-            assert_eq!(about(line), (what.to_owned(), hint.map(str::to_owned)), "{line}");
+            assert_eq!(
+                about(line),
+                (what.to_owned(), hint.map(str::to_owned)),
+                "{line}"
+            );
         }
         assert_eq!(
             complaint("jobs = 0"),
@@ -660,19 +832,50 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
     #[test]
     fn toml_that_is_none() {
         for (text, what) in [
-            ("[account.a]\nhost = \"x\"\nhost = \"y\"", "3:1: `host` stands here for the second time"),
-            ("[account.a]\n[account.a]", "2:10: `a` stands here for the second time"),
-            ("[account.a]\nhost = pop.example.org", "2:8: a text must stand in straight quotes: \"…\""),
-            ("[account.a]\nhost = foo", "2:8: a text must stand in straight quotes: \"…\""),
-            ("jobs = \u{201c}4\u{201d}", "1:8: a text must stand in straight quotes: \"…\""),
+            (
+                "[account.a]\nhost = \"x\"\nhost = \"y\"",
+                "3:1: `host` stands here for the second time",
+            ),
+            (
+                "[account.a]\n[account.a]",
+                "2:10: `a` stands here for the second time",
+            ),
+            (
+                "[account.a]\nhost = pop.example.org",
+                "2:8: a text must stand in straight quotes: \"…\"",
+            ),
+            (
+                "[account.a]\nhost = foo",
+                "2:8: a text must stand in straight quotes: \"…\"",
+            ),
+            (
+                "jobs = \u{201c}4\u{201d}",
+                "1:8: a text must stand in straight quotes: \"…\"",
+            ),
             ("jobs = ", "1:8: a value is missing here"),
             ("jobs", "1:5: after a key, `=` and its value must follow"),
-            ("state-dir = \"x\njobs = 3", "1:15: the closing quote is missing"),
-            ("[account.a]\nenabled = True", "2:11: write true, in small letters"),
-            ("[account.ann@example.org]", "1:13: a name has only letters, digits, `-` and `_` in it"),
-            ("[account.a", "1:11: this is not valid TOML: unclosed table, expected `]`"),
+            (
+                "state-dir = \"x\njobs = 3",
+                "1:15: the closing quote is missing",
+            ),
+            (
+                "[account.a]\nenabled = True",
+                "2:11: write true, in small letters",
+            ),
+            (
+                "[account.ann@example.org]",
+                "1:13: a name has only letters, digits, `-` and `_` in it",
+            ),
+            (
+                "[account.a",
+                "1:11: this is not valid TOML: unclosed table, expected `]`",
+            ),
         ] {
-            assert_eq!(parse(text).unwrap_err().what(), format!("~/.config/pouch/config.toml:{what}"), "{text}");
+            assert_eq!(
+                parse(text).unwrap_err().what(),
+                format!("~/.config/pouch/config.toml:{what}"),
+                "{text}"
+            );
         }
         let deep = "[".repeat(100_000);
         assert_eq!(
@@ -696,7 +899,10 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
             decode(b"# x\n# caf\xe9").unwrap_err().to_string(),
             "c.toml:2: this is not UTF-8\nhint: save the file as UTF-8"
         );
-        assert_eq!(decode(&vec![b'#'; 2 << 20]).unwrap_err().to_string(), "c.toml is too long for a config file");
+        assert_eq!(
+            decode(&vec![b'#'; 2 << 20]).unwrap_err().to_string(),
+            "c.toml is too long for a config file"
+        );
     }
 
     #[test]
@@ -704,7 +910,9 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
         // A generator of its own: the same octets in each run.
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut next = |below: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             usize::try_from(state >> 33).unwrap() % below
         };
         let pieces = [
@@ -754,13 +962,18 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
     #[test]
     fn files_that_cannot_be_used() {
         let home = tempfile::tempdir().unwrap();
-        let read = |name: &str| File::read(&home.path().join(name), home.path()).map(|file| file.accounts.len());
+        let read = |name: &str| {
+            File::read(&home.path().join(name), home.path()).map(|file| file.accounts.len())
+        };
         let path = home.path().join("c.toml");
         assert_eq!(
             read("pouch/c.toml").unwrap_err().to_string(),
             "there is no config file ~/pouch/c.toml\n  to begin one: mkdir -p ~/pouch && pouch config sample > ~/pouch/c.toml\nhint: it also works without: `pouch fetch pops://you@host --to ~/Mail`"
         );
-        assert_eq!(read("").unwrap_err().to_string(), "~/ is a folder, not a config file");
+        assert_eq!(
+            read("").unwrap_err().to_string(),
+            "~/ is a folder, not a config file"
+        );
         fs::write(&path, "[account.a]\n").unwrap();
         for (mode, fine) in [(0o600, true), (0o644, true), (0o664, false), (0o602, false)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -808,10 +1021,17 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
                 t.lmtp_recipients.map(|e| e.value.to_toml()),
                 t.notice.map(|e| e.value.to_toml()),
             ];
-            assert_eq!(written.into_iter().flatten().collect::<Vec<_>>(), [value], "{key}");
+            assert_eq!(
+                written.into_iter().flatten().collect::<Vec<_>>(),
+                [value],
+                "{key}"
+            );
         }
         let colons = "5F:6e:04:c1:a2:b3:c4:d5:e6:f7:08:19:2a:3b:4c:5d:6e:7f:80:91:a2:b3:c4:d5:e6:f7:08:19:2a:3b:4c:5d";
-        assert_eq!(Pin::new(&format!("sha256:{colons}")).unwrap().0[..2], [0x5f, 0x6e]);
+        assert_eq!(
+            Pin::new(&format!("sha256:{colons}")).unwrap().0[..2],
+            [0x5f, 0x6e]
+        );
         assert_eq!(Host::new("[::1]"), Some(Host("::1".to_owned())));
         for bad in ["", "a b", "-x", "[a]", "a:1", "a/b", "a@b", "::1::"] {
             assert_eq!(Host::new(bad), None, "{bad}");

@@ -1,10 +1,10 @@
 //! What the user asked for: accounts with every value settled.
 //!
-//! [`mod@file`] reads the TOML and knows where each [`value`] stands, [`resolve`] lays the layers over one
-//! another (built in, `[defaults]`, `[account.NAME]`, flags) and checks the result, [`rules`] makes
-//! rules of their tables and [`destination`] places of what stands there, [`explain`] tells where each
-//! value came from. [`names`] knows hosts, paths and servers when it sees them. [`peers`] knows
-//! what other fetchers call things. [`address`] does without a file.
+//! [`mod@file`] reads the TOML and knows where each [`value`] stands, [`resolve`] lays the layers
+//! over one another (built in, `[defaults]`, `[account.NAME]`, flags) and checks the result,
+//! [`rules`] makes rules of their tables and [`destination`] places of what stands there,
+//! [`explain`] tells where each value came from. [`names`] knows hosts, paths and servers when it
+//! sees them. [`peers`] knows what other fetchers call things. [`address`] does without a file.
 
 pub mod address;
 mod complain;
@@ -109,9 +109,13 @@ pub struct Account {
 }
 
 impl Account {
-    /// Where a message goes that `ruling` took, or no rule: one place at least, and each once. Nothing
-    /// where that takes its `header`, and it is not known.
-    pub fn places(&self, ruling: Option<Ruling>, header: Option<&Header<'_>>) -> Option<Vec<Place>> {
+    /// Where a message goes that `ruling` took, or no rule: one place at least, and each once.
+    /// Nothing where that takes its `header`, and it is not known.
+    pub fn places(
+        &self,
+        ruling: Option<Ruling>,
+        header: Option<&Header<'_>>,
+    ) -> Option<Vec<Place>> {
         let rule = ruling.and_then(|ruling| self.rules.get(ruling.place as usize));
         let mut places = match (rule.and_then(|rule| rule.to.as_ref()), &self.multidrop) {
             (Some(place), _) => vec![place.clone()],
@@ -126,15 +130,26 @@ impl Account {
 
     /// Whether the header of a message has a say in where it goes.
     pub fn sorts(&self) -> bool {
-        self.multidrop.is_some() || self.rules.iter().any(|rule| rule.to.is_some() || !rule.also.is_empty())
+        self.multidrop.is_some()
+            || self
+                .rules
+                .iter()
+                .any(|rule| rule.to.is_some() || !rule.also.is_empty())
     }
 
-    /// All places that messages may go to, the account's own first; an LMTP server with all those who
-    /// are named for it.
+    /// All places that messages may go to, the account's own first; an LMTP server with all those
+    /// who are named for it.
     pub fn all_places(&self) -> Vec<Place> {
         let mut all = vec![self.place.clone()];
-        let ruled = self.rules.iter().flat_map(|rule| rule.to.iter().chain(&rule.also));
-        let recipients = self.multidrop.iter().flat_map(|multidrop| &multidrop.recipients).map(|(_, place)| place);
+        let ruled = self
+            .rules
+            .iter()
+            .flat_map(|rule| rule.to.iter().chain(&rule.also));
+        let recipients = self
+            .multidrop
+            .iter()
+            .flat_map(|multidrop| &multidrop.recipients)
+            .map(|(_, place)| place);
         for place in ruled.chain(recipients) {
             place.clone().add_to(&mut all);
         }

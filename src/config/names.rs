@@ -1,4 +1,5 @@
-//! What texts in the config, or on the command line, name: hosts, paths, LMTP servers, certificates.
+//! What texts in the config, or on the command line, name: hosts, paths, LMTP servers,
+//! certificates.
 
 use std::{
     fmt,
@@ -16,15 +17,22 @@ pub struct Host(pub String);
 impl Host {
     /// The host that `text` names, if it names one and nothing else.
     pub fn new(text: &str) -> Option<Self> {
-        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'))
+            .unwrap_or(text);
         let is_host = if bare.contains(':') {
-            let address = bare.split_once('%').map_or(bare, |(address, _zone)| address);
+            let address = bare
+                .split_once('%')
+                .map_or(bare, |(address, _zone)| address);
             address.parse::<Ipv6Addr>().is_ok()
         } else {
             bare == text
                 && !text.is_empty()
                 && !text.starts_with('-')
-                && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
+                && text
+                    .chars()
+                    .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
         };
         is_host.then(|| Self(bare.to_owned()))
     }
@@ -46,8 +54,8 @@ impl FilePath {
         is_path.then(|| Self(text.to_owned()))
     }
 
-    /// The whole path: `~/` is the home, a relative path starts at `folder`. Slashes that mean nothing
-    /// are left out: the ledger knows places by their names.
+    /// The whole path: `~/` is the home, a relative path starts at `folder`. Slashes that mean
+    /// nothing are left out: the ledger knows places by their names.
     pub fn expand(&self, home: &Path, folder: &Path) -> PathBuf {
         let path = match self.0.strip_prefix('~') {
             // Not `join`, for which the slash of `~//x` would be the root.
@@ -79,19 +87,26 @@ impl Lmtp {
         Some(Self::Tcp(host, port.parse().ok()?))
     }
 
-    /// The server, and those who get messages there: words as for a shell, `unix:/run/lmtp ann ben`.
+    /// The server, and those who get messages there: words as for a shell, `unix:/run/lmtp ann
+    /// ben`.
     pub fn with_recipients(text: &str) -> Option<(Self, Vec<String>)> {
         let mut words = shlex::split(text)?.into_iter();
         let server = Self::new(&words.next()?)?;
         let recipients: Vec<_> = words.collect();
-        recipients.iter().all(|recipient| is_recipient(recipient)).then_some((server, recipients))
+        recipients
+            .iter()
+            .all(|recipient| is_recipient(recipient))
+            .then_some((server, recipients))
     }
 
     /// The server itself; a path is made whole by `path`.
     pub fn server(&self, path: &dyn Fn(&FilePath) -> PathBuf) -> LmtpServer {
         match self {
             Self::Unix(socket) => LmtpServer::Unix(path(socket)),
-            Self::Tcp(Host(host), port) => LmtpServer::Tcp { host: host.clone(), port: port.get() },
+            Self::Tcp(Host(host), port) => LmtpServer::Tcp {
+                host: host.clone(),
+                port: port.get(),
+            },
         }
     }
 }
@@ -104,7 +119,8 @@ impl fmt::Display for Lmtp {
 
 /// Whether an LMTP server can be told of this recipient.
 pub fn is_recipient(text: &str) -> bool {
-    !text.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace() || "<>".contains(c))
+    !text.is_empty()
+        && !text.contains(|c: char| c.is_control() || c.is_whitespace() || "<>".contains(c))
 }
 
 /// The SHA-256 of a certificate.
@@ -114,7 +130,11 @@ pub struct Pin(pub [u8; 32]);
 impl Pin {
     /// Reads `sha256:` and 64 hexadecimal digits; colons between them are what openssl prints.
     pub fn new(text: &str) -> Option<Self> {
-        let digits: String = text.strip_prefix("sha256:")?.chars().filter(|c| *c != ':').collect();
+        let digits: String = text
+            .strip_prefix("sha256:")?
+            .chars()
+            .filter(|c| *c != ':')
+            .collect();
         if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return None;
         }

@@ -31,13 +31,15 @@ impl Place {
     #[must_use]
     pub fn or_for(self, usual: &[String]) -> Self {
         match self {
-            Self::Lmtp(server, recipients) if recipients.is_empty() => Self::Lmtp(server, usual.to_vec()),
+            Self::Lmtp(server, recipients) if recipients.is_empty() => {
+                Self::Lmtp(server, usual.to_vec())
+            }
             place => place,
         }
     }
 
-    /// Adds a place for a message to others. It goes to each of them once; to an LMTP server it goes
-    /// once for all recipients, and for each of them once.
+    /// Adds a place for a message to others. It goes to each of them once; to an LMTP server it
+    /// goes once for all recipients, and for each of them once.
     pub fn add_to(self, places: &mut Vec<Self>) {
         match places.iter_mut().find(|place| place.is_at(&self)) {
             None => places.push(self),
@@ -45,7 +47,10 @@ impl Place {
                 if let (Self::Lmtp(_, recipients), Self::Lmtp(_, more)) = (place, self) {
                     for recipient in more {
                         // no server should tell mailboxes apart by case (RFC 5321 §2.4)
-                        if !recipients.iter().any(|known| known.eq_ignore_ascii_case(&recipient)) {
+                        if !recipients
+                            .iter()
+                            .any(|known| known.eq_ignore_ascii_case(&recipient))
+                        {
                             recipients.push(recipient);
                         }
                     }
@@ -54,11 +59,14 @@ impl Place {
         }
     }
 
-    /// What the ledger calls those who take a message here, where it goes to several: an LMTP server
-    /// answers for each recipient.
+    /// What the ledger calls those who take a message here, where it goes to several: an LMTP
+    /// server answers for each recipient.
     pub fn takers(&self) -> Vec<String> {
         match self {
-            Self::Lmtp(server, recipients) => recipients.iter().map(|recipient| server.taker(recipient)).collect(),
+            Self::Lmtp(server, recipients) => recipients
+                .iter()
+                .map(|recipient| server.taker(recipient))
+                .collect(),
             _ => vec![self.to_string()],
         }
     }
@@ -104,7 +112,11 @@ impl fmt::Display for Place {
             Self::Pipe(argv) => write!(f, "pipe:{}", as_for_a_shell(argv)),
             Self::Mbox(path) => write!(f, "mbox:{}", path.display()),
             Self::Lmtp(server, recipients) => {
-                write!(f, "lmtp:{}", as_for_a_shell([&server.to_string()].into_iter().chain(recipients)))
+                write!(
+                    f,
+                    "lmtp:{}",
+                    as_for_a_shell([&server.to_string()].into_iter().chain(recipients))
+                )
             }
             Self::Stdout => f.write_str("-"),
         }
@@ -121,8 +133,17 @@ mod tests {
     use super::*;
 
     fn lmtp(host: &str, recipients: &[&str]) -> Place {
-        let server = LmtpServer::Tcp { host: host.into(), port: 24 };
-        Place::Lmtp(server, recipients.iter().map(|&recipient| recipient.to_owned()).collect())
+        let server = LmtpServer::Tcp {
+            host: host.into(),
+            port: 24,
+        };
+        Place::Lmtp(
+            server,
+            recipients
+                .iter()
+                .map(|&recipient| recipient.to_owned())
+                .collect(),
+        )
     }
 
     #[test]
@@ -138,8 +159,14 @@ mod tests {
             place.add_to(&mut places);
         }
         let names: Vec<_> = places.iter().map(Place::to_string).collect();
-        assert_eq!(names, ["lmtp:here:24 ann ben cid", "mbox:box", "lmtp:there:24 ann"]);
-        assert_eq!(places[0].takers(), ["lmtp:here:24 ann", "lmtp:here:24 ben", "lmtp:here:24 cid"]);
+        assert_eq!(
+            names,
+            ["lmtp:here:24 ann ben cid", "mbox:box", "lmtp:there:24 ann"]
+        );
+        assert_eq!(
+            places[0].takers(),
+            ["lmtp:here:24 ann", "lmtp:here:24 ben", "lmtp:here:24 cid"]
+        );
         assert_eq!(places[1].takers(), ["mbox:box"]);
     }
 }

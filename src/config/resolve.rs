@@ -53,11 +53,19 @@ pub struct Overrides {
 const PLACES: [&str; 4] = ["maildir", "mbox", "pipe", "lmtp"];
 
 /// Keys of which an account takes one.
-const RIVALS: [&[&str]; 3] =
-    [&["password-command", "password-file", "password-credential"], &PLACES, &["tls-ca-file", "tls-pin"]];
+const RIVALS: [&[&str]; 3] = [
+    &["password-command", "password-file", "password-credential"],
+    &PLACES,
+    &["tls-ca-file", "tls-pin"],
+];
 
 /// Keys that mean nothing without TLS.
-const TLS_KEYS: [&str; 4] = ["tls-ca-file", "tls-pin", "tls-client-cert", "tls-client-key"];
+const TLS_KEYS: [&str; 4] = [
+    "tls-ca-file",
+    "tls-pin",
+    "tls-client-cert",
+    "tls-client-key",
+];
 
 /// The whole config, every value settled.
 ///
@@ -65,12 +73,18 @@ const TLS_KEYS: [&str; 4] = ["tls-ca-file", "tls-pin", "tls-client-cert", "tls-c
 /// There is no account, one lacks what it needs, or keys contradict each other.
 pub fn resolve(file: &File, context: &Context) -> Result<Config, Error> {
     if file.accounts.is_empty() {
-        return Err(Error::new(Kind::Config, format!("{} names no account", file.document.path))
-            .hint("add one below a line `[account.NAME]`; `pouch config sample` shows how"));
+        return Err(Error::new(
+            Kind::Config,
+            format!("{} names no account", file.document.path),
+        )
+        .hint("add one below a line `[account.NAME]`; `pouch config sample` shows how"));
     }
     check_rivals(file, &file.defaults.table)?;
-    let accounts =
-        file.accounts.iter().map(|section| account(file, section, context)).collect::<Result<Vec<_>, _>>()?;
+    let accounts = file
+        .accounts
+        .iter()
+        .map(|section| account(file, section, context))
+        .collect::<Result<Vec<_>, _>>()?;
     check_twins(file, &accounts)?;
     Ok(Config {
         jobs: file.top.jobs.as_ref().map_or(4, |jobs| jobs.value.get()),
@@ -96,7 +110,10 @@ fn account(file: &File, section: &Section, context: &Context) -> Result<Account,
     let path = |path: &FilePath| path.expand(&context.home, &file.folder);
     let mut account = settle(&section.name, &table, None, &path).map_err(|lack| {
         let (what, hint) = match lack {
-            Lack::Host => ("has no `host`", "name its server: host = \"pop.example.org\""),
+            Lack::Host => (
+                "has no `host`",
+                "name its server: host = \"pop.example.org\"",
+            ),
             Lack::User => ("has no `user`", "name its user: user = \"ann@example.org\""),
             Lack::Place => (
                 "does not say where its mail goes",
@@ -109,14 +126,25 @@ fn account(file: &File, section: &Section, context: &Context) -> Result<Account,
     let around = rules::Around {
         file,
         account: &account,
-        may_delete_unread: table.allow_delete_unread.as_ref().is_some_and(|allow| allow.value),
+        may_delete_unread: table
+            .allow_delete_unread
+            .as_ref()
+            .is_some_and(|allow| allow.value),
         path: &path,
     };
     // the account's own come first
     let rules = section.block.rules.iter().chain(&file.defaults.rules);
-    let settled = rules.map(|rule| rules::settle(rule, &around)).collect::<Result<Vec<_>, _>>()?;
-    let multidrop = section.block.multidrop.as_ref().or(file.defaults.multidrop.as_ref());
-    let multidrop = multidrop.map(|multidrop| rules::settle_multidrop(multidrop, &around)).transpose()?;
+    let settled = rules
+        .map(|rule| rules::settle(rule, &around))
+        .collect::<Result<Vec<_>, _>>()?;
+    let multidrop = section
+        .block
+        .multidrop
+        .as_ref()
+        .or(file.defaults.multidrop.as_ref());
+    let multidrop = multidrop
+        .map(|multidrop| rules::settle_multidrop(multidrop, &around))
+        .transpose()?;
     if let Some((multidrop, setting)) = multidrop {
         account.multidrop = Some(multidrop);
         account.settings.push(setting);
@@ -152,12 +180,18 @@ fn layered(own: Table, mut defaults: Table) -> Table {
 /// No two keys that exclude each other stand in one table.
 fn check_rivals(file: &File, table: &Table) -> Result<(), Error> {
     for rivals in RIVALS {
-        let mut set: Vec<(&str, &At)> = rivals.iter().filter_map(|key| Some((*key, table.at(key)?))).collect();
+        let mut set: Vec<(&str, &At)> = rivals
+            .iter()
+            .filter_map(|key| Some((*key, table.at(key)?)))
+            .collect();
         set.sort_by_key(|(_, at)| at.span.start);
         if let [(first, at), (second, culprit), ..] = set[..] {
             let line = file.document.line(at.span.start);
             let what = format!("`{second}` and `{first}` (line {line}) exclude each other");
-            return Err(file.document.error(&culprit.span, &what).hint("keep one of them"));
+            return Err(file
+                .document
+                .error(&culprit.span, &what)
+                .hint("keep one of them"));
         }
     }
     Ok(())
@@ -165,9 +199,14 @@ fn check_rivals(file: &File, table: &Table) -> Result<(), Error> {
 
 /// No key contradicts another.
 fn check(file: &File, table: &Table) -> Result<(), Error> {
-    let fault = |at: &At, what: &str, hint: &str| Err(file.document.error(&at.span, what).hint(hint));
+    let fault =
+        |at: &At, what: &str, hint: &str| Err(file.document.error(&at.span, what).hint(hint));
     if let Some(tls) = table.tls.as_ref().filter(|tls| tls.value == Tls::Off) {
-        if !table.allow_plaintext_password.as_ref().is_some_and(|allow| allow.value) {
+        if !table
+            .allow_plaintext_password
+            .as_ref()
+            .is_some_and(|allow| allow.value)
+        {
             return fault(
                 &tls.at,
                 "with `tls = \"off\"` everyone on the way can read the password and the mail",
@@ -175,15 +214,27 @@ fn check(file: &File, table: &Table) -> Result<(), Error> {
             );
         }
         if let Some((key, at)) = TLS_KEYS.iter().find_map(|key| Some((key, table.at(key)?))) {
-            return fault(at, &format!("`{key}` means nothing with `tls = \"off\"`"), "remove one of them");
+            return fault(
+                at,
+                &format!("`{key}` means nothing with `tls = \"off\"`"),
+                "remove one of them",
+            );
         }
     }
     match (&table.tls_client_cert, &table.tls_client_key) {
         (Some(cert), None) => {
-            return fault(&cert.at, "`tls-client-cert` needs `tls-client-key`", "name the file with its private key");
+            return fault(
+                &cert.at,
+                "`tls-client-cert` needs `tls-client-key`",
+                "name the file with its private key",
+            );
         }
         (None, Some(key)) => {
-            return fault(&key.at, "`tls-client-key` needs `tls-client-cert`", "name the file with its certificate");
+            return fault(
+                &key.at,
+                "`tls-client-key` needs `tls-client-cert`",
+                "name the file with its certificate",
+            );
         }
         _ => {}
     }
@@ -199,17 +250,27 @@ fn check(file: &File, table: &Table) -> Result<(), Error> {
 
 /// No two accounts are one mailbox: each would take the other's messages for its own.
 fn check_twins(file: &File, accounts: &[Account]) -> Result<(), Error> {
-    let mailbox =
-        |account: &Account| (account.user.to_lowercase(), account.host.to_lowercase().trim_end_matches('.').to_owned());
+    let mailbox = |account: &Account| {
+        (
+            account.user.to_lowercase(),
+            account.host.to_lowercase().trim_end_matches('.').to_owned(),
+        )
+    };
     for (index, account) in accounts.iter().enumerate() {
-        if let Some(twin) = accounts[..index].iter().find(|earlier| mailbox(earlier) == mailbox(account)) {
+        if let Some(twin) = accounts[..index]
+            .iter()
+            .find(|earlier| mailbox(earlier) == mailbox(account))
+        {
             let what = format!(
                 "the accounts `{}` and `{}` are the same mailbox, {}",
                 twin.name,
                 account.name,
                 account.identity()
             );
-            return Err(file.document.error(&file.accounts[index].header, &what).hint("remove one of them"));
+            return Err(file
+                .document
+                .error(&file.accounts[index].header, &what)
+                .hint("remove one of them"));
         }
     }
     Ok(())
@@ -232,7 +293,11 @@ impl Settings {
     }
 
     /// The value of `key`, if it is set.
-    fn maybe<T: Value + Clone>(&mut self, key: &'static str, entry: Option<&Entry<T>>) -> Option<T> {
+    fn maybe<T: Value + Clone>(
+        &mut self,
+        key: &'static str,
+        entry: Option<&Entry<T>>,
+    ) -> Option<T> {
         match entry {
             Some(entry) => self.note(key, entry.value.to_toml(), entry.at.source.clone()),
             None => self.note(key, UNSET.to_owned(), Source::BuiltIn),
@@ -241,7 +306,12 @@ impl Settings {
     }
 
     /// The value of `key`, or the built-in one.
-    fn or<T: Value + Clone>(&mut self, key: &'static str, entry: Option<&Entry<T>>, built_in: T) -> T {
+    fn or<T: Value + Clone>(
+        &mut self,
+        key: &'static str,
+        entry: Option<&Entry<T>>,
+        built_in: T,
+    ) -> T {
         if entry.is_none() {
             self.note(key, built_in.to_toml(), Source::BuiltIn);
             return built_in;
@@ -263,7 +333,10 @@ pub(super) fn settle(
     let one = NonZero::<u32>::MIN;
 
     let host = s.maybe("host", table.host.as_ref()).ok_or(Lack::Host)?.0;
-    let implicit = table.tls.as_ref().is_none_or(|tls| tls.value == Tls::Implicit);
+    let implicit = table
+        .tls
+        .as_ref()
+        .is_none_or(|tls| tls.value == Tls::Implicit);
     let usual_port = NonZero::new(if implicit { 995 } else { 110 }).unwrap_or(NonZero::<u16>::MIN);
     let port = s.or("port", table.port.as_ref(), usual_port).get();
     let tls = s.or("tls", table.tls.as_ref(), Tls::Implicit);
@@ -271,43 +344,79 @@ pub(super) fn settle(
     let pin = s.maybe("tls-pin", table.tls_pin.as_ref());
     let certificate = s.maybe("tls-client-cert", table.tls_client_cert.as_ref());
     let key = s.maybe("tls-client-key", table.tls_client_key.as_ref());
-    let allow_plaintext_password = s.or("allow-plaintext-password", table.allow_plaintext_password.as_ref(), false);
+    let allow_plaintext_password = s.or(
+        "allow-plaintext-password",
+        table.allow_plaintext_password.as_ref(),
+        false,
+    );
     let timeout = s.or("timeout", table.timeout.as_ref(), Span::from_seconds(60));
-    let connect_timeout = s.or("connect-timeout", table.connect_timeout.as_ref(), Span::from_seconds(20));
+    let connect_timeout = s.or(
+        "connect-timeout",
+        table.connect_timeout.as_ref(),
+        Span::from_seconds(20),
+    );
     let retries = s.or("retries", table.retries.as_ref(), 2);
-    let request_ahead = s.or("request-ahead", table.request_ahead.as_ref(), RequestAhead::Auto);
+    let request_ahead = s.or(
+        "request-ahead",
+        table.request_ahead.as_ref(),
+        RequestAhead::Auto,
+    );
     let user = s.maybe("user", table.user.as_ref()).ok_or(Lack::User)?;
     let auth = s.or("auth", table.auth.as_ref(), Auth::Auto);
-    let command = s.maybe("password-command", table.password_command.as_ref()).map(SecretSource::Command);
+    let command = s
+        .maybe("password-command", table.password_command.as_ref())
+        .map(SecretSource::Command);
     let file = s.maybe("password-file", table.password_file.as_ref());
     let credential = s.maybe("password-credential", table.password_credential.as_ref());
     let maildir = s.maybe("maildir", table.maildir.as_ref());
-    let mbox = s.maybe("mbox", table.mbox.as_ref()).map(|mbox| Place::Mbox(path(&mbox)));
+    let mbox = s
+        .maybe("mbox", table.mbox.as_ref())
+        .map(|mbox| Place::Mbox(path(&mbox)));
     let pipe = s.maybe("pipe", table.pipe.as_ref()).map(Place::Pipe);
-    let lmtp = s.maybe("lmtp", table.lmtp.as_ref()).map(|lmtp| Place::Lmtp(lmtp.server(path), Vec::new()));
+    let lmtp = s
+        .maybe("lmtp", table.lmtp.as_ref())
+        .map(|lmtp| Place::Lmtp(lmtp.server(path), Vec::new()));
     let recipients = s.maybe("lmtp-recipients", table.lmtp_recipients.as_ref());
-    let pipe_timeout = s.or("pipe-timeout", table.pipe_timeout.as_ref(), Span::from_seconds(600));
+    let pipe_timeout = s.or(
+        "pipe-timeout",
+        table.pipe_timeout.as_ref(),
+        Span::from_seconds(600),
+    );
     let filter = s.or("filter", table.filter.as_ref(), Vec::new());
     let add_headers = s.or("add-headers", table.add_headers.as_ref(), Vec::new());
     let policy = Policy {
         keep: s.or("keep", table.keep.as_ref(), Keep::Forever),
-        keep_newest: s.maybe("keep-newest", table.keep_newest.as_ref()).map(NonZero::get),
+        keep_newest: s
+            .maybe("keep-newest", table.keep_newest.as_ref())
+            .map(NonZero::get),
         keep_total: s.maybe("keep-total", table.keep_total.as_ref()),
         sync_deletions: s.or("sync-deletions", table.sync_deletions.as_ref(), false),
         may_delete: true,
         max_size: s.maybe("max-size", table.max_size.as_ref()),
         limit: Some(s.or("limit", table.limit.as_ref(), 0)).filter(|limit| *limit > 0),
     };
-    let attempts = s.or("attempts", table.attempts.as_ref(), one.saturating_add(2)).get();
+    let attempts = s
+        .or("attempts", table.attempts.as_ref(), one.saturating_add(2))
+        .get();
     let notice = s.or("notice", table.notice.as_ref(), true);
     let after = s.maybe("after", table.after.as_ref());
     let quirks = s.or("quirks", table.quirks.as_ref(), Vec::new());
     let enabled = s.or("enabled", table.enabled.as_ref(), true);
-    s.or("allow-delete-unread", table.allow_delete_unread.as_ref(), false);
+    s.or(
+        "allow-delete-unread",
+        table.allow_delete_unread.as_ref(),
+        false,
+    );
 
     let lmtp_recipients = recipients.map_or_else(|| vec![user.clone()], |recipients| recipients.0);
     let maildir = maildir.map(|maildir| Place::Maildir(path(&maildir)));
-    let place = maildir.or(mbox).or(pipe).or(lmtp).or(place).ok_or(Lack::Place)?.or_for(&lmtp_recipients);
+    let place = maildir
+        .or(mbox)
+        .or(pipe)
+        .or(lmtp)
+        .or(place)
+        .ok_or(Lack::Place)?
+        .or_for(&lmtp_recipients);
     let secret = command
         .or(file.map(|file| SecretSource::File(path(&file))))
         .or(credential.map(SecretSource::Credential))
@@ -319,7 +428,10 @@ pub(super) fn settle(
     };
     let client_certificate = certificate
         .zip(key)
-        .map(|(certificate, key)| ClientCertificate { certificate: path(&certificate), key: path(&key) });
+        .map(|(certificate, key)| ClientCertificate {
+            certificate: path(&certificate),
+            key: path(&key),
+        });
     Ok(Account {
         name: name.to_owned(),
         host,
@@ -355,7 +467,9 @@ pub(super) fn settle(
 /// Lays the flags over an account.
 pub fn with_flags(account: &mut Account, flags: &Overrides) {
     let sorts = account.sorts();
-    let Account { policy, settings, .. } = account;
+    let Account {
+        policy, settings, ..
+    } = account;
     if flags.keep {
         policy.may_delete = false;
         override_setting(settings, "keep", &quoted("forever"), "--keep");
@@ -363,11 +477,17 @@ pub fn with_flags(account: &mut Account, flags: &Overrides) {
         override_setting(settings, "keep-total", UNSET, "--keep");
         override_setting(settings, "sync-deletions", "false", "--keep");
     }
-    if let Some(limit) = flags.limit.filter(|limit| *limit > 0 && policy.limit.is_none_or(|set| *limit < set)) {
+    if let Some(limit) = flags
+        .limit
+        .filter(|limit| *limit > 0 && policy.limit.is_none_or(|set| *limit < set))
+    {
         policy.limit = Some(limit);
         override_setting(settings, "limit", &limit.to_string(), "--limit");
     }
-    if let Some(size) = flags.max_size.filter(|size| policy.max_size.is_none_or(|set| *size < set)) {
+    if let Some(size) = flags
+        .max_size
+        .filter(|size| policy.max_size.is_none_or(|set| *size < set))
+    {
         policy.max_size = Some(size);
         override_setting(settings, "max-size", &size.to_toml(), "--max-size");
     }
@@ -393,7 +513,10 @@ pub fn with_flags(account: &mut Account, flags: &Overrides) {
             Place::Stdout => None,
         };
         for key in PLACES {
-            let value = set.as_ref().filter(|(named, _)| *named == key).map_or(UNSET, |(_, value)| value);
+            let value = set
+                .as_ref()
+                .filter(|(named, _)| *named == key)
+                .map_or(UNSET, |(_, value)| value);
             override_setting(settings, key, value, "--to");
         }
         account.place = place;
@@ -406,7 +529,12 @@ pub fn with_flags(account: &mut Account, flags: &Overrides) {
     }
     if let Some(command) = &flags.password_command {
         account.secret = SecretSource::Command(command.clone());
-        override_setting(settings, "password-command", &listed(command), "--password-command");
+        override_setting(
+            settings,
+            "password-command",
+            &listed(command),
+            "--password-command",
+        );
         override_setting(settings, "password-file", UNSET, "--password-command");
         override_setting(settings, "password-credential", UNSET, "--password-command");
     }
@@ -425,15 +553,22 @@ mod tests {
     };
 
     const PATH: &str = "/home/ann/.config/pouch/config.toml";
-    const MINIMAL: &str = "[account.work]\nhost = \"pop.example.org\"\nuser = \"ann\"\nmaildir = \"~/Mail\"\n";
+    const MINIMAL: &str =
+        "[account.work]\nhost = \"pop.example.org\"\nuser = \"ann\"\nmaildir = \"~/Mail\"\n";
 
     fn context() -> Context {
-        Context { home: PathBuf::from("/home/ann"), state_dir: PathBuf::from("/state") }
+        Context {
+            home: PathBuf::from("/home/ann"),
+            state_dir: PathBuf::from("/state"),
+        }
     }
 
     fn config(text: &str) -> Result<Config, Error> {
         let context = context();
-        resolve(&File::parse(Path::new(PATH), &context.home, text)?, &context)
+        resolve(
+            &File::parse(Path::new(PATH), &context.home, text)?,
+            &context,
+        )
     }
 
     /// The account of MINIMAL with these lines too.
@@ -442,21 +577,46 @@ mod tests {
     }
 
     fn setting(account: &Account, key: &str) -> String {
-        let setting = account.settings.iter().find(|setting| setting.key == key).unwrap();
+        let setting = account
+            .settings
+            .iter()
+            .find(|setting| setting.key == key)
+            .unwrap();
         format!("{} {}", setting.value, setting.source)
     }
 
     #[test]
     fn what_nobody_sets_is_built_in() {
         let config = config(MINIMAL).unwrap();
-        assert_eq!((config.jobs, config.state_dir), (4, PathBuf::from("/state")));
+        assert_eq!(
+            (config.jobs, config.state_dir),
+            (4, PathBuf::from("/state"))
+        );
         let account = &config.accounts[0];
-        assert_eq!((account.port, account.tls, &account.trust), (995, Tls::Implicit, &Trust::System));
-        assert_eq!((account.retries, account.attempts, account.notice, account.enabled), (2, 3, true, true));
+        assert_eq!(
+            (account.port, account.tls, &account.trust),
+            (995, Tls::Implicit, &Trust::System)
+        );
+        assert_eq!(
+            (
+                account.retries,
+                account.attempts,
+                account.notice,
+                account.enabled
+            ),
+            (2, 3, true, true)
+        );
         assert_eq!(account.policy, Policy::default());
         assert_eq!(account.secret, SecretSource::Prompt);
-        assert_eq!(account.place, Place::Maildir(PathBuf::from("/home/ann/Mail")));
-        let shown: Vec<_> = account.settings.iter().map(|s| format!("{} = {}  {}", s.key, s.value, s.source)).collect();
+        assert_eq!(
+            account.place,
+            Place::Maildir(PathBuf::from("/home/ann/Mail"))
+        );
+        let shown: Vec<_> = account
+            .settings
+            .iter()
+            .map(|s| format!("{} = {}  {}", s.key, s.value, s.source))
+            .collect();
         assert_eq!(
             shown.join("\n"),
             "host = \"pop.example.org\"  ~/.config/pouch/config.toml:2
@@ -501,7 +661,12 @@ allow-delete-unread = false  built in"
 
     #[test]
     fn every_key_is_explained() {
-        let keys: Vec<_> = with("").unwrap().settings.iter().map(|setting| setting.key).collect();
+        let keys: Vec<_> = with("")
+            .unwrap()
+            .settings
+            .iter()
+            .map(|setting| setting.key)
+            .collect();
         assert_eq!(keys, KEYS);
     }
 
@@ -535,22 +700,48 @@ host = \"d\"
 lmtp = \"unix:lmtp\"
 ";
         let config = config(text).unwrap();
-        assert_eq!((config.jobs, config.state_dir), (2, PathBuf::from("/home/ann/.config/pouch/state")));
-        let [a, b, c, d] = &config.accounts[..] else { panic!() };
-        assert_eq!((a.policy.keep, a.policy.limit, a.policy.sync_deletions), (Keep::None, None, true));
-        assert_eq!(a.trust, Trust::CaFile(PathBuf::from("/home/ann/.config/pouch/ca.pem")));
-        assert_eq!(a.secret, SecretSource::Command(vec!["pass".to_owned(), "mail".to_owned()]));
-        assert_eq!(setting(a, "keep"), "\"none\" ~/.config/pouch/config.toml:13");
-        assert_eq!(setting(a, "maildir"), "\"~/Mail\" ~/.config/pouch/config.toml:7");
+        assert_eq!(
+            (config.jobs, config.state_dir),
+            (2, PathBuf::from("/home/ann/.config/pouch/state"))
+        );
+        let [a, b, c, d] = &config.accounts[..] else {
+            panic!()
+        };
+        assert_eq!(
+            (a.policy.keep, a.policy.limit, a.policy.sync_deletions),
+            (Keep::None, None, true)
+        );
+        assert_eq!(
+            a.trust,
+            Trust::CaFile(PathBuf::from("/home/ann/.config/pouch/ca.pem"))
+        );
+        assert_eq!(
+            a.secret,
+            SecretSource::Command(vec!["pass".to_owned(), "mail".to_owned()])
+        );
+        assert_eq!(
+            setting(a, "keep"),
+            "\"none\" ~/.config/pouch/config.toml:13"
+        );
+        assert_eq!(
+            setting(a, "maildir"),
+            "\"~/Mail\" ~/.config/pouch/config.toml:7"
+        );
         assert_eq!((b.policy.limit, b.policy.sync_deletions), (Some(10), false));
         assert_eq!(b.place, Place::Pipe(vec!["procmail".to_owned()]));
-        assert_eq!(b.secret, SecretSource::File(PathBuf::from("/home/ann/.config/pouch/b")));
+        assert_eq!(
+            b.secret,
+            SecretSource::File(PathBuf::from("/home/ann/.config/pouch/b"))
+        );
         assert!(matches!(b.trust, Trust::Pin(pin) if pin[0] == 0x5f));
         assert_eq!(setting(b, "maildir"), "unset built in");
         assert_eq!((c.port, c.tls, &c.trust), (110, Tls::Off, &Trust::System));
         assert_eq!(
             d.place,
-            Place::Lmtp(LmtpServer::Unix("/home/ann/.config/pouch/lmtp".into()), vec!["ann".to_owned()])
+            Place::Lmtp(
+                LmtpServer::Unix("/home/ann/.config/pouch/lmtp".into()),
+                vec!["ann".to_owned()]
+            )
         );
         assert!(!d.policy.sync_deletions);
     }
@@ -660,7 +851,10 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
         };
         with_flags(&mut account, &flags);
         assert_eq!(account.policy, before.policy);
-        assert_eq!(setting(&account, "limit"), "10 ~/.config/pouch/config.toml:7");
+        assert_eq!(
+            setting(&account, "limit"),
+            "10 ~/.config/pouch/config.toml:7"
+        );
 
         flags = Overrides {
             keep: true,
@@ -672,8 +866,14 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
         };
         with_flags(&mut account, &flags);
         assert!(!account.policy.may_delete && !account.policy.sync_deletions);
-        assert_eq!((account.policy.limit, account.policy.max_size), (Some(2), flags.max_size));
-        assert_eq!((Some(&account.place), account.port), (flags.place.as_ref(), 995));
+        assert_eq!(
+            (account.policy.limit, account.policy.max_size),
+            (Some(2), flags.max_size)
+        );
+        assert_eq!(
+            (Some(&account.place), account.port),
+            (flags.place.as_ref(), 995)
+        );
         for (key, shown) in [
             ("keep", "\"forever\" --keep"),
             ("keep-newest", "unset --keep"),
@@ -693,7 +893,13 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
     fn mail_missing_from_another_maildir_is_not_deleted() {
         let mut account = with("sync-deletions = true").unwrap();
         let place = Some(Place::Maildir(PathBuf::from("/tmp/x")));
-        with_flags(&mut account, &Overrides { place, ..Overrides::default() });
+        with_flags(
+            &mut account,
+            &Overrides {
+                place,
+                ..Overrides::default()
+            },
+        );
         assert!(!account.policy.sync_deletions);
         assert_eq!(setting(&account, "sync-deletions"), "false --to");
     }
@@ -709,11 +915,17 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
     fn the_sample_is_right_and_complete() {
         assert_eq!(config(SAMPLE).unwrap().accounts.len(), 1);
         for key in KEYS.iter().chain(TOP_KEYS) {
-            assert!(SAMPLE.lines().any(|line| key_of(line) == Some(key)), "{key} is not in the sample");
+            assert!(
+                SAMPLE.lines().any(|line| key_of(line) == Some(key)),
+                "{key} is not in the sample"
+            );
         }
         for line in SAMPLE.lines() {
             let alone = line.trim_start_matches("# ");
-            assert!(key_of(line).is_none() || alone.contains("# "), "not explained: {line}");
+            assert!(
+                key_of(line).is_none() || alone.contains("# "),
+                "not explained: {line}"
+            );
         }
     }
 
@@ -723,7 +935,11 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
         let mut inside = false;
         for line in SAMPLE.lines() {
             inside = line.starts_with("# [") || (inside && !line.is_empty());
-            text += if inside { line.strip_prefix("# ").unwrap_or(line) } else { line };
+            text += if inside {
+                line.strip_prefix("# ").unwrap_or(line)
+            } else {
+                line
+            };
             text += "\n";
         }
         let account = config(&text).unwrap().accounts.remove(0);
@@ -733,14 +949,22 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
 
     #[test]
     fn every_line_of_the_sample_can_be_made_live() {
-        for commented in SAMPLE.lines().filter(|line| line.starts_with("# ") && key_of(line).is_some()) {
+        for commented in SAMPLE
+            .lines()
+            .filter(|line| line.starts_with("# ") && key_of(line).is_some())
+        {
             let key = key_of(commented).unwrap();
-            let rivals = RIVALS.into_iter().find(|rivals| rivals.contains(&key)).unwrap_or(&[]);
+            let rivals = RIVALS
+                .into_iter()
+                .find(|rivals| rivals.contains(&key))
+                .unwrap_or(&[]);
             let lines = |drop_rivals: bool| -> String {
                 let live = |line: &str| match key_of(line) {
                     _ if line == commented => line[2..].to_owned(),
                     // One means nothing without the other, as its comment says.
-                    Some(other) if key.starts_with("tls-client-") && other.starts_with("tls-client-") => {
+                    Some(other)
+                        if key.starts_with("tls-client-") && other.starts_with("tls-client-") =>
+                    {
                         line[2..].to_owned()
                     }
                     Some(other) if drop_rivals && rivals.contains(&other) => format!("# {line}"),
@@ -748,18 +972,23 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
                 };
                 SAMPLE.lines().map(|line| live(line) + "\n").collect()
             };
-            let contradicts = SAMPLE
-                .lines()
-                .any(|line| key_of(line).is_some_and(|live| rivals.contains(&live) && !line.starts_with('#')));
+            let contradicts = SAMPLE.lines().any(|line| {
+                key_of(line).is_some_and(|live| rivals.contains(&live) && !line.starts_with('#'))
+            });
             match config(&lines(false)) {
                 Ok(config) => {
                     assert!(!contradicts, "{commented}");
                     let settings = &config.accounts[0].settings;
-                    let set = settings.iter().any(|setting| setting.key == key && setting.source != Source::BuiltIn);
+                    let set = settings
+                        .iter()
+                        .any(|setting| setting.key == key && setting.source != Source::BuiltIn);
                     assert!(set || TOP_KEYS.contains(&key), "{commented}");
                 }
                 Err(error) => {
-                    assert!(contradicts && error.what().ends_with("exclude each other"), "{commented}: {error}");
+                    assert!(
+                        contradicts && error.what().ends_with("exclude each other"),
+                        "{commented}: {error}"
+                    );
                 }
             }
             config(&lines(true)).unwrap_or_else(|error| panic!("{commented}: {error}"));
@@ -770,12 +999,17 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
     fn what_the_sample_shows_as_built_in_is() {
         let fresh = with("").unwrap();
         for line in SAMPLE.lines().filter(|line| line.starts_with("# ")) {
-            let Some(key) = key_of(line).filter(|key| KEYS.contains(key) && *key != "keep") else { continue };
+            let Some(key) = key_of(line).filter(|key| KEYS.contains(key) && *key != "keep") else {
+                continue;
+            };
             let shown = setting(&fresh, key);
             let value = shown.strip_suffix(" built in").unwrap_or(UNSET);
             let written = line.split_once('=').unwrap().1.trim_start();
             // A minute is shown as "1m" and written as the manual does.
-            assert!(value == UNSET || written.starts_with(value) || key == "timeout", "{line}: {value}");
+            assert!(
+                value == UNSET || written.starts_with(value) || key == "timeout",
+                "{line}: {value}"
+            );
         }
     }
 }

@@ -30,7 +30,8 @@ pub enum Action {
 }
 
 impl Value for Action {
-    const WANTED: &'static str = r#""fetch", "skip", "delete", or a place like "maildir:.Lists.rust""#;
+    const WANTED: &'static str =
+        r#""fetch", "skip", "delete", or a place like "maildir:.Lists.rust""#;
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         parsed(value, |text| match text {
@@ -56,13 +57,19 @@ impl Value for Action {
 pub struct Names(pub Vec<String>);
 
 impl Value for Names {
-    const WANTED: &'static str = r#"a list of header fields, like ["Delivered-To", "X-Original-To"]"#;
+    const WANTED: &'static str =
+        r#"a list of header fields, like ["Delivered-To", "X-Original-To"]"#;
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let name = |value: &DeValue<'_>| parsed(value, |text| is_field(text).then(|| text.to_owned()));
+        let name =
+            |value: &DeValue<'_>| parsed(value, |text| is_field(text).then(|| text.to_owned()));
         match value.as_array() {
             Some(list) if list.is_empty() => Err(kind(value)),
-            Some(list) => list.iter().map(|value| name(value.get_ref())).collect::<Result<_, _>>().map(Self),
+            Some(list) => list
+                .iter()
+                .map(|value| name(value.get_ref()))
+                .collect::<Result<_, _>>()
+                .map(Self),
             None => name(value).map(|name| Self(vec![name])),
         }
     }
@@ -77,15 +84,22 @@ impl Value for Names {
 pub struct Routes(pub Vec<(Pattern, Destination)>);
 
 impl Value for Routes {
-    const WANTED: &'static str = r#"a table of addresses and places, like { "ann@example.org" = "maildir:~/ann" }"#;
+    const WANTED: &'static str =
+        r#"a table of addresses and places, like { "ann@example.org" = "maildir:~/ann" }"#;
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let table = value.as_table().filter(|table| !table.is_empty()).ok_or_else(|| kind(value))?;
+        let table = value
+            .as_table()
+            .filter(|table| !table.is_empty())
+            .ok_or_else(|| kind(value))?;
         let recipients = in_order(table).into_iter().map(|(name, place)| {
-            let pattern =
-                Pattern::new(name.get_ref()).map_err(|reason| format!("{} ({reason})", quoted(name.get_ref())))?;
+            let pattern = Pattern::new(name.get_ref())
+                .map_err(|reason| format!("{} ({reason})", quoted(name.get_ref())))?;
             let place = parsed(place.get_ref(), Destination::new);
-            Ok((pattern, place.map_err(|found| format!("{found} for {}", quoted(name.get_ref())))?))
+            Ok((
+                pattern,
+                place.map_err(|found| format!("{found} for {}", quoted(name.get_ref())))?,
+            ))
         });
         recipients.collect::<Result<_, String>>().map(Self)
     }
@@ -94,7 +108,9 @@ impl Value for Routes {
         let pairs: Vec<_> = self
             .0
             .iter()
-            .map(|(pattern, place)| format!("{} = {}", quoted(pattern.as_str()), quoted(&place.text())))
+            .map(|(pattern, place)| {
+                format!("{} = {}", quoted(pattern.as_str()), quoted(&place.text()))
+            })
             .collect();
         format!("{{ {} }}", pairs.join(", "))
     }
@@ -120,18 +136,24 @@ impl Around<'_> {
     /// The place that `destination` stands for.
     fn place(&self, destination: &Destination, at: &At) -> Result<Place, Error> {
         let place = match (destination, &self.account.place) {
-            (Destination::Folder(folder), Place::Maildir(root)) => Place::Maildir(root.join(folder)),
+            (Destination::Folder(folder), Place::Maildir(root)) => {
+                Place::Maildir(root.join(folder))
+            }
             (Destination::Folder(folder), _) => {
                 return Err(self.fault(
                     at,
-                    &format!("`{folder}` would be a folder of the account's Maildir, and it has none"),
+                    &format!(
+                        "`{folder}` would be a folder of the account's Maildir, and it has none"
+                    ),
                     "write a path: \"maildir:~/Mail/lists\"",
                 ));
             }
             (Destination::Maildir(path), _) => Place::Maildir((self.path)(path)),
             (Destination::Mbox(path), _) => Place::Mbox((self.path)(path)),
             (Destination::Pipe(argv), _) => Place::Pipe(argv.clone()),
-            (Destination::Lmtp(server, recipients), _) => Place::Lmtp(server.server(self.path), recipients.clone()),
+            (Destination::Lmtp(server, recipients), _) => {
+                Place::Lmtp(server.server(self.path), recipients.clone())
+            }
         };
         if self.account.policy.sync_deletions && !matches!(place, Place::Maildir(_)) {
             return Err(self.fault(
@@ -143,19 +165,30 @@ impl Around<'_> {
         Ok(place)
     }
 
-    /// The place that a rule names. Who gets messages on an LMTP server, where it does not say so, the
-    /// account says.
+    /// The place that a rule names. Who gets messages on an LMTP server, where it does not say so,
+    /// the account says.
     fn ruled(&self, destination: &Destination, at: &At) -> Result<Place, Error> {
-        self.place(destination, at).map(|place| place.or_for(&self.account.lmtp_recipients))
+        self.place(destination, at)
+            .map(|place| place.or_for(&self.account.lmtp_recipients))
     }
 
     /// Where copies go of what a rule takes.
     fn also(&self, table: &RuleTable, verb: Verb) -> Result<Vec<Place>, Error> {
-        let Some(also) = &table.also else { return Ok(Vec::new()) };
+        let Some(also) = &table.also else {
+            return Ok(Vec::new());
+        };
         if verb != Verb::Fetch {
-            return Err(self.fault(&also.at, "there are no copies of what is not fetched", "remove `also`"));
+            return Err(self.fault(
+                &also.at,
+                "there are no copies of what is not fetched",
+                "remove `also`",
+            ));
         }
-        also.value.0.iter().map(|destination| self.ruled(destination, &also.at)).collect()
+        also.value
+            .0
+            .iter()
+            .map(|destination| self.ruled(destination, &also.at))
+            .collect()
     }
 }
 
@@ -175,29 +208,55 @@ pub(super) fn settle_multidrop(
             "say who gets what: recipients = { \"ann@example.org\" = \"maildir:~/Mail/ann\" }",
         ));
     };
-    let usual = || Names(["Delivered-To", "X-Original-To", "Envelope-To"].map(str::to_owned).to_vec());
-    let fields = table.header.as_ref().map_or_else(usual, |header| header.value.clone());
-    let occurrence = table.occurrence.as_ref().map_or(1, |occurrence| occurrence.value.get());
+    let usual = || {
+        Names(
+            ["Delivered-To", "X-Original-To", "Envelope-To"]
+                .map(str::to_owned)
+                .to_vec(),
+        )
+    };
+    let fields = table
+        .header
+        .as_ref()
+        .map_or_else(usual, |header| header.value.clone());
+    let occurrence = table
+        .occurrence
+        .as_ref()
+        .map_or(1, |occurrence| occurrence.value.get());
     let texts = [
         format!("header = {}", fields.to_toml()),
         format!("occurrence = {occurrence}"),
         format!("recipients = {}", recipients.value.to_toml()),
     ];
-    let places = recipients
-        .value
-        .0
-        .iter()
-        .map(|(pattern, place)| around.place(place, &recipients.at).map(|place| (pattern.clone(), place)));
-    let multidrop = Multidrop { fields: fields.0, occurrence, recipients: places.collect::<Result<_, _>>()? };
+    let places = recipients.value.0.iter().map(|(pattern, place)| {
+        around
+            .place(place, &recipients.at)
+            .map(|place| (pattern.clone(), place))
+    });
+    let multidrop = Multidrop {
+        fields: fields.0,
+        occurrence,
+        recipients: places.collect::<Result<_, _>>()?,
+    };
     let value = format!("{{ {} }}", texts.join(", "));
-    Ok((multidrop, Setting { key: "multidrop", value, source: entry.at.source.clone() }))
+    Ok((
+        multidrop,
+        Setting {
+            key: "multidrop",
+            value,
+            source: entry.at.source.clone(),
+        },
+    ))
 }
 
 /// The rule that an entry is, and how it is explained.
 ///
 /// # Errors
 /// It has no action, or one that the account does not allow.
-pub(super) fn settle(entry: &Entry<RuleTable>, around: &Around<'_>) -> Result<(Rule, Setting), Error> {
+pub(super) fn settle(
+    entry: &Entry<RuleTable>,
+    around: &Around<'_>,
+) -> Result<(Rule, Setting), Error> {
     let table = &entry.value;
     let Some(action) = &table.action else {
         return Err(around.fault(
@@ -226,7 +285,13 @@ pub(super) fn settle(entry: &Entry<RuleTable>, around: &Around<'_>) -> Result<(R
     }
     if let Some(Entry { value, .. }) = &table.header {
         texts.push(format!("header = {}", value.to_toml()));
-        conditions.extend(value.0.iter().cloned().map(|(name, pattern)| Condition::Field(name, pattern)));
+        conditions.extend(
+            value
+                .0
+                .iter()
+                .cloned()
+                .map(|(name, pattern)| Condition::Field(name, pattern)),
+        );
     }
     let verb = match action.value {
         Action::Verb(verb) => verb,
@@ -251,10 +316,31 @@ pub(super) fn settle(entry: &Entry<RuleTable>, around: &Around<'_>) -> Result<(R
         Action::Verb(_) => None,
     };
     let also = around.also(table, verb)?;
-    let text = if texts.is_empty() { "that takes all".to_owned() } else { texts.join(", ") };
+    let text = if texts.is_empty() {
+        "that takes all".to_owned()
+    } else {
+        texts.join(", ")
+    };
     texts.push(format!("action = {}", action.value.to_toml()));
-    texts.extend(table.also.as_ref().map(|also| format!("also = {}", also.value.to_toml())));
-    let setting =
-        Setting { key: "rule", value: format!("{{ {} }}", texts.join(", ")), source: entry.at.source.clone() };
-    Ok((Rule { conditions, verb, to, also, text }, setting))
+    texts.extend(
+        table
+            .also
+            .as_ref()
+            .map(|also| format!("also = {}", also.value.to_toml())),
+    );
+    let setting = Setting {
+        key: "rule",
+        value: format!("{{ {} }}", texts.join(", ")),
+        source: entry.at.source.clone(),
+    };
+    Ok((
+        Rule {
+            conditions,
+            verb,
+            to,
+            also,
+            text,
+        },
+        setting,
+    ))
 }

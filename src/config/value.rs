@@ -32,7 +32,10 @@ pub trait Value: Sized {
 }
 
 pub(super) fn read<T: Value>(value: &DeValue<'_>) -> Result<T, Misfit> {
-    T::read(value).map_err(|found| Misfit { wanted: T::WANTED, found })
+    T::read(value).map_err(|found| Misfit {
+        wanted: T::WANTED,
+        found,
+    })
 }
 
 /// `text` as TOML writes it.
@@ -50,7 +53,10 @@ fn text_in<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
 }
 
 /// A text that `parse` makes something of.
-pub(super) fn parsed<T>(value: &DeValue<'_>, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, String> {
+pub(super) fn parsed<T>(
+    value: &DeValue<'_>,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, String> {
     parse(text_in(value)?).ok_or_else(|| literal(value))
 }
 
@@ -82,7 +88,9 @@ words!(Auth, r#""auto", "plain" or "user""#, "auto" => Auth::Auto, "plain" => Au
 /// A whole number.
 fn number<T: FromStr>(value: &DeValue<'_>) -> Result<T, String> {
     match value {
-        DeValue::Integer(number) if number.radix() != 10 => Err("a number to another base than ten".to_owned()),
+        DeValue::Integer(number) if number.radix() != 10 => {
+            Err("a number to another base than ten".to_owned())
+        }
         DeValue::Integer(number) => number.as_str().parse().map_err(|_| literal(value)),
         DeValue::Float(_) => Err(literal(value)),
         _ => Err(kind(value)),
@@ -231,7 +239,10 @@ fn pattern(value: &DeValue<'_>) -> Result<Pattern, String> {
 
 /// Whether a header field may be called so (RFC 5322 §2.2): printable, and no colon.
 pub(super) fn is_field(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic() && octet != b':')
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|octet| octet.is_ascii_graphic() && octet != b':')
 }
 
 /// Header fields, each with what it has to be like.
@@ -240,11 +251,16 @@ pub struct Fields(pub Vec<(String, Pattern)>);
 
 fn fields(value: &DeValue<'_>) -> Result<Fields, String> {
     let fields: Vec<_> = if let DeValue::Table(table) = value {
-        let fields = table.iter().map(|(name, value)| Ok((name.get_ref().to_string(), pattern(value.get_ref())?)));
+        let fields = table
+            .iter()
+            .map(|(name, value)| Ok((name.get_ref().to_string(), pattern(value.get_ref())?)));
         fields.collect::<Result<_, String>>()?
     } else {
-        let (name, text) = text_in(value)?.split_once(':').ok_or_else(|| literal(value))?;
-        let pattern = Pattern::new(text.trim()).map_err(|reason| format!("{} ({reason})", literal(value)))?;
+        let (name, text) = text_in(value)?
+            .split_once(':')
+            .ok_or_else(|| literal(value))?;
+        let pattern =
+            Pattern::new(text.trim()).map_err(|reason| format!("{} ({reason})", literal(value)))?;
         vec![(name.trim().to_owned(), pattern)]
     };
     match fields.iter().find(|(name, _)| !is_field(name)) {
@@ -255,8 +271,10 @@ fn fields(value: &DeValue<'_>) -> Result<Fields, String> {
 }
 
 fn fields_text(Fields(fields): &Fields) -> String {
-    let fields: Vec<_> =
-        fields.iter().map(|(name, pattern)| format!("{} = {}", quoted(name), quoted(pattern.as_str()))).collect();
+    let fields: Vec<_> = fields
+        .iter()
+        .map(|(name, pattern)| format!("{} = {}", quoted(name), quoted(pattern.as_str())))
+        .collect();
     format!("{{ {} }}", fields.join(", "))
 }
 
@@ -278,11 +296,16 @@ fn bound_text(bound: Bound) -> String {
 
 /// A command: the program and its arguments, which may be empty or hold line breaks.
 fn words_in(value: &DeValue<'_>) -> Result<Vec<String>, String> {
-    let list = value.as_array().filter(|list| !list.is_empty()).ok_or_else(|| kind(value))?;
+    let list = value
+        .as_array()
+        .filter(|list| !list.is_empty())
+        .ok_or_else(|| kind(value))?;
     let words = list
         .iter()
         .map(|word| match word.get_ref() {
-            DeValue::String(text) if text.contains('\0') => Err("a list with a NUL in it".to_owned()),
+            DeValue::String(text) if text.contains('\0') => {
+                Err("a list with a NUL in it".to_owned())
+            }
             DeValue::String(text) => Ok(text.to_string()),
             other => Err(format!("a list with {} in it", kind(other))),
         })
@@ -297,7 +320,9 @@ fn words_in(value: &DeValue<'_>) -> Result<Vec<String>, String> {
 fn commands(value: &DeValue<'_>) -> Result<Vec<Vec<String>>, String> {
     let list = value.as_array().ok_or_else(|| kind(value))?;
     list.iter()
-        .map(|command| words_in(command.get_ref()).map_err(|found| format!("a list with {found} in it")))
+        .map(|command| {
+            words_in(command.get_ref()).map_err(|found| format!("a list with {found} in it"))
+        })
         .collect()
 }
 

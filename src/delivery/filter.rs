@@ -41,8 +41,8 @@ pub enum Filtered {
 }
 
 impl Filter<'_> {
-    /// Runs the program on a message. The draft given is consumed: the message itself is still on the
-    /// server.
+    /// Runs the program on a message. The draft given is consumed: the message itself is still on
+    /// the server.
     ///
     /// # Errors
     /// The program cannot be run, asks for the message again later, fails, or gives nothing back.
@@ -53,7 +53,12 @@ impl Filter<'_> {
             argv: self.argv,
             environment: &environment(slip, octets),
             input: Some(draft.into_input()?),
-            output: Some(passed.file.try_clone().map_err(|error| passed.unreadable(&error))?),
+            output: Some(
+                passed
+                    .file
+                    .try_clone()
+                    .map_err(|error| passed.unreadable(&error))?,
+            ),
             timeout: Some(self.timeout),
             interactive: false,
         };
@@ -70,9 +75,15 @@ impl Filter<'_> {
             _ => judge(name, self.timeout, &outcome)?,
         }
         if octets > 0 && passed.octets()? == 0 {
-            return Err(Error::new(Kind::Rejected, format!("the filter `{name}` gave nothing back")));
+            return Err(Error::new(
+                Kind::Rejected,
+                format!("the filter `{name}` gave nothing back"),
+            ));
         }
-        passed.file.seek(SeekFrom::End(0)).map_err(|error| passed.unreadable(&error))?;
+        passed
+            .file
+            .seek(SeekFrom::End(0))
+            .map_err(|error| passed.unreadable(&error))?;
         Ok(Filtered::Passed(passed))
     }
 }

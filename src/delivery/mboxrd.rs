@@ -12,10 +12,14 @@ const MARK: &[u8; 5] = b"From ";
 /// asctime(3) writes it (RFC 4155). A sender that does not fit there is `MAILER-DAEMON`, as one
 /// that is not known.
 pub fn postmark(sender: Option<&str>, at: Epoch) -> String {
-    let fits = |sender: &&str| !sender.is_empty() && sender.bytes().all(|octet| octet.is_ascii_graphic());
+    let fits =
+        |sender: &&str| !sender.is_empty() && sender.bytes().all(|octet| octet.is_ascii_graphic());
     let sender = sender.filter(fits).unwrap_or("MAILER-DAEMON");
     let moment = jiff::Timestamp::from_second(at.0).unwrap_or_default();
-    format!("From {sender} {}\n", moment.strftime("%a %b %e %H:%M:%S %Y"))
+    format!(
+        "From {sender} {}\n",
+        moment.strftime("%a %b %e %H:%M:%S %Y")
+    )
 }
 
 /// Quotes a message on its way to `out`: a line that begins with `From ` behind any number of `>`
@@ -33,7 +37,11 @@ pub struct Quote<W> {
 impl<W: Write> Quote<W> {
     /// A message to `out`, from its first octet.
     pub fn new(out: W) -> Self {
-        Self { out, held: Some(0), begun: false }
+        Self {
+            out,
+            held: Some(0),
+            begun: false,
+        }
     }
 
     /// Ends the message: its last line, and the blank line behind it.
@@ -110,10 +118,24 @@ mod tests {
     #[test]
     fn the_postmark_is_what_mail_programs_know() {
         let at = Epoch(1_795_392_000);
-        assert_eq!(postmark(Some("ann@example.org"), at), "From ann@example.org Mon Nov 23 00:00:00 2026\n");
-        assert_eq!(postmark(None, Epoch(1_796_256_000)), "From MAILER-DAEMON Thu Dec  3 00:00:00 2026\n");
-        for odd in ["", "ann smith@example.org", "a\n@example.org", "j\u{fc}@example.org"] {
-            assert!(postmark(Some(odd), at).starts_with("From MAILER-DAEMON Mon "), "{odd}");
+        assert_eq!(
+            postmark(Some("ann@example.org"), at),
+            "From ann@example.org Mon Nov 23 00:00:00 2026\n"
+        );
+        assert_eq!(
+            postmark(None, Epoch(1_796_256_000)),
+            "From MAILER-DAEMON Thu Dec  3 00:00:00 2026\n"
+        );
+        for odd in [
+            "",
+            "ann smith@example.org",
+            "a\n@example.org",
+            "j\u{fc}@example.org",
+        ] {
+            assert!(
+                postmark(Some(odd), at).starts_with("From MAILER-DAEMON Mon "),
+                "{odd}"
+            );
         }
     }
 
@@ -121,8 +143,14 @@ mod tests {
     fn lines_that_look_like_a_beginning_are_quoted() {
         for (message, mailbox) in [
             ("A: b\n\nFrom me\n", "A: b\n\n>From me\n\n"),
-            ("From x\n>From y\n>>From z", ">From x\n>>From y\n>>>From z\n\n"),
-            ("x From y\nFrom\nFromage\n> From\n", "x From y\nFrom\nFromage\n> From\n\n"),
+            (
+                "From x\n>From y\n>>From z",
+                ">From x\n>>From y\n>>>From z\n\n",
+            ),
+            (
+                "x From y\nFrom\nFromage\n> From\n",
+                "x From y\nFrom\nFromage\n> From\n\n",
+            ),
             ("\n\nFrom ", "\n\n>From \n\n"),
             ("half\nFro", "half\nFro\n\n"),
             (">", ">\n\n"),

@@ -68,14 +68,14 @@ pub trait Delivery: Send {
     /// The place cannot be written, or a program does not take the message.
     fn accept(&mut self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<()>;
 
-    /// Those [takers](Place::takers) that took the message which was given to [`accept`](Self::accept)
-    /// last, though others did not. They have it on stable storage.
+    /// Those [takers](Place::takers) that took the message which was given to
+    /// [`accept`](Self::accept) last, though others did not. They have it on stable storage.
     fn taken(&mut self) -> Vec<String> {
         Vec::new()
     }
 
-    /// All messages accepted since the last seal, as a batch to be made safe. What somebody else took
-    /// is his to keep.
+    /// All messages accepted since the last seal, as a batch to be made safe. What somebody else
+    /// took is his to keep.
     fn seal(&mut self) -> Sealed {
         Sealed::new(|| Ok(()))
     }
@@ -102,8 +102,8 @@ pub trait Delivery: Send {
     }
 }
 
-/// A batch of messages on their way to stable storage. Whoever holds it makes it safe, perhaps while
-/// the place takes further messages.
+/// A batch of messages on their way to stable storage. Whoever holds it makes it safe, perhaps
+/// while the place takes further messages.
 pub struct Sealed(Box<dyn FnOnce() -> Result<()> + Send>);
 
 impl Sealed {
@@ -166,8 +166,8 @@ impl Found {
         }
     }
 
-    /// Its fingerprint, for which no more than its header is read; nothing where it has no header, or
-    /// is not there any more.
+    /// Its fingerprint, for which no more than its header is read; nothing where it has no header,
+    /// or is not there any more.
     ///
     /// # Errors
     /// It cannot be read.
@@ -210,23 +210,35 @@ pub struct Draft {
 impl Draft {
     /// A draft in a file that lies at `path`.
     fn at(path: &Path, file: File) -> Self {
-        Self { stray: Stray(Some(path.to_owned())), ..Self::nameless_in(path, file) }
+        Self {
+            stray: Stray(Some(path.to_owned())),
+            ..Self::nameless_in(path, file)
+        }
     }
 
     /// A draft in a file that has no name, on the disk of `folder`: it goes with the process.
     fn nameless_in(folder: &Path, file: File) -> Self {
-        Self { file, place: folder.to_owned(), stray: Stray(None), spooled: false }
+        Self {
+            file,
+            place: folder.to_owned(),
+            stray: Stray(None),
+            spooled: false,
+        }
     }
 
     /// A draft in a new file without a name, on the disk of `folder`.
     fn nameless(folder: &Path) -> Result<Self> {
-        let file = tempfile::tempfile_in(folder).map_err(|error| Error::file("spool a message in", folder, &error))?;
+        let file = tempfile::tempfile_in(folder)
+            .map_err(|error| Error::file("spool a message in", folder, &error))?;
         Ok(Self::nameless_in(folder, file))
     }
 
     /// A nameless draft for no place yet: it will be copied.
     fn spooled(folder: &Path) -> Result<Self> {
-        Ok(Self { spooled: true, ..Self::nameless(folder)? })
+        Ok(Self {
+            spooled: true,
+            ..Self::nameless(folder)?
+        })
     }
 
     /// Goes back to the beginning, to be read; gives the header, or more than that.
@@ -243,7 +255,10 @@ impl Draft {
 
     /// How many octets were written.
     fn octets(&self) -> Result<u64> {
-        self.file.metadata().map(|metadata| metadata.len()).map_err(|error| self.unreadable(&error))
+        self.file
+            .metadata()
+            .map(|metadata| metadata.len())
+            .map_err(|error| self.unreadable(&error))
     }
 
     /// The file, to be read from its beginning by a program.

@@ -22,7 +22,11 @@ impl Pipe {
     /// The program `argv`, which may take `timeout` for each message. Messages are spooled in the
     /// folder `spool`, in files without a name.
     pub fn new(argv: &[String], timeout: Duration, spool: PathBuf) -> Self {
-        Self { argv: argv.to_vec(), timeout, spool }
+        Self {
+            argv: argv.to_vec(),
+            timeout,
+            spool,
+        }
     }
 }
 
@@ -41,12 +45,15 @@ impl Delivery for Pipe {
             interactive: false,
         };
         let outcome = run.run(stop)?.map_err(|error| {
-            Error::new(Kind::Config, format!("the program `{}` cannot be run", self.argv[0]))
-                .fact(error.to_string())
-                .hint(way_out(
-                    &self.argv,
-                    "`pipe` is a list, the program and its arguments: [\"procmail\", \"-d\", \"ann\"]",
-                ))
+            Error::new(
+                Kind::Config,
+                format!("the program `{}` cannot be run", self.argv[0]),
+            )
+            .fact(error.to_string())
+            .hint(way_out(
+                &self.argv,
+                "`pipe` is a list, the program and its arguments: [\"procmail\", \"-d\", \"ann\"]",
+            ))
         })?;
         judge(&self.argv[0], self.timeout, &outcome)
     }
@@ -57,7 +64,12 @@ pub(super) fn environment(slip: &Slip<'_>, octets: u64) -> [(&'static str, Strin
     [
         ("POUCH_ACCOUNT", slip.account.to_owned()),
         ("POUCH_UID", shown(slip.uid.as_bytes())),
-        ("POUCH_SENDER", slip.sender.map(|sender| shown(sender.as_bytes())).unwrap_or_default()),
+        (
+            "POUCH_SENDER",
+            slip.sender
+                .map(|sender| shown(sender.as_bytes()))
+                .unwrap_or_default(),
+        ),
         ("POUCH_SIZE", octets.to_string()),
     ]
 }
@@ -66,14 +78,27 @@ pub(super) fn environment(slip: &Slip<'_>, octets: u64) -> [(&'static str, Strin
 /// ask for the message again, any other code does not want it.
 pub(super) fn judge(name: &str, timeout: Duration, outcome: &Outcome) -> Result<()> {
     let (kind, what) = match &outcome.ended {
-        Ended::TimeOut => (Kind::Deferred, format!("`{name}` took longer than {} s and was ended", timeout.as_secs())),
+        Ended::TimeOut => (
+            Kind::Deferred,
+            format!(
+                "`{name}` took longer than {} s and was ended",
+                timeout.as_secs()
+            ),
+        ),
         Ended::Itself(status) => match (status.code(), status.signal()) {
             (Some(0), _) => return Ok(()),
-            (Some(code @ 69..=75), _) => {
-                (Kind::Deferred, format!("`{name}` asks for the message again later (exit {code})"))
-            }
-            (Some(code), _) => (Kind::Rejected, format!("`{name}` did not take the message (exit {code})")),
-            (None, signal) => (Kind::Deferred, format!("`{name}` was ended by signal {}", signal.unwrap_or(0))),
+            (Some(code @ 69..=75), _) => (
+                Kind::Deferred,
+                format!("`{name}` asks for the message again later (exit {code})"),
+            ),
+            (Some(code), _) => (
+                Kind::Rejected,
+                format!("`{name}` did not take the message (exit {code})"),
+            ),
+            (None, signal) => (
+                Kind::Deferred,
+                format!("`{name}` was ended by signal {}", signal.unwrap_or(0)),
+            ),
         },
     };
     let said = [&outcome.stdout, &outcome.stderr]
@@ -81,7 +106,9 @@ pub(super) fn judge(name: &str, timeout: Duration, outcome: &Outcome) -> Result<
         .flat_map(|output| output.split(|octet| *octet == b'\n'))
         .filter(|line| !line.trim_ascii().is_empty())
         .take(5);
-    Err(said.fold(Error::new(kind, what), |error, line| error.fact(format!("it said: {}", shown(line)))))
+    Err(said.fold(Error::new(kind, what), |error, line| {
+        error.fact(format!("it said: {}", shown(line)))
+    }))
 }
 
 #[cfg(test)]
@@ -118,7 +145,10 @@ mod tests {
             out.path().display()
         );
         hand(&script, b"Subject: x\n\nbody\n").unwrap();
-        assert_eq!(fs::read(out.path()).unwrap(), b"work u 1 ann@example.org 17\nSubject: x\n\nbody\n");
+        assert_eq!(
+            fs::read(out.path()).unwrap(),
+            b"work u 1 ann@example.org 17\nSubject: x\n\nbody\n"
+        );
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::{
 
 /// All places of an account.
 ///
-/// A message for one place is written there as it arrives. One for several, whose place its header has
-/// to tell, or that gets fields on top, is spooled first; then each place gets its copy.
+/// A message for one place is written there as it arrives. One for several, whose place its header
+/// has to tell, or that gets fields on top, is spooled first; then each place gets its copy.
 pub struct Post {
     places: Vec<(Place, Box<dyn Delivery>)>,
     spool: PathBuf,
@@ -27,29 +27,46 @@ pub struct Post {
 impl Post {
     /// These places, one at least; messages are spooled in the folder `spool`.
     pub fn new(places: Vec<(Place, Box<dyn Delivery>)>, spool: PathBuf) -> Self {
-        Self { places, spool, taken: Vec::new(), failed: None }
+        Self {
+            places,
+            spool,
+            taken: Vec::new(),
+            failed: None,
+        }
     }
 
     /// The place that a message goes to as it arrives. Where there are others, it may turn out only
-    /// later that nobody takes it there: the line does not wait for that. One that has it already, from
-    /// a time when it went to others too, gets it no more.
+    /// later that nobody takes it there: the line does not wait for that. One that has it already,
+    /// from a time when it went to others too, gets it no more.
     fn only(&mut self, slip: &Slip<'_>) -> Option<&mut dyn Delivery> {
         let [only] = slip.places else { return None };
         if !wants(only, slip) {
             return None;
         }
         let alone = self.places.len() == 1;
-        let here = self.places.iter_mut().find(|(place, _)| place.is_at(only)).map(|(_, delivery)| delivery.as_mut());
-        here.filter(|delivery| alone || delivery.pace(slip.places) != Pace::OneByOne).map(|delivery| delivery as _)
+        let here = self
+            .places
+            .iter_mut()
+            .find(|(place, _)| place.is_at(only))
+            .map(|(_, delivery)| delivery.as_mut());
+        here.filter(|delivery| alone || delivery.pace(slip.places) != Pace::OneByOne)
+            .map(|delivery| delivery as _)
     }
 
-    /// Gives each of the message's places its copy. What can be found again comes first, and is safe
-    /// before a program gets the message: it then has it once, whatever becomes of the program.
+    /// Gives each of the message's places its copy. What can be found again comes first, and is
+    /// safe before a program gets the message: it then has it once, whatever becomes of the
+    /// program.
     fn spread(&mut self, slip: &Slip<'_>, mut draft: Draft, stop: &Stop) -> Result<()> {
         let alone = self.places.len() == 1;
         let (mut batched, mut one_by_one) = (Vec::new(), Vec::new());
         for (own, delivery) in &mut self.places {
-            let Some(place) = slip.places.iter().find(|place| place.is_at(own) && wants(place, slip)) else { continue };
+            let Some(place) = slip
+                .places
+                .iter()
+                .find(|place| place.is_at(own) && wants(place, slip))
+            else {
+                continue;
+            };
             match delivery.pace(slip.places) {
                 Pace::OneByOne => one_by_one.push((place, delivery)),
                 Pace::Batched | Pace::Abreast => batched.push((place, delivery)),
@@ -86,7 +103,11 @@ impl Post {
                     self.taken.extend(delivery.taken());
                     // one that is not there now keeps nothing from the others
                     let passes = error.kind() == Kind::Busy && !alone;
-                    failed.get_or_insert(if passes { error.of_kind(Kind::Deferred) } else { error });
+                    failed.get_or_insert(if passes {
+                        error.of_kind(Kind::Deferred)
+                    } else {
+                        error
+                    });
                 }
             }
         }
@@ -96,11 +117,19 @@ impl Post {
 
 /// Whether anybody at the place has not got the message yet.
 fn wants(place: &Place, slip: &Slip<'_>) -> bool {
-    place.takers().iter().any(|taker| !slip.taken.contains(taker))
+    place
+        .takers()
+        .iter()
+        .any(|taker| !slip.taken.contains(taker))
 }
 
 /// Hands a copy of the draft to a place.
-fn copy(slip: &Slip<'_>, draft: &mut Draft, delivery: &mut dyn Delivery, stop: &Stop) -> Result<()> {
+fn copy(
+    slip: &Slip<'_>,
+    draft: &mut Draft,
+    delivery: &mut dyn Delivery,
+    stop: &Stop,
+) -> Result<()> {
     let mut copy = delivery.begin(slip)?;
     let copied = draft
         .file
@@ -124,7 +153,11 @@ impl Delivery for Post {
         match self.only(slip) {
             Some(place) if !draft.spooled => {
                 let accepted = place.accept(slip, draft, stop);
-                self.taken = if accepted.is_err() { place.taken() } else { Vec::new() };
+                self.taken = if accepted.is_err() {
+                    place.taken()
+                } else {
+                    Vec::new()
+                };
                 accepted
             }
             _ => self.spread(slip, draft, stop),
@@ -139,14 +172,22 @@ impl Delivery for Post {
         if let Some(error) = self.failed.take() {
             return Sealed::new(|| Err(error));
         }
-        let sealed: Vec<_> = self.places.iter_mut().map(|(_, delivery)| delivery.seal()).collect();
+        let sealed: Vec<_> = self
+            .places
+            .iter_mut()
+            .map(|(_, delivery)| delivery.seal())
+            .collect();
         Sealed::new(move || sealed.into_iter().try_for_each(Sealed::make_safe))
     }
 
     fn pace(&self, places: &[Place]) -> Pace {
-        let concerned = |own: &Place| places.is_empty() || places.iter().any(|place| place.is_at(own));
+        let concerned =
+            |own: &Place| places.is_empty() || places.iter().any(|place| place.is_at(own));
         let concerned = self.places.iter().filter(|(own, _)| concerned(own));
-        concerned.map(|(_, delivery)| delivery.pace(places)).min().unwrap_or(Pace::OneByOne)
+        concerned
+            .map(|(_, delivery)| delivery.pace(places))
+            .min()
+            .unwrap_or(Pace::OneByOne)
     }
 
     fn look(&self) -> Result<Option<Vec<Found>>> {
@@ -169,7 +210,9 @@ impl Delivery for Post {
     }
 
     fn tidy(&mut self, ours: &dyn Fn(&str) -> bool) -> Result<()> {
-        self.places.iter_mut().try_for_each(|(_, delivery)| delivery.tidy(ours))
+        self.places
+            .iter_mut()
+            .try_for_each(|(_, delivery)| delivery.tidy(ours))
     }
 }
 
@@ -187,7 +230,11 @@ mod tests {
 
     impl Delivery for Broken {
         fn begin(&mut self, _slip: &Slip<'_>) -> Result<Draft> {
-            if self.takes { Draft::nameless(&self.spool) } else { Err(Error::new(Kind::Io, "no room for a message")) }
+            if self.takes {
+                Draft::nameless(&self.spool)
+            } else {
+                Err(Error::new(Kind::Io, "no room for a message"))
+            }
         }
 
         fn accept(&mut self, _slip: &Slip<'_>, _draft: Draft, _stop: &Stop) -> Result<()> {
@@ -197,7 +244,13 @@ mod tests {
 
         fn seal(&mut self) -> Sealed {
             let accepted = std::mem::take(&mut self.accepted);
-            Sealed::new(move || if accepted { Err(Error::new(Kind::Io, "not safe")) } else { Ok(()) })
+            Sealed::new(move || {
+                if accepted {
+                    Err(Error::new(Kind::Io, "not safe"))
+                } else {
+                    Ok(())
+                }
+            })
         }
 
         fn pace(&self, _places: &[Place]) -> Pace {
@@ -209,19 +262,35 @@ mod tests {
     fn what_was_accepted_before_a_failure_does_not_pass_for_safe() {
         let dir = tempfile::tempdir().unwrap();
         let (one, other) = (Place::Maildir("one".into()), Place::Maildir("other".into()));
-        let broken =
-            |takes| Box::new(Broken { takes, accepted: false, spool: dir.path().to_owned() }) as Box<dyn Delivery>;
+        let broken = |takes| {
+            Box::new(Broken {
+                takes,
+                accepted: false,
+                spool: dir.path().to_owned(),
+            }) as Box<dyn Delivery>
+        };
         let places = vec![(one.clone(), broken(true)), (other.clone(), broken(false))];
         let mut post = Post::new(places, dir.path().to_owned());
         let (uid, stop) = (Uid::new(*b"1"), Stop::default());
         let give = |post: &mut Post, places: &[Place]| {
-            let slip = Slip { account: "work", name: "1", uid: &uid, sender: None, places, taken: &[], fields: &[] };
+            let slip = Slip {
+                account: "work",
+                name: "1",
+                uid: &uid,
+                sender: None,
+                places,
+                taken: &[],
+                fields: &[],
+            };
             let draft = post.begin(&slip)?;
             post.accept(&slip, draft, &stop)
         };
         give(&mut post, std::slice::from_ref(&one)).unwrap();
         // the copy for the other place fails, and then so does what the first one has by now
-        assert_eq!(give(&mut post, &[one, other]).unwrap_err().what(), "not safe");
+        assert_eq!(
+            give(&mut post, &[one, other]).unwrap_err().what(),
+            "not safe"
+        );
         assert!(post.taken().is_empty());
         assert_eq!(post.seal().make_safe().unwrap_err().what(), "not safe");
     }

@@ -23,8 +23,8 @@ pub struct Stdout {
 }
 
 impl Stdout {
-    /// Standard output. Messages are spooled in the folder `spool`, in files without a name, since a
-    /// reader cannot be told to forget the beginning of one.
+    /// Standard output. Messages are spooled in the folder `spool`, in files without a name, since
+    /// a reader cannot be told to forget the beginning of one.
     pub fn new(spool: PathBuf, clock: Clock) -> Self {
         Self { spool, clock }
     }
@@ -36,7 +36,9 @@ impl Delivery for Stdout {
     }
 
     fn accept(&mut self, _slip: &Slip<'_>, mut draft: Draft, _stop: &Stop) -> Result<()> {
-        let head = draft.reread().map_err(|error| Error::file("spool a message in", &self.spool, &error))?;
+        let head = draft
+            .reread()
+            .map_err(|error| Error::file("spool a message in", &self.spool, &error))?;
         let postmark = mboxrd::postmark(return_path(&head).as_deref(), self.clock.now());
         // held for the whole message: those of other accounts wait
         let stdout = io::stdout().lock();
@@ -49,12 +51,18 @@ impl Delivery for Stdout {
         };
         write().map_err(|error| {
             let told = match error.kind() {
-                // a pipe says so once its reader is gone. Elsewhere that is no news, but the messages
-                // that the reader did not wait for are.
-                io::ErrorKind::BrokenPipe => Error::new(Kind::Io, "whoever reads standard output went away"),
-                _ => Error::new(Kind::Io, "cannot write to standard output").fact(error.to_string()),
+                // a pipe says so once its reader is gone. Elsewhere that is no news, but the
+                // messages that the reader did not wait for are.
+                io::ErrorKind::BrokenPipe => {
+                    Error::new(Kind::Io, "whoever reads standard output went away")
+                }
+                _ => {
+                    Error::new(Kind::Io, "cannot write to standard output").fact(error.to_string())
+                }
             };
-            told.fact("nothing is lost: the message that was being written comes again in the next run")
+            told.fact(
+                "nothing is lost: the message that was being written comes again in the next run",
+            )
         })
     }
 
@@ -62,7 +70,9 @@ impl Delivery for Stdout {
         Sealed::new(|| match fsync(stdout()) {
             // a pipe cannot be made safe, and has the message
             Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::ROFS) => Ok(()),
-            Err(error) => Err(Error::new(Kind::Io, "standard output is not safe").fact(error.to_string())),
+            Err(error) => {
+                Err(Error::new(Kind::Io, "standard output is not safe").fact(error.to_string()))
+            }
         })
     }
 }

@@ -62,7 +62,9 @@ fn log_in(
             reached(Milestone::Connected(address.ip().to_string()));
         }
         let mut secure = |socket| {
-            let context = world.tls.get(&account.trust, account.client_certificate.as_ref())?;
+            let context = world
+                .tls
+                .get(&account.trust, account.client_certificate.as_ref())?;
             let stream = context.wrap(socket, host)?;
             reached(Milestone::Secured(stream.certificate()));
             Ok(stream)
@@ -70,14 +72,25 @@ fn log_in(
         let terms = terms(account, trace(account, world));
         let authorization = match account.tls {
             Tls::Implicit => Authorization::greet(secure(socket)?, terms)?,
-            Tls::StartTls => Authorization::greet(socket, terms).map_err(waits_for_tls)?.upgrade(secure)?,
-            Tls::Off => Authorization::greet(Stream::Plain(socket), terms).map_err(waits_for_tls)?,
+            Tls::StartTls => Authorization::greet(socket, terms)
+                .map_err(waits_for_tls)?
+                .upgrade(secure)?,
+            Tls::Off => {
+                Authorization::greet(Stream::Plain(socket), terms).map_err(waits_for_tls)?
+            }
         };
-        let credentials = Credentials { user: &account.user, password, auth: account.auth };
-        let mut session = authorization.login(&credentials).map_err(|error| match error.kind() {
-            Kind::Denied => error.hint(secret_hint(account)),
-            _ => error,
-        })?;
+        let credentials = Credentials {
+            user: &account.user,
+            password,
+            auth: account.auth,
+        };
+        let mut session =
+            authorization
+                .login(&credentials)
+                .map_err(|error| match error.kind() {
+                    Kind::Denied => error.hint(secret_hint(account)),
+                    _ => error,
+                })?;
         if account.quirks.contains(&Quirk::NoUidl) {
             session.no_uidl();
         }
@@ -95,7 +108,9 @@ fn log_in(
 /// A server that says nothing in clear may wait for TLS to begin.
 fn waits_for_tls(error: Error) -> Error {
     match error.kind() {
-        Kind::Silent => error.hint("a port that waits for TLS is silent too: 995 is for tls = \"implicit\""),
+        Kind::Silent => {
+            error.hint("a port that waits for TLS is silent too: 995 is for tls = \"implicit\"")
+        }
         _ => error,
     }
 }
@@ -104,16 +119,22 @@ fn waits_for_tls(error: Error) -> Error {
 fn secret_hint(account: &Account) -> String {
     let check = format!("run `pouch check {}`", account.name);
     match &account.secret {
-        SecretSource::Command(argv) => format!("see what `{}` prints, then {check}", argv.join(" ")),
+        SecretSource::Command(argv) => {
+            format!("see what `{}` prints, then {check}", argv.join(" "))
+        }
         SecretSource::File(path) => format!("see what {} says, then {check}", path.display()),
-        SecretSource::Credential(name) => format!("see what the credential `{name}` says, then {check}"),
+        SecretSource::Credential(name) => {
+            format!("see what the credential `{name}` says, then {check}")
+        }
         SecretSource::Prompt => "`user` is often the whole address, ann@example.org".into(),
     }
 }
 
 /// The certificate that the server shows, whether it is good or not. Nobody logs in there.
 pub fn show_certificate(account: &Account, world: &World) -> Option<Certificate> {
-    let socket = dial(account).wait(account.timeout.into(), &world.stop).ok()?;
+    let socket = dial(account)
+        .wait(account.timeout.into(), &world.stop)
+        .ok()?;
     let anybody = Context::trusting_anybody().ok()?;
     match account.tls {
         Tls::Off => None,
@@ -132,8 +153,8 @@ pub fn show_certificate(account: &Account, world: &World) -> Option<Certificate>
     }
 }
 
-/// Connects, where that was not begun already, and logs in; after trouble that passes, tries again as
-/// often as the account says. `reached` hears of each step of each try.
+/// Connects, where that was not begun already, and logs in; after trouble that passes, tries again
+/// as often as the account says. `reached` hears of each step of each try.
 ///
 /// # Errors
 /// The last try's.
@@ -149,7 +170,9 @@ pub fn connect_patiently(
         let dialing = begun.take().unwrap_or_else(|| dial(account));
         match log_in(dialing, account, world, password, reached) {
             Err(error) if tries < account.retries && may_pass_soon(&error) => {
-                world.stop.pause(PAUSE * 2_u32.saturating_pow(tries.min(6)))?;
+                world
+                    .stop
+                    .pause(PAUSE * 2_u32.saturating_pow(tries.min(6)))?;
                 tries += 1;
             }
             done => return done,
@@ -162,7 +185,11 @@ fn may_pass_soon(error: &Error) -> bool {
 }
 
 fn terms(account: &Account, trace: Option<Trace>) -> Terms {
-    Terms { peer: account.host.clone(), patience: account.patience(), trace }
+    Terms {
+        peer: account.host.clone(),
+        patience: account.patience(),
+        trace,
+    }
 }
 
 fn trace(account: &Account, world: &World) -> Option<Trace> {
@@ -170,5 +197,7 @@ fn trace(account: &Account, world: &World) -> Option<Trace> {
         return None;
     }
     let (name, report) = (account.name.clone(), Arc::clone(&world.report));
-    Some(Box::new(move |said: Said| report.event(&name, &Event::Said(&said))))
+    Some(Box::new(move |said: Said| {
+        report.event(&name, &Event::Said(&said))
+    }))
 }

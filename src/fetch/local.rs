@@ -12,12 +12,16 @@ use crate::{
 };
 
 /// Marks those delivered messages of `look` that the user deleted from the place they were
-/// delivered to. Where too much is gone to be believed, or another Maildir lies in its place, nothing is
-/// marked, and that is what comes back.
+/// delivered to. Where too much is gone to be believed, or another Maildir lies in its place,
+/// nothing is marked, and that is what comes back.
 ///
 /// # Errors
 /// The ledger, or a message, cannot be read.
-pub fn mark(look: &mut Look, ledger: &mut Ledger, delivery: &dyn Delivery) -> Result<Option<Error>> {
+pub fn mark(
+    look: &mut Look,
+    ledger: &mut Ledger,
+    delivery: &dyn Delivery,
+) -> Result<Option<Error>> {
     let Some(mut found) = delivery.look()? else {
         return Ok(None);
     };
@@ -25,7 +29,11 @@ pub fn mark(look: &mut Look, ledger: &mut Ledger, delivery: &dyn Delivery) -> Re
     // what may lie in a Maildir that the account no longer has cannot be missed here
     let LookedInto { sure, elsewhere } = ledger.looked_into(&present)?;
     let delivered: Vec<_> = look.delivered().filter(|row| sure.contains(row)).collect();
-    let mut gone: HashSet<_> = delivered.iter().copied().filter(|row| !present.contains(row)).collect();
+    let mut gone: HashSet<_> = delivered
+        .iter()
+        .copied()
+        .filter(|row| !present.contains(row))
+        .collect();
     if gone.is_empty() {
         return Ok(None);
     }
@@ -45,7 +53,10 @@ pub fn mark(look: &mut Look, ledger: &mut Ledger, delivery: &dyn Delivery) -> Re
             }
         }
     }
-    for stranger in found.iter().filter(|found| ledger.row_of(&found.name).is_none()) {
+    for stranger in found
+        .iter()
+        .filter(|found| ledger.row_of(&found.name).is_none())
+    {
         if wanted.is_empty() {
             break;
         }
@@ -86,5 +97,9 @@ pub fn mark(look: &mut Look, ledger: &mut Ledger, delivery: &dyn Delivery) -> Re
 
 /// The rows of the messages that were found.
 fn present_in(found: &[Found], ledger: &Ledger) -> HashSet<RowId> {
-    found.iter().filter_map(|found| ledger.row_of(&found.name)).map(|(row, _)| row).collect()
+    found
+        .iter()
+        .filter_map(|found| ledger.row_of(&found.name))
+        .map(|(row, _)| row)
+        .collect()
 }

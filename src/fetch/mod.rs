@@ -1,9 +1,9 @@
 //! The run of one account, from the lock to the last line of its report.
 //!
 //! [`mod@connect`] makes a session, [`haul`] gets messages through it and remembers which of them
-//! broke it, [`recognize`] knows messages again, [`mod@recover`] finds what a run that died had delivered,
-//! [`local`] looks at what the user deleted, [`rulings`] asks the rules about what is new. This module
-//! says in which order.
+//! broke it, [`recognize`] knows messages again, [`mod@recover`] finds what a run that died had
+//! delivered, [`local`] looks at what the user deleted, [`rulings`] asks the rules about what is
+//! new. This module says in which order.
 
 pub mod connect;
 mod haul;
@@ -80,7 +80,8 @@ impl World {
     /// # Errors
     /// It cannot be made or read.
     pub fn ledger(&self, account: &Account) -> Result<Ledger> {
-        Ledger::open(&self.state_dir, &account.identity(), &self.birth).map_err(to_be_kept_elsewhere)
+        Ledger::open(&self.state_dir, &account.identity(), &self.birth)
+            .map_err(to_be_kept_elsewhere)
     }
 
     /// Takes the account's lock.
@@ -88,8 +89,14 @@ impl World {
     /// # Errors
     /// Another pouch has it.
     pub fn lock(&self, account: &Account) -> Result<lock::Lock> {
-        lock::lock(&self.state_dir, &account.identity(), self.clock.now(), self.patience, &self.stop)
-            .map_err(to_be_kept_elsewhere)
+        lock::lock(
+            &self.state_dir,
+            &account.identity(),
+            self.clock.now(),
+            self.patience,
+            &self.stop,
+        )
+        .map_err(to_be_kept_elsewhere)
     }
 
     /// Takes the account's lock for what has no `--wait`.
@@ -111,7 +118,12 @@ impl World {
         if let Some(asked) = self.secrets.get(&account.name) {
             return asked.clone();
         }
-        secret::obtain(&account.secret, &format!("{} at {}", account.user, account.host), &self.credentials, &self.stop)
+        secret::obtain(
+            &account.secret,
+            &format!("{} at {}", account.user, account.host),
+            &self.credentials,
+            &self.stop,
+        )
     }
 
     /// A place, for people.
@@ -119,7 +131,10 @@ impl World {
         match place {
             Place::Maildir(path) | Place::Mbox(path) => tilde(path, &self.home),
             Place::Pipe(argv) => format!("`{}`", argv.join(" ")),
-            Place::Lmtp(server, _) => format!("the LMTP server at {}", shown(server.to_string().as_bytes())),
+            Place::Lmtp(server, _) => format!(
+                "the LMTP server at {}",
+                shown(server.to_string().as_bytes())
+            ),
             Place::Stdout => "standard output".into(),
         }
     }
@@ -144,9 +159,13 @@ pub fn fetch(account: &Account, world: &World) -> Summary {
         quarantined: 0,
         place: world.shown(&account.place),
     };
-    let result = world.lock(account).and_then(|_lock| run(account, world, &mut summary));
+    let result = world
+        .lock(account)
+        .and_then(|_lock| run(account, world, &mut summary));
     if let Err(error) = result {
-        let told = world.ledger(account).and_then(|mut ledger| ledger.needs_telling(&error, world.clock.now()));
+        let told = world
+            .ledger(account)
+            .and_then(|mut ledger| ledger.needs_telling(&error, world.clock.now()));
         // where the ledger is the trouble, nobody heard of it before
         problem(account, world, &error, told.unwrap_or(true));
         summary.exit = summary.exit.worst(error.kind().exit());
@@ -156,13 +175,17 @@ pub fn fetch(account: &Account, world: &World) -> Summary {
 }
 
 fn problem(account: &Account, world: &World, error: &Error, tell: bool) {
-    world.report.event(&account.name, &Event::Problem { error, tell });
+    world
+        .report
+        .event(&account.name, &Event::Problem { error, tell });
 }
 
 /// The run under the account's lock, written into the ledger from its beginning to its end.
 fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
     if account.tls != Tls::Off {
-        world.tls.prepare(&account.trust, account.client_certificate.as_ref());
+        world
+            .tls
+            .prepare(&account.trust, account.client_certificate.as_ref());
     }
     // the secret comes first: its command may take longer than the server waits for it
     let secret = world.secret(account);
@@ -174,7 +197,8 @@ fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
     let post = place::open(account, world);
     ledger.looks_into(&place::maildirs(account))?;
     let mut haul = Haul::new(account, world, &mut ledger, &mut run, died);
-    let outcome = post.and_then(|mut post| journey(secret, begun, account, world, &mut haul, &mut post));
+    let outcome =
+        post.and_then(|mut post| journey(secret, begun, account, world, &mut haul, &mut post));
     let unsettled = haul.unsettled();
     summary.exit = haul.exit();
     summary.tally = haul.tally();
@@ -191,7 +215,14 @@ fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
     }
     summary.quarantined = ledger.in_quarantine()?;
     let trouble = outcome.err().or(warning);
-    ledger.end_run(&run, summary.tally, summary.exit, trouble.as_ref(), unsettled, now)?;
+    ledger.end_run(
+        &run,
+        summary.tally,
+        summary.exit,
+        trouble.as_ref(),
+        unsettled,
+        now,
+    )?;
     tell(account, world, &mut ledger, trouble, lasting)
 }
 
@@ -206,13 +237,17 @@ fn tell(
 ) -> Result<()> {
     let now = world.clock.now();
     match (trouble, lasting) {
-        (Some(error), _) if error.kind().verdict() == Verdict::StopAll => problem(account, world, &error, false),
+        (Some(error), _) if error.kind().verdict() == Verdict::StopAll => {
+            problem(account, world, &error, false)
+        }
         (Some(error), _) => {
             let tell = ledger.needs_telling(&error, now)?;
             problem(account, world, &error, tell);
         }
         // those who watch have heard of the message itself
-        (None, Some(error)) if ledger.needs_telling(&error, now)? => problem(account, world, &error, true),
+        (None, Some(error)) if ledger.needs_telling(&error, now)? => {
+            problem(account, world, &error, true)
+        }
         (None, Some(_)) => {}
         (None, None) => ledger.all_is_well()?,
     }
@@ -235,7 +270,11 @@ fn journey(
     let sessions = secret.and_then(|secret| haul.sessions(begun, &secret, post));
     let settled = haul.wind_up(post);
     // what was delivered wants to be indexed, whatever became of the rest
-    let indexed = if haul.tally().delivered > 0 { after(account, world) } else { Ok(()) };
+    let indexed = if haul.tally().delivered > 0 {
+        after(account, world)
+    } else {
+        Ok(())
+    };
     sessions.and(settled).and(indexed)
 }
 
@@ -252,7 +291,12 @@ fn after(account: &Account, world: &World) -> Result<()> {
         timeout: Some(account.pipe_timeout.into()),
         interactive: false,
     };
-    let failed = |what: String| Error::new(Kind::Deferred, format!("the `after` command `{}` {what}", argv.join(" ")));
+    let failed = |what: String| {
+        Error::new(
+            Kind::Deferred,
+            format!("the `after` command `{}` {what}", argv.join(" ")),
+        )
+    };
     let outcome = match run.run(&world.stop)? {
         Ok(outcome) => outcome,
         Err(error) => return Err(failed("cannot be run".into()).fact(error.to_string())),
@@ -262,9 +306,15 @@ fn after(account: &Account, world: &World) -> Result<()> {
         program::Ended::Itself(status) => failed(format!("failed: {status}")),
         program::Ended::TimeOut => failed(format!("took longer than {}", account.pipe_timeout)),
     };
-    let said = outcome.stderr.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()).take(5);
+    let said = outcome
+        .stderr
+        .split(|octet| *octet == b'\n')
+        .filter(|line| !line.is_empty())
+        .take(5);
     Err(said
-        .fold(error, |error, line| error.fact(format!("it said: {}", shown(line))))
+        .fold(error, |error, line| {
+            error.fact(format!("it said: {}", shown(line)))
+        })
         .fact("the messages are delivered all the same"))
 }
 
@@ -289,24 +339,45 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let mut session = connect(account, world, &secret, &mut |_| {})?;
     let mut unshown = Unshown::default();
     let (listing, memory) = recognize::listing(&mut session, &ledger, &mut unshown)?;
-    let (mut look, moved) =
-        recognize::look(&mut session, &mut ledger, &listing, memory, &doubted, &mut unshown, world.accept_new_uids)?;
+    let (mut look, moved) = recognize::look(
+        &mut session,
+        &mut ledger,
+        &listing,
+        memory,
+        &doubted,
+        &mut unshown,
+        world.accept_new_uids,
+    )?;
     let mut warning = recognize::unnamed(&listing).or((moved > 0).then(|| recognize::told(moved)));
     if account.policy.sync_deletions {
         warning = local::mark(&mut look, &mut ledger, &places)?.or(warning);
     }
     let mut taken = Vec::new();
     let open = rulings::open(&look);
-    let ruled = rulings::ask(&mut session, &account.rules, &account.policy, &look, &open, now, |place, judgement| {
-        taken.push((place, judgement.ruling()));
-    });
+    let ruled = rulings::ask(
+        &mut session,
+        &account.rules,
+        &account.policy,
+        &look,
+        &open,
+        now,
+        |place, judgement| {
+            taken.push((place, judgement.ruling()));
+        },
+    );
     for (place, ruling) in taken {
         look.scan.entries[place].ruling = ruling;
     }
-    let unruled = ruled.err().map(|error| error.fact("what the rules say of the other messages cannot be told now"));
+    let unruled = ruled
+        .err()
+        .map(|error| error.fact("what the rules say of the other messages cannot be told now"));
     // nothing is marked: QUIT changes nothing, and says good-bye
     session.leave();
-    Ok(Preview { plan: plan(&account.policy, &look.scan, now), scan: look.scan, warning: unruled.or(warning) })
+    Ok(Preview {
+        plan: plan(&account.policy, &look.scan, now),
+        scan: look.scan,
+        warning: unruled.or(warning),
+    })
 }
 
 /// Sets every message aside that is on the server and was not delivered; gives how many. Their
@@ -322,9 +393,16 @@ pub fn catch_up(account: &Account, world: &World) -> Result<u64> {
     let mut unshown = Unshown::default();
     let (listing, memory) = recognize::listing(&mut session, &ledger, &mut unshown)?;
     let (changed, aside) = ledger.catch_up(&listing.messages, &memory, world.clock.now())?;
-    let listed: Vec<_> = aside.iter().map(|(num, octets, _)| (*num, *octets)).collect();
+    let listed: Vec<_> = aside
+        .iter()
+        .map(|(num, octets, _)| (*num, *octets))
+        .collect();
     let prints = recognize::prints(&mut session, &listed, &mut unshown)?;
-    let prints: Vec<_> = aside.iter().zip(prints).filter_map(|((.., row), print)| Some((*row, print?))).collect();
+    let prints: Vec<_> = aside
+        .iter()
+        .zip(prints)
+        .filter_map(|((.., row), print)| Some((*row, print?)))
+        .collect();
     ledger.note_fingerprints(&prints)?;
     // nothing is marked: QUIT changes nothing
     session.leave();

@@ -26,8 +26,14 @@ pub fn open(account: &Account, world: &World) -> Result<Post> {
             Place::Stdout => Box::new(Stdout::new(spool, world.clock)),
         })
     };
-    let places = account.all_places().into_iter().map(|place| open(&place).map(|delivery| (place, delivery)));
-    Ok(Post::new(places.collect::<Result<_>>()?, world.state_dir.clone()))
+    let places = account
+        .all_places()
+        .into_iter()
+        .map(|place| open(&place).map(|delivery| (place, delivery)));
+    Ok(Post::new(
+        places.collect::<Result<_>>()?,
+        world.state_dir.clone(),
+    ))
 }
 
 /// Those places of the account that can be looked at, to do that: nothing is made.
@@ -50,10 +56,17 @@ pub fn as_it_is(account: &Account, world: &World) -> Result<Post> {
 /// Those places of the account that are Maildirs, as they lie there now.
 pub fn maildirs(account: &Account) -> Vec<MaildirNow> {
     let maildir = |place: Place| match &place {
-        Place::Maildir(root) => Some(MaildirNow { name: place.to_string(), made: Maildir::made(root) }),
+        Place::Maildir(root) => Some(MaildirNow {
+            name: place.to_string(),
+            made: Maildir::made(root),
+        }),
         _ => None,
     };
-    account.all_places().into_iter().filter_map(maildir).collect()
+    account
+        .all_places()
+        .into_iter()
+        .filter_map(maildir)
+        .collect()
 }
 
 /// The mailbox file at `path`.
@@ -79,11 +92,15 @@ pub fn lmtp(server: &LmtpServer, account: &Account, world: &World) -> Lmtp {
             LmtpServer::Unix(path) => {
                 dial_local(path, budget, timeout, &stop).map(|line| Box::new(line) as Box<dyn Line>)
             }
-            LmtpServer::Tcp { host, port } => {
-                dial(host, *port, budget, timeout, &stop).map(|line| Box::new(line) as Box<dyn Line>)
-            }
+            LmtpServer::Tcp { host, port } => dial(host, *port, budget, timeout, &stop)
+                .map(|line| Box::new(line) as Box<dyn Line>),
         };
         line
     };
-    Lmtp::new(server.clone(), &world.birth.host, world.state_dir.clone(), Box::new(connect))
+    Lmtp::new(
+        server.clone(),
+        &world.birth.host,
+        world.state_dir.clone(),
+        Box::new(connect),
+    )
 }

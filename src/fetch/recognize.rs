@@ -29,20 +29,22 @@ pub(super) struct Unshown {
     error: Option<Error>,
     /// Other headers had come before one broke the line.
     progress: bool,
-    /// Headers are asked for from the other end: behind the first one that breaks the line others may do so, too.
+    /// Headers are asked for from the other end: behind the first one that breaks the line others
+    /// may do so, too.
     backwards: bool,
 }
 
 impl Unshown {
-    /// Whether it was a header that broke the line, and others had come before it: the next session gets further.
+    /// Whether it was a header that broke the line, and others had come before it: the next session
+    /// gets further.
     pub(super) fn takes_progress(&mut self) -> bool {
         std::mem::take(&mut self.progress)
     }
 }
 
-/// What the server lists, and what the ledger remembers, which is read while the server looks. A message
-/// that it gives no UID gets one made of its header, where it shows that: RFC 1939 leaves UIDL to the
-/// server, and some refuse it for single messages.
+/// What the server lists, and what the ledger remembers, which is read while the server looks. A
+/// message that it gives no UID gets one made of its header, where it shows that: RFC 1939 leaves
+/// UIDL to the server, and some refuse it for single messages.
 ///
 /// # Errors
 /// As for [`heads`], the server cannot tell messages apart, or the ledger cannot be read.
@@ -59,7 +61,10 @@ pub(super) fn listing(
     }
     let mut uids = vec![None; nameless.len()];
     heads(session, &nameless, unshown, |place, head| {
-        uids[place] = Some(Uid::of_header(identity(head.as_bytes()).0, nameless[place].1));
+        uids[place] = Some(Uid::of_header(
+            identity(head.as_bytes()).0,
+            nameless[place].1,
+        ));
     })?;
     for ((num, octets), uid) in nameless.into_iter().zip(uids) {
         match uid {
@@ -73,8 +78,11 @@ pub(super) fn listing(
         if let Some(error) = unshown.error.take() {
             return Err(error);
         }
-        return Err(Error::new(Kind::Unavailable, "the server cannot tell new messages from old ones")
-            .fact("it gives no UIDs (UIDL), and shows no headers (TOP)"));
+        return Err(Error::new(
+            Kind::Unavailable,
+            "the server cannot tell new messages from old ones",
+        )
+        .fact("it gives no UIDs (UIDL), and shows no headers (TOP)"));
     }
     Ok((listing, memory))
 }
@@ -87,13 +95,13 @@ pub(super) fn unnamed(listing: &Listing) -> Option<Error> {
     (!listing.nameless.is_empty()).then_some(error)
 }
 
-/// The listing joined with what is remembered, once messages are recognized that have a new UID, and told
-/// apart that share one over time; and how many have a new UID. What was delivered for the `doubted`
-/// may be other messages: they are compared.
+/// The listing joined with what is remembered, once messages are recognized that have a new UID,
+/// and told apart that share one over time; and how many have a new UID. What was delivered for the
+/// `doubted` may be other messages: they are compared.
 ///
 /// # Errors
-/// The server gave its messages new UIDs and shows no headers, the line is lost, or the ledger cannot
-/// be read or written.
+/// The server gave its messages new UIDs and shows no headers, the line is lost, or the ledger
+/// cannot be read or written.
 pub(super) fn look(
     session: &mut Transaction<Stream>,
     ledger: &mut Ledger,
@@ -114,13 +122,22 @@ pub(super) fn look(
         return Ok((look, 0));
     }
     ledger.recognize(&recognized)?;
-    Ok((ledger.look(&listing.messages, &ledger.memory()?)?, recognized.moved.len()))
+    Ok((
+        ledger.look(&listing.messages, &ledger.memory()?)?,
+        recognized.moved.len(),
+    ))
 }
 
 /// What a person should know of messages that have a new UID.
 pub(super) fn told(moved: usize) -> Error {
-    Error::new(Kind::Unavailable, "the server has given its messages new UIDs")
-        .fact(format!("{} known by their headers: not fetched again", count(moved as u64, "message")))
+    Error::new(
+        Kind::Unavailable,
+        "the server has given its messages new UIDs",
+    )
+    .fact(format!(
+        "{} known by their headers: not fetched again",
+        count(moved as u64, "message")
+    ))
 }
 
 /// Messages that were delivered under another UID, with what is listed now: those of a server that
@@ -142,7 +159,8 @@ fn moved(
         .collect();
     let known = listing.messages.len() - unknown.len();
     let all_new = look.absent.len() > known;
-    let candidate = |message: &&&Listed| all_new || look.absent_of_header || message.uid.is_of_header();
+    let candidate =
+        |message: &&&Listed| all_new || look.absent_of_header || message.uid.is_of_header();
     let unknown: Vec<_> = unknown.iter().filter(candidate).copied().collect();
     if unknown.is_empty() || look.absent.is_empty() {
         return Ok(Vec::new());
@@ -150,10 +168,16 @@ fn moved(
     let mut absent: HashMap<(bool, Fingerprint), Vec<RowId>> = HashMap::new();
     for (row, uid, print) in ledger.fingerprints(look.absent.iter().copied())? {
         if let Some(print) = print {
-            absent.entry((uid.is_of_header(), print)).or_default().push(row);
+            absent
+                .entry((uid.is_of_header(), print))
+                .or_default()
+                .push(row);
         }
     }
-    let listed: Vec<_> = unknown.iter().map(|message| (message.num, message.octets)).collect();
+    let listed: Vec<_> = unknown
+        .iter()
+        .map(|message| (message.num, message.octets))
+        .collect();
     let prints = prints(session, &listed, unshown)?;
     if all_new
         && prints.iter().all(Option::is_none)
@@ -181,15 +205,17 @@ fn moved(
                 (false, true) => &[false, true],
                 (false, false) => &[true],
             };
-            let row = kinds.iter().find_map(|kind| absent.get_mut(&(*kind, print))?.pop())?;
+            let row = kinds
+                .iter()
+                .find_map(|kind| absent.get_mut(&(*kind, print))?.pop())?;
             Some((row, message.clone()))
         })
         .collect())
 }
 
-/// Of the doubtful messages, those that are still the same, and those whose UID is another message's
-/// now. Where no header can be compared, one that is only listed again is the same, any other is
-/// another message: rather fetched twice than deleted unread.
+/// Of the doubtful messages, those that are still the same, and those whose UID is another
+/// message's now. Where no header can be compared, one that is only listed again is the same, any
+/// other is another message: rather fetched twice than deleted unread.
 fn changed(
     session: &mut Transaction<Stream>,
     ledger: &Ledger,
@@ -197,8 +223,17 @@ fn changed(
     listing: &Listing,
     unshown: &mut Unshown,
 ) -> Result<Recognized> {
-    let listed = |doubt: &Doubt| (listing.messages[doubt.place].num, listing.messages[doubt.place].octets);
-    let now = prints(session, &look.doubtful.iter().map(listed).collect::<Vec<_>>(), unshown)?;
+    let listed = |doubt: &Doubt| {
+        (
+            listing.messages[doubt.place].num,
+            listing.messages[doubt.place].octets,
+        )
+    };
+    let now = prints(
+        session,
+        &look.doubtful.iter().map(listed).collect::<Vec<_>>(),
+        unshown,
+    )?;
     let then = ledger.fingerprints(look.doubtful.iter().map(|doubt| doubt.row))?;
     let mut recognized = Recognized::default();
     for ((doubt, now), (.., then)) in look.doubtful.iter().zip(now).zip(then) {
@@ -209,7 +244,9 @@ fn changed(
         if !same {
             recognized.replaced.push(doubt.row);
         } else if doubt.sign != Sign::Returned {
-            recognized.confirmed.push((doubt.row, listing.messages[doubt.place].octets));
+            recognized
+                .confirmed
+                .push((doubt.row, listing.messages[doubt.place].octets));
         }
     }
     Ok(recognized)
@@ -228,12 +265,14 @@ pub(super) fn prints(
         return Ok(Vec::new());
     }
     let mut prints = vec![None; messages.len()];
-    heads(session, messages, unshown, |place, head| prints[place] = fingerprint(head.as_bytes()))?;
+    heads(session, messages, unshown, |place, head| {
+        prints[place] = fingerprint(head.as_bytes())
+    })?;
     Ok(prints)
 }
 
-/// Asks for the headers of `messages`, but for those that are `unshown`; `each` gets the place of a message
-/// there and its header, where the server shows it.
+/// Asks for the headers of `messages`, but for those that are `unshown`; `each` gets the place of a
+/// message there and its header, where the server shows it.
 ///
 /// # Errors
 /// The line is lost: that message is unshown from now on during which it was.
@@ -243,7 +282,9 @@ fn heads(
     unshown: &mut Unshown,
     mut each: impl FnMut(usize, Head),
 ) -> Result<()> {
-    let mut asked: Vec<_> = (0..messages.len()).filter(|place| !unshown.messages.contains(&messages[*place])).collect();
+    let mut asked: Vec<_> = (0..messages.len())
+        .filter(|place| !unshown.messages.contains(&messages[*place]))
+        .collect();
     if unshown.backwards {
         asked.reverse();
     }
@@ -259,7 +300,9 @@ fn heads(
     });
     shown.inspect_err(|error| {
         if matches!(error.kind(), Kind::Cut | Kind::Silent) {
-            unshown.messages.extend(waiting.next().map(|place| messages[place]));
+            unshown
+                .messages
+                .extend(waiting.next().map(|place| messages[place]));
             unshown.error = Some(error.clone());
             unshown.progress = answered && unshown.messages.len() <= BROKEN_HEADERS;
             unshown.backwards ^= !answered;

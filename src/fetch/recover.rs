@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Looks for the ledger's messages in the places of the account, and tells the ledger which of them
-/// lie there. One that lies in some of its places only counts as delivered to those. Gives how many may
-/// lie in a mailbox file or not, and were not delivered before, for each such file.
+/// lie there. One that lies in some of its places only counts as delivered to those. Gives how many
+/// may lie in a mailbox file or not, and were not delivered before, for each such file.
 ///
 /// # Errors
 /// A place cannot be read, or the ledger cannot be written.
@@ -61,8 +61,11 @@ pub(super) fn recover(
         for ((row, copy), found) in copies {
             let Some(first) = found.first() else { continue };
             // one that a mail program was just moving is seen twice in one place
-            let takers: BTreeSet<_> =
-                found.iter().filter_map(|found| place(found, &places)).map(Place::to_string).collect();
+            let takers: BTreeSet<_> = found
+                .iter()
+                .filter_map(|found| place(found, &places))
+                .map(Place::to_string)
+                .collect();
             if takers.len() < Ledger::places_of(&first.name) {
                 parts.extend(takers.into_iter().map(|taker| (row, taker)));
                 continue;
@@ -70,22 +73,33 @@ pub(super) fn recover(
             let fingerprint = first.fingerprint()?;
             // one that was moved before it was read is found the second time
             if fingerprint.is_some() || first.is_there() {
-                ours.push(Recovered { row, copy, fingerprint, filtered });
+                ours.push(Recovered {
+                    row,
+                    copy,
+                    fingerprint,
+                    filtered,
+                });
             }
         }
-        folders.iter().try_for_each(|folder| folder::anchor(folder))?;
+        folders
+            .iter()
+            .try_for_each(|folder| folder::anchor(folder))?;
         ledger.recover(&ours, now)?;
         ledger.recover_told(&others, now)?;
-        parts.iter().try_for_each(|(row, taker)| ledger.note_part(*row, taker, now))?;
+        parts
+            .iter()
+            .try_for_each(|(row, taker)| ledger.note_part(*row, taker, now))?;
     }
     Ok(unknown)
 }
 
-/// The one of `places` that a message lies in, be it in a folder of it: a mail program may have moved it
-/// there meanwhile.
+/// The one of `places` that a message lies in, be it in a folder of it: a mail program may have
+/// moved it there meanwhile.
 fn place<'p>(found: &Found, places: &'p [Place]) -> Option<&'p Place> {
     let depth = |place: &Place| match (place, &found.content) {
-        (Place::Maildir(root), Content::File(path)) => path.starts_with(root).then(|| root.components().count()),
+        (Place::Maildir(root), Content::File(path)) => {
+            path.starts_with(root).then(|| root.components().count())
+        }
         (Place::Mbox(own), Content::Noted { mailbox, .. }) => (own == mailbox).then_some(0),
         _ => None,
     };

@@ -16,18 +16,25 @@ use crate::{
 /// is fetched all the same: the rules had their say then, and to ask for its header may be what
 /// breaks the line.
 pub(super) fn open(look: &Look) -> Vec<usize> {
-    let fresh = Known::New { attempts: 0, put_off: false };
+    let fresh = Known::New {
+        attempts: 0,
+        put_off: false,
+    };
     let entries = look.scan.entries.iter().enumerate();
-    entries.filter(|(_, entry)| entry.known == fresh).map(|(place, _)| place).collect()
+    entries
+        .filter(|(_, entry)| entry.known == fresh)
+        .map(|(place, _)| place)
+        .collect()
 }
 
 /// The least number of headers to ask for, so that a slow line is not waited for at each of them.
 const AT_ONCE: u64 = 50;
 
-/// Judges the messages of `look` at `places`; `told` gets each place once at most, with what the rules
-/// say, those that need their header last and in order. A message whose header the server does not
-/// give stays unread, and no rule takes it. Where the limit of `policy` is reached, no more headers
-/// are asked for: what comes behind is not fetched in this run, whatever the rules say of it.
+/// Judges the messages of `look` at `places`; `told` gets each place once at most, with what the
+/// rules say, those that need their header last and in order. A message whose header the server
+/// does not give stays unread, and no rule takes it. Where the limit of `policy` is reached, no
+/// more headers are asked for: what comes behind is not fetched in this run, whatever the rules say
+/// of it.
 ///
 /// # Errors
 /// The line is lost: while the header of the first message was asked for that was not told. Or the
@@ -42,8 +49,11 @@ pub(super) fn ask(
     mut told: impl FnMut(usize, Judgement),
 ) -> Result<()> {
     let judge = |place: usize, header: Option<&Header<'_>>| {
-        let case =
-            Case { octets: look.scan.entries[place].octets, header, wanted: look.wanted.binary_search(&place).is_ok() };
+        let case = Case {
+            octets: look.scan.entries[place].octets,
+            header,
+            wanted: look.wanted.binary_search(&place).is_ok(),
+        };
         judge(rules, case, now)
     };
     let mut unread = Vec::new();
@@ -56,15 +66,26 @@ pub(super) fn ask(
     let mut room = room(policy);
     let mut unread = unread.as_slice();
     while room > 0 && !unread.is_empty() {
-        let count = usize::try_from(room.max(AT_ONCE)).unwrap_or(usize::MAX).min(unread.len());
+        let count = usize::try_from(room.max(AT_ONCE))
+            .unwrap_or(usize::MAX)
+            .min(unread.len());
         let (some, rest) = unread.split_at(count);
-        let nums: Vec<_> = some.iter().map(|place| look.scan.entries[*place].num).collect();
+        let nums: Vec<_> = some
+            .iter()
+            .map(|place| look.scan.entries[*place].num)
+            .collect();
         let mut places = some.iter();
         session.tops(&nums, |head| {
             let Some(place) = places.next() else { return };
-            let judgement = head.map_or(Judgement::Unread, |head| judge(*place, Some(&Header::read(head.as_bytes()))));
-            let stays = judgement.ruling().is_some_and(|ruling| ruling.verb != Verb::Fetch)
-                || policy.max_size.is_some_and(|max| look.scan.entries[*place].octets > max.octets());
+            let judgement = head.map_or(Judgement::Unread, |head| {
+                judge(*place, Some(&Header::read(head.as_bytes())))
+            });
+            let stays = judgement
+                .ruling()
+                .is_some_and(|ruling| ruling.verb != Verb::Fetch)
+                || policy
+                    .max_size
+                    .is_some_and(|max| look.scan.entries[*place].octets > max.octets());
             room -= u64::from(!stays && room > 0);
             told(*place, judgement);
         })?;
@@ -73,8 +94,8 @@ pub(super) fn ask(
     Ok(())
 }
 
-/// How many messages are fetched at most. Where the newest of them decide what is deleted, it has to
-/// be known of all of them whether they will be.
+/// How many messages are fetched at most. Where the newest of them decide what is deleted, it has
+/// to be known of all of them whether they will be.
 fn room(policy: &Policy) -> u64 {
     let trims = policy.keep_newest.is_some() || policy.keep_total.is_some();
     policy.limit.filter(|_| !trims).unwrap_or(u64::MAX)

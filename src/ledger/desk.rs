@@ -32,8 +32,15 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::New, Self::Delivering, Self::Delivered, Self::Short, Self::Quarantined, Self::Skipped, Self::Gone];
+    pub const ALL: [Self; 7] = [
+        Self::New,
+        Self::Delivering,
+        Self::Delivered,
+        Self::Short,
+        Self::Quarantined,
+        Self::Skipped,
+        Self::Gone,
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -113,7 +120,11 @@ impl Ledger {
             .into_iter()
             .find(|known| known.name() == state)
             .ok_or_else(|| rusqlite::Error::InvalidColumnType(3, state, Type::Text))?;
-        let moment = |column| columns.get::<_, Option<i64>>(column).map(|at| at.map(Epoch));
+        let moment = |column| {
+            columns
+                .get::<_, Option<i64>>(column)
+                .map(|at| at.map(Epoch))
+        };
         let (id, first_seen) = (RowId(columns.get(0)?), Epoch(columns.get(4)?));
         Ok(Row {
             id,
@@ -139,14 +150,27 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be read, or `each` fails.
-    pub fn each_row(&self, states: &[State], mut each: impl FnMut(Row) -> Result<()>) -> Result<()> {
+    pub fn each_row(
+        &self,
+        states: &[State],
+        mut each: impl FnMut(Row) -> Result<()>,
+    ) -> Result<()> {
         let list: Vec<_> = states.iter().map(|state| format!("'{state}'")).collect();
-        let query =
-            format!("SELECT {COLUMNS} FROM message WHERE account = ? AND shown IN ({}) ORDER BY id", list.join(", "));
-        let mut select = self.connection.prepare(&query).map_err(|error| self.explained(&error))?;
-        let mut rows = select.query([self.account]).map_err(|error| self.explained(&error))?;
+        let query = format!(
+            "SELECT {COLUMNS} FROM message WHERE account = ? AND shown IN ({}) ORDER BY id",
+            list.join(", ")
+        );
+        let mut select = self
+            .connection
+            .prepare(&query)
+            .map_err(|error| self.explained(&error))?;
+        let mut rows = select
+            .query([self.account])
+            .map_err(|error| self.explained(&error))?;
         loop {
-            let row = rows.next().and_then(|columns| columns.map(|columns| self.row(columns)).transpose());
+            let row = rows
+                .next()
+                .and_then(|columns| columns.map(|columns| self.row(columns)).transpose());
             match row.map_err(|error| self.explained(&error))? {
                 Some(row) => each(row)?,
                 None => return Ok(()),
@@ -172,7 +196,10 @@ impl Ledger {
             Ok(State::ALL
                 .into_iter()
                 .filter_map(|state| {
-                    found.iter().find(|(name, _)| name == state.name()).map(|(_, count)| (state, *count))
+                    found
+                        .iter()
+                        .find(|(name, _)| name == state.name())
+                        .map(|(_, count)| (state, *count))
                 })
                 .collect())
         };
@@ -205,10 +232,11 @@ impl Ledger {
                 |columns| self.row(columns),
             )
             .map_err(|error| match error {
-                rusqlite::Error::QueryReturnedNoRows => {
-                    Error::new(Kind::Usage, format!("there is no message {id} in the ledger"))
-                        .hint("`pouch ledger list --all` shows the numbers")
-                }
+                rusqlite::Error::QueryReturnedNoRows => Error::new(
+                    Kind::Usage,
+                    format!("there is no message {id} in the ledger"),
+                )
+                .hint("`pouch ledger list --all` shows the numbers"),
                 error => self.explained(&error),
             })
     }
@@ -233,8 +261,14 @@ impl Ledger {
             let mut update = ledger.prepare(RETRY)?;
             let mut retried = Retried::default();
             for id in some_or_all(ids) {
-                for delivered in update.query_map(params![account, id], |row| row.get::<_, bool>(0))? {
-                    if delivered? { retried.spared += 1 } else { retried.again += 1 }
+                for delivered in
+                    update.query_map(params![account, id], |row| row.get::<_, bool>(0))?
+                {
+                    if delivered? {
+                        retried.spared += 1
+                    } else {
+                        retried.again += 1
+                    }
                 }
             }
             Ok(retried)
@@ -254,31 +288,42 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be written.
     pub fn doom(&mut self, ids: &[RowId]) -> Result<u64> {
-        self.change(ids, "UPDATE message SET doomed = 1 WHERE account = ?1 AND id = ?2 AND state <> 'gone'")
+        self.change(
+            ids,
+            "UPDATE message SET doomed = 1 WHERE account = ?1 AND id = ?2 AND state <> 'gone'",
+        )
     }
 
     fn change(&mut self, ids: &[RowId], statement: &str) -> Result<u64> {
         let account = self.account;
         self.transact(|ledger| {
             let mut update = ledger.prepare(statement)?;
-            some_or_all(ids)
-                .into_iter()
-                .try_fold(0, |changed, id| Ok(changed + update.execute(params![account, id])? as u64))
+            some_or_all(ids).into_iter().try_fold(0, |changed, id| {
+                Ok(changed + update.execute(params![account, id])? as u64)
+            })
         })
     }
 
     /// Sets every listed message aside that was not delivered: it is neither fetched nor deleted
-    /// from now on. Gives how many, and the numbers and sizes of all that are set aside, with their rows.
+    /// from now on. Gives how many, and the numbers and sizes of all that are set aside, with their
+    /// rows.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn catch_up(&mut self, listed: &[Listed], memory: &Memory, now: Epoch) -> Result<(u64, Vec<Aside>)> {
+    pub fn catch_up(
+        &mut self,
+        listed: &[Listed],
+        memory: &Memory,
+        now: Epoch,
+    ) -> Result<(u64, Vec<Aside>)> {
         let mut look = self.look(listed, memory)?;
-        // what may be another message now is compared in the next run, as if it were listed again only then
+        // what may be another message now is compared in the next run, as if it were listed again
+        // only then
         let doubtful: HashSet<_> = look.doubtful.iter().map(|doubt| doubt.row).collect();
         look.returned.retain(|row| !doubtful.contains(row));
         self.admit(&mut look, listed, None, now)?;
-        let undelivered = |entry: &&Entry| !matches!(entry.known, Known::Delivered { .. } | Known::Short { .. });
+        let undelivered =
+            |entry: &&Entry| !matches!(entry.known, Known::Delivered { .. } | Known::Short { .. });
         let aside: Vec<_> = look
             .scan
             .entries
@@ -303,7 +348,9 @@ impl Ledger {
     /// The ledger cannot be read.
     pub fn unsound(&self) -> Result<Option<String>> {
         self.connection
-            .query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0))
+            .query_row("PRAGMA integrity_check(1)", [], |row| {
+                row.get::<_, String>(0)
+            })
             .map(|answer| (answer != "ok").then_some(answer))
             .map_err(|error| self.explained(&error))
     }
@@ -311,5 +358,9 @@ impl Ledger {
 
 /// What a statement is run with: each of these messages, or all where there are none.
 fn some_or_all(ids: &[RowId]) -> Vec<Option<i64>> {
-    if ids.is_empty() { vec![None] } else { ids.iter().map(|id| Some(id.0)).collect() }
+    if ids.is_empty() {
+        vec![None]
+    } else {
+        ids.iter().map(|id| Some(id.0)).collect()
+    }
 }

@@ -1,13 +1,13 @@
 //! The kind of disk that the ledger lies on.
 //!
 //! In WAL mode the processes that use a database share memory by way of a file, which works on one
-//! machine alone, and on some file systems not even there (<https://sqlite.org/wal.html>). A rollback
-//! journal needs nothing but locks and fsync, and costs each commit a few more waits.
+//! machine alone, and on some file systems not even there (<https://sqlite.org/wal.html>). A
+//! rollback journal needs nothing but locks and fsync, and costs each commit a few more waits.
 
 use std::path::Path;
 
-/// File systems that may be another machine's, or a program's that speaks to one, by the number that
-/// statfs(2) gives for them.
+/// File systems that may be another machine's, or a program's that speaks to one, by the number
+/// that statfs(2) gives for them.
 const SHARED: [(u32, &str); 16] = [
     (0x6969, "NFS"),
     (0x517B, "SMB"),
@@ -27,16 +27,27 @@ const SHARED: [(u32, &str); 16] = [
     (0x7461_636F, "OCFS2"),
 ];
 
-/// What kind of file system `folder` lies on, where other machines may use it, too; nothing for a disk
-/// of this machine, and where that cannot be told.
+/// What kind of file system `folder` lies on, where other machines may use it, too; nothing for a
+/// disk of this machine, and where that cannot be told.
 pub fn shared(folder: &Path) -> Option<&'static str> {
     let disk = rustix::fs::statfs(folder).ok()?;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "its size differs, the 32 bits do not")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "its size differs, the 32 bits do not"
+    )]
     let number = disk.f_type as u32;
-    SHARED.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+    SHARED
+        .iter()
+        .find(|(known, _)| *known == number)
+        .map(|(_, name)| *name)
 }
 
 /// The journal for a database in `folder`.
 pub(super) fn journal(folder: &Path) -> &'static str {
-    if shared(folder).is_some() { "TRUNCATE" } else { "WAL" }
+    if shared(folder).is_some() {
+        "TRUNCATE"
+    } else {
+        "WAL"
+    }
 }

@@ -28,17 +28,20 @@ impl Ledger {
     /// The ledger cannot be written.
     pub fn recognize(&mut self, recognized: &Recognized) -> Result<()> {
         self.transact(|ledger| {
-            let mut adopt =
-                ledger.prepare_cached("UPDATE message SET uid = ?2, octets = ?3, missing = NULL WHERE id = ?1")?;
+            let mut adopt = ledger.prepare_cached(
+                "UPDATE message SET uid = ?2, octets = ?3, missing = NULL WHERE id = ?1",
+            )?;
             for (row, message) in &recognized.moved {
                 adopt.execute(params![row.0, message.uid.as_bytes(), size(message.octets)])?;
             }
             // with a UID that no server gives: its own is another message's
-            let mut retire = ledger.prepare_cached("UPDATE message SET state = 'gone', uid = x'' WHERE id = ?")?;
+            let mut retire = ledger
+                .prepare_cached("UPDATE message SET state = 'gone', uid = x'' WHERE id = ?")?;
             for row in &recognized.replaced {
                 retire.execute([row.0])?;
             }
-            let mut confirm = ledger.prepare_cached("UPDATE message SET octets = ?2, doubted = 0 WHERE id = ?1")?;
+            let mut confirm = ledger
+                .prepare_cached("UPDATE message SET octets = ?2, doubted = 0 WHERE id = ?1")?;
             for (row, octets) in &recognized.confirmed {
                 confirm.execute(params![row.0, size(*octets)])?;
             }
@@ -47,8 +50,8 @@ impl Ledger {
     }
 
     /// What runs that died had delivered and had asked for ahead: whether answers had got lost in
-    /// their sessions, nobody knows. Those are left out whose size proves them: as many octets came as
-    /// were listed, and no other message has as many.
+    /// their sessions, nobody knows. Those are left out whose size proves them: as many octets came
+    /// as were listed, and no other message has as many.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -68,15 +71,16 @@ impl Ledger {
     }
 
     /// Notes that what was delivered for these may be other messages: their headers are compared by
-    /// the next run that finds them listed. Where this one is `unsettled`, that goes for those too that
-    /// are found to be delivered only later.
+    /// the next run that finds them listed. Where this one is `unsettled`, that goes for those too
+    /// that are found to be delivered only later.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn distrust(&mut self, rows: &HashSet<RowId>, unsettled: bool) -> Result<()> {
         self.transact(|ledger| {
-            let mut update = ledger
-                .prepare_cached("UPDATE message SET doubted = 1 WHERE id = ?1 AND (state = 'delivered' OR ?2)")?;
+            let mut update = ledger.prepare_cached(
+                "UPDATE message SET doubted = 1 WHERE id = ?1 AND (state = 'delivered' OR ?2)",
+            )?;
             for row in rows {
                 update.execute(params![row.0, unsettled])?;
             }

@@ -9,15 +9,20 @@ use crate::{
 };
 
 impl Ledger {
-    /// Notes how many octets came for a copy that is to be delivered, where they are too few, before
-    /// anybody can see it: what lies in a place does not tell, since filters and added fields change
-    /// the size. Nothing stands for enough of them.
+    /// Notes how many octets came for a copy that is to be delivered, where they are too few,
+    /// before anybody can see it: what lies in a place does not tell, since filters and added
+    /// fields change the size. Nothing stands for enough of them.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn note_short(&mut self, row: RowId, came: Option<u64>) -> Result<()> {
         self.transact(|ledger| {
-            ledger.execute("UPDATE message SET came = ?2 WHERE id = ?1", params![row.0, came.map(size)]).map(drop)
+            ledger
+                .execute(
+                    "UPDATE message SET came = ?2 WHERE id = ?1",
+                    params![row.0, came.map(size)],
+                )
+                .map(drop)
         })
     }
 
@@ -27,7 +32,10 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be written.
     pub fn hand_over(&mut self, row: RowId) -> Result<bool> {
-        self.begin_handing("UPDATE message SET state = 'delivering' WHERE id = ? AND state <> 'delivering'", row)
+        self.begin_handing(
+            "UPDATE message SET state = 'delivering' WHERE id = ? AND state <> 'delivering'",
+            row,
+        )
     }
 
     /// Takes that back: the program did not take the message.
@@ -46,13 +54,16 @@ impl Ledger {
         })
     }
 
-    /// Notes that a program gets the notice of the message now; gives what [`hand_over`](Self::hand_over)
-    /// does.
+    /// Notes that a program gets the notice of the message now; gives what
+    /// [`hand_over`](Self::hand_over) does.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn hand_notice_over(&mut self, row: RowId) -> Result<bool> {
-        self.begin_handing("UPDATE message SET telling = 1 WHERE id = ? AND NOT telling", row)
+        self.begin_handing(
+            "UPDATE message SET telling = 1 WHERE id = ? AND NOT telling",
+            row,
+        )
     }
 
     /// Takes that back: the program did not take the notice.
@@ -60,7 +71,11 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be written.
     pub fn take_notice_back(&mut self, row: RowId) -> Result<()> {
-        self.transact(|ledger| ledger.execute("UPDATE message SET telling = 0 WHERE id = ?", [row.0]).map(drop))
+        self.transact(|ledger| {
+            ledger
+                .execute("UPDATE message SET telling = 0 WHERE id = ?", [row.0])
+                .map(drop)
+        })
     }
 
     /// Runs a statement that changes the row, unless it had been run before.
@@ -91,7 +106,10 @@ impl Ledger {
     pub fn note_part(&mut self, row: RowId, taker: &str, now: Epoch) -> Result<()> {
         self.transact(|ledger| {
             ledger
-                .execute("INSERT INTO part VALUES (?, ?, ?) ON CONFLICT DO NOTHING", params![row.0, taker, now.0])
+                .execute(
+                    "INSERT INTO part VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    params![row.0, taker, now.0],
+                )
                 .map(drop)
         })
     }

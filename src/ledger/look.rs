@@ -24,13 +24,15 @@ pub struct Look {
     pub absent: Vec<RowId>,
     /// Whether one of them has a UID that is made of its header.
     pub absent_of_header: bool,
-    /// Places in `scan` of messages delivered or set aside that may be others now: their size is not what
-    /// it was, or they were gone from the server meanwhile. UIDs are given again (RFC 1939 §7 allows it once a
-    /// message is gone), and what is taken for a known message may be deleted unread, or never be fetched.
+    /// Places in `scan` of messages delivered or set aside that may be others now: their size is
+    /// not what it was, or they were gone from the server meanwhile. UIDs are given again (RFC 1939
+    /// §7 allows it once a message is gone), and what is taken for a known message may be deleted
+    /// unread, or never be fetched.
     pub doubtful: Vec<Doubt>,
     /// Places in `scan` of messages that the user asked for, whatever a rule says of them.
     pub wanted: Vec<usize>,
-    /// Places in `scan` of messages that a rule wanted deleted from the server when it was asked last.
+    /// Places in `scan` of messages that a rule wanted deleted from the server when it was asked
+    /// last.
     pub condemned: Vec<usize>,
     /// Rows that are not listed, but were in the last run.
     pub(super) vanished: Vec<RowId>,
@@ -60,8 +62,8 @@ pub enum Sign {
     Unproven,
 }
 
-/// What is known of an account's messages, read at one moment, to be joined with a listing: the rows of
-/// all that are not gone, in their order.
+/// What is known of an account's messages, read at one moment, to be joined with a listing: the
+/// rows of all that are not gone, in their order.
 #[derive(Debug, Default)]
 pub struct Memory {
     rows: Vec<Seen>,
@@ -76,7 +78,10 @@ impl Memory {
     /// The rows, each with its UID.
     fn rows(&self) -> impl Iterator<Item = (&[u8], &Seen)> {
         let begins = iter::once(0).chain(self.ends.iter().copied());
-        begins.zip(&self.ends).zip(&self.rows).map(|((begin, end), seen)| (&self.uids[begin..*end], seen))
+        begins
+            .zip(&self.ends)
+            .zip(&self.rows)
+            .map(|((begin, end), seen)| (&self.uids[begin..*end], seen))
     }
 }
 
@@ -98,13 +103,20 @@ struct Seen {
 impl Look {
     /// Has those of `rows` that are delivered compared with what is listed now.
     pub fn doubt(&mut self, rows: &HashSet<RowId>) {
-        self.doubtful.retain(|doubt| doubt.sign != Sign::Returned || !rows.contains(&doubt.row));
+        self.doubtful
+            .retain(|doubt| doubt.sign != Sign::Returned || !rows.contains(&doubt.row));
         let already: HashSet<_> = self.doubtful.iter().map(|doubt| doubt.row).collect();
         for (place, entry) in self.scan.entries.iter().enumerate() {
-            if let Some(row) = entry.row.filter(|row| rows.contains(row) && !already.contains(row))
+            if let Some(row) = entry
+                .row
+                .filter(|row| rows.contains(row) && !already.contains(row))
                 && matches!(entry.known, Known::Delivered { .. })
             {
-                self.doubtful.push(Doubt { place, row, sign: Sign::Unproven });
+                self.doubtful.push(Doubt {
+                    place,
+                    row,
+                    sign: Sign::Unproven,
+                });
             }
         }
     }
@@ -117,7 +129,10 @@ impl Ledger {
     /// The ledger cannot be read.
     pub fn memory(&self) -> Result<Memory> {
         self.read(|ledger| {
-            let mut memory = Memory { sizes_count: self.sizes_count()?, ..Memory::default() };
+            let mut memory = Memory {
+                sizes_count: self.sizes_count()?,
+                ..Memory::default()
+            };
             let mut live = ledger.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM message WHERE account = ? AND state <> 'gone' ORDER BY id"
             ))?;
@@ -189,10 +204,14 @@ impl Ledger {
     }
 
     fn sizes_count(&self) -> rusqlite::Result<bool> {
-        self.connection.query_row("SELECT whole, fewer FROM account WHERE id = ?", [self.account], |row| {
-            let (whole, fewer): (u64, u64) = (row.get(0)?, row.get(1)?);
-            Ok(whole + fewer < 20 || fewer <= whole)
-        })
+        self.connection.query_row(
+            "SELECT whole, fewer FROM account WHERE id = ?",
+            [self.account],
+            |row| {
+                let (whole, fewer): (u64, u64) = (row.get(0)?, row.get(1)?);
+                Ok(whole + fewer < 20 || fewer <= whole)
+            },
+        )
     }
 }
 
@@ -214,12 +233,20 @@ impl<'l> Places<'l> {
         self.listed[place as usize].uid.as_bytes()
     }
 
-    /// Which of `by_uid` have this UID. Rows mostly come in the order of their UIDs: `next`, where the last
-    /// one was found to end, is tried before the search.
+    /// Which of `by_uid` have this UID. Rows mostly come in the order of their UIDs: `next`, where
+    /// the last one was found to end, is tried before the search.
     fn of(&self, uid: &[u8], next: usize) -> Range<usize> {
-        let known = |at: usize| self.by_uid.get(at).is_some_and(|place| self.uid(*place) == uid);
+        let known = |at: usize| {
+            self.by_uid
+                .get(at)
+                .is_some_and(|place| self.uid(*place) == uid)
+        };
         let begins = known(next) && !next.checked_sub(1).is_some_and(known);
-        let begin = if begins { next } else { self.by_uid.partition_point(|place| self.uid(*place) < uid) };
+        let begin = if begins {
+            next
+        } else {
+            self.by_uid.partition_point(|place| self.uid(*place) < uid)
+        };
         let end = match (known(begin), known(begin + 1)) {
             (true, true) => self.by_uid.partition_point(|place| self.uid(*place) <= uid),
             (one, _) => begin + usize::from(one),
@@ -243,14 +270,29 @@ impl<'l> Join<'l> {
         let mut look = Look::default();
         look.scan.entries = listed
             .iter()
-            .map(|Listed { num, octets, .. }| Entry { num: *num, octets: *octets, row: None, known: NEW, ruling: None })
+            .map(|Listed { num, octets, .. }| Entry {
+                num: *num,
+                octets: *octets,
+                row: None,
+                known: NEW,
+                ruling: None,
+            })
             .collect();
-        for twins in places.by_uid.chunk_by(|one, other| places.uid(*one) == places.uid(*other)) {
+        for twins in places
+            .by_uid
+            .chunk_by(|one, other| places.uid(*one) == places.uid(*other))
+        {
             if let [first, _, ..] = twins {
-                look.scan.twins.extend(twins.iter().map(|twin| (*twin as usize, *first as usize)));
+                look.scan
+                    .twins
+                    .extend(twins.iter().map(|twin| (*twin as usize, *first as usize)));
             }
         }
-        Self { places, look, returned: Vec::new() }
+        Self {
+            places,
+            look,
+            returned: Vec::new(),
+        }
     }
 
     fn is_unknown(&self, place: u32) -> bool {
@@ -277,13 +319,22 @@ impl<'l> Join<'l> {
             (_, true) => Some(Sign::Resized),
             _ => (gone || seen.missing).then_some(Sign::Returned),
         };
-        if let Some(sign) = sign.filter(|_| matches!(seen.known, Known::Delivered { .. } | Known::Skipped)) {
-            self.look.doubtful.push(Doubt { place, row: seen.row, sign });
+        if let Some(sign) =
+            sign.filter(|_| matches!(seen.known, Known::Delivered { .. } | Known::Skipped))
+        {
+            self.look.doubtful.push(Doubt {
+                place,
+                row: seen.row,
+                sign,
+            });
         }
     }
 
     fn unlisted(&mut self, seen: &Seen) {
-        if matches!(seen.known, Known::Delivered { .. } | Known::Short { .. } | Known::Skipped | Known::Doomed) {
+        if matches!(
+            seen.known,
+            Known::Delivered { .. } | Known::Short { .. } | Known::Skipped | Known::Doomed
+        ) {
             self.look.absent.push(seen.row);
             self.look.absent_of_header |= seen.of_header;
         }
@@ -292,8 +343,8 @@ impl<'l> Join<'l> {
         }
     }
 
-    /// For each message listed with this UID, picks its own of the `rows`. Two different messages may
-    /// share a UID: those of the right size are found first, whatever their order.
+    /// For each message listed with this UID, picks its own of the `rows`. Two different messages
+    /// may share a UID: those of the right size are found first, whatever their order.
     fn pick(&mut self, uid: &[u8], rows: &[&Seen]) {
         let places = self.places.by_uid[self.places.of(uid, 0)].to_vec();
         let mut by_size: HashMap<u64, VecDeque<&Seen>> = HashMap::new();
@@ -322,8 +373,10 @@ impl<'l> Join<'l> {
     /// Forgets what was thought of the messages with these UIDs.
     fn forget<'u>(&mut self, uids: impl Iterator<Item = &'u &'u [u8]>) {
         let ranges = uids.map(|uid| self.places.of(uid, 0));
-        let places: HashSet<_> =
-            ranges.flat_map(|range| &self.places.by_uid[range]).map(|place| *place as usize).collect();
+        let places: HashSet<_> = ranges
+            .flat_map(|range| &self.places.by_uid[range])
+            .map(|place| *place as usize)
+            .collect();
         for place in &places {
             let entry = &mut self.look.scan.entries[*place];
             (entry.row, entry.known) = (None, NEW);
@@ -331,7 +384,9 @@ impl<'l> Join<'l> {
         self.returned.retain(|(place, _)| !places.contains(place));
         self.look.wanted.retain(|place| !places.contains(place));
         self.look.condemned.retain(|place| !places.contains(place));
-        self.look.doubtful.retain(|doubt| !places.contains(&doubt.place));
+        self.look
+            .doubtful
+            .retain(|doubt| !places.contains(&doubt.place));
     }
 
     fn done(mut self) -> Look {
@@ -344,31 +399,45 @@ impl<'l> Join<'l> {
 }
 
 /// What is known of a message that was never seen.
-const NEW: Known = Known::New { attempts: 0, put_off: false };
+const NEW: Known = Known::New {
+    attempts: 0,
+    put_off: false,
+};
 
-/// What [`seen`] reads of a row; the last column has a bit for each that says yes or no. A column costs as much as
-/// all that is done with it.
+/// What [`seen`] reads of a row; the last column has a bit for each that says yes or no. A column
+/// costs as much as all that is done with it.
 const COLUMNS: &str = "id, uid, octets, delivered, state, attempts, next_try, (missing IS NOT NULL)
     | (short << 1) | (doomed << 2) | (wanted << 3) | (condemned << 4) | (doubted << 5)";
 
 /// The row that [`COLUMNS`] were read of.
 fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
     let bits: u8 = row.get(7)?;
-    let [missing, short, doomed, wanted, condemned, doubted] = [0, 1, 2, 3, 4, 5].map(|bit| bits >> bit & 1 == 1);
+    let [missing, short, doomed, wanted, condemned, doubted] =
+        [0, 1, 2, 3, 4, 5].map(|bit| bits >> bit & 1 == 1);
     let next_try = || row.get::<_, Option<i64>>(6);
     let known = if doomed {
         Known::Doomed
     } else if let Some(at) = row.get(3)? {
         if short && sizes_count {
-            Known::Short { next_try: Epoch(next_try()?.unwrap_or(0)) }
+            Known::Short {
+                next_try: Epoch(next_try()?.unwrap_or(0)),
+            }
         } else {
-            Known::Delivered { at: Epoch(at), local: Local::Present }
+            Known::Delivered {
+                at: Epoch(at),
+                local: Local::Present,
+            }
         }
     } else {
         match row.get_ref(4)?.as_str()? {
-            "quarantined" => Known::Quarantined { next_try: Epoch(next_try()?.unwrap_or(0)) },
+            "quarantined" => Known::Quarantined {
+                next_try: Epoch(next_try()?.unwrap_or(0)),
+            },
             "skipped" => Known::Skipped,
-            _ => Known::New { attempts: row.get(5)?, put_off: next_try()?.is_some() },
+            _ => Known::New {
+                attempts: row.get(5)?,
+                put_off: next_try()?.is_some(),
+            },
         }
     };
     Ok(Seen {

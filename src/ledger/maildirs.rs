@@ -1,5 +1,5 @@
-//! Which Maildirs a message may lie in: it looks deleted only where all of them are still looked into, and
-//! are the same ones.
+//! Which Maildirs a message may lie in: it looks deleted only where all of them are still looked
+//! into, and are the same ones.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,8 @@ use crate::{error::Result, types::RowId};
 pub struct MaildirNow {
     /// Its name.
     pub name: String,
-    /// When it was made, in nanoseconds since 1970, where its disk tells that; 0 where it is not there.
+    /// When it was made, in nanoseconds since 1970, where its disk tells that; 0 where it is not
+    /// there.
     pub made: Option<u128>,
 }
 
@@ -22,13 +23,14 @@ pub struct MaildirNow {
 pub struct LookedInto {
     /// All of them.
     pub sure: HashSet<RowId>,
-    /// Those that are not there, and had been in a Maildir in whose place another one lies now: its disk is not
-    /// mounted, or is mounted again, or it was put back from a backup.
+    /// Those that are not there, and had been in a Maildir in whose place another one lies now: its
+    /// disk is not mounted, or is mounted again, or it was put back from a backup.
     pub elsewhere: HashSet<RowId>,
 }
 
 impl Ledger {
-    /// Tells which Maildirs the account has now: one of them has what is delivered or found from now on.
+    /// Tells which Maildirs the account has now: one of them has what is delivered or found from
+    /// now on.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -42,21 +44,29 @@ impl Ledger {
         let names = lines.join("\n");
         let known = self
             .connection
-            .query_row("SELECT id FROM maildirs WHERE names = ?", [&names], |row| row.get(0))
+            .query_row("SELECT id FROM maildirs WHERE names = ?", [&names], |row| {
+                row.get(0)
+            })
             .optional()
             .map_err(|error| self.explained(&error))?;
         self.maildirs = Some(match known {
             Some(id) => id,
             None => self.transact(|ledger| {
-                ledger.execute("INSERT INTO maildirs (names) VALUES (?) ON CONFLICT DO NOTHING", [&names])?;
-                ledger.query_row("SELECT id FROM maildirs WHERE names = ?", [&names], |row| row.get(0))
+                ledger.execute(
+                    "INSERT INTO maildirs (names) VALUES (?) ON CONFLICT DO NOTHING",
+                    [&names],
+                )?;
+                ledger.query_row("SELECT id FROM maildirs WHERE names = ?", [&names], |row| {
+                    row.get(0)
+                })
             })?,
         });
         Ok(())
     }
 
-    /// Notes that the account's Maildirs have these delivered messages, and gives all delivered ones that no
-    /// other Maildir may have. Of one that was delivered before this was noted, that cannot be told.
+    /// Notes that the account's Maildirs have these delivered messages, and gives all delivered
+    /// ones that no other Maildir may have. Of one that was delivered before this was noted, that
+    /// cannot be told.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -92,8 +102,8 @@ impl Ledger {
         Ok(looked)
     }
 
-    /// Notes that these messages are gone, and nobody believes that they were deleted: until they are
-    /// seen again, they may lie in any Maildir.
+    /// Notes that these messages are gone, and nobody believes that they were deleted: until they
+    /// are seen again, they may lie in any Maildir.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -101,13 +111,18 @@ impl Ledger {
         self.note_maildirs(gone, None)
     }
 
-    fn note_maildirs<'r>(&mut self, rows: impl IntoIterator<Item = &'r RowId>, maildirs: Option<i64>) -> Result<()> {
+    fn note_maildirs<'r>(
+        &mut self,
+        rows: impl IntoIterator<Item = &'r RowId>,
+        maildirs: Option<i64>,
+    ) -> Result<()> {
         let mut rows = rows.into_iter().peekable();
         if rows.peek().is_none() {
             return Ok(());
         }
         self.transact(|ledger| {
-            let mut update = ledger.prepare_cached("UPDATE message SET maildirs = ?2 WHERE id = ?1")?;
+            let mut update =
+                ledger.prepare_cached("UPDATE message SET maildirs = ?2 WHERE id = ?1")?;
             rows.try_for_each(|row| update.execute(params![row.0, maildirs]).map(drop))
         })
     }
@@ -122,7 +137,8 @@ fn line(maildir: &MaildirNow) -> String {
 }
 
 fn split(line: &str) -> (&str, Option<&str>) {
-    line.rsplit_once('\t').map_or((line, None), |(name, made)| (name, Some(made)))
+    line.rsplit_once('\t')
+        .map_or((line, None), |(name, made)| (name, Some(made)))
 }
 
 fn same_name(was: &str, now: &str) -> bool {

@@ -16,11 +16,11 @@
 //! # Durability
 //! WAL with `synchronous = FULL`: a commit is on the disk when it returns. One commit a batch of
 //! delivered messages, and no log of intents: the name of a delivered file is a function of its
-//! row, so after a crash a `new` row whose file lies in the Maildir is a delivered one. Only what the
-//! file does not show, that it is shorter than it should be, is noted before it is shown. A run is
-//! marked as open before its first delivery, and one that was left open asks for that look. What a
-//! power cut may take back (when a run began and ended) waits for no disk. Where the disk may be another
-//! machine's, a rollback journal takes the place of the WAL.
+//! row, so after a crash a `new` row whose file lies in the Maildir is a delivered one. Only what
+//! the file does not show, that it is shorter than it should be, is noted before it is shown. A run
+//! is marked as open before its first delivery, and one that was left open asks for that look. What
+//! a power cut may take back (when a run began and ended) waits for no disk. Where the disk may be
+//! another machine's, a rollback journal takes the place of the WAL.
 //!
 //! # Locking
 //! The account's [lock](crate::lock) keeps other pouches off its rows; SQLite's own lock orders
@@ -104,8 +104,8 @@ impl Ledger {
         folder::make(state_dir)?;
         let _one_at_a_time = opening(state_dir)?;
         if !path.exists() {
-            // SQLite would make it readable by others. Only a new one is opened here: closing a file
-            // takes SQLite's locks on it away from the whole process.
+            // SQLite would make it readable by others. Only a new one is opened here: closing a
+            // file takes SQLite's locks on it away from the whole process.
             private_file(&path)?;
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -118,19 +118,35 @@ impl Ledger {
         });
         let (connection, migrated) = opened.map_err(|error| explained(&path, &error))?;
         if let Err(version) = migrated {
-            return Err(Error::new(Kind::State, format!("a newer pouch wrote the ledger {}", path.display()))
-                .fact(format!("its version is {version}, this pouch knows {}", schema::VERSION))
-                .hint("use that newer pouch, or give this one a `--state-dir` of its own"));
+            return Err(Error::new(
+                Kind::State,
+                format!("a newer pouch wrote the ledger {}", path.display()),
+            )
+            .fact(format!(
+                "its version is {version}, this pouch knows {}",
+                schema::VERSION
+            ))
+            .hint("use that newer pouch, or give this one a `--state-dir` of its own"));
         }
         let told = |error: rusqlite::Error| explained(&path, &error);
-        let (id, host, number) = if let Some(known) = identity(&connection, account).map_err(told)? {
-            known
-        } else {
-            // before anything stands in it: who made the file may have been killed before it was safe
-            folder::anchor(state_dir)?;
-            identify(&connection, account, birth).map_err(told)?
-        };
-        Ok(Self { connection, path, account: number, id, host, opened: None, maildirs: None })
+        let (id, host, number) =
+            if let Some(known) = identity(&connection, account).map_err(told)? {
+                known
+            } else {
+                // before anything stands in it: who made the file may have been killed before it
+                // was safe
+                folder::anchor(state_dir)?;
+                identify(&connection, account, birth).map_err(told)?
+            };
+        Ok(Self {
+            connection,
+            path,
+            account: number,
+            id,
+            host,
+            opened: None,
+            maildirs: None,
+        })
     }
 
     /// A copy for a dry run: what becomes of it changes nothing. It lies in memory, or where it is
@@ -141,7 +157,11 @@ impl Ledger {
     pub fn copy(&self) -> Result<Self> {
         let copied = || {
             let mut connection = Connection::open("")?;
-            Backup::new(&self.connection, &mut connection)?.run_to_completion(c_int::MAX, Duration::ZERO, None)?;
+            Backup::new(&self.connection, &mut connection)?.run_to_completion(
+                c_int::MAX,
+                Duration::ZERO,
+                None,
+            )?;
             Ok(connection)
         };
         let connection = copied().map_err(|error| self.explained(&error))?;
@@ -158,7 +178,11 @@ impl Ledger {
 
     /// The file name for a delivered copy of a message, without Maildir flags.
     fn name(&self, row: RowId, first_seen: Epoch, copy: u32) -> String {
-        let copy = if copy == 0 { String::new() } else { format!("-{copy}") };
+        let copy = if copy == 0 {
+            String::new()
+        } else {
+            format!("-{copy}")
+        };
         format!("{}.R{row}{copy}L{}.{}", first_seen.0, self.id, self.host)
     }
 
@@ -170,7 +194,10 @@ impl Ledger {
     /// Whether a file has the name of a message of this account, or of a notice of one: another
     /// account that delivers to the same place may be at work there. What cannot be told is not.
     pub fn named(&self, name: &str) -> bool {
-        let row = self.row_of(name).map(|(row, _)| row).or_else(|| self.notice_of(name).map(|(row, ..)| row));
+        let row = self
+            .row_of(name)
+            .map(|(row, _)| row)
+            .or_else(|| self.notice_of(name).map(|(row, ..)| row));
         row.is_some_and(|row| {
             self.connection
                 .prepare_cached("SELECT 1 FROM message WHERE account = ? AND id = ?")
@@ -179,15 +206,19 @@ impl Ledger {
         })
     }
 
-    /// Of which message a file with this name is the notice, how often that had failed, and when the
-    /// notice was written; nothing where this ledger did not give it.
+    /// Of which message a file with this name is the notice, how often that had failed, and when
+    /// the notice was written; nothing where this ledger did not give it.
     fn notice_of(&self, name: &str) -> Option<(RowId, u32, Epoch)> {
         let mut parts = name.split('.');
         let (at, unique) = (parts.next()?, parts.next()?.strip_prefix('N')?);
         let (message, id) = unique.split_once('L')?;
         (id == self.id).then_some(())?;
         let (row, attempts) = message.split_once('-')?;
-        Some((RowId(row.parse().ok()?), attempts.parse().ok()?, Epoch(at.parse().ok()?)))
+        Some((
+            RowId(row.parse().ok()?),
+            attempts.parse().ok()?,
+            Epoch(at.parse().ok()?),
+        ))
     }
 
     /// The row and copy that a file name stands for; nothing where this ledger did not give it.
@@ -201,8 +232,8 @@ impl Ledger {
         Some((RowId(row.parse().ok()?), copy.parse().ok()?))
     }
 
-    /// The file name of a message that goes to so many places, made of its name: whoever finds it in
-    /// one of them knows that there are others.
+    /// The file name of a message that goes to so many places, made of its name: whoever finds it
+    /// in one of them knows that there are others.
     pub fn name_in_several(name: &str, places: usize) -> String {
         match name.split_once('L') {
             Some((row, rest)) if places > 1 => format!("{row}P{places}L{rest}"),
@@ -212,8 +243,12 @@ impl Ledger {
 
     /// In how many places the message is to lie that has this file name.
     pub fn places_of(name: &str) -> usize {
-        let several = name.split_once('L').and_then(|(row, _)| row.split_once('P'));
-        several.and_then(|(_, places)| places.parse().ok()).unwrap_or(1)
+        let several = name
+            .split_once('L')
+            .and_then(|(row, _)| row.split_once('P'));
+        several
+            .and_then(|(_, places)| places.parse().ok())
+            .unwrap_or(1)
     }
 
     fn explained(&self, error: &rusqlite::Error) -> Error {
@@ -222,7 +257,10 @@ impl Ledger {
 
     /// Runs `work`, which only reads, in one transaction: SQLite takes its locks once, not for each
     /// row.
-    fn read<T>(&self, work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
         self.connection
             .unchecked_transaction()
             .and_then(|transaction| work(&transaction))
@@ -230,7 +268,10 @@ impl Ledger {
     }
 
     /// Runs `work` in one transaction, which a power cut may take back.
-    fn jot<T>(&mut self, work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+    fn jot<T>(
+        &mut self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
         self.synchronous("NORMAL")?;
         let done = self.transact(work);
         self.synchronous("FULL")?;
@@ -238,18 +279,24 @@ impl Ledger {
     }
 
     fn synchronous(&self, how: &str) -> Result<()> {
-        self.connection.pragma_update(None, "synchronous", how).map_err(|error| self.explained(&error))
+        self.connection
+            .pragma_update(None, "synchronous", how)
+            .map_err(|error| self.explained(&error))
     }
 
     /// Runs `work` in one transaction, which is durable when this returns.
-    fn transact<T>(&mut self, work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
-        let result = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).and_then(
-            |transaction| {
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let result = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .and_then(|transaction| {
                 let done = work(&transaction)?;
                 transaction.commit()?;
                 Ok(done)
-            },
-        );
+            });
         result.map_err(|error| explained(&self.path, &error))
     }
 }
@@ -301,7 +348,9 @@ fn identify(connection: &Connection, account: &Identity, birth: &Birth) -> rusql
 }
 
 fn is_extended(error: &rusqlite::Error, code: i32) -> bool {
-    error.sqlite_error().is_some_and(|error| error.extended_code == code)
+    error
+        .sqlite_error()
+        .is_some_and(|error| error.extended_code == code)
 }
 
 /// What SQLite's errors mean to a person.
@@ -312,31 +361,40 @@ fn explained(path: &Path, error: &rusqlite::Error) -> Error {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             (Kind::State, format!("the ledger {shown} cannot be read"))
         }
-        // SQLite has no word for it, and takes a file that it cannot open for writing to be read-only
+        // SQLite has no word for it, and takes a file that it cannot open for writing to be
+        // read-only
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) if too_many_files(&system) => {
             return Error::file("open the ledger", path, &system);
         }
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            (Kind::CannotCreate, format!("the ledger {shown} cannot be opened for writing"))
-        }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            (Kind::Busy, format!("another program holds the ledger {shown}"))
-        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => (
+            Kind::CannotCreate,
+            format!("the ledger {shown} cannot be opened for writing"),
+        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            Kind::Busy,
+            format!("another program holds the ledger {shown}"),
+        ),
         Some(ErrorCode::DiskFull) => (Kind::Io, format!("no room for the ledger {shown}")),
         // the file that SQLite shares memory by is made as large as it will get
         Some(ErrorCode::SystemIoFailure) if is_extended(error, ffi::SQLITE_IOERR_SHMSIZE) => {
             (Kind::Io, format!("no room for the ledger {shown}"))
         }
         // a lock that fails, though nobody has it, says nothing of the ledger
-        Some(ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed) => {
-            (Kind::Io, format!("the disk failed under the ledger {shown}"))
-        }
-        _ => (Kind::State, format!("the ledger {shown} does not do what it should")),
+        Some(ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed) => (
+            Kind::Io,
+            format!("the disk failed under the ledger {shown}"),
+        ),
+        _ => (
+            Kind::State,
+            format!("the ledger {shown} does not do what it should"),
+        ),
     };
     let told = Error::new(kind, what).fact(error.to_string());
     match kind {
         Kind::State => told.hint(PUT_ASIDE),
-        Kind::Io => told.hint("nothing is lost: messages stay on the server until the ledger knows them"),
+        Kind::Io => {
+            told.hint("nothing is lost: messages stay on the server until the ledger knows them")
+        }
         _ => told,
     }
 }
@@ -348,5 +406,7 @@ pub const PUT_ASIDE: &str = "see whether the disk is well, and try again; if the
 
 /// Whether the process has no file left to open, or the system.
 fn too_many_files(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    [Errno::MFILE, Errno::NFILE]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

@@ -70,7 +70,13 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn admit(&mut self, look: &mut Look, listed: &[Listed], run: Option<&Run>, now: Epoch) -> Result<()> {
+    pub fn admit(
+        &mut self,
+        look: &mut Look,
+        listed: &[Listed],
+        run: Option<&Run>,
+        now: Epoch,
+    ) -> Result<()> {
         let account = self.account;
         let news = look.scan.entries.iter().any(|entry| entry.row.is_none());
         if look.vanished.is_empty() && look.returned.is_empty() && !news {
@@ -108,22 +114,30 @@ impl Ledger {
         Ok(())
     }
 
-    /// The copies of messages that are to be delivered now, in the order of `rows`: the first copy of
-    /// each, or the next one where a short one was delivered before.
+    /// The copies of messages that are to be delivered now, in the order of `rows`: the first copy
+    /// of each, or the next one where a short one was delivered before.
     ///
     /// # Errors
     /// The ledger cannot be read.
     pub fn next_copies(&self, rows: impl IntoIterator<Item = RowId>) -> Result<Vec<NextCopy>> {
         self.read(|ledger| {
-            let mut select = ledger
-                .prepare_cached("SELECT first_seen, copy + (delivered IS NOT NULL), came FROM message WHERE id = ?")?;
-            let mut parts = ledger.prepare_cached("SELECT taker FROM part WHERE message = ? ORDER BY at, taker")?;
+            let mut select = ledger.prepare_cached(
+                "SELECT first_seen, copy + (delivered IS NOT NULL), came FROM message WHERE id = ?",
+            )?;
+            let mut parts = ledger
+                .prepare_cached("SELECT taker FROM part WHERE message = ? ORDER BY at, taker")?;
             rows.into_iter()
                 .map(|row| {
-                    let taken = parts.query_map([row.0], |columns| columns.get(0))?.collect::<rusqlite::Result<_>>()?;
+                    let taken = parts
+                        .query_map([row.0], |columns| columns.get(0))?
+                        .collect::<rusqlite::Result<_>>()?;
                     select.query_row([row.0], |columns| {
                         let name = self.name(row, Epoch(columns.get(0)?), columns.get(1)?);
-                        Ok(NextCopy { name, came: columns.get(2)?, taken })
+                        Ok(NextCopy {
+                            name,
+                            came: columns.get(2)?,
+                            taken,
+                        })
                     })
                 })
                 .collect()
@@ -177,14 +191,16 @@ impl Ledger {
     }
 
     /// Whether a file has the name of a copy of a message of the account's that is not known to be
-    /// delivered. A ledger that was put back from a backup gives its rows once more, to other messages: those
-    /// were first seen at another time.
+    /// delivered. A ledger that was put back from a backup gives its rows once more, to other
+    /// messages: those were first seen at another time.
     ///
     /// # Errors
     /// The ledger cannot be read.
     pub fn awaits(&self, name: &str) -> Result<bool> {
         let first_seen = name.split('.').next().and_then(|at| at.parse::<i64>().ok());
-        let (Some((row, copy)), Some(first_seen)) = (self.row_of(name), first_seen) else { return Ok(false) };
+        let (Some((row, copy)), Some(first_seen)) = (self.row_of(name), first_seen) else {
+            return Ok(false);
+        };
         self.connection
             .prepare_cached(
                 "SELECT 1 FROM message WHERE account = ? AND id = ? AND first_seen = ?
@@ -228,7 +244,11 @@ impl Ledger {
     /// The ledger cannot be read.
     pub fn octets_delivered(&self, row: RowId) -> Result<Option<u64>> {
         self.connection
-            .query_row("SELECT got FROM message WHERE id = ? AND delivered IS NOT NULL", [row.0], |row| row.get(0))
+            .query_row(
+                "SELECT got FROM message WHERE id = ? AND delivered IS NOT NULL",
+                [row.0],
+                |row| row.get(0),
+            )
             .optional()
             .map(Option::flatten)
             .map_err(|error| self.explained(&error))
@@ -250,8 +270,8 @@ impl Ledger {
         })
     }
 
-    /// Notes a failed attempt: one a run at most, quarantine after `limit` of them, which nobody was
-    /// [told](Self::untold) of yet. From then on it is tried again after 1, 2, 4 … 32 days.
+    /// Notes a failed attempt: one a run at most, quarantine after `limit` of them, which nobody
+    /// was [told](Self::untold) of yet. From then on it is tried again after 1, 2, 4 … 32 days.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -296,13 +316,16 @@ impl Ledger {
         })
     }
 
-    /// Sets messages aside that a rule or a filter does not let in, each with the reason: they are neither fetched
-    /// nor deleted from now on.
+    /// Sets messages aside that a rule or a filter does not let in, each with the reason: they are
+    /// neither fetched nor deleted from now on.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn set_aside(&mut self, ruled: &[(RowId, String)]) -> Result<()> {
-        self.note_ruled(ruled, "UPDATE message SET state = 'skipped', reason = ?2 WHERE id = ?1 AND delivered IS NULL")
+        self.note_ruled(
+            ruled,
+            "UPDATE message SET state = 'skipped', reason = ?2 WHERE id = ?1 AND delivered IS NULL",
+        )
     }
 
     /// Notes that a rule has messages deleted from the server unread, each with the reason.
@@ -310,7 +333,10 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be written.
     pub fn condemn(&mut self, ruled: &[(RowId, String)]) -> Result<()> {
-        self.note_ruled(ruled, "UPDATE message SET condemned = 1, reason = ?2 WHERE id = ?1 AND delivered IS NULL")
+        self.note_ruled(
+            ruled,
+            "UPDATE message SET condemned = 1, reason = ?2 WHERE id = ?1 AND delivered IS NULL",
+        )
     }
 
     /// Notes that no rule has these messages deleted any more.
@@ -322,9 +348,11 @@ impl Ledger {
             return Ok(());
         }
         self.transact(|ledger| {
-            let mut update =
-                ledger.prepare_cached("UPDATE message SET condemned = 0, reason = NULL WHERE id = ? AND condemned")?;
-            rows.iter().try_for_each(|row| update.execute([row.0]).map(drop))
+            let mut update = ledger.prepare_cached(
+                "UPDATE message SET condemned = 0, reason = NULL WHERE id = ? AND condemned",
+            )?;
+            rows.iter()
+                .try_for_each(|row| update.execute([row.0]).map(drop))
         })
     }
 
@@ -334,7 +362,9 @@ impl Ledger {
         }
         self.transact(|ledger| {
             let mut update = ledger.prepare_cached(statement)?;
-            ruled.iter().try_for_each(|(row, reason)| update.execute(params![row.0, reason]).map(drop))
+            ruled
+                .iter()
+                .try_for_each(|(row, reason)| update.execute(params![row.0, reason]).map(drop))
         })
     }
 
@@ -372,7 +402,10 @@ impl Ledger {
         &self,
         rows: impl IntoIterator<Item = RowId>,
     ) -> Result<Vec<(RowId, Uid, Option<Fingerprint>)>> {
-        self.prints("SELECT uid, coalesce(filtered, fingerprint) FROM message WHERE id = ?", rows)
+        self.prints(
+            "SELECT uid, coalesce(filtered, fingerprint) FROM message WHERE id = ?",
+            rows,
+        )
     }
 
     fn prints(
@@ -386,7 +419,11 @@ impl Ledger {
                 .map(|row| {
                     select.query_row([row.0], |columns| {
                         let uid = Uid::new(columns.get::<_, Vec<u8>>(0)?);
-                        Ok((row, uid, columns.get::<_, Option<[u8; 16]>>(1)?.map(Fingerprint)))
+                        Ok((
+                            row,
+                            uid,
+                            columns.get::<_, Option<[u8; 16]>>(1)?.map(Fingerprint),
+                        ))
                     })
                 })
                 .collect::<rusqlite::Result<_>>()
@@ -400,7 +437,8 @@ impl Ledger {
     /// The ledger cannot be written.
     pub fn note_fingerprints(&mut self, prints: &[(RowId, Fingerprint)]) -> Result<()> {
         self.transact(|ledger| {
-            let mut update = ledger.prepare_cached("UPDATE message SET fingerprint = ?2 WHERE id = ?1")?;
+            let mut update =
+                ledger.prepare_cached("UPDATE message SET fingerprint = ?2 WHERE id = ?1")?;
             for (row, print) in prints {
                 update.execute(params![row.0, print.0.as_slice()])?;
             }

@@ -30,11 +30,15 @@ impl Proof {
 
 impl Ledger {
     /// Proofs for those of `candidates` that may be deleted from the server: delivered whole, or
-    /// ordered by the user or a rule of his. Where several messages share a UID, all of them have to be.
+    /// ordered by the user or a rule of his. Where several messages share a UID, all of them have
+    /// to be.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn prove(&self, candidates: impl IntoIterator<Item = (MsgNum, RowId)>) -> Result<Vec<Proof>> {
+    pub fn prove(
+        &self,
+        candidates: impl IntoIterator<Item = (MsgNum, RowId)>,
+    ) -> Result<Vec<Proof>> {
         let sizes_count = self.sizes_are_trusted()?;
         self.read(|ledger| {
             let mut select = ledger.prepare_cached(
@@ -63,8 +67,9 @@ impl Ledger {
         }
         self.transact(|ledger| {
             // one order is for one message: the UID may be given to another one
-            let mut update =
-                ledger.prepare_cached("UPDATE message SET state = 'gone', doomed = 0, condemned = 0 WHERE id = ?")?;
+            let mut update = ledger.prepare_cached(
+                "UPDATE message SET state = 'gone', doomed = 0, condemned = 0 WHERE id = ?",
+            )?;
             for proof in deleted {
                 update.execute([proof.row.0])?;
             }

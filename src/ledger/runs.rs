@@ -75,8 +75,8 @@ impl Ledger {
         })
     }
 
-    /// Marks the run as open, durably: from now on messages may be safe that the ledger does not know
-    /// of, and should the run die, the next one looks for them.
+    /// Marks the run as open, durably: from now on messages may be safe that the ledger does not
+    /// know of, and should the run die, the next one looks for them.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -187,7 +187,16 @@ impl Ledger {
             let tell = ripe && told.is_none_or(|told| now.since(told) >= A_DAY.seconds());
             ledger.execute(
                 "UPDATE account SET trouble = ?2, since = ?3, told = ?4 WHERE id = ?1",
-                params![account, problem.what(), since.0, if tell { Some(now.0) } else { told.map(|told| told.0) }],
+                params![
+                    account,
+                    problem.what(),
+                    since.0,
+                    if tell {
+                        Some(now.0)
+                    } else {
+                        told.map(|told| told.0)
+                    }
+                ],
             )?;
             Ok(tell)
         })
@@ -201,12 +210,19 @@ impl Ledger {
         let account = self.account;
         let troubled = self
             .connection
-            .query_row("SELECT since IS NOT NULL FROM account WHERE id = ?", [account], |row| row.get(0))
+            .query_row(
+                "SELECT since IS NOT NULL FROM account WHERE id = ?",
+                [account],
+                |row| row.get(0),
+            )
             .map_err(|error| self.explained(&error))?;
         if troubled {
             self.transact(|ledger| {
                 ledger
-                    .execute("UPDATE account SET trouble = NULL, since = NULL, told = NULL WHERE id = ?", [account])
+                    .execute(
+                        "UPDATE account SET trouble = NULL, since = NULL, told = NULL WHERE id = ?",
+                        [account],
+                    )
                     .map(drop)
             })?;
         }
@@ -250,7 +266,11 @@ impl Ledger {
     /// The ledger cannot be read.
     pub fn troubled_since(&self) -> Result<Option<Epoch>> {
         self.connection
-            .query_row("SELECT since FROM account WHERE id = ?", [self.account], |row| row.get::<_, Option<i64>>(0))
+            .query_row(
+                "SELECT since FROM account WHERE id = ?",
+                [self.account],
+                |row| row.get::<_, Option<i64>>(0),
+            )
             .optional()
             .map(|since| since.flatten().map(Epoch))
             .map_err(|error| self.explained(&error))

@@ -150,16 +150,22 @@ mod tests {
     fn migrating_twice_changes_nothing() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap().unwrap();
-        connection.execute("INSERT INTO ledger VALUES ('a', 'b')", []).unwrap();
+        connection
+            .execute("INSERT INTO ledger VALUES ('a', 'b')", [])
+            .unwrap();
         migrate(&mut connection).unwrap().unwrap();
-        let rows: i64 = connection.query_row("SELECT count(*) FROM ledger", [], |row| row.get(0)).unwrap();
+        let rows: i64 = connection
+            .query_row("SELECT count(*) FROM ledger", [], |row| row.get(0))
+            .unwrap();
         assert_eq!((rows, version(&connection).unwrap()), (1, VERSION));
     }
 
     #[test]
     fn a_newer_ledger_is_left_alone() {
         let mut connection = Connection::open_in_memory().unwrap();
-        connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        connection
+            .pragma_update(None, "user_version", VERSION + 1)
+            .unwrap();
         assert_eq!(migrate(&mut connection).unwrap(), Err(VERSION + 1));
     }
 }

@@ -9,7 +9,8 @@ use crate::{
 };
 
 impl Ledger {
-    /// Those of `rows` that a person is to be told of now: of each once, unless something new happens.
+    /// Those of `rows` that a person is to be told of now: of each once, unless something new
+    /// happens.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -18,8 +19,9 @@ impl Ledger {
             return Ok(Vec::new());
         }
         self.transact(|ledger| {
-            let mut update =
-                ledger.prepare_cached("UPDATE message SET told = ?, telling = 0 WHERE id = ? AND told IS NULL")?;
+            let mut update = ledger.prepare_cached(
+                "UPDATE message SET told = ?, telling = 0 WHERE id = ? AND told IS NULL",
+            )?;
             let mut untold = Vec::new();
             for row in rows {
                 if update.execute(params![now.0, row.0])? > 0 {
@@ -52,7 +54,10 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be written.
     pub fn recover_told(&mut self, names: &[String], now: Epoch) -> Result<()> {
-        let notices: Vec<_> = names.iter().filter_map(|name| self.notice_of(name)).collect();
+        let notices: Vec<_> = names
+            .iter()
+            .filter_map(|name| self.notice_of(name))
+            .collect();
         if notices.is_empty() {
             return Ok(());
         }

@@ -26,7 +26,8 @@ impl Contexts {
     pub fn prepare(&self, trust: &Trust, client: Option<&ClientCertificate>) {
         let (contexts, trust, client) = (self.clone(), trust.clone(), client.cloned());
         // what fails here is told by `get`
-        let _ = thread::Builder::new().spawn(move || contexts.get(&trust, client.as_ref()).map(drop));
+        let _ =
+            thread::Builder::new().spawn(move || contexts.get(&trust, client.as_ref()).map(drop));
     }
 
     /// The context for `trust` and `client`, made now if it is the first time.
@@ -35,7 +36,13 @@ impl Contexts {
     /// As for [`Context::new`].
     pub fn get(&self, trust: &Trust, client: Option<&ClientCertificate>) -> Result<Context> {
         let key = (trust.clone(), client.cloned());
-        let context = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
+        let context = Arc::clone(
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(key)
+                .or_default(),
+        );
         context.get_or_init(|| Context::new(trust, client)).clone()
     }
 }

@@ -7,8 +7,8 @@ use super::Socket;
 /// The most that is read from the socket at once.
 const BUFFER: usize = 32 * 1024;
 
-/// A socket of which OpenSSL reads record by record: five octets, then as many as these announce. The
-/// socket is asked for all that has come.
+/// A socket of which OpenSSL reads record by record: five octets, then as many as these announce.
+/// The socket is asked for all that has come.
 #[derive(Debug)]
 pub struct Records {
     socket: BufReader<Socket>,
@@ -17,7 +17,10 @@ pub struct Records {
 
 impl Records {
     pub(super) fn new(socket: Socket) -> Self {
-        Self { socket: BufReader::with_capacity(BUFFER, socket), waits: true }
+        Self {
+            socket: BufReader::with_capacity(BUFFER, socket),
+            waits: true,
+        }
     }
 
     pub(super) fn socket(&self) -> &Socket {

@@ -33,9 +33,9 @@ impl Captured {
     }
 }
 
-/// A connection, by TCP or a Unix socket. A read or write fails with [`ErrorKind::TimedOut`] when the
-/// other side was silent for the time-out, and with [`ErrorKind::ConnectionAborted`] when pouch was
-/// told to stop.
+/// A connection, by TCP or a Unix socket. A read or write fails with [`ErrorKind::TimedOut`] when
+/// the other side was silent for the time-out, and with [`ErrorKind::ConnectionAborted`] when pouch
+/// was told to stop.
 #[derive(Debug)]
 pub struct Socket<S = TcpStream> {
     stream: S,
@@ -52,7 +52,13 @@ impl Socket<UnixStream> {
     fn local(stream: UnixStream, timeout: Duration, stop: Stop) -> io::Result<Self> {
         stream.set_read_timeout(Some(LOOK))?;
         stream.set_write_timeout(Some(LOOK))?;
-        Ok(Self { stream, timeout, deadline: None, stop, captured: Captured::default() })
+        Ok(Self {
+            stream,
+            timeout,
+            deadline: None,
+            stop,
+            captured: Captured::default(),
+        })
     }
 }
 
@@ -61,7 +67,13 @@ impl Socket {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LOOK))?;
         stream.set_write_timeout(Some(LOOK))?;
-        Ok(Self { stream, timeout, deadline: None, stop, captured: Captured::default() })
+        Ok(Self {
+            stream,
+            timeout,
+            deadline: None,
+            stop,
+            captured: Captured::default(),
+        })
     }
 
     /// The server's address.
@@ -96,14 +108,18 @@ impl<S> Socket<S> {
             match step(&mut self.stream) {
                 Ok(done) => return Ok(done),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(error) => break error,
             }
             if self.stop.signal().is_some() {
                 break io::Error::new(ErrorKind::ConnectionAborted, "stopped by a signal");
             }
             if start.elapsed() >= self.timeout {
-                let text = format!("{} s of silence; `timeout` sets how long to wait", self.timeout.as_secs());
+                let text = format!(
+                    "{} s of silence; `timeout` sets how long to wait",
+                    self.timeout.as_secs()
+                );
                 break io::Error::new(ErrorKind::TimedOut, text);
             }
         };
@@ -134,7 +150,13 @@ impl<S: Write> Write for Socket<S> {
 /// # Errors
 /// [`Kind::NoHost`], [`Kind::Offline`], [`Kind::Unavailable`] where nobody listens,
 /// [`Kind::Silent`] where time was up, or a signal came.
-pub fn dial(host: &str, port: u16, budget: Duration, timeout: Duration, stop: &Stop) -> Result<Socket> {
+pub fn dial(
+    host: &str,
+    port: u16,
+    budget: Duration,
+    timeout: Duration,
+    stop: &Stop,
+) -> Result<Socket> {
     Dialing::begin(host, port, budget).wait(timeout, stop)
 }
 
@@ -142,16 +164,27 @@ pub fn dial(host: &str, port: u16, budget: Duration, timeout: Duration, stop: &S
 /// `timeout`.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] where nobody listens, [`Kind::Silent`] where time was up, or a signal came.
-pub fn dial_local(path: &Path, budget: Duration, timeout: Duration, stop: &Stop) -> Result<Socket<UnixStream>> {
+/// [`Kind::Unavailable`] where nobody listens, [`Kind::Silent`] where time was up, or a signal
+/// came.
+pub fn dial_local(
+    path: &Path,
+    budget: Duration,
+    timeout: Duration,
+    stop: &Stop,
+) -> Result<Socket<UnixStream>> {
     let shown = path.display().to_string();
     let path = path.to_owned();
     let dialing = Dialing::beside(&shown, budget, move || {
         UnixStream::connect(&path).map_err(|error| {
-            Error::new(Kind::Unavailable, format!("{} takes no connection", path.display())).fact(error.to_string())
+            Error::new(
+                Kind::Unavailable,
+                format!("{} takes no connection", path.display()),
+            )
+            .fact(error.to_string())
         })
     });
-    Socket::local(dialing.stream(stop)?, timeout, stop.clone()).map_err(|error| lost(&shown, &error))
+    Socket::local(dialing.stream(stop)?, timeout, stop.clone())
+        .map_err(|error| lost(&shown, &error))
 }
 
 fn lost(host: &str, error: &io::Error) -> Error {
@@ -172,7 +205,9 @@ impl Dialing {
     /// Begins to do what [`dial`] does.
     pub fn begin(host: &str, port: u16, budget: Duration) -> Self {
         let name = host.to_owned();
-        Self::beside(host, budget, move || connect(&name, port, Instant::now() + budget))
+        Self::beside(host, budget, move || {
+            connect(&name, port, Instant::now() + budget)
+        })
     }
 
     /// The connection, once it is made.
@@ -180,14 +215,24 @@ impl Dialing {
     /// # Errors
     /// As for [`dial`].
     pub fn wait(self, timeout: Duration, stop: &Stop) -> Result<Socket> {
-        Socket::new(self.stream(stop)?, timeout, stop.clone()).map_err(|error| lost(&self.host, &error))
+        Socket::new(self.stream(stop)?, timeout, stop.clone())
+            .map_err(|error| lost(&self.host, &error))
     }
 }
 
 impl<S: Send + 'static> Dialing<S> {
-    fn beside(host: &str, budget: Duration, connect: impl FnOnce() -> Result<S> + Send + 'static) -> Self {
+    fn beside(
+        host: &str,
+        budget: Duration,
+        connect: impl FnOnce() -> Result<S> + Send + 'static,
+    ) -> Self {
         let (sender, made) = mpsc::channel();
-        let dialing = Self { host: host.to_owned(), budget, end: Instant::now() + budget + LOOK, made };
+        let dialing = Self {
+            host: host.to_owned(),
+            budget,
+            end: Instant::now() + budget + LOOK,
+            made,
+        };
         let failed = sender.clone();
         let work = move || {
             // nobody may be waiting any more
@@ -220,12 +265,19 @@ impl<S: Send + 'static> Dialing<S> {
 fn too_slow(host: &str, budget: Duration, fact: &str) -> Error {
     // a part of it may be gone already
     let seconds = budget.as_secs_f64().round();
-    Error::new(Kind::Silent, format!("no connection to {host} within {seconds} s")).fact(fact)
+    Error::new(
+        Kind::Silent,
+        format!("no connection to {host} within {seconds} s"),
+    )
+    .fact(fact)
 }
 
 fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
     let budget = deadline.saturating_duration_since(Instant::now());
-    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(|error| unknown(host, &error))?.collect();
+    let addresses: Vec<SocketAddr> = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| unknown(host, &error))?
+        .collect();
     let mut failures = Vec::new();
     let mut timed_out = false;
     let mut unreachable = 0;
@@ -240,7 +292,10 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
             Ok(tcp) => return Ok(tcp),
             Err(error) => {
                 timed_out |= error.kind() == ErrorKind::TimedOut;
-                if matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable) {
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable
+                ) {
                     unreachable += 1;
                 }
                 failures.push(format!("{address}: {error}"));
@@ -252,10 +307,17 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
     } else if unreachable == addresses.len() {
         Error::new(Kind::Silent, format!("no way leads to {host} now"))
     } else if timed_out {
-        too_slow(host, budget, &format!("{} tried", count(addresses.len() as u64, "address")))
+        too_slow(
+            host,
+            budget,
+            &format!("{} tried", count(addresses.len() as u64, "address")),
+        )
     } else {
-        Error::new(Kind::Unavailable, format!("{host} takes no connection on port {port}"))
-            .hint("check `host`, `port` and `tls`; 995 is for tls = \"implicit\", 110 for \"starttls\"")
+        Error::new(
+            Kind::Unavailable,
+            format!("{host} takes no connection on port {port}"),
+        )
+        .hint("check `host`, `port` and `tls`; 995 is for tls = \"implicit\", 110 for \"starttls\"")
     };
     Err(failures.into_iter().fold(error, Error::fact))
 }
@@ -264,8 +326,14 @@ fn unknown(host: &str, error: &io::Error) -> Error {
     let text = error.to_string();
     // EAI_AGAIN: the name server does not answer, which says nothing about the name
     if text.contains("Temporary failure") {
-        Error::new(Kind::Offline, format!("the address of {host} cannot be looked up now")).fact(text)
+        Error::new(
+            Kind::Offline,
+            format!("the address of {host} cannot be looked up now"),
+        )
+        .fact(text)
     } else {
-        Error::new(Kind::NoHost, format!("there is no host {host}")).fact(text).hint("check `host` in the config")
+        Error::new(Kind::NoHost, format!("there is no host {host}"))
+            .fact(text)
+            .hint("check `host` in the config")
     }
 }

@@ -41,7 +41,9 @@ impl Certificate {
 
     /// The fingerprint as `tls-pin` takes it.
     pub fn pin(&self) -> String {
-        self.sha256.iter().fold("sha256:".into(), |pin, octet| format!("{pin}{octet:02x}"))
+        self.sha256
+            .iter()
+            .fold("sha256:".into(), |pin, octet| format!("{pin}{octet:02x}"))
     }
 }
 
@@ -58,8 +60,11 @@ impl Context {
             Trust::System => None,
             Trust::CaFile(path) => {
                 let none = || {
-                    Error::new(Kind::Config, format!("there is no certificate in {}", path.display()))
-                        .hint("`tls-ca-file` is a PEM file: it has lines -----BEGIN CERTIFICATE-----")
+                    Error::new(
+                        Kind::Config,
+                        format!("there is no certificate in {}", path.display()),
+                    )
+                    .hint("`tls-ca-file` is a PEM file: it has lines -----BEGIN CERTIFICATE-----")
                 };
                 let roots = native_tls::Certificate::stack_from_pem(&read(path, "tls-ca-file")?)
                     .map_err(|error| none().fact(error.to_string()))?;
@@ -75,12 +80,17 @@ impl Context {
             Trust::Pin(pin) => {
                 // The certificate is compared as a whole after the handshake, before anything is
                 // said: who issued it, for whom and until when means nothing then.
-                builder.danger_accept_invalid_certs(true).danger_accept_invalid_hostnames(true);
+                builder
+                    .danger_accept_invalid_certs(true)
+                    .danger_accept_invalid_hostnames(true);
                 Some(*pin)
             }
         };
         if let Some(ClientCertificate { certificate, key }) = client {
-            let (certificate_file, key_file) = (read(certificate, "tls-client-cert")?, read(key, "tls-client-key")?);
+            let (certificate_file, key_file) = (
+                read(certificate, "tls-client-cert")?,
+                read(key, "tls-client-key")?,
+            );
             let identity = Identity::from_pkcs8(&certificate_file, &key_file).map_err(|error| {
                 Error::new(Kind::Config, "the client certificate cannot be used")
                     .fact(format!("{} and {}: {error}", certificate.display(), key.display()))
@@ -88,9 +98,9 @@ impl Context {
             })?;
             builder.identity(identity);
         }
-        let connector = builder
-            .build()
-            .map_err(|error| Error::new(Kind::Config, "TLS cannot be set up").fact(error.to_string()))?;
+        let connector = builder.build().map_err(|error| {
+            Error::new(Kind::Config, "TLS cannot be set up").fact(error.to_string())
+        })?;
         Ok(Self { connector, pin })
     }
 
@@ -103,8 +113,13 @@ impl Context {
             .danger_accept_invalid_certs(true)
             .danger_accept_invalid_hostnames(true)
             .build()
-            .map_err(|error| Error::new(Kind::Config, "TLS cannot be set up").fact(error.to_string()))?;
-        Ok(Self { connector, pin: None })
+            .map_err(|error| {
+                Error::new(Kind::Config, "TLS cannot be set up").fact(error.to_string())
+            })?;
+        Ok(Self {
+            connector,
+            pin: None,
+        })
     }
 
     /// Begins TLS with `host`, whose certificate has to be good.
@@ -116,12 +131,17 @@ impl Context {
         let captured = socket.captured();
         // a handshake is many small answers
         socket.hurry();
-        // the dot that ends an absolute name stands in no certificate, nor is it told the server (RFC 6066 §3)
+        // the dot that ends an absolute name stands in no certificate, nor is it told the server
+        // (RFC 6066 §3)
         let name = host.strip_suffix('.').unwrap_or(host);
         let mut stream = match self.connector.connect(name, Records::new(socket)) {
             Ok(stream) => stream,
-            Err(HandshakeError::Failure(error)) => return Err(failed(host, &error.to_string(), captured.take())),
-            Err(HandshakeError::WouldBlock(_)) => return Err(Error::new(Kind::Bug, "a blocking socket did not block")),
+            Err(HandshakeError::Failure(error)) => {
+                return Err(failed(host, &error.to_string(), captured.take()));
+            }
+            Err(HandshakeError::WouldBlock(_)) => {
+                return Err(Error::new(Kind::Bug, "a blocking socket did not block"));
+            }
         };
         stream.get_mut().socket_mut().take_time();
         if let Some(pin) = self.pin {
@@ -183,11 +203,18 @@ fn failed(host: &str, text: &str, socket: Option<std::io::Error>) -> Error {
         || lower.contains("packet length too long")
         || lower.contains("record layer failure")
     {
-        Error::new(Kind::NotPop3, format!("{host} does not speak TLS on this port"))
-            .fact(reason(text))
-            .hint("port 110 is for tls = \"starttls\", 995 for \"implicit\"")
+        Error::new(
+            Kind::NotPop3,
+            format!("{host} does not speak TLS on this port"),
+        )
+        .fact(reason(text))
+        .hint("port 110 is for tls = \"starttls\", 995 for \"implicit\"")
     } else if lower.contains("unexpected eof") || lower.is_empty() {
-        Error::new(Kind::Cut, format!("{host} closed the connection while TLS began")).fact(reason(text))
+        Error::new(
+            Kind::Cut,
+            format!("{host} closed the connection while TLS began"),
+        )
+        .fact(reason(text))
     } else {
         Error::new(Kind::Unavailable, format!("TLS with {host} failed")).fact(reason(text))
     }
@@ -195,8 +222,13 @@ fn failed(host: &str, text: &str, socket: Option<std::io::Error>) -> Error {
 
 /// What a person can use of `error:CODE:LIBRARY:FUNCTION:REASON:FILE:LINE: (DETAIL)`.
 fn reason(text: &str) -> String {
-    let detail = text.rfind('(').and_then(|from| text[from + 1..].strip_suffix(')'));
-    let named = || text.strip_prefix("error:").and_then(|rest| rest.split(':').nth(3));
+    let detail = text
+        .rfind('(')
+        .and_then(|from| text[from + 1..].strip_suffix(')'));
+    let named = || {
+        text.strip_prefix("error:")
+            .and_then(|rest| rest.split(':').nth(3))
+    };
     detail.or_else(named).unwrap_or(text).trim().to_owned()
 }
 
@@ -206,21 +238,33 @@ mod tests {
 
     #[test]
     fn openssl_is_put_into_words() {
-        let wrong_port =
-            "error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../ssl/record/ssl3_record.c:354:";
+        let wrong_port = "error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../ssl/record/ssl3_record.c:354:";
         let error = failed("pop.example.org", wrong_port, None);
-        assert_eq!((error.kind(), error.facts()), (Kind::NotPop3, &["wrong version number".to_owned()][..]));
+        assert_eq!(
+            (error.kind(), error.facts()),
+            (Kind::NotPop3, &["wrong version number".to_owned()][..])
+        );
         let untrusted = "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:../ssl/statem/statem_clnt.c:1889: (self-signed certificate)";
         let error = failed("pop.example.org", untrusted, None);
-        assert_eq!((error.kind(), error.facts()), (Kind::Denied, &["self-signed certificate".to_owned()][..]));
+        assert_eq!(
+            (error.kind(), error.facts()),
+            (Kind::Denied, &["self-signed certificate".to_owned()][..])
+        );
         let expired = untrusted.replace("self-signed certificate", "certificate has expired");
-        assert!(failed("pop.example.org", &expired, None).what().contains("has expired"));
+        assert!(
+            failed("pop.example.org", &expired, None)
+                .what()
+                .contains("has expired")
+        );
     }
 
     #[test]
     fn what_the_socket_said_counts() {
         let silent = std::io::Error::new(std::io::ErrorKind::TimedOut, "60 s of silence");
-        assert_eq!(failed("pop.example.org", "unexpected EOF", Some(silent)).kind(), Kind::Silent);
+        assert_eq!(
+            failed("pop.example.org", "unexpected EOF", Some(silent)).kind(),
+            Kind::Silent
+        );
     }
 
     #[test]
@@ -237,7 +281,9 @@ mod tests {
             acceptor.accept(listener.accept().unwrap().0).is_ok()
         });
         let time = std::time::Duration::from_mins(1);
-        let socket = super::super::dial("127.0.0.1", port, time, time, &crate::stop::Stop::default()).unwrap();
+        let socket =
+            super::super::dial("127.0.0.1", port, time, time, &crate::stop::Stop::default())
+                .unwrap();
         let context = Context::new(&Trust::CaFile(roots.path().to_owned()), None).unwrap();
         assert!(context.wrap(socket, "localhost.").is_ok());
         assert!(server.join().unwrap());

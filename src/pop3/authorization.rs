@@ -32,9 +32,14 @@ impl<S: Read + Write> Authorization<S> {
         match reply {
             Reply::Ok(_) => {}
             Reply::Err(refusal) => {
-                let kind = if refusal.code == Some(Code::SysPerm) { Kind::Unavailable } else { Kind::Busy };
+                let kind = if refusal.code == Some(Code::SysPerm) {
+                    Kind::Unavailable
+                } else {
+                    Kind::Busy
+                };
                 return Err(
-                    Error::new(kind, format!("{peer} does not take the connection")).fact(quoted(peer, &refusal))
+                    Error::new(kind, format!("{peer} does not take the connection"))
+                        .fact(quoted(peer, &refusal)),
                 );
             }
             Reply::Challenge(_) => return Err(not_pop3(peer)),
@@ -42,40 +47,56 @@ impl<S: Read + Write> Authorization<S> {
         Ok(Self { wire })
     }
 
-    /// Begins TLS by STLS (RFC 2595 §4): `wrap` makes the new stream out of the old one. Whether the server
-    /// offers it is not asked in clear, where nothing it says of itself can be believed.
+    /// Begins TLS by STLS (RFC 2595 §4): `wrap` makes the new stream out of the old one. Whether
+    /// the server offers it is not asked in clear, where nothing it says of itself can be believed.
     ///
     /// # Errors
-    /// The server refuses STLS, now or for good, or closes the connection; somebody put octets behind its
-    /// answer, which is an attack (CVE-2011-0411); or `wrap` fails.
-    pub fn upgrade<T: Read + Write>(mut self, wrap: impl FnOnce(S) -> Result<T>) -> Result<Authorization<T>> {
+    /// The server refuses STLS, now or for good, or closes the connection; somebody put octets
+    /// behind its answer, which is an attack (CVE-2011-0411); or `wrap` fails.
+    pub fn upgrade<T: Read + Write>(
+        mut self,
+        wrap: impl FnOnce(S) -> Result<T>,
+    ) -> Result<Authorization<T>> {
         let peer = self.wire.peer.clone();
-        let hint = "most servers have TLS on port 995: tls = \"implicit\"; pouch never goes on without it";
-        let answer = self.wire.ask(Command::Stls).map_err(|error| match error.kind() {
-            // what some do where they do not know a command
-            Kind::Cut => error.hint(hint),
-            _ => error,
-        })?;
+        let hint =
+            "most servers have TLS on port 995: tls = \"implicit\"; pouch never goes on without it";
+        let answer = self
+            .wire
+            .ask(Command::Stls)
+            .map_err(|error| match error.kind() {
+                // what some do where they do not know a command
+                Kind::Cut => error.hint(hint),
+                _ => error,
+            })?;
         match answer {
             Reply::Ok(_) => {}
             Reply::Err(refusal) if refusal.passes() => {
                 return Err(
-                    Error::new(Kind::Busy, format!("{peer} does not begin TLS now")).fact(quoted(&peer, &refusal))
+                    Error::new(Kind::Busy, format!("{peer} does not begin TLS now"))
+                        .fact(quoted(&peer, &refusal)),
                 );
             }
             Reply::Err(refusal) => {
-                return Err(Error::new(Kind::Unavailable, format!("{peer} does not begin TLS on this port"))
-                    .fact(quoted(&peer, &refusal))
-                    .hint(hint));
+                return Err(Error::new(
+                    Kind::Unavailable,
+                    format!("{peer} does not begin TLS on this port"),
+                )
+                .fact(quoted(&peer, &refusal))
+                .hint(hint));
             }
             Reply::Challenge(_) => return Err(not_pop3(&peer)),
         }
         if self.wire.holds_unread() {
-            return Err(Error::new(Kind::Denied, format!("somebody meddles with the line to {peer}"))
-                .fact("there were octets behind the answer to STLS, before TLS began"));
+            return Err(Error::new(
+                Kind::Denied,
+                format!("somebody meddles with the line to {peer}"),
+            )
+            .fact("there were octets behind the answer to STLS, before TLS began"));
         }
         let (stream, terms) = self.wire.into_parts();
-        Ok(Authorization { wire: Wire::new(wrap(stream)?, terms) })
+        Ok(Authorization {
+            wire: Wire::new(wrap(stream)?, terms),
+        })
     }
 
     /// Asks for the capabilities, and logs in.
@@ -92,11 +113,16 @@ impl<S: Read + Write> Authorization<S> {
             }
         }
         self.wire.hide(who.password.as_bytes());
-        self.wire.hide(sasl::plain(who.user, who.password).as_bytes());
+        self.wire
+            .hide(sasl::plain(who.user, who.password).as_bytes());
         self.wire.queue(Command::Capa)?;
         self.wire.flush()?;
         let capabilities = read_capabilities(&mut self.wire)?;
-        let offered = |mechanism| capabilities.as_ref().is_some_and(|known| known.offers(mechanism));
+        let offered = |mechanism| {
+            capabilities
+                .as_ref()
+                .is_some_and(|known| known.offers(mechanism))
+        };
         let mechanism = match who.auth {
             Auth::Plain => Mechanism::Plain,
             Auth::Auto if offered("PLAIN") => Mechanism::Plain,
@@ -107,7 +133,8 @@ impl<S: Read + Write> Authorization<S> {
             Mechanism::User => self.user_pass(who),
         }
         .map_err(|error| match error.kind() {
-            // Courier does so when it cannot read one message, Dovecot when it cannot read the mailbox
+            // Courier does so when it cannot read one message, Dovecot when it cannot read the
+            // mailbox
             Kind::Cut => Error::new(Kind::Cut, format!("{} closed the connection at the login", self.wire.peer))
                 .fact("that need not be a wrong password: some servers do so when they cannot open the mailbox"),
             _ => error,
@@ -115,7 +142,9 @@ impl<S: Read + Write> Authorization<S> {
         match answer {
             Reply::Ok(_) => Ok(Transaction::new(self.wire, capabilities, mechanism)),
             Reply::Err(refusal) => {
-                let codes = capabilities.as_ref().is_some_and(|known| known.has("AUTH-RESP-CODE"));
+                let codes = capabilities
+                    .as_ref()
+                    .is_some_and(|known| known.has("AUTH-RESP-CODE"));
                 Err(login_refused(&self.wire.peer, &refusal, codes))
             }
             Reply::Challenge(_) => Err(not_pop3(&self.wire.peer)),
@@ -134,10 +163,20 @@ impl<S: Read + Write> Authorization<S> {
     fn sasl_plain(&mut self, who: &Credentials<'_>) -> Result<Reply> {
         let message = sasl::plain(who.user, who.password);
         let mechanism = "PLAIN";
-        let whole = Command::Auth { mechanism, initial: Some(&message) };
+        let whole = Command::Auth {
+            mechanism,
+            initial: Some(&message),
+        };
         // RFC 5034 §4: the initial response only where the whole command fits
         let fits = whole.line().len() <= MAX_COMMAND;
-        match self.wire.ask(if fits { whole } else { Command::Auth { mechanism, initial: None } })? {
+        match self.wire.ask(if fits {
+            whole
+        } else {
+            Command::Auth {
+                mechanism,
+                initial: None,
+            }
+        })? {
             // servers that do not know the initial response ask for it
             Reply::Challenge(_) => self.wire.ask(Command::Response(&message)),
             other => Ok(other),
@@ -164,7 +203,9 @@ impl std::fmt::Display for Mechanism {
 }
 
 /// The answer to CAPA. A server that does not know it (popa3d, Solid POP3) says `-ERR`.
-pub(super) fn read_capabilities<S: Read + Write>(wire: &mut Wire<S>) -> Result<Option<Capabilities>> {
+pub(super) fn read_capabilities<S: Read + Write>(
+    wire: &mut Wire<S>,
+) -> Result<Option<Capabilities>> {
     match wire.reply()? {
         Reply::Ok(_) => {}
         // unasked, right behind the login
@@ -185,12 +226,20 @@ pub(super) fn read_capabilities<S: Read + Write>(wire: &mut Wire<S>) -> Result<O
 fn login_refused(peer: &str, refusal: &Refusal, codes: bool) -> Error {
     let fact = quoted(peer, refusal);
     match refusal.code {
-        Some(Code::InUse) => Error::new(Kind::Busy, "the mailbox is in use by another session").fact(fact),
-        Some(Code::LoginDelay) => {
-            Error::new(Kind::Busy, format!("{peer} wants more time between two logins")).fact(fact)
+        Some(Code::InUse) => {
+            Error::new(Kind::Busy, "the mailbox is in use by another session").fact(fact)
         }
-        Some(Code::SysTemp) => Error::new(Kind::Busy, format!("{peer} cannot log anybody in now")).fact(fact),
-        Some(Code::SysPerm) => Error::new(Kind::Unavailable, format!("{peer} cannot log you in")).fact(fact),
+        Some(Code::LoginDelay) => Error::new(
+            Kind::Busy,
+            format!("{peer} wants more time between two logins"),
+        )
+        .fact(fact),
+        Some(Code::SysTemp) => {
+            Error::new(Kind::Busy, format!("{peer} cannot log anybody in now")).fact(fact)
+        }
+        Some(Code::SysPerm) => {
+            Error::new(Kind::Unavailable, format!("{peer} cannot log you in")).fact(fact)
+        }
         Some(Code::Auth) => Error::new(Kind::Denied, "the server refused the password").fact(fact),
         None if codes => Error::new(Kind::Busy, format!("{peer} cannot log you in now")).fact(fact),
         None => Error::new(Kind::Denied, "the server refused the login").fact(fact),

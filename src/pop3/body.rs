@@ -65,7 +65,11 @@ impl Decoder {
                 break;
             }
         }
-        Decoded { content: write, used: read, end }
+        Decoded {
+            content: write,
+            used: read,
+            end,
+        }
     }
 
     /// The size of what was decoded as LIST should give it: with CRLF, without stuffing.
@@ -127,7 +131,12 @@ mod tests {
             (b"a\r\n..\r", b"a\n.", None),
         ] {
             let got = feed(wire, &[]);
-            assert_eq!((got.0.as_slice(), got.1.as_deref()), (content, rest), "{}", wire.escape_ascii());
+            assert_eq!(
+                (got.0.as_slice(), got.1.as_deref()),
+                (content, rest),
+                "{}",
+                wire.escape_ascii()
+            );
         }
     }
 

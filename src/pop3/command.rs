@@ -55,8 +55,14 @@ impl Command<'_> {
             Self::Stls => "STLS".into(),
             Self::User(name) => format!("USER {name}"),
             Self::Pass(password) => format!("PASS {password}"),
-            Self::Auth { mechanism, initial: None } => format!("AUTH {mechanism}"),
-            Self::Auth { mechanism, initial: Some(initial) } => format!("AUTH {mechanism} {initial}"),
+            Self::Auth {
+                mechanism,
+                initial: None,
+            } => format!("AUTH {mechanism}"),
+            Self::Auth {
+                mechanism,
+                initial: Some(initial),
+            } => format!("AUTH {mechanism} {initial}"),
             Self::Response(response) => (*response).to_owned(),
             Self::Stat => "STAT".into(),
             Self::List => "LIST".into(),
@@ -76,7 +82,10 @@ impl Command<'_> {
     pub fn shown(&self) -> String {
         match self {
             Self::Pass(_) => "PASS ***".into(),
-            Self::Auth { mechanism, initial: Some(_) } => format!("AUTH {mechanism} ***"),
+            Self::Auth {
+                mechanism,
+                initial: Some(_),
+            } => format!("AUTH {mechanism} ***"),
             Self::Response(_) => "***".into(),
             open => String::from_utf8_lossy(open.line().trim_ascii_end()).into_owned(),
         }
@@ -85,7 +94,9 @@ impl Command<'_> {
 
 /// Whether `argument` can stand in a command: no line break and no NUL, which would end it early.
 pub fn fits(argument: &str) -> bool {
-    !argument.bytes().any(|octet| matches!(octet, b'\r' | b'\n' | 0))
+    !argument
+        .bytes()
+        .any(|octet| matches!(octet, b'\r' | b'\n' | 0))
 }
 
 #[cfg(test)]
@@ -95,15 +106,28 @@ mod tests {
     #[test]
     fn lines_as_the_server_gets_them() {
         assert_eq!(*Command::Top(MsgNum(3), 0).line(), b"TOP 3 0\r\n");
-        assert_eq!(*Command::User("ann@example.org").line(), b"USER ann@example.org\r\n");
-        assert_eq!(*Command::Auth { mechanism: "PLAIN", initial: Some("AGE=") }.line(), b"AUTH PLAIN AGE=\r\n");
+        assert_eq!(
+            *Command::User("ann@example.org").line(),
+            b"USER ann@example.org\r\n"
+        );
+        assert_eq!(
+            *Command::Auth {
+                mechanism: "PLAIN",
+                initial: Some("AGE=")
+            }
+            .line(),
+            b"AUTH PLAIN AGE=\r\n"
+        );
     }
 
     #[test]
     fn no_secret_is_shown() {
         for command in [
             Command::Pass("geheim"),
-            Command::Auth { mechanism: "PLAIN", initial: Some("geheim") },
+            Command::Auth {
+                mechanism: "PLAIN",
+                initial: Some("geheim"),
+            },
             Command::Response("geheim"),
         ] {
             assert!(!command.shown().contains("geheim"));

@@ -55,7 +55,10 @@ impl Refusal {
 
     fn parse(text: &[u8]) -> Self {
         Self {
-            code: text.strip_prefix(b"[").and_then(|rest| Some(&rest[..memchr::memchr(b']', rest)?])).and_then(code),
+            code: text
+                .strip_prefix(b"[")
+                .and_then(|rest| Some(&rest[..memchr::memchr(b']', rest)?]))
+                .and_then(code),
             text: text.to_vec(),
         }
     }
@@ -63,7 +66,10 @@ impl Refusal {
 
 /// `pop.example.org said: -ERR [AUTH] Invalid credentials`.
 pub fn quoted(peer: &str, refusal: &Refusal) -> String {
-    format!("{peer} said: {}", shown(&[b"-ERR ", refusal.text.as_slice()].concat()).trim_end())
+    format!(
+        "{peer} said: {}",
+        shown(&[b"-ERR ", refusal.text.as_slice()].concat()).trim_end()
+    )
 }
 
 /// A code is a path of words, in any case: one that is longer than those known means the same as
@@ -97,7 +103,9 @@ impl Reply {
             text(rest).map(|text| Self::Err(Refusal::parse(text)))
         } else {
             // RFC 5034 wants "+ ", some servers send the plus alone
-            line.strip_prefix(b"+").and_then(text).map(|text| Self::Challenge(text.to_vec()))
+            line.strip_prefix(b"+")
+                .and_then(text)
+                .map(|text| Self::Challenge(text.to_vec()))
         }
     }
 }
@@ -138,7 +146,10 @@ fn message_number(num: u64) -> Option<MsgNum> {
 /// The number at the beginning of `text`, blanks before it passed over, and what follows.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let text = text.trim_ascii_start();
-    let digits = text.iter().take_while(|octet| octet.is_ascii_digit()).count();
+    let digits = text
+        .iter()
+        .take_while(|octet| octet.is_ascii_digit())
+        .count();
     let (number, rest) = text.split_at(digits);
     Some((str::from_utf8(number).ok()?.parse().ok()?, rest))
 }
@@ -152,7 +163,8 @@ pub struct Capabilities {
 impl Capabilities {
     /// Adds a line of the CAPA answer.
     pub fn add(&mut self, line: &[u8]) {
-        self.lines.push(String::from_utf8_lossy(line).trim().to_owned());
+        self.lines
+            .push(String::from_utf8_lossy(line).trim().to_owned());
     }
 
     /// Whether `tag` is among them, in any case. mailutils says `EXPIRENEVER` and Twisted
@@ -171,7 +183,8 @@ impl Capabilities {
 
     /// Whether the SASL mechanism is offered.
     pub fn offers(&self, mechanism: &str) -> bool {
-        self.arguments("SASL").is_some_and(|mut offered| offered.any(|name| name.eq_ignore_ascii_case(mechanism)))
+        self.arguments("SASL")
+            .is_some_and(|mut offered| offered.any(|name| name.eq_ignore_ascii_case(mechanism)))
     }
 }
 
@@ -183,11 +196,24 @@ mod tests {
     #[test]
     fn status_lines() {
         assert_eq!(Reply::parse(b"+OK"), Some(Reply::Ok(vec![])));
-        assert_eq!(Reply::parse(b"+ok hello"), Some(Reply::Ok(b"hello".to_vec())));
+        assert_eq!(
+            Reply::parse(b"+ok hello"),
+            Some(Reply::Ok(b"hello".to_vec()))
+        );
         assert_eq!(Reply::parse(b"+ "), Some(Reply::Challenge(vec![])));
         assert_eq!(Reply::parse(b"+"), Some(Reply::Challenge(vec![])));
-        assert_eq!(Reply::parse(b"+ e30="), Some(Reply::Challenge(b"e30=".to_vec())));
-        for none in [&b""[..], b"220 smtp", b"* OK imap", b"+OKAY", b"-ERROR", b" +OK"] {
+        assert_eq!(
+            Reply::parse(b"+ e30="),
+            Some(Reply::Challenge(b"e30=".to_vec()))
+        );
+        for none in [
+            &b""[..],
+            b"220 smtp",
+            b"* OK imap",
+            b"+OKAY",
+            b"-ERROR",
+            b" +OK",
+        ] {
             assert_eq!(Reply::parse(none), None);
         }
     }
@@ -217,7 +243,10 @@ mod tests {
         assert_eq!(list_line(b"1 120"), Some((MsgNum(1), 120)));
         assert_eq!(list_line(b"0 120"), None);
         assert_eq!(list_line(b"1 99999999999999999999"), None);
-        assert_eq!(uidl_line(b"7 a b/../%20\xff"), Some((MsgNum(7), Uid::new(*b"a b/../%20\xff"))));
+        assert_eq!(
+            uidl_line(b"7 a b/../%20\xff"),
+            Some((MsgNum(7), Uid::new(*b"a b/../%20\xff")))
+        );
         assert_eq!(uidl_line(b"7 "), None);
         assert_eq!(uidl_line(b"7"), None);
     }

@@ -25,7 +25,10 @@ pub struct Ahead {
 
 impl Ahead {
     /// One at a time.
-    pub const NONE: Self = Self { count: 1, octets: u64::MAX };
+    pub const NONE: Self = Self {
+        count: 1,
+        octets: u64::MAX,
+    };
 }
 
 /// Messages on their way, in the order they were asked for.
@@ -59,7 +62,17 @@ pub enum Answer<'r, 's, S> {
 impl<'s, S: Read + Write> Retrieval<'s, S> {
     pub(super) fn new(wire: &'s mut Wire<S>, wanted: &'s [Wanted], ahead: Ahead) -> Self {
         let decoder = Decoder::default();
-        Self { wire, wanted, ahead, asked: 0, answered: 0, in_flight: 0, check_queued: false, decoder, ended: true }
+        Self {
+            wire,
+            wanted,
+            ahead,
+            asked: 0,
+            answered: 0,
+            in_flight: 0,
+            check_queued: false,
+            decoder,
+            ended: true,
+        }
     }
 
     /// The next message that will be answered.
@@ -73,7 +86,11 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
     /// The line is lost: [`upcoming`](Self::upcoming) is the message that was expected.
     #[expect(clippy::should_implement_trait, reason = "an iterator that lends")]
     pub fn next(&mut self) -> Result<Option<Answer<'_, 's, S>>> {
-        while self.wire.content(&mut self.decoder, &mut self.ended)?.is_some() {}
+        while self
+            .wire
+            .content(&mut self.decoder, &mut self.ended)?
+            .is_some()
+        {}
         let Some(wanted) = self.upcoming() else {
             return Ok(None);
         };
@@ -91,14 +108,18 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
         }
     }
 
-    /// Passes over what is left of the last message, and tells whether the server is known to be in step
-    /// then: behind what is asked for ahead goes a [check](Wire::queue_check), whose answer comes with the
-    /// last message, and takes no turn.
+    /// Passes over what is left of the last message, and tells whether the server is known to be in
+    /// step then: behind what is asked for ahead goes a [check](Wire::queue_check), whose answer
+    /// comes with the last message, and takes no turn.
     ///
     /// # Errors
     /// The line is lost, or the server is out of step.
     pub fn finish(mut self) -> Result<bool> {
-        while self.wire.content(&mut self.decoder, &mut self.ended)?.is_some() {}
+        while self
+            .wire
+            .content(&mut self.decoder, &mut self.ended)?
+            .is_some()
+        {}
         if self.check_queued {
             self.wire.check()?;
         }
@@ -114,7 +135,8 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
         let before = self.asked;
         while let Some(next) = self.wanted.get(self.asked) {
             let waiting = self.asked - self.answered;
-            let full = waiting >= self.ahead.count || self.in_flight.saturating_add(next.octets) > self.ahead.octets;
+            let full = waiting >= self.ahead.count
+                || self.in_flight.saturating_add(next.octets) > self.ahead.octets;
             if waiting > 0 && full {
                 break;
             }
@@ -145,7 +167,9 @@ impl<S: Read + Write> Body<'_, '_, S> {
     /// The line is lost inside the message: it is not whole.
     pub fn chunk(&mut self) -> Result<Option<&[u8]>> {
         let retrieval = &mut *self.retrieval;
-        retrieval.wire.content(&mut retrieval.decoder, &mut retrieval.ended)
+        retrieval
+            .wire
+            .content(&mut retrieval.decoder, &mut retrieval.ended)
     }
 
     /// How many octets came so far, counted as LIST does.

@@ -37,6 +37,9 @@ mod tests {
 
     #[test]
     fn the_example_of_rfc_4616() {
-        assert_eq!(*plain("tim", "tanstaaftanstaaf"), "AHRpbQB0YW5zdGFhZnRhbnN0YWFm");
+        assert_eq!(
+            *plain("tim", "tanstaaftanstaaf"),
+            "AHRpbQB0YW5zdGFhZnRhbnN0YWFm"
+        );
     }
 }

@@ -57,8 +57,19 @@ pub struct Transaction<S> {
 }
 
 impl<S: Read + Write> Transaction<S> {
-    pub(super) fn new(wire: Wire<S>, capabilities: Option<Capabilities>, mechanism: Mechanism) -> Self {
-        Self { wire, capabilities, fresh: true, mechanism, one_at_a_time: false, no_uidl: false }
+    pub(super) fn new(
+        wire: Wire<S>,
+        capabilities: Option<Capabilities>,
+        mechanism: Mechanism,
+    ) -> Self {
+        Self {
+            wire,
+            capabilities,
+            fresh: true,
+            mechanism,
+            one_at_a_time: false,
+            no_uidl: false,
+        }
     }
 
     /// How the login was done.
@@ -84,13 +95,21 @@ impl<S: Read + Write> Transaction<S> {
 
     /// Whether commands may be sent ahead of the answers to earlier ones (RFC 2449 §6.6).
     pub fn pipelining(&self) -> bool {
-        !self.one_at_a_time && self.capabilities.as_ref().is_some_and(|known| known.has("PIPELINING"))
+        !self.one_at_a_time
+            && self
+                .capabilities
+                .as_ref()
+                .is_some_and(|known| known.has("PIPELINING"))
     }
 
-    /// Whether messages may be asked for ahead. Where a command is lost among others, what came for a
-    /// message may be another one: it takes their headers to find that out.
+    /// Whether messages may be asked for ahead. Where a command is lost among others, what came for
+    /// a message may be another one: it takes their headers to find that out.
     pub fn takes_ahead(&self) -> bool {
-        self.pipelining() && self.capabilities.as_ref().is_some_and(|known| known.has("TOP"))
+        self.pipelining()
+            && self
+                .capabilities
+                .as_ref()
+                .is_some_and(|known| known.has("TOP"))
     }
 
     /// What is in the mailbox: STAT, LIST and UIDL, in one write where the server takes that.
@@ -131,9 +150,12 @@ impl<S: Read + Write> Transaction<S> {
         let expected = self.stat()?;
         if expected > MAX_MESSAGES {
             let peer = &self.wire.peer;
-            return Err(Error::new(Kind::Unavailable, format!("{peer} has {expected} messages in this mailbox"))
-                .fact(format!("{MAX_MESSAGES} at most can be looked after"))
-                .hint("empty a part of it by another way first"));
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!("{peer} has {expected} messages in this mailbox"),
+            )
+            .fact(format!("{MAX_MESSAGES} at most can be looked after"))
+            .hint("empty a part of it by another way first"));
         }
         let sizes = self.numbered(Command::List, asked, expected, reply::list_line)?;
         let uids = if self.no_uidl {
@@ -153,8 +175,11 @@ impl<S: Read + Write> Transaction<S> {
             .hint("`quirks = [\"no-uidl\"]` tells them apart by their headers; pouch-config(5) has its limits"));
         };
         let sizes = sizes.map_err(|refusal| {
-            Error::new(Kind::Unavailable, format!("{} does not list its messages", self.wire.peer))
-                .fact(quoted(&self.wire.peer, &refusal))
+            Error::new(
+                Kind::Unavailable,
+                format!("{} does not list its messages", self.wire.peer),
+            )
+            .fact(quoted(&self.wire.peer, &refusal))
         })?;
         let listing = join(sizes, uids);
         if !self.no_uidl && !listing.agrees {
@@ -180,12 +205,17 @@ impl<S: Read + Write> Transaction<S> {
         let answer = self.wire.answer()?;
         let peer = &self.wire.peer;
         match answer {
-            Ok(text) => reply::stat(&text)
-                .map(|(count, _)| count)
-                .ok_or_else(|| not_pop3(peer).fact(format!("it answers STAT by: {}", shown(&text)))),
+            Ok(text) => reply::stat(&text).map(|(count, _)| count).ok_or_else(|| {
+                not_pop3(peer).fact(format!("it answers STAT by: {}", shown(&text)))
+            }),
             Err(refusal) => {
-                let kind = if refusal.passes() { Kind::Busy } else { Kind::Unavailable };
-                Err(Error::new(kind, format!("{peer} cannot open the mailbox")).fact(quoted(peer, &refusal)))
+                let kind = if refusal.passes() {
+                    Kind::Busy
+                } else {
+                    Kind::Unavailable
+                };
+                Err(Error::new(kind, format!("{peer} cannot open the mailbox"))
+                    .fact(quoted(peer, &refusal)))
             }
         }
     }
@@ -217,7 +247,11 @@ impl<S: Read + Write> Transaction<S> {
     /// Fetches `wanted` in that order, asking for as many ahead as `ahead` allows and the server
     /// takes.
     pub fn retrieve<'s>(&'s mut self, wanted: &'s [Wanted], ahead: Ahead) -> Retrieval<'s, S> {
-        let ahead = if self.takes_ahead() { ahead } else { Ahead::NONE };
+        let ahead = if self.takes_ahead() {
+            ahead
+        } else {
+            Ahead::NONE
+        };
         Retrieval::new(&mut self.wire, wanted, ahead)
     }
 
@@ -233,14 +267,20 @@ impl<S: Read + Write> Transaction<S> {
     }
 
     /// Calls `each` for the header of each message, as [`top`](Self::top) gives it, in that order;
-    /// in few writes where the server takes that. Headers that came before the line was lost are not
-    /// lost with it.
+    /// in few writes where the server takes that. Headers that came before the line was lost are
+    /// not lost with it.
     ///
     /// # Errors
     /// As for [`top`](Self::top). Or the server is out of step: the headers may be other messages'.
-    pub fn tops(&mut self, nums: &[MsgNum], mut each: impl FnMut(std::result::Result<Head, Refusal>)) -> Result<()> {
+    pub fn tops(
+        &mut self,
+        nums: &[MsgNum],
+        mut each: impl FnMut(std::result::Result<Head, Refusal>),
+    ) -> Result<()> {
         let pipelining = self.pipelining();
-        let mut chunks = nums.chunks(if pipelining { ASKED_TOGETHER } else { 1 }).peekable();
+        let mut chunks = nums
+            .chunks(if pipelining { ASKED_TOGETHER } else { 1 })
+            .peekable();
         while let Some(some) = chunks.next() {
             for num in some {
                 self.wire.queue(Command::Top(*num, 0))?;
@@ -256,7 +296,11 @@ impl<S: Read + Write> Transaction<S> {
         if nums.is_empty() {
             return Ok(());
         }
-        if pipelining { self.wire.check() } else { self.in_step() }
+        if pipelining {
+            self.wire.check()
+        } else {
+            self.in_step()
+        }
     }
 
     /// Reads the answer to TOP. Some servers send all of the message: what is behind the header is
@@ -270,7 +314,10 @@ impl<S: Read + Write> Transaction<S> {
             head.push(content);
             if decoder.octets() > MAX_TOP {
                 let peer = &self.wire.peer;
-                return Err(Error::new(Kind::Cut, format!("{peer} sends a header without an end")));
+                return Err(Error::new(
+                    Kind::Cut,
+                    format!("{peer} sends a header without an end"),
+                ));
             }
         }
         Ok(Ok(head))
@@ -306,10 +353,14 @@ impl<S: Read + Write> Transaction<S> {
         self.ask(Command::Rset).map(drop)
     }
 
-    /// Ends a session in which nothing was marked, without waiting for the answer: nothing hangs on it.
+    /// Ends a session in which nothing was marked, without waiting for the answer: nothing hangs on
+    /// it.
     pub fn leave(mut self) {
         // a line that is lost ends the session too
-        let _ = self.wire.queue(Command::Quit).and_then(|()| self.wire.flush());
+        let _ = self
+            .wire
+            .queue(Command::Quit)
+            .and_then(|()| self.wire.flush());
     }
 
     /// Ends the session; only now the server deletes what was marked (RFC 1939 §6).
@@ -321,8 +372,11 @@ impl<S: Read + Write> Transaction<S> {
             Ok(_) => Ok(()),
             Err(refusal) => {
                 let peer = &self.wire.peer;
-                Err(Error::new(Kind::Busy, format!("{peer} did not carry the deletions out"))
-                    .fact(quoted(peer, &refusal)))
+                Err(Error::new(
+                    Kind::Busy,
+                    format!("{peer} did not carry the deletions out"),
+                )
+                .fact(quoted(peer, &refusal)))
             }
         }
     }
@@ -348,15 +402,25 @@ fn join(sizes: Vec<(MsgNum, u64)>, uids: Vec<(MsgNum, crate::types::Uid)>) -> Li
     uids.sort_by_key(|(num, _)| *num);
     uids.dedup_by_key(|(num, _)| *num);
     let named = |num: &MsgNum| uids.binary_search_by_key(num, |(num, _)| *num).is_ok();
-    let nameless: Vec<_> = sizes.iter().filter(|(num, _)| !named(num)).copied().collect();
+    let nameless: Vec<_> = sizes
+        .iter()
+        .filter(|(num, _)| !named(num))
+        .copied()
+        .collect();
     let agrees = nameless.is_empty() && sizes.len() == uids.len();
     let messages = uids
         .into_iter()
         .map(|(num, uid)| Listed {
-            octets: sizes.binary_search_by_key(&num, |(num, _)| *num).map_or(0, |at| sizes[at].1),
+            octets: sizes
+                .binary_search_by_key(&num, |(num, _)| *num)
+                .map_or(0, |at| sizes[at].1),
             num,
             uid,
         })
         .collect();
-    Listing { messages, nameless, agrees }
+    Listing {
+        messages,
+        nameless,
+        agrees,
+    }
 }

@@ -78,7 +78,11 @@ pub(super) struct Wire<S> {
 
 impl<S> Wire<S> {
     pub(super) fn new(stream: S, terms: Terms) -> Self {
-        let Terms { peer, patience, trace } = terms;
+        let Terms {
+            peer,
+            patience,
+            trace,
+        } = terms;
         Self {
             stream,
             buffer: vec![0; BUFFER],
@@ -109,25 +113,38 @@ impl<S> Wire<S> {
 
     /// The stream alone, to be wrapped in TLS, and what the next wire needs of this one.
     pub(super) fn into_parts(self) -> (S, Terms) {
-        (self.stream, Terms { peer: self.peer, patience: self.patience, trace: self.trace })
+        (
+            self.stream,
+            Terms {
+                peer: self.peer,
+                patience: self.patience,
+                trace: self.trace,
+            },
+        )
     }
 
     /// What the server said cannot be the answer to what it was asked.
     pub(super) fn out_of_step(&self, said: &[u8]) -> Error {
         let said = shown(&self.clean(said));
-        Error::new(Kind::OutOfStep, format!("{} says what nobody asked for", self.peer))
-            .fact(format!("it said: {said}"))
+        Error::new(
+            Kind::OutOfStep,
+            format!("{} says what nobody asked for", self.peer),
+        )
+        .fact(format!("it said: {said}"))
     }
 
     /// `text` without the secrets.
     fn clean(&self, text: &[u8]) -> Vec<u8> {
-        self.secrets.iter().fold(text.to_vec(), |text, secret| without(&text, secret))
+        self.secrets
+            .iter()
+            .fold(text.to_vec(), |text, secret| without(&text, secret))
     }
 
     /// The status line that `line` is, its text without the secrets.
     fn understood(&self, line: &[u8]) -> Option<Reply> {
         let mut reply = Reply::parse(line)?;
-        let (Reply::Ok(text) | Reply::Challenge(text) | Reply::Err(Refusal { text, .. })) = &mut reply;
+        let (Reply::Ok(text) | Reply::Challenge(text) | Reply::Err(Refusal { text, .. })) =
+            &mut reply;
         *text = self.clean(text);
         Some(reply)
     }
@@ -136,7 +153,11 @@ impl<S> Wire<S> {
     /// command would take each answer for another's from then on.
     fn unasked(&self) -> Error {
         let unread = &self.buffer[self.start..self.end];
-        let line = unread.split(|octet| *octet == b'\n').next().unwrap_or(unread).trim_ascii_end();
+        let line = unread
+            .split(|octet| *octet == b'\n')
+            .next()
+            .unwrap_or(unread)
+            .trim_ascii_end();
         match self.understood(line) {
             // Dovecot does so right behind a good login, when it cannot open the mailbox
             Some(Reply::Err(refusal)) if refusal.passes() => cannot_open(&self.peer, &refusal),
@@ -154,11 +175,11 @@ impl<S> Wire<S> {
         use io::ErrorKind as E;
         let peer = &self.peer;
         match error.kind() {
-            E::TimedOut => {
-                Error::new(Kind::Silent, format!("{peer} said nothing for too long")).fact(error.to_string())
-            }
+            E::TimedOut => Error::new(Kind::Silent, format!("{peer} said nothing for too long"))
+                .fact(error.to_string()),
             E::UnexpectedEof => Error::new(Kind::Cut, format!("{peer} closed the connection")),
-            _ => Error::new(Kind::Cut, format!("the connection to {peer} was lost")).fact(format!("{doing}: {error}")),
+            _ => Error::new(Kind::Cut, format!("the connection to {peer} was lost"))
+                .fact(format!("{doing}: {error}")),
         }
     }
 }
@@ -169,8 +190,14 @@ impl<S: Read + Write> Wire<S> {
         let line = command.line();
         // only what the user wrote can be too long: numbers and words are not
         if line.len() > MAX_COMMAND && !matches!(command, Command::Response(_)) {
-            return Err(Error::new(Kind::Config, "user name or password is too long for POP3")
-                .fact(format!("a command may have {MAX_COMMAND} octets (RFC 2449), this one has {}", line.len())));
+            return Err(
+                Error::new(Kind::Config, "user name or password is too long for POP3").fact(
+                    format!(
+                        "a command may have {MAX_COMMAND} octets (RFC 2449), this one has {}",
+                        line.len()
+                    ),
+                ),
+            );
         }
         self.in_step()?;
         self.traced(|| Said::Client(command.shown()));
@@ -181,7 +208,11 @@ impl<S: Read + Write> Wire<S> {
 
     /// An error where the server said something without being asked.
     pub(super) fn in_step(&self) -> Result<()> {
-        if self.unanswered == 0 && self.holds_unread() { Err(self.unasked()) } else { Ok(()) }
+        if self.unanswered == 0 && self.holds_unread() {
+            Err(self.unasked())
+        } else {
+            Ok(())
+        }
     }
 
     /// Sends what is queued, in one write.
@@ -200,7 +231,9 @@ impl<S: Read + Write> Wire<S> {
                 Err(error) => return Err(self.trouble("sending", &error)),
             };
         }
-        self.stream.flush().map_err(|error| self.trouble("sending", &error))
+        self.stream
+            .flush()
+            .map_err(|error| self.trouble("sending", &error))
     }
 
     /// Notes that `octets` went over the line since `began`.
@@ -208,8 +241,15 @@ impl<S: Read + Write> Wire<S> {
         self.pace.waited += began.elapsed();
         self.pace.octets += octets as u64;
         if self.pace.is_hopeless(self.patience) {
-            return Err(Error::new(Kind::Cut, format!("{} is too slow for its answer to ever end", self.peer))
-                .fact(format!("{} octets took {} s", self.pace.octets, self.pace.waited.as_secs())));
+            return Err(Error::new(
+                Kind::Cut,
+                format!("{} is too slow for its answer to ever end", self.peer),
+            )
+            .fact(format!(
+                "{} octets took {} s",
+                self.pace.octets,
+                self.pace.waited.as_secs()
+            )));
         }
         Ok(())
     }
@@ -224,7 +264,9 @@ impl<S: Read + Write> Wire<S> {
     /// The next status line, or challenge, before the login.
     pub(super) fn reply(&mut self) -> Result<Reply> {
         let (line, reply) = self.status()?;
-        reply.ok_or_else(|| not_pop3(&self.peer).fact(format!("{} said: {}", self.peer, shown(&self.clean(&line)))))
+        reply.ok_or_else(|| {
+            not_pop3(&self.peer).fact(format!("{} said: {}", self.peer, shown(&self.clean(&line))))
+        })
     }
 
     /// The next status line after the login, where there are no challenges. What is none can be a
@@ -237,13 +279,15 @@ impl<S: Read + Write> Wire<S> {
         }
     }
 
-    /// Puts a STAT behind the commands before it. No other answer looks like the one to that, as any does like
-    /// the one to NOOP: where one before it is lost, or is one too many, it comes early or late.
+    /// Puts a STAT behind the commands before it. No other answer looks like the one to that, as
+    /// any does like the one to NOOP: where one before it is lost, or is one too many, it comes
+    /// early or late.
     pub(super) fn queue_check(&mut self) -> Result<()> {
         self.queue(Command::Stat)
     }
 
-    /// Makes sure that the [STAT](Self::queue_check) is what is answered now: all before it was answered once.
+    /// Makes sure that the [STAT](Self::queue_check) is what is answered now: all before it was
+    /// answered once.
     pub(super) fn check(&mut self) -> Result<()> {
         match self.answer()? {
             Ok(text) if reply::stat(&text).is_some() => self.in_step(),
@@ -269,8 +313,11 @@ impl<S: Read + Write> Wire<S> {
     pub(super) fn list_line(&mut self, budget: &mut usize) -> Result<Option<&[u8]>> {
         let line = self.next_line()?;
         *budget = budget.checked_sub(line.len() + 2).ok_or_else(|| {
-            Error::new(Kind::NotPop3, format!("{} sends a listing without an end", self.peer))
-                .hint("if that mailbox is really this large, empty a part of it by another way first")
+            Error::new(
+                Kind::NotPop3,
+                format!("{} sends a listing without an end", self.peer),
+            )
+            .hint("if that mailbox is really this large, empty a part of it by another way first")
         })?;
         Ok(match &self.buffer[line] {
             b"." => None,
@@ -304,7 +351,11 @@ impl<S: Read + Write> Wire<S> {
     }
 
     /// Decoded content of a message; nothing once it has ended.
-    pub(super) fn content(&mut self, decoder: &mut Decoder, ended: &mut bool) -> Result<Option<&[u8]>> {
+    pub(super) fn content(
+        &mut self,
+        decoder: &mut Decoder,
+        ended: &mut bool,
+    ) -> Result<Option<&[u8]>> {
         while !*ended {
             let start = self.start;
             let decoded = decoder.decode(&mut self.buffer[start..self.end]);
@@ -354,7 +405,8 @@ fn without(line: &[u8], secret: &[u8]) -> Vec<u8> {
 
 /// The server cannot open the mailbox at the moment.
 pub(super) fn cannot_open(peer: &str, refusal: &Refusal) -> Error {
-    Error::new(Kind::Busy, format!("{peer} cannot open the mailbox now")).fact(quoted(peer, refusal))
+    Error::new(Kind::Busy, format!("{peer} cannot open the mailbox now"))
+        .fact(quoted(peer, refusal))
 }
 
 /// What answers there is no POP3 server.
@@ -370,7 +422,13 @@ mod tests {
     #[test]
     fn what_is_too_slow_never_ends() {
         let patience = Duration::from_mins(10);
-        let hopeless = |seconds, octets| Pace { waited: Duration::from_secs(seconds), octets }.is_hopeless(patience);
+        let hopeless = |seconds, octets| {
+            Pace {
+                waited: Duration::from_secs(seconds),
+                octets,
+            }
+            .is_hopeless(patience)
+        };
         assert!(!hopeless(600, 0));
         assert!(hopeless(601, 50));
         // an octet a second, and a modem

@@ -45,15 +45,32 @@ impl Reporter for Json {
         let (name, fields) = match event {
             Event::Start => ("start", json!({})),
             Event::Connected { server } => ("connected", json!({ "server": server })),
-            Event::Planned { listed, fetch, octets } => {
-                ("planned", json!({ "listed": listed, "fetch": fetch, "octets": octets }))
+            Event::Planned {
+                listed,
+                fetch,
+                octets,
+            } => (
+                "planned",
+                json!({ "listed": listed, "fetch": fetch, "octets": octets }),
+            ),
+            Event::Stored { row, octets } => {
+                ("stored", json!({ "message": row.0, "octets": octets }))
             }
-            Event::Stored { row, octets } => ("stored", json!({ "message": row.0, "octets": octets })),
-            Event::Failed { row, error } => ("failed", json!({ "message": row.0, "problem": self::error(error) })),
-            Event::Quarantined { row, error, next_try } => {
-                ("quarantined", json!({ "message": row.0, "next_try": next_try.0, "problem": self::error(error) }))
+            Event::Failed { row, error } => (
+                "failed",
+                json!({ "message": row.0, "problem": self::error(error) }),
+            ),
+            Event::Quarantined {
+                row,
+                error,
+                next_try,
+            } => (
+                "quarantined",
+                json!({ "message": row.0, "next_try": next_try.0, "problem": self::error(error) }),
+            ),
+            Event::Deleted { count, why } => {
+                ("deleted", json!({ "count": count, "why": self::why(why) }))
             }
-            Event::Deleted { count, why } => ("deleted", json!({ "count": count, "why": self::why(why) })),
             Event::Notice(error) => ("notice", json!({ "problem": self::error(error) })),
             Event::Problem { error, .. } => ("problem", json!({ "problem": self::error(error) })),
             Event::Done(summary) => (

@@ -45,13 +45,19 @@ impl Colour {
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.0 {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
 /// An error in its one form: `pouch: ACCOUNT: what failed`, the facts, the hint.
 pub fn form(account: Option<&str>, error: &Error, colour: Colour) -> String {
-    let account = account.map(|account| format!("{account}: ")).unwrap_or_default();
+    let account = account
+        .map(|account| format!("{account}: "))
+        .unwrap_or_default();
     let text = error.to_string();
     let text = match text.rsplit_once("\nhint: ") {
         Some((head, hint)) => format!("{head}\n{} {hint}", colour.aside("hint:")),
@@ -73,7 +79,9 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Error::new(Kind::Io, "cannot write to standard output").fact(error.to_string()).into()),
+        Err(error) => Err(Error::new(Kind::Io, "cannot write to standard output")
+            .fact(error.to_string())
+            .into()),
         Ok(()) => Ok(()),
     }
 }

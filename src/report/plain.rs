@@ -32,12 +32,20 @@ impl Plain {
                 Some(form(Some(account), error, self.colour))
             }
             Event::Failed { error, .. } if all => Some(form(Some(account), error, self.colour)),
-            Event::Done(summary) if all => {
-                Some(format!("{account:width$}   {}", words::summary(account, summary), width = self.width))
+            Event::Done(summary) if all => Some(format!(
+                "{account:width$}   {}",
+                words::summary(account, summary),
+                width = self.width
+            )),
+            Event::Said(Said::Client(line)) if level >= Level::Trace => {
+                Some(format!("{account}: C: {line}"))
             }
-            Event::Said(Said::Client(line)) if level >= Level::Trace => Some(format!("{account}: C: {line}")),
-            Event::Said(Said::Server(line)) if level >= Level::Trace => Some(format!("{account}: S: {line}")),
-            Event::Connected { server } if level >= Level::Verbose => Some(format!("{account}: logged in at {server}")),
+            Event::Said(Said::Server(line)) if level >= Level::Trace => {
+                Some(format!("{account}: S: {line}"))
+            }
+            Event::Connected { server } if level >= Level::Verbose => {
+                Some(format!("{account}: logged in at {server}"))
+            }
             Event::Planned { listed, fetch, .. } if level >= Level::Verbose => {
                 Some(format!("{account}: {listed} listed, {fetch} to fetch"))
             }

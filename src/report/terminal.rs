@@ -51,10 +51,18 @@ struct Progress {
 impl Terminal {
     /// Progress lines, and all else as `lines` says it.
     pub fn new(lines: Plain) -> Self {
-        let bars =
-            MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(Roomy(Term::buffered_stderr()))));
-        let screen = Screen { bars, accounts: Mutex::default(), width: lines.width };
-        Self { lines, screen: Arc::new(screen) }
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(Roomy(
+            Term::buffered_stderr(),
+        ))));
+        let screen = Screen {
+            bars,
+            accounts: Mutex::default(),
+            width: lines.width,
+        };
+        Self {
+            lines,
+            screen: Arc::new(screen),
+        }
     }
 }
 
@@ -80,7 +88,9 @@ impl Screen {
     fn advance(&self, account: &str, event: &Event<'_>) {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Event::Planned { .. } = event {
-            accounts.entry(account.to_owned()).or_insert_with(Progress::new);
+            accounts
+                .entry(account.to_owned())
+                .or_insert_with(Progress::new);
         }
         let Some(progress) = accounts.get_mut(account) else {
             return;
@@ -112,7 +122,11 @@ impl Screen {
         let bar = progress.bar.get_or_insert_with(|| {
             let bar = self.bars.add(ProgressBar::new(0));
             let narrow = tcgetwinsize(io::stderr()).is_ok_and(|size| size.ws_col < ROOM);
-            let template = if narrow { "{prefix}   {msg}" } else { "{prefix}   {bar:26}  {msg}" };
+            let template = if narrow {
+                "{prefix}   {msg}"
+            } else {
+                "{prefix}   {bar:26}  {msg}"
+            };
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸─"));
             }
@@ -127,12 +141,21 @@ impl Screen {
 
 impl Progress {
     fn new() -> Self {
-        Self { began: Instant::now(), messages: 0, of_messages: 0, octets: 0, of_octets: 0, bar: None }
+        Self {
+            began: Instant::now(),
+            messages: 0,
+            of_messages: 0,
+            octets: 0,
+            of_octets: 0,
+            bar: None,
+        }
     }
 
     /// `118 of 172   41.2 MB   3.1 MB/s   6 s left`.
     fn text(&self) -> String {
-        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        let millis = u64::try_from(self.began.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
         let rate = self.octets.saturating_mul(1000) / millis;
         let left = match self.of_octets.saturating_sub(self.octets).checked_div(rate) {
             Some(seconds) if seconds >= 120 => format!("   {} min left", seconds / 60),
@@ -149,8 +172,9 @@ impl Progress {
     }
 }
 
-/// A terminal that leaves room for the `^C` which it shows when the user types one: progress fills its
-/// line, and a line that grows by two columns into the next one could not be wiped away any more.
+/// A terminal that leaves room for the `^C` which it shows when the user types one: progress fills
+/// its line, and a line that grows by two columns into the next one could not be wiped away any
+/// more.
 #[derive(Debug)]
 struct Roomy(Term);
 

@@ -72,17 +72,29 @@ pub fn summary(account: &str, summary: &Summary) -> String {
     let mut parts = vec![match tally.delivered {
         0 if summary.exit == Exit::OK || tally.failed > 0 => "nothing new".to_owned(),
         0 => "nothing fetched".to_owned(),
-        new => format!("{new} new, {}, in {}", Size::from_octets(tally.octets).rounded(), summary.place),
+        new => format!(
+            "{new} new, {}, in {}",
+            Size::from_octets(tally.octets).rounded(),
+            summary.place
+        ),
     }];
     if tally.skipped > 0 {
         parts.push(format!("{} set aside", tally.skipped));
     }
-    parts.extend(summary.deleted.iter().map(|(why, number)| deleted(*number, why)));
+    parts.extend(
+        summary
+            .deleted
+            .iter()
+            .map(|(why, number)| deleted(*number, why)),
+    );
     if tally.failed > 0 {
         parts.push(format!("{} failed", count(tally.failed, "message")));
     }
     if summary.quarantined > 0 {
-        parts.push(format!("{} in quarantine (`pouch ledger list {account}`)", summary.quarantined));
+        parts.push(format!(
+            "{} in quarantine (`pouch ledger list {account}`)",
+            summary.quarantined
+        ));
     }
     parts.join("; ")
 }

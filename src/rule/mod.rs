@@ -127,7 +127,12 @@ pub fn judge(rules: &[Rule], case: Case<'_>, now: Epoch) -> Judgement {
             continue;
         }
         match rule.holds(case, now) {
-            Some(true) => return Judgement::Taken(Ruling { place, verb: rule.verb }),
+            Some(true) => {
+                return Judgement::Taken(Ruling {
+                    place,
+                    verb: rule.verb,
+                });
+            }
             Some(false) => {}
             None => return Judgement::Unread,
         }
@@ -155,15 +160,37 @@ impl Condition {
     fn holds(&self, case: Case<'_>, now: Epoch) -> Option<bool> {
         Some(match self {
             Self::Size(bound) => bound.holds(case.octets),
-            Self::From(pattern) => case.header?.mailboxes(&["From"]).iter().any(|mailbox| pattern.fits(mailbox)),
-            Self::To(pattern) => case.header?.mailboxes(&["To", "Cc"]).iter().any(|mailbox| pattern.fits(mailbox)),
-            Self::Subject(pattern) => case.header?.texts("Subject").iter().any(|subject| pattern.fits(subject)),
+            Self::From(pattern) => case
+                .header?
+                .mailboxes(&["From"])
+                .iter()
+                .any(|mailbox| pattern.fits(mailbox)),
+            Self::To(pattern) => case
+                .header?
+                .mailboxes(&["To", "Cc"])
+                .iter()
+                .any(|mailbox| pattern.fits(mailbox)),
+            Self::Subject(pattern) => case
+                .header?
+                .texts("Subject")
+                .iter()
+                .any(|subject| pattern.fits(subject)),
             Self::ListId(pattern) => case.header?.texts("List-Id").iter().any(|list| {
-                let inner = list.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(id, _)| id);
+                let inner = list
+                    .rsplit_once('<')
+                    .and_then(|(_, rest)| rest.split_once('>'))
+                    .map(|(id, _)| id);
                 pattern.fits(list) || inner.is_some_and(|id| pattern.fits(id))
             }),
-            Self::Field(name, pattern) => case.header?.texts(name).iter().any(|text| pattern.fits(text)),
-            Self::OlderThan(span) => case.header?.date().is_some_and(|date| now.since(date) > span.seconds()),
+            Self::Field(name, pattern) => case
+                .header?
+                .texts(name)
+                .iter()
+                .any(|text| pattern.fits(text)),
+            Self::OlderThan(span) => case
+                .header?
+                .date()
+                .is_some_and(|date| now.since(date) > span.seconds()),
         })
     }
 }
@@ -197,12 +224,22 @@ mod tests {
     }
 
     fn rule(conditions: Vec<Condition>, verb: Verb) -> Rule {
-        Rule { conditions, verb, to: None, also: Vec::new(), text: String::new() }
+        Rule {
+            conditions,
+            verb,
+            to: None,
+            also: Vec::new(),
+            text: String::new(),
+        }
     }
 
     fn holds(condition: Condition, head: &[u8]) -> bool {
         let header = Header::read(head);
-        let case = Case { octets: 1000, header: Some(&header), wanted: false };
+        let case = Case {
+            octets: 1000,
+            header: Some(&header),
+            wanted: false,
+        };
         judge(&[rule(vec![condition], Verb::Skip)], case, NOW) != Judgement::Free
     }
 
@@ -238,27 +275,46 @@ mod tests {
         ] {
             assert!(!holds(condition.clone(), HEAD), "{condition:?}");
         }
-        assert!(!holds(Condition::OlderThan(Span::from_seconds(1)), b"Date: some day\n\n"));
+        assert!(!holds(
+            Condition::OlderThan(Span::from_seconds(1)),
+            b"Date: some day\n\n"
+        ));
     }
 
     #[test]
     fn the_first_rule_that_fits_wins() {
         let header = Header::read(HEAD);
-        let case = |header| Case { octets: 1000, header, wanted: false };
+        let case = |header| Case {
+            octets: 1000,
+            header,
+            wanted: false,
+        };
         let large = || Condition::Size(Bound::Over(Size::from_octets(500)));
         let small = || Condition::Size(Bound::Under(Size::from_octets(500)));
         let from = || Condition::From(pattern("*@example.org"));
         let taken = |place, verb| Judgement::Taken(Ruling { place, verb });
-        let rules = [rule(vec![small(), from()], Verb::Skip), rule(vec![large(), from()], Verb::Fetch)];
-        assert_eq!(judge(&rules, case(Some(&header)), NOW), taken(1, Verb::Fetch));
+        let rules = [
+            rule(vec![small(), from()], Verb::Skip),
+            rule(vec![large(), from()], Verb::Fetch),
+        ];
+        assert_eq!(
+            judge(&rules, case(Some(&header)), NOW),
+            taken(1, Verb::Fetch)
+        );
         assert_eq!(judge(&[], case(None), NOW), Judgement::Free);
         // the size alone decides about the first rule, the header about the second
         assert_eq!(judge(&rules[..1], case(None), NOW), Judgement::Free);
         assert_eq!(judge(&rules, case(None), NOW), Judgement::Unread);
         // a rule whose turn may not have come takes nothing
-        let rules = [rule(vec![from()], Verb::Fetch), rule(vec![large()], Verb::Delete)];
+        let rules = [
+            rule(vec![from()], Verb::Fetch),
+            rule(vec![large()], Verb::Delete),
+        ];
         assert_eq!(judge(&rules, case(None), NOW), Judgement::Unread);
-        let wanted = Case { wanted: true, ..case(Some(&header)) };
+        let wanted = Case {
+            wanted: true,
+            ..case(Some(&header))
+        };
         assert_eq!(judge(&rules[1..], wanted, NOW), Judgement::Free);
     }
 

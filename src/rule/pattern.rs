@@ -17,18 +17,26 @@ impl Pattern {
     /// # Errors
     /// It is no regular expression: why, in a few words.
     pub fn new(text: &str) -> Result<Self, String> {
-        let expression = match text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
+        let expression = match text
+            .strip_prefix('/')
+            .and_then(|rest| rest.strip_suffix('/'))
+        {
             Some(expression) => expression.to_owned(),
             None => glob(text),
         };
-        let regex = RegexBuilder::new(&expression).case_insensitive(true).build();
+        let regex = RegexBuilder::new(&expression)
+            .case_insensitive(true)
+            .build();
         // the last line says what is wrong, those before it draw where
         let reason = |error: &regex::Error| {
             let drawn = error.to_string();
             let last = drawn.lines().last().unwrap_or_default();
             last.trim_start_matches("error: ").to_owned()
         };
-        Ok(Self { text: text.to_owned(), regex: regex.map_err(|error| reason(&error))? })
+        Ok(Self {
+            text: text.to_owned(),
+            regex: regex.map_err(|error| reason(&error))?,
+        })
     }
 
     /// As it was written.
@@ -46,11 +54,13 @@ impl Pattern {
 fn glob(text: &str) -> String {
     let inner: String = text
         .split_inclusive(['*', '?'])
-        .map(|piece| match (piece.strip_suffix('*'), piece.strip_suffix('?')) {
-            (Some(literal), _) => regex::escape(literal) + ".*",
-            (_, Some(literal)) => regex::escape(literal) + ".",
-            _ => regex::escape(piece),
-        })
+        .map(
+            |piece| match (piece.strip_suffix('*'), piece.strip_suffix('?')) {
+                (Some(literal), _) => regex::escape(literal) + ".*",
+                (_, Some(literal)) => regex::escape(literal) + ".",
+                _ => regex::escape(piece),
+            },
+        )
         .collect();
     format!(r"(?s)\A{inner}\z")
 }
@@ -75,7 +85,12 @@ mod tests {
         ] {
             assert!(fits(pattern, text), "{pattern} {text}");
         }
-        for (pattern, text) in [("example.org", "ann@example.org"), ("a?c", "ac"), ("a.c", "abc"), ("[ab]", "a")] {
+        for (pattern, text) in [
+            ("example.org", "ann@example.org"),
+            ("a?c", "ac"),
+            ("a.c", "abc"),
+            ("[ab]", "a"),
+        ] {
             assert!(!fits(pattern, text), "{pattern} {text}");
         }
     }

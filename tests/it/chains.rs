@@ -10,17 +10,28 @@ use crate::{
 };
 
 fn mail(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
-    numbers.into_iter().map(|n| corpus::on_disk(&corpus::message(n))).collect()
+    numbers
+        .into_iter()
+        .map(|n| corpus::on_disk(&corpus::message(n)))
+        .collect()
 }
 
 #[test]
 fn notmuch_finds_what_has_come() {
     let desk = Desk::with(3, "after = [\"notmuch\", \"new\"]", |server| server);
-    let database =
-        format!("[database]\npath={}\n[user]\nprimary_email=ann@example.org\n", desk.home.join("Mail").display());
+    let database = format!(
+        "[database]\npath={}\n[user]\nprimary_email=ann@example.org\n",
+        desk.home.join("Mail").display()
+    );
     desk.home.write(".notmuch-config", database, 0o600);
     let found = |term: &str| {
-        let found = desk.home.command("notmuch", &["search", "--output=messages", "--sort=oldest-first", term]).run();
+        let found = desk
+            .home
+            .command(
+                "notmuch",
+                &["search", "--output=messages", "--sort=oldest-first", term],
+            )
+            .run();
         found.assert_code(0).stdout.clone()
     };
     desk.fetch(0);
@@ -35,12 +46,25 @@ fn notmuch_finds_what_has_come() {
 fn mblaze_lists_the_maildir() {
     let desk = Desk::with(3, "", |server| server);
     desk.fetch(0);
-    let run = |script: &str| desk.home.command("sh", &["-c", script]).run().assert_code(0).stdout.clone();
+    let run = |script: &str| {
+        desk.home
+            .command("sh", &["-c", script])
+            .run()
+            .assert_code(0)
+            .stdout
+            .clone()
+    };
     let sorted = "mblaze-sort -d | mhdr -h subject";
-    assert_eq!(run(&format!("mlist Mail/work | {sorted}")), "Message 1\nMessage 2\nMessage 3\n");
+    assert_eq!(
+        run(&format!("mlist Mail/work | {sorted}")),
+        "Message 1\nMessage 2\nMessage 3\n"
+    );
     // taken in and read, a message has another name, and is still the one that was fetched
     run("minc -q Mail/work; mlist Mail/work | mpick -t 'subject =~ \"2\"' | mflag -S");
-    assert_eq!(run(&format!("mlist -S Mail/work | {sorted}")), "Message 2\n");
+    assert_eq!(
+        run(&format!("mlist -S Mail/work | {sorted}")),
+        "Message 2\n"
+    );
     desk.fetch(0).assert_silent();
     desk.assert_arrived(1..=3);
 }
@@ -53,7 +77,9 @@ pub fn in_neomutt(home: &Home, folder: &str) -> Output {
                   push '<tag-pattern>~A<enter><tag-prefix><pipe-message>cat >> seen<enter><quit>'\n";
     home.write("muttrc", config, 0o600);
     let command = format!("neomutt -n -F muttrc -f {folder}");
-    home.command("script", &["-qec", &command, "/dev/null"]).env("TERM", "xterm").run()
+    home.command("script", &["-qec", &command, "/dev/null"])
+        .env("TERM", "xterm")
+        .run()
 }
 
 #[test]
@@ -70,7 +96,11 @@ fn neomutt_reads_maildirs_and_mailbox_files() {
         // and pouch knows what it left behind
         desk.server.add("uid-4", corpus::message(4));
         desk.fetch(0);
-        let left = if lines.is_empty() { desk.mail() } else { Mail::in_mbox(&desk.home.read("box")) };
+        let left = if lines.is_empty() {
+            desk.mail()
+        } else {
+            Mail::in_mbox(&desk.home.read("box"))
+        };
         assert_eq!(left.len(), 4, "{folder}");
     }
 }
@@ -89,7 +119,10 @@ fn dovecot_lda_takes_mail_from_a_pipe() {
     };
     let desk = Desk::with(3, &lda("nobody-there"), |server| server);
     // EX_NOUSER: not taken, and nothing is lost
-    desk.pouch(&["fetch", "-v"]).run().assert_code(75).assert_stderr("did not take the message (exit 67)");
+    desk.pouch(&["fetch", "-v"])
+        .run()
+        .assert_code(75)
+        .assert_stderr("did not take the message (exit 67)");
     assert_eq!(desk.server.remaining(), 3);
     desk.configure(&lda(BOB));
     desk.fetch(0).assert_silent();

@@ -21,9 +21,27 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 fn what_is_missing_is_made_for_its_owner_alone() {
     let desk = Desk::with(2, "", |server| server);
     let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
-    desk.home.config(&config.replace("~/Mail/work", "~/a/b c/d"));
-    desk.home.command("sh", &["-c", "umask 000; exec \"$0\" fetch", env!("CARGO_BIN_EXE_pouch")]).run().assert_code(0);
-    for folder in ["a", "a/b c", "a/b c/d", "a/b c/d/tmp", "a/b c/d/new", "a/b c/d/cur"] {
+    desk.home
+        .config(&config.replace("~/Mail/work", "~/a/b c/d"));
+    desk.home
+        .command(
+            "sh",
+            &[
+                "-c",
+                "umask 000; exec \"$0\" fetch",
+                env!("CARGO_BIN_EXE_pouch"),
+            ],
+        )
+        .run()
+        .assert_code(0);
+    for folder in [
+        "a",
+        "a/b c",
+        "a/b c/d",
+        "a/b c/d/tmp",
+        "a/b c/d/new",
+        "a/b c/d/cur",
+    ] {
         assert_eq!(mode(desk.home.join(folder)), 0o700, "{folder}");
     }
     let mail = desk.home.maildir("a/b c/d");
@@ -31,7 +49,10 @@ fn what_is_missing_is_made_for_its_owner_alone() {
     assert_eq!(names.len(), 2);
     for name in names {
         assert_eq!(mode(desk.home.join("a/b c/d/new").join(name)), 0o600);
-        assert!(!name.contains([':', '/', ',']) && !name.starts_with('.'), "{name}");
+        assert!(
+            !name.contains([':', '/', ',']) && !name.starts_with('.'),
+            "{name}"
+        );
         assert!(name.split('.').count() >= 3, "{name}");
     }
 }
@@ -50,13 +71,23 @@ fn a_maildir_of_others_keeps_all_that_it_has() {
         desk.home.write(path, path, mode);
     }
     for folder in ["", "new", "cur", "tmp"] {
-        desk.home.make_dir(Path::new("Mail/work").join(folder), 0o755);
+        desk.home
+            .make_dir(Path::new("Mail/work").join(folder), 0o755);
     }
     desk.fetch(0);
     for (path, bits) in theirs {
-        assert_eq!((desk.home.read(path), mode(desk.home.join(path))), (path.as_bytes().to_vec(), bits));
+        assert_eq!(
+            (desk.home.read(path), mode(desk.home.join(path))),
+            (path.as_bytes().to_vec(), bits)
+        );
     }
-    assert_eq!((mode(desk.home.join("Mail/work")), mode(desk.home.join("Mail/work/new"))), (0o755, 0o755));
+    assert_eq!(
+        (
+            mode(desk.home.join("Mail/work")),
+            mode(desk.home.join("Mail/work/new"))
+        ),
+        (0o755, 0o755)
+    );
     assert_eq!((desk.mail().len(), desk.mail().tmp().len()), (4, 1));
 }
 
@@ -74,9 +105,15 @@ fn a_link_to_a_maildir_is_one() {
 fn what_is_no_maildir_is_left_alone_and_nothing_is_fetched() {
     type Make = fn(&Desk);
     let places: [(&str, Make); 4] = [
-        ("Mail/work/thesis.tex", |desk| drop(desk.home.write("Mail/work/thesis.tex", "", 0o600))),
-        ("it is a file", |desk| drop(desk.home.write("Mail/work", "an mbox", 0o600))),
-        ("Mail", |desk| drop(desk.home.write("Mail", "a file above it", 0o600))),
+        ("Mail/work/thesis.tex", |desk| {
+            drop(desk.home.write("Mail/work/thesis.tex", "", 0o600))
+        }),
+        ("it is a file", |desk| {
+            drop(desk.home.write("Mail/work", "an mbox", 0o600))
+        }),
+        ("Mail", |desk| {
+            drop(desk.home.write("Mail", "a file above it", 0o600))
+        }),
         ("Mail/work", |desk| {
             fs::create_dir(desk.home.join("Mail")).unwrap();
             symlink("/nonexistent/place", desk.home.join("Mail/work")).unwrap();
@@ -85,9 +122,19 @@ fn what_is_no_maildir_is_left_alone_and_nothing_is_fetched() {
     for (text, make) in places {
         let desk = Desk::with(2, "keep = \"none\"", |server| server);
         make(&desk);
-        desk.fetch(73).assert_stderr("pouch: work: ").assert_stderr(text);
+        desk.fetch(73)
+            .assert_stderr("pouch: work: ")
+            .assert_stderr(text);
         let log = desk.server.log();
-        assert_eq!((log.count("RETR"), log.count("DELE"), desk.server.remaining()), (0, 0, 2), "{text}");
+        assert_eq!(
+            (
+                log.count("RETR"),
+                log.count("DELE"),
+                desk.server.remaining()
+            ),
+            (0, 0, 2),
+            "{text}"
+        );
     }
 }
 
@@ -100,13 +147,20 @@ fn nothing_is_deleted_while_the_maildir_cannot_be_written() {
         }
         let disk = Mounted::read_only(&desk.home, desk.home.join("Mail/work").join(part));
         let told = desk.pouch(&["fetch"]).run();
-        told.assert_stderr("pouch: work: ").assert_stderr("Mail/work");
+        told.assert_stderr("pouch: work: ")
+            .assert_stderr("Mail/work");
         // `new` alone is another disk, to which nothing can be renamed
         match part {
             "new" => told.assert_code(74),
-            _ => told.assert_code(73).assert_stderr("hint: it lies on a read-only file system"),
+            _ => told
+                .assert_code(73)
+                .assert_stderr("hint: it lies on a read-only file system"),
         };
-        assert_eq!((desk.server.log().count("DELE"), desk.server.remaining()), (0, 3), "{part}");
+        assert_eq!(
+            (desk.server.log().count("DELE"), desk.server.remaining()),
+            (0, 3),
+            "{part}"
+        );
         drop(disk);
         desk.fetch(0);
         desk.assert_arrived(1..=3);
@@ -116,18 +170,33 @@ fn nothing_is_deleted_while_the_maildir_cannot_be_written() {
 
 #[test]
 fn nasty_mail_is_changed_in_nothing_but_its_line_ends() {
-    let expected: Vec<_> = corpus::nasty().iter().map(|(_, content)| corpus::on_disk(content)).collect();
+    let expected: Vec<_> = corpus::nasty()
+        .iter()
+        .map(|(_, content)| corpus::on_disk(content))
+        .collect();
     for ahead in ["request-ahead = 1", "request-ahead = 3", ""] {
-        let desk = Desk::new(Server::plain().messages(corpus::nasty()), &format!("keep = \"none\"\n{ahead}"));
+        let desk = Desk::new(
+            Server::plain().messages(corpus::nasty()),
+            &format!("keep = \"none\"\n{ahead}"),
+        );
         desk.fetch(0);
         desk.mail().assert_exactly(&expected).assert_tidy();
         assert_eq!(desk.server.remaining(), 0);
     }
     // every way of cutting the input
-    let short = || corpus::nasty().into_iter().filter(|(name, _)| !name.starts_with("long-"));
-    let desk = Desk::new(Server::plain().messages(short()).octet_by_octet(), "timeout = \"20s\"");
+    let short = || {
+        corpus::nasty()
+            .into_iter()
+            .filter(|(name, _)| !name.starts_with("long-"))
+    };
+    let desk = Desk::new(
+        Server::plain().messages(short()).octet_by_octet(),
+        "timeout = \"20s\"",
+    );
     desk.fetch(0);
-    let expected: Vec<_> = short().map(|(_, content)| corpus::on_disk(&content)).collect();
+    let expected: Vec<_> = short()
+        .map(|(_, content)| corpus::on_disk(&content))
+        .collect();
     desk.mail().assert_exactly(&expected).assert_tidy();
 }
 
@@ -135,11 +204,15 @@ fn nasty_mail_is_changed_in_nothing_but_its_line_ends() {
 fn a_message_of_30_mb_arrives_whole() {
     let big = corpus::sized(1, 30_000_000);
     let desk = Desk::new(
-        Server::plain().message("big", &big).message("uid-2", corpus::message(2)),
+        Server::plain()
+            .message("big", &big)
+            .message("uid-2", corpus::message(2)),
         "keep = \"none\"\ntimeout = \"20s\"",
     );
     desk.fetch(0);
-    desk.mail().assert_exactly(&[corpus::on_disk(&big), corpus::on_disk(&corpus::message(2))]).assert_tidy();
+    desk.mail()
+        .assert_exactly(&[corpus::on_disk(&big), corpus::on_disk(&corpus::message(2))])
+        .assert_tidy();
     assert_eq!(desk.server.remaining(), 0);
 }
 
@@ -148,14 +221,23 @@ fn three_thousand_messages_arrive_once_each() {
     let desk = Desk::with(3_000, "keep = \"none\"\ntimeout = \"20s\"", |server| server);
     desk.fetch(0);
     desk.assert_arrived(1..=3_000);
-    assert_eq!((desk.server.remaining(), desk.server.log().connections()), (0, 1));
+    assert_eq!(
+        (desk.server.remaining(), desk.server.log().connections()),
+        (0, 1)
+    );
 }
 
 #[test]
 fn a_message_of_nothing_is_delivered_only_where_nothing_was_listed() {
-    let desk = Desk::new(Server::plain().message("none", "").message("uid-2", corpus::message(2)), "keep = \"none\"");
+    let desk = Desk::new(
+        Server::plain()
+            .message("none", "")
+            .message("uid-2", corpus::message(2)),
+        "keep = \"none\"",
+    );
     desk.fetch(0);
-    desk.mail().assert_exactly(&[Vec::new(), corpus::on_disk(&corpus::message(2))]);
+    desk.mail()
+        .assert_exactly(&[Vec::new(), corpus::on_disk(&corpus::message(2))]);
     assert_eq!(desk.server.remaining(), 0);
 
     let desk = Desk::new(Server::plain().message("none", ""), "");
@@ -163,14 +245,17 @@ fn a_message_of_nothing_is_delivered_only_where_nothing_was_listed() {
     desk.fetch(0).assert_silent();
     assert_eq!((desk.mail().len(), desk.retrieved()), (1, 1));
 
-    let desk = Desk::with(2, "keep = \"none\"", |server| server.fault(on("RETR").uid("uid-1").empty()));
+    let desk = Desk::with(2, "keep = \"none\"", |server| {
+        server.fault(on("RETR").uid("uid-1").empty())
+    });
     desk.fetch(75);
     desk.assert_arrived([2]);
     assert_eq!(desk.server.uids(), ["uid-1"]);
 }
 
 /// A hook that writes down that it ran, with its environment.
-const AFTER: &str = "after = [\"sh\", \"-c\", \"env | grep ^POUCH_ | sort >> ~/env; pwd >> ~/ran\"]";
+const AFTER: &str =
+    "after = [\"sh\", \"-c\", \"env | grep ^POUCH_ | sort >> ~/env; pwd >> ~/ran\"]";
 
 #[test]
 fn after_runs_once_with_the_name_of_the_account() {
@@ -178,14 +263,26 @@ fn after_runs_once_with_the_name_of_the_account() {
     desk.fetch(0);
     desk.fetch(0);
     let told = String::from_utf8(desk.home.read("env")).unwrap();
-    assert!(told.lines().any(|line| line == "POUCH_ACCOUNT=work"), "{told}");
+    assert!(
+        told.lines().any(|line| line == "POUCH_ACCOUNT=work"),
+        "{told}"
+    );
     assert!(!told.contains("secret"));
-    assert_eq!(desk.home.read("ran").split(|octet| *octet == b'\n').count(), 2);
+    assert_eq!(
+        desk.home.read("ran").split(|octet| *octet == b'\n').count(),
+        2
+    );
     desk.server.add("uid-6", corpus::message(6));
     desk.pouch(&["plan"]).run().assert_code(0);
-    assert_eq!(desk.home.read("ran").split(|octet| *octet == b'\n').count(), 2);
+    assert_eq!(
+        desk.home.read("ran").split(|octet| *octet == b'\n').count(),
+        2
+    );
     desk.fetch(0);
-    assert_eq!(desk.home.read("ran").split(|octet| *octet == b'\n').count(), 3);
+    assert_eq!(
+        desk.home.read("ran").split(|octet| *octet == b'\n').count(),
+        3
+    );
 }
 
 #[test]
@@ -193,20 +290,30 @@ fn after_runs_whenever_something_was_delivered_whatever_came_then() {
     for (what, fault) in [
         ("one was refused", on("RETR 3").refuse("-ERR damaged")),
         ("one cut the line", on("RETR").uid("uid-3").octets(9).cut()),
-        ("the end failed", on("QUIT").refuse("-ERR some deleted messages not removed")),
+        (
+            "the end failed",
+            on("QUIT").refuse("-ERR some deleted messages not removed"),
+        ),
         ("a deletion cut the line", on("DELE").cut()),
     ] {
-        let desk = Desk::with(3, &format!("keep = \"none\"\n{AFTER}"), |server| server.fault(fault));
+        let desk = Desk::with(3, &format!("keep = \"none\"\n{AFTER}"), |server| {
+            server.fault(fault)
+        });
         desk.fetch(75);
         assert!(desk.mail().len() >= 2);
         println!("{what}");
-        assert!(desk.home.join("ran").exists(), "after did not run though {what}");
+        assert!(
+            desk.home.join("ran").exists(),
+            "after did not run though {what}"
+        );
     }
 }
 
 #[test]
 fn after_does_not_run_where_nothing_arrived() {
-    let desk = Desk::with(2, AFTER, |server| server.fault(on("RETR").refuse("-ERR damaged")));
+    let desk = Desk::with(2, AFTER, |server| {
+        server.fault(on("RETR").refuse("-ERR damaged"))
+    });
     desk.fetch(75);
     assert!(!desk.home.join("ran").exists());
 }
@@ -214,13 +321,20 @@ fn after_does_not_run_where_nothing_arrived() {
 #[test]
 fn an_after_that_fails_is_told_and_fails_no_mail() {
     for (after, text) in [
-        ("[\"sh\", \"-c\", \"printf 'no \\\\033[2Jindex' >&2; exit 3\"]", "it said: no \u{fffd}[2Jindex"),
+        (
+            "[\"sh\", \"-c\", \"printf 'no \\\\033[2Jindex' >&2; exit 3\"]",
+            "it said: no \u{fffd}[2Jindex",
+        ),
         ("[\"/nonexistent/notmuch\", \"new\"]", "cannot be run"),
         ("[\"sh\", \"-c\", \"kill -9 $$\"]", "signal: 9"),
     ] {
-        let desk = Desk::with(2, &format!("keep = \"none\"\nafter = {after}"), |server| server);
+        let desk = Desk::with(2, &format!("keep = \"none\"\nafter = {after}"), |server| {
+            server
+        });
         let told = desk.pouch(&["fetch", "-v"]).run();
-        told.assert_code(75).assert_stderr("the `after` command").assert_stderr(text);
+        told.assert_code(75)
+            .assert_stderr("the `after` command")
+            .assert_stderr(text);
         desk.assert_arrived([1, 2]);
         assert_eq!(desk.server.remaining(), 0);
     }

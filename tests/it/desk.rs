@@ -25,21 +25,37 @@ pub struct Desk {
 impl Desk {
     /// A server that is set up like this, and an account with these lines in its config.
     pub fn new(setup: Setup, lines: &str) -> Self {
-        let desk = Self { home: Home::new(), server: setup.start() };
+        let desk = Self {
+            home: Home::new(),
+            server: setup.start(),
+        };
         desk.configure(lines);
         desk
     }
 
     /// Messages 1 to `count` on a plain server that is set up further by `more`.
     pub fn with(count: usize, lines: &str, more: impl FnOnce(Setup) -> Setup) -> Self {
-        Self::new(more(Server::plain().messages(corpus::messages(count))), lines)
+        Self::new(
+            more(Server::plain().messages(corpus::messages(count))),
+            lines,
+        )
     }
 
     /// Gives the account these lines instead.
     pub fn configure(&self, lines: &str) {
-        let elsewhere = ["maildir = ", "mbox = ", "pipe = ", "lmtp = "].iter().any(|key| lines.contains(key));
-        let place = if elsewhere { "" } else { "maildir = \"~/Mail/work\"\n" };
-        let timeout = if lines.contains("timeout = ") { "" } else { "timeout = \"1s\"\n" };
+        let elsewhere = ["maildir = ", "mbox = ", "pipe = ", "lmtp = "]
+            .iter()
+            .any(|key| lines.contains(key));
+        let place = if elsewhere {
+            ""
+        } else {
+            "maildir = \"~/Mail/work\"\n"
+        };
+        let timeout = if lines.contains("timeout = ") {
+            ""
+        } else {
+            "timeout = \"1s\"\n"
+        };
         self.home.write("password", "secret\n", 0o600);
         self.home.config(&format!(
             "[account.work]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"ann\"\npassword-file = \"~/password\"\n\
@@ -55,7 +71,9 @@ impl Desk {
 
     /// A run of pouch so many days after [`NOW`].
     pub fn at(&self, days: i64, args: &[&str]) -> Run {
-        self.home.pouch(args).env("POUCH_NOW", (NOW + days * DAY).to_string())
+        self.home
+            .pouch(args)
+            .env("POUCH_NOW", (NOW + days * DAY).to_string())
     }
 
     /// Fetches, which has to end with this code.
@@ -77,8 +95,13 @@ impl Desk {
         let call = inject.split(':').next().unwrap();
         let (trace, inject) = (format!("trace={call}"), format!("inject={inject}"));
         let pouch = env!("CARGO_BIN_EXE_pouch");
-        let run = ["-f", "-qq", "-o", "calls", "-e", &trace, "-e", &inject, pouch, "fetch"];
-        self.home.command("strace", &run).env("POUCH_NOW", NOW.to_string()).run()
+        let run = [
+            "-f", "-qq", "-o", "calls", "-e", &trace, "-e", &inject, pouch, "fetch",
+        ];
+        self.home
+            .command("strace", &run)
+            .env("POUCH_NOW", NOW.to_string())
+            .run()
     }
 
     /// What lies in the Maildir.
@@ -89,9 +112,16 @@ impl Desk {
     /// Each of the messages `numbers` was delivered once, and nothing else but notices.
     #[track_caller]
     pub fn assert_arrived(&self, numbers: impl IntoIterator<Item = usize>) {
-        let expected: Vec<_> = numbers.into_iter().map(|n| corpus::on_disk(&corpus::message(n))).collect();
+        let expected: Vec<_> = numbers
+            .into_iter()
+            .map(|n| corpus::on_disk(&corpus::message(n)))
+            .collect();
         let mail = self.mail();
-        let notices = mail.delivered().iter().filter(|mail| is_notice(&mail.bytes)).map(|mail| mail.bytes.clone());
+        let notices = mail
+            .delivered()
+            .iter()
+            .filter(|mail| is_notice(&mail.bytes))
+            .map(|mail| mail.bytes.clone());
         let all: Vec<_> = expected.iter().cloned().chain(notices).collect();
         mail.assert_exactly(&all).assert_tidy();
     }
@@ -99,7 +129,11 @@ impl Desk {
     /// The notices in the Maildir.
     pub fn notices(&self) -> Vec<Vec<u8>> {
         let mail = self.mail();
-        mail.delivered().iter().filter(|mail| is_notice(&mail.bytes)).map(|mail| mail.bytes.clone()).collect()
+        mail.delivered()
+            .iter()
+            .filter(|mail| is_notice(&mail.bytes))
+            .map(|mail| mail.bytes.clone())
+            .collect()
     }
 
     /// How often the server was asked for messages.

@@ -14,13 +14,26 @@ use crate::{
 /// A message for these people, as the server notes it.
 fn mail(n: usize, recipients: &[&str]) -> Vec<u8> {
     let noted = recipients.join(", ");
-    format!("Envelope-To: {noted}\nFrom: x@example.net\nMessage-ID: <{n}@domain>\n\nbody {n}\n").into_bytes()
+    format!("Envelope-To: {noted}\nFrom: x@example.net\nMessage-ID: <{n}@domain>\n\nbody {n}\n")
+        .into_bytes()
 }
 
 /// An account with this table of recipients, and a server with these messages, numbered from 1.
-fn desk(keys: &str, recipients: &str, messages: &[&Vec<u8>], more: impl FnOnce(Setup) -> Setup) -> Desk {
-    let setup = (1..).zip(messages).fold(Server::plain(), |setup, (n, mail)| setup.message(n.to_string(), mail));
-    Desk::new(more(setup), &format!("{keys}\nkeep = \"none\"\n[account.work.multidrop.recipients]\n{recipients}"))
+fn desk(
+    keys: &str,
+    recipients: &str,
+    messages: &[&Vec<u8>],
+    more: impl FnOnce(Setup) -> Setup,
+) -> Desk {
+    let setup = (1..)
+        .zip(messages)
+        .fold(Server::plain(), |setup, (n, mail)| {
+            setup.message(n.to_string(), mail)
+        });
+    Desk::new(
+        more(setup),
+        &format!("{keys}\nkeep = \"none\"\n[account.work.multidrop.recipients]\n{recipients}"),
+    )
 }
 
 const BEHIND_LMTP: &str = "\"sales@example.org\" = \"lmtp:unix:~/lmtp ann ben@example.org\"
@@ -28,8 +41,14 @@ const BEHIND_LMTP: &str = "\"sales@example.org\" = \"lmtp:unix:~/lmtp ann ben@ex
 
 #[test]
 fn one_server_gets_a_message_once_for_all_its_recipients() {
-    let both = mail(1, &["Ann@example.org", "ben@example.org", "ann@Example.ORG"]);
-    let sales = mail(2, &["ben@example.org", "sales@example.org", "who@example.net"]);
+    let both = mail(
+        1,
+        &["Ann@example.org", "ben@example.org", "ann@Example.ORG"],
+    );
+    let sales = mail(
+        2,
+        &["ben@example.org", "sales@example.org", "who@example.net"],
+    );
     let unknown = mail(3, &["who@example.net"]);
     let desk = desk("", BEHIND_LMTP, &[&both, &sales, &unknown], |server| server);
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
@@ -40,17 +59,33 @@ fn one_server_gets_a_message_once_for_all_its_recipients() {
         ("ben@example.org", &sales),
         ("ann", &sales),
     ]);
-    desk.mail().assert_exactly(&[&sales, &unknown]).assert_tidy();
-    assert_eq!((lmtp.calls("CONNECT"), lmtp.calls("DATA"), desk.server.remaining()), (1, 2, 0));
+    desk.mail()
+        .assert_exactly(&[&sales, &unknown])
+        .assert_tidy();
+    assert_eq!(
+        (
+            lmtp.calls("CONNECT"),
+            lmtp.calls("DATA"),
+            desk.server.remaining()
+        ),
+        (1, 2, 0)
+    );
 }
 
 #[test]
 fn each_recipient_has_an_answer_of_his_own() {
-    let one = mail(1, &["ann@example.org", "ben@example.org", "who@example.net"]);
+    let one = mail(
+        1,
+        &["ann@example.org", "ben@example.org", "who@example.net"],
+    );
     let other = mail(2, &["ben@example.net"]);
-    let table = format!("{BEHIND_LMTP}\n\"ben@example.net\" = \"lmtp:unix:~/other ben@example.org\"");
+    let table =
+        format!("{BEHIND_LMTP}\n\"ben@example.net\" = \"lmtp:unix:~/other ben@example.org\"");
     let desk = desk("notice = false", &table, &[&one, &other], |server| server);
-    let (lmtp, elsewhere) = (Lmtp::at(&desk.home.join("lmtp")), Lmtp::at(&desk.home.join("other")));
+    let (lmtp, elsewhere) = (
+        Lmtp::at(&desk.home.join("lmtp")),
+        Lmtp::at(&desk.home.join("other")),
+    );
     lmtp.answer("RCPT TO:<ben", "452 full");
     elsewhere.answer(".ben", "452 full");
     for _ in 0..2 {
@@ -80,7 +115,9 @@ fn a_server_that_is_not_there_keeps_nothing_from_the_others() {
         desk.mail().assert_exactly(&[&who, &both]).assert_tidy();
         assert_eq!(desk.server.uids(), ["1", "3"]);
     }
-    desk.fetch_at(2, 75).assert_stderr("the LMTP server at unix:").assert_stderr("is not there");
+    desk.fetch_at(2, 75)
+        .assert_stderr("the LMTP server at unix:")
+        .assert_stderr("is not there");
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     desk.fetch_at(2, 0);
     lmtp.assert_exactly(&[("ann@example.org", &ann), ("ann@example.org", &both)]);
@@ -109,7 +146,9 @@ also = [\"lmtp:unix:~/lmtp\"]";
 fn recipients_stand_behind_the_server_on_the_command_line() {
     let desk = Desk::with(1, "", |server| server);
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
-    desk.pouch(&["fetch", "--to", "lmtp:unix:lmtp ann ben"]).run().assert_code(0);
+    desk.pouch(&["fetch", "--to", "lmtp:unix:lmtp ann ben"])
+        .run()
+        .assert_code(0);
     let one = corpus::on_disk(&corpus::message(1));
     lmtp.assert_exactly(&[("ann", &one), ("ben", &one)]);
 }
@@ -123,7 +162,10 @@ fn for_files() -> [Vec<u8>; 4] {
     [
         mail(1, &["ann@example.org"]),
         mail(2, &["ann@example.org", "ben@example.org"]),
-        mail(3, &["ben@example.org", "cid@example.org", "who@example.org"]),
+        mail(
+            3,
+            &["ben@example.org", "cid@example.org", "who@example.org"],
+        ),
         mail(4, &[]),
     ]
 }
@@ -132,8 +174,13 @@ fn for_files() -> [Vec<u8>; 4] {
 fn assert_in_files(desk: &Desk) {
     let [one, two, three, four] = for_files();
     desk.home.maildir("boxes/ann").assert_exactly(&[&one, &two]);
-    desk.home.maildir("boxes/ben").assert_exactly(&[&two, &three]);
-    desk.home.maildir("cid").assert_exactly(&[&three]).assert_tidy();
+    desk.home
+        .maildir("boxes/ben")
+        .assert_exactly(&[&two, &three]);
+    desk.home
+        .maildir("cid")
+        .assert_exactly(&[&three])
+        .assert_tidy();
     desk.mail().assert_exactly(&[&three, &four]).assert_tidy();
     assert_eq!(desk.server.remaining(), 0);
 }
@@ -147,14 +194,23 @@ fn mailbox_files_get_what_is_theirs() {
     in_neomutt(&desk.home, "boxes/ben").assert_code(0);
     let seen = String::from_utf8(desk.home.read("seen")).unwrap();
     for message in [two, three] {
-        assert_eq!(seen.matches(&String::from_utf8(message).unwrap()).count(), 1, "{seen}");
+        assert_eq!(
+            seen.matches(&String::from_utf8(message).unwrap()).count(),
+            1,
+            "{seen}"
+        );
     }
 }
 
 #[test]
 fn killed_among_mailbox_files_each_has_it_once() {
     let [one, two, three, four] = for_files();
-    for (call, count) in [("fsync", 30), ("rename", 3), ("ftruncate", 6), ("renameat2", 3)] {
+    for (call, count) in [
+        ("fsync", 30),
+        ("rename", 3),
+        ("ftruncate", 6),
+        ("renameat2", 3),
+    ] {
         for nth in (1..=count).step_by(if count > 10 { 2 } else { 1 }) {
             let desk = desk("", IN_FILES, &[&one, &two, &three, &four], |server| server);
             let killed = desk.traced(&format!("{call}:signal=KILL:when={nth}"));
@@ -172,18 +228,42 @@ fn the_mailbox_file_that_was_torn_is_named() {
     let [one, two, three, four] = for_files();
     let desk = desk("", IN_FILES, &[&one, &two, &three, &four], |server| server);
     let path = desk.home.write("boxes/ann", "", 0o600);
-    let killed = ["-f", "-qq", "-o", "calls", "-e", "inject=fsync:signal=KILL:when=1", "-P", path.to_str().unwrap()];
-    let run = desk.home.command("strace", &[&killed[..], &[env!("CARGO_BIN_EXE_pouch"), "fetch"]].concat());
-    run.env("POUCH_NOW", NOW.to_string()).run().assert_code(128 + 9);
+    let killed = [
+        "-f",
+        "-qq",
+        "-o",
+        "calls",
+        "-e",
+        "inject=fsync:signal=KILL:when=1",
+        "-P",
+        path.to_str().unwrap(),
+    ];
+    let run = desk.home.command(
+        "strace",
+        &[&killed[..], &[env!("CARGO_BIN_EXE_pouch"), "fetch"]].concat(),
+    );
+    run.env("POUCH_NOW", NOW.to_string())
+        .run()
+        .assert_code(128 + 9);
     desk.server.wait_for(|log| log.open() == 0);
     let torn = desk.home.read("boxes/ann");
     let theirs = b"\n\nFrom a@b Mon Nov 23 00:00:00 2026\nSubject: theirs\n\nmail\n\n";
     fs::write(&path, [&torn[..torn.len() - 9], theirs].concat()).unwrap();
     let told = desk.fetch(0);
-    told.assert_stderr("killed while it wrote to ~/boxes/ann").assert_stderr("1 message may be there already");
+    told.assert_stderr("killed while it wrote to ~/boxes/ann")
+        .assert_stderr("1 message may be there already");
     // the first one was whole
-    assert_eq!(desk.home.read("boxes/ann").windows(one.len()).filter(|octets| *octets == one).count(), 1);
-    desk.home.maildir("boxes/ben").assert_exactly(&[&two, &three]);
+    assert_eq!(
+        desk.home
+            .read("boxes/ann")
+            .windows(one.len())
+            .filter(|octets| *octets == one)
+            .count(),
+        1
+    );
+    desk.home
+        .maildir("boxes/ben")
+        .assert_exactly(&[&two, &three]);
     assert_eq!(desk.server.remaining(), 0);
 }
 
@@ -191,14 +271,26 @@ fn the_mailbox_file_that_was_torn_is_named() {
 fn killed_while_a_program_has_it_the_files_have_no_second_copy() {
     let both = mail(1, &["ann@example.org", "dan@example.org"]);
     let table = format!("{IN_FILES}\n\"dan@example.org\" = \"pipe:sh script\"");
-    let desk = desk("", &table, &[&both, &mail(2, &["ann@example.org"])], |server| server);
-    desk.home.write("script", "cat > got; test -e again || kill -KILL $PPID", 0o600);
+    let desk = desk(
+        "",
+        &table,
+        &[&both, &mail(2, &["ann@example.org"])],
+        |server| server,
+    );
+    desk.home.write(
+        "script",
+        "cat > got; test -e again || kill -KILL $PPID",
+        0o600,
+    );
     desk.pouch(&["fetch"]).run().assert_code(128 + 9);
     desk.home.write("again", "", 0o600);
     desk.server.wait_for(|log| log.open() == 0);
-    desk.fetch(0).assert_stderr("an earlier run ended while a program had message 1 of 2");
+    desk.fetch(0)
+        .assert_stderr("an earlier run ended while a program had message 1 of 2");
     assert_eq!(desk.home.read("got"), both);
-    desk.home.maildir("boxes/ann").assert_exactly(&[both, mail(2, &["ann@example.org"])]);
+    desk.home
+        .maildir("boxes/ann")
+        .assert_exactly(&[both, mail(2, &["ann@example.org"])]);
     assert_eq!(desk.server.remaining(), 0);
 }
 
@@ -206,15 +298,25 @@ fn killed_while_a_program_has_it_the_files_have_no_second_copy() {
 fn only_what_a_program_gets_goes_one_by_one() {
     let rule = "[[account.work.rule]]\nsubject = \"Message 7\"\naction = \"pipe:sh script\"";
     let desk = Desk::with(100, rule, |server| server);
-    desk.home.write("script", "cat >> got; ls Mail/work/new | wc -l > there", 0o600);
+    desk.home.write(
+        "script",
+        "cat >> got; ls Mail/work/new | wc -l > there",
+        0o600,
+    );
     desk.fetch(0).assert_silent();
     assert_eq!(desk.home.read("got"), corpus::on_disk(&corpus::message(7)));
     // the others did not wait for it
     assert_eq!(desk.home.read("there"), b"99\n");
     desk.assert_arrived((1..=100).filter(|n| *n != 7));
-    assert!(desk.server.log().turns() < 30, "{}", desk.server.log().turns());
+    assert!(
+        desk.server.log().turns() < 30,
+        "{}",
+        desk.server.log().turns()
+    );
     // where it fails, they are there all the same
-    let desk = Desk::with(20, rule, |server| server.fault(on("RETR").uid("uid-9").nth(1).octets(50).cut()));
+    let desk = Desk::with(20, rule, |server| {
+        server.fault(on("RETR").uid("uid-9").nth(1).octets(50).cut())
+    });
     desk.home.write("script", "exit 75", 0o600);
     desk.fetch(75).assert_silent();
     desk.assert_arrived((1..=20).filter(|n| *n != 7));
@@ -224,11 +326,20 @@ fn only_what_a_program_gets_goes_one_by_one() {
 fn places_that_are_none_are_mistakes() {
     for (place, complaint) in [
         ("lmtp:unix:", "not \"lmtp:unix:\" for \"a@b\""),
-        ("lmtp:host:24 <ann>", "not \"lmtp:host:24 <ann>\" for \"a@b\""),
+        (
+            "lmtp:host:24 <ann>",
+            "not \"lmtp:host:24 <ann>\" for \"a@b\"",
+        ),
         ("mbox:", "not \"mbox:\" for \"a@b\""),
     ] {
-        let desk = Desk::new(Server::plain(), &format!("[account.work.multidrop.recipients]\n\"a@b\" = \"{place}\""));
-        desk.pouch(&["config", "show"]).run().assert_code(78).assert_stderr(complaint);
+        let desk = Desk::new(
+            Server::plain(),
+            &format!("[account.work.multidrop.recipients]\n\"a@b\" = \"{place}\""),
+        );
+        desk.pouch(&["config", "show"])
+            .run()
+            .assert_code(78)
+            .assert_stderr(complaint);
     }
     let sync = "sync-deletions = true\n[account.work.multidrop.recipients]\n\"a@b\" = \"mbox:x\"";
     Desk::new(Server::plain(), sync)
@@ -242,7 +353,10 @@ fn places_that_are_none_are_mistakes() {
 fn dovecot_takes_it_for_all_its_users() {
     let conf = tempfile::NamedTempFile::new().unwrap();
     fs::write(conf.path(), "auth_username_format = %Ln\n").unwrap();
-    let server = RealServer::start("dovecot", &["lmtp=yes", &format!("conf={}", conf.path().display())]);
+    let server = RealServer::start(
+        "dovecot",
+        &["lmtp=yes", &format!("conf={}", conf.path().display())],
+    );
     let both = mail(1, &["alice@example.org", "Bob@example.org"]);
     let one = mail(2, &["bob@example.org", "who@example.net"]);
     let home = |user: &str, password: &str, lines: &str| {
@@ -260,17 +374,34 @@ fn dovecot_takes_it_for_all_its_users() {
     let socket = Path::new(server.value("log")).with_file_name("run/dovecot/lmtp");
     let table = format!("\"*@example.org\" = \"lmtp:unix:{}\"", socket.display());
     let desk = desk("", &table, &[&both, &one], |server| server);
-    desk.pouch(&["check"]).run().assert_code(0).assert_stdout("for the addresses themselves");
+    desk.pouch(&["check"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("for the addresses themselves");
     desk.fetch(0).assert_silent();
     desk.mail().assert_exactly(&[&one]);
-    assert_eq!((desk.server.remaining(), server.count(ALICE), server.count(BOB)), (0, 1, 2));
-    for (user, password, expected) in [(ALICE, ALICE_PASSWORD, vec![&both]), (BOB, BOB_PASSWORD, vec![&both, &one])] {
+    assert_eq!(
+        (
+            desk.server.remaining(),
+            server.count(ALICE),
+            server.count(BOB)
+        ),
+        (0, 1, 2)
+    );
+    for (user, password, expected) in [
+        (ALICE, ALICE_PASSWORD, vec![&both]),
+        (BOB, BOB_PASSWORD, vec![&both, &one]),
+    ] {
         let home = home(user, password, "");
         home.pouch(&["fetch"]).run().assert_code(0);
         let got = home.maildir("Mail");
         assert_eq!(got.len(), expected.len());
         // Dovecot puts Return-Path and Received in front
-        let has = |message: &Vec<u8>| got.delivered().iter().any(|mail| mail.bytes.ends_with(message));
+        let has = |message: &Vec<u8>| {
+            got.delivered()
+                .iter()
+                .any(|mail| mail.bytes.ends_with(message))
+        };
         assert!(expected.into_iter().all(has), "{user}");
     }
     // one whom it does not know is told of, and the other one has it once
@@ -278,7 +409,11 @@ fn dovecot_takes_it_for_all_its_users() {
     desk.server.add("3", stray);
     for _ in 0..2 {
         let told = desk.pouch(&["fetch", "-v"]).run();
-        told.assert_code(75).assert_stderr("it said of nobody@example.org:");
+        told.assert_code(75)
+            .assert_stderr("it said of nobody@example.org:");
     }
-    assert_eq!((server.count(BOB), desk.server.uids()), (3, vec!["3".to_owned()]));
+    assert_eq!(
+        (server.count(BOB), desk.server.uids()),
+        (3, vec!["3".to_owned()])
+    );
 }

@@ -24,17 +24,35 @@ fn shown(calls: &[Call]) -> Vec<Shown> {
     let mut nameless = HashMap::new();
     let mut files: HashMap<String, String> = HashMap::new();
     let mut shown = Vec::new();
-    for (at, call) in calls.iter().enumerate().filter(|(_, call)| call.result >= 0) {
-        let strings: Vec<_> = call.strings().iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+    for (at, call) in calls
+        .iter()
+        .enumerate()
+        .filter(|(_, call)| call.result >= 0)
+    {
+        let strings: Vec<_> = call
+            .strings()
+            .iter()
+            .map(|path| String::from_utf8_lossy(path).into_owned())
+            .collect();
         match call.name.as_str() {
             "openat" if call.says("O_TMPFILE") => {
-                nameless.insert(format!("/proc/self/fd/{}", call.result), call.opened.clone().unwrap());
+                nameless.insert(
+                    format!("/proc/self/fd/{}", call.result),
+                    call.opened.clone().unwrap(),
+                );
             }
             "linkat" | "rename" | "renameat2" => {
                 let (from, to) = (&strings[0], &strings[1]);
-                let file = nameless.get(from).or(files.get(from)).unwrap_or(from).clone();
+                let file = nameless
+                    .get(from)
+                    .or(files.get(from))
+                    .unwrap_or(from)
+                    .clone();
                 if to.contains("/new/") {
-                    shown.push(Shown { at, file: file.clone() });
+                    shown.push(Shown {
+                        at,
+                        file: file.clone(),
+                    });
                 }
                 files.insert(to.clone(), file);
             }
@@ -46,30 +64,51 @@ fn shown(calls: &[Call]) -> Vec<Shown> {
 
 #[test]
 fn data_then_name_then_ledger_then_deletion() {
-    let desk = Desk::new(Server::plain().messages(corpus::messages(5)), "keep = \"none\"");
-    traced(&desk.home, CALLS, None, &["fetch"]).run().assert_code(0);
+    let desk = Desk::new(
+        Server::plain().messages(corpus::messages(5)),
+        "keep = \"none\"",
+    );
+    traced(&desk.home, CALLS, None, &["fetch"])
+        .run()
+        .assert_code(0);
     let calls = calls(&desk.home);
     let synced = |call: &Call, file: &dyn Fn(&str) -> bool| {
-        call.name.ends_with("sync") && call.result == 0 && call.files().iter().any(|path| file(path))
+        call.name.ends_with("sync")
+            && call.result == 0
+            && call.files().iter().any(|path| file(path))
     };
-    let after =
-        |from: usize, wanted: &dyn Fn(&Call) -> bool| calls[from..].iter().position(wanted).map(|found| from + found);
+    let after = |from: usize, wanted: &dyn Fn(&Call) -> bool| {
+        calls[from..]
+            .iter()
+            .position(wanted)
+            .map(|found| from + found)
+    };
     let shown = shown(&calls);
     assert_eq!(shown.len(), 5, "{calls:#?}");
     for Shown { at, file } in &shown {
-        let safe = calls[..*at].iter().any(|call| synced(call, &|path| path == file));
+        let safe = calls[..*at]
+            .iter()
+            .any(|call| synced(call, &|path| path == file));
         assert!(safe, "{file} was named before it was safe: {calls:#?}");
     }
     let last = shown.last().unwrap().at;
     let folder = after(last, &|call| synced(call, &|path| path.ends_with("/new")));
     let folder = folder.unwrap_or_else(|| panic!("the folder was not made safe: {calls:#?}"));
-    let ledger = after(folder, &|call| synced(call, &|path| path.ends_with("ledger.db-wal")));
-    let ledger = ledger.unwrap_or_else(|| panic!("the ledger was not made safe after the mail: {calls:#?}"));
+    let ledger = after(folder, &|call| {
+        synced(call, &|path| path.ends_with("ledger.db-wal"))
+    });
+    let ledger =
+        ledger.unwrap_or_else(|| panic!("the ledger was not made safe after the mail: {calls:#?}"));
     let deletes = |call: &Call| call.name == "sendto" && call.strings()[0].starts_with(b"DELE ");
     let deletion = after(0, &deletes);
-    assert!(deletion.is_some_and(|deletion| deletion > ledger), "deleted before the ledger was safe: {calls:#?}");
+    assert!(
+        deletion.is_some_and(|deletion| deletion > ledger),
+        "deleted before the ledger was safe: {calls:#?}"
+    );
     // the ledger says nothing of the delivery before the mail is safe
-    let early = calls[shown[0].at..folder].iter().any(|call| synced(call, &|path| path.contains("ledger.db")));
+    let early = calls[shown[0].at..folder]
+        .iter()
+        .any(|call| synced(call, &|path| path.contains("ledger.db")));
     assert!(!early, "{calls:#?}");
 }
 
@@ -81,7 +120,13 @@ fn a_poll_with_nothing_new_waits_for_no_disk() {
     desk.fetch(0);
     let pouch = env!("CARGO_BIN_EXE_pouch");
     let calls = "trace=fsync,fdatasync,sync_file_range,syncfs";
-    desk.home.command("strace", &["-f", "-qq", "-e", calls, "-o", "trace", pouch, "fetch"]).run().assert_code(0);
+    desk.home
+        .command(
+            "strace",
+            &["-f", "-qq", "-e", calls, "-o", "trace", pouch, "fetch"],
+        )
+        .run()
+        .assert_code(0);
     assert_eq!(String::from_utf8_lossy(&desk.home.read("trace")), "");
     desk.assert_arrived(1..=5);
 }

@@ -25,7 +25,11 @@ fn killed_before_and_after_the_answer_to_quit() {
     for done in [false, true] {
         let desk = Desk::with(5, "keep = \"none\"", |server| {
             let quit = on("QUIT").nth(1);
-            server.fault(if done { quit.done().silence() } else { quit.silence() })
+            server.fault(if done {
+                quit.done().silence()
+            } else {
+                quit.silence()
+            })
         });
         let mut child = desk.pouch(&["fetch"]).spawn();
         desk.server.wait_for(|log| log.count("QUIT") == 1);
@@ -53,7 +57,9 @@ fn a_program_gets_a_message_again_if_pouch_is_ended_meanwhile_and_that_is_said()
         child.wait().assert_code(128 + signal);
         desk.home.write("go", "", 0o600);
         let told = desk.fetch(0);
-        told.assert_stderr("pouch: work: an earlier run ended while a program had message 1 of 3\n");
+        told.assert_stderr(
+            "pouch: work: an earlier run ended while a program had message 1 of 3\n",
+        );
         told.assert_stderr("  it is handed over again, and may be there twice\n");
         let got = String::from_utf8(desk.home.read("got")).unwrap();
         assert_eq!(got.matches("Message-ID: <1@").count(), 2);
@@ -65,17 +71,23 @@ fn a_program_gets_a_message_again_if_pouch_is_ended_meanwhile_and_that_is_said()
 
 #[test]
 fn a_program_gets_a_notice_again_if_pouch_is_ended_meanwhile_and_that_is_said() {
-    for (end, code) in [("kill -KILL $PPID", 137), ("kill -INT $PPID; sleep 1000", 130)] {
+    for (end, code) in [
+        ("kill -KILL $PPID", 137),
+        ("kill -INT $PPID; sleep 1000", 130),
+    ] {
         let desk = Desk::with(2, "pipe = [\"sh\", \"script\"]\nattempts = 1", |server| {
             server.fault(on("RETR").uid("uid-2").refuse("-ERR damaged"))
         });
-        let script =
-            format!("cat > in; if grep -q '^From: \"pouch\"' in; then cat in >> got; test -e go || {{ {end}; }}; fi");
+        let script = format!(
+            "cat > in; if grep -q '^From: \"pouch\"' in; then cat in >> got; test -e go || {{ {end}; }}; fi"
+        );
         desk.home.write("script", script, 0o600);
         desk.pouch(&["fetch"]).run().assert_code(code);
         desk.home.write("go", "", 0o600);
         desk.server.wait_for(|log| log.open() == 0);
-        desk.fetch(0).assert_stderr("an earlier run ended while a program had the notice of a message in quarantine\n");
+        desk.fetch(0).assert_stderr(
+            "an earlier run ended while a program had the notice of a message in quarantine\n",
+        );
         let got = String::from_utf8(desk.home.read("got")).unwrap();
         assert_eq!(got.matches("From: \"pouch\"").count(), 2);
         desk.fetch(0).assert_silent();
@@ -88,10 +100,19 @@ fn a_second_pouch_leaves_the_first_alone_and_says_so() {
     let first = desk.pouch(&["fetch"]).spawn();
     desk.server.wait_for(|log| log.count("RETR 2") == 1);
     let second = desk.pouch(&["fetch", "-v"]).run();
-    second.assert_code(75).assert_stderr(&format!("another pouch (pid {}, since 00:00)", first.pid()));
+    second
+        .assert_code(75)
+        .assert_stderr(&format!("another pouch (pid {}, since 00:00)", first.pid()));
     second.assert_stderr("hint: `--wait 5m` waits for it");
-    for command in [&["plan"][..], &["ledger", "delete", "work", "1"], &["ledger", "catchup", "work"]] {
-        desk.pouch(command).run().assert_code(75).assert_stderr("hint: try again once it has ended\n");
+    for command in [
+        &["plan"][..],
+        &["ledger", "delete", "work", "1"],
+        &["ledger", "catchup", "work"],
+    ] {
+        desk.pouch(command)
+            .run()
+            .assert_code(75)
+            .assert_stderr("hint: try again once it has ended\n");
     }
     desk.pouch(&["fetch"]).run().assert_code(75).assert_silent();
     desk.pouch(&["fetch", "--wait", "1m"]).run().assert_code(0);
@@ -114,8 +135,11 @@ fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
     std::fs::remove_file(&here).unwrap();
     std::fs::rename(&away, &here).unwrap();
     for mail in desk.mail().delivered() {
-        std::fs::rename(here.join("new").join(&mail.name), here.join("cur").join(format!("{}:2,S", mail.name)))
-            .unwrap();
+        std::fs::rename(
+            here.join("new").join(&mail.name),
+            here.join("cur").join(format!("{}:2,S", mail.name)),
+        )
+        .unwrap();
     }
     desk.fetch(0);
     desk.assert_arrived(1..=3);
@@ -146,19 +170,37 @@ fn a_ledger_from_a_backup_takes_no_other_message_for_one_that_a_killed_run_deliv
 fn where_a_file_cannot_be_named_later_it_is_killed_and_goes_on_as_elsewhere() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
     // as where there is no /proc
-    assert_goes_on(&desk, &["linkat:error=ENOENT"], "renameat2:signal=KILL:when=2");
+    assert_goes_on(
+        &desk,
+        &["linkat:error=ENOENT"],
+        "renameat2:signal=KILL:when=2",
+    );
 }
 
-/// Killed on such a disk when one of three messages is delivered, and run again there: each is there once.
+/// Killed on such a disk when one of three messages is delivered, and run again there: each is
+/// there once.
 #[track_caller]
 fn assert_goes_on(desk: &Desk, disk: &[&str], kill: &str) {
     let run = |inject: &[&str]| {
         let inject = inject.iter().map(|inject| format!("--inject={inject}"));
-        let strace = ["-f", "-qq", "-o", "calls", "--trace=linkat,renameat2,rename"].map(str::to_owned);
+        let strace = [
+            "-f",
+            "-qq",
+            "-o",
+            "calls",
+            "--trace=linkat,renameat2,rename",
+        ]
+        .map(str::to_owned);
         let command: Vec<_> = strace.into_iter().chain(inject).collect();
-        let command: Vec<_> =
-            command.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_pouch"), "fetch"]).collect();
-        desk.home.command("strace", &command).env("POUCH_NOW", crate::desk::NOW.to_string()).run()
+        let command: Vec<_> = command
+            .iter()
+            .map(String::as_str)
+            .chain([env!("CARGO_BIN_EXE_pouch"), "fetch"])
+            .collect();
+        desk.home
+            .command("strace", &command)
+            .env("POUCH_NOW", crate::desk::NOW.to_string())
+            .run()
     };
     run(&[disk, &[kill]].concat()).assert_code(137);
     assert_eq!((desk.mail().len(), desk.mail().tmp().len()), (1, 2));
@@ -180,7 +222,9 @@ fn where_nothing_can_be_linked_it_is_killed_and_goes_on_as_elsewhere() {
 #[test]
 fn twenty_at_once_fetch_each_message_once() {
     let desk = Desk::with(60, "keep = \"none\"", |server| server);
-    let runs: Vec<_> = (0..20).map(|_| desk.pouch(&["fetch", "--wait", "1m"]).spawn()).collect();
+    let runs: Vec<_> = (0..20)
+        .map(|_| desk.pouch(&["fetch", "--wait", "1m"]).spawn())
+        .collect();
     for run in runs {
         run.wait().assert_code(0);
     }
@@ -192,7 +236,9 @@ fn twenty_at_once_fetch_each_message_once() {
 #[test]
 fn a_signal_ends_it_by_that_signal_and_what_was_whole_is_kept() {
     for signal in [1, 2, 15] {
-        let desk = Desk::with(5, "timeout = \"60s\"", |server| server.fault(on("RETR 4").nth(1).octets(50).silence()));
+        let desk = Desk::with(5, "timeout = \"60s\"", |server| {
+            server.fault(on("RETR 4").nth(1).octets(50).silence())
+        });
         let mut child = desk.pouch(&["fetch"]).spawn();
         // three drafts are whole, the fourth is begun
         until(|| child.open_files(&desk.home.join("Mail/work/tmp")) == 4);
@@ -209,13 +255,17 @@ fn a_signal_ends_every_wait() {
     type Reached = fn(&Desk) -> bool;
     let waits: [(&str, Reached); 3] = [
         ("greeting", |desk| desk.server.log().connections() == 1),
-        ("login", |desk| desk.server.log().count("PASS") + desk.server.log().count("AUTH") > 0),
+        ("login", |desk| {
+            desk.server.log().count("PASS") + desk.server.log().count("AUTH") > 0
+        }),
         ("list", |desk| desk.server.log().count("STAT") > 0),
     ];
     for (name, reached) in waits {
         let desk = Desk::with(1, "timeout = \"60s\"", |server| match name {
             "greeting" => server.fault(crate::server::on_connect().silence()),
-            "login" => server.fault(on("PASS").silence()).fault(on("AUTH").silence()),
+            "login" => server
+                .fault(on("PASS").silence())
+                .fault(on("AUTH").silence()),
             _ => server.fault(on("STAT").silence()),
         });
         let mut child = desk.pouch(&["fetch"]).spawn();
@@ -233,9 +283,15 @@ fn a_signal_ends_every_wait() {
 
 #[test]
 fn a_hang_up_that_is_ignored_does_not_stop_it() {
-    let desk = Desk::with(3, "timeout = \"60s\"", |server| server.fault(on("RETR 2").nth(1).octets(10).silence()));
+    let desk = Desk::with(3, "timeout = \"60s\"", |server| {
+        server.fault(on("RETR 2").nth(1).octets(10).silence())
+    });
     let pouch = env!("CARGO_BIN_EXE_pouch");
-    let mut child = desk.home.command("nohup", &[pouch, "fetch"]).within(Duration::from_secs(30)).spawn();
+    let mut child = desk
+        .home
+        .command("nohup", &[pouch, "fetch"])
+        .within(Duration::from_secs(30))
+        .spawn();
     desk.server.wait_for(|log| log.count("RETR 2") == 1);
     child.signal(1);
     assert!(child.is_running());

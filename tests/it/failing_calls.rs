@@ -1,5 +1,5 @@
-//! A file call fails, each in its turn: it is told clearly, nothing is lost, and once the trouble is
-//! over everything is there, once.
+//! A file call fails, each in its turn: it is told clearly, nothing is lost, and once the trouble
+//! is over everything is there, once.
 
 use std::thread;
 
@@ -33,7 +33,9 @@ fn desk() -> Desk {
 }
 
 fn run(desk: &Desk, inject: Option<&str>) -> Output {
-    trace::traced(&desk.home, CALLS, inject, &["fetch"]).env("POUCH_NOW", NOW.to_string()).run()
+    trace::traced(&desk.home, CALLS, inject, &["fetch"])
+        .env("POUCH_NOW", NOW.to_string())
+        .run()
 }
 
 /// The calls about the Maildir or the ledger of an undisturbed run that an error may come of.
@@ -44,13 +46,16 @@ fn all_points(error: &str) -> Vec<Point> {
     points(&trace::calls(&desk.home), |call| {
         let may = match call.name.as_str() {
             "read" | "pread64" | "getdents64" => !writes,
-            "openat" => !writes || call.says("O_CREAT") || error == "EROFS" && !call.says("O_RDONLY"),
+            "openat" => {
+                !writes || call.says("O_CREAT") || error == "EROFS" && !call.says("O_RDONLY")
+            }
             // SQLite only shrinks files: that needs no room
             "ftruncate" if writes && error != "EROFS" => false,
             "flock" | "unlink" | "mkdir" | "fsync" | "fdatasync" => !writes || error == "EROFS",
             _ => true,
         };
-        may && (error != "EMFILE" || call.name == "openat") && call.concerns(&["/Mail/work", "/.local/state/pouch"])
+        may && (error != "EMFILE" || call.name == "openat")
+            && call.concerns(&["/Mail/work", "/.local/state/pouch"])
     })
 }
 
@@ -59,31 +64,58 @@ fn fail(error: &str, words: &[&str]) {
     assert!(!points.is_empty());
     let one = |point: &Point| {
         let desk = desk();
-        let told = run(&desk, Some(&format!("{}:error={error}:when={}", point.call, point.nth)));
-        println!("{error} {point:?}: {} {}", told.code, told.stderr.replace('\n', " | "));
+        let told = run(
+            &desk,
+            Some(&format!("{}:error={error}:when={}", point.call, point.nth)),
+        );
+        println!(
+            "{error} {point:?}: {} {}",
+            told.code,
+            told.stderr.replace('\n', " | ")
+        );
         let left = desk.server.uids();
         let mail = desk.mail();
-        let is_there =
-            |n: usize| mail.delivered().iter().any(|mail| mail.bytes == corpus::on_disk(&corpus::message(n)));
+        let is_there = |n: usize| {
+            mail.delivered()
+                .iter()
+                .any(|mail| mail.bytes == corpus::on_disk(&corpus::message(n)))
+        };
         for n in 1..=COUNT {
-            assert!(is_there(n) || n > 4 && left.contains(&corpus::uid(n)), "{error} {point:?}: message {n} is lost");
+            assert!(
+                is_there(n) || n > 4 && left.contains(&corpus::uid(n)),
+                "{error} {point:?}: message {n} is lost"
+            );
         }
         match told.code {
             // a call that only helps, or whose failure SQLite gets over
             0 => assert!(told.stderr.is_empty(), "{error} {point:?}: {told}"),
             73 | 74 => {
                 // why it opens no file, SQLite does not tell
-                let opened = point.call == "openat" && told.stderr.contains("cannot be opened for writing");
-                assert!(opened || words.iter().any(|word| told.stderr.contains(word)), "{error} {point:?}: {told}");
-                assert!(told.stderr.starts_with("pouch: work: "), "{error} {point:?}: {told}");
+                let opened =
+                    point.call == "openat" && told.stderr.contains("cannot be opened for writing");
+                assert!(
+                    opened || words.iter().any(|word| told.stderr.contains(word)),
+                    "{error} {point:?}: {told}"
+                );
+                assert!(
+                    told.stderr.starts_with("pouch: work: "),
+                    "{error} {point:?}: {told}"
+                );
             }
             // what the disk does not read is what SQLite calls malformed: the disk comes first
             65 if point.call == "pread64" => {
                 assert!(told.stderr.contains("cannot be read\n"), "{told}");
-                assert!(told.stderr.contains("hint: see whether the disk is well, and try again; if "), "{told}");
+                assert!(
+                    told.stderr
+                        .contains("hint: see whether the disk is well, and try again; if "),
+                    "{told}"
+                );
             }
             // how often the system reads before pouch does is not always the same
-            78 if point.call == "read" => assert!(told.stderr.contains("cannot read ~/.config/pouch"), "{told}"),
+            78 if point.call == "read" => assert!(
+                told.stderr.contains("cannot read ~/.config/pouch"),
+                "{told}"
+            ),
             _ => panic!("{error} {point:?}: {told}"),
         }
         desk.server.wait_for(|log| log.open() == 0);
@@ -100,8 +132,18 @@ fn fail(error: &str, words: &[&str]) {
 
 #[test]
 fn no_room() {
-    fail("ENOSPC", &["No space left on device", "no room for the ledger"]);
-    fail("EDQUOT", &["Disk quota exceeded", "no room for the ledger", "disk I/O error"]);
+    fail(
+        "ENOSPC",
+        &["No space left on device", "no room for the ledger"],
+    );
+    fail(
+        "EDQUOT",
+        &[
+            "Disk quota exceeded",
+            "no room for the ledger",
+            "disk I/O error",
+        ],
+    );
 }
 
 #[test]
@@ -111,7 +153,14 @@ fn a_broken_disk() {
 
 #[test]
 fn a_disk_that_turned_read_only() {
-    fail("EROFS", &["Read-only file system", "readonly database", "disk I/O error"]);
+    fail(
+        "EROFS",
+        &[
+            "Read-only file system",
+            "readonly database",
+            "disk I/O error",
+        ],
+    );
 }
 
 #[test]
@@ -125,12 +174,21 @@ fn a_system_that_opens_no_more_files_is_told_of_wherever_that_is_found_out() {
     let codes: Vec<_> = (5..=12)
         .map(|files| {
             let script = format!("ulimit -n {files}; exec \"$0\" fetch -v");
-            let told = desk.home.command("sh", &["-c", &script, env!("CARGO_BIN_EXE_pouch")]).run();
-            assert!(told.code == 0 || told.stderr.contains("Too many open files"), "{files}: {told}");
+            let told = desk
+                .home
+                .command("sh", &["-c", &script, env!("CARGO_BIN_EXE_pouch")])
+                .run();
+            assert!(
+                told.code == 0 || told.stderr.contains("Too many open files"),
+                "{files}: {told}"
+            );
             told.code
         })
         .collect();
-    assert!(codes.iter().filter(|code| **code == 74).count() > 3, "{codes:?}");
+    assert!(
+        codes.iter().filter(|code| **code == 74).count() > 3,
+        "{codes:?}"
+    );
     desk.fetch(0);
     desk.assert_arrived(1..=COUNT);
 }
@@ -139,7 +197,10 @@ fn a_system_that_opens_no_more_files_is_told_of_wherever_that_is_found_out() {
 fn an_interrupted_call_is_made_again() {
     for point in sample(&all_points("EINTR"), FAILURES) {
         let desk = desk();
-        let output = run(&desk, Some(&format!("{}:error=EINTR:when={}", point.call, point.nth)));
+        let output = run(
+            &desk,
+            Some(&format!("{}:error=EINTR:when={}", point.call, point.nth)),
+        );
         println!("{point:?}: {}", output.code);
         if point.call == "fsync" && output.stderr.contains("the disk failed under the ledger") {
             // SQLite takes that for an error

@@ -9,7 +9,10 @@ use crate::{
 
 /// A message as it lies on the disk, with `from` in place of `to`.
 fn changed(n: usize, from: &str, to: &str) -> Vec<u8> {
-    String::from_utf8(corpus::on_disk(&corpus::message(n))).unwrap().replace(from, to).into_bytes()
+    String::from_utf8(corpus::on_disk(&corpus::message(n)))
+        .unwrap()
+        .replace(from, to)
+        .into_bytes()
 }
 
 fn mail(n: usize) -> Vec<u8> {
@@ -21,7 +24,9 @@ fn filters_change_a_message_one_after_the_other() {
     let filters = "filter = [[\"sed\", \"s/Ben/Cy/\"], [\"sed\", \"s/Cy/Dan/\"]]\nkeep = \"none\"";
     let desk = Desk::with(3, filters, |server| server);
     desk.fetch(0);
-    desk.mail().assert_exactly(&[1, 2, 3].map(|n| changed(n, "Ben", "Dan"))).assert_tidy();
+    desk.mail()
+        .assert_exactly(&[1, 2, 3].map(|n| changed(n, "Ben", "Dan")))
+        .assert_tidy();
     assert_eq!(desk.server.remaining(), 0);
     desk.fetch(0).assert_silent();
 }
@@ -29,7 +34,9 @@ fn filters_change_a_message_one_after_the_other() {
 #[test]
 fn a_large_message_comes_back_whole() {
     let big = corpus::sized(9, 3_000_000);
-    let desk = Desk::with(0, "filter = [[\"cat\"]]", |server| server.message("big", &big));
+    let desk = Desk::with(0, "filter = [[\"cat\"]]", |server| {
+        server.message("big", &big)
+    });
     desk.fetch(0);
     desk.mail().assert_exactly(&[big]);
 }
@@ -51,11 +58,17 @@ fn what_a_filter_answers_decides() {
         desk.home.write("script", script, 0o600);
         for exit in exits {
             desk.fetch(exit);
-            desk.mail().assert_exactly(&[mail(1), mail(3)]).assert_tidy();
+            desk.mail()
+                .assert_exactly(&[mail(1), mail(3)])
+                .assert_tidy();
             assert_eq!(desk.server.uids(), ["uid-2"]);
         }
         let list = desk.pouch(&["ledger", "list", "--state", "skipped"]).run();
-        assert_eq!(list.stdout.contains("dropped by the filter sh script"), aside, "{list}");
+        assert_eq!(
+            list.stdout.contains("dropped by the filter sh script"),
+            aside,
+            "{list}"
+        );
         // the message itself is not lost
         desk.home.write("script", "cat", 0o600);
         desk.pouch(&["ledger", "retry", "work", "2"]).run();
@@ -71,7 +84,9 @@ fn rules_sort_by_what_a_filter_wrote() {
     let desk = Desk::with(3, lines, |server| server);
     desk.fetch(0);
     desk.mail().assert_exactly(&[mail(1), mail(3)]);
-    desk.home.maildir("Mail/work/.Spam").assert_exactly(&[changed(2, "Subject", "X-Spam: yes\nSubject")]);
+    desk.home
+        .maildir("Mail/work/.Spam")
+        .assert_exactly(&[changed(2, "Subject", "X-Spam: yes\nSubject")]);
 }
 
 #[test]
@@ -79,13 +94,24 @@ fn bogofilter_tells_and_a_rule_sorts() {
     let lines = "filter = [[\"bogofilter\", \"-p\", \"-e\"]]\n[[account.work.rule]]\nheader = \"X-Bogosity: spam*\"\naction = \"maildir:.Spam\"";
     let spam = "From: x@y.example\nSubject: pills\n\nbuy cheap pills now\n";
     let desk = Desk::with(1, lines, |server| server.message("spam", spam));
-    desk.home.command("bogofilter", &["-s"]).stdin(spam).run().assert_code(0);
-    desk.home.command("bogofilter", &["-n"]).stdin(mail(2)).run().assert_code(0);
+    desk.home
+        .command("bogofilter", &["-s"])
+        .stdin(spam)
+        .run()
+        .assert_code(0);
+    desk.home
+        .command("bogofilter", &["-n"])
+        .stdin(mail(2))
+        .run()
+        .assert_code(0);
     desk.fetch(0);
     let bogosity = |place: &str, what: &str| {
         let mail = desk.home.maildir(place);
         assert_eq!(mail.len(), 1, "{place}");
-        assert!(String::from_utf8_lossy(&mail.delivered()[0].bytes).contains(&format!("\nX-Bogosity: {what}")));
+        assert!(
+            String::from_utf8_lossy(&mail.delivered()[0].bytes)
+                .contains(&format!("\nX-Bogosity: {what}"))
+        );
     };
     bogosity("Mail/work", "Ham");
     bogosity("Mail/work/.Spam", "Spam");
@@ -93,7 +119,11 @@ fn bogofilter_tells_and_a_rule_sorts() {
 
 #[test]
 fn a_message_made_shorter_is_whole_after_a_crash_too() {
-    let desk = Desk::with(3, "filter = [[\"sed\", \"/line/d\"]]\nkeep = \"none\"", |server| server);
+    let desk = Desk::with(
+        3,
+        "filter = [[\"sed\", \"/line/d\"]]\nkeep = \"none\"",
+        |server| server,
+    );
     // killed once a message has its name, and the ledger does not know of it
     desk.traced("linkat:signal=KILL:when=2").assert_code(137);
     assert!(desk.mail().len() > 0);
@@ -101,7 +131,11 @@ fn a_message_made_shorter_is_whole_after_a_crash_too() {
     desk.fetch(0);
     let mail = desk.mail();
     assert_eq!((mail.len(), desk.server.remaining()), (3, 0));
-    assert!(mail.delivered().iter().all(|mail| !String::from_utf8_lossy(&mail.bytes).contains("line")));
+    assert!(
+        mail.delivered()
+            .iter()
+            .all(|mail| !String::from_utf8_lossy(&mail.bytes).contains("line"))
+    );
 }
 
 const SUBJECT: &str = "filter = [[\"sed\", \"s/^Subject: /&(spam) /\"]]";
@@ -120,37 +154,56 @@ fn a_message_with_another_subject_is_known_again_after_a_crash() {
             desk.home.write("password", "secret\n", 0o600);
         }
         desk.fetch(0);
-        let subject = |n: usize| (format!("Subject: Message {n}"), format!("Subject: (spam) Message {n}"));
-        desk.mail().assert_exactly(&[1, 2, 3].map(|n| changed(n, &subject(n).0, &subject(n).1))).assert_tidy();
+        let subject = |n: usize| {
+            (
+                format!("Subject: Message {n}"),
+                format!("Subject: (spam) Message {n}"),
+            )
+        };
+        desk.mail()
+            .assert_exactly(&[1, 2, 3].map(|n| changed(n, &subject(n).0, &subject(n).1)))
+            .assert_tidy();
         assert_eq!(desk.server.remaining(), 0);
     }
 }
 
 #[test]
 fn a_message_with_another_subject_is_not_deleted_because_a_mail_program_gave_it_another_name() {
-    let desk = Desk::with(4, &format!("{SUBJECT}\nsync-deletions = true"), |server| server);
+    let desk = Desk::with(4, &format!("{SUBJECT}\nsync-deletions = true"), |server| {
+        server
+    });
     desk.fetch(0);
     let folder = desk.home.make_dir("Mail/work/.Junk/cur", 0o700);
     let name = desk.mail().delivered()[1].name.clone();
-    fs::rename(desk.home.join("Mail/work/new").join(name), folder.join("1795392000.M1P1.elsewhere:2,S")).unwrap();
+    fs::rename(
+        desk.home.join("Mail/work/new").join(name),
+        folder.join("1795392000.M1P1.elsewhere:2,S"),
+    )
+    .unwrap();
     desk.fetch(0).assert_silent();
     assert_eq!(desk.server.remaining(), 4);
     // the server's own header tells after a move
     desk.server.renew_uids();
-    desk.fetch(0).assert_stderr("4 messages known by their headers");
+    desk.fetch(0)
+        .assert_stderr("4 messages known by their headers");
     assert_eq!((desk.server.remaining(), desk.retrieved()), (4, 4));
 }
 
 #[test]
 fn what_came_short_and_is_dropped_now_is_not_downloaded_for_ever() {
     let filter = "filter = [[\"sh\", \"script\"]]\nkeep = \"none\"\nnotice = false";
-    let desk = Desk::with(1, filter, |server| server.fault(on("RETR").uid("uid-1").short(330).times(1)));
+    let desk = Desk::with(1, filter, |server| {
+        server.fault(on("RETR").uid("uid-1").short(330).times(1))
+    });
     desk.home.write("script", "cat", 0o600);
     desk.fetch(75);
     desk.home.write("script", "exit 99", 0o600);
     for runs in [2, 3, 3, 3] {
         desk.pouch(&["fetch"]).run();
-        assert_eq!((desk.retrieved(), desk.mail().len(), desk.server.remaining()), (runs, 1, 1));
+        assert_eq!(
+            (desk.retrieved(), desk.mail().len(), desk.server.remaining()),
+            (runs, 1, 1)
+        );
     }
     desk.pouch(&["plan"]).run().assert_stdout("leave      1");
     desk.fetch_at(2, 75);
@@ -165,9 +218,11 @@ fn what_came_short_and_is_dropped_now_is_not_downloaded_for_ever() {
 #[test]
 fn a_filter_that_cannot_be_run_stops_the_account() {
     let desk = Desk::with(2, "filter = [[\"/nonexistent/spamc\"]]", |server| server);
-    desk.fetch(78).assert_stderr("the filter `/nonexistent/spamc` cannot be run");
+    desk.fetch(78)
+        .assert_stderr("the filter `/nonexistent/spamc` cannot be run");
     assert_eq!((desk.mail().len(), desk.server.remaining()), (0, 2));
     desk.configure("filter = [\"spamc\"]");
-    desk.fetch(78).assert_stderr("hint: each filter is a list of its own");
+    desk.fetch(78)
+        .assert_stderr("hint: each filter is a list of its own");
     assert!(fs::exists(desk.home.join("Mail")).unwrap());
 }

@@ -49,7 +49,9 @@ fn floor(module: &str) -> (&'static str, u32) {
         .into_iter()
         .filter(|(name, _)| module == *name || module.starts_with(&format!("{name}::")))
         .max_by_key(|(name, _)| name.len())
-        .unwrap_or_else(|| panic!("{module} stands on no floor: give it one here and in src/lib.rs"))
+        .unwrap_or_else(|| {
+            panic!("{module} stands on no floor: give it one here and in src/lib.rs")
+        })
 }
 
 /// Whether code of `module` may name `import`.
@@ -61,8 +63,14 @@ fn allowed(module: &str, import: &str) -> bool {
 
 /// The paths behind `crate::` in a source: brace groups are multiplied out.
 fn imports(source: &str) -> Vec<String> {
-    let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join(" ");
-    code.match_indices("crate::").flat_map(|(at, found)| expand("", &code[at + found.len()..]).0).collect()
+    let code: String = source
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join(" ");
+    code.match_indices("crate::")
+        .flat_map(|(at, found)| expand("", &code[at + found.len()..]).0)
+        .collect()
 }
 
 /// Reads one path, or one group of them, behind `prefix`; gives the paths and what follows.
@@ -80,9 +88,15 @@ fn expand<'a>(prefix: &str, text: &'a str) -> (Vec<String>, &'a str) {
             rest = behind;
         }
     }
-    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '*').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_' && c != '*')
+        .unwrap_or(text.len());
     let (name, rest) = text.split_at(end.max(1));
-    let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}::{name}") };
+    let path = if prefix.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{prefix}::{name}")
+    };
     match rest.strip_prefix("::") {
         Some(behind) => expand(&path, behind),
         None => (vec![path], rest),
@@ -108,12 +122,19 @@ fn modules_import_lower_floors_only() {
     assert!(files.len() > 40);
     let mut wrong = Vec::new();
     for file in files {
-        let module = file.strip_prefix(&root).unwrap().with_extension("").to_string_lossy().replace('/', "::");
+        let module = file
+            .strip_prefix(&root)
+            .unwrap()
+            .with_extension("")
+            .to_string_lossy()
+            .replace('/', "::");
         let module = module.strip_suffix("::mod").unwrap_or(&module).to_owned();
         let source = fs::read_to_string(&file).unwrap();
         // what only a test imports holds no wall up
         let source = source.split("#[cfg(test)]").next().unwrap();
-        let bad = imports(source).into_iter().filter(|import| !allowed(&module, import));
+        let bad = imports(source)
+            .into_iter()
+            .filter(|import| !allowed(&module, import));
         wrong.extend(bad.map(|import| format!("{module} imports {import}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

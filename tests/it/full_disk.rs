@@ -1,5 +1,5 @@
-//! A disk that has no room: it is told clearly, what is whole is kept, nothing is lost, and once there
-//! is room everything is there, once.
+//! A disk that has no room: it is told clearly, what is whole is kept, nothing is lost, and once
+//! there is room everything is there, once.
 
 use std::{
     fs::{self, File},
@@ -44,7 +44,10 @@ enum Kind {
 /// Fetches to a disk on which these folders lie, and so many octets are free.
 fn with_room(kind: Kind, folders: &[&str], room: u64) -> i32 {
     let place = format!("{kind:?}, {folders:?}, {room} octets free");
-    let desk = Desk::new(Server::plain().messages(corpus::messages(BEFORE)), "keep = \"none\"");
+    let desk = Desk::new(
+        Server::plain().messages(corpus::messages(BEFORE)),
+        "keep = \"none\"",
+    );
     let at = desk.home.make_dir("disk", 0o700);
     let _disk = match kind {
         Kind::Tmpfs => Mounted::tmpfs(&desk.home, at.clone(), "4M"),
@@ -63,30 +66,51 @@ fn with_room(kind: Kind, folders: &[&str], room: u64) -> i32 {
     desk.server.add(corpus::uid(BIG), &big);
     fill(&at, room);
 
-    let all = || (1..=COUNT).map(corpus::message).chain([big.clone()]).map(|content| corpus::on_disk(&content));
+    let all = || {
+        (1..=COUNT)
+            .map(corpus::message)
+            .chain([big.clone()])
+            .map(|content| corpus::on_disk(&content))
+    };
     let told = desk.pouch(&["fetch"]).run();
     if told.code == 0 {
         assert!(told.stderr.is_empty(), "{place}: {told}");
     } else if told.code == 128 + 7 {
-        // SQLite holds a page of its shared memory for safe once one block of it is: the kernel ends it
-        assert!(kind == Kind::Ext4(1024) && folders.contains(&STATE), "{place}: {told}");
+        // SQLite holds a page of its shared memory for safe once one block of it is: the kernel
+        // ends it
+        assert!(
+            kind == Kind::Ext4(1024) && folders.contains(&STATE),
+            "{place}: {told}"
+        );
     } else {
         let words = ["No space left on device", "no room for the ledger"];
         assert!([73, 74].contains(&told.code), "{place}: {told}");
         assert!(told.stderr.starts_with("pouch: work: "), "{place}: {told}");
-        assert!(words.iter().any(|word| told.stderr.contains(word)), "{place}: {told}");
+        assert!(
+            words.iter().any(|word| told.stderr.contains(word)),
+            "{place}: {told}"
+        );
         assert!(told.stderr.contains("\nhint: "), "{place}: {told}");
     }
     // what is not on the server is here
     let mail = desk.mail();
     let left = desk.server.uids();
     for (n, content) in (1..=COUNT).chain([BIG]).zip(all()) {
-        let here = mail.delivered().iter().filter(|mail| mail.bytes == content).count();
-        assert!(here <= 1 && (here == 1 || left.contains(&corpus::uid(n))), "{place}: message {n}");
+        let here = mail
+            .delivered()
+            .iter()
+            .filter(|mail| mail.bytes == content)
+            .count();
+        assert!(
+            here <= 1 && (here == 1 || left.contains(&corpus::uid(n))),
+            "{place}: message {n}"
+        );
     }
     fs::remove_file(at.join("ballast")).unwrap();
     desk.fetch(0);
-    desk.mail().assert_exactly(&all().collect::<Vec<_>>()).assert_tidy();
+    desk.mail()
+        .assert_exactly(&all().collect::<Vec<_>>())
+        .assert_tidy();
     assert_eq!(desk.server.remaining(), 0, "{place}");
     told.code
 }
@@ -94,7 +118,9 @@ fn with_room(kind: Kind, folders: &[&str], room: u64) -> i32 {
 #[test]
 fn nothing_is_lost_and_nothing_comes_twice() {
     let places = [&[MAIL][..], &[STATE], &[MAIL, STATE]];
-    let usual = [Kind::Tmpfs, Kind::Ext4(4096)].into_iter().flat_map(|kind| places.map(|folders| (kind, folders)));
+    let usual = [Kind::Tmpfs, Kind::Ext4(4096)]
+        .into_iter()
+        .flat_map(|kind| places.map(|folders| (kind, folders)));
     for (kind, folders) in usual.chain([(Kind::Ext4(1024), &[STATE][..])]) {
         let codes = [0, 40_000, 150_000].map(|room| with_room(kind, folders, room));
         println!("{kind:?} {folders:?}: {codes:?}");

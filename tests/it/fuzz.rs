@@ -72,10 +72,18 @@ impl Dice {
 }
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(name);
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fuzz/corpus")
+        .join(name);
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
-    files.into_iter().map(|file| fs::read(file).unwrap()).collect()
+    files
+        .into_iter()
+        .map(|file| fs::read(file).unwrap())
+        .collect()
 }
 
 #[test]
@@ -105,8 +113,17 @@ fn whatever_comes_the_targets_hold() {
 /// A whole session of each real server is understood to its end.
 #[test]
 fn the_recorded_sessions_are_good() {
-    for name in ["courier-user", "cyrus-user", "dovecot-user", "mailfront-user", "popa3d-user", "solidpop-user"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/session").join(name);
+    for name in [
+        "courier-user",
+        "cyrus-user",
+        "dovecot-user",
+        "mailfront-user",
+        "popa3d-user",
+        "solidpop-user",
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fuzz/corpus/session")
+            .join(name);
         assert_eq!(targets::talk(&fs::read(path).unwrap()), Ok(()), "{name}");
     }
 }

@@ -21,7 +21,9 @@ fn small(desk: &Desk, args: &[&str]) -> Run {
 
 /// A server with these messages, numbered from 1.
 fn serving(setup: Setup, messages: &[Vec<u8>]) -> Setup {
-    (1..).zip(messages).fold(setup, |server, (n, message)| server.message(corpus::uid(n), message))
+    (1..).zip(messages).fold(setup, |server, (n, message)| {
+        server.message(corpus::uid(n), message)
+    })
 }
 
 /// Each of these contents lies in the Maildir; some perhaps twice.
@@ -30,15 +32,27 @@ fn assert_none_lost(desk: &Desk, messages: &[Vec<u8>]) {
     let mail = desk.mail();
     for (n, message) in messages.iter().enumerate() {
         let content = corpus::on_disk(message);
-        assert!(mail.delivered().iter().any(|mail| mail.bytes == content), "message {} is lost", n + 1);
+        assert!(
+            mail.delivered().iter().any(|mail| mail.bytes == content),
+            "message {} is lost",
+            n + 1
+        );
     }
 }
 
 #[test]
 fn answers_that_nobody_asked_for_are_answers_to_nothing() {
-    for extra in ["+OK and more\r\n", "+OK\r\nno\r\n.\r\n", "-ERR no\r\n", "what?\r\n", "\r\n"] {
+    for extra in [
+        "+OK and more\r\n",
+        "+OK\r\nno\r\n.\r\n",
+        "-ERR no\r\n",
+        "what?\r\n",
+        "\r\n",
+    ] {
         for command in ["STAT", "LIST", "UIDL", "RETR", "RETR 3", "DELE", "DELE 3"] {
-            let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(on(command).times(1).more(extra)));
+            let desk = Desk::with(3, "keep = \"none\"", |server| {
+                server.fault(on(command).times(1).more(extra))
+            });
             let mut runs = 0;
             while desk.server.remaining() > 0 && runs < 4 {
                 desk.pouch(&["fetch"]).run();
@@ -58,8 +72,16 @@ fn answers_that_nobody_asked_for_are_answers_to_nothing() {
 
 /// The answer to RETR that has this message in it, none of whose lines begins with a dot.
 fn answer(message: &[u8]) -> Vec<u8> {
-    let lines = message.split_inclusive(|octet| *octet == b'\n').flat_map(|line| [line.trim_ascii_end(), b"\r\n"]);
-    [b"+OK\r\n"].into_iter().map(|status| &status[..]).chain(lines).chain([&b".\r\n"[..]]).collect::<Vec<_>>().concat()
+    let lines = message
+        .split_inclusive(|octet| *octet == b'\n')
+        .flat_map(|line| [line.trim_ascii_end(), b"\r\n"]);
+    [b"+OK\r\n"]
+        .into_iter()
+        .map(|status| &status[..])
+        .chain(lines)
+        .chain([&b".\r\n"[..]])
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 #[test]
@@ -68,8 +90,14 @@ fn an_answer_too_many_or_too_few_gives_no_message_to_another_for_good() {
     let unlike = || (1..=10).map(corpus::message).collect::<Vec<_>>();
     let twice = answer(&corpus::sized(3, 500));
     for messages in [alike(), unlike()] {
-        for fault in [on("RETR").nth(4).answer(""), on("RETR").nth(4).more(twice.clone())] {
-            let desk = Desk::new(serving(Server::plain(), &messages).fault(fault), "keep = \"none\"");
+        for fault in [
+            on("RETR").nth(4).answer(""),
+            on("RETR").nth(4).more(twice.clone()),
+        ] {
+            let desk = Desk::new(
+                serving(Server::plain(), &messages).fault(fault),
+                "keep = \"none\"",
+            );
             // what came short at first is whole in the second run, and may go in the third
             for _ in 0..3 {
                 desk.pouch(&["fetch"]).run();
@@ -86,7 +114,10 @@ fn an_answer_too_many_is_noticed_though_only_its_first_line_comes_at_once() {
     let twice = on("RETR").nth(4).more(answer(&messages[3]));
     // the last message was given to the one before it, and its own answer is one too many
     let slow = on("RETR").nth(10).head().silence();
-    let desk = Desk::new(serving(Server::plain(), &messages).fault(twice).fault(slow), "");
+    let desk = Desk::new(
+        serving(Server::plain(), &messages).fault(twice).fault(slow),
+        "",
+    );
     desk.pouch(&["fetch"]).run();
     desk.server.heal_all();
     desk.configure("keep = \"none\"");
@@ -113,7 +144,10 @@ fn a_server_that_cannot_do_nothing_gives_all_mail_and_is_emptied() {
         desk.server.renew_uids();
         desk.configure("keep = \"none\"");
         desk.fetch(0);
-        assert_eq!((desk.mail().len(), desk.retrieved(), desk.server.remaining()), (10, 10, 0));
+        assert_eq!(
+            (desk.mail().len(), desk.retrieved(), desk.server.remaining()),
+            (10, 10, 0)
+        );
     }
 }
 
@@ -129,7 +163,10 @@ fn a_line_that_is_lost_right_behind_the_messages_costs_a_session_and_no_message(
     for fault in faults {
         for lines in ["retries = 0", "retries = 0\nkeep = \"none\""] {
             let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
-            let desk = Desk::new(serving(Server::plain(), &messages).fault(fault.clone()), lines);
+            let desk = Desk::new(
+                serving(Server::plain(), &messages).fault(fault.clone()),
+                lines,
+            );
             desk.fetch(0).assert_silent();
             assert_none_lost(&desk, &messages);
             assert_eq!((desk.mail().len(), desk.retrieved()), (10, 10));
@@ -141,8 +178,14 @@ fn a_line_that_is_lost_right_behind_the_messages_costs_a_session_and_no_message(
 #[test]
 fn an_answer_too_few_gives_no_message_to_another_where_headers_cannot_be_compared() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
-    for setup in [Server::plain().without("TOP"), Server::plain().fault(on("TOP").refuse("-ERR no"))] {
-        let desk = Desk::new(serving(setup, &messages).fault(on("RETR").nth(4).answer("")), "keep = \"none\"");
+    for setup in [
+        Server::plain().without("TOP"),
+        Server::plain().fault(on("TOP").refuse("-ERR no")),
+    ] {
+        let desk = Desk::new(
+            serving(setup, &messages).fault(on("RETR").nth(4).answer("")),
+            "keep = \"none\"",
+        );
         for _ in 0..3 {
             desk.pouch(&["fetch"]).run();
         }
@@ -153,8 +196,11 @@ fn an_answer_too_few_gives_no_message_to_another_where_headers_cannot_be_compare
 
 #[test]
 fn an_answer_too_few_is_noticed_where_the_message_after_it_has_the_same_size() {
-    let messages: Vec<_> =
-        [500, 600, 700, 800, 900, 900].iter().zip(1..).map(|(size, n)| corpus::sized(n, *size)).collect();
+    let messages: Vec<_> = [500, 600, 700, 800, 900, 900]
+        .iter()
+        .zip(1..)
+        .map(|(size, n)| corpus::sized(n, *size))
+        .collect();
     let setup = serving(Server::plain(), &messages);
     let desk = Desk::new(setup.fault(on("RETR").nth(5).answer("")), "keep = \"none\"");
     for _ in 0..3 {
@@ -168,10 +214,15 @@ fn an_answer_too_few_is_noticed_where_the_message_after_it_has_the_same_size() {
 fn an_answer_too_few_is_not_forgotten_where_the_run_is_killed_before_it_is_noticed() {
     let messages: Vec<_> = (1..=300).map(|n| corpus::sized(n, 500)).collect();
     let setup = serving(Server::plain(), &messages);
-    let desk = Desk::new(setup.fault(on("RETR").nth(4).answer("")), "keep = \"none\"\ntimeout = \"60s\"");
+    let desk = Desk::new(
+        setup.fault(on("RETR").nth(4).answer("")),
+        "keep = \"none\"\ntimeout = \"60s\"",
+    );
     let mut child = desk.pouch(&["fetch"]).spawn();
     // two batches are there: the ledger heard of the first one
-    until(|| std::fs::read_dir(desk.home.join("Mail/work/new")).is_ok_and(|new| new.count() >= 256));
+    until(|| {
+        std::fs::read_dir(desk.home.join("Mail/work/new")).is_ok_and(|new| new.count() >= 256)
+    });
     child.kill();
     desk.server.wait_for(|log| log.open() == 0);
     // nor by a run that never comes to the server
@@ -205,7 +256,10 @@ fn an_answer_too_few_is_noticed_where_the_server_logs_out_in_its_place() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     for (lines, times) in [("", 1), ("keep = \"none\"", 1), ("keep = \"none\"", 2)] {
         let setup = serving(Server::plain(), &messages);
-        let idle = on("RETR").nth(10).more("-ERR Disconnected for inactivity\r\n".repeat(times)).close();
+        let idle = on("RETR")
+            .nth(10)
+            .more("-ERR Disconnected for inactivity\r\n".repeat(times))
+            .close();
         let desk = Desk::new(setup.fault(on("RETR").nth(4).answer("")).fault(idle), lines);
         for _ in 0..3 {
             desk.pouch(&["fetch"]).run();
@@ -224,9 +278,22 @@ fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
         desk.home.make_dir(format!("Mail/work/{part}"), 0o700);
     }
     // the messages can be seen by then, and the ledger does not hear of them
-    let failing = ["-f", "-qq", "-o", "calls", "-P", new.to_str().unwrap(), "-e", "inject=fsync:error=EIO:when=1"];
+    let failing = [
+        "-f",
+        "-qq",
+        "-o",
+        "calls",
+        "-P",
+        new.to_str().unwrap(),
+        "-e",
+        "inject=fsync:error=EIO:when=1",
+    ];
     let pouch = [env!("CARGO_BIN_EXE_pouch"), "fetch"];
-    let failed = desk.home.command("strace", &[&failing[..], &pouch].concat()).env("POUCH_NOW", NOW.to_string()).run();
+    let failed = desk
+        .home
+        .command("strace", &[&failing[..], &pouch].concat())
+        .env("POUCH_NOW", NOW.to_string())
+        .run();
     failed.assert_code(74);
     assert_eq!((desk.mail().len(), desk.server.remaining()), (9, 10));
     for _ in 0..2 {
@@ -263,7 +330,14 @@ fn a_message_that_the_server_ends_early_does_not_stop_the_others() {
     let mail = desk.mail();
     for n in [1, 2, 3, 5, 6, 7, 8] {
         let content = corpus::on_disk(&corpus::message(n));
-        assert_eq!(mail.delivered().iter().filter(|mail| mail.bytes == content).count(), 1, "message {n}");
+        assert_eq!(
+            mail.delivered()
+                .iter()
+                .filter(|mail| mail.bytes == content)
+                .count(),
+            1,
+            "message {n}"
+        );
     }
     // it may be all there is, and is not all that was listed
     assert_eq!(desk.server.uids(), ["uid-4"]);
@@ -271,8 +345,17 @@ fn a_message_that_the_server_ends_early_does_not_stop_the_others() {
 
 #[test]
 fn a_server_that_refuses_everything_loses_nothing() {
-    for (command, code) in [("STAT", 69), ("LIST", 69), ("UIDL", 69), ("RETR", 75), ("DELE", 75), ("QUIT", 75)] {
-        let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(on(command).refuse("-ERR no")));
+    for (command, code) in [
+        ("STAT", 69),
+        ("LIST", 69),
+        ("UIDL", 69),
+        ("RETR", 75),
+        ("DELE", 75),
+        ("QUIT", 75),
+    ] {
+        let desk = Desk::with(3, "keep = \"none\"", |server| {
+            server.fault(on(command).refuse("-ERR no"))
+        });
         desk.fetch(code);
         desk.server.heal_all();
         desk.pouch(&["fetch"]).run().assert_code(0);
@@ -294,9 +377,16 @@ fn what_comes_drop_by_drop_is_given_up() {
     thread::scope(|scope| {
         for (fault, lines) in cases {
             scope.spawn(move || {
-                let desk = Desk::with(3, &format!("{lines}\nretries = 0"), |server| server.fault(fault.clone()));
-                let output = desk.pouch(&["fetch", "-v", "--limit", "3"]).within(Duration::from_mins(3)).run();
-                output.assert_code(75).assert_stderr("is too slow for its answer to ever end");
+                let desk = Desk::with(3, &format!("{lines}\nretries = 0"), |server| {
+                    server.fault(fault.clone())
+                });
+                let output = desk
+                    .pouch(&["fetch", "-v", "--limit", "3"])
+                    .within(Duration::from_mins(3))
+                    .run();
+                output
+                    .assert_code(75)
+                    .assert_stderr("is too slow for its answer to ever end");
                 assert_eq!(desk.retrieved() == 0, desk.mail().len() == 0, "{output}");
                 desk.server.heal_all();
                 desk.fetch(0);
@@ -334,15 +424,25 @@ fn the_largest_listing_fits_into_little_memory() {
             .fault(on("LIST").body(lines(&|n| format!("{n} 300\r\n"))))
             .fault(on("UIDL").body(lines(&|n| format!("{n} {n:032x}\r\n"))))
     });
-    small(&desk, &["plan"]).run().assert_code(0).assert_stdout("200000 messages on the server, 0 known");
+    small(&desk, &["plan"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("200000 messages on the server, 0 known");
     for arrived in 1..=2 {
         small(&desk, &["fetch"]).run().assert_code(0);
         assert_eq!(desk.mail().len(), arrived);
     }
-    small(&desk, &["plan"]).run().assert_code(0).assert_stdout("200000 messages on the server, 200000 known");
-    let desk = Desk::with(3, "", |server| server.fault(on("STAT").answer("+OK 200001 1\r\n")));
+    small(&desk, &["plan"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("200000 messages on the server, 200000 known");
+    let desk = Desk::with(3, "", |server| {
+        server.fault(on("STAT").answer("+OK 200001 1\r\n"))
+    });
     let told = desk.fetch(69);
-    told.assert_stderr("127.0.0.1 has 200001 messages in this mailbox\n  200000 at most can be looked after");
+    told.assert_stderr(
+        "127.0.0.1 has 200001 messages in this mailbox\n  200000 at most can be looked after",
+    );
 }
 
 #[test]
@@ -359,7 +459,10 @@ fn many_messages_that_share_uids_and_come_back_are_joined_in_no_time() {
     });
     // listed, gone, and listed again: each pair is told apart anew
     for arrived in [1, 1, 2] {
-        desk.pouch(&["fetch"]).within(Duration::from_mins(1)).run().assert_code(0);
+        desk.pouch(&["fetch"])
+            .within(Duration::from_mins(1))
+            .run()
+            .assert_code(0);
         assert_eq!(desk.mail().len(), arrived);
     }
 }
@@ -367,19 +470,32 @@ fn many_messages_that_share_uids_and_come_back_are_joined_in_no_time() {
 /// Nothing that a terminal acts on.
 #[track_caller]
 fn assert_harmless(output: &Output) {
-    let bad = |text: &str| text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}');
-    assert!(!bad(&output.stdout) && !bad(&output.stderr), "{:?}\n{:?}", output.stdout, output.stderr);
+    let bad = |text: &str| {
+        text.chars()
+            .any(|c| (c.is_control() && c != '\n') || c == '\u{202e}')
+    };
+    assert!(
+        !bad(&output.stdout) && !bad(&output.stderr),
+        "{:?}\n{:?}",
+        output.stdout,
+        output.stderr
+    );
 }
 
 #[test]
 fn what_strangers_write_does_nothing_to_the_terminal() {
     const EVIL: &str = "\x1b]0;owned\x07\x1b[2J\u{202e}\u{9b}31m";
     let evil = |status: &str| format!("{status} {EVIL}\r\n");
-    let letter = format!("From: \"{EVIL}\" <ben@example.org>\nSubject: {EVIL}\nMessage-ID: <{EVIL}>\n\nhi\n");
+    let letter = format!(
+        "From: \"{EVIL}\" <ben@example.org>\nSubject: {EVIL}\nMessage-ID: <{EVIL}>\n\nhi\n"
+    );
     let uid = format!("../../{EVIL}$(reboot)`reboot`;'\"%s");
     let setup = |fault: Option<Fault>| {
         let setup = Server::plain()
-            .capabilities(&["TOP", "UIDL", EVIL, "IMPLEMENTATION \x1b[31m"], &["TOP", "UIDL", EVIL, "EXPIRE \x1b[31m"])
+            .capabilities(
+                &["TOP", "UIDL", EVIL, "IMPLEMENTATION \x1b[31m"],
+                &["TOP", "UIDL", EVIL, "EXPIRE \x1b[31m"],
+            )
             .fault(on_connect().answer(evil("+OK")))
             .fault(on("STAT").answer(format!("+OK 2 900 {EVIL}\r\n")))
             .message(uid.clone(), &letter)
@@ -406,7 +522,9 @@ fn what_strangers_write_does_nothing_to_the_terminal() {
     let notices = desk.notices();
     assert_eq!(notices.len(), 1);
     assert!(!notices[0].contains(&0x1b), "{}", notices[0].escape_ascii());
-    for command in ["CAPA", "AUTH", "USER", "PASS", "STAT", "LIST", "UIDL", "QUIT"] {
+    for command in [
+        "CAPA", "AUTH", "USER", "PASS", "STAT", "LIST", "UIDL", "QUIT",
+    ] {
         let desk = Desk::new(setup(Some(on(command).answer(evil("-ERR")))), "retries = 0");
         assert_harmless(&desk.pouch(&["fetch", "-vv"]).run());
         let desk = Desk::new(setup(Some(on(command).answer(evil("what")))), "retries = 0");
@@ -426,10 +544,15 @@ fn dots_are_unstuffed_wherever_the_octets_are_cut() {
     for piece in [usize::MAX, 65_536, 65_535, 4_099, 13] {
         let setup = (1..)
             .zip(&messages)
-            .fold(Server::plain().pieces(piece), |server, (n, message)| server.message(corpus::uid(n), message));
+            .fold(Server::plain().pieces(piece), |server, (n, message)| {
+                server.message(corpus::uid(n), message)
+            });
         let desk = Desk::new(setup, "keep = \"none\"\ntimeout = \"20s\"");
         desk.fetch(0);
-        let expected: Vec<_> = messages.iter().map(|message| corpus::on_disk(message)).collect();
+        let expected: Vec<_> = messages
+            .iter()
+            .map(|message| corpus::on_disk(message))
+            .collect();
         desk.mail().assert_exactly(&expected).assert_tidy();
         assert_eq!(desk.server.remaining(), 0);
     }
@@ -440,12 +563,30 @@ fn certificates_name_the_host_that_was_asked_for() {
     for (certificate, host, code, text) in [
         (Certificate::Good, "127.0.0.1", 0, ""),
         (Certificate::WithoutAddress, "localhost", 0, ""),
-        (Certificate::WithoutAddress, "127.0.0.1", 77, "the certificate is not for 127.0.0.1"),
-        (Certificate::WithoutIntermediate, "localhost", 77, "the certificate of localhost is not trusted"),
-        (Certificate::NameInCommonName, "localhost", 77, "the certificate is not for localhost"),
+        (
+            Certificate::WithoutAddress,
+            "127.0.0.1",
+            77,
+            "the certificate is not for 127.0.0.1",
+        ),
+        (
+            Certificate::WithoutIntermediate,
+            "localhost",
+            77,
+            "the certificate of localhost is not trusted",
+        ),
+        (
+            Certificate::NameInCommonName,
+            "localhost",
+            77,
+            "the certificate is not for localhost",
+        ),
     ] {
         let home = Home::new();
-        let server = Server::implicit_tls().certificate(certificate).messages(corpus::messages(1)).start();
+        let server = Server::implicit_tls()
+            .certificate(certificate)
+            .messages(corpus::messages(1))
+            .start();
         home.write("password", "secret\n", 0o600);
         home.config(&format!(
             "[account.work]\nhost = \"{host}\"\nport = {}\nuser = \"ann\"\npassword-file = \"~/password\"\nretries = 0\n\

@@ -33,7 +33,14 @@ struct Mode {
 }
 
 /// The bad message is the 77th: so there are two batches, the second one full.
-const KEEPING: Mode = Mode { count: 220, bad: 77, lines: "", before: |_| {}, kept: |_| true, followed: false };
+const KEEPING: Mode = Mode {
+    count: 220,
+    bad: 77,
+    lines: "",
+    before: |_| {},
+    kept: |_| true,
+    followed: false,
+};
 
 /// The bad message goes into quarantine at once, with a notice.
 const DELETING: Mode = Mode {
@@ -62,19 +69,30 @@ const SYNCING: Mode = Mode {
 
 fn path_of(desk: &Desk, n: usize) -> std::path::PathBuf {
     let content = corpus::on_disk(&corpus::message(n));
-    let name = desk.mail().delivered().iter().find(|mail| mail.bytes == content).unwrap().name.clone();
+    let name = desk
+        .mail()
+        .delivered()
+        .iter()
+        .find(|mail| mail.bytes == content)
+        .unwrap()
+        .name
+        .clone();
     desk.home.join("Mail/work/new").join(name)
 }
 
 /// Runs pouch with this manipulation of its calls.
 fn run(desk: &Desk, inject: Option<&str>) -> Output {
-    trace::traced(&desk.home, CALLS, inject, &["fetch"]).env("POUCH_NOW", NOW.to_string()).run()
+    trace::traced(&desk.home, CALLS, inject, &["fetch"])
+        .env("POUCH_NOW", NOW.to_string())
+        .run()
 }
 
 impl Mode {
     fn desk(&self) -> Desk {
         let bad = corpus::uid(self.bad);
-        let desk = Desk::with(self.count, self.lines, |server| server.fault(on("RETR").uid(bad).octets(90).cut()));
+        let desk = Desk::with(self.count, self.lines, |server| {
+            server.fault(on("RETR").uid(bad).octets(90).cut())
+        });
         (self.before)(&desk);
         desk
     }
@@ -95,10 +113,19 @@ impl Mode {
     /// Kills pouch there, and looks at what comes of it.
     fn kill(&self, point: &Point) {
         let desk = self.desk();
-        let other = self.followed.then(|| desk.pouch(&["fetch", "--wait", "50s"]).spawn());
-        let killed = run(&desk, Some(&format!("{}:signal=KILL:when={}", point.call, point.nth)));
-        // how the octets come off the line differs from run to run: this one may have needed fewer calls
-        assert!([128 + 9, 65, 75, 0].contains(&killed.code), "{point:?}: {killed}");
+        let other = self
+            .followed
+            .then(|| desk.pouch(&["fetch", "--wait", "50s"]).spawn());
+        let killed = run(
+            &desk,
+            Some(&format!("{}:signal=KILL:when={}", point.call, point.nth)),
+        );
+        // how the octets come off the line differs from run to run: this one may have needed fewer
+        // calls
+        assert!(
+            [128 + 9, 65, 75, 0].contains(&killed.code),
+            "{point:?}: {killed}"
+        );
         self.assert_nothing_lost(&desk);
         if let Some(other) = other {
             let output = other.wait();
@@ -109,7 +136,8 @@ impl Mode {
         assert!([0, 65, 75].contains(&next.code), "{point:?}: {next}");
         println!("{point:?}: {}", killed.code);
         desk.assert_arrived((1..=self.count).filter(|n| *n != self.bad && !self.was_deleted(*n)));
-        // an empty dot lock, as a kill may leave it, is believed for a while: nothing is delivered then
+        // an empty dot lock, as a kill may leave it, is believed for a while: nothing is delivered
+        // then
         let delivers = !self.lines.contains("mbox") || next.code != 75;
         if delivers {
             self.assert_told(&desk, point);
@@ -120,18 +148,35 @@ impl Mode {
         if delivers {
             self.assert_told(&desk, point);
         }
-        let kept: BTreeSet<_> = (1..=self.count).filter(|n| (self.kept)(*n)).map(corpus::uid).collect();
-        assert_eq!(desk.server.uids().into_iter().collect::<BTreeSet<_>>(), kept, "{point:?}");
+        let kept: BTreeSet<_> = (1..=self.count)
+            .filter(|n| (self.kept)(*n))
+            .map(corpus::uid)
+            .collect();
+        assert_eq!(
+            desk.server.uids().into_iter().collect::<BTreeSet<_>>(),
+            kept,
+            "{point:?}"
+        );
     }
 
     /// There is one notice of the bad message, where it went into quarantine.
     #[track_caller]
     fn assert_told(&self, desk: &Desk, point: &Point) {
         let notices = desk.notices();
-        assert_eq!(notices.len(), usize::from(self.lines.contains("attempts = 1")), "{point:?}");
+        assert_eq!(
+            notices.len(),
+            usize::from(self.lines.contains("attempts = 1")),
+            "{point:?}"
+        );
         for notice in notices {
-            let subject = format!("Subject: pouch: a message could not be fetched: Message {}\n", self.bad);
-            assert!(String::from_utf8_lossy(&notice).contains(&subject), "{point:?}");
+            let subject = format!(
+                "Subject: pouch: a message could not be fetched: Message {}\n",
+                self.bad
+            );
+            assert!(
+                String::from_utf8_lossy(&notice).contains(&subject),
+                "{point:?}"
+            );
         }
     }
 
@@ -141,9 +186,14 @@ impl Mode {
     fn assert_nothing_lost(&self, desk: &Desk) {
         let mail = desk.mail();
         let left = desk.server.uids();
-        for n in (1..=self.count).filter(|n| !left.contains(&corpus::uid(*n)) && !self.was_deleted(*n)) {
+        for n in
+            (1..=self.count).filter(|n| !left.contains(&corpus::uid(*n)) && !self.was_deleted(*n))
+        {
             let content = corpus::on_disk(&corpus::message(n));
-            assert!(mail.delivered().iter().any(|mail| mail.bytes == content), "message {n} is lost");
+            assert!(
+                mail.delivered().iter().any(|mail| mail.bytes == content),
+                "message {n} is lost"
+            );
         }
     }
 
@@ -152,7 +202,11 @@ impl Mode {
         let points = sample(&self.points(), KILLS);
         thread::scope(|scope| {
             let half = scope.spawn(|| points.iter().step_by(2).for_each(|point| self.kill(point)));
-            points.iter().skip(1).step_by(2).for_each(|point| self.kill(point));
+            points
+                .iter()
+                .skip(1)
+                .step_by(2)
+                .for_each(|point| self.kill(point));
             half.join().unwrap();
         });
     }
@@ -173,15 +227,28 @@ fn while_deleting() {
 fn around_the_notice() {
     for lines in ["", "mbox = \"~/Mail/work\"\n"] {
         let lines = format!("{lines}{}", DELETING.lines);
-        let mode = Mode { count: 4, bad: 2, lines: lines.leak(), ..DELETING };
+        let mode = Mode {
+            count: 4,
+            bad: 2,
+            lines: lines.leak(),
+            ..DELETING
+        };
         let desk = mode.desk();
         run(&desk, None).assert_code(65);
         let calls = trace::calls(&desk.home);
-        let top = calls.iter().position(|call| call.strings().iter().any(|sent| sent.starts_with(b"TOP "))).unwrap();
-        let end = calls.iter().position(|call| call.strings().iter().any(|sent| sent.starts_with(b"DELE "))).unwrap();
+        let top = calls
+            .iter()
+            .position(|call| call.strings().iter().any(|sent| sent.starts_with(b"TOP ")))
+            .unwrap();
+        let end = calls
+            .iter()
+            .position(|call| call.strings().iter().any(|sent| sent.starts_with(b"DELE ")))
+            .unwrap();
         let within = calls[top].began..=calls[end].began;
         let aside = ["/usr/"];
-        let around = points(&calls, |call| within.contains(&call.began) && !call.concerns(&aside));
+        let around = points(&calls, |call| {
+            within.contains(&call.began) && !call.concerns(&aside)
+        });
         assert!(around.len() > 8, "{around:?}");
         for point in sample(&around, KILLS) {
             mode.kill(&point);
@@ -196,21 +263,41 @@ fn while_deleting_what_the_user_deleted() {
 
 #[test]
 fn while_writing_to_a_mailbox_file() {
-    Mode { lines: "mbox = \"~/Mail/work\"\nkeep = \"none\"\nattempts = 1", ..DELETING }.matrix();
-    Mode { lines: "mbox = \"~/Mail/work\"", ..KEEPING }.matrix();
+    Mode {
+        lines: "mbox = \"~/Mail/work\"\nkeep = \"none\"\nattempts = 1",
+        ..DELETING
+    }
+    .matrix();
+    Mode {
+        lines: "mbox = \"~/Mail/work\"",
+        ..KEEPING
+    }
+    .matrix();
 }
 
 #[test]
 fn while_another_pouch_waits() {
-    Mode { followed: true, ..DELETING }.matrix();
+    Mode {
+        followed: true,
+        ..DELETING
+    }
+    .matrix();
 }
 
 /// Stores each message that it gets in a file of its own, whole or not at all.
-const PROGRAM: &str = "pipe = [\"sh\", \"-c\", \"f=$(mktemp ~/got/XXXXXX) && cat > $f && mv $f $f.whole\"]";
+const PROGRAM: &str =
+    "pipe = [\"sh\", \"-c\", \"f=$(mktemp ~/got/XXXXXX) && cat > $f && mv $f $f.whole\"]";
 
 #[test]
 fn while_a_program_gets_the_messages() {
-    let mode = Mode { count: 8, bad: 5, lines: PROGRAM, before: |_| {}, kept: |_| true, followed: false };
+    let mode = Mode {
+        count: 8,
+        bad: 5,
+        lines: PROGRAM,
+        before: |_| {},
+        kept: |_| true,
+        followed: false,
+    };
     let desk = || {
         let desk = mode.desk();
         desk.home.make_dir("got", 0o700);
@@ -221,7 +308,10 @@ fn while_a_program_gets_the_messages() {
     let points = points(&trace::calls(&whole.home), |_| true);
     for point in sample(&points, KILLS) {
         let desk = desk();
-        let killed = run(&desk, Some(&format!("{}:signal=KILL:when={}", point.call, point.nth)));
+        let killed = run(
+            &desk,
+            Some(&format!("{}:signal=KILL:when={}", point.call, point.nth)),
+        );
         assert!([128 + 9, 75].contains(&killed.code), "{point:?}: {killed}");
         desk.server.wait_for(|log| log.open() == 0);
         // the program may still be at it
@@ -229,15 +319,23 @@ fn while_a_program_gets_the_messages() {
         let next = desk.fetch(0);
         let got = |n| {
             let content = corpus::on_disk(&corpus::message(n));
-            let files = fs::read_dir(desk.home.join("got")).unwrap().map(|entry| entry.unwrap().path());
-            files.filter(|path| path.extension().is_some() && fs::read(path).unwrap() == content).count()
+            let files = fs::read_dir(desk.home.join("got"))
+                .unwrap()
+                .map(|entry| entry.unwrap().path());
+            files
+                .filter(|path| path.extension().is_some() && fs::read(path).unwrap() == content)
+                .count()
         };
         let counts: Vec<_> = (1..=8).map(got).collect();
-        assert!(counts.iter().all(|count| *count == 1 || *count == 2), "{point:?}: {counts:?}");
+        assert!(
+            counts.iter().all(|count| *count == 1 || *count == 2),
+            "{point:?}: {counts:?}"
+        );
         let twice = counts.iter().filter(|count| **count == 2).count();
         assert!(twice <= 1, "{point:?}: {counts:?}");
         if twice == 1 {
-            next.assert_stderr("an earlier run ended while a program had message ").assert_stderr("may be there twice");
+            next.assert_stderr("an earlier run ended while a program had message ")
+                .assert_stderr("may be there twice");
         }
     }
 }

@@ -18,7 +18,10 @@ use crate::{
 const LINES: &str = "lmtp = \"unix:~/lmtp\"\nkeep = \"none\"\nnotice = false";
 
 fn ordinary(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
-    numbers.into_iter().map(|n| corpus::on_disk(&corpus::message(n))).collect()
+    numbers
+        .into_iter()
+        .map(|n| corpus::on_disk(&corpus::message(n)))
+        .collect()
 }
 
 #[test]
@@ -30,27 +33,46 @@ fn nasty_mail_arrives_with_its_sender_over_one_connection() {
             lmtp.answer("LHLO", "250 scripted");
         }
         desk.fetch(0).assert_silent();
-        let expected: Vec<_> = corpus::nasty().iter().map(|(_, content)| corpus::on_disk(content)).collect();
+        let expected: Vec<_> = corpus::nasty()
+            .iter()
+            .map(|(_, content)| corpus::on_disk(content))
+            .collect();
         lmtp.assert_arrived(&["ann"], &expected);
         // nobody waits for the answer to it
         lmtp.wait_for("QUIT");
         assert_eq!((lmtp.calls("CONNECT"), desk.server.remaining()), (1, 0));
         let (eight_bit, size) = if plain { (0, 0) } else { (2, expected.len()) };
-        assert_eq!(lmtp.log().iter().filter(|line| line.ends_with("BODY=8BITMIME")).count(), eight_bit);
-        assert_eq!(lmtp.log().iter().filter(|line| line.contains(" SIZE=")).count(), size);
+        assert_eq!(
+            lmtp.log()
+                .iter()
+                .filter(|line| line.ends_with("BODY=8BITMIME"))
+                .count(),
+            eight_bit
+        );
+        assert_eq!(
+            lmtp.log()
+                .iter()
+                .filter(|line| line.contains(" SIZE="))
+                .count(),
+            size
+        );
         assert!(lmtp.calls("MAIL FROM:<ben@example.org>") >= 7 && lmtp.calls("MAIL FROM:<>") >= 5);
     }
 }
 
 #[test]
 fn each_recipient_has_each_message_once_whatever_the_others_say() {
-    let desk =
-        Desk::with(3, &format!("{LINES}\nlmtp-recipients = [\"ann\", \"ben@example.org\", \"cid\"]"), |server| server);
+    let desk = Desk::with(
+        3,
+        &format!("{LINES}\nlmtp-recipients = [\"ann\", \"ben@example.org\", \"cid\"]"),
+        |server| server,
+    );
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     lmtp.answer("RCPT TO:<ben", "452 4.2.2 full \x1b[2J");
     lmtp.answer(".cid", "451 not now");
     let told = desk.pouch(&["fetch", "-v"]).run();
-    told.assert_code(75).assert_stderr("it said of ben@example.org: 452 4.2.2 full \u{fffd}[2J");
+    told.assert_code(75)
+        .assert_stderr("it said of ben@example.org: 452 4.2.2 full \u{fffd}[2J");
     told.assert_stderr("it said of cid: 451 not now");
     assert_eq!(desk.server.remaining(), 3);
     lmtp.assert_arrived(&["ann"], &ordinary(1..=3));
@@ -63,10 +85,14 @@ fn each_recipient_has_each_message_once_whatever_the_others_say() {
     desk.fetch(75);
     lmtp.assert_arrived(&["ann", "ben@example.org"], &ordinary(1..=3));
     desk.fetch(75);
-    desk.fetch(65).assert_stderr("does not take the message for cid").assert_stderr("it failed 3 times");
+    desk.fetch(65)
+        .assert_stderr("does not take the message for cid")
+        .assert_stderr("it failed 3 times");
     assert_eq!(desk.server.remaining(), 3);
     lmtp.heal();
-    desk.pouch(&["ledger", "retry", "work"]).run().assert_code(0);
+    desk.pouch(&["ledger", "retry", "work"])
+        .run()
+        .assert_code(0);
     desk.fetch(0);
     lmtp.assert_arrived(&["ann", "ben@example.org", "cid"], &ordinary(1..=3));
     assert_eq!(desk.server.remaining(), 0);
@@ -74,7 +100,11 @@ fn each_recipient_has_each_message_once_whatever_the_others_say() {
 
 #[test]
 fn who_said_yes_before_the_line_was_lost_is_not_asked_again() {
-    let desk = Desk::with(2, &format!("{LINES}\nlmtp-recipients = [\"ann\", \"ben\"]"), |server| server);
+    let desk = Desk::with(
+        2,
+        &format!("{LINES}\nlmtp-recipients = [\"ann\", \"ben\"]"),
+        |server| server,
+    );
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     lmtp.answer(".ben", "");
     desk.fetch(75).assert_silent();
@@ -103,10 +133,13 @@ fn a_message_that_cannot_be_fetched_is_not_handed_over() {
 
 #[test]
 fn an_lmtp_server_that_falls_silent_is_given_up() {
-    let desk = Desk::with(1, &format!("{LINES}\npipe-timeout = \"1s\""), |server| server);
+    let desk = Desk::with(1, &format!("{LINES}\npipe-timeout = \"1s\""), |server| {
+        server
+    });
     let listener = UnixListener::bind(desk.home.join("lmtp")).unwrap();
     let told = desk.pouch(&["fetch", "-v"]).run();
-    told.assert_code(75).assert_stderr("it was silent for longer than `pipe-timeout`");
+    told.assert_code(75)
+        .assert_stderr("it was silent for longer than `pipe-timeout`");
     drop(listener);
 }
 
@@ -116,7 +149,11 @@ fn a_connection_that_the_server_ends_is_made_again() {
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     // in the middle: nobody knows whether the message was taken
     lmtp.answer(".ann", "");
-    desk.pouch(&["fetch", "-v"]).run().assert_code(75).assert_stderr("was lost").assert_stderr("3 times in a row");
+    desk.pouch(&["fetch", "-v"])
+        .run()
+        .assert_code(75)
+        .assert_stderr("was lost")
+        .assert_stderr("3 times in a row");
     assert_eq!(desk.server.remaining(), 5);
     lmtp.heal();
     desk.fetch(0);
@@ -136,35 +173,51 @@ fn a_connection_that_the_server_ends_is_made_again() {
 fn where_nobody_takes_mail_none_is_fetched() {
     let desk = Desk::with(3, LINES, |server| server);
     let told = desk.pouch(&["fetch", "-v"]).run();
-    told.assert_code(75).assert_stderr("the LMTP server at unix:").assert_stderr("is not there");
-    desk.pouch(&["check"]).run().assert_code(75).assert_stdout("deliver  failed");
+    told.assert_code(75)
+        .assert_stderr("the LMTP server at unix:")
+        .assert_stderr("is not there");
+    desk.pouch(&["check"])
+        .run()
+        .assert_code(75)
+        .assert_stdout("deliver  failed");
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     lmtp.answer("LHLO", "500 what?");
-    desk.fetch(69).assert_stderr("takes no mail by LMTP").assert_stderr("it said: 500 what?");
+    desk.fetch(69)
+        .assert_stderr("takes no mail by LMTP")
+        .assert_stderr("it said: 500 what?");
     lmtp.answer("LHLO", "421 busy");
     desk.fetch(75).assert_silent();
     // one message was asked for in each run, and none of them was received
     lmtp.assert_arrived(&[], &[]);
     assert_eq!(desk.server.remaining(), 3);
     lmtp.heal();
-    desk.pouch(&["check"]).run().assert_code(0).assert_stdout("offers PIPELINING 8BITMIME SIZE 1000000; for ann");
+    desk.pouch(&["check"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("offers PIPELINING 8BITMIME SIZE 1000000; for ann");
     desk.fetch(0);
     lmtp.assert_arrived(&["ann"], &ordinary(1..=3));
 }
 
 #[test]
 fn what_is_too_large_for_the_server_is_not_sent() {
-    let desk = Desk::with(2, LINES, |server| server.message("big", corpus::sized(9, 1_200_000)));
+    let desk = Desk::with(2, LINES, |server| {
+        server.message("big", corpus::sized(9, 1_200_000))
+    });
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
-    desk.pouch(&["fetch", "-v"]).run().assert_code(75).assert_stderr("takes no message of more than 1000000 octets");
+    desk.pouch(&["fetch", "-v"])
+        .run()
+        .assert_code(75)
+        .assert_stderr("takes no message of more than 1000000 octets");
     lmtp.assert_arrived(&["ann"], &ordinary(1..=2));
     assert_eq!(desk.server.uids(), ["big"]);
 }
 
 #[test]
 fn a_notice_waits_for_a_server_that_is_not_there_and_comes_once() {
-    let desk =
-        Desk::with(1, "lmtp = \"unix:~/lmtp\"\nattempts = 1", |server| server.fault(on("RETR").refuse("-ERR damaged")));
+    let desk = Desk::with(1, "lmtp = \"unix:~/lmtp\"\nattempts = 1", |server| {
+        server.fault(on("RETR").refuse("-ERR damaged"))
+    });
     desk.fetch(65).assert_stderr("is in quarantine now");
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     // it was never handed over: nobody has it twice, and nothing of that kind is said
@@ -183,14 +236,20 @@ fn a_message_is_handed_over_again_if_pouch_is_killed_meanwhile() {
     let mut child = desk.pouch(&["fetch"]).spawn();
     let (stream, _) = listener.accept().unwrap();
     let mut out = &stream;
-    out.write_all(b"220 x\r\n250 x\r\n250 x\r\n250 x\r\n250 x\r\n354 x\r\n").unwrap();
-    BufReader::new(&stream).lines().map_while(Result::ok).find(|line| line == ".").unwrap();
+    out.write_all(b"220 x\r\n250 x\r\n250 x\r\n250 x\r\n250 x\r\n354 x\r\n")
+        .unwrap();
+    BufReader::new(&stream)
+        .lines()
+        .map_while(Result::ok)
+        .find(|line| line == ".")
+        .unwrap();
     child.kill();
     child.wait();
     drop(listener);
     std::fs::remove_file(desk.home.join("lmtp")).unwrap();
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
-    desk.fetch(0).assert_stderr("an earlier run ended while a program had message 1 of 2");
+    desk.fetch(0)
+        .assert_stderr("an earlier run ended while a program had message 1 of 2");
     lmtp.assert_arrived(&["ann"], &ordinary(1..=2));
 }
 
@@ -199,7 +258,10 @@ fn dovecot_takes_it_by_socket_and_by_port() {
     let server = RealServer::start("dovecot", &["lmtp=yes"]);
     // a message that begins with a dot comes out of Dovecot's POP3 as two
     let odd = |name: &str| matches!(name, "bare-cr" | "nul" | "dot-alone");
-    let messages: Vec<_> = corpus::nasty().into_iter().filter(|(name, _)| !odd(name)).collect();
+    let messages: Vec<_> = corpus::nasty()
+        .into_iter()
+        .filter(|(name, _)| !odd(name))
+        .collect();
     let messages: Vec<_> = messages.into_iter().map(|(_, content)| content).collect();
     server.inject(ALICE, &messages);
     let home = |user: &str, password: &str, place: &str| {
@@ -216,10 +278,26 @@ fn dovecot_takes_it_by_socket_and_by_port() {
     let socket = Path::new(server.value("log")).with_file_name("run/dovecot/lmtp");
     let alice = home(ALICE, ALICE_PASSWORD, "maildir = \"~/Mail\"");
     alice.pouch(&["fetch"]).run().assert_code(0);
-    let expected: Vec<_> = alice.maildir("Mail").delivered().iter().map(|mail| mail.bytes.clone()).collect();
-    for place in [format!("unix:{}", socket.display()), format!("localhost:{}", server.port("lmtp"))] {
-        let alice = home(ALICE, ALICE_PASSWORD, &format!("lmtp = \"{place}\"\nlmtp-recipients = [\"{BOB}\"]"));
-        alice.pouch(&["check"]).run().assert_code(0).assert_stdout("PIPELINING");
+    let expected: Vec<_> = alice
+        .maildir("Mail")
+        .delivered()
+        .iter()
+        .map(|mail| mail.bytes.clone())
+        .collect();
+    for place in [
+        format!("unix:{}", socket.display()),
+        format!("localhost:{}", server.port("lmtp")),
+    ] {
+        let alice = home(
+            ALICE,
+            ALICE_PASSWORD,
+            &format!("lmtp = \"{place}\"\nlmtp-recipients = [\"{BOB}\"]"),
+        );
+        alice
+            .pouch(&["check"])
+            .run()
+            .assert_code(0)
+            .assert_stdout("PIPELINING");
         alice.pouch(&["fetch"]).run().assert_code(0).assert_silent();
     }
     assert_eq!(server.count(BOB), 2 * messages.len());
@@ -228,17 +306,28 @@ fn dovecot_takes_it_by_socket_and_by_port() {
     // Dovecot puts Return-Path and Received in front
     let got = bob.maildir("Mail");
     for message in &expected {
-        let copies = got.delivered().iter().filter(|mail| mail.bytes.ends_with(message)).count();
+        let copies = got
+            .delivered()
+            .iter()
+            .filter(|mail| mail.bytes.ends_with(message))
+            .count();
         assert!(copies >= 2, "{}", message.escape_ascii());
     }
     // somebody whom it does not know
     let alice = home(
         ALICE,
         ALICE_PASSWORD,
-        &format!("lmtp = \"unix:{}\"\nlmtp-recipients = [\"{BOB}\", \"nobody\"]\nlimit = 1", socket.display()),
+        &format!(
+            "lmtp = \"unix:{}\"\nlmtp-recipients = [\"{BOB}\", \"nobody\"]\nlimit = 1",
+            socket.display()
+        ),
     );
     for _ in 0..2 {
-        alice.pouch(&["fetch", "-v"]).run().assert_code(75).assert_stderr("it said of nobody:");
+        alice
+            .pouch(&["fetch", "-v"])
+            .run()
+            .assert_code(75)
+            .assert_stderr("it said of nobody:");
     }
     assert_eq!(server.count(BOB), 2 * messages.len() + 2);
 }

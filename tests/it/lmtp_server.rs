@@ -58,14 +58,23 @@ impl Lmtp {
     /// What is said to a command.
     fn says(&self, command: &str, usual: &str) -> String {
         let script = self.0.lock().unwrap();
-        let told = script.answers.iter().find(|(begin, _)| command.starts_with(**begin));
+        let told = script
+            .answers
+            .iter()
+            .find(|(begin, _)| command.starts_with(**begin));
         told.map_or_else(|| usual.to_owned(), |(_, answer)| (*answer).to_owned())
     }
 
     fn serve(&self, stream: &std::os::unix::net::UnixStream) -> Option<()> {
         self.0.lock().unwrap().log.push("CONNECT".into());
         let mut out = stream;
-        let mut say = |line: &str| if line.is_empty() { None } else { write!(out, "{line}\r\n").ok() };
+        let mut say = |line: &str| {
+            if line.is_empty() {
+                None
+            } else {
+                write!(out, "{line}\r\n").ok()
+            }
+        };
         let mut lines = BufReader::new(stream).split(b'\n').map_while(Result::ok);
         say(&self.says("CONNECT", "220 scripted"))?;
         let mut recipients = Vec::new();
@@ -75,7 +84,10 @@ impl Lmtp {
             self.0.lock().unwrap().log.push(command.clone());
             match command.split([' ', ':']).next() {
                 Some("LHLO") => {
-                    say(&self.says(&command, "250-scripted\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 1000000"))?;
+                    say(&self.says(
+                        &command,
+                        "250-scripted\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 1000000",
+                    ))?;
                 }
                 Some("RSET") => say(&self.says(if served { "AGAIN" } else { "RSET" }, "250 fine"))?,
                 Some("MAIL") => {
@@ -86,7 +98,11 @@ impl Lmtp {
                     let answer = self.says(&command, "250 fine");
                     say(&answer)?;
                     if answer.starts_with('2') {
-                        recipients.push(command["RCPT TO:<".len()..].trim_end_matches('>').to_owned());
+                        recipients.push(
+                            command["RCPT TO:<".len()..]
+                                .trim_end_matches('>')
+                                .to_owned(),
+                        );
                     }
                 }
                 Some("DATA") => {
@@ -101,7 +117,11 @@ impl Lmtp {
                     for recipient in &recipients {
                         let answer = self.says(&format!(".{recipient}"), "250 taken");
                         if answer.starts_with('2') {
-                            self.0.lock().unwrap().mail.push((recipient.clone(), message.clone()));
+                            self.0
+                                .lock()
+                                .unwrap()
+                                .mail
+                                .push((recipient.clone(), message.clone()));
                         }
                         say(&answer)?;
                     }
@@ -114,7 +134,10 @@ impl Lmtp {
 
     /// How many commands began like this.
     pub fn calls(&self, begin: &str) -> usize {
-        self.log().iter().filter(|line| line.starts_with(begin)).count()
+        self.log()
+            .iter()
+            .filter(|line| line.starts_with(begin))
+            .count()
     }
 
     /// Waits until such a command came; half a minute is far too long.
@@ -133,8 +156,16 @@ impl Lmtp {
         let mail = &self.0.lock().unwrap().mail;
         for recipient in recipients {
             for message in messages {
-                let copies = mail.iter().filter(|(to, mail)| to == recipient && mail == message).count();
-                assert_eq!(copies, 1, "{recipient}: {}", String::from_utf8_lossy(message));
+                let copies = mail
+                    .iter()
+                    .filter(|(to, mail)| to == recipient && mail == message)
+                    .count();
+                assert_eq!(
+                    copies,
+                    1,
+                    "{recipient}: {}",
+                    String::from_utf8_lossy(message)
+                );
             }
         }
         assert_eq!(mail.len(), recipients.len() * messages.len());
@@ -148,7 +179,10 @@ impl Lmtp {
     /// What arrived: each recipient with a message, in no order.
     #[track_caller]
     pub fn assert_exactly(&self, expected: &[(&str, &[u8])]) {
-        let mut expected: Vec<_> = expected.iter().map(|(to, mail)| ((*to).to_owned(), mail.to_vec())).collect();
+        let mut expected: Vec<_> = expected
+            .iter()
+            .map(|(to, mail)| ((*to).to_owned(), mail.to_vec()))
+            .collect();
         let mut mail = self.mail();
         expected.sort();
         mail.sort();

@@ -1,5 +1,5 @@
-//! A mail program reads, files and deletes mail in the Maildir while pouch delivers there, is killed
-//! and looks for what it had delivered.
+//! A mail program reads, files and deletes mail in the Maildir while pouch delivers there, is
+//! killed and looks for what it had delivered.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,14 +28,23 @@ struct Seen {
 
 /// The files in a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .collect()
 }
 
 /// The number in the Message-ID.
 fn number(path: &Path) -> usize {
     let text = String::from_utf8(fs::read(path).unwrap()).unwrap();
-    let id = text.lines().find_map(|line| line.strip_prefix("Message-ID: <")?.strip_suffix("@example.org>"));
-    id.unwrap_or_else(|| panic!("{} has no Message-ID:\n{text}", path.display())).parse().unwrap()
+    let id = text.lines().find_map(|line| {
+        line.strip_prefix("Message-ID: <")?
+            .strip_suffix("@example.org>")
+    });
+    id.unwrap_or_else(|| panic!("{} has no Message-ID:\n{text}", path.display()))
+        .parse()
+        .unwrap()
 }
 
 /// The file with these flags in that folder.
@@ -70,8 +79,16 @@ fn sweep(maildir: &Path, seen: &Mutex<Seen>) {
 /// Kills pouch each time that so many messages came, and lets it end at last.
 fn disturbed(desk: &Desk, kills: &[usize]) -> Seen {
     let maildir = desk.home.join("Mail/work");
-    for folder in ["tmp", "new", "cur", ".Archive/tmp", ".Archive/new", ".Archive/cur"] {
-        desk.home.make_dir(Path::new("Mail/work").join(folder), 0o700);
+    for folder in [
+        "tmp",
+        "new",
+        "cur",
+        ".Archive/tmp",
+        ".Archive/new",
+        ".Archive/cur",
+    ] {
+        desk.home
+            .make_dir(Path::new("Mail/work").join(folder), 0o700);
     }
     let seen = Mutex::new(Seen::default());
     let over = AtomicBool::new(false);
@@ -86,7 +103,10 @@ fn disturbed(desk: &Desk, kills: &[usize]) -> Seen {
         for enough in kills {
             let mut child = fetch().spawn();
             let end = Instant::now() + Duration::from_secs(30);
-            while child.is_running() && seen.lock().unwrap().came.len() < *enough && Instant::now() < end {
+            while child.is_running()
+                && seen.lock().unwrap().came.len() < *enough
+                && Instant::now() < end
+            {
                 thread::yield_now();
             }
             child.kill();
@@ -112,17 +132,35 @@ fn nothing_is_lost_and_nothing_comes_twice_that_was_not_deleted() {
         for n in 1..=COUNT {
             let came = seen.came.get(&n).copied().unwrap_or(0);
             // of one that was deleted before the ledger knew of it, nothing tells that it was there
-            let most = if seen.deleted.contains(&n) { 1 + kills.len() } else { 1 };
-            assert!((1..=most).contains(&came), "{kills:?}: message {n} came {came} times");
+            let most = if seen.deleted.contains(&n) {
+                1 + kills.len()
+            } else {
+                1
+            };
+            assert!(
+                (1..=most).contains(&came),
+                "{kills:?}: message {n} came {came} times"
+            );
         }
-        let places = ["new", "cur", ".Archive/cur"].map(|part| desk.home.join("Mail/work").join(part));
-        let mut here: Vec<_> =
-            places.iter().flat_map(|folder| files(folder)).map(|path| fs::read(path).unwrap()).collect();
-        let left = (1..=COUNT).filter(|n| n % 4 != 3).map(|n| corpus::on_disk(&corpus::message(n)));
+        let places =
+            ["new", "cur", ".Archive/cur"].map(|part| desk.home.join("Mail/work").join(part));
+        let mut here: Vec<_> = places
+            .iter()
+            .flat_map(|folder| files(folder))
+            .map(|path| fs::read(path).unwrap())
+            .collect();
+        let left = (1..=COUNT)
+            .filter(|n| n % 4 != 3)
+            .map(|n| corpus::on_disk(&corpus::message(n)));
         let mut expected: Vec<_> = left.collect();
         here.sort();
         expected.sort();
-        assert!(here == expected, "{kills:?}: {} of {} lie there", here.len(), expected.len());
+        assert!(
+            here == expected,
+            "{kills:?}: {} of {} lie there",
+            here.len(),
+            expected.len()
+        );
         desk.mail().assert_tidy();
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.remaining(), COUNT);

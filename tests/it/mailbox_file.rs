@@ -21,14 +21,20 @@ use crate::{
 const MBOX: &str = "mbox = \"~/Mail/work\"";
 
 fn ordinary(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
-    numbers.into_iter().map(|n| corpus::on_disk(&corpus::message(n))).collect()
+    numbers
+        .into_iter()
+        .map(|n| corpus::on_disk(&corpus::message(n)))
+        .collect()
 }
 
 #[test]
 fn nasty_mail_arrives_and_any_reader_can_read_it() {
     let desk = Desk::new(Server::plain().messages(corpus::nasty()), MBOX);
     desk.fetch(0);
-    let expected: Vec<_> = corpus::nasty().iter().map(|(_, content)| corpus::on_disk(content)).collect();
+    let expected: Vec<_> = corpus::nasty()
+        .iter()
+        .map(|(_, content)| corpus::on_disk(content))
+        .collect();
     desk.mail().assert_exactly(&expected);
     desk.fetch(0).assert_silent();
     // somebody else's reader, which knows nothing of the quoting
@@ -39,7 +45,12 @@ fn nasty_mail_arrives_and_any_reader_can_read_it() {
     let line = "ben@example.org Mon Nov 23 00:00:00 2026";
     assert_eq!(seen.assert_code(0).stdout.lines().count(), expected.len());
     assert!(seen.stdout.lines().any(|seen| seen == line), "{seen}");
-    assert!(seen.stdout.lines().any(|seen| seen == line.replace("ben@example.org", "MAILER-DAEMON")), "{seen}");
+    assert!(
+        seen.stdout
+            .lines()
+            .any(|seen| seen == line.replace("ben@example.org", "MAILER-DAEMON")),
+        "{seen}"
+    );
     assert!(!desk.home.join("Mail/work.lock").exists());
 }
 
@@ -47,16 +58,29 @@ fn nasty_mail_arrives_and_any_reader_can_read_it() {
 fn what_lay_there_stays_and_the_next_message_begins_a_line() {
     for (before, separated) in [
         ("", ""),
-        ("From a@b Mon Nov 23 00:00:00 2026\nSubject: x\n\nhi\n\n", ""),
-        ("From a@b Mon Nov 23 00:00:00 2026\nSubject: x\n\nhi\n", "\n"),
-        ("From a@b Mon Nov 23 00:00:00 2026\nSubject: x\n\nhi", "\n\n"),
+        (
+            "From a@b Mon Nov 23 00:00:00 2026\nSubject: x\n\nhi\n\n",
+            "",
+        ),
+        (
+            "From a@b Mon Nov 23 00:00:00 2026\nSubject: x\n\nhi\n",
+            "\n",
+        ),
+        (
+            "From a@b Mon Nov 23 00:00:00 2026\nSubject: x\n\nhi",
+            "\n\n",
+        ),
     ] {
         let desk = Desk::with(2, MBOX, |server| server);
         desk.home.make_dir("Mail", 0o700);
         desk.home.write("Mail/work", before, 0o640);
         desk.fetch(0);
         let mailbox = desk.home.read("Mail/work");
-        let added = mailbox.strip_prefix(before.as_bytes()).unwrap().strip_prefix(separated.as_bytes()).unwrap();
+        let added = mailbox
+            .strip_prefix(before.as_bytes())
+            .unwrap()
+            .strip_prefix(separated.as_bytes())
+            .unwrap();
         Mail::in_mbox(added).assert_exactly(&ordinary(1..=2));
     }
 }
@@ -65,7 +89,9 @@ fn what_lay_there_stays_and_the_next_message_begins_a_line() {
 fn a_message_that_cannot_be_fetched_leaves_nothing_in_the_mailbox() {
     for (name, fault) in faults(2) {
         println!("{name}");
-        let desk = Desk::with(3, &format!("{MBOX}\nkeep = \"none\""), |server| server.fault(fault));
+        let desk = Desk::with(3, &format!("{MBOX}\nkeep = \"none\""), |server| {
+            server.fault(fault)
+        });
         desk.fetch(75).assert_silent();
         Mail::in_mbox(&desk.home.read("Mail/work")).assert_exactly(&ordinary([1, 3]));
         assert_eq!(desk.server.uids(), ["uid-2"], "{name}");
@@ -80,11 +106,16 @@ fn a_message_that_cannot_be_fetched_leaves_nothing_in_the_mailbox() {
 fn what_is_no_mailbox_is_left_alone() {
     let desk = Desk::with(2, MBOX, |server| server);
     desk.home.write("Mail/work", "Dear diary", 0o600);
-    desk.fetch(73).assert_stderr("is not a mailbox file").assert_stderr("does not begin with `From `");
+    desk.fetch(73)
+        .assert_stderr("is not a mailbox file")
+        .assert_stderr("does not begin with `From `");
     assert_eq!(desk.home.read("Mail/work"), b"Dear diary");
     fs::remove_file(desk.home.join("Mail/work")).unwrap();
     desk.home.make_dir("Mail/work", 0o700);
-    desk.pouch(&["fetch", "-v"]).run().assert_code(73).assert_stderr("hint: `maildir` delivers to a folder");
+    desk.pouch(&["fetch", "-v"])
+        .run()
+        .assert_code(73)
+        .assert_stderr("hint: `maildir` delivers to a folder");
     assert_eq!(desk.retrieved(), 0);
 }
 
@@ -92,25 +123,49 @@ fn what_is_no_mailbox_is_left_alone() {
 fn a_message_larger_than_a_batch_arrives_too() {
     let big = corpus::sized(1, 30_000_000);
     let desk = Desk::new(
-        Server::plain().message("big", &big).message("uid-2", corpus::message(2)),
+        Server::plain()
+            .message("big", &big)
+            .message("uid-2", corpus::message(2)),
         &format!("{MBOX}\ntimeout = \"20s\""),
     );
     desk.fetch(0);
-    desk.mail().assert_exactly(&[corpus::on_disk(&big), corpus::on_disk(&corpus::message(2))]);
+    desk.mail()
+        .assert_exactly(&[corpus::on_disk(&big), corpus::on_disk(&corpus::message(2))]);
     // what is safe there does not lie anywhere else as well
-    let state: u64 =
-        fs::read_dir(desk.home.state().join("mbox")).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    let state: u64 = fs::read_dir(desk.home.state().join("mbox"))
+        .unwrap()
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum();
     assert!(state < 10_000, "{state}");
 }
 
-/// Fetches while somebody else has the mailbox; `let_go` is called once pouch has tried a few times,
-/// as `sign` in a trace shows, and in vain.
+/// Fetches while somebody else has the mailbox; `let_go` is called once pouch has tried a few
+/// times, as `sign` in a trace shows, and in vain.
 fn fetch_while_locked(desk: &Desk, sign: &str, let_go: impl FnOnce()) {
     let pouch = env!("CARGO_BIN_EXE_pouch");
     let before = desk.mail().len();
-    let traced = ["-f", "-qq", "-y", "-o", "calls", "-e", "trace=fcntl,openat,linkat", pouch, "fetch"];
-    let run = desk.home.command("strace", &traced).env("POUCH_NOW", NOW.to_string()).spawn();
-    let tried = || fs::read_to_string(desk.home.join("calls")).unwrap_or_default().matches(sign).count();
+    let traced = [
+        "-f",
+        "-qq",
+        "-y",
+        "-o",
+        "calls",
+        "-e",
+        "trace=fcntl,openat,linkat",
+        pouch,
+        "fetch",
+    ];
+    let run = desk
+        .home
+        .command("strace", &traced)
+        .env("POUCH_NOW", NOW.to_string())
+        .spawn();
+    let tried = || {
+        fs::read_to_string(desk.home.join("calls"))
+            .unwrap_or_default()
+            .matches(sign)
+            .count()
+    };
     while tried() < 3 {
         assert!(run.is_running(), "it did not wait");
         thread::yield_now();
@@ -123,7 +178,9 @@ fn fetch_while_locked(desk: &Desk, sign: &str, let_go: impl FnOnce()) {
 #[test]
 fn another_program_that_has_the_mailbox_is_waited_for() {
     let desk = Desk::with(2, MBOX, |server| server);
-    let dot = desk.home.write("Mail/work.lock", format!("{}\n", process::id()), 0o600);
+    let dot = desk
+        .home
+        .write("Mail/work.lock", format!("{}\n", process::id()), 0o600);
     fetch_while_locked(&desk, "EEXIST", || fs::remove_file(&dot).unwrap());
     desk.assert_arrived([1, 2]);
 
@@ -137,7 +194,9 @@ fn another_program_that_has_the_mailbox_is_waited_for() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    BufReader::new(python.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    BufReader::new(python.stdout.take().unwrap())
+        .read_line(&mut String::new())
+        .unwrap();
     fetch_while_locked(&desk, "EAGAIN", || {
         python.stdin.take().unwrap().write_all(b"\n").unwrap();
         assert!(python.wait().unwrap().success());
@@ -150,42 +209,82 @@ fn procmail_delivers_to_the_same_mailbox_at_the_same_time() {
     // a batch for each message: the locks are taken again and again
     let desk = Desk::with(40, &format!("{MBOX}\nlimit = 1"), |server| server);
     desk.home.make_dir("Mail", 0o700);
-    desk.home.write("rc", format!("LOCKSLEEP=1\nDEFAULT={}\n", desk.home.join("Mail/work").display()), 0o600);
+    desk.home.write(
+        "rc",
+        format!(
+            "LOCKSLEEP=1\nDEFAULT={}\n",
+            desk.home.join("Mail/work").display()
+        ),
+        0o600,
+    );
     for n in 101..=140 {
-        let message = [b"From ben@example.org Mon Nov 23 00:00:00 2026\n", &corpus::message(n)[..]].concat();
+        let message = [
+            b"From ben@example.org Mon Nov 23 00:00:00 2026\n",
+            &corpus::message(n)[..],
+        ]
+        .concat();
         desk.home.write(format!("in/{n}"), message, 0o600);
     }
-    let procmail = desk.home.command("sh", &["-c", "for n in in/*; do procmail -m rc < $n || exit; done"]).spawn();
+    let procmail = desk
+        .home
+        .command(
+            "sh",
+            &["-c", "for n in in/*; do procmail -m rc < $n || exit; done"],
+        )
+        .spawn();
     for _ in 0..40 {
         desk.fetch(0);
     }
     procmail.wait().assert_code(0);
-    desk.mail().assert_exactly(&ordinary((1..=40).chain(101..=140)));
+    desk.mail()
+        .assert_exactly(&ordinary((1..=40).chain(101..=140)));
 }
 
 #[test]
 fn two_accounts_share_a_mailbox() {
     let desk = Desk::with(60, MBOX, |server| server);
-    let other = Server::plain().messages((61..=120).map(|n| (corpus::uid(n), corpus::message(n)))).start();
+    let other = Server::plain()
+        .messages((61..=120).map(|n| (corpus::uid(n), corpus::message(n))))
+        .start();
     let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
-    let second = config.replace("account.work", "account.other").replace("127.0.0.1", "localhost");
-    let second = second.replace(&format!("port = {}", desk.server.port()), &format!("port = {}", other.port()));
+    let second = config
+        .replace("account.work", "account.other")
+        .replace("127.0.0.1", "localhost");
+    let second = second.replace(
+        &format!("port = {}", desk.server.port()),
+        &format!("port = {}", other.port()),
+    );
     desk.home.config(&format!("{config}{second}"));
     desk.fetch(0);
     desk.mail().assert_exactly(&ordinary(1..=120));
 }
 
-/// What lies in the mailbox when pouch is killed behind the last octet of a batch, before the batch is
-/// safe.
+/// What lies in the mailbox when pouch is killed behind the last octet of a batch, before the batch
+/// is safe.
 fn killed_behind_the_append(desk: &Desk) -> Vec<u8> {
     let path = desk.home.join("Mail/work");
     if !path.exists() {
         desk.home.write("Mail/work", "", 0o600);
     }
     let (path, pouch) = (path.to_str().unwrap(), env!("CARGO_BIN_EXE_pouch"));
-    let inject = ["-e", "trace=fsync", "-e", "inject=fsync:signal=KILL:when=1", "-P", path];
+    let inject = [
+        "-e",
+        "trace=fsync",
+        "-e",
+        "inject=fsync:signal=KILL:when=1",
+        "-P",
+        path,
+    ];
     desk.home
-        .command("strace", &[&["-f", "-qq", "-o", "calls"][..], &inject, &[pouch, "fetch"]].concat())
+        .command(
+            "strace",
+            &[
+                &["-f", "-qq", "-o", "calls"][..],
+                &inject,
+                &[pouch, "fetch"],
+            ]
+            .concat(),
+        )
         .env("POUCH_NOW", NOW.to_string())
         .run()
         .assert_code(128 + 9);
@@ -197,7 +296,14 @@ fn killed_behind_the_append(desk: &Desk) -> Vec<u8> {
 fn a_torn_append_is_taken_back_and_each_message_is_there_once() {
     const OLD: &str = "From a@b Mon Nov 23 00:00:00 2026\nSubject: old\n\nmail\n";
     // so many octets are missing, and then so many are NUL, as where the power went
-    for (cut, nul) in [(1, 0), (300, 0), (700, 0), (usize::MAX, 0), (700, 500), (usize::MAX, 900)] {
+    for (cut, nul) in [
+        (1, 0),
+        (300, 0),
+        (700, 0),
+        (usize::MAX, 0),
+        (700, 500),
+        (usize::MAX, 900),
+    ] {
         for old in [OLD, ""] {
             let desk = Desk::with(4, MBOX, |server| server);
             desk.home.make_dir("Mail", 0o700);
@@ -205,10 +311,17 @@ fn a_torn_append_is_taken_back_and_each_message_is_there_once() {
             let mailbox = killed_behind_the_append(&desk);
             assert!(mailbox.len() > old.len() + 1000);
             let torn = mailbox.len().saturating_sub(cut).max(old.len());
-            fs::write(desk.home.join("Mail/work"), [&mailbox[..torn], &vec![0; nul]].concat()).unwrap();
+            fs::write(
+                desk.home.join("Mail/work"),
+                [&mailbox[..torn], &vec![0; nul]].concat(),
+            )
+            .unwrap();
             desk.fetch(0).assert_silent();
             let mut expected = ordinary(1..=4);
-            expected.extend(old.split_once('\n').map(|(_, message)| message.as_bytes().to_vec()));
+            expected.extend(
+                old.split_once('\n')
+                    .map(|(_, message)| message.as_bytes().to_vec()),
+            );
             desk.mail().assert_exactly(&expected);
         }
     }
@@ -219,11 +332,15 @@ fn what_others_wrote_behind_a_torn_append_stays_and_that_is_said() {
     let desk = Desk::with(4, MBOX, |server| server);
     let mailbox = killed_behind_the_append(&desk);
     let theirs = b"\n\nFrom a@b Mon Nov 23 00:00:00 2026\nSubject: theirs\n\nmail\n\n";
-    let whole = mailbox.windows(6).rposition(|octets| octets == b"\nFrom ").unwrap();
+    let whole = mailbox
+        .windows(6)
+        .rposition(|octets| octets == b"\nFrom ")
+        .unwrap();
     let torn = [&mailbox[..whole + 100], theirs].concat();
     fs::write(desk.home.join("Mail/work"), &torn).unwrap();
     let told = desk.fetch(0);
-    told.assert_stderr("killed while it wrote to ~/Mail/work").assert_stderr("1 message may be there already");
+    told.assert_stderr("killed while it wrote to ~/Mail/work")
+        .assert_stderr("1 message may be there already");
     let after = desk.home.read("Mail/work");
     let added = after.strip_prefix(torn.as_slice()).unwrap();
     // the first three are known to be whole; the fourth came again
@@ -234,11 +351,16 @@ fn what_others_wrote_behind_a_torn_append_stays_and_that_is_said() {
 #[test]
 fn mail_that_was_read_and_deleted_meanwhile_does_not_come_again() {
     let desk = Desk::with(4, MBOX, |server| server);
-    desk.home.write("Mail/work", "From a@b Mon Nov 23 00:00:00 2026\nSubject: old\n\nmail\n\n", 0o600);
+    desk.home.write(
+        "Mail/work",
+        "From a@b Mon Nov 23 00:00:00 2026\nSubject: old\n\nmail\n\n",
+        0o600,
+    );
     killed_behind_the_append(&desk);
     fs::write(desk.home.join("Mail/work"), b"").unwrap();
     // here it cannot be told whether the messages were ever there
-    desk.fetch(0).assert_stderr("4 messages may be there already");
+    desk.fetch(0)
+        .assert_stderr("4 messages may be there already");
     desk.mail().assert_exactly(&ordinary(1..=4));
     // a run that knows that they were
     fs::write(desk.home.join("Mail/work"), b"").unwrap();
@@ -258,7 +380,10 @@ fn a_dry_run_after_a_kill_makes_no_mailbox() {
     let desk = Desk::with(4, MBOX, |server| server);
     killed_behind_the_append(&desk);
     fs::remove_file(desk.home.join("Mail/work")).unwrap();
-    desk.pouch(&["plan"]).run().assert_code(0).assert_stdout("fetch      4");
+    desk.pouch(&["plan"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("fetch      4");
     assert!(!desk.home.join("Mail/work").exists());
     desk.fetch(0);
     desk.mail().assert_exactly(&ordinary(1..=4));
@@ -266,38 +391,75 @@ fn a_dry_run_after_a_kill_makes_no_mailbox() {
 
 #[test]
 fn a_full_disk_leaves_the_mailbox_as_it_was() {
-    let desk = Desk::with(3, MBOX, |server| server.message("big", corpus::sized(99, 400_000)));
+    let desk = Desk::with(3, MBOX, |server| {
+        server.message("big", corpus::sized(99, 400_000))
+    });
     let mail = desk.home.make_dir("Mail", 0o700);
     let mail = mail.to_str().unwrap();
-    desk.home.command("mount", &["-t", "tmpfs", "-o", "size=256k,mode=700", "none", mail]).run().assert_code(0);
+    desk.home
+        .command(
+            "mount",
+            &["-t", "tmpfs", "-o", "size=256k,mode=700", "none", mail],
+        )
+        .run()
+        .assert_code(0);
     let full = desk.fetch_at(0, 74);
     let left = desk.home.read("Mail/work");
-    desk.home.command("mount", &["-o", "remount,size=4m", mail]).run().assert_code(0);
+    desk.home
+        .command("mount", &["-o", "remount,size=4m", mail])
+        .run()
+        .assert_code(0);
     desk.fetch(0);
     let after = desk.mail();
     desk.home.command("umount", &[mail]).run().assert_code(0);
     full.assert_stderr("No space left on device");
     assert_eq!(left, b"");
-    after.assert_exactly(&[ordinary(1..=3), vec![corpus::on_disk(&corpus::sized(99, 400_000))]].concat());
+    after.assert_exactly(
+        &[
+            ordinary(1..=3),
+            vec![corpus::on_disk(&corpus::sized(99, 400_000))],
+        ]
+        .concat(),
+    );
 }
 
 #[test]
 fn check_says_how_the_mailbox_is_locked() {
     let desk = Desk::with(1, MBOX, |server| server);
-    desk.pouch(&["check"]).run().assert_code(0).assert_stdout("~/Mail/work, will be made");
+    desk.pouch(&["check"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("~/Mail/work, will be made");
     desk.fetch(0);
-    desk.pouch(&["check"]).run().assert_code(0).assert_stdout("~/Mail/work, writable, locked by fcntl and dot lock");
+    desk.pouch(&["check"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("~/Mail/work, writable, locked by fcntl and dot lock");
     // a folder where no lock can be made, as /var/mail is for most
-    let (mail, file) = (desk.home.join("Mail"), desk.home.write("elsewhere", "", 0o600));
+    let (mail, file) = (
+        desk.home.join("Mail"),
+        desk.home.write("elsewhere", "", 0o600),
+    );
     let (mail, file) = (mail.to_str().unwrap(), file.to_str().unwrap());
-    desk.home.command("mount", &["--bind", "-o", "ro", mail, mail]).run().assert_code(0);
-    desk.home.command("mount", &["--bind", file, &format!("{mail}/work")]).run().assert_code(0);
+    desk.home
+        .command("mount", &["--bind", "-o", "ro", mail, mail])
+        .run()
+        .assert_code(0);
+    desk.home
+        .command("mount", &["--bind", file, &format!("{mail}/work")])
+        .run()
+        .assert_code(0);
     let checked = desk.pouch(&["check"]).run();
     desk.server.add("uid-2", corpus::message(2));
     let fetched = desk.pouch(&["fetch"]).run();
-    desk.home.command("umount", &[&format!("{mail}/work")]).run().assert_code(0);
+    desk.home
+        .command("umount", &[&format!("{mail}/work")])
+        .run()
+        .assert_code(0);
     desk.home.command("umount", &[mail]).run().assert_code(0);
-    checked.assert_code(0).assert_stdout("locked by fcntl alone: no dot lock can be made in ~/Mail");
+    checked
+        .assert_code(0)
+        .assert_stdout("locked by fcntl alone: no dot lock can be made in ~/Mail");
     fetched.assert_code(0).assert_silent();
     Mail::in_mbox(&fs::read(file).unwrap()).assert_exactly(&ordinary([2]));
 }
@@ -330,7 +492,10 @@ fn dovecot_serves_what_pouch_delivered() {
         server.exec(&["chown", "bob", "/var/mail/bob"]);
         bob.pouch(&["fetch"]).run().assert_code(0).assert_silent();
     }
-    let expected: Vec<_> = messages.iter().map(|message| corpus::on_disk(message)).collect();
+    let expected: Vec<_> = messages
+        .iter()
+        .map(|message| corpus::on_disk(message))
+        .collect();
     bob.maildir("Mail").assert_exactly(&expected);
     assert_eq!(server.look(ALICE).len(), 0);
 }
@@ -342,18 +507,25 @@ fn the_ledger_cannot_be_held_against_a_mailbox_file() {
     desk.server.add(corpus::uid(3), corpus::message(3));
     desk.fetch(0);
     let told = desk.pouch(&["ledger", "verify"]).run();
-    told.assert_code(0).assert_stdout("work: 3 messages delivered, where they are now cannot be seen from here\n");
+    told.assert_code(0)
+        .assert_stdout("work: 3 messages delivered, where they are now cannot be seen from here\n");
 }
 
 #[test]
 fn killed_while_the_ledger_does_not_know_of_the_batch_before() {
     let desk = Desk::with(300, MBOX, |server| server);
-    let lock = desk.home.write("Mail/work.lock", format!("{}:elsewhere", process::id()), 0o600);
+    let lock = desk.home.write(
+        "Mail/work.lock",
+        format!("{}:elsewhere", process::id()),
+        0o600,
+    );
     let mut child = desk.pouch(&["fetch"]).spawn();
     desk.server.wait_for(|log| log.count("RETR") > 0);
     // the ledger waits for somebody else, the mailbox not any more
     let mut ledger = rusqlite::Connection::open(desk.home.state().join("ledger.db")).unwrap();
-    let held = ledger.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let held = ledger
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .unwrap();
     fs::remove_file(lock).unwrap();
     until(|| desk.home.join("Mail/work").exists() && desk.mail().len() >= 256);
     child.kill();

@@ -1,6 +1,11 @@
 //! The tests that drive the program as a user does.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that fails panics, and tells why")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that fails panics, and tells why"
+)]
 
 mod add_headers;
 mod chains;

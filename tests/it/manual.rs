@@ -24,8 +24,14 @@ fn read(path: &str) -> String {
 /// The options of a command as mdoc(7) has them.
 fn options(command: &Command) -> String {
     let mut text = String::from(".Bl -tag -width Ds\n");
-    for option in command.get_arguments().filter(|option| !option.is_positional() && !option.is_hide_set()) {
-        let short = option.get_short().map(|short| format!("Fl {short} , ")).unwrap_or_default();
+    for option in command
+        .get_arguments()
+        .filter(|option| !option.is_positional() && !option.is_hide_set())
+    {
+        let short = option
+            .get_short()
+            .map(|short| format!("Fl {short} , "))
+            .unwrap_or_default();
         let value = match option.get_value_names() {
             Some(names) if option.get_action().takes_values() => format!(" Ar {}", names[0]),
             _ => String::new(),
@@ -42,14 +48,21 @@ fn generated() -> String {
     let mut cli = Cli::command();
     cli.build();
     let own = |command: &Command| {
-        let globals: Vec<_> = cli.get_arguments().map(|option| option.get_id().clone()).collect();
+        let globals: Vec<_> = cli
+            .get_arguments()
+            .map(|option| option.get_id().clone())
+            .collect();
         command.clone().mut_args(|option| {
             let global = globals.contains(option.get_id()) || option.get_id() == "help";
             option.hide(global)
         })
     };
     let fetch = cli.find_subcommand("fetch").unwrap();
-    let list = cli.find_subcommand("ledger").unwrap().find_subcommand("list").unwrap();
+    let list = cli
+        .find_subcommand("ledger")
+        .unwrap()
+        .find_subcommand("list")
+        .unwrap();
     format!(
         "Of all commands:\n{}.Pp\nOf\n.Cm fetch :\n{}.Pp\nOf\n.Cm ledger list :\n{}",
         options(&cli),
@@ -67,7 +80,11 @@ fn the_manual_has_the_options_of_the_program() {
     let (found, tail) = rest.split_once(END).unwrap();
     let wanted = generated();
     if std::env::var_os("POUCH_BLESS").is_some() {
-        fs::write(root().join("man/pouch.1"), [head, BEGIN, &wanted, END, tail].concat()).unwrap();
+        fs::write(
+            root().join("man/pouch.1"),
+            [head, BEGIN, &wanted, END, tail].concat(),
+        )
+        .unwrap();
     } else {
         assert_eq!(found, wanted, "POUCH_BLESS=1 writes it anew");
     }
@@ -78,10 +95,17 @@ fn the_manual_has_all_commands() {
     let manual = read("man/pouch.1");
     for command in Cli::command().get_subcommands() {
         for name in std::iter::once(command.get_name().to_owned())
-            .chain(command.get_subcommands().map(|inner| format!("{} {}", command.get_name(), inner.get_name())))
+            .chain(
+                command
+                    .get_subcommands()
+                    .map(|inner| format!("{} {}", command.get_name(), inner.get_name())),
+            )
             .filter(|name| !matches!(name.as_str(), "config" | "ledger"))
         {
-            assert!(manual.contains(&format!(".It Cm {name}")), "{name} is not in pouch(1)");
+            assert!(
+                manual.contains(&format!(".It Cm {name}")),
+                "{name} is not in pouch(1)"
+            );
         }
     }
 }
@@ -89,15 +113,26 @@ fn the_manual_has_all_commands() {
 #[test]
 fn the_manual_has_all_keys_and_no_others() {
     let manual = read("man/pouch-config.5");
-    let items = manual.lines().filter_map(|line| line.strip_prefix(".It Ic ")).flat_map(|line| line.split(" , "));
+    let items = manual
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It Ic "))
+        .flat_map(|line| line.split(" , "));
     let mut described: Vec<_> = items.collect();
-    let mut keys: Vec<_> = KEYS.iter().chain(TOP_KEYS).chain(RULE_KEYS).chain(MULTIDROP_KEYS).copied().collect();
+    let mut keys: Vec<_> = KEYS
+        .iter()
+        .chain(TOP_KEYS)
+        .chain(RULE_KEYS)
+        .chain(MULTIDROP_KEYS)
+        .copied()
+        .collect();
     described.sort_unstable();
     keys.sort_unstable();
     assert_eq!(described, keys);
     for key in keys {
         assert!(
-            SAMPLE.lines().any(|line| line.trim_start_matches("# ").starts_with(key)),
+            SAMPLE
+                .lines()
+                .any(|line| line.trim_start_matches("# ").starts_with(key)),
             "{key} is not in the sample"
         );
     }
@@ -120,13 +155,17 @@ fn the_manual_has_all_exit_codes() {
         Kind::Config,
     ];
     for kind in kinds {
-        assert!(manual.contains(&format!("\n.It {}\n", kind.exit().0)), "{kind:?}");
+        assert!(
+            manual.contains(&format!("\n.It {}\n", kind.exit().0)),
+            "{kind:?}"
+        );
     }
 }
 
 #[test]
 fn a_users_systemd_can_start_the_unit() {
-    // each drops capabilities, which a user's systemd may not: the unit would end with 218/CAPABILITIES
+    // each drops capabilities, which a user's systemd may not: the unit would end with
+    // 218/CAPABILITIES
     const PRIVILEGED: [&str; 6] = [
         "AmbientCapabilities",
         "CapabilityBoundingSet",
@@ -136,7 +175,11 @@ fn a_users_systemd_can_start_the_unit() {
         "ProtectKernelModules",
     ];
     let unit = read("systemd/pouch.service");
-    let keys: Vec<_> = unit.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key).collect();
+    let keys: Vec<_> = unit
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, _)| key)
+        .collect();
     assert!(keys.contains(&"ExecStart") && keys.contains(&"NoNewPrivileges"));
     assert!(keys.iter().all(|key| !PRIVILEGED.contains(key)), "{keys:?}");
 }
@@ -145,13 +188,24 @@ fn a_users_systemd_can_start_the_unit() {
 fn blocks(language: &str) -> Vec<String> {
     let readme = read("README.md");
     let open = format!("```{language}\n");
-    readme.split(&open).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+    readme
+        .split(&open)
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
 fn the_commands_of_the_readme_are_commands() {
-    let lines: Vec<_> = blocks("console").concat().lines().map(str::to_owned).collect();
-    let commands: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("$ pouch")).collect();
+    let lines: Vec<_> = blocks("console")
+        .concat()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let commands: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("$ pouch"))
+        .collect();
     assert!(commands.len() > 5);
     for command in commands {
         let words = shlex::split(command.split(" > ").next().unwrap()).unwrap();
@@ -163,13 +217,26 @@ fn the_commands_of_the_readme_are_commands() {
 #[test]
 fn the_configs_of_readme_and_manual_are_configs() {
     let manual = read("man/pouch-config.5");
-    let example = manual.split(".Bd -literal -offset indent\n").nth(1).unwrap().split(".Ed").next().unwrap().to_owned();
-    let all: Vec<_> = blocks("toml").into_iter().chain([example, SAMPLE.to_owned()]).collect();
+    let example = manual
+        .split(".Bd -literal -offset indent\n")
+        .nth(1)
+        .unwrap()
+        .split(".Ed")
+        .next()
+        .unwrap()
+        .to_owned();
+    let all: Vec<_> = blocks("toml")
+        .into_iter()
+        .chain([example, SAMPLE.to_owned()])
+        .collect();
     assert!(all.len() >= 3);
     for text in all {
         let home = PathBuf::from("/home/ann");
         let file = File::parse(&home.join("config.toml"), &home, &text);
-        let context = Context { home, state_dir: "/state".into() };
+        let context = Context {
+            home,
+            state_dir: "/state".into(),
+        };
         let config = file.and_then(|file| resolve(&file, &context));
         assert!(config.is_ok(), "{}\n{text}", config.unwrap_err());
     }
@@ -177,21 +244,36 @@ fn the_configs_of_readme_and_manual_are_configs() {
 
 #[test]
 fn completions_ask_the_program() {
-    for (file, shell) in [("pouch.bash", "bash"), ("_pouch", "zsh"), ("pouch.fish", "fish")] {
-        let line = crate::tool::Home::new().pouch(&["completions", shell]).run();
+    for (file, shell) in [
+        ("pouch.bash", "bash"),
+        ("_pouch", "zsh"),
+        ("pouch.fish", "fish"),
+    ] {
+        let line = crate::tool::Home::new()
+            .pouch(&["completions", shell])
+            .run();
         line.assert_code(0);
-        assert!(read(&format!("completions/{file}")).contains(line.stdout.trim()), "{file}");
+        assert!(
+            read(&format!("completions/{file}")).contains(line.stdout.trim()),
+            "{file}"
+        );
         let home = crate::tool::Home::new();
         home.config("[account.workshop]\nhost = \"h\"\nuser = \"u\"\nmaildir = \"m\"\n");
         let script = home.pouch(&[]).env("COMPLETE", shell).run();
         script.assert_code(0).assert_stdout("COMPLETE");
         if shell == "zsh" {
             // the first Tab runs the file itself
-            let called = read("completions/_pouch").lines().last().unwrap().replace(" \"$@\"", "()");
+            let called = read("completions/_pouch")
+                .lines()
+                .last()
+                .unwrap()
+                .replace(" \"$@\"", "()");
             script.assert_stdout(&format!("function {called}"));
         }
-        let asked =
-            home.pouch(&["--", "pouch", "fetch", "wor"]).env("_CLAP_COMPLETE_INDEX", "2").env("_CLAP_IFS", "\n");
+        let asked = home
+            .pouch(&["--", "pouch", "fetch", "wor"])
+            .env("_CLAP_COMPLETE_INDEX", "2")
+            .env("_CLAP_IFS", "\n");
         asked.env("COMPLETE", shell).run().assert_stdout("workshop");
     }
 }

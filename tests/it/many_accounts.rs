@@ -20,8 +20,16 @@ fn numbers(account: usize) -> impl Iterator<Item = usize> {
 pub fn accounts() -> (Home, Server) {
     let setup = (0..ACCOUNTS).fold(Server::plain(), |setup, account| {
         let user = format!("user{account}");
-        let setup = if account == 0 { setup.user(&user, "secret") } else { setup.another_user(&user, "secret") };
-        setup.messages(numbers(account).zip(1..).map(|(n, uid)| (corpus::uid(uid), corpus::message(n))))
+        let setup = if account == 0 {
+            setup.user(&user, "secret")
+        } else {
+            setup.another_user(&user, "secret")
+        };
+        setup.messages(
+            numbers(account)
+                .zip(1..)
+                .map(|(n, uid)| (corpus::uid(uid), corpus::message(n))),
+        )
     });
     let server = setup.exclusive().start();
     let home = Home::new();
@@ -47,11 +55,18 @@ pub fn accounts() -> (Home, Server) {
 #[track_caller]
 pub fn assert_all_arrived(home: &Home, server: &Server) {
     for account in 0..ACCOUNTS {
-        let expected: Vec<_> = numbers(account).map(|n| corpus::on_disk(&corpus::message(n))).collect();
-        home.maildir(format!("Mail/a{account}")).assert_exactly(&expected).assert_tidy();
+        let expected: Vec<_> = numbers(account)
+            .map(|n| corpus::on_disk(&corpus::message(n)))
+            .collect();
+        home.maildir(format!("Mail/a{account}"))
+            .assert_exactly(&expected)
+            .assert_tidy();
     }
     let log = server.log();
-    assert_eq!((log.count("RETR"), log.count("DELE")), (ACCOUNTS * EACH, ACCOUNTS * EACH));
+    assert_eq!(
+        (log.count("RETR"), log.count("DELE")),
+        (ACCOUNTS * EACH, ACCOUNTS * EACH)
+    );
     assert_eq!(server.remaining(), 0);
 }
 
@@ -71,7 +86,9 @@ fn so_do_twenty_processes_at_once() {
     let runs: Vec<_> = of_one
         .chain([const { Vec::new() }; 4])
         .map(|accounts| {
-            let arguments = ["fetch", "--wait", "1m"].into_iter().chain(accounts.iter().map(String::as_str));
+            let arguments = ["fetch", "--wait", "1m"]
+                .into_iter()
+                .chain(accounts.iter().map(String::as_str));
             home.pouch(&arguments.collect::<Vec<_>>()).spawn()
         })
         .collect();

@@ -12,11 +12,13 @@ fn mail(n: usize, recipients: &[&str]) -> Vec<u8> {
         .into_bytes()
 }
 
-const RECIPIENTS: &str =
-    "recipients = { \"ann@example.org\" = \"maildir:~/ann\", \"*@lists.example.org\" = \"maildir:.Lists\" }";
+const RECIPIENTS: &str = "recipients = { \"ann@example.org\" = \"maildir:~/ann\", \"*@lists.example.org\" = \"maildir:.Lists\" }";
 
 fn desk(keys: &str, setup: Setup) -> Desk {
-    Desk::new(setup, &format!("keep = \"none\"\n[account.work.multidrop]\n{keys}\n{RECIPIENTS}"))
+    Desk::new(
+        setup,
+        &format!("keep = \"none\"\n[account.work.multidrop]\n{keys}\n{RECIPIENTS}"),
+    )
 }
 
 #[test]
@@ -26,37 +28,73 @@ fn each_recipient_gets_the_message() {
     let unknown = mail(3, &["Delivered-To: ben@example.org\n"]);
     let nobody = mail(4, &[]);
     let messages = [&ann, &list, &unknown, &nobody];
-    let setup = (1..).zip(messages).fold(Server::plain(), |setup, (n, mail)| setup.message(n.to_string(), mail));
+    let setup = (1..)
+        .zip(messages)
+        .fold(Server::plain(), |setup, (n, mail)| {
+            setup.message(n.to_string(), mail)
+        });
     let desk = desk("", setup);
     desk.fetch(0);
-    desk.home.maildir("ann").assert_exactly(&[&ann]).assert_tidy();
-    desk.home.maildir("Mail/work/.Lists").assert_exactly(&[&list]);
-    desk.mail().assert_exactly(&[&unknown, &nobody]).assert_tidy();
+    desk.home
+        .maildir("ann")
+        .assert_exactly(&[&ann])
+        .assert_tidy();
+    desk.home
+        .maildir("Mail/work/.Lists")
+        .assert_exactly(&[&list]);
+    desk.mail()
+        .assert_exactly(&[&unknown, &nobody])
+        .assert_tidy();
     assert_eq!(desk.server.remaining(), 0);
     assert_eq!(desk.server.log().count("TOP"), 0);
 }
 
 #[test]
 fn several_recipients_each_get_one_copy() {
-    let all = mail(1, &["Envelope-To: ann@example.org, a@lists.example.org, b@lists.example.org, who@example.org\n"]);
+    let all = mail(
+        1,
+        &[
+            "Envelope-To: ann@example.org, a@lists.example.org, b@lists.example.org, who@example.org\n",
+        ],
+    );
     let broken = on("RETR").nth(1).octets(80).cut();
-    let desk = desk("", Server::plain().message("1", &all).message("2", mail(2, &[])).fault(broken));
+    let desk = desk(
+        "",
+        Server::plain()
+            .message("1", &all)
+            .message("2", mail(2, &[]))
+            .fault(broken),
+    );
     desk.fetch(0);
     for place in ["ann", "Mail/work/.Lists"] {
-        desk.home.maildir(place).assert_exactly(&[&all]).assert_tidy();
+        desk.home
+            .maildir(place)
+            .assert_exactly(&[&all])
+            .assert_tidy();
     }
-    desk.mail().assert_exactly(&[all, mail(2, &[])]).assert_tidy();
+    desk.mail()
+        .assert_exactly(&[all, mail(2, &[])])
+        .assert_tidy();
     assert_eq!(desk.server.remaining(), 0);
 }
 
 #[test]
 fn the_right_one_of_several_fields_counts() {
-    let message = mail(1, &["Delivered-To: box@isp.example\n", "Delivered-To: ann@example.org\n"]);
+    let message = mail(
+        1,
+        &[
+            "Delivered-To: box@isp.example\n",
+            "Delivered-To: ann@example.org\n",
+        ],
+    );
     for (keys, place) in [
         ("", "Mail/work"),
         ("occurrence = 2", "ann"),
         ("occurrence = -1", "ann"),
-        ("header = [\"X-None\", \"Delivered-To\"]\noccurrence = -2", "Mail/work"),
+        (
+            "header = [\"X-None\", \"Delivered-To\"]\noccurrence = -2",
+            "Mail/work",
+        ),
         ("header = \"To\"", "Mail/work"),
     ] {
         let desk = desk(keys, Server::plain().message("1", &message));
@@ -70,15 +108,27 @@ fn the_right_one_of_several_fields_counts() {
 fn a_rule_with_a_place_comes_first_and_a_copy_goes_besides() {
     let message = mail(1, &["Delivered-To: ann@example.org\n"]);
     let rules = |action: &str| {
-        format!("[[account.work.rule]]\nfrom = \"x@*\"\n{action}\n[account.work.multidrop]\n{RECIPIENTS}")
+        format!(
+            "[[account.work.rule]]\nfrom = \"x@*\"\n{action}\n[account.work.multidrop]\n{RECIPIENTS}"
+        )
     };
-    let desk = Desk::new(Server::plain().message("1", &message), &rules("action = \"maildir:.X\""));
+    let desk = Desk::new(
+        Server::plain().message("1", &message),
+        &rules("action = \"maildir:.X\""),
+    );
     desk.fetch(0);
-    desk.home.maildir("Mail/work/.X").assert_exactly(&[&message]);
+    desk.home
+        .maildir("Mail/work/.X")
+        .assert_exactly(&[&message]);
     assert_eq!(desk.home.maildir("ann").len(), 0);
-    let desk = Desk::new(Server::plain().message("1", &message), &rules("action = \"fetch\"\nalso = [\"maildir:.X\"]"));
+    let desk = Desk::new(
+        Server::plain().message("1", &message),
+        &rules("action = \"fetch\"\nalso = [\"maildir:.X\"]"),
+    );
     desk.fetch(0);
-    desk.home.maildir("Mail/work/.X").assert_exactly(&[&message]);
+    desk.home
+        .maildir("Mail/work/.X")
+        .assert_exactly(&[&message]);
     desk.home.maildir("ann").assert_exactly(&[&message]);
     assert_eq!(desk.mail().len(), 0);
 }
@@ -92,11 +142,23 @@ fn mistakes_in_multidrop_point_at_it() {
         ),
         ("header = \"To\"", "multidrop names no `recipients`"),
         ("recipients = { \"a@b\" = \"x\" }", "not \"x\" for \"a@b\""),
-        ("recipient = { \"a@b\" = \"maildir:x\" }", "did you mean `recipients`?"),
-        ("keep = \"none\"\nrecipients = { \"a@b\" = \"maildir:x\" }", "`keep` does not belong to multidrop"),
+        (
+            "recipient = { \"a@b\" = \"maildir:x\" }",
+            "did you mean `recipients`?",
+        ),
+        (
+            "keep = \"none\"\nrecipients = { \"a@b\" = \"maildir:x\" }",
+            "`keep` does not belong to multidrop",
+        ),
     ] {
-        let desk = Desk::new(Server::plain(), &format!("[account.work.multidrop]\n{keys}"));
-        desk.pouch(&["config", "show"]).run().assert_code(78).assert_stderr(complaint);
+        let desk = Desk::new(
+            Server::plain(),
+            &format!("[account.work.multidrop]\n{keys}"),
+        );
+        desk.pouch(&["config", "show"])
+            .run()
+            .assert_code(78)
+            .assert_stderr(complaint);
     }
     let desk = desk("", Server::plain());
     desk.pouch(&["config", "show"])

@@ -33,7 +33,11 @@ fn all_others_arrive_in_the_first_run_and_nothing_comes_twice() {
         for pipelining in [true, false] {
             let desk = Desk::with(10, "", |server| {
                 let server = server.fault(fault.clone());
-                if pipelining { server } else { server.without("PIPELINING") }
+                if pipelining {
+                    server
+                } else {
+                    server.without("PIPELINING")
+                }
             });
             println!("{name}, pipelining {pipelining}");
             desk.fetch(75).assert_silent();
@@ -42,7 +46,11 @@ fn all_others_arrive_in_the_first_run_and_nothing_comes_twice() {
             desk.fetch(75).assert_silent();
             desk.assert_arrived(others(10, &[9]));
             // a probe of a known message may prove the line, and only the bad one is asked for
-            assert!(desk.retrieved() - before <= 2, "{name}: {:?}", desk.server.log());
+            assert!(
+                desk.retrieved() - before <= 2,
+                "{name}: {:?}",
+                desk.server.log()
+            );
             assert_eq!(desk.server.remaining(), 10, "{name}");
         }
     }
@@ -57,7 +65,8 @@ fn the_third_run_puts_it_in_quarantine_and_tells_once() {
         desk.fetch(75).assert_silent();
         assert!(desk.notices().is_empty());
         let told = desk.fetch(65);
-        told.assert_stderr("pouch: work: ").assert_stderr("quarantine");
+        told.assert_stderr("pouch: work: ")
+            .assert_stderr("quarantine");
         assert_eq!(desk.notices().len(), 1, "{name}");
         let before = desk.retrieved();
         for _ in 0..3 {
@@ -71,11 +80,21 @@ fn the_third_run_puts_it_in_quarantine_and_tells_once() {
 
 #[test]
 fn the_bad_one_may_stand_anywhere() {
-    for bad in [&[1][..], &[10], &[1, 10], &[3, 4, 5], &[1, 2, 3, 4, 5], &[4, 5, 6, 7, 8, 9, 10], &[1, 2, 3, 8, 9, 10]]
-    {
+    for bad in [
+        &[1][..],
+        &[10],
+        &[1, 10],
+        &[3, 4, 5],
+        &[1, 2, 3, 4, 5],
+        &[4, 5, 6, 7, 8, 9, 10],
+        &[1, 2, 3, 8, 9, 10],
+    ] {
         for kind in ["refused", "cut inside", "cut before an answer", "empty"] {
             let desk = Desk::with(10, "", |server| {
-                let all = bad.iter().flat_map(|n| faults(*n)).filter(|(name, _)| *name == kind);
+                let all = bad
+                    .iter()
+                    .flat_map(|n| faults(*n))
+                    .filter(|(name, _)| *name == kind);
                 all.fold(server, |server, (_, fault)| server.fault(fault))
             });
             println!("{kind}: {bad:?}");
@@ -107,7 +126,9 @@ fn one_good_message_among_many_that_cut_the_line_arrives_in_the_end() {
     for good in [2, 5, 8] {
         let desk = Desk::with(9, "", |server| {
             let bad = (1..=9).filter(|n| *n != good);
-            bad.fold(server, |server, n| server.fault(on("RETR").uid(corpus::uid(n)).cut()))
+            bad.fold(server, |server, n| {
+                server.fault(on("RETR").uid(corpus::uid(n)).cut())
+            })
         });
         for _ in 0..9 {
             desk.pouch(&["fetch"]).run();
@@ -156,8 +177,13 @@ fn it_heals_and_arrives_once() {
 
 #[test]
 fn what_passes_by_itself_is_no_attempt() {
-    for text in ["-ERR [SYS/TEMP] disk asleep", "-ERR [IN-USE] somebody reads it"] {
-        let desk = Desk::with(3, "", |server| server.fault(on("RETR").uid("uid-2").refuse(text)));
+    for text in [
+        "-ERR [SYS/TEMP] disk asleep",
+        "-ERR [IN-USE] somebody reads it",
+    ] {
+        let desk = Desk::with(3, "", |server| {
+            server.fault(on("RETR").uid("uid-2").refuse(text))
+        });
         for _ in 0..5 {
             desk.fetch(75).assert_silent();
         }
@@ -169,13 +195,19 @@ fn what_passes_by_itself_is_no_attempt() {
 
 #[test]
 fn quarantine_is_tried_again_after_1_2_4_to_32_days() {
-    let desk = Desk::with(3, "attempts = 1", |server| server.fault(on("RETR").uid("uid-2").refuse("-ERR no")));
+    let desk = Desk::with(3, "attempts = 1", |server| {
+        server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
+    });
     desk.fetch(65);
     let mut day = 0;
     for wait in [1, 2, 4, 8, 16, 32, 32] {
         let before = desk.retrieved();
         desk.fetch_at(day + wait - 1, 0);
-        assert_eq!(desk.retrieved(), before, "tried before {wait} days were over");
+        assert_eq!(
+            desk.retrieved(),
+            before,
+            "tried before {wait} days were over"
+        );
         day += wait;
         desk.fetch_at(day, 75);
         assert_eq!(desk.retrieved(), before + 1, "not tried after {wait} days");
@@ -188,12 +220,19 @@ fn quarantine_is_tried_again_after_1_2_4_to_32_days() {
 
 #[test]
 fn the_notice_is_a_mail_with_what_did_arrive() {
-    let desk = Desk::with(3, "attempts = 1", |server| server.fault(on("RETR").uid("uid-2").octets(300).cut()));
+    let desk = Desk::with(3, "attempts = 1", |server| {
+        server.fault(on("RETR").uid("uid-2").octets(300).cut())
+    });
     desk.fetch(65);
     let notice = desk.notices().pop().unwrap();
     let mail = MessageParser::default().parse(&notice).unwrap();
     let text = mail.body_text(0).unwrap();
-    for line in ["From:     Ben", "Subject:  Message 2", "pouch ledger retry work 2", "2026-11-24"] {
+    for line in [
+        "From:     Ben",
+        "Subject:  Message 2",
+        "pouch ledger retry work 2",
+        "2026-11-24",
+    ] {
         assert!(text.contains(line), "{line} is missing:\n{text}");
     }
     let partial = mail.attachment(0).unwrap();
@@ -203,33 +242,48 @@ fn the_notice_is_a_mail_with_what_did_arrive() {
 
 #[test]
 fn the_notice_of_a_refused_message_has_its_subject_by_top() {
-    let desk = Desk::with(3, "attempts = 1", |server| server.fault(on("RETR").uid("uid-2").refuse("-ERR no")));
+    let desk = Desk::with(3, "attempts = 1", |server| {
+        server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
+    });
     desk.fetch(65);
     let notice = String::from_utf8(desk.notices().pop().unwrap()).unwrap();
-    assert!(notice.contains("Subject: pouch: a message could not be fetched: Message 2"), "{notice}");
+    assert!(
+        notice.contains("Subject: pouch: a message could not be fetched: Message 2"),
+        "{notice}"
+    );
     assert!(notice.contains("-ERR no"), "{notice}");
 }
 
 #[test]
 fn the_notice_has_the_right_subject_though_numbers_change_from_session_to_session() {
     let desk = Desk::with(5, "attempts = 1", |server| {
-        let server = server.renumbers().fault(on("RETR").uid("uid-2").refuse("-ERR no"));
+        let server = server
+            .renumbers()
+            .fault(on("RETR").uid("uid-2").refuse("-ERR no"));
         server.fault(on("RETR").uid("uid-4").cut())
     });
     desk.fetch(65);
-    let mut notices: Vec<_> =
-        desk.notices().iter().map(|notice| String::from_utf8_lossy(notice).into_owned()).collect();
+    let mut notices: Vec<_> = desk
+        .notices()
+        .iter()
+        .map(|notice| String::from_utf8_lossy(notice).into_owned())
+        .collect();
     notices.sort_by_key(|notice| !notice.contains("-ERR no"));
     assert_eq!(notices.len(), 2);
     for (notice, n) in notices.iter().zip([2, 4]) {
-        assert!(notice.contains(&format!("fetched: Message {n}\n")), "{notice}");
+        assert!(
+            notice.contains(&format!("fetched: Message {n}\n")),
+            "{notice}"
+        );
     }
 }
 
 #[test]
 fn a_header_that_breaks_the_line_too_changes_nothing_for_the_others() {
     let desk = Desk::with(4, "attempts = 1", |server| {
-        server.fault(on("RETR").uid("uid-2").cut()).fault(on("TOP").uid("uid-2").cut())
+        server
+            .fault(on("RETR").uid("uid-2").cut())
+            .fault(on("TOP").uid("uid-2").cut())
     });
     desk.fetch(65);
     assert_eq!(desk.notices().len(), 1);
@@ -239,8 +293,9 @@ fn a_header_that_breaks_the_line_too_changes_nothing_for_the_others() {
 
 #[test]
 fn no_notice_where_none_is_wanted() {
-    let desk =
-        Desk::with(3, "attempts = 1\nnotice = false", |server| server.fault(on("RETR").uid("uid-2").refuse("-ERR no")));
+    let desk = Desk::with(3, "attempts = 1\nnotice = false", |server| {
+        server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
+    });
     desk.fetch(65).assert_stderr("quarantine");
     assert!(desk.notices().is_empty());
 }
@@ -262,7 +317,9 @@ fn the_bad_one_stays_on_the_server_when_the_others_are_deleted() {
 
 #[test]
 fn a_clock_that_was_ahead_keeps_nothing_in_quarantine() {
-    let desk = Desk::with(3, "attempts = 1", |server| server.fault(on("RETR").uid("uid-2").refuse("-ERR damaged")));
+    let desk = Desk::with(3, "attempts = 1", |server| {
+        server.fault(on("RETR").uid("uid-2").refuse("-ERR damaged"))
+    });
     desk.fetch_at(3_650, 65);
     desk.server.heal_all();
     desk.fetch(0);
@@ -271,17 +328,28 @@ fn a_clock_that_was_ahead_keeps_nothing_in_quarantine() {
 
 #[test]
 fn half_a_message_that_ends_in_order_is_delivered_and_never_deleted() {
-    let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(on("RETR").uid("uid-2").short(330)));
+    let desk = Desk::with(3, "keep = \"none\"", |server| {
+        server.fault(on("RETR").uid("uid-2").short(330))
+    });
     let half = corpus::on_disk(&corpus::message(2))[..320].to_vec();
     let told = desk.fetch(75);
     told.assert_stderr("shorter than the server had listed it");
     let mail = desk.mail();
     assert_eq!(mail.len(), 3);
-    assert!(mail.delivered().iter().any(|mail| half.starts_with(&mail.bytes[..300])));
+    assert!(
+        mail.delivered()
+            .iter()
+            .any(|mail| half.starts_with(&mail.bytes[..300]))
+    );
     assert_eq!(desk.server.uids(), ["uid-2"]);
     // still short: not delivered again, not told again, not deleted
     for _ in 0..2 {
-        assert!(!desk.fetch(75).stderr.contains("shorter than the server had listed"));
+        assert!(
+            !desk
+                .fetch(75)
+                .stderr
+                .contains("shorter than the server had listed")
+        );
     }
     assert_eq!(desk.mail().len(), 3);
     assert_eq!(desk.server.uids(), ["uid-2"]);
@@ -291,7 +359,11 @@ fn half_a_message_that_ends_in_order_is_delivered_and_never_deleted() {
     desk.fetch_at(3, 0);
     let mail = desk.mail();
     assert_eq!(mail.len(), 4);
-    assert!(mail.delivered().iter().any(|mail| mail.bytes == corpus::on_disk(&corpus::message(2))));
+    assert!(
+        mail.delivered()
+            .iter()
+            .any(|mail| mail.bytes == corpus::on_disk(&corpus::message(2)))
+    );
     assert_eq!(desk.server.remaining(), 0);
 }
 
@@ -302,7 +374,10 @@ const SHOWN: &str = "linkat:signal=KILL:when=2";
 #[track_caller]
 fn killed_at(desk: &Desk, point: &str) {
     let killed = trace::traced(&desk.home, "linkat,renameat2", Some(point), &["fetch"]);
-    killed.env("POUCH_NOW", NOW.to_string()).run().assert_code(137);
+    killed
+        .env("POUCH_NOW", NOW.to_string())
+        .run()
+        .assert_code(137);
     desk.server.wait_for(|log| log.open() == 0);
 }
 
@@ -310,28 +385,46 @@ fn killed_at(desk: &Desk, point: &str) {
 fn half_a_message_is_known_as_such_after_a_crash_too() {
     // it makes up for what is missing
     let filter = "filter = [[\"sed\", \"1iX-Checked: yes, by a program that wrote it on more than one long line\"]]";
-    for (lines, later) in [("", ""), (filter, filter), ("add-headers = [\"received\"]", ""), ("", filter), (filter, "")]
-    {
+    for (lines, later) in [
+        ("", ""),
+        (filter, filter),
+        ("add-headers = [\"received\"]", ""),
+        ("", filter),
+        (filter, ""),
+    ] {
         println!("{lines}, {later}");
         let config = |lines: &str| format!("keep = \"none\"\n{lines}");
-        let desk = Desk::with(3, &config(lines), |server| server.fault(on("RETR").uid("uid-1").short(330)));
+        let desk = Desk::with(3, &config(lines), |server| {
+            server.fault(on("RETR").uid("uid-1").short(330))
+        });
         killed_at(&desk, SHOWN);
         desk.configure(&config(later));
         desk.fetch(75);
-        assert_eq!((desk.mail().len(), desk.server.uids()), (3, vec!["uid-1".to_owned()]));
+        assert_eq!(
+            (desk.mail().len(), desk.server.uids()),
+            (3, vec!["uid-1".to_owned()])
+        );
         desk.server.heal("uid-1");
         desk.fetch(0);
         desk.fetch(0);
         let whole = corpus::on_disk(&corpus::message(1));
         let mail = desk.mail();
         assert_eq!((mail.len(), desk.server.remaining()), (4, 0));
-        assert_eq!(mail.delivered().iter().filter(|mail| mail.bytes.ends_with(&whole)).count(), 1);
+        assert_eq!(
+            mail.delivered()
+                .iter()
+                .filter(|mail| mail.bytes.ends_with(&whole))
+                .count(),
+            1
+        );
     }
 }
 
 #[test]
 fn half_a_message_that_nobody_saw_makes_no_other_one_half() {
-    let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(on("RETR").uid("uid-1").short(330)));
+    let desk = Desk::with(3, "keep = \"none\"", |server| {
+        server.fault(on("RETR").uid("uid-1").short(330))
+    });
     killed_at(&desk, "renameat2:signal=KILL:when=1");
     assert_eq!(desk.mail().len(), 0);
     desk.server.heal("uid-1");
@@ -356,7 +449,9 @@ fn a_server_that_lists_wrong_sizes_is_learnt() {
 #[test]
 fn a_bad_message_takes_nobody_elses_place_in_the_limit() {
     let desk = Desk::with(6, "limit = 2", |server| {
-        server.fault(on("RETR").uid("uid-1").cut()).fault(on("RETR").uid("uid-2").octets(50).cut())
+        server
+            .fault(on("RETR").uid("uid-1").cut())
+            .fault(on("RETR").uid("uid-2").octets(50).cut())
     });
     desk.fetch(75);
     desk.assert_arrived([3, 4]);

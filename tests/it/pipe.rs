@@ -10,8 +10,9 @@ use crate::{
 
 /// Messages 1 to `count`, for the shell script `script`.
 fn desk(count: usize, script: &str, lines: &str, more: impl FnOnce(Setup) -> Setup) -> Desk {
-    let config =
-        format!("pipe = [\"sh\", \"script\"]\npipe-timeout = \"1s\"\ntimeout = \"1s\"\nnotice = false\n{lines}");
+    let config = format!(
+        "pipe = [\"sh\", \"script\"]\npipe-timeout = \"1s\"\ntimeout = \"1s\"\nnotice = false\n{lines}"
+    );
     let desk = Desk::with(count, &config, more);
     desk.home.write("script", script, 0o600);
     desk
@@ -25,13 +26,27 @@ fn taking(before: &str) -> String {
 /// What such a script took.
 #[track_caller]
 fn assert_taken(desk: &Desk, numbers: impl IntoIterator<Item = usize>) {
-    let mut expected: Vec<_> = numbers.into_iter().map(|n| corpus::on_disk(&corpus::message(n))).collect();
-    let files = fs::read_dir(desk.home.path()).unwrap().map(|entry| entry.unwrap().path());
-    let files = files.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("got."));
+    let mut expected: Vec<_> = numbers
+        .into_iter()
+        .map(|n| corpus::on_disk(&corpus::message(n)))
+        .collect();
+    let files = fs::read_dir(desk.home.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| {
+        path.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("got.")
+    });
     let mut taken: Vec<_> = files.map(|path| fs::read(path).unwrap()).collect();
     expected.sort();
     taken.sort();
-    let shown = |mail: &[Vec<u8>]| mail.iter().map(|one| one.escape_ascii().to_string()).collect::<Vec<_>>();
+    let shown = |mail: &[Vec<u8>]| {
+        mail.iter()
+            .map(|one| one.escape_ascii().to_string())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(shown(&taken), shown(&expected));
 }
 
@@ -45,15 +60,24 @@ fn the_program_is_run_without_a_shell() {
     let list: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
     let lines = format!("pipe = [\"sh\", \"script\", {}]", list.join(", "));
     let desk = Desk::with(1, &lines, |server| server);
-    desk.home.write("script", "printf '%s\\n' \"$@\" > ~/words", 0o600);
+    desk.home
+        .write("script", "printf '%s\\n' \"$@\" > ~/words", 0o600);
     desk.fetch(0);
-    assert_eq!(String::from_utf8(desk.home.read("words")).unwrap().lines().collect::<Vec<_>>(), words);
+    assert_eq!(
+        String::from_utf8(desk.home.read("words"))
+            .unwrap()
+            .lines()
+            .collect::<Vec<_>>(),
+        words
+    );
 }
 
 #[test]
 fn a_notice_that_it_puts_off_comes_in_the_next_run() {
     let script = "cat > in; if grep -q '^From: \"pouch\"' in; then test -e go || exit 75; cat in >> notices; fi";
-    let desk = desk(2, script, "attempts = 1", |server| server.fault(on("RETR").uid("uid-1").refuse("-ERR damaged")));
+    let desk = desk(2, script, "attempts = 1", |server| {
+        server.fault(on("RETR").uid("uid-1").refuse("-ERR damaged"))
+    });
     desk.configure("pipe = [\"sh\", \"script\"]\nattempts = 1");
     desk.fetch(65);
     desk.fetch(75).assert_silent();
@@ -61,18 +85,31 @@ fn a_notice_that_it_puts_off_comes_in_the_next_run() {
     desk.fetch(0);
     desk.fetch(0);
     let notices = String::from_utf8(desk.home.read("notices")).unwrap();
-    assert_eq!(notices.matches("Subject: pouch: a message could not be fetched").count(), 1, "{notices}");
+    assert_eq!(
+        notices
+            .matches("Subject: pouch: a message could not be fetched")
+            .count(),
+        1,
+        "{notices}"
+    );
 }
 
 #[test]
 fn each_message_comes_alone_and_whole_with_what_is_known_of_it() {
-    let desk =
-        desk(2, "{ echo \"$POUCH_ACCOUNT,$POUCH_UID,$POUCH_SENDER,$POUCH_SIZE\"; cat; } > ~/$POUCH_UID", "", |s| s);
+    let desk = desk(
+        2,
+        "{ echo \"$POUCH_ACCOUNT,$POUCH_UID,$POUCH_SENDER,$POUCH_SIZE\"; cat; } > ~/$POUCH_UID",
+        "",
+        |s| s,
+    );
     desk.fetch(0).assert_silent();
     for n in 1..=2 {
         let content = corpus::on_disk(&corpus::message(n));
         let line = format!("work,uid-{n},ben@example.org,{}\n", content.len());
-        assert_eq!(desk.home.read(corpus::uid(n)), [line.as_bytes(), &content].concat());
+        assert_eq!(
+            desk.home.read(corpus::uid(n)),
+            [line.as_bytes(), &content].concat()
+        );
     }
 }
 
@@ -80,7 +117,10 @@ fn each_message_comes_alone_and_whole_with_what_is_known_of_it() {
 fn what_others_wrote_reaches_the_environment_harmless() {
     let desk = Desk::new(
         Server::plain()
-            .message(b"u\x1b[2J \xff/..$(id)".to_vec(), "From: \x1b]0;x\x07 <b;id@x>\n\nhi\n")
+            .message(
+                b"u\x1b[2J \xff/..$(id)".to_vec(),
+                "From: \x1b]0;x\x07 <b;id@x>\n\nhi\n",
+            )
             .message("bare", "no header at all\n")
             .message("list", "From: one@x, two@y\n\n"),
         "pipe = [\"sh\", \"-c\", \"printf '%s\\\\0%s\\\\0' \\\"$POUCH_UID\\\" \\\"$POUCH_SENDER\\\" >> ~/env\"]",
@@ -89,8 +129,14 @@ fn what_others_wrote_reaches_the_environment_harmless() {
     let env = String::from_utf8(desk.home.read("env")).unwrap();
     let fields: Vec<_> = env.split_terminator('\0').collect();
     assert_eq!(fields.len(), 6, "{fields:?}");
-    assert_eq!((fields[0], fields[2], fields[3]), ("u\u{fffd}[2J \u{fffd}/..$(id)", "bare", ""));
-    assert!(!env.chars().any(|c| c.is_control() && c != '\0'), "{fields:?}");
+    assert_eq!(
+        (fields[0], fields[2], fields[3]),
+        ("u\u{fffd}[2J \u{fffd}/..$(id)", "bare", "")
+    );
+    assert!(
+        !env.chars().any(|c| c.is_control() && c != '\0'),
+        "{fields:?}"
+    );
 }
 
 #[test]
@@ -103,10 +149,15 @@ fn a_cut_message_never_reaches_the_program() {
         on("RETR").uid("uid-2").empty(),
     ] {
         println!("{fault:?}");
-        let desk = desk(3, &taking("echo >> runs"), "keep = \"none\"", |server| server.fault(fault));
+        let desk = desk(3, &taking("echo >> runs"), "keep = \"none\"", |server| {
+            server.fault(fault)
+        });
         desk.fetch(75);
         assert_taken(&desk, [1, 3]);
-        assert_eq!((desk.home.read("runs").len(), desk.server.uids()), (2, vec!["uid-2".to_owned()]));
+        assert_eq!(
+            (desk.home.read("runs").len(), desk.server.uids()),
+            (2, vec!["uid-2".to_owned()])
+        );
         desk.server.heal("uid-2");
         desk.fetch(0);
         assert_taken(&desk, 1..=3);
@@ -116,8 +167,20 @@ fn a_cut_message_never_reaches_the_program() {
 
 #[test]
 fn a_passing_failure_is_tried_again_for_ever_and_stops_nobody() {
-    for end in ["exit 75", "exit 69", "exit 70", "exit 71", "exit 72", "exit 73", "exit 74", "kill -9 $$", "kill $$"] {
-        let script = taking(&format!("if grep -q '<2@' in && ! test -e well; then {end}; fi"));
+    for end in [
+        "exit 75",
+        "exit 69",
+        "exit 70",
+        "exit 71",
+        "exit 72",
+        "exit 73",
+        "exit 74",
+        "kill -9 $$",
+        "kill $$",
+    ] {
+        let script = taking(&format!(
+            "if grep -q '<2@' in && ! test -e well; then {end}; fi"
+        ));
         let desk = desk(3, &script, "keep = \"none\"", |server| server);
         for _ in 0..4 {
             desk.fetch(75);
@@ -134,7 +197,9 @@ fn a_passing_failure_is_tried_again_for_ever_and_stops_nobody() {
 #[test]
 fn a_refusal_is_an_attempt_and_three_are_quarantine() {
     for code in [1, 64, 65, 67, 77, 100, 127] {
-        let script = taking(&format!("if grep -q '<2@' in && ! test -e well; then exit {code}; fi"));
+        let script = taking(&format!(
+            "if grep -q '<2@' in && ! test -e well; then exit {code}; fi"
+        ));
         let desk = desk(3, &script, "keep = \"none\"", |server| server);
         for exit in [75, 75, 65, 0] {
             desk.fetch(exit);
@@ -152,20 +217,32 @@ fn a_refusal_is_an_attempt_and_three_are_quarantine() {
 fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
     let script = taking("if grep -q '<2@' in; then sleep 1000 & echo $! > child; wait; fi");
     let desk = desk(3, &script, "keep = \"none\"", |server| server);
-    watched(&desk).assert_code(75).assert_stderr("took longer than 1 s and was ended");
+    watched(&desk)
+        .assert_code(75)
+        .assert_stderr("took longer than 1 s and was ended");
     assert_taken(&desk, [1, 3]);
     assert_eq!(desk.server.uids(), ["uid-2"]);
     let child = String::from_utf8(desk.home.read("child")).unwrap();
     let state = fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
-    assert!(state.is_empty() || state.contains(") Z "), "it still runs: {state}");
+    assert!(
+        state.is_empty() || state.contains(") Z "),
+        "it still runs: {state}"
+    );
 }
 
 #[test]
 fn what_a_failing_program_prints_is_shown_and_harmless() {
-    let desk = desk(1, "printf 'quota \\033[2Jfull\\r\\n'; echo \"$POUCH_UID\" >&2; exit 75", "", |server| server);
+    let desk = desk(
+        1,
+        "printf 'quota \\033[2Jfull\\r\\n'; echo \"$POUCH_UID\" >&2; exit 75",
+        "",
+        |server| server,
+    );
     let told = watched(&desk);
-    told.assert_code(75).assert_stderr("`sh` asks for the message again later (exit 75)");
-    told.assert_stderr("it said: quota \u{fffd}[2Jfull").assert_stderr("it said: uid-1");
+    told.assert_code(75)
+        .assert_stderr("`sh` asks for the message again later (exit 75)");
+    told.assert_stderr("it said: quota \u{fffd}[2Jfull")
+        .assert_stderr("it said: uid-1");
     assert!(!told.stderr.contains(['\x1b', '\r']), "{told}");
     desk.fetch(75).assert_silent();
 }
@@ -180,14 +257,23 @@ fn a_program_that_never_stops_printing_fills_no_memory_and_is_ended() {
 
 #[test]
 fn three_passing_failures_in_a_row_stop_the_account() {
-    let desk = desk(20, "echo >> runs; exit 75", "keep = \"none\"", |server| server);
-    watched(&desk).assert_code(75).assert_stderr("3 times in a row");
-    assert_eq!((desk.home.read("runs").len(), desk.server.remaining()), (3, 20));
+    let desk = desk(20, "echo >> runs; exit 75", "keep = \"none\"", |server| {
+        server
+    });
+    watched(&desk)
+        .assert_code(75)
+        .assert_stderr("3 times in a row");
+    assert_eq!(
+        (desk.home.read("runs").len(), desk.server.remaining()),
+        (3, 20)
+    );
 }
 
 #[test]
 fn two_passing_failures_in_a_row_do_not() {
-    let script = taking("n=$(wc -c < runs 2>/dev/null || echo 0); echo >> runs; test $((n % 3)) = 2 || exit 75");
+    let script = taking(
+        "n=$(wc -c < runs 2>/dev/null || echo 0); echo >> runs; test $((n % 3)) = 2 || exit 75",
+    );
     let desk = desk(9, &script, "", |server| server);
     desk.fetch(75);
     assert_taken(&desk, [3, 6, 9]);
@@ -206,10 +292,24 @@ fn three_messages_that_a_program_puts_off_do_not_hold_up_the_others_for_ever() {
 
 #[test]
 fn a_program_that_is_missing_is_a_matter_of_the_config() {
-    for program in ["/nonexistent/procmail", "no-such-program", "/etc/passwd", "/"] {
-        let desk = Desk::with(3, &format!("pipe = [\"{program}\"]\nkeep = \"none\""), |server| server);
-        desk.fetch(78).assert_stderr(&format!("pouch: work: the program `{program}` cannot be run"));
-        assert_eq!((desk.server.remaining(), desk.server.log().count("DELE")), (3, 0));
+    for program in [
+        "/nonexistent/procmail",
+        "no-such-program",
+        "/etc/passwd",
+        "/",
+    ] {
+        let desk = Desk::with(
+            3,
+            &format!("pipe = [\"{program}\"]\nkeep = \"none\""),
+            |server| server,
+        );
+        desk.fetch(78).assert_stderr(&format!(
+            "pouch: work: the program `{program}` cannot be run"
+        ));
+        assert_eq!(
+            (desk.server.remaining(), desk.server.log().count("DELE")),
+            (3, 0)
+        );
         desk.configure("pipe = [\"sh\", \"script\"]\nkeep = \"none\"");
         desk.home.write("script", taking(""), 0o600);
         desk.fetch(0);
@@ -230,10 +330,21 @@ fn a_program_that_reads_nothing_may_still_say_yes_or_no() {
 
 #[test]
 fn a_child_that_a_program_leaves_behind_holds_up_nobody() {
-    let desk = desk(5, &taking("sleep 20 & echo $! >> children"), "keep = \"none\"", |server| server);
-    let run = desk.pouch(&["fetch"]).within(Duration::from_secs(15)).spawn();
+    let desk = desk(
+        5,
+        &taking("sleep 20 & echo $! >> children"),
+        "keep = \"none\"",
+        |server| server,
+    );
+    let run = desk
+        .pouch(&["fetch"])
+        .within(Duration::from_secs(15))
+        .spawn();
     let output = run.wait();
-    for child in String::from_utf8(desk.home.read("children")).unwrap().lines() {
+    for child in String::from_utf8(desk.home.read("children"))
+        .unwrap()
+        .lines()
+    {
         desk.home.command("kill", &[child]).run();
     }
     output.assert_code(0);
@@ -245,17 +356,28 @@ fn a_child_that_a_program_leaves_behind_holds_up_nobody() {
 #[track_caller]
 fn delivers(pipe: &str, rules: impl Fn(&str) -> String, keeps: impl Fn(&str) -> bool) {
     let mail = || corpus::nasty().into_iter().filter(|(name, _)| keeps(name));
-    let setup = Server::plain().messages(corpus::messages(5)).messages(mail());
+    let setup = Server::plain()
+        .messages(corpus::messages(5))
+        .messages(mail());
     let desk = Desk::new(setup, &format!("pipe = {pipe}\nkeep = \"none\""));
     for part in ["tmp", "new", "cur"] {
         desk.home.make_dir(format!("Sorted/{part}"), 0o700);
     }
-    desk.home.write("rc", rules(desk.home.join("Sorted").to_str().unwrap()), 0o600);
+    desk.home.write(
+        "rc",
+        rules(desk.home.join("Sorted").to_str().unwrap()),
+        0o600,
+    );
     desk.fetch(0).assert_silent();
     let ordinary = (1..=5).map(corpus::message);
-    let expected: Vec<_> =
-        ordinary.chain(mail().map(|(_, content)| content)).map(|mail| corpus::on_disk(&mail)).collect();
-    desk.home.maildir("Sorted").assert_exactly(&expected).assert_tidy();
+    let expected: Vec<_> = ordinary
+        .chain(mail().map(|(_, content)| content))
+        .map(|mail| corpus::on_disk(&mail))
+        .collect();
+    desk.home
+        .maildir("Sorted")
+        .assert_exactly(&expected)
+        .assert_tidy();
     assert_eq!(desk.server.remaining(), 0);
 }
 
@@ -263,19 +385,37 @@ fn delivers(pipe: &str, rules: impl Fn(&str) -> String, keeps: impl Fn(&str) -> 
 fn procmail_delivers_it_as_it_is() {
     // a postmark in the first line is for procmail itself
     let keeps = |name: &str| name != "from-line-first";
-    delivers("[\"procmail\", \"-m\", \"rc\"]", |dir| format!("DEFAULT={dir}/\n"), keeps);
+    delivers(
+        "[\"procmail\", \"-m\", \"rc\"]",
+        |dir| format!("DEFAULT={dir}/\n"),
+        keeps,
+    );
 }
 
 #[test]
 fn maildrop_delivers_it_as_it_is() {
-    delivers("[\"maildrop\", \"rc\"]", |dir| format!("to \"{dir}\"\n"), |_| true);
+    delivers(
+        "[\"maildrop\", \"rc\"]",
+        |dir| format!("to \"{dir}\"\n"),
+        |_| true,
+    );
 }
 
 #[test]
 fn procmail_that_cannot_deliver_loses_nothing() {
-    let desk =
-        Desk::with(3, "pipe = [\"procmail\", \"-m\", \"rc\"]\npipe-timeout = \"1s\"\nkeep = \"none\"", |server| server);
-    desk.home.write("rc", "DEFAULT=/proc/nowhere/\nORGMAIL=/proc/nowhere/\n", 0o600);
+    let desk = Desk::with(
+        3,
+        "pipe = [\"procmail\", \"-m\", \"rc\"]\npipe-timeout = \"1s\"\nkeep = \"none\"",
+        |server| server,
+    );
+    desk.home.write(
+        "rc",
+        "DEFAULT=/proc/nowhere/\nORGMAIL=/proc/nowhere/\n",
+        0o600,
+    );
     desk.at(0, &["fetch"]).run();
-    assert_eq!((desk.server.remaining(), desk.server.log().count("DELE")), (3, 0));
+    assert_eq!(
+        (desk.server.remaining(), desk.server.log().count("DELE")),
+        (3, 0)
+    );
 }

@@ -14,7 +14,10 @@ fn rule(lines: &str) -> String {
 
 /// The messages of these numbers as they lie on the disk.
 fn mails(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
-    numbers.into_iter().map(|n| corpus::on_disk(&corpus::message(n))).collect()
+    numbers
+        .into_iter()
+        .map(|n| corpus::on_disk(&corpus::message(n)))
+        .collect()
 }
 
 /// The user reads what lies in the Maildirs: it is moved from `new` to `cur`.
@@ -23,7 +26,11 @@ fn read_all(desk: &Desk) {
         let folder = desk.home.join(name);
         for file in fs::read_dir(folder.join("new")).into_iter().flatten() {
             let name = file.unwrap().file_name().into_string().unwrap();
-            fs::rename(folder.join("new").join(&name), folder.join("cur").join(name + ":2,S")).unwrap();
+            fs::rename(
+                folder.join("new").join(&name),
+                folder.join("cur").join(name + ":2,S"),
+            )
+            .unwrap();
         }
     }
 }
@@ -37,13 +44,25 @@ fn a_rule_sorts_into_folders() {
         + &rule("subject = \"Message 3\"\naction = \"maildir:~/Mail/other\"");
     let desk = Desk::with(4, &lines, |server| server);
     let told = desk.pouch(&["plan", "-v"]).run();
-    told.assert_stdout("number       2     401 B   fetch: new; then deleted from the server; rule 1\n");
+    told.assert_stdout(
+        "number       2     401 B   fetch: new; then deleted from the server; rule 1\n",
+    );
     assert!(!desk.home.join("Mail").exists());
     desk.fetch(0);
     desk.mail().assert_exactly(&mails([1, 4])).assert_tidy();
-    desk.home.maildir("Mail/work/.Lists.rust").assert_exactly(&mails([2])).assert_tidy();
-    desk.home.maildir("Mail/other").assert_exactly(&mails([3])).assert_tidy();
-    assert!(desk.home.join("Mail/work/.Lists.rust/maildirfolder").exists());
+    desk.home
+        .maildir("Mail/work/.Lists.rust")
+        .assert_exactly(&mails([2]))
+        .assert_tidy();
+    desk.home
+        .maildir("Mail/other")
+        .assert_exactly(&mails([3]))
+        .assert_tidy();
+    assert!(
+        desk.home
+            .join("Mail/work/.Lists.rust/maildirfolder")
+            .exists()
+    );
     assert!(!desk.home.join("Mail/other/maildirfolder").exists());
     assert_eq!(desk.server.remaining(), 0);
     desk.pouch(&["ledger", "verify"])
@@ -58,20 +77,34 @@ fn a_message_without_a_header_in_time_is_sorted_all_the_same() {
     let desk = Desk::with(3, &lines, |server| server.without("TOP"));
     desk.fetch(0);
     desk.mail().assert_exactly(&mails([1, 3])).assert_tidy();
-    desk.home.maildir("Mail/work/.Lists").assert_exactly(&mails([2]));
+    desk.home
+        .maildir("Mail/work/.Lists")
+        .assert_exactly(&mails([2]));
     // and one that failed first
-    let desk = Desk::with(3, &lines, |server| server.fault(on("RETR").uid("uid-2").nth(1).refuse("-ERR no")));
+    let desk = Desk::with(3, &lines, |server| {
+        server.fault(on("RETR").uid("uid-2").nth(1).refuse("-ERR no"))
+    });
     desk.fetch(75);
     desk.fetch(0);
     desk.mail().assert_exactly(&mails([1, 3]));
-    desk.home.maildir("Mail/work/.Lists").assert_exactly(&mails([2]));
+    desk.home
+        .maildir("Mail/work/.Lists")
+        .assert_exactly(&mails([2]));
 }
 
 #[test]
 fn to_on_the_command_line_takes_it_all() {
-    let desk = Desk::with(2, &rule("subject = \"*\"\naction = \"maildir:.Lists\""), |server| server);
-    desk.pouch(&["fetch", "--to", "Elsewhere"]).run().assert_code(0);
-    desk.home.maildir("Elsewhere").assert_exactly(&mails([1, 2]));
+    let desk = Desk::with(
+        2,
+        &rule("subject = \"*\"\naction = \"maildir:.Lists\""),
+        |server| server,
+    );
+    desk.pouch(&["fetch", "--to", "Elsewhere"])
+        .run()
+        .assert_code(0);
+    desk.home
+        .maildir("Elsewhere")
+        .assert_exactly(&mails([1, 2]));
     assert!(!desk.home.join("Mail").exists());
 }
 
@@ -80,7 +113,10 @@ fn every_place_gets_its_copy() {
     let desk = Desk::with(3, &("keep = \"none\"".to_owned() + COPIES), |server| server);
     desk.fetch(0);
     desk.mail().assert_exactly(&mails(1..=3)).assert_tidy();
-    desk.home.maildir("Mail/all").assert_exactly(&mails(1..=3)).assert_tidy();
+    desk.home
+        .maildir("Mail/all")
+        .assert_exactly(&mails(1..=3))
+        .assert_tidy();
     assert_eq!(desk.server.remaining(), 0);
 }
 
@@ -96,7 +132,10 @@ fn killed_between_two_places_each_has_it_once() {
             desk.server.wait_for(|log| log.open() == 0);
             desk.fetch(0);
             desk.mail().assert_exactly(&mails(1..=3)).assert_tidy();
-            desk.home.maildir("Mail/all").assert_exactly(&mails(1..=3)).assert_tidy();
+            desk.home
+                .maildir("Mail/all")
+                .assert_exactly(&mails(1..=3))
+                .assert_tidy();
             assert_eq!(desk.server.remaining(), 0);
             desk.fetch(0).assert_silent();
         }
@@ -109,14 +148,19 @@ fn a_program_that_fails_gives_no_other_place_a_second_copy() {
     let copies = rule(
         "subject = \"Message 2\"\naction = \"fetch\"\nalso = [\"maildir:~/Mail/all\", \"pipe:sh script\", \"pipe:sh second\"]",
     );
-    let desk = Desk::with(3, &("keep = \"none\"".to_owned() + &copies), |server| server);
+    let desk = Desk::with(3, &("keep = \"none\"".to_owned() + &copies), |server| {
+        server
+    });
     desk.home.write("script", script, 0o600);
     desk.home.write("second", "cat >> ~/second-got", 0o600);
     desk.home.write("broken", "", 0o600);
     for _ in 0..3 {
         desk.fetch(75);
         desk.mail().assert_exactly(&mails(1..=3)).assert_tidy();
-        desk.home.maildir("Mail/all").assert_exactly(&mails([2])).assert_tidy();
+        desk.home
+            .maildir("Mail/all")
+            .assert_exactly(&mails([2]))
+            .assert_tidy();
         assert_eq!(desk.home.read("second-got"), mails([2])[0]);
         assert_eq!(desk.server.uids(), ["uid-2"]);
         read_all(&desk);
@@ -159,24 +203,38 @@ fn killed_between_two_places_a_message_that_was_filed_meanwhile_is_known_to_be_t
     let folder = desk.home.make_dir("Mail/work/.Archive/cur", 0o700);
     for file in fs::read_dir(desk.home.join("Mail/work/new")).unwrap() {
         let file = file.unwrap();
-        fs::rename(file.path(), folder.join(format!("{}:2,S", file.file_name().display()))).unwrap();
+        fs::rename(
+            file.path(),
+            folder.join(format!("{}:2,S", file.file_name().display())),
+        )
+        .unwrap();
     }
     desk.fetch(0);
-    assert_eq!(desk.mail().len() + desk.home.maildir("Mail/work/.Archive").len(), 3);
-    desk.home.maildir("Mail/all").assert_exactly(&mails(1..=3)).assert_tidy();
+    assert_eq!(
+        desk.mail().len() + desk.home.maildir("Mail/work/.Archive").len(),
+        3
+    );
+    desk.home
+        .maildir("Mail/all")
+        .assert_exactly(&mails(1..=3))
+        .assert_tidy();
     assert_eq!(desk.server.remaining(), 0);
 }
 
 #[test]
 fn killed_between_two_places_each_has_it_once_however_the_config_writes_them() {
-    let lines = "maildir = \"~/Mail//work/\"\nkeep = \"none\"".to_owned() + &COPIES.replace("/all", "/./all/");
+    let lines = "maildir = \"~/Mail//work/\"\nkeep = \"none\"".to_owned()
+        + &COPIES.replace("/all", "/./all/");
     let desk = Desk::with(3, &lines, |server| server);
     desk.traced("renameat2:signal=KILL:when=2").assert_code(137);
     desk.server.wait_for(|log| log.open() == 0);
     read_all(&desk);
     desk.fetch(0);
     desk.mail().assert_exactly(&mails(1..=3)).assert_tidy();
-    desk.home.maildir("Mail/all").assert_exactly(&mails(1..=3)).assert_tidy();
+    desk.home
+        .maildir("Mail/all")
+        .assert_exactly(&mails(1..=3))
+        .assert_tidy();
 }
 
 #[test]
@@ -186,15 +244,25 @@ fn a_place_that_is_full_gives_no_other_a_second_copy() {
     desk.server.add("big", corpus::sized(9, 300_000));
     let all = desk.home.make_dir("Mail/all", 0o700);
     let all = all.to_str().unwrap();
-    desk.home.command("mount", &["-t", "tmpfs", "-o", "size=64k,mode=700", "none", all]).run().assert_code(0);
+    desk.home
+        .command(
+            "mount",
+            &["-t", "tmpfs", "-o", "size=64k,mode=700", "none", all],
+        )
+        .run()
+        .assert_code(0);
     let told = desk.at(0, &["fetch"]).run();
     let first = desk.mail();
     read_all(&desk);
-    desk.home.command("mount", &["-o", "remount,size=4m", all]).run().assert_code(0);
+    desk.home
+        .command("mount", &["-o", "remount,size=4m", all])
+        .run()
+        .assert_code(0);
     desk.fetch(0);
     let (work, copies) = (desk.mail(), desk.home.maildir("Mail/all"));
     desk.home.command("umount", &[all]).run().assert_code(0);
-    told.assert_code(74).assert_stderr("No space left on device");
+    told.assert_code(74)
+        .assert_stderr("No space left on device");
     assert_eq!((first.len(), work.len(), copies.len()), (2, 2, 1));
     assert_eq!(desk.server.remaining(), 0);
 }
@@ -206,7 +274,11 @@ fn deleted_everywhere_is_deleted_on_the_server() {
     desk.fetch(0);
     let delete = |folder: &str, n: usize| {
         let mail = desk.home.maildir(folder);
-        let found = mail.delivered().iter().find(|mail| mail.bytes == mails([n])[0]).unwrap();
+        let found = mail
+            .delivered()
+            .iter()
+            .find(|mail| mail.bytes == mails([n])[0])
+            .unwrap();
         fs::remove_file(desk.home.join(folder).join("new").join(&found.name)).unwrap();
     };
     delete("Mail/work", 2);
@@ -232,11 +304,20 @@ fn places_that_make_no_sense_are_mistakes() {
             rule("subject = \"*\"\naction = \"skip\"\nalso = [\"maildir:x\"]"),
             "there are no copies of what is not fetched",
         ),
-        (rule("subject = \"*\"\nalso = [\"x\"]"), "`also` must be a list of places, like [\"maildir:~/Mail/all\"]"),
-        (rule("subject = \"*\"\naction = \"maildir:$HOME\""), "or a place like \"maildir:.Lists.rust\", not"),
+        (
+            rule("subject = \"*\"\nalso = [\"x\"]"),
+            "`also` must be a list of places, like [\"maildir:~/Mail/all\"]",
+        ),
+        (
+            rule("subject = \"*\"\naction = \"maildir:$HOME\""),
+            "or a place like \"maildir:.Lists.rust\", not",
+        ),
     ] {
         let desk = Desk::with(0, &lines, |server| server);
-        desk.pouch(&["config", "show"]).run().assert_code(78).assert_stderr(complaint);
+        desk.pouch(&["config", "show"])
+            .run()
+            .assert_code(78)
+            .assert_stderr(complaint);
     }
 }
 
@@ -249,19 +330,33 @@ fn a_message_seen_twice_in_one_place_is_not_in_the_other() {
         fs::remove_file(file.unwrap().path()).unwrap();
     }
     // a mail program moves it while it is looked for
-    let (new, cur) = (desk.home.join("Mail/work/new"), desk.home.join("Mail/work/cur"));
+    let (new, cur) = (
+        desk.home.join("Mail/work/new"),
+        desk.home.join("Mail/work/cur"),
+    );
     let name = desk.mail().delivered()[0].name.clone();
     fs::hard_link(new.join(&name), cur.join(format!("{name}:2,S"))).unwrap();
     desk.fetch(0);
-    desk.home.maildir("Mail/all").assert_exactly(&mails([1])).assert_tidy();
+    desk.home
+        .maildir("Mail/all")
+        .assert_exactly(&mails([1]))
+        .assert_tidy();
 }
 
 #[test]
 fn copies_do_not_use_up_the_files_that_may_be_open() {
     let also = "also = [\"maildir:.A\", \"maildir:.B\", \"maildir:.C\"]";
-    let desk = Desk::with(100, &rule(&format!("subject = \"*\"\naction = \"fetch\"\n{also}")), |server| server);
+    let desk = Desk::with(
+        100,
+        &rule(&format!("subject = \"*\"\naction = \"fetch\"\n{also}")),
+        |server| server,
+    );
     let pouch = env!("CARGO_BIN_EXE_pouch");
-    desk.home.command("prlimit", &["--nofile=64", pouch, "fetch"]).run().assert_code(0).assert_silent();
+    desk.home
+        .command("prlimit", &["--nofile=64", pouch, "fetch"])
+        .run()
+        .assert_code(0)
+        .assert_silent();
     for place in ["Mail/work", "Mail/work/.A", "Mail/work/.B", "Mail/work/.C"] {
         desk.home.maildir(place).assert_exactly(&mails(1..=100));
     }
@@ -270,22 +365,44 @@ fn copies_do_not_use_up_the_files_that_may_be_open() {
 #[test]
 fn to_look_after_one_account_leaves_the_drafts_of_another_alone() {
     let desk = Desk::with(2, "", |server| server);
-    let setup = Server::plain().messages((1..=3).map(|n| (format!("other-{n}"), corpus::message(n + 10))));
-    let other = setup.fault(on("RETR 3").nth(1).octets(50).silence()).start();
+    let setup =
+        Server::plain().messages((1..=3).map(|n| (format!("other-{n}"), corpus::message(n + 10))));
+    let other = setup
+        .fault(on("RETR 3").nth(1).octets(50).silence())
+        .start();
     let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
     let second = config
         .replace("account.work", "account.other")
         .replace("127.0.0.1", "localhost")
-        .replace(&format!("port = {}", desk.server.port()), &format!("port = {}", other.port()))
+        .replace(
+            &format!("port = {}", desk.server.port()),
+            &format!("port = {}", other.port()),
+        )
         .replace("timeout = \"1s\"", "timeout = \"10s\"");
     desk.home.config(&format!("{config}\n{second}"));
     let pouch = env!("CARGO_BIN_EXE_pouch");
-    let killed = ["-f", "-qq", "-o", "calls", "-e", "inject=renameat2:signal=KILL:when=1", pouch, "fetch", "work"];
-    desk.home.command("strace", &killed).env("POUCH_NOW", NOW.to_string()).run().assert_code(137);
+    let killed = [
+        "-f",
+        "-qq",
+        "-o",
+        "calls",
+        "-e",
+        "inject=renameat2:signal=KILL:when=1",
+        pouch,
+        "fetch",
+        "work",
+    ];
+    desk.home
+        .command("strace", &killed)
+        .env("POUCH_NOW", NOW.to_string())
+        .run()
+        .assert_code(137);
     let running = desk.pouch(&["fetch", "other"]).spawn();
     // two drafts are whole, the third is begun
     until(|| running.open_files(&desk.home.join("Mail/work/tmp")) == 3);
     desk.pouch(&["fetch", "work"]).run().assert_code(0);
     running.wait().assert_code(0);
-    desk.mail().assert_exactly(&mails([1, 2, 11, 12, 13])).assert_tidy();
+    desk.mail()
+        .assert_exactly(&mails([1, 2, 11, 12, 13]))
+        .assert_tidy();
 }

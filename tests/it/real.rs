@@ -41,13 +41,24 @@ impl RealServer {
     /// A server that does not start is a failing test.
     #[track_caller]
     pub fn start(name: &str, options: &[&str]) -> Self {
-        let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers").join(name);
-        let dir = tempfile::Builder::new().prefix("pouch-server-").tempdir().expect("a temporary directory");
+        let launcher = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/servers")
+            .join(name);
+        let dir = tempfile::Builder::new()
+            .prefix("pouch-server-")
+            .tempdir()
+            .expect("a temporary directory");
         // Made before the start, so that one that fails is cleared away too.
-        let mut server = Self { launcher, dir, values: HashMap::new() };
+        let mut server = Self {
+            launcher,
+            dir,
+            values: HashMap::new(),
+        };
         let told = server.launch("start", options);
         let pairs = told.stdout.lines().filter_map(|line| line.split_once('='));
-        server.values = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        server.values = pairs
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
         server
     }
 
@@ -115,7 +126,8 @@ impl RealServer {
             BOB => BOB_PASSWORD,
             _ => panic!("there is no user {user}"),
         };
-        dialogue::list(self.port("pop3"), user, password).unwrap_or_else(|e| panic!("{}: {e}", self.launcher.display()))
+        dialogue::list(self.port("pop3"), user, password)
+            .unwrap_or_else(|e| panic!("{}: {e}", self.launcher.display()))
     }
 
     #[track_caller]
@@ -161,7 +173,9 @@ mod dialogue {
         pub fn login(port: u16, user: &str, password: &str) -> io::Result<Self> {
             let stream = TcpStream::connect(("127.0.0.1", port))?;
             stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-            let mut dialogue = Self { lines: BufReader::new(stream) };
+            let mut dialogue = Self {
+                lines: BufReader::new(stream),
+            };
             dialogue.line()?;
             dialogue.ask(&format!("USER {user}"))?;
             dialogue.ask(&format!("PASS {password}"))?;
@@ -176,7 +190,10 @@ mod dialogue {
             if answer.starts_with(b"+OK") {
                 return Ok(answer);
             }
-            Err(io::Error::other(format!("{command}: {}", answer.escape_ascii())))
+            Err(io::Error::other(format!(
+                "{command}: {}",
+                answer.escape_ascii()
+            )))
         }
 
         /// The lines up to "." and whether that came before the end.
@@ -259,13 +276,19 @@ mod tests {
     #[test]
     fn courier_cuts_the_line_inside_the_message() {
         let (got, whole, listed) = fourth("courier", &[], "io-error");
-        assert!(!whole && got > 4096 && got < listed, "{got} {whole} {listed}");
+        assert!(
+            !whole && got > 4096 && got < listed,
+            "{got} {whole} {listed}"
+        );
     }
 
     #[test]
     fn dovecot_ends_half_a_message_with_a_dot() {
         let (got, whole, listed) = fourth("dovecot", &["format=maildir"], "io-error");
-        assert!(whole && got > 4096 && got < listed, "{got} {whole} {listed}");
+        assert!(
+            whole && got > 4096 && got < listed,
+            "{got} {whole} {listed}"
+        );
     }
 
     #[test]
@@ -282,7 +305,14 @@ mod tests {
 
     #[test]
     fn each_server_starts_and_stops() {
-        for name in ["dovecot", "courier", "cyrus", "mailfront", "popa3d", "solidpop"] {
+        for name in [
+            "dovecot",
+            "courier",
+            "cyrus",
+            "mailfront",
+            "popa3d",
+            "solidpop",
+        ] {
             let server = RealServer::start(name, &[]);
             server.inject(BOB, &messages()[..2]);
             assert_eq!(server.look(BOB).len(), 2, "{name}");

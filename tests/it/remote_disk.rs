@@ -1,5 +1,5 @@
-//! A disk that a program gives (FUSE), as it stands for those of other machines: for the Maildir, and for what
-//! pouch keeps.
+//! A disk that a program gives (FUSE), as it stands for those of other machines: for the Maildir,
+//! and for what pouch keeps.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -32,14 +32,21 @@ fn lay(desk: &Desk, options: &[&str]) -> Mounted {
 #[test]
 fn mail_arrives_once_there_too() {
     for options in [&[][..], &WITHOUT_SHARED_MEMORY] {
-        let desk = Desk::new(Server::plain().messages(corpus::messages(40)), "keep = \"none\"");
+        let desk = Desk::new(
+            Server::plain().messages(corpus::messages(40)),
+            "keep = \"none\"",
+        );
         let _disk = lay(&desk, options);
-        desk.pouch(&["check"])
-            .run()
-            .assert_code(0)
-            .assert_stdout("  ledger   ok    ~/.local/state/pouch, on FUSE: fetch from one machine at a time\n");
+        desk.pouch(&["check"]).run().assert_code(0).assert_stdout(
+            "  ledger   ok    ~/.local/state/pouch, on FUSE: fetch from one machine at a time\n",
+        );
         let mut killed = desk.pouch(&["fetch"]).spawn();
-        until(|| desk.home.join("Mail/work/new").read_dir().is_ok_and(|mut new| new.next().is_some()));
+        until(|| {
+            desk.home
+                .join("Mail/work/new")
+                .read_dir()
+                .is_ok_and(|mut new| new.next().is_some())
+        });
         killed.kill();
         killed.wait();
         desk.server.wait_for(|log| log.open() == 0);
@@ -54,10 +61,23 @@ fn mail_arrives_once_there_too() {
 fn many_accounts_share_one_ledger_there_too() {
     let (home, server) = accounts();
     let far = home.make_dir("far", 0o700);
-    let _disk = Mounted::foreign(&home, &far, home.make_dir("disk", 0o700), &WITHOUT_SHARED_MEMORY);
+    let _disk = Mounted::foreign(
+        &home,
+        &far,
+        home.make_dir("disk", 0o700),
+        &WITHOUT_SHARED_MEMORY,
+    );
     let runs: Vec<_> = (0..ACCOUNTS)
         .map(|account| {
-            home.pouch(&["fetch", "--wait", "1m", "--state-dir", "disk/state", &format!("a{account}")]).spawn()
+            home.pouch(&[
+                "fetch",
+                "--wait",
+                "1m",
+                "--state-dir",
+                "disk/state",
+                &format!("a{account}"),
+            ])
+            .spawn()
         })
         .collect();
     for run in runs {

@@ -12,13 +12,16 @@ fn mail(header: &str) -> Vec<u8> {
     format!("{header}\nMessage-ID: <{}@rules>\n\nbody\n", header.len()).into_bytes()
 }
 
-const BOSS: &str =
-    "From: The Boss <boss@example.org>\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\nDate: Mon, 23 Nov 2026 00:00:00 +0000";
+const BOSS: &str = "From: The Boss <boss@example.org>\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\nDate: Mon, 23 Nov 2026 00:00:00 +0000";
 const SALE: &str = "From: shop@ads.example\nSubject: Big\n sale today\nList-Id: Sales <sale.ads.example>\nDate: Sun, 1 Nov 2026 00:00:00 +0000";
-const SPAM: &str = "From: x@spam.example\nTo: a@b, Ann <ann@example.org>\nX-Spam-Flag: YES\nSubject: hi";
+const SPAM: &str =
+    "From: x@spam.example\nTo: a@b, Ann <ann@example.org>\nX-Spam-Flag: YES\nSubject: hi";
 
 fn three() -> crate::server::Setup {
-    Server::plain().message("boss", mail(BOSS)).message("sale", mail(SALE)).message("spam", mail(SPAM))
+    Server::plain()
+        .message("boss", mail(BOSS))
+        .message("sale", mail(SALE))
+        .message("spam", mail(SPAM))
 }
 
 /// What `pouch plan` says of the messages 1 to 3.
@@ -26,9 +29,20 @@ fn plan(desk: &Desk) -> Vec<(String, Value)> {
     let output = desk.pouch(&["plan", "--json"]).run();
     output.assert_code(0);
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
-    let mut messages = document["accounts"][0]["messages"].as_array().unwrap().clone();
+    let mut messages = document["accounts"][0]["messages"]
+        .as_array()
+        .unwrap()
+        .clone();
     messages.sort_by_key(|message| message["number"].as_u64());
-    messages.iter().map(|message| (message["action"].as_str().unwrap().to_owned(), message["rule"].clone())).collect()
+    messages
+        .iter()
+        .map(|message| {
+            (
+                message["action"].as_str().unwrap().to_owned(),
+                message["rule"].clone(),
+            )
+        })
+        .collect()
 }
 
 fn rule(lines: &str) -> String {
@@ -46,42 +60,77 @@ fn each_condition_takes_what_it_fits() {
         ("subject = \"sale\"", [false; 3]),
         ("list-id = \"sale.*\"", [false, true, false]),
         ("header = \"x-spam-flag: yes\"", [false, false, true]),
-        ("header = { X-Spam-Flag = \"yes\", Subject = \"h?\" }", [false, false, true]),
-        ("header = { X-Spam-Flag = \"yes\", Subject = \"no\" }", [false; 3]),
+        (
+            "header = { X-Spam-Flag = \"yes\", Subject = \"h?\" }",
+            [false, false, true],
+        ),
+        (
+            "header = { X-Spam-Flag = \"yes\", Subject = \"no\" }",
+            [false; 3],
+        ),
         ("older-than = \"20d\"", [false, true, false]),
         ("size = \"<10KB\"", [true; 3]),
         ("size = \">1KB\"", [false; 3]),
-        ("from = \"*example*\"\nsubject = \"hi\"", [false, false, true]),
+        (
+            "from = \"*example*\"\nsubject = \"hi\"",
+            [false, false, true],
+        ),
     ] {
         println!("{condition}");
         let desk = Desk::new(three(), &rule(&format!("{condition}\naction = \"skip\"")));
         let planned = plan(&desk);
-        let expected = taken
-            .map(|taken| if taken { ("leave".to_owned(), Value::from(1)) } else { ("fetch".to_owned(), Value::Null) });
+        let expected = taken.map(|taken| {
+            if taken {
+                ("leave".to_owned(), Value::from(1))
+            } else {
+                ("fetch".to_owned(), Value::Null)
+            }
+        });
         assert_eq!(planned, expected);
-        assert_eq!(desk.server.log().count("TOP"), if condition.starts_with("size") { 0 } else { 3 });
+        assert_eq!(
+            desk.server.log().count("TOP"),
+            if condition.starts_with("size") { 0 } else { 3 }
+        );
         desk.fetch(0);
-        let arrived: Vec<_> = [BOSS, SALE, SPAM].into_iter().zip(taken).filter(|(_, taken)| !taken).collect();
-        desk.mail().assert_exactly(&arrived.iter().map(|(header, _)| mail(header)).collect::<Vec<_>>());
+        let arrived: Vec<_> = [BOSS, SALE, SPAM]
+            .into_iter()
+            .zip(taken)
+            .filter(|(_, taken)| !taken)
+            .collect();
+        desk.mail().assert_exactly(
+            &arrived
+                .iter()
+                .map(|(header, _)| mail(header))
+                .collect::<Vec<_>>(),
+        );
         assert_eq!(desk.retrieved(), arrived.len());
         // nothing is asked for again
         desk.fetch(0).assert_silent();
-        assert_eq!((desk.retrieved(), desk.server.remaining()), (arrived.len(), 3));
+        assert_eq!(
+            (desk.retrieved(), desk.server.remaining()),
+            (arrived.len(), 3)
+        );
     }
 }
 
 #[test]
 fn the_first_rule_that_fits_counts_and_plan_names_it() {
-    let rules = rule("from = \"boss@*\"\naction = \"fetch\"") + &rule("from = \"*\"\naction = \"skip\"");
+    let rules =
+        rule("from = \"boss@*\"\naction = \"fetch\"") + &rule("from = \"*\"\naction = \"skip\"");
     let desk = Desk::new(three(), &rules);
     let told = desk.pouch(&["plan", "-v"]).run();
-    told.assert_code(0).assert_stdout("  leave      2             rule 2; set aside from now on\n");
+    told.assert_code(0)
+        .assert_stdout("  leave      2             rule 2; set aside from now on\n");
     told.assert_stdout("fetch: new; kept on the server; rule 1\n")
         .assert_stdout("leave: rule 2; set aside from now on\n");
-    desk.pouch(&["fetch", "-v"]).run().assert_code(0).assert_stderr("2 set aside");
+    desk.pouch(&["fetch", "-v"])
+        .run()
+        .assert_code(0)
+        .assert_stderr("2 set aside");
     desk.mail().assert_exactly(&[mail(BOSS)]);
     let list = desk.pouch(&["ledger", "list", "--state", "skipped"]).run();
-    list.assert_code(0).assert_stdout("by the rule from = \"*\"\n");
+    list.assert_code(0)
+        .assert_stdout("by the rule from = \"*\"\n");
     desk.pouch(&["plan"])
         .run()
         .assert_stdout("leave      2             set aside (`pouch ledger list --state skipped`)");
@@ -91,24 +140,36 @@ fn the_first_rule_that_fits_counts_and_plan_names_it() {
 fn the_rules_of_the_defaults_come_last() {
     let desk = Desk::new(three(), &rule("from = \"boss@*\"\naction = \"fetch\""));
     let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
-    desk.home.config(&format!("{config}\n[[defaults.rule]]\nsize = \">1B\"\naction = \"skip\"\n"));
+    desk.home.config(&format!(
+        "{config}\n[[defaults.rule]]\nsize = \">1B\"\naction = \"skip\"\n"
+    ));
     desk.fetch(0);
     desk.mail().assert_exactly(&[mail(BOSS)]);
 }
 
 #[test]
 fn what_was_skipped_is_never_deleted_and_comes_back_on_request() {
-    let desk = Desk::new(three(), &("keep = \"none\"\n".to_owned() + &rule("from = \"*@ads.*\"\naction = \"skip\"")));
+    let desk = Desk::new(
+        three(),
+        &("keep = \"none\"\n".to_owned() + &rule("from = \"*@ads.*\"\naction = \"skip\"")),
+    );
     desk.fetch(0);
     assert_eq!(desk.server.uids(), ["sale"]);
     desk.fetch_at(100, 0).assert_silent();
     assert_eq!(desk.server.uids(), ["sale"]);
     // to retry what failed brings nothing back that was set aside
-    desk.pouch(&["ledger", "retry", "work"]).run().assert_code(0).assert_stdout("0 messages");
-    desk.pouch(&["ledger", "retry", "work", "2"]).run().assert_code(0).assert_stdout("1 message will be tried again");
+    desk.pouch(&["ledger", "retry", "work"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("0 messages");
+    desk.pouch(&["ledger", "retry", "work", "2"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("1 message will be tried again");
     assert_eq!(plan(&desk), [("fetch".to_owned(), Value::Null)]);
     desk.fetch(0);
-    desk.mail().assert_exactly(&[mail(BOSS), mail(SALE), mail(SPAM)]);
+    desk.mail()
+        .assert_exactly(&[mail(BOSS), mail(SALE), mail(SPAM)]);
     assert_eq!(desk.server.remaining(), 0);
 }
 
@@ -117,26 +178,30 @@ fn a_rule_deletes_unread_only_where_that_is_allowed() {
     let delete = rule("header = \"X-Spam-Flag: yes\"\naction = \"delete\"");
     let desk = Desk::new(three(), &delete);
     let told = desk.fetch(78);
-    told.assert_stderr("this rule deletes mail that nobody has read").assert_stderr("allow-delete-unread = true");
+    told.assert_stderr("this rule deletes mail that nobody has read")
+        .assert_stderr("allow-delete-unread = true");
     desk.configure(&("allow-delete-unread = true\n".to_owned() + &delete));
     let table = desk.pouch(&["plan"]).run();
     table.assert_stdout("  delete     1             rule 1; not fetched\n");
     desk.pouch(&["fetch", "--keep"]).run().assert_code(0);
     assert_eq!(desk.server.remaining(), 3);
     let told = desk.pouch(&["fetch", "-v"]).run();
-    told.assert_code(0).assert_stderr("1 unread by rule 1 deleted");
+    told.assert_code(0)
+        .assert_stderr("1 unread by rule 1 deleted");
     assert_eq!(desk.server.uids(), ["boss", "sale"]);
     desk.mail().assert_exactly(&[mail(BOSS), mail(SALE)]);
     // the same UID for another message: that one is not deleted unread
     desk.server.add("spam", mail(BOSS));
     desk.fetch(0);
     assert_eq!(desk.server.remaining(), 3);
-    desk.mail().assert_exactly(&[mail(BOSS), mail(SALE), mail(BOSS)]);
+    desk.mail()
+        .assert_exactly(&[mail(BOSS), mail(SALE), mail(BOSS)]);
 }
 
 #[test]
 fn what_could_not_be_deleted_is_deleted_next_time() {
-    let lines = "allow-delete-unread = true\n".to_owned() + &rule("from = \"*@spam.*\"\naction = \"delete\"");
+    let lines = "allow-delete-unread = true\n".to_owned()
+        + &rule("from = \"*@spam.*\"\naction = \"delete\"");
     let desk = Desk::new(three().fault(on("QUIT").nth(1).refuse("-ERR no")), &lines);
     desk.fetch(75);
     assert_eq!(desk.server.remaining(), 3);
@@ -146,9 +211,11 @@ fn what_could_not_be_deleted_is_deleted_next_time() {
 
 #[test]
 fn what_a_rule_that_is_gone_would_have_deleted_is_fetched() {
-    let delete = "allow-delete-unread = true\n".to_owned() + &rule("from = \"*@spam.*\"\naction = \"delete\"");
+    let delete = "allow-delete-unread = true\n".to_owned()
+        + &rule("from = \"*@spam.*\"\naction = \"delete\"");
     let keeps = rule("from = \"*@spam.*\"\naction = \"skip\"");
-    let other = "allow-delete-unread = true\n".to_owned() + &rule("subject = \"/nothing/\"\naction = \"delete\"");
+    let other = "allow-delete-unread = true\n".to_owned()
+        + &rule("subject = \"/nothing/\"\naction = \"delete\"");
     for (lines, arrives) in [("", true), (keeps.as_str(), false), (other.as_str(), true)] {
         let desk = Desk::new(three().fault(on("QUIT").nth(1).refuse("-ERR no")), &delete);
         desk.fetch(75);
@@ -156,13 +223,17 @@ fn what_a_rule_that_is_gone_would_have_deleted_is_fetched() {
         shown().assert_stdout("order             delete it from the server");
         desk.configure(&format!("keep = \"none\"\n{lines}"));
         // it fails at first: that it was to be deleted is no reason to delete it
-        desk.server.fault(on("RETR").uid("spam").refuse("-ERR damaged"));
+        desk.server
+            .fault(on("RETR").uid("spam").refuse("-ERR damaged"));
         desk.fetch(if arrives { 75 } else { 0 });
         assert_eq!(desk.server.uids(), ["spam"], "{lines}");
         assert!(!shown().stdout.contains("order"), "{}", shown());
         desk.server.heal("spam");
         desk.fetch(0);
-        assert_eq!((desk.mail().len(), desk.server.remaining()), if arrives { (3, 0) } else { (2, 1) });
+        assert_eq!(
+            (desk.mail().len(), desk.server.remaining()),
+            if arrives { (3, 0) } else { (2, 1) }
+        );
     }
 }
 
@@ -171,7 +242,10 @@ fn a_header_that_is_refused_takes_no_message_away() {
     let lines = "allow-delete-unread = true\n".to_owned()
         + &rule("from = \"boss@*\"\naction = \"fetch\"")
         + &rule("size = \">1B\"\naction = \"delete\"");
-    let desk = Desk::new(three().fault(on("TOP").uid("boss").refuse("-ERR no")), &lines);
+    let desk = Desk::new(
+        three().fault(on("TOP").uid("boss").refuse("-ERR no")),
+        &lines,
+    );
     desk.fetch(0);
     desk.mail().assert_exactly(&[mail(BOSS)]);
     assert_eq!(desk.server.uids(), ["boss"]);
@@ -180,32 +254,46 @@ fn a_header_that_is_refused_takes_no_message_away() {
 #[test]
 fn headers_that_break_the_line_stop_nobody() {
     let bad = ["uid-2", "uid-3", "uid-5", "uid-6", "uid-7"];
-    let desk = Desk::with(9, &rule("subject = \"Message 9\"\naction = \"skip\""), |server| {
-        bad.into_iter().fold(server, |server, uid| {
-            server.fault(on("TOP").uid(uid).cut()).fault(on("RETR").uid(uid).octets(50).cut())
-        })
-    });
+    let desk = Desk::with(
+        9,
+        &rule("subject = \"Message 9\"\naction = \"skip\""),
+        |server| {
+            bad.into_iter().fold(server, |server, uid| {
+                server
+                    .fault(on("TOP").uid(uid).cut())
+                    .fault(on("RETR").uid(uid).octets(50).cut())
+            })
+        },
+    );
     for _ in 0..2 {
         desk.pouch(&["fetch"]).run();
     }
     desk.assert_arrived([1, 4, 8]);
     assert_eq!(desk.server.remaining(), 9);
     // one that only shows no header arrives
-    let desk = Desk::with(3, &rule("subject = \"Message 3\"\naction = \"skip\""), |server| {
-        server.fault(on("TOP").uid("uid-2").cut())
-    });
+    let desk = Desk::with(
+        3,
+        &rule("subject = \"Message 3\"\naction = \"skip\""),
+        |server| server.fault(on("TOP").uid("uid-2").cut()),
+    );
     desk.fetch(0);
     desk.assert_arrived([1, 2]);
     // a plan says what it could not find out
-    let desk = Desk::with(3, &rule("subject = \"Message 3\"\naction = \"skip\""), |server| {
-        server.fault(on("TOP").uid("uid-2").cut())
-    });
-    desk.pouch(&["plan"]).run().assert_code(0).assert_stderr("what the rules say of the other messages");
+    let desk = Desk::with(
+        3,
+        &rule("subject = \"Message 3\"\naction = \"skip\""),
+        |server| server.fault(on("TOP").uid("uid-2").cut()),
+    );
+    desk.pouch(&["plan"])
+        .run()
+        .assert_code(0)
+        .assert_stderr("what the rules say of the other messages");
 }
 
 #[test]
 fn a_header_too_many_or_too_few_deletes_no_other_message() {
-    let lines = "allow-delete-unread = true\n".to_owned() + &rule("subject = \"Message 4\"\naction = \"delete\"");
+    let lines = "allow-delete-unread = true\n".to_owned()
+        + &rule("subject = \"Message 4\"\naction = \"delete\"");
     let header = "+OK\r\nSubject: Message 2\r\n\r\n.\r\n";
     for fault in [on("TOP").nth(2).answer(""), on("TOP").nth(2).more(header)] {
         let desk = Desk::with(6, &lines, |server| server.fault(fault));
@@ -217,9 +305,16 @@ fn a_header_too_many_or_too_few_deletes_no_other_message() {
 
 #[test]
 fn headers_are_asked_for_in_few_writes() {
-    let desk = Desk::with(50, &rule("subject = \"/[05]$/\"\naction = \"skip\""), |server| server);
+    let desk = Desk::with(
+        50,
+        &rule("subject = \"/[05]$/\"\naction = \"skip\""),
+        |server| server,
+    );
     desk.fetch(0);
-    let expected: Vec<_> = (1..=50).filter(|n| n % 5 != 0).map(|n| corpus::on_disk(&corpus::message(n))).collect();
+    let expected: Vec<_> = (1..=50)
+        .filter(|n| n % 5 != 0)
+        .map(|n| corpus::on_disk(&corpus::message(n)))
+        .collect();
     desk.mail().assert_exactly(&expected);
     assert_eq!((desk.server.log().count("TOP"), desk.retrieved()), (50, 40));
 }
@@ -249,7 +344,10 @@ fn mistakes_in_a_rule_point_at_it() {
             "[[account.work.rule]]\nheader = \"X-Spam\"\naction = \"skip\"",
             ":11:10: `header` must be a name and a pattern",
         ),
-        ("[[account.work.rule]]\nfrom = \"x\"", ":10:1: the rule has no `action`\n"),
+        (
+            "[[account.work.rule]]\nfrom = \"x\"",
+            ":10:1: the rule has no `action`\n",
+        ),
         (
             "[[account.work.rule]]\naction = \"drop\"",
             ":11:10: `action` must be \"fetch\", \"skip\", \"delete\", or a place like \"maildir:.Lists.rust\", not \"drop\"\n",
@@ -262,10 +360,17 @@ fn mistakes_in_a_rule_point_at_it() {
             "[account.work.rule]\nfrom = \"x\"",
             ":10:15: a rule is a table of its own\n  10 | [account.work.rule]\n     |               ^^^^\nhint: write it below `[[account.work.rule]]`\n",
         ),
-        ("[[account.work.rules]]\nfrom = \"x\"", "unknown key `rules`\n"),
+        (
+            "[[account.work.rules]]\nfrom = \"x\"",
+            "unknown key `rules`\n",
+        ),
     ] {
-        desk.home.config(&format!("{}\n{lines}\n", config.trim_end()));
-        desk.pouch(&["config", "show"]).run().assert_code(78).assert_stderr(complaint);
+        desk.home
+            .config(&format!("{}\n{lines}\n", config.trim_end()));
+        desk.pouch(&["config", "show"])
+            .run()
+            .assert_code(78)
+            .assert_stderr(complaint);
     }
 }
 
@@ -273,21 +378,28 @@ fn mistakes_in_a_rule_point_at_it() {
 fn config_show_has_the_rules() {
     let desk = Desk::new(
         Server::plain(),
-        &(rule("header = { Precedence = \"bulk\" }\nsize = \">2MB\"\naction = \"skip\"") + &rule("action = \"fetch\"")),
+        &(rule("header = { Precedence = \"bulk\" }\nsize = \">2MB\"\naction = \"skip\"")
+            + &rule("action = \"fetch\"")),
     );
     let shown = desk.pouch(&["config", "show"]).run();
-    shown
-        .assert_code(0)
-        .assert_stdout("= { size = \">2MB\", header = { \"Precedence\" = \"bulk\" }, action = \"skip\" }");
+    shown.assert_code(0).assert_stdout(
+        "= { size = \">2MB\", header = { \"Precedence\" = \"bulk\" }, action = \"skip\" }",
+    );
     let output = desk.pouch(&["config", "show", "--json"]).run();
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
-    assert_eq!(document["accounts"][0]["rules"][1]["value"], "{ action = \"fetch\" }");
+    assert_eq!(
+        document["accounts"][0]["rules"][1]["value"],
+        "{ action = \"fetch\" }"
+    );
 }
 
 #[test]
 fn no_more_headers_are_asked_for_than_the_limit_needs() {
     // of the first hundred none but the last is fetched
-    let lines = format!("limit = 20\n{}", rule("subject = \"/^Message [0-9][0-9]?$/\"\naction = \"skip\""));
+    let lines = format!(
+        "limit = 20\n{}",
+        rule("subject = \"/^Message [0-9][0-9]?$/\"\naction = \"skip\"")
+    );
     let desk = Desk::with(500, &lines, |server| server);
     let asked = || desk.server.log().count("TOP");
     desk.pouch(&["plan"]).run().assert_code(0);
@@ -297,19 +409,28 @@ fn no_more_headers_are_asked_for_than_the_limit_needs() {
         let before = asked();
         desk.fetch(0);
         desk.assert_arrived(100..120 + n * 20);
-        assert!(asked() - before <= if n == 0 { 150 } else { 50 }, "{n}: {}", asked() - before);
+        assert!(
+            asked() - before <= if n == 0 { 150 } else { 50 },
+            "{n}: {}",
+            asked() - before
+        );
     }
     // one that skips in what was not asked for yet is heard in its time
     desk.server.add("uid-501", corpus::message(501));
-    desk.configure(&format!("limit = 400\n{}", rule("subject = \"Message 3*\"\naction = \"skip\"")));
+    desk.configure(&format!(
+        "limit = 400\n{}",
+        rule("subject = \"Message 3*\"\naction = \"skip\"")
+    ));
     desk.fetch(0);
     desk.assert_arrived((100..300).chain(400..=501));
 }
 
 #[test]
 fn what_is_kept_is_told_by_the_headers_of_all() {
-    let lines =
-        format!("limit = 1\nkeep-newest = 12\n{}", rule("subject = \"/^Message [0-9][0-9]+$/\"\naction = \"skip\""));
+    let lines = format!(
+        "limit = 1\nkeep-newest = 12\n{}",
+        rule("subject = \"/^Message [0-9][0-9]+$/\"\naction = \"skip\"")
+    );
     let desk = Desk::with(9, &lines, |server| server);
     for _ in 0..9 {
         desk.fetch(0);

@@ -28,7 +28,11 @@ fn root(desk: &Desk) -> PathBuf {
 fn delivered(desk: &Desk, n: usize) -> PathBuf {
     let content = corpus::on_disk(&corpus::message(n));
     let mail = desk.mail();
-    let mail = mail.delivered().iter().find(|mail| mail.bytes == content).expect("it was delivered");
+    let mail = mail
+        .delivered()
+        .iter()
+        .find(|mail| mail.bytes == content)
+        .expect("it was delivered");
     root(desk).join("new").join(&mail.name)
 }
 
@@ -39,7 +43,9 @@ fn move_to(from: &Path, to: impl AsRef<Path>) {
 }
 
 fn delete(desk: &Desk, numbers: impl IntoIterator<Item = usize>) {
-    numbers.into_iter().for_each(|n| fs::remove_file(delivered(desk, n)).unwrap());
+    numbers
+        .into_iter()
+        .for_each(|n| fs::remove_file(delivered(desk, n)).unwrap());
 }
 
 fn uids(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
@@ -53,12 +59,20 @@ fn what_mail_programs_do_to_a_message_is_no_deletion() {
         ("seen", |name| format!("cur/{name}:2,S")),
         ("no flags", |name| format!("cur/{name}:2,")),
         ("trashed, not expunged", |name| format!("cur/{name}:2,ST")),
-        ("keywords, another separator in the flags", |name| format!("cur/{name}:2,FRSTabc")),
-        ("Dovecot's sizes", |name| format!("cur/{name},S=477,W=490:2,S")),
+        ("keywords, another separator in the flags", |name| {
+            format!("cur/{name}:2,FRSTabc")
+        }),
+        ("Dovecot's sizes", |name| {
+            format!("cur/{name},S=477,W=490:2,S")
+        }),
         ("archived", |name| format!(".Archive/cur/{name}:2,RS")),
-        ("archived in a folder of a folder", |name| format!("Archive/2026/new/{name}")),
+        ("archived in a folder of a folder", |name| {
+            format!("Archive/2026/new/{name}")
+        }),
         ("renamed", |_| "cur/1795392000.M1P1.elsewhere:2,S".into()),
-        ("renamed into a folder", |_| ".Archive/cur/1795392000.123_1.elsewhere,U=7:2,".into()),
+        ("renamed into a folder", |_| {
+            ".Archive/cur/1795392000.123_1.elsewhere,U=7:2,".into()
+        }),
     ];
     for (what, place) in places {
         let desk = desk(4, "", |server| server);
@@ -73,9 +87,12 @@ fn what_mail_programs_do_to_a_message_is_no_deletion() {
 
 #[test]
 fn a_message_that_is_gone_is_deleted_wherever_it_was() {
-    for (before, and_then) in
-        [("new", None), ("cur", Some(":2,S")), ("cur", Some(":2,T")), (".Trash/cur", Some(":2,S"))]
-    {
+    for (before, and_then) in [
+        ("new", None),
+        ("cur", Some(":2,S")),
+        ("cur", Some(":2,T")),
+        (".Trash/cur", Some(":2,S")),
+    ] {
         let desk = desk(4, "", |server| server);
         let mut path = delivered(&desk, 2);
         if let Some(flags) = and_then {
@@ -87,7 +104,9 @@ fn a_message_that_is_gone_is_deleted_wherever_it_was() {
             assert_eq!(desk.server.remaining(), 4);
         }
         fs::remove_file(path).unwrap();
-        desk.pouch(&["plan"]).run().assert_stdout("delete     1             you deleted it from the Maildir");
+        desk.pouch(&["plan"])
+            .run()
+            .assert_stdout("delete     1             you deleted it from the Maildir");
         assert_eq!(desk.server.remaining(), 4);
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.uids(), uids([1, 3, 4]), "{before}");
@@ -104,9 +123,13 @@ fn exactly_half_is_believed_and_one_more_is_not() {
     let most = desk(10, "", |server| server);
     delete(&most, 1..=6);
     let plan = most.pouch(&["plan"]).run();
-    plan.assert_code(0).assert_stderr("too much is gone from the Maildir").assert_stdout("keep      10");
+    plan.assert_code(0)
+        .assert_stderr("too much is gone from the Maildir")
+        .assert_stdout("keep      10");
     let told = most.fetch(0);
-    told.assert_stderr("pouch: work: too much is gone from the Maildir to delete it from the server too\n");
+    told.assert_stderr(
+        "pouch: work: too much is gone from the Maildir to delete it from the server too\n",
+    );
     told.assert_stderr("  6 of 10 messages are not there any more\n");
     assert_eq!(most.server.log().count("DELE"), 0);
     most.fetch(0).assert_silent();
@@ -115,21 +138,29 @@ fn exactly_half_is_believed_and_one_more_is_not() {
 
 #[test]
 fn a_maildir_that_is_not_there_empties_no_mailbox() {
-    for lost in ["missing", "empty folder", "empty Maildir", "an empty disk mounted on it"] {
+    for lost in [
+        "missing",
+        "empty folder",
+        "empty Maildir",
+        "an empty disk mounted on it",
+    ] {
         let desk = desk(4, "", |server| server);
         let (root, kept) = (root(&desk), desk.home.join("kept"));
         fs::rename(&root, &kept).unwrap();
         match lost {
             "missing" => {}
             "empty folder" => fs::create_dir(&root).unwrap(),
-            _ => ["tmp", "new", "cur"].iter().for_each(|part| fs::create_dir_all(root.join(part)).unwrap()),
+            _ => ["tmp", "new", "cur"]
+                .iter()
+                .for_each(|part| fs::create_dir_all(root.join(part)).unwrap()),
         }
         if lost.starts_with("an empty disk") {
             // of another program, which has delivered something of its own there
             fs::write(root.join("new/1795392000.M1.other"), "Subject: mine\n\n").unwrap();
         }
         println!("{lost}");
-        desk.fetch(0).assert_stderr("too much is gone from the Maildir");
+        desk.fetch(0)
+            .assert_stderr("too much is gone from the Maildir");
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.log().count("DELE"), 0, "{lost}");
         fs::remove_dir_all(&root).unwrap();
@@ -150,7 +181,8 @@ fn new_mail_in_a_new_maildir_makes_nobody_believe_that_the_old_mail_was_deleted(
             delete(&desk, 1..=4);
         }
         println!("{lost}");
-        desk.fetch(0).assert_stderr("too much is gone from the Maildir");
+        desk.fetch(0)
+            .assert_stderr("too much is gone from the Maildir");
         for n in 5..=9 {
             desk.server.add(corpus::uid(n), corpus::message(n));
             desk.fetch(0).assert_silent();
@@ -166,17 +198,29 @@ fn new_mail_in_a_new_maildir_makes_nobody_believe_that_the_old_mail_was_deleted(
 
 #[test]
 fn another_maildir_in_the_place_of_the_one_before_deletes_nothing() {
-    for lost in ["delivered while the disk was not mounted", "put back from a backup", "one of two is not mounted"] {
-        let desk = desk(10, &sorted("maildir:~/Mail/lists").replace("Message 3", "none"), |server| server);
+    for lost in [
+        "delivered while the disk was not mounted",
+        "put back from a backup",
+        "one of two is not mounted",
+    ] {
+        let desk = desk(
+            10,
+            &sorted("maildir:~/Mail/lists").replace("Message 3", "none"),
+            |server| server,
+        );
         let (root, kept) = (root(&desk), desk.home.join("kept"));
         let add = || desk.server.add("uid-11", corpus::message(11));
         let copy = |from: &Path, to: &Path| {
-            desk.home.command("cp", &["-a", from.to_str().unwrap(), to.to_str().unwrap()]).run().assert_code(0);
+            desk.home
+                .command("cp", &["-a", from.to_str().unwrap(), to.to_str().unwrap()])
+                .run()
+                .assert_code(0);
         };
         if lost.starts_with("delivered") {
             fs::rename(&root, &kept).unwrap();
             add();
-            desk.fetch(0).assert_stderr("8 of 10 messages are not there any more");
+            desk.fetch(0)
+                .assert_stderr("8 of 10 messages are not there any more");
             fs::remove_dir_all(&root).unwrap();
             fs::rename(&kept, &root).unwrap();
         } else if lost.starts_with("put back") {
@@ -191,7 +235,10 @@ fn another_maildir_in_the_place_of_the_one_before_deletes_nothing() {
         }
         println!("{lost}");
         let told = "pouch: work: another Maildir lies in the place of the one before\n";
-        desk.pouch(&["plan"]).run().assert_code(0).assert_stderr(told);
+        desk.pouch(&["plan"])
+            .run()
+            .assert_code(0)
+            .assert_stderr(told);
         desk.fetch(0).assert_stderr(told);
         desk.fetch(0).assert_silent();
         assert_eq!((desk.server.remaining(), desk.retrieved()), (11, 11));
@@ -207,7 +254,8 @@ fn mail_that_is_new_on_the_server_comes_while_the_maildir_is_not_believed() {
     let desk = desk(4, "", |server| server);
     delete(&desk, 1..=4);
     desk.server.add("uid-5", corpus::message(5));
-    desk.fetch(0).assert_stderr("4 of 4 messages are not there any more");
+    desk.fetch(0)
+        .assert_stderr("4 of 4 messages are not there any more");
     desk.assert_arrived([5]);
     assert_eq!(desk.server.remaining(), 5);
 }
@@ -216,22 +264,38 @@ fn mail_that_is_new_on_the_server_comes_while_the_maildir_is_not_believed() {
 fn mail_of_others_counts_for_nothing() {
     let desk = desk(4, "", |server| server);
     for n in 0..40 {
-        desk.home.write(format!("Mail/work/cur/179.M{n}.other:2,S"), format!("Message-ID: <o{n}@x>\n\nmine\n"), 0o600);
+        desk.home.write(
+            format!("Mail/work/cur/179.M{n}.other:2,S"),
+            format!("Message-ID: <o{n}@x>\n\nmine\n"),
+            0o600,
+        );
     }
     delete(&desk, 1..=3);
-    desk.fetch(0).assert_stderr("3 of 4 messages are not there any more");
+    desk.fetch(0)
+        .assert_stderr("3 of 4 messages are not there any more");
     assert_eq!(desk.server.remaining(), 4);
 }
 
 #[test]
 fn copies_of_one_message_stand_for_each_other() {
-    let server =
-        |server: Setup| server.message("twin-a", corpus::sized(50, 600)).message("twin-b", corpus::sized(50, 600));
+    let server = |server: Setup| {
+        server
+            .message("twin-a", corpus::sized(50, 600))
+            .message("twin-b", corpus::sized(50, 600))
+    };
     let desk = desk(4, "", server);
     let twin = corpus::on_disk(&corpus::sized(50, 600));
     let mail = desk.mail();
-    let name = &mail.delivered().iter().find(|mail| mail.bytes == twin).unwrap().name;
-    move_to(&root(&desk).join("new").join(name), root(&desk).join("cur/1795392000.M1P1.elsewhere:2,S"));
+    let name = &mail
+        .delivered()
+        .iter()
+        .find(|mail| mail.bytes == twin)
+        .unwrap()
+        .name;
+    move_to(
+        &root(&desk).join("new").join(name),
+        root(&desk).join("cur/1795392000.M1P1.elsewhere:2,S"),
+    );
     desk.fetch(0).assert_silent();
     assert_eq!(desk.server.remaining(), 6);
 }
@@ -282,11 +346,17 @@ fn what_was_never_delivered_was_never_deleted() {
     });
     for code in [75, 65, 0] {
         desk.at(0, &["fetch"]).run().assert_code(code);
-        assert_eq!((desk.server.remaining(), desk.server.log().count("DELE")), (7, 0));
+        assert_eq!(
+            (desk.server.remaining(), desk.server.log().count("DELE")),
+            (7, 0)
+        );
     }
     delete(&desk, [1]);
     desk.fetch(0);
-    assert_eq!(desk.server.uids(), ["uid-2", "uid-3", "uid-4", "uid-5", "uid-6", "big"]);
+    assert_eq!(
+        desk.server.uids(),
+        ["uid-2", "uid-3", "uid-4", "uid-5", "uid-6", "big"]
+    );
 }
 
 #[test]
@@ -295,11 +365,18 @@ fn a_folder_that_is_a_link_is_looked_into() {
     desk.fetch(0);
     desk.home.make_dir("archive", 0o700);
     desk.home.make_dir("archive/cur", 0o700);
-    symlink(desk.home.join("archive"), desk.home.join("Mail/work/.Archive")).unwrap();
+    symlink(
+        desk.home.join("archive"),
+        desk.home.join("Mail/work/.Archive"),
+    )
+    .unwrap();
     // links may lead in a circle
     symlink(desk.home.join("Mail/work"), desk.home.join("archive/.All")).unwrap();
     let name = desk.mail().delivered()[0].name.clone();
-    let filed = desk.home.join("Mail/work/.Archive/cur").join(format!("{name}:2,S"));
+    let filed = desk
+        .home
+        .join("Mail/work/.Archive/cur")
+        .join(format!("{name}:2,S"));
     fs::rename(desk.home.join("Mail/work/new").join(name), filed).unwrap();
     desk.fetch(0);
     assert_eq!(desk.server.remaining(), 4);
@@ -311,20 +388,26 @@ fn without_it_the_maildir_is_the_users_own_business() {
     desk.fetch(0);
     delete(&desk, 1..=2);
     desk.fetch(0).assert_silent();
-    assert_eq!((desk.server.remaining(), desk.mail().len(), desk.retrieved()), (4, 2, 4));
+    assert_eq!(
+        (desk.server.remaining(), desk.mail().len(), desk.retrieved()),
+        (4, 2, 4)
+    );
 }
 
 #[test]
 fn what_a_rule_sorted_is_not_deleted_because_all_goes_to_one_place_now() {
     let rule = "[[account.work.rule]]\nsubject = \"Message 2\"\naction = \"maildir:~/Mail/lists\"";
     let desk = desk(4, rule, |server| server);
-    desk.pouch(&["fetch", "--to", "~/Mail/work"]).run().assert_code(0);
+    desk.pouch(&["fetch", "--to", "~/Mail/work"])
+        .run()
+        .assert_code(0);
     assert_eq!(desk.server.uids(), uids(1..=4));
 }
 
 /// Rules that sort messages 2 to 4 to `place`.
 fn sorted(place: &str) -> String {
-    let rule = |n| format!("[[account.work.rule]]\nsubject = \"Message {n}\"\naction = \"{place}\"\n");
+    let rule =
+        |n| format!("[[account.work.rule]]\nsubject = \"Message {n}\"\naction = \"{place}\"\n");
     (2..=4).map(rule).collect()
 }
 
@@ -333,7 +416,10 @@ fn what_lies_in_a_maildir_that_left_the_config_is_not_deleted() {
     let desk = desk(10, &sorted("maildir:~/Mail/lists"), |server| server);
     assert_eq!(desk.home.maildir("Mail/lists").len(), 3);
     desk.configure("sync-deletions = true");
-    desk.pouch(&["plan"]).run().assert_code(0).assert_stdout("keep      10");
+    desk.pouch(&["plan"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("keep      10");
     desk.fetch(0).assert_silent();
     assert_eq!(desk.server.remaining(), 10);
     // what was seen since lies in the one that is left, and can be deleted there
@@ -394,9 +480,18 @@ fn another_maildir_in_the_config_deletes_nothing_from_the_old_one() {
         let deleted = if moved { 2 } else { 5 };
         let content = corpus::on_disk(&corpus::message(deleted));
         let mail = desk.home.maildir("Mail/other");
-        let name = &mail.delivered().iter().find(|mail| mail.bytes == content).unwrap().name;
+        let name = &mail
+            .delivered()
+            .iter()
+            .find(|mail| mail.bytes == content)
+            .unwrap()
+            .name;
         fs::remove_file(desk.home.join("Mail/other/new").join(name)).unwrap();
         desk.fetch(0).assert_silent();
-        assert_eq!(desk.server.uids(), uids((1..=6).filter(|n| *n != deleted)), "{moved}");
+        assert_eq!(
+            desk.server.uids(),
+            uids((1..=6).filter(|n| *n != deleted)),
+            "{moved}"
+        );
     }
 }

@@ -19,15 +19,34 @@ impl<'a> Terminal<'a> {
     fn open(desk: &'a Desk, width: u32) -> Self {
         let terminal = Self { desk };
         let width = width.to_string();
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &width, "-y", "20", "sh"]);
+        terminal.tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            &width,
+            "-y",
+            "20",
+            "sh",
+        ]);
         terminal.type_line("PS1='> '; clear");
         terminal
     }
 
     fn tmux(&self, args: &[&str]) -> String {
         let socket = self.desk.home.join("tmux");
-        let all: Vec<_> = ["-S", socket.to_str().unwrap()].iter().chain(args).copied().collect();
-        let output = self.desk.home.command("tmux", &all).env("TERM", "xterm-256color").run();
+        let all: Vec<_> = ["-S", socket.to_str().unwrap()]
+            .iter()
+            .chain(args)
+            .copied()
+            .collect();
+        let output = self
+            .desk
+            .home
+            .command("tmux", &all)
+            .env("TERM", "xterm-256color")
+            .run();
         output.assert_code(0);
         output.stdout
     }
@@ -54,7 +73,10 @@ impl<'a> Terminal<'a> {
 impl Drop for Terminal<'_> {
     fn drop(&mut self) {
         let socket = self.desk.home.join("tmux");
-        self.desk.home.command("tmux", &["-S", socket.to_str().unwrap(), "kill-server"]).run();
+        self.desk
+            .home
+            .command("tmux", &["-S", socket.to_str().unwrap(), "kill-server"])
+            .run();
     }
 }
 
@@ -66,17 +88,29 @@ fn progress_is_shown_and_goes_when_it_is_over() {
             .fault(on("RETR").uid("big").nth(1).octets(15_000_000).silence())
     });
     let terminal = Terminal::open(&desk, 100);
-    terminal.type_line(&format!("{} fetch; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
+    terminal.type_line(&format!(
+        "{} fetch; echo ended $?",
+        env!("CARGO_BIN_EXE_pouch")
+    ));
     let screen = terminal.shows("MB/s");
     assert!(screen.contains('─') && screen.contains("of 4"), "{screen}");
     terminal.tmux(&["send-keys", "C-c"]);
     let screen = terminal.shows("work   3 new, 1.2 KB, in ~/Mail/work");
     assert!(!screen.contains('\u{fffd}'), "{screen}");
-    assert!(!screen.contains(['━', '─']) && !screen.contains("of 4"), "{screen}");
+    assert!(
+        !screen.contains(['━', '─']) && !screen.contains("of 4"),
+        "{screen}"
+    );
     desk.assert_arrived(1..=3);
-    terminal.type_line(&format!("clear; {} fetch; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
+    terminal.type_line(&format!(
+        "clear; {} fetch; echo ended $?",
+        env!("CARGO_BIN_EXE_pouch")
+    ));
     let screen = terminal.shows("ended 0");
-    assert!(screen.contains("work   1 new, 20.0 MB, in ~/Mail/work"), "{screen}");
+    assert!(
+        screen.contains("work   1 new, 20.0 MB, in ~/Mail/work"),
+        "{screen}"
+    );
     assert!(!screen.contains(['━', '─']), "{screen}");
 }
 
@@ -88,7 +122,10 @@ fn a_narrow_terminal_is_wide_enough() {
             .fault(on("RETR").uid("big").nth(1).octets(15_000_000).silence())
     });
     let terminal = Terminal::open(&desk, 40);
-    terminal.type_line(&format!("{} fetch; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
+    terminal.type_line(&format!(
+        "{} fetch; echo ended $?",
+        env!("CARGO_BIN_EXE_pouch")
+    ));
     let screen = terminal.shows("0 of 4");
     assert!(!screen.contains(['━', '─']), "{screen}");
     terminal.tmux(&["send-keys", "C-c"]);
@@ -98,11 +135,20 @@ fn a_narrow_terminal_is_wide_enough() {
 
 #[test]
 fn the_password_is_asked_for_and_not_shown() {
-    let desk = Desk::new(Server::plain().user("ann", "open sesame").messages(corpus::messages(2)), "");
+    let desk = Desk::new(
+        Server::plain()
+            .user("ann", "open sesame")
+            .messages(corpus::messages(2)),
+        "",
+    );
     let text = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
-    desk.home.config(&text.replace("password-file = \"~/password\"", ""));
+    desk.home
+        .config(&text.replace("password-file = \"~/password\"", ""));
     let terminal = Terminal::open(&desk, 100);
-    terminal.type_line(&format!("{} fetch; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
+    terminal.type_line(&format!(
+        "{} fetch; echo ended $?",
+        env!("CARGO_BIN_EXE_pouch")
+    ));
     terminal.shows("password of ann at 127.0.0.1:");
     terminal.type_line("open sesame");
     let screen = terminal.shows("ended 0");
@@ -115,10 +161,15 @@ fn who_is_asked_for_passwords_can_leave() {
     let desk = Desk::new(Server::plain(), "");
     let text = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
     let text = text.replace("password-file = \"~/password\"", "");
-    let other = text.replace("account.work", "account.home").replace("\"ann\"", "\"ben\"");
+    let other = text
+        .replace("account.work", "account.home")
+        .replace("\"ann\"", "\"ben\"");
     desk.home.config(&(text + &other));
     let terminal = Terminal::open(&desk, 100);
-    terminal.type_line(&format!("trap : INT; {} fetch; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
+    terminal.type_line(&format!(
+        "trap : INT; {} fetch; echo ended $?",
+        env!("CARGO_BIN_EXE_pouch")
+    ));
     terminal.shows("password of ann at 127.0.0.1:");
     terminal.tmux(&["send-keys", "C-c"]);
     let screen = terminal.shows("ended 130");
@@ -128,7 +179,9 @@ fn who_is_asked_for_passwords_can_leave() {
 
 #[test]
 fn colour_is_for_terminals_that_want_it() {
-    let desk = Desk::with(1, "retries = 0", |server| server.fault(on("AUTH").refuse("-ERR [AUTH] \x1b[7mno")));
+    let desk = Desk::with(1, "retries = 0", |server| {
+        server.fault(on("AUTH").refuse("-ERR [AUTH] \x1b[7mno"))
+    });
     let terminal = Terminal::open(&desk, 100);
     let pouch = env!("CARGO_BIN_EXE_pouch");
     let commands = [
@@ -142,7 +195,10 @@ fn colour_is_for_terminals_that_want_it() {
         terminal.type_line(&format!("clear; {command}; echo ended $? in turn {turn}"));
         terminal.shows(&format!("ended 77 in turn {turn}"));
         let screen = terminal.tmux(&["capture-pane", "-e", "-p"]);
-        assert!(screen.contains("the server refused the password"), "{screen}");
+        assert!(
+            screen.contains("the server refused the password"),
+            "{screen}"
+        );
         assert_eq!(screen.contains('\x1b'), coloured, "{command}\n{screen}");
         assert!(!screen.contains("\x1b[7m"), "{screen}");
     }
@@ -164,16 +220,27 @@ fn progress_can_be_turned_off() {
         // all that is written, what is wiped away again too
         let record = desk.home.join("record");
         terminal.tmux(&["pipe-pane", &format!("cat > {}", record.display())]);
-        terminal.type_line(&format!("{setting} {} fetch {flag}; echo ended $?", env!("CARGO_BIN_EXE_pouch")));
+        terminal.type_line(&format!(
+            "{setting} {} fetch {flag}; echo ended $?",
+            env!("CARGO_BIN_EXE_pouch")
+        ));
         let screen = terminal.shows("ended 0");
-        assert_eq!(screen.contains("work   4 new, 2.0 MB"), told, "{setting} {flag}\n{screen}");
+        assert_eq!(
+            screen.contains("work   4 new, 2.0 MB"),
+            told,
+            "{setting} {flag}\n{screen}"
+        );
         let end = Instant::now() + Duration::from_secs(20);
         let mut written = String::new();
         while !written.contains("ended 0") {
             assert!(Instant::now() < end, "{written}");
             written = String::from_utf8_lossy(&fs::read(&record).unwrap_or_default()).into_owned();
         }
-        assert_eq!(written.contains('━') || written.contains("MB/s"), seen, "{setting} {flag}\n{written}");
+        assert_eq!(
+            written.contains('━') || written.contains("MB/s"),
+            seen,
+            "{setting} {flag}\n{written}"
+        );
         assert_eq!(desk.mail().len(), 4);
     }
 }

@@ -31,7 +31,10 @@ pub struct Home {
 impl Home {
     /// An empty home, but for a private directory for `XDG_RUNTIME_DIR`.
     pub fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("pouch-home-").tempdir().expect("a temporary directory");
+        let dir = tempfile::Builder::new()
+            .prefix("pouch-home-")
+            .tempdir()
+            .expect("a temporary directory");
         let home = Self { dir };
         home.make_dir(".run", 0o700);
         home
@@ -136,24 +139,48 @@ mod tests {
     fn a_run_has_an_emptied_environment() {
         let home = Home::new();
         let out = home.command("env", &[]).env("ONE", "1").run();
-        let mut names: Vec<_> = out.stdout.lines().filter_map(|line| line.split('=').next()).collect();
+        let mut names: Vec<_> = out
+            .stdout
+            .lines()
+            .filter_map(|line| line.split('=').next())
+            .collect();
         names.sort_unstable();
-        let xdg = ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"];
-        assert_eq!(names, [&["HOME", "LC_ALL", "ONE", "PATH", "TZ"][..], &xdg[..]].concat());
+        let xdg = [
+            "XDG_CACHE_HOME",
+            "XDG_CONFIG_HOME",
+            "XDG_DATA_HOME",
+            "XDG_RUNTIME_DIR",
+            "XDG_STATE_HOME",
+        ];
+        assert_eq!(
+            names,
+            [&["HOME", "LC_ALL", "ONE", "PATH", "TZ"][..], &xdg[..]].concat()
+        );
     }
 
     #[test]
     fn codes_streams_and_input_come_through() {
         let home = Home::new();
-        let out = home.command("sh", &["-c", "cat; echo there >&2; pwd; exit 7"]).stdin("here\n").dir("/").run();
-        out.assert_code(7).assert_stdout("here\n/\n").assert_stderr("there");
-        home.command("true", &[]).run().assert_code(0).assert_silent();
+        let out = home
+            .command("sh", &["-c", "cat; echo there >&2; pwd; exit 7"])
+            .stdin("here\n")
+            .dir("/")
+            .run();
+        out.assert_code(7)
+            .assert_stdout("here\n/\n")
+            .assert_stderr("there");
+        home.command("true", &[])
+            .run()
+            .assert_code(0)
+            .assert_silent();
     }
 
     #[test]
     fn a_signal_is_told_by_the_code() {
         let home = Home::new();
-        let mut child = home.command("sh", &["-c", "echo ready; exec sleep 600"]).spawn();
+        let mut child = home
+            .command("sh", &["-c", "echo ready; exec sleep 600"])
+            .spawn();
         child.wait_for("ready");
         assert!(child.is_running());
         child.signal(15);
@@ -207,11 +234,20 @@ mod tests {
     fn modes_are_kept() {
         let home = Home::new();
         let path = home.config("");
-        let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+        let mode = |path: &Path| {
+            fs::metadata(path)
+                .expect("it is there")
+                .permissions()
+                .mode()
+                & 0o777
+        };
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(&home.write("x", "x", 0o666)), 0o666);
         assert_eq!(home.read("x"), b"x");
         assert!(home.state().starts_with(home.path()));
-        home.pouch(&["--version"]).run().assert_code(0).assert_stdout("pouch");
+        home.pouch(&["--version"])
+            .run()
+            .assert_code(0)
+            .assert_stdout("pouch");
     }
 }

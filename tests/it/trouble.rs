@@ -13,7 +13,10 @@ use crate::{
 fn told(desk: &Desk, code: i32, text: &str) -> String {
     let output = desk.pouch(&["fetch", "-v"]).run();
     output.assert_code(code).assert_stderr(text);
-    assert!(!output.stderr.contains("secret\n") && !output.stderr.contains('\x1b'), "{output}");
+    assert!(
+        !output.stderr.contains("secret\n") && !output.stderr.contains('\x1b'),
+        "{output}"
+    );
     output.stderr
 }
 
@@ -23,12 +26,20 @@ fn hosts_that_are_not_there() {
     home.write("password", "secret\n", 0o600);
     for (host, port, code, text) in [
         ("no-such-host.invalid", 995, 68, "no-such-host.invalid"),
-        ("127.0.0.1", 1, 69, "127.0.0.1 takes no connection on port 1"),
+        (
+            "127.0.0.1",
+            1,
+            69,
+            "127.0.0.1 takes no connection on port 1",
+        ),
     ] {
         home.config(&format!(
             "[account.work]\nhost = \"{host}\"\nport = {port}\nuser = \"ann\"\npassword-file = \"~/password\"\nmaildir = \"~/Mail\"\nretries = 0\n"
         ));
-        home.pouch(&["fetch", "-v"]).run().assert_code(code).assert_stderr(text);
+        home.pouch(&["fetch", "-v"])
+            .run()
+            .assert_code(code)
+            .assert_stderr(text);
     }
 }
 
@@ -36,8 +47,16 @@ fn hosts_that_are_not_there() {
 fn servers_that_do_not_greet() {
     type Case = (fn(Setup) -> Setup, i32, &'static str);
     let cases: [Case; 6] = [
-        (|server| server.fault(on_connect().silence()), 75, "hint: a port that waits for TLS is silent too: 995 is"),
-        (|server| server.fault(on_connect().cut()), 75, "closed the connection"),
+        (
+            |server| server.fault(on_connect().silence()),
+            75,
+            "hint: a port that waits for TLS is silent too: 995 is",
+        ),
+        (
+            |server| server.fault(on_connect().cut()),
+            75,
+            "closed the connection",
+        ),
         (
             |server| server.fault(on_connect().answer("220 smtp.example.org ESMTP\r\n")),
             76,
@@ -48,8 +67,16 @@ fn servers_that_do_not_greet() {
             75,
             "does not take the connection",
         ),
-        (|server| server.fault(on_connect().answer("+OK \x1b[31mhello\r\n").cut()), 75, "closed the connection"),
-        (|server| server.fault(on_connect().answer("+OK ").forever("x")), 76, "a line without an end"),
+        (
+            |server| server.fault(on_connect().answer("+OK \x1b[31mhello\r\n").cut()),
+            75,
+            "closed the connection",
+        ),
+        (
+            |server| server.fault(on_connect().answer("+OK ").forever("x")),
+            76,
+            "a line without an end",
+        ),
     ];
     for (fault, code, text) in cases {
         let desk = Desk::with(1, "retries = 0", fault);
@@ -63,24 +90,43 @@ fn servers_that_do_not_greet() {
 
 #[test]
 fn a_refused_password_is_sent_once_and_told_at_once() {
-    for text in ["-ERR [AUTH] Invalid credentials", "-ERR Authentication failed."] {
+    for text in [
+        "-ERR [AUTH] Invalid credentials",
+        "-ERR Authentication failed.",
+    ] {
         // a server that announces its codes means a wrong password only where it says so (RFC 3206)
-        let desk =
-            Desk::with(1, "auth = \"user\"", |server| server.without("AUTH-RESP-CODE").fault(on("PASS").refuse(text)));
+        let desk = Desk::with(1, "auth = \"user\"", |server| {
+            server
+                .without("AUTH-RESP-CODE")
+                .fault(on("PASS").refuse(text))
+        });
         let output = desk.pouch(&["fetch"]).run();
-        output.assert_code(77).assert_stderr(&format!("127.0.0.1 said: {text}"));
-        output.assert_stderr("hint: see what ").assert_stderr("then run `pouch check work`");
+        output
+            .assert_code(77)
+            .assert_stderr(&format!("127.0.0.1 said: {text}"));
+        output
+            .assert_stderr("hint: see what ")
+            .assert_stderr("then run `pouch check work`");
         assert_eq!(desk.server.log().count("PASS"), 1);
         // the same trouble is not told every five minutes
         desk.pouch(&["fetch"]).run().assert_code(77).assert_silent();
-        desk.at(1, &["fetch"]).run().assert_code(77).assert_stderr("said");
+        desk.at(1, &["fetch"])
+            .run()
+            .assert_code(77)
+            .assert_stderr("said");
     }
 }
 
 #[test]
 fn a_busy_mailbox_says_nothing_until_it_has_lasted_a_day() {
-    for text in ["-ERR [IN-USE] locked", "-ERR [LOGIN-DELAY] wait", "-ERR [SYS/TEMP] later"] {
-        let desk = Desk::with(1, "auth = \"user\"\nretries = 0", |server| server.fault(on("PASS").refuse(text)));
+    for text in [
+        "-ERR [IN-USE] locked",
+        "-ERR [LOGIN-DELAY] wait",
+        "-ERR [SYS/TEMP] later",
+    ] {
+        let desk = Desk::with(1, "auth = \"user\"\nretries = 0", |server| {
+            server.fault(on("PASS").refuse(text))
+        });
         desk.fetch(75).assert_silent();
         desk.fetch_at(1, 75).assert_stderr(text);
         desk.fetch_at(1, 75).assert_silent();
@@ -92,7 +138,9 @@ fn a_busy_mailbox_says_nothing_until_it_has_lasted_a_day() {
 
 #[test]
 fn logins_that_end_strangely() {
-    let desk = Desk::with(1, "auth = \"user\"\nretries = 1", |server| server.fault(on("PASS").cut()));
+    let desk = Desk::with(1, "auth = \"user\"\nretries = 1", |server| {
+        server.fault(on("PASS").cut())
+    });
     told(&desk, 75, "closed the connection at the login");
     assert_eq!(desk.server.log().count("PASS"), 2);
     let desk = Desk::with(1, "auth = \"user\"\nretries = 0", |server| {
@@ -112,16 +160,32 @@ fn every_way_to_log_in_works() {
         ("", "TOP"),
         ("", "INITIAL"),
     ] {
-        let desk = Desk::with(3, lines, |server| if setup == "SASL" { server } else { server.without(setup) });
+        let desk = Desk::with(3, lines, |server| {
+            if setup == "SASL" {
+                server
+            } else {
+                server.without(setup)
+            }
+        });
         desk.fetch(0);
         desk.assert_arrived(1..=3);
     }
     // an initial response of more than 255 octets goes in a line of its own (RFC 5034)
     let long = "x".repeat(300);
-    let desk = Desk::new(Server::plain().user("ann", &long).messages(corpus::messages(1)), "auth = \"plain\"");
+    let desk = Desk::new(
+        Server::plain()
+            .user("ann", &long)
+            .messages(corpus::messages(1)),
+        "auth = \"plain\"",
+    );
     desk.home.write("password", &long, 0o600);
     desk.fetch(0);
-    assert!(desk.server.log().commands().any(|command| command == "AUTH PLAIN"));
+    assert!(
+        desk.server
+            .log()
+            .commands()
+            .any(|command| command == "AUTH PLAIN")
+    );
     // the password is not a command
     let desk = Desk::with(1, "", |server| server);
     desk.configure("user = \"ann\"");
@@ -130,13 +194,20 @@ fn every_way_to_log_in_works() {
 #[test]
 fn a_server_without_uidl_is_refused() {
     let desk = Desk::with(2, "", |server| server.without("UIDL"));
-    told(&desk, 69, "127.0.0.1 cannot tell new messages from old ones (it has no UIDL)");
+    told(
+        &desk,
+        69,
+        "127.0.0.1 cannot tell new messages from old ones (it has no UIDL)",
+    );
 }
 
 #[test]
 fn a_server_that_loses_commands_sent_ahead_is_fetched_one_by_one() {
-    let desk =
-        Desk::with(10, "", |server| server.fault(on("STAT").honest().forget()).fault(on("RETR").honest().forget()));
+    let desk = Desk::with(10, "", |server| {
+        server
+            .fault(on("STAT").honest().forget())
+            .fault(on("RETR").honest().forget())
+    });
     desk.fetch(0);
     desk.assert_arrived(1..=10);
 }
@@ -151,7 +222,9 @@ fn octets_that_come_one_by_one_are_the_same_octets() {
 #[test]
 fn nobody_waits_for_a_good_bye_that_proves_nothing() {
     // the harness waits for a minute
-    let desk = Desk::with(3, "timeout = \"10m\"", |server| server.fault(on("QUIT").silence()));
+    let desk = Desk::with(3, "timeout = \"10m\"", |server| {
+        server.fault(on("QUIT").silence())
+    });
     desk.fetch(0);
     desk.fetch(0);
     desk.assert_arrived(1..=3);
@@ -159,10 +232,17 @@ fn nobody_waits_for_a_good_bye_that_proves_nothing() {
 
 #[test]
 fn new_mail_takes_five_turns_and_nobody_waits_for_the_last() {
-    // sizes tell nothing where all are alike: that nothing was lost is known by the STAT behind them
-    let alike =
-        |server: Setup| (1..=50).fold(server, |server, n| server.message(format!("uid-{n}"), corpus::sized(n, 2_000)));
-    let desk = Desk::new(alike(Server::plain()).fault(on("QUIT").silence()), "timeout = \"10m\"");
+    // sizes tell nothing where all are alike: that nothing was lost is known by the STAT behind
+    // them
+    let alike = |server: Setup| {
+        (1..=50).fold(server, |server, n| {
+            server.message(format!("uid-{n}"), corpus::sized(n, 2_000))
+        })
+    };
+    let desk = Desk::new(
+        alike(Server::plain()).fault(on("QUIT").silence()),
+        "timeout = \"10m\"",
+    );
     desk.fetch(0);
     assert_eq!(desk.mail().len(), 50);
     // CAPA, AUTH with its response, CAPA STAT LIST UIDL together, RETR … STAT, QUIT
@@ -190,34 +270,59 @@ fn nothing_endless_fills_the_memory() {
         let desk = Desk::with(3, "retries = 0", |server| server.fault(fault));
         let pouch = env!("CARGO_BIN_EXE_pouch");
         // 64 MiB of data, at most
-        let output =
-            desk.home.command("prlimit", &["--data=67108864", pouch, "fetch"]).within(Duration::from_secs(30)).run();
+        let output = desk
+            .home
+            .command("prlimit", &["--data=67108864", pouch, "fetch"])
+            .within(Duration::from_secs(30))
+            .run();
         println!("{name}");
         output.assert_code(76);
     }
-    let desk = Desk::new(Server::plain().message("big", corpus::sized(1, 100_000_000)), "timeout = \"20s\"");
+    let desk = Desk::new(
+        Server::plain().message("big", corpus::sized(1, 100_000_000)),
+        "timeout = \"20s\"",
+    );
     let pouch = env!("CARGO_BIN_EXE_pouch");
-    desk.home.command("prlimit", &["--data=67108864", pouch, "fetch"]).run().assert_code(0);
+    desk.home
+        .command("prlimit", &["--data=67108864", pouch, "fetch"])
+        .run()
+        .assert_code(0);
     assert_eq!(desk.mail().len(), 1);
 }
 
 #[test]
 fn a_message_without_an_end_is_given_up_and_the_others_arrive() {
     let desk = Desk::with(3, "timeout = \"20s\"", |server| {
-        server.fault(on("RETR").uid("uid-2").head().forever("the same line again and again\r\n".repeat(2_000)))
+        server.fault(
+            on("RETR")
+                .uid("uid-2")
+                .head()
+                .forever("the same line again and again\r\n".repeat(2_000)),
+        )
     });
-    desk.pouch(&["fetch", "-v"]).run().assert_code(75).assert_stderr("sends a message without an end");
+    desk.pouch(&["fetch", "-v"])
+        .run()
+        .assert_code(75)
+        .assert_stderr("sends a message without an end");
     desk.assert_arrived([1, 3]);
 }
 
 /// An account on a server that speaks TLS, with these lines.
 fn secure(setup: Setup, lines: &str) -> Desk {
-    let desk = Desk { home: Home::new(), server: setup.messages(corpus::messages(2)).start() };
+    let desk = Desk {
+        home: Home::new(),
+        server: setup.messages(corpus::messages(2)).start(),
+    };
     desk.home.write("password", "secret\n", 0o600);
     let ca = desk.server.ca_file(desk.home.path());
-    let lines =
-        lines.replace("CA", &format!("tls-ca-file = \"{}\"", ca.display())).replace("SHA", desk.server.sha256());
-    let timeout = if lines.contains("timeout = ") { "" } else { "timeout = \"2s\"\n" };
+    let lines = lines
+        .replace("CA", &format!("tls-ca-file = \"{}\"", ca.display()))
+        .replace("SHA", desk.server.sha256());
+    let timeout = if lines.contains("timeout = ") {
+        ""
+    } else {
+        "timeout = \"2s\"\n"
+    };
     desk.home.config(&format!(
         "[account.work]\nhost = \"localhost\"\nport = {}\nuser = \"ann\"\npassword-file = \"~/password\"\n{timeout}retries = 0\n\
          maildir = \"~/Mail/work\"\n{lines}\n",
@@ -232,22 +337,36 @@ fn good_certificates_are_good() {
         (Server::implicit_tls(), "CA"),
         (Server::starttls(), "CA\ntls = \"starttls\""),
         (Server::implicit_tls(), "tls-pin = \"sha256:SHA\""),
-        (Server::implicit_tls().certificate(Certificate::SelfSigned), "tls-pin = \"sha256:SHA\""),
+        (
+            Server::implicit_tls().certificate(Certificate::SelfSigned),
+            "tls-pin = \"sha256:SHA\"",
+        ),
     ] {
         let desk = secure(setup, lines);
         desk.fetch(0);
         desk.assert_arrived(1..=2);
         assert!(desk.server.log().sessions.iter().all(|session| {
-            session.commands[..session.in_clear].iter().all(|line| !line.contains("PASS") && !line.contains("AUTH"))
+            session.commands[..session.in_clear]
+                .iter()
+                .all(|line| !line.contains("PASS") && !line.contains("AUTH"))
         }));
     }
 }
 
 #[test]
 fn a_message_cut_under_tls_is_cut_though_tls_may_say_that_all_is_well() {
-    for fault in [on("RETR").uid("uid-1").octets(150).cut(), on("RETR").uid("uid-1").octets(150).close()] {
-        for (setup, tls) in [(Server::implicit_tls(), "implicit"), (Server::starttls(), "starttls")] {
-            let desk = secure(setup.fault(fault.clone()), &format!("CA\ntls = \"{tls}\"\nkeep = \"none\""));
+    for fault in [
+        on("RETR").uid("uid-1").octets(150).cut(),
+        on("RETR").uid("uid-1").octets(150).close(),
+    ] {
+        for (setup, tls) in [
+            (Server::implicit_tls(), "implicit"),
+            (Server::starttls(), "starttls"),
+        ] {
+            let desk = secure(
+                setup.fault(fault.clone()),
+                &format!("CA\ntls = \"{tls}\"\nkeep = \"none\""),
+            );
             desk.fetch(75).assert_silent();
             desk.assert_arrived([2]);
             assert_eq!(desk.server.uids(), ["uid-1"], "{fault:?}");
@@ -262,11 +381,31 @@ fn a_message_cut_under_tls_is_cut_though_tls_may_say_that_all_is_well() {
 #[test]
 fn bad_certificates_are_not_and_no_password_is_sent() {
     for (certificate, lines, text) in [
-        (Certificate::Good, "", "the certificate of localhost is not trusted"),
-        (Certificate::Expired, "CA", "the certificate of localhost has expired"),
-        (Certificate::WrongHost, "CA", "the certificate is not for localhost"),
-        (Certificate::OtherAuthority, "CA", "the certificate of localhost is not trusted"),
-        (Certificate::SelfSigned, "", "the certificate of localhost is not trusted"),
+        (
+            Certificate::Good,
+            "",
+            "the certificate of localhost is not trusted",
+        ),
+        (
+            Certificate::Expired,
+            "CA",
+            "the certificate of localhost has expired",
+        ),
+        (
+            Certificate::WrongHost,
+            "CA",
+            "the certificate is not for localhost",
+        ),
+        (
+            Certificate::OtherAuthority,
+            "CA",
+            "the certificate of localhost is not trusted",
+        ),
+        (
+            Certificate::SelfSigned,
+            "",
+            "the certificate of localhost is not trusted",
+        ),
         (
             Certificate::Good,
             "tls-pin = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"",
@@ -275,10 +414,16 @@ fn bad_certificates_are_not_and_no_password_is_sent() {
     ] {
         let desk = secure(Server::implicit_tls().certificate(certificate), lines);
         let output = desk.pouch(&["fetch"]).run();
-        output.assert_code(77).assert_stderr(text).assert_stderr("hint: ");
+        output
+            .assert_code(77)
+            .assert_stderr(text)
+            .assert_stderr("hint: ");
         assert_eq!(desk.server.log().commands().count(), 0);
         let check = desk.pouch(&["check"]).run();
-        check.assert_code(77).assert_stdout("  tls      failed").assert_stderr(desk.server.sha256());
+        check
+            .assert_code(77)
+            .assert_stdout("  tls      failed")
+            .assert_stderr(desk.server.sha256());
     }
 }
 
@@ -286,24 +431,53 @@ fn bad_certificates_are_not_and_no_password_is_sent() {
 fn files_that_tls_needs_are_told_of_by_their_keys() {
     let client = "tls-client-cert = \"~/cert.pem\"\ntls-client-key = \"~/key.pem\"";
     for (lines, text) in [
-        ("tls-ca-file = \"~/missing.pem\"", "hint: `tls-ca-file` in the config names it"),
-        ("tls-ca-file = \"~/cert.pem\"", "hint: `tls-ca-file` is a PEM file"),
+        (
+            "tls-ca-file = \"~/missing.pem\"",
+            "hint: `tls-ca-file` in the config names it",
+        ),
+        (
+            "tls-ca-file = \"~/cert.pem\"",
+            "hint: `tls-ca-file` is a PEM file",
+        ),
         (client, "hint: `tls-client-key` in the config names it"),
     ] {
         let desk = secure(Server::implicit_tls(), lines);
         desk.home.write("cert.pem", "no certificate\n", 0o600);
-        desk.pouch(&["fetch"]).run().assert_code(78).assert_stderr(text);
+        desk.pouch(&["fetch"])
+            .run()
+            .assert_code(78)
+            .assert_stderr(text);
     }
 }
 
 #[test]
 fn stls_is_never_gone_without() {
     for (setup, code, text) in [
-        (Server::starttls().without("STLS"), 69, "said: -ERR unknown command"),
-        (Server::starttls().fault(on("STLS").refuse("-ERR no")), 69, "said: -ERR no"),
-        (Server::starttls().fault(on("STLS").refuse("-ERR [SYS/TEMP] later")), 75, "does not begin TLS now"),
-        (Server::starttls().fault(on("STLS").close()), 75, "hint: most servers have TLS on port 995"),
-        (Server::starttls().fault(on("STLS").more("+OK injected\r\n")), 77, "somebody meddles with the line"),
+        (
+            Server::starttls().without("STLS"),
+            69,
+            "said: -ERR unknown command",
+        ),
+        (
+            Server::starttls().fault(on("STLS").refuse("-ERR no")),
+            69,
+            "said: -ERR no",
+        ),
+        (
+            Server::starttls().fault(on("STLS").refuse("-ERR [SYS/TEMP] later")),
+            75,
+            "does not begin TLS now",
+        ),
+        (
+            Server::starttls().fault(on("STLS").close()),
+            75,
+            "hint: most servers have TLS on port 995",
+        ),
+        (
+            Server::starttls().fault(on("STLS").more("+OK injected\r\n")),
+            77,
+            "somebody meddles with the line",
+        ),
     ] {
         let desk = secure(setup, "CA\ntls = \"starttls\"");
         let output = desk.pouch(&["fetch", "-v"]).run();
@@ -312,20 +486,33 @@ fn stls_is_never_gone_without() {
         assert_eq!(log.count("USER") + log.count("AUTH") + log.count("PASS"), 0);
     }
     // the port of implicit TLS waits for the client to begin it
-    let desk = secure(Server::implicit_tls(), "CA\ntls = \"starttls\"\ntimeout = \"1s\"");
+    let desk = secure(
+        Server::implicit_tls(),
+        "CA\ntls = \"starttls\"\ntimeout = \"1s\"",
+    );
     let output = desk.pouch(&["fetch", "-v"]).run();
-    output.assert_code(75).assert_stderr("said nothing for too long").assert_stderr("is for tls = \"implicit\"");
+    output
+        .assert_code(75)
+        .assert_stderr("said nothing for too long")
+        .assert_stderr("is for tls = \"implicit\"");
     let desk = secure(Server::plain(), "");
-    desk.pouch(&["fetch"]).run().assert_code(76).assert_stderr("does not speak TLS on this port");
+    desk.pouch(&["fetch"])
+        .run()
+        .assert_code(76)
+        .assert_stderr("does not speak TLS on this port");
 }
 
 #[test]
 fn no_secret_is_ever_shown() {
     let desk = Desk::with(2, "", |server| server.user("ann", "open sesame"));
     desk.home.write("password", "open sesame\n", 0o600);
-    for args in
-        [&["fetch", "-vv"][..], &["check", "-vv"], &["fetch", "--json"], &["config", "show"], &["status", "--json"]]
-    {
+    for args in [
+        &["fetch", "-vv"][..],
+        &["check", "-vv"],
+        &["fetch", "--json"],
+        &["config", "show"],
+        &["status", "--json"],
+    ] {
         let output = desk.pouch(args).run();
         output.assert_code(0);
         for secret in ["open sesame", "b3BlbiBzZXNhbWU", "AGFubgBvcGVuIHNlc2FtZQ"] {
@@ -339,7 +526,10 @@ fn no_secret_is_ever_shown() {
     assert!(!output.to_string().contains("open sesame"));
     for file in ["ledger.db", "ledger.db-wal"] {
         let octets = fs::read(desk.home.state().join(file)).unwrap_or_default();
-        assert!(!octets.windows(11).any(|window| window == b"open sesame"), "{file}");
+        assert!(
+            !octets.windows(11).any(|window| window == b"open sesame"),
+            "{file}"
+        );
     }
 }
 
@@ -352,7 +542,10 @@ fn a_password_that_the_server_repeats_is_not_shown() {
     ] {
         let desk = Desk::with(1, "retries = 0", |server| server.fault(fault));
         let output = desk.pouch(&["fetch", "-vv"]).run();
-        assert!(output.code != 0 && output.stderr.contains("***"), "{output}");
+        assert!(
+            output.code != 0 && output.stderr.contains("***"),
+            "{output}"
+        );
         assert!(!output.stderr.contains("secret"), "{output}");
     }
 }

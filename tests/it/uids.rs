@@ -14,7 +14,12 @@ fn size(n: usize) -> usize {
 #[test]
 fn two_copies_under_one_uid_both_arrive_once() {
     let copy = corpus::message(1);
-    let desk = Desk::new(Server::plain().message("same", &copy).message("same", &copy), "");
+    let desk = Desk::new(
+        Server::plain()
+            .message("same", &copy)
+            .message("same", &copy),
+        "",
+    );
     desk.fetch(0);
     desk.fetch(0).assert_silent();
     desk.server.remove("same");
@@ -29,10 +34,17 @@ fn two_copies_under_one_uid_both_arrive_once() {
 #[test]
 fn numbers_with_holes_and_in_any_order_are_understood() {
     let desk = Desk::with(6, "keep = \"none\"", |server| {
-        let list = format!("5 {}\r\n1 {} and more\r\n3 {}\r\n1 7\r\nx y\r\n\r\n", size(5), size(1), size(3));
-        server
-            .fault(on("LIST").times(1).body(list))
-            .fault(on("UIDL").times(1).body("3 uid-3\r\n5 uid-5\r\n1 uid-1\r\n"))
+        let list = format!(
+            "5 {}\r\n1 {} and more\r\n3 {}\r\n1 7\r\nx y\r\n\r\n",
+            size(5),
+            size(1),
+            size(3)
+        );
+        server.fault(on("LIST").times(1).body(list)).fault(
+            on("UIDL")
+                .times(1)
+                .body("3 uid-3\r\n5 uid-5\r\n1 uid-1\r\n"),
+        )
     });
     desk.fetch(0);
     desk.assert_arrived([1, 3, 5]);
@@ -53,7 +65,9 @@ fn a_count_that_is_not_that_of_the_listing_loses_nothing() {
         assert_eq!(desk.server.remaining(), 0);
     }
     // nothing there, says the server: so be it, for today
-    let desk = Desk::with(5, "", |server| server.fault(on("STAT").times(1).answer("+OK 0 0\r\n")));
+    let desk = Desk::with(5, "", |server| {
+        server.fault(on("STAT").times(1).answer("+OK 0 0\r\n"))
+    });
     desk.fetch(0).assert_silent();
     assert_eq!(desk.retrieved(), 0);
     desk.fetch(0);
@@ -85,10 +99,16 @@ fn one_message_without_uid_is_known_by_its_header() {
 #[test]
 fn a_message_with_neither_uid_nor_header_waits_and_the_others_arrive() {
     let desk = Desk::with(3, "", |server| {
-        server.fault(on("UIDL").body("1 uid-1\r\n3 uid-3\r\n")).fault(on("TOP").refuse("-ERR no"))
+        server
+            .fault(on("UIDL").body("1 uid-1\r\n3 uid-3\r\n"))
+            .fault(on("TOP").refuse("-ERR no"))
     });
-    desk.pouch(&["plan"]).run().assert_code(0).assert_stderr("the server gives no UID for 1 message");
-    desk.fetch(0).assert_stderr("the server gives no UID for 1 message");
+    desk.pouch(&["plan"])
+        .run()
+        .assert_code(0)
+        .assert_stderr("the server gives no UID for 1 message");
+    desk.fetch(0)
+        .assert_stderr("the server gives no UID for 1 message");
     desk.fetch(0).assert_silent();
     desk.assert_arrived([1, 3]);
     desk.server.heal_all();
@@ -105,7 +125,9 @@ fn without_uidl(server: Setup) -> Setup {
 #[test]
 fn a_server_without_uidl_is_told_by_headers_on_request() {
     let desk = Desk::with(5, "", without_uidl);
-    desk.fetch(69).assert_stderr("it has no UIDL").assert_stderr("hint: `quirks = [\"no-uidl\"]`");
+    desk.fetch(69)
+        .assert_stderr("it has no UIDL")
+        .assert_stderr("hint: `quirks = [\"no-uidl\"]`");
     desk.configure(NO_UIDL);
     desk.fetch(0).assert_silent();
     desk.assert_arrived(1..=5);
@@ -122,13 +144,19 @@ fn a_server_without_uidl_is_told_by_headers_on_request() {
     desk.fetch(0).assert_silent();
     assert_eq!(desk.server.remaining(), 0);
     desk.assert_arrived(1..=6);
-    assert_eq!(desk.server.log().count("UIDL"), 1, "it is not asked for in vain");
+    assert_eq!(
+        desk.server.log().count("UIDL"),
+        1,
+        "it is not asked for in vain"
+    );
 }
 
 #[test]
 fn without_uidl_what_a_lost_quit_leaves_there_is_deleted_and_not_fetched_again() {
     let lines = format!("{NO_UIDL}\nkeep = \"none\"");
-    let desk = Desk::with(3, &lines, |server| without_uidl(server).fault(on("QUIT").times(1).cut()));
+    let desk = Desk::with(3, &lines, |server| {
+        without_uidl(server).fault(on("QUIT").times(1).cut())
+    });
     desk.fetch(75).assert_silent();
     desk.assert_arrived(1..=3);
     assert_eq!(desk.server.remaining(), 3);
@@ -140,16 +168,27 @@ fn without_uidl_what_a_lost_quit_leaves_there_is_deleted_and_not_fetched_again()
 #[test]
 fn a_server_that_shows_neither_uids_nor_headers_is_refused() {
     let desk = Desk::with(2, NO_UIDL, |server| server.without("UIDL").without("TOP"));
-    desk.fetch(69).assert_stderr("it gives no UIDs (UIDL), and shows no headers (TOP)");
+    desk.fetch(69)
+        .assert_stderr("it gives no UIDs (UIDL), and shows no headers (TOP)");
     assert_eq!(desk.retrieved(), 0);
 }
 
 #[test]
 fn a_header_that_breaks_the_line_stops_nobody_without_uidl_nor_after_a_move() {
-    let breaks = |uid: &str| [on("TOP").uid(uid).octets(50).cut(), on("RETR").uid(uid).octets(50).cut()];
+    let breaks = |uid: &str| {
+        [
+            on("TOP").uid(uid).octets(50).cut(),
+            on("RETR").uid(uid).octets(50).cut(),
+        ]
+    };
     let lines = format!("{NO_UIDL}\nkeep = \"none\"\nnotice = false");
-    let desk = Desk::with(5, &lines, |server| breaks("uid-3").into_iter().fold(without_uidl(server), Setup::fault));
-    desk.fetch(0).assert_stderr("the server gives no UID for 1 message");
+    let desk = Desk::with(5, &lines, |server| {
+        breaks("uid-3")
+            .into_iter()
+            .fold(without_uidl(server), Setup::fault)
+    });
+    desk.fetch(0)
+        .assert_stderr("the server gives no UID for 1 message");
     desk.assert_arrived([1, 2, 4, 5]);
     assert_eq!(desk.server.uids(), ["uid-3"]);
     desk.server.heal_all();
@@ -176,8 +215,11 @@ fn many_headers_that_break_the_line_stop_nobody() {
     let bad = [1, 2, 3, 4, 5, 6, 12, 20];
     let breaks = |uid: String| on("TOP").uid(uid).octets(50).cut();
     let faults = || bad.map(|n| breaks(corpus::uid(n))).into_iter();
-    let desk = Desk::with(20, NO_UIDL, |server| faults().fold(without_uidl(server), Setup::fault));
-    desk.fetch(0).assert_stderr("the server gives no UID for 8 messages");
+    let desk = Desk::with(20, NO_UIDL, |server| {
+        faults().fold(without_uidl(server), Setup::fault)
+    });
+    desk.fetch(0)
+        .assert_stderr("the server gives no UID for 8 messages");
     desk.assert_arrived((1..=20).filter(|n| !bad.contains(n)));
 
     let desk = Desk::with(20, "", |server| server);
@@ -185,20 +227,31 @@ fn many_headers_that_break_the_line_stop_nobody() {
     desk.server.renew_uids();
     desk.server.add("new", corpus::message(21));
     for n in bad {
-        desk.server.fault(breaks(format!("renewed-{}", corpus::uid(n))));
+        desk.server
+            .fault(breaks(format!("renewed-{}", corpus::uid(n))));
     }
     desk.fetch(0);
     // what cannot be compared is rather fetched twice than not at all
     assert_eq!(desk.retrieved(), 20 + 1 + bad.len());
 
-    // where each header breaks the line, or every other one, or what comes behind the headers, the line is bad
+    // where each header breaks the line, or every other one, or what comes behind the headers, the
+    // line is bad
     let all = vec![on("TOP").octets(50).cut()];
-    let half = (1..=100).step_by(2).map(|n| breaks(corpus::uid(n))).collect();
+    let half = (1..=100)
+        .step_by(2)
+        .map(|n| breaks(corpus::uid(n)))
+        .collect();
     let behind = vec![on("RETR").octets(50).cut()];
     for (faults, most) in [(all, 5), (half, 30), (behind, 10)] {
-        let desk = Desk::with(100, NO_UIDL, |server| faults.into_iter().fold(without_uidl(server), Setup::fault));
+        let desk = Desk::with(100, NO_UIDL, |server| {
+            faults.into_iter().fold(without_uidl(server), Setup::fault)
+        });
         desk.fetch(75);
-        assert!(desk.server.log().connections() <= most, "{}", desk.server.log().connections());
+        assert!(
+            desk.server.log().connections() <= most,
+            "{}",
+            desk.server.log().connections()
+        );
     }
 }
 
@@ -207,17 +260,30 @@ fn without_uidl_mail_that_looks_alike_is_not_lost() {
     // no header to go by, the same twice, and the same header with another size
     let (none, other) = (b"\nhello\n".to_vec(), b"\nhello there\n".to_vec());
     let grown = [corpus::message(1), b"and more\n".to_vec()].concat();
-    let messages = [corpus::message(1), corpus::message(1), grown.clone(), none.clone(), other.clone()];
-    let setup =
-        (1..).zip(&messages).fold(Server::plain(), |server, (n, message)| server.message(corpus::uid(n), message));
+    let messages = [
+        corpus::message(1),
+        corpus::message(1),
+        grown.clone(),
+        none.clone(),
+        other.clone(),
+    ];
+    let setup = (1..)
+        .zip(&messages)
+        .fold(Server::plain(), |server, (n, message)| {
+            server.message(corpus::uid(n), message)
+        });
     let desk = Desk::new(without_uidl(setup), NO_UIDL);
     desk.fetch(0).assert_silent();
     desk.fetch(0).assert_silent();
-    let expected: Vec<_> = messages.iter().map(|message| corpus::on_disk(message)).collect();
+    let expected: Vec<_> = messages
+        .iter()
+        .map(|message| corpus::on_disk(message))
+        .collect();
     desk.mail().assert_exactly(&expected);
     // one goes, and another one with its header comes
     desk.server.remove("uid-3");
-    desk.server.add("uid-6", [&grown[..], b"and yet more\n"].concat());
+    desk.server
+        .add("uid-6", [&grown[..], b"and yet more\n"].concat());
     desk.fetch(0).assert_silent();
     assert_eq!(desk.mail().len(), 6);
 }
@@ -243,12 +309,19 @@ fn a_quirk_that_nobody_knows_is_a_mistake() {
             "quirks = [\"no-udil\"]",
             "`quirks` must be a list of \"no-uidl\", or empty, not a list with \"no-udil\" in it",
         ),
-        ("quirks = \"no-uidl\"", "`quirks` must be a list of \"no-uidl\", or empty, not a text"),
+        (
+            "quirks = \"no-uidl\"",
+            "`quirks` must be a list of \"no-uidl\", or empty, not a text",
+        ),
     ] {
         let desk = Desk::with(1, line, |server| server);
         let output = desk.fetch(78);
         output.assert_stderr(text);
-        assert_eq!(output.stderr.contains("hint: did you mean \"no-uidl\"?"), line.contains("udil"), "{output}");
+        assert_eq!(
+            output.stderr.contains("hint: did you mean \"no-uidl\"?"),
+            line.contains("udil"),
+            "{output}"
+        );
     }
 }
 
@@ -261,13 +334,19 @@ fn three_thousand_messages_with_new_uids_are_known_again() {
     desk.server.add("new", corpus::message(3_001));
     let before = desk.server.log();
     let said = desk.pouch(&["plan"]).run();
-    said.assert_code(0).assert_stderr("3000 messages known by their headers");
-    desk.fetch(0).assert_stderr("3000 messages known by their headers: not fetched again");
+    said.assert_code(0)
+        .assert_stderr("3000 messages known by their headers");
+    desk.fetch(0)
+        .assert_stderr("3000 messages known by their headers: not fetched again");
     let log = desk.server.log();
     assert_eq!(log.count("TOP"), 2 * 3_001);
     assert_eq!(log.count("RETR") - before.count("RETR"), 1);
     // some 300 headers a turn
-    assert!(log.turns() - before.turns() < 100, "{}", log.turns() - before.turns());
+    assert!(
+        log.turns() - before.turns() < 100,
+        "{}",
+        log.turns() - before.turns()
+    );
     desk.fetch(0).assert_silent();
     assert_eq!(desk.mail().len(), 3_001);
 }
@@ -275,7 +354,10 @@ fn three_thousand_messages_with_new_uids_are_known_again() {
 #[test]
 fn a_header_too_many_takes_no_new_message_for_a_known_one() {
     let third = String::from_utf8(corpus::message(3)).unwrap();
-    let header = format!("+OK\r\n{}\r\n\r\n.\r\n", third.split_once("\n\n").unwrap().0.replace('\n', "\r\n"));
+    let header = format!(
+        "+OK\r\n{}\r\n\r\n.\r\n",
+        third.split_once("\n\n").unwrap().0.replace('\n', "\r\n")
+    );
     let moved = Desk::with(10, "", |server| server);
     moved.fetch(0);
     moved.server.renew_uids();
@@ -297,9 +379,12 @@ fn a_header_too_many_takes_no_new_message_for_a_known_one() {
 fn what_is_to_be_deleted_on_request_is_known_again_after_a_move() {
     let desk = Desk::with(12, "", |server| server);
     desk.fetch(0);
-    desk.pouch(&["ledger", "delete", "work", "3"]).run().assert_code(0);
+    desk.pouch(&["ledger", "delete", "work", "3"])
+        .run()
+        .assert_code(0);
     desk.server.renew_uids();
-    desk.fetch(0).assert_stderr("12 messages known by their headers");
+    desk.fetch(0)
+        .assert_stderr("12 messages known by their headers");
     desk.assert_arrived(1..=12);
     assert_eq!((desk.retrieved(), desk.server.remaining()), (12, 11));
 }
@@ -307,16 +392,23 @@ fn what_is_to_be_deleted_on_request_is_known_again_after_a_move() {
 #[test]
 fn what_was_set_aside_is_known_again_after_a_move() {
     let desk = Desk::with(20, "", |server| server);
-    desk.pouch(&["ledger", "catchup", "work"]).run().assert_code(0).assert_stdout("work: 20 messages set aside");
+    desk.pouch(&["ledger", "catchup", "work"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("work: 20 messages set aside");
     desk.server.renew_uids();
     desk.server.add("new", corpus::message(21));
-    desk.fetch(0).assert_stderr("20 messages known by their headers: not fetched again");
+    desk.fetch(0)
+        .assert_stderr("20 messages known by their headers: not fetched again");
     desk.assert_arrived([21]);
     desk.fetch(0).assert_silent();
     // where no header is shown, nothing is taken for new mail that may be old
     let desk = Desk::with(20, "", |server| server.without("TOP"));
-    desk.pouch(&["ledger", "catchup", "work"]).run().assert_code(0);
+    desk.pouch(&["ledger", "catchup", "work"])
+        .run()
+        .assert_code(0);
     desk.server.renew_uids();
-    desk.fetch(69).assert_stderr("the server has given its messages new UIDs");
+    desk.fetch(69)
+        .assert_stderr("the server has given its messages new UIDs");
     assert_eq!(desk.retrieved(), 0);
 }

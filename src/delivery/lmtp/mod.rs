@@ -43,8 +43,8 @@ pub struct Lmtp {
 }
 
 impl Lmtp {
-    /// The server at `place`, that `connect` gets to. Messages are spooled in the folder `spool`, in
-    /// files without a name. `host` is this machine's name.
+    /// The server at `place`, that `connect` gets to. Messages are spooled in the folder `spool`,
+    /// in files without a name. `host` is this machine's name.
     pub fn new(place: LmtpServer, host: &str, spool: PathBuf, connect: Connect) -> Self {
         Self {
             server: format!("the LMTP server at {place}"),
@@ -60,8 +60,8 @@ impl Lmtp {
     /// Connects, where there is no connection; gives what the server offers.
     ///
     /// # Errors
-    /// [`Kind::Busy`]: it is not there, or takes no session now. [`Kind::Unavailable`]: it is no LMTP
-    /// server.
+    /// [`Kind::Busy`]: it is not there, or takes no session now. [`Kind::Unavailable`]: it is no
+    /// LMTP server.
     pub fn offers(&mut self) -> Result<Offers> {
         if let Some(session) = &self.session {
             return Ok(session.offers());
@@ -75,14 +75,20 @@ impl Lmtp {
             Kind::Stopped(_) | Kind::NoHost => error,
             _ => {
                 let away = Error::new(Kind::Busy, format!("{} is not there", self.server));
-                error.facts().iter().fold(away, |away, fact| away.fact(fact.as_str()))
+                error
+                    .facts()
+                    .iter()
+                    .fold(away, |away, fact| away.fact(fact.as_str()))
             }
         })?;
         Session::greet(line, &self.host).map_err(|trouble| match trouble {
             Trouble::Lost(error) => self.lost(Kind::Busy, &error),
             Trouble::Said(reply) => {
                 let (kind, what) = match reply.answer() {
-                    Answer::No => (Kind::Unavailable, format!("{} takes no mail by LMTP", self.server)),
+                    Answer::No => (
+                        Kind::Unavailable,
+                        format!("{} takes no mail by LMTP", self.server),
+                    ),
                     _ => (Kind::Busy, format!("{} takes no mail now", self.server)),
                 };
                 Error::new(kind, what).fact(format!("it said: {}", reply.shown()))
@@ -91,11 +97,13 @@ impl Lmtp {
     }
 
     fn lost(&self, kind: Kind, error: &io::Error) -> Error {
-        Error::new(kind, format!("the connection to {} was lost", self.server)).fact(match error.kind() {
-            io::ErrorKind::UnexpectedEof => "it was closed".into(),
-            io::ErrorKind::TimedOut => "it was silent for longer than `pipe-timeout`".into(),
-            _ => error.to_string(),
-        })
+        Error::new(kind, format!("the connection to {} was lost", self.server)).fact(
+            match error.kind() {
+                io::ErrorKind::UnexpectedEof => "it was closed".into(),
+                io::ErrorKind::TimedOut => "it was silent for longer than `pipe-timeout`".into(),
+                _ => error.to_string(),
+            },
+        )
     }
 
     /// Those who get the message here, and do not have it already.
@@ -104,12 +112,20 @@ impl Lmtp {
             Place::Lmtp(server, recipients) if *server == self.place => Some(recipients),
             _ => None,
         });
-        here.flatten().map(String::as_str).filter(|name| !slip.taken.contains(&self.place.taker(name))).collect()
+        here.flatten()
+            .map(String::as_str)
+            .filter(|name| !slip.taken.contains(&self.place.taker(name)))
+            .collect()
     }
 
-    /// Hands a message over; `replies` has one for each of the recipients then, or as much of that as
-    /// was heard before the line was lost.
-    fn hand_over(&mut self, envelope: &Envelope<'_>, content: &mut impl Read, replies: &mut Vec<Reply>) -> Result<()> {
+    /// Hands a message over; `replies` has one for each of the recipients then, or as much of that
+    /// as was heard before the line was lost.
+    fn hand_over(
+        &mut self,
+        envelope: &Envelope<'_>,
+        content: &mut impl Read,
+        replies: &mut Vec<Reply>,
+    ) -> Result<()> {
         let offered = match self.session.take() {
             // a server ends a session that had nothing to do for long
             Some(mut kept) => kept.offer(envelope).ok().map(|replies| (kept, replies)),
@@ -125,7 +141,9 @@ impl Lmtp {
             (session, replies)
         };
         if replies.iter().any(|reply| reply.answer() == Answer::More) {
-            session.deliver(content, replies).map_err(|error| lost(&error))?;
+            session
+                .deliver(content, replies)
+                .map_err(|error| lost(&error))?;
         }
         self.session = Some(session);
         Ok(())
@@ -148,7 +166,10 @@ impl Delivery for Lmtp {
         if let Some(most) = self.offers()?.most.filter(|most| octets > *most) {
             return Err(Error::new(
                 Kind::Rejected,
-                format!("{} takes no message of more than {most} octets", self.server),
+                format!(
+                    "{} takes no message of more than {most} octets",
+                    self.server
+                ),
             )
             .fact(format!("this one has {octets}")));
         }
@@ -156,8 +177,15 @@ impl Delivery for Lmtp {
         if recipients.is_empty() {
             return Ok(());
         }
-        let sender = return_path(&head).filter(|sender| fits(sender)).unwrap_or_default();
-        let envelope = Envelope { sender: &sender, recipients: &recipients, octets, eight_bit };
+        let sender = return_path(&head)
+            .filter(|sender| fits(sender))
+            .unwrap_or_default();
+        let envelope = Envelope {
+            sender: &sender,
+            recipients: &recipients,
+            octets,
+            eight_bit,
+        };
         let mut replies = Vec::new();
         let handed = self.hand_over(&envelope, &mut draft.file, &mut replies);
         self.taken = recipients
@@ -178,7 +206,10 @@ impl Delivery for Lmtp {
 
 /// Whether an address can stand between `<` and `>`.
 fn fits(address: &str) -> bool {
-    !address.is_empty() && address.bytes().all(|octet| octet.is_ascii_graphic() && !b"<>".contains(&octet))
+    !address.is_empty()
+        && address
+            .bytes()
+            .all(|octet| octet.is_ascii_graphic() && !b"<>".contains(&octet))
 }
 
 /// The size of a message with CRLF, and whether it has octets above 127.
@@ -196,22 +227,38 @@ fn weigh(content: &mut impl Read) -> io::Result<(u64, bool)> {
     }
 }
 
-/// What the replies mean for the message: delivered, where all took it; to be tried again, where one
-/// may take it later.
+/// What the replies mean for the message: delivered, where all took it; to be tried again, where
+/// one may take it later.
 fn judge(server: &str, recipients: &[&str], replies: &[Reply]) -> Result<()> {
-    let others = || recipients.iter().zip(replies).filter(|(_, reply)| reply.answer() != Answer::Yes);
+    let others = || {
+        recipients
+            .iter()
+            .zip(replies)
+            .filter(|(_, reply)| reply.answer() != Answer::Yes)
+    };
     let names = |answer: fn(Answer) -> bool| {
-        let names: Vec<_> = others().filter(|(_, reply)| answer(reply.answer())).map(|(name, _)| *name).collect();
+        let names: Vec<_> = others()
+            .filter(|(_, reply)| answer(reply.answer()))
+            .map(|(name, _)| *name)
+            .collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
     let error = if let Some(names) = names(|answer| answer != Answer::No) {
-        Error::new(Kind::Deferred, format!("{server} asks for the message for {names} again later"))
+        Error::new(
+            Kind::Deferred,
+            format!("{server} asks for the message for {names} again later"),
+        )
     } else if let Some(names) = names(|answer| answer == Answer::No) {
-        Error::new(Kind::Rejected, format!("{server} does not take the message for {names}"))
+        Error::new(
+            Kind::Rejected,
+            format!("{server} does not take the message for {names}"),
+        )
     } else {
         return Ok(());
     };
-    Err(others().fold(error, |error, (name, reply)| error.fact(format!("it said of {name}: {}", reply.shown()))))
+    Err(others().fold(error, |error, (name, reply)| {
+        error.fact(format!("it said of {name}: {}", reply.shown()))
+    }))
 }
 
 #[cfg(test)]
@@ -221,16 +268,39 @@ mod tests {
     #[test]
     fn the_replies_decide() {
         let judge = |codes: &[u16]| {
-            let replies: Vec<_> =
-                codes.iter().map(|code| Reply { code: *code, lines: vec![b"so it is".to_vec()] }).collect();
+            let replies: Vec<_> = codes
+                .iter()
+                .map(|code| Reply {
+                    code: *code,
+                    lines: vec![b"so it is".to_vec()],
+                })
+                .collect();
             judge("lmtp", &["ann", "ben", "cid"], &replies)
         };
         judge(&[250, 250, 250]).unwrap();
         let error = judge(&[250, 550, 452]).unwrap_err();
-        assert_eq!((error.kind(), error.what()), (Kind::Deferred, "lmtp asks for the message for cid again later"));
-        assert_eq!(error.facts(), ["it said of ben: 550 so it is", "it said of cid: 452 so it is"]);
+        assert_eq!(
+            (error.kind(), error.what()),
+            (
+                Kind::Deferred,
+                "lmtp asks for the message for cid again later"
+            )
+        );
+        assert_eq!(
+            error.facts(),
+            [
+                "it said of ben: 550 so it is",
+                "it said of cid: 452 so it is"
+            ]
+        );
         let error = judge(&[250, 550, 554]).unwrap_err();
-        assert_eq!((error.kind(), error.what()), (Kind::Rejected, "lmtp does not take the message for ben, cid"));
+        assert_eq!(
+            (error.kind(), error.what()),
+            (
+                Kind::Rejected,
+                "lmtp does not take the message for ben, cid"
+            )
+        );
     }
 
     #[test]

@@ -42,14 +42,19 @@ impl Reply {
     /// In one line, safe to show.
     pub(super) fn shown(&self) -> String {
         let text = self.lines.join(&b" "[..]);
-        format!("{} {}", self.code, shown(&text)).trim_end().to_owned()
+        format!("{} {}", self.code, shown(&text))
+            .trim_end()
+            .to_owned()
     }
 }
 
-/// Reads a line of a reply: its code, whether others follow, and its text. Nothing where it is none.
+/// Reads a line of a reply: its code, whether others follow, and its text. Nothing where it is
+/// none.
 pub(super) fn line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     let (code, rest) = line.split_at_checked(3)?;
-    let code = str::from_utf8(code).ok().filter(|code| code.bytes().all(|digit| digit.is_ascii_digit()))?;
+    let code = str::from_utf8(code)
+        .ok()
+        .filter(|code| code.bytes().all(|digit| digit.is_ascii_digit()))?;
     let code = code.parse().ok().filter(|code| (200..600).contains(code))?;
     match rest {
         [] => Some((code, false, rest)),
@@ -85,7 +90,10 @@ impl Offers {
                 Some("SIZE") => {
                     offers.size = true;
                     // 0 is no limit (RFC 1870 §4)
-                    offers.most = words.next().and_then(|most| most.parse().ok()).filter(|most| *most > 0);
+                    offers.most = words
+                        .next()
+                        .and_then(|most| most.parse().ok())
+                        .filter(|most| *most > 0);
                 }
                 _ => {}
             }
@@ -96,12 +104,22 @@ impl Offers {
 
 impl std::fmt::Display for Offers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let size = self.most.map_or_else(|| "SIZE".to_owned(), |most| format!("SIZE {most}"));
-        let words: Vec<_> = [(self.pipelining, "PIPELINING"), (self.eight_bit, "8BITMIME"), (self.size, &size)]
-            .into_iter()
-            .filter_map(|(offered, word)| offered.then_some(word))
-            .collect();
-        f.write_str(if words.is_empty() { "nothing beyond RFC 2033" } else { "" })?;
+        let size = self
+            .most
+            .map_or_else(|| "SIZE".to_owned(), |most| format!("SIZE {most}"));
+        let words: Vec<_> = [
+            (self.pipelining, "PIPELINING"),
+            (self.eight_bit, "8BITMIME"),
+            (self.size, &size),
+        ]
+        .into_iter()
+        .filter_map(|(offered, word)| offered.then_some(word))
+        .collect();
+        f.write_str(if words.is_empty() {
+            "nothing beyond RFC 2033"
+        } else {
+            ""
+        })?;
         f.write_str(&words.join(" "))
     }
 }
@@ -123,27 +141,61 @@ mod tests {
 
     #[test]
     fn codes_mean_what_their_first_digit_says() {
-        let answer = |code| Reply { code, lines: Vec::new() }.answer();
+        let answer = |code| {
+            Reply {
+                code,
+                lines: Vec::new(),
+            }
+            .answer()
+        };
         assert_eq!(
             [250, 354, 421, 452, 550].map(answer),
-            [Answer::Yes, Answer::More, Answer::Later, Answer::Later, Answer::No]
+            [
+                Answer::Yes,
+                Answer::More,
+                Answer::Later,
+                Answer::Later,
+                Answer::No
+            ]
         );
     }
 
     #[test]
     fn offers_are_read_and_shown() {
-        let lines =
-            |lines: &[&str]| Reply { code: 250, lines: lines.iter().map(|line| line.as_bytes().to_vec()).collect() };
-        let offers = Offers::of(&lines(&["desk", "pipelining", "ENHANCEDSTATUSCODES", "8BITMIME", "SIZE 1000"]));
-        assert_eq!(offers, Offers { pipelining: true, eight_bit: true, size: true, most: Some(1000) });
+        let lines = |lines: &[&str]| Reply {
+            code: 250,
+            lines: lines.iter().map(|line| line.as_bytes().to_vec()).collect(),
+        };
+        let offers = Offers::of(&lines(&[
+            "desk",
+            "pipelining",
+            "ENHANCEDSTATUSCODES",
+            "8BITMIME",
+            "SIZE 1000",
+        ]));
+        assert_eq!(
+            offers,
+            Offers {
+                pipelining: true,
+                eight_bit: true,
+                size: true,
+                most: Some(1000)
+            }
+        );
         assert_eq!(offers.to_string(), "PIPELINING 8BITMIME SIZE 1000");
-        assert_eq!(Offers::of(&lines(&["PIPELINING", "SIZE 0"])).to_string(), "SIZE");
+        assert_eq!(
+            Offers::of(&lines(&["PIPELINING", "SIZE 0"])).to_string(),
+            "SIZE"
+        );
         assert_eq!(Offers::default().to_string(), "nothing beyond RFC 2033");
     }
 
     #[test]
     fn what_is_shown_does_nothing_to_a_terminal() {
-        let reply = Reply { code: 550, lines: vec![b"no \x1b[2J".to_vec(), b"thanks".to_vec()] };
+        let reply = Reply {
+            code: 550,
+            lines: vec![b"no \x1b[2J".to_vec(), b"thanks".to_vec()],
+        };
         assert_eq!(reply.shown(), "550 no \u{fffd}[2J thanks");
     }
 

@@ -50,8 +50,17 @@ impl<S: Read + Write> Session<S> {
     /// # Errors
     /// The line was lost, or the server takes no session.
     pub(super) fn greet(stream: S, host: &str) -> Result<Self, Trouble> {
-        let mut session = Self { stream: BufReader::new(stream), offers: Offers::default() };
-        let welcome = |reply: Reply| if reply.answer() == Answer::Yes { Ok(reply) } else { Err(Trouble::Said(reply)) };
+        let mut session = Self {
+            stream: BufReader::new(stream),
+            offers: Offers::default(),
+        };
+        let welcome = |reply: Reply| {
+            if reply.answer() == Answer::Yes {
+                Ok(reply)
+            } else {
+                Err(Trouble::Said(reply))
+            }
+        };
         welcome(session.reply()?)?;
         session.send(&format!("LHLO {host}\r\n"))?;
         session.offers = Offers::of(&welcome(session.reply()?)?);
@@ -78,7 +87,12 @@ impl<S: Read + Write> Session<S> {
         }
         // whatever became of the message before this one, it is over
         let mut commands = vec!["RSET".to_owned(), mail];
-        commands.extend(envelope.recipients.iter().map(|recipient| format!("RCPT TO:<{recipient}>")));
+        commands.extend(
+            envelope
+                .recipients
+                .iter()
+                .map(|recipient| format!("RCPT TO:<{recipient}>")),
+        );
         let mut answers = self.ask(&commands)?;
         let mut replies = answers.split_off(2);
         let mail = answers.swap_remove(1);
@@ -88,8 +102,15 @@ impl<S: Read + Write> Session<S> {
         if replies.iter().any(|reply| reply.answer() == Answer::Yes) {
             let data = self.ask(&["DATA".to_owned()])?.swap_remove(0);
             // 2xx is no answer to DATA
-            let data = if data.answer() == Answer::Yes { Reply { code: 451, ..data } } else { data };
-            replies.iter_mut().filter(|reply| reply.answer() == Answer::Yes).for_each(|reply| reply.clone_from(&data));
+            let data = if data.answer() == Answer::Yes {
+                Reply { code: 451, ..data }
+            } else {
+                data
+            };
+            replies
+                .iter_mut()
+                .filter(|reply| reply.answer() == Answer::Yes)
+                .for_each(|reply| reply.clone_from(&data));
         }
         Ok(replies)
     }
@@ -99,12 +120,19 @@ impl<S: Read + Write> Session<S> {
     ///
     /// # Errors
     /// The line was lost: nobody knows who has the message.
-    pub(super) fn deliver(&mut self, content: &mut impl Read, replies: &mut [Reply]) -> io::Result<()> {
+    pub(super) fn deliver(
+        &mut self,
+        content: &mut impl Read,
+        replies: &mut [Reply],
+    ) -> io::Result<()> {
         let mut out = BufWriter::with_capacity(64 * 1024, self.stream.get_mut());
         stuff(&mut BufReader::with_capacity(64 * 1024, content), &mut out)?;
         out.flush()?;
         drop(out);
-        for reply in replies.iter_mut().filter(|reply| reply.answer() == Answer::More) {
+        for reply in replies
+            .iter_mut()
+            .filter(|reply| reply.answer() == Answer::More)
+        {
             *reply = self.reply()?;
         }
         Ok(())
@@ -112,9 +140,16 @@ impl<S: Read + Write> Session<S> {
 
     /// Sends commands, many at once where that is offered (RFC 2920), and reads a reply to each.
     fn ask(&mut self, commands: &[String]) -> io::Result<Vec<Reply>> {
-        let lines: Vec<_> = commands.iter().map(|command| format!("{command}\r\n")).collect();
+        let lines: Vec<_> = commands
+            .iter()
+            .map(|command| format!("{command}\r\n"))
+            .collect();
         let mut replies = Vec::with_capacity(lines.len());
-        for some in lines.chunks(if self.offers.pipelining { ASKED_TOGETHER } else { 1 }) {
+        for some in lines.chunks(if self.offers.pipelining {
+            ASKED_TOGETHER
+        } else {
+            1
+        }) {
             self.send(&some.concat())?;
             for _ in some {
                 replies.push(self.reply()?);
@@ -132,7 +167,10 @@ impl<S: Read + Write> Session<S> {
         let mut lines = Vec::new();
         loop {
             let mut octets = Vec::new();
-            self.stream.by_ref().take(MAX_LINE as u64).read_until(b'\n', &mut octets)?;
+            self.stream
+                .by_ref()
+                .take(MAX_LINE as u64)
+                .read_until(b'\n', &mut octets)?;
             if octets.is_empty() {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
@@ -156,8 +194,8 @@ impl<S: Read + Write> Drop for Session<S> {
     }
 }
 
-/// Copies a message with CRLF for each LF, a dot before each one that begins a line, and the line of
-/// one dot that ends it (RFC 5321 §4.5.2).
+/// Copies a message with CRLF for each LF, a dot before each one that begins a line, and the line
+/// of one dot that ends it (RFC 5321 §4.5.2).
 fn stuff(content: &mut impl BufRead, out: &mut impl Write) -> io::Result<()> {
     let mut begins = true;
     loop {
@@ -212,15 +250,26 @@ mod tests {
 
     fn session(says: &[&str]) -> Session<Script> {
         let says = (says.join("\r\n") + "\r\n").into_bytes();
-        Session::greet(Script { says: io::Cursor::new(says), heard: Vec::new() }, "desk").unwrap()
+        Session::greet(
+            Script {
+                says: io::Cursor::new(says),
+                heard: Vec::new(),
+            },
+            "desk",
+        )
+        .unwrap()
     }
 
     fn heard(session: &Session<Script>) -> String {
         String::from_utf8(session.stream.get_ref().heard.clone()).unwrap()
     }
 
-    const ENVELOPE: Envelope<'_> =
-        Envelope { sender: "b@example.org", recipients: &["ann", "ben"], octets: 9, eight_bit: true };
+    const ENVELOPE: Envelope<'_> = Envelope {
+        sender: "b@example.org",
+        recipients: &["ann", "ben"],
+        octets: 9,
+        eight_bit: true,
+    };
 
     fn codes(replies: &[Reply]) -> Vec<u16> {
         replies.iter().map(|reply| reply.code).collect()
@@ -243,7 +292,9 @@ mod tests {
         ]);
         let mut replies = session.offer(&ENVELOPE).unwrap();
         assert_eq!(codes(&replies), [354, 550]);
-        session.deliver(&mut &b"A: b\n\n.x"[..], &mut replies).unwrap();
+        session
+            .deliver(&mut &b"A: b\n\n.x"[..], &mut replies)
+            .unwrap();
         assert_eq!(codes(&replies), [250, 550]);
         assert_eq!(
             heard(&session),
@@ -253,12 +304,34 @@ mod tests {
 
     #[test]
     fn what_is_said_to_the_sender_or_to_data_is_said_to_all() {
-        let mut sender = session(&["220 hello", "250 desk", "250 reset", "452 full", "503 no", "503 no"]);
+        let mut sender = session(&[
+            "220 hello",
+            "250 desk",
+            "250 reset",
+            "452 full",
+            "503 no",
+            "503 no",
+        ]);
         assert_eq!(codes(&sender.offer(&ENVELOPE).unwrap()), [452, 452]);
         assert!(!heard(&sender).contains("DATA"));
-        let mut data = session(&["220 hello", "250 desk", "250 reset", "250 ok", "250 ann", "550 ben", "451 later"]);
+        let mut data = session(&[
+            "220 hello",
+            "250 desk",
+            "250 reset",
+            "250 ok",
+            "250 ann",
+            "550 ben",
+            "451 later",
+        ]);
         assert_eq!(codes(&data.offer(&ENVELOPE).unwrap()), [451, 550]);
-        let mut nobody = session(&["220 hello", "250 desk", "250 reset", "250 ok", "550 ann", "550 ben"]);
+        let mut nobody = session(&[
+            "220 hello",
+            "250 desk",
+            "250 reset",
+            "250 ok",
+            "550 ann",
+            "550 ben",
+        ]);
         assert_eq!(codes(&nobody.offer(&ENVELOPE).unwrap()), [550, 550]);
         assert!(!heard(&nobody).contains("DATA"));
     }
@@ -266,10 +339,15 @@ mod tests {
     #[test]
     fn what_is_no_lmtp_ends_the_session() {
         let greet = |says: &str| {
-            let script = Script { says: io::Cursor::new(says.as_bytes().to_vec()), heard: Vec::new() };
+            let script = Script {
+                says: io::Cursor::new(says.as_bytes().to_vec()),
+                heard: Vec::new(),
+            };
             Session::greet(script, "desk").unwrap_err()
         };
-        assert!(matches!(greet("220 hello\r\n500 what?\r\n"), Trouble::Said(reply) if reply.code == 500));
+        assert!(
+            matches!(greet("220 hello\r\n500 what?\r\n"), Trouble::Said(reply) if reply.code == 500)
+        );
         assert!(matches!(greet("+OK hello\r\n"), Trouble::Lost(_)));
         assert!(matches!(greet(""), Trouble::Lost(_)));
         assert!(matches!(greet(&"220-x\r\n".repeat(1000)), Trouble::Lost(_)));

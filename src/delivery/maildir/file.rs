@@ -20,8 +20,8 @@ use crate::{
 /// When a file gets a name.
 ///
 /// One that has none goes with the process that wrote it, and to name it disturbs nobody who makes
-/// files in `tmp` meanwhile. But not every file system has such files, and the name is given by way of
-/// `/proc`, which need not be there: it is tried with the first one.
+/// files in `tmp` meanwhile. But not every file system has such files, and the name is given by way
+/// of `/proc`, which need not be there: it is tried with the first one.
 #[derive(Debug, Default)]
 pub(super) enum Naming {
     /// The first file of a run gets its name in `tmp` at once, by the way that the others would.
@@ -34,7 +34,8 @@ pub(super) enum Naming {
 }
 
 impl Naming {
-    /// A new file in the folder `tmp`: with the name `path` or without one, as the second half says.
+    /// A new file in the folder `tmp`: with the name `path` or without one, as the second half
+    /// says.
     ///
     /// # Errors
     /// It cannot be made.
@@ -56,7 +57,12 @@ impl Naming {
             }
             *self = Self::Early;
         }
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
         Ok((file, true))
     }
 }
@@ -84,11 +90,13 @@ impl Accepted {
     /// # Errors
     /// The disk fails, or is full.
     pub(super) fn sync(&self) -> Result<()> {
-        self.file.sync_all().map_err(|error| Error::file("make safe", &self.target, &error))
+        self.file
+            .sync_all()
+            .map_err(|error| Error::file("make safe", &self.target, &error))
     }
 
-    /// Shows it in `new`, and never replaces a file: what lies there is this very message, delivered by a
-    /// run that could not tell the ledger.
+    /// Shows it in `new`, and never replaces a file: what lies there is this very message,
+    /// delivered by a run that could not tell the ledger.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -101,14 +109,20 @@ impl Accepted {
     }
 }
 
-/// Not every file system can rename without replacing (NFS), and not every one of these has hard links
-/// (exFAT, FTP and the like by way of FUSE): the name is the row's alone, and nobody else takes it meanwhile.
+/// Not every file system can rename without replacing (NFS), and not every one of these has hard
+/// links (exFAT, FTP and the like by way of FUSE): the name is the row's alone, and nobody else
+/// takes it meanwhile.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)) {
         Ok(()) => return Ok(()),
         Err(Errno::EXIST) => {}
         Err(Errno::INVAL | Errno::NOSYS) => match fs::hard_link(from, to) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
+                ) =>
+            {
                 if !to.try_exists()? {
                     return fs::rename(from, to);
                 }
@@ -121,5 +135,9 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn if_there(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }

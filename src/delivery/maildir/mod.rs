@@ -35,8 +35,8 @@ pub struct Maildir {
     naming: Naming,
     /// Accepted: not yet safe, and not in `new`.
     accepted: Vec<Accepted>,
-    /// Whether the Maildir itself is made safe with a batch: who made it may have been killed before
-    /// that.
+    /// Whether the Maildir itself is made safe with a batch: who made it may have been killed
+    /// before that.
     anchored: bool,
 }
 
@@ -47,7 +47,10 @@ impl Maildir {
     /// It cannot be made, or something else lies there.
     pub fn open(root: &Path) -> Result<Self> {
         if !Self::exists(root)? {
-            for part in [root.to_owned()].into_iter().chain(PARTS.map(|part| root.join(part))) {
+            for part in [root.to_owned()]
+                .into_iter()
+                .chain(PARTS.map(|part| root.join(part)))
+            {
                 folder::make(&part)?;
             }
             mark_folder(root)?;
@@ -56,7 +59,12 @@ impl Maildir {
     }
 
     fn at(root: &Path) -> Self {
-        Self { root: root.to_owned(), naming: Naming::default(), accepted: Vec::new(), anchored: false }
+        Self {
+            root: root.to_owned(),
+            naming: Naming::default(),
+            accepted: Vec::new(),
+            anchored: false,
+        }
     }
 
     /// The Maildir at `root` to look at: nothing is made.
@@ -68,11 +76,14 @@ impl Maildir {
         Ok(Self::at(root))
     }
 
-    /// When the Maildir at `root` was made, in nanoseconds since 1970, where its disk tells that: one that was
-    /// put back from a backup, then; one that is not there, never, which is 0.
+    /// When the Maildir at `root` was made, in nanoseconds since 1970, where its disk tells that:
+    /// one that was put back from a backup, then; one that is not there, never, which is 0.
     pub fn made(root: &Path) -> Option<u128> {
         match fs::metadata(root.join("cur")).and_then(|folder| folder.created()) {
-            Ok(made) => made.duration_since(UNIX_EPOCH).ok().map(|since| since.as_nanos()),
+            Ok(made) => made
+                .duration_since(UNIX_EPOCH)
+                .ok()
+                .map(|since| since.as_nanos()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
             Err(_) => None,
         }
@@ -95,11 +106,18 @@ impl Maildir {
             Err(error) => return Err(Error::file("open the Maildir", root, &error)),
         };
         // a beginning that a crash cut short is finished; anything else is somebody's folder
-        match entries.iter().find(|entry| !PARTS.iter().any(|part| entry.file_name() == *part)) {
+        match entries
+            .iter()
+            .find(|entry| !PARTS.iter().any(|part| entry.file_name() == *part))
+        {
             None => Ok(false),
-            Some(entry) => {
-                Err(no_maildir(root, &format!("it has no tmp, new and cur, but has {}", entry.path().display())))
-            }
+            Some(entry) => Err(no_maildir(
+                root,
+                &format!(
+                    "it has no tmp, new and cur, but has {}",
+                    entry.path().display()
+                ),
+            )),
         }
     }
 }
@@ -107,8 +125,12 @@ impl Maildir {
 /// A folder of another Maildir is marked as such, for those that deliver to it and look for quotas
 /// (Maildir++).
 fn mark_folder(root: &Path) -> Result<()> {
-    let is_folder = root.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-        && root.parent().is_some_and(|parent| PARTS.iter().all(|part| parent.join(part).is_dir()));
+    let is_folder = root
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        && root
+            .parent()
+            .is_some_and(|parent| PARTS.iter().all(|part| parent.join(part).is_dir()));
     if is_folder {
         let path = root.join("maildirfolder");
         File::create(&path).map_err(|error| Error::file("make", &path, &error))?;
@@ -118,27 +140,47 @@ fn mark_folder(root: &Path) -> Result<()> {
 
 /// What lies where a folder should be: `path` itself, or one above it.
 fn no_folder(path: &Path) -> String {
-    let above = path.ancestors().skip(1).find(|above| above.exists() && !above.is_dir());
-    above.map_or_else(|| "it is a file".into(), |above| format!("{} is a file", above.display()))
+    let above = path
+        .ancestors()
+        .skip(1)
+        .find(|above| above.exists() && !above.is_dir());
+    above.map_or_else(
+        || "it is a file".into(),
+        |above| format!("{} is a file", above.display()),
+    )
 }
 
 fn no_maildir(root: &Path, fact: &str) -> Error {
-    Error::new(Kind::CannotCreate, format!("{} is not a Maildir", root.display()))
-        .fact(fact)
-        .hint("name a folder that does not exist yet, and it will be made")
+    Error::new(
+        Kind::CannotCreate,
+        format!("{} is not a Maildir", root.display()),
+    )
+    .fact(fact)
+    .hint("name a folder that does not exist yet, and it will be made")
 }
 
 impl Delivery for Maildir {
     fn begin(&mut self, slip: &Slip<'_>) -> Result<Draft> {
         let tmp = self.root.join("tmp");
         let path = tmp.join(slip.name);
-        let (file, named) = self.naming.create(&tmp, &path).map_err(|error| Error::file("write", &path, &error))?;
-        Ok(if named { Draft::at(&path, file) } else { Draft::nameless_in(&tmp, file) })
+        let (file, named) = self
+            .naming
+            .create(&tmp, &path)
+            .map_err(|error| Error::file("write", &path, &error))?;
+        Ok(if named {
+            Draft::at(&path, file)
+        } else {
+            Draft::nameless_in(&tmp, file)
+        })
     }
 
     fn accept(&mut self, slip: &Slip<'_>, draft: Draft, _stop: &Stop) -> Result<()> {
         let Draft { file, stray, .. } = draft;
-        self.accepted.push(Accepted { file, draft: stray.keep(), target: self.root.join("new").join(slip.name) });
+        self.accepted.push(Accepted {
+            file,
+            draft: stray.keep(),
+            target: self.root.join("new").join(slip.name),
+        });
         Ok(())
     }
 
@@ -146,7 +188,13 @@ impl Delivery for Maildir {
         let accepted = std::mem::take(&mut self.accepted);
         let root = self.root.clone();
         let anchor = !accepted.is_empty() && !std::mem::replace(&mut self.anchored, true);
-        Sealed::new(move || if accepted.is_empty() { Ok(()) } else { make_safe(&accepted, &root, anchor) })
+        Sealed::new(move || {
+            if accepted.is_empty() {
+                Ok(())
+            } else {
+                make_safe(&accepted, &root, anchor)
+            }
+        })
     }
 
     fn pace(&self, _places: &[Place]) -> Pace {
@@ -180,12 +228,20 @@ fn make_safe(accepted: &[Accepted], root: &Path, anchor: bool) -> Result<()> {
     thread::scope(|scope| {
         let lanes: Vec<_> = lanes
             .into_iter()
-            .map(|lane| (lane, thread::Builder::new().spawn_scoped(scope, || sync_all(lane))))
+            .map(|lane| {
+                (
+                    lane,
+                    thread::Builder::new().spawn_scoped(scope, || sync_all(lane)),
+                )
+            })
             .collect();
         lanes.into_iter().try_for_each(|(lane, work)| match work {
-            Ok(work) => {
-                work.join().unwrap_or_else(|_| Err(Error::new(Kind::Bug, "a thread that makes messages safe ended")))
-            }
+            Ok(work) => work.join().unwrap_or_else(|_| {
+                Err(Error::new(
+                    Kind::Bug,
+                    "a thread that makes messages safe ended",
+                ))
+            }),
             // the system starts no more threads
             Err(_) => sync_all(lane),
         })
@@ -200,8 +256,8 @@ fn sync_all(accepted: &[Accepted]) -> Result<()> {
 }
 
 /// All messages below `folder`: of this Maildir and of every Maildir in it, whatever they are
-/// called (`.Archive` or `Archive`), be it by a link. Those that were `seen` (links and mounts may lead in
-/// a circle) are passed over.
+/// called (`.Archive` or `Archive`), be it by a link. Those that were `seen` (links and mounts may
+/// lead in a circle) are passed over.
 ///
 /// Mail programs move messages meanwhile, from `new` to `cur` and from there to other folders: read
 /// in that order, none is missed.
@@ -217,14 +273,24 @@ fn walk(folder: &Path, seen: &mut HashSet<(u64, u64)>, found: &mut Vec<Found>) -
     for part in ["new", "cur"] {
         for message in read_folder(&folder.join(part))? {
             let name = message.file_name();
-            let name = name.to_string_lossy().split(':').next().unwrap_or_default().to_owned();
-            found.push(Found { name, content: Content::File(message.path()) });
+            let name = name
+                .to_string_lossy()
+                .split(':')
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            found.push(Found {
+                name,
+                content: Content::File(message.path()),
+            });
         }
     }
     for entry in read_folder(folder)? {
         let path = entry.path();
         let inner = !PARTS.iter().any(|part| entry.file_name() == *part);
-        let kind = entry.file_type().map_err(|error| Error::file("read", &path, &error))?;
+        let kind = entry
+            .file_type()
+            .map_err(|error| Error::file("read", &path, &error))?;
         // a link may lead anywhere: only one to a Maildir is followed
         if inner && (kind.is_dir() || (kind.is_symlink() && path.join("cur").is_dir())) {
             walk(&path, seen, found)?;
@@ -248,15 +314,25 @@ mod tests {
     use std::io::Write;
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
 
     fn deliver(maildir: &mut Maildir, name: &str, content: &[u8]) {
         let uid = Uid::new(*b"u");
-        let slip = Slip { account: "work", name, uid: &uid, sender: None, places: &[], taken: &[], fields: &[] };
+        let slip = Slip {
+            account: "work",
+            name,
+            uid: &uid,
+            sender: None,
+            places: &[],
+            taken: &[],
+            fields: &[],
+        };
         let mut draft = maildir.begin(&slip).unwrap();
         draft.write_all(content).unwrap();
         maildir.accept(&slip, draft, &Stop::default()).unwrap();
@@ -291,8 +367,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut maildir = Maildir::open(dir.path()).unwrap();
         let uid = Uid::new(*b"u");
-        let slip =
-            Slip { account: "work", name: "1.R1Lx.h", uid: &uid, sender: None, places: &[], taken: &[], fields: &[] };
+        let slip = Slip {
+            account: "work",
+            name: "1.R1Lx.h",
+            uid: &uid,
+            sender: None,
+            places: &[],
+            taken: &[],
+            fields: &[],
+        };
         drop(maildir.begin(&slip).unwrap());
         assert_eq!(names(&dir.path().join("tmp")), Vec::<String>::new());
     }
@@ -304,7 +387,12 @@ mod tests {
         let error = Maildir::open(dir.path()).unwrap_err();
         assert_eq!(error.kind(), Kind::CannotCreate);
         assert_eq!(names(dir.path()), ["thesis.tex"]);
-        assert_eq!(Maildir::open(&dir.path().join("thesis.tex")).unwrap_err().kind(), Kind::CannotCreate);
+        assert_eq!(
+            Maildir::open(&dir.path().join("thesis.tex"))
+                .unwrap_err()
+                .kind(),
+            Kind::CannotCreate
+        );
     }
 
     #[test]
@@ -314,11 +402,22 @@ mod tests {
         for path in [".Archive/cur", "Old/new"] {
             fs::create_dir_all(dir.path().join(path)).unwrap();
         }
-        for path in ["cur/1.R1Lx.h:2,S", ".Archive/cur/1.R2Lx.h:2,ST", "Old/new/1.R3Lx.h", "tmp/1.R4Lx.h", "tmp/other"]
-        {
+        for path in [
+            "cur/1.R1Lx.h:2,S",
+            ".Archive/cur/1.R2Lx.h:2,ST",
+            "Old/new/1.R3Lx.h",
+            "tmp/1.R4Lx.h",
+            "tmp/other",
+        ] {
             fs::write(dir.path().join(path), "").unwrap();
         }
-        let mut found: Vec<_> = maildir.look().unwrap().unwrap().into_iter().map(|found| found.name).collect();
+        let mut found: Vec<_> = maildir
+            .look()
+            .unwrap()
+            .unwrap()
+            .into_iter()
+            .map(|found| found.name)
+            .collect();
         found.sort();
         assert_eq!(found, ["1.R1Lx.h", "1.R2Lx.h", "1.R3Lx.h"]);
         maildir.tidy(&|name| name.contains("Lx")).unwrap();

@@ -3,8 +3,8 @@
 //! A mailbox file has no names: what a run that died left at its end is known again only by what
 //! lies here. The journal is one line, the [`Intent`], and behind it what is appended. Once that is
 //! safe in the mailbox, the line alone stays: it tells which messages these were, should the ledger
-//! not have heard of it. The ledger hears of a batch while the next one is appended: that one's line
-//! tells of both.
+//! not have heard of it. The ledger hears of a batch while the next one is appended: that one's
+//! line tells of both.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -44,7 +44,11 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(name: &str, end: u64, fingerprint: Option<Fingerprint>) -> Self {
-        Self { name: name.to_owned(), end, fingerprint: fingerprint.map(|print| print.0) }
+        Self {
+            name: name.to_owned(),
+            end,
+            fingerprint: fingerprint.map(|print| print.0),
+        }
     }
 
     /// Its fingerprint, if it has a header.
@@ -66,16 +70,33 @@ pub(super) struct Standing {
 
 impl Intent {
     /// What a mailbox of `length` octets has of this batch of `size` octets, of which `common` lie
-    /// there from `start` on before anything differs. Where all the rest of it is NUL, the power went:
-    /// a file system may have the length of a file on the disk before what is in it.
-    pub(super) fn standing(&self, size: u64, length: u64, common: u64, rest_is_nul: bool) -> Standing {
-        let whole = self.entries.iter().take_while(|entry| entry.end <= common).count();
-        let good = self.start + whole.checked_sub(1).map_or(0, |last| self.entries[last].end);
+    /// there from `start` on before anything differs. Where all the rest of it is NUL, the power
+    /// went: a file system may have the length of a file on the disk before what is in it.
+    pub(super) fn standing(
+        &self,
+        size: u64,
+        length: u64,
+        common: u64,
+        rest_is_nul: bool,
+    ) -> Standing {
+        let whole = self
+            .entries
+            .iter()
+            .take_while(|entry| entry.end <= common)
+            .count();
+        let good = self.start
+            + whole
+                .checked_sub(1)
+                .map_or(0, |last| self.entries[last].end);
         let ours = match length.checked_sub(self.start) {
             Some(tail) => tail == common || (rest_is_nul && tail <= size),
             None => false,
         };
-        Standing { whole, torn: (ours && good < length).then_some(good), changed: !ours && common < size }
+        Standing {
+            whole,
+            torn: (ours && good < length).then_some(good),
+            changed: !ours && common < size,
+        }
     }
 }
 
@@ -101,8 +122,8 @@ impl Open {
         self.size > 0
     }
 
-    /// Whether it may be the beginning of the mailbox that stands there in part: after a power cut, not
-    /// even the first octets need be those of a mailbox.
+    /// Whether it may be the beginning of the mailbox that stands there in part: after a power cut,
+    /// not even the first octets need be those of a mailbox.
     pub(super) fn writes_the_beginning(&self) -> bool {
         self.is_unfinished() && self.intent.start == 0
     }
@@ -111,7 +132,10 @@ impl Open {
     ///
     /// # Errors
     /// One of both cannot be read.
-    pub(super) fn standing(mut self, mailbox: &mut (impl Read + Seek)) -> io::Result<(Intent, Standing)> {
+    pub(super) fn standing(
+        mut self,
+        mailbox: &mut (impl Read + Seek),
+    ) -> io::Result<(Intent, Standing)> {
         let length = mailbox.seek(SeekFrom::End(0))?;
         let (mut common, mut rest_is_nul) = (0, false);
         if length > self.intent.start {
@@ -130,7 +154,11 @@ fn in_common(one: &mut impl BufRead, other: &mut impl BufRead) -> io::Result<u64
     let mut common = 0;
     loop {
         let (ones, others) = (one.fill_buf()?, other.fill_buf()?);
-        let same = ones.iter().zip(others).take_while(|(one, other)| one == other).count();
+        let same = ones
+            .iter()
+            .zip(others)
+            .take_while(|(one, other)| one == other)
+            .count();
         let over = same == 0 || same < ones.len().min(others.len());
         common += same as u64;
         one.consume(same);
@@ -185,7 +213,12 @@ impl Journal {
         folder::make(parent)?;
         let draft = self.path.with_extension("new");
         let mut write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&draft)?;
             let mut line = serde_json::to_vec(intent)?;
             line.push(b'\n');
             file.write_all(&line)?;
@@ -227,12 +260,19 @@ impl Journal {
             let mut line = Vec::new();
             content.read_until(b'\n', &mut line)?;
             let intent = serde_json::from_slice(&line)?;
-            Ok(Open { intent, size: length - line.len() as u64, content })
+            Ok(Open {
+                intent,
+                size: length - line.len() as u64,
+                content,
+            })
         };
         read().map(Some).map_err(|error: io::Error| {
-            Error::new(Kind::State, format!("the journal {} cannot be read", self.path.display()))
-                .fact(error.to_string())
-                .hint("put it aside; messages of the last batch may come twice")
+            Error::new(
+                Kind::State,
+                format!("the journal {} cannot be read", self.path.display()),
+            )
+            .fact(error.to_string())
+            .hint("put it aside; messages of the last batch may come twice")
         })
     }
 
@@ -242,7 +282,9 @@ impl Journal {
     /// It cannot be removed.
     pub(super) fn remove(&self) -> Result<()> {
         match folder::remove(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", &self.path, &error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::file("remove", &self.path, &error))
+            }
             _ => Ok(()),
         }
     }
@@ -254,7 +296,11 @@ mod tests {
 
     fn intent() -> Intent {
         let entry = |name: &str, end| Entry::new(name, end, Some(Fingerprint([7; 16])));
-        Intent { start: 100, entries: vec![entry("a", 10), entry("b", 30)], before: vec![entry("c", 7)] }
+        Intent {
+            start: 100,
+            entries: vec![entry("a", 10), entry("b", 30)],
+            before: vec![entry("c", 7)],
+        }
     }
 
     #[test]
@@ -272,10 +318,25 @@ mod tests {
             (99, 0, 0, None, true), // somebody cut the mailbox
         ] {
             let standing = intent.standing(30, length, common, common == 30);
-            assert_eq!(standing, Standing { whole, torn, changed }, "{length} {common}");
+            assert_eq!(
+                standing,
+                Standing {
+                    whole,
+                    torn,
+                    changed
+                },
+                "{length} {common}"
+            );
         }
         let after_a_power_cut = intent.standing(30, 130, 15, true);
-        assert_eq!(after_a_power_cut, Standing { whole: 1, torn: Some(110), changed: false });
+        assert_eq!(
+            after_a_power_cut,
+            Standing {
+                whole: 1,
+                torn: Some(110),
+                changed: false
+            }
+        );
         assert!(intent.standing(30, 140, 15, true).changed);
     }
 
@@ -284,13 +345,32 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::at(dir.path().join("state/x.journal"));
         assert!(journal.open().unwrap().is_none() && journal.safe().unwrap().is_empty());
-        journal.write(&intent(), b"xx", &mut &[b'x'; 28][..]).unwrap();
+        journal
+            .write(&intent(), b"xx", &mut &[b'x'; 28][..])
+            .unwrap();
         assert_eq!(journal.safe().unwrap(), intent().before);
         let mut mailbox = tempfile::tempfile().unwrap();
         mailbox.write_all(&[b'o'; 100]).unwrap();
-        mailbox.write_all(&[&[b'x'; 12][..], &[0; 3]].concat()).unwrap();
-        let (found, standing) = journal.open().unwrap().unwrap().standing(&mut mailbox).unwrap();
-        assert_eq!((&found, standing), (&intent(), Standing { whole: 1, torn: Some(110), changed: false }));
+        mailbox
+            .write_all(&[&[b'x'; 12][..], &[0; 3]].concat())
+            .unwrap();
+        let (found, standing) = journal
+            .open()
+            .unwrap()
+            .unwrap()
+            .standing(&mut mailbox)
+            .unwrap();
+        assert_eq!(
+            (&found, standing),
+            (
+                &intent(),
+                Standing {
+                    whole: 1,
+                    torn: Some(110),
+                    changed: false
+                }
+            )
+        );
         assert_eq!(found.entries[0].fingerprint(), Some(Fingerprint([7; 16])));
         journal.appended().unwrap();
         assert_eq!(journal.open().unwrap().unwrap().size, 0);

@@ -1,10 +1,10 @@
 //! A mailbox file under the locks by which mail programs keep each other out of it.
 //!
 //! Debian's policy (§11.6) asks for two: fcntl first, then a dot lock, a file `MAILBOX.lock` beside
-//! it. Dovecot does so there (`mbox_write_locks = fcntl dotlock`), procmail takes the dot lock first.
-//! Neither can come to wait for pouch while pouch waits for it: a lock that cannot be had at once
-//! lets go of the other one. In a folder where the user makes no files (`/var/mail`, often) there
-//! is no dot lock, and fcntl alone has to do.
+//! it. Dovecot does so there (`mbox_write_locks = fcntl dotlock`), procmail takes the dot lock
+//! first. Neither can come to wait for pouch while pouch waits for it: a lock that cannot be had at
+//! once lets go of the other one. In a folder where the user makes no files (`/var/mail`, often)
+//! there is no dot lock, and fcntl alone has to do.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -28,8 +28,8 @@ use crate::{
     stop::Stop,
 };
 
-/// A dot lock that does not tell whose it is is left over once neither it nor the mailbox has changed
-/// for so long. (liblockfile: 5 minutes; Dovecot: 2; procmail: 17.)
+/// A dot lock that does not tell whose it is is left over once neither it nor the mailbox has
+/// changed for so long. (liblockfile: 5 minutes; Dovecot: 2; procmail: 17.)
 const LEFT_OVER: Duration = Duration::from_mins(5);
 
 /// The longest nap between two tries.
@@ -61,9 +61,14 @@ impl Locked {
     /// `patience` at most. `host` is this machine's name.
     ///
     /// # Errors
-    /// [`Kind::Busy`]: another program has it. Or it is no file, cannot be made or locked, or a signal
-    /// came.
-    pub(super) fn wait_for(path: &Path, host: &str, patience: Duration, stop: &Stop) -> Result<Self> {
+    /// [`Kind::Busy`]: another program has it. Or it is no file, cannot be made or locked, or a
+    /// signal came.
+    pub(super) fn wait_for(
+        path: &Path,
+        host: &str,
+        patience: Duration,
+        stop: &Stop,
+    ) -> Result<Self> {
         let end = Instant::now() + patience;
         let mut nap = Duration::from_millis(5);
         loop {
@@ -72,16 +77,22 @@ impl Locked {
                 Try::Held(by) => by,
             };
             if Instant::now() >= end {
-                return Err(Error::new(Kind::Busy, format!("another program has the mailbox {}", path.display()))
-                    .fact(format!("{held}, and pouch waited {} s for it", patience.as_secs())));
+                return Err(Error::new(
+                    Kind::Busy,
+                    format!("another program has the mailbox {}", path.display()),
+                )
+                .fact(format!(
+                    "{held}, and pouch waited {} s for it",
+                    patience.as_secs()
+                )));
             }
             stop.pause(nap)?;
             nap = (nap * 2).min(NAP);
         }
     }
 
-    /// The file is empty, or begins as a mailbox does, as far as it goes: procmail writes its first octet
-    /// by itself.
+    /// The file is empty, or begins as a mailbox does, as far as it goes: procmail writes its first
+    /// octet by itself.
     ///
     /// # Errors
     /// It does not.
@@ -114,16 +125,19 @@ fn here() -> MutexGuard<'static, ()> {
 }
 
 fn no_mailbox(path: &Path, fact: &str) -> Error {
-    Error::new(Kind::CannotCreate, format!("{} is not a mailbox file", path.display())).fact(fact)
+    Error::new(
+        Kind::CannotCreate,
+        format!("{} is not a mailbox file", path.display()),
+    )
+    .fact(fact)
 }
 
 /// Whether there is a file at `path`, and not anything else. To open a FIFO may take for ever.
 fn regular(path: &Path) -> Result<bool> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => Ok(true),
-        Ok(found) if found.is_dir() => {
-            Err(no_mailbox(path, "it is a folder").hint("`maildir` delivers to a folder, `mbox` to a file"))
-        }
+        Ok(found) if found.is_dir() => Err(no_mailbox(path, "it is a folder")
+            .hint("`maildir` delivers to a folder, `mbox` to a file")),
         Ok(_) => Err(no_mailbox(path, "it is no regular file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::file("open", path, &error)),
@@ -132,7 +146,9 @@ fn regular(path: &Path) -> Result<bool> {
 
 fn begins_well(path: &Path, file: &mut File) -> Result<()> {
     let mut begin = Vec::new();
-    file.take(5).read_to_end(&mut begin).map_err(|error| Error::file("read", path, &error))?;
+    file.take(5)
+        .read_to_end(&mut begin)
+        .map_err(|error| Error::file("read", path, &error))?;
     if b"From ".starts_with(&begin) {
         return Ok(());
     }
@@ -156,11 +172,21 @@ fn lock(path: &Path, host: &str) -> Result<Try> {
         Dot::Held(lock) => return Ok(Try::Held(format!("there is {}", lock.display()))),
     };
     // somebody may have put another file in its place meanwhile
-    let same = |one: fs::Metadata, other: fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
-    if !file.metadata().and_then(|opened| Ok(same(opened, fs::metadata(path)?))).unwrap_or(false) {
+    let same = |one: fs::Metadata, other: fs::Metadata| {
+        (one.dev(), one.ino()) == (other.dev(), other.ino())
+    };
+    if !file
+        .metadata()
+        .and_then(|opened| Ok(same(opened, fs::metadata(path)?)))
+        .unwrap_or(false)
+    {
         return Ok(Try::Held("it was moved away".into()));
     }
-    Ok(Try::Locked(Locked { dot, file, _here: here }))
+    Ok(Try::Locked(Locked {
+        dot,
+        file,
+        _here: here,
+    }))
 }
 
 /// A file beside the mailbox that tells other programs that it is in use.
@@ -178,7 +204,9 @@ enum Dot {
 impl DotLock {
     fn take(mailbox: &Path, host: &str) -> Result<Dot> {
         // a link to the mailbox and the mailbox itself have one lock
-        let mailbox = mailbox.canonicalize().map_err(|error| Error::file("open", mailbox, &error))?;
+        let mailbox = mailbox
+            .canonicalize()
+            .map_err(|error| Error::file("open", mailbox, &error))?;
         let mut path = mailbox.clone().into_os_string();
         path.push(".lock");
         let path = PathBuf::from(path);
@@ -188,14 +216,21 @@ impl DotLock {
                 Ok(()) => return Ok(Dot::Taken(Self(path))),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error)
-                    if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+                    ) =>
                 {
                     return Ok(Dot::Impossible);
                 }
                 Err(error) => return Err(Error::file("lock", &path, &error)),
             }
             // under the lock of fcntl: no two pouches take the same one for left over
-            let (Some(note), Some(still)) = (note(&path), unchanged(&path).min(unchanged(&mailbox))) else { continue };
+            let (Some(note), Some(still)) =
+                (note(&path), unchanged(&path).min(unchanged(&mailbox)))
+            else {
+                continue;
+            };
             if !is_left_over(&note, host, still, runs) {
                 break;
             }
@@ -205,8 +240,8 @@ impl DotLock {
         Ok(Dot::Held(path))
     }
 
-    /// Makes a dot lock that says who has it. Where the file system can do that, it never lies there
-    /// without: an empty one stands in the way for long, should its maker be killed.
+    /// Makes a dot lock that says who has it. Where the file system can do that, it never lies
+    /// there without: an empty one stands in the way for long, should its maker be killed.
     fn make(path: &Path, note: &str) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         let linked = nameless(folder).and_then(|mut file| {
@@ -218,8 +253,13 @@ impl DotLock {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
             Err(_) => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(note.as_bytes()).inspect_err(|_| drop(folder::remove(path)))
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(note.as_bytes())
+            .inspect_err(|_| drop(folder::remove(path)))
     }
 }
 
@@ -243,7 +283,10 @@ fn note(path: &Path) -> Option<Vec<u8>> {
 /// How long ago a file changed.
 fn unchanged(path: &Path) -> Option<Duration> {
     // one from the future has just changed
-    fs::metadata(path).and_then(|file| file.modified()).ok().map(|at| at.elapsed().unwrap_or_default())
+    fs::metadata(path)
+        .and_then(|file| file.modified())
+        .ok()
+        .map(|at| at.elapsed().unwrap_or_default())
 }
 
 /// Whether a process of this machine runs.
@@ -272,11 +315,15 @@ mod tests {
     #[test]
     fn dot_locks_of_the_dead_and_the_forgotten_are_left_over() {
         let (long, short) = (LEFT_OVER, Duration::from_secs(10));
-        let left_over = |note: &str, still| is_left_over(note.as_bytes(), "desk", still, |pid| pid == 7);
+        let left_over =
+            |note: &str, still| is_left_over(note.as_bytes(), "desk", still, |pid| pid == 7);
         assert!(left_over("8:desk", short) && left_over("8\n", short));
         assert!(!left_over("7:desk", long) && !left_over("7\n", long));
         for unknown in ["", "0", "8:elsewhere", "no number", "-1"] {
-            assert!(!left_over(unknown, short) && left_over(unknown, long), "{unknown}");
+            assert!(
+                !left_over(unknown, short) && left_over(unknown, long),
+                "{unknown}"
+            );
         }
     }
 

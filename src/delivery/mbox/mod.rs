@@ -2,8 +2,8 @@
 //! beginning.
 //!
 //! Each message is there once, whatever ends pouch, and nothing of anybody else's is ever cut off:
-//! a batch is safe in a [`journal`] before its first octet goes to the mailbox. What a run that died
-//! left there is held against it: whole messages are delivered, a torn one at the end is taken
+//! a batch is safe in a [`journal`] before its first octet goes to the mailbox. What a run that
+//! died left there is held against it: whole messages are delivered, a torn one at the end is taken
 //! off. Where somebody else wrote behind it meanwhile, it stays, and a person is told.
 
 mod journal;
@@ -77,12 +77,29 @@ impl Mbox {
     /// Something else lies there.
     pub fn open(path: &Path, account: &Identity, around: Surroundings) -> Result<Self> {
         let hash = Sha256::digest(format!("{account}\n{}", path.display()));
-        let number = hash[..8].iter().fold(0, |number, octet| number << 8 | u64::from(*octet));
-        let journal = Journal::at(around.state_dir.join("mbox").join(format!("{number:016x}.journal")));
-        if !journal.open()?.is_some_and(|open| open.writes_the_beginning()) {
+        let number = hash[..8]
+            .iter()
+            .fold(0, |number, octet| number << 8 | u64::from(*octet));
+        let journal = Journal::at(
+            around
+                .state_dir
+                .join("mbox")
+                .join(format!("{number:016x}.journal")),
+        );
+        if !journal
+            .open()?
+            .is_some_and(|open| open.writes_the_beginning())
+        {
             locked::inspect(path)?;
         }
-        Ok(Self { mailbox: Mailbox { path: path.to_owned(), journal, around }, batch: None })
+        Ok(Self {
+            mailbox: Mailbox {
+                path: path.to_owned(),
+                journal,
+                around,
+            },
+            batch: None,
+        })
     }
 
     /// Takes the mailbox's locks and lets go of them again; tells whether there is a dot lock. The
@@ -91,13 +108,16 @@ impl Mbox {
     /// # Errors
     /// It cannot be made or written, or another program has it.
     pub fn try_locks(&self) -> Result<bool> {
-        self.mailbox.locked(Duration::ZERO).map(|locked| locked.has_dot_lock())
+        self.mailbox
+            .locked(Duration::ZERO)
+            .map(|locked| locked.has_dot_lock())
     }
 }
 
 impl Mailbox {
     fn locked(&self, patience: Duration) -> Result<Locked> {
-        let mut locked = Locked::wait_for(&self.path, &self.around.host, patience, &self.around.stop)?;
+        let mut locked =
+            Locked::wait_for(&self.path, &self.around.host, patience, &self.around.stop)?;
         locked.begins_well(&self.path)?;
         Ok(locked)
     }
@@ -108,22 +128,35 @@ impl Mailbox {
 
     /// Appends a batch; it is safe when this returns.
     fn append(&self, batch: Batch) -> Result<()> {
-        let Batch { mut content, mut entries } = batch;
+        let Batch {
+            mut content,
+            mut entries,
+        } = batch;
         let mut locked = self.locked(PATIENCE)?;
         let (start, gap) = end_of(&mut locked.file).map_err(|error| self.failed(&error))?;
         for entry in &mut entries {
             entry.end += gap.len() as u64;
         }
         let before = self.journal.safe()?;
-        let intent = Intent { start, entries, before };
+        let intent = Intent {
+            start,
+            entries,
+            before,
+        };
         content.rewind().map_err(|error| self.failed(&error))?;
         self.journal.write(&intent, gap, &mut content)?;
         if let Err(error) = append(&mut locked.file, start, gap, &mut content) {
             // under the lock, all that lies behind the old end is ours
-            let cut = locked.file.set_len(start).and_then(|()| locked.file.sync_all());
+            let cut = locked
+                .file
+                .set_len(start)
+                .and_then(|()| locked.file.sync_all());
             return Err(match cut {
                 Ok(()) => {
-                    let nothing = Intent { entries: Vec::new(), ..intent };
+                    let nothing = Intent {
+                        entries: Vec::new(),
+                        ..intent
+                    };
                     let noted = self.journal.write(&nothing, b"", &mut io::empty());
                     noted.err().unwrap_or_else(|| self.failed(&error))
                 }
@@ -153,13 +186,17 @@ impl Mailbox {
             let (intent, standing) = open.standing(&mut io::empty()).map_err(unreadable)?;
             return Ok(Some((None, intent, standing)));
         }
-        let mut locked = Locked::wait_for(&self.path, &self.around.host, PATIENCE, &self.around.stop)?;
+        let mut locked =
+            Locked::wait_for(&self.path, &self.around.host, PATIENCE, &self.around.stop)?;
         if !open.writes_the_beginning() {
             locked.begins_well(&self.path)?;
         }
         let (intent, standing) = open.standing(&mut locked.file).map_err(unreadable)?;
         // the run that died may not have made safe what it wrote
-        locked.file.sync_all().map_err(|error| Error::file("make safe", &self.path, &error))?;
+        locked
+            .file
+            .sync_all()
+            .map_err(|error| Error::file("make safe", &self.path, &error))?;
         self.anchor()?;
         Ok(Some((Some(locked), intent, standing)))
     }
@@ -172,12 +209,16 @@ impl Batch {
         let mut head = Head::default();
         head.push(&read);
         let mut out = BufWriter::new(&mut self.content);
-        out.write_all(mboxrd::postmark(return_path(head.as_bytes()).as_deref(), around.clock.now()).as_bytes())?;
+        out.write_all(
+            mboxrd::postmark(return_path(head.as_bytes()).as_deref(), around.clock.now())
+                .as_bytes(),
+        )?;
         let mut quote = mboxrd::Quote::new(out);
         io::copy(&mut draft.file, &mut quote)?;
         quote.finish()?;
         let end = self.content.stream_position()?;
-        self.entries.push(Entry::new(slip.name, end, fingerprint(head.as_bytes())));
+        self.entries
+            .push(Entry::new(slip.name, end, fingerprint(head.as_bytes())));
         Ok(())
     }
 
@@ -198,16 +239,24 @@ impl Delivery for Mbox {
         let around = &self.mailbox.around;
         let spool = &around.state_dir;
         if self.batch.is_none() {
-            let content =
-                tempfile::tempfile_in(spool).map_err(|error| Error::file("spool a message in", spool, &error))?;
-            self.batch = Some(Batch { content, entries: Vec::new() });
+            let content = tempfile::tempfile_in(spool)
+                .map_err(|error| Error::file("spool a message in", spool, &error))?;
+            self.batch = Some(Batch {
+                content,
+                entries: Vec::new(),
+            });
         }
-        let Some(batch) = &mut self.batch else { return Ok(()) };
+        let Some(batch) = &mut self.batch else {
+            return Ok(());
+        };
         batch.add(slip, &mut draft, around).map_err(|error| {
             // the messages before it are whole
             let cut = batch.cut_back();
             let error = Error::file("spool a message in", spool, &error);
-            cut.map_or_else(|more| error.clone().fact(more.to_string()), |()| error.clone())
+            cut.map_or_else(
+                |more| error.clone().fact(more.to_string()),
+                |()| error.clone(),
+            )
         })
     }
 
@@ -224,25 +273,59 @@ impl Delivery for Mbox {
     }
 
     fn look(&self) -> Result<Option<Vec<Found>>> {
-        let found = |entry: &Entry, content| Found { name: entry.name.clone(), content };
+        let found = |entry: &Entry, content| Found {
+            name: entry.name.clone(),
+            content,
+        };
         let noted = |entry: &Entry| {
-            found(entry, Content::Noted { mailbox: self.mailbox.path.clone(), fingerprint: entry.fingerprint() })
+            found(
+                entry,
+                Content::Noted {
+                    mailbox: self.mailbox.path.clone(),
+                    fingerprint: entry.fingerprint(),
+                },
+            )
         };
         let Some((_, intent, standing)) = self.mailbox.unfinished()? else {
             let intent = self.mailbox.journal.open()?.map(|open| open.intent);
-            return Ok(intent.map(|intent| intent.before.iter().chain(&intent.entries).map(noted).collect()));
+            return Ok(intent.map(|intent| {
+                intent
+                    .before
+                    .iter()
+                    .chain(&intent.entries)
+                    .map(noted)
+                    .collect()
+            }));
         };
         let (whole, others) = intent.entries.split_at(standing.whole);
         let unknown = others
             .iter()
             .filter(|_| standing.changed)
             .map(|entry| found(entry, Content::Unknown(self.mailbox.path.clone())));
-        Ok(Some(intent.before.iter().chain(whole).map(noted).chain(unknown).collect()))
+        Ok(Some(
+            intent
+                .before
+                .iter()
+                .chain(whole)
+                .map(noted)
+                .chain(unknown)
+                .collect(),
+        ))
     }
 
     fn tidy(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
-        if let Some((Some(locked), _, Standing { torn: Some(good), .. })) = self.mailbox.unfinished()? {
-            let cut = locked.file.set_len(good).and_then(|()| locked.file.sync_all());
+        if let Some((
+            Some(locked),
+            _,
+            Standing {
+                torn: Some(good), ..
+            },
+        )) = self.mailbox.unfinished()?
+        {
+            let cut = locked
+                .file
+                .set_len(good)
+                .and_then(|()| locked.file.sync_all());
             cut.map_err(|error| self.mailbox.failed(&error))?;
         }
         self.mailbox.journal.remove()

@@ -20,8 +20,8 @@ const OCTETS: u64 = 16_000_000;
 /// … or is so old.
 const TIME: Duration = Duration::from_secs(2);
 
-/// So many batches go to the disk at once, where the place can do that: while one waits for the disk's
-/// cache, the other one's messages are written.
+/// So many batches go to the disk at once, where the place can do that: while one waits for the
+/// disk's cache, the other one's messages are written.
 const ABREAST: usize = 2;
 
 /// What the delivery has accepted, in the order in which it came.
@@ -60,12 +60,21 @@ pub(super) struct Underway {
 impl Haul<'_> {
     /// How many messages are accepted, and not yet known to be safe.
     pub(super) fn accepted(&self) -> usize {
-        self.batch.arrivals.len() + self.underway.iter().map(|underway| underway.arrivals.len()).sum::<usize>()
+        self.batch.arrivals.len()
+            + self
+                .underway
+                .iter()
+                .map(|underway| underway.arrivals.len())
+                .sum::<usize>()
     }
 
     /// Sends the batch to the disk if it is time.
     pub(super) fn seal_if_due(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        if self.batch.is_due(self.world.open_files) { self.seal(delivery) } else { Ok(()) }
+        if self.batch.is_due(self.world.open_files) {
+            self.seal(delivery)
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes all that was accepted safe, and tells the ledger.
@@ -78,17 +87,27 @@ impl Haul<'_> {
         Ok(())
     }
 
-    /// Sends the batch to the disk, once the one before it is safe there, or the one before that: a slow
-    /// disk slows the line down. While the disk is at it, the ledger hears of what is safe.
+    /// Sends the batch to the disk, once the one before it is safe there, or the one before that: a
+    /// slow disk slows the line down. While the disk is at it, the ledger hears of what is safe.
     fn seal(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        let most = if delivery.pace(&[]) == Pace::Abreast { ABREAST } else { 1 };
-        let safe = if self.underway.len() < most { Vec::new() } else { self.join()? };
+        let most = if delivery.pace(&[]) == Pace::Abreast {
+            ABREAST
+        } else {
+            1
+        };
+        let safe = if self.underway.len() < most {
+            Vec::new()
+        } else {
+            self.join()?
+        };
         let arrivals = std::mem::take(&mut self.batch).arrivals;
         if !arrivals.is_empty() {
             // should no thread start, the drafts are nobody's: the next run removes them
             self.unsettled = true;
             let sealed = delivery.seal();
-            let work = thread::Builder::new().spawn(|| sealed.make_safe()).map_err(|error| Error::thread(&error))?;
+            let work = thread::Builder::new()
+                .spawn(|| sealed.make_safe())
+                .map_err(|error| Error::thread(&error))?;
             self.underway.push_back(Underway { arrivals, work });
         }
         self.deliver(&safe)
@@ -110,7 +129,12 @@ impl Haul<'_> {
         };
         // until the ledger knows, messages are safe that it does not know of
         self.unsettled = true;
-        work.join().unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the thread that makes messages safe ended")))?;
+        work.join().unwrap_or_else(|_| {
+            Err(Error::new(
+                Kind::Bug,
+                "the thread that makes messages safe ended",
+            ))
+        })?;
         Ok(arrivals)
     }
 
@@ -120,14 +144,22 @@ impl Haul<'_> {
             self.unsettled = false;
             return Ok(());
         }
-        let short = self.ledger.deliver(arrivals, self.run, self.world.clock.now())?;
+        let short = self
+            .ledger
+            .deliver(arrivals, self.run, self.world.clock.now())?;
         self.unsettled = false;
         for arrival in arrivals {
             self.tally.delivered += 1;
             self.tally.octets += arrival.got;
-            self.tell(&Event::Stored { row: arrival.row, octets: arrival.got });
+            self.tell(&Event::Stored {
+                row: arrival.row,
+                octets: arrival.got,
+            });
         }
-        for arrival in arrivals.iter().filter(|arrival| short.contains(&arrival.row)) {
+        for arrival in arrivals
+            .iter()
+            .filter(|arrival| short.contains(&arrival.row))
+        {
             self.tell_short(arrival)?;
         }
         Ok(())

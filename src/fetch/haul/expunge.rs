@@ -21,7 +21,9 @@ impl Haul<'_> {
         mut session: Transaction<Stream>,
         candidates: &[(MsgNum, RowId, Why)],
     ) -> Result<()> {
-        let proofs = self.ledger.prove(candidates.iter().map(|(num, row, _)| (*num, *row)))?;
+        let proofs = self
+            .ledger
+            .prove(candidates.iter().map(|(num, row, _)| (*num, *row)))?;
         if proofs.is_empty() {
             // Gmail shows the next messages once it has taken leave
             let more_to_come = !self.received.is_empty() && shows_a_part(&self.account.host);
@@ -32,7 +34,8 @@ impl Haul<'_> {
             }
             return match session.quit() {
                 Err(error) if error.kind() == Kind::OutOfStep => Err(error),
-                // no deletion hangs on it: Dovecot's TLS proxy sometimes closes before its answer is out
+                // no deletion hangs on it: Dovecot's TLS proxy sometimes closes before its answer
+                // is out
                 Err(error) => {
                     self.doubt(&error);
                     Ok(())
@@ -50,12 +53,18 @@ impl Haul<'_> {
             self.exit = self.exit.worst(Exit::LATER);
             self.warning.get_or_insert(refused);
         }
-        let marked: Vec<_> =
-            proofs.into_iter().zip(answers).filter_map(|(proof, answer)| answer.ok().map(|()| proof)).collect();
+        let marked: Vec<_> = proofs
+            .into_iter()
+            .zip(answers)
+            .filter_map(|(proof, answer)| answer.ok().map(|()| proof))
+            .collect();
         session.quit()?;
         self.ledger.settle(&marked)?;
         let mut counts: Vec<(Why, u64)> = Vec::new();
-        let whys: HashMap<_, _> = candidates.iter().map(|(num, _, why)| (*num, *why)).collect();
+        let whys: HashMap<_, _> = candidates
+            .iter()
+            .map(|(num, _, why)| (*num, *why))
+            .collect();
         for why in marked.iter().filter_map(|proof| whys.get(&proof.num())) {
             add(&mut counts, *why, 1);
         }

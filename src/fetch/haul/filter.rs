@@ -23,18 +23,31 @@ impl Haul<'_> {
             return Ok(Some((draft, head)));
         }
         for argv in &account.filter {
-            let filter = Filter { argv, timeout: account.pipe_timeout.into(), spool: &self.world.state_dir };
+            let filter = Filter {
+                argv,
+                timeout: account.pipe_timeout.into(),
+                spool: &self.world.state_dir,
+            };
             match filter.run(slip, draft, &self.world.stop) {
                 Ok(Filtered::Passed(passed)) => draft = passed,
-                // the ledger has no other word for one that was delivered short: it would be asked for
-                // again in each run
+                // the ledger has no other word for one that was delivered short: it would be asked
+                // for again in each run
                 Ok(Filtered::Dropped) if order.then == Then::Complete => {
-                    let what = format!("message {} of {} came short before, and now", order.num, order.listed);
-                    let error = Error::new(Kind::Rejected, format!("{what} the filter {} drops it", argv.join(" ")));
+                    let what = format!(
+                        "message {} of {} came short before, and now",
+                        order.num, order.listed
+                    );
+                    let error = Error::new(
+                        Kind::Rejected,
+                        format!("{what} the filter {} drops it", argv.join(" ")),
+                    );
                     return self.not_taken(order, error).map(|()| None);
                 }
                 Ok(Filtered::Dropped) => {
-                    self.ledger.set_aside(&[(order.row, format!("dropped by the filter {}", argv.join(" ")))])?;
+                    self.ledger.set_aside(&[(
+                        order.row,
+                        format!("dropped by the filter {}", argv.join(" ")),
+                    )])?;
                     self.tally.skipped += 1;
                     self.deferred_in_a_row = 0;
                     return Ok(None);
@@ -43,7 +56,9 @@ impl Haul<'_> {
                 Err(error) => return self.not_taken(order, error).map(|()| None),
             }
         }
-        let octets = draft.read_back(MAX_HEAD as u64).map_err(|error| Error::file("read", draft.place(), &error))?;
+        let octets = draft
+            .read_back(MAX_HEAD as u64)
+            .map_err(|error| Error::file("read", draft.place(), &error))?;
         let mut head = Head::default();
         head.push(&octets);
         Ok(Some((draft, head)))

@@ -1,14 +1,14 @@
 //! Getting messages through sessions that may break, and finding out which message broke them.
 //!
 //! A message during which the line is lost is a *suspect*. All others are fetched first; then the
-//! suspects, one at a time with nothing asked for behind them. One that loses the line again,
-//! while others got through, has used up an attempt. Where nothing gets through the line is bad,
-//! not the message; but one that was found bad in an earlier run needs no others to be found so again.
+//! suspects, one at a time with nothing asked for behind them. One that loses the line again, while
+//! others got through, has used up an attempt. Where nothing gets through the line is bad, not the
+//! message; but one that was found bad in an earlier run needs no others to be found so again.
 //!
 //! Here is what a run gathers over all its sessions; [`session`] is one of them, [`ruled`] what
-//! rules say there, [`receive`] one message, [`filter`] what programs make of it, [`batch`] how messages
-//! are made safe, [`received`] whether they are what was asked for, [`expunge`] what is deleted at the
-//! end, [`tell`] what people hear of messages.
+//! rules say there, [`receive`] one message, [`filter`] what programs make of it, [`batch`] how
+//! messages are made safe, [`received`] whether they are what was asked for, [`expunge`] what is
+//! deleted at the end, [`tell`] what people hear of messages.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -231,12 +231,17 @@ impl<'a> Haul<'a> {
         for (mailbox, messages) in unknown {
             let place = tilde(&mailbox, &self.world.home);
             self.tell(&Event::Notice(
-                &Error::new(Kind::Deferred, format!("the last run was killed while it wrote to {place}"))
-                    .fact("somebody else has changed that file since: what lies there was left as it is")
-                    .fact(format!(
-                        "{} may be there already, whole or in part, and will be fetched again",
-                        count(messages, "message")
-                    )),
+                &Error::new(
+                    Kind::Deferred,
+                    format!("the last run was killed while it wrote to {place}"),
+                )
+                .fact(
+                    "somebody else has changed that file since: what lies there was left as it is",
+                )
+                .fact(format!(
+                    "{} may be there already, whole or in part, and will be fetched again",
+                    count(messages, "message")
+                )),
             ));
         }
         self.unsettled = false;
@@ -254,11 +259,17 @@ impl<'a> Haul<'a> {
         loop {
             let before = self.through;
             let address = &mut self.address;
-            let mut session = connect_patiently(begun.take(), self.account, self.world, password, &mut |milestone| {
-                if let Milestone::Connected(reached) = milestone {
-                    *address = Some(reached);
-                }
-            })?;
+            let mut session = connect_patiently(
+                begun.take(),
+                self.account,
+                self.world,
+                password,
+                &mut |milestone| {
+                    if let Milestone::Connected(reached) = milestone {
+                        *address = Some(reached);
+                    }
+                },
+            )?;
             if self.missteps >= MISSTEPS {
                 session.one_at_a_time();
             }
@@ -267,7 +278,9 @@ impl<'a> Haul<'a> {
             let error = match ended.map(|doomed| self.expunge(session, &doomed)) {
                 Ok(Ok(())) => match self.enough.take() {
                     Some(error) => return Err(error),
-                    None if self.through == before || !shows_a_part(&self.account.host) => return Ok(()),
+                    None if self.through == before || !shows_a_part(&self.account.host) => {
+                        return Ok(());
+                    }
                     None => continue,
                 },
                 // another session compares what came in this one: where nothing did, none is needed
@@ -288,9 +301,9 @@ impl<'a> Haul<'a> {
         }
     }
 
-    /// A command lost among others makes each later answer another message's: whatever ended the session
-    /// before the server was known to be in step, they are compared in the next one, unless their sizes prove
-    /// them.
+    /// A command lost among others makes each later answer another message's: whatever ended the
+    /// session before the server was known to be in step, they are compared in the next one, unless
+    /// their sizes prove them.
     pub(super) fn doubt(&mut self, ended: &Error) {
         if (self.ahead && !self.received.in_step) || ended.kind() == Kind::OutOfStep {
             self.doubted.extend(self.received.unproven());
@@ -313,7 +326,11 @@ impl<'a> Haul<'a> {
             if alone {
                 self.finished.insert(order.row);
                 let error = in_the_middle(&order, &error);
-                self.guilty.push(Failure { order, error, partial });
+                self.guilty.push(Failure {
+                    order,
+                    error,
+                    partial,
+                });
             } else {
                 self.suspects.insert(order.row);
             }
@@ -324,7 +341,10 @@ impl<'a> Haul<'a> {
             self.fruitless += 1;
         }
         if self.fruitless > FRUITLESS.max(self.account.retries) {
-            return Err(error.fact(format!("{} times in a row, and nothing got through", self.fruitless)));
+            return Err(error.fact(format!(
+                "{} times in a row, and nothing got through",
+                self.fruitless
+            )));
         }
         Ok(())
     }
@@ -344,17 +364,33 @@ impl<'a> Haul<'a> {
     /// Brings in what is still open after the last session, whatever ended it.
     pub(super) fn wind_up(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
         // after trouble with the disk or the ledger the next run looks for what is safe, and tells
-        let flushed = if self.unsettled { self.join_all() } else { self.flush(delivery) };
+        let flushed = if self.unsettled {
+            self.join_all()
+        } else {
+            self.flush(delivery)
+        };
         if !self.doubted.is_empty() {
             self.ledger.distrust(&self.doubted, self.unsettled)?;
         }
         self.judge(self.through > 0)?;
-        let noticed = if self.unsettled { Ok(()) } else { self.send_notices(None, delivery) };
+        let noticed = if self.unsettled {
+            Ok(())
+        } else {
+            self.send_notices(None, delivery)
+        };
         let arrived = self.tally.delivered;
         for (row, error, next_try) in std::mem::take(&mut self.told) {
-            let error = if arrived > 0 { &error.fact(format!("{} arrived", count(arrived, "other"))) } else { &error };
+            let error = if arrived > 0 {
+                &error.fact(format!("{} arrived", count(arrived, "other")))
+            } else {
+                &error
+            };
             self.tell(&match next_try {
-                Some(next_try) => Event::Quarantined { row, error, next_try },
+                Some(next_try) => Event::Quarantined {
+                    row,
+                    error,
+                    next_try,
+                },
                 None => Event::Failed { row, error },
             });
         }
@@ -368,11 +404,23 @@ impl<'a> Haul<'a> {
 
 /// Gmail lists some 250 messages a session, the next ones once these have been fetched.
 fn shows_a_part(host: &str) -> bool {
-    ["gmail.com", "googlemail.com"].iter().any(|name| host.to_ascii_lowercase().ends_with(name))
+    ["gmail.com", "googlemail.com"]
+        .iter()
+        .any(|name| host.to_ascii_lowercase().ends_with(name))
 }
 
 /// What a lost line looks like from the message that was on it.
 fn in_the_middle(order: &Order, error: &Error) -> Error {
-    let what = format!("{} in the middle of message {} of {}", error.what(), order.num, order.listed);
-    error.facts().iter().fold(Error::new(error.kind(), what), |told, fact| told.fact(fact.as_str()))
+    let what = format!(
+        "{} in the middle of message {} of {}",
+        error.what(),
+        order.num,
+        order.listed
+    );
+    error
+        .facts()
+        .iter()
+        .fold(Error::new(error.kind(), what), |told, fact| {
+            told.fact(fact.as_str())
+        })
 }

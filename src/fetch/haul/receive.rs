@@ -49,7 +49,10 @@ impl Haul<'_> {
             uid: &order.uid,
             sender: None,
             // what gets fields on top is spooled
-            places: places.as_deref().filter(|_| self.account.add_headers.is_empty()).unwrap_or_default(),
+            places: places
+                .as_deref()
+                .filter(|_| self.account.add_headers.is_empty())
+                .unwrap_or_default(),
             taken: &order.copy.taken,
             fields: &[],
         };
@@ -66,46 +69,99 @@ impl Haul<'_> {
         };
         if got > order.octets && is_status(head.as_bytes()) {
             // a line too many came before it: its own status line is in the content
-            return Err(Error::new(Kind::OutOfStep, format!("{} says what nobody asked for", self.account.host))
-                .fact(format!("message {} begins like an answer", order.num)));
+            return Err(Error::new(
+                Kind::OutOfStep,
+                format!("{} says what nobody asked for", self.account.host),
+            )
+            .fact(format!("message {} begins like an answer", order.num)));
         }
         self.through += 1;
-        if order.then == Then::Complete && got >= order.octets && self.ledger.octets_delivered(order.row)? == Some(got)
+        if order.then == Then::Complete
+            && got >= order.octets
+            && self.ledger.octets_delivered(order.row)? == Some(got)
         {
             // it was whole all along, and listed too large before
             return self.ledger.complete(order.row, got);
         }
         if let Some(missing) = self.missing(order, got)? {
             let partial = partial(&mut draft);
-            return self.failed(Failure { order: order.clone(), error: missing, partial });
+            return self.failed(Failure {
+                order: order.clone(),
+                error: missing,
+                partial,
+            });
         }
         let print = fingerprint(head.as_bytes());
-        let Some((draft, head)) = self.filter(order, &slip, draft, head)? else { return Ok(()) };
-        let filtered = if self.account.filter.is_empty() { print } else { fingerprint(head.as_bytes()) };
+        let Some((draft, head)) = self.filter(order, &slip, draft, head)? else {
+            return Ok(());
+        };
+        let filtered = if self.account.filter.is_empty() {
+            print
+        } else {
+            fingerprint(head.as_bytes())
+        };
         let filtered = filtered.filter(|_| filtered != print);
-        let places = places.clone().unwrap_or_else(|| self.places_by(order, head.as_bytes()));
+        let places = places
+            .clone()
+            .unwrap_or_else(|| self.places_by(order, head.as_bytes()));
         let one_by_one = delivery.pace(&places) == Pace::OneByOne;
-        let glance = if one_by_one { glance(head.as_bytes()) } else { Glance::default() };
+        let glance = if one_by_one {
+            glance(head.as_bytes())
+        } else {
+            Glance::default()
+        };
         let name = Ledger::name_in_several(&order.copy.name, places.len());
         let fields = self.fields(order, head.as_bytes());
         let sender = glance.address.as_deref();
-        let slip = Slip { sender, name: &name, places: &places, fields: &fields, ..slip };
+        let slip = Slip {
+            sender,
+            name: &name,
+            places: &places,
+            fields: &fields,
+            ..slip
+        };
         // what one of the places has already may not be whole, whatever the others get
-        let got = order.copy.came.filter(|_| !order.copy.taken.is_empty()).map_or(got, |came| came.min(got));
-        let in_maildir = places.iter().any(|place| matches!(place, Place::Maildir(_)));
-        let arrival = Arrival { row: order.row, listed: order.octets, got, fingerprint: print, filtered, in_maildir };
+        let got = order
+            .copy
+            .came
+            .filter(|_| !order.copy.taken.is_empty())
+            .map_or(got, |came| came.min(got));
+        let in_maildir = places
+            .iter()
+            .any(|place| matches!(place, Place::Maildir(_)));
+        let arrival = Arrival {
+            row: order.row,
+            listed: order.octets,
+            got,
+            fingerprint: print,
+            filtered,
+            in_maildir,
+        };
         self.hand_over(order, &slip, draft, arrival, delivery)
     }
 
     /// Streams the content into the draft; gives its size as LIST counts it.
-    fn pour(&self, listed: u64, mut body: Body<'_, '_, Stream>, draft: &mut Draft, head: &mut Head) -> Result<u64> {
+    fn pour(
+        &self,
+        listed: u64,
+        mut body: Body<'_, '_, Stream>,
+        draft: &mut Draft,
+        head: &mut Head,
+    ) -> Result<u64> {
         let most = listed.saturating_mul(4).saturating_add(ROOM);
         while let Some(content) = body.chunk()? {
             head.push(content);
-            draft.write_all(content).map_err(|error| Error::file("write", draft.place(), &error))?;
-            self.tell(&Event::Received { octets: content.len() as u64 });
+            draft
+                .write_all(content)
+                .map_err(|error| Error::file("write", draft.place(), &error))?;
+            self.tell(&Event::Received {
+                octets: content.len() as u64,
+            });
             if body.octets() > most {
-                return Err(Error::new(Kind::Cut, format!("{} sends a message without an end", self.account.host)));
+                return Err(Error::new(
+                    Kind::Cut,
+                    format!("{} sends a message without an end", self.account.host),
+                ));
             }
         }
         Ok(body.octets())
@@ -125,8 +181,11 @@ impl Haul<'_> {
             return Ok(None);
         };
         Ok(Some(
-            Error::new(Kind::Unavailable, format!("message {} of {} {what}", order.num, order.listed))
-                .fact(format!("{got} of {} came", count(order.octets, "octet"))),
+            Error::new(
+                Kind::Unavailable,
+                format!("message {} of {} {what}", order.num, order.listed),
+            )
+            .fact(format!("{got} of {} came", count(order.octets, "octet"))),
         ))
     }
 
@@ -141,7 +200,12 @@ impl Haul<'_> {
             user: &self.account.user,
             uid: &order.uid,
         };
-        trace_fields::write(&self.account.add_headers, &hop, head, self.world.clock.now())
+        trace_fields::write(
+            &self.account.add_headers,
+            &hop,
+            head,
+            self.world.clock.now(),
+        )
     }
 
     fn hand_over(
@@ -167,7 +231,8 @@ impl Haul<'_> {
         }
         if let Err(error) = delivery.accept(slip, draft, &self.world.stop) {
             for taker in delivery.taken() {
-                self.ledger.note_part(order.row, &taker, self.world.clock.now())?;
+                self.ledger
+                    .note_part(order.row, &taker, self.world.clock.now())?;
             }
             if error.kind().verdict() == Verdict::StopAll {
                 // the program may or may not have taken it: the ledger says just that
@@ -195,13 +260,25 @@ impl Haul<'_> {
                 if self.deferred_in_a_row < DEFERRED_IN_A_ROW {
                     return self.comes_later(order, error);
                 }
-                let stop = Error::new(Kind::Busy, format!("{}: {DEFERRED_IN_A_ROW} times in a row", error.what()));
-                self.enough = Some(error.facts().iter().fold(stop, |stop, fact| stop.fact(fact.as_str())));
+                let stop = Error::new(
+                    Kind::Busy,
+                    format!("{}: {DEFERRED_IN_A_ROW} times in a row", error.what()),
+                );
+                self.enough = Some(
+                    error
+                        .facts()
+                        .iter()
+                        .fold(stop, |stop, fact| stop.fact(fact.as_str())),
+                );
                 self.ledger.put_off(order.row, self.world.clock.now())
             }
             Kind::Rejected => {
                 self.deferred_in_a_row = 0;
-                self.failed(Failure { order: order.clone(), error, partial: Vec::new() })
+                self.failed(Failure {
+                    order: order.clone(),
+                    error,
+                    partial: Vec::new(),
+                })
             }
             _ => Err(error),
         }
@@ -210,13 +287,27 @@ impl Haul<'_> {
     /// The server did not give the message.
     pub(super) fn refused(&mut self, order: &Order, refusal: &Refusal) -> Result<()> {
         let host = self.account.host.as_str();
-        let kind = if refusal.passes() { Kind::Busy } else { Kind::Unavailable };
-        let error = Error::new(kind, format!("{host} does not give message {} of {}", order.num, order.listed))
-            .fact(quoted(host, refusal));
+        let kind = if refusal.passes() {
+            Kind::Busy
+        } else {
+            Kind::Unavailable
+        };
+        let error = Error::new(
+            kind,
+            format!(
+                "{host} does not give message {} of {}",
+                order.num, order.listed
+            ),
+        )
+        .fact(quoted(host, refusal));
         if refusal.passes() {
             return self.comes_later(order, error);
         }
-        self.failed(Failure { order: order.clone(), error, partial: Vec::new() })
+        self.failed(Failure {
+            order: order.clone(),
+            error,
+            partial: Vec::new(),
+        })
     }
 
     /// A message has trouble that passes by itself, which is told should it last.
@@ -231,12 +322,18 @@ impl Haul<'_> {
 
     /// A message has used up an attempt.
     pub(super) fn failed(&mut self, failure: Failure) -> Result<()> {
-        let Failure { order, error, partial } = &failure;
+        let Failure {
+            order,
+            error,
+            partial,
+        } = &failure;
         let glance = glance(partial);
         let now = self.world.clock.now();
         let limit = self.account.attempts;
         let reason = reason(error);
-        let failed = self.ledger.fail(order.row, self.run, limit, &reason, &glance, now)?;
+        let failed = self
+            .ledger
+            .fail(order.row, self.run, limit, &reason, &glance, now)?;
         self.finished.insert(order.row);
         self.suspects.insert(order.row);
         self.tally.failed += 1;
@@ -246,18 +343,42 @@ impl Haul<'_> {
                 "it failed {} and is in quarantine now: the others are fetched without it",
                 times(failed.attempts)
             ),
-            None => format!("message {} stays on the server, attempt {} of {limit}", order.num, failed.attempts),
+            None => format!(
+                "message {} stays on the server, attempt {} of {limit}",
+                order.num, failed.attempts
+            ),
         };
         let told = error.clone().fact(fact);
-        self.exit = self.exit.worst(if failed.quarantined { Exit::QUARANTINE } else { Exit::LATER });
+        self.exit = self.exit.worst(if failed.quarantined {
+            Exit::QUARANTINE
+        } else {
+            Exit::LATER
+        });
         if let Some(next_try) = next_try {
-            let told =
-                told.hint(format!("`pouch ledger show {} {}` tells what is known of it", self.account.name, order.row));
+            let told = told.hint(format!(
+                "`pouch ledger show {} {}` tells what is known of it",
+                self.account.name, order.row
+            ));
             self.told.push((order.row, told, Some(next_try)));
-            let Failure { order: Order { row, uid, octets, .. }, partial, .. } = failure;
+            let Failure {
+                order: Order {
+                    row, uid, octets, ..
+                },
+                partial,
+                ..
+            } = failure;
             if self.account.notice {
                 let attempts = failed.attempts;
-                self.quarantined.push(Quarantined { row, uid, octets, reason, glance, attempts, next_try, partial });
+                self.quarantined.push(Quarantined {
+                    row,
+                    uid,
+                    octets,
+                    reason,
+                    glance,
+                    attempts,
+                    next_try,
+                    partial,
+                });
             } else {
                 self.ledger.tell_once(&[row], now)?;
             }
@@ -269,16 +390,27 @@ impl Haul<'_> {
 }
 
 fn is_status(head: &[u8]) -> bool {
-    [&b"+OK"[..], b"-ERR"].iter().any(|status| head.starts_with(status))
+    [&b"+OK"[..], b"-ERR"]
+        .iter()
+        .any(|status| head.starts_with(status))
 }
 
 fn stays(order: &Order, error: Error) -> Error {
-    error.fact(format!("message {} stays on the server and is tried again in the next run", order.num))
+    error.fact(format!(
+        "message {} stays on the server and is tried again in the next run",
+        order.num
+    ))
 }
 
 /// Why a message failed, in one line: with what the other side said.
 fn reason(error: &Error) -> String {
-    error.facts().iter().take(1).fold(error.what().to_owned(), |reason, fact| format!("{reason}; {fact}"))
+    error
+        .facts()
+        .iter()
+        .take(1)
+        .fold(error.what().to_owned(), |reason, fact| {
+            format!("{reason}; {fact}")
+        })
 }
 
 /// What was written of a message that will not be whole. Only a notice needs it.

@@ -23,26 +23,36 @@ impl Received {
         for order in orders {
             *alike.entry(order.octets).or_default() += 1;
         }
-        Self { alike, ..Self::default() }
+        Self {
+            alike,
+            ..Self::default()
+        }
     }
 
     pub(super) fn push(&mut self, arrival: &Arrival) {
-        self.messages.push((arrival.row, arrival.listed, arrival.got));
+        self.messages
+            .push((arrival.row, arrival.listed, arrival.got));
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
-    /// Those of which no size tells that they are what was asked for. One of the listed size that no other
-    /// message has was asked for, and so were all before it, unless their own size is not the listed one: an
-    /// answer that is lost is missing from then on.
+    /// Those of which no size tells that they are what was asked for. One of the listed size that
+    /// no other message has was asked for, and so were all before it, unless their own size is not
+    /// the listed one: an answer that is lost is missing from then on.
     pub(super) fn unproven(&self) -> impl Iterator<Item = RowId> {
         let fits = |(_, listed, got): &(RowId, u64, u64)| got == listed;
         let proves = |message| fits(message) && self.alike.get(&message.1) == Some(&1);
-        let proven = self.messages.iter().rposition(proves).map_or(0, |last| last + 1);
+        let proven = self
+            .messages
+            .iter()
+            .rposition(proves)
+            .map_or(0, |last| last + 1);
         let messages = self.messages.iter().enumerate();
-        messages.filter(move |(place, message)| *place >= proven || !fits(message)).map(|(_, (row, ..))| *row)
+        messages
+            .filter(move |(place, message)| *place >= proven || !fits(message))
+            .map(|(_, (row, ..))| *row)
     }
 }
 
@@ -57,8 +67,12 @@ mod tests {
             for octets in asked {
                 *received.alike.entry(*octets).or_default() += 1;
             }
-            received.messages =
-                (1..).map(RowId).zip(asked).zip(got).map(|((row, asked), got)| (row, *asked, *got)).collect();
+            received.messages = (1..)
+                .map(RowId)
+                .zip(asked)
+                .zip(got)
+                .map(|((row, asked), got)| (row, *asked, *got))
+                .collect();
             received.unproven().map(|row| row.0).collect::<Vec<_>>()
         };
         assert!(unproven(&[5, 6], &[5, 6]).is_empty());

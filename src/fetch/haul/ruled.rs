@@ -17,9 +17,14 @@ use crate::{
 };
 
 impl Haul<'_> {
-    /// Notes in `look` what the rules say of new messages. A message whose header breaks the line is
-    /// taken by none from then on: it comes last, as others do that break it.
-    pub(super) fn rule(&mut self, session: &mut Transaction<Stream>, look: &mut Look, now: Epoch) -> Result<()> {
+    /// Notes in `look` what the rules say of new messages. A message whose header breaks the line
+    /// is taken by none from then on: it comes last, as others do that break it.
+    pub(super) fn rule(
+        &mut self,
+        session: &mut Transaction<Stream>,
+        look: &mut Look,
+        now: Epoch,
+    ) -> Result<()> {
         if self.account.rules.is_empty() {
             return Ok(());
         }
@@ -28,10 +33,21 @@ impl Haul<'_> {
         open.retain(|place| row(look, *place).is_some_and(|row| !self.rulings.contains_key(&row)));
         let policy = self.policy();
         let mut said = HashMap::new();
-        let asked = rulings::ask(session, &self.account.rules, &policy, look, &open, now, |place, judgement| {
-            said.extend(row(look, place).map(|row| (row, judgement)));
-        });
-        let culprit = open.iter().filter_map(|place| row(look, *place)).find(|row| !said.contains_key(row));
+        let asked = rulings::ask(
+            session,
+            &self.account.rules,
+            &policy,
+            look,
+            &open,
+            now,
+            |place, judgement| {
+                said.extend(row(look, place).map(|row| (row, judgement)));
+            },
+        );
+        let culprit = open
+            .iter()
+            .filter_map(|place| row(look, *place))
+            .find(|row| !said.contains_key(row));
         // where a command was lost among others, or answered twice, headers came as other messages'
         if asked.is_ok() || !session.pipelining() {
             self.rulings.extend(said);
@@ -53,7 +69,11 @@ impl Haul<'_> {
     /// Where a message goes; nothing where only its header can tell, which has not come yet, or has
     /// not been through the filters.
     pub(super) fn places(&self, order: &Order) -> Option<Vec<Place>> {
-        let known = self.rulings.get(&order.row).copied().unwrap_or(Judgement::Unread);
+        let known = self
+            .rulings
+            .get(&order.row)
+            .copied()
+            .unwrap_or(Judgement::Unread);
         if (known == Judgement::Unread && self.account.sorts()) || !self.account.filter.is_empty() {
             return None;
         }
@@ -63,9 +83,15 @@ impl Haul<'_> {
     /// Where a message goes that has come with this header. It has come, so no rule keeps it away.
     pub(super) fn places_by(&self, order: &Order, head: &[u8]) -> Vec<Place> {
         let header = Header::read(head);
-        let case = Case { octets: order.octets, header: Some(&header), wanted: true };
+        let case = Case {
+            octets: order.octets,
+            header: Some(&header),
+            wanted: true,
+        };
         let ruling = judge(&self.account.rules, case, self.world.clock.now()).ruling();
-        self.account.places(ruling, Some(&header)).unwrap_or_else(|| vec![self.account.place.clone()])
+        self.account
+            .places(ruling, Some(&header))
+            .unwrap_or_else(|| vec![self.account.place.clone()])
     }
 
     /// Notes what the rules keep away, and what they do not have deleted any more.
@@ -80,7 +106,10 @@ impl Haul<'_> {
             }
         }
         let still: HashSet<_> = condemned.iter().map(|(row, _)| *row).collect();
-        let before = look.condemned.iter().filter_map(|place| look.scan.entries[*place].row);
+        let before = look
+            .condemned
+            .iter()
+            .filter_map(|place| look.scan.entries[*place].row);
         let reprieved: Vec<_> = before.filter(|row| !still.contains(row)).collect();
         self.ledger.reprieve(&reprieved)?;
         self.ledger.set_aside(&aside)?;
@@ -90,6 +119,12 @@ impl Haul<'_> {
     }
 
     fn reason(&self, row: RowId, ruling: Ruling) -> (RowId, String) {
-        (row, format!("by the rule {}", self.account.rules[ruling.place as usize].text))
+        (
+            row,
+            format!(
+                "by the rule {}",
+                self.account.rules[ruling.place as usize].text
+            ),
+        )
     }
 }

@@ -21,7 +21,10 @@ use crate::{
 
 /// What is asked for ahead where the account does not say otherwise: enough to fill a line of
 /// 100 Mbit/s and 100 ms.
-const AHEAD: Ahead = Ahead { count: 256, octets: 2_000_000 };
+const AHEAD: Ahead = Ahead {
+    count: 256,
+    octets: 2_000_000,
+};
 
 impl Haul<'_> {
     /// One session up to the deletions, which are what comes back.
@@ -35,15 +38,27 @@ impl Haul<'_> {
             // while a program has a message, none is in flight
             _ if !self.account.filter.is_empty() || !session.takes_ahead() => Ahead::NONE,
             RequestAhead::Auto => AHEAD,
-            RequestAhead::Count(count) => Ahead { count: count as usize, ..AHEAD },
+            RequestAhead::Count(count) => Ahead {
+                count: count as usize,
+                ..AHEAD
+            },
         };
         self.run.ahead |= ahead.count > 1;
-        self.tell(&Event::Connected { server: &self.account.address() });
+        self.tell(&Event::Connected {
+            server: &self.account.address(),
+        });
         self.warning = recognize::unnamed(&listing).or(self.warning.take());
         let now = self.world.clock.now();
         let accept = self.world.accept_new_uids;
-        let (mut look, moved) =
-            recognize::look(session, self.ledger, &listing, memory, &self.doubted, &mut self.unshown, accept)?;
+        let (mut look, moved) = recognize::look(
+            session,
+            self.ledger,
+            &listing,
+            memory,
+            &self.doubted,
+            &mut self.unshown,
+            accept,
+        )?;
         if !self.doubted.is_empty() {
             // what is not listed now is compared once it is
             let compared: HashSet<_> = look.delivered().collect();
@@ -57,7 +72,8 @@ impl Haul<'_> {
         {
             self.warning = Some(warning);
         }
-        self.ledger.admit(&mut look, &listing.messages, Some(self.run), now)?;
+        self.ledger
+            .admit(&mut look, &listing.messages, Some(self.run), now)?;
         self.rule(session, &mut look, now)?;
         let plan = plan(&self.policy(), &look.scan, now);
         self.note_ruled(&plan, &look)?;
@@ -70,10 +86,13 @@ impl Haul<'_> {
         self.tell(&Event::Planned {
             listed: listing.messages.len() as u64,
             fetch: (fresh.len() + careful.len()) as u64,
-            octets: fresh.iter().chain(&careful).fold(0, |sum, order| sum.saturating_add(order.octets)),
+            octets: fresh
+                .iter()
+                .chain(&careful)
+                .fold(0, |sum, order| sum.saturating_add(order.octets)),
         });
-        // Whatever breaks the line may stand together: come from the other side, then from the middle,
-        // then from somewhere else in each run.
+        // Whatever breaks the line may stand together: come from the other side, then from the
+        // middle, then from somewhere else in each run.
         match self.fruitless {
             0 => {}
             1 => fresh.reverse(),
@@ -87,8 +106,9 @@ impl Haul<'_> {
             }
         }
         let pace = |order: &Order| delivery.pace(&self.places(order).unwrap_or_default());
-        let (one_by_one, batched): (Vec<_>, Vec<_>) =
-            fresh.into_iter().partition(|order| pace(order) == Pace::OneByOne);
+        let (one_by_one, batched): (Vec<_>, Vec<_>) = fresh
+            .into_iter()
+            .partition(|order| pace(order) == Pace::OneByOne);
         self.ahead = ahead.count > 1 && !batched.is_empty();
         if self.fruitless > 1 {
             // is it the line, or one bad message after the other?
@@ -122,38 +142,59 @@ impl Haul<'_> {
         let mut policy = self.account.policy;
         // what had trouble in this run takes nobody else's place
         let arrived = self.tally.delivered + self.accepted() as u64;
-        policy.limit =
-            policy.limit.map(|limit| limit.saturating_sub(arrived).saturating_add(self.suspects.len() as u64));
+        policy.limit = policy.limit.map(|limit| {
+            limit
+                .saturating_sub(arrived)
+                .saturating_add(self.suspects.len() as u64)
+        });
         policy
     }
 
     /// What is to be fetched: at full speed, and with care.
-    fn orders(&self, plan: &Plan, look: &Look, listing: &Listing) -> Result<(Vec<Order>, Vec<Order>)> {
+    fn orders(
+        &self,
+        plan: &Plan,
+        look: &Look,
+        listing: &Listing,
+    ) -> Result<(Vec<Order>, Vec<Order>)> {
         let wanted: Vec<_> = plan
             .steps
             .iter()
-            .filter_map(|step| match (step.action, look.scan.entries[step.place].row) {
-                (Action::Fetch(then), Some(row)) if !self.finished.contains(&row) => Some((step.place, then, row)),
-                _ => None,
-            })
+            .filter_map(
+                |step| match (step.action, look.scan.entries[step.place].row) {
+                    (Action::Fetch(then), Some(row)) if !self.finished.contains(&row) => {
+                        Some((step.place, then, row))
+                    }
+                    _ => None,
+                },
+            )
             .collect();
-        let copies = self.ledger.next_copies(wanted.iter().map(|(_, _, row)| *row))?;
-        let orders = wanted.into_iter().zip(copies).map(|((place, then, row), copy)| {
-            let known = look.scan.entries[place].known;
-            let fresh = known == Known::New { attempts: 0, put_off: false };
-            let Listed { num, uid, octets } = &listing.messages[place];
-            Order {
-                num: *num,
-                row,
-                copy,
-                uid: uid.clone(),
-                octets: *octets,
-                then,
-                careful: !fresh || self.suspects.contains(&row),
-                known_bad: !matches!(known, Known::New { attempts: 0, .. }),
-                listed: listing.messages.len(),
-            }
-        });
+        let copies = self
+            .ledger
+            .next_copies(wanted.iter().map(|(_, _, row)| *row))?;
+        let orders = wanted
+            .into_iter()
+            .zip(copies)
+            .map(|((place, then, row), copy)| {
+                let known = look.scan.entries[place].known;
+                let fresh = known
+                    == Known::New {
+                        attempts: 0,
+                        put_off: false,
+                    };
+                let Listed { num, uid, octets } = &listing.messages[place];
+                Order {
+                    num: *num,
+                    row,
+                    copy,
+                    uid: uid.clone(),
+                    octets: *octets,
+                    then,
+                    careful: !fresh || self.suspects.contains(&row),
+                    known_bad: !matches!(known, Known::New { attempts: 0, .. }),
+                    listed: listing.messages.len(),
+                }
+            });
         Ok(orders.partition(|order| !order.careful))
     }
 
@@ -168,7 +209,13 @@ impl Haul<'_> {
         if self.enough.is_some() {
             return Ok(());
         }
-        let wanted: Vec<_> = orders.iter().map(|order| Wanted { num: order.num, octets: order.octets }).collect();
+        let wanted: Vec<_> = orders
+            .iter()
+            .map(|order| Wanted {
+                num: order.num,
+                octets: order.octets,
+            })
+            .collect();
         let mut retrieval = session.retrieve(&wanted, ahead);
         for order in orders {
             self.current = Some(order.clone());
@@ -192,11 +239,18 @@ impl Haul<'_> {
     /// Whether the line is good: fetches the smallest message that is known to be, and throws it
     /// away.
     fn probe(&mut self, session: &mut Transaction<Stream>, look: &Look) -> Result<()> {
-        let known = look.scan.entries.iter().filter(|entry| matches!(entry.known, Known::Delivered { .. }));
+        let known = look
+            .scan
+            .entries
+            .iter()
+            .filter(|entry| matches!(entry.known, Known::Delivered { .. }));
         let Some(smallest) = known.min_by_key(|entry| entry.octets) else {
             return Ok(());
         };
-        let wanted = [Wanted { num: smallest.num, octets: smallest.octets }];
+        let wanted = [Wanted {
+            num: smallest.num,
+            octets: smallest.octets,
+        }];
         let mut retrieval = session.retrieve(&wanted, Ahead::NONE);
         if let Some(Answer::Message(mut body)) = retrieval.next()? {
             while body.chunk()?.is_some() {}

@@ -33,8 +33,13 @@ impl Haul<'_> {
             .collect();
         let rows: Vec<_> = oversize.iter().map(|(_, _, row)| *row).collect();
         let untold: HashSet<_> = self.ledger.tell_once(&rows, now)?.into_iter().collect();
-        let untold: Vec<_> = oversize.into_iter().filter(|(_, _, row)| untold.contains(row)).collect();
-        let larger = |what: String| Error::new(Kind::Unavailable, what).hint("a larger `max-size` lets them in");
+        let untold: Vec<_> = oversize
+            .into_iter()
+            .filter(|(_, _, row)| untold.contains(row))
+            .collect();
+        let larger = |what: String| {
+            Error::new(Kind::Unavailable, what).hint("a larger `max-size` lets them in")
+        };
         let rounded = |octets: u64| Size::from_octets(octets).rounded();
         if untold.len() <= SINGLY {
             for (entry, max, _) in untold {
@@ -44,10 +49,14 @@ impl Haul<'_> {
                     entry.num
                 ))));
             }
-        } else if let Some((largest, max, _)) = untold.iter().max_by_key(|(entry, ..)| entry.octets) {
+        } else if let Some((largest, max, _)) = untold.iter().max_by_key(|(entry, ..)| entry.octets)
+        {
             let all = count(untold.len() as u64, "message");
             self.tell(&Event::Notice(
-                &larger(format!("{all} are over max-size ({max}): they stay on the server")).fact(format!(
+                &larger(format!(
+                    "{all} are over max-size ({max}): they stay on the server"
+                ))
+                .fact(format!(
                     "the largest is message {} with {}",
                     largest.num,
                     rounded(largest.octets)
@@ -60,7 +69,10 @@ impl Haul<'_> {
     /// A message was delivered shorter than listed: said once.
     pub(super) fn tell_short(&mut self, arrival: &Arrival) -> Result<()> {
         if !self.ledger.sizes_are_trusted()?
-            || self.ledger.tell_once(&[arrival.row], self.world.clock.now())?.is_empty()
+            || self
+                .ledger
+                .tell_once(&[arrival.row], self.world.clock.now())?
+                .is_empty()
         {
             return Ok(());
         }
@@ -81,25 +93,34 @@ impl Haul<'_> {
     /// A program gets something that it may have already.
     pub(super) fn tell_again(&self, what: &str) {
         self.tell(&Event::Notice(
-            &Error::new(Kind::Deferred, format!("an earlier run ended while a program had {what}"))
-                .fact("it is handed over again, and may be there twice"),
+            &Error::new(
+                Kind::Deferred,
+                format!("an earlier run ended while a program had {what}"),
+            )
+            .fact("it is handed over again, and may be there twice"),
         ));
     }
 
-    /// Adds the messages of this listing that went into quarantine in a run which died before it told
-    /// of them.
+    /// Adds the messages of this listing that went into quarantine in a run which died before it
+    /// told of them.
     pub(super) fn owe_notices(&mut self, look: &Look) -> Result<()> {
         if !self.account.notice {
             return Ok(());
         }
         for row in self.ledger.untold()? {
-            if number_of(look, row.id).is_some() && self.quarantined.iter().all(|known| known.row != row.id) {
+            if number_of(look, row.id).is_some()
+                && self.quarantined.iter().all(|known| known.row != row.id)
+            {
                 self.quarantined.push(Quarantined {
                     row: row.id,
                     uid: row.uid,
                     octets: row.octets,
                     reason: row.reason.unwrap_or_default(),
-                    glance: Glance { sender: row.sender, subject: row.subject, ..Glance::default() },
+                    glance: Glance {
+                        sender: row.sender,
+                        subject: row.subject,
+                        ..Glance::default()
+                    },
                     attempts: row.attempts,
                     next_try: row.next_try.unwrap_or(self.world.clock.now()),
                     partial: Vec::new(),
@@ -140,8 +161,21 @@ impl Haul<'_> {
     }
 
     /// Delivers a notice; once it is safe, the message has been told of.
-    fn deliver_notice(&mut self, quarantined: &Quarantined, delivery: &mut dyn Delivery) -> Result<()> {
-        let Quarantined { row, uid, octets, reason, glance, attempts, next_try, partial } = quarantined;
+    fn deliver_notice(
+        &mut self,
+        quarantined: &Quarantined,
+        delivery: &mut dyn Delivery,
+    ) -> Result<()> {
+        let Quarantined {
+            row,
+            uid,
+            octets,
+            reason,
+            glance,
+            attempts,
+            next_try,
+            partial,
+        } = quarantined;
         let now = self.world.clock.now();
         let mail = notice::write(
             &Notice {
@@ -167,8 +201,10 @@ impl Haul<'_> {
             self.tell_again("the notice of a message in quarantine");
         }
         // a program that does not want the notice has the message's failure on its account
-        let trouble =
-            self.deliver_note(uid, &name, &mail, delivery).err().filter(|error| error.kind() != Kind::Rejected);
+        let trouble = self
+            .deliver_note(uid, &name, &mail, delivery)
+            .err()
+            .filter(|error| error.kind() != Kind::Rejected);
         match trouble {
             None => {
                 self.ledger.tell_once(&[*row], now)?;
@@ -190,7 +226,13 @@ impl Haul<'_> {
     }
 
     /// Delivers a mail of pouch's own.
-    fn deliver_note(&mut self, uid: &Uid, name: &str, mail: &[u8], delivery: &mut dyn Delivery) -> Result<()> {
+    fn deliver_note(
+        &mut self,
+        uid: &Uid,
+        name: &str,
+        mail: &[u8],
+        delivery: &mut dyn Delivery,
+    ) -> Result<()> {
         let slip = Slip {
             account: &self.account.name,
             name,
@@ -201,7 +243,9 @@ impl Haul<'_> {
             fields: &[],
         };
         let mut draft = delivery.begin(&slip)?;
-        draft.write_all(mail).map_err(|error| Error::file("write", draft.place(), &error))?;
+        draft
+            .write_all(mail)
+            .map_err(|error| Error::file("write", draft.place(), &error))?;
         delivery.accept(&slip, draft, &self.world.stop)?;
         delivery.seal().make_safe()
     }
@@ -209,5 +253,9 @@ impl Haul<'_> {
 
 /// The number that a row's message has in the session whose listing this is.
 fn number_of(look: &Look, row: RowId) -> Option<MsgNum> {
-    look.scan.entries.iter().find(|entry| entry.row == Some(row)).map(|entry| entry.num)
+    look.scan
+        .entries
+        .iter()
+        .find(|entry| entry.row == Some(row))
+        .map(|entry| entry.num)
 }

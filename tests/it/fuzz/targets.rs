@@ -30,8 +30,13 @@ use pouch::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 5] =
-    [("reply", reply), ("body", body), ("session", session), ("config", config), ("header", header)];
+pub const ALL: [Target; 5] = [
+    ("reply", reply),
+    ("body", body),
+    ("session", session),
+    ("config", config),
+    ("header", header),
+];
 
 /// Single lines: status lines, listings, capabilities.
 pub fn reply(data: &[u8]) {
@@ -60,9 +65,14 @@ pub fn reply(data: &[u8]) {
 /// A multi-line answer: any way of cutting it into pieces gives the same content, and the content
 /// stuffed again gives the answer. The first two octets say how to cut.
 pub fn body(data: &[u8]) {
-    let Some((cut, wire)) = data.split_at_checked(2) else { return };
+    let Some((cut, wire)) = data.split_at_checked(2) else {
+        return;
+    };
     let whole = decoded(wire, usize::MAX, 0);
-    assert_eq!(decoded(wire, usize::from(cut[0]) + 1, usize::from(cut[1])), whole);
+    assert_eq!(
+        decoded(wire, usize::from(cut[0]) + 1, usize::from(cut[1])),
+        whole
+    );
     let (content, used) = whole;
     assert!(content.len() <= wire.len());
     if let Some(used) = used {
@@ -74,7 +84,8 @@ pub fn body(data: &[u8]) {
 /// The content of a multi-line answer that comes in a piece of `first` octets and pieces of
 /// `piece`, and where it ends.
 fn decoded(wire: &[u8], piece: usize, first: usize) -> (Vec<u8>, Option<usize>) {
-    let (mut decoder, mut content, mut buffer, mut at) = (Decoder::default(), Vec::new(), Vec::new(), 0);
+    let (mut decoder, mut content, mut buffer, mut at) =
+        (Decoder::default(), Vec::new(), Vec::new(), 0);
     let mut next = if first == 0 { piece } else { first };
     while at < wire.len() {
         let to = at.saturating_add(next).min(wire.len());
@@ -95,8 +106,15 @@ fn decoded(wire: &[u8], piece: usize, first: usize) -> (Vec<u8>, Option<usize>) 
 /// A whole session with a server that says just this, whatever it is asked. The last octet says how
 /// the octets come, and what is asked for.
 pub fn session(data: &[u8]) {
-    let Some((choice, said)) = data.split_last() else { return };
-    let pieces = [Pieces::Lines, Pieces::Octets(1), Pieces::Octets(1000), Pieces::Octets(usize::MAX)];
+    let Some((choice, said)) = data.split_last() else {
+        return;
+    };
+    let pieces = [
+        Pieces::Lines,
+        Pieces::Octets(1),
+        Pieces::Octets(1000),
+        Pieces::Octets(usize::MAX),
+    ];
     let pieces = pieces[usize::from(choice >> 6)];
     let heads = choice & 1 == 1;
     if let Err(error) = run(Server { said, pieces }, Auth::Auto, heads) {
@@ -110,22 +128,48 @@ pub fn session(data: &[u8]) {
 /// # Errors
 /// The session fails.
 pub fn talk(said: &[u8]) -> pouch::error::Result<()> {
-    run(Server { said, pieces: Pieces::Lines }, Auth::User, false)
+    run(
+        Server {
+            said,
+            pieces: Pieces::Lines,
+        },
+        Auth::User,
+        false,
+    )
 }
 
 fn run(server: Server<'_>, auth: Auth, heads: bool) -> pouch::error::Result<()> {
-    let terms = Terms { peer: "pop.example.org".into(), patience: Duration::from_mins(1), trace: None };
+    let terms = Terms {
+        peer: "pop.example.org".into(),
+        patience: Duration::from_mins(1),
+        trace: None,
+    };
     let authorization = Authorization::greet(server, terms)?;
-    let who = Credentials { user: "ann", password: "secret", auth };
+    let who = Credentials {
+        user: "ann",
+        password: "secret",
+        auth,
+    };
     let mut session = authorization.login(&who)?;
     let (listing, ()) = session.list(|| ())?;
-    assert!(listing.messages.is_sorted_by(|one, other| one.num < other.num), "numbers are unique and in order");
+    assert!(
+        listing
+            .messages
+            .is_sorted_by(|one, other| one.num < other.num),
+        "numbers are unique and in order"
+    );
     let nums: Vec<_> = listing.messages.iter().map(|message| message.num).collect();
     if heads {
         session.tops(&nums, drop)?;
     } else {
-        let wanted: Vec<_> =
-            listing.messages.iter().map(|message| Wanted { num: message.num, octets: message.octets }).collect();
+        let wanted: Vec<_> = listing
+            .messages
+            .iter()
+            .map(|message| Wanted {
+                num: message.num,
+                octets: message.octets,
+            })
+            .collect();
         fetch(&mut session, &wanted)?;
     }
     let answers = session.delete(&nums)?;
@@ -134,7 +178,13 @@ fn run(server: Server<'_>, auth: Auth, heads: bool) -> pouch::error::Result<()> 
 }
 
 fn fetch(session: &mut Transaction<Server<'_>>, wanted: &[Wanted]) -> pouch::error::Result<()> {
-    let mut retrieval = session.retrieve(wanted, Ahead { count: 16, octets: 100_000 });
+    let mut retrieval = session.retrieve(
+        wanted,
+        Ahead {
+            count: 16,
+            octets: 100_000,
+        },
+    );
     for expected in wanted {
         assert_eq!(retrieval.upcoming(), Some(*expected));
         match retrieval.next()? {
@@ -169,10 +219,16 @@ enum Pieces {
 impl Read for Server<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let piece = match self.pieces {
-            Pieces::Lines => self.said.iter().position(|octet| *octet == b'\n').map_or(usize::MAX, |at| at + 1),
+            Pieces::Lines => self
+                .said
+                .iter()
+                .position(|octet| *octet == b'\n')
+                .map_or(usize::MAX, |at| at + 1),
             Pieces::Octets(piece) => piece,
         };
-        let (now, later) = self.said.split_at(piece.min(buffer.len()).min(self.said.len()));
+        let (now, later) = self
+            .said
+            .split_at(piece.min(buffer.len()).min(self.said.len()));
         buffer[..now.len()].copy_from_slice(now);
         self.said = later;
         Ok(now.len())
@@ -192,20 +248,36 @@ impl Write for Server<'_> {
 /// A config: it is settled, or the complaint can be shown. What `config show` prints of it can be
 /// read again, and means the same.
 pub fn config(data: &[u8]) {
-    let Ok(text) = str::from_utf8(data) else { return };
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
     let home = Path::new("/home/ann");
     let path = home.join(".config/pouch/config.toml");
-    let context = Context { home: home.to_owned(), state_dir: PathBuf::from("/home/ann/.local/state/pouch") };
+    let context = Context {
+        home: home.to_owned(),
+        state_dir: PathBuf::from("/home/ann/.local/state/pouch"),
+    };
     match File::parse(&path, home, text).and_then(|file| resolve(&file, &context)) {
         Ok(config) => {
             for account in config.accounts {
-                let set = account.settings.iter().filter(|setting| setting.value != explain::UNSET);
-                let lines: Vec<_> = set.map(|setting| format!("{} = {}\n", setting.key, setting.value)).collect();
+                let set = account
+                    .settings
+                    .iter()
+                    .filter(|setting| setting.value != explain::UNSET);
+                let lines: Vec<_> = set
+                    .map(|setting| format!("{} = {}\n", setting.key, setting.value))
+                    .collect();
                 let again = format!("[account.again]\n{}", lines.concat());
-                let file = File::parse(&path, home, &again).unwrap_or_else(|error| panic!("{again}{error}"));
-                let config = resolve(&file, &context).unwrap_or_else(|error| panic!("{again}{error}"));
+                let file = File::parse(&path, home, &again)
+                    .unwrap_or_else(|error| panic!("{again}{error}"));
+                let config =
+                    resolve(&file, &context).unwrap_or_else(|error| panic!("{again}{error}"));
                 let values = |account: &Account| -> Vec<_> {
-                    account.settings.iter().map(|setting| setting.value.clone()).collect()
+                    account
+                        .settings
+                        .iter()
+                        .map(|setting| setting.value.clone())
+                        .collect()
                 };
                 assert_eq!(values(&config.accounts[0]), values(&account));
             }
@@ -216,7 +288,9 @@ pub fn config(data: &[u8]) {
 
 /// The head of a message: any way of cutting it gives the same, and what it says can be shown.
 pub fn header(data: &[u8]) {
-    let Some((cut, message)) = data.split_first() else { return };
+    let Some((cut, message)) = data.split_first() else {
+        return;
+    };
     let mut head = Head::default();
     for piece in message.chunks(usize::from(*cut) + 1) {
         head.push(piece);
@@ -225,7 +299,10 @@ pub fn header(data: &[u8]) {
     whole.push(message);
     assert_eq!(head.as_bytes(), whole.as_bytes());
     let glance = glance(head.as_bytes());
-    for text in [glance.sender, glance.address, glance.subject, glance.date].into_iter().flatten() {
+    for text in [glance.sender, glance.address, glance.subject, glance.date]
+        .into_iter()
+        .flatten()
+    {
         assert_safe(&shown(text.as_bytes()));
     }
     let print = fingerprint(head.as_bytes());

@@ -33,9 +33,21 @@ fn damaged(server: &RealServer, user: &str, damage: &[(&str, Fate)]) {
 /// Fetches it until there is nothing left to do but to take what is new.
 #[track_caller]
 fn goes_through(server: &RealServer, user: &'static str, line: Line, damage: &[(&str, Fate)]) {
-    let fates = || damage.iter().zip(1..).map(|((_, fate), at)| (2 * at, *fate));
-    let mut expected: Vec<_> = (1..=2 * damage.len() + 1).step_by(2).map(|n| (n, true)).collect();
-    expected.extend(fates().filter(|(_, fate)| *fate == Short).map(|(n, _)| (n, false)));
+    let fates = || {
+        damage
+            .iter()
+            .zip(1..)
+            .map(|((_, fate), at)| (2 * at, *fate))
+    };
+    let mut expected: Vec<_> = (1..=2 * damage.len() + 1)
+        .step_by(2)
+        .map(|n| (n, true))
+        .collect();
+    expected.extend(
+        fates()
+            .filter(|(_, fate)| *fate == Short)
+            .map(|(n, _)| (n, false)),
+    );
     expected.sort_unstable();
 
     let mailbox = Mailbox::new(server, user, line, QUICK);
@@ -51,7 +63,11 @@ fn goes_through(server: &RealServer, user: &'static str, line: Line, damage: &[(
     }
     // tried in three runs, told of, and left in peace; what came in part needs no notice
     let lost = fates().filter(|(_, fate)| *fate == Never).count();
-    assert_eq!(codes, [75, 75, if lost > 0 { 65 } else { 75 }, 0], "{damage:?}");
+    assert_eq!(
+        codes,
+        [75, 75, if lost > 0 { 65 } else { 75 }, 0],
+        "{damage:?}"
+    );
     assert_eq!(mailbox.notices(), lost, "{damage:?}");
 }
 
@@ -71,9 +87,19 @@ fn dovecot_with_files() {
     both(
         "dovecot",
         Line::Tls,
-        &[("unreadable", Never), ("io-error", Short), ("truncate", Short), ("empty", Never), ("dangling", Never)],
+        &[
+            ("unreadable", Never),
+            ("io-error", Short),
+            ("truncate", Short),
+            ("empty", Never),
+            ("dangling", Never),
+        ],
         // this one comes as a single blank line
-        &[("gzip-truncated", Short), ("gzip-garbage", Never), ("fifo", Never)],
+        &[
+            ("gzip-truncated", Short),
+            ("gzip-garbage", Never),
+            ("fifo", Never),
+        ],
     );
 }
 
@@ -104,7 +130,11 @@ fn courier() {
     both(
         "courier",
         Line::StartTls,
-        &[("unreadable", Never), ("io-error", Never), ("truncate", Short)],
+        &[
+            ("unreadable", Never),
+            ("io-error", Never),
+            ("truncate", Short),
+        ],
         &[("directory", Never)],
     );
 }
@@ -114,14 +144,23 @@ fn cyrus() {
     both(
         "cyrus",
         Line::Tls,
-        &[("unreadable", Never), ("dangling", Never), ("truncate", Short)],
+        &[
+            ("unreadable", Never),
+            ("dangling", Never),
+            ("truncate", Short),
+        ],
         &[("directory", Never), ("io-error", Short), ("empty", Never)],
     );
 }
 
 #[test]
 fn mailfront() {
-    both("mailfront", Line::Clear, &[("unreadable", Never)], &[("io-error", Short)]);
+    both(
+        "mailfront",
+        Line::Clear,
+        &[("unreadable", Never)],
+        &[("io-error", Short)],
+    );
 }
 
 #[test]
@@ -156,7 +195,12 @@ fn a_mailbox_that_lost_its_bounds() {
     server.poison(ALICE, 3, "nofrom");
     let mailbox = Mailbox::new(&server, ALICE, Line::Clear, "keep = \"none\"");
     mailbox.fetch(0).assert_stderr("4 new");
-    let all: Vec<_> = mailbox.mail().delivered().iter().flat_map(|mail| mail.bytes.clone()).collect();
+    let all: Vec<_> = mailbox
+        .mail()
+        .delivered()
+        .iter()
+        .flat_map(|mail| mail.bytes.clone())
+        .collect();
     for message in messages(1..=5) {
         assert_eq!(memchr::memmem::find_iter(&all, &message).count(), 1);
     }
@@ -180,7 +224,11 @@ fn a_bad_message_that_is_alone_on_the_server_is_told_of_too() {
         mailbox.fetch(65).assert_stderr("quarantine");
         mailbox.fetch(0);
         mailbox.assert_arrived([1, 3]);
-        assert_eq!((mailbox.notices(), mailbox.stored()), (1, 1), "{name} {kind}");
+        assert_eq!(
+            (mailbox.notices(), mailbox.stored()),
+            (1, 1),
+            "{name} {kind}"
+        );
     }
 }
 
@@ -199,8 +247,17 @@ fn dovecot_with_messages_that_begin_with_a_dot() {
     for code in [75, 75, 65, 0] {
         mailbox.fetch(code);
         // its dot is the server's to double: an octet is missing, so it is there and stays there
-        assert!(mailbox.mail().delivered().iter().any(|mail| mail.bytes == b"hidden\n\nhello\n"));
-        assert_eq!(mailbox.delivered(), [(0, false), (1, true), (2, true), (3, true), (4, true)]);
+        assert!(
+            mailbox
+                .mail()
+                .delivered()
+                .iter()
+                .any(|mail| mail.bytes == b"hidden\n\nhello\n")
+        );
+        assert_eq!(
+            mailbox.delivered(),
+            [(0, false), (1, true), (2, true), (3, true), (4, true)]
+        );
         assert_eq!(mailbox.stored(), odd.len());
     }
     assert_eq!(mailbox.notices(), 2);

@@ -24,7 +24,10 @@ fn keeps_its_word(name: &str) {
     days.fetch(0);
     days.fetch_at(29, 0).assert_stderr("nothing new");
     assert_eq!(days.stored(), 5, "{name}");
-    days.at(30, &["plan"]).run().assert_code(0).assert_stdout("delete     5             fetched more than 30d ago");
+    days.at(30, &["plan"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("delete     5             fetched more than 30d ago");
     assert_eq!(days.stored(), 5, "{name}");
     days.fetch_at(30, 0);
     assert_eq!(days.stored(), 0, "{name}");
@@ -32,20 +35,33 @@ fn keeps_its_word(name: &str) {
 
     let newest = start(ALICE, 21..=25, "keep-newest = 2");
     newest.fetch(0);
-    assert_eq!((newest.stored(), left(server, ALICE)), (2, vec![24, 25]), "{name}");
+    assert_eq!(
+        (newest.stored(), left(server, ALICE)),
+        (2, vec![24, 25]),
+        "{name}"
+    );
     server.inject(ALICE, &messages([26]));
     newest.fetch(0).assert_stderr("1 new");
-    assert_eq!((newest.stored(), left(server, ALICE)), (2, vec![25, 26]), "{name}");
+    assert_eq!(
+        (newest.stored(), left(server, ALICE)),
+        (2, vec![25, 26]),
+        "{name}"
+    );
     newest.assert_arrived(21..=26);
 
     let synced = start(BOB, 1..=5, "sync-deletions = true");
     synced.fetch(0);
     let mail = synced.mail();
-    let is_third = |mail: &&Delivered| memchr::memmem::find(&mail.bytes, b"\nSubject: Message 3\n").is_some();
+    let is_third =
+        |mail: &&Delivered| memchr::memmem::find(&mail.bytes, b"\nSubject: Message 3\n").is_some();
     let third = mail.delivered().iter().find(is_third).unwrap();
     fs::remove_file(synced.home.join("Mail/work/new").join(&third.name)).unwrap();
     synced.fetch(0);
-    assert_eq!((synced.stored(), left(server, BOB)), (4, vec![1, 2, 4, 5]), "{name}");
+    assert_eq!(
+        (synced.stored(), left(server, BOB)),
+        (4, vec![1, 2, 4, 5]),
+        "{name}"
+    );
     synced.assert_arrived([1, 2, 4, 5]);
 }
 
@@ -67,8 +83,14 @@ fn cyrus_keeps_what_it_shall() {
 /// The number of the message in the ledger's 14th row, by the name of its file.
 fn fourteenth(mailbox: &Mailbox<'_>) -> usize {
     let mail = mailbox.mail();
-    let file = mail.delivered().iter().find(|mail| mail.name.contains(".R14L")).unwrap();
-    (1..=16).find(|n| file.bytes.starts_with(&messages([*n])[0])).unwrap()
+    let file = mail
+        .delivered()
+        .iter()
+        .find(|mail| mail.name.contains(".R14L"))
+        .unwrap();
+    (1..=16)
+        .find(|n| file.bytes.starts_with(&messages([*n])[0]))
+        .unwrap()
 }
 
 /// Two of these list their messages in the order of the folder, so that a number is another
@@ -84,12 +106,23 @@ fn no_server_loses_another_message_than_it_shall() {
             mailbox.fetch_at(day, 0).assert_stderr("4 new");
             mailbox.assert_arrived(1..new + 4);
             let oldest = new.saturating_sub(4).max(1);
-            assert_eq!(left(server, ALICE), (oldest..new + 4).collect::<Vec<_>>(), "{name}, day {day}");
+            assert_eq!(
+                left(server, ALICE),
+                (oldest..new + 4).collect::<Vec<_>>(),
+                "{name}, day {day}"
+            );
         }
-        mailbox.at(3, &["ledger", "delete", "work", "14"]).run().assert_code(0);
+        mailbox
+            .at(3, &["ledger", "delete", "work", "14"])
+            .run()
+            .assert_code(0);
         mailbox.fetch_at(3, 0);
         let ordered = fourteenth(&mailbox);
-        assert_eq!(left(server, ALICE), (9..=16).filter(|n| *n != ordered).collect::<Vec<_>>(), "{name}");
+        assert_eq!(
+            left(server, ALICE),
+            (9..=16).filter(|n| *n != ordered).collect::<Vec<_>>(),
+            "{name}"
+        );
         mailbox.fetch_at(5, 0).assert_stderr("nothing new");
         assert_eq!(mailbox.stored(), 0, "{name}");
         mailbox.assert_arrived(1..=16);
@@ -112,7 +145,14 @@ fn a_move_to_another_server_changes_nothing_about_what_is_kept() {
     mailbox.move_to(&courier, Line::Tls, "keep = \"30d\"");
     mailbox.fetch_at(20, 0).assert_stderr("1 new");
     mailbox.assert_arrived(1..=10);
-    assert_eq!((cyrus.count(ALICE), dovecot.count(ALICE), courier.count(ALICE)), (8, 9, 10));
+    assert_eq!(
+        (
+            cyrus.count(ALICE),
+            dovecot.count(ALICE),
+            courier.count(ALICE)
+        ),
+        (8, 9, 10)
+    );
     mailbox.fetch_at(30, 0).assert_stderr("nothing new");
     assert_eq!(left(&courier, ALICE), [9, 10]);
     mailbox.fetch_at(50, 0);

@@ -66,7 +66,10 @@ fn a_wrong_password_is_sent_once() {
         let mailbox = Mailbox::new(&server, BOB, line, "timeout = \"20s\"");
         mailbox.home.write("password", "nothing-like-it\n", 0o600);
         let output = mailbox.trace();
-        output.assert_code(77).assert_stderr("pouch: work: the server refused the ").assert_stderr("said: -ERR");
+        output
+            .assert_code(77)
+            .assert_stderr("pouch: work: the server refused the ")
+            .assert_stderr("said: -ERR");
         assert_eq!(asked(&output), 1, "{output}");
         assert!(!output.stderr.contains("nothing-like-it"), "{output}");
         mailbox.home.write("password", password(BOB), 0o600);
@@ -92,23 +95,46 @@ fn two_accounts_of_one_server_do_not_mix() {
     let both = |keep: &str| {
         home.config(
             &[
-                account("one", &server, ALICE, Line::Tls, &format!("password-file = \"~/alice\"\nkeep = \"{keep}\"")),
-                account("two", &server, BOB, Line::StartTls, &format!("password-file = \"~/bob\"\nkeep = \"{keep}\"")),
+                account(
+                    "one",
+                    &server,
+                    ALICE,
+                    Line::Tls,
+                    &format!("password-file = \"~/alice\"\nkeep = \"{keep}\""),
+                ),
+                account(
+                    "two",
+                    &server,
+                    BOB,
+                    Line::StartTls,
+                    &format!("password-file = \"~/bob\"\nkeep = \"{keep}\""),
+                ),
             ]
             .concat(),
         );
     };
     both("forever");
     let output = home.pouch(&["fetch", "-v"]).run();
-    output.assert_code(75).assert_stderr("3 new").assert_stderr("attempt 1 of 3");
-    home.maildir("Mail/one").assert_exactly(&messages([1, 3, 4])).assert_tidy();
-    home.maildir("Mail/two").assert_exactly(&messages(5..=7)).assert_tidy();
+    output
+        .assert_code(75)
+        .assert_stderr("3 new")
+        .assert_stderr("attempt 1 of 3");
+    home.maildir("Mail/one")
+        .assert_exactly(&messages([1, 3, 4]))
+        .assert_tidy();
+    home.maildir("Mail/two")
+        .assert_exactly(&messages(5..=7))
+        .assert_tidy();
     both("none");
-    home.pouch(&["fetch", "two"]).run().assert_code(0).assert_silent();
+    home.pouch(&["fetch", "two"])
+        .run()
+        .assert_code(0)
+        .assert_silent();
     assert_eq!((server.count(ALICE), server.count(BOB)), (4, 0));
     home.pouch(&["fetch"]).run().assert_code(75).assert_silent();
     assert_eq!((server.count(ALICE), server.count(BOB)), (1, 0));
-    home.maildir("Mail/one").assert_exactly(&messages([1, 3, 4]));
+    home.maildir("Mail/one")
+        .assert_exactly(&messages([1, 3, 4]));
     home.maildir("Mail/two").assert_exactly(&messages(5..=7));
 }
 
@@ -125,26 +151,49 @@ fn a_server_that_asks_for_a_certificate_gets_it() {
     let key = mailbox.home.join("key.pem");
     let (own, pkcs8) = (server.value("client_key"), key.to_str().unwrap());
     let convert = ["pkcs8", "-topk8", "-nocrypt", "-in", own, "-out", pkcs8];
-    mailbox.home.command("openssl", &convert).run().assert_code(0);
-    let lines = format!("tls-client-cert = \"{}\"\ntls-client-key = \"{pkcs8}\"", server.value("client_cert"));
+    mailbox
+        .home
+        .command("openssl", &convert)
+        .run()
+        .assert_code(0);
+    let lines = format!(
+        "tls-client-cert = \"{}\"\ntls-client-key = \"{pkcs8}\"",
+        server.value("client_cert")
+    );
     mailbox.move_to(&server, Line::Tls, &lines);
     mailbox.fetch(0);
     mailbox.assert_arrived([1]);
     mailbox.move_to(&server, Line::Tls, &lines.replace(pkcs8, "/etc/hostname"));
-    mailbox.fetch(78).assert_stderr("the client certificate cannot be used");
+    mailbox
+        .fetch(78)
+        .assert_stderr("the client certificate cannot be used");
 }
 
 #[test]
 fn a_mailbox_in_use_says_nothing() {
     let server = RealServer::start("dovecot", &["lock=yes"]);
     server.inject(ALICE, &messages([1]));
-    let mailbox = Mailbox::new(&server, ALICE, Line::Clear, "retries = 0\ntimeout = \"30s\"");
+    let mailbox = Mailbox::new(
+        &server,
+        ALICE,
+        Line::Clear,
+        "retries = 0\ntimeout = \"30s\"",
+    );
     // somebody else holds the mailbox: a session that stays open
     let mut other = TcpStream::connect(("127.0.0.1", server.port("pop3"))).unwrap();
-    write!(other, "USER {ALICE}\r\nPASS {}\r\nSTAT\r\n", password(ALICE)).unwrap();
+    write!(
+        other,
+        "USER {ALICE}\r\nPASS {}\r\nSTAT\r\n",
+        password(ALICE)
+    )
+    .unwrap();
     let mut lines = BufReader::new(&other).lines();
     assert!(lines.any(|line| line.unwrap().starts_with("+OK 1 ")));
-    mailbox.at(0, &["fetch"]).run().assert_code(75).assert_silent();
+    mailbox
+        .at(0, &["fetch"])
+        .run()
+        .assert_code(75)
+        .assert_silent();
     drop(other);
     mailbox.fetch(0);
     mailbox.assert_arrived([1]);

@@ -6,7 +6,10 @@ use crate::real::{ALICE, RealServer};
 const COUNT: usize = 2000;
 
 fn message(n: usize) -> String {
-    format!("From: ben@example.org\nSubject: Message {n}\n\n{}", format!(".line of {n}\n").repeat(n % 50 + 1))
+    format!(
+        "From: ben@example.org\nSubject: Message {n}\n\n{}",
+        format!(".line of {n}\n").repeat(n % 50 + 1)
+    )
 }
 
 /// Stores them by one program at the server: its deliveries would take a minute.
@@ -33,6 +36,8 @@ fn two_thousand_messages_arrive_byte_for_byte_over_tls() {
     mailbox.mail().assert_exactly(&all).assert_tidy();
     mailbox.fetch(0).assert_stderr("nothing new");
     assert_eq!(mailbox.stored(), COUNT);
-    mailbox.fetch_at(1, 0).assert_stderr("2000 older than 1d deleted");
+    mailbox
+        .fetch_at(1, 0)
+        .assert_stderr("2000 older than 1d deleted");
     assert_eq!((mailbox.stored(), mailbox.mail().len()), (0, COUNT));
 }

@@ -36,7 +36,11 @@ struct Mailbox<'a> {
 impl<'a> Mailbox<'a> {
     /// A fresh home, for this mailbox, with `lines` in the account.
     fn new(server: &'a RealServer, user: &'static str, line: Line, lines: &str) -> Self {
-        let mut mailbox = Self { home: Home::new(), server, user };
+        let mut mailbox = Self {
+            home: Home::new(),
+            server,
+            user,
+        };
         mailbox.home.write("password", password(user), 0o600);
         mailbox.move_to(server, line, lines);
         mailbox
@@ -45,12 +49,15 @@ impl<'a> Mailbox<'a> {
     /// The provider moved: only the port changes.
     fn move_to(&mut self, server: &'a RealServer, line: Line, lines: &str) {
         self.server = server;
-        self.home.config(&account("work", server, self.user, line, lines));
+        self.home
+            .config(&account("work", server, self.user, line, lines));
     }
 
     /// A run of pouch so many days after [`NOW`].
     fn at(&self, days: i64, args: &[&str]) -> Run {
-        self.home.pouch(args).env("POUCH_NOW", (NOW + days * DAY).to_string())
+        self.home
+            .pouch(args)
+            .env("POUCH_NOW", (NOW + days * DAY).to_string())
     }
 
     /// Fetches, which has to end with this code.
@@ -81,8 +88,8 @@ impl<'a> Mailbox<'a> {
         self.home.maildir("Mail/work")
     }
 
-    /// The delivered messages that are no notice: their numbers (0 where there is none), and whether
-    /// they are whole. (Some servers add fields or a blank line.)
+    /// The delivered messages that are no notice: their numbers (0 where there is none), and
+    /// whether they are whole. (Some servers add fields or a blank line.)
     fn delivered(&self) -> Vec<(usize, bool)> {
         let mail = self.mail();
         mail.assert_tidy();
@@ -92,7 +99,9 @@ impl<'a> Mailbox<'a> {
             .filter(|mail| !is_notice(&mail.bytes))
             .map(|mail| {
                 let text = String::from_utf8_lossy(&mail.bytes);
-                let number = text.lines().find_map(|line| line.strip_prefix("Subject: Message ")?.parse().ok());
+                let number = text
+                    .lines()
+                    .find_map(|line| line.strip_prefix("Subject: Message ")?.parse().ok());
                 // all but the fields that Cyrus puts on top, or takes away
                 let content = String::from_utf8(message(number.unwrap_or_default())).unwrap();
                 let (_, own) = content.split_once("\nFrom: ").unwrap();
@@ -114,13 +123,21 @@ impl<'a> Mailbox<'a> {
     #[track_caller]
     fn assert_bytes(&self, numbers: impl IntoIterator<Item = usize>) {
         let mail = self.mail();
-        let notices = mail.delivered().iter().filter(|mail| is_notice(&mail.bytes)).map(|mail| mail.bytes.clone());
+        let notices = mail
+            .delivered()
+            .iter()
+            .filter(|mail| is_notice(&mail.bytes))
+            .map(|mail| mail.bytes.clone());
         let all: Vec<_> = numbers.into_iter().map(message).chain(notices).collect();
         mail.assert_exactly(&all).assert_tidy();
     }
 
     fn notices(&self) -> usize {
-        self.mail().delivered().iter().filter(|mail| is_notice(&mail.bytes)).count()
+        self.mail()
+            .delivered()
+            .iter()
+            .filter(|mail| is_notice(&mail.bytes))
+            .count()
     }
 }
 
@@ -129,7 +146,11 @@ impl<'a> Mailbox<'a> {
 fn left(server: &RealServer, user: &'static str) -> Vec<usize> {
     let other = Mailbox::new(server, user, Line::Clear, "");
     other.fetch(0);
-    other.delivered().into_iter().map(|(number, _)| number).collect()
+    other
+        .delivered()
+        .into_iter()
+        .map(|(number, _)| number)
+        .collect()
 }
 
 /// An account of the config.
@@ -138,10 +159,21 @@ fn account(name: &str, server: &RealServer, user: &str, line: Line, lines: &str)
     let (service, tls) = match line {
         Line::Tls => ("pop3s", ca()),
         Line::StartTls => ("pop3", format!("tls = \"starttls\"\n{}", ca())),
-        Line::Clear => ("pop3", "tls = \"off\"\nallow-plaintext-password = true".to_owned()),
+        Line::Clear => (
+            "pop3",
+            "tls = \"off\"\nallow-plaintext-password = true".to_owned(),
+        ),
     };
-    let timeout = if lines.contains("timeout = ") { "" } else { "timeout = \"2s\"\n" };
-    let secret = if lines.contains("password-file = ") { "" } else { "password-file = \"~/password\"\n" };
+    let timeout = if lines.contains("timeout = ") {
+        ""
+    } else {
+        "timeout = \"2s\"\n"
+    };
+    let secret = if lines.contains("password-file = ") {
+        ""
+    } else {
+        "password-file = \"~/password\"\n"
+    };
     format!(
         "[account.{name}]\nhost = \"localhost\"\nport = {}\nuser = \"{user}\"\nmaildir = \"~/Mail/{name}\"\n\
          {secret}{timeout}{tls}\n{lines}\n",
@@ -150,7 +182,11 @@ fn account(name: &str, server: &RealServer, user: &str, line: Line, lines: &str)
 }
 
 fn password(user: &str) -> &'static str {
-    if user == ALICE { ALICE_PASSWORD } else { BOB_PASSWORD }
+    if user == ALICE {
+        ALICE_PASSWORD
+    } else {
+        BOB_PASSWORD
+    }
 }
 
 /// A message so large that a bad disk block lies in the midst of it.
@@ -168,5 +204,9 @@ fn is_notice(message: &[u8]) -> bool {
 
 /// How many of the commands in a traced session begin like this.
 fn commands(traced: &Output, verb: &str) -> usize {
-    traced.stderr.lines().filter(|line| line.contains(&format!("C: {verb}"))).count()
+    traced
+        .stderr
+        .lines()
+        .filter(|line| line.contains(&format!("C: {verb}")))
+        .count()
 }

@@ -20,15 +20,25 @@ fn at_the_ninth(server: &RealServer, user: &str, script: &str) {
 #[track_caller]
 fn the_ninth(server: &RealServer, user: &'static str, line: Line, kind: &str, said: &str) {
     server.inject(user, &messages(1..=10));
-    at_the_ninth(server, user, &format!("cp -p \"$mail\" /mnt/mail/{user}/spare"));
+    at_the_ninth(
+        server,
+        user,
+        &format!("cp -p \"$mail\" /mnt/mail/{user}/spare"),
+    );
     server.poison(user, 9, kind);
     let mailbox = Mailbox::new(server, user, line, "");
-    mailbox.fetch(75).assert_stderr(said).assert_stderr("attempt 1 of 3");
+    mailbox
+        .fetch(75)
+        .assert_stderr(said)
+        .assert_stderr("attempt 1 of 3");
     mailbox.assert_bytes(all_but_the_ninth());
 
     let second = mailbox.trace();
     second.assert_code(75).assert_stderr("nothing new");
-    assert!(commands(&second, "RETR 9") >= 1, "the ninth is not tried again\n{second}");
+    assert!(
+        commands(&second, "RETR 9") >= 1,
+        "the ninth is not tried again\n{second}"
+    );
     // one known message may be asked for, to see whether the line is good
     let others = commands(&second, "RETR") - commands(&second, "RETR 9");
     assert!(others <= 2, "fetched again\n{second}");
@@ -40,10 +50,22 @@ fn the_ninth(server: &RealServer, user: &'static str, line: Line, kind: &str, sa
     let quiet = mailbox.trace();
     quiet.assert_code(0).assert_stderr("nothing new");
     assert_eq!(commands(&quiet, "RETR"), 0, "{quiet}");
-    mailbox.at(0, &["fetch"]).run().assert_code(0).assert_silent();
+    mailbox
+        .at(0, &["fetch"])
+        .run()
+        .assert_code(0)
+        .assert_silent();
 
-    at_the_ninth(server, user, &format!("rm -f \"$mail\"; cp -p /mnt/mail/{user}/spare \"$mail\""));
-    mailbox.at(0, &["ledger", "retry", "work"]).run().assert_code(0).assert_stdout("1 message will be tried again");
+    at_the_ninth(
+        server,
+        user,
+        &format!("rm -f \"$mail\"; cp -p /mnt/mail/{user}/spare \"$mail\""),
+    );
+    mailbox
+        .at(0, &["ledger", "retry", "work"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("1 message will be tried again");
     mailbox.fetch(0).assert_stderr("1 new");
     mailbox.assert_bytes(1..=10);
     mailbox.fetch(0).assert_stderr("nothing new");
@@ -54,15 +76,45 @@ fn the_ninth(server: &RealServer, user: &'static str, line: Line, kind: &str, sa
 #[test]
 fn dovecot_refuses_it_until_it_is_mended() {
     let server = RealServer::start("dovecot", &[]);
-    the_ninth(&server, ALICE, Line::Tls, "unreadable", "does not give message 9 of 10");
-    the_ninth(&server, BOB, Line::StartTls, "unreadable", "does not give message 9 of 10");
+    the_ninth(
+        &server,
+        ALICE,
+        Line::Tls,
+        "unreadable",
+        "does not give message 9 of 10",
+    );
+    the_ninth(
+        &server,
+        BOB,
+        Line::StartTls,
+        "unreadable",
+        "does not give message 9 of 10",
+    );
     server.exec(&["sh", "-ec", "rm -f /mnt/mail/alice/Maildir/*/*"]);
-    the_ninth(&server, ALICE, Line::Clear, "unreadable", "does not give message 9 of 10");
+    the_ninth(
+        &server,
+        ALICE,
+        Line::Clear,
+        "unreadable",
+        "does not give message 9 of 10",
+    );
 }
 
 #[test]
 fn courier_cuts_the_line_inside_of_it_until_it_is_mended() {
     let server = RealServer::start("courier", &[]);
-    the_ninth(&server, ALICE, Line::Tls, "io-error", "closed the connection in the middle of message 9 of 10");
-    the_ninth(&server, BOB, Line::Clear, "io-error", "closed the connection in the middle of message 9 of 10");
+    the_ninth(
+        &server,
+        ALICE,
+        Line::Tls,
+        "io-error",
+        "closed the connection in the middle of message 9 of 10",
+    );
+    the_ninth(
+        &server,
+        BOB,
+        Line::Clear,
+        "io-error",
+        "closed the connection in the middle of message 9 of 10",
+    );
 }

@@ -12,9 +12,18 @@ fn story(lines: &str, flags: &[&str], days: &[(i64, [usize; 3])]) {
     let desk = Desk::with(4, lines, |server| server);
     for (place, &(day, [fetched, deleted, left])) in days.iter().enumerate() {
         if place > 0 {
-            desk.server.add(corpus::uid(4 + place), corpus::message(4 + place));
+            desk.server
+                .add(corpus::uid(4 + place), corpus::message(4 + place));
         }
-        assert_eq!(fetch_as_foreseen(&desk, day, flags), Foreseen { fetched, deleted, left }, "{lines} on day {day}");
+        assert_eq!(
+            fetch_as_foreseen(&desk, day, flags),
+            Foreseen {
+                fetched,
+                deleted,
+                left
+            },
+            "{lines} on day {day}"
+        );
     }
     desk.assert_arrived(1..=3 + days.len());
 }
@@ -25,13 +34,36 @@ fn what_plan_says_is_what_fetch_does() {
         ("", &[(0, [4, 0, 4]), (9_999, [1, 0, 5])][..]),
         ("keep = \"forever\"", &[(0, [4, 0, 4]), (9_999, [1, 0, 5])]),
         ("keep = \"none\"", &[(0, [4, 4, 0]), (1, [1, 1, 0])]),
-        ("keep = \"30d\"", &[(0, [4, 0, 4]), (29, [1, 0, 5]), (30, [1, 4, 2]), (58, [1, 0, 3]), (60, [1, 2, 2])]),
+        (
+            "keep = \"30d\"",
+            &[
+                (0, [4, 0, 4]),
+                (29, [1, 0, 5]),
+                (30, [1, 4, 2]),
+                (58, [1, 0, 3]),
+                (60, [1, 2, 2]),
+            ],
+        ),
         ("keep-newest = 3", &[(0, [4, 1, 3]), (1, [1, 1, 3])]),
         ("keep-newest = 1", &[(0, [4, 3, 1]), (1, [1, 1, 1])]),
         ("keep-total = \"1KB\"", &[(0, [4, 2, 2]), (1, [1, 1, 2])]),
-        ("keep-newest = 1\nkeep-total = \"1GB\"", &[(0, [4, 3, 1]), (1, [1, 1, 1])]),
-        ("keep-newest = 99\nkeep-total = \"1KB\"", &[(0, [4, 2, 2]), (1, [1, 1, 2])]),
-        ("keep = \"10d\"\nkeep-newest = 3", &[(0, [4, 1, 3]), (1, [1, 1, 3]), (10, [1, 2, 2]), (11, [1, 1, 2])]),
+        (
+            "keep-newest = 1\nkeep-total = \"1GB\"",
+            &[(0, [4, 3, 1]), (1, [1, 1, 1])],
+        ),
+        (
+            "keep-newest = 99\nkeep-total = \"1KB\"",
+            &[(0, [4, 2, 2]), (1, [1, 1, 2])],
+        ),
+        (
+            "keep = \"10d\"\nkeep-newest = 3",
+            &[
+                (0, [4, 1, 3]),
+                (1, [1, 1, 3]),
+                (10, [1, 2, 2]),
+                (11, [1, 1, 2]),
+            ],
+        ),
         ("keep = \"none\"\nkeep-newest = 3", &[(0, [4, 4, 0])]),
     ] {
         story(lines, &[], days);
@@ -40,29 +72,68 @@ fn what_plan_says_is_what_fetch_does() {
 
 #[test]
 fn keep_on_the_command_line_deletes_nothing_whatever_the_config_says() {
-    for lines in ["keep = \"none\"", "keep-newest = 1", "keep-total = \"1B\"", "keep = \"1d\"\nkeep-newest = 1"] {
+    for lines in [
+        "keep = \"none\"",
+        "keep-newest = 1",
+        "keep-total = \"1B\"",
+        "keep = \"1d\"\nkeep-newest = 1",
+    ] {
         story(lines, &["--keep"], &[(0, [4, 0, 4]), (99, [1, 0, 5])]);
     }
 }
 
 #[test]
 fn a_limit_fetches_the_oldest_first_and_plan_says_which() {
-    story("limit = 2", &[], &[(0, [2, 0, 4]), (0, [2, 0, 5]), (0, [2, 0, 6])]);
+    story(
+        "limit = 2",
+        &[],
+        &[(0, [2, 0, 4]), (0, [2, 0, 5]), (0, [2, 0, 6])],
+    );
     let desk = Desk::with(4, "keep = \"none\"", |server| server);
-    assert_eq!(fetch_as_foreseen(&desk, 0, &["--limit", "1"]), Foreseen { fetched: 1, deleted: 1, left: 3 });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 0, &["--limit", "1"]),
+        Foreseen {
+            fetched: 1,
+            deleted: 1,
+            left: 3
+        }
+    );
     assert_eq!(desk.server.uids(), ["uid-2", "uid-3", "uid-4"]);
-    assert_eq!(fetch_as_foreseen(&desk, 0, &["--limit", "9"]), Foreseen { fetched: 3, deleted: 3, left: 0 });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 0, &["--limit", "9"]),
+        Foreseen {
+            fetched: 3,
+            deleted: 3,
+            left: 0
+        }
+    );
 }
 
 #[test]
 fn what_is_too_large_is_neither_fetched_nor_deleted() {
     let desk = Desk::new(
-        Server::plain().message("big", corpus::sized(9, 2_001)).message("fits", corpus::sized(8, 2_000)),
+        Server::plain()
+            .message("big", corpus::sized(9, 2_001))
+            .message("fits", corpus::sized(8, 2_000)),
         "keep = \"none\"\nmax-size = \"2KB\"",
     );
-    assert_eq!(fetch_as_foreseen(&desk, 0, &[]), Foreseen { fetched: 1, deleted: 1, left: 1 });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 0, &[]),
+        Foreseen {
+            fetched: 1,
+            deleted: 1,
+            left: 1
+        }
+    );
     assert_eq!(desk.server.uids(), ["big"]);
-    assert_eq!(fetch_as_foreseen(&desk, 0, &["--max-size", "1KB"]), Foreseen { fetched: 0, deleted: 0, left: 1 });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 0, &["--max-size", "1KB"]),
+        Foreseen {
+            fetched: 0,
+            deleted: 0,
+            left: 1
+        }
+    );
 }
 
 #[test]
@@ -70,7 +141,14 @@ fn once_due_a_deletion_is_done_also_when_the_server_was_away_for_it() {
     let desk = Desk::with(3, "keep = \"30d\"", |server| server);
     desk.fetch(0);
     for (day, deleted) in [(29, 0), (30, 3), (500, 3)] {
-        assert_eq!(foresee(&desk, day, &[]), Foreseen { fetched: 0, deleted, left: 3 - deleted });
+        assert_eq!(
+            foresee(&desk, day, &[]),
+            Foreseen {
+                fetched: 0,
+                deleted,
+                left: 3 - deleted
+            }
+        );
     }
     desk.fetch_at(500, 0);
     assert_eq!(desk.server.remaining(), 0);
@@ -81,9 +159,20 @@ fn a_shorter_keep_is_told_by_plan_before_it_is_done() {
     let desk = Desk::with(3, "", |server| server);
     desk.fetch(0);
     desk.configure("keep = \"5d\"");
-    desk.at(4, &["plan"]).run().assert_stdout("keep       3             the next is due on 2026-11-28");
-    desk.at(5, &["plan"]).run().assert_stdout("delete     3             fetched more than 5d ago");
-    assert_eq!(fetch_as_foreseen(&desk, 5, &[]), Foreseen { fetched: 0, deleted: 3, left: 0 });
+    desk.at(4, &["plan"])
+        .run()
+        .assert_stdout("keep       3             the next is due on 2026-11-28");
+    desk.at(5, &["plan"])
+        .run()
+        .assert_stdout("delete     3             fetched more than 5d ago");
+    assert_eq!(
+        fetch_as_foreseen(&desk, 5, &[]),
+        Foreseen {
+            fetched: 0,
+            deleted: 3,
+            left: 0
+        }
+    );
 }
 
 #[test]
@@ -92,17 +181,38 @@ fn the_newest_are_the_newest_however_the_server_numbers_them() {
     desk.fetch(0);
     desk.fetch(0);
     desk.configure("keep-newest = 2");
-    assert_eq!(fetch_as_foreseen(&desk, 0, &[]), Foreseen { fetched: 0, deleted: 3, left: 2 });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 0, &[]),
+        Foreseen {
+            fetched: 0,
+            deleted: 3,
+            left: 2
+        }
+    );
     assert_eq!(desk.server.uids(), ["uid-4", "uid-5"]);
 }
 
 #[test]
 fn a_plan_makes_nothing_at_all() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
-    assert_eq!(foresee(&desk, 0, &[]), Foreseen { fetched: 3, deleted: 3, left: 0 });
+    assert_eq!(
+        foresee(&desk, 0, &[]),
+        Foreseen {
+            fetched: 3,
+            deleted: 3,
+            left: 0
+        }
+    );
     assert!(!desk.home.join("Mail").exists());
     let log = desk.server.log();
-    assert_eq!((log.count("RETR"), log.count("DELE"), desk.server.remaining()), (0, 0, 3));
+    assert_eq!(
+        (
+            log.count("RETR"),
+            log.count("DELE"),
+            desk.server.remaining()
+        ),
+        (0, 0, 3)
+    );
 }
 
 #[test]
@@ -111,7 +221,9 @@ fn plan_is_a_table_of_what_will_be_done_and_why() {
     desk.fetch(0);
     desk.server.add("uid-4", corpus::message(4));
     let table = desk.at(30, &["plan"]).run();
-    table.assert_code(0).assert_stdout("work: 4 messages on the server, 3 known\n");
+    table
+        .assert_code(0)
+        .assert_stdout("work: 4 messages on the server, 3 known\n");
     table.assert_stdout(
         "  fetch      1     477 B   new; kept until 2027-01-22\n  delete     3             fetched more than 30d ago\n",
     );
@@ -136,11 +248,15 @@ fn the_newest_stay_by_number_and_by_size() {
 #[test]
 fn what_is_too_large_is_told_once_and_fetched_once_it_may_be() {
     let desk = Desk::new(
-        Server::plain().messages(corpus::messages(2)).message("big", corpus::sized(9, 3_000)),
+        Server::plain()
+            .messages(corpus::messages(2))
+            .message("big", corpus::sized(9, 3_000)),
         "max-size = \"2KB\"\nkeep = \"none\"",
     );
     let told = desk.fetch(0);
-    told.assert_stderr("pouch: work: message 3 has 3.0 KB, over max-size (2KB): it stays on the server");
+    told.assert_stderr(
+        "pouch: work: message 3 has 3.0 KB, over max-size (2KB): it stays on the server",
+    );
     desk.fetch(0).assert_silent();
     desk.configure("max-size = \"4KB\"\nkeep = \"none\"");
     desk.fetch(0);
@@ -152,12 +268,15 @@ fn many_that_are_too_large_are_told_of_in_one_line() {
     let messages = (1..=40).map(|n| (corpus::uid(n), corpus::sized(n, 3_000 + n)));
     let desk = Desk::new(Server::plain().messages(messages), "max-size = \"2KB\"");
     let told = desk.fetch(0);
-    told.assert_stderr("pouch: work: 40 messages are over max-size (2KB): they stay on the server\n");
+    told.assert_stderr(
+        "pouch: work: 40 messages are over max-size (2KB): they stay on the server\n",
+    );
     told.assert_stderr("  the largest is message 40 with 3.0 KB\n");
     assert_eq!(told.stderr.lines().count(), 3, "{told}");
     desk.fetch(0).assert_silent();
     desk.server.add("one-more", corpus::sized(41, 3_000));
-    desk.fetch(0).assert_stderr("message 41 has 3.0 KB, over max-size (2KB): it stays on the server");
+    desk.fetch(0)
+        .assert_stderr("message 41 has 3.0 KB, over max-size (2KB): it stays on the server");
 }
 
 #[test]

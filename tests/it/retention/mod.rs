@@ -32,7 +32,11 @@ fn tree(folder: &Path) -> BTreeSet<String> {
 /// All that a look must not change: the server's mail, the Maildir, what the ledger knows.
 fn state(desk: &Desk) -> (Vec<String>, BTreeSet<String>, String) {
     let ledger = desk.pouch(&["ledger", "list", "--json"]).run();
-    (desk.server.uids(), tree(&desk.home.join("Mail")), ledger.stdout)
+    (
+        desk.server.uids(),
+        tree(&desk.home.join("Mail")),
+        ledger.stdout,
+    )
 }
 
 /// What this dry run says.
@@ -43,17 +47,28 @@ fn said(desk: &Desk, days: i64, command: &[&str]) -> Foreseen {
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
     let messages = document["accounts"][0]["messages"].as_array().unwrap();
     let having = |word: &str, text: &str| {
-        messages.iter().filter(|one| one["action"] == word && one["reason"].as_str().unwrap().contains(text)).count()
+        messages
+            .iter()
+            .filter(|one| one["action"] == word && one["reason"].as_str().unwrap().contains(text))
+            .count()
     };
     let deleted = having("delete", "") + having("fetch", "then deleted");
-    Foreseen { fetched: having("fetch", ""), deleted, left: messages.len() - deleted }
+    Foreseen {
+        fetched: having("fetch", ""),
+        deleted,
+        left: messages.len() - deleted,
+    }
 }
 
 /// What the next fetch with these flags will do, by `--dry-run`, which changes nothing.
 #[track_caller]
 fn foresee(desk: &Desk, days: i64, flags: &[&str]) -> Foreseen {
     let before = state(desk);
-    let foreseen = said(desk, days, &[&["fetch", "--dry-run", "--json"], flags].concat());
+    let foreseen = said(
+        desk,
+        days,
+        &[&["fetch", "--dry-run", "--json"], flags].concat(),
+    );
     if flags.is_empty() {
         assert_eq!(said(desk, days, &["plan", "--json"]), foreseen);
     }
@@ -68,10 +83,20 @@ fn fetch_as_foreseen(desk: &Desk, days: i64, flags: &[&str]) -> Foreseen {
     let had = desk.mail().len();
     let output = desk.at(days, &[&["fetch", "--json"], flags].concat()).run();
     output.assert_code(0);
-    let done = output.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let done = done.into_iter().find(|event| event["event"] == "done").unwrap();
+    let done = output
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let done = done
+        .into_iter()
+        .find(|event| event["event"] == "done")
+        .unwrap();
     let count = |field: &str| usize::try_from(done[field].as_u64().unwrap()).unwrap();
-    let was = Foreseen { fetched: desk.mail().len() - had, deleted: count("deleted"), left: desk.server.remaining() };
+    let was = Foreseen {
+        fetched: desk.mail().len() - had,
+        deleted: count("deleted"),
+        left: desk.server.remaining(),
+    };
     assert_eq!(was, foreseen);
     assert_eq!(count("delivered"), foreseen.fetched);
     was

@@ -14,12 +14,19 @@ fn place(session: &SessionLog, command: &str) -> Option<usize> {
 #[test]
 fn each_message_is_asked_for_before_its_deletion() {
     for pipelining in [true, false] {
-        let desk =
-            Desk::with(140, "keep = \"none\"", |server| if pipelining { server } else { server.without("PIPELINING") });
+        let desk = Desk::with(140, "keep = \"none\"", |server| {
+            if pipelining {
+                server
+            } else {
+                server.without("PIPELINING")
+            }
+        });
         desk.fetch(0);
         let log = desk.server.log();
         let session = log.sessions.last().unwrap();
-        let last = (1..=140).map(|n| place(session, &format!("RETR {n}")).unwrap()).max();
+        let last = (1..=140)
+            .map(|n| place(session, &format!("RETR {n}")).unwrap())
+            .max();
         for n in 1..=140 {
             assert!(place(session, &format!("DELE {n}")) > last, "{n}");
         }
@@ -29,8 +36,9 @@ fn each_message_is_asked_for_before_its_deletion() {
 
 #[test]
 fn all_of_them_lie_in_the_maildir_when_the_first_deletion_is_asked_for() {
-    let desk =
-        Desk::with(140, "keep = \"none\"\ntimeout = \"60s\"", |server| server.fault(on("DELE").nth(1).silence()));
+    let desk = Desk::with(140, "keep = \"none\"\ntimeout = \"60s\"", |server| {
+        server.fault(on("DELE").nth(1).silence())
+    });
     let mut child = desk.pouch(&["fetch"]).spawn();
     desk.server.wait_for(|log| log.count("DELE") > 0);
     desk.assert_arrived(1..=140);
@@ -45,7 +53,12 @@ fn all_of_them_lie_in_the_maildir_when_the_first_deletion_is_asked_for() {
 #[test]
 fn what_quit_did_not_do_is_foretold_and_done_next_time() {
     for (fault, left) in [
-        (on("QUIT").nth(1).refuse("-ERR some deleted messages not removed"), 3),
+        (
+            on("QUIT")
+                .nth(1)
+                .refuse("-ERR some deleted messages not removed"),
+            3,
+        ),
         (on("QUIT").nth(1).cut(), 3),
         (on("QUIT").nth(1).silence(), 3),
         (on("QUIT").nth(1).done().cut(), 0),
@@ -55,10 +68,21 @@ fn what_quit_did_not_do_is_foretold_and_done_next_time() {
         let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(fault));
         desk.fetch(75).assert_silent();
         assert_eq!(desk.server.remaining(), left, "{shown}");
-        assert_eq!(foresee(&desk, 0, &[]), Foreseen { fetched: 0, deleted: left, left: 0 });
+        assert_eq!(
+            foresee(&desk, 0, &[]),
+            Foreseen {
+                fetched: 0,
+                deleted: left,
+                left: 0
+            }
+        );
         desk.fetch(0).assert_silent();
         desk.assert_arrived(1..=3);
-        assert_eq!((desk.server.remaining(), desk.retrieved()), (0, 3), "{shown}");
+        assert_eq!(
+            (desk.server.remaining(), desk.retrieved()),
+            (0, 3),
+            "{shown}"
+        );
     }
 }
 
@@ -68,7 +92,8 @@ fn a_refused_deletion_is_told_to_who_asks_and_stops_no_other() {
         server.fault(on("DELE").uid("uid-2").refuse("-ERR it is \x1b[31mlocked"))
     });
     let told = desk.pouch(&["fetch", "-v"]).run();
-    told.assert_code(75).assert_stderr("it is \u{fffd}[31mlocked");
+    told.assert_code(75)
+        .assert_stderr("it is \u{fffd}[31mlocked");
     assert_eq!(desk.server.uids(), ["uid-2"]);
     desk.fetch(75);
     desk.server.heal_all();
@@ -91,18 +116,42 @@ fn a_message_that_the_server_holds_on_to_is_deleted_later() {
 fn what_a_killed_run_had_delivered_is_not_foretold_as_new() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
     let inject = "inject=linkat:signal=KILL:when=2";
-    let strace = ["-f", "-qq", "-o", "calls", "-e", "trace=linkat", "-e", inject, env!("CARGO_BIN_EXE_pouch"), "fetch"];
-    desk.home.command("strace", &strace).env("POUCH_NOW", NOW.to_string()).run().assert_code(128 + 9);
+    let strace = [
+        "-f",
+        "-qq",
+        "-o",
+        "calls",
+        "-e",
+        "trace=linkat",
+        "-e",
+        inject,
+        env!("CARGO_BIN_EXE_pouch"),
+        "fetch",
+    ];
+    desk.home
+        .command("strace", &strace)
+        .env("POUCH_NOW", NOW.to_string())
+        .run()
+        .assert_code(128 + 9);
     assert_eq!(desk.mail().len(), 2);
     desk.server.wait_for(|log| log.open() == 0);
-    assert_eq!(fetch_as_foreseen(&desk, 0, &[]), Foreseen { fetched: 1, deleted: 3, left: 0 });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 0, &[]),
+        Foreseen {
+            fetched: 1,
+            deleted: 3,
+            left: 0
+        }
+    );
     desk.assert_arrived(1..=3);
 }
 
 #[test]
 fn a_failed_message_is_not_deleted_with_the_others() {
     let desk = Desk::with(4, "keep = \"none\"", |server| {
-        server.fault(on("RETR").uid("uid-2").refuse("-ERR damaged")).fault(on("RETR").uid("uid-3").short(200))
+        server
+            .fault(on("RETR").uid("uid-2").refuse("-ERR damaged"))
+            .fault(on("RETR").uid("uid-3").short(200))
     });
     desk.fetch(75);
     for day in 0..9 {
@@ -119,19 +168,46 @@ fn an_empty_listing_on_a_bad_day_changes_nothing() {
         desk.fetch(0);
         for command in commands {
             let fault = on(command).nth(1);
-            desk.server.fault(if *command == "STAT" { fault.answer("+OK 0 0\r\n") } else { fault.lines(0) });
+            desk.server.fault(if *command == "STAT" {
+                fault.answer("+OK 0 0\r\n")
+            } else {
+                fault.lines(0)
+            });
         }
         desk.fetch_at(1, code).assert_silent();
-        assert_eq!(fetch_as_foreseen(&desk, 29, &[]), Foreseen { fetched: 0, deleted: 0, left: 6 });
-        assert_eq!(fetch_as_foreseen(&desk, 30, &[]), Foreseen { fetched: 0, deleted: 6, left: 0 });
+        assert_eq!(
+            fetch_as_foreseen(&desk, 29, &[]),
+            Foreseen {
+                fetched: 0,
+                deleted: 0,
+                left: 6
+            }
+        );
+        assert_eq!(
+            fetch_as_foreseen(&desk, 30, &[]),
+            Foreseen {
+                fetched: 0,
+                deleted: 6,
+                left: 0
+            }
+        );
         assert_eq!(desk.retrieved(), 6);
     }
 }
 
 #[test]
 fn a_stat_that_counts_more_than_is_listed_stops_nobody() {
-    let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(on("STAT").answer("+OK 5 9999\r\n")));
-    assert_eq!(fetch_as_foreseen(&desk, 0, &[]), Foreseen { fetched: 3, deleted: 3, left: 0 });
+    let desk = Desk::with(3, "keep = \"none\"", |server| {
+        server.fault(on("STAT").answer("+OK 5 9999\r\n"))
+    });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 0, &[]),
+        Foreseen {
+            fetched: 3,
+            deleted: 3,
+            left: 0
+        }
+    );
     desk.assert_arrived(1..=3);
 }
 
@@ -148,8 +224,12 @@ fn a_size_that_is_no_size_stops_nobody() {
 
 #[test]
 fn a_refused_deletion_is_told_to_everybody_once_it_has_lasted_a_day() {
-    let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(on("DELE").uid("uid-2").refuse("-ERR no")));
+    let desk = Desk::with(3, "keep = \"none\"", |server| {
+        server.fault(on("DELE").uid("uid-2").refuse("-ERR no"))
+    });
     desk.fetch(75).assert_silent();
-    desk.fetch_at(1, 75).assert_stderr("does not delete what it should").assert_stderr("said: -ERR no");
+    desk.fetch_at(1, 75)
+        .assert_stderr("does not delete what it should")
+        .assert_stderr("said: -ERR no");
     desk.fetch_at(1, 75).assert_silent();
 }

@@ -11,21 +11,32 @@ fn what_comes_back_after_its_deletion_is_not_fetched_but_deleted_again() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
     desk.fetch(0);
     corpus::messages(3).for_each(|(uid, content)| desk.server.add(uid, content));
-    assert_eq!(fetch_as_foreseen(&desk, 0, &[]), Foreseen { fetched: 0, deleted: 3, left: 0 });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 0, &[]),
+        Foreseen {
+            fetched: 0,
+            deleted: 3,
+            left: 0
+        }
+    );
     desk.assert_arrived(1..=3);
 }
 
 /// RFC 1939 lets a server give a UID again once its message is gone.
 #[test]
 fn a_uid_that_was_deleted_and_now_names_other_mail_brings_that_mail() {
-    for (case, other) in [("another size", corpus::sized(9, 900)), ("the same size", corpus::sized(9, 500))] {
+    for (case, other) in [
+        ("another size", corpus::sized(9, 900)),
+        ("the same size", corpus::sized(9, 500)),
+    ] {
         let first = corpus::sized(1, 500);
         let desk = Desk::new(Server::plain().message("1", &first), "keep = \"none\"");
         desk.fetch(0);
         desk.server.add("1", &other);
         println!("{case}");
         fetch_as_foreseen(&desk, 0, &[]);
-        desk.mail().assert_exactly(&[corpus::on_disk(&first), corpus::on_disk(&other)]);
+        desk.mail()
+            .assert_exactly(&[corpus::on_disk(&first), corpus::on_disk(&other)]);
         assert_eq!(desk.server.remaining(), 0);
     }
 }
@@ -35,9 +46,16 @@ fn a_uid_that_vanished_for_a_while_and_now_names_other_mail_brings_that_mail() {
     for aside in [false, true] {
         for size in [500, 900] {
             let (first, other) = (corpus::sized(1, 500), corpus::sized(9, size));
-            let desk = Desk::new(Server::plain().message("1", &first).message("2", corpus::message(2)), "");
+            let desk = Desk::new(
+                Server::plain()
+                    .message("1", &first)
+                    .message("2", corpus::message(2)),
+                "",
+            );
             if aside {
-                desk.pouch(&["ledger", "catchup", "work"]).run().assert_code(0);
+                desk.pouch(&["ledger", "catchup", "work"])
+                    .run()
+                    .assert_code(0);
             }
             desk.fetch(0);
             desk.server.remove("1");
@@ -45,7 +63,12 @@ fn a_uid_that_vanished_for_a_while_and_now_names_other_mail_brings_that_mail() {
             desk.server.add("1", &other);
             println!("set aside: {aside}, size {size}");
             desk.fetch(0);
-            let brought = desk.mail().delivered().iter().filter(|mail| mail.bytes == corpus::on_disk(&other)).count();
+            let brought = desk
+                .mail()
+                .delivered()
+                .iter()
+                .filter(|mail| mail.bytes == corpus::on_disk(&other))
+                .count();
             assert_eq!((brought, desk.retrieved()), (1, if aside { 1 } else { 3 }));
             desk.fetch(0).assert_silent();
         }
@@ -54,13 +77,23 @@ fn a_uid_that_vanished_for_a_while_and_now_names_other_mail_brings_that_mail() {
 
 #[test]
 fn other_mail_under_the_uid_of_what_was_deleted_is_not_deleted_because_of_a_catchup() {
-    let desk = Desk::new(Server::plain().message("1", corpus::sized(1, 500)), "keep = \"none\"");
+    let desk = Desk::new(
+        Server::plain().message("1", corpus::sized(1, 500)),
+        "keep = \"none\"",
+    );
     desk.fetch(0);
     let other = corpus::sized(9, 500);
     desk.server.add("1", &other);
-    desk.pouch(&["ledger", "catchup", "work"]).run().assert_code(0);
+    desk.pouch(&["ledger", "catchup", "work"])
+        .run()
+        .assert_code(0);
     desk.fetch(0);
-    assert!(desk.mail().delivered().iter().any(|mail| mail.bytes == corpus::on_disk(&other)));
+    assert!(
+        desk.mail()
+            .delivered()
+            .iter()
+            .any(|mail| mail.bytes == corpus::on_disk(&other))
+    );
 }
 
 #[test]
@@ -70,10 +103,28 @@ fn a_known_uid_that_names_other_mail_is_foretold_and_fetched_and_kept_as_new_mai
     desk.fetch(0);
     desk.server.remove("uid-2");
     desk.server.add("uid-2", &other);
-    assert_eq!(fetch_as_foreseen(&desk, 30, &[]), Foreseen { fetched: 1, deleted: 2, left: 1 });
-    let expected: Vec<_> = (1..=3).map(corpus::message).chain([other]).map(|mail| corpus::on_disk(&mail)).collect();
+    assert_eq!(
+        fetch_as_foreseen(&desk, 30, &[]),
+        Foreseen {
+            fetched: 1,
+            deleted: 2,
+            left: 1
+        }
+    );
+    let expected: Vec<_> = (1..=3)
+        .map(corpus::message)
+        .chain([other])
+        .map(|mail| corpus::on_disk(&mail))
+        .collect();
     desk.mail().assert_exactly(&expected);
-    assert_eq!(fetch_as_foreseen(&desk, 60, &[]), Foreseen { fetched: 0, deleted: 1, left: 0 });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 60, &[]),
+        Foreseen {
+            fetched: 0,
+            deleted: 1,
+            left: 0
+        }
+    );
 }
 
 #[test]
@@ -84,32 +135,59 @@ fn other_mail_under_a_known_uid_is_never_deleted_unread_where_headers_are_not_sh
     let other = corpus::sized(9, 2_000);
     desk.server.add("uid-2", &other);
     desk.fetch_at(30, 0);
-    assert!(desk.mail().delivered().iter().any(|mail| mail.bytes == corpus::on_disk(&other)));
+    assert!(
+        desk.mail()
+            .delivered()
+            .iter()
+            .any(|mail| mail.bytes == corpus::on_disk(&other))
+    );
     assert_eq!(desk.server.uids(), ["uid-2"]);
 }
 
 /// Messages of one UID, fetched; all there, once, and gone only then.
 #[track_caller]
 fn shared(contents: &[Vec<u8>], more: impl Fn(Setup) -> Setup) -> Desk {
-    let setup = contents.iter().fold(Server::plain(), |setup, content| setup.message("same", content));
+    let setup = contents.iter().fold(Server::plain(), |setup, content| {
+        setup.message("same", content)
+    });
     let desk = Desk::new(more(setup), "");
     assert_eq!(foresee(&desk, 0, &[]).fetched, contents.len());
     desk.fetch(0);
     desk.fetch(0).assert_silent();
-    let expected: Vec<_> = contents.iter().map(|content| corpus::on_disk(content)).collect();
+    let expected: Vec<_> = contents
+        .iter()
+        .map(|content| corpus::on_disk(content))
+        .collect();
     desk.mail().assert_exactly(&expected);
     desk
 }
 
 #[test]
 fn messages_that_share_a_uid_all_arrive_whether_alike_or_not() {
-    let (one, two, long) = (corpus::sized(1, 500), corpus::sized(2, 500), corpus::sized(3, 900));
-    for contents in [vec![one.clone(), two.clone()], vec![one.clone(), one.clone()], vec![long, one, two]] {
+    let (one, two, long) = (
+        corpus::sized(1, 500),
+        corpus::sized(2, 500),
+        corpus::sized(3, 900),
+    );
+    for contents in [
+        vec![one.clone(), two.clone()],
+        vec![one.clone(), one.clone()],
+        vec![long, one, two],
+    ] {
         for renumbers in [false, true] {
-            let desk = shared(&contents, |server| if renumbers { server.renumbers() } else { server });
+            let desk = shared(&contents, |server| {
+                if renumbers {
+                    server.renumbers()
+                } else {
+                    server
+                }
+            });
             desk.configure("keep = \"none\"");
             fetch_as_foreseen(&desk, 0, &[]);
-            assert_eq!((desk.server.remaining(), desk.mail().len()), (0, contents.len()));
+            assert_eq!(
+                (desk.server.remaining(), desk.mail().len()),
+                (0, contents.len())
+            );
         }
     }
 }
@@ -117,9 +195,14 @@ fn messages_that_share_a_uid_all_arrive_whether_alike_or_not() {
 #[test]
 fn one_of_a_shared_uid_that_cannot_be_fetched_keeps_all_of_them_on_the_server() {
     for bad in [1, 2] {
-        let server = Server::plain().message("same", corpus::message(1)).message("same", corpus::message(2));
+        let server = Server::plain()
+            .message("same", corpus::message(1))
+            .message("same", corpus::message(2));
         let fault = on(&format!("RETR {bad}")).times(2).refuse("-ERR damaged");
-        let desk = Desk::new(server.message("uid-3", corpus::message(3)).fault(fault), "keep = \"none\"");
+        let desk = Desk::new(
+            server.message("uid-3", corpus::message(3)).fault(fault),
+            "keep = \"none\"",
+        );
         for _ in 0..2 {
             desk.fetch(75);
             desk.assert_arrived([3 - bad, 3]);
@@ -133,12 +216,24 @@ fn one_of_a_shared_uid_that_cannot_be_fetched_keeps_all_of_them_on_the_server() 
 
 #[test]
 fn one_of_a_shared_uid_in_quarantine_keeps_the_other_and_plan_says_so() {
-    let server = Server::plain().message("same", corpus::message(1)).message("same", corpus::message(2));
-    let desk = Desk::new(server.fault(on("RETR 1").refuse("-ERR damaged")), "keep = \"none\"");
+    let server = Server::plain()
+        .message("same", corpus::message(1))
+        .message("same", corpus::message(2));
+    let desk = Desk::new(
+        server.fault(on("RETR 1").refuse("-ERR damaged")),
+        "keep = \"none\"",
+    );
     for code in [75, 75, 65] {
         desk.fetch(code);
     }
-    assert_eq!(fetch_as_foreseen(&desk, 0, &[]), Foreseen { fetched: 0, deleted: 0, left: 2 });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 0, &[]),
+        Foreseen {
+            fetched: 0,
+            deleted: 0,
+            left: 2
+        }
+    );
     desk.assert_arrived([2]);
 }
 
@@ -162,9 +257,23 @@ fn a_server_that_moved_brings_only_new_mail_and_retention_goes_on() {
     desk.fetch(0);
     desk.server.renew_uids();
     desk.server.add("new", corpus::message(13));
-    assert_eq!(fetch_as_foreseen(&desk, 10, &[]), Foreseen { fetched: 1, deleted: 0, left: 13 });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 10, &[]),
+        Foreseen {
+            fetched: 1,
+            deleted: 0,
+            left: 13
+        }
+    );
     desk.assert_arrived(1..=13);
-    assert_eq!(fetch_as_foreseen(&desk, 30, &[]), Foreseen { fetched: 0, deleted: 12, left: 1 });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 30, &[]),
+        Foreseen {
+            fetched: 0,
+            deleted: 12,
+            left: 1
+        }
+    );
     assert_eq!(desk.server.uids(), ["new"]);
     assert_eq!(desk.retrieved(), 13);
 }
@@ -174,7 +283,14 @@ fn a_server_that_moved_on_the_day_of_a_deletion_deletes_what_is_due() {
     let desk = Desk::with(12, "keep = \"30d\"", |server| server);
     desk.fetch(0);
     desk.server.renew_uids();
-    assert_eq!(fetch_as_foreseen(&desk, 30, &[]), Foreseen { fetched: 0, deleted: 12, left: 0 });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 30, &[]),
+        Foreseen {
+            fetched: 0,
+            deleted: 12,
+            left: 0
+        }
+    );
     assert_eq!(desk.retrieved(), 12);
 }
 
@@ -185,12 +301,15 @@ fn a_server_that_moved_without_top_stops_the_account_and_says_what_to_do() {
     desk.server.renew_uids();
     for command in ["plan", "fetch"] {
         let told = desk.pouch(&[command]).run();
-        told.assert_code(69).assert_stderr("pouch: work: the server has given its messages new UIDs");
+        told.assert_code(69)
+            .assert_stderr("pouch: work: the server has given its messages new UIDs");
         told.assert_stderr("hint: `pouch ledger catchup` takes them all for known");
     }
     desk.fetch(69).assert_silent();
     assert_eq!((desk.server.remaining(), desk.retrieved()), (12, 12));
-    desk.pouch(&["fetch", "--accept-new-uids", "--keep"]).run().assert_code(0);
+    desk.pouch(&["fetch", "--accept-new-uids", "--keep"])
+        .run()
+        .assert_code(0);
     assert_eq!((desk.mail().len(), desk.server.remaining()), (24, 12));
     desk.fetch(0);
     assert_eq!((desk.mail().len(), desk.server.remaining()), (24, 0));
@@ -198,15 +317,27 @@ fn a_server_that_moved_without_top_stops_the_account_and_says_what_to_do() {
 
 #[test]
 fn accepting_new_uids_is_foretold_too() {
-    for more in [|server: Setup| server, |server: Setup| server.without("TOP")] {
+    for more in [
+        |server: Setup| server,
+        |server: Setup| server.without("TOP"),
+    ] {
         let desk = Desk::with(12, "", more);
         desk.fetch(0);
         desk.server.renew_uids();
-        let told = desk.pouch(&["fetch", "--dry-run", "--accept-new-uids"]).run();
+        let told = desk
+            .pouch(&["fetch", "--dry-run", "--accept-new-uids"])
+            .run();
         told.assert_code(0).assert_stdout("fetch     12");
         assert!(!told.stderr.contains("not fetched again"), "{told}");
-        let foreseen = Foreseen { fetched: 12, deleted: 0, left: 12 };
-        assert_eq!(fetch_as_foreseen(&desk, 0, &["--accept-new-uids"]), foreseen);
+        let foreseen = Foreseen {
+            fetched: 12,
+            deleted: 0,
+            left: 12,
+        };
+        assert_eq!(
+            fetch_as_foreseen(&desk, 0, &["--accept-new-uids"]),
+            foreseen
+        );
     }
 }
 
@@ -216,21 +347,40 @@ fn other_mail_in_the_place_of_old_mail_is_no_move() {
     desk.fetch(0);
     for n in 1..=12 {
         desk.server.remove(corpus::uid(n));
-        desk.server.add(corpus::uid(n + 12), corpus::message(n + 12));
+        desk.server
+            .add(corpus::uid(n + 12), corpus::message(n + 12));
     }
-    assert_eq!(fetch_as_foreseen(&desk, 0, &[]), Foreseen { fetched: 12, deleted: 0, left: 12 });
+    assert_eq!(
+        fetch_as_foreseen(&desk, 0, &[]),
+        Foreseen {
+            fetched: 12,
+            deleted: 0,
+            left: 12
+        }
+    );
     desk.assert_arrived(1..=24);
 }
 
 #[test]
 fn any_uid_will_do_in_any_order() {
-    let mut uids: Vec<Vec<u8>> =
-        [&b"x"[..], b"X", b"x ", b"a b", b"../../etc/passwd", b"..", b"%s%n%00", b"\xff\xfe\x80", b"' --"]
-            .map(<[u8]>::to_vec)
-            .to_vec();
+    let mut uids: Vec<Vec<u8>> = [
+        &b"x"[..],
+        b"X",
+        b"x ",
+        b"a b",
+        b"../../etc/passwd",
+        b"..",
+        b"%s%n%00",
+        b"\xff\xfe\x80",
+        b"' --",
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec();
     uids.extend([70, 71, 200].map(|length| b"z".repeat(length)));
     let numbered = (1..).zip(&uids);
-    let setup = numbered.fold(Server::plain(), |setup, (n, uid)| setup.message(uid.clone(), corpus::message(n)));
+    let setup = numbered.fold(Server::plain(), |setup, (n, uid)| {
+        setup.message(uid.clone(), corpus::message(n))
+    });
     let desk = Desk::new(setup.renumbers(), "keep = \"30d\"");
     desk.fetch(0);
     desk.fetch_at(1, 0).assert_silent();
@@ -251,7 +401,8 @@ fn mail_that_is_listed_before_its_older_twin_makes_nothing_come_twice() {
     desk.server.add("same", &old);
     desk.fetch(0);
     desk.fetch(0).assert_silent();
-    desk.mail().assert_exactly(&[corpus::on_disk(&old), corpus::on_disk(&new)]);
+    desk.mail()
+        .assert_exactly(&[corpus::on_disk(&old), corpus::on_disk(&new)]);
 }
 
 #[test]
@@ -261,7 +412,8 @@ fn a_move_is_told_once() {
     desk.server.renew_uids();
     for command in ["plan", "fetch"] {
         let told = desk.pouch(&[command]).run();
-        told.assert_code(0).assert_stderr("20 messages known by their headers: not fetched again");
+        told.assert_code(0)
+            .assert_stderr("20 messages known by their headers: not fetched again");
     }
     desk.fetch(0).assert_silent();
     assert_eq!(desk.retrieved(), 20);

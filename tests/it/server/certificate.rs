@@ -49,10 +49,14 @@ impl Certificate {
         let (_, other) = authority()?;
         let key = KeyPair::generate()?;
         let certificate = match self {
-            Self::Good | Self::Expired | Self::WrongHost | Self::NameInCommonName | Self::WithoutAddress => {
-                self.params()?.signed_by(&key, &trusted)?
+            Self::Good
+            | Self::Expired
+            | Self::WrongHost
+            | Self::NameInCommonName
+            | Self::WithoutAddress => self.params()?.signed_by(&key, &trusted)?,
+            Self::WithoutIntermediate => {
+                self.params()?.signed_by(&key, &intermediate(&trusted)?)?
             }
-            Self::WithoutIntermediate => self.params()?.signed_by(&key, &intermediate(&trusted)?)?,
             Self::OtherAuthority => self.params()?.signed_by(&key, &other)?,
             Self::SelfSigned => self.params()?.self_signed(&key)?,
         };
@@ -60,7 +64,12 @@ impl Certificate {
         for octet in Sha256::digest(certificate.der()) {
             write!(sha256, "{octet:02x}").expect("a String takes everything");
         }
-        Ok(Credentials { ca_pem, sha256, pem: certificate.pem(), key_pem: key.serialize_pem() })
+        Ok(Credentials {
+            ca_pem,
+            sha256,
+            pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        })
     }
 
     fn params(self) -> Result<CertificateParams, rcgen::Error> {
@@ -70,7 +79,11 @@ impl Certificate {
             _ => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
         };
         let mut params = CertificateParams::new(names)?;
-        let name = if self == Self::NameInCommonName { "localhost" } else { "scripted POP3 server" };
+        let name = if self == Self::NameInCommonName {
+            "localhost"
+        } else {
+            "scripted POP3 server"
+        };
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = match self {
@@ -93,7 +106,9 @@ impl Credentials {
 fn intermediate(above: &Issuer<'_, KeyPair>) -> Result<Issuer<'static, KeyPair>, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name.push(DnType::CommonName, "scripted intermediate authority");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "scripted intermediate authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(2099, 1, 1);
@@ -104,7 +119,9 @@ fn intermediate(above: &Issuer<'_, KeyPair>) -> Result<Issuer<'static, KeyPair>,
 fn authority() -> Result<(String, Issuer<'static, KeyPair>), rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name.push(DnType::CommonName, "scripted authority");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "scripted authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(2099, 1, 1);

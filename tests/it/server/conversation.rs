@@ -28,7 +28,12 @@ pub(super) struct Shared {
 impl Shared {
     /// Before the first client.
     pub(super) fn new(setup: Setup, acceptor: Option<TlsAcceptor>) -> Self {
-        Self { state: Mutex::new(State::new(&setup)), setup, acceptor, changed: Condvar::new() }
+        Self {
+            state: Mutex::new(State::new(&setup)),
+            setup,
+            acceptor,
+            changed: Condvar::new(),
+        }
     }
 
     /// The state, for reading. A thread that panicked is reported when the server stops; until
@@ -83,12 +88,15 @@ fn answer_all(shared: &Shared, wire: &mut Wire, id: usize, greeting: Answer) -> 
                 secure(shared, wire, id)?;
                 session.secured();
             }
-            Then::Close | Then::Cut | Then::Silence | Then::Repeat(_) | Then::Drip(_) => return Ok(then),
+            Then::Close | Then::Cut | Then::Silence | Then::Repeat(_) | Then::Drip(_) => {
+                return Ok(then);
+            }
         }
         let Some(line) = wire.read_line()? else {
             return Ok(Then::Cut);
         };
-        answer = shared.change(|state| state.answer(id, &mut session, &line.text, line.waited, &shared.setup));
+        answer = shared
+            .change(|state| state.answer(id, &mut session, &line.text, line.waited, &shared.setup));
     }
 }
 

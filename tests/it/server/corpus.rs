@@ -47,28 +47,78 @@ pub fn nasty() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("dots", with(901, b".\n..\n...\n.hidden\n. \n.\n")),
         ("dot-alone", b".\n".to_vec()),
-        ("bare-cr", with(902, b"one\rtwo\r\rthree\n\r.\rfour\n.\r.\n")),
+        (
+            "bare-cr",
+            with(902, b"one\rtwo\r\rthree\n\r.\rfour\n.\r.\n"),
+        ),
         ("nul", with(903, b"a\0b\0\0\n\0.\n")),
         ("eight-bit", with(904, b"gr\xfc\xdfe \xff\xfe \x80\n")),
-        ("eight-bit-header", b"From: J\xf6rg\nSubject: \xe4\xf6\xfc\n\nhello\n".to_vec()),
+        (
+            "eight-bit-header",
+            b"From: J\xf6rg\nSubject: \xe4\xf6\xfc\n\nhello\n".to_vec(),
+        ),
         ("no-header", b"\nthere is no header here\n".to_vec()),
-        ("no-body", b"From: ben@example.org\nSubject: no body\n".to_vec()),
+        (
+            "no-body",
+            b"From: ben@example.org\nSubject: no body\n".to_vec(),
+        ),
         ("no-mail", b"this was never a message\n".to_vec()),
         ("no-final-newline", with(905, b"the last line has no end")),
-        ("long-line", with(906, &[&b"x".repeat(200_000)[..], b"\n"].concat())),
-        ("from-lines", with(907, b"\nFrom here on\n>From there\nFrom\n")),
-        ("no-field", b"From: ben@example.org\nthis is no field\nSubject: malformed\n: nor this\n\nhello\n".to_vec()),
+        (
+            "long-line",
+            with(906, &[&b"x".repeat(200_000)[..], b"\n"].concat()),
+        ),
+        (
+            "from-lines",
+            with(907, b"\nFrom here on\n>From there\nFrom\n"),
+        ),
+        (
+            "no-field",
+            b"From: ben@example.org\nthis is no field\nSubject: malformed\n: nor this\n\nhello\n"
+                .to_vec(),
+        ),
         ("only-newlines", b"\n\n\n".to_vec()),
-        ("folded", b"Subject: one\n two\n\tthree\nFrom:\n ben@example.org\n\nhello\n".to_vec()),
-        ("from-line-first", b"From ben@example.org Mon Nov 23 00:00:00 2026\nSubject: from\n\nhello\n".to_vec()),
-        ("quoted-from-line-first", b">From ben@example.org Mon Nov 23 00:00:00 2026\nSubject: from\n\nhi\n".to_vec()),
+        (
+            "folded",
+            b"Subject: one\n two\n\tthree\nFrom:\n ben@example.org\n\nhello\n".to_vec(),
+        ),
+        (
+            "from-line-first",
+            b"From ben@example.org Mon Nov 23 00:00:00 2026\nSubject: from\n\nhello\n".to_vec(),
+        ),
+        (
+            "quoted-from-line-first",
+            b">From ben@example.org Mon Nov 23 00:00:00 2026\nSubject: from\n\nhi\n".to_vec(),
+        ),
         ("empty-body", with(908, b"")),
-        ("no-end-of-header", b"From: ben@example.org\nSubject: no end of the header".to_vec()),
-        ("cr-for-line-ends", b"From: ben@example.org\rSubject: cr\r\rone\rtwo\r.\rthree".to_vec()),
-        ("nul-in-header", b"From: ben@example.org\nSubject: a\0b\n\n\0\n".to_vec()),
-        ("long-field", [b"Subject: ", &b"y".repeat(100_000)[..], b"\n\nhello\n"].concat()),
-        ("long-header", [&b"X-Field: and so on\n\tand on\n".repeat(4_000)[..], b"\nhello\n"].concat()),
-        ("escape", b"From: \x1b[31mben\x07@example.org\nSubject: \x1b]0;owned\x07\n\nhi\n".to_vec()),
+        (
+            "no-end-of-header",
+            b"From: ben@example.org\nSubject: no end of the header".to_vec(),
+        ),
+        (
+            "cr-for-line-ends",
+            b"From: ben@example.org\rSubject: cr\r\rone\rtwo\r.\rthree".to_vec(),
+        ),
+        (
+            "nul-in-header",
+            b"From: ben@example.org\nSubject: a\0b\n\n\0\n".to_vec(),
+        ),
+        (
+            "long-field",
+            [b"Subject: ", &b"y".repeat(100_000)[..], b"\n\nhello\n"].concat(),
+        ),
+        (
+            "long-header",
+            [
+                &b"X-Field: and so on\n\tand on\n".repeat(4_000)[..],
+                b"\nhello\n",
+            ]
+            .concat(),
+        ),
+        (
+            "escape",
+            b"From: \x1b[31mben\x07@example.org\nSubject: \x1b]0;owned\x07\n\nhi\n".to_vec(),
+        ),
     ]
 }
 

@@ -140,8 +140,8 @@ impl Fault {
         self.say(Say::Honest)
     }
 
-    /// The command is carried out although its answer is lost or replaced: `on("QUIT").done().cut()`
-    /// removes the messages, `on("QUIT").cut()` does not.
+    /// The command is carried out although its answer is lost or replaced:
+    /// `on("QUIT").done().cut()` removes the messages, `on("QUIT").cut()` does not.
     pub fn done(mut self) -> Self {
         self.done = true;
         self
@@ -195,7 +195,15 @@ impl Fault {
 
 impl Fault {
     fn new(when: When) -> Self {
-        Self { when, uid: None, skip: 0, left: usize::MAX, done: false, say: None, then: None }
+        Self {
+            when,
+            uid: None,
+            skip: 0,
+            left: usize::MAX,
+            done: false,
+            say: None,
+            then: None,
+        }
     }
 
     /// Whether this fault is about the message with this UID.
@@ -207,7 +215,8 @@ impl Fault {
         match (&self.when, occasion) {
             (When::Connect, Occasion::Connect) | (When::Response, Occasion::Response) => true,
             (When::Command(prefix), Occasion::Command(line, uid)) => {
-                begins_with_words(line, prefix) && (self.uid.is_none() || self.uid.as_deref() == uid)
+                begins_with_words(line, prefix)
+                    && (self.uid.is_none() || self.uid.as_deref() == uid)
             }
             _ => false,
         }
@@ -227,7 +236,10 @@ impl Fault {
             (Say::Nothing, _) | (_, None) => Vec::new(),
             (say, Some(honest)) => say.instead_of(honest),
         };
-        Answer { octets, then: self.then.or(meant).unwrap_or(Then::GoOn) }
+        Answer {
+            octets,
+            then: self.then.or(meant).unwrap_or(Then::GoOn),
+        }
     }
 }
 
@@ -247,7 +259,12 @@ impl Say {
             Self::Honest => {}
             Self::Short(n) => body.into_iter().for_each(|body| body.truncate(n)),
             Self::Lines(n) => body.into_iter().for_each(|body| {
-                *body = body.split_inclusive(|&octet| octet == b'\n').take(n).flatten().copied().collect();
+                *body = body
+                    .split_inclusive(|&octet| octet == b'\n')
+                    .take(n)
+                    .flatten()
+                    .copied()
+                    .collect();
             }),
             Self::Body(other) => honest.body = Some(other),
         }
@@ -274,7 +291,8 @@ pub(super) fn due(faults: &mut [Fault], occasion: Occasion<'_>) -> Option<Fault>
 pub(super) fn begins_with_words(line: &[u8], prefix: &[u8]) -> bool {
     match line.split_at_checked(prefix.len()) {
         Some((start, rest)) => {
-            start.eq_ignore_ascii_case(prefix) && (prefix.is_empty() || rest.is_empty() || rest.starts_with(b" "))
+            start.eq_ignore_ascii_case(prefix)
+                && (prefix.is_empty() || rest.is_empty() || rest.starts_with(b" "))
         }
         None => false,
     }

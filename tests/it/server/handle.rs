@@ -50,7 +50,11 @@ impl Server {
         let credentials = (setup.tls != Tls::Off).then(|| setup.certificate.issue());
         let acceptor = credentials.as_ref().map(Credentials::acceptor);
         let shared = Arc::new(Shared::new(setup, acceptor));
-        Self { listener: Listener::start(Arc::clone(&shared)), shared, credentials }
+        Self {
+            listener: Listener::start(Arc::clone(&shared)),
+            shared,
+            credentials,
+        }
     }
 }
 
@@ -104,7 +108,9 @@ impl Server {
     pub fn remove(&self, uid: impl AsRef<[u8]>) {
         self.shared.change(|state| {
             for maildrop in &mut state.maildrops {
-                maildrop.messages.retain(|message| message.uid != uid.as_ref());
+                maildrop
+                    .messages
+                    .retain(|message| message.uid != uid.as_ref());
             }
         });
     }
@@ -137,7 +143,8 @@ impl Server {
     /// Ends the faults of one message, the false size and the stickiness too.
     pub fn heal(&self, uid: impl AsRef<[u8]>) {
         let uid = uid.as_ref();
-        self.shared.change(|state| state.faults.retain(|fault| !fault.concerns(uid)));
+        self.shared
+            .change(|state| state.faults.retain(|fault| !fault.concerns(uid)));
         self.change_message(uid, |message| {
             message.listed = message.content.len();
             message.stuck = false;
@@ -179,7 +186,9 @@ impl Server {
     fn change_messages(&self, change: impl Fn(&mut Message)) {
         self.shared.change(|state| {
             let maildrops = state.maildrops.iter_mut();
-            maildrops.flat_map(|drop| &mut drop.messages).for_each(change);
+            maildrops
+                .flat_map(|drop| &mut drop.messages)
+                .for_each(change);
         });
     }
 
@@ -194,6 +203,8 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Server").field("port", &self.port()).finish_non_exhaustive()
+        out.debug_struct("Server")
+            .field("port", &self.port())
+            .finish_non_exhaustive()
     }
 }

@@ -29,7 +29,9 @@ impl Listener {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let stopping = Arc::new(AtomicBool::new(false));
         Self {
-            address: listener.local_addr().expect("a bound socket has an address"),
+            address: listener
+                .local_addr()
+                .expect("a bound socket has an address"),
             thread: Some(thread::spawn({
                 let stopping = Arc::clone(&stopping);
                 move || accept_all(&listener, &shared, &stopping)
@@ -72,7 +74,8 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, stopping: &AtomicBoo
             break;
         }
         // The client may have gone between connecting and being accepted.
-        let Ok((stream, socket)) = stream.and_then(|stream| Ok((stream.try_clone()?, stream))) else {
+        let Ok((stream, socket)) = stream.and_then(|stream| Ok((stream.try_clone()?, stream)))
+        else {
             continue;
         };
         for done in guests.extract_if(.., |guest| guest.thread.is_finished()) {

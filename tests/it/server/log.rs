@@ -39,12 +39,17 @@ impl Log {
 
     /// Every line that was received, over all sessions.
     pub fn commands(&self) -> impl Iterator<Item = &str> {
-        self.sessions.iter().flat_map(|session| session.commands.iter().map(String::as_str))
+        self.sessions
+            .iter()
+            .flat_map(|session| session.commands.iter().map(String::as_str))
     }
 
     /// How many lines began with these words, as [`on`](super::on) understands them.
     pub fn count(&self, prefix: &str) -> usize {
-        self.sessions.iter().map(|session| session.count(prefix)).sum()
+        self.sessions
+            .iter()
+            .map(|session| session.count(prefix))
+            .sum()
     }
 
     /// The turns of all sessions.
@@ -56,6 +61,9 @@ impl Log {
 impl SessionLog {
     /// How many lines of this session began with these words.
     pub fn count(&self, prefix: &str) -> usize {
-        self.commands.iter().filter(|line| super::fault::begins_with_words(line.as_bytes(), prefix.as_bytes())).count()
+        self.commands
+            .iter()
+            .filter(|line| super::fault::begins_with_words(line.as_bytes(), prefix.as_bytes()))
+            .count()
     }
 }

@@ -23,7 +23,13 @@ impl Message {
     /// The `id`-th message that this server ever had.
     pub(super) fn new(id: usize, uid: Vec<u8>, content: &[u8]) -> Self {
         let content: Arc<[u8]> = to_wire(content).into();
-        Self { id, uid, listed: content.len(), content, stuck: false }
+        Self {
+            id,
+            uid,
+            listed: content.len(),
+            content,
+            stuck: false,
+        }
     }
 }
 
@@ -40,7 +46,12 @@ pub(super) struct Maildrop {
 impl Maildrop {
     /// An empty one.
     pub(super) fn new(user: &str, password: &str) -> Self {
-        Self { user: user.to_owned(), password: password.to_owned(), messages: Vec::new(), holder: None }
+        Self {
+            user: user.to_owned(),
+            password: password.to_owned(),
+            messages: Vec::new(),
+            holder: None,
+        }
     }
 
     /// The messages as a session sees them, turned round by `turn` places: where the server
@@ -54,7 +65,11 @@ impl Maildrop {
 
     /// Removes the messages with these ids for good, and says how many would not go.
     pub(super) fn remove(&mut self, ids: &[usize]) -> usize {
-        self.messages.retain(|message| message.stuck || !ids.contains(&message.id));
-        self.messages.iter().filter(|message| ids.contains(&message.id)).count()
+        self.messages
+            .retain(|message| message.stuck || !ids.contains(&message.id));
+        self.messages
+            .iter()
+            .filter(|message| ids.contains(&message.id))
+            .count()
     }
 }

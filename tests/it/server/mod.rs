@@ -21,7 +21,10 @@
 //! closes; `listener` starts a thread a connection and joins them all at the end. Nothing
 //! sleeps: who waits, waits for octets or for a condition variable.
 
-#![allow(dead_code, reason = "included by the tests and by an example: neither uses all of it")]
+#![allow(
+    dead_code,
+    reason = "included by the tests and by an example: neither uses all of it"
+)]
 #![allow(
     clippy::must_use_candidate,
     clippy::missing_panics_doc,

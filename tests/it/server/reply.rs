@@ -58,7 +58,11 @@ impl Reply {
     }
 
     fn line(status: &[u8], text: &[u8]) -> Self {
-        Self { head: [status, text, b"\r\n"].concat(), body: None, then: Then::GoOn }
+        Self {
+            head: [status, text, b"\r\n"].concat(),
+            body: None,
+            then: Then::GoOn,
+        }
     }
 
     /// The same with a body, given in CRLF lines.
@@ -122,7 +126,16 @@ pub(super) fn stuffed(body: &[u8]) -> Vec<u8> {
 
 /// The part of a message that TOP shows: the header, the empty line, so many lines of the body.
 pub(super) fn top(content: &[u8], lines: usize) -> Vec<u8> {
-    let header = content.windows(4).position(|octets| octets == b"\r\n\r\n").map_or(content.len(), |end| end + 4);
-    let body = content[header..].split_inclusive(|&octet| octet == b'\n').take(lines);
-    std::iter::once(&content[..header]).chain(body).flatten().copied().collect()
+    let header = content
+        .windows(4)
+        .position(|octets| octets == b"\r\n\r\n")
+        .map_or(content.len(), |end| end + 4);
+    let body = content[header..]
+        .split_inclusive(|&octet| octet == b'\n')
+        .take(lines);
+    std::iter::once(&content[..header])
+        .chain(body)
+        .flatten()
+        .copied()
+        .collect()
 }

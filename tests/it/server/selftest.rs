@@ -72,11 +72,17 @@ fn handshake(server: &Server, host: &str, socket: TcpStream) -> io::Result<Clien
 
 #[test]
 fn only_quit_removes() {
-    let server = Server::plain().messages(corpus::messages(3)).exclusive().start();
+    let server = Server::plain()
+        .messages(corpus::messages(3))
+        .exclusive()
+        .start();
     let mut client = Client::logged_in(&server);
     client.ask("DELE 1", "+OK marked\r\n");
     client.ask("DELE 1", "-ERR no such message\r\n");
-    client.ask("UIDL", "+OK unique-ids follow\r\n2 uid-2\r\n3 uid-3\r\n.\r\n");
+    client.ask(
+        "UIDL",
+        "+OK unique-ids follow\r\n2 uid-2\r\n3 uid-3\r\n.\r\n",
+    );
     let mut second = Client::connect(&server);
     second.say("USER ann\r\nPASS secret\r\n");
     second.expect("+OK send PASS\r\n-ERR [IN-USE] another session has the maildrop\r\n");
@@ -94,17 +100,29 @@ fn only_quit_removes() {
     client.expect_end();
     assert_eq!(server.uids(), ["uid-1", "uid-3", "uid-4"]);
     let log = server.log();
-    assert_eq!((log.connections(), log.count("PASS"), log.count("DELE 2")), (3, 3, 1));
+    assert_eq!(
+        (log.connections(), log.count("PASS"), log.count("DELE 2")),
+        (3, 3, 1)
+    );
 }
 
 #[test]
 fn content_arrives_as_rfc_1939_wants_it() {
-    let server = Server::plain().message("odd", "A: b\n\n.dot\nbare\r.cr\n..\nno end").message("empty", "").start();
+    let server = Server::plain()
+        .message("odd", "A: b\n\n.dot\nbare\r.cr\n..\nno end")
+        .message("empty", "")
+        .start();
     let mut client = Client::logged_in(&server);
     client.ask("STAT", "+OK 2 36\r\n");
     client.ask("LIST", "+OK 2 messages (36 octets)\r\n1 36\r\n2 0\r\n.\r\n");
-    client.ask("RETR 1", "+OK 36 octets\r\nA: b\r\n\r\n..dot\r\nbare\r.cr\r\n...\r\nno end\r\n.\r\n");
-    client.ask("TOP 1 1", "+OK top of message follows\r\nA: b\r\n\r\n..dot\r\n.\r\n");
+    client.ask(
+        "RETR 1",
+        "+OK 36 octets\r\nA: b\r\n\r\n..dot\r\nbare\r.cr\r\n...\r\nno end\r\n.\r\n",
+    );
+    client.ask(
+        "TOP 1 1",
+        "+OK top of message follows\r\nA: b\r\n\r\n..dot\r\n.\r\n",
+    );
     client.ask("RETR 2", "+OK 0 octets\r\n.\r\n");
     server.list_as("odd", 7);
     Client::logged_in(&server).ask("LIST 1", "+OK 1 7\r\n");
@@ -119,7 +137,10 @@ fn sizes_are_exact() {
         let lines = sized.split_inclusive(|&octet| octet == b'\n').count();
         assert_eq!(sized.len() + lines, octets);
     }
-    assert_eq!(corpus::on_disk(b"a\r\nb\rc\n.\r\r\nd"), b"a\nb\rc\n.\r\nd\n");
+    assert_eq!(
+        corpus::on_disk(b"a\r\nb\rc\n.\r\r\nd"),
+        b"a\nb\rc\n.\r\nd\n"
+    );
 }
 
 #[test]
@@ -230,7 +251,10 @@ fn turns_forgetting_and_renumbering() {
     client.say("UIDL 1\r\nUIDL 2\r\nUIDL 3\r\nQUIT\r\n");
     client.expect("+OK 1 uid-1\r\n+OK 2 uid-2\r\n+OK 3 uid-3\r\n+OK bye\r\n");
     let log = server.log();
-    assert_eq!((log.turns(), log.count("STAT"), log.count("PASS")), (3, 0, 1));
+    assert_eq!(
+        (log.turns(), log.count("STAT"), log.count("PASS")),
+        (3, 0, 1)
+    );
     Client::logged_in(&server).ask("UIDL 1", "+OK 1 uid-2\r\n");
 }
 
@@ -252,7 +276,10 @@ fn tls_by_stls_and_from_the_start() {
     client.ask("STLS", "-ERR unknown command, or not now\r\n");
     let log = server.log();
     assert!(log.sessions[1].tls && !log.sessions[0].tls);
-    assert_eq!((log.sessions[1].in_clear, log.sessions[1].commands.len()), (1, 2));
+    assert_eq!(
+        (log.sessions[1].in_clear, log.sessions[1].commands.len()),
+        (1, 2)
+    );
 
     let server = Server::implicit_tls().start();
     let mut client = handshake(&server, "127.0.0.1", socket(&server)).expect("a handshake");
@@ -264,7 +291,12 @@ fn tls_by_stls_and_from_the_start() {
 
 #[test]
 fn bad_certificates_are_bad() {
-    for kind in [Certificate::Expired, Certificate::WrongHost, Certificate::OtherAuthority, Certificate::SelfSigned] {
+    for kind in [
+        Certificate::Expired,
+        Certificate::WrongHost,
+        Certificate::OtherAuthority,
+        Certificate::SelfSigned,
+    ] {
         let server = Server::implicit_tls().certificate(kind).start();
         let refused = handshake(&server, "localhost", socket(&server));
         assert!(refused.is_err(), "{kind:?}");

@@ -34,12 +34,19 @@ struct Seen {
     deleted: bool,
 }
 
-const STRANGER: Stage = Stage::Authorization { user: Vec::new(), challenged: false };
+const STRANGER: Stage = Stage::Authorization {
+    user: Vec::new(),
+    challenged: false,
+};
 
 impl Session {
     /// A client that has just connected.
     pub(super) fn new(id: usize, tls: bool) -> Self {
-        Self { id, tls, stage: STRANGER }
+        Self {
+            id,
+            tls,
+            stage: STRANGER,
+        }
     }
 
     /// What is said first.
@@ -55,7 +62,13 @@ impl Session {
 
     /// Whether the next line answers a SASL challenge.
     pub(super) fn awaits_response(&self) -> bool {
-        matches!(self.stage, Stage::Authorization { challenged: true, .. })
+        matches!(
+            self.stage,
+            Stage::Authorization {
+                challenged: true,
+                ..
+            }
+        )
     }
 
     /// The SASL exchange, if there is one, ends here without a login.
@@ -115,9 +128,10 @@ impl Session {
 
     fn capabilities(&self, setup: &Setup) -> Reply {
         let (lines, stls) = match self.stage {
-            Stage::Authorization { .. } => {
-                (&setup.before_login, setup.tls == Tls::Stls && !self.tls && !setup.lacks("STLS"))
-            }
+            Stage::Authorization { .. } => (
+                &setup.before_login,
+                setup.tls == Tls::Stls && !self.tls && !setup.lacks("STLS"),
+            ),
             Stage::Transaction(_) => (&setup.after_login, false),
         };
         let name = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
@@ -132,7 +146,12 @@ impl Session {
     }
 
     /// AUTH PLAIN (RFC 4616): whom to be, who, and the password, between NULs.
-    fn authenticate(&mut self, response: &[u8], setup: &Setup, maildrops: &mut [Maildrop]) -> Reply {
+    fn authenticate(
+        &mut self,
+        response: &[u8],
+        setup: &Setup,
+        maildrops: &mut [Maildrop],
+    ) -> Reply {
         self.stage = STRANGER;
         let Some(plain) = base64(response) else {
             return Reply::err("not base64, or cancelled");
@@ -143,10 +162,16 @@ impl Session {
         }
     }
 
-    fn log_in(&mut self, user: &[u8], password: &[u8], setup: &Setup, maildrops: &mut [Maildrop]) -> Reply {
-        let found = maildrops
-            .iter()
-            .position(|maildrop| maildrop.user.as_bytes() == user && maildrop.password.as_bytes() == password);
+    fn log_in(
+        &mut self,
+        user: &[u8],
+        password: &[u8],
+        setup: &Setup,
+        maildrops: &mut [Maildrop],
+    ) -> Reply {
+        let found = maildrops.iter().position(|maildrop| {
+            maildrop.user.as_bytes() == user && maildrop.password.as_bytes() == password
+        });
         let Some(maildrop) = found else {
             return Reply::err("[AUTH] invalid user or password");
         };
@@ -159,7 +184,13 @@ impl Session {
         let seen = opened.snapshot(turn, setup.window);
         self.stage = Stage::Transaction(View {
             maildrop,
-            seen: seen.into_iter().map(|message| Seen { message, deleted: false }).collect(),
+            seen: seen
+                .into_iter()
+                .map(|message| Seen {
+                    message,
+                    deleted: false,
+                })
+                .collect(),
         });
         Reply::ok("maildrop open")
     }
@@ -175,13 +206,21 @@ impl View {
             }
             ("LIST", true) => {
                 let (count, octets) = self.totals();
-                Reply::ok(format!("{count} messages ({octets} octets)")).with_body(self.listing(Seen::size_line))
+                Reply::ok(format!("{count} messages ({octets} octets)"))
+                    .with_body(self.listing(Seen::size_line))
             }
-            ("UIDL", true) => Reply::ok("unique-ids follow").with_body(self.listing(Seen::uid_line)),
-            ("LIST", false) => self.about(argument, |number, seen| Reply::ok(seen.size_line(number))),
-            ("UIDL", false) => self.about(argument, |number, seen| Reply::ok(seen.uid_line(number))),
+            ("UIDL", true) => {
+                Reply::ok("unique-ids follow").with_body(self.listing(Seen::uid_line))
+            }
+            ("LIST", false) => {
+                self.about(argument, |number, seen| Reply::ok(seen.size_line(number)))
+            }
+            ("UIDL", false) => {
+                self.about(argument, |number, seen| Reply::ok(seen.uid_line(number)))
+            }
             ("RETR", false) => self.about(argument, |_, seen| {
-                Reply::ok(format!("{} octets", seen.message.listed)).with_body(seen.message.content.to_vec())
+                Reply::ok(format!("{} octets", seen.message.listed))
+                    .with_body(seen.message.content.to_vec())
             }),
             ("TOP", false) => match str::from_utf8(rest).unwrap_or_default().parse() {
                 Ok(lines) => self.about(number.as_bytes(), |_, seen| {
@@ -207,7 +246,12 @@ impl View {
 
     /// The UPDATE state: only here do messages go.
     fn commit(&self, maildrops: &mut [Maildrop]) -> Reply {
-        let ids: Vec<_> = self.seen.iter().filter(|seen| seen.deleted).map(|seen| seen.message.id).collect();
+        let ids: Vec<_> = self
+            .seen
+            .iter()
+            .filter(|seen| seen.deleted)
+            .map(|seen| seen.message.id)
+            .collect();
         let maildrop = &mut maildrops[self.maildrop];
         // Free again before the client hears of it, so that it may come back at once.
         maildrop.holder = None;
@@ -224,11 +268,16 @@ impl View {
     }
 
     fn totals(&self) -> (usize, usize) {
-        self.present().fold((0, 0), |(count, octets), (_, seen)| (count + 1, octets + seen.message.listed))
+        self.present().fold((0, 0), |(count, octets), (_, seen)| {
+            (count + 1, octets + seen.message.listed)
+        })
     }
 
     fn listing(&self, line: fn(&Seen, usize) -> Vec<u8>) -> Vec<u8> {
-        self.present().flat_map(|(number, seen)| [line(seen, number), b"\r\n".to_vec()]).flatten().collect()
+        self.present()
+            .flat_map(|(number, seen)| [line(seen, number), b"\r\n".to_vec()])
+            .flatten()
+            .collect()
     }
 
     fn find(&self, number: &[u8]) -> Option<(usize, &Seen)> {
@@ -242,7 +291,8 @@ impl View {
     }
 
     fn about(&self, number: &[u8], reply: impl FnOnce(usize, &Seen) -> Reply) -> Reply {
-        self.find(number).map_or_else(no_such_message, |(number, seen)| reply(number, seen))
+        self.find(number)
+            .map_or_else(no_such_message, |(number, seen)| reply(number, seen))
     }
 }
 
@@ -262,7 +312,10 @@ fn no_such_message() -> Reply {
 
 /// The first word in capitals, and what stands behind the space after it.
 fn words(line: &[u8]) -> (String, &[u8]) {
-    let end = line.iter().position(|&octet| octet == b' ').unwrap_or(line.len());
+    let end = line
+        .iter()
+        .position(|&octet| octet == b' ')
+        .unwrap_or(line.len());
     let word = String::from_utf8_lossy(&line[..end]).to_ascii_uppercase();
     (word, line.get(end + 1..).unwrap_or_default())
 }

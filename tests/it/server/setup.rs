@@ -32,8 +32,16 @@ pub(super) enum Tls {
 }
 
 /// What a modern server announces. STLS is added where it can be used.
-const CAPABILITIES: [&str; 8] =
-    ["TOP", "UIDL", "USER", "SASL PLAIN", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "IMPLEMENTATION scripted"];
+const CAPABILITIES: [&str; 8] = [
+    "TOP",
+    "UIDL",
+    "USER",
+    "SASL PLAIN",
+    "RESP-CODES",
+    "AUTH-RESP-CODE",
+    "PIPELINING",
+    "IMPLEMENTATION scripted",
+];
 
 impl Setup {
     pub(super) fn new(tls: Tls) -> Self {
@@ -81,8 +89,13 @@ impl Setup {
     }
 
     /// Many messages, as [`corpus`](super::corpus) makes them.
-    pub fn messages<U: Into<Vec<u8>>, C: AsRef<[u8]>>(self, messages: impl IntoIterator<Item = (U, C)>) -> Self {
-        messages.into_iter().fold(self, |setup, (uid, content)| setup.message(uid, content))
+    pub fn messages<U: Into<Vec<u8>>, C: AsRef<[u8]>>(
+        self,
+        messages: impl IntoIterator<Item = (U, C)>,
+    ) -> Self {
+        messages
+            .into_iter()
+            .fold(self, |setup, (uid, content)| setup.message(uid, content))
     }
 
     /// The certificate that the server shows.
@@ -100,8 +113,8 @@ impl Setup {
         self
     }
 
-    /// Neither announces this (`"PIPELINING"`) nor knows it as a command (`"UIDL"`, `"CAPA"`) or in one (the
-    /// `"INITIAL"` response of AUTH).
+    /// Neither announces this (`"PIPELINING"`) nor knows it as a command (`"UIDL"`, `"CAPA"`) or in
+    /// one (the `"INITIAL"` response of AUTH).
     pub fn without(mut self, name: &str) -> Self {
         self.unknown.push(name.to_ascii_uppercase());
         self
@@ -145,10 +158,14 @@ impl Setup {
 
     /// Whether a command or capability was taken away by [`without`](Self::without).
     pub(super) fn lacks(&self, name: &str) -> bool {
-        self.unknown.iter().any(|lost| lost.eq_ignore_ascii_case(name))
+        self.unknown
+            .iter()
+            .any(|lost| lost.eq_ignore_ascii_case(name))
     }
 
     fn last_maildrop(&mut self) -> &mut Maildrop {
-        self.maildrops.last_mut().expect("there is one from the start")
+        self.maildrops
+            .last_mut()
+            .expect("there is one from the start")
     }
 }

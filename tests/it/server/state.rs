@@ -34,7 +34,10 @@ impl State {
 
     /// A client has connected: gives the number of its session, and what greets it.
     pub(super) fn enter(&mut self) -> (usize, Answer) {
-        self.log.sessions.push(SessionLog { open: true, ..SessionLog::default() });
+        self.log.sessions.push(SessionLog {
+            open: true,
+            ..SessionLog::default()
+        });
         let greeting = Session::greeting();
         let answer = match fault::due(&mut self.faults, Occasion::Connect) {
             Some(fault) => fault.spoil(Some(greeting)),
@@ -58,12 +61,17 @@ impl State {
         setup: &Setup,
     ) -> Answer {
         let record = &mut self.log.sessions[id];
-        record.commands.push(String::from_utf8_lossy(line).into_owned());
+        record
+            .commands
+            .push(String::from_utf8_lossy(line).into_owned());
         record.turns += usize::from(waited);
         record.in_clear += usize::from(!record.tls);
 
-        let occasion =
-            if session.awaits_response() { Occasion::Response } else { Occasion::Command(line, session.subject(line)) };
+        let occasion = if session.awaits_response() {
+            Occasion::Response
+        } else {
+            Occasion::Command(line, session.subject(line))
+        };
         match fault::due(&mut self.faults, occasion) {
             None => honestly(session.obey(line, setup, &mut self.maildrops)),
             Some(fault) if fault.carries_out() => {
@@ -87,5 +95,8 @@ impl State {
 }
 
 fn honestly(reply: Reply) -> Answer {
-    Answer { octets: reply.octets(), then: reply.then }
+    Answer {
+        octets: reply.octets(),
+        then: reply.then,
+    }
 }

@@ -34,7 +34,12 @@ impl Wire {
     pub(super) fn new(socket: TcpStream, piece: usize) -> io::Result<Self> {
         // Else the kernel puts the octets together that were written one by one.
         socket.set_nodelay(true)?;
-        Ok(Self { socket, tls: None, input: Vec::new(), piece })
+        Ok(Self {
+            socket,
+            tls: None,
+            input: Vec::new(),
+            piece,
+        })
     }
 
     /// Waits for the client's handshake. Octets that came in clear before it are dropped.
@@ -66,10 +71,12 @@ impl Wire {
 
     /// Writes all of it, so many octets at once.
     pub(super) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
-        octets.chunks(self.piece).try_for_each(|piece| match &mut self.tls {
-            Some(tls) => tls.write_all(piece),
-            None => self.socket.write_all(piece),
-        })
+        octets
+            .chunks(self.piece)
+            .try_for_each(|piece| match &mut self.tls {
+                Some(tls) => tls.write_all(piece),
+                None => self.socket.write_all(piece),
+            })
     }
 
     /// Writes until the client has had enough.
@@ -81,7 +88,9 @@ impl Wire {
     /// Writes an octet at a time, ten a second, until the client has had enough. What paces it is
     /// waiting for what the client says meanwhile.
     pub(super) fn drip(&mut self, octets: &[u8]) {
-        let _ = self.socket.set_read_timeout(Some(Duration::from_millis(100)));
+        let _ = self
+            .socket
+            .set_read_timeout(Some(Duration::from_millis(100)));
         for octet in octets.iter().cycle() {
             if self.write(&[*octet]).is_err() || matches!(self.socket.read(&mut [0; 1024]), Ok(0)) {
                 break;

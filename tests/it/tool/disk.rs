@@ -61,8 +61,14 @@ enum What {
 impl Disk {
     /// What `calls` did below `root`, an existing folder.
     pub fn replay(root: &Path, calls: &[Call]) -> Self {
-        let mut disk = Self { root: root.to_owned(), ..Self::default() };
-        disk.nodes.push(Node { is_folder: true, ..Node::default() });
+        let mut disk = Self {
+            root: root.to_owned(),
+            ..Self::default()
+        };
+        disk.nodes.push(Node {
+            is_folder: true,
+            ..Node::default()
+        });
         disk.places.insert(root.to_owned(), 0);
         for call in calls.iter().filter(|call| call.result >= 0) {
             disk.apply(call);
@@ -72,7 +78,11 @@ impl Disk {
 
     fn apply(&mut self, call: &Call) {
         let strings = call.strings();
-        let path = |n: usize| strings.get(n).map(|path| PathBuf::from(String::from_utf8_lossy(path).into_owned()));
+        let path = |n: usize| {
+            strings
+                .get(n)
+                .map(|path| PathBuf::from(String::from_utf8_lossy(path).into_owned()))
+        };
         let open_file = call.files().first().map(PathBuf::from);
         match call.name.as_str() {
             "openat" => {
@@ -80,7 +90,8 @@ impl Disk {
                 if call.says("O_TMPFILE") && path.starts_with(&self.root) {
                     let node = self.node(false);
                     self.nameless.insert(call.result, node);
-                    self.places.insert(PathBuf::from(call.opened.as_ref().unwrap()), node);
+                    self.places
+                        .insert(PathBuf::from(call.opened.as_ref().unwrap()), node);
                 }
                 if call.says("O_CREAT") {
                     self.make(&path, false, call.began);
@@ -91,13 +102,22 @@ impl Disk {
             }
             "mkdir" => self.make(&path(0).unwrap(), true, call.began),
             "write" | "pwrite64" => {
-                let Some(node) = open_file.and_then(|path| self.places.get(&path).copied()) else { return };
+                let Some(node) = open_file.and_then(|path| self.places.get(&path).copied()) else {
+                    return;
+                };
                 let length = usize::try_from(call.result).unwrap();
                 // pouch writes its files from the beginning to the end; only SQLite says where
-                let at = if call.name == "write" { self.nodes[node].length } else { *call.numbers().last().unwrap() };
+                let at = if call.name == "write" {
+                    self.nodes[node].length
+                } else {
+                    *call.numbers().last().unwrap()
+                };
                 self.nodes[node].length = self.nodes[node].length.max(at + length);
                 let what = What::Write(at, strings[0][..length].to_vec());
-                self.nodes[node].changes.push(Change { at: call.began, what });
+                self.nodes[node].changes.push(Change {
+                    at: call.began,
+                    what,
+                });
             }
             "ftruncate" => {
                 let length = *call.numbers().last().unwrap();
@@ -105,7 +125,9 @@ impl Disk {
             }
             "renameat2" | "rename" => {
                 let (from, to) = (path(0).unwrap(), path(1).unwrap());
-                let Some(node) = self.places.remove(&from) else { return };
+                let Some(node) = self.places.remove(&from) else {
+                    return;
+                };
                 self.name(&from, None, call.began);
                 self.name(&to, Some(node), call.began);
                 self.places.insert(to, node);
@@ -142,14 +164,22 @@ impl Disk {
     }
 
     fn node(&mut self, is_folder: bool) -> usize {
-        self.nodes.push(Node { is_folder, ..Node::default() });
+        self.nodes.push(Node {
+            is_folder,
+            ..Node::default()
+        });
         self.nodes.len() - 1
     }
 
     fn name(&mut self, path: &Path, node: Option<usize>, at: usize) {
-        let Some(folder) = path.parent().and_then(|parent| self.places.get(parent)) else { return };
+        let Some(folder) = path.parent().and_then(|parent| self.places.get(parent)) else {
+            return;
+        };
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        self.nodes[*folder].changes.push(Change { at, what: What::Name(name, node) });
+        self.nodes[*folder].changes.push(Change {
+            at,
+            what: What::Name(name, node),
+        });
     }
 
     fn change(&mut self, path: &Path, at: usize, what: What) {
@@ -162,7 +192,8 @@ impl Disk {
         }
     }
 
-    /// Writes what is left below `to` where the power was cut as line `cut` of the trace was to come.
+    /// Writes what is left below `to` where the power was cut as line `cut` of the trace was to
+    /// come.
     pub fn after_power_cut(&self, cut: usize, unsynced: Unsynced, to: &Path) {
         self.restore(0, cut, unsynced, to);
     }
@@ -171,7 +202,9 @@ impl Disk {
         let node = &self.nodes[node];
         let past = node.changes.iter().filter(|change| change.at < cut);
         let synced = |node: &Node, change: &Change| {
-            node.syncs.iter().any(|(began, ended)| *began > change.at && *ended < cut)
+            node.syncs
+                .iter()
+                .any(|(began, ended)| *began > change.at && *ended < cut)
                 && node.changes.iter().any(|other| other.at == change.at)
         };
         let safe = |change: &Change| match change.what {
@@ -214,7 +247,9 @@ fn apply_to(content: &mut Vec<u8>, change: &Change, safe: bool, unsynced: Unsync
         _ => 0,
     };
     match &change.what {
-        What::Truncate(length) if safe || unsynced == Unsynced::NamesOnly || chance > 1 => content.resize(*length, 0),
+        What::Truncate(length) if safe || unsynced == Unsynced::NamesOnly || chance > 1 => {
+            content.resize(*length, 0)
+        }
         What::Write(at, octets) => {
             let end = match unsynced {
                 _ if safe => octets.len(),
@@ -242,7 +277,9 @@ fn apply_to(content: &mut Vec<u8>, change: &Change, safe: bool, unsynced: Unsync
 
 /// A number by chance for a change, the same for the same seed (the finalizer of splitmix64).
 fn chance(seed: u64, change: usize) -> u64 {
-    let mut z = seed.wrapping_add(change as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut z = seed
+        .wrapping_add(change as u64)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

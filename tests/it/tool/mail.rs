@@ -26,7 +26,9 @@ impl Mail {
     /// A Maildir, or a mailbox file; where there is nothing, there is no mail.
     pub(super) fn read(dir: &Path) -> Self {
         if dir.is_file() {
-            return Self::in_mbox(&fs::read(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())));
+            return Self::in_mbox(
+                &fs::read(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())),
+            );
         }
         let list = |folder: &str| {
             let dir = dir.join(folder);
@@ -35,7 +37,9 @@ impl Mail {
                 Err(e) if e.kind() == ErrorKind::NotFound => return Vec::new(),
                 Err(e) => panic!("{}: {e}", dir.display()),
             };
-            entries.map(|entry| entry.expect("an entry").path()).collect()
+            entries
+                .map(|entry| entry.expect("an entry").path())
+                .collect()
         };
         let name = |path: &Path| {
             let name = path.file_name().expect("an entry has a name");
@@ -55,8 +59,8 @@ impl Mail {
         Self { delivered, tmp }
     }
 
-    /// The messages of a mailbox file, without its quoting (mboxrd), in their order. One that has no
-    /// blank line behind it is torn, and equals nothing.
+    /// The messages of a mailbox file, without its quoting (mboxrd), in their order. One that has
+    /// no blank line behind it is torn, and equals nothing.
     #[track_caller]
     pub fn in_mbox(mailbox: &[u8]) -> Self {
         let mut delivered: Vec<Delivered> = Vec::new();
@@ -65,10 +69,15 @@ impl Mail {
             let begins = line[quoted..].starts_with(b"From ");
             if begins && quoted == 0 {
                 let name = String::from_utf8_lossy(line).trim_end().to_owned();
-                delivered.push(Delivered { name, bytes: Vec::new() });
+                delivered.push(Delivered {
+                    name,
+                    bytes: Vec::new(),
+                });
             } else {
                 let message = delivered.last_mut().expect("a mailbox begins with From");
-                message.bytes.extend_from_slice(&line[usize::from(begins)..]);
+                message
+                    .bytes
+                    .extend_from_slice(&line[usize::from(begins)..]);
             }
         }
         for Delivered { bytes, .. } in &mut delivered {
@@ -78,7 +87,10 @@ impl Mail {
                 bytes.extend_from_slice(b"(torn)");
             }
         }
-        Self { delivered, tmp: Vec::new() }
+        Self {
+            delivered,
+            tmp: Vec::new(),
+        }
     }
 
     /// The messages in `new` and `cur`, in the order of their names.
@@ -118,7 +130,11 @@ impl Mail {
                 let what = if *n < 0 { "missing" } else { "unexpected" };
                 let _ = writeln!(report, "{what}{times}: {}", glance(message));
             }
-            panic!("{} messages were expected, {} lie there\n{report}", expected.len(), self.delivered.len());
+            panic!(
+                "{} messages were expected, {} lie there\n{report}",
+                expected.len(),
+                self.delivered.len()
+            );
         }
         self
     }

@@ -16,7 +16,9 @@ impl Mounted {
     #[track_caller]
     pub fn new(home: &Home, place: PathBuf, arguments: &[&str]) -> Self {
         let at = place.display().to_string();
-        home.command("mount", &[arguments, &[&at]].concat()).run().assert_code(0);
+        home.command("mount", &[arguments, &[&at]].concat())
+            .run()
+            .assert_code(0);
         Self(place)
     }
 
@@ -30,14 +32,31 @@ impl Mounted {
     /// An empty disk of this size, in memory.
     #[track_caller]
     pub fn tmpfs(home: &Home, place: PathBuf, size: &str) -> Self {
-        Self::new(home, place, &["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "none"])
+        Self::new(
+            home,
+            place,
+            &[
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={size},mode=700"),
+                "none",
+            ],
+        )
     }
 
     /// An empty disk of this size, with blocks of so many octets, in a file.
     #[track_caller]
     pub fn ext4(home: &Home, place: PathBuf, size: &str, blocks: u32) -> Self {
-        home.command("truncate", &["-s", size, "image"]).run().assert_code(0);
-        home.command("mkfs.ext4", &["-q", "-m", "0", "-b", &blocks.to_string(), "image"]).run().assert_code(0);
+        home.command("truncate", &["-s", size, "image"])
+            .run()
+            .assert_code(0);
+        home.command(
+            "mkfs.ext4",
+            &["-q", "-m", "0", "-b", &blocks.to_string(), "image"],
+        )
+        .run()
+        .assert_code(0);
         Self::new(home, place, &["-o", "loop", "image"])
     }
 
@@ -45,7 +64,9 @@ impl Mounted {
     #[track_caller]
     pub fn foreign(home: &Home, from: &Path, place: PathBuf, options: &[&str]) -> Self {
         let (from, at) = (from.display().to_string(), place.display().to_string());
-        home.command("bindfs", &[options, &[&from, &at]].concat()).run().assert_code(0);
+        home.command("bindfs", &[options, &[&from, &at]].concat())
+            .run()
+            .assert_code(0);
         Self(place)
     }
 }
@@ -53,6 +74,9 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         let ended = Command::new("umount").arg(&self.0).status();
-        assert!(thread::panicking() || ended.is_ok_and(|status| status.success()), "it is still mounted");
+        assert!(
+            thread::panicking() || ended.is_ok_and(|status| status.success()),
+            "it is still mounted"
+        );
     }
 }

@@ -34,7 +34,11 @@ pub struct Run {
 impl Run {
     /// Any command, as it stands.
     pub fn of(command: Command) -> Self {
-        Self { command, stdin: None, within: PATIENCE }
+        Self {
+            command,
+            stdin: None,
+            within: PATIENCE,
+        }
     }
 
     /// Sets an environment variable.
@@ -73,7 +77,11 @@ impl Run {
         let name = shown(&self.command);
         let mut child = self
             .command
-            .stdin(self.stdin.as_ref().map_or_else(Stdio::null, |_| Stdio::piped()))
+            .stdin(
+                self.stdin
+                    .as_ref()
+                    .map_or_else(Stdio::null, |_| Stdio::piped()),
+            )
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -84,10 +92,20 @@ impl Run {
             thread::spawn(move || pipe.write_all(&bytes));
         }
         let watch = Arc::new(Watch::default());
-        watch.follow(child.stdout.take().expect("a pipe"), |seen| &mut seen.stdout);
-        watch.follow(child.stderr.take().expect("a pipe"), |seen| &mut seen.stderr);
+        watch.follow(child.stdout.take().expect("a pipe"), |seen| {
+            &mut seen.stdout
+        });
+        watch.follow(child.stderr.take().expect("a pipe"), |seen| {
+            &mut seen.stderr
+        });
         watch.follow_end(Pid::from_child(&child));
-        Child { process: child, name, watch, deadline, reaped: false }
+        Child {
+            process: child,
+            name,
+            watch,
+            deadline,
+            reaped: false,
+        }
     }
 }
 
@@ -133,7 +151,11 @@ impl Watch {
     }
 
     /// Reads a pipe to its end, in a thread.
-    fn follow(self: &Arc<Self>, mut pipe: impl Read + Send + 'static, stream: fn(&mut Seen) -> &mut Stream) {
+    fn follow(
+        self: &Arc<Self>,
+        mut pipe: impl Read + Send + 'static,
+        stream: fn(&mut Seen) -> &mut Stream,
+    ) {
         let watch = Arc::clone(self);
         thread::spawn(move || {
             let mut chunk = [0; 8192];
@@ -163,7 +185,9 @@ impl Watch {
     /// Waits until `done` or the deadline; tells whether it is done.
     fn until(&self, deadline: Instant, done: impl Fn(&Seen) -> bool) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
-        let waited = self.news.wait_timeout_while(self.lock(), left, |seen| !done(seen));
+        let waited = self
+            .news
+            .wait_timeout_while(self.lock(), left, |seen| !done(seen));
         let (seen, _) = waited.unwrap_or_else(PoisonError::into_inner);
         done(&seen)
     }
@@ -200,17 +224,24 @@ impl Child {
     /// How many files below `folder` it has open, with a name or without.
     pub fn open_files(&self, folder: &Path) -> usize {
         let descriptors = fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap();
-        let files = descriptors.filter_map(|descriptor| fs::read_link(descriptor.unwrap().path()).ok());
+        let files =
+            descriptors.filter_map(|descriptor| fs::read_link(descriptor.unwrap().path()).ok());
         files.filter(|file| file.starts_with(folder)).count()
     }
 
     /// Waits until it has printed `text`, to standard output or standard error.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) {
-        let has = |stream: &Stream| stream.bytes.windows(text.len()).any(|w| w == text.as_bytes());
+        let has = |stream: &Stream| {
+            stream
+                .bytes
+                .windows(text.len())
+                .any(|w| w == text.as_bytes())
+        };
         let printed = |seen: &Seen| has(&seen.stdout) || has(&seen.stderr);
         let mute = |seen: &Seen| seen.stdout.closed && seen.stderr.closed;
-        self.watch.until(self.deadline, |seen| printed(seen) || mute(seen));
+        self.watch
+            .until(self.deadline, |seen| printed(seen) || mute(seen));
         if !printed(&self.watch.lock()) {
             let output = self.end();
             panic!("it did not print {text:?}\n{output}");
@@ -234,11 +265,15 @@ impl Child {
     /// Ends it if it still runs, and gathers what there is.
     fn end(&mut self) -> Output {
         let status = self.reap();
-        self.watch.until(Instant::now() + LAST_WORDS, |seen| seen.stdout.closed && seen.stderr.closed);
+        self.watch.until(Instant::now() + LAST_WORDS, |seen| {
+            seen.stdout.closed && seen.stderr.closed
+        });
         let seen = self.watch.lock();
         Output {
             command: self.name.clone(),
-            code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            code: status
+                .code()
+                .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
             stdout: String::from_utf8_lossy(&seen.stdout.bytes).into_owned(),
             stderr: String::from_utf8_lossy(&seen.stderr.bytes).into_owned(),
             stdout_bytes: seen.stdout.bytes.clone(),
@@ -296,14 +331,20 @@ impl Output {
     /// Standard output has this text in it.
     #[track_caller]
     pub fn assert_stdout(&self, text: &str) -> &Self {
-        assert!(self.stdout.contains(text), "standard output has no {text:?}\n{self}");
+        assert!(
+            self.stdout.contains(text),
+            "standard output has no {text:?}\n{self}"
+        );
         self
     }
 
     /// Standard error has this text in it.
     #[track_caller]
     pub fn assert_stderr(&self, text: &str) -> &Self {
-        assert!(self.stderr.contains(text), "standard error has no {text:?}\n{self}");
+        assert!(
+            self.stderr.contains(text),
+            "standard error has no {text:?}\n{self}"
+        );
         self
     }
 }
@@ -312,7 +353,10 @@ impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "$ {}", self.command)?;
         writeln!(f, "exit code {}", self.code)?;
-        for (name, text) in [("standard output", &self.stdout), ("standard error", &self.stderr)] {
+        for (name, text) in [
+            ("standard output", &self.stdout),
+            ("standard error", &self.stderr),
+        ] {
             writeln!(f, "--- {name}")?;
             f.write_str(text)?;
             if !text.is_empty() && !text.ends_with('\n') {

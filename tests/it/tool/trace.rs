@@ -1,4 +1,5 @@
-//! The system calls of a run of pouch, as `strace` saw them, and runs in which some of them go wrong.
+//! The system calls of a run of pouch, as `strace` saw them, and runs in which some of them go
+//! wrong.
 //!
 //! A matrix over all calls of a run takes long: the tests try a sample, evenly spread. With
 //! `POUCH_EVERY=1` in the environment they try every one, with `POUCH_EVERY=5` every fifth.
@@ -24,12 +25,14 @@ pub struct Call {
     pub opened: Option<String>,
 }
 
-/// A run of pouch under strace: `calls` are traced, with this manipulation of them, if any. What the
-/// programs do that pouch starts is not seen.
+/// A run of pouch under strace: `calls` are traced, with this manipulation of them, if any. What
+/// the programs do that pouch starts is not seen.
 pub fn traced(home: &Home, calls: &str, inject: Option<&str>, pouch: &[&str]) -> Run {
     let trace = format!("trace={calls}");
     let inject = inject.map(|inject| format!("inject={inject}"));
-    let mut arguments = vec!["-f", "-qq", "-y", "-xx", "-s", "10000000", "-b", "execve", "-o", "calls", "-e", &trace];
+    let mut arguments = vec![
+        "-f", "-qq", "-y", "-xx", "-s", "10000000", "-b", "execve", "-o", "calls", "-e", &trace,
+    ];
     arguments.extend(inject.iter().flat_map(|inject| ["-e", inject]));
     arguments.push(env!("CARGO_BIN_EXE_pouch"));
     arguments.extend(pouch);
@@ -48,7 +51,10 @@ pub fn calls(home: &Home) -> Vec<Call> {
             unfinished.insert(thread, (at, begun.to_owned()));
             continue;
         }
-        let (began, whole) = match line.strip_prefix("<... ").and_then(|rest| rest.split_once(" resumed>")) {
+        let (began, whole) = match line
+            .strip_prefix("<... ")
+            .and_then(|rest| rest.split_once(" resumed>"))
+        {
             Some((_, rest)) => {
                 let (began, head) = unfinished.remove(&thread).unwrap();
                 (began, head + rest)
@@ -56,13 +62,28 @@ pub fn calls(home: &Home) -> Vec<Call> {
             None => (at, line.to_owned()),
         };
         // signals and the end of a process are no calls
-        let (Some((name, rest)), Some((_, result))) = (whole.split_once('('), whole.rsplit_once(" = ")) else {
+        let (Some((name, rest)), Some((_, result))) =
+            (whole.split_once('('), whole.rsplit_once(" = "))
+        else {
             continue;
         };
         let opened = path(result);
-        let result = result.split([' ', '<']).next().unwrap().parse().unwrap_or(-1);
+        let result = result
+            .split([' ', '<'])
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap_or(-1);
         let (name, arguments) = (name.to_owned(), rest.rsplit_once(')').unwrap().0.to_owned());
-        calls.push(Call { thread, name, arguments, began, ended: at, result, opened });
+        calls.push(Call {
+            thread,
+            name,
+            arguments,
+            began,
+            ended: at,
+            result,
+            opened,
+        });
     }
     calls.sort_by_key(|call| call.began);
     calls
@@ -71,37 +92,60 @@ pub fn calls(home: &Home) -> Vec<Call> {
 impl Call {
     /// The strings among its arguments.
     pub fn strings(&self) -> Vec<Vec<u8>> {
-        self.arguments.split('"').skip(1).step_by(2).map(unescaped).collect()
+        self.arguments
+            .split('"')
+            .skip(1)
+            .step_by(2)
+            .map(unescaped)
+            .collect()
     }
 
     /// The paths of its file descriptors.
     pub fn files(&self) -> Vec<String> {
-        let parts = self.arguments.split('"').step_by(2).flat_map(|part| part.split_inclusive('>'));
+        let parts = self
+            .arguments
+            .split('"')
+            .step_by(2)
+            .flat_map(|part| part.split_inclusive('>'));
         parts.filter_map(path).collect()
     }
 
     /// Whether it is about a file below one of these folders.
     pub fn concerns(&self, folders: &[&str]) -> bool {
         let strings = self.strings();
-        let paths = strings.iter().map(|string| text(string)).chain(self.files());
-        paths.into_iter().any(|path| folders.iter().any(|folder| path.contains(folder)))
+        let paths = strings
+            .iter()
+            .map(|string| text(string))
+            .chain(self.files());
+        paths
+            .into_iter()
+            .any(|path| folders.iter().any(|folder| path.contains(folder)))
     }
 
     /// Its arguments that are numbers.
     pub fn numbers(&self) -> Vec<usize> {
-        let parts = self.arguments.split('"').step_by(2).flat_map(|part| part.split(','));
+        let parts = self
+            .arguments
+            .split('"')
+            .step_by(2)
+            .flat_map(|part| part.split(','));
         parts.filter_map(|part| part.trim().parse().ok()).collect()
     }
 
     /// Whether this word stands among its arguments.
     pub fn says(&self, word: &str) -> bool {
-        self.arguments.split('"').step_by(2).any(|part| part.contains(word))
+        self.arguments
+            .split('"')
+            .step_by(2)
+            .any(|part| part.contains(word))
     }
 }
 
 /// The path of a file descriptor.
 fn path(descriptor: &str) -> Option<String> {
-    Some(text(&unescaped(descriptor.split_once('<')?.1.split_once('>')?.0)))
+    Some(text(&unescaped(
+        descriptor.split_once('<')?.1.split_once('>')?.0,
+    )))
 }
 
 fn text(octets: &[u8]) -> String {
@@ -110,7 +154,10 @@ fn text(octets: &[u8]) -> String {
 
 /// What `\x2f\x41` stands for.
 fn unescaped(text: &str) -> Vec<u8> {
-    text.split("\\x").filter(|part| !part.is_empty()).map(|part| u8::from_str_radix(part, 16).unwrap_or(b'?')).collect()
+    text.split("\\x")
+        .filter(|part| !part.is_empty())
+        .map(|part| u8::from_str_radix(part, 16).unwrap_or(b'?'))
+        .collect()
 }
 
 /// A call of a run: the `nth` of its name that its thread makes, which is how strace counts.
@@ -121,13 +168,19 @@ pub struct Point {
 }
 
 /// All points of a run, without regard to the thread, in the order in which they come.
-pub fn points<'a>(calls: impl IntoIterator<Item = &'a Call>, wanted: impl Fn(&Call) -> bool) -> Vec<Point> {
+pub fn points<'a>(
+    calls: impl IntoIterator<Item = &'a Call>,
+    wanted: impl Fn(&Call) -> bool,
+) -> Vec<Point> {
     let mut counts: HashMap<(u32, &str), usize> = HashMap::new();
     let mut points = Vec::new();
     for call in calls {
         let count = counts.entry((call.thread, &call.name)).or_default();
         *count += 1;
-        let point = Point { call: call.name.clone(), nth: *count };
+        let point = Point {
+            call: call.name.clone(),
+            nth: *count,
+        };
         if wanted(call) && !points.contains(&point) {
             points.push(point);
         }
@@ -137,7 +190,12 @@ pub fn points<'a>(calls: impl IntoIterator<Item = &'a Call>, wanted: impl Fn(&Ca
 
 /// Of `all`, `most` that are evenly spread, or as many as `POUCH_EVERY` asks for.
 pub fn sample<T: Clone>(all: &[T], most: usize) -> Vec<T> {
-    let every = std::env::var_os("POUCH_EVERY").map(|every| every.to_str().unwrap().parse::<usize>().unwrap());
-    let most = every.map_or(most, |every| all.len().div_ceil(every)).min(all.len());
-    (0..most).map(|step| all[(2 * step + 1) * all.len() / (2 * most)].clone()).collect()
+    let every = std::env::var_os("POUCH_EVERY")
+        .map(|every| every.to_str().unwrap().parse::<usize>().unwrap());
+    let most = every
+        .map_or(most, |every| all.len().div_ceil(every))
+        .min(all.len());
+    (0..most)
+        .map(|step| all[(2 * step + 1) * all.len() / (2 * most)].clone())
+        .collect()
 }
