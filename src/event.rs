@@ -1,10 +1,8 @@
 //! What happens in a run, told as it happens.
 
 use crate::{
+    domain::{ids::RowId, plan::Why, time::Timestamp},
     error::{Error, Exit},
-    policy::Why,
-    pop3::Said,
-    types::{Epoch, RowId},
 };
 
 /// Something that happened to an account.
@@ -52,7 +50,7 @@ pub enum Event<'a> {
         /// What happened.
         error: &'a Error,
         /// When it is tried again.
-        next_try: Epoch,
+        next_try: Timestamp,
     },
     /// Messages were deleted from the server.
     Deleted {
@@ -71,7 +69,7 @@ pub enum Event<'a> {
         tell: bool,
     },
     /// A line of the session with the server.
-    Said(&'a Said),
+    TraceLine(&'a TraceLine),
     /// The run is over.
     Done(&'a Summary),
 }
@@ -110,4 +108,13 @@ pub struct Summary {
 pub trait Reporter: Send + Sync {
     /// Takes an event of `account`.
     fn event(&self, account: &str, event: &Event<'_>);
+}
+
+/// A line of the session, for people: secrets are left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TraceLine {
+    /// By pouch.
+    Client(String),
+    /// By the server; content of messages and listings is left out.
+    Server(String),
 }

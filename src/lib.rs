@@ -88,28 +88,15 @@
 )]
 
 pub mod cli;
-pub mod clock;
 pub mod config;
-pub mod crew;
 pub mod delivery;
+pub mod domain;
 pub mod error;
 pub mod event;
 pub mod fetch;
-pub mod folder;
 pub mod ledger;
-pub mod lock;
-pub mod message;
-pub mod multidrop;
 pub mod net;
-pub mod notice;
-pub mod policy;
 pub mod pop3;
-pub mod program;
 pub mod report;
-pub mod rule;
-pub mod secret;
-pub mod stop;
+pub mod sys;
 pub mod text;
-pub mod trace_fields;
-pub mod types;
-pub mod units;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::types::Epoch;
+use crate::domain::time::Timestamp;
 
 /// The most characters of a server's or sender's text that are shown in one place.
 const LONGEST: usize = 300;
@@ -57,21 +57,21 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// `2026-11-24`, where the reader is.
-pub fn day(at: Epoch) -> String {
+pub fn day(at: Timestamp) -> String {
     local(at, "%Y-%m-%d")
 }
 
 /// `2026-11-24 14:05`, where the reader is.
-pub fn moment(at: Epoch) -> String {
+pub fn moment(at: Timestamp) -> String {
     local(at, "%Y-%m-%d %H:%M")
 }
 
 /// `14:05`, where the reader is.
-pub fn time_of_day(at: Epoch) -> String {
+pub fn time_of_day(at: Timestamp) -> String {
     local(at, "%H:%M")
 }
 
-fn local(at: Epoch, format: &str) -> String {
+fn local(at: Timestamp, format: &str) -> String {
     jiff::Timestamp::from_second(at.0).map_or_else(
         |_| "a time far away".into(),
         |at| {

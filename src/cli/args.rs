@@ -10,8 +10,8 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::complete::accounts;
 use crate::{
+    domain::{size::ByteSize, time::TimeSpan},
     ledger::State,
-    units::{Size, Span},
 };
 
 /// Fetch mail by POP3: each message once, and one bad message never stops the others.
@@ -140,7 +140,7 @@ pub struct Fetch {
 
     /// Leave larger messages on the server
     #[arg(long, value_name = "SIZE")]
-    pub max_size: Option<Size>,
+    pub max_size: Option<ByteSize>,
 
     /// Deliver there: a Maildir, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS, or - for
     /// standard output
@@ -153,11 +153,11 @@ pub struct Fetch {
 
     /// Fetch again and again, with this much time between
     #[arg(long, value_name = "TIME", value_parser = pause, conflicts_with = "dry_run")]
-    pub every: Option<Span>,
+    pub every: Option<TimeSpan>,
 
     /// Wait this long for another pouch that is fetching the account
     #[arg(long, value_name = "TIME")]
-    pub wait: Option<Span>,
+    pub wait: Option<TimeSpan>,
 
     /// Take all messages for new where the server has given every one a new UID
     #[arg(long)]
@@ -274,8 +274,8 @@ pub enum Shell {
 }
 
 /// A time between two runs: with none, the server would have no rest.
-fn pause(text: &str) -> Result<Span, String> {
-    let span: Span = text.parse()?;
+fn pause(text: &str) -> Result<TimeSpan, String> {
+    let span: TimeSpan = text.parse()?;
     if span.seconds() > 0 {
         Ok(span)
     } else {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, args::Accounts, fetch, print_json, way_out};
+use super::{Context, Outcome, args::Accounts, fetch, print_json, probe};
 use crate::{
     config::{Account, Tls, resolve::Overrides},
     error::{Error, Exit, Kind, Result},
@@ -15,7 +15,7 @@ use crate::{
     ledger,
     pop3::reply::Capabilities,
     report::{complain, form, json, print},
-    secret,
+    sys::password,
     text::{count, day, shown, tilde},
 };
 
@@ -104,13 +104,13 @@ impl Steps<'_> {
             Err(error) => self.failed(step, error),
         };
         for filter in &account.filter {
-            tried("filter", way_out::program(filter, "filter", world));
+            tried("filter", probe::program(filter, "filter", world));
         }
         for place in account.all_places() {
-            tried("deliver", way_out::place(&place, account, world));
+            tried("deliver", probe::place(&place, account, world));
         }
         if let Some(after) = &account.after {
-            tried("after", way_out::program(after, "after", world));
+            tried("after", probe::program(after, "after", world));
         }
     }
 }
@@ -135,7 +135,7 @@ fn reach(
         "secret",
         &format!(
             "{}, {}",
-            secret::described(&account.secret, &world.home),
+            password::described(&account.secret, &world.home),
             tenths(began)
         ),
     );

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Context, Outcome, args::Config, print_json};
 use crate::{
-    config::{self, explain::Setting, resolve::Overrides},
+    config::{self, provenance::Setting, resolve::Overrides},
     error::Exit,
     report::print,
 };

@@ -11,18 +11,18 @@ use super::{
     setup,
 };
 use crate::{
-    config::{Account, Place, SecretSource, address, resolve::Overrides},
-    crew::fetch_all,
+    config::{Account, SecretSource, resolve::Overrides, url},
+    domain::destination::Destination,
     error::{Error, Exit, Kind, Result},
     event::{Event, Reporter},
-    fetch::World,
+    fetch::{World, scheduler::fetch_all},
     net::Contexts,
     report::{Level, json::Json, plain::Plain, terminal::Terminal, watched},
 };
 
 pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
     let overrides = overrides(context, args)?;
-    if overrides.place == Some(Place::Stdout) {
+    if overrides.place == Some(Destination::Stdout) {
         check_stdout(context)?;
     }
     let accounts = context.setup.accounts(&args.accounts, &overrides)?;
@@ -111,7 +111,7 @@ pub(super) fn overrides(context: &Context, args: &args::Fetch) -> Result<Overrid
         place: to,
         nowhere: false,
         password_command: command
-            .map(|command| address::words("--password-command", command))
+            .map(|command| url::words("--password-command", command))
             .transpose()?,
     })
 }

@@ -11,15 +11,14 @@ use super::{
     fetch, print_json,
 };
 use crate::{
-    config::{Account, Place, resolve::Overrides},
+    config::{Account, resolve::Overrides},
     delivery::{Content, Delivery},
+    domain::{destination::Destination, ids::RowId, size::ByteSize, time::Timestamp},
     error::{Error, Exit, Kind, Result},
-    fetch::{World, place},
+    fetch::{World, destinations},
     ledger::{Ledger, PUT_ASIDE, Retried, Row, State},
     report::{complain, form, print},
     text::{count, moment, shown},
-    types::{Epoch, RowId},
-    units::Size,
 };
 
 pub(super) fn run(context: &Context, command: Command) -> Outcome {
@@ -216,14 +215,14 @@ fn line(row: &Row) -> String {
         "{:>8} {:11} {:>9}   {}   {what}\n",
         row.id.0,
         row.state,
-        Size::from_octets(row.octets).rounded(),
+        ByteSize::from_octets(row.octets).rounded(),
         moment(row.first_seen)
     )
 }
 
 fn details(row: &Row) -> String {
     let text = |text: &Option<String>| text.as_ref().map(|text| shown(text.as_bytes()));
-    let time = |at: Option<Epoch>| at.map(moment);
+    let time = |at: Option<Timestamp>| at.map(moment);
     let lines = [
         ("message", Some(row.id.to_string())),
         ("UID", Some(shown(row.uid.as_bytes()))),
@@ -276,7 +275,7 @@ struct Document<'a> {
 impl<'a> From<&'a Row> for Document<'a> {
     fn from(row: &'a Row) -> Self {
         let text = |text: &Option<String>| text.as_ref().map(|text| shown(text.as_bytes()));
-        let seconds = |at: Option<Epoch>| at.map(|at| at.0);
+        let seconds = |at: Option<Timestamp>| at.map(|at| at.0);
         Self {
             message: row.id.0,
             uid: shown(row.uid.as_bytes()),
@@ -331,9 +330,9 @@ fn verify(context: &Context, accounts: &Accounts) -> Outcome {
         let has_maildir = account
             .all_places()
             .iter()
-            .any(|place| matches!(place, Place::Maildir(_)));
+            .any(|place| matches!(place, Destination::Maildir(_)));
         let found = if has_maildir {
-            place::as_it_is(account, &world)?.look()?
+            destinations::as_it_is(account, &world)?.look()?
         } else {
             None
         };

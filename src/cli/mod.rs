@@ -7,9 +7,9 @@ mod config;
 mod fetch;
 mod ledger;
 mod plan;
+mod probe;
 pub mod setup;
 mod status;
-mod way_out;
 
 use std::{ffi::OsString, io};
 
@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::{
     error::{Error, Exit, Kind},
     report::{self, Colour, Level},
-    stop::Stop,
+    sys::interrupt::Stop,
     text::shown,
 };
 use args::{Cli, Command, Fetch, Global};

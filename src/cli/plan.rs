@@ -5,12 +5,14 @@ use serde_json::{Value, json};
 use super::{Context, Outcome, args, fetch, print_json};
 use crate::{
     config::resolve::Overrides,
+    domain::{
+        plan::{Action, Entry, Left, Scan, Until},
+        size::ByteSize,
+    },
     error::{Error, Exit},
     fetch::{Preview, preview},
-    policy::{Action, Entry, Left, Scan, Until},
     report::{Level, complain, form, json, print, words},
     text::count,
-    units::Size,
 };
 
 pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
@@ -140,7 +142,7 @@ fn table(account: &str, preview: &Preview, each: bool) -> String {
     for group in groups(plan.of(scan)) {
         let size = match group.action {
             Action::Fetch(_) | Action::Leave(Left::Oversize(_)) => {
-                Size::from_octets(group.octets).rounded()
+                ByteSize::from_octets(group.octets).rounded()
             }
             _ => String::new(),
         };
@@ -155,7 +157,7 @@ fn table(account: &str, preview: &Preview, each: bool) -> String {
     }
     if each {
         for (entry, action) in plan.of(scan) {
-            let size = Size::from_octets(entry.octets).rounded();
+            let size = ByteSize::from_octets(entry.octets).rounded();
             let ruled = match (action, entry.ruling) {
                 (Action::Fetch(_), Some(ruling)) => format!("; {ruling}"),
                 _ => String::new(),

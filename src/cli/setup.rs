@@ -13,22 +13,21 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::args::{Global, When};
 use crate::{
-    clock::Clock,
     config::{
-        Account, Config, address,
+        Account, Config,
         file::File,
         resolve::{self, Context, Overrides},
+        url,
     },
+    domain::time::Timestamp,
     error::{Error, Kind, Result},
     event::Reporter,
     fetch::World,
     ledger::Birth,
     net::Contexts,
     report::{Colour, Level, watched},
-    secret::CredentialFolder,
-    stop::Stop,
+    sys::{clock::Clock, interrupt::Stop, password::CredentialFolder},
     text::{closest, tilde},
-    types::Epoch,
 };
 
 /// The user's folders, and the environment.
@@ -139,7 +138,7 @@ fn variable(name: &str) -> Option<String> {
 pub fn clock() -> Clock {
     // for tests: a run at a moment of their choice
     match variable("POUCH_NOW").and_then(|now| now.parse().ok()) {
-        Some(now) => Clock::fixed(Epoch(now)),
+        Some(now) => Clock::fixed(Timestamp(now)),
         None => Clock::SYSTEM,
     }
 }
@@ -246,7 +245,7 @@ impl Setup {
 
     fn account(&self, name: &str, overrides: &Overrides) -> Result<Account> {
         if name.contains("://") {
-            return address::from_address(name, overrides);
+            return url::from_address(name, overrides);
         }
         let accounts = &self.config()?.accounts;
         accounts
@@ -335,7 +334,10 @@ fn machine() -> String {
 ///
 /// # Errors
 /// It names none.
-pub fn place(text: &str, surroundings: &Surroundings) -> Result<crate::config::Place> {
+pub fn place(
+    text: &str,
+    surroundings: &Surroundings,
+) -> Result<crate::domain::destination::Destination> {
     let here: &Path = &surroundings.here()?;
-    address::place(text, &surroundings.home, here)
+    url::place(text, &surroundings.home, here)
 }

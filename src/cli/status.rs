@@ -5,13 +5,12 @@ use serde_json::{Value, json};
 use super::{Context, Outcome, args::Accounts, fetch, print_json};
 use crate::{
     config::{Account, resolve::Overrides},
+    domain::{size::ByteSize, time::Timestamp},
     error::{Exit, Result},
     fetch::World,
     ledger::{PastRun, State},
     report::{Level, complain, form, json, print},
     text::{count, moment, shown},
-    types::Epoch,
-    units::Size,
 };
 
 /// How many runs `-v` shows.
@@ -21,7 +20,7 @@ const RUNS: u32 = 10;
 struct Status {
     runs: Vec<PastRun>,
     counts: Vec<(State, u64)>,
-    troubled: Option<Epoch>,
+    troubled: Option<Timestamp>,
 }
 
 pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
@@ -126,7 +125,7 @@ fn outcome(run: &PastRun) -> String {
             parts.push(format!(
                 "{} new, {}",
                 tally.delivered,
-                Size::from_octets(tally.octets).rounded()
+                ByteSize::from_octets(tally.octets).rounded()
             ));
         }
         (_, Some(0)) => parts.push("nothing new".to_owned()),

@@ -18,21 +18,21 @@ use toml::{
 };
 
 use super::{
-    Auth, Quirk, RequestAhead, Tls,
-    complain::{Document, LONGEST, Misfit, as_text, missing, name_fault},
-    destination::Destinations,
-    explain::Source,
-    names::{FilePath, Host, Lmtp, Pin},
+    Quirk, RequestAhead, Tls,
+    destination_spec::DestinationSpecs,
+    diagnostic::{Document, LONGEST, Misfit, as_text, missing, name_fault},
+    provenance::Source,
     rules::{Action, Names, Routes},
+    syntax::{FilePath, Host, Lmtp, Pin},
     value::{Fields, Recipients, read},
 };
 use crate::{
+    domain::{
+        auth::Auth, pattern::Pattern, plan::Keep, rule::Bound, size::ByteSize, time::TimeSpan,
+        trace_fields::TraceField,
+    },
     error::{Error, Kind},
-    policy::Keep,
-    rule::{Bound, Pattern},
     text::{shown, tilde},
-    trace_fields::TraceField,
-    units::{Size, Span},
 };
 
 /// Declares a table of the config: each key with the field that holds it and the type it takes.
@@ -103,8 +103,8 @@ keys! {
     "tls-client-cert" tls_client_cert: FilePath,
     "tls-client-key" tls_client_key: FilePath,
     "allow-plaintext-password" allow_plaintext_password: bool,
-    "timeout" timeout: Span,
-    "connect-timeout" connect_timeout: Span,
+    "timeout" timeout: TimeSpan,
+    "connect-timeout" connect_timeout: TimeSpan,
     "retries" retries: u32,
     "request-ahead" request_ahead: RequestAhead,
     "user" user: String,
@@ -117,14 +117,14 @@ keys! {
     "pipe" pipe: Vec<String>,
     "lmtp" lmtp: Lmtp,
     "lmtp-recipients" lmtp_recipients: Recipients,
-    "pipe-timeout" pipe_timeout: Span,
+    "pipe-timeout" pipe_timeout: TimeSpan,
     "filter" filter: Vec<Vec<String>>,
     "add-headers" add_headers: Vec<TraceField>,
     "keep" keep: Keep,
     "keep-newest" keep_newest: NonZero<u64>,
-    "keep-total" keep_total: Size,
+    "keep-total" keep_total: ByteSize,
     "sync-deletions" sync_deletions: bool,
-    "max-size" max_size: Size,
+    "max-size" max_size: ByteSize,
     "limit" limit: u64,
     "attempts" attempts: NonZero<u32>,
     "notice" notice: bool,
@@ -144,9 +144,9 @@ keys! {
     "list-id" list_id: Pattern,
     "header" header: Fields,
     "size" size: Bound,
-    "older-than" older_than: Span,
+    "older-than" older_than: TimeSpan,
     "action" action: Action,
-    "also" also: Destinations,
+    "also" also: DestinationSpecs,
 }
 
 keys! {

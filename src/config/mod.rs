@@ -6,31 +6,30 @@
 //! [`explain`] tells where each value came from. [`names`] knows hosts, paths and servers when it
 //! sees them. [`peers`] knows what other fetchers call things. [`address`] does without a file.
 
-pub mod address;
-mod complain;
-pub mod destination;
-pub mod explain;
+pub mod destination_spec;
+mod diagnostic;
 pub mod file;
-pub mod names;
-mod peers;
-mod place;
+mod migration_hints;
+pub mod provenance;
 pub mod resolve;
 pub mod rules;
+pub mod syntax;
+pub mod url;
 pub mod value;
 
 use std::{path::PathBuf, time::Duration};
 
-pub use crate::pop3::sasl::Auth;
-use crate::{
+use crate::domain::{
+    auth::Auth,
+    destination::Destination,
+    ids::AccountId,
     message::Header,
     multidrop::Multidrop,
-    policy::Policy,
+    plan::Policy,
     rule::{Rule, Ruling},
+    time::TimeSpan,
     trace_fields::TraceField,
-    types::Identity,
-    units::Span,
 };
-pub use place::{LmtpServer, Place};
 
 /// The sample config, with every key: `pouch config sample` prints it.
 pub const SAMPLE: &str = include_str!("sample.toml");
@@ -66,9 +65,9 @@ pub struct Account {
     /// Whether a password may go over a line without TLS.
     pub allow_plaintext_password: bool,
     /// The longest silence of the server.
-    pub timeout: Span,
+    pub timeout: TimeSpan,
     /// How long connecting may take, over all addresses of the host.
-    pub connect_timeout: Span,
+    pub connect_timeout: TimeSpan,
     /// How often to connect again after trouble that passes.
     pub retries: u32,
     /// How many messages to ask for ahead of the one being read.
@@ -78,10 +77,10 @@ pub struct Account {
     /// Where the password comes from.
     pub secret: SecretSource,
     /// Where messages go.
-    pub place: Place,
+    pub place: Destination,
     /// How long a program may take over one message, be it that of `pipe` or a filter, and an LMTP
     /// server over one answer.
-    pub pipe_timeout: Span,
+    pub pipe_timeout: TimeSpan,
     /// Who gets the messages that go to an LMTP server, where nobody else is named.
     pub lmtp_recipients: Vec<String>,
     /// Programs that each message goes through before it is delivered.
@@ -105,7 +104,7 @@ pub struct Account {
     /// Whether `fetch` without names includes it.
     pub enabled: bool,
     /// Every value as shown by `config show`, with its source.
-    pub settings: Vec<explain::Setting>,
+    pub settings: Vec<provenance::Setting>,
 }
 
 impl Account {
@@ -115,7 +114,7 @@ impl Account {
         &self,
         ruling: Option<Ruling>,
         header: Option<&Header<'_>>,
-    ) -> Option<Vec<Place>> {
+    ) -> Option<Vec<Destination>> {
         let rule = ruling.and_then(|ruling| self.rules.get(ruling.place as usize));
         let mut places = match (rule.and_then(|rule| rule.to.as_ref()), &self.multidrop) {
             (Some(place), _) => vec![place.clone()],
@@ -139,7 +138,7 @@ impl Account {
 
     /// All places that messages may go to, the account's own first; an LMTP server with all those
     /// who are named for it.
-    pub fn all_places(&self) -> Vec<Place> {
+    pub fn all_places(&self) -> Vec<Destination> {
         let mut all = vec![self.place.clone()];
         let ruled = self
             .rules
@@ -157,8 +156,8 @@ impl Account {
     }
 
     /// Who this account is to the ledger.
-    pub fn identity(&self) -> Identity {
-        Identity::new(&self.user, &self.host)
+    pub fn identity(&self) -> AccountId {
+        AccountId::new(&self.user, &self.host)
     }
 
     /// How long a whole answer of the server may keep pouch waiting, whatever its size: ten times

@@ -9,17 +9,22 @@ use std::{
 };
 
 use super::{
-    Account, Auth, ClientCertificate, Config, Place, RequestAhead, SecretSource, Tls, Trust,
-    explain::{Setting, Source, UNSET, override_setting},
+    Account, ClientCertificate, Config, RequestAhead, SecretSource, Tls, Trust,
     file::{At, Entry, File, Section, Table},
-    names::FilePath,
+    provenance::{Setting, Source, UNSET, override_setting},
     rules,
+    syntax::FilePath,
     value::{Value, listed, quoted},
 };
 use crate::{
+    domain::{
+        auth::Auth,
+        destination::Destination,
+        plan::{Keep, Policy},
+        size::ByteSize,
+        time::TimeSpan,
+    },
     error::{Error, Kind},
-    policy::{Keep, Policy},
-    units::{Size, Span},
 };
 
 /// What the config does not say by itself.
@@ -40,9 +45,9 @@ pub struct Overrides {
     /// `--limit`: fetch no more than this many; 0 is no limit, as in the config.
     pub limit: Option<u64>,
     /// `--max-size`: leave bigger messages on the server.
-    pub max_size: Option<Size>,
+    pub max_size: Option<ByteSize>,
     /// `--to`: deliver there.
-    pub place: Option<Place>,
+    pub place: Option<Destination>,
     /// Nothing is delivered: an address does without a place.
     pub nowhere: bool,
     /// `--password-command`: the first line of what it prints.
@@ -115,7 +120,7 @@ fn account(file: &File, section: &Section, context: &Context) -> Result<Account,
                 "name its server: host = \"pop.example.org\"",
             ),
             Lack::User => ("has no `user`", "name its user: user = \"ann@example.org\""),
-            Lack::Place => (
+            Lack::Destination => (
                 "does not say where its mail goes",
                 "name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\"",
             ),
@@ -280,7 +285,7 @@ fn check_twins(file: &File, accounts: &[Account]) -> Result<(), Error> {
 pub(super) enum Lack {
     Host,
     User,
-    Place,
+    Destination,
 }
 
 /// The settings in the making: each value is noted as it is taken.
@@ -325,7 +330,7 @@ impl Settings {
 pub(super) fn settle(
     name: &str,
     table: &Table,
-    place: Option<Place>,
+    place: Option<Destination>,
     path: &dyn Fn(&FilePath) -> PathBuf,
 ) -> Result<Account, Lack> {
     let mut settings = Settings::default();
@@ -349,11 +354,15 @@ pub(super) fn settle(
         table.allow_plaintext_password.as_ref(),
         false,
     );
-    let timeout = s.or("timeout", table.timeout.as_ref(), Span::from_seconds(60));
+    let timeout = s.or(
+        "timeout",
+        table.timeout.as_ref(),
+        TimeSpan::from_seconds(60),
+    );
     let connect_timeout = s.or(
         "connect-timeout",
         table.connect_timeout.as_ref(),
-        Span::from_seconds(20),
+        TimeSpan::from_seconds(20),
     );
     let retries = s.or("retries", table.retries.as_ref(), 2);
     let request_ahead = s.or(
@@ -371,16 +380,16 @@ pub(super) fn settle(
     let maildir = s.maybe("maildir", table.maildir.as_ref());
     let mbox = s
         .maybe("mbox", table.mbox.as_ref())
-        .map(|mbox| Place::Mbox(path(&mbox)));
-    let pipe = s.maybe("pipe", table.pipe.as_ref()).map(Place::Pipe);
+        .map(|mbox| Destination::Mbox(path(&mbox)));
+    let pipe = s.maybe("pipe", table.pipe.as_ref()).map(Destination::Pipe);
     let lmtp = s
         .maybe("lmtp", table.lmtp.as_ref())
-        .map(|lmtp| Place::Lmtp(lmtp.server(path), Vec::new()));
+        .map(|lmtp| Destination::Lmtp(lmtp.server(path), Vec::new()));
     let recipients = s.maybe("lmtp-recipients", table.lmtp_recipients.as_ref());
     let pipe_timeout = s.or(
         "pipe-timeout",
         table.pipe_timeout.as_ref(),
-        Span::from_seconds(600),
+        TimeSpan::from_seconds(600),
     );
     let filter = s.or("filter", table.filter.as_ref(), Vec::new());
     let add_headers = s.or("add-headers", table.add_headers.as_ref(), Vec::new());
@@ -409,13 +418,13 @@ pub(super) fn settle(
     );
 
     let lmtp_recipients = recipients.map_or_else(|| vec![user.clone()], |recipients| recipients.0);
-    let maildir = maildir.map(|maildir| Place::Maildir(path(&maildir)));
+    let maildir = maildir.map(|maildir| Destination::Maildir(path(&maildir)));
     let place = maildir
         .or(mbox)
         .or(pipe)
         .or(lmtp)
         .or(place)
-        .ok_or(Lack::Place)?
+        .ok_or(Lack::Destination)?
         .or_for(&lmtp_recipients);
     let secret = command
         .or(file.map(|file| SecretSource::File(path(&file))))
@@ -501,16 +510,16 @@ pub fn with_flags(account: &mut Account, flags: &Overrides) {
         }
         let text = |path: &Path| quoted(&path.to_string_lossy());
         let set = match &place {
-            Place::Maildir(path) => Some(("maildir", text(path))),
-            Place::Mbox(path) => Some(("mbox", text(path))),
-            Place::Pipe(command) => Some(("pipe", listed(command))),
-            Place::Lmtp(server, recipients) => {
+            Destination::Maildir(path) => Some(("maildir", text(path))),
+            Destination::Mbox(path) => Some(("mbox", text(path))),
+            Destination::Pipe(command) => Some(("pipe", listed(command))),
+            Destination::Lmtp(server, recipients) => {
                 if *recipients != account.lmtp_recipients {
                     override_setting(settings, "lmtp-recipients", &listed(recipients), "--to");
                 }
                 Some(("lmtp", quoted(&server.to_string())))
             }
-            Place::Stdout => None,
+            Destination::Stdout => None,
         };
         for key in PLACES {
             let value = set
@@ -546,11 +555,12 @@ mod tests {
 
     use super::{
         super::{
-            LmtpServer, SAMPLE,
+            SAMPLE,
             file::{KEYS, RULE_KEYS, TOP_KEYS},
         },
         *,
     };
+    use crate::domain::destination::LmtpServer;
 
     const PATH: &str = "/home/ann/.config/pouch/config.toml";
     const MINIMAL: &str =
@@ -610,7 +620,7 @@ mod tests {
         assert_eq!(account.secret, SecretSource::Prompt);
         assert_eq!(
             account.place,
-            Place::Maildir(PathBuf::from("/home/ann/Mail"))
+            Destination::Maildir(PathBuf::from("/home/ann/Mail"))
         );
         let shown: Vec<_> = account
             .settings
@@ -728,7 +738,7 @@ lmtp = \"unix:lmtp\"
             "\"~/Mail\" ~/.config/pouch/config.toml:7"
         );
         assert_eq!((b.policy.limit, b.policy.sync_deletions), (Some(10), false));
-        assert_eq!(b.place, Place::Pipe(vec!["procmail".to_owned()]));
+        assert_eq!(b.place, Destination::Pipe(vec!["procmail".to_owned()]));
         assert_eq!(
             b.secret,
             SecretSource::File(PathBuf::from("/home/ann/.config/pouch/b"))
@@ -738,7 +748,7 @@ lmtp = \"unix:lmtp\"
         assert_eq!((c.port, c.tls, &c.trust), (110, Tls::Off, &Trust::System));
         assert_eq!(
             d.place,
-            Place::Lmtp(
+            Destination::Lmtp(
                 LmtpServer::Unix("/home/ann/.config/pouch/lmtp".into()),
                 vec!["ann".to_owned()]
             )
@@ -845,7 +855,7 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
         let before = account.clone();
         let mut flags = Overrides {
             limit: Some(0),
-            max_size: Some(Size::from_octets(2_000_000)),
+            max_size: Some(ByteSize::from_octets(2_000_000)),
             place: Some(account.place.clone()),
             ..Overrides::default()
         };
@@ -859,8 +869,8 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
         flags = Overrides {
             keep: true,
             limit: Some(2),
-            max_size: Some(Size::from_octets(1000)),
-            place: Some(Place::Pipe(vec!["cat".to_owned()])),
+            max_size: Some(ByteSize::from_octets(1000)),
+            place: Some(Destination::Pipe(vec!["cat".to_owned()])),
             password_command: Some(vec!["pass".to_owned(), "a b".to_owned()]),
             nowhere: false,
         };
@@ -892,7 +902,7 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
     #[test]
     fn mail_missing_from_another_maildir_is_not_deleted() {
         let mut account = with("sync-deletions = true").unwrap();
-        let place = Some(Place::Maildir(PathBuf::from("/tmp/x")));
+        let place = Some(Destination::Maildir(PathBuf::from("/tmp/x")));
         with_flags(
             &mut account,
             &Overrides {

@@ -6,18 +6,22 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 
 use super::{
-    Account, Place,
-    complain::kind,
-    destination::Destination,
-    explain::Setting,
+    Account,
+    destination_spec::DestinationSpec,
+    diagnostic::kind,
     file::{At, Entry, File, MultidropTable, RuleTable, in_order},
-    names::FilePath,
+    provenance::Setting,
+    syntax::FilePath,
     value::{Value, is_field, listed, parsed, quoted},
 };
 use crate::{
+    domain::{
+        destination::Destination,
+        multidrop::Multidrop,
+        pattern::Pattern,
+        rule::{Condition, Rule, Verb},
+    },
     error::Error,
-    multidrop::Multidrop,
-    rule::{Condition, Pattern, Rule, Verb},
 };
 
 /// What a rule does.
@@ -26,7 +30,7 @@ pub enum Action {
     /// Fetch, skip or delete.
     Verb(Verb),
     /// Fetch, and deliver there.
-    To(Destination),
+    To(DestinationSpec),
 }
 
 impl Value for Action {
@@ -38,7 +42,7 @@ impl Value for Action {
             "fetch" => Some(Self::Verb(Verb::Fetch)),
             "skip" => Some(Self::Verb(Verb::Skip)),
             "delete" => Some(Self::Verb(Verb::Delete)),
-            place => Destination::new(place).map(Self::To),
+            place => DestinationSpec::new(place).map(Self::To),
         })
     }
 
@@ -81,7 +85,7 @@ impl Value for Names {
 
 /// Recipients and where their messages go.
 #[derive(Clone, Debug)]
-pub struct Routes(pub Vec<(Pattern, Destination)>);
+pub struct Routes(pub Vec<(Pattern, DestinationSpec)>);
 
 impl Value for Routes {
     const WANTED: &'static str =
@@ -95,7 +99,7 @@ impl Value for Routes {
         let recipients = in_order(table).into_iter().map(|(name, place)| {
             let pattern = Pattern::new(name.get_ref())
                 .map_err(|reason| format!("{} ({reason})", quoted(name.get_ref())))?;
-            let place = parsed(place.get_ref(), Destination::new);
+            let place = parsed(place.get_ref(), DestinationSpec::new);
             Ok((
                 pattern,
                 place.map_err(|found| format!("{found} for {}", quoted(name.get_ref())))?,
@@ -134,12 +138,12 @@ impl Around<'_> {
     }
 
     /// The place that `destination` stands for.
-    fn place(&self, destination: &Destination, at: &At) -> Result<Place, Error> {
+    fn place(&self, destination: &DestinationSpec, at: &At) -> Result<Destination, Error> {
         let place = match (destination, &self.account.place) {
-            (Destination::Folder(folder), Place::Maildir(root)) => {
-                Place::Maildir(root.join(folder))
+            (DestinationSpec::Folder(folder), Destination::Maildir(root)) => {
+                Destination::Maildir(root.join(folder))
             }
-            (Destination::Folder(folder), _) => {
+            (DestinationSpec::Folder(folder), _) => {
                 return Err(self.fault(
                     at,
                     &format!(
@@ -148,14 +152,14 @@ impl Around<'_> {
                     "write a path: \"maildir:~/Mail/lists\"",
                 ));
             }
-            (Destination::Maildir(path), _) => Place::Maildir((self.path)(path)),
-            (Destination::Mbox(path), _) => Place::Mbox((self.path)(path)),
-            (Destination::Pipe(argv), _) => Place::Pipe(argv.clone()),
-            (Destination::Lmtp(server, recipients), _) => {
-                Place::Lmtp(server.server(self.path), recipients.clone())
+            (DestinationSpec::Maildir(path), _) => Destination::Maildir((self.path)(path)),
+            (DestinationSpec::Mbox(path), _) => Destination::Mbox((self.path)(path)),
+            (DestinationSpec::Pipe(argv), _) => Destination::Pipe(argv.clone()),
+            (DestinationSpec::Lmtp(server, recipients), _) => {
+                Destination::Lmtp(server.server(self.path), recipients.clone())
             }
         };
-        if self.account.policy.sync_deletions && !matches!(place, Place::Maildir(_)) {
+        if self.account.policy.sync_deletions && !matches!(place, Destination::Maildir(_)) {
             return Err(self.fault(
                 at,
                 "with `sync-deletions` all mail goes to Maildirs: elsewhere pouch cannot see what you deleted",
@@ -167,13 +171,13 @@ impl Around<'_> {
 
     /// The place that a rule names. Who gets messages on an LMTP server, where it does not say so,
     /// the account says.
-    fn ruled(&self, destination: &Destination, at: &At) -> Result<Place, Error> {
+    fn ruled(&self, destination: &DestinationSpec, at: &At) -> Result<Destination, Error> {
         self.place(destination, at)
             .map(|place| place.or_for(&self.account.lmtp_recipients))
     }
 
     /// Where copies go of what a rule takes.
-    fn also(&self, table: &RuleTable, verb: Verb) -> Result<Vec<Place>, Error> {
+    fn also(&self, table: &RuleTable, verb: Verb) -> Result<Vec<Destination>, Error> {
         let Some(also) = &table.also else {
             return Ok(Vec::new());
         };
@@ -280,7 +284,7 @@ pub(super) fn settle(
         "to" to Condition::To;
         "subject" subject Condition::Subject;
         "list-id" list_id Condition::ListId;
-        "size" size Condition::Size;
+        "size" size Condition::ByteSize;
         "older-than" older_than Condition::OlderThan;
     }
     if let Some(Entry { value, .. }) = &table.header {

@@ -5,15 +5,13 @@ use std::{num::NonZero, str::FromStr};
 use toml::de::DeValue;
 
 use super::{
-    Auth, Quirk, RequestAhead, Tls,
-    complain::{Misfit, kind, literal},
-    names::{FilePath, Host, Lmtp, Pin, is_recipient},
+    Quirk, RequestAhead, Tls,
+    diagnostic::{Misfit, kind, literal},
+    syntax::{FilePath, Host, Lmtp, Pin, is_recipient},
 };
-use crate::{
-    policy::Keep,
-    rule::{Bound, Pattern},
+use crate::domain::{
+    auth::Auth, pattern::Pattern, plan::Keep, rule::Bound, size::ByteSize, time::TimeSpan,
     trace_fields::TraceField,
-    units::{Size, Span},
 };
 
 /// What a key takes.
@@ -124,8 +122,8 @@ plain! {
     u64, "a number from 0 up, without quotes", number, ToString::to_string;
     bool, "true or false, without quotes", truth, ToString::to_string;
     String, "a text in quotes", |value| text_in(value).map(str::to_owned), |text: &String| quoted(text);
-    Span, r#"a time in quotes, like "30s", "5m" or "12h""#, |value| parsed(value, a_while), |span: &Span| quoted(&span.to_string());
-    Size, r#"a size in quotes, like "512KB", "25MB" or "2GB""#, |value| parsed(value, some_octets), |size: &Size| quoted(&size.to_string());
+    TimeSpan, r#"a time in quotes, like "30s", "5m" or "12h""#, |value| parsed(value, a_while), |span: &TimeSpan| quoted(&span.to_string());
+    ByteSize, r#"a size in quotes, like "512KB", "25MB" or "2GB""#, |value| parsed(value, some_octets), |size: &ByteSize| quoted(&size.to_string());
     Vec<String>, r#"a list of words, like ["notmuch", "new"]"#, words_in, |words: &Vec<String>| listed(words);
     Vec<Vec<String>>, r#"a list of commands, like [["bogofilter", "-p", "-e"]]"#, commands, |all: &Vec<Vec<String>>| commands_text(all);
     Host, r#"a host name or an address in quotes, like "pop.example.org""#, |value| parsed(value, Host::new), |host: &Host| quoted(&host.0);
@@ -194,13 +192,17 @@ fn truth(value: &DeValue<'_>) -> Result<bool, String> {
 }
 
 /// A time that is not zero: nothing can be done in no time.
-fn a_while(text: &str) -> Option<Span> {
-    text.parse().ok().filter(|span: &Span| span.seconds() > 0)
+fn a_while(text: &str) -> Option<TimeSpan> {
+    text.parse()
+        .ok()
+        .filter(|span: &TimeSpan| span.seconds() > 0)
 }
 
 /// A size that is not zero: nothing has it.
-fn some_octets(text: &str) -> Option<Size> {
-    text.parse().ok().filter(|size: &Size| size.octets() > 0)
+fn some_octets(text: &str) -> Option<ByteSize> {
+    text.parse()
+        .ok()
+        .filter(|size: &ByteSize| size.octets() > 0)
 }
 
 fn keep(text: &str) -> Option<Keep> {
@@ -279,7 +281,7 @@ fn fields_text(Fields(fields): &Fields) -> String {
 }
 
 fn bound(text: &str) -> Option<Bound> {
-    let (bound, size): (fn(Size) -> Bound, _) = match text.split_at_checked(1)? {
+    let (bound, size): (fn(ByteSize) -> Bound, _) = match text.split_at_checked(1)? {
         (">", size) => (Bound::Over, size),
         ("<", size) => (Bound::Under, size),
         _ => return None,

@@ -13,8 +13,10 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    program::{Ended, Run, way_out},
-    stop::Stop,
+    sys::{
+        interrupt::Stop,
+        process::{Ended, Run, way_out},
+    },
 };
 
 /// The exit code by which a filter drops a message.

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use crate::types::Epoch;
+use crate::domain::time::Timestamp;
 
 /// What begins a message where it begins a line.
 const MARK: &[u8; 5] = b"From ";
@@ -11,7 +11,7 @@ const MARK: &[u8; 5] = b"From ";
 /// The line that begins a message: who it is from, and when it was delivered, in UTC and as
 /// asctime(3) writes it (RFC 4155). A sender that does not fit there is `MAILER-DAEMON`, as one
 /// that is not known.
-pub fn postmark(sender: Option<&str>, at: Epoch) -> String {
+pub fn postmark(sender: Option<&str>, at: Timestamp) -> String {
     let fits =
         |sender: &&str| !sender.is_empty() && sender.bytes().all(|octet| octet.is_ascii_graphic());
     let sender = sender.filter(fits).unwrap_or("MAILER-DAEMON");
@@ -117,13 +117,13 @@ mod tests {
 
     #[test]
     fn the_postmark_is_what_mail_programs_know() {
-        let at = Epoch(1_795_392_000);
+        let at = Timestamp(1_795_392_000);
         assert_eq!(
             postmark(Some("ann@example.org"), at),
             "From ann@example.org Mon Nov 23 00:00:00 2026\n"
         );
         assert_eq!(
-            postmark(None, Epoch(1_796_256_000)),
+            postmark(None, Timestamp(1_796_256_000)),
             "From MAILER-DAEMON Thu Dec  3 00:00:00 2026\n"
         );
         for odd in [

@@ -6,7 +6,7 @@ mod maildir;
 mod mbox;
 mod mboxrd;
 mod pipe;
-mod post;
+mod router;
 mod stdout;
 
 use std::{
@@ -20,16 +20,17 @@ pub use lmtp::{Line, Lmtp};
 pub use maildir::Maildir;
 pub use mbox::{Mbox, Surroundings as MboxSurroundings};
 pub use pipe::Pipe;
-pub use post::Post;
+pub use router::Post;
 pub use stdout::Stdout;
 
 use crate::{
-    config::Place,
+    domain::{
+        destination::Destination,
+        ids::Uid,
+        message::{Fingerprint, Head, MAX_HEAD, fingerprint},
+    },
     error::{Error, Result},
-    folder,
-    message::{Fingerprint, Head, MAX_HEAD, fingerprint},
-    stop::Stop,
-    types::Uid,
+    sys::{files, interrupt::Stop},
 };
 
 /// What a delivery may want to know of a message.
@@ -44,7 +45,7 @@ pub struct Slip<'a> {
     /// The address it is from, once it is known.
     pub sender: Option<&'a str>,
     /// Where it goes; nowhere, as long as that is not known.
-    pub places: &'a [Place],
+    pub places: &'a [Destination],
     /// Those of several takers that have it already.
     pub taken: &'a [String],
     /// Fields that go on top of it, for a draft that was spooled.
@@ -68,7 +69,7 @@ pub trait Delivery: Send {
     /// The place cannot be written, or a program does not take the message.
     fn accept(&mut self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<()>;
 
-    /// Those [takers](Place::takers) that took the message which was given to
+    /// Those [takers](Destination::takers) that took the message which was given to
     /// [`accept`](Self::accept) last, though others did not. They have it on stable storage.
     fn taken(&mut self) -> Vec<String> {
         Vec::new()
@@ -81,7 +82,7 @@ pub trait Delivery: Send {
     }
 
     /// How a message for these of its places is handed over; where none is named, for any of them.
-    fn pace(&self, _places: &[Place]) -> Pace {
+    fn pace(&self, _places: &[Destination]) -> Pace {
         Pace::OneByOne
     }
 
@@ -311,7 +312,7 @@ impl Drop for Stray {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
             // what stays behind is removed by the next run
-            let _ = folder::remove(path);
+            let _ = files::remove(path);
         }
     }
 }

@@ -5,8 +5,10 @@ use std::{os::unix::process::ExitStatusExt, path::PathBuf, time::Duration};
 use super::{Delivery, Draft, Slip};
 use crate::{
     error::{Error, Kind, Result},
-    program::{Ended, Outcome, Run, way_out},
-    stop::Stop,
+    sys::{
+        interrupt::Stop,
+        process::{Ended, Outcome, Run, way_out},
+    },
     text::shown,
 };
 
@@ -114,7 +116,7 @@ pub(super) fn judge(name: &str, timeout: Duration, outcome: &Outcome) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Uid;
+    use crate::domain::ids::Uid;
     use std::{fs, io::Write};
 
     fn hand(script: &str, content: &[u8]) -> Result<()> {

@@ -9,10 +9,9 @@ use rustix::{fs::fsync, io::Errno, stdio::stdout};
 
 use super::{Delivery, Draft, Sealed, Slip, mboxrd};
 use crate::{
-    clock::Clock,
+    domain::message::return_path,
     error::{Error, Kind, Result},
-    message::return_path,
-    stop::Stop,
+    sys::{clock::Clock, interrupt::Stop},
 };
 
 /// Standard output as a place for messages.

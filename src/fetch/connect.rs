@@ -6,13 +6,12 @@ use super::World;
 use crate::{
     config::{Account, Quirk, SecretSource, Tls},
     error::{Error, Kind, Result, Verdict},
-    event::Event,
+    event::{Event, TraceLine},
     net::{Certificate, Context, Dialing, Stream},
     pop3::{
-        Said,
-        authorization::{Authorization, Mechanism, Terms, Trace},
+        login::{Authorization, Mechanism, Terms, Trace},
         sasl::Credentials,
-        session::Transaction,
+        transaction::Transaction,
     },
 };
 
@@ -197,7 +196,7 @@ fn trace(account: &Account, world: &World) -> Option<Trace> {
         return None;
     }
     let (name, report) = (account.name.clone(), Arc::clone(&world.report));
-    Some(Box::new(move |said: Said| {
-        report.event(&name, &Event::Said(&said))
+    Some(Box::new(move |said: TraceLine| {
+        report.event(&name, &Event::TraceLine(&said))
     }))
 }

@@ -6,12 +6,13 @@
 //! new. This module says in which order.
 
 pub mod connect;
+pub mod destinations;
 mod haul;
-mod local;
-pub mod place;
-mod recognize;
+mod identify;
 mod recover;
-mod rulings;
+mod rules;
+pub mod scheduler;
+mod sync_deletions;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -22,23 +23,28 @@ use std::{
 };
 
 use crate::{
-    clock::Clock,
-    config::{Account, Place, Tls},
+    config::{Account, Tls},
     delivery::Post,
+    domain::{
+        destination::Destination,
+        plan::{Plan, Scan, plan},
+    },
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Reporter, Summary, Tally},
     ledger::{Birth, Ledger},
-    lock,
     net::{Contexts, Dialing},
-    policy::{Plan, Scan, plan},
-    program,
-    secret::{self, CredentialFolder, Secret},
-    stop::Stop,
+    sys::{
+        clock::Clock,
+        interrupt::Stop,
+        lock,
+        password::{self, CredentialFolder, Secret},
+        process,
+    },
     text::{shown, tilde},
 };
 use connect::{connect, dial};
 use haul::Haul;
-use recognize::Unshown;
+use identify::Unshown;
 use recover::recover;
 
 /// What lies around a run.
@@ -118,7 +124,7 @@ impl World {
         if let Some(asked) = self.secrets.get(&account.name) {
             return asked.clone();
         }
-        secret::obtain(
+        password::obtain(
             &account.secret,
             &format!("{} at {}", account.user, account.host),
             &self.credentials,
@@ -127,15 +133,15 @@ impl World {
     }
 
     /// A place, for people.
-    pub fn shown(&self, place: &Place) -> String {
+    pub fn shown(&self, place: &Destination) -> String {
         match place {
-            Place::Maildir(path) | Place::Mbox(path) => tilde(path, &self.home),
-            Place::Pipe(argv) => format!("`{}`", argv.join(" ")),
-            Place::Lmtp(server, _) => format!(
+            Destination::Maildir(path) | Destination::Mbox(path) => tilde(path, &self.home),
+            Destination::Pipe(argv) => format!("`{}`", argv.join(" ")),
+            Destination::Lmtp(server, _) => format!(
                 "the LMTP server at {}",
                 shown(server.to_string().as_bytes())
             ),
-            Place::Stdout => "standard output".into(),
+            Destination::Stdout => "standard output".into(),
         }
     }
 }
@@ -194,8 +200,8 @@ fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
     let (mut run, died) = ledger.begin_run(world.clock.now())?;
     // so may looking for what a run that died had delivered: the server is called again after that
     let begun = begun.filter(|_| !died);
-    let post = place::open(account, world);
-    ledger.looks_into(&place::maildirs(account))?;
+    let post = destinations::open(account, world);
+    ledger.looks_into(&destinations::maildirs(account))?;
     let mut haul = Haul::new(account, world, &mut ledger, &mut run, died);
     let outcome =
         post.and_then(|mut post| journey(secret, begun, account, world, &mut haul, &mut post));
@@ -283,7 +289,7 @@ fn after(account: &Account, world: &World) -> Result<()> {
     let Some(argv) = &account.after else {
         return Ok(());
     };
-    let run = program::Run {
+    let run = process::Run {
         argv,
         input: None,
         output: None,
@@ -302,9 +308,9 @@ fn after(account: &Account, world: &World) -> Result<()> {
         Err(error) => return Err(failed("cannot be run".into()).fact(error.to_string())),
     };
     let error = match outcome.ended {
-        program::Ended::Itself(status) if status.success() => return Ok(()),
-        program::Ended::Itself(status) => failed(format!("failed: {status}")),
-        program::Ended::TimeOut => failed(format!("took longer than {}", account.pipe_timeout)),
+        process::Ended::Itself(status) if status.success() => return Ok(()),
+        process::Ended::Itself(status) => failed(format!("failed: {status}")),
+        process::Ended::TimeOut => failed(format!("took longer than {}", account.pipe_timeout)),
     };
     let said = outcome
         .stderr
@@ -328,8 +334,8 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     // what a run would tell the ledger is told to a copy
     let mut ledger = world.ledger(account)?.copy()?;
     let (_, died) = ledger.begin_run(now)?;
-    let places = place::as_it_is(account, world)?;
-    ledger.looks_into(&place::maildirs(account))?;
+    let places = destinations::as_it_is(account, world)?;
+    ledger.looks_into(&destinations::maildirs(account))?;
     let mut doubted = HashSet::new();
     if died {
         recover(&mut ledger, &places, account, now)?;
@@ -338,8 +344,8 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
     let secret = world.secret(account)?;
     let mut session = connect(account, world, &secret, &mut |_| {})?;
     let mut unshown = Unshown::default();
-    let (listing, memory) = recognize::listing(&mut session, &ledger, &mut unshown)?;
-    let (mut look, moved) = recognize::look(
+    let (listing, memory) = identify::listing(&mut session, &ledger, &mut unshown)?;
+    let (mut look, moved) = identify::look(
         &mut session,
         &mut ledger,
         &listing,
@@ -348,13 +354,13 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
         &mut unshown,
         world.accept_new_uids,
     )?;
-    let mut warning = recognize::unnamed(&listing).or((moved > 0).then(|| recognize::told(moved)));
+    let mut warning = identify::unnamed(&listing).or((moved > 0).then(|| identify::told(moved)));
     if account.policy.sync_deletions {
-        warning = local::mark(&mut look, &mut ledger, &places)?.or(warning);
+        warning = sync_deletions::mark(&mut look, &mut ledger, &places)?.or(warning);
     }
     let mut taken = Vec::new();
-    let open = rulings::open(&look);
-    let ruled = rulings::ask(
+    let open = rules::open(&look);
+    let ruled = rules::ask(
         &mut session,
         &account.rules,
         &account.policy,
@@ -391,13 +397,13 @@ pub fn catch_up(account: &Account, world: &World) -> Result<u64> {
     let secret = world.secret(account)?;
     let mut session = connect(account, world, &secret, &mut |_| {})?;
     let mut unshown = Unshown::default();
-    let (listing, memory) = recognize::listing(&mut session, &ledger, &mut unshown)?;
+    let (listing, memory) = identify::listing(&mut session, &ledger, &mut unshown)?;
     let (changed, aside) = ledger.catch_up(&listing.messages, &memory, world.clock.now())?;
     let listed: Vec<_> = aside
         .iter()
         .map(|(num, octets, _)| (*num, *octets))
         .collect();
-    let prints = recognize::prints(&mut session, &listed, &mut unshown)?;
+    let prints = identify::prints(&mut session, &listed, &mut unshown)?;
     let prints: Vec<_> = aside
         .iter()
         .zip(prints)

@@ -6,12 +6,12 @@ use std::{
 };
 
 use crate::{
-    config::{Account, Place},
+    config::Account,
     delivery::{Content, Delivery, Found},
+    domain::{destination::Destination, time::Timestamp},
     error::Result,
-    folder,
     ledger::{Ledger, Recovered},
-    types::Epoch,
+    sys::files,
 };
 
 /// Looks for the ledger's messages in the places of the account, and tells the ledger which of them
@@ -24,7 +24,7 @@ pub(super) fn recover(
     ledger: &mut Ledger,
     delivery: &dyn Delivery,
     account: &Account,
-    now: Epoch,
+    now: Timestamp,
 ) -> Result<BTreeMap<PathBuf, u64>> {
     let places = account.all_places();
     // nothing is asked for ahead while filters have a message
@@ -64,7 +64,7 @@ pub(super) fn recover(
             let takers: BTreeSet<_> = found
                 .iter()
                 .filter_map(|found| place(found, &places))
-                .map(Place::to_string)
+                .map(Destination::to_string)
                 .collect();
             if takers.len() < Ledger::places_of(&first.name) {
                 parts.extend(takers.into_iter().map(|taker| (row, taker)));
@@ -83,7 +83,7 @@ pub(super) fn recover(
         }
         folders
             .iter()
-            .try_for_each(|folder| folder::anchor(folder))?;
+            .try_for_each(|folder| files::anchor(folder))?;
         ledger.recover(&ours, now)?;
         ledger.recover_told(&others, now)?;
         parts
@@ -95,12 +95,12 @@ pub(super) fn recover(
 
 /// The one of `places` that a message lies in, be it in a folder of it: a mail program may have
 /// moved it there meanwhile.
-fn place<'p>(found: &Found, places: &'p [Place]) -> Option<&'p Place> {
-    let depth = |place: &Place| match (place, &found.content) {
-        (Place::Maildir(root), Content::File(path)) => {
+fn place<'p>(found: &Found, places: &'p [Destination]) -> Option<&'p Destination> {
+    let depth = |place: &Destination| match (place, &found.content) {
+        (Destination::Maildir(root), Content::File(path)) => {
             path.starts_with(root).then(|| root.components().count())
         }
-        (Place::Mbox(own), Content::Noted { mailbox, .. }) => (own == mailbox).then_some(0),
+        (Destination::Mbox(own), Content::Noted { mailbox, .. }) => (own == mailbox).then_some(0),
         _ => None,
     };
     places

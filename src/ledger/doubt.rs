@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use rusqlite::params;
 
-use super::{Ledger, progress::size};
+use super::{Ledger, deliveries::size};
 use crate::{
+    domain::ids::{Listed, RowId},
     error::Result,
-    types::{Listed, RowId},
 };
 
 /// Messages that were known again by their headers, though the server shows them otherwise.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use rusqlite::{OptionalExtension, params};
 
 use super::Ledger;
-use crate::{error::Result, types::RowId};
+use crate::{domain::ids::RowId, error::Result};
 
 /// A Maildir as it lies there now.
 #[derive(Clone, Debug, PartialEq, Eq)]

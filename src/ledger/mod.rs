@@ -23,23 +23,23 @@
 //! another machine's, a rollback journal takes the place of the WAL.
 //!
 //! # Locking
-//! The account's [lock](crate::lock) keeps other pouches off its rows; SQLite's own lock orders
+//! The account's [lock](crate::sys::lock) keeps other pouches off its rows; SQLite's own lock orders
 //! the writes of several accounts. `ledger.lock` is held while the database is opened.
 //!
 //! # Compatibility
 //! `user_version` counts the steps of the tables; a ledger from a newer pouch is refused.
 
-mod desk;
-mod disk;
+mod admin;
+mod deletions;
+mod deliveries;
 mod doubt;
-mod handing;
-mod look;
+mod filesystem;
+mod handover;
 mod maildirs;
-mod progress;
-mod proof;
+mod reconcile;
+mod reporting;
 mod runs;
 mod schema;
-mod told;
 
 use std::{
     ffi::c_int,
@@ -55,19 +55,22 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 
-pub use desk::{Retried, Row, State};
-pub use disk::shared;
+pub use admin::{Retried, Row, State};
+pub use deletions::Proof;
+pub use deliveries::{Arrival, Failed, NextCopy, Recovered};
 pub use doubt::Recognized;
-pub use look::{Doubt, Look, Memory, Sign};
+pub use filesystem::shared;
 pub use maildirs::{LookedInto, MaildirNow};
-pub use progress::{Arrival, Failed, NextCopy, Recovered};
-pub use proof::Proof;
+pub use reconcile::{Doubt, Look, Memory, Sign};
 pub use runs::{PastRun, Run};
 
 use crate::{
+    domain::{
+        ids::{AccountId, RowId},
+        time::Timestamp,
+    },
     error::{Error, Kind, Result},
-    folder,
-    types::{Epoch, Identity, RowId},
+    sys::files,
 };
 
 /// How long a message may be missing from the listing before it is taken to be gone. Gmail shows
@@ -99,9 +102,9 @@ impl Ledger {
     ///
     /// # Errors
     /// It cannot be made or read, or a newer pouch wrote it.
-    pub fn open(state_dir: &Path, account: &Identity, birth: &Birth) -> Result<Self> {
+    pub fn open(state_dir: &Path, account: &AccountId, birth: &Birth) -> Result<Self> {
         let path = state_dir.join("ledger.db");
-        folder::make(state_dir)?;
+        files::make(state_dir)?;
         let _one_at_a_time = opening(state_dir)?;
         if !path.exists() {
             // SQLite would make it readable by others. Only a new one is opened here: closing a
@@ -111,7 +114,7 @@ impl Ledger {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = Connection::open_with_flags(&path, flags).and_then(|mut connection| {
             connection.busy_timeout(Duration::from_secs(30))?;
-            connection.pragma_update(None, "journal_mode", disk::journal(state_dir))?;
+            connection.pragma_update(None, "journal_mode", filesystem::journal(state_dir))?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update(None, "foreign_keys", true)?;
             schema::migrate(&mut connection).map(|migrated| (connection, migrated))
@@ -135,7 +138,7 @@ impl Ledger {
             } else {
                 // before anything stands in it: who made the file may have been killed before it
                 // was safe
-                folder::anchor(state_dir)?;
+                files::anchor(state_dir)?;
                 identify(&connection, account, birth).map_err(told)?
             };
         Ok(Self {
@@ -177,7 +180,7 @@ impl Ledger {
     }
 
     /// The file name for a delivered copy of a message, without Maildir flags.
-    fn name(&self, row: RowId, first_seen: Epoch, copy: u32) -> String {
+    fn name(&self, row: RowId, first_seen: Timestamp, copy: u32) -> String {
         let copy = if copy == 0 {
             String::new()
         } else {
@@ -187,7 +190,7 @@ impl Ledger {
     }
 
     /// The file name for the notice of a message that failed so often, without Maildir flags.
-    pub fn notice_name(&self, row: RowId, attempts: u32, now: Epoch) -> String {
+    pub fn notice_name(&self, row: RowId, attempts: u32, now: Timestamp) -> String {
         format!("{}.N{row}-{attempts}L{}.{}", now.0, self.id, self.host)
     }
 
@@ -208,7 +211,7 @@ impl Ledger {
 
     /// Of which message a file with this name is the notice, how often that had failed, and when
     /// the notice was written; nothing where this ledger did not give it.
-    fn notice_of(&self, name: &str) -> Option<(RowId, u32, Epoch)> {
+    fn notice_of(&self, name: &str) -> Option<(RowId, u32, Timestamp)> {
         let mut parts = name.split('.');
         let (at, unique) = (parts.next()?, parts.next()?.strip_prefix('N')?);
         let (message, id) = unique.split_once('L')?;
@@ -217,7 +220,7 @@ impl Ledger {
         Some((
             RowId(row.parse().ok()?),
             attempts.parse().ok()?,
-            Epoch(at.parse().ok()?),
+            Timestamp(at.parse().ok()?),
         ))
     }
 
@@ -324,7 +327,7 @@ fn private_file(path: &Path) -> Result<fs::File> {
 type Names = (String, String, i64);
 
 /// The names that the ledger has for itself and the account; nothing where it has none yet.
-fn identity(connection: &Connection, account: &Identity) -> rusqlite::Result<Option<Names>> {
+fn identity(connection: &Connection, account: &AccountId) -> rusqlite::Result<Option<Names>> {
     connection
         .query_row(
             "SELECT ledger.id, ledger.host, account.id FROM ledger, account WHERE account.user = ? AND account.host = ?",
@@ -335,7 +338,11 @@ fn identity(connection: &Connection, account: &Identity) -> rusqlite::Result<Opt
 }
 
 /// Gives the ledger and the account their names, where they have none, and tells them.
-fn identify(connection: &Connection, account: &Identity, birth: &Birth) -> rusqlite::Result<Names> {
+fn identify(
+    connection: &Connection,
+    account: &AccountId,
+    birth: &Birth,
+) -> rusqlite::Result<Names> {
     connection.execute(
         "INSERT INTO ledger SELECT lower(hex(randomblob(6))), ? WHERE NOT EXISTS (SELECT 1 FROM ledger)",
         [&birth.host],

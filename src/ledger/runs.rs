@@ -4,10 +4,9 @@ use rusqlite::{OptionalExtension, config::DbConfig, params};
 
 use super::{GRACE_DAYS, Ledger};
 use crate::{
+    domain::time::{TimeSpan, Timestamp},
     error::{Error, Exit, Result},
     event::Tally,
-    types::Epoch,
-    units::Span,
 };
 
 /// A run under way.
@@ -33,9 +32,9 @@ impl Run {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastRun {
     /// When it began.
-    pub started: Epoch,
+    pub started: Timestamp,
     /// When it ended; nothing where it died, or is under way.
-    pub ended: Option<Epoch>,
+    pub ended: Option<Timestamp>,
     /// Its exit code.
     pub exit: Option<u8>,
     /// What it did.
@@ -53,7 +52,7 @@ pub(super) fn mark_open(ledger: &rusqlite::Transaction<'_>, run: &Run) -> rusqli
 
 /// How long trouble that may pass by itself is not spoken of, and how long before a person is
 /// reminded of other trouble.
-const A_DAY: Span = Span::from_days(1);
+const A_DAY: TimeSpan = TimeSpan::from_days(1);
 
 impl Ledger {
     /// Begins a run, and takes messages that have long been missing for gone. Tells whether a run
@@ -61,14 +60,14 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn begin_run(&mut self, now: Epoch) -> Result<(Run, bool)> {
+    pub fn begin_run(&mut self, now: Timestamp) -> Result<(Run, bool)> {
         let account = self.account;
         self.jot(|ledger| {
             let died = ledger.prepare_cached("SELECT 1 FROM run WHERE account = ? AND open")?.exists([account])?;
             ledger.execute(
                 "UPDATE message SET state = 'gone'
                  WHERE account = ? AND missing < ? AND state IN ('new', 'delivered', 'quarantined')",
-                params![account, now.0.saturating_sub_unsigned(Span::from_days(GRACE_DAYS).seconds())],
+                params![account, now.0.saturating_sub_unsigned(TimeSpan::from_days(GRACE_DAYS).seconds())],
             )?;
             ledger.execute("INSERT INTO run (account, started) VALUES (?, ?)", params![account, now.0])?;
             Ok((Run { id: ledger.last_insert_rowid(), ahead: false }, died))
@@ -106,7 +105,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn close_dead_runs(&mut self, run: &Run, now: Epoch) -> Result<()> {
+    pub fn close_dead_runs(&mut self, run: &Run, now: Timestamp) -> Result<()> {
         let account = self.account;
         self.transact(|ledger| {
             ledger
@@ -131,7 +130,7 @@ impl Ledger {
         exit: Exit,
         problem: Option<&Error>,
         unsettled: bool,
-        now: Epoch,
+        now: Timestamp,
     ) -> Result<()> {
         if self.opened.is_none() {
             // what little there is in the log may stay there: a poll writes nothing to the disk
@@ -171,7 +170,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn needs_telling(&mut self, problem: &Error, now: Epoch) -> Result<bool> {
+    pub fn needs_telling(&mut self, problem: &Error, now: Timestamp) -> Result<bool> {
         let account = self.account;
         self.transact(|ledger| {
             let (same, since, told): (bool, Option<i64>, Option<i64>) = ledger.query_row(
@@ -181,8 +180,10 @@ impl Ledger {
             )?;
             // a passing trouble goes on, whatever shape it takes from run to run
             let goes_on = same || problem.kind().passes();
-            let since = Epoch(since.filter(|_| goes_on).unwrap_or(now.0));
-            let told = told.filter(|_| same || problem.kind().passes()).map(Epoch);
+            let since = Timestamp(since.filter(|_| goes_on).unwrap_or(now.0));
+            let told = told
+                .filter(|_| same || problem.kind().passes())
+                .map(Timestamp);
             let ripe = !problem.kind().passes() || now.since(since) >= A_DAY.seconds();
             let tell = ripe && told.is_none_or(|told| now.since(told) >= A_DAY.seconds());
             ledger.execute(
@@ -242,8 +243,8 @@ impl Ledger {
                 )?
                 .query_map(params![self.account, count], |row| {
                     Ok(PastRun {
-                        started: Epoch(row.get(0)?),
-                        ended: row.get::<_, Option<i64>>(1)?.map(Epoch),
+                        started: Timestamp(row.get(0)?),
+                        ended: row.get::<_, Option<i64>>(1)?.map(Timestamp),
                         exit: row.get(2)?,
                         tally: Tally {
                             delivered: row.get(3)?,
@@ -264,7 +265,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn troubled_since(&self) -> Result<Option<Epoch>> {
+    pub fn troubled_since(&self) -> Result<Option<Timestamp>> {
         self.connection
             .query_row(
                 "SELECT since FROM account WHERE id = ?",
@@ -272,7 +273,7 @@ impl Ledger {
                 |row| row.get::<_, Option<i64>>(0),
             )
             .optional()
-            .map(|since| since.flatten().map(Epoch))
+            .map(|since| since.flatten().map(Timestamp))
             .map_err(|error| self.explained(&error))
     }
 }

@@ -1,9 +1,9 @@
 //! The line to the server: TCP with time-outs and signals, TLS over it.
 
-mod contexts;
-mod records;
-mod socket;
+mod tcp;
 mod tls;
+mod tls_cache;
+mod tls_io;
 
 use std::{
     io::{self, Read, Write},
@@ -12,11 +12,11 @@ use std::{
 };
 
 use native_tls::TlsStream;
-use records::Records;
+use tls_io::Records;
 
-pub use contexts::Contexts;
-pub use socket::{Captured, Dialing, Socket, dial, dial_local};
+pub use tcp::{Captured, Dialing, Socket, dial, dial_local};
 pub use tls::{Certificate, Context};
+pub use tls_cache::Contexts;
 
 /// A line to the server.
 pub enum Stream {

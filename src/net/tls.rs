@@ -9,8 +9,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::{Records, Socket, Stream};
 use crate::{
     config::{ClientCertificate, Trust},
+    domain::time::Timestamp,
     error::{Error, Kind, Result},
-    types::Epoch,
 };
 
 /// What TLS needs to know of an account.
@@ -26,7 +26,7 @@ pub struct Certificate {
     /// The SHA-256 of the whole certificate (DER).
     pub sha256: [u8; 32],
     /// Until when it holds, where that can be read.
-    pub until: Option<Epoch>,
+    pub until: Option<Timestamp>,
 }
 
 impl Certificate {
@@ -35,7 +35,7 @@ impl Certificate {
             sha256: Sha256::digest(der).into(),
             until: X509Certificate::from_der(der)
                 .ok()
-                .map(|(_, certificate)| Epoch(certificate.validity().not_after.timestamp())),
+                .map(|(_, certificate)| Timestamp(certificate.validity().not_after.timestamp())),
         }
     }
 
@@ -281,9 +281,14 @@ mod tests {
             acceptor.accept(listener.accept().unwrap().0).is_ok()
         });
         let time = std::time::Duration::from_mins(1);
-        let socket =
-            super::super::dial("127.0.0.1", port, time, time, &crate::stop::Stop::default())
-                .unwrap();
+        let socket = super::super::dial(
+            "127.0.0.1",
+            port,
+            time,
+            time,
+            &crate::sys::interrupt::Stop::default(),
+        )
+        .unwrap();
         let context = Context::new(&Trust::CaFile(roots.path().to_owned()), None).unwrap();
         assert!(context.wrap(socket, "localhost.").is_ok());
         assert!(server.join().unwrap());

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::types::MsgNum;
+use crate::domain::ids::MsgNum;
 
 /// The longest command line, its CRLF included (RFC 2449 §4).
 pub const MAX_COMMAND: usize = 255;

@@ -1,8 +1,8 @@
 //! What a server answers: status lines, response codes, capabilities, lines of a listing.
 
 use crate::{
+    domain::ids::{MsgNum, Uid},
     text::shown,
-    types::{MsgNum, Uid},
 };
 
 /// A status line (RFC 1939 §3), or a SASL challenge (RFC 5034 §4).

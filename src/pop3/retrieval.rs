@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 
-use super::{body::Decoder, command::Command, reply::Refusal, wire::Wire};
-use crate::{error::Result, types::MsgNum};
+use super::{body::Decoder, command::Command, connection::Wire, reply::Refusal};
+use crate::{domain::ids::MsgNum, error::Result};
 
 /// A message to fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

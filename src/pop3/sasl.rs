@@ -1,18 +1,9 @@
-//! How a login proves who the user is.
+//! SASL (RFC 4422, RFC 5034).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
-/// The ways to log in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// SASL PLAIN where the server offers it, else USER and PASS.
-    Auto,
-    /// SASL PLAIN (RFC 4616, RFC 5034).
-    Plain,
-    /// USER and PASS (RFC 1939 §7).
-    User,
-}
+use crate::domain::auth::Auth;
 
 /// A user and the secret that proves it.
 pub struct Credentials<'a> {

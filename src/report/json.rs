@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::print;
 use crate::{
-    clock::Clock,
+    domain::plan::Why,
     error::{Error, Exit},
     event::{Event, Reporter},
-    policy::Why,
+    sys::clock::Clock,
 };
 
 /// Reports in JSON Lines on standard output.
@@ -85,7 +85,7 @@ impl Reporter for Json {
                     "quarantined": summary.quarantined,
                 }),
             ),
-            Event::Received { .. } | Event::Said(_) => return,
+            Event::Received { .. } | Event::TraceLine(_) => return,
         };
         let mut object = json!({ "account": account });
         if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {

@@ -1,10 +1,7 @@
 //! Lines on standard error, for logs and cron: silence unless a person is needed.
 
 use super::{Colour, Level, complain, form, words};
-use crate::{
-    event::{Event, Reporter},
-    pop3::Said,
-};
+use crate::event::{Event, Reporter, TraceLine};
 
 /// Reports in plain lines.
 #[derive(Debug)]
@@ -37,10 +34,10 @@ impl Plain {
                 words::summary(account, summary),
                 width = self.width
             )),
-            Event::Said(Said::Client(line)) if level >= Level::Trace => {
+            Event::TraceLine(TraceLine::Client(line)) if level >= Level::Trace => {
                 Some(format!("{account}: C: {line}"))
             }
-            Event::Said(Said::Server(line)) if level >= Level::Trace => {
+            Event::TraceLine(TraceLine::Server(line)) if level >= Level::Trace => {
                 Some(format!("{account}: S: {line}"))
             }
             Event::Connected { server } if level >= Level::Verbose => {

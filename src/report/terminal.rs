@@ -14,8 +14,8 @@ use rustix::termios::tcgetwinsize;
 
 use super::plain::Plain;
 use crate::{
+    domain::size::ByteSize,
     event::{Event, Reporter},
-    units::Size,
 };
 
 /// What is over before that shows no progress.
@@ -166,8 +166,8 @@ impl Progress {
             "{} of {}   {}   {}/s{left}",
             self.messages,
             self.of_messages,
-            Size::from_octets(self.octets).rounded(),
-            Size::from_octets(rate).rounded()
+            ByteSize::from_octets(self.octets).rounded(),
+            ByteSize::from_octets(rate).rounded()
         )
     }
 }

@@ -1,11 +1,13 @@
 //! Decisions and sums in the user's words.
 
 use crate::{
+    domain::{
+        plan::{Action, Left, Then, Until, Why},
+        size::ByteSize,
+    },
     error::Exit,
     event::Summary,
-    policy::{Action, Left, Then, Until, Why},
     text::{count, day},
-    units::Size,
 };
 
 /// The verb of an action.
@@ -74,7 +76,7 @@ pub fn summary(account: &str, summary: &Summary) -> String {
         0 => "nothing fetched".to_owned(),
         new => format!(
             "{new} new, {}, in {}",
-            Size::from_octets(tally.octets).rounded(),
+            ByteSize::from_octets(tally.octets).rounded(),
             summary.place
         ),
     }];

@@ -13,10 +13,12 @@ use std::{
 
 use super::{Delivery, Draft, Slip};
 use crate::{
-    config::{LmtpServer, Place},
+    domain::{
+        destination::{Destination, LmtpServer},
+        message::return_path,
+    },
     error::{Error, Kind, Result},
-    message::return_path,
-    stop::Stop,
+    sys::interrupt::Stop,
 };
 use reply::{Answer, Offers, Reply};
 use session::{Envelope, Session, Trouble};
@@ -109,7 +111,7 @@ impl Lmtp {
     /// Those who get the message here, and do not have it already.
     fn recipients<'s>(&self, slip: &Slip<'s>) -> Vec<&'s str> {
         let here = slip.places.iter().filter_map(|place| match place {
-            Place::Lmtp(server, recipients) if *server == self.place => Some(recipients),
+            Destination::Lmtp(server, recipients) if *server == self.place => Some(recipients),
             _ => None,
         });
         here.flatten()

@@ -14,7 +14,7 @@ use rustix::{
 
 use crate::{
     error::{Error, Result},
-    folder::{self, link, nameless},
+    sys::files::{self, link, nameless},
 };
 
 /// When a file gets a name.
@@ -44,7 +44,7 @@ impl Naming {
             return nameless(tmp).map(|file| (file, false));
         }
         // a draft of this very message that an earlier run left: the name is the row's alone
-        match folder::remove(path) {
+        match files::remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -131,7 +131,7 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
         },
         Err(error) => return Err(error.into()),
     }
-    folder::remove(from)
+    files::remove(from)
 }
 
 fn if_there(error: io::Error) -> io::Result<()> {

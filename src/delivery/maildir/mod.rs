@@ -16,10 +16,9 @@ use file::{Accepted, Naming};
 
 use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip};
 use crate::{
-    config::Place,
+    domain::destination::Destination,
     error::{Error, Kind, Result},
-    folder,
-    stop::Stop,
+    sys::{files, interrupt::Stop},
 };
 
 const PARTS: [&str; 3] = ["tmp", "new", "cur"];
@@ -51,7 +50,7 @@ impl Maildir {
                 .into_iter()
                 .chain(PARTS.map(|part| root.join(part)))
             {
-                folder::make(&part)?;
+                files::make(&part)?;
             }
             mark_folder(root)?;
         }
@@ -97,7 +96,7 @@ impl Maildir {
         if PARTS.iter().all(|part| root.join(part).is_dir()) {
             return Ok(true);
         }
-        let entries = match folder::entries(root) {
+        let entries = match files::entries(root) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
@@ -197,7 +196,7 @@ impl Delivery for Maildir {
         })
     }
 
-    fn pace(&self, _places: &[Place]) -> Pace {
+    fn pace(&self, _places: &[Destination]) -> Pace {
         Pace::Abreast
     }
 
@@ -212,11 +211,11 @@ impl Delivery for Maildir {
         for entry in read_folder(&tmp)? {
             if entry.file_name().to_str().is_some_and(ours) {
                 let path = entry.path();
-                folder::remove(&path).map_err(|error| Error::file("remove", &path, &error))?;
+                files::remove(&path).map_err(|error| Error::file("remove", &path, &error))?;
             }
         }
         // nobody looks for them again
-        folder::sync(&tmp)
+        files::sync(&tmp)
     }
 }
 
@@ -247,8 +246,8 @@ fn make_safe(accepted: &[Accepted], root: &Path, anchor: bool) -> Result<()> {
         })
     })?;
     accepted.iter().try_for_each(Accepted::show)?;
-    folder::sync(&root.join("new"))?;
-    if anchor { folder::anchor(root) } else { Ok(()) }
+    files::sync(&root.join("new"))?;
+    if anchor { files::anchor(root) } else { Ok(()) }
 }
 
 fn sync_all(accepted: &[Accepted]) -> Result<()> {
@@ -301,7 +300,7 @@ fn walk(folder: &Path, seen: &mut HashSet<(u64, u64)>, found: &mut Vec<Found>) -
 
 /// The entries of a folder; none where it does not exist (any more).
 fn read_folder(path: &Path) -> Result<Vec<fs::DirEntry>> {
-    match folder::entries(path) {
+    match files::entries(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         read => read.map_err(|error| Error::file("read", path, &error)),
     }
@@ -310,7 +309,7 @@ fn read_folder(path: &Path) -> Result<Vec<fs::DirEntry>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Uid;
+    use crate::domain::ids::Uid;
     use std::io::Write;
 
     fn names(folder: &Path) -> Vec<String> {

@@ -16,9 +16,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    domain::message::Fingerprint,
     error::{Error, Kind, Result},
-    folder,
-    message::Fingerprint,
+    sys::files,
 };
 
 /// What is appended, and where.
@@ -210,7 +210,7 @@ impl Journal {
     /// It cannot be written.
     pub(super) fn write(&self, intent: &Intent, gap: &[u8], content: &mut impl Read) -> Result<()> {
         let parent = self.path.parent().unwrap_or(Path::new("."));
-        folder::make(parent)?;
+        files::make(parent)?;
         let draft = self.path.with_extension("new");
         let mut write = || -> io::Result<()> {
             let mut file = OpenOptions::new()
@@ -228,7 +228,7 @@ impl Journal {
             fs::rename(&draft, &self.path)
         };
         write().map_err(|error| Error::file("write", &self.path, &error))?;
-        folder::sync(parent)
+        files::sync(parent)
     }
 
     /// Notes that the batch is safe in the mailbox.
@@ -281,7 +281,7 @@ impl Journal {
     /// # Errors
     /// It cannot be removed.
     pub(super) fn remove(&self) -> Result<()> {
-        match folder::remove(&self.path) {
+        match files::remove(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::file("remove", &self.path, &error))
             }

@@ -24,8 +24,10 @@ use rustix::{
 
 use crate::{
     error::{Error, Kind, Result},
-    folder::{self, link, nameless},
-    stop::Stop,
+    sys::{
+        files::{self, link, nameless},
+        interrupt::Stop,
+    },
 };
 
 /// A dot lock that does not tell whose it is is left over once neither it nor the mailbox has
@@ -160,7 +162,7 @@ fn begins_well(path: &Path, file: &mut File) -> Result<()> {
 fn lock(path: &Path, host: &str) -> Result<Try> {
     let here = here();
     regular(path)?;
-    let file = folder::file(path, "write to")?;
+    let file = files::file(path, "write to")?;
     match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::AGAIN | Errno::ACCESS) => return Ok(Try::Held("it is locked (fcntl)".into())),
@@ -235,7 +237,7 @@ impl DotLock {
                 break;
             }
             // gone already, or not ours to remove: the next try tells
-            let _ = folder::remove(&path);
+            let _ = files::remove(&path);
         }
         Ok(Dot::Held(path))
     }
@@ -259,14 +261,14 @@ impl DotLock {
             .mode(0o600)
             .open(path)?;
         file.write_all(note.as_bytes())
-            .inspect_err(|_| drop(folder::remove(path)))
+            .inspect_err(|_| drop(files::remove(path)))
     }
 }
 
 impl Drop for DotLock {
     fn drop(&mut self) {
         // should it stay, it names a process that has ended
-        let _ = folder::remove(&self.0);
+        let _ = files::remove(&self.0);
     }
 }
 

@@ -20,13 +20,13 @@ use sha2::{Digest, Sha256};
 
 use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip, mboxrd};
 use crate::{
-    clock::Clock,
-    config::Place,
+    domain::{
+        destination::Destination,
+        ids::AccountId,
+        message::{Head, fingerprint, return_path},
+    },
     error::{Error, Result},
-    folder,
-    message::{Head, fingerprint, return_path},
-    stop::Stop,
-    types::Identity,
+    sys::{clock::Clock, files, interrupt::Stop},
 };
 use journal::{Entry, Intent, Journal, Open, Standing};
 use locked::Locked;
@@ -75,7 +75,7 @@ impl Mbox {
     ///
     /// # Errors
     /// Something else lies there.
-    pub fn open(path: &Path, account: &Identity, around: Surroundings) -> Result<Self> {
+    pub fn open(path: &Path, account: &AccountId, around: Surroundings) -> Result<Self> {
         let hash = Sha256::digest(format!("{account}\n{}", path.display()));
         let number = hash[..8]
             .iter()
@@ -171,7 +171,7 @@ impl Mailbox {
 
     /// Makes the mailbox's entry in its folder safe.
     fn anchor(&self) -> Result<()> {
-        folder::anchor(self.path.parent().unwrap_or(Path::new(".")))
+        files::anchor(self.path.parent().unwrap_or(Path::new(".")))
     }
 
     /// What the mailbox has of the batch that a run which died was appending; nothing where it had
@@ -268,7 +268,7 @@ impl Delivery for Mbox {
         Sealed::new(move || mailbox.append(batch))
     }
 
-    fn pace(&self, _places: &[Place]) -> Pace {
+    fn pace(&self, _places: &[Destination]) -> Pace {
         Pace::Batched
     }
 

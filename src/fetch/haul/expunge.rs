@@ -4,13 +4,15 @@ use std::collections::HashMap;
 
 use super::{Haul, shows_a_part};
 use crate::{
+    domain::{
+        ids::{MsgNum, RowId},
+        plan::Why,
+    },
     error::{Error, Exit, Kind, Result},
     event::Event,
     ledger::Proof,
     net::Stream,
-    policy::Why,
-    pop3::{reply::quoted, session::Transaction},
-    types::{MsgNum, RowId},
+    pop3::{reply::quoted, transaction::Transaction},
 };
 
 impl Haul<'_> {

@@ -3,9 +3,11 @@
 use super::{Haul, Order};
 use crate::{
     delivery::{Draft, Filter, Filtered, Slip},
+    domain::{
+        message::{Head, MAX_HEAD},
+        plan::Then,
+    },
     error::{Error, Kind, Result, Verdict},
-    message::{Head, MAX_HEAD},
-    policy::Then,
 };
 
 impl Haul<'_> {

@@ -15,21 +15,24 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::{
     World,
     connect::{Milestone, connect_patiently},
-    recognize::Unshown,
+    identify::Unshown,
     recover::recover,
 };
 use crate::{
     config::Account,
     delivery::Delivery,
+    domain::{
+        ids::{MsgNum, RowId, Uid},
+        message::Glance,
+        plan::{Then, Why},
+        rule::Judgement,
+        time::Timestamp,
+    },
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Tally},
     ledger::{Ledger, NextCopy, Run},
-    message::Glance,
     net::Dialing,
-    policy::{Then, Why},
-    rule::Judgement,
     text::{count, tilde},
-    types::{Epoch, MsgNum, RowId, Uid},
 };
 
 mod batch;
@@ -86,7 +89,7 @@ struct Quarantined {
     reason: String,
     glance: Glance,
     attempts: u32,
-    next_try: Epoch,
+    next_try: Timestamp,
     /// What did arrive of it.
     partial: Vec<u8>,
 }
@@ -127,7 +130,7 @@ pub(super) struct Haul<'a> {
     /// The line was lost during messages that never failed before.
     good_ones_lost: bool,
     quarantined: Vec<Quarantined>,
-    told: Vec<(RowId, Error, Option<Epoch>)>,
+    told: Vec<(RowId, Error, Option<Timestamp>)>,
     /// Messages that came through the line whole, in this run.
     through: u64,
     fruitless: u32,

@@ -4,20 +4,23 @@ use std::io::Write;
 
 use super::{Failure, Haul, Order, Quarantined};
 use crate::{
-    config::{Place, Tls},
+    config::Tls,
     delivery::{Delivery, Draft, Pace, Slip},
+    domain::{
+        destination::Destination,
+        message::{Glance, Head, fingerprint, glance},
+        plan::Then,
+        trace_fields::{self, Hop},
+    },
     error::{Error, Exit, Kind, Result, Verdict},
     event::Event,
     ledger::{Arrival, Ledger},
-    message::{Glance, Head, fingerprint, glance},
     net::Stream,
-    policy::Then,
     pop3::{
         reply::{Refusal, quoted},
         retrieval::Body,
     },
     text::{count, times},
-    trace_fields::{self, Hop},
 };
 
 /// After so many messages in a row that a program failed to take for a passing reason, it gets no
@@ -128,7 +131,7 @@ impl Haul<'_> {
             .map_or(got, |came| came.min(got));
         let in_maildir = places
             .iter()
-            .any(|place| matches!(place, Place::Maildir(_)));
+            .any(|place| matches!(place, Destination::Maildir(_)));
         let arrival = Arrival {
             row: order.row,
             listed: order.octets,

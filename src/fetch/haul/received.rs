@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Order;
-use crate::{ledger::Arrival, types::RowId};
+use crate::{domain::ids::RowId, ledger::Arrival};
 
 /// What came of what a session asks for.
 #[derive(Default)]

@@ -4,16 +4,19 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Haul, Order};
 use crate::{
-    config::Place,
+    domain::{
+        destination::Destination,
+        ids::RowId,
+        message::Header,
+        plan::{Action, Left, Plan, Why},
+        rule::{Case, Judgement, Ruling, judge},
+        time::Timestamp,
+    },
     error::{Result, Verdict},
-    fetch::rulings,
+    fetch::rules,
     ledger::Look,
-    message::Header,
     net::Stream,
-    policy::{Action, Left, Plan, Why},
-    pop3::session::Transaction,
-    rule::{Case, Judgement, Ruling, judge},
-    types::{Epoch, RowId},
+    pop3::transaction::Transaction,
 };
 
 impl Haul<'_> {
@@ -23,17 +26,17 @@ impl Haul<'_> {
         &mut self,
         session: &mut Transaction<Stream>,
         look: &mut Look,
-        now: Epoch,
+        now: Timestamp,
     ) -> Result<()> {
         if self.account.rules.is_empty() {
             return Ok(());
         }
-        let mut open = rulings::open(look);
+        let mut open = rules::open(look);
         let row = |look: &Look, place: usize| look.scan.entries[place].row;
         open.retain(|place| row(look, *place).is_some_and(|row| !self.rulings.contains_key(&row)));
         let policy = self.policy();
         let mut said = HashMap::new();
-        let asked = rulings::ask(
+        let asked = rules::ask(
             session,
             &self.account.rules,
             &policy,
@@ -68,7 +71,7 @@ impl Haul<'_> {
 
     /// Where a message goes; nothing where only its header can tell, which has not come yet, or has
     /// not been through the filters.
-    pub(super) fn places(&self, order: &Order) -> Option<Vec<Place>> {
+    pub(super) fn places(&self, order: &Order) -> Option<Vec<Destination>> {
         let known = self
             .rulings
             .get(&order.row)
@@ -81,7 +84,7 @@ impl Haul<'_> {
     }
 
     /// Where a message goes that has come with this header. It has come, so no rule keeps it away.
-    pub(super) fn places_by(&self, order: &Order, head: &[u8]) -> Vec<Place> {
+    pub(super) fn places_by(&self, order: &Order, head: &[u8]) -> Vec<Destination> {
         let header = Header::read(head);
         let case = Case {
             octets: order.octets,

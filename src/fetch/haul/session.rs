@@ -6,17 +6,19 @@ use super::{Haul, Order, received::Received};
 use crate::{
     config::RequestAhead,
     delivery::{Delivery, Pace},
+    domain::{
+        ids::{Listed, MsgNum, RowId},
+        plan::{Action, Known, Plan, Policy, Then, Why, plan},
+    },
     error::Result,
     event::Event,
-    fetch::{local, recognize},
+    fetch::{identify, sync_deletions},
     ledger::Look,
     net::Stream,
-    policy::{Action, Known, Plan, Policy, Then, Why, plan},
     pop3::{
         retrieval::{Ahead, Answer, Wanted},
-        session::{Listing, Transaction},
+        transaction::{Listing, Transaction},
     },
-    types::{Listed, MsgNum, RowId},
 };
 
 /// What is asked for ahead where the account does not say otherwise: enough to fill a line of
@@ -33,7 +35,7 @@ impl Haul<'_> {
         session: &mut Transaction<Stream>,
         delivery: &mut dyn Delivery,
     ) -> Result<Vec<(MsgNum, RowId, Why)>> {
-        let (listing, memory) = recognize::listing(session, self.ledger, &mut self.unshown)?;
+        let (listing, memory) = identify::listing(session, self.ledger, &mut self.unshown)?;
         let ahead = match self.account.request_ahead {
             // while a program has a message, none is in flight
             _ if !self.account.filter.is_empty() || !session.takes_ahead() => Ahead::NONE,
@@ -47,10 +49,10 @@ impl Haul<'_> {
         self.tell(&Event::Connected {
             server: &self.account.address(),
         });
-        self.warning = recognize::unnamed(&listing).or(self.warning.take());
+        self.warning = identify::unnamed(&listing).or(self.warning.take());
         let now = self.world.clock.now();
         let accept = self.world.accept_new_uids;
-        let (mut look, moved) = recognize::look(
+        let (mut look, moved) = identify::look(
             session,
             self.ledger,
             &listing,
@@ -65,10 +67,10 @@ impl Haul<'_> {
             self.doubted.retain(|row| !compared.contains(row));
         }
         if moved > 0 {
-            self.tell(&Event::Notice(&recognize::told(moved)));
+            self.tell(&Event::Notice(&identify::told(moved)));
         }
         if self.account.policy.sync_deletions
-            && let Some(warning) = local::mark(&mut look, self.ledger, delivery)?
+            && let Some(warning) = sync_deletions::mark(&mut look, self.ledger, delivery)?
         {
             self.warning = Some(warning);
         }

@@ -5,17 +5,20 @@ use std::{collections::HashSet, io::Write, slice};
 use super::{Haul, Quarantined};
 use crate::{
     delivery::{Delivery, Pace, Slip},
+    domain::{
+        ids::{MsgNum, RowId, Uid},
+        message::{Glance, glance},
+        notice::{self, Notice},
+        plan::{Action, Left, Plan},
+        size::ByteSize,
+        time::Timestamp,
+    },
     error::{Error, Exit, Kind, Result, Verdict},
     event::Event,
     ledger::{Arrival, Look},
-    message::{Glance, glance},
     net::Stream,
-    notice::{self, Notice},
-    policy::{Action, Left, Plan},
-    pop3::session::Transaction,
+    pop3::transaction::Transaction,
     text::count,
-    types::{Epoch, MsgNum, RowId, Uid},
-    units::Size,
 };
 
 /// So many messages of a kind are told of one by one; more of them, in one line.
@@ -23,7 +26,7 @@ const SINGLY: usize = 3;
 
 impl Haul<'_> {
     /// Messages that are larger than the account wants: each is said once, and many together.
-    pub(super) fn tell_oversize(&mut self, plan: &Plan, look: &Look, now: Epoch) -> Result<()> {
+    pub(super) fn tell_oversize(&mut self, plan: &Plan, look: &Look, now: Timestamp) -> Result<()> {
         let oversize: Vec<_> = plan
             .of(&look.scan)
             .filter_map(|(entry, action)| match (action, entry.row) {
@@ -40,7 +43,7 @@ impl Haul<'_> {
         let larger = |what: String| {
             Error::new(Kind::Unavailable, what).hint("a larger `max-size` lets them in")
         };
-        let rounded = |octets: u64| Size::from_octets(octets).rounded();
+        let rounded = |octets: u64| ByteSize::from_octets(octets).rounded();
         if untold.len() <= SINGLY {
             for (entry, max, _) in untold {
                 let size = rounded(entry.octets);

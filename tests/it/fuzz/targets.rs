@@ -10,18 +10,22 @@ use std::{
 
 use pouch::{
     config::{
-        Account, explain,
+        Account,
         file::File,
+        provenance,
         resolve::{Context, resolve},
     },
-    message::{Head, fingerprint, glance},
+    domain::{
+        auth::Auth,
+        message::{Head, fingerprint, glance},
+    },
     pop3::{
-        authorization::{Authorization, Terms},
         body::Decoder,
+        login::{Authorization, Terms},
         reply::{self, Capabilities, Reply},
         retrieval::{Ahead, Answer, Wanted},
-        sasl::{Auth, Credentials},
-        session::Transaction,
+        sasl::Credentials,
+        transaction::Transaction,
     },
     text::shown,
 };
@@ -263,7 +267,7 @@ pub fn config(data: &[u8]) {
                 let set = account
                     .settings
                     .iter()
-                    .filter(|setting| setting.value != explain::UNSET);
+                    .filter(|setting| setting.value != provenance::UNSET);
                 let lines: Vec<_> = set
                     .map(|setting| format!("{} = {}\n", setting.key, setting.value))
                     .collect();

@@ -1,0 +1,327 @@
+//! A glance at a message's header: who, what, when, and a fingerprint to know it again.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::LazyLock,
+};
+
+use mail_parser::{HeaderForm, HeaderName, HeaderValue, Message, MessageParser};
+use sha2::{Digest, Sha256};
+
+use crate::domain::time::Timestamp;
+
+/// The most of a message that is looked at. Headers are smaller; what is not a header need not be
+/// understood.
+pub const MAX_HEAD: usize = 64 * 1024;
+
+/// What a header says, decoded (RFC 2047) and not yet safe to show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// Who it is from: a name, or else an address.
+    pub sender: Option<String>,
+    /// The address it is from.
+    pub address: Option<String>,
+    /// Its subject.
+    pub subject: Option<String>,
+    /// Its date as it stands there.
+    pub date: Option<String>,
+}
+
+/// What stays the same when a message moves to another server: a hash over its Message-ID, Date,
+/// From and Subject; where it has no Message-ID, also over its Received fields, but for those of
+/// pouch's own. Servers add other fields (and LMTP a Received), and count octets differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 16]);
+
+/// The beginning of a message, gathered as it streams by.
+#[derive(Debug, Default)]
+pub struct Head {
+    octets: Vec<u8>,
+    whole: bool,
+}
+
+impl Head {
+    /// Takes the next piece of the message; whatever is behind the header is left out.
+    pub fn push(&mut self, piece: &[u8]) {
+        if self.whole {
+            return;
+        }
+        let searched = self.octets.len().saturating_sub(1);
+        let room = MAX_HEAD - self.octets.len();
+        self.octets
+            .extend_from_slice(&piece[..piece.len().min(room)]);
+        if let Some(end) = memchr::memmem::find(&self.octets[searched..], b"\n\n") {
+            self.octets.truncate(searched + end + 2);
+            self.whole = true;
+        } else if self.octets.len() == MAX_HEAD {
+            self.whole = true;
+        }
+    }
+
+    /// Whether more of the message would change nothing.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// The header with LF line ends.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+/// What a parser makes of what a sender wrote; nothing where it stumbles: one bad message must not
+/// stop the others, whatever a library thinks of it.
+fn guarded<T>(parse: impl FnOnce() -> Option<T>) -> Option<T> {
+    // nothing but its own result is changed by a parser
+    catch_unwind(AssertUnwindSafe(parse)).ok().flatten()
+}
+
+/// What `head`, a header with LF line ends, says. What no parser understands says nothing.
+pub fn glance(head: &[u8]) -> Glance {
+    let Some(message) = guarded(|| MessageParser::default().parse_headers(head)) else {
+        return Glance::default();
+    };
+    let from = message.from().and_then(|from| from.first());
+    Glance {
+        sender: from
+            .and_then(|from| from.name().or(from.address()))
+            .map(str::to_owned),
+        address: from.and_then(|from| from.address()).map(str::to_owned),
+        subject: message.subject().map(str::to_owned),
+        date: message
+            .header_raw(HeaderName::Date)
+            .map(|date| date.trim().to_owned()),
+    }
+}
+
+/// Finds the fields of a header, and understands none of them but where errors go back to: every
+/// message passes here. (A parser that is told of no field at all understands all of them.)
+static FIELDS: LazyLock<MessageParser> = LazyLock::new(|| {
+    MessageParser::new()
+        .header_id(HeaderName::ReturnPath)
+        .default_header_ignore()
+});
+
+fn fields(head: &[u8]) -> Option<Message<'_>> {
+    guarded(|| FIELDS.parse_headers(head))
+}
+
+/// The address that `head` says errors go back to (Return-Path, RFC 5321 §4.4); nothing where it
+/// says none, or nobody.
+pub fn return_path(head: &[u8]) -> Option<String> {
+    let message = fields(head)?;
+    message
+        .return_path()
+        .as_text()
+        .map(str::trim)
+        .filter(|address| !address.is_empty())
+        .map(str::to_owned)
+}
+
+/// Whether `head` has a Return-Path, whatever that says.
+pub fn has_return_path(head: &[u8]) -> bool {
+    fields(head).is_some_and(|message| message.header(HeaderName::ReturnPath).is_some())
+}
+
+/// How the comment begins that pouch writes into a Received field.
+pub const RECEIVED_BY_POUCH: &str = "(pouch ";
+
+/// The fingerprint of `head`, a header with LF line ends; nothing where it has none of the fields.
+pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
+    let message = fields(head)?;
+    let mut hash = Sha256::new();
+    let mut any = false;
+    let named = message.header(HeaderName::MessageId).is_some();
+    for header in message.headers() {
+        let Some(value) = head.get(header.offset_start as usize..header.offset_end as usize) else {
+            continue;
+        };
+        let counts = match header.name {
+            HeaderName::MessageId | HeaderName::Date | HeaderName::From | HeaderName::Subject => {
+                true
+            }
+            HeaderName::Received => {
+                !named && memchr::memmem::find(value, RECEIVED_BY_POUCH.as_bytes()).is_none()
+            }
+            _ => false,
+        };
+        if !counts {
+            continue;
+        }
+        any = true;
+        hash.update(header.name.as_str().to_ascii_lowercase());
+        // servers fold lines anew: blanks count as one
+        for word in value
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty())
+        {
+            hash.update(b" ");
+            hash.update(word);
+        }
+        hash.update(b"\n");
+    }
+    let digest = hash.finalize();
+    let mut short = [0; 16];
+    short.copy_from_slice(&digest[..16]);
+    any.then_some(Fingerprint(short))
+}
+
+/// What a message is known by where there is nothing but its header: the fingerprint, or where that
+/// has no fields to go by, a hash over all of `head`.
+pub fn identity(head: &[u8]) -> Fingerprint {
+    fingerprint(head).unwrap_or_else(|| {
+        let mut short = [0; 16];
+        short.copy_from_slice(&Sha256::digest(head)[..16]);
+        Fingerprint(short)
+    })
+}
+
+/// A header that can be asked for its fields.
+pub struct Header<'h>(Option<Message<'h>>);
+
+impl<'h> Header<'h> {
+    /// Reads `head`, a header with LF line ends. What no parser understands has no fields.
+    pub fn read(head: &'h [u8]) -> Self {
+        Self(guarded(|| MessageParser::default().parse_headers(head)))
+    }
+
+    fn values(&self, name: &str, form: HeaderForm) -> Vec<HeaderValue<'_>> {
+        guarded(|| Some(self.0.as_ref()?.header_as(name.to_owned(), form))).unwrap_or_default()
+    }
+
+    /// What the fields of this name say, unfolded and decoded (RFC 2047).
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        let values = self.values(name, HeaderForm::Text);
+        values
+            .iter()
+            .map(|value| value.as_text().unwrap_or_default().trim().to_owned())
+            .collect()
+    }
+
+    /// The mailboxes in the fields of these names, each as `name <address>`, its address and its
+    /// name.
+    pub fn mailboxes(&self, names: &[&str]) -> Vec<String> {
+        let values = names
+            .iter()
+            .flat_map(|name| self.values(name, HeaderForm::Addresses));
+        let mut mailboxes = Vec::new();
+        for value in values {
+            for mailbox in value.as_address().into_iter().flat_map(|list| list.iter()) {
+                let (name, address) = (mailbox.name(), mailbox.address());
+                mailboxes.extend(
+                    name.zip(address)
+                        .map(|(name, address)| format!("{name} <{address}>")),
+                );
+                mailboxes.extend([address, name].into_iter().flatten().map(str::to_owned));
+            }
+        }
+        mailboxes
+    }
+
+    /// The addresses in each field of this name.
+    pub fn addresses(&self, name: &str) -> Vec<Vec<String>> {
+        let addresses = |value: &HeaderValue<'_>| {
+            let mailboxes = value.as_address().into_iter().flat_map(|list| list.iter());
+            mailboxes
+                .filter_map(|mailbox| mailbox.address().or(mailbox.name()))
+                .map(str::to_owned)
+                .collect()
+        };
+        self.values(name, HeaderForm::Addresses)
+            .iter()
+            .map(addresses)
+            .collect()
+    }
+
+    /// When it was written, by the Date field.
+    pub fn date(&self) -> Option<Timestamp> {
+        self.0
+            .as_ref()?
+            .date()
+            .filter(|date| date.is_valid())
+            .map(|date| Timestamp(date.to_timestamp()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAIL: &[u8] = b"Received: from a by b;\n\tMon, 1 Jan 2026 00:00:00 +0000\nFrom: =?utf-8?q?J=C3=BCrgen?= <j@example.org>\nSubject: Hello\n world\nMessage-ID: <1@example.org>\nDate: Mon, 1 Jan 2026 00:00:00 +0000\n\n";
+
+    #[test]
+    fn words_are_decoded() {
+        assert_eq!(
+            glance(MAIL),
+            Glance {
+                sender: Some("Jürgen".into()),
+                address: Some("j@example.org".into()),
+                subject: Some("Hello world".into()),
+                date: Some("Mon, 1 Jan 2026 00:00:00 +0000".into()),
+            }
+        );
+        assert_eq!(glance(b"no header at all"), Glance::default());
+    }
+
+    #[test]
+    fn a_parser_that_stumbles_ends_nothing() {
+        assert_eq!(guarded(|| MAIL.get(MAIL.len()..).map(|rest| rest[0])), None);
+        assert_eq!(guarded(|| Some(1)), Some(1));
+    }
+
+    #[test]
+    fn errors_go_back_to_the_return_path() {
+        let path = |head: &str| return_path(format!("{head}\nFrom: a@example.org\n\n").as_bytes());
+        assert_eq!(
+            path("Return-Path: <bounce+1@example.org>").as_deref(),
+            Some("bounce+1@example.org")
+        );
+        assert_eq!(
+            path("Return-path: bare@example.org").as_deref(),
+            Some("bare@example.org")
+        );
+        assert_eq!(path("Return-Path: <>"), None);
+        assert_eq!(path("X: y"), None);
+    }
+
+    #[test]
+    fn a_move_to_another_server_changes_nothing() {
+        let moved = String::from_utf8_lossy(MAIL).replace(";\n\tMon", "; Mon");
+        let moved = format!("X-UIDL: 4711\nDelivered-To: ann\n{moved}");
+        assert_eq!(fingerprint(MAIL), fingerprint(moved.as_bytes()));
+        let other = String::from_utf8_lossy(MAIL).replace("<1@", "<2@");
+        assert_ne!(fingerprint(MAIL), fingerprint(other.as_bytes()));
+        assert_eq!(fingerprint(b"X-Other: 1\n\n"), None);
+        // nor does what pouch puts on top of it
+        let nameless =
+            b"Received: from a by b; Mon, 1 Jan 2026 00:00:00 +0000\nFrom: a@example.org\n\n";
+        let ours = [
+            b"Received: from b\n\t(pouch 1.0; account work; UID 1); Mon, 1 Jan 2026\n",
+            &nameless[..],
+        ]
+        .concat();
+        assert_eq!(fingerprint(&ours), fingerprint(nameless));
+    }
+
+    #[test]
+    fn the_head_ends_with_the_header() {
+        let mut head = Head::default();
+        for piece in [&b"A: 1\nB:"[..], b" 2\n", b"\nbody\n", b"\nmore"] {
+            head.push(piece);
+        }
+        assert_eq!(head.as_bytes(), b"A: 1\nB: 2\n\n");
+        let mut endless = Head::default();
+        for _ in 0..100 {
+            endless.push(&[b'x'; 1000]);
+        }
+        assert_eq!(endless.as_bytes().len(), MAX_HEAD);
+    }
+
+    proptest! {
+        #[test]
+        fn octets_never_panic(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = (glance(&octets), fingerprint(&octets));
+        }
+    }
+}

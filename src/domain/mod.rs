@@ -1,0 +1,15 @@
+//! The terms and decisions of mail fetching: no I/O, no clock, no environment.
+
+pub mod auth;
+pub mod destination;
+pub mod ids;
+pub mod message;
+pub mod multidrop;
+pub mod notice;
+pub mod pattern;
+pub mod plan;
+mod quantity;
+pub mod rule;
+pub mod size;
+pub mod time;
+pub mod trace_fields;

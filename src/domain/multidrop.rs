@@ -1,0 +1,177 @@
+//! Multidrop: one mailbox for several people, told apart by the header field in which the server
+//! notes whom it took a message for.
+
+use crate::{
+    config::syntax::is_recipient,
+    domain::{destination::Destination, message::Header, pattern::Pattern},
+};
+
+/// How recipients are found, and where their messages go.
+#[derive(Clone, Debug)]
+pub struct Multidrop {
+    /// The fields that may name them: the first that a message has counts.
+    pub fields: Vec<String>,
+    /// Which of several such fields, from the top from 1, from the bottom from -1: each server on
+    /// the way may add one on top.
+    pub occurrence: i32,
+    /// The recipients' addresses, and where their messages go. The first that fits counts. An LMTP
+    /// server for which nobody is named gets the message for the address itself.
+    pub recipients: Vec<(Pattern, Destination)>,
+}
+
+impl Multidrop {
+    /// Where a message with this header goes: every recipient gets it once. `own` is for those who
+    /// are not known, and for a message that names nobody.
+    pub fn places(&self, header: &Header<'_>, own: &Destination) -> Vec<Destination> {
+        let mut places = Vec::new();
+        for address in self.addresses(header) {
+            let known = self
+                .recipients
+                .iter()
+                .find(|(pattern, _)| pattern.fits(&address));
+            let place = match known {
+                Some((_, Destination::Lmtp(server, recipients))) if recipients.is_empty() => {
+                    if is_address(&address) {
+                        Destination::Lmtp(server.clone(), vec![address])
+                    } else {
+                        own.clone()
+                    }
+                }
+                Some((_, place)) => place.clone(),
+                None => own.clone(),
+            };
+            place.add_to(&mut places);
+        }
+        if places.is_empty() {
+            vec![own.clone()]
+        } else {
+            places
+        }
+    }
+
+    fn addresses(&self, header: &Header<'_>) -> Vec<String> {
+        let fields = self
+            .fields
+            .iter()
+            .map(|name| header.addresses(name))
+            .find(|fields| !fields.is_empty());
+        let mut fields = fields.unwrap_or_default();
+        if self.occurrence < 0 {
+            fields.reverse();
+        }
+        let place = self.occurrence.unsigned_abs().saturating_sub(1) as usize;
+        fields.into_iter().nth(place).unwrap_or_default()
+    }
+}
+
+/// The longest address (RFC 5321 §4.5.3.1.3, without the brackets): what is longer may cost the
+/// session.
+const LONGEST: usize = 254;
+
+/// Whether an LMTP server can be told of this address: without SMTPUTF8 (RFC 6531) it is ASCII.
+fn is_address(text: &str) -> bool {
+    text.is_ascii() && text.len() <= LONGEST && !text.starts_with('@') && is_recipient(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::destination::LmtpServer;
+
+    fn places(fields: &[&str], occurrence: i32, head: &str) -> Vec<String> {
+        let place = |name: &str| Destination::Maildir(name.into());
+        let multidrop = Multidrop {
+            fields: fields.iter().map(|&name| name.to_owned()).collect(),
+            occurrence,
+            recipients: [
+                ("ann@example.org", "ann"),
+                ("*@lists.example.org", "lists"),
+                ("?e?@*", "ben"),
+            ]
+            .map(|(pattern, name)| (Pattern::new(pattern).unwrap(), place(name)))
+            .to_vec(),
+        };
+        let head = format!("{head}\n\n");
+        multidrop
+            .places(&Header::read(head.as_bytes()), &place("own"))
+            .iter()
+            .map(Destination::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn a_server_gets_the_message_for_the_address() {
+        let lmtp = |recipients: &[&str]| {
+            let server = LmtpServer::Tcp {
+                host: "lmtp".into(),
+                port: 24,
+            };
+            Destination::Lmtp(
+                server,
+                recipients
+                    .iter()
+                    .map(|&recipient| recipient.to_owned())
+                    .collect(),
+            )
+        };
+        let multidrop = Multidrop {
+            fields: vec!["To".into()],
+            occurrence: 1,
+            recipients: [
+                ("sales@*", lmtp(&["ann", "ben"])),
+                ("*@example.org", lmtp(&[])),
+            ]
+            .map(|(pattern, place)| (Pattern::new(pattern).unwrap(), place))
+            .to_vec(),
+        };
+        let places = |to: &str, own: Destination| {
+            let head = format!("To: {to}\n\n");
+            let places = multidrop.places(&Header::read(head.as_bytes()), &own);
+            places
+                .iter()
+                .map(Destination::to_string)
+                .collect::<Vec<_>>()
+        };
+        let own = || Destination::Maildir("own".into());
+        assert_eq!(
+            places(
+                "Cid@example.org, sales@example.org, cid@Example.org, Dan <dan@example.org>",
+                own()
+            ),
+            ["lmtp:lmtp:24 Cid@example.org ann ben dan@example.org"]
+        );
+        assert_eq!(
+            places("x@example.net", lmtp(&["root"])),
+            ["lmtp:lmtp:24 root"]
+        );
+        // what is too long for a command, or would end it, is no address
+        assert_eq!(
+            places(&format!("{}@example.org", "x".repeat(243)), own()),
+            ["maildir:own"]
+        );
+        assert_eq!(
+            places(
+                "\"a> <b\"@example.org, \"a b\"@example.org, \u{fc}@example.org",
+                own()
+            ),
+            ["maildir:own"]
+        );
+    }
+
+    #[test]
+    fn the_field_of_the_server_names_them() {
+        const HEAD: &str = "Delivered-To: outer@isp.example\nReceived: x\nDelivered-To: Ann@Example.org\n\
+            X-Original-To: <x@lists.example.org>\nTo: ben@example.org, ann@example.org (Ann), Who <who@example.net>, ben@x.y";
+        let usual = ["Delivered-To", "X-Original-To", "Envelope-To"];
+        assert_eq!(places(&usual, 1, HEAD), ["maildir:own"]);
+        assert_eq!(places(&usual, 2, HEAD), ["maildir:ann"]);
+        assert_eq!(places(&usual, -1, HEAD), ["maildir:ann"]);
+        assert_eq!(places(&usual, -3, HEAD), ["maildir:own"]);
+        assert_eq!(places(&usual[1..], 1, HEAD), ["maildir:lists"]);
+        assert_eq!(
+            places(&["Envelope-To", "to"], 1, HEAD),
+            ["maildir:ben", "maildir:ann", "maildir:own"]
+        );
+        assert_eq!(places(&usual, 1, "Subject: nobody"), ["maildir:own"]);
+    }
+}

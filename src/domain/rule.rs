@@ -1,0 +1,331 @@
+//! Rules: what an account does to a message, told by its header before it is downloaded.
+//!
+//! [`judge`] is a pure function of a message's size and header. The first rule whose conditions all
+//! hold takes the message.
+
+use std::fmt;
+
+use crate::domain::{
+    destination::Destination,
+    message::Header,
+    pattern::Pattern,
+    size::ByteSize,
+    time::{TimeSpan, Timestamp},
+};
+
+/// A rule: what to do to the messages for which all conditions hold.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// What has to hold, all of it.
+    pub conditions: Vec<Condition>,
+    /// What is done then.
+    pub verb: Verb,
+    /// Where such a message goes instead of where it would otherwise.
+    pub to: Option<Destination>,
+    /// Where copies of it go.
+    pub also: Vec<Destination>,
+    /// The conditions as they are written in the config.
+    pub text: String,
+}
+
+/// What a rule does to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// Fetch it.
+    Fetch,
+    /// Leave it on the server, from now on.
+    Skip,
+    /// Delete it from the server unread.
+    Delete,
+}
+
+/// What has to hold of a message.
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// A sender (From): address, name, or both as `name <address>`.
+    From(Pattern),
+    /// A recipient (To or Cc), likewise.
+    To(Pattern),
+    /// The subject.
+    Subject(Pattern),
+    /// The mailing list (RFC 2919): the whole of List-Id, or what stands in its angle brackets.
+    ListId(Pattern),
+    /// A header field of this name.
+    Field(String, Pattern),
+    /// The size by LIST.
+    ByteSize(Bound),
+    /// The Date field is so long ago.
+    OlderThan(TimeSpan),
+}
+
+/// A limit of the size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Larger than this.
+    Over(ByteSize),
+    /// Smaller than this.
+    Under(ByteSize),
+}
+
+/// A message to judge.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    /// Its size by LIST.
+    pub octets: u64,
+    /// Its header, once it is known.
+    pub header: Option<&'a Header<'a>>,
+    /// The user asked for this very message: no rule keeps it away.
+    pub wanted: bool,
+}
+
+/// What the rules say of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// A rule takes it.
+    Taken(Ruling),
+    /// No rule does.
+    Free,
+    /// That cannot be told without its header.
+    Unread,
+}
+
+impl Judgement {
+    /// The rule that takes the message.
+    pub fn ruling(self) -> Option<Ruling> {
+        match self {
+            Self::Taken(ruling) => Some(ruling),
+            Self::Free | Self::Unread => None,
+        }
+    }
+}
+
+/// The rule that took a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ruling {
+    /// Its place among the account's rules, from 0.
+    pub place: u32,
+    /// What it does.
+    pub verb: Verb,
+}
+
+impl fmt::Display for Ruling {
+    /// `rule 2`: people count from 1.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rule {}", self.place + 1)
+    }
+}
+
+/// What `rules` say of a message at the time `now`.
+///
+/// Where a rule cannot be told from what is known, none after it may take the message.
+pub fn judge(rules: &[Rule], case: Case<'_>, now: Timestamp) -> Judgement {
+    for (place, rule) in (0..).zip(rules) {
+        if case.wanted && rule.verb != Verb::Fetch {
+            continue;
+        }
+        match rule.holds(case, now) {
+            Some(true) => {
+                return Judgement::Taken(Ruling {
+                    place,
+                    verb: rule.verb,
+                });
+            }
+            Some(false) => {}
+            None => return Judgement::Unread,
+        }
+    }
+    Judgement::Free
+}
+
+impl Rule {
+    /// Whether all conditions hold; nothing where the header would have to tell.
+    fn holds(&self, case: Case<'_>, now: Timestamp) -> Option<bool> {
+        let mut all = Some(true);
+        for condition in &self.conditions {
+            match condition.holds(case, now) {
+                Some(true) => {}
+                Some(false) => return Some(false),
+                None => all = None,
+            }
+        }
+        all
+    }
+}
+
+impl Condition {
+    /// Whether it holds; nothing where the header would have to tell.
+    fn holds(&self, case: Case<'_>, now: Timestamp) -> Option<bool> {
+        Some(match self {
+            Self::ByteSize(bound) => bound.holds(case.octets),
+            Self::From(pattern) => case
+                .header?
+                .mailboxes(&["From"])
+                .iter()
+                .any(|mailbox| pattern.fits(mailbox)),
+            Self::To(pattern) => case
+                .header?
+                .mailboxes(&["To", "Cc"])
+                .iter()
+                .any(|mailbox| pattern.fits(mailbox)),
+            Self::Subject(pattern) => case
+                .header?
+                .texts("Subject")
+                .iter()
+                .any(|subject| pattern.fits(subject)),
+            Self::ListId(pattern) => case.header?.texts("List-Id").iter().any(|list| {
+                let inner = list
+                    .rsplit_once('<')
+                    .and_then(|(_, rest)| rest.split_once('>'))
+                    .map(|(id, _)| id);
+                pattern.fits(list) || inner.is_some_and(|id| pattern.fits(id))
+            }),
+            Self::Field(name, pattern) => case
+                .header?
+                .texts(name)
+                .iter()
+                .any(|text| pattern.fits(text)),
+            Self::OlderThan(span) => case
+                .header?
+                .date()
+                .is_some_and(|date| now.since(date) > span.seconds()),
+        })
+    }
+}
+
+impl Bound {
+    fn holds(self, octets: u64) -> bool {
+        match self {
+            Self::Over(size) => octets > size.octets(),
+            Self::Under(size) => octets < size.octets(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: Timestamp = Timestamp(1_795_392_000);
+
+    const HEAD: &[u8] = b"From: =?utf-8?q?J=C3=BCrgen?= <Juergen@Example.org>\n\
+        To: list@lists.example.org, \"Ann, the first\" <ann@example.org>\n\
+        Cc: team: ben@example.org, cy@example.org;\n\
+        Subject: =?iso-8859-1?q?Gr=FC=DFe?= aus\n Rom\n\
+        List-Id: Rust =?utf-8?q?f=C3=BCr?= alle <rust.lists.example.org>\n\
+        X-Spam-Level: ****\nX-Note: one\nX-Note: two\n\
+        Date: Mon, 23 Nov 2026 01:00:00 +0200\n\n";
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::new(text).unwrap()
+    }
+
+    fn rule(conditions: Vec<Condition>, verb: Verb) -> Rule {
+        Rule {
+            conditions,
+            verb,
+            to: None,
+            also: Vec::new(),
+            text: String::new(),
+        }
+    }
+
+    fn holds(condition: Condition, head: &[u8]) -> bool {
+        let header = Header::read(head);
+        let case = Case {
+            octets: 1000,
+            header: Some(&header),
+            wanted: false,
+        };
+        judge(&[rule(vec![condition], Verb::Skip)], case, NOW) != Judgement::Free
+    }
+
+    #[test]
+    fn conditions_look_at_decoded_text() {
+        for condition in [
+            Condition::From(pattern("*@example.org")),
+            Condition::From(pattern("jürgen")),
+            Condition::From(pattern("JÜRGEN <*>")),
+            Condition::To(pattern("ann@example.org")),
+            Condition::To(pattern("Ann, the first")),
+            Condition::To(pattern("cy@example.org")),
+            Condition::Subject(pattern("grüße aus rom")),
+            Condition::Subject(pattern("/^Grüße/")),
+            Condition::ListId(pattern("rust.lists.example.org")),
+            Condition::ListId(pattern("*für alle*")),
+            Condition::Field("x-spam-level".into(), pattern("/^\\*{4}/")),
+            Condition::Field("X-Note".into(), pattern("two")),
+            Condition::ByteSize(Bound::Over(ByteSize::from_octets(999))),
+            Condition::ByteSize(Bound::Under(ByteSize::from_octets(1001))),
+            Condition::OlderThan(TimeSpan::from_seconds(3599)),
+        ] {
+            assert!(holds(condition.clone(), HEAD), "{condition:?}");
+        }
+        for condition in [
+            Condition::From(pattern("ann@example.org")),
+            Condition::To(pattern("juergen@*")),
+            Condition::Subject(pattern("rom")),
+            Condition::Field("X-None".into(), pattern("*")),
+            Condition::ByteSize(Bound::Over(ByteSize::from_octets(1000))),
+            Condition::ByteSize(Bound::Under(ByteSize::from_octets(1000))),
+            Condition::OlderThan(TimeSpan::from_seconds(3600)),
+        ] {
+            assert!(!holds(condition.clone(), HEAD), "{condition:?}");
+        }
+        assert!(!holds(
+            Condition::OlderThan(TimeSpan::from_seconds(1)),
+            b"Date: some day\n\n"
+        ));
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_wins() {
+        let header = Header::read(HEAD);
+        let case = |header| Case {
+            octets: 1000,
+            header,
+            wanted: false,
+        };
+        let large = || Condition::ByteSize(Bound::Over(ByteSize::from_octets(500)));
+        let small = || Condition::ByteSize(Bound::Under(ByteSize::from_octets(500)));
+        let from = || Condition::From(pattern("*@example.org"));
+        let taken = |place, verb| Judgement::Taken(Ruling { place, verb });
+        let rules = [
+            rule(vec![small(), from()], Verb::Skip),
+            rule(vec![large(), from()], Verb::Fetch),
+        ];
+        assert_eq!(
+            judge(&rules, case(Some(&header)), NOW),
+            taken(1, Verb::Fetch)
+        );
+        assert_eq!(judge(&[], case(None), NOW), Judgement::Free);
+        // the size alone decides about the first rule, the header about the second
+        assert_eq!(judge(&rules[..1], case(None), NOW), Judgement::Free);
+        assert_eq!(judge(&rules, case(None), NOW), Judgement::Unread);
+        // a rule whose turn may not have come takes nothing
+        let rules = [
+            rule(vec![from()], Verb::Fetch),
+            rule(vec![large()], Verb::Delete),
+        ];
+        assert_eq!(judge(&rules, case(None), NOW), Judgement::Unread);
+        let wanted = Case {
+            wanted: true,
+            ..case(Some(&header))
+        };
+        assert_eq!(judge(&rules[1..], wanted, NOW), Judgement::Free);
+    }
+
+    proptest! {
+        #[test]
+        fn octets_never_panic(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
+            for condition in [
+                Condition::From(pattern("x")),
+                Condition::ListId(pattern("x")),
+                Condition::Field("Received".into(), pattern("x")),
+                Condition::OlderThan(TimeSpan::from_days(1)),
+            ] {
+                holds(condition, &octets);
+            }
+        }
+    }
+}

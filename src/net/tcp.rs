@@ -1,0 +1,339 @@
+//! A TCP connection whose waits end: by the server's silence, or by a signal.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    os::unix::net::UnixStream,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::share;
+use crate::{
+    error::{Error, Kind, Result},
+    sys::interrupt::{LOOK, Stop},
+    text::count,
+};
+
+/// The last error of a socket, kept beside the TLS that blurs it.
+#[derive(Clone, Debug, Default)]
+pub struct Captured(Arc<Mutex<Option<io::Error>>>);
+
+impl Captured {
+    /// Takes the error out.
+    pub fn take(&self) -> Option<io::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn keep(&self, error: &io::Error) {
+        let copy = io::Error::new(error.kind(), error.to_string());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
+    }
+}
+
+/// A connection, by TCP or a Unix socket. A read or write fails with [`ErrorKind::TimedOut`] when
+/// the other side was silent for the time-out, and with [`ErrorKind::ConnectionAborted`] when pouch
+/// was told to stop.
+#[derive(Debug)]
+pub struct Socket<S = TcpStream> {
+    stream: S,
+    timeout: Duration,
+    /// When all waiting has to end, whatever comes.
+    deadline: Option<Instant>,
+    stop: Stop,
+    captured: Captured,
+}
+
+// Waits are cut into slices, below TLS, to look at the clock and for signals.
+
+impl Socket<UnixStream> {
+    fn local(stream: UnixStream, timeout: Duration, stop: Stop) -> io::Result<Self> {
+        stream.set_read_timeout(Some(LOOK))?;
+        stream.set_write_timeout(Some(LOOK))?;
+        Ok(Self {
+            stream,
+            timeout,
+            deadline: None,
+            stop,
+            captured: Captured::default(),
+        })
+    }
+}
+
+impl Socket {
+    fn new(stream: TcpStream, timeout: Duration, stop: Stop) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(LOOK))?;
+        stream.set_write_timeout(Some(LOOK))?;
+        Ok(Self {
+            stream,
+            timeout,
+            deadline: None,
+            stop,
+            captured: Captured::default(),
+        })
+    }
+
+    /// The server's address.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// From now on nothing is read or written after ten times the time-out, until that is
+    /// [taken back](Self::take_time).
+    pub fn hurry(&mut self) {
+        self.deadline = Some(Instant::now() + self.timeout.saturating_mul(10));
+    }
+
+    /// Only silence ends a wait again.
+    pub fn take_time(&mut self) {
+        self.deadline = None;
+    }
+
+    /// Where the socket's own errors are kept.
+    pub fn captured(&self) -> Captured {
+        self.captured.clone()
+    }
+}
+
+impl<S> Socket<S> {
+    fn wait<T>(&mut self, mut step: impl FnMut(&mut S) -> io::Result<T>) -> io::Result<T> {
+        let start = Instant::now();
+        let error = loop {
+            match step(&mut self.stream) {
+                Ok(done) => return Ok(done),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) => break error,
+            }
+            if self.stop.signal().is_some() {
+                break io::Error::new(ErrorKind::ConnectionAborted, "stopped by a signal");
+            }
+            if start.elapsed() >= self.timeout {
+                let text = format!(
+                    "{} s of silence; `timeout` sets how long to wait",
+                    self.timeout.as_secs()
+                );
+                break io::Error::new(ErrorKind::TimedOut, text);
+            }
+        };
+        self.captured.keep(&error);
+        Err(error)
+    }
+}
+
+impl<S: Read> Read for Socket<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wait(|stream| stream.read(buffer))
+    }
+}
+
+impl<S: Write> Write for Socket<S> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.wait(|stream| stream.write(octets))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Looks the host up and connects to one of its addresses, in the order that the system gives.
+/// All of that together takes `budget` at most; afterwards no wait takes longer than `timeout`.
+///
+/// # Errors
+/// [`Kind::NoHost`], [`Kind::Offline`], [`Kind::Unavailable`] where nobody listens,
+/// [`Kind::Silent`] where time was up, or a signal came.
+pub fn dial(
+    host: &str,
+    port: u16,
+    budget: Duration,
+    timeout: Duration,
+    stop: &Stop,
+) -> Result<Socket> {
+    Dialing::begin(host, port, budget).wait(timeout, stop)
+}
+
+/// Connects to the Unix socket at `path`, within `budget`; afterwards no wait takes longer than
+/// `timeout`.
+///
+/// # Errors
+/// [`Kind::Unavailable`] where nobody listens, [`Kind::Silent`] where time was up, or a signal
+/// came.
+pub fn dial_local(
+    path: &Path,
+    budget: Duration,
+    timeout: Duration,
+    stop: &Stop,
+) -> Result<Socket<UnixStream>> {
+    let shown = path.display().to_string();
+    let path = path.to_owned();
+    let dialing = Dialing::beside(&shown, budget, move || {
+        UnixStream::connect(&path).map_err(|error| {
+            Error::new(
+                Kind::Unavailable,
+                format!("{} takes no connection", path.display()),
+            )
+            .fact(error.to_string())
+        })
+    });
+    Socket::local(dialing.stream(stop)?, timeout, stop.clone())
+        .map_err(|error| lost(&shown, &error))
+}
+
+fn lost(host: &str, error: &io::Error) -> Error {
+    Error::new(Kind::Cut, format!("the connection to {host} was lost")).fact(error.to_string())
+}
+
+/// A connection that is being made. Neither look-up nor connect can be interrupted: they run beside
+/// whatever comes next, and are left alone there when a signal comes.
+#[derive(Debug)]
+pub struct Dialing<S = TcpStream> {
+    host: String,
+    budget: Duration,
+    end: Instant,
+    made: mpsc::Receiver<Result<S>>,
+}
+
+impl Dialing {
+    /// Begins to do what [`dial`] does.
+    pub fn begin(host: &str, port: u16, budget: Duration) -> Self {
+        let name = host.to_owned();
+        Self::beside(host, budget, move || {
+            connect(&name, port, Instant::now() + budget)
+        })
+    }
+
+    /// The connection, once it is made.
+    ///
+    /// # Errors
+    /// As for [`dial`].
+    pub fn wait(self, timeout: Duration, stop: &Stop) -> Result<Socket> {
+        Socket::new(self.stream(stop)?, timeout, stop.clone())
+            .map_err(|error| lost(&self.host, &error))
+    }
+}
+
+impl<S: Send + 'static> Dialing<S> {
+    fn beside(
+        host: &str,
+        budget: Duration,
+        connect: impl FnOnce() -> Result<S> + Send + 'static,
+    ) -> Self {
+        let (sender, made) = mpsc::channel();
+        let dialing = Self {
+            host: host.to_owned(),
+            budget,
+            end: Instant::now() + budget + LOOK,
+            made,
+        };
+        let failed = sender.clone();
+        let work = move || {
+            // nobody may be waiting any more
+            let _ = sender.send(connect());
+        };
+        if let Err(error) = thread::Builder::new().spawn(work) {
+            let _ = failed.send(Err(Error::thread(&error)));
+        }
+        dialing
+    }
+
+    fn stream(&self, stop: &Stop) -> Result<S> {
+        loop {
+            match self.made.recv_timeout(LOOK) {
+                Ok(result) => return result,
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(Error::new(Kind::Bug, "the connecting thread ended"));
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    stop.check()?;
+                    if Instant::now() >= self.end {
+                        return Err(too_slow(&self.host, self.budget, "nobody had answered"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn too_slow(host: &str, budget: Duration, fact: &str) -> Error {
+    // a part of it may be gone already
+    let seconds = budget.as_secs_f64().round();
+    Error::new(
+        Kind::Silent,
+        format!("no connection to {host} within {seconds} s"),
+    )
+    .fact(fact)
+}
+
+fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
+    let budget = deadline.saturating_duration_since(Instant::now());
+    let addresses: Vec<SocketAddr> = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| unknown(host, &error))?
+        .collect();
+    let mut failures = Vec::new();
+    let mut timed_out = false;
+    let mut unreachable = 0;
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            timed_out = true;
+            failures.push(format!("{address}: no time left to try it"));
+            continue;
+        }
+        match TcpStream::connect_timeout(address, share(left, addresses.len() - tried)) {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => {
+                timed_out |= error.kind() == ErrorKind::TimedOut;
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable
+                ) {
+                    unreachable += 1;
+                }
+                failures.push(format!("{address}: {error}"));
+            }
+        }
+    }
+    let error = if addresses.is_empty() {
+        Error::new(Kind::NoHost, format!("{host} has no address"))
+    } else if unreachable == addresses.len() {
+        Error::new(Kind::Silent, format!("no way leads to {host} now"))
+    } else if timed_out {
+        too_slow(
+            host,
+            budget,
+            &format!("{} tried", count(addresses.len() as u64, "address")),
+        )
+    } else {
+        Error::new(
+            Kind::Unavailable,
+            format!("{host} takes no connection on port {port}"),
+        )
+        .hint("check `host`, `port` and `tls`; 995 is for tls = \"implicit\", 110 for \"starttls\"")
+    };
+    Err(failures.into_iter().fold(error, Error::fact))
+}
+
+fn unknown(host: &str, error: &io::Error) -> Error {
+    let text = error.to_string();
+    // EAI_AGAIN: the name server does not answer, which says nothing about the name
+    if text.contains("Temporary failure") {
+        Error::new(
+            Kind::Offline,
+            format!("the address of {host} cannot be looked up now"),
+        )
+        .fact(text)
+    } else {
+        Error::new(Kind::NoHost, format!("there is no host {host}"))
+            .fact(text)
+            .hint("check `host` in the config")
+    }
+}

@@ -1,0 +1,438 @@
+//! A stream with a buffer, bounded lines, bounded time, and a trace.
+
+use std::{
+    io::{self, Read, Write},
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use zeroize::Zeroizing;
+
+use super::{
+    body::Decoder,
+    command::{Command, MAX_COMMAND},
+    reply::{self, Refusal, Reply, quoted},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    event::TraceLine,
+    text::shown,
+};
+
+/// How much is read at once.
+const BUFFER: usize = 64 * 1024;
+
+/// The longest line that a server may send outside of a message. RFC 2449 §4 says 512 octets;
+/// SASL challenges and some UIDs are longer.
+const MAX_LINE: usize = 16 * 1024;
+
+/// Octets a second below which a line is no line.
+const SLOWEST: u64 = 100;
+
+/// Who gets to see the lines of the session.
+pub type Trace = Box<dyn FnMut(TraceLine) + Send>;
+
+/// What is settled before anything is said.
+pub struct Terms {
+    /// The server's name, for messages.
+    pub peer: String,
+    /// An answer may keep pouch waiting so long, all its pauses together, and a second more for
+    /// each 100 octets: what comes slower never ends.
+    pub patience: Duration,
+    /// Who gets every line of the session.
+    pub trace: Option<Trace>,
+}
+
+/// How long one answer has kept pouch waiting, and how much came meanwhile.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    octets: u64,
+}
+
+impl Pace {
+    fn is_hopeless(&self, patience: Duration) -> bool {
+        self.waited > patience.saturating_add(Duration::from_secs(self.octets / SLOWEST))
+    }
+}
+
+/// A stream and what was read from it, but not yet used.
+pub(super) struct Wire<S> {
+    stream: S,
+    buffer: Vec<u8>,
+    /// `buffer[start..end]` is not used yet.
+    start: usize,
+    end: usize,
+    /// Commands to be sent with the next flush.
+    unsent: Zeroizing<Vec<u8>>,
+    /// So many commands were not answered yet.
+    unanswered: usize,
+    pace: Pace,
+    /// The server's name, for messages.
+    pub(super) peer: String,
+    patience: Duration,
+    trace: Option<Trace>,
+    /// What is not repeated, should the server repeat it.
+    secrets: Vec<Zeroizing<Vec<u8>>>,
+}
+
+impl<S> Wire<S> {
+    pub(super) fn new(stream: S, terms: Terms) -> Self {
+        let Terms {
+            peer,
+            patience,
+            trace,
+        } = terms;
+        Self {
+            stream,
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            unsent: Zeroizing::default(),
+            unanswered: 0,
+            pace: Pace::default(),
+            peer,
+            patience,
+            trace,
+            secrets: Vec::new(),
+        }
+    }
+
+    /// Leaves this out of whatever the server says from now on.
+    pub(super) fn hide(&mut self, secret: &[u8]) {
+        // what is shorter would blot out more than it hides
+        if secret.len() > 3 {
+            self.secrets.push(Zeroizing::new(secret.to_vec()));
+        }
+    }
+
+    /// Whether the server said something that nobody has read yet.
+    pub(super) fn holds_unread(&self) -> bool {
+        self.start < self.end
+    }
+
+    /// The stream alone, to be wrapped in TLS, and what the next wire needs of this one.
+    pub(super) fn into_parts(self) -> (S, Terms) {
+        (
+            self.stream,
+            Terms {
+                peer: self.peer,
+                patience: self.patience,
+                trace: self.trace,
+            },
+        )
+    }
+
+    /// What the server said cannot be the answer to what it was asked.
+    pub(super) fn out_of_step(&self, said: &[u8]) -> Error {
+        let said = shown(&self.clean(said));
+        Error::new(
+            Kind::OutOfStep,
+            format!("{} says what nobody asked for", self.peer),
+        )
+        .fact(format!("it said: {said}"))
+    }
+
+    /// `text` without the secrets.
+    fn clean(&self, text: &[u8]) -> Vec<u8> {
+        self.secrets
+            .iter()
+            .fold(text.to_vec(), |text, secret| without(&text, secret))
+    }
+
+    /// The status line that `line` is, its text without the secrets.
+    fn understood(&self, line: &[u8]) -> Option<Reply> {
+        let mut reply = Reply::parse(line)?;
+        let (Reply::Ok(text) | Reply::Challenge(text) | Reply::Err(Refusal { text, .. })) =
+            &mut reply;
+        *text = self.clean(text);
+        Some(reply)
+    }
+
+    /// The server said something before it was asked: to take it for the answer to the next
+    /// command would take each answer for another's from then on.
+    fn unasked(&self) -> Error {
+        let unread = &self.buffer[self.start..self.end];
+        let line = unread
+            .split(|octet| *octet == b'\n')
+            .next()
+            .unwrap_or(unread)
+            .trim_ascii_end();
+        match self.understood(line) {
+            // Dovecot does so right behind a good login, when it cannot open the mailbox
+            Some(Reply::Err(refusal)) if refusal.passes() => cannot_open(&self.peer, &refusal),
+            _ => self.out_of_step(line),
+        }
+    }
+
+    fn traced(&mut self, said: impl FnOnce() -> TraceLine) {
+        if let Some(trace) = &mut self.trace {
+            trace(said());
+        }
+    }
+
+    fn trouble(&self, doing: &str, error: &io::Error) -> Error {
+        use io::ErrorKind as E;
+        let peer = &self.peer;
+        match error.kind() {
+            E::TimedOut => Error::new(Kind::Silent, format!("{peer} said nothing for too long"))
+                .fact(error.to_string()),
+            E::UnexpectedEof => Error::new(Kind::Cut, format!("{peer} closed the connection")),
+            _ => Error::new(Kind::Cut, format!("the connection to {peer} was lost"))
+                .fact(format!("{doing}: {error}")),
+        }
+    }
+}
+
+impl<S: Read + Write> Wire<S> {
+    /// Puts a command into the next flush.
+    pub(super) fn queue(&mut self, command: Command<'_>) -> Result<()> {
+        let line = command.line();
+        // only what the user wrote can be too long: numbers and words are not
+        if line.len() > MAX_COMMAND && !matches!(command, Command::Response(_)) {
+            return Err(
+                Error::new(Kind::Config, "user name or password is too long for POP3").fact(
+                    format!(
+                        "a command may have {MAX_COMMAND} octets (RFC 2449), this one has {}",
+                        line.len()
+                    ),
+                ),
+            );
+        }
+        self.in_step()?;
+        self.traced(|| TraceLine::Client(command.shown()));
+        self.unsent.extend_from_slice(&line);
+        self.unanswered += 1;
+        Ok(())
+    }
+
+    /// An error where the server said something without being asked.
+    pub(super) fn in_step(&self) -> Result<()> {
+        if self.unanswered == 0 && self.holds_unread() {
+            Err(self.unasked())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends what is queued, in one write.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let unsent = std::mem::take(&mut self.unsent);
+        self.pace = Pace::default();
+        let mut sent = 0;
+        while sent < unsent.len() {
+            let began = Instant::now();
+            sent += match self.stream.write(&unsent[sent..]) {
+                Ok(0) => return Err(self.trouble("sending", &io::ErrorKind::WriteZero.into())),
+                Ok(octets) => {
+                    self.keep_pace(began, octets)?;
+                    octets
+                }
+                Err(error) => return Err(self.trouble("sending", &error)),
+            };
+        }
+        self.stream
+            .flush()
+            .map_err(|error| self.trouble("sending", &error))
+    }
+
+    /// Notes that `octets` went over the line since `began`.
+    fn keep_pace(&mut self, began: Instant, octets: usize) -> Result<()> {
+        self.pace.waited += began.elapsed();
+        self.pace.octets += octets as u64;
+        if self.pace.is_hopeless(self.patience) {
+            return Err(Error::new(
+                Kind::Cut,
+                format!("{} is too slow for its answer to ever end", self.peer),
+            )
+            .fact(format!(
+                "{} octets took {} s",
+                self.pace.octets,
+                self.pace.waited.as_secs()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Sends a command and gives the answer to it.
+    pub(super) fn ask(&mut self, command: Command<'_>) -> Result<Reply> {
+        self.queue(command)?;
+        self.flush()?;
+        self.reply()
+    }
+
+    /// The next status line, or challenge, before the login.
+    pub(super) fn reply(&mut self) -> Result<Reply> {
+        let (line, reply) = self.status()?;
+        reply.ok_or_else(|| {
+            not_pop3(&self.peer).fact(format!("{} said: {}", self.peer, shown(&self.clean(&line))))
+        })
+    }
+
+    /// The next status line after the login, where there are no challenges. What is none can be a
+    /// part of a message that the server ended early, and says nothing about the next one.
+    pub(super) fn answer(&mut self) -> Result<std::result::Result<Vec<u8>, Refusal>> {
+        match self.status()? {
+            (_, Some(Reply::Ok(text))) => Ok(Ok(text)),
+            (_, Some(Reply::Err(refusal))) => Ok(Err(refusal)),
+            (line, _) => Err(self.out_of_step(&line)),
+        }
+    }
+
+    /// Puts a STAT behind the commands before it. No other answer looks like the one to that, as
+    /// any does like the one to NOOP: where one before it is lost, or is one too many, it comes
+    /// early or late.
+    pub(super) fn queue_check(&mut self) -> Result<()> {
+        self.queue(Command::Stat)
+    }
+
+    /// Makes sure that the [STAT](Self::queue_check) is what is answered now: all before it was
+    /// answered once.
+    pub(super) fn check(&mut self) -> Result<()> {
+        match self.answer()? {
+            Ok(text) if reply::stat(&text).is_some() => self.in_step(),
+            Ok(text) => Err(self.out_of_step(&[b"+OK ", &text[..]].concat())),
+            Err(refusal) => Err(self.out_of_step(&[b"-ERR ", &refusal.text[..]].concat())),
+        }
+    }
+
+    fn status(&mut self) -> Result<(Vec<u8>, Option<Reply>)> {
+        self.pace = Pace::default();
+        let line = self.line()?.to_vec();
+        self.unanswered = self.unanswered.saturating_sub(1);
+        let reply = self.understood(&line);
+        if self.trace.is_some() {
+            let said = shown(&self.clean(&line));
+            self.traced(|| TraceLine::Server(said));
+        }
+        Ok((line, reply))
+    }
+
+    /// The next line of a multi-line answer, dot unstuffed; nothing at its end. `budget` bounds
+    /// the octets of the whole answer and is counted down.
+    pub(super) fn list_line(&mut self, budget: &mut usize) -> Result<Option<&[u8]>> {
+        let line = self.next_line()?;
+        *budget = budget.checked_sub(line.len() + 2).ok_or_else(|| {
+            Error::new(
+                Kind::NotPop3,
+                format!("{} sends a listing without an end", self.peer),
+            )
+            .hint("if that mailbox is really this large, empty a part of it by another way first")
+        })?;
+        Ok(match &self.buffer[line] {
+            b"." => None,
+            [b'.', rest @ ..] => Some(rest),
+            line => Some(line),
+        })
+    }
+
+    /// The next line, without its line end.
+    fn line(&mut self) -> Result<&[u8]> {
+        self.next_line().map(|line| &self.buffer[line])
+    }
+
+    /// Where in the buffer the next line stands, without its line end.
+    fn next_line(&mut self) -> Result<Range<usize>> {
+        let mut searched = 0;
+        loop {
+            let unread = &self.buffer[self.start..self.end];
+            if let Some(lf) = memchr::memchr(b'\n', &unread[searched..]) {
+                let from = self.start;
+                let to = from + searched + lf;
+                self.start = to + 1;
+                return Ok(from..to - usize::from(self.buffer[from..to].ends_with(b"\r")));
+            }
+            searched = unread.len();
+            if searched > MAX_LINE {
+                return Err(not_pop3(&self.peer).fact("it sends a line without an end"));
+            }
+            self.fill()?;
+        }
+    }
+
+    /// Decoded content of a message; nothing once it has ended.
+    pub(super) fn content(
+        &mut self,
+        decoder: &mut Decoder,
+        ended: &mut bool,
+    ) -> Result<Option<&[u8]>> {
+        while !*ended {
+            let start = self.start;
+            let decoded = decoder.decode(&mut self.buffer[start..self.end]);
+            self.start += decoded.used;
+            *ended = decoded.end;
+            if decoded.content > 0 {
+                return Ok(Some(&self.buffer[start..start + decoded.content]));
+            }
+            if !*ended {
+                self.fill()?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads more behind what is unread.
+    fn fill(&mut self) -> Result<()> {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let began = Instant::now();
+        match self.stream.read(&mut self.buffer[self.end..]) {
+            Ok(0) => Err(self.trouble("reading", &io::ErrorKind::UnexpectedEof.into())),
+            Ok(octets) => {
+                self.end += octets;
+                self.keep_pace(began, octets)
+            }
+            Err(error) => Err(self.trouble("reading", &error)),
+        }
+    }
+}
+
+/// `line` with `***` for each `secret` in it.
+fn without(line: &[u8], secret: &[u8]) -> Vec<u8> {
+    let mut clean = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = memchr::memmem::find(rest, secret) {
+        clean.extend_from_slice(&rest[..at]);
+        clean.extend_from_slice(b"***");
+        rest = &rest[at + secret.len()..];
+    }
+    clean.extend_from_slice(rest);
+    clean
+}
+
+/// The server cannot open the mailbox at the moment.
+pub(super) fn cannot_open(peer: &str, refusal: &Refusal) -> Error {
+    Error::new(Kind::Busy, format!("{peer} cannot open the mailbox now"))
+        .fact(quoted(peer, refusal))
+}
+
+/// What answers there is no POP3 server.
+pub(super) fn not_pop3(peer: &str) -> Error {
+    Error::new(Kind::NotPop3, format!("what {peer} says is not POP3"))
+        .hint("check `host`, `port` and `tls`: 995 is for tls = \"implicit\", 110 for \"starttls\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_slow_never_ends() {
+        let patience = Duration::from_mins(10);
+        let hopeless = |seconds, octets| {
+            Pace {
+                waited: Duration::from_secs(seconds),
+                octets,
+            }
+            .is_hopeless(patience)
+        };
+        assert!(!hopeless(600, 0));
+        assert!(hopeless(601, 50));
+        // an octet a second, and a modem
+        assert!(hopeless(700, 700));
+        assert!(!hopeless(24 * 3_600, 100_000_000));
+    }
+}

@@ -1,0 +1,250 @@
+//! A session before the login (RFC 1939 §4): greeting, capabilities, TLS, and the login itself.
+
+use std::io::{Read, Write};
+
+pub use super::connection::{Terms, Trace};
+use super::{
+    command::{Command, MAX_COMMAND, fits},
+    connection::{Wire, cannot_open, not_pop3},
+    reply::{Capabilities, Code, Refusal, Reply, quoted},
+    sasl::{self, Credentials},
+    transaction::Transaction,
+};
+use crate::{
+    domain::auth::Auth,
+    error::{Error, Kind, Result},
+};
+
+/// The most octets of a CAPA answer.
+const MAX_CAPA: usize = 64 * 1024;
+
+/// Before the login (RFC 1939 §4).
+pub struct Authorization<S> {
+    wire: Wire<S>,
+}
+
+impl<S: Read + Write> Authorization<S> {
+    /// Takes the greeting.
+    ///
+    /// # Errors
+    /// The line is lost, or what answers is no POP3 server, or it greets with `-ERR`.
+    pub fn greet(stream: S, terms: Terms) -> Result<Self> {
+        let mut wire = Wire::new(stream, terms);
+        let reply = wire.reply()?;
+        let peer = wire.peer.as_str();
+        match reply {
+            Reply::Ok(_) => {}
+            Reply::Err(refusal) => {
+                let kind = if refusal.code == Some(Code::SysPerm) {
+                    Kind::Unavailable
+                } else {
+                    Kind::Busy
+                };
+                return Err(
+                    Error::new(kind, format!("{peer} does not take the connection"))
+                        .fact(quoted(peer, &refusal)),
+                );
+            }
+            Reply::Challenge(_) => return Err(not_pop3(peer)),
+        }
+        Ok(Self { wire })
+    }
+
+    /// Begins TLS by STLS (RFC 2595 §4): `wrap` makes the new stream out of the old one. Whether
+    /// the server offers it is not asked in clear, where nothing it says of itself can be believed.
+    ///
+    /// # Errors
+    /// The server refuses STLS, now or for good, or closes the connection; somebody put octets
+    /// behind its answer, which is an attack (CVE-2011-0411); or `wrap` fails.
+    pub fn upgrade<T: Read + Write>(
+        mut self,
+        wrap: impl FnOnce(S) -> Result<T>,
+    ) -> Result<Authorization<T>> {
+        let peer = self.wire.peer.clone();
+        let hint =
+            "most servers have TLS on port 995: tls = \"implicit\"; pouch never goes on without it";
+        let answer = self
+            .wire
+            .ask(Command::Stls)
+            .map_err(|error| match error.kind() {
+                // what some do where they do not know a command
+                Kind::Cut => error.hint(hint),
+                _ => error,
+            })?;
+        match answer {
+            Reply::Ok(_) => {}
+            Reply::Err(refusal) if refusal.passes() => {
+                return Err(
+                    Error::new(Kind::Busy, format!("{peer} does not begin TLS now"))
+                        .fact(quoted(&peer, &refusal)),
+                );
+            }
+            Reply::Err(refusal) => {
+                return Err(Error::new(
+                    Kind::Unavailable,
+                    format!("{peer} does not begin TLS on this port"),
+                )
+                .fact(quoted(&peer, &refusal))
+                .hint(hint));
+            }
+            Reply::Challenge(_) => return Err(not_pop3(&peer)),
+        }
+        if self.wire.holds_unread() {
+            return Err(Error::new(
+                Kind::Denied,
+                format!("somebody meddles with the line to {peer}"),
+            )
+            .fact("there were octets behind the answer to STLS, before TLS began"));
+        }
+        let (stream, terms) = self.wire.into_parts();
+        Ok(Authorization {
+            wire: Wire::new(wrap(stream)?, terms),
+        })
+    }
+
+    /// Asks for the capabilities, and logs in.
+    ///
+    /// # Errors
+    /// The server refuses, now or for good, or the line is lost. The password is sent once.
+    pub fn login(mut self, who: &Credentials<'_>) -> Result<Transaction<S>> {
+        for (what, argument) in [("user name", who.user), ("password", who.password)] {
+            if !fits(argument) {
+                return Err(Error::new(
+                    Kind::Config,
+                    format!("the {what} holds a line break or NUL: POP3 cannot send it"),
+                ));
+            }
+        }
+        self.wire.hide(who.password.as_bytes());
+        self.wire
+            .hide(sasl::plain(who.user, who.password).as_bytes());
+        self.wire.queue(Command::Capa)?;
+        self.wire.flush()?;
+        let capabilities = read_capabilities(&mut self.wire)?;
+        let offered = |mechanism| {
+            capabilities
+                .as_ref()
+                .is_some_and(|known| known.offers(mechanism))
+        };
+        let mechanism = match who.auth {
+            Auth::Plain => Mechanism::Plain,
+            Auth::Auto if offered("PLAIN") => Mechanism::Plain,
+            Auth::Auto | Auth::User => Mechanism::User,
+        };
+        let answer = match mechanism {
+            Mechanism::Plain => self.sasl_plain(who),
+            Mechanism::User => self.user_pass(who),
+        }
+        .map_err(|error| match error.kind() {
+            // Courier does so when it cannot read one message, Dovecot when it cannot read the
+            // mailbox
+            Kind::Cut => Error::new(Kind::Cut, format!("{} closed the connection at the login", self.wire.peer))
+                .fact("that need not be a wrong password: some servers do so when they cannot open the mailbox"),
+            _ => error,
+        })?;
+        match answer {
+            Reply::Ok(_) => Ok(Transaction::new(self.wire, capabilities, mechanism)),
+            Reply::Err(refusal) => {
+                let codes = capabilities
+                    .as_ref()
+                    .is_some_and(|known| known.has("AUTH-RESP-CODE"));
+                Err(login_refused(&self.wire.peer, &refusal, codes))
+            }
+            Reply::Challenge(_) => Err(not_pop3(&self.wire.peer)),
+        }
+    }
+
+    fn user_pass(&mut self, who: &Credentials<'_>) -> Result<Reply> {
+        // not pipelined: Courier and mailfront announce PIPELINING and lose what is behind PASS,
+        // and a server that refuses USER must not get the password
+        match self.wire.ask(Command::User(who.user))? {
+            Reply::Ok(_) => self.wire.ask(Command::Pass(who.password)),
+            refused => Ok(refused),
+        }
+    }
+
+    fn sasl_plain(&mut self, who: &Credentials<'_>) -> Result<Reply> {
+        let message = sasl::plain(who.user, who.password);
+        let mechanism = "PLAIN";
+        let whole = Command::Auth {
+            mechanism,
+            initial: Some(&message),
+        };
+        // RFC 5034 §4: the initial response only where the whole command fits
+        let fits = whole.line().len() <= MAX_COMMAND;
+        match self.wire.ask(if fits {
+            whole
+        } else {
+            Command::Auth {
+                mechanism,
+                initial: None,
+            }
+        })? {
+            // servers that do not know the initial response ask for it
+            Reply::Challenge(_) => self.wire.ask(Command::Response(&message)),
+            other => Ok(other),
+        }
+    }
+}
+
+/// How the login was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    /// SASL PLAIN.
+    Plain,
+    /// USER and PASS.
+    User,
+}
+
+impl std::fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "PLAIN",
+            Self::User => "USER",
+        })
+    }
+}
+
+/// The answer to CAPA. A server that does not know it (popa3d, Solid POP3) says `-ERR`.
+pub(super) fn read_capabilities<S: Read + Write>(
+    wire: &mut Wire<S>,
+) -> Result<Option<Capabilities>> {
+    match wire.reply()? {
+        Reply::Ok(_) => {}
+        // unasked, right behind the login
+        Reply::Err(refusal) if refusal.passes() => return Err(cannot_open(&wire.peer, &refusal)),
+        Reply::Err(_) => return Ok(None),
+        Reply::Challenge(_) => return Err(not_pop3(&wire.peer)),
+    }
+    let mut capabilities = Capabilities::default();
+    let mut budget = MAX_CAPA;
+    while let Some(line) = wire.list_line(&mut budget)? {
+        capabilities.add(line);
+    }
+    Ok(Some(capabilities))
+}
+
+/// What a refused login means (RFC 2449 §8.1.1, RFC 3206 §4). `codes`: the server announces
+/// AUTH-RESP-CODE, so that a failure without `[AUTH]` has nothing to do with the credentials.
+fn login_refused(peer: &str, refusal: &Refusal, codes: bool) -> Error {
+    let fact = quoted(peer, refusal);
+    match refusal.code {
+        Some(Code::InUse) => {
+            Error::new(Kind::Busy, "the mailbox is in use by another session").fact(fact)
+        }
+        Some(Code::LoginDelay) => Error::new(
+            Kind::Busy,
+            format!("{peer} wants more time between two logins"),
+        )
+        .fact(fact),
+        Some(Code::SysTemp) => {
+            Error::new(Kind::Busy, format!("{peer} cannot log anybody in now")).fact(fact)
+        }
+        Some(Code::SysPerm) => {
+            Error::new(Kind::Unavailable, format!("{peer} cannot log you in")).fact(fact)
+        }
+        Some(Code::Auth) => Error::new(Kind::Denied, "the server refused the password").fact(fact),
+        None if codes => Error::new(Kind::Busy, format!("{peer} cannot log you in now")).fact(fact),
+        None => Error::new(Kind::Denied, "the server refused the login").fact(fact),
+    }
+}

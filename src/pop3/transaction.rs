@@ -1,0 +1,428 @@
+//! A session after the login (RFC 1939 §5), whose [`quit`](Transaction::quit) is the UPDATE state.
+//!
+//! A session is typed by its state: [`Authorization`](super::authorization::Authorization), then
+//! [`Transaction`]. Dropping either closes the stream without QUIT: the server then deletes nothing
+//! (§6).
+
+use std::io::{Read, Write};
+
+use super::{
+    body::Decoder,
+    command::Command,
+    connection::{Wire, not_pop3},
+    login::{Mechanism, read_capabilities},
+    reply::{self, Capabilities, Refusal, quoted},
+    retrieval::{Ahead, Retrieval, Wanted},
+};
+use crate::{
+    domain::{
+        ids::{Listed, MsgNum},
+        message::Head,
+    },
+    error::{Error, Kind, Result},
+    text::shown,
+};
+
+/// The most messages of a mailbox: a listing, and what is known of each, has to fit into 64 MiB.
+const MAX_MESSAGES: u32 = 200_000;
+
+/// The most octets that LIST or UIDL may send for one message: a UID has at most 70 octets by the
+/// RFC, and at most 200 seen in the wild.
+const MAX_LISTING_LINE: usize = 256;
+
+/// The most octets that each of them may send for all messages.
+const MAX_LISTING: usize = 10_000_000;
+
+/// The most octets of an answer to TOP.
+const MAX_TOP: u64 = 64_000_000;
+
+/// What the server listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The messages that have a UID, by number.
+    pub messages: Vec<Listed>,
+    /// Those that have none, with their sizes.
+    pub nameless: Vec<(MsgNum, u64)>,
+    /// Whether LIST and UIDL had the same messages.
+    pub agrees: bool,
+}
+
+/// After the login (RFC 1939 §5).
+pub struct Transaction<S> {
+    wire: Wire<S>,
+    capabilities: Option<Capabilities>,
+    /// Whether the capabilities were not asked for again since the login.
+    fresh: bool,
+    mechanism: Mechanism,
+    one_at_a_time: bool,
+    no_uidl: bool,
+}
+
+impl<S: Read + Write> Transaction<S> {
+    pub(super) fn new(
+        wire: Wire<S>,
+        capabilities: Option<Capabilities>,
+        mechanism: Mechanism,
+    ) -> Self {
+        Self {
+            wire,
+            capabilities,
+            fresh: true,
+            mechanism,
+            one_at_a_time: false,
+            no_uidl: false,
+        }
+    }
+
+    /// How the login was done.
+    pub fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    /// What the server can do; nothing where it does not know CAPA.
+    pub fn capabilities(&self) -> Option<&Capabilities> {
+        self.capabilities.as_ref()
+    }
+
+    /// Sends no command before the last one is answered, whatever the server announces: some
+    /// announce PIPELINING and lose commands.
+    pub fn one_at_a_time(&mut self) {
+        self.one_at_a_time = true;
+    }
+
+    /// Does not ask for UIDs: no message has one.
+    pub fn no_uidl(&mut self) {
+        self.no_uidl = true;
+    }
+
+    /// Whether commands may be sent ahead of the answers to earlier ones (RFC 2449 §6.6).
+    pub fn pipelining(&self) -> bool {
+        !self.one_at_a_time
+            && self
+                .capabilities
+                .as_ref()
+                .is_some_and(|known| known.has("PIPELINING"))
+    }
+
+    /// Whether messages may be asked for ahead. Where a command is lost among others, what came for
+    /// a message may be another one: it takes their headers to find that out.
+    pub fn takes_ahead(&self) -> bool {
+        self.pipelining()
+            && self
+                .capabilities
+                .as_ref()
+                .is_some_and(|known| known.has("TOP"))
+    }
+
+    /// What is in the mailbox: STAT, LIST and UIDL, in one write where the server takes that.
+    /// `meanwhile` is done while the server looks.
+    ///
+    /// # Errors
+    /// The server has no UIDL, answers beyond all measure, or the line is lost.
+    pub fn list<T>(&mut self, meanwhile: impl FnOnce() -> T) -> Result<(Listing, T)> {
+        // Capabilities may differ after the login: Gmail announces PIPELINING only then.
+        let mut ask_again = std::mem::take(&mut self.fresh) && self.capabilities.is_some();
+        if ask_again && !self.pipelining() {
+            self.wire.queue(Command::Capa)?;
+            self.wire.flush()?;
+            self.renew_capabilities()?;
+            ask_again = false;
+        }
+        let together = self.pipelining();
+        if ask_again {
+            self.wire.queue(Command::Capa)?;
+        }
+        self.wire.queue(Command::Stat)?;
+        if together {
+            self.wire.queue(Command::List)?;
+            if !self.no_uidl {
+                self.wire.queue(Command::Uidl)?;
+            }
+        }
+        self.wire.flush()?;
+        let done = meanwhile();
+        if ask_again {
+            self.renew_capabilities()?;
+        }
+        Ok((self.listing(together)?, done))
+    }
+
+    /// Reads the answer to STAT, and those to LIST and UIDL, once they are `asked`.
+    fn listing(&mut self, asked: bool) -> Result<Listing> {
+        let expected = self.stat()?;
+        if expected > MAX_MESSAGES {
+            let peer = &self.wire.peer;
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!("{peer} has {expected} messages in this mailbox"),
+            )
+            .fact(format!("{MAX_MESSAGES} at most can be looked after"))
+            .hint("empty a part of it by another way first"));
+        }
+        let sizes = self.numbered(Command::List, asked, expected, reply::list_line)?;
+        let uids = if self.no_uidl {
+            Ok(Vec::new())
+        } else {
+            self.numbered(Command::Uidl, asked, expected, reply::uidl_line)?
+        };
+        if expected == 0 {
+            return Ok(Listing::default());
+        }
+        let Ok(uids) = uids else {
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!("{} cannot tell new messages from old ones (it has no UIDL)", self.wire.peer),
+            )
+            .fact("without UIDs nothing can be kept on the server and fetched once")
+            .hint("`quirks = [\"no-uidl\"]` tells them apart by their headers; pouch-config(5) has its limits"));
+        };
+        let sizes = sizes.map_err(|refusal| {
+            Error::new(
+                Kind::Unavailable,
+                format!("{} does not list its messages", self.wire.peer),
+            )
+            .fact(quoted(&self.wire.peer, &refusal))
+        })?;
+        let listing = join(sizes, uids);
+        if !self.no_uidl && !listing.agrees {
+            // or one of the two is the answer to something else, and its own still to come
+            self.in_step()?;
+        }
+        Ok(listing)
+    }
+
+    /// Makes sure that no answer was one too many, nor is missing.
+    fn in_step(&mut self) -> Result<()> {
+        self.wire.queue_check()?;
+        self.wire.flush()?;
+        self.wire.check()
+    }
+
+    fn renew_capabilities(&mut self) -> Result<()> {
+        self.capabilities = read_capabilities(&mut self.wire)?;
+        Ok(())
+    }
+
+    fn stat(&mut self) -> Result<u32> {
+        let answer = self.wire.answer()?;
+        let peer = &self.wire.peer;
+        match answer {
+            Ok(text) => reply::stat(&text).map(|(count, _)| count).ok_or_else(|| {
+                not_pop3(peer).fact(format!("it answers STAT by: {}", shown(&text)))
+            }),
+            Err(refusal) => {
+                let kind = if refusal.passes() {
+                    Kind::Busy
+                } else {
+                    Kind::Unavailable
+                };
+                Err(Error::new(kind, format!("{peer} cannot open the mailbox"))
+                    .fact(quoted(peer, &refusal)))
+            }
+        }
+    }
+
+    /// The lines of LIST or UIDL that `parse` understands. A line that it does not is passed over:
+    /// the message it stands for waits.
+    fn numbered<T>(
+        &mut self,
+        command: Command<'_>,
+        asked: bool,
+        expected: u32,
+        parse: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<std::result::Result<Vec<T>, Refusal>> {
+        if !asked {
+            self.wire.queue(command)?;
+            self.wire.flush()?;
+        }
+        if let Err(refusal) = self.wire.answer()? {
+            return Ok(Err(refusal));
+        }
+        let mut budget = MAX_LISTING.min((expected as usize + 64) * MAX_LISTING_LINE);
+        let mut lines = Vec::new();
+        while let Some(line) = self.wire.list_line(&mut budget)? {
+            lines.extend(parse(line));
+        }
+        Ok(Ok(lines))
+    }
+
+    /// Fetches `wanted` in that order, asking for as many ahead as `ahead` allows and the server
+    /// takes.
+    pub fn retrieve<'s>(&'s mut self, wanted: &'s [Wanted], ahead: Ahead) -> Retrieval<'s, S> {
+        let ahead = if self.takes_ahead() {
+            ahead
+        } else {
+            Ahead::NONE
+        };
+        Retrieval::new(&mut self.wire, wanted, ahead)
+    }
+
+    /// The beginning of a message's header, with LF line ends.
+    ///
+    /// # Errors
+    /// The line is lost. A refusal is no error.
+    pub fn top(&mut self, num: MsgNum) -> Result<std::result::Result<Head, Refusal>> {
+        let mut found = None;
+        self.tops(&[num], |head| found = Some(head))?;
+        // one answer a number
+        found.ok_or_else(|| Error::new(Kind::Bug, "a question without an answer"))
+    }
+
+    /// Calls `each` for the header of each message, as [`top`](Self::top) gives it, in that order;
+    /// in few writes where the server takes that. Headers that came before the line was lost are
+    /// not lost with it.
+    ///
+    /// # Errors
+    /// As for [`top`](Self::top). Or the server is out of step: the headers may be other messages'.
+    pub fn tops(
+        &mut self,
+        nums: &[MsgNum],
+        mut each: impl FnMut(std::result::Result<Head, Refusal>),
+    ) -> Result<()> {
+        let pipelining = self.pipelining();
+        let mut chunks = nums
+            .chunks(if pipelining { ASKED_TOGETHER } else { 1 })
+            .peekable();
+        while let Some(some) = chunks.next() {
+            for num in some {
+                self.wire.queue(Command::Top(*num, 0))?;
+            }
+            if pipelining && chunks.peek().is_none() {
+                self.wire.queue_check()?;
+            }
+            self.wire.flush()?;
+            for _ in some {
+                each(self.head()?);
+            }
+        }
+        if nums.is_empty() {
+            return Ok(());
+        }
+        if pipelining {
+            self.wire.check()
+        } else {
+            self.in_step()
+        }
+    }
+
+    /// Reads the answer to TOP. Some servers send all of the message: what is behind the header is
+    /// passed over.
+    fn head(&mut self) -> Result<std::result::Result<Head, Refusal>> {
+        if let Err(refusal) = self.wire.answer()? {
+            return Ok(Err(refusal));
+        }
+        let (mut decoder, mut ended, mut head) = (Decoder::default(), false, Head::default());
+        while let Some(content) = self.wire.content(&mut decoder, &mut ended)? {
+            head.push(content);
+            if decoder.octets() > MAX_TOP {
+                let peer = &self.wire.peer;
+                return Err(Error::new(
+                    Kind::Cut,
+                    format!("{peer} sends a header without an end"),
+                ));
+            }
+        }
+        Ok(Ok(head))
+    }
+
+    /// Marks messages for deletion, in one write where the server takes that; gives the answer to
+    /// each. Nothing is deleted before [`quit`](Self::quit), which is only safe where the server is
+    /// in step.
+    ///
+    /// # Errors
+    /// The line is lost, or the server is out of step.
+    pub fn delete(&mut self, nums: &[MsgNum]) -> Result<Vec<std::result::Result<(), Refusal>>> {
+        let together = if self.pipelining() { ASKED_TOGETHER } else { 1 };
+        let mut answers = Vec::with_capacity(nums.len());
+        for some in nums.chunks(together) {
+            for num in some {
+                self.wire.queue(Command::Dele(*num))?;
+            }
+            self.wire.flush()?;
+            for _ in some {
+                answers.push(self.wire.answer()?.map(drop));
+            }
+        }
+        self.in_step()?;
+        Ok(answers)
+    }
+
+    /// Takes all deletion marks of this session back.
+    ///
+    /// # Errors
+    /// The line is lost.
+    pub fn reset(&mut self) -> Result<()> {
+        self.ask(Command::Rset).map(drop)
+    }
+
+    /// Ends a session in which nothing was marked, without waiting for the answer: nothing hangs on
+    /// it.
+    pub fn leave(mut self) {
+        // a line that is lost ends the session too
+        let _ = self
+            .wire
+            .queue(Command::Quit)
+            .and_then(|()| self.wire.flush());
+    }
+
+    /// Ends the session; only now the server deletes what was marked (RFC 1939 §6).
+    ///
+    /// # Errors
+    /// The server did not confirm: whether it deleted anything is not known.
+    pub fn quit(mut self) -> Result<()> {
+        match self.ask(Command::Quit)? {
+            Ok(_) => Ok(()),
+            Err(refusal) => {
+                let peer = &self.wire.peer;
+                Err(Error::new(
+                    Kind::Busy,
+                    format!("{peer} did not carry the deletions out"),
+                )
+                .fact(quoted(peer, &refusal)))
+            }
+        }
+    }
+
+    fn ask(&mut self, command: Command<'_>) -> Result<std::result::Result<Vec<u8>, Refusal>> {
+        self.wire.queue(command)?;
+        self.wire.flush()?;
+        self.wire.answer()
+    }
+}
+
+/// So many DELE or TOP go into one write: they fit into the smallest socket buffer, so that a
+/// server that waits for its answers to be read never keeps pouch from reading them.
+const ASKED_TOGETHER: usize = 256;
+
+/// Sizes and UIDs of the same messages, by number. Where a number comes twice, its first line
+/// counts; what has a UID and no size is taken to have no octets.
+fn join(sizes: Vec<(MsgNum, u64)>, uids: Vec<(MsgNum, crate::domain::ids::Uid)>) -> Listing {
+    let mut sizes = sizes;
+    sizes.sort_by_key(|(num, _)| *num);
+    sizes.dedup_by_key(|(num, _)| *num);
+    let mut uids = uids;
+    uids.sort_by_key(|(num, _)| *num);
+    uids.dedup_by_key(|(num, _)| *num);
+    let named = |num: &MsgNum| uids.binary_search_by_key(num, |(num, _)| *num).is_ok();
+    let nameless: Vec<_> = sizes
+        .iter()
+        .filter(|(num, _)| !named(num))
+        .copied()
+        .collect();
+    let agrees = nameless.is_empty() && sizes.len() == uids.len();
+    let messages = uids
+        .into_iter()
+        .map(|(num, uid)| Listed {
+            octets: sizes
+                .binary_search_by_key(&num, |(num, _)| *num)
+                .map_or(0, |at| sizes[at].1),
+            num,
+            uid,
+        })
+        .collect();
+    Listing {
+        messages,
+        nameless,
+        agrees,
+    }
+}

@@ -1,0 +1,131 @@
+//! One pouch for an account at a time.
+//!
+//! The lock is the kernel's (`flock`): it goes with the process, however that ends. The file
+//! stays; what it holds only tells who has the lock.
+
+use std::{
+    fs::{File, TryLockError},
+    io::{ErrorKind, Read, Seek, Write},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    domain::{ids::AccountId, time::Timestamp},
+    error::{Error, Kind, Result},
+    sys::{files, interrupt::Stop},
+    text::time_of_day,
+};
+
+/// A lock that is held until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Locks the account, waiting for another pouch for `patience` at most.
+///
+/// # Errors
+/// [`Kind::Busy`]: another pouch has it. Or the file cannot be made, or a signal came.
+pub fn lock(
+    state_dir: &Path,
+    account: &AccountId,
+    now: Timestamp,
+    patience: Duration,
+    stop: &Stop,
+) -> Result<Lock> {
+    let path = state_dir.join("locks").join(file_name(account));
+    let mut file = files::file(&path, "open")?;
+    let end = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
+            Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path, &error)),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                stop.pause(Duration::from_millis(100))?
+            }
+            Err(TryLockError::WouldBlock) => return Err(held(&mut file)),
+        }
+    }
+    // only for the message of another pouch: nothing is lost where this fails
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{} {}", std::process::id(), now.0));
+    Ok(Lock { _file: file })
+}
+
+fn held(file: &mut File) -> Error {
+    let mut text = String::new();
+    let _ = file.take(100).read_to_string(&mut text);
+    let mut words = text.split_whitespace();
+    let pid = words.next().and_then(|word| word.parse::<u32>().ok());
+    let since = words.next().and_then(|word| word.parse::<i64>().ok());
+    let who = match (pid, since) {
+        (Some(pid), Some(since)) => format!(
+            "another pouch (pid {pid}, since {})",
+            time_of_day(Timestamp(since))
+        ),
+        _ => "another pouch".into(),
+    };
+    Error::new(Kind::Busy, format!("{who} is fetching this account"))
+        .hint("`--wait 5m` waits for it")
+}
+
+/// A name for the lock's file that people recognise, made unique by a hash, since user names may
+/// hold anything.
+fn file_name(account: &AccountId) -> PathBuf {
+    let text = account.to_string();
+    let plain: String = text
+        .chars()
+        .take(80)
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "@.-_".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    let hash = Sha256::digest(text.as_bytes());
+    format!(
+        "{plain}-{:02x}{:02x}{:02x}{:02x}.lock",
+        hash[0], hash[1], hash[2], hash[3]
+    )
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_one_is_told_who_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let ann = AccountId::new("ann@example.org", "pop.example.org");
+        let take = |who: &AccountId| {
+            lock(
+                dir.path(),
+                who,
+                Timestamp(0),
+                Duration::ZERO,
+                &Stop::default(),
+            )
+        };
+        let first = take(&ann).unwrap();
+        let error = take(&ann).unwrap_err();
+        assert_eq!(error.kind(), Kind::Busy);
+        assert!(
+            error
+                .what()
+                .contains(&format!("pid {}", std::process::id())),
+            "{error}"
+        );
+        take(&AccountId::new("../bob", "pop.example.org")).unwrap();
+        drop(first);
+        take(&ann).unwrap();
+    }
+}
