@@ -40,11 +40,11 @@ pub enum Kind {
     /// The disk is full or broken.
     Io,
     /// The connection ended where it should not.
-    Cut,
+    ConnectionLost,
     /// The server said nothing for too long.
-    Silent,
+    TimedOut,
     /// The server's answers are not those to what it was asked.
-    OutOfStep,
+    Desynchronized,
     /// The mailbox is in use, the server asks to come back later, another pouch is running.
     Busy,
     /// A program that messages are handed to asks for this one again later.
@@ -85,9 +85,9 @@ impl Kind {
             Self::Bug => 70,
             Self::CannotCreate => 73,
             Self::Io => 74,
-            Self::Cut
-            | Self::Silent
-            | Self::OutOfStep
+            Self::ConnectionLost
+            | Self::TimedOut
+            | Self::Desynchronized
             | Self::Busy
             | Self::Deferred
             | Self::Rejected => 75,
@@ -101,7 +101,9 @@ impl Kind {
     /// What it means for the run.
     pub fn verdict(self) -> Verdict {
         match self {
-            Self::Cut | Self::Silent | Self::OutOfStep | Self::Offline => Verdict::Reconnect,
+            Self::ConnectionLost | Self::TimedOut | Self::Desynchronized | Self::Offline => {
+                Verdict::Reconnect
+            }
             Self::Deferred | Self::Rejected => Verdict::SkipMessage,
             Self::Stopped(_) => Verdict::StopAll,
             _ => Verdict::StopAccount,
@@ -109,13 +111,13 @@ impl Kind {
     }
 
     /// Whether it may pass by itself, so that nobody need hear of it until it has lasted.
-    pub fn passes(self) -> bool {
+    pub fn is_transient(self) -> bool {
         matches!(
             self,
             Self::Offline
-                | Self::Cut
-                | Self::Silent
-                | Self::OutOfStep
+                | Self::ConnectionLost
+                | Self::TimedOut
+                | Self::Desynchronized
                 | Self::Busy
                 | Self::Deferred
         )
@@ -151,10 +153,10 @@ impl Error {
             ),
             _ => (Kind::Io, None),
         };
-        let story =
-            Self::new(kind, format!("cannot {doing} {}", path.display())).fact(error.to_string());
+        let story = Self::new(kind, format!("cannot {doing} {}", path.display()))
+            .with_fact(error.to_string());
         match hint {
-            Some(hint) => story.hint(hint),
+            Some(hint) => story.with_hint(hint),
             None => story,
         }
     }
@@ -162,14 +164,14 @@ impl Error {
     /// No thread could be started.
     pub fn thread(error: &io::Error) -> Self {
         Self::new(Kind::Io, "the system starts no more threads")
-            .fact(error.to_string())
-            .hint("`ulimit -u` shows how many it allows")
+            .with_fact(error.to_string())
+            .with_hint("`ulimit -u` shows how many it allows")
     }
 
     /// With one more fact, a line of its own. The number that Rust puts behind what the system says
     /// tells people nothing, and is left out.
     #[must_use]
-    pub fn fact(mut self, fact: impl Into<String>) -> Self {
+    pub fn with_fact(mut self, fact: impl Into<String>) -> Self {
         let mut fact = fact.into();
         if let Some((text, number)) = fact.rsplit_once(" (os error ")
             && number.ends_with(')')
@@ -189,7 +191,7 @@ impl Error {
 
     /// With the one thing to do about it.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
@@ -210,7 +212,7 @@ impl Error {
     }
 
     /// The one thing to do.
-    pub fn advice(&self) -> Option<&str> {
+    pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 }
@@ -293,7 +295,7 @@ mod tests {
         assert_eq!(error.to_string(), "cannot read x\n  Permission denied");
         assert_eq!(
             Error::new(Kind::Io, "no")
-                .fact("it said: (os error ")
+                .with_fact("it said: (os error ")
                 .facts(),
             ["it said: (os error "]
         );
@@ -302,8 +304,8 @@ mod tests {
     #[test]
     fn the_message_stands_alone() {
         let error = Error::new(Kind::Denied, "the server refused the password")
-            .fact("pop.example.org said: -ERR [AUTH] Invalid credentials")
-            .hint("run `pouch check work`");
+            .with_fact("pop.example.org said: -ERR [AUTH] Invalid credentials")
+            .with_hint("run `pouch check work`");
         assert_eq!(
             error.to_string(),
             "the server refused the password\n  pop.example.org said: -ERR [AUTH] Invalid credentials\nhint: run `pouch check work`"

@@ -1,7 +1,7 @@
 //! What happens in a run, told as it happens.
 
 use crate::{
-    domain::{ids::RowId, plan::Why, time::Timestamp},
+    domain::{ids::RowId, plan::DeleteReason, time::Timestamp},
     error::{Error, Exit},
 };
 
@@ -57,7 +57,7 @@ pub enum Event<'a> {
         /// So many …
         count: u64,
         /// … for this reason.
-        why: Why,
+        why: DeleteReason,
     },
     /// Something a person should know, though nothing failed.
     Notice(&'a Error),
@@ -97,7 +97,7 @@ pub struct Summary {
     /// What was done.
     pub tally: Tally,
     /// What was deleted, and why.
-    pub deleted: Vec<(Why, u64)>,
+    pub deleted: Vec<(DeleteReason, u64)>,
     /// Messages in quarantine now.
     pub quarantined: u64,
     /// Where messages went.

@@ -32,7 +32,7 @@
 //!    which goes this way with a copy of the ledger, ends here and shows exactly what a run would
 //!    do.
 //! 6. The message streams, decoded once ([`pop3::body`]), into a [`delivery::Draft`]; one for
-//!    filters, added fields ([`trace_fields`]) or several places is spooled, and [`delivery::Post`]
+//!    filters, added fields ([`trace_fields`]) or several places is spooled, and [`delivery::Router`]
 //!    gives each place its copy.
 //! 7. A batch of drafts is sealed ([`delivery::Delivery::seal`]) and made safe by a thread of its
 //!    own, while the next ones arrive; then one commit tells the ledger

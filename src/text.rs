@@ -11,7 +11,7 @@ const LONGEST: usize = 300;
 ///
 /// Control and escape sequences, line breaks and the characters that turn the direction of text
 /// or hide it become `\u{fffd}`, what is no UTF-8 likewise; after 300 characters it is cut.
-pub fn shown(octets: &[u8]) -> String {
+pub fn sanitize(octets: &[u8]) -> String {
     // A character takes at most four octets: no need to decode a line of 100 MB to show its head.
     let head = &octets[..octets.len().min(4 * (LONGEST + 1))];
     let text = String::from_utf8_lossy(head);
@@ -88,7 +88,7 @@ pub fn tilde(path: &Path, home: &Path) -> String {
         Ok(rest) if home.is_absolute() => format!("~/{}", rest.display()),
         _ => path.display().to_string(),
     };
-    shown(text.as_bytes())
+    sanitize(text.as_bytes())
 }
 
 /// `once`, `3 times`.
@@ -116,13 +116,16 @@ mod tests {
     #[test]
     fn nothing_reaches_the_terminal() {
         assert_eq!(
-            shown(b"-ERR \x1b[2Jgone\r\n\x07"),
+            sanitize(b"-ERR \x1b[2Jgone\r\n\x07"),
             "-ERR \u{fffd}[2Jgone\u{fffd}\u{fffd}\u{fffd}"
         );
-        assert_eq!(shown("a\u{202e}b\u{9b}c".as_bytes()), "a\u{fffd}b\u{fffd}c");
-        assert_eq!(shown(b"caf\xe9"), "caf\u{fffd}");
-        assert_eq!(shown("Grüße, 世界".as_bytes()), "Grüße, 世界");
-        let long = shown(&vec![b'x'; 1 << 20]);
+        assert_eq!(
+            sanitize("a\u{202e}b\u{9b}c".as_bytes()),
+            "a\u{fffd}b\u{fffd}c"
+        );
+        assert_eq!(sanitize(b"caf\xe9"), "caf\u{fffd}");
+        assert_eq!(sanitize("Grüße, 世界".as_bytes()), "Grüße, 世界");
+        let long = sanitize(&vec![b'x'; 1 << 20]);
         assert_eq!(long.chars().count(), LONGEST + 1);
     }
 

@@ -152,7 +152,7 @@ pub struct Fetch {
     pub jobs: Option<u16>,
 
     /// Fetch again and again, with this much time between
-    #[arg(long, value_name = "TIME", value_parser = pause, conflicts_with = "dry_run")]
+    #[arg(long, value_name = "TIME", value_parser = sleep, conflicts_with = "dry_run")]
     pub every: Option<TimeSpan>,
 
     /// Wait this long for another pouch that is fetching the account
@@ -274,7 +274,7 @@ pub enum Shell {
 }
 
 /// A time between two runs: with none, the server would have no rest.
-fn pause(text: &str) -> Result<TimeSpan, String> {
+fn sleep(text: &str) -> Result<TimeSpan, String> {
     let span: TimeSpan = text.parse()?;
     if span.seconds() > 0 {
         Ok(span)

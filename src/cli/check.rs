@@ -4,22 +4,22 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, args::Accounts, fetch, print_json, probe};
+use super::{CommandContext, CommandResult, args::Accounts, fetch, print_json, probe};
 use crate::{
     config::{Account, Tls, resolve::Overrides},
     error::{Error, Exit, Kind, Result},
     fetch::{
-        World,
+        RunEnv,
         connect::{Milestone, connect, show_certificate},
     },
     ledger,
     pop3::reply::Capabilities,
     report::{complain, form, json, print},
     sys::password,
-    text::{count, day, shown, tilde},
+    text::{count, day, sanitize, tilde},
 };
 
-pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
+pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResult {
     let accounts = context.setup.accounts(
         &accounts.accounts,
         &Overrides {
@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
             ..Overrides::default()
         },
     )?;
-    let world = fetch::world(context, &accounts);
+    let env = fetch::env(context, &accounts);
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
     for account in &accounts {
@@ -40,8 +40,8 @@ pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
             done: Vec::new(),
             failed: Vec::new(),
         };
-        match reach(account, &world, &mut steps) {
-            Ok(()) => steps.try_places(&world),
+        match reach(account, &env, &mut steps) {
+            Ok(()) => steps.try_places(&env),
             Err((step, error)) => steps.failed(step, error),
         }
         let mut document = json!({ "account": account.name, "steps": steps.done });
@@ -67,7 +67,7 @@ type Step = &'static str;
 
 /// The steps, shown as they succeed or fail.
 struct Steps<'a> {
-    context: &'a Context,
+    context: &'a CommandContext,
     account: &'a Account,
     done: Vec<Value>,
     failed: Vec<(Step, Error)>,
@@ -97,20 +97,20 @@ impl Steps<'_> {
     }
 
     /// Tries all that a message may go through or to, whatever becomes of the others.
-    fn try_places(&mut self, world: &World) {
+    fn try_places(&mut self, env: &RunEnv) {
         let account = self.account;
         let mut tried = |step, result: Result<String>| match result {
             Ok(what) => self.ok(step, &what),
             Err(error) => self.failed(step, error),
         };
         for filter in &account.filter {
-            tried("filter", probe::program(filter, "filter", world));
+            tried("filter", probe::program(filter, "filter", env));
         }
-        for place in account.all_places() {
-            tried("deliver", probe::place(&place, account, world));
+        for destination in account.routing.all() {
+            tried("deliver", probe::destination(&destination, account, env));
         }
         if let Some(after) = &account.after {
-            tried("after", probe::program(after, "after", world));
+            tried("after", probe::program(after, "after", env));
         }
     }
 }
@@ -118,30 +118,30 @@ impl Steps<'_> {
 /// Goes through the steps up to what the server has; the first that fails is named.
 fn reach(
     account: &Account,
-    world: &World,
+    env: &RunEnv,
     steps: &mut Steps<'_>,
 ) -> std::result::Result<(), (Step, Error)> {
-    world.ledger(account).map_err(|error| ("ledger", error))?;
-    if let Some(kind) = ledger::shared(&world.state_dir) {
-        let place = tilde(&world.state_dir, &world.home);
+    env.ledger(account).map_err(|error| ("ledger", error))?;
+    if let Some(kind) = ledger::shared(&env.state_dir) {
+        let destination = tilde(&env.state_dir, &env.home);
         steps.ok(
             "ledger",
-            &format!("{place}, on {kind}: fetch from one machine at a time"),
+            &format!("{destination}, on {kind}: fetch from one machine at a time"),
         );
     }
     let began = Instant::now();
-    let secret = world.secret(account).map_err(|error| ("secret", error))?;
+    let secret = env.secret(account).map_err(|error| ("secret", error))?;
     steps.ok(
         "secret",
         &format!(
             "{}, {}",
-            password::described(&account.secret, &world.home),
+            password::described(&account.secret, &env.home),
             tenths(began)
         ),
     );
     let began = Instant::now();
     let mut reached = "connect";
-    let session = connect(account, world, &secret, &mut |milestone| match milestone {
+    let session = connect(account, env, &secret, &mut |milestone| match milestone {
         Milestone::Connected(address) => {
             steps.ok(
                 "connect",
@@ -177,7 +177,7 @@ fn reach(
         }
     });
     let mut session =
-        session.map_err(|error| (reached, certificate_shown(reached, error, account, world)))?;
+        session.map_err(|error| (reached, certificate_shown(reached, error, account, env)))?;
     let (listing, ()) = session.list(|| ()).map_err(|error| ("server", error))?;
     let total = count(
         (listing.messages.len() + listing.nameless.len()) as u64,
@@ -198,13 +198,13 @@ fn tenths(began: Instant) -> String {
 }
 
 /// Where the certificate was not trusted: which one it is.
-fn certificate_shown(step: Step, error: Error, account: &Account, world: &World) -> Error {
+fn certificate_shown(step: Step, error: Error, account: &Account, env: &RunEnv) -> Error {
     if step != "tls" || error.kind() != Kind::Denied {
         return error;
     }
-    match show_certificate(account, world).map(|certificate| certificate.pin()) {
+    match show_certificate(account, env).map(|certificate| certificate.pin()) {
         Some(pin) if !error.facts().iter().any(|fact| fact.contains(&pin)) => {
-            error.fact(format!("its certificate is {pin}"))
+            error.with_fact(format!("its certificate is {pin}"))
         }
         _ => error,
     }
@@ -230,7 +230,10 @@ fn abilities(capabilities: Option<&Capabilities>) -> String {
             "; deletes nothing by itself (EXPIRE NEVER)".into()
         }
         Some("0") => "; may delete what was fetched by itself (EXPIRE 0)".into(),
-        Some(days) => format!("; deletes by itself after {} days", shown(days.as_bytes())),
+        Some(days) => format!(
+            "; deletes by itself after {} days",
+            sanitize(days.as_bytes())
+        ),
         None => String::new(),
     };
     format!("{}{deletes}", words.join(" "))

@@ -4,7 +4,7 @@ use std::{ffi::OsStr, path::PathBuf};
 
 use clap_complete::engine::CompletionCandidate;
 
-use super::{args::Shell, setup::Surroundings};
+use super::{args::Shell, setup::Dirs};
 use crate::config::file::File;
 
 /// The names of the accounts in the config, as far as it can be read.
@@ -12,13 +12,13 @@ pub fn accounts(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(current) = current.to_str() else {
         return Vec::new();
     };
-    let Ok(surroundings) = Surroundings::find() else {
+    let Ok(dirs) = Dirs::find() else {
         return Vec::new();
     };
-    let path = surroundings
+    let path = dirs
         .variable("POUCH_CONFIG")
-        .map_or_else(|| surroundings.config_path(), PathBuf::from);
-    let Ok(file) = File::read(&path, &surroundings.home) else {
+        .map_or_else(|| dirs.config_path(), PathBuf::from);
+    let Ok(file) = File::read(&path, &dirs.home) else {
         return Vec::new();
     };
     file.accounts

@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use super::{Context, Outcome, args::Config, print_json};
+use super::{CommandContext, CommandResult, args::Config, print_json};
 use crate::{
     config::{self, provenance::Setting, resolve::Overrides},
     error::Exit,
     report::print,
 };
 
-pub(super) fn run(context: &Context, command: &Config) -> Outcome {
+pub(super) fn run(context: &CommandContext, command: &Config) -> CommandResult {
     match command {
         Config::Path if context.global.json => {
             print_json(&json!({ "path": context.setup.path.to_string_lossy() }))?

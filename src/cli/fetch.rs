@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Context, Outcome,
+    CommandContext, CommandResult,
     args::{self, When},
     setup,
 };
@@ -15,35 +15,35 @@ use crate::{
     domain::destination::Destination,
     error::{Error, Exit, Kind, Result},
     event::{Event, Reporter},
-    fetch::{World, scheduler::fetch_all},
-    net::Contexts,
+    fetch::{RunEnv, scheduler::fetch_all},
+    net::TlsCache,
     report::{Level, json::Json, plain::Plain, terminal::Terminal, watched},
 };
 
-pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
+pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult {
     let overrides = overrides(context, args)?;
-    if overrides.place == Some(Destination::Stdout) {
+    if overrides.destination == Some(Destination::Stdout) {
         check_stdout(context)?;
     }
     let accounts = context.setup.accounts(&args.accounts, &overrides)?;
-    let mut world = world(context, &accounts);
+    let mut env = env(context, &accounts);
     if let Some(wait) = args.wait {
-        world.patience = wait.into();
+        env.patience = wait.into();
     }
-    world.accept_new_uids = args.accept_new_uids;
-    ask_for_secrets(&accounts, &mut world);
+    env.accept_new_uids = args.accept_new_uids;
+    ask_for_secrets(&accounts, &mut env);
     let jobs = args.jobs.map_or(context.setup.jobs(), usize::from);
-    world.open_files = setup::open_files(jobs.min(accounts.len()));
+    env.open_files = setup::open_files(jobs.min(accounts.len()));
     loop {
         // roots may have been renewed since the last round
-        world.tls = Contexts::default();
-        let exit = round(&accounts, jobs, &world, args.fail_if_none);
+        env.tls = TlsCache::default();
+        let exit = round(&accounts, jobs, &env, args.fail_if_none);
         let again = args
             .every
-            .is_some_and(|every| world.stop.pause(every.into()).is_ok());
+            .is_some_and(|every| env.stop.sleep(every.into()).is_ok());
         if !again {
             if context.global.json {
-                Json { clock: world.clock }.end(exit);
+                Json { clock: env.clock }.end(exit);
             }
             return Ok(exit);
         }
@@ -51,24 +51,24 @@ pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
 }
 
 /// Whether standard output can take mail.
-fn check_stdout(context: &Context) -> Result<()> {
+fn check_stdout(context: &CommandContext) -> Result<()> {
     let usage = |what: &str| Error::new(Kind::Usage, what);
     if context.global.json {
         return Err(usage("`--to -` and `--json` both want standard output")
-            .hint("deliver somewhere else, or leave out `--json`"));
+            .with_hint("deliver somewhere else, or leave out `--json`"));
     }
     if io::stdout().is_terminal() {
         return Err(
             usage("standard output is a terminal, and mail may play tricks on it")
-                .hint("give it a reader: `pouch fetch --to - | formail -s procmail`"),
+                .with_hint("give it a reader: `pouch fetch --to - | formail -s procmail`"),
         );
     }
     Ok(())
 }
 
 /// One run of all accounts.
-fn round(accounts: &[Account], jobs: usize, world: &World, fail_if_none: bool) -> Exit {
-    let summaries = fetch_all(accounts, jobs, world);
+fn round(accounts: &[Account], jobs: usize, env: &RunEnv, fail_if_none: bool) -> Exit {
+    let summaries = fetch_all(accounts, jobs, env);
     let exit = summaries
         .iter()
         .fold(Exit::OK, |exit, summary| exit.worst(summary.exit));
@@ -82,33 +82,33 @@ fn round(accounts: &[Account], jobs: usize, world: &World, fail_if_none: bool) -
 
 /// Asks the person for the passwords of those accounts that have no other way, before anything
 /// runs side by side. What cannot be had fails that account's run, and is told there.
-fn ask_for_secrets(accounts: &[Account], world: &mut World) {
+fn ask_for_secrets(accounts: &[Account], env: &mut RunEnv) {
     for account in accounts
         .iter()
         .filter(|account| account.secret == SecretSource::Prompt)
     {
-        let secret = world.secret(account);
+        let secret = env.secret(account);
         // a ^C is meant for all of them
-        if world.stop.signal().is_some() {
+        if env.stop.signal().is_some() {
             return;
         }
-        world.secrets.insert(account.name.clone(), secret);
+        env.secrets.insert(account.name.clone(), secret);
     }
 }
 
 /// What the flags lay over the config.
-pub(super) fn overrides(context: &Context, args: &args::Fetch) -> Result<Overrides> {
+pub(super) fn overrides(context: &CommandContext, args: &args::Fetch) -> Result<Overrides> {
     let to = args
         .to
         .as_ref()
-        .map(|to| setup::place(to, &context.setup.surroundings))
+        .map(|to| setup::destination(to, &context.setup.dirs))
         .transpose()?;
     let command = args.password_command.as_ref();
     Ok(Overrides {
         keep: args.keep,
         limit: args.limit,
         max_size: args.max_size,
-        place: to,
+        destination: to,
         nowhere: false,
         password_command: command
             .map(|command| url::words("--password-command", command))
@@ -117,14 +117,14 @@ pub(super) fn overrides(context: &Context, args: &args::Fetch) -> Result<Overrid
 }
 
 /// The world of a fetch, with the reporter that suits whoever looks on.
-pub(super) fn world(context: &Context, accounts: &[Account]) -> World {
+pub(super) fn env(context: &CommandContext, accounts: &[Account]) -> RunEnv {
     let width = accounts
         .iter()
         .map(|account| account.name.chars().count())
         .max()
         .unwrap_or(0);
     let progress = match context.global.progress {
-        When::Auto => watched() && context.setup.surroundings.can_wipe(),
+        When::Auto => watched() && context.setup.dirs.can_wipe(),
         When::Always => true,
         When::Never => false,
     };
@@ -134,20 +134,20 @@ pub(super) fn world(context: &Context, accounts: &[Account]) -> World {
         width,
         watched: watched() || progress,
     };
-    let mut world = context.setup.surroundings.world(
+    let mut env = context.setup.dirs.env(
         context.setup.state_dir(),
         context.stop.clone(),
         Arc::new(Nobody),
         context.level,
     );
-    world.report = if context.global.json {
-        Arc::new(Json { clock: world.clock })
+    env.report = if context.global.json {
+        Arc::new(Json { clock: env.clock })
     } else if progress && context.level >= Level::Normal {
         Arc::new(Terminal::new(plain))
     } else {
         Arc::new(plain)
     };
-    world
+    env
 }
 
 /// Nobody is told.

@@ -6,22 +6,22 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    Context, Outcome,
+    CommandContext, CommandResult,
     args::{Accounts, Ledger as Command, NamedMessages},
     fetch, print_json,
 };
 use crate::{
     config::{Account, resolve::Overrides},
-    delivery::{Content, Delivery},
+    delivery::{Delivery, Location},
     domain::{destination::Destination, ids::RowId, size::ByteSize, time::Timestamp},
     error::{Error, Exit, Kind, Result},
-    fetch::{World, destinations},
-    ledger::{Ledger, PUT_ASIDE, Retried, Row, State},
+    fetch::{RunEnv, destinations},
+    ledger::{Ledger, PUT_ASIDE, RetryOutcome, Row, State},
     report::{complain, form, print},
-    text::{count, moment, shown},
+    text::{count, moment, sanitize},
 };
 
-pub(super) fn run(context: &Context, command: Command) -> Outcome {
+pub(super) fn run(context: &CommandContext, command: Command) -> CommandResult {
     match command {
         Command::List {
             accounts,
@@ -43,9 +43,12 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
             &messages.account,
             &messages.messages,
             |ledger, rows| {
-                ledger
-                    .retry(rows)
-                    .map(|retried| (retried.again + retried.spared, retried_text(retried)))
+                ledger.retry(rows).map(|retried| {
+                    (
+                        retried.again + retried.deletions_cancelled,
+                        retried_text(retried),
+                    )
+                })
             },
         ),
         Command::Forget(NamedMessages { account, messages }) => {
@@ -63,7 +66,9 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
                         count(changed, "message")
                     )
                 };
-                ledger.doom(rows).map(|changed| (changed, text(changed)))
+                ledger
+                    .request_deletion(rows)
+                    .map(|changed| (changed, text(changed)))
             })
         }
         Command::Catchup { account } => catch_up(context, &account),
@@ -72,7 +77,7 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
 }
 
 /// The account of this name, and what lies around it.
-fn account(context: &Context, name: &str) -> Result<(Account, World)> {
+fn account(context: &CommandContext, name: &str) -> Result<(Account, RunEnv)> {
     let mut accounts = context.setup.accounts(
         &[name.to_owned()],
         &Overrides {
@@ -80,42 +85,47 @@ fn account(context: &Context, name: &str) -> Result<(Account, World)> {
             ..Overrides::default()
         },
     )?;
-    let world = fetch::world(context, &accounts);
+    let env = fetch::env(context, &accounts);
     // one name gives one account
     accounts
         .pop()
-        .map(|account| (account, world))
+        .map(|account| (account, env))
         .ok_or_else(|| Error::new(Kind::Bug, "no account"))
 }
 
-fn open(context: &Context, name: &str) -> Result<(Account, Ledger)> {
-    let (account, world) = account(context, name)?;
-    let ledger = world.ledger(&account)?;
+fn open(context: &CommandContext, name: &str) -> Result<(Account, Ledger)> {
+    let (account, env) = account(context, name)?;
+    let ledger = env.ledger(&account)?;
     Ok((account, ledger))
 }
 
-fn retried_text(Retried { again, spared }: Retried) -> String {
+fn retried_text(
+    RetryOutcome {
+        again,
+        deletions_cancelled,
+    }: RetryOutcome,
+) -> String {
     let again_text = format!("{} will be tried again", count(again, "message"));
-    match (again, spared) {
+    match (again, deletions_cancelled) {
         (_, 0) => again_text,
         (0, _) => format!(
             "{} will not be deleted from the server",
-            count(spared, "message")
+            count(deletions_cancelled, "message")
         ),
-        _ => format!("{again_text}, {spared} will not be deleted from the server"),
+        _ => format!("{again_text}, {deletions_cancelled} will not be deleted from the server"),
     }
 }
 
 /// Has `change` change messages, which gives how many, and what is said of it.
 fn change(
-    context: &Context,
+    context: &CommandContext,
     name: &str,
     messages: &[i64],
     change: impl FnOnce(&mut Ledger, &[RowId]) -> Result<(u64, String)>,
-) -> Outcome {
-    let (account, world) = account(context, name)?;
-    let _lock = world.lock_at_once(&account)?;
-    let mut ledger = world.ledger(&account)?;
+) -> CommandResult {
+    let (account, env) = account(context, name)?;
+    let _lock = env.lock_at_once(&account)?;
+    let mut ledger = env.ledger(&account)?;
     let rows: Vec<_> = messages.iter().copied().map(RowId).collect();
     for row in &rows {
         ledger.find(*row)?;
@@ -129,9 +139,9 @@ fn change(
     Ok(Exit::OK)
 }
 
-fn catch_up(context: &Context, name: &str) -> Outcome {
-    let (account, world) = account(context, name)?;
-    let changed = crate::fetch::catch_up(&account, &world)?;
+fn catch_up(context: &CommandContext, name: &str) -> CommandResult {
+    let (account, env) = account(context, name)?;
+    let changed = crate::fetch::catch_up(&account, &env)?;
     if context.global.json {
         print_json(&json!({ "account": account.name, "changed": changed }))?;
     } else {
@@ -144,7 +154,12 @@ fn catch_up(context: &Context, name: &str) -> Outcome {
     Ok(Exit::OK)
 }
 
-fn list(context: &Context, accounts: &Accounts, all: bool, state: Option<State>) -> Outcome {
+fn list(
+    context: &CommandContext,
+    accounts: &Accounts,
+    all: bool,
+    state: Option<State>,
+) -> CommandResult {
     let states = match state {
         Some(state) => vec![state],
         None if all => State::ALL.to_vec(),
@@ -162,10 +177,10 @@ fn list(context: &Context, accounts: &Accounts, all: bool, state: Option<State>)
             ..Overrides::default()
         },
     )?;
-    let world = fetch::world(context, &accounts);
+    let env = fetch::env(context, &accounts);
     let mut documents = Vec::new();
     for account in &accounts {
-        let ledger = world.ledger(account)?;
+        let ledger = env.ledger(account)?;
         let mut messages = Vec::new();
         let mut listed = 0_u64;
         ledger.each_row(&states, |row| {
@@ -204,12 +219,12 @@ fn line(row: &Row) -> String {
     let what = match (&row.reason, &row.subject) {
         (Some(reason), Some(subject)) => format!(
             "{}: {}",
-            shown(subject.as_bytes()),
-            shown(reason.as_bytes())
+            sanitize(subject.as_bytes()),
+            sanitize(reason.as_bytes())
         ),
-        (Some(reason), None) => shown(reason.as_bytes()),
-        (None, _) if row.doomed => "to be deleted from the server".into(),
-        (None, _) => format!("UID {}", shown(row.uid.as_bytes())),
+        (Some(reason), None) => sanitize(reason.as_bytes()),
+        (None, _) if row.delete_requested => "to be deleted from the server".into(),
+        (None, _) => format!("UID {}", sanitize(row.uid.as_bytes())),
     };
     format!(
         "{:>8} {:11} {:>9}   {}   {what}\n",
@@ -221,11 +236,11 @@ fn line(row: &Row) -> String {
 }
 
 fn details(row: &Row) -> String {
-    let text = |text: &Option<String>| text.as_ref().map(|text| shown(text.as_bytes()));
+    let text = |text: &Option<String>| text.as_ref().map(|text| sanitize(text.as_bytes()));
     let time = |at: Option<Timestamp>| at.map(moment);
     let lines = [
         ("message", Some(row.id.to_string())),
-        ("UID", Some(shown(row.uid.as_bytes()))),
+        ("UID", Some(sanitize(row.uid.as_bytes()))),
         ("state", Some(row.state.to_string())),
         ("from", text(&row.sender)),
         ("subject", text(&row.subject)),
@@ -243,7 +258,8 @@ fn details(row: &Row) -> String {
         ("next try", time(row.next_try)),
         (
             "order",
-            row.doomed.then(|| "delete it from the server".to_owned()),
+            row.delete_requested
+                .then(|| "delete it from the server".to_owned()),
         ),
     ];
     lines
@@ -269,16 +285,16 @@ struct Document<'a> {
     attempts: u32,
     reason: Option<String>,
     next_try: Option<i64>,
-    doomed: bool,
+    delete_requested: bool,
 }
 
 impl<'a> From<&'a Row> for Document<'a> {
     fn from(row: &'a Row) -> Self {
-        let text = |text: &Option<String>| text.as_ref().map(|text| shown(text.as_bytes()));
+        let text = |text: &Option<String>| text.as_ref().map(|text| sanitize(text.as_bytes()));
         let seconds = |at: Option<Timestamp>| at.map(|at| at.0);
         Self {
             message: row.id.0,
-            uid: shown(row.uid.as_bytes()),
+            uid: sanitize(row.uid.as_bytes()),
             state: row.state.name(),
             from: text(&row.sender),
             subject: text(&row.subject),
@@ -291,13 +307,13 @@ impl<'a> From<&'a Row> for Document<'a> {
             attempts: row.attempts,
             reason: text(&row.reason),
             next_try: seconds(row.next_try),
-            doomed: row.doomed,
+            delete_requested: row.delete_requested,
         }
     }
 }
 
 /// Whether the database is sound, and whether what it says is delivered lies in the Maildir.
-fn verify(context: &Context, accounts: &Accounts) -> Outcome {
+fn verify(context: &CommandContext, accounts: &Accounts) -> CommandResult {
     let accounts = context.setup.accounts(
         &accounts.accounts,
         &Overrides {
@@ -305,15 +321,15 @@ fn verify(context: &Context, accounts: &Accounts) -> Outcome {
             ..Overrides::default()
         },
     )?;
-    let world = fetch::world(context, &accounts);
+    let env = fetch::env(context, &accounts);
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
     for account in &accounts {
-        let ledger = world.ledger(account)?;
+        let ledger = env.ledger(account)?;
         if let Some(problem) = ledger.unsound()? {
             let error = Error::new(Kind::State, "the ledger is damaged")
-                .fact(problem)
-                .hint(PUT_ASIDE);
+                .with_fact(problem)
+                .with_hint(PUT_ASIDE);
             complain(&form(Some(&account.name), &error, context.colour));
             exit = exit.worst(error.kind().exit());
         }
@@ -328,18 +344,19 @@ fn verify(context: &Context, accounts: &Accounts) -> Outcome {
         })?;
         // a mailbox file has no names to tell its messages by
         let has_maildir = account
-            .all_places()
+            .routing
+            .all()
             .iter()
-            .any(|place| matches!(place, Destination::Maildir(_)));
+            .any(|destination| matches!(destination, Destination::Maildir(_)));
         let found = if has_maildir {
-            destinations::as_it_is(account, &world)?.look()?
+            destinations::open_existing(account, &env)?.look()?
         } else {
             None
         };
         let present = found.map(|found| {
             let files = found
                 .iter()
-                .filter(|found| matches!(found.content, Content::File(_)));
+                .filter(|found| matches!(found.content, Location::File(_)));
             let rows: HashSet<_> = files
                 .filter_map(|found| ledger.row_of(&found.name))
                 .map(|(row, _)| row)
@@ -352,10 +369,13 @@ fn verify(context: &Context, accounts: &Accounts) -> Outcome {
             );
         } else {
             let there = match present {
-                Some(present) if account.all_places().len() > 1 => {
+                Some(present) if account.routing.all().len() > 1 => {
                     format!("{present} of them in its Maildirs")
                 }
-                Some(present) => format!("{present} of them in {}", world.shown(&account.place)),
+                Some(present) => format!(
+                    "{present} of them in {}",
+                    env.shown(&account.routing.default)
+                ),
                 None => "where they are now cannot be seen from here".into(),
             };
             print(&format!(

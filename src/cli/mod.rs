@@ -22,11 +22,11 @@ use serde_json::json;
 use crate::{
     error::{Error, Exit, Kind},
     report::{self, Colour, Level},
-    sys::interrupt::Stop,
-    text::shown,
+    sys::interrupt::Interrupt,
+    text::sanitize,
 };
 use args::{Cli, Command, Fetch, Global};
-use setup::{Setup, Surroundings};
+use setup::{Dirs, Setup};
 
 /// Why a command failed.
 struct Failure {
@@ -53,13 +53,13 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-type Outcome = Result<Exit, Failure>;
+type CommandResult = Result<Exit, Failure>;
 
 /// What every command gets.
-struct Context {
+struct CommandContext {
     global: Global,
     setup: Setup,
-    stop: Stop,
+    stop: Interrupt,
     level: Level,
     colour: Colour,
 }
@@ -77,7 +77,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> (Exit, Option<i32>)
         Ok(cli) => cli,
         Err(error) => return (usage(&error, arguments.get(1)), None),
     };
-    let stop = match Stop::on_signals() {
+    let stop = match Interrupt::on_signals() {
         Ok(stop) => stop,
         Err(error) => return (fail(&bug(&error), Colour(false)), None),
     };
@@ -87,7 +87,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> (Exit, Option<i32>)
 
 fn bug(error: &io::Error) -> Failure {
     Error::new(Kind::Bug, "signals cannot be caught")
-        .fact(error.to_string())
+        .with_fact(error.to_string())
         .into()
 }
 
@@ -102,7 +102,7 @@ fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
         error.get(ContextKind::SuggestedSubcommand),
     ) && first.is_some_and(|first| first == name.as_str())
     {
-        let name = shown(name.as_bytes());
+        let name = sanitize(name.as_bytes());
         report::complain(&format!(
             "hint: if `{name}` is an account, `pouch fetch {name}` fetches it"
         ));
@@ -113,11 +113,9 @@ fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
     }
 }
 
-fn command(cli: Cli, stop: Stop) -> Exit {
+fn command(cli: Cli, stop: Interrupt) -> Exit {
     let level = setup::level(&cli.global);
-    let colour = Surroundings::find().map_or(Colour(false), |surroundings| {
-        surroundings.colour(&cli.global)
-    });
+    let colour = Dirs::find().map_or(Colour(false), |dirs| dirs.colour(&cli.global));
     let json = cli.global.json;
     let in_lines = matches!(
         &cli.command,
@@ -158,12 +156,12 @@ fn fail(failure: &Failure, colour: Colour) -> Exit {
     failure.exit
 }
 
-fn dispatch(cli: Cli, stop: Stop, level: Level, colour: Colour) -> Outcome {
+fn dispatch(cli: Cli, stop: Interrupt, level: Level, colour: Colour) -> CommandResult {
     if let Some(Command::Completions { shell }) = cli.command {
         report::print(complete::line(shell))?;
         return Ok(Exit::OK);
     }
-    let context = Context {
+    let context = CommandContext {
         setup: Setup::read(&cli.global)?,
         global: cli.global,
         stop,

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, args, fetch, print_json};
+use super::{CommandContext, CommandResult, args, fetch, print_json};
 use crate::{
     config::resolve::Overrides,
     domain::{
-        plan::{Action, Entry, Left, Scan, Until},
+        plan::{Action, KeepUntil, ListedMessage, Mailbox, SkipReason},
         size::ByteSize,
     },
     error::{Error, Exit},
@@ -15,7 +15,7 @@ use crate::{
     text::count,
 };
 
-pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
+pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult {
     let accounts = context.setup.accounts(
         &args.accounts,
         &Overrides {
@@ -23,13 +23,13 @@ pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
             ..fetch::overrides(context, args)?
         },
     )?;
-    let mut world = fetch::world(context, &accounts);
-    world.patience = args.wait.map(Into::into).unwrap_or_default();
-    world.accept_new_uids = args.accept_new_uids;
+    let mut env = fetch::env(context, &accounts);
+    env.patience = args.wait.map(Into::into).unwrap_or_default();
+    env.accept_new_uids = args.accept_new_uids;
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
     for account in &accounts {
-        match preview(account, &world) {
+        match preview(account, &env) {
             Ok(preview) => {
                 if context.global.json {
                     documents.push(document(&account.name, &preview));
@@ -60,7 +60,12 @@ pub(super) fn run(context: &Context, args: &args::Fetch) -> Outcome {
 }
 
 /// An account whose preview failed: a member of the document, or a message.
-fn report_failure(context: &Context, account: &str, error: &Error, documents: &mut Vec<Value>) {
+fn report_failure(
+    context: &CommandContext,
+    account: &str,
+    error: &Error,
+    documents: &mut Vec<Value>,
+) {
     if context.global.json {
         documents.push(json!({ "account": account, "problem": json::error(error) }));
     } else if context.level > Level::Silent {
@@ -80,14 +85,17 @@ impl Group {
     fn takes(&self, action: &Action) -> bool {
         matches!(
             (self.action, action),
-            (Action::Keep(Until::Due(_)), Action::Keep(Until::Due(_)))
+            (
+                Action::Keep(KeepUntil::Due(_)),
+                Action::Keep(KeepUntil::Due(_))
+            )
         ) || self.action == *action
     }
 
-    fn add(&mut self, entry: &Entry, action: Action) {
+    fn add(&mut self, entry: &ListedMessage, action: Action) {
         self.messages += 1;
         self.octets = self.octets.saturating_add(entry.octets);
-        if let (Action::Keep(Until::Due(next)), Action::Keep(Until::Due(at))) =
+        if let (Action::Keep(KeepUntil::Due(next)), Action::Keep(KeepUntil::Due(at))) =
             (&mut self.action, action)
         {
             *next = (*next).min(at);
@@ -95,7 +103,7 @@ impl Group {
     }
 }
 
-fn groups<'s>(steps: impl Iterator<Item = (&'s Entry, Action)>) -> Vec<Group> {
+fn groups<'s>(steps: impl Iterator<Item = (&'s ListedMessage, Action)>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (entry, action) in steps {
         if let Some(group) = groups.iter_mut().find(|group| group.takes(&action)) {
@@ -120,28 +128,29 @@ fn groups<'s>(steps: impl Iterator<Item = (&'s Entry, Action)>) -> Vec<Group> {
 }
 
 /// How many messages are listed.
-fn listed(scan: &Scan) -> u64 {
-    scan.entries.len() as u64
+fn listed(mailbox: &Mailbox) -> u64 {
+    mailbox.entries.len() as u64
 }
 
 /// How many of them are known.
-fn known(scan: &Scan) -> u64 {
-    scan.entries
+fn known(mailbox: &Mailbox) -> u64 {
+    mailbox
+        .entries
         .iter()
         .filter(|entry| entry.row.is_some())
         .count() as u64
 }
 
 fn table(account: &str, preview: &Preview, each: bool) -> String {
-    let Preview { plan, scan, .. } = preview;
+    let Preview { plan, mailbox, .. } = preview;
     let mut text = format!(
         "{account}: {} on the server, {} known\n",
-        count(listed(scan), "message"),
-        known(scan)
+        count(listed(mailbox), "message"),
+        known(mailbox)
     );
-    for group in groups(plan.of(scan)) {
+    for group in groups(plan.of(mailbox)) {
         let size = match group.action {
-            Action::Fetch(_) | Action::Leave(Left::Oversize(_)) => {
+            Action::Fetch(_) | Action::Leave(SkipReason::Oversize(_)) => {
                 ByteSize::from_octets(group.octets).rounded()
             }
             _ => String::new(),
@@ -156,10 +165,10 @@ fn table(account: &str, preview: &Preview, each: bool) -> String {
         text.push('\n');
     }
     if each {
-        for (entry, action) in plan.of(scan) {
+        for (entry, action) in plan.of(mailbox) {
             let size = ByteSize::from_octets(entry.octets).rounded();
-            let ruled = match (action, entry.ruling) {
-                (Action::Fetch(_), Some(ruling)) => format!("; {ruling}"),
+            let ruled = match (action, entry.rule_match) {
+                (Action::Fetch(_), Some(rule_match)) => format!("; {rule_match}"),
                 _ => String::new(),
             };
             // as soon as it has one, the number that `pouch ledger` takes
@@ -178,9 +187,9 @@ fn table(account: &str, preview: &Preview, each: bool) -> String {
 }
 
 fn document(account: &str, preview: &Preview) -> Value {
-    let Preview { plan, scan, .. } = preview;
+    let Preview { plan, mailbox, .. } = preview;
     let messages: Vec<_> = plan
-        .of(scan)
+        .of(mailbox)
         .map(|(entry, action)| {
             json!({
                 "number": entry.num.0,
@@ -188,14 +197,14 @@ fn document(account: &str, preview: &Preview) -> Value {
                 "octets": entry.octets,
                 "action": words::verb(&action),
                 "reason": words::reason(&action),
-                "rule": entry.ruling.map(|ruling| ruling.place + 1),
+                "rule": entry.rule_match.map(|rule_match| rule_match.index + 1),
             })
         })
         .collect();
     json!({
         "account": account,
-        "listed": listed(scan),
-        "known": known(scan),
+        "listed": listed(mailbox),
+        "known": known(mailbox),
         "messages": messages,
         "warning": preview.warning.as_ref().map(json::error),
     })

@@ -10,7 +10,7 @@ use crate::{
         size::ByteSize,
     },
     error::{Error, Kind, Result},
-    fetch::{World, destinations as places},
+    fetch::{RunEnv, destinations as places},
     sys::process,
     text::tilde,
 };
@@ -19,10 +19,14 @@ use crate::{
 ///
 /// # Errors
 /// No message can be delivered there.
-pub(super) fn place(place: &Destination, account: &Account, world: &World) -> Result<String> {
-    let shown = world.shown(place);
-    match place {
-        Destination::Pipe(argv) => program(argv, "pipe", world)
+pub(super) fn destination(
+    destination: &Destination,
+    account: &Account,
+    env: &RunEnv,
+) -> Result<String> {
+    let shown = env.shown(destination);
+    match destination {
+        Destination::Pipe(argv) => program(argv, "pipe", env)
             .map(|name| format!("{name}, gets each message on standard input")),
         Destination::Maildir(path) => {
             if !Maildir::exists(path)? {
@@ -34,7 +38,7 @@ pub(super) fn place(place: &Destination, account: &Account, world: &World) -> Re
             Ok(format!("{shown}, writable{}", free(path)))
         }
         Destination::Mbox(path) => {
-            let mbox = places::mbox(path, account, world)?;
+            let mbox = places::mbox(path, account, env)?;
             if !path.exists() {
                 return makeable(path).map(|()| format!("{shown}, will be made"));
             }
@@ -44,13 +48,13 @@ pub(super) fn place(place: &Destination, account: &Account, world: &World) -> Re
                 let folder = path.parent().unwrap_or(Path::new("/"));
                 format!(
                     "locked by fcntl alone: no dot lock can be made in {}",
-                    tilde(folder, &world.home)
+                    tilde(folder, &env.home)
                 )
             };
             Ok(format!("{shown}, writable, {locks}{}", free(path)))
         }
         Destination::Lmtp(server, recipients) => {
-            let offers = places::lmtp(server, account, world).offers()?;
+            let offers = places::lmtp(server, account, env).offers()?;
             let itself = is_told_the_address(server, account).then_some("the addresses themselves");
             let names: Vec<_> = recipients
                 .iter()
@@ -69,29 +73,32 @@ pub(super) fn place(place: &Destination, account: &Account, world: &World) -> Re
 /// Whether multidrop has this server told of the addresses that it finds.
 fn is_told_the_address(server: &LmtpServer, account: &Account) -> bool {
     let mut recipients = account
+        .routing
         .multidrop
         .iter()
         .flat_map(|multidrop| &multidrop.recipients);
-    recipients.any(|(_, place)| matches!(place, Destination::Lmtp(named, nobody) if named == server && nobody.is_empty()))
+    recipients.any(|(_, destination)| matches!(destination, Destination::Lmtp(named, nobody) if named == server && nobody.is_empty()))
 }
 
 /// Looks for the program that `key` of the config names; gives how it is called.
 ///
 /// # Errors
 /// It is not there, or cannot be run.
-pub(super) fn program(argv: &[String], key: &str, world: &World) -> Result<String> {
+pub(super) fn program(argv: &[String], key: &str, env: &RunEnv) -> Result<String> {
     let shown = format!("`{}`", argv.join(" "));
     if argv
         .first()
-        .is_some_and(|name| executable(Path::new(name), world.path.as_deref()))
+        .is_some_and(|name| executable(Path::new(name), env.path.as_deref()))
     {
         return Ok(shown);
     }
     Err(
-        Error::new(Kind::Config, format!("there is no program {shown}")).hint(process::way_out(
-            argv,
-            &format!("a command of `{key}` is a list, the program and its arguments"),
-        )),
+        Error::new(Kind::Config, format!("there is no program {shown}")).with_hint(
+            process::way_out(
+                argv,
+                &format!("a command of `{key}` is a list, the program and its arguments"),
+            ),
+        ),
     )
 }
 
@@ -104,7 +111,7 @@ fn makeable(path: &Path) -> Result<()> {
         .unwrap_or(Path::new("/"));
     tempfile::tempfile_in(nearest).map(drop).map_err(|error| {
         Error::file("make", path, &error)
-            .fact(format!("nothing can be made in {}", nearest.display()))
+            .with_fact(format!("nothing can be made in {}", nearest.display()))
     })
 }
 

@@ -16,29 +16,29 @@ use crate::{
     config::{
         Account, Config,
         file::File,
-        resolve::{self, Context, Overrides},
+        resolve::{self, ConfigDefaults, Overrides},
         url,
     },
     domain::time::Timestamp,
     error::{Error, Kind, Result},
     event::Reporter,
-    fetch::World,
-    ledger::Birth,
-    net::Contexts,
+    fetch::RunEnv,
+    ledger::NewLedger,
+    net::TlsCache,
     report::{Colour, Level, watched},
-    sys::{clock::Clock, interrupt::Stop, password::CredentialFolder},
+    sys::{clock::Clock, interrupt::Interrupt, password::CredentialFolder},
     text::{closest, tilde},
 };
 
 /// The user's folders, and the environment.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct Dirs {
     /// The user's home.
     pub home: PathBuf,
     folders: ProjectDirs,
 }
 
-impl Surroundings {
+impl Dirs {
     /// Finds the user's folders.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Surroundings {
                 home: base.home_dir().to_owned(),
                 folders,
             }),
-            _ => Err(Error::new(Kind::Config, "there is no home folder").hint("set HOME")),
+            _ => Err(Error::new(Kind::Config, "there is no home folder").with_hint("set HOME")),
         }
     }
 
@@ -93,24 +93,24 @@ impl Surroundings {
     /// The current folder is gone.
     pub fn here(&self) -> Result<PathBuf> {
         env::current_dir().map_err(|error| {
-            Error::new(Kind::Io, "there is no current folder").fact(error.to_string())
+            Error::new(Kind::Io, "there is no current folder").with_fact(error.to_string())
         })
     }
 
     /// What lies around a run.
-    pub fn world(
+    pub fn env(
         &self,
         state_dir: PathBuf,
-        stop: Stop,
+        stop: Interrupt,
         report: Arc<dyn Reporter>,
         level: Level,
-    ) -> World {
-        World {
+    ) -> RunEnv {
+        RunEnv {
             state_dir,
             home: self.home.clone(),
             clock: clock(),
             stop,
-            birth: Birth { host: machine() },
+            birth: NewLedger { host: machine() },
             credentials: CredentialFolder(
                 self.variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             ),
@@ -120,7 +120,7 @@ impl Surroundings {
             trace: level >= Level::Trace,
             patience: Duration::ZERO,
             accept_new_uids: false,
-            tls: Contexts::default(),
+            tls: TlsCache::default(),
             open_files: usize::MAX,
         }
     }
@@ -157,7 +157,7 @@ pub fn level(global: &Global) -> Level {
 /// The config, and what to do where there is none.
 pub struct Setup {
     /// The user's folders, and the environment.
-    pub surroundings: Surroundings,
+    pub dirs: Dirs,
     /// The config file.
     pub path: PathBuf,
     state_dir: Option<PathBuf>,
@@ -171,23 +171,20 @@ impl Setup {
     /// # Errors
     /// There is no home.
     pub fn read(global: &Global) -> Result<Self> {
-        let surroundings = Surroundings::find()?;
-        let path = global
-            .config
-            .clone()
-            .unwrap_or_else(|| surroundings.config_path());
-        let context = Context {
-            home: surroundings.home.clone(),
-            state_dir: surroundings.state_dir(),
+        let dirs = Dirs::find()?;
+        let path = global.config.clone().unwrap_or_else(|| dirs.config_path());
+        let context = ConfigDefaults {
+            home: dirs.home.clone(),
+            state_dir: dirs.state_dir(),
         };
-        let file = File::read(&path, &surroundings.home);
+        let file = File::read(&path, &dirs.home);
         let file_state_dir = file
             .as_ref()
             .ok()
             .map(|file| resolve::state_dir(file, &context));
         let config = file.and_then(|file| resolve::resolve(&file, &context));
         Ok(Self {
-            surroundings,
+            dirs,
             path,
             state_dir: global.state_dir.clone(),
             config,
@@ -200,7 +197,7 @@ impl Setup {
         self.state_dir
             .clone()
             .or_else(|| self.file_state_dir.clone())
-            .unwrap_or_else(|| self.surroundings.state_dir())
+            .unwrap_or_else(|| self.dirs.state_dir())
     }
 
     /// How many servers to talk to at once.
@@ -227,7 +224,7 @@ impl Setup {
                     Kind::Config,
                     format!("no account in {} is enabled", self.shown_path()),
                 )
-                .hint("name one: `pouch fetch NAME`"));
+                .with_hint("name one: `pouch fetch NAME`"));
             }
             enabled
         } else {
@@ -258,7 +255,7 @@ impl Setup {
                         Kind::Usage,
                         format!("there is no account `{name}` in {}", self.shown_path()),
                     )
-                    .hint(format!("an address is written `pops://{name}`"));
+                    .with_hint(format!("an address is written `pops://{name}`"));
                 }
                 let names = || accounts.iter().map(|account| account.name.as_str());
                 let error = Error::new(
@@ -266,8 +263,8 @@ impl Setup {
                     format!("there is no account `{name}` in {}", self.shown_path()),
                 );
                 match closest(name, names()) {
-                    Some(meant) => error.hint(format!("did you mean `{meant}`?")),
-                    None => error.hint(format!(
+                    Some(meant) => error.with_hint(format!("did you mean `{meant}`?")),
+                    None => error.with_hint(format!(
                         "the accounts are {}",
                         names().collect::<Vec<_>>().join(", ")
                     )),
@@ -280,7 +277,7 @@ impl Setup {
     }
 
     fn shown_path(&self) -> String {
-        tilde(&self.path, &self.surroundings.home)
+        tilde(&self.path, &self.dirs.home)
     }
 }
 
@@ -334,10 +331,7 @@ fn machine() -> String {
 ///
 /// # Errors
 /// It names none.
-pub fn place(
-    text: &str,
-    surroundings: &Surroundings,
-) -> Result<crate::domain::destination::Destination> {
-    let here: &Path = &surroundings.here()?;
-    url::place(text, &surroundings.home, here)
+pub fn destination(text: &str, dirs: &Dirs) -> Result<crate::domain::destination::Destination> {
+    let here: &Path = &dirs.here()?;
+    url::destination(text, &dirs.home, here)
 }

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, args::Accounts, fetch, print_json};
+use super::{CommandContext, CommandResult, args::Accounts, fetch, print_json};
 use crate::{
     config::{Account, resolve::Overrides},
     domain::{size::ByteSize, time::Timestamp},
     error::{Exit, Result},
-    fetch::World,
+    fetch::RunEnv,
     ledger::{PastRun, State},
     report::{Level, complain, form, json, print},
-    text::{count, moment, shown},
+    text::{count, moment, sanitize},
 };
 
 /// How many runs `-v` shows.
@@ -23,7 +23,7 @@ struct Status {
     troubled: Option<Timestamp>,
 }
 
-pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
+pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResult {
     let accounts = context.setup.accounts(
         &accounts.accounts,
         &Overrides {
@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
             ..Overrides::default()
         },
     )?;
-    let world = fetch::world(context, &accounts);
+    let env = fetch::env(context, &accounts);
     let width = accounts
         .iter()
         .map(|account| account.name.chars().count())
@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
     for account in &accounts {
-        match status(account, &world) {
+        match status(account, &env) {
             Ok(status) if context.global.json => documents.push(document(&account.name, &status)),
             Ok(status) => print(&lines(
                 &account.name,
@@ -65,12 +65,12 @@ pub(super) fn run(context: &Context, accounts: &Accounts) -> Outcome {
     Ok(exit)
 }
 
-fn status(account: &Account, world: &World) -> Result<Status> {
-    let ledger = world.ledger(account)?;
+fn status(account: &Account, env: &RunEnv) -> Result<Status> {
+    let ledger = env.ledger(account)?;
     Ok(Status {
         runs: ledger.past_runs(RUNS)?,
         counts: ledger.counts()?,
-        troubled: ledger.troubled_since()?,
+        troubled: ledger.problem_since()?,
     })
 }
 
@@ -141,7 +141,7 @@ fn outcome(run: &PastRun) -> String {
         parts.push(format!("{} failed", count(tally.failed, "message")));
     }
     if let Some(problem) = &run.problem {
-        parts.push(shown(problem.as_bytes()));
+        parts.push(sanitize(problem.as_bytes()));
     }
     parts.join(", ")
 }

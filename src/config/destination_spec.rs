@@ -75,16 +75,20 @@ impl Value for DestinationSpecs {
             .as_array()
             .filter(|list| !list.is_empty())
             .ok_or_else(|| kind(value))?;
-        let read = |place: &DeValue<'_>| parsed(place, DestinationSpec::new);
-        let places = list.iter().map(|place| {
-            let place = place.get_ref();
-            read(place).map_err(|_| format!("a list with {} in it", literal(place)))
+        let read = |destination: &DeValue<'_>| parsed(destination, DestinationSpec::new);
+        let destinations = list.iter().map(|destination| {
+            let destination = destination.get_ref();
+            read(destination).map_err(|_| format!("a list with {} in it", literal(destination)))
         });
-        places.collect::<Result<_, _>>().map(Self)
+        destinations.collect::<Result<_, _>>().map(Self)
     }
 
     fn to_toml(&self) -> String {
-        let places: Vec<_> = self.0.iter().map(|place| quoted(&place.text())).collect();
-        format!("[{}]", places.join(", "))
+        let destinations: Vec<_> = self
+            .0
+            .iter()
+            .map(|destination| quoted(&destination.text()))
+            .collect();
+        format!("[{}]", destinations.join(", "))
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
-    text::{closest, shown, tilde},
+    text::{closest, sanitize, tilde},
 };
 
 /// The keys under which people look for a place to write their password.
@@ -58,9 +58,9 @@ impl Document {
         };
         let margin = " ".repeat(number.len());
         // The arrow stays under what is shown, even where the rest of the line is cut or hidden.
-        let indent = shown(before.as_bytes()).width().min(visible.width());
+        let indent = sanitize(before.as_bytes()).width().min(visible.width());
         let room = visible.width() - indent;
-        let arrow = "^".repeat(shown(under.as_bytes()).width().min(room).max(1));
+        let arrow = "^".repeat(sanitize(under.as_bytes()).width().min(room).max(1));
         Error::new(
             Kind::Config,
             format!(
@@ -69,8 +69,8 @@ impl Document {
                 before.chars().count() + 1
             ),
         )
-        .fact(format!("{number} | {visible}"))
-        .fact(format!("{margin} | {}{arrow}", " ".repeat(indent)))
+        .with_fact(format!("{number} | {visible}"))
+        .with_fact(format!("{margin} | {}{arrow}", " ".repeat(indent)))
     }
 
     /// Whether the line that begins at `head` goes on with a value which a key for a password
@@ -81,7 +81,7 @@ impl Document {
         let begun = before.split_inclusive('\n').rev().any(|line| {
             from -= line.len();
             let line = line.trim_end();
-            visible(line) != shown(line.as_bytes())
+            visible(line) != sanitize(line.as_bytes())
         });
         begun && DeTable::parse(&before[from..]).is_err()
     }
@@ -93,20 +93,20 @@ impl Document {
         } else {
             (KEYS, TOP_KEYS)
         };
-        let name = shown(key.as_bytes());
+        let name = sanitize(key.as_bytes());
         if PASSWORD_KEYS.contains(&key.to_lowercase().as_str()) {
-            self.error(span, "pouch keeps no password in its config").hint(
+            self.error(span, "pouch keeps no password in its config").with_hint(
                 "name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"]`, or `password-file = \"~/.secrets/work\"`",
             )
         } else if elsewhere.contains(&key) && at_top {
             self.error(span, &format!("`{name}` belongs to an account"))
-                .hint("move it below an `[account.NAME]` line, or below `[defaults]` for all accounts")
+                .with_hint("move it below an `[account.NAME]` line, or below `[defaults]` for all accounts")
         } else if elsewhere.contains(&key) {
             self.error(span, &format!("`{name}` does not belong to an account"))
-                .hint("move it to the top of the file, above the first line in brackets")
+                .with_hint("move it to the top of the file, above the first line in brackets")
         } else if let Some(counterpart) = counterpart(key) {
             self.error(span, &format!("unknown key `{name}`"))
-                .hint(counterpart)
+                .with_hint(counterpart)
         } else {
             let guess = closest(
                 key,
@@ -116,7 +116,7 @@ impl Document {
                     .chain(["rule", "multidrop"].into_iter().filter(|_| !at_top)),
             );
             self.error(span, &format!("unknown key `{name}`"))
-                .hint(guess.map_or_else(
+                .with_hint(guess.map_or_else(
                     || "all keys: `pouch config sample`, or the manual pouch-config(5)".to_owned(),
                     |guess| format!("did you mean `{guess}`?"),
                 ))
@@ -131,17 +131,17 @@ impl Document {
         (called, what): (&str, &str),
         keys: &[&str],
     ) -> Error {
-        let name = shown(key.as_bytes());
+        let name = sanitize(key.as_bytes());
         if KEYS.contains(&key) {
             return self
                 .error(span, &format!("`{name}` does not belong to {what}"))
-                .hint(format!(
+                .with_hint(format!(
                     "move it up to `[{called}]`, above all tables in it"
                 ));
         }
         let guess = closest(key, keys.iter().copied());
         self.error(span, &format!("unknown key `{name}`"))
-            .hint(guess.map_or_else(
+            .with_hint(guess.map_or_else(
                 || format!("{what} has {}", keys.join(", ")),
                 |guess| format!("did you mean `{guess}`?"),
             ))
@@ -149,14 +149,14 @@ impl Document {
 
     /// A table that is neither `[defaults]` nor an account.
     pub fn unknown_table(&self, span: &Range<usize>, name: &str) -> Error {
-        let shown = shown(name.as_bytes());
+        let shown = sanitize(name.as_bytes());
         let hint = match closest(name, ["account", "defaults"]) {
             Some("account") => "did you mean `[account.NAME]`?".to_owned(),
             Some(guess) => format!("did you mean `[{guess}]`?"),
             None => format!("an account is written `[account.{shown}]`"),
         };
         self.error(span, &format!("unknown table `[{shown}]`"))
-            .hint(hint)
+            .with_hint(hint)
     }
 
     /// A value that its key does not take. `found` is what stands there instead of `wanted`.
@@ -164,13 +164,13 @@ impl Document {
         &self,
         span: &Range<usize>,
         key: &str,
-        misfit: &Misfit,
+        misfit: &TypeMismatch,
         value: &DeValue<'_>,
     ) -> Error {
-        let Misfit { wanted, found } = misfit;
+        let TypeMismatch { wanted, found } = misfit;
         let error = self.error(span, &format!("`{key}` must be {wanted}, not {found}"));
         match advice(key, value) {
-            Some(hint) => error.hint(hint),
+            Some(hint) => error.with_hint(hint),
             None => error,
         }
     }
@@ -178,7 +178,7 @@ impl Document {
     /// What the TOML reader stumbled over.
     pub fn syntax(&self, error: &toml::de::Error) -> Error {
         let span = error.span().unwrap_or(0..0);
-        let culprit = shown(self.text.get(span.clone()).unwrap_or("").as_bytes());
+        let culprit = sanitize(self.text.get(span.clone()).unwrap_or("").as_bytes());
         let message = error.message();
         let what = match message
             .split_once(", expected")
@@ -235,7 +235,7 @@ pub(super) fn as_text<'o>(shown: &str, octets: &'o [u8]) -> Result<&'o str, Erro
     }
     let octets = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
     str::from_utf8(octets).map_err(|error| {
-        fault(error.valid_up_to(), "this is not UTF-8").hint("save the file as UTF-8")
+        fault(error.valid_up_to(), "this is not UTF-8").with_hint("save the file as UTF-8")
     })
 }
 
@@ -249,8 +249,8 @@ pub(super) fn missing(path: &Path, home: &Path) -> Error {
         _ => String::new(),
     };
     Error::new(Kind::Config, format!("there is no config file {shown}"))
-        .fact(format!("to begin one: {make}pouch config sample > {shown}"))
-        .hint("it also works without: `pouch fetch pops://you@host --to ~/Mail`")
+        .with_fact(format!("to begin one: {make}pouch config sample > {shown}"))
+        .with_hint("it also works without: `pouch fetch pops://you@host --to ~/Mail`")
 }
 
 /// What is wrong with an account's name: it is typed on the command line, where an address may
@@ -262,7 +262,7 @@ pub(super) fn name_fault(name: &str) -> Option<&'static str> {
         Some("holds no `/` and no `@`, to tell it from an address")
     } else if name.starts_with(['-', '.']) {
         Some("begins with neither `-` nor `.`")
-    } else if name.trim() != name || shown(name.as_bytes()) != name {
+    } else if name.trim() != name || sanitize(name.as_bytes()) != name {
         Some("is printable text, with no spaces around it")
     } else {
         None
@@ -271,7 +271,7 @@ pub(super) fn name_fault(name: &str) -> Option<&'static str> {
 
 /// Why a value does not fit its key: both halves of "must be `wanted`, not `found`".
 #[derive(Debug)]
-pub(super) struct Misfit {
+pub(super) struct TypeMismatch {
     /// What the key takes.
     pub wanted: &'static str,
     /// What stands there.
@@ -301,9 +301,9 @@ pub(super) fn literal(value: &DeValue<'_>) -> String {
         DeValue::String(text) if text.contains(char::is_control) => {
             "a text with control characters".to_owned()
         }
-        DeValue::String(text) => shown(quoted(text).as_bytes()),
-        DeValue::Integer(number) => shown(number.as_str().as_bytes()),
-        DeValue::Float(number) => shown(number.as_str().as_bytes()),
+        DeValue::String(text) => sanitize(quoted(text).as_bytes()),
+        DeValue::Integer(number) => sanitize(number.as_str().as_bytes()),
+        DeValue::Float(number) => sanitize(number.as_str().as_bytes()),
         _ => kind(value),
     }
 }
@@ -391,10 +391,10 @@ fn visible(line: &str) -> String {
             && holds_secret(word)
             && !next.is_empty()
         {
-            return format!("{} = …", shown(&line.as_bytes()[..end]));
+            return format!("{} = …", sanitize(&line.as_bytes()[..end]));
         }
     }
-    shown(line.as_bytes())
+    sanitize(line.as_bytes())
 }
 
 /// Whether a key of this name would hold a password.

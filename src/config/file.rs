@@ -20,7 +20,7 @@ use toml::{
 use super::{
     Quirk, RequestAhead, Tls,
     destination_spec::DestinationSpecs,
-    diagnostic::{Document, LONGEST, Misfit, as_text, missing, name_fault},
+    diagnostic::{Document, LONGEST, TypeMismatch, as_text, missing, name_fault},
     provenance::Source,
     rules::{Action, Names, Routes},
     syntax::{FilePath, Host, Lmtp, Pin},
@@ -32,7 +32,7 @@ use crate::{
         trace_fields::TraceField,
     },
     error::{Error, Kind},
-    text::{shown, tilde},
+    text::{sanitize, tilde},
 };
 
 /// Declares a table of the config: each key with the field that holds it and the type it takes.
@@ -43,7 +43,7 @@ macro_rules! keys {
         $(#[$doc])*
         #[derive(Clone, Debug, Default)]
         pub struct $table {
-            $(#[doc = concat!("`", $key, "`")] pub $field: Option<Entry<$kind>>,)*
+            $(#[doc = concat!("`", $key, "`")] pub $field: Option<Located<$kind>>,)*
         }
 
         $(#[$names_doc])*
@@ -51,15 +51,15 @@ macro_rules! keys {
 
         impl $table {
             /// Takes the value of `key`; `None` where there is no such key.
-            fn set(&mut self, key: &str, value: &DeValue<'_>, at: At) -> Option<Result<(), Misfit>> {
+            fn set(&mut self, key: &str, value: &DeValue<'_>, at: Position) -> Option<Result<(), TypeMismatch>> {
                 match key {
-                    $($key => Some(read(value).map(|value| self.$field = Some(Entry { value, at }))),)*
+                    $($key => Some(read(value).map(|value| self.$field = Some(Located { value, at }))),)*
                     _ => None,
                 }
             }
 
             /// Where `key` stands, if it is set.
-            pub fn at(&self, key: &str) -> Option<&At> {
+            pub fn at(&self, key: &str) -> Option<&Position> {
                 match key {
                     $($key => self.$field.as_ref().map(|entry| &entry.at),)*
                     _ => None,
@@ -160,16 +160,16 @@ keys! {
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub struct Entry<T> {
+pub struct Located<T> {
     /// The value.
     pub value: T,
     /// Where it stands.
-    pub at: At,
+    pub at: Position,
 }
 
 /// The place of a key.
 #[derive(Clone, Debug)]
-pub struct At {
+pub struct Position {
     /// The octets of the key in the file.
     pub span: Range<usize>,
     /// The same for people.
@@ -193,9 +193,9 @@ pub struct Block {
     /// Its keys.
     pub table: Table,
     /// The `[[….rule]]` below it, in their order.
-    pub rules: Vec<Entry<RuleTable>>,
+    pub rules: Vec<Located<RuleTable>>,
     /// The `[….multidrop]` below it.
-    pub multidrop: Option<Entry<MultidropTable>>,
+    pub multidrop: Option<Located<MultidropTable>>,
 }
 
 /// A config file that has been read: each value is right by itself.
@@ -218,17 +218,17 @@ fn owned(shown: &str, owner: u32, me: u32, mode: u32) -> Result<(), Error> {
     let denied = || Error::new(Kind::Denied, format!("others may change {shown}"));
     if ![me, 0].contains(&owner) {
         return Err(denied()
-            .fact(format!(
+            .with_fact(format!(
                 "it belongs to the user number {owner}, and commands in it are run as you"
             ))
-            .hint(format!("copy it, or give it to you: chown {me} {shown}")));
+            .with_hint(format!("copy it, or give it to you: chown {me} {shown}")));
     }
     if mode & 0o022 != 0 {
         return Err(denied()
-            .fact(format!(
+            .with_fact(format!(
                 "its permissions are {mode:04o}, and commands in it are run as you"
             ))
-            .hint(format!("chmod go-w {shown}")));
+            .with_hint(format!("chmod go-w {shown}")));
     }
     Ok(())
 }
@@ -246,7 +246,8 @@ impl File {
             io::ErrorKind::PermissionDenied => {
                 Error::new(Kind::Denied, format!("you may not read {shown}"))
             }
-            _ => Error::new(Kind::Config, format!("cannot read {shown}")).fact(error.to_string()),
+            _ => Error::new(Kind::Config, format!("cannot read {shown}"))
+                .with_fact(error.to_string()),
         };
         let file = fs::File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
@@ -342,12 +343,12 @@ impl File {
         let DeValue::Table(table) = value.get_ref() else {
             let what = format!(
                 "`{}` stands below `[account]`, which lacks the account's name",
-                shown(name.get_ref().as_bytes())
+                sanitize(name.get_ref().as_bytes())
             );
             return Err(self
                 .document
                 .error(&name.span(), &what)
-                .hint("write `[account.NAME]`, with a name of your choice"));
+                .with_hint("write `[account.NAME]`, with a name of your choice"));
         };
         if let Some(fault) = name_fault(name.get_ref()) {
             let what = format!("an account's name {fault}");
@@ -395,11 +396,11 @@ impl File {
         called: &str,
         key: &Name<'_>,
         value: &DeValue<'_>,
-    ) -> Result<Vec<Entry<RuleTable>>, Error> {
+    ) -> Result<Vec<Located<RuleTable>>, Error> {
         let no_rule = |span: &Range<usize>| {
             self.document
                 .error(span, "a rule is a table of its own")
-                .hint(format!("write it below `[[{called}.rule]]`"))
+                .with_hint(format!("write it below `[[{called}.rule]]`"))
         };
         let list = value.as_array().ok_or_else(|| no_rule(&key.span()))?;
         let mut rules = Vec::with_capacity(list.len());
@@ -414,7 +415,7 @@ impl File {
                     .unknown_inner_key(span, key, (called, "a rule"), RULE_KEYS)
             };
             self.fill(keys, |key, value, at| table.set(key, value, at), unknown)?;
-            rules.push(Entry {
+            rules.push(Located {
                 value: table,
                 at: self.at(rule.span()),
             });
@@ -428,11 +429,11 @@ impl File {
         called: &str,
         key: &Name<'_>,
         value: &DeValue<'_>,
-    ) -> Result<Entry<MultidropTable>, Error> {
+    ) -> Result<Located<MultidropTable>, Error> {
         let keys = value.as_table().ok_or_else(|| {
             self.document
                 .error(&key.span(), "multidrop is a table")
-                .hint(format!("write its keys below `[{called}.multidrop]`"))
+                .with_hint(format!("write its keys below `[{called}.multidrop]`"))
         })?;
         let mut table = MultidropTable::default();
         let unknown = |span: &Range<usize>, key: &str| {
@@ -440,7 +441,7 @@ impl File {
                 .unknown_inner_key(span, key, (called, "multidrop"), MULTIDROP_KEYS)
         };
         self.fill(keys, |key, value, at| table.set(key, value, at), unknown)?;
-        Ok(Entry {
+        Ok(Located {
             value: table,
             at: self.at(key.span()),
         })
@@ -450,7 +451,7 @@ impl File {
     fn fill(
         &self,
         keys: &DeTable<'_>,
-        mut set: impl FnMut(&str, &DeValue<'_>, At) -> Option<Result<(), Misfit>>,
+        mut set: impl FnMut(&str, &DeValue<'_>, Position) -> Option<Result<(), TypeMismatch>>,
         unknown: impl Fn(&Range<usize>, &str) -> Error,
     ) -> Result<(), Error> {
         for (key, value) in in_order(keys) {
@@ -466,12 +467,12 @@ impl File {
         Ok(())
     }
 
-    fn at(&self, span: Range<usize>) -> At {
+    fn at(&self, span: Range<usize>) -> Position {
         let source = Source::File {
             path: self.document.path.clone(),
             line: self.document.line(span.start),
         };
-        At { span, source }
+        Position { span, source }
     }
 }
 
@@ -508,7 +509,7 @@ mod tests {
         let error = parse(&format!("[account.work]\n{line}\n")).expect_err(line);
         assert_eq!(error.kind(), Kind::Config);
         let what = error.what().split_once(": ").unwrap().1.to_owned();
-        (what, error.advice().map(str::to_owned))
+        (what, error.hint().map(str::to_owned))
     }
 
     #[test]
@@ -607,7 +608,7 @@ hint: name what knows it: `password-command = [\"pass\", \"show\", \"mail/work\"
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error.what(), format!("~/.config/pouch/config.toml:{what}"));
-            assert_eq!(error.advice(), Some(hint));
+            assert_eq!(error.hint(), Some(hint));
         }
         for (text, what) in [
             (

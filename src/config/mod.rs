@@ -20,14 +20,7 @@ pub mod value;
 use std::{path::PathBuf, time::Duration};
 
 use crate::domain::{
-    auth::Auth,
-    destination::Destination,
-    ids::AccountId,
-    message::Header,
-    multidrop::Multidrop,
-    plan::Policy,
-    rule::{Rule, Ruling},
-    time::TimeSpan,
+    auth::Auth, ids::AccountId, plan::Policy, routing::Routing, time::TimeSpan,
     trace_fields::TraceField,
 };
 
@@ -77,7 +70,7 @@ pub struct Account {
     /// Where the password comes from.
     pub secret: SecretSource,
     /// Where messages go.
-    pub place: Destination,
+    pub routing: Routing,
     /// How long a program may take over one message, be it that of `pipe` or a filter, and an LMTP
     /// server over one answer.
     pub pipe_timeout: TimeSpan,
@@ -89,10 +82,6 @@ pub struct Account {
     pub add_headers: Vec<TraceField>,
     /// What to fetch and what to delete.
     pub policy: Policy,
-    /// What to do to single messages, told by their headers. The first that fits counts.
-    pub rules: Vec<Rule>,
-    /// Whose messages go where, if the mailbox is for several people.
-    pub multidrop: Option<Multidrop>,
     /// After how many failed attempts a message goes into quarantine, at least 1.
     pub attempts: u32,
     /// Whether a message in quarantine is told of by a notice mail.
@@ -108,53 +97,6 @@ pub struct Account {
 }
 
 impl Account {
-    /// Where a message goes that `ruling` took, or no rule: one place at least, and each once.
-    /// Nothing where that takes its `header`, and it is not known.
-    pub fn places(
-        &self,
-        ruling: Option<Ruling>,
-        header: Option<&Header<'_>>,
-    ) -> Option<Vec<Destination>> {
-        let rule = ruling.and_then(|ruling| self.rules.get(ruling.place as usize));
-        let mut places = match (rule.and_then(|rule| rule.to.as_ref()), &self.multidrop) {
-            (Some(place), _) => vec![place.clone()],
-            (None, Some(multidrop)) => multidrop.places(header?, &self.place),
-            (None, None) => vec![self.place.clone()],
-        };
-        for copy in rule.into_iter().flat_map(|rule| &rule.also) {
-            copy.clone().add_to(&mut places);
-        }
-        Some(places)
-    }
-
-    /// Whether the header of a message has a say in where it goes.
-    pub fn sorts(&self) -> bool {
-        self.multidrop.is_some()
-            || self
-                .rules
-                .iter()
-                .any(|rule| rule.to.is_some() || !rule.also.is_empty())
-    }
-
-    /// All places that messages may go to, the account's own first; an LMTP server with all those
-    /// who are named for it.
-    pub fn all_places(&self) -> Vec<Destination> {
-        let mut all = vec![self.place.clone()];
-        let ruled = self
-            .rules
-            .iter()
-            .flat_map(|rule| rule.to.iter().chain(&rule.also));
-        let recipients = self
-            .multidrop
-            .iter()
-            .flat_map(|multidrop| &multidrop.recipients)
-            .map(|(_, place)| place);
-        for place in ruled.chain(recipients) {
-            place.clone().add_to(&mut all);
-        }
-        all
-    }
-
     /// Who this account is to the ledger.
     pub fn identity(&self) -> AccountId {
         AccountId::new(&self.user, &self.host)

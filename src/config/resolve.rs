@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Account, ClientCertificate, Config, RequestAhead, SecretSource, Tls, Trust,
-    file::{At, Entry, File, Section, Table},
+    file::{File, Located, Position, Section, Table},
     provenance::{Setting, Source, UNSET, override_setting},
     rules,
     syntax::FilePath,
@@ -21,6 +21,7 @@ use crate::{
         auth::Auth,
         destination::Destination,
         plan::{Keep, Policy},
+        routing::Routing,
         size::ByteSize,
         time::TimeSpan,
     },
@@ -29,7 +30,7 @@ use crate::{
 
 /// What the config does not say by itself.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub struct ConfigDefaults {
     /// The user's home: what `~/` stands for.
     pub home: PathBuf,
     /// Where ledger and locks live, unless `state-dir` says otherwise.
@@ -47,7 +48,7 @@ pub struct Overrides {
     /// `--max-size`: leave bigger messages on the server.
     pub max_size: Option<ByteSize>,
     /// `--to`: deliver there.
-    pub place: Option<Destination>,
+    pub destination: Option<Destination>,
     /// Nothing is delivered: an address does without a place.
     pub nowhere: bool,
     /// `--password-command`: the first line of what it prints.
@@ -76,13 +77,13 @@ const TLS_KEYS: [&str; 4] = [
 ///
 /// # Errors
 /// There is no account, one lacks what it needs, or keys contradict each other.
-pub fn resolve(file: &File, context: &Context) -> Result<Config, Error> {
+pub fn resolve(file: &File, context: &ConfigDefaults) -> Result<Config, Error> {
     if file.accounts.is_empty() {
         return Err(Error::new(
             Kind::Config,
             format!("{} names no account", file.document.path),
         )
-        .hint("add one below a line `[account.NAME]`; `pouch config sample` shows how"));
+        .with_hint("add one below a line `[account.NAME]`; `pouch config sample` shows how"));
     }
     check_rivals(file, &file.defaults.table)?;
     let accounts = file
@@ -100,7 +101,7 @@ pub fn resolve(file: &File, context: &Context) -> Result<Config, Error> {
 
 /// Where ledger and locks live. By itself, for an address on the command line, which needs them
 /// but no account of the config.
-pub fn state_dir(file: &File, context: &Context) -> PathBuf {
+pub fn state_dir(file: &File, context: &ConfigDefaults) -> PathBuf {
     match &file.top.state_dir {
         Some(entry) => entry.value.expand(&context.home, &file.folder),
         None => context.state_dir.clone(),
@@ -108,27 +109,27 @@ pub fn state_dir(file: &File, context: &Context) -> PathBuf {
 }
 
 /// One account of the config.
-fn account(file: &File, section: &Section, context: &Context) -> Result<Account, Error> {
+fn account(file: &File, section: &Section, context: &ConfigDefaults) -> Result<Account, Error> {
     check_rivals(file, &section.block.table)?;
     let table = layered(section.block.table.clone(), file.defaults.table.clone());
     check(file, &table)?;
     let path = |path: &FilePath| path.expand(&context.home, &file.folder);
     let mut account = settle(&section.name, &table, None, &path).map_err(|lack| {
         let (what, hint) = match lack {
-            Lack::Host => (
+            MissingKey::Host => (
                 "has no `host`",
                 "name its server: host = \"pop.example.org\"",
             ),
-            Lack::User => ("has no `user`", "name its user: user = \"ann@example.org\""),
-            Lack::Destination => (
+            MissingKey::User => ("has no `user`", "name its user: user = \"ann@example.org\""),
+            MissingKey::Destination => (
                 "does not say where its mail goes",
                 "name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\"",
             ),
         };
         let what = format!("the account `{}` {what}", section.name);
-        file.document.error(&section.header, &what).hint(hint)
+        file.document.error(&section.header, &what).with_hint(hint)
     })?;
-    let around = rules::Around {
+    let around = rules::RuleContext {
         file,
         account: &account,
         may_delete_unread: table
@@ -151,11 +152,11 @@ fn account(file: &File, section: &Section, context: &Context) -> Result<Account,
         .map(|multidrop| rules::settle_multidrop(multidrop, &around))
         .transpose()?;
     if let Some((multidrop, setting)) = multidrop {
-        account.multidrop = Some(multidrop);
+        account.routing.multidrop = Some(multidrop);
         account.settings.push(setting);
     }
     for (rule, setting) in settled {
-        account.rules.push(rule);
+        account.routing.rules.push(rule);
         account.settings.push(setting);
     }
     Ok(account)
@@ -185,7 +186,7 @@ fn layered(own: Table, mut defaults: Table) -> Table {
 /// No two keys that exclude each other stand in one table.
 fn check_rivals(file: &File, table: &Table) -> Result<(), Error> {
     for rivals in RIVALS {
-        let mut set: Vec<(&str, &At)> = rivals
+        let mut set: Vec<(&str, &Position)> = rivals
             .iter()
             .filter_map(|key| Some((*key, table.at(key)?)))
             .collect();
@@ -196,7 +197,7 @@ fn check_rivals(file: &File, table: &Table) -> Result<(), Error> {
             return Err(file
                 .document
                 .error(&culprit.span, &what)
-                .hint("keep one of them"));
+                .with_hint("keep one of them"));
         }
     }
     Ok(())
@@ -204,8 +205,9 @@ fn check_rivals(file: &File, table: &Table) -> Result<(), Error> {
 
 /// No key contradicts another.
 fn check(file: &File, table: &Table) -> Result<(), Error> {
-    let fault =
-        |at: &At, what: &str, hint: &str| Err(file.document.error(&at.span, what).hint(hint));
+    let fault = |at: &Position, what: &str, hint: &str| {
+        Err(file.document.error(&at.span, what).with_hint(hint))
+    };
     if let Some(tls) = table.tls.as_ref().filter(|tls| tls.value == Tls::Off) {
         if !table
             .allow_plaintext_password
@@ -275,14 +277,14 @@ fn check_twins(file: &File, accounts: &[Account]) -> Result<(), Error> {
             return Err(file
                 .document
                 .error(&file.accounts[index].header, &what)
-                .hint("remove one of them"));
+                .with_hint("remove one of them"));
         }
     }
     Ok(())
 }
 
 /// What an account cannot be without.
-pub(super) enum Lack {
+pub(super) enum MissingKey {
     Host,
     User,
     Destination,
@@ -301,7 +303,7 @@ impl Settings {
     fn maybe<T: Value + Clone>(
         &mut self,
         key: &'static str,
-        entry: Option<&Entry<T>>,
+        entry: Option<&Located<T>>,
     ) -> Option<T> {
         match entry {
             Some(entry) => self.note(key, entry.value.to_toml(), entry.at.source.clone()),
@@ -314,7 +316,7 @@ impl Settings {
     fn or<T: Value + Clone>(
         &mut self,
         key: &'static str,
-        entry: Option<&Entry<T>>,
+        entry: Option<&Located<T>>,
         built_in: T,
     ) -> T {
         if entry.is_none() {
@@ -325,19 +327,22 @@ impl Settings {
     }
 }
 
-/// Settles every value, in the order of [`super::file::KEYS`]. `place` is where messages go if
+/// Settles every value, in the order of [`super::file::KEYS`]. `destination` is where messages go if
 /// the table does not say.
 pub(super) fn settle(
     name: &str,
     table: &Table,
-    place: Option<Destination>,
+    destination: Option<Destination>,
     path: &dyn Fn(&FilePath) -> PathBuf,
-) -> Result<Account, Lack> {
+) -> Result<Account, MissingKey> {
     let mut settings = Settings::default();
     let s = &mut settings;
     let one = NonZero::<u32>::MIN;
 
-    let host = s.maybe("host", table.host.as_ref()).ok_or(Lack::Host)?.0;
+    let host = s
+        .maybe("host", table.host.as_ref())
+        .ok_or(MissingKey::Host)?
+        .0;
     let implicit = table
         .tls
         .as_ref()
@@ -370,7 +375,9 @@ pub(super) fn settle(
         table.request_ahead.as_ref(),
         RequestAhead::Auto,
     );
-    let user = s.maybe("user", table.user.as_ref()).ok_or(Lack::User)?;
+    let user = s
+        .maybe("user", table.user.as_ref())
+        .ok_or(MissingKey::User)?;
     let auth = s.or("auth", table.auth.as_ref(), Auth::Auto);
     let command = s
         .maybe("password-command", table.password_command.as_ref())
@@ -419,13 +426,13 @@ pub(super) fn settle(
 
     let lmtp_recipients = recipients.map_or_else(|| vec![user.clone()], |recipients| recipients.0);
     let maildir = maildir.map(|maildir| Destination::Maildir(path(&maildir)));
-    let place = maildir
+    let destination = maildir
         .or(mbox)
         .or(pipe)
         .or(lmtp)
-        .or(place)
-        .ok_or(Lack::Destination)?
-        .or_for(&lmtp_recipients);
+        .or(destination)
+        .ok_or(MissingKey::Destination)?
+        .with_default_recipients(&lmtp_recipients);
     let secret = command
         .or(file.map(|file| SecretSource::File(path(&file))))
         .or(credential.map(SecretSource::Credential))
@@ -456,14 +463,12 @@ pub(super) fn settle(
         request_ahead,
         auth,
         secret,
-        place,
+        routing: Routing::to(destination),
         pipe_timeout,
         lmtp_recipients,
         filter,
         add_headers,
         policy,
-        rules: Vec::new(),
-        multidrop: None,
         attempts,
         notice,
         after,
@@ -475,7 +480,7 @@ pub(super) fn settle(
 
 /// Lays the flags over an account.
 pub fn with_flags(account: &mut Account, flags: &Overrides) {
-    let sorts = account.sorts();
+    let sorts = account.routing.needs_header();
     let Account {
         policy, settings, ..
     } = account;
@@ -500,16 +505,18 @@ pub fn with_flags(account: &mut Account, flags: &Overrides) {
         policy.max_size = Some(size);
         override_setting(settings, "max-size", &size.to_toml(), "--max-size");
     }
-    if let Some(place) = &flags.place {
-        let place = place.clone().or_for(&account.lmtp_recipients);
-        if place != account.place || sorts {
+    if let Some(destination) = &flags.destination {
+        let destination = destination
+            .clone()
+            .with_default_recipients(&account.lmtp_recipients);
+        if destination != account.routing.default || sorts {
             // Messages that lie elsewhere are not in that one place: that must not look as if the
             // user had deleted them.
             policy.sync_deletions = false;
             override_setting(settings, "sync-deletions", "false", "--to");
         }
         let text = |path: &Path| quoted(&path.to_string_lossy());
-        let set = match &place {
+        let set = match &destination {
             Destination::Maildir(path) => Some(("maildir", text(path))),
             Destination::Mbox(path) => Some(("mbox", text(path))),
             Destination::Pipe(command) => Some(("pipe", listed(command))),
@@ -528,10 +535,10 @@ pub fn with_flags(account: &mut Account, flags: &Overrides) {
                 .map_or(UNSET, |(_, value)| value);
             override_setting(settings, key, value, "--to");
         }
-        account.place = place;
+        account.routing.default = destination;
         // all of it goes there
-        account.multidrop = None;
-        for rule in &mut account.rules {
+        account.routing.multidrop = None;
+        for rule in &mut account.routing.rules {
             rule.to = None;
             rule.also.clear();
         }
@@ -566,8 +573,8 @@ mod tests {
     const MINIMAL: &str =
         "[account.work]\nhost = \"pop.example.org\"\nuser = \"ann\"\nmaildir = \"~/Mail\"\n";
 
-    fn context() -> Context {
-        Context {
+    fn context() -> ConfigDefaults {
+        ConfigDefaults {
             home: PathBuf::from("/home/ann"),
             state_dir: PathBuf::from("/state"),
         }
@@ -619,7 +626,7 @@ mod tests {
         assert_eq!(account.policy, Policy::default());
         assert_eq!(account.secret, SecretSource::Prompt);
         assert_eq!(
-            account.place,
+            account.routing.default,
             Destination::Maildir(PathBuf::from("/home/ann/Mail"))
         );
         let shown: Vec<_> = account
@@ -738,7 +745,10 @@ lmtp = \"unix:lmtp\"
             "\"~/Mail\" ~/.config/pouch/config.toml:7"
         );
         assert_eq!((b.policy.limit, b.policy.sync_deletions), (Some(10), false));
-        assert_eq!(b.place, Destination::Pipe(vec!["procmail".to_owned()]));
+        assert_eq!(
+            b.routing.default,
+            Destination::Pipe(vec!["procmail".to_owned()])
+        );
         assert_eq!(
             b.secret,
             SecretSource::File(PathBuf::from("/home/ann/.config/pouch/b"))
@@ -747,7 +757,7 @@ lmtp = \"unix:lmtp\"
         assert_eq!(setting(b, "maildir"), "unset built in");
         assert_eq!((c.port, c.tls, &c.trust), (110, Tls::Off, &Trust::System));
         assert_eq!(
-            d.place,
+            d.routing.default,
             Destination::Lmtp(
                 LmtpServer::Unix("/home/ann/.config/pouch/lmtp".into()),
                 vec!["ann".to_owned()]
@@ -856,7 +866,7 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
         let mut flags = Overrides {
             limit: Some(0),
             max_size: Some(ByteSize::from_octets(2_000_000)),
-            place: Some(account.place.clone()),
+            destination: Some(account.routing.default.clone()),
             ..Overrides::default()
         };
         with_flags(&mut account, &flags);
@@ -870,7 +880,7 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
             keep: true,
             limit: Some(2),
             max_size: Some(ByteSize::from_octets(1000)),
-            place: Some(Destination::Pipe(vec!["cat".to_owned()])),
+            destination: Some(Destination::Pipe(vec!["cat".to_owned()])),
             password_command: Some(vec!["pass".to_owned(), "a b".to_owned()]),
             nowhere: false,
         };
@@ -881,8 +891,8 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
             (Some(2), flags.max_size)
         );
         assert_eq!(
-            (Some(&account.place), account.port),
-            (flags.place.as_ref(), 995)
+            (Some(&account.routing.default), account.port),
+            (flags.destination.as_ref(), 995)
         );
         for (key, shown) in [
             ("keep", "\"forever\" --keep"),
@@ -902,11 +912,11 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
     #[test]
     fn mail_missing_from_another_maildir_is_not_deleted() {
         let mut account = with("sync-deletions = true").unwrap();
-        let place = Some(Destination::Maildir(PathBuf::from("/tmp/x")));
+        let destination = Some(Destination::Maildir(PathBuf::from("/tmp/x")));
         with_flags(
             &mut account,
             &Overrides {
-                place,
+                destination,
                 ..Overrides::default()
             },
         );
@@ -953,8 +963,11 @@ hint: name a Maildir, which is made if it is missing: maildir = \"~/Mail/work\""
             text += "\n";
         }
         let account = config(&text).unwrap().accounts.remove(0);
-        assert_eq!(account.rules[0].conditions.len(), RULE_KEYS.len() - 2);
-        assert_eq!(account.multidrop.unwrap().recipients.len(), 2);
+        assert_eq!(
+            account.routing.rules[0].conditions.len(),
+            RULE_KEYS.len() - 2
+        );
+        assert_eq!(account.routing.multidrop.unwrap().recipients.len(), 2);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     Account,
     destination_spec::DestinationSpec,
     diagnostic::kind,
-    file::{At, Entry, File, MultidropTable, RuleTable, in_order},
+    file::{File, Located, MultidropTable, Position, RuleTable, in_order},
     provenance::Setting,
     syntax::FilePath,
     value::{Value, is_field, listed, parsed, quoted},
@@ -19,7 +19,7 @@ use crate::{
         destination::Destination,
         multidrop::Multidrop,
         pattern::Pattern,
-        rule::{Condition, Rule, Verb},
+        rule::{Condition, Rule, RuleAction},
     },
     error::Error,
 };
@@ -28,7 +28,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Fetch, skip or delete.
-    Verb(Verb),
+    RuleAction(RuleAction),
     /// Fetch, and deliver there.
     To(DestinationSpec),
 }
@@ -39,19 +39,19 @@ impl Value for Action {
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         parsed(value, |text| match text {
-            "fetch" => Some(Self::Verb(Verb::Fetch)),
-            "skip" => Some(Self::Verb(Verb::Skip)),
-            "delete" => Some(Self::Verb(Verb::Delete)),
-            place => DestinationSpec::new(place).map(Self::To),
+            "fetch" => Some(Self::RuleAction(RuleAction::Fetch)),
+            "skip" => Some(Self::RuleAction(RuleAction::Skip)),
+            "delete" => Some(Self::RuleAction(RuleAction::Delete)),
+            destination => DestinationSpec::new(destination).map(Self::To),
         })
     }
 
     fn to_toml(&self) -> String {
         match self {
-            Self::Verb(Verb::Fetch) => quoted("fetch"),
-            Self::Verb(Verb::Skip) => quoted("skip"),
-            Self::Verb(Verb::Delete) => quoted("delete"),
-            Self::To(place) => quoted(&place.text()),
+            Self::RuleAction(RuleAction::Fetch) => quoted("fetch"),
+            Self::RuleAction(RuleAction::Skip) => quoted("skip"),
+            Self::RuleAction(RuleAction::Delete) => quoted("delete"),
+            Self::To(destination) => quoted(&destination.text()),
         }
     }
 }
@@ -96,13 +96,13 @@ impl Value for Routes {
             .as_table()
             .filter(|table| !table.is_empty())
             .ok_or_else(|| kind(value))?;
-        let recipients = in_order(table).into_iter().map(|(name, place)| {
+        let recipients = in_order(table).into_iter().map(|(name, destination)| {
             let pattern = Pattern::new(name.get_ref())
                 .map_err(|reason| format!("{} ({reason})", quoted(name.get_ref())))?;
-            let place = parsed(place.get_ref(), DestinationSpec::new);
+            let destination = parsed(destination.get_ref(), DestinationSpec::new);
             Ok((
                 pattern,
-                place.map_err(|found| format!("{found} for {}", quoted(name.get_ref())))?,
+                destination.map_err(|found| format!("{found} for {}", quoted(name.get_ref())))?,
             ))
         });
         recipients.collect::<Result<_, String>>().map(Self)
@@ -112,8 +112,12 @@ impl Value for Routes {
         let pairs: Vec<_> = self
             .0
             .iter()
-            .map(|(pattern, place)| {
-                format!("{} = {}", quoted(pattern.as_str()), quoted(&place.text()))
+            .map(|(pattern, destination)| {
+                format!(
+                    "{} = {}",
+                    quoted(pattern.as_str()),
+                    quoted(&destination.text())
+                )
             })
             .collect();
         format!("{{ {} }}", pairs.join(", "))
@@ -121,7 +125,7 @@ impl Value for Routes {
 }
 
 /// What a rule is told by, besides its table.
-pub(super) struct Around<'a> {
+pub(super) struct RuleContext<'a> {
     /// To point into.
     pub file: &'a File,
     /// The account, all but its rules.
@@ -132,14 +136,18 @@ pub(super) struct Around<'a> {
     pub path: &'a dyn Fn(&FilePath) -> PathBuf,
 }
 
-impl Around<'_> {
-    fn fault(&self, at: &At, what: &str, hint: &str) -> Error {
-        self.file.document.error(&at.span, what).hint(hint)
+impl RuleContext<'_> {
+    fn fault(&self, at: &Position, what: &str, hint: &str) -> Error {
+        self.file.document.error(&at.span, what).with_hint(hint)
     }
 
     /// The place that `destination` stands for.
-    fn place(&self, destination: &DestinationSpec, at: &At) -> Result<Destination, Error> {
-        let place = match (destination, &self.account.place) {
+    fn destination(
+        &self,
+        destination: &DestinationSpec,
+        at: &Position,
+    ) -> Result<Destination, Error> {
+        let destination = match (destination, &self.account.routing.default) {
             (DestinationSpec::Folder(folder), Destination::Maildir(root)) => {
                 Destination::Maildir(root.join(folder))
             }
@@ -159,29 +167,29 @@ impl Around<'_> {
                 Destination::Lmtp(server.server(self.path), recipients.clone())
             }
         };
-        if self.account.policy.sync_deletions && !matches!(place, Destination::Maildir(_)) {
+        if self.account.policy.sync_deletions && !matches!(destination, Destination::Maildir(_)) {
             return Err(self.fault(
                 at,
                 "with `sync-deletions` all mail goes to Maildirs: elsewhere pouch cannot see what you deleted",
                 "remove one of them",
             ));
         }
-        Ok(place)
+        Ok(destination)
     }
 
     /// The place that a rule names. Who gets messages on an LMTP server, where it does not say so,
     /// the account says.
-    fn ruled(&self, destination: &DestinationSpec, at: &At) -> Result<Destination, Error> {
-        self.place(destination, at)
-            .map(|place| place.or_for(&self.account.lmtp_recipients))
+    fn ruled(&self, destination: &DestinationSpec, at: &Position) -> Result<Destination, Error> {
+        self.destination(destination, at)
+            .map(|destination| destination.with_default_recipients(&self.account.lmtp_recipients))
     }
 
     /// Where copies go of what a rule takes.
-    fn also(&self, table: &RuleTable, verb: Verb) -> Result<Vec<Destination>, Error> {
+    fn also(&self, table: &RuleTable, action: RuleAction) -> Result<Vec<Destination>, Error> {
         let Some(also) = &table.also else {
             return Ok(Vec::new());
         };
-        if verb != Verb::Fetch {
+        if action != RuleAction::Fetch {
             return Err(self.fault(
                 &also.at,
                 "there are no copies of what is not fetched",
@@ -201,8 +209,8 @@ impl Around<'_> {
 /// # Errors
 /// It names no recipients, or a place that does not fit the account.
 pub(super) fn settle_multidrop(
-    entry: &Entry<MultidropTable>,
-    around: &Around<'_>,
+    entry: &Located<MultidropTable>,
+    around: &RuleContext<'_>,
 ) -> Result<(Multidrop, Setting), Error> {
     let table = &entry.value;
     let Some(recipients) = &table.recipients else {
@@ -232,15 +240,15 @@ pub(super) fn settle_multidrop(
         format!("occurrence = {occurrence}"),
         format!("recipients = {}", recipients.value.to_toml()),
     ];
-    let places = recipients.value.0.iter().map(|(pattern, place)| {
+    let destinations = recipients.value.0.iter().map(|(pattern, destination)| {
         around
-            .place(place, &recipients.at)
-            .map(|place| (pattern.clone(), place))
+            .destination(destination, &recipients.at)
+            .map(|destination| (pattern.clone(), destination))
     });
     let multidrop = Multidrop {
         fields: fields.0,
         occurrence,
-        recipients: places.collect::<Result<_, _>>()?,
+        recipients: destinations.collect::<Result<_, _>>()?,
     };
     let value = format!("{{ {} }}", texts.join(", "));
     Ok((
@@ -258,8 +266,8 @@ pub(super) fn settle_multidrop(
 /// # Errors
 /// It has no action, or one that the account does not allow.
 pub(super) fn settle(
-    entry: &Entry<RuleTable>,
-    around: &Around<'_>,
+    entry: &Located<RuleTable>,
+    around: &RuleContext<'_>,
 ) -> Result<(Rule, Setting), Error> {
     let table = &entry.value;
     let Some(action) = &table.action else {
@@ -287,7 +295,7 @@ pub(super) fn settle(
         "size" size Condition::ByteSize;
         "older-than" older_than Condition::OlderThan;
     }
-    if let Some(Entry { value, .. }) = &table.header {
+    if let Some(Located { value, .. }) = &table.header {
         texts.push(format!("header = {}", value.to_toml()));
         conditions.extend(
             value
@@ -297,18 +305,18 @@ pub(super) fn settle(
                 .map(|(name, pattern)| Condition::Field(name, pattern)),
         );
     }
-    let verb = match action.value {
-        Action::Verb(verb) => verb,
-        Action::To(_) => Verb::Fetch,
+    let effect = match action.value {
+        Action::RuleAction(effect) => effect,
+        Action::To(_) => RuleAction::Fetch,
     };
-    if verb == Verb::Delete && !around.may_delete_unread {
+    if effect == RuleAction::Delete && !around.may_delete_unread {
         return Err(around.fault(
             &action.at,
             "this rule deletes mail that nobody has read",
             "if that is what you want, add `allow-delete-unread = true` to the account",
         ));
     }
-    if verb == Verb::Delete && conditions.is_empty() {
+    if effect == RuleAction::Delete && conditions.is_empty() {
         return Err(around.fault(
             &action.at,
             "this rule deletes every message",
@@ -317,9 +325,9 @@ pub(super) fn settle(
     }
     let to = match &action.value {
         Action::To(destination) => Some(around.ruled(destination, &action.at)?),
-        Action::Verb(_) => None,
+        Action::RuleAction(_) => None,
     };
-    let also = around.also(table, verb)?;
+    let also = around.also(table, effect)?;
     let text = if texts.is_empty() {
         "that takes all".to_owned()
     } else {
@@ -340,7 +348,7 @@ pub(super) fn settle(
     Ok((
         Rule {
             conditions,
-            verb,
+            action: effect,
             to,
             also,
             text,

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::domain::destination::LmtpServer;
+use crate::domain::destination::{LmtpServer, is_recipient};
 
 /// The name or the address of a server; IPv6 addresses without brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,12 +115,6 @@ impl fmt::Display for Lmtp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.server(&|path| path.0.clone().into()).fmt(f)
     }
-}
-
-/// Whether an LMTP server can be told of this recipient.
-pub fn is_recipient(text: &str) -> bool {
-    !text.is_empty()
-        && !text.contains(|c: char| c.is_control() || c.is_whitespace() || "<>".contains(c))
 }
 
 /// The SHA-256 of a certificate.

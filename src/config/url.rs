@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Account, Tls,
-    file::{At, Entry, Table},
+    file::{Located, Position, Table},
     provenance::Source,
     resolve::{Overrides, settle, with_flags},
     syntax::{FilePath, Host, Lmtp},
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::destination::Destination,
     error::{Error, Kind},
-    text::{closest, shown},
+    text::{closest, sanitize},
 };
 
 /// How an address is written, for those who wrote it otherwise.
@@ -42,7 +42,7 @@ pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> 
             return Err(usage(
                 &format!(
                     "{}:// is no kind of address that pouch knows",
-                    shown(scheme.as_bytes())
+                    sanitize(scheme.as_bytes())
                 ),
                 &hint,
             ));
@@ -66,7 +66,7 @@ pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> 
         )
     })?;
     let (host, port) = split_port(server).ok_or_else(|| {
-        let server = shown(server.as_bytes());
+        let server = sanitize(server.as_bytes());
         usage(
             &format!("`{server}` is no server; it is written host or host:port"),
             EXAMPLE,
@@ -81,11 +81,11 @@ pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> 
         ..Table::default()
     };
     let no_paths = |_: &FilePath| PathBuf::new();
-    let place = flags
-        .place
+    let destination = flags
+        .destination
         .clone()
         .or(flags.nowhere.then_some(Destination::Stdout));
-    let mut account = settle(address, &table, place, &no_paths).map_err(|_| {
+    let mut account = settle(address, &table, destination, &no_paths).map_err(|_| {
         usage(
             "where should the mail go?",
             "add `--to ~/Mail`, which is made a Maildir if it is missing",
@@ -96,14 +96,14 @@ pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> 
 }
 
 fn usage(what: &str, hint: &str) -> Error {
-    Error::new(Kind::Usage, what).hint(hint)
+    Error::new(Kind::Usage, what).with_hint(hint)
 }
 
 /// A value that the address gives.
-fn given<T>(value: T) -> Entry<T> {
-    Entry {
+fn given<T>(value: T) -> Located<T> {
+    Located {
         value,
-        at: At {
+        at: Position {
             span: 0..0,
             source: Source::Flag("the address"),
         },
@@ -147,7 +147,7 @@ fn percent_decoded(text: &str) -> Option<String> {
 ///
 /// # Errors
 /// It is no place that pouch can deliver to.
-pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Destination, Error> {
+pub fn destination(text: &str, home: &Path, folder: &Path) -> Result<Destination, Error> {
     const KINDS: [&str; 4] = ["maildir", "mbox", "pipe", "lmtp"];
     let is_word = |kind: &str| {
         !kind.is_empty()
@@ -157,7 +157,7 @@ pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Destination, Erro
     };
     let whole = |path: &FilePath| path.expand(home, folder);
     let path = |path: &str, hint: &str| {
-        let written = shown(path.as_bytes());
+        let written = sanitize(path.as_bytes());
         FilePath::new(path)
             .map(|path| whole(&path))
             .ok_or_else(|| usage(&format!("--to: `{written}` is no path"), hint))
@@ -171,11 +171,11 @@ pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Destination, Erro
         }
         Some(("pipe", command)) => words("--to pipe", command).map(Destination::Pipe),
         Some(("lmtp", text)) => {
-            let place = |(server, recipients): (Lmtp, _)| {
+            let destination = |(server, recipients): (Lmtp, _)| {
                 Destination::Lmtp(server.server(&whole), recipients)
             };
-            Lmtp::with_recipients(text).map(place).ok_or_else(|| {
-                let server = shown(text.as_bytes());
+            Lmtp::with_recipients(text).map(destination).ok_or_else(|| {
+                let server = sanitize(text.as_bytes());
                 usage(
                     &format!("--to: `{server}` is no LMTP server"),
                     "write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, with recipients behind it",
@@ -185,7 +185,7 @@ pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Destination, Erro
         None if text == "-" => Ok(Destination::Stdout),
         // A slip like `mailder:x` or a hope like `imap:x` should not make a folder of that name.
         Some((kind, rest)) if is_word(kind) => {
-            let rest = shown(rest.as_bytes());
+            let rest = sanitize(rest.as_bytes());
             let meant = match closest(kind, KINDS) {
                 Some(guess) => format!("did you mean `{guess}:{rest}`?"),
                 None => {
@@ -208,7 +208,7 @@ pub fn place(text: &str, home: &Path, folder: &Path) -> Result<Destination, Erro
 /// It is empty, or a quote in it is not closed.
 pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
     let words = shlex::split(command).ok_or_else(|| {
-        let command = shown(command.as_bytes());
+        let command = sanitize(command.as_bytes());
         usage(
             &format!("{flag}: a quote is not closed in `{command}`"),
             "put the whole command in quotes of the other kind",
@@ -225,10 +225,7 @@ pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::SecretSource,
-        *,
-    };
+    use super::{super::SecretSource, *};
     use crate::domain::destination::LmtpServer;
 
     fn setting(account: &Account, key: &str) -> String {
@@ -242,7 +239,7 @@ mod tests {
 
     fn address(text: &str) -> Result<Account, Error> {
         let flags = Overrides {
-            place: Some(Destination::Maildir(PathBuf::from("/home/ann/Mail"))),
+            destination: Some(Destination::Maildir(PathBuf::from("/home/ann/Mail"))),
             ..Overrides::default()
         };
         from_address(text, &flags)
@@ -363,7 +360,7 @@ mod tests {
         ] {
             let error = address(text).unwrap_err();
             assert_eq!(
-                (error.kind(), error.what(), error.advice()),
+                (error.kind(), error.what(), error.hint()),
                 (Kind::Usage, what, Some(hint)),
                 "{text}"
             );
@@ -390,7 +387,7 @@ mod tests {
 
     #[test]
     fn places_on_the_command_line() {
-        let at = |text: &str| place(text, Path::new("/home/ann"), Path::new("/cwd"));
+        let at = |text: &str| destination(text, Path::new("/home/ann"), Path::new("/cwd"));
         for (text, path) in [
             ("~/Mail", "/home/ann/Mail"),
             ("Mail", "/cwd/Mail"),

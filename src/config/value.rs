@@ -6,12 +6,12 @@ use toml::de::DeValue;
 
 use super::{
     Quirk, RequestAhead, Tls,
-    diagnostic::{Misfit, kind, literal},
-    syntax::{FilePath, Host, Lmtp, Pin, is_recipient},
+    diagnostic::{TypeMismatch, kind, literal},
+    syntax::{FilePath, Host, Lmtp, Pin},
 };
 use crate::domain::{
-    auth::Auth, pattern::Pattern, plan::Keep, rule::Bound, size::ByteSize, time::TimeSpan,
-    trace_fields::TraceField,
+    auth::Auth, destination::is_recipient, pattern::Pattern, plan::Keep, rule::Bound,
+    size::ByteSize, time::TimeSpan, trace_fields::TraceField,
 };
 
 /// What a key takes.
@@ -29,8 +29,8 @@ pub trait Value: Sized {
     fn to_toml(&self) -> String;
 }
 
-pub(super) fn read<T: Value>(value: &DeValue<'_>) -> Result<T, Misfit> {
-    T::read(value).map_err(|found| Misfit {
+pub(super) fn read<T: Value>(value: &DeValue<'_>) -> Result<T, TypeMismatch> {
+    T::read(value).map_err(|found| TypeMismatch {
         wanted: T::WANTED,
         found,
     })

@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::{
-    Draft, Slip,
+    Draft, Envelope,
     pipe::{environment, judge},
 };
 use crate::{
     error::{Error, Kind, Result},
     sys::{
-        interrupt::Stop,
+        interrupt::Interrupt,
         process::{Ended, Run, way_out},
     },
 };
@@ -48,12 +48,12 @@ impl Filter<'_> {
     ///
     /// # Errors
     /// The program cannot be run, asks for the message again later, fails, or gives nothing back.
-    pub fn run(&self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<Filtered> {
+    pub fn run(&self, envelope: &Envelope<'_>, draft: Draft, stop: &Interrupt) -> Result<Filtered> {
         let mut passed = Draft::spooled(self.spool)?;
         let octets = draft.octets()?;
         let run = Run {
             argv: self.argv,
-            environment: &environment(slip, octets),
+            environment: &environment(envelope, octets),
             input: Some(draft.into_input()?),
             output: Some(
                 passed
@@ -66,7 +66,7 @@ impl Filter<'_> {
         };
         let name = self.argv[0].as_str();
         let outcome = run.run(stop)?.map_err(|error| {
-            Error::new(Kind::Config, format!("the filter `{name}` cannot be run")).fact(error.to_string()).hint(
+            Error::new(Kind::Config, format!("the filter `{name}` cannot be run")).with_fact(error.to_string()).with_hint(
                 way_out(self.argv, "`filter` is a list of commands, each a list: [[\"bogofilter\", \"-p\", \"-e\"]]"),
             )
         })?;

@@ -18,9 +18,9 @@ use std::{
 pub use filter::{Filter, Filtered};
 pub use lmtp::{Line, Lmtp};
 pub use maildir::Maildir;
-pub use mbox::{Mbox, Surroundings as MboxSurroundings};
+pub use mbox::{Mbox, MboxOptions};
 pub use pipe::Pipe;
-pub use router::Post;
+pub use router::Router;
 pub use stdout::Stdout;
 
 use crate::{
@@ -30,12 +30,12 @@ use crate::{
         message::{Fingerprint, Head, MAX_HEAD, fingerprint},
     },
     error::{Error, Result},
-    sys::{files, interrupt::Stop},
+    sys::{files, interrupt::Interrupt},
 };
 
 /// What a delivery may want to know of a message.
 #[derive(Clone, Copy, Debug)]
-pub struct Slip<'a> {
+pub struct Envelope<'a> {
     /// The account's name.
     pub account: &'a str,
     /// The message's file name: unique, and the same whenever the same message is delivered.
@@ -45,9 +45,9 @@ pub struct Slip<'a> {
     /// The address it is from, once it is known.
     pub sender: Option<&'a str>,
     /// Where it goes; nowhere, as long as that is not known.
-    pub places: &'a [Destination],
+    pub destinations: &'a [Destination],
     /// Those of several takers that have it already.
-    pub taken: &'a [String],
+    pub accepted_by: &'a [String],
     /// Fields that go on top of it, for a draft that was spooled.
     pub fields: &'a [u8],
 }
@@ -55,42 +55,42 @@ pub struct Slip<'a> {
 /// A place for messages.
 ///
 /// [`begin`](Self::begin), write, [`accept`](Self::accept) for each message; then
-/// [`seal`](Self::seal) for all of them.
+/// [`take_batch`](Self::take_batch) for all of them.
 pub trait Delivery: Send {
     /// A draft for the content of a message.
     ///
     /// # Errors
     /// The place cannot be written.
-    fn begin(&mut self, slip: &Slip<'_>) -> Result<Draft>;
+    fn begin(&mut self, envelope: &Envelope<'_>) -> Result<Draft>;
 
     /// Takes a message whose content is whole.
     ///
     /// # Errors
     /// The place cannot be written, or a program does not take the message.
-    fn accept(&mut self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<()>;
+    fn accept(&mut self, envelope: &Envelope<'_>, draft: Draft, stop: &Interrupt) -> Result<()>;
 
-    /// Those [takers](Destination::takers) that took the message which was given to
+    /// Those [takers](Destination::recipients) that took the message which was given to
     /// [`accept`](Self::accept) last, though others did not. They have it on stable storage.
-    fn taken(&mut self) -> Vec<String> {
+    fn accepted_by(&mut self) -> Vec<String> {
         Vec::new()
     }
 
     /// All messages accepted since the last seal, as a batch to be made safe. What somebody else
     /// took is his to keep.
-    fn seal(&mut self) -> Sealed {
-        Sealed::new(|| Ok(()))
+    fn take_batch(&mut self) -> PendingCommit {
+        PendingCommit::new(|| Ok(()))
     }
 
     /// How a message for these of its places is handed over; where none is named, for any of them.
-    fn pace(&self, _places: &[Destination]) -> Pace {
-        Pace::OneByOne
+    fn pace(&self, _places: &[Destination]) -> DeliveryMode {
+        DeliveryMode::OneAtATime
     }
 
     /// Which messages lie there, as far as that can be found out.
     ///
     /// # Errors
     /// The place cannot be read.
-    fn look(&self) -> Result<Option<Vec<Found>>> {
+    fn look(&self) -> Result<Option<Vec<StoredMessage>>> {
         Ok(None)
     }
 
@@ -98,16 +98,16 @@ pub trait Delivery: Send {
     ///
     /// # Errors
     /// The place cannot be read.
-    fn tidy(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
+    fn remove_stale_drafts(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
         Ok(())
     }
 }
 
 /// A batch of messages on their way to stable storage. Whoever holds it makes it safe, perhaps
 /// while the place takes further messages.
-pub struct Sealed(Box<dyn FnOnce() -> Result<()> + Send>);
+pub struct PendingCommit(Box<dyn FnOnce() -> Result<()> + Send>);
 
-impl Sealed {
+impl PendingCommit {
     fn new(work: impl FnOnce() -> Result<()> + Send + 'static) -> Self {
         Self(Box::new(work))
     }
@@ -116,34 +116,34 @@ impl Sealed {
     ///
     /// # Errors
     /// Some or all of the messages are not safe.
-    pub fn make_safe(self) -> Result<()> {
+    pub fn commit(self) -> Result<()> {
         (self.0)()
     }
 }
 
 /// How a place takes messages: the slowest way first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Pace {
+pub enum DeliveryMode {
     /// Each is handed over by itself, and nobody knows what became of one whose answer is missing.
-    OneByOne,
+    OneAtATime,
     /// Many are made safe at once, as a batch, and a message that is there can be found again.
     Batched,
     /// Several batches may be made safe at the same time.
-    Abreast,
+    Parallel,
 }
 
 /// A message that lies in a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct StoredMessage {
     /// Its name, without Maildir flags.
     pub name: String,
     /// Where its content is.
-    pub content: Content,
+    pub content: Location,
 }
 
 /// Where the content of a message is that lies in a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum Location {
     /// In a file of its own.
     File(PathBuf),
     /// In a file with others.
@@ -157,13 +157,13 @@ pub enum Content {
     Unknown(PathBuf),
 }
 
-impl Found {
+impl StoredMessage {
     /// Whether it still lies where it was found, as far as that can be told.
     pub fn is_there(&self) -> bool {
         match &self.content {
-            Content::File(path) => path.exists(),
-            Content::Noted { .. } => true,
-            Content::Unknown(_) => false,
+            Location::File(path) => path.exists(),
+            Location::Noted { .. } => true,
+            Location::Unknown(_) => false,
         }
     }
 
@@ -174,9 +174,9 @@ impl Found {
     /// It cannot be read.
     pub fn fingerprint(&self) -> Result<Option<Fingerprint>> {
         let path = match &self.content {
-            Content::File(path) => path,
-            Content::Noted { fingerprint, .. } => return Ok(*fingerprint),
-            Content::Unknown(_) => return Ok(None),
+            Location::File(path) => path,
+            Location::Noted { fingerprint, .. } => return Ok(*fingerprint),
+            Location::Unknown(_) => return Ok(None),
         };
         let mut head = Head::default();
         let mut buffer = [0; 8 * 1024];
@@ -228,7 +228,7 @@ impl Draft {
     }
 
     /// A draft in a new file without a name, on the disk of `folder`.
-    fn nameless(folder: &Path) -> Result<Self> {
+    fn create_unnamed(folder: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(folder)
             .map_err(|error| Error::file("spool a message in", folder, &error))?;
         Ok(Self::nameless_in(folder, file))
@@ -238,7 +238,7 @@ impl Draft {
     fn spooled(folder: &Path) -> Result<Self> {
         Ok(Self {
             spooled: true,
-            ..Self::nameless(folder)?
+            ..Self::create_unnamed(folder)?
         })
     }
 

@@ -2,14 +2,14 @@
 
 use std::{os::unix::process::ExitStatusExt, path::PathBuf, time::Duration};
 
-use super::{Delivery, Draft, Slip};
+use super::{Delivery, Draft, Envelope};
 use crate::{
     error::{Error, Kind, Result},
     sys::{
-        interrupt::Stop,
-        process::{Ended, Outcome, Run, way_out},
+        interrupt::Interrupt,
+        process::{Ended, ProcessOutput, Run, way_out},
     },
-    text::shown,
+    text::sanitize,
 };
 
 /// A program to hand messages to.
@@ -33,14 +33,14 @@ impl Pipe {
 }
 
 impl Delivery for Pipe {
-    fn begin(&mut self, _slip: &Slip<'_>) -> Result<Draft> {
-        Draft::nameless(&self.spool)
+    fn begin(&mut self, _slip: &Envelope<'_>) -> Result<Draft> {
+        Draft::create_unnamed(&self.spool)
     }
 
-    fn accept(&mut self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<()> {
+    fn accept(&mut self, envelope: &Envelope<'_>, draft: Draft, stop: &Interrupt) -> Result<()> {
         let run = Run {
             argv: &self.argv,
-            environment: &environment(slip, draft.octets()?),
+            environment: &environment(envelope, draft.octets()?),
             input: Some(draft.into_input()?),
             output: None,
             timeout: Some(self.timeout),
@@ -51,8 +51,8 @@ impl Delivery for Pipe {
                 Kind::Config,
                 format!("the program `{}` cannot be run", self.argv[0]),
             )
-            .fact(error.to_string())
-            .hint(way_out(
+            .with_fact(error.to_string())
+            .with_hint(way_out(
                 &self.argv,
                 "`pipe` is a list, the program and its arguments: [\"procmail\", \"-d\", \"ann\"]",
             ))
@@ -62,14 +62,15 @@ impl Delivery for Pipe {
 }
 
 /// What a program is told of the message that it gets.
-pub(super) fn environment(slip: &Slip<'_>, octets: u64) -> [(&'static str, String); 4] {
+pub(super) fn environment(envelope: &Envelope<'_>, octets: u64) -> [(&'static str, String); 4] {
     [
-        ("POUCH_ACCOUNT", slip.account.to_owned()),
-        ("POUCH_UID", shown(slip.uid.as_bytes())),
+        ("POUCH_ACCOUNT", envelope.account.to_owned()),
+        ("POUCH_UID", sanitize(envelope.uid.as_bytes())),
         (
             "POUCH_SENDER",
-            slip.sender
-                .map(|sender| shown(sender.as_bytes()))
+            envelope
+                .sender
+                .map(|sender| sanitize(sender.as_bytes()))
                 .unwrap_or_default(),
         ),
         ("POUCH_SIZE", octets.to_string()),
@@ -78,7 +79,7 @@ pub(super) fn environment(slip: &Slip<'_>, octets: u64) -> [(&'static str, Strin
 
 /// What the end of the program means (sysexits.h): 75 and the codes that stand for a broken system
 /// ask for the message again, any other code does not want it.
-pub(super) fn judge(name: &str, timeout: Duration, outcome: &Outcome) -> Result<()> {
+pub(super) fn judge(name: &str, timeout: Duration, outcome: &ProcessOutput) -> Result<()> {
     let (kind, what) = match &outcome.ended {
         Ended::TimeOut => (
             Kind::Deferred,
@@ -109,7 +110,7 @@ pub(super) fn judge(name: &str, timeout: Duration, outcome: &Outcome) -> Result<
         .filter(|line| !line.trim_ascii().is_empty())
         .take(5);
     Err(said.fold(Error::new(kind, what), |error, line| {
-        error.fact(format!("it said: {}", shown(line)))
+        error.with_fact(format!("it said: {}", sanitize(line)))
     }))
 }
 
@@ -124,19 +125,19 @@ mod tests {
         let argv = ["sh", "-c", script].map(String::from);
         let mut pipe = Pipe::new(&argv, Duration::from_mins(1), dir.path().to_owned());
         let uid = Uid::new(*b"u 1");
-        let slip = Slip {
+        let envelope = Envelope {
             account: "work",
             name: "n",
             uid: &uid,
             sender: Some("ann@example.org"),
-            places: &[],
-            taken: &[],
+            destinations: &[],
+            accepted_by: &[],
             fields: &[],
         };
-        let mut draft = pipe.begin(&slip).unwrap();
+        let mut draft = pipe.begin(&envelope).unwrap();
         draft.write_all(content).unwrap();
-        pipe.accept(&slip, draft, &Stop::default())?;
-        pipe.seal().make_safe()
+        pipe.accept(&envelope, draft, &Interrupt::default())?;
+        pipe.take_batch().commit()
     }
 
     #[test]

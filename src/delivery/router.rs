@@ -1,36 +1,36 @@
-//! Several places: each message goes where its slip says.
+//! Several destinations: each message goes where its slip says.
 
 use std::{
     io::{Seek, Write},
     path::PathBuf,
 };
 
-use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip};
+use super::{Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, StoredMessage};
 use crate::{
     domain::destination::Destination,
     error::{Error, Kind, Result, Verdict},
-    sys::interrupt::Stop,
+    sys::interrupt::Interrupt,
 };
 
 /// All places of an account.
 ///
 /// A message for one place is written there as it arrives. One for several, whose place its header
 /// has to tell, or that gets fields on top, is spooled first; then each place gets its copy.
-pub struct Post {
-    places: Vec<(Destination, Box<dyn Delivery>)>,
+pub struct Router {
+    destinations: Vec<(Destination, Box<dyn Delivery>)>,
     spool: PathBuf,
-    taken: Vec<String>,
+    accepted_by: Vec<String>,
     /// Why messages that were accepted are not safe, until whoever seals them hears of it.
     failed: Option<Error>,
 }
 
-impl Post {
+impl Router {
     /// These places, one at least; messages are spooled in the folder `spool`.
-    pub fn new(places: Vec<(Destination, Box<dyn Delivery>)>, spool: PathBuf) -> Self {
+    pub fn new(destinations: Vec<(Destination, Box<dyn Delivery>)>, spool: PathBuf) -> Self {
         Self {
-            places,
+            destinations,
             spool,
-            taken: Vec::new(),
+            accepted_by: Vec::new(),
             failed: None,
         }
     }
@@ -38,44 +38,53 @@ impl Post {
     /// The place that a message goes to as it arrives. Where there are others, it may turn out only
     /// later that nobody takes it there: the line does not wait for that. One that has it already,
     /// from a time when it went to others too, gets it no more.
-    fn only(&mut self, slip: &Slip<'_>) -> Option<&mut dyn Delivery> {
-        let [only] = slip.places else { return None };
-        if !wants(only, slip) {
+    fn only(&mut self, envelope: &Envelope<'_>) -> Option<&mut dyn Delivery> {
+        let [only] = envelope.destinations else {
+            return None;
+        };
+        if !wants(only, envelope) {
             return None;
         }
-        let alone = self.places.len() == 1;
+        let alone = self.destinations.len() == 1;
         let here = self
-            .places
+            .destinations
             .iter_mut()
-            .find(|(place, _)| place.is_at(only))
+            .find(|(place, _)| place.same_place(only))
             .map(|(_, delivery)| delivery.as_mut());
-        here.filter(|delivery| alone || delivery.pace(slip.places) != Pace::OneByOne)
-            .map(|delivery| delivery as _)
+        here.filter(|delivery| {
+            alone || delivery.pace(envelope.destinations) != DeliveryMode::OneAtATime
+        })
+        .map(|delivery| delivery as _)
     }
 
     /// Gives each of the message's places its copy. What can be found again comes first, and is
     /// safe before a program gets the message: it then has it once, whatever becomes of the
     /// program.
-    fn spread(&mut self, slip: &Slip<'_>, mut draft: Draft, stop: &Stop) -> Result<()> {
-        let alone = self.places.len() == 1;
+    fn spread(
+        &mut self,
+        envelope: &Envelope<'_>,
+        mut draft: Draft,
+        stop: &Interrupt,
+    ) -> Result<()> {
+        let alone = self.destinations.len() == 1;
         let (mut batched, mut one_by_one) = (Vec::new(), Vec::new());
-        for (own, delivery) in &mut self.places {
-            let Some(place) = slip
-                .places
+        for (own, delivery) in &mut self.destinations {
+            let Some(place) = envelope
+                .destinations
                 .iter()
-                .find(|place| place.is_at(own) && wants(place, slip))
+                .find(|place| place.same_place(own) && wants(place, envelope))
             else {
                 continue;
             };
-            match delivery.pace(slip.places) {
-                Pace::OneByOne => one_by_one.push((place, delivery)),
-                Pace::Batched | Pace::Abreast => batched.push((place, delivery)),
+            match delivery.pace(envelope.destinations) {
+                DeliveryMode::OneAtATime => one_by_one.push((place, delivery)),
+                DeliveryMode::Batched | DeliveryMode::Parallel => batched.push((place, delivery)),
             }
         }
         let mut failed = None;
         let mut reached = Vec::new();
         for (place, delivery) in batched {
-            if let Err(error) = copy(slip, &mut draft, delivery.as_mut(), stop) {
+            if let Err(error) = copy(envelope, &mut draft, delivery.as_mut(), stop) {
                 failed = Some(error);
                 break;
             }
@@ -83,12 +92,12 @@ impl Post {
         }
         if failed.is_some() || !one_by_one.is_empty() {
             for (place, delivery) in reached {
-                if let Err(error) = delivery.seal().make_safe() {
+                if let Err(error) = delivery.take_batch().commit() {
                     // those went with it that the place had accepted before
                     self.failed = Some(error.clone());
                     return Err(error);
                 }
-                self.taken.extend(place.takers());
+                self.accepted_by.extend(place.recipients());
             }
         }
         if let Some(error) = failed {
@@ -96,14 +105,14 @@ impl Post {
         }
         let mut failed = None;
         for (place, delivery) in one_by_one {
-            match copy(slip, &mut draft, delivery.as_mut(), stop) {
-                Ok(()) => self.taken.extend(place.takers()),
+            match copy(envelope, &mut draft, delivery.as_mut(), stop) {
+                Ok(()) => self.accepted_by.extend(place.recipients()),
                 Err(error) if error.kind().verdict() == Verdict::StopAll => return Err(error),
                 Err(error) => {
-                    self.taken.extend(delivery.taken());
+                    self.accepted_by.extend(delivery.accepted_by());
                     // one that is not there now keeps nothing from the others
-                    let passes = error.kind() == Kind::Busy && !alone;
-                    failed.get_or_insert(if passes {
+                    let is_transient = error.kind() == Kind::Busy && !alone;
+                    failed.get_or_insert(if is_transient {
                         error.of_kind(Kind::Deferred)
                     } else {
                         error
@@ -116,92 +125,93 @@ impl Post {
 }
 
 /// Whether anybody at the place has not got the message yet.
-fn wants(place: &Destination, slip: &Slip<'_>) -> bool {
+fn wants(place: &Destination, envelope: &Envelope<'_>) -> bool {
     place
-        .takers()
+        .recipients()
         .iter()
-        .any(|taker| !slip.taken.contains(taker))
+        .any(|taker| !envelope.accepted_by.contains(taker))
 }
 
 /// Hands a copy of the draft to a place.
 fn copy(
-    slip: &Slip<'_>,
+    envelope: &Envelope<'_>,
     draft: &mut Draft,
     delivery: &mut dyn Delivery,
-    stop: &Stop,
+    stop: &Interrupt,
 ) -> Result<()> {
-    let mut copy = delivery.begin(slip)?;
+    let mut copy = delivery.begin(envelope)?;
     let copied = draft
         .file
         .rewind()
-        .and_then(|()| copy.write_all(slip.fields))
+        .and_then(|()| copy.write_all(envelope.fields))
         .and_then(|()| std::io::copy(&mut draft.file, &mut copy));
     copied.map_err(|error| Error::file("write", copy.place(), &error))?;
-    delivery.accept(slip, copy, stop)
+    delivery.accept(envelope, copy, stop)
 }
 
-impl Delivery for Post {
-    fn begin(&mut self, slip: &Slip<'_>) -> Result<Draft> {
-        match self.only(slip) {
-            Some(place) => place.begin(slip),
+impl Delivery for Router {
+    fn begin(&mut self, envelope: &Envelope<'_>) -> Result<Draft> {
+        match self.only(envelope) {
+            Some(place) => place.begin(envelope),
             None => Draft::spooled(&self.spool),
         }
     }
 
-    fn accept(&mut self, slip: &Slip<'_>, draft: Draft, stop: &Stop) -> Result<()> {
-        self.taken.clear();
-        match self.only(slip) {
+    fn accept(&mut self, envelope: &Envelope<'_>, draft: Draft, stop: &Interrupt) -> Result<()> {
+        self.accepted_by.clear();
+        match self.only(envelope) {
             Some(place) if !draft.spooled => {
-                let accepted = place.accept(slip, draft, stop);
-                self.taken = if accepted.is_err() {
-                    place.taken()
+                let accepted = place.accept(envelope, draft, stop);
+                self.accepted_by = if accepted.is_err() {
+                    place.accepted_by()
                 } else {
                     Vec::new()
                 };
                 accepted
             }
-            _ => self.spread(slip, draft, stop),
+            _ => self.spread(envelope, draft, stop),
         }
     }
 
-    fn taken(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.taken)
+    fn accepted_by(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.accepted_by)
     }
 
-    fn seal(&mut self) -> Sealed {
+    fn take_batch(&mut self) -> PendingCommit {
         if let Some(error) = self.failed.take() {
-            return Sealed::new(|| Err(error));
+            return PendingCommit::new(|| Err(error));
         }
         let sealed: Vec<_> = self
-            .places
+            .destinations
             .iter_mut()
-            .map(|(_, delivery)| delivery.seal())
+            .map(|(_, delivery)| delivery.take_batch())
             .collect();
-        Sealed::new(move || sealed.into_iter().try_for_each(Sealed::make_safe))
+        PendingCommit::new(move || sealed.into_iter().try_for_each(PendingCommit::commit))
     }
 
-    fn pace(&self, places: &[Destination]) -> Pace {
-        let concerned =
-            |own: &Destination| places.is_empty() || places.iter().any(|place| place.is_at(own));
-        let concerned = self.places.iter().filter(|(own, _)| concerned(own));
+    fn pace(&self, destinations: &[Destination]) -> DeliveryMode {
+        let concerned = |own: &Destination| {
+            destinations.is_empty() || destinations.iter().any(|place| place.same_place(own))
+        };
+        let concerned = self.destinations.iter().filter(|(own, _)| concerned(own));
         concerned
-            .map(|(_, delivery)| delivery.pace(places))
+            .map(|(_, delivery)| delivery.pace(destinations))
             .min()
-            .unwrap_or(Pace::OneByOne)
+            .unwrap_or(DeliveryMode::OneAtATime)
     }
 
-    fn look(&self) -> Result<Option<Vec<Found>>> {
-        let mut all: Option<Vec<Found>> = None;
-        for (_, delivery) in &self.places {
+    fn look(&self) -> Result<Option<Vec<StoredMessage>>> {
+        let mut all: Option<Vec<StoredMessage>> = None;
+        for (_, delivery) in &self.destinations {
             if let Some(found) = delivery.look()? {
                 all.get_or_insert_default().extend(found);
             }
         }
         // a folder of a Maildir is seen by both
         if let Some(all) = &mut all {
-            let path = |found: &Found| match &found.content {
-                Content::File(path) => Some(path.clone()),
-                Content::Noted { .. } | Content::Unknown(_) => None,
+            let path = |found: &StoredMessage| match &found.content {
+                Location::File(path) => Some(path.clone()),
+                Location::Noted { .. } | Location::Unknown(_) => None,
             };
             all.sort_by_cached_key(path);
             all.dedup();
@@ -209,10 +219,10 @@ impl Delivery for Post {
         Ok(all)
     }
 
-    fn tidy(&mut self, ours: &dyn Fn(&str) -> bool) -> Result<()> {
-        self.places
+    fn remove_stale_drafts(&mut self, ours: &dyn Fn(&str) -> bool) -> Result<()> {
+        self.destinations
             .iter_mut()
-            .try_for_each(|(_, delivery)| delivery.tidy(ours))
+            .try_for_each(|(_, delivery)| delivery.remove_stale_drafts(ours))
     }
 }
 
@@ -229,22 +239,22 @@ mod tests {
     }
 
     impl Delivery for Broken {
-        fn begin(&mut self, _slip: &Slip<'_>) -> Result<Draft> {
+        fn begin(&mut self, _slip: &Envelope<'_>) -> Result<Draft> {
             if self.takes {
-                Draft::nameless(&self.spool)
+                Draft::create_unnamed(&self.spool)
             } else {
                 Err(Error::new(Kind::Io, "no room for a message"))
             }
         }
 
-        fn accept(&mut self, _slip: &Slip<'_>, _draft: Draft, _stop: &Stop) -> Result<()> {
+        fn accept(&mut self, _slip: &Envelope<'_>, _draft: Draft, _stop: &Interrupt) -> Result<()> {
             self.accepted = true;
             Ok(())
         }
 
-        fn seal(&mut self) -> Sealed {
+        fn take_batch(&mut self) -> PendingCommit {
             let accepted = std::mem::take(&mut self.accepted);
-            Sealed::new(move || {
+            PendingCommit::new(move || {
                 if accepted {
                     Err(Error::new(Kind::Io, "not safe"))
                 } else {
@@ -253,8 +263,8 @@ mod tests {
             })
         }
 
-        fn pace(&self, _places: &[Destination]) -> Pace {
-            Pace::Batched
+        fn pace(&self, _places: &[Destination]) -> DeliveryMode {
+            DeliveryMode::Batched
         }
     }
 
@@ -272,21 +282,21 @@ mod tests {
                 spool: dir.path().to_owned(),
             }) as Box<dyn Delivery>
         };
-        let places = vec![(one.clone(), broken(true)), (other.clone(), broken(false))];
-        let mut post = Post::new(places, dir.path().to_owned());
-        let (uid, stop) = (Uid::new(*b"1"), Stop::default());
-        let give = |post: &mut Post, places: &[Destination]| {
-            let slip = Slip {
+        let destinations = vec![(one.clone(), broken(true)), (other.clone(), broken(false))];
+        let mut post = Router::new(destinations, dir.path().to_owned());
+        let (uid, stop) = (Uid::new(*b"1"), Interrupt::default());
+        let give = |post: &mut Router, destinations: &[Destination]| {
+            let envelope = Envelope {
                 account: "work",
                 name: "1",
                 uid: &uid,
                 sender: None,
-                places,
-                taken: &[],
+                destinations,
+                accepted_by: &[],
                 fields: &[],
             };
-            let draft = post.begin(&slip)?;
-            post.accept(&slip, draft, &stop)
+            let draft = post.begin(&envelope)?;
+            post.accept(&envelope, draft, &stop)
         };
         give(&mut post, std::slice::from_ref(&one)).unwrap();
         // the copy for the other place fails, and then so does what the first one has by now
@@ -294,7 +304,7 @@ mod tests {
             give(&mut post, &[one, other]).unwrap_err().what(),
             "not safe"
         );
-        assert!(post.taken().is_empty());
-        assert_eq!(post.seal().make_safe().unwrap_err().what(), "not safe");
+        assert!(post.accepted_by().is_empty());
+        assert_eq!(post.take_batch().commit().unwrap_err().what(), "not safe");
     }
 }

@@ -7,11 +7,11 @@ use std::{
 
 use rustix::{fs::fsync, io::Errno, stdio::stdout};
 
-use super::{Delivery, Draft, Sealed, Slip, mboxrd};
+use super::{Delivery, Draft, Envelope, PendingCommit, mboxrd};
 use crate::{
     domain::message::return_path,
     error::{Error, Kind, Result},
-    sys::{clock::Clock, interrupt::Stop},
+    sys::{clock::Clock, interrupt::Interrupt},
 };
 
 /// Standard output as a place for messages.
@@ -30,11 +30,11 @@ impl Stdout {
 }
 
 impl Delivery for Stdout {
-    fn begin(&mut self, _slip: &Slip<'_>) -> Result<Draft> {
-        Draft::nameless(&self.spool)
+    fn begin(&mut self, _slip: &Envelope<'_>) -> Result<Draft> {
+        Draft::create_unnamed(&self.spool)
     }
 
-    fn accept(&mut self, _slip: &Slip<'_>, mut draft: Draft, _stop: &Stop) -> Result<()> {
+    fn accept(&mut self, _slip: &Envelope<'_>, mut draft: Draft, _stop: &Interrupt) -> Result<()> {
         let head = draft
             .reread()
             .map_err(|error| Error::file("spool a message in", &self.spool, &error))?;
@@ -55,22 +55,22 @@ impl Delivery for Stdout {
                 io::ErrorKind::BrokenPipe => {
                     Error::new(Kind::Io, "whoever reads standard output went away")
                 }
-                _ => {
-                    Error::new(Kind::Io, "cannot write to standard output").fact(error.to_string())
-                }
+                _ => Error::new(Kind::Io, "cannot write to standard output")
+                    .with_fact(error.to_string()),
             };
-            told.fact(
+            told.with_fact(
                 "nothing is lost: the message that was being written comes again in the next run",
             )
         })
     }
 
-    fn seal(&mut self) -> Sealed {
-        Sealed::new(|| match fsync(stdout()) {
+    fn take_batch(&mut self) -> PendingCommit {
+        PendingCommit::new(|| match fsync(stdout()) {
             // a pipe cannot be made safe, and has the message
             Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::ROFS) => Ok(()),
             Err(error) => {
-                Err(Error::new(Kind::Io, "standard output is not safe").fact(error.to_string()))
+                Err(Error::new(Kind::Io, "standard output is not safe")
+                    .with_fact(error.to_string()))
             }
         })
     }

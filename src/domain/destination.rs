@@ -20,7 +20,7 @@ pub enum Destination {
 
 impl Destination {
     /// Whether the other one is the same place, whoever gets messages there.
-    pub fn is_at(&self, other: &Self) -> bool {
+    pub fn same_place(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Lmtp(server, _), Self::Lmtp(other, _)) => server == other,
             _ => self == other,
@@ -29,22 +29,25 @@ impl Destination {
 
     /// Where it is an LMTP server and names nobody, it is for these.
     #[must_use]
-    pub fn or_for(self, usual: &[String]) -> Self {
+    pub fn with_default_recipients(self, usual: &[String]) -> Self {
         match self {
             Self::Lmtp(server, recipients) if recipients.is_empty() => {
                 Self::Lmtp(server, usual.to_vec())
             }
-            place => place,
+            destination => destination,
         }
     }
 
     /// Adds a place for a message to others. It goes to each of them once; to an LMTP server it
     /// goes once for all recipients, and for each of them once.
-    pub fn add_to(self, places: &mut Vec<Self>) {
-        match places.iter_mut().find(|place| place.is_at(&self)) {
-            None => places.push(self),
-            Some(place) => {
-                if let (Self::Lmtp(_, recipients), Self::Lmtp(_, more)) = (place, self) {
+    pub fn merge_into(self, destinations: &mut Vec<Self>) {
+        match destinations
+            .iter_mut()
+            .find(|destination| destination.same_place(&self))
+        {
+            None => destinations.push(self),
+            Some(destination) => {
+                if let (Self::Lmtp(_, recipients), Self::Lmtp(_, more)) = (destination, self) {
                     for recipient in more {
                         // no server should tell mailboxes apart by case (RFC 5321 §2.4)
                         if !recipients
@@ -61,7 +64,7 @@ impl Destination {
 
     /// What the ledger calls those who take a message here, where it goes to several: an LMTP
     /// server answers for each recipient.
-    pub fn takers(&self) -> Vec<String> {
+    pub fn recipients(&self) -> Vec<String> {
         match self {
             Self::Lmtp(server, recipients) => recipients
                 .iter()
@@ -91,6 +94,12 @@ impl LmtpServer {
     pub fn taker(&self, recipient: &str) -> String {
         Destination::Lmtp(self.clone(), vec![recipient.to_owned()]).to_string()
     }
+}
+
+/// Returns whether `text` can be sent as a recipient in an LMTP command.
+pub fn is_recipient(text: &str) -> bool {
+    !text.is_empty()
+        && !text.contains(|c: char| c.is_control() || c.is_whitespace() || "<>".contains(c))
 }
 
 impl fmt::Display for LmtpServer {
@@ -148,25 +157,25 @@ mod tests {
 
     #[test]
     fn a_server_gets_a_message_once_for_all_recipients() {
-        let mut places = Vec::new();
-        for place in [
+        let mut destinations = Vec::new();
+        for destination in [
             lmtp("here", &["ann", "ben"]),
             Destination::Mbox("box".into()),
             lmtp("there", &["ann"]),
             Destination::Mbox("box".into()),
             lmtp("here", &["cid", "Ann"]),
         ] {
-            place.add_to(&mut places);
+            destination.merge_into(&mut destinations);
         }
-        let names: Vec<_> = places.iter().map(Destination::to_string).collect();
+        let names: Vec<_> = destinations.iter().map(Destination::to_string).collect();
         assert_eq!(
             names,
             ["lmtp:here:24 ann ben cid", "mbox:box", "lmtp:there:24 ann"]
         );
         assert_eq!(
-            places[0].takers(),
+            destinations[0].recipients(),
             ["lmtp:here:24 ann", "lmtp:here:24 ben", "lmtp:here:24 cid"]
         );
-        assert_eq!(places[1].takers(), ["mbox:box"]);
+        assert_eq!(destinations[1].recipients(), ["mbox:box"]);
     }
 }

@@ -16,7 +16,7 @@ pub const MAX_HEAD: usize = 64 * 1024;
 
 /// What a header says, decoded (RFC 2047) and not yet safe to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Glance {
+pub struct HeaderSummary {
     /// Who it is from: a name, or else an address.
     pub sender: Option<String>,
     /// The address it is from.
@@ -77,12 +77,12 @@ fn guarded<T>(parse: impl FnOnce() -> Option<T>) -> Option<T> {
 }
 
 /// What `head`, a header with LF line ends, says. What no parser understands says nothing.
-pub fn glance(head: &[u8]) -> Glance {
+pub fn glance(head: &[u8]) -> HeaderSummary {
     let Some(message) = guarded(|| MessageParser::default().parse_headers(head)) else {
-        return Glance::default();
+        return HeaderSummary::default();
     };
     let from = message.from().and_then(|from| from.first());
-    Glance {
+    HeaderSummary {
         sender: from
             .and_then(|from| from.name().or(from.address()))
             .map(str::to_owned),
@@ -254,14 +254,14 @@ mod tests {
     fn words_are_decoded() {
         assert_eq!(
             glance(MAIL),
-            Glance {
+            HeaderSummary {
                 sender: Some("Jürgen".into()),
                 address: Some("j@example.org".into()),
                 subject: Some("Hello world".into()),
                 date: Some("Mon, 1 Jan 2026 00:00:00 +0000".into()),
             }
         );
-        assert_eq!(glance(b"no header at all"), Glance::default());
+        assert_eq!(glance(b"no header at all"), HeaderSummary::default());
     }
 
     #[test]

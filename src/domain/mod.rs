@@ -9,6 +9,7 @@ pub mod notice;
 pub mod pattern;
 pub mod plan;
 mod quantity;
+pub mod routing;
 pub mod rule;
 pub mod size;
 pub mod time;

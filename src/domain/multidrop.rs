@@ -1,9 +1,10 @@
 //! Multidrop: one mailbox for several people, told apart by the header field in which the server
 //! notes whom it took a message for.
 
-use crate::{
-    config::syntax::is_recipient,
-    domain::{destination::Destination, message::Header, pattern::Pattern},
+use super::{
+    destination::{Destination, is_recipient},
+    message::Header,
+    pattern::Pattern,
 };
 
 /// How recipients are found, and where their messages go.
@@ -20,32 +21,32 @@ pub struct Multidrop {
 }
 
 impl Multidrop {
-    /// Where a message with this header goes: every recipient gets it once. `own` is for those who
+    /// Where a message with this header goes: every recipient gets it once. `default` is for those who
     /// are not known, and for a message that names nobody.
-    pub fn places(&self, header: &Header<'_>, own: &Destination) -> Vec<Destination> {
-        let mut places = Vec::new();
+    pub fn destinations(&self, header: &Header<'_>, default: &Destination) -> Vec<Destination> {
+        let mut destinations = Vec::new();
         for address in self.addresses(header) {
             let known = self
                 .recipients
                 .iter()
-                .find(|(pattern, _)| pattern.fits(&address));
-            let place = match known {
+                .find(|(pattern, _)| pattern.matches(&address));
+            let destination = match known {
                 Some((_, Destination::Lmtp(server, recipients))) if recipients.is_empty() => {
                     if is_address(&address) {
                         Destination::Lmtp(server.clone(), vec![address])
                     } else {
-                        own.clone()
+                        default.clone()
                     }
                 }
-                Some((_, place)) => place.clone(),
-                None => own.clone(),
+                Some((_, destination)) => destination.clone(),
+                None => default.clone(),
             };
-            place.add_to(&mut places);
+            destination.merge_into(&mut destinations);
         }
-        if places.is_empty() {
-            vec![own.clone()]
+        if destinations.is_empty() {
+            vec![default.clone()]
         } else {
-            places
+            destinations
         }
     }
 
@@ -59,8 +60,8 @@ impl Multidrop {
         if self.occurrence < 0 {
             fields.reverse();
         }
-        let place = self.occurrence.unsigned_abs().saturating_sub(1) as usize;
-        fields.into_iter().nth(place).unwrap_or_default()
+        let destination = self.occurrence.unsigned_abs().saturating_sub(1) as usize;
+        fields.into_iter().nth(destination).unwrap_or_default()
     }
 }
 
@@ -78,8 +79,8 @@ mod tests {
     use super::*;
     use crate::domain::destination::LmtpServer;
 
-    fn places(fields: &[&str], occurrence: i32, head: &str) -> Vec<String> {
-        let place = |name: &str| Destination::Maildir(name.into());
+    fn destinations(fields: &[&str], occurrence: i32, head: &str) -> Vec<String> {
+        let destination = |name: &str| Destination::Maildir(name.into());
         let multidrop = Multidrop {
             fields: fields.iter().map(|&name| name.to_owned()).collect(),
             occurrence,
@@ -88,12 +89,12 @@ mod tests {
                 ("*@lists.example.org", "lists"),
                 ("?e?@*", "ben"),
             ]
-            .map(|(pattern, name)| (Pattern::new(pattern).unwrap(), place(name)))
+            .map(|(pattern, name)| (Pattern::new(pattern).unwrap(), destination(name)))
             .to_vec(),
         };
         let head = format!("{head}\n\n");
         multidrop
-            .places(&Header::read(head.as_bytes()), &place("own"))
+            .destinations(&Header::read(head.as_bytes()), &destination("own"))
             .iter()
             .map(Destination::to_string)
             .collect()
@@ -121,38 +122,38 @@ mod tests {
                 ("sales@*", lmtp(&["ann", "ben"])),
                 ("*@example.org", lmtp(&[])),
             ]
-            .map(|(pattern, place)| (Pattern::new(pattern).unwrap(), place))
+            .map(|(pattern, destination)| (Pattern::new(pattern).unwrap(), destination))
             .to_vec(),
         };
-        let places = |to: &str, own: Destination| {
+        let destinations = |to: &str, default: Destination| {
             let head = format!("To: {to}\n\n");
-            let places = multidrop.places(&Header::read(head.as_bytes()), &own);
-            places
+            let destinations = multidrop.destinations(&Header::read(head.as_bytes()), &default);
+            destinations
                 .iter()
                 .map(Destination::to_string)
                 .collect::<Vec<_>>()
         };
-        let own = || Destination::Maildir("own".into());
+        let default = || Destination::Maildir("own".into());
         assert_eq!(
-            places(
+            destinations(
                 "Cid@example.org, sales@example.org, cid@Example.org, Dan <dan@example.org>",
-                own()
+                default()
             ),
             ["lmtp:lmtp:24 Cid@example.org ann ben dan@example.org"]
         );
         assert_eq!(
-            places("x@example.net", lmtp(&["root"])),
+            destinations("x@example.net", lmtp(&["root"])),
             ["lmtp:lmtp:24 root"]
         );
         // what is too long for a command, or would end it, is no address
         assert_eq!(
-            places(&format!("{}@example.org", "x".repeat(243)), own()),
+            destinations(&format!("{}@example.org", "x".repeat(243)), default()),
             ["maildir:own"]
         );
         assert_eq!(
-            places(
+            destinations(
                 "\"a> <b\"@example.org, \"a b\"@example.org, \u{fc}@example.org",
-                own()
+                default()
             ),
             ["maildir:own"]
         );
@@ -163,15 +164,15 @@ mod tests {
         const HEAD: &str = "Delivered-To: outer@isp.example\nReceived: x\nDelivered-To: Ann@Example.org\n\
             X-Original-To: <x@lists.example.org>\nTo: ben@example.org, ann@example.org (Ann), Who <who@example.net>, ben@x.y";
         let usual = ["Delivered-To", "X-Original-To", "Envelope-To"];
-        assert_eq!(places(&usual, 1, HEAD), ["maildir:own"]);
-        assert_eq!(places(&usual, 2, HEAD), ["maildir:ann"]);
-        assert_eq!(places(&usual, -1, HEAD), ["maildir:ann"]);
-        assert_eq!(places(&usual, -3, HEAD), ["maildir:own"]);
-        assert_eq!(places(&usual[1..], 1, HEAD), ["maildir:lists"]);
+        assert_eq!(destinations(&usual, 1, HEAD), ["maildir:own"]);
+        assert_eq!(destinations(&usual, 2, HEAD), ["maildir:ann"]);
+        assert_eq!(destinations(&usual, -1, HEAD), ["maildir:ann"]);
+        assert_eq!(destinations(&usual, -3, HEAD), ["maildir:own"]);
+        assert_eq!(destinations(&usual[1..], 1, HEAD), ["maildir:lists"]);
         assert_eq!(
-            places(&["Envelope-To", "to"], 1, HEAD),
+            destinations(&["Envelope-To", "to"], 1, HEAD),
             ["maildir:ben", "maildir:ann", "maildir:own"]
         );
-        assert_eq!(places(&usual, 1, "Subject: nobody"), ["maildir:own"]);
+        assert_eq!(destinations(&usual, 1, "Subject: nobody"), ["maildir:own"]);
     }
 }

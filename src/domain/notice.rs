@@ -3,8 +3,8 @@
 use mail_builder::{MessageBuilder, headers::address::Address};
 
 use crate::{
-    domain::{ids::RowId, message::Glance, size::ByteSize, time::Timestamp},
-    text::{day, shown, times},
+    domain::{ids::RowId, message::HeaderSummary, size::ByteSize, time::Timestamp},
+    text::{day, sanitize, times},
 };
 
 /// What a notice tells.
@@ -21,7 +21,7 @@ pub struct Notice<'a> {
     /// Its size by LIST.
     pub octets: u64,
     /// What is known of it.
-    pub glance: &'a Glance,
+    pub glance: &'a HeaderSummary,
     /// What went wrong.
     pub reason: &'a str,
     /// How often it was tried.
@@ -45,7 +45,7 @@ pub fn write(notice: &Notice<'_>, now: Timestamp) -> Vec<u8> {
     } = notice;
     let known = |text: &Option<String>| {
         text.as_ref()
-            .map_or_else(|| "(not known)".into(), |text| shown(text.as_bytes()))
+            .map_or_else(|| "(not known)".into(), |text| sanitize(text.as_bytes()))
     };
     let (sender, subject) = (known(&notice.glance.sender), known(&notice.glance.subject));
     let size = ByteSize::from_octets(notice.octets).rounded();
@@ -119,10 +119,10 @@ mod tests {
 
     #[test]
     fn any_mail_program_can_read_it() {
-        let glance = Glance {
+        let glance = HeaderSummary {
             sender: Some("Jürgen".into()),
             subject: Some("Grüße\r\nBcc: evil@example.org".into()),
-            ..Glance::default()
+            ..HeaderSummary::default()
         };
         let mail = write(
             &Notice {

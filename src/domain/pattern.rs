@@ -45,7 +45,7 @@ impl Pattern {
     }
 
     /// Whether `text` fits.
-    pub fn fits(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         self.regex.is_match(text)
     }
 }
@@ -69,8 +69,8 @@ fn glob(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn fits(pattern: &str, text: &str) -> bool {
-        Pattern::new(pattern).unwrap().fits(text)
+    fn matches(pattern: &str, text: &str) -> bool {
+        Pattern::new(pattern).unwrap().matches(text)
     }
 
     #[test]
@@ -83,7 +83,7 @@ mod tests {
             ("[rust] (1.0)$", "[RUST] (1.0)$"),
             ("a*b", "a\nb"),
         ] {
-            assert!(fits(pattern, text), "{pattern} {text}");
+            assert!(matches(pattern, text), "{pattern} {text}");
         }
         for (pattern, text) in [
             ("example.org", "ann@example.org"),
@@ -91,15 +91,15 @@ mod tests {
             ("a.c", "abc"),
             ("[ab]", "a"),
         ] {
-            assert!(!fits(pattern, text), "{pattern} {text}");
+            assert!(!matches(pattern, text), "{pattern} {text}");
         }
     }
 
     #[test]
     fn an_expression_is_found_anywhere() {
-        assert!(fits("/sale|offer/", "Our best OFFER yet"));
-        assert!(fits("/^re: /", "Re: x") && !fits("/^re: /", "Fwd: Re: x"));
-        assert!(!fits("/", "x") && fits("/", "/"));
+        assert!(matches("/sale|offer/", "Our best OFFER yet"));
+        assert!(matches("/^re: /", "Re: x") && !matches("/^re: /", "Fwd: Re: x"));
+        assert!(!matches("/", "x") && matches("/", "/"));
         assert_eq!(Pattern::new("/(/").unwrap_err(), "unclosed group");
     }
 }

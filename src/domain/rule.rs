@@ -1,6 +1,6 @@
 //! Rules: what an account does to a message, told by its header before it is downloaded.
 //!
-//! [`judge`] is a pure function of a message's size and header. The first rule whose conditions all
+//! [`evaluate`] is a pure function of a message's size and header. The first rule whose conditions all
 //! hold takes the message.
 
 use std::fmt;
@@ -19,7 +19,7 @@ pub struct Rule {
     /// What has to hold, all of it.
     pub conditions: Vec<Condition>,
     /// What is done then.
-    pub verb: Verb,
+    pub action: RuleAction,
     /// Where such a message goes instead of where it would otherwise.
     pub to: Option<Destination>,
     /// Where copies of it go.
@@ -30,7 +30,7 @@ pub struct Rule {
 
 /// What a rule does to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verb {
+pub enum RuleAction {
     /// Fetch it.
     Fetch,
     /// Leave it on the server, from now on.
@@ -69,7 +69,7 @@ pub enum Bound {
 
 /// A message to judge.
 #[derive(Clone, Copy)]
-pub struct Case<'a> {
+pub struct Candidate<'a> {
     /// Its size by LIST.
     pub octets: u64,
     /// Its header, once it is known.
@@ -80,69 +80,69 @@ pub struct Case<'a> {
 
 /// What the rules say of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judgement {
+pub enum RuleOutcome {
     /// A rule takes it.
-    Taken(Ruling),
+    Matched(RuleMatch),
     /// No rule does.
-    Free,
+    NoMatch,
     /// That cannot be told without its header.
-    Unread,
+    NeedsHeader,
 }
 
-impl Judgement {
+impl RuleOutcome {
     /// The rule that takes the message.
-    pub fn ruling(self) -> Option<Ruling> {
+    pub fn matched(self) -> Option<RuleMatch> {
         match self {
-            Self::Taken(ruling) => Some(ruling),
-            Self::Free | Self::Unread => None,
+            Self::Matched(rule_match) => Some(rule_match),
+            Self::NoMatch | Self::NeedsHeader => None,
         }
     }
 }
 
 /// The rule that took a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ruling {
+pub struct RuleMatch {
     /// Its place among the account's rules, from 0.
-    pub place: u32,
+    pub index: u32,
     /// What it does.
-    pub verb: Verb,
+    pub action: RuleAction,
 }
 
-impl fmt::Display for Ruling {
+impl fmt::Display for RuleMatch {
     /// `rule 2`: people count from 1.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rule {}", self.place + 1)
+        write!(f, "rule {}", self.index + 1)
     }
 }
 
 /// What `rules` say of a message at the time `now`.
 ///
 /// Where a rule cannot be told from what is known, none after it may take the message.
-pub fn judge(rules: &[Rule], case: Case<'_>, now: Timestamp) -> Judgement {
-    for (place, rule) in (0..).zip(rules) {
-        if case.wanted && rule.verb != Verb::Fetch {
+pub fn evaluate(rules: &[Rule], case: Candidate<'_>, now: Timestamp) -> RuleOutcome {
+    for (index, rule) in (0..).zip(rules) {
+        if case.wanted && rule.action != RuleAction::Fetch {
             continue;
         }
-        match rule.holds(case, now) {
+        match rule.matches(case, now) {
             Some(true) => {
-                return Judgement::Taken(Ruling {
-                    place,
-                    verb: rule.verb,
+                return RuleOutcome::Matched(RuleMatch {
+                    index,
+                    action: rule.action,
                 });
             }
             Some(false) => {}
-            None => return Judgement::Unread,
+            None => return RuleOutcome::NeedsHeader,
         }
     }
-    Judgement::Free
+    RuleOutcome::NoMatch
 }
 
 impl Rule {
     /// Whether all conditions hold; nothing where the header would have to tell.
-    fn holds(&self, case: Case<'_>, now: Timestamp) -> Option<bool> {
+    fn matches(&self, case: Candidate<'_>, now: Timestamp) -> Option<bool> {
         let mut all = Some(true);
         for condition in &self.conditions {
-            match condition.holds(case, now) {
+            match condition.matches(case, now) {
                 Some(true) => {}
                 Some(false) => return Some(false),
                 None => all = None,
@@ -154,36 +154,36 @@ impl Rule {
 
 impl Condition {
     /// Whether it holds; nothing where the header would have to tell.
-    fn holds(&self, case: Case<'_>, now: Timestamp) -> Option<bool> {
+    fn matches(&self, case: Candidate<'_>, now: Timestamp) -> Option<bool> {
         Some(match self {
-            Self::ByteSize(bound) => bound.holds(case.octets),
+            Self::ByteSize(bound) => bound.matches(case.octets),
             Self::From(pattern) => case
                 .header?
                 .mailboxes(&["From"])
                 .iter()
-                .any(|mailbox| pattern.fits(mailbox)),
+                .any(|mailbox| pattern.matches(mailbox)),
             Self::To(pattern) => case
                 .header?
                 .mailboxes(&["To", "Cc"])
                 .iter()
-                .any(|mailbox| pattern.fits(mailbox)),
+                .any(|mailbox| pattern.matches(mailbox)),
             Self::Subject(pattern) => case
                 .header?
                 .texts("Subject")
                 .iter()
-                .any(|subject| pattern.fits(subject)),
+                .any(|subject| pattern.matches(subject)),
             Self::ListId(pattern) => case.header?.texts("List-Id").iter().any(|list| {
                 let inner = list
                     .rsplit_once('<')
                     .and_then(|(_, rest)| rest.split_once('>'))
                     .map(|(id, _)| id);
-                pattern.fits(list) || inner.is_some_and(|id| pattern.fits(id))
+                pattern.matches(list) || inner.is_some_and(|id| pattern.matches(id))
             }),
             Self::Field(name, pattern) => case
                 .header?
                 .texts(name)
                 .iter()
-                .any(|text| pattern.fits(text)),
+                .any(|text| pattern.matches(text)),
             Self::OlderThan(span) => case
                 .header?
                 .date()
@@ -193,7 +193,7 @@ impl Condition {
 }
 
 impl Bound {
-    fn holds(self, octets: u64) -> bool {
+    fn matches(self, octets: u64) -> bool {
         match self {
             Self::Over(size) => octets > size.octets(),
             Self::Under(size) => octets < size.octets(),
@@ -220,24 +220,24 @@ mod tests {
         Pattern::new(text).unwrap()
     }
 
-    fn rule(conditions: Vec<Condition>, verb: Verb) -> Rule {
+    fn rule(conditions: Vec<Condition>, action: RuleAction) -> Rule {
         Rule {
             conditions,
-            verb,
+            action,
             to: None,
             also: Vec::new(),
             text: String::new(),
         }
     }
 
-    fn holds(condition: Condition, head: &[u8]) -> bool {
+    fn matches(condition: Condition, head: &[u8]) -> bool {
         let header = Header::read(head);
-        let case = Case {
+        let case = Candidate {
             octets: 1000,
             header: Some(&header),
             wanted: false,
         };
-        judge(&[rule(vec![condition], Verb::Skip)], case, NOW) != Judgement::Free
+        evaluate(&[rule(vec![condition], RuleAction::Skip)], case, NOW) != RuleOutcome::NoMatch
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
             Condition::ByteSize(Bound::Under(ByteSize::from_octets(1001))),
             Condition::OlderThan(TimeSpan::from_seconds(3599)),
         ] {
-            assert!(holds(condition.clone(), HEAD), "{condition:?}");
+            assert!(matches(condition.clone(), HEAD), "{condition:?}");
         }
         for condition in [
             Condition::From(pattern("ann@example.org")),
@@ -270,9 +270,9 @@ mod tests {
             Condition::ByteSize(Bound::Under(ByteSize::from_octets(1000))),
             Condition::OlderThan(TimeSpan::from_seconds(3600)),
         ] {
-            assert!(!holds(condition.clone(), HEAD), "{condition:?}");
+            assert!(!matches(condition.clone(), HEAD), "{condition:?}");
         }
-        assert!(!holds(
+        assert!(!matches(
             Condition::OlderThan(TimeSpan::from_seconds(1)),
             b"Date: some day\n\n"
         ));
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn the_first_rule_that_fits_wins() {
         let header = Header::read(HEAD);
-        let case = |header| Case {
+        let case = |header| Candidate {
             octets: 1000,
             header,
             wanted: false,
@@ -289,30 +289,30 @@ mod tests {
         let large = || Condition::ByteSize(Bound::Over(ByteSize::from_octets(500)));
         let small = || Condition::ByteSize(Bound::Under(ByteSize::from_octets(500)));
         let from = || Condition::From(pattern("*@example.org"));
-        let taken = |place, verb| Judgement::Taken(Ruling { place, verb });
+        let taken = |index, action| RuleOutcome::Matched(RuleMatch { index, action });
         let rules = [
-            rule(vec![small(), from()], Verb::Skip),
-            rule(vec![large(), from()], Verb::Fetch),
+            rule(vec![small(), from()], RuleAction::Skip),
+            rule(vec![large(), from()], RuleAction::Fetch),
         ];
         assert_eq!(
-            judge(&rules, case(Some(&header)), NOW),
-            taken(1, Verb::Fetch)
+            evaluate(&rules, case(Some(&header)), NOW),
+            taken(1, RuleAction::Fetch)
         );
-        assert_eq!(judge(&[], case(None), NOW), Judgement::Free);
+        assert_eq!(evaluate(&[], case(None), NOW), RuleOutcome::NoMatch);
         // the size alone decides about the first rule, the header about the second
-        assert_eq!(judge(&rules[..1], case(None), NOW), Judgement::Free);
-        assert_eq!(judge(&rules, case(None), NOW), Judgement::Unread);
+        assert_eq!(evaluate(&rules[..1], case(None), NOW), RuleOutcome::NoMatch);
+        assert_eq!(evaluate(&rules, case(None), NOW), RuleOutcome::NeedsHeader);
         // a rule whose turn may not have come takes nothing
         let rules = [
-            rule(vec![from()], Verb::Fetch),
-            rule(vec![large()], Verb::Delete),
+            rule(vec![from()], RuleAction::Fetch),
+            rule(vec![large()], RuleAction::Delete),
         ];
-        assert_eq!(judge(&rules, case(None), NOW), Judgement::Unread);
-        let wanted = Case {
+        assert_eq!(evaluate(&rules, case(None), NOW), RuleOutcome::NeedsHeader);
+        let wanted = Candidate {
             wanted: true,
             ..case(Some(&header))
         };
-        assert_eq!(judge(&rules[1..], wanted, NOW), Judgement::Free);
+        assert_eq!(evaluate(&rules[1..], wanted, NOW), RuleOutcome::NoMatch);
     }
 
     proptest! {
@@ -324,7 +324,7 @@ mod tests {
                 Condition::Field("Received".into(), pattern("x")),
                 Condition::OlderThan(TimeSpan::from_days(1)),
             ] {
-                holds(condition, &octets);
+                matches(condition, &octets);
             }
         }
     }

@@ -33,7 +33,7 @@ pub enum TraceField {
 
 /// The way that a message came.
 #[derive(Clone, Copy, Debug)]
-pub struct Hop<'a> {
+pub struct TraceInfo<'a> {
     /// The server's name or address, as the config has it.
     pub host: &'a str,
     /// The address that was connected to, where it is known.
@@ -53,7 +53,7 @@ pub struct Hop<'a> {
 /// Those of `wanted` that go on top of the message which begins with `head`, with LF line ends: in
 /// the order in which mail systems have them, whatever the order of `wanted`. A Return-Path only
 /// goes where there is none, and says that nobody is told of errors.
-pub fn write(wanted: &[TraceField], hop: &Hop<'_>, head: &[u8], now: Timestamp) -> Vec<u8> {
+pub fn write(wanted: &[TraceField], hop: &TraceInfo<'_>, head: &[u8], now: Timestamp) -> Vec<u8> {
     let mut fields = String::new();
     if wanted.contains(&TraceField::ReturnPath) && !has_return_path(head) {
         fields.push_str("Return-Path: <>\n");
@@ -68,7 +68,7 @@ pub fn write(wanted: &[TraceField], hop: &Hop<'_>, head: &[u8], now: Timestamp) 
     fields.into_bytes()
 }
 
-fn received(hop: &Hop<'_>, now: Timestamp) -> String {
+fn received(hop: &TraceInfo<'_>, now: Timestamp) -> String {
     let host = domain(hop.host);
     let reached = match hop.address {
         Some(address) if host.starts_with('[') => literal(address),
@@ -181,7 +181,7 @@ mod tests {
         TraceField::DeliveredTo,
     ];
 
-    fn text(wanted: &[TraceField], hop: &Hop<'_>, head: &str) -> String {
+    fn text(wanted: &[TraceField], hop: &TraceInfo<'_>, head: &str) -> String {
         String::from_utf8(write(
             wanted,
             hop,
@@ -191,8 +191,8 @@ mod tests {
         .unwrap()
     }
 
-    fn hop(uid: &Uid) -> Hop<'_> {
-        Hop {
+    fn hop(uid: &Uid) -> TraceInfo<'_> {
+        TraceInfo {
             host: "pop.example.org",
             address: Some("203.0.113.7"),
             machine: "desk",
@@ -216,7 +216,7 @@ mod tests {
                  \tMon, 23 Nov 2026 00:00:00 +0000\n"
             )
         );
-        let clear = Hop {
+        let clear = TraceInfo {
             host: "127.0.0.1",
             address: None,
             protected: false,
@@ -227,7 +227,7 @@ mod tests {
             received.starts_with("Received: from [127.0.0.1] ([127.0.0.1]) by desk with POP3 "),
             "{received}"
         );
-        let six = Hop {
+        let six = TraceInfo {
             host: "::1",
             address: Some("::1"),
             ..hop(&uid)
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn what_others_wrote_stays_in_its_comment() {
         let uid = Uid::new(*b"a)\r\nBcc: (\\\xe9\0");
-        let evil = Hop {
+        let evil = TraceInfo {
             account: "w(o",
             user: "ann b>\nX: y",
             ..hop(&uid)
@@ -280,7 +280,7 @@ mod tests {
         let uid = Uid::new(*b"(1)");
         let mail = text(
             &ALL,
-            &Hop {
+            &TraceInfo {
                 protected: false,
                 ..hop(&uid)
             },
@@ -299,7 +299,7 @@ mod tests {
         #[test]
         fn whatever_comes_there_are_three_fields(uid: Vec<u8>, host: String, user: String, account: String) {
             let uid = Uid::new(uid);
-            let all = text(&ALL, &Hop { host: &host, user: &user, account: &account, ..hop(&uid) }, "");
+            let all = text(&ALL, &TraceInfo { host: &host, user: &user, account: &account, ..hop(&uid) }, "");
             prop_assert!(all.lines().all(|line| line.len() < 998));
             prop_assert!(all.bytes().all(|octet| matches!(octet, b' '..=b'~' | b'\n' | b'\t')));
             let fields = all.lines().filter(|line| !line.starts_with('\t')).count();

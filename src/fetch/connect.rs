@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::World;
+use super::RunEnv;
 use crate::{
     config::{Account, Quirk, SecretSource, Tls},
     error::{Error, Kind, Result, Verdict},
     event::{Event, TraceLine},
-    net::{Certificate, Context, Dialing, Stream},
+    net::{Certificate, PendingConnection, Stream, TlsConfig},
     pop3::{
-        login::{Authorization, Mechanism, Terms, Trace},
+        login::{Authorization, ConnectionOptions, Mechanism, Trace},
         sasl::Credentials,
         transaction::Transaction,
     },
@@ -32,43 +32,43 @@ pub enum Milestone {
 /// Connects and logs in, once. `reached` hears of each step.
 ///
 /// # Errors
-/// See [`Dialing::wait`], [`Context::wrap`], [`Authorization::login`].
+/// See [`PendingConnection::wait`], [`TlsConfig::wrap`], [`Authorization::login`].
 pub fn connect(
     account: &Account,
-    world: &World,
+    env: &RunEnv,
     password: &str,
     reached: &mut dyn FnMut(Milestone),
 ) -> Result<Transaction<Stream>> {
-    log_in(dial(account), account, world, password, reached)
+    log_in(dial(account), account, env, password, reached)
 }
 
 /// Begins to connect, beside whatever comes next.
-pub fn dial(account: &Account) -> Dialing {
-    Dialing::begin(&account.host, account.port, account.connect_timeout.into())
+pub fn dial(account: &Account) -> PendingConnection {
+    PendingConnection::begin(&account.host, account.port, account.connect_timeout.into())
 }
 
 fn log_in(
-    dialing: Dialing,
+    dialing: PendingConnection,
     account: &Account,
-    world: &World,
+    env: &RunEnv,
     password: &str,
     reached: &mut dyn FnMut(Milestone),
 ) -> Result<Transaction<Stream>> {
     let host = account.host.as_str();
     let session = || {
-        let socket = dialing.wait(account.timeout.into(), &world.stop)?;
+        let socket = dialing.wait(account.timeout.into(), &env.stop)?;
         if let Ok(address) = socket.peer() {
             reached(Milestone::Connected(address.ip().to_string()));
         }
         let mut secure = |socket| {
-            let context = world
+            let context = env
                 .tls
                 .get(&account.trust, account.client_certificate.as_ref())?;
             let stream = context.wrap(socket, host)?;
             reached(Milestone::Secured(stream.certificate()));
             Ok(stream)
         };
-        let terms = terms(account, trace(account, world));
+        let terms = terms(account, trace(account, env));
         let authorization = match account.tls {
             Tls::Implicit => Authorization::greet(secure(socket)?, terms)?,
             Tls::StartTls => Authorization::greet(socket, terms)
@@ -87,11 +87,11 @@ fn log_in(
             authorization
                 .login(&credentials)
                 .map_err(|error| match error.kind() {
-                    Kind::Denied => error.hint(secret_hint(account)),
+                    Kind::Denied => error.with_hint(secret_hint(account)),
                     _ => error,
                 })?;
         if account.quirks.contains(&Quirk::NoUidl) {
-            session.no_uidl();
+            session.disable_uidl();
         }
         reached(Milestone::LoggedIn(session.mechanism()));
         Ok(session)
@@ -99,7 +99,7 @@ fn log_in(
     let session = session();
     // a signal ends waits as a lost line: say what it was
     if session.is_err() {
-        world.stop.check()?;
+        env.stop.check()?;
     }
     session
 }
@@ -107,9 +107,8 @@ fn log_in(
 /// A server that says nothing in clear may wait for TLS to begin.
 fn waits_for_tls(error: Error) -> Error {
     match error.kind() {
-        Kind::Silent => {
-            error.hint("a port that waits for TLS is silent too: 995 is for tls = \"implicit\"")
-        }
+        Kind::TimedOut => error
+            .with_hint("a port that waits for TLS is silent too: 995 is for tls = \"implicit\""),
         _ => error,
     }
 }
@@ -130,11 +129,9 @@ fn secret_hint(account: &Account) -> String {
 }
 
 /// The certificate that the server shows, whether it is good or not. Nobody logs in there.
-pub fn show_certificate(account: &Account, world: &World) -> Option<Certificate> {
-    let socket = dial(account)
-        .wait(account.timeout.into(), &world.stop)
-        .ok()?;
-    let anybody = Context::trusting_anybody().ok()?;
+pub fn show_certificate(account: &Account, env: &RunEnv) -> Option<Certificate> {
+    let socket = dial(account).wait(account.timeout.into(), &env.stop).ok()?;
+    let anybody = TlsConfig::trusting_anybody().ok()?;
     match account.tls {
         Tls::Off => None,
         Tls::Implicit => anybody.wrap(socket, &account.host).ok()?.certificate(),
@@ -158,20 +155,18 @@ pub fn show_certificate(account: &Account, world: &World) -> Option<Certificate>
 /// # Errors
 /// The last try's.
 pub fn connect_patiently(
-    mut begun: Option<Dialing>,
+    mut begun: Option<PendingConnection>,
     account: &Account,
-    world: &World,
+    env: &RunEnv,
     password: &str,
     reached: &mut dyn FnMut(Milestone),
 ) -> Result<Transaction<Stream>> {
     let mut tries = 0;
     loop {
         let dialing = begun.take().unwrap_or_else(|| dial(account));
-        match log_in(dialing, account, world, password, reached) {
+        match log_in(dialing, account, env, password, reached) {
             Err(error) if tries < account.retries && may_pass_soon(&error) => {
-                world
-                    .stop
-                    .pause(PAUSE * 2_u32.saturating_pow(tries.min(6)))?;
+                env.stop.sleep(PAUSE * 2_u32.saturating_pow(tries.min(6)))?;
                 tries += 1;
             }
             done => return done,
@@ -183,19 +178,19 @@ fn may_pass_soon(error: &Error) -> bool {
     error.kind().verdict() == Verdict::Reconnect || error.kind() == Kind::Busy
 }
 
-fn terms(account: &Account, trace: Option<Trace>) -> Terms {
-    Terms {
+fn terms(account: &Account, trace: Option<Trace>) -> ConnectionOptions {
+    ConnectionOptions {
         peer: account.host.clone(),
         patience: account.patience(),
         trace,
     }
 }
 
-fn trace(account: &Account, world: &World) -> Option<Trace> {
-    if !world.trace {
+fn trace(account: &Account, env: &RunEnv) -> Option<Trace> {
+    if !env.trace {
         return None;
     }
-    let (name, report) = (account.name.clone(), Arc::clone(&world.report));
+    let (name, report) = (account.name.clone(), Arc::clone(&env.report));
     Some(Box::new(move |said: TraceLine| {
         report.event(&name, &Event::TraceLine(&said))
     }))

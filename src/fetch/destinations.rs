@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::World;
+use super::RunEnv;
 use crate::{
     config::Account,
-    delivery::{Delivery, Line, Lmtp, Maildir, Mbox, MboxSurroundings, Pipe, Post, Stdout},
+    delivery::{Delivery, Line, Lmtp, Maildir, Mbox, MboxOptions, Pipe, Router, Stdout},
     domain::destination::{Destination, LmtpServer},
     error::Result,
-    ledger::MaildirNow,
+    ledger::MaildirState,
     net::{dial, dial_local},
 };
 
@@ -16,26 +16,27 @@ use crate::{
 ///
 /// # Errors
 /// One cannot be made, or something else is there.
-pub fn open(account: &Account, world: &World) -> Result<Post> {
+pub fn open(account: &Account, env: &RunEnv) -> Result<Router> {
     let open = |place: &Destination| -> Result<Box<dyn Delivery>> {
-        let spool = world.state_dir.clone();
+        let spool = env.state_dir.clone();
         Ok(match place {
             Destination::Maildir(path) => Box::new(Maildir::open(path)?),
-            Destination::Mbox(path) => Box::new(mbox(path, account, world)?),
+            Destination::Mbox(path) => Box::new(mbox(path, account, env)?),
             Destination::Pipe(argv) => {
                 Box::new(Pipe::new(argv, account.pipe_timeout.into(), spool))
             }
-            Destination::Lmtp(server, _) => Box::new(lmtp(server, account, world)),
-            Destination::Stdout => Box::new(Stdout::new(spool, world.clock)),
+            Destination::Lmtp(server, _) => Box::new(lmtp(server, account, env)),
+            Destination::Stdout => Box::new(Stdout::new(spool, env.clock)),
         })
     };
     let places = account
-        .all_places()
+        .routing
+        .all()
         .into_iter()
         .map(|place| open(&place).map(|delivery| (place, delivery)));
-    Ok(Post::new(
+    Ok(Router::new(
         places.collect::<Result<_>>()?,
-        world.state_dir.clone(),
+        env.state_dir.clone(),
     ))
 }
 
@@ -43,30 +44,31 @@ pub fn open(account: &Account, world: &World) -> Result<Post> {
 ///
 /// # Errors
 /// Something else is there.
-pub fn as_it_is(account: &Account, world: &World) -> Result<Post> {
+pub fn open_existing(account: &Account, env: &RunEnv) -> Result<Router> {
     let mut places: Vec<(Destination, Box<dyn Delivery>)> = Vec::new();
-    for place in account.all_places() {
+    for place in account.routing.all() {
         let delivery: Box<dyn Delivery> = match &place {
-            Destination::Maildir(path) => Box::new(Maildir::as_it_is(path)?),
-            Destination::Mbox(path) => Box::new(mbox(path, account, world)?),
+            Destination::Maildir(path) => Box::new(Maildir::open_existing(path)?),
+            Destination::Mbox(path) => Box::new(mbox(path, account, env)?),
             Destination::Pipe(_) | Destination::Lmtp(..) | Destination::Stdout => continue,
         };
         places.push((place, delivery));
     }
-    Ok(Post::new(places, world.state_dir.clone()))
+    Ok(Router::new(places, env.state_dir.clone()))
 }
 
 /// Those places of the account that are Maildirs, as they lie there now.
-pub fn maildirs(account: &Account) -> Vec<MaildirNow> {
+pub fn maildirs(account: &Account) -> Vec<MaildirState> {
     let maildir = |place: Destination| match &place {
-        Destination::Maildir(root) => Some(MaildirNow {
+        Destination::Maildir(root) => Some(MaildirState {
             name: place.to_string(),
             made: Maildir::made(root),
         }),
         _ => None,
     };
     account
-        .all_places()
+        .routing
+        .all()
         .into_iter()
         .filter_map(maildir)
         .collect()
@@ -76,20 +78,20 @@ pub fn maildirs(account: &Account) -> Vec<MaildirNow> {
 ///
 /// # Errors
 /// Something else lies there.
-pub fn mbox(path: &Path, account: &Account, world: &World) -> Result<Mbox> {
-    let around = MboxSurroundings {
-        state_dir: world.state_dir.clone(),
-        host: world.birth.host.clone(),
-        clock: world.clock,
-        stop: world.stop.clone(),
+pub fn mbox(path: &Path, account: &Account, env: &RunEnv) -> Result<Mbox> {
+    let around = MboxOptions {
+        state_dir: env.state_dir.clone(),
+        host: env.birth.host.clone(),
+        clock: env.clock,
+        stop: env.stop.clone(),
     };
     Mbox::open(path, &account.identity(), around)
 }
 
 /// The LMTP server; nobody connects yet.
-pub fn lmtp(server: &LmtpServer, account: &Account, world: &World) -> Lmtp {
+pub fn lmtp(server: &LmtpServer, account: &Account, env: &RunEnv) -> Lmtp {
     let (budget, timeout) = (account.connect_timeout.into(), account.pipe_timeout.into());
-    let (wanted, stop) = (server.clone(), world.stop.clone());
+    let (wanted, stop) = (server.clone(), env.stop.clone());
     let connect = move || {
         let line: Result<Box<dyn Line>> = match &wanted {
             LmtpServer::Unix(path) => {
@@ -102,8 +104,8 @@ pub fn lmtp(server: &LmtpServer, account: &Account, world: &World) -> Lmtp {
     };
     Lmtp::new(
         server.clone(),
-        &world.birth.host,
-        world.state_dir.clone(),
+        &env.birth.host,
+        env.state_dir.clone(),
         Box::new(connect),
     )
 }

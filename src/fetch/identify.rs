@@ -10,7 +10,7 @@ use crate::{
         message::{Fingerprint, Head, fingerprint, identity},
     },
     error::{Error, Kind, Result},
-    ledger::{Doubt, Ledger, Look, Memory, Recognized, Sign},
+    ledger::{Doubt, KnownMessages, Ledger, Recognized, Reconciled, Sign},
     net::Stream,
     pop3::transaction::{Listing, Transaction},
     text::count,
@@ -24,7 +24,7 @@ const BROKEN_HEADERS: usize = 20;
 
 /// Messages whose header broke the line in this run: none is asked for it again.
 #[derive(Debug, Default)]
-pub(super) struct Unshown {
+pub(super) struct UnreadableHeaders {
     /// By number and size.
     messages: HashSet<(MsgNum, u64)>,
     /// How the line was lost.
@@ -36,7 +36,7 @@ pub(super) struct Unshown {
     backwards: bool,
 }
 
-impl Unshown {
+impl UnreadableHeaders {
     /// Whether it was a header that broke the line, and others had come before it: the next session
     /// gets further.
     pub(super) fn takes_progress(&mut self) -> bool {
@@ -53,8 +53,8 @@ impl Unshown {
 pub(super) fn listing(
     session: &mut Transaction<Stream>,
     ledger: &Ledger,
-    unshown: &mut Unshown,
-) -> Result<(Listing, Memory)> {
+    unreadable: &mut UnreadableHeaders,
+) -> Result<(Listing, KnownMessages)> {
     let (mut listing, memory) = session.list(|| ledger.memory())?;
     let memory = memory?;
     let nameless = std::mem::take(&mut listing.nameless);
@@ -62,7 +62,7 @@ pub(super) fn listing(
         return Ok((listing, memory));
     }
     let mut uids = vec![None; nameless.len()];
-    heads(session, &nameless, unshown, |place, head| {
+    heads(session, &nameless, unreadable, |place, head| {
         uids[place] = Some(Uid::of_header(
             identity(head.as_bytes()).0,
             nameless[place].1,
@@ -77,14 +77,14 @@ pub(super) fn listing(
     listing.messages.sort_by_key(|message| message.num);
     if listing.messages.is_empty() {
         // where no header comes through, the line is bad, and not the headers
-        if let Some(error) = unshown.error.take() {
+        if let Some(error) = unreadable.error.take() {
             return Err(error);
         }
         return Err(Error::new(
             Kind::Unavailable,
             "the server cannot tell new messages from old ones",
         )
-        .fact("it gives no UIDs (UIDL), and shows no headers (TOP)"));
+        .with_fact("it gives no UIDs (UIDL), and shows no headers (TOP)"));
     }
     Ok((listing, memory))
 }
@@ -93,7 +93,7 @@ pub(super) fn listing(
 pub(super) fn unnamed(listing: &Listing) -> Option<Error> {
     let nameless = count(listing.nameless.len() as u64, "message");
     let error = Error::new(Kind::Unavailable, format!("the server gives no UID for {nameless}"))
-        .fact("it does not show their headers either: what cannot be told from what was fetched before stays there");
+        .with_fact("it does not show their headers either: what cannot be told from what was fetched before stays there");
     (!listing.nameless.is_empty()).then_some(error)
 }
 
@@ -108,17 +108,17 @@ pub(super) fn look(
     session: &mut Transaction<Stream>,
     ledger: &mut Ledger,
     listing: &Listing,
-    memory: Memory,
+    memory: KnownMessages,
     doubted: &HashSet<RowId>,
-    unshown: &mut Unshown,
+    unreadable: &mut UnreadableHeaders,
     accept_new_uids: bool,
-) -> Result<(Look, usize)> {
+) -> Result<(Reconciled, usize)> {
     let mut look = ledger.look(&listing.messages, &memory)?;
     drop(memory);
     look.doubt(doubted);
-    let mut recognized = changed(session, ledger, &look, listing, unshown)?;
+    let mut recognized = changed(session, ledger, &look, listing, unreadable)?;
     if !accept_new_uids {
-        recognized.moved = moved(session, ledger, &look, listing, unshown)?;
+        recognized.moved = moved(session, ledger, &look, listing, unreadable)?;
     }
     if recognized == Recognized::default() {
         return Ok((look, 0));
@@ -136,7 +136,7 @@ pub(super) fn told(moved: usize) -> Error {
         Kind::Unavailable,
         "the server has given its messages new UIDs",
     )
-    .fact(format!(
+    .with_fact(format!(
         "{} known by their headers: not fetched again",
         count(moved as u64, "message")
     ))
@@ -147,12 +147,12 @@ pub(super) fn told(moved: usize) -> Error {
 fn moved(
     session: &mut Transaction<Stream>,
     ledger: &Ledger,
-    look: &Look,
+    look: &Reconciled,
     listing: &Listing,
-    unshown: &mut Unshown,
+    unreadable: &mut UnreadableHeaders,
 ) -> Result<Vec<(RowId, Listed)>> {
     let unknown: Vec<_> = look
-        .scan
+        .mailbox
         .entries
         .iter()
         .zip(&listing.messages)
@@ -180,21 +180,21 @@ fn moved(
         .iter()
         .map(|message| (message.num, message.octets))
         .collect();
-    let prints = prints(session, &listed, unshown)?;
+    let prints = prints(session, &listed, unreadable)?;
     if all_new
         && prints.iter().all(Option::is_none)
         && look.absent.len() >= MANY
         && unknown.len() * 2 >= look.absent.len()
     {
         return Err(Error::new(Kind::Unavailable, "the server has given its messages new UIDs")
-            .fact(format!(
+            .with_fact(format!(
                 "{} of {} that were fetched before are not listed any more, and {} are unknown",
                 look.absent.len(),
                 count((known + look.absent.len()) as u64, "message"),
                 unknown.len()
             ))
-            .fact("whether they are the same cannot be found out, since it does not answer TOP")
-            .hint("`pouch ledger catchup` takes them all for known, `pouch fetch --accept-new-uids` all for new"));
+            .with_fact("whether they are the same cannot be found out, since it does not answer TOP")
+            .with_hint("`pouch ledger catchup` takes them all for known, `pouch fetch --accept-new-uids` all for new"));
     }
     Ok(unknown
         .into_iter()
@@ -221,9 +221,9 @@ fn moved(
 fn changed(
     session: &mut Transaction<Stream>,
     ledger: &Ledger,
-    look: &Look,
+    look: &Reconciled,
     listing: &Listing,
-    unshown: &mut Unshown,
+    unreadable: &mut UnreadableHeaders,
 ) -> Result<Recognized> {
     let listed = |doubt: &Doubt| {
         (
@@ -234,7 +234,7 @@ fn changed(
     let now = prints(
         session,
         &look.doubtful.iter().map(listed).collect::<Vec<_>>(),
-        unshown,
+        unreadable,
     )?;
     let then = ledger.fingerprints(look.doubtful.iter().map(|doubt| doubt.row))?;
     let mut recognized = Recognized::default();
@@ -261,19 +261,19 @@ fn changed(
 pub(super) fn prints(
     session: &mut Transaction<Stream>,
     messages: &[(MsgNum, u64)],
-    unshown: &mut Unshown,
+    unreadable: &mut UnreadableHeaders,
 ) -> Result<Vec<Option<Fingerprint>>> {
     if messages.is_empty() {
         return Ok(Vec::new());
     }
     let mut prints = vec![None; messages.len()];
-    heads(session, messages, unshown, |place, head| {
+    heads(session, messages, unreadable, |place, head| {
         prints[place] = fingerprint(head.as_bytes())
     })?;
     Ok(prints)
 }
 
-/// Asks for the headers of `messages`, but for those that are `unshown`; `each` gets the place of a
+/// Asks for the headers of `messages`, but for those that are `unreadable`; `each` gets the place of a
 /// message there and its header, where the server shows it.
 ///
 /// # Errors
@@ -281,13 +281,13 @@ pub(super) fn prints(
 fn heads(
     session: &mut Transaction<Stream>,
     messages: &[(MsgNum, u64)],
-    unshown: &mut Unshown,
+    unreadable: &mut UnreadableHeaders,
     mut each: impl FnMut(usize, Head),
 ) -> Result<()> {
     let mut asked: Vec<_> = (0..messages.len())
-        .filter(|place| !unshown.messages.contains(&messages[*place]))
+        .filter(|place| !unreadable.messages.contains(&messages[*place]))
         .collect();
-    if unshown.backwards {
+    if unreadable.backwards {
         asked.reverse();
     }
     let nums: Vec<_> = asked.iter().map(|place| messages[*place].0).collect();
@@ -301,13 +301,13 @@ fn heads(
         }
     });
     shown.inspect_err(|error| {
-        if matches!(error.kind(), Kind::Cut | Kind::Silent) {
-            unshown
+        if matches!(error.kind(), Kind::ConnectionLost | Kind::TimedOut) {
+            unreadable
                 .messages
                 .extend(waiting.next().map(|place| messages[place]));
-            unshown.error = Some(error.clone());
-            unshown.progress = answered && unshown.messages.len() <= BROKEN_HEADERS;
-            unshown.backwards ^= !answered;
+            unreadable.error = Some(error.clone());
+            unreadable.progress = answered && unreadable.messages.len() <= BROKEN_HEADERS;
+            unreadable.backwards ^= !answered;
         }
     })
 }

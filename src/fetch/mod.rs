@@ -1,6 +1,6 @@
 //! The run of one account, from the lock to the last line of its report.
 //!
-//! [`mod@connect`] makes a session, [`haul`] gets messages through it and remembers which of them
+//! [`mod@connect`] makes a session, [`account_run`] gets messages through it and remembers which of them
 //! broke it, [`recognize`] knows messages again, [`mod@recover`] finds what a run that died had
 //! delivered, [`local`] looks at what the user deleted, [`rulings`] asks the rules about what is
 //! new. This module says in which order.
@@ -24,32 +24,32 @@ use std::{
 
 use crate::{
     config::{Account, Tls},
-    delivery::Post,
+    delivery::Router,
     domain::{
         destination::Destination,
-        plan::{Plan, Scan, plan},
+        plan::{Mailbox, Plan, plan},
     },
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Reporter, Summary, Tally},
-    ledger::{Birth, Ledger},
-    net::{Contexts, Dialing},
+    ledger::{Ledger, NewLedger},
+    net::{PendingConnection, TlsCache},
     sys::{
         clock::Clock,
-        interrupt::Stop,
+        interrupt::Interrupt,
         lock,
         password::{self, CredentialFolder, Secret},
         process,
     },
-    text::{shown, tilde},
+    text::{sanitize, tilde},
 };
 use connect::{connect, dial};
-use haul::Haul;
-use identify::Unshown;
+use haul::AccountRun;
+use identify::UnreadableHeaders;
 use recover::recover;
 
 /// What lies around a run.
 #[derive(Clone)]
-pub struct World {
+pub struct RunEnv {
     /// Where ledger and locks live.
     pub state_dir: PathBuf,
     /// The user's home, for messages.
@@ -57,9 +57,9 @@ pub struct World {
     /// The clock.
     pub clock: Clock,
     /// Whether to stop.
-    pub stop: Stop,
+    pub stop: Interrupt,
     /// This machine's name, for a new ledger.
-    pub birth: Birth,
+    pub birth: NewLedger,
     /// Where systemd puts credentials.
     pub credentials: CredentialFolder,
     /// What people were asked for before the run, by account; nothing of it where none was asked.
@@ -75,12 +75,12 @@ pub struct World {
     /// Whether a mailbox in which every UID is new is all new mail.
     pub accept_new_uids: bool,
     /// The TLS contexts of all accounts.
-    pub tls: Contexts,
+    pub tls: TlsCache,
     /// How many files an account may hold open at once.
     pub open_files: usize,
 }
 
-impl World {
+impl RunEnv {
     /// Opens the account's ledger.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl World {
     /// Another pouch has it.
     pub fn lock_at_once(&self, account: &Account) -> Result<lock::Lock> {
         self.lock(account).map_err(|error| match error.kind() {
-            Kind::Busy => error.hint("try again once it has ended"),
+            Kind::Busy => error.with_hint("try again once it has ended"),
             _ => error,
         })
     }
@@ -139,7 +139,7 @@ impl World {
             Destination::Pipe(argv) => format!("`{}`", argv.join(" ")),
             Destination::Lmtp(server, _) => format!(
                 "the LMTP server at {}",
-                shown(server.to_string().as_bytes())
+                sanitize(server.to_string().as_bytes())
             ),
             Destination::Stdout => "standard output".into(),
         }
@@ -151,68 +151,66 @@ fn to_be_kept_elsewhere(error: Error) -> Error {
     if error.kind() != Kind::CannotCreate {
         return error;
     }
-    error.hint("mend that, or name another place with `--state-dir`; pouch knows nothing there: all mail is new")
+    error.with_hint("mend that, or name another place with `--state-dir`; pouch knows nothing there: all mail is new")
 }
 
 /// Fetches the account's mail. All that happens is told to the world's reporter; what comes back
 /// is the sum of it.
-pub fn fetch(account: &Account, world: &World) -> Summary {
-    world.report.event(&account.name, &Event::Start);
+pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
+    env.report.event(&account.name, &Event::Start);
     let mut summary = Summary {
         exit: Exit::OK,
         tally: Tally::default(),
         deleted: Vec::new(),
         quarantined: 0,
-        place: world.shown(&account.place),
+        place: env.shown(&account.routing.default),
     };
-    let result = world
+    let result = env
         .lock(account)
-        .and_then(|_lock| run(account, world, &mut summary));
+        .and_then(|_lock| run(account, env, &mut summary));
     if let Err(error) = result {
-        let told = world
+        let told = env
             .ledger(account)
-            .and_then(|mut ledger| ledger.needs_telling(&error, world.clock.now()));
+            .and_then(|mut ledger| ledger.should_report(&error, env.clock.now()));
         // where the ledger is the trouble, nobody heard of it before
-        problem(account, world, &error, told.unwrap_or(true));
+        problem(account, env, &error, told.unwrap_or(true));
         summary.exit = summary.exit.worst(error.kind().exit());
     }
-    world.report.event(&account.name, &Event::Done(&summary));
+    env.report.event(&account.name, &Event::Done(&summary));
     summary
 }
 
-fn problem(account: &Account, world: &World, error: &Error, tell: bool) {
-    world
-        .report
+fn problem(account: &Account, env: &RunEnv, error: &Error, tell: bool) {
+    env.report
         .event(&account.name, &Event::Problem { error, tell });
 }
 
 /// The run under the account's lock, written into the ledger from its beginning to its end.
-fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
+fn run(account: &Account, env: &RunEnv, summary: &mut Summary) -> Result<()> {
     if account.tls != Tls::Off {
-        world
-            .tls
+        env.tls
             .prepare(&account.trust, account.client_certificate.as_ref());
     }
     // the secret comes first: its command may take longer than the server waits for it
-    let secret = world.secret(account);
+    let secret = env.secret(account);
     let begun = secret.is_ok().then(|| dial(account));
-    let mut ledger = world.ledger(account)?;
-    let (mut run, died) = ledger.begin_run(world.clock.now())?;
+    let mut ledger = env.ledger(account)?;
+    let (mut run, died) = ledger.begin_run(env.clock.now())?;
     // so may looking for what a run that died had delivered: the server is called again after that
     let begun = begun.filter(|_| !died);
-    let post = destinations::open(account, world);
-    ledger.looks_into(&destinations::maildirs(account))?;
-    let mut haul = Haul::new(account, world, &mut ledger, &mut run, died);
+    let post = destinations::open(account, env);
+    ledger.set_maildirs(&destinations::maildirs(account))?;
+    let mut account_run = AccountRun::new(account, env, &mut ledger, &mut run, died);
     let outcome =
-        post.and_then(|mut post| journey(secret, begun, account, world, &mut haul, &mut post));
-    let unsettled = haul.unsettled();
-    summary.exit = haul.exit();
-    summary.tally = haul.tally();
-    summary.deleted = haul.deletions();
-    let (warning, lasting) = (haul.take_warning(), haul.take_lasting());
-    drop(haul);
+        post.and_then(|mut post| journey(secret, begun, account, env, &mut account_run, &mut post));
+    let unsettled = account_run.unsettled();
+    summary.exit = account_run.exit();
+    summary.tally = account_run.tally();
+    summary.deleted = account_run.deletions();
+    let (warning, lasting) = (account_run.take_warning(), account_run.take_lasting());
+    drop(account_run);
 
-    let now = world.clock.now();
+    let now = env.clock.now();
     if let Err(error) = &outcome {
         summary.exit = summary.exit.worst(error.kind().exit());
     }
@@ -229,33 +227,33 @@ fn run(account: &Account, world: &World, summary: &mut Summary) -> Result<()> {
         unsettled,
         now,
     )?;
-    tell(account, world, &mut ledger, trouble, lasting)
+    tell(account, env, &mut ledger, trouble, lasting)
 }
 
 /// Tells what stopped the account, and what single messages suffer from once that has lasted, if
 /// it is news.
 fn tell(
     account: &Account,
-    world: &World,
+    env: &RunEnv,
     ledger: &mut Ledger,
     trouble: Option<Error>,
     lasting: Option<Error>,
 ) -> Result<()> {
-    let now = world.clock.now();
+    let now = env.clock.now();
     match (trouble, lasting) {
         (Some(error), _) if error.kind().verdict() == Verdict::StopAll => {
-            problem(account, world, &error, false)
+            problem(account, env, &error, false)
         }
         (Some(error), _) => {
-            let tell = ledger.needs_telling(&error, now)?;
-            problem(account, world, &error, tell);
+            let tell = ledger.should_report(&error, now)?;
+            problem(account, env, &error, tell);
         }
         // those who watch have heard of the message itself
-        (None, Some(error)) if ledger.needs_telling(&error, now)? => {
-            problem(account, world, &error, true)
+        (None, Some(error)) if ledger.should_report(&error, now)? => {
+            problem(account, env, &error, true)
         }
         (None, Some(_)) => {}
-        (None, None) => ledger.all_is_well()?,
+        (None, None) => ledger.clear_problem()?,
     }
     Ok(())
 }
@@ -263,21 +261,21 @@ fn tell(
 /// One message's way is told in the crate's documentation; this is the account's.
 fn journey(
     secret: Result<Secret>,
-    begun: Option<Dialing>,
+    begun: Option<PendingConnection>,
     account: &Account,
-    world: &World,
-    haul: &mut Haul<'_>,
-    post: &mut Post,
+    env: &RunEnv,
+    account_run: &mut AccountRun<'_>,
+    post: &mut Router,
 ) -> Result<()> {
-    if haul.unsettled() {
-        haul.recover(post)?;
+    if account_run.unsettled() {
+        account_run.recover(post)?;
     }
     // what is doubted is noted even where no session comes of it
-    let sessions = secret.and_then(|secret| haul.sessions(begun, &secret, post));
-    let settled = haul.wind_up(post);
+    let sessions = secret.and_then(|secret| account_run.sessions(begun, &secret, post));
+    let settled = account_run.wind_up(post);
     // what was delivered wants to be indexed, whatever became of the rest
-    let indexed = if haul.tally().delivered > 0 {
-        after(account, world)
+    let indexed = if account_run.tally().delivered > 0 {
+        after(account, env)
     } else {
         Ok(())
     };
@@ -285,7 +283,7 @@ fn journey(
 }
 
 /// Runs the account's `after` command.
-fn after(account: &Account, world: &World) -> Result<()> {
+fn after(account: &Account, env: &RunEnv) -> Result<()> {
     let Some(argv) = &account.after else {
         return Ok(());
     };
@@ -303,9 +301,9 @@ fn after(account: &Account, world: &World) -> Result<()> {
             format!("the `after` command `{}` {what}", argv.join(" ")),
         )
     };
-    let outcome = match run.run(&world.stop)? {
+    let outcome = match run.run(&env.stop)? {
         Ok(outcome) => outcome,
-        Err(error) => return Err(failed("cannot be run".into()).fact(error.to_string())),
+        Err(error) => return Err(failed("cannot be run".into()).with_fact(error.to_string())),
     };
     let error = match outcome.ended {
         process::Ended::Itself(status) if status.success() => return Ok(()),
@@ -319,69 +317,69 @@ fn after(account: &Account, world: &World) -> Result<()> {
         .take(5);
     Err(said
         .fold(error, |error, line| {
-            error.fact(format!("it said: {}", shown(line)))
+            error.with_fact(format!("it said: {}", sanitize(line)))
         })
-        .fact("the messages are delivered all the same"))
+        .with_fact("the messages are delivered all the same"))
 }
 
 /// What `fetch` would do now. Nothing is changed, neither here nor on the server.
 ///
 /// # Errors
 /// As for a real run.
-pub fn preview(account: &Account, world: &World) -> Result<Preview> {
-    let _lock = world.lock_at_once(account)?;
-    let now = world.clock.now();
+pub fn preview(account: &Account, env: &RunEnv) -> Result<Preview> {
+    let _lock = env.lock_at_once(account)?;
+    let now = env.clock.now();
     // what a run would tell the ledger is told to a copy
-    let mut ledger = world.ledger(account)?.copy()?;
+    let mut ledger = env.ledger(account)?.copy()?;
     let (_, died) = ledger.begin_run(now)?;
-    let places = destinations::as_it_is(account, world)?;
-    ledger.looks_into(&destinations::maildirs(account))?;
+    let places = destinations::open_existing(account, env)?;
+    ledger.set_maildirs(&destinations::maildirs(account))?;
     let mut doubted = HashSet::new();
     if died {
         recover(&mut ledger, &places, account, now)?;
         doubted = ledger.left_unproven()?;
     }
-    let secret = world.secret(account)?;
-    let mut session = connect(account, world, &secret, &mut |_| {})?;
-    let mut unshown = Unshown::default();
-    let (listing, memory) = identify::listing(&mut session, &ledger, &mut unshown)?;
+    let secret = env.secret(account)?;
+    let mut session = connect(account, env, &secret, &mut |_| {})?;
+    let mut unreadable = UnreadableHeaders::default();
+    let (listing, memory) = identify::listing(&mut session, &ledger, &mut unreadable)?;
     let (mut look, moved) = identify::look(
         &mut session,
         &mut ledger,
         &listing,
         memory,
         &doubted,
-        &mut unshown,
-        world.accept_new_uids,
+        &mut unreadable,
+        env.accept_new_uids,
     )?;
     let mut warning = identify::unnamed(&listing).or((moved > 0).then(|| identify::told(moved)));
     if account.policy.sync_deletions {
         warning = sync_deletions::mark(&mut look, &mut ledger, &places)?.or(warning);
     }
-    let mut taken = Vec::new();
+    let mut accepted_by = Vec::new();
     let open = rules::open(&look);
     let ruled = rules::ask(
         &mut session,
-        &account.rules,
+        &account.routing.rules,
         &account.policy,
         &look,
         &open,
         now,
         |place, judgement| {
-            taken.push((place, judgement.ruling()));
+            accepted_by.push((place, judgement.matched()));
         },
     );
-    for (place, ruling) in taken {
-        look.scan.entries[place].ruling = ruling;
+    for (place, rule_match) in accepted_by {
+        look.mailbox.entries[place].rule_match = rule_match;
     }
-    let unruled = ruled
-        .err()
-        .map(|error| error.fact("what the rules say of the other messages cannot be told now"));
+    let unruled = ruled.err().map(|error| {
+        error.with_fact("what the rules say of the other messages cannot be told now")
+    });
     // nothing is marked: QUIT changes nothing, and says good-bye
     session.leave();
     Ok(Preview {
-        plan: plan(&account.policy, &look.scan, now),
-        scan: look.scan,
+        plan: plan(&account.policy, &look.mailbox, now),
+        mailbox: look.mailbox,
         warning: unruled.or(warning),
     })
 }
@@ -391,19 +389,19 @@ pub fn preview(account: &Account, world: &World) -> Result<Preview> {
 ///
 /// # Errors
 /// The server cannot be asked, or the ledger not be written.
-pub fn catch_up(account: &Account, world: &World) -> Result<u64> {
-    let _lock = world.lock_at_once(account)?;
-    let mut ledger = world.ledger(account)?;
-    let secret = world.secret(account)?;
-    let mut session = connect(account, world, &secret, &mut |_| {})?;
-    let mut unshown = Unshown::default();
-    let (listing, memory) = identify::listing(&mut session, &ledger, &mut unshown)?;
-    let (changed, aside) = ledger.catch_up(&listing.messages, &memory, world.clock.now())?;
+pub fn catch_up(account: &Account, env: &RunEnv) -> Result<u64> {
+    let _lock = env.lock_at_once(account)?;
+    let mut ledger = env.ledger(account)?;
+    let secret = env.secret(account)?;
+    let mut session = connect(account, env, &secret, &mut |_| {})?;
+    let mut unreadable = UnreadableHeaders::default();
+    let (listing, memory) = identify::listing(&mut session, &ledger, &mut unreadable)?;
+    let (changed, aside) = ledger.catch_up(&listing.messages, &memory, env.clock.now())?;
     let listed: Vec<_> = aside
         .iter()
         .map(|(num, octets, _)| (*num, *octets))
         .collect();
-    let prints = identify::prints(&mut session, &listed, &mut unshown)?;
+    let prints = identify::prints(&mut session, &listed, &mut unreadable)?;
     let prints: Vec<_> = aside
         .iter()
         .zip(prints)
@@ -421,7 +419,7 @@ pub struct Preview {
     /// The plan.
     pub plan: Plan,
     /// The messages that it is for.
-    pub scan: Scan,
+    pub mailbox: Mailbox,
     /// What a person should know.
     pub warning: Option<Error>,
 }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     config::Account,
-    delivery::{Content, Delivery, Found},
+    delivery::{Delivery, Location, StoredMessage},
     domain::{destination::Destination, time::Timestamp},
     error::Result,
     ledger::{Ledger, Recovered},
@@ -26,7 +26,7 @@ pub(super) fn recover(
     account: &Account,
     now: Timestamp,
 ) -> Result<BTreeMap<PathBuf, u64>> {
-    let places = account.all_places();
+    let places = account.routing.all();
     // nothing is asked for ahead while filters have a message
     let filtered = !account.filter.is_empty() && !ledger.died_ahead()?;
     let mut unknown = BTreeMap::new();
@@ -35,23 +35,23 @@ pub(super) fn recover(
         unknown.clear();
         // the run that died may have given a message its name, and not made it safe
         let mut folders = BTreeSet::new();
-        let mut copies: BTreeMap<_, Vec<Found>> = BTreeMap::new();
+        let mut copies: BTreeMap<_, Vec<StoredMessage>> = BTreeMap::new();
         let mut others = Vec::new();
         for found in delivery.look()?.unwrap_or_default() {
             let Some(named) = ledger.row_of(&found.name) else {
-                if !matches!(found.content, Content::Unknown(_)) {
+                if !matches!(found.content, Location::Unknown(_)) {
                     others.push(found.name);
                 }
                 continue;
             };
-            if !ledger.awaits(&found.name)? {
+            if !ledger.expects_file(&found.name)? {
                 continue;
             }
-            if let Content::Unknown(mailbox) = found.content {
+            if let Location::Unknown(mailbox) = found.content {
                 *unknown.entry(mailbox).or_default() += 1;
                 continue;
             }
-            if let Content::File(path) = &found.content {
+            if let Location::File(path) = &found.content {
                 folders.extend(path.ancestors().skip(1).take(2).map(Path::to_owned));
             }
             copies.entry(named).or_default().push(found);
@@ -61,13 +61,13 @@ pub(super) fn recover(
         for ((row, copy), found) in copies {
             let Some(first) = found.first() else { continue };
             // one that a mail program was just moving is seen twice in one place
-            let takers: BTreeSet<_> = found
+            let recipients: BTreeSet<_> = found
                 .iter()
                 .filter_map(|found| place(found, &places))
                 .map(Destination::to_string)
                 .collect();
-            if takers.len() < Ledger::places_of(&first.name) {
-                parts.extend(takers.into_iter().map(|taker| (row, taker)));
+            if recipients.len() < Ledger::places_of(&first.name) {
+                parts.extend(recipients.into_iter().map(|taker| (row, taker)));
                 continue;
             }
             let fingerprint = first.fingerprint()?;
@@ -83,24 +83,24 @@ pub(super) fn recover(
         }
         folders
             .iter()
-            .try_for_each(|folder| files::anchor(folder))?;
+            .try_for_each(|folder| files::sync_dir_and_parent(folder))?;
         ledger.recover(&ours, now)?;
         ledger.recover_told(&others, now)?;
         parts
             .iter()
-            .try_for_each(|(row, taker)| ledger.note_part(*row, taker, now))?;
+            .try_for_each(|(row, taker)| ledger.record_partial_delivery(*row, taker, now))?;
     }
     Ok(unknown)
 }
 
 /// The one of `places` that a message lies in, be it in a folder of it: a mail program may have
 /// moved it there meanwhile.
-fn place<'p>(found: &Found, places: &'p [Destination]) -> Option<&'p Destination> {
+fn place<'p>(found: &StoredMessage, places: &'p [Destination]) -> Option<&'p Destination> {
     let depth = |place: &Destination| match (place, &found.content) {
-        (Destination::Maildir(root), Content::File(path)) => {
+        (Destination::Maildir(root), Location::File(path)) => {
             path.starts_with(root).then(|| root.components().count())
         }
-        (Destination::Mbox(own), Content::Noted { mailbox, .. }) => (own == mailbox).then_some(0),
+        (Destination::Mbox(own), Location::Noted { mailbox, .. }) => (own == mailbox).then_some(0),
         _ => None,
     };
     places

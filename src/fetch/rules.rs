@@ -5,11 +5,11 @@ use crate::{
     domain::{
         message::Header,
         plan::{Known, Policy},
-        rule::{Case, Judgement, Rule, Verb, judge},
+        rule::{Candidate, Rule, RuleAction, RuleOutcome, evaluate},
         time::Timestamp,
     },
     error::Result,
-    ledger::Look,
+    ledger::Reconciled,
     net::Stream,
     pop3::transaction::Transaction,
 };
@@ -17,12 +17,12 @@ use crate::{
 /// The places in `look` of the messages that rules have a say in. What failed or was put off before
 /// is fetched all the same: the rules had their say then, and to ask for its header may be what
 /// breaks the line.
-pub(super) fn open(look: &Look) -> Vec<usize> {
+pub(super) fn open(look: &Reconciled) -> Vec<usize> {
     let fresh = Known::New {
         attempts: 0,
-        put_off: false,
+        deferred: false,
     };
-    let entries = look.scan.entries.iter().enumerate();
+    let entries = look.mailbox.entries.iter().enumerate();
     entries
         .filter(|(_, entry)| entry.known == fresh)
         .map(|(place, _)| place)
@@ -45,23 +45,23 @@ pub(super) fn ask(
     session: &mut Transaction<Stream>,
     rules: &[Rule],
     policy: &Policy,
-    look: &Look,
+    look: &Reconciled,
     places: &[usize],
     now: Timestamp,
-    mut told: impl FnMut(usize, Judgement),
+    mut told: impl FnMut(usize, RuleOutcome),
 ) -> Result<()> {
-    let judge = |place: usize, header: Option<&Header<'_>>| {
-        let case = Case {
-            octets: look.scan.entries[place].octets,
+    let evaluate = |place: usize, header: Option<&Header<'_>>| {
+        let case = Candidate {
+            octets: look.mailbox.entries[place].octets,
             header,
             wanted: look.wanted.binary_search(&place).is_ok(),
         };
-        judge(rules, case, now)
+        evaluate(rules, case, now)
     };
     let mut unread = Vec::new();
     for place in places {
-        match judge(*place, None) {
-            Judgement::Unread => unread.push(*place),
+        match evaluate(*place, None) {
+            RuleOutcome::NeedsHeader => unread.push(*place),
             judgement => told(*place, judgement),
         }
     }
@@ -74,20 +74,20 @@ pub(super) fn ask(
         let (some, rest) = unread.split_at(count);
         let nums: Vec<_> = some
             .iter()
-            .map(|place| look.scan.entries[*place].num)
+            .map(|place| look.mailbox.entries[*place].num)
             .collect();
         let mut places = some.iter();
         session.tops(&nums, |head| {
             let Some(place) = places.next() else { return };
-            let judgement = head.map_or(Judgement::Unread, |head| {
-                judge(*place, Some(&Header::read(head.as_bytes())))
+            let judgement = head.map_or(RuleOutcome::NeedsHeader, |head| {
+                evaluate(*place, Some(&Header::read(head.as_bytes())))
             });
             let stays = judgement
-                .ruling()
-                .is_some_and(|ruling| ruling.verb != Verb::Fetch)
+                .matched()
+                .is_some_and(|rule_match| rule_match.action != RuleAction::Fetch)
                 || policy
                     .max_size
-                    .is_some_and(|max| look.scan.entries[*place].octets > max.octets());
+                    .is_some_and(|max| look.mailbox.entries[*place].octets > max.octets());
             room -= u64::from(!stays && room > 0);
             told(*place, judgement);
         })?;

@@ -9,11 +9,11 @@ use std::{
 use crate::{
     config::Account,
     event::Summary,
-    fetch::{World, fetch},
+    fetch::{RunEnv, fetch},
 };
 
 /// Fetches all `accounts`, `jobs` hosts at a time; gives the summaries in the order of `accounts`.
-pub fn fetch_all(accounts: &[Account], jobs: usize, world: &World) -> Vec<Summary> {
+pub fn fetch_all(accounts: &[Account], jobs: usize, env: &RunEnv) -> Vec<Summary> {
     let hosts = Mutex::new(by_host(accounts));
     let done = Mutex::new(Vec::new());
     let work = || {
@@ -25,10 +25,10 @@ pub fn fetch_all(accounts: &[Account], jobs: usize, world: &World) -> Vec<Summar
                 .pop_front()
         } {
             for place in host {
-                if world.stop.signal().is_some() {
+                if env.stop.signal().is_some() {
                     return;
                 }
-                let summary = fetch(&accounts[place], world);
+                let summary = fetch(&accounts[place], env);
                 done.lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .push((place, summary));

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    delivery::{Delivery, Found},
+    delivery::{Delivery, StoredMessage},
     domain::{
         ids::RowId,
         plan::{Known, Local, believable},
     },
     error::{Error, Kind, Result},
-    ledger::{Ledger, Look, LookedInto},
+    ledger::{DeliveredLocations, Ledger, Reconciled},
     text::count,
 };
 
@@ -20,7 +20,7 @@ use crate::{
 /// # Errors
 /// The ledger, or a message, cannot be read.
 pub fn mark(
-    look: &mut Look,
+    look: &mut Reconciled,
     ledger: &mut Ledger,
     delivery: &dyn Delivery,
 ) -> Result<Option<Error>> {
@@ -29,7 +29,7 @@ pub fn mark(
     };
     let mut present = present_in(&found, ledger);
     // what may lie in a Maildir that the account no longer has cannot be missed here
-    let LookedInto { sure, elsewhere } = ledger.looked_into(&present)?;
+    let DeliveredLocations { sure, elsewhere } = ledger.locate_delivered(&present)?;
     let delivered: Vec<_> = look.delivered().filter(|row| sure.contains(row)).collect();
     let mut gone: HashSet<_> = delivered
         .iter()
@@ -79,15 +79,15 @@ pub fn mark(
     };
     if let Some(told) = told {
         // nor is any part of it, once there is so much new mail that it would be believed
-        ledger.disbelieve(&gone)?;
+        ledger.forget_location(&gone)?;
         return Ok(Some(
             Error::new(Kind::Unavailable, told)
-                .fact(format!("{} of {} are not there any more", gone.len(), count(delivered.len() as u64, "message")))
-                .fact("if its disk is not mounted, or it comes from a backup, that saved your mail; nothing was deleted from the server")
-                .hint("if you did delete them, `pouch ledger delete` takes them off the server"),
+                .with_fact(format!("{} of {} are not there any more", gone.len(), count(delivered.len() as u64, "message")))
+                .with_fact("if its disk is not mounted, or it comes from a backup, that saved your mail; nothing was deleted from the server")
+                .with_hint("if you did delete them, `pouch ledger delete` takes them off the server"),
         ));
     }
-    for entry in &mut look.scan.entries {
+    for entry in &mut look.mailbox.entries {
         if let Known::Delivered { local, .. } = &mut entry.known
             && entry.row.is_some_and(|row| gone.contains(&row))
         {
@@ -98,7 +98,7 @@ pub fn mark(
 }
 
 /// The rows of the messages that were found.
-fn present_in(found: &[Found], ledger: &Ledger) -> HashSet<RowId> {
+fn present_in(found: &[StoredMessage], ledger: &Ledger) -> HashSet<RowId> {
     found
         .iter()
         .filter_map(|found| ledger.row_of(&found.name))

@@ -4,11 +4,11 @@ use std::{collections::HashSet, fmt};
 
 use rusqlite::{Row as Columns, params, types::Type};
 
-use super::{Ledger, Memory};
+use super::{KnownMessages, Ledger};
 use crate::{
     domain::{
         ids::{Listed, MsgNum, RowId, Uid},
-        plan::{Entry, Known},
+        plan::{Known, ListedMessage},
         time::Timestamp,
     },
     error::{Error, Kind, Result},
@@ -95,7 +95,7 @@ pub struct Row {
     /// Its subject, where that could be read.
     pub subject: Option<String>,
     /// Whether it is to be deleted from the server on the user's order, or since a rule says so.
-    pub doomed: bool,
+    pub delete_requested: bool,
     /// The name of its file, without Maildir flags.
     pub name: String,
 }
@@ -106,11 +106,11 @@ pub(super) const COLUMNS: &str =
 
 /// What became of messages that were to be tried again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retried {
+pub struct RetryOutcome {
     /// So many will be.
     pub again: u64,
     /// So many are delivered already, and will not be deleted from the server by order any more.
-    pub spared: u64,
+    pub deletions_cancelled: u64,
 }
 
 /// A listed message that is set aside: its number, its size and its row.
@@ -143,7 +143,7 @@ impl Ledger {
             reason: columns.get(10)?,
             sender: columns.get(11)?,
             subject: columns.get(12)?,
-            doomed: columns.get(13)?,
+            delete_requested: columns.get(13)?,
             name: self.name(id, first_seen, columns.get(14)?),
         })
     }
@@ -239,7 +239,7 @@ impl Ledger {
                     Kind::Usage,
                     format!("there is no message {id} in the ledger"),
                 )
-                .hint("`pouch ledger list --all` shows the numbers"),
+                .with_hint("`pouch ledger list --all` shows the numbers"),
                 error => self.explained(&error),
             })
     }
@@ -250,7 +250,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn retry(&mut self, ids: &[RowId]) -> Result<Retried> {
+    pub fn retry(&mut self, ids: &[RowId]) -> Result<RetryOutcome> {
         const RETRY: &str =
             "UPDATE message SET attempts = 0, tried = NULL, next_try = NULL, told = NULL, doomed = 0, condemned = 0,
                  wanted = wanted OR doomed OR condemned OR state = 'skipped',
@@ -262,13 +262,13 @@ impl Ledger {
         let account = self.account;
         self.transact(|ledger| {
             let mut update = ledger.prepare(RETRY)?;
-            let mut retried = Retried::default();
+            let mut retried = RetryOutcome::default();
             for id in some_or_all(ids) {
                 for delivered in
                     update.query_map(params![account, id], |row| row.get::<_, bool>(0))?
                 {
                     if delivered? {
-                        retried.spared += 1
+                        retried.deletions_cancelled += 1
                     } else {
                         retried.again += 1
                     }
@@ -290,7 +290,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn doom(&mut self, ids: &[RowId]) -> Result<u64> {
+    pub fn request_deletion(&mut self, ids: &[RowId]) -> Result<u64> {
         self.change(
             ids,
             "UPDATE message SET doomed = 1 WHERE account = ?1 AND id = ?2 AND state <> 'gone'",
@@ -316,7 +316,7 @@ impl Ledger {
     pub fn catch_up(
         &mut self,
         listed: &[Listed],
-        memory: &Memory,
+        memory: &KnownMessages,
         now: Timestamp,
     ) -> Result<(u64, Vec<Aside>)> {
         let mut look = self.look(listed, memory)?;
@@ -325,10 +325,11 @@ impl Ledger {
         let doubtful: HashSet<_> = look.doubtful.iter().map(|doubt| doubt.row).collect();
         look.returned.retain(|row| !doubtful.contains(row));
         self.admit(&mut look, listed, None, now)?;
-        let undelivered =
-            |entry: &&Entry| !matches!(entry.known, Known::Delivered { .. } | Known::Short { .. });
+        let undelivered = |entry: &&ListedMessage| {
+            !matches!(entry.known, Known::Delivered { .. } | Known::Short { .. })
+        };
         let aside: Vec<_> = look
-            .scan
+            .mailbox
             .entries
             .iter()
             .filter(undelivered)

@@ -2,11 +2,11 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Ledger, Look, Run, runs::mark_open};
+use super::{Ledger, Reconciled, Run, runs::mark_open};
 use crate::{
     domain::{
         ids::{Listed, RowId, Uid},
-        message::{Fingerprint, Glance},
+        message::{Fingerprint, HeaderSummary},
         plan::{Known, LONGEST_WAIT},
         time::{TimeSpan, Timestamp},
     },
@@ -37,8 +37,8 @@ pub struct NextCopy {
     pub name: String,
     /// How many octets came when it was fetched before, if [that was noted](Ledger::note_short).
     pub came: Option<u64>,
-    /// Those who [have it already](Ledger::note_part), though it does not count as delivered.
-    pub taken: Vec<String>,
+    /// Those who [have it already](Ledger::record_partial_delivery), though it does not count as delivered.
+    pub accepted_by: Vec<String>,
 }
 
 /// A message that lies in the Maildir after a run died.
@@ -74,13 +74,13 @@ impl Ledger {
     /// The ledger cannot be written.
     pub fn admit(
         &mut self,
-        look: &mut Look,
+        look: &mut Reconciled,
         listed: &[Listed],
         run: Option<&Run>,
         now: Timestamp,
     ) -> Result<()> {
         let account = self.account;
-        let news = look.scan.entries.iter().any(|entry| entry.row.is_none());
+        let news = look.mailbox.entries.iter().any(|entry| entry.row.is_none());
         if look.vanished.is_empty() && look.returned.is_empty() && !news {
             return Ok(());
         }
@@ -92,7 +92,7 @@ impl Ledger {
             let mut insert = ledger.prepare_cached(
                 "INSERT INTO message (account, uid, octets, state, first_seen) VALUES (?, ?, ?, 'new', ?)",
             )?;
-            for (entry, message) in look.scan.entries.iter_mut().zip(listed) {
+            for (entry, message) in look.mailbox.entries.iter_mut().zip(listed) {
                 if entry.row.is_none() {
                     insert.execute(params![account, message.uid.as_bytes(), size(message.octets), now.0])?;
                     entry.row = Some(RowId(ledger.last_insert_rowid()));
@@ -130,7 +130,7 @@ impl Ledger {
                 .prepare_cached("SELECT taker FROM part WHERE message = ? ORDER BY at, taker")?;
             rows.into_iter()
                 .map(|row| {
-                    let taken = parts
+                    let accepted_by = parts
                         .query_map([row.0], |columns| columns.get(0))?
                         .collect::<rusqlite::Result<_>>()?;
                     select.query_row([row.0], |columns| {
@@ -138,7 +138,7 @@ impl Ledger {
                         Ok(NextCopy {
                             name,
                             came: columns.get(2)?,
-                            taken,
+                            accepted_by,
                         })
                     })
                 })
@@ -198,7 +198,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn awaits(&self, name: &str) -> Result<bool> {
+    pub fn expects_file(&self, name: &str) -> Result<bool> {
         let first_seen = name.split('.').next().and_then(|at| at.parse::<i64>().ok());
         let (Some((row, copy)), Some(first_seen)) = (self.row_of(name), first_seen) else {
             return Ok(false);
@@ -273,7 +273,7 @@ impl Ledger {
     }
 
     /// Notes a failed attempt: one a run at most, quarantine after `limit` of them, which nobody
-    /// was [told](Self::untold) of yet. From then on it is tried again after 1, 2, 4 … 32 days.
+    /// was [told](Self::unreported_quarantines) of yet. From then on it is tried again after 1, 2, 4 … 32 days.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -283,7 +283,7 @@ impl Ledger {
         run: &Run,
         limit: u32,
         reason: &str,
-        glance: &Glance,
+        glance: &HeaderSummary,
         now: Timestamp,
     ) -> Result<Failed> {
         self.transact(|ledger| {
@@ -323,7 +323,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn set_aside(&mut self, ruled: &[(RowId, String)]) -> Result<()> {
+    pub fn skip(&mut self, ruled: &[(RowId, String)]) -> Result<()> {
         self.note_ruled(
             ruled,
             "UPDATE message SET state = 'skipped', reason = ?2 WHERE id = ?1 AND delivered IS NULL",
@@ -334,7 +334,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn condemn(&mut self, ruled: &[(RowId, String)]) -> Result<()> {
+    pub fn mark_rule_deletion(&mut self, ruled: &[(RowId, String)]) -> Result<()> {
         self.note_ruled(
             ruled,
             "UPDATE message SET condemned = 1, reason = ?2 WHERE id = ?1 AND delivered IS NULL",
@@ -345,7 +345,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn reprieve(&mut self, rows: &[RowId]) -> Result<()> {
+    pub fn clear_rule_deletion(&mut self, rows: &[RowId]) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -374,7 +374,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn describe(&mut self, row: RowId, glance: &Glance) -> Result<()> {
+    pub fn describe(&mut self, row: RowId, glance: &HeaderSummary) -> Result<()> {
         self.transact(|ledger| {
             ledger
                 .execute(
@@ -454,10 +454,10 @@ pub(super) fn size(octets: u64) -> i64 {
     i64::try_from(octets).unwrap_or(i64::MAX)
 }
 
-impl Look {
+impl Reconciled {
     /// Rows of the messages that are listed and delivered.
     pub fn delivered(&self) -> impl Iterator<Item = RowId> + '_ {
-        self.scan
+        self.mailbox
             .entries
             .iter()
             .filter(|entry| matches!(entry.known, Known::Delivered { .. }))

@@ -31,7 +31,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn hand_over(&mut self, row: RowId) -> Result<bool> {
+    pub fn begin_handover(&mut self, row: RowId) -> Result<bool> {
         self.begin_handing(
             "UPDATE message SET state = 'delivering' WHERE id = ? AND state <> 'delivering'",
             row,
@@ -42,7 +42,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn take_back(&mut self, row: RowId) -> Result<()> {
+    pub fn abort_handover(&mut self, row: RowId) -> Result<()> {
         self.transact(|ledger| {
             ledger
                 .execute(
@@ -55,11 +55,11 @@ impl Ledger {
     }
 
     /// Notes that a program gets the notice of the message now; gives what
-    /// [`hand_over`](Self::hand_over) does.
+    /// [`begin_handover`](Self::begin_handover) does.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn hand_notice_over(&mut self, row: RowId) -> Result<bool> {
+    pub fn begin_notice_handover(&mut self, row: RowId) -> Result<bool> {
         self.begin_handing(
             "UPDATE message SET telling = 1 WHERE id = ? AND NOT telling",
             row,
@@ -70,7 +70,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn take_notice_back(&mut self, row: RowId) -> Result<()> {
+    pub fn abort_notice_handover(&mut self, row: RowId) -> Result<()> {
         self.transact(|ledger| {
             ledger
                 .execute("UPDATE message SET telling = 0 WHERE id = ?", [row.0])
@@ -88,7 +88,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn put_off(&mut self, row: RowId, now: Timestamp) -> Result<()> {
+    pub fn deferred(&mut self, row: RowId, now: Timestamp) -> Result<()> {
         self.transact(|ledger| {
             ledger
                 .execute(
@@ -103,7 +103,12 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written: the taker gets it again.
-    pub fn note_part(&mut self, row: RowId, taker: &str, now: Timestamp) -> Result<()> {
+    pub fn record_partial_delivery(
+        &mut self,
+        row: RowId,
+        taker: &str,
+        now: Timestamp,
+    ) -> Result<()> {
         self.transact(|ledger| {
             ledger
                 .execute(

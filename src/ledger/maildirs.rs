@@ -10,7 +10,7 @@ use crate::{domain::ids::RowId, error::Result};
 
 /// A Maildir as it lies there now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MaildirNow {
+pub struct MaildirState {
     /// Its name.
     pub name: String,
     /// When it was made, in nanoseconds since 1970, where its disk tells that; 0 where it is not
@@ -20,7 +20,7 @@ pub struct MaildirNow {
 
 /// Delivered messages that no other Maildir may have than those that the account has now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LookedInto {
+pub struct DeliveredLocations {
     /// All of them.
     pub sure: HashSet<RowId>,
     /// Those that are not there, and had been in a Maildir in whose place another one lies now: its
@@ -34,7 +34,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn looks_into(&mut self, maildirs: &[MaildirNow]) -> Result<()> {
+    pub fn set_maildirs(&mut self, maildirs: &[MaildirState]) -> Result<()> {
         if maildirs.is_empty() {
             self.maildirs = None;
             return Ok(());
@@ -70,7 +70,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn looked_into(&mut self, present: &HashSet<RowId>) -> Result<LookedInto> {
+    pub fn locate_delivered(&mut self, present: &HashSet<RowId>) -> Result<DeliveredLocations> {
         let (account, now) = (self.account, self.maildirs);
         let (stale, mut looked) = self.read(|ledger| {
             let mut select = ledger.prepare_cached(
@@ -78,7 +78,7 @@ impl Ledger {
                  LEFT JOIN maildirs AS now ON now.id = ?2 LEFT JOIN maildirs AS was ON was.id = m.maildirs
                  WHERE m.account = ?1 AND m.state = 'delivered'",
             )?;
-            let (mut stale, mut looked) = (Vec::new(), LookedInto::default());
+            let (mut stale, mut looked) = (Vec::new(), DeliveredLocations::default());
             let mut rows = select.query(params![account, now])?;
             while let Some(columns) = rows.next()? {
                 let row = RowId(columns.get(0)?);
@@ -107,7 +107,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn disbelieve(&mut self, gone: &HashSet<RowId>) -> Result<()> {
+    pub fn forget_location(&mut self, gone: &HashSet<RowId>) -> Result<()> {
         self.note_maildirs(gone, None)
     }
 
@@ -129,7 +129,7 @@ impl Ledger {
 }
 
 /// A Maildir as it stands in the table: its name, and when it was made.
-fn line(maildir: &MaildirNow) -> String {
+fn line(maildir: &MaildirState) -> String {
     match maildir.made {
         Some(made) => format!("{}\t{made}", maildir.name),
         None => maildir.name.clone(),

@@ -55,13 +55,13 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 
-pub use admin::{Retried, Row, State};
+pub use admin::{RetryOutcome, Row, State};
 pub use deletions::Proof;
 pub use deliveries::{Arrival, Failed, NextCopy, Recovered};
 pub use doubt::Recognized;
 pub use filesystem::shared;
-pub use maildirs::{LookedInto, MaildirNow};
-pub use reconcile::{Doubt, Look, Memory, Sign};
+pub use maildirs::{DeliveredLocations, MaildirState};
+pub use reconcile::{Doubt, KnownMessages, Reconciled, Sign};
 pub use runs::{PastRun, Run};
 
 use crate::{
@@ -92,7 +92,7 @@ pub struct Ledger {
 
 /// What a ledger is told that is made now.
 #[derive(Clone, Debug)]
-pub struct Birth {
+pub struct NewLedger {
     /// This machine's name.
     pub host: String,
 }
@@ -102,9 +102,9 @@ impl Ledger {
     ///
     /// # Errors
     /// It cannot be made or read, or a newer pouch wrote it.
-    pub fn open(state_dir: &Path, account: &AccountId, birth: &Birth) -> Result<Self> {
+    pub fn open(state_dir: &Path, account: &AccountId, birth: &NewLedger) -> Result<Self> {
         let path = state_dir.join("ledger.db");
-        files::make(state_dir)?;
+        files::create_dir_durable(state_dir)?;
         let _one_at_a_time = opening(state_dir)?;
         if !path.exists() {
             // SQLite would make it readable by others. Only a new one is opened here: closing a
@@ -125,11 +125,11 @@ impl Ledger {
                 Kind::State,
                 format!("a newer pouch wrote the ledger {}", path.display()),
             )
-            .fact(format!(
+            .with_fact(format!(
                 "its version is {version}, this pouch knows {}",
                 schema::VERSION
             ))
-            .hint("use that newer pouch, or give this one a `--state-dir` of its own"));
+            .with_hint("use that newer pouch, or give this one a `--state-dir` of its own"));
         }
         let told = |error: rusqlite::Error| explained(&path, &error);
         let (id, host, number) =
@@ -138,7 +138,7 @@ impl Ledger {
             } else {
                 // before anything stands in it: who made the file may have been killed before it
                 // was safe
-                files::anchor(state_dir)?;
+                files::sync_dir_and_parent(state_dir)?;
                 identify(&connection, account, birth).map_err(told)?
             };
         Ok(Self {
@@ -271,7 +271,7 @@ impl Ledger {
     }
 
     /// Runs `work` in one transaction, which a power cut may take back.
-    fn jot<T>(
+    fn write_relaxed<T>(
         &mut self,
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T> {
@@ -341,7 +341,7 @@ fn identity(connection: &Connection, account: &AccountId) -> rusqlite::Result<Op
 fn identify(
     connection: &Connection,
     account: &AccountId,
-    birth: &Birth,
+    birth: &NewLedger,
 ) -> rusqlite::Result<Names> {
     connection.execute(
         "INSERT INTO ledger SELECT lower(hex(randomblob(6))), ? WHERE NOT EXISTS (SELECT 1 FROM ledger)",
@@ -396,12 +396,11 @@ fn explained(path: &Path, error: &rusqlite::Error) -> Error {
             format!("the ledger {shown} does not do what it should"),
         ),
     };
-    let told = Error::new(kind, what).fact(error.to_string());
+    let told = Error::new(kind, what).with_fact(error.to_string());
     match kind {
-        Kind::State => told.hint(PUT_ASIDE),
-        Kind::Io => {
-            told.hint("nothing is lost: messages stay on the server until the ledger knows them")
-        }
+        Kind::State => told.with_hint(PUT_ASIDE),
+        Kind::Io => told
+            .with_hint("nothing is lost: messages stay on the server until the ledger knows them"),
         _ => told,
     }
 }

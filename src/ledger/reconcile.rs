@@ -12,7 +12,7 @@ use super::Ledger;
 use crate::{
     domain::{
         ids::{Listed, RowId, Uid},
-        plan::{Entry, Known, Local, Scan},
+        plan::{Known, ListedMessage, Local, Mailbox},
         time::Timestamp,
     },
     error::Result,
@@ -20,23 +20,23 @@ use crate::{
 
 /// A listing joined with what is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Reconciled {
     /// What is listed, and known of it.
-    pub scan: Scan,
+    pub mailbox: Mailbox,
     /// Rows that were delivered, set aside, or are to be deleted on request, and are not listed.
     pub absent: Vec<RowId>,
     /// Whether one of them has a UID that is made of its header.
     pub absent_of_header: bool,
-    /// Places in `scan` of messages delivered or set aside that may be others now: their size is
+    /// Places in `mailbox` of messages delivered or set aside that may be others now: their size is
     /// not what it was, or they were gone from the server meanwhile. UIDs are given again (RFC 1939
     /// §7 allows it once a message is gone), and what is taken for a known message may be deleted
     /// unread, or never be fetched.
     pub doubtful: Vec<Doubt>,
-    /// Places in `scan` of messages that the user asked for, whatever a rule says of them.
+    /// Places in `mailbox` of messages that the user asked for, whatever a rule says of them.
     pub wanted: Vec<usize>,
-    /// Places in `scan` of messages that a rule wanted deleted from the server when it was asked
+    /// Places in `mailbox` of messages that a rule wanted deleted from the server when it was asked
     /// last.
-    pub condemned: Vec<usize>,
+    pub delete_by_rule: Vec<usize>,
     /// Rows that are not listed, but were in the last run.
     pub(super) vanished: Vec<RowId>,
     /// Rows that are listed again, but were not in the last run.
@@ -68,8 +68,8 @@ pub enum Sign {
 /// What is known of an account's messages, read at one moment, to be joined with a listing: the
 /// rows of all that are not gone, in their order.
 #[derive(Debug, Default)]
-pub struct Memory {
-    rows: Vec<Seen>,
+pub struct KnownMessages {
+    rows: Vec<KnownRow>,
     /// The UIDs of the rows, one behind the other.
     uids: Vec<u8>,
     /// Where each of them ends.
@@ -77,9 +77,9 @@ pub struct Memory {
     sizes_count: bool,
 }
 
-impl Memory {
+impl KnownMessages {
     /// The rows, each with its UID.
-    fn rows(&self) -> impl Iterator<Item = (&[u8], &Seen)> {
+    fn rows(&self) -> impl Iterator<Item = (&[u8], &KnownRow)> {
         let begins = iter::once(0).chain(self.ends.iter().copied());
         begins
             .zip(&self.ends)
@@ -91,25 +91,25 @@ impl Memory {
 /// A row of the table, as far as a listing needs it.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a column of its own")]
-struct Seen {
+struct KnownRow {
     row: RowId,
     octets: u64,
     known: Known,
     /// It was missing from the last listing.
     missing: bool,
     wanted: bool,
-    condemned: bool,
+    delete_by_rule: bool,
     doubted: bool,
     of_header: bool,
 }
 
-impl Look {
+impl Reconciled {
     /// Has those of `rows` that are delivered compared with what is listed now.
     pub fn doubt(&mut self, rows: &HashSet<RowId>) {
         self.doubtful
             .retain(|doubt| doubt.sign != Sign::Returned || !rows.contains(&doubt.row));
         let already: HashSet<_> = self.doubtful.iter().map(|doubt| doubt.row).collect();
-        for (place, entry) in self.scan.entries.iter().enumerate() {
+        for (place, entry) in self.mailbox.entries.iter().enumerate() {
             if let Some(row) = entry
                 .row
                 .filter(|row| rows.contains(row) && !already.contains(row))
@@ -130,11 +130,11 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn memory(&self) -> Result<Memory> {
+    pub fn memory(&self) -> Result<KnownMessages> {
         self.read(|ledger| {
-            let mut memory = Memory {
+            let mut memory = KnownMessages {
                 sizes_count: self.sizes_count()?,
-                ..Memory::default()
+                ..KnownMessages::default()
             };
             let mut live = ledger.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM message WHERE account = ? AND state <> 'gone' ORDER BY id"
@@ -153,10 +153,10 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn look(&self, listed: &[Listed], memory: &Memory) -> Result<Look> {
+    pub fn look(&self, listed: &[Listed], memory: &KnownMessages) -> Result<Reconciled> {
         let mut join = Join::new(listed);
         // UIDs that several messages share, listed ones or known ones
-        let mut shared: BTreeMap<&[u8], Vec<&Seen>> = BTreeMap::new();
+        let mut shared: BTreeMap<&[u8], Vec<&KnownRow>> = BTreeMap::new();
         let mut next = 0;
         for (uid, seen) in memory.rows() {
             let found = join.places.of(uid, next);
@@ -258,10 +258,10 @@ impl<'l> Places<'l> {
     }
 }
 
-/// A [`Look`] as it grows, row by row.
+/// A [`Reconciled`] as it grows, row by row.
 struct Join<'l> {
     places: Places<'l>,
-    look: Look,
+    look: Reconciled,
     /// The rows that are listed again, with their places.
     returned: Vec<(usize, RowId)>,
 }
@@ -270,25 +270,27 @@ impl<'l> Join<'l> {
     /// Nothing is known of what is `listed`.
     fn new(listed: &'l [Listed]) -> Self {
         let places = Places::new(listed);
-        let mut look = Look::default();
-        look.scan.entries = listed
+        let mut look = Reconciled::default();
+        look.mailbox.entries = listed
             .iter()
-            .map(|Listed { num, octets, .. }| Entry {
+            .map(|Listed { num, octets, .. }| ListedMessage {
                 num: *num,
                 octets: *octets,
                 row: None,
                 known: NEW,
-                ruling: None,
+                rule_match: None,
             })
             .collect();
-        for twins in places
+        for shared_uids in places
             .by_uid
             .chunk_by(|one, other| places.uid(*one) == places.uid(*other))
         {
-            if let [first, _, ..] = twins {
-                look.scan
-                    .twins
-                    .extend(twins.iter().map(|twin| (*twin as usize, *first as usize)));
+            if let [first, _, ..] = shared_uids {
+                look.mailbox.shared_uids.extend(
+                    shared_uids
+                        .iter()
+                        .map(|twin| (*twin as usize, *first as usize)),
+                );
             }
         }
         Self {
@@ -299,13 +301,13 @@ impl<'l> Join<'l> {
     }
 
     fn is_unknown(&self, place: u32) -> bool {
-        self.look.scan.entries[place as usize].row.is_none()
+        self.look.mailbox.entries[place as usize].row.is_none()
     }
 
     /// This row is what is listed at `place`; as far as was known, it was `gone`.
-    fn known(&mut self, place: u32, seen: &Seen, gone: bool) {
+    fn known(&mut self, place: u32, seen: &KnownRow, gone: bool) {
         let place = place as usize;
-        let entry = &mut self.look.scan.entries[place];
+        let entry = &mut self.look.mailbox.entries[place];
         (entry.row, entry.known) = (Some(seen.row), seen.known);
         let resized = seen.octets != entry.octets;
         if seen.missing || gone {
@@ -314,8 +316,8 @@ impl<'l> Join<'l> {
         if seen.wanted && !gone {
             self.look.wanted.push(place);
         }
-        if seen.condemned {
-            self.look.condemned.push(place);
+        if seen.delete_by_rule {
+            self.look.delete_by_rule.push(place);
         }
         let sign = match (seen.doubted, resized) {
             (true, _) => Some(Sign::Unproven),
@@ -333,10 +335,10 @@ impl<'l> Join<'l> {
         }
     }
 
-    fn unlisted(&mut self, seen: &Seen) {
+    fn unlisted(&mut self, seen: &KnownRow) {
         if matches!(
             seen.known,
-            Known::Delivered { .. } | Known::Short { .. } | Known::Skipped | Known::Doomed
+            Known::Delivered { .. } | Known::Short { .. } | Known::Skipped | Known::DeleteRequested
         ) {
             self.look.absent.push(seen.row);
             self.look.absent_of_header |= seen.of_header;
@@ -348,14 +350,14 @@ impl<'l> Join<'l> {
 
     /// For each message listed with this UID, picks its own of the `rows`. Two different messages
     /// may share a UID: those of the right size are found first, whatever their order.
-    fn pick(&mut self, uid: &[u8], rows: &[&Seen]) {
+    fn pick(&mut self, uid: &[u8], rows: &[&KnownRow]) {
         let places = self.places.by_uid[self.places.of(uid, 0)].to_vec();
-        let mut by_size: HashMap<u64, VecDeque<&Seen>> = HashMap::new();
+        let mut by_size: HashMap<u64, VecDeque<&KnownRow>> = HashMap::new();
         for &seen in rows {
             by_size.entry(seen.octets).or_default().push_back(seen);
         }
         for place in &places {
-            let octets = self.look.scan.entries[*place as usize].octets;
+            let octets = self.look.mailbox.entries[*place as usize].octets;
             if let Some(seen) = by_size.get_mut(&octets).and_then(VecDeque::pop_front) {
                 self.known(*place, seen, false);
             }
@@ -381,18 +383,20 @@ impl<'l> Join<'l> {
             .map(|place| *place as usize)
             .collect();
         for place in &places {
-            let entry = &mut self.look.scan.entries[*place];
+            let entry = &mut self.look.mailbox.entries[*place];
             (entry.row, entry.known) = (None, NEW);
         }
         self.returned.retain(|(place, _)| !places.contains(place));
         self.look.wanted.retain(|place| !places.contains(place));
-        self.look.condemned.retain(|place| !places.contains(place));
+        self.look
+            .delete_by_rule
+            .retain(|place| !places.contains(place));
         self.look
             .doubtful
             .retain(|doubt| !places.contains(&doubt.place));
     }
 
-    fn done(mut self) -> Look {
+    fn done(mut self) -> Reconciled {
         self.look.absent.sort_unstable();
         self.look.wanted.sort_unstable();
         self.look.doubtful.sort_unstable_by_key(|doubt| doubt.place);
@@ -404,7 +408,7 @@ impl<'l> Join<'l> {
 /// What is known of a message that was never seen.
 const NEW: Known = Known::New {
     attempts: 0,
-    put_off: false,
+    deferred: false,
 };
 
 /// What [`seen`] reads of a row; the last column has a bit for each that says yes or no. A column
@@ -413,13 +417,19 @@ const COLUMNS: &str = "id, uid, octets, delivered, state, attempts, next_try, (m
     | (short << 1) | (doomed << 2) | (wanted << 3) | (condemned << 4) | (doubted << 5)";
 
 /// The row that [`COLUMNS`] were read of.
-fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
+fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<KnownRow> {
     let bits: u8 = row.get(7)?;
-    let [missing, short, doomed, wanted, condemned, doubted] =
-        [0, 1, 2, 3, 4, 5].map(|bit| bits >> bit & 1 == 1);
+    let [
+        missing,
+        short,
+        delete_requested,
+        wanted,
+        delete_by_rule,
+        doubted,
+    ] = [0, 1, 2, 3, 4, 5].map(|bit| bits >> bit & 1 == 1);
     let next_try = || row.get::<_, Option<i64>>(6);
-    let known = if doomed {
-        Known::Doomed
+    let known = if delete_requested {
+        Known::DeleteRequested
     } else if let Some(at) = row.get(3)? {
         if short && sizes_count {
             Known::Short {
@@ -439,17 +449,17 @@ fn seen(row: &rusqlite::Row<'_>, sizes_count: bool) -> rusqlite::Result<Seen> {
             "skipped" => Known::Skipped,
             _ => Known::New {
                 attempts: row.get(5)?,
-                put_off: next_try()?.is_some(),
+                deferred: next_try()?.is_some(),
             },
         }
     };
-    Ok(Seen {
+    Ok(KnownRow {
         row: RowId(row.get(0)?),
         octets: row.get(2)?,
         known,
         missing,
         wanted,
-        condemned,
+        delete_by_rule,
         doubted,
         of_header: Uid::is_made_of_header(row.get_ref(1)?.as_blob()?),
     })

@@ -14,7 +14,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn tell_once(&mut self, rows: &[RowId], now: Timestamp) -> Result<Vec<RowId>> {
+    pub fn mark_reported(&mut self, rows: &[RowId], now: Timestamp) -> Result<Vec<RowId>> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -22,13 +22,13 @@ impl Ledger {
             let mut update = ledger.prepare_cached(
                 "UPDATE message SET told = ?, telling = 0 WHERE id = ? AND told IS NULL",
             )?;
-            let mut untold = Vec::new();
+            let mut unreported_quarantines = Vec::new();
             for row in rows {
                 if update.execute(params![now.0, row.0])? > 0 {
-                    untold.push(*row);
+                    unreported_quarantines.push(*row);
                 }
             }
-            Ok(untold)
+            Ok(unreported_quarantines)
         })
     }
 
@@ -36,7 +36,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn untold(&self) -> Result<Vec<Row>> {
+    pub fn unreported_quarantines(&self) -> Result<Vec<Row>> {
         self.read(|ledger| {
             let columns = admin::COLUMNS;
             ledger

@@ -62,7 +62,7 @@ impl Ledger {
     /// The ledger cannot be written.
     pub fn begin_run(&mut self, now: Timestamp) -> Result<(Run, bool)> {
         let account = self.account;
-        self.jot(|ledger| {
+        self.write_relaxed(|ledger| {
             let died = ledger.prepare_cached("SELECT 1 FROM run WHERE account = ? AND open")?.exists([account])?;
             ledger.execute(
                 "UPDATE message SET state = 'gone'
@@ -139,7 +139,7 @@ impl Ledger {
                 .map_err(|error| self.explained(&error))?;
         }
         let account = self.account;
-        self.jot(|ledger| {
+        self.write_relaxed(|ledger| {
             ledger.execute(
                 "UPDATE run SET ended = ?, open = ?, exit = ?, delivered = ?, octets = ?, deleted = ?, failed = ?,
                      skipped = ?, problem = ? WHERE id = ?",
@@ -170,7 +170,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn needs_telling(&mut self, problem: &Error, now: Timestamp) -> Result<bool> {
+    pub fn should_report(&mut self, problem: &Error, now: Timestamp) -> Result<bool> {
         let account = self.account;
         self.transact(|ledger| {
             let (same, since, told): (bool, Option<i64>, Option<i64>) = ledger.query_row(
@@ -179,12 +179,12 @@ impl Ledger {
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )?;
             // a passing trouble goes on, whatever shape it takes from run to run
-            let goes_on = same || problem.kind().passes();
+            let goes_on = same || problem.kind().is_transient();
             let since = Timestamp(since.filter(|_| goes_on).unwrap_or(now.0));
             let told = told
-                .filter(|_| same || problem.kind().passes())
+                .filter(|_| same || problem.kind().is_transient())
                 .map(Timestamp);
-            let ripe = !problem.kind().passes() || now.since(since) >= A_DAY.seconds();
+            let ripe = !problem.kind().is_transient() || now.since(since) >= A_DAY.seconds();
             let tell = ripe && told.is_none_or(|told| now.since(told) >= A_DAY.seconds());
             ledger.execute(
                 "UPDATE account SET trouble = ?2, since = ?3, told = ?4 WHERE id = ?1",
@@ -207,7 +207,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn all_is_well(&mut self) -> Result<()> {
+    pub fn clear_problem(&mut self) -> Result<()> {
         let account = self.account;
         let troubled = self
             .connection
@@ -265,7 +265,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn troubled_since(&self) -> Result<Option<Timestamp>> {
+    pub fn problem_since(&self) -> Result<Option<Timestamp>> {
         self.connection
             .query_row(
                 "SELECT since FROM account WHERE id = ?",

@@ -14,16 +14,16 @@ use std::{
 use native_tls::TlsStream;
 use tls_io::Records;
 
-pub use tcp::{Captured, Dialing, Socket, dial, dial_local};
-pub use tls::{Certificate, Context};
-pub use tls_cache::Contexts;
+pub use tcp::{LastError, PendingConnection, Socket, dial, dial_local};
+pub use tls::{Certificate, TlsConfig};
+pub use tls_cache::TlsCache;
 
 /// A line to the server.
 pub enum Stream {
     /// In clear.
     Plain(Socket),
     /// Protected by TLS.
-    Tls(Box<TlsStream<Records>>, Captured),
+    Tls(Box<TlsStream<Records>>, LastError),
 }
 
 impl Stream {
@@ -57,7 +57,7 @@ impl Stream {
 
 /// native-tls blurs a time-out of the socket into an error of TLS: what the socket itself said
 /// tells more.
-fn unblurred<T>(result: io::Result<T>, captured: &Captured) -> io::Result<T> {
+fn unblurred<T>(result: io::Result<T>, captured: &LastError) -> io::Result<T> {
     result.map_err(|error| captured.take().unwrap_or(error))
 }
 

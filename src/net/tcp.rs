@@ -13,15 +13,15 @@ use std::{
 use super::share;
 use crate::{
     error::{Error, Kind, Result},
-    sys::interrupt::{LOOK, Stop},
+    sys::interrupt::{Interrupt, LOOK},
     text::count,
 };
 
 /// The last error of a socket, kept beside the TLS that blurs it.
 #[derive(Clone, Debug, Default)]
-pub struct Captured(Arc<Mutex<Option<io::Error>>>);
+pub struct LastError(Arc<Mutex<Option<io::Error>>>);
 
-impl Captured {
+impl LastError {
     /// Takes the error out.
     pub fn take(&self) -> Option<io::Error> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -42,14 +42,14 @@ pub struct Socket<S = TcpStream> {
     timeout: Duration,
     /// When all waiting has to end, whatever comes.
     deadline: Option<Instant>,
-    stop: Stop,
-    captured: Captured,
+    stop: Interrupt,
+    captured: LastError,
 }
 
 // Waits are cut into slices, below TLS, to look at the clock and for signals.
 
 impl Socket<UnixStream> {
-    fn local(stream: UnixStream, timeout: Duration, stop: Stop) -> io::Result<Self> {
+    fn local(stream: UnixStream, timeout: Duration, stop: Interrupt) -> io::Result<Self> {
         stream.set_read_timeout(Some(LOOK))?;
         stream.set_write_timeout(Some(LOOK))?;
         Ok(Self {
@@ -57,13 +57,13 @@ impl Socket<UnixStream> {
             timeout,
             deadline: None,
             stop,
-            captured: Captured::default(),
+            captured: LastError::default(),
         })
     }
 }
 
 impl Socket {
-    fn new(stream: TcpStream, timeout: Duration, stop: Stop) -> io::Result<Self> {
+    fn new(stream: TcpStream, timeout: Duration, stop: Interrupt) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LOOK))?;
         stream.set_write_timeout(Some(LOOK))?;
@@ -72,7 +72,7 @@ impl Socket {
             timeout,
             deadline: None,
             stop,
-            captured: Captured::default(),
+            captured: LastError::default(),
         })
     }
 
@@ -96,7 +96,7 @@ impl Socket {
     }
 
     /// Where the socket's own errors are kept.
-    pub fn captured(&self) -> Captured {
+    pub fn captured(&self) -> LastError {
         self.captured.clone()
     }
 }
@@ -149,38 +149,38 @@ impl<S: Write> Write for Socket<S> {
 ///
 /// # Errors
 /// [`Kind::NoHost`], [`Kind::Offline`], [`Kind::Unavailable`] where nobody listens,
-/// [`Kind::Silent`] where time was up, or a signal came.
+/// [`Kind::TimedOut`] where time was up, or a signal came.
 pub fn dial(
     host: &str,
     port: u16,
     budget: Duration,
     timeout: Duration,
-    stop: &Stop,
+    stop: &Interrupt,
 ) -> Result<Socket> {
-    Dialing::begin(host, port, budget).wait(timeout, stop)
+    PendingConnection::begin(host, port, budget).wait(timeout, stop)
 }
 
 /// Connects to the Unix socket at `path`, within `budget`; afterwards no wait takes longer than
 /// `timeout`.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] where nobody listens, [`Kind::Silent`] where time was up, or a signal
+/// [`Kind::Unavailable`] where nobody listens, [`Kind::TimedOut`] where time was up, or a signal
 /// came.
 pub fn dial_local(
     path: &Path,
     budget: Duration,
     timeout: Duration,
-    stop: &Stop,
+    stop: &Interrupt,
 ) -> Result<Socket<UnixStream>> {
     let shown = path.display().to_string();
     let path = path.to_owned();
-    let dialing = Dialing::beside(&shown, budget, move || {
+    let dialing = PendingConnection::beside(&shown, budget, move || {
         UnixStream::connect(&path).map_err(|error| {
             Error::new(
                 Kind::Unavailable,
                 format!("{} takes no connection", path.display()),
             )
-            .fact(error.to_string())
+            .with_fact(error.to_string())
         })
     });
     Socket::local(dialing.stream(stop)?, timeout, stop.clone())
@@ -188,20 +188,24 @@ pub fn dial_local(
 }
 
 fn lost(host: &str, error: &io::Error) -> Error {
-    Error::new(Kind::Cut, format!("the connection to {host} was lost")).fact(error.to_string())
+    Error::new(
+        Kind::ConnectionLost,
+        format!("the connection to {host} was lost"),
+    )
+    .with_fact(error.to_string())
 }
 
 /// A connection that is being made. Neither look-up nor connect can be interrupted: they run beside
 /// whatever comes next, and are left alone there when a signal comes.
 #[derive(Debug)]
-pub struct Dialing<S = TcpStream> {
+pub struct PendingConnection<S = TcpStream> {
     host: String,
     budget: Duration,
     end: Instant,
     made: mpsc::Receiver<Result<S>>,
 }
 
-impl Dialing {
+impl PendingConnection {
     /// Begins to do what [`dial`] does.
     pub fn begin(host: &str, port: u16, budget: Duration) -> Self {
         let name = host.to_owned();
@@ -214,13 +218,13 @@ impl Dialing {
     ///
     /// # Errors
     /// As for [`dial`].
-    pub fn wait(self, timeout: Duration, stop: &Stop) -> Result<Socket> {
+    pub fn wait(self, timeout: Duration, stop: &Interrupt) -> Result<Socket> {
         Socket::new(self.stream(stop)?, timeout, stop.clone())
             .map_err(|error| lost(&self.host, &error))
     }
 }
 
-impl<S: Send + 'static> Dialing<S> {
+impl<S: Send + 'static> PendingConnection<S> {
     fn beside(
         host: &str,
         budget: Duration,
@@ -244,7 +248,7 @@ impl<S: Send + 'static> Dialing<S> {
         dialing
     }
 
-    fn stream(&self, stop: &Stop) -> Result<S> {
+    fn stream(&self, stop: &Interrupt) -> Result<S> {
         loop {
             match self.made.recv_timeout(LOOK) {
                 Ok(result) => return result,
@@ -266,10 +270,10 @@ fn too_slow(host: &str, budget: Duration, fact: &str) -> Error {
     // a part of it may be gone already
     let seconds = budget.as_secs_f64().round();
     Error::new(
-        Kind::Silent,
+        Kind::TimedOut,
         format!("no connection to {host} within {seconds} s"),
     )
-    .fact(fact)
+    .with_fact(fact)
 }
 
 fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
@@ -305,7 +309,7 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
     let error = if addresses.is_empty() {
         Error::new(Kind::NoHost, format!("{host} has no address"))
     } else if unreachable == addresses.len() {
-        Error::new(Kind::Silent, format!("no way leads to {host} now"))
+        Error::new(Kind::TimedOut, format!("no way leads to {host} now"))
     } else if timed_out {
         too_slow(
             host,
@@ -317,9 +321,11 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
             Kind::Unavailable,
             format!("{host} takes no connection on port {port}"),
         )
-        .hint("check `host`, `port` and `tls`; 995 is for tls = \"implicit\", 110 for \"starttls\"")
+        .with_hint(
+            "check `host`, `port` and `tls`; 995 is for tls = \"implicit\", 110 for \"starttls\"",
+        )
     };
-    Err(failures.into_iter().fold(error, Error::fact))
+    Err(failures.into_iter().fold(error, Error::with_fact))
 }
 
 fn unknown(host: &str, error: &io::Error) -> Error {
@@ -330,10 +336,10 @@ fn unknown(host: &str, error: &io::Error) -> Error {
             Kind::Offline,
             format!("the address of {host} cannot be looked up now"),
         )
-        .fact(text)
+        .with_fact(text)
     } else {
         Error::new(Kind::NoHost, format!("there is no host {host}"))
-            .fact(text)
-            .hint("check `host` in the config")
+            .with_fact(text)
+            .with_hint("check `host` in the config")
     }
 }

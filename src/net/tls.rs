@@ -15,7 +15,7 @@ use crate::{
 
 /// What TLS needs to know of an account.
 #[derive(Clone)]
-pub struct Context {
+pub struct TlsConfig {
     connector: TlsConnector,
     pin: Option<[u8; 32]>,
 }
@@ -47,7 +47,7 @@ impl Certificate {
     }
 }
 
-impl Context {
+impl TlsConfig {
     /// Reads the files that `trust` and `client` name.
     ///
     /// # Errors
@@ -64,10 +64,12 @@ impl Context {
                         Kind::Config,
                         format!("there is no certificate in {}", path.display()),
                     )
-                    .hint("`tls-ca-file` is a PEM file: it has lines -----BEGIN CERTIFICATE-----")
+                    .with_hint(
+                        "`tls-ca-file` is a PEM file: it has lines -----BEGIN CERTIFICATE-----",
+                    )
                 };
                 let roots = native_tls::Certificate::stack_from_pem(&read(path, "tls-ca-file")?)
-                    .map_err(|error| none().fact(error.to_string()))?;
+                    .map_err(|error| none().with_fact(error.to_string()))?;
                 if roots.is_empty() {
                     return Err(none());
                 }
@@ -93,13 +95,13 @@ impl Context {
             );
             let identity = Identity::from_pkcs8(&certificate_file, &key_file).map_err(|error| {
                 Error::new(Kind::Config, "the client certificate cannot be used")
-                    .fact(format!("{} and {}: {error}", certificate.display(), key.display()))
-                    .hint("both are PEM files, the key in PKCS #8: `openssl pkcs8 -topk8 -nocrypt -in KEY` makes one")
+                    .with_fact(format!("{} and {}: {error}", certificate.display(), key.display()))
+                    .with_hint("both are PEM files, the key in PKCS #8: `openssl pkcs8 -topk8 -nocrypt -in KEY` makes one")
             })?;
             builder.identity(identity);
         }
         let connector = builder.build().map_err(|error| {
-            Error::new(Kind::Config, "TLS cannot be set up").fact(error.to_string())
+            Error::new(Kind::Config, "TLS cannot be set up").with_fact(error.to_string())
         })?;
         Ok(Self { connector, pin })
     }
@@ -114,7 +116,7 @@ impl Context {
             .danger_accept_invalid_hostnames(true)
             .build()
             .map_err(|error| {
-                Error::new(Kind::Config, "TLS cannot be set up").fact(error.to_string())
+                Error::new(Kind::Config, "TLS cannot be set up").with_fact(error.to_string())
             })?;
         Ok(Self {
             connector,
@@ -152,8 +154,10 @@ impl Context {
                     Kind::Denied,
                     format!("{host} has another certificate than the one of `tls-pin`"),
                 )
-                .fact(format!("it has {shown}"))
-                .hint("if the server's owner says that it was renewed, put that into `tls-pin`"));
+                .with_fact(format!("it has {shown}"))
+                .with_hint(
+                    "if the server's owner says that it was renewed, put that into `tls-pin`",
+                ));
             }
         }
         Ok(Stream::Tls(Box::new(stream), captured))
@@ -170,8 +174,8 @@ pub(super) fn certificate(stream: &TlsStream<Records>) -> Option<Certificate> {
 fn read(path: &Path, key: &str) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| {
         Error::new(Kind::Config, format!("cannot read {}", path.display()))
-            .fact(error.to_string())
-            .hint(format!("`{key}` in the config names it"))
+            .with_fact(error.to_string())
+            .with_hint(format!("`{key}` in the config names it"))
     })
 }
 
@@ -179,26 +183,29 @@ fn read(path: &Path, key: &str) -> Result<Vec<u8>> {
 fn failed(host: &str, text: &str, socket: Option<std::io::Error>) -> Error {
     if let Some(error) = socket {
         let (kind, what) = if error.kind() == std::io::ErrorKind::TimedOut {
-            (Kind::Silent, format!("{host} said nothing for too long"))
+            (Kind::TimedOut, format!("{host} said nothing for too long"))
         } else {
-            (Kind::Cut, format!("the connection to {host} was lost"))
+            (
+                Kind::ConnectionLost,
+                format!("the connection to {host} was lost"),
+            )
         };
-        return Error::new(kind, what).fact(format!("beginning TLS: {error}"));
+        return Error::new(kind, what).with_fact(format!("beginning TLS: {error}"));
     }
     let lower = text.to_ascii_lowercase();
     let denied = |what: String| Error::new(Kind::Denied, what);
     if lower.contains("hostname mismatch") || lower.contains("ip address mismatch") {
         denied(format!("the certificate is not for {host}"))
-            .fact(reason(text))
-            .hint("`host` must be a name that stands in the certificate")
+            .with_fact(reason(text))
+            .with_hint("`host` must be a name that stands in the certificate")
     } else if lower.contains("expired") {
         denied(format!("the certificate of {host} has expired"))
-            .fact(reason(text))
-            .hint("ask the server's owner to renew it; and is this machine's clock right?")
+            .with_fact(reason(text))
+            .with_hint("ask the server's owner to renew it; and is this machine's clock right?")
     } else if lower.contains("certificate verify failed") {
         denied(format!("the certificate of {host} is not trusted"))
-            .fact(reason(text))
-            .hint("`tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows")
+            .with_fact(reason(text))
+            .with_hint("`tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows")
     } else if lower.contains("wrong version number")
         || lower.contains("packet length too long")
         || lower.contains("record layer failure")
@@ -207,16 +214,16 @@ fn failed(host: &str, text: &str, socket: Option<std::io::Error>) -> Error {
             Kind::NotPop3,
             format!("{host} does not speak TLS on this port"),
         )
-        .fact(reason(text))
-        .hint("port 110 is for tls = \"starttls\", 995 for \"implicit\"")
+        .with_fact(reason(text))
+        .with_hint("port 110 is for tls = \"starttls\", 995 for \"implicit\"")
     } else if lower.contains("unexpected eof") || lower.is_empty() {
         Error::new(
-            Kind::Cut,
+            Kind::ConnectionLost,
             format!("{host} closed the connection while TLS began"),
         )
-        .fact(reason(text))
+        .with_fact(reason(text))
     } else {
-        Error::new(Kind::Unavailable, format!("TLS with {host} failed")).fact(reason(text))
+        Error::new(Kind::Unavailable, format!("TLS with {host} failed")).with_fact(reason(text))
     }
 }
 
@@ -263,7 +270,7 @@ mod tests {
         let silent = std::io::Error::new(std::io::ErrorKind::TimedOut, "60 s of silence");
         assert_eq!(
             failed("pop.example.org", "unexpected EOF", Some(silent)).kind(),
-            Kind::Silent
+            Kind::TimedOut
         );
     }
 
@@ -286,10 +293,10 @@ mod tests {
             port,
             time,
             time,
-            &crate::sys::interrupt::Stop::default(),
+            &crate::sys::interrupt::Interrupt::default(),
         )
         .unwrap();
-        let context = Context::new(&Trust::CaFile(roots.path().to_owned()), None).unwrap();
+        let context = TlsConfig::new(&Trust::CaFile(roots.path().to_owned()), None).unwrap();
         assert!(context.wrap(socket, "localhost.").is_ok());
         assert!(server.join().unwrap());
     }

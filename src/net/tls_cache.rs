@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use super::Context;
+use super::TlsConfig;
 use crate::{
     config::{ClientCertificate, Trust},
     error::Result,
@@ -14,14 +14,14 @@ use crate::{
 
 type Key = (Trust, Option<ClientCertificate>);
 /// Filled by whoever needs it first, while others wait.
-type Slot = Arc<OnceLock<Result<Context>>>;
+type Slot = Arc<OnceLock<Result<TlsConfig>>>;
 
 /// TLS contexts, shared: OpenSSL takes tens of milliseconds to read the system's roots, which must
 /// not be spent on each account, nor while a password command has yet to answer.
 #[derive(Clone, Default)]
-pub struct Contexts(Arc<Mutex<HashMap<Key, Slot>>>);
+pub struct TlsCache(Arc<Mutex<HashMap<Key, Slot>>>);
 
-impl Contexts {
+impl TlsCache {
     /// Begins to make the context for `trust` and `client`, beside whatever comes next.
     pub fn prepare(&self, trust: &Trust, client: Option<&ClientCertificate>) {
         let (contexts, trust, client) = (self.clone(), trust.clone(), client.cloned());
@@ -33,8 +33,8 @@ impl Contexts {
     /// The context for `trust` and `client`, made now if it is the first time.
     ///
     /// # Errors
-    /// As for [`Context::new`].
-    pub fn get(&self, trust: &Trust, client: Option<&ClientCertificate>) -> Result<Context> {
+    /// As for [`TlsConfig::new`].
+    pub fn get(&self, trust: &Trust, client: Option<&ClientCertificate>) -> Result<TlsConfig> {
         let key = (trust.clone(), client.cloned());
         let context = Arc::clone(
             self.0
@@ -43,6 +43,8 @@ impl Contexts {
                 .entry(key)
                 .or_default(),
         );
-        context.get_or_init(|| Context::new(trust, client)).clone()
+        context
+            .get_or_init(|| TlsConfig::new(trust, client))
+            .clone()
     }
 }

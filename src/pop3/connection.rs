@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     event::TraceLine,
-    text::shown,
+    text::sanitize,
 };
 
 /// How much is read at once.
@@ -33,7 +33,7 @@ const SLOWEST: u64 = 100;
 pub type Trace = Box<dyn FnMut(TraceLine) + Send>;
 
 /// What is settled before anything is said.
-pub struct Terms {
+pub struct ConnectionOptions {
     /// The server's name, for messages.
     pub peer: String,
     /// An answer may keep pouch waiting so long, all its pauses together, and a second more for
@@ -45,12 +45,12 @@ pub struct Terms {
 
 /// How long one answer has kept pouch waiting, and how much came meanwhile.
 #[derive(Default)]
-struct Pace {
+struct TransferRate {
     waited: Duration,
     octets: u64,
 }
 
-impl Pace {
+impl TransferRate {
     fn is_hopeless(&self, patience: Duration) -> bool {
         self.waited > patience.saturating_add(Duration::from_secs(self.octets / SLOWEST))
     }
@@ -67,7 +67,7 @@ pub(super) struct Wire<S> {
     unsent: Zeroizing<Vec<u8>>,
     /// So many commands were not answered yet.
     unanswered: usize,
-    pace: Pace,
+    pace: TransferRate,
     /// The server's name, for messages.
     pub(super) peer: String,
     patience: Duration,
@@ -77,8 +77,8 @@ pub(super) struct Wire<S> {
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(stream: S, terms: Terms) -> Self {
-        let Terms {
+    pub(super) fn new(stream: S, terms: ConnectionOptions) -> Self {
+        let ConnectionOptions {
             peer,
             patience,
             trace,
@@ -90,7 +90,7 @@ impl<S> Wire<S> {
             end: 0,
             unsent: Zeroizing::default(),
             unanswered: 0,
-            pace: Pace::default(),
+            pace: TransferRate::default(),
             peer,
             patience,
             trace,
@@ -112,10 +112,10 @@ impl<S> Wire<S> {
     }
 
     /// The stream alone, to be wrapped in TLS, and what the next wire needs of this one.
-    pub(super) fn into_parts(self) -> (S, Terms) {
+    pub(super) fn into_parts(self) -> (S, ConnectionOptions) {
         (
             self.stream,
-            Terms {
+            ConnectionOptions {
                 peer: self.peer,
                 patience: self.patience,
                 trace: self.trace,
@@ -125,12 +125,12 @@ impl<S> Wire<S> {
 
     /// What the server said cannot be the answer to what it was asked.
     pub(super) fn out_of_step(&self, said: &[u8]) -> Error {
-        let said = shown(&self.clean(said));
+        let said = sanitize(&self.clean(said));
         Error::new(
-            Kind::OutOfStep,
+            Kind::Desynchronized,
             format!("{} says what nobody asked for", self.peer),
         )
-        .fact(format!("it said: {said}"))
+        .with_fact(format!("it said: {said}"))
     }
 
     /// `text` without the secrets.
@@ -160,7 +160,9 @@ impl<S> Wire<S> {
             .trim_ascii_end();
         match self.understood(line) {
             // Dovecot does so right behind a good login, when it cannot open the mailbox
-            Some(Reply::Err(refusal)) if refusal.passes() => cannot_open(&self.peer, &refusal),
+            Some(Reply::Err(refusal)) if refusal.is_transient() => {
+                cannot_open(&self.peer, &refusal)
+            }
             _ => self.out_of_step(line),
         }
     }
@@ -175,11 +177,17 @@ impl<S> Wire<S> {
         use io::ErrorKind as E;
         let peer = &self.peer;
         match error.kind() {
-            E::TimedOut => Error::new(Kind::Silent, format!("{peer} said nothing for too long"))
-                .fact(error.to_string()),
-            E::UnexpectedEof => Error::new(Kind::Cut, format!("{peer} closed the connection")),
-            _ => Error::new(Kind::Cut, format!("the connection to {peer} was lost"))
-                .fact(format!("{doing}: {error}")),
+            E::TimedOut => Error::new(Kind::TimedOut, format!("{peer} said nothing for too long"))
+                .with_fact(error.to_string()),
+            E::UnexpectedEof => Error::new(
+                Kind::ConnectionLost,
+                format!("{peer} closed the connection"),
+            ),
+            _ => Error::new(
+                Kind::ConnectionLost,
+                format!("the connection to {peer} was lost"),
+            )
+            .with_fact(format!("{doing}: {error}")),
         }
     }
 }
@@ -191,7 +199,7 @@ impl<S: Read + Write> Wire<S> {
         // only what the user wrote can be too long: numbers and words are not
         if line.len() > MAX_COMMAND && !matches!(command, Command::Response(_)) {
             return Err(
-                Error::new(Kind::Config, "user name or password is too long for POP3").fact(
+                Error::new(Kind::Config, "user name or password is too long for POP3").with_fact(
                     format!(
                         "a command may have {MAX_COMMAND} octets (RFC 2449), this one has {}",
                         line.len()
@@ -218,7 +226,7 @@ impl<S: Read + Write> Wire<S> {
     /// Sends what is queued, in one write.
     pub(super) fn flush(&mut self) -> Result<()> {
         let unsent = std::mem::take(&mut self.unsent);
-        self.pace = Pace::default();
+        self.pace = TransferRate::default();
         let mut sent = 0;
         while sent < unsent.len() {
             let began = Instant::now();
@@ -242,10 +250,10 @@ impl<S: Read + Write> Wire<S> {
         self.pace.octets += octets as u64;
         if self.pace.is_hopeless(self.patience) {
             return Err(Error::new(
-                Kind::Cut,
+                Kind::ConnectionLost,
                 format!("{} is too slow for its answer to ever end", self.peer),
             )
-            .fact(format!(
+            .with_fact(format!(
                 "{} octets took {} s",
                 self.pace.octets,
                 self.pace.waited.as_secs()
@@ -265,7 +273,11 @@ impl<S: Read + Write> Wire<S> {
     pub(super) fn reply(&mut self) -> Result<Reply> {
         let (line, reply) = self.status()?;
         reply.ok_or_else(|| {
-            not_pop3(&self.peer).fact(format!("{} said: {}", self.peer, shown(&self.clean(&line))))
+            not_pop3(&self.peer).with_fact(format!(
+                "{} said: {}",
+                self.peer,
+                sanitize(&self.clean(&line))
+            ))
         })
     }
 
@@ -297,12 +309,12 @@ impl<S: Read + Write> Wire<S> {
     }
 
     fn status(&mut self) -> Result<(Vec<u8>, Option<Reply>)> {
-        self.pace = Pace::default();
+        self.pace = TransferRate::default();
         let line = self.line()?.to_vec();
         self.unanswered = self.unanswered.saturating_sub(1);
         let reply = self.understood(&line);
         if self.trace.is_some() {
-            let said = shown(&self.clean(&line));
+            let said = sanitize(&self.clean(&line));
             self.traced(|| TraceLine::Server(said));
         }
         Ok((line, reply))
@@ -317,7 +329,9 @@ impl<S: Read + Write> Wire<S> {
                 Kind::NotPop3,
                 format!("{} sends a listing without an end", self.peer),
             )
-            .hint("if that mailbox is really this large, empty a part of it by another way first")
+            .with_hint(
+                "if that mailbox is really this large, empty a part of it by another way first",
+            )
         })?;
         Ok(match &self.buffer[line] {
             b"." => None,
@@ -344,7 +358,7 @@ impl<S: Read + Write> Wire<S> {
             }
             searched = unread.len();
             if searched > MAX_LINE {
-                return Err(not_pop3(&self.peer).fact("it sends a line without an end"));
+                return Err(not_pop3(&self.peer).with_fact("it sends a line without an end"));
             }
             self.fill()?;
         }
@@ -406,13 +420,14 @@ fn without(line: &[u8], secret: &[u8]) -> Vec<u8> {
 /// The server cannot open the mailbox at the moment.
 pub(super) fn cannot_open(peer: &str, refusal: &Refusal) -> Error {
     Error::new(Kind::Busy, format!("{peer} cannot open the mailbox now"))
-        .fact(quoted(peer, refusal))
+        .with_fact(quoted(peer, refusal))
 }
 
 /// What answers there is no POP3 server.
 pub(super) fn not_pop3(peer: &str) -> Error {
-    Error::new(Kind::NotPop3, format!("what {peer} says is not POP3"))
-        .hint("check `host`, `port` and `tls`: 995 is for tls = \"implicit\", 110 for \"starttls\"")
+    Error::new(Kind::NotPop3, format!("what {peer} says is not POP3")).with_hint(
+        "check `host`, `port` and `tls`: 995 is for tls = \"implicit\", 110 for \"starttls\"",
+    )
 }
 
 #[cfg(test)]
@@ -423,7 +438,7 @@ mod tests {
     fn what_is_too_slow_never_ends() {
         let patience = Duration::from_mins(10);
         let hopeless = |seconds, octets| {
-            Pace {
+            TransferRate {
                 waited: Duration::from_secs(seconds),
                 octets,
             }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-pub use super::connection::{Terms, Trace};
+pub use super::connection::{ConnectionOptions, Trace};
 use super::{
     command::{Command, MAX_COMMAND, fits},
     connection::{Wire, cannot_open, not_pop3},
@@ -28,7 +28,7 @@ impl<S: Read + Write> Authorization<S> {
     ///
     /// # Errors
     /// The line is lost, or what answers is no POP3 server, or it greets with `-ERR`.
-    pub fn greet(stream: S, terms: Terms) -> Result<Self> {
+    pub fn greet(stream: S, terms: ConnectionOptions) -> Result<Self> {
         let mut wire = Wire::new(stream, terms);
         let reply = wire.reply()?;
         let peer = wire.peer.as_str();
@@ -42,7 +42,7 @@ impl<S: Read + Write> Authorization<S> {
                 };
                 return Err(
                     Error::new(kind, format!("{peer} does not take the connection"))
-                        .fact(quoted(peer, &refusal)),
+                        .with_fact(quoted(peer, &refusal)),
                 );
             }
             Reply::Challenge(_) => return Err(not_pop3(peer)),
@@ -68,15 +68,15 @@ impl<S: Read + Write> Authorization<S> {
             .ask(Command::Stls)
             .map_err(|error| match error.kind() {
                 // what some do where they do not know a command
-                Kind::Cut => error.hint(hint),
+                Kind::ConnectionLost => error.with_hint(hint),
                 _ => error,
             })?;
         match answer {
             Reply::Ok(_) => {}
-            Reply::Err(refusal) if refusal.passes() => {
+            Reply::Err(refusal) if refusal.is_transient() => {
                 return Err(
                     Error::new(Kind::Busy, format!("{peer} does not begin TLS now"))
-                        .fact(quoted(&peer, &refusal)),
+                        .with_fact(quoted(&peer, &refusal)),
                 );
             }
             Reply::Err(refusal) => {
@@ -84,8 +84,8 @@ impl<S: Read + Write> Authorization<S> {
                     Kind::Unavailable,
                     format!("{peer} does not begin TLS on this port"),
                 )
-                .fact(quoted(&peer, &refusal))
-                .hint(hint));
+                .with_fact(quoted(&peer, &refusal))
+                .with_hint(hint));
             }
             Reply::Challenge(_) => return Err(not_pop3(&peer)),
         }
@@ -94,7 +94,7 @@ impl<S: Read + Write> Authorization<S> {
                 Kind::Denied,
                 format!("somebody meddles with the line to {peer}"),
             )
-            .fact("there were octets behind the answer to STLS, before TLS began"));
+            .with_fact("there were octets behind the answer to STLS, before TLS began"));
         }
         let (stream, terms) = self.wire.into_parts();
         Ok(Authorization {
@@ -138,8 +138,8 @@ impl<S: Read + Write> Authorization<S> {
         .map_err(|error| match error.kind() {
             // Courier does so when it cannot read one message, Dovecot when it cannot read the
             // mailbox
-            Kind::Cut => Error::new(Kind::Cut, format!("{} closed the connection at the login", self.wire.peer))
-                .fact("that need not be a wrong password: some servers do so when they cannot open the mailbox"),
+            Kind::ConnectionLost => Error::new(Kind::ConnectionLost, format!("{} closed the connection at the login", self.wire.peer))
+                .with_fact("that need not be a wrong password: some servers do so when they cannot open the mailbox"),
             _ => error,
         })?;
         match answer {
@@ -212,7 +212,9 @@ pub(super) fn read_capabilities<S: Read + Write>(
     match wire.reply()? {
         Reply::Ok(_) => {}
         // unasked, right behind the login
-        Reply::Err(refusal) if refusal.passes() => return Err(cannot_open(&wire.peer, &refusal)),
+        Reply::Err(refusal) if refusal.is_transient() => {
+            return Err(cannot_open(&wire.peer, &refusal));
+        }
         Reply::Err(_) => return Ok(None),
         Reply::Challenge(_) => return Err(not_pop3(&wire.peer)),
     }
@@ -230,21 +232,25 @@ fn login_refused(peer: &str, refusal: &Refusal, codes: bool) -> Error {
     let fact = quoted(peer, refusal);
     match refusal.code {
         Some(Code::InUse) => {
-            Error::new(Kind::Busy, "the mailbox is in use by another session").fact(fact)
+            Error::new(Kind::Busy, "the mailbox is in use by another session").with_fact(fact)
         }
         Some(Code::LoginDelay) => Error::new(
             Kind::Busy,
             format!("{peer} wants more time between two logins"),
         )
-        .fact(fact),
+        .with_fact(fact),
         Some(Code::SysTemp) => {
-            Error::new(Kind::Busy, format!("{peer} cannot log anybody in now")).fact(fact)
+            Error::new(Kind::Busy, format!("{peer} cannot log anybody in now")).with_fact(fact)
         }
         Some(Code::SysPerm) => {
-            Error::new(Kind::Unavailable, format!("{peer} cannot log you in")).fact(fact)
+            Error::new(Kind::Unavailable, format!("{peer} cannot log you in")).with_fact(fact)
         }
-        Some(Code::Auth) => Error::new(Kind::Denied, "the server refused the password").fact(fact),
-        None if codes => Error::new(Kind::Busy, format!("{peer} cannot log you in now")).fact(fact),
-        None => Error::new(Kind::Denied, "the server refused the login").fact(fact),
+        Some(Code::Auth) => {
+            Error::new(Kind::Denied, "the server refused the password").with_fact(fact)
+        }
+        None if codes => {
+            Error::new(Kind::Busy, format!("{peer} cannot log you in now")).with_fact(fact)
+        }
+        None => Error::new(Kind::Denied, "the server refused the login").with_fact(fact),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::ids::{MsgNum, Uid},
-    text::shown,
+    text::sanitize,
 };
 
 /// A status line (RFC 1939 §3), or a SASL challenge (RFC 5034 §4).
@@ -42,15 +42,15 @@ pub enum Code {
 
 impl Code {
     /// Whether it asks to come back later.
-    pub fn passes(self) -> bool {
+    pub fn is_transient(self) -> bool {
         matches!(self, Self::InUse | Self::LoginDelay | Self::SysTemp)
     }
 }
 
 impl Refusal {
     /// Whether the server asks to come back later.
-    pub fn passes(&self) -> bool {
-        self.code.is_some_and(Code::passes)
+    pub fn is_transient(&self) -> bool {
+        self.code.is_some_and(Code::is_transient)
     }
 
     fn parse(text: &[u8]) -> Self {
@@ -68,7 +68,7 @@ impl Refusal {
 pub fn quoted(peer: &str, refusal: &Refusal) -> String {
     format!(
         "{peer} said: {}",
-        shown(&[b"-ERR ", refusal.text.as_slice()].concat()).trim_end()
+        sanitize(&[b"-ERR ", refusal.text.as_slice()].concat()).trim_end()
     )
 }
 

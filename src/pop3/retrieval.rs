@@ -7,7 +7,7 @@ use crate::{domain::ids::MsgNum, error::Result};
 
 /// A message to fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct RetrRequest {
     /// Its number.
     pub num: MsgNum,
     /// Its size by LIST.
@@ -16,14 +16,14 @@ pub struct Wanted {
 
 /// How much to ask for ahead of what is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ahead {
+pub struct Window {
     /// So many messages, at least 1.
     pub count: usize,
     /// So many octets by LIST; one message may be larger.
     pub octets: u64,
 }
 
-impl Ahead {
+impl Window {
     /// One at a time.
     pub const NONE: Self = Self {
         count: 1,
@@ -37,8 +37,8 @@ impl Ahead {
 /// outstanding RETRs.
 pub struct Retrieval<'s, S> {
     wire: &'s mut Wire<S>,
-    wanted: &'s [Wanted],
-    ahead: Ahead,
+    wanted: &'s [RetrRequest],
+    ahead: Window,
     /// So many of `wanted` were asked for …
     asked: usize,
     /// … and so many of those were answered.
@@ -52,7 +52,7 @@ pub struct Retrieval<'s, S> {
 }
 
 /// The server's answer to a RETR.
-pub enum Answer<'r, 's, S> {
+pub enum RetrResponse<'r, 's, S> {
     /// The message follows.
     Message(Body<'r, 's, S>),
     /// The server does not give it.
@@ -60,7 +60,7 @@ pub enum Answer<'r, 's, S> {
 }
 
 impl<'s, S: Read + Write> Retrieval<'s, S> {
-    pub(super) fn new(wire: &'s mut Wire<S>, wanted: &'s [Wanted], ahead: Ahead) -> Self {
+    pub(super) fn new(wire: &'s mut Wire<S>, wanted: &'s [RetrRequest], ahead: Window) -> Self {
         let decoder = Decoder::default();
         Self {
             wire,
@@ -76,7 +76,7 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
     }
 
     /// The next message that will be answered.
-    pub fn upcoming(&self) -> Option<Wanted> {
+    pub fn upcoming(&self) -> Option<RetrRequest> {
         self.wanted.get(self.answered).copied()
     }
 
@@ -85,7 +85,7 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
     /// # Errors
     /// The line is lost: [`upcoming`](Self::upcoming) is the message that was expected.
     #[expect(clippy::should_implement_trait, reason = "an iterator that lends")]
-    pub fn next(&mut self) -> Result<Option<Answer<'_, 's, S>>> {
+    pub fn next(&mut self) -> Result<Option<RetrResponse<'_, 's, S>>> {
         while self
             .wire
             .content(&mut self.decoder, &mut self.ended)?
@@ -102,9 +102,9 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
             Ok(_) => {
                 self.decoder = Decoder::default();
                 self.ended = false;
-                Ok(Some(Answer::Message(Body { retrieval: self })))
+                Ok(Some(RetrResponse::Message(Body { retrieval: self })))
             }
-            Err(refusal) => Ok(Some(Answer::Refused(refusal))),
+            Err(refusal) => Ok(Some(RetrResponse::Refused(refusal))),
         }
     }
 

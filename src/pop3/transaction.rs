@@ -12,7 +12,7 @@ use super::{
     connection::{Wire, not_pop3},
     login::{Mechanism, read_capabilities},
     reply::{self, Capabilities, Refusal, quoted},
-    retrieval::{Ahead, Retrieval, Wanted},
+    retrieval::{RetrRequest, Retrieval, Window},
 };
 use crate::{
     domain::{
@@ -20,7 +20,7 @@ use crate::{
         message::Head,
     },
     error::{Error, Kind, Result},
-    text::shown,
+    text::sanitize,
 };
 
 /// The most messages of a mailbox: a listing, and what is known of each, has to fit into 64 MiB.
@@ -54,8 +54,8 @@ pub struct Transaction<S> {
     /// Whether the capabilities were not asked for again since the login.
     fresh: bool,
     mechanism: Mechanism,
-    one_at_a_time: bool,
-    no_uidl: bool,
+    disable_pipelining: bool,
+    disable_uidl: bool,
 }
 
 impl<S: Read + Write> Transaction<S> {
@@ -69,8 +69,8 @@ impl<S: Read + Write> Transaction<S> {
             capabilities,
             fresh: true,
             mechanism,
-            one_at_a_time: false,
-            no_uidl: false,
+            disable_pipelining: false,
+            disable_uidl: false,
         }
     }
 
@@ -86,18 +86,18 @@ impl<S: Read + Write> Transaction<S> {
 
     /// Sends no command before the last one is answered, whatever the server announces: some
     /// announce PIPELINING and lose commands.
-    pub fn one_at_a_time(&mut self) {
-        self.one_at_a_time = true;
+    pub fn disable_pipelining(&mut self) {
+        self.disable_pipelining = true;
     }
 
     /// Does not ask for UIDs: no message has one.
-    pub fn no_uidl(&mut self) {
-        self.no_uidl = true;
+    pub fn disable_uidl(&mut self) {
+        self.disable_uidl = true;
     }
 
     /// Whether commands may be sent ahead of the answers to earlier ones (RFC 2449 §6.6).
     pub fn pipelining(&self) -> bool {
-        !self.one_at_a_time
+        !self.disable_pipelining
             && self
                 .capabilities
                 .as_ref()
@@ -135,7 +135,7 @@ impl<S: Read + Write> Transaction<S> {
         self.wire.queue(Command::Stat)?;
         if together {
             self.wire.queue(Command::List)?;
-            if !self.no_uidl {
+            if !self.disable_uidl {
                 self.wire.queue(Command::Uidl)?;
             }
         }
@@ -156,11 +156,11 @@ impl<S: Read + Write> Transaction<S> {
                 Kind::Unavailable,
                 format!("{peer} has {expected} messages in this mailbox"),
             )
-            .fact(format!("{MAX_MESSAGES} at most can be looked after"))
-            .hint("empty a part of it by another way first"));
+            .with_fact(format!("{MAX_MESSAGES} at most can be looked after"))
+            .with_hint("empty a part of it by another way first"));
         }
         let sizes = self.numbered(Command::List, asked, expected, reply::list_line)?;
-        let uids = if self.no_uidl {
+        let uids = if self.disable_uidl {
             Ok(Vec::new())
         } else {
             self.numbered(Command::Uidl, asked, expected, reply::uidl_line)?
@@ -173,18 +173,18 @@ impl<S: Read + Write> Transaction<S> {
                 Kind::Unavailable,
                 format!("{} cannot tell new messages from old ones (it has no UIDL)", self.wire.peer),
             )
-            .fact("without UIDs nothing can be kept on the server and fetched once")
-            .hint("`quirks = [\"no-uidl\"]` tells them apart by their headers; pouch-config(5) has its limits"));
+            .with_fact("without UIDs nothing can be kept on the server and fetched once")
+            .with_hint("`quirks = [\"no-uidl\"]` tells them apart by their headers; pouch-config(5) has its limits"));
         };
         let sizes = sizes.map_err(|refusal| {
             Error::new(
                 Kind::Unavailable,
                 format!("{} does not list its messages", self.wire.peer),
             )
-            .fact(quoted(&self.wire.peer, &refusal))
+            .with_fact(quoted(&self.wire.peer, &refusal))
         })?;
         let listing = join(sizes, uids);
-        if !self.no_uidl && !listing.agrees {
+        if !self.disable_uidl && !listing.agrees {
             // or one of the two is the answer to something else, and its own still to come
             self.in_step()?;
         }
@@ -208,16 +208,16 @@ impl<S: Read + Write> Transaction<S> {
         let peer = &self.wire.peer;
         match answer {
             Ok(text) => reply::stat(&text).map(|(count, _)| count).ok_or_else(|| {
-                not_pop3(peer).fact(format!("it answers STAT by: {}", shown(&text)))
+                not_pop3(peer).with_fact(format!("it answers STAT by: {}", sanitize(&text)))
             }),
             Err(refusal) => {
-                let kind = if refusal.passes() {
+                let kind = if refusal.is_transient() {
                     Kind::Busy
                 } else {
                     Kind::Unavailable
                 };
                 Err(Error::new(kind, format!("{peer} cannot open the mailbox"))
-                    .fact(quoted(peer, &refusal)))
+                    .with_fact(quoted(peer, &refusal)))
             }
         }
     }
@@ -248,11 +248,15 @@ impl<S: Read + Write> Transaction<S> {
 
     /// Fetches `wanted` in that order, asking for as many ahead as `ahead` allows and the server
     /// takes.
-    pub fn retrieve<'s>(&'s mut self, wanted: &'s [Wanted], ahead: Ahead) -> Retrieval<'s, S> {
+    pub fn retrieve<'s>(
+        &'s mut self,
+        wanted: &'s [RetrRequest],
+        ahead: Window,
+    ) -> Retrieval<'s, S> {
         let ahead = if self.takes_ahead() {
             ahead
         } else {
-            Ahead::NONE
+            Window::NONE
         };
         Retrieval::new(&mut self.wire, wanted, ahead)
     }
@@ -317,7 +321,7 @@ impl<S: Read + Write> Transaction<S> {
             if decoder.octets() > MAX_TOP {
                 let peer = &self.wire.peer;
                 return Err(Error::new(
-                    Kind::Cut,
+                    Kind::ConnectionLost,
                     format!("{peer} sends a header without an end"),
                 ));
             }
@@ -378,7 +382,7 @@ impl<S: Read + Write> Transaction<S> {
                     Kind::Busy,
                     format!("{peer} did not carry the deletions out"),
                 )
-                .fact(quoted(peer, &refusal)))
+                .with_fact(quoted(peer, &refusal)))
             }
         }
     }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::print;
 use crate::{
-    domain::plan::Why,
+    domain::plan::DeleteReason,
     error::{Error, Exit},
     event::{Event, Reporter},
     sys::clock::Clock,
@@ -100,20 +100,20 @@ pub fn error(error: &Error) -> Value {
     json!({
         "what": error.what(),
         "facts": error.facts(),
-        "hint": error.advice(),
+        "hint": error.hint(),
         "exit": error.kind().exit().0,
     })
 }
 
 /// A reason for a deletion, as a word that stays.
-pub fn why(why: &Why) -> &'static str {
+pub fn why(why: &DeleteReason) -> &'static str {
     match why {
-        Why::Kept(_) => "kept-long-enough",
-        Why::NotKept => "not-kept",
-        Why::Newest(_) => "keep-newest",
-        Why::Total(_) => "keep-total",
-        Why::DeletedLocally => "deleted-locally",
-        Why::Ordered => "ordered",
-        Why::Ruled(_) => "rule",
+        DeleteReason::Kept(_) => "kept-long-enough",
+        DeleteReason::NotKept => "not-kept",
+        DeleteReason::Newest(_) => "keep-newest",
+        DeleteReason::Total(_) => "keep-total",
+        DeleteReason::DeletedLocally => "deleted-locally",
+        DeleteReason::OnRequest => "ordered",
+        DeleteReason::ByRule(_) => "rule",
     }
 }

@@ -80,7 +80,7 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Error::new(Kind::Io, "cannot write to standard output")
-            .fact(error.to_string())
+            .with_fact(error.to_string())
             .into()),
         Ok(()) => Ok(()),
     }

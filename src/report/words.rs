@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        plan::{Action, Left, Then, Until, Why},
+        plan::{Action, AfterFetch, DeleteReason, KeepUntil, SkipReason},
         size::ByteSize,
     },
     error::Exit,
@@ -23,47 +23,51 @@ pub fn verb(action: &Action) -> &'static str {
 /// Why, and what comes after it.
 pub fn reason(action: &Action) -> String {
     match action {
-        Action::Fetch(Then::Keep(Until::Forever)) => "new; kept on the server".into(),
-        Action::Fetch(Then::Keep(Until::Due(at))) => format!("new; kept until {}", day(*at)),
-        Action::Fetch(Then::Delete) => "new; then deleted from the server".into(),
-        Action::Fetch(Then::Complete) => "came shorter than listed; asked for again".into(),
+        Action::Fetch(AfterFetch::Keep(KeepUntil::Forever)) => "new; kept on the server".into(),
+        Action::Fetch(AfterFetch::Keep(KeepUntil::Due(at))) => {
+            format!("new; kept until {}", day(*at))
+        }
+        Action::Fetch(AfterFetch::Delete) => "new; then deleted from the server".into(),
+        Action::Fetch(AfterFetch::Complete) => "came shorter than listed; asked for again".into(),
         Action::Delete(why) => match why {
-            Why::Kept(span) => format!("fetched more than {span} ago"),
-            Why::NotKept => "fetched before".into(),
-            Why::Newest(newest) => format!("not among the newest {newest}"),
-            Why::Total(total) => format!("the newer ones have {total} already"),
-            Why::DeletedLocally => "you deleted it from the Maildir".into(),
-            Why::Ordered => "you ordered it (`pouch ledger delete`, or a rule)".into(),
-            Why::Ruled(ruling) => format!("{ruling}; not fetched"),
+            DeleteReason::Kept(span) => format!("fetched more than {span} ago"),
+            DeleteReason::NotKept => "fetched before".into(),
+            DeleteReason::Newest(newest) => format!("not among the newest {newest}"),
+            DeleteReason::Total(total) => format!("the newer ones have {total} already"),
+            DeleteReason::DeletedLocally => "you deleted it from the Maildir".into(),
+            DeleteReason::OnRequest => "you ordered it (`pouch ledger delete`, or a rule)".into(),
+            DeleteReason::ByRule(rule_match) => format!("{rule_match}; not fetched"),
         },
-        Action::Keep(Until::Forever) => "fetched before".into(),
-        Action::Keep(Until::Due(at)) => format!("the next is due on {}", day(*at)),
+        Action::Keep(KeepUntil::Forever) => "fetched before".into(),
+        Action::Keep(KeepUntil::Due(at)) => format!("the next is due on {}", day(*at)),
         Action::Leave(left) => match left {
-            Left::Oversize(max) => format!("over max-size ({max})"),
-            Left::Quarantine(at) => format!("in quarantine; next try {}", day(*at)),
-            Left::Short(at) => format!("came shorter than listed; next try {}", day(*at)),
-            Left::Limit(limit) => format!("over the limit of {limit} a run"),
-            Left::Twin => "another one with its UID is not safe yet".into(),
-            Left::Skipped => "set aside (`pouch ledger list --state skipped`)".into(),
-            Left::Ruled(ruling) => format!("{ruling}; set aside from now on"),
-            Left::Spared(ruling) => format!("{ruling} deletes it, but not in this run"),
+            SkipReason::Oversize(max) => format!("over max-size ({max})"),
+            SkipReason::Quarantine(at) => format!("in quarantine; next try {}", day(*at)),
+            SkipReason::Short(at) => format!("came shorter than listed; next try {}", day(*at)),
+            SkipReason::Limit(limit) => format!("over the limit of {limit} a run"),
+            SkipReason::SharedUid => "another one with its UID is not safe yet".into(),
+            SkipReason::Skipped => "set aside (`pouch ledger list --state skipped`)".into(),
+            SkipReason::ByRule(rule_match) => format!("{rule_match}; set aside from now on"),
+            SkipReason::DeletionDeferred(rule_match) => {
+                format!("{rule_match} deletes it, but not in this run")
+            }
         },
     }
 }
 
 /// `12 older than 30d deleted`.
-pub fn deleted(number: u64, why: &Why) -> String {
+pub fn deleted(number: u64, why: &DeleteReason) -> String {
     let which = match why {
-        Why::Kept(span) => format!("{number} older than {span}"),
-        Why::NotKept => number.to_string(),
-        Why::Newest(newest) => format!("{number} beyond the newest {newest}"),
-        Why::Total(total) => format!("{number} beyond {total}"),
-        Why::DeletedLocally => format!("{number} that you had deleted"),
-        Why::Ordered => format!("{number} on your order"),
-        Why::Ruled(ruling) => format!("{number} unread by {ruling}"),
+        DeleteReason::Kept(span) => format!("{number} older than {span}"),
+        DeleteReason::NotKept => number.to_string(),
+        DeleteReason::Newest(newest) => format!("{number} beyond the newest {newest}"),
+        DeleteReason::Total(total) => format!("{number} beyond {total}"),
+        DeleteReason::DeletedLocally => format!("{number} that you had deleted"),
+        DeleteReason::OnRequest => format!("{number} on your order"),
+        DeleteReason::ByRule(rule_match) => format!("{number} unread by {rule_match}"),
     };
     match why {
-        Why::DeletedLocally => format!("{which} deleted on the server too"),
+        DeleteReason::DeletedLocally => format!("{which} deleted on the server too"),
         _ => format!("{which} deleted"),
     }
 }

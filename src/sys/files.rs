@@ -23,7 +23,7 @@ use crate::error::{Error, Kind, Result};
 ///
 /// # Errors
 /// It cannot be made.
-pub fn make(path: &Path) -> Result<()> {
+pub fn create_dir_durable(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -31,14 +31,14 @@ pub fn make(path: &Path) -> Result<()> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent {
-        make(parent)?;
+        create_dir_durable(parent)?;
     }
     match DirBuilder::new().mode(0o700).create(path) {
         // another pouch was quicker
         Err(_) if path.is_dir() => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(taken(path)),
         Err(error) => Err(Error::file("make the folder", path, &error)),
-        Ok(()) => anchor(parent.unwrap_or(Path::new("."))),
+        Ok(()) => sync_dir_and_parent(parent.unwrap_or(Path::new("."))),
     }
 }
 
@@ -54,7 +54,7 @@ fn taken(path: &Path) -> Error {
         Kind::CannotCreate,
         format!("cannot make the folder {}", path.display()),
     )
-    .fact(fact)
+    .with_fact(fact)
 }
 
 /// Opens a file to read and to write, as it is. Where it is missing, it is made with mode 0600, and
@@ -64,7 +64,7 @@ fn taken(path: &Path) -> Error {
 /// It cannot be made or opened: what `doing` it failed.
 pub fn file(path: &Path, doing: &str) -> Result<File> {
     if let Some(parent) = path.parent() {
-        make(parent)?;
+        create_dir_durable(parent)?;
     }
     OpenOptions::new()
         .read(true)
@@ -80,7 +80,7 @@ pub fn file(path: &Path, doing: &str) -> Result<File> {
 ///
 /// # Errors
 /// It cannot be made; not every file system can do that.
-pub fn nameless(folder: &Path) -> io::Result<File> {
+pub fn create_unnamed(folder: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     Ok(retry_on_intr(|| openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR))?.into())
 }
@@ -89,10 +89,16 @@ pub fn nameless(folder: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// There is such a name already, or it cannot be made; without `/proc` none can.
-pub fn link(file: &File, path: &Path) -> io::Result<()> {
-    let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+pub fn link_unnamed(file: &File, path: &Path) -> io::Result<()> {
+    let create_unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
     Ok(retry_on_intr(|| {
-        linkat(CWD, nameless.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)
+        linkat(
+            CWD,
+            create_unnamed.as_str(),
+            CWD,
+            path,
+            AtFlags::SYMLINK_FOLLOW,
+        )
     })?)
 }
 
@@ -122,7 +128,7 @@ pub fn entries(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
 ///
 /// # Errors
 /// It cannot be opened, or the disk fails.
-pub fn anchor(path: &Path) -> Result<()> {
+pub fn sync_dir_and_parent(path: &Path) -> Result<()> {
     sync(path)?;
     match path.parent().filter(|above| !above.as_os_str().is_empty()) {
         Some(above) => sync_if(above, |error| {

@@ -21,9 +21,9 @@ pub const LOOK: Duration = Duration::from_millis(200);
 
 /// Whether to stop, and by which signal.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicUsize>);
+pub struct Interrupt(Arc<AtomicUsize>);
 
-impl Stop {
+impl Interrupt {
     /// Catches SIGINT, SIGTERM and SIGHUP from now on; those that are ignored (`nohup`) stay so.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Stop {
         clippy::disallowed_methods,
         reason = "the one place that sleeps, in slices"
     )]
-    pub fn pause(&self, time: Duration) -> Result<()> {
+    pub fn sleep(&self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         loop {
             self.check()?;

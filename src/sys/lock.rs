@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     domain::{ids::AccountId, time::Timestamp},
     error::{Error, Kind, Result},
-    sys::{files, interrupt::Stop},
+    sys::{files, interrupt::Interrupt},
     text::time_of_day,
 };
 
@@ -34,7 +34,7 @@ pub fn lock(
     account: &AccountId,
     now: Timestamp,
     patience: Duration,
-    stop: &Stop,
+    stop: &Interrupt,
 ) -> Result<Lock> {
     let path = state_dir.join("locks").join(file_name(account));
     let mut file = files::file(&path, "open")?;
@@ -45,7 +45,7 @@ pub fn lock(
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
             Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path, &error)),
             Err(TryLockError::WouldBlock) if Instant::now() < end => {
-                stop.pause(Duration::from_millis(100))?
+                stop.sleep(Duration::from_millis(100))?
             }
             Err(TryLockError::WouldBlock) => return Err(held(&mut file)),
         }
@@ -72,7 +72,7 @@ fn held(file: &mut File) -> Error {
         _ => "another pouch".into(),
     };
     Error::new(Kind::Busy, format!("{who} is fetching this account"))
-        .hint("`--wait 5m` waits for it")
+        .with_hint("`--wait 5m` waits for it")
 }
 
 /// A name for the lock's file that people recognise, made unique by a hash, since user names may
@@ -112,7 +112,7 @@ mod tests {
                 who,
                 Timestamp(0),
                 Duration::ZERO,
-                &Stop::default(),
+                &Interrupt::default(),
             )
         };
         let first = take(&ann).unwrap();

@@ -13,10 +13,10 @@ use crate::{
     config::SecretSource,
     error::{Error, Kind, Result},
     sys::{
-        interrupt::Stop,
-        process::{Ended, Outcome, Run, way_out},
+        interrupt::Interrupt,
+        process::{Ended, ProcessOutput, Run, way_out},
     },
-    text::{shown, tilde},
+    text::{sanitize, tilde},
 };
 
 /// A password, wiped from memory when it is dropped.
@@ -37,7 +37,7 @@ pub fn obtain(
     source: &SecretSource,
     whose: &str,
     credentials: &CredentialFolder,
-    stop: &Stop,
+    stop: &Interrupt,
 ) -> Result<Secret> {
     match source {
         SecretSource::Command(argv) => from_command(argv, stop),
@@ -45,7 +45,7 @@ pub fn obtain(
         SecretSource::Credential(name) => {
             let folder = credentials.0.as_ref().ok_or_else(|| {
                 Error::new(Kind::Config, format!("there is no credential `{name}`: systemd did not start pouch"))
-                    .hint(format!("`LoadCredential={name}:FILE` belongs into the unit; by hand, use password-command"))
+                    .with_hint(format!("`LoadCredential={name}:FILE` belongs into the unit; by hand, use password-command"))
             })?;
             first_line(&read(&folder.join(name))?, &format!("credential `{name}`"))
         }
@@ -67,7 +67,7 @@ fn command_line(argv: &[String]) -> String {
     argv.join(" ")
 }
 
-fn from_command(argv: &[String], stop: &Stop) -> Result<Secret> {
+fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
     let shown_command = format!("`{}`", command_line(argv));
     let run = Run {
         argv,
@@ -77,7 +77,7 @@ fn from_command(argv: &[String], stop: &Stop) -> Result<Secret> {
         timeout: None,
         interactive: true,
     };
-    let Outcome {
+    let ProcessOutput {
         ended,
         stdout,
         stderr,
@@ -86,8 +86,8 @@ fn from_command(argv: &[String], stop: &Stop) -> Result<Secret> {
             Kind::Config,
             format!("the password command {shown_command} cannot be run"),
         )
-        .fact(error.to_string())
-        .hint(way_out(
+        .with_fact(error.to_string())
+        .with_hint(way_out(
             argv,
             "password-command is a list: [\"pass\", \"show\", \"mail/work\"]",
         ))
@@ -104,14 +104,14 @@ fn from_command(argv: &[String], stop: &Stop) -> Result<Secret> {
             .split(|octet| *octet == b'\n')
             .filter(|line| !line.is_empty())
             .take(5)
-            .map(|line| format!("it said: {}", shown(line)));
+            .map(|line| format!("it said: {}", sanitize(line)));
         let failed = Error::new(
             Kind::Config,
             format!("the password command {shown_command} failed: {status}"),
         );
         return Err(said
-            .fold(failed, Error::fact)
-            .hint("run it by hand and see what it prints"));
+            .fold(failed, Error::with_fact)
+            .with_hint("run it by hand and see what it prints"));
     }
     first_line(&stdout, &format!("password command {shown_command}"))
 }
@@ -126,8 +126,8 @@ fn from_file(path: &Path) -> Result<Secret> {
             Kind::Denied,
             format!("others may read the password file {}", path.display()),
         )
-        .fact(format!("its mode is {:04o}", mode & 0o7777))
-        .hint(format!("chmod 600 {}", path.display())));
+        .with_fact(format!("its mode is {:04o}", mode & 0o7777))
+        .with_hint(format!("chmod 600 {}", path.display())));
     }
     first_line(&octets, &format!("password file {}", path.display()))
 }
@@ -150,9 +150,9 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
         kind,
         format!("cannot read the password file {}", path.display()),
     )
-    .fact(error.to_string());
+    .with_fact(error.to_string());
     match error.kind() {
-        std::io::ErrorKind::NotFound => unreadable.hint(
+        std::io::ErrorKind::NotFound => unreadable.with_hint(
             "make it: the password is its first line, and nobody else may read it (chmod 600)",
         ),
         _ => unreadable,
@@ -168,7 +168,7 @@ fn first_line(octets: &[u8], source: &str) -> Result<Secret> {
     if line.is_empty() {
         return Err(
             Error::new(Kind::Config, format!("the {source} gives no password"))
-                .fact("its first line is empty"),
+                .with_fact("its first line is empty"),
         );
     }
     match str::from_utf8(line) {
@@ -183,8 +183,8 @@ fn first_line(octets: &[u8], source: &str) -> Result<Secret> {
 fn ask(whose: &str) -> Result<Secret> {
     let password = rpassword::prompt_password(format!("password of {whose}: ")).map_err(|error| {
         Error::new(Kind::Config, format!("there is no password for {whose}"))
-            .fact(format!("nobody can be asked for it: {error}"))
-            .hint("give the account a password-command or password-file, or `pouch fetch` a `--password-command`")
+            .with_fact(format!("nobody can be asked for it: {error}"))
+            .with_hint("give the account a password-command or password-file, or `pouch fetch` a `--password-command`")
     })?;
     first_line(Zeroizing::new(password).as_bytes(), "answer")
 }
@@ -195,7 +195,10 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn command(script: &str) -> Result<Secret> {
-        from_command(&["sh", "-c", script].map(String::from), &Stop::default())
+        from_command(
+            &["sh", "-c", script].map(String::from),
+            &Interrupt::default(),
+        )
     }
 
     #[test]
@@ -214,7 +217,8 @@ mod tests {
         assert!(error.to_string().contains("no such entry"), "{error}");
         let nothing = command("printf '\\ngeheim'").unwrap_err();
         assert!(nothing.what().contains("gives no password"), "{nothing}");
-        let missing = from_command(&["/nonexistent/pass".into()], &Stop::default()).unwrap_err();
+        let missing =
+            from_command(&["/nonexistent/pass".into()], &Interrupt::default()).unwrap_err();
         assert!(missing.what().contains("cannot be run"), "{missing}");
     }
 
@@ -228,7 +232,7 @@ mod tests {
         mode(0o640);
         let error = from_file(file.path()).unwrap_err();
         assert_eq!(error.kind(), Kind::Denied);
-        assert!(error.advice().unwrap().starts_with("chmod 600"), "{error}");
+        assert!(error.hint().unwrap().starts_with("chmod 600"), "{error}");
         mode(0o600);
         assert_eq!(*from_file(file.path()).unwrap(), "geheim");
     }

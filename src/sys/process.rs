@@ -14,7 +14,7 @@ use rustix::{
     process::{Pid, Signal, kill_process_group},
 };
 
-use crate::{error::Result, sys::interrupt::Stop};
+use crate::{error::Result, sys::interrupt::Interrupt};
 
 /// How much of a program's output is kept.
 const KEPT: usize = 64 * 1024;
@@ -37,7 +37,7 @@ pub enum Ended {
 
 /// What a program left.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct ProcessOutput {
     /// How it ended.
     pub ended: Ended,
     /// The head of what it printed on standard output, unless that went to a file.
@@ -77,7 +77,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// The inner error: it could not be started. The outer one: pouch was stopped by a signal.
-    pub fn run(self, stop: &Stop) -> Result<io::Result<Outcome>> {
+    pub fn run(self, stop: &Interrupt) -> Result<io::Result<ProcessOutput>> {
         let Some((name, arguments)) = self.argv.split_first() else {
             return Ok(Err(io::ErrorKind::NotFound.into()));
         };
@@ -115,7 +115,7 @@ impl Run<'_> {
                 return Err(stopped);
             }
         };
-        Ok(Ok(Outcome {
+        Ok(Ok(ProcessOutput {
             ended,
             stdout: output.stdout.head,
             stderr: output.stderr.head,
@@ -218,7 +218,7 @@ impl<P: Read> Printed<P> {
 fn wait(
     child: &mut Child,
     deadline: Option<Instant>,
-    stop: &Stop,
+    stop: &Interrupt,
     output: &mut Output,
 ) -> Result<io::Result<Option<ExitStatus>>> {
     let mut nap = SHORTEST_NAP;
@@ -246,7 +246,7 @@ fn wait(
 
 /// Ends `child` and what it started: politely first.
 fn end(child: &mut Child, interactive: bool, output: &mut Output) {
-    let never = Stop::default();
+    let never = Interrupt::default();
     if !interactive && let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // gone already, or not ours any more: then there is nothing left to end
         let _ = kill_process_group(group, Signal::TERM);
@@ -266,7 +266,7 @@ fn end(child: &mut Child, interactive: bool, output: &mut Output) {
 mod tests {
     use super::*;
 
-    fn sh(script: &str, timeout: Option<Duration>) -> Outcome {
+    fn sh(script: &str, timeout: Option<Duration>) -> ProcessOutput {
         let argv = ["sh", "-c", script].map(String::from);
         Run {
             argv: &argv,
@@ -276,7 +276,7 @@ mod tests {
             timeout,
             interactive: false,
         }
-        .run(&Stop::default())
+        .run(&Interrupt::default())
         .unwrap()
         .unwrap()
     }

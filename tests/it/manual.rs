@@ -8,7 +8,7 @@ use pouch::{
     config::{
         SAMPLE,
         file::{File, KEYS, MULTIDROP_KEYS, RULE_KEYS, TOP_KEYS},
-        resolve::{Context, resolve},
+        resolve::{ConfigDefaults, resolve},
     },
     error::Kind,
 };
@@ -149,7 +149,7 @@ fn the_manual_has_all_exit_codes() {
         Kind::Bug,
         Kind::CannotCreate,
         Kind::Io,
-        Kind::Cut,
+        Kind::ConnectionLost,
         Kind::NotPop3,
         Kind::Denied,
         Kind::Config,
@@ -233,7 +233,7 @@ fn the_configs_of_readme_and_manual_are_configs() {
     for text in all {
         let home = PathBuf::from("/home/ann");
         let file = File::parse(&home.join("config.toml"), &home, &text);
-        let context = Context {
+        let context = ConfigDefaults {
             home,
             state_dir: "/state".into(),
         };

@@ -11,17 +11,17 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Delivery, Draft, Slip};
+use super::{Delivery, Draft, Envelope};
 use crate::{
     domain::{
         destination::{Destination, LmtpServer},
         message::return_path,
     },
     error::{Error, Kind, Result},
-    sys::interrupt::Stop,
+    sys::interrupt::Interrupt,
 };
-use reply::{Answer, Offers, Reply};
-use session::{Envelope, Session, Trouble};
+use reply::{Offers, Reply, ReplyClass};
+use session::{Session, Transaction, Trouble};
 
 /// A connection to an LMTP server.
 pub trait Line: Read + Write + Send {}
@@ -41,7 +41,7 @@ pub struct Lmtp {
     spool: PathBuf,
     connect: Connect,
     session: Option<Session<Box<dyn Line>>>,
-    taken: Vec<String>,
+    accepted_by: Vec<String>,
 }
 
 impl Lmtp {
@@ -55,7 +55,7 @@ impl Lmtp {
             spool,
             connect,
             session: None,
-            taken: Vec::new(),
+            accepted_by: Vec::new(),
         }
     }
 
@@ -80,26 +80,26 @@ impl Lmtp {
                 error
                     .facts()
                     .iter()
-                    .fold(away, |away, fact| away.fact(fact.as_str()))
+                    .fold(away, |away, fact| away.with_fact(fact.as_str()))
             }
         })?;
         Session::greet(line, &self.host).map_err(|trouble| match trouble {
             Trouble::Lost(error) => self.lost(Kind::Busy, &error),
             Trouble::Said(reply) => {
                 let (kind, what) = match reply.answer() {
-                    Answer::No => (
+                    ReplyClass::No => (
                         Kind::Unavailable,
                         format!("{} takes no mail by LMTP", self.server),
                     ),
                     _ => (Kind::Busy, format!("{} takes no mail now", self.server)),
                 };
-                Error::new(kind, what).fact(format!("it said: {}", reply.shown()))
+                Error::new(kind, what).with_fact(format!("it said: {}", reply.shown()))
             }
         })
     }
 
     fn lost(&self, kind: Kind, error: &io::Error) -> Error {
-        Error::new(kind, format!("the connection to {} was lost", self.server)).fact(
+        Error::new(kind, format!("the connection to {} was lost", self.server)).with_fact(
             match error.kind() {
                 io::ErrorKind::UnexpectedEof => "it was closed".into(),
                 io::ErrorKind::TimedOut => "it was silent for longer than `pipe-timeout`".into(),
@@ -109,14 +109,17 @@ impl Lmtp {
     }
 
     /// Those who get the message here, and do not have it already.
-    fn recipients<'s>(&self, slip: &Slip<'s>) -> Vec<&'s str> {
-        let here = slip.places.iter().filter_map(|place| match place {
-            Destination::Lmtp(server, recipients) if *server == self.place => Some(recipients),
-            _ => None,
-        });
+    fn recipients<'s>(&self, envelope: &Envelope<'s>) -> Vec<&'s str> {
+        let here = envelope
+            .destinations
+            .iter()
+            .filter_map(|place| match place {
+                Destination::Lmtp(server, recipients) if *server == self.place => Some(recipients),
+                _ => None,
+            });
         here.flatten()
             .map(String::as_str)
-            .filter(|name| !slip.taken.contains(&self.place.taker(name)))
+            .filter(|name| !envelope.accepted_by.contains(&self.place.taker(name)))
             .collect()
     }
 
@@ -124,7 +127,7 @@ impl Lmtp {
     /// as was heard before the line was lost.
     fn hand_over(
         &mut self,
-        envelope: &Envelope<'_>,
+        envelope: &Transaction<'_>,
         content: &mut impl Read,
         replies: &mut Vec<Reply>,
     ) -> Result<()> {
@@ -142,7 +145,10 @@ impl Lmtp {
             let replies = session.offer(envelope).map_err(|error| lost(&error))?;
             (session, replies)
         };
-        if replies.iter().any(|reply| reply.answer() == Answer::More) {
+        if replies
+            .iter()
+            .any(|reply| reply.answer() == ReplyClass::More)
+        {
             session
                 .deliver(content, replies)
                 .map_err(|error| lost(&error))?;
@@ -153,14 +159,19 @@ impl Lmtp {
 }
 
 impl Delivery for Lmtp {
-    fn begin(&mut self, _slip: &Slip<'_>) -> Result<Draft> {
+    fn begin(&mut self, _slip: &Envelope<'_>) -> Result<Draft> {
         // where nobody takes it, nothing is fetched
         self.offers()?;
-        Draft::nameless(&self.spool)
+        Draft::create_unnamed(&self.spool)
     }
 
-    fn accept(&mut self, slip: &Slip<'_>, mut draft: Draft, stop: &Stop) -> Result<()> {
-        self.taken.clear();
+    fn accept(
+        &mut self,
+        envelope: &Envelope<'_>,
+        mut draft: Draft,
+        stop: &Interrupt,
+    ) -> Result<()> {
+        self.accepted_by.clear();
         let failed = |error: &io::Error| Error::file("spool a message in", &self.spool, error);
         let head = draft.reread().map_err(|error| failed(&error))?;
         let (octets, eight_bit) = weigh(&mut draft.file).map_err(|error| failed(&error))?;
@@ -173,16 +184,16 @@ impl Delivery for Lmtp {
                     self.server
                 ),
             )
-            .fact(format!("this one has {octets}")));
+            .with_fact(format!("this one has {octets}")));
         }
-        let recipients = self.recipients(slip);
+        let recipients = self.recipients(envelope);
         if recipients.is_empty() {
             return Ok(());
         }
         let sender = return_path(&head)
             .filter(|sender| fits(sender))
             .unwrap_or_default();
-        let envelope = Envelope {
+        let envelope = Transaction {
             sender: &sender,
             recipients: &recipients,
             octets,
@@ -190,10 +201,10 @@ impl Delivery for Lmtp {
         };
         let mut replies = Vec::new();
         let handed = self.hand_over(&envelope, &mut draft.file, &mut replies);
-        self.taken = recipients
+        self.accepted_by = recipients
             .iter()
             .zip(&replies)
-            .filter(|(_, reply)| reply.answer() == Answer::Yes)
+            .filter(|(_, reply)| reply.answer() == ReplyClass::Yes)
             .map(|(recipient, _)| self.place.taker(recipient))
             .collect();
         // a signal ends waits as a lost line: say what it was
@@ -201,8 +212,8 @@ impl Delivery for Lmtp {
         judge(&self.server, &recipients, &replies)
     }
 
-    fn taken(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.taken)
+    fn accepted_by(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.accepted_by)
     }
 }
 
@@ -236,21 +247,21 @@ fn judge(server: &str, recipients: &[&str], replies: &[Reply]) -> Result<()> {
         recipients
             .iter()
             .zip(replies)
-            .filter(|(_, reply)| reply.answer() != Answer::Yes)
+            .filter(|(_, reply)| reply.answer() != ReplyClass::Yes)
     };
-    let names = |answer: fn(Answer) -> bool| {
+    let names = |answer: fn(ReplyClass) -> bool| {
         let names: Vec<_> = others()
             .filter(|(_, reply)| answer(reply.answer()))
             .map(|(name, _)| *name)
             .collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
-    let error = if let Some(names) = names(|answer| answer != Answer::No) {
+    let error = if let Some(names) = names(|answer| answer != ReplyClass::No) {
         Error::new(
             Kind::Deferred,
             format!("{server} asks for the message for {names} again later"),
         )
-    } else if let Some(names) = names(|answer| answer == Answer::No) {
+    } else if let Some(names) = names(|answer| answer == ReplyClass::No) {
         Error::new(
             Kind::Rejected,
             format!("{server} does not take the message for {names}"),
@@ -259,7 +270,7 @@ fn judge(server: &str, recipients: &[&str], replies: &[Reply]) -> Result<()> {
         return Ok(());
     };
     Err(others().fold(error, |error, (name, reply)| {
-        error.fact(format!("it said of {name}: {}", reply.shown()))
+        error.with_fact(format!("it said of {name}: {}", reply.shown()))
     }))
 }
 

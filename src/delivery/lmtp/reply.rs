@@ -1,6 +1,6 @@
 //! What an LMTP server answers (RFC 5321 §4.2, RFC 2033).
 
-use crate::text::shown;
+use crate::text::sanitize;
 
 /// The longest line that a reply may have, and the most lines. RFC 5321 §4.5.3.1.5 has 512 octets.
 pub(super) const MAX_LINE: usize = 4096;
@@ -17,7 +17,7 @@ pub(super) struct Reply {
 
 /// What a reply means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ReplyClass {
     /// 2xx.
     Yes,
     /// 3xx: more is expected.
@@ -30,19 +30,19 @@ pub(super) enum Answer {
 
 impl Reply {
     /// What it means.
-    pub(super) fn answer(&self) -> Answer {
+    pub(super) fn answer(&self) -> ReplyClass {
         match self.code {
-            200..300 => Answer::Yes,
-            300..400 => Answer::More,
-            500..600 => Answer::No,
-            _ => Answer::Later,
+            200..300 => ReplyClass::Yes,
+            300..400 => ReplyClass::More,
+            500..600 => ReplyClass::No,
+            _ => ReplyClass::Later,
         }
     }
 
     /// In one line, safe to show.
     pub(super) fn shown(&self) -> String {
         let text = self.lines.join(&b" "[..]);
-        format!("{} {}", self.code, shown(&text))
+        format!("{} {}", self.code, sanitize(&text))
             .trim_end()
             .to_owned()
     }
@@ -151,11 +151,11 @@ mod tests {
         assert_eq!(
             [250, 354, 421, 452, 550].map(answer),
             [
-                Answer::Yes,
-                Answer::More,
-                Answer::Later,
-                Answer::Later,
-                Answer::No
+                ReplyClass::Yes,
+                ReplyClass::More,
+                ReplyClass::Later,
+                ReplyClass::Later,
+                ReplyClass::No
             ]
         );
     }

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 
-use super::reply::{self, Answer, MAX_LINE, MAX_LINES, Offers, Reply};
+use super::reply::{self, MAX_LINE, MAX_LINES, Offers, Reply, ReplyClass};
 
 /// So many commands go into one write: their answers fit into the smallest socket buffer, and so do
 /// they, whatever an address has.
@@ -18,7 +18,7 @@ pub(super) struct Session<S: Read + Write> {
 
 /// A message that is to be delivered.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Envelope<'a> {
+pub(super) struct Transaction<'a> {
     /// Where errors go back to; nobody, where it is empty.
     pub(super) sender: &'a str,
     /// Who gets it.
@@ -55,7 +55,7 @@ impl<S: Read + Write> Session<S> {
             offers: Offers::default(),
         };
         let welcome = |reply: Reply| {
-            if reply.answer() == Answer::Yes {
+            if reply.answer() == ReplyClass::Yes {
                 Ok(reply)
             } else {
                 Err(Trouble::Said(reply))
@@ -73,11 +73,11 @@ impl<S: Read + Write> Session<S> {
     }
 
     /// Tells of a message; gives a reply for each recipient. The server waits for the content where
-    /// one of them is [`Answer::More`], which then stands for all that do.
+    /// one of them is [`ReplyClass::More`], which then stands for all that do.
     ///
     /// # Errors
     /// The line was lost: nobody has the message.
-    pub(super) fn offer(&mut self, envelope: &Envelope<'_>) -> io::Result<Vec<Reply>> {
+    pub(super) fn offer(&mut self, envelope: &Transaction<'_>) -> io::Result<Vec<Reply>> {
         let mut mail = format!("MAIL FROM:<{}>", envelope.sender);
         if self.offers.size {
             mail.push_str(&format!(" SIZE={}", envelope.octets));
@@ -96,20 +96,23 @@ impl<S: Read + Write> Session<S> {
         let mut answers = self.ask(&commands)?;
         let mut replies = answers.split_off(2);
         let mail = answers.swap_remove(1);
-        if mail.answer() != Answer::Yes {
+        if mail.answer() != ReplyClass::Yes {
             return Ok(vec![mail; replies.len()]);
         }
-        if replies.iter().any(|reply| reply.answer() == Answer::Yes) {
+        if replies
+            .iter()
+            .any(|reply| reply.answer() == ReplyClass::Yes)
+        {
             let data = self.ask(&["DATA".to_owned()])?.swap_remove(0);
             // 2xx is no answer to DATA
-            let data = if data.answer() == Answer::Yes {
+            let data = if data.answer() == ReplyClass::Yes {
                 Reply { code: 451, ..data }
             } else {
                 data
             };
             replies
                 .iter_mut()
-                .filter(|reply| reply.answer() == Answer::Yes)
+                .filter(|reply| reply.answer() == ReplyClass::Yes)
                 .for_each(|reply| reply.clone_from(&data));
         }
         Ok(replies)
@@ -131,7 +134,7 @@ impl<S: Read + Write> Session<S> {
         drop(out);
         for reply in replies
             .iter_mut()
-            .filter(|reply| reply.answer() == Answer::More)
+            .filter(|reply| reply.answer() == ReplyClass::More)
         {
             *reply = self.reply()?;
         }
@@ -264,7 +267,7 @@ mod tests {
         String::from_utf8(session.stream.get_ref().heard.clone()).unwrap()
     }
 
-    const ENVELOPE: Envelope<'_> = Envelope {
+    const ENVELOPE: Transaction<'_> = Transaction {
         sender: "b@example.org",
         recipients: &["ann", "ben"],
         octets: 9,

@@ -14,7 +14,7 @@ use rustix::{
 
 use crate::{
     error::{Error, Result},
-    sys::files::{self, link, nameless},
+    sys::files::{self, create_unnamed, link_unnamed},
 };
 
 /// When a file gets a name.
@@ -41,7 +41,7 @@ impl Naming {
     /// It cannot be made.
     pub(super) fn create(&mut self, tmp: &Path, path: &Path) -> io::Result<(File, bool)> {
         if matches!(self, Self::Late) {
-            return nameless(tmp).map(|file| (file, false));
+            return create_unnamed(tmp).map(|file| (file, false));
         }
         // a draft of this very message that an earlier run left: the name is the row's alone
         match files::remove(path) {
@@ -49,8 +49,8 @@ impl Naming {
             _ => {}
         }
         if matches!(self, Self::Untried) {
-            if let Ok(file) = nameless(tmp)
-                && link(&file, path).is_ok()
+            if let Ok(file) = create_unnamed(tmp)
+                && link_unnamed(&file, path).is_ok()
             {
                 *self = Self::Late;
                 return Ok((file, true));
@@ -103,7 +103,7 @@ impl Accepted {
     pub(super) fn show(&self) -> Result<()> {
         let shown = match &self.draft {
             Some(draft) => rename(draft, &self.target),
-            None => link(&self.file, &self.target).or_else(if_there),
+            None => link_unnamed(&self.file, &self.target).or_else(if_there),
         };
         shown.map_err(|error| Error::file("deliver", &self.target, &error))
     }

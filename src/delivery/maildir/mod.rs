@@ -14,11 +14,11 @@ use std::{
 
 use file::{Accepted, Naming};
 
-use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip};
+use super::{Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, StoredMessage};
 use crate::{
     domain::destination::Destination,
     error::{Error, Kind, Result},
-    sys::{files, interrupt::Stop},
+    sys::{files, interrupt::Interrupt},
 };
 
 const PARTS: [&str; 3] = ["tmp", "new", "cur"];
@@ -50,7 +50,7 @@ impl Maildir {
                 .into_iter()
                 .chain(PARTS.map(|part| root.join(part)))
             {
-                files::make(&part)?;
+                files::create_dir_durable(&part)?;
             }
             mark_folder(root)?;
         }
@@ -70,7 +70,7 @@ impl Maildir {
     ///
     /// # Errors
     /// Something else lies there.
-    pub fn as_it_is(root: &Path) -> Result<Self> {
+    pub fn open_existing(root: &Path) -> Result<Self> {
         Self::exists(root)?;
         Ok(Self::at(root))
     }
@@ -154,14 +154,14 @@ fn no_maildir(root: &Path, fact: &str) -> Error {
         Kind::CannotCreate,
         format!("{} is not a Maildir", root.display()),
     )
-    .fact(fact)
-    .hint("name a folder that does not exist yet, and it will be made")
+    .with_fact(fact)
+    .with_hint("name a folder that does not exist yet, and it will be made")
 }
 
 impl Delivery for Maildir {
-    fn begin(&mut self, slip: &Slip<'_>) -> Result<Draft> {
+    fn begin(&mut self, envelope: &Envelope<'_>) -> Result<Draft> {
         let tmp = self.root.join("tmp");
-        let path = tmp.join(slip.name);
+        let path = tmp.join(envelope.name);
         let (file, named) = self
             .naming
             .create(&tmp, &path)
@@ -173,40 +173,41 @@ impl Delivery for Maildir {
         })
     }
 
-    fn accept(&mut self, slip: &Slip<'_>, draft: Draft, _stop: &Stop) -> Result<()> {
+    fn accept(&mut self, envelope: &Envelope<'_>, draft: Draft, _stop: &Interrupt) -> Result<()> {
         let Draft { file, stray, .. } = draft;
         self.accepted.push(Accepted {
             file,
             draft: stray.keep(),
-            target: self.root.join("new").join(slip.name),
+            target: self.root.join("new").join(envelope.name),
         });
         Ok(())
     }
 
-    fn seal(&mut self) -> Sealed {
+    fn take_batch(&mut self) -> PendingCommit {
         let accepted = std::mem::take(&mut self.accepted);
         let root = self.root.clone();
-        let anchor = !accepted.is_empty() && !std::mem::replace(&mut self.anchored, true);
-        Sealed::new(move || {
+        let sync_dir_and_parent =
+            !accepted.is_empty() && !std::mem::replace(&mut self.anchored, true);
+        PendingCommit::new(move || {
             if accepted.is_empty() {
                 Ok(())
             } else {
-                make_safe(&accepted, &root, anchor)
+                commit(&accepted, &root, sync_dir_and_parent)
             }
         })
     }
 
-    fn pace(&self, _places: &[Destination]) -> Pace {
-        Pace::Abreast
+    fn pace(&self, _places: &[Destination]) -> DeliveryMode {
+        DeliveryMode::Parallel
     }
 
-    fn look(&self) -> Result<Option<Vec<Found>>> {
+    fn look(&self) -> Result<Option<Vec<StoredMessage>>> {
         let mut found = Vec::new();
         walk(&self.root, &mut HashSet::new(), &mut found)?;
         Ok(Some(found))
     }
 
-    fn tidy(&mut self, ours: &dyn Fn(&str) -> bool) -> Result<()> {
+    fn remove_stale_drafts(&mut self, ours: &dyn Fn(&str) -> bool) -> Result<()> {
         let tmp = self.root.join("tmp");
         for entry in read_folder(&tmp)? {
             if entry.file_name().to_str().is_some_and(ours) {
@@ -219,8 +220,8 @@ impl Delivery for Maildir {
     }
 }
 
-/// Data first, then the names, then the folder that they stand in; with `anchor`, then the Maildir.
-fn make_safe(accepted: &[Accepted], root: &Path, anchor: bool) -> Result<()> {
+/// Data first, then the names, then the folder that they stand in; with `sync_dir_and_parent`, then the Maildir.
+fn commit(accepted: &[Accepted], root: &Path, sync_dir_and_parent: bool) -> Result<()> {
     accepted.iter().for_each(Accepted::write_back);
     // Each fsync ends by flushing the disk's own cache; those of several threads share one flush.
     let lanes: Vec<_> = accepted.chunks(accepted.len().div_ceil(LANES)).collect();
@@ -247,7 +248,11 @@ fn make_safe(accepted: &[Accepted], root: &Path, anchor: bool) -> Result<()> {
     })?;
     accepted.iter().try_for_each(Accepted::show)?;
     files::sync(&root.join("new"))?;
-    if anchor { files::anchor(root) } else { Ok(()) }
+    if sync_dir_and_parent {
+        files::sync_dir_and_parent(root)
+    } else {
+        Ok(())
+    }
 }
 
 fn sync_all(accepted: &[Accepted]) -> Result<()> {
@@ -260,7 +265,11 @@ fn sync_all(accepted: &[Accepted]) -> Result<()> {
 ///
 /// Mail programs move messages meanwhile, from `new` to `cur` and from there to other folders: read
 /// in that order, none is missed.
-fn walk(folder: &Path, seen: &mut HashSet<(u64, u64)>, found: &mut Vec<Found>) -> Result<()> {
+fn walk(
+    folder: &Path,
+    seen: &mut HashSet<(u64, u64)>,
+    found: &mut Vec<StoredMessage>,
+) -> Result<()> {
     let new = match fs::metadata(folder) {
         Ok(folder) => seen.insert((folder.dev(), folder.ino())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -278,9 +287,9 @@ fn walk(folder: &Path, seen: &mut HashSet<(u64, u64)>, found: &mut Vec<Found>) -
                 .next()
                 .unwrap_or_default()
                 .to_owned();
-            found.push(Found {
+            found.push(StoredMessage {
                 name,
-                content: Content::File(message.path()),
+                content: Location::File(message.path()),
             });
         }
     }
@@ -323,18 +332,20 @@ mod tests {
 
     fn deliver(maildir: &mut Maildir, name: &str, content: &[u8]) {
         let uid = Uid::new(*b"u");
-        let slip = Slip {
+        let envelope = Envelope {
             account: "work",
             name,
             uid: &uid,
             sender: None,
-            places: &[],
-            taken: &[],
+            destinations: &[],
+            accepted_by: &[],
             fields: &[],
         };
-        let mut draft = maildir.begin(&slip).unwrap();
+        let mut draft = maildir.begin(&envelope).unwrap();
         draft.write_all(content).unwrap();
-        maildir.accept(&slip, draft, &Stop::default()).unwrap();
+        maildir
+            .accept(&envelope, draft, &Interrupt::default())
+            .unwrap();
     }
 
     #[test]
@@ -345,7 +356,7 @@ mod tests {
         deliver(&mut maildir, "1.R1Lx.h", b"one");
         deliver(&mut maildir, "1.R2Lx.h", b"two");
         assert_eq!(names(&root.join("new")), Vec::<String>::new());
-        maildir.seal().make_safe().unwrap();
+        maildir.take_batch().commit().unwrap();
         assert_eq!(names(&root.join("new")), ["1.R1Lx.h", "1.R2Lx.h"]);
         assert_eq!(names(&root.join("tmp")), Vec::<String>::new());
         assert_eq!(fs::read(root.join("new/1.R2Lx.h")).unwrap(), b"two");
@@ -357,7 +368,7 @@ mod tests {
         let mut maildir = Maildir::open(dir.path()).unwrap();
         fs::write(dir.path().join("new/1.R1Lx.h"), "first").unwrap();
         deliver(&mut maildir, "1.R1Lx.h", b"second");
-        maildir.seal().make_safe().unwrap();
+        maildir.take_batch().commit().unwrap();
         assert_eq!(fs::read(dir.path().join("new/1.R1Lx.h")).unwrap(), b"first");
     }
 
@@ -366,16 +377,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut maildir = Maildir::open(dir.path()).unwrap();
         let uid = Uid::new(*b"u");
-        let slip = Slip {
+        let envelope = Envelope {
             account: "work",
             name: "1.R1Lx.h",
             uid: &uid,
             sender: None,
-            places: &[],
-            taken: &[],
+            destinations: &[],
+            accepted_by: &[],
             fields: &[],
         };
-        drop(maildir.begin(&slip).unwrap());
+        drop(maildir.begin(&envelope).unwrap());
         assert_eq!(names(&dir.path().join("tmp")), Vec::<String>::new());
     }
 
@@ -419,7 +430,9 @@ mod tests {
             .collect();
         found.sort();
         assert_eq!(found, ["1.R1Lx.h", "1.R2Lx.h", "1.R3Lx.h"]);
-        maildir.tidy(&|name| name.contains("Lx")).unwrap();
+        maildir
+            .remove_stale_drafts(&|name| name.contains("Lx"))
+            .unwrap();
         assert_eq!(names(&dir.path().join("tmp")), ["other"]);
     }
 }

@@ -1,7 +1,7 @@
 //! What is about to be appended to a mailbox, safe on disk before its first octet goes there.
 //!
 //! A mailbox file has no names: what a run that died left at its end is known again only by what
-//! lies here. The journal is one line, the [`Intent`], and behind it what is appended. Once that is
+//! lies here. The journal is one line, the [`PendingAppend`], and behind it what is appended. Once that is
 //! safe in the mailbox, the line alone stays: it tells which messages these were, should the ledger
 //! not have heard of it. The ledger hears of a batch while the next one is appended: that one's
 //! line tells of both.
@@ -23,18 +23,18 @@ use crate::{
 
 /// What is appended, and where.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Intent {
+pub(super) struct PendingAppend {
     /// The length of the mailbox before it, in octets.
     pub(super) start: u64,
     /// The messages, in their order.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<JournalEntry>,
     /// Those of the batch before, which is safe.
-    pub(super) before: Vec<Entry>,
+    pub(super) before: Vec<JournalEntry>,
 }
 
 /// A message of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct JournalEntry {
     /// Its name.
     pub(super) name: String,
     /// Where it ends, in octets behind `start`.
@@ -42,7 +42,7 @@ pub(super) struct Entry {
     fingerprint: Option<[u8; 16]>,
 }
 
-impl Entry {
+impl JournalEntry {
     pub(super) fn new(name: &str, end: u64, fingerprint: Option<Fingerprint>) -> Self {
         Self {
             name: name.to_owned(),
@@ -59,7 +59,7 @@ impl Entry {
 
 /// What the mailbox has of a batch.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct TailState {
     /// So many messages from the first one on are whole.
     pub(super) whole: usize,
     /// The mailbox ends with a part of a message of the batch, and should end here.
@@ -68,7 +68,7 @@ pub(super) struct Standing {
     pub(super) changed: bool,
 }
 
-impl Intent {
+impl PendingAppend {
     /// What a mailbox of `length` octets has of this batch of `size` octets, of which `common` lie
     /// there from `start` on before anything differs. Where all the rest of it is NUL, the power
     /// went: a file system may have the length of a file on the disk before what is in it.
@@ -78,7 +78,7 @@ impl Intent {
         length: u64,
         common: u64,
         rest_is_nul: bool,
-    ) -> Standing {
+    ) -> TailState {
         let whole = self
             .entries
             .iter()
@@ -92,7 +92,7 @@ impl Intent {
             Some(tail) => tail == common || (rest_is_nul && tail <= size),
             None => false,
         };
-        Standing {
+        TailState {
             whole,
             torn: (ours && good < length).then_some(good),
             changed: !ours && common < size,
@@ -108,15 +108,15 @@ pub(super) struct Journal {
 
 /// A journal that was found.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(super) struct JournalFile {
     /// Its line.
-    pub(super) intent: Intent,
+    pub(super) intent: PendingAppend,
     /// How many octets lie behind it: nothing once all of them were safe in the mailbox.
     size: u64,
     content: BufReader<File>,
 }
 
-impl Open {
+impl JournalFile {
     /// Whether the batch may stand in the mailbox in part.
     pub(super) fn is_unfinished(&self) -> bool {
         self.size > 0
@@ -135,7 +135,7 @@ impl Open {
     pub(super) fn standing(
         mut self,
         mailbox: &mut (impl Read + Seek),
-    ) -> io::Result<(Intent, Standing)> {
+    ) -> io::Result<(PendingAppend, TailState)> {
         let length = mailbox.seek(SeekFrom::End(0))?;
         let (mut common, mut rest_is_nul) = (0, false);
         if length > self.intent.start {
@@ -194,7 +194,7 @@ impl Journal {
     ///
     /// # Errors
     /// It cannot be read.
-    pub(super) fn safe(&self) -> Result<Vec<Entry>> {
+    pub(super) fn safe(&self) -> Result<Vec<JournalEntry>> {
         Ok(match self.open()? {
             None => Vec::new(),
             Some(open) if !open.is_unfinished() => open.intent.entries,
@@ -208,9 +208,14 @@ impl Journal {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(super) fn write(&self, intent: &Intent, gap: &[u8], content: &mut impl Read) -> Result<()> {
+    pub(super) fn write(
+        &self,
+        intent: &PendingAppend,
+        gap: &[u8],
+        content: &mut impl Read,
+    ) -> Result<()> {
         let parent = self.path.parent().unwrap_or(Path::new("."));
-        files::make(parent)?;
+        files::create_dir_durable(parent)?;
         let draft = self.path.with_extension("new");
         let mut write = || -> io::Result<()> {
             let mut file = OpenOptions::new()
@@ -248,7 +253,7 @@ impl Journal {
     ///
     /// # Errors
     /// It cannot be read.
-    pub(super) fn open(&self) -> Result<Option<Open>> {
+    pub(super) fn open(&self) -> Result<Option<JournalFile>> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -260,7 +265,7 @@ impl Journal {
             let mut line = Vec::new();
             content.read_until(b'\n', &mut line)?;
             let intent = serde_json::from_slice(&line)?;
-            Ok(Open {
+            Ok(JournalFile {
                 intent,
                 size: length - line.len() as u64,
                 content,
@@ -271,8 +276,8 @@ impl Journal {
                 Kind::State,
                 format!("the journal {} cannot be read", self.path.display()),
             )
-            .fact(error.to_string())
-            .hint("put it aside; messages of the last batch may come twice")
+            .with_fact(error.to_string())
+            .with_hint("put it aside; messages of the last batch may come twice")
         })
     }
 
@@ -294,9 +299,9 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn intent() -> Intent {
-        let entry = |name: &str, end| Entry::new(name, end, Some(Fingerprint([7; 16])));
-        Intent {
+    fn intent() -> PendingAppend {
+        let entry = |name: &str, end| JournalEntry::new(name, end, Some(Fingerprint([7; 16])));
+        PendingAppend {
             start: 100,
             entries: vec![entry("a", 10), entry("b", 30)],
             before: vec![entry("c", 7)],
@@ -320,7 +325,7 @@ mod tests {
             let standing = intent.standing(30, length, common, common == 30);
             assert_eq!(
                 standing,
-                Standing {
+                TailState {
                     whole,
                     torn,
                     changed
@@ -331,7 +336,7 @@ mod tests {
         let after_a_power_cut = intent.standing(30, 130, 15, true);
         assert_eq!(
             after_a_power_cut,
-            Standing {
+            TailState {
                 whole: 1,
                 torn: Some(110),
                 changed: false
@@ -364,7 +369,7 @@ mod tests {
             (&found, standing),
             (
                 &intent(),
-                Standing {
+                TailState {
                     whole: 1,
                     torn: Some(110),
                     changed: false

@@ -25,8 +25,8 @@ use rustix::{
 use crate::{
     error::{Error, Kind, Result},
     sys::{
-        files::{self, link, nameless},
-        interrupt::Stop,
+        files::{self, create_unnamed, link_unnamed},
+        interrupt::Interrupt,
     },
 };
 
@@ -69,7 +69,7 @@ impl Locked {
         path: &Path,
         host: &str,
         patience: Duration,
-        stop: &Stop,
+        stop: &Interrupt,
     ) -> Result<Self> {
         let end = Instant::now() + patience;
         let mut nap = Duration::from_millis(5);
@@ -83,12 +83,12 @@ impl Locked {
                     Kind::Busy,
                     format!("another program has the mailbox {}", path.display()),
                 )
-                .fact(format!(
+                .with_fact(format!(
                     "{held}, and pouch waited {} s for it",
                     patience.as_secs()
                 )));
             }
-            stop.pause(nap)?;
+            stop.sleep(nap)?;
             nap = (nap * 2).min(NAP);
         }
     }
@@ -98,8 +98,8 @@ impl Locked {
     ///
     /// # Errors
     /// It does not.
-    pub(super) fn begins_well(&mut self, path: &Path) -> Result<()> {
-        begins_well(path, &mut self.file)
+    pub(super) fn looks_like_mbox(&mut self, path: &Path) -> Result<()> {
+        looks_like_mbox(path, &mut self.file)
     }
 
     /// Whether there is a dot lock beside fcntl's.
@@ -118,7 +118,7 @@ pub(super) fn inspect(path: &Path) -> Result<()> {
         return Ok(());
     }
     let mut file = File::open(path).map_err(|error| Error::file("open", path, &error))?;
-    begins_well(path, &mut file)
+    looks_like_mbox(path, &mut file)
 }
 
 fn here() -> MutexGuard<'static, ()> {
@@ -131,7 +131,7 @@ fn no_mailbox(path: &Path, fact: &str) -> Error {
         Kind::CannotCreate,
         format!("{} is not a mailbox file", path.display()),
     )
-    .fact(fact)
+    .with_fact(fact)
 }
 
 /// Whether there is a file at `path`, and not anything else. To open a FIFO may take for ever.
@@ -139,14 +139,14 @@ fn regular(path: &Path) -> Result<bool> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => Ok(true),
         Ok(found) if found.is_dir() => Err(no_mailbox(path, "it is a folder")
-            .hint("`maildir` delivers to a folder, `mbox` to a file")),
+            .with_hint("`maildir` delivers to a folder, `mbox` to a file")),
         Ok(_) => Err(no_mailbox(path, "it is no regular file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::file("open", path, &error)),
     }
 }
 
-fn begins_well(path: &Path, file: &mut File) -> Result<()> {
+fn looks_like_mbox(path: &Path, file: &mut File) -> Result<()> {
     let mut begin = Vec::new();
     file.take(5)
         .read_to_end(&mut begin)
@@ -155,7 +155,7 @@ fn begins_well(path: &Path, file: &mut File) -> Result<()> {
         return Ok(());
     }
     Err(no_mailbox(path, "it does not begin with `From `")
-        .hint("name a file that does not exist yet, and it will be made"))
+        .with_hint("name a file that does not exist yet, and it will be made"))
 }
 
 /// Tries once.
@@ -246,9 +246,9 @@ impl DotLock {
     /// there without: an empty one stands in the way for long, should its maker be killed.
     fn make(path: &Path, note: &str) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        let linked = nameless(folder).and_then(|mut file| {
+        let linked = create_unnamed(folder).and_then(|mut file| {
             file.write_all(note.as_bytes())?;
-            link(&file, path)
+            link_unnamed(&file, path)
         });
         match linked {
             Ok(()) => return Ok(()),
@@ -330,7 +330,7 @@ mod tests {
     }
 
     fn take(path: &Path, patience: Duration) -> Result<Locked> {
-        Locked::wait_for(path, "desk", patience, &Stop::default())
+        Locked::wait_for(path, "desk", patience, &Interrupt::default())
     }
 
     #[test]
@@ -360,7 +360,8 @@ mod tests {
         fs::write(&thesis, "\\documentclass").unwrap();
         for path in [&thesis, dir.path()] {
             assert_eq!(inspect(path).unwrap_err().kind(), Kind::CannotCreate);
-            let begins = take(path, Duration::ZERO).and_then(|mut locked| locked.begins_well(path));
+            let begins =
+                take(path, Duration::ZERO).and_then(|mut locked| locked.looks_like_mbox(path));
             assert_eq!(begins.unwrap_err().kind(), Kind::CannotCreate);
         }
         assert_eq!(fs::read(&thesis).unwrap(), b"\\documentclass");

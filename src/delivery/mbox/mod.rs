@@ -18,7 +18,9 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Content, Delivery, Draft, Found, Pace, Sealed, Slip, mboxrd};
+use super::{
+    Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, StoredMessage, mboxrd,
+};
 use crate::{
     domain::{
         destination::Destination,
@@ -26,9 +28,9 @@ use crate::{
         message::{Head, fingerprint, return_path},
     },
     error::{Error, Result},
-    sys::{clock::Clock, files, interrupt::Stop},
+    sys::{clock::Clock, files, interrupt::Interrupt},
 };
-use journal::{Entry, Intent, Journal, Open, Standing};
+use journal::{Journal, JournalEntry, JournalFile, PendingAppend, TailState};
 use locked::Locked;
 
 /// How long to wait for another program that has the mailbox.
@@ -36,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a mailbox has to do with besides its messages.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct MboxOptions {
     /// Where the journal and drafts lie.
     pub state_dir: PathBuf,
     /// This machine's name, for the dot lock.
@@ -44,7 +46,7 @@ pub struct Surroundings {
     /// For the time of delivery.
     pub clock: Clock,
     /// Ends the wait for a lock.
-    pub stop: Stop,
+    pub stop: Interrupt,
 }
 
 /// A mailbox file to deliver to.
@@ -59,7 +61,7 @@ pub struct Mbox {
 struct Mailbox {
     path: PathBuf,
     journal: Journal,
-    around: Surroundings,
+    around: MboxOptions,
 }
 
 /// Messages that were accepted.
@@ -67,7 +69,7 @@ struct Mailbox {
 struct Batch {
     /// As they will stand in the mailbox.
     content: File,
-    entries: Vec<Entry>,
+    entries: Vec<JournalEntry>,
 }
 
 impl Mbox {
@@ -75,7 +77,7 @@ impl Mbox {
     ///
     /// # Errors
     /// Something else lies there.
-    pub fn open(path: &Path, account: &AccountId, around: Surroundings) -> Result<Self> {
+    pub fn open(path: &Path, account: &AccountId, around: MboxOptions) -> Result<Self> {
         let hash = Sha256::digest(format!("{account}\n{}", path.display()));
         let number = hash[..8]
             .iter()
@@ -118,7 +120,7 @@ impl Mailbox {
     fn locked(&self, patience: Duration) -> Result<Locked> {
         let mut locked =
             Locked::wait_for(&self.path, &self.around.host, patience, &self.around.stop)?;
-        locked.begins_well(&self.path)?;
+        locked.looks_like_mbox(&self.path)?;
         Ok(locked)
     }
 
@@ -138,7 +140,7 @@ impl Mailbox {
             entry.end += gap.len() as u64;
         }
         let before = self.journal.safe()?;
-        let intent = Intent {
+        let intent = PendingAppend {
             start,
             entries,
             before,
@@ -153,31 +155,31 @@ impl Mailbox {
                 .and_then(|()| locked.file.sync_all());
             return Err(match cut {
                 Ok(()) => {
-                    let nothing = Intent {
+                    let nothing = PendingAppend {
                         entries: Vec::new(),
                         ..intent
                     };
                     let noted = self.journal.write(&nothing, b"", &mut io::empty());
                     noted.err().unwrap_or_else(|| self.failed(&error))
                 }
-                Err(more) => self.failed(&error).fact(more.to_string()),
+                Err(more) => self.failed(&error).with_fact(more.to_string()),
             });
         }
         if start == 0 {
-            self.anchor()?;
+            self.sync_dir_and_parent()?;
         }
         self.journal.appended()
     }
 
     /// Makes the mailbox's entry in its folder safe.
-    fn anchor(&self) -> Result<()> {
-        files::anchor(self.path.parent().unwrap_or(Path::new(".")))
+    fn sync_dir_and_parent(&self) -> Result<()> {
+        files::sync_dir_and_parent(self.path.parent().unwrap_or(Path::new(".")))
     }
 
     /// What the mailbox has of the batch that a run which died was appending; nothing where it had
     /// ended that.
-    fn unfinished(&self) -> Result<Option<(Option<Locked>, Intent, Standing)>> {
-        let Some(open) = self.journal.open()?.filter(Open::is_unfinished) else {
+    fn unfinished(&self) -> Result<Option<(Option<Locked>, PendingAppend, TailState)>> {
+        let Some(open) = self.journal.open()?.filter(JournalFile::is_unfinished) else {
             return Ok(None);
         };
         let unreadable = |error: io::Error| Error::file("read", &self.path, &error);
@@ -189,7 +191,7 @@ impl Mailbox {
         let mut locked =
             Locked::wait_for(&self.path, &self.around.host, PATIENCE, &self.around.stop)?;
         if !open.writes_the_beginning() {
-            locked.begins_well(&self.path)?;
+            locked.looks_like_mbox(&self.path)?;
         }
         let (intent, standing) = open.standing(&mut locked.file).map_err(unreadable)?;
         // the run that died may not have made safe what it wrote
@@ -197,14 +199,19 @@ impl Mailbox {
             .file
             .sync_all()
             .map_err(|error| Error::file("make safe", &self.path, &error))?;
-        self.anchor()?;
+        self.sync_dir_and_parent()?;
         Ok(Some((Some(locked), intent, standing)))
     }
 }
 
 impl Batch {
     /// Adds a message at the end.
-    fn add(&mut self, slip: &Slip<'_>, draft: &mut Draft, around: &Surroundings) -> io::Result<()> {
+    fn add(
+        &mut self,
+        envelope: &Envelope<'_>,
+        draft: &mut Draft,
+        around: &MboxOptions,
+    ) -> io::Result<()> {
         let read = draft.reread()?;
         let mut head = Head::default();
         head.push(&read);
@@ -217,8 +224,11 @@ impl Batch {
         io::copy(&mut draft.file, &mut quote)?;
         quote.finish()?;
         let end = self.content.stream_position()?;
-        self.entries
-            .push(Entry::new(slip.name, end, fingerprint(head.as_bytes())));
+        self.entries.push(JournalEntry::new(
+            envelope.name,
+            end,
+            fingerprint(head.as_bytes()),
+        ));
         Ok(())
     }
 
@@ -231,11 +241,16 @@ impl Batch {
 }
 
 impl Delivery for Mbox {
-    fn begin(&mut self, _slip: &Slip<'_>) -> Result<Draft> {
-        Draft::nameless(&self.mailbox.around.state_dir)
+    fn begin(&mut self, _slip: &Envelope<'_>) -> Result<Draft> {
+        Draft::create_unnamed(&self.mailbox.around.state_dir)
     }
 
-    fn accept(&mut self, slip: &Slip<'_>, mut draft: Draft, _stop: &Stop) -> Result<()> {
+    fn accept(
+        &mut self,
+        envelope: &Envelope<'_>,
+        mut draft: Draft,
+        _stop: &Interrupt,
+    ) -> Result<()> {
         let around = &self.mailbox.around;
         let spool = &around.state_dir;
         if self.batch.is_none() {
@@ -249,38 +264,38 @@ impl Delivery for Mbox {
         let Some(batch) = &mut self.batch else {
             return Ok(());
         };
-        batch.add(slip, &mut draft, around).map_err(|error| {
+        batch.add(envelope, &mut draft, around).map_err(|error| {
             // the messages before it are whole
             let cut = batch.cut_back();
             let error = Error::file("spool a message in", spool, &error);
             cut.map_or_else(
-                |more| error.clone().fact(more.to_string()),
+                |more| error.clone().with_fact(more.to_string()),
                 |()| error.clone(),
             )
         })
     }
 
-    fn seal(&mut self) -> Sealed {
+    fn take_batch(&mut self) -> PendingCommit {
         let Some(batch) = self.batch.take() else {
-            return Sealed::new(|| Ok(()));
+            return PendingCommit::new(|| Ok(()));
         };
         let mailbox = self.mailbox.clone();
-        Sealed::new(move || mailbox.append(batch))
+        PendingCommit::new(move || mailbox.append(batch))
     }
 
-    fn pace(&self, _places: &[Destination]) -> Pace {
-        Pace::Batched
+    fn pace(&self, _places: &[Destination]) -> DeliveryMode {
+        DeliveryMode::Batched
     }
 
-    fn look(&self) -> Result<Option<Vec<Found>>> {
-        let found = |entry: &Entry, content| Found {
+    fn look(&self) -> Result<Option<Vec<StoredMessage>>> {
+        let found = |entry: &JournalEntry, content| StoredMessage {
             name: entry.name.clone(),
             content,
         };
-        let noted = |entry: &Entry| {
+        let noted = |entry: &JournalEntry| {
             found(
                 entry,
-                Content::Noted {
+                Location::Noted {
                     mailbox: self.mailbox.path.clone(),
                     fingerprint: entry.fingerprint(),
                 },
@@ -301,7 +316,7 @@ impl Delivery for Mbox {
         let unknown = others
             .iter()
             .filter(|_| standing.changed)
-            .map(|entry| found(entry, Content::Unknown(self.mailbox.path.clone())));
+            .map(|entry| found(entry, Location::Unknown(self.mailbox.path.clone())));
         Ok(Some(
             intent
                 .before
@@ -313,11 +328,11 @@ impl Delivery for Mbox {
         ))
     }
 
-    fn tidy(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
+    fn remove_stale_drafts(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
         if let Some((
             Some(locked),
             _,
-            Standing {
+            TailState {
                 torn: Some(good), ..
             },
         )) = self.mailbox.unfinished()?

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::domain::{
     ids::{MsgNum, RowId},
-    rule::{Ruling, Verb},
+    rule::{RuleAction, RuleMatch},
     size::ByteSize,
     time::{TimeSpan, Timestamp},
 };
@@ -71,17 +71,20 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Its place in the listing.
-    pub place: usize,
+    pub index: usize,
     /// What to do to it, and why.
     pub action: Action,
 }
 
 impl Plan {
-    /// The messages of `scan`, which the plan was made from, each with what to do to it.
-    pub fn of<'s>(&'s self, scan: &'s Scan) -> impl Iterator<Item = (&'s Entry, Action)> {
+    /// The messages of `mailbox`, which the plan was made from, each with what to do to it.
+    pub fn of<'s>(
+        &'s self,
+        mailbox: &'s Mailbox,
+    ) -> impl Iterator<Item = (&'s ListedMessage, Action)> {
         self.steps
             .iter()
-            .map(|step| (&scan.entries[step.place], step.action))
+            .map(|step| (&mailbox.entries[step.index], step.action))
     }
 }
 
@@ -89,20 +92,20 @@ impl Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Fetch it.
-    Fetch(Then),
+    Fetch(AfterFetch),
     /// Delete it from the server.
-    Delete(Why),
+    Delete(DeleteReason),
     /// It was delivered and stays on the server.
-    Keep(Until),
+    Keep(KeepUntil),
     /// It was not delivered and stays on the server.
-    Leave(Left),
+    Leave(SkipReason),
 }
 
 /// What becomes of a message on the server once it was fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Then {
+pub enum AfterFetch {
     /// It stays.
-    Keep(Until),
+    Keep(KeepUntil),
     /// It is deleted.
     Delete,
     /// It came shorter than listed before: if more of it comes now, it is delivered once more.
@@ -111,7 +114,7 @@ pub enum Then {
 
 /// Why a message is deleted from the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Why {
+pub enum DeleteReason {
     /// It was fetched longer ago than this.
     Kept(TimeSpan),
     /// `keep = "none"`.
@@ -123,14 +126,14 @@ pub enum Why {
     /// The user deleted it from the Maildir.
     DeletedLocally,
     /// The user ordered it.
-    Ordered,
+    OnRequest,
     /// This rule says so: it is not fetched at all.
-    Ruled(Ruling),
+    ByRule(RuleMatch),
 }
 
 /// How long a delivered message stays on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Until {
+pub enum KeepUntil {
     /// For ever, as far as time goes.
     Forever,
     /// Until then.
@@ -139,7 +142,7 @@ pub enum Until {
 
 /// Why a message is not fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Left {
+pub enum SkipReason {
     /// It is larger than this.
     Oversize(ByteSize),
     /// It failed too often; it is tried again then.
@@ -151,69 +154,79 @@ pub enum Left {
     /// It was set aside before, by a rule or a filter, or on request.
     Skipped,
     /// Another message with its UID is not safe yet.
-    Twin,
+    SharedUid,
     /// This rule says so: it is set aside.
-    Ruled(Ruling),
+    ByRule(RuleMatch),
     /// This rule deletes it, but not in this run.
-    Spared(Ruling),
+    DeletionDeferred(RuleMatch),
 }
 
-/// Decides what to do to each message of `scan` at the time `now`.
+/// Decides what to do to each message of `mailbox` at the time `now`.
 ///
 /// Only what was delivered whole, or is to be deleted on the user's order or by a rule, is ever
-/// deleted; a message that is fetched and not kept is deleted after that (see [`Then::Delete`]).
-pub fn plan(policy: &Policy, scan: &Scan, now: Timestamp) -> Plan {
+/// deleted; a message that is fetched and not kept is deleted after that (see [`AfterFetch::Delete`]).
+pub fn plan(policy: &Policy, mailbox: &Mailbox, now: Timestamp) -> Plan {
     let due = |at: Timestamp| match policy.keep {
-        Keep::Forever => Until::Forever,
-        Keep::None => Until::Due(at),
-        Keep::For(span) => Until::Due(at.after(span)),
+        Keep::Forever => KeepUntil::Forever,
+        Keep::None => KeepUntil::Due(at),
+        Keep::For(span) => KeepUntil::Due(at.after(span)),
     };
     let fetched = || match due(now) {
-        Until::Due(at) if at <= now && policy.may_delete => Then::Delete,
-        until => Then::Keep(until),
+        KeepUntil::Due(at) if at <= now && policy.may_delete => AfterFetch::Delete,
+        until => AfterFetch::Keep(until),
     };
     let kept = |at: Timestamp| match due(at) {
-        Until::Due(due) if due <= now && policy.may_delete => Action::Delete(match policy.keep {
-            Keep::For(span) => Why::Kept(span),
-            _ => Why::NotKept,
-        }),
+        KeepUntil::Due(due) if due <= now && policy.may_delete => {
+            Action::Delete(match policy.keep {
+                Keep::For(span) => DeleteReason::Kept(span),
+                _ => DeleteReason::NotKept,
+            })
+        }
         until => Action::Keep(until),
     };
-    let step = |(place, entry): (usize, &Entry)| {
+    let step = |(index, entry): (usize, &ListedMessage)| {
         let oversize = policy
             .max_size
             .filter(|max| entry.octets > max.octets())
-            .map(|max| Action::Leave(Left::Oversize(max)));
+            .map(|max| Action::Leave(SkipReason::Oversize(max)));
         let action = match entry.known {
-            Known::New { .. } => match entry.ruling {
-                Some(ruling) if ruling.verb == Verb::Skip => Action::Leave(Left::Ruled(ruling)),
-                Some(ruling) if ruling.verb == Verb::Delete && policy.may_delete => {
-                    Action::Delete(Why::Ruled(ruling))
+            Known::New { .. } => match entry.rule_match {
+                Some(rule_match) if rule_match.action == RuleAction::Skip => {
+                    Action::Leave(SkipReason::ByRule(rule_match))
                 }
-                Some(ruling) if ruling.verb == Verb::Delete => Action::Leave(Left::Spared(ruling)),
+                Some(rule_match)
+                    if rule_match.action == RuleAction::Delete && policy.may_delete =>
+                {
+                    Action::Delete(DeleteReason::ByRule(rule_match))
+                }
+                Some(rule_match) if rule_match.action == RuleAction::Delete => {
+                    Action::Leave(SkipReason::DeletionDeferred(rule_match))
+                }
                 _ => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
             },
-            Known::Quarantined { next_try } if waits(next_try, now) => {
-                Action::Leave(Left::Quarantine(next_try))
+            Known::Quarantined { next_try } if is_deferred(next_try, now) => {
+                Action::Leave(SkipReason::Quarantine(next_try))
             }
             Known::Quarantined { .. } => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
-            Known::Short { next_try } if waits(next_try, now) => {
-                Action::Leave(Left::Short(next_try))
+            Known::Short { next_try } if is_deferred(next_try, now) => {
+                Action::Leave(SkipReason::Short(next_try))
             }
-            Known::Short { .. } => oversize.unwrap_or(Action::Fetch(Then::Complete)),
+            Known::Short { .. } => oversize.unwrap_or(Action::Fetch(AfterFetch::Complete)),
             Known::Delivered {
                 local: Local::Deleted,
                 ..
-            } if policy.sync_deletions && policy.may_delete => Action::Delete(Why::DeletedLocally),
+            } if policy.sync_deletions && policy.may_delete => {
+                Action::Delete(DeleteReason::DeletedLocally)
+            }
             Known::Delivered { at, .. } => kept(at),
-            Known::Doomed if policy.may_delete => Action::Delete(Why::Ordered),
-            Known::Doomed | Known::Skipped => Action::Leave(Left::Skipped),
+            Known::DeleteRequested if policy.may_delete => Action::Delete(DeleteReason::OnRequest),
+            Known::DeleteRequested | Known::Skipped => Action::Leave(SkipReason::Skipped),
         };
-        Step { place, action }
+        Step { index, action }
     };
-    let mut steps: Vec<_> = scan.entries.iter().enumerate().map(step).collect();
+    let mut steps: Vec<_> = mailbox.entries.iter().enumerate().map(step).collect();
     if policy.may_delete {
-        trim(policy, scan, &mut steps, now);
+        apply_keep_limits(policy, mailbox, &mut steps, now);
     }
     // What failed before comes last: it must not stand in the way of what never did.
     let fetched = |step: &Step| matches!(step.action, Action::Fetch(_));
@@ -221,46 +234,48 @@ pub fn plan(policy: &Policy, scan: &Scan, now: Timestamp) -> Plan {
     if steps.iter().any(fetched) {
         let fresh = Known::New {
             attempts: 0,
-            put_off: false,
+            deferred: false,
         };
-        steps.sort_by_key(|step| (!fetched(step), scan.entries[step.place].known != fresh));
+        steps.sort_by_key(|step| (!fetched(step), mailbox.entries[step.index].known != fresh));
     }
     if let Some(limit) = policy.limit {
         let over = usize::try_from(limit).unwrap_or(usize::MAX);
         for step in steps.iter_mut().filter(|step| fetched(step)).skip(over) {
-            step.action = Action::Leave(Left::Limit(limit));
+            step.action = Action::Leave(SkipReason::Limit(limit));
         }
     }
-    hold_twins(scan, &mut steps);
+    protect_shared_uids(mailbox, &mut steps);
     Plan { steps }
 }
 
 /// Whether a message is left alone until `next_try`; one that is further away than any was set is
 /// from a clock that was ahead then.
-fn waits(next_try: Timestamp, now: Timestamp) -> bool {
+fn is_deferred(next_try: Timestamp, now: Timestamp) -> bool {
     next_try > now && next_try.since(now) <= LONGEST_WAIT.seconds()
 }
 
 /// Of messages that share a UID none is deleted while another one is not safe: which is which, only
 /// their places in the listing tell.
-fn hold_twins(scan: &Scan, steps: &mut [Step]) {
-    if scan.twins.is_empty() {
+fn protect_shared_uids(mailbox: &Mailbox, steps: &mut [Step]) {
+    if mailbox.shared_uids.is_empty() {
         return;
     }
-    let twin = |step: &Step| scan.twins.get(&step.place).copied();
-    let waits = |step: &&Step| {
+    let twin = |step: &Step| mailbox.shared_uids.get(&step.index).copied();
+    let is_deferred = |step: &&Step| {
         matches!(step.action, Action::Leave(_))
             && matches!(
-                scan.entries[step.place].known,
+                mailbox.entries[step.index].known,
                 Known::New { .. } | Known::Quarantined { .. } | Known::Skipped
             )
     };
-    let waiting: HashSet<_> = steps.iter().filter(waits).filter_map(twin).collect();
+    let waiting: HashSet<_> = steps.iter().filter(is_deferred).filter_map(twin).collect();
     for step in steps {
         if twin(step).is_some_and(|twin| waiting.contains(&twin)) {
             step.action = match step.action {
-                Action::Fetch(Then::Delete) => Action::Fetch(Then::Keep(Until::Forever)),
-                Action::Delete(_) => Action::Leave(Left::Twin),
+                Action::Fetch(AfterFetch::Delete) => {
+                    Action::Fetch(AfterFetch::Keep(KeepUntil::Forever))
+                }
+                Action::Delete(_) => Action::Leave(SkipReason::SharedUid),
                 other => other,
             };
         }
@@ -268,19 +283,19 @@ fn hold_twins(scan: &Scan, steps: &mut [Step]) {
 }
 
 /// `keep-newest` and `keep-total`: of the messages that are delivered, or will be, the newest stay.
-fn trim(policy: &Policy, scan: &Scan, steps: &mut [Step], now: Timestamp) {
+fn apply_keep_limits(policy: &Policy, mailbox: &Mailbox, steps: &mut [Step], now: Timestamp) {
     if policy.keep_newest.is_none() && policy.keep_total.is_none() {
         return;
     }
     // of those fetched at the same time the order of the ledger counts: numbers change
-    let mut staying: Vec<_> = scan
+    let mut staying: Vec<_> = mailbox
         .entries
         .iter()
         .enumerate()
         .filter_map(|(at, entry)| {
             let fetched = match (entry.known, steps[at].action) {
                 (Known::Delivered { at: fetched, .. }, Action::Keep(_)) => fetched,
-                (_, Action::Fetch(Then::Keep(_))) => now,
+                (_, Action::Fetch(AfterFetch::Keep(_))) => now,
                 _ => return None,
             };
             Some((fetched, entry.row.is_none(), entry.row, entry.num, at))
@@ -288,16 +303,16 @@ fn trim(policy: &Policy, scan: &Scan, steps: &mut [Step], now: Timestamp) {
         .collect();
     staying.sort_unstable_by(|one, other| other.cmp(one));
     let mut total = 0_u64;
-    for (place, (.., at)) in staying.into_iter().enumerate() {
+    for (index, (.., at)) in staying.into_iter().enumerate() {
         let step = &mut steps[at];
-        total = total.saturating_add(scan.entries[at].octets);
+        total = total.saturating_add(mailbox.entries[at].octets);
         let why = match (policy.keep_newest, policy.keep_total) {
-            (Some(newest), _) if place as u64 >= newest => Why::Newest(newest),
-            (_, Some(most)) if total > most.octets() => Why::Total(most),
+            (Some(newest), _) if index as u64 >= newest => DeleteReason::Newest(newest),
+            (_, Some(most)) if total > most.octets() => DeleteReason::Total(most),
             _ => continue,
         };
         step.action = match step.action {
-            Action::Fetch(_) => Action::Fetch(Then::Delete),
+            Action::Fetch(_) => Action::Fetch(AfterFetch::Delete),
             _ => Action::Delete(why),
         };
     }
@@ -312,17 +327,17 @@ pub fn believable(delivered: usize, gone: usize, files: usize) -> bool {
 
 /// What the server shows now, joined with what the ledger knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scan {
+pub struct Mailbox {
     /// The messages, in the order of the listing.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ListedMessage>,
     /// For the place of each message that shares its UID with others, the place of the first of
     /// them.
-    pub twins: HashMap<usize, usize>,
+    pub shared_uids: HashMap<usize, usize>,
 }
 
 /// One listed message and what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct ListedMessage {
     /// Its number in this session.
     pub num: MsgNum,
     /// Its size by LIST.
@@ -332,7 +347,7 @@ pub struct Entry {
     /// What the ledger knows.
     pub known: Known,
     /// The rule that takes it, if it is new and one does.
-    pub ruling: Option<Ruling>,
+    pub rule_match: Option<RuleMatch>,
 }
 
 /// What the ledger knows of a listed message.
@@ -343,7 +358,7 @@ pub enum Known {
         /// How often it failed.
         attempts: u32,
         /// Whether it was put off in an earlier run, for trouble that passes.
-        put_off: bool,
+        deferred: bool,
     },
     /// Whole and safe on disk.
     Delivered {
@@ -366,7 +381,7 @@ pub enum Known {
     /// deleted.
     Skipped,
     /// To be deleted on request (`ledger delete`), fetched or not.
-    Doomed,
+    DeleteRequested,
 }
 
 /// What the Maildir says of a delivered message.
@@ -385,13 +400,13 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_800_000_000);
 
-    fn entry(num: u32, octets: u64, known: Known) -> Entry {
-        Entry {
+    fn entry(num: u32, octets: u64, known: Known) -> ListedMessage {
+        ListedMessage {
             num: MsgNum(num),
             octets,
             row: Some(RowId(num.into())),
             known,
-            ruling: None,
+            rule_match: None,
         }
     }
 
@@ -409,14 +424,14 @@ mod tests {
             .collect();
         let mut steps = plan(
             &policy,
-            &Scan {
+            &Mailbox {
                 entries,
-                ..Scan::default()
+                ..Mailbox::default()
             },
             NOW,
         )
         .steps;
-        steps.sort_by_key(|step| step.place);
+        steps.sort_by_key(|step| step.index);
         steps.into_iter().map(|step| step.action).collect()
     }
 
@@ -435,15 +450,17 @@ mod tests {
                     delivered(29),
                     Known::New {
                         attempts: 0,
-                        put_off: false
+                        deferred: false
                     }
                 ]
             ),
             [
-                Action::Delete(Why::Kept(TimeSpan::from_days(30))),
-                Action::Delete(Why::Kept(TimeSpan::from_days(30))),
-                Action::Keep(Until::Due(Timestamp(NOW.0 + 86_400))),
-                Action::Fetch(Then::Keep(Until::Due(Timestamp(NOW.0 + 30 * 86_400)))),
+                Action::Delete(DeleteReason::Kept(TimeSpan::from_days(30))),
+                Action::Delete(DeleteReason::Kept(TimeSpan::from_days(30))),
+                Action::Keep(KeepUntil::Due(Timestamp(NOW.0 + 86_400))),
+                Action::Fetch(AfterFetch::Keep(KeepUntil::Due(Timestamp(
+                    NOW.0 + 30 * 86_400
+                )))),
             ]
         );
     }
@@ -469,10 +486,10 @@ mod tests {
                 ]
             ),
             [
-                Action::Leave(Left::Quarantine(later)),
-                Action::Leave(Left::Short(later)),
-                Action::Leave(Left::Skipped),
-                Action::Delete(Why::NotKept),
+                Action::Leave(SkipReason::Quarantine(later)),
+                Action::Leave(SkipReason::Short(later)),
+                Action::Leave(SkipReason::Skipped),
+                Action::Delete(DeleteReason::NotKept),
             ]
         );
     }
@@ -492,15 +509,15 @@ mod tests {
                     delivered(2),
                     Known::New {
                         attempts: 0,
-                        put_off: false
+                        deferred: false
                     }
                 ]
             ),
             [
-                Action::Delete(Why::Newest(2)),
-                Action::Keep(Until::Forever),
-                Action::Delete(Why::Newest(2)),
-                Action::Fetch(Then::Keep(Until::Forever)),
+                Action::Delete(DeleteReason::Newest(2)),
+                Action::Keep(KeepUntil::Forever),
+                Action::Delete(DeleteReason::Newest(2)),
+                Action::Fetch(AfterFetch::Keep(KeepUntil::Forever)),
             ]
         );
         let policy = Policy {
@@ -509,7 +526,7 @@ mod tests {
         };
         assert_eq!(
             actions(policy, [delivered(3), delivered(2), delivered(1)])[0],
-            Action::Delete(Why::Total(ByteSize::from_octets(2_500)))
+            Action::Delete(DeleteReason::Total(ByteSize::from_octets(2_500)))
         );
     }
 
@@ -520,16 +537,16 @@ mod tests {
             ..Policy::default()
         };
         let entries = [(1, 3), (2, 1), (3, 2)]
-            .map(|(num, row)| Entry {
+            .map(|(num, row)| ListedMessage {
                 row: Some(RowId(row)),
                 ..entry(num, 1, delivered(5))
             })
             .to_vec();
         let plan = plan(
             &policy,
-            &Scan {
+            &Mailbox {
                 entries,
-                ..Scan::default()
+                ..Mailbox::default()
             },
             NOW,
         );
@@ -538,7 +555,7 @@ mod tests {
             .iter()
             .filter(|step| matches!(step.action, Action::Keep(_)))
             .collect();
-        assert_eq!((kept.len(), kept[0].place), (1, 0));
+        assert_eq!((kept.len(), kept[0].index), (1, 0));
     }
 
     #[test]
@@ -548,44 +565,44 @@ mod tests {
         };
         let fresh = Known::New {
             attempts: 0,
-            put_off: false,
+            deferred: false,
         };
         let policy = Policy {
             keep: Keep::None,
             ..Policy::default()
         };
-        // the first `twins` of them share a UID
-        let decided = |twins: usize, known: &[Known]| -> Vec<_> {
+        // the first `shared_uids` of them share a UID
+        let decided = |shared_uids: usize, known: &[Known]| -> Vec<_> {
             let entries = (1..)
                 .zip(known)
                 .map(|(num, known)| entry(num, 1, *known))
                 .collect();
-            let scan = Scan {
+            let mailbox = Mailbox {
                 entries,
-                twins: (0..twins).map(|place| (place, 0)).collect(),
+                shared_uids: (0..shared_uids).map(|index| (index, 0)).collect(),
             };
-            plan(&policy, &scan, NOW)
-                .of(&scan)
+            plan(&policy, &mailbox, NOW)
+                .of(&mailbox)
                 .map(|(entry, action)| (entry.num.0, action))
                 .collect()
         };
         assert_eq!(
             decided(3, &[delivered(0), quarantined, fresh, delivered(0)]),
             [
-                (3, Action::Fetch(Then::Keep(Until::Forever))),
-                (1, Action::Leave(Left::Twin)),
+                (3, Action::Fetch(AfterFetch::Keep(KeepUntil::Forever))),
+                (1, Action::Leave(SkipReason::SharedUid)),
                 (
                     2,
-                    Action::Leave(Left::Quarantine(NOW.after(TimeSpan::from_days(1))))
+                    Action::Leave(SkipReason::Quarantine(NOW.after(TimeSpan::from_days(1))))
                 ),
-                (4, Action::Delete(Why::NotKept)),
+                (4, Action::Delete(DeleteReason::NotKept)),
             ]
         );
         assert_eq!(
             decided(2, &[delivered(0), fresh]),
             [
-                (2, Action::Fetch(Then::Delete)),
-                (1, Action::Delete(Why::NotKept))
+                (2, Action::Fetch(AfterFetch::Delete)),
+                (1, Action::Delete(DeleteReason::NotKept))
             ]
         );
     }
@@ -602,7 +619,7 @@ mod tests {
                 1,
                 Known::New {
                     attempts: 2,
-                    put_off: false,
+                    deferred: false,
                 },
             ),
             entry(2, 1, delivered(0)),
@@ -611,7 +628,7 @@ mod tests {
                 1,
                 Known::New {
                     attempts: 0,
-                    put_off: false,
+                    deferred: false,
                 },
             ),
             entry(
@@ -619,21 +636,21 @@ mod tests {
                 1,
                 Known::New {
                     attempts: 0,
-                    put_off: false,
+                    deferred: false,
                 },
             ),
         ];
         let plan = plan(
             &policy,
-            &Scan {
+            &Mailbox {
                 entries,
-                ..Scan::default()
+                ..Mailbox::default()
             },
             NOW,
         );
-        let order: Vec<_> = plan.steps.iter().map(|step| step.place).collect();
+        let order: Vec<_> = plan.steps.iter().map(|step| step.index).collect();
         assert_eq!(order, [2, 3, 0, 1]);
-        assert_eq!(plan.steps[2].action, Action::Leave(Left::Limit(2)));
+        assert_eq!(plan.steps[2].action, Action::Leave(SkipReason::Limit(2)));
     }
 
     #[test]
@@ -655,15 +672,18 @@ mod tests {
                 [
                     delivered(9),
                     gone,
-                    Known::Doomed,
+                    Known::DeleteRequested,
                     Known::New {
                         attempts: 0,
-                        put_off: false
+                        deferred: false
                     }
                 ]
             )
             .iter()
-            .all(|action| !matches!(action, Action::Delete(_) | Action::Fetch(Then::Delete)))
+            .all(|action| !matches!(
+                action,
+                Action::Delete(_) | Action::Fetch(AfterFetch::Delete)
+            ))
         );
     }
 
@@ -671,12 +691,12 @@ mod tests {
     fn a_rule_takes_what_is_new() {
         let new = Known::New {
             attempts: 0,
-            put_off: false,
+            deferred: false,
         };
-        let ruled = |verb, known, may_delete| {
-            let ruling = Ruling { place: 0, verb };
-            let entries = vec![Entry {
-                ruling: Some(ruling),
+        let ruled = |action, known, may_delete| {
+            let rule_match = RuleMatch { index: 0, action };
+            let entries = vec![ListedMessage {
+                rule_match: Some(rule_match),
                 ..entry(1, 1_000, known)
             }];
             let policy = Policy {
@@ -687,30 +707,33 @@ mod tests {
             (
                 plan(
                     &policy,
-                    &Scan {
+                    &Mailbox {
                         entries,
-                        ..Scan::default()
+                        ..Mailbox::default()
                     },
                     NOW,
                 )
                 .steps[0]
                     .action,
-                ruling,
+                rule_match,
             )
         };
-        let (action, ruling) = ruled(Verb::Skip, new, true);
-        assert_eq!(action, Action::Leave(Left::Ruled(ruling)));
-        let (action, ruling) = ruled(Verb::Delete, new, true);
-        assert_eq!(action, Action::Delete(Why::Ruled(ruling)));
-        let (action, ruling) = ruled(Verb::Delete, new, false);
-        assert_eq!(action, Action::Leave(Left::Spared(ruling)));
+        let (action, rule_match) = ruled(RuleAction::Skip, new, true);
+        assert_eq!(action, Action::Leave(SkipReason::ByRule(rule_match)));
+        let (action, rule_match) = ruled(RuleAction::Delete, new, true);
+        assert_eq!(action, Action::Delete(DeleteReason::ByRule(rule_match)));
+        let (action, rule_match) = ruled(RuleAction::Delete, new, false);
         assert_eq!(
-            ruled(Verb::Fetch, new, true).0,
-            Action::Leave(Left::Oversize(ByteSize::from_octets(999)))
+            action,
+            Action::Leave(SkipReason::DeletionDeferred(rule_match))
         );
         assert_eq!(
-            ruled(Verb::Delete, delivered(0), true).0,
-            Action::Keep(Until::Forever)
+            ruled(RuleAction::Fetch, new, true).0,
+            Action::Leave(SkipReason::Oversize(ByteSize::from_octets(999)))
+        );
+        assert_eq!(
+            ruled(RuleAction::Delete, delivered(0), true).0,
+            Action::Keep(KeepUntil::Forever)
         );
     }
 
@@ -730,7 +753,7 @@ mod tests {
         prop_oneof![
             (0u32..4).prop_map(|attempts| Known::New {
                 attempts,
-                put_off: false
+                deferred: false
             }),
             (when(), any::<bool>()).prop_map(|(at, there)| Known::Delivered {
                 at,
@@ -743,13 +766,19 @@ mod tests {
             next_try().prop_map(|next_try| Known::Short { next_try }),
             next_try().prop_map(|next_try| Known::Quarantined { next_try }),
             Just(Known::Skipped),
-            Just(Known::Doomed),
+            Just(Known::DeleteRequested),
         ]
     }
 
-    fn any_ruling() -> impl Strategy<Value = Option<Ruling>> {
-        let verb = prop_oneof![Just(Verb::Fetch), Just(Verb::Skip), Just(Verb::Delete)];
-        proptest::option::of((0u32..3, verb).prop_map(|(place, verb)| Ruling { place, verb }))
+    fn any_ruling() -> impl Strategy<Value = Option<RuleMatch>> {
+        let action = prop_oneof![
+            Just(RuleAction::Fetch),
+            Just(RuleAction::Skip),
+            Just(RuleAction::Delete)
+        ];
+        proptest::option::of(
+            (0u32..3, action).prop_map(|(index, action)| RuleMatch { index, action }),
+        )
     }
 
     fn any_keep() -> impl Strategy<Value = Keep> {
@@ -773,17 +802,17 @@ mod tests {
         }
     }
 
-    fn any_scan() -> impl Strategy<Value = Scan> {
+    fn any_scan() -> impl Strategy<Value = Mailbox> {
         proptest::collection::vec((0u64..3000, any_known(), any_ruling()), 0..12).prop_map(|all| {
-            Scan {
+            Mailbox {
                 entries: (1..)
                     .zip(all)
-                    .map(|(num, (octets, known, ruling))| Entry {
-                        ruling,
+                    .map(|(num, (octets, known, rule_match))| ListedMessage {
+                        rule_match,
                         ..entry(num, octets, known)
                     })
                     .collect(),
-                ..Scan::default()
+                ..Mailbox::default()
             }
         })
     }
@@ -791,56 +820,56 @@ mod tests {
     /// The places of what is deleted.
     fn deleted(plan: &Plan) -> Vec<usize> {
         let deletes = |step: &&Step| matches!(step.action, Action::Delete(_));
-        let mut places: Vec<_> = plan
+        let mut indices: Vec<_> = plan
             .steps
             .iter()
             .filter(deletes)
-            .map(|step| step.place)
+            .map(|step| step.index)
             .collect();
-        places.sort_unstable();
-        places
+        indices.sort_unstable();
+        indices
     }
 
     proptest! {
         #[test]
-        fn each_message_has_one_step(policy in any_policy(), scan in any_scan()) {
-            let mut places: Vec<_> = plan(&policy, &scan, NOW).steps.iter().map(|step| step.place).collect();
-            places.sort_unstable();
-            prop_assert_eq!(places, (0..scan.entries.len()).collect::<Vec<_>>());
+        fn each_message_has_one_step(policy in any_policy(), mailbox in any_scan()) {
+            let mut indices: Vec<_> = plan(&policy, &mailbox, NOW).steps.iter().map(|step| step.index).collect();
+            indices.sort_unstable();
+            prop_assert_eq!(indices, (0..mailbox.entries.len()).collect::<Vec<_>>());
         }
 
         #[test]
-        fn only_the_delivered_and_the_doomed_are_deleted(policy in any_policy(), scan in any_scan()) {
-            for place in deleted(&plan(&policy, &scan, NOW)) {
-                let Entry { known, ruling, .. } = scan.entries[place];
-                let ruled = matches!(known, Known::New { .. }) && ruling.is_some_and(|ruling| ruling.verb == Verb::Delete);
-                prop_assert!(ruled || matches!(known, Known::Delivered { .. } | Known::Doomed), "{:?}", known);
+        fn only_the_delivered_and_the_doomed_are_deleted(policy in any_policy(), mailbox in any_scan()) {
+            for index in deleted(&plan(&policy, &mailbox, NOW)) {
+                let ListedMessage { known, rule_match, .. } = mailbox.entries[index];
+                let ruled = matches!(known, Known::New { .. }) && rule_match.is_some_and(|rule_match| rule_match.action == RuleAction::Delete);
+                prop_assert!(ruled || matches!(known, Known::Delivered { .. } | Known::DeleteRequested), "{:?}", known);
                 prop_assert!(policy.may_delete);
             }
         }
 
         #[test]
-        fn once_due_always_due(policy in any_policy(), scan in any_scan(), days in 0i64..100) {
-            let later = plan(&policy, &scan, Timestamp(NOW.0 + days * 86_400));
-            for place in deleted(&plan(&policy, &scan, NOW)) {
-                prop_assert!(deleted(&later).contains(&place));
+        fn once_due_always_due(policy in any_policy(), mailbox in any_scan(), days in 0i64..100) {
+            let later = plan(&policy, &mailbox, Timestamp(NOW.0 + days * 86_400));
+            for index in deleted(&plan(&policy, &mailbox, NOW)) {
+                prop_assert!(deleted(&later).contains(&index));
             }
         }
 
         #[test]
-        fn keeping_longer_never_deletes_more(policy in any_policy(), scan in any_scan(), days in 0u64..60, more in 0u64..60) {
+        fn keeping_longer_never_deletes_more(policy in any_policy(), mailbox in any_scan(), days in 0u64..60, more in 0u64..60) {
             let keeping = |days| Policy { keep: Keep::For(TimeSpan::from_days(days)), keep_newest: None, keep_total: None, ..policy };
-            let long = deleted(&plan(&keeping(days + more), &scan, NOW));
-            let short = deleted(&plan(&keeping(days), &scan, NOW));
-            prop_assert!(long.iter().all(|place| short.contains(place)));
+            let long = deleted(&plan(&keeping(days + more), &mailbox, NOW));
+            let short = deleted(&plan(&keeping(days), &mailbox, NOW));
+            prop_assert!(long.iter().all(|index| short.contains(index)));
         }
 
         #[test]
-        fn carried_out_it_leaves_nothing_to_do(policy in any_policy(), scan in any_scan()) {
-            let mut after = scan.clone();
-            for (Entry { num, .. }, action) in plan(&policy, &scan, NOW).of(&scan) {
+        fn carried_out_it_leaves_nothing_to_do(policy in any_policy(), mailbox in any_scan()) {
+            let mut after = mailbox.clone();
+            for (ListedMessage { num, .. }, action) in plan(&policy, &mailbox, NOW).of(&mailbox) {
                 match action {
-                    Action::Delete(_) | Action::Fetch(Then::Delete) => after.entries.retain(|entry| entry.num != *num),
+                    Action::Delete(_) | Action::Fetch(AfterFetch::Delete) => after.entries.retain(|entry| entry.num != *num),
                     Action::Fetch(_) => {
                         let entry = after.entries.iter_mut().find(|entry| entry.num == *num).unwrap();
                         entry.known = Known::Delivered { at: NOW, local: Local::Present };
@@ -849,7 +878,7 @@ mod tests {
                 }
             }
             // a completed short message joins those that keep-newest counts, one turn later
-            prop_assume!(!scan.entries.iter().any(|entry| matches!(entry.known, Known::Short { .. })));
+            prop_assume!(!mailbox.entries.iter().any(|entry| matches!(entry.known, Known::Short { .. })));
             let again = plan(&policy, &after, NOW);
             prop_assert!(again.steps.iter().all(|step| matches!(step.action, Action::Keep(_) | Action::Leave(_))), "{:?}", again);
         }

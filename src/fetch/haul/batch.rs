@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Haul;
+use super::AccountRun;
 use crate::{
-    delivery::{Delivery, Pace},
+    delivery::{Delivery, DeliveryMode},
     error::{Error, Kind, Result},
     event::Event,
     ledger::Arrival,
@@ -52,12 +52,12 @@ impl Batch {
 }
 
 /// A batch on its way to the disk.
-pub(super) struct Underway {
+pub(super) struct InFlightBatch {
     arrivals: Vec<Arrival>,
     work: JoinHandle<Result<()>>,
 }
 
-impl Haul<'_> {
+impl AccountRun<'_> {
     /// How many messages are accepted, and not yet known to be safe.
     pub(super) fn accepted(&self) -> usize {
         self.batch.arrivals.len()
@@ -70,8 +70,8 @@ impl Haul<'_> {
 
     /// Sends the batch to the disk if it is time.
     pub(super) fn seal_if_due(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        if self.batch.is_due(self.world.open_files) {
-            self.seal(delivery)
+        if self.batch.is_due(self.env.open_files) {
+            self.take_batch(delivery)
         } else {
             Ok(())
         }
@@ -79,7 +79,7 @@ impl Haul<'_> {
 
     /// Makes all that was accepted safe, and tells the ledger.
     pub(super) fn flush(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        self.seal(delivery)?;
+        self.take_batch(delivery)?;
         while !self.underway.is_empty() {
             let safe = self.join()?;
             self.deliver(&safe)?;
@@ -89,8 +89,8 @@ impl Haul<'_> {
 
     /// Sends the batch to the disk, once the one before it is safe there, or the one before that: a
     /// slow disk slows the line down. While the disk is at it, the ledger hears of what is safe.
-    fn seal(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        let most = if delivery.pace(&[]) == Pace::Abreast {
+    fn take_batch(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
+        let most = if delivery.pace(&[]) == DeliveryMode::Parallel {
             ABREAST
         } else {
             1
@@ -104,11 +104,11 @@ impl Haul<'_> {
         if !arrivals.is_empty() {
             // should no thread start, the drafts are nobody's: the next run removes them
             self.unsettled = true;
-            let sealed = delivery.seal();
+            let sealed = delivery.take_batch();
             let work = thread::Builder::new()
-                .spawn(|| sealed.make_safe())
+                .spawn(|| sealed.commit())
                 .map_err(|error| Error::thread(&error))?;
-            self.underway.push_back(Underway { arrivals, work });
+            self.underway.push_back(InFlightBatch { arrivals, work });
         }
         self.deliver(&safe)
     }
@@ -124,7 +124,7 @@ impl Haul<'_> {
 
     /// Waits until the first batch that is underway is safe; gives what is in it.
     fn join(&mut self) -> Result<Vec<Arrival>> {
-        let Some(Underway { arrivals, work }) = self.underway.pop_front() else {
+        let Some(InFlightBatch { arrivals, work }) = self.underway.pop_front() else {
             return Ok(Vec::new());
         };
         // until the ledger knows, messages are safe that it does not know of
@@ -146,7 +146,7 @@ impl Haul<'_> {
         }
         let short = self
             .ledger
-            .deliver(arrivals, self.run, self.world.clock.now())?;
+            .deliver(arrivals, self.run, self.env.clock.now())?;
         self.unsettled = false;
         for arrival in arrivals {
             self.tally.delivered += 1;

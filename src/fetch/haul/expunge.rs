@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::{Haul, shows_a_part};
+use super::{AccountRun, shows_a_part};
 use crate::{
     domain::{
         ids::{MsgNum, RowId},
-        plan::Why,
+        plan::DeleteReason,
     },
     error::{Error, Exit, Kind, Result},
     event::Event,
@@ -15,13 +15,13 @@ use crate::{
     pop3::{reply::quoted, transaction::Transaction},
 };
 
-impl Haul<'_> {
+impl AccountRun<'_> {
     /// Deletes those of `candidates` that the ledger gives a proof for, and ends the session.
     /// Until the server has confirmed that, nothing counts as deleted: the next run does it again.
     pub(super) fn expunge(
         &mut self,
         mut session: Transaction<Stream>,
-        candidates: &[(MsgNum, RowId, Why)],
+        candidates: &[(MsgNum, RowId, DeleteReason)],
     ) -> Result<()> {
         let proofs = self
             .ledger
@@ -35,7 +35,7 @@ impl Haul<'_> {
                 return Ok(());
             }
             return match session.quit() {
-                Err(error) if error.kind() == Kind::OutOfStep => Err(error),
+                Err(error) if error.kind() == Kind::Desynchronized => Err(error),
                 // no deletion hangs on it: Dovecot's TLS proxy sometimes closes before its answer
                 // is out
                 Err(error) => {
@@ -50,8 +50,8 @@ impl Haul<'_> {
         if let Some(Err(refusal)) = answers.iter().find(|answer| answer.is_err()) {
             let host = self.account.host.as_str();
             let refused = Error::new(Kind::Busy, format!("{host} does not delete what it should"))
-                .fact(quoted(host, refusal))
-                .fact("the next run asks again");
+                .with_fact(quoted(host, refusal))
+                .with_fact("the next run asks again");
             self.exit = self.exit.worst(Exit::LATER);
             self.warning.get_or_insert(refused);
         }
@@ -62,7 +62,7 @@ impl Haul<'_> {
             .collect();
         session.quit()?;
         self.ledger.settle(&marked)?;
-        let mut counts: Vec<(Why, u64)> = Vec::new();
+        let mut counts: Vec<(DeleteReason, u64)> = Vec::new();
         let whys: HashMap<_, _> = candidates
             .iter()
             .map(|(num, _, why)| (*num, *why))
@@ -79,7 +79,7 @@ impl Haul<'_> {
     }
 }
 
-fn add(counts: &mut Vec<(Why, u64)>, why: Why, more: u64) {
+fn add(counts: &mut Vec<(DeleteReason, u64)>, why: DeleteReason, more: u64) {
     match counts.iter_mut().find(|(known, _)| *known == why) {
         Some((_, count)) => *count += more,
         None => counts.push((why, more)),

@@ -1,22 +1,22 @@
 //! Filters: what programs make of a message before it is delivered.
 
-use super::{Haul, Order};
+use super::{AccountRun, FetchRequest};
 use crate::{
-    delivery::{Draft, Filter, Filtered, Slip},
+    delivery::{Draft, Envelope, Filter, Filtered},
     domain::{
         message::{Head, MAX_HEAD},
-        plan::Then,
+        plan::AfterFetch,
     },
     error::{Error, Kind, Result, Verdict},
 };
 
-impl Haul<'_> {
+impl AccountRun<'_> {
     /// Passes a message through the account's filters, one after the other; nothing where it ends
     /// there. The header that comes back is what the last of them made of it.
     pub(super) fn filter(
         &mut self,
-        order: &Order,
-        slip: &Slip<'_>,
+        order: &FetchRequest,
+        envelope: &Envelope<'_>,
         mut draft: Draft,
         head: Head,
     ) -> Result<Option<(Draft, Head)>> {
@@ -28,13 +28,13 @@ impl Haul<'_> {
             let filter = Filter {
                 argv,
                 timeout: account.pipe_timeout.into(),
-                spool: &self.world.state_dir,
+                spool: &self.env.state_dir,
             };
-            match filter.run(slip, draft, &self.world.stop) {
+            match filter.run(envelope, draft, &self.env.stop) {
                 Ok(Filtered::Passed(passed)) => draft = passed,
                 // the ledger has no other word for one that was delivered short: it would be asked
                 // for again in each run
-                Ok(Filtered::Dropped) if order.then == Then::Complete => {
+                Ok(Filtered::Dropped) if order.then == AfterFetch::Complete => {
                     let what = format!(
                         "message {} of {} came short before, and now",
                         order.num, order.listed
@@ -46,7 +46,7 @@ impl Haul<'_> {
                     return self.not_taken(order, error).map(|()| None);
                 }
                 Ok(Filtered::Dropped) => {
-                    self.ledger.set_aside(&[(
+                    self.ledger.skip(&[(
                         order.row,
                         format!("dropped by the filter {}", argv.join(" ")),
                     )])?;

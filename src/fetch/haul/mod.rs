@@ -13,9 +13,9 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{
-    World,
+    RunEnv,
     connect::{Milestone, connect_patiently},
-    identify::Unshown,
+    identify::UnreadableHeaders,
     recover::recover,
 };
 use crate::{
@@ -23,15 +23,15 @@ use crate::{
     delivery::Delivery,
     domain::{
         ids::{MsgNum, RowId, Uid},
-        message::Glance,
-        plan::{Then, Why},
-        rule::Judgement,
+        message::HeaderSummary,
+        plan::{AfterFetch, DeleteReason},
+        rule::RuleOutcome,
         time::Timestamp,
     },
     error::{Error, Exit, Kind, Result, Verdict},
     event::{Event, Tally},
     ledger::{Ledger, NextCopy, Run},
-    net::Dialing,
+    net::PendingConnection,
     text::{count, tilde},
 };
 
@@ -44,7 +44,7 @@ mod ruled;
 mod session;
 mod tell;
 
-use batch::{Batch, Underway};
+use batch::{Batch, InFlightBatch};
 use received::Received;
 
 /// So many lines may be lost one after the other with nothing got through any of them.
@@ -55,14 +55,14 @@ const MISSTEPS: u32 = 2;
 
 /// A message to fetch in this session.
 #[derive(Clone, Debug)]
-struct Order {
+struct FetchRequest {
     num: MsgNum,
     row: RowId,
     /// The copy that is delivered.
     copy: NextCopy,
     uid: Uid,
     octets: u64,
-    then: Then,
+    then: AfterFetch,
     /// It failed before: it is fetched by itself.
     careful: bool,
     /// It used up an attempt in an earlier run.
@@ -74,7 +74,7 @@ struct Order {
 /// A message that failed in this run.
 #[derive(Debug)]
 struct Failure {
-    order: Order,
+    order: FetchRequest,
     error: Error,
     /// What did arrive of it.
     partial: Vec<u8>,
@@ -87,7 +87,7 @@ struct Quarantined {
     uid: Uid,
     octets: u64,
     reason: String,
-    glance: Glance,
+    glance: HeaderSummary,
     attempts: u32,
     next_try: Timestamp,
     /// What did arrive of it.
@@ -102,29 +102,29 @@ impl Quarantined {
 }
 
 /// What a run has got so far, over all its sessions.
-pub(super) struct Haul<'a> {
+pub(super) struct AccountRun<'a> {
     account: &'a Account,
-    world: &'a World,
+    env: &'a RunEnv,
     ledger: &'a mut Ledger,
     run: &'a mut Run,
     batch: Batch,
-    underway: VecDeque<Underway>,
+    underway: VecDeque<InFlightBatch>,
     /// Messages may be safe that the ledger does not know of.
     unsettled: bool,
     tally: Tally,
     exit: Exit,
-    deletions: Vec<(Why, u64)>,
+    deletions: Vec<(DeleteReason, u64)>,
     warning: Option<Error>,
     /// What a person is told of should it last.
     lasting: Option<Error>,
     /// What is being asked for, should the line be lost now.
-    current: Option<Order>,
+    current: Option<FetchRequest>,
     partial: Vec<u8>,
     /// Rows that are not asked for again in this run.
     finished: HashSet<RowId>,
     suspects: HashSet<RowId>,
     /// What the rules said in this run.
-    rulings: HashMap<RowId, Judgement>,
+    rulings: HashMap<RowId, RuleOutcome>,
     /// Suspects that lost the line again.
     guilty: Vec<Failure>,
     /// The line was lost during messages that never failed before.
@@ -143,7 +143,7 @@ pub(super) struct Haul<'a> {
     /// What was delivered for these may be another message.
     doubted: HashSet<RowId>,
     /// Messages whose header broke the line.
-    unshown: Unshown,
+    unreadable: UnreadableHeaders,
     /// Where this session's server was reached.
     address: Option<String>,
     deferred_in_a_row: u32,
@@ -151,19 +151,19 @@ pub(super) struct Haul<'a> {
     enough: Option<Error>,
 }
 
-impl<'a> Haul<'a> {
+impl<'a> AccountRun<'a> {
     /// Nothing yet. Where a run before it `died`, what that delivered is to be
     /// [looked for](Self::recover) first.
     pub(super) fn new(
         account: &'a Account,
-        world: &'a World,
+        env: &'a RunEnv,
         ledger: &'a mut Ledger,
         run: &'a mut Run,
         died: bool,
     ) -> Self {
         Self {
             account,
-            world,
+            env,
             ledger,
             run,
             batch: Batch::default(),
@@ -189,7 +189,7 @@ impl<'a> Haul<'a> {
             ahead: false,
             received: Received::default(),
             doubted: HashSet::new(),
-            unshown: Unshown::default(),
+            unreadable: UnreadableHeaders::default(),
             address: None,
             deferred_in_a_row: 0,
             enough: None,
@@ -208,7 +208,7 @@ impl<'a> Haul<'a> {
         self.unsettled
     }
 
-    pub(super) fn deletions(&mut self) -> Vec<(Why, u64)> {
+    pub(super) fn deletions(&mut self) -> Vec<(DeleteReason, u64)> {
         std::mem::take(&mut self.deletions)
     }
 
@@ -221,27 +221,27 @@ impl<'a> Haul<'a> {
     }
 
     fn tell(&self, event: &Event<'_>) {
-        self.world.report.event(&self.account.name, event);
+        self.env.report.event(&self.account.name, event);
     }
 
     /// Looks for what a run that died had delivered without telling the ledger, and removes its
     /// drafts. What it had delivered at all is doubted.
     pub(super) fn recover(&mut self, delivery: &mut dyn Delivery) -> Result<()> {
-        let unknown = recover(self.ledger, delivery, self.account, self.world.clock.now())?;
+        let unknown = recover(self.ledger, delivery, self.account, self.env.clock.now())?;
         let ledger = &*self.ledger;
         self.doubted = ledger.left_unproven()?;
-        delivery.tidy(&|name| ledger.named(name))?;
+        delivery.remove_stale_drafts(&|name| ledger.named(name))?;
         for (mailbox, messages) in unknown {
-            let place = tilde(&mailbox, &self.world.home);
+            let place = tilde(&mailbox, &self.env.home);
             self.tell(&Event::Notice(
                 &Error::new(
                     Kind::Deferred,
                     format!("the last run was killed while it wrote to {place}"),
                 )
-                .fact(
+                .with_fact(
                     "somebody else has changed that file since: what lies there was left as it is",
                 )
-                .fact(format!(
+                .with_fact(format!(
                     "{} may be there already, whole or in part, and will be fetched again",
                     count(messages, "message")
                 )),
@@ -255,7 +255,7 @@ impl<'a> Haul<'a> {
     /// `begun`.
     pub(super) fn sessions(
         &mut self,
-        mut begun: Option<Dialing>,
+        mut begun: Option<PendingConnection>,
         password: &str,
         delivery: &mut dyn Delivery,
     ) -> Result<()> {
@@ -265,7 +265,7 @@ impl<'a> Haul<'a> {
             let mut session = connect_patiently(
                 begun.take(),
                 self.account,
-                self.world,
+                self.env,
                 password,
                 &mut |milestone| {
                     if let Milestone::Connected(reached) = milestone {
@@ -274,11 +274,12 @@ impl<'a> Haul<'a> {
                 },
             )?;
             if self.missteps >= MISSTEPS {
-                session.one_at_a_time();
+                session.disable_pipelining();
             }
             self.received = Received::default();
             let ended = self.session(&mut session, delivery);
-            let error = match ended.map(|doomed| self.expunge(session, &doomed)) {
+            let error = match ended.map(|delete_requested| self.expunge(session, &delete_requested))
+            {
                 Ok(Ok(())) => match self.enough.take() {
                     Some(error) => return Err(error),
                     None if self.through == before || !shows_a_part(&self.account.host) => {
@@ -287,18 +288,20 @@ impl<'a> Haul<'a> {
                     None => continue,
                 },
                 // another session compares what came in this one: where nothing did, none is needed
-                Ok(Err(error)) if error.kind() != Kind::OutOfStep || self.received.is_empty() => {
+                Ok(Err(error))
+                    if error.kind() != Kind::Desynchronized || self.received.is_empty() =>
+                {
                     self.doubt(&error);
                     return Err(error);
                 }
                 Ok(Err(error)) | Err(error) => error,
             };
             self.doubt(&error);
-            self.world.stop.check()?;
+            self.env.stop.check()?;
             if error.kind().verdict() != Verdict::Reconnect {
                 return Err(error);
             }
-            let headers = self.unshown.takes_progress();
+            let headers = self.unreadable.takes_progress();
             self.line_lost(error, headers || self.through > before)?;
             self.flush(delivery)?;
         }
@@ -308,7 +311,7 @@ impl<'a> Haul<'a> {
     /// session before the server was known to be in step, they are compared in the next one, unless
     /// their sizes prove them.
     pub(super) fn doubt(&mut self, ended: &Error) {
-        if (self.ahead && !self.received.in_step) || ended.kind() == Kind::OutOfStep {
+        if (self.ahead && !self.received.in_step) || ended.kind() == Kind::Desynchronized {
             self.doubted.extend(self.received.unproven());
         }
     }
@@ -317,8 +320,8 @@ impl<'a> Haul<'a> {
     /// before, it is guilty.
     fn line_lost(&mut self, error: Error, progress: bool) -> Result<()> {
         let partial = std::mem::take(&mut self.partial);
-        let out_of_step = error.kind() == Kind::OutOfStep;
-        if out_of_step || error.kind() == Kind::Silent {
+        let out_of_step = error.kind() == Kind::Desynchronized;
+        if out_of_step || error.kind() == Kind::TimedOut {
             // perhaps the server waits for a command that it lost; or it is that one message
             self.missteps += if progress { 1 } else { MISSTEPS };
         }
@@ -344,7 +347,7 @@ impl<'a> Haul<'a> {
             self.fruitless += 1;
         }
         if self.fruitless > FRUITLESS.max(self.account.retries) {
-            return Err(error.fact(format!(
+            return Err(error.with_fact(format!(
                 "{} times in a row, and nothing got through",
                 self.fruitless
             )));
@@ -354,7 +357,7 @@ impl<'a> Haul<'a> {
 
     /// Where it is the messages that lose the line, and not a bad line, the guilty have used up an
     /// attempt.
-    fn judge(&mut self, line_is_good: bool) -> Result<()> {
+    fn evaluate(&mut self, line_is_good: bool) -> Result<()> {
         if !line_is_good {
             return Ok(());
         }
@@ -375,7 +378,7 @@ impl<'a> Haul<'a> {
         if !self.doubted.is_empty() {
             self.ledger.distrust(&self.doubted, self.unsettled)?;
         }
-        self.judge(self.through > 0)?;
+        self.evaluate(self.through > 0)?;
         let noticed = if self.unsettled {
             Ok(())
         } else {
@@ -384,7 +387,7 @@ impl<'a> Haul<'a> {
         let arrived = self.tally.delivered;
         for (row, error, next_try) in std::mem::take(&mut self.told) {
             let error = if arrived > 0 {
-                &error.fact(format!("{} arrived", count(arrived, "other")))
+                &error.with_fact(format!("{} arrived", count(arrived, "other")))
             } else {
                 &error
             };
@@ -413,7 +416,7 @@ fn shows_a_part(host: &str) -> bool {
 }
 
 /// What a lost line looks like from the message that was on it.
-fn in_the_middle(order: &Order, error: &Error) -> Error {
+fn in_the_middle(order: &FetchRequest, error: &Error) -> Error {
     let what = format!(
         "{} in the middle of message {} of {}",
         error.what(),
@@ -424,6 +427,6 @@ fn in_the_middle(order: &Order, error: &Error) -> Error {
         .facts()
         .iter()
         .fold(Error::new(error.kind(), what), |told, fact| {
-            told.fact(fact.as_str())
+            told.with_fact(fact.as_str())
         })
 }

@@ -2,15 +2,15 @@
 
 use std::io::Write;
 
-use super::{Failure, Haul, Order, Quarantined};
+use super::{AccountRun, Failure, FetchRequest, Quarantined};
 use crate::{
     config::Tls,
-    delivery::{Delivery, Draft, Pace, Slip},
+    delivery::{Delivery, DeliveryMode, Draft, Envelope},
     domain::{
         destination::Destination,
-        message::{Glance, Head, fingerprint, glance},
-        plan::Then,
-        trace_fields::{self, Hop},
+        message::{Head, HeaderSummary, fingerprint, glance},
+        plan::AfterFetch,
+        trace_fields::{self, TraceInfo},
     },
     error::{Error, Exit, Kind, Result, Verdict},
     event::Event,
@@ -37,29 +37,29 @@ const BLANK_LINE: u64 = 2;
 /// fields. What is larger has no end.
 const ROOM: u64 = 64_000_000;
 
-impl Haul<'_> {
+impl AccountRun<'_> {
     /// Takes a message from the line and gives it to the delivery.
     pub(super) fn receive(
         &mut self,
-        order: &Order,
+        order: &FetchRequest,
         body: Body<'_, '_, Stream>,
         delivery: &mut dyn Delivery,
     ) -> Result<()> {
         let places = self.places(order);
-        let slip = Slip {
+        let envelope = Envelope {
             account: &self.account.name,
             name: &order.copy.name,
             uid: &order.uid,
             sender: None,
             // what gets fields on top is spooled
-            places: places
+            destinations: places
                 .as_deref()
                 .filter(|_| self.account.add_headers.is_empty())
                 .unwrap_or_default(),
-            taken: &order.copy.taken,
+            accepted_by: &order.copy.accepted_by,
             fields: &[],
         };
-        let mut draft = delivery.begin(&slip)?;
+        let mut draft = delivery.begin(&envelope)?;
         let mut head = Head::default();
         let got = match self.pour(order.octets, body, &mut draft, &mut head) {
             Ok(got) => got,
@@ -73,13 +73,13 @@ impl Haul<'_> {
         if got > order.octets && is_status(head.as_bytes()) {
             // a line too many came before it: its own status line is in the content
             return Err(Error::new(
-                Kind::OutOfStep,
+                Kind::Desynchronized,
                 format!("{} says what nobody asked for", self.account.host),
             )
-            .fact(format!("message {} begins like an answer", order.num)));
+            .with_fact(format!("message {} begins like an answer", order.num)));
         }
         self.through += 1;
-        if order.then == Then::Complete
+        if order.then == AfterFetch::Complete
             && got >= order.octets
             && self.ledger.octets_delivered(order.row)? == Some(got)
         {
@@ -95,7 +95,7 @@ impl Haul<'_> {
             });
         }
         let print = fingerprint(head.as_bytes());
-        let Some((draft, head)) = self.filter(order, &slip, draft, head)? else {
+        let Some((draft, head)) = self.filter(order, &envelope, draft, head)? else {
             return Ok(());
         };
         let filtered = if self.account.filter.is_empty() {
@@ -107,27 +107,27 @@ impl Haul<'_> {
         let places = places
             .clone()
             .unwrap_or_else(|| self.places_by(order, head.as_bytes()));
-        let one_by_one = delivery.pace(&places) == Pace::OneByOne;
+        let one_by_one = delivery.pace(&places) == DeliveryMode::OneAtATime;
         let glance = if one_by_one {
             glance(head.as_bytes())
         } else {
-            Glance::default()
+            HeaderSummary::default()
         };
         let name = Ledger::name_in_several(&order.copy.name, places.len());
         let fields = self.fields(order, head.as_bytes());
         let sender = glance.address.as_deref();
-        let slip = Slip {
+        let envelope = Envelope {
             sender,
             name: &name,
-            places: &places,
+            destinations: &places,
             fields: &fields,
-            ..slip
+            ..envelope
         };
         // what one of the places has already may not be whole, whatever the others get
         let got = order
             .copy
             .came
-            .filter(|_| !order.copy.taken.is_empty())
+            .filter(|_| !order.copy.accepted_by.is_empty())
             .map_or(got, |came| came.min(got));
         let in_maildir = places
             .iter()
@@ -140,7 +140,7 @@ impl Haul<'_> {
             filtered,
             in_maildir,
         };
-        self.hand_over(order, &slip, draft, arrival, delivery)
+        self.begin_handover(order, &envelope, draft, arrival, delivery)
     }
 
     /// Streams the content into the draft; gives its size as LIST counts it.
@@ -162,7 +162,7 @@ impl Haul<'_> {
             });
             if body.octets() > most {
                 return Err(Error::new(
-                    Kind::Cut,
+                    Kind::ConnectionLost,
                     format!("{} sends a message without an end", self.account.host),
                 ));
             }
@@ -171,14 +171,14 @@ impl Haul<'_> {
     }
 
     /// Why what came cannot be delivered: nothing, or no more than the last time.
-    fn missing(&self, order: &Order, got: u64) -> Result<Option<Error>> {
+    fn missing(&self, order: &FetchRequest, got: u64) -> Result<Option<Error>> {
         let before = match order.then {
-            Then::Complete => self.ledger.octets_delivered(order.row)?.unwrap_or(0),
+            AfterFetch::Complete => self.ledger.octets_delivered(order.row)?.unwrap_or(0),
             _ => 0,
         };
         let what = if got <= BLANK_LINE && got < order.octets {
             "came empty"
-        } else if order.then == Then::Complete && got <= before && got < order.octets {
+        } else if order.then == AfterFetch::Complete && got <= before && got < order.octets {
             "is still shorter than listed"
         } else {
             return Ok(None);
@@ -188,38 +188,33 @@ impl Haul<'_> {
                 Kind::Unavailable,
                 format!("message {} of {} {what}", order.num, order.listed),
             )
-            .fact(format!("{got} of {} came", count(order.octets, "octet"))),
+            .with_fact(format!("{got} of {} came", count(order.octets, "octet"))),
         ))
     }
 
     /// The fields that the account wants on top of a message with this header.
-    fn fields(&self, order: &Order, head: &[u8]) -> Vec<u8> {
-        let hop = Hop {
+    fn fields(&self, order: &FetchRequest, head: &[u8]) -> Vec<u8> {
+        let hop = TraceInfo {
             host: &self.account.host,
             address: self.address.as_deref(),
-            machine: &self.world.birth.host,
+            machine: &self.env.birth.host,
             protected: self.account.tls != Tls::Off,
             account: &self.account.name,
             user: &self.account.user,
             uid: &order.uid,
         };
-        trace_fields::write(
-            &self.account.add_headers,
-            &hop,
-            head,
-            self.world.clock.now(),
-        )
+        trace_fields::write(&self.account.add_headers, &hop, head, self.env.clock.now())
     }
 
-    fn hand_over(
+    fn begin_handover(
         &mut self,
-        order: &Order,
-        slip: &Slip<'_>,
+        order: &FetchRequest,
+        envelope: &Envelope<'_>,
         draft: Draft,
         arrival: Arrival,
         delivery: &mut dyn Delivery,
     ) -> Result<()> {
-        let one_by_one = delivery.pace(slip.places) == Pace::OneByOne;
+        let one_by_one = delivery.pace(envelope.destinations) == DeliveryMode::OneAtATime;
         let short = arrival.got < arrival.listed && self.ledger.sizes_are_trusted()?;
         let came = short.then_some(arrival.got);
         if came != order.copy.came {
@@ -228,27 +223,27 @@ impl Haul<'_> {
         if one_by_one {
             // what came before it does not wait for a program
             self.flush(delivery)?;
-            if self.ledger.hand_over(order.row)? {
+            if self.ledger.begin_handover(order.row)? {
                 self.tell_again(&format!("message {} of {}", order.num, order.listed));
             }
         }
-        if let Err(error) = delivery.accept(slip, draft, &self.world.stop) {
-            for taker in delivery.taken() {
+        if let Err(error) = delivery.accept(envelope, draft, &self.env.stop) {
+            for taker in delivery.accepted_by() {
                 self.ledger
-                    .note_part(order.row, &taker, self.world.clock.now())?;
+                    .record_partial_delivery(order.row, &taker, self.env.clock.now())?;
             }
             if error.kind().verdict() == Verdict::StopAll {
                 // the program may or may not have taken it: the ledger says just that
                 return Err(error);
             }
             if one_by_one {
-                self.ledger.take_back(order.row)?;
+                self.ledger.abort_handover(order.row)?;
             }
             return self.not_taken(order, error);
         }
         self.deferred_in_a_row = 0;
         self.received.push(&arrival);
-        self.batch.push(arrival, slip.places.len());
+        self.batch.push(arrival, envelope.destinations.len());
         if one_by_one {
             self.flush(delivery)?;
         }
@@ -256,7 +251,7 @@ impl Haul<'_> {
     }
 
     /// A program did not take the message.
-    pub(super) fn not_taken(&mut self, order: &Order, error: Error) -> Result<()> {
+    pub(super) fn not_taken(&mut self, order: &FetchRequest, error: Error) -> Result<()> {
         match error.kind() {
             Kind::Deferred => {
                 self.deferred_in_a_row += 1;
@@ -271,9 +266,9 @@ impl Haul<'_> {
                     error
                         .facts()
                         .iter()
-                        .fold(stop, |stop, fact| stop.fact(fact.as_str())),
+                        .fold(stop, |stop, fact| stop.with_fact(fact.as_str())),
                 );
-                self.ledger.put_off(order.row, self.world.clock.now())
+                self.ledger.deferred(order.row, self.env.clock.now())
             }
             Kind::Rejected => {
                 self.deferred_in_a_row = 0;
@@ -288,9 +283,9 @@ impl Haul<'_> {
     }
 
     /// The server did not give the message.
-    pub(super) fn refused(&mut self, order: &Order, refusal: &Refusal) -> Result<()> {
+    pub(super) fn refused(&mut self, order: &FetchRequest, refusal: &Refusal) -> Result<()> {
         let host = self.account.host.as_str();
-        let kind = if refusal.passes() {
+        let kind = if refusal.is_transient() {
             Kind::Busy
         } else {
             Kind::Unavailable
@@ -302,8 +297,8 @@ impl Haul<'_> {
                 order.num, order.listed
             ),
         )
-        .fact(quoted(host, refusal));
-        if refusal.passes() {
+        .with_fact(quoted(host, refusal));
+        if refusal.is_transient() {
             return self.comes_later(order, error);
         }
         self.failed(Failure {
@@ -314,8 +309,8 @@ impl Haul<'_> {
     }
 
     /// A message has trouble that passes by itself, which is told should it last.
-    fn comes_later(&mut self, order: &Order, error: Error) -> Result<()> {
-        self.ledger.put_off(order.row, self.world.clock.now())?;
+    fn comes_later(&mut self, order: &FetchRequest, error: Error) -> Result<()> {
+        self.ledger.deferred(order.row, self.env.clock.now())?;
         self.exit = self.exit.worst(Exit::LATER);
         self.suspects.insert(order.row);
         self.lasting.get_or_insert_with(|| error.clone());
@@ -331,7 +326,7 @@ impl Haul<'_> {
             partial,
         } = &failure;
         let glance = glance(partial);
-        let now = self.world.clock.now();
+        let now = self.env.clock.now();
         let limit = self.account.attempts;
         let reason = reason(error);
         let failed = self
@@ -351,20 +346,20 @@ impl Haul<'_> {
                 order.num, failed.attempts
             ),
         };
-        let told = error.clone().fact(fact);
+        let told = error.clone().with_fact(fact);
         self.exit = self.exit.worst(if failed.quarantined {
             Exit::QUARANTINE
         } else {
             Exit::LATER
         });
         if let Some(next_try) = next_try {
-            let told = told.hint(format!(
+            let told = told.with_hint(format!(
                 "`pouch ledger show {} {}` tells what is known of it",
                 self.account.name, order.row
             ));
             self.told.push((order.row, told, Some(next_try)));
             let Failure {
-                order: Order {
+                order: FetchRequest {
                     row, uid, octets, ..
                 },
                 partial,
@@ -383,7 +378,7 @@ impl Haul<'_> {
                     partial,
                 });
             } else {
-                self.ledger.tell_once(&[row], now)?;
+                self.ledger.mark_reported(&[row], now)?;
             }
         } else {
             self.told.push((order.row, told, None));
@@ -398,8 +393,8 @@ fn is_status(head: &[u8]) -> bool {
         .any(|status| head.starts_with(status))
 }
 
-fn stays(order: &Order, error: Error) -> Error {
-    error.fact(format!(
+fn stays(order: &FetchRequest, error: Error) -> Error {
+    error.with_fact(format!(
         "message {} stays on the server and is tried again in the next run",
         order.num
     ))

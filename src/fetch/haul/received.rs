@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Order;
+use super::FetchRequest;
 use crate::{domain::ids::RowId, ledger::Arrival};
 
 /// What came of what a session asks for.
@@ -18,7 +18,7 @@ pub(super) struct Received {
 
 impl Received {
     /// Nothing yet of these.
-    pub(super) fn none_of<'o>(orders: impl Iterator<Item = &'o Order>) -> Self {
+    pub(super) fn none_of<'o>(orders: impl Iterator<Item = &'o FetchRequest>) -> Self {
         let mut alike = HashMap::new();
         for order in orders {
             *alike.entry(order.octets).or_default() += 1;

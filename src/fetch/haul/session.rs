@@ -2,45 +2,45 @@
 
 use std::collections::HashSet;
 
-use super::{Haul, Order, received::Received};
+use super::{AccountRun, FetchRequest, received::Received};
 use crate::{
     config::RequestAhead,
-    delivery::{Delivery, Pace},
+    delivery::{Delivery, DeliveryMode},
     domain::{
         ids::{Listed, MsgNum, RowId},
-        plan::{Action, Known, Plan, Policy, Then, Why, plan},
+        plan::{Action, AfterFetch, DeleteReason, Known, Plan, Policy, plan},
     },
     error::Result,
     event::Event,
     fetch::{identify, sync_deletions},
-    ledger::Look,
+    ledger::Reconciled,
     net::Stream,
     pop3::{
-        retrieval::{Ahead, Answer, Wanted},
+        retrieval::{RetrRequest, RetrResponse, Window},
         transaction::{Listing, Transaction},
     },
 };
 
 /// What is asked for ahead where the account does not say otherwise: enough to fill a line of
 /// 100 Mbit/s and 100 ms.
-const AHEAD: Ahead = Ahead {
+const AHEAD: Window = Window {
     count: 256,
     octets: 2_000_000,
 };
 
-impl Haul<'_> {
+impl AccountRun<'_> {
     /// One session up to the deletions, which are what comes back.
     pub(super) fn session(
         &mut self,
         session: &mut Transaction<Stream>,
         delivery: &mut dyn Delivery,
-    ) -> Result<Vec<(MsgNum, RowId, Why)>> {
-        let (listing, memory) = identify::listing(session, self.ledger, &mut self.unshown)?;
+    ) -> Result<Vec<(MsgNum, RowId, DeleteReason)>> {
+        let (listing, memory) = identify::listing(session, self.ledger, &mut self.unreadable)?;
         let ahead = match self.account.request_ahead {
             // while a program has a message, none is in flight
-            _ if !self.account.filter.is_empty() || !session.takes_ahead() => Ahead::NONE,
+            _ if !self.account.filter.is_empty() || !session.takes_ahead() => Window::NONE,
             RequestAhead::Auto => AHEAD,
-            RequestAhead::Count(count) => Ahead {
+            RequestAhead::Count(count) => Window {
                 count: count as usize,
                 ..AHEAD
             },
@@ -50,15 +50,15 @@ impl Haul<'_> {
             server: &self.account.address(),
         });
         self.warning = identify::unnamed(&listing).or(self.warning.take());
-        let now = self.world.clock.now();
-        let accept = self.world.accept_new_uids;
+        let now = self.env.clock.now();
+        let accept = self.env.accept_new_uids;
         let (mut look, moved) = identify::look(
             session,
             self.ledger,
             &listing,
             memory,
             &self.doubted,
-            &mut self.unshown,
+            &mut self.unreadable,
             accept,
         )?;
         if !self.doubted.is_empty() {
@@ -77,7 +77,7 @@ impl Haul<'_> {
         self.ledger
             .admit(&mut look, &listing.messages, Some(self.run), now)?;
         self.rule(session, &mut look, now)?;
-        let plan = plan(&self.policy(), &look.scan, now);
+        let plan = plan(&self.policy(), &look.mailbox, now);
         self.note_ruled(&plan, &look)?;
         self.tell_oversize(&plan, &look, now)?;
         let (mut fresh, careful) = self.orders(&plan, &look, &listing)?;
@@ -107,33 +107,35 @@ impl Haul<'_> {
                 fresh.rotate_left(anywhere);
             }
         }
-        let pace = |order: &Order| delivery.pace(&self.places(order).unwrap_or_default());
+        let pace = |order: &FetchRequest| delivery.pace(&self.places(order).unwrap_or_default());
         let (one_by_one, batched): (Vec<_>, Vec<_>) = fresh
             .into_iter()
-            .partition(|order| pace(order) == Pace::OneByOne);
+            .partition(|order| pace(order) == DeliveryMode::OneAtATime);
         self.ahead = ahead.count > 1 && !batched.is_empty();
         if self.fruitless > 1 {
             // is it the line, or one bad message after the other?
             self.probe(session, &look)?;
         }
         self.retrieve(session, delivery, &batched, ahead)?;
-        self.retrieve(session, delivery, &one_by_one, Ahead::NONE)?;
+        self.retrieve(session, delivery, &one_by_one, Window::NONE)?;
         if !self.guilty.is_empty() && self.through == 0 {
             self.probe(session, &look)?;
         }
         for order in &careful {
-            self.retrieve(session, delivery, std::slice::from_ref(order), Ahead::NONE)?;
+            self.retrieve(session, delivery, std::slice::from_ref(order), Window::NONE)?;
         }
         self.flush(delivery)?;
         // a line that only messages lose which were found bad before is not bad itself
-        self.judge(self.through > 0 || !self.good_ones_lost)?;
+        self.evaluate(self.through > 0 || !self.good_ones_lost)?;
         self.owe_notices(&look)?;
         self.send_notices(Some((session, &look)), delivery)?;
         Ok(plan
-            .of(&look.scan)
+            .of(&look.mailbox)
             .filter_map(|(entry, action)| match action {
                 Action::Delete(why) => Some((entry.num, entry.row?, why)),
-                Action::Fetch(Then::Delete) => Some((entry.num, entry.row?, Why::NotKept)),
+                Action::Fetch(AfterFetch::Delete) => {
+                    Some((entry.num, entry.row?, DeleteReason::NotKept))
+                }
                 _ => None,
             })
             .collect())
@@ -156,16 +158,16 @@ impl Haul<'_> {
     fn orders(
         &self,
         plan: &Plan,
-        look: &Look,
+        look: &Reconciled,
         listing: &Listing,
-    ) -> Result<(Vec<Order>, Vec<Order>)> {
+    ) -> Result<(Vec<FetchRequest>, Vec<FetchRequest>)> {
         let wanted: Vec<_> = plan
             .steps
             .iter()
             .filter_map(
-                |step| match (step.action, look.scan.entries[step.place].row) {
+                |step| match (step.action, look.mailbox.entries[step.index].row) {
                     (Action::Fetch(then), Some(row)) if !self.finished.contains(&row) => {
-                        Some((step.place, then, row))
+                        Some((step.index, then, row))
                     }
                     _ => None,
                 },
@@ -178,14 +180,14 @@ impl Haul<'_> {
             .into_iter()
             .zip(copies)
             .map(|((place, then, row), copy)| {
-                let known = look.scan.entries[place].known;
+                let known = look.mailbox.entries[place].known;
                 let fresh = known
                     == Known::New {
                         attempts: 0,
-                        put_off: false,
+                        deferred: false,
                     };
                 let Listed { num, uid, octets } = &listing.messages[place];
-                Order {
+                FetchRequest {
                     num: *num,
                     row,
                     copy,
@@ -205,15 +207,15 @@ impl Haul<'_> {
         &mut self,
         session: &mut Transaction<Stream>,
         delivery: &mut dyn Delivery,
-        orders: &[Order],
-        ahead: Ahead,
+        orders: &[FetchRequest],
+        ahead: Window,
     ) -> Result<()> {
         if self.enough.is_some() {
             return Ok(());
         }
         let wanted: Vec<_> = orders
             .iter()
-            .map(|order| Wanted {
+            .map(|order| RetrRequest {
                 num: order.num,
                 octets: order.octets,
             })
@@ -222,8 +224,8 @@ impl Haul<'_> {
         for order in orders {
             self.current = Some(order.clone());
             match retrieval.next()? {
-                Some(Answer::Message(body)) => self.receive(order, body, delivery)?,
-                Some(Answer::Refused(refusal)) => self.refused(order, &refusal)?,
+                Some(RetrResponse::Message(body)) => self.receive(order, body, delivery)?,
+                Some(RetrResponse::Refused(refusal)) => self.refused(order, &refusal)?,
                 None => break,
             }
             self.current = None;
@@ -232,7 +234,7 @@ impl Haul<'_> {
                 break;
             }
             self.seal_if_due(delivery)?;
-            self.world.stop.check()?;
+            self.env.stop.check()?;
         }
         self.received.in_step |= self.enough.is_none() && retrieval.finish()?;
         Ok(())
@@ -240,21 +242,21 @@ impl Haul<'_> {
 
     /// Whether the line is good: fetches the smallest message that is known to be, and throws it
     /// away.
-    fn probe(&mut self, session: &mut Transaction<Stream>, look: &Look) -> Result<()> {
+    fn probe(&mut self, session: &mut Transaction<Stream>, look: &Reconciled) -> Result<()> {
         let known = look
-            .scan
+            .mailbox
             .entries
             .iter()
             .filter(|entry| matches!(entry.known, Known::Delivered { .. }));
         let Some(smallest) = known.min_by_key(|entry| entry.octets) else {
             return Ok(());
         };
-        let wanted = [Wanted {
+        let wanted = [RetrRequest {
             num: smallest.num,
             octets: smallest.octets,
         }];
-        let mut retrieval = session.retrieve(&wanted, Ahead::NONE);
-        if let Some(Answer::Message(mut body)) = retrieval.next()? {
+        let mut retrieval = session.retrieve(&wanted, Window::NONE);
+        if let Some(RetrResponse::Message(mut body)) = retrieval.next()? {
             while body.chunk()?.is_some() {}
             self.through += 1;
         }

@@ -2,20 +2,20 @@
 
 use std::{collections::HashSet, io::Write, slice};
 
-use super::{Haul, Quarantined};
+use super::{AccountRun, Quarantined};
 use crate::{
-    delivery::{Delivery, Pace, Slip},
+    delivery::{Delivery, DeliveryMode, Envelope},
     domain::{
         ids::{MsgNum, RowId, Uid},
-        message::{Glance, glance},
+        message::{HeaderSummary, glance},
         notice::{self, Notice},
-        plan::{Action, Left, Plan},
+        plan::{Action, Plan, SkipReason},
         size::ByteSize,
         time::Timestamp,
     },
     error::{Error, Exit, Kind, Result, Verdict},
     event::Event,
-    ledger::{Arrival, Look},
+    ledger::{Arrival, Reconciled},
     net::Stream,
     pop3::transaction::Transaction,
     text::count,
@@ -24,42 +24,50 @@ use crate::{
 /// So many messages of a kind are told of one by one; more of them, in one line.
 const SINGLY: usize = 3;
 
-impl Haul<'_> {
+impl AccountRun<'_> {
     /// Messages that are larger than the account wants: each is said once, and many together.
-    pub(super) fn tell_oversize(&mut self, plan: &Plan, look: &Look, now: Timestamp) -> Result<()> {
+    pub(super) fn tell_oversize(
+        &mut self,
+        plan: &Plan,
+        look: &Reconciled,
+        now: Timestamp,
+    ) -> Result<()> {
         let oversize: Vec<_> = plan
-            .of(&look.scan)
+            .of(&look.mailbox)
             .filter_map(|(entry, action)| match (action, entry.row) {
-                (Action::Leave(Left::Oversize(max)), Some(row)) => Some((entry, max, row)),
+                (Action::Leave(SkipReason::Oversize(max)), Some(row)) => Some((entry, max, row)),
                 _ => None,
             })
             .collect();
         let rows: Vec<_> = oversize.iter().map(|(_, _, row)| *row).collect();
-        let untold: HashSet<_> = self.ledger.tell_once(&rows, now)?.into_iter().collect();
-        let untold: Vec<_> = oversize
+        let unreported_quarantines: HashSet<_> =
+            self.ledger.mark_reported(&rows, now)?.into_iter().collect();
+        let unreported_quarantines: Vec<_> = oversize
             .into_iter()
-            .filter(|(_, _, row)| untold.contains(row))
+            .filter(|(_, _, row)| unreported_quarantines.contains(row))
             .collect();
         let larger = |what: String| {
-            Error::new(Kind::Unavailable, what).hint("a larger `max-size` lets them in")
+            Error::new(Kind::Unavailable, what).with_hint("a larger `max-size` lets them in")
         };
         let rounded = |octets: u64| ByteSize::from_octets(octets).rounded();
-        if untold.len() <= SINGLY {
-            for (entry, max, _) in untold {
+        if unreported_quarantines.len() <= SINGLY {
+            for (entry, max, _) in unreported_quarantines {
                 let size = rounded(entry.octets);
                 self.tell(&Event::Notice(&larger(format!(
                     "message {} has {size}, over max-size ({max}): it stays on the server",
                     entry.num
                 ))));
             }
-        } else if let Some((largest, max, _)) = untold.iter().max_by_key(|(entry, ..)| entry.octets)
+        } else if let Some((largest, max, _)) = unreported_quarantines
+            .iter()
+            .max_by_key(|(entry, ..)| entry.octets)
         {
-            let all = count(untold.len() as u64, "message");
+            let all = count(unreported_quarantines.len() as u64, "message");
             self.tell(&Event::Notice(
                 &larger(format!(
                     "{all} are over max-size ({max}): they stay on the server"
                 ))
-                .fact(format!(
+                .with_fact(format!(
                     "the largest is message {} with {}",
                     largest.num,
                     rounded(largest.octets)
@@ -74,7 +82,7 @@ impl Haul<'_> {
         if !self.ledger.sizes_are_trusted()?
             || self
                 .ledger
-                .tell_once(&[arrival.row], self.world.clock.now())?
+                .mark_reported(&[arrival.row], self.env.clock.now())?
                 .is_empty()
         {
             return Ok(());
@@ -82,13 +90,13 @@ impl Haul<'_> {
         self.exit = self.exit.worst(Exit::LATER);
         self.tell(&Event::Notice(
             &Error::new(Kind::Unavailable, "a message came shorter than the server had listed it")
-                .fact(format!(
+                .with_fact(format!(
                     "{} of {} came, though the server ended it in order",
                     arrival.got,
                     count(arrival.listed, "octet")
                 ))
-                .fact("it is delivered as it is, is not deleted from the server, and will be asked for again")
-                .hint(format!("`pouch ledger show {} {}` tells what is known of it", self.account.name, arrival.row)),
+                .with_fact("it is delivered as it is, is not deleted from the server, and will be asked for again")
+                .with_hint(format!("`pouch ledger show {} {}` tells what is known of it", self.account.name, arrival.row)),
         ));
         Ok(())
     }
@@ -100,17 +108,17 @@ impl Haul<'_> {
                 Kind::Deferred,
                 format!("an earlier run ended while a program had {what}"),
             )
-            .fact("it is handed over again, and may be there twice"),
+            .with_fact("it is handed over again, and may be there twice"),
         ));
     }
 
     /// Adds the messages of this listing that went into quarantine in a run which died before it
     /// told of them.
-    pub(super) fn owe_notices(&mut self, look: &Look) -> Result<()> {
+    pub(super) fn owe_notices(&mut self, look: &Reconciled) -> Result<()> {
         if !self.account.notice {
             return Ok(());
         }
-        for row in self.ledger.untold()? {
+        for row in self.ledger.unreported_quarantines()? {
             if number_of(look, row.id).is_some()
                 && self.quarantined.iter().all(|known| known.row != row.id)
             {
@@ -119,13 +127,13 @@ impl Haul<'_> {
                     uid: row.uid,
                     octets: row.octets,
                     reason: row.reason.unwrap_or_default(),
-                    glance: Glance {
+                    glance: HeaderSummary {
                         sender: row.sender,
                         subject: row.subject,
-                        ..Glance::default()
+                        ..HeaderSummary::default()
                     },
                     attempts: row.attempts,
-                    next_try: row.next_try.unwrap_or(self.world.clock.now()),
+                    next_try: row.next_try.unwrap_or(self.env.clock.now()),
                     partial: Vec::new(),
                 });
             }
@@ -137,7 +145,7 @@ impl Haul<'_> {
     /// what it lists, the header is asked for.
     pub(super) fn send_notices(
         &mut self,
-        mut session: Option<(&mut Transaction<Stream>, &Look)>,
+        mut session: Option<(&mut Transaction<Stream>, &Reconciled)>,
         delivery: &mut dyn Delivery,
     ) -> Result<()> {
         while let Some(mut quarantined) = self.quarantined.pop() {
@@ -179,12 +187,12 @@ impl Haul<'_> {
             next_try,
             partial,
         } = quarantined;
-        let now = self.world.clock.now();
+        let now = self.env.clock.now();
         let mail = notice::write(
             &Notice {
                 account: &self.account.name,
                 host: &self.account.host,
-                machine: self.world.birth.host.as_str(),
+                machine: self.env.birth.host.as_str(),
                 row: *row,
                 octets: *octets,
                 glance,
@@ -199,8 +207,9 @@ impl Haul<'_> {
         // until the ledger knows, it is safe and not told of: the next run has to look for it
         self.ledger.open_run(self.run)?;
         self.unsettled = true;
-        let by_program = delivery.pace(slice::from_ref(&self.account.place)) == Pace::OneByOne;
-        if by_program && self.ledger.hand_notice_over(*row)? {
+        let by_program = delivery.pace(slice::from_ref(&self.account.routing.default))
+            == DeliveryMode::OneAtATime;
+        if by_program && self.ledger.begin_notice_handover(*row)? {
             self.tell_again("the notice of a message in quarantine");
         }
         // a program that does not want the notice has the message's failure on its account
@@ -210,11 +219,11 @@ impl Haul<'_> {
             .filter(|error| error.kind() != Kind::Rejected);
         match trouble {
             None => {
-                self.ledger.tell_once(&[*row], now)?;
+                self.ledger.mark_reported(&[*row], now)?;
             }
             Some(error) => {
                 if by_program && error.kind().verdict() != Verdict::StopAll {
-                    self.ledger.take_notice_back(*row)?;
+                    self.ledger.abort_notice_handover(*row)?;
                 }
                 if error.kind() != Kind::Deferred {
                     return Err(error);
@@ -236,27 +245,27 @@ impl Haul<'_> {
         mail: &[u8],
         delivery: &mut dyn Delivery,
     ) -> Result<()> {
-        let slip = Slip {
+        let envelope = Envelope {
             account: &self.account.name,
             name,
             uid,
             sender: None,
-            places: slice::from_ref(&self.account.place),
-            taken: &[],
+            destinations: slice::from_ref(&self.account.routing.default),
+            accepted_by: &[],
             fields: &[],
         };
-        let mut draft = delivery.begin(&slip)?;
+        let mut draft = delivery.begin(&envelope)?;
         draft
             .write_all(mail)
             .map_err(|error| Error::file("write", draft.place(), &error))?;
-        delivery.accept(&slip, draft, &self.world.stop)?;
-        delivery.seal().make_safe()
+        delivery.accept(&envelope, draft, &self.env.stop)?;
+        delivery.take_batch().commit()
     }
 }
 
 /// The number that a row's message has in the session whose listing this is.
-fn number_of(look: &Look, row: RowId) -> Option<MsgNum> {
-    look.scan
+fn number_of(look: &Reconciled, row: RowId) -> Option<MsgNum> {
+    look.mailbox
         .entries
         .iter()
         .find(|entry| entry.row == Some(row))

@@ -13,7 +13,7 @@ use pouch::{
         Account,
         file::File,
         provenance,
-        resolve::{Context, resolve},
+        resolve::{ConfigDefaults, resolve},
     },
     domain::{
         auth::Auth,
@@ -21,13 +21,13 @@ use pouch::{
     },
     pop3::{
         body::Decoder,
-        login::{Authorization, Terms},
+        login::{Authorization, ConnectionOptions},
         reply::{self, Capabilities, Reply},
-        retrieval::{Ahead, Answer, Wanted},
+        retrieval::{RetrRequest, RetrResponse, Window},
         sasl::Credentials,
         transaction::Transaction,
     },
-    text::shown,
+    text::sanitize,
 };
 
 /// A target: the name of its corpus, and the target itself.
@@ -58,7 +58,7 @@ pub fn reply(data: &[u8]) {
             assert!(num.0 > 0 && !uid.as_bytes().is_empty() && line.ends_with(uid.as_bytes()));
         }
         known.add(line);
-        assert_safe(&shown(line));
+        assert_safe(&sanitize(line));
     }
     for tag in ["SASL", "PIPELINING", ""] {
         assert!(!known.has(tag) || known.arguments(tag).is_some());
@@ -143,7 +143,7 @@ pub fn talk(said: &[u8]) -> pouch::error::Result<()> {
 }
 
 fn run(server: Server<'_>, auth: Auth, heads: bool) -> pouch::error::Result<()> {
-    let terms = Terms {
+    let terms = ConnectionOptions {
         peer: "pop.example.org".into(),
         patience: Duration::from_mins(1),
         trace: None,
@@ -169,7 +169,7 @@ fn run(server: Server<'_>, auth: Auth, heads: bool) -> pouch::error::Result<()> 
         let wanted: Vec<_> = listing
             .messages
             .iter()
-            .map(|message| Wanted {
+            .map(|message| RetrRequest {
                 num: message.num,
                 octets: message.octets,
             })
@@ -181,10 +181,13 @@ fn run(server: Server<'_>, auth: Auth, heads: bool) -> pouch::error::Result<()> 
     session.quit()
 }
 
-fn fetch(session: &mut Transaction<Server<'_>>, wanted: &[Wanted]) -> pouch::error::Result<()> {
+fn fetch(
+    session: &mut Transaction<Server<'_>>,
+    wanted: &[RetrRequest],
+) -> pouch::error::Result<()> {
     let mut retrieval = session.retrieve(
         wanted,
-        Ahead {
+        Window {
             count: 16,
             octets: 100_000,
         },
@@ -192,12 +195,12 @@ fn fetch(session: &mut Transaction<Server<'_>>, wanted: &[Wanted]) -> pouch::err
     for expected in wanted {
         assert_eq!(retrieval.upcoming(), Some(*expected));
         match retrieval.next()? {
-            Some(Answer::Message(mut body)) => {
+            Some(RetrResponse::Message(mut body)) => {
                 while let Some(content) = body.chunk()? {
                     assert!(!content.is_empty());
                 }
             }
-            Some(Answer::Refused(_)) => {}
+            Some(RetrResponse::Refused(_)) => {}
             None => panic!("an answer for each message"),
         }
     }
@@ -257,7 +260,7 @@ pub fn config(data: &[u8]) {
     };
     let home = Path::new("/home/ann");
     let path = home.join(".config/pouch/config.toml");
-    let context = Context {
+    let context = ConfigDefaults {
         home: home.to_owned(),
         state_dir: PathBuf::from("/home/ann/.local/state/pouch"),
     };
@@ -307,7 +310,7 @@ pub fn header(data: &[u8]) {
         .into_iter()
         .flatten()
     {
-        assert_safe(&shown(text.as_bytes()));
+        assert_safe(&sanitize(text.as_bytes()));
     }
     let print = fingerprint(head.as_bytes());
     assert_eq!(print, fingerprint(head.as_bytes()));
