@@ -9,8 +9,8 @@ use crate::{
     event::{Event, TraceLine},
     net::{Certificate, PendingConnection, Stream, TlsConfig},
     pop3::{
-        login::{Authorization, ConnectionOptions, Mechanism, Trace},
-        sasl::Credentials,
+        login::{Authorization, ConnectionOptions, Trace},
+        sasl::{Credentials, Mechanism},
         transaction::Transaction,
     },
 };
@@ -181,7 +181,7 @@ fn may_pass_soon(error: &Error) -> bool {
 fn terms(account: &Account, trace: Option<Trace>) -> ConnectionOptions {
     ConnectionOptions {
         peer: account.host.clone(),
-        patience: account.patience(),
+        time_limit: account.patience(),
         trace,
     }
 }

@@ -83,19 +83,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Feeds `wire` in pieces that end at `cuts`, as a socket would; gives content and what is
+    /// Feeds `connection` in pieces that end at `cuts`, as a socket would; gives content and what is
     /// left behind the end.
-    fn feed(wire: &[u8], cuts: &[usize]) -> (Vec<u8>, Option<Vec<u8>>, u64) {
+    fn feed(connection: &[u8], cuts: &[usize]) -> (Vec<u8>, Option<Vec<u8>>, u64) {
         let (mut decoder, mut content, mut buffer) = (Decoder::default(), Vec::new(), Vec::new());
         let mut from = 0;
-        for to in cuts.iter().copied().chain([wire.len()]) {
-            buffer.extend_from_slice(&wire[from..to.max(from)]);
+        for to in cuts.iter().copied().chain([connection.len()]) {
+            buffer.extend_from_slice(&connection[from..to.max(from)]);
             from = to.max(from);
             let decoded = decoder.decode(&mut buffer);
             content.extend_from_slice(&buffer[..decoded.content]);
             buffer.drain(..decoded.used);
             if decoded.end {
-                buffer.extend_from_slice(&wire[from..]);
+                buffer.extend_from_slice(&connection[from..]);
                 return (content, Some(buffer), decoder.octets());
             }
             assert!(buffer.len() <= 2, "{buffer:?} left over");
@@ -104,21 +104,21 @@ mod tests {
     }
 
     fn stuffed(lines: &[Vec<u8>]) -> Vec<u8> {
-        let mut wire = Vec::new();
+        let mut connection = Vec::new();
         for line in lines {
             if line.starts_with(b".") {
-                wire.push(b'.');
+                connection.push(b'.');
             }
-            wire.extend_from_slice(line);
-            wire.extend_from_slice(b"\r\n");
+            connection.extend_from_slice(line);
+            connection.extend_from_slice(b"\r\n");
         }
-        wire.extend_from_slice(b".\r\n");
-        wire
+        connection.extend_from_slice(b".\r\n");
+        connection
     }
 
     #[test]
     fn dots_line_ends_and_the_end() {
-        for (wire, content, rest) in [
+        for (connection, content, rest) in [
             (&b".\r\n"[..], &b""[..], Some(&b""[..])),
             (b"a\r\n.\r\n+OK", b"a\n", Some(b"+OK")),
             (b"..\r\n...a\r\n.\r\n", b".\n..a\n", Some(b"")),
@@ -130,12 +130,12 @@ mod tests {
             (b"a\r\n.\n", b"a\n\n", None),
             (b"a\r\n..\r", b"a\n.", None),
         ] {
-            let got = feed(wire, &[]);
+            let got = feed(connection, &[]);
             assert_eq!(
                 (got.0.as_slice(), got.1.as_deref()),
                 (content, rest),
                 "{}",
-                wire.escape_ascii()
+                connection.escape_ascii()
             );
         }
     }
@@ -151,21 +151,21 @@ mod tests {
             lines in proptest::collection::vec(proptest::collection::vec(prop_oneof![Just(b'.'), Just(b'\r'), Just(b'\n'), any::<u8>()], 0..6), 0..12),
             cuts in proptest::collection::vec(0usize..80, 0..20),
         ) {
-            let wire = stuffed(&lines);
-            let whole = feed(&wire, &[]);
-            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(wire.len())).collect();
+            let connection = stuffed(&lines);
+            let whole = feed(&connection, &[]);
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(connection.len())).collect();
             cuts.sort_unstable();
-            prop_assert_eq!(feed(&wire, &cuts), whole);
+            prop_assert_eq!(feed(&connection, &cuts), whole);
         }
 
         #[test]
         fn what_was_stuffed_comes_out(lines in proptest::collection::vec("[.a-c]{0,5}", 0..12)) {
             let bytes: Vec<_> = lines.iter().map(|line| line.clone().into_bytes()).collect();
-            let mut wire = stuffed(&bytes);
-            wire.extend_from_slice(b"+OK next");
+            let mut connection = stuffed(&bytes);
+            connection.extend_from_slice(b"+OK next");
             let content: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
             let octets = content.len() as u64 + lines.len() as u64;
-            prop_assert_eq!(feed(&wire, &[]), (content.into_bytes(), Some(b"+OK next".to_vec()), octets));
+            prop_assert_eq!(feed(&connection, &[]), (content.into_bytes(), Some(b"+OK next".to_vec()), octets));
         }
     }
 }

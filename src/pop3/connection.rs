@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{
     body::Decoder,
     command::{Command, MAX_COMMAND},
-    reply::{self, Refusal, Reply, quoted},
+    reply::{self, Capabilities, Refusal, Reply, quoted},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -29,6 +29,9 @@ const MAX_LINE: usize = 16 * 1024;
 /// Octets a second below which a line is no line.
 const SLOWEST: u64 = 100;
 
+/// The largest response to CAPA that is read, in octets.
+const MAX_CAPA: usize = 64 * 1024;
+
 /// Who gets to see the lines of the session.
 pub type Trace = Box<dyn FnMut(TraceLine) + Send>;
 
@@ -38,7 +41,7 @@ pub struct ConnectionOptions {
     pub peer: String,
     /// An answer may keep pouch waiting so long, all its pauses together, and a second more for
     /// each 100 octets: what comes slower never ends.
-    pub patience: Duration,
+    pub time_limit: Duration,
     /// Who gets every line of the session.
     pub trace: Option<Trace>,
 }
@@ -51,13 +54,13 @@ struct TransferRate {
 }
 
 impl TransferRate {
-    fn is_hopeless(&self, patience: Duration) -> bool {
-        self.waited > patience.saturating_add(Duration::from_secs(self.octets / SLOWEST))
+    fn is_hopeless(&self, time_limit: Duration) -> bool {
+        self.waited > time_limit.saturating_add(Duration::from_secs(self.octets / SLOWEST))
     }
 }
 
 /// A stream and what was read from it, but not yet used.
-pub(super) struct Wire<S> {
+pub(super) struct Connection<S> {
     stream: S,
     buffer: Vec<u8>,
     /// `buffer[start..end]` is not used yet.
@@ -70,17 +73,17 @@ pub(super) struct Wire<S> {
     pace: TransferRate,
     /// The server's name, for messages.
     pub(super) peer: String,
-    patience: Duration,
+    time_limit: Duration,
     trace: Option<Trace>,
     /// What is not repeated, should the server repeat it.
     secrets: Vec<Zeroizing<Vec<u8>>>,
 }
 
-impl<S> Wire<S> {
+impl<S> Connection<S> {
     pub(super) fn new(stream: S, terms: ConnectionOptions) -> Self {
         let ConnectionOptions {
             peer,
-            patience,
+            time_limit,
             trace,
         } = terms;
         Self {
@@ -92,7 +95,7 @@ impl<S> Wire<S> {
             unanswered: 0,
             pace: TransferRate::default(),
             peer,
-            patience,
+            time_limit,
             trace,
             secrets: Vec::new(),
         }
@@ -117,7 +120,7 @@ impl<S> Wire<S> {
             self.stream,
             ConnectionOptions {
                 peer: self.peer,
-                patience: self.patience,
+                time_limit: self.time_limit,
                 trace: self.trace,
             },
         )
@@ -167,7 +170,7 @@ impl<S> Wire<S> {
         }
     }
 
-    fn traced(&mut self, said: impl FnOnce() -> TraceLine) {
+    fn trace_line(&mut self, said: impl FnOnce() -> TraceLine) {
         if let Some(trace) = &mut self.trace {
             trace(said());
         }
@@ -192,7 +195,7 @@ impl<S> Wire<S> {
     }
 }
 
-impl<S: Read + Write> Wire<S> {
+impl<S: Read + Write> Connection<S> {
     /// Puts a command into the next flush.
     pub(super) fn queue(&mut self, command: Command<'_>) -> Result<()> {
         let line = command.line();
@@ -208,7 +211,7 @@ impl<S: Read + Write> Wire<S> {
             );
         }
         self.in_step()?;
-        self.traced(|| TraceLine::Client(command.shown()));
+        self.trace_line(|| TraceLine::Client(command.shown()));
         self.unsent.extend_from_slice(&line);
         self.unanswered += 1;
         Ok(())
@@ -248,7 +251,7 @@ impl<S: Read + Write> Wire<S> {
     fn keep_pace(&mut self, began: Instant, octets: usize) -> Result<()> {
         self.pace.waited += began.elapsed();
         self.pace.octets += octets as u64;
-        if self.pace.is_hopeless(self.patience) {
+        if self.pace.is_hopeless(self.time_limit) {
             return Err(Error::new(
                 Kind::ConnectionLost,
                 format!("{} is too slow for its answer to ever end", self.peer),
@@ -315,7 +318,7 @@ impl<S: Read + Write> Wire<S> {
         let reply = self.understood(&line);
         if self.trace.is_some() {
             let said = sanitize(&self.clean(&line));
-            self.traced(|| TraceLine::Server(said));
+            self.trace_line(|| TraceLine::Server(said));
         }
         Ok((line, reply))
     }
@@ -338,6 +341,26 @@ impl<S: Read + Write> Wire<S> {
             [b'.', rest @ ..] => Some(rest),
             line => Some(line),
         })
+    }
+
+    /// Reads the response to CAPA. Returns `None` if the server does not know the command (popa3d,
+    /// Solid POP3).
+    pub(super) fn capabilities(&mut self) -> Result<Option<Capabilities>> {
+        match self.reply()? {
+            Reply::Ok(_) => {}
+            // unsolicited, right after the login
+            Reply::Err(refusal) if refusal.is_transient() => {
+                return Err(cannot_open(&self.peer, &refusal));
+            }
+            Reply::Err(_) => return Ok(None),
+            Reply::Challenge(_) => return Err(not_pop3(&self.peer)),
+        }
+        let mut capabilities = Capabilities::default();
+        let mut budget = MAX_CAPA;
+        while let Some(line) = self.list_line(&mut budget)? {
+            capabilities.add(line);
+        }
+        Ok(Some(capabilities))
     }
 
     /// The next line, without its line end.
@@ -436,13 +459,13 @@ mod tests {
 
     #[test]
     fn what_is_too_slow_never_ends() {
-        let patience = Duration::from_mins(10);
+        let time_limit = Duration::from_mins(10);
         let hopeless = |seconds, octets| {
             TransferRate {
                 waited: Duration::from_secs(seconds),
                 octets,
             }
-            .is_hopeless(patience)
+            .is_hopeless(time_limit)
         };
         assert!(!hopeless(600, 0));
         assert!(hopeless(601, 50));

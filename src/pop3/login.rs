@@ -5,9 +5,9 @@ use std::io::{Read, Write};
 pub use super::connection::{ConnectionOptions, Trace};
 use super::{
     command::{Command, MAX_COMMAND, fits},
-    connection::{Wire, cannot_open, not_pop3},
-    reply::{Capabilities, Code, Refusal, Reply, quoted},
-    sasl::{self, Credentials},
+    connection::{Connection, not_pop3},
+    reply::{Code, Refusal, Reply, quoted},
+    sasl::{self, Credentials, Mechanism},
     transaction::Transaction,
 };
 use crate::{
@@ -15,12 +15,9 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
-/// The most octets of a CAPA answer.
-const MAX_CAPA: usize = 64 * 1024;
-
 /// Before the login (RFC 1939 §4).
 pub struct Authorization<S> {
-    wire: Wire<S>,
+    connection: Connection<S>,
 }
 
 impl<S: Read + Write> Authorization<S> {
@@ -29,9 +26,9 @@ impl<S: Read + Write> Authorization<S> {
     /// # Errors
     /// The line is lost, or what answers is no POP3 server, or it greets with `-ERR`.
     pub fn greet(stream: S, terms: ConnectionOptions) -> Result<Self> {
-        let mut wire = Wire::new(stream, terms);
-        let reply = wire.reply()?;
-        let peer = wire.peer.as_str();
+        let mut connection = Connection::new(stream, terms);
+        let reply = connection.reply()?;
+        let peer = connection.peer.as_str();
         match reply {
             Reply::Ok(_) => {}
             Reply::Err(refusal) => {
@@ -47,7 +44,7 @@ impl<S: Read + Write> Authorization<S> {
             }
             Reply::Challenge(_) => return Err(not_pop3(peer)),
         }
-        Ok(Self { wire })
+        Ok(Self { connection })
     }
 
     /// Begins TLS by STLS (RFC 2595 §4): `wrap` makes the new stream out of the old one. Whether
@@ -60,11 +57,11 @@ impl<S: Read + Write> Authorization<S> {
         mut self,
         wrap: impl FnOnce(S) -> Result<T>,
     ) -> Result<Authorization<T>> {
-        let peer = self.wire.peer.clone();
+        let peer = self.connection.peer.clone();
         let hint =
             "most servers have TLS on port 995: tls = \"implicit\"; pouch never goes on without it";
         let answer = self
-            .wire
+            .connection
             .ask(Command::Stls)
             .map_err(|error| match error.kind() {
                 // what some do where they do not know a command
@@ -89,16 +86,16 @@ impl<S: Read + Write> Authorization<S> {
             }
             Reply::Challenge(_) => return Err(not_pop3(&peer)),
         }
-        if self.wire.holds_unread() {
+        if self.connection.holds_unread() {
             return Err(Error::new(
                 Kind::Denied,
                 format!("somebody meddles with the line to {peer}"),
             )
             .with_fact("there were octets behind the answer to STLS, before TLS began"));
         }
-        let (stream, terms) = self.wire.into_parts();
+        let (stream, terms) = self.connection.into_parts();
         Ok(Authorization {
-            wire: Wire::new(wrap(stream)?, terms),
+            connection: Connection::new(wrap(stream)?, terms),
         })
     }
 
@@ -115,12 +112,12 @@ impl<S: Read + Write> Authorization<S> {
                 ));
             }
         }
-        self.wire.hide(who.password.as_bytes());
-        self.wire
+        self.connection.hide(who.password.as_bytes());
+        self.connection
             .hide(sasl::plain(who.user, who.password).as_bytes());
-        self.wire.queue(Command::Capa)?;
-        self.wire.flush()?;
-        let capabilities = read_capabilities(&mut self.wire)?;
+        self.connection.queue(Command::Capa)?;
+        self.connection.flush()?;
+        let capabilities = self.connection.capabilities()?;
         let offered = |mechanism| {
             capabilities
                 .as_ref()
@@ -138,27 +135,27 @@ impl<S: Read + Write> Authorization<S> {
         .map_err(|error| match error.kind() {
             // Courier does so when it cannot read one message, Dovecot when it cannot read the
             // mailbox
-            Kind::ConnectionLost => Error::new(Kind::ConnectionLost, format!("{} closed the connection at the login", self.wire.peer))
+            Kind::ConnectionLost => Error::new(Kind::ConnectionLost, format!("{} closed the connection at the login", self.connection.peer))
                 .with_fact("that need not be a wrong password: some servers do so when they cannot open the mailbox"),
             _ => error,
         })?;
         match answer {
-            Reply::Ok(_) => Ok(Transaction::new(self.wire, capabilities, mechanism)),
+            Reply::Ok(_) => Ok(Transaction::new(self.connection, capabilities, mechanism)),
             Reply::Err(refusal) => {
                 let codes = capabilities
                     .as_ref()
                     .is_some_and(|known| known.has("AUTH-RESP-CODE"));
-                Err(login_refused(&self.wire.peer, &refusal, codes))
+                Err(login_refused(&self.connection.peer, &refusal, codes))
             }
-            Reply::Challenge(_) => Err(not_pop3(&self.wire.peer)),
+            Reply::Challenge(_) => Err(not_pop3(&self.connection.peer)),
         }
     }
 
     fn user_pass(&mut self, who: &Credentials<'_>) -> Result<Reply> {
         // not pipelined: Courier and mailfront announce PIPELINING and lose what is behind PASS,
         // and a server that refuses USER must not get the password
-        match self.wire.ask(Command::User(who.user))? {
-            Reply::Ok(_) => self.wire.ask(Command::Pass(who.password)),
+        match self.connection.ask(Command::User(who.user))? {
+            Reply::Ok(_) => self.connection.ask(Command::Pass(who.password)),
             refused => Ok(refused),
         }
     }
@@ -172,7 +169,7 @@ impl<S: Read + Write> Authorization<S> {
         };
         // RFC 5034 §4: the initial response only where the whole command fits
         let fits = whole.line().len() <= MAX_COMMAND;
-        match self.wire.ask(if fits {
+        match self.connection.ask(if fits {
             whole
         } else {
             Command::Auth {
@@ -181,49 +178,10 @@ impl<S: Read + Write> Authorization<S> {
             }
         })? {
             // servers that do not know the initial response ask for it
-            Reply::Challenge(_) => self.wire.ask(Command::Response(&message)),
+            Reply::Challenge(_) => self.connection.ask(Command::Response(&message)),
             other => Ok(other),
         }
     }
-}
-
-/// How the login was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mechanism {
-    /// SASL PLAIN.
-    Plain,
-    /// USER and PASS.
-    User,
-}
-
-impl std::fmt::Display for Mechanism {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Plain => "PLAIN",
-            Self::User => "USER",
-        })
-    }
-}
-
-/// The answer to CAPA. A server that does not know it (popa3d, Solid POP3) says `-ERR`.
-pub(super) fn read_capabilities<S: Read + Write>(
-    wire: &mut Wire<S>,
-) -> Result<Option<Capabilities>> {
-    match wire.reply()? {
-        Reply::Ok(_) => {}
-        // unasked, right behind the login
-        Reply::Err(refusal) if refusal.is_transient() => {
-            return Err(cannot_open(&wire.peer, &refusal));
-        }
-        Reply::Err(_) => return Ok(None),
-        Reply::Challenge(_) => return Err(not_pop3(&wire.peer)),
-    }
-    let mut capabilities = Capabilities::default();
-    let mut budget = MAX_CAPA;
-    while let Some(line) = wire.list_line(&mut budget)? {
-        capabilities.add(line);
-    }
-    Ok(Some(capabilities))
 }
 
 /// What a refused login means (RFC 2449 §8.1.1, RFC 3206 §4). `codes`: the server announces

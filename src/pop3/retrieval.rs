@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use super::{body::Decoder, command::Command, connection::Wire, reply::Refusal};
+use super::{body::Decoder, command::Command, connection::Connection, reply::Refusal};
 use crate::{domain::ids::MsgNum, error::Result};
 
 /// A message to fetch.
@@ -36,7 +36,7 @@ impl Window {
 /// It lends out one message at a time and borrows the session: no DELE can fall between
 /// outstanding RETRs.
 pub struct Retrieval<'s, S> {
-    wire: &'s mut Wire<S>,
+    connection: &'s mut Connection<S>,
     wanted: &'s [RetrRequest],
     ahead: Window,
     /// So many of `wanted` were asked for …
@@ -60,10 +60,14 @@ pub enum RetrResponse<'r, 's, S> {
 }
 
 impl<'s, S: Read + Write> Retrieval<'s, S> {
-    pub(super) fn new(wire: &'s mut Wire<S>, wanted: &'s [RetrRequest], ahead: Window) -> Self {
+    pub(super) fn new(
+        connection: &'s mut Connection<S>,
+        wanted: &'s [RetrRequest],
+        ahead: Window,
+    ) -> Self {
         let decoder = Decoder::default();
         Self {
-            wire,
+            connection,
             wanted,
             ahead,
             asked: 0,
@@ -87,7 +91,7 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
     #[expect(clippy::should_implement_trait, reason = "an iterator that lends")]
     pub fn next(&mut self) -> Result<Option<RetrResponse<'_, 's, S>>> {
         while self
-            .wire
+            .connection
             .content(&mut self.decoder, &mut self.ended)?
             .is_some()
         {}
@@ -95,7 +99,7 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
             return Ok(None);
         };
         self.refill()?;
-        let answer = self.wire.answer()?;
+        let answer = self.connection.answer()?;
         self.answered += 1;
         self.in_flight -= wanted.octets;
         match answer {
@@ -109,19 +113,19 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
     }
 
     /// Passes over what is left of the last message, and tells whether the server is known to be in
-    /// step then: behind what is asked for ahead goes a [check](Wire::queue_check), whose answer
+    /// step then: behind what is asked for ahead goes a [check](Connection::queue_check), whose answer
     /// comes with the last message, and takes no turn.
     ///
     /// # Errors
     /// The line is lost, or the server is out of step.
     pub fn finish(mut self) -> Result<bool> {
         while self
-            .wire
+            .connection
             .content(&mut self.decoder, &mut self.ended)?
             .is_some()
         {}
         if self.check_queued {
-            self.wire.check()?;
+            self.connection.check()?;
         }
         Ok(self.check_queued)
     }
@@ -140,7 +144,7 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
             if waiting > 0 && full {
                 break;
             }
-            self.wire.queue(Command::Retr(next.num))?;
+            self.connection.queue(Command::Retr(next.num))?;
             self.asked += 1;
             self.in_flight += next.octets;
         }
@@ -148,10 +152,10 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
             return Ok(());
         }
         if self.asked == self.wanted.len() && self.ahead.count > 1 {
-            self.wire.queue_check()?;
+            self.connection.queue_check()?;
             self.check_queued = true;
         }
-        self.wire.flush()
+        self.connection.flush()
     }
 }
 
@@ -168,7 +172,7 @@ impl<S: Read + Write> Body<'_, '_, S> {
     pub fn chunk(&mut self) -> Result<Option<&[u8]>> {
         let retrieval = &mut *self.retrieval;
         retrieval
-            .wire
+            .connection
             .content(&mut retrieval.decoder, &mut retrieval.ended)
     }
 

@@ -1,5 +1,7 @@
 //! SASL (RFC 4422, RFC 5034).
 
+use std::fmt;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
@@ -13,6 +15,24 @@ pub struct Credentials<'a> {
     pub password: &'a str,
     /// The way to log in that was asked for.
     pub auth: Auth,
+}
+
+/// How the login was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    /// SASL PLAIN.
+    Plain,
+    /// USER and PASS.
+    User,
+}
+
+impl fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "PLAIN",
+            Self::User => "USER",
+        })
+    }
 }
 
 /// The one message of SASL PLAIN (RFC 4616 §2), in base64: no authorization identity, the user,

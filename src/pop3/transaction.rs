@@ -9,10 +9,10 @@ use std::io::{Read, Write};
 use super::{
     body::Decoder,
     command::Command,
-    connection::{Wire, not_pop3},
-    login::{Mechanism, read_capabilities},
+    connection::{Connection, not_pop3},
     reply::{self, Capabilities, Refusal, quoted},
     retrieval::{RetrRequest, Retrieval, Window},
+    sasl::Mechanism,
 };
 use crate::{
     domain::{
@@ -49,7 +49,7 @@ pub struct Listing {
 
 /// After the login (RFC 1939 §5).
 pub struct Transaction<S> {
-    wire: Wire<S>,
+    connection: Connection<S>,
     capabilities: Option<Capabilities>,
     /// Whether the capabilities were not asked for again since the login.
     fresh: bool,
@@ -60,12 +60,12 @@ pub struct Transaction<S> {
 
 impl<S: Read + Write> Transaction<S> {
     pub(super) fn new(
-        wire: Wire<S>,
+        connection: Connection<S>,
         capabilities: Option<Capabilities>,
         mechanism: Mechanism,
     ) -> Self {
         Self {
-            wire,
+            connection,
             capabilities,
             fresh: true,
             mechanism,
@@ -123,23 +123,23 @@ impl<S: Read + Write> Transaction<S> {
         // Capabilities may differ after the login: Gmail announces PIPELINING only then.
         let mut ask_again = std::mem::take(&mut self.fresh) && self.capabilities.is_some();
         if ask_again && !self.pipelining() {
-            self.wire.queue(Command::Capa)?;
-            self.wire.flush()?;
+            self.connection.queue(Command::Capa)?;
+            self.connection.flush()?;
             self.renew_capabilities()?;
             ask_again = false;
         }
         let together = self.pipelining();
         if ask_again {
-            self.wire.queue(Command::Capa)?;
+            self.connection.queue(Command::Capa)?;
         }
-        self.wire.queue(Command::Stat)?;
+        self.connection.queue(Command::Stat)?;
         if together {
-            self.wire.queue(Command::List)?;
+            self.connection.queue(Command::List)?;
             if !self.disable_uidl {
-                self.wire.queue(Command::Uidl)?;
+                self.connection.queue(Command::Uidl)?;
             }
         }
-        self.wire.flush()?;
+        self.connection.flush()?;
         let done = meanwhile();
         if ask_again {
             self.renew_capabilities()?;
@@ -151,7 +151,7 @@ impl<S: Read + Write> Transaction<S> {
     fn listing(&mut self, asked: bool) -> Result<Listing> {
         let expected = self.stat()?;
         if expected > MAX_MESSAGES {
-            let peer = &self.wire.peer;
+            let peer = &self.connection.peer;
             return Err(Error::new(
                 Kind::Unavailable,
                 format!("{peer} has {expected} messages in this mailbox"),
@@ -171,7 +171,7 @@ impl<S: Read + Write> Transaction<S> {
         let Ok(uids) = uids else {
             return Err(Error::new(
                 Kind::Unavailable,
-                format!("{} cannot tell new messages from old ones (it has no UIDL)", self.wire.peer),
+                format!("{} cannot tell new messages from old ones (it has no UIDL)", self.connection.peer),
             )
             .with_fact("without UIDs nothing can be kept on the server and fetched once")
             .with_hint("`quirks = [\"no-uidl\"]` tells them apart by their headers; pouch-config(5) has its limits"));
@@ -179,9 +179,9 @@ impl<S: Read + Write> Transaction<S> {
         let sizes = sizes.map_err(|refusal| {
             Error::new(
                 Kind::Unavailable,
-                format!("{} does not list its messages", self.wire.peer),
+                format!("{} does not list its messages", self.connection.peer),
             )
-            .with_fact(quoted(&self.wire.peer, &refusal))
+            .with_fact(quoted(&self.connection.peer, &refusal))
         })?;
         let listing = join(sizes, uids);
         if !self.disable_uidl && !listing.agrees {
@@ -193,19 +193,19 @@ impl<S: Read + Write> Transaction<S> {
 
     /// Makes sure that no answer was one too many, nor is missing.
     fn in_step(&mut self) -> Result<()> {
-        self.wire.queue_check()?;
-        self.wire.flush()?;
-        self.wire.check()
+        self.connection.queue_check()?;
+        self.connection.flush()?;
+        self.connection.check()
     }
 
     fn renew_capabilities(&mut self) -> Result<()> {
-        self.capabilities = read_capabilities(&mut self.wire)?;
+        self.capabilities = self.connection.capabilities()?;
         Ok(())
     }
 
     fn stat(&mut self) -> Result<u32> {
-        let answer = self.wire.answer()?;
-        let peer = &self.wire.peer;
+        let answer = self.connection.answer()?;
+        let peer = &self.connection.peer;
         match answer {
             Ok(text) => reply::stat(&text).map(|(count, _)| count).ok_or_else(|| {
                 not_pop3(peer).with_fact(format!("it answers STAT by: {}", sanitize(&text)))
@@ -232,15 +232,15 @@ impl<S: Read + Write> Transaction<S> {
         parse: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<std::result::Result<Vec<T>, Refusal>> {
         if !asked {
-            self.wire.queue(command)?;
-            self.wire.flush()?;
+            self.connection.queue(command)?;
+            self.connection.flush()?;
         }
-        if let Err(refusal) = self.wire.answer()? {
+        if let Err(refusal) = self.connection.answer()? {
             return Ok(Err(refusal));
         }
         let mut budget = MAX_LISTING.min((expected as usize + 64) * MAX_LISTING_LINE);
         let mut lines = Vec::new();
-        while let Some(line) = self.wire.list_line(&mut budget)? {
+        while let Some(line) = self.connection.list_line(&mut budget)? {
             lines.extend(parse(line));
         }
         Ok(Ok(lines))
@@ -258,7 +258,7 @@ impl<S: Read + Write> Transaction<S> {
         } else {
             Window::NONE
         };
-        Retrieval::new(&mut self.wire, wanted, ahead)
+        Retrieval::new(&mut self.connection, wanted, ahead)
     }
 
     /// The beginning of a message's header, with LF line ends.
@@ -289,12 +289,12 @@ impl<S: Read + Write> Transaction<S> {
             .peekable();
         while let Some(some) = chunks.next() {
             for num in some {
-                self.wire.queue(Command::Top(*num, 0))?;
+                self.connection.queue(Command::Top(*num, 0))?;
             }
             if pipelining && chunks.peek().is_none() {
-                self.wire.queue_check()?;
+                self.connection.queue_check()?;
             }
-            self.wire.flush()?;
+            self.connection.flush()?;
             for _ in some {
                 each(self.head()?);
             }
@@ -303,7 +303,7 @@ impl<S: Read + Write> Transaction<S> {
             return Ok(());
         }
         if pipelining {
-            self.wire.check()
+            self.connection.check()
         } else {
             self.in_step()
         }
@@ -312,14 +312,14 @@ impl<S: Read + Write> Transaction<S> {
     /// Reads the answer to TOP. Some servers send all of the message: what is behind the header is
     /// passed over.
     fn head(&mut self) -> Result<std::result::Result<Head, Refusal>> {
-        if let Err(refusal) = self.wire.answer()? {
+        if let Err(refusal) = self.connection.answer()? {
             return Ok(Err(refusal));
         }
         let (mut decoder, mut ended, mut head) = (Decoder::default(), false, Head::default());
-        while let Some(content) = self.wire.content(&mut decoder, &mut ended)? {
+        while let Some(content) = self.connection.content(&mut decoder, &mut ended)? {
             head.push(content);
             if decoder.octets() > MAX_TOP {
-                let peer = &self.wire.peer;
+                let peer = &self.connection.peer;
                 return Err(Error::new(
                     Kind::ConnectionLost,
                     format!("{peer} sends a header without an end"),
@@ -340,11 +340,11 @@ impl<S: Read + Write> Transaction<S> {
         let mut answers = Vec::with_capacity(nums.len());
         for some in nums.chunks(together) {
             for num in some {
-                self.wire.queue(Command::Dele(*num))?;
+                self.connection.queue(Command::Dele(*num))?;
             }
-            self.wire.flush()?;
+            self.connection.flush()?;
             for _ in some {
-                answers.push(self.wire.answer()?.map(drop));
+                answers.push(self.connection.answer()?.map(drop));
             }
         }
         self.in_step()?;
@@ -364,9 +364,9 @@ impl<S: Read + Write> Transaction<S> {
     pub fn leave(mut self) {
         // a line that is lost ends the session too
         let _ = self
-            .wire
+            .connection
             .queue(Command::Quit)
-            .and_then(|()| self.wire.flush());
+            .and_then(|()| self.connection.flush());
     }
 
     /// Ends the session; only now the server deletes what was marked (RFC 1939 §6).
@@ -377,7 +377,7 @@ impl<S: Read + Write> Transaction<S> {
         match self.ask(Command::Quit)? {
             Ok(_) => Ok(()),
             Err(refusal) => {
-                let peer = &self.wire.peer;
+                let peer = &self.connection.peer;
                 Err(Error::new(
                     Kind::Busy,
                     format!("{peer} did not carry the deletions out"),
@@ -388,9 +388,9 @@ impl<S: Read + Write> Transaction<S> {
     }
 
     fn ask(&mut self, command: Command<'_>) -> Result<std::result::Result<Vec<u8>, Refusal>> {
-        self.wire.queue(command)?;
-        self.wire.flush()?;
-        self.wire.answer()
+        self.connection.queue(command)?;
+        self.connection.flush()?;
+        self.connection.answer()
     }
 }
 
