@@ -145,7 +145,7 @@ pub fn talk(said: &[u8]) -> pouch::error::Result<()> {
 fn run(server: Server<'_>, auth: Auth, heads: bool) -> pouch::error::Result<()> {
     let terms = ConnectionOptions {
         peer: "pop.example.org".into(),
-        patience: Duration::from_mins(1),
+        time_limit: Duration::from_mins(1),
         trace: None,
     };
     let authorization = Authorization::greet(server, terms)?;
