@@ -105,6 +105,15 @@ impl<S> Socket<S> {
     fn wait<T>(&mut self, mut step: impl FnMut(&mut S) -> io::Result<T>) -> io::Result<T> {
         let start = Instant::now();
         let error = loop {
+            if self
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline)
+            {
+                break io::Error::new(
+                    ErrorKind::TimedOut,
+                    "too slow; `timeout` sets how long to wait",
+                );
+            }
             match step(&mut self.stream) {
                 Ok(done) => return Ok(done),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -341,5 +350,38 @@ fn unknown(host: &str, error: &io::Error) -> Error {
         Error::new(Kind::NoHost, format!("there is no host {host}"))
             .with_fact(text)
             .with_hint("check `host` in the config")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn hurried_reads_end_though_bytes_arrive() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            let mut client = listener.accept().unwrap().0;
+            while client.write_all(&[0; 4096]).is_ok() {}
+        });
+        let (minute, timeout) = (Duration::from_mins(1), Duration::from_millis(1));
+        let stop = Interrupt::default();
+        let mut socket = dial("127.0.0.1", port, minute, timeout, &stop).unwrap();
+        socket.hurry();
+        let end = Instant::now() + minute;
+        let error = loop {
+            if let Err(error) = socket.read(&mut [0; 1]) {
+                break error;
+            }
+            assert!(Instant::now() < end, "it reads without an end");
+        };
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        socket.take_time();
+        assert_eq!(socket.read(&mut [0; 1]).unwrap(), 1);
+        drop(socket);
+        server.join().unwrap();
     }
 }
