@@ -7,6 +7,16 @@ use crate::domain::time::Timestamp;
 /// The most characters of a server's or sender's text that are shown in one place.
 const LONGEST: usize = 300;
 
+/// Returns `bytes` in hexadecimal digits, two for each.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
 /// `octets`, which a server or a sender wrote, as text that does nothing to a terminal.
 ///
 /// Control and escape sequences, line breaks and the characters that turn the direction of text

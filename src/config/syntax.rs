@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::domain::destination::{LmtpServer, is_recipient};
+use crate::{
+    domain::destination::{LmtpServer, is_recipient},
+    text::hex,
+};
 
 /// The name or the address of a server; IPv6 addresses without brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,7 +145,6 @@ impl Pin {
 
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+        write!(f, "sha256:{}", hex(&self.0))
     }
 }

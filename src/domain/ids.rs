@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::text::hex;
+
 /// The number of a message in one session (RFC 1939 §4). It means nothing in the next session:
 /// mailfront and Solid POP3 number their messages anew each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,10 +31,7 @@ impl Uid {
     /// The UID of a message that the server gives none: made of the fingerprint of its header and
     /// of its size by LIST. It begins with a line feed, which no UID of a server can have in it.
     pub fn of_header(print: [u8; 16], octets: u64) -> Self {
-        let digits = print.iter().fold(String::new(), |digits, octet| {
-            format!("{digits}{octet:02x}")
-        });
-        Self::new(format!("\nTOP {digits} {octets}").into_bytes())
+        Self::new(format!("\nTOP {} {octets}", hex(&print)).into_bytes())
     }
 
     /// Whether it is [made of the header](Self::of_header).

@@ -16,7 +16,7 @@ use crate::{
     domain::{ids::AccountId, time::Timestamp},
     error::{Error, Kind, Result},
     sys::{files, interrupt::Interrupt},
-    text::time_of_day,
+    text::{hex, time_of_day},
 };
 
 /// A lock that is held until it is dropped.
@@ -91,11 +91,7 @@ fn file_name(account: &AccountId) -> PathBuf {
         })
         .collect();
     let hash = Sha256::digest(text.as_bytes());
-    format!(
-        "{plain}-{:02x}{:02x}{:02x}{:02x}.lock",
-        hash[0], hash[1], hash[2], hash[3]
-    )
-    .into()
+    format!("{plain}-{}.lock", hex(&hash[..4])).into()
 }
 
 #[cfg(test)]
