@@ -2,13 +2,15 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::Path,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
+
+use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
 
 use super::share;
 use crate::{
@@ -187,7 +189,7 @@ pub fn dial_local(
         UnixStream::connect(&path).map_err(|error| {
             Error::new(
                 Kind::Unavailable,
-                format!("{} takes no connection", path.display()),
+                format!("{} refused the connection", path.display()),
             )
             .with_fact(error.to_string())
         })
@@ -267,7 +269,7 @@ impl<S: Send + 'static> PendingConnection<S> {
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     stop.check()?;
                     if Instant::now() >= self.end {
-                        return Err(too_slow(&self.host, self.budget, "nobody had answered"));
+                        return Err(timed_out(&self.host, self.budget));
                     }
                 }
             }
@@ -275,36 +277,32 @@ impl<S: Send + 'static> PendingConnection<S> {
     }
 }
 
-fn too_slow(host: &str, budget: Duration, fact: &str) -> Error {
+fn timed_out(host: &str, budget: Duration) -> Error {
     // a part of it may be gone already
     let seconds = budget.as_secs_f64().round();
     Error::new(
         Kind::TimedOut,
-        format!("no connection to {host} within {seconds} s"),
+        format!("connecting to {host} timed out after {seconds} s"),
     )
-    .with_fact(fact)
 }
 
 fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
     let budget = deadline.saturating_duration_since(Instant::now());
-    let addresses: Vec<SocketAddr> = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| unknown(host, &error))?
-        .collect();
+    let addresses = resolve(host, port)?;
     let mut failures = Vec::new();
-    let mut timed_out = false;
+    let mut any_timed_out = false;
     let mut unreachable = 0;
     for (tried, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            timed_out = true;
-            failures.push(format!("{address}: no time left to try it"));
+            any_timed_out = true;
+            failures.push(format!("{address}: not tried: connect-timeout used up"));
             continue;
         }
         match TcpStream::connect_timeout(address, share(left, addresses.len() - tried)) {
             Ok(tcp) => return Ok(tcp),
             Err(error) => {
-                timed_out |= error.kind() == ErrorKind::TimedOut;
+                any_timed_out |= error.kind() == ErrorKind::TimedOut;
                 if matches!(
                     error.kind(),
                     ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable
@@ -318,17 +316,19 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
     let error = if addresses.is_empty() {
         Error::new(Kind::NoHost, format!("{host} has no address"))
     } else if unreachable == addresses.len() {
-        Error::new(Kind::TimedOut, format!("no way leads to {host} now"))
-    } else if timed_out {
-        too_slow(
-            host,
-            budget,
-            &format!("{} tried", count(addresses.len() as u64, "address")),
+        Error::new(
+            Kind::TimedOut,
+            format!("cannot reach {host}: the network is unreachable"),
         )
+    } else if any_timed_out {
+        timed_out(host, budget).with_fact(format!(
+            "{} tried",
+            count(addresses.len() as u64, "address")
+        ))
     } else {
         Error::new(
             Kind::Unavailable,
-            format!("{host} takes no connection on port {port}"),
+            format!("{host} refused the connection on port {port}"),
         )
         .with_hint(
             "check `host`, `port` and `tls`; 995 is for tls = \"implicit\", 110 for \"starttls\"",
@@ -337,18 +337,41 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
     Err(failures.into_iter().fold(error, Error::with_fact))
 }
 
-fn unknown(host: &str, error: &io::Error) -> Error {
-    let text = error.to_string();
-    // EAI_AGAIN: the name server does not answer, which says nothing about the name
-    if text.contains("Temporary failure") {
-        Error::new(
-            Kind::Offline,
-            format!("the address of {host} cannot be looked up now"),
-        )
-        .with_fact(text)
+/// Returns the addresses of `host`, in the order in which the system prefers them.
+fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let hints = AddrInfoHints {
+        socktype: SockType::Stream.into(),
+        ..AddrInfoHints::default()
+    };
+    let found =
+        getaddrinfo(Some(host), None, Some(hints)).map_err(|error| unresolved(host, error))?;
+    Ok(found
+        .flatten()
+        .map(|found| {
+            let mut address = found.sockaddr;
+            address.set_port(port);
+            address
+        })
+        .collect())
+}
+
+/// Returns the error about a name that was not resolved. The resolver's code tells whether the name
+/// is wrong: `EAI_AGAIN` means that no name server answered, `EAI_SYSTEM` and `EAI_MEMORY` that this
+/// machine lacks something.
+fn unresolved(host: &str, error: LookupError) -> Error {
+    let temporary = matches!(
+        error.kind(),
+        LookupErrorKind::Again | LookupErrorKind::System | LookupErrorKind::Memory
+    );
+    let fact = io::Error::from(error).to_string();
+    if temporary {
+        Error::new(Kind::Offline, format!("temporary failure resolving {host}")).with_fact(fact)
     } else {
-        Error::new(Kind::NoHost, format!("there is no host {host}"))
-            .with_fact(text)
+        Error::new(Kind::NoHost, format!("host {host} not found"))
+            .with_fact(fact)
             .with_hint("check `host` in the config")
     }
 }
@@ -358,6 +381,39 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    /// The codes of glibc and musl.
+    const EAI_NONAME: i32 = -2;
+    const EAI_AGAIN: i32 = -3;
+    const EAI_NODATA: i32 = -5;
+    const EAI_SYSTEM: i32 = -11;
+
+    #[test]
+    fn resolver_errors_are_told_apart_by_code() {
+        for (code, kind) in [
+            (EAI_AGAIN, Kind::Offline),
+            (EAI_SYSTEM, Kind::Offline),
+            (EAI_NONAME, Kind::NoHost),
+            (EAI_NODATA, Kind::NoHost),
+        ] {
+            let error = unresolved("pop.example.org", LookupError::new(code));
+            assert_eq!(error.kind(), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn invalid_names_are_not_found() {
+        for name in ["-invalid-", "two words", "nul\0"] {
+            assert_eq!(resolve(name, 995).unwrap_err().kind(), Kind::NoHost);
+        }
+    }
+
+    #[test]
+    fn addresses_need_no_resolver() {
+        for (host, address) in [("127.0.0.1", "127.0.0.1:995"), ("::1", "[::1]:995")] {
+            assert_eq!(resolve(host, 995).unwrap(), [address.parse().unwrap()]);
+        }
+    }
 
     #[test]
     fn hurried_reads_end_though_bytes_arrive() {

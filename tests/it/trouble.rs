@@ -30,7 +30,7 @@ fn hosts_that_are_not_there() {
             "127.0.0.1",
             1,
             69,
-            "127.0.0.1 takes no connection on port 1",
+            "127.0.0.1 refused the connection on port 1",
         ),
     ] {
         home.config(&format!(
@@ -41,6 +41,21 @@ fn hosts_that_are_not_there() {
             .assert_code(code)
             .assert_stderr(text);
     }
+}
+
+#[test]
+fn resolver_without_network_is_a_temporary_failure() {
+    let home = Home::new();
+    home.write("password", "secret\n", 0o600);
+    home.config(
+        "[account.work]\nhost = \"pop.example.org\"\nuser = \"ann\"\npassword-file = \"~/password\"\nmaildir = \"~/Mail\"\nretries = 0\n",
+    );
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    // a network namespace of its own: nothing in it can be reached
+    home.command("unshare", &["-n", pouch, "fetch", "-v"])
+        .run()
+        .assert_code(68)
+        .assert_stderr("temporary failure resolving pop.example.org");
 }
 
 #[test]
