@@ -1,16 +1,17 @@
 //! TLS: which certificates are good, and what to say of those that are not.
 
-use std::{fs, path::Path};
+use std::{error::Error as _, fs, io, path::Path};
 
 use native_tls::{HandshakeError, Identity, Protocol, TlsConnector, TlsStream};
+use openssl::{asn1::Asn1Time, error::ErrorStack, x509::X509};
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Records, Socket, Stream};
 use crate::{
     config::{ClientCertificate, Trust},
     domain::time::Timestamp,
     error::{Error, Kind, Result},
+    text::hex,
 };
 
 /// What TLS needs to know of an account.
@@ -33,17 +34,13 @@ impl Certificate {
     fn new(der: &[u8]) -> Self {
         Self {
             sha256: Sha256::digest(der).into(),
-            until: X509Certificate::from_der(der)
-                .ok()
-                .map(|(_, certificate)| Timestamp(certificate.validity().not_after.timestamp())),
+            until: not_after(der).ok(),
         }
     }
 
     /// The fingerprint as `tls-pin` takes it.
     pub fn pin(&self) -> String {
-        self.sha256
-            .iter()
-            .fold("sha256:".into(), |pin, octet| format!("{pin}{octet:02x}"))
+        format!("sha256:{}", hex(&self.sha256))
     }
 }
 
@@ -139,7 +136,10 @@ impl TlsConfig {
         let mut stream = match self.connector.connect(name, Records::new(socket)) {
             Ok(stream) => stream,
             Err(HandshakeError::Failure(error)) => {
-                return Err(failed(host, &error.to_string(), captured.take()));
+                let failure = captured
+                    .take()
+                    .map_or_else(|| Failure::of(&error), Failure::Socket);
+                return Err(failure.describe(host));
             }
             Err(HandshakeError::WouldBlock(_)) => {
                 return Err(Error::new(Kind::Bug, "a blocking socket did not block"));
@@ -152,12 +152,10 @@ impl TlsConfig {
                 let shown = found.map_or_else(|| "none".into(), |certificate| certificate.pin());
                 return Err(Error::new(
                     Kind::Denied,
-                    format!("{host} has another certificate than the one of `tls-pin`"),
+                    format!("the certificate of {host} does not match `tls-pin`"),
                 )
                 .with_fact(format!("it has {shown}"))
-                .with_hint(
-                    "if the server's owner says that it was renewed, put that into `tls-pin`",
-                ));
+                .with_hint("if the certificate was renewed on purpose, update `tls-pin`"));
             }
         }
         Ok(Stream::Tls(Box::new(stream), captured))
@@ -175,56 +173,135 @@ fn read(path: &Path, key: &str) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| {
         Error::new(Kind::Config, format!("cannot read {}", path.display()))
             .with_fact(error.to_string())
-            .with_hint(format!("`{key}` in the config names it"))
+            .with_hint(format!("check the path in `{key}`"))
     })
 }
 
-/// What a failed handshake means. OpenSSL tells the reason in its text only.
-fn failed(host: &str, text: &str, socket: Option<std::io::Error>) -> Error {
-    if let Some(error) = socket {
-        let (kind, what) = if error.kind() == std::io::ErrorKind::TimedOut {
-            (Kind::TimedOut, format!("{host} said nothing for too long"))
-        } else {
-            (
-                Kind::ConnectionLost,
-                format!("the connection to {host} was lost"),
-            )
+/// OpenSSL's number of the library for TLS (`openssl/err.h`).
+const ERR_LIB_SSL: i32 = 20;
+
+/// Reasons of that library (`openssl/sslerr.h`).
+mod reasons {
+    pub(super) const CERTIFICATE_VERIFY_FAILED: i32 = 134;
+    pub(super) const PACKET_LENGTH_TOO_LONG: i32 = 198;
+    pub(super) const WRONG_VERSION_NUMBER: i32 = 267;
+    pub(super) const UNEXPECTED_EOF_WHILE_READING: i32 = 294;
+    pub(super) const RECORD_LAYER_FAILURE: i32 = 313;
+}
+
+/// Why a handshake failed.
+#[derive(Debug)]
+enum Failure {
+    /// The socket failed below TLS.
+    Socket(io::Error),
+    /// OpenSSL did not trust the certificate. native-tls passes on the reason as text only.
+    Untrusted(String),
+    /// What the other side sent is not TLS.
+    NotTls(String),
+    /// The other side closed the connection.
+    Closed(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl Failure {
+    fn of(error: &native_tls::Error) -> Self {
+        let detail = reason(&error.to_string());
+        let Some(stack) = error
+            .source()
+            .and_then(|source| source.downcast_ref::<ErrorStack>())
+        else {
+            // OpenSSL before 3 has no error for a connection that ends
+            return Self::Closed(detail);
         };
-        return Error::new(kind, what).with_fact(format!("beginning TLS: {error}"));
+        let found = stack
+            .errors()
+            .iter()
+            .filter(|error| error.library_code() == ERR_LIB_SSL)
+            .find_map(|error| Self::from_reason(error.reason_code()));
+        found.unwrap_or(Self::Other)(detail)
     }
-    let lower = text.to_ascii_lowercase();
-    let denied = |what: String| Error::new(Kind::Denied, what);
-    if lower.contains("hostname mismatch") || lower.contains("ip address mismatch") {
-        denied(format!("the certificate is not for {host}"))
-            .with_fact(reason(text))
-            .with_hint("`host` must be a name that stands in the certificate")
-    } else if lower.contains("expired") {
-        denied(format!("the certificate of {host} has expired"))
-            .with_fact(reason(text))
-            .with_hint("ask the server's owner to renew it; and is this machine's clock right?")
-    } else if lower.contains("certificate verify failed") {
-        denied(format!("the certificate of {host} is not trusted"))
-            .with_fact(reason(text))
-            .with_hint("`tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows")
-    } else if lower.contains("wrong version number")
-        || lower.contains("packet length too long")
-        || lower.contains("record layer failure")
+
+    /// Returns the failure that a reason of [`ERR_LIB_SSL`] stands for, or `None` if it has none of
+    /// its own.
+    fn from_reason(code: i32) -> Option<fn(String) -> Self> {
+        match code {
+            reasons::CERTIFICATE_VERIFY_FAILED => Some(Self::Untrusted),
+            reasons::WRONG_VERSION_NUMBER
+            | reasons::PACKET_LENGTH_TOO_LONG
+            | reasons::RECORD_LAYER_FAILURE => Some(Self::NotTls),
+            reasons::UNEXPECTED_EOF_WHILE_READING => Some(Self::Closed),
+            _ => None,
+        }
+    }
+
+    /// Returns the error for the user.
+    fn describe(self, host: &str) -> Error {
+        match self {
+            Self::Socket(error) => {
+                let (kind, what) = if error.kind() == io::ErrorKind::TimedOut {
+                    (Kind::TimedOut, format!("{host} did not answer in time"))
+                } else {
+                    (
+                        Kind::ConnectionLost,
+                        format!("the connection to {host} was lost"),
+                    )
+                };
+                Error::new(kind, what).with_fact(format!("beginning TLS: {error}"))
+            }
+            Self::Untrusted(detail) => untrusted(host, &detail),
+            Self::NotTls(detail) => Error::new(
+                Kind::NotPop3,
+                format!("{host} does not speak TLS on this port"),
+            )
+            .with_fact(detail)
+            .with_hint("port 110 is for tls = \"starttls\", 995 for \"implicit\""),
+            Self::Closed(detail) => Error::new(
+                Kind::ConnectionLost,
+                format!("{host} closed the connection while TLS began"),
+            )
+            .with_fact(detail),
+            Self::Other(detail) => {
+                Error::new(Kind::Unavailable, format!("TLS with {host} failed")).with_fact(detail)
+            }
+        }
+    }
+}
+
+/// Returns the error about a certificate that OpenSSL did not trust. Its text chooses the words, not
+/// the kind.
+fn untrusted(host: &str, detail: &str) -> Error {
+    let lower = detail.to_ascii_lowercase();
+    let (what, hint) = if lower.contains("hostname mismatch")
+        || lower.contains("ip address mismatch")
     {
-        Error::new(
-            Kind::NotPop3,
-            format!("{host} does not speak TLS on this port"),
+        (
+            format!("the certificate is not for {host}"),
+            "set `host` to a name the certificate is issued for",
         )
-        .with_fact(reason(text))
-        .with_hint("port 110 is for tls = \"starttls\", 995 for \"implicit\"")
-    } else if lower.contains("unexpected eof") || lower.is_empty() {
-        Error::new(
-            Kind::ConnectionLost,
-            format!("{host} closed the connection while TLS began"),
+    } else if lower.contains("expired") {
+        (
+            format!("the certificate of {host} has expired"),
+            "ask the server's owner to renew it; and check this machine's clock",
         )
-        .with_fact(reason(text))
     } else {
-        Error::new(Kind::Unavailable, format!("TLS with {host} failed")).with_fact(reason(text))
-    }
+        (
+            format!("the certificate of {host} is not trusted"),
+            "`tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows",
+        )
+    };
+    Error::new(Kind::Denied, what)
+        .with_fact(detail)
+        .with_hint(hint)
+}
+
+/// Returns until when a certificate (DER) is valid.
+fn not_after(der: &[u8]) -> std::result::Result<Timestamp, ErrorStack> {
+    let certificate = X509::from_der(der)?;
+    let since_1970 = Asn1Time::from_unix(0)?.diff(certificate.not_after())?;
+    Ok(Timestamp(
+        i64::from(since_1970.days) * 86_400 + i64::from(since_1970.secs),
+    ))
 }
 
 /// What a person can use of `error:CODE:LIBRARY:FUNCTION:REASON:FILE:LINE: (DETAIL)`.
@@ -241,37 +318,82 @@ fn reason(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{Shutdown, TcpListener},
+        thread,
+        time::Duration,
+    };
+
     use super::*;
+    use crate::sys::interrupt::Interrupt;
+
+    /// What a client sees that begins TLS with a server that sends `answer` and closes.
+    fn handshake_with(answer: &'static [u8]) -> Error {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            let mut client = listener.accept().unwrap().0;
+            client.read_exact(&mut [0; 64]).unwrap();
+            client.write_all(answer).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            io::copy(&mut client, &mut io::sink())
+        });
+        let context = TlsConfig::trusting_anybody().unwrap();
+        let error = context.wrap(dialed(port), "localhost").err().unwrap();
+        let _ = server.join().unwrap();
+        error
+    }
+
+    fn dialed(port: u16) -> Socket {
+        let time = Duration::from_mins(1);
+        super::super::dial("127.0.0.1", port, time, time, &Interrupt::default()).unwrap()
+    }
 
     #[test]
-    fn openssl_is_put_into_words() {
+    fn failed_handshakes_are_told_apart_by_code() {
+        for (answer, kind) in [
+            (&b"+OK POP3 server ready\r\n"[..], Kind::NotPop3),
+            (b"", Kind::ConnectionLost),
+            // the alert `handshake_failure`
+            (b"\x15\x03\x03\x00\x02\x02\x28", Kind::Unavailable),
+        ] {
+            assert_eq!(handshake_with(answer).kind(), kind, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn reason_is_found_in_text() {
         let wrong_port = "error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../ssl/record/ssl3_record.c:354:";
-        let error = failed("pop.example.org", wrong_port, None);
-        assert_eq!(
-            (error.kind(), error.facts()),
-            (Kind::NotPop3, &["wrong version number".to_owned()][..])
-        );
+        assert_eq!(reason(wrong_port), "wrong version number");
         let untrusted = "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:../ssl/statem/statem_clnt.c:1889: (self-signed certificate)";
-        let error = failed("pop.example.org", untrusted, None);
+        assert_eq!(reason(untrusted), "self-signed certificate");
+    }
+
+    #[test]
+    fn socket_error_has_priority() {
+        let silent = io::Error::new(io::ErrorKind::TimedOut, "60 s of silence");
         assert_eq!(
-            (error.kind(), error.facts()),
-            (Kind::Denied, &["self-signed certificate".to_owned()][..])
-        );
-        let expired = untrusted.replace("self-signed certificate", "certificate has expired");
-        assert!(
-            failed("pop.example.org", &expired, None)
-                .what()
-                .contains("has expired")
+            Failure::Socket(silent).describe("pop.example.org").kind(),
+            Kind::TimedOut
         );
     }
 
     #[test]
-    fn what_the_socket_said_counts() {
-        let silent = std::io::Error::new(std::io::ErrorKind::TimedOut, "60 s of silence");
-        assert_eq!(
-            failed("pop.example.org", "unexpected EOF", Some(silent)).kind(),
-            Kind::TimedOut
-        );
+    fn end_of_validity_is_read() {
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        for (year, until) in [
+            (1969, -86_400),
+            (2029, 1_893_369_600),
+            (2199, 7_258_032_000),
+        ] {
+            params.not_before = rcgen::date_time_ymd(1960, 1, 1);
+            params.not_after = rcgen::date_time_ymd(year, 12, 31);
+            let own = params.self_signed(&key).unwrap();
+            assert_eq!(not_after(own.der()).unwrap(), Timestamp(until), "{year}");
+        }
+        assert!(not_after(b"no certificate").is_err());
     }
 
     #[test]
@@ -281,23 +403,14 @@ mod tests {
         let roots = tempfile::NamedTempFile::new().unwrap();
         fs::write(roots.path(), &pem).unwrap();
         let identity = Identity::from_pkcs8(pem.as_bytes(), key.as_bytes()).unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let server = std::thread::spawn(move || {
+        let server = thread::spawn(move || {
             let acceptor = native_tls::TlsAcceptor::new(identity).unwrap();
             acceptor.accept(listener.accept().unwrap().0).is_ok()
         });
-        let time = std::time::Duration::from_mins(1);
-        let socket = super::super::dial(
-            "127.0.0.1",
-            port,
-            time,
-            time,
-            &crate::sys::interrupt::Interrupt::default(),
-        )
-        .unwrap();
         let context = TlsConfig::new(&Trust::CaFile(roots.path().to_owned()), None).unwrap();
-        assert!(context.wrap(socket, "localhost.").is_ok());
+        assert!(context.wrap(dialed(port), "localhost.").is_ok());
         assert!(server.join().unwrap());
     }
 }

@@ -424,7 +424,7 @@ fn bad_certificates_are_not_and_no_password_is_sent() {
         (
             Certificate::Good,
             "tls-pin = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"",
-            "another certificate",
+            "the certificate of localhost does not match `tls-pin`",
         ),
     ] {
         let desk = secure(Server::implicit_tls().certificate(certificate), lines);
@@ -448,13 +448,13 @@ fn files_that_tls_needs_are_told_of_by_their_keys() {
     for (lines, text) in [
         (
             "tls-ca-file = \"~/missing.pem\"",
-            "hint: `tls-ca-file` in the config names it",
+            "hint: check the path in `tls-ca-file`",
         ),
         (
             "tls-ca-file = \"~/cert.pem\"",
             "hint: `tls-ca-file` is a PEM file",
         ),
-        (client, "hint: `tls-client-key` in the config names it"),
+        (client, "hint: check the path in `tls-client-key`"),
     ] {
         let desk = secure(Server::implicit_tls(), lines);
         desk.home.write("cert.pem", "no certificate\n", 0o600);
