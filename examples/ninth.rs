@@ -109,7 +109,7 @@ fn pouch(home: &Path, args: &[&str]) -> u8 {
     ];
     all.extend(["--state-dir".into(), home.join("state").into()]);
     all.extend(args.iter().map(OsString::from));
-    pouch::cli::run(all).0.0
+    pouch::cli::run(all, None).0.0
 }
 
 /// The subjects of the messages in a folder, in order.

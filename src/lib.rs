@@ -82,6 +82,7 @@
 //! makes *batches* of them safe. *Retention* deletes from the server what was delivered. A *notice*
 //! is the mail about a message in quarantine.
 
+#![forbid(unsafe_code)]
 #![allow(
     rustdoc::private_intra_doc_links,
     reason = "this documentation is read with its private items"

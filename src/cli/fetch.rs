@@ -36,7 +36,7 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     env.open_files = setup::open_files(jobs.min(accounts.len()));
     loop {
         // roots may have been renewed since the last round
-        env.tls = TlsCache::default();
+        env.tls = env.tls.renewed();
         let exit = round(&accounts, jobs, &env, args.fail_if_none);
         let again = args
             .every
@@ -147,6 +147,7 @@ pub(super) fn env(context: &CommandContext, accounts: &[Account]) -> RunEnv {
     } else {
         Arc::new(plain)
     };
+    env.tls = TlsCache::new(context.roots.clone());
     env
 }
 

@@ -21,8 +21,9 @@ use serde_json::json;
 
 use crate::{
     error::{Error, Exit, Kind},
+    net::SystemRoots,
     report::{self, Colour, Level},
-    sys::interrupt::Interrupt,
+    sys::{interrupt::Interrupt, process},
     text::sanitize,
 };
 use args::{Cli, Command, Fetch, Global};
@@ -59,6 +60,7 @@ type CommandResult = Result<Exit, Failure>;
 struct CommandContext {
     global: Global,
     setup: Setup,
+    roots: SystemRoots,
     stop: Interrupt,
     level: Level,
     colour: Colour,
@@ -71,7 +73,13 @@ pub fn complete() {
 
 /// Runs pouch with `arguments`, the program's name first; gives its exit code, and the signal that
 /// ended it, if one did.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> (Exit, Option<i32>) {
+///
+/// `roots` are the authorities of the system if [`SystemRoots::VARIABLE`] was replaced by
+/// [`SystemRoots::EMPTY`], or `None` if native-tls finds them.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    roots: Option<SystemRoots>,
+) -> (Exit, Option<i32>) {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -81,7 +89,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> (Exit, Option<i32>)
         Ok(stop) => stop,
         Err(error) => return (fail(&bug(&error), Colour(false)), None),
     };
-    let exit = command(cli, stop.clone());
+    if let Some(roots) = &roots {
+        process::restore_in_children(SystemRoots::VARIABLE, roots.original());
+    }
+    let exit = command(cli, roots.unwrap_or_default(), stop.clone());
     (exit, stop.signal())
 }
 
@@ -113,7 +124,7 @@ fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
     }
 }
 
-fn command(cli: Cli, stop: Interrupt) -> Exit {
+fn command(cli: Cli, roots: SystemRoots, stop: Interrupt) -> Exit {
     let level = setup::level(&cli.global);
     let colour = Dirs::find().map_or(Colour(false), |dirs| dirs.colour(&cli.global));
     let json = cli.global.json;
@@ -121,7 +132,7 @@ fn command(cli: Cli, stop: Interrupt) -> Exit {
         &cli.command,
         None | Some(Command::Fetch(Fetch { dry_run: false, .. }))
     );
-    match dispatch(cli, stop, level, colour) {
+    match dispatch(cli, roots, stop, level, colour) {
         Ok(exit) => exit,
         Err(failure) => {
             if json && let Some(error) = failure.told.downcast_ref::<Error>() {
@@ -156,7 +167,13 @@ fn fail(failure: &Failure, colour: Colour) -> Exit {
     failure.exit
 }
 
-fn dispatch(cli: Cli, stop: Interrupt, level: Level, colour: Colour) -> CommandResult {
+fn dispatch(
+    cli: Cli,
+    roots: SystemRoots,
+    stop: Interrupt,
+    level: Level,
+    colour: Colour,
+) -> CommandResult {
     if let Some(Command::Completions { shell }) = cli.command {
         report::print(complete::line(shell))?;
         return Ok(Exit::OK);
@@ -164,6 +181,7 @@ fn dispatch(cli: Cli, stop: Interrupt, level: Level, colour: Colour) -> CommandR
     let context = CommandContext {
         setup: Setup::read(&cli.global)?,
         global: cli.global,
+        roots,
         stop,
         level,
         colour,

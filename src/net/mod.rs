@@ -1,5 +1,6 @@
 //! The line to the server: TCP with time-outs and signals, TLS over it.
 
+mod roots;
 mod tcp;
 mod tls;
 mod tls_cache;
@@ -14,6 +15,7 @@ use std::{
 use native_tls::TlsStream;
 use tls_io::Records;
 
+pub use roots::SystemRoots;
 pub use tcp::{LastError, PendingConnection, Socket, dial, dial_local};
 pub use tls::{Certificate, TlsConfig};
 pub use tls_cache::TlsCache;

@@ -6,7 +6,7 @@ use native_tls::{HandshakeError, Identity, Protocol, TlsConnector, TlsStream};
 use openssl::{asn1::Asn1Time, error::ErrorStack, x509::X509};
 use sha2::{Digest, Sha256};
 
-use super::{Records, Socket, Stream};
+use super::{Records, Socket, Stream, SystemRoots};
 use crate::{
     config::{ClientCertificate, Trust},
     domain::time::Timestamp,
@@ -45,16 +45,23 @@ impl Certificate {
 }
 
 impl TlsConfig {
-    /// Reads the files that `trust` and `client` name.
+    /// Reads the files that `trust` and `client` name, and those of `roots` that are needed.
     ///
     /// # Errors
     /// [`Kind::Config`]: a file cannot be read, or holds no certificate.
-    pub fn new(trust: &Trust, client: Option<&ClientCertificate>) -> Result<Self> {
+    pub fn new(
+        trust: &Trust,
+        client: Option<&ClientCertificate>,
+        roots: &SystemRoots,
+    ) -> Result<Self> {
         let mut builder = TlsConnector::builder();
         // RFC 8314 §4.1
         builder.min_protocol_version(Some(Protocol::Tlsv12));
         let pin = match trust {
-            Trust::System => None,
+            Trust::System => {
+                roots.add_missing(&mut builder);
+                None
+            }
             Trust::CaFile(path) => {
                 let none = || {
                     Error::new(
@@ -409,7 +416,12 @@ mod tests {
             let acceptor = native_tls::TlsAcceptor::new(identity).unwrap();
             acceptor.accept(listener.accept().unwrap().0).is_ok()
         });
-        let context = TlsConfig::new(&Trust::CaFile(roots.path().to_owned()), None).unwrap();
+        let context = TlsConfig::new(
+            &Trust::CaFile(roots.path().to_owned()),
+            None,
+            &SystemRoots::default(),
+        )
+        .unwrap();
         assert!(context.wrap(dialed(port), "localhost.").is_ok());
         assert!(server.join().unwrap());
     }

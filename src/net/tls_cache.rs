@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use super::TlsConfig;
+use super::{SystemRoots, TlsConfig};
 use crate::{
     config::{ClientCertificate, Trust},
     error::Result,
@@ -16,12 +16,32 @@ type Key = (Trust, Option<ClientCertificate>);
 /// Filled by whoever needs it first, while others wait.
 type Slot = Arc<OnceLock<Result<TlsConfig>>>;
 
-/// TLS contexts, shared: OpenSSL takes tens of milliseconds to read the system's roots, which must
-/// not be spent on each account, nor while a password command has yet to answer.
+/// The TLS contexts of a run, one for all accounts that trust the same authorities and show the same
+/// certificate. Reading authorities can take tens of milliseconds.
 #[derive(Clone, Default)]
-pub struct TlsCache(Arc<Mutex<HashMap<Key, Slot>>>);
+pub struct TlsCache {
+    roots: Arc<SystemRoots>,
+    contexts: Arc<Mutex<HashMap<Key, Slot>>>,
+}
 
 impl TlsCache {
+    /// Returns a cache without a context, for accounts that may trust `roots`.
+    pub fn new(roots: SystemRoots) -> Self {
+        Self {
+            roots: Arc::new(roots),
+            contexts: Arc::default(),
+        }
+    }
+
+    /// Returns a cache without a context, so that all files are read again.
+    #[must_use]
+    pub fn renewed(&self) -> Self {
+        Self {
+            roots: Arc::clone(&self.roots),
+            contexts: Arc::default(),
+        }
+    }
+
     /// Begins to make the context for `trust` and `client`, beside whatever comes next.
     pub fn prepare(&self, trust: &Trust, client: Option<&ClientCertificate>) {
         let (contexts, trust, client) = (self.clone(), trust.clone(), client.cloned());
@@ -37,14 +57,14 @@ impl TlsCache {
     pub fn get(&self, trust: &Trust, client: Option<&ClientCertificate>) -> Result<TlsConfig> {
         let key = (trust.clone(), client.cloned());
         let context = Arc::clone(
-            self.0
+            self.contexts
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .entry(key)
                 .or_default(),
         );
         context
-            .get_or_init(|| TlsConfig::new(trust, client))
+            .get_or_init(|| TlsConfig::new(trust, client, &self.roots))
             .clone()
     }
 }

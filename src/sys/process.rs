@@ -1,10 +1,12 @@
 //! Running somebody else's program: with an end in time, and its output kept within bounds.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs::File,
     io::{self, Read},
     os::{fd::AsFd, unix::process::CommandExt},
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -25,6 +27,20 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long to wait for output before looking whether the program has ended: longer and longer.
 const SHORTEST_NAP: Duration = Duration::from_millis(1);
 const LONGEST_NAP: Duration = Duration::from_millis(50);
+
+/// A variable of the environment, by its name, and its value if it is set.
+type Variable = (OsString, Option<OsString>);
+
+/// What the programs that pouch starts get instead of a variable that pouch replaced for itself.
+/// As global as the environment is.
+static ORIGINAL: OnceLock<Variable> = OnceLock::new();
+
+/// From now on programs get `value` as the variable `name`, or do not get it if that is `None`.
+///
+/// Only the first call has an effect.
+pub fn restore_in_children(name: &str, value: Option<&OsStr>) {
+    let _ = ORIGINAL.set((name.into(), value.map(OsStr::to_owned)));
+}
 
 /// How a program ended.
 #[derive(Debug)]
@@ -82,6 +98,11 @@ impl Run<'_> {
             return Ok(Err(io::ErrorKind::NotFound.into()));
         };
         let mut command = Command::new(name);
+        match ORIGINAL.get() {
+            Some((name, Some(value))) => command.env(name, value),
+            Some((name, None)) => command.env_remove(name),
+            None => &mut command,
+        };
         command
             .args(arguments)
             .envs(self.environment.iter().map(|(key, value)| (key, value)))

@@ -40,6 +40,7 @@ mod rules;
 mod server;
 mod standard_output;
 mod sync_deletions;
+mod system_roots;
 mod terminal;
 mod tool;
 mod trouble;
