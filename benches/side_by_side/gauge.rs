@@ -29,11 +29,25 @@ pub struct Usage {
     pub code: i32,
 }
 
-/// Runs `words` as nobody at home in `home`, and tells what it used. What it prints is in
-/// `home/log`.
-pub fn measure(home: &Path, ca: &Path, words: &[OsString]) -> Result<Usage> {
-    let mut gauge = Command::new(env::current_exe()?);
-    gauge.arg("gauge").args(words).current_dir(home).env_clear();
+/// Runs `words` as nobody at home in `home`, on a machine whose authorities are in the folder
+/// `certificates`, and tells what it used. What it prints is in `home/log`. `cert_file` is for what
+/// can be told of an authority by the variable `SSL_CERT_FILE` only.
+pub fn measure(
+    home: &Path,
+    certificates: &Path,
+    cert_file: Option<&Path>,
+    words: &[OsString],
+) -> Result<Usage> {
+    let mut gauge = Command::new("unshare");
+    gauge
+        .args(["--mount", "sh", "-c"])
+        .arg("mount --bind \"$0\" /etc/ssl/certs && exec \"$@\"")
+        .arg(certificates)
+        .arg(env::current_exe()?)
+        .arg("gauge")
+        .args(words)
+        .current_dir(home)
+        .env_clear();
     gauge
         .env("PATH", super::tool::PATH)
         .env("HOME", home)
@@ -42,7 +56,7 @@ pub fn measure(home: &Path, ca: &Path, words: &[OsString]) -> Result<Usage> {
     gauge
         .env("LANG", "C.UTF-8")
         .env("LC_ALL", "C.UTF-8")
-        .env("SSL_CERT_FILE", ca);
+        .envs(cert_file.map(|file| ("SSL_CERT_FILE", file)));
     let out = gauge
         .stderr(File::create(home.join("log"))?)
         .stdin(Stdio::null())

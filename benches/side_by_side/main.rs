@@ -15,9 +15,13 @@
 //! | `small` | 5,000 messages of 4 KB (over the slow line 200) | all |
 //! | `mixed` | 1,000 messages, 100 MB in all, most small and some of 1 to 5 MB | clear, tls |
 //! | `huge` | 3 messages of 50 MB | clear, tls |
+//! | `startup` | 1,000 known messages, nothing new: what a run costs in any case | clear, tls, system |
 //! | `poll` | 50,000 known messages: nothing new, then one | all |
 //! | `growth` | 1,000, 10,000 and 100,000 known messages, nothing new (only when asked for) | clear |
 //! | `accounts` | 200 accounts of pouch on four host names, in one run (only when asked for) | clear |
+//!
+//! Over TLS the clients are told the server's authority; on the line `system` they have to find it
+//! among those of the machine, as users do.
 //!
 //! Each run starts with an empty Maildir in a folder of its own after a `sync`; the tools take
 //! turns, and each round begins with another. What arrived is held against hashes: a run that
@@ -70,6 +74,7 @@ enum Suite {
     Small,
     Mixed,
     Huge,
+    Startup,
     Poll,
     Growth,
     Accounts,
@@ -79,10 +84,14 @@ enum Suite {
 #[derive(Debug, Parser)]
 struct Args {
     /// What to measure.
-    #[arg(long, value_delimiter = ',', default_value = "small,mixed,huge,poll")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "small,mixed,huge,startup,poll"
+    )]
     only: Vec<Suite>,
     /// Over which lines.
-    #[arg(long, value_delimiter = ',', default_value = "clear,tls,rtt")]
+    #[arg(long, value_delimiter = ',', default_value = "clear,tls,system,rtt")]
     line: Vec<Line>,
     /// Which clients.
     #[arg(
@@ -117,7 +126,7 @@ fn main() -> Result<()> {
             .iter()
             .any(|word| word == "--bench" || word == "--help") =>
         {
-            measure(Args::parse())?
+            measure(Args::parse())?;
         }
         _ => println!("cargo bench runs it"),
     }
@@ -169,7 +178,7 @@ fn measure(args: Args) -> Result<()> {
         .line
         .iter()
         .copied()
-        .filter(|line| *line != Line::Rtt)
+        .filter(|line| !matches!(line, Line::System | Line::Rtt))
         .collect();
     for suite in args.only {
         let tables = match suite {
@@ -188,6 +197,12 @@ fn measure(args: Args) -> Result<()> {
             }
             Suite::Mixed => fetches(&mut rounds, "mixed", Sizes::Mixed, count(1000), &quick)?,
             Suite::Huge => fetches(&mut rounds, "huge", Sizes::Huge, 3, &quick)?,
+            Suite::Startup => {
+                let mailbox = rounds.mailbox("startup", Sizes::Tiny, count(1000))?;
+                let mut lines = args.line.clone();
+                lines.retain(|line| *line != Line::Rtt);
+                rounds.polls(&lines, mailbox, false)?
+            }
             Suite::Poll => {
                 let mailbox = rounds.mailbox("poll", Sizes::Tiny, count(50_000))?;
                 rounds.polls(&args.line, mailbox, true)?

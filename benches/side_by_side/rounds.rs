@@ -3,14 +3,16 @@
 use std::{
     collections::HashMap,
     ffi::OsString,
-    fs,
-    os::unix::fs::chown,
+    fs::{self, OpenOptions},
+    io::Write,
+    os::unix::fs::{chown, symlink},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+use openssl::x509::X509;
 
 use super::{
     gauge::{self, NOBODY, Usage},
@@ -19,7 +21,7 @@ use super::{
     server::{HOSTS, OWNER, PASSWORD, Server},
     slow_line::SlowLine,
     table::{Row, Table},
-    tool::{Errand, Tool, find, pouch_account, write_config},
+    tool::{Authority, Errand, Tool, find, pouch_account, write_config},
 };
 
 /// There and back on the slow line.
@@ -30,8 +32,10 @@ const ROUND_TRIP: Duration = Duration::from_millis(40);
 pub enum Line {
     /// In clear.
     Clear,
-    /// Over TLS.
+    /// Over TLS, with the authority named to the client.
     Tls,
+    /// Over TLS, where the client has to find the authority among the system's.
+    System,
     /// Over TLS, and 40 ms there and back.
     Rtt,
 }
@@ -45,6 +49,8 @@ pub struct Rounds {
     /// thousands of files were deleted, ext4 makes new ones ten times slower.
     work: PathBuf,
     server: Server,
+    /// The system's authorities, and the server's among them.
+    certificates: PathBuf,
     slow: SlowLine,
     tools: Vec<Tool>,
     repeats: usize,
@@ -60,10 +66,13 @@ impl Rounds {
         fs::copy(env!("CARGO_BIN_EXE_pouch"), bin.join("pouch"))?;
         fs::copy(std::env::current_exe()?, bin.join("side_by_side"))?;
         let server = Server::start(work.join("server"))?;
+        let certificates = work.join("certificates");
+        add_authority(&certificates, &server.ca)?;
         let slow = SlowLine::open(server.pop3s, ROUND_TRIP)?;
         Ok(Self {
             work,
             server,
+            certificates,
             slow,
             tools,
             repeats,
@@ -200,7 +209,7 @@ impl Rounds {
             let home = self.folder(None)?;
             let errand = Errand {
                 port: self.server.pop3,
-                ca: None,
+                authority: None,
                 user: "",
                 home: &home,
                 poll: false,
@@ -224,7 +233,7 @@ impl Rounds {
                 config,
                 "fetch".into(),
             ];
-            let usage = gauge::measure(&home, &self.server.ca, &words)?;
+            let usage = gauge::measure(&home, &self.certificates, None, &words)?;
             check(Tool::Pouch, usage, &home, false)?;
             for mailbox in &mailboxes {
                 mailbox.verify(&home.join("mail").join(&mailbox.user), 0)?;
@@ -254,7 +263,7 @@ impl Rounds {
     ) -> Result<Usage> {
         let words = self.command(tool, line, mailbox, home, known)?;
         rustix::fs::sync();
-        let usage = gauge::measure(home, &self.server.ca, &words)?;
+        let usage = gauge::measure(home, &self.certificates, self.cert_file(tool, line), &words)?;
         check(tool, usage, home, known.is_some())?;
         if !tool.is_limit() || (tool == Tool::Disk && known.is_none()) {
             mailbox.verify(&home.join("mail"), known.unwrap_or(0))?;
@@ -282,7 +291,7 @@ impl Rounds {
         words.push(counts.clone().into());
         words.push("-etrace=fsync,fdatasync,sync,syncfs,msync".into());
         words.extend(self.command(tool, line, mailbox, home, known)?);
-        let usage = gauge::measure(home, &self.server.ca, &words)?;
+        let usage = gauge::measure(home, &self.certificates, self.cert_file(tool, line), &words)?;
         check(tool, usage, home, known.is_some())?;
         // The columns: part of the time, seconds, microseconds a call, calls.
         let calls = |line: &str| line.split_whitespace().nth(3)?.parse::<u64>().ok();
@@ -295,6 +304,12 @@ impl Rounds {
         ))
     }
 
+    /// The authority for those that look for it in `SSL_CERT_FILE` only.
+    fn cert_file(&self, tool: Tool, line: Line) -> Option<&Path> {
+        let only = tool.is_limit() || (tool == Tool::Fdm && line != Line::System);
+        only.then_some(self.server.ca.as_path())
+    }
+
     fn command(
         &self,
         tool: Tool,
@@ -303,10 +318,14 @@ impl Rounds {
         home: &Path,
         known: Option<usize>,
     ) -> Result<Vec<OsString>> {
-        let (port, ca) = match line {
+        let named = Some(Authority::File(&self.server.ca));
+        let (port, authority) = match line {
             Line::Clear => (self.server.pop3, None),
-            Line::Tls => (self.server.pop3s, Some(self.server.ca.as_path())),
-            Line::Rtt => (self.slow.port, Some(self.server.ca.as_path())),
+            Line::Tls => (self.server.pop3s, named),
+            // the limit is that of the wire: it reads one authority
+            Line::System if tool.is_limit() => (self.server.pop3s, named),
+            Line::System => (self.server.pop3s, Some(Authority::System)),
+            Line::Rtt => (self.slow.port, named),
         };
         // getmail6 remembers by port.
         for entry in fs::read_dir(home)? {
@@ -318,7 +337,7 @@ impl Rounds {
         }
         let errand = Errand {
             port,
-            ca,
+            authority,
             user: &mailbox.user,
             home,
             poll: known.is_some(),
@@ -359,6 +378,28 @@ impl Rounds {
     }
 }
 
+/// Copies the system's authorities to the folder `certificates`, and adds the one in the file `ca` as
+/// Debian's `update-ca-certificates` does: to the bundle, and by a link that has its hash as name.
+fn add_authority(certificates: &Path, ca: &Path) -> Result<()> {
+    let copied = Command::new("cp")
+        .args(["-a", "/etc/ssl/certs"])
+        .arg(certificates)
+        .status()?;
+    if !copied.success() {
+        bail!("cannot copy /etc/ssl/certs");
+    }
+    let pem = fs::read(ca)?;
+    let hash = X509::from_pem(&pem)?.subject_name_hash();
+    fs::write(certificates.join("bench.pem"), &pem)?;
+    symlink("bench.pem", certificates.join(format!("{hash:08x}.0")))?;
+    let mut bundle = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(certificates.join("ca-certificates.crt"))?;
+    bundle.write_all(&pem)?;
+    Ok(())
+}
+
 fn check(tool: Tool, usage: Usage, home: &Path, poll: bool) -> Result<()> {
     if !tool.is_content(usage.code, poll) {
         let log = fs::read_to_string(home.join("log")).unwrap_or_default();
@@ -372,6 +413,7 @@ impl Line {
         match self {
             Self::Clear => "in clear",
             Self::Tls => "TLS",
+            Self::System => "TLS, the system's authorities",
             Self::Rtt => "TLS, 40 ms there and back",
         }
     }

@@ -35,12 +35,38 @@ pub enum Tool {
 pub struct Errand<'a> {
     pub port: u16,
     /// With one, it speaks TLS from the start.
-    pub ca: Option<&'a Path>,
+    pub authority: Option<Authority<'a>>,
     pub user: &'a str,
     /// Holds the Maildir `mail` and what the client remembers.
     pub home: &'a Path,
     /// Nothing or little is new.
     pub poll: bool,
+}
+
+/// Which authority a client is to trust.
+#[derive(Clone, Copy, Debug)]
+pub enum Authority<'a> {
+    /// The one in this file.
+    File(&'a Path),
+    /// The ones of the system, as without a word in the client's configuration.
+    System,
+}
+
+impl Errand<'_> {
+    /// The file with the authority to trust, if it is named to the client.
+    fn ca(&self) -> Option<&Path> {
+        match self.authority {
+            Some(Authority::File(ca)) => Some(ca),
+            Some(Authority::System) | None => None,
+        }
+    }
+
+    /// The name of that file between `before` and `after`, or nothing.
+    fn with_ca(&self, before: &str, after: &str) -> String {
+        self.ca().map_or(String::new(), |ca| {
+            format!("{before}{}{after}", ca.display())
+        })
+    }
 }
 
 impl fmt::Display for Tool {
@@ -87,12 +113,12 @@ impl Tool {
     pub fn command(self, bin: &Path, errand: &Errand<'_>) -> Result<Vec<OsString>> {
         let Errand {
             port,
-            ca,
+            authority,
             user,
             home,
-            poll,
+            ..
         } = *errand;
-        let ca = ca.map(Path::to_string_lossy);
+        let tls = authority.is_some();
         let (place, maildir) = (home.display(), home.join("mail"));
         let maildir = maildir.display();
         let config = |name: &str, text: String| write_config(&home.join(name), &text);
@@ -112,9 +138,14 @@ impl Tool {
                 ]
             }
             Self::Mpop => {
-                let tls = ca.map_or("tls off".to_owned(), |ca| {
-                    format!("tls on\ntls_starttls off\ntls_trust_file {ca}")
-                });
+                let tls = if tls {
+                    format!(
+                        "tls on\ntls_starttls off{}",
+                        errand.with_ca("\ntls_trust_file ", "")
+                    )
+                } else {
+                    "tls off".to_owned()
+                };
                 let text = format!(
                     "account default\nhost localhost\nport {port}\nuser {user}\npassword {PASSWORD}\nauth user\n{tls}\n\
                      timeout 300\ndelivery maildir {maildir}\nuidls_file {place}/uidls\nkeep on\nonly_new on\n\
@@ -127,7 +158,7 @@ impl Tool {
                     .collect()
             }
             Self::Fdm => {
-                let (kind, verify) = if ca.is_some() {
+                let (kind, verify) = if tls {
                     ("pop3s", "set verify-certificates")
                 } else {
                     ("pop3", "")
@@ -144,9 +175,10 @@ impl Tool {
                     .collect()
             }
             Self::Getmail => {
-                let (kind, ca) = ca.map_or(("", String::new()), |ca| {
-                    ("SSL", format!("ca_certs = {ca}\n"))
-                });
+                let (kind, ca) = (
+                    if tls { "SSL" } else { "" },
+                    errand.with_ca("ca_certs = ", "\n"),
+                );
                 let text = format!(
                     "[retriever]\ntype = SimplePOP3{kind}Retriever\nserver = localhost\nport = {port}\n\
                      username = {user}\npassword = {PASSWORD}\ntimeout = 60\n{ca}[destination]\ntype = Maildir\n\
@@ -160,51 +192,69 @@ impl Tool {
                     .chain([home.into(), "--rcfile".into(), config("getmailrc", text)?])
                     .collect()
             }
-            Self::Fetchmail => {
-                let text = format!("LOGFILE=/dev/null\nLOGABSTRACT=no\nDEFAULT={maildir}/\n");
-                let mda = config("procmailrc", text)?;
-                let tls = ca.map_or("sslproto \"\"".to_owned(), |ca| {
-                    format!("ssl sslproto \"tls1.2+\" sslcertck sslcertfile \"{ca}\" sslcommonname \"localhost\"")
-                });
-                let text = format!(
-                    "set no bouncemail\nset invisible\nset idfile \"{place}/ids\"\nset pidfile \"{place}/pid\"\n\
-                     poll localhost protocol pop3 service {port} uidl timeout 300\n user \"{user}\" there with \
-                     password \"{PASSWORD}\" is nobody here\n keep no rewrite pass8bits no fetchall fetchlimit 0 \
-                     fetchsizelimit 0 fastuidl 0 batchlimit 0\n {tls}\n mda \"exec procmail -p {}\"\n",
-                    mda.display()
-                );
-                let words = ["fetchmail", "--nodetach", "--silent", "-f"]
-                    .map(OsString::from)
-                    .into_iter();
-                words.chain([config("fetchmailrc", text)?]).collect()
-            }
-            Self::Wire | Self::Disk => {
-                let mode = if poll {
-                    "list"
-                } else {
-                    ["discard", "store"][usize::from(self == Self::Disk)]
-                };
-                let mut words = vec![
-                    bin.join("side_by_side").into(),
-                    "limit".into(),
-                    port.to_string().into(),
-                ];
-                words.extend([user, mode].map(OsString::from));
-                words.push(home.join("mail").into());
-                words.extend(ca.map(|ca| ca.into_owned().into()));
-                words
-            }
+            Self::Fetchmail => fetchmail(errand)?,
+            Self::Wire | Self::Disk => self.limit(bin, errand),
         };
         Ok(words)
     }
+
+    fn limit(self, bin: &Path, errand: &Errand<'_>) -> Vec<OsString> {
+        let mode = if errand.poll {
+            "list"
+        } else {
+            ["discard", "store"][usize::from(self == Self::Disk)]
+        };
+        let mut words = vec![
+            bin.join("side_by_side").into(),
+            "limit".into(),
+            errand.port.to_string().into(),
+        ];
+        words.extend([errand.user, mode].map(OsString::from));
+        words.push(errand.home.join("mail").into());
+        words.extend(errand.ca().map(|ca| ca.as_os_str().to_owned()));
+        words
+    }
+}
+
+/// Writes the configuration of fetchmail and procmail, and gives the command.
+fn fetchmail(errand: &Errand<'_>) -> Result<Vec<OsString>> {
+    let Errand {
+        port, user, home, ..
+    } = *errand;
+    let place = home.display();
+    let config = |name: &str, text: String| write_config(&home.join(name), &text);
+    let mda = config(
+        "procmailrc",
+        format!("LOGFILE=/dev/null\nLOGABSTRACT=no\nDEFAULT={place}/mail/\n"),
+    )?;
+    let tls = if errand.authority.is_some() {
+        let file = errand.with_ca(" sslcertfile \"", "\"");
+        format!("ssl sslproto \"tls1.2+\" sslcertck{file} sslcommonname \"localhost\"")
+    } else {
+        "sslproto \"\"".to_owned()
+    };
+    let text = format!(
+        "set no bouncemail\nset invisible\nset idfile \"{place}/ids\"\nset pidfile \"{place}/pid\"\n\
+         poll localhost protocol pop3 service {port} uidl timeout 300\n user \"{user}\" there with \
+         password \"{PASSWORD}\" is nobody here\n keep no rewrite pass8bits no fetchall fetchlimit 0 \
+         fetchsizelimit 0 fastuidl 0 batchlimit 0\n {tls}\n mda \"exec procmail -p {}\"\n",
+        mda.display()
+    );
+    let words = ["fetchmail", "--nodetach", "--silent", "-f"]
+        .map(OsString::from)
+        .into_iter();
+    Ok(words.chain([config("fetchmailrc", text)?]).collect())
 }
 
 /// An account of pouch.
 pub fn pouch_account(name: &str, host: &str, user: &str, errand: &Errand<'_>) -> String {
-    let tls = errand.ca.map_or(
-        "tls = \"off\"\nallow-plaintext-password = true".to_owned(),
-        |ca| format!("tls = \"implicit\"\ntls-ca-file = \"{}\"", ca.display()),
-    );
+    let tls = match errand.authority {
+        None => "tls = \"off\"\nallow-plaintext-password = true".to_owned(),
+        Some(Authority::System) => "tls = \"implicit\"".to_owned(),
+        Some(Authority::File(ca)) => {
+            format!("tls = \"implicit\"\ntls-ca-file = \"{}\"", ca.display())
+        }
+    };
     let (port, home) = (errand.port, errand.home.display());
     format!(
         "[account.{name}]\nhost = \"{host}\"\nport = {port}\nuser = \"{user}\"\n{tls}\n\
