@@ -1,14 +1,19 @@
 //! Numbers with a unit, as people write them.
 
-/// Parses a whole number followed by one of `units`, in any case. Returns `None` for anything else,
-/// and on overflow.
-pub(super) fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+/// Splits a quantity such as `30d` or `25 MB` into its digits and its unit. Returns `None` if the
+/// text does not begin with a digit.
+pub(super) fn split(text: &str) -> Option<(&str, &str)> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim_start();
-    let (_, value) = units
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
-    number.parse::<u64>().ok()?.checked_mul(*value)
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    (!digits.is_empty()).then_some((digits, unit.trim_start()))
+}
+
+/// Parses a whole number that is followed by a unit whose value `value_of` knows. Returns `None`
+/// for anything else, and on overflow.
+pub(super) fn parse(text: &str, value_of: impl Fn(&str) -> Option<u64>) -> Option<u64> {
+    let (digits, unit) = split(text)?;
+    digits.parse::<u64>().ok()?.checked_mul(value_of(unit)?)
 }

@@ -4,11 +4,11 @@ use std::{fmt, str::FromStr};
 
 use super::quantity;
 
-/// A number of octets, written `512KB`, `25MB` or `2GB` (powers of 1000).
+/// A number of bytes, written `512KB`, `25MB` or `2GB` (powers of 1000). The `B` may be left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(u64);
 
-/// The units of a [`ByteSize`], largest first, with their value in octets.
+/// The units of a [`ByteSize`], largest first, with their value in bytes.
 const SIZE_UNITS: [(&str, u64); 4] = [
     ("GB", 1_000_000_000),
     ("MB", 1_000_000),
@@ -16,18 +16,31 @@ const SIZE_UNITS: [(&str, u64); 4] = [
     ("B", 1),
 ];
 
+/// Returns the value of a unit in bytes. Upper and lower case are the same, and so are `M` and
+/// `MB`. The empty unit is unknown.
+fn unit_value(unit: &str) -> Option<u64> {
+    SIZE_UNITS
+        .iter()
+        .find(|(name, _)| {
+            let short = name.strip_suffix('B').filter(|short| !short.is_empty());
+            name.eq_ignore_ascii_case(unit)
+                || short.is_some_and(|short| short.eq_ignore_ascii_case(unit))
+        })
+        .map(|(_, value)| *value)
+}
+
 impl ByteSize {
-    /// That many octets.
+    /// Creates a size from a number of bytes.
     pub const fn from_octets(octets: u64) -> Self {
         Self(octets)
     }
 
-    /// The size in octets.
+    /// Returns the size in bytes.
     pub const fn octets(self) -> u64 {
         self.0
     }
 
-    /// For reading, rounded to three figures or so: `58.9 MB`.
+    /// Returns the size for people, rounded to about three figures: `58.9 MB`.
     pub fn rounded(self) -> String {
         let (unit, value) = SIZE_UNITS
             .iter()
@@ -41,20 +54,35 @@ impl ByteSize {
             format!("{whole}.{tenths} {unit}")
         }
     }
+
+    /// Returns what is wrong with the spelling of a size that [`FromStr`] refuses, as an action:
+    /// "write 5MB". Returns `None` if there is nothing better to say than what a size looks like.
+    pub fn suggestion(text: &str) -> Option<String> {
+        let (digits, rest) = quantity::split(text)?;
+        if rest.is_empty() {
+            return Some(format!("add a unit: {digits}KB, {digits}MB or {digits}GB"));
+        }
+        let prefix = rest.get(..1)?.to_ascii_uppercase();
+        let binary = ["i", "ib"].contains(&rest[1..].to_ascii_lowercase().as_str());
+        (binary && unit_value(&prefix).is_some())
+            .then(|| format!("sizes are in powers of 1000: write {digits}{prefix}B"))
+    }
 }
 
 impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        quantity::parse(text, &SIZE_UNITS)
-            .map(Self)
-            .ok_or_else(|| format!("`{text}` is no size; write it like 512KB, 25MB or 2GB"))
+        quantity::parse(text, unit_value).map(Self).ok_or_else(|| {
+            let hint = Self::suggestion(text)
+                .unwrap_or_else(|| "write it like 512KB, 25MB or 2GB".to_owned());
+            format!("`{text}` is not a valid size; {hint}")
+        })
     }
 }
 
 impl fmt::Display for ByteSize {
-    /// The largest unit that gives a whole number, as it would be written in the config.
+    /// Writes the size as in the config, in the largest unit that gives a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, value) = SIZE_UNITS
             .iter()
@@ -69,12 +97,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_read_and_write() {
-        assert_eq!("25MB".parse::<ByteSize>().unwrap().octets(), 25_000_000);
-        assert_eq!("512kb".parse::<ByteSize>().unwrap().to_string(), "512KB");
-        assert_eq!("100B".parse::<ByteSize>().unwrap().octets(), 100);
-        assert!("100".parse::<ByteSize>().is_err());
-        assert!("0x10KB".parse::<ByteSize>().is_err());
+    fn every_spelling_of_a_unit_is_read() {
+        for (units, octets) in [
+            (&["B", "b"][..], 7),
+            (&["KB", "kB", "kb", "K", "k", " KB"], 7_000),
+            (&["MB", "mb", "M", "m"], 7_000_000),
+            (&["GB", "gb", "G", "g"], 7_000_000_000),
+        ] {
+            for unit in units {
+                let size = format!("7{unit}").parse::<ByteSize>();
+                assert_eq!(size, Ok(ByteSize(octets)), "{unit}");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_as_they_are_read() {
+        for text in ["0B", "999B", "512KB", "25MB", "2GB", "1001MB"] {
+            assert_eq!(text.parse::<ByteSize>().unwrap().to_string(), text);
+        }
         for (octets, shown) in [
             (0, "0 B"),
             (999, "999 B"),
@@ -83,6 +124,27 @@ mod tests {
             (131_000_000, "131 MB"),
         ] {
             assert_eq!(ByteSize::from_octets(octets).rounded(), shown);
+        }
+    }
+
+    #[test]
+    fn texts_that_are_not_sizes_are_refused_with_the_right_spelling() {
+        for (text, hint) in [
+            ("100", "add a unit: 100KB, 100MB or 100GB"),
+            ("5MiB", "sizes are in powers of 1000: write 5MB"),
+            ("5gi", "sizes are in powers of 1000: write 5GB"),
+            ("", "write it like 512KB, 25MB or 2GB"),
+            ("MB", "write it like 512KB, 25MB or 2GB"),
+            ("-5MB", "write it like 512KB, 25MB or 2GB"),
+            ("1.5GB", "write it like 512KB, 25MB or 2GB"),
+            ("0x10KB", "write it like 512KB, 25MB or 2GB"),
+            ("5éB", "write it like 512KB, 25MB or 2GB"),
+            ("99999999999999999999GB", "write it like 512KB, 25MB or 2GB"),
+        ] {
+            assert_eq!(
+                text.parse::<ByteSize>(),
+                Err(format!("`{text}` is not a valid size; {hint}"))
+            );
         }
     }
 }
