@@ -1,2 +1,2 @@
-# Completions of pouch for bash: the program itself knows its commands and your accounts.
+# Completions of pouch for bash: the program prints its commands and your accounts.
 source <(COMPLETE=bash pouch)

@@ -1,2 +1,2 @@
-# Completions of pouch for fish: the program itself knows its commands and your accounts.
+# Completions of pouch for fish: the program prints its commands and your accounts.
 COMPLETE=fish pouch | source

@@ -41,7 +41,7 @@ pub struct Global {
     #[arg(short, long, global = true, env = "POUCH_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath, hide_env_values = true)]
     pub config: Option<PathBuf>,
 
-    /// Keep ledger and locks in this folder
+    /// Use this directory for the ledger and the locks
     #[arg(long, global = true, env = "POUCH_STATE_DIR", value_name = "DIR", value_hint = ValueHint::DirPath, hide_env_values = true)]
     pub state_dir: Option<PathBuf>,
 
@@ -101,13 +101,13 @@ pub enum Command {
     /// Test config, secrets, TLS, login, server and destination
     #[command(alias = "doctor")]
     Check(Accounts),
-    /// Show where the config is, what it says, or a sample of it
+    /// Print the path of the config, its values, or a sample
     #[command(subcommand)]
     Config(Config),
     /// Look at what pouch remembers, and change it
     #[command(subcommand)]
     Ledger(Ledger),
-    /// Print the line that gives your shell completions
+    /// Print the line that enables completions in your shell
     Completions {
         /// The shell
         shell: Shell,
@@ -183,11 +183,11 @@ pub struct Accounts {
 /// The commands of `pouch config`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Config {
-    /// Print where the config is
+    /// Print the path of the config file
     Path,
-    /// Print every value with the file and line it came from
+    /// Print every value with the file and line that set it
     Show(Accounts),
-    /// Print a config with every key explained
+    /// Print a config with all keys, each explained
     Sample,
 }
 
@@ -262,7 +262,7 @@ pub struct NamedMessages {
     pub messages: Vec<i64>,
 }
 
-/// Shells that completions are made for.
+/// A shell that has completions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
     /// bash

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{CommandContext, CommandResult, args::Accounts, fetch, print_json, probe};
 use crate::{
-    config::{Account, Tls, resolve::Overrides},
+    config::{Account, Tls, overrides::Overrides},
     error::{Error, Exit, Kind, Result},
     fetch::{
         RunEnv,
@@ -23,7 +23,7 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
     let accounts = context.setup.accounts(
         &accounts.accounts,
         &Overrides {
-            nowhere: true,
+            no_delivery: true,
             ..Overrides::default()
         },
     )?;

@@ -1,13 +1,14 @@
-//! Completions: the shells ask the program itself, so that they know its account names.
+//! Completions: the shell runs the program to get them, so they include the names of accounts.
 
 use std::{ffi::OsStr, path::PathBuf};
 
 use clap_complete::engine::CompletionCandidate;
 
 use super::{args::Shell, setup::Dirs};
-use crate::config::file::File;
+use crate::config::toml::File;
 
-/// The names of the accounts in the config, as far as it can be read.
+/// Returns the names of the accounts in the config that begin with `current`. Returns none if the
+/// config cannot be read.
 pub fn accounts(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(current) = current.to_str() else {
         return Vec::new();
@@ -29,7 +30,7 @@ pub fn accounts(current: &OsStr) -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// The line for the shell's start-up file, and where it belongs.
+/// Returns the line for the start-up file of a shell.
 pub fn line(shell: Shell) -> &'static str {
     match shell {
         Shell::Bash => "source <(COMPLETE=bash pouch)\n",

@@ -1,65 +1,70 @@
 //! `pouch config`.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{CommandContext, CommandResult, args::Config, print_json};
 use crate::{
-    config::{self, provenance::Setting, resolve::Overrides},
+    config::{Account, overrides::Overrides, provenance::Setting, sample::sample},
     error::Exit,
     report::print,
 };
 
+/// The widest value whose source is aligned with the others.
+const WIDEST_ALIGNED: usize = 48;
+
 pub(super) fn run(context: &CommandContext, command: &Config) -> CommandResult {
     match command {
         Config::Path if context.global.json => {
-            print_json(&json!({ "path": context.setup.path.to_string_lossy() }))?
+            print_json(&json!({ "path": context.setup.path.to_string_lossy() }))?;
         }
         Config::Path => print(&format!("{}\n", context.setup.path.display()))?,
-        Config::Sample => print(config::SAMPLE)?,
-        Config::Show(accounts) => {
-            let accounts = context
-                .setup
-                .accounts(&accounts.accounts, &Overrides::default())?;
-            if context.global.json {
-                let documents: Vec<_> = accounts
-                    .iter()
-                    .map(|account| {
-                        let shown =
-                            |setting: &Setting| json!({ "value": setting.value, "source": setting.source.to_string() });
-                        // there may be many rules, and one of all else
-                        let (rules, keys): (Vec<_>, Vec<_>) =
-                            account.settings.iter().partition(|setting| setting.key == "rule");
-                        let settings: serde_json::Map<_, _> =
-                            keys.into_iter().map(|setting| (setting.key.to_owned(), shown(setting))).collect();
-                        let rules: Vec<_> = rules.into_iter().map(shown).collect();
-                        json!({ "account": account.name, "settings": settings, "rules": rules })
-                    })
-                    .collect();
-                print_json(&json!({ "accounts": documents }))?;
-            } else {
-                let texts: Vec<_> = accounts.iter().map(table).collect();
-                print(&texts.join("\n"))?;
-            }
-        }
+        Config::Sample => print(&sample())?,
+        Config::Show(accounts) => return show(context, &accounts.accounts),
     }
     Ok(Exit::OK)
 }
 
-/// An account's values, with where each came from.
-fn table(account: &config::Account) -> String {
-    let key_width = account
+/// Prints the values of the named accounts, each with its source.
+fn show(context: &CommandContext, names: &[String]) -> CommandResult {
+    let accounts = context.setup.accounts(names, &Overrides::default())?;
+    if context.global.json {
+        let documents: Vec<_> = accounts.iter().map(document).collect();
+        print_json(&json!({ "accounts": documents }))?;
+    } else {
+        let tables: Vec<_> = accounts.iter().map(table).collect();
+        print(&tables.join("\n"))?;
+    }
+    Ok(Exit::OK)
+}
+
+/// Returns an account's values with their sources as JSON. There can be several rules, but only one
+/// value of each other key.
+fn document(account: &Account) -> Value {
+    let value =
+        |setting: &Setting| json!({ "value": setting.value, "source": setting.source.to_string() });
+    let (rules, keys): (Vec<_>, Vec<_>) = account
         .settings
         .iter()
-        .map(|setting| setting.key.len())
-        .max()
-        .unwrap_or(0);
-    let value_width = account
-        .settings
-        .iter()
-        .map(|setting| setting.value.chars().count())
-        .max()
-        .unwrap_or(0)
-        .min(48);
+        .partition(|setting| setting.key == "rule");
+    let settings: Map<_, _> = keys
+        .into_iter()
+        .map(|setting| (setting.key.to_owned(), value(setting)))
+        .collect();
+    let rules: Vec<_> = rules.into_iter().map(value).collect();
+    json!({ "account": account.name, "settings": settings, "rules": rules })
+}
+
+/// Returns an account's values as text, each with its source.
+fn table(account: &Account) -> String {
+    let width = |text: fn(&Setting) -> &str| {
+        let widths = account
+            .settings
+            .iter()
+            .map(|setting| text(setting).chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let key_width = width(|setting| setting.key);
+    let value_width = width(|setting| &setting.value).min(WIDEST_ALIGNED);
     let mut text = format!("[account.{}]\n", account.name);
     for setting in &account.settings {
         text.push_str(&format!(

@@ -11,7 +11,7 @@ use super::{
     setup,
 };
 use crate::{
-    config::{Account, SecretSource, resolve::Overrides, url},
+    config::{Account, SecretSource, overrides::Overrides, url},
     domain::destination::Destination,
     error::{Error, Exit, Kind, Result},
     event::{Event, Reporter},
@@ -109,7 +109,7 @@ pub(super) fn overrides(context: &CommandContext, args: &args::Fetch) -> Result<
         limit: args.limit,
         max_size: args.max_size,
         destination: to,
-        nowhere: false,
+        no_delivery: false,
         password_command: command
             .map(|command| url::words("--password-command", command))
             .transpose()?,

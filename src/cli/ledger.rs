@@ -11,7 +11,7 @@ use super::{
     fetch, print_json,
 };
 use crate::{
-    config::{Account, resolve::Overrides},
+    config::{Account, overrides::Overrides},
     delivery::{Delivery, Location},
     domain::{destination::Destination, ids::RowId, size::ByteSize, time::Timestamp},
     error::{Error, Exit, Kind, Result},
@@ -81,7 +81,7 @@ fn account(context: &CommandContext, name: &str) -> Result<(Account, RunEnv)> {
     let mut accounts = context.setup.accounts(
         &[name.to_owned()],
         &Overrides {
-            nowhere: true,
+            no_delivery: true,
             ..Overrides::default()
         },
     )?;
@@ -173,7 +173,7 @@ fn list(
     let accounts = context.setup.accounts(
         &accounts.accounts,
         &Overrides {
-            nowhere: true,
+            no_delivery: true,
             ..Overrides::default()
         },
     )?;
@@ -317,7 +317,7 @@ fn verify(context: &CommandContext, accounts: &Accounts) -> CommandResult {
     let accounts = context.setup.accounts(
         &accounts.accounts,
         &Overrides {
-            nowhere: true,
+            no_delivery: true,
             ..Overrides::default()
         },
     )?;

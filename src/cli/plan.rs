@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{CommandContext, CommandResult, args, fetch, print_json};
 use crate::{
-    config::resolve::Overrides,
+    config::overrides::Overrides,
     domain::{
         plan::{Action, KeepUntil, ListedMessage, Mailbox, SkipReason},
         size::ByteSize,
@@ -19,7 +19,7 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     let accounts = context.setup.accounts(
         &args.accounts,
         &Overrides {
-            nowhere: true,
+            no_delivery: true,
             ..fetch::overrides(context, args)?
         },
     )?;

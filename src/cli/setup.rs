@@ -15,8 +15,9 @@ use super::args::{Global, When};
 use crate::{
     config::{
         Account, Config,
-        file::File,
-        resolve::{self, ConfigDefaults, Overrides},
+        overrides::Overrides,
+        resolve::{self, ConfigDefaults},
+        toml::File,
         url,
     },
     domain::time::Timestamp,
@@ -235,14 +236,14 @@ impl Setup {
                 .collect::<Result<Vec<_>>>()?
         };
         for account in &mut accounts {
-            resolve::with_flags(account, overrides);
+            overrides.apply(account);
         }
         Ok(accounts)
     }
 
     fn account(&self, name: &str, overrides: &Overrides) -> Result<Account> {
         if name.contains("://") {
-            return url::from_address(name, overrides);
+            return url::account(name, overrides);
         }
         let accounts = &self.config()?.accounts;
         accounts
@@ -255,7 +256,7 @@ impl Setup {
                         Kind::Usage,
                         format!("there is no account `{name}` in {}", self.shown_path()),
                     )
-                    .with_hint(format!("an address is written `pops://{name}`"));
+                    .with_hint(format!("write a URL as `pops://{name}`"));
                 }
                 let names = || accounts.iter().map(|account| account.name.as_str());
                 let error = Error::new(

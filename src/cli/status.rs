@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{CommandContext, CommandResult, args::Accounts, fetch, print_json};
 use crate::{
-    config::{Account, resolve::Overrides},
+    config::{Account, overrides::Overrides},
     domain::{size::ByteSize, time::Timestamp},
     error::{Exit, Result},
     fetch::RunEnv,
@@ -27,7 +27,7 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
     let accounts = context.setup.accounts(
         &accounts.accounts,
         &Overrides {
-            nowhere: true,
+            no_delivery: true,
             ..Overrides::default()
         },
     )?;

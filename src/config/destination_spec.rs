@@ -1,15 +1,10 @@
-//! Places as rules and multidrop write them.
+//! Destinations as rules and multidrop write them: `maildir:PATH`, `mbox:FILE`, `pipe:COMMAND`,
+//! `lmtp:ADDRESS`.
 
-use toml::de::DeValue;
-
-use super::{
-    diagnostic::{kind, literal},
-    syntax::{FilePath, Lmtp},
-    value::{Value, parsed, quoted},
-};
+use super::syntax::{FilePath, Lmtp};
 use crate::domain::destination::Destination;
 
-/// A place as written.
+/// A destination as written, with paths not yet expanded.
 #[derive(Clone, Debug)]
 pub enum DestinationSpec {
     /// A folder of the account's Maildir (Maildir++), whose name begins with a dot.
@@ -20,17 +15,13 @@ pub enum DestinationSpec {
     Mbox(FilePath),
     /// A program.
     Pipe(Vec<String>),
-    /// An LMTP server, and who gets messages there; nobody, where that is told by what leads there.
+    /// An LMTP server and the recipients there. Empty if the context decides on the recipients.
     Lmtp(Lmtp, Vec<String>),
 }
 
-/// Places for copies.
-#[derive(Clone, Debug)]
-pub struct DestinationSpecs(pub Vec<DestinationSpec>);
-
 impl DestinationSpec {
-    /// The place that `text` names, if it names one and nothing else.
-    pub(super) fn new(text: &str) -> Option<Self> {
+    /// Parses a destination. Returns `None` for anything else.
+    pub fn new(text: &str) -> Option<Self> {
         match text.split_once(':')? {
             ("maildir", folder) if is_folder(folder) => Some(Self::Folder(folder.to_owned())),
             ("maildir", path) => FilePath::new(path).map(Self::Maildir),
@@ -45,8 +36,8 @@ impl DestinationSpec {
         }
     }
 
-    /// As it is written.
-    pub(super) fn text(&self) -> String {
+    /// Returns the destination as it is written.
+    pub fn text(&self) -> String {
         match self {
             Self::Folder(folder) => format!("maildir:{folder}"),
             Self::Maildir(path) => format!("maildir:{}", path.0),
@@ -61,34 +52,47 @@ impl DestinationSpec {
     }
 }
 
-/// Whether the name is one of Maildir++: `.Lists.rust`, as `./x` and `..` are not.
+/// Returns whether `text` is the name of a Maildir++ folder: `.Lists.rust`, but not `./x` or `..`.
 fn is_folder(text: &str) -> bool {
     text.strip_prefix('.')
         .is_some_and(|name| !name.is_empty() && !name.starts_with('.') && !name.contains('/'))
 }
 
-impl Value for DestinationSpecs {
-    const WANTED: &'static str = r#"a list of places, like ["maildir:~/Mail/all"]"#;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let list = value
-            .as_array()
-            .filter(|list| !list.is_empty())
-            .ok_or_else(|| kind(value))?;
-        let read = |destination: &DeValue<'_>| parsed(destination, DestinationSpec::new);
-        let destinations = list.iter().map(|destination| {
-            let destination = destination.get_ref();
-            read(destination).map_err(|_| format!("a list with {} in it", literal(destination)))
-        });
-        destinations.collect::<Result<_, _>>().map(Self)
+    #[test]
+    fn destinations_are_written_as_they_are_read() {
+        for text in [
+            "maildir:.Lists.rust",
+            "maildir:~/Mail/x",
+            "maildir:./x",
+            "mbox:~/mail",
+            "pipe:procmail -d 'a b'",
+            "lmtp:unix:/run/dovecot/lmtp",
+            "lmtp:host:24 ann ben@example.org",
+        ] {
+            let spec = DestinationSpec::new(text);
+            assert_eq!(spec.map(|spec| spec.text()).as_deref(), Some(text));
+        }
     }
 
-    fn to_toml(&self) -> String {
-        let destinations: Vec<_> = self
-            .0
-            .iter()
-            .map(|destination| quoted(&destination.text()))
-            .collect();
-        format!("[{}]", destinations.join(", "))
+    #[test]
+    fn other_texts_are_not_destinations() {
+        for text in [
+            "",
+            "~/Mail",
+            "maildir:",
+            "mbox:$HOME/mail",
+            "pipe:",
+            "pipe:''",
+            "pipe:a 'b",
+            "lmtp:localhost",
+            "lmtp:unix:/x <ann>",
+            "imap:x",
+        ] {
+            assert!(DestinationSpec::new(text).is_none(), "{text}");
+        }
     }
 }

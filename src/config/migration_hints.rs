@@ -1,20 +1,17 @@
-//! What other fetchers call things, for those who come from them.
+//! The words of other fetchers, for users who come from them.
 
-/// Words of fetchmail, getmail, mpop and fdm, as letters and digits alone, and what does the same
-/// here.
+/// Words of fetchmail, getmail, mpop and fdm, letters and digits only, and what does the same in
+/// pouch.
 const COUNTERPARTS: &[(&[&str], &str)] = &[
-    (&["username", "login"], "here that is `user`"),
-    (
-        &["server", "hostname", "poll", "via"],
-        "here that is `host`",
-    ),
+    (&["username", "login"], "use `user`"),
+    (&["server", "hostname", "poll", "via"], "use `host`"),
     (
         &["protocol", "proto", "type"],
-        "leave it out: pouch speaks POP3 and nothing else",
+        "remove it: pouch always uses POP3",
     ),
     (
         &["ssl", "sslproto", "sslversion", "starttls", "tlsstarttls"],
-        "here that is `tls`: \"implicit\", which it is by itself, or \"starttls\"",
+        "use `tls`: \"implicit\", the default, or \"starttls\"",
     ),
     (
         &[
@@ -26,11 +23,11 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
             "noverify",
             "insecure",
         ],
-        "certificates are always checked; one that nobody vouches for is named by `tls-ca-file` or `tls-pin`",
+        "certificates are always checked; for a self-signed one, use `tls-ca-file` or `tls-pin`",
     ),
     (
         &["sslcertfile", "sslcertpath", "tlstrustfile", "cacerts"],
-        "here that is `tls-ca-file`, a PEM file",
+        "use `tls-ca-file`, a PEM file",
     ),
     (
         &[
@@ -39,40 +36,37 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
             "tlsfingerprint",
             "fingerprint",
         ],
-        "here that is `tls-pin`, with the SHA-256 fingerprint that `pouch check` shows",
+        "use `tls-pin`, with the SHA-256 fingerprint that `pouch check` shows",
     ),
     (
         &["sslcert", "certfile", "tlscertfile"],
-        "here that is `tls-client-cert`",
+        "use `tls-client-cert`",
     ),
-    (
-        &["sslkey", "keyfile", "tlskeyfile"],
-        "here that is `tls-client-key`",
-    ),
-    (&["useapop", "usecrammd5"], "here that is `auth`"),
+    (&["sslkey", "keyfile", "tlskeyfile"], "use `tls-client-key`"),
+    (&["useapop", "usecrammd5"], "use `auth`"),
     (
         &["passwordeval"],
-        "here that is `password-command`, a list: [\"pass\", \"show\", \"mail/work\"]",
+        "use `password-command`, a list: [\"pass\", \"show\", \"mail/work\"]",
     ),
     (
         &["folder", "mailbox", "delivery", "destination", "path"],
-        "here that is one of `maildir`, `mbox`, `pipe` and `lmtp`",
+        "use one of `maildir`, `mbox`, `pipe` and `lmtp`",
     ),
     (
         &["mda", "command", "arguments"],
-        "here that is `pipe`, a list: [\"procmail\", \"-d\", \"ann\"]",
+        "use `pipe`, a list: [\"procmail\", \"-d\", \"ann\"]",
     ),
     (
         &["smtphost", "smtpname", "smtpaddress"],
-        "here that is `lmtp`, or `pipe` to a program such as sendmail",
+        "use `lmtp`, or `pipe` to a program such as sendmail",
     ),
     (
         &["nokeep", "delete", "flush"],
-        "here that is `keep = \"none\"`: deleted once it is safe on disk",
+        "use `keep = \"none\"`, which deletes mail from the server once it is safe on disk",
     ),
     (
         &["deleteafter"],
-        "here that is `keep`, with a time such as \"30d\"",
+        "use `keep` with a number of days, such as \"30d\"",
     ),
     (
         &[
@@ -87,41 +81,41 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
             "cache",
             "idfile",
         ],
-        "leave it out: the ledger knows what was fetched, and `pouch ledger catchup` sets aside what you have already",
+        "remove it: the ledger records what was fetched; see also `pouch ledger catchup`",
     ),
     (
         &["maxmessagesize", "skipsize", "maximumsize"],
-        "here that is `max-size`: larger ones stay on the server",
+        "use `max-size`: larger messages stay on the server",
     ),
     (
         &["killsize", "deleteoversized"],
-        "a `rule` does that: size = \">2MB\", action = \"delete\"",
+        "use a `rule`: size = \">2MB\", action = \"delete\"",
     ),
     (
         &["fetchlimit", "batchlimit", "maxmessagespersession"],
-        "here that is `limit`",
+        "use `limit`",
     ),
     (
         &["daemon", "interval", "pollinterval"],
-        "a timer of systemd, cron, or `pouch fetch --every 5m` does that",
+        "use a systemd timer, cron, or `pouch fetch --every 5m`",
     ),
     (
         &["deliveredto", "received", "receivedheader"],
-        "here that is `add-headers`",
+        "use `add-headers`",
     ),
     (
         &["envelope", "enveloperecipient", "localdomains", "aka"],
-        "here that is `multidrop`, a table",
+        "use `multidrop`, a table",
     ),
-    (&["disabled", "skip"], "here that is `enabled = false`"),
-    (&["pipelining"], "here that is `request-ahead`"),
+    (&["disabled", "skip"], "use `enabled = false`"),
+    (&["pipelining"], "use `request-ahead`"),
     (
         &["postconnect"],
-        "here that is `after`, run once if anything was delivered",
+        "use `after`, which is run once if anything was delivered",
     ),
 ];
 
-/// What does here what `key` does elsewhere.
+/// Returns what does the same in pouch as `key` does in another fetcher.
 pub(super) fn counterpart(key: &str) -> Option<&'static str> {
     let plain: String = key
         .chars()
@@ -136,17 +130,17 @@ pub(super) fn counterpart(key: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::file::KEYS, *};
+    use super::{super::schema::Scope, *};
 
     #[test]
-    fn words_of_others_lead_to_keys() {
-        assert_eq!(counterpart("username"), Some("here that is `user`"));
+    fn words_of_other_fetchers_lead_to_keys() {
+        assert_eq!(counterpart("username"), Some("use `user`"));
         assert_eq!(counterpart("tls_trust_file"), counterpart("sslcertfile"));
         assert_eq!(counterpart("colour"), None);
     }
 
     #[test]
-    fn what_is_named_exists_and_is_no_word_of_others() {
+    fn hints_name_keys_that_exist() {
         for (words, here) in COUNTERPARTS {
             let named = here
                 .split('`')
@@ -155,11 +149,15 @@ mod tests {
                 .map(|named| named.split(' ').next().unwrap());
             for named in named.filter(|named| *named != "pouch") {
                 assert!(
-                    KEYS.contains(&named) || ["rule", "multidrop"].contains(&named),
+                    Scope::Account.names().any(|key| key == named)
+                        || ["rule", "multidrop"].contains(&named),
                     "{named}"
                 );
             }
-            let own: Vec<_> = KEYS.iter().map(|key| key.replace('-', "")).collect();
+            let own: Vec<_> = Scope::Account
+                .names()
+                .map(|key| key.replace('-', ""))
+                .collect();
             assert!(
                 words.iter().all(|word| !own.iter().any(|key| key == word)),
                 "{words:?}"

@@ -1,48 +1,69 @@
-//! Where each value of an account came from: what `pouch config show` prints.
+//! Where each value came from: the file and line, a flag, or the default.
 
-use std::fmt;
+use std::{fmt, ops::Range, sync::Arc};
 
-/// How the value of a key that nobody set, and that has no built-in value, is shown.
+/// How the value of a key is shown that is not set and has no default.
 pub const UNSET: &str = "unset";
 
-/// One key of an account: its value in effect, and who said so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
-    /// The key as in the config.
-    pub key: &'static str,
-    /// The value as it would be written in the config, or [`UNSET`].
-    pub value: String,
-    /// Who said so.
-    pub source: Source,
-}
-
-/// Who set a value.
+/// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Nobody: it is what pouch does by itself.
-    BuiltIn,
+    /// The default.
+    Default,
     /// The config file.
-    File {
-        /// The file, with `~/` for the home.
-        path: String,
-        /// The line of the key, from 1.
-        line: usize,
-    },
-    /// The command line: this flag.
+    File(Position),
+    /// This flag, or another part, of the command line.
     Flag(&'static str),
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BuiltIn => f.write_str("built in"),
-            Self::File { path, line } => write!(f, "{path}:{line}"),
+            Self::Default => f.write_str("default"),
+            Self::File(position) => position.fmt(f),
             Self::Flag(flag) => f.write_str(flag),
         }
     }
 }
 
-/// Notes that `flag` gave `key` the value that is written `value`.
+/// The position of a key, or of the header of a table, in the config file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The file, with `~/` for the home directory.
+    pub path: Arc<str>,
+    /// The line, from 1.
+    pub line: usize,
+    /// The bytes of the key.
+    pub span: Range<usize>,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.path, self.line)
+    }
+}
+
+/// A value and where it came from.
+#[derive(Clone, Debug)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it came from.
+    pub source: Source,
+}
+
+/// One line of `pouch config show`: a key, its value in effect, and where that came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The key as in the config.
+    pub key: &'static str,
+    /// The value as it would be written in the config, or [`UNSET`].
+    pub value: String,
+    /// Where the value came from.
+    pub source: Source,
+}
+
+/// Records that `flag` set `key` to a value that is written `value`.
 pub(super) fn override_setting(
     settings: &mut [Setting],
     key: &str,
@@ -60,12 +81,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_read_well() {
-        let file = Source::File {
-            path: "~/.config/pouch/config.toml".to_owned(),
+    fn sources_are_shown_as_default_line_or_flag() {
+        let file = Source::File(Position {
+            path: "~/.config/pouch/config.toml".into(),
             line: 12,
-        };
-        assert_eq!(Source::BuiltIn.to_string(), "built in");
+            span: 0..0,
+        });
+        assert_eq!(Source::Default.to_string(), "default");
         assert_eq!(file.to_string(), "~/.config/pouch/config.toml:12");
         assert_eq!(Source::Flag("--keep").to_string(), "--keep");
     }

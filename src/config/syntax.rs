@@ -1,5 +1,4 @@
-//! What texts in the config, or on the command line, name: hosts, paths, LMTP servers,
-//! certificates.
+//! The notations of the config and the command line: hosts, paths, LMTP servers, fingerprints.
 
 use std::{
     fmt,
@@ -13,12 +12,12 @@ use crate::{
     text::hex,
 };
 
-/// The name or the address of a server; IPv6 addresses without brackets.
+/// The name or address of a server. IPv6 addresses are stored without brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host(pub String);
 
 impl Host {
-    /// The host that `text` names, if it names one and nothing else.
+    /// Parses a host name or an address. Returns `None` for anything else.
     pub fn new(text: &str) -> Option<Self> {
         let bare = text
             .strip_prefix('[')
@@ -41,13 +40,13 @@ impl Host {
     }
 }
 
-/// A path as written.
+/// A path as written, not yet expanded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePath(pub String);
 
 impl FilePath {
-    /// The path that `text` writes. What only a shell would expand is none: nobody wants a folder
-    /// of the name `$HOME`.
+    /// Parses a path. Returns `None` for what only a shell would expand: a directory named `$HOME`
+    /// is always a mistake.
     pub fn new(text: &str) -> Option<Self> {
         let rest = text.strip_prefix('~').unwrap_or("");
         let is_path = !text.is_empty()
@@ -57,13 +56,13 @@ impl FilePath {
         is_path.then(|| Self(text.to_owned()))
     }
 
-    /// The whole path: `~/` is the home, a relative path starts at `folder`. Slashes that mean
-    /// nothing are left out: the ledger knows places by their names.
-    pub fn expand(&self, home: &Path, folder: &Path) -> PathBuf {
+    /// Returns the absolute path: `~/` is `home`, and a relative path starts at `dir`. Redundant
+    /// slashes are removed, since the ledger knows destinations by their names.
+    pub fn expand(&self, home: &Path, dir: &Path) -> PathBuf {
         let path = match self.0.strip_prefix('~') {
-            // Not `join`, for which the slash of `~//x` would be the root.
+            // Not `join` alone: for it, the slash of `~//x` would be the root.
             Some(rest) => home.join(rest.trim_start_matches('/')),
-            None => folder.join(&self.0),
+            None => dir.join(&self.0),
         };
         path.components().collect()
     }
@@ -79,19 +78,19 @@ pub enum Lmtp {
 }
 
 impl Lmtp {
-    /// The server that `text` names, if it names one and nothing else.
+    /// Parses the address of an LMTP server. Returns `None` for anything else.
     pub fn new(text: &str) -> Option<Self> {
         if let Some(path) = text.strip_prefix("unix:") {
             return FilePath::new(path).map(Self::Unix);
         }
         let (host, port) = text.rsplit_once(':')?;
-        // without brackets, the last part of an IPv6 address would be taken for a port
+        // Without brackets, the last part of an IPv6 address would be read as a port.
         let host = Host::new(host).filter(|_| !host.contains(':') || host.starts_with('['))?;
         Some(Self::Tcp(host, port.parse().ok()?))
     }
 
-    /// The server, and those who get messages there: words as for a shell, `unix:/run/lmtp ann
-    /// ben`.
+    /// Parses an LMTP server and its recipients, as words for a shell: `unix:/run/lmtp ann ben`.
+    /// Returns `None` for anything else.
     pub fn with_recipients(text: &str) -> Option<(Self, Vec<String>)> {
         let mut words = shlex::split(text)?.into_iter();
         let server = Self::new(&words.next()?)?;
@@ -102,10 +101,10 @@ impl Lmtp {
             .then_some((server, recipients))
     }
 
-    /// The server itself; a path is made whole by `path`.
-    pub fn server(&self, path: &dyn Fn(&FilePath) -> PathBuf) -> LmtpServer {
+    /// Returns the server, with its path expanded by `expand`.
+    pub fn server(&self, expand: &dyn Fn(&FilePath) -> PathBuf) -> LmtpServer {
         match self {
-            Self::Unix(socket) => LmtpServer::Unix(path(socket)),
+            Self::Unix(socket) => LmtpServer::Unix(expand(socket)),
             Self::Tcp(Host(host), port) => LmtpServer::Tcp {
                 host: host.clone(),
                 port: port.get(),
@@ -120,12 +119,13 @@ impl fmt::Display for Lmtp {
     }
 }
 
-/// The SHA-256 of a certificate.
+/// The SHA-256 fingerprint of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pin(pub [u8; 32]);
 
 impl Pin {
-    /// Reads `sha256:` and 64 hexadecimal digits; colons between them are what openssl prints.
+    /// Parses `sha256:` and 64 hexadecimal digits. Colons between them, as openssl prints them, are
+    /// allowed.
     pub fn new(text: &str) -> Option<Self> {
         let digits: String = text
             .strip_prefix("sha256:")?
@@ -135,16 +135,62 @@ impl Pin {
         if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return None;
         }
-        let mut octets = [0; 32];
-        for (octet, at) in octets.iter_mut().zip((0..).step_by(2)) {
-            *octet = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
+        let mut bytes = [0; 32];
+        for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
         }
-        Some(Self(octets))
+        Some(Self(bytes))
     }
 }
 
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", hex(&self.0))
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_with_colons_are_read() {
+        let colons = "5F:6e:04:c1:a2:b3:c4:d5:e6:f7:08:19:2a:3b:4c:5d:6e:7f:80:91:a2:b3:c4:d5:e6:f7:08:19:2a:3b:4c:5d";
+        let pin = Pin::new(&format!("sha256:{colons}")).unwrap();
+        assert_eq!(pin.0[..2], [0x5f, 0x6e]);
+        assert_eq!(Pin::new("sha256:5f"), None);
+        assert_eq!(Pin::new(colons), None);
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses() {
+        assert_eq!(Host::new("[::1]"), Some(Host("::1".to_owned())));
+        assert_eq!(
+            Host::new("fe80::1%eth0"),
+            Some(Host("fe80::1%eth0".to_owned()))
+        );
+        for bad in ["", "a b", "-x", "[a]", "a:1", "a/b", "a@b", "::1::"] {
+            assert_eq!(Host::new(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_expand_the_home_directory_only() {
+        let expand = |text: &str| {
+            FilePath::new(text).map(|path| path.expand(Path::new("/home/ann"), Path::new("/etc")))
+        };
+        for (text, path) in [
+            ("~/Mail", "/home/ann/Mail"),
+            ("~//Mail/", "/home/ann/Mail"),
+            ("~", "/home/ann"),
+            ("Mail", "/etc/Mail"),
+            ("/Mail", "/Mail"),
+        ] {
+            assert_eq!(expand(text), Some(PathBuf::from(path)), "{text}");
+        }
+        for bad in ["", "$HOME/Mail", "~ann/Mail", "a\0b"] {
+            assert_eq!(expand(bad), None, "{bad}");
+        }
     }
 }

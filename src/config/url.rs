@@ -1,4 +1,5 @@
-//! Accounts and places that are named on the command line.
+//! Accounts and destinations that are written on the command line: `pops://ann@pop.example.org`,
+//! `--to mbox:~/mail`.
 
 use std::{
     num::NonZero,
@@ -6,10 +7,11 @@ use std::{
 };
 
 use super::{
-    Account, Tls,
-    file::{Located, Position, Table},
-    provenance::Source,
-    resolve::{Overrides, settle, with_flags},
+    account::{Account, Tls},
+    overrides::Overrides,
+    provenance::{Located, Source},
+    resolve::build,
+    schema::AccountTable,
     syntax::{FilePath, Host, Lmtp},
 };
 use crate::{
@@ -18,152 +20,146 @@ use crate::{
     text::{closest, sanitize},
 };
 
-/// How an address is written, for those who wrote it otherwise.
+/// What a URL looks like.
 const EXAMPLE: &str = "write it like pops://ann@pop.example.org";
 
-/// The account that an address stands for: `pops://ann@pop.example.org` (TLS) or `pop://…`
-/// (STARTTLS, never without it). The user may hold `@` as it is, and anything as `%40`.
+/// Makes an account of a URL: `pops://ann@pop.example.org` (TLS) or `pop://…` (STARTTLS, never
+/// without it). The user may contain `@`, and any character as `%40`.
 ///
 /// # Errors
-/// It is no such address, or there is no place for the mail. The address is never repeated in a
-/// complaint while it may hold a password.
-pub fn from_address(address: &str, flags: &Overrides) -> Result<Account, Error> {
-    let (scheme, rest) = address
+/// The URL is not valid, or there is no destination for the mail. The error never repeats the URL
+/// while it may contain a password.
+pub fn account(url: &str, overrides: &Overrides) -> Result<Account, Error> {
+    let (scheme, rest) = url
         .split_once("://")
-        .ok_or_else(|| usage("an address begins with pops:// or pop://", EXAMPLE))?;
-    let tls = match scheme {
-        "pops" => Tls::Implicit,
-        "pop" => Tls::StartTls,
-        _ => {
-            let hint = match closest(scheme, ["pop", "pops"]) {
-                Some(guess) => format!("did you mean {guess}://?"),
-                None => "pops:// (TLS) and pop:// (STARTTLS) are".to_owned(),
-            };
-            return Err(usage(
-                &format!(
-                    "{}:// is no kind of address that pouch knows",
-                    sanitize(scheme.as_bytes())
-                ),
-                &hint,
-            ));
-        }
-    };
+        .ok_or_else(|| usage("a URL begins with pops:// or pop://", EXAMPLE))?;
+    let tls = tls(scheme)?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (user, server) = rest
         .rsplit_once('@')
         .filter(|(user, _)| !user.is_empty())
-        .ok_or_else(|| usage("the address names no user", EXAMPLE))?;
+        .ok_or_else(|| usage("the URL contains no user", EXAMPLE))?;
     if user.contains(':') {
         return Err(usage(
-            "the address holds a password, which everyone on this computer can see there",
-            "leave it out, and pouch asks for it; a `:` in the user's name is written %3A",
+            "the URL contains a password, which other users of this machine can see",
+            "remove it: pouch asks for it; in the name of the user, write `:` as %3A",
         ));
     }
     let user = percent_decoded(user).ok_or_else(|| {
         usage(
-            "the user in the address is not readable",
-            "write special characters in it as %40, in UTF-8",
+            "the user in the URL cannot be decoded",
+            "write special characters in UTF-8, encoded like %40",
         )
     })?;
     let (host, port) = split_port(server).ok_or_else(|| {
         let server = sanitize(server.as_bytes());
-        usage(
-            &format!("`{server}` is no server; it is written host or host:port"),
-            EXAMPLE,
-        )
+        let what = format!("`{server}` is not a valid server: host or host:port");
+        usage(&what, EXAMPLE)
     })?;
 
-    let table = Table {
-        host: Some(given(host)),
-        port: port.map(given),
-        tls: Some(given(tls)),
-        user: Some(given(user)),
-        ..Table::default()
+    let table = AccountTable {
+        host: Some(from_url(host)),
+        port: port.map(from_url),
+        tls: Some(from_url(tls)),
+        user: Some(from_url(user)),
+        ..AccountTable::default()
     };
-    let no_paths = |_: &FilePath| PathBuf::new();
-    let destination = flags
+    let destination = overrides
         .destination
         .clone()
-        .or(flags.nowhere.then_some(Destination::Stdout));
-    let mut account = settle(address, &table, destination, &no_paths).map_err(|_| {
+        .or(overrides.no_delivery.then_some(Destination::Stdout));
+    // A URL contains no paths.
+    let expand = |_: &FilePath| PathBuf::new();
+    let mut account = build(url, table, destination, &expand).map_err(|_| {
         usage(
-            "where should the mail go?",
-            "add `--to ~/Mail`, which is made a Maildir if it is missing",
+            "no destination is given",
+            "add `--to ~/Mail`, a Maildir that is created if it does not exist",
         )
     })?;
-    with_flags(&mut account, flags);
+    overrides.apply(&mut account);
     Ok(account)
+}
+
+/// Returns the encryption that the scheme of a URL stands for.
+fn tls(scheme: &str) -> Result<Tls, Error> {
+    match scheme {
+        "pops" => Ok(Tls::Implicit),
+        "pop" => Ok(Tls::StartTls),
+        _ => {
+            let hint = match closest(scheme, ["pop", "pops"]) {
+                Some(guess) => format!("did you mean {guess}://?"),
+                None => "use pops:// (TLS) or pop:// (STARTTLS)".to_owned(),
+            };
+            let scheme = sanitize(scheme.as_bytes());
+            Err(usage(&format!("unsupported URL scheme {scheme}://"), &hint))
+        }
+    }
 }
 
 fn usage(what: &str, hint: &str) -> Error {
     Error::new(Kind::Usage, what).with_hint(hint)
 }
 
-/// A value that the address gives.
-fn given<T>(value: T) -> Located<T> {
+/// Marks a value as part of the URL.
+fn from_url<T>(value: T) -> Located<T> {
     Located {
         value,
-        at: Position {
-            span: 0..0,
-            source: Source::Flag("the address"),
-        },
+        source: Source::Flag("the URL"),
     }
 }
 
-/// `host`, `host:port`, `[2001:db8::1]` or `[2001:db8::1]:port`.
+/// Parses `host`, `host:port`, `[2001:db8::1]` or `[2001:db8::1]:port`. Returns `None` for anything
+/// else.
 fn split_port(server: &str) -> Option<(Host, Option<NonZero<u16>>)> {
     let (host, port) = match server.rsplit_once(':') {
         Some((host, port)) if !server.ends_with(']') => (host, Some(port.parse().ok()?)),
         _ => (server, None),
     };
-    // Without brackets, the last part of an IPv6 address would be taken for a port.
+    // Without brackets, the last part of an IPv6 address would be read as a port.
     let bare = host.contains(':') && !host.starts_with('[');
     Some((Host::new(host).filter(|_| !bare)?, port))
 }
 
-/// The text with each `%40` and the like as the character that it stands for, if that gives
-/// something which can be sent to a server.
+/// Decodes `%40` and the like. Returns `None` if the result cannot be sent to a server.
 fn percent_decoded(text: &str) -> Option<String> {
-    let mut octets = Vec::with_capacity(text.len());
+    let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        (octets, rest) = if *first == b'%' {
+        (bytes, rest) = if *first == b'%' {
             let digits = str::from_utf8(tail.get(..2)?).ok()?;
             let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            octets.push(u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?);
-            (octets, &tail[2..])
+            bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?);
+            (bytes, &tail[2..])
         } else {
-            octets.push(*first);
-            (octets, tail)
+            bytes.push(*first);
+            (bytes, tail)
         };
     }
-    String::from_utf8(octets)
+    String::from_utf8(bytes)
         .ok()
         .filter(|text| !text.contains(char::is_control))
 }
 
-/// The place that `--to` names: a path, `maildir:DIR`, `mbox:FILE`, `pipe:COMMAND`, `lmtp:ADDRESS`
-/// or `-`, standard output. Recipients may stand behind ADDRESS. Relative paths start at `folder`.
+/// Parses the value of `--to`: a path, `maildir:DIR`, `mbox:FILE`, `pipe:COMMAND`,
+/// `lmtp:ADDRESS [RECIPIENT ...]`, or `-` for standard output. Relative paths start at `dir`.
 ///
 /// # Errors
-/// It is no place that pouch can deliver to.
-pub fn destination(text: &str, home: &Path, folder: &Path) -> Result<Destination, Error> {
+/// The text is not a destination.
+pub fn destination(text: &str, home: &Path, dir: &Path) -> Result<Destination, Error> {
     const KINDS: [&str; 4] = ["maildir", "mbox", "pipe", "lmtp"];
     let is_word = |kind: &str| {
-        !kind.is_empty()
-            && kind
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "+-".contains(c))
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "+-".contains(c);
+        !kind.is_empty() && kind.chars().all(is_part)
     };
-    let whole = |path: &FilePath| path.expand(home, folder);
+    let expand = |path: &FilePath| path.expand(home, dir);
     let path = |path: &str, hint: &str| {
         let written = sanitize(path.as_bytes());
         FilePath::new(path)
-            .map(|path| whole(&path))
-            .ok_or_else(|| usage(&format!("--to: `{written}` is no path"), hint))
+            .map(|path| expand(&path))
+            .ok_or_else(|| usage(&format!("--to: `{written}` is not a valid path"), hint))
     };
     let maildir =
-        |text: &str| path(text, "name a folder, like `--to ~/Mail`").map(Destination::Maildir);
+        |text: &str| path(text, "name a directory, like `--to ~/Mail`").map(Destination::Maildir);
     match text.split_once(':') {
         Some(("maildir", path)) => maildir(path),
         Some(("mbox", text)) => {
@@ -172,40 +168,39 @@ pub fn destination(text: &str, home: &Path, folder: &Path) -> Result<Destination
         Some(("pipe", command)) => words("--to pipe", command).map(Destination::Pipe),
         Some(("lmtp", text)) => {
             let destination = |(server, recipients): (Lmtp, _)| {
-                Destination::Lmtp(server.server(&whole), recipients)
+                Destination::Lmtp(server.server(&expand), recipients)
             };
             Lmtp::with_recipients(text).map(destination).ok_or_else(|| {
                 let server = sanitize(text.as_bytes());
                 usage(
-                    &format!("--to: `{server}` is no LMTP server"),
-                    "write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, with recipients behind it",
+                    &format!("--to: `{server}` is not a valid LMTP server"),
+                    "write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, then recipients",
                 )
             })
         }
         None if text == "-" => Ok(Destination::Stdout),
-        // A slip like `mailder:x` or a hope like `imap:x` should not make a folder of that name.
+        // A typing error such as `mailder:x`, or `imap:x`, should not create a directory of that
+        // name.
         Some((kind, rest)) if is_word(kind) => {
             let rest = sanitize(rest.as_bytes());
-            let meant = match closest(kind, KINDS) {
+            let hint = match closest(kind, KINDS) {
                 Some(guess) => format!("did you mean `{guess}:{rest}`?"),
                 None => {
-                    "a place is a path, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS or -;"
-                        .to_owned()
+                    "use a path, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS or -".to_owned()
                 }
             };
-            Err(usage(
-                &format!("--to: `{kind}:` is no kind of place that pouch knows"),
-                &format!("{meant} a folder of that name is `./{kind}:{rest}`"),
-            ))
+            let what = format!("--to: unsupported kind of destination `{kind}:`");
+            let hint = format!("{hint} (for a directory of that name: `./{kind}:{rest}`)");
+            Err(usage(&what, &hint))
         }
         _ => maildir(text),
     }
 }
 
-/// The words of a command given to `flag`, split as a shell would; no shell ever runs it.
+/// Splits the command that is given to `flag` into words, as a shell would. No shell ever runs it.
 ///
 /// # Errors
-/// It is empty, or a quote in it is not closed.
+/// The command is empty, or a quote in it is not closed.
 pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
     let words = shlex::split(command).ok_or_else(|| {
         let command = sanitize(command.as_bytes());
@@ -218,176 +213,175 @@ pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
         Some(program) if !program.is_empty() => Ok(words),
         _ => Err(usage(
             &format!("{flag}: the command is empty"),
-            "name a program and its arguments, as for a shell",
+            "name a program and its arguments, as in a shell",
         )),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::SecretSource, *};
+    use super::{super::account::SecretSource, *};
     use crate::domain::destination::LmtpServer;
 
     fn setting(account: &Account, key: &str) -> String {
-        let setting = account
-            .settings
-            .iter()
-            .find(|setting| setting.key == key)
-            .unwrap();
+        let setting = account.settings.iter().find(|setting| setting.key == key);
+        let setting = setting.unwrap();
         format!("{} {}", setting.value, setting.source)
     }
 
-    fn address(text: &str) -> Result<Account, Error> {
-        let flags = Overrides {
+    fn account_of(url: &str) -> Result<Account, Error> {
+        let overrides = Overrides {
             destination: Some(Destination::Maildir(PathBuf::from("/home/ann/Mail"))),
             ..Overrides::default()
         };
-        from_address(text, &flags)
+        account(url, &overrides)
     }
 
     #[test]
-    fn addresses_are_accounts() {
-        for (text, user, host, port, tls) in [
+    fn urls_are_accounts() {
+        use Tls::{Implicit, StartTls};
+        for (url, user, host, port, tls) in [
+            ("pops://ann@a.example", "ann", "a.example", 995, Implicit),
+            ("pop://ann@a.example/", "ann", "a.example", 110, StartTls),
             (
-                "pops://ann@pop.example.org",
-                "ann",
-                "pop.example.org",
-                995,
-                Tls::Implicit,
-            ),
-            (
-                "pop://ann@pop.example.org/",
-                "ann",
-                "pop.example.org",
-                110,
-                Tls::StartTls,
-            ),
-            (
-                "pops://ann@example.org@pop.example.org:1995",
-                "ann@example.org",
-                "pop.example.org",
+                "pops://ann@b@a.example:1995",
+                "ann@b",
+                "a.example",
                 1995,
-                Tls::Implicit,
+                Implicit,
             ),
             (
                 "pops://a%3Ab%40c@[2001:db8::1]:995",
                 "a:b@c",
                 "2001:db8::1",
                 995,
-                Tls::Implicit,
+                Implicit,
             ),
-            ("pops://ann@[::1]", "ann", "::1", 995, Tls::Implicit),
+            ("pops://ann@[::1]", "ann", "::1", 995, Implicit),
         ] {
-            let account = address(text).unwrap();
+            let account = account_of(url).unwrap();
+            assert_eq!((&*account.name, &*account.user), (url, user));
             assert_eq!(
-                (
-                    &*account.name,
-                    &*account.user,
-                    &*account.host,
-                    account.port,
-                    account.tls
-                ),
-                (text, user, host, port, tls)
+                (&*account.host, account.port, account.tls),
+                (host, port, tls)
             );
-            assert_eq!(
-                (&account.secret, account.allow_plaintext_password),
-                (&SecretSource::Prompt, false)
-            );
+            assert_eq!(account.secret, SecretSource::Prompt);
+            assert!(!account.allow_plaintext_password);
             assert_eq!(setting(&account, "maildir"), "\"/home/ann/Mail\" --to");
-            assert_eq!(setting(&account, "user"), format!("\"{user}\" the address"));
+            assert_eq!(setting(&account, "user"), format!("\"{user}\" the URL"));
+            let source = if url.contains("995:") { "the URL" } else { "" };
+            assert!(setting(&account, "port").ends_with(source), "{url}");
         }
     }
 
     #[test]
-    fn addresses_that_are_none() {
-        const LIKE: &str = "write it like pops://ann@pop.example.org";
-        const NO_READING: &str = "the user in the address is not readable";
-        for (text, what, hint) in [
-            ("ann@host", "an address begins with pops:// or pop://", LIKE),
-            (
-                "pop3s://ann@host",
-                "pop3s:// is no kind of address that pouch knows",
-                "did you mean pops://?",
-            ),
-            (
-                "imap://ann@host",
-                "imap:// is no kind of address that pouch knows",
-                "pops:// (TLS) and pop:// (STARTTLS) are",
-            ),
-            ("pops://host", "the address names no user", LIKE),
-            ("pops://@host", "the address names no user", LIKE),
-            ("pops://", "the address names no user", LIKE),
-            (
-                "pops://ann@",
-                "`` is no server; it is written host or host:port",
-                LIKE,
-            ),
-            (
-                "pops://ann@host:0",
-                "`host:0` is no server; it is written host or host:port",
-                LIKE,
-            ),
-            (
-                "pops://ann@::1",
-                "`::1` is no server; it is written host or host:port",
-                LIKE,
-            ),
-            (
-                "pops://ann@host/INBOX",
-                "`host/INBOX` is no server; it is written host or host:port",
-                LIKE,
-            ),
-            (
-                "pops://a%0d%0aQUIT@host",
-                NO_READING,
-                "write special characters in it as %40, in UTF-8",
-            ),
-            (
-                "pops://a%@host",
-                NO_READING,
-                "write special characters in it as %40, in UTF-8",
-            ),
-            (
-                "pops://a%ff@host",
-                NO_READING,
-                "write special characters in it as %40, in UTF-8",
-            ),
-            (
-                "pops://a%+1@host",
-                NO_READING,
-                "write special characters in it as %40, in UTF-8",
-            ),
-        ] {
-            let error = address(text).unwrap_err();
-            assert_eq!(
-                (error.kind(), error.what(), error.hint()),
-                (Kind::Usage, what, Some(hint)),
-                "{text}"
-            );
-        }
-        for text in [
+    fn a_url_with_a_password_is_never_repeated() {
+        for url in [
             "pops://ann:hunter2@host",
             "pops://ann:hunt@er2@host",
             "pops://ann:hunter2",
             "pops://ann:hunter2/@host",
             "ann:hunter2@host",
         ] {
-            assert!(
-                !address(text).unwrap_err().to_string().contains("er2"),
-                "{text}"
-            );
+            let error = account_of(url).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+            assert!(!error.to_string().contains("er2"), "{url}");
         }
-        assert_eq!(
-            from_address("pops://ann@host", &Overrides::default())
-                .unwrap_err()
-                .to_string(),
-            "where should the mail go?\nhint: add `--to ~/Mail`, which is made a Maildir if it is missing"
-        );
     }
 
     #[test]
-    fn places_on_the_command_line() {
-        let at = |text: &str| destination(text, Path::new("/home/ann"), Path::new("/cwd"));
+    fn refused_urls() {
+        let refused = [
+            "ann@host",
+            "pop3s://ann@host",
+            "imap://ann@host",
+            "pops://host",
+            "pops://@host",
+            "pops://ann:secret@host",
+            "pops://ann@",
+            "pops://ann@host:0",
+            "pops://ann@::1",
+            "pops://ann@host/INBOX",
+            "pops://a%0d%0aQUIT@host",
+            "pops://a%@host",
+            "pops://a%ff@host",
+            "pops://a%+1@host",
+        ];
+        let messages = refused.map(|url| {
+            let error = account_of(url).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+            format!("{url}\n{error}\n")
+        });
+        insta::assert_snapshot!(messages.join("\n"), @"
+        ann@host
+        a URL begins with pops:// or pop://
+        hint: write it like pops://ann@pop.example.org
+
+        pop3s://ann@host
+        unsupported URL scheme pop3s://
+        hint: did you mean pops://?
+
+        imap://ann@host
+        unsupported URL scheme imap://
+        hint: use pops:// (TLS) or pop:// (STARTTLS)
+
+        pops://host
+        the URL contains no user
+        hint: write it like pops://ann@pop.example.org
+
+        pops://@host
+        the URL contains no user
+        hint: write it like pops://ann@pop.example.org
+
+        pops://ann:secret@host
+        the URL contains a password, which other users of this machine can see
+        hint: remove it: pouch asks for it; in the name of the user, write `:` as %3A
+
+        pops://ann@
+        `` is not a valid server: host or host:port
+        hint: write it like pops://ann@pop.example.org
+
+        pops://ann@host:0
+        `host:0` is not a valid server: host or host:port
+        hint: write it like pops://ann@pop.example.org
+
+        pops://ann@::1
+        `::1` is not a valid server: host or host:port
+        hint: write it like pops://ann@pop.example.org
+
+        pops://ann@host/INBOX
+        `host/INBOX` is not a valid server: host or host:port
+        hint: write it like pops://ann@pop.example.org
+
+        pops://a%0d%0aQUIT@host
+        the user in the URL cannot be decoded
+        hint: write special characters in UTF-8, encoded like %40
+
+        pops://a%@host
+        the user in the URL cannot be decoded
+        hint: write special characters in UTF-8, encoded like %40
+
+        pops://a%ff@host
+        the user in the URL cannot be decoded
+        hint: write special characters in UTF-8, encoded like %40
+
+        pops://a%+1@host
+        the user in the URL cannot be decoded
+        hint: write special characters in UTF-8, encoded like %40
+        ");
+        let error = account("pops://ann@host", &Overrides::default()).unwrap_err();
+        insta::assert_snapshot!(error, @"
+        no destination is given
+        hint: add `--to ~/Mail`, a Maildir that is created if it does not exist
+        ");
+    }
+
+    fn to(text: &str) -> Result<Destination, Error> {
+        destination(text, Path::new("/home/ann"), Path::new("/cwd"))
+    }
+
+    #[test]
+    fn destinations_on_the_command_line() {
         for (text, path) in [
             ("~/Mail", "/home/ann/Mail"),
             ("Mail", "/cwd/Mail"),
@@ -396,24 +390,15 @@ mod tests {
             ("./C:x", "/cwd/./C:x"),
             ("a.b:c", "/cwd/a.b:c"),
         ] {
-            assert_eq!(
-                at(text),
-                Ok(Destination::Maildir(PathBuf::from(path))),
-                "{text}"
-            );
+            assert_eq!(to(text), Ok(Destination::Maildir(path.into())), "{text}");
         }
         let words = ["procmail", "-d", "a b"].map(str::to_owned).to_vec();
-        assert_eq!(at("pipe:procmail -d 'a b'"), Ok(Destination::Pipe(words)));
+        assert_eq!(to("pipe:procmail -d 'a b'"), Ok(Destination::Pipe(words)));
+        assert_eq!(to("mbox:~/m"), Ok(Destination::Mbox("/home/ann/m".into())));
+        let server = LmtpServer::Unix("/cwd/run/lmtp".into());
         assert_eq!(
-            at("mbox:~/mail"),
-            Ok(Destination::Mbox("/home/ann/mail".into()))
-        );
-        assert_eq!(
-            at("lmtp:unix:run/lmtp"),
-            Ok(Destination::Lmtp(
-                LmtpServer::Unix("/cwd/run/lmtp".into()),
-                Vec::new()
-            ))
+            to("lmtp:unix:run/lmtp"),
+            Ok(Destination::Lmtp(server, Vec::new()))
         );
         let recipients = ["ann", "ben@example.org"].map(str::to_owned).to_vec();
         let server = LmtpServer::Tcp {
@@ -421,49 +406,61 @@ mod tests {
             port: 24,
         };
         assert_eq!(
-            at("lmtp:[::1]:24 ann ben@example.org"),
+            to("lmtp:[::1]:24 ann ben@example.org"),
             Ok(Destination::Lmtp(server, recipients))
         );
-        assert_eq!(at("-"), Ok(Destination::Stdout));
-        for (text, complaint) in [
-            (
-                "",
-                "--to: `` is no path\nhint: name a folder, like `--to ~/Mail`",
-            ),
-            (
-                "maildir:",
-                "--to: `` is no path\nhint: name a folder, like `--to ~/Mail`",
-            ),
-            (
-                "pipe: ",
-                "--to pipe: the command is empty\nhint: name a program and its arguments, as for a shell",
-            ),
-            (
-                "pipe:a 'b",
-                "--to pipe: a quote is not closed in `a 'b`\nhint: put the whole command in quotes of the other kind",
-            ),
-            (
-                "mbox:",
-                "--to: `` is no path\nhint: name a file, like `--to mbox:~/mail`",
-            ),
-            (
-                "lmtp:localhost",
-                "--to: `localhost` is no LMTP server\nhint: write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, with recipients behind it",
-            ),
-            (
-                "mailder:x",
-                "--to: `mailder:` is no kind of place that pouch knows\nhint: did you mean `maildir:x`? a folder of that name is `./mailder:x`",
-            ),
-            (
-                "ftp:x",
-                "--to: `ftp:` is no kind of place that pouch knows\nhint: a place is a path, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS or -; a folder of that name is `./ftp:x`",
-            ),
-        ] {
-            let error = at(text).unwrap_err();
-            assert_eq!(
-                (error.kind(), error.to_string()),
-                (Kind::Usage, complaint.to_owned())
-            );
-        }
+        assert_eq!(to("-"), Ok(Destination::Stdout));
+    }
+
+    #[test]
+    fn refused_destinations() {
+        let refused = [
+            "",
+            "maildir:",
+            "pipe: ",
+            "pipe:a 'b",
+            "mbox:",
+            "lmtp:localhost",
+            "mailder:x",
+            "ftp:x",
+        ];
+        let messages = refused.map(|text| {
+            let error = to(text).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+            format!("--to {text}\n{error}\n")
+        });
+        insta::assert_snapshot!(messages.join("\n"), @"
+        --to 
+        --to: `` is not a valid path
+        hint: name a directory, like `--to ~/Mail`
+
+        --to maildir:
+        --to: `` is not a valid path
+        hint: name a directory, like `--to ~/Mail`
+
+        --to pipe: 
+        --to pipe: the command is empty
+        hint: name a program and its arguments, as in a shell
+
+        --to pipe:a 'b
+        --to pipe: a quote is not closed in `a 'b`
+        hint: put the whole command in quotes of the other kind
+
+        --to mbox:
+        --to: `` is not a valid path
+        hint: name a file, like `--to mbox:~/mail`
+
+        --to lmtp:localhost
+        --to: `localhost` is not a valid LMTP server
+        hint: write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, then recipients
+
+        --to mailder:x
+        --to: unsupported kind of destination `mailder:`
+        hint: did you mean `maildir:x`? (for a directory of that name: `./mailder:x`)
+
+        --to ftp:x
+        --to: unsupported kind of destination `ftp:`
+        hint: use a path, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS or - (for a directory of that name: `./ftp:x`)
+        ");
     }
 }

@@ -144,7 +144,7 @@ pub struct Days(TimeSpan);
 
 impl Days {
     /// Returns what is wrong with the spelling of days that [`FromStr`] refuses, as an action:
-    /// "for 6 months, write 6mo". Returns `None` if there is nothing better to say than what days
+    /// "for months, write 6mo". Returns `None` if there is nothing better to say than what days
     /// look like.
     pub fn suggestion(text: &str) -> Option<String> {
         let (digits, unit) = quantity::split(text)?;
@@ -153,7 +153,7 @@ impl Days {
         }
         match respelled(text, &DAY_UNITS) {
             Some(right) if unit.eq_ignore_ascii_case("m") => {
-                Some(format!("for {digits} months, write {right}"))
+                Some(format!("for months, write {right}"))
             }
             Some(right) if right != text => Some(format!("write {right}")),
             Some(_) => None,
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn days_never_mean_minutes() {
         for text in ["6m", "6M", "6 m"] {
-            assert_eq!(refusal::<Days>(text), "for 6 months, write 6mo");
+            assert_eq!(refusal::<Days>(text), "for months, write 6mo");
         }
         for text in ["90s", "12h", "12H", "5min", "3 hours", "0s"] {
             assert_eq!(refusal::<Days>(text), "the shortest time is 1d");

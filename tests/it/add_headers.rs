@@ -325,16 +325,3 @@ fn a_message_is_known_again_for_all_that() {
         assert_eq!(desk.server.remaining(), 9, "crash: {crash}");
     }
 }
-
-#[test]
-fn words_that_are_none_are_told() {
-    let desk = Desk::with(1, "add-headers = [\"recieved\"]", |server| server);
-    desk.fetch(78)
-        .assert_stderr("not a list with \"recieved\" in it")
-        .assert_stderr("hint: did you mean \"received\"?");
-    desk.configure("add-headers = true");
-    desk.fetch(78).assert_stderr(
-        "`add-headers` must be a list of \"received\", \"return-path\" and \"delivered-to\"",
-    );
-    assert_eq!(desk.server.log().connections(), 0);
-}

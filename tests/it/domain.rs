@@ -323,33 +323,6 @@ fn only_what_a_program_gets_goes_one_by_one() {
 }
 
 #[test]
-fn places_that_are_none_are_mistakes() {
-    for (place, complaint) in [
-        ("lmtp:unix:", "not \"lmtp:unix:\" for \"a@b\""),
-        (
-            "lmtp:host:24 <ann>",
-            "not \"lmtp:host:24 <ann>\" for \"a@b\"",
-        ),
-        ("mbox:", "not \"mbox:\" for \"a@b\""),
-    ] {
-        let desk = Desk::new(
-            Server::plain(),
-            &format!("[account.work.multidrop.recipients]\n\"a@b\" = \"{place}\""),
-        );
-        desk.pouch(&["config", "show"])
-            .run()
-            .assert_code(78)
-            .assert_stderr(complaint);
-    }
-    let sync = "sync-deletions = true\n[account.work.multidrop.recipients]\n\"a@b\" = \"mbox:x\"";
-    Desk::new(Server::plain(), sync)
-        .pouch(&["config", "show"])
-        .run()
-        .assert_code(78)
-        .assert_stderr("with `sync-deletions` all mail goes to Maildirs");
-}
-
-#[test]
 fn dovecot_takes_it_for_all_its_users() {
     let conf = tempfile::NamedTempFile::new().unwrap();
     fs::write(conf.path(), "auth_username_format = %Ln\n").unwrap();

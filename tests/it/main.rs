@@ -27,6 +27,7 @@ mod mail_program;
 mod mailbox_file;
 mod manual;
 mod many_accounts;
+mod mdoc;
 mod multidrop;
 mod one_bad_message;
 mod pipe;

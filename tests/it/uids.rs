@@ -303,29 +303,6 @@ fn uids_that_are_believed_no_more_and_then_again_change_nothing() {
 }
 
 #[test]
-fn a_quirk_that_nobody_knows_is_a_mistake() {
-    for (line, text) in [
-        (
-            "quirks = [\"no-udil\"]",
-            "`quirks` must be a list of \"no-uidl\", or empty, not a list with \"no-udil\" in it",
-        ),
-        (
-            "quirks = \"no-uidl\"",
-            "`quirks` must be a list of \"no-uidl\", or empty, not a text",
-        ),
-    ] {
-        let desk = Desk::with(1, line, |server| server);
-        let output = desk.fetch(78);
-        output.assert_stderr(text);
-        assert_eq!(
-            output.stderr.contains("hint: did you mean \"no-uidl\"?"),
-            line.contains("udil"),
-            "{output}"
-        );
-    }
-}
-
-#[test]
 fn three_thousand_messages_with_new_uids_are_known_again() {
     let desk = Desk::with(3_000, "", |server| server);
     desk.fetch(0);

@@ -71,7 +71,7 @@ fn mistakes_in_the_config_are_pointed_at() {
         ),
         (
             "passwordeval = \"pass work\"",
-            ["config.toml:5:1", "here that is `password-command`"],
+            ["config.toml:5:1", "use `password-command`"],
         ),
     ] {
         home.config(&format!("{base}{line}\n"));
@@ -183,7 +183,7 @@ fn the_first_steps_of_a_newcomer() {
         (
             &["fetch", "ann@pop.example.org"],
             64,
-            "hint: an address is written `pops://ann@pop.example.org`",
+            "hint: write a URL as `pops://ann@pop.example.org`",
         ),
         (
             &[
@@ -635,7 +635,7 @@ fn a_slip_on_the_command_line_leads_on() {
         .run();
     place
         .assert_code(64)
-        .assert_stderr("`ftp:` is no kind of place")
+        .assert_stderr("unsupported kind of destination `ftp:`")
         .assert_stderr("mbox:FILE, pipe:COMMAND");
     assert!(!home.join("ftp:x").exists());
 }

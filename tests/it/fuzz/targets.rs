@@ -10,10 +10,9 @@ use std::{
 
 use pouch::{
     config::{
-        Account,
-        file::File,
-        provenance,
+        Account, provenance,
         resolve::{ConfigDefaults, resolve},
+        toml::File,
     },
     domain::{
         auth::Auth,

@@ -1,0 +1,160 @@
+//! The resolved config: what the rest of the program sees of it.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::provenance::Setting;
+use crate::domain::{
+    auth::Auth, ids::AccountId, plan::Policy, routing::Routing, time::TimeSpan,
+    trace_fields::TraceField,
+};
+
+/// The whole config, with a value for every key.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many servers to connect to at the same time, at least 1.
+    pub jobs: usize,
+    /// The directory of the ledger and the locks.
+    pub state_dir: PathBuf,
+    /// The accounts in the order of the file, including those with `enabled = false`.
+    pub accounts: Vec<Account>,
+}
+
+/// One mailbox on a server, and where its mail goes.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its name in the config, or the URL given on the command line.
+    pub name: String,
+    /// The server's name or address, as given. Certificates are checked against it.
+    pub host: String,
+    /// The server's port.
+    pub port: u16,
+    /// The login name.
+    pub user: String,
+    /// How the connection is encrypted.
+    pub tls: Tls,
+    /// Which certificates are accepted.
+    pub trust: Trust,
+    /// The client's certificate and key, for servers that require one.
+    pub client_certificate: Option<ClientCertificate>,
+    /// Whether the password may be sent over an unencrypted connection.
+    pub allow_plaintext_password: bool,
+    /// The longest time without a byte from the server.
+    pub timeout: TimeSpan,
+    /// How long connecting may take, over all addresses of the host.
+    pub connect_timeout: TimeSpan,
+    /// How often to reconnect after a transient error.
+    pub retries: u32,
+    /// How many messages to request ahead of the one that is being read.
+    pub request_ahead: RequestAhead,
+    /// How to log in.
+    pub auth: Auth,
+    /// Where the password comes from.
+    pub secret: SecretSource,
+    /// Where messages go.
+    pub routing: Routing,
+    /// How long a program (`pipe` or a filter) may take for one message, and an LMTP server for one
+    /// reply.
+    pub pipe_timeout: TimeSpan,
+    /// The recipients of messages that go to an LMTP server, unless a rule names others.
+    pub lmtp_recipients: Vec<String>,
+    /// The programs that each message is piped through before it is delivered.
+    pub filter: Vec<Vec<String>>,
+    /// The header fields that are added on top of each message.
+    pub add_headers: Vec<TraceField>,
+    /// What to fetch and what to delete.
+    pub policy: Policy,
+    /// After how many failed attempts a message is quarantined, at least 1.
+    pub attempts: u32,
+    /// Whether a notice is delivered for a quarantined message.
+    pub notice: bool,
+    /// The command to run once after a run that delivered something.
+    pub after: Option<Vec<String>>,
+    /// Workarounds for the server.
+    pub quirks: Vec<Quirk>,
+    /// Whether `pouch fetch` without names includes the account.
+    pub enabled: bool,
+    /// Every value with its source, as `pouch config show` prints it.
+    pub settings: Vec<Setting>,
+}
+
+impl Account {
+    /// Returns the identity of this account in the ledger.
+    pub fn identity(&self) -> AccountId {
+        AccountId::new(&self.user, &self.host)
+    }
+
+    /// Returns how long a whole response of the server may take, whatever its size: ten times
+    /// `timeout`.
+    pub fn patience(&self) -> Duration {
+        Duration::from(self.timeout).saturating_mul(10)
+    }
+
+    /// Returns `host:port`, for messages.
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A defect of a server that pouch cannot detect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quirk {
+    /// UIDL is missing or unreliable: messages are identified by their headers.
+    NoUidl,
+}
+
+/// How the connection to the server is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// TLS from the first byte (RFC 8314), port 995.
+    Implicit,
+    /// STLS before the login, never without it (RFC 2595), port 110.
+    StartTls,
+    /// No encryption.
+    Off,
+}
+
+/// Which certificates of the server are accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Trust {
+    /// Those issued by the system's authorities for the host's name.
+    System,
+    /// Those issued by the authorities in this PEM file for the host's name.
+    CaFile(PathBuf),
+    /// Exactly the one with this SHA-256 (of the DER form). Nothing else is checked.
+    Pin([u8; 32]),
+}
+
+/// A client certificate and its key, both PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientCertificate {
+    /// The certificate, and its chain if there is one.
+    pub certificate: PathBuf,
+    /// The private key (PKCS #8).
+    pub key: PathBuf,
+}
+
+/// How many messages to request ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestAhead {
+    /// As many as useful, if the server announces PIPELINING (RFC 2449 §6.6).
+    Auto,
+    /// At most this many, at least 1. 1 disables pipelining.
+    Count(u32),
+}
+
+/// Where the password comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// The first line that this command prints.
+    Command(Vec<String>),
+    /// The first line of this file.
+    File(PathBuf),
+    /// The systemd credential of this name.
+    Credential(String),
+    /// The person at the terminal.
+    Prompt,
+}

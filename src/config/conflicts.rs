@@ -1,0 +1,162 @@
+//! Which keys of an account exclude or need each other.
+//!
+//! If an account's own key and one of `[defaults]` exclude each other, the account's own key is
+//! used. Two such keys in one table are a mistake.
+
+use super::{
+    account::{Account, Tls},
+    provenance::Source,
+    schema::{AccountTable, Choice, Table},
+    snippet::Document,
+    toml::File,
+};
+use crate::error::Error;
+
+/// How to resolve most contradictions.
+const REMOVE_ONE: &str = "remove one of them";
+
+/// Lays an account's own keys over those of `[defaults]`, except for the defaults that exclude, or
+/// have no effect with, one of the account's own keys.
+pub(super) fn layered(own: AccountTable, mut defaults: AccountTable) -> AccountTable {
+    for choice in Choice::ALL {
+        if choice.keys().any(|key| own.source(key).is_some()) {
+            choice.keys().for_each(|key| defaults.unset(key));
+        }
+    }
+    if own.tls.as_ref().is_some_and(|tls| tls.value == Tls::Off) {
+        tls_keys().for_each(|key| defaults.unset(key));
+    }
+    if own.mbox.is_some() || own.pipe.is_some() || own.lmtp.is_some() {
+        defaults.sync_deletions = None;
+    }
+    own.over(defaults)
+}
+
+/// Returns the names of the keys that have no effect without TLS.
+fn tls_keys() -> impl Iterator<Item = &'static str> {
+    AccountTable::KEYS
+        .iter()
+        .filter(|key| key.needs_tls)
+        .map(|key| key.name)
+}
+
+/// Returns where the destination was set, or `None` if it was not.
+pub(super) fn destination_source(table: &AccountTable) -> Option<&Source> {
+    Choice::Destination.keys().find_map(|key| table.source(key))
+}
+
+/// Checks that a table sets at most one key of each choice.
+pub(super) fn check_choices(document: &Document, table: &AccountTable) -> Result<(), Error> {
+    for choice in Choice::ALL {
+        let mut set: Vec<_> = choice
+            .keys()
+            .filter_map(|key| match table.source(key)? {
+                Source::File(position) => Some((key, position)),
+                Source::Default | Source::Flag(_) => None,
+            })
+            .collect();
+        set.sort_by_key(|(_, position)| position.span.start);
+        if let [(first, at), (second, duplicate), ..] = set[..] {
+            let what = format!("`{second}` and `{first}` cannot be used together");
+            let other = Some((&at.span, "already set here"));
+            return Err(document
+                .draw(&duplicate.span, &what, other)
+                .with_hint(REMOVE_ONE));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that no key of an account contradicts, or lacks, another one.
+pub(super) fn check(document: &Document, table: &AccountTable) -> Result<(), Error> {
+    check_tls(document, table)?;
+    check_client_certificate(document, table)?;
+    match &table.sync_deletions {
+        Some(sync) if sync.value && table.maildir.is_none() => {
+            let what = "`sync-deletions` needs a `maildir`: \
+                        other destinations cannot be checked for deleted mail";
+            let other = destination_source(table);
+            Err(document
+                .contradiction(&sync.source, what, other, "the destination")
+                .with_hint("remove `sync-deletions`, or deliver to a Maildir"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks what `tls = "off"` needs and excludes.
+fn check_tls(document: &Document, table: &AccountTable) -> Result<(), Error> {
+    let Some(tls) = table.tls.as_ref().filter(|tls| tls.value == Tls::Off) else {
+        return Ok(());
+    };
+    let allowed = table.allow_plaintext_password.as_ref();
+    if !allowed.is_some_and(|allowed| allowed.value) {
+        let what = "`tls = \"off\"` sends the password and the mail unencrypted";
+        let other = allowed.map(|allowed| &allowed.source);
+        return Err(document
+            .contradiction(&tls.source, what, other, "not allowed here")
+            .with_hint(
+                "use \"implicit\" or \"starttls\"; \
+                 on a trusted network, add `allow-plaintext-password = true`",
+            ));
+    }
+    let unused = tls_keys().find_map(|key| Some((key, table.source(key)?)));
+    match unused {
+        Some((key, source)) => {
+            let what = format!("`{key}` has no effect with `tls = \"off\"`");
+            Err(document
+                .contradiction(source, &what, Some(&tls.source), "TLS is off")
+                .with_hint(REMOVE_ONE))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Checks that a client certificate has its key, and a key its certificate.
+fn check_client_certificate(document: &Document, table: &AccountTable) -> Result<(), Error> {
+    let (source, what, hint) = match (&table.tls_client_cert, &table.tls_client_key) {
+        (Some(cert), None) => (
+            &cert.source,
+            "`tls-client-cert` needs `tls-client-key`",
+            "add the file with its private key",
+        ),
+        (None, Some(key)) => (
+            &key.source,
+            "`tls-client-key` needs `tls-client-cert`",
+            "add the file with its certificate",
+        ),
+        _ => return Ok(()),
+    };
+    Err(document.error_at(source, what).with_hint(hint))
+}
+
+/// Checks that no two accounts are the same mailbox: each would treat the other's messages as its
+/// own. `accounts` are those of `file`, in the same order.
+pub(super) fn check_mailboxes(file: &File, accounts: &[Account]) -> Result<(), Error> {
+    let mailbox = |account: &Account| {
+        let host = account.host.to_lowercase();
+        (
+            account.user.to_lowercase(),
+            host.trim_end_matches('.').to_owned(),
+        )
+    };
+    for (index, account) in accounts.iter().enumerate() {
+        let earlier = accounts[..index]
+            .iter()
+            .position(|earlier| mailbox(earlier) == mailbox(account));
+        if let Some(earlier) = earlier {
+            let what = format!(
+                "the accounts `{}` and `{}` are the same mailbox, {}",
+                accounts[earlier].name,
+                account.name,
+                account.identity()
+            );
+            let other = (&file.accounts[earlier].header, "already defined here");
+            return Err(file
+                .document
+                .draw(&file.accounts[index].header, &what, Some(other))
+                .with_hint(REMOVE_ONE));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! What a row of the schema says about a key besides its type.
+
+/// A key: all that is known about it besides its type.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// The section of the manual and the sample that it belongs to.
+    pub group: Group,
+    /// What it does, in a few words. Lines after the first continue the comment.
+    pub help: &'static str,
+    /// The paragraphs for the manual, line by line. Code is in backticks.
+    pub manual: &'static [&'static str],
+    /// How to correct a config that does not set it, if it is required.
+    pub required: Option<&'static str>,
+    /// Its default, as TOML.
+    pub default: Option<fn() -> String>,
+    /// Its default in words, if that depends on other keys or on the system.
+    pub default_words: Option<&'static str>,
+    /// The value in the sample, if that is not the default.
+    pub example: Option<&'static str>,
+    /// Whether the sample sets the key, instead of showing it as a comment.
+    pub set_in_sample: bool,
+    /// The set of keys of which an account takes only one.
+    pub choice: Option<Choice>,
+    /// Whether the key has an effect only with TLS.
+    pub needs_tls: bool,
+    /// What to do instead of setting the key to zero.
+    pub instead_of_zero: Option<&'static str>,
+}
+
+impl Key {
+    pub(super) const fn new(name: &'static str, group: Group, help: &'static str) -> Self {
+        Self {
+            name,
+            group,
+            help,
+            manual: &[],
+            required: None,
+            default: None,
+            default_words: None,
+            example: None,
+            set_in_sample: false,
+            choice: None,
+            needs_tls: false,
+            instead_of_zero: None,
+        }
+    }
+
+    pub(super) const fn required(mut self, hint: &'static str) -> Self {
+        self.required = Some(hint);
+        self
+    }
+
+    pub(super) const fn default_words(mut self, words: &'static str) -> Self {
+        self.default_words = Some(words);
+        self
+    }
+
+    pub(super) const fn example(mut self, value: &'static str) -> Self {
+        self.example = Some(value);
+        self
+    }
+
+    pub(super) const fn set_in_sample(mut self, value: &'static str) -> Self {
+        self.set_in_sample = true;
+        self.example(value)
+    }
+
+    pub(super) const fn one_of(mut self, choice: Choice) -> Self {
+        self.choice = Some(choice);
+        self
+    }
+
+    pub(super) const fn needs_tls(mut self) -> Self {
+        self.needs_tls = true;
+        self
+    }
+
+    pub(super) const fn instead_of_zero(mut self, hint: &'static str) -> Self {
+        self.instead_of_zero = Some(hint);
+        self
+    }
+}
+
+/// A section of the manual and the sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Keys above all tables.
+    Top,
+    /// How to reach the server.
+    Server,
+    /// How to log in.
+    Login,
+    /// Where mail goes.
+    Destination,
+    /// What stays on the server.
+    Retention,
+    /// What is fetched.
+    Fetching,
+    /// Keys of a rule.
+    Rule,
+    /// Keys of multidrop.
+    Multidrop,
+}
+
+/// A set of keys of which an account takes only one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Where the password comes from.
+    Password,
+    /// Where mail goes.
+    Destination,
+    /// Which certificates are accepted.
+    Trust,
+}
+
+impl Choice {
+    /// All choices.
+    pub const ALL: [Self; 3] = [Self::Password, Self::Destination, Self::Trust];
+}
+
+/// A table of the config that has keys of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The top level of the file.
+    Top,
+    /// `[defaults]` or `[account.NAME]`.
+    Account,
+    /// `[[account.NAME.rule]]`.
+    Rule,
+    /// `[account.NAME.multidrop]`.
+    Multidrop,
+}
+
+impl Scope {
+    /// All scopes. A key that is in the wrong one probably belongs to the first that has it.
+    pub const ALL: [Self; 4] = [Self::Account, Self::Top, Self::Rule, Self::Multidrop];
+}

@@ -1,0 +1,119 @@
+//! The keys of `[[account.NAME.rule]]` and `[account.NAME.multidrop]`.
+
+use std::num::NonZero;
+
+use super::{
+    key::{Group, Key, Scope},
+    table::{Field, Slot, Table, keys},
+};
+use crate::{
+    config::{
+        provenance::{Located, Source},
+        value::{Action, Destinations, Fields, Names, Routes, Value},
+    },
+    domain::{pattern::Pattern, rule::Bound, time::Days},
+};
+
+keys! {
+    /// The keys of `[[account.NAME.rule]]`, as written.
+    RuleTable in Scope::Rule,
+    /// The keys of a rule.
+    RuleValues:
+
+    /// The sender's address, or name, or both, as in `"Ann <ann@example.org>"`.
+    from: Option<Pattern> =>
+        Key::new("from", Group::Rule, "address, name, or both")
+            .example("\"*@example.org\"");
+
+    /// The same of a recipient, in To or Cc.
+    to: Option<Pattern> =>
+        Key::new("to", Group::Rule, "the same of To and Cc")
+            .example("\"ann@*\"");
+
+    /// The subject.
+    subject: Option<Pattern> =>
+        Key::new("subject", Group::Rule, "the subject")
+            .example("\"/sale|offer/\"");
+
+    /// The mailing list: the text in angle brackets in the List-Id field, or all of the field.
+    list_id: Option<Pattern> =>
+        Key::new("list-id", Group::Rule, "the mailing list")
+            .example("\"rust.lists.example.org\"");
+
+    /// Any field, as `"X-Spam-Flag: yes"`, or several as a table,
+    /// `{ X-Spam-Flag = "yes", Precedence = "bulk" }`.
+    header: Option<Fields> =>
+        Key::new("header", Group::Rule,
+            "or a table: { X-Spam-Flag = \"yes\", Precedence = \"bulk\" }")
+            .example("\"X-Spam-Flag: yes\"");
+
+    /// The size in the server's listing: larger than `">2MB"`, or smaller than `"<10KB"`.
+    size: Option<Bound> =>
+        Key::new("size", Group::Rule, "or \"<10KB\"")
+            .example("\">2MB\"");
+
+    /// The Date field is longer ago than this number of days, weeks, months or years.
+    older_than: Option<Days> =>
+        Key::new("older-than", Group::Rule, "by the Date field")
+            .example("\"30d\"");
+
+    /// `"fetch"`, `"skip"`, `"delete"`, or a destination to deliver to instead of the account's:
+    /// `"maildir:.Lists.rust"` is a folder of the account's Maildir, whose name begins with a dot
+    /// (Maildir++);
+    /// `"maildir:PATH"` is any other Maildir;
+    /// `"mbox:FILE"` is a mailbox file;
+    /// `"pipe:COMMAND"` is a program;
+    /// `"lmtp:ADDRESS RECIPIENT ..."` is an LMTP server, with the account's `lmtp-recipients` if
+    /// none are given.
+    action: Action =>
+        Key::new("action", Group::Rule,
+            "a folder of the Maildir; or another destination:\n\
+             \"maildir:~/Mail/x\", \"mbox:~/Mail/y\",\n\
+             \"pipe:procmail -d ann\",\n\
+             \"lmtp:unix:/run/dovecot/lmtp ann\"; or \"fetch\",\n\
+             \"skip\" (for good) or \"delete\" (unread)")
+            .required("add what it does: action = \"skip\", \"delete\", \"fetch\" or a destination")
+            .example("\"maildir:.Lists.rust\"");
+
+    /// A list of destinations that get a copy.
+    also: Option<Destinations> =>
+        Key::new("also", Group::Rule, "copies")
+            .example("[\"maildir:~/Mail/all\"]");
+}
+
+keys! {
+    /// The keys of `[account.NAME.multidrop]`, as written.
+    MultidropTable in Scope::Multidrop,
+    /// The keys of multidrop.
+    MultidropValues:
+
+    /// The fields in which the server records the recipient; the first one that a message has is
+    /// used.
+    header: Names = usual_fields() =>
+        Key::new("header", Group::Multidrop, "the first one that a message has");
+
+    /// Which of several such fields: 1 is the first from the top, -1 the first from the bottom.
+    occurrence: NonZero<i32> = const { NonZero::new(1).expect("not zero") } =>
+        Key::new("occurrence", Group::Multidrop, "from the top; -1 is the first from the bottom");
+
+    /// A table of addresses, as patterns, and destinations, as in rules:
+    /// `{ "ann@example.org" = "maildir:~/Mail/ann", "*@lists.example.org" = "maildir:.Lists" }`.
+    /// The first one that matches an address is used.
+    recipients: Routes =>
+        Key::new("recipients", Group::Multidrop, "")
+            .required(
+                "add who gets what: recipients = { \"ann@example.org\" = \"maildir:~/Mail/ann\" }",
+            )
+            .example(
+                "{ \"ann@example.org\" = \"maildir:~/ann\", \"*@lists.example.org\" = \"maildir:.Lists\" }",
+            );
+}
+
+/// Returns the fields in which most servers record the recipient.
+fn usual_fields() -> Names {
+    Names(
+        ["Delivered-To", "X-Original-To", "Envelope-To"]
+            .map(str::to_owned)
+            .to_vec(),
+    )
+}

@@ -1,0 +1,309 @@
+//! Points into the config file: the line, and an arrow under what is meant.
+//!
+//! A message about two lines that contradict each other shows both:
+//!
+//! ```text
+//! config.toml:6:1: `password-command` and `password-file` cannot be used together
+//!   5 | password-file = "~/secret"
+//!     | ------------- already set here
+//!   6 | password-command = ["pass", "mail"]
+//!     | ^^^^^^^^^^^^^^^^
+//! ```
+//!
+//! A message must not put a password on the screen or into a log. So whatever follows a key that
+//! may hold a password is never shown, even if that key does not exist.
+
+use std::{ops::Range, sync::Arc};
+
+use toml::de::DeTable;
+use unicode_width::UnicodeWidthStr;
+
+use super::{
+    provenance::{Position, Source},
+    schema::Scope,
+};
+use crate::{
+    error::{Error, Kind},
+    text::{closest, sanitize},
+};
+
+/// The names of keys under which people write their password.
+pub(super) const PASSWORD_KEYS: [&str; 6] =
+    ["password", "passwd", "pass", "passphrase", "secret", "pw"];
+
+/// The text of a config file.
+#[derive(Clone, Debug)]
+pub(super) struct Document {
+    /// The path, with `~/` for the home directory.
+    pub path: Arc<str>,
+    /// What the file contains.
+    pub text: String,
+}
+
+/// One arrow: what it points at, the character it is drawn with, and its label.
+struct Arrow<'a> {
+    span: &'a Range<usize>,
+    head: &'static str,
+    label: &'a str,
+}
+
+impl Document {
+    /// Returns the source of a value whose key, or whose table's header, is at `span`.
+    pub fn source(&self, span: Range<usize>) -> Source {
+        Source::File(Position {
+            path: Arc::clone(&self.path),
+            line: line_number(self.text.as_bytes(), span.start),
+            span,
+        })
+    }
+
+    /// Creates the error that `what` is wrong at `span`.
+    pub fn error(&self, span: &Range<usize>, what: &str) -> Error {
+        self.draw(span, what, None)
+    }
+
+    /// Creates the error that `what` is wrong with the key that was set at `source`.
+    pub fn error_at(&self, source: &Source, what: &str) -> Error {
+        match source {
+            Source::File(position) => self.draw(&position.span, what, None),
+            Source::Default | Source::Flag(_) => Error::new(Kind::Config, what),
+        }
+    }
+
+    /// Creates the error that what is set at `source` contradicts what is set at `other`, where
+    /// `label` is written.
+    pub fn contradiction(
+        &self,
+        source: &Source,
+        what: &str,
+        other: Option<&Source>,
+        label: &str,
+    ) -> Error {
+        match (source, other) {
+            (Source::File(position), Some(Source::File(other))) => {
+                self.draw(&position.span, what, Some((&other.span, label)))
+            }
+            _ => self.error_at(source, what),
+        }
+    }
+
+    /// Creates the error that `what` is wrong at `span`, with a second place that `other` labels.
+    pub fn draw(
+        &self,
+        span: &Range<usize>,
+        what: &str,
+        other: Option<(&Range<usize>, &str)>,
+    ) -> Error {
+        let (line, column) = self.line_and_column(span.start);
+        let mut arrows = vec![Arrow {
+            span,
+            head: "^",
+            label: "",
+        }];
+        arrows.extend(other.map(|(span, label)| Arrow {
+            span,
+            head: "-",
+            label,
+        }));
+        arrows.sort_by_key(|arrow| arrow.span.start);
+        let last = arrows.last().map_or(0, |arrow| arrow.span.start);
+        let margin = self.line_and_column(last).0.to_string().len();
+
+        let what = format!("{}:{line}:{column}: {what}", self.path);
+        let mut error = Error::new(Kind::Config, what);
+        let mut shown = None;
+        for arrow in &arrows {
+            let (number, _) = self.line_and_column(arrow.span.start);
+            let (text, pointer) = self.line_and_pointer(arrow);
+            if shown.replace(number) != Some(number) {
+                error = error.with_fact(format!("{number:margin$} | {text}"));
+            }
+            error = error.with_fact(format!("{:margin$} | {pointer}", ""));
+        }
+        error
+    }
+
+    /// Returns the line, from 1, and the column, from 1 in characters, of the byte `at`.
+    fn line_and_column(&self, at: usize) -> (usize, usize) {
+        let start = self.text.floor_char_boundary(at);
+        let column = self.text[self.line_start(start)..start].chars().count() + 1;
+        (line_number(self.text.as_bytes(), start), column)
+    }
+
+    /// Returns the first byte of the line that contains the byte `at`.
+    fn line_start(&self, at: usize) -> usize {
+        self.text[..at].rfind('\n').map_or(0, |newline| newline + 1)
+    }
+
+    /// Returns the line that an arrow points at, as far as it may be shown, and the line below it,
+    /// with the arrow and its label.
+    fn line_and_pointer(&self, arrow: &Arrow<'_>) -> (String, String) {
+        let start = self.text.floor_char_boundary(arrow.span.start);
+        let end = self
+            .text
+            .floor_char_boundary(arrow.span.end.max(arrow.span.start));
+        let head = self.line_start(start);
+        let first_line = |text: &str| sanitize(text.lines().next().unwrap_or("").as_bytes());
+        let shown = if self.continues_secret(head) {
+            "…".to_owned()
+        } else {
+            visible(self.text[head..].lines().next().unwrap_or(""))
+        };
+        // The arrow stays below what is shown, even if the rest of the line is hidden.
+        let indent = sanitize(&self.text.as_bytes()[head..start])
+            .width()
+            .min(shown.width());
+        let room = (shown.width() - indent).max(1);
+        let length = first_line(&self.text[start..end]).width().clamp(1, room);
+        let pointer = format!(
+            "{}{} {}",
+            " ".repeat(indent),
+            arrow.head.repeat(length),
+            arrow.label
+        );
+        (shown, pointer.trim_end().to_owned())
+    }
+
+    /// Returns whether the line that begins at `head` continues a value that a key for a password
+    /// began.
+    fn continues_secret(&self, head: usize) -> bool {
+        let before = &self.text[..head];
+        let mut from = head;
+        let begun = before.split_inclusive('\n').rev().any(|line| {
+            from -= line.len();
+            let line = line.trim_end();
+            visible(line) != sanitize(line.as_bytes())
+        });
+        begun && DeTable::parse(&before[from..]).is_err()
+    }
+}
+
+/// Returns the number, from 1, of the line that contains the byte `at`.
+pub(super) fn line_number(text: &[u8], at: usize) -> usize {
+    let before = &text[..at.min(text.len())];
+    before.split(|byte| *byte == b'\n').count()
+}
+
+/// Returns a line as it may be shown: without what follows a key that holds a password, wherever
+/// that key is in the line.
+fn visible(line: &str) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    let is_first = |start: usize| line[..start].trim().is_empty();
+    let mut at = 0;
+    for word in line.split(|c| !is_word(c)) {
+        let (start, end) = (at, at + word.len());
+        at = line.ceil_char_boundary(end + 1);
+        let next = line[end..].trim_start_matches(['"', '\'', ' ', '\t']);
+        if (is_first(start) || next.starts_with(['=', ':']))
+            && holds_secret(word)
+            && !next.is_empty()
+        {
+            return format!("{} = …", sanitize(&line.as_bytes()[..end]));
+        }
+    }
+    sanitize(line.as_bytes())
+}
+
+/// Returns whether a key of this name would hold a password.
+fn holds_secret(key: &str) -> bool {
+    let lower = key.to_lowercase();
+    let long = PASSWORD_KEYS.into_iter().filter(|key| key.len() > 4);
+    let sounds_secret = PASSWORD_KEYS.contains(&lower.as_str())
+        || ["pass", "secret", "pwd", "token"]
+            .iter()
+            .any(|part| lower.contains(part))
+        || closest(&lower, long).is_some();
+    sounds_secret && closest(&lower, Scope::Account.names()).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(text: &str) -> Document {
+        Document {
+            path: "pouch.toml".into(),
+            text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_arrow_is_below_what_is_meant() {
+        let text = "a = 1\n\t\"wörld 世界\" = xy\r\nlast";
+        let at = text.find("xy").unwrap();
+        let error = document(text).error(&(at..at + 2), "no");
+        assert_eq!(
+            error.to_string(),
+            "pouch.toml:2:15: no\n  2 |  \"wörld 世界\" = xy\n    |                 ^^"
+        );
+        let error = document(text).error(&(text.len()..text.len()), "more");
+        assert_eq!(
+            error.to_string(),
+            "pouch.toml:3:5: more\n  3 | last\n    |     ^"
+        );
+        let error = document("").error(&(0..9), "empty");
+        assert_eq!(error.to_string(), "pouch.toml:1:1: empty\n  1 | \n    | ^");
+    }
+
+    #[test]
+    fn two_places_are_shown_in_the_order_of_the_file() {
+        let text = "a = 1\n".repeat(9) + "bc = 2\n";
+        let (first, last) = (0..1, text.len() - 7..text.len() - 5);
+        let at = |span: &Range<usize>, other| document(&text).draw(span, "no", Some(other));
+        assert_eq!(
+            at(&last, (&first, "set here")).to_string(),
+            "pouch.toml:10:1: no\n   1 | a = 1\n     | - set here\n  10 | bc = 2\n     | ^^"
+        );
+        assert_eq!(
+            at(&first, (&last, "set here")).to_string(),
+            "pouch.toml:1:1: no\n   1 | a = 1\n     | ^\n  10 | bc = 2\n     | -- set here"
+        );
+        let line = "w = { a = 1, b = 2 }";
+        let error = document(line).draw(&(13..14), "no", Some((&(6..7), "set here")));
+        assert_eq!(
+            error.to_string(),
+            "pouch.toml:1:14: no\n  1 | w = { a = 1, b = 2 }\n    |       - set here\n    |              ^"
+        );
+    }
+
+    #[test]
+    fn neither_place_shows_a_password() {
+        let text = "password = \"hunter2\"\ntoken = \"hunter2\"\n";
+        let error = document(text).draw(&(0..8), "no", Some((&(21..26), "here")));
+        assert_eq!(
+            error.to_string(),
+            "pouch.toml:1:1: no\n  1 | password = …\n    | ^^^^^^^^\n  2 | token = …\n    | ----- here"
+        );
+    }
+
+    #[test]
+    fn a_line_that_may_hold_a_password_is_cut() {
+        for line in [
+            "password = \"hunter2\"",
+            "  Passwd = hunter2",
+            "\"pass\"='hunter2'",
+            "account.work.password = \"hunter2\"",
+            "work = { user = \"ann\", password = \"hunter2\" }",
+            "my_secret: hunter2",
+            "password hunter2",
+            "pasword = \"hunter2\"",
+            "imap-pwd = \"hunter2\"",
+        ] {
+            let shown = visible(line);
+            assert!(
+                !shown.contains("hunter2") && shown.ends_with(" = …"),
+                "{shown}"
+            );
+        }
+        for line in [
+            "pasword-command = [\"pass\", \"show\", \"x\"]",
+            "password-file = 3",
+            "allow-plaintext-password = yes",
+            "password",
+            "# a comment",
+            "",
+        ] {
+            assert_eq!(visible(line), line);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Reads the config file: TOML, into tables whose every value knows its line.
+//!
+//! The reader walks the parsed TOML itself instead of having serde do it, so that every error is
+//! worded for the user and points at the key or the value that it is about.
+
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    diagnostic::{name_fault, syntax_error, type_mismatch, unknown_key, unknown_table},
+    file,
+    provenance::Located,
+    schema::{AccountTable, MultidropTable, RuleTable, Table, TopTable},
+    snippet::Document,
+    value::{Name, in_order},
+};
+use crate::{
+    error::Error,
+    text::{sanitize, tilde},
+};
+
+/// A config file that has been read: each value is valid on its own.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// The text, to point into.
+    pub(super) document: Document,
+    /// The directory of the file, where relative paths in it start.
+    pub(super) dir: PathBuf,
+    /// The keys above all tables.
+    pub top: TopTable,
+    /// `[defaults]`.
+    pub defaults: Block,
+    /// The accounts in the order of the file.
+    pub accounts: Vec<Section>,
+}
+
+/// One `[account.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Section {
+    /// Its name.
+    pub name: String,
+    /// The bytes of its header line.
+    pub header: Range<usize>,
+    /// What it sets.
+    pub block: Block,
+}
+
+/// The content of `[defaults]` or `[account.NAME]`.
+#[derive(Clone, Debug, Default)]
+pub struct Block {
+    /// Its keys.
+    pub table: AccountTable,
+    /// Its `[[….rule]]`, in their order.
+    pub rules: Vec<Located<RuleTable>>,
+    /// Its `[….multidrop]`.
+    pub multidrop: Option<Located<MultidropTable>>,
+}
+
+impl File {
+    /// Reads the config file at `path`. `home` is the home directory.
+    ///
+    /// # Errors
+    /// The file does not exist, is not a config, or is writable by other users.
+    pub fn read(path: &Path, home: &Path) -> Result<Self, Error> {
+        let bytes = file::read(path, home)?;
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self::decode(&absolute, &tilde(path, home), &bytes)
+    }
+
+    /// Parses `text` as the content of the file at `path`.
+    ///
+    /// # Errors
+    /// The text is not a config. The error points at the first mistake in it.
+    pub fn parse(path: &Path, home: &Path, text: &str) -> Result<Self, Error> {
+        Self::decode(path, &tilde(path, home), text.as_bytes())
+    }
+
+    /// Parses bytes as the content of the file at `path`, which messages call `shown`.
+    fn decode(path: &Path, shown: &str, bytes: &[u8]) -> Result<Self, Error> {
+        let text = file::decode(shown, bytes)?;
+        let mut file = Self {
+            document: Document {
+                path: shown.into(),
+                text: text.to_owned(),
+            },
+            dir: path.parent().unwrap_or(Path::new("")).to_owned(),
+            top: TopTable::default(),
+            defaults: Block::default(),
+            accounts: Vec::new(),
+        };
+        let parsed = DeTable::parse(text).map_err(|error| syntax_error(&file.document, &error))?;
+        for (key, value) in in_order(parsed.get_ref()) {
+            file.add(key, value)?;
+        }
+        Ok(file)
+    }
+
+    /// Adds one key, or one table, of the top level.
+    fn add(&mut self, key: &Name<'_>, value: &Spanned<DeValue<'_>>) -> Result<(), Error> {
+        let (name, span) = (key.get_ref().as_ref(), key.span());
+        match (name, value.get_ref()) {
+            ("defaults", DeValue::Table(table)) => self.defaults = self.block(name, table)?,
+            ("account", DeValue::Table(accounts)) => {
+                for (name, value) in in_order(accounts) {
+                    self.add_account(name, value)?;
+                }
+            }
+            ("defaults", _) => {
+                let what = "`defaults` must be a table";
+                let error = self.document.error(&span, what);
+                return Err(error.with_hint("write its keys below a line `[defaults]`"));
+            }
+            ("account", _) => {
+                let what = "`account` must be a table of accounts";
+                let error = self.document.error(&span, what);
+                return Err(error.with_hint("write an account below a line `[account.NAME]`"));
+            }
+            (_, found) if found.is_table() && TopTable::index_of(name).is_none() => {
+                return Err(unknown_table(&self.document, &span, name));
+            }
+            _ => set(&self.document, &mut self.top, key, value, "account.NAME")?,
+        }
+        Ok(())
+    }
+
+    /// Adds one `[account.NAME]`.
+    fn add_account(&mut self, name: &Name<'_>, value: &Spanned<DeValue<'_>>) -> Result<(), Error> {
+        let DeValue::Table(table) = value.get_ref() else {
+            let what = format!(
+                "`{}` is written below `[account]`, which lacks the account's name",
+                sanitize(name.get_ref().as_bytes())
+            );
+            return Err(self
+                .document
+                .error(&name.span(), &what)
+                .with_hint("write `[account.NAME]`, with a name of your choice"));
+        };
+        if let Some(fault) = name_fault(name.get_ref()) {
+            let what = format!("an account's name {fault}");
+            return Err(self.document.error(&name.span(), &what));
+        }
+        let block = self.block(&format!("account.{}", name.get_ref()), table)?;
+        self.accounts.push(Section {
+            name: name.get_ref().to_string(),
+            header: value.span(),
+            block,
+        });
+        Ok(())
+    }
+
+    /// Reads the table `account`: `defaults` or `account.NAME`.
+    fn block(&self, account: &str, keys: &DeTable<'_>) -> Result<Block, Error> {
+        let mut block = Block::default();
+        for (key, value) in in_order(keys) {
+            match key.get_ref().as_ref() {
+                "rule" => block.rules = self.rules(account, key, value.get_ref())?,
+                "multidrop" => {
+                    block.multidrop = Some(self.multidrop(account, key, value.get_ref())?);
+                }
+                _ => set(&self.document, &mut block.table, key, value, account)?,
+            }
+        }
+        Ok(block)
+    }
+
+    /// Reads all `[[account.rule]]`.
+    fn rules(
+        &self,
+        account: &str,
+        key: &Name<'_>,
+        value: &DeValue<'_>,
+    ) -> Result<Vec<Located<RuleTable>>, Error> {
+        let not_a_rule = |span: &Range<usize>| {
+            self.document
+                .error(span, "`rule` must be a list of tables")
+                .with_hint(format!("write each rule below a line `[[{account}.rule]]`"))
+        };
+        let list = value.as_array().ok_or_else(|| not_a_rule(&key.span()))?;
+        let mut rules = Vec::with_capacity(list.len());
+        for rule in list {
+            let keys = rule.get_ref().as_table();
+            let keys = keys.ok_or_else(|| not_a_rule(&rule.span()))?;
+            let mut table = RuleTable::default();
+            for (key, value) in in_order(keys) {
+                set(&self.document, &mut table, key, value, account)?;
+            }
+            rules.push(Located {
+                value: table,
+                source: self.document.source(rule.span()),
+            });
+        }
+        Ok(rules)
+    }
+
+    /// Reads `[account.multidrop]`.
+    fn multidrop(
+        &self,
+        account: &str,
+        key: &Name<'_>,
+        value: &DeValue<'_>,
+    ) -> Result<Located<MultidropTable>, Error> {
+        let keys = value.as_table().ok_or_else(|| {
+            self.document
+                .error(&key.span(), "`multidrop` must be a table")
+                .with_hint(format!(
+                    "write its keys below a line `[{account}.multidrop]`"
+                ))
+        })?;
+        let mut table = MultidropTable::default();
+        for (key, value) in in_order(keys) {
+            set(&self.document, &mut table, key, value, account)?;
+        }
+        Ok(Located {
+            value: table,
+            source: self.document.source(key.span()),
+        })
+    }
+}
+
+/// Sets one key of a table in `account`, which is `defaults` or `account.NAME`.
+fn set<T: Table>(
+    document: &Document,
+    table: &mut T,
+    key: &Name<'_>,
+    value: &Spanned<DeValue<'_>>,
+    account: &str,
+) -> Result<(), Error> {
+    let (name, found) = (key.get_ref().as_ref(), value.get_ref());
+    let Some(index) = T::index_of(name) else {
+        return Err(unknown_key(document, &key.span(), name, T::SCOPE, account));
+    };
+    table.slots_mut()[index]
+        .set(found, document.source(key.span()))
+        .map_err(|mismatch| {
+            let key = &T::KEYS[index];
+            type_mismatch(document, &value.span(), key, mismatch, found)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A generator of pseudorandom numbers: the same ones in each run.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, limit: usize) -> usize {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(self.0 >> 33).unwrap() % limit
+        }
+    }
+
+    const PIECES: [&str; 20] = [
+        "[account.",
+        "work]\n",
+        "\"",
+        "'''",
+        "=",
+        "\n",
+        "password",
+        "keep",
+        "host",
+        "{",
+        "[",
+        "]",
+        "é",
+        "\u{202e}",
+        "\t",
+        "0x",
+        ".",
+        "-1",
+        "#",
+        "\\u",
+    ];
+
+    fn decode(bytes: &[u8]) -> Result<File, Error> {
+        File::decode(Path::new("/c.toml"), "c.toml", bytes)
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+        for _ in 0..20_000 {
+            let mut bytes = Vec::new();
+            for _ in 0..numbers.below(24) {
+                match numbers.below(4) {
+                    0 => bytes.push(u8::try_from(numbers.below(256)).unwrap()),
+                    _ => bytes.extend_from_slice(PIECES[numbers.below(PIECES.len())].as_bytes()),
+                }
+            }
+            if let Err(error) = decode(&bytes) {
+                assert!(error.what().starts_with("c.toml"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_damage_to_the_sample_makes_it_panic() {
+        let mut numbers = Numbers(7);
+        let sample = super::super::sample::sample().into_bytes();
+        for _ in 0..500 {
+            let mut bytes = sample.clone();
+            let at = numbers.below(bytes.len());
+            bytes[at] = u8::try_from(numbers.below(256)).unwrap();
+            bytes.truncate(numbers.below(sample.len()).max(1));
+            drop(decode(&bytes));
+        }
+    }
+}

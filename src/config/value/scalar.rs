@@ -1,0 +1,324 @@
+//! Numbers, words, strings, times, sizes, hosts and paths.
+
+use std::{num::NonZero, str::FromStr};
+
+use toml::de::DeValue;
+
+use super::read::{Unexpected, Value, Words, parsed, quoted, text_in};
+use crate::{
+    config::{
+        account::{RequestAhead, Tls},
+        syntax::{FilePath, Host, Lmtp, Pin},
+    },
+    domain::{
+        auth::Auth,
+        pattern::Pattern,
+        plan::Keep,
+        rule::Bound,
+        size::ByteSize,
+        time::{Days, TimeSpan},
+    },
+};
+
+impl Value for bool {
+    const EXPECTED: &'static str = "true or false, without quotes";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        value.as_bool().ok_or_else(|| Unexpected::type_of(value))
+    }
+
+    fn to_toml(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Reads a whole number in decimal notation.
+fn number<T: FromStr>(value: &DeValue<'_>) -> Result<T, Unexpected> {
+    match value {
+        DeValue::Integer(number) if number.radix() != 10 => {
+            Err(Unexpected::new("a non-decimal number"))
+        }
+        DeValue::Integer(number) => number
+            .as_str()
+            .parse()
+            .map_err(|_| Unexpected::value(value)),
+        DeValue::Float(_) => Err(Unexpected::value(value)),
+        _ => Err(Unexpected::type_of(value)),
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty: $expected:literal,)*) => {$(
+        impl Value for $number {
+            const EXPECTED: &'static str = $expected;
+
+            fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+                number(value)
+            }
+
+            fn to_toml(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+numbers! {
+    u32: "a number from 0 up, without quotes",
+    u64: "a number from 0 up, without quotes",
+    NonZero<u16>: "a number from 1 to 65535, without quotes",
+    NonZero<u32>: "a number from 1 up, without quotes",
+    NonZero<u64>: "a number from 1 up, without quotes",
+    NonZero<usize>: "a number from 1 up, without quotes",
+    NonZero<i32>: "a number without quotes: 1 is the first from the top, -1 from the bottom",
+}
+
+impl Words for Tls {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("implicit", Self::Implicit),
+        ("starttls", Self::StartTls),
+        ("off", Self::Off),
+    ];
+}
+
+impl Value for Tls {
+    const EXPECTED: &'static str = r#""implicit", "starttls" or "off""#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        Self::read_word(value)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(self.word())
+    }
+}
+
+impl Words for Auth {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("plain", Self::Plain),
+        ("user", Self::User),
+    ];
+}
+
+impl Value for Auth {
+    const EXPECTED: &'static str = r#""auto", "plain" or "user""#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        Self::read_word(value)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(self.word())
+    }
+}
+
+impl Value for RequestAhead {
+    const EXPECTED: &'static str = r#""auto" or a number from 1 up"#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        match value {
+            DeValue::String(_) => parsed(value, |text| (text == "auto").then_some(Self::Auto)),
+            _ => number::<NonZero<u32>>(value).map(|count| Self::Count(count.get())),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Self::Auto => quoted("auto"),
+            Self::Count(count) => count.to_string(),
+        }
+    }
+}
+
+impl Value for String {
+    const EXPECTED: &'static str = "a string in quotes";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        text_in(value).map(str::to_owned)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(self)
+    }
+}
+
+impl Value for Host {
+    const EXPECTED: &'static str = r#"a host name or an address in quotes, like "pop.example.org""#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        let is_url = value
+            .as_str()
+            .is_some_and(|text| text.contains([':', '/', '@']));
+        let hint =
+            is_url.then_some("port, TLS and user have their own keys: `port`, `tls`, `user`");
+        parsed(value, Self::new).map_err(|unexpected| unexpected.with_hint(hint))
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.0)
+    }
+}
+
+impl Value for FilePath {
+    const EXPECTED: &'static str = r#"a path in quotes, like "~/Mail/work""#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        let for_a_shell = value
+            .as_str()
+            .is_some_and(|text| text.starts_with(['$', '~']));
+        let hint = for_a_shell
+            .then_some("`~/` at the start is your home directory; nothing else is expanded");
+        parsed(value, Self::new).map_err(|unexpected| unexpected.with_hint(hint))
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.0)
+    }
+}
+
+impl Value for Pin {
+    const EXPECTED: &'static str = r#""sha256:…" with 64 hexadecimal digits"#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        parsed(value, Self::new)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+impl Value for Lmtp {
+    const EXPECTED: &'static str = r#""unix:/run/dovecot/lmtp" or "host:port""#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        parsed(value, Self::new)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+impl Value for TimeSpan {
+    const EXPECTED: &'static str = r#"a duration in quotes, like "30s", "5m" or "12h""#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        let text = text_in(value)?;
+        positive(text, Self::seconds)
+            .ok_or_else(|| Unexpected::value(value).with_hint(Self::suggestion(text)))
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+impl Value for Days {
+    const EXPECTED: &'static str = r#"a number of days in quotes, like "30d", "8w", "6mo" or "1y""#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        let text = text_in(value)?;
+        days(text).ok_or_else(|| Unexpected::value(value).with_hint(Self::suggestion(text)))
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+impl Value for Keep {
+    const EXPECTED: &'static str =
+        r#""forever", "none" or a number of days in quotes, like "30d", "8w", "6mo" or "1y""#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        match text_in(value)? {
+            "forever" => Ok(Self::Forever),
+            "none" => Ok(Self::None),
+            text => days(text)
+                .map(|days| Self::For(days.into()))
+                .ok_or_else(|| Unexpected::value(value).with_hint(Days::suggestion(text))),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Self::Forever => quoted("forever"),
+            Self::None => quoted("none"),
+            Self::For(span) => span.to_toml(),
+        }
+    }
+}
+
+impl Value for ByteSize {
+    const EXPECTED: &'static str = r#"a size in quotes, like "512KB", "25MB" or "2GB""#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        let text = text_in(value)?;
+        positive(text, Self::octets)
+            .ok_or_else(|| Unexpected::value(value).with_hint(Self::suggestion(text)))
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+impl Value for Bound {
+    const EXPECTED: &'static str = r#"a limit in quotes, like ">2MB" or "<10KB""#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        let text = text_in(value)?;
+        let (bound, size): (fn(ByteSize) -> Self, _) = match text.split_at_checked(1) {
+            Some((">", size)) => (Self::Over, size),
+            Some(("<", size)) => (Self::Under, size),
+            _ => {
+                let hint = positive(text, ByteSize::octets).map(|size| {
+                    format!("write \">{size}\" for larger, \"<{size}\" for smaller ones")
+                });
+                return Err(Unexpected::value(value).with_hint(hint));
+            }
+        };
+        positive(size, ByteSize::octets)
+            .map(bound)
+            .ok_or_else(|| Unexpected::value(value).with_hint(ByteSize::suggestion(size)))
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&match self {
+            Self::Over(size) => format!(">{size}"),
+            Self::Under(size) => format!("<{size}"),
+        })
+    }
+}
+
+impl Value for Pattern {
+    const EXPECTED: &'static str = r#"a pattern in quotes, like "*@example.org" or "/sale|offer/""#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        pattern(text_in(value)?)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(self.as_str())
+    }
+}
+
+/// Parses a pattern.
+pub(super) fn pattern(text: &str) -> Result<Pattern, Unexpected> {
+    Pattern::new(text).map_err(|reason| {
+        let text = crate::text::sanitize(quoted(text).as_bytes());
+        Unexpected::new(format!("{text} ({reason})"))
+    })
+}
+
+/// Parses a quantity that is greater than zero: no key has a use for zero seconds or bytes.
+fn positive<T: FromStr + Copy>(text: &str, amount: impl Fn(T) -> u64) -> Option<T> {
+    text.parse().ok().filter(|quantity| amount(*quantity) > 0)
+}
+
+/// Parses a number of days that is greater than zero.
+fn days(text: &str) -> Option<Days> {
+    positive(text, |days: Days| TimeSpan::from(days).seconds())
+}
