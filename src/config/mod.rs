@@ -33,4 +33,6 @@ pub use account::{
 };
 
 #[cfg(test)]
+mod mistakes;
+#[cfg(test)]
 mod testing;

@@ -1,0 +1,1147 @@
+//! Every mistake that the config can contain, with its complete message.
+//!
+//! A case is the text of a config; its message shows the line that it is about. To add one, add it
+//! to a list; `cargo insta review` then shows the message. A change of wording changes snapshots
+//! here, and nowhere else.
+
+use insta::assert_snapshot;
+
+use super::testing::{config, with};
+
+/// Renders the messages about these configs.
+fn files(texts: &[&str]) -> String {
+    let message = |text: &&str| match config(text) {
+        Ok(_) => panic!("this is a valid config: {text}"),
+        Err(error) => error.to_string(),
+    };
+    texts.iter().map(message).collect::<Vec<_>>().join("\n\n")
+}
+
+/// Renders the messages about an account to which these lines are added.
+fn lines(lines: &[&str]) -> String {
+    let message = |lines: &&str| match with(lines) {
+        Ok(_) => panic!("this is a valid config: {lines}"),
+        Err(error) => error.to_string(),
+    };
+    lines.iter().map(message).collect::<Vec<_>>().join("\n\n")
+}
+
+/// A rule of the account `work`.
+macro_rules! rule {
+    ($lines:literal) => {
+        concat!("[[account.work.rule]]\n", $lines)
+    };
+}
+
+#[test]
+fn no_accounts() {
+    assert_snapshot!(files(&["", "[defaults]\nkeep = \"1d\""]), @"
+    no accounts are defined in ~/.config/pouch/config.toml
+    hint: add one below a line `[account.NAME]`; see `pouch config sample`
+
+    no accounts are defined in ~/.config/pouch/config.toml
+    hint: add one below a line `[account.NAME]`; see `pouch config sample`
+    ");
+}
+
+#[test]
+fn not_toml() {
+    assert_snapshot!(files(&[
+        "[account.a]\nhost = pop.example.org",
+        "[account.a]\nhost = foo",
+        "jobs = \u{201c}4\u{201d}",
+        "jobs = ",
+        "jobs",
+        "state-dir = \"x\njobs = 3",
+        "[account.a]\nenabled = True",
+        "[account.ann@example.org]",
+        "[account.a",
+    ]), @r#"
+    ~/.config/pouch/config.toml:2:8: strings must be quoted with straight quotes: "…"
+      2 | host = pop.example.org
+        |        ^^^^^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:2:8: strings must be quoted with straight quotes: "…"
+      2 | host = foo
+        |        ^^^
+
+    ~/.config/pouch/config.toml:1:8: strings must be quoted with straight quotes: "…"
+      1 | jobs = “4”
+        |        ^^^
+
+    ~/.config/pouch/config.toml:1:8: a value is missing
+      1 | jobs = 
+        |        ^
+
+    ~/.config/pouch/config.toml:1:5: a key must be followed by `=` and its value
+      1 | jobs
+        |     ^
+
+    ~/.config/pouch/config.toml:1:15: the closing quote is missing
+      1 | state-dir = "x
+        |               ^
+
+    ~/.config/pouch/config.toml:2:11: write `true` in lower case
+      2 | enabled = True
+        |           ^^^^
+
+    ~/.config/pouch/config.toml:1:13: unquoted names may contain only letters, digits, `-` and `_`
+      1 | [account.ann@example.org]
+        |             ^
+
+    ~/.config/pouch/config.toml:1:11: not valid TOML: unclosed table, expected `]`
+      1 | [account.a
+        |           ^
+    "#);
+    let deep = format!("jobs = {}", "[".repeat(100_000));
+    let error = config(&deep).unwrap_err();
+    assert_eq!(
+        error.what(),
+        "~/.config/pouch/config.toml:1:88: nesting is too deep"
+    );
+}
+
+#[test]
+fn duplicate_keys() {
+    assert_snapshot!(files(&[
+        "jobs = 1\njobs = 2",
+        "[account.a]\nhost = \"x\"\n\n[account.b]\nhost = \"y\"\nuser = \"z\"\nhost = \"z\"",
+        "[account.a]\n[account.b]\n[account.a]",
+        "[defaults]\n[defaults]",
+        "[[account.a.rule]]\nfrom = \"x\"\n[[account.a.rule]]\nfrom = \"y\"\nfrom = \"z\"",
+        "[account.a]\n\"host\" = \"x\"\nhost = \"y\"",
+        "[account.a]\npassword = \"hunter2\"\npassword = \"hunter2\"",
+    ]), @r#"
+    ~/.config/pouch/config.toml:2:1: duplicate key `jobs`
+      1 | jobs = 1
+        | ---- first used here
+      2 | jobs = 2
+        | ^^^^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:7:1: duplicate key `host`
+      5 | host = "y"
+        | ---- first used here
+      7 | host = "z"
+        | ^^^^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:3:10: duplicate key `a`
+      1 | [account.a]
+        |          - first used here
+      3 | [account.a]
+        |          ^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:2:2: duplicate key `defaults`
+      1 | [defaults]
+        |  -------- first used here
+      2 | [defaults]
+        |  ^^^^^^^^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:5:1: duplicate key `from`
+      4 | from = "y"
+        | ---- first used here
+      5 | from = "z"
+        | ^^^^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:3:1: duplicate key `host`
+      2 | "host" = "x"
+        | ------ first used here
+      3 | host = "y"
+        | ^^^^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:3:1: duplicate key `password`
+      2 | password = …
+        | -------- first used here
+      3 | password = …
+        | ^^^^^^^^
+    hint: remove one of them
+    "#);
+}
+
+#[test]
+fn unknown_keys() {
+    assert_snapshot!(files(&[
+        "colour = 1",
+        "job = 2",
+        "[account.a]\npasword-command = [\"pass\"]",
+        "[account.a]\nrules = 1",
+        "[[account.a.rules]]\nfrom = \"x\"",
+        "[account.a]\ncolour = 1",
+        "[account.a]\nusername = \"ann\"",
+        "[account.a]\nnokeep = true",
+        "[[account.a.rule]]\nsubjct = \"x\"",
+        "[[account.a.rule]]\ncolour = 1",
+        "[account.a.multidrop]\nrecipient = {}",
+    ]), @r#"
+    ~/.config/pouch/config.toml:1:1: unknown key `colour`
+      1 | colour = 1
+        | ^^^^^^
+    hint: `pouch config sample` and the manual pouch-config(5) list all keys
+
+    ~/.config/pouch/config.toml:1:1: unknown key `job`
+      1 | job = 2
+        | ^^^
+    hint: did you mean `jobs`?
+
+    ~/.config/pouch/config.toml:2:1: unknown key `pasword-command`
+      2 | pasword-command = ["pass"]
+        | ^^^^^^^^^^^^^^^
+    hint: did you mean `password-command`?
+
+    ~/.config/pouch/config.toml:2:1: unknown key `rules`
+      2 | rules = 1
+        | ^^^^^
+    hint: did you mean `rule`?
+
+    ~/.config/pouch/config.toml:1:13: unknown key `rules`
+      1 | [[account.a.rules]]
+        |             ^^^^^
+    hint: did you mean `rule`?
+
+    ~/.config/pouch/config.toml:2:1: unknown key `colour`
+      2 | colour = 1
+        | ^^^^^^
+    hint: `pouch config sample` and the manual pouch-config(5) list all keys
+
+    ~/.config/pouch/config.toml:2:1: unknown key `username`
+      2 | username = "ann"
+        | ^^^^^^^^
+    hint: use `user`
+
+    ~/.config/pouch/config.toml:2:1: unknown key `nokeep`
+      2 | nokeep = true
+        | ^^^^^^
+    hint: use `keep = "none"`, which deletes mail from the server once it is safe on disk
+
+    ~/.config/pouch/config.toml:2:1: unknown key `subjct`
+      2 | subjct = "x"
+        | ^^^^^^
+    hint: did you mean `subject`?
+
+    ~/.config/pouch/config.toml:2:1: unknown key `colour`
+      2 | colour = 1
+        | ^^^^^^
+    hint: the keys are from, to, subject, list-id, header, size, older-than, action, also
+
+    ~/.config/pouch/config.toml:2:1: unknown key `recipient`
+      2 | recipient = {}
+        | ^^^^^^^^^
+    hint: did you mean `recipients`?
+    "#);
+}
+
+#[test]
+fn keys_in_the_wrong_table() {
+    assert_snapshot!(files(&[
+        "host = \"x\"",
+        "subject = \"x\"",
+        "[account.a]\njobs = 2",
+        "[defaults]\noccurrence = 1",
+        "[account.a]\nsubject = \"x\"",
+        "[[account.a.rule]]\nkeep = \"30d\"",
+        "[account.a.multidrop]\nuser = \"x\"",
+    ]), @r#"
+    ~/.config/pouch/config.toml:1:1: `host` is not a top-level key
+      1 | host = "x"
+        | ^^^^
+    hint: move it below `[account.NAME]`, or below `[defaults]` for all accounts
+
+    ~/.config/pouch/config.toml:1:1: `subject` is not a top-level key
+      1 | subject = "x"
+        | ^^^^^^^
+    hint: move it below a line `[[account.NAME.rule]]`
+
+    ~/.config/pouch/config.toml:2:1: `jobs` is not a key of an account
+      2 | jobs = 2
+        | ^^^^
+    hint: move it to the top of the file, above the first table
+
+    ~/.config/pouch/config.toml:2:1: `occurrence` is not a key of an account
+      2 | occurrence = 1
+        | ^^^^^^^^^^
+    hint: move it below a line `[defaults.multidrop]`
+
+    ~/.config/pouch/config.toml:2:1: `subject` is not a key of an account
+      2 | subject = "x"
+        | ^^^^^^^
+    hint: move it below a line `[[account.a.rule]]`
+
+    ~/.config/pouch/config.toml:2:1: `keep` is not a key of a rule
+      2 | keep = "30d"
+        | ^^^^
+    hint: move it up to `[account.a]`, above all tables in it
+
+    ~/.config/pouch/config.toml:2:1: `user` is not a key of multidrop
+      2 | user = "x"
+        | ^^^^
+    hint: move it up to `[account.a]`, above all tables in it
+    "#);
+}
+
+#[test]
+fn passwords() {
+    assert_snapshot!(files(&[
+        "[account.a]\n  password = \"hunter2\"",
+        "[account.a]\nSecret = [\"hunter2\"]",
+        "[account.a]\nhost = \"x\", password = \"hunter2\"",
+    ]), @r#"
+    ~/.config/pouch/config.toml:2:3: passwords are not allowed in the config file
+      2 |   password = …
+        |   ^^^^^^^^
+    hint: use `password-command = ["pass", "show", "mail/work"]` or `password-file = "~/.secrets/work"` instead
+
+    ~/.config/pouch/config.toml:2:1: passwords are not allowed in the config file
+      2 | Secret = …
+        | ^^^^^^
+    hint: use `password-command = ["pass", "show", "mail/work"]` or `password-file = "~/.secrets/work"` instead
+
+    ~/.config/pouch/config.toml:2:11: not valid TOML: unexpected key or value, expected newline, `#`
+      2 | host = "x", password = …
+        |           ^
+    "#);
+}
+
+#[test]
+fn no_message_shows_a_password() {
+    for line in [
+        "password = hunter2",
+        "pass = \"hunter2",
+        "Secret = [\"hunter2\"]",
+        "passwrd = \"hunter2\"",
+        "password hunter2",
+        "password = \"\"\"\nhunter2\\q\"\"\"",
+        "password = [\n  \"hunter2\",",
+        "secret = [\n  hunter2\n]",
+        "password =\n\"hunter2\"",
+        "password = \"hunter2\"\npassword = \"hunter2\"",
+        "token = \"hunter2\"\nuser = \"ann\"",
+    ] {
+        let error = config(&format!("[account.work]\n{line}\n")).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+    let after = "[account.work]\ntoken = \"\"\"\nhunter2\"\"\"\nuser = ann\n";
+    let error = config(after).unwrap_err().to_string();
+    assert!(error.contains("user = ann"), "{error}");
+}
+
+#[test]
+fn tables() {
+    assert_snapshot!(files(&[
+        "[accounts.work]",
+        "[default]",
+        "[work]",
+        "[account]\nhost = \"x\"",
+        "[[account]]",
+        "defaults = 3",
+        "[account.a]\nrule = 3",
+        "[account.a]\nrule = [3]",
+        "[account.a.rule]\nfrom = \"x\"",
+        "[account.a]\nmultidrop = 3",
+    ]), @r#"
+    ~/.config/pouch/config.toml:1:2: unknown table `[accounts]`
+      1 | [accounts.work]
+        |  ^^^^^^^^
+    hint: did you mean `[account.NAME]`?
+
+    ~/.config/pouch/config.toml:1:2: unknown table `[default]`
+      1 | [default]
+        |  ^^^^^^^
+    hint: did you mean `[defaults]`?
+
+    ~/.config/pouch/config.toml:1:2: unknown table `[work]`
+      1 | [work]
+        |  ^^^^
+    hint: for an account, write `[account.work]`
+
+    ~/.config/pouch/config.toml:2:1: `host` is written below `[account]`, which lacks the account's name
+      2 | host = "x"
+        | ^^^^
+    hint: write `[account.NAME]`, with a name of your choice
+
+    ~/.config/pouch/config.toml:1:3: `account` must be a table of accounts
+      1 | [[account]]
+        |   ^^^^^^^
+    hint: write an account below a line `[account.NAME]`
+
+    ~/.config/pouch/config.toml:1:1: `defaults` must be a table
+      1 | defaults = 3
+        | ^^^^^^^^
+    hint: write its keys below a line `[defaults]`
+
+    ~/.config/pouch/config.toml:2:1: `rule` must be a list of tables
+      2 | rule = 3
+        | ^^^^
+    hint: write each rule below a line `[[account.a.rule]]`
+
+    ~/.config/pouch/config.toml:2:9: `rule` must be a list of tables
+      2 | rule = [3]
+        |         ^
+    hint: write each rule below a line `[[account.a.rule]]`
+
+    ~/.config/pouch/config.toml:1:12: `rule` must be a list of tables
+      1 | [account.a.rule]
+        |            ^^^^
+    hint: write each rule below a line `[[account.a.rule]]`
+
+    ~/.config/pouch/config.toml:2:1: `multidrop` must be a table
+      2 | multidrop = 3
+        | ^^^^^^^^^
+    hint: write its keys below a line `[account.a.multidrop]`
+    "#);
+}
+
+#[test]
+fn account_names() {
+    assert_snapshot!(files(&[
+        "[account.\"\"]",
+        "[account.\"a/b\"]",
+        "[account.\"ann@host\"]",
+        "[account.-v]",
+        "[account.\" a\"]",
+        "[account.\"a\\u001bb\"]",
+    ]), @r#"
+    ~/.config/pouch/config.toml:1:10: an account's name must not be empty
+      1 | [account.""]
+        |          ^^
+
+    ~/.config/pouch/config.toml:1:10: an account's name must not contain `/` or `@`, which are for URLs
+      1 | [account."a/b"]
+        |          ^^^^^
+
+    ~/.config/pouch/config.toml:1:10: an account's name must not contain `/` or `@`, which are for URLs
+      1 | [account."ann@host"]
+        |          ^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:1:10: an account's name must not begin with `-` or `.`
+      1 | [account.-v]
+        |          ^^
+
+    ~/.config/pouch/config.toml:1:10: an account's name must be printable, without spaces around it
+      1 | [account." a"]
+        |          ^^^^
+
+    ~/.config/pouch/config.toml:1:10: an account's name must be printable, without spaces around it
+      1 | [account."a\u001bb"]
+        |          ^^^^^^^^^^
+    "#);
+}
+
+#[test]
+fn numbers() {
+    assert_snapshot!(files(&["jobs = 0", "jobs = {}"]), @"
+    ~/.config/pouch/config.toml:1:8: `jobs` must be a number from 1 up, without quotes, not 0
+      1 | jobs = 0
+        |        ^
+
+    ~/.config/pouch/config.toml:1:8: `jobs` must be a number from 1 up, without quotes, not an empty table
+      1 | jobs = {}
+        |        ^^
+    ");
+    assert_snapshot!(lines(&[
+        "port = \"995\"",
+        "port = 0",
+        "port = 65536",
+        "port = 0x10",
+        "retries = -1",
+        "retries = 1.5",
+        "attempts = 0",
+        "keep-newest = 0",
+        "request-ahead = 0",
+        "request-ahead = \"many\"",
+        "notice = \"yes\"",
+        "auth = 1979-05-27",
+    ]), @r#"
+    ~/.config/pouch/config.toml:5:8: `port` must be a number from 1 to 65535, without quotes, not a string
+      5 | port = "995"
+        |        ^^^^^
+
+    ~/.config/pouch/config.toml:5:8: `port` must be a number from 1 to 65535, without quotes, not 0
+      5 | port = 0
+        |        ^
+
+    ~/.config/pouch/config.toml:5:8: `port` must be a number from 1 to 65535, without quotes, not 65536
+      5 | port = 65536
+        |        ^^^^^
+
+    ~/.config/pouch/config.toml:5:8: `port` must be a number from 1 to 65535, without quotes, not a non-decimal number
+      5 | port = 0x10
+        |        ^^^^
+
+    ~/.config/pouch/config.toml:5:11: `retries` must be a number from 0 up, without quotes, not -1
+      5 | retries = -1
+        |           ^^
+
+    ~/.config/pouch/config.toml:5:11: `retries` must be a number from 0 up, without quotes, not 1.5
+      5 | retries = 1.5
+        |           ^^^
+
+    ~/.config/pouch/config.toml:5:12: `attempts` must be a number from 1 up, without quotes, not 0
+      5 | attempts = 0
+        |            ^
+
+    ~/.config/pouch/config.toml:5:15: `keep-newest` must be a number from 1 up, without quotes, not 0
+      5 | keep-newest = 0
+        |               ^
+    hint: `keep = "none"` deletes every message from the server once it is safe on disk
+
+    ~/.config/pouch/config.toml:5:17: `request-ahead` must be "auto" or a number from 1 up, not 0
+      5 | request-ahead = 0
+        |                 ^
+    hint: 1 disables pipelining: each message is requested after the last
+
+    ~/.config/pouch/config.toml:5:17: `request-ahead` must be "auto" or a number from 1 up, not "many"
+      5 | request-ahead = "many"
+        |                 ^^^^^^
+
+    ~/.config/pouch/config.toml:5:10: `notice` must be true or false, without quotes, not a string
+      5 | notice = "yes"
+        |          ^^^^^
+
+    ~/.config/pouch/config.toml:5:8: `auth` must be "auto", "plain" or "user", not a date
+      5 | auth = 1979-05-27
+        |        ^^^^^^^^^^
+    "#);
+}
+
+#[test]
+fn words() {
+    assert_snapshot!(lines(&[
+        "tls = \"startls\"",
+        "tls = false",
+        "auth = \"plian\"",
+        "auth = \"ntlm\"",
+        "quirks = [\"no-udil\"]",
+        "quirks = \"no-uidl\"",
+        "add-headers = [\"recieved\"]",
+        "add-headers = [3]",
+        "add-headers = true",
+    ]), @r#"
+    ~/.config/pouch/config.toml:5:7: `tls` must be "implicit", "starttls" or "off", not "startls"
+      5 | tls = "startls"
+        |       ^^^^^^^^^
+    hint: did you mean "starttls"?
+
+    ~/.config/pouch/config.toml:5:7: `tls` must be "implicit", "starttls" or "off", not false
+      5 | tls = false
+        |       ^^^^^
+
+    ~/.config/pouch/config.toml:5:8: `auth` must be "auto", "plain" or "user", not "plian"
+      5 | auth = "plian"
+        |        ^^^^^^^
+    hint: did you mean "plain"?
+
+    ~/.config/pouch/config.toml:5:8: `auth` must be "auto", "plain" or "user", not "ntlm"
+      5 | auth = "ntlm"
+        |        ^^^^^^
+
+    ~/.config/pouch/config.toml:5:10: `quirks` must be a list of "no-uidl", or empty, not a list that contains "no-udil"
+      5 | quirks = ["no-udil"]
+        |          ^^^^^^^^^^^
+    hint: did you mean "no-uidl"?
+
+    ~/.config/pouch/config.toml:5:10: `quirks` must be a list of "no-uidl", or empty, not a string
+      5 | quirks = "no-uidl"
+        |          ^^^^^^^^^
+
+    ~/.config/pouch/config.toml:5:15: `add-headers` must be a list of "received", "return-path" and "delivered-to", or empty, not a list that contains "recieved"
+      5 | add-headers = ["recieved"]
+        |               ^^^^^^^^^^^^
+    hint: did you mean "received"?
+
+    ~/.config/pouch/config.toml:5:15: `add-headers` must be a list of "received", "return-path" and "delivered-to", or empty, not a list that contains a number
+      5 | add-headers = [3]
+        |               ^^^
+
+    ~/.config/pouch/config.toml:5:15: `add-headers` must be a list of "received", "return-path" and "delivered-to", or empty, not true
+      5 | add-headers = true
+        |               ^^^^
+    "#);
+}
+
+#[test]
+fn strings() {
+    assert_snapshot!(files(&[
+        "[defaults]\nhost = 3",
+        "[defaults]\nhost = \"pops://h:995\"",
+        "[defaults]\nuser = \"\"",
+        "[defaults]\nuser = true",
+        "[defaults]\nuser = \"a\\r\\nQUIT\"",
+        "[defaults]\nmaildir = \"$HOME/Mail\"",
+        "[defaults]\nmaildir = \"~ann/Mail\"",
+        "[defaults]\nmaildir = []",
+        "[defaults]\ntls-pin = \"sha256:5f\"",
+        "[defaults]\nlmtp = \"/run/lmtp\"",
+        "[defaults]\nlmtp = \"::1:24\"",
+    ]), @r#"
+    ~/.config/pouch/config.toml:2:8: `host` must be a host name or an address in quotes, like "pop.example.org", not a number
+      2 | host = 3
+        |        ^
+
+    ~/.config/pouch/config.toml:2:8: `host` must be a host name or an address in quotes, like "pop.example.org", not "pops://h:995"
+      2 | host = "pops://h:995"
+        |        ^^^^^^^^^^^^^^
+    hint: port, TLS and user have their own keys: `port`, `tls`, `user`
+
+    ~/.config/pouch/config.toml:2:8: `user` must be a string in quotes, not an empty string
+      2 | user = ""
+        |        ^^
+
+    ~/.config/pouch/config.toml:2:8: `user` must be a string in quotes, not true
+      2 | user = true
+        |        ^^^^
+
+    ~/.config/pouch/config.toml:2:8: `user` must be a string in quotes, not a string with control characters
+      2 | user = "a\r\nQUIT"
+        |        ^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:2:11: `maildir` must be a path in quotes, like "~/Mail/work", not "$HOME/Mail"
+      2 | maildir = "$HOME/Mail"
+        |           ^^^^^^^^^^^^
+    hint: `~/` at the start is your home directory; nothing else is expanded
+
+    ~/.config/pouch/config.toml:2:11: `maildir` must be a path in quotes, like "~/Mail/work", not "~ann/Mail"
+      2 | maildir = "~ann/Mail"
+        |           ^^^^^^^^^^^
+    hint: `~/` at the start is your home directory; nothing else is expanded
+
+    ~/.config/pouch/config.toml:2:11: `maildir` must be a path in quotes, like "~/Mail/work", not an empty list
+      2 | maildir = []
+        |           ^^
+
+    ~/.config/pouch/config.toml:2:11: `tls-pin` must be "sha256:…" with 64 hexadecimal digits, not "sha256:5f"
+      2 | tls-pin = "sha256:5f"
+        |           ^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:2:8: `lmtp` must be "unix:/run/dovecot/lmtp" or "host:port", not "/run/lmtp"
+      2 | lmtp = "/run/lmtp"
+        |        ^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:2:8: `lmtp` must be "unix:/run/dovecot/lmtp" or "host:port", not "::1:24"
+      2 | lmtp = "::1:24"
+        |        ^^^^^^^^
+    "#);
+}
+
+#[test]
+fn durations() {
+    assert_snapshot!(lines(&[
+        "timeout = 60",
+        "timeout = \"60\"",
+        "timeout = \"0s\"",
+        "timeout = \"5M\"",
+        "timeout = \"5 minutes\"",
+        "timeout = \"1y\"",
+    ]), @r#"
+    ~/.config/pouch/config.toml:5:11: `timeout` must be a duration in quotes, like "30s", "5m" or "12h", not a number
+      5 | timeout = 60
+        |           ^^
+
+    ~/.config/pouch/config.toml:5:11: `timeout` must be a duration in quotes, like "30s", "5m" or "12h", not "60"
+      5 | timeout = "60"
+        |           ^^^^
+    hint: add a unit: 60s, 60m or 60h
+
+    ~/.config/pouch/config.toml:5:11: `timeout` must be a duration in quotes, like "30s", "5m" or "12h", not "0s"
+      5 | timeout = "0s"
+        |           ^^^^
+
+    ~/.config/pouch/config.toml:5:11: `timeout` must be a duration in quotes, like "30s", "5m" or "12h", not "5M"
+      5 | timeout = "5M"
+        |           ^^^^
+    hint: write 5m
+
+    ~/.config/pouch/config.toml:5:11: `timeout` must be a duration in quotes, like "30s", "5m" or "12h", not "5 minutes"
+      5 | timeout = "5 minutes"
+        |           ^^^^^^^^^^^
+    hint: write 5m
+
+    ~/.config/pouch/config.toml:5:11: `timeout` must be a duration in quotes, like "30s", "5m" or "12h", not "1y"
+      5 | timeout = "1y"
+        |           ^^^^
+    "#);
+}
+
+#[test]
+fn retention() {
+    assert_snapshot!(lines(&[
+        "keep = \"6m\"",
+        "keep = \"1M\"",
+        "keep = \"12h\"",
+        "keep = \"90s\"",
+        "keep = \"30D\"",
+        "keep = \"30 days\"",
+        "keep = \"30\"",
+        "keep = 30",
+        "keep = \"0d\"",
+        "keep = \"soon\"",
+        rule!("older-than = \"6m\""),
+        rule!("older-than = \"12h\""),
+    ]), @r#"
+    ~/.config/pouch/config.toml:5:8: `keep` must be "forever", "none" or a number of days in quotes, like "30d", "8w", "6mo" or "1y", not "6m"
+      5 | keep = "6m"
+        |        ^^^^
+    hint: for months, write 6mo
+
+    ~/.config/pouch/config.toml:5:8: `keep` must be "forever", "none" or a number of days in quotes, like "30d", "8w", "6mo" or "1y", not "1M"
+      5 | keep = "1M"
+        |        ^^^^
+    hint: for months, write 1mo
+
+    ~/.config/pouch/config.toml:5:8: `keep` must be "forever", "none" or a number of days in quotes, like "30d", "8w", "6mo" or "1y", not "12h"
+      5 | keep = "12h"
+        |        ^^^^^
+    hint: the shortest time is 1d
+
+    ~/.config/pouch/config.toml:5:8: `keep` must be "forever", "none" or a number of days in quotes, like "30d", "8w", "6mo" or "1y", not "90s"
+      5 | keep = "90s"
+        |        ^^^^^
+    hint: the shortest time is 1d
+
+    ~/.config/pouch/config.toml:5:8: `keep` must be "forever", "none" or a number of days in quotes, like "30d", "8w", "6mo" or "1y", not "30D"
+      5 | keep = "30D"
+        |        ^^^^^
+    hint: write 30d
+
+    ~/.config/pouch/config.toml:5:8: `keep` must be "forever", "none" or a number of days in quotes, like "30d", "8w", "6mo" or "1y", not "30 days"
+      5 | keep = "30 days"
+        |        ^^^^^^^^^
+    hint: write 30d
+
+    ~/.config/pouch/config.toml:5:8: `keep` must be "forever", "none" or a number of days in quotes, like "30d", "8w", "6mo" or "1y", not "30"
+      5 | keep = "30"
+        |        ^^^^
+    hint: add a unit: 30d, 30w or 30mo
+
+    ~/.config/pouch/config.toml:5:8: `keep` must be "forever", "none" or a number of days in quotes, like "30d", "8w", "6mo" or "1y", not a number
+      5 | keep = 30
+        |        ^^
+
+    ~/.config/pouch/config.toml:5:8: `keep` must be "forever", "none" or a number of days in quotes, like "30d", "8w", "6mo" or "1y", not "0d"
+      5 | keep = "0d"
+        |        ^^^^
+    hint: `keep = "none"` deletes every message from the server once it is safe on disk
+
+    ~/.config/pouch/config.toml:5:8: `keep` must be "forever", "none" or a number of days in quotes, like "30d", "8w", "6mo" or "1y", not "soon"
+      5 | keep = "soon"
+        |        ^^^^^^
+
+    ~/.config/pouch/config.toml:6:14: `older-than` must be a number of days in quotes, like "30d", "8w", "6mo" or "1y", not "6m"
+      6 | older-than = "6m"
+        |              ^^^^
+    hint: for months, write 6mo
+
+    ~/.config/pouch/config.toml:6:14: `older-than` must be a number of days in quotes, like "30d", "8w", "6mo" or "1y", not "12h"
+      6 | older-than = "12h"
+        |              ^^^^^
+    hint: the shortest time is 1d
+    "#);
+}
+
+#[test]
+fn sizes() {
+    assert_snapshot!(lines(&[
+        "max-size = 1000",
+        "max-size = \"0MB\"",
+        "max-size = \"100\"",
+        "max-size = \"5MiB\"",
+        "keep-total = \"0\"",
+        rule!("size = \"5M\""),
+        rule!("size = \">5MiB\""),
+        rule!("size = \"big\""),
+    ]), @r#"
+    ~/.config/pouch/config.toml:5:12: `max-size` must be a size in quotes, like "512KB", "25MB" or "2GB", not a number
+      5 | max-size = 1000
+        |            ^^^^
+
+    ~/.config/pouch/config.toml:5:12: `max-size` must be a size in quotes, like "512KB", "25MB" or "2GB", not "0MB"
+      5 | max-size = "0MB"
+        |            ^^^^^
+    hint: remove `max-size` to fetch messages of any size
+
+    ~/.config/pouch/config.toml:5:12: `max-size` must be a size in quotes, like "512KB", "25MB" or "2GB", not "100"
+      5 | max-size = "100"
+        |            ^^^^^
+    hint: add a unit: 100KB, 100MB or 100GB
+
+    ~/.config/pouch/config.toml:5:12: `max-size` must be a size in quotes, like "512KB", "25MB" or "2GB", not "5MiB"
+      5 | max-size = "5MiB"
+        |            ^^^^^^
+    hint: sizes are in powers of 1000: write 5MB
+
+    ~/.config/pouch/config.toml:5:14: `keep-total` must be a size in quotes, like "512KB", "25MB" or "2GB", not "0"
+      5 | keep-total = "0"
+        |              ^^^
+    hint: `keep = "none"` deletes every message from the server once it is safe on disk
+
+    ~/.config/pouch/config.toml:6:8: `size` must be a limit in quotes, like ">2MB" or "<10KB", not "5M"
+      6 | size = "5M"
+        |        ^^^^
+    hint: write ">5MB" for larger, "<5MB" for smaller ones
+
+    ~/.config/pouch/config.toml:6:8: `size` must be a limit in quotes, like ">2MB" or "<10KB", not ">5MiB"
+      6 | size = ">5MiB"
+        |        ^^^^^^^
+    hint: sizes are in powers of 1000: write 5MB
+
+    ~/.config/pouch/config.toml:6:8: `size` must be a limit in quotes, like ">2MB" or "<10KB", not "big"
+      6 | size = "big"
+        |        ^^^^^
+    "#);
+}
+
+#[test]
+fn commands() {
+    assert_snapshot!(lines(&[
+        "password-command = \"pass show 'mail/a b'\"",
+        "after = \"a && b\"",
+        "after = []",
+        "after = [\"\"]",
+        "after = [\"a\", 3]",
+        "after = [\"a\\u0000\"]",
+        "filter = [\"bogofilter\"]",
+        "filter = [[\"\"]]",
+        "lmtp-recipients = [\"ann\", \"<ben>\"]",
+        "lmtp-recipients = [3]",
+        "lmtp-recipients = []",
+    ]), @r#"
+    ~/.config/pouch/config.toml:5:20: `password-command` must be a list of words, like ["notmuch", "new"], not a string
+      5 | password-command = "pass show 'mail/a b'"
+        |                    ^^^^^^^^^^^^^^^^^^^^^^
+    hint: write ["pass", "show", "mail/a b"]
+
+    ~/.config/pouch/config.toml:5:9: `after` must be a list of words, like ["notmuch", "new"], not a string
+      5 | after = "a && b"
+        |         ^^^^^^^^
+    hint: write ["sh", "-c", "a && b"]
+
+    ~/.config/pouch/config.toml:5:9: `after` must be a list of words, like ["notmuch", "new"], not an empty list
+      5 | after = []
+        |         ^^
+
+    ~/.config/pouch/config.toml:5:9: `after` must be a list of words, like ["notmuch", "new"], not a list whose first word, the program, is empty
+      5 | after = [""]
+        |         ^^^^
+
+    ~/.config/pouch/config.toml:5:9: `after` must be a list of words, like ["notmuch", "new"], not a list that contains a number
+      5 | after = ["a", 3]
+        |         ^^^^^^^^
+
+    ~/.config/pouch/config.toml:5:9: `after` must be a list of words, like ["notmuch", "new"], not a list that contains a NUL
+      5 | after = ["a\u0000"]
+        |         ^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:5:10: `filter` must be a list of commands, like [["bogofilter", "-p", "-e"]], not a list that contains a string
+      5 | filter = ["bogofilter"]
+        |          ^^^^^^^^^^^^^^
+    hint: each filter is a list of its own: [["bogofilter", "-p", "-e"], …]
+
+    ~/.config/pouch/config.toml:5:10: `filter` must be a list of commands, like [["bogofilter", "-p", "-e"]], not a list that contains a list whose first word, the program, is empty
+      5 | filter = [[""]]
+        |          ^^^^^^
+    hint: each filter is a list of its own: [["bogofilter", "-p", "-e"], …]
+
+    ~/.config/pouch/config.toml:5:19: `lmtp-recipients` must be a list of addresses, like ["ann@example.org"], not a list that contains "<ben>"
+      5 | lmtp-recipients = ["ann", "<ben>"]
+        |                   ^^^^^^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:5:19: `lmtp-recipients` must be a list of addresses, like ["ann@example.org"], not a list that contains a number
+      5 | lmtp-recipients = [3]
+        |                   ^^^
+
+    ~/.config/pouch/config.toml:5:19: `lmtp-recipients` must be a list of addresses, like ["ann@example.org"], not an empty list
+      5 | lmtp-recipients = []
+        |                   ^^
+    "#);
+}
+
+#[test]
+fn rule_values() {
+    assert_snapshot!(lines(&[
+        rule!("from = \"/(/\""),
+        rule!("from = 3"),
+        rule!("header = \"X-Spam-Flag\""),
+        rule!("header = \"X Spam: yes\""),
+        rule!("header = {}"),
+        rule!("action = \"skp\""),
+        rule!("action = \"maildir:\""),
+        rule!("action = \"maildir:$HOME\""),
+        rule!("action = \"drop\""),
+        rule!("also = \"maildir:x\""),
+        rule!("also = [\"skip\"]"),
+        "[account.work.multidrop]\nheader = []",
+        "[account.work.multidrop]\nheader = [\"a b\"]",
+        "[account.work.multidrop]\noccurrence = 0",
+        "[account.work.multidrop]\nrecipients = {}",
+        "[account.work.multidrop]\nrecipients = { \"ann\" = \"ben\" }",
+        "[account.work.multidrop]\nrecipients = { \"ann\" = \"mbox:\" }",
+        "[account.work.multidrop]\nrecipients = { \"ann\" = \"lmtp:unix:\" }",
+        "[account.work.multidrop]\nrecipients = { \"ann\" = \"lmtp:host:24 <ann>\" }",
+        "[account.work.multidrop]\nrecipients = { \"/(/\" = \"maildir:x\" }",
+    ]), @r#"
+    ~/.config/pouch/config.toml:6:8: `from` must be a pattern in quotes, like "*@example.org" or "/sale|offer/", not "/(/" (unclosed group)
+      6 | from = "/(/"
+        |        ^^^^^
+
+    ~/.config/pouch/config.toml:6:8: `from` must be a pattern in quotes, like "*@example.org" or "/sale|offer/", not a number
+      6 | from = 3
+        |        ^
+
+    ~/.config/pouch/config.toml:6:10: `header` must be a name and a pattern, like "X-Spam-Flag: yes", not "X-Spam-Flag"
+      6 | header = "X-Spam-Flag"
+        |          ^^^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:6:10: `header` must be a name and a pattern, like "X-Spam-Flag: yes", not "X Spam", which is not a valid field name
+      6 | header = "X Spam: yes"
+        |          ^^^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:6:10: `header` must be a name and a pattern, like "X-Spam-Flag: yes", not an empty table
+      6 | header = {}
+        |          ^^
+
+    ~/.config/pouch/config.toml:6:10: `action` must be "fetch", "skip", "delete" or a destination like "maildir:.Lists.rust", not "skp"
+      6 | action = "skp"
+        |          ^^^^^
+    hint: did you mean "skip"?
+
+    ~/.config/pouch/config.toml:6:10: `action` must be "fetch", "skip", "delete" or a destination like "maildir:.Lists.rust", not "maildir:"
+      6 | action = "maildir:"
+        |          ^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:6:10: `action` must be "fetch", "skip", "delete" or a destination like "maildir:.Lists.rust", not "maildir:$HOME"
+      6 | action = "maildir:$HOME"
+        |          ^^^^^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:6:10: `action` must be "fetch", "skip", "delete" or a destination like "maildir:.Lists.rust", not "drop"
+      6 | action = "drop"
+        |          ^^^^^^
+
+    ~/.config/pouch/config.toml:6:8: `also` must be a list of destinations, like ["maildir:~/Mail/all"], not a string
+      6 | also = "maildir:x"
+        |        ^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:6:8: `also` must be a list of destinations, like ["maildir:~/Mail/all"], not a list that contains "skip"
+      6 | also = ["skip"]
+        |        ^^^^^^^^
+
+    ~/.config/pouch/config.toml:6:10: `header` must be a list of header fields, like ["Delivered-To", "X-Original-To"], not an empty list
+      6 | header = []
+        |          ^^
+
+    ~/.config/pouch/config.toml:6:10: `header` must be a list of header fields, like ["Delivered-To", "X-Original-To"], not a list that contains "a b"
+      6 | header = ["a b"]
+        |          ^^^^^^^
+
+    ~/.config/pouch/config.toml:6:14: `occurrence` must be a number without quotes: 1 is the first from the top, -1 from the bottom, not 0
+      6 | occurrence = 0
+        |              ^
+
+    ~/.config/pouch/config.toml:6:14: `recipients` must be a table of addresses and destinations, like { "ann@example.org" = "maildir:~/ann" }, not an empty table
+      6 | recipients = {}
+        |              ^^
+
+    ~/.config/pouch/config.toml:6:14: `recipients` must be a table of addresses and destinations, like { "ann@example.org" = "maildir:~/ann" }, not "ben" for "ann"
+      6 | recipients = { "ann" = "ben" }
+        |              ^^^^^^^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:6:14: `recipients` must be a table of addresses and destinations, like { "ann@example.org" = "maildir:~/ann" }, not "mbox:" for "ann"
+      6 | recipients = { "ann" = "mbox:" }
+        |              ^^^^^^^^^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:6:14: `recipients` must be a table of addresses and destinations, like { "ann@example.org" = "maildir:~/ann" }, not "lmtp:unix:" for "ann"
+      6 | recipients = { "ann" = "lmtp:unix:" }
+        |              ^^^^^^^^^^^^^^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:6:14: `recipients` must be a table of addresses and destinations, like { "ann@example.org" = "maildir:~/ann" }, not "lmtp:host:24 <ann>" for "ann"
+      6 | recipients = { "ann" = "lmtp:host:24 <ann>" }
+        |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:6:14: `recipients` must be a table of addresses and destinations, like { "ann@example.org" = "maildir:~/ann" }, not "/(/" (unclosed group)
+      6 | recipients = { "/(/" = "maildir:x" }
+        |              ^^^^^^^^^^^^^^^^^^^^^^^
+    "#);
+}
+
+#[test]
+fn rules() {
+    assert_snapshot!(lines(&[
+        rule!("from = \"x\""),
+        rule!("from = \"x\"\naction = \"delete\""),
+        concat!(
+            "allow-delete-unread = false\n",
+            rule!("from = \"x\"\naction = \"delete\"")
+        ),
+        concat!("allow-delete-unread = true\n", rule!("action = \"delete\"")),
+        rule!("action = \"skip\"\nalso = [\"maildir:x\"]"),
+        concat!("sync-deletions = true\n", rule!("action = \"mbox:x\"")),
+        "sync-deletions = true\n[account.work.multidrop.recipients]\n\"a@b\" = \"mbox:x\"",
+        "[account.work.multidrop]\noccurrence = 1",
+    ]), @r#"
+    ~/.config/pouch/config.toml:5:1: the rule has no `action`
+      5 | [[account.work.rule]]
+        | ^^^^^^^^^^^^^^^^^^^^^
+    hint: add what it does: action = "skip", "delete", "fetch" or a destination
+
+    ~/.config/pouch/config.toml:7:1: this rule deletes unread mail
+      7 | action = "delete"
+        | ^^^^^^
+    hint: to allow that, add `allow-delete-unread = true` to the account
+
+    ~/.config/pouch/config.toml:8:1: this rule deletes unread mail
+      5 | allow-delete-unread = false
+        | ------------------- not allowed here
+      8 | action = "delete"
+        | ^^^^^^
+    hint: to allow that, add `allow-delete-unread = true` to the account
+
+    ~/.config/pouch/config.toml:7:1: this rule deletes every message
+      7 | action = "delete"
+        | ^^^^^^
+    hint: add a condition, such as `subject` or `size`
+
+    ~/.config/pouch/config.toml:7:1: `also` needs a rule that fetches the message
+      6 | action = "skip"
+        | ------ the action
+      7 | also = ["maildir:x"]
+        | ^^^^
+    hint: remove `also`
+
+    ~/.config/pouch/config.toml:7:1: `sync-deletions` allows only Maildirs: other destinations cannot be checked for deleted mail
+      5 | sync-deletions = true
+        | -------------- deletions are synced
+      7 | action = "mbox:x"
+        | ^^^^^^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:6:25: `sync-deletions` allows only Maildirs: other destinations cannot be checked for deleted mail
+      5 | sync-deletions = true
+        | -------------- deletions are synced
+      6 | [account.work.multidrop.recipients]
+        |                         ^^^^^^^^^^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:5:15: multidrop has no `recipients`
+      5 | [account.work.multidrop]
+        |               ^^^^^^^^^
+    hint: add who gets what: recipients = { "ann@example.org" = "maildir:~/Mail/ann" }
+    "#);
+    assert_snapshot!(files(&[concat!(
+        "[account.work]\nhost = \"h\"\nuser = \"u\"\nmbox = \"m\"\n",
+        rule!("action = \"maildir:.Lists\"")
+    )]), @r#"
+    ~/.config/pouch/config.toml:6:1: `.Lists` is a folder of the account's Maildir, but the account has none
+      4 | mbox = "m"
+        | ---- the destination
+      6 | action = "maildir:.Lists"
+        | ^^^^^^
+    hint: write a path: "maildir:~/Mail/lists"
+    "#);
+}
+
+#[test]
+fn missing_keys() {
+    assert_snapshot!(lines(&[
+        "[account.b]\nuser = \"b\"",
+        "[account.b]\nhost = \"b\"",
+        "[account.b]\nhost = \"b\"\nuser = \"b\"",
+        "tls-client-cert = \"x\"",
+        "tls-client-key = \"x\"",
+    ]), @r#"
+    ~/.config/pouch/config.toml:5:1: the account `b` has no `host`
+      5 | [account.b]
+        | ^^^^^^^^^^^
+    hint: add its server: host = "pop.example.org"
+
+    ~/.config/pouch/config.toml:5:1: the account `b` has no `user`
+      5 | [account.b]
+        | ^^^^^^^^^^^
+    hint: add its login name: user = "ann@example.org"
+
+    ~/.config/pouch/config.toml:5:1: the account `b` has no destination
+      5 | [account.b]
+        | ^^^^^^^^^^^
+    hint: add a Maildir, which is created if it does not exist: maildir = "~/Mail/work"
+
+    ~/.config/pouch/config.toml:5:1: `tls-client-cert` needs `tls-client-key`
+      5 | tls-client-cert = "x"
+        | ^^^^^^^^^^^^^^^
+    hint: add the file with its private key
+
+    ~/.config/pouch/config.toml:5:1: `tls-client-key` needs `tls-client-cert`
+      5 | tls-client-key = "x"
+        | ^^^^^^^^^^^^^^
+    hint: add the file with its certificate
+    "#);
+}
+
+#[test]
+fn contradictions() {
+    assert_snapshot!(lines(&[
+        "password-file = \"x\"\npassword-command = [\"x\"]",
+        "pipe = [\"x\"]",
+        "[defaults]\ntls-ca-file = \"x\"\ntls-pin = \"sha256:5f6e04c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d\"",
+        "tls = \"off\"",
+        "allow-plaintext-password = false\ntls = \"off\"",
+        "tls = \"off\"\nallow-plaintext-password = true\ntls-ca-file = \"x\"",
+        "[account.b]\nhost = \"b\"\nuser = \"b\"\npipe = [\"x\"]\nsync-deletions = true",
+        "[account.b]\nhost = \"POP.example.org.\"\nuser = \"Ann\"\nmaildir = \"b\"\nenabled = false",
+    ]), @r#"
+    ~/.config/pouch/config.toml:6:1: `password-command` and `password-file` cannot be used together
+      5 | password-file = "x"
+        | ------------- already set here
+      6 | password-command = ["x"]
+        | ^^^^^^^^^^^^^^^^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:5:1: `pipe` and `maildir` cannot be used together
+      4 | maildir = "~/Mail"
+        | ------- already set here
+      5 | pipe = ["x"]
+        | ^^^^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:7:1: `tls-pin` and `tls-ca-file` cannot be used together
+      6 | tls-ca-file = "x"
+        | ----------- already set here
+      7 | tls-pin = "sha256:5f6e04c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d"
+        | ^^^^^^^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:5:1: `tls = "off"` sends the password and the mail unencrypted
+      5 | tls = "off"
+        | ^^^
+    hint: use "implicit" or "starttls"; on a trusted network, add `allow-plaintext-password = true`
+
+    ~/.config/pouch/config.toml:6:1: `tls = "off"` sends the password and the mail unencrypted
+      5 | allow-plaintext-password = false
+        | ------------------------ not allowed here
+      6 | tls = "off"
+        | ^^^
+    hint: use "implicit" or "starttls"; on a trusted network, add `allow-plaintext-password = true`
+
+    ~/.config/pouch/config.toml:7:1: `tls-ca-file` has no effect with `tls = "off"`
+      5 | tls = "off"
+        | --- TLS is off
+      7 | tls-ca-file = "x"
+        | ^^^^^^^^^^^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:9:1: `sync-deletions` needs a `maildir`: other destinations cannot be checked for deleted mail
+      8 | pipe = ["x"]
+        | ---- the destination
+      9 | sync-deletions = true
+        | ^^^^^^^^^^^^^^
+    hint: remove `sync-deletions`, or deliver to a Maildir
+
+    ~/.config/pouch/config.toml:5:1: the accounts `work` and `b` are the same mailbox, Ann@pop.example.org.
+      1 | [account.work]
+        | -------------- already defined here
+      5 | [account.b]
+        | ^^^^^^^^^^^
+    hint: remove one of them
+    "#);
+}
