@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nix::sys::resource::{UsageWho, getrusage};
+use wait4::Wait4;
 
 /// The clients run as nobody.
 pub const NOBODY: u32 = 65534;
@@ -88,15 +88,16 @@ pub fn main(words: &[OsString]) -> Result<String> {
         std::os::fd::AsFd::as_fd(&output).try_clone_to_owned()?,
     ));
     let began = Instant::now();
-    let status = command
-        .status()
+    let used = command
+        .spawn()
+        .and_then(|mut child| child.wait4())
         .with_context(|| format!("cannot run {}", program.display()))?;
     let wall = began.elapsed().as_micros();
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let (user, system) = (usage.user_time(), usage.system_time());
-    let cpu = (user.tv_sec() + system.tv_sec()) * 1_000_000 + user.tv_usec() + system.tv_usec();
+    let cpu = (used.rusage.utime + used.rusage.stime).as_micros();
+    let memory = used.rusage.maxrss / 1024;
+    let status = used.status;
     let code = status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    Ok(format!("{wall} {cpu} {} {code}", usage.max_rss()))
+    Ok(format!("{wall} {cpu} {memory} {code}"))
 }
