@@ -1,13 +1,16 @@
 //! The fields that the account wants on top of each message, and the message byte for byte below.
 
+#[cfg(feature = "system-tests")]
 use std::fs;
 
 use crate::{
     desk::Desk,
     lmtp_server::Lmtp,
-    server::{Server, Setup, corpus},
+    server::{Server, corpus},
     tool::mail::Mail,
 };
+#[cfg(feature = "system-tests")]
+use crate::server::Setup;
 
 const ALL: &str =
     "add-headers = [\"received\", \"return-path\", \"delivered-to\"]\nkeep = \"none\"";
@@ -235,6 +238,7 @@ fn rules_and_filters_do_not_see_them() {
     desk.mail().assert_exactly(&[expected]);
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn a_crash_delivers_nothing_twice() {
     for (lines, call, count) in [
@@ -245,7 +249,7 @@ fn a_crash_delivers_nothing_twice() {
             let desk = Desk::with(3, &format!("{lines}{ALL}"), |server| server);
             let inject = format!("inject={call}:signal=KILL:when={when}");
             let pouch = env!("CARGO_BIN_EXE_pouch");
-            let killed = desk.home.command(
+            let killed = desk.home.system_command(
                 "strace",
                 &["-f", "-qq", "-o", "calls", "-e", &inject, pouch, "fetch"],
             );
@@ -267,6 +271,7 @@ fn a_crash_delivers_nothing_twice() {
 }
 
 /// Ten messages that nothing but their Received and From tell apart.
+#[cfg(feature = "system-tests")]
 fn nameless(server: Setup) -> Setup {
     let received = "Received: from a by b; Mon, 23 Nov 2026 00:00:00 +0000";
     server.messages((1..=10).map(|n| {
@@ -277,6 +282,7 @@ fn nameless(server: Setup) -> Setup {
     }))
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn a_message_is_known_again_for_all_that() {
     // after a crash that left nothing but the files to know it by
@@ -289,7 +295,7 @@ fn a_message_is_known_again_for_all_that() {
         if crash {
             let pouch = env!("CARGO_BIN_EXE_pouch");
             let inject = "inject=linkat:signal=KILL:when=9";
-            let killed = desk.home.command(
+            let killed = desk.home.system_command(
                 "strace",
                 &["-f", "-qq", "-o", "calls", "-e", inject, pouch, "fetch"],
             );

@@ -27,7 +27,7 @@ fn notmuch_finds_what_has_come() {
     let found = |term: &str| {
         let found = desk
             .home
-            .command(
+            .system_command(
                 "notmuch",
                 &["search", "--output=messages", "--sort=oldest-first", term],
             )
@@ -77,7 +77,7 @@ pub fn in_neomutt(home: &Home, folder: &str) -> Output {
                   push '<tag-pattern>~A<enter><tag-prefix><pipe-message>cat >> seen<enter><quit>'\n";
     home.write("muttrc", config, 0o600);
     let command = format!("neomutt -n -F muttrc -f {folder}");
-    home.command("script", &["-qec", &command, "/dev/null"])
+    home.system_command("script", &["-qec", &command, "/dev/null"])
         .env("TERM", "xterm")
         .run()
 }

@@ -7,10 +7,11 @@ use std::{
     path::Path,
 };
 
+#[cfg(feature = "system-tests")]
+use crate::tool::mount::Mounted;
 use crate::{
     desk::Desk,
     server::{Server, corpus, on},
-    tool::mount::Mounted,
 };
 
 fn mode(path: impl AsRef<Path>) -> u32 {
@@ -106,13 +107,13 @@ fn what_is_no_maildir_is_left_alone_and_nothing_is_fetched() {
     type Make = fn(&Desk);
     let places: [(&str, Make); 4] = [
         ("Mail/work/thesis.tex", |desk| {
-            drop(desk.home.write("Mail/work/thesis.tex", "", 0o600))
+            drop(desk.home.write("Mail/work/thesis.tex", "", 0o600));
         }),
         ("it is a file", |desk| {
-            drop(desk.home.write("Mail/work", "an mbox", 0o600))
+            drop(desk.home.write("Mail/work", "an mbox", 0o600));
         }),
         ("Mail", |desk| {
-            drop(desk.home.write("Mail", "a file above it", 0o600))
+            drop(desk.home.write("Mail", "a file above it", 0o600));
         }),
         ("Mail/work", |desk| {
             fs::create_dir(desk.home.join("Mail")).unwrap();
@@ -138,6 +139,7 @@ fn what_is_no_maildir_is_left_alone_and_nothing_is_fetched() {
     }
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn nothing_is_deleted_while_the_maildir_cannot_be_written() {
     for part in ["tmp", "new", ""] {

@@ -91,6 +91,7 @@ impl Desk {
     }
 
     /// Fetches under strace, with this manipulation of its calls.
+    #[cfg(feature = "system-tests")]
     pub fn traced(&self, inject: &str) -> Output {
         let call = inject.split(':').next().unwrap();
         let (trace, inject) = (format!("trace={call}"), format!("inject={inject}"));
@@ -99,7 +100,7 @@ impl Desk {
             "-f", "-qq", "-o", "calls", "-e", &trace, "-e", &inject, pouch, "fetch",
         ];
         self.home
-            .command("strace", &run)
+            .system_command("strace", &run)
             .env("POUCH_NOW", NOW.to_string())
             .run()
     }

@@ -1,14 +1,19 @@
 //! A mailbox for a whole domain: its users behind one LMTP server, in mailbox files, in programs.
 
+#[cfg(feature = "system-tests")]
 use std::{fs, path::Path};
 
+#[cfg(feature = "system-tests")]
 use crate::{
     chains::in_neomutt,
-    desk::{Desk, NOW},
-    lmtp_server::Lmtp,
+    desk::NOW,
     real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
-    server::{Server, Setup, corpus, on},
     tool::Home,
+};
+use crate::{
+    desk::Desk,
+    lmtp_server::Lmtp,
+    server::{Server, Setup, corpus, on},
 };
 
 /// A message for these people, as the server notes it.
@@ -158,6 +163,7 @@ const IN_FILES: &str = "\"ann@example.org\" = \"mbox:~/boxes/ann\"
 \"cid@example.org\" = \"maildir:~/cid\"";
 
 /// What is for whom: ann, ben, cid, and nobody.
+#[cfg(feature = "system-tests")]
 fn for_files() -> [Vec<u8>; 4] {
     [
         mail(1, &["ann@example.org"]),
@@ -170,6 +176,7 @@ fn for_files() -> [Vec<u8>; 4] {
     ]
 }
 
+#[cfg(feature = "system-tests")]
 #[track_caller]
 fn assert_in_files(desk: &Desk) {
     let [one, two, three, four] = for_files();
@@ -185,6 +192,7 @@ fn assert_in_files(desk: &Desk) {
     assert_eq!(desk.server.remaining(), 0);
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn mailbox_files_get_what_is_theirs() {
     let [one, two, three, four] = for_files();
@@ -202,6 +210,7 @@ fn mailbox_files_get_what_is_theirs() {
     }
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn killed_among_mailbox_files_each_has_it_once() {
     let [one, two, three, four] = for_files();
@@ -223,6 +232,7 @@ fn killed_among_mailbox_files_each_has_it_once() {
     }
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn the_mailbox_file_that_was_torn_is_named() {
     let [one, two, three, four] = for_files();
@@ -238,7 +248,7 @@ fn the_mailbox_file_that_was_torn_is_named() {
         "-P",
         path.to_str().unwrap(),
     ];
-    let run = desk.home.command(
+    let run = desk.home.system_command(
         "strace",
         &[&killed[..], &[env!("CARGO_BIN_EXE_pouch"), "fetch"]].concat(),
     );
@@ -322,6 +332,34 @@ fn only_what_a_program_gets_goes_one_by_one() {
     desk.assert_arrived((1..=20).filter(|n| *n != 7));
 }
 
+#[test]
+fn places_that_are_none_are_mistakes() {
+    for (place, complaint) in [
+        ("lmtp:unix:", "not \"lmtp:unix:\" for \"a@b\""),
+        (
+            "lmtp:host:24 <ann>",
+            "not \"lmtp:host:24 <ann>\" for \"a@b\"",
+        ),
+        ("mbox:", "not \"mbox:\" for \"a@b\""),
+    ] {
+        let desk = Desk::new(
+            Server::plain(),
+            &format!("[account.work.multidrop.recipients]\n\"a@b\" = \"{place}\""),
+        );
+        desk.pouch(&["config", "show"])
+            .run()
+            .assert_code(78)
+            .assert_stderr(complaint);
+    }
+    let sync = "sync-deletions = true\n[account.work.multidrop.recipients]\n\"a@b\" = \"mbox:x\"";
+    Desk::new(Server::plain(), sync)
+        .pouch(&["config", "show"])
+        .run()
+        .assert_code(78)
+        .assert_stderr("with `sync-deletions` all mail goes to Maildirs");
+}
+
+#[cfg(feature = "system-tests")]
 #[test]
 fn dovecot_takes_it_for_all_its_users() {
     let conf = tempfile::NamedTempFile::new().unwrap();

@@ -121,7 +121,7 @@ fn a_poll_with_nothing_new_waits_for_no_disk() {
     let pouch = env!("CARGO_BIN_EXE_pouch");
     let calls = "trace=fsync,fdatasync,sync_file_range,syncfs";
     desk.home
-        .command(
+        .system_command(
             "strace",
             &["-f", "-qq", "-e", calls, "-o", "trace", pouch, "fetch"],
         )

@@ -1,24 +1,14 @@
 //! Each message arrives once: whatever ends pouch, and whoever runs beside it.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
+#[cfg(feature = "system-tests")]
+use crate::server::corpus;
 use crate::{
     desk::Desk,
-    server::{corpus, on},
+    server::{Log, on, on_connect},
+    tool::watch::wait_for_change,
 };
-
-/// Waits until it is so; half a minute is far too long.
-#[track_caller]
-pub fn until(so: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !so() {
-        assert!(Instant::now() < end, "it never came to that");
-        thread::yield_now();
-    }
-}
 
 #[test]
 fn killed_before_and_after_the_answer_to_quit() {
@@ -52,7 +42,9 @@ fn a_program_gets_a_message_again_if_pouch_is_ended_meanwhile_and_that_is_said()
             |server| server,
         );
         let mut child = desk.pouch(&["fetch"]).spawn();
-        until(|| std::fs::read(desk.home.join("count")).is_ok_and(|count| !count.is_empty()));
+        wait_for_change(&[desk.home.path()], || {
+            std::fs::read(desk.home.join("count")).is_ok_and(|count| !count.is_empty())
+        });
         child.signal(signal);
         child.wait().assert_code(128 + signal);
         desk.home.write("go", "", 0o600);
@@ -120,6 +112,7 @@ fn a_second_pouch_leaves_the_first_alone_and_says_so() {
     desk.assert_arrived(1..=3);
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
     let desk = Desk::with(3, "", |server| server);
@@ -145,6 +138,7 @@ fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
     desk.assert_arrived(1..=3);
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn a_ledger_from_a_backup_takes_no_other_message_for_one_that_a_killed_run_delivered() {
     let desk = Desk::with(2, "", |server| server.without("TOP"));
@@ -166,6 +160,7 @@ fn a_ledger_from_a_backup_takes_no_other_message_for_one_that_a_killed_run_deliv
     assert_eq!(desk.server.remaining(), 0);
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn where_a_file_cannot_be_named_later_it_is_killed_and_goes_on_as_elsewhere() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
@@ -179,6 +174,7 @@ fn where_a_file_cannot_be_named_later_it_is_killed_and_goes_on_as_elsewhere() {
 
 /// Killed on such a disk when one of three messages is delivered, and run again there: each is
 /// there once.
+#[cfg(feature = "system-tests")]
 #[track_caller]
 fn assert_goes_on(desk: &Desk, disk: &[&str], kill: &str) {
     let run = |inject: &[&str]| {
@@ -198,7 +194,7 @@ fn assert_goes_on(desk: &Desk, disk: &[&str], kill: &str) {
             .chain([env!("CARGO_BIN_EXE_pouch"), "fetch"])
             .collect();
         desk.home
-            .command("strace", &command)
+            .system_command("strace", &command)
             .env("POUCH_NOW", crate::desk::NOW.to_string())
             .run()
     };
@@ -210,6 +206,7 @@ fn assert_goes_on(desk: &Desk, disk: &[&str], kill: &str) {
     assert_eq!(desk.server.remaining(), 0);
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn where_nothing_can_be_linked_it_is_killed_and_goes_on_as_elsewhere() {
     for error in ["EPERM", "ENOSYS", "EOPNOTSUPP"] {
@@ -239,11 +236,11 @@ fn a_signal_ends_it_by_that_signal_and_what_was_whole_is_kept() {
         let desk = Desk::with(5, "timeout = \"60s\"", |server| {
             server.fault(on("RETR 4").nth(1).octets(50).silence())
         });
-        let mut child = desk.pouch(&["fetch"]).spawn();
-        // three drafts are whole, the fourth is begun
-        until(|| child.open_files(&desk.home.join("Mail/work/tmp")) == 4);
+        let mut child = desk.pouch(&["fetch", "-vv"]).spawn();
+        // three messages are whole, the fourth has begun
+        child.wait_for_times(" octets\n", 4);
         child.signal(signal);
-        child.wait().assert_code(128 + signal).assert_silent();
+        child.wait().assert_code(128 + signal);
         desk.assert_arrived(1..=3);
         desk.fetch(0);
         desk.assert_arrived(1..=5);
@@ -252,24 +249,22 @@ fn a_signal_ends_it_by_that_signal_and_what_was_whole_is_kept() {
 
 #[test]
 fn a_signal_ends_every_wait() {
-    type Reached = fn(&Desk) -> bool;
+    type Reached = fn(&Log) -> bool;
     let waits: [(&str, Reached); 3] = [
-        ("greeting", |desk| desk.server.log().connections() == 1),
-        ("login", |desk| {
-            desk.server.log().count("PASS") + desk.server.log().count("AUTH") > 0
-        }),
-        ("list", |desk| desk.server.log().count("STAT") > 0),
+        ("greeting", |log| log.connections() == 1),
+        ("login", |log| log.count("PASS") + log.count("AUTH") > 0),
+        ("list", |log| log.count("STAT") > 0),
     ];
     for (name, reached) in waits {
         let desk = Desk::with(1, "timeout = \"60s\"", |server| match name {
-            "greeting" => server.fault(crate::server::on_connect().silence()),
+            "greeting" => server.fault(on_connect().silence()),
             "login" => server
                 .fault(on("PASS").silence())
                 .fault(on("AUTH").silence()),
             _ => server.fault(on("STAT").silence()),
         });
         let mut child = desk.pouch(&["fetch"]).spawn();
-        until(|| reached(&desk));
+        desk.server.wait_for(reached);
         child.signal(15);
         child.wait().assert_code(128 + 15);
     }

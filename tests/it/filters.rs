@@ -89,18 +89,19 @@ fn rules_sort_by_what_a_filter_wrote() {
         .assert_exactly(&[changed(2, "Subject", "X-Spam: yes\nSubject")]);
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn bogofilter_tells_and_a_rule_sorts() {
     let lines = "filter = [[\"bogofilter\", \"-p\", \"-e\"]]\n[[account.work.rule]]\nheader = \"X-Bogosity: spam*\"\naction = \"maildir:.Spam\"";
     let spam = "From: x@y.example\nSubject: pills\n\nbuy cheap pills now\n";
     let desk = Desk::with(1, lines, |server| server.message("spam", spam));
     desk.home
-        .command("bogofilter", &["-s"])
+        .system_command("bogofilter", &["-s"])
         .stdin(spam)
         .run()
         .assert_code(0);
     desk.home
-        .command("bogofilter", &["-n"])
+        .system_command("bogofilter", &["-n"])
         .stdin(mail(2))
         .run()
         .assert_code(0);
@@ -117,6 +118,7 @@ fn bogofilter_tells_and_a_rule_sorts() {
     bogosity("Mail/work/.Spam", "Spam");
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn a_message_made_shorter_is_whole_after_a_crash_too() {
     let desk = Desk::with(
@@ -140,6 +142,7 @@ fn a_message_made_shorter_is_whole_after_a_crash_too() {
 
 const SUBJECT: &str = "filter = [[\"sed\", \"s/^Subject: /&(spam) /\"]]";
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn a_message_with_another_subject_is_known_again_after_a_crash() {
     // and the next run does not get to the server

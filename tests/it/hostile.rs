@@ -3,20 +3,21 @@
 
 use std::{thread, time::Duration};
 
+#[cfg(feature = "system-tests")]
+use crate::desk::NOW;
 use crate::{
-    desk::{Desk, NOW},
-    exactly_once::until,
+    desk::Desk,
     server::{Certificate, Fault, Server, Setup, corpus, on, on_connect},
     tool::{
         Home,
         run::{Output, Run},
+        watch::wait_for_change,
     },
 };
 
 /// A run that may have 64 MiB of data, and no more.
 fn small(desk: &Desk, args: &[&str]) -> Run {
-    let pouch = [&["--data=67108864", env!("CARGO_BIN_EXE_pouch")], args].concat();
-    desk.home.command("prlimit", &pouch)
+    desk.home.limited_pouch("-d 65536", args)
 }
 
 /// A server with these messages, numbered from 1.
@@ -218,11 +219,13 @@ fn an_answer_too_few_is_not_forgotten_where_the_run_is_killed_before_it_is_notic
         setup.fault(on("RETR").nth(4).answer("")),
         "keep = \"none\"\ntimeout = \"60s\"",
     );
+    let new = desk.home.make_dir("Mail/work/new", 0o700);
+    for part in ["tmp", "cur"] {
+        desk.home.make_dir(format!("Mail/work/{part}"), 0o700);
+    }
     let mut child = desk.pouch(&["fetch"]).spawn();
     // two batches are there: the ledger heard of the first one
-    until(|| {
-        std::fs::read_dir(desk.home.join("Mail/work/new")).is_ok_and(|new| new.count() >= 256)
-    });
+    wait_for_change(&[&new], || std::fs::read_dir(&new).unwrap().count() >= 256);
     child.kill();
     desk.server.wait_for(|log| log.open() == 0);
     // nor by a run that never comes to the server
@@ -268,6 +271,7 @@ fn an_answer_too_few_is_noticed_where_the_server_logs_out_in_its_place() {
     }
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
@@ -291,7 +295,7 @@ fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
     let pouch = [env!("CARGO_BIN_EXE_pouch"), "fetch"];
     let failed = desk
         .home
-        .command("strace", &[&failing[..], &pouch].concat())
+        .system_command("strace", &[&failing[..], &pouch].concat())
         .env("POUCH_NOW", NOW.to_string())
         .run();
     failed.assert_code(74);
@@ -308,8 +312,8 @@ fn a_signal_while_a_lost_answer_is_waited_for_gives_no_message_to_another_for_go
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     let setup = serving(Server::plain(), &messages).fault(on("RETR").nth(4).answer(""));
     let desk = Desk::new(setup, "keep = \"none\"\ntimeout = \"60s\"");
-    let mut child = desk.pouch(&["fetch"]).spawn();
-    until(|| child.open_files(&desk.home.join("Mail/work/tmp")) >= 9);
+    let mut child = desk.pouch(&["fetch", "-vv"]).spawn();
+    child.wait_for_times(" octets\n", 9);
     child.signal(15);
     child.wait().assert_code(128 + 15);
     for _ in 0..2 {

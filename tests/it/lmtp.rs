@@ -1,17 +1,21 @@
 //! LMTP: each recipient once, by a scripted server and by Dovecot's.
 
+#[cfg(feature = "system-tests")]
+use std::path::Path;
 use std::{
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixListener,
-    path::Path,
 };
 
 use crate::{
     desk::Desk,
     lmtp_server::Lmtp,
     one_bad_message::faults,
-    real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
     server::{Server, corpus, on},
+};
+#[cfg(feature = "system-tests")]
+use crate::{
+    real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
     tool::Home,
 };
 
@@ -253,6 +257,7 @@ fn a_message_is_handed_over_again_if_pouch_is_killed_meanwhile() {
     lmtp.assert_arrived(&["ann"], &ordinary(1..=2));
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn dovecot_takes_it_by_socket_and_by_port() {
     let server = RealServer::start("dovecot", &["lmtp=yes"]);

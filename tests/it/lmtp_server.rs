@@ -5,14 +5,21 @@ use std::{
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixListener,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// A server that takes mail, and answers as it is told.
 #[derive(Clone, Default)]
-pub struct Lmtp(Arc<Mutex<Script>>);
+pub struct Lmtp(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    script: Mutex<Script>,
+    /// Notified of each entry of the log.
+    logged: Condvar,
+}
 
 #[derive(Default)]
 struct Script {
@@ -42,22 +49,22 @@ impl Lmtp {
 
     /// Says `answer` from now on, to what [`Script::answers`] tells.
     pub fn answer(&self, command: &'static str, answer: &'static str) {
-        self.0.lock().unwrap().answers.insert(command, answer);
+        self.script().answers.insert(command, answer);
     }
 
     /// Says what is usual again.
     pub fn heal(&self) {
-        self.0.lock().unwrap().answers.clear();
+        self.script().answers.clear();
     }
 
     /// What was said to it so far: commands, and `CONNECT` for each connection.
     pub fn log(&self) -> Vec<String> {
-        self.0.lock().unwrap().log.clone()
+        self.script().log.clone()
     }
 
     /// What is said to a command.
     fn says(&self, command: &str, usual: &str) -> String {
-        let script = self.0.lock().unwrap();
+        let script = self.script();
         let told = script
             .answers
             .iter()
@@ -66,7 +73,7 @@ impl Lmtp {
     }
 
     fn serve(&self, stream: &std::os::unix::net::UnixStream) -> Option<()> {
-        self.0.lock().unwrap().log.push("CONNECT".into());
+        self.record("CONNECT");
         let mut out = stream;
         let mut say = |line: &str| {
             if line.is_empty() {
@@ -81,7 +88,7 @@ impl Lmtp {
         let mut served = false;
         while let Some(line) = lines.next() {
             let command = String::from_utf8_lossy(&line).trim_end().to_owned();
-            self.0.lock().unwrap().log.push(command.clone());
+            self.record(&command);
             match command.split([' ', ':']).next() {
                 Some("LHLO") => {
                     say(&self.says(
@@ -117,9 +124,7 @@ impl Lmtp {
                     for recipient in &recipients {
                         let answer = self.says(&format!(".{recipient}"), "250 taken");
                         if answer.starts_with('2') {
-                            self.0
-                                .lock()
-                                .unwrap()
+                            self.script()
                                 .mail
                                 .push((recipient.clone(), message.clone()));
                         }
@@ -143,17 +148,30 @@ impl Lmtp {
     /// Waits until such a command came; half a minute is far too long.
     #[track_caller]
     pub fn wait_for(&self, begin: &str) {
-        let end = Instant::now() + Duration::from_secs(30);
-        while self.calls(begin) == 0 {
-            assert!(Instant::now() < end, "{begin} never came");
-            thread::yield_now();
-        }
+        let (script, outcome) = self
+            .0
+            .logged
+            .wait_timeout_while(self.script(), Duration::from_secs(30), |script| {
+                !script.log.iter().any(|line| line.starts_with(begin))
+            })
+            .unwrap();
+        drop(script);
+        assert!(!outcome.timed_out(), "{begin} never came");
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.0.script.lock().unwrap()
+    }
+
+    fn record(&self, line: &str) {
+        self.script().log.push(line.to_owned());
+        self.0.logged.notify_all();
     }
 
     /// These recipients have each of the messages once, and nobody has anything else.
     #[track_caller]
     pub fn assert_arrived(&self, recipients: &[&str], messages: &[Vec<u8>]) {
-        let mail = &self.0.lock().unwrap().mail;
+        let mail = &self.script().mail;
         for recipient in recipients {
             for message in messages {
                 let copies = mail
@@ -173,7 +191,7 @@ impl Lmtp {
 
     /// Each message that arrived, with its recipient.
     pub fn mail(&self) -> Vec<(String, Vec<u8>)> {
-        self.0.lock().unwrap().mail.clone()
+        self.script().mail.clone()
     }
 
     /// What arrived: each recipient with a message, in no order.

@@ -5,15 +5,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Condvar, Mutex},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::{desk::Desk, server::corpus};
+use crate::{desk::Desk, server::corpus, tool::watch::wait_for_change};
 
 /// Several batches.
 const COUNT: usize = 400;
@@ -90,31 +87,29 @@ fn disturbed(desk: &Desk, kills: &[usize]) -> Seen {
         desk.home
             .make_dir(Path::new("Mail/work").join(folder), 0o700);
     }
-    let seen = Mutex::new(Seen::default());
-    let over = AtomicBool::new(false);
+    let (seen, swept) = (Mutex::new(Seen::default()), Condvar::new());
+    let over = desk.home.join("over");
     thread::scope(|scope| {
         scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
+            wait_for_change(&[&maildir.join("new"), desk.home.path()], || {
                 sweep(&maildir, &seen);
-                thread::yield_now();
-            }
+                swept.notify_all();
+                over.exists()
+            });
         });
         let fetch = || desk.pouch(&["fetch", "-v"]).within(Duration::from_mins(1));
         for enough in kills {
             let mut child = fetch().spawn();
-            let end = Instant::now() + Duration::from_secs(30);
-            while child.is_running()
-                && seen.lock().unwrap().came.len() < *enough
-                && Instant::now() < end
-            {
-                thread::yield_now();
-            }
+            let too_few = |seen: &mut Seen| seen.came.len() < *enough;
+            let patience = Duration::from_secs(30);
+            let waited = swept.wait_timeout_while(seen.lock().unwrap(), patience, too_few);
+            assert!(!waited.unwrap().1.timed_out(), "{enough} never came");
             child.kill();
             child.wait();
             desk.server.wait_for(|log| log.open() == 0);
         }
         let last = fetch().run();
-        over.store(true, Ordering::Relaxed);
+        desk.home.write("over", "", 0o600);
         last.assert_code(0);
     });
     for path in files(&maildir.join("new")) {

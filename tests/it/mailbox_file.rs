@@ -1,21 +1,26 @@
 //! A mailbox file (mbox): each message once, beside other programs that write there, and whatever
 //! ends pouch.
 
+use std::{fs, process};
+#[cfg(feature = "system-tests")]
 use std::{
-    fs,
     io::{BufRead, BufReader, Write},
     path::Path,
-    process::{self, Stdio},
-    thread,
+    process::Stdio,
 };
 
 use crate::{
-    desk::{Desk, NOW},
-    exactly_once::until,
+    desk::Desk,
     one_bad_message::faults,
+    server::{Server, corpus},
+    tool::{mail::Mail, watch::wait_for_change},
+};
+#[cfg(feature = "system-tests")]
+use crate::{
+    desk::NOW,
     real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
-    server::{Server, corpus, on},
-    tool::{Home, mail::Mail},
+    server::on,
+    tool::Home,
 };
 
 const MBOX: &str = "mbox = \"~/Mail/work\"";
@@ -27,6 +32,7 @@ fn ordinary(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
         .collect()
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn nasty_mail_arrives_and_any_reader_can_read_it() {
     let desk = Desk::new(Server::plain().messages(corpus::nasty()), MBOX);
@@ -41,7 +47,7 @@ fn nasty_mail_arrives_and_any_reader_can_read_it() {
     let script = "import mailbox, sys\n\
         for message in mailbox.mbox('Mail/work'):\n\
         \x20   sys.stdout.write(message.get_from() + '\\n')";
-    let seen = desk.home.command("python3", &["-c", script]).run();
+    let seen = desk.home.system_command("python3", &["-c", script]).run();
     let line = "ben@example.org Mon Nov 23 00:00:00 2026";
     assert_eq!(seen.assert_code(0).stdout.lines().count(), expected.len());
     assert!(seen.stdout.lines().any(|seen| seen == line), "{seen}");
@@ -141,6 +147,7 @@ fn a_message_larger_than_a_batch_arrives_too() {
 
 /// Fetches while somebody else has the mailbox; `let_go` is called once pouch has tried a few
 /// times, as `sign` in a trace shows, and in vain.
+#[cfg(feature = "system-tests")]
 fn fetch_while_locked(desk: &Desk, sign: &str, let_go: impl FnOnce()) {
     let pouch = env!("CARGO_BIN_EXE_pouch");
     let before = desk.mail().len();
@@ -157,7 +164,7 @@ fn fetch_while_locked(desk: &Desk, sign: &str, let_go: impl FnOnce()) {
     ];
     let run = desk
         .home
-        .command("strace", &traced)
+        .system_command("strace", &traced)
         .env("POUCH_NOW", NOW.to_string())
         .spawn();
     let tried = || {
@@ -166,15 +173,14 @@ fn fetch_while_locked(desk: &Desk, sign: &str, let_go: impl FnOnce()) {
             .matches(sign)
             .count()
     };
-    while tried() < 3 {
-        assert!(run.is_running(), "it did not wait");
-        thread::yield_now();
-    }
+    wait_for_change(&[desk.home.path()], || tried() >= 3);
+    assert!(run.is_running(), "it did not wait");
     assert_eq!(desk.mail().len(), before);
     let_go();
     run.wait().assert_code(0);
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn another_program_that_has_the_mailbox_is_waited_for() {
     let desk = Desk::with(2, MBOX, |server| server);
@@ -204,6 +210,7 @@ fn another_program_that_has_the_mailbox_is_waited_for() {
     desk.assert_arrived(1..=3);
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn procmail_delivers_to_the_same_mailbox_at_the_same_time() {
     // a batch for each message: the locks are taken again and again
@@ -261,6 +268,7 @@ fn two_accounts_share_a_mailbox() {
 
 /// What lies in the mailbox when pouch is killed behind the last octet of a batch, before the batch
 /// is safe.
+#[cfg(feature = "system-tests")]
 fn killed_behind_the_append(desk: &Desk) -> Vec<u8> {
     let path = desk.home.join("Mail/work");
     if !path.exists() {
@@ -276,7 +284,7 @@ fn killed_behind_the_append(desk: &Desk) -> Vec<u8> {
         path,
     ];
     desk.home
-        .command(
+        .system_command(
             "strace",
             &[
                 &["-f", "-qq", "-o", "calls"][..],
@@ -292,6 +300,7 @@ fn killed_behind_the_append(desk: &Desk) -> Vec<u8> {
     desk.home.read("Mail/work")
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn a_torn_append_is_taken_back_and_each_message_is_there_once() {
     const OLD: &str = "From a@b Mon Nov 23 00:00:00 2026\nSubject: old\n\nmail\n";
@@ -327,6 +336,7 @@ fn a_torn_append_is_taken_back_and_each_message_is_there_once() {
     }
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn what_others_wrote_behind_a_torn_append_stays_and_that_is_said() {
     let desk = Desk::with(4, MBOX, |server| server);
@@ -348,6 +358,7 @@ fn what_others_wrote_behind_a_torn_append_stays_and_that_is_said() {
     desk.fetch(0).assert_silent();
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn mail_that_was_read_and_deleted_meanwhile_does_not_come_again() {
     let desk = Desk::with(4, MBOX, |server| server);
@@ -375,6 +386,7 @@ fn mail_that_was_read_and_deleted_meanwhile_does_not_come_again() {
     desk.mail().assert_exactly(&ordinary([5]));
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn a_dry_run_after_a_kill_makes_no_mailbox() {
     let desk = Desk::with(4, MBOX, |server| server);
@@ -389,6 +401,7 @@ fn a_dry_run_after_a_kill_makes_no_mailbox() {
     desk.mail().assert_exactly(&ordinary(1..=4));
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn a_full_disk_leaves_the_mailbox_as_it_was() {
     let desk = Desk::with(3, MBOX, |server| {
@@ -397,7 +410,7 @@ fn a_full_disk_leaves_the_mailbox_as_it_was() {
     let mail = desk.home.make_dir("Mail", 0o700);
     let mail = mail.to_str().unwrap();
     desk.home
-        .command(
+        .system_command(
             "mount",
             &["-t", "tmpfs", "-o", "size=256k,mode=700", "none", mail],
         )
@@ -406,12 +419,15 @@ fn a_full_disk_leaves_the_mailbox_as_it_was() {
     let full = desk.fetch_at(0, 74);
     let left = desk.home.read("Mail/work");
     desk.home
-        .command("mount", &["-o", "remount,size=4m", mail])
+        .system_command("mount", &["-o", "remount,size=4m", mail])
         .run()
         .assert_code(0);
     desk.fetch(0);
     let after = desk.mail();
-    desk.home.command("umount", &[mail]).run().assert_code(0);
+    desk.home
+        .system_command("umount", &[mail])
+        .run()
+        .assert_code(0);
     full.assert_stderr("No space left on device");
     assert_eq!(left, b"");
     after.assert_exactly(
@@ -423,6 +439,7 @@ fn a_full_disk_leaves_the_mailbox_as_it_was() {
     );
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn check_says_how_the_mailbox_is_locked() {
     let desk = Desk::with(1, MBOX, |server| server);
@@ -442,21 +459,24 @@ fn check_says_how_the_mailbox_is_locked() {
     );
     let (mail, file) = (mail.to_str().unwrap(), file.to_str().unwrap());
     desk.home
-        .command("mount", &["--bind", "-o", "ro", mail, mail])
+        .system_command("mount", &["--bind", "-o", "ro", mail, mail])
         .run()
         .assert_code(0);
     desk.home
-        .command("mount", &["--bind", file, &format!("{mail}/work")])
+        .system_command("mount", &["--bind", file, &format!("{mail}/work")])
         .run()
         .assert_code(0);
     let checked = desk.pouch(&["check"]).run();
     desk.server.add("uid-2", corpus::message(2));
     let fetched = desk.pouch(&["fetch"]).run();
     desk.home
-        .command("umount", &[&format!("{mail}/work")])
+        .system_command("umount", &[&format!("{mail}/work")])
         .run()
         .assert_code(0);
-    desk.home.command("umount", &[mail]).run().assert_code(0);
+    desk.home
+        .system_command("umount", &[mail])
+        .run()
+        .assert_code(0);
     checked
         .assert_code(0)
         .assert_stdout("locked by fcntl alone: no dot lock can be made in ~/Mail");
@@ -465,6 +485,7 @@ fn check_says_how_the_mailbox_is_locked() {
 }
 
 /// A home whose account `user` of `server` goes to `place`.
+#[cfg(feature = "system-tests")]
 fn home(server: &RealServer, user: &str, password: &str, place: &str) -> Home {
     let home = Home::new();
     home.write("password", format!("{password}\n"), 0o600);
@@ -477,6 +498,7 @@ fn home(server: &RealServer, user: &str, password: &str, place: &str) -> Home {
     home
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn dovecot_serves_what_pouch_delivered() {
     let server = RealServer::start("dovecot", &["format=mbox"]);
@@ -527,7 +549,9 @@ fn killed_while_the_ledger_does_not_know_of_the_batch_before() {
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .unwrap();
     fs::remove_file(lock).unwrap();
-    until(|| desk.home.join("Mail/work").exists() && desk.mail().len() >= 256);
+    wait_for_change(&[&desk.home.join("Mail")], || {
+        desk.home.join("Mail/work").exists() && desk.mail().len() >= 256
+    });
     child.kill();
     child.wait();
     held.rollback().unwrap();

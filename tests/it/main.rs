@@ -8,18 +8,23 @@
 )]
 
 mod add_headers;
+#[cfg(feature = "system-tests")]
 mod chains;
 mod delivery;
 mod desk;
 mod domain;
+#[cfg(feature = "system-tests")]
 mod durability;
 mod exactly_once;
+#[cfg(feature = "system-tests")]
 mod failing_calls;
 mod filters;
 mod floors;
+#[cfg(feature = "system-tests")]
 mod full_disk;
 mod fuzz;
 mod hostile;
+#[cfg(feature = "system-tests")]
 mod killed;
 mod lmtp;
 mod lmtp_server;
@@ -32,16 +37,20 @@ mod multidrop;
 mod one_bad_message;
 mod pipe;
 mod places;
+#[cfg(feature = "system-tests")]
 mod power_cut;
+#[cfg(feature = "system-tests")]
 mod real;
+#[cfg(feature = "system-tests")]
 mod real_servers;
+#[cfg(feature = "system-tests")]
 mod remote_disk;
 mod retention;
 mod rules;
 mod server;
 mod standard_output;
 mod sync_deletions;
-mod system_roots;
+#[cfg(feature = "system-tests")]
 mod terminal;
 mod tool;
 mod trouble;

@@ -3,10 +3,11 @@
 use mail_parser::{MessageParser, MimeHeaders};
 
 use crate::{
-    desk::{Desk, NOW},
+    desk::Desk,
     server::{Fault, corpus, on},
-    tool::trace,
 };
+#[cfg(feature = "system-tests")]
+use crate::{desk::NOW, tool::trace};
 
 /// What can be wrong with the `n`-th message, for ever.
 pub fn faults(n: usize) -> Vec<(&'static str, Fault)> {
@@ -368,9 +369,11 @@ fn half_a_message_that_ends_in_order_is_delivered_and_never_deleted() {
 }
 
 /// Messages have their names, and the ledger does not know of them.
+#[cfg(feature = "system-tests")]
 const SHOWN: &str = "linkat:signal=KILL:when=2";
 
 /// Fetches, and is killed there.
+#[cfg(feature = "system-tests")]
 #[track_caller]
 fn killed_at(desk: &Desk, point: &str) {
     let killed = trace::traced(&desk.home, "linkat,renameat2", Some(point), &["fetch"]);
@@ -381,6 +384,7 @@ fn killed_at(desk: &Desk, point: &str) {
     desk.server.wait_for(|log| log.open() == 0);
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn half_a_message_is_known_as_such_after_a_crash_too() {
     // it makes up for what is missing
@@ -420,6 +424,7 @@ fn half_a_message_is_known_as_such_after_a_crash_too() {
     }
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn half_a_message_that_nobody_saw_makes_no_other_one_half() {
     let desk = Desk::with(3, "keep = \"none\"", |server| {

@@ -3,10 +3,11 @@
 use std::fs;
 
 use crate::{
-    desk::{Desk, NOW},
-    exactly_once::until,
-    server::{Server, corpus, on},
+    desk::Desk,
+    server::{corpus, on},
 };
+#[cfg(feature = "system-tests")]
+use crate::{desk::NOW, server::Server};
 
 fn rule(lines: &str) -> String {
     format!("\n[[account.work.rule]]\n{lines}\n")
@@ -120,6 +121,7 @@ fn every_place_gets_its_copy() {
     assert_eq!(desk.server.remaining(), 0);
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn killed_between_two_places_each_has_it_once() {
     for (call, count) in [("renameat2", 2), ("linkat", 4), ("fsync", 8)] {
@@ -173,6 +175,7 @@ fn a_program_that_fails_gives_no_other_place_a_second_copy() {
     assert_eq!(desk.server.remaining(), 0);
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn a_place_that_leaves_the_config_since_it_fails_gives_no_other_a_second_copy() {
     let failing = rule("subject = \"*\"\naction = \"fetch\"\nalso = [\"pipe:sh -c 'exit 75'\"]");
@@ -194,6 +197,7 @@ fn a_place_that_leaves_the_config_since_it_fails_gives_no_other_a_second_copy() 
     }
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn killed_between_two_places_a_message_that_was_filed_meanwhile_is_known_to_be_there() {
     // the second place has nothing yet
@@ -221,6 +225,7 @@ fn killed_between_two_places_a_message_that_was_filed_meanwhile_is_known_to_be_t
     assert_eq!(desk.server.remaining(), 0);
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn killed_between_two_places_each_has_it_once_however_the_config_writes_them() {
     let lines = "maildir = \"~/Mail//work/\"\nkeep = \"none\"".to_owned()
@@ -237,6 +242,7 @@ fn killed_between_two_places_each_has_it_once_however_the_config_writes_them() {
         .assert_tidy();
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn a_place_that_is_full_gives_no_other_a_second_copy() {
     let desk = Desk::with(1, &("keep = \"none\"".to_owned() + COPIES), |server| server);
@@ -245,7 +251,7 @@ fn a_place_that_is_full_gives_no_other_a_second_copy() {
     let all = desk.home.make_dir("Mail/all", 0o700);
     let all = all.to_str().unwrap();
     desk.home
-        .command(
+        .system_command(
             "mount",
             &["-t", "tmpfs", "-o", "size=64k,mode=700", "none", all],
         )
@@ -255,12 +261,15 @@ fn a_place_that_is_full_gives_no_other_a_second_copy() {
     let first = desk.mail();
     read_all(&desk);
     desk.home
-        .command("mount", &["-o", "remount,size=4m", all])
+        .system_command("mount", &["-o", "remount,size=4m", all])
         .run()
         .assert_code(0);
     desk.fetch(0);
     let (work, copies) = (desk.mail(), desk.home.maildir("Mail/all"));
-    desk.home.command("umount", &[all]).run().assert_code(0);
+    desk.home
+        .system_command("umount", &[all])
+        .run()
+        .assert_code(0);
     told.assert_code(74)
         .assert_stderr("No space left on device");
     assert_eq!((first.len(), work.len(), copies.len()), (2, 2, 1));
@@ -289,6 +298,39 @@ fn deleted_everywhere_is_deleted_on_the_server() {
     assert_eq!(desk.server.uids(), ["uid-1", "uid-3"]);
 }
 
+#[test]
+fn places_that_make_no_sense_are_mistakes() {
+    for (lines, complaint) in [
+        (
+            "pipe = [\"x\"]".to_owned() + &rule("subject = \"*\"\naction = \"maildir:.Lists\""),
+            "`.Lists` would be a folder of the account's Maildir, and it has none",
+        ),
+        (
+            "sync-deletions = true".to_owned() + &rule("subject = \"*\"\naction = \"pipe:cat\""),
+            "with `sync-deletions` all mail goes to Maildirs",
+        ),
+        (
+            rule("subject = \"*\"\naction = \"skip\"\nalso = [\"maildir:x\"]"),
+            "there are no copies of what is not fetched",
+        ),
+        (
+            rule("subject = \"*\"\nalso = [\"x\"]"),
+            "`also` must be a list of places, like [\"maildir:~/Mail/all\"]",
+        ),
+        (
+            rule("subject = \"*\"\naction = \"maildir:$HOME\""),
+            "or a place like \"maildir:.Lists.rust\", not",
+        ),
+    ] {
+        let desk = Desk::with(0, &lines, |server| server);
+        desk.pouch(&["config", "show"])
+            .run()
+            .assert_code(78)
+            .assert_stderr(complaint);
+    }
+}
+
+#[cfg(feature = "system-tests")]
 #[test]
 fn a_message_seen_twice_in_one_place_is_not_in_the_other() {
     let desk = Desk::with(1, COPIES, |server| server);
@@ -319,9 +361,8 @@ fn copies_do_not_use_up_the_files_that_may_be_open() {
         &rule(&format!("subject = \"*\"\naction = \"fetch\"\n{also}")),
         |server| server,
     );
-    let pouch = env!("CARGO_BIN_EXE_pouch");
     desk.home
-        .command("prlimit", &["--nofile=64", pouch, "fetch"])
+        .limited_pouch("-n 64", &["fetch"])
         .run()
         .assert_code(0)
         .assert_silent();
@@ -330,6 +371,7 @@ fn copies_do_not_use_up_the_files_that_may_be_open() {
     }
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn to_look_after_one_account_leaves_the_drafts_of_another_alone() {
     let desk = Desk::with(2, "", |server| server);
@@ -361,13 +403,13 @@ fn to_look_after_one_account_leaves_the_drafts_of_another_alone() {
         "work",
     ];
     desk.home
-        .command("strace", &killed)
+        .system_command("strace", &killed)
         .env("POUCH_NOW", NOW.to_string())
         .run()
         .assert_code(137);
-    let running = desk.pouch(&["fetch", "other"]).spawn();
-    // two drafts are whole, the third is begun
-    until(|| running.open_files(&desk.home.join("Mail/work/tmp")) == 3);
+    let mut running = desk.pouch(&["fetch", "other", "-vv"]).spawn();
+    // two drafts are whole, the third has begun
+    running.wait_for_times(" octets\n", 3);
     desk.pouch(&["fetch", "work"]).run().assert_code(0);
     running.wait().assert_code(0);
     desk.mail()

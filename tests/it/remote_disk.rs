@@ -5,10 +5,9 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use crate::{
     desk::Desk,
-    exactly_once::until,
     many_accounts::{ACCOUNTS, accounts, assert_all_arrived},
     server::{Server, corpus},
-    tool::mount::Mounted,
+    tool::{mount::Mounted, watch::wait_for_change},
 };
 
 /// Folders of the home that are on such a disk.
@@ -40,13 +39,12 @@ fn mail_arrives_once_there_too() {
         desk.pouch(&["check"]).run().assert_code(0).assert_stdout(
             "  ledger   ok    ~/.local/state/pouch, on FUSE: fetch from one machine at a time\n",
         );
+        let new = desk.home.make_dir("Mail/work/new", 0o700);
+        for part in ["tmp", "cur"] {
+            desk.home.make_dir(format!("Mail/work/{part}"), 0o700);
+        }
         let mut killed = desk.pouch(&["fetch"]).spawn();
-        until(|| {
-            desk.home
-                .join("Mail/work/new")
-                .read_dir()
-                .is_ok_and(|mut new| new.next().is_some())
-        });
+        wait_for_change(&[&new], || new.read_dir().unwrap().next().is_some());
         killed.kill();
         killed.wait();
         desk.server.wait_for(|log| log.open() == 0);

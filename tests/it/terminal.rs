@@ -1,14 +1,13 @@
 //! A real terminal, by tmux.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
-
 use crate::{
     desk::Desk,
     server::{Server, corpus, on},
+    tool::watch::{holds_in_time, wait_for_change},
 };
+
+/// A file in the home with all that was written to the terminal, what was erased again too.
+const RECORD: &str = "record";
 
 /// A terminal of its own, with its own tmux server.
 struct Terminal<'a> {
@@ -30,6 +29,8 @@ impl<'a> Terminal<'a> {
             "20",
             "sh",
         ]);
+        let record = desk.home.write(RECORD, "", 0o600);
+        terminal.tmux(&["pipe-pane", &format!("cat > {}", record.display())]);
         terminal.type_line("PS1='> '; clear");
         terminal
     }
@@ -44,7 +45,7 @@ impl<'a> Terminal<'a> {
         let output = self
             .desk
             .home
-            .command("tmux", &all)
+            .system_command("tmux", &all)
             .env("TERM", "xterm-256color")
             .run();
         output.assert_code(0);
@@ -59,14 +60,14 @@ impl<'a> Terminal<'a> {
     /// Waits until the screen shows this.
     #[track_caller]
     fn shows(&self, text: &str) -> String {
-        let end = Instant::now() + Duration::from_secs(20);
-        loop {
-            let screen = self.tmux(&["capture-pane", "-p"]);
-            if screen.contains(text) {
-                return screen;
-            }
-            assert!(Instant::now() < end, "no {text:?} on the screen:\n{screen}");
-        }
+        let mut screen = String::new();
+        // what is on the screen is in the record soon after
+        let shown = holds_in_time(&[self.desk.home.path()], || {
+            screen = self.tmux(&["capture-pane", "-p"]);
+            screen.contains(text)
+        });
+        assert!(shown, "no {text:?} on the screen:\n{screen}");
+        screen
     }
 }
 
@@ -75,7 +76,7 @@ impl Drop for Terminal<'_> {
         let socket = self.desk.home.join("tmux");
         self.desk
             .home
-            .command("tmux", &["-S", socket.to_str().unwrap(), "kill-server"])
+            .system_command("tmux", &["-S", socket.to_str().unwrap(), "kill-server"])
             .run();
     }
 }
@@ -217,9 +218,6 @@ fn progress_can_be_turned_off() {
             big.fault(on("RETR").uid("big").nth(1).octets(1_500_000).silence())
         });
         let terminal = Terminal::open(&desk, 100);
-        // all that is written, what is wiped away again too
-        let record = desk.home.join("record");
-        terminal.tmux(&["pipe-pane", &format!("cat > {}", record.display())]);
         terminal.type_line(&format!(
             "{setting} {} fetch {flag}; echo ended $?",
             env!("CARGO_BIN_EXE_pouch")
@@ -230,12 +228,11 @@ fn progress_can_be_turned_off() {
             told,
             "{setting} {flag}\n{screen}"
         );
-        let end = Instant::now() + Duration::from_secs(20);
         let mut written = String::new();
-        while !written.contains("ended 0") {
-            assert!(Instant::now() < end, "{written}");
-            written = String::from_utf8_lossy(&fs::read(&record).unwrap_or_default()).into_owned();
-        }
+        wait_for_change(&[desk.home.path()], || {
+            written = String::from_utf8_lossy(&desk.home.read(RECORD)).into_owned();
+            written.contains("ended 0")
+        });
         assert_eq!(
             written.contains('━') || written.contains("MB/s"),
             seen,

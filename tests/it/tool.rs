@@ -5,11 +5,15 @@
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
+#[cfg(feature = "system-tests")]
 pub mod disk;
 pub mod mail;
+#[cfg(feature = "system-tests")]
 pub mod mount;
 pub mod run;
+#[cfg(feature = "system-tests")]
 pub mod trace;
+pub mod watch;
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write as _;
@@ -21,6 +25,14 @@ use tempfile::TempDir;
 
 use mail::Mail;
 use run::Run;
+
+/// The program under test.
+const POUCH: &str = env!("CARGO_BIN_EXE_pouch");
+
+/// The programs that tests may run without the feature `system-tests`.
+const ANYWHERE: [&str; 8] = [
+    "cp", "env", "nohup", "sh", "sleep", "test", "true", "truncate",
+];
 
 /// A temporary home directory. It goes when this is dropped.
 #[derive(Debug)]
@@ -101,11 +113,32 @@ impl Home {
 
     /// A run of pouch itself.
     pub fn pouch(&self, args: &[&str]) -> Run {
-        self.command(env!("CARGO_BIN_EXE_pouch"), args)
+        self.run_of(POUCH, args)
     }
 
-    /// A run of another program in this home: strace, a shell, procmail.
+    /// A run of pouch with such a limit of its shell's `ulimit`: `-d 65536` for 64 MiB of data.
+    pub fn limited_pouch(&self, limit: &str, args: &[&str]) -> Run {
+        let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+        self.command("sh", &[&["-c", &script, POUCH], args].concat())
+    }
+
+    /// A run in this home of a program that is on any system.
+    #[track_caller]
     pub fn command(&self, program: &str, args: &[&str]) -> Run {
+        assert!(
+            ANYWHERE.contains(&program),
+            "{program} is not on any system: use `system_command`"
+        );
+        self.run_of(program, args)
+    }
+
+    /// A run in this home of a program that `tests/run` installs.
+    #[cfg(feature = "system-tests")]
+    pub fn system_command(&self, program: &str, args: &[&str]) -> Run {
+        self.run_of(program, args)
+    }
+
+    fn run_of(&self, program: &str, args: &[&str]) -> Run {
         let mut command = Command::new(program);
         command
             .args(args)

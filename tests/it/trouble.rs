@@ -201,19 +201,6 @@ fn every_way_to_log_in_works() {
             .commands()
             .any(|command| command == "AUTH PLAIN")
     );
-    // the password is not a command
-    let desk = Desk::with(1, "", |server| server);
-    desk.configure("user = \"ann\"");
-}
-
-#[test]
-fn a_server_without_uidl_is_refused() {
-    let desk = Desk::with(2, "", |server| server.without("UIDL"));
-    told(
-        &desk,
-        69,
-        "127.0.0.1 cannot tell new messages from old ones (it has no UIDL)",
-    );
 }
 
 #[test]
@@ -283,26 +270,15 @@ fn nothing_endless_fills_the_memory() {
         ("capa", on("CAPA").answer("+OK\r\n").forever("XX\r\n")),
     ] {
         let desk = Desk::with(3, "retries = 0", |server| server.fault(fault));
-        let pouch = env!("CARGO_BIN_EXE_pouch");
         // 64 MiB of data, at most
         let output = desk
             .home
-            .command("prlimit", &["--data=67108864", pouch, "fetch"])
+            .limited_pouch("-d 65536", &["fetch"])
             .within(Duration::from_secs(30))
             .run();
         println!("{name}");
         output.assert_code(76);
     }
-    let desk = Desk::new(
-        Server::plain().message("big", corpus::sized(1, 100_000_000)),
-        "timeout = \"20s\"",
-    );
-    let pouch = env!("CARGO_BIN_EXE_pouch");
-    desk.home
-        .command("prlimit", &["--data=67108864", pouch, "fetch"])
-        .run()
-        .assert_code(0);
-    assert_eq!(desk.mail().len(), 1);
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn a_server_that_asks_for_a_certificate_gets_it() {
     let convert = ["pkcs8", "-topk8", "-nocrypt", "-in", own, "-out", pkcs8];
     mailbox
         .home
-        .command("openssl", &convert)
+        .system_command("openssl", &convert)
         .run()
         .assert_code(0);
     let lines = format!(

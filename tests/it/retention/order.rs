@@ -1,8 +1,10 @@
 //! Nothing is deleted before it is safe, and a deletion that failed is made up for.
 
 use super::{Foreseen, fetch_as_foreseen, foresee};
+#[cfg(feature = "system-tests")]
+use crate::desk::NOW;
 use crate::{
-    desk::{Desk, NOW},
+    desk::Desk,
     server::{Server, SessionLog, corpus, on},
 };
 
@@ -112,6 +114,7 @@ fn a_message_that_the_server_holds_on_to_is_deleted_later() {
     assert_eq!((desk.server.remaining(), desk.retrieved()), (0, 3));
 }
 
+#[cfg(feature = "system-tests")]
 #[test]
 fn what_a_killed_run_had_delivered_is_not_foretold_as_new() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
@@ -129,7 +132,7 @@ fn what_a_killed_run_had_delivered_is_not_foretold_as_new() {
         "fetch",
     ];
     desk.home
-        .command("strace", &strace)
+        .system_command("strace", &strace)
         .env("POUCH_NOW", NOW.to_string())
         .run()
         .assert_code(128 + 9);

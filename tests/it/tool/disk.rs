@@ -248,7 +248,7 @@ fn apply_to(content: &mut Vec<u8>, change: &Change, safe: bool, unsynced: Unsync
     };
     match &change.what {
         What::Truncate(length) if safe || unsynced == Unsynced::NamesOnly || chance > 1 => {
-            content.resize(*length, 0)
+            content.resize(*length, 0);
         }
         What::Write(at, octets) => {
             let end = match unsynced {

@@ -16,7 +16,7 @@ impl Mounted {
     #[track_caller]
     pub fn new(home: &Home, place: PathBuf, arguments: &[&str]) -> Self {
         let at = place.display().to_string();
-        home.command("mount", &[arguments, &[&at]].concat())
+        home.system_command("mount", &[arguments, &[&at]].concat())
             .run()
             .assert_code(0);
         Self(place)
@@ -51,7 +51,7 @@ impl Mounted {
         home.command("truncate", &["-s", size, "image"])
             .run()
             .assert_code(0);
-        home.command(
+        home.system_command(
             "mkfs.ext4",
             &["-q", "-m", "0", "-b", &blocks.to_string(), "image"],
         )
@@ -64,7 +64,7 @@ impl Mounted {
     #[track_caller]
     pub fn foreign(home: &Home, from: &Path, place: PathBuf, options: &[&str]) -> Self {
         let (from, at) = (from.display().to_string(), place.display().to_string());
-        home.command("bindfs", &[options, &[&from, &at]].concat())
+        home.system_command("bindfs", &[options, &[&from, &at]].concat())
             .run()
             .assert_code(0);
         Self(place)

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
-use std::fs;
 use std::io::{ErrorKind, Read, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -221,22 +220,17 @@ impl Child {
             .unwrap_or_else(|e| panic!("cannot send signal {number} to {}: {e}", self.name));
     }
 
-    /// How many files below `folder` it has open, with a name or without.
-    pub fn open_files(&self, folder: &Path) -> usize {
-        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap();
-        let files =
-            descriptors.filter_map(|descriptor| fs::read_link(descriptor.unwrap().path()).ok());
-        files.filter(|file| file.starts_with(folder)).count()
-    }
-
     /// Waits until it has printed `text`, to standard output or standard error.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) {
+        self.wait_for_times(text, 1);
+    }
+
+    /// Waits until it has printed `text` so many times, all to the same output.
+    #[track_caller]
+    pub fn wait_for_times(&mut self, text: &str, times: usize) {
         let has = |stream: &Stream| {
-            stream
-                .bytes
-                .windows(text.len())
-                .any(|w| w == text.as_bytes())
+            memchr::memmem::find_iter(&stream.bytes, text.as_bytes()).count() >= times
         };
         let printed = |seen: &Seen| has(&seen.stdout) || has(&seen.stderr);
         let mute = |seen: &Seen| seen.stdout.closed && seen.stderr.closed;
@@ -244,7 +238,7 @@ impl Child {
             .until(self.deadline, |seen| printed(seen) || mute(seen));
         if !printed(&self.watch.lock()) {
             let output = self.end();
-            panic!("it did not print {text:?}\n{output}");
+            panic!("it did not print {text:?} {times} times\n{output}");
         }
     }
 

@@ -36,7 +36,7 @@ pub fn traced(home: &Home, calls: &str, inject: Option<&str>, pouch: &[&str]) ->
     arguments.extend(inject.iter().flat_map(|inject| ["-e", inject]));
     arguments.push(env!("CARGO_BIN_EXE_pouch"));
     arguments.extend(pouch);
-    home.command("strace", &arguments)
+    home.system_command("strace", &arguments)
 }
 
 /// The calls of the last [`traced`] run, in the order in which they began.
