@@ -113,6 +113,23 @@ fn the_manual_has_the_keys_of_the_config() {
 }
 
 #[test]
+fn the_manual_has_the_date_of_the_change_log() {
+    let changes = read("CHANGELOG.md");
+    let head = changes
+        .lines()
+        .find(|line| line.starts_with("## "))
+        .unwrap();
+    let (_, date) = head.rsplit_once(" - ").unwrap();
+    let date: jiff::civil::Date = date.parse().unwrap();
+    let line = date.strftime(".Dd %B %-d, %Y").to_string();
+    for page in ["man/pouch.1", "man/pouch-config.5"] {
+        let text = read(page);
+        let found = text.lines().find(|line| line.starts_with(".Dd "));
+        assert_eq!(found, Some(line.as_str()), "{page}");
+    }
+}
+
+#[test]
 fn the_manual_has_all_commands() {
     let manual = read("man/pouch.1");
     for command in Cli::command().get_subcommands() {
