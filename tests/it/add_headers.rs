@@ -3,14 +3,14 @@
 #[cfg(feature = "system-tests")]
 use std::fs;
 
+#[cfg(feature = "system-tests")]
+use crate::server::Setup;
 use crate::{
     desk::Desk,
     lmtp_server::Lmtp,
     server::{Server, corpus},
     tool::mail::Mail,
 };
-#[cfg(feature = "system-tests")]
-use crate::server::Setup;
 
 const ALL: &str =
     "add-headers = [\"received\", \"return-path\", \"delivered-to\"]\nkeep = \"none\"";

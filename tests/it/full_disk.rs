@@ -106,6 +106,8 @@ fn with_room(kind: Kind, folders: &[&str], room: u64) -> i32 {
             "{place}: message {n}"
         );
     }
+    // emptied first: a child of another test that has not reached exec yet may have it open
+    File::create(at.join("ballast")).unwrap();
     fs::remove_file(at.join("ballast")).unwrap();
     desk.fetch(0);
     desk.mail()
@@ -115,15 +117,17 @@ fn with_room(kind: Kind, folders: &[&str], room: u64) -> i32 {
     told.code
 }
 
-#[test]
-fn nothing_is_lost_and_nothing_comes_twice() {
-    let places = [&[MAIL][..], &[STATE], &[MAIL, STATE]];
-    let usual = [Kind::Tmpfs, Kind::Ext4(4096)]
-        .into_iter()
-        .flat_map(|kind| places.map(|folders| (kind, folders)));
-    for (kind, folders) in usual.chain([(Kind::Ext4(1024), &[STATE][..])]) {
-        let codes = [0, 40_000, 150_000].map(|room| with_room(kind, folders, room));
-        println!("{kind:?} {folders:?}: {codes:?}");
-        assert_eq!(codes[0], 74, "{kind:?} {folders:?}: {codes:?}");
-    }
+cases! { nothing_is_lost_and_nothing_comes_twice:
+    mail_on_tmpfs(Kind::Tmpfs, &[MAIL]),
+    state_on_tmpfs(Kind::Tmpfs, &[STATE]),
+    both_on_tmpfs(Kind::Tmpfs, &[MAIL, STATE]),
+    mail_on_ext4(Kind::Ext4(4096), &[MAIL]),
+    state_on_ext4(Kind::Ext4(4096), &[STATE]),
+    both_on_ext4(Kind::Ext4(4096), &[MAIL, STATE]),
+    state_on_ext4_with_small_blocks(Kind::Ext4(1024), &[STATE]),
+}
+
+fn nothing_is_lost_and_nothing_comes_twice(kind: Kind, folders: &[&str]) {
+    let codes = [0, 40_000, 150_000].map(|room| with_room(kind, folders, room));
+    assert_eq!(codes[0], 74, "{codes:?}");
 }

@@ -451,7 +451,7 @@ fn the_largest_listing_fits_into_little_memory() {
 
 #[test]
 fn many_messages_that_share_uids_and_come_back_are_joined_in_no_time() {
-    const MESSAGES: usize = 150_000;
+    const MESSAGES: usize = 60_000;
     let lines = |line: &dyn Fn(usize) -> String| (1..=MESSAGES).map(line).collect::<String>();
     let desk = Desk::with(3, "limit = 1\ntimeout = \"20s\"", |server| {
         server

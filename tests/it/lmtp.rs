@@ -10,8 +10,7 @@ use std::{
 use crate::{
     desk::Desk,
     lmtp_server::Lmtp,
-    one_bad_message::faults,
-    server::{Server, corpus, on},
+    server::{Fault, Server, corpus, on},
 };
 #[cfg(feature = "system-tests")]
 use crate::{
@@ -119,20 +118,18 @@ fn who_said_yes_before_the_line_was_lost_is_not_asked_again() {
     assert_eq!(desk.server.remaining(), 0);
 }
 
-#[test]
-fn a_message_that_cannot_be_fetched_is_not_handed_over() {
-    for (name, fault) in faults(2) {
-        println!("{name}");
-        let desk = Desk::with(3, LINES, |server| server.fault(fault));
-        let lmtp = Lmtp::at(&desk.home.join("lmtp"));
-        desk.fetch(75).assert_silent();
-        lmtp.assert_arrived(&["ann"], &ordinary([1, 3]));
-        assert_eq!(desk.server.uids(), ["uid-2"], "{name}");
-        desk.server.heal("uid-2");
-        desk.fetch(0).assert_silent();
-        lmtp.assert_arrived(&["ann"], &ordinary(1..=3));
-        assert_eq!(desk.server.remaining(), 0);
-    }
+each_fault!(a_message_that_cannot_be_fetched_is_not_handed_over, 2);
+
+fn a_message_that_cannot_be_fetched_is_not_handed_over(fault: Fault) {
+    let desk = Desk::with(3, LINES, |server| server.fault(fault));
+    let lmtp = Lmtp::at(&desk.home.join("lmtp"));
+    desk.fetch(75).assert_silent();
+    lmtp.assert_arrived(&["ann"], &ordinary([1, 3]));
+    assert_eq!(desk.server.uids(), ["uid-2"]);
+    desk.server.heal("uid-2");
+    desk.fetch(0).assert_silent();
+    lmtp.assert_arrived(&["ann"], &ordinary(1..=3));
+    assert_eq!(desk.server.remaining(), 0);
 }
 
 #[test]

@@ -11,8 +11,7 @@ use std::{
 
 use crate::{
     desk::Desk,
-    one_bad_message::faults,
-    server::{Server, corpus},
+    server::{Fault, Server, corpus},
     tool::{mail::Mail, watch::wait_for_change},
 };
 #[cfg(feature = "system-tests")]
@@ -91,21 +90,22 @@ fn what_lay_there_stays_and_the_next_message_begins_a_line() {
     }
 }
 
-#[test]
-fn a_message_that_cannot_be_fetched_leaves_nothing_in_the_mailbox() {
-    for (name, fault) in faults(2) {
-        println!("{name}");
-        let desk = Desk::with(3, &format!("{MBOX}\nkeep = \"none\""), |server| {
-            server.fault(fault)
-        });
-        desk.fetch(75).assert_silent();
-        Mail::in_mbox(&desk.home.read("Mail/work")).assert_exactly(&ordinary([1, 3]));
-        assert_eq!(desk.server.uids(), ["uid-2"], "{name}");
-        desk.server.heal("uid-2");
-        desk.fetch(0).assert_silent();
-        Mail::in_mbox(&desk.home.read("Mail/work")).assert_exactly(&ordinary(1..=3));
-        assert_eq!(desk.server.remaining(), 0);
-    }
+each_fault!(
+    a_message_that_cannot_be_fetched_leaves_nothing_in_the_mailbox,
+    2
+);
+
+fn a_message_that_cannot_be_fetched_leaves_nothing_in_the_mailbox(fault: Fault) {
+    let desk = Desk::with(3, &format!("{MBOX}\nkeep = \"none\""), |server| {
+        server.fault(fault)
+    });
+    desk.fetch(75).assert_silent();
+    Mail::in_mbox(&desk.home.read("Mail/work")).assert_exactly(&ordinary([1, 3]));
+    assert_eq!(desk.server.uids(), ["uid-2"]);
+    desk.server.heal("uid-2");
+    desk.fetch(0).assert_silent();
+    Mail::in_mbox(&desk.home.read("Mail/work")).assert_exactly(&ordinary(1..=3));
+    assert_eq!(desk.server.remaining(), 0);
 }
 
 #[test]

@@ -7,6 +7,9 @@
     reason = "a test that fails panics, and tells why"
 )]
 
+#[macro_use]
+mod cases;
+
 mod add_headers;
 #[cfg(feature = "system-tests")]
 mod chains;
@@ -26,6 +29,7 @@ mod fuzz;
 mod hostile;
 #[cfg(feature = "system-tests")]
 mod killed;
+mod layout;
 mod lmtp;
 mod lmtp_server;
 mod mail_program;

@@ -9,78 +9,68 @@ use crate::{
 #[cfg(feature = "system-tests")]
 use crate::{desk::NOW, tool::trace};
 
-/// What can be wrong with the `n`-th message, for ever.
-pub fn faults(n: usize) -> Vec<(&'static str, Fault)> {
-    let retr = || on("RETR").uid(corpus::uid(n));
-    vec![
-        ("refused", retr().refuse("-ERR cannot open it")),
-        ("bare -ERR", retr().refuse("-ERR")),
-        ("cut before an answer", retr().cut()),
-        ("cut right after +OK", retr().head().cut()),
-        ("cut inside", retr().octets(100).cut()),
-        ("silent before an answer", retr().silence()),
-        ("silent inside", retr().octets(100).silence()),
-        ("empty", retr().empty()),
-    ]
+/// The retrieval of the `n`-th message.
+pub fn retr(n: usize) -> Fault {
+    on("RETR").uid(corpus::uid(n))
 }
 
 fn others(count: usize, bad: &[usize]) -> Vec<usize> {
     (1..=count).filter(|n| !bad.contains(n)).collect()
 }
 
-#[test]
-fn all_others_arrive_in_the_first_run_and_nothing_comes_twice() {
-    for (name, fault) in faults(9) {
-        for pipelining in [true, false] {
-            let desk = Desk::with(10, "", |server| {
-                let server = server.fault(fault.clone());
-                if pipelining {
-                    server
-                } else {
-                    server.without("PIPELINING")
-                }
-            });
-            println!("{name}, pipelining {pipelining}");
-            desk.fetch(75).assert_silent();
-            desk.assert_arrived(others(10, &[9]));
-            let before = desk.retrieved();
-            desk.fetch(75).assert_silent();
-            desk.assert_arrived(others(10, &[9]));
-            // a probe of a known message may prove the line, and only the bad one is asked for
-            assert!(
-                desk.retrieved() - before <= 2,
-                "{name}: {:?}",
-                desk.server.log()
-            );
-            assert_eq!(desk.server.remaining(), 10, "{name}");
-        }
-    }
+each_fault!(all_others_arrive_in_the_first_run, 9);
+
+fn all_others_arrive_in_the_first_run(fault: Fault) {
+    assert_all_but_the_ninth_arrive(&Desk::with(10, "", |server| server.fault(fault)));
 }
 
-#[test]
-fn the_third_run_puts_it_in_quarantine_and_tells_once() {
-    for (name, fault) in faults(9) {
-        let desk = Desk::with(10, "", |server| server.fault(fault));
-        println!("{name}");
-        desk.fetch(75).assert_silent();
-        desk.fetch(75).assert_silent();
-        assert!(desk.notices().is_empty());
-        let told = desk.fetch(65);
-        told.assert_stderr("pouch: work: ")
-            .assert_stderr("quarantine");
-        assert_eq!(desk.notices().len(), 1, "{name}");
-        let before = desk.retrieved();
-        for _ in 0..3 {
-            desk.fetch(0).assert_silent();
-        }
-        assert_eq!(desk.retrieved(), before, "{name}: tried before its time");
-        assert_eq!(desk.notices().len(), 1, "{name}");
-        desk.assert_arrived(others(10, &[9]));
-    }
+each_fault!(all_others_arrive_without_pipelining, 9);
+
+fn all_others_arrive_without_pipelining(fault: Fault) {
+    let desk = Desk::with(10, "", |server| server.fault(fault).without("PIPELINING"));
+    assert_all_but_the_ninth_arrive(&desk);
 }
 
-#[test]
-fn the_bad_one_may_stand_anywhere() {
+#[track_caller]
+fn assert_all_but_the_ninth_arrive(desk: &Desk) {
+    desk.fetch(75).assert_silent();
+    desk.assert_arrived(others(10, &[9]));
+    let before = desk.retrieved();
+    desk.fetch(75).assert_silent();
+    desk.assert_arrived(others(10, &[9]));
+    // a probe of a known message may prove the line, and only the bad one is asked for
+    assert!(desk.retrieved() - before <= 2, "{:?}", desk.server.log());
+    assert_eq!(desk.server.remaining(), 10);
+}
+
+each_fault!(the_third_run_puts_it_in_quarantine_and_tells_once, 9);
+
+fn the_third_run_puts_it_in_quarantine_and_tells_once(fault: Fault) {
+    let desk = Desk::with(10, "", |server| server.fault(fault));
+    desk.fetch(75).assert_silent();
+    desk.fetch(75).assert_silent();
+    assert!(desk.notices().is_empty());
+    let told = desk.fetch(65);
+    told.assert_stderr("pouch: work: ")
+        .assert_stderr("quarantine");
+    assert_eq!(desk.notices().len(), 1);
+    let before = desk.retrieved();
+    for _ in 0..3 {
+        desk.fetch(0).assert_silent();
+    }
+    assert_eq!(desk.retrieved(), before, "tried before its time");
+    assert_eq!(desk.notices().len(), 1);
+    desk.assert_arrived(others(10, &[9]));
+}
+
+cases! { the_bad_one_may_stand_anywhere:
+    refused(|n| retr(n).refuse("-ERR cannot open it")),
+    cut_before_the_response(|n| retr(n).cut()),
+    cut_inside(|n| retr(n).octets(100).cut()),
+    empty(|n| retr(n).empty()),
+}
+
+fn the_bad_one_may_stand_anywhere(fault: fn(usize) -> Fault) {
     for bad in [
         &[1][..],
         &[10],
@@ -90,23 +80,17 @@ fn the_bad_one_may_stand_anywhere() {
         &[4, 5, 6, 7, 8, 9, 10],
         &[1, 2, 3, 8, 9, 10],
     ] {
-        for kind in ["refused", "cut inside", "cut before an answer", "empty"] {
-            let desk = Desk::with(10, "", |server| {
-                let all = bad
-                    .iter()
-                    .flat_map(|n| faults(*n))
-                    .filter(|(name, _)| *name == kind);
-                all.fold(server, |server, (_, fault)| server.fault(fault))
-            });
-            println!("{kind}: {bad:?}");
-            desk.fetch(75);
-            desk.assert_arrived(others(10, bad));
-            desk.fetch(75);
-            desk.fetch(65);
-            assert_eq!(desk.notices().len(), bad.len());
-            desk.fetch(0).assert_silent();
-            desk.assert_arrived(others(10, bad));
-        }
+        let desk = Desk::with(10, "", |server| {
+            bad.iter().fold(server, |server, n| server.fault(fault(*n)))
+        });
+        println!("{bad:?}");
+        desk.fetch(75);
+        desk.assert_arrived(others(10, bad));
+        desk.fetch(75);
+        desk.fetch(65);
+        assert_eq!(desk.notices().len(), bad.len());
+        desk.fetch(0).assert_silent();
+        desk.assert_arrived(others(10, bad));
     }
 }
 
@@ -162,18 +146,16 @@ fn a_lone_new_message_that_cuts_the_line_is_told_from_a_bad_line() {
     desk.assert_arrived(1..=4);
 }
 
-#[test]
-fn it_heals_and_arrives_once() {
-    for (name, fault) in faults(2) {
-        let desk = Desk::with(3, "", |server| server.fault(fault));
-        println!("{name}");
-        desk.fetch(75);
-        desk.server.heal("uid-2");
-        desk.fetch(0);
-        desk.assert_arrived(1..=3);
-        desk.fetch(0).assert_silent();
-        desk.assert_arrived(1..=3);
-    }
+each_fault!(it_heals_and_arrives_once, 2);
+
+fn it_heals_and_arrives_once(fault: Fault) {
+    let desk = Desk::with(3, "", |server| server.fault(fault));
+    desk.fetch(75);
+    desk.server.heal("uid-2");
+    desk.fetch(0);
+    desk.assert_arrived(1..=3);
+    desk.fetch(0).assert_silent();
+    desk.assert_arrived(1..=3);
 }
 
 #[test]
@@ -301,19 +283,20 @@ fn no_notice_where_none_is_wanted() {
     assert!(desk.notices().is_empty());
 }
 
-#[test]
-fn the_bad_one_stays_on_the_server_when_the_others_are_deleted() {
-    for (name, fault) in faults(2) {
-        let desk = Desk::with(4, "keep = \"none\"", |server| server.fault(fault));
-        println!("{name}");
-        desk.fetch(75);
-        desk.assert_arrived([1, 3, 4]);
-        assert_eq!(desk.server.uids(), ["uid-2"], "{name}");
-        desk.server.heal("uid-2");
-        desk.fetch(0);
-        desk.assert_arrived(1..=4);
-        assert_eq!(desk.server.remaining(), 0, "{name}");
-    }
+each_fault!(
+    the_bad_one_stays_on_the_server_when_the_others_are_deleted,
+    2
+);
+
+fn the_bad_one_stays_on_the_server_when_the_others_are_deleted(fault: Fault) {
+    let desk = Desk::with(4, "keep = \"none\"", |server| server.fault(fault));
+    desk.fetch(75);
+    desk.assert_arrived([1, 3, 4]);
+    assert_eq!(desk.server.uids(), ["uid-2"]);
+    desk.server.heal("uid-2");
+    desk.fetch(0);
+    desk.assert_arrived(1..=4);
+    assert_eq!(desk.server.remaining(), 0);
 }
 
 #[test]

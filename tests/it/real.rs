@@ -303,25 +303,24 @@ mod tests {
         assert!(!whole && got == 0, "{got} {whole}");
     }
 
-    #[test]
-    fn each_server_starts_and_stops() {
-        for name in [
-            "dovecot",
-            "courier",
-            "cyrus",
-            "mailfront",
-            "popa3d",
-            "solidpop",
-        ] {
-            let server = RealServer::start(name, &[]);
-            server.inject(BOB, &messages()[..2]);
-            assert_eq!(server.look(BOB).len(), 2, "{name}");
-            assert_eq!((server.count(BOB), server.count(ALICE)), (2, 0), "{name}");
-            server.exec(&["true"]);
-            let port = server.port("pop3");
-            drop(server);
-            TcpStream::connect(("127.0.0.1", port)).expect_err(name);
-        }
+    cases! { each_server_starts_and_stops:
+        dovecot("dovecot"),
+        courier("courier"),
+        cyrus("cyrus"),
+        mailfront("mailfront"),
+        popa3d("popa3d"),
+        solidpop("solidpop"),
+    }
+
+    fn each_server_starts_and_stops(name: &str) {
+        let server = RealServer::start(name, &[]);
+        server.inject(BOB, &messages()[..2]);
+        assert_eq!(server.look(BOB).len(), 2);
+        assert_eq!((server.count(BOB), server.count(ALICE)), (2, 0));
+        server.exec(&["true"]);
+        let port = server.port("pop3");
+        drop(server);
+        TcpStream::connect(("127.0.0.1", port)).expect_err("it has stopped");
     }
 
     #[test]

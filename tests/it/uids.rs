@@ -131,10 +131,11 @@ fn a_server_without_uidl_is_told_by_headers_on_request() {
     desk.configure(NO_UIDL);
     desk.fetch(0).assert_silent();
     desk.assert_arrived(1..=5);
-    let turns = desk.server.log().turns();
+    let turns = || desk.server.wait_for(|log| log.open() == 0).turns();
+    let before = turns();
     desk.fetch(0).assert_silent();
     // those of any poll, and one for all headers
-    assert_eq!(desk.server.log().turns() - turns, 5);
+    assert_eq!(turns() - before, 5);
     desk.server.remove("uid-2");
     desk.server.add("uid-6", corpus::message(6));
     desk.fetch(0).assert_silent();

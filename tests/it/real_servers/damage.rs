@@ -207,29 +207,29 @@ fn a_mailbox_that_lost_its_bounds() {
     assert_eq!(mailbox.stored(), 0);
 }
 
+cases! { a_bad_message_that_is_alone_on_the_server_is_told_of_too:
+    courier("courier", &[], Line::Tls, "io-error"),
+    dovecot("dovecot", &["format=sdbox"], Line::Tls, "garbage"),
+    mailfront("mailfront", &[], Line::Clear, "fifo"),
+}
+
 /// Nothing else is there that could show that the line is good: what breaks it again and again is
 /// the message all the same.
-#[test]
-fn a_bad_message_that_is_alone_on_the_server_is_told_of_too() {
-    for (name, options, line, kind) in [
-        ("courier", &[][..], Line::Tls, "io-error"),
-        ("dovecot", &["format=sdbox"], Line::Tls, "garbage"),
-        ("mailfront", &[], Line::Clear, "fifo"),
-    ] {
-        let server = RealServer::start(name, options);
-        damaged(&server, ALICE, &[(kind, Never)]);
-        let mailbox = Mailbox::new(&server, ALICE, line, QUICK);
-        mailbox.fetch(75).assert_stderr("attempt 1 of 3");
-        mailbox.fetch(75).assert_stderr("attempt 2 of 3");
-        mailbox.fetch(65).assert_stderr("quarantine");
-        mailbox.fetch(0);
-        mailbox.assert_arrived([1, 3]);
-        assert_eq!(
-            (mailbox.notices(), mailbox.stored()),
-            (1, 1),
-            "{name} {kind}"
-        );
-    }
+fn a_bad_message_that_is_alone_on_the_server_is_told_of_too(
+    name: &str,
+    options: &[&str],
+    line: Line,
+    kind: &str,
+) {
+    let server = RealServer::start(name, options);
+    damaged(&server, ALICE, &[(kind, Never)]);
+    let mailbox = Mailbox::new(&server, ALICE, line, QUICK);
+    mailbox.fetch(75).assert_stderr("attempt 1 of 3");
+    mailbox.fetch(75).assert_stderr("attempt 2 of 3");
+    mailbox.fetch(65).assert_stderr("quarantine");
+    mailbox.fetch(0);
+    mailbox.assert_arrived([1, 3]);
+    assert_eq!((mailbox.notices(), mailbox.stored()), (1, 1));
 }
 
 /// Dovecot does not double a dot that begins a message: one that is nothing but a dot in its first
