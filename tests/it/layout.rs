@@ -21,6 +21,17 @@ fn declared(files: &[&Path]) -> Vec<String> {
         .collect()
 }
 
+/// Whether a path is a source file, or a directory with one directly in it.
+fn is_source(path: &Path) -> bool {
+    if path.is_dir() {
+        let entries = fs::read_dir(path).unwrap();
+        let mut paths = entries.map(|entry| entry.unwrap().path());
+        paths.any(|path| !path.is_dir() && is_source(&path))
+    } else {
+        path.extension().is_some_and(|extension| extension == "rs")
+    }
+}
+
 /// The files and directories below `directory` that `parents` and the modules in it do not declare.
 fn forgotten(parents: &[&Path], directory: &Path) -> Vec<String> {
     let declared = declared(parents);
@@ -28,11 +39,10 @@ fn forgotten(parents: &[&Path], directory: &Path) -> Vec<String> {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
-        if parents.contains(&path.as_path()) {
+        if parents.contains(&path.as_path()) || !is_source(&path) {
             continue;
         }
-        let is_source = path.extension().is_some_and(|extension| extension == "rs");
-        if (is_source || path.is_dir()) && !declared.contains(&name.to_owned()) {
+        if !declared.contains(&name.to_owned()) {
             found.push(path.display().to_string());
         }
         if path.is_dir() {
