@@ -31,6 +31,8 @@ pub enum Command<'a> {
     Stat,
     /// The size of each message.
     List,
+    /// The size of one message.
+    ListOne(MsgNum),
     /// The unique identifier of each message.
     Uidl,
     /// The header of a message and so many lines of its body.
@@ -66,6 +68,7 @@ impl Command<'_> {
             Self::Response(response) => (*response).to_owned(),
             Self::Stat => "STAT".into(),
             Self::List => "LIST".into(),
+            Self::ListOne(num) => format!("LIST {num}"),
             Self::Uidl => "UIDL".into(),
             Self::Top(num, lines) => format!("TOP {num} {lines}"),
             Self::Retr(num) => format!("RETR {num}"),

@@ -14,6 +14,7 @@ use super::{
     reply::{self, Capabilities, Refusal, Reply, quoted},
 };
 use crate::{
+    domain::ids::MsgNum,
     error::{Error, Kind, Result},
     event::TraceLine,
     text::sanitize,
@@ -127,13 +128,16 @@ impl<S> Connection<S> {
     }
 
     /// What the server said cannot be the answer to what it was asked.
-    pub(super) fn out_of_step(&self, said: &[u8]) -> Error {
+    pub(super) fn desynchronized(&self, said: &[u8]) -> Error {
         let said = sanitize(&self.clean(said));
         Error::new(
             Kind::Desynchronized,
-            format!("{} says what nobody asked for", self.peer),
+            format!(
+                "unexpected response from {}: client and server are out of sync",
+                self.peer
+            ),
         )
-        .with_fact(format!("it said: {said}"))
+        .with_fact(format!("{} said: {said}", self.peer))
     }
 
     /// `text` without the secrets.
@@ -166,7 +170,7 @@ impl<S> Connection<S> {
             Some(Reply::Err(refusal)) if refusal.is_transient() => {
                 cannot_open(&self.peer, &refusal)
             }
-            _ => self.out_of_step(line),
+            _ => self.desynchronized(line),
         }
     }
 
@@ -290,7 +294,7 @@ impl<S: Read + Write> Connection<S> {
         match self.status()? {
             (_, Some(Reply::Ok(text))) => Ok(Ok(text)),
             (_, Some(Reply::Err(refusal))) => Ok(Err(refusal)),
-            (line, _) => Err(self.out_of_step(&line)),
+            (line, _) => Err(self.desynchronized(&line)),
         }
     }
 
@@ -306,8 +310,8 @@ impl<S: Read + Write> Connection<S> {
     pub(super) fn check(&mut self) -> Result<()> {
         match self.answer()? {
             Ok(text) if reply::stat(&text).is_some() => self.in_step(),
-            Ok(text) => Err(self.out_of_step(&[b"+OK ", &text[..]].concat())),
-            Err(refusal) => Err(self.out_of_step(&[b"-ERR ", &refusal.text[..]].concat())),
+            Ok(text) => Err(self.desynchronized(&[b"+OK ", &text[..]].concat())),
+            Err(refusal) => Err(self.desynchronized(&[b"-ERR ", &refusal.text[..]].concat())),
         }
     }
 
@@ -387,25 +391,44 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// Decoded content of a message; nothing once it has ended.
+    /// Reads more of a multi-line response. Returns where its [`bytes`](Self::bytes) are, or `None`
+    /// once it has ended.
     pub(super) fn content(
         &mut self,
         decoder: &mut Decoder,
         ended: &mut bool,
-    ) -> Result<Option<&[u8]>> {
+    ) -> Result<Option<Range<usize>>> {
         while !*ended {
             let start = self.start;
             let decoded = decoder.decode(&mut self.buffer[start..self.end]);
             self.start += decoded.used;
             *ended = decoded.end;
             if decoded.content > 0 {
-                return Ok(Some(&self.buffer[start..start + decoded.content]));
+                return Ok(Some(start..start + decoded.content));
             }
             if !*ended {
                 self.fill()?;
             }
         }
         Ok(None)
+    }
+
+    /// Returns decoded content, before more is read.
+    pub(super) fn bytes(&self, content: Range<usize>) -> &[u8] {
+        &self.buffer[content]
+    }
+
+    /// Reads the response to the sentinel `LIST num`, which follows the response to a command for
+    /// that message. If that command was `refused`, LIST may be refused as well.
+    pub(super) fn read_sentinel(&mut self, num: MsgNum, refused: bool) -> Result<()> {
+        match self.answer()? {
+            Ok(text) => match reply::list_line(&text) {
+                Some((named, _)) if named == num => Ok(()),
+                _ => Err(self.desynchronized(&[b"+OK ", &text[..]].concat())),
+            },
+            Err(_) if refused => Ok(()),
+            Err(refusal) => Err(self.desynchronized(&[b"-ERR ", &refusal.text[..]].concat())),
+        }
     }
 
     /// Reads more behind what is unread.

@@ -1,161 +1,244 @@
-//! Messages on their way: asked for ahead of what is being read, answered in that order.
+//! Retrieving messages: RETR is sent ahead of the response being read, and each response is
+//! verified.
+//!
+//! # Why each message is verified
+//!
+//! With PIPELINING (RFC 2449 §6.6) several commands are outstanding, and nothing in the response to
+//! RETR says which message it is. A server that loses one command, or answers one twice, shifts all
+//! responses after it: each message would be stored in the place of another, and a message that was
+//! never received could be deleted. So each `RETR n` is followed by a *sentinel*, `LIST n`, whose
+//! response `+OK n SIZE` names the message. LIST is mandatory (RFC 1939 §5), its response is some 20
+//! bytes, and it is in the same write and in the same round trip as the RETR.
+//!
+//! A message counts only once its own sentinel has been answered:
+//! - If `RETR n` is lost, the response to `LIST n` is read as its status, the next message as its
+//!   body, and the sentinel after that names another message.
+//! - If `LIST n` is lost, the status of the next message is read in its place.
+//! - If `RETR n` is answered twice, the second status is read in place of the sentinel.
+//! - If `LIST n` is answered twice, the second response is read as the status of the next message:
+//!   it is recognised because it names the message before.
+//!
+//! Dovecot, Cyrus, Courier, mailfront, popa3d, Solid POP3, GNU Mailutils, Twisted and perdition
+//! answer every pair in order, and `-ERR` twice for a message that does not exist. A session on
+//! which the sentinel fails is closed, and after two of them pouch sends one command at a time.
+//! Without pipelining a sentinel would cost a round trip per message, and is not sent: one command
+//! has one response, and what arrives before the next command is sent is noticed.
 
 use std::io::{Read, Write};
 
-use super::{body::Decoder, command::Command, connection::Connection, reply::Refusal};
+use super::{
+    body::Decoder,
+    command::Command,
+    connection::Connection,
+    reply::{self, Refusal},
+};
 use crate::{domain::ids::MsgNum, error::Result};
 
-/// A message to fetch.
+/// A message to retrieve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetrRequest {
     /// Its number.
     pub num: MsgNum,
-    /// Its size by LIST.
+    /// Its size by LIST, in octets.
     pub octets: u64,
 }
 
-/// How much to ask for ahead of what is being read.
+/// How much may be requested ahead of what is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// So many messages, at least 1.
+    /// The number of messages, at least 1.
     pub count: usize,
-    /// So many octets by LIST; one message may be larger.
+    /// Their size by LIST, in octets. One message may be larger.
     pub octets: u64,
 }
 
+/// How many bytes it takes to recognise a status line.
+const STATUS: usize = 4;
+
 impl Window {
-    /// One at a time.
-    pub const NONE: Self = Self {
+    /// One message at a time.
+    pub const ONE: Self = Self {
         count: 1,
         octets: u64::MAX,
     };
 }
 
-/// Messages on their way, in the order they were asked for.
+/// Requested messages, in the order of the requests.
 ///
-/// It lends out one message at a time and borrows the session: no DELE can fall between
-/// outstanding RETRs.
+/// It lends one message at a time and borrows the session: no DELE can be sent between outstanding
+/// RETRs.
 pub struct Retrieval<'s, S> {
     connection: &'s mut Connection<S>,
-    wanted: &'s [RetrRequest],
-    ahead: Window,
-    /// So many of `wanted` were asked for …
-    asked: usize,
-    /// … and so many of those were answered.
+    requests: &'s [RetrRequest],
+    window: Window,
+    /// Whether each RETR is followed by a sentinel.
+    verify: bool,
+    /// How many of `requests` were sent.
+    sent: usize,
+    /// How many of those have a response that was read, or is being read.
     answered: usize,
-    /// Octets by LIST of those that were asked for and not answered.
+    /// The size by LIST of those that were sent and not answered.
     in_flight: u64,
-    /// A STAT went out behind the last of them.
-    check_queued: bool,
-    decoder: Decoder,
-    ended: bool,
+    body: Option<BodyState>,
+    /// How many octets of the last body were received.
+    received: u64,
+    /// The message whose sentinel was answered last.
+    last_verified: Option<MsgNum>,
 }
 
-/// The server's answer to a RETR.
+/// A body that is being read.
+struct BodyState {
+    request: RetrRequest,
+    decoder: Decoder,
+    ended: bool,
+    /// The first bytes of the content, as many as a status line takes to recognise.
+    beginning: Vec<u8>,
+}
+
+/// The response to a RETR.
 pub enum RetrResponse<'r, 's, S> {
     /// The message follows.
     Message(Body<'r, 's, S>),
-    /// The server does not give it.
+    /// The server does not provide it.
     Refused(Refusal),
 }
 
 impl<'s, S: Read + Write> Retrieval<'s, S> {
     pub(super) fn new(
         connection: &'s mut Connection<S>,
-        wanted: &'s [RetrRequest],
-        ahead: Window,
+        requests: &'s [RetrRequest],
+        window: Window,
+        verify: bool,
     ) -> Self {
-        let decoder = Decoder::default();
         Self {
             connection,
-            wanted,
-            ahead,
-            asked: 0,
+            requests,
+            window,
+            verify,
+            sent: 0,
             answered: 0,
             in_flight: 0,
-            check_queued: false,
-            decoder,
-            ended: true,
+            body: None,
+            received: 0,
+            last_verified: None,
         }
     }
 
-    /// The next message that will be answered.
-    pub fn upcoming(&self) -> Option<RetrRequest> {
-        self.wanted.get(self.answered).copied()
-    }
-
-    /// The answer for the next of the wanted messages; nothing once all have been answered.
+    /// Returns the response to the next request, or `None` once all have been answered. What was
+    /// not read of the message before is skipped.
     ///
     /// # Errors
-    /// The line is lost: [`upcoming`](Self::upcoming) is the message that was expected.
+    /// The connection is lost, or the server is out of sync.
     #[expect(clippy::should_implement_trait, reason = "an iterator that lends")]
     pub fn next(&mut self) -> Result<Option<RetrResponse<'_, 's, S>>> {
-        while self
-            .connection
-            .content(&mut self.decoder, &mut self.ended)?
-            .is_some()
-        {}
-        let Some(wanted) = self.upcoming() else {
+        while self.chunk()?.is_some() {}
+        let Some(request) = self.requests.get(self.answered).copied() else {
             return Ok(None);
         };
         self.refill()?;
-        let answer = self.connection.answer()?;
+        let response = self.connection.answer()?;
         self.answered += 1;
-        self.in_flight -= wanted.octets;
-        match answer {
-            Ok(_) => {
-                self.decoder = Decoder::default();
-                self.ended = false;
+        self.in_flight -= request.octets;
+        match response {
+            Ok(status) => {
+                self.reject_repeated_sentinel(&status)?;
+                self.body = Some(BodyState {
+                    request,
+                    decoder: Decoder::default(),
+                    ended: false,
+                    beginning: Vec::with_capacity(STATUS),
+                });
+                self.received = 0;
                 Ok(Some(RetrResponse::Message(Body { retrieval: self })))
             }
-            Err(refusal) => Ok(Some(RetrResponse::Refused(refusal))),
+            Err(refusal) => {
+                if self.verify {
+                    self.connection.read_sentinel(request.num, true)?;
+                    self.last_verified = Some(request.num);
+                }
+                Ok(Some(RetrResponse::Refused(refusal)))
+            }
         }
     }
 
-    /// Passes over what is left of the last message, and tells whether the server is known to be in
-    /// step then: behind what is asked for ahead goes a [check](Connection::queue_check), whose answer
-    /// comes with the last message, and takes no turn.
-    ///
-    /// # Errors
-    /// The line is lost, or the server is out of step.
-    pub fn finish(mut self) -> Result<bool> {
-        while self
+    /// Sends no more requests: [`next`](Self::next) returns the responses to those that were sent.
+    pub fn stop(&mut self) {
+        self.requests = &self.requests[..self.sent];
+    }
+
+    /// Reports a status line that repeats the sentinel before it.
+    fn reject_repeated_sentinel(&self, status: &[u8]) -> Result<()> {
+        let named = reply::list_line(status).map(|(num, _)| num);
+        if self.last_verified.is_some() && named == self.last_verified {
+            return Err(self.connection.desynchronized(&[b"+OK ", status].concat()));
+        }
+        Ok(())
+    }
+
+    /// Reads more of the current message. Returns `None` once it has ended and is verified.
+    fn chunk(&mut self) -> Result<Option<&[u8]>> {
+        let Some(body) = &mut self.body else {
+            return Ok(None);
+        };
+        let content = self
             .connection
-            .content(&mut self.decoder, &mut self.ended)?
-            .is_some()
-        {}
-        if self.check_queued {
-            self.connection.check()?;
-        }
-        Ok(self.check_queued)
+            .content(&mut body.decoder, &mut body.ended)?;
+        self.received = body.decoder.octets();
+        let Some(content) = content else {
+            let verified = self.verify_body();
+            self.body = None;
+            return verified.map(|()| None);
+        };
+        let content = self.connection.bytes(content);
+        let missing = STATUS - body.beginning.len();
+        body.beginning.extend(content.iter().take(missing));
+        Ok(Some(content))
     }
 
-    /// Asks for more once half of what may be in flight has arrived.
+    /// Makes sure that the body that has ended is the one that was requested.
+    fn verify_body(&mut self) -> Result<()> {
+        let Some(body) = &self.body else {
+            return Ok(());
+        };
+        let num = body.request.num;
+        if self.verify {
+            self.connection.read_sentinel(num, false)?;
+            self.last_verified = Some(num);
+        }
+        let is_status = body.beginning.starts_with(b"+OK") || body.beginning == b"-ERR";
+        if is_status && self.received > body.request.octets {
+            // a status line too many came before the message
+            return Err(self.connection.desynchronized(&body.beginning));
+        }
+        Ok(())
+    }
+
+    /// Sends more requests once half of the window has been answered.
     fn refill(&mut self) -> Result<()> {
-        let waiting = self.asked - self.answered;
-        if waiting > self.ahead.count / 2 || self.in_flight > self.ahead.octets / 2 {
+        let waiting = self.sent - self.answered;
+        if waiting > self.window.count / 2 || self.in_flight > self.window.octets / 2 {
             return Ok(());
         }
-        let before = self.asked;
-        while let Some(next) = self.wanted.get(self.asked) {
-            let waiting = self.asked - self.answered;
-            let full = waiting >= self.ahead.count
-                || self.in_flight.saturating_add(next.octets) > self.ahead.octets;
+        let before = self.sent;
+        while let Some(next) = self.requests.get(self.sent) {
+            let waiting = self.sent - self.answered;
+            let full = waiting >= self.window.count
+                || self.in_flight.saturating_add(next.octets) > self.window.octets;
             if waiting > 0 && full {
                 break;
             }
             self.connection.queue(Command::Retr(next.num))?;
-            self.asked += 1;
+            if self.verify {
+                self.connection.queue(Command::ListOne(next.num))?;
+            }
+            self.sent += 1;
             self.in_flight += next.octets;
         }
-        if self.asked == before {
-            return Ok(());
+        if self.sent > before {
+            self.connection.flush()
+        } else {
+            Ok(())
         }
-        if self.asked == self.wanted.len() && self.ahead.count > 1 {
-            self.connection.queue_check()?;
-            self.check_queued = true;
-        }
-        self.connection.flush()
     }
 }
 
@@ -165,19 +248,17 @@ pub struct Body<'r, 's, S> {
 }
 
 impl<S: Read + Write> Body<'_, '_, S> {
-    /// The next piece of the content, with LF line ends; nothing once the message has ended.
+    /// Returns the next piece of the content, with LF line ends, or `None` once the message has
+    /// ended and is known to be the one that was requested.
     ///
     /// # Errors
-    /// The line is lost inside the message: it is not whole.
+    /// The connection is lost inside the message, or this is another message.
     pub fn chunk(&mut self) -> Result<Option<&[u8]>> {
-        let retrieval = &mut *self.retrieval;
-        retrieval
-            .connection
-            .content(&mut retrieval.decoder, &mut retrieval.ended)
+        self.retrieval.chunk()
     }
 
-    /// How many octets came so far, counted as LIST does.
+    /// Returns how many octets have been received, counted as LIST does.
     pub fn octets(&self) -> u64 {
-        self.retrieval.decoder.octets()
+        self.retrieval.received
     }
 }

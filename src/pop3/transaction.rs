@@ -1,6 +1,6 @@
 //! A session after the login (RFC 1939 §5), whose [`quit`](Transaction::quit) is the UPDATE state.
 //!
-//! A session is typed by its state: [`Authorization`](super::authorization::Authorization), then
+//! A session is typed by its state: [`Authorization`](super::login::Authorization), then
 //! [`Transaction`]. Dropping either closes the stream without QUIT: the server then deletes nothing
 //! (§6).
 
@@ -74,6 +74,11 @@ impl<S: Read + Write> Transaction<S> {
         }
     }
 
+    /// Returns the server's name.
+    pub fn peer(&self) -> &str {
+        &self.connection.peer
+    }
+
     /// How the login was done.
     pub fn mechanism(&self) -> Mechanism {
         self.mechanism
@@ -102,16 +107,6 @@ impl<S: Read + Write> Transaction<S> {
                 .capabilities
                 .as_ref()
                 .is_some_and(|known| known.has("PIPELINING"))
-    }
-
-    /// Whether messages may be asked for ahead. Where a command is lost among others, what came for
-    /// a message may be another one: it takes their headers to find that out.
-    pub fn takes_ahead(&self) -> bool {
-        self.pipelining()
-            && self
-                .capabilities
-                .as_ref()
-                .is_some_and(|known| known.has("TOP"))
     }
 
     /// What is in the mailbox: STAT, LIST and UIDL, in one write where the server takes that.
@@ -186,13 +181,13 @@ impl<S: Read + Write> Transaction<S> {
         let listing = join(sizes, uids);
         if !self.disable_uidl && !listing.agrees {
             // or one of the two is the answer to something else, and its own still to come
-            self.in_step()?;
+            self.check_in_sync()?;
         }
         Ok(listing)
     }
 
     /// Makes sure that no answer was one too many, nor is missing.
-    fn in_step(&mut self) -> Result<()> {
+    fn check_in_sync(&mut self) -> Result<()> {
         self.connection.queue_check()?;
         self.connection.flush()?;
         self.connection.check()
@@ -246,66 +241,63 @@ impl<S: Read + Write> Transaction<S> {
         Ok(Ok(lines))
     }
 
-    /// Fetches `wanted` in that order, asking for as many ahead as `ahead` allows and the server
-    /// takes.
+    /// Retrieves messages in the order of `requests`, with as many requests ahead as `window`
+    /// allows and the server supports.
     pub fn retrieve<'s>(
         &'s mut self,
-        wanted: &'s [RetrRequest],
-        ahead: Window,
+        requests: &'s [RetrRequest],
+        window: Window,
     ) -> Retrieval<'s, S> {
-        let ahead = if self.takes_ahead() {
-            ahead
-        } else {
-            Window::NONE
-        };
-        Retrieval::new(&mut self.connection, wanted, ahead)
+        let pipelining = self.pipelining();
+        let window = if pipelining { window } else { Window::ONE };
+        Retrieval::new(&mut self.connection, requests, window, pipelining)
     }
 
-    /// The beginning of a message's header, with LF line ends.
+    /// Returns the header of a message, with LF line ends, or what the server said instead.
     ///
     /// # Errors
-    /// The line is lost. A refusal is no error.
+    /// The connection is lost, or the server is out of sync.
     pub fn top(&mut self, num: MsgNum) -> Result<std::result::Result<Head, Refusal>> {
         let mut found = None;
         self.tops(&[num], |head| found = Some(head))?;
-        // one answer a number
-        found.ok_or_else(|| Error::new(Kind::Bug, "a question without an answer"))
+        // one response per command
+        found.ok_or_else(|| Error::new(Kind::Bug, "no response to TOP"))
     }
 
-    /// Calls `each` for the header of each message, as [`top`](Self::top) gives it, in that order;
-    /// in few writes where the server takes that. Headers that came before the line was lost are
-    /// not lost with it.
+    /// Calls `each` with the header of each message, as [`top`](Self::top) returns it, in that
+    /// order. The commands are pipelined if the server supports it, each with a sentinel (see
+    /// [`retrieval`](super::retrieval)).
     ///
     /// # Errors
-    /// As for [`top`](Self::top). Or the server is out of step: the headers may be other messages'.
+    /// As for [`top`](Self::top). Headers that `each` got before the connection was lost are those
+    /// of the messages that were asked for; if the server is out of sync without pipelining, they
+    /// may not be.
     pub fn tops(
         &mut self,
         nums: &[MsgNum],
         mut each: impl FnMut(std::result::Result<Head, Refusal>),
     ) -> Result<()> {
         let pipelining = self.pipelining();
-        let mut chunks = nums
-            .chunks(if pipelining { ASKED_TOGETHER } else { 1 })
-            .peekable();
-        while let Some(some) = chunks.next() {
+        for some in nums.chunks(if pipelining { COMMANDS_AT_ONCE } else { 1 }) {
             for num in some {
                 self.connection.queue(Command::Top(*num, 0))?;
-            }
-            if pipelining && chunks.peek().is_none() {
-                self.connection.queue_check()?;
+                if pipelining {
+                    self.connection.queue(Command::ListOne(*num))?;
+                }
             }
             self.connection.flush()?;
-            for _ in some {
-                each(self.head()?);
+            for num in some {
+                let head = self.head()?;
+                if pipelining {
+                    self.connection.read_sentinel(*num, head.is_err())?;
+                }
+                each(head);
             }
         }
-        if nums.is_empty() {
-            return Ok(());
-        }
-        if pipelining {
-            self.connection.check()
+        if pipelining || nums.is_empty() {
+            Ok(())
         } else {
-            self.in_step()
+            self.check_in_sync()
         }
     }
 
@@ -317,7 +309,7 @@ impl<S: Read + Write> Transaction<S> {
         }
         let (mut decoder, mut ended, mut head) = (Decoder::default(), false, Head::default());
         while let Some(content) = self.connection.content(&mut decoder, &mut ended)? {
-            head.push(content);
+            head.push(self.connection.bytes(content));
             if decoder.octets() > MAX_TOP {
                 let peer = &self.connection.peer;
                 return Err(Error::new(
@@ -336,7 +328,11 @@ impl<S: Read + Write> Transaction<S> {
     /// # Errors
     /// The line is lost, or the server is out of step.
     pub fn delete(&mut self, nums: &[MsgNum]) -> Result<Vec<std::result::Result<(), Refusal>>> {
-        let together = if self.pipelining() { ASKED_TOGETHER } else { 1 };
+        let together = if self.pipelining() {
+            COMMANDS_AT_ONCE
+        } else {
+            1
+        };
         let mut answers = Vec::with_capacity(nums.len());
         for some in nums.chunks(together) {
             for num in some {
@@ -347,7 +343,7 @@ impl<S: Read + Write> Transaction<S> {
                 answers.push(self.connection.answer()?.map(drop));
             }
         }
-        self.in_step()?;
+        self.check_in_sync()?;
         Ok(answers)
     }
 
@@ -396,7 +392,7 @@ impl<S: Read + Write> Transaction<S> {
 
 /// So many DELE or TOP go into one write: they fit into the smallest socket buffer, so that a
 /// server that waits for its answers to be read never keeps pouch from reading them.
-const ASKED_TOGETHER: usize = 256;
+const COMMANDS_AT_ONCE: usize = 256;
 
 /// Sizes and UIDs of the same messages, by number. Where a number comes twice, its first line
 /// counts; what has a UID and no size is taken to have no octets.

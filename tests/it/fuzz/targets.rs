@@ -54,7 +54,7 @@ pub fn reply(data: &[u8]) {
             assert!(num.0 > 0);
         }
         if let Some((num, uid)) = reply::uidl_line(line) {
-            assert!(num.0 > 0 && !uid.as_bytes().is_empty() && line.ends_with(uid.as_bytes()));
+            assert!(num.0 > 0 && !uid.text().is_empty() && line.ends_with(&uid.text()));
         }
         known.add(line);
         assert_safe(&sanitize(line));
@@ -191,8 +191,7 @@ fn fetch(
             octets: 100_000,
         },
     );
-    for expected in wanted {
-        assert_eq!(retrieval.upcoming(), Some(*expected));
+    for _ in wanted {
         match retrieval.next()? {
             Some(RetrResponse::Message(mut body)) => {
                 while let Some(content) = body.chunk()? {
@@ -204,7 +203,7 @@ fn fetch(
         }
     }
     assert!(retrieval.next()?.is_none());
-    retrieval.finish().map(drop)
+    Ok(())
 }
 
 /// A server that talks and does not listen.
