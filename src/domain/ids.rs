@@ -1,6 +1,8 @@
 //! Names for messages and mailboxes: the server's, and the ledger's.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+use sha2::{Digest, Sha256};
 
 use crate::text::hex;
 
@@ -15,44 +17,68 @@ impl fmt::Display for MsgNum {
     }
 }
 
-/// What UIDL calls a message: octets, as the server gave them.
-///
-/// RFC 1939 §7 asks for 1 to 70 octets between 0x21 and 0x7E; real servers send spaces, 8-bit
-/// octets and longer ones, all of which are taken as they are.
+/// The unique identifier of a message in its mailbox.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Uid(Box<[u8]>);
+pub enum Uid {
+    /// The bytes that UIDL gave. RFC 1939 §7 allows 1 to 70 bytes from 0x21 to 0x7E; real servers
+    /// send spaces, 8-bit bytes and longer ones, all of which are used as they are.
+    Server(Box<[u8]>),
+    /// Derived by pouch, because the server gives the message no UID.
+    Derived {
+        /// The identity of its header (see [`identity`](super::message::identity)).
+        fingerprint: [u8; 16],
+        /// Its size by LIST, in octets.
+        size: u64,
+    },
+}
+
+/// A UID in its comparable form: its bytes, and the size that belongs to a derived one.
+pub type UidKey<'a> = (&'a [u8], Option<u64>);
 
 impl Uid {
-    /// The UID made of these octets.
+    /// Makes a UID from the bytes that UIDL gave.
     pub fn new(octets: impl Into<Box<[u8]>>) -> Self {
-        Self(octets.into())
+        Self::Server(octets.into())
     }
 
-    /// The UID of a message that the server gives none: made of the fingerprint of its header and
-    /// of its size by LIST. It begins with a line feed, which no UID of a server can have in it.
-    pub fn of_header(print: [u8; 16], octets: u64) -> Self {
-        Self::new(format!("\nTOP {} {octets}", hex(&print)).into_bytes())
+    /// Makes a UID from its comparable form. Returns `None` if that has a size but no fingerprint.
+    pub fn from_key((octets, size): UidKey<'_>) -> Option<Self> {
+        Some(match size {
+            None => Self::new(octets),
+            Some(size) => Self::Derived {
+                fingerprint: octets.try_into().ok()?,
+                size,
+            },
+        })
     }
 
-    /// Whether it is [made of the header](Self::of_header).
-    pub fn is_of_header(&self) -> bool {
-        Self::is_made_of_header(&self.0)
+    /// Returns the comparable form.
+    pub fn key(&self) -> UidKey<'_> {
+        match self {
+            Self::Server(octets) => (octets, None),
+            Self::Derived { fingerprint, size } => (fingerprint, Some(*size)),
+        }
     }
 
-    /// Whether these octets of a UID are [made of the header](Self::of_header).
-    pub fn is_made_of_header(octets: &[u8]) -> bool {
-        octets.starts_with(b"\n")
+    /// Returns whether pouch derived it from the header.
+    pub fn is_derived(&self) -> bool {
+        matches!(self, Self::Derived { .. })
     }
 
-    /// The octets as the server sent them.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+    /// Returns the UID as text: the server's bytes, or `header-` with the fingerprint and the size.
+    pub fn text(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Server(octets) => Cow::Borrowed(octets),
+            Self::Derived { fingerprint, size } => {
+                Cow::Owned(format!("header-{}-{size}", hex(fingerprint)).into_bytes())
+            }
+        }
     }
 }
 
 impl fmt::Debug for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Uid({})", self.0.escape_ascii())
+        write!(f, "Uid({})", self.text().escape_ascii())
     }
 }
 
@@ -94,6 +120,27 @@ impl AccountId {
             user: user.into(),
             host: host.to_ascii_lowercase(),
         }
+    }
+}
+
+impl AccountId {
+    /// Returns a file name for what is kept of the mailbox, without an extension: readable, and
+    /// unique by a hash, since user names may contain anything.
+    pub fn file_stem(&self) -> String {
+        let text = self.to_string();
+        let plain: String = text
+            .chars()
+            .take(80)
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || "@.-_".contains(c) {
+                    c
+                } else {
+                    '_'
+                }
+            })
+            .collect();
+        let hash = Sha256::digest(text.as_bytes());
+        format!("{plain}-{}", hex(&hash[..4]))
     }
 }
 

@@ -1,7 +1,9 @@
 //! The terms and decisions of mail fetching: no I/O, no clock, no environment.
 
 pub mod auth;
+pub mod blame;
 pub mod destination;
+pub mod file_name;
 pub mod ids;
 pub mod message;
 pub mod multidrop;
@@ -9,6 +11,7 @@ pub mod notice;
 pub mod pattern;
 pub mod plan;
 mod quantity;
+pub mod reconcile;
 pub mod routing;
 pub mod rule;
 pub mod size;

@@ -89,6 +89,11 @@ pub fn write(notice: &Notice<'_>, now: Timestamp) -> Vec<u8> {
     }
     // writing to memory does not fail
     let crlf = mail.text_body(body).write_to_vec().unwrap_or_default();
+    with_lf(&crlf)
+}
+
+/// Returns a mail with LF line ends.
+fn with_lf(crlf: &[u8]) -> Vec<u8> {
     let mut lf = Vec::with_capacity(crlf.len());
     for line in crlf.split_inclusive(|octet| *octet == b'\n') {
         match line.strip_suffix(b"\r\n") {

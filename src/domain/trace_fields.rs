@@ -82,7 +82,7 @@ fn received(hop: &TraceInfo<'_>, now: Timestamp) -> String {
         format!("with {}", if hop.protected { "POP3S" } else { "POP3" }),
         format!("{RECEIVED_BY_POUCH}{};", env!("CARGO_PKG_VERSION")),
         format!("account {};", comment(hop.account.as_bytes())),
-        format!("UID {})", comment(hop.uid.as_bytes())),
+        format!("UID {})", comment(&hop.uid.text())),
         format!("{};", path(hop.user)),
         Date::new(now.0).to_rfc822(),
     ];

@@ -163,80 +163,26 @@ pub enum SkipReason {
 
 /// Decides what to do to each message of `mailbox` at the time `now`.
 ///
-/// Only what was delivered whole, or is to be deleted on the user's order or by a rule, is ever
-/// deleted; a message that is fetched and not kept is deleted after that (see [`AfterFetch::Delete`]).
+/// Only a message that was delivered complete, or whose deletion the user or a rule requested, is
+/// ever deleted. One that is fetched and not kept is deleted after that (see
+/// [`AfterFetch::Delete`]).
 pub fn plan(policy: &Policy, mailbox: &Mailbox, now: Timestamp) -> Plan {
-    let due = |at: Timestamp| match policy.keep {
-        Keep::Forever => KeepUntil::Forever,
-        Keep::None => KeepUntil::Due(at),
-        Keep::For(span) => KeepUntil::Due(at.after(span)),
-    };
-    let fetched = || match due(now) {
-        KeepUntil::Due(at) if at <= now && policy.may_delete => AfterFetch::Delete,
-        until => AfterFetch::Keep(until),
-    };
-    let kept = |at: Timestamp| match due(at) {
-        KeepUntil::Due(due) if due <= now && policy.may_delete => {
-            Action::Delete(match policy.keep {
-                Keep::For(span) => DeleteReason::Kept(span),
-                _ => DeleteReason::NotKept,
-            })
-        }
-        until => Action::Keep(until),
-    };
-    let step = |(index, entry): (usize, &ListedMessage)| {
-        let oversize = policy
-            .max_size
-            .filter(|max| entry.octets > max.octets())
-            .map(|max| Action::Leave(SkipReason::Oversize(max)));
-        let action = match entry.known {
-            Known::New { .. } => match entry.rule_match {
-                Some(rule_match) if rule_match.action == RuleAction::Skip => {
-                    Action::Leave(SkipReason::ByRule(rule_match))
-                }
-                Some(rule_match)
-                    if rule_match.action == RuleAction::Delete && policy.may_delete =>
-                {
-                    Action::Delete(DeleteReason::ByRule(rule_match))
-                }
-                Some(rule_match) if rule_match.action == RuleAction::Delete => {
-                    Action::Leave(SkipReason::DeletionDeferred(rule_match))
-                }
-                _ => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
-            },
-            Known::Quarantined { next_try } if is_deferred(next_try, now) => {
-                Action::Leave(SkipReason::Quarantine(next_try))
-            }
-            Known::Quarantined { .. } => oversize.unwrap_or_else(|| Action::Fetch(fetched())),
-            Known::Short { next_try } if is_deferred(next_try, now) => {
-                Action::Leave(SkipReason::Short(next_try))
-            }
-            Known::Short { .. } => oversize.unwrap_or(Action::Fetch(AfterFetch::Complete)),
-            Known::Delivered {
-                local: Local::Deleted,
-                ..
-            } if policy.sync_deletions && policy.may_delete => {
-                Action::Delete(DeleteReason::DeletedLocally)
-            }
-            Known::Delivered { at, .. } => kept(at),
-            Known::DeleteRequested if policy.may_delete => Action::Delete(DeleteReason::OnRequest),
-            Known::DeleteRequested | Known::Skipped => Action::Leave(SkipReason::Skipped),
-        };
-        Step { index, action }
-    };
-    let mut steps: Vec<_> = mailbox.entries.iter().enumerate().map(step).collect();
+    let entries = mailbox.entries.iter().enumerate();
+    let mut steps: Vec<_> = entries
+        .map(|(index, entry)| Step {
+            index,
+            action: action(policy, entry, now),
+        })
+        .collect();
     if policy.may_delete {
         apply_keep_limits(policy, mailbox, &mut steps, now);
     }
-    // What failed before comes last: it must not stand in the way of what never did.
+    // what failed before comes last: it must not hold up what never did
     let fetched = |step: &Step| matches!(step.action, Action::Fetch(_));
     // most polls of large mailboxes fetch nothing: no need for a second list
     if steps.iter().any(fetched) {
-        let fresh = Known::New {
-            attempts: 0,
-            deferred: false,
-        };
-        steps.sort_by_key(|step| (!fetched(step), mailbox.entries[step.index].known != fresh));
+        let is_new = |step: &Step| mailbox.entries[step.index].known == Known::NEVER_SEEN;
+        steps.sort_by_key(|step| (!fetched(step), !is_new(step)));
     }
     if let Some(limit) = policy.limit {
         let over = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -246,6 +192,77 @@ pub fn plan(policy: &Policy, mailbox: &Mailbox, now: Timestamp) -> Plan {
     }
     protect_shared_uids(mailbox, &mut steps);
     Plan { steps }
+}
+
+/// Decides what to do to one message, whatever the others are.
+fn action(policy: &Policy, entry: &ListedMessage, now: Timestamp) -> Action {
+    match entry.known {
+        Known::New { .. } => match entry.rule_match {
+            Some(rule) if rule.action == RuleAction::Skip => {
+                Action::Leave(SkipReason::ByRule(rule))
+            }
+            Some(rule) if rule.action == RuleAction::Delete && policy.may_delete => {
+                Action::Delete(DeleteReason::ByRule(rule))
+            }
+            Some(rule) if rule.action == RuleAction::Delete => {
+                Action::Leave(SkipReason::DeletionDeferred(rule))
+            }
+            _ => fetch(policy, entry, after_fetch(policy, now)),
+        },
+        Known::Quarantined { next_try } if is_deferred(next_try, now) => {
+            Action::Leave(SkipReason::Quarantine(next_try))
+        }
+        Known::Quarantined { .. } => fetch(policy, entry, after_fetch(policy, now)),
+        Known::Short { next_try } if is_deferred(next_try, now) => {
+            Action::Leave(SkipReason::Short(next_try))
+        }
+        Known::Short { .. } => fetch(policy, entry, AfterFetch::Complete),
+        Known::Delivered {
+            local: Local::Deleted,
+            ..
+        } if policy.sync_deletions && policy.may_delete => {
+            Action::Delete(DeleteReason::DeletedLocally)
+        }
+        Known::Delivered { at, .. } => keep(policy, at, now),
+        Known::DeleteRequested if policy.may_delete => Action::Delete(DeleteReason::OnRequest),
+        Known::DeleteRequested | Known::Skipped => Action::Leave(SkipReason::Skipped),
+    }
+}
+
+/// Fetches a message, unless it is too large.
+fn fetch(policy: &Policy, entry: &ListedMessage, after: AfterFetch) -> Action {
+    match policy.max_size {
+        Some(max) if entry.octets > max.octets() => Action::Leave(SkipReason::Oversize(max)),
+        _ => Action::Fetch(after),
+    }
+}
+
+/// Returns until when a message stays that was fetched `at`.
+fn keep_until(policy: &Policy, at: Timestamp) -> KeepUntil {
+    match policy.keep {
+        Keep::Forever => KeepUntil::Forever,
+        Keep::None => KeepUntil::Due(at),
+        Keep::For(span) => KeepUntil::Due(at.after(span)),
+    }
+}
+
+/// Returns what becomes of a message that is fetched now.
+fn after_fetch(policy: &Policy, now: Timestamp) -> AfterFetch {
+    match keep_until(policy, now) {
+        KeepUntil::Due(due) if due <= now && policy.may_delete => AfterFetch::Delete,
+        until => AfterFetch::Keep(until),
+    }
+}
+
+/// Keeps a message that was delivered `at`, unless it is due.
+fn keep(policy: &Policy, at: Timestamp, now: Timestamp) -> Action {
+    match keep_until(policy, at) {
+        KeepUntil::Due(due) if due <= now && policy.may_delete => match policy.keep {
+            Keep::For(span) => Action::Delete(DeleteReason::Kept(span)),
+            _ => Action::Delete(DeleteReason::NotKept),
+        },
+        until => Action::Keep(until),
+    }
 }
 
 /// Whether a message is left alone until `next_try`; one that is further away than any was set is
@@ -382,6 +399,14 @@ pub enum Known {
     Skipped,
     /// To be deleted on request (`ledger delete`), fetched or not.
     DeleteRequested,
+}
+
+impl Known {
+    /// The state of a message that was never seen before.
+    pub const NEVER_SEEN: Self = Self::New {
+        attempts: 0,
+        deferred: false,
+    };
 }
 
 /// What the Maildir says of a delivered message.

@@ -1,0 +1,174 @@
+//! Names of files that pouch delivers to a Maildir.
+//!
+//! A name is a function of the message's row in the ledger. Whoever finds the file knows that the
+//! row is delivered, so a crash between the delivery and the ledger's commit costs neither a
+//! message nor a second copy, and no log of intents is needed.
+
+use std::{fmt, str::FromStr};
+
+use super::{ids::RowId, time::Timestamp};
+
+/// The name of a delivered message, without Maildir flags:
+/// `FIRST_SEEN.R` `ROW` [`-` `COPY`] [`P` `DESTINATIONS`] `L` `LEDGER` `.` `HOSTNAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageFileName {
+    /// When the message was first listed.
+    pub first_seen: Timestamp,
+    /// The message's row.
+    pub row: RowId,
+    /// Which copy of the message it is. A later copy completes one that was truncated.
+    pub copy: u32,
+    /// How many destinations get the message.
+    pub destinations: usize,
+    /// The ledger's own name, and the name of the machine on which it was created.
+    pub origin: LedgerName,
+}
+
+/// The name of a delivered notice, without Maildir flags:
+/// `WRITTEN.N` `ROW` `-` `ATTEMPTS` `L` `LEDGER` `.` `HOSTNAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoticeFileName {
+    /// When the notice was written.
+    pub written: Timestamp,
+    /// The row of the message that the notice is about.
+    pub row: RowId,
+    /// How many attempts had failed.
+    pub attempts: u32,
+    /// The ledger's own name, and the name of the machine on which it was created.
+    pub origin: LedgerName,
+}
+
+/// What tells the files of one ledger from those of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerName {
+    /// A random name, in lower-case hexadecimal digits.
+    pub id: String,
+    /// The name of the machine on which the ledger was created.
+    pub hostname: String,
+}
+
+/// The name is not one that pouch gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForeignName;
+
+impl fmt::Display for MessageFileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.R{}", self.first_seen.0, self.row)?;
+        if self.copy > 0 {
+            write!(f, "-{}", self.copy)?;
+        }
+        if self.destinations > 1 {
+            write!(f, "P{}", self.destinations)?;
+        }
+        self.origin.fmt(f)
+    }
+}
+
+impl fmt::Display for NoticeFileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.N{}-{}", self.written.0, self.row, self.attempts)?;
+        self.origin.fmt(f)
+    }
+}
+
+impl fmt::Display for LedgerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "L{}.{}", self.id, self.hostname)
+    }
+}
+
+impl FromStr for MessageFileName {
+    type Err = ForeignName;
+
+    fn from_str(name: &str) -> Result<Self, ForeignName> {
+        let (first_seen, unique, origin) = parts(name, 'R')?;
+        let (unique, destinations) = unique.split_once('P').unwrap_or((unique, "1"));
+        let (row, copy) = unique.split_once('-').unwrap_or((unique, "0"));
+        Ok(Self {
+            first_seen,
+            row: RowId(number(row)?),
+            copy: number(copy)?,
+            destinations: number(destinations)?,
+            origin,
+        })
+    }
+}
+
+impl FromStr for NoticeFileName {
+    type Err = ForeignName;
+
+    fn from_str(name: &str) -> Result<Self, ForeignName> {
+        let (written, unique, origin) = parts(name, 'N')?;
+        let (row, attempts) = unique.split_once('-').ok_or(ForeignName)?;
+        Ok(Self {
+            written,
+            row: RowId(number(row)?),
+            attempts: number(attempts)?,
+            origin,
+        })
+    }
+}
+
+/// Splits a name into its time, what is after `mark`, and its origin. What Dovecot (`,S=`, `,W=`)
+/// and other programs append to a name is a part of the host name then.
+fn parts(name: &str, mark: char) -> Result<(Timestamp, &str, LedgerName), ForeignName> {
+    let (time, rest) = name.split_once('.').ok_or(ForeignName)?;
+    let (unique, hostname) = rest.split_once('.').ok_or(ForeignName)?;
+    let unique = unique.strip_prefix(mark).ok_or(ForeignName)?;
+    let (unique, id) = unique.split_once('L').ok_or(ForeignName)?;
+    let origin = LedgerName {
+        id: id.to_owned(),
+        hostname: hostname.to_owned(),
+    };
+    Ok((Timestamp(number(time)?), unique, origin))
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, ForeignName> {
+    text.parse().map_err(|_| ForeignName)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn origin() -> impl Strategy<Value = LedgerName> {
+        ("[0-9a-f]{12}", "[a-z0-9.-]{1,20}").prop_map(|(id, hostname)| LedgerName { id, hostname })
+    }
+
+    proptest! {
+        #[test]
+        fn names_survive_a_round_trip(
+            time in any::<i64>(), row in 1i64.., copy in any::<u32>(), destinations in 1usize..9,
+            attempts in any::<u32>(), origin in origin(),
+        ) {
+            let time = Timestamp(time);
+            let row = RowId(row);
+            let message = MessageFileName { first_seen: time, row, copy, destinations, origin: origin.clone() };
+            prop_assert_eq!(message.to_string().parse(), Ok(message.clone()));
+            let notice = NoticeFileName { written: time, row, attempts, origin };
+            prop_assert_eq!(notice.to_string().parse(), Ok(notice.clone()));
+            prop_assert!(notice.to_string().parse::<MessageFileName>().is_err());
+            prop_assert!(message.to_string().parse::<NoticeFileName>().is_err());
+        }
+
+        #[test]
+        fn other_names_are_foreign(name in "[0-9RNLP.,:-]{0,30}") {
+            // parsing never panics, and what is parsed is written the same way again
+            if let Ok(parsed) = name.parse::<MessageFileName>() {
+                prop_assert_eq!(parsed.to_string().parse(), Ok(parsed));
+            }
+        }
+    }
+
+    #[test]
+    fn the_form_of_a_name() {
+        let name: MessageFileName = "1764288000.R12-1P2Lab12.mail.example.org".parse().unwrap();
+        assert_eq!((name.row, name.copy, name.destinations), (RowId(12), 1, 2));
+        assert_eq!(name.origin.hostname, "mail.example.org");
+        assert_eq!(
+            "1764288000.M1P2.host".parse::<MessageFileName>(),
+            Err(ForeignName)
+        );
+    }
+}

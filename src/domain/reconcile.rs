@@ -1,0 +1,419 @@
+//! Matching what the server lists with what the ledger knows.
+//!
+//! # Why a UID is not enough
+//!
+//! RFC 1939 §7 makes a UID unique only among the messages that are in the mailbox at one time: once
+//! a message is gone, its UID may be given to another one, and real servers do so (mbox files that
+//! are rewritten, message numbers used as UIDs). Two messages may even share a UID, since some
+//! servers derive it from the content. A message that is taken for a known one may be deleted
+//! unread, or never be fetched. So a known UID whose size changed, or that was missing for a while,
+//! is reported as [`Unverified`], and messages that share a UID are matched by size first.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    iter,
+    ops::Range,
+};
+
+use super::{
+    ids::{Listed, RowId, Uid, UidKey},
+    plan::{Known, ListedMessage, Local, Mailbox},
+    time::Timestamp,
+};
+
+/// What the ledger knows of a message, as far as a listing needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of its own")]
+pub struct KnownRow {
+    /// The message's row.
+    pub row: RowId,
+    /// Its size by LIST when it was last listed, in octets.
+    pub octets: u64,
+    /// Its state.
+    pub known: Known,
+    /// Whether it was missing from the last listing.
+    pub missing: bool,
+    /// Whether the user asked for it, whatever a rule says.
+    pub force_fetch: bool,
+    /// Whether a rule last asked to delete it unread.
+    pub delete_by_rule: bool,
+    /// Whether its UID was derived from its header.
+    pub derived_uid: bool,
+}
+
+/// What is known of a mailbox's messages at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct KnownMessages {
+    /// The messages that are not gone, in the order of their rows.
+    live: UidTable,
+    /// Of the messages that are gone, the last one for each UID that is listed again.
+    gone: UidTable,
+}
+
+/// Rows with their UIDs, which are stored one after the other: 200,000 of them have to fit into
+/// memory beside a listing.
+#[derive(Clone, Debug, Default)]
+struct UidTable {
+    rows: Vec<KnownRow>,
+    uids: Vec<u8>,
+    /// Where the UID of each row ends, and the size that belongs to a derived UID.
+    ends: Vec<(usize, Option<u64>)>,
+}
+
+impl UidTable {
+    fn push(&mut self, (uid, size): UidKey<'_>, row: KnownRow) {
+        self.uids.extend_from_slice(uid);
+        self.ends.push((self.uids.len(), size));
+        self.rows.push(row);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (UidKey<'_>, &KnownRow)> {
+        let begins = iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
+        begins
+            .zip(&self.ends)
+            .zip(&self.rows)
+            .map(|((begin, (end, size)), row)| ((&self.uids[begin..*end], *size), row))
+    }
+}
+
+impl KnownMessages {
+    /// Adds a message that is not gone. Rows are added in ascending order.
+    pub fn push(&mut self, uid: UidKey<'_>, row: KnownRow) {
+        self.live.push(uid, row);
+    }
+
+    /// Adds a message that is gone and whose UID is listed again.
+    pub fn push_gone(&mut self, uid: UidKey<'_>, row: KnownRow) {
+        self.gone.push(uid, row);
+    }
+
+    /// Marks messages as delivered at the time `at`.
+    pub fn mark_delivered(&mut self, rows: &HashSet<RowId>, at: Timestamp) {
+        self.update(|row| {
+            if rows.contains(&row.row) {
+                row.known = Known::Delivered {
+                    at,
+                    local: Local::Present,
+                };
+            }
+            UidChange::Keep
+        });
+    }
+
+    /// Changes what is known of messages. `change` gets each row, and decides about its UID.
+    pub fn update(&mut self, mut change: impl FnMut(&mut KnownRow) -> UidChange) {
+        for table in [&mut self.live, &mut self.gone] {
+            let before = std::mem::take(table);
+            for (uid, row) in before.iter() {
+                let mut row = *row;
+                match change(&mut row) {
+                    UidChange::Keep => table.push(uid, row),
+                    UidChange::Replace(uid) => table.push(uid.key(), row),
+                    UidChange::Remove => {}
+                }
+            }
+        }
+    }
+}
+
+/// What becomes of the UID of a known message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UidChange {
+    /// It stays.
+    Keep,
+    /// The message has this one from now on.
+    Replace(Uid),
+    /// It is another message's: nothing is known of that one.
+    Remove,
+}
+
+/// A listing matched with what is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// The listed messages, and what is known of each.
+    pub mailbox: Mailbox,
+    /// Rows that were delivered or skipped, or are to be deleted on request, and are not listed.
+    pub absent: Vec<RowId>,
+    /// Whether one of them has a UID derived from its header.
+    pub absent_derived: bool,
+    /// Known messages that may be other messages now.
+    pub unverified: Vec<Unverified>,
+    /// Indices of messages that the user asked for, whatever a rule says. Ascending.
+    pub force_fetch: Vec<usize>,
+    /// Indices of messages that a rule last asked to delete unread.
+    pub delete_by_rule: Vec<usize>,
+    /// Rows that are not listed, but were listed in the last run.
+    pub vanished: Vec<RowId>,
+    /// Rows that are listed again, but were missing in the last run.
+    pub relisted: Vec<RowId>,
+}
+
+/// A message that was delivered or skipped and may be another one now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unverified {
+    /// Its index in the listing.
+    pub index: usize,
+    /// Its row.
+    pub row: RowId,
+    /// Why it has to be verified.
+    pub reason: UnverifiedReason,
+}
+
+/// Why a known message has to be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnverifiedReason {
+    /// It was gone from the server, or missing for a while, and is listed again.
+    Relisted,
+    /// Its listed size changed.
+    Resized,
+}
+
+impl Reconciled {
+    /// Returns the rows of the messages that are listed and delivered.
+    pub fn delivered(&self) -> impl Iterator<Item = RowId> + '_ {
+        self.mailbox
+            .entries
+            .iter()
+            .filter(|entry| matches!(entry.known, Known::Delivered { .. }))
+            .filter_map(|entry| entry.row)
+    }
+
+    /// Returns the indices of the messages that have no row, except those that share their UID.
+    pub fn unknown(&self) -> impl Iterator<Item = usize> + '_ {
+        let entries = self.mailbox.entries.iter().enumerate();
+        entries
+            .filter(|(index, entry)| {
+                entry.row.is_none() && !self.mailbox.shared_uids.contains_key(index)
+            })
+            .map(|(index, _)| index)
+    }
+}
+
+/// Matches `listed` with what is `known`.
+pub fn reconcile(listed: &[Listed], known: &KnownMessages) -> Reconciled {
+    let mut join = Join::new(listed);
+    // UIDs that several messages share, listed ones or known ones
+    let mut shared: BTreeMap<UidKey<'_>, Vec<&KnownRow>> = BTreeMap::new();
+    let mut next = 0;
+    for (uid, row) in known.live.iter() {
+        let found = join.index.find(uid, next);
+        next = found.end;
+        match join.index.by_uid[found] {
+            [] => join.unlisted(row),
+            [index] if join.is_unknown(index) => join.known(index, row, false),
+            [..] => drop(shared.entry(uid).or_default()),
+        }
+    }
+    if !shared.is_empty() {
+        join.forget(shared.keys().copied());
+        for (uid, row) in known.live.iter() {
+            if let Some(rows) = shared.get_mut(&uid) {
+                rows.push(row);
+            }
+        }
+    }
+    for (uid, rows) in &shared {
+        join.match_shared(*uid, rows);
+    }
+    for (uid, row) in known.gone.iter() {
+        let found = join.index.find(uid, 0);
+        // of two messages with one UID, the second is no return of the first
+        if let [index] = join.index.by_uid[found]
+            && join.is_unknown(index)
+            && !shared.contains_key(&uid)
+        {
+            join.known(index, row, true);
+        }
+    }
+    join.finish()
+}
+
+/// The indices of a listing's messages, by UID.
+struct UidIndex<'l> {
+    listed: &'l [Listed],
+    by_uid: Vec<u32>,
+}
+
+impl<'l> UidIndex<'l> {
+    fn new(listed: &'l [Listed]) -> Self {
+        let mut by_uid: Vec<_> = (0..).zip(listed).map(|(index, _)| index).collect();
+        by_uid.sort_unstable_by_key(|index: &u32| (listed[*index as usize].uid.key(), *index));
+        Self { listed, by_uid }
+    }
+
+    fn uid(&self, index: u32) -> UidKey<'l> {
+        self.listed[index as usize].uid.key()
+    }
+
+    /// Returns the range of `by_uid` with this UID. Rows mostly come in the order of their UIDs, so
+    /// `next`, where the last range ended, is tried before the search.
+    fn find(&self, uid: UidKey<'_>, next: usize) -> Range<usize> {
+        let known = |at: usize| {
+            self.by_uid
+                .get(at)
+                .is_some_and(|index| self.uid(*index) == uid)
+        };
+        let begins = known(next) && !next.checked_sub(1).is_some_and(known);
+        let begin = if begins {
+            next
+        } else {
+            self.by_uid.partition_point(|index| self.uid(*index) < uid)
+        };
+        let end = match (known(begin), known(begin + 1)) {
+            (true, true) => self.by_uid.partition_point(|index| self.uid(*index) <= uid),
+            (one, _) => begin + usize::from(one),
+        };
+        begin..end
+    }
+}
+
+/// A [`Reconciled`] as it grows, row by row.
+struct Join<'l> {
+    index: UidIndex<'l>,
+    reconciled: Reconciled,
+    /// The rows that are listed again, with their indices.
+    relisted: Vec<(usize, RowId)>,
+}
+
+impl<'l> Join<'l> {
+    /// Starts with nothing known of what is `listed`.
+    fn new(listed: &'l [Listed]) -> Self {
+        let index = UidIndex::new(listed);
+        let mut reconciled = Reconciled::default();
+        reconciled.mailbox.entries = listed
+            .iter()
+            .map(|Listed { num, octets, .. }| ListedMessage {
+                num: *num,
+                octets: *octets,
+                row: None,
+                known: Known::NEVER_SEEN,
+                rule_match: None,
+            })
+            .collect();
+        for same in index
+            .by_uid
+            .chunk_by(|one, other| index.uid(*one) == index.uid(*other))
+        {
+            if let [first, _, ..] = same {
+                let shared = same.iter().map(|one| (*one as usize, *first as usize));
+                reconciled.mailbox.shared_uids.extend(shared);
+            }
+        }
+        Self {
+            index,
+            reconciled,
+            relisted: Vec::new(),
+        }
+    }
+
+    fn is_unknown(&self, index: u32) -> bool {
+        self.reconciled.mailbox.entries[index as usize]
+            .row
+            .is_none()
+    }
+
+    /// Matches the message at `index` with a row. `gone`: the ledger believed it to be gone.
+    fn known(&mut self, index: u32, row: &KnownRow, gone: bool) {
+        let index = index as usize;
+        let reconciled = &mut self.reconciled;
+        let entry = &mut reconciled.mailbox.entries[index];
+        (entry.row, entry.known) = (Some(row.row), row.known);
+        let resized = row.octets != entry.octets;
+        let relisted = row.missing || gone;
+        if relisted {
+            self.relisted.push((index, row.row));
+        }
+        if row.force_fetch && !gone {
+            reconciled.force_fetch.push(index);
+        }
+        if row.delete_by_rule {
+            reconciled.delete_by_rule.push(index);
+        }
+        let reason = match (resized, relisted) {
+            (true, _) => UnverifiedReason::Resized,
+            (false, true) => UnverifiedReason::Relisted,
+            (false, false) => return,
+        };
+        if matches!(row.known, Known::Delivered { .. } | Known::Skipped) {
+            reconciled.unverified.push(Unverified {
+                index,
+                row: row.row,
+                reason,
+            });
+        }
+    }
+
+    fn unlisted(&mut self, row: &KnownRow) {
+        if matches!(
+            row.known,
+            Known::Delivered { .. } | Known::Short { .. } | Known::Skipped | Known::DeleteRequested
+        ) {
+            self.reconciled.absent.push(row.row);
+            self.reconciled.absent_derived |= row.derived_uid;
+        }
+        if !row.missing {
+            self.reconciled.vanished.push(row.row);
+        }
+    }
+
+    /// Picks a row for each message listed with this UID: first those of the right size, whatever
+    /// their order.
+    fn match_shared(&mut self, uid: UidKey<'_>, rows: &[&KnownRow]) {
+        let indices = self.index.by_uid[self.index.find(uid, 0)].to_vec();
+        let mut by_size: HashMap<u64, VecDeque<&KnownRow>> = HashMap::new();
+        for &row in rows {
+            by_size.entry(row.octets).or_default().push_back(row);
+        }
+        for index in &indices {
+            let octets = self.reconciled.mailbox.entries[*index as usize].octets;
+            if let Some(row) = by_size.get_mut(&octets).and_then(VecDeque::pop_front) {
+                self.known(*index, row, false);
+            }
+        }
+        let mut left: Vec<_> = by_size.into_values().flatten().collect();
+        left.sort_unstable_by_key(|row| row.row);
+        let mut left = left.into_iter();
+        for index in indices {
+            if self.is_unknown(index)
+                && let Some(row) = left.next()
+            {
+                self.known(index, row, false);
+            }
+        }
+        left.for_each(|row| self.unlisted(row));
+    }
+
+    /// Takes back what was matched for the messages with these UIDs.
+    fn forget<'u>(&mut self, uids: impl Iterator<Item = UidKey<'u>>) {
+        let ranges = uids.map(|uid| self.index.find(uid, 0));
+        let indices: HashSet<_> = ranges
+            .flat_map(|range| &self.index.by_uid[range])
+            .map(|index| *index as usize)
+            .collect();
+        let reconciled = &mut self.reconciled;
+        for index in &indices {
+            let entry = &mut reconciled.mailbox.entries[*index];
+            (entry.row, entry.known) = (None, Known::NEVER_SEEN);
+        }
+        self.relisted.retain(|(index, _)| !indices.contains(index));
+        reconciled
+            .force_fetch
+            .retain(|index| !indices.contains(index));
+        reconciled
+            .delete_by_rule
+            .retain(|index| !indices.contains(index));
+        reconciled
+            .unverified
+            .retain(|unverified| !indices.contains(&unverified.index));
+    }
+
+    fn finish(mut self) -> Reconciled {
+        self.reconciled.absent.sort_unstable();
+        self.reconciled.force_fetch.sort_unstable();
+        self.reconciled
+            .unverified
+            .sort_unstable_by_key(|unverified| unverified.index);
+        self.reconciled.relisted = self.relisted.into_iter().map(|(_, row)| row).collect();
+        self.reconciled
+    }
+}
