@@ -2,13 +2,15 @@
 
 use std::{collections::HashSet, fmt};
 
-use rusqlite::{Row as Columns, params, types::Type};
+use rusqlite::{Row as Columns, types::Type};
 
-use super::{KnownMessages, Ledger};
+use super::{Ledger, Reader, identity::uid};
 use crate::{
     domain::{
+        file_name::MessageFileName,
         ids::{Listed, MsgNum, RowId, Uid},
         plan::{Known, ListedMessage},
+        reconcile::Reconciled,
         time::Timestamp,
     },
     error::{Error, Kind, Result},
@@ -81,7 +83,7 @@ pub struct Row {
     /// When it was delivered.
     pub delivered: Option<Timestamp>,
     /// How many octets came.
-    pub got: Option<u64>,
+    pub received: Option<u64>,
     /// Since when it is no longer listed.
     pub missing: Option<Timestamp>,
     /// How often it failed.
@@ -100,9 +102,10 @@ pub struct Row {
     pub name: String,
 }
 
-pub(super) const COLUMNS: &str =
-    "id, uid, octets, CASE WHEN state = 'delivered' AND short THEN 'short' ELSE state END AS shown,
-    first_seen, delivered, got, missing, attempts, next_try, reason, sender, subject, doomed OR condemned, copy";
+pub(super) const COLUMNS: &str = "id, uid, uid_size, listed_size,
+    CASE WHEN state = 'delivered' AND truncated THEN 'short' ELSE state END AS shown_state,
+    first_seen, delivered_at, bytes_received, missing_since, attempts, retry_after, reason, sender,
+    subject, delete_requested OR delete_by_rule, copy";
 
 /// What became of messages that were to be tried again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,38 +116,44 @@ pub struct RetryOutcome {
     pub deletions_cancelled: u64,
 }
 
-/// A listed message that is set aside: its number, its size and its row.
-type Aside = (MsgNum, u64, RowId);
+/// A listed message that is skipped: its number, its size and its row.
+type SkippedMessage = (MsgNum, u64, RowId);
 
-impl Ledger {
+impl Reader {
     pub(super) fn row(&self, columns: &Columns<'_>) -> rusqlite::Result<Row> {
-        let state: String = columns.get(3)?;
+        let state: String = columns.get(4)?;
         let state = State::ALL
             .into_iter()
             .find(|known| known.name() == state)
-            .ok_or_else(|| rusqlite::Error::InvalidColumnType(3, state, Type::Text))?;
+            .ok_or_else(|| rusqlite::Error::InvalidColumnType(4, state, Type::Text))?;
         let moment = |column| {
-            columns
-                .get::<_, Option<i64>>(column)
-                .map(|at| at.map(Timestamp))
+            let at: rusqlite::Result<Option<i64>> = columns.get(column);
+            at.map(|at| at.map(Timestamp))
         };
-        let (id, first_seen) = (RowId(columns.get(0)?), Timestamp(columns.get(4)?));
+        let (id, first_seen) = (RowId(columns.get(0)?), Timestamp(columns.get(5)?));
+        let name = MessageFileName {
+            first_seen,
+            row: id,
+            copy: columns.get(15)?,
+            destinations: 1,
+            origin: self.name.clone(),
+        };
         Ok(Row {
             id,
-            uid: Uid::new(columns.get::<_, Vec<u8>>(1)?),
-            octets: columns.get(2)?,
+            uid: uid(columns, 1)?,
+            octets: columns.get(3)?,
             state,
             first_seen,
-            delivered: moment(5)?,
-            got: columns.get(6)?,
-            missing: moment(7)?,
-            attempts: columns.get(8)?,
-            next_try: moment(9)?,
-            reason: columns.get(10)?,
-            sender: columns.get(11)?,
-            subject: columns.get(12)?,
-            delete_requested: columns.get(13)?,
-            name: self.name(id, first_seen, columns.get(14)?),
+            delivered: moment(6)?,
+            received: columns.get(7)?,
+            missing: moment(8)?,
+            attempts: columns.get(9)?,
+            next_try: moment(10)?,
+            reason: columns.get(11)?,
+            sender: columns.get(12)?,
+            subject: columns.get(13)?,
+            delete_requested: columns.get(14)?,
+            name: name.to_string(),
         })
     }
 
@@ -160,21 +169,19 @@ impl Ledger {
     ) -> Result<()> {
         let list: Vec<_> = states.iter().map(|state| format!("'{state}'")).collect();
         let query = format!(
-            "SELECT {COLUMNS} FROM message WHERE account = ? AND shown IN ({}) ORDER BY id",
+            "SELECT {COLUMNS} FROM message WHERE shown_state IN ({}) ORDER BY id",
             list.join(", ")
         );
         let mut select = self
             .connection
             .prepare(&query)
-            .map_err(|error| self.explained(&error))?;
-        let mut rows = select
-            .query([self.account])
-            .map_err(|error| self.explained(&error))?;
+            .map_err(|error| self.explain(&error))?;
+        let mut rows = select.query([]).map_err(|error| self.explain(&error))?;
         loop {
             let row = rows
                 .next()
                 .and_then(|columns| columns.map(|columns| self.row(columns)).transpose());
-            match row.map_err(|error| self.explained(&error))? {
+            match row.map_err(|error| self.explain(&error))? {
                 Some(row) => each(row)?,
                 None => return Ok(()),
             }
@@ -189,12 +196,14 @@ impl Ledger {
     pub fn counts(&self) -> Result<Vec<(State, u64)>> {
         let read = || {
             let mut select = self.connection.prepare(
-                "SELECT CASE WHEN state = 'delivered' AND short THEN 'short' ELSE state END AS shown, count(*)
-                 FROM message WHERE account = ? AND (missing IS NULL OR delivered IS NOT NULL OR state = 'gone')
-                 GROUP BY shown",
+                "SELECT CASE WHEN state = 'delivered' AND truncated THEN 'short' ELSE state END AS shown_state,
+                     count(*)
+                 FROM message
+                 WHERE missing_since IS NULL OR delivered_at IS NOT NULL OR state = 'gone'
+                 GROUP BY shown_state",
             )?;
             let found: Vec<(String, u64)> = select
-                .query_map([self.account], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<rusqlite::Result<_>>()?;
             Ok(State::ALL
                 .into_iter()
@@ -206,7 +215,7 @@ impl Ledger {
                 })
                 .collect())
         };
-        read().map_err(|error: rusqlite::Error| self.explained(&error))
+        read().map_err(|error: rusqlite::Error| self.explain(&error))
     }
 
     /// How many messages are in quarantine, of those that the server lists.
@@ -216,11 +225,11 @@ impl Ledger {
     pub fn in_quarantine(&self) -> Result<u64> {
         self.connection
             .query_row(
-                "SELECT count(*) FROM message WHERE account = ? AND state = 'quarantined' AND missing IS NULL",
-                [self.account],
+                "SELECT count(*) FROM message WHERE state = 'quarantined' AND missing_since IS NULL",
+                [],
                 |row| row.get(0),
             )
-            .map_err(|error| self.explained(&error))
+            .map_err(|error| self.explain(&error))
     }
 
     /// The message with this number.
@@ -230,133 +239,129 @@ impl Ledger {
     pub fn find(&self, id: RowId) -> Result<Row> {
         self.connection
             .query_row(
-                &format!("SELECT {COLUMNS} FROM message WHERE account = ? AND id = ?"),
-                params![self.account, id.0],
+                &format!("SELECT {COLUMNS} FROM message WHERE id = ?"),
+                [id.0],
                 |columns| self.row(columns),
             )
             .map_err(|error| match error {
-                rusqlite::Error::QueryReturnedNoRows => Error::new(
-                    Kind::Usage,
-                    format!("there is no message {id} in the ledger"),
-                )
-                .with_hint("`pouch ledger list --all` shows the numbers"),
-                error => self.explained(&error),
+                rusqlite::Error::QueryReturnedNoRows => no_such_message(id),
+                error => self.explain(&error),
             })
     }
 
-    /// Has messages tried again in the next run, as if they had never failed, and takes orders to
-    /// delete back: those of `ids`, or all that failed. One of `ids` that was set aside is fetched
-    /// after all, whatever a rule says of it.
+    /// Checks the database file. Returns what SQLite says is wrong with it, or `None`.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn integrity_error(&self) -> Result<Option<String>> {
+        self.connection
+            .query_row("PRAGMA integrity_check(1)", [], |row| {
+                row.get::<_, String>(0)
+            })
+            .map(|answer| (answer != "ok").then_some(answer))
+            .map_err(|error| self.explain(&error))
+    }
+}
+
+impl Ledger {
+    /// Retries messages in the next run as if they had never failed, and cancels requests to delete
+    /// them: `ids`, or all that failed. One of `ids` that was skipped is fetched, whatever a rule
+    /// says.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn retry(&mut self, ids: &[RowId]) -> Result<RetryOutcome> {
         const RETRY: &str =
-            "UPDATE message SET attempts = 0, tried = NULL, next_try = NULL, told = NULL, doomed = 0, condemned = 0,
-                 wanted = wanted OR doomed OR condemned OR state = 'skipped',
-                 reason = CASE WHEN doomed OR condemned OR state = 'skipped' THEN NULL ELSE reason END,
+            "UPDATE message SET attempts = 0, last_run = NULL, retry_after = NULL,
+                 reported_at = NULL, delete_requested = 0, delete_by_rule = 0,
+                 force_fetch = force_fetch OR delete_requested OR delete_by_rule OR state = 'skipped',
+                 reason = CASE WHEN delete_requested OR delete_by_rule OR state = 'skipped'
+                     THEN NULL ELSE reason END,
                  state = CASE WHEN state IN ('quarantined', 'skipped') THEN 'new' ELSE state END
-             WHERE account = ?1 AND (?2 IS NULL OR id = ?2) AND (attempts > 0 AND (state IN ('quarantined', 'new') OR short)
-                 OR doomed OR condemned OR (state = 'skipped' AND ?2 IS NOT NULL))
-             RETURNING state = 'delivered' AND NOT short";
-        let account = self.account;
-        self.transact(|ledger| {
+             WHERE (?1 IS NULL OR id = ?1)
+                 AND (attempts > 0 AND (state IN ('quarantined', 'new') OR truncated)
+                     OR delete_requested OR delete_by_rule
+                     OR (state = 'skipped' AND ?1 IS NOT NULL))
+             RETURNING state = 'delivered' AND NOT truncated";
+        self.write(|ledger| {
             let mut update = ledger.prepare(RETRY)?;
-            let mut retried = RetryOutcome::default();
+            let mut outcome = RetryOutcome::default();
             for id in some_or_all(ids) {
-                for delivered in
-                    update.query_map(params![account, id], |row| row.get::<_, bool>(0))?
-                {
+                for delivered in update.query_map([id], |row| row.get::<_, bool>(0))? {
                     if delivered? {
-                        retried.deletions_cancelled += 1
+                        outcome.deletions_cancelled += 1;
                     } else {
-                        retried.again += 1
+                        outcome.again += 1;
                     }
                 }
             }
-            Ok(retried)
+            Ok(outcome)
         })
     }
 
-    /// Forgets messages: what is still on the server will be fetched as if it were new.
+    /// Forgets messages: what is still on the server is fetched as if it were new. Returns how many
+    /// were known.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn forget(&mut self, ids: &[RowId]) -> Result<u64> {
-        self.change(ids, "DELETE FROM message WHERE account = ?1 AND id = ?2")
+        self.change(ids, "DELETE FROM message WHERE id = ?")
     }
 
-    /// Orders messages to be deleted from the server in the next run, delivered or not.
+    /// Requests that messages are deleted from the server in the next run, delivered or not.
+    /// Returns how many were known.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn request_deletion(&mut self, ids: &[RowId]) -> Result<u64> {
         self.change(
             ids,
-            "UPDATE message SET doomed = 1 WHERE account = ?1 AND id = ?2 AND state <> 'gone'",
+            "UPDATE message SET delete_requested = 1 WHERE id = ? AND state <> 'gone'",
         )
     }
 
     fn change(&mut self, ids: &[RowId], statement: &str) -> Result<u64> {
-        let account = self.account;
-        self.transact(|ledger| {
+        self.write(|ledger| {
             let mut update = ledger.prepare(statement)?;
-            some_or_all(ids).into_iter().try_fold(0, |changed, id| {
-                Ok(changed + update.execute(params![account, id])? as u64)
-            })
+            ids.iter().try_fold(
+                0,
+                |changed, id| Ok(changed + update.execute([id.0])? as u64),
+            )
         })
     }
 
-    /// Sets every listed message aside that was not delivered: it is neither fetched nor deleted
-    /// from now on. Gives how many, and the numbers and sizes of all that are set aside, with their
-    /// rows.
+    /// Skips every listed message that was not delivered: from now on it is neither fetched nor
+    /// deleted. `reconciled` was made from `listed`. Returns how many messages changed, and all
+    /// that are skipped now.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn catch_up(
         &mut self,
+        mut reconciled: Reconciled,
         listed: &[Listed],
-        memory: &KnownMessages,
         now: Timestamp,
-    ) -> Result<(u64, Vec<Aside>)> {
-        let mut look = self.look(listed, memory)?;
+    ) -> Result<(u64, Vec<SkippedMessage>)> {
         // what may be another message now is compared in the next run, as if it were listed again
         // only then
-        let doubtful: HashSet<_> = look.doubtful.iter().map(|doubt| doubt.row).collect();
-        look.returned.retain(|row| !doubtful.contains(row));
-        self.admit(&mut look, listed, None, now)?;
+        let unverified: HashSet<_> = reconciled.unverified.iter().map(|one| one.row).collect();
+        reconciled.relisted.retain(|row| !unverified.contains(row));
+        self.admit(&mut reconciled, listed, None, now)?;
         let undelivered = |entry: &&ListedMessage| {
             !matches!(entry.known, Known::Delivered { .. } | Known::Short { .. })
         };
-        let aside: Vec<_> = look
-            .mailbox
-            .entries
-            .iter()
+        let entries = reconciled.mailbox.entries.iter();
+        let skipped: Vec<_> = entries
             .filter(undelivered)
             .filter_map(|entry| Some((entry.num, entry.octets, entry.row?)))
             .collect();
-        let rows: Vec<_> = aside.iter().map(|(.., row)| *row).collect();
-        if rows.is_empty() {
-            return Ok((0, aside));
-        }
+        let rows: Vec<_> = skipped.iter().map(|(.., row)| *row).collect();
         let changed = self.change(
             &rows,
-            "UPDATE message SET state = 'skipped' WHERE account = ?1 AND id = ?2 AND delivered IS NULL AND state <> 'skipped'",
+            "UPDATE message SET state = 'skipped'
+             WHERE id = ? AND delivered_at IS NULL AND state <> 'skipped'",
         )?;
-        Ok((changed, aside))
-    }
-
-    /// Whether the database file is sound: nothing, or what SQLite says is wrong with it.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub fn unsound(&self) -> Result<Option<String>> {
-        self.connection
-            .query_row("PRAGMA integrity_check(1)", [], |row| {
-                row.get::<_, String>(0)
-            })
-            .map(|answer| (answer != "ok").then_some(answer))
-            .map_err(|error| self.explained(&error))
+        Ok((changed, skipped))
     }
 }
 
@@ -367,4 +372,13 @@ fn some_or_all(ids: &[RowId]) -> Vec<Option<i64>> {
     } else {
         ids.iter().map(|id| Some(id.0)).collect()
     }
+}
+
+/// Returns the error for a message that the ledger does not know.
+pub fn no_such_message(id: RowId) -> Error {
+    Error::new(
+        Kind::Usage,
+        format!("there is no message {id} in the ledger"),
+    )
+    .with_hint("`pouch ledger list --all` shows the numbers")
 }

@@ -1,15 +1,15 @@
-//! What may be deleted from the server, and that it was.
+//! Deletions from the server.
 
 use rusqlite::params;
 
-use super::Ledger;
+use super::{Ledger, Reader, known::sizes_trusted};
 use crate::{
     domain::ids::{MsgNum, RowId},
     error::Result,
 };
 
-/// That a message may be deleted from the server: only the ledger makes one, for a message that is
-/// whole and on stable storage, or that the user ordered to be deleted, be it by a rule.
+/// Proof that a message may be deleted from the server. Only the ledger makes one: for a message
+/// that is complete and on stable storage, or whose deletion the user or a rule requested.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Proof {
     num: MsgNum,
@@ -17,63 +17,68 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// The message's number in this session.
+    /// Returns the message's number in this session.
     pub fn num(&self) -> MsgNum {
         self.num
     }
 
-    /// The message's row.
+    /// Returns the message's row.
     pub fn row(&self) -> RowId {
         self.row
     }
 }
 
-impl Ledger {
-    /// Proofs for those of `candidates` that may be deleted from the server: delivered whole, or
-    /// ordered by the user or a rule of his. Where several messages share a UID, all of them have
-    /// to be.
+impl Reader {
+    /// Returns proofs for those of `candidates` that may be deleted from the server. If several
+    /// messages share a UID, all of them have to be safe.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn prove(
+    pub fn prove_deletable(
         &self,
         candidates: impl IntoIterator<Item = (MsgNum, RowId)>,
     ) -> Result<Vec<Proof>> {
-        let sizes_count = self.sizes_are_trusted()?;
         self.read(|ledger| {
+            let sizes_trusted = sizes_trusted(ledger)?;
             let mut select = ledger.prepare_cached(
-                "SELECT 1 FROM message AS m WHERE id = ?1 AND (doomed OR condemned OR (state = 'delivered' AND (NOT short OR NOT ?2)))
-                 AND NOT EXISTS (SELECT 1 FROM message AS twin WHERE twin.account = m.account AND twin.uid = m.uid
-                     AND twin.id <> m.id AND twin.missing IS NULL AND NOT (twin.doomed OR twin.condemned)
-                     AND twin.state NOT IN ('delivered', 'gone'))",
+                "SELECT 1 FROM message AS m
+                 WHERE id = ?1 AND (delete_requested OR delete_by_rule
+                     OR (state = 'delivered' AND (NOT truncated OR NOT ?2)))
+                 AND NOT EXISTS (SELECT 1 FROM message AS other
+                     WHERE other.uid = m.uid AND other.uid_size IS m.uid_size AND other.id <> m.id
+                     AND other.missing_since IS NULL
+                     AND NOT (other.delete_requested OR other.delete_by_rule)
+                     AND other.state NOT IN ('delivered', 'gone'))",
             )?;
             let mut proofs = Vec::new();
             for (num, row) in candidates {
-                if select.exists(params![row.0, sizes_count])? {
+                if select.exists(params![row.0, sizes_trusted])? {
                     proofs.push(Proof { num, row });
                 }
             }
             Ok(proofs)
         })
     }
+}
 
-    /// Notes that the server confirmed these deletions.
+impl Ledger {
+    /// Records that the server confirmed these deletions.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn settle(&mut self, deleted: &[Proof]) -> Result<()> {
+    pub fn record_deleted(&mut self, deleted: &[Proof]) -> Result<()> {
         if deleted.is_empty() {
             return Ok(());
         }
-        self.transact(|ledger| {
-            // one order is for one message: the UID may be given to another one
+        self.write(|ledger| {
+            // a request is for one message: its UID may be given to another one
             let mut update = ledger.prepare_cached(
-                "UPDATE message SET state = 'gone', doomed = 0, condemned = 0 WHERE id = ?",
+                "UPDATE message SET state = 'gone', delete_requested = 0, delete_by_rule = 0
+                 WHERE id = ?",
             )?;
-            for proof in deleted {
-                update.execute([proof.row.0])?;
-            }
-            Ok(())
+            deleted
+                .iter()
+                .try_for_each(|proof| update.execute([proof.row.0]).map(drop))
         })
     }
 }

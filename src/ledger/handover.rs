@@ -1,52 +1,53 @@
-//! Messages on their way: too short, handed over, put off, taken by some and not by others.
+//! Messages that are being handed over: to a program or an LMTP server, or to several destinations.
 
 use rusqlite::params;
 
-use super::{Ledger, deliveries::size};
+use super::{Ledger, size};
 use crate::{
     domain::{ids::RowId, time::Timestamp},
     error::Result,
 };
 
 impl Ledger {
-    /// Notes how many octets came for a copy that is to be delivered, where they are too few,
-    /// before anybody can see it: what lies in a place does not tell, since filters and added
-    /// fields change the size. Nothing stands for enough of them.
+    /// Records how many octets of a copy were received if they are too few, before the copy can be
+    /// seen: the delivered file does not tell, since filters and added fields change its size.
+    /// `None`: they are not too few.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn note_short(&mut self, row: RowId, came: Option<u64>) -> Result<()> {
-        self.transact(|ledger| {
+    pub fn record_partial_bytes(&mut self, row: RowId, octets: Option<u64>) -> Result<()> {
+        self.write(|ledger| {
             ledger
                 .execute(
-                    "UPDATE message SET came = ?2 WHERE id = ?1",
-                    params![row.0, came.map(size)],
+                    "UPDATE message SET partial_bytes = ?2 WHERE id = ?1",
+                    params![row.0, octets.map(size)],
                 )
                 .map(drop)
         })
     }
 
-    /// Notes that a program gets the message now: if nothing more is heard of it, it may have been
-    /// delivered or not. Gives whether that is so already, since a run that ended meanwhile.
+    /// Records that a program gets the message now: until its result is recorded, it may have been
+    /// delivered or not. Returns whether that is so already, since an interrupted run.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn begin_handover(&mut self, row: RowId) -> Result<bool> {
-        self.begin_handing(
+        self.is_begun(
             "UPDATE message SET state = 'delivering' WHERE id = ? AND state <> 'delivering'",
             row,
         )
     }
 
-    /// Takes that back: the program did not take the message.
+    /// Records that the program did not accept the message.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn abort_handover(&mut self, row: RowId) -> Result<()> {
-        self.transact(|ledger| {
+        self.write(|ledger| {
             ledger
                 .execute(
-                    "UPDATE message SET state = CASE WHEN delivered IS NULL THEN 'new' ELSE 'delivered' END
+                    "UPDATE message
+                     SET state = CASE WHEN delivered_at IS NULL THEN 'new' ELSE 'delivered' END
                      WHERE id = ? AND state = 'delivering'",
                     [row.0],
                 )
@@ -54,66 +55,53 @@ impl Ledger {
         })
     }
 
-    /// Notes that a program gets the notice of the message now; gives what
+    /// Records that a program gets the notice about the message now. Returns what
     /// [`begin_handover`](Self::begin_handover) does.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn begin_notice_handover(&mut self, row: RowId) -> Result<bool> {
-        self.begin_handing(
-            "UPDATE message SET telling = 1 WHERE id = ? AND NOT telling",
+        self.is_begun(
+            "UPDATE message SET notice_in_flight = 1 WHERE id = ? AND NOT notice_in_flight",
             row,
         )
     }
 
-    /// Takes that back: the program did not take the notice.
+    /// Records that the program did not accept the notice.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn abort_notice_handover(&mut self, row: RowId) -> Result<()> {
-        self.transact(|ledger| {
-            ledger
-                .execute("UPDATE message SET telling = 0 WHERE id = ?", [row.0])
-                .map(drop)
-        })
-    }
-
-    /// Runs a statement that changes the row, unless it had been run before.
-    fn begin_handing(&mut self, statement: &str, row: RowId) -> Result<bool> {
-        self.transact(|ledger| Ok(ledger.execute(statement, [row.0])? == 0))
-    }
-
-    /// Notes that a message has to wait for trouble to pass: it is no attempt, but in the next run
-    /// the others come first.
-    ///
-    /// # Errors
-    /// The ledger cannot be written.
-    pub fn deferred(&mut self, row: RowId, now: Timestamp) -> Result<()> {
-        self.transact(|ledger| {
+        self.write(|ledger| {
             ledger
                 .execute(
-                    "UPDATE message SET next_try = ? WHERE id = ? AND state = 'new' AND next_try IS NULL",
-                    params![now.0, row.0],
+                    "UPDATE message SET notice_in_flight = 0 WHERE id = ?",
+                    [row.0],
                 )
                 .map(drop)
         })
     }
 
-    /// Notes that `taker`, one of several, has a message which was not delivered to all of them.
+    /// Runs a statement that changes the row once. Returns whether it had been changed before.
+    fn is_begun(&mut self, statement: &str, row: RowId) -> Result<bool> {
+        self.write(|ledger| Ok(ledger.execute(statement, [row.0])? == 0))
+    }
+
+    /// Records that one of several destinations has a message that not all of them have.
     ///
     /// # Errors
-    /// The ledger cannot be written: the taker gets it again.
+    /// The ledger cannot be written: the destination gets the message again.
     pub fn record_partial_delivery(
         &mut self,
         row: RowId,
-        taker: &str,
+        recipient: &str,
         now: Timestamp,
     ) -> Result<()> {
-        self.transact(|ledger| {
+        self.write(|ledger| {
             ledger
                 .execute(
-                    "INSERT INTO part VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                    params![row.0, taker, now.0],
+                    "INSERT INTO partial_delivery VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    params![row.0, recipient, now.0],
                 )
                 .map(drop)
         })

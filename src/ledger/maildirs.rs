@@ -1,156 +1,173 @@
-//! Which Maildirs a message may lie in: it looks deleted only where all of them are still looked
-//! into, and are the same ones.
+//! Which Maildirs a delivered message may be in.
+//!
+//! A message counts as deleted by the user only if all Maildirs that it may be in are still the
+//! account's, are the same ones as before, and none of them has it. Each message therefore refers
+//! to the set of Maildirs that the account had when it was last seen.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, params};
 
-use super::Ledger;
+use super::{Ledger, Reader};
 use crate::{domain::ids::RowId, error::Result};
 
-/// A Maildir as it lies there now.
+/// A Maildir of the account, at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaildirState {
     /// Its name.
     pub name: String,
-    /// When it was made, in nanoseconds since 1970, where its disk tells that; 0 where it is not
-    /// there.
-    pub made: Option<u128>,
+    /// When it was created, in nanoseconds since 1970. `None` if the file system does not tell; 0
+    /// if it does not exist.
+    pub created_at: Option<i64>,
 }
 
-/// Delivered messages that no other Maildir may have than those that the account has now.
+impl MaildirState {
+    /// Returns whether `other` is this Maildir, as far as that can be told.
+    fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name
+            && (self.created_at == other.created_at
+                || self.created_at.is_none()
+                || other.created_at.is_none())
+    }
+}
+
+/// Where delivered messages are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveredLocations {
-    /// All of them.
-    pub sure: HashSet<RowId>,
-    /// Those that are not there, and had been in a Maildir in whose place another one lies now: its
-    /// disk is not mounted, or is mounted again, or it was put back from a backup.
-    pub elsewhere: HashSet<RowId>,
+    /// Messages that can only be in the account's current Maildirs.
+    pub known: HashSet<RowId>,
+    /// Those of them that are missing from a Maildir in whose place is another one: its disk is not
+    /// mounted, or mounted again, or it was restored from a backup.
+    pub replaced: HashSet<RowId>,
+    /// Messages that are in the account's Maildirs though the ledger does not say so yet.
+    pub found: Vec<RowId>,
+}
+
+impl Reader {
+    /// Returns where delivered messages are, given those that are `present` in the account's
+    /// `current` Maildirs.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn locate_delivered(
+        &self,
+        present: &HashSet<RowId>,
+        current: &[MaildirState],
+    ) -> Result<DeliveredLocations> {
+        self.read(|ledger| {
+            let sets = maildir_sets(ledger)?;
+            let current_set = find_set(&sets, current);
+            let mut located = DeliveredLocations::default();
+            let mut select = ledger
+                .prepare_cached("SELECT id, maildir_set FROM message WHERE state = 'delivered'")?;
+            let mut rows = select.query([])?;
+            while let Some(columns) = rows.next()? {
+                let row = RowId(columns.get(0)?);
+                let set: Option<i64> = columns.get(1)?;
+                if present.contains(&row) && (set.is_none() || set != current_set) {
+                    located.found.push(row);
+                    located.known.insert(row);
+                } else if let Some(then) = set.and_then(|set| sets.get(&set)) {
+                    let all = |same: &dyn Fn(&MaildirState, &MaildirState) -> bool| {
+                        then.iter()
+                            .all(|then| current.iter().any(|now| same(then, now)))
+                    };
+                    if all(&|then, now| then.name == now.name) {
+                        located.known.insert(row);
+                        if !all(&MaildirState::is_same) {
+                            located.replaced.insert(row);
+                        }
+                    }
+                }
+            }
+            Ok(located)
+        })
+    }
 }
 
 impl Ledger {
-    /// Tells which Maildirs the account has now: one of them has what is delivered or found from
-    /// now on.
+    /// Records which Maildirs the account has now: one of them has each message that is delivered
+    /// or found from now on.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn set_maildirs(&mut self, maildirs: &[MaildirState]) -> Result<()> {
+        self.maildir_set = None;
         if maildirs.is_empty() {
-            self.maildirs = None;
             return Ok(());
         }
-        let mut lines: Vec<_> = maildirs.iter().map(line).collect();
-        lines.sort_unstable();
-        let names = lines.join("\n");
-        let known = self
-            .connection
-            .query_row("SELECT id FROM maildirs WHERE names = ?", [&names], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map_err(|error| self.explained(&error))?;
-        self.maildirs = Some(match known {
-            Some(id) => id,
-            None => self.transact(|ledger| {
-                ledger.execute(
-                    "INSERT INTO maildirs (names) VALUES (?) ON CONFLICT DO NOTHING",
-                    [&names],
-                )?;
-                ledger.query_row("SELECT id FROM maildirs WHERE names = ?", [&names], |row| {
-                    row.get(0)
-                })
+        let sets = self.reader.read(|ledger| maildir_sets(ledger))?;
+        self.maildir_set = Some(match find_set(&sets, maildirs) {
+            Some(set) => set,
+            None => self.write(|ledger| {
+                ledger.execute("INSERT INTO maildir_set DEFAULT VALUES", [])?;
+                let set = ledger.last_insert_rowid();
+                let mut insert = ledger.prepare_cached("INSERT INTO maildir VALUES (?, ?, ?)")?;
+                for maildir in maildirs {
+                    insert.execute(params![set, maildir.name, maildir.created_at])?;
+                }
+                Ok(set)
             })?,
         });
         Ok(())
     }
 
-    /// Notes that the account's Maildirs have these delivered messages, and gives all delivered
-    /// ones that no other Maildir may have. Of one that was delivered before this was noted, that
-    /// cannot be told.
+    /// Records that the account's Maildirs have these messages.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn locate_delivered(&mut self, present: &HashSet<RowId>) -> Result<DeliveredLocations> {
-        let (account, now) = (self.account, self.maildirs);
-        let (stale, mut looked) = self.read(|ledger| {
-            let mut select = ledger.prepare_cached(
-                "SELECT m.id, m.maildirs IS NOT ?2, now.names, was.names FROM message AS m
-                 LEFT JOIN maildirs AS now ON now.id = ?2 LEFT JOIN maildirs AS was ON was.id = m.maildirs
-                 WHERE m.account = ?1 AND m.state = 'delivered'",
-            )?;
-            let (mut stale, mut looked) = (Vec::new(), DeliveredLocations::default());
-            let mut rows = select.query(params![account, now])?;
-            while let Some(columns) = rows.next()? {
-                let row = RowId(columns.get(0)?);
-                if columns.get(1)? && present.contains(&row) {
-                    stale.push(row);
-                } else if let (Some(now), Some(was)) = (text(columns, 2)?, text(columns, 3)?) {
-                    let all =
-                        |like: fn(&str, &str) -> bool| was.lines().all(|was| now.lines().any(|now| like(was, now)));
-                    if all(same_name) {
-                        looked.sure.insert(row);
-                        if !all(same_maildir) {
-                            looked.elsewhere.insert(row);
-                        }
-                    }
-                }
-            }
-            Ok((stale, looked))
-        })?;
-        self.note_maildirs(&stale, now)?;
-        looked.sure.extend(stale);
-        Ok(looked)
+    pub fn record_location(&mut self, rows: &[RowId]) -> Result<()> {
+        let set = self.maildir_set;
+        self.set_location(rows.iter(), set)
     }
 
-    /// Notes that these messages are gone, and nobody believes that they were deleted: until they
-    /// are seen again, they may lie in any Maildir.
+    /// Records that these messages are missing, but not known to be deleted: until they are seen
+    /// again, they may be in any Maildir.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn forget_location(&mut self, gone: &HashSet<RowId>) -> Result<()> {
-        self.note_maildirs(gone, None)
+    pub fn forget_location(&mut self, rows: &HashSet<RowId>) -> Result<()> {
+        self.set_location(rows.iter(), None)
     }
 
-    fn note_maildirs<'r>(
+    fn set_location<'r>(
         &mut self,
-        rows: impl IntoIterator<Item = &'r RowId>,
-        maildirs: Option<i64>,
+        rows: impl Iterator<Item = &'r RowId>,
+        set: Option<i64>,
     ) -> Result<()> {
-        let mut rows = rows.into_iter().peekable();
+        let mut rows = rows.peekable();
         if rows.peek().is_none() {
             return Ok(());
         }
-        self.transact(|ledger| {
+        self.write(|ledger| {
             let mut update =
-                ledger.prepare_cached("UPDATE message SET maildirs = ?2 WHERE id = ?1")?;
-            rows.try_for_each(|row| update.execute(params![row.0, maildirs]).map(drop))
+                ledger.prepare_cached("UPDATE message SET maildir_set = ?2 WHERE id = ?1")?;
+            rows.try_for_each(|row| update.execute(params![row.0, set]).map(drop))
         })
     }
 }
 
-/// A Maildir as it stands in the table: its name, and when it was made.
-fn line(maildir: &MaildirState) -> String {
-    match maildir.made {
-        Some(made) => format!("{}\t{made}", maildir.name),
-        None => maildir.name.clone(),
+/// Reads all sets of Maildirs, each in the order of the names.
+fn maildir_sets(ledger: &Connection) -> rusqlite::Result<HashMap<i64, Vec<MaildirState>>> {
+    let mut sets: HashMap<i64, Vec<MaildirState>> = HashMap::new();
+    let mut select =
+        ledger.prepare_cached("SELECT maildir_set, name, created_at FROM maildir ORDER BY name")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let maildir = MaildirState {
+            name: row.get(1)?,
+            created_at: row.get(2)?,
+        };
+        sets.entry(row.get(0)?).or_default().push(maildir);
     }
+    Ok(sets)
 }
 
-fn split(line: &str) -> (&str, Option<&str>) {
-    line.rsplit_once('\t')
-        .map_or((line, None), |(name, made)| (name, Some(made)))
-}
-
-fn same_name(was: &str, now: &str) -> bool {
-    split(was).0 == split(now).0
-}
-
-/// As far as that can be told.
-fn same_maildir(was: &str, now: &str) -> bool {
-    let ((_, was_made), (_, now_made)) = (split(was), split(now));
-    same_name(was, now) && (was_made == now_made || was_made.is_none() || now_made.is_none())
-}
-
-fn text<'r>(columns: &'r rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<&'r str>> {
-    Ok(columns.get_ref(column)?.as_str_or_null()?)
+/// Returns the set that has exactly these Maildirs.
+fn find_set(sets: &HashMap<i64, Vec<MaildirState>>, maildirs: &[MaildirState]) -> Option<i64> {
+    let mut sorted = maildirs.to_vec();
+    sorted.sort_by(|one, other| one.name.cmp(&other.name));
+    sets.iter()
+        .find(|(_, set)| **set == sorted)
+        .map(|(id, _)| *id)
 }

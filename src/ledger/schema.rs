@@ -1,144 +1,113 @@
-//! The tables, and how older ledgers become this one.
+//! The tables of a mailbox's ledger.
 
 use rusqlite::{Connection, TransactionBehavior};
 
-/// Each step brings a ledger from the version of its place in the list to the next. Steps are
-/// only ever added.
-const STEPS: [&str; 12] = [
-    "
-    CREATE TABLE ledger (
-        id   TEXT NOT NULL,             -- stands in the names of delivered files
-        host TEXT NOT NULL              -- likewise
+/// The version of the tables that this pouch works with, in SQLite's `user_version`. A new database
+/// has version 0.
+pub const VERSION: u32 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE mailbox (                      -- one row
+        ledger_id           TEXT NOT NULL,      -- part of the names of delivered files
+        hostname            TEXT NOT NULL,      -- likewise
+        user                TEXT NOT NULL,
+        host                TEXT NOT NULL,
+        sizes_matched       INTEGER NOT NULL DEFAULT 0, -- messages of the size that LIST announced
+        sizes_short         INTEGER NOT NULL DEFAULT 0, -- messages of fewer bytes
+        problem             TEXT,               -- what stopped the last run, if anything did
+        problem_since       INTEGER,
+        problem_reported_at INTEGER
     ) STRICT;
 
-    CREATE TABLE account (
-        id         INTEGER PRIMARY KEY,
-        user       TEXT NOT NULL,
-        host       TEXT NOT NULL,
-        whole      INTEGER NOT NULL DEFAULT 0,  -- messages that had as many octets as LIST said
-        fewer      INTEGER NOT NULL DEFAULT 0,  -- messages that had fewer
-        trouble    TEXT,                        -- what stopped the last run, if anything did
-        since      INTEGER,                     -- when that began
-        told       INTEGER,                     -- when a person was told of it
-        UNIQUE (user, host)
+    CREATE TABLE maildir_set (                  -- Maildirs that the account had at one time
+        id                  INTEGER PRIMARY KEY
     ) STRICT;
+
+    CREATE TABLE maildir (
+        maildir_set         INTEGER NOT NULL REFERENCES maildir_set ON DELETE CASCADE,
+        name                TEXT NOT NULL,      -- as in the config: maildir:PATH
+        created_at          INTEGER,            -- nanoseconds since 1970; NULL: not known
+        PRIMARY KEY (maildir_set, name)
+    ) STRICT, WITHOUT ROWID;
 
     CREATE TABLE message (
-        id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again
-        account     INTEGER NOT NULL REFERENCES account,
-        uid         BLOB NOT NULL,
-        octets      INTEGER NOT NULL,           -- by LIST
+        id                  INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again
+        uid                 BLOB NOT NULL,      -- what UIDL gave, or a fingerprint
+        uid_size            INTEGER,            -- the size that belongs to a fingerprint
+        uid_reused          INTEGER NOT NULL DEFAULT 0, -- the UID is another message's now
+        listed_size         INTEGER NOT NULL,   -- by LIST
         -- not with IN: SQLite would build a table of the words for each row that is written
-        state       TEXT NOT NULL CHECK (state = 'new' OR state = 'delivering' OR state = 'delivered'
-                    OR state = 'quarantined' OR state = 'skipped' OR state = 'gone'),
-        first_seen  INTEGER NOT NULL,
-        missing     INTEGER,                    -- since when it is no longer listed
-        delivered   INTEGER,
-        copy        INTEGER NOT NULL DEFAULT 0, -- which copy of it is or would be delivered
-        got         INTEGER,                    -- octets that came
-        short       INTEGER NOT NULL DEFAULT 0, -- fewer octets came than LIST had promised
-        fingerprint BLOB,
-        attempts    INTEGER NOT NULL DEFAULT 0,
-        tried       INTEGER,                    -- the run of the last attempt
-        next_try    INTEGER,
-        reason      TEXT,
-        sender      TEXT,
-        subject     TEXT,
-        doomed      INTEGER NOT NULL DEFAULT 0, -- to be deleted on the user's order
-        told        INTEGER                     -- when a person was told of it
+        state               TEXT NOT NULL CHECK (state = 'new' OR state = 'delivering'
+                            OR state = 'delivered' OR state = 'quarantined' OR state = 'skipped'
+                            OR state = 'gone'),
+        first_seen          INTEGER NOT NULL,
+        missing_since       INTEGER,            -- no longer listed since then
+        delivered_at        INTEGER,
+        copy                INTEGER NOT NULL DEFAULT 0, -- which copy is, or would be, delivered
+        bytes_received      INTEGER,
+        truncated           INTEGER NOT NULL DEFAULT 0, -- fewer bytes than listed were delivered
+        partial_bytes       INTEGER,            -- bytes of the copy in delivery, if too few
+        fingerprint         BLOB,               -- of the header
+        delivered_fingerprint BLOB,             -- of what filters made of it, if that differs
+        attempts            INTEGER NOT NULL DEFAULT 0,
+        last_run            INTEGER,            -- the run of the last attempt
+        retry_after         INTEGER,
+        reason              TEXT,
+        sender              TEXT,
+        subject             TEXT,
+        delete_requested    INTEGER NOT NULL DEFAULT 0, -- by the user
+        delete_by_rule      INTEGER NOT NULL DEFAULT 0, -- as long as a rule says so
+        force_fetch         INTEGER NOT NULL DEFAULT 0, -- by the user, whatever a rule says
+        reported_at         INTEGER,            -- when it was reported to the user
+        notice_in_flight    INTEGER NOT NULL DEFAULT 0, -- a program has its notice, result unknown
+        maildir_set         INTEGER REFERENCES maildir_set -- one of them has it
     ) STRICT;
-    CREATE INDEX message_uid ON message (account, uid);
-    CREATE INDEX message_live ON message (account) WHERE state <> 'gone';
+    CREATE INDEX message_uid ON message (uid);
+    CREATE INDEX message_live ON message (id) WHERE state <> 'gone';
+    CREATE INDEX message_missing ON message (missing_since) WHERE missing_since IS NOT NULL;
+    CREATE INDEX message_quarantined ON message (id) WHERE state = 'quarantined';
+
+    CREATE TABLE partial_delivery (             -- destinations that have a message that others lack
+        message             INTEGER NOT NULL REFERENCES message ON DELETE CASCADE,
+        recipient           TEXT NOT NULL,
+        delivered_at        INTEGER NOT NULL,
+        PRIMARY KEY (message, recipient)
+    ) STRICT, WITHOUT ROWID;
 
     CREATE TABLE run (
-        id          INTEGER PRIMARY KEY,
-        account     INTEGER NOT NULL REFERENCES account,
-        started     INTEGER NOT NULL,
-        ended       INTEGER,                    -- nothing: it is under way, or it died
-        exit        INTEGER,
-        delivered   INTEGER NOT NULL DEFAULT 0,
-        octets      INTEGER NOT NULL DEFAULT 0,
-        deleted     INTEGER NOT NULL DEFAULT 0,
-        failed      INTEGER NOT NULL DEFAULT 0,
-        problem     TEXT
+        id                  INTEGER PRIMARY KEY,
+        started             INTEGER NOT NULL,
+        ended               INTEGER,            -- NULL: it is running, or was interrupted
+        unsettled           INTEGER NOT NULL DEFAULT 0, -- messages may be safe that no row says so of
+        exit                INTEGER,
+        delivered           INTEGER NOT NULL DEFAULT 0,
+        bytes               INTEGER NOT NULL DEFAULT 0,
+        deleted             INTEGER NOT NULL DEFAULT 0,
+        failed              INTEGER NOT NULL DEFAULT 0,
+        skipped             INTEGER NOT NULL DEFAULT 0,
+        problem             TEXT
     ) STRICT;
-    CREATE INDEX run_account ON run (account, id);
-    ",
-    "
-    ALTER TABLE run ADD COLUMN open INTEGER NOT NULL DEFAULT 0;  -- messages may be safe that no row says so of
-    UPDATE run SET open = ended IS NULL;
-    CREATE INDEX message_missing ON message (account, missing) WHERE missing IS NOT NULL;
-    CREATE INDEX message_quarantined ON message (account) WHERE state = 'quarantined';
-    ",
-    "
-    -- who of several takers has a message already that not all of them have
-    CREATE TABLE part (
-        message     INTEGER NOT NULL REFERENCES message ON DELETE CASCADE,
-        taker       TEXT NOT NULL,
-        at          INTEGER NOT NULL,
-        PRIMARY KEY (message, taker)
-    ) STRICT, WITHOUT ROWID;
-    ",
-    "
-    ALTER TABLE message ADD COLUMN wanted INTEGER NOT NULL DEFAULT 0;  -- by the user, whatever a rule says
-    ALTER TABLE run ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;     -- messages that rules set aside
-    ",
-    "
-    -- of what is in quarantine, that was not noted before
-    UPDATE message SET told = first_seen WHERE state = 'quarantined' AND told IS NULL;
-    ",
-    "
-    -- Maildirs that an account has at one time, a line each
-    CREATE TABLE maildirs (
-        id          INTEGER PRIMARY KEY,
-        names       TEXT NOT NULL UNIQUE
-    ) STRICT;
-    ALTER TABLE message ADD COLUMN maildirs INTEGER REFERENCES maildirs;  -- one of them had it when last seen
-    ",
-    "
-    ALTER TABLE message ADD COLUMN came INTEGER;  -- octets of the copy on its way, where they are too few
-    ",
-    "
-    ALTER TABLE message ADD COLUMN condemned INTEGER NOT NULL DEFAULT 0;  -- to be deleted, as long as a rule says so
-    ",
-    "
-    ALTER TABLE message ADD COLUMN telling INTEGER NOT NULL DEFAULT 0;  -- a program got its notice, answer not known
-    ",
-    "
-    ALTER TABLE run ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;  -- messages were asked for ahead of answers
-    ",
-    "
-    ALTER TABLE message ADD COLUMN filtered BLOB;  -- fingerprint of what filters made of it, where that is another
-    ",
-    "
-    ALTER TABLE message ADD COLUMN doubted INTEGER NOT NULL DEFAULT 0;  -- another one may have come in its place
-    ",
-];
+";
 
-/// The version of the tables that this pouch works with.
-pub const VERSION: usize = STEPS.len();
-
-/// Brings the tables up to date. `Err(version)` inside: they are newer than this pouch.
-pub fn migrate(connection: &mut Connection) -> rusqlite::Result<Result<(), usize>> {
+/// Creates the tables in a new database. Returns the version of the tables: [`VERSION`], unless
+/// another pouch created them.
+pub fn create(connection: &mut Connection) -> rusqlite::Result<u32> {
     let found = version(connection)?;
-    if found == VERSION {
-        return Ok(Ok(()));
+    if found != 0 {
+        return Ok(found);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // another pouch may have been quicker
-    let found = version(&transaction)?;
-    let Some(steps) = STEPS.get(found..) else {
-        return Ok(Err(found));
-    };
-    for step in steps {
-        transaction.execute_batch(step)?;
+    // another pouch may have been faster
+    if version(&transaction)? == 0 {
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
     }
-    transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
-    Ok(Ok(()))
+    version(connection)
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<usize> {
+/// Returns the version of the tables, 0 if there are none.
+pub fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
@@ -147,25 +116,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn migrating_twice_changes_nothing() {
+    fn tables_are_created_once() {
         let mut connection = Connection::open_in_memory().unwrap();
-        migrate(&mut connection).unwrap().unwrap();
+        assert_eq!(create(&mut connection).unwrap(), VERSION);
         connection
-            .execute("INSERT INTO ledger VALUES ('a', 'b')", [])
+            .execute("INSERT INTO run (started) VALUES (1)", [])
             .unwrap();
-        migrate(&mut connection).unwrap().unwrap();
-        let rows: i64 = connection
-            .query_row("SELECT count(*) FROM ledger", [], |row| row.get(0))
+        assert_eq!(create(&mut connection).unwrap(), VERSION);
+        let runs: i64 = connection
+            .query_row("SELECT count(*) FROM run", [], |row| row.get(0))
             .unwrap();
-        assert_eq!((rows, version(&connection).unwrap()), (1, VERSION));
+        assert_eq!(runs, 1);
     }
 
     #[test]
-    fn a_newer_ledger_is_left_alone() {
+    fn tables_of_another_version_are_left_alone() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection
             .pragma_update(None, "user_version", VERSION + 1)
             .unwrap();
-        assert_eq!(migrate(&mut connection).unwrap(), Err(VERSION + 1));
+        assert_eq!(create(&mut connection).unwrap(), VERSION + 1);
     }
 }

@@ -1,0 +1,160 @@
+//! Messages that were not delivered: failed, deferred, or left alone by a rule.
+
+use rusqlite::params;
+
+use super::{Ledger, Run};
+use crate::{
+    domain::{
+        ids::RowId,
+        message::HeaderSummary,
+        plan::LONGEST_WAIT,
+        time::{TimeSpan, Timestamp},
+    },
+    error::Result,
+};
+
+/// What a failed attempt led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// How many attempts have failed.
+    pub attempts: u32,
+    /// Whether this attempt quarantined the message.
+    pub quarantined: bool,
+    /// When it will be tried again, if not in the next run.
+    pub next_try: Option<Timestamp>,
+}
+
+impl Ledger {
+    /// Charges a message with a failed attempt, at most one per run. After `limit` attempts it is
+    /// quarantined, and tried again after 1, 2, 4 … 32 days.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn charge_attempt(
+        &mut self,
+        row: RowId,
+        run: &Run,
+        limit: u32,
+        (reason, summary): (&str, &HeaderSummary),
+        now: Timestamp,
+    ) -> Result<Failed> {
+        self.write(|ledger| {
+            let (last_run, attempts, was, delivered): (Option<i64>, u32, bool, bool) = ledger
+                .query_row(
+                    "SELECT last_run, attempts, state = 'quarantined', delivered_at IS NOT NULL
+                     FROM message WHERE id = ?",
+                    [row.0],
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+                )?;
+            let attempts = if last_run == Some(run.id()) { attempts } else { attempts + 1 };
+            let over = attempts.checked_sub(limit);
+            let wait = |over: u32| TimeSpan::from_days(1 << over.min(30)).min(LONGEST_WAIT);
+            let next_try = over.map(|over| now.after(wait(over)));
+            // one that was delivered truncated stays delivered, whatever becomes of the rest of it
+            let quarantined = over.is_some() && !delivered;
+            ledger.execute(
+                "UPDATE message SET attempts = ?2, last_run = ?3, reason = ?4, retry_after = ?5,
+                     sender = coalesce(?6, sender), subject = coalesce(?7, subject),
+                     reported_at = CASE WHEN ?8 AND state <> 'quarantined' THEN NULL ELSE reported_at END,
+                     state = CASE WHEN ?8 THEN 'quarantined'
+                         WHEN delivered_at IS NULL THEN 'new' ELSE state END
+                 WHERE id = ?1",
+                params![
+                    row.0,
+                    attempts,
+                    run.id(),
+                    reason,
+                    next_try.map(|at| at.0),
+                    summary.sender,
+                    summary.subject,
+                    quarantined
+                ],
+            )?;
+            Ok(Failed { attempts, quarantined: quarantined && !was, next_try })
+        })
+    }
+
+    /// Records that a message has to wait because of a transient problem: it is not an attempt, but
+    /// the next run fetches the others first.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn defer(&mut self, row: RowId, now: Timestamp) -> Result<()> {
+        self.write(|ledger| {
+            ledger
+                .execute(
+                    "UPDATE message SET retry_after = ? WHERE id = ? AND state = 'new'
+                     AND retry_after IS NULL",
+                    params![now.0, row.0],
+                )
+                .map(drop)
+        })
+    }
+
+    /// Skips messages, each with the reason: from now on they are neither fetched nor deleted.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn skip(&mut self, messages: &[(RowId, String)]) -> Result<()> {
+        self.set_reason(
+            messages,
+            "UPDATE message SET state = 'skipped', reason = ?2
+             WHERE id = ?1 AND delivered_at IS NULL",
+        )
+    }
+
+    /// Records that a rule deletes messages from the server unread, each with the reason.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn mark_rule_deletion(&mut self, messages: &[(RowId, String)]) -> Result<()> {
+        self.set_reason(
+            messages,
+            "UPDATE message SET delete_by_rule = 1, reason = ?2
+             WHERE id = ?1 AND delivered_at IS NULL",
+        )
+    }
+
+    /// Records that no rule deletes these messages any more.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn clear_rule_deletion(&mut self, rows: &[RowId]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.write(|ledger| {
+            let mut update = ledger.prepare_cached(
+                "UPDATE message SET delete_by_rule = 0, reason = NULL WHERE id = ? AND delete_by_rule",
+            )?;
+            rows.iter().try_for_each(|row| update.execute([row.0]).map(drop))
+        })
+    }
+
+    fn set_reason(&mut self, messages: &[(RowId, String)], statement: &str) -> Result<()> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        self.write(|ledger| {
+            let mut update = ledger.prepare_cached(statement)?;
+            messages
+                .iter()
+                .try_for_each(|(row, reason)| update.execute(params![row.0, reason]).map(drop))
+        })
+    }
+
+    /// Records the sender and the subject of a message.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn describe(&mut self, row: RowId, summary: &HeaderSummary) -> Result<()> {
+        self.write(|ledger| {
+            ledger
+                .execute(
+                    "UPDATE message SET sender = ?2, subject = ?3 WHERE id = ?1",
+                    params![row.0, summary.sender, summary.subject],
+                )
+                .map(drop)
+        })
+    }
+}

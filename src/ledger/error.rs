@@ -1,0 +1,70 @@
+//! What SQLite's errors mean to the user.
+
+use std::{io, path::Path};
+
+use rusqlite::{ErrorCode, ffi};
+use rustix::io::Errno;
+
+use crate::error::{Error, Kind};
+
+/// What to do about a ledger that cannot be read, and what that costs. SQLite calls a database
+/// malformed that is damaged, and one that the disk cannot read.
+pub const REPLACE_HINT: &str = "check the disk and try again; if the ledger stays unreadable, move \
+    it away: a new one is created, and all mail that is still on the server is fetched again";
+
+/// Explains an error of the ledger in `path`.
+pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> Error {
+    let system = io::Error::last_os_error();
+    let shown = path.display();
+    let (kind, what) = match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            (Kind::State, format!("cannot read the ledger {shown}"))
+        }
+        // SQLite has no code for it, and reports a file that it cannot open as read-only
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) if too_many_files(&system) => {
+            return Error::file("open the ledger", path, &system);
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => (
+            Kind::CannotCreate,
+            format!("cannot open the ledger {shown} for writing"),
+        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            Kind::Busy,
+            format!("the ledger {shown} is in use by another program"),
+        ),
+        Some(ErrorCode::DiskFull) => (Kind::Io, format!("no space left for the ledger {shown}")),
+        // the file through which SQLite's processes share memory is allocated in advance
+        Some(ErrorCode::SystemIoFailure) if is_extended(error, ffi::SQLITE_IOERR_SHMSIZE) => {
+            (Kind::Io, format!("no space left for the ledger {shown}"))
+        }
+        // a lock that fails, though no other process has it, says nothing about the ledger
+        Some(ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed) => {
+            (Kind::Io, format!("I/O error on the ledger {shown}"))
+        }
+        _ => (
+            Kind::State,
+            format!("unexpected database error in the ledger {shown}"),
+        ),
+    };
+    let explained = Error::new(kind, what).with_fact(error.to_string());
+    match kind {
+        Kind::State => explained.with_hint(REPLACE_HINT),
+        Kind::Io => explained.with_hint(
+            "nothing is lost: messages stay on the server until they are recorded in the ledger",
+        ),
+        _ => explained,
+    }
+}
+
+fn is_extended(error: &rusqlite::Error, code: i32) -> bool {
+    error
+        .sqlite_error()
+        .is_some_and(|error| error.extended_code == code)
+}
+
+/// Returns whether the process, or the system, cannot open any more files.
+fn too_many_files(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}

@@ -1,0 +1,139 @@
+//! What is known of the messages that a server lists.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{Reader, size};
+use crate::{
+    domain::{
+        ids::{Listed, RowId, UidKey},
+        plan::{Known, Local},
+        reconcile::{KnownMessages, KnownRow},
+        time::Timestamp,
+    },
+    error::Result,
+};
+
+/// What [`known_row`] reads. The last column has a bit for each flag: reading a column costs as
+/// much as all that is done with it.
+const COLUMNS: &str = "id, uid, uid_size, listed_size, delivered_at, state, attempts, retry_after,
+    (missing_since IS NOT NULL) | (truncated << 1) | (delete_requested << 2) | (force_fetch << 3)
+    | (delete_by_rule << 4)";
+
+impl Reader {
+    /// Returns what is known of all messages that are not gone.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn known_messages(&self) -> Result<KnownMessages> {
+        self.read(|ledger| {
+            let sizes_trusted = sizes_trusted(ledger)?;
+            let mut known = KnownMessages::default();
+            let mut live = ledger.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM message WHERE state <> 'gone' ORDER BY id"
+            ))?;
+            let mut rows = live.query([])?;
+            while let Some(row) = rows.next()? {
+                known.push(uid_key(row)?, known_row(row, sizes_trusted)?);
+            }
+            Ok(known)
+        })
+    }
+
+    /// Adds to `known` the messages that are gone and whose UID one of `listed` has.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn recall_gone<'l>(
+        &self,
+        known: &mut KnownMessages,
+        listed: impl Iterator<Item = &'l Listed>,
+    ) -> Result<bool> {
+        self.read(|ledger| {
+            let sizes_trusted = sizes_trusted(ledger)?;
+            let mut found = false;
+            let mut gone = ledger.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM message WHERE uid = ? AND uid_size IS ? AND state = 'gone'
+                 AND NOT uid_reused ORDER BY id DESC"
+            ))?;
+            for message in listed {
+                let (uid, uid_size) = message.uid.key();
+                let row = gone
+                    .query_row(params![uid, uid_size.map(size)], |row| {
+                        known_row(row, sizes_trusted)
+                    })
+                    .optional()?;
+                if let Some(row) = row {
+                    known.push_gone((uid, uid_size), row);
+                    found = true;
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// Returns whether the sizes that this server lists are reliable. If most messages had fewer
+    /// bytes than listed, it is the listing that is wrong (Exchange).
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn sizes_are_trusted(&self) -> Result<bool> {
+        sizes_trusted(&self.connection).map_err(|error| self.explain(&error))
+    }
+}
+
+pub(super) fn sizes_trusted(ledger: &rusqlite::Connection) -> rusqlite::Result<bool> {
+    ledger
+        .prepare_cached("SELECT sizes_matched, sizes_short FROM mailbox")?
+        .query_row([], |row| {
+            let (matched, short): (u64, u64) = (row.get(0)?, row.get(1)?);
+            Ok(matched + short < 20 || short <= matched)
+        })
+}
+
+/// Reads the UID of a row that [`COLUMNS`] were read of.
+fn uid_key<'r>(row: &'r rusqlite::Row<'_>) -> rusqlite::Result<UidKey<'r>> {
+    Ok((row.get_ref(1)?.as_blob()?, row.get(2)?))
+}
+
+/// Reads the row that [`COLUMNS`] were read of.
+fn known_row(row: &rusqlite::Row<'_>, sizes_trusted: bool) -> rusqlite::Result<KnownRow> {
+    let bits: u8 = row.get(8)?;
+    let flag = |bit: u8| bits >> bit & 1 == 1;
+    let (missing, truncated, delete_requested) = (flag(0), flag(1), flag(2));
+    let retry_after = || row.get::<_, Option<i64>>(7);
+    let next_try = || retry_after().map(|at| Timestamp(at.unwrap_or(0)));
+    let known = if delete_requested {
+        Known::DeleteRequested
+    } else if let Some(at) = row.get(4)? {
+        if truncated && sizes_trusted {
+            Known::Short {
+                next_try: next_try()?,
+            }
+        } else {
+            Known::Delivered {
+                at: Timestamp(at),
+                local: Local::Present,
+            }
+        }
+    } else {
+        match row.get_ref(5)?.as_str()? {
+            "quarantined" => Known::Quarantined {
+                next_try: next_try()?,
+            },
+            "skipped" => Known::Skipped,
+            _ => Known::New {
+                attempts: row.get(6)?,
+                deferred: retry_after()?.is_some(),
+            },
+        }
+    };
+    Ok(KnownRow {
+        row: RowId(row.get(0)?),
+        octets: row.get(3)?,
+        known,
+        missing,
+        force_fetch: flag(3),
+        delete_by_rule: flag(4),
+        derived_uid: row.get_ref(2)?.data_type() != rusqlite::types::Type::Null,
+    })
+}
