@@ -100,8 +100,8 @@ pub struct Summary {
     pub deleted: Vec<(DeleteReason, u64)>,
     /// Messages in quarantine now.
     pub quarantined: u64,
-    /// Where messages went.
-    pub place: String,
+    /// The account's default destination.
+    pub destination: String,
 }
 
 /// Who is told. Accounts run side by side: each call names its own.

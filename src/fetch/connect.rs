@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::RunEnv;
+use super::env::RunEnv;
 use crate::{
     config::{Account, Quirk, SecretSource, Tls},
     error::{Error, Kind, Result, Verdict},
@@ -192,6 +192,6 @@ fn trace(account: &Account, env: &RunEnv) -> Option<Trace> {
     }
     let (name, report) = (account.name.clone(), Arc::clone(&env.report));
     Some(Box::new(move |said: TraceLine| {
-        report.event(&name, &Event::TraceLine(&said))
+        report.event(&name, &Event::TraceLine(&said));
     }))
 }

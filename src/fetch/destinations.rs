@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::RunEnv;
+use super::env::RunEnv;
 use crate::{
     config::Account,
     delivery::{Delivery, Line, Lmtp, Maildir, Mbox, MboxOptions, Pipe, Router, Stdout},
@@ -62,7 +62,7 @@ pub fn maildirs(account: &Account) -> Vec<MaildirState> {
     let maildir = |place: Destination| match &place {
         Destination::Maildir(root) => Some(MaildirState {
             name: place.to_string(),
-            made: Maildir::made(root),
+            created_at: Maildir::created_at(root),
         }),
         _ => None,
     };
@@ -81,7 +81,7 @@ pub fn maildirs(account: &Account) -> Vec<MaildirState> {
 pub fn mbox(path: &Path, account: &Account, env: &RunEnv) -> Result<Mbox> {
     let around = MboxOptions {
         state_dir: env.state_dir.clone(),
-        host: env.birth.host.clone(),
+        host: env.hostname.clone(),
         clock: env.clock,
         stop: env.stop.clone(),
     };
@@ -104,7 +104,7 @@ pub fn lmtp(server: &LmtpServer, account: &Account, env: &RunEnv) -> Lmtp {
     };
     Lmtp::new(
         server.clone(),
-        &env.birth.host,
+        &env.hostname,
         env.state_dir.clone(),
         Box::new(connect),
     )

@@ -1,4 +1,4 @@
-//! What a run that died had delivered without telling the ledger.
+//! What an interrupted run delivered without recording it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,104 +8,152 @@ use std::{
 use crate::{
     config::Account,
     delivery::{Delivery, Location, StoredMessage},
-    domain::{destination::Destination, time::Timestamp},
+    domain::{destination::Destination, file_name::MessageFileName, ids::RowId, time::Timestamp},
     error::Result,
-    ledger::{Ledger, Recovered},
+    ledger::{Ledger, Reader, Recovered, RecoveredNotice},
     sys::files,
 };
 
-/// Looks for the ledger's messages in the places of the account, and tells the ledger which of them
-/// lie there. One that lies in some of its places only counts as delivered to those. Gives how many
-/// may lie in a mailbox file or not, and were not delivered before, for each such file.
-///
-/// # Errors
-/// A place cannot be read, or the ledger cannot be written.
-pub(super) fn recover(
-    ledger: &mut Ledger,
-    delivery: &dyn Delivery,
-    account: &Account,
-    now: Timestamp,
-) -> Result<BTreeMap<PathBuf, u64>> {
-    let places = account.routing.all();
-    // nothing is asked for ahead while filters have a message
-    let filtered = !account.filter.is_empty() && !ledger.died_ahead()?;
-    let mut unknown = BTreeMap::new();
-    // twice, since a mail program may move a message while it is looked for
-    for _ in 0..2 {
-        unknown.clear();
-        // the run that died may have given a message its name, and not made it safe
-        let mut folders = BTreeSet::new();
-        let mut copies: BTreeMap<_, Vec<StoredMessage>> = BTreeMap::new();
-        let mut others = Vec::new();
-        for found in delivery.look()?.unwrap_or_default() {
-            let Some(named) = ledger.row_of(&found.name) else {
-                if !matches!(found.content, Location::Unknown(_)) {
-                    others.push(found.name);
-                }
-                continue;
-            };
-            if !ledger.expects_file(&found.name)? {
-                continue;
-            }
-            if let Location::Unknown(mailbox) = found.content {
-                *unknown.entry(mailbox).or_default() += 1;
-                continue;
-            }
-            if let Location::File(path) = &found.content {
-                folders.extend(path.ancestors().skip(1).take(2).map(Path::to_owned));
-            }
-            copies.entry(named).or_default().push(found);
-        }
-        let mut ours = Vec::new();
-        let mut parts = Vec::new();
-        for ((row, copy), found) in copies {
-            let Some(first) = found.first() else { continue };
-            // one that a mail program was just moving is seen twice in one place
-            let recipients: BTreeSet<_> = found
-                .iter()
-                .filter_map(|found| place(found, &places))
-                .map(Destination::to_string)
-                .collect();
-            if recipients.len() < Ledger::places_of(&first.name) {
-                parts.extend(recipients.into_iter().map(|taker| (row, taker)));
-                continue;
-            }
-            let fingerprint = first.fingerprint()?;
-            // one that was moved before it was read is found the second time
-            if fingerprint.is_some() || first.is_there() {
-                ours.push(Recovered {
-                    row,
-                    copy,
-                    fingerprint,
-                    filtered,
-                });
-            }
-        }
-        folders
-            .iter()
-            .try_for_each(|folder| files::sync_dir_and_parent(folder))?;
-        ledger.recover(&ours, now)?;
-        ledger.recover_told(&others, now)?;
-        parts
-            .iter()
-            .try_for_each(|(row, taker)| ledger.record_partial_delivery(*row, taker, now))?;
-    }
-    Ok(unknown)
+/// What an interrupted run delivered.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    /// Messages that are in all their destinations.
+    pub(super) delivered: Vec<Recovered>,
+    /// Messages that are in some of their destinations, and the names of those.
+    partial: BTreeSet<(RowId, String)>,
+    notices: Vec<RecoveredNotice>,
+    /// How many messages may be in a mailbox file or not, for each such file.
+    pub(super) uncertain: BTreeMap<PathBuf, u64>,
+    /// Directories whose entries may not be durable yet.
+    dirs: BTreeSet<PathBuf>,
 }
 
-/// The one of `places` that a message lies in, be it in a folder of it: a mail program may have
-/// moved it there meanwhile.
-fn place<'p>(found: &StoredMessage, places: &'p [Destination]) -> Option<&'p Destination> {
-    let depth = |place: &Destination| match (place, &found.content) {
+impl Recovery {
+    /// Makes what was found durable, and records it.
+    ///
+    /// # Errors
+    /// The disk fails, or the ledger cannot be written.
+    pub(super) fn record(&self, ledger: &mut Ledger, now: Timestamp) -> Result<()> {
+        self.dirs
+            .iter()
+            .try_for_each(|dir| files::sync_dir_and_parent(dir))?;
+        ledger.record_recovered(&self.delivered, now)?;
+        ledger.record_recovered_notices(&self.notices, now)?;
+        self.partial
+            .iter()
+            .try_for_each(|(row, recipient)| ledger.record_partial_delivery(*row, recipient, now))
+    }
+
+    fn merge(&mut self, later: Self) {
+        let known: BTreeSet<_> = self
+            .delivered
+            .iter()
+            .map(|found| (found.row, found.copy))
+            .collect();
+        let new = later.delivered.into_iter();
+        self.delivered
+            .extend(new.filter(|found| !known.contains(&(found.row, found.copy))));
+        self.partial.extend(later.partial);
+        self.notices.extend(later.notices);
+        self.uncertain = later.uncertain;
+        self.dirs.extend(later.dirs);
+    }
+}
+
+/// Looks for the ledger's messages in the destinations of the account.
+///
+/// # Errors
+/// A destination or the ledger cannot be read.
+pub(super) fn find_delivered(
+    reader: &Reader,
+    router: &dyn Delivery,
+    account: &Account,
+) -> Result<Recovery> {
+    let mut recovery = search(reader, router, account)?;
+    // a second time, since a mail program may move a message during the first
+    recovery.merge(search(reader, router, account)?);
+    Ok(recovery)
+}
+
+fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<Recovery> {
+    let mut recovery = Recovery::default();
+    let mut copies: BTreeMap<(RowId, u32), Vec<(MessageFileName, StoredMessage)>> = BTreeMap::new();
+    for found in router.look()?.unwrap_or_default() {
+        let Some(name) = reader.message_named(&found.name) else {
+            if !matches!(found.content, Location::Unknown(_)) {
+                recovery.notices.extend(reader.notice_named(&found.name));
+            }
+            continue;
+        };
+        if !reader.expects_file(&name)? {
+            continue;
+        }
+        match &found.content {
+            Location::Unknown(mailbox) => {
+                *recovery.uncertain.entry(mailbox.clone()).or_default() += 1;
+                continue;
+            }
+            // the interrupted run may have named the file, and not made the name durable
+            Location::File(path) => {
+                recovery
+                    .dirs
+                    .extend(path.ancestors().skip(1).take(2).map(Path::to_owned));
+            }
+            Location::Noted { .. } => {}
+        }
+        copies
+            .entry((name.row, name.copy))
+            .or_default()
+            .push((name, found));
+    }
+    let destinations = account.routing.all();
+    for ((row, copy), found) in copies {
+        let Some((name, first)) = found.first() else {
+            continue;
+        };
+        // one that a mail program is moving is seen twice in one destination
+        let recipients: BTreeSet<_> = found
+            .iter()
+            .filter_map(|(_, found)| destination_of(found, &destinations))
+            .map(Destination::to_string)
+            .collect();
+        if recipients.len() < name.destinations {
+            recovery
+                .partial
+                .extend(recipients.into_iter().map(|recipient| (row, recipient)));
+            continue;
+        }
+        let fingerprint = first.fingerprint()?;
+        // one that was moved before it was read is found the second time
+        if fingerprint.is_some() || first.is_there() {
+            let filtered = !account.filter.is_empty();
+            recovery.delivered.push(Recovered {
+                row,
+                copy,
+                fingerprint,
+                filtered,
+            });
+        }
+    }
+    Ok(recovery)
+}
+
+/// Returns the destination that a message is in, or in a folder of which: a mail program may have
+/// moved it there.
+fn destination_of<'d>(
+    found: &StoredMessage,
+    destinations: &'d [Destination],
+) -> Option<&'d Destination> {
+    let depth = |destination: &Destination| match (destination, &found.content) {
         (Destination::Maildir(root), Location::File(path)) => {
             path.starts_with(root).then(|| root.components().count())
         }
         (Destination::Mbox(own), Location::Noted { mailbox, .. }) => (own == mailbox).then_some(0),
         _ => None,
     };
-    places
+    destinations
         .iter()
-        .filter_map(|place| Some((depth(place)?, place)))
+        .filter_map(|destination| Some((depth(destination)?, destination)))
         .max_by_key(|(depth, _)| *depth)
-        .map(|(_, place)| place)
+        .map(|(_, destination)| destination)
 }

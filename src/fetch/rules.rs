@@ -1,104 +1,183 @@
-//! What the account's rules say of the messages that are new: told by their size where that is
-//! enough, by their headers otherwise.
+//! What the account's rules say about new messages: by their size if that is enough, by their
+//! headers otherwise.
 
+use std::collections::{HashMap, HashSet};
+
+use super::basis::Criteria;
 use crate::{
     domain::{
+        ids::Uid,
         message::Header,
         plan::{Known, Policy},
-        rule::{Candidate, Rule, RuleAction, RuleOutcome, evaluate},
-        time::Timestamp,
+        reconcile::Reconciled,
+        rule::{Candidate, RuleAction, RuleOutcome, evaluate},
     },
-    error::Result,
-    ledger::Reconciled,
+    error::{Kind, Result, Verdict},
     net::Stream,
-    pop3::transaction::Transaction,
+    pop3::transaction::{Listing, Transaction},
 };
 
-/// The places in `look` of the messages that rules have a say in. What failed or was put off before
-/// is fetched all the same: the rules had their say then, and to ask for its header may be what
-/// breaks the line.
-pub(super) fn open(look: &Reconciled) -> Vec<usize> {
-    let fresh = Known::New {
-        attempts: 0,
-        deferred: false,
-    };
-    let entries = look.mailbox.entries.iter().enumerate();
-    entries
-        .filter(|(_, entry)| entry.known == fresh)
-        .map(|(place, _)| place)
-        .collect()
+/// The smallest number of headers to request at once, so that a slow connection is not waited for
+/// at each of them.
+const MIN_HEADERS: u64 = 50;
+
+/// What the rules said in this run.
+#[derive(Debug, Default)]
+pub(super) struct RuleMemory {
+    outcomes: HashMap<Uid, RuleOutcome>,
+    /// Messages whose header broke the connection.
+    broke_connection: HashSet<Uid>,
+    /// Whether headers arrived before one broke the connection.
+    progress: bool,
 }
 
-/// The least number of headers to ask for, so that a slow line is not waited for at each of them.
-const AT_ONCE: u64 = 50;
+impl RuleMemory {
+    /// Returns what the rules said about a message.
+    pub(super) fn outcome(&self, uid: &Uid) -> RuleOutcome {
+        self.outcomes
+            .get(uid)
+            .copied()
+            .unwrap_or(RuleOutcome::NeedsHeader)
+    }
 
-/// Judges the messages of `look` at `places`; `told` gets each place once at most, with what the
-/// rules say, those that need their header last and in order. A message whose header the server
-/// does not give stays unread, and no rule takes it. Where the limit of `policy` is reached, no
-/// more headers are asked for: what comes behind is not fetched in this run, whatever the rules say
-/// of it.
+    /// Returns whether headers arrived before one broke the connection. Resets it.
+    pub(super) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progress)
+    }
+
+    /// Returns whether the header of a message broke the connection in this run.
+    pub(super) fn broke_connection(&self, uid: &Uid) -> bool {
+        self.broke_connection.contains(uid)
+    }
+}
+
+/// Evaluates the rules for the new messages of `reconciled`, and notes the rule that matches each.
+///
+/// A message that failed or was deferred before is fetched in any case: the rules were evaluated
+/// then, and requesting its header may be what breaks the connection. A message whose header the
+/// server does not provide is matched by no rule. Messages that share a UID are evaluated in each
+/// session.
 ///
 /// # Errors
-/// The line is lost: while the header of the first message was asked for that was not told. Or the
-/// server is out of step: the headers may be other messages'.
-pub(super) fn ask(
+/// The connection is lost. The message whose header was awaited is matched by no rule from then on;
+/// the rules that could be evaluated are noted.
+pub(super) fn evaluate_all(
     session: &mut Transaction<Stream>,
-    rules: &[Rule],
-    policy: &Policy,
-    look: &Reconciled,
-    places: &[usize],
-    now: Timestamp,
-    mut told: impl FnMut(usize, RuleOutcome),
+    criteria: &Criteria<'_>,
+    listing: &Listing,
+    reconciled: &mut Reconciled,
+    memory: &mut RuleMemory,
 ) -> Result<()> {
-    let evaluate = |place: usize, header: Option<&Header<'_>>| {
-        let case = Candidate {
-            octets: look.mailbox.entries[place].octets,
-            header,
-            wanted: look.wanted.binary_search(&place).is_ok(),
-        };
-        evaluate(rules, case, now)
-    };
-    let mut unread = Vec::new();
-    for place in places {
-        match evaluate(*place, None) {
-            RuleOutcome::NeedsHeader => unread.push(*place),
-            judgement => told(*place, judgement),
+    if criteria.rules.is_empty() {
+        return Ok(());
+    }
+    let shared = |index: &usize| reconciled.mailbox.shared_uids.contains_key(index);
+    let uid = |index: usize| &listing.messages[index].uid;
+    let entries = reconciled.mailbox.entries.iter().enumerate();
+    let fresh: Vec<_> = entries
+        .filter(|(_, entry)| entry.known == Known::NEVER_SEEN)
+        .map(|(index, _)| index)
+        .filter(|index| shared(index) || !memory.outcomes.contains_key(uid(*index)))
+        .collect();
+    let mut outcomes = HashMap::new();
+    let evaluated = evaluate_new(session, criteria, reconciled, &fresh, |index, outcome| {
+        outcomes.insert(index, outcome);
+    });
+    if let Err(error) = &evaluated {
+        // without pipelining, headers are verified at the end only
+        if error.kind() == Kind::Desynchronized && !session.pipelining() {
+            outcomes.clear();
+        } else if error.kind().verdict() == Verdict::Reconnect
+            && let Some(culprit) = fresh.iter().find(|index| !outcomes.contains_key(index))
+        {
+            memory.progress = !outcomes.is_empty();
+            memory.broke_connection.insert(uid(*culprit).clone());
+            memory
+                .outcomes
+                .insert(uid(*culprit).clone(), RuleOutcome::NeedsHeader);
         }
     }
-    let mut room = room(policy);
-    let mut unread = unread.as_slice();
-    while room > 0 && !unread.is_empty() {
-        let count = usize::try_from(room.max(AT_ONCE))
-            .unwrap_or(usize::MAX)
-            .min(unread.len());
-        let (some, rest) = unread.split_at(count);
+    let stable = outcomes.iter().filter(|(index, _)| !shared(index));
+    memory
+        .outcomes
+        .extend(stable.map(|(index, outcome)| (uid(*index).clone(), *outcome)));
+    for (index, entry) in reconciled.mailbox.entries.iter_mut().enumerate() {
+        if entry.known == Known::NEVER_SEEN {
+            let outcome = outcomes.get(&index).copied();
+            entry.rule_match = outcome
+                .unwrap_or_else(|| memory.outcome(uid(index)))
+                .matched();
+        }
+    }
+    evaluated
+}
+
+/// Evaluates the rules for the messages at `indices`. `each` gets an index and what the rules say,
+/// those that need their header last and in order. Once the limit of the policy is reached, no more
+/// headers are requested: the messages after it are not fetched in this run, whatever the rules say.
+///
+/// # Errors
+/// The connection is lost while the header of the first message that `each` did not get was awaited.
+fn evaluate_new(
+    session: &mut Transaction<Stream>,
+    criteria: &Criteria<'_>,
+    reconciled: &Reconciled,
+    indices: &[usize],
+    mut each: impl FnMut(usize, RuleOutcome),
+) -> Result<()> {
+    let policy = &criteria.policy;
+    let octets = |index: usize| reconciled.mailbox.entries[index].octets;
+    let outcome = |index: usize, header: Option<&Header<'_>>| {
+        let wanted = reconciled.force_fetch.binary_search(&index).is_ok();
+        let candidate = Candidate {
+            octets: octets(index),
+            header,
+            wanted,
+        };
+        evaluate(criteria.rules, candidate, criteria.now)
+    };
+    let mut undecided = Vec::new();
+    for index in indices {
+        match outcome(*index, None) {
+            RuleOutcome::NeedsHeader => undecided.push(*index),
+            outcome => each(*index, outcome),
+        }
+    }
+    let mut room = fetch_limit(policy);
+    let mut undecided = undecided.as_slice();
+    while room > 0 && !undecided.is_empty() {
+        let count = usize::try_from(room.max(MIN_HEADERS)).unwrap_or(usize::MAX);
+        let (some, rest) = undecided.split_at(count.min(undecided.len()));
         let nums: Vec<_> = some
             .iter()
-            .map(|place| look.mailbox.entries[*place].num)
+            .map(|index| reconciled.mailbox.entries[*index].num)
             .collect();
-        let mut places = some.iter();
+        let mut awaited = some.iter();
         session.tops(&nums, |head| {
-            let Some(place) = places.next() else { return };
-            let judgement = head.map_or(RuleOutcome::NeedsHeader, |head| {
-                evaluate(*place, Some(&Header::read(head.as_bytes())))
+            let Some(index) = awaited.next() else { return };
+            let outcome = head.map_or(RuleOutcome::NeedsHeader, |head| {
+                outcome(*index, Some(&Header::read(head.as_bytes())))
             });
-            let stays = judgement
+            let is_left = outcome
                 .matched()
-                .is_some_and(|rule_match| rule_match.action != RuleAction::Fetch)
+                .is_some_and(|rule| rule.action != RuleAction::Fetch)
                 || policy
                     .max_size
-                    .is_some_and(|max| look.mailbox.entries[*place].octets > max.octets());
-            room -= u64::from(!stays && room > 0);
-            told(*place, judgement);
+                    .is_some_and(|max| octets(*index) > max.octets());
+            room -= u64::from(!is_left && room > 0);
+            each(*index, outcome);
         })?;
-        unread = rest;
+        undecided = rest;
     }
     Ok(())
 }
 
-/// How many messages are fetched at most. Where the newest of them decide what is deleted, it has
-/// to be known of all of them whether they will be.
-fn room(policy: &Policy) -> u64 {
-    let trims = policy.keep_newest.is_some() || policy.keep_total.is_some();
-    policy.limit.filter(|_| !trims).unwrap_or(u64::MAX)
+/// Returns how many messages are fetched at most. If the newest messages decide what is deleted, it
+/// has to be known of all of them whether they will be fetched.
+fn fetch_limit(policy: &Policy) -> u64 {
+    let depends_on_newest = policy.keep_newest.is_some() || policy.keep_total.is_some();
+    policy
+        .limit
+        .filter(|_| !depends_on_newest)
+        .unwrap_or(u64::MAX)
 }

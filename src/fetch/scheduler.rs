@@ -9,7 +9,7 @@ use std::{
 use crate::{
     config::Account,
     event::Summary,
-    fetch::{RunEnv, fetch},
+    fetch::{env::RunEnv, fetch},
 };
 
 /// Fetches all `accounts`, `jobs` hosts at a time; gives the summaries in the order of `accounts`.

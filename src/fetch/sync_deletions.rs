@@ -1,107 +1,149 @@
-//! What the user deleted from the Maildir.
+//! Which messages the user deleted from the Maildir.
 
 use std::collections::{HashMap, HashSet};
 
+use super::basis::Basis;
 use crate::{
     delivery::{Delivery, StoredMessage},
     domain::{
         ids::RowId,
         plan::{Known, Local, believable},
+        reconcile::Reconciled,
     },
     error::{Error, Kind, Result},
-    ledger::{DeliveredLocations, Ledger, Reconciled},
+    ledger::Reader,
     text::count,
 };
 
-/// Marks those delivered messages of `look` that the user deleted from the place they were
-/// delivered to. Where too much is gone to be believed, or another Maildir lies in its place,
-/// nothing is marked, and that is what comes back.
+/// What the Maildirs say about delivered messages.
+#[derive(Debug, Default)]
+pub(super) struct Synced {
+    /// Messages that the user deleted.
+    deleted: HashSet<RowId>,
+    /// Messages that are there.
+    pub(super) located: Vec<RowId>,
+    /// Messages that are missing, but not known to be deleted.
+    pub(super) misplaced: HashSet<RowId>,
+    /// Why deletions are not believed.
+    pub(super) warning: Option<Error>,
+}
+
+impl Synced {
+    /// Marks the deleted messages.
+    pub(super) fn mark(&self, reconciled: &mut Reconciled) {
+        for entry in &mut reconciled.mailbox.entries {
+            if let Known::Delivered { local, .. } = &mut entry.known
+                && entry.row.is_some_and(|row| self.deleted.contains(&row))
+            {
+                *local = Local::Deleted;
+            }
+        }
+    }
+}
+
+/// Finds the delivered messages that the user deleted from their destination. If too many are
+/// missing, or another Maildir is in the place of the one before, none counts as deleted, and the
+/// result has a warning.
 ///
 /// # Errors
-/// The ledger, or a message, cannot be read.
-pub fn mark(
-    look: &mut Reconciled,
-    ledger: &mut Ledger,
-    delivery: &dyn Delivery,
-) -> Result<Option<Error>> {
-    let Some(mut found) = delivery.look()? else {
-        return Ok(None);
+/// The ledger or a message cannot be read.
+pub(super) fn find_deleted(
+    reconciled: &Reconciled,
+    reader: &Reader,
+    basis: &Basis<'_>,
+) -> Result<Synced> {
+    let Some(mut found) = basis.router.look()? else {
+        return Ok(Synced::default());
     };
-    let mut present = present_in(&found, ledger);
-    // what may lie in a Maildir that the account no longer has cannot be missed here
-    let DeliveredLocations { sure, elsewhere } = ledger.locate_delivered(&present)?;
-    let delivered: Vec<_> = look.delivered().filter(|row| sure.contains(row)).collect();
-    let mut gone: HashSet<_> = delivered
+    let mut present = present_in(&found, reader);
+    let locations = reader.locate_delivered(&present, basis.maildirs)?;
+    let delivered: Vec<_> = reconciled
+        .delivered()
+        .filter(|row| locations.known.contains(row))
+        .collect();
+    let mut missing: HashSet<_> = delivered
         .iter()
         .copied()
         .filter(|row| !present.contains(row))
         .collect();
-    if gone.is_empty() {
-        return Ok(None);
+    let mut synced = Synced {
+        located: locations.found,
+        ..Synced::default()
+    };
+    if missing.is_empty() {
+        return Ok(synced);
     }
     // one that a mail program was just moving is there the second time
-    found = delivery.look()?.unwrap_or_default();
-    present = present_in(&found, ledger);
-    gone.retain(|row| !present.contains(row));
-    // Moving a message to another folder gives it another name in some mail programs (mutt,
-    // Dovecot): what cannot be found by its name is looked for by its header.
+    found = basis.router.look()?.unwrap_or_default();
+    present = present_in(&found, reader);
+    missing.retain(|row| !present.contains(row));
+    remove_renamed(&mut missing, &found, reader)?;
+    let doubt = if !believable(delivered.len(), missing.len(), found.len()) {
+        Some("more than half of the delivered mail is missing from the Maildir")
+    } else if !missing.is_disjoint(&locations.replaced) {
+        Some("the Maildir was replaced since the last run")
+    } else {
+        None
+    };
+    let Some(doubt) = doubt else {
+        synced.deleted = missing;
+        return Ok(synced);
+    };
+    let lost = count(missing.len() as u64, "message");
+    synced.warning = Some(
+        Error::new(
+            Kind::Unavailable,
+            format!("{doubt}; deletions were not synced"),
+        )
+        .with_fact(format!("{lost} of {} are missing", delivered.len()))
+        .with_fact(
+            "if its disk is not mounted, or it was restored from a backup, nothing is lost: \
+                 nothing was deleted from the server",
+        )
+        .with_hint("if you did delete them, `pouch ledger delete` deletes them from the server"),
+    );
+    // none of them counts later either, once there is so much new mail that it would be believed
+    synced.misplaced = missing;
+    Ok(synced)
+}
+
+/// Removes messages from `missing` that are there under another name: some mail programs (mutt,
+/// Dovecot) rename a message when it is moved to another folder. They are recognised by their
+/// headers. Those without a fingerprint are never deleted on suspicion.
+fn remove_renamed(
+    missing: &mut HashSet<RowId>,
+    found: &[StoredMessage],
+    reader: &Reader,
+) -> Result<()> {
     let mut wanted: HashMap<_, Vec<_>> = HashMap::new();
-    for (row, _, print) in ledger.fingerprints_delivered(gone.clone())? {
-        match print {
-            Some(print) => wanted.entry(print).or_default().push(row),
-            // never deleted on suspicion
+    for (row, _, fingerprint) in reader.delivered_fingerprints(missing.clone())? {
+        match fingerprint {
+            Some(fingerprint) => wanted.entry(fingerprint).or_default().push(row),
             None => {
-                gone.remove(&row);
+                missing.remove(&row);
             }
         }
     }
     for stranger in found
         .iter()
-        .filter(|found| ledger.row_of(&found.name).is_none())
+        .filter(|found| reader.message_named(&found.name).is_none())
     {
         if wanted.is_empty() {
             break;
         }
-        if let Some(print) = stranger.fingerprint()?
-            && let Some(rows) = wanted.remove(&print)
+        if let Some(fingerprint) = stranger.fingerprint()?
+            && let Some(rows) = wanted.remove(&fingerprint)
         {
-            for row in rows {
-                gone.remove(&row);
-            }
+            missing.retain(|row| !rows.contains(row));
         }
     }
-    let told = if !believable(delivered.len(), gone.len(), found.len()) {
-        Some("too much is gone from the Maildir to delete it from the server too")
-    } else if !gone.is_disjoint(&elsewhere) {
-        Some("another Maildir lies in the place of the one before")
-    } else {
-        None
-    };
-    if let Some(told) = told {
-        // nor is any part of it, once there is so much new mail that it would be believed
-        ledger.forget_location(&gone)?;
-        return Ok(Some(
-            Error::new(Kind::Unavailable, told)
-                .with_fact(format!("{} of {} are not there any more", gone.len(), count(delivered.len() as u64, "message")))
-                .with_fact("if its disk is not mounted, or it comes from a backup, that saved your mail; nothing was deleted from the server")
-                .with_hint("if you did delete them, `pouch ledger delete` takes them off the server"),
-        ));
-    }
-    for entry in &mut look.mailbox.entries {
-        if let Known::Delivered { local, .. } = &mut entry.known
-            && entry.row.is_some_and(|row| gone.contains(&row))
-        {
-            *local = Local::Deleted;
-        }
-    }
-    Ok(None)
+    Ok(())
 }
 
-/// The rows of the messages that were found.
-fn present_in(found: &[StoredMessage], ledger: &Ledger) -> HashSet<RowId> {
+/// Returns the rows of the messages that were found.
+fn present_in(found: &[StoredMessage], reader: &Reader) -> HashSet<RowId> {
     found
         .iter()
-        .filter_map(|found| ledger.row_of(&found.name))
-        .map(|(row, _)| row)
+        .filter_map(|found| Some(reader.message_named(&found.name)?.row))
         .collect()
 }

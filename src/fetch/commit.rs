@@ -1,0 +1,205 @@
+//! Making messages durable in batches, while the next ones arrive.
+
+use std::{
+    collections::VecDeque,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    delivery::{Delivery, DeliveryMode, Draft, Envelope, Router},
+    domain::destination::Destination,
+    error::{Error, Kind, Result},
+    ledger::Arrival,
+    sys::interrupt::Interrupt,
+};
+
+/// A batch is committed once it has so many messages …
+const MAX_MESSAGES: usize = 128;
+/// … or so many octets …
+const MAX_OCTETS: u64 = 16_000_000;
+/// … or is so old.
+const MAX_AGE: Duration = Duration::from_secs(2);
+
+/// How many batches are committed at once, if the destination allows it: while one waits for the
+/// disk's cache, the files of the other are written.
+const MAX_IN_FLIGHT: usize = 2;
+
+/// The destinations of an account, and the batches on their way there.
+pub(super) struct Committer {
+    router: Router,
+    batch: Batch,
+    in_flight: VecDeque<InFlightBatch>,
+    /// How many files may be open at once.
+    open_files: usize,
+}
+
+/// Messages that the destinations have accepted, in the order in which they arrived.
+#[derive(Default)]
+struct Batch {
+    arrivals: Vec<Arrival>,
+    copies: usize,
+    octets: u64,
+    began: Option<Instant>,
+}
+
+/// A batch that is being committed.
+struct InFlightBatch {
+    arrivals: Vec<Arrival>,
+    commit: JoinHandle<Result<()>>,
+}
+
+/// Why a message was not accepted.
+pub(super) struct Unaccepted {
+    pub(super) error: Error,
+    /// The recipients that have it nevertheless.
+    pub(super) accepted_by: Vec<String>,
+}
+
+impl Committer {
+    pub(super) fn new(router: Router, open_files: usize) -> Self {
+        Self {
+            router,
+            batch: Batch::default(),
+            in_flight: VecDeque::new(),
+            open_files,
+        }
+    }
+
+    /// Returns the destinations.
+    pub(super) fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// Returns the destinations, to clean them up.
+    pub(super) fn router_mut(&mut self) -> &mut Router {
+        &mut self.router
+    }
+
+    /// Returns how messages for these destinations are handed over.
+    pub(super) fn mode(&self, destinations: &[Destination]) -> DeliveryMode {
+        self.router.pace(destinations)
+    }
+
+    /// Returns how many messages are accepted, but not known to be durable.
+    pub(super) fn pending(&self) -> u64 {
+        let in_flight: usize = self
+            .in_flight
+            .iter()
+            .map(|batch| batch.arrivals.len())
+            .sum();
+        (self.batch.arrivals.len() + in_flight) as u64
+    }
+
+    /// Starts a draft.
+    ///
+    /// # Errors
+    /// The destination cannot be written.
+    pub(super) fn begin(&mut self, envelope: &Envelope<'_>) -> Result<Draft> {
+        self.router.begin(envelope)
+    }
+
+    /// Gives a complete message to its destinations.
+    ///
+    /// # Errors
+    /// A destination cannot be written, or a program did not accept the message.
+    pub(super) fn accept(
+        &mut self,
+        envelope: &Envelope<'_>,
+        draft: Draft,
+        stop: &Interrupt,
+    ) -> std::result::Result<(), Unaccepted> {
+        let accepted = self.router.accept(envelope, draft, stop);
+        accepted.map_err(|error| Unaccepted {
+            error,
+            accepted_by: self.router.accepted_by(),
+        })
+    }
+
+    /// Adds an accepted message, of which there are so many copies, to the batch.
+    pub(super) fn add(&mut self, arrival: Arrival, copies: usize) {
+        self.batch.copies += copies;
+        self.batch.octets += arrival.received;
+        self.batch.arrivals.push(arrival);
+        self.batch.began.get_or_insert_with(Instant::now);
+    }
+
+    /// Returns whether the batch should be committed. Each copy is an open file, as are those of
+    /// the batches in flight.
+    pub(super) fn is_due(&self) -> bool {
+        let batch = &self.batch;
+        batch.arrivals.len() >= MAX_MESSAGES
+            || batch.copies >= self.open_files / (MAX_IN_FLIGHT + 1)
+            || batch.octets >= MAX_OCTETS
+            || batch.began.is_some_and(|began| began.elapsed() >= MAX_AGE)
+    }
+
+    /// Starts to commit the batch, once there is room for it: a slow disk slows the connection
+    /// down. Returns the messages of an earlier batch that are durable now.
+    ///
+    /// # Errors
+    /// An earlier batch failed, or no thread can be started.
+    pub(super) fn start_commit(&mut self) -> Result<Vec<Arrival>> {
+        let parallel = self.router.pace(&[]) == DeliveryMode::Parallel;
+        let room = if parallel { MAX_IN_FLIGHT } else { 1 };
+        let durable = if self.in_flight.len() < room {
+            Vec::new()
+        } else {
+            self.wait()?
+        };
+        let arrivals = std::mem::take(&mut self.batch).arrivals;
+        if !arrivals.is_empty() {
+            let pending = self.router.take_batch();
+            let commit = thread::Builder::new()
+                .spawn(|| pending.commit())
+                .map_err(|error| Error::thread(&error))?;
+            self.in_flight.push_back(InFlightBatch { arrivals, commit });
+        }
+        Ok(durable)
+    }
+
+    /// Waits for the oldest batch in flight. Returns its messages, none if nothing is in flight.
+    ///
+    /// # Errors
+    /// Some or all of its messages are not durable.
+    pub(super) fn wait(&mut self) -> Result<Vec<Arrival>> {
+        let Some(InFlightBatch { arrivals, commit }) = self.in_flight.pop_front() else {
+            return Ok(Vec::new());
+        };
+        commit
+            .join()
+            .unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the commit thread panicked")))?;
+        Ok(arrivals)
+    }
+
+    /// Returns whether a batch is in flight.
+    pub(super) fn is_in_flight(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    /// Waits for all batches in flight, without recording them.
+    ///
+    /// # Errors
+    /// One of them failed.
+    pub(super) fn abandon(&mut self) -> Result<()> {
+        let mut waited = Ok(());
+        while self.is_in_flight() {
+            waited = waited.and(self.wait().map(drop));
+        }
+        waited
+    }
+
+    /// Delivers one message and waits until it is durable. No batch may be pending.
+    ///
+    /// # Errors
+    /// It could not be delivered.
+    pub(super) fn deliver_now(
+        &mut self,
+        envelope: &Envelope<'_>,
+        draft: Draft,
+        stop: &Interrupt,
+    ) -> Result<()> {
+        self.router.accept(envelope, draft, stop)?;
+        self.router.take_batch().commit()
+    }
+}

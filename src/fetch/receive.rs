@@ -1,0 +1,458 @@
+//! One message: from the connection to its destinations.
+
+use std::io::Write;
+
+use super::{
+    commit::Unaccepted,
+    request::{Failure, FetchRequest, Received, SessionLost},
+    run::AccountRun,
+};
+use crate::{
+    config::Tls,
+    delivery::{DeliveryMode, Draft, Envelope, Filter, Filtered},
+    domain::{
+        blame::{Cause, Next},
+        destination::Destination,
+        message::{Fingerprint, Head, Header, HeaderSummary, MAX_HEAD, fingerprint, glance},
+        plan::AfterFetch,
+        rule::{Candidate, RuleOutcome, evaluate},
+        trace_fields::{self, TraceInfo},
+    },
+    error::{Error, Kind, Result, Verdict},
+    event::Event,
+    ledger::Arrival,
+    net::Stream,
+    pop3::{
+        reply::{Refusal, quoted},
+        retrieval::Body,
+    },
+    text::count,
+};
+
+/// The largest part of a broken message that is kept for its notice.
+const MAX_PARTIAL: u64 = 256 * 1024;
+
+/// What Dovecot sends for a message that it cannot decompress: nothing but a blank line.
+const BLANK_LINE: u64 = 2;
+
+/// A message may be so much larger than listed: servers count line ends differently, and add
+/// fields. A larger one does not end.
+const EXTRA_ROOM: u64 = 64_000_000;
+
+/// Words in a refusal that say that it is transient, where no response code says so.
+const TRANSIENT_WORDS: [&str; 10] = [
+    "try again",
+    "later",
+    "temporar",
+    "exceed",
+    "quota",
+    "limit",
+    "busy",
+    "locked",
+    "in use",
+    "unavailable",
+];
+
+/// A message as it was received, in a draft.
+struct Content {
+    draft: Draft,
+    head: Head,
+    /// The octets received, counted as LIST does.
+    octets: u64,
+}
+
+/// A message after the filters.
+enum FilterOutcome {
+    /// It passed.
+    Passed(Draft, Head),
+    /// It is not delivered.
+    Stopped(Received),
+}
+
+impl AccountRun<'_> {
+    /// Receives a message and gives it to its destinations.
+    pub(super) fn receive(
+        &mut self,
+        request: &FetchRequest,
+        body: Body<'_, '_, Stream>,
+        (address, first): (Option<&str>, bool),
+    ) -> std::result::Result<Received, SessionLost> {
+        let content = self.read_content(request, body, first)?;
+        let Content {
+            mut draft,
+            head,
+            octets,
+        } = content;
+        let before = match request.after {
+            AfterFetch::Complete => self.ledger.reader().bytes_received(request.row)?,
+            _ => None,
+        };
+        if before == Some(octets) && octets >= request.octets {
+            // it was complete all along, and listed too large before
+            self.blame.arrived_complete(request.row);
+            self.ledger.record_complete(request.row, octets)?;
+            return Ok(Received::Unchanged);
+        }
+        if let Some(error) = missing(request, octets, before.unwrap_or(0)) {
+            let failure = Failure {
+                request: request.clone(),
+                error,
+                partial: partial(&mut draft),
+            };
+            return Ok(Received::Failed(Box::new(failure), Cause::Server));
+        }
+        self.blame.arrived_complete(request.row);
+        let original = fingerprint(head.as_bytes());
+        let (draft, head) = match self.filter(request, draft, head)? {
+            FilterOutcome::Passed(draft, head) => (draft, head),
+            FilterOutcome::Stopped(received) => return Ok(received),
+        };
+        Ok(self.deliver(
+            request,
+            Content {
+                draft,
+                head,
+                octets,
+            },
+            original,
+            address,
+        )?)
+    }
+
+    /// Reads a message into a draft. Only a complete and verified message is returned.
+    fn read_content(
+        &mut self,
+        request: &FetchRequest,
+        mut body: Body<'_, '_, Stream>,
+        first: bool,
+    ) -> std::result::Result<Content, SessionLost> {
+        let destinations = self.known_destinations(request);
+        let envelope = Envelope {
+            account: &self.account.name,
+            name: &request.copy.name.to_string(),
+            uid: &request.uid,
+            sender: None,
+            // a message that gets additional fields is spooled
+            destinations: destinations
+                .as_deref()
+                .filter(|_| self.account.add_headers.is_empty())
+                .unwrap_or_default(),
+            accepted_by: &request.copy.accepted_by,
+            fields: &[],
+        };
+        let mut draft = self.committer.begin(&envelope)?;
+        let mut head = Head::default();
+        let most = request.octets.saturating_mul(4).saturating_add(EXTRA_ROOM);
+        let mut read = 0_u64;
+        let error = loop {
+            match body.chunk() {
+                Ok(Some(content)) => {
+                    read += content.len() as u64;
+                    head.push(content);
+                    draft
+                        .write_all(content)
+                        .map_err(|error| Error::file("write", draft.path(), &error))?;
+                    self.report(&Event::Received {
+                        octets: content.len() as u64,
+                    });
+                }
+                Ok(None) => {
+                    return Ok(Content {
+                        draft,
+                        head,
+                        octets: body.octets(),
+                    });
+                }
+                Err(error) => break error,
+            }
+            if read > most {
+                let host = &self.account.host;
+                break Error::new(Kind::ConnectionLost, format!("endless message from {host}"));
+            }
+        };
+        Err(SessionLost::during(
+            request,
+            error,
+            (partial(&mut draft), first),
+        ))
+    }
+
+    /// Returns the destinations of a message, or `None` if they depend on a header that has not
+    /// arrived, or has not been through the filters.
+    pub(super) fn known_destinations(&self, request: &FetchRequest) -> Option<Vec<Destination>> {
+        let routing = &self.account.routing;
+        let undecided = request.rule == RuleOutcome::NeedsHeader && routing.needs_header();
+        if undecided || !self.account.filter.is_empty() {
+            return None;
+        }
+        routing.destinations(request.rule.matched(), None)
+    }
+
+    /// Returns the destinations of a message with this header. It has arrived, so no rule skips it.
+    fn destinations_by(&self, request: &FetchRequest, head: &[u8]) -> Vec<Destination> {
+        let routing = &self.account.routing;
+        let header = Header::read(head);
+        let candidate = Candidate {
+            octets: request.octets,
+            header: Some(&header),
+            wanted: true,
+        };
+        let matched = evaluate(&routing.rules, candidate, self.env.clock.now()).matched();
+        routing
+            .destinations(matched, Some(&header))
+            .unwrap_or_else(|| vec![routing.default.clone()])
+    }
+
+    /// Passes a message through the account's filters. The header that comes back is what the last
+    /// of them made of it.
+    fn filter(
+        &mut self,
+        request: &FetchRequest,
+        mut draft: Draft,
+        head: Head,
+    ) -> Result<FilterOutcome> {
+        let account = self.account;
+        if account.filter.is_empty() {
+            return Ok(FilterOutcome::Passed(draft, head));
+        }
+        let envelope = Envelope {
+            account: &account.name,
+            name: &request.copy.name.to_string(),
+            uid: &request.uid,
+            sender: None,
+            destinations: &[],
+            accepted_by: &[],
+            fields: &[],
+        };
+        for argv in &account.filter {
+            let spool = &self.env.state_dir;
+            let filter = Filter {
+                argv,
+                timeout: account.pipe_timeout.into(),
+                spool,
+            };
+            match filter.run(&envelope, draft, &self.env.stop) {
+                Ok(Filtered::Passed(passed)) => draft = passed,
+                // the ledger cannot record this: it would be requested again in each run
+                Ok(Filtered::Dropped) if request.after == AfterFetch::Complete => {
+                    let what = format!("{} was truncated before, and now", request.name());
+                    let what = format!("{what} the filter {} drops it", argv.join(" "));
+                    let error = Error::new(Kind::Rejected, what);
+                    return Ok(FilterOutcome::Stopped(self.unaccepted(request, error)?));
+                }
+                Ok(Filtered::Dropped) => {
+                    let reason = format!("dropped by the filter {}", argv.join(" "));
+                    self.ledger.skip(&[(request.row, reason)])?;
+                    self.blame.accepted();
+                    return Ok(FilterOutcome::Stopped(Received::Skipped));
+                }
+                Err(error) if error.kind().verdict() == Verdict::StopAll => return Err(error),
+                Err(error) => {
+                    return Ok(FilterOutcome::Stopped(self.unaccepted(request, error)?));
+                }
+            }
+        }
+        let octets = draft
+            .read_back(MAX_HEAD as u64)
+            .map_err(|error| Error::file("read", draft.path(), &error))?;
+        let mut head = Head::default();
+        head.push(&octets);
+        Ok(FilterOutcome::Passed(draft, head))
+    }
+
+    /// Gives a message to its destinations. `original` is the fingerprint of what the server sent.
+    fn deliver(
+        &mut self,
+        request: &FetchRequest,
+        content: Content,
+        original: Option<Fingerprint>,
+        address: Option<&str>,
+    ) -> Result<Received> {
+        let Content {
+            draft,
+            head,
+            octets,
+        } = content;
+        let head = head.as_bytes();
+        let destinations = self
+            .known_destinations(request)
+            .unwrap_or_else(|| self.destinations_by(request, head));
+        let one_at_a_time = self.committer.mode(&destinations) == DeliveryMode::OneAtATime;
+        let summary = if one_at_a_time {
+            glance(head)
+        } else {
+            HeaderSummary::default()
+        };
+        let mut name = request.copy.name.clone();
+        name.destinations = destinations.len();
+        let envelope = Envelope {
+            account: &self.account.name,
+            name: &name.to_string(),
+            uid: &request.uid,
+            sender: summary.address.as_deref(),
+            destinations: &destinations,
+            accepted_by: &request.copy.accepted_by,
+            fields: &self.trace_fields(request, head, address),
+        };
+        // what one of the destinations has already may be truncated, whatever the others get
+        let before = request
+            .copy
+            .partial_bytes
+            .filter(|_| !request.copy.accepted_by.is_empty());
+        let received = before.map_or(octets, |before| before.min(octets));
+        let filtered = !self.account.filter.is_empty();
+        let arrival = Arrival {
+            row: request.row,
+            listed: request.octets,
+            received,
+            fingerprint: original,
+            delivered_fingerprint: fingerprint(head)
+                .filter(|found| filtered && Some(*found) != original),
+            in_maildir: destinations
+                .iter()
+                .any(|one| matches!(one, Destination::Maildir(_))),
+        };
+        self.begin_handover(request, &arrival, one_at_a_time)?;
+        if let Err(unaccepted) = self.committer.accept(&envelope, draft, &self.env.stop) {
+            return self.not_accepted(request, unaccepted, one_at_a_time);
+        }
+        self.blame.accepted();
+        self.committer.add(arrival, destinations.len());
+        if one_at_a_time {
+            self.flush()?;
+        }
+        Ok(Received::Accepted)
+    }
+
+    /// Returns the fields that the account adds to a message with this header.
+    fn trace_fields(&self, request: &FetchRequest, head: &[u8], address: Option<&str>) -> Vec<u8> {
+        let info = TraceInfo {
+            host: &self.account.host,
+            address,
+            machine: &self.env.hostname,
+            protected: self.account.tls != Tls::Off,
+            account: &self.account.name,
+            user: &self.account.user,
+            uid: &request.uid,
+        };
+        trace_fields::write(&self.account.add_headers, &info, head, self.env.clock.now())
+    }
+
+    /// Records what has to be known if the run is interrupted while a destination has the message.
+    fn begin_handover(
+        &mut self,
+        request: &FetchRequest,
+        arrival: &Arrival,
+        one_at_a_time: bool,
+    ) -> Result<()> {
+        let truncated =
+            arrival.received < arrival.listed && self.ledger.reader().sizes_are_trusted()?;
+        let partial_bytes = truncated.then_some(arrival.received);
+        if partial_bytes != request.copy.partial_bytes {
+            self.ledger
+                .record_partial_bytes(request.row, partial_bytes)?;
+        }
+        if one_at_a_time {
+            // what arrived before it does not wait for a program
+            self.flush()?;
+            if self.ledger.begin_handover(request.row)? {
+                self.report_redelivery(&request.name());
+            }
+        }
+        Ok(())
+    }
+
+    /// Records that not all destinations have a message.
+    fn not_accepted(
+        &mut self,
+        request: &FetchRequest,
+        unaccepted: Unaccepted,
+        one_at_a_time: bool,
+    ) -> Result<Received> {
+        let Unaccepted { error, accepted_by } = unaccepted;
+        for recipient in accepted_by {
+            let now = self.env.clock.now();
+            self.ledger
+                .record_partial_delivery(request.row, &recipient, now)?;
+        }
+        if error.kind().verdict() == Verdict::StopAll {
+            // the program may have the message or not, and that is what the ledger says
+            return Err(error);
+        }
+        if one_at_a_time {
+            self.ledger.abort_handover(request.row)?;
+        }
+        self.unaccepted(request, error)
+    }
+
+    /// Returns what becomes of a message that a program did not accept.
+    fn unaccepted(&mut self, request: &FetchRequest, error: Error) -> Result<Received> {
+        match error.kind() {
+            Kind::Deferred => Ok(match self.blame.deferred_by_destination(request.row) {
+                Next::Continue => Received::Deferred(error),
+                Next::GiveUp => Received::Stopped(error),
+            }),
+            Kind::Rejected => {
+                let failure = Failure {
+                    request: request.clone(),
+                    error,
+                    partial: Vec::new(),
+                };
+                Ok(Received::Failed(Box::new(failure), Cause::Destination))
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Returns what becomes of a message that the server refused.
+    pub(super) fn refused(&mut self, request: &FetchRequest, refusal: &Refusal) -> Received {
+        let host = self.account.host.as_str();
+        let transient = refusal.is_transient() || sounds_transient(refusal);
+        let kind = if transient {
+            Kind::Busy
+        } else {
+            Kind::Unavailable
+        };
+        let error = Error::new(kind, format!("{host} refused to send {}", request.name()))
+            .with_fact(quoted(host, refusal));
+        if transient {
+            self.blame.deferred(request.row);
+            return Received::Deferred(error);
+        }
+        let failure = Failure {
+            request: request.clone(),
+            error,
+            partial: Vec::new(),
+        };
+        Received::Failed(Box::new(failure), Cause::Server)
+    }
+}
+
+/// Returns why a message cannot be delivered: nothing was received, or no more than `before`.
+fn missing(request: &FetchRequest, octets: u64, before: u64) -> Option<Error> {
+    if octets >= request.octets {
+        return None;
+    }
+    let what = if octets <= BLANK_LINE {
+        "was empty"
+    } else if request.after == AfterFetch::Complete && octets <= before {
+        "is still truncated"
+    } else {
+        return None;
+    };
+    let error = Error::new(Kind::Unavailable, format!("{} {what}", request.name()));
+    Some(error.with_fact(format!(
+        "received {octets} of {}",
+        count(request.octets, "byte")
+    )))
+}
+
+fn sounds_transient(refusal: &Refusal) -> bool {
+    let text = String::from_utf8_lossy(&refusal.text).to_lowercase();
+    TRANSIENT_WORDS.iter().any(|word| text.contains(word))
+}
+
+/// Returns the beginning of an incomplete message. Only a notice needs it.
+fn partial(draft: &mut Draft) -> Vec<u8> {
+    draft.read_back(MAX_PARTIAL).unwrap_or_default()
+}

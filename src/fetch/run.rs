@@ -1,0 +1,302 @@
+//! The run of one account: its state over all sessions, and how that is recorded and settled.
+
+use std::collections::BTreeMap;
+
+use super::{
+    commit::Committer,
+    env::RunEnv,
+    outcome::Outcome,
+    recover,
+    request::{Failure, Quarantined, will_retry},
+    survey::SurveyMemory,
+};
+use crate::{
+    config::Account,
+    delivery::{Delivery, Router},
+    domain::{blame::Blame, ids::RowId, message::glance, plan::AfterFetch},
+    error::{Error, Exit, Kind, Result},
+    event::Event,
+    ledger::{Arrival, Ledger, MaildirState, Run},
+    text::{count, tilde, times},
+};
+
+/// A run of one account, over all its sessions.
+pub(super) struct AccountRun<'a> {
+    pub(super) account: &'a Account,
+    pub(super) env: &'a RunEnv,
+    pub(super) ledger: Ledger,
+    pub(super) run: Run,
+    /// The account's Maildirs.
+    pub(super) maildirs: Vec<MaildirState>,
+    pub(super) committer: Committer,
+    pub(super) blame: Blame,
+    pub(super) memory: SurveyMemory,
+    pub(super) outcome: Outcome,
+    /// Messages that failed, until it is known whether they are charged with an attempt.
+    failures: BTreeMap<RowId, Failure>,
+    /// Messages whose notice has to be delivered.
+    pub(super) quarantined: Vec<Quarantined>,
+    /// Whether messages may be safe that the ledger does not know of.
+    pub(super) unsettled: bool,
+}
+
+impl<'a> AccountRun<'a> {
+    /// Starts a run. `interrupted`: what an earlier run delivered has to be
+    /// [recovered](Self::recover) first.
+    pub(super) fn new(
+        account: &'a Account,
+        env: &'a RunEnv,
+        (ledger, run, interrupted): (Ledger, Run, bool),
+        maildirs: Vec<MaildirState>,
+        router: Router,
+    ) -> Self {
+        Self {
+            account,
+            env,
+            ledger,
+            run,
+            maildirs,
+            committer: Committer::new(router, env.open_files),
+            blame: Blame::new(account.retries),
+            memory: SurveyMemory::default(),
+            outcome: Outcome::default(),
+            failures: BTreeMap::new(),
+            quarantined: Vec::new(),
+            unsettled: interrupted,
+        }
+    }
+
+    pub(super) fn report(&self, event: &Event<'_>) {
+        self.env.report.event(&self.account.name, event);
+    }
+
+    /// Reports that a program gets something that it may have already.
+    pub(super) fn report_redelivery(&self, what: &str) {
+        self.report(&Event::Notice(
+            &Error::new(
+                Kind::Deferred,
+                format!("an earlier run was interrupted while delivering {what}"),
+            )
+            .with_fact("delivering it again; it may be duplicated"),
+        ));
+    }
+
+    /// Records what an interrupted run delivered, and removes its drafts.
+    pub(super) fn recover(&mut self) -> Result<()> {
+        let router = self.committer.router();
+        let recovery = recover::find_delivered(self.ledger.reader(), router, self.account)?;
+        recovery.record(&mut self.ledger, self.env.clock.now())?;
+        let reader = self.ledger.reader();
+        self.committer.router_mut().remove_stale_drafts(&|name| {
+            reader.message_named(name).is_some() || reader.notice_named(name).is_some()
+        })?;
+        for (mailbox, messages) in recovery.uncertain {
+            let path = tilde(&mailbox, &self.env.home);
+            let messages = count(messages, "message");
+            self.report(&Event::Notice(
+                &Error::new(
+                    Kind::Deferred,
+                    format!("the last run was interrupted while writing to {path}"),
+                )
+                .with_fact("the file has changed since and was left untouched")
+                .with_fact(format!(
+                    "{messages} may be in it, complete or in part, and will be fetched again"
+                )),
+            ));
+        }
+        self.unsettled = false;
+        Ok(())
+    }
+
+    /// Keeps a failure until there is evidence about it.
+    pub(super) fn keep_failure(&mut self, failure: Failure) {
+        self.failures.insert(failure.request.row, failure);
+    }
+
+    /// Forgets that a message failed earlier in this run.
+    pub(super) fn forget_failure(&mut self, row: RowId) {
+        self.failures.remove(&row);
+    }
+
+    /// Charges the messages that are known to be bad with an attempt.
+    pub(super) fn charge_proven(&mut self) -> Result<()> {
+        for row in self.blame.take_proven() {
+            if let Some(failure) = self.failures.remove(&row) {
+                self.charge(failure)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn charge(&mut self, failure: Failure) -> Result<()> {
+        let Failure {
+            request,
+            error,
+            partial,
+        } = failure;
+        let (row, account) = (request.row, self.account);
+        let summary = glance(&partial);
+        let now = self.env.clock.now();
+        let limit = account.attempts;
+        let reason = reason(&error);
+        let failed = self
+            .ledger
+            .charge_attempt(row, &self.run, limit, (&reason, &summary), now)?;
+        let attempts = failed.attempts;
+        let Some(next_try) = failed.next_try.filter(|_| failed.quarantined) else {
+            let fact = format!(
+                "{} left on the server, attempt {attempts} of {limit}",
+                request.name()
+            );
+            self.outcome.fail(row, error.with_fact(fact), None);
+            return Ok(());
+        };
+        let error = error
+            .with_fact(format!(
+                "it failed {} and is in quarantine now; the other messages are not affected",
+                times(attempts)
+            ))
+            .with_hint(format!(
+                "details: `pouch ledger show {} {row}`",
+                account.name
+            ));
+        self.outcome.fail(row, error, Some(next_try));
+        if !account.notice {
+            return self.ledger.mark_reported(&[row], now).map(drop);
+        }
+        let (uid, octets) = (request.uid, request.octets);
+        self.quarantined.push(Quarantined {
+            row,
+            uid,
+            octets,
+            reason,
+            summary,
+            attempts,
+            next_try,
+            partial,
+        });
+        Ok(())
+    }
+
+    /// Starts to commit the batch if it is due.
+    pub(super) fn commit_if_due(&mut self) -> Result<()> {
+        if self.committer.is_due() {
+            self.commit()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes everything durable that was accepted, and records it.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        self.commit()?;
+        while self.committer.is_in_flight() {
+            self.unsettled = true;
+            let durable = self.committer.wait()?;
+            self.record(&durable)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        // until it is recorded, messages are safe that the ledger does not know of
+        self.unsettled = true;
+        let durable = self.committer.start_commit()?;
+        self.record(&durable)
+    }
+
+    /// Records messages that are durable.
+    fn record(&mut self, arrivals: &[Arrival]) -> Result<()> {
+        if arrivals.is_empty() {
+            self.unsettled = false;
+            return Ok(());
+        }
+        let truncated = self
+            .ledger
+            .record_delivered(arrivals, &self.run, self.env.clock.now())?;
+        self.unsettled = false;
+        for arrival in arrivals {
+            self.outcome.tally.delivered += 1;
+            self.outcome.tally.octets += arrival.received;
+            self.report(&Event::Stored {
+                row: arrival.row,
+                octets: arrival.received,
+            });
+        }
+        for arrival in arrivals
+            .iter()
+            .filter(|arrival| truncated.contains(&arrival.row))
+        {
+            self.report_truncated(arrival)?;
+        }
+        Ok(())
+    }
+
+    /// Reports once that a message was delivered truncated.
+    fn report_truncated(&mut self, arrival: &Arrival) -> Result<()> {
+        let Arrival {
+            row,
+            received,
+            listed,
+            ..
+        } = *arrival;
+        let now = self.env.clock.now();
+        if !self.ledger.reader().sizes_are_trusted()?
+            || self.ledger.mark_reported(&[row], now)?.is_empty()
+        {
+            return Ok(());
+        }
+        self.outcome.raise_exit(Exit::LATER);
+        self.report(&Event::Notice(
+            &Error::new(
+                Kind::Unavailable,
+                "message truncated: received fewer bytes than the server listed",
+            )
+            .with_fact(format!("received {received} of {}", count(listed, "byte")))
+            .with_fact("it is delivered as it is, stays on the server, and will be requested again")
+            .with_hint(format!(
+                "details: `pouch ledger show {} {row}`",
+                self.account.name
+            )),
+        ));
+        Ok(())
+    }
+
+    /// Settles what is left after the last session, whatever ended it.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        // after an error of the disk or the ledger, the next run looks for what is safe
+        let flushed = if self.unsettled {
+            self.committer.abandon()
+        } else {
+            self.flush()
+        };
+        self.charge_proven()?;
+        let noticed = if self.unsettled {
+            Ok(())
+        } else {
+            self.send_notices(None)
+        };
+        for (row, failure) in std::mem::take(&mut self.failures) {
+            let Failure { request, error, .. } = failure;
+            // nothing shows that it is the message
+            let error = error.of_kind(Kind::Busy);
+            if request.after != AfterFetch::Complete {
+                self.ledger.defer(row, self.env.clock.now())?;
+            }
+            let reported = will_retry(&request, error.clone());
+            self.outcome.defer(row, error, reported);
+        }
+        let (account, env) = (self.account, self.env);
+        self.outcome
+            .report_failures(|event| env.report.event(&account.name, event));
+        flushed.and(noticed)
+    }
+}
+
+/// Returns why a message failed, in one line, with what the server said.
+fn reason(error: &Error) -> String {
+    let facts = error.facts().iter().take(1);
+    facts.fold(error.what().to_owned(), |reason, fact| {
+        format!("{reason}; {fact}")
+    })
+}

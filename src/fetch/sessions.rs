@@ -1,0 +1,143 @@
+//! Session after session, until everything is fetched that can be.
+
+use super::{
+    connect::{Milestone, connect_patiently},
+    expunge::expunge,
+    request::{Awaited, Failure, SessionLost},
+    run::AccountRun,
+    session::SessionEnd,
+};
+use crate::{
+    domain::blame::{Lost, Next},
+    error::{Error, Kind, Result, Verdict},
+    event::Event,
+    net::{PendingConnection, Stream},
+    pop3::transaction::Transaction,
+};
+
+impl AccountRun<'_> {
+    /// Connects until everything is fetched that can be. The first connection may have been `begun`.
+    pub(super) fn sessions(
+        &mut self,
+        mut begun: Option<PendingConnection>,
+        password: &str,
+    ) -> Result<()> {
+        loop {
+            let before = self.blame.arrived();
+            let mut address = None;
+            let mut session = connect_patiently(
+                begun.take(),
+                self.account,
+                self.env,
+                password,
+                &mut |milestone| {
+                    if let Milestone::Connected(reached) = milestone {
+                        address = Some(reached);
+                    }
+                },
+            )?;
+            if !self.blame.may_pipeline() {
+                session.disable_pipelining();
+            }
+            self.blame.begin_session();
+            let fetched = self.blame.arrived();
+            let lost = match self.session(&mut session, address.as_deref()) {
+                Ok(end) => match self.end_session(session, end, before) {
+                    Ok(Next::Continue) => continue,
+                    Ok(Next::GiveUp) => return Ok(()),
+                    Err(error) if error.kind() == Kind::Desynchronized => error.into(),
+                    // everything is fetched, and the next run deletes what is left
+                    Err(error) => return Err(error),
+                },
+                Err(lost) => lost,
+            };
+            let progress = self.memory.take_progress() || self.blame.arrived() > fetched;
+            self.reconnect(lost, progress)?;
+        }
+    }
+
+    /// Deletes what may be deleted, and ends the session. Returns whether another one is needed.
+    fn end_session(
+        &mut self,
+        session: Transaction<Stream>,
+        end: SessionEnd,
+        before: u64,
+    ) -> Result<Next> {
+        let more = lists_a_part(&self.account.host) && self.blame.arrived() > before;
+        let SessionEnd {
+            deletions,
+            stopped,
+            refuses,
+        } = end;
+        let deleted = expunge(
+            session,
+            &deletions,
+            &mut self.ledger,
+            &mut self.outcome,
+            more,
+        )?;
+        for (reason, count) in deleted {
+            self.outcome.delete(reason, count);
+            self.report(&Event::Deleted { count, why: reason });
+        }
+        match (stopped, refuses) {
+            (Some(error), _) => Err(error),
+            (None, true) => Ok(self.blame.server_refuses()),
+            (None, false) => Ok(if more { Next::Continue } else { Next::GiveUp }),
+        }
+    }
+
+    /// Decides whether to connect again after a session was lost.
+    fn reconnect(&mut self, lost: SessionLost, progress: bool) -> Result<()> {
+        let SessionLost { error, during } = lost;
+        self.env.stop.check()?;
+        if error.kind().verdict() != Verdict::Reconnect {
+            return Err(error);
+        }
+        let requested = during
+            .as_ref()
+            .map(|awaited| (awaited.request.requested(), awaited.first));
+        let next = self.blame.connection_lost(Lost {
+            during: requested,
+            // a server that drops the connection may drop the messages before that as well
+            maybe_desynchronized: !progress
+                || matches!(error.kind(), Kind::Desynchronized | Kind::TimedOut),
+            progress,
+        });
+        if let Some(awaited) = during
+            && self.blame.is_done(awaited.request.row)
+        {
+            let Awaited {
+                request, partial, ..
+            } = *awaited;
+            let what = format!("{} in the middle of {}", error.what(), request.name());
+            let error = error
+                .facts()
+                .iter()
+                .fold(Error::new(error.kind(), what), |error, fact| {
+                    error.with_fact(fact.as_str())
+                });
+            self.keep_failure(Failure {
+                request,
+                error,
+                partial,
+            });
+        }
+        if next == Next::GiveUp {
+            let lost = self.blame.fruitless();
+            return Err(error.with_fact(format!(
+                "{lost} connections in a row failed without fetching anything"
+            )));
+        }
+        self.flush()
+    }
+}
+
+/// Returns whether the server lists some of the messages per session, and more once those have been
+/// fetched: Gmail lists some 250.
+fn lists_a_part(host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    ["gmail.com", "googlemail.com"]
+        .iter()
+        .any(|name| host.ends_with(name))
+}
