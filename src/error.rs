@@ -236,7 +236,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// An exit code of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exit(pub u8);
 
 impl Exit {

@@ -89,6 +89,17 @@ pub enum When {
     Never,
 }
 
+impl When {
+    /// Returns what the user asked for, or `None` if pouch decides.
+    pub fn forced(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::Always => Some(true),
+            Self::Never => Some(false),
+        }
+    }
+}
+
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
@@ -271,6 +282,17 @@ pub enum Shell {
     Zsh,
     /// fish
     Fish,
+}
+
+impl Shell {
+    /// Returns the line for the shell's start-up file.
+    pub fn startup_line(self) -> &'static str {
+        match self {
+            Self::Bash => "source <(COMPLETE=bash pouch)\n",
+            Self::Zsh => "source <(COMPLETE=zsh pouch)\n",
+            Self::Fish => "COMPLETE=fish pouch | source\n",
+        }
+    }
 }
 
 /// A time between two runs: with none, the server would have no rest.

@@ -9,10 +9,11 @@ use crate::{
     config::{Account, Tls, overrides::Overrides},
     error::{Error, Exit, Kind, Result},
     fetch::{
-        RunEnv,
         connect::{Milestone, connect, show_certificate},
+        env::RunEnv,
     },
     ledger,
+    net::Certificate,
     pop3::reply::Capabilities,
     report::{complain, form, json, print},
     sys::password,
@@ -158,17 +159,7 @@ fn reach(
             };
         }
         Milestone::Secured(certificate) => {
-            let certificate = certificate.map_or_else(
-                || "trusted certificate".into(),
-                |certificate| {
-                    let until = certificate
-                        .until
-                        .map(|until| format!(", until {}", day(until)))
-                        .unwrap_or_default();
-                    format!("trusted certificate{until}, {}", certificate.pin())
-                },
-            );
-            steps.ok("tls", &certificate);
+            steps.ok("tls", &trusted(certificate.as_ref()));
             reached = "login";
         }
         Milestone::LoggedIn(mechanism) => {
@@ -190,6 +181,21 @@ fn reach(
     // nothing is marked: QUIT changes nothing
     session.leave();
     Ok(())
+}
+
+/// Describes a certificate that is trusted.
+fn trusted(certificate: Option<&Certificate>) -> String {
+    let Some(certificate) = certificate else {
+        return "trusted certificate".into();
+    };
+    let until = certificate
+        .until
+        .map(|until| format!(", until {}", day(until)));
+    format!(
+        "trusted certificate{}, {}",
+        until.unwrap_or_default(),
+        certificate.pin()
+    )
 }
 
 fn tenths(began: Instant) -> String {

@@ -4,7 +4,7 @@ use std::{ffi::OsStr, path::PathBuf};
 
 use clap_complete::engine::CompletionCandidate;
 
-use super::{args::Shell, setup::Dirs};
+use super::dirs::Dirs;
 use crate::config::toml::File;
 
 /// Returns the names of the accounts in the config that begin with `current`. Returns none if the
@@ -28,13 +28,4 @@ pub fn accounts(current: &OsStr) -> Vec<CompletionCandidate> {
         .filter(|name| name.starts_with(current))
         .map(CompletionCandidate::new)
         .collect()
-}
-
-/// Returns the line for the start-up file of a shell.
-pub fn line(shell: Shell) -> &'static str {
-    match shell {
-        Shell::Bash => "source <(COMPLETE=bash pouch)\n",
-        Shell::Zsh => "source <(COMPLETE=zsh pouch)\n",
-        Shell::Fish => "COMPLETE=fish pouch | source\n",
-    }
 }

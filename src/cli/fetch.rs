@@ -15,7 +15,7 @@ use crate::{
     domain::destination::Destination,
     error::{Error, Exit, Kind, Result},
     event::{Event, Reporter},
-    fetch::{RunEnv, scheduler::fetch_all},
+    fetch::{env::RunEnv, scheduler::fetch_all},
     net::TlsCache,
     report::{Level, json::Json, plain::Plain, terminal::Terminal, watched},
 };

@@ -15,8 +15,8 @@ use crate::{
     delivery::{Delivery, Location},
     domain::{destination::Destination, ids::RowId, size::ByteSize, time::Timestamp},
     error::{Error, Exit, Kind, Result},
-    fetch::{RunEnv, destinations},
-    ledger::{Ledger, PUT_ASIDE, RetryOutcome, Row, State},
+    fetch::{destinations, env::RunEnv},
+    ledger::{Ledger, REPLACE_HINT, Reader, RetryOutcome, Row, State, no_such_message},
     report::{complain, form, print},
     text::{count, moment, sanitize},
 };
@@ -29,8 +29,8 @@ pub(super) fn run(context: &CommandContext, command: Command) -> CommandResult {
             state,
         } => list(context, &accounts, all, state),
         Command::Show(message) => {
-            let (_, ledger) = open(context, &message.account)?;
-            let row = ledger.find(RowId(message.message))?;
+            let (account, env) = account(context, &message.account)?;
+            let row = find(env.reader(&account)?.as_ref(), RowId(message.message))?;
             if context.global.json {
                 print_json(&json!(Document::from(&row)))?;
             } else {
@@ -93,10 +93,9 @@ fn account(context: &CommandContext, name: &str) -> Result<(Account, RunEnv)> {
         .ok_or_else(|| Error::new(Kind::Bug, "no account"))
 }
 
-fn open(context: &CommandContext, name: &str) -> Result<(Account, Ledger)> {
-    let (account, env) = account(context, name)?;
-    let ledger = env.ledger(&account)?;
-    Ok((account, ledger))
+/// Returns what the ledger knows of a message.
+fn find(ledger: Option<&Reader>, row: RowId) -> Result<Row> {
+    ledger.map_or_else(|| Err(no_such_message(row)), |ledger| ledger.find(row))
 }
 
 fn retried_text(
@@ -128,7 +127,7 @@ fn change(
     let mut ledger = env.ledger(&account)?;
     let rows: Vec<_> = messages.iter().copied().map(RowId).collect();
     for row in &rows {
-        ledger.find(*row)?;
+        ledger.reader().find(*row)?;
     }
     let (changed, said) = change(&mut ledger, &rows)?;
     if context.global.json {
@@ -180,10 +179,10 @@ fn list(
     let env = fetch::env(context, &accounts);
     let mut documents = Vec::new();
     for account in &accounts {
-        let ledger = env.ledger(account)?;
+        let ledger = env.reader(account)?;
         let mut messages = Vec::new();
         let mut listed = 0_u64;
-        ledger.each_row(&states, |row| {
+        let mut show = |row: Row| {
             listed += 1;
             if context.global.json {
                 messages.push(json!(Document::from(&row)));
@@ -197,7 +196,10 @@ fn list(
                 print(&head).map_err(|error| Error::new(Kind::Io, format!("{error:#}")))?;
             }
             print(&line(&row)).map_err(|error| Error::new(Kind::Io, format!("{error:#}")))
-        })?;
+        };
+        if let Some(ledger) = &ledger {
+            ledger.each_row(&states, &mut show)?;
+        }
         if context.global.json {
             documents.push(json!({ "account": account.name, "messages": messages }));
         } else if listed == 0 {
@@ -224,7 +226,7 @@ fn line(row: &Row) -> String {
         ),
         (Some(reason), None) => sanitize(reason.as_bytes()),
         (None, _) if row.delete_requested => "to be deleted from the server".into(),
-        (None, _) => format!("UID {}", sanitize(row.uid.as_bytes())),
+        (None, _) => format!("UID {}", sanitize(&row.uid.text())),
     };
     format!(
         "{:>8} {:11} {:>9}   {}   {what}\n",
@@ -240,12 +242,15 @@ fn details(row: &Row) -> String {
     let time = |at: Option<Timestamp>| at.map(moment);
     let lines = [
         ("message", Some(row.id.to_string())),
-        ("UID", Some(sanitize(row.uid.as_bytes()))),
+        ("UID", Some(sanitize(&row.uid.text()))),
         ("state", Some(row.state.to_string())),
         ("from", text(&row.sender)),
         ("subject", text(&row.subject)),
         ("listed size", Some(count(row.octets, "octet"))),
-        ("came", row.got.map(|got| count(got, "octet"))),
+        (
+            "came",
+            row.received.map(|received| count(received, "octet")),
+        ),
         ("first seen", Some(moment(row.first_seen))),
         ("delivered", time(row.delivered)),
         ("file", row.delivered.map(|_| row.name.clone())),
@@ -276,15 +281,15 @@ struct Document<'a> {
     state: &'static str,
     from: Option<String>,
     subject: Option<String>,
-    octets: u64,
-    got: Option<u64>,
+    size: u64,
+    bytes_received: Option<u64>,
     first_seen: i64,
-    delivered: Option<i64>,
+    delivered_at: Option<i64>,
     file: Option<&'a str>,
-    missing: Option<i64>,
+    missing_since: Option<i64>,
     attempts: u32,
     reason: Option<String>,
-    next_try: Option<i64>,
+    retry_after: Option<i64>,
     delete_requested: bool,
 }
 
@@ -294,25 +299,25 @@ impl<'a> From<&'a Row> for Document<'a> {
         let seconds = |at: Option<Timestamp>| at.map(|at| at.0);
         Self {
             message: row.id.0,
-            uid: sanitize(row.uid.as_bytes()),
+            uid: sanitize(&row.uid.text()),
             state: row.state.name(),
             from: text(&row.sender),
             subject: text(&row.subject),
-            octets: row.octets,
-            got: row.got,
+            size: row.octets,
+            bytes_received: row.received,
             first_seen: row.first_seen.0,
-            delivered: seconds(row.delivered),
+            delivered_at: seconds(row.delivered),
             file: row.delivered.map(|_| row.name.as_str()),
-            missing: seconds(row.missing),
+            missing_since: seconds(row.missing),
             attempts: row.attempts,
             reason: text(&row.reason),
-            next_try: seconds(row.next_try),
+            retry_after: seconds(row.next_try),
             delete_requested: row.delete_requested,
         }
     }
 }
 
-/// Whether the database is sound, and whether what it says is delivered lies in the Maildir.
+/// Checks the database, and whether what it says is delivered is in the Maildir.
 fn verify(context: &CommandContext, accounts: &Accounts) -> CommandResult {
     let accounts = context.setup.accounts(
         &accounts.accounts,
@@ -325,68 +330,86 @@ fn verify(context: &CommandContext, accounts: &Accounts) -> CommandResult {
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
     for account in &accounts {
-        let ledger = env.ledger(account)?;
-        if let Some(problem) = ledger.unsound()? {
+        let ledger = env.reader(account)?;
+        let damage = ledger
+            .as_ref()
+            .map(Reader::integrity_error)
+            .transpose()?
+            .flatten();
+        if let Some(damage) = damage {
             let error = Error::new(Kind::State, "the ledger is damaged")
-                .with_fact(problem)
-                .with_hint(PUT_ASIDE);
+                .with_fact(damage)
+                .with_hint(REPLACE_HINT);
             complain(&form(Some(&account.name), &error, context.colour));
             exit = exit.worst(error.kind().exit());
         }
-        let mut delivered = 0_u64;
-        let mut known = HashSet::new();
-        ledger.each_row(&[State::Delivered, State::Short, State::Gone], |row| {
-            if row.delivered.is_some() {
-                delivered += 1;
-                known.insert(row.id);
-            }
-            Ok(())
-        })?;
-        // a mailbox file has no names to tell its messages by
-        let has_maildir = account
-            .routing
-            .all()
-            .iter()
-            .any(|destination| matches!(destination, Destination::Maildir(_)));
-        let found = if has_maildir {
-            destinations::open_existing(account, &env)?.look()?
-        } else {
-            None
-        };
-        let present = found.map(|found| {
-            let files = found
-                .iter()
-                .filter(|found| matches!(found.content, Location::File(_)));
-            let rows: HashSet<_> = files
-                .filter_map(|found| ledger.row_of(&found.name))
-                .map(|(row, _)| row)
-                .collect();
-            rows.intersection(&known).count()
-        });
+        let delivered = ledger
+            .as_ref()
+            .map_or_else(|| Ok(HashSet::new()), delivered)?;
+        let present = present(account, &env, ledger.as_ref(), &delivered)?;
+        let number = delivered.len() as u64;
         if context.global.json {
             documents.push(
-                json!({ "account": account.name, "delivered": delivered, "in_maildir": present }),
+                json!({ "account": account.name, "delivered": number, "in_maildir": present }),
             );
-        } else {
-            let there = match present {
-                Some(present) if account.routing.all().len() > 1 => {
-                    format!("{present} of them in its Maildirs")
-                }
-                Some(present) => format!(
-                    "{present} of them in {}",
-                    env.shown(&account.routing.default)
-                ),
-                None => "where they are now cannot be seen from here".into(),
-            };
-            print(&format!(
-                "{}: {} delivered, {there}\n",
-                account.name,
-                count(delivered, "message")
-            ))?;
+            continue;
         }
+        let there = match present {
+            Some(present) if account.routing.all().len() > 1 => {
+                format!("{present} of them in its Maildirs")
+            }
+            Some(present) => {
+                format!(
+                    "{present} of them in {}",
+                    env.describe(&account.routing.default)
+                )
+            }
+            None => "their location cannot be verified".into(),
+        };
+        let messages = count(number, "message");
+        print(&format!(
+            "{}: {messages} delivered, {there}\n",
+            account.name
+        ))?;
     }
     if context.global.json {
         print_json(&json!({ "accounts": documents }))?;
     }
     Ok(exit)
+}
+
+/// Returns the messages that were delivered.
+fn delivered(ledger: &Reader) -> Result<HashSet<RowId>> {
+    let mut delivered = HashSet::new();
+    ledger.each_row(&[State::Delivered, State::Short, State::Gone], |row| {
+        if row.delivered.is_some() {
+            delivered.insert(row.id);
+        }
+        Ok(())
+    })?;
+    Ok(delivered)
+}
+
+/// Returns how many of the `delivered` messages are in the account's Maildirs, or `None` if it has
+/// no Maildir: a mailbox file has no names to recognise its messages by.
+fn present(
+    account: &Account,
+    env: &RunEnv,
+    ledger: Option<&Reader>,
+    delivered: &HashSet<RowId>,
+) -> Result<Option<usize>> {
+    let is_maildir = |destination: &Destination| matches!(destination, Destination::Maildir(_));
+    if !account.routing.all().iter().any(is_maildir) {
+        return Ok(None);
+    }
+    let found = destinations::open_existing(account, env)?.look()?;
+    Ok(found.map(|found| {
+        let files = found
+            .iter()
+            .filter(|found| matches!(found.content, Location::File(_)));
+        let rows: HashSet<_> = files
+            .filter_map(|found| Some(ledger?.message_named(&found.name)?.row))
+            .collect();
+        rows.intersection(delivered).count()
+    }))
 }

@@ -4,6 +4,7 @@ pub mod args;
 mod check;
 mod complete;
 mod config;
+pub mod dirs;
 mod fetch;
 mod ledger;
 mod plan;
@@ -27,7 +28,8 @@ use crate::{
     text::sanitize,
 };
 use args::{Cli, Command, Fetch, Global};
-use setup::{Dirs, Setup};
+use dirs::Dirs;
+use setup::Setup;
 
 /// Why a command failed.
 struct Failure {
@@ -126,7 +128,7 @@ fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
 
 fn command(cli: Cli, roots: SystemRoots, stop: Interrupt) -> Exit {
     let level = setup::level(&cli.global);
-    let colour = Dirs::find().map_or(Colour(false), |dirs| dirs.colour(&cli.global));
+    let colour = Dirs::find().map_or(Colour(false), |dirs| dirs.colour(cli.global.color.forced()));
     let json = cli.global.json;
     let in_lines = matches!(
         &cli.command,
@@ -152,7 +154,7 @@ fn command(cli: Cli, roots: SystemRoots, stop: Interrupt) -> Exit {
 fn document(error: &Error, exit: Exit, in_lines: bool) {
     if in_lines {
         let lines = report::json::Json {
-            clock: setup::clock(),
+            clock: dirs::clock(),
         };
         lines.problem(error);
         lines.end(exit);
@@ -175,7 +177,7 @@ fn dispatch(
     colour: Colour,
 ) -> CommandResult {
     if let Some(Command::Completions { shell }) = cli.command {
-        report::print(complete::line(shell))?;
+        report::print(shell.startup_line())?;
         return Ok(Exit::OK);
     }
     let context = CommandContext {

@@ -194,7 +194,7 @@ fn document(account: &str, preview: &Preview) -> Value {
             json!({
                 "number": entry.num.0,
                 "message": entry.row.map(|row| row.0),
-                "octets": entry.octets,
+                "size": entry.octets,
                 "action": words::verb(&action),
                 "reason": words::reason(&action),
                 "rule": entry.rule_match.map(|rule_match| rule_match.index + 1),

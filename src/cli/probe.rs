@@ -10,7 +10,7 @@ use crate::{
         size::ByteSize,
     },
     error::{Error, Kind, Result},
-    fetch::{RunEnv, destinations as places},
+    fetch::{destinations as places, env::RunEnv},
     sys::process,
     text::tilde,
 };
@@ -24,7 +24,7 @@ pub(super) fn destination(
     account: &Account,
     env: &RunEnv,
 ) -> Result<String> {
-    let shown = env.shown(destination);
+    let shown = env.describe(destination);
     match destination {
         Destination::Pipe(argv) => program(argv, "pipe", env)
             .map(|name| format!("{name}, gets each message on standard input")),

@@ -1,17 +1,10 @@
 //! What lies around the program: environment, folders, config.
 
-use std::{
-    collections::BTreeMap,
-    env,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
-use directories::{BaseDirs, ProjectDirs};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::args::{Global, When};
+use super::{args::Global, dirs::Dirs};
 use crate::{
     config::{
         Account, Config,
@@ -20,129 +13,10 @@ use crate::{
         toml::File,
         url,
     },
-    domain::time::Timestamp,
     error::{Error, Kind, Result},
-    event::Reporter,
-    fetch::RunEnv,
-    ledger::NewLedger,
-    net::TlsCache,
-    report::{Colour, Level, watched},
-    sys::{clock::Clock, interrupt::Interrupt, password::CredentialFolder},
+    report::Level,
     text::{closest, tilde},
 };
-
-/// The user's folders, and the environment.
-#[derive(Clone, Debug)]
-pub struct Dirs {
-    /// The user's home.
-    pub home: PathBuf,
-    folders: ProjectDirs,
-}
-
-impl Dirs {
-    /// Finds the user's folders.
-    ///
-    /// # Errors
-    /// There is no home.
-    pub fn find() -> Result<Self> {
-        let base = BaseDirs::new();
-        let folders = ProjectDirs::from("", "", "pouch");
-        match (base, folders) {
-            (Some(base), Some(folders)) => Ok(Self {
-                home: base.home_dir().to_owned(),
-                folders,
-            }),
-            _ => Err(Error::new(Kind::Config, "there is no home folder").with_hint("set HOME")),
-        }
-    }
-
-    /// Where the config lies by default.
-    pub fn config_path(&self) -> PathBuf {
-        self.folders.config_dir().join("config.toml")
-    }
-
-    /// Where ledger and locks live by default.
-    fn state_dir(&self) -> PathBuf {
-        self.folders
-            .state_dir()
-            .unwrap_or_else(|| self.folders.data_dir())
-            .to_owned()
-    }
-
-    /// A variable of the environment, if it is set to anything.
-    pub fn variable(&self, name: &str) -> Option<String> {
-        variable(name)
-    }
-
-    /// Whether to write in colour: <https://no-color.org>.
-    pub fn colour(&self, global: &Global) -> Colour {
-        Colour(match global.color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto => watched() && self.variable("NO_COLOR").is_none() && self.can_wipe(),
-        })
-    }
-
-    /// Whether a terminal does more than print: takes colours, and wipes a line away again.
-    pub fn can_wipe(&self) -> bool {
-        self.variable("TERM").is_none_or(|term| term != "dumb")
-    }
-
-    /// Where relative paths on the command line begin.
-    ///
-    /// # Errors
-    /// The current folder is gone.
-    pub fn here(&self) -> Result<PathBuf> {
-        env::current_dir().map_err(|error| {
-            Error::new(Kind::Io, "there is no current folder").with_fact(error.to_string())
-        })
-    }
-
-    /// What lies around a run.
-    pub fn env(
-        &self,
-        state_dir: PathBuf,
-        stop: Interrupt,
-        report: Arc<dyn Reporter>,
-        level: Level,
-    ) -> RunEnv {
-        RunEnv {
-            state_dir,
-            home: self.home.clone(),
-            clock: clock(),
-            stop,
-            birth: NewLedger { host: machine() },
-            credentials: CredentialFolder(
-                self.variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            ),
-            secrets: BTreeMap::new(),
-            path: self.variable("PATH").map(Into::into),
-            report,
-            trace: level >= Level::Trace,
-            patience: Duration::ZERO,
-            accept_new_uids: false,
-            tls: TlsCache::default(),
-            open_files: usize::MAX,
-        }
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that asks the environment"
-)]
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// The clock.
-pub fn clock() -> Clock {
-    // for tests: a run at a moment of their choice
-    match variable("POUCH_NOW").and_then(|now| now.parse().ok()) {
-        Some(now) => Clock::fixed(Timestamp(now)),
-        None => Clock::SYSTEM,
-    }
-}
 
 /// How much to say.
 pub fn level(global: &Global) -> Level {
@@ -304,28 +178,6 @@ pub fn open_files(jobs: usize) -> usize {
     let all = if raised { wanted } else { current };
     let each = (all / jobs.max(1) as u64).saturating_sub(RESERVED).max(1);
     usize::try_from(each).unwrap_or(usize::MAX)
-}
-
-/// This machine's name, as it may stand in a file name.
-fn machine() -> String {
-    let name = rustix::system::uname();
-    let name: String = name
-        .nodename()
-        .to_string_lossy()
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || ".-_".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    if name.is_empty() {
-        "localhost".into()
-    } else {
-        name
-    }
 }
 
 /// The place that `--to` names.

@@ -7,7 +7,7 @@ use crate::{
     config::{Account, overrides::Overrides},
     domain::{size::ByteSize, time::Timestamp},
     error::{Exit, Result},
-    fetch::RunEnv,
+    fetch::env::RunEnv,
     ledger::{PastRun, State},
     report::{Level, complain, form, json, print},
     text::{count, moment, sanitize},
@@ -17,10 +17,11 @@ use crate::{
 const RUNS: u32 = 10;
 
 /// What is known of an account.
+#[derive(Default)]
 struct Status {
     runs: Vec<PastRun>,
     counts: Vec<(State, u64)>,
-    troubled: Option<Timestamp>,
+    problem_since: Option<Timestamp>,
 }
 
 pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResult {
@@ -66,11 +67,13 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
 }
 
 fn status(account: &Account, env: &RunEnv) -> Result<Status> {
-    let ledger = env.ledger(account)?;
+    let Some(ledger) = env.reader(account)? else {
+        return Ok(Status::default());
+    };
     Ok(Status {
         runs: ledger.past_runs(RUNS)?,
         counts: ledger.counts()?,
-        troubled: ledger.problem_since()?,
+        problem_since: ledger.problem_since()?,
     })
 }
 
@@ -99,7 +102,7 @@ fn lines(account: &str, width: usize, status: &Status, runs: bool) -> String {
             number(State::Quarantined)
         ));
     }
-    if let Some(since) = status.troubled {
+    if let Some(since) = status.problem_since {
         parts.push(format!("in trouble since {}", moment(since)));
     }
     let mut text = format!("{account:width$}   {}\n", parts.join("; "));
@@ -156,7 +159,7 @@ fn document(account: &str, status: &Status) -> Value {
                 "ended": run.ended.map(|at| at.0),
                 "exit": run.exit,
                 "delivered": run.tally.delivered,
-                "octets": run.tally.octets,
+                "bytes": run.tally.octets,
                 "deleted": run.tally.deleted,
                 "failed": run.tally.failed,
                 "skipped": run.tally.skipped,
@@ -169,5 +172,5 @@ fn document(account: &str, status: &Status) -> Value {
         .iter()
         .map(|(state, number)| (state.name().to_owned(), json!(number)))
         .collect();
-    json!({ "account": account, "runs": runs, "messages": messages, "in_trouble_since": status.troubled.map(|at| at.0) })
+    json!({ "account": account, "runs": runs, "messages": messages, "problem_since": status.problem_since.map(|at| at.0) })
 }

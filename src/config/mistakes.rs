@@ -4,6 +4,11 @@
 //! to a list; `cargo insta review` then shows the message. A change of wording changes snapshots
 //! here, and nowhere else.
 
+#![allow(
+    clippy::too_many_lines,
+    reason = "tables of mistakes and their messages"
+)]
+
 use insta::assert_snapshot;
 
 use super::testing::{config, with};

@@ -219,6 +219,7 @@ pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
 }
 
 #[cfg(test)]
+#[allow(clippy::too_many_lines, reason = "tables")]
 mod tests {
     use super::{super::account::SecretSource, *};
     use crate::domain::destination::LmtpServer;

@@ -250,7 +250,7 @@ impl Draft {
     }
 
     /// Where it lies, for messages.
-    pub fn place(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.place
     }
 
@@ -271,7 +271,7 @@ impl Draft {
     }
 
     fn unreadable(&self, error: &io::Error) -> Error {
-        Error::file("read", self.place(), error)
+        Error::file("read", self.path(), error)
     }
 
     /// The beginning of what was written, `most` octets at most.

@@ -65,7 +65,7 @@ impl Delivery for Pipe {
 pub(super) fn environment(envelope: &Envelope<'_>, octets: u64) -> [(&'static str, String); 4] {
     [
         ("POUCH_ACCOUNT", envelope.account.to_owned()),
-        ("POUCH_UID", sanitize(envelope.uid.as_bytes())),
+        ("POUCH_UID", sanitize(&envelope.uid.text())),
         (
             "POUCH_SENDER",
             envelope

@@ -145,7 +145,7 @@ fn copy(
         .rewind()
         .and_then(|()| copy.write_all(envelope.fields))
         .and_then(|()| std::io::copy(&mut draft.file, &mut copy));
-    copied.map_err(|error| Error::file("write", copy.place(), &error))?;
+    copied.map_err(|error| Error::file("write", copy.path(), &error))?;
     delivery.accept(envelope, copy, stop)
 }
 

@@ -9,7 +9,6 @@ mod tls_io;
 use std::{
     io::{self, Read, Write},
     net::SocketAddr,
-    time::Duration,
 };
 
 use native_tls::TlsStream;
@@ -95,11 +94,4 @@ impl Write for Stream {
             Self::Tls(stream, captured) => unblurred(stream.flush(), captured),
         }
     }
-}
-
-/// The longest a single address may take while others wait for their turn.
-fn share(left: Duration, addresses_left: usize) -> Duration {
-    // half of what is left for each but the last: a dead first address (IPv6 without a route)
-    // leaves enough for the rest, a slow one gets more than an equal share
-    if addresses_left > 1 { left / 2 } else { left }
 }

@@ -12,7 +12,6 @@ use std::{
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
 
-use super::share;
 use crate::{
     error::{Error, Kind, Result},
     sys::interrupt::{Interrupt, LOOK},
@@ -374,6 +373,13 @@ fn unresolved(host: &str, error: LookupError) -> Error {
             .with_fact(fact)
             .with_hint("check `host` in the config")
     }
+}
+
+/// The longest a single address may take while others wait for their turn.
+fn share(left: Duration, addresses_left: usize) -> Duration {
+    // half of what is left for each but the last: a dead first address (IPv6 without a route)
+    // leaves enough for the rest, a slow one gets more than an equal share
+    if addresses_left > 1 { left / 2 } else { left }
 }
 
 #[cfg(test)]

@@ -51,10 +51,10 @@ impl Reporter for Json {
                 octets,
             } => (
                 "planned",
-                json!({ "listed": listed, "fetch": fetch, "octets": octets }),
+                json!({ "listed": listed, "fetch": fetch, "bytes": octets }),
             ),
             Event::Stored { row, octets } => {
-                ("stored", json!({ "message": row.0, "octets": octets }))
+                ("stored", json!({ "message": row.0, "bytes": octets }))
             }
             Event::Failed { row, error } => (
                 "failed",
@@ -66,11 +66,12 @@ impl Reporter for Json {
                 next_try,
             } => (
                 "quarantined",
-                json!({ "message": row.0, "next_try": next_try.0, "problem": self::error(error) }),
+                json!({ "message": row.0, "retry_after": next_try.0, "problem": self::error(error) }),
             ),
-            Event::Deleted { count, why } => {
-                ("deleted", json!({ "count": count, "why": self::why(why) }))
-            }
+            Event::Deleted { count, why } => (
+                "deleted",
+                json!({ "count": count, "reason": self::why(why) }),
+            ),
             Event::Notice(error) => ("notice", json!({ "problem": self::error(error) })),
             Event::Problem { error, .. } => ("problem", json!({ "problem": self::error(error) })),
             Event::Done(summary) => (
@@ -78,7 +79,7 @@ impl Reporter for Json {
                 json!({
                     "exit": summary.exit.0,
                     "delivered": summary.tally.delivered,
-                    "octets": summary.tally.octets,
+                    "bytes": summary.tally.octets,
                     "deleted": summary.tally.deleted,
                     "skipped": summary.tally.skipped,
                     "failed": summary.tally.failed,

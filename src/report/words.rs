@@ -81,7 +81,7 @@ pub fn summary(account: &str, summary: &Summary) -> String {
         new => format!(
             "{new} new, {}, in {}",
             ByteSize::from_octets(tally.octets).rounded(),
-            summary.place
+            summary.destination
         ),
     }];
     if tally.skipped > 0 {

@@ -37,7 +37,7 @@ pub fn create_dir_durable(path: &Path) -> Result<()> {
         // another pouch was quicker
         Err(_) if path.is_dir() => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(taken(path)),
-        Err(error) => Err(Error::file("make the folder", path, &error)),
+        Err(error) => Err(Error::file("create the directory", path, &error)),
         Ok(()) => sync_dir_and_parent(parent.unwrap_or(Path::new("."))),
     }
 }
@@ -48,11 +48,11 @@ fn taken(path: &Path) -> Error {
         Ok(target) if !path.exists() => {
             format!("it is a link to {}, which is not there", target.display())
         }
-        _ => "something else has that name".into(),
+        _ => "a file of that name already exists".into(),
     };
     Error::new(
         Kind::CannotCreate,
-        format!("cannot make the folder {}", path.display()),
+        format!("cannot create the directory {}", path.display()),
     )
     .with_fact(fact)
 }
@@ -85,7 +85,7 @@ pub fn create_unnamed(folder: &Path) -> io::Result<File> {
     Ok(retry_on_intr(|| openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR))?.into())
 }
 
-/// Gives a [nameless] file its name.
+/// Gives a file from [`create_unnamed`] its name.
 ///
 /// # Errors
 /// There is such a name already, or it cannot be made; without `/proc` none can.

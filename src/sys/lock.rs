@@ -6,17 +6,15 @@
 use std::{
     fs::{File, TryLockError},
     io::{ErrorKind, Read, Seek, Write},
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
-
-use sha2::{Digest, Sha256};
 
 use crate::{
     domain::{ids::AccountId, time::Timestamp},
     error::{Error, Kind, Result},
     sys::{files, interrupt::Interrupt},
-    text::{hex, time_of_day},
+    text::time_of_day,
 };
 
 /// A lock that is held until it is dropped.
@@ -36,7 +34,9 @@ pub fn lock(
     patience: Duration,
     stop: &Interrupt,
 ) -> Result<Lock> {
-    let path = state_dir.join("locks").join(file_name(account));
+    let path = state_dir
+        .join("locks")
+        .join(format!("{}.lock", account.file_stem()));
     let mut file = files::file(&path, "open")?;
     let end = Instant::now() + patience;
     loop {
@@ -45,7 +45,7 @@ pub fn lock(
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
             Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path, &error)),
             Err(TryLockError::WouldBlock) if Instant::now() < end => {
-                stop.sleep(Duration::from_millis(100))?
+                stop.sleep(Duration::from_millis(100))?;
             }
             Err(TryLockError::WouldBlock) => return Err(held(&mut file)),
         }
@@ -73,25 +73,6 @@ fn held(file: &mut File) -> Error {
     };
     Error::new(Kind::Busy, format!("{who} is fetching this account"))
         .with_hint("`--wait 5m` waits for it")
-}
-
-/// A name for the lock's file that people recognise, made unique by a hash, since user names may
-/// hold anything.
-fn file_name(account: &AccountId) -> PathBuf {
-    let text = account.to_string();
-    let plain: String = text
-        .chars()
-        .take(80)
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "@.-_".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    let hash = Sha256::digest(text.as_bytes());
-    format!("{plain}-{}.lock", hex(&hash[..4])).into()
 }
 
 #[cfg(test)]

@@ -227,7 +227,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "geheim\n").unwrap();
         let mode = |mode| {
-            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap()
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
         };
         mode(0o640);
         let error = from_file(file.path()).unwrap_err();

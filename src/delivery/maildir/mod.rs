@@ -75,14 +75,15 @@ impl Maildir {
         Ok(Self::at(root))
     }
 
-    /// When the Maildir at `root` was made, in nanoseconds since 1970, where its disk tells that:
-    /// one that was put back from a backup, then; one that is not there, never, which is 0.
-    pub fn made(root: &Path) -> Option<u128> {
-        match fs::metadata(root.join("cur")).and_then(|folder| folder.created()) {
-            Ok(made) => made
-                .duration_since(UNIX_EPOCH)
-                .ok()
-                .map(|since| since.as_nanos()),
+    /// Returns when the Maildir at `root` was created, in nanoseconds since 1970: for one that was
+    /// restored from a backup, when it was restored. Returns 0 if there is none, and `None` if its
+    /// file system does not tell.
+    pub fn created_at(root: &Path) -> Option<i64> {
+        match fs::metadata(root.join("cur")).and_then(|dir| dir.created()) {
+            Ok(created) => {
+                let since = created.duration_since(UNIX_EPOCH).ok()?;
+                i64::try_from(since.as_nanos()).ok()
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
             Err(_) => None,
         }

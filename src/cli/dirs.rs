@@ -1,0 +1,149 @@
+//! The user's directories, and the environment of the process.
+
+use std::{collections::BTreeMap, env, path::PathBuf, sync::Arc, time::Duration};
+
+use directories::{BaseDirs, ProjectDirs};
+
+use crate::{
+    domain::time::Timestamp,
+    error::{Error, Kind, Result},
+    event::Reporter,
+    fetch::env::RunEnv,
+    net::TlsCache,
+    report::{Colour, Level, watched},
+    sys::{clock::Clock, interrupt::Interrupt, password::CredentialFolder},
+};
+
+/// The user's directories, and the environment.
+#[derive(Clone, Debug)]
+pub struct Dirs {
+    /// The user's home.
+    pub home: PathBuf,
+    folders: ProjectDirs,
+}
+
+impl Dirs {
+    /// Finds the user's directories.
+    ///
+    /// # Errors
+    /// There is no home.
+    pub fn find() -> Result<Self> {
+        let base = BaseDirs::new();
+        let folders = ProjectDirs::from("", "", "pouch");
+        match (base, folders) {
+            (Some(base), Some(folders)) => Ok(Self {
+                home: base.home_dir().to_owned(),
+                folders,
+            }),
+            _ => Err(Error::new(Kind::Config, "there is no home directory").with_hint("set HOME")),
+        }
+    }
+
+    /// Returns where the config is by default.
+    pub fn config_path(&self) -> PathBuf {
+        self.folders.config_dir().join("config.toml")
+    }
+
+    /// Returns where ledgers and locks are by default.
+    pub fn state_dir(&self) -> PathBuf {
+        self.folders
+            .state_dir()
+            .unwrap_or_else(|| self.folders.data_dir())
+            .to_owned()
+    }
+
+    /// Returns a variable of the environment, if it is set and not empty.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        variable(name)
+    }
+
+    /// Returns whether to write in colour (<https://no-color.org>).
+    ///
+    /// `forced` is what the user asked for on the command line.
+    pub fn colour(&self, forced: Option<bool>) -> Colour {
+        let auto = || watched() && self.variable("NO_COLOR").is_none() && self.can_wipe();
+        Colour(forced.unwrap_or_else(auto))
+    }
+
+    /// Returns whether the terminal understands colours, and can clear a line.
+    pub fn can_wipe(&self) -> bool {
+        self.variable("TERM").is_none_or(|term| term != "dumb")
+    }
+
+    /// Returns the directory that relative paths on the command line begin at.
+    ///
+    /// # Errors
+    /// The current directory is gone.
+    pub fn here(&self) -> Result<PathBuf> {
+        env::current_dir().map_err(|error| {
+            Error::new(Kind::Io, "there is no current directory").with_fact(error.to_string())
+        })
+    }
+
+    /// Returns what a run needs from its environment.
+    pub fn env(
+        &self,
+        state_dir: PathBuf,
+        stop: Interrupt,
+        report: Arc<dyn Reporter>,
+        level: Level,
+    ) -> RunEnv {
+        RunEnv {
+            state_dir,
+            home: self.home.clone(),
+            clock: clock(),
+            stop,
+            hostname: machine(),
+            credentials: CredentialFolder(
+                self.variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            ),
+            secrets: BTreeMap::new(),
+            path: self.variable("PATH").map(Into::into),
+            report,
+            trace: level >= Level::Trace,
+            patience: Duration::ZERO,
+            accept_new_uids: false,
+            tls: TlsCache::default(),
+            open_files: usize::MAX,
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The clock.
+pub fn clock() -> Clock {
+    // for tests: a run at a moment of their choice
+    match variable("POUCH_NOW").and_then(|now| now.parse().ok()) {
+        Some(now) => Clock::fixed(Timestamp(now)),
+        None => Clock::SYSTEM,
+    }
+}
+
+/// This machine's name, as it may stand in a file name.
+fn machine() -> String {
+    let name = rustix::system::uname();
+    let name: String = name
+        .nodename()
+        .to_string_lossy()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || ".-_".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    if name.is_empty() {
+        "localhost".into()
+    } else {
+        name
+    }
+}
