@@ -309,7 +309,7 @@ fn a_message_is_known_again_for_all_that() {
         assert_eq!(desk.mail().len(), 10);
         desk.server.renew_uids();
         desk.fetch(0)
-            .assert_stderr("10 messages known by their headers: not fetched again");
+            .assert_stderr("10 messages recognised by their headers; not fetching them again");
         assert_eq!(desk.mail().len(), 10);
         // moved to another folder under another name, and deleted
         let names: Vec<_> = desk

@@ -325,7 +325,7 @@ fn an_after_that_fails_is_told_and_fails_no_mail() {
     for (after, text) in [
         (
             "[\"sh\", \"-c\", \"printf 'no \\\\033[2Jindex' >&2; exit 3\"]",
-            "it said: no \u{fffd}[2Jindex",
+            "it printed: no \u{fffd}[2Jindex",
         ),
         ("[\"/nonexistent/notmuch\", \"new\"]", "cannot be run"),
         ("[\"sh\", \"-c\", \"kill -9 $$\"]", "signal: 9"),

@@ -1,5 +1,7 @@
 //! An account on a scripted server, in a home of its own, and what the tests ask of it.
 
+use std::path::PathBuf;
+
 use crate::{
     server::{Server, Setup, corpus},
     tool::{
@@ -103,6 +105,11 @@ impl Desk {
             .system_command("strace", &run)
             .env("POUCH_NOW", NOW.to_string())
             .run()
+    }
+
+    /// The path of the account's ledger.
+    pub fn ledger(&self) -> PathBuf {
+        Home::ledger(&self.home.state())
     }
 
     /// What lies in the Maildir.

@@ -95,7 +95,7 @@ fn data_then_name_then_ledger_then_deletion() {
     let folder = after(last, &|call| synced(call, &|path| path.ends_with("/new")));
     let folder = folder.unwrap_or_else(|| panic!("the folder was not made safe: {calls:#?}"));
     let ledger = after(folder, &|call| {
-        synced(call, &|path| path.ends_with("ledger.db-wal"))
+        synced(call, &|path| path.ends_with(".db-wal"))
     });
     let ledger =
         ledger.unwrap_or_else(|| panic!("the ledger was not made safe after the mail: {calls:#?}"));
@@ -108,7 +108,7 @@ fn data_then_name_then_ledger_then_deletion() {
     // the ledger says nothing of the delivery before the mail is safe
     let early = calls[shown[0].at..folder]
         .iter()
-        .any(|call| synced(call, &|path| path.contains("ledger.db")));
+        .any(|call| synced(call, &|path| path.contains("/mailboxes/")));
     assert!(!early, "{calls:#?}");
 }
 

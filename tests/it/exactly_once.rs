@@ -50,9 +50,9 @@ fn a_program_gets_a_message_again_if_pouch_is_ended_meanwhile_and_that_is_said()
         desk.home.write("go", "", 0o600);
         let told = desk.fetch(0);
         told.assert_stderr(
-            "pouch: work: an earlier run ended while a program had message 1 of 3\n",
+            "pouch: work: an earlier run was interrupted while delivering message 1 of 3\n",
         );
-        told.assert_stderr("  it is handed over again, and may be there twice\n");
+        told.assert_stderr("  delivering it again; it may be duplicated\n");
         let got = String::from_utf8(desk.home.read("got")).unwrap();
         assert_eq!(got.matches("Message-ID: <1@").count(), 2);
         assert_eq!(got.matches("Message-ID: <2@").count(), 1);
@@ -78,7 +78,7 @@ fn a_program_gets_a_notice_again_if_pouch_is_ended_meanwhile_and_that_is_said() 
         desk.home.write("go", "", 0o600);
         desk.server.wait_for(|log| log.open() == 0);
         desk.fetch(0).assert_stderr(
-            "an earlier run ended while a program had the notice of a message in quarantine\n",
+            "an earlier run was interrupted while delivering the notice about a quarantined message\n",
         );
         let got = String::from_utf8(desk.home.read("got")).unwrap();
         assert_eq!(got.matches("From: \"pouch\"").count(), 2);

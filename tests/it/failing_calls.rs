@@ -92,7 +92,7 @@ fn fail(error: &str, words: &[&str]) {
             73 | 74 => {
                 // why it opens no file, SQLite does not tell
                 let opened =
-                    point.call == "openat" && told.stderr.contains("cannot be opened for writing");
+                    point.call == "openat" && told.stderr.contains("cannot open the ledger");
                 assert!(
                     opened || words.iter().any(|word| told.stderr.contains(word)),
                     "{error} {point:?}: {told}"
@@ -104,10 +104,10 @@ fn fail(error: &str, words: &[&str]) {
             }
             // what the disk does not read is what SQLite calls malformed: the disk comes first
             65 if point.call == "pread64" => {
-                assert!(told.stderr.contains("cannot be read\n"), "{told}");
+                assert!(told.stderr.contains("cannot read the ledger"), "{told}");
                 assert!(
                     told.stderr
-                        .contains("hint: see whether the disk is well, and try again; if "),
+                        .contains("hint: check the disk and try again; if "),
                     "{told}"
                 );
             }
@@ -134,13 +134,13 @@ fn fail(error: &str, words: &[&str]) {
 fn no_room() {
     fail(
         "ENOSPC",
-        &["No space left on device", "no room for the ledger"],
+        &["No space left on device", "no space left for the ledger"],
     );
     fail(
         "EDQUOT",
         &[
             "Disk quota exceeded",
-            "no room for the ledger",
+            "no space left for the ledger",
             "disk I/O error",
         ],
     );
@@ -202,7 +202,7 @@ fn an_interrupted_call_is_made_again() {
             Some(&format!("{}:error=EINTR:when={}", point.call, point.nth)),
         );
         println!("{point:?}: {}", output.code);
-        if point.call == "fsync" && output.stderr.contains("the disk failed under the ledger") {
+        if point.call == "fsync" && output.stderr.contains("I/O error on the ledger") {
             // SQLite takes that for an error
             output.assert_code(74);
             desk.server.wait_for(|log| log.open() == 0);

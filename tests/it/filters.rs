@@ -188,7 +188,7 @@ fn a_message_with_another_subject_is_not_deleted_because_a_mail_program_gave_it_
     // the server's own header tells after a move
     desk.server.renew_uids();
     desk.fetch(0)
-        .assert_stderr("4 messages known by their headers");
+        .assert_stderr("4 messages recognised by their headers");
     assert_eq!((desk.server.remaining(), desk.retrieved()), (4, 4));
 }
 

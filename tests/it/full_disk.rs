@@ -83,7 +83,7 @@ fn with_room(kind: Kind, folders: &[&str], room: u64) -> i32 {
             "{place}: {told}"
         );
     } else {
-        let words = ["No space left on device", "no room for the ledger"];
+        let words = ["No space left on device", "no space left for the ledger"];
         assert!([73, 74].contains(&told.code), "{place}: {told}");
         assert!(told.stderr.starts_with("pouch: work: "), "{place}: {told}");
         assert!(

@@ -153,13 +153,15 @@ fn a_server_that_cannot_do_nothing_gives_all_mail_and_is_emptied() {
 }
 
 #[test]
-fn a_line_that_is_lost_right_behind_the_messages_costs_a_session_and_no_message() {
+fn connection_lost_at_the_last_sentinel_costs_a_session_and_no_message() {
+    // LIST itself comes before the sentinels of ten messages
+    let last = || on("LIST").nth(11);
     let faults = [
-        on("STAT").nth(2).close(),
-        on("STAT").nth(2).silence(),
-        on("STAT").nth(2).refuse("-ERR idle").close(),
-        on("STAT").nth(2).refuse("+OK"),
-        on("STAT").nth(2).more("+OK\r\n"),
+        last().close(),
+        last().silence(),
+        last().refuse("-ERR idle").close(),
+        last().refuse("+OK"),
+        last().more("+OK\r\n"),
     ];
     for fault in faults {
         for lines in ["retries = 0", "retries = 0\nkeep = \"none\""] {
@@ -170,7 +172,8 @@ fn a_line_that_is_lost_right_behind_the_messages_costs_a_session_and_no_message(
             );
             desk.fetch(0).assert_silent();
             assert_none_lost(&desk, &messages);
-            assert_eq!((desk.mail().len(), desk.retrieved()), (10, 10));
+            assert_eq!(desk.mail().len(), 10);
+            assert!(desk.retrieved() <= 11, "{:?}", desk.server.log());
             assert_eq!(desk.server.remaining() == 0, lines.contains("none"));
         }
     }
@@ -299,7 +302,8 @@ fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
         .env("POUCH_NOW", NOW.to_string())
         .run();
     failed.assert_code(74);
-    assert_eq!((desk.mail().len(), desk.server.remaining()), (9, 10));
+    // the three before the lost response
+    assert_eq!((desk.mail().len(), desk.server.remaining()), (3, 10));
     for _ in 0..2 {
         desk.pouch(&["fetch"]).run();
     }
@@ -313,7 +317,7 @@ fn a_signal_while_a_lost_answer_is_waited_for_gives_no_message_to_another_for_go
     let setup = serving(Server::plain(), &messages).fault(on("RETR").nth(4).answer(""));
     let desk = Desk::new(setup, "keep = \"none\"\ntimeout = \"60s\"");
     let mut child = desk.pouch(&["fetch", "-vv"]).spawn();
-    child.wait_for_times(" octets\n", 9);
+    child.wait_for_times(" octets\n", 3);
     child.signal(15);
     child.wait().assert_code(128 + 15);
     for _ in 0..2 {
@@ -424,6 +428,7 @@ fn the_largest_listing_fits_into_little_memory() {
     let lines = |line: &dyn Fn(usize) -> String| (1..=MESSAGES).map(line).collect::<String>();
     let desk = Desk::with(3, "limit = 1\ntimeout = \"20s\"", |server| {
         server
+            .without("PIPELINING")
             .fault(on("STAT").answer(format!("+OK {MESSAGES} 1\r\n")))
             .fault(on("LIST").body(lines(&|n| format!("{n} 300\r\n"))))
             .fault(on("UIDL").body(lines(&|n| format!("{n} {n:032x}\r\n"))))
@@ -455,6 +460,7 @@ fn many_messages_that_share_uids_and_come_back_are_joined_in_no_time() {
     let lines = |line: &dyn Fn(usize) -> String| (1..=MESSAGES).map(line).collect::<String>();
     let desk = Desk::with(3, "limit = 1\ntimeout = \"20s\"", |server| {
         server
+            .without("PIPELINING")
             .fault(on("STAT").answer(format!("+OK {MESSAGES} 1\r\n")))
             .fault(on("LIST").nth(2).body(""))
             .fault(on("UIDL").nth(2).body(""))

@@ -334,8 +334,8 @@ fn while_a_program_gets_the_messages() {
         let twice = counts.iter().filter(|count| **count == 2).count();
         assert!(twice <= 1, "{point:?}: {counts:?}");
         if twice == 1 {
-            next.assert_stderr("an earlier run ended while a program had message ")
-                .assert_stderr("may be there twice");
+            next.assert_stderr("an earlier run was interrupted while delivering message ")
+                .assert_stderr("it may be duplicated");
         }
     }
 }

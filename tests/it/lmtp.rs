@@ -3,6 +3,7 @@
 #[cfg(feature = "system-tests")]
 use std::path::Path;
 use std::{
+    fs,
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixListener,
 };
@@ -87,15 +88,12 @@ fn each_recipient_has_each_message_once_whatever_the_others_say() {
     lmtp.answer(".cid", "554 never");
     desk.fetch(75);
     lmtp.assert_arrived(&["ann", "ben@example.org"], &ordinary(1..=3));
-    desk.fetch(75);
-    desk.fetch(65)
-        .assert_stderr("does not take the message for cid")
-        .assert_stderr("it failed 3 times");
+    // a recipient that rejects everything is not the fault of any message
+    for _ in 0..3 {
+        desk.fetch(75);
+    }
     assert_eq!(desk.server.remaining(), 3);
     lmtp.heal();
-    desk.pouch(&["ledger", "retry", "work"])
-        .run()
-        .assert_code(0);
     desk.fetch(0);
     lmtp.assert_arrived(&["ann", "ben@example.org", "cid"], &ordinary(1..=3));
     assert_eq!(desk.server.remaining(), 0);
@@ -216,12 +214,17 @@ fn what_is_too_large_for_the_server_is_not_sent() {
 
 #[test]
 fn a_notice_waits_for_a_server_that_is_not_there_and_comes_once() {
-    let desk = Desk::with(1, "lmtp = \"unix:~/lmtp\"\nattempts = 1", |server| {
-        server.fault(on("RETR").refuse("-ERR damaged"))
+    let desk = Desk::with(2, "lmtp = \"unix:~/lmtp\"\nattempts = 2", |server| {
+        server.fault(on("RETR").uid("uid-1").refuse("-ERR damaged"))
     });
+    let socket = desk.home.join("lmtp");
+    let before = Lmtp::at(&socket);
+    desk.fetch(75);
+    before.assert_arrived(&["ann"], &ordinary([2]));
+    fs::remove_file(&socket).unwrap();
     desk.fetch(65).assert_stderr("is in quarantine now");
-    let lmtp = Lmtp::at(&desk.home.join("lmtp"));
-    // it was never handed over: nobody has it twice, and nothing of that kind is said
+    let lmtp = Lmtp::at(&socket);
+    // it was never handed over, so it is not reported as perhaps duplicated
     desk.fetch(0).assert_silent();
     desk.fetch(0).assert_silent();
     let mail = lmtp.mail();
@@ -250,7 +253,7 @@ fn a_message_is_handed_over_again_if_pouch_is_killed_meanwhile() {
     std::fs::remove_file(desk.home.join("lmtp")).unwrap();
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     desk.fetch(0)
-        .assert_stderr("an earlier run ended while a program had message 1 of 2");
+        .assert_stderr("an earlier run was interrupted while delivering message 1 of 2");
     lmtp.assert_arrived(&["ann"], &ordinary(1..=2));
 }
 

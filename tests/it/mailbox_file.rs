@@ -349,8 +349,8 @@ fn what_others_wrote_behind_a_torn_append_stays_and_that_is_said() {
     let torn = [&mailbox[..whole + 100], theirs].concat();
     fs::write(desk.home.join("Mail/work"), &torn).unwrap();
     let told = desk.fetch(0);
-    told.assert_stderr("killed while it wrote to ~/Mail/work")
-        .assert_stderr("1 message may be there already");
+    told.assert_stderr("interrupted while writing to ~/Mail/work")
+        .assert_stderr("1 message may be in it");
     let after = desk.home.read("Mail/work");
     let added = after.strip_prefix(torn.as_slice()).unwrap();
     // the first three are known to be whole; the fourth came again
@@ -370,8 +370,7 @@ fn mail_that_was_read_and_deleted_meanwhile_does_not_come_again() {
     killed_behind_the_append(&desk);
     fs::write(desk.home.join("Mail/work"), b"").unwrap();
     // here it cannot be told whether the messages were ever there
-    desk.fetch(0)
-        .assert_stderr("4 messages may be there already");
+    desk.fetch(0).assert_stderr("4 messages may be in it");
     desk.mail().assert_exactly(&ordinary(1..=4));
     // a run that knows that they were
     fs::write(desk.home.join("Mail/work"), b"").unwrap();
@@ -544,7 +543,7 @@ fn killed_while_the_ledger_does_not_know_of_the_batch_before() {
     let mut child = desk.pouch(&["fetch"]).spawn();
     desk.server.wait_for(|log| log.count("RETR") > 0);
     // the ledger waits for somebody else, the mailbox not any more
-    let mut ledger = rusqlite::Connection::open(desk.home.state().join("ledger.db")).unwrap();
+    let mut ledger = rusqlite::Connection::open(desk.ledger()).unwrap();
     let held = ledger
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .unwrap();

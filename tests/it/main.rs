@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::too_many_lines,
     reason = "a test that fails panics, and tells why"
 )]
 
@@ -22,13 +23,13 @@ mod exactly_once;
 #[cfg(feature = "system-tests")]
 mod failing_calls;
 mod filters;
-mod floors;
 #[cfg(feature = "system-tests")]
 mod full_disk;
 mod fuzz;
 mod hostile;
 #[cfg(feature = "system-tests")]
 mod killed;
+mod layers;
 mod layout;
 mod lmtp;
 mod lmtp_server;
@@ -54,6 +55,8 @@ mod rules;
 mod server;
 mod standard_output;
 mod sync_deletions;
+#[cfg(feature = "system-tests")]
+mod system_roots;
 #[cfg(feature = "system-tests")]
 mod terminal;
 mod tool;

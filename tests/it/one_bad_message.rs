@@ -123,13 +123,22 @@ fn one_good_message_among_many_that_cut_the_line_arrives_in_the_end() {
 }
 
 #[test]
-fn a_mailbox_of_refused_messages_ends_in_quarantine() {
-    let desk = Desk::with(3, "", |server| server.fault(on("RETR").refuse("-ERR no")));
-    desk.fetch(75);
-    desk.fetch(75);
-    desk.fetch(65);
-    assert_eq!(desk.notices().len(), 3);
+fn server_that_refuses_everything_quarantines_nothing() {
+    let desk = Desk::with(30, "", |server| server.fault(on("RETR").refuse("-ERR no")));
+    desk.fetch(75).assert_silent();
+    for _ in 0..3 {
+        let before = desk.retrieved();
+        desk.fetch(75).assert_silent();
+        // two sessions, and a handful of messages in each
+        assert_eq!(desk.retrieved() - before, 16);
+    }
+    // it is reported once it has lasted
+    desk.fetch_at(2, 75)
+        .assert_stderr("refused to send message");
+    assert_eq!(desk.mail().len(), 0);
+    desk.server.heal_all();
     desk.fetch(0);
+    desk.assert_arrived(1..=30);
 }
 
 #[test]
@@ -317,7 +326,7 @@ fn half_a_message_that_ends_in_order_is_delivered_and_never_deleted() {
     });
     let half = corpus::on_disk(&corpus::message(2))[..320].to_vec();
     let told = desk.fetch(75);
-    told.assert_stderr("shorter than the server had listed it");
+    told.assert_stderr("received fewer bytes than the server listed");
     let mail = desk.mail();
     assert_eq!(mail.len(), 3);
     assert!(
@@ -332,7 +341,7 @@ fn half_a_message_that_ends_in_order_is_delivered_and_never_deleted() {
             !desk
                 .fetch(75)
                 .stderr
-                .contains("shorter than the server had listed")
+                .contains("fewer bytes than the server listed")
         );
     }
     assert_eq!(desk.mail().len(), 3);

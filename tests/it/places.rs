@@ -298,38 +298,6 @@ fn deleted_everywhere_is_deleted_on_the_server() {
     assert_eq!(desk.server.uids(), ["uid-1", "uid-3"]);
 }
 
-#[test]
-fn places_that_make_no_sense_are_mistakes() {
-    for (lines, complaint) in [
-        (
-            "pipe = [\"x\"]".to_owned() + &rule("subject = \"*\"\naction = \"maildir:.Lists\""),
-            "`.Lists` would be a folder of the account's Maildir, and it has none",
-        ),
-        (
-            "sync-deletions = true".to_owned() + &rule("subject = \"*\"\naction = \"pipe:cat\""),
-            "with `sync-deletions` all mail goes to Maildirs",
-        ),
-        (
-            rule("subject = \"*\"\naction = \"skip\"\nalso = [\"maildir:x\"]"),
-            "there are no copies of what is not fetched",
-        ),
-        (
-            rule("subject = \"*\"\nalso = [\"x\"]"),
-            "`also` must be a list of places, like [\"maildir:~/Mail/all\"]",
-        ),
-        (
-            rule("subject = \"*\"\naction = \"maildir:$HOME\""),
-            "or a place like \"maildir:.Lists.rust\", not",
-        ),
-    ] {
-        let desk = Desk::with(0, &lines, |server| server);
-        desk.pouch(&["config", "show"])
-            .run()
-            .assert_code(78)
-            .assert_stderr(complaint);
-    }
-}
-
 #[cfg(feature = "system-tests")]
 #[test]
 fn a_message_seen_twice_in_one_place_is_not_in_the_other() {

@@ -124,13 +124,13 @@ fn exactly_half_is_believed_and_one_more_is_not() {
     delete(&most, 1..=6);
     let plan = most.pouch(&["plan"]).run();
     plan.assert_code(0)
-        .assert_stderr("too much is gone from the Maildir")
+        .assert_stderr("more than half of the delivered mail is missing from the Maildir")
         .assert_stdout("keep      10");
     let told = most.fetch(0);
     told.assert_stderr(
-        "pouch: work: too much is gone from the Maildir to delete it from the server too\n",
+        "pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced\n",
     );
-    told.assert_stderr("  6 of 10 messages are not there any more\n");
+    told.assert_stderr("  6 messages of 10 are missing\n");
     assert_eq!(most.server.log().count("DELE"), 0);
     most.fetch(0).assert_silent();
     assert_eq!(most.server.remaining(), 10);
@@ -160,7 +160,7 @@ fn a_maildir_that_is_not_there_empties_no_mailbox() {
         }
         println!("{lost}");
         desk.fetch(0)
-            .assert_stderr("too much is gone from the Maildir");
+            .assert_stderr("more than half of the delivered mail is missing from the Maildir");
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.log().count("DELE"), 0, "{lost}");
         fs::remove_dir_all(&root).unwrap();
@@ -182,7 +182,7 @@ fn new_mail_in_a_new_maildir_makes_nobody_believe_that_the_old_mail_was_deleted(
         }
         println!("{lost}");
         desk.fetch(0)
-            .assert_stderr("too much is gone from the Maildir");
+            .assert_stderr("more than half of the delivered mail is missing from the Maildir");
         for n in 5..=9 {
             desk.server.add(corpus::uid(n), corpus::message(n));
             desk.fetch(0).assert_silent();
@@ -219,8 +219,7 @@ fn another_maildir_in_the_place_of_the_one_before_deletes_nothing() {
         if lost.starts_with("delivered") {
             fs::rename(&root, &kept).unwrap();
             add();
-            desk.fetch(0)
-                .assert_stderr("8 of 10 messages are not there any more");
+            desk.fetch(0).assert_stderr("8 messages of 10 are missing");
             fs::remove_dir_all(&root).unwrap();
             fs::rename(&kept, &root).unwrap();
         } else if lost.starts_with("put back") {
@@ -234,7 +233,8 @@ fn another_maildir_in_the_place_of_the_one_before_deletes_nothing() {
             add();
         }
         println!("{lost}");
-        let told = "pouch: work: another Maildir lies in the place of the one before\n";
+        let told =
+            "pouch: work: the Maildir was replaced since the last run; deletions were not synced\n";
         desk.pouch(&["plan"])
             .run()
             .assert_code(0)
@@ -254,8 +254,7 @@ fn mail_that_is_new_on_the_server_comes_while_the_maildir_is_not_believed() {
     let desk = desk(4, "", |server| server);
     delete(&desk, 1..=4);
     desk.server.add("uid-5", corpus::message(5));
-    desk.fetch(0)
-        .assert_stderr("4 of 4 messages are not there any more");
+    desk.fetch(0).assert_stderr("4 messages of 4 are missing");
     desk.assert_arrived([5]);
     assert_eq!(desk.server.remaining(), 5);
 }
@@ -271,8 +270,7 @@ fn mail_of_others_counts_for_nothing() {
         );
     }
     delete(&desk, 1..=3);
-    desk.fetch(0)
-        .assert_stderr("3 of 4 messages are not there any more");
+    desk.fetch(0).assert_stderr("3 messages of 4 are missing");
     assert_eq!(desk.server.remaining(), 4);
 }
 
@@ -319,7 +317,8 @@ fn it_goes_together_with_retention() {
 fn retention_does_its_work_where_the_maildir_is_not_believed() {
     let desk = desk(4, "keep = \"30d\"", |server| server);
     delete(&desk, 1..=4);
-    desk.fetch_at(29, 0).assert_stderr("too much is gone");
+    desk.fetch_at(29, 0)
+        .assert_stderr("more than half of the delivered mail is missing");
     assert_eq!(desk.server.remaining(), 4);
     desk.fetch_at(30, 0);
     assert_eq!(desk.server.remaining(), 0);
@@ -344,13 +343,19 @@ fn what_was_never_delivered_was_never_deleted() {
             .fault(on("RETR").uid("uid-2").refuse("-ERR damaged"))
             .fault(on("RETR").uid("uid-3").octets(50).cut())
     });
-    for code in [75, 65, 0] {
-        desk.at(0, &["fetch"]).run().assert_code(code);
+    let mut codes = Vec::new();
+    while codes.last() != Some(&0) && codes.len() < 6 {
+        codes.push(desk.at(0, &["fetch"]).run().code);
         assert_eq!(
             (desk.server.remaining(), desk.server.log().count("DELE")),
             (7, 0)
         );
     }
+    assert_eq!(
+        (codes.first(), codes.last()),
+        (Some(&75), Some(&0)),
+        "{codes:?}"
+    );
     delete(&desk, [1]);
     desk.fetch(0);
     assert_eq!(
@@ -441,16 +446,10 @@ fn a_message_that_only_a_program_got_is_in_no_maildir_to_be_deleted_from() {
 #[test]
 fn a_ledger_that_does_not_know_the_maildirs_of_its_messages_learns_them() {
     let desk = desk(10, "", |server| server);
-    let ledger = rusqlite::Connection::open(desk.home.state().join("ledger.db")).unwrap();
-    let before = "ALTER TABLE message DROP COLUMN maildirs; \
-                  ALTER TABLE message DROP COLUMN came; \
-                  ALTER TABLE message DROP COLUMN condemned; \
-                  ALTER TABLE message DROP COLUMN telling; \
-                  ALTER TABLE message DROP COLUMN filtered; \
-                  ALTER TABLE message DROP COLUMN doubted; \
-                  ALTER TABLE run DROP COLUMN ahead; \
-                  DROP TABLE maildirs; PRAGMA user_version = 5;";
-    ledger.execute_batch(before).unwrap();
+    let ledger = rusqlite::Connection::open(desk.ledger()).unwrap();
+    ledger
+        .execute_batch("UPDATE message SET maildir_set = NULL")
+        .unwrap();
     drop(ledger);
     // this one may have been delivered to any place
     delete(&desk, [2]);

@@ -63,7 +63,7 @@ fn with_system_roots(desk: &Desk, args: &[&str]) -> Run {
         env!("CARGO_BIN_EXE_pouch"),
     ];
     words.extend(args);
-    desk.home.command("unshare", &words)
+    desk.home.system_command("unshare", &words)
 }
 
 #[track_caller]

@@ -67,6 +67,18 @@ impl Home {
         self.join(".local/state/pouch")
     }
 
+    /// The path of the only ledger in a state directory.
+    #[track_caller]
+    pub fn ledger(state: &Path) -> PathBuf {
+        let mailboxes = fs::read_dir(state.join("mailboxes")).expect("a directory of ledgers");
+        let mut ledgers = mailboxes
+            .map(|entry| entry.expect("a directory entry").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "db"));
+        let ledger = ledgers.next().expect("a ledger");
+        assert_eq!(ledgers.next(), None);
+        ledger
+    }
+
     /// Writes `~/.config/pouch/config.toml`, which only its owner may read.
     pub fn config(&self, text: &str) -> PathBuf {
         self.write(".config/pouch/config.toml", text, 0o600)

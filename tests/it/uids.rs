@@ -106,9 +106,9 @@ fn a_message_with_neither_uid_nor_header_waits_and_the_others_arrive() {
     desk.pouch(&["plan"])
         .run()
         .assert_code(0)
-        .assert_stderr("the server gives no UID for 1 message");
+        .assert_stderr("the server returned no UID for 1 message");
     desk.fetch(0)
-        .assert_stderr("the server gives no UID for 1 message");
+        .assert_stderr("the server returned no UID for 1 message");
     desk.fetch(0).assert_silent();
     desk.assert_arrived([1, 3]);
     desk.server.heal_all();
@@ -169,8 +169,9 @@ fn without_uidl_what_a_lost_quit_leaves_there_is_deleted_and_not_fetched_again()
 #[test]
 fn a_server_that_shows_neither_uids_nor_headers_is_refused() {
     let desk = Desk::with(2, NO_UIDL, |server| server.without("UIDL").without("TOP"));
-    desk.fetch(69)
-        .assert_stderr("it gives no UIDs (UIDL), and shows no headers (TOP)");
+    desk.fetch(69).assert_stderr(
+        "the server does not support UIDL, so fetched messages cannot be recognised",
+    );
     assert_eq!(desk.retrieved(), 0);
 }
 
@@ -189,7 +190,7 @@ fn a_header_that_breaks_the_line_stops_nobody_without_uidl_nor_after_a_move() {
             .fold(without_uidl(server), Setup::fault)
     });
     desk.fetch(0)
-        .assert_stderr("the server gives no UID for 1 message");
+        .assert_stderr("the server returned no UID for 1 message");
     desk.assert_arrived([1, 2, 4, 5]);
     assert_eq!(desk.server.uids(), ["uid-3"]);
     desk.server.heal_all();
@@ -220,7 +221,7 @@ fn many_headers_that_break_the_line_stop_nobody() {
         faults().fold(without_uidl(server), Setup::fault)
     });
     desk.fetch(0)
-        .assert_stderr("the server gives no UID for 8 messages");
+        .assert_stderr("the server returned no UID for 8 messages");
     desk.assert_arrived((1..=20).filter(|n| !bad.contains(n)));
 
     let desk = Desk::with(20, "", |server| server);
@@ -313,9 +314,9 @@ fn three_thousand_messages_with_new_uids_are_known_again() {
     let before = desk.server.log();
     let said = desk.pouch(&["plan"]).run();
     said.assert_code(0)
-        .assert_stderr("3000 messages known by their headers");
+        .assert_stderr("3000 messages recognised by their headers");
     desk.fetch(0)
-        .assert_stderr("3000 messages known by their headers: not fetched again");
+        .assert_stderr("3000 messages recognised by their headers; not fetching them again");
     let log = desk.server.log();
     assert_eq!(log.count("TOP"), 2 * 3_001);
     assert_eq!(log.count("RETR") - before.count("RETR"), 1);
@@ -362,7 +363,7 @@ fn what_is_to_be_deleted_on_request_is_known_again_after_a_move() {
         .assert_code(0);
     desk.server.renew_uids();
     desk.fetch(0)
-        .assert_stderr("12 messages known by their headers");
+        .assert_stderr("12 messages recognised by their headers");
     desk.assert_arrived(1..=12);
     assert_eq!((desk.retrieved(), desk.server.remaining()), (12, 11));
 }
@@ -377,7 +378,7 @@ fn what_was_set_aside_is_known_again_after_a_move() {
     desk.server.renew_uids();
     desk.server.add("new", corpus::message(21));
     desk.fetch(0)
-        .assert_stderr("20 messages known by their headers: not fetched again");
+        .assert_stderr("20 messages recognised by their headers; not fetching them again");
     desk.assert_arrived([21]);
     desk.fetch(0).assert_silent();
     // where no header is shown, nothing is taken for new mail that may be old

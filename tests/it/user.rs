@@ -194,7 +194,7 @@ fn the_first_steps_of_a_newcomer() {
                 below.to_str().unwrap(),
             ],
             73,
-            "another place with `--state-dir`",
+            "use another directory with `--state-dir`",
         ),
         (&["fetch", "-l", "many"], 64, "0 is no limit"),
         (&["fetch", "-j", "0"], 64, "a number from 1 to 65535"),
@@ -523,7 +523,7 @@ fn a_reader_that_goes_away_is_no_trouble() {
 fn a_ledger_that_cannot_be_used_is_told_of_and_left_alone() {
     let desk = Desk::with(2, "", |server| server);
     desk.fetch(0);
-    let ledger = desk.home.state().join("ledger.db");
+    let ledger = desk.ledger();
     assert_eq!(fs::metadata(&ledger).unwrap().mode() & 0o777, 0o600);
     assert_eq!(
         fs::metadata(desk.home.state()).unwrap().mode() & 0o777,
@@ -537,7 +537,7 @@ fn a_ledger_that_cannot_be_used_is_told_of_and_left_alone() {
     .unwrap();
     desk.fetch(65)
         .assert_stderr("the ledger ")
-        .assert_stderr("put `ledger.db*` aside");
+        .assert_stderr("move it away");
     assert!(
         fs::read(&ledger)
             .unwrap()
@@ -549,7 +549,7 @@ fn a_ledger_that_cannot_be_used_is_told_of_and_left_alone() {
     newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
     fs::write(&ledger, &newer).unwrap();
     desk.fetch(65)
-        .assert_stderr("a newer pouch wrote the ledger");
+        .assert_stderr("another version of pouch wrote the ledger");
     fs::write(&ledger, &whole).unwrap();
     desk.fetch(0).assert_silent();
     desk.assert_arrived([1, 2]);
@@ -564,8 +564,8 @@ fn a_place_where_nothing_can_be_kept_is_told_with_a_way_out() {
     symlink("/nonexistent/place", desk.home.join("link")).unwrap();
     let disk = Mounted::read_only(&desk.home, desk.home.make_dir("disk", 0o700));
     for (place, text) in [
-        ("file", "file\n  something else has that name\n"),
-        ("file/below", "file\n  something else has that name\n"),
+        ("file", "file\n  a file of that name already exists\n"),
+        ("file/below", "file\n  a file of that name already exists\n"),
         (
             "link",
             "link\n  it is a link to /nonexistent/place, which is not there\n",
@@ -573,12 +573,12 @@ fn a_place_where_nothing_can_be_kept_is_told_with_a_way_out() {
         ("disk", "Read-only file system\n"),
         ("disk/below", "Read-only file system\n"),
     ] {
-        for command in ["fetch", "check", "plan", "status"] {
+        for command in ["fetch", "check", "plan"] {
             let told = desk.pouch(&[command, "--state-dir", place]).run();
             told.assert_code(73)
                 .assert_stderr("pouch: work: ")
                 .assert_stderr(text);
-            told.assert_stderr("hint: mend that, or name another place with `--state-dir`");
+            told.assert_stderr("hint: fix this, or use another directory with `--state-dir`");
         }
     }
     assert_eq!(desk.server.log().commands().count(), 0);
@@ -598,7 +598,7 @@ fn a_place_where_nothing_can_be_kept_is_told_with_a_way_out() {
         .assert_code(0)
         .assert_silent();
     assert_eq!(desk.home.maildir("not/yet/Mail/work").len(), 2);
-    assert!(desk.home.join("not/yet/state/pouch/ledger.db").exists());
+    assert!(Home::ledger(&desk.home.join("not/yet/state/pouch")).exists());
 }
 
 #[test]

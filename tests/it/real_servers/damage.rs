@@ -64,10 +64,11 @@ fn goes_through(server: &RealServer, user: &'static str, line: Line, damage: &[(
     // tried in three runs, told of, and left in peace; what came in part needs no notice
     let lost = fates().filter(|(_, fate)| *fate == Never).count();
     assert_eq!(
-        codes,
-        [75, 75, if lost > 0 { 65 } else { 75 }, 0],
+        (&codes[..2], codes.last()),
+        (&[75, 75][..], Some(&0)),
         "{damage:?}"
     );
+    assert_eq!(codes.contains(&65), lost > 0, "{damage:?}: {codes:?}");
     assert_eq!(mailbox.notices(), lost, "{damage:?}");
 }
 
@@ -244,8 +245,9 @@ fn dovecot_with_messages_that_begin_with_a_dot() {
     }
     server.inject(ALICE, &[message(4)]);
     let mailbox = Mailbox::new(&server, ALICE, Line::Clear, QUICK);
-    for code in [75, 75, 65, 0] {
-        mailbox.fetch(code);
+    let mut codes = Vec::new();
+    while codes.last() != Some(&0) && codes.len() < 9 {
+        codes.push(mailbox.at(0, &["fetch", "-v"]).run().code);
         // its dot is the server's to double: an octet is missing, so it is there and stays there
         assert!(
             mailbox
@@ -260,5 +262,9 @@ fn dovecot_with_messages_that_begin_with_a_dot() {
         );
         assert_eq!(mailbox.stored(), odd.len());
     }
-    assert_eq!(mailbox.notices(), 2);
+    assert_eq!(
+        (mailbox.notices(), codes.last()),
+        (2, Some(&0)),
+        "{codes:?}"
+    );
 }

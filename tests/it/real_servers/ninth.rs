@@ -81,14 +81,14 @@ fn dovecot_refuses_it_until_it_is_mended() {
         ALICE,
         Line::Tls,
         "unreadable",
-        "does not give message 9 of 10",
+        "refused to send message 9 of 10",
     );
     the_ninth(
         &server,
         BOB,
         Line::StartTls,
         "unreadable",
-        "does not give message 9 of 10",
+        "refused to send message 9 of 10",
     );
     server.exec(&["sh", "-ec", "rm -f /mnt/mail/alice/Maildir/*/*"]);
     the_ninth(
@@ -96,7 +96,7 @@ fn dovecot_refuses_it_until_it_is_mended() {
         ALICE,
         Line::Clear,
         "unreadable",
-        "does not give message 9 of 10",
+        "refused to send message 9 of 10",
     );
 }
 

@@ -255,7 +255,7 @@ fn what_is_too_large_is_told_once_and_fetched_once_it_may_be() {
     );
     let told = desk.fetch(0);
     told.assert_stderr(
-        "pouch: work: message 3 has 3.0 KB, over max-size (2KB): it stays on the server",
+        "pouch: work: message 3 (3.0 KB) is larger than max-size (2KB); left on the server",
     );
     desk.fetch(0).assert_silent();
     desk.configure("max-size = \"4KB\"\nkeep = \"none\"");
@@ -269,14 +269,14 @@ fn many_that_are_too_large_are_told_of_in_one_line() {
     let desk = Desk::new(Server::plain().messages(messages), "max-size = \"2KB\"");
     let told = desk.fetch(0);
     told.assert_stderr(
-        "pouch: work: 40 messages are over max-size (2KB): they stay on the server\n",
+        "pouch: work: 40 messages are larger than max-size (2KB); left on the server\n",
     );
-    told.assert_stderr("  the largest is message 40 with 3.0 KB\n");
+    told.assert_stderr("  the largest is message 40 (3.0 KB)\n");
     assert_eq!(told.stderr.lines().count(), 3, "{told}");
     desk.fetch(0).assert_silent();
     desk.server.add("one-more", corpus::sized(41, 3_000));
     desk.fetch(0)
-        .assert_stderr("message 41 has 3.0 KB, over max-size (2KB): it stays on the server");
+        .assert_stderr("message 41 (3.0 KB) is larger than max-size (2KB); left on the server");
 }
 
 #[test]

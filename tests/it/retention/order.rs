@@ -232,7 +232,7 @@ fn a_refused_deletion_is_told_to_everybody_once_it_has_lasted_a_day() {
     });
     desk.fetch(75).assert_silent();
     desk.fetch_at(1, 75)
-        .assert_stderr("does not delete what it should")
+        .assert_stderr("refused to delete a message")
         .assert_stderr("said: -ERR no");
     desk.fetch_at(1, 75).assert_silent();
 }

@@ -303,7 +303,7 @@ fn a_server_that_moved_without_top_stops_the_account_and_says_what_to_do() {
         let told = desk.pouch(&[command]).run();
         told.assert_code(69)
             .assert_stderr("pouch: work: the server has given its messages new UIDs");
-        told.assert_stderr("hint: `pouch ledger catchup` takes them all for known");
+        told.assert_stderr("hint: `pouch ledger catchup` marks them all as seen");
     }
     desk.fetch(69).assert_silent();
     assert_eq!((desk.server.remaining(), desk.retrieved()), (12, 12));
@@ -413,7 +413,7 @@ fn a_move_is_told_once() {
     for command in ["plan", "fetch"] {
         let told = desk.pouch(&[command]).run();
         told.assert_code(0)
-            .assert_stderr("20 messages known by their headers: not fetched again");
+            .assert_stderr("20 messages recognised by their headers; not fetching them again");
     }
     desk.fetch(0).assert_silent();
     assert_eq!(desk.retrieved(), 20);

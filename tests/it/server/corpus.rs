@@ -42,6 +42,7 @@ pub fn sized(n: usize, octets: usize) -> Vec<u8> {
 }
 
 /// Messages that are unusual and yet mail, each with a name that serves as UID too.
+#[allow(clippy::too_many_lines, reason = "a table")]
 pub fn nasty() -> Vec<(&'static str, Vec<u8>)> {
     let with = |n: usize, body: &[u8]| [header(n).as_bytes(), body].concat();
     vec![
