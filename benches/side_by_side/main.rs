@@ -36,6 +36,7 @@
 //! Everything lies below `--dir` (`/var/tmp`; a disk, not memory), takes up to 40 GB there, and
 //! goes at the end. Wait five minutes before the next start: until then ext4 is slow to make files.
 
+#![allow(clippy::too_many_lines, reason = "a list of rounds, and of programs")]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
