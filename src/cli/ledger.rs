@@ -402,7 +402,7 @@ fn present(
     if !account.routing.all().iter().any(is_maildir) {
         return Ok(None);
     }
-    let found = destinations::open_existing(account, env)?.look()?;
+    let found = destinations::open_existing(account, env)?.stored_messages()?;
     Ok(found.map(|found| {
         let files = found
             .iter()

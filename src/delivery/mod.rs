@@ -82,7 +82,7 @@ pub trait Delivery: Send {
     }
 
     /// How a message for these of its places is handed over; where none is named, for any of them.
-    fn pace(&self, _places: &[Destination]) -> DeliveryMode {
+    fn mode(&self, _places: &[Destination]) -> DeliveryMode {
         DeliveryMode::OneAtATime
     }
 
@@ -90,7 +90,7 @@ pub trait Delivery: Send {
     ///
     /// # Errors
     /// The place cannot be read.
-    fn look(&self) -> Result<Option<Vec<StoredMessage>>> {
+    fn stored_messages(&self) -> Result<Option<Vec<StoredMessage>>> {
         Ok(None)
     }
 
@@ -147,7 +147,7 @@ pub enum Location {
     /// In a file of its own.
     File(PathBuf),
     /// In a file with others.
-    Noted {
+    Recorded {
         /// That file.
         mailbox: PathBuf,
         /// The message's fingerprint, if it has a header.
@@ -162,7 +162,7 @@ impl StoredMessage {
     pub fn is_there(&self) -> bool {
         match &self.content {
             Location::File(path) => path.exists(),
-            Location::Noted { .. } => true,
+            Location::Recorded { .. } => true,
             Location::Unknown(_) => false,
         }
     }
@@ -175,7 +175,7 @@ impl StoredMessage {
     pub fn fingerprint(&self) -> Result<Option<Fingerprint>> {
         let path = match &self.content {
             Location::File(path) => path,
-            Location::Noted { fingerprint, .. } => return Ok(*fingerprint),
+            Location::Recorded { fingerprint, .. } => return Ok(*fingerprint),
             Location::Unknown(_) => return Ok(None),
         };
         let mut head = Head::default();

@@ -52,7 +52,7 @@ impl Router {
             .find(|(place, _)| place.same_place(only))
             .map(|(_, delivery)| delivery.as_mut());
         here.filter(|delivery| {
-            alone || delivery.pace(envelope.destinations) != DeliveryMode::OneAtATime
+            alone || delivery.mode(envelope.destinations) != DeliveryMode::OneAtATime
         })
         .map(|delivery| delivery as _)
     }
@@ -76,7 +76,7 @@ impl Router {
             else {
                 continue;
             };
-            match delivery.pace(envelope.destinations) {
+            match delivery.mode(envelope.destinations) {
                 DeliveryMode::OneAtATime => one_by_one.push((place, delivery)),
                 DeliveryMode::Batched | DeliveryMode::Parallel => batched.push((place, delivery)),
             }
@@ -189,21 +189,21 @@ impl Delivery for Router {
         PendingCommit::new(move || sealed.into_iter().try_for_each(PendingCommit::commit))
     }
 
-    fn pace(&self, destinations: &[Destination]) -> DeliveryMode {
+    fn mode(&self, destinations: &[Destination]) -> DeliveryMode {
         let concerned = |own: &Destination| {
             destinations.is_empty() || destinations.iter().any(|place| place.same_place(own))
         };
         let concerned = self.destinations.iter().filter(|(own, _)| concerned(own));
         concerned
-            .map(|(_, delivery)| delivery.pace(destinations))
+            .map(|(_, delivery)| delivery.mode(destinations))
             .min()
             .unwrap_or(DeliveryMode::OneAtATime)
     }
 
-    fn look(&self) -> Result<Option<Vec<StoredMessage>>> {
+    fn stored_messages(&self) -> Result<Option<Vec<StoredMessage>>> {
         let mut all: Option<Vec<StoredMessage>> = None;
         for (_, delivery) in &self.destinations {
-            if let Some(found) = delivery.look()? {
+            if let Some(found) = delivery.stored_messages()? {
                 all.get_or_insert_default().extend(found);
             }
         }
@@ -211,7 +211,7 @@ impl Delivery for Router {
         if let Some(all) = &mut all {
             let path = |found: &StoredMessage| match &found.content {
                 Location::File(path) => Some(path.clone()),
-                Location::Noted { .. } | Location::Unknown(_) => None,
+                Location::Recorded { .. } | Location::Unknown(_) => None,
             };
             all.sort_by_cached_key(path);
             all.dedup();
@@ -263,7 +263,7 @@ mod tests {
             })
         }
 
-        fn pace(&self, _places: &[Destination]) -> DeliveryMode {
+        fn mode(&self, _places: &[Destination]) -> DeliveryMode {
             DeliveryMode::Batched
         }
     }

@@ -77,7 +77,7 @@ fn guarded<T>(parse: impl FnOnce() -> Option<T>) -> Option<T> {
 }
 
 /// What `head`, a header with LF line ends, says. What no parser understands says nothing.
-pub fn glance(head: &[u8]) -> HeaderSummary {
+pub fn summarize(head: &[u8]) -> HeaderSummary {
     let Some(message) = guarded(|| MessageParser::default().parse_headers(head)) else {
         return HeaderSummary::default();
     };
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn words_are_decoded() {
         assert_eq!(
-            glance(MAIL),
+            summarize(MAIL),
             HeaderSummary {
                 sender: Some("Jürgen".into()),
                 address: Some("j@example.org".into()),
@@ -261,7 +261,7 @@ mod tests {
                 date: Some("Mon, 1 Jan 2026 00:00:00 +0000".into()),
             }
         );
-        assert_eq!(glance(b"no header at all"), HeaderSummary::default());
+        assert_eq!(summarize(b"no header at all"), HeaderSummary::default());
     }
 
     #[test]
@@ -321,7 +321,7 @@ mod tests {
     proptest! {
         #[test]
         fn octets_never_panic(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = (glance(&octets), fingerprint(&octets));
+            let _ = (summarize(&octets), fingerprint(&octets));
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct Notice<'a> {
     /// Its size by LIST.
     pub octets: u64,
     /// What is known of it.
-    pub glance: &'a HeaderSummary,
+    pub summarize: &'a HeaderSummary,
     /// What went wrong.
     pub reason: &'a str,
     /// How often it was tried.
@@ -47,7 +47,10 @@ pub fn write(notice: &Notice<'_>, now: Timestamp) -> Vec<u8> {
         text.as_ref()
             .map_or_else(|| "(not known)".into(), |text| sanitize(text.as_bytes()))
     };
-    let (sender, subject) = (known(&notice.glance.sender), known(&notice.glance.subject));
+    let (sender, subject) = (
+        known(&notice.summarize.sender),
+        known(&notice.summarize.subject),
+    );
     let size = ByteSize::from_octets(notice.octets).rounded();
     let (day, tried) = (day(notice.next_try), times(*attempts));
     let mut body = format!(
@@ -65,7 +68,7 @@ pub fn write(notice: &Notice<'_>, now: Timestamp) -> Vec<u8> {
          pouch ledger show {account} {row}     what is known of it\n\
          pouch ledger retry {account} {row}    try again in the next run\n\
          pouch ledger delete {account} {row}   delete it from the server\n",
-        date = known(&notice.glance.date),
+        date = known(&notice.summarize.date),
     );
     let mut mail = MessageBuilder::new()
         .from(Address::new_address(
@@ -124,7 +127,7 @@ mod tests {
 
     #[test]
     fn any_mail_program_can_read_it() {
-        let glance = HeaderSummary {
+        let summarize = HeaderSummary {
             sender: Some("Jürgen".into()),
             subject: Some("Grüße\r\nBcc: evil@example.org".into()),
             ..HeaderSummary::default()
@@ -136,7 +139,7 @@ mod tests {
                 machine: "desk",
                 row: RowId(7),
                 octets: 30_588,
-                glance: &glance,
+                summarize: &summarize,
                 reason: "the connection was cut",
                 attempts: 3,
                 next_try: Timestamp(1_800_000_000),

@@ -78,7 +78,7 @@ impl Committer {
 
     /// Returns how messages for these destinations are handed over.
     pub(super) fn mode(&self, destinations: &[Destination]) -> DeliveryMode {
-        self.router.pace(destinations)
+        self.router.mode(destinations)
     }
 
     /// Returns how many messages are accepted, but not known to be durable.
@@ -140,7 +140,7 @@ impl Committer {
     /// # Errors
     /// An earlier batch failed, or no thread can be started.
     pub(super) fn start_commit(&mut self) -> Result<Vec<Arrival>> {
-        let parallel = self.router.pace(&[]) == DeliveryMode::Parallel;
+        let parallel = self.router.mode(&[]) == DeliveryMode::Parallel;
         let room = if parallel { MAX_IN_FLIGHT } else { 1 };
         let durable = if self.in_flight.len() < room {
             Vec::new()

@@ -4,7 +4,7 @@
 //! plan: [`connect`](mod@connect) logs in, [`mod@recover`] finds what an interrupted run delivered,
 //! and [`survey`] lists the mailbox, recognises messages ([`identify`]), sees what the user deleted
 //! ([`sync_deletions`]), evaluates the [`rules`] and decides. Then [`sessions`] and
-//! [`session`] carry the plan out: [`receive`] one message after the other, [`commit`] batches of them, [`expunge`] what
+//! [`session`] carry the plan out: [`retrieve`] and [`receive`] one message after the other, [`commit`] batches of them, [`expunge`] what
 //! may be deleted, deliver [`notices`], and sum up the [`outcome`].
 //!
 //! Which message, connection, server or destination is to blame for a failure is decided in
@@ -17,6 +17,7 @@ pub mod connect;
 pub mod destinations;
 pub mod env;
 mod expunge;
+mod filter;
 mod identify;
 mod notices;
 mod outcome;
@@ -24,6 +25,7 @@ mod preview;
 mod receive;
 mod recover;
 mod request;
+mod retrieve;
 mod rules;
 mod run;
 pub mod scheduler;

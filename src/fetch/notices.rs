@@ -8,7 +8,7 @@ use crate::{
     domain::{
         file_name::NoticeFileName,
         ids::{MsgNum, RowId},
-        message::glance,
+        message::summarize,
         notice::{self, Notice},
         reconcile::Reconciled,
         time::Timestamp,
@@ -49,7 +49,7 @@ impl AccountRun<'_> {
             {
                 match session.top(num) {
                     Ok(Ok(head)) => {
-                        quarantined.summary = glance(head.as_bytes());
+                        quarantined.summary = summarize(head.as_bytes());
                         self.ledger
                             .describe(quarantined.row, &quarantined.summary)?;
                     }
@@ -106,7 +106,7 @@ impl AccountRun<'_> {
                 machine: &self.env.hostname,
                 row,
                 octets: quarantined.octets,
-                glance: &quarantined.summary,
+                summarize: &quarantined.summary,
                 reason: &quarantined.reason,
                 attempts,
                 next_try: quarantined.next_try,

@@ -4,16 +4,17 @@ use std::io::Write;
 
 use super::{
     commit::Unaccepted,
+    filter::FilterOutcome,
     request::{Failure, FetchRequest, Received, SessionLost},
     run::AccountRun,
 };
 use crate::{
     config::Tls,
-    delivery::{DeliveryMode, Draft, Envelope, Filter, Filtered},
+    delivery::{DeliveryMode, Draft, Envelope},
     domain::{
         blame::{Cause, Next},
         destination::Destination,
-        message::{Fingerprint, Head, Header, HeaderSummary, MAX_HEAD, fingerprint, glance},
+        message::{Fingerprint, Head, Header, HeaderSummary, fingerprint, summarize},
         plan::AfterFetch,
         rule::{Candidate, RuleOutcome, evaluate},
         trace_fields::{self, TraceInfo},
@@ -59,14 +60,6 @@ struct Content {
     head: Head,
     /// The octets received, counted as LIST does.
     octets: u64,
-}
-
-/// A message after the filters.
-enum FilterOutcome {
-    /// It passed.
-    Passed(Draft, Head),
-    /// It is not delivered.
-    Stopped(Received),
 }
 
 impl AccountRun<'_> {
@@ -203,63 +196,6 @@ impl AccountRun<'_> {
             .unwrap_or_else(|| vec![routing.default.clone()])
     }
 
-    /// Passes a message through the account's filters. The header that comes back is what the last
-    /// of them made of it.
-    fn filter(
-        &mut self,
-        request: &FetchRequest,
-        mut draft: Draft,
-        head: Head,
-    ) -> Result<FilterOutcome> {
-        let account = self.account;
-        if account.filter.is_empty() {
-            return Ok(FilterOutcome::Passed(draft, head));
-        }
-        let envelope = Envelope {
-            account: &account.name,
-            name: &request.copy.name.to_string(),
-            uid: &request.uid,
-            sender: None,
-            destinations: &[],
-            accepted_by: &[],
-            fields: &[],
-        };
-        for argv in &account.filter {
-            let spool = &self.env.state_dir;
-            let filter = Filter {
-                argv,
-                timeout: account.pipe_timeout.into(),
-                spool,
-            };
-            match filter.run(&envelope, draft, &self.env.stop) {
-                Ok(Filtered::Passed(passed)) => draft = passed,
-                // the ledger cannot record this: it would be requested again in each run
-                Ok(Filtered::Dropped) if request.after == AfterFetch::Complete => {
-                    let what = format!("{} was truncated before, and now", request.name());
-                    let what = format!("{what} the filter {} drops it", argv.join(" "));
-                    let error = Error::new(Kind::Rejected, what);
-                    return Ok(FilterOutcome::Stopped(self.unaccepted(request, error)?));
-                }
-                Ok(Filtered::Dropped) => {
-                    let reason = format!("dropped by the filter {}", argv.join(" "));
-                    self.ledger.skip(&[(request.row, reason)])?;
-                    self.blame.accepted();
-                    return Ok(FilterOutcome::Stopped(Received::Skipped));
-                }
-                Err(error) if error.kind().verdict() == Verdict::StopAll => return Err(error),
-                Err(error) => {
-                    return Ok(FilterOutcome::Stopped(self.unaccepted(request, error)?));
-                }
-            }
-        }
-        let octets = draft
-            .read_back(MAX_HEAD as u64)
-            .map_err(|error| Error::file("read", draft.path(), &error))?;
-        let mut head = Head::default();
-        head.push(&octets);
-        Ok(FilterOutcome::Passed(draft, head))
-    }
-
     /// Gives a message to its destinations. `original` is the fingerprint of what the server sent.
     fn deliver(
         &mut self,
@@ -279,7 +215,7 @@ impl AccountRun<'_> {
             .unwrap_or_else(|| self.destinations_by(request, head));
         let one_at_a_time = self.committer.mode(&destinations) == DeliveryMode::OneAtATime;
         let summary = if one_at_a_time {
-            glance(head)
+            summarize(head)
         } else {
             HeaderSummary::default()
         };
@@ -386,7 +322,7 @@ impl AccountRun<'_> {
     }
 
     /// Returns what becomes of a message that a program did not accept.
-    fn unaccepted(&mut self, request: &FetchRequest, error: Error) -> Result<Received> {
+    pub(super) fn unaccepted(&mut self, request: &FetchRequest, error: Error) -> Result<Received> {
         match error.kind() {
             Kind::Deferred => Ok(match self.blame.deferred_by_destination(request.row) {
                 Next::Continue => Received::Deferred(error),

@@ -78,7 +78,7 @@ pub(super) fn find_delivered(
 fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<Recovery> {
     let mut recovery = Recovery::default();
     let mut copies: BTreeMap<(RowId, u32), Vec<(MessageFileName, StoredMessage)>> = BTreeMap::new();
-    for found in router.look()?.unwrap_or_default() {
+    for found in router.stored_messages()?.unwrap_or_default() {
         let Some(name) = reader.message_named(&found.name) else {
             if !matches!(found.content, Location::Unknown(_)) {
                 recovery.notices.extend(reader.notice_named(&found.name));
@@ -99,7 +99,7 @@ fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<R
                     .dirs
                     .extend(path.ancestors().skip(1).take(2).map(Path::to_owned));
             }
-            Location::Noted { .. } => {}
+            Location::Recorded { .. } => {}
         }
         copies
             .entry((name.row, name.copy))
@@ -148,7 +148,9 @@ fn destination_of<'d>(
         (Destination::Maildir(root), Location::File(path)) => {
             path.starts_with(root).then(|| root.components().count())
         }
-        (Destination::Mbox(own), Location::Noted { mailbox, .. }) => (own == mailbox).then_some(0),
+        (Destination::Mbox(own), Location::Recorded { mailbox, .. }) => {
+            (own == mailbox).then_some(0)
+        }
         _ => None,
     };
     destinations

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::Account,
     delivery::{Delivery, Router},
-    domain::{blame::Blame, ids::RowId, message::glance, plan::AfterFetch},
+    domain::{blame::Blame, ids::RowId, message::summarize, plan::AfterFetch},
     error::{Error, Exit, Kind, Result},
     event::Event,
     ledger::{Arrival, Ledger, MaildirState, Run},
@@ -135,7 +135,7 @@ impl<'a> AccountRun<'a> {
             partial,
         } = failure;
         let (row, account) = (request.row, self.account);
-        let summary = glance(&partial);
+        let summary = summarize(&partial);
         let now = self.env.clock.now();
         let limit = account.attempts;
         let reason = reason(&error);

@@ -6,15 +6,13 @@ use super::{
     basis::{Basis, Criteria},
     expunge::{Candidate, candidates},
     identify,
-    request::{FetchRequest, Received, SessionLost, will_retry},
+    request::{FetchRequest, SessionLost},
+    retrieve::Flow,
     run::AccountRun,
     survey::{Findings, Survey, decide, survey},
 };
 use crate::{
-    config::RequestAhead,
-    delivery::DeliveryMode,
     domain::{
-        blame::{Cause, MAX_DEFERRED_IN_A_ROW, MAX_IN_A_ROW, Next},
         ids::{Listed, RowId},
         plan::{Action, DeleteReason, Known, Plan, Policy, SkipReason},
         reconcile::Reconciled,
@@ -24,17 +22,8 @@ use crate::{
     error::{Error, Kind, Result},
     event::Event,
     net::Stream,
-    pop3::{
-        retrieval::{RetrRequest, RetrResponse, Window},
-        transaction::{Listing, Transaction},
-    },
+    pop3::transaction::{Listing, Transaction},
     text::count,
-};
-
-/// How much is requested ahead by default: enough to fill a connection of 100 Mbit/s and 100 ms.
-const WINDOW: Window = Window {
-    count: 256,
-    octets: 2_000_000,
 };
 
 /// Up to so many messages of a kind are reported one by one.
@@ -48,15 +37,6 @@ pub(super) struct SessionEnd {
     pub(super) stopped: Option<Error>,
     /// Whether the server refused too many messages in a row.
     pub(super) refuses: bool,
-}
-
-/// Whether to request more messages in a session.
-enum Flow {
-    Continue,
-    /// The server refuses too many messages.
-    Refuses,
-    /// A destination gets no more messages.
-    Stopped(Error),
 }
 
 impl AccountRun<'_> {
@@ -267,149 +247,6 @@ impl AccountRun<'_> {
         Ok(requests.collect())
     }
 
-    /// Fetches messages: first those that never failed, then each of the others alone.
-    fn retrieve_all(
-        &mut self,
-        session: &mut Transaction<Stream>,
-        requests: Vec<FetchRequest>,
-        address: Option<&str>,
-    ) -> std::result::Result<Flow, SessionLost> {
-        let number = self.run.number();
-        let (mut careful, mut fresh): (Vec<_>, Vec<_>) =
-            requests.into_iter().partition(|request| request.careful);
-        self.blame.order(&mut fresh, number);
-        self.blame.order_careful(&mut careful, number);
-        let (one_at_a_time, batched): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|request| {
-            let destinations = self.known_destinations(request).unwrap_or_default();
-            self.committer.mode(&destinations) == DeliveryMode::OneAtATime
-        });
-        let window = match self.account.request_ahead {
-            // while a program has a message, none is in flight
-            _ if !self.account.filter.is_empty() => Window::ONE,
-            RequestAhead::Auto => WINDOW,
-            RequestAhead::Count(count) => Window {
-                count: count as usize,
-                ..WINDOW
-            },
-        };
-        let mut first = true;
-        let careful = careful
-            .iter()
-            .map(|request| (std::slice::from_ref(request), Window::ONE));
-        let groups = [
-            (batched.as_slice(), window),
-            (one_at_a_time.as_slice(), Window::ONE),
-        ];
-        for (group, window) in groups.into_iter().chain(careful) {
-            let flow = self.retrieve(session, group, window, (address, &mut first))?;
-            if !matches!(flow, Flow::Continue) {
-                return Ok(flow);
-            }
-        }
-        Ok(Flow::Continue)
-    }
-
-    /// Fetches `requests`, in that order. `first` is whether nothing was requested in this session
-    /// before.
-    fn retrieve(
-        &mut self,
-        session: &mut Transaction<Stream>,
-        requests: &[FetchRequest],
-        window: Window,
-        (address, first): (Option<&str>, &mut bool),
-    ) -> std::result::Result<Flow, SessionLost> {
-        let retr: Vec<_> = requests
-            .iter()
-            .map(|request| RetrRequest {
-                num: request.num,
-                octets: request.octets,
-            })
-            .collect();
-        let mut retrieval = session.retrieve(&retr, window);
-        let mut flow = Flow::Continue;
-        for request in requests {
-            let is_first = std::mem::take(first);
-            let response = retrieval
-                .next()
-                .map_err(|error| SessionLost::during(request, error, (Vec::new(), is_first)))?;
-            let received = match response {
-                Some(RetrResponse::Message(body)) => {
-                    self.receive(request, body, (address, is_first))?
-                }
-                Some(RetrResponse::Refused(refusal)) => self.refused(request, &refusal),
-                None => break,
-            };
-            match self.conclude(request, received, is_first)? {
-                Flow::Continue => {}
-                stop => {
-                    retrieval.stop();
-                    flow = stop;
-                }
-            }
-            self.commit_if_due()?;
-            self.env.stop.check()?;
-        }
-        Ok(flow)
-    }
-
-    /// Draws the consequences from what became of a message.
-    fn conclude(
-        &mut self,
-        request: &FetchRequest,
-        received: Received,
-        first: bool,
-    ) -> Result<Flow> {
-        let now = self.env.clock.now();
-        match received {
-            Received::Accepted | Received::Unchanged => self.forget_failure(request.row),
-            Received::Skipped => self.outcome.tally.skipped += 1,
-            Received::Deferred(error) => {
-                self.ledger.defer(request.row, now)?;
-                let reported = will_retry(request, error.clone());
-                self.outcome.defer(request.row, error, reported);
-            }
-            Received::Stopped(error) => {
-                self.ledger.defer(request.row, now)?;
-                return Ok(Flow::Stopped(in_a_row(&error, MAX_DEFERRED_IN_A_ROW)));
-            }
-            Received::Failed(failure, cause) => {
-                let next = self.blame.failed(request.requested(), first, cause);
-                let stop = (next == Next::GiveUp).then(|| in_a_row(&failure.error, MAX_IN_A_ROW));
-                self.keep_failure(*failure);
-                return Ok(match (stop, cause) {
-                    (None, _) => Flow::Continue,
-                    (Some(_), Cause::Server) => Flow::Refuses,
-                    (Some(error), Cause::Destination) => Flow::Stopped(error),
-                });
-            }
-        }
-        Ok(Flow::Continue)
-    }
-
-    /// Reads the header of the smallest delivered message, if that tells whether a message or the
-    /// server failed.
-    fn probe_if_needed(
-        &mut self,
-        session: &mut Transaction<Stream>,
-        reconciled: &Reconciled,
-    ) -> Result<()> {
-        if !self.blame.needs_probe() {
-            return Ok(());
-        }
-        let entries = reconciled.mailbox.entries.iter();
-        let known = entries.filter(|entry| {
-            matches!(entry.known, Known::Delivered { .. } | Known::Short { .. })
-                || entry.row.is_some_and(|row| self.blame.is_good(row))
-        });
-        let Some(smallest) = known.min_by_key(|entry| entry.octets) else {
-            return Ok(());
-        };
-        if session.top(smallest.num)?.is_ok() {
-            self.blame.probed();
-        }
-        Ok(())
-    }
-
     /// Reports messages that are larger than `max-size`, each once, and many together.
     fn report_oversize(&mut self, plan: &Plan, reconciled: &Reconciled) -> Result<()> {
         let oversize: Vec<_> = plan
@@ -452,13 +289,4 @@ impl AccountRun<'_> {
         }
         Ok(())
     }
-}
-
-/// Returns the error of the last of so many messages that failed in a row.
-fn in_a_row(error: &Error, messages: u32) -> Error {
-    let what = format!("{}, {messages} times in a row", error.what());
-    let facts = error.facts().iter();
-    facts.fold(Error::new(Kind::Busy, what), |error, fact| {
-        error.with_fact(fact.as_str())
-    })
 }

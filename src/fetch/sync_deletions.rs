@@ -52,7 +52,7 @@ pub(super) fn find_deleted(
     reader: &Reader,
     basis: &Basis<'_>,
 ) -> Result<Synced> {
-    let Some(mut found) = basis.router.look()? else {
+    let Some(mut found) = basis.router.stored_messages()? else {
         return Ok(Synced::default());
     };
     let mut present = present_in(&found, reader);
@@ -74,7 +74,7 @@ pub(super) fn find_deleted(
         return Ok(synced);
     }
     // one that a mail program was just moving is there the second time
-    found = basis.router.look()?.unwrap_or_default();
+    found = basis.router.stored_messages()?.unwrap_or_default();
     present = present_in(&found, reader);
     missing.retain(|row| !present.contains(row));
     remove_renamed(&mut missing, &found, reader)?;

@@ -198,11 +198,11 @@ impl Delivery for Maildir {
         })
     }
 
-    fn pace(&self, _places: &[Destination]) -> DeliveryMode {
+    fn mode(&self, _places: &[Destination]) -> DeliveryMode {
         DeliveryMode::Parallel
     }
 
-    fn look(&self) -> Result<Option<Vec<StoredMessage>>> {
+    fn stored_messages(&self) -> Result<Option<Vec<StoredMessage>>> {
         let mut found = Vec::new();
         walk(&self.root, &mut HashSet::new(), &mut found)?;
         Ok(Some(found))
@@ -423,7 +423,7 @@ mod tests {
             fs::write(dir.path().join(path), "").unwrap();
         }
         let mut found: Vec<_> = maildir
-            .look()
+            .stored_messages()
             .unwrap()
             .unwrap()
             .into_iter()

@@ -283,11 +283,11 @@ impl Delivery for Mbox {
         PendingCommit::new(move || mailbox.append(batch))
     }
 
-    fn pace(&self, _places: &[Destination]) -> DeliveryMode {
+    fn mode(&self, _places: &[Destination]) -> DeliveryMode {
         DeliveryMode::Batched
     }
 
-    fn look(&self) -> Result<Option<Vec<StoredMessage>>> {
+    fn stored_messages(&self) -> Result<Option<Vec<StoredMessage>>> {
         let found = |entry: &JournalEntry, content| StoredMessage {
             name: entry.name.clone(),
             content,
@@ -295,7 +295,7 @@ impl Delivery for Mbox {
         let noted = |entry: &JournalEntry| {
             found(
                 entry,
-                Location::Noted {
+                Location::Recorded {
                     mailbox: self.mailbox.path.clone(),
                     fingerprint: entry.fingerprint(),
                 },

@@ -16,7 +16,7 @@ use pouch::{
     },
     domain::{
         auth::Auth,
-        message::{Head, fingerprint, glance},
+        message::{Head, fingerprint, summarize},
     },
     pop3::{
         body::Decoder,
@@ -303,7 +303,7 @@ pub fn header(data: &[u8]) {
     let mut whole = Head::default();
     whole.push(message);
     assert_eq!(head.as_bytes(), whole.as_bytes());
-    let glance = glance(head.as_bytes());
+    let glance = summarize(head.as_bytes());
     for text in [glance.sender, glance.address, glance.subject, glance.date]
         .into_iter()
         .flatten()

@@ -1,0 +1,81 @@
+//! Filters: what programs make of a message before it is delivered.
+
+use super::{
+    request::{FetchRequest, Received},
+    run::AccountRun,
+};
+use crate::{
+    delivery::{Draft, Envelope, Filter, Filtered},
+    domain::{
+        message::{Head, MAX_HEAD},
+        plan::AfterFetch,
+    },
+    error::{Error, Kind, Result, Verdict},
+};
+
+/// A message after the filters.
+pub(super) enum FilterOutcome {
+    /// It passed.
+    Passed(Draft, Head),
+    /// It is not delivered.
+    Stopped(Received),
+}
+
+impl AccountRun<'_> {
+    /// Passes a message through the account's filters. The header that comes back is what the last
+    /// of them made of it.
+    pub(super) fn filter(
+        &mut self,
+        request: &FetchRequest,
+        mut draft: Draft,
+        head: Head,
+    ) -> Result<FilterOutcome> {
+        let account = self.account;
+        if account.filter.is_empty() {
+            return Ok(FilterOutcome::Passed(draft, head));
+        }
+        let envelope = Envelope {
+            account: &account.name,
+            name: &request.copy.name.to_string(),
+            uid: &request.uid,
+            sender: None,
+            destinations: &[],
+            accepted_by: &[],
+            fields: &[],
+        };
+        for argv in &account.filter {
+            let spool = &self.env.state_dir;
+            let filter = Filter {
+                argv,
+                timeout: account.pipe_timeout.into(),
+                spool,
+            };
+            match filter.run(&envelope, draft, &self.env.stop) {
+                Ok(Filtered::Passed(passed)) => draft = passed,
+                // the ledger cannot record this: it would be requested again in each run
+                Ok(Filtered::Dropped) if request.after == AfterFetch::Complete => {
+                    let what = format!("{} was truncated before, and now", request.name());
+                    let what = format!("{what} the filter {} drops it", argv.join(" "));
+                    let error = Error::new(Kind::Rejected, what);
+                    return Ok(FilterOutcome::Stopped(self.unaccepted(request, error)?));
+                }
+                Ok(Filtered::Dropped) => {
+                    let reason = format!("dropped by the filter {}", argv.join(" "));
+                    self.ledger.skip(&[(request.row, reason)])?;
+                    self.blame.accepted();
+                    return Ok(FilterOutcome::Stopped(Received::Skipped));
+                }
+                Err(error) if error.kind().verdict() == Verdict::StopAll => return Err(error),
+                Err(error) => {
+                    return Ok(FilterOutcome::Stopped(self.unaccepted(request, error)?));
+                }
+            }
+        }
+        let octets = draft
+            .read_back(MAX_HEAD as u64)
+            .map_err(|error| Error::file("read", draft.path(), &error))?;
+        let mut head = Head::default();
+        head.push(&octets);
+        Ok(FilterOutcome::Passed(draft, head))
+    }
+}
