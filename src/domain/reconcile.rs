@@ -417,3 +417,124 @@ impl<'l> Join<'l> {
         self.reconciled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::MsgNum;
+
+    const DELIVERED: Known = Known::Delivered {
+        at: Timestamp(1),
+        local: Local::Present,
+    };
+
+    fn listed(messages: &[(&str, u64)]) -> Vec<Listed> {
+        let numbered = (1..).zip(messages);
+        numbered
+            .map(|(num, (uid, octets))| Listed {
+                num: MsgNum(num),
+                uid: Uid::new(uid.as_bytes()),
+                octets: *octets,
+            })
+            .collect()
+    }
+
+    fn row(row: i64, octets: u64, known: Known) -> KnownRow {
+        KnownRow {
+            row: RowId(row),
+            octets,
+            known,
+            missing: false,
+            force_fetch: false,
+            delete_by_rule: false,
+            derived_uid: false,
+        }
+    }
+
+    fn known(rows: &[(&str, KnownRow)]) -> KnownMessages {
+        let mut known = KnownMessages::default();
+        for (uid, row) in rows {
+            known.push((uid.as_bytes(), None), *row);
+        }
+        known
+    }
+
+    /// The rows of the listed messages.
+    fn rows(reconciled: &Reconciled) -> Vec<Option<i64>> {
+        reconciled
+            .mailbox
+            .entries
+            .iter()
+            .map(|entry| entry.row.map(|row| row.0))
+            .collect()
+    }
+
+    #[test]
+    fn messages_are_matched_by_uid() {
+        let known = known(&[
+            ("a", row(1, 10, DELIVERED)),
+            ("c", row(2, 30, Known::NEVER_SEEN)),
+        ]);
+        let reconciled = reconcile(&listed(&[("b", 20), ("a", 10)]), &known);
+        assert_eq!(rows(&reconciled), [None, Some(1)]);
+        assert_eq!(reconciled.unknown().collect::<Vec<_>>(), [0]);
+        assert_eq!(reconciled.vanished, [RowId(2)]);
+        // only what was delivered or skipped may be elsewhere under another UID
+        assert!(reconciled.absent.is_empty() && reconciled.unverified.is_empty());
+    }
+
+    #[test]
+    fn messages_that_share_a_uid_are_matched_by_size() {
+        let known = known(&[("a", row(1, 10, DELIVERED)), ("a", row(2, 20, DELIVERED))]);
+        let reconciled = reconcile(&listed(&[("a", 20), ("a", 30), ("a", 10)]), &known);
+        assert_eq!(rows(&reconciled), [Some(2), None, Some(1)]);
+        assert_eq!(reconciled.mailbox.shared_uids.len(), 3);
+        // no message with a shared UID is looked up among those that are gone
+        assert_eq!(reconciled.unknown().count(), 0);
+    }
+
+    #[test]
+    fn known_messages_that_may_be_others_are_unverified() {
+        let missing = KnownRow {
+            missing: true,
+            ..row(2, 20, DELIVERED)
+        };
+        let mut known = known(&[("a", row(1, 10, DELIVERED)), ("b", missing)]);
+        known.push_gone((b"c", None), row(3, 30, DELIVERED));
+        let reconciled = reconcile(&listed(&[("a", 11), ("b", 20), ("c", 30)]), &known);
+        let reasons: Vec<_> = reconciled
+            .unverified
+            .iter()
+            .map(|one| (one.row.0, one.reason))
+            .collect();
+        assert_eq!(
+            reasons,
+            [
+                (1, UnverifiedReason::Resized),
+                (2, UnverifiedReason::Relisted),
+                (3, UnverifiedReason::Relisted)
+            ]
+        );
+        assert_eq!(reconciled.relisted, [RowId(2), RowId(3)]);
+    }
+
+    #[test]
+    fn derived_uid_is_no_uid_of_the_server() {
+        let mut known = KnownMessages::default();
+        known.push((&[b'x'; 16], Some(10)), row(1, 10, DELIVERED));
+        let reconciled = reconcile(&listed(&[("xxxxxxxxxxxxxxxx", 10)]), &known);
+        assert_eq!(rows(&reconciled), [None]);
+        assert_eq!(reconciled.absent, [RowId(1)]);
+    }
+
+    #[test]
+    fn replaced_message_is_unknown_from_then_on() {
+        let mut known = known(&[("a", row(1, 10, DELIVERED)), ("b", row(2, 20, DELIVERED))]);
+        known.update(|row| match row.row.0 {
+            1 => UidChange::Remove,
+            _ => UidChange::Replace(Uid::new(*b"new")),
+        });
+        let reconciled = reconcile(&listed(&[("a", 10), ("new", 20)]), &known);
+        assert_eq!(rows(&reconciled), [None, Some(2)]);
+    }
+}

@@ -43,6 +43,24 @@ struct Batch {
     began: Option<Instant>,
 }
 
+impl Batch {
+    fn add(&mut self, arrival: Arrival, copies: usize) {
+        self.copies += copies;
+        self.octets += arrival.received;
+        self.arrivals.push(arrival);
+        self.began.get_or_insert_with(Instant::now);
+    }
+
+    /// Returns whether the batch should be committed. Each copy is an open file, as are those of
+    /// the batches in flight.
+    fn is_due(&self, open_files: usize) -> bool {
+        self.arrivals.len() >= MAX_MESSAGES
+            || self.copies >= open_files / (MAX_IN_FLIGHT + 1)
+            || self.octets >= MAX_OCTETS
+            || self.began.is_some_and(|began| began.elapsed() >= MAX_AGE)
+    }
+}
+
 /// A batch that is being committed.
 struct InFlightBatch {
     arrivals: Vec<Arrival>,
@@ -118,20 +136,12 @@ impl Committer {
 
     /// Adds an accepted message, of which there are so many copies, to the batch.
     pub(super) fn add(&mut self, arrival: Arrival, copies: usize) {
-        self.batch.copies += copies;
-        self.batch.octets += arrival.received;
-        self.batch.arrivals.push(arrival);
-        self.batch.began.get_or_insert_with(Instant::now);
+        self.batch.add(arrival, copies);
     }
 
-    /// Returns whether the batch should be committed. Each copy is an open file, as are those of
-    /// the batches in flight.
+    /// Returns whether the batch should be committed.
     pub(super) fn is_due(&self) -> bool {
-        let batch = &self.batch;
-        batch.arrivals.len() >= MAX_MESSAGES
-            || batch.copies >= self.open_files / (MAX_IN_FLIGHT + 1)
-            || batch.octets >= MAX_OCTETS
-            || batch.began.is_some_and(|began| began.elapsed() >= MAX_AGE)
+        self.batch.is_due(self.open_files)
     }
 
     /// Starts to commit the batch, once there is room for it: a slow disk slows the connection
@@ -201,5 +211,36 @@ impl Committer {
     ) -> Result<()> {
         self.router.accept(envelope, draft, stop)?;
         self.router.take_batch().commit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::RowId;
+
+    /// How many messages of this size, with so many copies each, make a batch.
+    fn messages_in_batch(octets: u64, copies: usize, open_files: usize) -> usize {
+        let mut batch = Batch::default();
+        while !batch.is_due(open_files) {
+            let arrival = Arrival {
+                row: RowId(1),
+                listed: octets,
+                received: octets,
+                fingerprint: None,
+                delivered_fingerprint: None,
+                in_maildir: true,
+            };
+            batch.add(arrival, copies);
+        }
+        batch.arrivals.len()
+    }
+
+    #[test]
+    fn batch_is_bounded_by_messages_bytes_and_open_files() {
+        assert_eq!(messages_in_batch(1, 1, usize::MAX), MAX_MESSAGES);
+        assert_eq!(messages_in_batch(MAX_OCTETS / 4, 1, usize::MAX), 4);
+        // a third of the files is for each of the two batches in flight
+        assert_eq!(messages_in_batch(1, 2, 60), 10);
     }
 }

@@ -262,3 +262,116 @@ impl<S: Read + Write> Body<'_, '_, S> {
         self.retrieval.received
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io, time::Duration};
+
+    use super::{super::connection::ConnectionOptions, *};
+    use crate::error::Kind;
+
+    /// A server that says just this, whatever it is asked.
+    struct Scripted<'s>(&'s [u8]);
+
+    impl Read for Scripted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Write for Scripted<'_> {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Retrieves messages 1 to 3. Returns those that were verified, and how it ended.
+    fn retrieve(said: &str) -> (Vec<String>, Result<()>) {
+        let options = ConnectionOptions {
+            peer: "pop.example.org".into(),
+            time_limit: Duration::from_mins(1),
+            trace: None,
+        };
+        let mut connection = Connection::new(Scripted(said.as_bytes()), options);
+        let requests = [1, 2, 3].map(|num| RetrRequest {
+            num: MsgNum(num),
+            octets: 5,
+        });
+        let window = Window {
+            count: 16,
+            octets: 1_000,
+        };
+        let mut retrieval = Retrieval::new(&mut connection, &requests, window, true);
+        let mut verified = Vec::new();
+        let mut all = || {
+            while let Some(response) = retrieval.next()? {
+                match response {
+                    RetrResponse::Refused(_) => verified.push("refused".to_owned()),
+                    RetrResponse::Message(mut body) => {
+                        let mut content = Vec::new();
+                        while let Some(piece) = body.chunk()? {
+                            content.extend_from_slice(piece);
+                        }
+                        verified.push(String::from_utf8(content).unwrap().trim().to_owned());
+                    }
+                }
+            }
+            Ok(())
+        };
+        let ended = all();
+        (verified, ended)
+    }
+
+    /// What a server says to `RETR num` and to the sentinel after it.
+    fn message(num: u32) -> (String, String) {
+        (
+            format!("+OK 5 octets\r\nm-{num}\r\n.\r\n"),
+            format!("+OK {num} 5\r\n"),
+        )
+    }
+
+    #[test]
+    fn messages_with_their_sentinels_are_accepted() {
+        let ((m1, l1), (m3, l3)) = (message(1), message(3));
+        let (verified, ended) = retrieve(&format!("{m1}{l1}-ERR no\r\n-ERR no\r\n{m3}{l3}"));
+        assert_eq!(verified, ["m-1", "refused", "m-3"]);
+        ended.unwrap();
+        // the rest of a scan listing is free (RFC 1939 §5)
+        let more = format!("{m1}+OK 1 5 of some kind\r\n-ERR no\r\n+OK 2 5\r\n{m3}{l3}");
+        assert_eq!(retrieve(&more).0, ["m-1", "refused", "m-3"]);
+    }
+
+    #[test]
+    fn lost_and_repeated_responses_are_noticed_at_the_message() {
+        let ((m1, l1), (m2, l2), (m3, l3)) = (message(1), message(2), message(3));
+        for (what, said) in [
+            ("RETR 2 is lost", format!("{m1}{l1}{l2}{m3}{l3}")),
+            ("LIST 2 is lost", format!("{m1}{l1}{m2}{m3}{l3}")),
+            ("RETR 2 and LIST 2 are lost", format!("{m1}{l1}{m3}{l3}")),
+            (
+                "RETR 2 is answered twice",
+                format!("{m1}{l1}{m2}{m2}{l2}{m3}{l3}"),
+            ),
+            (
+                "LIST 1 is answered twice",
+                format!("{m1}{l1}{l1}{m2}{l2}{m3}{l3}"),
+            ),
+            (
+                "a status too many before RETR 2",
+                format!("{m1}{l1}+OK\r\n{m2}{l2}{m3}{l3}"),
+            ),
+            (
+                "LIST 2 is refused",
+                format!("{m1}{l1}{m2}-ERR what?\r\n{m3}{l3}"),
+            ),
+        ] {
+            let (verified, ended) = retrieve(&said);
+            assert_eq!(verified, ["m-1"], "{what}");
+            assert_eq!(ended.unwrap_err().kind(), Kind::Desynchronized, "{what}");
+        }
+    }
+}
