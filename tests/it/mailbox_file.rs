@@ -529,7 +529,7 @@ fn the_ledger_cannot_be_held_against_a_mailbox_file() {
     desk.fetch(0);
     let told = desk.pouch(&["ledger", "verify"]).run();
     told.assert_code(0)
-        .assert_stdout("work: 3 messages delivered, where they are now cannot be seen from here\n");
+        .assert_stdout("work: 3 messages delivered, their location cannot be verified\n");
 }
 
 #[test]
