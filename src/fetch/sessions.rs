@@ -40,7 +40,6 @@ impl AccountRun<'_> {
                 session.disable_pipelining();
             }
             self.blame.begin_session();
-            let fetched = self.blame.arrived();
             let lost = match self.session(&mut session, address.as_deref()) {
                 Ok(end) => match self.end_session(session, end, before) {
                     Ok(Next::Continue) => continue,
@@ -51,7 +50,7 @@ impl AccountRun<'_> {
                 },
                 Err(lost) => lost,
             };
-            let progress = self.memory.take_progress() || self.blame.arrived() > fetched;
+            let progress = self.memory.take_progress() || self.blame.arrived() > before;
             self.reconnect(lost, progress)?;
         }
     }
