@@ -94,7 +94,7 @@ pub(super) fn program(argv: &[String], key: &str, env: &RunEnv) -> Result<String
     }
     Err(
         Error::new(Kind::Config, format!("there is no program {shown}")).with_hint(
-            process::way_out(
+            process::command_hint(
                 argv,
                 &format!("a command of `{key}` is a list, the program and its arguments"),
             ),

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Kind, Result},
     sys::{
         interrupt::Interrupt,
-        process::{Ended, Run, way_out},
+        process::{Ended, Run, command_hint},
     },
 };
 
@@ -67,11 +67,11 @@ impl Filter<'_> {
         let name = self.argv[0].as_str();
         let outcome = run.run(stop)?.map_err(|error| {
             Error::new(Kind::Config, format!("the filter `{name}` cannot be run")).with_fact(error.to_string()).with_hint(
-                way_out(self.argv, "`filter` is a list of commands, each a list: [[\"bogofilter\", \"-p\", \"-e\"]]"),
+                command_hint(self.argv, "`filter` is a list of commands, each a list: [[\"bogofilter\", \"-p\", \"-e\"]]"),
             )
         })?;
         match &outcome.ended {
-            Ended::Itself(status) if status.code() == Some(DROP) && status.signal().is_none() => {
+            Ended::Exited(status) if status.code() == Some(DROP) && status.signal().is_none() => {
                 return Ok(Filtered::Dropped);
             }
             _ => judge(name, self.timeout, &outcome)?,

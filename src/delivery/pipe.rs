@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Kind, Result},
     sys::{
         interrupt::Interrupt,
-        process::{Ended, ProcessOutput, Run, way_out},
+        process::{Ended, ProcessOutput, Run, command_hint},
     },
     text::sanitize,
 };
@@ -52,7 +52,7 @@ impl Delivery for Pipe {
                 format!("the program `{}` cannot be run", self.argv[0]),
             )
             .with_fact(error.to_string())
-            .with_hint(way_out(
+            .with_hint(command_hint(
                 &self.argv,
                 "`pipe` is a list, the program and its arguments: [\"procmail\", \"-d\", \"ann\"]",
             ))
@@ -88,7 +88,7 @@ pub(super) fn judge(name: &str, timeout: Duration, outcome: &ProcessOutput) -> R
                 timeout.as_secs()
             ),
         ),
-        Ended::Itself(status) => match (status.code(), status.signal()) {
+        Ended::Exited(status) => match (status.code(), status.signal()) {
             (Some(0), _) => return Ok(()),
             (Some(code @ 69..=75), _) => (
                 Kind::Deferred,

@@ -35,8 +35,8 @@ pub(super) fn after(account: &Account, env: &RunEnv) -> Result<()> {
         Err(error) => return Err(failed("cannot be run".into()).with_fact(error.to_string())),
     };
     let error = match outcome.ended {
-        process::Ended::Itself(status) if status.success() => return Ok(()),
-        process::Ended::Itself(status) => failed(format!("failed: {status}")),
+        process::Ended::Exited(status) if status.success() => return Ok(()),
+        process::Ended::Exited(status) => failed(format!("failed: {status}")),
         process::Ended::TimeOut => failed(format!("took longer than {}", account.pipe_timeout)),
     };
     let said = outcome

@@ -1,7 +1,8 @@
 //! The line to the server: TCP with time-outs and signals, TLS over it.
 
+mod dial;
 mod roots;
-mod tcp;
+mod socket;
 mod tls;
 mod tls_cache;
 mod tls_io;
@@ -14,8 +15,9 @@ use std::{
 use native_tls::TlsStream;
 use tls_io::Records;
 
+pub use dial::{PendingConnection, dial, dial_local};
 pub use roots::SystemRoots;
-pub use tcp::{LastError, PendingConnection, Socket, dial, dial_local};
+pub use socket::{LastError, Socket};
 pub use tls::{Certificate, TlsConfig};
 pub use tls_cache::TlsCache;
 

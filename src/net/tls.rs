@@ -134,9 +134,9 @@ impl TlsConfig {
     /// [`Kind::Denied`]: the certificate is not trusted. [`Kind::NotPop3`]: what answers speaks no
     /// TLS. Or the line is lost.
     pub fn wrap(&self, mut socket: Socket, host: &str) -> Result<Stream> {
-        let captured = socket.captured();
+        let captured = socket.last_error();
         // a handshake is many small answers
-        socket.hurry();
+        socket.set_deadline();
         // the dot that ends an absolute name stands in no certificate, nor is it told the server
         // (RFC 6066 §3)
         let name = host.strip_suffix('.').unwrap_or(host);
@@ -152,7 +152,7 @@ impl TlsConfig {
                 return Err(Error::new(Kind::Bug, "a blocking socket did not block"));
             }
         };
-        stream.get_mut().socket_mut().take_time();
+        stream.get_mut().socket_mut().clear_deadline();
         if let Some(pin) = self.pin {
             let found = certificate(&stream);
             if found.as_ref().map(|certificate| certificate.sha256) != Some(pin) {

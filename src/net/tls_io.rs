@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 
-use super::tcp::Socket;
+use super::socket::Socket;
 
 /// The most that is read from the socket at once.
 const BUFFER: usize = 32 * 1024;

@@ -1,7 +1,12 @@
-//! Signals: the first asks to leave in order, the second ends the process at once.
+//! Signals that ask pouch to stop, and the one place that waits.
+//!
+//! The first SIGINT, SIGTERM or SIGHUP asks for an orderly end; the second ends the process at
+//! once. Whatever pouch waits for (a socket, a program, the next round of `--every`), it waits in
+//! [`Interrupt::wait`], which polls a pipe that the signal handler writes to as well: a signal ends
+//! every wait immediately, and nothing has to wake up from time to time to look for one.
 
 use std::{
-    io,
+    io::{self, PipeReader},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -9,53 +14,75 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
-    flag,
+    flag, low_level,
 };
 
 use crate::error::{Error, Kind, Result};
 
-/// How often what waits looks whether it should stop.
-pub const LOOK: Duration = Duration::from_millis(200);
-
-/// Whether to stop, and by which signal.
+/// The signals that ask pouch to stop. The default value never receives one.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicUsize>);
+pub struct Interrupt(Option<Arc<Signals>>);
+
+#[derive(Debug)]
+struct Signals {
+    /// The number of the last signal; 0 before the first.
+    number: Arc<AtomicUsize>,
+    /// A pipe that is readable once a signal was received. It is never read.
+    received: PipeReader,
+}
+
+/// How a [wait](Interrupt::wait) ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// One of the files is ready.
+    Ready,
+    /// The deadline passed.
+    Deadline,
+    /// A signal was received.
+    Signal,
+}
 
 impl Interrupt {
-    /// Catches SIGINT, SIGTERM and SIGHUP from now on; those that are ignored (`nohup`) stay so.
+    /// Catches SIGINT, SIGTERM and SIGHUP from now on, except those that are ignored (`nohup`).
     ///
     /// # Errors
-    /// The system does not let it.
+    /// The system refuses a pipe or a signal handler.
     pub fn on_signals() -> io::Result<Self> {
-        let stop = Self::default();
+        let number = Arc::new(AtomicUsize::new(0));
+        let (received, written) = io::pipe()?;
         let ignored = ignored_signals();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             if ignored & (1 << (signal - 1)) != 0 {
                 continue;
             }
-            // in this order: the first signal arms what the second one meets
+            // Handlers run in this order. The first signal arms the default action of the second,
+            // and its number is known before the pipe is readable.
             let armed = Arc::new(AtomicBool::new(false));
             flag::register_conditional_default(signal, Arc::clone(&armed))?;
             flag::register(signal, armed)?;
             flag::register_usize(
                 signal,
-                Arc::clone(&stop.0),
+                Arc::clone(&number),
                 usize::try_from(signal).unwrap_or_default(),
             )?;
+            low_level::pipe::register(signal, written.try_clone()?)?;
         }
-        Ok(stop)
+        Ok(Self(Some(Arc::new(Signals { number, received }))))
     }
 
-    /// The signal that came, if any.
+    /// Returns the signal that was received, if any.
     pub fn signal(&self) -> Option<i32> {
-        i32::try_from(self.0.load(Ordering::Relaxed))
-            .ok()
-            .filter(|signal| *signal != 0)
+        let number = self.0.as_ref()?.number.load(Ordering::SeqCst);
+        i32::try_from(number).ok().filter(|signal| *signal != 0)
     }
 
-    /// An error as soon as a signal came.
+    /// Fails once a signal was received.
     ///
     /// # Errors
     /// [`Kind::Stopped`].
@@ -66,28 +93,55 @@ impl Interrupt {
         }
     }
 
-    /// Waits for `time`, or until a signal comes.
+    /// Waits until one of `files` is ready, `deadline` passes or a signal is received.
+    ///
+    /// A file that was closed or failed at the other end is ready: reading it reports that. After
+    /// the deadline no file is reported as ready.
     ///
     /// # Errors
-    /// [`Kind::Stopped`].
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that sleeps, in slices"
-    )]
-    pub fn sleep(&self, time: Duration) -> Result<()> {
-        let end = Instant::now() + time;
+    /// The system cannot poll the files.
+    pub fn wait<'a>(
+        &'a self,
+        files: impl IntoIterator<Item = PollFd<'a>>,
+        deadline: Option<Instant>,
+    ) -> io::Result<Wake> {
+        let received = self
+            .0
+            .iter()
+            .map(|signals| PollFd::new(&signals.received, PollFlags::IN));
+        let mut files: Vec<_> = files.into_iter().chain(received).collect();
         loop {
-            self.check()?;
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
+            if self.signal().is_some() {
+                return Ok(Wake::Signal);
             }
-            std::thread::sleep(left.min(LOOK));
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(Wake::Deadline);
+            }
+            // too long for the system to count: no limit
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+            match poll(&mut files, timeout.as_ref()) {
+                Ok(0) => return Ok(Wake::Deadline),
+                Ok(_) if self.signal().is_none() => return Ok(Wake::Ready),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+    }
+
+    /// Waits for `time`, or until a signal is received.
+    ///
+    /// # Errors
+    /// [`Kind::Stopped`], or the system cannot wait.
+    pub fn sleep(&self, time: Duration) -> Result<()> {
+        self.wait([], Instant::now().checked_add(time))
+            .map_err(|error| Error::new(Kind::Io, "cannot wait").with_fact(error.to_string()))?;
+        self.check()
     }
 }
 
-/// The mask of the signals that this process was started with ignored, where the system tells.
+/// Returns the mask of the signals that this process was started with ignored, or 0 if the system
+/// has no `/proc`.
 fn ignored_signals() -> u64 {
     std::fs::read_to_string("/proc/self/status")
         .ok()
@@ -98,4 +152,37 @@ fn ignored_signals() -> u64 {
             u64::from_str_radix(line.trim(), 16).ok()
         })
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn wait_ends_when_a_file_is_ready_and_at_the_deadline() {
+        let never = Interrupt::default();
+        let (reader, mut writer) = io::pipe().unwrap();
+        let wait = |deadline| {
+            let file = PollFd::new(&reader, PollFlags::IN);
+            never.wait([file], deadline).unwrap()
+        };
+        let soon = Instant::now() + Duration::from_millis(1);
+        assert_eq!(wait(Some(soon)), Wake::Deadline);
+        writer.write_all(b"x").unwrap();
+        assert_eq!(wait(None), Wake::Ready);
+        assert_eq!(wait(Some(soon)), Wake::Deadline);
+    }
+
+    #[test]
+    fn wait_ends_when_a_pipe_is_closed() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(writer);
+        let file = PollFd::new(&reader, PollFlags::IN);
+        assert_eq!(
+            Interrupt::default().wait([file], None).unwrap(),
+            Wake::Ready
+        );
+    }
 }

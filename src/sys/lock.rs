@@ -1,7 +1,7 @@
-//! One pouch for an account at a time.
+//! Keeps two pouches from fetching one account at the same time.
 //!
-//! The lock is the kernel's (`flock`): it goes with the process, however that ends. The file
-//! stays; what it holds only tells who has the lock.
+//! The lock is the kernel's (`flock`), so that it disappears with the process, however that ends.
+//! The file stays. Its content only serves to name the holder.
 
 use std::{
     fs::{File, TryLockError},
@@ -17,16 +17,20 @@ use crate::{
     text::time_of_day,
 };
 
-/// A lock that is held until it is dropped.
+/// How often a lock that another pouch has is tried: the kernel reports no change of one.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The lock on an account, held until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// Locks the account, waiting for another pouch for `patience` at most.
+/// Locks the account. If another pouch has it, tries again for `patience`.
 ///
 /// # Errors
-/// [`Kind::Busy`]: another pouch has it. Or the file cannot be made, or a signal came.
+/// [`Kind::Busy`] if another pouch has the lock; [`Kind::Stopped`] by a signal; or the file cannot be
+/// created.
 pub fn lock(
     state_dir: &Path,
     account: &AccountId,
@@ -45,12 +49,12 @@ pub fn lock(
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
             Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path, &error)),
             Err(TryLockError::WouldBlock) if Instant::now() < end => {
-                stop.sleep(Duration::from_millis(100))?;
+                stop.sleep(RETRY)?;
             }
             Err(TryLockError::WouldBlock) => return Err(held(&mut file)),
         }
     }
-    // only for the message of another pouch: nothing is lost where this fails
+    // for the message of another pouch only, so a failure does not matter
     let _ = file
         .set_len(0)
         .and_then(|()| file.rewind())
@@ -80,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_one_is_told_who_has_it() {
+    fn second_lock_names_the_holder() {
         let dir = tempfile::tempdir().unwrap();
         let ann = AccountId::new("ann@example.org", "pop.example.org");
         let take = |who: &AccountId| {

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Kind, Result},
     sys::{
         interrupt::Interrupt,
-        process::{Ended, ProcessOutput, Run, way_out},
+        process::{Ended, ProcessOutput, Run, command_hint},
     },
     text::{sanitize, tilde},
 };
@@ -87,13 +87,13 @@ fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
             format!("the password command {shown_command} cannot be run"),
         )
         .with_fact(error.to_string())
-        .with_hint(way_out(
+        .with_hint(command_hint(
             argv,
             "password-command is a list: [\"pass\", \"show\", \"mail/work\"]",
         ))
     })?;
     let stdout = Zeroizing::new(stdout);
-    let Ended::Itself(status) = ended else {
+    let Ended::Exited(status) = ended else {
         return Err(Error::new(
             Kind::Config,
             format!("the password command {shown_command} does not end"),

@@ -1,4 +1,4 @@
-//! Running somebody else's program: with an end in time, and its output kept within bounds.
+//! Runs other programs, with a time limit and a bound on the output that is kept.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -11,31 +11,29 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{PollFd, PollFlags},
     io::ioctl_fionbio,
-    process::{Pid, Signal, kill_process_group},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
 
-use crate::{error::Result, sys::interrupt::Interrupt};
+use super::interrupt::{Interrupt, Wake};
+use crate::error::Result;
 
-/// How much of a program's output is kept.
+/// How much of a program's output is kept, in bytes of each stream.
 const KEPT: usize = 64 * 1024;
 
-/// How long a program gets between SIGTERM and SIGKILL.
+/// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long to wait for output before looking whether the program has ended: longer and longer.
-const SHORTEST_NAP: Duration = Duration::from_millis(1);
-const LONGEST_NAP: Duration = Duration::from_millis(50);
-
-/// A variable of the environment, by its name, and its value if it is set.
+/// An environment variable: its name, and its value if it is set.
 type Variable = (OsString, Option<OsString>);
 
-/// What the programs that pouch starts get instead of a variable that pouch replaced for itself.
-/// As global as the environment is.
+/// The original of a variable that pouch replaced in its own environment, for the programs that it
+/// starts. It is global because the environment is.
 static ORIGINAL: OnceLock<Variable> = OnceLock::new();
 
-/// From now on programs get `value` as the variable `name`, or do not get it if that is `None`.
+/// Makes programs that are started from now on receive `value` as the variable `name`, or none if
+/// `value` is `None`.
 ///
 /// Only the first call has an effect.
 pub fn restore_in_children(name: &str, value: Option<&OsStr>) {
@@ -45,25 +43,26 @@ pub fn restore_in_children(name: &str, value: Option<&OsStr>) {
 /// How a program ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// By itself, or by somebody's signal.
-    Itself(ExitStatus),
-    /// By pouch, since its time was over.
+    /// It exited, or a signal killed it.
+    Exited(ExitStatus),
+    /// Pouch killed it at the end of its time limit.
     TimeOut,
 }
 
-/// What a program left.
+/// The outcome of a program.
 #[derive(Debug)]
 pub struct ProcessOutput {
     /// How it ended.
     pub ended: Ended,
-    /// The head of what it printed on standard output, unless that went to a file.
+    /// The beginning of its standard output, unless that went to a file.
     pub stdout: Vec<u8>,
-    /// The head of what it printed on standard error.
+    /// The beginning of its standard error.
     pub stderr: Vec<u8>,
 }
 
-/// What to do where a program cannot be run: `usual`, unless its name tells more.
-pub fn way_out(argv: &[String], usual: &str) -> String {
+/// Returns the hint for a program that cannot be run: `usual`, unless its name explains the
+/// failure.
+pub fn command_hint(argv: &[String], usual: &str) -> String {
     match argv.first() {
         Some(name) if name.starts_with('~') => {
             "no shell expands `~` in a command: write the whole path".into()
@@ -72,27 +71,28 @@ pub fn way_out(argv: &[String], usual: &str) -> String {
     }
 }
 
-/// How to run a program.
+/// A program to run.
 pub struct Run<'a> {
-    /// Its name and arguments. There is no shell.
+    /// Its name and arguments. No shell is involved.
     pub argv: &'a [String],
-    /// What it reads; nothing where there is none.
+    /// Its standard input; `None` is `/dev/null`.
     pub input: Option<File>,
-    /// Where its standard output goes; nothing: the head of it is kept.
+    /// Its standard output. If `None`, the beginning is kept.
     pub output: Option<File>,
-    /// What is added to its environment.
+    /// Variables that are added to its environment.
     pub environment: &'a [(&'a str, String)],
-    /// When it is ended.
+    /// Its time limit.
     pub timeout: Option<Duration>,
-    /// Whether it may ask at the terminal: it is then not put into a process group of its own.
+    /// Whether it may use the terminal. If not, it gets a process group of its own.
     pub interactive: bool,
 }
 
 impl Run<'_> {
-    /// Runs it to its end. A signal to pouch ends it too.
+    /// Runs it until it exits. A signal to pouch ends it as well.
     ///
     /// # Errors
-    /// The inner error: it could not be started. The outer one: pouch was stopped by a signal.
+    /// The outer one is [`Kind::Stopped`](crate::error::Kind::Stopped): a signal to pouch. The inner
+    /// one: the program could not be started.
     pub fn run(self, stop: &Interrupt) -> Result<io::Result<ProcessOutput>> {
         let Some((name, arguments)) = self.argv.split_first() else {
             return Ok(Err(io::ErrorKind::NotFound.into()));
@@ -124,17 +124,17 @@ impl Run<'_> {
             }
         };
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
-        let ended = match wait(&mut child, deadline, stop, &mut output) {
-            Ok(Ok(Some(status))) => Ended::Itself(status),
-            Ok(Ok(None)) => {
-                end(&mut child, self.interactive, &mut output);
+        let waited = wait(&mut child, deadline, stop, &mut output);
+        if !matches!(waited, Ok(Some(_))) {
+            end(&mut child, self.interactive, &mut output);
+        }
+        let ended = match waited {
+            Ok(Some(status)) => Ended::Exited(status),
+            Ok(None) => {
+                stop.check()?;
                 Ended::TimeOut
             }
-            Ok(Err(error)) => return Ok(Err(error)),
-            Err(stopped) => {
-                end(&mut child, self.interactive, &mut output);
-                return Err(stopped);
-            }
+            Err(error) => return Ok(Err(error)),
         };
         Ok(Ok(ProcessOutput {
             ended,
@@ -144,16 +144,16 @@ impl Run<'_> {
     }
 }
 
-/// What a program prints. All of it is read, so that it never waits for pouch.
+/// The output of a program. All of it is read, so that the program never blocks.
 #[derive(Default)]
 struct Output {
     stdout: Printed<ChildStdout>,
     stderr: Printed<ChildStderr>,
 }
 
-/// What a program prints on one of its streams.
+/// One stream of a program's output.
 struct Printed<P> {
-    /// Nothing once it is closed.
+    /// `None` once it is closed.
     pipe: Option<P>,
     head: Vec<u8>,
 }
@@ -191,90 +191,77 @@ impl Output {
         })
     }
 
-    /// Waits until there is output, for `nap` at most.
-    fn wait(&self, nap: Duration) {
-        let pipes = [
+    /// Returns what to poll for more output.
+    fn files(&self) -> impl Iterator<Item = PollFd<'_>> {
+        [
             self.stdout.pipe.as_ref().map(AsFd::as_fd),
             self.stderr.pipe.as_ref().map(AsFd::as_fd),
-        ];
-        let mut pipes: Vec<_> = pipes
-            .iter()
-            .flatten()
-            .map(|pipe| PollFd::from_borrowed_fd(*pipe, PollFlags::IN))
-            .collect();
-        let nap = Timespec::try_from(nap).ok();
-        // whatever wakes it: the next look tells
-        let _ = poll(&mut pipes, nap.as_ref());
+        ]
+        .into_iter()
+        .flatten()
+        .map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN))
     }
 
-    /// Reads what is there, without waiting, and tells whether it was anything. A program may leave
-    /// a child behind that holds its output open: nobody waits for that one.
-    fn read(&mut self) -> bool {
-        self.stdout.read() | self.stderr.read()
+    /// Reads what has arrived, without waiting for more.
+    fn read(&mut self) {
+        self.stdout.read();
+        self.stderr.read();
     }
 }
 
 impl<P: Read> Printed<P> {
-    fn read(&mut self) -> bool {
+    fn read(&mut self) {
         let Some(pipe) = &mut self.pipe else {
-            return false;
+            return;
         };
         let mut more = Vec::new();
         let read = pipe.by_ref().take(KEPT as u64).read_to_end(&mut more);
         let room = KEPT - self.head.len();
         self.head.extend_from_slice(&more[..more.len().min(room)]);
         match read {
-            Ok(KEPT) => true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => !more.is_empty(),
-            // what cannot be read is output that cannot be shown, and no more than that
-            Ok(_) | Err(_) => {
-                self.pipe = None;
-                true
-            }
+            Ok(KEPT) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // The end. A pipe that cannot be read costs the output, but is no failure of the
+            // program.
+            Ok(_) | Err(_) => self.pipe = None,
         }
     }
 }
 
-/// Waits for the end of `child`; nothing where the deadline came first.
+/// Waits for `child` to exit. Returns `None` if the deadline or a signal came first.
+///
+/// A descendant of the program may keep its output open after the program has exited. Nothing waits
+/// for that one.
 fn wait(
     child: &mut Child,
     deadline: Option<Instant>,
     stop: &Interrupt,
     output: &mut Output,
-) -> Result<io::Result<Option<ExitStatus>>> {
-    let mut nap = SHORTEST_NAP;
+) -> io::Result<Option<ExitStatus>> {
+    let exited = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     loop {
-        let ended = child.try_wait();
-        // what it printed before its end lies in the pipe by now
-        let busy = output.read();
-        match ended {
+        let status = child.try_wait();
+        // what it printed before it exited is in the pipe by now
+        output.read();
+        match status {
             Ok(None) => {}
-            ended => return Ok(ended),
+            status => return status,
         }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Ok(Ok(None));
+        let exited = PollFd::new(&exited, PollFlags::IN);
+        match stop.wait(output.files().chain([exited]), deadline)? {
+            Wake::Ready => {}
+            Wake::Deadline | Wake::Signal => return Ok(None),
         }
-        stop.check()?;
-        // it closes its output just before it ends
-        nap = if busy {
-            SHORTEST_NAP
-        } else {
-            LONGEST_NAP.min(nap * 2)
-        };
-        output.wait(nap);
     }
 }
 
-/// Ends `child` and what it started: politely first.
+/// Ends `child` and what it started: with SIGTERM, and after [`GRACE`] with SIGKILL.
 fn end(child: &mut Child, interactive: bool, output: &mut Output) {
     let never = Interrupt::default();
     if !interactive && let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // gone already, or not ours any more: then there is nothing left to end
+        // fails if the group is gone, or no longer ours
         let _ = kill_process_group(group, Signal::TERM);
-        if !matches!(
-            wait(child, Some(Instant::now() + GRACE), &never, output),
-            Ok(Ok(None))
-        ) {
+        if let Ok(Some(_)) = wait(child, Some(Instant::now() + GRACE), &never, output) {
             return;
         }
         let _ = kill_process_group(group, Signal::KILL);
@@ -303,23 +290,23 @@ mod tests {
     }
 
     #[test]
-    fn output_and_status_come_back() {
+    fn output_and_status_are_returned() {
         let outcome = sh("echo \"$WORD\"; echo no >&2; exit 3", None);
         assert_eq!(
             (outcome.stdout.as_slice(), outcome.stderr.as_slice()),
             (&b"x y\n"[..], &b"no\n"[..])
         );
-        assert!(matches!(outcome.ended, Ended::Itself(status) if status.code() == Some(3)));
+        assert!(matches!(outcome.ended, Ended::Exited(status) if status.code() == Some(3)));
     }
 
     #[test]
-    fn endless_output_is_cut_and_does_not_block() {
+    fn output_past_the_bound_is_read_and_dropped() {
         let outcome = sh("head -c 1000000 /dev/zero", None);
         assert_eq!(outcome.stdout.len(), KEPT);
     }
 
     #[test]
-    fn its_time_ends() {
+    fn program_is_killed_at_its_time_limit() {
         let outcome = sh("sleep 1000", Some(Duration::from_millis(20)));
         assert!(matches!(outcome.ended, Ended::TimeOut));
     }

@@ -114,7 +114,7 @@ fn what_is_no_mailbox_is_left_alone() {
     desk.home.write("Mail/work", "Dear diary", 0o600);
     desk.fetch(73)
         .assert_stderr("is not a mailbox file")
-        .assert_stderr("does not begin with `From `");
+        .assert_stderr("does not start with `From `");
     assert_eq!(desk.home.read("Mail/work"), b"Dear diary");
     fs::remove_file(desk.home.join("Mail/work")).unwrap();
     desk.home.make_dir("Mail/work", 0o700);

@@ -1,10 +1,11 @@
-//! A mailbox file under the locks by which mail programs keep each other out of it.
+//! A mailbox file, locked against other mail programs.
 //!
-//! Debian's policy (§11.6) asks for two: fcntl first, then a dot lock, a file `MAILBOX.lock` beside
-//! it. Dovecot does so there (`mbox_write_locks = fcntl dotlock`), procmail takes the dot lock
-//! first. Neither can come to wait for pouch while pouch waits for it: a lock that cannot be had at
-//! once lets go of the other one. In a folder where the user makes no files (`/var/mail`, often)
-//! there is no dot lock, and fcntl alone has to do.
+//! Debian's policy (§11.6) requires two locks: fcntl first, then a dot lock, the file
+//! `MAILBOX.lock`. Dovecot does the same there (`mbox_write_locks = fcntl dotlock`), but procmail
+//! takes the dot lock first. To avoid a deadlock with such programs, pouch never holds one lock
+//! while it waits for the other: if one is taken, it releases both and tries again. In a directory
+//! where the user cannot create files (often `/var/mail`) a dot lock is impossible, and fcntl has
+//! to suffice.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -30,41 +31,45 @@ use crate::{
     },
 };
 
-/// A dot lock that does not tell whose it is is left over once neither it nor the mailbox has
-/// changed for so long. (liblockfile: 5 minutes; Dovecot: 2; procmail: 17.)
-const LEFT_OVER: Duration = Duration::from_mins(5);
+/// When a dot lock that names no process of this machine is stale: after this time without a change
+/// of the lock or the mailbox. (liblockfile: 5 minutes; Dovecot: 2; procmail: 17.)
+const STALE_AFTER: Duration = Duration::from_mins(5);
 
-/// The longest nap between two tries.
-const NAP: Duration = Duration::from_millis(200);
+/// The longest pause between two attempts; the first is [`SHORTEST_PAUSE`], and each is twice as
+/// long as the one before. Neither kind of lock can be polled.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// fcntl locks know processes, not threads, and closing a file in one thread lets go of the lock
-/// that another one has on it: here, one mailbox is open at a time.
-static HERE: Mutex<()> = Mutex::new(());
+/// The shortest pause between two attempts.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
-/// A mailbox file that is open, and locked until this is dropped.
+/// Held while a mailbox is open. fcntl locks belong to the process, and closing a file in one
+/// thread releases the lock that another thread holds on it.
+static IN_PROCESS: Mutex<()> = Mutex::new(());
+
+/// An open mailbox file, locked until this is dropped.
 #[derive(Debug)]
 pub(super) struct Locked {
     // dropped in this order
     dot: Option<DotLock>,
-    /// The file, to read and to write.
+    /// The file, open for reading and writing.
     pub(super) file: File,
     _here: MutexGuard<'static, ()>,
 }
 
-/// What came of a try.
-enum Try {
+/// The outcome of one attempt to lock.
+enum Attempt {
     Locked(Locked),
-    /// Somebody else has it: by this lock.
+    /// Another program holds this lock.
     Held(String),
 }
 
 impl Locked {
-    /// Opens the mailbox at `path`, which is made if it is missing, and waits for its locks, for
-    /// `patience` at most. `host` is this machine's name.
+    /// Opens the mailbox at `path`, creates it if it does not exist, and waits up to `patience` for
+    /// its locks. `host` is this machine's name.
     ///
     /// # Errors
-    /// [`Kind::Busy`]: another program has it. Or it is no file, cannot be made or locked, or a
-    /// signal came.
+    /// [`Kind::Busy`] if another program has it locked; [`Kind::Stopped`] by a signal; or it is not a
+    /// regular file, or cannot be created or locked.
     pub(super) fn wait_for(
         path: &Path,
         host: &str,
@@ -72,46 +77,46 @@ impl Locked {
         stop: &Interrupt,
     ) -> Result<Self> {
         let end = Instant::now() + patience;
-        let mut nap = Duration::from_millis(5);
+        let mut pause = SHORTEST_PAUSE;
         loop {
             let held = match lock(path, host)? {
-                Try::Locked(locked) => return Ok(locked),
-                Try::Held(by) => by,
+                Attempt::Locked(locked) => return Ok(locked),
+                Attempt::Held(by) => by,
             };
             if Instant::now() >= end {
                 return Err(Error::new(
                     Kind::Busy,
-                    format!("another program has the mailbox {}", path.display()),
+                    format!(
+                        "the mailbox {} is locked by another program",
+                        path.display()
+                    ),
                 )
-                .with_fact(format!(
-                    "{held}, and pouch waited {} s for it",
-                    patience.as_secs()
-                )));
+                .with_fact(format!("gave up after {} s: {held}", patience.as_secs())));
             }
-            stop.sleep(nap)?;
-            nap = (nap * 2).min(NAP);
+            stop.sleep(pause)?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// The file is empty, or begins as a mailbox does, as far as it goes: procmail writes its first
-    /// octet by itself.
+    /// Fails unless the file is empty or starts with `From `. A shorter prefix of that is accepted,
+    /// because procmail writes the first byte separately.
     ///
     /// # Errors
-    /// It does not.
-    pub(super) fn looks_like_mbox(&mut self, path: &Path) -> Result<()> {
+    /// [`Kind::CannotCreate`]: it is not a mailbox file.
+    pub(super) fn check_format(&mut self, path: &Path) -> Result<()> {
         looks_like_mbox(path, &mut self.file)
     }
 
-    /// Whether there is a dot lock beside fcntl's.
+    /// Returns whether there is a dot lock in addition to the fcntl lock.
     pub(super) fn has_dot_lock(&self) -> bool {
         self.dot.is_some()
     }
 }
 
-/// Whether a mailbox file, or nothing yet, lies at `path`.
+/// Fails unless `path` is a mailbox file or does not exist.
 ///
 /// # Errors
-/// Something else does, or it cannot be looked at.
+/// [`Kind::CannotCreate`] if it is something else, or it cannot be read.
 pub(super) fn inspect(path: &Path) -> Result<()> {
     let _here = here();
     if !regular(path)? {
@@ -122,8 +127,8 @@ pub(super) fn inspect(path: &Path) -> Result<()> {
 }
 
 fn here() -> MutexGuard<'static, ()> {
-    // it guards nothing that a panic could leave half done
-    HERE.lock().unwrap_or_else(PoisonError::into_inner)
+    // it protects no data that a panic could leave inconsistent
+    IN_PROCESS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn no_mailbox(path: &Path, fact: &str) -> Error {
@@ -134,13 +139,14 @@ fn no_mailbox(path: &Path, fact: &str) -> Error {
     .with_fact(fact)
 }
 
-/// Whether there is a file at `path`, and not anything else. To open a FIFO may take for ever.
+/// Returns whether there is a file at `path`, and fails if it is not a regular one: opening a FIFO
+/// could block for ever.
 fn regular(path: &Path) -> Result<bool> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => Ok(true),
-        Ok(found) if found.is_dir() => Err(no_mailbox(path, "it is a folder")
-            .with_hint("`maildir` delivers to a folder, `mbox` to a file")),
-        Ok(_) => Err(no_mailbox(path, "it is no regular file")),
+        Ok(found) if found.is_dir() => Err(no_mailbox(path, "it is a directory")
+            .with_hint("use `maildir` for a directory; `mbox` is a file")),
+        Ok(_) => Err(no_mailbox(path, "it is not a regular file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::file("open", path, &error)),
     }
@@ -154,26 +160,28 @@ fn looks_like_mbox(path: &Path, file: &mut File) -> Result<()> {
     if b"From ".starts_with(&begin) {
         return Ok(());
     }
-    Err(no_mailbox(path, "it does not begin with `From `")
-        .with_hint("name a file that does not exist yet, and it will be made"))
+    Err(no_mailbox(path, "it does not start with `From `")
+        .with_hint("use a file that does not exist yet; pouch creates it"))
 }
 
-/// Tries once.
-fn lock(path: &Path, host: &str) -> Result<Try> {
+/// Tries to lock once.
+fn lock(path: &Path, host: &str) -> Result<Attempt> {
     let here = here();
     regular(path)?;
     let file = files::file(path, "write to")?;
     match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
-        Err(Errno::AGAIN | Errno::ACCESS) => return Ok(Try::Held("it is locked (fcntl)".into())),
+        Err(Errno::AGAIN | Errno::ACCESS) => {
+            return Ok(Attempt::Held("it is locked (fcntl)".into()));
+        }
         Err(error) => return Err(Error::file("lock", path, &error.into())),
     }
     let dot = match DotLock::take(path, host)? {
         Dot::Taken(dot) => Some(dot),
         Dot::Impossible => None,
-        Dot::Held(lock) => return Ok(Try::Held(format!("there is {}", lock.display()))),
+        Dot::Held(lock) => return Ok(Attempt::Held(format!("there is {}", lock.display()))),
     };
-    // somebody may have put another file in its place meanwhile
+    // the file may have been replaced in the meantime
     let same = |one: fs::Metadata, other: fs::Metadata| {
         (one.dev(), one.ino()) == (other.dev(), other.ino())
     };
@@ -182,30 +190,30 @@ fn lock(path: &Path, host: &str) -> Result<Try> {
         .and_then(|opened| Ok(same(opened, fs::metadata(path)?)))
         .unwrap_or(false)
     {
-        return Ok(Try::Held("it was moved away".into()));
+        return Ok(Attempt::Held("it was replaced".into()));
     }
-    Ok(Try::Locked(Locked {
+    Ok(Attempt::Locked(Locked {
         dot,
         file,
         _here: here,
     }))
 }
 
-/// A file beside the mailbox that tells other programs that it is in use.
+/// A file next to the mailbox which indicates that it is in use.
 #[derive(Debug)]
 struct DotLock(PathBuf);
 
 enum Dot {
     Taken(DotLock),
-    /// The user can make no file there.
+    /// The user cannot create a file there.
     Impossible,
-    /// This file is there already.
+    /// This file exists already.
     Held(PathBuf),
 }
 
 impl DotLock {
     fn take(mailbox: &Path, host: &str) -> Result<Dot> {
-        // a link to the mailbox and the mailbox itself have one lock
+        // the lock belongs to the mailbox, not to a link to it
         let mailbox = mailbox
             .canonicalize()
             .map_err(|error| Error::file("open", mailbox, &error))?;
@@ -213,7 +221,7 @@ impl DotLock {
         path.push(".lock");
         let path = PathBuf::from(path);
         for _ in 0..2 {
-            // as Dovecot writes it, and liblockfile reads it
+            // in the form that Dovecot writes and liblockfile reads
             match Self::make(&path, &format!("{}:{host}", process::id())) {
                 Ok(()) => return Ok(Dot::Taken(Self(path))),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -227,23 +235,23 @@ impl DotLock {
                 }
                 Err(error) => return Err(Error::file("lock", &path, &error)),
             }
-            // under the lock of fcntl: no two pouches take the same one for left over
+            // The fcntl lock is held: no two pouches remove the same stale lock.
             let (Some(note), Some(still)) =
                 (note(&path), unchanged(&path).min(unchanged(&mailbox)))
             else {
                 continue;
             };
-            if !is_left_over(&note, host, still, runs) {
+            if !is_stale(&note, host, still, runs) {
                 break;
             }
-            // gone already, or not ours to remove: the next try tells
+            // if it cannot be removed, the next attempt finds it again
             let _ = files::remove(&path);
         }
         Ok(Dot::Held(path))
     }
 
-    /// Makes a dot lock that says who has it. Where the file system can do that, it never lies
-    /// there without: an empty one stands in the way for long, should its maker be killed.
+    /// Creates a dot lock that names its owner. If the file system supports it, content and name
+    /// appear together: an empty lock, left by a killed process, blocks other programs for minutes.
     fn make(path: &Path, note: &str) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         let linked = create_unnamed(folder).and_then(|mut file| {
@@ -267,38 +275,38 @@ impl DotLock {
 
 impl Drop for DotLock {
     fn drop(&mut self) {
-        // should it stay, it names a process that has ended
+        // if that fails, the lock names a process that no longer runs
         let _ = files::remove(&self.0);
     }
 }
 
-/// What stands in a dot lock; nothing where it is gone.
+/// Returns the content of a dot lock, or `None` if it does not exist.
 fn note(path: &Path) -> Option<Vec<u8>> {
     let mut note = Vec::new();
     match File::open(path).and_then(|file| file.take(300).read_to_end(&mut note)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        // what cannot be read tells nothing
+        // an unreadable lock names no owner
         _ => Some(note),
     }
 }
 
-/// How long ago a file changed.
+/// Returns the time since the last change of a file.
 fn unchanged(path: &Path) -> Option<Duration> {
-    // one from the future has just changed
+    // a change in the future counts as one now
     fs::metadata(path)
         .and_then(|file| file.modified())
         .ok()
         .map(|at| at.elapsed().unwrap_or_default())
 }
 
-/// Whether a process of this machine runs.
+/// Returns whether a process of this machine runs.
 fn runs(pid: i32) -> bool {
     Pid::from_raw(pid).is_none_or(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
-/// Whether a dot lock was left over by a program that died: it names a process of this machine that
-/// is gone, or nobody, and nothing has changed for long.
-fn is_left_over(note: &[u8], host: &str, still: Duration, runs: impl Fn(i32) -> bool) -> bool {
+/// Returns whether a dot lock was left by a program that died: it names a process of this machine
+/// that no longer runs, or no such process and nothing has changed for [`STALE_AFTER`].
+fn is_stale(note: &[u8], host: &str, still: Duration, runs: impl Fn(i32) -> bool) -> bool {
     let note = String::from_utf8_lossy(note);
     let (pid, elsewhere) = match note.trim().split_once(':') {
         Some((pid, named)) => (pid, named != host),
@@ -306,7 +314,7 @@ fn is_left_over(note: &[u8], host: &str, still: Duration, runs: impl Fn(i32) -> 
     };
     match pid.parse() {
         Ok(pid @ 1..) if !elsewhere => !runs(pid),
-        _ => still >= LEFT_OVER,
+        _ => still >= STALE_AFTER,
     }
 }
 
@@ -315,17 +323,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dot_locks_of_the_dead_and_the_forgotten_are_left_over() {
-        let (long, short) = (LEFT_OVER, Duration::from_secs(10));
-        let left_over =
-            |note: &str, still| is_left_over(note.as_bytes(), "desk", still, |pid| pid == 7);
-        assert!(left_over("8:desk", short) && left_over("8\n", short));
-        assert!(!left_over("7:desk", long) && !left_over("7\n", long));
+    fn dot_lock_of_dead_process_or_without_change_is_stale() {
+        let (long, short) = (STALE_AFTER, Duration::from_secs(10));
+        let stale = |note: &str, still| is_stale(note.as_bytes(), "desk", still, |pid| pid == 7);
+        assert!(stale("8:desk", short) && stale("8\n", short));
+        assert!(!stale("7:desk", long) && !stale("7\n", long));
         for unknown in ["", "0", "8:elsewhere", "no number", "-1"] {
-            assert!(
-                !left_over(unknown, short) && left_over(unknown, long),
-                "{unknown}"
-            );
+            assert!(!stale(unknown, short) && stale(unknown, long), "{unknown}");
         }
     }
 
@@ -334,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mailbox_in_use_is_waited_for_and_a_dead_lock_taken_over() {
+    fn mailbox_in_use_is_busy_and_stale_lock_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("in/box");
         let dot = dir.path().join("in/box.lock");
@@ -342,26 +346,26 @@ mod tests {
         assert!(locked.has_dot_lock() && dot.exists());
         drop(locked);
         assert!(!dot.exists());
-        // of a process that runs
+        // a running process
         fs::write(&dot, "1:desk").unwrap();
         let error = take(&path, Duration::from_millis(20)).unwrap_err();
         assert_eq!(error.kind(), Kind::Busy);
         assert!(error.facts()[0].contains("box.lock"), "{error}");
-        // of one that does not
+        // one that does not run
         fs::write(&dot, "4194304:desk").unwrap();
         take(&path, Duration::ZERO).unwrap();
         assert!(!dot.exists());
     }
 
     #[test]
-    fn what_is_no_mailbox_stays_as_it_is() {
+    fn other_files_are_rejected_unchanged() {
         let dir = tempfile::tempdir().unwrap();
         let thesis = dir.path().join("thesis.tex");
         fs::write(&thesis, "\\documentclass").unwrap();
         for path in [&thesis, dir.path()] {
             assert_eq!(inspect(path).unwrap_err().kind(), Kind::CannotCreate);
             let begins =
-                take(path, Duration::ZERO).and_then(|mut locked| locked.looks_like_mbox(path));
+                take(path, Duration::ZERO).and_then(|mut locked| locked.check_format(path));
             assert_eq!(begins.unwrap_err().kind(), Kind::CannotCreate);
         }
         assert_eq!(fs::read(&thesis).unwrap(), b"\\documentclass");

@@ -120,7 +120,7 @@ impl Mailbox {
     fn locked(&self, patience: Duration) -> Result<Locked> {
         let mut locked =
             Locked::wait_for(&self.path, &self.around.host, patience, &self.around.stop)?;
-        locked.looks_like_mbox(&self.path)?;
+        locked.check_format(&self.path)?;
         Ok(locked)
     }
 
@@ -191,7 +191,7 @@ impl Mailbox {
         let mut locked =
             Locked::wait_for(&self.path, &self.around.host, PATIENCE, &self.around.stop)?;
         if !open.writes_the_beginning() {
-            locked.looks_like_mbox(&self.path)?;
+            locked.check_format(&self.path)?;
         }
         let (intent, standing) = open.standing(&mut locked.file).map_err(unreadable)?;
         // the run that died may not have made safe what it wrote
