@@ -66,9 +66,13 @@ impl Filter<'_> {
         };
         let name = self.argv[0].as_str();
         let outcome = run.run(stop)?.map_err(|error| {
-            Error::new(Kind::Config, format!("the filter `{name}` cannot be run")).with_fact(error.to_string()).with_hint(
-                way_out(self.argv, "`filter` is a list of commands, each a list: [[\"bogofilter\", \"-p\", \"-e\"]]"),
-            )
+            Error::new(Kind::Config, format!("cannot run the filter `{name}`"))
+                .with_fact(error.to_string())
+                .with_hint(way_out(
+                    self.argv,
+                    "write `filter` as a list of commands, each of them a list: \
+                     [[\"bogofilter\", \"-p\", \"-e\"]]",
+                ))
         })?;
         match &outcome.ended {
             Ended::Itself(status) if status.code() == Some(DROP) && status.signal().is_none() => {
@@ -79,7 +83,7 @@ impl Filter<'_> {
         if octets > 0 && passed.octets()? == 0 {
             return Err(Error::new(
                 Kind::Rejected,
-                format!("the filter `{name}` gave nothing back"),
+                format!("the filter `{name}` returned an empty message"),
             ));
         }
         passed

@@ -49,12 +49,13 @@ impl Delivery for Pipe {
         let outcome = run.run(stop)?.map_err(|error| {
             Error::new(
                 Kind::Config,
-                format!("the program `{}` cannot be run", self.argv[0]),
+                format!("cannot run the program `{}`", self.argv[0]),
             )
             .with_fact(error.to_string())
             .with_hint(way_out(
                 &self.argv,
-                "`pipe` is a list, the program and its arguments: [\"procmail\", \"-d\", \"ann\"]",
+                "write `pipe` as a list of the program and its arguments: \
+                 [\"procmail\", \"-d\", \"ann\"]",
             ))
         })?;
         judge(&self.argv[0], self.timeout, &outcome)
@@ -83,24 +84,21 @@ pub(super) fn judge(name: &str, timeout: Duration, outcome: &ProcessOutput) -> R
     let (kind, what) = match &outcome.ended {
         Ended::TimeOut => (
             Kind::Deferred,
-            format!(
-                "`{name}` took longer than {} s and was ended",
-                timeout.as_secs()
-            ),
+            format!("`{name}` timed out after {} s", timeout.as_secs()),
         ),
         Ended::Itself(status) => match (status.code(), status.signal()) {
             (Some(0), _) => return Ok(()),
             (Some(code @ 69..=75), _) => (
                 Kind::Deferred,
-                format!("`{name}` asks for the message again later (exit {code})"),
+                format!("`{name}` deferred the message (exit {code})"),
             ),
             (Some(code), _) => (
                 Kind::Rejected,
-                format!("`{name}` did not take the message (exit {code})"),
+                format!("`{name}` rejected the message (exit {code})"),
             ),
             (None, signal) => (
                 Kind::Deferred,
-                format!("`{name}` was ended by signal {}", signal.unwrap_or(0)),
+                format!("`{name}` was killed by signal {}", signal.unwrap_or(0)),
             ),
         },
     };
@@ -110,7 +108,7 @@ pub(super) fn judge(name: &str, timeout: Duration, outcome: &ProcessOutput) -> R
         .filter(|line| !line.trim_ascii().is_empty())
         .take(5);
     Err(said.fold(Error::new(kind, what), |error, line| {
-        error.with_fact(format!("it said: {}", sanitize(line)))
+        error.with_fact(format!("`{name}` said: {}", sanitize(line)))
     }))
 }
 
@@ -165,6 +163,6 @@ mod tests {
         }
         assert_eq!(kind("kill -KILL $$"), Kind::Deferred);
         let error = hand("echo out; echo err >&2; exit 1", b"x").unwrap_err();
-        assert_eq!(error.facts(), ["it said: out", "it said: err"]);
+        assert_eq!(error.facts(), ["`sh` said: out", "`sh` said: err"]);
     }
 }

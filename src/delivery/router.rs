@@ -243,7 +243,7 @@ mod tests {
             if self.takes {
                 Draft::create_unnamed(&self.spool)
             } else {
-                Err(Error::new(Kind::Io, "no room for a message"))
+                Err(Error::new(Kind::Io, "disk full"))
             }
         }
 
@@ -256,7 +256,7 @@ mod tests {
             let accepted = std::mem::take(&mut self.accepted);
             PendingCommit::new(move || {
                 if accepted {
-                    Err(Error::new(Kind::Io, "not safe"))
+                    Err(Error::new(Kind::Io, "cannot sync"))
                 } else {
                     Ok(())
                 }
@@ -302,9 +302,12 @@ mod tests {
         // the copy for the other place fails, and then so does what the first one has by now
         assert_eq!(
             give(&mut post, &[one, other]).unwrap_err().what(),
-            "not safe"
+            "cannot sync"
         );
         assert!(post.accepted_by().is_empty());
-        assert_eq!(post.take_batch().commit().unwrap_err().what(), "not safe");
+        assert_eq!(
+            post.take_batch().commit().unwrap_err().what(),
+            "cannot sync"
+        );
     }
 }

@@ -53,14 +53,12 @@ impl Delivery for Stdout {
                 // a pipe says so once its reader is gone. Elsewhere that is no news, but the
                 // messages that the reader did not wait for are.
                 io::ErrorKind::BrokenPipe => {
-                    Error::new(Kind::Io, "whoever reads standard output went away")
+                    Error::new(Kind::Io, "the reader closed standard output")
                 }
                 _ => Error::new(Kind::Io, "cannot write to standard output")
                     .with_fact(error.to_string()),
             };
-            told.with_fact(
-                "nothing is lost: the message that was being written comes again in the next run",
-            )
+            told.with_fact("the message stays on the server; the next run writes it again")
         })
     }
 
@@ -69,7 +67,7 @@ impl Delivery for Stdout {
             // a pipe cannot be made safe, and has the message
             Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::ROFS) => Ok(()),
             Err(error) => {
-                Err(Error::new(Kind::Io, "standard output is not safe")
+                Err(Error::new(Kind::Io, "cannot sync standard output")
                     .with_fact(error.to_string()))
             }
         })

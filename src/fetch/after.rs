@@ -24,20 +24,24 @@ pub(super) fn after(account: &Account, env: &RunEnv) -> Result<()> {
         timeout: Some(account.pipe_timeout.into()),
         interactive: false,
     };
+    let command = argv.join(" ");
     let failed = |what: String| {
         Error::new(
             Kind::Deferred,
-            format!("the `after` command `{}` {what}", argv.join(" ")),
+            format!("the `after` command `{command}` {what}"),
         )
     };
     let outcome = match run.run(&env.stop)? {
         Ok(outcome) => outcome,
-        Err(error) => return Err(failed("cannot be run".into()).with_fact(error.to_string())),
+        Err(error) => {
+            let what = format!("cannot run the `after` command `{command}`");
+            return Err(Error::new(Kind::Deferred, what).with_fact(error.to_string()));
+        }
     };
     let error = match outcome.ended {
         process::Ended::Itself(status) if status.success() => return Ok(()),
         process::Ended::Itself(status) => failed(format!("failed: {status}")),
-        process::Ended::TimeOut => failed(format!("took longer than {}", account.pipe_timeout)),
+        process::Ended::TimeOut => failed(format!("timed out after {}", account.pipe_timeout)),
     };
     let said = outcome
         .stderr
@@ -46,7 +50,7 @@ pub(super) fn after(account: &Account, env: &RunEnv) -> Result<()> {
         .take(5);
     Err(said
         .fold(error, |error, line| {
-            error.with_fact(format!("it printed: {}", sanitize(line)))
+            error.with_fact(format!("`{}` said: {}", argv[0], sanitize(line)))
         })
         .with_fact("the messages were delivered"))
 }

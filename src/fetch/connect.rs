@@ -107,8 +107,9 @@ fn log_in(
 /// A server that says nothing in clear may wait for TLS to begin.
 fn waits_for_tls(error: Error) -> Error {
     match error.kind() {
-        Kind::TimedOut => error
-            .with_hint("a port that waits for TLS is silent too: 995 is for tls = \"implicit\""),
+        Kind::TimedOut => {
+            error.with_hint("set tls = \"implicit\" if the server expects TLS on this port (995)")
+        }
         _ => error,
     }
 }
@@ -118,13 +119,20 @@ fn secret_hint(account: &Account) -> String {
     let check = format!("run `pouch check {}`", account.name);
     match &account.secret {
         SecretSource::Command(argv) => {
-            format!("see what `{}` prints, then {check}", argv.join(" "))
+            format!(
+                "check the password that `{}` prints, then {check}",
+                argv.join(" ")
+            )
         }
-        SecretSource::File(path) => format!("see what {} says, then {check}", path.display()),
+        SecretSource::File(path) => {
+            format!("check the password in {}, then {check}", path.display())
+        }
         SecretSource::Credential(name) => {
-            format!("see what the credential `{name}` says, then {check}")
+            format!("check the password in the credential `{name}`, then {check}")
         }
-        SecretSource::Prompt => "`user` is often the whole address, ann@example.org".into(),
+        SecretSource::Prompt => {
+            "check the password and `user`, which is often a full address: ann@example.org".into()
+        }
     }
 }
 

@@ -89,7 +89,7 @@ impl RunEnv {
     /// Another pouch has it.
     pub fn lock_at_once(&self, account: &Account) -> Result<lock::Lock> {
         self.lock(account).map_err(|error| match error.kind() {
-            Kind::Busy => error.with_hint("try again once it has ended"),
+            Kind::Busy => error.with_hint("try again when it has finished"),
             _ => error,
         })
     }
@@ -132,7 +132,7 @@ fn with_state_hint(error: Error) -> Error {
         return error;
     }
     error.with_hint(
-        "fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail \
-         is fetched again)",
+        "fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is \
+         fetched again)",
     )
 }

@@ -76,7 +76,7 @@ pub(super) fn expunge(
         let host = session.peer();
         let refused = Error::new(Kind::Busy, format!("{host} refused to delete a message"))
             .with_fact(quoted(host, refusal))
-            .with_fact("the next run tries again");
+            .with_fact("the next run will try again");
         outcome.raise_exit(Exit::LATER);
         outcome.warning.get_or_insert(refused);
     }

@@ -54,13 +54,16 @@ impl AccountRun<'_> {
                 Ok(Filtered::Passed(passed)) => draft = passed,
                 // the ledger cannot record this: it would be requested again in each run
                 Ok(Filtered::Dropped) if request.after == AfterFetch::Complete => {
-                    let what = format!("{} was truncated before, and now", request.name());
-                    let what = format!("{what} the filter {} drops it", argv.join(" "));
+                    let what = format!(
+                        "the filter `{}` dropped {}, which had been delivered truncated",
+                        argv.join(" "),
+                        request.name()
+                    );
                     let error = Error::new(Kind::Rejected, what);
                     return Ok(FilterOutcome::Stopped(self.unaccepted(request, error)?));
                 }
                 Ok(Filtered::Dropped) => {
-                    let reason = format!("dropped by the filter {}", argv.join(" "));
+                    let reason = format!("dropped by the filter `{}`", argv.join(" "));
                     self.ledger.skip(&[(request.row, reason)])?;
                     self.blame.accepted();
                     return Ok(FilterOutcome::Stopped(Received::Skipped));

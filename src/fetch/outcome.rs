@@ -88,7 +88,7 @@ impl Outcome {
         } in std::mem::take(&mut self.failures)
         {
             let error = if arrived > 0 {
-                &error.with_fact(format!("{} arrived", count(arrived, "other")))
+                &error.with_fact(format!("{} delivered", count(arrived, "other message")))
             } else {
                 &error
             };

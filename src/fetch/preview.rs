@@ -82,7 +82,7 @@ pub fn preview(account: &Account, env: &RunEnv) -> Result<Preview> {
     let (plan, warning) = match decided {
         Ok(plan) => (plan, warning),
         Err(error) => {
-            let error = error.with_fact("the rules could not be evaluated for the other messages");
+            let error = error.with_fact("the rules were not evaluated for the remaining messages");
             (plan(&account.policy, &reconciled.mailbox, now), Some(error))
         }
     };

@@ -160,7 +160,11 @@ impl AccountRun<'_> {
             }
             if read > most {
                 let host = &self.account.host;
-                break Error::new(Kind::ConnectionLost, format!("endless message from {host}"));
+                let what = format!("{} from {host} does not end", request.name());
+                break Error::new(Kind::ConnectionLost, what).with_fact(format!(
+                    "received {read} bytes, the server listed {}",
+                    request.octets
+                ));
             }
         };
         Err(SessionLost::during(

@@ -100,7 +100,7 @@ impl<'a> AccountRun<'a> {
                 )
                 .with_fact("the file has changed since and was left untouched")
                 .with_fact(format!(
-                    "{messages} may be in it, complete or in part, and will be fetched again"
+                    "it may contain {messages}, complete or in part, which will be fetched again"
                 )),
             ));
         }
@@ -153,11 +153,11 @@ impl<'a> AccountRun<'a> {
         };
         let error = error
             .with_fact(format!(
-                "it failed {} and is in quarantine now; the other messages are not affected",
+                "quarantined after it failed {}; other messages are not affected",
                 times(attempts)
             ))
             .with_hint(format!(
-                "details: `pouch ledger show {} {row}`",
+                "run `pouch ledger show {} {row}` for details",
                 account.name
             ));
         self.outcome.fail(row, error, Some(next_try));
@@ -253,9 +253,9 @@ impl<'a> AccountRun<'a> {
                 "message truncated: received fewer bytes than the server listed",
             )
             .with_fact(format!("received {received} of {}", count(listed, "byte")))
-            .with_fact("it is delivered as it is, stays on the server, and will be requested again")
+            .with_fact("delivered truncated and left on the server; the next run requests it again")
             .with_hint(format!(
-                "details: `pouch ledger show {} {row}`",
+                "run `pouch ledger show {} {row}` for details",
                 self.account.name
             )),
         ));

@@ -264,7 +264,8 @@ impl AccountRun<'_> {
             .filter(|(_, _, row)| unreported.contains(row))
             .collect();
         let notice = |what: String| {
-            Error::new(Kind::Unavailable, what).with_hint("raise `max-size` to fetch them")
+            Error::new(Kind::Unavailable, what)
+                .with_hint("raise `max-size` to fetch larger messages")
         };
         let size = |octets: u64| ByteSize::from_octets(octets).rounded();
         if unreported.len() <= REPORTED_SINGLY {

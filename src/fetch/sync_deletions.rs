@@ -96,11 +96,8 @@ pub(super) fn find_deleted(
             format!("{doubt}; deletions were not synced"),
         )
         .with_fact(format!("{lost} of {} are missing", delivered.len()))
-        .with_fact(
-            "if its disk is not mounted, or it was restored from a backup, nothing is lost: \
-                 nothing was deleted from the server",
-        )
-        .with_hint("if you did delete them, `pouch ledger delete` deletes them from the server"),
+        .with_fact("nothing was deleted from the server")
+        .with_hint("if you deleted them on purpose, run `pouch ledger delete`"),
     );
     // none of them counts later either, once there is so much new mail that it would be believed
     synced.misplaced = missing;

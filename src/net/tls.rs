@@ -66,10 +66,10 @@ impl TlsConfig {
                 let none = || {
                     Error::new(
                         Kind::Config,
-                        format!("there is no certificate in {}", path.display()),
+                        format!("no certificate in {}", path.display()),
                     )
                     .with_hint(
-                        "`tls-ca-file` is a PEM file: it has lines -----BEGIN CERTIFICATE-----",
+                        "set `tls-ca-file` to a PEM file, with lines -----BEGIN CERTIFICATE-----",
                     )
                 };
                 let roots = native_tls::Certificate::stack_from_pem(&read(path, "tls-ca-file")?)
@@ -98,14 +98,19 @@ impl TlsConfig {
                 read(key, "tls-client-key")?,
             );
             let identity = Identity::from_pkcs8(&certificate_file, &key_file).map_err(|error| {
-                Error::new(Kind::Config, "the client certificate cannot be used")
-                    .with_fact(format!("{} and {}: {error}", certificate.display(), key.display()))
-                    .with_hint("both are PEM files, the key in PKCS #8: `openssl pkcs8 -topk8 -nocrypt -in KEY` makes one")
+                Error::new(Kind::Config, "cannot use the client certificate")
+                    .with_fact(format!(
+                        "{} and {}: {error}",
+                        certificate.display(),
+                        key.display()
+                    ))
+                    .with_fact("both have to be PEM files, the key in PKCS #8 form")
+                    .with_hint("convert the key with `openssl pkcs8 -topk8 -nocrypt -in KEY`")
             })?;
             builder.identity(identity);
         }
         let connector = builder.build().map_err(|error| {
-            Error::new(Kind::Config, "TLS cannot be set up").with_fact(error.to_string())
+            Error::new(Kind::Config, "cannot set up TLS").with_fact(error.to_string())
         })?;
         Ok(Self { connector, pin })
     }
@@ -120,7 +125,7 @@ impl TlsConfig {
             .danger_accept_invalid_hostnames(true)
             .build()
             .map_err(|error| {
-                Error::new(Kind::Config, "TLS cannot be set up").with_fact(error.to_string())
+                Error::new(Kind::Config, "cannot set up TLS").with_fact(error.to_string())
             })?;
         Ok(Self {
             connector,
@@ -161,7 +166,7 @@ impl TlsConfig {
                     Kind::Denied,
                     format!("the certificate of {host} does not match `tls-pin`"),
                 )
-                .with_fact(format!("it has {shown}"))
+                .with_fact(format!("the server's certificate: {shown}"))
                 .with_hint("if the certificate was renewed on purpose, update `tls-pin`"));
             }
         }
@@ -247,14 +252,14 @@ impl Failure {
         match self {
             Self::Socket(error) => {
                 let (kind, what) = if error.kind() == io::ErrorKind::TimedOut {
-                    (Kind::TimedOut, format!("{host} did not answer in time"))
+                    (Kind::TimedOut, format!("{host} did not respond in time"))
                 } else {
                     (
                         Kind::ConnectionLost,
                         format!("the connection to {host} was lost"),
                     )
                 };
-                Error::new(kind, what).with_fact(format!("beginning TLS: {error}"))
+                Error::new(kind, what).with_fact(format!("TLS handshake: {error}"))
             }
             Self::Untrusted(detail) => untrusted(host, &detail),
             Self::NotTls(detail) => Error::new(
@@ -262,10 +267,12 @@ impl Failure {
                 format!("{host} does not speak TLS on this port"),
             )
             .with_fact(detail)
-            .with_hint("port 110 is for tls = \"starttls\", 995 for \"implicit\""),
+            .with_hint(
+                "check `port` and `tls`: port 995 needs tls = \"implicit\", port 110 \"starttls\"",
+            ),
             Self::Closed(detail) => Error::new(
                 Kind::ConnectionLost,
-                format!("{host} closed the connection while TLS began"),
+                format!("{host} closed the connection during the TLS handshake"),
             )
             .with_fact(detail),
             Self::Other(detail) => {
@@ -289,12 +296,13 @@ fn untrusted(host: &str, detail: &str) -> Error {
     } else if lower.contains("expired") {
         (
             format!("the certificate of {host} has expired"),
-            "ask the server's owner to renew it; and check this machine's clock",
+            "check this machine's clock, or ask the server's operator to renew the certificate",
         )
     } else {
         (
             format!("the certificate of {host} is not trusted"),
-            "`tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows",
+            "set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows \
+             and set `tls-pin` to it",
         )
     };
     Error::new(Kind::Denied, what)

@@ -184,7 +184,7 @@ impl<S> Connection<S> {
         use io::ErrorKind as E;
         let peer = &self.peer;
         match error.kind() {
-            E::TimedOut => Error::new(Kind::TimedOut, format!("{peer} said nothing for too long"))
+            E::TimedOut => Error::new(Kind::TimedOut, format!("{peer} did not respond in time"))
                 .with_fact(error.to_string()),
             E::UnexpectedEof => Error::new(
                 Kind::ConnectionLost,
@@ -208,7 +208,7 @@ impl<S: Read + Write> Connection<S> {
             return Err(
                 Error::new(Kind::Config, "user name or password is too long for POP3").with_fact(
                     format!(
-                        "a command may have {MAX_COMMAND} octets (RFC 2449), this one has {}",
+                        "a command can have {MAX_COMMAND} bytes (RFC 2449), this one has {}",
                         line.len()
                     ),
                 ),
@@ -258,10 +258,10 @@ impl<S: Read + Write> Connection<S> {
         if self.pace.is_hopeless(self.time_limit) {
             return Err(Error::new(
                 Kind::ConnectionLost,
-                format!("{} is too slow for its answer to ever end", self.peer),
+                format!("the connection to {} is too slow", self.peer),
             )
             .with_fact(format!(
-                "{} octets took {} s",
+                "{} bytes in {} s",
                 self.pace.octets,
                 self.pace.waited.as_secs()
             )));
@@ -334,11 +334,9 @@ impl<S: Read + Write> Connection<S> {
         *budget = budget.checked_sub(line.len() + 2).ok_or_else(|| {
             Error::new(
                 Kind::NotPop3,
-                format!("{} sends a listing without an end", self.peer),
+                format!("the listing from {} exceeds the size limit", self.peer),
             )
-            .with_hint(
-                "if that mailbox is really this large, empty a part of it by another way first",
-            )
+            .with_hint("delete or archive some messages with another client first")
         })?;
         Ok(match &self.buffer[line] {
             b"." => None,
@@ -385,7 +383,8 @@ impl<S: Read + Write> Connection<S> {
             }
             searched = unread.len();
             if searched > MAX_LINE {
-                return Err(not_pop3(&self.peer).with_fact("it sends a line without an end"));
+                return Err(not_pop3(&self.peer)
+                    .with_fact(format!("a line exceeds {} KiB", MAX_LINE / 1024)));
             }
             self.fill()?;
         }
@@ -465,14 +464,14 @@ fn without(line: &[u8], secret: &[u8]) -> Vec<u8> {
 
 /// The server cannot open the mailbox at the moment.
 pub(super) fn cannot_open(peer: &str, refusal: &Refusal) -> Error {
-    Error::new(Kind::Busy, format!("{peer} cannot open the mailbox now"))
+    Error::new(Kind::Busy, format!("{peer} cannot open the mailbox"))
         .with_fact(quoted(peer, refusal))
 }
 
 /// What answers there is no POP3 server.
 pub(super) fn not_pop3(peer: &str) -> Error {
-    Error::new(Kind::NotPop3, format!("what {peer} says is not POP3")).with_hint(
-        "check `host`, `port` and `tls`: 995 is for tls = \"implicit\", 110 for \"starttls\"",
+    Error::new(Kind::NotPop3, format!("{peer} does not speak POP3")).with_hint(
+        "check `host`, `port` and `tls`: port 995 needs tls = \"implicit\", port 110 \"starttls\"",
     )
 }
 

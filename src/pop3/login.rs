@@ -37,10 +37,8 @@ impl<S: Read + Write> Authorization<S> {
                 } else {
                     Kind::Busy
                 };
-                return Err(
-                    Error::new(kind, format!("{peer} does not take the connection"))
-                        .with_fact(quoted(peer, &refusal)),
-                );
+                return Err(Error::new(kind, format!("{peer} rejected the connection"))
+                    .with_fact(quoted(peer, &refusal)));
             }
             Reply::Challenge(_) => return Err(not_pop3(peer)),
         }
@@ -58,8 +56,7 @@ impl<S: Read + Write> Authorization<S> {
         wrap: impl FnOnce(S) -> Result<T>,
     ) -> Result<Authorization<T>> {
         let peer = self.connection.peer.clone();
-        let hint =
-            "most servers have TLS on port 995: tls = \"implicit\"; pouch never goes on without it";
+        let hint = "set tls = \"implicit\" (port 995), which most servers support";
         let answer = self
             .connection
             .ask(Command::Stls)
@@ -71,15 +68,16 @@ impl<S: Read + Write> Authorization<S> {
         match answer {
             Reply::Ok(_) => {}
             Reply::Err(refusal) if refusal.is_transient() => {
-                return Err(
-                    Error::new(Kind::Busy, format!("{peer} does not begin TLS now"))
-                        .with_fact(quoted(&peer, &refusal)),
-                );
+                return Err(Error::new(
+                    Kind::Busy,
+                    format!("TLS is temporarily unavailable on {peer}"),
+                )
+                .with_fact(quoted(&peer, &refusal)));
             }
             Reply::Err(refusal) => {
                 return Err(Error::new(
                     Kind::Unavailable,
-                    format!("{peer} does not begin TLS on this port"),
+                    format!("{peer} does not support STARTTLS on this port"),
                 )
                 .with_fact(quoted(&peer, &refusal))
                 .with_hint(hint));
@@ -89,9 +87,9 @@ impl<S: Read + Write> Authorization<S> {
         if self.connection.holds_unread() {
             return Err(Error::new(
                 Kind::Denied,
-                format!("somebody meddles with the line to {peer}"),
+                format!("possible STARTTLS injection on the connection to {peer}"),
             )
-            .with_fact("there were octets behind the answer to STLS, before TLS began"));
+            .with_fact("unexpected data after the response to STLS"));
         }
         let (stream, terms) = self.connection.into_parts();
         Ok(Authorization {
@@ -108,7 +106,7 @@ impl<S: Read + Write> Authorization<S> {
             if !fits(argument) {
                 return Err(Error::new(
                     Kind::Config,
-                    format!("the {what} holds a line break or NUL: POP3 cannot send it"),
+                    format!("the {what} contains a line break or NUL, which POP3 cannot transmit"),
                 ));
             }
         }
@@ -135,8 +133,8 @@ impl<S: Read + Write> Authorization<S> {
         .map_err(|error| match error.kind() {
             // Courier does so when it cannot read one message, Dovecot when it cannot read the
             // mailbox
-            Kind::ConnectionLost => Error::new(Kind::ConnectionLost, format!("{} closed the connection at the login", self.connection.peer))
-                .with_fact("that need not be a wrong password: some servers do so when they cannot open the mailbox"),
+            Kind::ConnectionLost => Error::new(Kind::ConnectionLost, format!("{} closed the connection during login", self.connection.peer))
+                .with_fact("the password may be right: some servers disconnect when they cannot open the mailbox"),
             _ => error,
         })?;
         match answer {
@@ -188,27 +186,29 @@ impl<S: Read + Write> Authorization<S> {
 /// AUTH-RESP-CODE, so that a failure without `[AUTH]` has nothing to do with the credentials.
 fn login_refused(peer: &str, refusal: &Refusal, codes: bool) -> Error {
     let fact = quoted(peer, refusal);
+    let temporary = || {
+        Error::new(Kind::Busy, format!("{peer} temporarily refused the login"))
+            .with_fact(fact.clone())
+    };
     match refusal.code {
         Some(Code::InUse) => {
             Error::new(Kind::Busy, "the mailbox is in use by another session").with_fact(fact)
         }
         Some(Code::LoginDelay) => Error::new(
             Kind::Busy,
-            format!("{peer} wants more time between two logins"),
+            format!("{peer} requires more time between logins"),
         )
         .with_fact(fact),
-        Some(Code::SysTemp) => {
-            Error::new(Kind::Busy, format!("{peer} cannot log anybody in now")).with_fact(fact)
-        }
-        Some(Code::SysPerm) => {
-            Error::new(Kind::Unavailable, format!("{peer} cannot log you in")).with_fact(fact)
-        }
+        Some(Code::SysTemp) => temporary(),
+        Some(Code::SysPerm) => Error::new(
+            Kind::Unavailable,
+            format!("{peer} cannot complete the login"),
+        )
+        .with_fact(fact),
         Some(Code::Auth) => {
-            Error::new(Kind::Denied, "the server refused the password").with_fact(fact)
+            Error::new(Kind::Denied, format!("{peer} rejected the password")).with_fact(fact)
         }
-        None if codes => {
-            Error::new(Kind::Busy, format!("{peer} cannot log you in now")).with_fact(fact)
-        }
-        None => Error::new(Kind::Denied, "the server refused the login").with_fact(fact),
+        None if codes => temporary(),
+        None => Error::new(Kind::Denied, format!("login refused by {peer}")).with_fact(fact),
     }
 }

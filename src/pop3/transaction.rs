@@ -149,10 +149,12 @@ impl<S: Read + Write> Transaction<S> {
             let peer = &self.connection.peer;
             return Err(Error::new(
                 Kind::Unavailable,
-                format!("{peer} has {expected} messages in this mailbox"),
+                format!("the mailbox on {peer} has {expected} messages"),
             )
-            .with_fact(format!("{MAX_MESSAGES} at most can be looked after"))
-            .with_hint("empty a part of it by another way first"));
+            .with_fact(format!(
+                "pouch supports at most {MAX_MESSAGES} messages per mailbox"
+            ))
+            .with_hint("delete or archive some messages with another client first"));
         }
         let sizes = self.numbered(Command::List, asked, expected, reply::list_line)?;
         let uids = if self.disable_uidl {
@@ -166,15 +168,20 @@ impl<S: Read + Write> Transaction<S> {
         let Ok(uids) = uids else {
             return Err(Error::new(
                 Kind::Unavailable,
-                format!("{} cannot tell new messages from old ones (it has no UIDL)", self.connection.peer),
+                format!(
+                    "{} does not support UIDL, so fetched messages cannot be recognised",
+                    self.connection.peer
+                ),
             )
-            .with_fact("without UIDs nothing can be kept on the server and fetched once")
-            .with_hint("`quirks = [\"no-uidl\"]` tells them apart by their headers; pouch-config(5) has its limits"));
+            .with_hint(
+                "set quirks = [\"no-uidl\"] to recognise messages by their headers, \
+                 see pouch-config(5)",
+            ));
         };
         let sizes = sizes.map_err(|refusal| {
             Error::new(
                 Kind::Unavailable,
-                format!("{} does not list its messages", self.connection.peer),
+                format!("{} refused to list the messages", self.connection.peer),
             )
             .with_fact(quoted(&self.connection.peer, &refusal))
         })?;
@@ -203,7 +210,7 @@ impl<S: Read + Write> Transaction<S> {
         let peer = &self.connection.peer;
         match answer {
             Ok(text) => reply::stat(&text).map(|(count, _)| count).ok_or_else(|| {
-                not_pop3(peer).with_fact(format!("it answers STAT by: {}", sanitize(&text)))
+                not_pop3(peer).with_fact(format!("{peer} said to STAT: +OK {}", sanitize(&text)))
             }),
             Err(refusal) => {
                 let kind = if refusal.is_transient() {
@@ -314,7 +321,7 @@ impl<S: Read + Write> Transaction<S> {
                 let peer = &self.connection.peer;
                 return Err(Error::new(
                     Kind::ConnectionLost,
-                    format!("{peer} sends a header without an end"),
+                    format!("a header from {peer} exceeds {} MB", MAX_TOP / 1_000_000),
                 ));
             }
         }
@@ -374,11 +381,10 @@ impl<S: Read + Write> Transaction<S> {
             Ok(_) => Ok(()),
             Err(refusal) => {
                 let peer = &self.connection.peer;
-                Err(Error::new(
-                    Kind::Busy,
-                    format!("{peer} did not carry the deletions out"),
+                Err(
+                    Error::new(Kind::Busy, format!("{peer} did not confirm the deletions"))
+                        .with_fact(quoted(peer, &refusal)),
                 )
-                .with_fact(quoted(peer, &refusal)))
             }
         }
     }

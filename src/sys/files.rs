@@ -46,7 +46,10 @@ pub fn create_dir_durable(path: &Path) -> Result<()> {
 fn taken(path: &Path) -> Error {
     let fact = match fs::read_link(path) {
         Ok(target) if !path.exists() => {
-            format!("it is a link to {}, which is not there", target.display())
+            format!(
+                "it is a symbolic link to {}, which does not exist",
+                target.display()
+            )
         }
         _ => "a file of that name already exists".into(),
     };
@@ -152,6 +155,6 @@ fn sync_if(path: &Path, excuse: impl Fn(&io::Error) -> bool) -> Result<()> {
         // how file systems say that they have no such thing for folders (fsync(2))
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         Err(error) if excuse(&error) => Ok(()),
-        synced => synced.map_err(|error| Error::file("make safe what is in", path, &error)),
+        synced => synced.map_err(|error| Error::file("sync the directory", path, &error)),
     }
 }

@@ -44,8 +44,11 @@ pub fn obtain(
         SecretSource::File(path) => from_file(path),
         SecretSource::Credential(name) => {
             let folder = credentials.0.as_ref().ok_or_else(|| {
-                Error::new(Kind::Config, format!("there is no credential `{name}`: systemd did not start pouch"))
-                    .with_hint(format!("`LoadCredential={name}:FILE` belongs into the unit; by hand, use password-command"))
+                Error::new(Kind::Config, format!("no credential `{name}`"))
+                    .with_fact("$CREDENTIALS_DIRECTORY is not set: systemd did not start pouch")
+                    .with_hint(format!(
+                        "set LoadCredential={name}:FILE in the unit, or use `password-command` instead"
+                    ))
             })?;
             first_line(&read(&folder.join(name))?, &format!("credential `{name}`"))
         }
@@ -59,7 +62,7 @@ pub fn described(source: &SecretSource, home: &Path) -> String {
         SecretSource::Command(argv) => command_line(argv),
         SecretSource::File(path) => tilde(path, home),
         SecretSource::Credential(name) => format!("credential {name}"),
-        SecretSource::Prompt => "asked for".into(),
+        SecretSource::Prompt => "prompt".into(),
     }
 }
 
@@ -84,19 +87,19 @@ fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
     } = run.run(stop)?.map_err(|error| {
         Error::new(
             Kind::Config,
-            format!("the password command {shown_command} cannot be run"),
+            format!("cannot run the password command {shown_command}"),
         )
         .with_fact(error.to_string())
         .with_hint(way_out(
             argv,
-            "password-command is a list: [\"pass\", \"show\", \"mail/work\"]",
+            "write `password-command` as a list: [\"pass\", \"show\", \"mail/work\"]",
         ))
     })?;
     let stdout = Zeroizing::new(stdout);
     let Ended::Itself(status) = ended else {
         return Err(Error::new(
             Kind::Config,
-            format!("the password command {shown_command} does not end"),
+            format!("the password command {shown_command} timed out"),
         ));
     };
     if !status.success() {
@@ -104,14 +107,14 @@ fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
             .split(|octet| *octet == b'\n')
             .filter(|line| !line.is_empty())
             .take(5)
-            .map(|line| format!("it said: {}", sanitize(line)));
+            .map(|line| format!("`{}` said: {}", argv[0], sanitize(line)));
         let failed = Error::new(
             Kind::Config,
             format!("the password command {shown_command} failed: {status}"),
         );
         return Err(said
             .fold(failed, Error::with_fact)
-            .with_hint("run it by hand and see what it prints"));
+            .with_hint("run it by hand to see what it prints"));
     }
     first_line(&stdout, &format!("password command {shown_command}"))
 }
@@ -124,10 +127,13 @@ fn from_file(path: &Path) -> Result<Secret> {
     if mode & 0o077 != 0 {
         return Err(Error::new(
             Kind::Denied,
-            format!("others may read the password file {}", path.display()),
+            format!(
+                "the password file {} is accessible to other users",
+                path.display()
+            ),
         )
         .with_fact(format!("its mode is {:04o}", mode & 0o7777))
-        .with_hint(format!("chmod 600 {}", path.display())));
+        .with_hint(format!("run `chmod 600 {}`", path.display())));
     }
     first_line(&octets, &format!("password file {}", path.display()))
 }
@@ -152,9 +158,9 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     )
     .with_fact(error.to_string());
     match error.kind() {
-        std::io::ErrorKind::NotFound => unreadable.with_hint(
-            "make it: the password is its first line, and nobody else may read it (chmod 600)",
-        ),
+        std::io::ErrorKind::NotFound => {
+            unreadable.with_hint("create it with mode 600 and the password as its first line")
+        }
         _ => unreadable,
     }
 }
@@ -166,27 +172,32 @@ fn first_line(octets: &[u8], source: &str) -> Result<Secret> {
         .unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
-        return Err(
-            Error::new(Kind::Config, format!("the {source} gives no password"))
-                .with_fact("its first line is empty"),
-        );
+        return Err(Error::new(
+            Kind::Config,
+            format!("the {source} returned an empty password"),
+        )
+        .with_fact("its first line is empty"));
     }
     match str::from_utf8(line) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
         Err(_) => Err(Error::new(
             Kind::Config,
-            format!("the {source} gives a password that is no UTF-8"),
+            format!("the password from the {source} is not valid UTF-8"),
         )),
     }
 }
 
 fn ask(whose: &str) -> Result<Secret> {
-    let password = rpassword::prompt_password(format!("password of {whose}: ")).map_err(|error| {
-        Error::new(Kind::Config, format!("there is no password for {whose}"))
-            .with_fact(format!("nobody can be asked for it: {error}"))
-            .with_hint("give the account a password-command or password-file, or `pouch fetch` a `--password-command`")
-    })?;
-    first_line(Zeroizing::new(password).as_bytes(), "answer")
+    let password =
+        rpassword::prompt_password(format!("password of {whose}: ")).map_err(|error| {
+            Error::new(Kind::Config, format!("no password for {whose}"))
+                .with_fact(format!("cannot prompt for it: {error}"))
+                .with_hint(
+                    "set `password-command` or `password-file` in the config, or use \
+                 `--password-command`",
+                )
+        })?;
+    first_line(Zeroizing::new(password).as_bytes(), "prompt")
 }
 
 #[cfg(test)]
@@ -216,10 +227,10 @@ mod tests {
         assert_eq!(error.kind(), Kind::Config);
         assert!(error.to_string().contains("no such entry"), "{error}");
         let nothing = command("printf '\\ngeheim'").unwrap_err();
-        assert!(nothing.what().contains("gives no password"), "{nothing}");
+        assert!(nothing.what().contains("an empty password"), "{nothing}");
         let missing =
             from_command(&["/nonexistent/pass".into()], &Interrupt::default()).unwrap_err();
-        assert!(missing.what().contains("cannot be run"), "{missing}");
+        assert!(missing.what().starts_with("cannot run"), "{missing}");
     }
 
     #[test]
@@ -232,7 +243,10 @@ mod tests {
         mode(0o640);
         let error = from_file(file.path()).unwrap_err();
         assert_eq!(error.kind(), Kind::Denied);
-        assert!(error.hint().unwrap().starts_with("chmod 600"), "{error}");
+        assert!(
+            error.hint().unwrap().starts_with("run `chmod 600"),
+            "{error}"
+        );
         mode(0o600);
         assert_eq!(*from_file(file.path()).unwrap(), "geheim");
     }

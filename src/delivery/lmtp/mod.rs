@@ -76,11 +76,9 @@ impl Lmtp {
         let line = (self.connect)().map_err(|error| match error.kind() {
             Kind::Stopped(_) | Kind::NoHost => error,
             _ => {
-                let away = Error::new(Kind::Busy, format!("{} is not there", self.server));
-                error
-                    .facts()
-                    .iter()
-                    .fold(away, |away, fact| away.with_fact(fact.as_str()))
+                let facts = error.facts().iter();
+                let error = Error::new(Kind::Busy, format!("cannot connect to {}", self.server));
+                facts.fold(error, |error, fact| error.with_fact(fact.as_str()))
             }
         })?;
         Session::greet(line, &self.host).map_err(|trouble| match trouble {
@@ -89,11 +87,14 @@ impl Lmtp {
                 let (kind, what) = match reply.answer() {
                     ReplyClass::No => (
                         Kind::Unavailable,
-                        format!("{} takes no mail by LMTP", self.server),
+                        format!("{} rejected the session", self.server),
                     ),
-                    _ => (Kind::Busy, format!("{} takes no mail now", self.server)),
+                    _ => (
+                        Kind::Busy,
+                        format!("{} temporarily rejected the session", self.server),
+                    ),
                 };
-                Error::new(kind, what).with_fact(format!("it said: {}", reply.shown()))
+                Error::new(kind, what).with_fact(format!("the server said: {}", reply.shown()))
             }
         })
     }
@@ -101,8 +102,8 @@ impl Lmtp {
     fn lost(&self, kind: Kind, error: &io::Error) -> Error {
         Error::new(kind, format!("the connection to {} was lost", self.server)).with_fact(
             match error.kind() {
-                io::ErrorKind::UnexpectedEof => "it was closed".into(),
-                io::ErrorKind::TimedOut => "it was silent for longer than `pipe-timeout`".into(),
+                io::ErrorKind::UnexpectedEof => "the server closed it".into(),
+                io::ErrorKind::TimedOut => "no response within `pipe-timeout`".into(),
                 _ => error.to_string(),
             },
         )
@@ -179,12 +180,9 @@ impl Delivery for Lmtp {
         if let Some(most) = self.offers()?.most.filter(|most| octets > *most) {
             return Err(Error::new(
                 Kind::Rejected,
-                format!(
-                    "{} takes no message of more than {most} octets",
-                    self.server
-                ),
+                format!("the message is larger than {} accepts", self.server),
             )
-            .with_fact(format!("this one has {octets}")));
+            .with_fact(format!("it has {octets} bytes, the limit is {most}")));
         }
         let recipients = self.recipients(envelope);
         if recipients.is_empty() {
@@ -259,18 +257,18 @@ fn judge(server: &str, recipients: &[&str], replies: &[Reply]) -> Result<()> {
     let error = if let Some(names) = names(|answer| answer != ReplyClass::No) {
         Error::new(
             Kind::Deferred,
-            format!("{server} asks for the message for {names} again later"),
+            format!("{server} temporarily rejected the message for {names}"),
         )
     } else if let Some(names) = names(|answer| answer == ReplyClass::No) {
         Error::new(
             Kind::Rejected,
-            format!("{server} does not take the message for {names}"),
+            format!("{server} rejected the message for {names}"),
         )
     } else {
         return Ok(());
     };
     Err(others().fold(error, |error, (name, reply)| {
-        error.with_fact(format!("it said of {name}: {}", reply.shown()))
+        error.with_fact(format!("the server said for {name}: {}", reply.shown()))
     }))
 }
 
@@ -285,7 +283,7 @@ mod tests {
                 .iter()
                 .map(|code| Reply {
                     code: *code,
-                    lines: vec![b"so it is".to_vec()],
+                    lines: vec![b"no".to_vec()],
                 })
                 .collect();
             judge("lmtp", &["ann", "ben", "cid"], &replies)
@@ -296,23 +294,20 @@ mod tests {
             (error.kind(), error.what()),
             (
                 Kind::Deferred,
-                "lmtp asks for the message for cid again later"
+                "lmtp temporarily rejected the message for cid"
             )
         );
         assert_eq!(
             error.facts(),
             [
-                "it said of ben: 550 so it is",
-                "it said of cid: 452 so it is"
+                "the server said for ben: 550 no",
+                "the server said for cid: 452 no"
             ]
         );
         let error = judge(&[250, 550, 554]).unwrap_err();
         assert_eq!(
             (error.kind(), error.what()),
-            (
-                Kind::Rejected,
-                "lmtp does not take the message for ben, cid"
-            )
+            (Kind::Rejected, "lmtp rejected the message for ben, cid")
         );
     }
 

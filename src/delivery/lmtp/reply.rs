@@ -116,7 +116,7 @@ impl std::fmt::Display for Offers {
         .filter_map(|(offered, word)| offered.then_some(word))
         .collect();
         f.write_str(if words.is_empty() {
-            "nothing beyond RFC 2033"
+            "no extensions"
         } else {
             ""
         })?;
@@ -187,7 +187,7 @@ mod tests {
             Offers::of(&lines(&["PIPELINING", "SIZE 0"])).to_string(),
             "SIZE"
         );
-        assert_eq!(Offers::default().to_string(), "nothing beyond RFC 2033");
+        assert_eq!(Offers::default().to_string(), "no extensions");
     }
 
     #[test]

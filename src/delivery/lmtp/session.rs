@@ -166,7 +166,7 @@ impl<S: Read + Write> Session<S> {
     }
 
     fn reply(&mut self) -> io::Result<Reply> {
-        let no_lmtp = |text: &str| io::Error::new(ErrorKind::InvalidData, text.to_owned());
+        let invalid = |text: &str| io::Error::new(ErrorKind::InvalidData, text.to_owned());
         let mut lines = Vec::new();
         loop {
             let mut octets = Vec::new();
@@ -178,13 +178,13 @@ impl<S: Read + Write> Session<S> {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
             let (code, more, text) =
-                reply::line(octets.trim_ascii_end()).ok_or_else(|| no_lmtp("it speaks no LMTP"))?;
+                reply::line(octets.trim_ascii_end()).ok_or_else(|| invalid("not an LMTP reply"))?;
             lines.push(text.to_vec());
             if !more {
                 return Ok(Reply { code, lines });
             }
             if lines.len() == MAX_LINES {
-                return Err(no_lmtp("its answer has no end"));
+                return Err(invalid("a reply has too many lines"));
             }
         }
     }

@@ -92,7 +92,7 @@ impl Accepted {
     pub(super) fn sync(&self) -> Result<()> {
         self.file
             .sync_all()
-            .map_err(|error| Error::file("make safe", &self.target, &error))
+            .map_err(|error| Error::file("sync", &self.target, &error))
     }
 
     /// Shows it in `new`, and never replaces a file: what lies there is this very message,

@@ -114,7 +114,7 @@ impl Maildir {
             Some(entry) => Err(no_maildir(
                 root,
                 &format!(
-                    "it has no tmp, new and cur, but has {}",
+                    "it lacks tmp, new and cur, and contains {}",
                     entry.path().display()
                 ),
             )),
@@ -133,7 +133,7 @@ fn mark_folder(root: &Path) -> Result<()> {
             .is_some_and(|parent| PARTS.iter().all(|part| parent.join(part).is_dir()));
     if is_folder {
         let path = root.join("maildirfolder");
-        File::create(&path).map_err(|error| Error::file("make", &path, &error))?;
+        File::create(&path).map_err(|error| Error::file("create", &path, &error))?;
     }
     Ok(())
 }
@@ -156,7 +156,7 @@ fn no_maildir(root: &Path, fact: &str) -> Error {
         format!("{} is not a Maildir", root.display()),
     )
     .with_fact(fact)
-    .with_hint("name a folder that does not exist yet, and it will be made")
+    .with_hint("use a directory that does not exist yet; pouch creates it")
 }
 
 impl Delivery for Maildir {
@@ -237,12 +237,9 @@ fn commit(accepted: &[Accepted], root: &Path, sync_dir_and_parent: bool) -> Resu
             })
             .collect();
         lanes.into_iter().try_for_each(|(lane, work)| match work {
-            Ok(work) => work.join().unwrap_or_else(|_| {
-                Err(Error::new(
-                    Kind::Bug,
-                    "a thread that makes messages safe ended",
-                ))
-            }),
+            Ok(work) => work
+                .join()
+                .unwrap_or_else(|_| Err(Error::new(Kind::Bug, "a sync thread panicked"))),
             // the system starts no more threads
             Err(_) => sync_all(lane),
         })

@@ -274,10 +274,10 @@ impl Journal {
         read().map(Some).map_err(|error: io::Error| {
             Error::new(
                 Kind::State,
-                format!("the journal {} cannot be read", self.path.display()),
+                format!("cannot read the journal {}", self.path.display()),
             )
             .with_fact(error.to_string())
-            .with_hint("put it aside; messages of the last batch may come twice")
+            .with_hint("move it away; the last batch may be delivered twice")
         })
     }
 

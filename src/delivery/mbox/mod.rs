@@ -198,7 +198,7 @@ impl Mailbox {
         locked
             .file
             .sync_all()
-            .map_err(|error| Error::file("make safe", &self.path, &error))?;
+            .map_err(|error| Error::file("sync", &self.path, &error))?;
         self.sync_dir_and_parent()?;
         Ok(Some((Some(locked), intent, standing)))
     }
