@@ -12,6 +12,8 @@ use super::{
     body::Decoder,
     command::{Command, MAX_COMMAND},
     reply::{self, Capabilities, Refusal, Reply, quoted},
+    secrets::Secrets,
+    transfer_rate::TransferRate,
 };
 use crate::{
     domain::ids::MsgNum,
@@ -26,9 +28,6 @@ const BUFFER: usize = 64 * 1024;
 /// The longest line that a server may send outside of a message. RFC 2449 §4 says 512 octets;
 /// SASL challenges and some UIDs are longer.
 const MAX_LINE: usize = 16 * 1024;
-
-/// Octets a second below which a line is no line.
-const SLOWEST: u64 = 100;
 
 /// The largest response to CAPA that is read, in octets.
 const MAX_CAPA: usize = 64 * 1024;
@@ -47,19 +46,6 @@ pub struct ConnectionOptions {
     pub trace: Option<Trace>,
 }
 
-/// How long one answer has kept pouch waiting, and how much came meanwhile.
-#[derive(Default)]
-struct TransferRate {
-    waited: Duration,
-    octets: u64,
-}
-
-impl TransferRate {
-    fn is_hopeless(&self, time_limit: Duration) -> bool {
-        self.waited > time_limit.saturating_add(Duration::from_secs(self.octets / SLOWEST))
-    }
-}
-
 /// A stream and what was read from it, but not yet used.
 pub(super) struct Connection<S> {
     stream: S,
@@ -71,13 +57,13 @@ pub(super) struct Connection<S> {
     unsent: Zeroizing<Vec<u8>>,
     /// So many commands were not answered yet.
     unanswered: usize,
-    pace: TransferRate,
+    rate: TransferRate,
     /// The server's name, for messages.
     pub(super) peer: String,
     time_limit: Duration,
     trace: Option<Trace>,
     /// What is not repeated, should the server repeat it.
-    secrets: Vec<Zeroizing<Vec<u8>>>,
+    secrets: Secrets,
 }
 
 impl<S> Connection<S> {
@@ -94,20 +80,17 @@ impl<S> Connection<S> {
             end: 0,
             unsent: Zeroizing::default(),
             unanswered: 0,
-            pace: TransferRate::default(),
+            rate: TransferRate::default(),
             peer,
             time_limit,
             trace,
-            secrets: Vec::new(),
+            secrets: Secrets::default(),
         }
     }
 
     /// Leaves this out of whatever the server says from now on.
     pub(super) fn hide(&mut self, secret: &[u8]) {
-        // what is shorter would blot out more than it hides
-        if secret.len() > 3 {
-            self.secrets.push(Zeroizing::new(secret.to_vec()));
-        }
+        self.secrets.add(secret);
     }
 
     /// Whether the server said something that nobody has read yet.
@@ -142,9 +125,7 @@ impl<S> Connection<S> {
 
     /// `text` without the secrets.
     fn clean(&self, text: &[u8]) -> Vec<u8> {
-        self.secrets
-            .iter()
-            .fold(text.to_vec(), |text, secret| without(&text, secret))
+        self.secrets.redact(text)
     }
 
     /// The status line that `line` is, its text without the secrets.
@@ -233,7 +214,7 @@ impl<S: Read + Write> Connection<S> {
     /// Sends what is queued, in one write.
     pub(super) fn flush(&mut self) -> Result<()> {
         let unsent = std::mem::take(&mut self.unsent);
-        self.pace = TransferRate::default();
+        self.rate = TransferRate::default();
         let mut sent = 0;
         while sent < unsent.len() {
             let began = Instant::now();
@@ -253,17 +234,16 @@ impl<S: Read + Write> Connection<S> {
 
     /// Notes that `octets` went over the line since `began`.
     fn keep_pace(&mut self, began: Instant, octets: usize) -> Result<()> {
-        self.pace.waited += began.elapsed();
-        self.pace.octets += octets as u64;
-        if self.pace.is_hopeless(self.time_limit) {
+        self.rate.add(began.elapsed(), octets);
+        if self.rate.is_too_slow(self.time_limit) {
             return Err(Error::new(
                 Kind::ConnectionLost,
                 format!("the connection to {} is too slow", self.peer),
             )
             .with_fact(format!(
                 "{} bytes in {} s",
-                self.pace.octets,
-                self.pace.waited.as_secs()
+                self.rate.bytes(),
+                self.rate.seconds()
             )));
         }
         Ok(())
@@ -316,7 +296,7 @@ impl<S: Read + Write> Connection<S> {
     }
 
     fn status(&mut self) -> Result<(Vec<u8>, Option<Reply>)> {
-        self.pace = TransferRate::default();
+        self.rate = TransferRate::default();
         let line = self.line()?.to_vec();
         self.unanswered = self.unanswered.saturating_sub(1);
         let reply = self.understood(&line);
@@ -449,19 +429,6 @@ impl<S: Read + Write> Connection<S> {
     }
 }
 
-/// `line` with `***` for each `secret` in it.
-fn without(line: &[u8], secret: &[u8]) -> Vec<u8> {
-    let mut clean = Vec::with_capacity(line.len());
-    let mut rest = line;
-    while let Some(at) = memchr::memmem::find(rest, secret) {
-        clean.extend_from_slice(&rest[..at]);
-        clean.extend_from_slice(b"***");
-        rest = &rest[at + secret.len()..];
-    }
-    clean.extend_from_slice(rest);
-    clean
-}
-
 /// The server cannot open the mailbox at the moment.
 pub(super) fn cannot_open(peer: &str, refusal: &Refusal) -> Error {
     Error::new(Kind::Busy, format!("{peer} cannot open the mailbox"))
@@ -473,26 +440,4 @@ pub(super) fn not_pop3(peer: &str) -> Error {
     Error::new(Kind::NotPop3, format!("{peer} does not speak POP3")).with_hint(
         "check `host`, `port` and `tls`: port 995 needs tls = \"implicit\", port 110 \"starttls\"",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_too_slow_never_ends() {
-        let time_limit = Duration::from_mins(10);
-        let hopeless = |seconds, octets| {
-            TransferRate {
-                waited: Duration::from_secs(seconds),
-                octets,
-            }
-            .is_hopeless(time_limit)
-        };
-        assert!(!hopeless(600, 0));
-        assert!(hopeless(601, 50));
-        // an octet a second, and a modem
-        assert!(hopeless(700, 700));
-        assert!(!hopeless(24 * 3_600, 100_000_000));
-    }
 }

@@ -10,4 +10,6 @@ pub mod login;
 pub mod reply;
 pub mod retrieval;
 pub mod sasl;
+mod secrets;
 pub mod transaction;
+mod transfer_rate;
