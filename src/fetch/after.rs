@@ -1,4 +1,4 @@
-//! The command that runs after new mail was delivered.
+//! The account's `after` command, which runs once new mail has been delivered.
 
 use super::env::RunEnv;
 use crate::{
@@ -8,10 +8,11 @@ use crate::{
     text::sanitize,
 };
 
-/// Runs the account's `after` command.
+/// Runs the account's `after` command, if it has one.
 ///
 /// # Errors
-/// It failed, or a signal asks to stop.
+/// [`Kind::Deferred`] if the command failed or timed out: the messages are delivered, and the next
+/// run with new mail runs it again. Or a signal ended the run.
 pub(super) fn after(account: &Account, env: &RunEnv) -> Result<()> {
     let Some(argv) = &account.after else {
         return Ok(());
@@ -43,12 +44,12 @@ pub(super) fn after(account: &Account, env: &RunEnv) -> Result<()> {
         process::Ended::Itself(status) => failed(format!("failed: {status}")),
         process::Ended::TimeOut => failed(format!("timed out after {}", account.pipe_timeout)),
     };
-    let said = outcome
+    let lines = outcome
         .stderr
         .split(|octet| *octet == b'\n')
         .filter(|line| !line.is_empty())
         .take(5);
-    Err(said
+    Err(lines
         .fold(error, |error, line| {
             error.with_fact(format!("`{}` said: {}", argv[0], sanitize(line)))
         })

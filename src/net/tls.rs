@@ -119,7 +119,7 @@ impl TlsConfig {
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub fn trusting_anybody() -> Result<Self> {
+    pub fn accept_any() -> Result<Self> {
         let connector = TlsConnector::builder()
             .danger_accept_invalid_certs(true)
             .danger_accept_invalid_hostnames(true)
@@ -354,7 +354,7 @@ mod tests {
             client.shutdown(Shutdown::Write).unwrap();
             io::copy(&mut client, &mut io::sink())
         });
-        let context = TlsConfig::trusting_anybody().unwrap();
+        let context = TlsConfig::accept_any().unwrap();
         let error = context.wrap(dialed(port), "localhost").err().unwrap();
         let _ = server.join().unwrap();
         error
