@@ -5,7 +5,7 @@ use std::path::Path;
 use super::env::RunEnv;
 use crate::{
     config::Account,
-    delivery::{Delivery, Line, Lmtp, Maildir, Mbox, MboxOptions, Pipe, Router, Stdout},
+    delivery::{Delivery, Lmtp, LmtpStream, Maildir, Mbox, MboxOptions, Pipe, Router, Stdout},
     domain::destination::{Destination, LmtpServer},
     error::Result,
     ledger::MaildirState,
@@ -92,7 +92,7 @@ pub fn mbox(path: &Path, account: &Account, env: &RunEnv) -> Result<Mbox> {
 pub fn lmtp(server: &LmtpServer, account: &Account, env: &RunEnv) -> Lmtp {
     let (budget, timeout) = (account.connect_timeout.into(), account.pipe_timeout.into());
     let (address, stop) = (server.clone(), env.stop.clone());
-    let connect = move || -> Result<Box<dyn Line>> {
+    let connect = move || -> Result<Box<dyn LmtpStream>> {
         Ok(match &address {
             LmtpServer::Unix(path) => Box::new(dial_local(path, budget, timeout, &stop)?),
             LmtpServer::Tcp { host, port } => Box::new(dial(host, *port, budget, timeout, &stop)?),

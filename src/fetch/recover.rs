@@ -91,7 +91,7 @@ fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<R
     let mut copies: BTreeMap<(RowId, u32), Vec<(MessageFileName, StoredMessage)>> = BTreeMap::new();
     for found in router.stored_messages()?.unwrap_or_default() {
         let Some(name) = reader.message_named(&found.name) else {
-            if !matches!(found.content, Location::Unknown(_)) {
+            if !matches!(found.content, Location::Uncertain(_)) {
                 recovery.notices.extend(reader.notice_named(&found.name));
             }
             continue;
@@ -100,7 +100,7 @@ fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<R
             continue;
         }
         match &found.content {
-            Location::Unknown(mailbox) => {
+            Location::Uncertain(mailbox) => {
                 *recovery.uncertain.entry(mailbox.clone()).or_default() += 1;
                 continue;
             }
