@@ -1,4 +1,7 @@
-//! Where passwords come from.
+//! Obtaining passwords from commands, files, systemd credentials or a prompt.
+//!
+//! The password is the first line. What follows is ignored, since password managers keep other data
+//! there. An error repeats the standard error of a command, but never its standard output.
 
 use std::{
     fs::File,
@@ -22,17 +25,19 @@ use crate::{
 /// A password, wiped from memory when it is dropped.
 pub type Secret = Zeroizing<String>;
 
-/// The most octets of a password file that are read.
+/// The number of bytes that are read of a password file.
 const MAX_SECRET: u64 = 64 * 1024;
 
-/// Where systemd puts credentials (`$CREDENTIALS_DIRECTORY`), if it started this process.
+/// The directory of systemd's credentials (`$CREDENTIALS_DIRECTORY`), or `None` if systemd did not
+/// start this process.
 #[derive(Clone, Debug, Default)]
 pub struct CredentialFolder(pub Option<PathBuf>);
 
-/// Gets the secret. `whose` names the account where a person is asked.
+/// Returns the secret from `source`. `whose` names the account in the prompt.
 ///
 /// # Errors
-/// It cannot be had: [`Kind::Config`] for a command, [`Kind::Denied`] for file permissions.
+/// [`Kind::Config`] if a command failed, or there is no valid password; [`Kind::Denied`] if the
+/// permissions of a file are too wide or too narrow. Or a signal ended the run.
 pub fn obtain(
     source: &SecretSource,
     whose: &str,
@@ -43,20 +48,20 @@ pub fn obtain(
         SecretSource::Command(argv) => from_command(argv, stop),
         SecretSource::File(path) => from_file(path),
         SecretSource::Credential(name) => {
-            let folder = credentials.0.as_ref().ok_or_else(|| {
+            let dir = credentials.0.as_ref().ok_or_else(|| {
                 Error::new(Kind::Config, format!("no credential `{name}`"))
                     .with_fact("$CREDENTIALS_DIRECTORY is not set: systemd did not start pouch")
                     .with_hint(format!(
                         "set LoadCredential={name}:FILE in the unit, or use `password-command` instead"
                     ))
             })?;
-            first_line(&read(&folder.join(name))?, &format!("credential `{name}`"))
+            first_line(&read(&dir.join(name))?, &format!("credential `{name}`"))
         }
-        SecretSource::Prompt => ask(whose),
+        SecretSource::Prompt => prompt(whose),
     }
 }
 
-/// What a secret comes from, for people. It tells nothing secret.
+/// Returns the description of a source for messages, without anything secret.
 pub fn described(source: &SecretSource, home: &Path) -> String {
     match source {
         SecretSource::Command(argv) => command_line(argv),
@@ -70,6 +75,7 @@ fn command_line(argv: &[String]) -> String {
     argv.join(" ")
 }
 
+/// Runs a command, and returns the first line of its output.
 fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
     let shown_command = format!("`{}`", command_line(argv));
     let run = Run {
@@ -103,7 +109,7 @@ fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
         ));
     };
     if !status.success() {
-        let said = stderr
+        let lines = stderr
             .split(|octet| *octet == b'\n')
             .filter(|line| !line.is_empty())
             .take(5)
@@ -112,13 +118,14 @@ fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
             Kind::Config,
             format!("the password command {shown_command} failed: {status}"),
         );
-        return Err(said
+        return Err(lines
             .fold(failed, Error::with_fact)
             .with_hint("run it by hand to see what it prints"));
     }
     first_line(&stdout, &format!("password command {shown_command}"))
 }
 
+/// Returns the first line of a file that only its owner can access.
 fn from_file(path: &Path) -> Result<Secret> {
     let octets = read(path)?;
     let mode = std::fs::metadata(path)
@@ -165,6 +172,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     }
 }
 
+/// Returns the first line of what `source` provided, without its line end.
 fn first_line(octets: &[u8], source: &str) -> Result<Secret> {
     let line = octets
         .split(|octet| *octet == b'\n')
@@ -187,7 +195,8 @@ fn first_line(octets: &[u8], source: &str) -> Result<Secret> {
     }
 }
 
-fn ask(whose: &str) -> Result<Secret> {
+/// Prompts for the password on the terminal.
+fn prompt(whose: &str) -> Result<Secret> {
     let password =
         rpassword::prompt_password(format!("password of {whose}: ")).map_err(|error| {
             Error::new(Kind::Config, format!("no password for {whose}"))
@@ -213,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_counts() {
+    fn first_line_is_the_password() {
         assert_eq!(
             *command("printf 'geheim \\r\\nuser: ann\\n'").unwrap(),
             "geheim "
@@ -222,10 +231,15 @@ mod tests {
     }
 
     #[test]
-    fn failures_tell_what_to_do_and_no_secret() {
+    fn failed_command_is_reported_with_its_error_output() {
         let error = command("echo geheim; echo 'no such entry' >&2; exit 2").unwrap_err();
         assert_eq!(error.kind(), Kind::Config);
         assert!(error.to_string().contains("no such entry"), "{error}");
+        assert!(!error.facts().concat().contains("geheim"), "{error}");
+    }
+
+    #[test]
+    fn empty_password_and_missing_command_are_reported() {
         let nothing = command("printf '\\ngeheim'").unwrap_err();
         assert!(nothing.what().contains("an empty password"), "{nothing}");
         let missing =
@@ -234,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_may_read_is_refused() {
+    fn file_with_access_for_others_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "geheim\n").unwrap();
         let mode = |mode| {
