@@ -1,8 +1,8 @@
 //! The mboxrd format, for mbox files and standard output (RFC 4155).
 //!
-//! A message begins with a line `From SENDER DATE` and ends with a blank line, so lines of a message
-//! that begin with `From ` are quoted. mboxrd also quotes lines that are already quoted, so that
-//! quoting can be undone. The older mboxo does not, and changes messages; mboxcl relies on a
+//! A message begins with a line `From SENDER DATE` and ends with a blank line, so lines of a
+//! message that begin with `From ` are quoted. mboxrd also quotes lines that are already quoted, so
+//! that quoting can be undone. The older mboxo does not, and changes messages; mboxcl relies on a
 //! Content-Length field, which mail programs do not keep up to date. Both were rejected.
 
 use std::io::{self, Write};

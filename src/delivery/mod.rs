@@ -3,8 +3,8 @@
 //! All destinations implement [`Delivery`]. They differ in what happens if a run is interrupted
 //! ([`DeliveryMode`]): messages in a Maildir or an mbox file can be found again by their names, so
 //! that many of them are committed at once. A program or an LMTP server cannot be searched, so each
-//! message is recorded before and after it. Content streams into a [`Draft`], and an abandoned draft
-//! removes itself.
+//! message is recorded before and after it. Content streams into a [`Draft`], and an abandoned
+//! draft removes itself.
 
 mod filter;
 mod lmtp;
@@ -61,8 +61,8 @@ pub struct Envelope<'a> {
 /// A destination of messages.
 ///
 /// For each message, [`begin`](Self::begin) returns a draft, which is written and given to
-/// [`accept`](Self::accept). Then [`take_batch`](Self::take_batch) returns the accepted messages, to
-/// be made durable.
+/// [`accept`](Self::accept). Then [`take_batch`](Self::take_batch) returns the accepted messages,
+/// to be made durable.
 pub trait Delivery: Send {
     /// Returns a draft for the content of a message.
     ///
@@ -176,8 +176,8 @@ impl StoredMessage {
         }
     }
 
-    /// Returns the fingerprint of the message, or `None` if it has no header or was moved meanwhile.
-    /// Reads no more than the header.
+    /// Returns the fingerprint of the message, or `None` if it has no header or was moved
+    /// meanwhile. Reads no more than the header.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -284,7 +284,8 @@ impl Draft {
         Error::file("read", self.path(), error)
     }
 
-    /// Returns the beginning of what was written, up to `limit` bytes. Writing continues at the end.
+    /// Returns the beginning of what was written, up to `limit` bytes. Writing continues at the
+    /// end.
     ///
     /// # Errors
     /// The file cannot be read.

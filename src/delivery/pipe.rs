@@ -25,8 +25,8 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// Returns the program `argv` as a destination, with a time limit for each message. Messages are
-    /// spooled in the directory `spool`, in files without a name.
+    /// Returns the program `argv` as a destination, with a time limit for each message. Messages
+    /// are spooled in the directory `spool`, in files without a name.
     pub fn new(argv: &[String], timeout: Duration, spool: PathBuf) -> Self {
         Self {
             argv: argv.to_vec(),
@@ -85,8 +85,8 @@ pub(super) fn environment(envelope: &Envelope<'_>, octets: u64) -> [(&'static st
 /// Returns what the exit of a program means for the message (sysexits.h).
 ///
 /// # Errors
-/// [`Kind::Deferred`] for codes 69 to 75, a timeout or a signal: the system is broken or the program
-/// asks for a retry. [`Kind::Rejected`] for any other code but 0.
+/// [`Kind::Deferred`] for codes 69 to 75, a timeout or a signal: the system is broken or the
+/// program asks for a retry. [`Kind::Rejected`] for any other code but 0.
 pub(super) fn classify_exit(name: &str, timeout: Duration, outcome: &ProcessOutput) -> Result<()> {
     let (kind, what) = match &outcome.ended {
         Ended::TimeOut => (

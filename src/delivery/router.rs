@@ -6,11 +6,11 @@
 //! several destinations, with additional fields, or whose destinations depend on its header, is
 //! spooled first, and each destination gets a copy.
 //!
-//! The order of the destinations decides what an interruption can break. Those whose messages can be
-//! found again (Maildir, mbox) come first, and their copies are committed before a program gets the
-//! message. If the program then fails or the run is interrupted, the next run finds the copies and
-//! gives the message to the program alone. In the reverse order, a full disk after the program had
-//! accepted the message would deliver it to the program twice.
+//! The order of the destinations decides what an interruption can break. Those whose messages can
+//! be found again (Maildir, mbox) come first, and their copies are committed before a program gets
+//! the message. If the program then fails or the run is interrupted, the next run finds the copies
+//! and gives the message to the program alone. In the reverse order, a full disk after the program
+//! had accepted the message would deliver it to the program twice.
 //!
 //! Acceptance is recorded for each recipient ([`Delivery::accepted_by`]), so that one destination
 //! that fails does not cause duplicates in the others. Delivering to all or to none was rejected: a

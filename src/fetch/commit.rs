@@ -3,13 +3,13 @@
 //! # Why batches, and why threads
 //!
 //! A message counts only once it is on stable storage, and an fsync takes milliseconds, sometimes
-//! tens of them. One fsync per message would make the disk, not the connection, the limit of a first
-//! fetch of thousands of messages. So messages collect in a batch, whose fsyncs share the work of
-//! the file system, and a thread commits the batch while the connection fills the next one.
+//! tens of them. One fsync per message would make the disk, not the connection, the limit of a
+//! first fetch of thousands of messages. So messages collect in a batch, whose fsyncs share the
+//! work of the file system, and a thread commits the batch while the connection fills the next one.
 //!
 //! The ledger is written after the commit, by the main thread, and never before it: a message is
-//! recorded as delivered only when it is durable. In between, messages are durable and not recorded,
-//! and the run is marked as unsettled, so that the next one searches for them.
+//! recorded as delivered only when it is durable. In between, messages are durable and not
+//! recorded, and the run is marked as unsettled, so that the next one searches for them.
 //!
 //! Batches are bounded in messages, bytes, age and open files. The age limit bounds what a crash
 //! makes pouch fetch again on a slow connection. The number of batches in flight is bounded as

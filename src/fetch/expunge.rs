@@ -42,8 +42,8 @@ pub(super) fn candidates(plan: &Plan, reconciled: &Reconciled) -> Vec<Candidate>
         .collect()
 }
 
-/// Deletes the candidates for which the ledger has a proof, and ends the session. Returns the number
-/// of deleted messages by reason.
+/// Deletes the candidates for which the ledger has a proof, and ends the session. Returns the
+/// number of deleted messages by reason.
 ///
 /// A message counts as deleted once the server has confirmed QUIT. Without a confirmation, the next
 /// run deletes it again.
@@ -51,8 +51,8 @@ pub(super) fn candidates(plan: &Plan, reconciled: &Reconciled) -> Vec<Candidate>
 /// `await_quit` is whether to wait for the response to QUIT if nothing is deleted.
 ///
 /// # Errors
-/// The server did not confirm the deletions or is out of sync, the connection is lost, or the ledger
-/// cannot be read or written.
+/// The server did not confirm the deletions or is out of sync, the connection is lost, or the
+/// ledger cannot be read or written.
 pub(super) fn expunge(
     mut session: Transaction<Stream>,
     candidates: &[Candidate],

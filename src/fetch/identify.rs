@@ -70,8 +70,8 @@ impl UnreadableHeaders {
     }
 }
 
-/// Lists the mailbox, and calls `meanwhile` while the server works. A message without a UID gets one
-/// that is derived from its header.
+/// Lists the mailbox, and calls `meanwhile` while the server works. A message without a UID gets
+/// one that is derived from its header.
 ///
 /// RFC 1939 makes UIDL optional, and some servers list no UID for some of the messages.
 ///

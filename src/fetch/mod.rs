@@ -5,10 +5,11 @@
 //!
 //! 1. [`mod@recover`] finds what an interrupted run delivered without recording it.
 //! 2. [`connect`](mod@connect) connects and logs in.
-//! 3. [`survey`] lists the mailbox, recognises messages by their headers ([`identify`]), finds those
-//!    that the user deleted ([`sync_deletions`]), evaluates the [`rules`] and makes the plan.
+//! 3. [`survey`] lists the mailbox, recognises messages by their headers ([`identify`]), finds
+//!    those that the user deleted ([`sync_deletions`]), evaluates the [`rules`] and makes the plan.
 //!
-//! [`session`] carries out the plan in one session, and [`sessions`] connects again if that is lost:
+//! [`session`] carries out the plan in one session, and [`sessions`] connects again if that is
+//! lost:
 //!
 //! 4. [`retrieve`] requests messages, [`receive`] reads one and passes it to the filters
 //!    ([`mod@filter`]) and destinations ([`destinations`]), and [`commit`] makes them durable.
@@ -88,8 +89,8 @@ pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
     summary
 }
 
-/// Carries out a run under the account's lock. An error is returned only if it could not be recorded
-/// in the ledger and reported.
+/// Carries out a run under the account's lock. An error is returned only if it could not be
+/// recorded in the ledger and reported.
 fn run_locked(account: &Account, env: &RunEnv) -> (Outcome, Result<()>) {
     if account.tls != Tls::Off {
         env.tls

@@ -1,8 +1,9 @@
 //! Notices: mails about quarantined messages.
 //!
-//! Cron output is easily lost, and a quarantined message would be missing without a trace; a mail in
-//! the inbox is seen. A notice is delivered exactly once by the same means as a message: its file
-//! name is a function of the row, so that a notice which an interrupted run delivered is found.
+//! Cron output is easily lost, and a quarantined message would be missing without a trace; a mail
+//! in the inbox is seen. A notice is delivered exactly once by the same means as a message: its
+//! file name is a function of the row, so that a notice which an interrupted run delivered is
+//! found.
 
 use std::{io::Write, slice};
 

@@ -64,8 +64,8 @@ struct Content {
 }
 
 impl AccountRun<'_> {
-    /// Receives a message and gives it to its destinations. `address` is that of the server, `first`
-    /// whether this is the first message of the session.
+    /// Receives a message and gives it to its destinations. `address` is that of the server,
+    /// `first` whether this is the first message of the session.
     ///
     /// # Errors
     /// The session is lost, or the ledger or a destination failed. A problem of the message alone

@@ -1,10 +1,10 @@
 //! Finding what an interrupted run delivered without recording it.
 //!
-//! The file name of a message is a function of its row, so a row is delivered if a file of that name
-//! is in its destinations, or its journal entry in an mbox file. The whole Maildir is searched,
-//! subfolders included, because a mail program may have moved the message. Programs, LMTP servers
-//! and standard output cannot be searched: the ledger records a message for them as being delivered
-//! before they get it.
+//! The file name of a message is a function of its row, so a row is delivered if a file of that
+//! name is in its destinations, or its journal entry in an mbox file. The whole Maildir is
+//! searched, subfolders included, because a mail program may have moved the message. Programs, LMTP
+//! servers and standard output cannot be searched: the ledger records a message for them as being
+//! delivered before they get it.
 //!
 //! Recording each message in the ledger before its file becomes visible was rejected: a crash in
 //! between would lose the message, while a search can only find what is there.
@@ -149,8 +149,8 @@ fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<R
     Ok(recovery)
 }
 
-/// Returns the destination that contains a message, the innermost one if a Maildir contains another,
-/// or `None` if there is none.
+/// Returns the destination that contains a message, the innermost one if a Maildir contains
+/// another, or `None` if there is none.
 fn destination_of<'d>(
     found: &StoredMessage,
     destinations: &'d [Destination],

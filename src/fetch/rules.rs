@@ -1,8 +1,8 @@
 //! Evaluating the account's rules for new messages.
 //!
 //! A header costs a TOP, which takes a server as long as a small message. So rules are first
-//! evaluated with the size alone, headers are requested only for messages that this does not decide,
-//! and no more headers than the limit of the run can use.
+//! evaluated with the size alone, headers are requested only for messages that this does not
+//! decide, and no more headers than the limit of the run can use.
 
 use std::collections::{HashMap, HashSet};
 
@@ -120,8 +120,8 @@ pub(super) fn evaluate_all(
 /// no more headers are requested: the messages after it are not fetched in this run anyway.
 ///
 /// # Errors
-/// The connection is lost. The header that was awaited is that of the first message for which `each`
-/// was not called.
+/// The connection is lost. The header that was awaited is that of the first message for which
+/// `each` was not called.
 fn evaluate_new(
     session: &mut Transaction<Stream>,
     criteria: &Criteria<'_>,
@@ -176,8 +176,8 @@ fn evaluate_new(
     Ok(())
 }
 
-/// Returns the largest number of messages that will be fetched. It is unlimited if retention depends
-/// on the newest messages, since the rules then have to be evaluated for all of them.
+/// Returns the largest number of messages that will be fetched. It is unlimited if retention
+/// depends on the newest messages, since the rules then have to be evaluated for all of them.
 fn fetch_limit(policy: &Policy) -> u64 {
     let depends_on_newest = policy.keep_newest.is_some() || policy.keep_total.is_some();
     policy

@@ -303,7 +303,8 @@ impl<'a> AccountRun<'a> {
     }
 }
 
-/// Returns why a message failed, in one line: the error and its first fact, which quotes the server.
+/// Returns why a message failed, in one line: the error and its first fact, which quotes the
+/// server.
 fn reason(error: &Error) -> String {
     let facts = error.facts().iter().take(1);
     facts.fold(error.what().to_owned(), |reason, fact| {

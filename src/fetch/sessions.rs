@@ -59,7 +59,8 @@ impl AccountRun<'_> {
         }
     }
 
-    /// Deletes what may be deleted, and ends the session. Returns whether another session is needed.
+    /// Deletes what may be deleted, and ends the session. Returns whether another session is
+    /// needed.
     fn end_session(
         &mut self,
         session: Transaction<Stream>,

@@ -14,9 +14,9 @@
 //! - A mail program renamed the file. The headers of unknown files are compared, and a message
 //!   without a fingerprint is never deleted.
 //!
-//! Only messages that were seen in the Maildir once count as deleted when they are missing. Watching
-//! the Maildir with inotify was rejected: pouch is not a daemon, and misses what happens between two
-//! runs.
+//! Only messages that were seen in the Maildir once count as deleted when they are missing.
+//! Watching the Maildir with inotify was rejected: pouch is not a daemon, and misses what happens
+//! between two runs.
 
 use std::collections::{HashMap, HashSet};
 
@@ -121,9 +121,9 @@ pub(super) fn find_deleted(
     Ok(synced)
 }
 
-/// Removes messages from `missing` that are present under another name, recognised by their headers:
-/// mutt and Dovecot rename a message that is moved to another folder. Messages without a fingerprint
-/// are removed, too, since they cannot be recognised.
+/// Removes messages from `missing` that are present under another name, recognised by their
+/// headers: mutt and Dovecot rename a message that is moved to another folder. Messages without a
+/// fingerprint are removed, too, since they cannot be recognised.
 fn remove_renamed(
     missing: &mut HashSet<RowId>,
     found: &[StoredMessage],

@@ -2,17 +2,17 @@
 //!
 //! # Why the bundle is read here
 //!
-//! OpenSSL knows the authorities in two forms. In a hashed directory (`/etc/ssl/certs` on Debian) it
-//! looks up the authority that a certificate names. From a file with all of them, the bundle, it
+//! OpenSSL knows the authorities in two forms. In a hashed directory (`/etc/ssl/certs` on Debian)
+//! it looks up the authority that a certificate names. From a file with all of them, the bundle, it
 //! parses every certificate for each configuration: with 150 authorities, that takes more CPU time
 //! than everything else in a poll. native-tls always passes both to OpenSSL, even if other
 //! authorities were given, and has no option to leave the file out. But if `SSL_CERT_FILE` names a
 //! file, it passes that one instead of the bundle.
 //!
 //! So the program sets this variable to an empty file when it starts. This module reads the bundle
-//! for accounts that trust the system's authorities, and only if a certificate in it is missing from
-//! the hashed directories: on systems that have only a bundle (Fedora), or if an administrator added
-//! a certificate to it. The trusted authorities are the same as without this module.
+//! for accounts that trust the system's authorities, and only if a certificate in it is missing
+//! from the hashed directories: on systems that have only a bundle (Fedora), or if an administrator
+//! added a certificate to it. The trusted authorities are the same as without this module.
 //!
 //! Ignoring the bundle was rejected, since such systems would trust no authority. Authorities
 //! compiled into the program were rejected, because administrators add and remove authorities, and

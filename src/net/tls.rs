@@ -6,14 +6,14 @@
 //! ([`roots`](super::roots)), those of `tls-ca-file` and no others, or the one certificate of
 //! `tls-pin`. A pinned certificate is compared as a whole, after the handshake and before the first
 //! command; its issuer, host name and validity are not checked, since the user has vouched for the
-//! certificate itself. An option that turns verification off was rejected: an attacker then gets the
-//! password, and the pin serves the same servers. `pouch check` shows the certificate to pin.
+//! certificate itself. An option that turns verification off was rejected: an attacker then gets
+//! the password, and the pin serves the same servers. `pouch check` shows the certificate to pin.
 //!
 //! # Errors
 //!
-//! Whether a failure is a wrong port, a lost connection or an untrusted certificate decides the exit
-//! code and whether to try again. That is read from OpenSSL's reason codes. Its texts only select
-//! the words of a message, because they change between versions.
+//! Whether a failure is a wrong port, a lost connection or an untrusted certificate decides the
+//! exit code and whether to try again. That is read from OpenSSL's reason codes. Its texts only
+//! select the words of a message, because they change between versions.
 
 use std::{error::Error as _, fs, io, path::Path};
 

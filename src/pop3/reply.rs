@@ -135,8 +135,8 @@ pub fn list_line(line: &[u8]) -> Option<(MsgNum, u64)> {
     Some((message_number(num)?, octets))
 }
 
-/// Returns the number and the UID of a message, from a line of UIDL. The UID is everything after the
-/// first space: some servers have spaces in it.
+/// Returns the number and the UID of a message, from a line of UIDL. The UID is everything after
+/// the first space: some servers have spaces in it.
 pub fn uidl_line(line: &[u8]) -> Option<(MsgNum, Uid)> {
     let (num, rest) = number(line)?;
     let uid = rest.strip_prefix(b" ")?;

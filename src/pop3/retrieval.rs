@@ -7,8 +7,8 @@
 //! RETR says which message it is. A server that loses one command, or answers one twice, shifts all
 //! responses after it: each message would be stored in the place of another, and a message that was
 //! never received could be deleted. So each `RETR n` is followed by a *sentinel*, `LIST n`, whose
-//! response `+OK n SIZE` names the message. LIST is mandatory (RFC 1939 §5), its response is some 20
-//! bytes, and it is in the same write and in the same round trip as the RETR.
+//! response `+OK n SIZE` names the message. LIST is mandatory (RFC 1939 §5), its response is some
+//! 20 bytes, and it is in the same write and in the same round trip as the RETR.
 //!
 //! A message counts only once its own sentinel has been answered:
 //! - If `RETR n` is lost, the response to `LIST n` is read as its status, the next message as its

@@ -5,15 +5,15 @@
 //! Unlike SMTP, LMTP has a reply for each recipient after the content: one may have the message,
 //! another is over quota, a third does not exist. A message that only some accepted is recorded as
 //! accepted for those ([`Delivery::accepted_by`]), and the next run offers it to the others alone.
-//! It is deferred if one of the others may accept it later, and rejected if none will. Starting over
-//! with all recipients was rejected, because those that have the message would get it again in each
-//! run, for as long as one mailbox is full.
+//! It is deferred if one of the others may accept it later, and rejected if none will. Starting
+//! over with all recipients was rejected, because those that have the message would get it again in
+//! each run, for as long as one mailbox is full.
 //!
-//! If the connection is lost after the content was sent, the replies that arrived count, and for the
-//! other recipients it is not known whether they have the message: they get it again.
+//! If the connection is lost after the content was sent, the replies that arrived count, and for
+//! the other recipients it is not known whether they have the message: they get it again.
 //!
-//! The session is kept for all messages of a run. A server may end an idle one, so if a kept session
-//! fails before the content is sent, the message is offered again in a new session.
+//! The session is kept for all messages of a run. A server may end an idle one, so if a kept
+//! session fails before the content is sent, the message is offered again in a new session.
 
 mod reply;
 mod session;

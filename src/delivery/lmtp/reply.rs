@@ -50,8 +50,8 @@ impl Reply {
     }
 }
 
-/// Parses a line of a reply. Returns its code, whether more lines follow, and its text, or `None` if
-/// it is not a line of a reply.
+/// Parses a line of a reply. Returns its code, whether more lines follow, and its text, or `None`
+/// if it is not a line of a reply.
 pub(super) fn line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     let (code, rest) = line.split_at_checked(3)?;
     let code = str::from_utf8(code)

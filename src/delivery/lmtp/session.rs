@@ -118,8 +118,8 @@ impl<S: Read + Write> Session<S> {
         Ok(replies)
     }
 
-    /// Sends the content, which has LF line ends. Replaces each intermediate reply in `replies` with
-    /// the final one for that recipient.
+    /// Sends the content, which has LF line ends. Replaces each intermediate reply in `replies`
+    /// with the final one for that recipient.
     ///
     /// # Errors
     /// The connection was lost. Recipients whose reply is still intermediate may have the message.

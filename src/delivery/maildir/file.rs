@@ -78,9 +78,9 @@ pub(super) struct Accepted {
 }
 
 impl Accepted {
-    /// Starts to write the content to the disk. Linux writes a file back when it is advised that the
-    /// cached pages are not needed. If this is done for all files of a batch first, each fsync finds
-    /// most of its work done. An error is ignored, since [`sync`](Self::sync) reports it.
+    /// Starts to write the content to the disk. Linux writes a file back when it is advised that
+    /// the cached pages are not needed. If this is done for all files of a batch first, each fsync
+    /// finds most of its work done. An error is ignored, since [`sync`](Self::sync) reports it.
     pub(super) fn write_back(&self) {
         let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
     }

@@ -107,8 +107,8 @@ impl Maildir {
         }
     }
 
-    /// Returns whether `root` is a Maildir: `false` if it does not exist, is empty, or has only some
-    /// of the three directories.
+    /// Returns whether `root` is a Maildir: `false` if it does not exist, is empty, or has only
+    /// some of the three directories.
     ///
     /// # Errors
     /// [`Kind::CannotCreate`] if it is something else; or it cannot be read.
@@ -141,8 +141,8 @@ impl Maildir {
     }
 }
 
-/// Creates the file `maildirfolder` if `root` is a subfolder of a Maildir, as Maildir++ requires for
-/// quotas.
+/// Creates the file `maildirfolder` if `root` is a subfolder of a Maildir, as Maildir++ requires
+/// for quotas.
 fn mark_subfolder(root: &Path) -> Result<()> {
     let is_subfolder = root
         .file_name()
@@ -281,8 +281,8 @@ fn sync_all(accepted: &[Accepted]) -> Result<()> {
 /// (`.Archive`, `Archive`) and also by symbolic link. Directories that were `seen` are skipped,
 /// since links and mounts can form a cycle.
 ///
-/// Mail programs move messages meanwhile, from `new` to `cur`, and from there to subfolders. In this
-/// order of reading, such a message is not missed.
+/// Mail programs move messages meanwhile, from `new` to `cur`, and from there to subfolders. In
+/// this order of reading, such a message is not missed.
 fn walk(dir: &Path, seen: &mut HashSet<(u64, u64)>, found: &mut Vec<StoredMessage>) -> Result<()> {
     let is_new = match fs::metadata(dir) {
         Ok(metadata) => seen.insert((metadata.dev(), metadata.ino())),

@@ -1,5 +1,5 @@
-//! The journal of an mbox file: the batch that is being appended, on stable storage before its first
-//! byte is appended.
+//! The journal of an mbox file: the batch that is being appended, on stable storage before its
+//! first byte is appended.
 //!
 //! The journal is one line of JSON, the [`PendingAppend`], and after it the bytes to append. Once
 //! these are durable in the mbox file, the journal is truncated to the line, which still names the
@@ -74,8 +74,8 @@ impl PendingAppend {
     /// Returns the part of this batch, of `size` bytes, that an mbox file of `length` bytes has.
     /// After `start`, the first `common` bytes of both are equal.
     ///
-    /// `rest_is_nul` is whether all bytes of the file after those are NUL. After a power cut, a file
-    /// can have its new length, but not its content.
+    /// `rest_is_nul` is whether all bytes of the file after those are NUL. After a power cut, a
+    /// file can have its new length, but not its content.
     pub(super) fn tail_state(
         &self,
         size: u64,

@@ -85,8 +85,8 @@ struct Batch {
 
 impl Mbox {
     /// Returns the mbox file at `path` as a destination for the messages of `account`. Nothing is
-    /// created yet. The journal belongs to the account, since accounts with the same file run at the
-    /// same time.
+    /// created yet. The journal belongs to the account, since accounts with the same file run at
+    /// the same time.
     ///
     /// # Errors
     /// The path is something else, or the journal cannot be read.
@@ -190,8 +190,8 @@ impl Mailbox {
         files::sync_dir_and_parent(self.path.parent().unwrap_or(Path::new(".")))
     }
 
-    /// Returns the append that an interrupted run did not finish, and what the file has of it, under
-    /// its locks if the file exists. Returns `None` if there is no such append.
+    /// Returns the append that an interrupted run did not finish, and what the file has of it,
+    /// under its locks if the file exists. Returns `None` if there is no such append.
     fn unfinished(&self) -> Result<Option<(Option<Locked>, PendingAppend, TailState)>> {
         let Some(open) = self.journal.open()?.filter(JournalFile::is_unfinished) else {
             return Ok(None);
