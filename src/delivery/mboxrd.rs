@@ -166,20 +166,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn quoted_message_is_unquoted_to_itself_whatever_the_pieces(lines in proptest::collection::vec("(>{0,2}From )?[a>F \r]{0,3}", 0..6), cut in 0_usize..40) {
+        fn quoted_message_is_unquoted_to_itself_whatever_the_pieces(
+            lines in proptest::collection::vec("(>{0,2}From )?[a>F \r]{0,3}", 0..6),
+            cut in 0_usize..40,
+        ) {
             let message = lines.join("\n");
             let (head, tail) = message.as_bytes().split_at(cut.min(message.len()));
             let mailbox = quoted(&[head, tail]);
             prop_assert_eq!(&mailbox, &quoted(&[message.as_bytes()]));
             let text = String::from_utf8(mailbox).unwrap();
             prop_assert!(text.lines().all(|line| !line.starts_with("From ")));
+            let is_quoted = |line: &str| line.trim_start_matches('>').starts_with("From ");
             let unquoted: Vec<_> = text
                 .split('\n')
-                .map(|line| if line.trim_start_matches('>').starts_with("From ") { &line[1..] } else { line })
+                .map(|line| if is_quoted(line) { &line[1..] } else { line })
                 .collect();
-            let unquoted = unquoted.join("\n");
-            let whole = if message.is_empty() || message.ends_with('\n') { message } else { message + "\n" };
-            prop_assert_eq!(unquoted, whole + "\n");
+            let ended = message.is_empty() || message.ends_with('\n');
+            let message = if ended { message } else { message + "\n" };
+            prop_assert_eq!(unquoted.join("\n"), message + "\n");
         }
     }
 }

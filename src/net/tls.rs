@@ -301,25 +301,24 @@ impl Failure {
 /// kind.
 fn untrusted(host: &str, detail: &str) -> Error {
     let lower = detail.to_ascii_lowercase();
-    let (what, hint) = if lower.contains("hostname mismatch")
-        || lower.contains("ip address mismatch")
-    {
-        (
-            format!("the certificate is not for {host}"),
-            "set `host` to a name the certificate is issued for",
-        )
-    } else if lower.contains("expired") {
-        (
-            format!("the certificate of {host} has expired"),
-            "check this machine's clock, or ask the server's operator to renew the certificate",
-        )
-    } else {
-        (
-            format!("the certificate of {host} is not trusted"),
-            "set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows \
-             and set `tls-pin` to it",
-        )
-    };
+    let (what, hint) =
+        if lower.contains("hostname mismatch") || lower.contains("ip address mismatch") {
+            (
+                format!("the certificate is not for {host}"),
+                "set `host` to a name the certificate is issued for",
+            )
+        } else if lower.contains("expired") {
+            (
+                format!("the certificate of {host} has expired"),
+                "check this machine's clock, or ask the server's operator to renew the certificate",
+            )
+        } else {
+            (
+                format!("the certificate of {host} is not trusted"),
+                "set `tls-ca-file` to its authority, or verify the certificate that `pouch check` \
+             shows and set `tls-pin` to it",
+            )
+        };
     Error::new(Kind::Denied, what)
         .with_fact(detail)
         .with_hint(hint)
@@ -395,9 +394,12 @@ mod tests {
 
     #[test]
     fn detail_or_reason_is_found_in_text() {
-        let wrong_port = "error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../ssl/record/ssl3_record.c:354:";
+        let wrong_port = "error:0A00010B:SSL routines:ssl3_get_record:wrong version number:\
+                          ../ssl/record/ssl3_record.c:354:";
         assert_eq!(reason(wrong_port), "wrong version number");
-        let untrusted = "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:../ssl/statem/statem_clnt.c:1889: (self-signed certificate)";
+        let untrusted = "error:0A000086:SSL routines:tls_post_process_server_certificate:\
+                         certificate verify failed:../ssl/statem/statem_clnt.c:1889: \
+                         (self-signed certificate)";
         assert_eq!(reason(untrusted), "self-signed certificate");
     }
 

@@ -273,7 +273,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_line_is_parsed_without_panic(line in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_line_is_parsed_without_panic(
+            line in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
             let _ = (Reply::parse(&line), stat(&line), list_line(&line), uidl_line(&line));
             Capabilities::default().add(&line);
         }

@@ -52,7 +52,7 @@ pub fn obtain(
                 Error::new(Kind::Config, format!("no credential `{name}`"))
                     .with_fact("$CREDENTIALS_DIRECTORY is not set: systemd did not start pouch")
                     .with_hint(format!(
-                        "set LoadCredential={name}:FILE in the unit, or use `password-command` instead"
+                        "set LoadCredential={name}:FILE in the unit, or use `password-command`"
                     ))
             })?;
             first_line(&read(&dir.join(name))?, &format!("credential `{name}`"))

@@ -203,8 +203,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_line_is_parsed_without_panic(octets in proptest::collection::vec(any::<u8>(), 0..40)) {
-            let _ = line(&octets);
+        fn any_line_is_parsed_without_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let _ = line(&bytes);
         }
     }
 }
