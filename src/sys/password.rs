@@ -26,7 +26,7 @@ use crate::{
 pub type Secret = Zeroizing<String>;
 
 /// The number of bytes that are read of a password file.
-const MAX_SECRET: u64 = 64 * 1024;
+const MAX_SECRET: usize = 64 * 1024;
 
 /// The directory of systemd's credentials (`$CREDENTIALS_DIRECTORY`), or `None` if systemd did not
 /// start this process.
@@ -55,7 +55,8 @@ pub fn obtain(
                         "set LoadCredential={name}:FILE in the unit, or use `password-command`"
                     ))
             })?;
-            first_line(&read(&dir.join(name))?, &format!("credential `{name}`"))
+            let (bytes, _) = read(&dir.join(name))?;
+            first_line(&bytes, &format!("credential `{name}`"))
         }
         SecretSource::Prompt => prompt(whose),
     }
@@ -127,10 +128,7 @@ fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
 
 /// Returns the first line of a file that only its owner can access.
 fn from_file(path: &Path) -> Result<Secret> {
-    let octets = read(path)?;
-    let mode = std::fs::metadata(path)
-        .map_err(|error| unreadable(path, &error))?
-        .mode();
+    let (bytes, mode) = read(path)?;
     if mode & 0o077 != 0 {
         return Err(Error::new(
             Kind::Denied,
@@ -142,16 +140,23 @@ fn from_file(path: &Path) -> Result<Secret> {
         .with_fact(format!("its mode is {:04o}", mode & 0o7777))
         .with_hint(format!("run `chmod 600 {}`", path.display())));
     }
-    first_line(&octets, &format!("password file {}", path.display()))
+    first_line(&bytes, &format!("password file {}", path.display()))
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
-    let mut octets = Zeroizing::new(Vec::new());
-    File::open(path)
-        .and_then(|file| file.take(MAX_SECRET).read_to_end(&mut octets))
-        .map_err(|error| unreadable(path, &error))?;
-    Ok(octets)
+/// Returns the beginning of a file, and the mode of the file that was read.
+fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32)> {
+    // a buffer that grew would leave copies of the password in freed memory
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET));
+    let read = File::open(path).and_then(|file| {
+        let mode = file.metadata()?.mode();
+        file.take(MAX_SECRET as u64).read_to_end(&mut bytes)?;
+        Ok(mode)
+    });
+    let mode = read.map_err(|error| unreadable(path, &error))?;
+    Ok((bytes, mode))
 }
+
+/// Returns the error for a password file that cannot be read.
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     let kind = if error.kind() == std::io::ErrorKind::PermissionDenied {
