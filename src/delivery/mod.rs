@@ -116,6 +116,7 @@ pub trait Delivery: Send {
 pub struct PendingCommit(Box<dyn FnOnce() -> Result<()> + Send>);
 
 impl PendingCommit {
+    /// Returns a batch that `work` commits.
     fn new(work: impl FnOnce() -> Result<()> + Send + 'static) -> Self {
         Self(Box::new(work))
     }
@@ -280,6 +281,7 @@ impl Draft {
         }
     }
 
+    /// Returns the error for a draft that cannot be read.
     fn unreadable(&self, error: &io::Error) -> Error {
         Error::file("read", self.path(), error)
     }

@@ -66,6 +66,7 @@ struct Batch {
 }
 
 impl Batch {
+    /// Adds a message that was delivered in this number of copies.
     fn add(&mut self, arrival: Arrival, copies: usize) {
         self.copies += copies;
         self.octets += arrival.received;
@@ -97,6 +98,7 @@ pub(super) struct Unaccepted {
 }
 
 impl Committer {
+    /// Returns a committer for these destinations, which may hold `open_files` files open.
     pub(super) fn new(router: Router, open_files: usize) -> Self {
         Self {
             router,

@@ -192,6 +192,7 @@ fn is_worth_a_retry(error: &Error) -> bool {
     error.kind().verdict() == Verdict::Reconnect || error.kind() == Kind::Busy
 }
 
+/// Returns the options of the account's connections.
 fn options(account: &Account, trace: Option<Trace>) -> ConnectionOptions {
     ConnectionOptions {
         peer: account.host.clone(),

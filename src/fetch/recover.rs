@@ -86,6 +86,7 @@ pub(super) fn find_delivered(
     Ok(recovery)
 }
 
+/// Searches the destinations once.
 fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<Recovery> {
     let mut recovery = Recovery::default();
     let mut copies: BTreeMap<(RowId, u32), Vec<(MessageFileName, StoredMessage)>> = BTreeMap::new();

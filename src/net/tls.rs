@@ -46,6 +46,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
+    /// Returns the certificate with this encoding (DER).
     fn new(der: &[u8]) -> Self {
         Self {
             sha256: Sha256::digest(der).into(),

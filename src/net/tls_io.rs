@@ -18,6 +18,7 @@ pub struct Records {
 }
 
 impl Records {
+    /// Returns a blocking socket with an empty buffer.
     pub(super) fn new(socket: Socket) -> Self {
         Self {
             socket: BufReader::with_capacity(BUFFER, socket),
@@ -25,10 +26,12 @@ impl Records {
         }
     }
 
+    /// Returns the socket.
     pub(super) fn socket(&self) -> &Socket {
         self.socket.get_ref()
     }
 
+    /// Returns the socket.
     pub(super) fn socket_mut(&mut self) -> &mut Socket {
         self.socket.get_mut()
     }

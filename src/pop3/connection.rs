@@ -78,6 +78,7 @@ pub(super) struct Connection<S> {
 }
 
 impl<S> Connection<S> {
+    /// Returns a connection on `stream`. Nothing is sent or read yet.
     pub(super) fn new(stream: S, options: ConnectionOptions) -> Self {
         let ConnectionOptions {
             peer,
@@ -166,12 +167,14 @@ impl<S> Connection<S> {
         }
     }
 
+    /// Passes a line to the trace, if there is one.
     fn trace_line(&mut self, line: impl FnOnce() -> TraceLine) {
         if let Some(trace) = &mut self.trace {
             trace(line());
         }
     }
 
+    /// Returns the error for a failed read or write, which `doing` names.
     fn io_error(&self, doing: &str, error: &io::Error) -> Error {
         use io::ErrorKind as E;
         let peer = &self.peer;

@@ -53,6 +53,7 @@ impl Refusal {
         self.code.is_some_and(Code::is_transient)
     }
 
+    /// Parses the text after `-ERR`.
     fn parse(text: &[u8]) -> Self {
         Self {
             code: text

@@ -109,6 +109,7 @@ pub enum RetrResponse<'r, 's, S> {
 }
 
 impl<'s, S: Read + Write> Retrieval<'s, S> {
+    /// Returns a retrieval of `requests`. `verify` is whether to send a sentinel after each RETR.
     pub(super) fn new(
         connection: &'s mut Connection<S>,
         requests: &'s [RetrRequest],

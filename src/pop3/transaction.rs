@@ -66,6 +66,7 @@ pub struct Transaction<S> {
 }
 
 impl<S: Read + Write> Transaction<S> {
+    /// Returns a session that has just logged in. `capabilities` are those from before the login.
     pub(super) fn new(
         connection: Connection<S>,
         capabilities: Option<Capabilities>,
@@ -203,6 +204,7 @@ impl<S: Read + Write> Transaction<S> {
         Ok(listing)
     }
 
+    /// Reads the response to CAPA.
     fn read_capabilities(&mut self) -> Result<()> {
         self.capabilities = self.connection.capabilities()?;
         Ok(())

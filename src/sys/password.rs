@@ -72,6 +72,7 @@ pub fn described(source: &SecretSource, home: &Path) -> String {
     }
 }
 
+/// Returns a command as one line of text.
 fn command_line(argv: &[String]) -> String {
     argv.join(" ")
 }
@@ -157,7 +158,6 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32)> {
 }
 
 /// Returns the error for a password file that cannot be read.
-
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     let kind = if error.kind() == std::io::ErrorKind::PermissionDenied {
         Kind::Denied

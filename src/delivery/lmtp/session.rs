@@ -161,6 +161,7 @@ impl<S: Read + Write> Session<S> {
         Ok(replies)
     }
 
+    /// Sends text, which may be several lines.
     fn send(&mut self, text: &str) -> io::Result<()> {
         self.stream.get_mut().write_all(text.as_bytes())
     }

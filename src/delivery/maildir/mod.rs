@@ -75,6 +75,7 @@ impl Maildir {
         Ok(Self::at(root))
     }
 
+    /// Returns the Maildir at `root` without touching the disk.
     fn at(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
@@ -169,6 +170,7 @@ fn blocking_file(path: &Path) -> String {
     )
 }
 
+/// Returns the error for a path that is not a Maildir, because of `fact`.
 fn not_a_maildir(root: &Path, fact: &str) -> Error {
     Error::new(
         Kind::CannotCreate,
@@ -273,6 +275,7 @@ fn commit(accepted: &[Accepted], root: &Path, sync_root: bool) -> Result<()> {
     }
 }
 
+/// Syncs the files of accepted messages, one after the other.
 fn sync_all(accepted: &[Accepted]) -> Result<()> {
     accepted.iter().try_for_each(Accepted::sync)
 }

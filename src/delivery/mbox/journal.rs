@@ -44,6 +44,7 @@ pub(super) struct JournalEntry {
 }
 
 impl JournalEntry {
+    /// Returns the entry of a message that ends at the offset `end`.
     pub(super) fn new(name: &str, end: u64, fingerprint: Option<Fingerprint>) -> Self {
         Self {
             name: name.to_owned(),

@@ -138,6 +138,7 @@ impl Mailbox {
         Ok(locked)
     }
 
+    /// Returns the error for a file that cannot be written.
     fn write_error(&self, error: &io::Error) -> Error {
         Error::file("write to", &self.path, error)
     }
