@@ -13,6 +13,7 @@ use crate::{
         sasl::{Credentials, Mechanism},
         transaction::Transaction,
     },
+    text::tilde,
 };
 
 /// The pause before the second attempt to connect. It doubles before each further one.
@@ -88,7 +89,7 @@ fn log_in(
             authorization
                 .login(&credentials)
                 .map_err(|error| match error.kind() {
-                    Kind::Denied => error.with_hint(secret_hint(account)),
+                    Kind::Denied => error.with_hint(secret_hint(account, env)),
                     _ => error,
                 })?;
         if account.quirks.contains(&Quirk::NoUidl) {
@@ -117,7 +118,7 @@ fn with_tls_hint(error: Error) -> Error {
 }
 
 /// Returns the hint about a refused password.
-fn secret_hint(account: &Account) -> String {
+fn secret_hint(account: &Account, env: &RunEnv) -> String {
     let check = format!("run `pouch check {}`", account.name);
     match &account.secret {
         SecretSource::Command(argv) => {
@@ -127,7 +128,8 @@ fn secret_hint(account: &Account) -> String {
             )
         }
         SecretSource::File(path) => {
-            format!("check the password in {}, then {check}", path.display())
+            let path = tilde(path, &env.home);
+            format!("check the password in {path}, then {check}")
         }
         SecretSource::Credential(name) => {
             format!("check the password in the credential `{name}`, then {check}")
