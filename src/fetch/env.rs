@@ -111,6 +111,7 @@ impl RunEnv {
             &account.secret,
             &format!("{} at {}", account.user, account.host),
             &self.credentials,
+            &self.home,
             &self.stop,
         )
     }

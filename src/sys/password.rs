@@ -33,7 +33,8 @@ const MAX_SECRET: usize = 64 * 1024;
 #[derive(Clone, Debug, Default)]
 pub struct CredentialFolder(pub Option<PathBuf>);
 
-/// Returns the secret from `source`. `whose` names the account in the prompt.
+/// Returns the secret from `source`. `whose` names the account in the prompt. Paths below `home` are
+/// abbreviated in messages.
 ///
 /// # Errors
 /// [`Kind::Config`] if a command failed, or there is no valid password; [`Kind::Denied`] if the
@@ -42,11 +43,12 @@ pub fn obtain(
     source: &SecretSource,
     whose: &str,
     credentials: &CredentialFolder,
+    home: &Path,
     stop: &Interrupt,
 ) -> Result<Secret> {
     match source {
         SecretSource::Command(argv) => from_command(argv, stop),
-        SecretSource::File(path) => from_file(path),
+        SecretSource::File(path) => from_file(path, home),
         SecretSource::Credential(name) => {
             let dir = credentials.0.as_ref().ok_or_else(|| {
                 Error::new(Kind::Config, format!("no credential `{name}`"))
@@ -55,7 +57,7 @@ pub fn obtain(
                         "set LoadCredential={name}:FILE in the unit, or use `password-command`"
                     ))
             })?;
-            let (bytes, _) = read(&dir.join(name))?;
+            let (bytes, _) = read(&dir.join(name), home)?;
             first_line(&bytes, &format!("credential `{name}`"))
         }
         SecretSource::Prompt => prompt(whose),
@@ -128,24 +130,22 @@ fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
 }
 
 /// Returns the first line of a file that only its owner can access.
-fn from_file(path: &Path) -> Result<Secret> {
-    let (bytes, mode) = read(path)?;
+fn from_file(path: &Path, home: &Path) -> Result<Secret> {
+    let (bytes, mode) = read(path, home)?;
+    let path = tilde(path, home);
     if mode & 0o077 != 0 {
         return Err(Error::new(
             Kind::Denied,
-            format!(
-                "the password file {} is accessible to other users",
-                path.display()
-            ),
+            format!("the password file {path} is accessible to other users"),
         )
         .with_fact(format!("its mode is {:04o}", mode & 0o7777))
-        .with_hint(format!("run `chmod 600 {}`", path.display())));
+        .with_hint(format!("run `chmod 600 {path}`")));
     }
-    first_line(&bytes, &format!("password file {}", path.display()))
+    first_line(&bytes, &format!("password file {path}"))
 }
 
 /// Returns the beginning of a file, and the mode of the file that was read.
-fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32)> {
+fn read(path: &Path, home: &Path) -> Result<(Zeroizing<Vec<u8>>, u32)> {
     // a buffer that grew would leave copies of the password in freed memory
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET));
     let read = File::open(path).and_then(|file| {
@@ -153,12 +153,12 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32)> {
         file.take(MAX_SECRET as u64).read_to_end(&mut bytes)?;
         Ok(mode)
     });
-    let mode = read.map_err(|error| unreadable(path, &error))?;
+    let mode = read.map_err(|error| unreadable(path, home, &error))?;
     Ok((bytes, mode))
 }
 
 /// Returns the error for a password file that cannot be read.
-fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+fn unreadable(path: &Path, home: &Path, error: &std::io::Error) -> Error {
     let kind = if error.kind() == std::io::ErrorKind::PermissionDenied {
         Kind::Denied
     } else {
@@ -166,7 +166,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     };
     let unreadable = Error::new(
         kind,
-        format!("cannot read the password file {}", path.display()),
+        format!("cannot read the password file {}", tilde(path, home)),
     )
     .with_fact(error.to_string());
     match error.kind() {
@@ -260,13 +260,16 @@ mod tests {
             std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
         };
         mode(0o640);
-        let error = from_file(file.path()).unwrap_err();
+        let error = from_file(file.path(), Path::new("/home/ann")).unwrap_err();
         assert_eq!(error.kind(), Kind::Denied);
         assert!(
             error.hint().unwrap().starts_with("run `chmod 600"),
             "{error}"
         );
         mode(0o600);
-        assert_eq!(*from_file(file.path()).unwrap(), "geheim");
+        assert_eq!(
+            *from_file(file.path(), Path::new("/home/ann")).unwrap(),
+            "geheim"
+        );
     }
 }
