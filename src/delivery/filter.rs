@@ -1,4 +1,4 @@
-//! A program that gets a message and gives it back, perhaps changed, before it is delivered.
+//! Filters: programs that read a message and write it back, changed or not, before it is delivered.
 
 use std::{
     io::{Seek, SeekFrom},
@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Draft, Envelope,
-    pipe::{environment, judge},
+    pipe::{classify_exit, environment},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -19,35 +19,36 @@ use crate::{
     },
 };
 
-/// The exit code by which a filter drops a message.
+/// The exit code by which a filter drops a message. sysexits.h does not use it.
 const DROP: i32 = 99;
 
-/// A program that messages go through.
+/// A program that messages pass through.
 #[derive(Clone, Copy, Debug)]
 pub struct Filter<'a> {
     /// The program and its arguments.
     pub argv: &'a [String],
-    /// How long it may take for one message.
+    /// The time limit for one message.
     pub timeout: Duration,
-    /// The folder in which messages are spooled.
+    /// The directory in which messages are spooled.
     pub spool: &'a Path,
 }
 
-/// What became of a message in a filter.
+/// The result of a filter for a message.
 #[derive(Debug)]
 pub enum Filtered {
-    /// It goes on, as the program gave it back.
+    /// The message as the program wrote it back.
     Passed(Draft),
-    /// The program does not let it pass.
+    /// The program dropped the message.
     Dropped,
 }
 
 impl Filter<'_> {
-    /// Runs the program on a message. The draft given is consumed: the message itself is still on
-    /// the server.
+    /// Runs the program on a message. The draft is consumed; the message is still on the server.
     ///
     /// # Errors
-    /// The program cannot be run, asks for the message again later, fails, or gives nothing back.
+    /// The program cannot be run ([`Kind::Config`]), defers ([`Kind::Deferred`]) or rejects
+    /// ([`Kind::Rejected`]) the message, or returns an empty one for one that was not. Or a signal
+    /// ended the run, or the disk failed.
     pub fn run(&self, envelope: &Envelope<'_>, draft: Draft, stop: &Interrupt) -> Result<Filtered> {
         let mut passed = Draft::spooled(self.spool)?;
         let octets = draft.octets()?;
@@ -66,20 +67,24 @@ impl Filter<'_> {
         };
         let name = self.argv[0].as_str();
         let outcome = run.run(stop)?.map_err(|error| {
-            Error::new(Kind::Config, format!("the filter `{name}` cannot be run")).with_fact(error.to_string()).with_hint(
-                command_hint(self.argv, "`filter` is a list of commands, each a list: [[\"bogofilter\", \"-p\", \"-e\"]]"),
-            )
+            Error::new(Kind::Config, format!("cannot run the filter `{name}`"))
+                .with_fact(error.to_string())
+                .with_hint(command_hint(
+                    self.argv,
+                    "write `filter` as a list of commands, each of them a list: \
+                     [[\"bogofilter\", \"-p\", \"-e\"]]",
+                ))
         })?;
         match &outcome.ended {
             Ended::Exited(status) if status.code() == Some(DROP) && status.signal().is_none() => {
                 return Ok(Filtered::Dropped);
             }
-            _ => judge(name, self.timeout, &outcome)?,
+            _ => classify_exit(name, self.timeout, &outcome)?,
         }
         if octets > 0 && passed.octets()? == 0 {
             return Err(Error::new(
                 Kind::Rejected,
-                format!("the filter `{name}` gave nothing back"),
+                format!("the filter `{name}` returned an empty message"),
             ));
         }
         passed

@@ -1,41 +1,42 @@
-//! Messages one behind the other, as a mailbox file and a pipe have them (RFC 4155; quoted as
-//! mboxrd, which loses nothing).
+//! The mboxrd format, for mbox files and standard output (RFC 4155).
+//!
+//! A message begins with a line `From SENDER DATE` and ends with a blank line, so lines of a
+//! message that begin with `From ` are quoted. mboxrd also quotes lines that are already quoted, so
+//! that quoting can be undone. The older mboxo does not, and changes messages; mboxcl relies on a
+//! Content-Length field, which mail programs do not keep up to date. Both were rejected.
 
 use std::io::{self, Write};
 
 use crate::domain::time::Timestamp;
 
-/// What begins a message where it begins a line.
-const MARK: &[u8; 5] = b"From ";
+/// The beginning of the line before each message.
+const FROM: &[u8; 5] = b"From ";
 
-/// The line that begins a message: who it is from, and when it was delivered, in UTC and as
-/// asctime(3) writes it (RFC 4155). A sender that does not fit there is `MAILER-DAEMON`, as one
-/// that is not known.
+/// Returns the line before a message: the sender, and the time of delivery in UTC and in the format
+/// of asctime(3) (RFC 4155). A sender that is unknown, or not a word of ASCII, is replaced by
+/// `MAILER-DAEMON`.
 pub fn postmark(sender: Option<&str>, at: Timestamp) -> String {
-    let fits =
+    let is_word =
         |sender: &&str| !sender.is_empty() && sender.bytes().all(|octet| octet.is_ascii_graphic());
-    let sender = sender.filter(fits).unwrap_or("MAILER-DAEMON");
-    let moment = jiff::Timestamp::from_second(at.0).unwrap_or_default();
-    format!(
-        "From {sender} {}\n",
-        moment.strftime("%a %b %e %H:%M:%S %Y")
-    )
+    let sender = sender.filter(is_word).unwrap_or("MAILER-DAEMON");
+    let time = jiff::Timestamp::from_second(at.0).unwrap_or_default();
+    format!("From {sender} {}\n", time.strftime("%a %b %e %H:%M:%S %Y"))
 }
 
-/// Quotes a message on its way to `out`: a line that begins with `From ` behind any number of `>`
-/// gets one `>` more.
+/// A writer that quotes a message: a line that begins with `From ` after any number of `>` gets one
+/// more `>`.
 #[derive(Debug)]
 pub struct Quote<W> {
     out: W,
-    /// How much of [`MARK`] came at the beginning of this line and is held back; nothing inside of
-    /// a line.
+    /// The number of bytes of [`FROM`] that were read at the beginning of this line and not written
+    /// yet, or `None` if the line does not begin with it.
     held: Option<usize>,
-    /// Whether this line has octets already.
+    /// Whether any byte of this line was written.
     begun: bool,
 }
 
 impl<W: Write> Quote<W> {
-    /// A message to `out`, from its first octet.
+    /// Returns a writer for one message.
     pub fn new(out: W) -> Self {
         Self {
             out,
@@ -44,13 +45,13 @@ impl<W: Write> Quote<W> {
         }
     }
 
-    /// Ends the message: its last line, and the blank line behind it.
+    /// Ends the last line if necessary, and writes the blank line after the message.
     ///
     /// # Errors
-    /// `out` cannot be written.
+    /// Writing failed.
     pub fn finish(mut self) -> io::Result<()> {
         let held = self.held.unwrap_or(0);
-        self.out.write_all(&MARK[..held])?;
+        self.out.write_all(&FROM[..held])?;
         if self.begun || held > 0 {
             self.out.write_all(b"\n")?;
         }
@@ -76,18 +77,18 @@ impl<W: Write> Write for Quote<W> {
                     self.begun = true;
                     rest = &rest[1..];
                 }
-                Some(held) if next == MARK[held] => {
+                Some(held) if next == FROM[held] => {
                     self.held = Some(held + 1);
                     rest = &rest[1..];
-                    if held + 1 == MARK.len() {
+                    if held + 1 == FROM.len() {
                         self.out.write_all(b">")?;
-                        self.out.write_all(MARK)?;
+                        self.out.write_all(FROM)?;
                         self.begun = true;
                         self.held = None;
                     }
                 }
                 Some(held) => {
-                    self.out.write_all(&MARK[..held])?;
+                    self.out.write_all(&FROM[..held])?;
                     self.held = None;
                 }
             }
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_postmark_is_what_mail_programs_know() {
+    fn postmark_has_sender_and_date_or_mailer_daemon() {
         let at = Timestamp(1_795_392_000);
         assert_eq!(
             postmark(Some("ann@example.org"), at),
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_look_like_a_beginning_are_quoted() {
+    fn from_lines_are_quoted_and_others_are_not() {
         for (message, mailbox) in [
             ("A: b\n\nFrom me\n", "A: b\n\n>From me\n\n"),
             (
@@ -165,20 +166,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_quoted_can_be_had_back(lines in proptest::collection::vec("(>{0,2}From )?[a>F \r]{0,3}", 0..6), cut in 0_usize..40) {
+        fn quoted_message_is_unquoted_to_itself_whatever_the_pieces(
+            lines in proptest::collection::vec("(>{0,2}From )?[a>F \r]{0,3}", 0..6),
+            cut in 0_usize..40,
+        ) {
             let message = lines.join("\n");
             let (head, tail) = message.as_bytes().split_at(cut.min(message.len()));
             let mailbox = quoted(&[head, tail]);
             prop_assert_eq!(&mailbox, &quoted(&[message.as_bytes()]));
             let text = String::from_utf8(mailbox).unwrap();
             prop_assert!(text.lines().all(|line| !line.starts_with("From ")));
+            let is_quoted = |line: &str| line.trim_start_matches('>').starts_with("From ");
             let unquoted: Vec<_> = text
                 .split('\n')
-                .map(|line| if line.trim_start_matches('>').starts_with("From ") { &line[1..] } else { line })
+                .map(|line| if is_quoted(line) { &line[1..] } else { line })
                 .collect();
-            let unquoted = unquoted.join("\n");
-            let whole = if message.is_empty() || message.ends_with('\n') { message } else { message + "\n" };
-            prop_assert_eq!(unquoted, whole + "\n");
+            let ended = message.is_empty() || message.ends_with('\n');
+            let message = if ended { message } else { message + "\n" };
+            prop_assert_eq!(unquoted.join("\n"), message + "\n");
         }
     }
 }

@@ -1,4 +1,10 @@
-//! Where messages go, and when they are safe there.
+//! Destinations, and when a message is durable in them.
+//!
+//! All destinations implement [`Delivery`]. They differ in what happens if a run is interrupted
+//! ([`DeliveryMode`]): messages in a Maildir or an mbox file can be found again by their names, so
+//! that many of them are committed at once. A program or an LMTP server cannot be searched, so each
+//! message is recorded before and after it. Content streams into a [`Draft`], and an abandoned
+//! draft removes itself.
 
 mod filter;
 mod lmtp;
@@ -16,7 +22,7 @@ use std::{
 };
 
 pub use filter::{Filter, Filtered};
-pub use lmtp::{Line, Lmtp};
+pub use lmtp::{Lmtp, LmtpStream};
 pub use maildir::Maildir;
 pub use mbox::{Mbox, MboxOptions};
 pub use pipe::Pipe;
@@ -33,150 +39,154 @@ use crate::{
     sys::{files, interrupt::Interrupt},
 };
 
-/// What a delivery may want to know of a message.
+/// The metadata of a message that is delivered.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
     /// The account's name.
     pub account: &'a str,
-    /// The message's file name: unique, and the same whenever the same message is delivered.
+    /// The message's file name, which is unique and a function of its row.
     pub name: &'a str,
     /// Its UID.
     pub uid: &'a Uid,
-    /// The address it is from, once it is known.
+    /// The sender's address, or `None` if it is not known yet.
     pub sender: Option<&'a str>,
-    /// Where it goes; nowhere, as long as that is not known.
+    /// Its destinations, empty if they are not known yet.
     pub destinations: &'a [Destination],
-    /// Those of several takers that have it already.
+    /// The recipients that accepted it in an earlier run.
     pub accepted_by: &'a [String],
-    /// Fields that go on top of it, for a draft that was spooled.
+    /// Fields to write before its header. The draft has to be spooled.
     pub fields: &'a [u8],
 }
 
-/// A place for messages.
+/// A destination of messages.
 ///
-/// [`begin`](Self::begin), write, [`accept`](Self::accept) for each message; then
-/// [`take_batch`](Self::take_batch) for all of them.
+/// For each message, [`begin`](Self::begin) returns a draft, which is written and given to
+/// [`accept`](Self::accept). Then [`take_batch`](Self::take_batch) returns the accepted messages,
+/// to be made durable.
 pub trait Delivery: Send {
-    /// A draft for the content of a message.
+    /// Returns a draft for the content of a message.
     ///
     /// # Errors
-    /// The place cannot be written.
+    /// The destination cannot be written.
     fn begin(&mut self, envelope: &Envelope<'_>) -> Result<Draft>;
 
-    /// Takes a message whose content is whole.
+    /// Accepts a complete message.
     ///
     /// # Errors
-    /// The place cannot be written, or a program does not take the message.
+    /// The destination cannot be written, or defers or rejects the message.
     fn accept(&mut self, envelope: &Envelope<'_>, draft: Draft, stop: &Interrupt) -> Result<()>;
 
-    /// Those [takers](Destination::recipients) that took the message which was given to
-    /// [`accept`](Self::accept) last, though others did not. They have it on stable storage.
+    /// Returns the [recipients](Destination::recipients) that accepted the message for which
+    /// [`accept`](Self::accept) just failed. They have it durably.
     fn accepted_by(&mut self) -> Vec<String> {
         Vec::new()
     }
 
-    /// All messages accepted since the last seal, as a batch to be made safe. What somebody else
-    /// took is his to keep.
+    /// Returns the messages accepted since the last call, as a batch to be committed. It is empty
+    /// for destinations that make each message durable in [`accept`](Self::accept).
     fn take_batch(&mut self) -> PendingCommit {
         PendingCommit::new(|| Ok(()))
     }
 
-    /// How a message for these of its places is handed over; where none is named, for any of them.
-    fn mode(&self, _places: &[Destination]) -> DeliveryMode {
+    /// Returns the mode in which a message for these destinations is delivered; if there are none,
+    /// for all destinations.
+    fn mode(&self, _destinations: &[Destination]) -> DeliveryMode {
         DeliveryMode::OneAtATime
     }
 
-    /// Which messages lie there, as far as that can be found out.
+    /// Returns the messages in the destination, or `None` if they cannot be listed.
     ///
     /// # Errors
-    /// The place cannot be read.
+    /// The destination cannot be read.
     fn stored_messages(&self) -> Result<Option<Vec<StoredMessage>>> {
         Ok(None)
     }
 
-    /// Removes drafts that a run which died left behind: those whose name is `ours`.
+    /// Removes the drafts of an interrupted run: those whose name is `ours`.
     ///
     /// # Errors
-    /// The place cannot be read.
+    /// The destination cannot be read or written.
     fn remove_stale_drafts(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
         Ok(())
     }
 }
 
-/// A batch of messages on their way to stable storage. Whoever holds it makes it safe, perhaps
-/// while the place takes further messages.
+/// A batch of accepted messages that are not durable yet. It can be committed by another thread,
+/// while the destination accepts further messages.
 pub struct PendingCommit(Box<dyn FnOnce() -> Result<()> + Send>);
 
 impl PendingCommit {
+    /// Returns a batch that `work` commits.
     fn new(work: impl FnOnce() -> Result<()> + Send + 'static) -> Self {
         Self(Box::new(work))
     }
 
-    /// Makes the batch safe: on stable storage when this returns.
+    /// Commits the batch: all of its messages are on stable storage when this returns.
     ///
     /// # Errors
-    /// Some or all of the messages are not safe.
+    /// Some or all of the messages are not durable.
     pub fn commit(self) -> Result<()> {
         (self.0)()
     }
 }
 
-/// How a place takes messages: the slowest way first.
+/// How a destination makes messages durable, the slowest mode first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeliveryMode {
-    /// Each is handed over by itself, and nobody knows what became of one whose answer is missing.
+    /// Each message alone. If the run is interrupted, it is not known whether the message was
+    /// delivered.
     OneAtATime,
-    /// Many are made safe at once, as a batch, and a message that is there can be found again.
+    /// In batches. After an interrupted run, delivered messages can be found.
     Batched,
-    /// Several batches may be made safe at the same time.
+    /// In batches, several of which may be committed at the same time.
     Parallel,
 }
 
-/// A message that lies in a place.
+/// A message in a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredMessage {
-    /// Its name, without Maildir flags.
+    /// Its file name, without Maildir flags.
     pub name: String,
     /// Where its content is.
     pub content: Location,
 }
 
-/// Where the content of a message is that lies in a place.
+/// The location of a stored message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// In a file of its own.
+    /// A file of its own.
     File(PathBuf),
-    /// In a file with others.
+    /// An mbox file, according to its journal.
     Recorded {
-        /// That file.
+        /// The path of the mbox file.
         mailbox: PathBuf,
-        /// The message's fingerprint, if it has a header.
+        /// The message's fingerprint, or `None` if it has no header.
         fingerprint: Option<Fingerprint>,
     },
-    /// It may be in this file with others or not: somebody else has changed that since.
-    Unknown(PathBuf),
+    /// Possibly this mbox file: another program has changed it since.
+    Uncertain(PathBuf),
 }
 
 impl StoredMessage {
-    /// Whether it still lies where it was found, as far as that can be told.
+    /// Returns whether the message is still where it was found.
     pub fn is_there(&self) -> bool {
         match &self.content {
             Location::File(path) => path.exists(),
             Location::Recorded { .. } => true,
-            Location::Unknown(_) => false,
+            Location::Uncertain(_) => false,
         }
     }
 
-    /// Its fingerprint, for which no more than its header is read; nothing where it has no header,
-    /// or is not there any more.
+    /// Returns the fingerprint of the message, or `None` if it has no header or was moved
+    /// meanwhile. Reads no more than the header.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read.
     pub fn fingerprint(&self) -> Result<Option<Fingerprint>> {
         let path = match &self.content {
             Location::File(path) => path,
             Location::Recorded { fingerprint, .. } => return Ok(*fingerprint),
-            Location::Unknown(_) => return Ok(None),
+            Location::Uncertain(_) => return Ok(None),
         };
         let mut head = Head::default();
         let mut buffer = [0; 8 * 1024];
@@ -197,64 +207,65 @@ impl StoredMessage {
     }
 }
 
-/// The content of a message on its way. Dropping it abandons the message.
+/// A message that is being written. Dropping it removes what was written.
 #[derive(Debug)]
 pub struct Draft {
     file: File,
-    /// Where it lies, or the folder on whose disk it lies without a name.
-    place: PathBuf,
-    stray: Stray,
-    /// It lies in no place yet.
+    /// The path of the file, or of its directory if it has no name.
+    path: PathBuf,
+    remove_on_drop: RemoveOnDrop,
+    /// Whether it is in the spool directory, and has to be copied to its destinations.
     spooled: bool,
 }
 
 impl Draft {
-    /// A draft in a file that lies at `path`.
-    fn at(path: &Path, file: File) -> Self {
+    /// Returns a draft in the file at `path`.
+    fn named(path: &Path, file: File) -> Self {
         Self {
-            stray: Stray(Some(path.to_owned())),
-            ..Self::nameless_in(path, file)
+            remove_on_drop: RemoveOnDrop(Some(path.to_owned())),
+            ..Self::unnamed(path, file)
         }
     }
 
-    /// A draft in a file that has no name, on the disk of `folder`: it goes with the process.
-    fn nameless_in(folder: &Path, file: File) -> Self {
+    /// Returns a draft in a file without a name, on the disk of `dir`. The system removes it with
+    /// the process.
+    fn unnamed(dir: &Path, file: File) -> Self {
         Self {
             file,
-            place: folder.to_owned(),
-            stray: Stray(None),
+            path: dir.to_owned(),
+            remove_on_drop: RemoveOnDrop(None),
             spooled: false,
         }
     }
 
-    /// A draft in a new file without a name, on the disk of `folder`.
-    fn create_unnamed(folder: &Path) -> Result<Self> {
-        let file = tempfile::tempfile_in(folder)
-            .map_err(|error| Error::file("spool a message in", folder, &error))?;
-        Ok(Self::nameless_in(folder, file))
+    /// Creates a draft in a file without a name, on the disk of `dir`.
+    fn create_unnamed(dir: &Path) -> Result<Self> {
+        let file = tempfile::tempfile_in(dir)
+            .map_err(|error| Error::file("spool a message in", dir, &error))?;
+        Ok(Self::unnamed(dir, file))
     }
 
-    /// A nameless draft for no place yet: it will be copied.
-    fn spooled(folder: &Path) -> Result<Self> {
+    /// Creates a draft in the spool directory `dir`, to be copied to its destinations later.
+    fn spooled(dir: &Path) -> Result<Self> {
         Ok(Self {
             spooled: true,
-            ..Self::create_unnamed(folder)?
+            ..Self::create_unnamed(dir)?
         })
     }
 
-    /// Goes back to the beginning, to be read; gives the header, or more than that.
+    /// Returns the header, possibly with content after it, and rewinds the file for reading.
     fn reread(&mut self) -> io::Result<Vec<u8>> {
         let head = self.read_back(MAX_HEAD as u64)?;
         self.file.rewind()?;
         Ok(head)
     }
 
-    /// Where it lies, for messages.
+    /// Returns the path for messages: that of the file, or of its directory if it has no name.
     pub fn path(&self) -> &Path {
-        &self.place
+        &self.path
     }
 
-    /// How many octets were written.
+    /// Returns the size of what was written, in bytes.
     fn octets(&self) -> Result<u64> {
         self.file
             .metadata()
@@ -262,7 +273,7 @@ impl Draft {
             .map_err(|error| self.unreadable(&error))
     }
 
-    /// The file, to be read from its beginning by a program.
+    /// Returns the file, rewound, as the standard input of a program.
     fn into_input(mut self) -> Result<File> {
         match self.file.rewind() {
             Ok(()) => Ok(self.file),
@@ -270,18 +281,20 @@ impl Draft {
         }
     }
 
+    /// Returns the error for a draft that cannot be read.
     fn unreadable(&self, error: &io::Error) -> Error {
         Error::file("read", self.path(), error)
     }
 
-    /// The beginning of what was written, `most` octets at most.
+    /// Returns the beginning of what was written, up to `limit` bytes. Writing continues at the
+    /// end.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub fn read_back(&mut self, most: u64) -> io::Result<Vec<u8>> {
+    /// The file cannot be read.
+    pub fn read_back(&mut self, limit: u64) -> io::Result<Vec<u8>> {
         let mut octets = Vec::new();
         self.file.rewind()?;
-        (&self.file).take(most).read_to_end(&mut octets)?;
+        (&self.file).take(limit).read_to_end(&mut octets)?;
         self.file.seek(SeekFrom::End(0))?;
         Ok(octets)
     }
@@ -297,21 +310,21 @@ impl Write for Draft {
     }
 }
 
-/// A file that is removed when nobody wants it any more.
+/// A guard that removes the file at a path, if any, when it is dropped.
 #[derive(Debug)]
-struct Stray(Option<PathBuf>);
+struct RemoveOnDrop(Option<PathBuf>);
 
-impl Stray {
-    /// It is wanted, and stays where it lies, if it lies anywhere.
+impl RemoveOnDrop {
+    /// Keeps the file. Returns its path.
     fn keep(mut self) -> Option<PathBuf> {
         self.0.take()
     }
 }
 
-impl Drop for Stray {
+impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
-            // what stays behind is removed by the next run
+            // the next run removes a file that cannot be removed now
             let _ = files::remove(path);
         }
     }

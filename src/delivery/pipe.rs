@@ -1,4 +1,8 @@
-//! A program that gets each message on its standard input, once the message has arrived whole.
+//! The destination `pipe`: a program that reads each message on its standard input.
+//!
+//! The program is started once the message is complete and verified. Streaming the message into it
+//! as it arrives was rejected: a program cannot be made to forget the half of a message that was
+//! received before the connection broke.
 
 use std::{os::unix::process::ExitStatusExt, path::PathBuf, time::Duration};
 
@@ -12,7 +16,7 @@ use crate::{
     text::sanitize,
 };
 
-/// A program to hand messages to.
+/// A program as a destination.
 #[derive(Debug)]
 pub struct Pipe {
     argv: Vec<String>,
@@ -21,8 +25,8 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// The program `argv`, which may take `timeout` for each message. Messages are spooled in the
-    /// folder `spool`, in files without a name.
+    /// Returns the program `argv` as a destination, with a time limit for each message. Messages
+    /// are spooled in the directory `spool`, in files without a name.
     pub fn new(argv: &[String], timeout: Duration, spool: PathBuf) -> Self {
         Self {
             argv: argv.to_vec(),
@@ -33,7 +37,7 @@ impl Pipe {
 }
 
 impl Delivery for Pipe {
-    fn begin(&mut self, _slip: &Envelope<'_>) -> Result<Draft> {
+    fn begin(&mut self, _envelope: &Envelope<'_>) -> Result<Draft> {
         Draft::create_unnamed(&self.spool)
     }
 
@@ -49,19 +53,20 @@ impl Delivery for Pipe {
         let outcome = run.run(stop)?.map_err(|error| {
             Error::new(
                 Kind::Config,
-                format!("the program `{}` cannot be run", self.argv[0]),
+                format!("cannot run the program `{}`", self.argv[0]),
             )
             .with_fact(error.to_string())
             .with_hint(command_hint(
                 &self.argv,
-                "`pipe` is a list, the program and its arguments: [\"procmail\", \"-d\", \"ann\"]",
+                "write `pipe` as a list of the program and its arguments: \
+                 [\"procmail\", \"-d\", \"ann\"]",
             ))
         })?;
-        judge(&self.argv[0], self.timeout, &outcome)
+        classify_exit(&self.argv[0], self.timeout, &outcome)
     }
 }
 
-/// What a program is told of the message that it gets.
+/// Returns the environment variables that describe a message to a program.
 pub(super) fn environment(envelope: &Envelope<'_>, octets: u64) -> [(&'static str, String); 4] {
     [
         ("POUCH_ACCOUNT", envelope.account.to_owned()),
@@ -77,40 +82,40 @@ pub(super) fn environment(envelope: &Envelope<'_>, octets: u64) -> [(&'static st
     ]
 }
 
-/// What the end of the program means (sysexits.h): 75 and the codes that stand for a broken system
-/// ask for the message again, any other code does not want it.
-pub(super) fn judge(name: &str, timeout: Duration, outcome: &ProcessOutput) -> Result<()> {
+/// Returns what the exit of a program means for the message (sysexits.h).
+///
+/// # Errors
+/// [`Kind::Deferred`] for codes 69 to 75, a timeout or a signal: the system is broken or the
+/// program asks for a retry. [`Kind::Rejected`] for any other code but 0.
+pub(super) fn classify_exit(name: &str, timeout: Duration, outcome: &ProcessOutput) -> Result<()> {
     let (kind, what) = match &outcome.ended {
         Ended::TimeOut => (
             Kind::Deferred,
-            format!(
-                "`{name}` took longer than {} s and was ended",
-                timeout.as_secs()
-            ),
+            format!("`{name}` timed out after {} s", timeout.as_secs()),
         ),
         Ended::Exited(status) => match (status.code(), status.signal()) {
             (Some(0), _) => return Ok(()),
             (Some(code @ 69..=75), _) => (
                 Kind::Deferred,
-                format!("`{name}` asks for the message again later (exit {code})"),
+                format!("`{name}` deferred the message (exit {code})"),
             ),
             (Some(code), _) => (
                 Kind::Rejected,
-                format!("`{name}` did not take the message (exit {code})"),
+                format!("`{name}` rejected the message (exit {code})"),
             ),
             (None, signal) => (
                 Kind::Deferred,
-                format!("`{name}` was ended by signal {}", signal.unwrap_or(0)),
+                format!("`{name}` was killed by signal {}", signal.unwrap_or(0)),
             ),
         },
     };
-    let said = [&outcome.stdout, &outcome.stderr]
+    let lines = [&outcome.stdout, &outcome.stderr]
         .into_iter()
         .flat_map(|output| output.split(|octet| *octet == b'\n'))
         .filter(|line| !line.trim_ascii().is_empty())
         .take(5);
-    Err(said.fold(Error::new(kind, what), |error, line| {
-        error.with_fact(format!("it said: {}", sanitize(line)))
+    Err(lines.fold(Error::new(kind, what), |error, line| {
+        error.with_fact(format!("`{name}` said: {}", sanitize(line)))
     }))
 }
 
@@ -120,7 +125,8 @@ mod tests {
     use crate::domain::ids::Uid;
     use std::{fs, io::Write};
 
-    fn hand(script: &str, content: &[u8]) -> Result<()> {
+    /// Delivers a message with this content to a shell script.
+    fn deliver(script: &str, content: &[u8]) -> Result<()> {
         let dir = tempfile::tempdir().unwrap();
         let argv = ["sh", "-c", script].map(String::from);
         let mut pipe = Pipe::new(&argv, Duration::from_mins(1), dir.path().to_owned());
@@ -141,13 +147,13 @@ mod tests {
     }
 
     #[test]
-    fn the_program_gets_the_whole_message_and_knows_whose_it_is() {
+    fn program_reads_the_message_and_its_environment() {
         let out = tempfile::NamedTempFile::new().unwrap();
         let script = format!(
             "{{ echo \"$POUCH_ACCOUNT $POUCH_UID $POUCH_SENDER $POUCH_SIZE\"; cat; }} > {}",
             out.path().display()
         );
-        hand(&script, b"Subject: x\n\nbody\n").unwrap();
+        deliver(&script, b"Subject: x\n\nbody\n").unwrap();
         assert_eq!(
             fs::read(out.path()).unwrap(),
             b"work u 1 ann@example.org 17\nSubject: x\n\nbody\n"
@@ -155,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes_mean_what_sysexits_says() {
-        let kind = |script: &str| hand(script, b"x").unwrap_err().kind();
+    fn system_error_or_signal_defers_and_other_exit_code_rejects() {
+        let kind = |script: &str| deliver(script, b"x").unwrap_err().kind();
         for code in [69, 70, 73, 74, 75] {
             assert_eq!(kind(&format!("exit {code}")), Kind::Deferred, "{code}");
         }
@@ -164,7 +170,11 @@ mod tests {
             assert_eq!(kind(&format!("exit {code}")), Kind::Rejected, "{code}");
         }
         assert_eq!(kind("kill -KILL $$"), Kind::Deferred);
-        let error = hand("echo out; echo err >&2; exit 1", b"x").unwrap_err();
-        assert_eq!(error.facts(), ["it said: out", "it said: err"]);
+    }
+
+    #[test]
+    fn output_of_failed_program_is_reported() {
+        let error = deliver("echo out; echo err >&2; exit 1", b"x").unwrap_err();
+        assert_eq!(error.facts(), ["`sh` said: out", "`sh` said: err"]);
     }
 }

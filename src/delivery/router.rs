@@ -1,4 +1,20 @@
-//! Several destinations: each message goes where its slip says.
+//! The router, which gives each message to the destinations that its envelope names.
+//!
+//! # One copy, several destinations
+//!
+//! A message for one destination is written there as it arrives, without a copy. A message for
+//! several destinations, with additional fields, or whose destinations depend on its header, is
+//! spooled first, and each destination gets a copy.
+//!
+//! The order of the destinations decides what an interruption can break. Those whose messages can
+//! be found again (Maildir, mbox) come first, and their copies are committed before a program gets
+//! the message. If the program then fails or the run is interrupted, the next run finds the copies
+//! and gives the message to the program alone. In the reverse order, a full disk after the program
+//! had accepted the message would deliver it to the program twice.
+//!
+//! Acceptance is recorded for each recipient ([`Delivery::accepted_by`]), so that one destination
+//! that fails does not cause duplicates in the others. Delivering to all or to none was rejected: a
+//! program cannot be undone.
 
 use std::{
     io::{Seek, Write},
@@ -12,20 +28,19 @@ use crate::{
     sys::interrupt::Interrupt,
 };
 
-/// All places of an account.
-///
-/// A message for one place is written there as it arrives. One for several, whose place its header
-/// has to tell, or that gets fields on top, is spooled first; then each place gets its copy.
+/// All destinations of an account.
 pub struct Router {
     destinations: Vec<(Destination, Box<dyn Delivery>)>,
     spool: PathBuf,
     accepted_by: Vec<String>,
-    /// Why messages that were accepted are not safe, until whoever seals them hears of it.
+    /// The error of an early commit, which also had messages that were accepted before. The next
+    /// batch returns it.
     failed: Option<Error>,
 }
 
 impl Router {
-    /// These places, one at least; messages are spooled in the folder `spool`.
+    /// Returns a router to these destinations, of which there must be one at least. Messages are
+    /// spooled in the directory `spool`.
     pub fn new(destinations: Vec<(Destination, Box<dyn Delivery>)>, spool: PathBuf) -> Self {
         Self {
             destinations,
@@ -35,32 +50,34 @@ impl Router {
         }
     }
 
-    /// The place that a message goes to as it arrives. Where there are others, it may turn out only
-    /// later that nobody takes it there: the line does not wait for that. One that has it already,
-    /// from a time when it went to others too, gets it no more.
-    fn only(&mut self, envelope: &Envelope<'_>) -> Option<&mut dyn Delivery> {
+    /// Returns the destination to which a message is written as it arrives, or `None` if it has to
+    /// be spooled.
+    ///
+    /// A message for a program or an LMTP server is spooled if the account has other destinations:
+    /// if the program is unavailable, that is found out after the message has arrived, and does not
+    /// stop the messages for the others.
+    fn direct(&mut self, envelope: &Envelope<'_>) -> Option<&mut dyn Delivery> {
         let [only] = envelope.destinations else {
             return None;
         };
-        if !wants(only, envelope) {
+        if !is_pending(only, envelope) {
             return None;
         }
         let alone = self.destinations.len() == 1;
-        let here = self
+        let delivery = self
             .destinations
             .iter_mut()
-            .find(|(place, _)| place.same_place(only))
+            .find(|(own, _)| own.same_place(only))
             .map(|(_, delivery)| delivery.as_mut());
-        here.filter(|delivery| {
-            alone || delivery.mode(envelope.destinations) != DeliveryMode::OneAtATime
-        })
-        .map(|delivery| delivery as _)
+        delivery
+            .filter(|delivery| {
+                alone || delivery.mode(envelope.destinations) != DeliveryMode::OneAtATime
+            })
+            .map(|delivery| delivery as _)
     }
 
-    /// Gives each of the message's places its copy. What can be found again comes first, and is
-    /// safe before a program gets the message: it then has it once, whatever becomes of the
-    /// program.
-    fn spread(
+    /// Gives each of the message's destinations a copy, in the order that the module describes.
+    fn distribute(
         &mut self,
         envelope: &Envelope<'_>,
         mut draft: Draft,
@@ -69,48 +86,48 @@ impl Router {
         let alone = self.destinations.len() == 1;
         let (mut batched, mut one_by_one) = (Vec::new(), Vec::new());
         for (own, delivery) in &mut self.destinations {
-            let Some(place) = envelope
-                .destinations
-                .iter()
-                .find(|place| place.same_place(own) && wants(place, envelope))
-            else {
+            let Some(destination) = envelope.destinations.iter().find(|destination| {
+                destination.same_place(own) && is_pending(destination, envelope)
+            }) else {
                 continue;
             };
             match delivery.mode(envelope.destinations) {
-                DeliveryMode::OneAtATime => one_by_one.push((place, delivery)),
-                DeliveryMode::Batched | DeliveryMode::Parallel => batched.push((place, delivery)),
+                DeliveryMode::OneAtATime => one_by_one.push((destination, delivery)),
+                DeliveryMode::Batched | DeliveryMode::Parallel => {
+                    batched.push((destination, delivery));
+                }
             }
         }
         let mut failed = None;
-        let mut reached = Vec::new();
-        for (place, delivery) in batched {
+        let mut accepted = Vec::new();
+        for (destination, delivery) in batched {
             if let Err(error) = copy(envelope, &mut draft, delivery.as_mut(), stop) {
                 failed = Some(error);
                 break;
             }
-            reached.push((place, delivery));
+            accepted.push((destination, delivery));
         }
         if failed.is_some() || !one_by_one.is_empty() {
-            for (place, delivery) in reached {
+            for (destination, delivery) in accepted {
                 if let Err(error) = delivery.take_batch().commit() {
-                    // those went with it that the place had accepted before
+                    // the batch also had messages that were accepted before this one
                     self.failed = Some(error.clone());
                     return Err(error);
                 }
-                self.accepted_by.extend(place.recipients());
+                self.accepted_by.extend(destination.recipients());
             }
         }
         if let Some(error) = failed {
             return Err(error);
         }
         let mut failed = None;
-        for (place, delivery) in one_by_one {
+        for (destination, delivery) in one_by_one {
             match copy(envelope, &mut draft, delivery.as_mut(), stop) {
-                Ok(()) => self.accepted_by.extend(place.recipients()),
+                Ok(()) => self.accepted_by.extend(destination.recipients()),
                 Err(error) if error.kind().verdict() == Verdict::StopAll => return Err(error),
                 Err(error) => {
                     self.accepted_by.extend(delivery.accepted_by());
-                    // one that is not there now keeps nothing from the others
+                    // a server that is unavailable must not stop the other destinations
                     let is_transient = error.kind() == Kind::Busy && !alone;
                     failed.get_or_insert(if is_transient {
                         error.of_kind(Kind::Deferred)
@@ -124,15 +141,15 @@ impl Router {
     }
 }
 
-/// Whether anybody at the place has not got the message yet.
-fn wants(place: &Destination, envelope: &Envelope<'_>) -> bool {
-    place
+/// Returns whether a recipient at the destination has not accepted the message yet.
+fn is_pending(destination: &Destination, envelope: &Envelope<'_>) -> bool {
+    destination
         .recipients()
         .iter()
-        .any(|taker| !envelope.accepted_by.contains(taker))
+        .any(|recipient| !envelope.accepted_by.contains(recipient))
 }
 
-/// Hands a copy of the draft to a place.
+/// Delivers a copy of the draft, with the additional fields, to a destination.
 fn copy(
     envelope: &Envelope<'_>,
     draft: &mut Draft,
@@ -151,25 +168,25 @@ fn copy(
 
 impl Delivery for Router {
     fn begin(&mut self, envelope: &Envelope<'_>) -> Result<Draft> {
-        match self.only(envelope) {
-            Some(place) => place.begin(envelope),
+        match self.direct(envelope) {
+            Some(delivery) => delivery.begin(envelope),
             None => Draft::spooled(&self.spool),
         }
     }
 
     fn accept(&mut self, envelope: &Envelope<'_>, draft: Draft, stop: &Interrupt) -> Result<()> {
         self.accepted_by.clear();
-        match self.only(envelope) {
-            Some(place) if !draft.spooled => {
-                let accepted = place.accept(envelope, draft, stop);
+        match self.direct(envelope) {
+            Some(delivery) if !draft.spooled => {
+                let accepted = delivery.accept(envelope, draft, stop);
                 self.accepted_by = if accepted.is_err() {
-                    place.accepted_by()
+                    delivery.accepted_by()
                 } else {
                     Vec::new()
                 };
                 accepted
             }
-            _ => self.spread(envelope, draft, stop),
+            _ => self.distribute(envelope, draft, stop),
         }
     }
 
@@ -181,21 +198,20 @@ impl Delivery for Router {
         if let Some(error) = self.failed.take() {
             return PendingCommit::new(|| Err(error));
         }
-        let sealed: Vec<_> = self
+        let batches: Vec<_> = self
             .destinations
             .iter_mut()
             .map(|(_, delivery)| delivery.take_batch())
             .collect();
-        PendingCommit::new(move || sealed.into_iter().try_for_each(PendingCommit::commit))
+        PendingCommit::new(move || batches.into_iter().try_for_each(PendingCommit::commit))
     }
 
     fn mode(&self, destinations: &[Destination]) -> DeliveryMode {
-        let concerned = |own: &Destination| {
-            destinations.is_empty() || destinations.iter().any(|place| place.same_place(own))
+        let is_used = |own: &Destination| {
+            destinations.is_empty() || destinations.iter().any(|one| one.same_place(own))
         };
-        let concerned = self.destinations.iter().filter(|(own, _)| concerned(own));
-        concerned
-            .map(|(_, delivery)| delivery.mode(destinations))
+        let used = self.destinations.iter().filter(|(own, _)| is_used(own));
+        used.map(|(_, delivery)| delivery.mode(destinations))
             .min()
             .unwrap_or(DeliveryMode::OneAtATime)
     }
@@ -207,11 +223,11 @@ impl Delivery for Router {
                 all.get_or_insert_default().extend(found);
             }
         }
-        // a folder of a Maildir is seen by both
+        // a Maildir inside another one is listed by both
         if let Some(all) = &mut all {
             let path = |found: &StoredMessage| match &found.content {
                 Location::File(path) => Some(path.clone()),
-                Location::Recorded { .. } | Location::Unknown(_) => None,
+                Location::Recorded { .. } | Location::Uncertain(_) => None,
             };
             all.sort_by_cached_key(path);
             all.dedup();
@@ -231,23 +247,28 @@ mod tests {
     use super::*;
     use crate::domain::ids::Uid;
 
-    /// A place whose disk fails when a message comes, or when messages are made safe.
+    /// A destination whose disk fails when a message begins, or when a batch is committed.
     struct Broken {
-        takes: bool,
+        begins: bool,
         accepted: bool,
         spool: PathBuf,
     }
 
     impl Delivery for Broken {
-        fn begin(&mut self, _slip: &Envelope<'_>) -> Result<Draft> {
-            if self.takes {
+        fn begin(&mut self, _envelope: &Envelope<'_>) -> Result<Draft> {
+            if self.begins {
                 Draft::create_unnamed(&self.spool)
             } else {
-                Err(Error::new(Kind::Io, "no room for a message"))
+                Err(Error::new(Kind::Io, "disk full"))
             }
         }
 
-        fn accept(&mut self, _slip: &Envelope<'_>, _draft: Draft, _stop: &Interrupt) -> Result<()> {
+        fn accept(
+            &mut self,
+            _envelope: &Envelope<'_>,
+            _draft: Draft,
+            _stop: &Interrupt,
+        ) -> Result<()> {
             self.accepted = true;
             Ok(())
         }
@@ -256,36 +277,36 @@ mod tests {
             let accepted = std::mem::take(&mut self.accepted);
             PendingCommit::new(move || {
                 if accepted {
-                    Err(Error::new(Kind::Io, "not safe"))
+                    Err(Error::new(Kind::Io, "cannot sync"))
                 } else {
                     Ok(())
                 }
             })
         }
 
-        fn mode(&self, _places: &[Destination]) -> DeliveryMode {
+        fn mode(&self, _destinations: &[Destination]) -> DeliveryMode {
             DeliveryMode::Batched
         }
     }
 
     #[test]
-    fn what_was_accepted_before_a_failure_does_not_pass_for_safe() {
+    fn failed_early_commit_fails_the_batch_of_messages_accepted_before() {
         let dir = tempfile::tempdir().unwrap();
         let (one, other) = (
             Destination::Maildir("one".into()),
             Destination::Maildir("other".into()),
         );
-        let broken = |takes| {
+        let broken = |begins| {
             Box::new(Broken {
-                takes,
+                begins,
                 accepted: false,
                 spool: dir.path().to_owned(),
             }) as Box<dyn Delivery>
         };
         let destinations = vec![(one.clone(), broken(true)), (other.clone(), broken(false))];
-        let mut post = Router::new(destinations, dir.path().to_owned());
+        let mut router = Router::new(destinations, dir.path().to_owned());
         let (uid, stop) = (Uid::new(*b"1"), Interrupt::default());
-        let give = |post: &mut Router, destinations: &[Destination]| {
+        let deliver = |router: &mut Router, destinations: &[Destination]| {
             let envelope = Envelope {
                 account: "work",
                 name: "1",
@@ -295,16 +316,19 @@ mod tests {
                 accepted_by: &[],
                 fields: &[],
             };
-            let draft = post.begin(&envelope)?;
-            post.accept(&envelope, draft, &stop)
+            let draft = router.begin(&envelope)?;
+            router.accept(&envelope, draft, &stop)
         };
-        give(&mut post, std::slice::from_ref(&one)).unwrap();
-        // the copy for the other place fails, and then so does what the first one has by now
+        deliver(&mut router, std::slice::from_ref(&one)).unwrap();
+        // the copy for the second destination fails, and then the commit of the first one
         assert_eq!(
-            give(&mut post, &[one, other]).unwrap_err().what(),
-            "not safe"
+            deliver(&mut router, &[one, other]).unwrap_err().what(),
+            "cannot sync"
         );
-        assert!(post.accepted_by().is_empty());
-        assert_eq!(post.take_batch().commit().unwrap_err().what(), "not safe");
+        assert!(router.accepted_by().is_empty());
+        assert_eq!(
+            router.take_batch().commit().unwrap_err().what(),
+            "cannot sync"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Standard output: messages one behind the other, for `| formail -s procmail` and its like.
+//! The destination `-`: messages on standard output in mboxrd format, for `| formail -s procmail`
+//! and similar programs.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -14,7 +15,7 @@ use crate::{
     sys::{clock::Clock, interrupt::Interrupt},
 };
 
-/// Standard output as a place for messages.
+/// Standard output as a destination.
 #[derive(Debug)]
 pub struct Stdout {
     spool: PathBuf,
@@ -22,24 +23,30 @@ pub struct Stdout {
 }
 
 impl Stdout {
-    /// Standard output. Messages are spooled in the folder `spool`, in files without a name, since
-    /// a reader cannot be told to forget the beginning of one.
+    /// Returns standard output as a destination. Messages are spooled in the directory `spool`, in
+    /// files without a name, because the beginning of a message cannot be taken back from a reader
+    /// if the connection breaks.
     pub fn new(spool: PathBuf, clock: Clock) -> Self {
         Self { spool, clock }
     }
 }
 
 impl Delivery for Stdout {
-    fn begin(&mut self, _slip: &Envelope<'_>) -> Result<Draft> {
+    fn begin(&mut self, _envelope: &Envelope<'_>) -> Result<Draft> {
         Draft::create_unnamed(&self.spool)
     }
 
-    fn accept(&mut self, _slip: &Envelope<'_>, mut draft: Draft, _stop: &Interrupt) -> Result<()> {
+    fn accept(
+        &mut self,
+        _envelope: &Envelope<'_>,
+        mut draft: Draft,
+        _stop: &Interrupt,
+    ) -> Result<()> {
         let head = draft
             .reread()
             .map_err(|error| Error::file("spool a message in", &self.spool, &error))?;
         let postmark = mboxrd::postmark(return_path(&head).as_deref(), self.clock.now());
-        // held for the whole message: those of other accounts wait
+        // locked for the whole message, since other accounts write, too
         let stdout = io::stdout().lock();
         let write = || {
             let mut out = BufWriter::with_capacity(64 * 1024, stdout);
@@ -49,27 +56,24 @@ impl Delivery for Stdout {
             quote.finish()
         };
         write().map_err(|error| {
-            let told = match error.kind() {
-                // a pipe says so once its reader is gone. Elsewhere that is no news, but the
-                // messages that the reader did not wait for are.
+            let failed = match error.kind() {
+                // most programs end silently here, but this reader did not get all messages
                 io::ErrorKind::BrokenPipe => {
-                    Error::new(Kind::Io, "whoever reads standard output went away")
+                    Error::new(Kind::Io, "the reader closed standard output")
                 }
                 _ => Error::new(Kind::Io, "cannot write to standard output")
                     .with_fact(error.to_string()),
             };
-            told.with_fact(
-                "nothing is lost: the message that was being written comes again in the next run",
-            )
+            failed.with_fact("the message stays on the server; the next run writes it again")
         })
     }
 
     fn take_batch(&mut self) -> PendingCommit {
         PendingCommit::new(|| match fsync(stdout()) {
-            // a pipe cannot be made safe, and has the message
+            // not supported for a pipe, which has the message
             Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::ROFS) => Ok(()),
             Err(error) => {
-                Err(Error::new(Kind::Io, "standard output is not safe")
+                Err(Error::new(Kind::Io, "cannot sync standard output")
                     .with_fact(error.to_string()))
             }
         })

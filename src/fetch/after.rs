@@ -1,4 +1,4 @@
-//! The command that runs after new mail was delivered.
+//! The account's `after` command, which runs once new mail has been delivered.
 
 use super::env::RunEnv;
 use crate::{
@@ -8,10 +8,11 @@ use crate::{
     text::sanitize,
 };
 
-/// Runs the account's `after` command.
+/// Runs the account's `after` command, if it has one.
 ///
 /// # Errors
-/// It failed, or a signal asks to stop.
+/// [`Kind::Deferred`] if the command failed or timed out: the messages are delivered, and the next
+/// run with new mail runs it again. Or a signal ended the run.
 pub(super) fn after(account: &Account, env: &RunEnv) -> Result<()> {
     let Some(argv) = &account.after else {
         return Ok(());
@@ -24,29 +25,33 @@ pub(super) fn after(account: &Account, env: &RunEnv) -> Result<()> {
         timeout: Some(account.pipe_timeout.into()),
         interactive: false,
     };
+    let command = argv.join(" ");
     let failed = |what: String| {
         Error::new(
             Kind::Deferred,
-            format!("the `after` command `{}` {what}", argv.join(" ")),
+            format!("the `after` command `{command}` {what}"),
         )
     };
     let outcome = match run.run(&env.stop)? {
         Ok(outcome) => outcome,
-        Err(error) => return Err(failed("cannot be run".into()).with_fact(error.to_string())),
+        Err(error) => {
+            let what = format!("cannot run the `after` command `{command}`");
+            return Err(Error::new(Kind::Deferred, what).with_fact(error.to_string()));
+        }
     };
     let error = match outcome.ended {
         process::Ended::Exited(status) if status.success() => return Ok(()),
         process::Ended::Exited(status) => failed(format!("failed: {status}")),
-        process::Ended::TimeOut => failed(format!("took longer than {}", account.pipe_timeout)),
+        process::Ended::TimeOut => failed(format!("timed out after {}", account.pipe_timeout)),
     };
-    let said = outcome
+    let lines = outcome
         .stderr
         .split(|octet| *octet == b'\n')
         .filter(|line| !line.is_empty())
         .take(5);
-    Err(said
+    Err(lines
         .fold(error, |error, line| {
-            error.with_fact(format!("it printed: {}", sanitize(line)))
+            error.with_fact(format!("`{}` said: {}", argv[0], sanitize(line)))
         })
         .with_fact("the messages were delivered"))
 }

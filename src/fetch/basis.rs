@@ -1,4 +1,4 @@
-//! What a survey and a decision are based on.
+//! The inputs of a survey and of the decision after it.
 
 use crate::{
     config::Account,
@@ -7,23 +7,23 @@ use crate::{
     ledger::{MaildirState, Reader, Recovered},
 };
 
-/// What a survey is based on, besides the session.
+/// The inputs of a survey, besides the session.
 pub(super) struct Basis<'a> {
     pub(super) account: &'a Account,
-    /// The ledger, if there is one.
+    /// The ledger, or `None` if the account has none yet.
     pub(super) reader: Option<&'a Reader>,
-    /// The destinations, to look for messages that the user deleted.
+    /// The destinations, searched for messages that the user deleted.
     pub(super) router: &'a Router,
     /// The account's Maildirs.
     pub(super) maildirs: &'a [MaildirState],
-    /// Messages that an interrupted run delivered and that the ledger does not know of.
+    /// Messages that an interrupted run delivered and did not record.
     pub(super) recovered: &'a [Recovered],
     /// Whether a mailbox in which every UID changed is treated as new mail.
     pub(super) accept_new_uids: bool,
     pub(super) now: Timestamp,
 }
 
-/// What decides about each message.
+/// The settings that decide about each message.
 pub(super) struct Criteria<'a> {
     pub(super) rules: &'a [Rule],
     pub(super) policy: Policy,

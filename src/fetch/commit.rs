@@ -1,4 +1,24 @@
-//! Making messages durable in batches, while the next ones arrive.
+//! The committer, which makes messages durable in batches while the next ones arrive.
+//!
+//! # Why batches, and why threads
+//!
+//! A message counts only once it is on stable storage, and an fsync takes milliseconds, sometimes
+//! tens of them. One fsync per message would make the disk, not the connection, the limit of a
+//! first fetch of thousands of messages. So messages collect in a batch, whose fsyncs share the
+//! work of the file system, and a thread commits the batch while the connection fills the next one.
+//!
+//! The ledger is written after the commit, by the main thread, and never before it: a message is
+//! recorded as delivered only when it is durable. In between, messages are durable and not
+//! recorded, and the run is marked as unsettled, so that the next one searches for them.
+//!
+//! Batches are bounded in messages, bytes, age and open files. The age limit bounds what a crash
+//! makes pouch fetch again on a slow connection. The number of batches in flight is bounded as
+//! well: if the disk is slower than the connection, the connection waits, and memory use does not
+//! grow.
+//!
+//! Two alternatives were rejected. Committing in the main thread leaves the connection idle during
+//! each fsync. One syncfs per batch is faster on an idle disk (0.42 s instead of 0.57 s for 5,000
+//! messages), but slower on a busy one, because it also writes the data of all other programs.
 
 use std::{
     collections::VecDeque,
@@ -14,15 +34,17 @@ use crate::{
     sys::interrupt::Interrupt,
 };
 
-/// A batch is committed once it has so many messages …
+/// The number of messages at which a batch is committed.
 const MAX_MESSAGES: usize = 128;
-/// … or so many octets …
+
+/// The number of bytes at which a batch is committed.
 const MAX_OCTETS: u64 = 16_000_000;
-/// … or is so old.
+
+/// The age at which a batch is committed.
 const MAX_AGE: Duration = Duration::from_secs(2);
 
-/// How many batches are committed at once, if the destination allows it: while one waits for the
-/// disk's cache, the files of the other are written.
+/// The number of batches that are committed at once, if the destination allows it. While one waits
+/// for the disk to flush its cache, the files of the other are written.
 const MAX_IN_FLIGHT: usize = 2;
 
 /// The destinations of an account, and the batches on their way there.
@@ -30,7 +52,7 @@ pub(super) struct Committer {
     router: Router,
     batch: Batch,
     in_flight: VecDeque<InFlightBatch>,
-    /// How many files may be open at once.
+    /// The number of files that may be open at once.
     open_files: usize,
 }
 
@@ -44,6 +66,7 @@ struct Batch {
 }
 
 impl Batch {
+    /// Adds a message that was delivered in this number of copies.
     fn add(&mut self, arrival: Arrival, copies: usize) {
         self.copies += copies;
         self.octets += arrival.received;
@@ -51,8 +74,8 @@ impl Batch {
         self.began.get_or_insert_with(Instant::now);
     }
 
-    /// Returns whether the batch should be committed. Each copy is an open file, as are those of
-    /// the batches in flight.
+    /// Returns whether the batch should be committed. Each copy is an open file, and the batches in
+    /// flight have as many.
     fn is_due(&self, open_files: usize) -> bool {
         self.arrivals.len() >= MAX_MESSAGES
             || self.copies >= open_files / (MAX_IN_FLIGHT + 1)
@@ -70,11 +93,12 @@ struct InFlightBatch {
 /// Why a message was not accepted.
 pub(super) struct Unaccepted {
     pub(super) error: Error,
-    /// The recipients that have it nevertheless.
+    /// The recipients that accepted it nevertheless.
     pub(super) accepted_by: Vec<String>,
 }
 
 impl Committer {
+    /// Returns a committer for these destinations, which may hold `open_files` files open.
     pub(super) fn new(router: Router, open_files: usize) -> Self {
         Self {
             router,
@@ -89,17 +113,17 @@ impl Committer {
         &self.router
     }
 
-    /// Returns the destinations, to clean them up.
+    /// Returns the destinations, to remove stale drafts.
     pub(super) fn router_mut(&mut self) -> &mut Router {
         &mut self.router
     }
 
-    /// Returns how messages for these destinations are handed over.
+    /// Returns the mode in which messages for these destinations are delivered.
     pub(super) fn mode(&self, destinations: &[Destination]) -> DeliveryMode {
         self.router.mode(destinations)
     }
 
-    /// Returns how many messages are accepted, but not known to be durable.
+    /// Returns the number of messages that are accepted, but not known to be durable.
     pub(super) fn pending(&self) -> u64 {
         let in_flight: usize = self
             .in_flight
@@ -134,7 +158,7 @@ impl Committer {
         })
     }
 
-    /// Adds an accepted message, of which there are so many copies, to the batch.
+    /// Adds an accepted message, delivered in this number of copies, to the batch.
     pub(super) fn add(&mut self, arrival: Arrival, copies: usize) {
         self.batch.add(arrival, copies);
     }
@@ -144,8 +168,8 @@ impl Committer {
         self.batch.is_due(self.open_files)
     }
 
-    /// Starts to commit the batch, once there is room for it: a slow disk slows the connection
-    /// down. Returns the messages of an earlier batch that are durable now.
+    /// Starts to commit the batch, after waiting for an earlier one if too many are in flight.
+    /// Returns the messages of that earlier batch, which are durable now.
     ///
     /// # Errors
     /// An earlier batch failed, or no thread can be started.
@@ -168,7 +192,8 @@ impl Committer {
         Ok(durable)
     }
 
-    /// Waits for the oldest batch in flight. Returns its messages, none if nothing is in flight.
+    /// Waits for the oldest batch in flight. Returns its messages, which are durable now; none if
+    /// no batch is in flight.
     ///
     /// # Errors
     /// Some or all of its messages are not durable.
@@ -219,7 +244,7 @@ mod tests {
     use super::*;
     use crate::domain::ids::RowId;
 
-    /// How many messages of this size, with so many copies each, make a batch.
+    /// Returns how many messages of this size, with this number of copies each, fill a batch.
     fn messages_in_batch(octets: u64, copies: usize, open_files: usize) -> usize {
         let mut batch = Batch::default();
         while !batch.is_due(open_files) {

@@ -1,4 +1,4 @@
-//! From a host name to a session.
+//! Connecting to a server: TCP, TLS, greeting and login.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,23 +13,24 @@ use crate::{
         sasl::{Credentials, Mechanism},
         transaction::Transaction,
     },
+    text::tilde,
 };
 
-/// The pause before the second try to connect; it doubles with each further one.
+/// The pause before the second attempt to connect. It doubles before each further one.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How far a connection has come.
+/// A step on the way to a session.
 #[derive(Debug)]
 pub enum Milestone {
     /// TCP is connected, to this address.
     Connected(String),
-    /// TLS is on, and the certificate good.
+    /// TLS is established with this certificate, which is trusted.
     Secured(Option<Certificate>),
-    /// The login is done.
+    /// The server accepted the login.
     LoggedIn(Mechanism),
 }
 
-/// Connects and logs in, once. `reached` hears of each step.
+/// Connects and logs in, with one attempt. Calls `reached` after each step.
 ///
 /// # Errors
 /// See [`PendingConnection::wait`], [`TlsConfig::wrap`], [`Authorization::login`].
@@ -42,13 +43,14 @@ pub fn connect(
     log_in(dial(account), account, env, password, reached)
 }
 
-/// Begins to connect, beside whatever comes next.
+/// Starts to connect in the background.
 pub fn dial(account: &Account) -> PendingConnection {
     PendingConnection::begin(&account.host, account.port, account.connect_timeout.into())
 }
 
+/// Waits for the connection, then starts TLS and logs in.
 fn log_in(
-    dialing: PendingConnection,
+    pending: PendingConnection,
     account: &Account,
     env: &RunEnv,
     password: &str,
@@ -56,26 +58,26 @@ fn log_in(
 ) -> Result<Transaction<Stream>> {
     let host = account.host.as_str();
     let session = || {
-        let socket = dialing.wait(account.timeout.into(), &env.stop)?;
+        let socket = pending.wait(account.timeout.into(), &env.stop)?;
         if let Ok(address) = socket.peer() {
             reached(Milestone::Connected(address.ip().to_string()));
         }
         let mut secure = |socket| {
-            let context = env
+            let config = env
                 .tls
                 .get(&account.trust, account.client_certificate.as_ref())?;
-            let stream = context.wrap(socket, host)?;
+            let stream = config.wrap(socket, host)?;
             reached(Milestone::Secured(stream.certificate()));
             Ok(stream)
         };
-        let terms = terms(account, trace(account, env));
+        let options = options(account, trace(account, env));
         let authorization = match account.tls {
-            Tls::Implicit => Authorization::greet(secure(socket)?, terms)?,
-            Tls::StartTls => Authorization::greet(socket, terms)
-                .map_err(waits_for_tls)?
+            Tls::Implicit => Authorization::greet(secure(socket)?, options)?,
+            Tls::StartTls => Authorization::greet(socket, options)
+                .map_err(with_tls_hint)?
                 .upgrade(secure)?,
             Tls::Off => {
-                Authorization::greet(Stream::Plain(socket), terms).map_err(waits_for_tls)?
+                Authorization::greet(Stream::Plain(socket), options).map_err(with_tls_hint)?
             }
         };
         let credentials = Credentials {
@@ -87,7 +89,7 @@ fn log_in(
             authorization
                 .login(&credentials)
                 .map_err(|error| match error.kind() {
-                    Kind::Denied => error.with_hint(secret_hint(account)),
+                    Kind::Denied => error.with_hint(secret_hint(account, env)),
                     _ => error,
                 })?;
         if account.quirks.contains(&Quirk::NoUidl) {
@@ -97,49 +99,60 @@ fn log_in(
         Ok(session)
     };
     let session = session();
-    // a signal ends waits as a lost line: say what it was
+    // a signal interrupts a read or write, which then looks like a lost connection
     if session.is_err() {
         env.stop.check()?;
     }
     session
 }
 
-/// A server that says nothing in clear may wait for TLS to begin.
-fn waits_for_tls(error: Error) -> Error {
+/// Adds a hint to a timeout before the greeting: a server that expects a TLS handshake sends
+/// nothing.
+fn with_tls_hint(error: Error) -> Error {
     match error.kind() {
-        Kind::TimedOut => error
-            .with_hint("a port that waits for TLS is silent too: 995 is for tls = \"implicit\""),
+        Kind::TimedOut => {
+            error.with_hint("set tls = \"implicit\" if the server expects TLS on this port (995)")
+        }
         _ => error,
     }
 }
 
-/// What to do about a password that was refused.
-fn secret_hint(account: &Account) -> String {
+/// Returns the hint about a refused password.
+fn secret_hint(account: &Account, env: &RunEnv) -> String {
     let check = format!("run `pouch check {}`", account.name);
     match &account.secret {
         SecretSource::Command(argv) => {
-            format!("see what `{}` prints, then {check}", argv.join(" "))
+            format!(
+                "check the password that `{}` prints, then {check}",
+                argv.join(" ")
+            )
         }
-        SecretSource::File(path) => format!("see what {} says, then {check}", path.display()),
+        SecretSource::File(path) => {
+            let path = tilde(path, &env.home);
+            format!("check the password in {path}, then {check}")
+        }
         SecretSource::Credential(name) => {
-            format!("see what the credential `{name}` says, then {check}")
+            format!("check the password in the credential `{name}`, then {check}")
         }
-        SecretSource::Prompt => "`user` is often the whole address, ann@example.org".into(),
+        SecretSource::Prompt => {
+            "check the password and `user`, which is often a full address: ann@example.org".into()
+        }
     }
 }
 
-/// The certificate that the server shows, whether it is good or not. Nobody logs in there.
+/// Returns the server's certificate, trusted or not, or `None` if there is none. The connection is
+/// closed before the login.
 pub fn show_certificate(account: &Account, env: &RunEnv) -> Option<Certificate> {
     let socket = dial(account).wait(account.timeout.into(), &env.stop).ok()?;
-    let anybody = TlsConfig::trusting_anybody().ok()?;
+    let config = TlsConfig::accept_any().ok()?;
     match account.tls {
         Tls::Off => None,
-        Tls::Implicit => anybody.wrap(socket, &account.host).ok()?.certificate(),
+        Tls::Implicit => config.wrap(socket, &account.host).ok()?.certificate(),
         Tls::StartTls => {
             let mut shown = None;
-            let authorization = Authorization::greet(socket, terms(account, None)).ok()?;
+            let authorization = Authorization::greet(socket, options(account, None)).ok()?;
             let wrapped = authorization.upgrade(|socket| {
-                let stream = anybody.wrap(socket, &account.host)?;
+                let stream = config.wrap(socket, &account.host)?;
                 shown = stream.certificate();
                 Ok(stream)
             });
@@ -149,11 +162,12 @@ pub fn show_certificate(account: &Account, env: &RunEnv) -> Option<Certificate> 
     }
 }
 
-/// Connects, where that was not begun already, and logs in; after trouble that passes, tries again
-/// as often as the account says. `reached` hears of each step of each try.
+/// Connects and logs in. After a transient error it tries again, up to `retries` times. The first
+/// attempt uses the connection that was `begun`, if any. Calls `reached` after each step of each
+/// attempt.
 ///
 /// # Errors
-/// The last try's.
+/// That of the last attempt.
 pub fn connect_patiently(
     mut begun: Option<PendingConnection>,
     account: &Account,
@@ -161,24 +175,27 @@ pub fn connect_patiently(
     password: &str,
     reached: &mut dyn FnMut(Milestone),
 ) -> Result<Transaction<Stream>> {
-    let mut tries = 0;
+    let mut retries = 0;
     loop {
-        let dialing = begun.take().unwrap_or_else(|| dial(account));
-        match log_in(dialing, account, env, password, reached) {
-            Err(error) if tries < account.retries && may_pass_soon(&error) => {
-                env.stop.sleep(PAUSE * 2_u32.saturating_pow(tries.min(6)))?;
-                tries += 1;
+        let pending = begun.take().unwrap_or_else(|| dial(account));
+        match log_in(pending, account, env, password, reached) {
+            Err(error) if retries < account.retries && is_worth_a_retry(&error) => {
+                env.stop
+                    .sleep(PAUSE * 2_u32.saturating_pow(retries.min(6)))?;
+                retries += 1;
             }
-            done => return done,
+            result => return result,
         }
     }
 }
 
-fn may_pass_soon(error: &Error) -> bool {
+/// Returns whether the problem may be gone within seconds.
+fn is_worth_a_retry(error: &Error) -> bool {
     error.kind().verdict() == Verdict::Reconnect || error.kind() == Kind::Busy
 }
 
-fn terms(account: &Account, trace: Option<Trace>) -> ConnectionOptions {
+/// Returns the options of the account's connections.
+fn options(account: &Account, trace: Option<Trace>) -> ConnectionOptions {
     ConnectionOptions {
         peer: account.host.clone(),
         time_limit: account.patience(),
@@ -186,12 +203,13 @@ fn terms(account: &Account, trace: Option<Trace>) -> ConnectionOptions {
     }
 }
 
+/// Returns a function that reports the lines of the session, or `None` if they are not traced.
 fn trace(account: &Account, env: &RunEnv) -> Option<Trace> {
     if !env.trace {
         return None;
     }
     let (name, report) = (account.name.clone(), Arc::clone(&env.report));
-    Some(Box::new(move |said: TraceLine| {
-        report.event(&name, &Event::TraceLine(&said));
+    Some(Box::new(move |line: TraceLine| {
+        report.event(&name, &Event::TraceLine(&line));
     }))
 }

@@ -1,25 +1,25 @@
-//! The places where an account's messages go.
+//! Opening the destinations of an account.
 
 use std::path::Path;
 
 use super::env::RunEnv;
 use crate::{
     config::Account,
-    delivery::{Delivery, Line, Lmtp, Maildir, Mbox, MboxOptions, Pipe, Router, Stdout},
+    delivery::{Delivery, Lmtp, LmtpStream, Maildir, Mbox, MboxOptions, Pipe, Router, Stdout},
     domain::destination::{Destination, LmtpServer},
     error::Result,
     ledger::MaildirState,
     net::{dial, dial_local},
 };
 
-/// All places of the account, made where they are missing.
+/// Opens all destinations of the account, and creates missing Maildirs.
 ///
 /// # Errors
-/// One cannot be made, or something else is there.
+/// One cannot be created, or the path is something else.
 pub fn open(account: &Account, env: &RunEnv) -> Result<Router> {
-    let open = |place: &Destination| -> Result<Box<dyn Delivery>> {
+    let open = |destination: &Destination| -> Result<Box<dyn Delivery>> {
         let spool = env.state_dir.clone();
-        Ok(match place {
+        Ok(match destination {
             Destination::Maildir(path) => Box::new(Maildir::open(path)?),
             Destination::Mbox(path) => Box::new(mbox(path, account, env)?),
             Destination::Pipe(argv) => {
@@ -29,39 +29,39 @@ pub fn open(account: &Account, env: &RunEnv) -> Result<Router> {
             Destination::Stdout => Box::new(Stdout::new(spool, env.clock)),
         })
     };
-    let places = account
+    let deliveries = account
         .routing
         .all()
         .into_iter()
-        .map(|place| open(&place).map(|delivery| (place, delivery)));
+        .map(|destination| open(&destination).map(|delivery| (destination, delivery)));
     Ok(Router::new(
-        places.collect::<Result<_>>()?,
+        deliveries.collect::<Result<_>>()?,
         env.state_dir.clone(),
     ))
 }
 
-/// Those places of the account that can be looked at, to do that: nothing is made.
+/// Opens the destinations of the account whose messages can be listed, without creating anything.
 ///
 /// # Errors
-/// Something else is there.
+/// The path of one of them is something else.
 pub fn open_existing(account: &Account, env: &RunEnv) -> Result<Router> {
-    let mut places: Vec<(Destination, Box<dyn Delivery>)> = Vec::new();
-    for place in account.routing.all() {
-        let delivery: Box<dyn Delivery> = match &place {
+    let mut deliveries: Vec<(Destination, Box<dyn Delivery>)> = Vec::new();
+    for destination in account.routing.all() {
+        let delivery: Box<dyn Delivery> = match &destination {
             Destination::Maildir(path) => Box::new(Maildir::open_existing(path)?),
             Destination::Mbox(path) => Box::new(mbox(path, account, env)?),
             Destination::Pipe(_) | Destination::Lmtp(..) | Destination::Stdout => continue,
         };
-        places.push((place, delivery));
+        deliveries.push((destination, delivery));
     }
-    Ok(Router::new(places, env.state_dir.clone()))
+    Ok(Router::new(deliveries, env.state_dir.clone()))
 }
 
-/// Those places of the account that are Maildirs, as they lie there now.
+/// Returns the Maildirs of the account, with their creation times.
 pub fn maildirs(account: &Account) -> Vec<MaildirState> {
-    let maildir = |place: Destination| match &place {
+    let maildir = |destination: Destination| match &destination {
         Destination::Maildir(root) => Some(MaildirState {
-            name: place.to_string(),
+            name: destination.to_string(),
             created_at: Maildir::created_at(root),
         }),
         _ => None,
@@ -74,33 +74,29 @@ pub fn maildirs(account: &Account) -> Vec<MaildirState> {
         .collect()
 }
 
-/// The mailbox file at `path`.
+/// Opens the mbox file at `path`.
 ///
 /// # Errors
-/// Something else lies there.
+/// The path is something else.
 pub fn mbox(path: &Path, account: &Account, env: &RunEnv) -> Result<Mbox> {
-    let around = MboxOptions {
+    let options = MboxOptions {
         state_dir: env.state_dir.clone(),
         host: env.hostname.clone(),
         clock: env.clock,
         stop: env.stop.clone(),
     };
-    Mbox::open(path, &account.identity(), around)
+    Mbox::open(path, &account.identity(), options)
 }
 
-/// The LMTP server; nobody connects yet.
+/// Returns the LMTP server as a destination, without connecting.
 pub fn lmtp(server: &LmtpServer, account: &Account, env: &RunEnv) -> Lmtp {
     let (budget, timeout) = (account.connect_timeout.into(), account.pipe_timeout.into());
-    let (wanted, stop) = (server.clone(), env.stop.clone());
-    let connect = move || {
-        let line: Result<Box<dyn Line>> = match &wanted {
-            LmtpServer::Unix(path) => {
-                dial_local(path, budget, timeout, &stop).map(|line| Box::new(line) as Box<dyn Line>)
-            }
-            LmtpServer::Tcp { host, port } => dial(host, *port, budget, timeout, &stop)
-                .map(|line| Box::new(line) as Box<dyn Line>),
-        };
-        line
+    let (address, stop) = (server.clone(), env.stop.clone());
+    let connect = move || -> Result<Box<dyn LmtpStream>> {
+        Ok(match &address {
+            LmtpServer::Unix(path) => Box::new(dial_local(path, budget, timeout, &stop)?),
+            LmtpServer::Tcp { host, port } => Box::new(dial(host, *port, budget, timeout, &stop)?),
+        })
     };
     Lmtp::new(
         server.clone(),

@@ -1,4 +1,8 @@
-//! What a run needs from its environment.
+//! The environment of a run: paths, clock, signals, secrets and the reporter.
+//!
+//! Everything that a run takes from outside of its account's configuration is in one value, so that
+//! tests can run an account with their own clock and directories, and no lower module reads the
+//! process environment.
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,7 +22,7 @@ use crate::{
     text::{sanitize, tilde},
 };
 
-/// Paths, clock, signals, secrets and the reporter of a run.
+/// The environment of a run.
 #[derive(Clone)]
 pub struct RunEnv {
     /// The directory of ledgers and locks.
@@ -27,27 +31,27 @@ pub struct RunEnv {
     pub home: PathBuf,
     /// The clock.
     pub clock: Clock,
-    /// The signal that asks to stop, if any.
+    /// Whether a signal asked the program to end.
     pub stop: Interrupt,
-    /// This machine's name.
+    /// This machine's host name.
     pub hostname: String,
-    /// Where systemd puts credentials.
+    /// The directory of systemd's credentials.
     pub credentials: CredentialFolder,
-    /// The secrets that the user was asked for before the run, by account.
+    /// The secrets that were prompted for before the run, by account.
     pub secrets: BTreeMap<String, Result<Secret>>,
-    /// Where programs are searched (`$PATH`).
+    /// The directories in which programs are searched (`$PATH`).
     pub path: Option<OsString>,
-    /// What gets the events.
+    /// The reporter of events.
     pub report: Arc<dyn Reporter>,
-    /// Whether the lines of the session are reported, too.
+    /// Whether the lines of sessions are reported.
     pub trace: bool,
-    /// How long to wait for another pouch.
+    /// How long to wait for another pouch process that has the account's lock.
     pub patience: Duration,
     /// Whether a mailbox in which every UID changed is treated as new mail.
     pub accept_new_uids: bool,
     /// The TLS configurations of all accounts.
     pub tls: TlsCache,
-    /// How many files an account may hold open at once.
+    /// The number of files that an account may hold open at once.
     pub open_files: usize,
 }
 
@@ -55,15 +59,15 @@ impl RunEnv {
     /// Opens the account's ledger, and creates it if it is missing.
     ///
     /// # Errors
-    /// It cannot be created or read.
+    /// The ledger cannot be created or read.
     pub fn ledger(&self, account: &Account) -> Result<Ledger> {
         Ledger::open(&self.state_dir, &account.identity(), &self.hostname).map_err(with_state_hint)
     }
 
-    /// Opens the account's ledger to read. Returns `None` if there is none yet.
+    /// Opens the account's ledger for reading. Returns `None` if there is none yet.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The ledger cannot be read.
     pub fn reader(&self, account: &Account) -> Result<Option<Reader>> {
         Reader::open(&self.state_dir, &account.identity())
     }
@@ -71,7 +75,7 @@ impl RunEnv {
     /// Takes the account's lock.
     ///
     /// # Errors
-    /// Another pouch has it.
+    /// [`Kind::Busy`] if another pouch process holds it; or the lock file cannot be created.
     pub fn lock(&self, account: &Account) -> Result<lock::Lock> {
         lock::lock(
             &self.state_dir,
@@ -83,34 +87,36 @@ impl RunEnv {
         .map_err(with_state_hint)
     }
 
-    /// Takes the account's lock for a command that has no `--wait`.
+    /// Takes the account's lock for a command without the option `--wait`, which the hint must not
+    /// mention.
     ///
     /// # Errors
-    /// Another pouch has it.
+    /// As for [`lock`](Self::lock).
     pub fn lock_at_once(&self, account: &Account) -> Result<lock::Lock> {
         self.lock(account).map_err(|error| match error.kind() {
-            Kind::Busy => error.with_hint("try again once it has ended"),
+            Kind::Busy => error.with_hint("try again when it has finished"),
             _ => error,
         })
     }
 
-    /// Gets the account's secret.
+    /// Returns the account's secret.
     ///
     /// # Errors
-    /// It cannot be obtained.
+    /// See [`password::obtain`].
     pub fn secret(&self, account: &Account) -> Result<Secret> {
-        if let Some(asked) = self.secrets.get(&account.name) {
-            return asked.clone();
+        if let Some(prompted) = self.secrets.get(&account.name) {
+            return prompted.clone();
         }
         password::obtain(
             &account.secret,
             &format!("{} at {}", account.user, account.host),
             &self.credentials,
+            &self.home,
             &self.stop,
         )
     }
 
-    /// Describes a destination.
+    /// Returns the description of a destination for messages.
     pub fn describe(&self, destination: &Destination) -> String {
         match destination {
             Destination::Maildir(path) | Destination::Mbox(path) => tilde(path, &self.home),
@@ -126,13 +132,13 @@ impl RunEnv {
     }
 }
 
-/// Adds what to do if the state directory cannot be used.
+/// Adds a hint about the state directory to an error about it.
 fn with_state_hint(error: Error) -> Error {
     if error.kind() != Kind::CannotCreate {
         return error;
     }
     error.with_hint(
-        "fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail \
-         is fetched again)",
+        "fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is \
+         fetched again)",
     )
 }

@@ -42,14 +42,17 @@ pub(super) fn candidates(plan: &Plan, reconciled: &Reconciled) -> Vec<Candidate>
         .collect()
 }
 
-/// Deletes those of `candidates` that the ledger gives a proof for, and ends the session. Nothing
-/// counts as deleted until the server has confirmed it: the next run deletes it again.
+/// Deletes the candidates for which the ledger has a proof, and ends the session. Returns the
+/// number of deleted messages by reason.
 ///
-/// `await_quit`: the server does something that matters even if nothing is deleted.
+/// A message counts as deleted once the server has confirmed QUIT. Without a confirmation, the next
+/// run deletes it again.
+///
+/// `await_quit` is whether to wait for the response to QUIT if nothing is deleted.
 ///
 /// # Errors
-/// The server did not confirm the deletions, or is out of sync; or the ledger cannot be read or
-/// written.
+/// The server did not confirm the deletions or is out of sync, the connection is lost, or the
+/// ledger cannot be read or written.
 pub(super) fn expunge(
     mut session: Transaction<Stream>,
     candidates: &[Candidate],
@@ -63,7 +66,8 @@ pub(super) fn expunge(
     let proofs = ledger.reader().prove_deletable(candidate)?;
     if proofs.is_empty() {
         if await_quit {
-            // no deletion depends on it: Dovecot's TLS proxy sometimes closes before it answers
+            // no deletion depends on the response, and Dovecot's TLS proxy sometimes closes the
+            // connection without one
             let _ = session.quit();
         } else {
             session.leave();
@@ -76,7 +80,7 @@ pub(super) fn expunge(
         let host = session.peer();
         let refused = Error::new(Kind::Busy, format!("{host} refused to delete a message"))
             .with_fact(quoted(host, refusal))
-            .with_fact("the next run tries again");
+            .with_fact("the next run will try again");
         outcome.raise_exit(Exit::LATER);
         outcome.warning.get_or_insert(refused);
     }

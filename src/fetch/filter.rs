@@ -1,4 +1,4 @@
-//! Filters: what programs make of a message before it is delivered.
+//! Running the account's filters on a message before it is delivered.
 
 use super::{
     request::{FetchRequest, Received},
@@ -13,17 +13,20 @@ use crate::{
     error::{Error, Kind, Result, Verdict},
 };
 
-/// A message after the filters.
+/// The result of the filters for a message.
 pub(super) enum FilterOutcome {
-    /// It passed.
+    /// The message as the last filter returned it, and its header.
     Passed(Draft, Head),
-    /// It is not delivered.
+    /// The message is not delivered.
     Stopped(Received),
 }
 
 impl AccountRun<'_> {
-    /// Passes a message through the account's filters. The header that comes back is what the last
-    /// of them made of it.
+    /// Passes a message through the account's filters, in their order.
+    ///
+    /// # Errors
+    /// A filter cannot be run, a signal ended the run, or the ledger or the disk failed. A filter
+    /// that defers or rejects the message is [`FilterOutcome::Stopped`].
     pub(super) fn filter(
         &mut self,
         request: &FetchRequest,
@@ -52,15 +55,19 @@ impl AccountRun<'_> {
             };
             match filter.run(&envelope, draft, &self.env.stop) {
                 Ok(Filtered::Passed(passed)) => draft = passed,
-                // the ledger cannot record this: it would be requested again in each run
+                // The ledger records a message as delivered or as skipped. This one was delivered
+                // in part, so it fails, and is not requested again in each run.
                 Ok(Filtered::Dropped) if request.after == AfterFetch::Complete => {
-                    let what = format!("{} was truncated before, and now", request.name());
-                    let what = format!("{what} the filter {} drops it", argv.join(" "));
+                    let what = format!(
+                        "the filter `{}` dropped {}, which had been delivered truncated",
+                        argv.join(" "),
+                        request.name()
+                    );
                     let error = Error::new(Kind::Rejected, what);
                     return Ok(FilterOutcome::Stopped(self.unaccepted(request, error)?));
                 }
                 Ok(Filtered::Dropped) => {
-                    let reason = format!("dropped by the filter {}", argv.join(" "));
+                    let reason = format!("dropped by the filter `{}`", argv.join(" "));
                     self.ledger.skip(&[(request.row, reason)])?;
                     self.blame.accepted();
                     return Ok(FilterOutcome::Stopped(Received::Skipped));

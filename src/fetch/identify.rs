@@ -1,6 +1,29 @@
-//! Recognising messages by their headers when their UIDs cannot be relied on: on a server that gave
-//! every message a new UID (it moved), on one that gave a known UID to another message, and on one
-//! that gives none.
+//! Recognising messages by their headers when their UIDs cannot be relied on.
+//!
+//! # Why UIDs are not enough
+//!
+//! RFC 1939 §7 requires that a UID never changes and is never used again. Three cases break that:
+//! - The server gave every message a new UID, because it was replaced, restored or moved. All mail
+//!   would be fetched a second time. This is suspected if more messages are absent than known.
+//! - The server gave a known UID to another message, because it numbers messages anew. The new
+//!   message would be deleted unread. This is suspected if the size changed, or if a message is
+//!   listed again after it was gone.
+//! - The server has no UID for a message, or no UIDL at all.
+//!
+//! # How messages are recognised
+//!
+//! The header is requested with TOP, and its fingerprint is compared with the one recorded when the
+//! message was fetched ([`fingerprint`]). Headers are requested only on suspicion, since they cost
+//! as much time as a small message. If a suspicion cannot be resolved, the safe side depends on the
+//! case: a message that may be another one is fetched again, since a copy is better than a loss; if
+//! all UIDs changed and no header can be read, the run stops and the user decides, since fetching a
+//! whole mailbox again is rarely wanted.
+//!
+//! Comparing sizes and message numbers instead was rejected: servers count sizes differently, and
+//! number messages anew in each session.
+//!
+//! A header may break the connection, on servers that crash on a message. It is not requested again
+//! in the run ([`UnreadableHeaders`]), so that each session gets further than the one before.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,40 +40,43 @@ use crate::{
     text::count,
 };
 
-/// How many messages have to vanish before a change of all UIDs is suspected.
-const MIN_VANISHED: usize = 5;
+/// The number of absent messages from which a change of all UIDs stops the run. Fewer may have been
+/// deleted by another client.
+const MIN_ABSENT: usize = 5;
 
-/// After so many headers that broke the connection in a run, it is the connection that is bad.
+/// The number of headers in a run that may break the connection. After more, the connection itself
+/// is at fault.
 const MAX_UNREADABLE: usize = 20;
 
-/// Messages whose header broke the connection in this run: it is not requested again.
+/// The messages whose header broke the connection in this run, and is not requested again.
 #[derive(Debug, Default)]
 pub(super) struct UnreadableHeaders {
-    /// By number and size.
+    /// The messages by number and size in octets.
     messages: HashSet<(MsgNum, u64)>,
-    /// How the connection was lost.
+    /// The last error by which the connection was lost.
     error: Option<Error>,
     /// Whether other headers arrived before one broke the connection.
     progress: bool,
-    /// Whether headers are requested from the other end, since those after the first one that
-    /// breaks the connection may do so, too.
+    /// Whether headers are requested in reverse order. A session in which the first header breaks
+    /// the connection gains nothing, and those after it may break it, too.
     backwards: bool,
 }
 
 impl UnreadableHeaders {
-    /// Returns whether the last session was ended by a header after others had arrived, so that the
-    /// next one gets further. Resets it.
+    /// Returns whether the last session received headers before one broke the connection, so that
+    /// the next session gets further. Resets the flag.
     pub(super) fn take_progress(&mut self) -> bool {
         std::mem::take(&mut self.progress)
     }
 }
 
-/// Lists the mailbox, and calls `meanwhile` while the server works. A message without a UID gets one
-/// derived from its header: RFC 1939 makes UIDL optional, and some servers refuse it for single
-/// messages.
+/// Lists the mailbox, and calls `meanwhile` while the server works. A message without a UID gets
+/// one that is derived from its header.
+///
+/// RFC 1939 makes UIDL optional, and some servers list no UID for some of the messages.
 ///
 /// # Errors
-/// As for [`heads`]; or the server has neither UIDL nor TOP; or `meanwhile` failed.
+/// The connection is lost, the server supports neither UIDL nor TOP, or `meanwhile` failed.
 pub(super) fn list<T>(
     session: &mut Transaction<Stream>,
     meanwhile: impl FnOnce() -> Result<T>,
@@ -78,7 +104,7 @@ pub(super) fn list<T>(
     }
     listing.messages.sort_by_key(|message| message.num);
     if listing.messages.is_empty() {
-        // if no header arrives at all, it is the connection that is bad
+        // if no header arrives at all, the connection is at fault
         if let Some(error) = unreadable.error.take() {
             return Err(error);
         }
@@ -91,7 +117,8 @@ pub(super) fn list<T>(
     Ok((listing, done))
 }
 
-/// Returns a warning about messages that cannot be matched to fetched ones.
+/// Returns a warning about messages without a UID whose header cannot be read either, or `None` if
+/// there are none.
 pub(super) fn unidentified(listing: &Listing) -> Option<Error> {
     let messages = count(listing.nameless.len() as u64, "message");
     let error = Error::new(
@@ -105,7 +132,7 @@ pub(super) fn unidentified(listing: &Listing) -> Option<Error> {
     (!listing.nameless.is_empty()).then_some(error)
 }
 
-/// Returns the notice about messages that have a new UID.
+/// Returns the notice about messages that were recognised under a new UID.
 pub(super) fn moved_notice(moved: usize) -> Error {
     Error::new(
         Kind::Unavailable,
@@ -117,8 +144,8 @@ pub(super) fn moved_notice(moved: usize) -> Error {
     ))
 }
 
-/// Compares headers if there is reason to: of messages that may be others than those known by their
-/// UID, and of unknown messages that may be known ones under a new UID.
+/// Compares the headers of messages that may not be the ones known by their UID, and of unknown
+/// messages that may be known under another UID. With `accept_new_uids`, the latter count as new.
 ///
 /// # Errors
 /// All UIDs changed and the server does not support TOP, the connection is lost, or the ledger
@@ -138,8 +165,8 @@ pub(super) fn recognize(
     Ok(recognized)
 }
 
-/// Returns messages that were delivered under another UID, with what is listed now: those of a
-/// server that moved, and those that have a UID from the server only at times.
+/// Finds delivered messages that are listed under another UID, because the server gave all messages
+/// new ones, or because it gives a UID only at times. Returns their rows and their new entries.
 fn moved(
     session: &mut Transaction<Stream>,
     reader: &Reader,
@@ -176,7 +203,7 @@ fn moved(
     let found = fingerprints(session, &listed, unreadable)?;
     if all_new
         && found.iter().all(Option::is_none)
-        && reconciled.absent.len() >= MIN_VANISHED
+        && reconciled.absent.len() >= MIN_ABSENT
         && unknown.len() * 2 >= reconciled.absent.len()
     {
         return Err(all_uids_changed(
@@ -190,7 +217,7 @@ fn moved(
         .zip(found)
         .filter_map(|(message, fingerprint)| {
             let fingerprint = fingerprint?;
-            // two derived UIDs differ in the size: two messages
+            // two derived UIDs that differ in size are two messages
             let derived: &[bool] = match (message.uid.is_derived(), all_new) {
                 (true, _) => &[false],
                 (false, true) => &[false, true],
@@ -204,6 +231,7 @@ fn moved(
         .collect())
 }
 
+/// Returns the error for a mailbox whose UIDs all changed, if headers cannot be compared.
 fn all_uids_changed(absent: usize, known: usize, unknown: usize) -> Error {
     Error::new(
         Kind::Unavailable,
@@ -232,32 +260,32 @@ fn verify(
     unreadable: &mut UnreadableHeaders,
 ) -> Result<Recognized> {
     let unverified = &reconciled.unverified;
-    let size = |one: &Unverified| listing.messages[one.index].octets;
+    let size = |message: &Unverified| listing.messages[message.index].octets;
     let listed: Vec<_> = unverified
         .iter()
-        .map(|one| (listing.messages[one.index].num, size(one)))
+        .map(|message| (listing.messages[message.index].num, size(message)))
         .collect();
     let now = fingerprints(session, &listed, unreadable)?;
-    let then = reader.fingerprints(unverified.iter().map(|one| one.row))?;
+    let recorded = reader.fingerprints(unverified.iter().map(|message| message.row))?;
     let mut recognized = Recognized::default();
-    for ((one, now), (.., then)) in unverified.iter().zip(now).zip(then) {
-        let same = match (now, then) {
-            (Some(now), Some(then)) => now == then,
-            _ => one.reason == UnverifiedReason::Relisted,
+    for ((message, now), (.., recorded)) in unverified.iter().zip(now).zip(recorded) {
+        let same = match (now, recorded) {
+            (Some(now), Some(recorded)) => now == recorded,
+            _ => message.reason == UnverifiedReason::Relisted,
         };
         if !same {
-            recognized.replaced.push(one.row);
-        } else if one.reason == UnverifiedReason::Resized {
-            recognized.confirmed.push((one.row, size(one)));
+            recognized.replaced.push(message.row);
+        } else if message.reason == UnverifiedReason::Resized {
+            recognized.confirmed.push((message.row, size(message)));
         }
     }
     Ok(recognized)
 }
 
-/// Returns the fingerprint of each message whose header the server provides.
+/// Returns the fingerprint of each message, or `None` if the server does not provide its header.
 ///
 /// # Errors
-/// As for [`heads`].
+/// The connection is lost.
 pub(super) fn fingerprints(
     session: &mut Transaction<Stream>,
     messages: &[(MsgNum, u64)],
@@ -270,11 +298,11 @@ pub(super) fn fingerprints(
     Ok(found)
 }
 
-/// Requests the headers of `messages`, except those that are `unreadable`. `each` gets the index of
-/// a message and its header, if the server provides it.
+/// Requests the headers of `messages`, except those that are `unreadable`. Calls `each` with the
+/// index of a message and its header, for each header that the server provides.
 ///
 /// # Errors
-/// The connection is lost: the message whose header was awaited is unreadable from now on.
+/// The connection is lost. The message whose header was awaited is then unreadable.
 fn heads(
     session: &mut Transaction<Stream>,
     messages: &[(MsgNum, u64)],

@@ -1,14 +1,23 @@
-//! The run of one account, from the lock to the last line of its report.
+//! The engine: the run of one account, from its lock to its summary.
 //!
-//! [`fetch`] is the whole of it, [`preview()`] what it would do. Both take the same steps up to the
-//! plan: [`connect`](mod@connect) logs in, [`mod@recover`] finds what an interrupted run delivered,
-//! and [`survey`] lists the mailbox, recognises messages ([`identify`]), sees what the user deleted
-//! ([`sync_deletions`]), evaluates the [`rules`] and decides. Then [`sessions`] and
-//! [`session`] carry the plan out: [`retrieve`] and [`receive`] one message after the other, [`commit`] batches of them, [`expunge`] what
-//! may be deleted, deliver [`notices`], and sum up the [`outcome`].
+//! [`fetch`] carries out a run, and [`preview()`] shows what it would do. Both take the same steps
+//! up to the plan:
 //!
-//! Which message, connection, server or destination is to blame for a failure is decided in
-//! [`blame`](crate::domain::blame).
+//! 1. [`mod@recover`] finds what an interrupted run delivered without recording it.
+//! 2. [`connect`](mod@connect) connects and logs in.
+//! 3. [`survey`] lists the mailbox, recognises messages by their headers ([`identify`]), finds
+//!    those that the user deleted ([`sync_deletions`]), evaluates the [`rules`] and makes the plan.
+//!
+//! [`session`] carries out the plan in one session, and [`sessions`] connects again if that is
+//! lost:
+//!
+//! 4. [`retrieve`] requests messages, [`receive`] reads one and passes it to the filters
+//!    ([`mod@filter`]) and destinations ([`destinations`]), and [`commit`] makes them durable.
+//! 5. [`notices`] reports quarantined messages by mail, and [`expunge`] deletes messages.
+//!
+//! At the end, [`run`] settles what is left, [`mod@after`] runs the user's command, and [`outcome`]
+//! is what the caller gets. Whether a message, the connection, the server or a destination is to
+//! blame for a failure is decided in [`blame`](crate::domain::blame).
 
 mod after;
 mod basis;
@@ -49,8 +58,8 @@ use outcome::Outcome;
 pub use preview::{Preview, catch_up, preview};
 use run::AccountRun;
 
-/// Fetches the account's mail. Everything that happens is reported to the environment's reporter;
-/// the sum of it is returned.
+/// Fetches the account's mail, and reports events to the environment's reporter. Returns the
+/// summary; errors are in its exit code.
 pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
     let report = |event: &Event<'_>| env.report.event(&account.name, event);
     report(&Event::Start);
@@ -62,7 +71,7 @@ pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
         let recorded = env
             .ledger(account)
             .and_then(|mut ledger| ledger.should_report(&error, env.clock.now()));
-        // if the ledger is the problem, it was not reported before
+        // if the ledger cannot be used, nothing is known of earlier reports
         report(&Event::Problem {
             error: &error,
             tell: recorded.unwrap_or(true),
@@ -80,15 +89,14 @@ pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
     summary
 }
 
-/// Runs under the account's lock.
-///
-/// The error is one that could not be recorded in the ledger.
+/// Carries out a run under the account's lock. An error is returned only if it could not be
+/// recorded in the ledger and reported.
 fn run_locked(account: &Account, env: &RunEnv) -> (Outcome, Result<()>) {
     if account.tls != Tls::Off {
         env.tls
             .prepare(&account.trust, account.client_certificate.as_ref());
     }
-    // the secret comes first: its command may take longer than the server waits for a login
+    // before connecting: the password command may take longer than the server's login timeout
     let secret = env.secret(account);
     let begun = secret.is_ok().then(|| dial(account));
     let started = env.ledger(account).and_then(|mut ledger| {
@@ -99,7 +107,7 @@ fn run_locked(account: &Account, env: &RunEnv) -> (Outcome, Result<()>) {
         Ok(started) => started,
         Err(error) => return (Outcome::default(), Err(error)),
     };
-    // recovering may take longer than the server waits, too: connect again after that
+    // recovery may take longer than the server's login timeout, too
     let begun = begun.filter(|_| !interrupted);
     let router = destinations::open(account, env);
     let maildirs = destinations::maildirs(account);
@@ -129,7 +137,8 @@ fn run_locked(account: &Account, env: &RunEnv) -> (Outcome, Result<()>) {
     }
 }
 
-/// Recovers, fetches, settles, and runs the `after` command.
+/// Recovers an interrupted run, fetches, settles, and runs the `after` command. Returns the first
+/// error.
 fn execute(
     run: &mut AccountRun<'_>,
     secret: Result<Secret>,
@@ -140,16 +149,16 @@ fn execute(
     }
     let fetched = secret.and_then(|secret| run.sessions(begun, &secret));
     let settled = run.finish();
-    // what was delivered is to be indexed, whatever became of the rest
-    let indexed = if run.outcome.tally.delivered > 0 {
+    // also after an error, since messages were delivered
+    let after = if run.outcome.tally.delivered > 0 {
         after::after(run.account, run.env)
     } else {
         Ok(())
     };
-    fetched.and(settled).and(indexed)
+    fetched.and(settled).and(after)
 }
 
-/// Records the end of a run, and reports what stopped it.
+/// Records the end of a run, and reports its problem.
 fn close(
     account: &Account,
     env: &RunEnv,
@@ -173,6 +182,7 @@ fn close(
     (outcome, recorded)
 }
 
+/// Records the end of a run and its problem, if any, in the ledger.
 fn record_end(
     env: &RunEnv,
     (ledger, run): (&mut Ledger, &Run),
@@ -194,7 +204,8 @@ fn record_end(
     ledger.end_run(run, &end, now)
 }
 
-/// Reports what stopped the account, and transient problems of single messages that have lasted.
+/// Reports the problem that ended the run, or else a transient problem of single messages that has
+/// lasted.
 fn report_problem(
     account: &Account,
     env: &RunEnv,
@@ -210,7 +221,7 @@ fn report_problem(
     match (problem, &outcome.lasting) {
         (Some(error), _) if error.kind().verdict() == Verdict::StopAll => report(error, false),
         (Some(error), _) => report(error, ledger.should_report(error, now)?),
-        // who watches has seen the report of the message itself
+        // on a terminal, the message itself was reported already
         (None, Some(error)) if ledger.should_report(error, now)? => report(error, true),
         (None, Some(_)) => {}
         (None, None) => ledger.clear_problem()?,

@@ -1,4 +1,9 @@
-//! Notices: mails about messages that were quarantined.
+//! Notices: mails about quarantined messages.
+//!
+//! Cron output is easily lost, and a quarantined message would be missing without a trace; a mail
+//! in the inbox is seen. A notice is delivered exactly once by the same means as a message: its
+//! file name is a function of the row, so that a notice which an interrupted run delivered is
+//! found.
 
 use std::{io::Write, slice};
 
@@ -19,8 +24,8 @@ use crate::{
 };
 
 impl AccountRun<'_> {
-    /// Adds the listed messages that were quarantined in a run which was interrupted before it
-    /// delivered the notice.
+    /// Adds listed messages whose notice was not delivered, because the run that quarantined them
+    /// was interrupted.
     pub(super) fn add_owed_notices(&mut self, reconciled: &Reconciled) -> Result<()> {
         if !self.account.notice {
             return Ok(());
@@ -35,8 +40,8 @@ impl AccountRun<'_> {
         Ok(())
     }
 
-    /// Delivers a notice for each message that was quarantined. If there is a session, with what it
-    /// lists, headers that were not received are requested.
+    /// Delivers a notice for each quarantined message. In a session, the header of a message is
+    /// requested if it was not received.
     pub(super) fn send_notices(
         &mut self,
         mut session: Option<(&mut Transaction<Stream>, &Reconciled)>,
@@ -54,7 +59,7 @@ impl AccountRun<'_> {
                             .describe(quarantined.row, &quarantined.summary)?;
                     }
                     Ok(Err(_)) => {}
-                    // the header may break the connection, too: the notice does without it
+                    // the header may break the connection as well: the notice is written without it
                     Err(error) => lost = Some(error),
                 }
             }
@@ -66,11 +71,11 @@ impl AccountRun<'_> {
         Ok(())
     }
 
-    /// Delivers a notice. Once it is safe, the message counts as reported.
+    /// Delivers a notice, and records the message as reported once the notice is durable.
     fn deliver_notice(&mut self, quarantined: &Quarantined) -> Result<()> {
         let row = quarantined.row;
         let now = self.env.clock.now();
-        // until it is recorded, the notice may be safe and not reported: the next run looks for it
+        // until that is recorded, the next run has to search for the notice
         self.ledger.mark_unsettled(&self.run)?;
         self.unsettled = true;
         let destination = slice::from_ref(&self.account.routing.default);
@@ -79,7 +84,8 @@ impl AccountRun<'_> {
             self.report_redelivery("the notice about a quarantined message");
         }
         match self.write_notice(quarantined, now) {
-            // a program that rejects the notice rejected the message: that is reported
+            // A program that rejects the notice usually rejected the message, too, and that was
+            // reported. Trying again in each run would be useless.
             Err(error) if error.kind() != Kind::Rejected => {
                 if by_program && error.kind().verdict() != Verdict::StopAll {
                     self.ledger.abort_notice_handover(row)?;
@@ -97,6 +103,7 @@ impl AccountRun<'_> {
         Ok(())
     }
 
+    /// Writes a notice and delivers it to the account's default destination.
     fn write_notice(&mut self, quarantined: &Quarantined, now: Timestamp) -> Result<()> {
         let Quarantined { row, attempts, .. } = *quarantined;
         let mail = notice::write(
@@ -138,7 +145,8 @@ impl AccountRun<'_> {
     }
 }
 
-/// Returns the number that a row's message has in the session with this listing.
+/// Returns the message number of a row in the session with this listing, or `None` if it is not
+/// listed.
 fn number_of(reconciled: &Reconciled, row: RowId) -> Option<MsgNum> {
     reconciled
         .mailbox

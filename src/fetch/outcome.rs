@@ -1,4 +1,4 @@
-//! What a run did, as it is summed up at its end.
+//! The outcome of a run, collected over its sessions.
 
 use crate::{
     domain::{ids::RowId, plan::DeleteReason, time::Timestamp},
@@ -7,23 +7,23 @@ use crate::{
     text::count,
 };
 
-/// What a run did, over all its sessions.
+/// The outcome of a run.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) tally: Tally,
     pub(super) exit: Exit,
-    /// What was deleted from the server, and why.
+    /// The number of messages deleted from the server, by reason.
     pub(super) deletions: Vec<(DeleteReason, u64)>,
-    /// What the user should know though the run succeeded.
+    /// A problem that is reported although the run succeeded.
     pub(super) warning: Option<Error>,
     /// A transient problem of single messages, reported if it lasts.
     pub(super) lasting: Option<Error>,
-    /// Messages in quarantine at the end.
+    /// The number of messages in quarantine at the end.
     pub(super) quarantined: u64,
     failures: Vec<MessageReport>,
 }
 
-/// What is reported about a message that failed.
+/// A failed message to report.
 #[derive(Debug)]
 struct MessageReport {
     row: RowId,
@@ -38,7 +38,8 @@ impl Outcome {
         self.exit = self.exit.worst(exit);
     }
 
-    /// Records that a message has to wait for a transient problem to pass.
+    /// Records that a message is deferred because of a transient problem. `error` is the problem
+    /// itself, `reported` how it is reported for this message.
     pub(super) fn defer(&mut self, row: RowId, error: Error, reported: Error) {
         self.raise_exit(Exit::LATER);
         self.lasting.get_or_insert(error);
@@ -49,7 +50,7 @@ impl Outcome {
         });
     }
 
-    /// Records that a message failed. `next_try`: it was quarantined until then.
+    /// Records that a message failed. If it was quarantined, `next_try` is when it is tried again.
     pub(super) fn fail(&mut self, row: RowId, error: Error, next_try: Option<Timestamp>) {
         self.tally.failed += 1;
         let quarantined = next_try.is_some();
@@ -78,7 +79,7 @@ impl Outcome {
         }
     }
 
-    /// Reports the messages that failed.
+    /// Reports the failed messages.
     pub(super) fn report_failures(&mut self, report: impl Fn(&Event<'_>)) {
         let arrived = self.tally.delivered;
         for MessageReport {
@@ -88,7 +89,7 @@ impl Outcome {
         } in std::mem::take(&mut self.failures)
         {
             let error = if arrived > 0 {
-                &error.with_fact(format!("{} arrived", count(arrived, "other")))
+                &error.with_fact(format!("{} delivered", count(arrived, "other message")))
             } else {
                 &error
             };

@@ -1,4 +1,4 @@
-//! What a run would do, and how to start with an existing mailbox.
+//! Commands that survey a mailbox without fetching: `pouch plan` and `pouch ledger catchup`.
 
 use super::{
     basis::{Basis, Criteria},
@@ -18,19 +18,22 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What `fetch` would do.
+/// A plan that is not carried out.
 #[derive(Debug)]
 pub struct Preview {
     /// The plan.
     pub plan: Plan,
-    /// The messages that it is for.
+    /// The mailbox that the plan is for.
     pub mailbox: Mailbox,
-    /// What the user should know.
+    /// A problem that is reported with the plan.
     pub warning: Option<Error>,
 }
 
-/// Returns what [`fetch`](super::fetch) would do now. Neither the ledger nor the server can be
-/// changed: the ledger is opened to read, and the session marks nothing for deletion.
+/// Returns what [`fetch`](super::fetch) would do now.
+///
+/// Neither the ledger nor the mailbox can be changed: the ledger is opened read-only, and the
+/// session ends without DELE. Running the code that writes on a copy of the ledger was rejected:
+/// that nothing changes would depend on tests instead of on types.
 ///
 /// # Errors
 /// As for a real run.
@@ -82,7 +85,7 @@ pub fn preview(account: &Account, env: &RunEnv) -> Result<Preview> {
     let (plan, warning) = match decided {
         Ok(plan) => (plan, warning),
         Err(error) => {
-            let error = error.with_fact("the rules could not be evaluated for the other messages");
+            let error = error.with_fact("the rules were not evaluated for the remaining messages");
             (plan(&account.policy, &reconciled.mailbox, now), Some(error))
         }
     };
@@ -93,11 +96,12 @@ pub fn preview(account: &Account, env: &RunEnv) -> Result<Preview> {
     })
 }
 
-/// Skips every message that is on the server and was not delivered. Returns how many. Their headers
-/// are recorded, if the server provides them, to recognise them if the server moves.
+/// Marks every message on the server that was not delivered as skipped. Returns their number. The
+/// fingerprints of their headers are recorded if the server supports TOP, so that the messages are
+/// recognised if their UIDs change.
 ///
 /// # Errors
-/// The server cannot be asked, or the ledger cannot be written.
+/// The mailbox cannot be listed, the connection is lost, or the ledger cannot be written.
 pub fn catch_up(account: &Account, env: &RunEnv) -> Result<u64> {
     let _lock = env.lock_at_once(account)?;
     let mut ledger = env.ledger(account)?;

@@ -1,4 +1,4 @@
-//! One message: from the connection to its destinations.
+//! Receiving one message and giving it to its destinations.
 
 use std::io::Write;
 
@@ -30,17 +30,18 @@ use crate::{
     text::count,
 };
 
-/// The largest part of a broken message that is kept for its notice.
+/// The largest part of a broken message that is kept for its notice, in bytes.
 const MAX_PARTIAL: u64 = 256 * 1024;
 
-/// What Dovecot sends for a message that it cannot decompress: nothing but a blank line.
+/// The size in octets up to which a message counts as empty. Dovecot sends a blank line for a
+/// message that it cannot decompress.
 const BLANK_LINE: u64 = 2;
 
-/// A message may be so much larger than listed: servers count line ends differently, and add
-/// fields. A larger one does not end.
+/// The bytes that a message may have beyond four times its listed size. Servers count line ends
+/// differently, add fields, or list a wrong size; a larger message is taken to be endless.
 const EXTRA_ROOM: u64 = 64_000_000;
 
-/// Words in a refusal that say that it is transient, where no response code says so.
+/// Words by which a refusal without a response code is recognised as transient.
 const TRANSIENT_WORDS: [&str; 10] = [
     "try again",
     "later",
@@ -54,16 +55,21 @@ const TRANSIENT_WORDS: [&str; 10] = [
     "unavailable",
 ];
 
-/// A message as it was received, in a draft.
+/// A complete message in a draft.
 struct Content {
     draft: Draft,
     head: Head,
-    /// The octets received, counted as LIST does.
+    /// The size received, in octets as LIST counts them.
     octets: u64,
 }
 
 impl AccountRun<'_> {
-    /// Receives a message and gives it to its destinations.
+    /// Receives a message and gives it to its destinations. `address` is that of the server,
+    /// `first` whether this is the first message of the session.
+    ///
+    /// # Errors
+    /// The session is lost, or the ledger or a destination failed. A problem of the message alone
+    /// is a value of [`Received`].
     pub(super) fn receive(
         &mut self,
         request: &FetchRequest,
@@ -81,7 +87,7 @@ impl AccountRun<'_> {
             _ => None,
         };
         if before == Some(octets) && octets >= request.octets {
-            // it was complete all along, and listed too large before
+            // the message was complete before, and listed with too large a size
             self.blame.arrived_complete(request.row);
             self.ledger.record_complete(request.row, octets)?;
             return Ok(Received::Unchanged);
@@ -112,7 +118,7 @@ impl AccountRun<'_> {
         )?)
     }
 
-    /// Reads a message into a draft. Only a complete and verified message is returned.
+    /// Reads a message into a draft. Returns only a complete and verified message.
     fn read_content(
         &mut self,
         request: &FetchRequest,
@@ -160,7 +166,11 @@ impl AccountRun<'_> {
             }
             if read > most {
                 let host = &self.account.host;
-                break Error::new(Kind::ConnectionLost, format!("endless message from {host}"));
+                let what = format!("{} from {host} does not end", request.name());
+                break Error::new(Kind::ConnectionLost, what).with_fact(format!(
+                    "received {read} bytes, the server listed {}",
+                    request.octets
+                ));
             }
         };
         Err(SessionLost::during(
@@ -170,8 +180,8 @@ impl AccountRun<'_> {
         ))
     }
 
-    /// Returns the destinations of a message, or `None` if they depend on a header that has not
-    /// arrived, or has not been through the filters.
+    /// Returns the destinations of a message, or `None` if they depend on its header, which has not
+    /// arrived or not passed the filters yet.
     pub(super) fn known_destinations(&self, request: &FetchRequest) -> Option<Vec<Destination>> {
         let routing = &self.account.routing;
         let undecided = request.rule == RuleOutcome::NeedsHeader && routing.needs_header();
@@ -181,7 +191,8 @@ impl AccountRun<'_> {
         routing.destinations(request.rule.matched(), None)
     }
 
-    /// Returns the destinations of a message with this header. It has arrived, so no rule skips it.
+    /// Returns the destinations of a message with this header. Rules that skip or delete do not
+    /// apply to a message that has been received.
     fn destinations_by(&self, request: &FetchRequest, head: &[u8]) -> Vec<Destination> {
         let routing = &self.account.routing;
         let header = Header::read(head);
@@ -196,7 +207,8 @@ impl AccountRun<'_> {
             .unwrap_or_else(|| vec![routing.default.clone()])
     }
 
-    /// Gives a message to its destinations. `original` is the fingerprint of what the server sent.
+    /// Gives a message to its destinations. `original` is the fingerprint of the message as the
+    /// server sent it.
     fn deliver(
         &mut self,
         request: &FetchRequest,
@@ -230,7 +242,7 @@ impl AccountRun<'_> {
             accepted_by: &request.copy.accepted_by,
             fields: &self.trace_fields(request, head, address),
         };
-        // what one of the destinations has already may be truncated, whatever the others get
+        // a destination that accepted the message in an earlier run may have it truncated
         let before = request
             .copy
             .partial_bytes
@@ -274,7 +286,7 @@ impl AccountRun<'_> {
         trace_fields::write(&self.account.add_headers, &info, head, self.env.clock.now())
     }
 
-    /// Records what has to be known if the run is interrupted while a destination has the message.
+    /// Records what the next run has to know if this one is interrupted during the delivery.
     fn begin_handover(
         &mut self,
         request: &FetchRequest,
@@ -289,7 +301,7 @@ impl AccountRun<'_> {
                 .record_partial_bytes(request.row, partial_bytes)?;
         }
         if one_at_a_time {
-            // what arrived before it does not wait for a program
+            // messages that arrived before this one do not wait for the program
             self.flush()?;
             if self.ledger.begin_handover(request.row)? {
                 self.report_redelivery(&request.name());
@@ -298,7 +310,7 @@ impl AccountRun<'_> {
         Ok(())
     }
 
-    /// Records that not all destinations have a message.
+    /// Records that not all destinations accepted a message. Returns what becomes of it.
     fn not_accepted(
         &mut self,
         request: &FetchRequest,
@@ -312,7 +324,7 @@ impl AccountRun<'_> {
                 .record_partial_delivery(request.row, &recipient, now)?;
         }
         if error.kind().verdict() == Verdict::StopAll {
-            // the program may have the message or not, and that is what the ledger says
+            // the program may have accepted the message: the ledger keeps it as being delivered
             return Err(error);
         }
         if one_at_a_time {
@@ -364,7 +376,8 @@ impl AccountRun<'_> {
     }
 }
 
-/// Returns why a message cannot be delivered: nothing was received, or no more than `before`.
+/// Returns the error for a truncated message that is not delivered, because it is empty, or no more
+/// complete than the `before` octets that were delivered. Returns `None` for any other message.
 fn missing(request: &FetchRequest, octets: u64, before: u64) -> Option<Error> {
     if octets >= request.octets {
         return None;
@@ -383,12 +396,13 @@ fn missing(request: &FetchRequest, octets: u64, before: u64) -> Option<Error> {
     )))
 }
 
+/// Returns whether the text of a refusal says that it is transient.
 fn sounds_transient(refusal: &Refusal) -> bool {
     let text = String::from_utf8_lossy(&refusal.text).to_lowercase();
     TRANSIENT_WORDS.iter().any(|word| text.contains(word))
 }
 
-/// Returns the beginning of an incomplete message. Only a notice needs it.
+/// Returns the beginning of an incomplete message for its notice, empty if it cannot be read.
 fn partial(draft: &mut Draft) -> Vec<u8> {
     draft.read_back(MAX_PARTIAL).unwrap_or_default()
 }

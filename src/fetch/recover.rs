@@ -1,4 +1,13 @@
-//! What an interrupted run delivered without recording it.
+//! Finding what an interrupted run delivered without recording it.
+//!
+//! The file name of a message is a function of its row, so a row is delivered if a file of that
+//! name is in its destinations, or its journal entry in an mbox file. The whole Maildir is
+//! searched, subfolders included, because a mail program may have moved the message. Programs, LMTP
+//! servers and standard output cannot be searched: the ledger records a message for them as being
+//! delivered before they get it.
+//!
+//! Recording each message in the ledger before its file becomes visible was rejected: a crash in
+//! between would lose the message, while a search can only find what is there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,22 +23,23 @@ use crate::{
     sys::files,
 };
 
-/// What an interrupted run delivered.
+/// The messages and notices that an interrupted run delivered.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
     /// Messages that are in all their destinations.
     pub(super) delivered: Vec<Recovered>,
-    /// Messages that are in some of their destinations, and the names of those.
+    /// Messages that are in some of their destinations: row and recipient.
     partial: BTreeSet<(RowId, String)>,
     notices: Vec<RecoveredNotice>,
-    /// How many messages may be in a mailbox file or not, for each such file.
+    /// The number of messages in each mbox file whose presence cannot be determined, because the
+    /// file was changed since.
     pub(super) uncertain: BTreeMap<PathBuf, u64>,
     /// Directories whose entries may not be durable yet.
     dirs: BTreeSet<PathBuf>,
 }
 
 impl Recovery {
-    /// Makes what was found durable, and records it.
+    /// Syncs the directories of the files, and records what was found.
     ///
     /// # Errors
     /// The disk fails, or the ledger cannot be written.
@@ -44,6 +54,7 @@ impl Recovery {
             .try_for_each(|(row, recipient)| ledger.record_partial_delivery(*row, recipient, now))
     }
 
+    /// Adds the result of a later search.
     fn merge(&mut self, later: Self) {
         let known: BTreeSet<_> = self
             .delivered
@@ -60,7 +71,7 @@ impl Recovery {
     }
 }
 
-/// Looks for the ledger's messages in the destinations of the account.
+/// Searches the account's destinations for messages of the ledger.
 ///
 /// # Errors
 /// A destination or the ledger cannot be read.
@@ -70,17 +81,18 @@ pub(super) fn find_delivered(
     account: &Account,
 ) -> Result<Recovery> {
     let mut recovery = search(reader, router, account)?;
-    // a second time, since a mail program may move a message during the first
+    // a mail program may have moved a message during the first search
     recovery.merge(search(reader, router, account)?);
     Ok(recovery)
 }
 
+/// Searches the destinations once.
 fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<Recovery> {
     let mut recovery = Recovery::default();
     let mut copies: BTreeMap<(RowId, u32), Vec<(MessageFileName, StoredMessage)>> = BTreeMap::new();
     for found in router.stored_messages()?.unwrap_or_default() {
         let Some(name) = reader.message_named(&found.name) else {
-            if !matches!(found.content, Location::Unknown(_)) {
+            if !matches!(found.content, Location::Uncertain(_)) {
                 recovery.notices.extend(reader.notice_named(&found.name));
             }
             continue;
@@ -89,11 +101,11 @@ fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<R
             continue;
         }
         match &found.content {
-            Location::Unknown(mailbox) => {
+            Location::Uncertain(mailbox) => {
                 *recovery.uncertain.entry(mailbox.clone()).or_default() += 1;
                 continue;
             }
-            // the interrupted run may have named the file, and not made the name durable
+            // the run may have been interrupted between naming the file and syncing the directory
             Location::File(path) => {
                 recovery
                     .dirs
@@ -111,7 +123,7 @@ fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<R
         let Some((name, first)) = found.first() else {
             continue;
         };
-        // one that a mail program is moving is seen twice in one destination
+        // a message that a mail program is moving can be found twice in one destination
         let recipients: BTreeSet<_> = found
             .iter()
             .filter_map(|(_, found)| destination_of(found, &destinations))
@@ -124,7 +136,7 @@ fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<R
             continue;
         }
         let fingerprint = first.fingerprint()?;
-        // one that was moved before it was read is found the second time
+        // a message that was moved before it was read is found by the second search
         if fingerprint.is_some() || first.is_there() {
             let filtered = !account.filter.is_empty();
             recovery.delivered.push(Recovered {
@@ -138,8 +150,8 @@ fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<R
     Ok(recovery)
 }
 
-/// Returns the destination that a message is in, or in a folder of which: a mail program may have
-/// moved it there.
+/// Returns the destination that contains a message, the innermost one if a Maildir contains
+/// another, or `None` if there is none.
 fn destination_of<'d>(
     found: &StoredMessage,
     destinations: &'d [Destination],

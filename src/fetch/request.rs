@@ -1,4 +1,4 @@
-//! A message to fetch, and what became of it.
+//! A message to fetch, and the results of fetching it.
 
 use crate::{
     domain::{
@@ -18,24 +18,24 @@ use crate::{
 pub(super) struct FetchRequest {
     pub(super) num: MsgNum,
     pub(super) row: RowId,
-    /// The copy that is delivered.
+    /// The copy to deliver.
     pub(super) copy: NextCopy,
     pub(super) uid: Uid,
-    /// Its size by LIST.
+    /// Its size by LIST, in octets.
     pub(super) octets: u64,
     pub(super) after: AfterFetch,
     /// Whether it failed or was deferred before, so that it is requested alone.
     pub(super) careful: bool,
     /// Whether it was charged with an attempt in an earlier run.
     pub(super) known_bad: bool,
-    /// What the rules say.
+    /// The outcome of the rules.
     pub(super) rule: RuleOutcome,
-    /// How many messages were listed with it.
+    /// The number of messages in the listing.
     pub(super) listed: usize,
 }
 
 impl FetchRequest {
-    /// Returns what the search for the culprit needs to know.
+    /// Returns the part of the request that [`Blame`](crate::domain::blame::Blame) uses.
     pub(super) fn requested(&self) -> Requested {
         Requested {
             row: self.row,
@@ -44,25 +44,25 @@ impl FetchRequest {
         }
     }
 
-    /// Returns its name in messages.
+    /// Returns the name of the message for the user.
     pub(super) fn name(&self) -> String {
         format!("message {} of {}", self.num, self.listed)
     }
 }
 
-/// What became of a requested message.
+/// The result of a request.
 pub(super) enum Received {
-    /// Its destinations have it.
+    /// All destinations accepted the message.
     Accepted,
-    /// It is complete now, and was delivered before.
+    /// The message is not truncated, as had been assumed, and was delivered before.
     Unchanged,
     /// A filter dropped it.
     Skipped,
-    /// It failed, for a reason that may be the message.
+    /// It failed, possibly because of the message itself.
     Failed(Box<Failure>, Cause),
-    /// It has to wait: the server or a destination has a transient problem.
+    /// It is deferred, because the server or a destination has a transient problem.
     Deferred(Error),
-    /// It has to wait, and so has everything after it.
+    /// It is deferred, and all further messages as well.
     Stopped(Error),
 }
 
@@ -71,11 +71,11 @@ pub(super) enum Received {
 pub(super) struct Failure {
     pub(super) request: FetchRequest,
     pub(super) error: Error,
-    /// What was received of it.
+    /// The beginning of the message, as far as it was received.
     pub(super) partial: Vec<u8>,
 }
 
-/// The end of a session by an error.
+/// A session that was ended by an error.
 pub(super) struct SessionLost {
     pub(super) error: Error,
     /// The message that was awaited, if any.
@@ -85,14 +85,14 @@ pub(super) struct SessionLost {
 /// A message that was awaited when the session ended.
 pub(super) struct Awaited {
     pub(super) request: FetchRequest,
-    /// What was received of it.
+    /// The beginning of the message, as far as it was received.
     pub(super) partial: Vec<u8>,
-    /// Whether it was the first one of the session.
+    /// Whether it was the first request of the session.
     pub(super) first: bool,
 }
 
 impl SessionLost {
-    /// Makes the end of a session while a message was awaited.
+    /// Returns the loss of a session while the message of `request` was awaited.
     pub(super) fn during(
         request: &FetchRequest,
         error: Error,
@@ -119,7 +119,7 @@ impl From<Error> for SessionLost {
     }
 }
 
-/// Adds that a message is tried again in the next run.
+/// Adds the fact that the next run will try the message again.
 pub(super) fn will_retry(request: &FetchRequest, error: Error) -> Error {
     error.with_fact(format!(
         "{} left on the server; will retry in the next run",
@@ -127,23 +127,24 @@ pub(super) fn will_retry(request: &FetchRequest, error: Error) -> Error {
     ))
 }
 
-/// A message that was quarantined, and that the user has to be told about.
+/// A quarantined message whose notice has to be delivered.
 #[derive(Debug)]
 pub(super) struct Quarantined {
     pub(super) row: RowId,
     pub(super) uid: Uid,
-    /// Its size by LIST.
+    /// Its size by LIST, in octets.
     pub(super) octets: u64,
+    /// Why it failed, in one line.
     pub(super) reason: String,
     pub(super) summary: HeaderSummary,
     pub(super) attempts: u32,
     pub(super) next_try: Timestamp,
-    /// What was received of it.
+    /// The beginning of the message, as far as it was received.
     pub(super) partial: Vec<u8>,
 }
 
 impl Quarantined {
-    /// Makes one of a message that an interrupted run quarantined.
+    /// Returns the notice that is due for a message which an interrupted run quarantined.
     pub(super) fn from_row(row: Row, now: Timestamp) -> Self {
         Self {
             row: row.id,

@@ -1,4 +1,9 @@
-//! Requesting the messages of a session, and what follows from each response.
+//! Requesting the messages of a session, and recording the result of each request.
+//!
+//! Messages are requested in three groups: first those that can be pipelined, then those for
+//! programs and LMTP servers, which are delivered one at a time, and last, each alone, those that
+//! failed or were deferred before. A message that breaks the connection is thus requested after all
+//! good ones, and nothing else is outstanding when it does.
 
 use super::{
     request::{FetchRequest, Received, SessionLost, will_retry},
@@ -20,7 +25,7 @@ use crate::{
     },
 };
 
-/// How much is requested ahead by default: enough to fill a connection of 100 Mbit/s and 100 ms.
+/// The default window: enough to fill a connection of 100 Mbit/s with a round trip of 100 ms.
 const WINDOW: Window = Window {
     count: 256,
     octets: 2_000_000,
@@ -29,14 +34,17 @@ const WINDOW: Window = Window {
 /// Whether to request more messages in a session.
 pub(super) enum Flow {
     Continue,
-    /// The server refuses too many messages.
+    /// The server refused too many messages in a row.
     Refuses,
-    /// A destination gets no more messages.
+    /// A destination deferred or rejected too many messages in a row.
     Stopped(Error),
 }
 
 impl AccountRun<'_> {
-    /// Fetches messages: first those that never failed, then each of the others alone.
+    /// Fetches messages, in the groups that the module describes.
+    ///
+    /// # Errors
+    /// The session is lost, or the ledger or a destination failed.
     pub(super) fn retrieve_all(
         &mut self,
         session: &mut Transaction<Stream>,
@@ -53,7 +61,7 @@ impl AccountRun<'_> {
             self.committer.mode(&destinations) == DeliveryMode::OneAtATime
         });
         let window = match self.account.request_ahead {
-            // while a program has a message, none is in flight
+            // a filter may take longer than the server tolerates unread responses
             _ if !self.account.filter.is_empty() => Window::ONE,
             RequestAhead::Auto => WINDOW,
             RequestAhead::Count(count) => Window {
@@ -78,8 +86,8 @@ impl AccountRun<'_> {
         Ok(Flow::Continue)
     }
 
-    /// Fetches `requests`, in that order. `first` is whether nothing was requested in this session
-    /// before.
+    /// Fetches `requests`, in that order. `first` is whether no message was requested in this
+    /// session yet, and is updated.
     fn retrieve(
         &mut self,
         session: &mut Transaction<Stream>,
@@ -121,7 +129,7 @@ impl AccountRun<'_> {
         Ok(flow)
     }
 
-    /// Draws the consequences from what became of a message.
+    /// Records the result of a request. Returns whether to continue.
     fn conclude(
         &mut self,
         request: &FetchRequest,
@@ -155,8 +163,8 @@ impl AccountRun<'_> {
         Ok(Flow::Continue)
     }
 
-    /// Reads the header of the smallest delivered message, if that tells whether a message or the
-    /// server failed.
+    /// Requests the header of the smallest delivered message, if a failed message may be the fault
+    /// of the server: a server that still provides a good header is working.
     pub(super) fn probe_if_needed(
         &mut self,
         session: &mut Transaction<Stream>,
@@ -180,7 +188,7 @@ impl AccountRun<'_> {
     }
 }
 
-/// Returns the error of the last of so many messages that failed in a row.
+/// Returns the error for this number of messages in a row that failed, the last one with `error`.
 fn in_a_row(error: &Error, messages: u32) -> Error {
     let what = format!("{}, {messages} times in a row", error.what());
     let facts = error.facts().iter();

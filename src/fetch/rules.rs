@@ -1,5 +1,8 @@
-//! What the account's rules say about new messages: by their size if that is enough, by their
-//! headers otherwise.
+//! Evaluating the account's rules for new messages.
+//!
+//! A header costs a TOP, which takes a server as long as a small message. So rules are first
+//! evaluated with the size alone, headers are requested only for messages that this does not
+//! decide, and no more headers than the limit of the run can use.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,22 +20,22 @@ use crate::{
     pop3::transaction::{Listing, Transaction},
 };
 
-/// The smallest number of headers to request at once, so that a slow connection is not waited for
-/// at each of them.
+/// The smallest number of headers that are requested at once, so that a small `limit` does not cost
+/// a round trip for each message.
 const MIN_HEADERS: u64 = 50;
 
-/// What the rules said in this run.
+/// The outcomes of the rules in this run.
 #[derive(Debug, Default)]
 pub(super) struct RuleMemory {
     outcomes: HashMap<Uid, RuleOutcome>,
-    /// Messages whose header broke the connection.
+    /// The messages whose header broke the connection.
     broke_connection: HashSet<Uid>,
     /// Whether headers arrived before one broke the connection.
     progress: bool,
 }
 
 impl RuleMemory {
-    /// Returns what the rules said about a message.
+    /// Returns the outcome for a message, [`RuleOutcome::NeedsHeader`] if there is none.
     pub(super) fn outcome(&self, uid: &Uid) -> RuleOutcome {
         self.outcomes
             .get(uid)
@@ -40,7 +43,7 @@ impl RuleMemory {
             .unwrap_or(RuleOutcome::NeedsHeader)
     }
 
-    /// Returns whether headers arrived before one broke the connection. Resets it.
+    /// Returns whether headers arrived before one broke the connection. Resets the flag.
     pub(super) fn take_progress(&mut self) -> bool {
         std::mem::take(&mut self.progress)
     }
@@ -51,16 +54,16 @@ impl RuleMemory {
     }
 }
 
-/// Evaluates the rules for the new messages of `reconciled`, and notes the rule that matches each.
+/// Evaluates the rules for the new messages of `reconciled`, and sets the rule that matches each.
 ///
-/// A message that failed or was deferred before is fetched in any case: the rules were evaluated
-/// then, and requesting its header may be what breaks the connection. A message whose header the
-/// server does not provide is matched by no rule. Messages that share a UID are evaluated in each
-/// session.
+/// A message that failed or was deferred before is not evaluated again: its rules were, and
+/// requesting its header may break the connection. A message whose header the server does not
+/// provide is not matched by any rule that needs it. Outcomes are remembered for the next session,
+/// except for messages that share a UID.
 ///
 /// # Errors
-/// The connection is lost. The message whose header was awaited is matched by no rule from then on;
-/// the rules that could be evaluated are noted.
+/// The connection is lost. The rules that could be evaluated are set, and the message whose header
+/// was awaited is not evaluated again in this run.
 pub(super) fn evaluate_all(
     session: &mut Transaction<Stream>,
     criteria: &Criteria<'_>,
@@ -84,7 +87,7 @@ pub(super) fn evaluate_all(
         outcomes.insert(index, outcome);
     });
     if let Err(error) = &evaluated {
-        // without pipelining, headers are verified at the end only
+        // without pipelining, headers are verified only at the end
         if error.kind() == Kind::Desynchronized && !session.pipelining() {
             outcomes.clear();
         } else if error.kind().verdict() == Verdict::Reconnect
@@ -112,12 +115,13 @@ pub(super) fn evaluate_all(
     evaluated
 }
 
-/// Evaluates the rules for the messages at `indices`. `each` gets an index and what the rules say,
-/// those that need their header last and in order. Once the limit of the policy is reached, no more
-/// headers are requested: the messages after it are not fetched in this run, whatever the rules say.
+/// Evaluates the rules for the messages at `indices`. Calls `each` with an index and the outcome,
+/// for messages that need their header last and in order. Once the limit of the policy is reached,
+/// no more headers are requested: the messages after it are not fetched in this run anyway.
 ///
 /// # Errors
-/// The connection is lost while the header of the first message that `each` did not get was awaited.
+/// The connection is lost. The header that was awaited is that of the first message for which
+/// `each` was not called.
 fn evaluate_new(
     session: &mut Transaction<Stream>,
     criteria: &Criteria<'_>,
@@ -147,12 +151,12 @@ fn evaluate_new(
     let mut undecided = undecided.as_slice();
     while room > 0 && !undecided.is_empty() {
         let count = usize::try_from(room.max(MIN_HEADERS)).unwrap_or(usize::MAX);
-        let (some, rest) = undecided.split_at(count.min(undecided.len()));
-        let nums: Vec<_> = some
+        let (batch, rest) = undecided.split_at(count.min(undecided.len()));
+        let nums: Vec<_> = batch
             .iter()
             .map(|index| reconciled.mailbox.entries[*index].num)
             .collect();
-        let mut awaited = some.iter();
+        let mut awaited = batch.iter();
         session.tops(&nums, |head| {
             let Some(index) = awaited.next() else { return };
             let outcome = head.map_or(RuleOutcome::NeedsHeader, |head| {
@@ -172,8 +176,8 @@ fn evaluate_new(
     Ok(())
 }
 
-/// Returns how many messages are fetched at most. If the newest messages decide what is deleted, it
-/// has to be known of all of them whether they will be fetched.
+/// Returns the largest number of messages that will be fetched. It is unlimited if retention
+/// depends on the newest messages, since the rules then have to be evaluated for all of them.
 fn fetch_limit(policy: &Policy) -> u64 {
     let depends_on_newest = policy.keep_newest.is_some() || policy.keep_total.is_some();
     policy

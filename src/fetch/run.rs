@@ -1,4 +1,4 @@
-//! The run of one account: its state over all sessions, and how that is recorded and settled.
+//! The state of a run over all its sessions, and how it is recorded and settled.
 
 use std::collections::BTreeMap;
 
@@ -32,17 +32,17 @@ pub(super) struct AccountRun<'a> {
     pub(super) blame: Blame,
     pub(super) memory: SurveyMemory,
     pub(super) outcome: Outcome,
-    /// Messages that failed, until it is known whether they are charged with an attempt.
+    /// Failed messages, until the evidence decides whether they are charged with an attempt.
     failures: BTreeMap<RowId, Failure>,
     /// Messages whose notice has to be delivered.
     pub(super) quarantined: Vec<Quarantined>,
-    /// Whether messages may be safe that the ledger does not know of.
+    /// Whether messages may be durable in a destination, but not recorded in the ledger.
     pub(super) unsettled: bool,
 }
 
 impl<'a> AccountRun<'a> {
-    /// Starts a run. `interrupted`: what an earlier run delivered has to be
-    /// [recovered](Self::recover) first.
+    /// Starts a run. If an earlier one was `interrupted`, [`recover`](Self::recover) has to be
+    /// called first.
     pub(super) fn new(
         account: &'a Account,
         env: &'a RunEnv,
@@ -66,11 +66,12 @@ impl<'a> AccountRun<'a> {
         }
     }
 
+    /// Reports an event of this account.
     pub(super) fn report(&self, event: &Event<'_>) {
         self.env.report.event(&self.account.name, event);
     }
 
-    /// Reports that a program gets something that it may have already.
+    /// Reports that a program gets a message, described by `what`, that it may have already.
     pub(super) fn report_redelivery(&self, what: &str) {
         self.report(&Event::Notice(
             &Error::new(
@@ -82,6 +83,9 @@ impl<'a> AccountRun<'a> {
     }
 
     /// Records what an interrupted run delivered, and removes its drafts.
+    ///
+    /// # Errors
+    /// A destination or the ledger cannot be read or written.
     pub(super) fn recover(&mut self) -> Result<()> {
         let router = self.committer.router();
         let recovery = recover::find_delivered(self.ledger.reader(), router, self.account)?;
@@ -100,7 +104,7 @@ impl<'a> AccountRun<'a> {
                 )
                 .with_fact("the file has changed since and was left untouched")
                 .with_fact(format!(
-                    "{messages} may be in it, complete or in part, and will be fetched again"
+                    "it may contain {messages}, complete or in part, which will be fetched again"
                 )),
             ));
         }
@@ -118,7 +122,7 @@ impl<'a> AccountRun<'a> {
         self.failures.remove(&row);
     }
 
-    /// Charges the messages that are known to be bad with an attempt.
+    /// Charges the messages that are proven to be bad with an attempt.
     pub(super) fn charge_proven(&mut self) -> Result<()> {
         for row in self.blame.take_proven() {
             if let Some(failure) = self.failures.remove(&row) {
@@ -128,6 +132,7 @@ impl<'a> AccountRun<'a> {
         Ok(())
     }
 
+    /// Charges a message with an attempt, and quarantines it if that was the last one allowed.
     fn charge(&mut self, failure: Failure) -> Result<()> {
         let Failure {
             request,
@@ -153,11 +158,11 @@ impl<'a> AccountRun<'a> {
         };
         let error = error
             .with_fact(format!(
-                "it failed {} and is in quarantine now; the other messages are not affected",
+                "quarantined after it failed {}; other messages are not affected",
                 times(attempts)
             ))
             .with_hint(format!(
-                "details: `pouch ledger show {} {row}`",
+                "run `pouch ledger show {} {row}` for details",
                 account.name
             ));
         self.outcome.fail(row, error, Some(next_try));
@@ -187,7 +192,7 @@ impl<'a> AccountRun<'a> {
         }
     }
 
-    /// Makes everything durable that was accepted, and records it.
+    /// Makes all accepted messages durable, and records them.
     pub(super) fn flush(&mut self) -> Result<()> {
         self.commit()?;
         while self.committer.is_in_flight() {
@@ -198,14 +203,15 @@ impl<'a> AccountRun<'a> {
         Ok(())
     }
 
+    /// Starts to commit the batch, and records an earlier one.
     fn commit(&mut self) -> Result<()> {
-        // until it is recorded, messages are safe that the ledger does not know of
+        // until the batch is recorded, the next run would have to search for its messages
         self.unsettled = true;
         let durable = self.committer.start_commit()?;
         self.record(&durable)
     }
 
-    /// Records messages that are durable.
+    /// Records durable messages as delivered.
     fn record(&mut self, arrivals: &[Arrival]) -> Result<()> {
         if arrivals.is_empty() {
             self.unsettled = false;
@@ -232,7 +238,7 @@ impl<'a> AccountRun<'a> {
         Ok(())
     }
 
-    /// Reports once that a message was delivered truncated.
+    /// Reports that a message was delivered truncated, unless that was reported before.
     fn report_truncated(&mut self, arrival: &Arrival) -> Result<()> {
         let Arrival {
             row,
@@ -253,18 +259,22 @@ impl<'a> AccountRun<'a> {
                 "message truncated: received fewer bytes than the server listed",
             )
             .with_fact(format!("received {received} of {}", count(listed, "byte")))
-            .with_fact("it is delivered as it is, stays on the server, and will be requested again")
+            .with_fact("delivered truncated and left on the server; the next run requests it again")
             .with_hint(format!(
-                "details: `pouch ledger show {} {row}`",
+                "run `pouch ledger show {} {row}` for details",
                 self.account.name
             )),
         ));
         Ok(())
     }
 
-    /// Settles what is left after the last session, whatever ended it.
+    /// Settles the run after the last session, even if that was lost: commits what was accepted,
+    /// charges or defers failed messages, delivers notices and reports failures.
+    ///
+    /// # Errors
+    /// The ledger or a destination failed.
     pub(super) fn finish(&mut self) -> Result<()> {
-        // after an error of the disk or the ledger, the next run looks for what is safe
+        // after a failure of the disk or the ledger, the next run searches for durable messages
         let flushed = if self.unsettled {
             self.committer.abandon()
         } else {
@@ -278,7 +288,7 @@ impl<'a> AccountRun<'a> {
         };
         for (row, failure) in std::mem::take(&mut self.failures) {
             let Failure { request, error, .. } = failure;
-            // nothing shows that it is the message
+            // there is no evidence against the message
             let error = error.of_kind(Kind::Busy);
             if request.after != AfterFetch::Complete {
                 self.ledger.defer(row, self.env.clock.now())?;
@@ -293,7 +303,8 @@ impl<'a> AccountRun<'a> {
     }
 }
 
-/// Returns why a message failed, in one line, with what the server said.
+/// Returns why a message failed, in one line: the error and its first fact, which quotes the
+/// server.
 fn reason(error: &Error) -> String {
     let facts = error.facts().iter().take(1);
     facts.fold(error.what().to_owned(), |reason, fact| {

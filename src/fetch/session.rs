@@ -1,4 +1,4 @@
-//! One session: what is listed, planned and fetched in it.
+//! One session: survey, plan, and fetching what the plan says.
 
 use std::collections::HashSet;
 
@@ -26,21 +26,24 @@ use crate::{
     text::count,
 };
 
-/// Up to so many messages of a kind are reported one by one.
+/// The largest number of oversize messages that are reported one by one.
 const REPORTED_SINGLY: usize = 3;
 
-/// How a session ended that was not lost.
+/// The result of a session that was not lost.
 pub(super) struct SessionEnd {
-    /// What may be due for deletion.
+    /// The messages that may be due for deletion.
     pub(super) deletions: Vec<Candidate>,
-    /// Why a destination gets no more messages.
+    /// The error of a destination that deferred or rejected too many messages in a row.
     pub(super) stopped: Option<Error>,
     /// Whether the server refused too many messages in a row.
     pub(super) refuses: bool,
 }
 
 impl AccountRun<'_> {
-    /// Fetches what is to be fetched. `address` is where the server was reached.
+    /// Surveys the mailbox, and fetches what is planned. `address` is the IP address of the server.
+    ///
+    /// # Errors
+    /// The session is lost, or the ledger or a destination failed.
     pub(super) fn session(
         &mut self,
         session: &mut Transaction<Stream>,
@@ -101,6 +104,7 @@ impl AccountRun<'_> {
         })
     }
 
+    /// Surveys the mailbox (see [`survey`]).
     fn survey(&mut self, session: &mut Transaction<Stream>) -> Result<Survey> {
         let Self {
             account,
@@ -123,10 +127,10 @@ impl AccountRun<'_> {
         survey(session, &basis, &mut memory.unreadable)
     }
 
-    /// Returns the account's policy, less what was fetched in this run already.
+    /// Returns the account's policy, with the limit reduced by what was fetched in this run.
     fn policy(&self) -> Policy {
         let mut policy = self.account.policy;
-        // messages that failed in this run do not use up the limit
+        // messages that failed in this run do not count against the limit
         let arrived = self.outcome.tally.delivered + self.committer.pending();
         policy.limit = policy.limit.map(|limit| {
             limit
@@ -136,6 +140,7 @@ impl AccountRun<'_> {
         policy
     }
 
+    /// Records the findings of a survey, and reports messages recognised under a new UID.
     fn record_findings(&mut self, findings: &Findings) -> Result<()> {
         let Findings {
             recognized,
@@ -152,7 +157,7 @@ impl AccountRun<'_> {
         Ok(())
     }
 
-    /// Requests messages last whose header broke the connection, as others that break it.
+    /// Makes messages whose header broke the connection suspects, so that they are requested last.
     fn suspect_unreadable(&mut self, listing: &Listing, reconciled: &Reconciled) -> Result<()> {
         let now = self.env.clock.now();
         for (message, entry) in listing.messages.iter().zip(&reconciled.mailbox.entries) {
@@ -167,7 +172,7 @@ impl AccountRun<'_> {
         Ok(())
     }
 
-    /// Records which messages the rules skip or delete, and which they no longer delete.
+    /// Records the messages that the rules skip or delete, and those that they no longer delete.
     fn record_rules(&mut self, plan: &Plan, reconciled: &Reconciled) -> Result<()> {
         let (mut skipped, mut deleted) = (Vec::new(), Vec::new());
         for (entry, action) in plan.of(&reconciled.mailbox) {
@@ -192,6 +197,7 @@ impl AccountRun<'_> {
         Ok(())
     }
 
+    /// Returns a row with the reason for skipping or deleting it.
     fn by_rule(&self, row: RowId, rule: RuleMatch) -> (RowId, String) {
         (
             row,
@@ -202,7 +208,7 @@ impl AccountRun<'_> {
         )
     }
 
-    /// Returns the messages to fetch.
+    /// Returns the requests for the messages that the plan fetches.
     fn requests(
         &self,
         plan: &Plan,
@@ -247,7 +253,8 @@ impl AccountRun<'_> {
         Ok(requests.collect())
     }
 
-    /// Reports messages that are larger than `max-size`, each once, and many together.
+    /// Reports messages that are larger than `max-size` and were not reported before, in one notice
+    /// if there are many.
     fn report_oversize(&mut self, plan: &Plan, reconciled: &Reconciled) -> Result<()> {
         let oversize: Vec<_> = plan
             .of(&reconciled.mailbox)
@@ -264,7 +271,8 @@ impl AccountRun<'_> {
             .filter(|(_, _, row)| unreported.contains(row))
             .collect();
         let notice = |what: String| {
-            Error::new(Kind::Unavailable, what).with_hint("raise `max-size` to fetch them")
+            Error::new(Kind::Unavailable, what)
+                .with_hint("raise `max-size` to fetch larger messages")
         };
         let size = |octets: u64| ByteSize::from_octets(octets).rounded();
         if unreported.len() <= REPORTED_SINGLY {

@@ -1,4 +1,4 @@
-//! Session after session, until everything is fetched that can be.
+//! Connecting again until all messages are fetched, or no further progress can be expected.
 
 use super::{
     connect::{Milestone, connect_patiently},
@@ -16,7 +16,11 @@ use crate::{
 };
 
 impl AccountRun<'_> {
-    /// Connects until everything is fetched that can be. The first connection may have been `begun`.
+    /// Runs sessions until all messages are fetched, or an error ends the run. The first session
+    /// uses the connection that was `begun`, if any.
+    ///
+    /// # Errors
+    /// The server cannot be reached or used, or the ledger or a destination failed.
     pub(super) fn sessions(
         &mut self,
         mut begun: Option<PendingConnection>,
@@ -45,7 +49,7 @@ impl AccountRun<'_> {
                     Ok(Next::Continue) => continue,
                     Ok(Next::GiveUp) => return Ok(()),
                     Err(error) if error.kind() == Kind::Desynchronized => error.into(),
-                    // everything is fetched, and the next run deletes what is left
+                    // all messages are fetched, and the next run deletes the rest
                     Err(error) => return Err(error),
                 },
                 Err(lost) => lost,
@@ -55,7 +59,8 @@ impl AccountRun<'_> {
         }
     }
 
-    /// Deletes what may be deleted, and ends the session. Returns whether another one is needed.
+    /// Deletes what may be deleted, and ends the session. Returns whether another session is
+    /// needed.
     fn end_session(
         &mut self,
         session: Transaction<Stream>,
@@ -86,7 +91,10 @@ impl AccountRun<'_> {
         }
     }
 
-    /// Decides whether to connect again after a session was lost.
+    /// Handles the loss of a session. Returns `Ok` if another one should be tried.
+    ///
+    /// # Errors
+    /// The error that ended the session, if no further one can help; or a signal ended the run.
     fn reconnect(&mut self, lost: SessionLost, progress: bool) -> Result<()> {
         let SessionLost { error, during } = lost;
         self.env.stop.check()?;
@@ -98,7 +106,7 @@ impl AccountRun<'_> {
             .map(|awaited| (awaited.request.requested(), awaited.first));
         let next = self.blame.connection_lost(Lost {
             during: requested,
-            // a server that drops the connection may drop the messages before that as well
+            // a server that drops the connection may have dropped responses before that
             maybe_desynchronized: !progress
                 || matches!(error.kind(), Kind::Desynchronized | Kind::TimedOut),
             progress,
@@ -132,8 +140,8 @@ impl AccountRun<'_> {
     }
 }
 
-/// Returns whether the server lists some of the messages per session, and more once those have been
-/// fetched: Gmail lists some 250.
+/// Returns whether the server lists only a part of the mailbox in each session, and more once those
+/// messages have been fetched. Gmail lists about 250.
 fn lists_a_part(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     ["gmail.com", "googlemail.com"]

@@ -1,8 +1,11 @@
-//! What is on the server, what is known of it, and what to do about it.
+//! The survey: what is on the server, what the ledger knows of it, and what to do about it.
 //!
-//! `pouch plan` and `pouch fetch` take these steps together: [`survey`] finds out what is there, and
-//! [`decide`] what to do. Both only read the ledger. What they find out about known messages is a
-//! value, [`Findings`], which `fetch` records.
+//! # Why it is shared
+//!
+//! `pouch plan` has to show exactly what `pouch fetch` would do. When each had its own sequence of
+//! steps, only tests kept the two in agreement. Now both call [`survey`] and [`decide`], which only
+//! read the ledger. What they learn about known messages is a value, [`Findings`]: `fetch` records
+//! it, and `plan` drops it.
 
 use std::collections::HashSet;
 
@@ -24,7 +27,7 @@ use crate::{
     pop3::transaction::{Listing, Transaction},
 };
 
-/// What the sessions of a run learn about messages.
+/// What a run learnt in earlier sessions, so that each session gets further than the one before.
 #[derive(Debug, Default)]
 pub(super) struct SurveyMemory {
     pub(super) rules: RuleMemory,
@@ -33,37 +36,37 @@ pub(super) struct SurveyMemory {
 
 impl SurveyMemory {
     /// Returns whether headers arrived before one broke the connection, so that the next session
-    /// gets further. Resets it.
+    /// gets further. Resets the flag.
     pub(super) fn take_progress(&mut self) -> bool {
         self.rules.take_progress() | self.unreadable.take_progress()
     }
 }
 
-/// What a survey found out that the ledger does not know.
+/// What a survey found that is not in the ledger.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     /// Messages that were recognised by their headers.
     pub(super) recognized: Recognized,
-    /// Messages that are in the account's Maildirs.
+    /// Messages found in the account's Maildirs.
     pub(super) located: Vec<RowId>,
-    /// Messages that are missing from the Maildirs, but not known to be deleted.
+    /// Messages missing from the Maildirs that may not have been deleted by the user.
     pub(super) misplaced: HashSet<RowId>,
 }
 
-/// What is on the server, and what is known of it.
+/// The result of a survey.
 pub(super) struct Survey {
     pub(super) listing: Listing,
     pub(super) reconciled: Reconciled,
     pub(super) findings: Findings,
-    /// What the user should know.
+    /// A problem that is reported to the user and does not end the run.
     pub(super) warning: Option<Error>,
 }
 
 /// Lists the mailbox and matches it with the ledger.
 ///
 /// # Errors
-/// The server cannot tell messages apart, the connection is lost, or the ledger or a destination
-/// cannot be read. What `unreadable` has learnt by then helps the next session.
+/// Messages cannot be recognised, the connection is lost, or the ledger or a destination cannot be
+/// read. `unreadable` then has the headers that the next session should not request.
 pub(super) fn survey(
     session: &mut Transaction<Stream>,
     basis: &Basis<'_>,
@@ -117,11 +120,11 @@ pub(super) fn survey(
     Ok(survey)
 }
 
-/// Evaluates the rules, and decides what to do to each message.
+/// Evaluates the rules, and makes the plan.
 ///
 /// # Errors
-/// The connection is lost. The rules are applied as far as they could be evaluated, and what
-/// `memory` has learnt helps the next session.
+/// The connection is lost. The rules that could be evaluated are set in `reconciled` and kept in
+/// `memory`.
 pub(super) fn decide(
     session: &mut Transaction<Stream>,
     criteria: &Criteria<'_>,

@@ -1,4 +1,22 @@
-//! Which messages the user deleted from the Maildir.
+//! Finding messages that the user deleted from a Maildir, for `sync-deletions`.
+//!
+//! # Why this is safe
+//!
+//! A message that is missing from the Maildir is deleted from the server, where it may be the last
+//! copy. A missing file has other causes than deletion, and each has a safeguard:
+//! - The Maildir is on a disk that is not mounted, or was restored from a backup, or replaced by
+//!   another one. If more than half of the delivered messages are missing ([`believable`]), or the
+//!   Maildir's creation time changed, nothing is deleted, and the user is warned. The missing
+//!   messages are marked as misplaced for good. Otherwise they would count as deleted later, when
+//!   there is enough new mail that a majority is present again.
+//! - A mail program is moving the message between two folders while the Maildir is read. It is
+//!   searched twice.
+//! - A mail program renamed the file. The headers of unknown files are compared, and a message
+//!   without a fingerprint is never deleted.
+//!
+//! Only messages that were seen in the Maildir once count as deleted when they are missing.
+//! Watching the Maildir with inotify was rejected: pouch is not a daemon, and misses what happens
+//! between two runs.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,21 +33,21 @@ use crate::{
     text::count,
 };
 
-/// What the Maildirs say about delivered messages.
+/// The state of delivered messages in the Maildirs.
 #[derive(Debug, Default)]
 pub(super) struct Synced {
     /// Messages that the user deleted.
     deleted: HashSet<RowId>,
-    /// Messages that are there.
+    /// Messages that are present.
     pub(super) located: Vec<RowId>,
-    /// Messages that are missing, but not known to be deleted.
+    /// Messages that are missing, and may not have been deleted by the user.
     pub(super) misplaced: HashSet<RowId>,
-    /// Why deletions are not believed.
+    /// Why missing messages do not count as deleted.
     pub(super) warning: Option<Error>,
 }
 
 impl Synced {
-    /// Marks the deleted messages.
+    /// Marks the deleted messages in `reconciled`.
     pub(super) fn mark(&self, reconciled: &mut Reconciled) {
         for entry in &mut reconciled.mailbox.entries {
             if let Known::Delivered { local, .. } = &mut entry.known
@@ -41,9 +59,8 @@ impl Synced {
     }
 }
 
-/// Finds the delivered messages that the user deleted from their destination. If too many are
-/// missing, or another Maildir is in the place of the one before, none counts as deleted, and the
-/// result has a warning.
+/// Finds delivered messages that the user deleted from the Maildirs. If too many are missing, or a
+/// Maildir was replaced, none counts as deleted, and the result has a warning.
 ///
 /// # Errors
 /// The ledger or a message cannot be read.
@@ -73,7 +90,7 @@ pub(super) fn find_deleted(
     if missing.is_empty() {
         return Ok(synced);
     }
-    // one that a mail program was just moving is there the second time
+    // a message that a mail program was moving is found the second time
     found = basis.router.stored_messages()?.unwrap_or_default();
     present = present_in(&found, reader);
     missing.retain(|row| !present.contains(row));
@@ -96,20 +113,17 @@ pub(super) fn find_deleted(
             format!("{doubt}; deletions were not synced"),
         )
         .with_fact(format!("{lost} of {} are missing", delivered.len()))
-        .with_fact(
-            "if its disk is not mounted, or it was restored from a backup, nothing is lost: \
-                 nothing was deleted from the server",
-        )
-        .with_hint("if you did delete them, `pouch ledger delete` deletes them from the server"),
+        .with_fact("nothing was deleted from the server")
+        .with_hint("if you deleted them on purpose, run `pouch ledger delete`"),
     );
-    // none of them counts later either, once there is so much new mail that it would be believed
+    // they must not count as deleted later either, when enough new mail has been delivered
     synced.misplaced = missing;
     Ok(synced)
 }
 
-/// Removes messages from `missing` that are there under another name: some mail programs (mutt,
-/// Dovecot) rename a message when it is moved to another folder. They are recognised by their
-/// headers. Those without a fingerprint are never deleted on suspicion.
+/// Removes messages from `missing` that are present under another name, recognised by their
+/// headers: mutt and Dovecot rename a message that is moved to another folder. Messages without a
+/// fingerprint are removed, too, since they cannot be recognised.
 fn remove_renamed(
     missing: &mut HashSet<RowId>,
     found: &[StoredMessage],
@@ -124,14 +138,14 @@ fn remove_renamed(
             }
         }
     }
-    for stranger in found
+    for unknown in found
         .iter()
         .filter(|found| reader.message_named(&found.name).is_none())
     {
         if wanted.is_empty() {
             break;
         }
-        if let Some(fingerprint) = stranger.fingerprint()?
+        if let Some(fingerprint) = unknown.fingerprint()?
             && let Some(rows) = wanted.remove(&fingerprint)
         {
             missing.retain(|row| !rows.contains(row));

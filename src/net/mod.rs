@@ -1,4 +1,4 @@
-//! The line to the server: TCP with time-outs and signals, TLS over it.
+//! Connections to servers: TCP and Unix sockets with timeouts and signals, and TLS.
 
 mod dial;
 mod roots;
@@ -21,19 +21,19 @@ pub use socket::{LastError, Socket};
 pub use tls::{Certificate, TlsConfig};
 pub use tls_cache::TlsCache;
 
-/// A line to the server.
+/// A connection to a server, with or without TLS.
 pub enum Stream {
-    /// In clear.
+    /// TCP in clear text.
     Plain(Socket),
-    /// Protected by TLS.
+    /// TLS, and the last error of the socket below it.
     Tls(Box<TlsStream<Records>>, LastError),
 }
 
 impl Stream {
-    /// The server's address.
+    /// Returns the server's address.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection was closed.
     pub fn peer(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Plain(socket) => socket.peer(),
@@ -41,7 +41,7 @@ impl Stream {
         }
     }
 
-    /// The server's certificate, where there is TLS.
+    /// Returns the server's certificate, or `None` without TLS.
     pub fn certificate(&self) -> Option<Certificate> {
         match self {
             Self::Plain(_) => None,
@@ -49,7 +49,7 @@ impl Stream {
         }
     }
 
-    /// The TCP connection alone, to begin TLS on; nothing where there is TLS already.
+    /// Returns the socket, to start TLS on it, or `None` if TLS has been started already.
     pub fn into_socket(self) -> Option<Socket> {
         match self {
             Self::Plain(socket) => Some(socket),
@@ -58,24 +58,24 @@ impl Stream {
     }
 }
 
-/// native-tls blurs a time-out of the socket into an error of TLS: what the socket itself said
-/// tells more.
-fn unblurred<T>(result: io::Result<T>, captured: &LastError) -> io::Result<T> {
-    result.map_err(|error| captured.take().unwrap_or(error))
+/// Replaces an error of TLS by that of the socket, if there is one: native-tls does not pass on a
+/// timeout as such.
+fn with_socket_error<T>(result: io::Result<T>, socket_error: &LastError) -> io::Result<T> {
+    result.map_err(|error| socket_error.take().unwrap_or(error))
 }
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.read(buffer),
-            Self::Tls(stream, captured) => {
-                let mut filled = unblurred(stream.read(buffer), captured)?;
-                // a record is small, and more of them may have come
-                stream.get_mut().wait(false);
+            Self::Tls(stream, socket_error) => {
+                let mut filled = with_socket_error(stream.read(buffer), socket_error)?;
+                // a record has 16 KiB at most, and more of them may have arrived
+                stream.get_mut().set_blocking(false);
                 while let Ok(octets @ 1..) = stream.read(&mut buffer[filled..]) {
                     filled += octets;
                 }
-                stream.get_mut().wait(true);
+                stream.get_mut().set_blocking(true);
                 Ok(filled)
             }
         }
@@ -86,14 +86,16 @@ impl Write for Stream {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.write(octets),
-            Self::Tls(stream, captured) => unblurred(stream.write(octets), captured),
+            Self::Tls(stream, socket_error) => {
+                with_socket_error(stream.write(octets), socket_error)
+            }
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.flush(),
-            Self::Tls(stream, captured) => unblurred(stream.flush(), captured),
+            Self::Tls(stream, socket_error) => with_socket_error(stream.flush(), socket_error),
         }
     }
 }

@@ -1,17 +1,22 @@
-//! The certificate authorities that the system trusts.
+//! The certificate authorities of the system.
 //!
-//! OpenSSL knows them in two forms. In a hashed directory (`/etc/ssl/certs` on Debian) it looks up
-//! the one authority that a certificate names. Of a file with all of them (the bundle) it parses
-//! every certificate, for each context: with 150 authorities that takes more CPU than everything
-//! else that a poll does. native-tls always passes both to OpenSSL, even if other authorities were
-//! given, and has no option to leave the file out. It does ask the environment first: where
-//! `SSL_CERT_FILE` names a file, that one is read instead of the bundle.
+//! # Why the bundle is read here
 //!
-//! So the program sets this variable to an empty file before it does anything else, and this module
-//! reads the bundle itself, for those accounts that trust the system's authorities, and only if
-//! some certificate of it is missing in the hashed directories: on systems that have only a bundle
-//! (Fedora), or where an administrator appended to it. The authorities that are trusted are the
-//! same as before.
+//! OpenSSL knows the authorities in two forms. In a hashed directory (`/etc/ssl/certs` on Debian)
+//! it looks up the authority that a certificate names. From a file with all of them, the bundle, it
+//! parses every certificate for each configuration: with 150 authorities, that takes more CPU time
+//! than everything else in a poll. native-tls always passes both to OpenSSL, even if other
+//! authorities were given, and has no option to leave the file out. But if `SSL_CERT_FILE` names a
+//! file, it passes that one instead of the bundle.
+//!
+//! So the program sets this variable to an empty file when it starts. This module reads the bundle
+//! for accounts that trust the system's authorities, and only if a certificate in it is missing
+//! from the hashed directories: on systems that have only a bundle (Fedora), or if an administrator
+//! added a certificate to it. The trusted authorities are the same as without this module.
+//!
+//! Ignoring the bundle was rejected, since such systems would trust no authority. Authorities
+//! compiled into the program were rejected, because administrators add and remove authorities, and
+//! expect every program to follow.
 
 use std::{
     collections::HashSet,
@@ -30,14 +35,14 @@ const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 /// The last line of a certificate in PEM.
 const END: &[u8] = b"-----END CERTIFICATE-----";
 
-/// Where OpenSSL would find the authorities of the system.
+/// The files and directories in which OpenSSL would find the authorities of the system.
 #[derive(Clone, Debug, Default)]
 pub struct SystemRoots {
     /// The bundles.
     files: Vec<PathBuf>,
     /// The hashed directories.
     directories: Vec<PathBuf>,
-    /// What the variable was set to before the program replaced it.
+    /// The original value of [`Self::VARIABLE`].
     original: Option<OsString>,
 }
 
@@ -80,15 +85,15 @@ impl SystemRoots {
         })
     }
 
-    /// Returns what [`Self::VARIABLE`] was before the program replaced it, or `None` if it was not
-    /// set. The programs that pouch starts get this value.
+    /// Returns the original value of [`Self::VARIABLE`], or `None` if it was not set. The programs
+    /// that pouch starts get this value.
     pub fn original(&self) -> Option<&OsStr> {
         self.original.as_deref()
     }
 
     /// Adds the authorities that OpenSSL does not find in the hashed directories.
     ///
-    /// A file that cannot be read, or holds something else, adds nothing, as with OpenSSL.
+    /// A file that cannot be read or has no certificate is ignored, as OpenSSL does.
     pub(super) fn add_missing(&self, builder: &mut TlsConnectorBuilder) {
         for file in &self.files {
             let Ok(pem) = fs::read(file) else { continue };
@@ -101,9 +106,9 @@ impl SystemRoots {
         }
     }
 
-    /// Whether each certificate in `pem` has an entry in a hashed directory.
+    /// Returns whether each certificate in `pem` has an entry in a hashed directory.
     ///
-    /// Compares the text of the certificates: parsing them is what has to be avoided.
+    /// The text of the certificates is compared, since parsing them is what has to be avoided.
     fn directories_have_all(&self, pem: &[u8]) -> bool {
         if certificates(pem).count() != entries(pem) {
             return false;
@@ -150,13 +155,13 @@ fn push_new(paths: &mut Vec<PathBuf>, path: PathBuf) {
     }
 }
 
-/// Whether `file` is a regular file that has only certificates in it.
+/// Returns whether `file` is a regular file with nothing but certificates.
 fn is_plain(file: &Path) -> bool {
     file.is_file() && fs::read(file).is_ok_and(|pem| certificates(&pem).count() == entries(&pem))
 }
 
-/// Whether this is the name of a certificate in a hashed directory: eight hexadecimal digits of the
-/// subject's hash, a dot and a number.
+/// Returns whether this is the name of a certificate in a hashed directory: eight hexadecimal
+/// digits of the subject's hash, a dot and a number.
 fn is_hash(name: &OsStr) -> bool {
     name.to_str()
         .and_then(|name| name.split_once('.'))

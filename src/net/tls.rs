@@ -1,4 +1,19 @@
-//! TLS: which certificates are good, and what to say of those that are not.
+//! TLS: which certificates are trusted, and the errors about those that are not.
+//!
+//! # Roots
+//!
+//! An account trusts exactly one of three things ([`Trust`]): the authorities of the system
+//! ([`roots`](super::roots)), those of `tls-ca-file` and no others, or the one certificate of
+//! `tls-pin`. A pinned certificate is compared as a whole, after the handshake and before the first
+//! command; its issuer, host name and validity are not checked, since the user has vouched for the
+//! certificate itself. An option that turns verification off was rejected: an attacker then gets
+//! the password, and the pin serves the same servers. `pouch check` shows the certificate to pin.
+//!
+//! # Errors
+//!
+//! Whether a failure is a wrong port, a lost connection or an untrusted certificate decides the
+//! exit code and whether to try again. That is read from OpenSSL's reason codes. Its texts only
+//! select the words of a message, because they change between versions.
 
 use std::{error::Error as _, fs, io, path::Path};
 
@@ -14,7 +29,7 @@ use crate::{
     text::hex,
 };
 
-/// What TLS needs to know of an account.
+/// The TLS configuration of an account.
 #[derive(Clone)]
 pub struct TlsConfig {
     connector: TlsConnector,
@@ -26,11 +41,12 @@ pub struct TlsConfig {
 pub struct Certificate {
     /// The SHA-256 of the whole certificate (DER).
     pub sha256: [u8; 32],
-    /// Until when it holds, where that can be read.
+    /// The end of its validity, or `None` if it cannot be read.
     pub until: Option<Timestamp>,
 }
 
 impl Certificate {
+    /// Returns the certificate with this encoding (DER).
     fn new(der: &[u8]) -> Self {
         Self {
             sha256: Sha256::digest(der).into(),
@@ -38,17 +54,18 @@ impl Certificate {
         }
     }
 
-    /// The fingerprint as `tls-pin` takes it.
+    /// Returns the fingerprint in the form of `tls-pin`.
     pub fn pin(&self) -> String {
         format!("sha256:{}", hex(&self.sha256))
     }
 }
 
 impl TlsConfig {
-    /// Reads the files that `trust` and `client` name, and those of `roots` that are needed.
+    /// Builds a configuration from the files that `trust` and `client` name. `roots` is used for
+    /// [`Trust::System`].
     ///
     /// # Errors
-    /// [`Kind::Config`]: a file cannot be read, or holds no certificate.
+    /// [`Kind::Config`] if a file cannot be read, or has no certificate.
     pub fn new(
         trust: &Trust,
         client: Option<&ClientCertificate>,
@@ -66,10 +83,10 @@ impl TlsConfig {
                 let none = || {
                     Error::new(
                         Kind::Config,
-                        format!("there is no certificate in {}", path.display()),
+                        format!("no certificate in {}", path.display()),
                     )
                     .with_hint(
-                        "`tls-ca-file` is a PEM file: it has lines -----BEGIN CERTIFICATE-----",
+                        "set `tls-ca-file` to a PEM file, with lines -----BEGIN CERTIFICATE-----",
                     )
                 };
                 let roots = native_tls::Certificate::stack_from_pem(&read(path, "tls-ca-file")?)
@@ -84,8 +101,7 @@ impl TlsConfig {
                 None
             }
             Trust::Pin(pin) => {
-                // The certificate is compared as a whole after the handshake, before anything is
-                // said: who issued it, for whom and until when means nothing then.
+                // `wrap` compares the certificate after the handshake
                 builder
                     .danger_accept_invalid_certs(true)
                     .danger_accept_invalid_hostnames(true);
@@ -98,29 +114,35 @@ impl TlsConfig {
                 read(key, "tls-client-key")?,
             );
             let identity = Identity::from_pkcs8(&certificate_file, &key_file).map_err(|error| {
-                Error::new(Kind::Config, "the client certificate cannot be used")
-                    .with_fact(format!("{} and {}: {error}", certificate.display(), key.display()))
-                    .with_hint("both are PEM files, the key in PKCS #8: `openssl pkcs8 -topk8 -nocrypt -in KEY` makes one")
+                Error::new(Kind::Config, "cannot use the client certificate")
+                    .with_fact(format!(
+                        "{} and {}: {error}",
+                        certificate.display(),
+                        key.display()
+                    ))
+                    .with_fact("both have to be PEM files, the key in PKCS #8 form")
+                    .with_hint("convert the key with `openssl pkcs8 -topk8 -nocrypt -in KEY`")
             })?;
             builder.identity(identity);
         }
         let connector = builder.build().map_err(|error| {
-            Error::new(Kind::Config, "TLS cannot be set up").with_fact(error.to_string())
+            Error::new(Kind::Config, "cannot set up TLS").with_fact(error.to_string())
         })?;
         Ok(Self { connector, pin })
     }
 
-    /// Whatever certificate the server has: to look at it, never to log in.
+    /// Returns a configuration that accepts any certificate, to show it. It must not be used to log
+    /// in.
     ///
     /// # Errors
-    /// TLS cannot be set up.
-    pub fn trusting_anybody() -> Result<Self> {
+    /// [`Kind::Config`] if TLS cannot be set up.
+    pub fn accept_any() -> Result<Self> {
         let connector = TlsConnector::builder()
             .danger_accept_invalid_certs(true)
             .danger_accept_invalid_hostnames(true)
             .build()
             .map_err(|error| {
-                Error::new(Kind::Config, "TLS cannot be set up").with_fact(error.to_string())
+                Error::new(Kind::Config, "cannot set up TLS").with_fact(error.to_string())
             })?;
         Ok(Self {
             connector,
@@ -128,17 +150,16 @@ impl TlsConfig {
         })
     }
 
-    /// Begins TLS with `host`, whose certificate has to be good.
+    /// Carries out the TLS handshake with `host`, and verifies its certificate.
     ///
     /// # Errors
-    /// [`Kind::Denied`]: the certificate is not trusted. [`Kind::NotPop3`]: what answers speaks no
-    /// TLS. Or the line is lost.
+    /// [`Kind::Denied`] if the certificate is not trusted, [`Kind::NotPop3`] if the server does not
+    /// speak TLS; or the connection is lost.
     pub fn wrap(&self, mut socket: Socket, host: &str) -> Result<Stream> {
         let captured = socket.last_error();
-        // a handshake is many small answers
+        // one deadline for all small reads of the handshake
         socket.set_deadline();
-        // the dot that ends an absolute name stands in no certificate, nor is it told the server
-        // (RFC 6066 §3)
+        // Certificates and SNI have no dot at the end of an absolute name (RFC 6066 §3)
         let name = host.strip_suffix('.').unwrap_or(host);
         let mut stream = match self.connector.connect(name, Records::new(socket)) {
             Ok(stream) => stream,
@@ -156,12 +177,12 @@ impl TlsConfig {
         if let Some(pin) = self.pin {
             let found = certificate(&stream);
             if found.as_ref().map(|certificate| certificate.sha256) != Some(pin) {
-                let shown = found.map_or_else(|| "none".into(), |certificate| certificate.pin());
+                let found = found.map_or_else(|| "none".into(), |certificate| certificate.pin());
                 return Err(Error::new(
                     Kind::Denied,
                     format!("the certificate of {host} does not match `tls-pin`"),
                 )
-                .with_fact(format!("it has {shown}"))
+                .with_fact(format!("the server's certificate: {found}"))
                 .with_hint("if the certificate was renewed on purpose, update `tls-pin`"));
             }
         }
@@ -169,13 +190,13 @@ impl TlsConfig {
     }
 }
 
-/// The certificate that the server showed.
+/// Returns the server's certificate, or `None` if there is none or it cannot be read.
 pub(super) fn certificate(stream: &TlsStream<Records>) -> Option<Certificate> {
     let certificate = stream.peer_certificate().ok()??;
     Some(Certificate::new(&certificate.to_der().ok()?))
 }
 
-/// What is in the file that `key` of the config names.
+/// Reads the file at `path`, which the config key `key` names.
 fn read(path: &Path, key: &str) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| {
         Error::new(Kind::Config, format!("cannot read {}", path.display()))
@@ -184,10 +205,10 @@ fn read(path: &Path, key: &str) -> Result<Vec<u8>> {
     })
 }
 
-/// OpenSSL's number of the library for TLS (`openssl/err.h`).
+/// The number of OpenSSL's TLS library (`openssl/err.h`).
 const ERR_LIB_SSL: i32 = 20;
 
-/// Reasons of that library (`openssl/sslerr.h`).
+/// Reason codes of that library (`openssl/sslerr.h`).
 mod reasons {
     pub(super) const CERTIFICATE_VERIFY_FAILED: i32 = 134;
     pub(super) const PACKET_LENGTH_TOO_LONG: i32 = 198;
@@ -199,26 +220,27 @@ mod reasons {
 /// Why a handshake failed.
 #[derive(Debug)]
 enum Failure {
-    /// The socket failed below TLS.
+    /// The socket failed.
     Socket(io::Error),
     /// OpenSSL did not trust the certificate. native-tls passes on the reason as text only.
     Untrusted(String),
-    /// What the other side sent is not TLS.
+    /// The server sent something else than TLS.
     NotTls(String),
-    /// The other side closed the connection.
+    /// The server closed the connection.
     Closed(String),
     /// Anything else.
     Other(String),
 }
 
 impl Failure {
+    /// Returns the failure that an error of native-tls describes.
     fn of(error: &native_tls::Error) -> Self {
         let detail = reason(&error.to_string());
         let Some(stack) = error
             .source()
             .and_then(|source| source.downcast_ref::<ErrorStack>())
         else {
-            // OpenSSL before 3 has no error for a connection that ends
+            // OpenSSL before version 3 has no error for a closed connection
             return Self::Closed(detail);
         };
         let found = stack
@@ -229,8 +251,7 @@ impl Failure {
         found.unwrap_or(Self::Other)(detail)
     }
 
-    /// Returns the failure that a reason of [`ERR_LIB_SSL`] stands for, or `None` if it has none of
-    /// its own.
+    /// Returns the variant for a reason code of [`ERR_LIB_SSL`], or `None` if there is none.
     fn from_reason(code: i32) -> Option<fn(String) -> Self> {
         match code {
             reasons::CERTIFICATE_VERIFY_FAILED => Some(Self::Untrusted),
@@ -247,14 +268,14 @@ impl Failure {
         match self {
             Self::Socket(error) => {
                 let (kind, what) = if error.kind() == io::ErrorKind::TimedOut {
-                    (Kind::TimedOut, format!("{host} did not answer in time"))
+                    (Kind::TimedOut, format!("{host} did not respond in time"))
                 } else {
                     (
                         Kind::ConnectionLost,
                         format!("the connection to {host} was lost"),
                     )
                 };
-                Error::new(kind, what).with_fact(format!("beginning TLS: {error}"))
+                Error::new(kind, what).with_fact(format!("TLS handshake: {error}"))
             }
             Self::Untrusted(detail) => untrusted(host, &detail),
             Self::NotTls(detail) => Error::new(
@@ -262,10 +283,12 @@ impl Failure {
                 format!("{host} does not speak TLS on this port"),
             )
             .with_fact(detail)
-            .with_hint("port 110 is for tls = \"starttls\", 995 for \"implicit\""),
+            .with_hint(
+                "check `port` and `tls`: port 995 needs tls = \"implicit\", port 110 \"starttls\"",
+            ),
             Self::Closed(detail) => Error::new(
                 Kind::ConnectionLost,
-                format!("{host} closed the connection while TLS began"),
+                format!("{host} closed the connection during the TLS handshake"),
             )
             .with_fact(detail),
             Self::Other(detail) => {
@@ -275,34 +298,34 @@ impl Failure {
     }
 }
 
-/// Returns the error about a certificate that OpenSSL did not trust. Its text chooses the words, not
-/// the kind.
+/// Returns the error about an untrusted certificate. OpenSSL's text selects the words only, not the
+/// kind.
 fn untrusted(host: &str, detail: &str) -> Error {
     let lower = detail.to_ascii_lowercase();
-    let (what, hint) = if lower.contains("hostname mismatch")
-        || lower.contains("ip address mismatch")
-    {
-        (
-            format!("the certificate is not for {host}"),
-            "set `host` to a name the certificate is issued for",
-        )
-    } else if lower.contains("expired") {
-        (
-            format!("the certificate of {host} has expired"),
-            "ask the server's owner to renew it; and check this machine's clock",
-        )
-    } else {
-        (
-            format!("the certificate of {host} is not trusted"),
-            "`tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows",
-        )
-    };
+    let (what, hint) =
+        if lower.contains("hostname mismatch") || lower.contains("ip address mismatch") {
+            (
+                format!("the certificate is not for {host}"),
+                "set `host` to a name the certificate is issued for",
+            )
+        } else if lower.contains("expired") {
+            (
+                format!("the certificate of {host} has expired"),
+                "check this machine's clock, or ask the server's operator to renew the certificate",
+            )
+        } else {
+            (
+                format!("the certificate of {host} is not trusted"),
+                "set `tls-ca-file` to its authority, or verify the certificate that `pouch check` \
+             shows and set `tls-pin` to it",
+            )
+        };
     Error::new(Kind::Denied, what)
         .with_fact(detail)
         .with_hint(hint)
 }
 
-/// Returns until when a certificate (DER) is valid.
+/// Returns the end of the validity of a certificate (DER).
 fn not_after(der: &[u8]) -> std::result::Result<Timestamp, ErrorStack> {
     let certificate = X509::from_der(der)?;
     let since_1970 = Asn1Time::from_unix(0)?.diff(certificate.not_after())?;
@@ -311,7 +334,8 @@ fn not_after(der: &[u8]) -> std::result::Result<Timestamp, ErrorStack> {
     ))
 }
 
-/// What a person can use of `error:CODE:LIBRARY:FUNCTION:REASON:FILE:LINE: (DETAIL)`.
+/// Returns the part of an OpenSSL error for the user: the detail, or else the reason, of
+/// `error:CODE:LIBRARY:FUNCTION:REASON:FILE:LINE: (DETAIL)`.
 fn reason(text: &str) -> String {
     let detail = text
         .rfind('(')
@@ -335,50 +359,53 @@ mod tests {
     use super::*;
     use crate::sys::interrupt::Interrupt;
 
-    /// What a client sees that begins TLS with a server that sends `answer` and closes.
-    fn handshake_with(answer: &'static [u8]) -> Error {
+    /// Returns the error of a handshake with a server that sends `response` and closes.
+    fn handshake_with(response: &'static [u8]) -> Error {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = thread::spawn(move || {
             let mut client = listener.accept().unwrap().0;
             client.read_exact(&mut [0; 64]).unwrap();
-            client.write_all(answer).unwrap();
+            client.write_all(response).unwrap();
             client.shutdown(Shutdown::Write).unwrap();
             io::copy(&mut client, &mut io::sink())
         });
-        let context = TlsConfig::trusting_anybody().unwrap();
-        let error = context.wrap(dialed(port), "localhost").err().unwrap();
+        let config = TlsConfig::accept_any().unwrap();
+        let error = config.wrap(connect(port), "localhost").err().unwrap();
         let _ = server.join().unwrap();
         error
     }
 
-    fn dialed(port: u16) -> Socket {
+    fn connect(port: u16) -> Socket {
         let time = Duration::from_mins(1);
         super::super::dial("127.0.0.1", port, time, time, &Interrupt::default()).unwrap()
     }
 
     #[test]
-    fn failed_handshakes_are_told_apart_by_code() {
-        for (answer, kind) in [
+    fn failed_handshake_has_the_kind_of_its_reason_code() {
+        for (response, kind) in [
             (&b"+OK POP3 server ready\r\n"[..], Kind::NotPop3),
             (b"", Kind::ConnectionLost),
             // the alert `handshake_failure`
             (b"\x15\x03\x03\x00\x02\x02\x28", Kind::Unavailable),
         ] {
-            assert_eq!(handshake_with(answer).kind(), kind, "{answer:?}");
+            assert_eq!(handshake_with(response).kind(), kind, "{response:?}");
         }
     }
 
     #[test]
-    fn reason_is_found_in_text() {
-        let wrong_port = "error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../ssl/record/ssl3_record.c:354:";
+    fn detail_or_reason_is_found_in_text() {
+        let wrong_port = "error:0A00010B:SSL routines:ssl3_get_record:wrong version number:\
+                          ../ssl/record/ssl3_record.c:354:";
         assert_eq!(reason(wrong_port), "wrong version number");
-        let untrusted = "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:../ssl/statem/statem_clnt.c:1889: (self-signed certificate)";
+        let untrusted = "error:0A000086:SSL routines:tls_post_process_server_certificate:\
+                         certificate verify failed:../ssl/statem/statem_clnt.c:1889: \
+                         (self-signed certificate)";
         assert_eq!(reason(untrusted), "self-signed certificate");
     }
 
     #[test]
-    fn socket_error_has_priority() {
+    fn socket_timeout_is_a_timeout() {
         let silent = io::Error::new(io::ErrorKind::TimedOut, "60 s of silence");
         assert_eq!(
             Failure::Socket(silent).describe("pop.example.org").kind(),
@@ -404,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dot_of_an_absolute_name_stands_in_no_certificate() {
+    fn absolute_host_name_matches_certificate_without_dot() {
         let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (pem, key) = (own.cert.pem(), own.signing_key.serialize_pem());
         let roots = tempfile::NamedTempFile::new().unwrap();
@@ -416,13 +443,13 @@ mod tests {
             let acceptor = native_tls::TlsAcceptor::new(identity).unwrap();
             acceptor.accept(listener.accept().unwrap().0).is_ok()
         });
-        let context = TlsConfig::new(
+        let config = TlsConfig::new(
             &Trust::CaFile(roots.path().to_owned()),
             None,
             &SystemRoots::default(),
         )
         .unwrap();
-        assert!(context.wrap(dialed(port), "localhost.").is_ok());
+        assert!(config.wrap(connect(port), "localhost.").is_ok());
         assert!(server.join().unwrap());
     }
 }

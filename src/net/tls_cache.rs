@@ -1,4 +1,4 @@
-//! The TLS contexts of all accounts, each made once.
+//! The TLS configurations of all accounts, each of which is built once.
 
 use std::{
     collections::HashMap,
@@ -12,59 +12,59 @@ use crate::{
     error::Result,
 };
 
+/// The settings that a configuration depends on.
 type Key = (Trust, Option<ClientCertificate>);
-/// Filled by whoever needs it first, while others wait.
+
+/// A configuration, built by the first thread that needs it while others wait.
 type Slot = Arc<OnceLock<Result<TlsConfig>>>;
 
-/// The TLS contexts of a run, one for all accounts that trust the same authorities and show the same
-/// certificate. Reading authorities can take tens of milliseconds.
+/// A cache of TLS configurations, shared by all accounts with the same authorities and the same
+/// client certificate. Reading authorities can take tens of milliseconds.
 #[derive(Clone, Default)]
 pub struct TlsCache {
     roots: Arc<SystemRoots>,
-    contexts: Arc<Mutex<HashMap<Key, Slot>>>,
+    configs: Arc<Mutex<HashMap<Key, Slot>>>,
 }
 
 impl TlsCache {
-    /// Returns a cache without a context, for accounts that may trust `roots`.
+    /// Returns an empty cache. `roots` are the authorities of the system.
     pub fn new(roots: SystemRoots) -> Self {
         Self {
             roots: Arc::new(roots),
-            contexts: Arc::default(),
+            configs: Arc::default(),
         }
     }
 
-    /// Returns a cache without a context, so that all files are read again.
+    /// Returns an empty cache with the same `roots`, so that all files are read again.
     #[must_use]
     pub fn renewed(&self) -> Self {
         Self {
             roots: Arc::clone(&self.roots),
-            contexts: Arc::default(),
+            configs: Arc::default(),
         }
     }
 
-    /// Begins to make the context for `trust` and `client`, beside whatever comes next.
+    /// Starts to build the configuration for `trust` and `client` in the background.
     pub fn prepare(&self, trust: &Trust, client: Option<&ClientCertificate>) {
-        let (contexts, trust, client) = (self.clone(), trust.clone(), client.cloned());
-        // what fails here is told by `get`
-        let _ =
-            thread::Builder::new().spawn(move || contexts.get(&trust, client.as_ref()).map(drop));
+        let (cache, trust, client) = (self.clone(), trust.clone(), client.cloned());
+        // an error is returned by `get`
+        let _ = thread::Builder::new().spawn(move || cache.get(&trust, client.as_ref()).map(drop));
     }
 
-    /// The context for `trust` and `client`, made now if it is the first time.
+    /// Returns the configuration for `trust` and `client`, and builds it if this is the first call.
     ///
     /// # Errors
     /// As for [`TlsConfig::new`].
     pub fn get(&self, trust: &Trust, client: Option<&ClientCertificate>) -> Result<TlsConfig> {
         let key = (trust.clone(), client.cloned());
-        let context = Arc::clone(
-            self.contexts
+        let slot = Arc::clone(
+            self.configs
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .entry(key)
                 .or_default(),
         );
-        context
-            .get_or_init(|| TlsConfig::new(trust, client, &self.roots))
+        slot.get_or_init(|| TlsConfig::new(trust, client, &self.roots))
             .clone()
     }
 }

@@ -1,38 +1,44 @@
-//! A multi-line response, undone (RFC 1939 §3): leading dots unstuffed, CRLF become LF.
+//! The decoder for the content of a message (RFC 1939 §3): it removes dot stuffing, and turns CRLF
+//! into LF.
+//!
+//! Decoding works in the read buffer, since the content only becomes shorter: a message is copied
+//! once, to its draft, whatever its size.
 
-/// Decodes a multi-line response piece by piece, within the buffer that it was read into.
+/// A decoder for one multi-line response, which may arrive in pieces of any size.
 ///
-/// Only `CRLF . CRLF` ends it (or `. CRLF` as its first line). A bare LF or CR is content, and a
-/// dot behind it is no stuffed dot.
+/// Only CRLF, a dot and CRLF end the response, or a dot and CRLF as its first line. A bare LF or CR
+/// is content, and a dot after it is not stuffed: to accept LF as a line end would let a sender end
+/// the message early, and forge the responses after it.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// Whether what comes next does not stand at the beginning of a line.
+    /// Whether the last byte decoded was not the end of a line.
     inside_line: bool,
-    /// Octets of the message as the server counts them: dots unstuffed, line ends as CRLF.
+    /// The size of the decoded content in bytes, as the server counts it: with CRLF, and without
+    /// stuffed dots.
     octets: u64,
 }
 
-/// What a call of [`Decoder::decode`] did.
+/// The result of a call of [`Decoder::decode`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// So many octets at the head of the buffer are now decoded content.
+    /// The number of bytes of decoded content, at the beginning of the buffer.
     pub content: usize,
-    /// So many octets of the input are used up; the rest has to be given again, with more behind
-    /// it (at most two octets, unless `end`).
+    /// The number of input bytes that were used. The others, at most two unless `end`, have to be
+    /// passed again with more input after them.
     pub used: usize,
-    /// Whether the response is at its end.
+    /// Whether the response has ended.
     pub end: bool,
 }
 
 impl Decoder {
-    /// Decodes `buffer` in place.
+    /// Decodes the bytes in `buffer` in place.
     pub fn decode(&mut self, buffer: &mut [u8]) -> Decoded {
         let (mut read, mut write) = (0, 0);
         let mut end = false;
         while read < buffer.len() {
             if !self.inside_line && buffer[read] == b'.' {
                 match buffer[read + 1..] {
-                    // whether the dot ends the response is not known before CRLF has come
+                    // only CRLF after the dot decides whether it ends the response
                     [] | [b'\r'] => break,
                     [b'\r', b'\n', ..] => {
                         read += 3;
@@ -44,7 +50,7 @@ impl Decoder {
             }
             self.inside_line = true;
             let rest = &buffer[read..];
-            // up to the next CR that has something behind it
+            // up to the next CR, unless it is the last byte
             let (take, line_end) = match memchr::memchr(b'\r', rest) {
                 None => (rest.len(), false),
                 Some(cr) if rest.len() == cr + 1 => (cr, false),
@@ -72,7 +78,8 @@ impl Decoder {
         }
     }
 
-    /// The size of what was decoded as LIST should give it: with CRLF, without stuffing.
+    /// Returns the size of the decoded content in bytes, counted as LIST does: with CRLF, and
+    /// without stuffed dots.
     pub fn octets(&self) -> u64 {
         self.octets
     }
@@ -83,19 +90,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Feeds `connection` in pieces that end at `cuts`, as a socket would; gives content and what is
-    /// left behind the end.
-    fn feed(connection: &[u8], cuts: &[usize]) -> (Vec<u8>, Option<Vec<u8>>, u64) {
+    /// Decodes `wire` in pieces that end at `cuts`, as a socket delivers it. Returns the content,
+    /// the bytes after the end of the response, if it ended, and the size.
+    fn decode(wire: &[u8], cuts: &[usize]) -> (Vec<u8>, Option<Vec<u8>>, u64) {
         let (mut decoder, mut content, mut buffer) = (Decoder::default(), Vec::new(), Vec::new());
         let mut from = 0;
-        for to in cuts.iter().copied().chain([connection.len()]) {
-            buffer.extend_from_slice(&connection[from..to.max(from)]);
+        for to in cuts.iter().copied().chain([wire.len()]) {
+            buffer.extend_from_slice(&wire[from..to.max(from)]);
             from = to.max(from);
             let decoded = decoder.decode(&mut buffer);
             content.extend_from_slice(&buffer[..decoded.content]);
             buffer.drain(..decoded.used);
             if decoded.end {
-                buffer.extend_from_slice(&connection[from..]);
+                buffer.extend_from_slice(&wire[from..]);
                 return (content, Some(buffer), decoder.octets());
             }
             assert!(buffer.len() <= 2, "{buffer:?} left over");
@@ -103,22 +110,23 @@ mod tests {
         (content, None, decoder.octets())
     }
 
-    fn stuffed(lines: &[Vec<u8>]) -> Vec<u8> {
-        let mut connection = Vec::new();
+    /// Encodes lines as a server does.
+    fn encode(lines: &[Vec<u8>]) -> Vec<u8> {
+        let mut wire = Vec::new();
         for line in lines {
             if line.starts_with(b".") {
-                connection.push(b'.');
+                wire.push(b'.');
             }
-            connection.extend_from_slice(line);
-            connection.extend_from_slice(b"\r\n");
+            wire.extend_from_slice(line);
+            wire.extend_from_slice(b"\r\n");
         }
-        connection.extend_from_slice(b".\r\n");
-        connection
+        wire.extend_from_slice(b".\r\n");
+        wire
     }
 
     #[test]
-    fn dots_line_ends_and_the_end() {
-        for (connection, content, rest) in [
+    fn only_crlf_ends_a_line_and_only_a_lone_dot_the_response() {
+        for (wire, content, rest) in [
             (&b".\r\n"[..], &b""[..], Some(&b""[..])),
             (b"a\r\n.\r\n+OK", b"a\n", Some(b"+OK")),
             (b"..\r\n...a\r\n.\r\n", b".\n..a\n", Some(b"")),
@@ -130,42 +138,50 @@ mod tests {
             (b"a\r\n.\n", b"a\n\n", None),
             (b"a\r\n..\r", b"a\n.", None),
         ] {
-            let got = feed(connection, &[]);
+            let decoded = decode(wire, &[]);
             assert_eq!(
-                (got.0.as_slice(), got.1.as_deref()),
+                (decoded.0.as_slice(), decoded.1.as_deref()),
                 (content, rest),
                 "{}",
-                connection.escape_ascii()
+                wire.escape_ascii()
             );
         }
     }
 
     #[test]
-    fn octets_are_counted_as_list_does() {
-        assert_eq!(feed(b"..a\r\nb\nc\r\n.\r\n", &[]).2, 9);
+    fn size_has_crlf_and_no_stuffed_dots() {
+        assert_eq!(decode(b"..a\r\nb\nc\r\n.\r\n", &[]).2, 9);
+    }
+
+    /// Returns any byte, and often one that the decoder treats specially.
+    fn byte() -> impl Strategy<Value = u8> {
+        prop_oneof![Just(b'.'), Just(b'\r'), Just(b'\n'), any::<u8>()]
     }
 
     proptest! {
         #[test]
-        fn any_chunking_gives_the_same(
-            lines in proptest::collection::vec(proptest::collection::vec(prop_oneof![Just(b'.'), Just(b'\r'), Just(b'\n'), any::<u8>()], 0..6), 0..12),
+        fn pieces_of_any_size_decode_to_the_same_content(
+            lines in proptest::collection::vec(proptest::collection::vec(byte(), 0..6), 0..12),
             cuts in proptest::collection::vec(0usize..80, 0..20),
         ) {
-            let connection = stuffed(&lines);
-            let whole = feed(&connection, &[]);
-            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(connection.len())).collect();
+            let wire = encode(&lines);
+            let whole = decode(&wire, &[]);
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(wire.len())).collect();
             cuts.sort_unstable();
-            prop_assert_eq!(feed(&connection, &cuts), whole);
+            prop_assert_eq!(decode(&wire, &cuts), whole);
         }
 
         #[test]
-        fn what_was_stuffed_comes_out(lines in proptest::collection::vec("[.a-c]{0,5}", 0..12)) {
+        fn encoded_lines_decode_to_themselves(
+            lines in proptest::collection::vec("[.a-c]{0,5}", 0..12),
+        ) {
             let bytes: Vec<_> = lines.iter().map(|line| line.clone().into_bytes()).collect();
-            let mut connection = stuffed(&bytes);
-            connection.extend_from_slice(b"+OK next");
+            let mut wire = encode(&bytes);
+            wire.extend_from_slice(b"+OK next");
             let content: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
             let octets = content.len() as u64 + lines.len() as u64;
-            prop_assert_eq!(feed(&connection, &[]), (content.into_bytes(), Some(b"+OK next".to_vec()), octets));
+            let rest = Some(b"+OK next".to_vec());
+            prop_assert_eq!(decode(&wire, &[]), (content.into_bytes(), rest, octets));
         }
     }
 }

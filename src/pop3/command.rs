@@ -1,56 +1,56 @@
-//! What a client says.
+//! Commands, as they are sent and as they are traced.
 
 use zeroize::Zeroizing;
 
 use crate::domain::ids::MsgNum;
 
-/// The longest command line, its CRLF included (RFC 2449 §4).
+/// The longest command line in bytes, with CRLF (RFC 2449 §4).
 pub const MAX_COMMAND: usize = 255;
 
 /// A command of RFC 1939, 2449, 2595 or 5034.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// What can the server do? (RFC 2449 §5)
+    /// Lists the server's capabilities (RFC 2449 §5).
     Capa,
-    /// Begin TLS (RFC 2595 §4).
+    /// Starts TLS (RFC 2595 §4).
     Stls,
-    /// The user's name (RFC 1939 §7).
+    /// Sends the user name (RFC 1939 §7).
     User(&'a str),
-    /// The password (RFC 1939 §7).
+    /// Sends the password (RFC 1939 §7).
     Pass(&'a str),
-    /// Begin a SASL login, with the initial response in base64 if it fits (RFC 5034 §4).
+    /// Starts a SASL login (RFC 5034 §4).
     Auth {
-        /// The mechanism's name.
+        /// The name of the mechanism.
         mechanism: &'static str,
-        /// The initial response.
+        /// The initial response in base64, if it is sent with the command.
         initial: Option<&'a str>,
     },
-    /// The next response of a SASL login, in base64.
+    /// Sends the next response of a SASL login, in base64.
     Response(&'a str),
-    /// How many messages, how many octets?
+    /// Returns the number of messages and their total size in octets.
     Stat,
-    /// The size of each message.
+    /// Lists the size of each message.
     List,
-    /// The size of one message.
+    /// Returns the size of one message.
     ListOne(MsgNum),
-    /// The unique identifier of each message.
+    /// Lists the UID of each message.
     Uidl,
-    /// The header of a message and so many lines of its body.
+    /// Retrieves the header of a message and the given number of lines of its body.
     Top(MsgNum, u32),
-    /// A message.
+    /// Retrieves a message.
     Retr(MsgNum),
-    /// Mark a message for deletion: it happens at QUIT.
+    /// Marks a message for deletion, which happens at QUIT.
     Dele(MsgNum),
-    /// Take all marks back.
+    /// Removes all deletion marks.
     Rset,
-    /// Carry the deletions out and end.
+    /// Deletes the marked messages and ends the session.
     Quit,
 }
 
 impl Command<'_> {
-    /// The line to send, CRLF included. It may hold a secret.
+    /// Returns the line to send, with CRLF. It may contain a secret.
     ///
-    /// The caller sees to it that no argument holds a line break or NUL: see [`fits`].
+    /// No argument may contain a line break or NUL: see [`is_valid_argument`].
     pub fn line(&self) -> Zeroizing<Vec<u8>> {
         let text = match self {
             Self::Capa => "CAPA".into(),
@@ -81,8 +81,8 @@ impl Command<'_> {
         line
     }
 
-    /// The command for people: without what is secret in it, and without the CRLF.
-    pub fn shown(&self) -> String {
+    /// Returns the command for the trace: with `***` in place of secrets, and without CRLF.
+    pub fn redacted(&self) -> String {
         match self {
             Self::Pass(_) => "PASS ***".into(),
             Self::Auth {
@@ -90,13 +90,14 @@ impl Command<'_> {
                 initial: Some(_),
             } => format!("AUTH {mechanism} ***"),
             Self::Response(_) => "***".into(),
-            open => String::from_utf8_lossy(open.line().trim_ascii_end()).into_owned(),
+            public => String::from_utf8_lossy(public.line().trim_ascii_end()).into_owned(),
         }
     }
 }
 
-/// Whether `argument` can stand in a command: no line break and no NUL, which would end it early.
-pub fn fits(argument: &str) -> bool {
+/// Returns whether `argument` can be sent in a command: without line breaks, which would begin
+/// another command, and without NUL, at which some servers cut a line.
+pub fn is_valid_argument(argument: &str) -> bool {
     !argument
         .bytes()
         .any(|octet| matches!(octet, b'\r' | b'\n' | 0))
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_as_the_server_gets_them() {
+    fn arguments_are_separated_by_spaces() {
         assert_eq!(*Command::Top(MsgNum(3), 0).line(), b"TOP 3 0\r\n");
         assert_eq!(
             *Command::User("ann@example.org").line(),
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_is_shown() {
+    fn secrets_are_redacted() {
         for command in [
             Command::Pass("geheim"),
             Command::Auth {
@@ -133,16 +134,16 @@ mod tests {
             },
             Command::Response("geheim"),
         ] {
-            assert!(!command.shown().contains("geheim"));
+            assert!(!command.redacted().contains("geheim"));
         }
-        assert_eq!(Command::Retr(MsgNum(9)).shown(), "RETR 9");
+        assert_eq!(Command::Retr(MsgNum(9)).redacted(), "RETR 9");
     }
 
     #[test]
-    fn nothing_can_be_smuggled_into_a_command() {
-        assert!(fits("pass word"));
-        assert!(!fits("x\r\nDELE 1"));
-        assert!(!fits("x\nDELE 1"));
-        assert!(!fits("x\0"));
+    fn argument_with_line_break_or_nul_is_invalid() {
+        assert!(is_valid_argument("pass word"));
+        assert!(!is_valid_argument("x\r\nDELE 1"));
+        assert!(!is_valid_argument("x\nDELE 1"));
+        assert!(!is_valid_argument("x\0"));
     }
 }

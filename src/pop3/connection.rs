@@ -1,4 +1,15 @@
-//! A stream with a buffer, bounded lines, bounded time, and a trace.
+//! A buffered stream that sends commands and reads responses, with limits on size and time, and a
+//! trace.
+//!
+//! # Synchronization
+//!
+//! A response carries no reference to its command: the n-th response belongs to the n-th command,
+//! and one that is lost or sent twice shifts all that follow. The connection therefore counts the
+//! commands that have no response yet. Data that arrives while none is outstanding is an error
+//! ([`Kind::Desynchronized`]) and is never read as the response to the next command. Pipelined
+//! commands are checked by sentinels in addition, commands whose response cannot be confused with
+//! another: LIST with a number ([`retrieval`](super::retrieval)), and STAT for commands without
+//! one.
 
 use std::{
     io::{self, Read, Write},
@@ -12,6 +23,8 @@ use super::{
     body::Decoder,
     command::{Command, MAX_COMMAND},
     reply::{self, Capabilities, Refusal, Reply, quoted},
+    secrets::Secrets,
+    transfer_rate::TransferRate,
 };
 use crate::{
     domain::ids::MsgNum,
@@ -20,73 +33,58 @@ use crate::{
     text::sanitize,
 };
 
-/// How much is read at once.
+/// The size of the read buffer, in bytes.
 const BUFFER: usize = 64 * 1024;
 
-/// The longest line that a server may send outside of a message. RFC 2449 §4 says 512 octets;
-/// SASL challenges and some UIDs are longer.
+/// The longest line accepted outside of a message, in bytes. RFC 2449 §4 allows 512, but SASL
+/// challenges and some UIDs are longer.
 const MAX_LINE: usize = 16 * 1024;
 
-/// Octets a second below which a line is no line.
-const SLOWEST: u64 = 100;
-
-/// The largest response to CAPA that is read, in octets.
+/// The largest response to CAPA that is accepted, in bytes.
 const MAX_CAPA: usize = 64 * 1024;
 
-/// Who gets to see the lines of the session.
+/// A function that receives each line of the session, for `-vv`.
 pub type Trace = Box<dyn FnMut(TraceLine) + Send>;
 
-/// What is settled before anything is said.
+/// The settings of a connection, which do not change during a session.
 pub struct ConnectionOptions {
     /// The server's name, for messages.
     pub peer: String,
-    /// An answer may keep pouch waiting so long, all its pauses together, and a second more for
-    /// each 100 octets: what comes slower never ends.
+    /// How long one response may take in all, besides a second for each 100 bytes (see
+    /// [`transfer_rate`](super::transfer_rate)).
     pub time_limit: Duration,
-    /// Who gets every line of the session.
+    /// Receives each line of the session, if `Some`.
     pub trace: Option<Trace>,
 }
 
-/// How long one answer has kept pouch waiting, and how much came meanwhile.
-#[derive(Default)]
-struct TransferRate {
-    waited: Duration,
-    octets: u64,
-}
-
-impl TransferRate {
-    fn is_hopeless(&self, time_limit: Duration) -> bool {
-        self.waited > time_limit.saturating_add(Duration::from_secs(self.octets / SLOWEST))
-    }
-}
-
-/// A stream and what was read from it, but not yet used.
+/// A stream, with the bytes that were read from it and not used yet.
 pub(super) struct Connection<S> {
     stream: S,
     buffer: Vec<u8>,
-    /// `buffer[start..end]` is not used yet.
+    /// `buffer[start..end]` was read and not used yet.
     start: usize,
     end: usize,
-    /// Commands to be sent with the next flush.
+    /// Commands to send with the next flush.
     unsent: Zeroizing<Vec<u8>>,
-    /// So many commands were not answered yet.
+    /// The number of commands without a response, those in `unsent` included.
     unanswered: usize,
-    pace: TransferRate,
+    rate: TransferRate,
     /// The server's name, for messages.
     pub(super) peer: String,
     time_limit: Duration,
     trace: Option<Trace>,
-    /// What is not repeated, should the server repeat it.
-    secrets: Vec<Zeroizing<Vec<u8>>>,
+    /// What is removed from the server's responses.
+    secrets: Secrets,
 }
 
 impl<S> Connection<S> {
-    pub(super) fn new(stream: S, terms: ConnectionOptions) -> Self {
+    /// Returns a connection on `stream`. Nothing is sent or read yet.
+    pub(super) fn new(stream: S, options: ConnectionOptions) -> Self {
         let ConnectionOptions {
             peer,
             time_limit,
             trace,
-        } = terms;
+        } = options;
         Self {
             stream,
             buffer: vec![0; BUFFER],
@@ -94,28 +92,25 @@ impl<S> Connection<S> {
             end: 0,
             unsent: Zeroizing::default(),
             unanswered: 0,
-            pace: TransferRate::default(),
+            rate: TransferRate::default(),
             peer,
             time_limit,
             trace,
-            secrets: Vec::new(),
+            secrets: Secrets::default(),
         }
     }
 
-    /// Leaves this out of whatever the server says from now on.
+    /// Removes `secret` from all responses from now on.
     pub(super) fn hide(&mut self, secret: &[u8]) {
-        // what is shorter would blot out more than it hides
-        if secret.len() > 3 {
-            self.secrets.push(Zeroizing::new(secret.to_vec()));
-        }
+        self.secrets.add(secret);
     }
 
-    /// Whether the server said something that nobody has read yet.
-    pub(super) fn holds_unread(&self) -> bool {
+    /// Returns whether the buffer has bytes that were not used yet.
+    pub(super) fn has_unread(&self) -> bool {
         self.start < self.end
     }
 
-    /// The stream alone, to be wrapped in TLS, and what the next wire needs of this one.
+    /// Returns the stream, to be wrapped in TLS, and the options for the new connection.
     pub(super) fn into_parts(self) -> (S, ConnectionOptions) {
         (
             self.stream,
@@ -127,9 +122,9 @@ impl<S> Connection<S> {
         )
     }
 
-    /// What the server said cannot be the answer to what it was asked.
-    pub(super) fn desynchronized(&self, said: &[u8]) -> Error {
-        let said = sanitize(&self.clean(said));
+    /// Returns the error for a response that cannot belong to its command.
+    pub(super) fn desynchronized(&self, response: &[u8]) -> Error {
+        let response = sanitize(&self.redact(response));
         Error::new(
             Kind::Desynchronized,
             format!(
@@ -137,36 +132,34 @@ impl<S> Connection<S> {
                 self.peer
             ),
         )
-        .with_fact(format!("{} said: {said}", self.peer))
+        .with_fact(format!("{} said: {response}", self.peer))
     }
 
-    /// `text` without the secrets.
-    fn clean(&self, text: &[u8]) -> Vec<u8> {
-        self.secrets
-            .iter()
-            .fold(text.to_vec(), |text, secret| without(&text, secret))
+    /// Returns `text` with `***` in place of the secrets.
+    fn redact(&self, text: &[u8]) -> Vec<u8> {
+        self.secrets.redact(text)
     }
 
-    /// The status line that `line` is, its text without the secrets.
-    fn understood(&self, line: &[u8]) -> Option<Reply> {
+    /// Parses a status line, and removes the secrets from its text. Returns `None` if it is not a
+    /// status line.
+    fn parse(&self, line: &[u8]) -> Option<Reply> {
         let mut reply = Reply::parse(line)?;
         let (Reply::Ok(text) | Reply::Challenge(text) | Reply::Err(Refusal { text, .. })) =
             &mut reply;
-        *text = self.clean(text);
+        *text = self.redact(text);
         Some(reply)
     }
 
-    /// The server said something before it was asked: to take it for the answer to the next
-    /// command would take each answer for another's from then on.
-    fn unasked(&self) -> Error {
+    /// Returns the error for unsolicited data in the buffer.
+    fn unsolicited(&self) -> Error {
         let unread = &self.buffer[self.start..self.end];
         let line = unread
             .split(|octet| *octet == b'\n')
             .next()
             .unwrap_or(unread)
             .trim_ascii_end();
-        match self.understood(line) {
-            // Dovecot does so right behind a good login, when it cannot open the mailbox
+        match self.parse(line) {
+            // Dovecot accepts the login, and then sends this if it cannot open the mailbox
             Some(Reply::Err(refusal)) if refusal.is_transient() => {
                 cannot_open(&self.peer, &refusal)
             }
@@ -174,17 +167,19 @@ impl<S> Connection<S> {
         }
     }
 
-    fn trace_line(&mut self, said: impl FnOnce() -> TraceLine) {
+    /// Passes a line to the trace, if there is one.
+    fn trace_line(&mut self, line: impl FnOnce() -> TraceLine) {
         if let Some(trace) = &mut self.trace {
-            trace(said());
+            trace(line());
         }
     }
 
-    fn trouble(&self, doing: &str, error: &io::Error) -> Error {
+    /// Returns the error for a failed read or write, which `doing` names.
+    fn io_error(&self, doing: &str, error: &io::Error) -> Error {
         use io::ErrorKind as E;
         let peer = &self.peer;
         match error.kind() {
-            E::TimedOut => Error::new(Kind::TimedOut, format!("{peer} said nothing for too long"))
+            E::TimedOut => Error::new(Kind::TimedOut, format!("{peer} did not respond in time"))
                 .with_fact(error.to_string()),
             E::UnexpectedEof => Error::new(
                 Kind::ConnectionLost,
@@ -200,145 +195,154 @@ impl<S> Connection<S> {
 }
 
 impl<S: Read + Write> Connection<S> {
-    /// Puts a command into the next flush.
+    /// Adds a command to the next flush.
+    ///
+    /// # Errors
+    /// The command is too long, or the server sent unsolicited data.
     pub(super) fn queue(&mut self, command: Command<'_>) -> Result<()> {
         let line = command.line();
-        // only what the user wrote can be too long: numbers and words are not
+        // only a user name or a password can be too long
         if line.len() > MAX_COMMAND && !matches!(command, Command::Response(_)) {
             return Err(
                 Error::new(Kind::Config, "user name or password is too long for POP3").with_fact(
                     format!(
-                        "a command may have {MAX_COMMAND} octets (RFC 2449), this one has {}",
+                        "a command can have {MAX_COMMAND} bytes (RFC 2449), this one has {}",
                         line.len()
                     ),
                 ),
             );
         }
-        self.in_step()?;
-        self.trace_line(|| TraceLine::Client(command.shown()));
+        self.reject_unsolicited()?;
+        self.trace_line(|| TraceLine::Client(command.redacted()));
         self.unsent.extend_from_slice(&line);
         self.unanswered += 1;
         Ok(())
     }
 
-    /// An error where the server said something without being asked.
-    pub(super) fn in_step(&self) -> Result<()> {
-        if self.unanswered == 0 && self.holds_unread() {
-            Err(self.unasked())
+    /// Returns an error if the server sent data while no command was outstanding.
+    pub(super) fn reject_unsolicited(&self) -> Result<()> {
+        if self.unanswered == 0 && self.has_unread() {
+            Err(self.unsolicited())
         } else {
             Ok(())
         }
     }
 
-    /// Sends what is queued, in one write.
+    /// Sends the queued commands in one write.
     pub(super) fn flush(&mut self) -> Result<()> {
         let unsent = std::mem::take(&mut self.unsent);
-        self.pace = TransferRate::default();
+        self.rate = TransferRate::default();
         let mut sent = 0;
         while sent < unsent.len() {
             let began = Instant::now();
             sent += match self.stream.write(&unsent[sent..]) {
-                Ok(0) => return Err(self.trouble("sending", &io::ErrorKind::WriteZero.into())),
+                Ok(0) => return Err(self.io_error("sending", &io::ErrorKind::WriteZero.into())),
                 Ok(octets) => {
-                    self.keep_pace(began, octets)?;
+                    self.count_transfer(began, octets)?;
                     octets
                 }
-                Err(error) => return Err(self.trouble("sending", &error)),
+                Err(error) => return Err(self.io_error("sending", &error)),
             };
         }
         self.stream
             .flush()
-            .map_err(|error| self.trouble("sending", &error))
+            .map_err(|error| self.io_error("sending", &error))
     }
 
-    /// Notes that `octets` went over the line since `began`.
-    fn keep_pace(&mut self, began: Instant, octets: usize) -> Result<()> {
-        self.pace.waited += began.elapsed();
-        self.pace.octets += octets as u64;
-        if self.pace.is_hopeless(self.time_limit) {
+    /// Counts bytes that were transferred since `began`.
+    ///
+    /// # Errors
+    /// The transfer is too slow.
+    fn count_transfer(&mut self, began: Instant, octets: usize) -> Result<()> {
+        self.rate.add(began.elapsed(), octets);
+        if self.rate.is_too_slow(self.time_limit) {
             return Err(Error::new(
                 Kind::ConnectionLost,
-                format!("{} is too slow for its answer to ever end", self.peer),
+                format!("the connection to {} is too slow", self.peer),
             )
             .with_fact(format!(
-                "{} octets took {} s",
-                self.pace.octets,
-                self.pace.waited.as_secs()
+                "{} bytes in {} s",
+                self.rate.bytes(),
+                self.rate.seconds()
             )));
         }
         Ok(())
     }
 
-    /// Sends a command and gives the answer to it.
-    pub(super) fn ask(&mut self, command: Command<'_>) -> Result<Reply> {
+    /// Sends a command before or during the login. Returns the response.
+    pub(super) fn execute(&mut self, command: Command<'_>) -> Result<Reply> {
         self.queue(command)?;
         self.flush()?;
         self.reply()
     }
 
-    /// The next status line, or challenge, before the login.
+    /// Reads a status line or a SASL challenge, before or during the login.
+    ///
+    /// # Errors
+    /// The connection is lost, or the line is neither: [`Kind::NotPop3`].
     pub(super) fn reply(&mut self) -> Result<Reply> {
-        let (line, reply) = self.status()?;
+        let (line, reply) = self.read_reply()?;
         reply.ok_or_else(|| {
             not_pop3(&self.peer).with_fact(format!(
                 "{} said: {}",
                 self.peer,
-                sanitize(&self.clean(&line))
+                sanitize(&self.redact(&line))
             ))
         })
     }
 
-    /// The next status line after the login, where there are no challenges. What is none can be a
-    /// part of a message that the server ended early, and says nothing about the next one.
-    pub(super) fn answer(&mut self) -> Result<std::result::Result<Vec<u8>, Refusal>> {
-        match self.status()? {
+    /// Reads a status line after the login. Returns the text after `+OK`, or the refusal.
+    ///
+    /// # Errors
+    /// The connection is lost, or the line is not a status line. It may be the rest of a message
+    /// whose end the server sent too early, so the server is not in sync: [`Kind::Desynchronized`].
+    pub(super) fn status(&mut self) -> Result<std::result::Result<Vec<u8>, Refusal>> {
+        match self.read_reply()? {
             (_, Some(Reply::Ok(text))) => Ok(Ok(text)),
             (_, Some(Reply::Err(refusal))) => Ok(Err(refusal)),
             (line, _) => Err(self.desynchronized(&line)),
         }
     }
 
-    /// Puts a STAT behind the commands before it. No other answer looks like the one to that, as
-    /// any does like the one to NOOP: where one before it is lost, or is one too many, it comes
-    /// early or late.
-    pub(super) fn queue_check(&mut self) -> Result<()> {
-        self.queue(Command::Stat)
-    }
-
-    /// Makes sure that the [STAT](Self::queue_check) is what is answered now: all before it was
-    /// answered once.
-    pub(super) fn check(&mut self) -> Result<()> {
-        match self.answer()? {
-            Ok(text) if reply::stat(&text).is_some() => self.in_step(),
+    /// Sends STAT and verifies that its response comes next, so that each command before it had
+    /// one response.
+    ///
+    /// NOOP was rejected as the sentinel, because any `+OK` would pass for its response. That to
+    /// STAT begins with two numbers, unlike those to DELE, TOP and UIDL.
+    pub(super) fn check_in_sync(&mut self) -> Result<()> {
+        self.queue(Command::Stat)?;
+        self.flush()?;
+        match self.status()? {
+            Ok(text) if reply::stat(&text).is_some() => self.reject_unsolicited(),
             Ok(text) => Err(self.desynchronized(&[b"+OK ", &text[..]].concat())),
             Err(refusal) => Err(self.desynchronized(&[b"-ERR ", &refusal.text[..]].concat())),
         }
     }
 
-    fn status(&mut self) -> Result<(Vec<u8>, Option<Reply>)> {
-        self.pace = TransferRate::default();
+    /// Reads a line, and parses it if it is a status line or a challenge.
+    fn read_reply(&mut self) -> Result<(Vec<u8>, Option<Reply>)> {
+        self.rate = TransferRate::default();
         let line = self.line()?.to_vec();
         self.unanswered = self.unanswered.saturating_sub(1);
-        let reply = self.understood(&line);
+        let reply = self.parse(&line);
         if self.trace.is_some() {
-            let said = sanitize(&self.clean(&line));
-            self.trace_line(|| TraceLine::Server(said));
+            let text = sanitize(&self.redact(&line));
+            self.trace_line(|| TraceLine::Server(text));
         }
         Ok((line, reply))
     }
 
-    /// The next line of a multi-line answer, dot unstuffed; nothing at its end. `budget` bounds
-    /// the octets of the whole answer and is counted down.
+    /// Reads a line of a multi-line response to LIST, UIDL or CAPA, with its dot unstuffed. Returns
+    /// `None` at the end of the response. `budget` is the number of bytes that the rest of the
+    /// response may have, and is counted down.
     pub(super) fn list_line(&mut self, budget: &mut usize) -> Result<Option<&[u8]>> {
         let line = self.next_line()?;
         *budget = budget.checked_sub(line.len() + 2).ok_or_else(|| {
             Error::new(
                 Kind::NotPop3,
-                format!("{} sends a listing without an end", self.peer),
+                format!("the listing from {} exceeds the size limit", self.peer),
             )
-            .with_hint(
-                "if that mailbox is really this large, empty a part of it by another way first",
-            )
+            .with_hint("delete or archive some messages with another client first")
         })?;
         Ok(match &self.buffer[line] {
             b"." => None,
@@ -349,10 +353,13 @@ impl<S: Read + Write> Connection<S> {
 
     /// Reads the response to CAPA. Returns `None` if the server does not know the command (popa3d,
     /// Solid POP3).
+    ///
+    /// # Errors
+    /// The connection is lost, or the server cannot open the mailbox.
     pub(super) fn capabilities(&mut self) -> Result<Option<Capabilities>> {
         match self.reply()? {
             Reply::Ok(_) => {}
-            // unsolicited, right after the login
+            // Dovecot, unsolicited after the login: see `unsolicited`
             Reply::Err(refusal) if refusal.is_transient() => {
                 return Err(cannot_open(&self.peer, &refusal));
             }
@@ -367,12 +374,12 @@ impl<S: Read + Write> Connection<S> {
         Ok(Some(capabilities))
     }
 
-    /// The next line, without its line end.
+    /// Reads a line. Returns it without its line end.
     fn line(&mut self) -> Result<&[u8]> {
         self.next_line().map(|line| &self.buffer[line])
     }
 
-    /// Where in the buffer the next line stands, without its line end.
+    /// Reads a line. Returns its range in the buffer, without its line end.
     fn next_line(&mut self) -> Result<Range<usize>> {
         let mut searched = 0;
         loop {
@@ -385,14 +392,15 @@ impl<S: Read + Write> Connection<S> {
             }
             searched = unread.len();
             if searched > MAX_LINE {
-                return Err(not_pop3(&self.peer).with_fact("it sends a line without an end"));
+                return Err(not_pop3(&self.peer)
+                    .with_fact(format!("a line exceeds {} KiB", MAX_LINE / 1024)));
             }
             self.fill()?;
         }
     }
 
-    /// Reads more of a multi-line response. Returns where its [`bytes`](Self::bytes) are, or `None`
-    /// once it has ended.
+    /// Reads more of a message. Returns the range of its decoded [`bytes`](Self::bytes) in the
+    /// buffer, or `None` once the response has ended. `ended` is the state between two calls.
     pub(super) fn content(
         &mut self,
         decoder: &mut Decoder,
@@ -413,15 +421,19 @@ impl<S: Read + Write> Connection<S> {
         Ok(None)
     }
 
-    /// Returns decoded content, before more is read.
+    /// Returns the bytes of a range from [`content`](Self::content), which is valid until more is
+    /// read.
     pub(super) fn bytes(&self, content: Range<usize>) -> &[u8] {
         &self.buffer[content]
     }
 
     /// Reads the response to the sentinel `LIST num`, which follows the response to a command for
     /// that message. If that command was `refused`, LIST may be refused as well.
+    ///
+    /// # Errors
+    /// The connection is lost, or the response does not belong to the sentinel.
     pub(super) fn read_sentinel(&mut self, num: MsgNum, refused: bool) -> Result<()> {
-        match self.answer()? {
+        match self.status()? {
             Ok(text) => match reply::list_line(&text) {
                 Some((named, _)) if named == num => Ok(()),
                 _ => Err(self.desynchronized(&[b"+OK ", &text[..]].concat())),
@@ -431,7 +443,7 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// Reads more behind what is unread.
+    /// Reads once from the stream, and appends to the bytes in the buffer.
     fn fill(&mut self) -> Result<()> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -440,60 +452,25 @@ impl<S: Read + Write> Connection<S> {
         }
         let began = Instant::now();
         match self.stream.read(&mut self.buffer[self.end..]) {
-            Ok(0) => Err(self.trouble("reading", &io::ErrorKind::UnexpectedEof.into())),
+            Ok(0) => Err(self.io_error("reading", &io::ErrorKind::UnexpectedEof.into())),
             Ok(octets) => {
                 self.end += octets;
-                self.keep_pace(began, octets)
+                self.count_transfer(began, octets)
             }
-            Err(error) => Err(self.trouble("reading", &error)),
+            Err(error) => Err(self.io_error("reading", &error)),
         }
     }
 }
 
-/// `line` with `***` for each `secret` in it.
-fn without(line: &[u8], secret: &[u8]) -> Vec<u8> {
-    let mut clean = Vec::with_capacity(line.len());
-    let mut rest = line;
-    while let Some(at) = memchr::memmem::find(rest, secret) {
-        clean.extend_from_slice(&rest[..at]);
-        clean.extend_from_slice(b"***");
-        rest = &rest[at + secret.len()..];
-    }
-    clean.extend_from_slice(rest);
-    clean
-}
-
-/// The server cannot open the mailbox at the moment.
+/// Returns the error for a mailbox that the server cannot open at the moment.
 pub(super) fn cannot_open(peer: &str, refusal: &Refusal) -> Error {
-    Error::new(Kind::Busy, format!("{peer} cannot open the mailbox now"))
+    Error::new(Kind::Busy, format!("{peer} cannot open the mailbox"))
         .with_fact(quoted(peer, refusal))
 }
 
-/// What answers there is no POP3 server.
+/// Returns the error for a server that does not speak POP3.
 pub(super) fn not_pop3(peer: &str) -> Error {
-    Error::new(Kind::NotPop3, format!("what {peer} says is not POP3")).with_hint(
-        "check `host`, `port` and `tls`: 995 is for tls = \"implicit\", 110 for \"starttls\"",
+    Error::new(Kind::NotPop3, format!("{peer} does not speak POP3")).with_hint(
+        "check `host`, `port` and `tls`: port 995 needs tls = \"implicit\", port 110 \"starttls\"",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_too_slow_never_ends() {
-        let time_limit = Duration::from_mins(10);
-        let hopeless = |seconds, octets| {
-            TransferRate {
-                waited: Duration::from_secs(seconds),
-                octets,
-            }
-            .is_hopeless(time_limit)
-        };
-        assert!(!hopeless(600, 0));
-        assert!(hopeless(601, 50));
-        // an octet a second, and a modem
-        assert!(hopeless(700, 700));
-        assert!(!hopeless(24 * 3_600, 100_000_000));
-    }
 }

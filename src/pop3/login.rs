@@ -1,10 +1,19 @@
-//! A session before the login (RFC 1939 §4): greeting, capabilities, TLS, and the login itself.
+//! The AUTHORIZATION state of a session (RFC 1939 §4): greeting, STLS, capabilities and login.
+//!
+//! # Security
+//!
+//! - STLS is sent whether or not the server announces it. Capabilities that arrive in clear text
+//!   can be forged, and an attacker who removes STLS from them must not get the password.
+//! - Data that arrives in clear text after the response to STLS would be read as if TLS protected
+//!   it (CVE-2011-0411). The connection is closed instead.
+//! - There is one login attempt per session. A second one, by USER and PASS after a failed SASL
+//!   login, was rejected: servers count failures and lock accounts.
 
 use std::io::{Read, Write};
 
 pub use super::connection::{ConnectionOptions, Trace};
 use super::{
-    command::{Command, MAX_COMMAND, fits},
+    command::{Command, MAX_COMMAND, is_valid_argument},
     connection::{Connection, not_pop3},
     reply::{Code, Refusal, Reply, quoted},
     sasl::{self, Credentials, Mechanism},
@@ -15,18 +24,18 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
-/// Before the login (RFC 1939 §4).
+/// A session before the login.
 pub struct Authorization<S> {
     connection: Connection<S>,
 }
 
 impl<S: Read + Write> Authorization<S> {
-    /// Takes the greeting.
+    /// Reads the greeting.
     ///
     /// # Errors
-    /// The line is lost, or what answers is no POP3 server, or it greets with `-ERR`.
-    pub fn greet(stream: S, terms: ConnectionOptions) -> Result<Self> {
-        let mut connection = Connection::new(stream, terms);
+    /// The connection is lost, the server does not speak POP3, or its greeting is `-ERR`.
+    pub fn greet(stream: S, options: ConnectionOptions) -> Result<Self> {
+        let mut connection = Connection::new(stream, options);
         let reply = connection.reply()?;
         let peer = connection.peer.as_str();
         match reply {
@@ -37,84 +46,86 @@ impl<S: Read + Write> Authorization<S> {
                 } else {
                     Kind::Busy
                 };
-                return Err(
-                    Error::new(kind, format!("{peer} does not take the connection"))
-                        .with_fact(quoted(peer, &refusal)),
-                );
+                return Err(Error::new(kind, format!("{peer} rejected the connection"))
+                    .with_fact(quoted(peer, &refusal)));
             }
             Reply::Challenge(_) => return Err(not_pop3(peer)),
         }
         Ok(Self { connection })
     }
 
-    /// Begins TLS by STLS (RFC 2595 §4): `wrap` makes the new stream out of the old one. Whether
-    /// the server offers it is not asked in clear, where nothing it says of itself can be believed.
+    /// Starts TLS with STLS (RFC 2595 §4). `wrap` carries out the handshake on the stream.
     ///
     /// # Errors
-    /// The server refuses STLS, now or for good, or closes the connection; somebody put octets
-    /// behind its answer, which is an attack (CVE-2011-0411); or `wrap` fails.
+    /// The server refuses STLS, temporarily ([`Kind::Busy`]) or permanently
+    /// ([`Kind::Unavailable`]), or closes the connection; it sent data after the response
+    /// ([`Kind::Denied`]); or `wrap` fails.
     pub fn upgrade<T: Read + Write>(
         mut self,
         wrap: impl FnOnce(S) -> Result<T>,
     ) -> Result<Authorization<T>> {
         let peer = self.connection.peer.clone();
-        let hint =
-            "most servers have TLS on port 995: tls = \"implicit\"; pouch never goes on without it";
-        let answer = self
+        let hint = "set tls = \"implicit\" (port 995), which most servers support";
+        let reply = self
             .connection
-            .ask(Command::Stls)
+            .execute(Command::Stls)
             .map_err(|error| match error.kind() {
-                // what some do where they do not know a command
+                // some servers disconnect after an unknown command
                 Kind::ConnectionLost => error.with_hint(hint),
                 _ => error,
             })?;
-        match answer {
+        match reply {
             Reply::Ok(_) => {}
             Reply::Err(refusal) if refusal.is_transient() => {
-                return Err(
-                    Error::new(Kind::Busy, format!("{peer} does not begin TLS now"))
-                        .with_fact(quoted(&peer, &refusal)),
-                );
+                return Err(Error::new(
+                    Kind::Busy,
+                    format!("TLS is temporarily unavailable on {peer}"),
+                )
+                .with_fact(quoted(&peer, &refusal)));
             }
             Reply::Err(refusal) => {
                 return Err(Error::new(
                     Kind::Unavailable,
-                    format!("{peer} does not begin TLS on this port"),
+                    format!("{peer} does not support STARTTLS on this port"),
                 )
                 .with_fact(quoted(&peer, &refusal))
                 .with_hint(hint));
             }
             Reply::Challenge(_) => return Err(not_pop3(&peer)),
         }
-        if self.connection.holds_unread() {
+        if self.connection.has_unread() {
             return Err(Error::new(
                 Kind::Denied,
-                format!("somebody meddles with the line to {peer}"),
+                format!("possible STARTTLS injection on the connection to {peer}"),
             )
-            .with_fact("there were octets behind the answer to STLS, before TLS began"));
+            .with_fact("unexpected data after the response to STLS"));
         }
-        let (stream, terms) = self.connection.into_parts();
+        let (stream, options) = self.connection.into_parts();
         Ok(Authorization {
-            connection: Connection::new(wrap(stream)?, terms),
+            connection: Connection::new(wrap(stream)?, options),
         })
     }
 
-    /// Asks for the capabilities, and logs in.
+    /// Requests the capabilities, and logs in by the best mechanism that the credentials allow.
     ///
     /// # Errors
-    /// The server refuses, now or for good, or the line is lost. The password is sent once.
-    pub fn login(mut self, who: &Credentials<'_>) -> Result<Transaction<S>> {
-        for (what, argument) in [("user name", who.user), ("password", who.password)] {
-            if !fits(argument) {
+    /// The credentials cannot be sent ([`Kind::Config`]), the server refuses the login, or the
+    /// connection is lost.
+    pub fn login(mut self, credentials: &Credentials<'_>) -> Result<Transaction<S>> {
+        for (what, argument) in [
+            ("user name", credentials.user),
+            ("password", credentials.password),
+        ] {
+            if !is_valid_argument(argument) {
                 return Err(Error::new(
                     Kind::Config,
-                    format!("the {what} holds a line break or NUL: POP3 cannot send it"),
+                    format!("the {what} contains a line break or NUL, which POP3 cannot transmit"),
                 ));
             }
         }
-        self.connection.hide(who.password.as_bytes());
+        self.connection.hide(credentials.password.as_bytes());
         self.connection
-            .hide(sasl::plain(who.user, who.password).as_bytes());
+            .hide(sasl::plain(credentials.user, credentials.password).as_bytes());
         self.connection.queue(Command::Capa)?;
         self.connection.flush()?;
         let capabilities = self.connection.capabilities()?;
@@ -123,23 +134,20 @@ impl<S: Read + Write> Authorization<S> {
                 .as_ref()
                 .is_some_and(|known| known.offers(mechanism))
         };
-        let mechanism = match who.auth {
+        let mechanism = match credentials.auth {
             Auth::Plain => Mechanism::Plain,
             Auth::Auto if offered("PLAIN") => Mechanism::Plain,
             Auth::Auto | Auth::User => Mechanism::User,
         };
-        let answer = match mechanism {
-            Mechanism::Plain => self.sasl_plain(who),
-            Mechanism::User => self.user_pass(who),
+        let reply = match mechanism {
+            Mechanism::Plain => self.sasl_plain(credentials),
+            Mechanism::User => self.user_pass(credentials),
         }
         .map_err(|error| match error.kind() {
-            // Courier does so when it cannot read one message, Dovecot when it cannot read the
-            // mailbox
-            Kind::ConnectionLost => Error::new(Kind::ConnectionLost, format!("{} closed the connection at the login", self.connection.peer))
-                .with_fact("that need not be a wrong password: some servers do so when they cannot open the mailbox"),
+            Kind::ConnectionLost => lost_during_login(&self.connection.peer),
             _ => error,
         })?;
-        match answer {
+        match reply {
             Reply::Ok(_) => Ok(Transaction::new(self.connection, capabilities, mechanism)),
             Reply::Err(refusal) => {
                 let codes = capabilities
@@ -151,64 +159,80 @@ impl<S: Read + Write> Authorization<S> {
         }
     }
 
-    fn user_pass(&mut self, who: &Credentials<'_>) -> Result<Reply> {
-        // not pipelined: Courier and mailfront announce PIPELINING and lose what is behind PASS,
-        // and a server that refuses USER must not get the password
-        match self.connection.ask(Command::User(who.user))? {
-            Reply::Ok(_) => self.connection.ask(Command::Pass(who.password)),
+    /// Logs in with USER and PASS (RFC 1939 §7). Returns the last response.
+    fn user_pass(&mut self, credentials: &Credentials<'_>) -> Result<Reply> {
+        // Not pipelined: Courier and mailfront announce PIPELINING and lose the commands after
+        // PASS, and a server that refuses USER must not get the password.
+        match self.connection.execute(Command::User(credentials.user))? {
+            Reply::Ok(_) => self.connection.execute(Command::Pass(credentials.password)),
             refused => Ok(refused),
         }
     }
 
-    fn sasl_plain(&mut self, who: &Credentials<'_>) -> Result<Reply> {
-        let message = sasl::plain(who.user, who.password);
+    /// Logs in with SASL PLAIN (RFC 5034 §4). Returns the last response.
+    fn sasl_plain(&mut self, credentials: &Credentials<'_>) -> Result<Reply> {
+        let message = sasl::plain(credentials.user, credentials.password);
         let mechanism = "PLAIN";
-        let whole = Command::Auth {
+        let with_response = Command::Auth {
             mechanism,
             initial: Some(&message),
         };
-        // RFC 5034 §4: the initial response only where the whole command fits
-        let fits = whole.line().len() <= MAX_COMMAND;
-        match self.connection.ask(if fits {
-            whole
+        // RFC 5034 §4: the initial response must not make the command too long
+        let fits = with_response.line().len() <= MAX_COMMAND;
+        match self.connection.execute(if fits {
+            with_response
         } else {
             Command::Auth {
                 mechanism,
                 initial: None,
             }
         })? {
-            // servers that do not know the initial response ask for it
-            Reply::Challenge(_) => self.connection.ask(Command::Response(&message)),
+            // also sent by servers that ignore the initial response
+            Reply::Challenge(_) => self.connection.execute(Command::Response(&message)),
             other => Ok(other),
         }
     }
 }
 
-/// What a refused login means (RFC 2449 §8.1.1, RFC 3206 §4). `codes`: the server announces
-/// AUTH-RESP-CODE, so that a failure without `[AUTH]` has nothing to do with the credentials.
+/// Returns the error for a connection that ended during the login. Courier disconnects if it cannot
+/// read one of the messages, Dovecot if it cannot read the mailbox.
+fn lost_during_login(peer: &str) -> Error {
+    Error::new(
+        Kind::ConnectionLost,
+        format!("{peer} closed the connection during login"),
+    )
+    .with_fact(
+        "the password may be right: some servers disconnect when they cannot open the mailbox",
+    )
+}
+
+/// Returns the error for a refused login (RFC 2449 §8.1.1, RFC 3206 §4). `codes` is whether the
+/// server announces AUTH-RESP-CODE: then a refusal without `[AUTH]` is not about the credentials.
 fn login_refused(peer: &str, refusal: &Refusal, codes: bool) -> Error {
     let fact = quoted(peer, refusal);
+    let temporary = || {
+        Error::new(Kind::Busy, format!("{peer} temporarily refused the login"))
+            .with_fact(fact.clone())
+    };
     match refusal.code {
         Some(Code::InUse) => {
             Error::new(Kind::Busy, "the mailbox is in use by another session").with_fact(fact)
         }
         Some(Code::LoginDelay) => Error::new(
             Kind::Busy,
-            format!("{peer} wants more time between two logins"),
+            format!("{peer} requires more time between logins"),
         )
         .with_fact(fact),
-        Some(Code::SysTemp) => {
-            Error::new(Kind::Busy, format!("{peer} cannot log anybody in now")).with_fact(fact)
-        }
-        Some(Code::SysPerm) => {
-            Error::new(Kind::Unavailable, format!("{peer} cannot log you in")).with_fact(fact)
-        }
+        Some(Code::SysTemp) => temporary(),
+        Some(Code::SysPerm) => Error::new(
+            Kind::Unavailable,
+            format!("{peer} cannot complete the login"),
+        )
+        .with_fact(fact),
         Some(Code::Auth) => {
-            Error::new(Kind::Denied, "the server refused the password").with_fact(fact)
+            Error::new(Kind::Denied, format!("{peer} rejected the password")).with_fact(fact)
         }
-        None if codes => {
-            Error::new(Kind::Busy, format!("{peer} cannot log you in now")).with_fact(fact)
-        }
-        None => Error::new(Kind::Denied, "the server refused the login").with_fact(fact),
+        None if codes => temporary(),
+        None => Error::new(Kind::Denied, format!("login refused by {peer}")).with_fact(fact),
     }
 }

@@ -1,7 +1,11 @@
-//! POP3 (RFC 1939, 2449, 2595, 3206, 5034): the protocol's grammar, and a session.
+//! A POP3 client (RFC 1939, 2449, 2595, 3206, 5034).
 //!
-//! [`command`], [`reply`], [`body`] and [`sasl`] are pure; [`connection`] buffers a stream, and
-//! [`login`] and [`transaction`] talk over it, with [`retrieval`] for the messages themselves.
+//! [`command`], [`reply`], [`body`], [`sasl`], [`secrets`] and [`transfer_rate`] are pure.
+//! [`connection`] sends commands and reads responses on a buffered stream. [`login`] and
+//! [`transaction`] are the states of a session, and [`retrieval`] requests messages.
+//!
+//! Whether a server's behaviour is tolerated is decided next to the line that reads it, and named
+//! there: a server that breaks the RFC is common, and each tolerance has to be justified by one.
 
 pub mod body;
 pub mod command;
@@ -10,4 +14,6 @@ pub mod login;
 pub mod reply;
 pub mod retrieval;
 pub mod sasl;
+mod secrets;
 pub mod transaction;
+mod transfer_rate;

@@ -1,11 +1,11 @@
-//! What a server answers: status lines, response codes, capabilities, lines of a listing.
+//! Responses of a server: status lines, response codes, capabilities and lines of a listing.
 
 use crate::{
     domain::ids::{MsgNum, Uid},
     text::sanitize,
 };
 
-/// A status line (RFC 1939 §3), or a SASL challenge (RFC 5034 §4).
+/// A status line (RFC 1939 §3) or a SASL challenge (RFC 5034 §4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// `+OK text`.
@@ -16,43 +16,44 @@ pub enum Reply {
     Challenge(Vec<u8>),
 }
 
-/// A `-ERR`: what the server would not do, and why.
+/// A response that refuses a command: `-ERR`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The response code, where there is one that pouch knows.
+    /// The response code, or `None` if there is none or it is not known to pouch.
     pub code: Option<Code>,
-    /// What stands behind `-ERR`, the response code included.
+    /// The text after `-ERR`, with the response code.
     pub text: Vec<u8>,
 }
 
-/// The response codes that change what a client does (RFC 2449 §8.1.1, RFC 3206, RFC 6856).
+/// The response codes that pouch distinguishes (RFC 2449 §8.1.1, RFC 3206 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// `[IN-USE]`: another session holds the mailbox.
+    /// `[IN-USE]`: another session has locked the mailbox.
     InUse,
-    /// `[LOGIN-DELAY]`: too soon after the last login.
+    /// `[LOGIN-DELAY]`: the last login was too recent.
     LoginDelay,
-    /// `[SYS/TEMP]`: try again later.
+    /// `[SYS/TEMP]`: a temporary system error.
     SysTemp,
-    /// `[SYS/PERM]`: it will not pass by itself.
+    /// `[SYS/PERM]`: a permanent system error.
     SysPerm,
     /// `[AUTH]`: the credentials are wrong.
     Auth,
 }
 
 impl Code {
-    /// Whether it asks to come back later.
+    /// Returns whether a later attempt may succeed.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::InUse | Self::LoginDelay | Self::SysTemp)
     }
 }
 
 impl Refusal {
-    /// Whether the server asks to come back later.
+    /// Returns whether the response code says that a later attempt may succeed.
     pub fn is_transient(&self) -> bool {
         self.code.is_some_and(Code::is_transient)
     }
 
+    /// Parses the text after `-ERR`.
     fn parse(text: &[u8]) -> Self {
         Self {
             code: text
@@ -64,6 +65,7 @@ impl Refusal {
     }
 }
 
+/// Returns a refusal as a fact for a message, with who sent it:
 /// `pop.example.org said: -ERR [AUTH] Invalid credentials`.
 pub fn quoted(peer: &str, refusal: &Refusal) -> String {
     format!(
@@ -72,8 +74,8 @@ pub fn quoted(peer: &str, refusal: &Refusal) -> String {
     )
 }
 
-/// A code is a path of words, in any case: one that is longer than those known means the same as
-/// its known beginning (RFC 2449 §8).
+/// Returns the response code of this name. Names are hierarchical and in any case: a longer name
+/// means the same as its known beginning (RFC 2449 §8).
 fn code(path: &[u8]) -> Option<Code> {
     let path = path.to_ascii_uppercase();
     let mut words = path.split(|octet| *octet == b'/');
@@ -88,7 +90,9 @@ fn code(path: &[u8]) -> Option<Code> {
 }
 
 impl Reply {
-    /// A status line without its line end. Bare `+OK` and `-ERR` (popa3d) are in order.
+    /// Parses a line without its line end. Returns `None` if it is not a status line or challenge.
+    ///
+    /// `+OK` and `-ERR` may be in any case, and without text (popa3d).
     pub fn parse(line: &[u8]) -> Option<Self> {
         fn text(rest: &[u8]) -> Option<&[u8]> {
             match rest {
@@ -102,7 +106,7 @@ impl Reply {
         } else if let Some(rest) = strip_word(line, b"-ERR") {
             text(rest).map(|text| Self::Err(Refusal::parse(text)))
         } else {
-            // RFC 5034 wants "+ ", some servers send the plus alone
+            // RFC 5034 §4 requires "+ ", but some servers send the plus alone
             line.strip_prefix(b"+")
                 .and_then(text)
                 .map(|text| Self::Challenge(text.to_vec()))
@@ -110,26 +114,30 @@ impl Reply {
     }
 }
 
+/// Returns what follows `word`, in any case, or `None` if `line` does not begin with it.
 fn strip_word<'a>(line: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
     let (head, rest) = line.split_at_checked(word.len())?;
     head.eq_ignore_ascii_case(word).then_some(rest)
 }
 
-/// The count and octets of a STAT answer's text.
+/// Returns the number of messages and their total size in octets, from the text of a response to
+/// STAT.
 pub fn stat(text: &[u8]) -> Option<(u32, u64)> {
     let (count, rest) = number(text)?;
     let (octets, _) = number(rest)?;
     Some((u32::try_from(count).ok()?, octets))
 }
 
-/// A line of LIST: number and octets. What follows (RFC 1939 §5 allows it) is passed over.
+/// Returns the number and the size in octets of a message, from a line of LIST. Further text, which
+/// RFC 1939 §5 allows, is ignored.
 pub fn list_line(line: &[u8]) -> Option<(MsgNum, u64)> {
     let (num, rest) = number(line)?;
     let (octets, _) = number(rest)?;
     Some((message_number(num)?, octets))
 }
 
-/// A line of UIDL: number and UID, which is all that follows the first space.
+/// Returns the number and the UID of a message, from a line of UIDL. The UID is everything after
+/// the first space: some servers have spaces in it.
 pub fn uidl_line(line: &[u8]) -> Option<(MsgNum, Uid)> {
     let (num, rest) = number(line)?;
     let uid = rest.strip_prefix(b" ")?;
@@ -139,11 +147,12 @@ pub fn uidl_line(line: &[u8]) -> Option<(MsgNum, Uid)> {
     Some((message_number(num)?, Uid::new(uid)))
 }
 
+/// Returns a message number, or `None` if `num` is 0 or too large.
 fn message_number(num: u64) -> Option<MsgNum> {
     u32::try_from(num).ok().filter(|num| *num > 0).map(MsgNum)
 }
 
-/// The number at the beginning of `text`, blanks before it passed over, and what follows.
+/// Returns the number at the beginning of `text`, after white space, and what follows it.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let text = text.trim_ascii_start();
     let digits = text
@@ -154,26 +163,26 @@ fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     Some((str::from_utf8(number).ok()?.parse().ok()?, rest))
 }
 
-/// What the server says it can do (RFC 2449 §6).
+/// The capabilities that a server announces (RFC 2449 §6).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     lines: Vec<String>,
 }
 
 impl Capabilities {
-    /// Adds a line of the CAPA answer.
+    /// Adds a line of the response to CAPA.
     pub fn add(&mut self, line: &[u8]) {
         self.lines
             .push(String::from_utf8_lossy(line).trim().to_owned());
     }
 
-    /// Whether `tag` is among them, in any case. mailutils says `EXPIRENEVER` and Twisted
-    /// `PIPELINE`: what is not spelled as the RFC does is not there.
+    /// Returns whether `tag` is announced, in any case. Misspelled tags do not count: mailutils
+    /// sends `EXPIRENEVER`, and Twisted `PIPELINE`.
     pub fn has(&self, tag: &str) -> bool {
         self.arguments(tag).is_some()
     }
 
-    /// The arguments of `tag`.
+    /// Returns the arguments of `tag`, or `None` if it is not announced.
     pub fn arguments(&self, tag: &str) -> Option<impl Iterator<Item = &str>> {
         self.lines.iter().find_map(|line| {
             let mut words = line.split_ascii_whitespace();
@@ -181,7 +190,7 @@ impl Capabilities {
         })
     }
 
-    /// Whether the SASL mechanism is offered.
+    /// Returns whether the SASL mechanism of this name is announced.
     pub fn offers(&self, mechanism: &str) -> bool {
         self.arguments("SASL")
             .is_some_and(|mut offered| offered.any(|name| name.eq_ignore_ascii_case(mechanism)))
@@ -194,7 +203,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn status_lines() {
+    fn status_lines_and_challenges_are_parsed_and_others_are_not() {
         assert_eq!(Reply::parse(b"+OK"), Some(Reply::Ok(vec![])));
         assert_eq!(
             Reply::parse(b"+ok hello"),
@@ -219,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn response_codes() {
+    fn response_code_is_known_by_its_beginning_in_any_case() {
         let code = |text: &[u8]| match Reply::parse(text) {
             Some(Reply::Err(refusal)) => refusal.code,
             other => panic!("{other:?}"),
@@ -236,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn listings() {
+    fn listing_lines_need_numbers_and_a_uid() {
         assert_eq!(stat(b"2 320"), Some((2, 320)));
         assert_eq!(stat(b"2 320 and more"), Some((2, 320)));
         assert_eq!(stat(b"two"), None);
@@ -252,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities() {
+    fn capabilities_are_found_in_any_case_and_only_by_their_name() {
         let mut capabilities = Capabilities::default();
         for line in [&b"SASL PLAIN LOGIN"[..], b"pipelining", b"EXPIRENEVER"] {
             capabilities.add(line);
@@ -265,7 +274,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn octets_never_panic(line in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_line_is_parsed_without_panic(
+            line in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
             let _ = (Reply::parse(&line), stat(&line), list_line(&line), uidl_line(&line));
             Capabilities::default().add(&line);
         }

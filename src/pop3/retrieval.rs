@@ -7,8 +7,8 @@
 //! RETR says which message it is. A server that loses one command, or answers one twice, shifts all
 //! responses after it: each message would be stored in the place of another, and a message that was
 //! never received could be deleted. So each `RETR n` is followed by a *sentinel*, `LIST n`, whose
-//! response `+OK n SIZE` names the message. LIST is mandatory (RFC 1939 §5), its response is some 20
-//! bytes, and it is in the same write and in the same round trip as the RETR.
+//! response `+OK n SIZE` names the message. LIST is mandatory (RFC 1939 §5), its response is some
+//! 20 bytes, and it is in the same write and in the same round trip as the RETR.
 //!
 //! A message counts only once its own sentinel has been answered:
 //! - If `RETR n` is lost, the response to `LIST n` is read as its status, the next message as its
@@ -22,7 +22,12 @@
 //! answer every pair in order, and `-ERR` twice for a message that does not exist. A session on
 //! which the sentinel fails is closed, and after two of them pouch sends one command at a time.
 //! Without pipelining a sentinel would cost a round trip per message, and is not sent: one command
-//! has one response, and what arrives before the next command is sent is noticed.
+//! has one response, and data that arrives before the next command is detected.
+//!
+//! Two alternatives were rejected. One STAT at the end of the session detects the same faults, but
+//! only after messages have been delivered under wrong UIDs, which then need a state of their own.
+//! Comparing sizes or headers with the listing proves nothing: servers count sizes differently, and
+//! two messages can have the same header.
 
 use std::io::{Read, Write};
 
@@ -43,16 +48,16 @@ pub struct RetrRequest {
     pub octets: u64,
 }
 
-/// How much may be requested ahead of what is being read.
+/// The most that is requested and not received yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// The number of messages, at least 1.
     pub count: usize,
-    /// Their size by LIST, in octets. One message may be larger.
+    /// Their total size by LIST, in octets. A single message may be larger.
     pub octets: u64,
 }
 
-/// How many bytes it takes to recognise a status line.
+/// The number of bytes by which a status line is recognised.
 const STATUS: usize = 4;
 
 impl Window {
@@ -65,8 +70,8 @@ impl Window {
 
 /// Requested messages, in the order of the requests.
 ///
-/// It lends one message at a time and borrows the session: no DELE can be sent between outstanding
-/// RETRs.
+/// The value lends one message at a time, and borrows the session, so that no other command can be
+/// sent while responses to RETR are outstanding.
 pub struct Retrieval<'s, S> {
     connection: &'s mut Connection<S>,
     requests: &'s [RetrRequest],
@@ -75,12 +80,12 @@ pub struct Retrieval<'s, S> {
     verify: bool,
     /// How many of `requests` were sent.
     sent: usize,
-    /// How many of those have a response that was read, or is being read.
+    /// How many of those have a response of which at least the status line was read.
     answered: usize,
-    /// The size by LIST of those that were sent and not answered.
+    /// The total size by LIST of those sent and not answered, in octets.
     in_flight: u64,
     body: Option<BodyState>,
-    /// How many octets of the last body were received.
+    /// The size of what was received of the current or last message, in octets.
     received: u64,
     /// The message whose sentinel was answered last.
     last_verified: Option<MsgNum>,
@@ -91,7 +96,7 @@ struct BodyState {
     request: RetrRequest,
     decoder: Decoder,
     ended: bool,
-    /// The first bytes of the content, as many as a status line takes to recognise.
+    /// The first [`STATUS`] bytes of the content.
     beginning: Vec<u8>,
 }
 
@@ -99,11 +104,12 @@ struct BodyState {
 pub enum RetrResponse<'r, 's, S> {
     /// The message follows.
     Message(Body<'r, 's, S>),
-    /// The server does not provide it.
+    /// The server refused to send it.
     Refused(Refusal),
 }
 
 impl<'s, S: Read + Write> Retrieval<'s, S> {
+    /// Returns a retrieval of `requests`. `verify` is whether to send a sentinel after each RETR.
     pub(super) fn new(
         connection: &'s mut Connection<S>,
         requests: &'s [RetrRequest],
@@ -124,8 +130,8 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
         }
     }
 
-    /// Returns the response to the next request, or `None` once all have been answered. What was
-    /// not read of the message before is skipped.
+    /// Returns the response to the next request, or `None` once all have been answered. The unread
+    /// rest of the message before is skipped.
     ///
     /// # Errors
     /// The connection is lost, or the server is out of sync.
@@ -136,7 +142,7 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
             return Ok(None);
         };
         self.refill()?;
-        let response = self.connection.answer()?;
+        let response = self.connection.status()?;
         self.answered += 1;
         self.in_flight -= request.octets;
         match response {
@@ -166,7 +172,7 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
         self.requests = &self.requests[..self.sent];
     }
 
-    /// Reports a status line that repeats the sentinel before it.
+    /// Returns an error if a status line repeats the response to the sentinel before it.
     fn reject_repeated_sentinel(&self, status: &[u8]) -> Result<()> {
         let named = reply::list_line(status).map(|(num, _)| num);
         if self.last_verified.is_some() && named == self.last_verified {
@@ -195,7 +201,7 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
         Ok(Some(content))
     }
 
-    /// Makes sure that the body that has ended is the one that was requested.
+    /// Verifies that the body that has ended is the one that was requested.
     fn verify_body(&mut self) -> Result<()> {
         let Some(body) = &self.body else {
             return Ok(());
@@ -207,7 +213,7 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
         }
         let is_status = body.beginning.starts_with(b"+OK") || body.beginning == b"-ERR";
         if is_status && self.received > body.request.octets {
-            // a status line too many came before the message
+            // the status line was sent twice, and the second one was read as content
             return Err(self.connection.desynchronized(&body.beginning));
         }
         Ok(())
@@ -257,7 +263,7 @@ impl<S: Read + Write> Body<'_, '_, S> {
         self.retrieval.chunk()
     }
 
-    /// Returns how many octets have been received, counted as LIST does.
+    /// Returns the size of what has been received, in octets as LIST counts them.
     pub fn octets(&self) -> u64 {
         self.retrieval.received
     }
@@ -270,7 +276,7 @@ mod tests {
     use super::{super::connection::ConnectionOptions, *};
     use crate::error::Kind;
 
-    /// A server that says just this, whatever it is asked.
+    /// A server that sends fixed bytes, whatever is requested.
     struct Scripted<'s>(&'s [u8]);
 
     impl Read for Scripted<'_> {
@@ -289,14 +295,15 @@ mod tests {
         }
     }
 
-    /// Retrieves messages 1 to 3. Returns those that were verified, and how it ended.
-    fn retrieve(said: &str) -> (Vec<String>, Result<()>) {
+    /// Retrieves messages 1 to 3 from a server that sends `wire`. Returns those that were verified,
+    /// and how the retrieval ended.
+    fn retrieve(wire: &str) -> (Vec<String>, Result<()>) {
         let options = ConnectionOptions {
             peer: "pop.example.org".into(),
             time_limit: Duration::from_mins(1),
             trace: None,
         };
-        let mut connection = Connection::new(Scripted(said.as_bytes()), options);
+        let mut connection = Connection::new(Scripted(wire.as_bytes()), options);
         let requests = [1, 2, 3].map(|num| RetrRequest {
             num: MsgNum(num),
             octets: 5,
@@ -326,7 +333,7 @@ mod tests {
         (verified, ended)
     }
 
-    /// What a server says to `RETR num` and to the sentinel after it.
+    /// Returns the responses to `RETR num` and to the sentinel after it.
     fn message(num: u32) -> (String, String) {
         (
             format!("+OK 5 octets\r\nm-{num}\r\n.\r\n"),
@@ -340,15 +347,15 @@ mod tests {
         let (verified, ended) = retrieve(&format!("{m1}{l1}-ERR no\r\n-ERR no\r\n{m3}{l3}"));
         assert_eq!(verified, ["m-1", "refused", "m-3"]);
         ended.unwrap();
-        // the rest of a scan listing is free (RFC 1939 §5)
+        // further text in a scan listing is allowed (RFC 1939 §5)
         let more = format!("{m1}+OK 1 5 of some kind\r\n-ERR no\r\n+OK 2 5\r\n{m3}{l3}");
         assert_eq!(retrieve(&more).0, ["m-1", "refused", "m-3"]);
     }
 
     #[test]
-    fn lost_and_repeated_responses_are_noticed_at_the_message() {
+    fn lost_or_repeated_response_ends_the_session_before_the_message_is_accepted() {
         let ((m1, l1), (m2, l2), (m3, l3)) = (message(1), message(2), message(3));
-        for (what, said) in [
+        for (what, wire) in [
             ("RETR 2 is lost", format!("{m1}{l1}{l2}{m3}{l3}")),
             ("LIST 2 is lost", format!("{m1}{l1}{m2}{m3}{l3}")),
             ("RETR 2 and LIST 2 are lost", format!("{m1}{l1}{m3}{l3}")),
@@ -361,7 +368,7 @@ mod tests {
                 format!("{m1}{l1}{l1}{m2}{l2}{m3}{l3}"),
             ),
             (
-                "a status too many before RETR 2",
+                "RETR 2 has two status lines",
                 format!("{m1}{l1}+OK\r\n{m2}{l2}{m3}{l3}"),
             ),
             (
@@ -369,7 +376,7 @@ mod tests {
                 format!("{m1}{l1}{m2}-ERR what?\r\n{m3}{l3}"),
             ),
         ] {
-            let (verified, ended) = retrieve(&said);
+            let (verified, ended) = retrieve(&wire);
             assert_eq!(verified, ["m-1"], "{what}");
             assert_eq!(ended.unwrap_err().kind(), Kind::Desynchronized, "{what}");
         }

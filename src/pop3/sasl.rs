@@ -1,4 +1,4 @@
-//! SASL (RFC 4422, RFC 5034).
+//! SASL mechanisms (RFC 4422, RFC 5034).
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use zeroize::Zeroizing;
 
 use crate::domain::auth::Auth;
 
-/// A user and the secret that proves it.
+/// The credentials for a login.
 pub struct Credentials<'a> {
     /// The login name.
     pub user: &'a str,
     /// The password.
     pub password: &'a str,
-    /// The way to log in that was asked for.
+    /// The configured mechanism.
     pub auth: Auth,
 }
 
-/// How the login was done.
+/// The mechanism of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
     /// SASL PLAIN.
@@ -35,8 +35,8 @@ impl fmt::Display for Mechanism {
     }
 }
 
-/// The one message of SASL PLAIN (RFC 4616 §2), in base64: no authorization identity, the user,
-/// the password.
+/// Returns the message of SASL PLAIN (RFC 4616 §2) in base64: an empty authorization identity, the
+/// user name and the password.
 pub fn plain(user: &str, password: &str) -> Zeroizing<String> {
     let message = Zeroizing::new(format!("\0{user}\0{password}"));
     Zeroizing::new(STANDARD.encode(message.as_bytes()))
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_of_rfc_4616() {
+    fn example_of_rfc_4616_is_encoded() {
         assert_eq!(
             *plain("tim", "tanstaaftanstaaf"),
             "AHRpbQB0YW5zdGFhZnRhbnN0YWFm"

@@ -1,8 +1,9 @@
-//! A session after the login (RFC 1939 §5), whose [`quit`](Transaction::quit) is the UPDATE state.
+//! The TRANSACTION state of a session (RFC 1939 §5), and the UPDATE state, which
+//! [`quit`](Transaction::quit) enters (§6).
 //!
-//! A session is typed by its state: [`Authorization`](super::login::Authorization), then
-//! [`Transaction`]. Dropping either closes the stream without QUIT: the server then deletes nothing
-//! (§6).
+//! Each state is a type, [`Authorization`](super::login::Authorization) and then [`Transaction`],
+//! so that a command cannot be sent in the wrong one. Dropping a value closes the stream without
+//! QUIT, and the server deletes nothing: every error and every panic is safe.
 
 use std::io::{Read, Write};
 
@@ -16,49 +17,56 @@ use super::{
 };
 use crate::{
     domain::{
-        ids::{Listed, MsgNum},
+        ids::{Listed, MsgNum, Uid},
         message::Head,
     },
     error::{Error, Kind, Result},
     text::sanitize,
 };
 
-/// The most messages of a mailbox: a listing, and what is known of each, has to fit into 64 MiB.
+/// The largest mailbox that is supported: its listing, and what the ledger knows of each message,
+/// have to fit into 64 MiB of memory.
 const MAX_MESSAGES: u32 = 200_000;
 
-/// The most octets that LIST or UIDL may send for one message: a UID has at most 70 octets by the
-/// RFC, and at most 200 seen in the wild.
+/// The bytes that LIST or UIDL may use for one message. RFC 1939 §7 allows 70 bytes for a UID; the
+/// longest known ones have 200.
 const MAX_LISTING_LINE: usize = 256;
 
-/// The most octets that each of them may send for all messages.
+/// The largest response to LIST or UIDL that is accepted, in bytes.
 const MAX_LISTING: usize = 10_000_000;
 
-/// The most octets of an answer to TOP.
+/// The largest response to TOP that is accepted, in bytes. Some servers send the whole message.
 const MAX_TOP: u64 = 64_000_000;
 
-/// What the server listed.
+/// The number of DELE or TOP commands that are sent in one write. They fit into the smallest socket
+/// buffer, so that a server that does not read commands while its responses are not read cannot
+/// cause a deadlock.
+const COMMANDS_AT_ONCE: usize = 256;
+
+/// The messages in a mailbox, as the server lists them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// The messages that have a UID, by number.
     pub messages: Vec<Listed>,
-    /// Those that have none, with their sizes.
+    /// The messages that have none: number and size in octets.
     pub nameless: Vec<(MsgNum, u64)>,
-    /// Whether LIST and UIDL had the same messages.
+    /// Whether LIST and UIDL listed the same messages.
     pub agrees: bool,
 }
 
-/// After the login (RFC 1939 §5).
+/// A session after the login.
 pub struct Transaction<S> {
     connection: Connection<S>,
     capabilities: Option<Capabilities>,
-    /// Whether the capabilities were not asked for again since the login.
-    fresh: bool,
+    /// Whether the capabilities are those from before the login.
+    capabilities_may_differ: bool,
     mechanism: Mechanism,
     disable_pipelining: bool,
     disable_uidl: bool,
 }
 
 impl<S: Read + Write> Transaction<S> {
+    /// Returns a session that has just logged in. `capabilities` are those from before the login.
     pub(super) fn new(
         connection: Connection<S>,
         capabilities: Option<Capabilities>,
@@ -67,7 +75,7 @@ impl<S: Read + Write> Transaction<S> {
         Self {
             connection,
             capabilities,
-            fresh: true,
+            capabilities_may_differ: true,
             mechanism,
             disable_pipelining: false,
             disable_uidl: false,
@@ -79,28 +87,28 @@ impl<S: Read + Write> Transaction<S> {
         &self.connection.peer
     }
 
-    /// How the login was done.
+    /// Returns the mechanism of the login.
     pub fn mechanism(&self) -> Mechanism {
         self.mechanism
     }
 
-    /// What the server can do; nothing where it does not know CAPA.
+    /// Returns the server's capabilities, or `None` if it does not support CAPA.
     pub fn capabilities(&self) -> Option<&Capabilities> {
         self.capabilities.as_ref()
     }
 
-    /// Sends no command before the last one is answered, whatever the server announces: some
-    /// announce PIPELINING and lose commands.
+    /// Waits for each response before the next command is sent, even if the server announces
+    /// PIPELINING: some servers announce it and lose commands.
     pub fn disable_pipelining(&mut self) {
         self.disable_pipelining = true;
     }
 
-    /// Does not ask for UIDs: no message has one.
+    /// Does not request UIDs. All messages are listed as having none.
     pub fn disable_uidl(&mut self) {
         self.disable_uidl = true;
     }
 
-    /// Whether commands may be sent ahead of the answers to earlier ones (RFC 2449 §6.6).
+    /// Returns whether commands are sent before earlier ones have been answered (RFC 2449 §6.6).
     pub fn pipelining(&self) -> bool {
         !self.disable_pipelining
             && self
@@ -109,26 +117,28 @@ impl<S: Read + Write> Transaction<S> {
                 .is_some_and(|known| known.has("PIPELINING"))
     }
 
-    /// What is in the mailbox: STAT, LIST and UIDL, in one write where the server takes that.
-    /// `meanwhile` is done while the server looks.
+    /// Lists the mailbox with STAT, LIST and UIDL, in one round trip if the server supports
+    /// pipelining. Calls `meanwhile` while the server works, and returns its result, too.
     ///
     /// # Errors
-    /// The server has no UIDL, answers beyond all measure, or the line is lost.
+    /// The server does not support UIDL, the mailbox or a response is too large, or the connection
+    /// is lost.
     pub fn list<T>(&mut self, meanwhile: impl FnOnce() -> T) -> Result<(Listing, T)> {
-        // Capabilities may differ after the login: Gmail announces PIPELINING only then.
-        let mut ask_again = std::mem::take(&mut self.fresh) && self.capabilities.is_some();
-        if ask_again && !self.pipelining() {
+        // Gmail announces PIPELINING only after the login
+        let mut renew =
+            std::mem::take(&mut self.capabilities_may_differ) && self.capabilities.is_some();
+        if renew && !self.pipelining() {
             self.connection.queue(Command::Capa)?;
             self.connection.flush()?;
-            self.renew_capabilities()?;
-            ask_again = false;
+            self.read_capabilities()?;
+            renew = false;
         }
-        let together = self.pipelining();
-        if ask_again {
+        let pipelined = self.pipelining();
+        if renew {
             self.connection.queue(Command::Capa)?;
         }
         self.connection.queue(Command::Stat)?;
-        if together {
+        if pipelined {
             self.connection.queue(Command::List)?;
             if !self.disable_uidl {
                 self.connection.queue(Command::Uidl)?;
@@ -136,29 +146,32 @@ impl<S: Read + Write> Transaction<S> {
         }
         self.connection.flush()?;
         let done = meanwhile();
-        if ask_again {
-            self.renew_capabilities()?;
+        if renew {
+            self.read_capabilities()?;
         }
-        Ok((self.listing(together)?, done))
+        Ok((self.listing(pipelined)?, done))
     }
 
-    /// Reads the answer to STAT, and those to LIST and UIDL, once they are `asked`.
-    fn listing(&mut self, asked: bool) -> Result<Listing> {
+    /// Reads the responses to STAT, LIST and UIDL. The last two commands are sent first unless they
+    /// were `pipelined`.
+    fn listing(&mut self, pipelined: bool) -> Result<Listing> {
         let expected = self.stat()?;
         if expected > MAX_MESSAGES {
             let peer = &self.connection.peer;
             return Err(Error::new(
                 Kind::Unavailable,
-                format!("{peer} has {expected} messages in this mailbox"),
+                format!("the mailbox on {peer} has {expected} messages"),
             )
-            .with_fact(format!("{MAX_MESSAGES} at most can be looked after"))
-            .with_hint("empty a part of it by another way first"));
+            .with_fact(format!(
+                "pouch supports at most {MAX_MESSAGES} messages per mailbox"
+            ))
+            .with_hint("delete or archive some messages with another client first"));
         }
-        let sizes = self.numbered(Command::List, asked, expected, reply::list_line)?;
+        let sizes = self.read_list(Command::List, pipelined, expected, reply::list_line)?;
         let uids = if self.disable_uidl {
             Ok(Vec::new())
         } else {
-            self.numbered(Command::Uidl, asked, expected, reply::uidl_line)?
+            self.read_list(Command::Uidl, pipelined, expected, reply::uidl_line)?
         };
         if expected == 0 {
             return Ok(Listing::default());
@@ -166,44 +179,44 @@ impl<S: Read + Write> Transaction<S> {
         let Ok(uids) = uids else {
             return Err(Error::new(
                 Kind::Unavailable,
-                format!("{} cannot tell new messages from old ones (it has no UIDL)", self.connection.peer),
+                format!(
+                    "{} does not support UIDL, so fetched messages cannot be recognised",
+                    self.connection.peer
+                ),
             )
-            .with_fact("without UIDs nothing can be kept on the server and fetched once")
-            .with_hint("`quirks = [\"no-uidl\"]` tells them apart by their headers; pouch-config(5) has its limits"));
+            .with_hint(
+                "set quirks = [\"no-uidl\"] to recognise messages by their headers, \
+                 see pouch-config(5)",
+            ));
         };
         let sizes = sizes.map_err(|refusal| {
             Error::new(
                 Kind::Unavailable,
-                format!("{} does not list its messages", self.connection.peer),
+                format!("{} refused to list the messages", self.connection.peer),
             )
             .with_fact(quoted(&self.connection.peer, &refusal))
         })?;
         let listing = join(sizes, uids);
         if !self.disable_uidl && !listing.agrees {
-            // or one of the two is the answer to something else, and its own still to come
-            self.check_in_sync()?;
+            // the difference may also be that of a lost or repeated response
+            self.connection.check_in_sync()?;
         }
         Ok(listing)
     }
 
-    /// Makes sure that no answer was one too many, nor is missing.
-    fn check_in_sync(&mut self) -> Result<()> {
-        self.connection.queue_check()?;
-        self.connection.flush()?;
-        self.connection.check()
-    }
-
-    fn renew_capabilities(&mut self) -> Result<()> {
+    /// Reads the response to CAPA.
+    fn read_capabilities(&mut self) -> Result<()> {
         self.capabilities = self.connection.capabilities()?;
         Ok(())
     }
 
+    /// Reads the response to STAT. Returns the number of messages.
     fn stat(&mut self) -> Result<u32> {
-        let answer = self.connection.answer()?;
+        let status = self.connection.status()?;
         let peer = &self.connection.peer;
-        match answer {
+        match status {
             Ok(text) => reply::stat(&text).map(|(count, _)| count).ok_or_else(|| {
-                not_pop3(peer).with_fact(format!("it answers STAT by: {}", sanitize(&text)))
+                not_pop3(peer).with_fact(format!("{peer} said to STAT: +OK {}", sanitize(&text)))
             }),
             Err(refusal) => {
                 let kind = if refusal.is_transient() {
@@ -217,20 +230,21 @@ impl<S: Read + Write> Transaction<S> {
         }
     }
 
-    /// The lines of LIST or UIDL that `parse` understands. A line that it does not is passed over:
-    /// the message it stands for waits.
-    fn numbered<T>(
+    /// Reads the response to LIST or UIDL, after sending the command unless it was `pipelined`.
+    /// Returns the lines that `parse` accepts. Others are skipped, and their messages are left on
+    /// the server.
+    fn read_list<T>(
         &mut self,
         command: Command<'_>,
-        asked: bool,
+        pipelined: bool,
         expected: u32,
         parse: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<std::result::Result<Vec<T>, Refusal>> {
-        if !asked {
+        if !pipelined {
             self.connection.queue(command)?;
             self.connection.flush()?;
         }
-        if let Err(refusal) = self.connection.answer()? {
+        if let Err(refusal) = self.connection.status()? {
             return Ok(Err(refusal));
         }
         let mut budget = MAX_LISTING.min((expected as usize + 64) * MAX_LISTING_LINE);
@@ -241,8 +255,8 @@ impl<S: Read + Write> Transaction<S> {
         Ok(Ok(lines))
     }
 
-    /// Retrieves messages in the order of `requests`, with as many requests ahead as `window`
-    /// allows and the server supports.
+    /// Retrieves messages in the order of `requests`. If the server supports pipelining, as many
+    /// requests are sent ahead as `window` allows.
     pub fn retrieve<'s>(
         &'s mut self,
         requests: &'s [RetrRequest],
@@ -253,7 +267,7 @@ impl<S: Read + Write> Transaction<S> {
         Retrieval::new(&mut self.connection, requests, window, pipelining)
     }
 
-    /// Returns the header of a message, with LF line ends, or what the server said instead.
+    /// Returns the header of a message, with LF line ends, or the server's refusal.
     ///
     /// # Errors
     /// The connection is lost, or the server is out of sync.
@@ -269,24 +283,24 @@ impl<S: Read + Write> Transaction<S> {
     /// [`retrieval`](super::retrieval)).
     ///
     /// # Errors
-    /// As for [`top`](Self::top). Headers that `each` got before the connection was lost are those
-    /// of the messages that were asked for; if the server is out of sync without pipelining, they
-    /// may not be.
+    /// As for [`top`](Self::top). Headers that `each` received before the connection was lost are
+    /// those of the right messages; if the server is out of sync without pipelining, they may not
+    /// be.
     pub fn tops(
         &mut self,
         nums: &[MsgNum],
         mut each: impl FnMut(std::result::Result<Head, Refusal>),
     ) -> Result<()> {
         let pipelining = self.pipelining();
-        for some in nums.chunks(if pipelining { COMMANDS_AT_ONCE } else { 1 }) {
-            for num in some {
+        for batch in nums.chunks(if pipelining { COMMANDS_AT_ONCE } else { 1 }) {
+            for num in batch {
                 self.connection.queue(Command::Top(*num, 0))?;
                 if pipelining {
                     self.connection.queue(Command::ListOne(*num))?;
                 }
             }
             self.connection.flush()?;
-            for num in some {
+            for num in batch {
                 let head = self.head()?;
                 if pipelining {
                     self.connection.read_sentinel(*num, head.is_err())?;
@@ -297,14 +311,14 @@ impl<S: Read + Write> Transaction<S> {
         if pipelining || nums.is_empty() {
             Ok(())
         } else {
-            self.check_in_sync()
+            self.connection.check_in_sync()
         }
     }
 
-    /// Reads the answer to TOP. Some servers send all of the message: what is behind the header is
-    /// passed over.
+    /// Reads the response to TOP. Lines after the header are ignored: some servers send the whole
+    /// message.
     fn head(&mut self) -> Result<std::result::Result<Head, Refusal>> {
-        if let Err(refusal) = self.connection.answer()? {
+        if let Err(refusal) = self.connection.status()? {
             return Ok(Err(refusal));
         }
         let (mut decoder, mut ended, mut head) = (Decoder::default(), false, Head::default());
@@ -314,99 +328,91 @@ impl<S: Read + Write> Transaction<S> {
                 let peer = &self.connection.peer;
                 return Err(Error::new(
                     Kind::ConnectionLost,
-                    format!("{peer} sends a header without an end"),
+                    format!("a header from {peer} exceeds {} MB", MAX_TOP / 1_000_000),
                 ));
             }
         }
         Ok(Ok(head))
     }
 
-    /// Marks messages for deletion, in one write where the server takes that; gives the answer to
-    /// each. Nothing is deleted before [`quit`](Self::quit), which is only safe where the server is
-    /// in step.
+    /// Marks messages for deletion, pipelined if the server supports it. Returns the response to
+    /// each. Nothing is deleted before [`quit`](Self::quit).
     ///
     /// # Errors
-    /// The line is lost, or the server is out of step.
+    /// The connection is lost, or the server is out of sync, so that the responses may belong to
+    /// other messages.
     pub fn delete(&mut self, nums: &[MsgNum]) -> Result<Vec<std::result::Result<(), Refusal>>> {
-        let together = if self.pipelining() {
-            COMMANDS_AT_ONCE
-        } else {
-            1
-        };
-        let mut answers = Vec::with_capacity(nums.len());
-        for some in nums.chunks(together) {
-            for num in some {
+        let pipelining = self.pipelining();
+        let mut responses = Vec::with_capacity(nums.len());
+        for batch in nums.chunks(if pipelining { COMMANDS_AT_ONCE } else { 1 }) {
+            for num in batch {
                 self.connection.queue(Command::Dele(*num))?;
             }
             self.connection.flush()?;
-            for _ in some {
-                answers.push(self.connection.answer()?.map(drop));
+            for _ in batch {
+                responses.push(self.connection.status()?.map(drop));
             }
         }
-        self.check_in_sync()?;
-        Ok(answers)
+        self.connection.check_in_sync()?;
+        Ok(responses)
     }
 
-    /// Takes all deletion marks of this session back.
+    /// Removes all deletion marks of this session.
     ///
     /// # Errors
-    /// The line is lost.
+    /// The connection is lost.
     pub fn reset(&mut self) -> Result<()> {
-        self.ask(Command::Rset).map(drop)
+        self.execute(Command::Rset).map(drop)
     }
 
-    /// Ends a session in which nothing was marked, without waiting for the answer: nothing hangs on
-    /// it.
+    /// Ends a session in which no message was marked, without waiting for the response to QUIT:
+    /// nothing depends on it.
     pub fn leave(mut self) {
-        // a line that is lost ends the session too
+        // a lost connection ends the session as well
         let _ = self
             .connection
             .queue(Command::Quit)
             .and_then(|()| self.connection.flush());
     }
 
-    /// Ends the session; only now the server deletes what was marked (RFC 1939 §6).
+    /// Ends the session with QUIT, at which the server deletes the marked messages (RFC 1939 §6).
     ///
     /// # Errors
-    /// The server did not confirm: whether it deleted anything is not known.
+    /// The server did not confirm. It may have deleted all of the messages, some or none.
     pub fn quit(mut self) -> Result<()> {
-        match self.ask(Command::Quit)? {
+        match self.execute(Command::Quit)? {
             Ok(_) => Ok(()),
             Err(refusal) => {
                 let peer = &self.connection.peer;
-                Err(Error::new(
-                    Kind::Busy,
-                    format!("{peer} did not carry the deletions out"),
+                Err(
+                    Error::new(Kind::Busy, format!("{peer} did not confirm the deletions"))
+                        .with_fact(quoted(peer, &refusal)),
                 )
-                .with_fact(quoted(peer, &refusal)))
             }
         }
     }
 
-    fn ask(&mut self, command: Command<'_>) -> Result<std::result::Result<Vec<u8>, Refusal>> {
+    /// Sends a command, and returns its status line.
+    fn execute(&mut self, command: Command<'_>) -> Result<std::result::Result<Vec<u8>, Refusal>> {
         self.connection.queue(command)?;
         self.connection.flush()?;
-        self.connection.answer()
+        self.connection.status()
     }
 }
 
-/// So many DELE or TOP go into one write: they fit into the smallest socket buffer, so that a
-/// server that waits for its answers to be read never keeps pouch from reading them.
-const COMMANDS_AT_ONCE: usize = 256;
-
-/// Sizes and UIDs of the same messages, by number. Where a number comes twice, its first line
-/// counts; what has a UID and no size is taken to have no octets.
-fn join(sizes: Vec<(MsgNum, u64)>, uids: Vec<(MsgNum, crate::domain::ids::Uid)>) -> Listing {
+/// Joins sizes and UIDs by message number. If a number is listed twice, the first line counts. A
+/// message that has a UID but no size is listed with size 0.
+fn join(sizes: Vec<(MsgNum, u64)>, uids: Vec<(MsgNum, Uid)>) -> Listing {
     let mut sizes = sizes;
     sizes.sort_by_key(|(num, _)| *num);
     sizes.dedup_by_key(|(num, _)| *num);
     let mut uids = uids;
     uids.sort_by_key(|(num, _)| *num);
     uids.dedup_by_key(|(num, _)| *num);
-    let named = |num: &MsgNum| uids.binary_search_by_key(num, |(num, _)| *num).is_ok();
+    let has_uid = |num: &MsgNum| uids.binary_search_by_key(num, |(num, _)| *num).is_ok();
     let nameless: Vec<_> = sizes
         .iter()
-        .filter(|(num, _)| !named(num))
+        .filter(|(num, _)| !has_uid(num))
         .copied()
         .collect();
     let agrees = nameless.is_empty() && sizes.len() == uids.len();

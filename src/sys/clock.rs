@@ -1,10 +1,10 @@
-//! What time it is.
+//! The clock.
 
 use std::time::SystemTime;
 
 use crate::domain::time::Timestamp;
 
-/// A clock: the system's, or one that stands still.
+/// A clock: the system's, or a fixed time for tests.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(Option<Timestamp>);
 
@@ -12,12 +12,12 @@ impl Clock {
     /// The system's clock.
     pub const SYSTEM: Self = Self(None);
 
-    /// A clock that always says `moment`.
-    pub const fn fixed(moment: Timestamp) -> Self {
-        Self(Some(moment))
+    /// Returns a clock that always shows `time`.
+    pub const fn fixed(time: Timestamp) -> Self {
+        Self(Some(time))
     }
 
-    /// Now, to the second.
+    /// Returns the current time in whole seconds.
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that asks the system"

@@ -1,5 +1,7 @@
-//! Folders, and files in them, for one user alone; folders are made so that they survive a power
-//! cut.
+//! Files and directories that only their owner can access, and that survive a power cut.
+//!
+//! System calls that a signal interrupts are repeated (`EINTR`), also those for which the standard
+//! library does not do that.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -18,11 +20,11 @@ use rustix::{
 
 use crate::error::{Error, Kind, Result};
 
-/// Makes a folder and those above it, where they are missing, with mode 0700. One that is there is
-/// taken as it is.
+/// Creates a directory and missing parents with mode 0700, and syncs them. An existing directory is
+/// not changed.
 ///
 /// # Errors
-/// It cannot be made.
+/// [`Kind::CannotCreate`] if it cannot be created, or a file has its name; or the disk failed.
 pub fn create_dir_durable(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -34,19 +36,22 @@ pub fn create_dir_durable(path: &Path) -> Result<()> {
         create_dir_durable(parent)?;
     }
     match DirBuilder::new().mode(0o700).create(path) {
-        // another pouch was quicker
+        // another process created it in the meantime
         Err(_) if path.is_dir() => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(taken(path)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(not_a_directory(path)),
         Err(error) => Err(Error::file("create the directory", path, &error)),
         Ok(()) => sync_dir_and_parent(parent.unwrap_or(Path::new("."))),
     }
 }
 
-/// Something that is no folder lies where one is to be made.
-fn taken(path: &Path) -> Error {
+/// Returns the error for a path at which a directory cannot be created, because a file is there.
+fn not_a_directory(path: &Path) -> Error {
     let fact = match fs::read_link(path) {
         Ok(target) if !path.exists() => {
-            format!("it is a link to {}, which is not there", target.display())
+            format!(
+                "it is a symbolic link to {}, which does not exist",
+                target.display()
+            )
         }
         _ => "a file of that name already exists".into(),
     };
@@ -57,11 +62,12 @@ fn taken(path: &Path) -> Error {
     .with_fact(fact)
 }
 
-/// Opens a file to read and to write, as it is. Where it is missing, it is made with mode 0600, and
-/// the folders above it are, too.
+/// Opens a file for reading and writing. If it is missing, it is created with mode 0600, and so are
+/// missing parents.
 ///
 /// # Errors
-/// It cannot be made or opened: what `doing` it failed.
+/// The file cannot be created or opened. `doing` is the purpose in the message: `cannot {doing}
+/// {path}`.
 pub fn file(path: &Path, doing: &str) -> Result<File> {
     if let Some(parent) = path.parent() {
         create_dir_durable(parent)?;
@@ -76,44 +82,40 @@ pub fn file(path: &Path, doing: &str) -> Result<File> {
         .map_err(|error| Error::file(doing, path, &error))
 }
 
-/// A file without a name, on the disk of a folder, with mode 0600 (open(2), `O_TMPFILE`).
+/// Creates a file without a name, with mode 0600, on the disk of the directory `dir` (open(2),
+/// `O_TMPFILE`).
 ///
 /// # Errors
-/// It cannot be made; not every file system can do that.
-pub fn create_unnamed(folder: &Path) -> io::Result<File> {
+/// The file cannot be created: not every file system supports this.
+pub fn create_unnamed(dir: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    Ok(retry_on_intr(|| openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR))?.into())
+    Ok(retry_on_intr(|| openat(CWD, dir, flags, Mode::RUSR | Mode::WUSR))?.into())
 }
 
-/// Gives a file from [`create_unnamed`] its name.
+/// Links a file from [`create_unnamed`] to a path.
 ///
 /// # Errors
-/// There is such a name already, or it cannot be made; without `/proc` none can.
+/// The path exists ([`io::ErrorKind::AlreadyExists`]), or the link cannot be created, as without
+/// `/proc`.
 pub fn link_unnamed(file: &File, path: &Path) -> io::Result<()> {
-    let create_unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
     Ok(retry_on_intr(|| {
-        linkat(
-            CWD,
-            create_unnamed.as_str(),
-            CWD,
-            path,
-            AtFlags::SYMLINK_FOLLOW,
-        )
+        linkat(CWD, descriptor.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)
     })?)
 }
 
-/// Removes a file. A try that a signal interrupts is made again.
+/// Removes a file.
 ///
 /// # Errors
-/// It is not there, or cannot be removed.
+/// The file does not exist or cannot be removed.
 pub fn remove(path: &Path) -> io::Result<()> {
     Ok(retry_on_intr(|| unlink(path))?)
 }
 
-/// What lies in a folder. A look that a signal interrupts is begun anew.
+/// Returns the entries of a directory. If a signal interrupts the reading, it starts again.
 ///
 /// # Errors
-/// It cannot be read.
+/// The directory cannot be read.
 pub fn entries(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
     loop {
         match fs::read_dir(path).and_then(Iterator::collect) {
@@ -123,35 +125,39 @@ pub fn entries(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
     }
 }
 
-/// Makes the entries of a folder safe, and its own entry in the folder above: whoever made it may
-/// have been killed before that was safe.
+/// Makes the entries of a directory durable, and its own entry in the parent: the process that
+/// created it may have been interrupted before it did that. A parent that must not be read is
+/// skipped.
 ///
 /// # Errors
-/// It cannot be opened, or the disk fails.
+/// The directory cannot be opened, or the disk failed.
 pub fn sync_dir_and_parent(path: &Path) -> Result<()> {
     sync(path)?;
-    match path.parent().filter(|above| !above.as_os_str().is_empty()) {
-        Some(above) => sync_if(above, |error| {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    match parent {
+        Some(parent) => sync_unless(parent, |error| {
             error.kind() == io::ErrorKind::PermissionDenied
         }),
         None => Ok(()),
     }
 }
 
-/// Makes the entries of a folder safe.
+/// Makes the entries of a directory durable.
 ///
 /// # Errors
-/// It cannot be opened, or the disk fails.
+/// The directory cannot be opened, or the disk failed.
 pub fn sync(path: &Path) -> Result<()> {
-    sync_if(path, |_| false)
+    sync_unless(path, |_| false)
 }
 
-/// As [`sync`], where no `excuse` holds: a folder that may not be read is somebody else's.
-fn sync_if(path: &Path, excuse: impl Fn(&io::Error) -> bool) -> Result<()> {
-    match File::open(path).and_then(|folder| folder.sync_all()) {
-        // how file systems say that they have no such thing for folders (fsync(2))
+/// Syncs a directory, and ignores errors that `is_ignored` accepts.
+fn sync_unless(path: &Path, is_ignored: impl Fn(&io::Error) -> bool) -> Result<()> {
+    match File::open(path).and_then(|dir| dir.sync_all()) {
+        // some file systems do not support fsync for directories (fsync(2), EINVAL)
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        Err(error) if excuse(&error) => Ok(()),
-        synced => synced.map_err(|error| Error::file("make safe what is in", path, &error)),
+        Err(error) if is_ignored(&error) => Ok(()),
+        synced => synced.map_err(|error| Error::file("sync the directory", path, &error)),
     }
 }

@@ -1,4 +1,4 @@
-//! The machine: clock, signals, locks, files and other programs.
+//! The operating system: clock, signals, locks, files, passwords and other programs.
 
 pub mod clock;
 pub mod files;

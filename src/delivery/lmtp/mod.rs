@@ -1,7 +1,19 @@
-//! An LMTP server, such as Dovecot's: it answers for each recipient (RFC 2033).
+//! The destination `lmtp`: an LMTP server, such as Dovecot's (RFC 2033).
 //!
-//! The connection is kept for the messages of a run, and made again where the server has ended it
-//! meanwhile. Who has a message already is not offered it again.
+//! # Partial acceptance
+//!
+//! Unlike SMTP, LMTP has a reply for each recipient after the content: one may have the message,
+//! another is over quota, a third does not exist. A message that only some accepted is recorded as
+//! accepted for those ([`Delivery::accepted_by`]), and the next run offers it to the others alone.
+//! It is deferred if one of the others may accept it later, and rejected if none will. Starting
+//! over with all recipients was rejected, because those that have the message would get it again in
+//! each run, for as long as one mailbox is full.
+//!
+//! If the connection is lost after the content was sent, the replies that arrived count, and for
+//! the other recipients it is not known whether they have the message: they get it again.
+//!
+//! The session is kept for all messages of a run. A server may end an idle one, so if a kept
+//! session fails before the content is sent, the message is offered again in a new session.
 
 mod reply;
 mod session;
@@ -20,37 +32,37 @@ use crate::{
     error::{Error, Kind, Result},
     sys::interrupt::Interrupt,
 };
-use reply::{Offers, Reply, ReplyClass};
-use session::{Session, Transaction, Trouble};
+use reply::{Extensions, Reply, ReplyClass};
+use session::{GreetError, Session, Transaction};
 
 /// A connection to an LMTP server.
-pub trait Line: Read + Write + Send {}
+pub trait LmtpStream: Read + Write + Send {}
 
-impl<S: Read + Write + Send> Line for S {}
+impl<S: Read + Write + Send> LmtpStream for S {}
 
-/// Makes a connection.
-pub type Connect = Box<dyn Fn() -> Result<Box<dyn Line>> + Send>;
+/// A function that connects to the server.
+pub type Connect = Box<dyn Fn() -> Result<Box<dyn LmtpStream>> + Send>;
 
-/// An LMTP server to hand messages to.
+/// An LMTP server as a destination.
 pub struct Lmtp {
-    place: LmtpServer,
-    /// It, for people.
+    address: LmtpServer,
+    /// The server's name, for messages.
     server: String,
-    /// This machine's name.
+    /// This machine's host name.
     host: String,
     spool: PathBuf,
     connect: Connect,
-    session: Option<Session<Box<dyn Line>>>,
+    session: Option<Session<Box<dyn LmtpStream>>>,
     accepted_by: Vec<String>,
 }
 
 impl Lmtp {
-    /// The server at `place`, that `connect` gets to. Messages are spooled in the folder `spool`,
-    /// in files without a name. `host` is this machine's name.
-    pub fn new(place: LmtpServer, host: &str, spool: PathBuf, connect: Connect) -> Self {
+    /// Returns the server at `address` as a destination, to which `connect` connects. Messages are
+    /// spooled in the directory `spool`, in files without a name. `host` is this machine's name.
+    pub fn new(address: LmtpServer, host: &str, spool: PathBuf, connect: Connect) -> Self {
         Self {
-            server: format!("the LMTP server at {place}"),
-            place,
+            server: format!("the LMTP server at {address}"),
+            address,
             host: host.to_owned(),
             spool,
             connect,
@@ -59,80 +71,89 @@ impl Lmtp {
         }
     }
 
-    /// Connects, where there is no connection; gives what the server offers.
+    /// Returns the extensions that the server offers, after connecting to it if necessary.
     ///
     /// # Errors
-    /// [`Kind::Busy`]: it is not there, or takes no session now. [`Kind::Unavailable`]: it is no
-    /// LMTP server.
-    pub fn offers(&mut self) -> Result<Offers> {
+    /// [`Kind::Busy`] if the server cannot be reached or temporarily rejects the session,
+    /// [`Kind::Unavailable`] if it rejects it permanently.
+    pub fn offers(&mut self) -> Result<Extensions> {
         if let Some(session) = &self.session {
-            return Ok(session.offers());
+            return Ok(session.extensions());
         }
         let session = self.greet()?;
-        Ok(self.session.insert(session).offers())
+        Ok(self.session.insert(session).extensions())
     }
 
-    fn greet(&self) -> Result<Session<Box<dyn Line>>> {
-        let line = (self.connect)().map_err(|error| match error.kind() {
+    /// Connects and starts a session.
+    fn greet(&self) -> Result<Session<Box<dyn LmtpStream>>> {
+        let stream = (self.connect)().map_err(|error| match error.kind() {
             Kind::Stopped(_) | Kind::NoHost => error,
             _ => {
-                let away = Error::new(Kind::Busy, format!("{} is not there", self.server));
-                error
-                    .facts()
-                    .iter()
-                    .fold(away, |away, fact| away.with_fact(fact.as_str()))
+                let facts = error.facts().iter();
+                let error = Error::new(Kind::Busy, format!("cannot connect to {}", self.server));
+                facts.fold(error, |error, fact| error.with_fact(fact.as_str()))
             }
         })?;
-        Session::greet(line, &self.host).map_err(|trouble| match trouble {
-            Trouble::Lost(error) => self.lost(Kind::Busy, &error),
-            Trouble::Said(reply) => {
-                let (kind, what) = match reply.answer() {
-                    ReplyClass::No => (
+        Session::greet(stream, &self.host).map_err(|error| match error {
+            GreetError::Lost(error) => self.lost(Kind::Busy, &error),
+            GreetError::Rejected(reply) => {
+                let (kind, what) = match reply.class() {
+                    ReplyClass::Rejected => (
                         Kind::Unavailable,
-                        format!("{} takes no mail by LMTP", self.server),
+                        format!("{} rejected the session", self.server),
                     ),
-                    _ => (Kind::Busy, format!("{} takes no mail now", self.server)),
+                    _ => (
+                        Kind::Busy,
+                        format!("{} temporarily rejected the session", self.server),
+                    ),
                 };
-                Error::new(kind, what).with_fact(format!("it said: {}", reply.shown()))
+                Error::new(kind, what).with_fact(format!("the server said: {}", reply.shown()))
             }
         })
     }
 
+    /// Returns the error for a lost connection.
     fn lost(&self, kind: Kind, error: &io::Error) -> Error {
         Error::new(kind, format!("the connection to {} was lost", self.server)).with_fact(
             match error.kind() {
-                io::ErrorKind::UnexpectedEof => "it was closed".into(),
-                io::ErrorKind::TimedOut => "it was silent for longer than `pipe-timeout`".into(),
+                io::ErrorKind::UnexpectedEof => "the server closed it".into(),
+                io::ErrorKind::TimedOut => "no response within `pipe-timeout`".into(),
                 _ => error.to_string(),
             },
         )
     }
 
-    /// Those who get the message here, and do not have it already.
+    /// Returns the recipients at this server that have not accepted the message yet.
     fn recipients<'s>(&self, envelope: &Envelope<'s>) -> Vec<&'s str> {
-        let here = envelope
+        let recipients = envelope
             .destinations
             .iter()
-            .filter_map(|place| match place {
-                Destination::Lmtp(server, recipients) if *server == self.place => Some(recipients),
+            .filter_map(|destination| match destination {
+                Destination::Lmtp(server, recipients) if *server == self.address => {
+                    Some(recipients)
+                }
                 _ => None,
             });
-        here.flatten()
+        recipients
+            .flatten()
             .map(String::as_str)
-            .filter(|name| !envelope.accepted_by.contains(&self.place.taker(name)))
+            .filter(|name| !envelope.accepted_by.contains(&self.address.taker(name)))
             .collect()
     }
 
-    /// Hands a message over; `replies` has one for each of the recipients then, or as much of that
-    /// as was heard before the line was lost.
-    fn hand_over(
+    /// Sends a message. `replies` then has the reply for each recipient, or if the connection was
+    /// lost, those that arrived before; the others are not final.
+    ///
+    /// # Errors
+    /// [`Kind::Deferred`] if the connection was lost; or no new session could be started.
+    fn send(
         &mut self,
         envelope: &Transaction<'_>,
         content: &mut impl Read,
         replies: &mut Vec<Reply>,
     ) -> Result<()> {
         let offered = match self.session.take() {
-            // a server ends a session that had nothing to do for long
+            // the server may have ended an idle session
             Some(mut kept) => kept.offer(envelope).ok().map(|replies| (kept, replies)),
             None => None,
         };
@@ -147,7 +168,7 @@ impl Lmtp {
         };
         if replies
             .iter()
-            .any(|reply| reply.answer() == ReplyClass::More)
+            .any(|reply| reply.class() == ReplyClass::Intermediate)
         {
             session
                 .deliver(content, replies)
@@ -159,8 +180,8 @@ impl Lmtp {
 }
 
 impl Delivery for Lmtp {
-    fn begin(&mut self, _slip: &Envelope<'_>) -> Result<Draft> {
-        // where nobody takes it, nothing is fetched
+    fn begin(&mut self, _envelope: &Envelope<'_>) -> Result<Draft> {
+        // no message is fetched while the server is unavailable
         self.offers()?;
         Draft::create_unnamed(&self.spool)
     }
@@ -174,24 +195,21 @@ impl Delivery for Lmtp {
         self.accepted_by.clear();
         let failed = |error: &io::Error| Error::file("spool a message in", &self.spool, error);
         let head = draft.reread().map_err(|error| failed(&error))?;
-        let (octets, eight_bit) = weigh(&mut draft.file).map_err(|error| failed(&error))?;
+        let (octets, eight_bit) = measure(&mut draft.file).map_err(|error| failed(&error))?;
         draft.file.rewind().map_err(|error| failed(&error))?;
-        if let Some(most) = self.offers()?.most.filter(|most| octets > *most) {
+        if let Some(limit) = self.offers()?.max_size.filter(|limit| octets > *limit) {
             return Err(Error::new(
                 Kind::Rejected,
-                format!(
-                    "{} takes no message of more than {most} octets",
-                    self.server
-                ),
+                format!("the message is larger than {} accepts", self.server),
             )
-            .with_fact(format!("this one has {octets}")));
+            .with_fact(format!("it has {octets} bytes, the limit is {limit}")));
         }
         let recipients = self.recipients(envelope);
         if recipients.is_empty() {
             return Ok(());
         }
         let sender = return_path(&head)
-            .filter(|sender| fits(sender))
+            .filter(|sender| is_plain_address(sender))
             .unwrap_or_default();
         let envelope = Transaction {
             sender: &sender,
@@ -200,16 +218,16 @@ impl Delivery for Lmtp {
             eight_bit,
         };
         let mut replies = Vec::new();
-        let handed = self.hand_over(&envelope, &mut draft.file, &mut replies);
+        let sent = self.send(&envelope, &mut draft.file, &mut replies);
         self.accepted_by = recipients
             .iter()
             .zip(&replies)
-            .filter(|(_, reply)| reply.answer() == ReplyClass::Yes)
-            .map(|(recipient, _)| self.place.taker(recipient))
+            .filter(|(_, reply)| reply.class() == ReplyClass::Accepted)
+            .map(|(recipient, _)| self.address.taker(recipient))
             .collect();
-        // a signal ends waits as a lost line: say what it was
-        handed.or_else(|error| stop.check().and(Err(error)))?;
-        judge(&self.server, &recipients, &replies)
+        // a signal interrupts a read or write, which then looks like a lost connection
+        sent.or_else(|error| stop.check().and(Err(error)))?;
+        classify_replies(&self.server, &recipients, &replies)
     }
 
     fn accepted_by(&mut self) -> Vec<String> {
@@ -217,16 +235,16 @@ impl Delivery for Lmtp {
     }
 }
 
-/// Whether an address can stand between `<` and `>`.
-fn fits(address: &str) -> bool {
+/// Returns whether an address can be sent between `<` and `>` as it is.
+fn is_plain_address(address: &str) -> bool {
     !address.is_empty()
         && address
             .bytes()
             .all(|octet| octet.is_ascii_graphic() && !b"<>".contains(&octet))
 }
 
-/// The size of a message with CRLF, and whether it has octets above 127.
-fn weigh(content: &mut impl Read) -> io::Result<(u64, bool)> {
+/// Returns the size of a message in bytes, counted with CRLF, and whether it has 8-bit bytes.
+fn measure(content: &mut impl Read) -> io::Result<(u64, bool)> {
     let (mut octets, mut eight_bit) = (0, false);
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -240,37 +258,39 @@ fn weigh(content: &mut impl Read) -> io::Result<(u64, bool)> {
     }
 }
 
-/// What the replies mean for the message: delivered, where all took it; to be tried again, where
-/// one may take it later.
-fn judge(server: &str, recipients: &[&str], replies: &[Reply]) -> Result<()> {
+/// Returns what the replies mean for the message: `Ok` if all recipients accepted it.
+///
+/// # Errors
+/// [`Kind::Deferred`] if a recipient may accept it later, [`Kind::Rejected`] if none will.
+fn classify_replies(server: &str, recipients: &[&str], replies: &[Reply]) -> Result<()> {
     let others = || {
         recipients
             .iter()
             .zip(replies)
-            .filter(|(_, reply)| reply.answer() != ReplyClass::Yes)
+            .filter(|(_, reply)| reply.class() != ReplyClass::Accepted)
     };
-    let names = |answer: fn(ReplyClass) -> bool| {
+    let names = |is_wanted: fn(ReplyClass) -> bool| {
         let names: Vec<_> = others()
-            .filter(|(_, reply)| answer(reply.answer()))
+            .filter(|(_, reply)| is_wanted(reply.class()))
             .map(|(name, _)| *name)
             .collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
-    let error = if let Some(names) = names(|answer| answer != ReplyClass::No) {
+    let error = if let Some(names) = names(|class| class != ReplyClass::Rejected) {
         Error::new(
             Kind::Deferred,
-            format!("{server} asks for the message for {names} again later"),
+            format!("{server} temporarily rejected the message for {names}"),
         )
-    } else if let Some(names) = names(|answer| answer == ReplyClass::No) {
+    } else if let Some(names) = names(|class| class == ReplyClass::Rejected) {
         Error::new(
             Kind::Rejected,
-            format!("{server} does not take the message for {names}"),
+            format!("{server} rejected the message for {names}"),
         )
     } else {
         return Ok(());
     };
     Err(others().fold(error, |error, (name, reply)| {
-        error.with_fact(format!("it said of {name}: {}", reply.shown()))
+        error.with_fact(format!("the server said for {name}: {}", reply.shown()))
     }))
 }
 
@@ -279,46 +299,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_replies_decide() {
-        let judge = |codes: &[u16]| {
+    fn temporary_rejection_defers_and_only_permanent_ones_reject() {
+        let classify = |codes: &[u16]| {
             let replies: Vec<_> = codes
                 .iter()
                 .map(|code| Reply {
                     code: *code,
-                    lines: vec![b"so it is".to_vec()],
+                    lines: vec![b"no".to_vec()],
                 })
                 .collect();
-            judge("lmtp", &["ann", "ben", "cid"], &replies)
+            classify_replies("lmtp", &["ann", "ben", "cid"], &replies)
         };
-        judge(&[250, 250, 250]).unwrap();
-        let error = judge(&[250, 550, 452]).unwrap_err();
+        classify(&[250, 250, 250]).unwrap();
+        let error = classify(&[250, 550, 452]).unwrap_err();
         assert_eq!(
             (error.kind(), error.what()),
             (
                 Kind::Deferred,
-                "lmtp asks for the message for cid again later"
+                "lmtp temporarily rejected the message for cid"
             )
         );
         assert_eq!(
             error.facts(),
             [
-                "it said of ben: 550 so it is",
-                "it said of cid: 452 so it is"
+                "the server said for ben: 550 no",
+                "the server said for cid: 452 no"
             ]
         );
-        let error = judge(&[250, 550, 554]).unwrap_err();
+        let error = classify(&[250, 550, 554]).unwrap_err();
         assert_eq!(
             (error.kind(), error.what()),
-            (
-                Kind::Rejected,
-                "lmtp does not take the message for ben, cid"
-            )
+            (Kind::Rejected, "lmtp rejected the message for ben, cid")
         );
     }
 
     #[test]
-    fn a_message_is_weighed_as_it_is_sent() {
-        assert_eq!(weigh(&mut &b"a\nb"[..]).unwrap(), (4, false));
-        assert_eq!(weigh(&mut "\u{fc}\n".as_bytes()).unwrap(), (4, true));
+    fn size_has_crlf() {
+        assert_eq!(measure(&mut &b"a\nb"[..]).unwrap(), (4, false));
+        assert_eq!(measure(&mut "\u{fc}\n".as_bytes()).unwrap(), (4, true));
     }
 }

@@ -1,45 +1,47 @@
-//! What an LMTP server answers (RFC 5321 §4.2, RFC 2033).
+//! Replies of an LMTP server (RFC 5321 §4.2, RFC 2033).
 
 use crate::text::sanitize;
 
-/// The longest line that a reply may have, and the most lines. RFC 5321 §4.5.3.1.5 has 512 octets.
+/// The longest line of a reply that is accepted, in bytes. RFC 5321 §4.5.3.1.5 allows 512.
 pub(super) const MAX_LINE: usize = 4096;
+
+/// The largest number of lines of a reply that is accepted.
 pub(super) const MAX_LINES: usize = 200;
 
-/// A reply: one code, and what is said with it.
+/// A reply: a code and text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reply {
-    /// Three digits.
+    /// The code, from 200 to 599.
     pub(super) code: u16,
     /// The text of each line.
     pub(super) lines: Vec<Vec<u8>>,
 }
 
-/// What a reply means.
+/// The class of a reply, by the first digit of its code (RFC 5321 §4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplyClass {
-    /// 2xx.
-    Yes,
-    /// 3xx: more is expected.
-    More,
-    /// 4xx, and what is no answer at all: perhaps another time.
-    Later,
-    /// 5xx.
-    No,
+    /// 2xx: the command succeeded.
+    Accepted,
+    /// 3xx: the server waits for more.
+    Intermediate,
+    /// 4xx, or no valid code: a later attempt may succeed.
+    Transient,
+    /// 5xx: the command failed permanently.
+    Rejected,
 }
 
 impl Reply {
-    /// What it means.
-    pub(super) fn answer(&self) -> ReplyClass {
+    /// Returns the class.
+    pub(super) fn class(&self) -> ReplyClass {
         match self.code {
-            200..300 => ReplyClass::Yes,
-            300..400 => ReplyClass::More,
-            500..600 => ReplyClass::No,
-            _ => ReplyClass::Later,
+            200..300 => ReplyClass::Accepted,
+            300..400 => ReplyClass::Intermediate,
+            500..600 => ReplyClass::Rejected,
+            _ => ReplyClass::Transient,
         }
     }
 
-    /// In one line, safe to show.
+    /// Returns the reply in one line that is safe for a terminal.
     pub(super) fn shown(&self) -> String {
         let text = self.lines.join(&b" "[..]);
         format!("{} {}", self.code, sanitize(&text))
@@ -48,8 +50,8 @@ impl Reply {
     }
 }
 
-/// Reads a line of a reply: its code, whether others follow, and its text. Nothing where it is
-/// none.
+/// Parses a line of a reply. Returns its code, whether more lines follow, and its text, or `None`
+/// if it is not a line of a reply.
 pub(super) fn line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     let (code, rest) = line.split_at_checked(3)?;
     let code = str::from_utf8(code)
@@ -64,49 +66,49 @@ pub(super) fn line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     }
 }
 
-/// What a server offers in its answer to LHLO, as far as it matters here.
+/// The extensions that a server offers in its reply to LHLO, as far as pouch uses them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Offers {
-    /// Commands may be sent ahead (RFC 2920).
+pub struct Extensions {
+    /// PIPELINING: several commands may be sent at once (RFC 2920).
     pub pipelining: bool,
-    /// Octets above 127 are welcome (RFC 6152).
+    /// 8BITMIME: messages may have 8-bit bytes (RFC 6152).
     pub eight_bit: bool,
-    /// The size of a message may be told beforehand (RFC 1870).
+    /// SIZE: MAIL may have the size of the message (RFC 1870).
     pub size: bool,
-    /// No message may be larger, in octets.
-    pub most: Option<u64>,
+    /// The largest size that is accepted in bytes, or `None` if the server states no limit.
+    pub max_size: Option<u64>,
 }
 
-impl Offers {
-    /// Reads the lines behind the first one.
-    pub(super) fn of(reply: &Reply) -> Self {
-        let mut offers = Self::default();
+impl Extensions {
+    /// Reads the extensions from the reply to LHLO, whose first line is a greeting.
+    pub(super) fn parse(reply: &Reply) -> Self {
+        let mut extensions = Self::default();
         for line in reply.lines.iter().skip(1) {
             let line = String::from_utf8_lossy(line);
             let mut words = line.split_ascii_whitespace();
             match words.next().map(str::to_ascii_uppercase).as_deref() {
-                Some("PIPELINING") => offers.pipelining = true,
-                Some("8BITMIME") => offers.eight_bit = true,
+                Some("PIPELINING") => extensions.pipelining = true,
+                Some("8BITMIME") => extensions.eight_bit = true,
                 Some("SIZE") => {
-                    offers.size = true;
-                    // 0 is no limit (RFC 1870 §4)
-                    offers.most = words
+                    extensions.size = true;
+                    // 0 means that there is no limit (RFC 1870 §4)
+                    extensions.max_size = words
                         .next()
-                        .and_then(|most| most.parse().ok())
-                        .filter(|most| *most > 0);
+                        .and_then(|limit| limit.parse().ok())
+                        .filter(|limit| *limit > 0);
                 }
                 _ => {}
             }
         }
-        offers
+        extensions
     }
 }
 
-impl std::fmt::Display for Offers {
+impl std::fmt::Display for Extensions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let size = self
-            .most
-            .map_or_else(|| "SIZE".to_owned(), |most| format!("SIZE {most}"));
+            .max_size
+            .map_or_else(|| "SIZE".to_owned(), |limit| format!("SIZE {limit}"));
         let words: Vec<_> = [
             (self.pipelining, "PIPELINING"),
             (self.eight_bit, "8BITMIME"),
@@ -116,7 +118,7 @@ impl std::fmt::Display for Offers {
         .filter_map(|(offered, word)| offered.then_some(word))
         .collect();
         f.write_str(if words.is_empty() {
-            "nothing beyond RFC 2033"
+            "no extensions"
         } else {
             ""
         })?;
@@ -130,7 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn lines_are_read() {
+    fn line_needs_a_code_and_a_separator() {
         assert_eq!(line(b"250 2.1.0 OK"), Some((250, false, &b"2.1.0 OK"[..])));
         assert_eq!(line(b"250-SIZE"), Some((250, true, &b"SIZE"[..])));
         assert_eq!(line(b"354"), Some((354, false, &b""[..])));
@@ -140,33 +142,33 @@ mod tests {
     }
 
     #[test]
-    fn codes_mean_what_their_first_digit_says() {
-        let answer = |code| {
+    fn first_digit_is_the_class() {
+        let class = |code| {
             Reply {
                 code,
                 lines: Vec::new(),
             }
-            .answer()
+            .class()
         };
         assert_eq!(
-            [250, 354, 421, 452, 550].map(answer),
+            [250, 354, 421, 452, 550].map(class),
             [
-                ReplyClass::Yes,
-                ReplyClass::More,
-                ReplyClass::Later,
-                ReplyClass::Later,
-                ReplyClass::No
+                ReplyClass::Accepted,
+                ReplyClass::Intermediate,
+                ReplyClass::Transient,
+                ReplyClass::Transient,
+                ReplyClass::Rejected
             ]
         );
     }
 
     #[test]
-    fn offers_are_read_and_shown() {
+    fn extensions_are_read_in_any_case_and_displayed() {
         let lines = |lines: &[&str]| Reply {
             code: 250,
             lines: lines.iter().map(|line| line.as_bytes().to_vec()).collect(),
         };
-        let offers = Offers::of(&lines(&[
+        let extensions = Extensions::parse(&lines(&[
             "desk",
             "pipelining",
             "ENHANCEDSTATUSCODES",
@@ -174,24 +176,24 @@ mod tests {
             "SIZE 1000",
         ]));
         assert_eq!(
-            offers,
-            Offers {
+            extensions,
+            Extensions {
                 pipelining: true,
                 eight_bit: true,
                 size: true,
-                most: Some(1000)
+                max_size: Some(1000)
             }
         );
-        assert_eq!(offers.to_string(), "PIPELINING 8BITMIME SIZE 1000");
+        assert_eq!(extensions.to_string(), "PIPELINING 8BITMIME SIZE 1000");
         assert_eq!(
-            Offers::of(&lines(&["PIPELINING", "SIZE 0"])).to_string(),
+            Extensions::parse(&lines(&["PIPELINING", "SIZE 0"])).to_string(),
             "SIZE"
         );
-        assert_eq!(Offers::default().to_string(), "nothing beyond RFC 2033");
+        assert_eq!(Extensions::default().to_string(), "no extensions");
     }
 
     #[test]
-    fn what_is_shown_does_nothing_to_a_terminal() {
+    fn escape_sequence_in_a_reply_is_sanitized() {
         let reply = Reply {
             code: 550,
             lines: vec![b"no \x1b[2J".to_vec(), b"thanks".to_vec()],
@@ -201,8 +203,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn octets_never_panic(octets in proptest::collection::vec(any::<u8>(), 0..40)) {
-            let _ = line(&octets);
+        fn any_line_is_parsed_without_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let _ = line(&bytes);
         }
     }
 }

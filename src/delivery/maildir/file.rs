@@ -1,4 +1,4 @@
-//! The file of a message: written where no mail program looks, and shown in `new` once it is safe.
+//! The file of a message: written in `tmp`, synced, and then published in `new`.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,33 +17,33 @@ use crate::{
     sys::files::{self, create_unnamed, link_unnamed},
 };
 
-/// When a file gets a name.
+/// When a file gets its name.
 ///
-/// One that has none goes with the process that wrote it, and to name it disturbs nobody who makes
-/// files in `tmp` meanwhile. But not every file system has such files, and the name is given by way
-/// of `/proc`, which need not be there: it is tried with the first one.
+/// A file without a name (`O_TMPFILE`) disappears with the process, and linking it into `new` does
+/// not contend with the creation of files in `tmp`. But not every file system supports that, and
+/// linking needs `/proc`, which may not be mounted. So the first file of a run tries both.
 #[derive(Debug, Default)]
 pub(super) enum Naming {
-    /// The first file of a run gets its name in `tmp` at once, by the way that the others would.
+    /// Unknown yet. The first file is created without a name, and linked into `tmp` at once to see
+    /// whether that works.
     #[default]
     Untried,
-    /// In `new`, once it is safe.
-    Late,
-    /// In `tmp`, from the beginning.
-    Early,
+    /// When it is published in `new`.
+    AtPublication,
+    /// When it is created in `tmp`.
+    AtCreation,
 }
 
 impl Naming {
-    /// A new file in the folder `tmp`: with the name `path` or without one, as the second half
-    /// says.
+    /// Creates a file in the directory `tmp`. Returns it, and whether it has the name `path`.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The file cannot be created.
     pub(super) fn create(&mut self, tmp: &Path, path: &Path) -> io::Result<(File, bool)> {
-        if matches!(self, Self::Late) {
+        if matches!(self, Self::AtPublication) {
             return create_unnamed(tmp).map(|file| (file, false));
         }
-        // a draft of this very message that an earlier run left: the name is the row's alone
+        // An earlier run may have left a draft of this message. No other message has this name.
         match files::remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -52,10 +52,10 @@ impl Naming {
             if let Ok(file) = create_unnamed(tmp)
                 && link_unnamed(&file, path).is_ok()
             {
-                *self = Self::Late;
+                *self = Self::AtPublication;
                 return Ok((file, true));
             }
-            *self = Self::Early;
+            *self = Self::AtCreation;
         }
         let file = OpenOptions::new()
             .read(true)
@@ -67,51 +67,53 @@ impl Naming {
     }
 }
 
-/// A message that was accepted.
+/// An accepted message.
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) file: File,
-    /// Its name in `tmp`, if it has one.
+    /// Its path in `tmp`, or `None` if it has no name yet.
     pub(super) draft: Option<PathBuf>,
-    /// Its name in `new`.
+    /// Its path in `new`.
     pub(super) target: PathBuf,
 }
 
 impl Accepted {
-    /// Has its content on its way to the disk when this returns, if all goes well: Linux begins to
-    /// write a file back when told that nobody needs it in the cache. So all of a batch is on its
-    /// way at once, and each fsync finds its work done.
+    /// Starts to write the content to the disk. Linux writes a file back when it is advised that
+    /// the cached pages are not needed. If this is done for all files of a batch first, each fsync
+    /// finds most of its work done. An error is ignored, since [`sync`](Self::sync) reports it.
     pub(super) fn write_back(&self) {
         let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
     }
 
-    /// Makes its content safe.
+    /// Makes the content durable.
     ///
     /// # Errors
-    /// The disk fails, or is full.
+    /// The disk failed or is full.
     pub(super) fn sync(&self) -> Result<()> {
         self.file
             .sync_all()
-            .map_err(|error| Error::file("make safe", &self.target, &error))
+            .map_err(|error| Error::file("sync", &self.target, &error))
     }
 
-    /// Shows it in `new`, and never replaces a file: what lies there is this very message,
-    /// delivered by a run that could not tell the ledger.
+    /// Publishes the message in `new`. An existing file is never replaced: it is the same message,
+    /// delivered by a run that was interrupted before it recorded that.
     ///
     /// # Errors
-    /// The folder cannot be written.
-    pub(super) fn show(&self) -> Result<()> {
-        let shown = match &self.draft {
+    /// The directory cannot be written.
+    pub(super) fn publish(&self) -> Result<()> {
+        let published = match &self.draft {
             Some(draft) => rename(draft, &self.target),
-            None => link_unnamed(&self.file, &self.target).or_else(if_there),
+            None => link_unnamed(&self.file, &self.target).or_else(ignore_existing),
         };
-        shown.map_err(|error| Error::file("deliver", &self.target, &error))
+        published.map_err(|error| Error::file("deliver", &self.target, &error))
     }
 }
 
-/// Not every file system can rename without replacing (NFS), and not every one of these has hard
-/// links (exFAT, FTP and the like by way of FUSE): the name is the row's alone, and nobody else
-/// takes it meanwhile.
+/// Moves a file to a new name without replacing an existing file.
+///
+/// Some file systems cannot do that with a rename (NFS), so a hard link is tried next. Some have no
+/// hard links either (exFAT, and FUSE file systems for FTP and the like). There the name is checked
+/// first, and the file is renamed: no other program uses the name in between.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)) {
         Ok(()) => return Ok(()),
@@ -127,14 +129,15 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
                     return fs::rename(from, to);
                 }
             }
-            linked => linked.or_else(if_there)?,
+            linked => linked.or_else(ignore_existing)?,
         },
         Err(error) => return Err(error.into()),
     }
     files::remove(from)
 }
 
-fn if_there(error: io::Error) -> io::Result<()> {
+/// Returns `Ok` if the error says that the file exists.
+fn ignore_existing(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::AlreadyExists {
         Ok(())
     } else {

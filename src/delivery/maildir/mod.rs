@@ -1,4 +1,22 @@
-//! A Maildir: `tmp`, then `new`, where mail programs find it; `cur` is theirs.
+//! The destination `maildir`.
+//!
+//! # Durability
+//!
+//! A message is written in `tmp`, synced, and then linked or moved into `new`, and the directory is
+//! synced: a mail program never sees a part of a message, and a message in `new` survives a power
+//! cut. An fsync for each message in turn would be the limit of a first fetch, so a whole batch is
+//! committed at once, in this order:
+//!
+//! 1. Writing back the data of all files is started.
+//! 2. All files are synced, by several threads: an fsync ends with flushing the cache of the disk,
+//!    and several of them share one flush.
+//! 3. All files are published in `new`.
+//! 4. `new` is synced, once for all. For the first batch, the Maildir and its parent are synced as
+//!    well, since the run that created them may have been interrupted before it did that.
+//!
+//! Relying on the file system to write data before names was rejected: ext4 and XFS promise that
+//! for few operations, and NFS and FUSE for none. The names are functions of the ledger's rows, so
+//! that messages published by an interrupted run are found, wherever a mail program moved them.
 
 mod file;
 
@@ -21,29 +39,29 @@ use crate::{
     sys::{files, interrupt::Interrupt},
 };
 
+/// The subdirectories of a Maildir.
 const PARTS: [&str; 3] = ["tmp", "new", "cur"];
 
-/// How many threads make the files of a batch safe.
-const LANES: usize = 8;
+/// The number of threads that sync the files of a batch.
+const SYNC_THREADS: usize = 8;
 
-/// A Maildir to deliver to.
+/// A Maildir as a destination.
 #[derive(Debug)]
 pub struct Maildir {
     root: PathBuf,
     /// When its files get their names.
     naming: Naming,
-    /// Accepted: not yet safe, and not in `new`.
+    /// The accepted messages, which are neither durable nor in `new`.
     accepted: Vec<Accepted>,
-    /// Whether the Maildir itself is made safe with a batch: who made it may have been killed
-    /// before that.
-    anchored: bool,
+    /// Whether a batch of this run syncs the Maildir and its parent.
+    root_synced: bool,
 }
 
 impl Maildir {
-    /// The Maildir at `root`; it is made where there is nothing, or an empty folder.
+    /// Opens the Maildir at `root`, and creates it if there is nothing or an empty directory.
     ///
     /// # Errors
-    /// It cannot be made, or something else lies there.
+    /// [`Kind::CannotCreate`] if it cannot be created, or is something else.
     pub fn open(root: &Path) -> Result<Self> {
         if !Self::exists(root)? {
             for part in [root.to_owned()]
@@ -52,32 +70,33 @@ impl Maildir {
             {
                 files::create_dir_durable(&part)?;
             }
-            mark_folder(root)?;
+            mark_subfolder(root)?;
         }
         Ok(Self::at(root))
     }
 
+    /// Returns the Maildir at `root` without touching the disk.
     fn at(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
             naming: Naming::default(),
             accepted: Vec::new(),
-            anchored: false,
+            root_synced: false,
         }
     }
 
-    /// The Maildir at `root` to look at: nothing is made.
+    /// Opens the Maildir at `root` for reading. Nothing is created.
     ///
     /// # Errors
-    /// Something else lies there.
+    /// [`Kind::CannotCreate`] if `root` is something else.
     pub fn open_existing(root: &Path) -> Result<Self> {
         Self::exists(root)?;
         Ok(Self::at(root))
     }
 
-    /// Returns when the Maildir at `root` was created, in nanoseconds since 1970: for one that was
-    /// restored from a backup, when it was restored. Returns 0 if there is none, and `None` if its
-    /// file system does not tell.
+    /// Returns the creation time of the Maildir at `root` in nanoseconds since 1970 (statx(2),
+    /// `btime`), which changes if it is replaced or restored from a backup. Returns 0 if there is
+    /// none, and `None` if its file system does not record it.
     pub fn created_at(root: &Path) -> Option<i64> {
         match fs::metadata(root.join("cur")).and_then(|dir| dir.created()) {
             Ok(created) => {
@@ -89,10 +108,11 @@ impl Maildir {
         }
     }
 
-    /// Whether a Maildir lies at `root`; not where there is nothing, or an empty folder.
+    /// Returns whether `root` is a Maildir: `false` if it does not exist, is empty, or has only
+    /// some of the three directories.
     ///
     /// # Errors
-    /// Something else lies there, or it cannot be looked at.
+    /// [`Kind::CannotCreate`] if it is something else; or it cannot be read.
     pub fn exists(root: &Path) -> Result<bool> {
         if PARTS.iter().all(|part| root.join(part).is_dir()) {
             return Ok(true);
@@ -101,20 +121,20 @@ impl Maildir {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                return Err(no_maildir(root, &no_folder(root)));
+                return Err(not_a_maildir(root, &blocking_file(root)));
             }
             Err(error) => return Err(Error::file("open the Maildir", root, &error)),
         };
-        // a beginning that a crash cut short is finished; anything else is somebody's folder
+        // Some of the three may exist after a crash. A directory with other content is not touched.
         match entries
             .iter()
             .find(|entry| !PARTS.iter().any(|part| entry.file_name() == *part))
         {
             None => Ok(false),
-            Some(entry) => Err(no_maildir(
+            Some(entry) => Err(not_a_maildir(
                 root,
                 &format!(
-                    "it has no tmp, new and cur, but has {}",
+                    "it lacks tmp, new and cur, and contains {}",
                     entry.path().display()
                 ),
             )),
@@ -122,24 +142,24 @@ impl Maildir {
     }
 }
 
-/// A folder of another Maildir is marked as such, for those that deliver to it and look for quotas
-/// (Maildir++).
-fn mark_folder(root: &Path) -> Result<()> {
-    let is_folder = root
+/// Creates the file `maildirfolder` if `root` is a subfolder of a Maildir, as Maildir++ requires
+/// for quotas.
+fn mark_subfolder(root: &Path) -> Result<()> {
+    let is_subfolder = root
         .file_name()
         .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
         && root
             .parent()
             .is_some_and(|parent| PARTS.iter().all(|part| parent.join(part).is_dir()));
-    if is_folder {
+    if is_subfolder {
         let path = root.join("maildirfolder");
-        File::create(&path).map_err(|error| Error::file("make", &path, &error))?;
+        File::create(&path).map_err(|error| Error::file("create", &path, &error))?;
     }
     Ok(())
 }
 
-/// What lies where a folder should be: `path` itself, or one above it.
-fn no_folder(path: &Path) -> String {
+/// Returns the fact that `path`, or a directory above it, is a file.
+fn blocking_file(path: &Path) -> String {
     let above = path
         .ancestors()
         .skip(1)
@@ -150,13 +170,14 @@ fn no_folder(path: &Path) -> String {
     )
 }
 
-fn no_maildir(root: &Path, fact: &str) -> Error {
+/// Returns the error for a path that is not a Maildir, because of `fact`.
+fn not_a_maildir(root: &Path, fact: &str) -> Error {
     Error::new(
         Kind::CannotCreate,
         format!("{} is not a Maildir", root.display()),
     )
     .with_fact(fact)
-    .with_hint("name a folder that does not exist yet, and it will be made")
+    .with_hint("use a directory that does not exist yet; pouch creates it")
 }
 
 impl Delivery for Maildir {
@@ -168,17 +189,21 @@ impl Delivery for Maildir {
             .create(&tmp, &path)
             .map_err(|error| Error::file("write", &path, &error))?;
         Ok(if named {
-            Draft::at(&path, file)
+            Draft::named(&path, file)
         } else {
-            Draft::nameless_in(&tmp, file)
+            Draft::unnamed(&tmp, file)
         })
     }
 
     fn accept(&mut self, envelope: &Envelope<'_>, draft: Draft, _stop: &Interrupt) -> Result<()> {
-        let Draft { file, stray, .. } = draft;
+        let Draft {
+            file,
+            remove_on_drop,
+            ..
+        } = draft;
         self.accepted.push(Accepted {
             file,
-            draft: stray.keep(),
+            draft: remove_on_drop.keep(),
             target: self.root.join("new").join(envelope.name),
         });
         Ok(())
@@ -187,18 +212,17 @@ impl Delivery for Maildir {
     fn take_batch(&mut self) -> PendingCommit {
         let accepted = std::mem::take(&mut self.accepted);
         let root = self.root.clone();
-        let sync_dir_and_parent =
-            !accepted.is_empty() && !std::mem::replace(&mut self.anchored, true);
+        let sync_root = !accepted.is_empty() && !std::mem::replace(&mut self.root_synced, true);
         PendingCommit::new(move || {
             if accepted.is_empty() {
                 Ok(())
             } else {
-                commit(&accepted, &root, sync_dir_and_parent)
+                commit(&accepted, &root, sync_root)
             }
         })
     }
 
-    fn mode(&self, _places: &[Destination]) -> DeliveryMode {
+    fn mode(&self, _destinations: &[Destination]) -> DeliveryMode {
         DeliveryMode::Parallel
     }
 
@@ -210,77 +234,69 @@ impl Delivery for Maildir {
 
     fn remove_stale_drafts(&mut self, ours: &dyn Fn(&str) -> bool) -> Result<()> {
         let tmp = self.root.join("tmp");
-        for entry in read_folder(&tmp)? {
+        for entry in read_dir(&tmp)? {
             if entry.file_name().to_str().is_some_and(ours) {
                 let path = entry.path();
                 files::remove(&path).map_err(|error| Error::file("remove", &path, &error))?;
             }
         }
-        // nobody looks for them again
+        // no later run removes them again
         files::sync(&tmp)
     }
 }
 
-/// Data first, then the names, then the folder that they stand in; with `sync_dir_and_parent`, then the Maildir.
-fn commit(accepted: &[Accepted], root: &Path, sync_dir_and_parent: bool) -> Result<()> {
+/// Commits a batch, in the order that the module describes.
+fn commit(accepted: &[Accepted], root: &Path, sync_root: bool) -> Result<()> {
     accepted.iter().for_each(Accepted::write_back);
-    // Each fsync ends by flushing the disk's own cache; those of several threads share one flush.
-    let lanes: Vec<_> = accepted.chunks(accepted.len().div_ceil(LANES)).collect();
+    let shares = accepted.chunks(accepted.len().div_ceil(SYNC_THREADS));
     thread::scope(|scope| {
-        let lanes: Vec<_> = lanes
-            .into_iter()
-            .map(|lane| {
-                (
-                    lane,
-                    thread::Builder::new().spawn_scoped(scope, || sync_all(lane)),
-                )
+        let threads: Vec<_> = shares
+            .map(|share| {
+                let thread = thread::Builder::new().spawn_scoped(scope, || sync_all(share));
+                (share, thread)
             })
             .collect();
-        lanes.into_iter().try_for_each(|(lane, work)| match work {
-            Ok(work) => work.join().unwrap_or_else(|_| {
-                Err(Error::new(
-                    Kind::Bug,
-                    "a thread that makes messages safe ended",
-                ))
-            }),
-            // the system starts no more threads
-            Err(_) => sync_all(lane),
-        })
+        threads
+            .into_iter()
+            .try_for_each(|(share, thread)| match thread {
+                Ok(thread) => thread
+                    .join()
+                    .unwrap_or_else(|_| Err(Error::new(Kind::Bug, "a sync thread panicked"))),
+                // the system starts no more threads
+                Err(_) => sync_all(share),
+            })
     })?;
-    accepted.iter().try_for_each(Accepted::show)?;
+    accepted.iter().try_for_each(Accepted::publish)?;
     files::sync(&root.join("new"))?;
-    if sync_dir_and_parent {
+    if sync_root {
         files::sync_dir_and_parent(root)
     } else {
         Ok(())
     }
 }
 
+/// Syncs the files of accepted messages, one after the other.
 fn sync_all(accepted: &[Accepted]) -> Result<()> {
     accepted.iter().try_for_each(Accepted::sync)
 }
 
-/// All messages below `folder`: of this Maildir and of every Maildir in it, whatever they are
-/// called (`.Archive` or `Archive`), be it by a link. Those that were `seen` (links and mounts may
-/// lead in a circle) are passed over.
+/// Adds all messages of the Maildir `dir` to `found`, and those of every Maildir in it, of any name
+/// (`.Archive`, `Archive`) and also by symbolic link. Directories that were `seen` are skipped,
+/// since links and mounts can form a cycle.
 ///
-/// Mail programs move messages meanwhile, from `new` to `cur` and from there to other folders: read
-/// in that order, none is missed.
-fn walk(
-    folder: &Path,
-    seen: &mut HashSet<(u64, u64)>,
-    found: &mut Vec<StoredMessage>,
-) -> Result<()> {
-    let new = match fs::metadata(folder) {
-        Ok(folder) => seen.insert((folder.dev(), folder.ino())),
+/// Mail programs move messages meanwhile, from `new` to `cur`, and from there to subfolders. In
+/// this order of reading, such a message is not missed.
+fn walk(dir: &Path, seen: &mut HashSet<(u64, u64)>, found: &mut Vec<StoredMessage>) -> Result<()> {
+    let is_new = match fs::metadata(dir) {
+        Ok(metadata) => seen.insert((metadata.dev(), metadata.ino())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::file("read", folder, &error)),
+        Err(error) => return Err(Error::file("read", dir, &error)),
     };
-    if !new {
+    if !is_new {
         return Ok(());
     }
     for part in ["new", "cur"] {
-        for message in read_folder(&folder.join(part))? {
+        for message in read_dir(&dir.join(part))? {
             let name = message.file_name();
             let name = name
                 .to_string_lossy()
@@ -294,22 +310,22 @@ fn walk(
             });
         }
     }
-    for entry in read_folder(folder)? {
+    for entry in read_dir(dir)? {
         let path = entry.path();
-        let inner = !PARTS.iter().any(|part| entry.file_name() == *part);
+        let is_subfolder = !PARTS.iter().any(|part| entry.file_name() == *part);
         let kind = entry
             .file_type()
             .map_err(|error| Error::file("read", &path, &error))?;
-        // a link may lead anywhere: only one to a Maildir is followed
-        if inner && (kind.is_dir() || (kind.is_symlink() && path.join("cur").is_dir())) {
+        // a link may lead anywhere, so only links to Maildirs are followed
+        if is_subfolder && (kind.is_dir() || (kind.is_symlink() && path.join("cur").is_dir())) {
             walk(&path, seen, found)?;
         }
     }
     Ok(())
 }
 
-/// The entries of a folder; none where it does not exist (any more).
-fn read_folder(path: &Path) -> Result<Vec<fs::DirEntry>> {
+/// Returns the entries of a directory, none if it does not exist.
+fn read_dir(path: &Path) -> Result<Vec<fs::DirEntry>> {
     match files::entries(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         read => read.map_err(|error| Error::file("read", path, &error)),
@@ -322,8 +338,8 @@ mod tests {
     use crate::domain::ids::Uid;
     use std::io::Write;
 
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(folder)
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(dir)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
@@ -350,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_shows_up_whole_once_the_batch_is_safe() {
+    fn messages_are_published_when_the_batch_is_committed() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("Mail/work");
         let mut maildir = Maildir::open(&root).unwrap();
@@ -364,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_replaced() {
+    fn existing_file_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let mut maildir = Maildir::open(dir.path()).unwrap();
         fs::write(dir.path().join("new/1.R1Lx.h"), "first").unwrap();
@@ -374,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_draft_leaves_nothing() {
+    fn dropped_draft_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let mut maildir = Maildir::open(dir.path()).unwrap();
         let uid = Uid::new(*b"u");
@@ -392,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_folder_is_left_alone() {
+    fn directory_with_other_content_is_refused_and_not_changed() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("thesis.tex"), "").unwrap();
         let error = Maildir::open(dir.path()).unwrap_err();
@@ -407,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_found_in_every_folder_and_strays_removed() {
+    fn messages_are_found_in_subfolders_and_stale_drafts_removed() {
         let dir = tempfile::tempdir().unwrap();
         let mut maildir = Maildir::open(dir.path()).unwrap();
         for path in [".Archive/cur", "Old/new"] {

@@ -1,10 +1,11 @@
-//! What is about to be appended to a mailbox, safe on disk before its first octet goes there.
+//! The journal of an mbox file: the batch that is being appended, on stable storage before its
+//! first byte is appended.
 //!
-//! A mailbox file has no names: what a run that died left at its end is known again only by what
-//! lies here. The journal is one line, the [`PendingAppend`], and behind it what is appended. Once that is
-//! safe in the mailbox, the line alone stays: it tells which messages these were, should the ledger
-//! not have heard of it. The ledger hears of a batch while the next one is appended: that one's
-//! line tells of both.
+//! The journal is one line of JSON, the [`PendingAppend`], and after it the bytes to append. Once
+//! these are durable in the mbox file, the journal is truncated to the line, which still names the
+//! messages: the ledger records a batch only later, while the next one is being appended. So the
+//! line names the messages of two batches, and a message in either is found by the next run if this
+//! one is interrupted before it is recorded.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -21,28 +22,29 @@ use crate::{
     sys::files,
 };
 
-/// What is appended, and where.
+/// A batch that is being appended, or was appended last.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PendingAppend {
-    /// The length of the mailbox before it, in octets.
+    /// The length of the mbox file before the append, in bytes.
     pub(super) start: u64,
-    /// The messages, in their order.
+    /// The messages of the batch, in their order.
     pub(super) entries: Vec<JournalEntry>,
-    /// Those of the batch before, which is safe.
+    /// The messages of the batch before, which is durable.
     pub(super) before: Vec<JournalEntry>,
 }
 
 /// A message of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct JournalEntry {
-    /// Its name.
+    /// Its file name.
     pub(super) name: String,
-    /// Where it ends, in octets behind `start`.
+    /// The offset of its end from `start`, in bytes.
     pub(super) end: u64,
     fingerprint: Option<[u8; 16]>,
 }
 
 impl JournalEntry {
+    /// Returns the entry of a message that ends at the offset `end`.
     pub(super) fn new(name: &str, end: u64, fingerprint: Option<Fingerprint>) -> Self {
         Self {
             name: name.to_owned(),
@@ -51,41 +53,44 @@ impl JournalEntry {
         }
     }
 
-    /// Its fingerprint, if it has a header.
+    /// Returns its fingerprint, or `None` if it has no header.
     pub(super) fn fingerprint(&self) -> Option<Fingerprint> {
         self.fingerprint.map(Fingerprint)
     }
 }
 
-/// What the mailbox has of a batch.
+/// The part of a batch that the mbox file has.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TailState {
-    /// So many messages from the first one on are whole.
-    pub(super) whole: usize,
-    /// The mailbox ends with a part of a message of the batch, and should end here.
-    pub(super) torn: Option<u64>,
-    /// Somebody else has changed the mailbox there: of the other messages nothing is known.
+    /// The number of messages, from the first one on, that are complete.
+    pub(super) complete: usize,
+    /// The length to which the file has to be truncated, if it ends with a partial message.
+    pub(super) truncate_to: Option<u64>,
+    /// Whether another program has changed the file after `start`, so that nothing is known of the
+    /// remaining messages.
     pub(super) changed: bool,
 }
 
 impl PendingAppend {
-    /// What a mailbox of `length` octets has of this batch of `size` octets, of which `common` lie
-    /// there from `start` on before anything differs. Where all the rest of it is NUL, the power
-    /// went: a file system may have the length of a file on the disk before what is in it.
-    pub(super) fn standing(
+    /// Returns the part of this batch, of `size` bytes, that an mbox file of `length` bytes has.
+    /// After `start`, the first `common` bytes of both are equal.
+    ///
+    /// `rest_is_nul` is whether all bytes of the file after those are NUL. After a power cut, a
+    /// file can have its new length, but not its content.
+    pub(super) fn tail_state(
         &self,
         size: u64,
         length: u64,
         common: u64,
         rest_is_nul: bool,
     ) -> TailState {
-        let whole = self
+        let complete = self
             .entries
             .iter()
             .take_while(|entry| entry.end <= common)
             .count();
         let good = self.start
-            + whole
+            + complete
                 .checked_sub(1)
                 .map_or(0, |last| self.entries[last].end);
         let ours = match length.checked_sub(self.start) {
@@ -93,46 +98,46 @@ impl PendingAppend {
             None => false,
         };
         TailState {
-            whole,
-            torn: (ours && good < length).then_some(good),
+            complete,
+            truncate_to: (ours && good < length).then_some(good),
             changed: !ours && common < size,
         }
     }
 }
 
-/// The journal of one mailbox of one account.
+/// The journal of one mbox file and one account.
 #[derive(Clone, Debug)]
 pub(super) struct Journal {
     path: PathBuf,
 }
 
-/// A journal that was found.
+/// An existing journal.
 #[derive(Debug)]
 pub(super) struct JournalFile {
-    /// Its line.
+    /// The line.
     pub(super) intent: PendingAppend,
-    /// How many octets lie behind it: nothing once all of them were safe in the mailbox.
+    /// The number of bytes after the line, 0 once the batch is durable in the mbox file.
     size: u64,
     content: BufReader<File>,
 }
 
 impl JournalFile {
-    /// Whether the batch may stand in the mailbox in part.
+    /// Returns whether the mbox file may have a part of the batch.
     pub(super) fn is_unfinished(&self) -> bool {
         self.size > 0
     }
 
-    /// Whether it may be the beginning of the mailbox that stands there in part: after a power cut,
-    /// not even the first octets need be those of a mailbox.
+    /// Returns whether an unfinished batch is at the beginning of the mbox file. After a power cut,
+    /// the file may then not even begin with `From `.
     pub(super) fn writes_the_beginning(&self) -> bool {
         self.is_unfinished() && self.intent.start == 0
     }
 
-    /// What `mailbox` has of the batch.
+    /// Compares the batch with `mailbox`. Returns the batch, and the part that `mailbox` has of it.
     ///
     /// # Errors
-    /// One of both cannot be read.
-    pub(super) fn standing(
+    /// The mbox file or the journal cannot be read.
+    pub(super) fn compare(
         mut self,
         mailbox: &mut (impl Read + Seek),
     ) -> io::Result<(PendingAppend, TailState)> {
@@ -141,35 +146,37 @@ impl JournalFile {
         if length > self.intent.start {
             mailbox.seek(SeekFrom::Start(self.intent.start))?;
             let mut tail = BufReader::new(mailbox);
-            common = in_common(&mut tail, &mut self.content)?;
+            common = common_prefix(&mut tail, &mut self.content)?;
             rest_is_nul = is_nul(&mut tail)?;
         }
-        let standing = self.intent.standing(self.size, length, common, rest_is_nul);
-        Ok((self.intent, standing))
+        let state = self
+            .intent
+            .tail_state(self.size, length, common, rest_is_nul);
+        Ok((self.intent, state))
     }
 }
 
-/// How many octets from the beginning are the same.
-fn in_common(one: &mut impl BufRead, other: &mut impl BufRead) -> io::Result<u64> {
+/// Returns the length of the longest common prefix, in bytes.
+fn common_prefix(left: &mut impl BufRead, right: &mut impl BufRead) -> io::Result<u64> {
     let mut common = 0;
     loop {
-        let (ones, others) = (one.fill_buf()?, other.fill_buf()?);
-        let same = ones
+        let (lefts, rights) = (left.fill_buf()?, right.fill_buf()?);
+        let same = lefts
             .iter()
-            .zip(others)
-            .take_while(|(one, other)| one == other)
+            .zip(rights)
+            .take_while(|(left, right)| left == right)
             .count();
-        let over = same == 0 || same < ones.len().min(others.len());
+        let ended = same == 0 || same < lefts.len().min(rights.len());
         common += same as u64;
-        one.consume(same);
-        other.consume(same);
-        if over {
+        left.consume(same);
+        right.consume(same);
+        if ended {
             return Ok(common);
         }
     }
 }
 
-/// Whether nothing but NUL is left.
+/// Returns whether all remaining bytes are NUL.
 fn is_nul(rest: &mut impl BufRead) -> io::Result<bool> {
     loop {
         let octets = rest.fill_buf()?;
@@ -185,29 +192,30 @@ fn is_nul(rest: &mut impl BufRead) -> io::Result<bool> {
 }
 
 impl Journal {
-    /// The journal at `path`; nothing is made yet.
+    /// Returns the journal at `path`. Nothing is created yet.
     pub(super) fn at(path: PathBuf) -> Self {
         Self { path }
     }
 
-    /// The messages that are safe in the mailbox, and of which the ledger may not have heard.
+    /// Returns the messages that are durable in the mbox file, but may not be recorded in the
+    /// ledger.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub(super) fn safe(&self) -> Result<Vec<JournalEntry>> {
+    /// The journal cannot be read.
+    pub(super) fn durable(&self) -> Result<Vec<JournalEntry>> {
         Ok(match self.open()? {
             None => Vec::new(),
             Some(open) if !open.is_unfinished() => open.intent.entries,
-            // a batch that failed is not in the mailbox
+            // the append failed and was undone
             Some(open) => open.intent.before,
         })
     }
 
-    /// Puts a batch, `gap` and `content`, in place of what the journal had; it is safe when this
-    /// returns.
+    /// Replaces the journal with a batch that consists of `gap` and `content`. The journal is
+    /// durable when this returns.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The journal cannot be written.
     pub(super) fn write(
         &self,
         intent: &PendingAppend,
@@ -236,11 +244,11 @@ impl Journal {
         files::sync(parent)
     }
 
-    /// Notes that the batch is safe in the mailbox.
+    /// Records that the batch is durable in the mbox file.
     ///
     /// # Errors
-    /// It cannot be written.
-    pub(super) fn appended(&self) -> Result<()> {
+    /// The journal cannot be written.
+    pub(super) fn mark_appended(&self) -> Result<()> {
         let cut = || {
             let mut file = OpenOptions::new().read(true).write(true).open(&self.path)?;
             let line = BufReader::new(&mut file).skip_until(b'\n')?;
@@ -249,10 +257,10 @@ impl Journal {
         cut().map_err(|error| Error::file("write", &self.path, &error))
     }
 
-    /// The journal as a run left it; nothing where there is none.
+    /// Opens the journal. Returns `None` if there is none.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The journal cannot be read, or is damaged ([`Kind::State`]).
     pub(super) fn open(&self) -> Result<Option<JournalFile>> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
@@ -274,17 +282,17 @@ impl Journal {
         read().map(Some).map_err(|error: io::Error| {
             Error::new(
                 Kind::State,
-                format!("the journal {} cannot be read", self.path.display()),
+                format!("cannot read the journal {}", self.path.display()),
             )
             .with_fact(error.to_string())
-            .with_hint("put it aside; messages of the last batch may come twice")
+            .with_hint("move it away; the last batch may be delivered twice")
         })
     }
 
-    /// Removes it: nothing in it is news any more.
+    /// Removes the journal, if there is one, once its messages are recorded in the ledger.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// The journal cannot be removed.
     pub(super) fn remove(&self) -> Result<()> {
         match files::remove(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -309,77 +317,76 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_provably_ours_is_cut_back() {
+    fn partial_message_is_truncated_unless_the_file_was_changed() {
         let intent = intent();
-        for (length, common, whole, torn, changed) in [
-            (100, 0, 0, None, false),      // it never began
-            (104, 4, 0, Some(100), false), // the first one is torn
+        for (length, common, complete, truncate_to, changed) in [
+            (100, 0, 0, None, false),      // nothing was appended
+            (104, 4, 0, Some(100), false), // the first message is partial
             (110, 10, 1, None, false),
             (129, 29, 1, Some(110), false),
             (130, 30, 2, None, false),
-            (500, 30, 2, None, false), // others came behind
-            (129, 20, 1, None, true),  // others came behind a torn one, or wrote over it
+            (500, 30, 2, None, false), // other messages were appended
+            (129, 20, 1, None, true),  // other bytes follow a partial message, or replaced it
             (108, 4, 0, None, true),
-            (99, 0, 0, None, true), // somebody cut the mailbox
+            (99, 0, 0, None, true), // the file was truncated
         ] {
-            let standing = intent.standing(30, length, common, common == 30);
             assert_eq!(
-                standing,
+                intent.tail_state(30, length, common, common == 30),
                 TailState {
-                    whole,
-                    torn,
+                    complete,
+                    truncate_to,
                     changed
                 },
                 "{length} {common}"
             );
         }
-        let after_a_power_cut = intent.standing(30, 130, 15, true);
+        let after_power_cut = intent.tail_state(30, 130, 15, true);
         assert_eq!(
-            after_a_power_cut,
+            after_power_cut,
             TailState {
-                whole: 1,
-                torn: Some(110),
+                complete: 1,
+                truncate_to: Some(110),
                 changed: false
             }
         );
-        assert!(intent.standing(30, 140, 15, true).changed);
+        assert!(intent.tail_state(30, 140, 15, true).changed);
     }
 
     #[test]
-    fn what_was_written_is_found_and_forgotten_once_it_is_appended() {
+    fn written_journal_is_found_until_it_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::at(dir.path().join("state/x.journal"));
-        assert!(journal.open().unwrap().is_none() && journal.safe().unwrap().is_empty());
+        assert!(journal.open().unwrap().is_none() && journal.durable().unwrap().is_empty());
         journal
             .write(&intent(), b"xx", &mut &[b'x'; 28][..])
             .unwrap();
-        assert_eq!(journal.safe().unwrap(), intent().before);
+        assert_eq!(journal.durable().unwrap(), intent().before);
         let mut mailbox = tempfile::tempfile().unwrap();
         mailbox.write_all(&[b'o'; 100]).unwrap();
         mailbox
             .write_all(&[&[b'x'; 12][..], &[0; 3]].concat())
             .unwrap();
-        let (found, standing) = journal
+        let (found, state) = journal
             .open()
             .unwrap()
             .unwrap()
-            .standing(&mut mailbox)
+            .compare(&mut mailbox)
             .unwrap();
         assert_eq!(
-            (&found, standing),
+            (&found, state),
             (
                 &intent(),
                 TailState {
-                    whole: 1,
-                    torn: Some(110),
+                    complete: 1,
+                    truncate_to: Some(110),
                     changed: false
                 }
             )
         );
         assert_eq!(found.entries[0].fingerprint(), Some(Fingerprint([7; 16])));
-        journal.appended().unwrap();
+        journal.mark_appended().unwrap();
         assert_eq!(journal.open().unwrap().unwrap().size, 0);
-        assert_eq!(journal.safe().unwrap(), intent().entries);
+        assert_eq!(journal.durable().unwrap(), intent().entries);
         journal.remove().unwrap();
         journal.remove().unwrap();
         assert!(journal.open().unwrap().is_none());

@@ -1,10 +1,21 @@
-//! A mailbox file: messages one behind the other, as mail programs have kept them since the
-//! beginning.
+//! The destination `mbox`: a file with many messages, in mboxrd format.
 //!
-//! Each message is there once, whatever ends pouch, and nothing of anybody else's is ever cut off:
-//! a batch is safe in a [`journal`] before its first octet goes to the mailbox. What a run that
-//! died left there is held against it: whole messages are delivered, a torn one at the end is taken
-//! off. Where somebody else wrote behind it meanwhile, it stays, and a person is told.
+//! # Locking and journal
+//!
+//! Other programs read and write the same file. A batch is appended under the locks that they use
+//! ([`locked`]), which exclude them while the file has a part of a message.
+//!
+//! An interrupted run can leave a part of a batch at the end of the file. Messages in an mbox file
+//! have no names by which they could be found, and the partial one has to be removed without
+//! removing what another program appended. So a batch is made durable in a [`journal`] before its
+//! first byte is appended. The next run compares the end of the file with the journal: complete
+//! messages count as delivered, and a partial one at the very end is truncated. If another program
+//! has appended or changed something since, the file is left as it is, and the user is warned.
+//!
+//! Two alternatives were rejected. Rewriting the file and renaming it over the old one is atomic,
+//! but copies gigabytes for each batch, breaks the locks of programs that have the old file open,
+//! and loses its owner and links. Recording only the length of the file before the append is not
+//! enough to tell pouch's bytes from those of another program.
 
 mod journal;
 mod locked;
@@ -33,57 +44,59 @@ use crate::{
 use journal::{Journal, JournalEntry, JournalFile, PendingAppend, TailState};
 use locked::Locked;
 
-/// How long to wait for another program that has the mailbox.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait for another program that has locked the file.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a mailbox has to do with besides its messages.
+/// The environment of an mbox file.
 #[derive(Clone, Debug)]
 pub struct MboxOptions {
-    /// Where the journal and drafts lie.
+    /// The directory of journals and drafts.
     pub state_dir: PathBuf,
-    /// This machine's name, for the dot lock.
+    /// This machine's host name, for the dot lock.
     pub host: String,
-    /// For the time of delivery.
+    /// The clock, for the time of delivery.
     pub clock: Clock,
-    /// Ends the wait for a lock.
+    /// A signal ends the wait for a lock.
     pub stop: Interrupt,
 }
 
-/// A mailbox file to deliver to.
+/// An mbox file as a destination.
 #[derive(Debug)]
 pub struct Mbox {
     mailbox: Mailbox,
     batch: Option<Batch>,
 }
 
-/// The file, and what is known of its last batch.
+/// The file and its journal.
 #[derive(Clone, Debug)]
 struct Mailbox {
     path: PathBuf,
     journal: Journal,
-    around: MboxOptions,
+    options: MboxOptions,
 }
 
-/// Messages that were accepted.
+/// The accepted messages.
 #[derive(Debug)]
 struct Batch {
-    /// As they will stand in the mailbox.
+    /// The messages in the format of the mbox file.
     content: File,
     entries: Vec<JournalEntry>,
 }
 
 impl Mbox {
-    /// The mailbox file at `path`, for the messages of `account`. Nothing is made yet.
+    /// Returns the mbox file at `path` as a destination for the messages of `account`. Nothing is
+    /// created yet. The journal belongs to the account, since accounts with the same file run at
+    /// the same time.
     ///
     /// # Errors
-    /// Something else lies there.
-    pub fn open(path: &Path, account: &AccountId, around: MboxOptions) -> Result<Self> {
+    /// The path is something else, or the journal cannot be read.
+    pub fn open(path: &Path, account: &AccountId, options: MboxOptions) -> Result<Self> {
         let hash = Sha256::digest(format!("{account}\n{}", path.display()));
         let number = hash[..8]
             .iter()
             .fold(0, |number, octet| number << 8 | u64::from(*octet));
         let journal = Journal::at(
-            around
+            options
                 .state_dir
                 .join("mbox")
                 .join(format!("{number:016x}.journal")),
@@ -98,17 +111,17 @@ impl Mbox {
             mailbox: Mailbox {
                 path: path.to_owned(),
                 journal,
-                around,
+                options,
             },
             batch: None,
         })
     }
 
-    /// Takes the mailbox's locks and lets go of them again; tells whether there is a dot lock. The
-    /// file is made if it is missing.
+    /// Locks and unlocks the file, which is created if it is missing. Returns whether a dot lock
+    /// could be created.
     ///
     /// # Errors
-    /// It cannot be made or written, or another program has it.
+    /// The file cannot be created or written, or another program has locked it.
     pub fn try_locks(&self) -> Result<bool> {
         self.mailbox
             .locked(Duration::ZERO)
@@ -117,38 +130,40 @@ impl Mbox {
 }
 
 impl Mailbox {
-    fn locked(&self, patience: Duration) -> Result<Locked> {
+    /// Opens and locks the file, waiting up to `timeout`.
+    fn locked(&self, timeout: Duration) -> Result<Locked> {
         let mut locked =
-            Locked::wait_for(&self.path, &self.around.host, patience, &self.around.stop)?;
+            Locked::wait_for(&self.path, &self.options.host, timeout, &self.options.stop)?;
         locked.check_format(&self.path)?;
         Ok(locked)
     }
 
-    fn failed(&self, error: &io::Error) -> Error {
+    /// Returns the error for a file that cannot be written.
+    fn write_error(&self, error: &io::Error) -> Error {
         Error::file("write to", &self.path, error)
     }
 
-    /// Appends a batch; it is safe when this returns.
+    /// Appends a batch, which is durable when this returns.
     fn append(&self, batch: Batch) -> Result<()> {
         let Batch {
             mut content,
             mut entries,
         } = batch;
-        let mut locked = self.locked(PATIENCE)?;
-        let (start, gap) = end_of(&mut locked.file).map_err(|error| self.failed(&error))?;
+        let mut locked = self.locked(LOCK_TIMEOUT)?;
+        let (start, gap) = end_of(&mut locked.file).map_err(|error| self.write_error(&error))?;
         for entry in &mut entries {
             entry.end += gap.len() as u64;
         }
-        let before = self.journal.safe()?;
+        let before = self.journal.durable()?;
         let intent = PendingAppend {
             start,
             entries,
             before,
         };
-        content.rewind().map_err(|error| self.failed(&error))?;
+        content.rewind().map_err(|error| self.write_error(&error))?;
         self.journal.write(&intent, gap, &mut content)?;
         if let Err(error) = append(&mut locked.file, start, gap, &mut content) {
-            // under the lock, all that lies behind the old end is ours
+            // all bytes after the old end are pouch's, because the file has been locked
             let cut = locked
                 .file
                 .set_len(start)
@@ -159,48 +174,52 @@ impl Mailbox {
                         entries: Vec::new(),
                         ..intent
                     };
-                    let noted = self.journal.write(&nothing, b"", &mut io::empty());
-                    noted.err().unwrap_or_else(|| self.failed(&error))
+                    let recorded = self.journal.write(&nothing, b"", &mut io::empty());
+                    recorded.err().unwrap_or_else(|| self.write_error(&error))
                 }
-                Err(more) => self.failed(&error).with_fact(more.to_string()),
+                Err(second) => self.write_error(&error).with_fact(second.to_string()),
             });
         }
         if start == 0 {
             self.sync_dir_and_parent()?;
         }
-        self.journal.appended()
+        self.journal.mark_appended()
     }
 
-    /// Makes the mailbox's entry in its folder safe.
+    /// Makes the file's entry in its directory durable.
     fn sync_dir_and_parent(&self) -> Result<()> {
         files::sync_dir_and_parent(self.path.parent().unwrap_or(Path::new(".")))
     }
 
-    /// What the mailbox has of the batch that a run which died was appending; nothing where it had
-    /// ended that.
+    /// Returns the append that an interrupted run did not finish, and what the file has of it,
+    /// under its locks if the file exists. Returns `None` if there is no such append.
     fn unfinished(&self) -> Result<Option<(Option<Locked>, PendingAppend, TailState)>> {
         let Some(open) = self.journal.open()?.filter(JournalFile::is_unfinished) else {
             return Ok(None);
         };
         let unreadable = |error: io::Error| Error::file("read", &self.path, &error);
         if !self.path.try_exists().map_err(unreadable)? {
-            // who only looks makes nothing
-            let (intent, standing) = open.standing(&mut io::empty()).map_err(unreadable)?;
-            return Ok(Some((None, intent, standing)));
+            // locking would create the file
+            let (intent, tail) = open.compare(&mut io::empty()).map_err(unreadable)?;
+            return Ok(Some((None, intent, tail)));
         }
-        let mut locked =
-            Locked::wait_for(&self.path, &self.around.host, PATIENCE, &self.around.stop)?;
+        let mut locked = Locked::wait_for(
+            &self.path,
+            &self.options.host,
+            LOCK_TIMEOUT,
+            &self.options.stop,
+        )?;
         if !open.writes_the_beginning() {
             locked.check_format(&self.path)?;
         }
-        let (intent, standing) = open.standing(&mut locked.file).map_err(unreadable)?;
-        // the run that died may not have made safe what it wrote
+        let (intent, tail) = open.compare(&mut locked.file).map_err(unreadable)?;
+        // the interrupted run may not have synced what it wrote
         locked
             .file
             .sync_all()
-            .map_err(|error| Error::file("make safe", &self.path, &error))?;
+            .map_err(|error| Error::file("sync", &self.path, &error))?;
         self.sync_dir_and_parent()?;
-        Ok(Some((Some(locked), intent, standing)))
+        Ok(Some((Some(locked), intent, tail)))
     }
 }
 
@@ -210,14 +229,14 @@ impl Batch {
         &mut self,
         envelope: &Envelope<'_>,
         draft: &mut Draft,
-        around: &MboxOptions,
+        options: &MboxOptions,
     ) -> io::Result<()> {
         let read = draft.reread()?;
         let mut head = Head::default();
         head.push(&read);
         let mut out = BufWriter::new(&mut self.content);
         out.write_all(
-            mboxrd::postmark(return_path(head.as_bytes()).as_deref(), around.clock.now())
+            mboxrd::postmark(return_path(head.as_bytes()).as_deref(), options.clock.now())
                 .as_bytes(),
         )?;
         let mut quote = mboxrd::Quote::new(out);
@@ -232,8 +251,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Takes off what a message that was not added left.
-    fn cut_back(&mut self) -> io::Result<()> {
+    /// Removes the part of a message that could not be added.
+    fn truncate(&mut self) -> io::Result<()> {
         let end = self.entries.last().map_or(0, |entry| entry.end);
         self.content.set_len(end)?;
         self.content.seek(SeekFrom::Start(end)).map(drop)
@@ -241,8 +260,8 @@ impl Batch {
 }
 
 impl Delivery for Mbox {
-    fn begin(&mut self, _slip: &Envelope<'_>) -> Result<Draft> {
-        Draft::create_unnamed(&self.mailbox.around.state_dir)
+    fn begin(&mut self, _envelope: &Envelope<'_>) -> Result<Draft> {
+        Draft::create_unnamed(&self.mailbox.options.state_dir)
     }
 
     fn accept(
@@ -251,8 +270,8 @@ impl Delivery for Mbox {
         mut draft: Draft,
         _stop: &Interrupt,
     ) -> Result<()> {
-        let around = &self.mailbox.around;
-        let spool = &around.state_dir;
+        let options = &self.mailbox.options;
+        let spool = &options.state_dir;
         if self.batch.is_none() {
             let content = tempfile::tempfile_in(spool)
                 .map_err(|error| Error::file("spool a message in", spool, &error))?;
@@ -264,14 +283,12 @@ impl Delivery for Mbox {
         let Some(batch) = &mut self.batch else {
             return Ok(());
         };
-        batch.add(envelope, &mut draft, around).map_err(|error| {
-            // the messages before it are whole
-            let cut = batch.cut_back();
+        batch.add(envelope, &mut draft, options).map_err(|error| {
             let error = Error::file("spool a message in", spool, &error);
-            cut.map_or_else(
-                |more| error.clone().with_fact(more.to_string()),
-                |()| error.clone(),
-            )
+            match batch.truncate() {
+                Ok(()) => error,
+                Err(second) => error.with_fact(second.to_string()),
+            }
         })
     }
 
@@ -283,17 +300,17 @@ impl Delivery for Mbox {
         PendingCommit::new(move || mailbox.append(batch))
     }
 
-    fn mode(&self, _places: &[Destination]) -> DeliveryMode {
+    fn mode(&self, _destinations: &[Destination]) -> DeliveryMode {
         DeliveryMode::Batched
     }
 
     fn stored_messages(&self) -> Result<Option<Vec<StoredMessage>>> {
-        let found = |entry: &JournalEntry, content| StoredMessage {
+        let stored = |entry: &JournalEntry, content| StoredMessage {
             name: entry.name.clone(),
             content,
         };
-        let noted = |entry: &JournalEntry| {
-            found(
+        let recorded = |entry: &JournalEntry| {
+            stored(
                 entry,
                 Location::Recorded {
                     mailbox: self.mailbox.path.clone(),
@@ -301,29 +318,29 @@ impl Delivery for Mbox {
                 },
             )
         };
-        let Some((_, intent, standing)) = self.mailbox.unfinished()? else {
+        let Some((_, intent, tail)) = self.mailbox.unfinished()? else {
             let intent = self.mailbox.journal.open()?.map(|open| open.intent);
             return Ok(intent.map(|intent| {
                 intent
                     .before
                     .iter()
                     .chain(&intent.entries)
-                    .map(noted)
+                    .map(recorded)
                     .collect()
             }));
         };
-        let (whole, others) = intent.entries.split_at(standing.whole);
-        let unknown = others
+        let (complete, others) = intent.entries.split_at(tail.complete);
+        let uncertain = others
             .iter()
-            .filter(|_| standing.changed)
-            .map(|entry| found(entry, Location::Unknown(self.mailbox.path.clone())));
+            .filter(|_| tail.changed)
+            .map(|entry| stored(entry, Location::Uncertain(self.mailbox.path.clone())));
         Ok(Some(
             intent
                 .before
                 .iter()
-                .chain(whole)
-                .map(noted)
-                .chain(unknown)
+                .chain(complete)
+                .map(recorded)
+                .chain(uncertain)
                 .collect(),
         ))
     }
@@ -333,22 +350,23 @@ impl Delivery for Mbox {
             Some(locked),
             _,
             TailState {
-                torn: Some(good), ..
+                truncate_to: Some(length),
+                ..
             },
         )) = self.mailbox.unfinished()?
         {
             let cut = locked
                 .file
-                .set_len(good)
+                .set_len(length)
                 .and_then(|()| locked.file.sync_all());
-            cut.map_err(|error| self.mailbox.failed(&error))?;
+            cut.map_err(|error| self.mailbox.write_error(&error))?;
         }
         self.mailbox.journal.remove()
     }
 }
 
-/// Where a mailbox ends, and what is missing there until the next message may begin: the end of the
-/// last line, and a blank line.
+/// Returns the length of an mbox file, and what has to be written before the next message, so that
+/// the last line is ended and followed by a blank line.
 fn end_of(mailbox: &mut File) -> io::Result<(u64, &'static [u8])> {
     let length = mailbox.seek(SeekFrom::End(0))?;
     let mut tail = Vec::new();
@@ -362,7 +380,7 @@ fn end_of(mailbox: &mut File) -> io::Result<(u64, &'static [u8])> {
     Ok((length, gap))
 }
 
-/// Appends a batch, and makes it safe.
+/// Appends a batch to the file, and syncs it.
 fn append(mailbox: &mut File, start: u64, gap: &[u8], content: &mut File) -> io::Result<()> {
     mailbox.seek(SeekFrom::Start(start))?;
     mailbox.write_all(gap)?;
