@@ -170,10 +170,7 @@ fn reach(
     let mut session =
         session.map_err(|error| (reached, certificate_shown(reached, error, account, env)))?;
     let (listing, ()) = session.list(|| ()).map_err(|error| ("server", error))?;
-    let total = count(
-        (listing.messages.len() + listing.nameless.len()) as u64,
-        "message",
-    );
+    let total = count(listing.listed() as u64, "message");
     steps.ok(
         "server",
         &format!("{}; {total}", abilities(session.capabilities())),

@@ -100,6 +100,13 @@ impl KnownMessages {
         });
     }
 
+    /// Returns whether the server has given UIDs to any of the messages.
+    pub fn has_server_uids(&self) -> bool {
+        [&self.live, &self.gone]
+            .into_iter()
+            .any(|table| table.iter().any(|(uid, _)| uid.1.is_none()))
+    }
+
     /// Changes what is known of messages. `change` gets each row, and decides about its UID.
     pub fn update(&mut self, mut change: impl FnMut(&mut KnownRow) -> UidChange) {
         for table in [&mut self.live, &mut self.gone] {

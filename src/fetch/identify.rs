@@ -31,13 +31,16 @@ use crate::{
     domain::{
         ids::{Listed, MsgNum, RowId, Uid},
         message::{Fingerprint, Head, fingerprint, identity},
-        reconcile::{Reconciled, Unverified, UnverifiedReason},
+        reconcile::{KnownMessages, Reconciled, Unverified, UnverifiedReason},
     },
     error::{Error, Kind, Result},
     ledger::{Reader, Recognized},
     net::Stream,
-    pop3::transaction::{Listing, Transaction},
-    text::count,
+    pop3::{
+        reply::{Refusal, quoted},
+        transaction::{Listing, Transaction},
+    },
+    text::{count, sanitize},
 };
 
 /// The number of absent messages from which a change of all UIDs stops the run. Fewer may have been
@@ -70,23 +73,30 @@ impl UnreadableHeaders {
     }
 }
 
-/// Lists the mailbox, and calls `meanwhile` while the server works. A message without a UID gets
-/// one that is derived from its header.
+/// Lists the mailbox, and calls `meanwhile`, which returns the known messages, while the server works.
+/// A message without a UID gets one that is derived from its header.
 ///
 /// RFC 1939 makes UIDL optional, and some servers list no UID for some of the messages.
 ///
 /// # Errors
 /// The connection is lost, the server supports neither UIDL nor TOP, or `meanwhile` failed.
-pub(super) fn list<T>(
+pub(super) fn list(
     session: &mut Transaction<Stream>,
-    meanwhile: impl FnOnce() -> Result<T>,
+    meanwhile: impl FnOnce() -> Result<KnownMessages>,
     unreadable: &mut UnreadableHeaders,
-) -> Result<(Listing, T)> {
-    let (mut listing, done) = session.list(meanwhile)?;
-    let done = done?;
+) -> Result<(Listing, KnownMessages)> {
+    let (mut listing, known) = session.list(meanwhile)?;
+    let known = known?;
+    if let Some(refusal) = &listing.uidl_refused {
+        let had_uidl = session
+            .capabilities()
+            .is_some_and(|capabilities| capabilities.has("UIDL"))
+            || known.has_server_uids();
+        return Err(no_uidl(session.peer(), refusal, had_uidl));
+    }
     let without_uid = std::mem::take(&mut listing.nameless);
     if without_uid.is_empty() {
-        return Ok((listing, done));
+        return Ok((listing, known));
     }
     let mut uids = vec![None; without_uid.len()];
     heads(session, &without_uid, unreadable, |index, head| {
@@ -114,22 +124,56 @@ pub(super) fn list<T>(
         )
         .with_fact("it does not support TOP either, so their headers cannot be compared"));
     }
-    Ok((listing, done))
+    Ok((listing, known))
 }
 
-/// Returns a warning about messages without a UID whose header cannot be read either, or `None` if
-/// there are none.
-pub(super) fn unidentified(listing: &Listing) -> Option<Error> {
+/// Returns the error about a server that refuses UIDL. If it `had_uidl`, that is transient.
+fn no_uidl(peer: &str, refusal: &Refusal, had_uidl: bool) -> Error {
+    let error = if had_uidl || refusal.sounds_transient() {
+        Error::new(Kind::Busy, format!("{peer} refused to list the UIDs"))
+    } else {
+        Error::new(
+            Kind::Unavailable,
+            format!("{peer} does not support UIDL, so fetched messages cannot be recognised"),
+        )
+        .with_hint("`quirks = [\"no-uidl\"]` recognises them by their headers; see pouch-config(5)")
+    };
+    error.with_fact(quoted(peer, refusal))
+}
+
+/// Returns a warning about messages that cannot be fetched: the server does not list them, or they
+/// cannot be matched to fetched ones.
+pub(super) fn unidentified(listing: &Listing, peer: &str) -> Option<Error> {
+    let listed = listing.listed();
+    if listing.is_incomplete() {
+        let number = match listed {
+            0 => "none".into(),
+            listed => listed.to_string(),
+        };
+        let error = Error::new(
+            Kind::Unavailable,
+            format!(
+                "{peer} has {}, but lists {number}",
+                count(listing.expected.into(), "message")
+            ),
+        );
+        return Some(match &listing.unparsed {
+            Some(line) => error.with_fact(format!("{peer} said: {}", sanitize(line))),
+            None => error,
+        });
+    }
+    if listing.nameless.is_empty() {
+        return None;
+    }
     let messages = count(listing.nameless.len() as u64, "message");
     let error = Error::new(
         Kind::Unavailable,
         format!("the server returned no UID for {messages}"),
-    )
-    .with_fact(
-        "they are left on the server, because their headers cannot be compared with fetched \
-             mail either",
     );
-    (!listing.nameless.is_empty()).then_some(error)
+    Some(error.with_fact(
+        "they are left on the server, because their headers cannot be compared with fetched mail \
+         either",
+    ))
 }
 
 /// Returns the notice about messages that were recognised under a new UID.

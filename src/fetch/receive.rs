@@ -41,20 +41,6 @@ const BLANK_LINE: u64 = 2;
 /// differently, add fields, or list a wrong size; a larger message is taken to be endless.
 const EXTRA_ROOM: u64 = 64_000_000;
 
-/// Words by which a refusal without a response code is recognised as transient.
-const TRANSIENT_WORDS: [&str; 10] = [
-    "try again",
-    "later",
-    "temporar",
-    "exceed",
-    "quota",
-    "limit",
-    "busy",
-    "locked",
-    "in use",
-    "unavailable",
-];
-
 /// A complete message in a draft.
 struct Content {
     draft: Draft,
@@ -355,7 +341,7 @@ impl AccountRun<'_> {
     /// Returns what becomes of a message that the server refused.
     pub(super) fn refused(&mut self, request: &FetchRequest, refusal: &Refusal) -> Received {
         let host = self.account.host.as_str();
-        let transient = refusal.is_transient() || sounds_transient(refusal);
+        let transient = refusal.sounds_transient();
         let kind = if transient {
             Kind::Busy
         } else {
@@ -394,12 +380,6 @@ fn missing(request: &FetchRequest, octets: u64, before: u64) -> Option<Error> {
         "received {octets} of {}",
         count(request.octets, "byte")
     )))
-}
-
-/// Returns whether the text of a refusal says that it is transient.
-fn sounds_transient(refusal: &Refusal) -> bool {
-    let text = String::from_utf8_lossy(&refusal.text).to_lowercase();
-    TRANSIENT_WORDS.iter().any(|word| text.contains(word))
 }
 
 /// Returns the beginning of an incomplete message for its notice, empty if it cannot be read.

@@ -60,6 +60,9 @@ impl AccountRun<'_> {
             server: &self.account.address(),
         });
         self.outcome.warning = warning.or(self.outcome.warning.take());
+        if listing.is_incomplete() {
+            self.outcome.raise_exit(Kind::Unavailable.exit());
+        }
         self.record_findings(&findings)?;
         self.ledger
             .admit(&mut reconciled, &listing.messages, Some(&self.run), now)?;

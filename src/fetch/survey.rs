@@ -19,7 +19,7 @@ use crate::{
     domain::{
         ids::RowId,
         plan::{Plan, plan},
-        reconcile::{Reconciled, reconcile},
+        reconcile::{KnownMessages, Reconciled, reconcile},
     },
     error::{Error, Result},
     ledger::{Reader, Recognized},
@@ -72,14 +72,17 @@ pub(super) fn survey(
     basis: &Basis<'_>,
     unreadable: &mut UnreadableHeaders,
 ) -> Result<Survey> {
-    let known = || basis.reader.map(Reader::known_messages).transpose();
-    let (listing, known) = identify::list(session, known, unreadable)?;
-    let mut known = known.unwrap_or_default();
+    let known = || {
+        basis
+            .reader
+            .map_or_else(|| Ok(KnownMessages::default()), Reader::known_messages)
+    };
+    let (listing, mut known) = identify::list(session, known, unreadable)?;
     if !basis.recovered.is_empty() {
         let rows = basis.recovered.iter().map(|found| found.row).collect();
         known.mark_delivered(&rows, basis.now);
     }
-    let warning = identify::unidentified(&listing);
+    let warning = identify::unidentified(&listing, session.peer());
     let reconciled = reconcile(&listing.messages, &known);
     let findings = Findings::default();
     let mut survey = Survey {

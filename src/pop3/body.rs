@@ -9,8 +9,12 @@
 /// Only CRLF, a dot and CRLF end the response, or a dot and CRLF as its first line. A bare LF or CR
 /// is content, and a dot after it is not stuffed: to accept LF as a line end would let a sender end
 /// the message early, and forge the responses after it.
+///
+/// Some servers end all their lines with a bare LF. With [these](Self::new) it ends lines and the
+/// response here as well: a sender's bare LF is a line end to such a server, too.
 #[derive(Debug, Default)]
 pub struct Decoder {
+    bare_lf: bool,
     /// Whether the last byte decoded was not the end of a line.
     inside_line: bool,
     /// The size of the decoded content in bytes, as the server counts it: with CRLF, and without
@@ -31,6 +35,14 @@ pub struct Decoded {
 }
 
 impl Decoder {
+    /// Returns a decoder. `bare_lf`: the server ends its lines with LF instead of CRLF.
+    pub fn new(bare_lf: bool) -> Self {
+        Self {
+            bare_lf,
+            ..Self::default()
+        }
+    }
+
     /// Decodes the bytes in `buffer` in place.
     pub fn decode(&mut self, buffer: &mut [u8]) -> Decoded {
         let (mut read, mut write) = (0, 0);
@@ -45,25 +57,36 @@ impl Decoder {
                         end = true;
                         break;
                     }
+                    [b'\n', ..] if self.bare_lf => {
+                        read += 2;
+                        end = true;
+                        break;
+                    }
                     _ => read += 1,
                 }
             }
             self.inside_line = true;
             let rest = &buffer[read..];
-            // up to the next CR, unless it is the last byte
-            let (take, line_end) = match memchr::memchr(b'\r', rest) {
-                None => (rest.len(), false),
-                Some(cr) if rest.len() == cr + 1 => (cr, false),
-                Some(cr) if rest[cr + 1] == b'\n' => (cr, true),
-                Some(cr) => (cr + 1, false),
+            let found = if self.bare_lf {
+                memchr::memchr2(b'\r', b'\n', rest)
+            } else {
+                memchr::memchr(b'\r', rest)
+            };
+            // up to the next line end, or the next CR that has something after it
+            let (take, line_end) = match found {
+                None => (rest.len(), 0),
+                Some(lf) if rest[lf] == b'\n' => (lf, 1),
+                Some(cr) if rest.len() == cr + 1 => (cr, 0),
+                Some(cr) if rest[cr + 1] == b'\n' => (cr, 2),
+                Some(cr) => (cr + 1, 0),
             };
             buffer.copy_within(read..read + take, write);
             read += take;
             write += take;
             self.octets += take as u64;
-            if line_end {
+            if line_end > 0 {
                 buffer[write] = b'\n';
-                read += 2;
+                read += line_end;
                 write += 1;
                 self.octets += 2;
                 self.inside_line = false;
@@ -145,6 +168,21 @@ mod tests {
                 "{}",
                 wire.escape_ascii()
             );
+        }
+    }
+
+    #[test]
+    fn bare_lf_ends_lines_and_response_of_servers_that_use_it() {
+        for (bytes, content, end) in [
+            (&b"a\n..b\n.\n+OK"[..], &b"a\n.b\n"[..], true),
+            (b".\n", b"", true),
+            (b"a\r\n..\r\nb\rc\n.\n", b"a\n.\nb\rc\n", true),
+            (b"a\n.\r\n", b"a\n", true),
+            (b"a\n.", b"a\n", false),
+        ] {
+            let (mut decoder, mut buffer) = (Decoder::new(true), bytes.to_vec());
+            let decoded = decoder.decode(&mut buffer);
+            assert_eq!((&buffer[..decoded.content], decoded.end), (content, end));
         }
     }
 

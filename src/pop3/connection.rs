@@ -57,6 +57,18 @@ pub struct ConnectionOptions {
     pub trace: Option<Trace>,
 }
 
+/// The line ends in a server's responses, messages not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum LineEnds {
+    /// No line was read yet.
+    #[default]
+    Unknown,
+    /// At least one line ended with CRLF, as RFC 1939 requires.
+    Crlf,
+    /// All lines ended with a bare LF.
+    Lf,
+}
+
 /// A stream, with the bytes that were read from it and not used yet.
 pub(super) struct Connection<S> {
     stream: S,
@@ -69,6 +81,9 @@ pub(super) struct Connection<S> {
     /// The number of commands without a response, those in `unsent` included.
     unanswered: usize,
     rate: TransferRate,
+    line_ends: LineEnds,
+    /// Whether the responses to STAT have a size.
+    stat_has_size: bool,
     /// The server's name, for messages.
     pub(super) peer: String,
     time_limit: Duration,
@@ -93,6 +108,8 @@ impl<S> Connection<S> {
             unsent: Zeroizing::default(),
             unanswered: 0,
             rate: TransferRate::default(),
+            line_ends: LineEnds::default(),
+            stat_has_size: true,
             peer,
             time_limit,
             trace,
@@ -122,6 +139,16 @@ impl<S> Connection<S> {
         )
     }
 
+    /// Returns the error for a response that no command can have.
+    pub(super) fn unexpected(&self, response: &[u8]) -> Error {
+        let response = sanitize(&self.redact(response));
+        Error::new(
+            Kind::Desynchronized,
+            format!("unexpected response from {}", self.peer),
+        )
+        .with_fact(format!("{} said: {response}", self.peer))
+    }
+
     /// Returns the error for a response that cannot belong to its command.
     pub(super) fn desynchronized(&self, response: &[u8]) -> Error {
         let response = sanitize(&self.redact(response));
@@ -133,6 +160,12 @@ impl<S> Connection<S> {
             ),
         )
         .with_fact(format!("{} said: {response}", self.peer))
+    }
+
+    /// Records that the server sends no size in response to STAT, so that
+    /// [`check_in_sync`](Self::check_in_sync) does not expect one.
+    pub(super) fn expect_stat_without_size(&mut self) {
+        self.stat_has_size = false;
     }
 
     /// Returns `text` with `***` in place of the secrets.
@@ -276,11 +309,25 @@ impl<S: Read + Write> Connection<S> {
         self.reply()
     }
 
+    /// Returns a decoder for the multi-line response that comes next.
+    pub(super) fn decoder(&self) -> Decoder {
+        Decoder::new(self.line_ends == LineEnds::Lf)
+    }
+
     /// Reads a status line or a SASL challenge, before or during the login.
     ///
     /// # Errors
-    /// The connection is lost, or the line is neither: [`Kind::NotPop3`].
+    /// The connection is lost, or the line is neither: [`Kind::Desynchronized`].
     pub(super) fn reply(&mut self) -> Result<Reply> {
+        let (line, reply) = self.read_reply()?;
+        reply.ok_or_else(|| self.unexpected(&line))
+    }
+
+    /// Reads the greeting.
+    ///
+    /// # Errors
+    /// The connection is lost, or the line is no status line: [`Kind::NotPop3`].
+    pub(super) fn greeting(&mut self) -> Result<Reply> {
         let (line, reply) = self.read_reply()?;
         reply.ok_or_else(|| {
             not_pop3(&self.peer).with_fact(format!(
@@ -308,12 +355,18 @@ impl<S: Read + Write> Connection<S> {
     /// one response.
     ///
     /// NOOP was rejected as the sentinel, because any `+OK` would pass for its response. That to
-    /// STAT begins with two numbers, unlike those to DELE, TOP and UIDL.
+    /// STAT begins with two numbers, unlike those to DELE, TOP and UIDL; with one on a server that
+    /// [sends no size](Self::expect_stat_without_size).
     pub(super) fn check_in_sync(&mut self) -> Result<()> {
         self.queue(Command::Stat)?;
         self.flush()?;
         match self.status()? {
-            Ok(text) if reply::stat(&text).is_some() => self.reject_unsolicited(),
+            Ok(text)
+                if reply::stat(&text)
+                    .is_some_and(|(_, size)| size.is_some() || !self.stat_has_size) =>
+            {
+                self.reject_unsolicited()
+            }
             Ok(text) => Err(self.desynchronized(&[b"+OK ", &text[..]].concat())),
             Err(refusal) => Err(self.desynchronized(&[b"-ERR ", &refusal.text[..]].concat())),
         }
@@ -388,7 +441,12 @@ impl<S: Read + Write> Connection<S> {
                 let from = self.start;
                 let to = from + searched + lf;
                 self.start = to + 1;
-                return Ok(from..to - usize::from(self.buffer[from..to].ends_with(b"\r")));
+                let crlf = self.buffer[from..to].ends_with(b"\r");
+                self.line_ends = match self.line_ends {
+                    LineEnds::Unknown | LineEnds::Lf if !crlf => LineEnds::Lf,
+                    _ => LineEnds::Crlf,
+                };
+                return Ok(from..to - usize::from(crlf));
             }
             searched = unread.len();
             if searched > MAX_LINE {
@@ -434,8 +492,8 @@ impl<S: Read + Write> Connection<S> {
     /// The connection is lost, or the response does not belong to the sentinel.
     pub(super) fn read_sentinel(&mut self, num: MsgNum, refused: bool) -> Result<()> {
         match self.status()? {
-            Ok(text) => match reply::list_line(&text) {
-                Some((named, _)) if named == num => Ok(()),
+            Ok(text) => match reply::sentinel(&text) {
+                Some(named) if named == num => Ok(()),
                 _ => Err(self.desynchronized(&[b"+OK ", &text[..]].concat())),
             },
             Err(_) if refused => Ok(()),

@@ -36,7 +36,7 @@ impl<S: Read + Write> Authorization<S> {
     /// The connection is lost, the server does not speak POP3, or its greeting is `-ERR`.
     pub fn greet(stream: S, options: ConnectionOptions) -> Result<Self> {
         let mut connection = Connection::new(stream, options);
-        let reply = connection.reply()?;
+        let reply = connection.greeting()?;
         let peer = connection.peer.as_str();
         match reply {
             Reply::Ok(_) => {}
@@ -76,7 +76,7 @@ impl<S: Read + Write> Authorization<S> {
             })?;
         match reply {
             Reply::Ok(_) => {}
-            Reply::Err(refusal) if refusal.is_transient() => {
+            Reply::Err(refusal) if refusal.sounds_transient() => {
                 return Err(Error::new(
                     Kind::Busy,
                     format!("TLS is temporarily unavailable on {peer}"),
@@ -91,7 +91,9 @@ impl<S: Read + Write> Authorization<S> {
                 .with_fact(quoted(&peer, &refusal))
                 .with_hint(hint));
             }
-            Reply::Challenge(_) => return Err(not_pop3(&peer)),
+            Reply::Challenge(text) => {
+                return Err(self.connection.unexpected(&[b"+ ", &text[..]].concat()));
+            }
         }
         if self.connection.has_unread() {
             return Err(Error::new(
@@ -155,7 +157,7 @@ impl<S: Read + Write> Authorization<S> {
                     .is_some_and(|known| known.has("AUTH-RESP-CODE"));
                 Err(login_refused(&self.connection.peer, &refusal, codes))
             }
-            Reply::Challenge(_) => Err(not_pop3(&self.connection.peer)),
+            Reply::Challenge(text) => Err(self.connection.unexpected(&[b"+ ", &text[..]].concat())),
         }
     }
 

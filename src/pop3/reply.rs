@@ -53,6 +53,16 @@ impl Refusal {
         self.code.is_some_and(Code::is_transient)
     }
 
+    /// Returns whether the refusal is transient: by its response code or, if it has none, by its
+    /// words. Not for a login, where "try again" may be about the password.
+    pub fn sounds_transient(&self) -> bool {
+        if let Some(code) = self.code {
+            return code.is_transient();
+        }
+        let text = String::from_utf8_lossy(&self.text).to_lowercase();
+        TRANSIENT_WORDS.iter().any(|word| text.contains(word))
+    }
+
     /// Parses the text after `-ERR`.
     fn parse(text: &[u8]) -> Self {
         Self {
@@ -64,6 +74,20 @@ impl Refusal {
         }
     }
 }
+
+/// Words by which a refusal without a response code is recognised as transient.
+const TRANSIENT_WORDS: [&str; 10] = [
+    "try again",
+    "later",
+    "temporar",
+    "exceed",
+    "quota",
+    "limit",
+    "busy",
+    "locked",
+    "in use",
+    "unavailable",
+];
 
 /// Returns a refusal as a fact for a message, with who sent it:
 /// `pop.example.org said: -ERR [AUTH] Invalid credentials`.
@@ -121,19 +145,27 @@ fn strip_word<'a>(line: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// Returns the number of messages and their total size in octets, from the text of a response to
-/// STAT.
-pub fn stat(text: &[u8]) -> Option<(u32, u64)> {
+/// STAT. The size is `None` if it is missing or not a 64-bit number.
+pub fn stat(text: &[u8]) -> Option<(u32, Option<u64>)> {
     let (count, rest) = number(text)?;
-    let (octets, _) = number(rest)?;
-    Some((u32::try_from(count).ok()?, octets))
+    Some((u32::try_from(count).ok()?, size(rest)))
 }
 
 /// Returns the number and the size in octets of a message, from a line of LIST. Further text, which
-/// RFC 1939 §5 allows, is ignored.
-pub fn list_line(line: &[u8]) -> Option<(MsgNum, u64)> {
+/// RFC 1939 §5 allows, is ignored. The size is `None` if it is missing or not a 64-bit number.
+pub fn list_line(line: &[u8]) -> Option<(MsgNum, Option<u64>)> {
     let (num, rest) = number(line)?;
-    let (octets, _) = number(rest)?;
-    Some((message_number(num)?, octets))
+    Some((message_number(num)?, size(rest)))
+}
+
+/// Returns the message that the text of a response to `LIST n` names, or `None` if it is not one: unlike
+/// other responses that begin with a number, it has number and size.
+pub fn sentinel(text: &[u8]) -> Option<MsgNum> {
+    list_line(text).and_then(|(num, size)| size.map(|_| num))
+}
+
+fn size(text: &[u8]) -> Option<u64> {
+    number(text).map(|(size, _)| size)
 }
 
 /// Returns the number and the UID of a message, from a line of UIDL. The UID is everything after
@@ -246,12 +278,19 @@ mod tests {
 
     #[test]
     fn listing_lines_need_numbers_and_a_uid() {
-        assert_eq!(stat(b"2 320"), Some((2, 320)));
-        assert_eq!(stat(b"2 320 and more"), Some((2, 320)));
+        assert_eq!(stat(b"2 320"), Some((2, Some(320))));
+        assert_eq!(stat(b"2 320 and more"), Some((2, Some(320))));
+        assert_eq!(stat(b"5 messages (670 octets)"), Some((5, None)));
+        assert_eq!(stat(b"5 -2147480000"), Some((5, None)));
         assert_eq!(stat(b"two"), None);
-        assert_eq!(list_line(b"1 120"), Some((MsgNum(1), 120)));
+        assert_eq!(list_line(b"1 120"), Some((MsgNum(1), Some(120))));
         assert_eq!(list_line(b"0 120"), None);
-        assert_eq!(list_line(b"1 99999999999999999999"), None);
+        assert_eq!(sentinel(b"1 120"), Some(MsgNum(1)));
+        assert_eq!(sentinel(b"1 octets"), None);
+        assert_eq!(
+            list_line(b"1 99999999999999999999"),
+            Some((MsgNum(1), None))
+        );
         assert_eq!(
             uidl_line(b"7 a b/../%20\xff"),
             Some((MsgNum(7), Uid::new(*b"a b/../%20\xff")))

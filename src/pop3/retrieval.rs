@@ -150,7 +150,7 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
                 self.reject_repeated_sentinel(&status)?;
                 self.body = Some(BodyState {
                     request,
-                    decoder: Decoder::default(),
+                    decoder: self.connection.decoder(),
                     ended: false,
                     beginning: Vec::with_capacity(STATUS),
                 });
@@ -174,7 +174,7 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
 
     /// Returns an error if a status line repeats the response to the sentinel before it.
     fn reject_repeated_sentinel(&self, status: &[u8]) -> Result<()> {
-        let named = reply::list_line(status).map(|(num, _)| num);
+        let named = reply::sentinel(status);
         if self.last_verified.is_some() && named == self.last_verified {
             return Err(self.connection.desynchronized(&[b"+OK ", status].concat()));
         }

@@ -8,9 +8,8 @@
 use std::io::{Read, Write};
 
 use super::{
-    body::Decoder,
     command::Command,
-    connection::{Connection, not_pop3},
+    connection::Connection,
     reply::{self, Capabilities, Refusal, quoted},
     retrieval::{RetrRequest, Retrieval, Window},
     sasl::Mechanism,
@@ -21,7 +20,6 @@ use crate::{
         message::Head,
     },
     error::{Error, Kind, Result},
-    text::sanitize,
 };
 
 /// The largest mailbox that is supported: its listing, and what the ledger knows of each message,
@@ -52,6 +50,42 @@ pub struct Listing {
     pub nameless: Vec<(MsgNum, u64)>,
     /// Whether LIST and UIDL listed the same messages.
     pub agrees: bool,
+    /// The number of messages by STAT.
+    pub expected: u32,
+    /// The first line of LIST or UIDL that could not be parsed.
+    pub unparsed: Option<Vec<u8>>,
+    /// The response to UIDL, if the server refused it.
+    pub uidl_refused: Option<Refusal>,
+}
+
+impl Listing {
+    /// Returns the number of messages that the server listed.
+    pub fn listed(&self) -> usize {
+        self.messages.len() + self.nameless.len()
+    }
+
+    /// Returns whether messages are missing: the server listed none of those that it has, or sent
+    /// lines that could not be parsed instead. Where it just lists fewer, STAT may count others.
+    pub fn is_incomplete(&self) -> bool {
+        let listed = self.listed();
+        listed < self.expected as usize && (listed == 0 || self.unparsed.is_some())
+    }
+}
+
+/// The response to LIST or UIDL.
+struct ListedLines<T> {
+    lines: Vec<(MsgNum, T)>,
+    /// The first line that could not be parsed.
+    unparsed: Option<Vec<u8>>,
+}
+
+impl<T> Default for ListedLines<T> {
+    fn default() -> Self {
+        Self {
+            lines: Vec::new(),
+            unparsed: None,
+        }
+    }
 }
 
 /// A session after the login.
@@ -167,37 +201,43 @@ impl<S: Read + Write> Transaction<S> {
             ))
             .with_hint("delete or archive some messages with another client first"));
         }
+        if expected == 0 {
+            // Some servers send no dot after an empty list, so that its end is not waited for.
+            return Ok(Listing::default());
+        }
         let sizes = self.read_list(Command::List, pipelined, expected, reply::list_line)?;
         let uids = if self.disable_uidl {
-            Ok(Vec::new())
+            Ok(ListedLines::default())
         } else {
             self.read_list(Command::Uidl, pipelined, expected, reply::uidl_line)?
         };
-        if expected == 0 {
-            return Ok(Listing::default());
-        }
-        let Ok(uids) = uids else {
-            return Err(Error::new(
-                Kind::Unavailable,
-                format!(
-                    "{} does not support UIDL, so fetched messages cannot be recognised",
-                    self.connection.peer
-                ),
-            )
-            .with_hint(
-                "set quirks = [\"no-uidl\"] to recognise messages by their headers, \
-                 see pouch-config(5)",
-            ));
-        };
         let sizes = sizes.map_err(|refusal| {
+            let kind = if refusal.sounds_transient() {
+                Kind::Busy
+            } else {
+                Kind::Unavailable
+            };
             Error::new(
-                Kind::Unavailable,
+                kind,
                 format!("{} refused to list the messages", self.connection.peer),
             )
             .with_fact(quoted(&self.connection.peer, &refusal))
         })?;
-        let listing = join(sizes, uids);
-        if !self.disable_uidl && !listing.agrees {
+        if sizes.lines.iter().any(|(_, size)| size.is_none()) {
+            // the sentinel of pipelined commands needs the size
+            self.disable_pipelining();
+        }
+        let (uids, uidl_refused) = match uids {
+            Ok(uids) => (uids, None),
+            Err(refusal) => (ListedLines::default(), Some(refusal)),
+        };
+        let listing = Listing {
+            expected,
+            unparsed: sizes.unparsed.or(uids.unparsed),
+            uidl_refused,
+            ..join(sizes.lines, uids.lines)
+        };
+        if !self.disable_uidl && listing.uidl_refused.is_none() && !listing.agrees {
             // the difference may also be that of a lost or repeated response
             self.connection.check_in_sync()?;
         }
@@ -215,11 +255,17 @@ impl<S: Read + Write> Transaction<S> {
         let status = self.connection.status()?;
         let peer = &self.connection.peer;
         match status {
-            Ok(text) => reply::stat(&text).map(|(count, _)| count).ok_or_else(|| {
-                not_pop3(peer).with_fact(format!("{peer} said to STAT: +OK {}", sanitize(&text)))
-            }),
+            Ok(text) => match reply::stat(&text) {
+                Some((count, size)) => {
+                    if size.is_none() {
+                        self.connection.expect_stat_without_size();
+                    }
+                    Ok(count)
+                }
+                None => Err(self.connection.unexpected(&[b"+OK ", &text[..]].concat())),
+            },
             Err(refusal) => {
-                let kind = if refusal.is_transient() {
+                let kind = if refusal.sounds_transient() {
                     Kind::Busy
                 } else {
                     Kind::Unavailable
@@ -231,15 +277,14 @@ impl<S: Read + Write> Transaction<S> {
     }
 
     /// Reads the response to LIST or UIDL, after sending the command unless it was `pipelined`.
-    /// Returns the lines that `parse` accepts. Others are skipped, and their messages are left on
-    /// the server.
+    /// Returns the lines that `parse` accepts, and the first that it does not.
     fn read_list<T>(
         &mut self,
         command: Command<'_>,
         pipelined: bool,
         expected: u32,
-        parse: impl Fn(&[u8]) -> Option<T>,
-    ) -> Result<std::result::Result<Vec<T>, Refusal>> {
+        parse: impl Fn(&[u8]) -> Option<(MsgNum, T)>,
+    ) -> Result<std::result::Result<ListedLines<T>, Refusal>> {
         if !pipelined {
             self.connection.queue(command)?;
             self.connection.flush()?;
@@ -248,11 +293,15 @@ impl<S: Read + Write> Transaction<S> {
             return Ok(Err(refusal));
         }
         let mut budget = MAX_LISTING.min((expected as usize + 64) * MAX_LISTING_LINE);
-        let mut lines = Vec::new();
+        let (mut lines, mut unparsed) = (Vec::new(), None);
         while let Some(line) = self.connection.list_line(&mut budget)? {
-            lines.extend(parse(line));
+            match parse(line) {
+                Some(parsed) => lines.push(parsed),
+                None if unparsed.is_none() => unparsed = Some(line.to_vec()),
+                None => {}
+            }
         }
-        Ok(Ok(lines))
+        Ok(Ok(ListedLines { lines, unparsed }))
     }
 
     /// Retrieves messages in the order of `requests`. If the server supports pipelining, as many
@@ -321,7 +370,8 @@ impl<S: Read + Write> Transaction<S> {
         if let Err(refusal) = self.connection.status()? {
             return Ok(Err(refusal));
         }
-        let (mut decoder, mut ended, mut head) = (Decoder::default(), false, Head::default());
+        let (mut decoder, mut ended, mut head) =
+            (self.connection.decoder(), false, Head::default());
         while let Some(content) = self.connection.content(&mut decoder, &mut ended)? {
             head.push(self.connection.bytes(content));
             if decoder.octets() > MAX_TOP {
@@ -402,8 +452,11 @@ impl<S: Read + Write> Transaction<S> {
 
 /// Joins sizes and UIDs by message number. If a number is listed twice, the first line counts. A
 /// message that has a UID but no size is listed with size 0.
-fn join(sizes: Vec<(MsgNum, u64)>, uids: Vec<(MsgNum, Uid)>) -> Listing {
-    let mut sizes = sizes;
+fn join(sizes: Vec<(MsgNum, Option<u64>)>, uids: Vec<(MsgNum, Uid)>) -> Listing {
+    let mut sizes: Vec<_> = sizes
+        .into_iter()
+        .map(|(num, size)| (num, size.unwrap_or(0)))
+        .collect();
     sizes.sort_by_key(|(num, _)| *num);
     sizes.dedup_by_key(|(num, _)| *num);
     let mut uids = uids;
@@ -430,5 +483,6 @@ fn join(sizes: Vec<(MsgNum, u64)>, uids: Vec<(MsgNum, Uid)>) -> Listing {
         messages,
         nameless,
         agrees,
+        ..Listing::default()
     }
 }

@@ -121,7 +121,7 @@ fn what_is_no_mailbox_is_left_alone() {
     desk.pouch(&["fetch", "-v"])
         .run()
         .assert_code(73)
-        .assert_stderr("hint: `maildir` delivers to a folder");
+        .assert_stderr("hint: use `maildir` for a directory");
     assert_eq!(desk.retrieved(), 0);
 }
 

@@ -39,6 +39,7 @@ mod manual;
 mod many_accounts;
 mod mdoc;
 mod multidrop;
+mod odd_servers;
 mod one_bad_message;
 mod pipe;
 mod places;

@@ -46,7 +46,9 @@ fn numbers_with_holes_and_in_any_order_are_understood() {
                 .body("3 uid-3\r\n5 uid-5\r\n1 uid-1\r\n"),
         )
     });
-    desk.fetch(0);
+    desk.fetch(69)
+        .assert_stderr("127.0.0.1 has 6 messages, but lists 3")
+        .assert_stderr("127.0.0.1 said: x y");
     desk.assert_arrived([1, 3, 5]);
     assert_eq!(desk.server.uids(), ["uid-2", "uid-4", "uid-6"]);
     desk.fetch(0);
@@ -126,7 +128,7 @@ fn without_uidl(server: Setup) -> Setup {
 fn a_server_without_uidl_is_told_by_headers_on_request() {
     let desk = Desk::with(5, "", without_uidl);
     desk.fetch(69)
-        .assert_stderr("it has no UIDL")
+        .assert_stderr("does not support UIDL")
         .assert_stderr("hint: `quirks = [\"no-uidl\"]`");
     desk.configure(NO_UIDL);
     desk.fetch(0).assert_silent();
