@@ -4,6 +4,9 @@
 use std::fs;
 
 #[cfg(feature = "system-tests")]
+use insta::assert_snapshot;
+
+#[cfg(feature = "system-tests")]
 use crate::server::Setup;
 use crate::{
     desk::Desk,
@@ -286,6 +289,7 @@ fn nameless(server: Setup) -> Setup {
 #[test]
 fn a_message_is_known_again_for_all_that() {
     // after a crash that left nothing but the files to know it by
+    let mut shown = String::new();
     for crash in [false, true] {
         let desk = Desk::with(
             0,
@@ -308,8 +312,7 @@ fn a_message_is_known_again_for_all_that() {
         desk.fetch(0);
         assert_eq!(desk.mail().len(), 10);
         desk.server.renew_uids();
-        desk.fetch(0)
-            .assert_stderr("10 messages recognised by their headers; not fetching them again");
+        shown.push_str(&desk.fetch(0).case(&format!("crash: {crash}")));
         assert_eq!(desk.mail().len(), 10);
         // moved to another folder under another name, and deleted
         let names: Vec<_> = desk
@@ -330,4 +333,16 @@ fn a_message_is_known_again_for_all_that() {
         desk.fetch(0);
         assert_eq!(desk.server.remaining(), 9, "crash: {crash}");
     }
+    assert_snapshot!(shown, @"
+    === crash: false
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the server has given its messages new UIDs
+      10 messages recognised by their headers; not fetching them again
+    === crash: true
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the server has given its messages new UIDs
+      10 messages recognised by their headers; not fetching them again
+    ");
 }

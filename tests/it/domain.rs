@@ -3,6 +3,8 @@
 #[cfg(feature = "system-tests")]
 use std::{fs, path::Path};
 
+use insta::assert_snapshot;
+
 #[cfg(feature = "system-tests")]
 use crate::{
     chains::in_neomutt,
@@ -120,9 +122,10 @@ fn a_server_that_is_not_there_keeps_nothing_from_the_others() {
         desk.mail().assert_exactly(&[&who, &both]).assert_tidy();
         assert_eq!(desk.server.uids(), ["1", "3"]);
     }
-    desk.fetch_at(2, 75)
-        .assert_stderr("the LMTP server at unix:")
-        .assert_stderr("is not there");
+    assert_snapshot!(desk.fetch_at(2, 75).stderr_text(), @"
+    pouch: work: the LMTP server at unix:HOME/lmtp is not there
+      No such file or directory
+    ");
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     desk.fetch_at(2, 0);
     lmtp.assert_exactly(&[("ann@example.org", &ann), ("ann@example.org", &both)]);
@@ -260,8 +263,11 @@ fn the_mailbox_file_that_was_torn_is_named() {
     let theirs = b"\n\nFrom a@b Mon Nov 23 00:00:00 2026\nSubject: theirs\n\nmail\n\n";
     fs::write(&path, [&torn[..torn.len() - 9], theirs].concat()).unwrap();
     let told = desk.fetch(0);
-    told.assert_stderr("interrupted while writing to ~/boxes/ann")
-        .assert_stderr("1 message may be in it");
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: work: the last run was interrupted while writing to ~/boxes/ann
+      the file has changed since and was left untouched
+      1 message may be in it, complete or in part, and will be fetched again
+    ");
     // the first one was whole
     assert_eq!(
         desk.home
@@ -295,8 +301,10 @@ fn killed_while_a_program_has_it_the_files_have_no_second_copy() {
     desk.pouch(&["fetch"]).run().assert_code(128 + 9);
     desk.home.write("again", "", 0o600);
     desk.server.wait_for(|log| log.open() == 0);
-    desk.fetch(0)
-        .assert_stderr("an earlier run was interrupted while delivering message 1 of 2");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: an earlier run was interrupted while delivering message 1 of 2
+      delivering it again; it may be duplicated
+    ");
     assert_eq!(desk.home.read("got"), both);
     desk.home
         .maildir("boxes/ann")

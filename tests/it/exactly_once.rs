@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use insta::assert_snapshot;
+
 #[cfg(feature = "system-tests")]
 use crate::server::corpus;
 use crate::{
@@ -35,6 +37,7 @@ fn killed_before_and_after_the_answer_to_quit() {
 
 #[test]
 fn a_program_gets_a_message_again_if_pouch_is_ended_meanwhile_and_that_is_said() {
+    let mut shown = String::new();
     for signal in [2, 9] {
         let desk = Desk::with(
             3,
@@ -49,20 +52,30 @@ fn a_program_gets_a_message_again_if_pouch_is_ended_meanwhile_and_that_is_said()
         child.wait().assert_code(128 + signal);
         desk.home.write("go", "", 0o600);
         let told = desk.fetch(0);
-        told.assert_stderr(
-            "pouch: work: an earlier run was interrupted while delivering message 1 of 3\n",
-        );
-        told.assert_stderr("  delivering it again; it may be duplicated\n");
+        shown.push_str(&told.case(&format!("signal {signal}")));
         let got = String::from_utf8(desk.home.read("got")).unwrap();
         assert_eq!(got.matches("Message-ID: <1@").count(), 2);
         assert_eq!(got.matches("Message-ID: <2@").count(), 1);
         assert_eq!(desk.home.read("count").len(), 4);
         desk.fetch(0).assert_silent();
     }
+    assert_snapshot!(shown, @"
+    === signal 2
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: an earlier run was interrupted while delivering message 1 of 3
+      delivering it again; it may be duplicated
+    === signal 9
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: an earlier run was interrupted while delivering message 1 of 3
+      delivering it again; it may be duplicated
+    ");
 }
 
 #[test]
 fn a_program_gets_a_notice_again_if_pouch_is_ended_meanwhile_and_that_is_said() {
+    let mut shown = String::new();
     for (end, code) in [
         ("kill -KILL $PPID", 137),
         ("kill -INT $PPID; sleep 1000", 130),
@@ -77,13 +90,23 @@ fn a_program_gets_a_notice_again_if_pouch_is_ended_meanwhile_and_that_is_said() 
         desk.pouch(&["fetch"]).run().assert_code(code);
         desk.home.write("go", "", 0o600);
         desk.server.wait_for(|log| log.open() == 0);
-        desk.fetch(0).assert_stderr(
-            "an earlier run was interrupted while delivering the notice about a quarantined message\n",
-        );
+        shown.push_str(&desk.fetch(0).case(end));
         let got = String::from_utf8(desk.home.read("got")).unwrap();
         assert_eq!(got.matches("From: \"pouch\"").count(), 2);
         desk.fetch(0).assert_silent();
     }
+    assert_snapshot!(shown, @"
+    === kill -KILL $PPID
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: an earlier run was interrupted while delivering the notice about a quarantined message
+      delivering it again; it may be duplicated
+    === kill -INT $PPID; sleep 1000
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: an earlier run was interrupted while delivering the notice about a quarantined message
+      delivering it again; it may be duplicated
+    ");
 }
 
 #[test]
@@ -92,20 +115,36 @@ fn a_second_pouch_leaves_the_first_alone_and_says_so() {
     let first = desk.pouch(&["fetch"]).spawn();
     desk.server.wait_for(|log| log.count("RETR 2") == 1);
     let second = desk.pouch(&["fetch", "-v"]).run();
-    second
-        .assert_code(75)
-        .assert_stderr(&format!("another pouch (pid {}, since 00:00)", first.pid()));
-    second.assert_stderr("hint: `--wait 5m` waits for it");
+    assert_snapshot!(second.assert_code(75).stderr_text(), @"
+    pouch: work: another pouch (pid PID, since 00:00) is fetching this account
+    hint: `--wait 5m` waits for it
+    work   nothing fetched
+    ");
+    let mut shown = String::new();
     for command in [
         &["plan"][..],
         &["ledger", "delete", "work", "1"],
         &["ledger", "catchup", "work"],
     ] {
-        desk.pouch(command)
-            .run()
-            .assert_code(75)
-            .assert_stderr("hint: try again once it has ended\n");
+        shown.push_str(&desk.pouch(command).run().assert_code(75).transcript());
     }
+    assert_snapshot!(shown, @"
+    $ pouch plan
+    ------- stderr -------
+    pouch: work: another pouch (pid PID, since 00:00) is fetching this account
+    hint: try again once it has ended
+    [exit code: 75]
+    $ pouch ledger delete work 1
+    ------- stderr -------
+    pouch: another pouch (pid PID, since 00:00) is fetching this account
+    hint: try again once it has ended
+    [exit code: 75]
+    $ pouch ledger catchup work
+    ------- stderr -------
+    pouch: another pouch (pid PID, since 00:00) is fetching this account
+    hint: try again once it has ended
+    [exit code: 75]
+    ");
     desk.pouch(&["fetch"]).run().assert_code(75).assert_silent();
     desk.pouch(&["fetch", "--wait", "1m"]).run().assert_code(0);
     first.wait().assert_code(0);
@@ -124,7 +163,11 @@ fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
     let (away, here) = (desk.home.join("away"), desk.home.join("Mail/work"));
     std::fs::rename(&here, &away).unwrap();
     desk.home.write("Mail/work", "", 0o600);
-    desk.fetch(73).assert_stderr("is not a Maildir");
+    assert_snapshot!(desk.fetch(73).stderr_text(), @"
+    pouch: work: HOME/Mail/work is not a Maildir
+      it is a file
+    hint: name a folder that does not exist yet, and it will be made
+    ");
     std::fs::remove_file(&here).unwrap();
     std::fs::rename(&away, &here).unwrap();
     for mail in desk.mail().delivered() {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use insta::assert_snapshot;
+
 use crate::{
     desk::Desk,
     server::{corpus, on},
@@ -187,8 +189,10 @@ fn a_message_with_another_subject_is_not_deleted_because_a_mail_program_gave_it_
     assert_eq!(desk.server.remaining(), 4);
     // the server's own header tells after a move
     desk.server.renew_uids();
-    desk.fetch(0)
-        .assert_stderr("4 messages recognised by their headers");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server has given its messages new UIDs
+      4 messages recognised by their headers; not fetching them again
+    ");
     assert_eq!((desk.server.remaining(), desk.retrieved()), (4, 4));
 }
 
@@ -208,7 +212,10 @@ fn what_came_short_and_is_dropped_now_is_not_downloaded_for_ever() {
             (runs, 1, 1)
         );
     }
-    desk.pouch(&["plan"]).run().assert_stdout("leave      1");
+    assert_snapshot!(desk.pouch(&["plan"]).run().stdout_text(), @"
+    work: 1 message on the server, 1 known
+      leave      1             came shorter than listed; next try 2026-11-24
+    ");
     desk.fetch_at(2, 75);
     assert_eq!(desk.retrieved(), 4);
     // all of it is let in at last
@@ -221,11 +228,18 @@ fn what_came_short_and_is_dropped_now_is_not_downloaded_for_ever() {
 #[test]
 fn a_filter_that_cannot_be_run_stops_the_account() {
     let desk = Desk::with(2, "filter = [[\"/nonexistent/spamc\"]]", |server| server);
-    desk.fetch(78)
-        .assert_stderr("the filter `/nonexistent/spamc` cannot be run");
+    assert_snapshot!(desk.fetch(78).stderr_text(), @r#"
+    pouch: work: the filter `/nonexistent/spamc` cannot be run
+      No such file or directory
+    hint: `filter` is a list of commands, each a list: [["bogofilter", "-p", "-e"]]
+    "#);
     assert_eq!((desk.mail().len(), desk.server.remaining()), (0, 2));
     desk.configure("filter = [\"spamc\"]");
-    desk.fetch(78)
-        .assert_stderr("hint: each filter is a list of its own");
+    assert_snapshot!(desk.fetch(78).stderr_text(), @r#"
+    pouch: ~/.config/pouch/config.toml:10:10: `filter` must be a list of commands, like [["bogofilter", "-p", "-e"]], not a list that contains a string
+      10 | filter = ["spamc"]
+         |          ^^^^^^^^^
+    hint: each filter is a list of its own: [["bogofilter", "-p", "-e"], …]
+    "#);
     assert!(fs::exists(desk.home.join("Mail")).unwrap());
 }

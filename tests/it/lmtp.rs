@@ -8,6 +8,8 @@ use std::{
     os::unix::net::UnixListener,
 };
 
+use insta::assert_snapshot;
+
 use crate::{
     desk::Desk,
     lmtp_server::Lmtp,
@@ -75,9 +77,22 @@ fn each_recipient_has_each_message_once_whatever_the_others_say() {
     lmtp.answer("RCPT TO:<ben", "452 4.2.2 full \x1b[2J");
     lmtp.answer(".cid", "451 not now");
     let told = desk.pouch(&["fetch", "-v"]).run();
-    told.assert_code(75)
-        .assert_stderr("it said of ben@example.org: 452 4.2.2 full \u{fffd}[2J");
-    told.assert_stderr("it said of cid: 451 not now");
+    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 3 to fetch
+    pouch: work: the LMTP server at unix:HOME/lmtp asks for the message for ben@example.org, cid again later
+      it said of ben@example.org: 452 4.2.2 full �[2J
+      it said of cid: 451 not now
+      message 1 of 3 left on the server; will retry in the next run
+    pouch: work: the LMTP server at unix:HOME/lmtp asks for the message for ben@example.org, cid again later
+      it said of ben@example.org: 452 4.2.2 full �[2J
+      it said of cid: 451 not now
+      message 2 of 3 left on the server; will retry in the next run
+    pouch: work: the LMTP server at unix:HOME/lmtp asks for the message for ben@example.org, cid again later, 3 times in a row
+      it said of ben@example.org: 452 4.2.2 full �[2J
+      it said of cid: 451 not now
+    work   nothing fetched
+    ");
     assert_eq!(desk.server.remaining(), 3);
     lmtp.assert_arrived(&["ann"], &ordinary(1..=3));
     // what may pass is no attempt, and says nothing before it has lasted
@@ -137,8 +152,13 @@ fn an_lmtp_server_that_falls_silent_is_given_up() {
     });
     let listener = UnixListener::bind(desk.home.join("lmtp")).unwrap();
     let told = desk.pouch(&["fetch", "-v"]).run();
-    told.assert_code(75)
-        .assert_stderr("it was silent for longer than `pipe-timeout`");
+    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 1 listed, 1 to fetch
+    pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost
+      it was silent for longer than `pipe-timeout`
+    work   nothing fetched
+    ");
     drop(listener);
 }
 
@@ -148,11 +168,19 @@ fn a_connection_that_the_server_ends_is_made_again() {
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     // in the middle: nobody knows whether the message was taken
     lmtp.answer(".ann", "");
-    desk.pouch(&["fetch", "-v"])
-        .run()
-        .assert_code(75)
-        .assert_stderr("was lost")
-        .assert_stderr("3 times in a row");
+    assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 5 listed, 5 to fetch
+    pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost
+      it was closed
+      message 1 of 5 left on the server; will retry in the next run
+    pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost
+      it was closed
+      message 2 of 5 left on the server; will retry in the next run
+    pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost, 3 times in a row
+      it was closed
+    work   nothing fetched
+    ");
     assert_eq!(desk.server.remaining(), 5);
     lmtp.heal();
     desk.fetch(0);
@@ -172,28 +200,39 @@ fn a_connection_that_the_server_ends_is_made_again() {
 fn where_nobody_takes_mail_none_is_fetched() {
     let desk = Desk::with(3, LINES, |server| server);
     let told = desk.pouch(&["fetch", "-v"]).run();
-    told.assert_code(75)
-        .assert_stderr("the LMTP server at unix:")
-        .assert_stderr("is not there");
-    desk.pouch(&["check"])
-        .run()
-        .assert_code(75)
-        .assert_stdout("deliver  failed");
+    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 3 to fetch
+    pouch: work: the LMTP server at unix:HOME/lmtp is not there
+      No such file or directory
+    work   nothing fetched
+    ");
+    assert_snapshot!(desk.pouch(&["check"]).run().assert_code(75).stdout_text(), @"
+    secret   ok    ~/password, N s
+    connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+    login    ok    PLAIN
+    server   ok    UIDL TOP PIPELINING; 3 messages
+    deliver  failed
+    ");
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     lmtp.answer("LHLO", "500 what?");
-    desk.fetch(69)
-        .assert_stderr("takes no mail by LMTP")
-        .assert_stderr("it said: 500 what?");
+    assert_snapshot!(desk.fetch(69).stderr_text(), @"
+    pouch: work: the LMTP server at unix:HOME/lmtp takes no mail by LMTP
+      it said: 500 what?
+    ");
     lmtp.answer("LHLO", "421 busy");
     desk.fetch(75).assert_silent();
     // one message was asked for in each run, and none of them was received
     lmtp.assert_arrived(&[], &[]);
     assert_eq!(desk.server.remaining(), 3);
     lmtp.heal();
-    desk.pouch(&["check"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("offers PIPELINING 8BITMIME SIZE 1000000; for ann");
+    assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).stdout_text(), @"
+    secret   ok    ~/password, N s
+    connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+    login    ok    PLAIN
+    server   ok    UIDL TOP PIPELINING; 3 messages
+    deliver  ok    the LMTP server at unix:HOME/lmtp, offers PIPELINING 8BITMIME SIZE 1000000; for ann
+    ");
     desk.fetch(0);
     lmtp.assert_arrived(&["ann"], &ordinary(1..=3));
 }
@@ -204,10 +243,15 @@ fn what_is_too_large_for_the_server_is_not_sent() {
         server.message("big", corpus::sized(9, 1_200_000))
     });
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
-    desk.pouch(&["fetch", "-v"])
-        .run()
-        .assert_code(75)
-        .assert_stderr("takes no message of more than 1000000 octets");
+    assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 3 to fetch
+    pouch: work: the LMTP server at unix:HOME/lmtp takes no message of more than 1000000 octets
+      this one has 1200000
+      message 3 of 3 left on the server, attempt 1 of 3
+      2 others arrived
+    work   2 new, 764 B, in the LMTP server at unix:HOME/lmtp; 2 deleted; 1 message failed
+    ");
     lmtp.assert_arrived(&["ann"], &ordinary(1..=2));
     assert_eq!(desk.server.uids(), ["big"]);
 }
@@ -222,7 +266,12 @@ fn a_notice_waits_for_a_server_that_is_not_there_and_comes_once() {
     desk.fetch(75);
     before.assert_arrived(&["ann"], &ordinary([2]));
     fs::remove_file(&socket).unwrap();
-    desk.fetch(65).assert_stderr("is in quarantine now");
+    assert_snapshot!(desk.fetch(65).stderr_text(), @"
+    pouch: work: 127.0.0.1 refused to send message 1 of 2
+      127.0.0.1 said: -ERR damaged
+      it failed 2 times and is in quarantine now; the other messages are not affected
+    hint: details: `pouch ledger show work 1`
+    ");
     let lmtp = Lmtp::at(&socket);
     // it was never handed over, so it is not reported as perhaps duplicated
     desk.fetch(0).assert_silent();
@@ -252,8 +301,10 @@ fn a_message_is_handed_over_again_if_pouch_is_killed_meanwhile() {
     drop(listener);
     std::fs::remove_file(desk.home.join("lmtp")).unwrap();
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
-    desk.fetch(0)
-        .assert_stderr("an earlier run was interrupted while delivering message 1 of 2");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: an earlier run was interrupted while delivering message 1 of 2
+      delivering it again; it may be duplicated
+    ");
     lmtp.assert_arrived(&["ann"], &ordinary(1..=2));
 }
 

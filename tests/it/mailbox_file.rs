@@ -9,6 +9,8 @@ use std::{
     process::Stdio,
 };
 
+use insta::assert_snapshot;
+
 use crate::{
     desk::Desk,
     server::{Fault, Server, corpus},
@@ -112,16 +114,20 @@ fn a_message_that_cannot_be_fetched_leaves_nothing_in_the_mailbox(fault: Fault) 
 fn what_is_no_mailbox_is_left_alone() {
     let desk = Desk::with(2, MBOX, |server| server);
     desk.home.write("Mail/work", "Dear diary", 0o600);
-    desk.fetch(73)
-        .assert_stderr("is not a mailbox file")
-        .assert_stderr("does not begin with `From `");
+    assert_snapshot!(desk.fetch(73).stderr_text(), @"
+    pouch: work: HOME/Mail/work is not a mailbox file
+      it does not begin with `From `
+    hint: name a file that does not exist yet, and it will be made
+    ");
     assert_eq!(desk.home.read("Mail/work"), b"Dear diary");
     fs::remove_file(desk.home.join("Mail/work")).unwrap();
     desk.home.make_dir("Mail/work", 0o700);
-    desk.pouch(&["fetch", "-v"])
-        .run()
-        .assert_code(73)
-        .assert_stderr("hint: `maildir` delivers to a folder");
+    assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(73).stderr_text(), @"
+    pouch: work: HOME/Mail/work is not a mailbox file
+      it is a folder
+    hint: `maildir` delivers to a folder, `mbox` to a file
+    work   nothing fetched
+    ");
     assert_eq!(desk.retrieved(), 0);
 }
 
@@ -349,8 +355,11 @@ fn what_others_wrote_behind_a_torn_append_stays_and_that_is_said() {
     let torn = [&mailbox[..whole + 100], theirs].concat();
     fs::write(desk.home.join("Mail/work"), &torn).unwrap();
     let told = desk.fetch(0);
-    told.assert_stderr("interrupted while writing to ~/Mail/work")
-        .assert_stderr("1 message may be in it");
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: work: the last run was interrupted while writing to ~/Mail/work
+      the file has changed since and was left untouched
+      1 message may be in it, complete or in part, and will be fetched again
+    ");
     let after = desk.home.read("Mail/work");
     let added = after.strip_prefix(torn.as_slice()).unwrap();
     // the first three are known to be whole; the fourth came again
@@ -370,7 +379,11 @@ fn mail_that_was_read_and_deleted_meanwhile_does_not_come_again() {
     killed_behind_the_append(&desk);
     fs::write(desk.home.join("Mail/work"), b"").unwrap();
     // here it cannot be told whether the messages were ever there
-    desk.fetch(0).assert_stderr("4 messages may be in it");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the last run was interrupted while writing to ~/Mail/work
+      the file has changed since and was left untouched
+      4 messages may be in it, complete or in part, and will be fetched again
+    ");
     desk.mail().assert_exactly(&ordinary(1..=4));
     // a run that knows that they were
     fs::write(desk.home.join("Mail/work"), b"").unwrap();
@@ -391,10 +404,10 @@ fn a_dry_run_after_a_kill_makes_no_mailbox() {
     let desk = Desk::with(4, MBOX, |server| server);
     killed_behind_the_append(&desk);
     fs::remove_file(desk.home.join("Mail/work")).unwrap();
-    desk.pouch(&["plan"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("fetch      4");
+    assert_snapshot!(desk.pouch(&["plan"]).run().assert_code(0).stdout_text(), @"
+    work: 4 messages on the server, 4 known
+      fetch      4    1.6 KB   new; kept on the server
+    ");
     assert!(!desk.home.join("Mail/work").exists());
     desk.fetch(0);
     desk.mail().assert_exactly(&ordinary(1..=4));
@@ -427,7 +440,11 @@ fn a_full_disk_leaves_the_mailbox_as_it_was() {
         .system_command("umount", &[mail])
         .run()
         .assert_code(0);
-    full.assert_stderr("No space left on device");
+    assert_snapshot!(full.stderr_text(), @"
+    pouch: work: cannot write to HOME/Mail/work
+      No space left on device
+    hint: make room on that disk; the next run goes on where this one stopped
+    ");
     assert_eq!(left, b"");
     after.assert_exactly(
         &[
@@ -442,15 +459,21 @@ fn a_full_disk_leaves_the_mailbox_as_it_was() {
 #[test]
 fn check_says_how_the_mailbox_is_locked() {
     let desk = Desk::with(1, MBOX, |server| server);
-    desk.pouch(&["check"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("~/Mail/work, will be made");
+    assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).stdout_text(), @"
+    secret   ok    ~/password, N s
+    connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+    login    ok    PLAIN
+    server   ok    UIDL TOP PIPELINING; 1 message
+    deliver  ok    ~/Mail/work, will be made
+    ");
     desk.fetch(0);
-    desk.pouch(&["check"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("~/Mail/work, writable, locked by fcntl and dot lock");
+    assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).stdout_text(), @"
+    secret   ok    ~/password, N s
+    connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+    login    ok    PLAIN
+    server   ok    UIDL TOP PIPELINING; 1 message
+    deliver  ok    ~/Mail/work, writable, locked by fcntl and dot lock, N free
+    ");
     // a folder where no lock can be made, as /var/mail is for most
     let (mail, file) = (
         desk.home.join("Mail"),
@@ -476,9 +499,13 @@ fn check_says_how_the_mailbox_is_locked() {
         .system_command("umount", &[mail])
         .run()
         .assert_code(0);
-    checked
-        .assert_code(0)
-        .assert_stdout("locked by fcntl alone: no dot lock can be made in ~/Mail");
+    assert_snapshot!(checked.assert_code(0).stdout_text(), @"
+    secret   ok    ~/password, N s
+    connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+    login    ok    PLAIN
+    server   ok    UIDL TOP PIPELINING; 1 message
+    deliver  ok    ~/Mail/work, writable, locked by fcntl alone: no dot lock can be made in ~/Mail, N free
+    ");
     fetched.assert_code(0).assert_silent();
     Mail::in_mbox(&fs::read(file).unwrap()).assert_exactly(&ordinary([2]));
 }
@@ -528,8 +555,7 @@ fn the_ledger_cannot_be_held_against_a_mailbox_file() {
     desk.server.add(corpus::uid(3), corpus::message(3));
     desk.fetch(0);
     let told = desk.pouch(&["ledger", "verify"]).run();
-    told.assert_code(0)
-        .assert_stdout("work: 3 messages delivered, their location cannot be verified\n");
+    assert_snapshot!(told.assert_code(0).stdout_text(), @"work: 3 messages delivered, their location cannot be verified");
 }
 
 #[test]

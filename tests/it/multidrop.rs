@@ -1,5 +1,7 @@
 //! One mailbox for several people: each recipient gets the copy, once.
 
+use insta::assert_snapshot;
+
 use crate::{
     desk::Desk,
     server::{Server, Setup, on},
@@ -136,8 +138,11 @@ fn a_rule_with_a_place_comes_first_and_a_copy_goes_besides() {
 #[test]
 fn config_show_prints_multidrop() {
     let desk = desk("", Server::plain());
-    desk.pouch(&["config", "show"])
-        .run()
-        .assert_stdout("multidrop ")
-        .assert_stdout("\"ann@example.org\" = \"maildir:~/ann\"");
+    let shown = desk.pouch(&["config", "show"]).run();
+    let text = shown.assert_code(0).stdout_text();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("multidrop "))
+        .collect();
+    assert_snapshot!(lines.join("\n"), @r#"multidrop                = { header = ["Delivered-To", "X-Original-To", "Envelope-To"], occurrence = 1, recipients = { "ann@example.org" = "maildir:~/ann", "*@lists.example.org" = "maildir:.Lists" } }   # ~/.config/pouch/config.toml:11"#);
 }

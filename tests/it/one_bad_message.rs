@@ -1,5 +1,6 @@
 //! One bad message never stops the others: it is set aside, told of once, and tried again.
 
+use insta::assert_snapshot;
 use mail_parser::{MessageParser, MimeHeaders};
 
 use crate::{
@@ -133,8 +134,10 @@ fn server_that_refuses_everything_quarantines_nothing() {
         assert_eq!(desk.retrieved() - before, 16);
     }
     // it is reported once it has lasted
-    desk.fetch_at(2, 75)
-        .assert_stderr("refused to send message");
+    assert_snapshot!(desk.fetch_at(2, 75).stderr_text(), @"
+    pouch: work: 127.0.0.1 refused to send message 5 of 30
+      127.0.0.1 said: -ERR no
+    ");
     assert_eq!(desk.mail().len(), 0);
     desk.server.heal_all();
     desk.fetch(0);
@@ -288,7 +291,13 @@ fn no_notice_where_none_is_wanted() {
     let desk = Desk::with(3, "attempts = 1\nnotice = false", |server| {
         server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
     });
-    desk.fetch(65).assert_stderr("quarantine");
+    assert_snapshot!(desk.fetch(65).stderr_text(), @"
+    pouch: work: 127.0.0.1 refused to send message 2 of 3
+      127.0.0.1 said: -ERR no
+      it failed once and is in quarantine now; the other messages are not affected
+      2 others arrived
+    hint: details: `pouch ledger show work 2`
+    ");
     assert!(desk.notices().is_empty());
 }
 
@@ -326,7 +335,12 @@ fn half_a_message_that_ends_in_order_is_delivered_and_never_deleted() {
     });
     let half = corpus::on_disk(&corpus::message(2))[..320].to_vec();
     let told = desk.fetch(75);
-    told.assert_stderr("received fewer bytes than the server listed");
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: work: message truncated: received fewer bytes than the server listed
+      received 332 of 401 bytes
+      it is delivered as it is, stays on the server, and will be requested again
+    hint: details: `pouch ledger show work 2`
+    ");
     let mail = desk.mail();
     assert_eq!(mail.len(), 3);
     assert!(

@@ -2,6 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use insta::assert_snapshot;
+
 use crate::{
     desk::Desk,
     server::{Server, Setup, corpus, on},
@@ -217,9 +219,14 @@ fn a_refusal_is_an_attempt_and_three_are_quarantine() {
 fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
     let script = taking("if grep -q '<2@' in; then sleep 1000 & echo $! > child; wait; fi");
     let desk = desk(3, &script, "keep = \"none\"", |server| server);
-    watched(&desk)
-        .assert_code(75)
-        .assert_stderr("took longer than 1 s and was ended");
+    assert_snapshot!(watched(&desk).assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 3 to fetch
+    pouch: work: `sh` took longer than 1 s and was ended
+      message 2 of 3 left on the server; will retry in the next run
+      2 others arrived
+    work   2 new, 802 B, in `sh script`; 2 deleted
+    ");
     assert_taken(&desk, [1, 3]);
     assert_eq!(desk.server.uids(), ["uid-2"]);
     let child = String::from_utf8(desk.home.read("child")).unwrap();
@@ -239,10 +246,15 @@ fn what_a_failing_program_prints_is_shown_and_harmless() {
         |server| server,
     );
     let told = watched(&desk);
-    told.assert_code(75)
-        .assert_stderr("`sh` asks for the message again later (exit 75)");
-    told.assert_stderr("it said: quota \u{fffd}[2Jfull")
-        .assert_stderr("it said: uid-1");
+    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 1 listed, 1 to fetch
+    pouch: work: `sh` asks for the message again later (exit 75)
+      it said: quota �[2Jfull�
+      it said: uid-1
+      message 1 of 1 left on the server; will retry in the next run
+    work   nothing fetched
+    ");
     assert!(!told.stderr.contains(['\x1b', '\r']), "{told}");
     desk.fetch(75).assert_silent();
 }
@@ -251,7 +263,18 @@ fn what_a_failing_program_prints_is_shown_and_harmless() {
 fn a_program_that_never_stops_printing_fills_no_memory_and_is_ended() {
     let desk = desk(1, "yes no", "", |server| server);
     let told = watched(&desk);
-    told.assert_code(75).assert_stderr("was ended");
+    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 1 listed, 1 to fetch
+    pouch: work: `sh` took longer than 1 s and was ended
+      it said: no
+      it said: no
+      it said: no
+      it said: no
+      it said: no
+      message 1 of 1 left on the server; will retry in the next run
+    work   nothing fetched
+    ");
     assert!(told.stderr.len() < 4_000);
 }
 
@@ -260,9 +283,16 @@ fn three_passing_failures_in_a_row_stop_the_account() {
     let desk = desk(20, "echo >> runs; exit 75", "keep = \"none\"", |server| {
         server
     });
-    watched(&desk)
-        .assert_code(75)
-        .assert_stderr("3 times in a row");
+    assert_snapshot!(watched(&desk).assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 20 listed, 20 to fetch
+    pouch: work: `sh` asks for the message again later (exit 75)
+      message 1 of 20 left on the server; will retry in the next run
+    pouch: work: `sh` asks for the message again later (exit 75)
+      message 2 of 20 left on the server; will retry in the next run
+    pouch: work: `sh` asks for the message again later (exit 75), 3 times in a row
+    work   nothing fetched
+    ");
     assert_eq!(
         (desk.home.read("runs").len(), desk.server.remaining()),
         (3, 20)
@@ -292,6 +322,7 @@ fn three_messages_that_a_program_puts_off_do_not_hold_up_the_others_for_ever() {
 
 #[test]
 fn a_program_that_is_missing_is_a_matter_of_the_config() {
+    let mut shown = String::new();
     for program in [
         "/nonexistent/procmail",
         "no-such-program",
@@ -303,9 +334,7 @@ fn a_program_that_is_missing_is_a_matter_of_the_config() {
             &format!("pipe = [\"{program}\"]\nkeep = \"none\""),
             |server| server,
         );
-        desk.fetch(78).assert_stderr(&format!(
-            "pouch: work: the program `{program}` cannot be run"
-        ));
+        shown.push_str(&desk.fetch(78).case(program));
         assert_eq!(
             (desk.server.remaining(), desk.server.log().count("DELE")),
             (3, 0)
@@ -315,6 +344,36 @@ fn a_program_that_is_missing_is_a_matter_of_the_config() {
         desk.fetch(0);
         assert_taken(&desk, 1..=3);
     }
+    assert_snapshot!(shown, @r#"
+    === /nonexistent/procmail
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the program `/nonexistent/procmail` cannot be run
+      No such file or directory
+    hint: `pipe` is a list, the program and its arguments: ["procmail", "-d", "ann"]
+    [exit code: 78]
+    === no-such-program
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the program `no-such-program` cannot be run
+      No such file or directory
+    hint: `pipe` is a list, the program and its arguments: ["procmail", "-d", "ann"]
+    [exit code: 78]
+    === /etc/passwd
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the program `/etc/passwd` cannot be run
+      Permission denied
+    hint: `pipe` is a list, the program and its arguments: ["procmail", "-d", "ann"]
+    [exit code: 78]
+    === /
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the program `/` cannot be run
+      Permission denied
+    hint: `pipe` is a list, the program and its arguments: ["procmail", "-d", "ann"]
+    [exit code: 78]
+    "#);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use insta::assert_snapshot;
+
 use crate::{
     desk::Desk,
     server::{corpus, on},
@@ -45,9 +47,14 @@ fn a_rule_sorts_into_folders() {
         + &rule("subject = \"Message 3\"\naction = \"maildir:~/Mail/other\"");
     let desk = Desk::with(4, &lines, |server| server);
     let told = desk.pouch(&["plan", "-v"]).run();
-    told.assert_stdout(
-        "number       2     401 B   fetch: new; then deleted from the server; rule 1\n",
-    );
+    assert_snapshot!(told.stdout_text(), @"
+    work: 4 messages on the server, 0 known
+      fetch      4    1.6 KB   new; then deleted from the server
+      number       1     363 B   fetch: new; then deleted from the server
+      number       2     401 B   fetch: new; then deleted from the server; rule 1
+      number       3     439 B   fetch: new; then deleted from the server; rule 2
+      number       4     477 B   fetch: new; then deleted from the server
+    ");
     assert!(!desk.home.join("Mail").exists());
     desk.fetch(0);
     desk.mail().assert_exactly(&mails([1, 4])).assert_tidy();
@@ -66,10 +73,7 @@ fn a_rule_sorts_into_folders() {
     );
     assert!(!desk.home.join("Mail/other/maildirfolder").exists());
     assert_eq!(desk.server.remaining(), 0);
-    desk.pouch(&["ledger", "verify"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("4 messages delivered, 4 of them in its Maildirs\n");
+    assert_snapshot!(desk.pouch(&["ledger", "verify"]).run().assert_code(0).stdout_text(), @"work: 4 messages delivered, 4 of them in its Maildirs");
 }
 
 #[test]
@@ -270,8 +274,11 @@ fn a_place_that_is_full_gives_no_other_a_second_copy() {
         .system_command("umount", &[all])
         .run()
         .assert_code(0);
-    told.assert_code(74)
-        .assert_stderr("No space left on device");
+    assert_snapshot!(told.assert_code(74).stderr_text(), @"
+    pouch: work: cannot write HOME/Mail/all/tmp/1795392000.R2P2L-LEDGER.HOST
+      No space left on device
+    hint: make room on that disk; the next run goes on where this one stopped
+    ");
     assert_eq!((first.len(), work.len(), copies.len()), (2, 2, 1));
     assert_eq!(desk.server.remaining(), 0);
 }

@@ -1,5 +1,7 @@
 //! Standard output: whole messages for whoever reads it.
 
+use insta::assert_snapshot;
+
 use crate::{
     desk::Desk,
     server::{Server, corpus},
@@ -19,8 +21,11 @@ fn the_mail_is_all_that_is_printed_there() {
     let out = desk
         .pouch(&["fetch", "-v", "--progress", "always", "--to", "-"])
         .run();
-    out.assert_code(0)
-        .assert_stderr(&format!("{} new", corpus::nasty().len()));
+    assert_snapshot!(out.assert_code(0).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 24 listed, 24 to fetch
+    work   24 new, 418 KB, in standard output; 24 deleted
+    ");
     let expected: Vec<_> = corpus::nasty()
         .iter()
         .map(|(_, content)| corpus::on_disk(content))
@@ -42,9 +47,10 @@ fn a_reader_that_goes_away_loses_nothing() {
         "{{ {pouch} fetch --to -; echo $? > code; }} | head -c 400000 > part; exit $(cat code)"
     );
     let gone = desk.home.command("sh", &["-c", &script]).run();
-    gone.assert_code(74)
-        .assert_stderr("whoever reads standard output went away")
-        .assert_stderr("nothing is lost");
+    assert_snapshot!(gone.assert_code(74).stderr_text(), @"
+    pouch: work: whoever reads standard output went away
+      nothing is lost: the message that was being written comes again in the next run
+    ");
     // the first was written whole, the second was not
     let left = desk.server.remaining();
     assert!((2..=3).contains(&left), "{left}");
@@ -135,11 +141,16 @@ fn a_file_is_a_mailbox_then() {
         .assert_silent();
     Mail::in_mbox(&desk.home.read("box")).assert_exactly(&ordinary(1..=3));
     desk.server.add("uid-4", corpus::message(4));
-    desk.home
+    let output = desk
+        .home
         .command("sh", &["-c", &format!("{pouch} fetch --to - > /dev/full")])
-        .run()
-        .assert_code(74)
-        .assert_stderr("No space left");
+        .run();
+    output.assert_code(74);
+    assert_snapshot!(output.stderr_text(), @"
+    pouch: work: cannot write to standard output
+      No space left on device
+      nothing is lost: the message that was being written comes again in the next run
+    ");
     assert_eq!(desk.server.remaining(), 1);
 }
 
@@ -147,10 +158,12 @@ fn a_file_is_a_mailbox_then() {
 #[test]
 fn it_is_not_shared_with_json_nor_shown_to_a_terminal() {
     let desk = Desk::with(1, "", |server| server);
-    desk.pouch(&["--json", "fetch", "--to", "-"])
-        .run()
-        .assert_code(64)
-        .assert_stderr("both want standard output");
+    let told = desk.pouch(&["--json", "fetch", "--to", "-"]).run();
+    told.assert_code(64);
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: `--to -` and `--json` both want standard output
+    hint: deliver somewhere else, or leave out `--json`
+    ");
     let pouch = env!("CARGO_BIN_EXE_pouch");
     let typed = desk
         .home

@@ -10,6 +10,7 @@ pub mod disk;
 pub mod mail;
 #[cfg(feature = "system-tests")]
 pub mod mount;
+pub mod redact;
 pub mod run;
 #[cfg(feature = "system-tests")]
 pub mod trace;

@@ -2,45 +2,56 @@
 
 use std::{fs, time::Duration};
 
+use insta::assert_snapshot;
+
 use crate::{
     desk::Desk,
     server::{Certificate, Fault, Server, Setup, corpus, on, on_connect},
-    tool::Home,
+    tool::{Home, run::Output},
 };
 
-/// Fetches with everything shown.
+/// Fetches with everything shown, which has to end with this code.
 #[track_caller]
-fn told(desk: &Desk, code: i32, text: &str) -> String {
+fn verbose(desk: &Desk, code: i32) -> Output {
     let output = desk.pouch(&["fetch", "-v"]).run();
-    output.assert_code(code).assert_stderr(text);
+    output.assert_code(code);
     assert!(
         !output.stderr.contains("secret\n") && !output.stderr.contains('\x1b'),
         "{output}"
     );
-    output.stderr
+    output
 }
 
 #[test]
 fn hosts_that_are_not_there() {
     let home = Home::new();
     home.write("password", "secret\n", 0o600);
-    for (host, port, code, text) in [
-        ("no-such-host.invalid", 995, 68, "no-such-host.invalid"),
-        (
-            "127.0.0.1",
-            1,
-            69,
-            "127.0.0.1 refused the connection on port 1",
-        ),
-    ] {
+    let mut shown = String::new();
+    for (host, port, code) in [("no-such-host.invalid", 995, 68), ("127.0.0.1", 1, 69)] {
         home.config(&format!(
             "[account.work]\nhost = \"{host}\"\nport = {port}\nuser = \"ann\"\npassword-file = \"~/password\"\nmaildir = \"~/Mail\"\nretries = 0\n"
         ));
-        home.pouch(&["fetch", "-v"])
-            .run()
-            .assert_code(code)
-            .assert_stderr(text);
+        let output = home.pouch(&["fetch", "-v"]).run();
+        shown.push_str(&output.assert_code(code).case(host));
     }
+    assert_snapshot!(shown, @r#"
+    === no-such-host.invalid
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: host no-such-host.invalid not found
+      failed to lookup address information: Name or service not known
+    hint: check `host` in the config
+    work   nothing fetched
+    [exit code: 68]
+    === 127.0.0.1
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: 127.0.0.1 refused the connection on port 1
+      127.0.0.1:1: Connection refused
+    hint: check `host`, `port` and `tls`; 995 is for tls = "implicit", 110 for "starttls"
+    work   nothing fetched
+    [exit code: 69]
+    "#);
 }
 
 #[cfg(feature = "system-tests")]
@@ -53,59 +64,102 @@ fn resolver_without_network_is_a_temporary_failure() {
     );
     let pouch = env!("CARGO_BIN_EXE_pouch");
     // a network namespace of its own: nothing in it can be reached
-    home.system_command("unshare", &["-n", pouch, "fetch", "-v"])
-        .run()
-        .assert_code(68)
-        .assert_stderr("temporary failure resolving pop.example.org");
+    let output = home
+        .system_command("unshare", &["-n", pouch, "fetch", "-v"])
+        .run();
+    output.assert_code(68);
+    assert_snapshot!(output.stderr_text(), @"
+    pouch: work: temporary failure resolving pop.example.org
+      failed to lookup address information: Temporary failure in name resolution
+    work   nothing fetched
+    ");
 }
 
 #[test]
 fn servers_that_do_not_greet() {
-    type Case = (fn(Setup) -> Setup, i32, &'static str);
-    let cases: [Case; 6] = [
+    let cases = [
+        ("silence", on_connect().silence(), 75),
+        ("end of connection", on_connect().cut(), 75),
         (
-            |server| server.fault(on_connect().silence()),
-            75,
-            "hint: a port that waits for TLS is silent too: 995 is",
-        ),
-        (
-            |server| server.fault(on_connect().cut()),
-            75,
-            "closed the connection",
-        ),
-        (
-            |server| server.fault(on_connect().answer("220 smtp.example.org ESMTP\r\n")),
+            "SMTP",
+            on_connect().answer("220 smtp.example.org ESMTP\r\n"),
             76,
-            "what 127.0.0.1 says is not POP3",
         ),
         (
-            |server| server.fault(on_connect().answer("-ERR [SYS/TEMP] later\r\n").cut()),
+            "temporary failure",
+            on_connect().answer("-ERR [SYS/TEMP] later\r\n").cut(),
             75,
-            "does not take the connection",
         ),
         (
-            |server| server.fault(on_connect().answer("+OK \x1b[31mhello\r\n").cut()),
+            "end after the greeting",
+            on_connect().answer("+OK \x1b[31mhello\r\n").cut(),
             75,
-            "closed the connection",
         ),
         (
-            |server| server.fault(on_connect().answer("+OK ").forever("x")),
-            76,
             "a line without an end",
+            on_connect().answer("+OK ").forever("x"),
+            76,
         ),
     ];
-    for (fault, code, text) in cases {
-        let desk = Desk::with(1, "retries = 0", fault);
-        told(&desk, code, text);
+    let mut shown = String::new();
+    for (what, fault, code) in cases {
+        let desk = Desk::with(1, "retries = 0", |server| server.fault(fault));
+        shown.push_str(&verbose(&desk, code).case(what));
         // a person is needed for what does not pass by itself
         let quiet = desk.pouch(&["fetch"]).run();
         quiet.assert_code(code);
         assert!(quiet.stderr.is_empty(), "{quiet}");
     }
+    assert_snapshot!(shown, @r#"
+    === silence
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: 127.0.0.1 said nothing for too long
+      1 s of silence; `timeout` sets how long to wait
+    hint: a port that waits for TLS is silent too: 995 is for tls = "implicit"
+    work   nothing fetched
+    [exit code: 75]
+    === end of connection
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: 127.0.0.1 closed the connection
+    work   nothing fetched
+    [exit code: 75]
+    === SMTP
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: what 127.0.0.1 says is not POP3
+      127.0.0.1 said: 220 smtp.example.org ESMTP
+    hint: check `host`, `port` and `tls`: 995 is for tls = "implicit", 110 for "starttls"
+    work   nothing fetched
+    [exit code: 76]
+    === temporary failure
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: 127.0.0.1 does not take the connection
+      127.0.0.1 said: -ERR [SYS/TEMP] later
+    work   nothing fetched
+    [exit code: 75]
+    === end after the greeting
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: 127.0.0.1 closed the connection
+    work   nothing fetched
+    [exit code: 75]
+    === a line without an end
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: what 127.0.0.1 says is not POP3
+      it sends a line without an end
+    hint: check `host`, `port` and `tls`: 995 is for tls = "implicit", 110 for "starttls"
+    work   nothing fetched
+    [exit code: 76]
+    "#);
 }
 
 #[test]
 fn a_refused_password_is_sent_once_and_told_at_once() {
+    let mut shown = String::new();
     for text in [
         "-ERR [AUTH] Invalid credentials",
         "-ERR Authentication failed.",
@@ -117,24 +171,48 @@ fn a_refused_password_is_sent_once_and_told_at_once() {
                 .fault(on("PASS").refuse(text))
         });
         let output = desk.pouch(&["fetch"]).run();
-        output
-            .assert_code(77)
-            .assert_stderr(&format!("127.0.0.1 said: {text}"));
-        output
-            .assert_stderr("hint: see what ")
-            .assert_stderr("then run `pouch check work`");
+        shown.push_str(&output.assert_code(77).case(text));
         assert_eq!(desk.server.log().count("PASS"), 1);
         // the same trouble is not told every five minutes
         desk.pouch(&["fetch"]).run().assert_code(77).assert_silent();
-        desk.at(1, &["fetch"])
-            .run()
-            .assert_code(77)
-            .assert_stderr("said");
+        let later = desk.at(1, &["fetch"]).run();
+        shown.push_str(&later.assert_code(77).case("a day later"));
     }
+    assert_snapshot!(shown, @"
+    === -ERR [AUTH] Invalid credentials
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the server refused the password
+      127.0.0.1 said: -ERR [AUTH] Invalid credentials
+    hint: see what HOME/password says, then run `pouch check work`
+    [exit code: 77]
+    === a day later
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the server refused the password
+      127.0.0.1 said: -ERR [AUTH] Invalid credentials
+    hint: see what HOME/password says, then run `pouch check work`
+    [exit code: 77]
+    === -ERR Authentication failed.
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the server refused the login
+      127.0.0.1 said: -ERR Authentication failed.
+    hint: see what HOME/password says, then run `pouch check work`
+    [exit code: 77]
+    === a day later
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the server refused the login
+      127.0.0.1 said: -ERR Authentication failed.
+    hint: see what HOME/password says, then run `pouch check work`
+    [exit code: 77]
+    ");
 }
 
 #[test]
 fn a_busy_mailbox_says_nothing_until_it_has_lasted_a_day() {
+    let mut shown = String::new();
     for text in [
         "-ERR [IN-USE] locked",
         "-ERR [LOGIN-DELAY] wait",
@@ -144,12 +222,32 @@ fn a_busy_mailbox_says_nothing_until_it_has_lasted_a_day() {
             server.fault(on("PASS").refuse(text))
         });
         desk.fetch(75).assert_silent();
-        desk.fetch_at(1, 75).assert_stderr(text);
+        shown.push_str(&desk.fetch_at(1, 75).case(text));
         desk.fetch_at(1, 75).assert_silent();
         desk.server.heal_all();
         desk.fetch_at(2, 0).assert_silent();
         desk.assert_arrived([1]);
     }
+    assert_snapshot!(shown, @"
+    === -ERR [IN-USE] locked
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the mailbox is in use by another session
+      127.0.0.1 said: -ERR [IN-USE] locked
+    [exit code: 75]
+    === -ERR [LOGIN-DELAY] wait
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: 127.0.0.1 wants more time between two logins
+      127.0.0.1 said: -ERR [LOGIN-DELAY] wait
+    [exit code: 75]
+    === -ERR [SYS/TEMP] later
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: 127.0.0.1 cannot log anybody in now
+      127.0.0.1 said: -ERR [SYS/TEMP] later
+    [exit code: 75]
+    ");
 }
 
 #[test]
@@ -157,12 +255,20 @@ fn logins_that_end_strangely() {
     let desk = Desk::with(1, "auth = \"user\"\nretries = 1", |server| {
         server.fault(on("PASS").cut())
     });
-    told(&desk, 75, "closed the connection at the login");
+    assert_snapshot!(verbose(&desk, 75).stderr_text(), @"
+    pouch: work: 127.0.0.1 closed the connection at the login
+      that need not be a wrong password: some servers do so when they cannot open the mailbox
+    work   nothing fetched
+    ");
     assert_eq!(desk.server.log().count("PASS"), 2);
     let desk = Desk::with(1, "auth = \"user\"\nretries = 0", |server| {
         server.fault(on("PASS").more("-ERR [SYS/TEMP] Internal error\r\n").cut())
     });
-    told(&desk, 75, "[SYS/TEMP] Internal error");
+    assert_snapshot!(verbose(&desk, 75).stderr_text(), @"
+    pouch: work: 127.0.0.1 cannot open the mailbox now
+      127.0.0.1 said: -ERR [SYS/TEMP] Internal error
+    work   nothing fetched
+    ");
 }
 
 #[test]
@@ -291,10 +397,20 @@ fn a_message_without_an_end_is_given_up_and_the_others_arrive() {
                 .forever("the same line again and again\r\n".repeat(2_000)),
         )
     });
-    desk.pouch(&["fetch", "-v"])
-        .run()
-        .assert_code(75)
-        .assert_stderr("endless message from");
+    assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 3 to fetch
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 2 to fetch
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 1 to fetch
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 0 to fetch
+    pouch: work: endless message from 127.0.0.1 in the middle of message 2 of 3
+      message 2 of 3 left on the server, attempt 1 of 3
+      2 others arrived
+    work   2 new, 802 B, in ~/Mail/work; 1 message failed
+    ");
     desk.assert_arrived([1, 3]);
 }
 
@@ -371,126 +487,254 @@ fn a_message_cut_under_tls_is_cut_though_tls_may_say_that_all_is_well() {
 
 #[test]
 fn bad_certificates_are_not_and_no_password_is_sent() {
-    for (certificate, lines, text) in [
-        (
-            Certificate::Good,
-            "",
-            "the certificate of localhost is not trusted",
-        ),
-        (
-            Certificate::Expired,
-            "CA",
-            "the certificate of localhost has expired",
-        ),
-        (
-            Certificate::WrongHost,
-            "CA",
-            "the certificate is not for localhost",
-        ),
-        (
-            Certificate::OtherAuthority,
-            "CA",
-            "the certificate of localhost is not trusted",
-        ),
-        (
-            Certificate::SelfSigned,
-            "",
-            "the certificate of localhost is not trusted",
-        ),
-        (
-            Certificate::Good,
-            "tls-pin = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"",
-            "the certificate of localhost does not match `tls-pin`",
-        ),
+    let mut shown = String::new();
+    let zeros = format!("tls-pin = \"sha256:{}\"", "0".repeat(64));
+    for (certificate, lines) in [
+        (Certificate::Good, ""),
+        (Certificate::Expired, "CA"),
+        (Certificate::WrongHost, "CA"),
+        (Certificate::OtherAuthority, "CA"),
+        (Certificate::SelfSigned, ""),
+        (Certificate::Good, zeros.as_str()),
     ] {
         let desk = secure(Server::implicit_tls().certificate(certificate), lines);
         let output = desk.pouch(&["fetch"]).run();
-        output
-            .assert_code(77)
-            .assert_stderr(text)
-            .assert_stderr("hint: ");
+        let case = format!("{certificate:?} {lines}");
+        shown.push_str(&output.assert_code(77).case(&case));
         assert_eq!(desk.server.log().commands().count(), 0);
         let check = desk.pouch(&["check"]).run();
-        check
-            .assert_code(77)
-            .assert_stdout("  tls      failed")
-            .assert_stderr(desk.server.sha256());
+        check.assert_stderr(desk.server.sha256());
+        shown.push_str(&check.assert_code(77).transcript());
     }
+    assert_snapshot!(shown, @r#"
+    === Good
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate of localhost is not trusted
+      unable to get local issuer certificate
+    hint: `tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows
+    [exit code: 77]
+    $ pouch check
+      secret   ok    ~/password, N s
+      connect  ok    localhost:PORT (127.0.0.1), N ms
+      tls      failed
+    ------- stderr -------
+    pouch: work: the certificate of localhost is not trusted
+      unable to get local issuer certificate
+      its certificate is sha256:SHA256
+    hint: `tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows
+    [exit code: 77]
+    === Expired CA
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate of localhost has expired
+      certificate has expired
+    hint: ask the server's owner to renew it; and check this machine's clock
+    [exit code: 77]
+    $ pouch check
+      secret   ok    ~/password, N s
+      connect  ok    localhost:PORT (127.0.0.1), N ms
+      tls      failed
+    ------- stderr -------
+    pouch: work: the certificate of localhost has expired
+      certificate has expired
+      its certificate is sha256:SHA256
+    hint: ask the server's owner to renew it; and check this machine's clock
+    [exit code: 77]
+    === WrongHost CA
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate is not for localhost
+      hostname mismatch
+    hint: set `host` to a name the certificate is issued for
+    [exit code: 77]
+    $ pouch check
+      secret   ok    ~/password, N s
+      connect  ok    localhost:PORT (127.0.0.1), N ms
+      tls      failed
+    ------- stderr -------
+    pouch: work: the certificate is not for localhost
+      hostname mismatch
+      its certificate is sha256:SHA256
+    hint: set `host` to a name the certificate is issued for
+    [exit code: 77]
+    === OtherAuthority CA
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate of localhost is not trusted
+      certificate signature failure
+    hint: `tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows
+    [exit code: 77]
+    $ pouch check
+      secret   ok    ~/password, N s
+      connect  ok    localhost:PORT (127.0.0.1), N ms
+      tls      failed
+    ------- stderr -------
+    pouch: work: the certificate of localhost is not trusted
+      certificate signature failure
+      its certificate is sha256:SHA256
+    hint: `tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows
+    [exit code: 77]
+    === SelfSigned
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate of localhost is not trusted
+      self-signed certificate
+    hint: `tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows
+    [exit code: 77]
+    $ pouch check
+      secret   ok    ~/password, N s
+      connect  ok    localhost:PORT (127.0.0.1), N ms
+      tls      failed
+    ------- stderr -------
+    pouch: work: the certificate of localhost is not trusted
+      self-signed certificate
+      its certificate is sha256:SHA256
+    hint: `tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows
+    [exit code: 77]
+    === Good tls-pin = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate of localhost does not match `tls-pin`
+      it has sha256:SHA256
+    hint: if the certificate was renewed on purpose, update `tls-pin`
+    [exit code: 77]
+    $ pouch check
+      secret   ok    ~/password, N s
+      connect  ok    localhost:PORT (127.0.0.1), N ms
+      tls      failed
+    ------- stderr -------
+    pouch: work: the certificate of localhost does not match `tls-pin`
+      it has sha256:SHA256
+    hint: if the certificate was renewed on purpose, update `tls-pin`
+    [exit code: 77]
+    "#);
 }
 
 #[test]
 fn files_that_tls_needs_are_told_of_by_their_keys() {
     let client = "tls-client-cert = \"~/cert.pem\"\ntls-client-key = \"~/key.pem\"";
-    for (lines, text) in [
-        (
-            "tls-ca-file = \"~/missing.pem\"",
-            "hint: check the path in `tls-ca-file`",
-        ),
-        (
-            "tls-ca-file = \"~/cert.pem\"",
-            "hint: `tls-ca-file` is a PEM file",
-        ),
-        (client, "hint: check the path in `tls-client-key`"),
+    let mut shown = String::new();
+    for lines in [
+        "tls-ca-file = \"~/missing.pem\"",
+        "tls-ca-file = \"~/cert.pem\"",
+        client,
     ] {
         let desk = secure(Server::implicit_tls(), lines);
         desk.home.write("cert.pem", "no certificate\n", 0o600);
-        desk.pouch(&["fetch"])
-            .run()
-            .assert_code(78)
-            .assert_stderr(text);
+        let output = desk.pouch(&["fetch"]).run();
+        shown.push_str(&output.assert_code(78).case(lines));
     }
+    assert_snapshot!(shown, @r#"
+    === tls-ca-file = "~/missing.pem"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: cannot read HOME/missing.pem
+      No such file or directory
+    hint: check the path in `tls-ca-file`
+    [exit code: 78]
+    === tls-ca-file = "~/cert.pem"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: there is no certificate in HOME/cert.pem
+    hint: `tls-ca-file` is a PEM file: it has lines -----BEGIN CERTIFICATE-----
+    [exit code: 78]
+    === tls-client-cert = "~/cert.pem"
+    tls-client-key = "~/key.pem"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: cannot read HOME/key.pem
+      No such file or directory
+    hint: check the path in `tls-client-key`
+    [exit code: 78]
+    "#);
 }
 
 #[test]
 fn stls_is_never_gone_without() {
-    for (setup, code, text) in [
+    let mut shown = String::new();
+    for (what, setup, code) in [
+        ("no STLS", Server::starttls().without("STLS"), 69),
         (
-            Server::starttls().without("STLS"),
-            69,
-            "said: -ERR unknown command",
-        ),
-        (
+            "refused",
             Server::starttls().fault(on("STLS").refuse("-ERR no")),
             69,
-            "said: -ERR no",
         ),
         (
+            "refused for now",
             Server::starttls().fault(on("STLS").refuse("-ERR [SYS/TEMP] later")),
             75,
-            "does not begin TLS now",
         ),
+        ("closed", Server::starttls().fault(on("STLS").close()), 75),
         (
-            Server::starttls().fault(on("STLS").close()),
-            75,
-            "hint: most servers have TLS on port 995",
-        ),
-        (
+            "injection",
             Server::starttls().fault(on("STLS").more("+OK injected\r\n")),
             77,
-            "somebody meddles with the line",
         ),
     ] {
         let desk = secure(setup, "CA\ntls = \"starttls\"");
         let output = desk.pouch(&["fetch", "-v"]).run();
-        output.assert_code(code).assert_stderr(text);
+        shown.push_str(&output.assert_code(code).case(what));
         let log = desk.server.log();
         assert_eq!(log.count("USER") + log.count("AUTH") + log.count("PASS"), 0);
     }
+    assert_snapshot!(shown, @r#"
+    === no STLS
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: localhost does not begin TLS on this port
+      localhost said: -ERR unknown command
+    hint: most servers have TLS on port 995: tls = "implicit"; pouch never goes on without it
+    work   nothing fetched
+    [exit code: 69]
+    === refused
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: localhost does not begin TLS on this port
+      localhost said: -ERR no
+    hint: most servers have TLS on port 995: tls = "implicit"; pouch never goes on without it
+    work   nothing fetched
+    [exit code: 69]
+    === refused for now
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: localhost does not begin TLS now
+      localhost said: -ERR [SYS/TEMP] later
+    work   nothing fetched
+    [exit code: 75]
+    === closed
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: localhost closed the connection
+    hint: most servers have TLS on port 995: tls = "implicit"; pouch never goes on without it
+    work   nothing fetched
+    [exit code: 75]
+    === injection
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: somebody meddles with the line to localhost
+      there were octets behind the answer to STLS, before TLS began
+    work   nothing fetched
+    [exit code: 77]
+    "#);
     // the port of implicit TLS waits for the client to begin it
     let desk = secure(
         Server::implicit_tls(),
         "CA\ntls = \"starttls\"\ntimeout = \"1s\"",
     );
     let output = desk.pouch(&["fetch", "-v"]).run();
-    output
-        .assert_code(75)
-        .assert_stderr("said nothing for too long")
-        .assert_stderr("is for tls = \"implicit\"");
+    assert_snapshot!(output.assert_code(75).stderr_text(), @r#"
+    pouch: work: localhost said nothing for too long
+      1 s of silence; `timeout` sets how long to wait
+    hint: a port that waits for TLS is silent too: 995 is for tls = "implicit"
+    work   nothing fetched
+    "#);
     let desk = secure(Server::plain(), "");
-    desk.pouch(&["fetch"])
-        .run()
-        .assert_code(76)
-        .assert_stderr("does not speak TLS on this port");
+    assert_snapshot!(desk.pouch(&["fetch"]).run().assert_code(76).stderr_text(), @r#"
+    pouch: work: localhost does not speak TLS on this port
+      wrong version number
+    hint: port 110 is for tls = "starttls", 995 for "implicit"
+    "#);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Servers whose UIDs, numbers and counts misbehave, and servers without any.
 
+use insta::assert_snapshot;
+
 use crate::{
     desk::Desk,
     server::{Server, Setup, corpus, on},
@@ -103,12 +105,14 @@ fn a_message_with_neither_uid_nor_header_waits_and_the_others_arrive() {
             .fault(on("UIDL").body("1 uid-1\r\n3 uid-3\r\n"))
             .fault(on("TOP").refuse("-ERR no"))
     });
-    desk.pouch(&["plan"])
-        .run()
-        .assert_code(0)
-        .assert_stderr("the server returned no UID for 1 message");
-    desk.fetch(0)
-        .assert_stderr("the server returned no UID for 1 message");
+    assert_snapshot!(desk.pouch(&["plan"]).run().assert_code(0).stderr_text(), @"
+    pouch: work: the server returned no UID for 1 message
+      they are left on the server, because their headers cannot be compared with fetched mail either
+    ");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server returned no UID for 1 message
+      they are left on the server, because their headers cannot be compared with fetched mail either
+    ");
     desk.fetch(0).assert_silent();
     desk.assert_arrived([1, 3]);
     desk.server.heal_all();
@@ -125,9 +129,11 @@ fn without_uidl(server: Setup) -> Setup {
 #[test]
 fn a_server_without_uidl_is_told_by_headers_on_request() {
     let desk = Desk::with(5, "", without_uidl);
-    desk.fetch(69)
-        .assert_stderr("it has no UIDL")
-        .assert_stderr("hint: `quirks = [\"no-uidl\"]`");
+    assert_snapshot!(desk.fetch(69).stderr_text(), @r#"
+    pouch: work: 127.0.0.1 cannot tell new messages from old ones (it has no UIDL)
+      without UIDs nothing can be kept on the server and fetched once
+    hint: `quirks = ["no-uidl"]` tells them apart by their headers; pouch-config(5) has its limits
+    "#);
     desk.configure(NO_UIDL);
     desk.fetch(0).assert_silent();
     desk.assert_arrived(1..=5);
@@ -169,9 +175,10 @@ fn without_uidl_what_a_lost_quit_leaves_there_is_deleted_and_not_fetched_again()
 #[test]
 fn a_server_that_shows_neither_uids_nor_headers_is_refused() {
     let desk = Desk::with(2, NO_UIDL, |server| server.without("UIDL").without("TOP"));
-    desk.fetch(69).assert_stderr(
-        "the server does not support UIDL, so fetched messages cannot be recognised",
-    );
+    assert_snapshot!(desk.fetch(69).stderr_text(), @"
+    pouch: work: the server does not support UIDL, so fetched messages cannot be recognised
+      it does not support TOP either, so their headers cannot be compared
+    ");
     assert_eq!(desk.retrieved(), 0);
 }
 
@@ -189,8 +196,10 @@ fn a_header_that_breaks_the_line_stops_nobody_without_uidl_nor_after_a_move() {
             .into_iter()
             .fold(without_uidl(server), Setup::fault)
     });
-    desk.fetch(0)
-        .assert_stderr("the server returned no UID for 1 message");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server returned no UID for 1 message
+      they are left on the server, because their headers cannot be compared with fetched mail either
+    ");
     desk.assert_arrived([1, 2, 4, 5]);
     assert_eq!(desk.server.uids(), ["uid-3"]);
     desk.server.heal_all();
@@ -220,8 +229,10 @@ fn many_headers_that_break_the_line_stop_nobody() {
     let desk = Desk::with(20, NO_UIDL, |server| {
         faults().fold(without_uidl(server), Setup::fault)
     });
-    desk.fetch(0)
-        .assert_stderr("the server returned no UID for 8 messages");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server returned no UID for 8 messages
+      they are left on the server, because their headers cannot be compared with fetched mail either
+    ");
     desk.assert_arrived((1..=20).filter(|n| !bad.contains(n)));
 
     let desk = Desk::with(20, "", |server| server);
@@ -313,10 +324,14 @@ fn three_thousand_messages_with_new_uids_are_known_again() {
     desk.server.add("new", corpus::message(3_001));
     let before = desk.server.log();
     let said = desk.pouch(&["plan"]).run();
-    said.assert_code(0)
-        .assert_stderr("3000 messages recognised by their headers");
-    desk.fetch(0)
-        .assert_stderr("3000 messages recognised by their headers; not fetching them again");
+    assert_snapshot!(said.assert_code(0).stderr_text(), @"
+    pouch: work: the server has given its messages new UIDs
+      3000 messages recognised by their headers; not fetching them again
+    ");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server has given its messages new UIDs
+      3000 messages recognised by their headers; not fetching them again
+    ");
     let log = desk.server.log();
     assert_eq!(log.count("TOP"), 2 * 3_001);
     assert_eq!(log.count("RETR") - before.count("RETR"), 1);
@@ -362,8 +377,10 @@ fn what_is_to_be_deleted_on_request_is_known_again_after_a_move() {
         .run()
         .assert_code(0);
     desk.server.renew_uids();
-    desk.fetch(0)
-        .assert_stderr("12 messages recognised by their headers");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server has given its messages new UIDs
+      12 messages recognised by their headers; not fetching them again
+    ");
     desk.assert_arrived(1..=12);
     assert_eq!((desk.retrieved(), desk.server.remaining()), (12, 11));
 }
@@ -371,14 +388,15 @@ fn what_is_to_be_deleted_on_request_is_known_again_after_a_move() {
 #[test]
 fn what_was_set_aside_is_known_again_after_a_move() {
     let desk = Desk::with(20, "", |server| server);
-    desk.pouch(&["ledger", "catchup", "work"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("work: 20 messages set aside");
+    let output = desk.pouch(&["ledger", "catchup", "work"]).run();
+    output.assert_code(0);
+    assert_snapshot!(output.stdout_text(), @"work: 20 messages set aside");
     desk.server.renew_uids();
     desk.server.add("new", corpus::message(21));
-    desk.fetch(0)
-        .assert_stderr("20 messages recognised by their headers; not fetching them again");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server has given its messages new UIDs
+      20 messages recognised by their headers; not fetching them again
+    ");
     desk.assert_arrived([21]);
     desk.fetch(0).assert_silent();
     // where no header is shown, nothing is taken for new mail that may be old
@@ -387,7 +405,11 @@ fn what_was_set_aside_is_known_again_after_a_move() {
         .run()
         .assert_code(0);
     desk.server.renew_uids();
-    desk.fetch(69)
-        .assert_stderr("the server has given its messages new UIDs");
+    assert_snapshot!(desk.fetch(69).stderr_text(), @"
+    pouch: work: the server has given its messages new UIDs
+      20 of 20 messages that were fetched before are no longer listed, and 20 are unknown
+      they cannot be compared, because the server does not support TOP
+    hint: `pouch ledger catchup` marks them all as seen; `pouch fetch --accept-new-uids` fetches them all
+    ");
     assert_eq!(desk.retrieved(), 0);
 }

@@ -1,5 +1,7 @@
 //! How long messages stay, by every rule and by several of them.
 
+use insta::assert_snapshot;
+
 use super::{Foreseen, fetch_as_foreseen, foresee};
 use crate::{
     desk::Desk,
@@ -159,12 +161,14 @@ fn a_shorter_keep_is_told_by_plan_before_it_is_done() {
     let desk = Desk::with(3, "", |server| server);
     desk.fetch(0);
     desk.configure("keep = \"5d\"");
-    desk.at(4, &["plan"])
-        .run()
-        .assert_stdout("keep       3             the next is due on 2026-11-28");
-    desk.at(5, &["plan"])
-        .run()
-        .assert_stdout("delete     3             fetched more than 5d ago");
+    assert_snapshot!(desk.at(4, &["plan"]).run().stdout_text(), @"
+    work: 3 messages on the server, 3 known
+      keep       3             the next is due on 2026-11-28
+    ");
+    assert_snapshot!(desk.at(5, &["plan"]).run().stdout_text(), @"
+    work: 3 messages on the server, 3 known
+      delete     3             fetched more than 5d ago
+    ");
     assert_eq!(
         fetch_as_foreseen(&desk, 5, &[]),
         Foreseen {
@@ -221,12 +225,11 @@ fn plan_is_a_table_of_what_will_be_done_and_why() {
     desk.fetch(0);
     desk.server.add("uid-4", corpus::message(4));
     let table = desk.at(30, &["plan"]).run();
-    table
-        .assert_code(0)
-        .assert_stdout("work: 4 messages on the server, 3 known\n");
-    table.assert_stdout(
-        "  fetch      1     477 B   new; kept until 2027-01-22\n  delete     3             fetched more than 30d ago\n",
-    );
+    assert_snapshot!(table.assert_code(0).stdout_text(), @"
+    work: 4 messages on the server, 3 known
+      fetch      1     477 B   new; kept until 2027-01-22
+      delete     3             fetched more than 30d ago
+    ");
     assert_eq!(desk.at(30, &["fetch", "-n"]).run().stdout, table.stdout);
 }
 
@@ -254,9 +257,10 @@ fn what_is_too_large_is_told_once_and_fetched_once_it_may_be() {
         "max-size = \"2KB\"\nkeep = \"none\"",
     );
     let told = desk.fetch(0);
-    told.assert_stderr(
-        "pouch: work: message 3 (3.0 KB) is larger than max-size (2KB); left on the server",
-    );
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: work: message 3 (3.0 KB) is larger than max-size (2KB); left on the server
+    hint: raise `max-size` to fetch them
+    ");
     desk.fetch(0).assert_silent();
     desk.configure("max-size = \"4KB\"\nkeep = \"none\"");
     desk.fetch(0);
@@ -268,15 +272,18 @@ fn many_that_are_too_large_are_told_of_in_one_line() {
     let messages = (1..=40).map(|n| (corpus::uid(n), corpus::sized(n, 3_000 + n)));
     let desk = Desk::new(Server::plain().messages(messages), "max-size = \"2KB\"");
     let told = desk.fetch(0);
-    told.assert_stderr(
-        "pouch: work: 40 messages are larger than max-size (2KB); left on the server\n",
-    );
-    told.assert_stderr("  the largest is message 40 (3.0 KB)\n");
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: work: 40 messages are larger than max-size (2KB); left on the server
+      the largest is message 40 (3.0 KB)
+    hint: raise `max-size` to fetch them
+    ");
     assert_eq!(told.stderr.lines().count(), 3, "{told}");
     desk.fetch(0).assert_silent();
     desk.server.add("one-more", corpus::sized(41, 3_000));
-    desk.fetch(0)
-        .assert_stderr("message 41 (3.0 KB) is larger than max-size (2KB); left on the server");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: message 41 (3.0 KB) is larger than max-size (2KB); left on the server
+    hint: raise `max-size` to fetch them
+    ");
 }
 
 #[test]
