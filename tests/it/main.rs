@@ -40,6 +40,7 @@ mod many_accounts;
 mod mdoc;
 mod multidrop;
 mod one_bad_message;
+mod output;
 mod pipe;
 mod places;
 #[cfg(feature = "system-tests")]
