@@ -1,4 +1,4 @@
-//! The Maildir: what is made, what is left alone, and that mail arrives as it was sent.
+//! Delivery to a Maildir: what is created, what is left alone, and that mail arrives unchanged.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 }
 
 #[test]
-fn what_is_missing_is_made_for_its_owner_alone() {
+fn missing_maildir_is_created_private() {
     let desk = Desk::with(2, "", |server| server);
     let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
     desk.home
@@ -61,7 +61,7 @@ fn what_is_missing_is_made_for_its_owner_alone() {
 }
 
 #[test]
-fn a_maildir_of_others_keeps_all_that_it_has() {
+fn existing_maildir_is_not_changed() {
     let desk = Desk::with(2, "", |server| server);
     let theirs = [
         ("Mail/work/new/1.other", 0o644),
@@ -95,7 +95,7 @@ fn a_maildir_of_others_keeps_all_that_it_has() {
 }
 
 #[test]
-fn a_link_to_a_maildir_is_one() {
+fn symlink_to_a_maildir_is_followed() {
     let desk = Desk::with(2, "", |server| server);
     fs::create_dir_all(desk.home.join("Mail")).unwrap();
     desk.home.make_dir("disk/work", 0o700);
@@ -105,7 +105,7 @@ fn a_link_to_a_maildir_is_one() {
 }
 
 #[test]
-fn what_is_no_maildir_is_left_alone_and_nothing_is_fetched() {
+fn invalid_maildir_is_left_alone_and_nothing_is_fetched() {
     type Make = fn(&Desk);
     let places: [(&str, Make); 4] = [
         ("a folder with other files", |desk| {
@@ -171,7 +171,7 @@ fn what_is_no_maildir_is_left_alone_and_nothing_is_fetched() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn nothing_is_deleted_while_the_maildir_cannot_be_written() {
+fn unwritable_maildir_prevents_deletion() {
     let mut shown = String::new();
     for part in ["tmp", "new", ""] {
         let desk = Desk::with(3, "keep = \"none\"", |server| server);
@@ -223,7 +223,7 @@ fn nothing_is_deleted_while_the_maildir_cannot_be_written() {
 }
 
 #[test]
-fn nasty_mail_is_changed_in_nothing_but_its_line_ends() {
+fn unusual_mail_is_delivered_unchanged_but_for_line_ends() {
     let expected: Vec<_> = corpus::nasty()
         .iter()
         .map(|(_, content)| corpus::on_disk(content))
@@ -255,7 +255,7 @@ fn nasty_mail_is_changed_in_nothing_but_its_line_ends() {
 }
 
 #[test]
-fn a_message_of_30_mb_arrives_whole() {
+fn message_of_30_mb_arrives_complete() {
     let big = corpus::sized(1, 30_000_000);
     let desk = Desk::new(
         Server::plain()
@@ -282,7 +282,7 @@ fn three_thousand_messages_arrive_once_each() {
 }
 
 #[test]
-fn a_message_of_nothing_is_delivered_only_where_nothing_was_listed() {
+fn empty_message_is_delivered_only_if_listed_as_empty() {
     let desk = Desk::new(
         Server::plain()
             .message("none", "")
@@ -340,7 +340,7 @@ fn after_runs_once_with_the_name_of_the_account() {
 }
 
 #[test]
-fn after_runs_whenever_something_was_delivered_whatever_came_then() {
+fn after_runs_even_if_the_session_fails_later() {
     for (what, fault) in [
         ("one was refused", on("RETR 3").refuse("-ERR damaged")),
         ("one cut the line", on("RETR").uid("uid-3").octets(9).cut()),
@@ -364,7 +364,7 @@ fn after_runs_whenever_something_was_delivered_whatever_came_then() {
 }
 
 #[test]
-fn after_does_not_run_where_nothing_arrived() {
+fn after_does_not_run_without_new_mail() {
     let desk = Desk::with(2, AFTER, |server| {
         server.fault(on("RETR").refuse("-ERR damaged"))
     });
@@ -373,7 +373,7 @@ fn after_does_not_run_where_nothing_arrived() {
 }
 
 #[test]
-fn an_after_that_fails_is_told_and_fails_no_mail() {
+fn failing_after_command_is_reported_and_mail_is_kept() {
     let mut shown = String::new();
     for after in [
         "[\"sh\", \"-c\", \"printf 'no \\\\033[2Jindex' >&2; exit 3\"]",

@@ -1,4 +1,4 @@
-//! Each message arrives once: whatever ends pouch, and whoever runs beside it.
+//! Each message arrives once, even if pouch is interrupted or runs twice at the same time.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn killed_before_and_after_the_answer_to_quit() {
+fn killed_before_and_after_the_response_to_quit() {
     for done in [false, true] {
         let desk = Desk::with(5, "keep = \"none\"", |server| {
             let quit = on("QUIT").nth(1);
@@ -36,7 +36,7 @@ fn killed_before_and_after_the_answer_to_quit() {
 }
 
 #[test]
-fn a_program_gets_a_message_again_if_pouch_is_ended_meanwhile_and_that_is_said() {
+fn interrupted_pipe_delivery_is_repeated_and_reported() {
     let mut shown = String::new();
     for signal in [2, 9] {
         let desk = Desk::with(
@@ -74,7 +74,7 @@ fn a_program_gets_a_message_again_if_pouch_is_ended_meanwhile_and_that_is_said()
 }
 
 #[test]
-fn a_program_gets_a_notice_again_if_pouch_is_ended_meanwhile_and_that_is_said() {
+fn interrupted_notice_delivery_is_repeated_and_reported() {
     let mut shown = String::new();
     for (end, code) in [
         ("kill -KILL $PPID", 137),
@@ -110,7 +110,7 @@ fn a_program_gets_a_notice_again_if_pouch_is_ended_meanwhile_and_that_is_said() 
 }
 
 #[test]
-fn a_second_pouch_leaves_the_first_alone_and_says_so() {
+fn second_pouch_reports_the_lock_and_exits() {
     let desk = Desk::with(3, "", |server| server.fault(on("RETR 2").nth(1).silence()));
     let first = desk.pouch(&["fetch"]).spawn();
     desk.server.wait_for(|log| log.count("RETR 2") == 1);
@@ -153,7 +153,7 @@ fn a_second_pouch_leaves_the_first_alone_and_says_so() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
+fn delivery_of_a_killed_run_is_found_once_the_maildir_is_back() {
     let desk = Desk::with(3, "", |server| server);
     // killed once a message has its name, and the ledger does not know of it
     desk.traced("linkat:signal=KILL:when=2").assert_code(137);
@@ -183,7 +183,7 @@ fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_ledger_from_a_backup_takes_no_other_message_for_one_that_a_killed_run_delivered() {
+fn restored_ledger_does_not_confuse_messages() {
     let desk = Desk::with(2, "", |server| server.without("TOP"));
     desk.fetch_at(-2, 0);
     let (state, backup) = (desk.home.state(), desk.home.join("backup"));
@@ -205,7 +205,7 @@ fn a_ledger_from_a_backup_takes_no_other_message_for_one_that_a_killed_run_deliv
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn where_a_file_cannot_be_named_later_it_is_killed_and_goes_on_as_elsewhere() {
+fn killed_without_unnamed_files_loses_nothing() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
     // as where there is no /proc
     assert_goes_on(
@@ -251,7 +251,7 @@ fn assert_goes_on(desk: &Desk, disk: &[&str], kill: &str) {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn where_nothing_can_be_linked_it_is_killed_and_goes_on_as_elsewhere() {
+fn killed_without_hard_links_loses_nothing() {
     for error in ["EPERM", "ENOSYS", "EOPNOTSUPP"] {
         let desk = Desk::with(3, "keep = \"none\"", |server| server);
         let disk = ["renameat2:error=EINVAL", &format!("linkat:error={error}")];
@@ -260,7 +260,7 @@ fn where_nothing_can_be_linked_it_is_killed_and_goes_on_as_elsewhere() {
 }
 
 #[test]
-fn twenty_at_once_fetch_each_message_once() {
+fn twenty_processes_fetch_each_message_once() {
     let desk = Desk::with(60, "keep = \"none\"", |server| server);
     let runs: Vec<_> = (0..20)
         .map(|_| desk.pouch(&["fetch", "--wait", "1m"]).spawn())
@@ -274,7 +274,7 @@ fn twenty_at_once_fetch_each_message_once() {
 }
 
 #[test]
-fn a_signal_ends_it_by_that_signal_and_what_was_whole_is_kept() {
+fn signal_is_the_exit_status_and_complete_messages_are_kept() {
     for signal in [1, 2, 15] {
         let desk = Desk::with(5, "timeout = \"60s\"", |server| {
             server.fault(on("RETR 4").nth(1).octets(50).silence())
@@ -291,7 +291,7 @@ fn a_signal_ends_it_by_that_signal_and_what_was_whole_is_kept() {
 }
 
 #[test]
-fn a_signal_ends_every_wait() {
+fn signal_interrupts_every_wait() {
     type Reached = fn(&Log) -> bool;
     let waits: [(&str, Reached); 3] = [
         ("greeting", |log| log.connections() == 1),
@@ -320,7 +320,7 @@ fn a_signal_ends_every_wait() {
 }
 
 #[test]
-fn a_hang_up_that_is_ignored_does_not_stop_it() {
+fn ignored_sighup_does_not_stop_the_run() {
     let desk = Desk::with(3, "timeout = \"60s\"", |server| {
         server.fault(on("RETR 2").nth(1).octets(10).silence())
     });

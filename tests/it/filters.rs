@@ -1,4 +1,4 @@
-//! Filters: programs that each message goes through before it is delivered.
+//! Filters: programs that process each message before it is delivered.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ fn mail(n: usize) -> Vec<u8> {
 }
 
 #[test]
-fn filters_change_a_message_one_after_the_other() {
+fn filters_are_applied_in_order() {
     let filters = "filter = [[\"sed\", \"s/Ben/Cy/\"], [\"sed\", \"s/Cy/Dan/\"]]\nkeep = \"none\"";
     let desk = Desk::with(3, filters, |server| server);
     desk.fetch(0);
@@ -34,7 +34,7 @@ fn filters_change_a_message_one_after_the_other() {
 }
 
 #[test]
-fn a_large_message_comes_back_whole() {
+fn large_message_passes_a_filter_complete() {
     let big = corpus::sized(9, 3_000_000);
     let desk = Desk::with(0, "filter = [[\"cat\"]]", |server| {
         server.message("big", &big)
@@ -44,7 +44,7 @@ fn a_large_message_comes_back_whole() {
 }
 
 #[test]
-fn what_a_filter_answers_decides() {
+fn exit_code_of_a_filter_decides() {
     // (its end, exit of the runs, what is set aside)
     for (end, exits, aside) in [
         ("exit 99", [0, 0, 0], true),
@@ -81,7 +81,7 @@ fn what_a_filter_answers_decides() {
 }
 
 #[test]
-fn rules_sort_by_what_a_filter_wrote() {
+fn rules_match_headers_added_by_a_filter() {
     let lines = "filter = [[\"sed\", \"s/^Subject: Message 2/X-Spam: yes\\\\n&/\"]]\n[[account.work.rule]]\nheader = \"X-Spam: yes\"\naction = \"maildir:.Spam\"";
     let desk = Desk::with(3, lines, |server| server);
     desk.fetch(0);
@@ -93,7 +93,7 @@ fn rules_sort_by_what_a_filter_wrote() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn bogofilter_tells_and_a_rule_sorts() {
+fn bogofilter_header_is_matched_by_a_rule() {
     let lines = "filter = [[\"bogofilter\", \"-p\", \"-e\"]]\n[[account.work.rule]]\nheader = \"X-Bogosity: spam*\"\naction = \"maildir:.Spam\"";
     let spam = "From: x@y.example\nSubject: pills\n\nbuy cheap pills now\n";
     let desk = Desk::with(1, lines, |server| server.message("spam", spam));
@@ -122,7 +122,7 @@ fn bogofilter_tells_and_a_rule_sorts() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_message_made_shorter_is_whole_after_a_crash_too() {
+fn shortened_message_is_complete_after_a_crash() {
     let desk = Desk::with(
         3,
         "filter = [[\"sed\", \"/line/d\"]]\nkeep = \"none\"",
@@ -146,7 +146,7 @@ const SUBJECT: &str = "filter = [[\"sed\", \"s/^Subject: /&(spam) /\"]]";
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_message_with_another_subject_is_known_again_after_a_crash() {
+fn changed_subject_is_recognised_after_a_crash() {
     // and the next run does not get to the server
     for offline in [false, true] {
         let desk = Desk::with(3, &format!("{SUBJECT}\nkeep = \"none\""), |server| server);
@@ -173,7 +173,7 @@ fn a_message_with_another_subject_is_known_again_after_a_crash() {
 }
 
 #[test]
-fn a_message_with_another_subject_is_not_deleted_because_a_mail_program_gave_it_another_name() {
+fn renamed_file_with_changed_subject_is_not_a_deletion() {
     let desk = Desk::with(4, &format!("{SUBJECT}\nsync-deletions = true"), |server| {
         server
     });
@@ -197,7 +197,7 @@ fn a_message_with_another_subject_is_not_deleted_because_a_mail_program_gave_it_
 }
 
 #[test]
-fn what_came_short_and_is_dropped_now_is_not_downloaded_for_ever() {
+fn truncated_and_dropped_message_is_not_downloaded_forever() {
     let filter = "filter = [[\"sh\", \"script\"]]\nkeep = \"none\"\nnotice = false";
     let desk = Desk::with(1, filter, |server| {
         server.fault(on("RETR").uid("uid-1").short(330).times(1))
@@ -226,7 +226,7 @@ fn what_came_short_and_is_dropped_now_is_not_downloaded_for_ever() {
 }
 
 #[test]
-fn a_filter_that_cannot_be_run_stops_the_account() {
+fn filter_that_cannot_be_run_stops_the_account() {
     let desk = Desk::with(2, "filter = [[\"/nonexistent/spamc\"]]", |server| server);
     assert_snapshot!(desk.fetch(78).stderr_text(), @r#"
     pouch: work: the filter `/nonexistent/spamc` cannot be run

@@ -1,4 +1,4 @@
-//! LMTP: each recipient once, by a scripted server and by Dovecot's.
+//! LMTP: each recipient gets a message once, from a scripted server and from Dovecot.
 
 #[cfg(feature = "system-tests")]
 use std::path::Path;
@@ -31,7 +31,7 @@ fn ordinary(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn nasty_mail_arrives_with_its_sender_over_one_connection() {
+fn unusual_mail_arrives_with_its_sender_over_one_connection() {
     for plain in [false, true] {
         let desk = Desk::new(Server::plain().messages(corpus::nasty()), LINES);
         let lmtp = Lmtp::at(&desk.home.join("lmtp"));
@@ -67,7 +67,7 @@ fn nasty_mail_arrives_with_its_sender_over_one_connection() {
 }
 
 #[test]
-fn each_recipient_has_each_message_once_whatever_the_others_say() {
+fn each_recipient_gets_each_message_once() {
     let desk = Desk::with(
         3,
         &format!("{LINES}\nlmtp-recipients = [\"ann\", \"ben@example.org\", \"cid\"]"),
@@ -115,7 +115,7 @@ fn each_recipient_has_each_message_once_whatever_the_others_say() {
 }
 
 #[test]
-fn who_said_yes_before_the_line_was_lost_is_not_asked_again() {
+fn accepted_recipients_are_not_repeated_after_a_lost_connection() {
     let desk = Desk::with(
         2,
         &format!("{LINES}\nlmtp-recipients = [\"ann\", \"ben\"]"),
@@ -131,9 +131,9 @@ fn who_said_yes_before_the_line_was_lost_is_not_asked_again() {
     assert_eq!(desk.server.remaining(), 0);
 }
 
-each_fault!(a_message_that_cannot_be_fetched_is_not_handed_over, 2);
+each_fault!(message_that_cannot_be_fetched_is_not_delivered, 2);
 
-fn a_message_that_cannot_be_fetched_is_not_handed_over(fault: Fault) {
+fn message_that_cannot_be_fetched_is_not_delivered(fault: Fault) {
     let desk = Desk::with(3, LINES, |server| server.fault(fault));
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     desk.fetch(75).assert_silent();
@@ -146,7 +146,7 @@ fn a_message_that_cannot_be_fetched_is_not_handed_over(fault: Fault) {
 }
 
 #[test]
-fn an_lmtp_server_that_falls_silent_is_given_up() {
+fn silent_lmtp_server_times_out() {
     let desk = Desk::with(1, &format!("{LINES}\npipe-timeout = \"1s\""), |server| {
         server
     });
@@ -163,7 +163,7 @@ fn an_lmtp_server_that_falls_silent_is_given_up() {
 }
 
 #[test]
-fn a_connection_that_the_server_ends_is_made_again() {
+fn closed_lmtp_connection_is_reopened() {
     let desk = Desk::with(5, LINES, |server| server);
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     // in the middle: nobody knows whether the message was taken
@@ -197,7 +197,7 @@ fn a_connection_that_the_server_ends_is_made_again() {
 }
 
 #[test]
-fn where_nobody_takes_mail_none_is_fetched() {
+fn without_an_lmtp_server_nothing_is_fetched() {
     let desk = Desk::with(3, LINES, |server| server);
     let told = desk.pouch(&["fetch", "-v"]).run();
     assert_snapshot!(told.assert_code(75).stderr_text(), @"
@@ -238,7 +238,7 @@ fn where_nobody_takes_mail_none_is_fetched() {
 }
 
 #[test]
-fn what_is_too_large_for_the_server_is_not_sent() {
+fn message_above_the_lmtp_size_limit_is_not_sent() {
     let desk = Desk::with(2, LINES, |server| {
         server.message("big", corpus::sized(9, 1_200_000))
     });
@@ -257,7 +257,7 @@ fn what_is_too_large_for_the_server_is_not_sent() {
 }
 
 #[test]
-fn a_notice_waits_for_a_server_that_is_not_there_and_comes_once() {
+fn notice_is_delivered_once_the_lmtp_server_is_back() {
     let desk = Desk::with(2, "lmtp = \"unix:~/lmtp\"\nattempts = 2", |server| {
         server.fault(on("RETR").uid("uid-1").refuse("-ERR damaged"))
     });
@@ -282,7 +282,7 @@ fn a_notice_waits_for_a_server_that_is_not_there_and_comes_once() {
 }
 
 #[test]
-fn a_message_is_handed_over_again_if_pouch_is_killed_meanwhile() {
+fn interrupted_lmtp_delivery_is_repeated() {
     let desk = Desk::with(2, LINES, |server| server);
     // it waits for an answer for ever
     let listener = UnixListener::bind(desk.home.join("lmtp")).unwrap();
@@ -310,7 +310,7 @@ fn a_message_is_handed_over_again_if_pouch_is_killed_meanwhile() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn dovecot_takes_it_by_socket_and_by_port() {
+fn dovecot_accepts_mail_by_socket_and_port() {
     let server = RealServer::start("dovecot", &["lmtp=yes"]);
     // a message that begins with a dot comes out of Dovecot's POP3 as two
     let odd = |name: &str| matches!(name, "bare-cr" | "nul" | "dot-alone");

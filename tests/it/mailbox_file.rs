@@ -35,7 +35,7 @@ fn ordinary(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn nasty_mail_arrives_and_any_reader_can_read_it() {
+fn unusual_mail_is_readable_by_other_programs() {
     let desk = Desk::new(Server::plain().messages(corpus::nasty()), MBOX);
     desk.fetch(0);
     let expected: Vec<_> = corpus::nasty()
@@ -62,7 +62,7 @@ fn nasty_mail_arrives_and_any_reader_can_read_it() {
 }
 
 #[test]
-fn what_lay_there_stays_and_the_next_message_begins_a_line() {
+fn existing_mail_is_kept_and_new_mail_begins_a_line() {
     for (before, separated) in [
         ("", ""),
         (
@@ -92,12 +92,9 @@ fn what_lay_there_stays_and_the_next_message_begins_a_line() {
     }
 }
 
-each_fault!(
-    a_message_that_cannot_be_fetched_leaves_nothing_in_the_mailbox,
-    2
-);
+each_fault!(message_that_cannot_be_fetched_leaves_no_trace, 2);
 
-fn a_message_that_cannot_be_fetched_leaves_nothing_in_the_mailbox(fault: Fault) {
+fn message_that_cannot_be_fetched_leaves_no_trace(fault: Fault) {
     let desk = Desk::with(3, &format!("{MBOX}\nkeep = \"none\""), |server| {
         server.fault(fault)
     });
@@ -111,7 +108,7 @@ fn a_message_that_cannot_be_fetched_leaves_nothing_in_the_mailbox(fault: Fault) 
 }
 
 #[test]
-fn what_is_no_mailbox_is_left_alone() {
+fn invalid_mailbox_file_is_left_alone() {
     let desk = Desk::with(2, MBOX, |server| server);
     desk.home.write("Mail/work", "Dear diary", 0o600);
     assert_snapshot!(desk.fetch(73).stderr_text(), @"
@@ -132,7 +129,7 @@ fn what_is_no_mailbox_is_left_alone() {
 }
 
 #[test]
-fn a_message_larger_than_a_batch_arrives_too() {
+fn message_larger_than_a_batch_arrives() {
     let big = corpus::sized(1, 30_000_000);
     let desk = Desk::new(
         Server::plain()
@@ -188,7 +185,7 @@ fn fetch_while_locked(desk: &Desk, sign: &str, let_go: impl FnOnce()) {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn another_program_that_has_the_mailbox_is_waited_for() {
+fn lock_of_another_program_is_waited_for() {
     let desk = Desk::with(2, MBOX, |server| server);
     let dot = desk
         .home
@@ -218,7 +215,7 @@ fn another_program_that_has_the_mailbox_is_waited_for() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn procmail_delivers_to_the_same_mailbox_at_the_same_time() {
+fn procmail_can_deliver_at_the_same_time() {
     // a batch for each message: the locks are taken again and again
     let desk = Desk::with(40, &format!("{MBOX}\nlimit = 1"), |server| server);
     desk.home.make_dir("Mail", 0o700);
@@ -308,7 +305,7 @@ fn killed_behind_the_append(desk: &Desk) -> Vec<u8> {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_torn_append_is_taken_back_and_each_message_is_there_once() {
+fn interrupted_append_is_rolled_back() {
     const OLD: &str = "From a@b Mon Nov 23 00:00:00 2026\nSubject: old\n\nmail\n";
     // so many octets are missing, and then so many are NUL, as where the power went
     for (cut, nul) in [
@@ -344,7 +341,7 @@ fn a_torn_append_is_taken_back_and_each_message_is_there_once() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn what_others_wrote_behind_a_torn_append_stays_and_that_is_said() {
+fn interrupted_append_followed_by_other_mail_is_kept_and_reported() {
     let desk = Desk::with(4, MBOX, |server| server);
     let mailbox = killed_behind_the_append(&desk);
     let theirs = b"\n\nFrom a@b Mon Nov 23 00:00:00 2026\nSubject: theirs\n\nmail\n\n";
@@ -369,7 +366,7 @@ fn what_others_wrote_behind_a_torn_append_stays_and_that_is_said() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn mail_that_was_read_and_deleted_meanwhile_does_not_come_again() {
+fn mail_deleted_by_the_user_is_not_fetched_again() {
     let desk = Desk::with(4, MBOX, |server| server);
     desk.home.write(
         "Mail/work",
@@ -400,7 +397,7 @@ fn mail_that_was_read_and_deleted_meanwhile_does_not_come_again() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_dry_run_after_a_kill_makes_no_mailbox() {
+fn dry_run_after_a_kill_creates_no_mailbox() {
     let desk = Desk::with(4, MBOX, |server| server);
     killed_behind_the_append(&desk);
     fs::remove_file(desk.home.join("Mail/work")).unwrap();
@@ -415,7 +412,7 @@ fn a_dry_run_after_a_kill_makes_no_mailbox() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_full_disk_leaves_the_mailbox_as_it_was() {
+fn full_disk_leaves_the_mailbox_unchanged() {
     let desk = Desk::with(3, MBOX, |server| {
         server.message("big", corpus::sized(99, 400_000))
     });
@@ -457,7 +454,7 @@ fn a_full_disk_leaves_the_mailbox_as_it_was() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn check_says_how_the_mailbox_is_locked() {
+fn check_reports_how_the_mailbox_is_locked() {
     let desk = Desk::with(1, MBOX, |server| server);
     assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).stdout_text(), @"
     secret   ok    ~/password, N s
@@ -526,7 +523,7 @@ fn home(server: &RealServer, user: &str, password: &str, place: &str) -> Home {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn dovecot_serves_what_pouch_delivered() {
+fn dovecot_reads_the_mailbox() {
     let server = RealServer::start("dovecot", &["format=mbox"]);
     let messages: Vec<_> = (1..=20).map(|n| corpus::sized(n, 2_000 * n)).collect();
     server.inject(ALICE, &messages);
@@ -549,7 +546,7 @@ fn dovecot_serves_what_pouch_delivered() {
 }
 
 #[test]
-fn the_ledger_cannot_be_held_against_a_mailbox_file() {
+fn ledger_verify_cannot_check_a_mailbox_file() {
     let desk = Desk::with(2, "mbox = \"~/box\"", |server| server);
     desk.fetch(0);
     desk.server.add(corpus::uid(3), corpus::message(3));
@@ -559,7 +556,7 @@ fn the_ledger_cannot_be_held_against_a_mailbox_file() {
 }
 
 #[test]
-fn killed_while_the_ledger_does_not_know_of_the_batch_before() {
+fn killed_before_the_previous_batch_is_recorded() {
     let desk = Desk::with(300, MBOX, |server| server);
     let lock = desk.home.write(
         "Mail/work.lock",

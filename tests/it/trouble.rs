@@ -1,4 +1,4 @@
-//! Servers, lines and logins that fail: a clear word, the right exit code, and nothing lost.
+//! Failing servers, connections and logins: a clear message, the right exit code, no mail lost.
 
 use std::{fs, time::Duration};
 
@@ -23,7 +23,7 @@ fn verbose(desk: &Desk, code: i32) -> Output {
 }
 
 #[test]
-fn hosts_that_are_not_there() {
+fn unreachable_hosts_are_reported() {
     let home = Home::new();
     home.write("password", "secret\n", 0o600);
     let mut shown = String::new();
@@ -76,7 +76,7 @@ fn resolver_without_network_is_a_temporary_failure() {
 }
 
 #[test]
-fn servers_that_do_not_greet() {
+fn missing_or_wrong_greetings_are_reported() {
     let cases = [
         ("silence", on_connect().silence(), 75),
         ("end of connection", on_connect().cut(), 75),
@@ -158,7 +158,7 @@ fn servers_that_do_not_greet() {
 }
 
 #[test]
-fn a_refused_password_is_sent_once_and_told_at_once() {
+fn refused_password_is_sent_once_and_reported_once_a_day() {
     let mut shown = String::new();
     for text in [
         "-ERR [AUTH] Invalid credentials",
@@ -211,7 +211,7 @@ fn a_refused_password_is_sent_once_and_told_at_once() {
 }
 
 #[test]
-fn a_busy_mailbox_says_nothing_until_it_has_lasted_a_day() {
+fn busy_mailbox_is_reported_after_a_day() {
     let mut shown = String::new();
     for text in [
         "-ERR [IN-USE] locked",
@@ -251,7 +251,7 @@ fn a_busy_mailbox_says_nothing_until_it_has_lasted_a_day() {
 }
 
 #[test]
-fn logins_that_end_strangely() {
+fn connection_lost_at_login_is_transient() {
     let desk = Desk::with(1, "auth = \"user\"\nretries = 1", |server| {
         server.fault(on("PASS").cut())
     });
@@ -272,7 +272,7 @@ fn logins_that_end_strangely() {
 }
 
 #[test]
-fn every_way_to_log_in_works() {
+fn every_login_mechanism_works() {
     for (lines, setup) in [
         ("", "SASL"),
         ("auth = \"user\"", "SASL"),
@@ -311,7 +311,7 @@ fn every_way_to_log_in_works() {
 }
 
 #[test]
-fn a_server_that_loses_commands_sent_ahead_is_fetched_one_by_one() {
+fn lost_pipelined_commands_disable_pipelining() {
     let desk = Desk::with(10, "", |server| {
         server
             .fault(on("STAT").honest().forget())
@@ -322,14 +322,14 @@ fn a_server_that_loses_commands_sent_ahead_is_fetched_one_by_one() {
 }
 
 #[test]
-fn octets_that_come_one_by_one_are_the_same_octets() {
+fn single_byte_packets_are_reassembled() {
     let desk = Desk::with(5, "", Setup::octet_by_octet);
     desk.fetch(0);
     desk.assert_arrived(1..=5);
 }
 
 #[test]
-fn nobody_waits_for_a_good_bye_that_proves_nothing() {
+fn silent_quit_without_deletions_is_not_waited_for() {
     // the harness waits for a minute
     let desk = Desk::with(3, "timeout = \"10m\"", |server| {
         server.fault(on("QUIT").silence())
@@ -340,7 +340,7 @@ fn nobody_waits_for_a_good_bye_that_proves_nothing() {
 }
 
 #[test]
-fn new_mail_takes_five_turns_and_nobody_waits_for_the_last() {
+fn new_mail_takes_five_round_trips() {
     // sizes tell nothing where all are alike: that nothing was lost is known by the STAT behind
     // them
     let alike = |server: Setup| {
@@ -359,7 +359,7 @@ fn new_mail_takes_five_turns_and_nobody_waits_for_the_last() {
 }
 
 #[test]
-fn a_poll_with_nothing_new_takes_four_turns() {
+fn poll_without_new_mail_takes_four_round_trips() {
     let desk = Desk::with(50, "", |server| server);
     desk.fetch(0);
     // pouch does not wait for the end of a session, in which the last turn is counted
@@ -370,14 +370,14 @@ fn a_poll_with_nothing_new_takes_four_turns() {
     assert_eq!(turns() - before, 4);
 }
 
-cases! { nothing_endless_fills_the_memory:
+cases! { endless_response_is_refused_in_little_memory:
     list(on("LIST").forever("1 1\r\n")),
     uidl(on("UIDL").forever("1 x\r\n")),
     line(on("UIDL").answer("+OK\r\n1 ").forever("x")),
     capabilities(on("CAPA").answer("+OK\r\n").forever("XX\r\n")),
 }
 
-fn nothing_endless_fills_the_memory(fault: Fault) {
+fn endless_response_is_refused_in_little_memory(fault: Fault) {
     let desk = Desk::with(3, "retries = 0", |server| server.fault(fault));
     // 64 MiB of data, at most
     desk.home
@@ -388,7 +388,7 @@ fn nothing_endless_fills_the_memory(fault: Fault) {
 }
 
 #[test]
-fn a_message_without_an_end_is_given_up_and_the_others_arrive() {
+fn endless_message_is_given_up_and_the_others_arrive() {
     let desk = Desk::with(3, "timeout = \"20s\"", |server| {
         server.fault(
             on("RETR")
@@ -439,7 +439,7 @@ fn secure(setup: Setup, lines: &str) -> Desk {
 }
 
 #[test]
-fn good_certificates_are_good() {
+fn valid_and_pinned_certificates_are_accepted() {
     for (setup, lines) in [
         (Server::implicit_tls(), "CA"),
         (Server::starttls(), "CA\ntls = \"starttls\""),
@@ -461,7 +461,7 @@ fn good_certificates_are_good() {
 }
 
 #[test]
-fn a_message_cut_under_tls_is_cut_though_tls_may_say_that_all_is_well() {
+fn message_cut_under_tls_is_not_delivered() {
     for fault in [
         on("RETR").uid("uid-1").octets(150).cut(),
         on("RETR").uid("uid-1").octets(150).close(),
@@ -486,7 +486,7 @@ fn a_message_cut_under_tls_is_cut_though_tls_may_say_that_all_is_well() {
 }
 
 #[test]
-fn bad_certificates_are_not_and_no_password_is_sent() {
+fn invalid_certificate_is_refused_before_the_login() {
     let mut shown = String::new();
     let zeros = format!("tls-pin = \"sha256:{}\"", "0".repeat(64));
     for (certificate, lines) in [
@@ -612,7 +612,7 @@ fn bad_certificates_are_not_and_no_password_is_sent() {
 }
 
 #[test]
-fn files_that_tls_needs_are_told_of_by_their_keys() {
+fn missing_tls_files_are_reported_by_config_key() {
     let client = "tls-client-cert = \"~/cert.pem\"\ntls-client-key = \"~/key.pem\"";
     let mut shown = String::new();
     for lines in [
@@ -651,7 +651,7 @@ fn files_that_tls_needs_are_told_of_by_their_keys() {
 }
 
 #[test]
-fn stls_is_never_gone_without() {
+fn failed_stls_ends_the_session_before_the_login() {
     let mut shown = String::new();
     for (what, setup, code) in [
         ("no STLS", Server::starttls().without("STLS"), 69),
@@ -738,7 +738,7 @@ fn stls_is_never_gone_without() {
 }
 
 #[test]
-fn no_secret_is_ever_shown() {
+fn passwords_are_never_printed_or_stored() {
     let desk = Desk::with(2, "", |server| server.user("ann", "open sesame"));
     desk.home.write("password", "open sesame\n", 0o600);
     for args in [
@@ -771,7 +771,7 @@ fn no_secret_is_ever_shown() {
 }
 
 #[test]
-fn a_password_that_the_server_repeats_is_not_shown() {
+fn password_echoed_by_the_server_is_masked() {
     for fault in [
         on("AUTH").more("-ERR [SYS/TEMP] no secret\r\n"),
         on("STAT").refuse("+OK secret"),

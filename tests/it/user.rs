@@ -1,4 +1,4 @@
-//! What a person sees, and what a program that reads it sees.
+//! The command line: output for people and for programs, and the commands that change the ledger.
 
 #[cfg(feature = "system-tests")]
 use std::os::unix::fs::symlink;
@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[test]
-fn without_a_config_the_way_out_is_told() {
+fn missing_config_hints_how_to_create_one() {
     let home = Home::new();
     let output = home.pouch(&[]).run();
     assert_snapshot!(output.assert_code(78).stderr_text(), @"
@@ -41,7 +41,7 @@ fn without_a_config_the_way_out_is_told() {
 }
 
 #[test]
-fn mistakes_in_the_config_are_pointed_at() {
+fn config_mistakes_are_shown_with_line_and_hint() {
     let home = Home::new();
     let base = "[account.work]\nhost = \"h\"\nuser = \"u\"\nmaildir = \"m\"\n";
     let mut shown = String::new();
@@ -131,7 +131,7 @@ fn mistakes_in_the_config_are_pointed_at() {
 }
 
 #[test]
-fn secrets_that_cannot_be_had() {
+fn unavailable_passwords_are_reported_before_connecting() {
     let desk = Desk::with(1, "", |server| server);
     let mut shown = String::new();
     for (lines, code) in [
@@ -233,7 +233,7 @@ fn secrets_that_cannot_be_had() {
 }
 
 #[test]
-fn the_first_steps_of_a_newcomer() {
+fn common_first_mistakes_get_a_hint() {
     let desk = Desk::with(2, "", |server| server);
     desk.home.write("file", "", 0o600);
     let below = desk.home.join("file/Mail");
@@ -336,7 +336,7 @@ fn the_first_steps_of_a_newcomer() {
 }
 
 #[test]
-fn an_address_needs_no_config() {
+fn url_is_fetched_without_a_config() {
     let home = Home::new();
     let server = Server::implicit_tls().messages(corpus::messages(2)).start();
     let address = format!("pops://ann@localhost:{}", server.port());
@@ -387,7 +387,7 @@ fn an_address_needs_no_config() {
 }
 
 #[test]
-fn json_is_one_object_a_line_and_tells_everything() {
+fn json_output_has_every_event() {
     let desk = Desk::with(4, "keep = \"none\"\nattempts = 2", |server| {
         server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
     });
@@ -448,7 +448,7 @@ fn json_is_one_object_a_line_and_tells_everything() {
 }
 
 #[test]
-fn the_ledger_does_what_it_is_told() {
+fn ledger_commands_change_the_next_run() {
     let desk = Desk::with(4, "attempts = 1", |server| {
         server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
     });
@@ -509,7 +509,7 @@ fn the_ledger_does_what_it_is_told() {
 }
 
 #[test]
-fn an_order_to_delete_is_taken_back() {
+fn ledger_retry_cancels_requested_deletions() {
     let desk = Desk::with(3, "", |server| server.fault(on("RETR 2").refuse("-ERR no")));
     desk.fetch(75);
     desk.pouch(&["ledger", "delete", "work", "1", "2"])
@@ -529,7 +529,7 @@ fn an_order_to_delete_is_taken_back() {
 }
 
 #[test]
-fn catching_up_takes_what_is_there_for_known() {
+fn catchup_marks_listed_messages_as_seen() {
     let desk = Desk::with(5, "keep = \"none\"", |server| server);
     let output = desk.pouch(&["ledger", "catchup", "work"]).run();
     output.assert_code(0);
@@ -541,7 +541,7 @@ fn catching_up_takes_what_is_there_for_known() {
 }
 
 #[test]
-fn several_accounts_are_all_tried_and_the_worst_counts() {
+fn worst_exit_code_of_several_accounts_is_returned() {
     let good = Server::plain().messages(corpus::messages(2)).start();
     let bad = Server::plain()
         .fault(on("PASS").refuse("-ERR [AUTH] no"))
@@ -582,7 +582,7 @@ fn several_accounts_are_all_tried_and_the_worst_counts() {
 }
 
 #[test]
-fn check_goes_through_a_run() {
+fn check_reports_each_step_and_fetches_nothing() {
     let desk = Desk::with(3, "", |server| server);
     let output = desk.pouch(&["check"]).run();
     assert_snapshot!(output.assert_code(0).stdout_text(), @"
@@ -600,7 +600,7 @@ fn check_goes_through_a_run() {
 }
 
 #[test]
-fn check_tries_every_place_and_program() {
+fn check_tests_every_destination_and_command() {
     let lines = |filter: &str, other: &str| {
         format!(
             "filter = [[\"{filter}\", \"-x\"]]\nafter = [\"true\", \"now\"]\n[[account.work.rule]]\naction = \"fetch\"\n\
@@ -755,7 +755,7 @@ fn check_tries_every_place_and_program() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_trouble() {
+fn closed_standard_output_is_not_an_error() {
     let desk = Desk::with(300, "", |server| server);
     desk.fetch(0);
     let pouch = env!("CARGO_BIN_EXE_pouch");
@@ -767,7 +767,7 @@ fn a_reader_that_goes_away_is_no_trouble() {
 }
 
 #[test]
-fn a_ledger_that_cannot_be_used_is_told_of_and_left_alone() {
+fn unusable_ledger_is_reported_and_not_changed() {
     let desk = Desk::with(2, "", |server| server);
     desk.fetch(0);
     let ledger = desk.ledger();
@@ -810,7 +810,7 @@ fn a_ledger_that_cannot_be_used_is_told_of_and_left_alone() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_place_where_nothing_can_be_kept_is_told_with_a_way_out() {
+fn unwritable_state_directory_is_reported_with_a_hint() {
     let desk = Desk::with(2, "", |server| server);
     desk.home.write("file", "", 0o600);
     symlink("/nonexistent/place", desk.home.join("link")).unwrap();
@@ -940,7 +940,7 @@ fn a_place_where_nothing_can_be_kept_is_told_with_a_way_out() {
 }
 
 #[test]
-fn every_fetches_again_and_again() {
+fn every_repeats_the_fetch() {
     let desk = Desk::with(1, "", |server| server);
     let mut child = desk.pouch(&["fetch", "--every", "1s"]).spawn();
     desk.server.wait_for(|log| log.count("QUIT") == 1);
@@ -952,7 +952,7 @@ fn every_fetches_again_and_again() {
 }
 
 #[test]
-fn a_slip_on_the_command_line_leads_on() {
+fn mistyped_command_gets_a_suggestion() {
     let home = Home::new();
     let slip = home.pouch(&["fecth"]).run();
     assert_snapshot!(slip.assert_code(64).stderr_text(), @"
@@ -992,7 +992,7 @@ fn a_slip_on_the_command_line_leads_on() {
 }
 
 #[test]
-fn a_program_that_reads_json_hears_of_what_kept_all_from_being_done() {
+fn json_output_includes_config_errors() {
     let home = Home::new();
     home.config("[account.work]\nhots = \"h\"\n");
     for args in [
@@ -1155,7 +1155,7 @@ fn a_program_that_reads_json_hears_of_what_kept_all_from_being_done() {
 }
 
 #[test]
-fn status_says_what_happened() {
+fn status_shows_the_result_of_the_last_run() {
     let desk = Desk::with(2, "retries = 0", |server| {
         server.fault(on("AUTH").refuse("-ERR [AUTH] no"))
     });
@@ -1175,7 +1175,7 @@ fn status_says_what_happened() {
 }
 
 #[test]
-fn errors_of_the_system_are_told_without_their_numbers() {
+fn system_errors_are_shown_without_errno() {
     let desk = Desk::with(1, "", |server| server);
     desk.home.config(
         "[account.work]\nhost = \"127.0.0.1\"\nport = 1\nuser = \"ann\"\npassword-file = \"~/none\"\nmaildir = \"~/Mail\"\n",
@@ -1212,7 +1212,7 @@ fn errors_of_the_system_are_told_without_their_numbers() {
 }
 
 #[test]
-fn times_that_make_no_sense_are_refused() {
+fn invalid_durations_are_refused() {
     let desk = Desk::with(1, "", |server| server);
     for args in [
         ["--every", "0s"],
