@@ -1,4 +1,4 @@
-//! The fields that the account wants on top of each message, and the message byte for byte below.
+//! `add-headers`: the fields are added above each message, which is otherwise unchanged.
 
 #[cfg(feature = "system-tests")]
 use std::fs;
@@ -18,7 +18,7 @@ use crate::{
 const ALL: &str =
     "add-headers = [\"received\", \"return-path\", \"delivered-to\"]\nkeep = \"none\"";
 
-/// What stands on top of a message that has a Return-Path already, its line ends and tabs as
+/// The fields above a message that has a Return-Path already, its line ends and tabs as
 /// blanks.
 fn top(uid: &str, from: &str, protocol: &str) -> String {
     let host = rustix::system::uname()
@@ -32,7 +32,7 @@ fn top(uid: &str, from: &str, protocol: &str) -> String {
     )
 }
 
-/// Each of the messages lies there once, below the fields that tell of it.
+/// Asserts that each message was delivered once, below the added fields.
 #[track_caller]
 fn assert_topped(mail: &Mail, from: &str, protocol: &str, messages: &[(String, Vec<u8>)]) {
     let mail: Vec<_> = mail

@@ -1,4 +1,4 @@
-//! The programs that people put behind pouch, the real ones.
+//! Third-party programs that receive mail from pouch or read what it delivered.
 
 use std::path::Path;
 

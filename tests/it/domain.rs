@@ -1,4 +1,4 @@
-//! A mailbox for a whole domain: its users behind one LMTP server, in mailbox files, in programs.
+//! A mailbox for a whole domain, delivered to LMTP servers, mailbox files and programs.
 
 #[cfg(feature = "system-tests")]
 use std::{fs, path::Path};
@@ -100,7 +100,7 @@ fn each_recipient_has_an_answer_of_his_own() {
         lmtp.assert_exactly(&[("ann@example.org", &one)]);
         desk.mail().assert_exactly(&[&one]).assert_tidy();
     }
-    // of one name, and yet somebody else
+    // another person of the same name
     elsewhere.heal();
     desk.fetch(75).assert_silent();
     elsewhere.assert_exactly(&[("ben@example.org", &other)]);
@@ -165,7 +165,7 @@ const IN_FILES: &str = "\"ann@example.org\" = \"mbox:~/boxes/ann\"
 \"ben@example.org\" = \"mbox:~/boxes/ben\"
 \"cid@example.org\" = \"maildir:~/cid\"";
 
-/// What is for whom: ann, ben, cid, and nobody.
+/// Messages for ann, ben and cid, and one for an unknown user.
 #[cfg(feature = "system-tests")]
 fn for_files() -> [Vec<u8>; 4] {
     [
@@ -396,7 +396,7 @@ fn dovecot_takes_it_for_all_its_users() {
         };
         assert!(expected.into_iter().all(has), "{user}");
     }
-    // one whom it does not know is told of, and the other one has it once
+    // an unknown recipient is reported, and the other one gets the message once
     let stray = mail(3, &["bob@example.org", "nobody@example.org"]);
     desk.server.add("3", stray);
     for _ in 0..2 {

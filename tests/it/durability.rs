@@ -1,5 +1,5 @@
-//! The order in which things become safe, read off a trace of the system calls: data before the
-//! name, the name before the ledger, the ledger before the deletion.
+//! The order of syncs in a trace of system calls: the data before the file name, the file name
+//! before the ledger, the ledger before the deletion from the server.
 
 use std::collections::HashMap;
 

@@ -194,7 +194,7 @@ fn restored_ledger_does_not_confuse_messages() {
     desk.fetch_at(-1, 0);
     std::fs::remove_dir_all(&state).unwrap();
     std::fs::rename(&backup, &state).unwrap();
-    // it gets the row that another message had, whose file lies there
+    // it gets the row of another message, whose file is still in the Maildir
     desk.server.add("uid-4", corpus::message(4));
     desk.traced("linkat:signal=KILL:when=1").assert_code(137);
     desk.server.wait_for(|log| log.open() == 0);
@@ -205,7 +205,7 @@ fn restored_ledger_does_not_confuse_messages() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn killed_without_unnamed_files_loses_nothing() {
+fn killed_without_proc_loses_nothing() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
     // as where there is no /proc
     assert_goes_on(

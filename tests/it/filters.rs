@@ -9,7 +9,7 @@ use crate::{
     server::{corpus, on},
 };
 
-/// A message as it lies on the disk, with `from` in place of `to`.
+/// Returns a message as it is delivered, with `from` in place of `to`.
 fn changed(n: usize, from: &str, to: &str) -> Vec<u8> {
     String::from_utf8(corpus::on_disk(&corpus::message(n)))
         .unwrap()

@@ -1,5 +1,5 @@
-//! Servers that mean harm, or might as well: whatever they say, mail is neither lost nor deleted
-//! unread, a run ends, memory stays small, and the terminal does nothing but show.
+//! Malicious or broken servers: no mail is lost or deleted unread, each run ends, memory stays
+//! small, and no escape sequence reaches the terminal.
 
 use std::{thread, time::Duration};
 
@@ -29,7 +29,7 @@ fn serving(setup: Setup, messages: &[Vec<u8>]) -> Setup {
     })
 }
 
-/// Each of these contents lies in the Maildir; some perhaps twice.
+/// Asserts that each of these contents is in the Maildir, perhaps more than once.
 #[track_caller]
 fn assert_none_lost(desk: &Desk, messages: &[Vec<u8>]) {
     let mail = desk.mail();
@@ -249,7 +249,7 @@ fn an_answer_too_few_is_not_forgotten_where_the_next_session_shows_nothing() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     let setup = serving(Server::plain(), &messages)
         .fault(on("RETR").nth(4).answer(""))
-        // the second one goes out behind the messages
+        // the second one is sent after the messages
         .fault(on("STAT").nth(3).answer("+OK 0 0\r\n"));
     let desk = Desk::new(setup, "keep = \"none\"");
     for _ in 0..3 {
@@ -478,7 +478,7 @@ fn many_messages_that_share_uids_and_come_back_are_joined_in_no_time() {
             .fault(on("LIST").body(lines(&|n| format!("{n} 300\r\n"))))
             .fault(on("UIDL").body(lines(&|n| format!("{n} {:032x}\r\n", n / 2))))
     });
-    // listed, gone, and listed again: each pair is told apart anew
+    // listed, gone, and listed again: each pair is distinguished again
     for arrived in [1, 1, 2] {
         desk.pouch(&["fetch"])
             .within(Duration::from_mins(1))

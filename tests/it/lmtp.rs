@@ -44,7 +44,7 @@ fn unusual_mail_arrives_with_its_sender_over_one_connection() {
             .map(|(_, content)| corpus::on_disk(content))
             .collect();
         lmtp.assert_arrived(&["ann"], &expected);
-        // nobody waits for the answer to it
+        // pouch does not wait for the response
         lmtp.wait_for("QUIT");
         assert_eq!((lmtp.calls("CONNECT"), desk.server.remaining()), (1, 0));
         let (eight_bit, size) = if plain { (0, 0) } else { (2, expected.len()) };
@@ -166,7 +166,7 @@ fn silent_lmtp_server_times_out() {
 fn closed_lmtp_connection_is_reopened() {
     let desk = Desk::with(5, LINES, |server| server);
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
-    // in the middle: nobody knows whether the message was taken
+    // in the middle: it is unknown whether the message was accepted
     lmtp.answer(".ann", "");
     assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
@@ -369,7 +369,7 @@ fn dovecot_accepts_mail_by_socket_and_port() {
             .count();
         assert!(copies >= 2, "{}", message.escape_ascii());
     }
-    // somebody whom it does not know
+    // an unknown recipient
     let alice = home(
         ALICE,
         ALICE_PASSWORD,

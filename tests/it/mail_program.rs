@@ -1,5 +1,5 @@
-//! A mail program reads, files and deletes mail in the Maildir while pouch delivers there, is
-//! killed and looks for what it had delivered.
+//! A mail program reads, moves and deletes mail in the Maildir while pouch delivers there, is
+//! killed, and recovers its deliveries.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

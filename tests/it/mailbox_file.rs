@@ -1,5 +1,5 @@
-//! A mailbox file (mbox): each message once, beside other programs that write there, and whatever
-//! ends pouch.
+//! Delivery to a mailbox file (mbox): each message once, even if other programs write to the file
+//! or pouch is killed.
 
 use std::{fs, process};
 #[cfg(feature = "system-tests")]
@@ -44,7 +44,7 @@ fn unusual_mail_is_readable_by_other_programs() {
         .collect();
     desk.mail().assert_exactly(&expected);
     desk.fetch(0).assert_silent();
-    // somebody else's reader, which knows nothing of the quoting
+    // an independent reader, which does not undo the quoting
     let script = "import mailbox, sys\n\
         for message in mailbox.mbox('Mail/work'):\n\
         \x20   sys.stdout.write(message.get_from() + '\\n')";
@@ -148,7 +148,7 @@ fn message_larger_than_a_batch_arrives() {
     assert!(state < 10_000, "{state}");
 }
 
-/// Fetches while somebody else has the mailbox; `let_go` is called once pouch has tried a few
+/// Fetches while another program has locked the mailbox; `let_go` is called once pouch has tried a few
 /// times, as `sign` in a trace shows, and in vain.
 #[cfg(feature = "system-tests")]
 fn fetch_while_locked(desk: &Desk, sign: &str, let_go: impl FnOnce()) {
@@ -375,7 +375,7 @@ fn mail_deleted_by_the_user_is_not_fetched_again() {
     );
     killed_behind_the_append(&desk);
     fs::write(desk.home.join("Mail/work"), b"").unwrap();
-    // here it cannot be told whether the messages were ever there
+    // it is unknown whether the messages were ever in the file
     assert_snapshot!(desk.fetch(0).stderr_text(), @"
     pouch: work: the last run was interrupted while writing to ~/Mail/work
       the file has changed since and was left untouched
@@ -565,7 +565,7 @@ fn killed_before_the_previous_batch_is_recorded() {
     );
     let mut child = desk.pouch(&["fetch"]).spawn();
     desk.server.wait_for(|log| log.count("RETR") > 0);
-    // the ledger waits for somebody else, the mailbox not any more
+    // the ledger is still locked, the mailbox is not
     let mut ledger = rusqlite::Connection::open(desk.ledger()).unwrap();
     let held = ledger
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)

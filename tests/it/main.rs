@@ -1,11 +1,11 @@
-//! The tests that drive the program as a user does.
+//! Integration tests, which run the program as a user does.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
     clippy::too_many_lines,
-    reason = "a test that fails panics, and tells why"
+    reason = "a failing test panics with an explanation"
 )]
 
 #[macro_use]

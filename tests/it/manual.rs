@@ -1,4 +1,4 @@
-//! Manual, README, sample and completions say what the program does.
+//! The manual, README, sample config and completions agree with the program.
 
 use std::{env, fs, path::PathBuf};
 
@@ -46,7 +46,7 @@ fn options(command: &Command) -> String {
     text + ".El\n"
 }
 
-/// What stands between the two marks of pouch(1).
+/// Returns the text between the two marks of pouch(1).
 fn generated() -> String {
     let mut cli = Cli::command();
     cli.build();

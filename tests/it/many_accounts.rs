@@ -1,4 +1,4 @@
-//! Twenty accounts at five servers, which share one ledger.
+//! Twenty accounts on five servers, which share one ledger.
 
 use crate::{
     server::{Server, corpus},
@@ -8,7 +8,7 @@ use crate::{
 pub const ACCOUNTS: usize = 20;
 /// Messages an account.
 const EACH: usize = 6;
-/// Names of this machine: pouch takes each for a server of its own.
+/// Names of this machine, which pouch treats as different servers.
 const HOSTS: [&str; 5] = ["127.0.0.1", "localhost", "127.1", "127.0.1", "2130706433"];
 
 /// The messages of an account.

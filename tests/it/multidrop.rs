@@ -1,4 +1,4 @@
-//! One mailbox for several people: each recipient gets the copy, once.
+//! One mailbox for several people: each recipient gets one copy.
 
 use insta::assert_snapshot;
 

@@ -349,7 +349,7 @@ fn truncated_message_is_delivered_and_never_deleted() {
             .any(|mail| half.starts_with(&mail.bytes[..300]))
     );
     assert_eq!(desk.server.uids(), ["uid-2"]);
-    // still short: not delivered again, not told again, not deleted
+    // still truncated: not delivered again, not reported again, not deleted
     for _ in 0..2 {
         assert!(
             !desk

@@ -1,4 +1,4 @@
-//! Programs that get the mail: whole messages, and what their answers mean.
+//! Delivery to programs: each gets complete messages, and its exit code decides.
 
 use std::{fs, time::Duration};
 
@@ -20,7 +20,7 @@ fn desk(count: usize, script: &str, lines: &str, more: impl FnOnce(Setup) -> Set
     desk
 }
 
-/// A script that takes each message into a file of its own, once `before` has let it.
+/// Returns a script that runs `before` and writes each message to a file of its own.
 fn taking(before: &str) -> String {
     format!("cat > in\n{before}\ncat in > \"$(mktemp ~/got.XXXXXX)\"\n")
 }

@@ -1,4 +1,4 @@
-//! Rules that say where a message goes: to a folder, to another Maildir, to several places.
+//! Rules that choose destinations: a folder, another Maildir, several destinations.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ fn mails(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The user reads what lies in the Maildirs: it is moved from `new` to `cur`.
+/// Moves all mail of the Maildirs from `new` to `cur`, as a reader does.
 fn read_all(desk: &Desk) {
     for name in ["Mail/work", "Mail/all"] {
         let folder = desk.home.join(name);

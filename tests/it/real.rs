@@ -1,5 +1,4 @@
-//! Real POP3 servers (`tests/servers`): other people's programs, each started
-//! for one test, on loopback, with messages that the server itself cannot read.
+//! Real POP3 servers (`tests/servers`), each started for one test, on loopback.
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 

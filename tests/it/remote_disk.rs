@@ -1,5 +1,4 @@
-//! A disk that a program gives (FUSE), as it stands for those of other machines: for the Maildir,
-//! and for what pouch keeps.
+//! A FUSE file system, in place of a network file system, for the Maildir and the state directory.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 

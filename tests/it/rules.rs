@@ -1,4 +1,4 @@
-//! Rules: what is fetched, skipped or deleted by its header, before anything of it is downloaded.
+//! Rules that fetch, skip or delete messages by their headers, before they are downloaded.
 
 use insta::assert_snapshot;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Standard output: whole messages for whoever reads it.
+//! Delivery to standard output.
 
 use insta::assert_snapshot;
 

@@ -1,4 +1,4 @@
-//! A deletion in the Maildir is one on the server, and nothing but a deletion is.
+//! `sync-deletions`: mail deleted from the Maildir, and only that, is deleted from the server.
 
 use std::{
     fs,
@@ -250,7 +250,7 @@ fn new_mail_in_a_new_maildir_makes_nobody_believe_that_the_old_mail_was_deleted(
         }
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.remaining(), 9);
-        // what lies there now can be deleted
+        // mail that is there now can be deleted
         delete(&desk, [7]);
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.uids(), uids((1..=9).filter(|n| *n != 7)));
@@ -316,7 +316,7 @@ fn another_maildir_in_the_place_of_the_one_before_deletes_nothing() {
         shown.push_str(&desk.fetch(0).transcript());
         desk.fetch(0).assert_silent();
         assert_eq!((desk.server.remaining(), desk.retrieved()), (11, 11));
-        // what lies there now can be deleted
+        // mail that is there now can be deleted
         delete(&desk, [5]);
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.uids(), uids((1..=11).filter(|n| *n != 5)));
@@ -446,7 +446,7 @@ fn it_goes_together_with_retention() {
     desk.server.add("uid-5", corpus::message(5));
     desk.fetch_at(29, 0);
     assert_eq!(desk.server.uids(), uids([1, 3, 4, 5]));
-    // what is due goes, whether it lies in the Maildir or not
+    // messages that are due are deleted even if they are not in the Maildir
     delete(&desk, [3]);
     desk.fetch_at(30, 0);
     assert_eq!(desk.server.uids(), uids([5]));
@@ -570,7 +570,7 @@ fn what_lies_in_a_maildir_that_left_the_config_is_not_deleted() {
     ");
     desk.fetch(0).assert_silent();
     assert_eq!(desk.server.remaining(), 10);
-    // what was seen since lies in the one that is left, and can be deleted there
+    // mail seen since then is in the remaining Maildir, and can be deleted there
     delete(&desk, [5]);
     desk.fetch(0).assert_silent();
     assert_eq!(desk.server.uids(), uids([1, 2, 3, 4, 6, 7, 8, 9, 10]));

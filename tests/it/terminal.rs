@@ -1,4 +1,4 @@
-//! A real terminal, by tmux.
+//! Output on a real terminal, provided by tmux.
 
 use crate::{
     desk::Desk,

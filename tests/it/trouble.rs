@@ -105,7 +105,7 @@ fn missing_or_wrong_greetings_are_reported() {
     for (what, fault, code) in cases {
         let desk = Desk::with(1, "retries = 0", |server| server.fault(fault));
         shown.push_str(&verbose(&desk, code).case(what));
-        // a person is needed for what does not pass by itself
+        // without -v, a transient or already reported problem is not shown
         let quiet = desk.pouch(&["fetch"]).run();
         quiet.assert_code(code);
         assert!(quiet.stderr.is_empty(), "{quiet}");
@@ -173,7 +173,7 @@ fn refused_password_is_sent_once_and_reported_once_a_day() {
         let output = desk.pouch(&["fetch"]).run();
         shown.push_str(&output.assert_code(77).case(text));
         assert_eq!(desk.server.log().count("PASS"), 1);
-        // the same trouble is not told every five minutes
+        // the same problem is not reported again on the same day
         desk.pouch(&["fetch"]).run().assert_code(77).assert_silent();
         let later = desk.at(1, &["fetch"]).run();
         shown.push_str(&later.assert_code(77).case("a day later"));

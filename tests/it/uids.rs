@@ -1,4 +1,4 @@
-//! Servers whose UIDs, numbers and counts misbehave, and servers without any.
+//! Servers with wrong UIDs, message numbers or counts, and servers without UIDs.
 
 use insta::assert_snapshot;
 

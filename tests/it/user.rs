@@ -314,7 +314,7 @@ fn common_first_mistakes_get_a_hint() {
       "path": "HOME/.config/pouch/config.toml"
     }
     "#);
-    // a message is called by the number that the ledger takes, once it has one
+    // once a message has a ledger number, it is shown with that number
     desk.fetch(0);
     desk.pouch(&["ledger", "forget", "work", "1"])
         .run()
@@ -364,7 +364,7 @@ fn url_is_fetched_without_a_config() {
     pouch: no destination is given
     hint: add `--to ~/Mail`, a Maildir that is created if it does not exist
     ");
-    // what the hints of a run name works without the place too
+    // the commands that hints mention work without `--to`
     let output = run(&["ledger", "list", "--all", &address]);
     assert_snapshot!(output.assert_code(0).stdout_text(), @"
     pops://ann@localhost:PORT
@@ -624,7 +624,7 @@ fn check_tests_every_destination_and_command() {
     after    ok    `true now`
     ");
     assert!(!desk.home.join("Mail").exists() && !desk.home.join("box").exists());
-    // each that fails is told of, whatever the others do
+    // each failure is reported, whatever the other steps do
     desk.configure(&lines("no-such-program", "maildir:/proc/nowhere/mail"));
     desk.home.write("Mail", "", 0o600);
     let told = desk.pouch(&["check"]).run();
@@ -793,7 +793,7 @@ fn unusable_ledger_is_reported_and_not_changed() {
             .starts_with(b"this is no database")
     );
     fs::write(&ledger, &whole).unwrap();
-    // the version stands at octet 60 of the file
+    // the version is at byte 60 of the file
     let mut newer = whole.clone();
     newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
     fs::write(&ledger, &newer).unwrap();
@@ -921,7 +921,7 @@ fn unwritable_state_directory_is_reported_with_a_hint() {
     ");
     assert_eq!(desk.server.log().commands().count(), 0);
     drop(disk);
-    // a home that is not there yet is made
+    // a missing home is created
     let config = desk.home.join(".config/pouch/config.toml");
     let args = [
         "fetch",
@@ -1223,7 +1223,7 @@ fn invalid_durations_are_refused() {
             .run()
             .assert_code(64);
     }
-    // what shows a plan and ends is not done again and again
+    // a dry run cannot be repeated
     desk.pouch(&["fetch", "--dry-run", "--every", "1m"])
         .run()
         .assert_code(64);

@@ -1,4 +1,4 @@
-//! How long messages stay, by every rule and by several of them.
+//! How long messages are kept, by each retention setting and by several together.
 
 use insta::assert_snapshot;
 

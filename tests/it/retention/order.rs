@@ -1,4 +1,4 @@
-//! Nothing is deleted before it is safe, and a deletion that failed is made up for.
+//! Nothing is deleted before it is durably delivered, and a failed deletion is repeated.
 
 use insta::assert_snapshot;
 
@@ -10,7 +10,7 @@ use crate::{
     server::{Server, SessionLog, corpus, on},
 };
 
-/// Where a command first stands in a session.
+/// Returns the index of the first such command in a session.
 fn place(session: &SessionLog, command: &str) -> Option<usize> {
     session.commands.iter().position(|line| line == command)
 }

@@ -1,4 +1,4 @@
-//! UIDs that change, come back, are shared, or look like nothing on earth.
+//! Retention with UIDs that change, reappear, are shared, or are malformed.
 
 use insta::assert_snapshot;
 

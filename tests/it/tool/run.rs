@@ -1,4 +1,4 @@
-//! A bounded run of a program, and what came of it.
+//! Runs a program with a time limit, and returns its output.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
