@@ -148,8 +148,8 @@ fn message_larger_than_a_batch_arrives() {
     assert!(state < 10_000, "{state}");
 }
 
-/// Fetches while another program has locked the mailbox; `let_go` is called once pouch has tried a few
-/// times, as `sign` in a trace shows, and in vain.
+/// Fetches while another program has locked the mailbox; `let_go` is called once pouch has tried a
+/// few times, as `sign` in a trace shows, and in vain.
 #[cfg(feature = "system-tests")]
 fn fetch_while_locked(desk: &Desk, sign: &str, let_go: impl FnOnce()) {
     let pouch = env!("CARGO_BIN_EXE_pouch");
