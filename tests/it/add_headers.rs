@@ -9,10 +9,10 @@ use insta::assert_snapshot;
 #[cfg(feature = "system-tests")]
 use crate::server::Setup;
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     lmtp_server::Lmtp,
     server::{Server, corpus},
-    tool::mail::Mail,
+    support::mail::Mail,
 };
 
 const ALL: &str =
@@ -257,7 +257,7 @@ fn a_crash_delivers_nothing_twice() {
                 &["-f", "-qq", "-o", "calls", "-e", &inject, pouch, "fetch"],
             );
             killed
-                .env("POUCH_NOW", crate::desk::NOW.to_string())
+                .env("POUCH_NOW", crate::fixture::NOW.to_string())
                 .run()
                 .assert_code(137);
             desk.server.wait_for(|log| log.open() == 0);
@@ -304,7 +304,7 @@ fn a_message_is_known_again_for_all_that() {
                 &["-f", "-qq", "-o", "calls", "-e", inject, pouch, "fetch"],
             );
             killed
-                .env("POUCH_NOW", crate::desk::NOW.to_string())
+                .env("POUCH_NOW", crate::fixture::NOW.to_string())
                 .run()
                 .assert_code(137);
             desk.server.wait_for(|log| log.open() == 0);

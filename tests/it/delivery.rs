@@ -10,9 +10,9 @@ use std::{
 use insta::assert_snapshot;
 
 #[cfg(feature = "system-tests")]
-use crate::tool::mount::Mounted;
+use crate::support::mount::Mounted;
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus, on},
 };
 

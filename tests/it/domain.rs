@@ -5,17 +5,17 @@ use std::{fs, path::Path};
 
 use insta::assert_snapshot;
 
-#[cfg(feature = "system-tests")]
 use crate::{
-    chains::in_neomutt,
-    desk::NOW,
-    real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
-    tool::Home,
-};
-use crate::{
-    desk::Desk,
+    fixture::Desk,
     lmtp_server::Lmtp,
     server::{Server, Setup, corpus, on},
+};
+#[cfg(feature = "system-tests")]
+use crate::{
+    fixture::NOW,
+    real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
+    support::Home,
+    third_party::in_neomutt,
 };
 
 /// A message for these people, as the server notes it.

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus},
-    tool::trace::{Call, calls, traced},
+    support::trace::{Call, calls, traced},
 };
 
 /// What makes files, names them and makes them safe; and what is sent to the server.

@@ -7,9 +7,9 @@ use insta::assert_snapshot;
 #[cfg(feature = "system-tests")]
 use crate::server::corpus;
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Log, on, on_connect},
-    tool::watch::wait_for_change,
+    support::watch::wait_for_change,
 };
 
 #[test]
@@ -238,7 +238,7 @@ fn assert_goes_on(desk: &Desk, disk: &[&str], kill: &str) {
             .collect();
         desk.home
             .system_command("strace", &command)
-            .env("POUCH_NOW", crate::desk::NOW.to_string())
+            .env("POUCH_NOW", crate::fixture::NOW.to_string())
             .run()
     };
     run(&[disk, &[kill]].concat()).assert_code(137);

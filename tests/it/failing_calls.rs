@@ -4,9 +4,9 @@
 use std::thread;
 
 use crate::{
-    desk::{Desk, NOW},
+    fixture::{Desk, NOW},
     server::corpus,
-    tool::{
+    support::{
         run::Output,
         trace::{self, Point, points, sample},
     },

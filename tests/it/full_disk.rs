@@ -9,9 +9,9 @@ use std::{
 };
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus},
-    tool::mount::Mounted,
+    support::mount::Mounted,
 };
 
 /// So many came before the disk was full.

@@ -6,11 +6,11 @@ use std::{thread, time::Duration};
 use insta::assert_snapshot;
 
 #[cfg(feature = "system-tests")]
-use crate::desk::NOW;
+use crate::fixture::NOW;
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Certificate, Fault, Server, Setup, corpus, on, on_connect},
-    tool::{
+    support::{
         Home,
         run::{Output, Run},
         watch::wait_for_change,

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, fs, thread};
 
 use crate::{
-    desk::{Desk, NOW},
+    fixture::{Desk, NOW},
     server::{corpus, on},
-    tool::{
+    support::{
         run::Output,
         trace::{self, Point, points, sample},
     },

@@ -11,14 +11,14 @@ use std::{
 use insta::assert_snapshot;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     lmtp_server::Lmtp,
     server::{Fault, Server, corpus, on},
 };
 #[cfg(feature = "system-tests")]
 use crate::{
     real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
-    tool::Home,
+    support::Home,
 };
 
 const LINES: &str = "lmtp = \"unix:~/lmtp\"\nkeep = \"none\"\nnotice = false";

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{desk::Desk, server::corpus, tool::watch::wait_for_change};
+use crate::{fixture::Desk, server::corpus, support::watch::wait_for_change};
 
 /// Several batches.
 const COUNT: usize = 400;

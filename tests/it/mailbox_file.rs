@@ -12,16 +12,16 @@ use std::{
 use insta::assert_snapshot;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Fault, Server, corpus},
-    tool::{mail::Mail, watch::wait_for_change},
+    support::{mail::Mail, watch::wait_for_change},
 };
 #[cfg(feature = "system-tests")]
 use crate::{
-    desk::NOW,
+    fixture::NOW,
     real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
     server::on,
-    tool::Home,
+    support::Home,
 };
 
 const MBOX: &str = "mbox = \"~/Mail/work\"";

@@ -12,10 +12,8 @@
 mod cases;
 
 mod add_headers;
-#[cfg(feature = "system-tests")]
-mod chains;
 mod delivery;
-mod desk;
+mod destinations;
 mod domain;
 #[cfg(feature = "system-tests")]
 mod durability;
@@ -23,6 +21,7 @@ mod exactly_once;
 #[cfg(feature = "system-tests")]
 mod failing_calls;
 mod filters;
+mod fixture;
 #[cfg(feature = "system-tests")]
 mod full_disk;
 mod fuzz;
@@ -42,7 +41,6 @@ mod multidrop;
 mod one_bad_message;
 mod output;
 mod pipe;
-mod places;
 #[cfg(feature = "system-tests")]
 mod power_cut;
 #[cfg(feature = "system-tests")]
@@ -55,12 +53,14 @@ mod retention;
 mod rules;
 mod server;
 mod standard_output;
+mod support;
 mod sync_deletions;
 #[cfg(feature = "system-tests")]
 mod system_roots;
 #[cfg(feature = "system-tests")]
 mod terminal;
-mod tool;
+#[cfg(feature = "system-tests")]
+mod third_party;
 mod trouble;
 mod uids;
 mod user;

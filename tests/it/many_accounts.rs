@@ -2,7 +2,7 @@
 
 use crate::{
     server::{Server, corpus},
-    tool::Home,
+    support::Home,
 };
 
 pub const ACCOUNTS: usize = 20;

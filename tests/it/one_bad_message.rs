@@ -4,11 +4,11 @@ use insta::assert_snapshot;
 use mail_parser::{MessageParser, MimeHeaders};
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Fault, corpus, on},
 };
 #[cfg(feature = "system-tests")]
-use crate::{desk::NOW, tool::trace};
+use crate::{fixture::NOW, support::trace};
 
 /// The retrieval of the `n`-th message.
 pub fn retr(n: usize) -> Fault {

@@ -7,9 +7,9 @@ use std::fs;
 use insta::assert_snapshot;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{corpus, on},
-    tool::{Home, redact::redact},
+    support::{Home, redact::redact},
 };
 
 /// Four messages that fare differently: two are ordinary, the second cannot be fetched, and the

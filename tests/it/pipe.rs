@@ -5,9 +5,9 @@ use std::{fs, time::Duration};
 use insta::assert_snapshot;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, Setup, corpus, on},
-    tool::run::Output,
+    support::run::Output,
 };
 
 /// Messages 1 to `count`, for the shell script `script`.

@@ -6,9 +6,9 @@
 use std::{ffi::OsString, fs, path::PathBuf};
 
 use crate::{
-    desk::{Desk, NOW},
+    fixture::{Desk, NOW},
     server::{Server, corpus},
-    tool::{
+    support::{
         disk::{Disk, Unsynced},
         trace::{self, Call, sample},
     },

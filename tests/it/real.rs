@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::tool::run::{Output, Run};
+use crate::support::run::{Output, Run};
 
 /// A user of every server.
 pub const ALICE: &str = "alice";

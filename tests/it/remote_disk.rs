@@ -3,10 +3,10 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     many_accounts::{ACCOUNTS, accounts, assert_all_arrived},
     server::{Server, corpus},
-    tool::{mount::Mounted, watch::wait_for_change},
+    support::{mount::Mounted, watch::wait_for_change},
 };
 
 /// Folders of the home that are on such a disk.

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use serde_json::Value;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus, on},
 };
 

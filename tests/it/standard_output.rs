@@ -3,9 +3,9 @@
 use insta::assert_snapshot;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus},
-    tool::mail::Mail,
+    support::mail::Mail,
 };
 
 fn ordinary(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {

@@ -9,7 +9,7 @@ use std::{
 use insta::assert_snapshot;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Setup, corpus, on},
 };
 

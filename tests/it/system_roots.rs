@@ -7,9 +7,9 @@ use openssl::x509::X509;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus},
-    tool::{Home, run::Run, trace},
+    support::{Home, run::Run, trace},
 };
 
 /// The usual path of the bundle.

@@ -5,9 +5,9 @@ use std::{fs, time::Duration};
 use insta::assert_snapshot;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Certificate, Fault, Server, Setup, corpus, on, on_connect},
-    tool::{Home, run::Output},
+    support::{Home, run::Output},
 };
 
 /// Fetches with everything shown, which has to end with this code.

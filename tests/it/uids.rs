@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, Setup, corpus, on},
 };
 

@@ -8,11 +8,11 @@ use insta::assert_snapshot;
 use serde_json::Value;
 
 #[cfg(feature = "system-tests")]
-use crate::tool::mount::Mounted;
+use crate::support::mount::Mounted;
 use crate::{
-    desk::{Desk, NOW},
+    fixture::{Desk, NOW},
     server::{Server, corpus, on},
-    tool::Home,
+    support::Home,
 };
 
 #[test]

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::tool::Home;
+use crate::support::Home;
 
 /// Returns the short help of a command, and the long help if it differs.
 #[track_caller]

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use super::{Foreseen, fetch_as_foreseen, foresee};
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus},
 };
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 
-use crate::desk::Desk;
+use crate::fixture::Desk;
 
 /// What `pouch plan` announces for a mailbox.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use insta::assert_snapshot;
 
 use super::{Foreseen, fetch_as_foreseen, foresee};
 #[cfg(feature = "system-tests")]
-use crate::desk::NOW;
+use crate::fixture::NOW;
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, SessionLog, corpus, on},
 };
 

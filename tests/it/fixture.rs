@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     server::{Server, Setup, corpus},
-    tool::{
+    support::{
         Home,
         mail::Mail,
         run::{Output, Run},

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     real::{BOB, BOB_PASSWORD, RealServer},
     server::corpus,
-    tool::{Home, mail::Mail, run::Output},
+    support::{Home, mail::Mail, run::Output},
 };
 
 fn mail(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {

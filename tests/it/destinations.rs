@@ -5,11 +5,11 @@ use std::fs;
 use insta::assert_snapshot;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{corpus, on},
 };
 #[cfg(feature = "system-tests")]
-use crate::{desk::NOW, server::Server};
+use crate::{fixture::NOW, server::Server};
 
 fn rule(lines: &str) -> String {
     format!("\n[[account.work.rule]]\n{lines}\n")
