@@ -77,7 +77,7 @@ fn messages(count: usize) -> Vec<(String, Vec<u8>)> {
 const HERE: &str = "[127.0.0.1] ([127.0.0.1])";
 
 #[test]
-fn they_stand_on_top_in_a_maildir() {
+fn headers_are_added_on_top_in_a_maildir() {
     let desk = Desk::with(3, ALL, |server| server);
     desk.fetch(0).assert_silent();
     assert_topped(&desk.mail(), HERE, "POP3", &messages(3));
@@ -96,7 +96,7 @@ fn they_stand_on_top_in_a_maildir() {
 }
 
 #[test]
-fn they_tell_of_tls() {
+fn received_header_mentions_tls() {
     for (setup, tls) in [
         (Server::implicit_tls(), "implicit"),
         (Server::starttls(), "starttls"),
@@ -123,7 +123,7 @@ fn they_tell_of_tls() {
 }
 
 #[test]
-fn they_stand_on_top_wherever_a_message_goes() {
+fn headers_are_added_on_top_for_every_destination() {
     let desk = Desk::with(3, &format!("mbox = \"~/box\"\n{ALL}"), |server| server);
     desk.fetch(0);
     assert_topped(
@@ -166,7 +166,7 @@ fn they_stand_on_top_wherever_a_message_goes() {
 }
 
 #[test]
-fn they_stand_on_top_for_an_lmtp_server() {
+fn headers_are_added_on_top_for_an_lmtp_server() {
     let lines = format!("lmtp = \"unix:~/lmtp\"\nlmtp-recipients = [\"ben\", \"cid\"]\n{ALL}");
     let desk = Desk::with(3, &lines, |server| server);
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
@@ -196,7 +196,7 @@ fn they_stand_on_top_for_an_lmtp_server() {
 }
 
 #[test]
-fn any_message_is_whole_below_them() {
+fn messages_are_unchanged_below_the_headers() {
     let nasty: Vec<_> = corpus::nasty()
         .into_iter()
         .map(|(uid, content)| (uid.to_owned(), content))
@@ -228,7 +228,7 @@ fn any_message_is_whole_below_them() {
 }
 
 #[test]
-fn rules_and_filters_do_not_see_them() {
+fn rules_and_filters_do_not_see_added_headers() {
     let lines = "add-headers = [\"delivered-to\", \"return-path\"]\nfilter = [[\"sed\", \"1i X-First: yes\"]]\n\
                  [[account.work.rule]]\nheader = \"Delivered-To: ann\"\naction = \"maildir:.Wrong\"";
     let desk = Desk::new(
@@ -243,7 +243,7 @@ fn rules_and_filters_do_not_see_them() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_crash_delivers_nothing_twice() {
+fn crash_delivers_nothing_twice() {
     for (lines, call, count) in [
         ("", "linkat", 2),
         ("mbox = \"~/box\"\n", "fdatasync,fsync", 3),
@@ -287,7 +287,7 @@ fn nameless(server: Setup) -> Setup {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_message_is_known_again_for_all_that() {
+fn message_with_added_headers_is_recognised() {
     // after a crash that left nothing but the files to know it by
     let mut shown = String::new();
     for crash in [false, true] {

@@ -41,7 +41,7 @@ fn read_all(desk: &Desk) {
 const COPIES: &str = "\n[[account.work.rule]]\nsubject = \"*\"\naction = \"fetch\"\nalso = [\"maildir:~/Mail/all\"]\n";
 
 #[test]
-fn a_rule_sorts_into_folders() {
+fn rule_delivers_to_folders() {
     let lines = "keep = \"none\"\n".to_owned()
         + &rule("subject = \"Message 2\"\naction = \"maildir:.Lists.rust\"")
         + &rule("subject = \"Message 3\"\naction = \"maildir:~/Mail/other\"");
@@ -98,7 +98,7 @@ fn a_message_without_a_header_in_time_is_sorted_all_the_same() {
 }
 
 #[test]
-fn to_on_the_command_line_takes_it_all() {
+fn to_on_the_command_line_overrides_rules() {
     let desk = Desk::with(
         2,
         &rule("subject = \"*\"\naction = \"maildir:.Lists\""),
@@ -114,7 +114,7 @@ fn to_on_the_command_line_takes_it_all() {
 }
 
 #[test]
-fn every_place_gets_its_copy() {
+fn every_destination_gets_its_copy() {
     let desk = Desk::with(3, &("keep = \"none\"".to_owned() + COPIES), |server| server);
     desk.fetch(0);
     desk.mail().assert_exactly(&mails(1..=3)).assert_tidy();
@@ -127,7 +127,7 @@ fn every_place_gets_its_copy() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn killed_between_two_places_each_has_it_once() {
+fn killed_between_two_destinations_delivers_once_to_each() {
     for (call, count) in [("renameat2", 2), ("linkat", 4), ("fsync", 8)] {
         for nth in 1..=count {
             let desk = Desk::with(3, &("keep = \"none\"".to_owned() + COPIES), |server| server);
@@ -149,7 +149,7 @@ fn killed_between_two_places_each_has_it_once() {
 }
 
 #[test]
-fn a_program_that_fails_gives_no_other_place_a_second_copy() {
+fn failing_program_causes_no_second_copy() {
     let script = "if test -e ~/broken; then exit 75; fi; cat >> ~/got";
     let copies = rule(
         "subject = \"Message 2\"\naction = \"fetch\"\nalso = [\"maildir:~/Mail/all\", \"pipe:sh script\", \"pipe:sh second\"]",
@@ -248,7 +248,7 @@ fn killed_between_two_places_each_has_it_once_however_the_config_writes_them() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_place_that_is_full_gives_no_other_a_second_copy() {
+fn full_destination_causes_no_second_copy() {
     let desk = Desk::with(1, &("keep = \"none\"".to_owned() + COPIES), |server| server);
     desk.fetch(0);
     desk.server.add("big", corpus::sized(9, 300_000));

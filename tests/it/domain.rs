@@ -47,7 +47,7 @@ const BEHIND_LMTP: &str = "\"sales@example.org\" = \"lmtp:unix:~/lmtp ann ben@ex
 \"*@example.org\" = \"lmtp:unix:~/lmtp\"";
 
 #[test]
-fn one_server_gets_a_message_once_for_all_its_recipients() {
+fn lmtp_server_gets_a_message_once_for_all_recipients() {
     let both = mail(
         1,
         &["Ann@example.org", "ben@example.org", "ann@Example.ORG"],
@@ -80,7 +80,7 @@ fn one_server_gets_a_message_once_for_all_its_recipients() {
 }
 
 #[test]
-fn each_recipient_has_an_answer_of_his_own() {
+fn each_recipient_has_its_own_response() {
     let one = mail(
         1,
         &["ann@example.org", "ben@example.org", "who@example.net"],
@@ -113,7 +113,7 @@ fn each_recipient_has_an_answer_of_his_own() {
 }
 
 #[test]
-fn a_server_that_is_not_there_keeps_nothing_from_the_others() {
+fn missing_lmtp_server_does_not_delay_other_destinations() {
     let (ann, who) = (mail(1, &["ann@example.org"]), mail(2, &["who@example.net"]));
     let both = mail(3, &["ann@example.org", "who@example.net"]);
     let desk = desk("", BEHIND_LMTP, &[&ann, &who, &both], |server| server);
@@ -197,7 +197,7 @@ fn assert_in_files(desk: &Desk) {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn mailbox_files_get_what_is_theirs() {
+fn mailbox_files_get_the_mail_of_their_recipients() {
     let [one, two, three, four] = for_files();
     let desk = desk("", IN_FILES, &[&one, &two, &three, &four], |server| server);
     desk.fetch(0).assert_silent();
@@ -215,7 +215,7 @@ fn mailbox_files_get_what_is_theirs() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn killed_among_mailbox_files_each_has_it_once() {
+fn killed_between_mailbox_files_delivers_once_to_each() {
     let [one, two, three, four] = for_files();
     for (call, count) in [
         ("fsync", 30),
@@ -237,7 +237,7 @@ fn killed_among_mailbox_files_each_has_it_once() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn the_mailbox_file_that_was_torn_is_named() {
+fn interrupted_mailbox_file_is_named() {
     let [one, two, three, four] = for_files();
     let desk = desk("", IN_FILES, &[&one, &two, &three, &four], |server| server);
     let path = desk.home.write("boxes/ann", "", 0o600);
@@ -284,7 +284,7 @@ fn the_mailbox_file_that_was_torn_is_named() {
 }
 
 #[test]
-fn killed_while_a_program_has_it_the_files_have_no_second_copy() {
+fn killed_during_a_program_causes_no_second_copy() {
     let both = mail(1, &["ann@example.org", "dan@example.org"]);
     let table = format!("{IN_FILES}\n\"dan@example.org\" = \"pipe:sh script\"");
     let desk = desk(
@@ -342,7 +342,7 @@ fn only_what_a_program_gets_goes_one_by_one() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn dovecot_takes_it_for_all_its_users() {
+fn dovecot_accepts_mail_for_all_its_users() {
     let conf = tempfile::NamedTempFile::new().unwrap();
     fs::write(conf.path(), "auth_username_format = %Ln\n").unwrap();
     let server = RealServer::start(

@@ -71,7 +71,7 @@ pub fn assert_all_arrived(home: &Home, server: &Server) {
 }
 
 #[test]
-fn one_run_fetches_them_side_by_side() {
+fn one_run_fetches_accounts_in_parallel() {
     let (home, server) = accounts();
     home.pouch(&["fetch"]).run().assert_code(0).assert_silent();
     assert_all_arrived(&home, &server);
@@ -79,7 +79,7 @@ fn one_run_fetches_them_side_by_side() {
 }
 
 #[test]
-fn so_do_twenty_processes_at_once() {
+fn twenty_processes_fetch_accounts_in_parallel() {
     let (home, server) = accounts();
     // one for each account, and some for all of them
     let of_one = (0..ACCOUNTS - 4).map(|account| vec![format!("a{account}")]);

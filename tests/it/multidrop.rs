@@ -81,7 +81,7 @@ fn several_recipients_each_get_one_copy() {
 }
 
 #[test]
-fn the_right_one_of_several_fields_counts() {
+fn configured_occurrence_of_the_field_counts() {
     let message = mail(
         1,
         &[
@@ -107,7 +107,7 @@ fn the_right_one_of_several_fields_counts() {
 }
 
 #[test]
-fn a_rule_with_a_place_comes_first_and_a_copy_goes_besides() {
+fn rule_with_a_destination_precedes_multidrop() {
     let message = mail(1, &["Delivered-To: ann@example.org\n"]);
     let rules = |action: &str| {
         format!(

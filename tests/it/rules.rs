@@ -51,7 +51,7 @@ fn rule(lines: &str) -> String {
 }
 
 #[test]
-fn each_condition_takes_what_it_fits() {
+fn each_condition_matches_its_messages() {
     for (condition, taken) in [
         ("from = \"*@ads.example\"", [false, true, false]),
         ("from = \"the boss\"", [true, false, false]),
@@ -115,7 +115,7 @@ fn each_condition_takes_what_it_fits() {
 }
 
 #[test]
-fn the_first_rule_that_fits_counts_and_plan_names_it() {
+fn first_matching_rule_applies_and_plan_names_it() {
     let rules =
         rule("from = \"boss@*\"\naction = \"fetch\"") + &rule("from = \"*\"\naction = \"skip\"");
     let desk = Desk::new(three(), &rules);
@@ -149,7 +149,7 @@ fn the_first_rule_that_fits_counts_and_plan_names_it() {
 }
 
 #[test]
-fn the_rules_of_the_defaults_come_last() {
+fn rules_of_the_defaults_come_last() {
     let desk = Desk::new(three(), &rule("from = \"boss@*\"\naction = \"fetch\""));
     let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
     desk.home.config(&format!(
@@ -160,7 +160,7 @@ fn the_rules_of_the_defaults_come_last() {
 }
 
 #[test]
-fn what_was_skipped_is_never_deleted_and_comes_back_on_request() {
+fn skipped_message_is_never_deleted_and_can_be_retried() {
     let desk = Desk::new(
         three(),
         &("keep = \"none\"\n".to_owned() + &rule("from = \"*@ads.*\"\naction = \"skip\"")),
@@ -184,7 +184,7 @@ fn what_was_skipped_is_never_deleted_and_comes_back_on_request() {
 }
 
 #[test]
-fn a_rule_deletes_unread_only_where_that_is_allowed() {
+fn rule_deletes_unread_mail_only_if_allowed() {
     let delete = rule("header = \"X-Spam-Flag: yes\"\naction = \"delete\"");
     let desk = Desk::new(three(), &delete);
     let told = desk.fetch(78);
@@ -220,7 +220,7 @@ fn a_rule_deletes_unread_only_where_that_is_allowed() {
 }
 
 #[test]
-fn what_could_not_be_deleted_is_deleted_next_time() {
+fn failed_deletion_by_rule_is_repeated() {
     let lines = "allow-delete-unread = true\n".to_owned()
         + &rule("from = \"*@spam.*\"\naction = \"delete\"");
     let desk = Desk::new(three().fault(on("QUIT").nth(1).refuse("-ERR no")), &lines);
@@ -231,7 +231,7 @@ fn what_could_not_be_deleted_is_deleted_next_time() {
 }
 
 #[test]
-fn what_a_rule_that_is_gone_would_have_deleted_is_fetched() {
+fn removed_rule_deletes_nothing() {
     let delete = "allow-delete-unread = true\n".to_owned()
         + &rule("from = \"*@spam.*\"\naction = \"delete\"");
     let keeps = rule("from = \"*@spam.*\"\naction = \"skip\"");
@@ -289,7 +289,7 @@ fn what_a_rule_that_is_gone_would_have_deleted_is_fetched() {
 }
 
 #[test]
-fn a_header_that_is_refused_takes_no_message_away() {
+fn refused_header_deletes_no_message() {
     let lines = "allow-delete-unread = true\n".to_owned()
         + &rule("from = \"boss@*\"\naction = \"fetch\"")
         + &rule("size = \">1B\"\naction = \"delete\"");
@@ -303,7 +303,7 @@ fn a_header_that_is_refused_takes_no_message_away() {
 }
 
 #[test]
-fn headers_that_break_the_line_stop_nobody() {
+fn headers_that_break_the_connection_stop_no_other_message() {
     let bad = ["uid-2", "uid-3", "uid-5", "uid-6", "uid-7"];
     let desk = Desk::with(
         9,
@@ -342,7 +342,7 @@ fn headers_that_break_the_line_stop_nobody() {
 }
 
 #[test]
-fn a_header_too_many_or_too_few_deletes_no_other_message() {
+fn extra_or_missing_header_deletes_no_other_message() {
     let lines = "allow-delete-unread = true\n".to_owned()
         + &rule("subject = \"Message 4\"\naction = \"delete\"");
     let header = "+OK\r\nSubject: Message 2\r\n\r\n.\r\n";
@@ -355,7 +355,7 @@ fn a_header_too_many_or_too_few_deletes_no_other_message() {
 }
 
 #[test]
-fn headers_are_asked_for_in_few_writes() {
+fn headers_are_requested_in_few_writes() {
     let desk = Desk::with(
         50,
         &rule("subject = \"/[05]$/\"\naction = \"skip\""),
@@ -371,7 +371,7 @@ fn headers_are_asked_for_in_few_writes() {
 }
 
 #[test]
-fn config_show_has_the_rules() {
+fn config_show_prints_rules() {
     let desk = Desk::new(
         Server::plain(),
         &(rule("header = { Precedence = \"bulk\" }\nsize = \">2MB\"\naction = \"skip\"")
@@ -396,7 +396,7 @@ fn config_show_has_the_rules() {
 }
 
 #[test]
-fn no_more_headers_are_asked_for_than_the_limit_needs() {
+fn limit_bounds_the_requested_headers() {
     // of the first hundred none but the last is fetched
     let lines = format!(
         "limit = 20\n{}",

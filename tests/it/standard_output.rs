@@ -16,7 +16,7 @@ fn ordinary(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn the_mail_is_all_that_is_printed_there() {
+fn standard_output_contains_only_mail() {
     let desk = Desk::new(Server::plain().messages(corpus::nasty()), "keep = \"none\"");
     let out = desk
         .pouch(&["fetch", "-v", "--progress", "always", "--to", "-"])
@@ -37,7 +37,7 @@ fn the_mail_is_all_that_is_printed_there() {
 }
 
 #[test]
-fn a_reader_that_goes_away_loses_nothing() {
+fn closed_reader_loses_nothing() {
     let messages = (1..=3).map(|n| (corpus::uid(n), corpus::sized(n, 300_000)));
     let desk = Desk::new(Server::plain().messages(messages), "keep = \"none\"");
     let pouch = env!("CARGO_BIN_EXE_pouch");
@@ -62,7 +62,7 @@ fn a_reader_that_goes_away_loses_nothing() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn formail_hands_each_message_to_procmail() {
+fn formail_passes_each_message_to_procmail() {
     let desk = Desk::with(5, "", |server| {
         server.message("from-lines", &corpus::nasty()[11].1)
     });
@@ -129,7 +129,7 @@ fn messages_of_several_accounts_do_not_mix() {
 }
 
 #[test]
-fn a_file_is_a_mailbox_then() {
+fn redirected_output_is_a_mailbox() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
     let pouch = env!("CARGO_BIN_EXE_pouch");
     desk.home
@@ -154,7 +154,7 @@ fn a_file_is_a_mailbox_then() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn it_is_not_shared_with_json_nor_shown_to_a_terminal() {
+fn json_and_terminals_are_refused() {
     let desk = Desk::with(1, "", |server| server);
     let told = desk.pouch(&["--json", "fetch", "--to", "-"]).run();
     told.assert_code(64);

@@ -55,7 +55,7 @@ fn uids(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
 }
 
 #[test]
-fn what_mail_programs_do_to_a_message_is_no_deletion() {
+fn moved_or_flagged_message_is_not_a_deletion() {
     type Place = fn(&str) -> String;
     let places: [(&str, Place); 9] = [
         ("seen", |name| format!("cur/{name}:2,S")),
@@ -88,7 +88,7 @@ fn what_mail_programs_do_to_a_message_is_no_deletion() {
 }
 
 #[test]
-fn a_message_that_is_gone_is_deleted_wherever_it_was() {
+fn removed_message_is_deleted_wherever_it_was() {
     let mut shown = String::new();
     for (before, and_then) in [
         ("new", None),
@@ -138,7 +138,7 @@ fn a_message_that_is_gone_is_deleted_wherever_it_was() {
 }
 
 #[test]
-fn exactly_half_is_believed_and_one_more_is_not() {
+fn more_than_half_missing_deletes_nothing() {
     let half = desk(10, "", |server| server);
     delete(&half, 1..=5);
     half.fetch(0).assert_silent();
@@ -170,7 +170,7 @@ fn exactly_half_is_believed_and_one_more_is_not() {
 }
 
 #[test]
-fn a_maildir_that_is_not_there_empties_no_mailbox() {
+fn missing_maildir_deletes_nothing() {
     let mut shown = String::new();
     for lost in [
         "missing",
@@ -234,7 +234,7 @@ fn a_maildir_that_is_not_there_empties_no_mailbox() {
 }
 
 #[test]
-fn new_mail_in_a_new_maildir_makes_nobody_believe_that_the_old_mail_was_deleted() {
+fn new_maildir_with_new_mail_deletes_no_old_mail() {
     let mut shown = String::new();
     for lost in ["its disk is not mounted", "only its messages are gone"] {
         let desk = desk(4, "", |server| server);
@@ -274,7 +274,7 @@ fn new_mail_in_a_new_maildir_makes_nobody_believe_that_the_old_mail_was_deleted(
 }
 
 #[test]
-fn another_maildir_in_the_place_of_the_one_before_deletes_nothing() {
+fn replaced_maildir_deletes_nothing() {
     let mut shown = String::new();
     for lost in [
         "delivered while the disk was not mounted",
@@ -379,7 +379,7 @@ fn another_maildir_in_the_place_of_the_one_before_deletes_nothing() {
 }
 
 #[test]
-fn mail_that_is_new_on_the_server_comes_while_the_maildir_is_not_believed() {
+fn new_mail_arrives_while_the_maildir_is_in_doubt() {
     let desk = desk(4, "", |server| server);
     delete(&desk, 1..=4);
     desk.server.add("uid-5", corpus::message(5));
@@ -394,7 +394,7 @@ fn mail_that_is_new_on_the_server_comes_while_the_maildir_is_not_believed() {
 }
 
 #[test]
-fn mail_of_others_counts_for_nothing() {
+fn mail_from_other_programs_is_ignored() {
     let desk = desk(4, "", |server| server);
     for n in 0..40 {
         desk.home.write(
@@ -414,7 +414,7 @@ fn mail_of_others_counts_for_nothing() {
 }
 
 #[test]
-fn copies_of_one_message_stand_for_each_other() {
+fn any_copy_of_a_message_prevents_its_deletion() {
     let server = |server: Setup| {
         server
             .message("twin-a", corpus::sized(50, 600))
@@ -438,7 +438,7 @@ fn copies_of_one_message_stand_for_each_other() {
 }
 
 #[test]
-fn it_goes_together_with_retention() {
+fn retention_and_sync_deletions_work_together() {
     let desk = desk(4, "keep = \"30d\"", |server| server);
     delete(&desk, [2]);
     desk.fetch_at(1, 0);
@@ -453,7 +453,7 @@ fn it_goes_together_with_retention() {
 }
 
 #[test]
-fn retention_does_its_work_where_the_maildir_is_not_believed() {
+fn retention_continues_while_the_maildir_is_in_doubt() {
     let desk = desk(4, "keep = \"30d\"", |server| server);
     delete(&desk, 1..=4);
     assert_snapshot!(desk.fetch_at(29, 0).stderr_text(), @"
@@ -468,7 +468,7 @@ fn retention_does_its_work_where_the_maildir_is_not_believed() {
 }
 
 #[test]
-fn keep_on_the_command_line_keeps_what_was_deleted() {
+fn keep_on_the_command_line_prevents_sync() {
     let desk = desk(4, "", |server| server);
     delete(&desk, [2]);
     desk.pouch(&["fetch", "--keep"]).run().assert_code(0);
@@ -478,7 +478,7 @@ fn keep_on_the_command_line_keeps_what_was_deleted() {
 }
 
 #[test]
-fn what_was_never_delivered_was_never_deleted() {
+fn undelivered_message_is_not_a_deletion() {
     let lines = "max-size = \"1KB\"\nnotice = false";
     let desk = desk(6, lines, |server| {
         server
@@ -508,7 +508,7 @@ fn what_was_never_delivered_was_never_deleted() {
 }
 
 #[test]
-fn a_folder_that_is_a_link_is_looked_into() {
+fn symlinked_folder_is_searched() {
     let desk = Desk::with(4, "sync-deletions = true", |server| server);
     desk.fetch(0);
     desk.home.make_dir("archive", 0o700);
@@ -531,7 +531,7 @@ fn a_folder_that_is_a_link_is_looked_into() {
 }
 
 #[test]
-fn without_it_the_maildir_is_the_users_own_business() {
+fn without_sync_deletions_the_maildir_is_ignored() {
     let desk = Desk::with(4, "", |server| server);
     desk.fetch(0);
     delete(&desk, 1..=2);

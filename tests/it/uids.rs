@@ -14,7 +14,7 @@ fn size(n: usize) -> usize {
 }
 
 #[test]
-fn two_copies_under_one_uid_both_arrive_once() {
+fn two_messages_with_one_uid_both_arrive_once() {
     let copy = corpus::message(1);
     let desk = Desk::new(
         Server::plain()
@@ -34,7 +34,7 @@ fn two_copies_under_one_uid_both_arrive_once() {
 }
 
 #[test]
-fn numbers_with_holes_and_in_any_order_are_understood() {
+fn numbers_with_gaps_and_in_any_order_are_accepted() {
     let desk = Desk::with(6, "keep = \"none\"", |server| {
         let list = format!(
             "5 {}\r\n1 {} and more\r\n3 {}\r\n1 7\r\nx y\r\n\r\n",
@@ -57,7 +57,7 @@ fn numbers_with_holes_and_in_any_order_are_understood() {
 }
 
 #[test]
-fn a_count_that_is_not_that_of_the_listing_loses_nothing() {
+fn wrong_message_count_loses_nothing() {
     for count in [1, 9] {
         let desk = Desk::with(5, "keep = \"none\"", |server| {
             server.fault(on("STAT").times(1).answer(format!("+OK {count} 100\r\n")))
@@ -77,7 +77,7 @@ fn a_count_that_is_not_that_of_the_listing_loses_nothing() {
 }
 
 #[test]
-fn one_message_without_uid_is_known_by_its_header() {
+fn message_without_uid_is_recognised_by_its_header() {
     let no_uid = || on("UIDL").body("1 uid-1\r\n3 uid-3\r\n");
     // it never had one, and gets one later
     let desk = Desk::with(3, "", |server| server.fault(no_uid().times(2)));
@@ -99,7 +99,7 @@ fn one_message_without_uid_is_known_by_its_header() {
 }
 
 #[test]
-fn a_message_with_neither_uid_nor_header_waits_and_the_others_arrive() {
+fn message_without_uid_and_header_waits_and_the_others_arrive() {
     let desk = Desk::with(3, "", |server| {
         server
             .fault(on("UIDL").body("1 uid-1\r\n3 uid-3\r\n"))
@@ -127,7 +127,7 @@ fn without_uidl(server: Setup) -> Setup {
 }
 
 #[test]
-fn a_server_without_uidl_is_told_by_headers_on_request() {
+fn server_without_uidl_needs_a_quirk() {
     let desk = Desk::with(5, "", without_uidl);
     assert_snapshot!(desk.fetch(69).stderr_text(), @r#"
     pouch: work: 127.0.0.1 cannot tell new messages from old ones (it has no UIDL)
@@ -173,7 +173,7 @@ fn without_uidl_what_a_lost_quit_leaves_there_is_deleted_and_not_fetched_again()
 }
 
 #[test]
-fn a_server_that_shows_neither_uids_nor_headers_is_refused() {
+fn server_without_uidl_and_top_is_refused() {
     let desk = Desk::with(2, NO_UIDL, |server| server.without("UIDL").without("TOP"));
     assert_snapshot!(desk.fetch(69).stderr_text(), @"
     pouch: work: the server does not support UIDL, so fetched messages cannot be recognised
@@ -183,7 +183,7 @@ fn a_server_that_shows_neither_uids_nor_headers_is_refused() {
 }
 
 #[test]
-fn a_header_that_breaks_the_line_stops_nobody_without_uidl_nor_after_a_move() {
+fn header_that_breaks_the_connection_stops_no_other_message() {
     let breaks = |uid: &str| {
         [
             on("TOP").uid(uid).octets(50).cut(),
@@ -222,7 +222,7 @@ fn a_header_that_breaks_the_line_stops_nobody_without_uidl_nor_after_a_move() {
 }
 
 #[test]
-fn many_headers_that_break_the_line_stop_nobody() {
+fn many_headers_that_break_the_connection_stop_no_other_message() {
     let bad = [1, 2, 3, 4, 5, 6, 12, 20];
     let breaks = |uid: String| on("TOP").uid(uid).octets(50).cut();
     let faults = || bad.map(|n| breaks(corpus::uid(n))).into_iter();
@@ -269,7 +269,7 @@ fn many_headers_that_break_the_line_stop_nobody() {
 }
 
 #[test]
-fn without_uidl_mail_that_looks_alike_is_not_lost() {
+fn without_uidl_similar_messages_are_not_lost() {
     // no header to go by, the same twice, and the same header with another size
     let (none, other) = (b"\nhello\n".to_vec(), b"\nhello there\n".to_vec());
     let grown = [corpus::message(1), b"and more\n".to_vec()].concat();
@@ -316,7 +316,7 @@ fn uids_that_are_believed_no_more_and_then_again_change_nothing() {
 }
 
 #[test]
-fn three_thousand_messages_with_new_uids_are_known_again() {
+fn three_thousand_messages_with_new_uids_are_recognised() {
     let desk = Desk::with(3_000, "", |server| server);
     desk.fetch(0);
     assert_eq!(desk.mail().len(), 3_000);
@@ -346,7 +346,7 @@ fn three_thousand_messages_with_new_uids_are_known_again() {
 }
 
 #[test]
-fn a_header_too_many_takes_no_new_message_for_a_known_one() {
+fn extra_header_does_not_hide_a_new_message() {
     let third = String::from_utf8(corpus::message(3)).unwrap();
     let header = format!(
         "+OK\r\n{}\r\n\r\n.\r\n",
@@ -370,7 +370,7 @@ fn a_header_too_many_takes_no_new_message_for_a_known_one() {
 }
 
 #[test]
-fn what_is_to_be_deleted_on_request_is_known_again_after_a_move() {
+fn requested_deletion_is_recognised_after_a_move() {
     let desk = Desk::with(12, "", |server| server);
     desk.fetch(0);
     desk.pouch(&["ledger", "delete", "work", "3"])
@@ -386,7 +386,7 @@ fn what_is_to_be_deleted_on_request_is_known_again_after_a_move() {
 }
 
 #[test]
-fn what_was_set_aside_is_known_again_after_a_move() {
+fn skipped_messages_are_recognised_after_a_move() {
     let desk = Desk::with(20, "", |server| server);
     let output = desk.pouch(&["ledger", "catchup", "work"]).run();
     output.assert_code(0);

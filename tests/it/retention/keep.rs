@@ -31,7 +31,7 @@ fn story(lines: &str, flags: &[&str], days: &[(i64, [usize; 3])]) {
 }
 
 #[test]
-fn what_plan_says_is_what_fetch_does() {
+fn plan_announces_what_fetch_does() {
     for (lines, days) in [
         ("", &[(0, [4, 0, 4]), (9_999, [1, 0, 5])][..]),
         ("keep = \"forever\"", &[(0, [4, 0, 4]), (9_999, [1, 0, 5])]),
@@ -112,7 +112,7 @@ fn a_limit_fetches_the_oldest_first_and_plan_says_which() {
 }
 
 #[test]
-fn what_is_too_large_is_neither_fetched_nor_deleted() {
+fn message_above_max_size_is_neither_fetched_nor_deleted() {
     let desk = Desk::new(
         Server::plain()
             .message("big", corpus::sized(9, 2_001))
@@ -157,7 +157,7 @@ fn once_due_a_deletion_is_done_also_when_the_server_was_away_for_it() {
 }
 
 #[test]
-fn a_shorter_keep_is_told_by_plan_before_it_is_done() {
+fn plan_announces_a_shorter_keep() {
     let desk = Desk::with(3, "", |server| server);
     desk.fetch(0);
     desk.configure("keep = \"5d\"");
@@ -197,7 +197,7 @@ fn the_newest_are_the_newest_however_the_server_numbers_them() {
 }
 
 #[test]
-fn a_plan_makes_nothing_at_all() {
+fn plan_creates_no_files() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
     assert_eq!(
         foresee(&desk, 0, &[]),
@@ -220,7 +220,7 @@ fn a_plan_makes_nothing_at_all() {
 }
 
 #[test]
-fn plan_is_a_table_of_what_will_be_done_and_why() {
+fn plan_prints_actions_and_reasons() {
     let desk = Desk::with(3, "keep = \"30d\"", |server| server);
     desk.fetch(0);
     desk.server.add("uid-4", corpus::message(4));
@@ -249,7 +249,7 @@ fn the_newest_stay_by_number_and_by_size() {
 }
 
 #[test]
-fn what_is_too_large_is_told_once_and_fetched_once_it_may_be() {
+fn message_above_max_size_is_reported_once() {
     let desk = Desk::new(
         Server::plain()
             .messages(corpus::messages(2))
@@ -268,7 +268,7 @@ fn what_is_too_large_is_told_once_and_fetched_once_it_may_be() {
 }
 
 #[test]
-fn many_that_are_too_large_are_told_of_in_one_line() {
+fn many_messages_above_max_size_are_reported_together() {
     let messages = (1..=40).map(|n| (corpus::uid(n), corpus::sized(n, 3_000 + n)));
     let desk = Desk::new(Server::plain().messages(messages), "max-size = \"2KB\"");
     let told = desk.fetch(0);
@@ -287,7 +287,7 @@ fn many_that_are_too_large_are_told_of_in_one_line() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_deletes_nothing_early() {
+fn clock_set_back_deletes_nothing_early() {
     let desk = Desk::with(2, "keep = \"30d\"", |server| server);
     desk.fetch_at(100, 0);
     desk.fetch_at(0, 0);
@@ -298,7 +298,7 @@ fn a_clock_that_is_set_back_deletes_nothing_early() {
 }
 
 #[test]
-fn a_clock_that_was_ahead_deletes_nothing_early() {
+fn clock_that_was_ahead_deletes_nothing_early() {
     let desk = Desk::with(1, "keep = \"30d\"", |server| server);
     desk.fetch_at(365, 0);
     desk.server.add("uid-2", corpus::message(2));

@@ -297,7 +297,7 @@ fn a_server_that_moved_on_the_day_of_a_deletion_deletes_what_is_due() {
 }
 
 #[test]
-fn a_server_that_moved_without_top_stops_the_account_and_says_what_to_do() {
+fn new_uids_without_top_stop_the_account() {
     let desk = Desk::with(12, "keep = \"none\"", |server| server.without("TOP"));
     desk.pouch(&["fetch", "--keep"]).run().assert_code(0);
     desk.server.renew_uids();
@@ -333,7 +333,7 @@ fn a_server_that_moved_without_top_stops_the_account_and_says_what_to_do() {
 }
 
 #[test]
-fn accepting_new_uids_is_foretold_too() {
+fn plan_supports_accept_new_uids() {
     let mut shown = String::new();
     for more in [
         |server: Setup| server,
@@ -368,7 +368,7 @@ fn accepting_new_uids_is_foretold_too() {
 }
 
 #[test]
-fn other_mail_in_the_place_of_old_mail_is_no_move() {
+fn replaced_mail_is_not_a_move() {
     let desk = Desk::with(12, "", |server| server);
     desk.fetch(0);
     for n in 1..=12 {
@@ -388,7 +388,7 @@ fn other_mail_in_the_place_of_old_mail_is_no_move() {
 }
 
 #[test]
-fn any_uid_will_do_in_any_order() {
+fn unusual_uids_are_accepted_in_any_order() {
     let mut uids: Vec<Vec<u8>> = [
         &b"x"[..],
         b"X",
@@ -432,7 +432,7 @@ fn mail_that_is_listed_before_its_older_twin_makes_nothing_come_twice() {
 }
 
 #[test]
-fn a_move_is_told_once() {
+fn new_uids_are_reported_once() {
     let desk = Desk::with(20, "", |server| server);
     desk.fetch(0);
     desk.server.renew_uids();
