@@ -92,9 +92,11 @@ fn disturbed(desk: &Desk, kills: &[usize]) -> Seen {
     thread::scope(|scope| {
         scope.spawn(|| {
             wait_for_change(&[&maildir.join("new"), desk.home.path()], || {
+                // looked up first, so that the last sweep sees all that was delivered
+                let done = over.exists();
                 sweep(&maildir, &seen);
                 swept.notify_all();
-                over.exists()
+                done
             });
         });
         let fetch = || desk.pouch(&["fetch", "-v"]).within(Duration::from_mins(1));
