@@ -1,21 +1,24 @@
-//! The fields that the account wants on top of each message, and the message byte for byte below.
+//! `add-headers`: the fields are added above each message, which is otherwise unchanged.
 
 #[cfg(feature = "system-tests")]
 use std::fs;
 
 #[cfg(feature = "system-tests")]
+use insta::assert_snapshot;
+
+#[cfg(feature = "system-tests")]
 use crate::server::Setup;
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     lmtp_server::Lmtp,
     server::{Server, corpus},
-    tool::mail::Mail,
+    support::mail::Mail,
 };
 
 const ALL: &str =
     "add-headers = [\"received\", \"return-path\", \"delivered-to\"]\nkeep = \"none\"";
 
-/// What stands on top of a message that has a Return-Path already, its line ends and tabs as
+/// The fields above a message that has a Return-Path already, its line ends and tabs as
 /// blanks.
 fn top(uid: &str, from: &str, protocol: &str) -> String {
     let host = rustix::system::uname()
@@ -29,7 +32,7 @@ fn top(uid: &str, from: &str, protocol: &str) -> String {
     )
 }
 
-/// Each of the messages lies there once, below the fields that tell of it.
+/// Asserts that each message was delivered once, below the added fields.
 #[track_caller]
 fn assert_topped(mail: &Mail, from: &str, protocol: &str, messages: &[(String, Vec<u8>)]) {
     let mail: Vec<_> = mail
@@ -74,7 +77,7 @@ fn messages(count: usize) -> Vec<(String, Vec<u8>)> {
 const HERE: &str = "[127.0.0.1] ([127.0.0.1])";
 
 #[test]
-fn they_stand_on_top_in_a_maildir() {
+fn headers_are_added_on_top_in_a_maildir() {
     let desk = Desk::with(3, ALL, |server| server);
     desk.fetch(0).assert_silent();
     assert_topped(&desk.mail(), HERE, "POP3", &messages(3));
@@ -93,7 +96,7 @@ fn they_stand_on_top_in_a_maildir() {
 }
 
 #[test]
-fn they_tell_of_tls() {
+fn received_header_mentions_tls() {
     for (setup, tls) in [
         (Server::implicit_tls(), "implicit"),
         (Server::starttls(), "starttls"),
@@ -120,7 +123,7 @@ fn they_tell_of_tls() {
 }
 
 #[test]
-fn they_stand_on_top_wherever_a_message_goes() {
+fn headers_are_added_on_top_for_every_destination() {
     let desk = Desk::with(3, &format!("mbox = \"~/box\"\n{ALL}"), |server| server);
     desk.fetch(0);
     assert_topped(
@@ -163,7 +166,7 @@ fn they_stand_on_top_wherever_a_message_goes() {
 }
 
 #[test]
-fn they_stand_on_top_for_an_lmtp_server() {
+fn headers_are_added_on_top_for_an_lmtp_server() {
     let lines = format!("lmtp = \"unix:~/lmtp\"\nlmtp-recipients = [\"ben\", \"cid\"]\n{ALL}");
     let desk = Desk::with(3, &lines, |server| server);
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
@@ -193,7 +196,7 @@ fn they_stand_on_top_for_an_lmtp_server() {
 }
 
 #[test]
-fn any_message_is_whole_below_them() {
+fn messages_are_unchanged_below_the_headers() {
     let nasty: Vec<_> = corpus::nasty()
         .into_iter()
         .map(|(uid, content)| (uid.to_owned(), content))
@@ -225,7 +228,7 @@ fn any_message_is_whole_below_them() {
 }
 
 #[test]
-fn rules_and_filters_do_not_see_them() {
+fn rules_and_filters_do_not_see_added_headers() {
     let lines = "add-headers = [\"delivered-to\", \"return-path\"]\nfilter = [[\"sed\", \"1i X-First: yes\"]]\n\
                  [[account.work.rule]]\nheader = \"Delivered-To: ann\"\naction = \"maildir:.Wrong\"";
     let desk = Desk::new(
@@ -240,7 +243,7 @@ fn rules_and_filters_do_not_see_them() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_crash_delivers_nothing_twice() {
+fn crash_delivers_nothing_twice() {
     for (lines, call, count) in [
         ("", "linkat", 2),
         ("mbox = \"~/box\"\n", "fdatasync,fsync", 3),
@@ -254,7 +257,7 @@ fn a_crash_delivers_nothing_twice() {
                 &["-f", "-qq", "-o", "calls", "-e", &inject, pouch, "fetch"],
             );
             killed
-                .env("POUCH_NOW", crate::desk::NOW.to_string())
+                .env("POUCH_NOW", crate::fixture::NOW.to_string())
                 .run()
                 .assert_code(137);
             desk.server.wait_for(|log| log.open() == 0);
@@ -284,8 +287,9 @@ fn nameless(server: Setup) -> Setup {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_message_is_known_again_for_all_that() {
+fn message_with_added_headers_is_recognised() {
     // after a crash that left nothing but the files to know it by
+    let mut shown = String::new();
     for crash in [false, true] {
         let desk = Desk::with(
             0,
@@ -300,7 +304,7 @@ fn a_message_is_known_again_for_all_that() {
                 &["-f", "-qq", "-o", "calls", "-e", inject, pouch, "fetch"],
             );
             killed
-                .env("POUCH_NOW", crate::desk::NOW.to_string())
+                .env("POUCH_NOW", crate::fixture::NOW.to_string())
                 .run()
                 .assert_code(137);
             desk.server.wait_for(|log| log.open() == 0);
@@ -308,8 +312,7 @@ fn a_message_is_known_again_for_all_that() {
         desk.fetch(0);
         assert_eq!(desk.mail().len(), 10);
         desk.server.renew_uids();
-        desk.fetch(0)
-            .assert_stderr("10 messages recognised by their headers; not fetching them again");
+        shown.push_str(&desk.fetch(0).case(&format!("crash: {crash}")));
         assert_eq!(desk.mail().len(), 10);
         // moved to another folder under another name, and deleted
         let names: Vec<_> = desk
@@ -330,4 +333,16 @@ fn a_message_is_known_again_for_all_that() {
         desk.fetch(0);
         assert_eq!(desk.server.remaining(), 9, "crash: {crash}");
     }
+    assert_snapshot!(shown, @"
+    === crash: false
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the server has given its messages new UIDs
+      10 messages recognised by their headers; not fetching them again
+    === crash: true
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the server has given its messages new UIDs
+      10 messages recognised by their headers; not fetching them again
+    ");
 }

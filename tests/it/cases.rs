@@ -1,4 +1,4 @@
-//! Cases of one kind as tests of their own, so that a failure names its case and hides no other.
+//! Similar cases as separate tests, so that a failure names its case and hides no other.
 
 /// Makes a test of each case, `test::case`, which calls the function `test` with its arguments.
 macro_rules! cases {

@@ -1,4 +1,4 @@
-//! The Maildir: what is made, what is left alone, and that mail arrives as it was sent.
+//! Delivery to a Maildir: what is created, what is left alone, and that mail arrives unchanged.
 
 use std::{
     collections::BTreeSet,
@@ -7,10 +7,12 @@ use std::{
     path::Path,
 };
 
+use insta::assert_snapshot;
+
 #[cfg(feature = "system-tests")]
-use crate::tool::mount::Mounted;
+use crate::support::mount::Mounted;
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus, on},
 };
 
@@ -19,7 +21,7 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 }
 
 #[test]
-fn what_is_missing_is_made_for_its_owner_alone() {
+fn missing_maildir_is_created_private() {
     let desk = Desk::with(2, "", |server| server);
     let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
     desk.home
@@ -59,7 +61,7 @@ fn what_is_missing_is_made_for_its_owner_alone() {
 }
 
 #[test]
-fn a_maildir_of_others_keeps_all_that_it_has() {
+fn existing_maildir_is_not_changed() {
     let desk = Desk::with(2, "", |server| server);
     let theirs = [
         ("Mail/work/new/1.other", 0o644),
@@ -93,7 +95,7 @@ fn a_maildir_of_others_keeps_all_that_it_has() {
 }
 
 #[test]
-fn a_link_to_a_maildir_is_one() {
+fn symlink_to_a_maildir_is_followed() {
     let desk = Desk::with(2, "", |server| server);
     fs::create_dir_all(desk.home.join("Mail")).unwrap();
     desk.home.make_dir("disk/work", 0o700);
@@ -103,29 +105,28 @@ fn a_link_to_a_maildir_is_one() {
 }
 
 #[test]
-fn what_is_no_maildir_is_left_alone_and_nothing_is_fetched() {
+fn invalid_maildir_is_left_alone_and_nothing_is_fetched() {
     type Make = fn(&Desk);
     let places: [(&str, Make); 4] = [
-        ("Mail/work/thesis.tex", |desk| {
+        ("a folder with other files", |desk| {
             drop(desk.home.write("Mail/work/thesis.tex", "", 0o600));
         }),
-        ("it is a file", |desk| {
+        ("a file", |desk| {
             drop(desk.home.write("Mail/work", "an mbox", 0o600));
         }),
-        ("Mail", |desk| {
+        ("a folder in a file", |desk| {
             drop(desk.home.write("Mail", "a file above it", 0o600));
         }),
-        ("Mail/work", |desk| {
+        ("a broken link", |desk| {
             fs::create_dir(desk.home.join("Mail")).unwrap();
             symlink("/nonexistent/place", desk.home.join("Mail/work")).unwrap();
         }),
     ];
-    for (text, make) in places {
+    let mut shown = String::new();
+    for (what, make) in places {
         let desk = Desk::with(2, "keep = \"none\"", |server| server);
         make(&desk);
-        desk.fetch(73)
-            .assert_stderr("pouch: work: ")
-            .assert_stderr(text);
+        shown.push_str(&desk.fetch(73).case(what));
         let log = desk.server.log();
         assert_eq!(
             (
@@ -134,14 +135,44 @@ fn what_is_no_maildir_is_left_alone_and_nothing_is_fetched() {
                 desk.server.remaining()
             ),
             (0, 0, 2),
-            "{text}"
+            "{what}"
         );
     }
+    assert_snapshot!(shown, @"
+    === a folder with other files
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: HOME/Mail/work is not a Maildir
+      it has no tmp, new and cur, but has HOME/Mail/work/thesis.tex
+    hint: name a folder that does not exist yet, and it will be made
+    [exit code: 73]
+    === a file
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: HOME/Mail/work is not a Maildir
+      it is a file
+    hint: name a folder that does not exist yet, and it will be made
+    [exit code: 73]
+    === a folder in a file
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: HOME/Mail/work is not a Maildir
+      HOME/Mail is a file
+    hint: name a folder that does not exist yet, and it will be made
+    [exit code: 73]
+    === a broken link
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: cannot create the directory HOME/Mail/work
+      it is a link to /nonexistent/place, which is not there
+    [exit code: 73]
+    ");
 }
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn nothing_is_deleted_while_the_maildir_cannot_be_written() {
+fn unwritable_maildir_prevents_deletion() {
+    let mut shown = String::new();
     for part in ["tmp", "new", ""] {
         let desk = Desk::with(3, "keep = \"none\"", |server| server);
         for part in ["tmp", "new", "cur"] {
@@ -149,8 +180,7 @@ fn nothing_is_deleted_while_the_maildir_cannot_be_written() {
         }
         let disk = Mounted::read_only(&desk.home, desk.home.join("Mail/work").join(part));
         let told = desk.pouch(&["fetch"]).run();
-        told.assert_stderr("pouch: work: ")
-            .assert_stderr("Mail/work");
+        shown.push_str(&told.case(&format!("{part:?} cannot be written")));
         // `new` alone is another disk, to which nothing can be renamed
         match part {
             "new" => told.assert_code(74),
@@ -168,10 +198,32 @@ fn nothing_is_deleted_while_the_maildir_cannot_be_written() {
         desk.assert_arrived(1..=3);
         assert_eq!(desk.server.remaining(), 0);
     }
+    assert_snapshot!(shown, @r#"
+    === "tmp" cannot be written
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: cannot write HOME/Mail/work/tmp/1795392000.R1L-LEDGER.HOST
+      Read-only file system
+    hint: it lies on a read-only file system
+    [exit code: 73]
+    === "new" cannot be written
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: cannot deliver HOME/Mail/work/new/1795392000.R1L-LEDGER.HOST
+      Invalid cross-device link
+    [exit code: 74]
+    === "" cannot be written
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: cannot write HOME/Mail/work/tmp/1795392000.R1L-LEDGER.HOST
+      Read-only file system
+    hint: it lies on a read-only file system
+    [exit code: 73]
+    "#);
 }
 
 #[test]
-fn nasty_mail_is_changed_in_nothing_but_its_line_ends() {
+fn unusual_mail_is_delivered_unchanged_but_for_line_ends() {
     let expected: Vec<_> = corpus::nasty()
         .iter()
         .map(|(_, content)| corpus::on_disk(content))
@@ -203,7 +255,7 @@ fn nasty_mail_is_changed_in_nothing_but_its_line_ends() {
 }
 
 #[test]
-fn a_message_of_30_mb_arrives_whole() {
+fn message_of_30_mb_arrives_complete() {
     let big = corpus::sized(1, 30_000_000);
     let desk = Desk::new(
         Server::plain()
@@ -230,7 +282,7 @@ fn three_thousand_messages_arrive_once_each() {
 }
 
 #[test]
-fn a_message_of_nothing_is_delivered_only_where_nothing_was_listed() {
+fn empty_message_is_delivered_only_if_listed_as_empty() {
     let desk = Desk::new(
         Server::plain()
             .message("none", "")
@@ -288,7 +340,7 @@ fn after_runs_once_with_the_name_of_the_account() {
 }
 
 #[test]
-fn after_runs_whenever_something_was_delivered_whatever_came_then() {
+fn after_runs_even_if_the_session_fails_later() {
     for (what, fault) in [
         ("one was refused", on("RETR 3").refuse("-ERR damaged")),
         ("one cut the line", on("RETR").uid("uid-3").octets(9).cut()),
@@ -312,7 +364,7 @@ fn after_runs_whenever_something_was_delivered_whatever_came_then() {
 }
 
 #[test]
-fn after_does_not_run_where_nothing_arrived() {
+fn after_does_not_run_without_new_mail() {
     let desk = Desk::with(2, AFTER, |server| {
         server.fault(on("RETR").refuse("-ERR damaged"))
     });
@@ -321,23 +373,49 @@ fn after_does_not_run_where_nothing_arrived() {
 }
 
 #[test]
-fn an_after_that_fails_is_told_and_fails_no_mail() {
-    for (after, text) in [
-        (
-            "[\"sh\", \"-c\", \"printf 'no \\\\033[2Jindex' >&2; exit 3\"]",
-            "it printed: no \u{fffd}[2Jindex",
-        ),
-        ("[\"/nonexistent/notmuch\", \"new\"]", "cannot be run"),
-        ("[\"sh\", \"-c\", \"kill -9 $$\"]", "signal: 9"),
+fn failing_after_command_is_reported_and_mail_is_kept() {
+    let mut shown = String::new();
+    for after in [
+        "[\"sh\", \"-c\", \"printf 'no \\\\033[2Jindex' >&2; exit 3\"]",
+        "[\"/nonexistent/notmuch\", \"new\"]",
+        "[\"sh\", \"-c\", \"kill -9 $$\"]",
     ] {
         let desk = Desk::with(2, &format!("keep = \"none\"\nafter = {after}"), |server| {
             server
         });
         let told = desk.pouch(&["fetch", "-v"]).run();
-        told.assert_code(75)
-            .assert_stderr("the `after` command")
-            .assert_stderr(text);
+        shown.push_str(&told.assert_code(75).case(after));
         desk.assert_arrived([1, 2]);
         assert_eq!(desk.server.remaining(), 0);
     }
+    assert_snapshot!(shown, @r#"
+    === ["sh", "-c", "printf 'no \\033[2Jindex' >&2; exit 3"]
+    $ pouch fetch -v
+    ------- stderr -------
+    work: logged in at 127.0.0.1:PORT
+    work: 2 listed, 2 to fetch
+    pouch: work: the `after` command `sh -c printf 'no \033[2Jindex' >&2; exit 3` failed: exit status: 3
+      it printed: no �[2Jindex
+      the messages were delivered
+    work   2 new, 764 B, in ~/Mail/work; 2 deleted
+    [exit code: 75]
+    === ["/nonexistent/notmuch", "new"]
+    $ pouch fetch -v
+    ------- stderr -------
+    work: logged in at 127.0.0.1:PORT
+    work: 2 listed, 2 to fetch
+    pouch: work: the `after` command `/nonexistent/notmuch new` cannot be run
+      No such file or directory
+    work   2 new, 764 B, in ~/Mail/work; 2 deleted
+    [exit code: 75]
+    === ["sh", "-c", "kill -9 $$"]
+    $ pouch fetch -v
+    ------- stderr -------
+    work: logged in at 127.0.0.1:PORT
+    work: 2 listed, 2 to fetch
+    pouch: work: the `after` command `sh -c kill -9 $$` failed: signal: 9 (SIGKILL)
+      the messages were delivered
+    work   2 new, 764 B, in ~/Mail/work; 2 deleted
+    [exit code: 75]
+    "#);
 }

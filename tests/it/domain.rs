@@ -1,19 +1,21 @@
-//! A mailbox for a whole domain: its users behind one LMTP server, in mailbox files, in programs.
+//! A mailbox for a whole domain, delivered to LMTP servers, mailbox files and programs.
 
 #[cfg(feature = "system-tests")]
 use std::{fs, path::Path};
 
-#[cfg(feature = "system-tests")]
+use insta::assert_snapshot;
+
 use crate::{
-    chains::in_neomutt,
-    desk::NOW,
-    real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
-    tool::Home,
-};
-use crate::{
-    desk::Desk,
+    fixture::Desk,
     lmtp_server::Lmtp,
     server::{Server, Setup, corpus, on},
+};
+#[cfg(feature = "system-tests")]
+use crate::{
+    fixture::NOW,
+    real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
+    support::Home,
+    third_party::in_neomutt,
 };
 
 /// A message for these people, as the server notes it.
@@ -45,7 +47,7 @@ const BEHIND_LMTP: &str = "\"sales@example.org\" = \"lmtp:unix:~/lmtp ann ben@ex
 \"*@example.org\" = \"lmtp:unix:~/lmtp\"";
 
 #[test]
-fn one_server_gets_a_message_once_for_all_its_recipients() {
+fn lmtp_server_gets_a_message_once_for_all_recipients() {
     let both = mail(
         1,
         &["Ann@example.org", "ben@example.org", "ann@Example.ORG"],
@@ -78,7 +80,7 @@ fn one_server_gets_a_message_once_for_all_its_recipients() {
 }
 
 #[test]
-fn each_recipient_has_an_answer_of_his_own() {
+fn each_recipient_has_its_own_response() {
     let one = mail(
         1,
         &["ann@example.org", "ben@example.org", "who@example.net"],
@@ -98,7 +100,7 @@ fn each_recipient_has_an_answer_of_his_own() {
         lmtp.assert_exactly(&[("ann@example.org", &one)]);
         desk.mail().assert_exactly(&[&one]).assert_tidy();
     }
-    // of one name, and yet somebody else
+    // another person of the same name
     elsewhere.heal();
     desk.fetch(75).assert_silent();
     elsewhere.assert_exactly(&[("ben@example.org", &other)]);
@@ -111,7 +113,7 @@ fn each_recipient_has_an_answer_of_his_own() {
 }
 
 #[test]
-fn a_server_that_is_not_there_keeps_nothing_from_the_others() {
+fn missing_lmtp_server_does_not_delay_other_destinations() {
     let (ann, who) = (mail(1, &["ann@example.org"]), mail(2, &["who@example.net"]));
     let both = mail(3, &["ann@example.org", "who@example.net"]);
     let desk = desk("", BEHIND_LMTP, &[&ann, &who, &both], |server| server);
@@ -120,9 +122,10 @@ fn a_server_that_is_not_there_keeps_nothing_from_the_others() {
         desk.mail().assert_exactly(&[&who, &both]).assert_tidy();
         assert_eq!(desk.server.uids(), ["1", "3"]);
     }
-    desk.fetch_at(2, 75)
-        .assert_stderr("the LMTP server at unix:")
-        .assert_stderr("is not there");
+    assert_snapshot!(desk.fetch_at(2, 75).stderr_text(), @"
+    pouch: work: the LMTP server at unix:HOME/lmtp is not there
+      No such file or directory
+    ");
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     desk.fetch_at(2, 0);
     lmtp.assert_exactly(&[("ann@example.org", &ann), ("ann@example.org", &both)]);
@@ -162,7 +165,7 @@ const IN_FILES: &str = "\"ann@example.org\" = \"mbox:~/boxes/ann\"
 \"ben@example.org\" = \"mbox:~/boxes/ben\"
 \"cid@example.org\" = \"maildir:~/cid\"";
 
-/// What is for whom: ann, ben, cid, and nobody.
+/// Messages for ann, ben and cid, and one for an unknown user.
 #[cfg(feature = "system-tests")]
 fn for_files() -> [Vec<u8>; 4] {
     [
@@ -194,7 +197,7 @@ fn assert_in_files(desk: &Desk) {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn mailbox_files_get_what_is_theirs() {
+fn mailbox_files_get_the_mail_of_their_recipients() {
     let [one, two, three, four] = for_files();
     let desk = desk("", IN_FILES, &[&one, &two, &three, &four], |server| server);
     desk.fetch(0).assert_silent();
@@ -212,7 +215,7 @@ fn mailbox_files_get_what_is_theirs() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn killed_among_mailbox_files_each_has_it_once() {
+fn killed_between_mailbox_files_delivers_once_to_each() {
     let [one, two, three, four] = for_files();
     for (call, count) in [
         ("fsync", 30),
@@ -234,7 +237,7 @@ fn killed_among_mailbox_files_each_has_it_once() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn the_mailbox_file_that_was_torn_is_named() {
+fn interrupted_mailbox_file_is_named() {
     let [one, two, three, four] = for_files();
     let desk = desk("", IN_FILES, &[&one, &two, &three, &four], |server| server);
     let path = desk.home.write("boxes/ann", "", 0o600);
@@ -260,8 +263,11 @@ fn the_mailbox_file_that_was_torn_is_named() {
     let theirs = b"\n\nFrom a@b Mon Nov 23 00:00:00 2026\nSubject: theirs\n\nmail\n\n";
     fs::write(&path, [&torn[..torn.len() - 9], theirs].concat()).unwrap();
     let told = desk.fetch(0);
-    told.assert_stderr("interrupted while writing to ~/boxes/ann")
-        .assert_stderr("1 message may be in it");
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: work: the last run was interrupted while writing to ~/boxes/ann
+      the file has changed since and was left untouched
+      1 message may be in it, complete or in part, and will be fetched again
+    ");
     // the first one was whole
     assert_eq!(
         desk.home
@@ -278,7 +284,7 @@ fn the_mailbox_file_that_was_torn_is_named() {
 }
 
 #[test]
-fn killed_while_a_program_has_it_the_files_have_no_second_copy() {
+fn killed_during_a_program_causes_no_second_copy() {
     let both = mail(1, &["ann@example.org", "dan@example.org"]);
     let table = format!("{IN_FILES}\n\"dan@example.org\" = \"pipe:sh script\"");
     let desk = desk(
@@ -295,8 +301,10 @@ fn killed_while_a_program_has_it_the_files_have_no_second_copy() {
     desk.pouch(&["fetch"]).run().assert_code(128 + 9);
     desk.home.write("again", "", 0o600);
     desk.server.wait_for(|log| log.open() == 0);
-    desk.fetch(0)
-        .assert_stderr("an earlier run was interrupted while delivering message 1 of 2");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: an earlier run was interrupted while delivering message 1 of 2
+      delivering it again; it may be duplicated
+    ");
     assert_eq!(desk.home.read("got"), both);
     desk.home
         .maildir("boxes/ann")
@@ -334,7 +342,7 @@ fn only_what_a_program_gets_goes_one_by_one() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn dovecot_takes_it_for_all_its_users() {
+fn dovecot_accepts_mail_for_all_its_users() {
     let conf = tempfile::NamedTempFile::new().unwrap();
     fs::write(conf.path(), "auth_username_format = %Ln\n").unwrap();
     let server = RealServer::start(
@@ -388,7 +396,7 @@ fn dovecot_takes_it_for_all_its_users() {
         };
         assert!(expected.into_iter().all(has), "{user}");
     }
-    // one whom it does not know is told of, and the other one has it once
+    // an unknown recipient is reported, and the other one gets the message once
     let stray = mail(3, &["bob@example.org", "nobody@example.org"]);
     desk.server.add("3", stray);
     for _ in 0..2 {

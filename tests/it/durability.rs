@@ -1,12 +1,12 @@
-//! The order in which things become safe, read off a trace of the system calls: data before the
-//! name, the name before the ledger, the ledger before the deletion.
+//! The order of syncs in a trace of system calls: the data before the file name, the file name
+//! before the ledger, the ledger before the deletion from the server.
 
 use std::collections::HashMap;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus},
-    tool::trace::{Call, calls, traced},
+    support::trace::{Call, calls, traced},
 };
 
 /// What makes files, names them and makes them safe; and what is sent to the server.

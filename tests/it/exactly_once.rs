@@ -1,17 +1,19 @@
-//! Each message arrives once: whatever ends pouch, and whoever runs beside it.
+//! Each message arrives once, even if pouch is interrupted or runs twice at the same time.
 
 use std::time::Duration;
+
+use insta::assert_snapshot;
 
 #[cfg(feature = "system-tests")]
 use crate::server::corpus;
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Log, on, on_connect},
-    tool::watch::wait_for_change,
+    support::watch::wait_for_change,
 };
 
 #[test]
-fn killed_before_and_after_the_answer_to_quit() {
+fn killed_before_and_after_the_response_to_quit() {
     for done in [false, true] {
         let desk = Desk::with(5, "keep = \"none\"", |server| {
             let quit = on("QUIT").nth(1);
@@ -34,7 +36,8 @@ fn killed_before_and_after_the_answer_to_quit() {
 }
 
 #[test]
-fn a_program_gets_a_message_again_if_pouch_is_ended_meanwhile_and_that_is_said() {
+fn interrupted_pipe_delivery_is_repeated_and_reported() {
+    let mut shown = String::new();
     for signal in [2, 9] {
         let desk = Desk::with(
             3,
@@ -49,20 +52,30 @@ fn a_program_gets_a_message_again_if_pouch_is_ended_meanwhile_and_that_is_said()
         child.wait().assert_code(128 + signal);
         desk.home.write("go", "", 0o600);
         let told = desk.fetch(0);
-        told.assert_stderr(
-            "pouch: work: an earlier run was interrupted while delivering message 1 of 3\n",
-        );
-        told.assert_stderr("  delivering it again; it may be duplicated\n");
+        shown.push_str(&told.case(&format!("signal {signal}")));
         let got = String::from_utf8(desk.home.read("got")).unwrap();
         assert_eq!(got.matches("Message-ID: <1@").count(), 2);
         assert_eq!(got.matches("Message-ID: <2@").count(), 1);
         assert_eq!(desk.home.read("count").len(), 4);
         desk.fetch(0).assert_silent();
     }
+    assert_snapshot!(shown, @"
+    === signal 2
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: an earlier run was interrupted while delivering message 1 of 3
+      delivering it again; it may be duplicated
+    === signal 9
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: an earlier run was interrupted while delivering message 1 of 3
+      delivering it again; it may be duplicated
+    ");
 }
 
 #[test]
-fn a_program_gets_a_notice_again_if_pouch_is_ended_meanwhile_and_that_is_said() {
+fn interrupted_notice_delivery_is_repeated_and_reported() {
+    let mut shown = String::new();
     for (end, code) in [
         ("kill -KILL $PPID", 137),
         ("kill -INT $PPID; sleep 1000", 130),
@@ -77,35 +90,61 @@ fn a_program_gets_a_notice_again_if_pouch_is_ended_meanwhile_and_that_is_said() 
         desk.pouch(&["fetch"]).run().assert_code(code);
         desk.home.write("go", "", 0o600);
         desk.server.wait_for(|log| log.open() == 0);
-        desk.fetch(0).assert_stderr(
-            "an earlier run was interrupted while delivering the notice about a quarantined message\n",
-        );
+        shown.push_str(&desk.fetch(0).case(end));
         let got = String::from_utf8(desk.home.read("got")).unwrap();
         assert_eq!(got.matches("From: \"pouch\"").count(), 2);
         desk.fetch(0).assert_silent();
     }
+    assert_snapshot!(shown, @"
+    === kill -KILL $PPID
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: an earlier run was interrupted while delivering the notice about a quarantined message
+      delivering it again; it may be duplicated
+    === kill -INT $PPID; sleep 1000
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: an earlier run was interrupted while delivering the notice about a quarantined message
+      delivering it again; it may be duplicated
+    ");
 }
 
 #[test]
-fn a_second_pouch_leaves_the_first_alone_and_says_so() {
+fn second_pouch_reports_the_lock_and_exits() {
     let desk = Desk::with(3, "", |server| server.fault(on("RETR 2").nth(1).silence()));
     let first = desk.pouch(&["fetch"]).spawn();
     desk.server.wait_for(|log| log.count("RETR 2") == 1);
     let second = desk.pouch(&["fetch", "-v"]).run();
-    second
-        .assert_code(75)
-        .assert_stderr(&format!("another pouch (pid {}, since 00:00)", first.pid()));
-    second.assert_stderr("hint: `--wait 5m` waits for it");
+    assert_snapshot!(second.assert_code(75).stderr_text(), @"
+    pouch: work: another pouch (pid PID, since 00:00) is fetching this account
+    hint: `--wait 5m` waits for it
+    work   nothing fetched
+    ");
+    let mut shown = String::new();
     for command in [
         &["plan"][..],
         &["ledger", "delete", "work", "1"],
         &["ledger", "catchup", "work"],
     ] {
-        desk.pouch(command)
-            .run()
-            .assert_code(75)
-            .assert_stderr("hint: try again once it has ended\n");
+        shown.push_str(&desk.pouch(command).run().assert_code(75).transcript());
     }
+    assert_snapshot!(shown, @"
+    $ pouch plan
+    ------- stderr -------
+    pouch: work: another pouch (pid PID, since 00:00) is fetching this account
+    hint: try again once it has ended
+    [exit code: 75]
+    $ pouch ledger delete work 1
+    ------- stderr -------
+    pouch: another pouch (pid PID, since 00:00) is fetching this account
+    hint: try again once it has ended
+    [exit code: 75]
+    $ pouch ledger catchup work
+    ------- stderr -------
+    pouch: another pouch (pid PID, since 00:00) is fetching this account
+    hint: try again once it has ended
+    [exit code: 75]
+    ");
     desk.pouch(&["fetch"]).run().assert_code(75).assert_silent();
     desk.pouch(&["fetch", "--wait", "1m"]).run().assert_code(0);
     first.wait().assert_code(0);
@@ -114,7 +153,7 @@ fn a_second_pouch_leaves_the_first_alone_and_says_so() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
+fn delivery_of_a_killed_run_is_found_once_the_maildir_is_back() {
     let desk = Desk::with(3, "", |server| server);
     // killed once a message has its name, and the ledger does not know of it
     desk.traced("linkat:signal=KILL:when=2").assert_code(137);
@@ -124,7 +163,11 @@ fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
     let (away, here) = (desk.home.join("away"), desk.home.join("Mail/work"));
     std::fs::rename(&here, &away).unwrap();
     desk.home.write("Mail/work", "", 0o600);
-    desk.fetch(73).assert_stderr("is not a Maildir");
+    assert_snapshot!(desk.fetch(73).stderr_text(), @"
+    pouch: work: HOME/Mail/work is not a Maildir
+      it is a file
+    hint: name a folder that does not exist yet, and it will be made
+    ");
     std::fs::remove_file(&here).unwrap();
     std::fs::rename(&away, &here).unwrap();
     for mail in desk.mail().delivered() {
@@ -140,7 +183,7 @@ fn what_a_killed_run_delivered_is_looked_for_until_it_can_be() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_ledger_from_a_backup_takes_no_other_message_for_one_that_a_killed_run_delivered() {
+fn restored_ledger_does_not_confuse_messages() {
     let desk = Desk::with(2, "", |server| server.without("TOP"));
     desk.fetch_at(-2, 0);
     let (state, backup) = (desk.home.state(), desk.home.join("backup"));
@@ -151,7 +194,7 @@ fn a_ledger_from_a_backup_takes_no_other_message_for_one_that_a_killed_run_deliv
     desk.fetch_at(-1, 0);
     std::fs::remove_dir_all(&state).unwrap();
     std::fs::rename(&backup, &state).unwrap();
-    // it gets the row that another message had, whose file lies there
+    // it gets the row of another message, whose file is still in the Maildir
     desk.server.add("uid-4", corpus::message(4));
     desk.traced("linkat:signal=KILL:when=1").assert_code(137);
     desk.server.wait_for(|log| log.open() == 0);
@@ -162,7 +205,7 @@ fn a_ledger_from_a_backup_takes_no_other_message_for_one_that_a_killed_run_deliv
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn where_a_file_cannot_be_named_later_it_is_killed_and_goes_on_as_elsewhere() {
+fn killed_without_proc_loses_nothing() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
     // as where there is no /proc
     assert_goes_on(
@@ -195,7 +238,7 @@ fn assert_goes_on(desk: &Desk, disk: &[&str], kill: &str) {
             .collect();
         desk.home
             .system_command("strace", &command)
-            .env("POUCH_NOW", crate::desk::NOW.to_string())
+            .env("POUCH_NOW", crate::fixture::NOW.to_string())
             .run()
     };
     run(&[disk, &[kill]].concat()).assert_code(137);
@@ -208,7 +251,7 @@ fn assert_goes_on(desk: &Desk, disk: &[&str], kill: &str) {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn where_nothing_can_be_linked_it_is_killed_and_goes_on_as_elsewhere() {
+fn killed_without_hard_links_loses_nothing() {
     for error in ["EPERM", "ENOSYS", "EOPNOTSUPP"] {
         let desk = Desk::with(3, "keep = \"none\"", |server| server);
         let disk = ["renameat2:error=EINVAL", &format!("linkat:error={error}")];
@@ -217,7 +260,7 @@ fn where_nothing_can_be_linked_it_is_killed_and_goes_on_as_elsewhere() {
 }
 
 #[test]
-fn twenty_at_once_fetch_each_message_once() {
+fn twenty_processes_fetch_each_message_once() {
     let desk = Desk::with(60, "keep = \"none\"", |server| server);
     let runs: Vec<_> = (0..20)
         .map(|_| desk.pouch(&["fetch", "--wait", "1m"]).spawn())
@@ -231,7 +274,7 @@ fn twenty_at_once_fetch_each_message_once() {
 }
 
 #[test]
-fn a_signal_ends_it_by_that_signal_and_what_was_whole_is_kept() {
+fn signal_is_the_exit_status_and_complete_messages_are_kept() {
     for signal in [1, 2, 15] {
         let desk = Desk::with(5, "timeout = \"60s\"", |server| {
             server.fault(on("RETR 4").nth(1).octets(50).silence())
@@ -248,7 +291,7 @@ fn a_signal_ends_it_by_that_signal_and_what_was_whole_is_kept() {
 }
 
 #[test]
-fn a_signal_ends_every_wait() {
+fn signal_interrupts_every_wait() {
     type Reached = fn(&Log) -> bool;
     let waits: [(&str, Reached); 3] = [
         ("greeting", |log| log.connections() == 1),
@@ -277,7 +320,7 @@ fn a_signal_ends_every_wait() {
 }
 
 #[test]
-fn a_hang_up_that_is_ignored_does_not_stop_it() {
+fn ignored_sighup_does_not_stop_the_run() {
     let desk = Desk::with(3, "timeout = \"60s\"", |server| {
         server.fault(on("RETR 2").nth(1).octets(10).silence())
     });

@@ -1,12 +1,12 @@
-//! A file call fails, each in its turn: it is told clearly, nothing is lost, and once the trouble
-//! is over everything is there, once.
+//! Each file system call fails in turn: the error is reported, nothing is lost, and the next run
+//! delivers each message once.
 
 use std::thread;
 
 use crate::{
-    desk::{Desk, NOW},
+    fixture::{Desk, NOW},
     server::corpus,
-    tool::{
+    support::{
         run::Output,
         trace::{self, Point, points, sample},
     },

@@ -1,13 +1,15 @@
-//! Filters: programs that each message goes through before it is delivered.
+//! Filters: programs that process each message before it is delivered.
 
 use std::fs;
 
+use insta::assert_snapshot;
+
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{corpus, on},
 };
 
-/// A message as it lies on the disk, with `from` in place of `to`.
+/// Returns a message as it is delivered, with `from` in place of `to`.
 fn changed(n: usize, from: &str, to: &str) -> Vec<u8> {
     String::from_utf8(corpus::on_disk(&corpus::message(n)))
         .unwrap()
@@ -20,7 +22,7 @@ fn mail(n: usize) -> Vec<u8> {
 }
 
 #[test]
-fn filters_change_a_message_one_after_the_other() {
+fn filters_are_applied_in_order() {
     let filters = "filter = [[\"sed\", \"s/Ben/Cy/\"], [\"sed\", \"s/Cy/Dan/\"]]\nkeep = \"none\"";
     let desk = Desk::with(3, filters, |server| server);
     desk.fetch(0);
@@ -32,7 +34,7 @@ fn filters_change_a_message_one_after_the_other() {
 }
 
 #[test]
-fn a_large_message_comes_back_whole() {
+fn large_message_passes_a_filter_complete() {
     let big = corpus::sized(9, 3_000_000);
     let desk = Desk::with(0, "filter = [[\"cat\"]]", |server| {
         server.message("big", &big)
@@ -42,7 +44,7 @@ fn a_large_message_comes_back_whole() {
 }
 
 #[test]
-fn what_a_filter_answers_decides() {
+fn exit_code_of_a_filter_decides() {
     // (its end, exit of the runs, what is set aside)
     for (end, exits, aside) in [
         ("exit 99", [0, 0, 0], true),
@@ -79,7 +81,7 @@ fn what_a_filter_answers_decides() {
 }
 
 #[test]
-fn rules_sort_by_what_a_filter_wrote() {
+fn rules_match_headers_added_by_a_filter() {
     let lines = "filter = [[\"sed\", \"s/^Subject: Message 2/X-Spam: yes\\\\n&/\"]]\n[[account.work.rule]]\nheader = \"X-Spam: yes\"\naction = \"maildir:.Spam\"";
     let desk = Desk::with(3, lines, |server| server);
     desk.fetch(0);
@@ -91,7 +93,7 @@ fn rules_sort_by_what_a_filter_wrote() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn bogofilter_tells_and_a_rule_sorts() {
+fn bogofilter_header_is_matched_by_a_rule() {
     let lines = "filter = [[\"bogofilter\", \"-p\", \"-e\"]]\n[[account.work.rule]]\nheader = \"X-Bogosity: spam*\"\naction = \"maildir:.Spam\"";
     let spam = "From: x@y.example\nSubject: pills\n\nbuy cheap pills now\n";
     let desk = Desk::with(1, lines, |server| server.message("spam", spam));
@@ -120,7 +122,7 @@ fn bogofilter_tells_and_a_rule_sorts() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_message_made_shorter_is_whole_after_a_crash_too() {
+fn shortened_message_is_complete_after_a_crash() {
     let desk = Desk::with(
         3,
         "filter = [[\"sed\", \"/line/d\"]]\nkeep = \"none\"",
@@ -144,7 +146,7 @@ const SUBJECT: &str = "filter = [[\"sed\", \"s/^Subject: /&(spam) /\"]]";
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_message_with_another_subject_is_known_again_after_a_crash() {
+fn changed_subject_is_recognised_after_a_crash() {
     // and the next run does not get to the server
     for offline in [false, true] {
         let desk = Desk::with(3, &format!("{SUBJECT}\nkeep = \"none\""), |server| server);
@@ -171,7 +173,7 @@ fn a_message_with_another_subject_is_known_again_after_a_crash() {
 }
 
 #[test]
-fn a_message_with_another_subject_is_not_deleted_because_a_mail_program_gave_it_another_name() {
+fn renamed_file_with_changed_subject_is_not_a_deletion() {
     let desk = Desk::with(4, &format!("{SUBJECT}\nsync-deletions = true"), |server| {
         server
     });
@@ -187,13 +189,15 @@ fn a_message_with_another_subject_is_not_deleted_because_a_mail_program_gave_it_
     assert_eq!(desk.server.remaining(), 4);
     // the server's own header tells after a move
     desk.server.renew_uids();
-    desk.fetch(0)
-        .assert_stderr("4 messages recognised by their headers");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server has given its messages new UIDs
+      4 messages recognised by their headers; not fetching them again
+    ");
     assert_eq!((desk.server.remaining(), desk.retrieved()), (4, 4));
 }
 
 #[test]
-fn what_came_short_and_is_dropped_now_is_not_downloaded_for_ever() {
+fn truncated_and_dropped_message_is_not_downloaded_forever() {
     let filter = "filter = [[\"sh\", \"script\"]]\nkeep = \"none\"\nnotice = false";
     let desk = Desk::with(1, filter, |server| {
         server.fault(on("RETR").uid("uid-1").short(330).times(1))
@@ -208,7 +212,10 @@ fn what_came_short_and_is_dropped_now_is_not_downloaded_for_ever() {
             (runs, 1, 1)
         );
     }
-    desk.pouch(&["plan"]).run().assert_stdout("leave      1");
+    assert_snapshot!(desk.pouch(&["plan"]).run().stdout_text(), @"
+    work: 1 message on the server, 1 known
+      leave      1             came shorter than listed; next try 2026-11-24
+    ");
     desk.fetch_at(2, 75);
     assert_eq!(desk.retrieved(), 4);
     // all of it is let in at last
@@ -219,13 +226,20 @@ fn what_came_short_and_is_dropped_now_is_not_downloaded_for_ever() {
 }
 
 #[test]
-fn a_filter_that_cannot_be_run_stops_the_account() {
+fn filter_that_cannot_be_run_stops_the_account() {
     let desk = Desk::with(2, "filter = [[\"/nonexistent/spamc\"]]", |server| server);
-    desk.fetch(78)
-        .assert_stderr("the filter `/nonexistent/spamc` cannot be run");
+    assert_snapshot!(desk.fetch(78).stderr_text(), @r#"
+    pouch: work: the filter `/nonexistent/spamc` cannot be run
+      No such file or directory
+    hint: `filter` is a list of commands, each a list: [["bogofilter", "-p", "-e"]]
+    "#);
     assert_eq!((desk.mail().len(), desk.server.remaining()), (0, 2));
     desk.configure("filter = [\"spamc\"]");
-    desk.fetch(78)
-        .assert_stderr("hint: each filter is a list of its own");
+    assert_snapshot!(desk.fetch(78).stderr_text(), @r#"
+    pouch: ~/.config/pouch/config.toml:10:10: `filter` must be a list of commands, like [["bogofilter", "-p", "-e"]], not a list that contains a string
+      10 | filter = ["spamc"]
+         |          ^^^^^^^^^
+    hint: each filter is a list of its own: [["bogofilter", "-p", "-e"], …]
+    "#);
     assert!(fs::exists(desk.home.join("Mail")).unwrap());
 }

@@ -1,5 +1,5 @@
-//! A disk that has no room: it is told clearly, what is whole is kept, nothing is lost, and once
-//! there is room everything is there, once.
+//! A full disk: the error is reported, complete messages are kept, nothing is lost, and once there
+//! is space again each message is delivered once.
 
 use std::{
     fs::{self, File},
@@ -9,9 +9,9 @@ use std::{
 };
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus},
-    tool::mount::Mounted,
+    support::mount::Mounted,
 };
 
 /// So many came before the disk was full.

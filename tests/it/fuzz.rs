@@ -1,5 +1,5 @@
-//! The targets of the fuzzer (`tests/fuzz`), for a while: each over its corpus, which has sessions
-//! of real servers, and over the same few thousand mutations of it in every run.
+//! Short runs of the fuzz targets (`tests/fuzz`): each with its corpus, which has sessions of real
+//! servers, and with the same few thousand mutations of it.
 
 mod targets;
 

@@ -1,14 +1,16 @@
-//! Servers that mean harm, or might as well: whatever they say, mail is neither lost nor deleted
-//! unread, a run ends, memory stays small, and the terminal does nothing but show.
+//! Malicious or broken servers: no mail is lost or deleted unread, each run ends, memory stays
+//! small, and no escape sequence reaches the terminal.
 
 use std::{thread, time::Duration};
 
+use insta::assert_snapshot;
+
 #[cfg(feature = "system-tests")]
-use crate::desk::NOW;
+use crate::fixture::NOW;
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Certificate, Fault, Server, Setup, corpus, on, on_connect},
-    tool::{
+    support::{
         Home,
         run::{Output, Run},
         watch::wait_for_change,
@@ -27,7 +29,7 @@ fn serving(setup: Setup, messages: &[Vec<u8>]) -> Setup {
     })
 }
 
-/// Each of these contents lies in the Maildir; some perhaps twice.
+/// Asserts that each of these contents is in the Maildir, perhaps more than once.
 #[track_caller]
 fn assert_none_lost(desk: &Desk, messages: &[Vec<u8>]) {
     let mail = desk.mail();
@@ -247,7 +249,7 @@ fn an_answer_too_few_is_not_forgotten_where_the_next_session_shows_nothing() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     let setup = serving(Server::plain(), &messages)
         .fault(on("RETR").nth(4).answer(""))
-        // the second one goes out behind the messages
+        // the second one is sent after the messages
         .fault(on("STAT").nth(3).answer("+OK 0 0\r\n"));
     let desk = Desk::new(setup, "keep = \"none\"");
     for _ in 0..3 {
@@ -371,7 +373,11 @@ fn a_server_that_refuses_everything_loses_nothing() {
         assert_eq!(desk.server.remaining(), 0);
     }
     let desk = Desk::with(3, "", |server| server.fault(on("").refuse("-ERR no")));
-    desk.fetch(77).assert_stderr("the server refused the login");
+    assert_snapshot!(desk.fetch(77).stderr_text(), @"
+    pouch: work: the server refused the login
+      127.0.0.1 said: -ERR no
+    hint: see what HOME/password says, then run `pouch check work`
+    ");
 }
 
 #[test]
@@ -433,25 +439,30 @@ fn the_largest_listing_fits_into_little_memory() {
             .fault(on("LIST").body(lines(&|n| format!("{n} 300\r\n"))))
             .fault(on("UIDL").body(lines(&|n| format!("{n} {n:032x}\r\n"))))
     });
-    small(&desk, &["plan"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("200000 messages on the server, 0 known");
+    assert_snapshot!(small(&desk, &["plan"]).run().assert_code(0).stdout_text(), @"
+    work: 200000 messages on the server, 0 known
+      fetch      1     300 B   new; kept on the server
+      leave  199999             over the limit of 1 a run
+    ");
     for arrived in 1..=2 {
         small(&desk, &["fetch"]).run().assert_code(0);
         assert_eq!(desk.mail().len(), arrived);
     }
-    small(&desk, &["plan"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("200000 messages on the server, 200000 known");
+    assert_snapshot!(small(&desk, &["plan"]).run().assert_code(0).stdout_text(), @"
+    work: 200000 messages on the server, 200000 known
+      fetch      1     300 B   new; kept on the server
+      keep       2             fetched before
+      leave  199997             over the limit of 1 a run
+    ");
     let desk = Desk::with(3, "", |server| {
         server.fault(on("STAT").answer("+OK 200001 1\r\n"))
     });
     let told = desk.fetch(69);
-    told.assert_stderr(
-        "127.0.0.1 has 200001 messages in this mailbox\n  200000 at most can be looked after",
-    );
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: work: 127.0.0.1 has 200001 messages in this mailbox
+      200000 at most can be looked after
+    hint: empty a part of it by another way first
+    ");
 }
 
 #[test]
@@ -467,7 +478,7 @@ fn many_messages_that_share_uids_and_come_back_are_joined_in_no_time() {
             .fault(on("LIST").body(lines(&|n| format!("{n} 300\r\n"))))
             .fault(on("UIDL").body(lines(&|n| format!("{n} {:032x}\r\n", n / 2))))
     });
-    // listed, gone, and listed again: each pair is told apart anew
+    // listed, gone, and listed again: each pair is distinguished again
     for (arrived, code) in [(1, 0), (1, 69), (2, 0)] {
         desk.pouch(&["fetch"])
             .within(Duration::from_mins(1))
@@ -570,27 +581,13 @@ fn dots_are_unstuffed_wherever_the_octets_are_cut() {
 
 #[test]
 fn certificates_name_the_host_that_was_asked_for() {
-    for (certificate, host, code, text) in [
-        (Certificate::Good, "127.0.0.1", 0, ""),
-        (Certificate::WithoutAddress, "localhost", 0, ""),
-        (
-            Certificate::WithoutAddress,
-            "127.0.0.1",
-            77,
-            "the certificate is not for 127.0.0.1",
-        ),
-        (
-            Certificate::WithoutIntermediate,
-            "localhost",
-            77,
-            "the certificate of localhost is not trusted",
-        ),
-        (
-            Certificate::NameInCommonName,
-            "localhost",
-            77,
-            "the certificate is not for localhost",
-        ),
+    let mut shown = String::new();
+    for (certificate, host, code) in [
+        (Certificate::Good, "127.0.0.1", 0),
+        (Certificate::WithoutAddress, "localhost", 0),
+        (Certificate::WithoutAddress, "127.0.0.1", 77),
+        (Certificate::WithoutIntermediate, "localhost", 77),
+        (Certificate::NameInCommonName, "localhost", 77),
     ] {
         let home = Home::new();
         let server = Server::implicit_tls()
@@ -605,8 +602,37 @@ fn certificates_name_the_host_that_was_asked_for() {
             server.ca_file(home.path()).display()
         ));
         let output = home.pouch(&["fetch"]).run();
-        println!("{certificate:?} {host}");
-        output.assert_code(code).assert_stderr(text);
+        let case = output
+            .assert_code(code)
+            .case(&format!("{certificate:?} {host}"));
+        shown.push_str(&case);
         assert_eq!(server.log().commands().count() == 0, code != 0);
     }
+    assert_snapshot!(shown, @"
+    === Good 127.0.0.1
+    $ pouch fetch
+    === WithoutAddress localhost
+    $ pouch fetch
+    === WithoutAddress 127.0.0.1
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate is not for 127.0.0.1
+      IP address mismatch
+    hint: set `host` to a name the certificate is issued for
+    [exit code: 77]
+    === WithoutIntermediate localhost
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate of localhost is not trusted
+      unable to get local issuer certificate
+    hint: `tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows
+    [exit code: 77]
+    === NameInCommonName localhost
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate is not for localhost
+      hostname mismatch
+    hint: set `host` to a name the certificate is issued for
+    [exit code: 77]
+    ");
 }

@@ -1,11 +1,11 @@
-//! Killed at any system call, in every mode: each message once, none lost, nothing left behind.
+//! Killed at any system call, in every mode: each message arrives once, and no files are left.
 
 use std::{collections::BTreeSet, fs, thread};
 
 use crate::{
-    desk::{Desk, NOW},
+    fixture::{Desk, NOW},
     server::{corpus, on},
-    tool::{
+    support::{
         run::Output,
         trace::{self, Point, points, sample},
     },
@@ -24,7 +24,7 @@ struct Mode {
     count: usize,
     bad: usize,
     lines: &'static str,
-    /// What lies there from runs before.
+    /// What earlier runs left.
     before: fn(&Desk),
     /// The messages that the server has in the end.
     kept: fn(usize) -> bool,

@@ -1,4 +1,4 @@
-//! Every source file is compiled: none lies in `src` or `tests/it` that no `mod` names.
+//! Every source file in `src` and `tests/it` is declared by a `mod`, and so compiled.
 
 use std::{
     fs,

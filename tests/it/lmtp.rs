@@ -1,4 +1,4 @@
-//! LMTP: each recipient once, by a scripted server and by Dovecot's.
+//! LMTP: each recipient gets a message once, from a scripted server and from Dovecot.
 
 #[cfg(feature = "system-tests")]
 use std::path::Path;
@@ -8,15 +8,17 @@ use std::{
     os::unix::net::UnixListener,
 };
 
+use insta::assert_snapshot;
+
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     lmtp_server::Lmtp,
     server::{Fault, Server, corpus, on},
 };
 #[cfg(feature = "system-tests")]
 use crate::{
     real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
-    tool::Home,
+    support::Home,
 };
 
 const LINES: &str = "lmtp = \"unix:~/lmtp\"\nkeep = \"none\"\nnotice = false";
@@ -29,7 +31,7 @@ fn ordinary(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn nasty_mail_arrives_with_its_sender_over_one_connection() {
+fn unusual_mail_arrives_with_its_sender_over_one_connection() {
     for plain in [false, true] {
         let desk = Desk::new(Server::plain().messages(corpus::nasty()), LINES);
         let lmtp = Lmtp::at(&desk.home.join("lmtp"));
@@ -42,7 +44,7 @@ fn nasty_mail_arrives_with_its_sender_over_one_connection() {
             .map(|(_, content)| corpus::on_disk(content))
             .collect();
         lmtp.assert_arrived(&["ann"], &expected);
-        // nobody waits for the answer to it
+        // pouch does not wait for the response
         lmtp.wait_for("QUIT");
         assert_eq!((lmtp.calls("CONNECT"), desk.server.remaining()), (1, 0));
         let (eight_bit, size) = if plain { (0, 0) } else { (2, expected.len()) };
@@ -65,7 +67,7 @@ fn nasty_mail_arrives_with_its_sender_over_one_connection() {
 }
 
 #[test]
-fn each_recipient_has_each_message_once_whatever_the_others_say() {
+fn each_recipient_gets_each_message_once() {
     let desk = Desk::with(
         3,
         &format!("{LINES}\nlmtp-recipients = [\"ann\", \"ben@example.org\", \"cid\"]"),
@@ -75,9 +77,22 @@ fn each_recipient_has_each_message_once_whatever_the_others_say() {
     lmtp.answer("RCPT TO:<ben", "452 4.2.2 full \x1b[2J");
     lmtp.answer(".cid", "451 not now");
     let told = desk.pouch(&["fetch", "-v"]).run();
-    told.assert_code(75)
-        .assert_stderr("it said of ben@example.org: 452 4.2.2 full \u{fffd}[2J");
-    told.assert_stderr("it said of cid: 451 not now");
+    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 3 to fetch
+    pouch: work: the LMTP server at unix:HOME/lmtp asks for the message for ben@example.org, cid again later
+      it said of ben@example.org: 452 4.2.2 full �[2J
+      it said of cid: 451 not now
+      message 1 of 3 left on the server; will retry in the next run
+    pouch: work: the LMTP server at unix:HOME/lmtp asks for the message for ben@example.org, cid again later
+      it said of ben@example.org: 452 4.2.2 full �[2J
+      it said of cid: 451 not now
+      message 2 of 3 left on the server; will retry in the next run
+    pouch: work: the LMTP server at unix:HOME/lmtp asks for the message for ben@example.org, cid again later, 3 times in a row
+      it said of ben@example.org: 452 4.2.2 full �[2J
+      it said of cid: 451 not now
+    work   nothing fetched
+    ");
     assert_eq!(desk.server.remaining(), 3);
     lmtp.assert_arrived(&["ann"], &ordinary(1..=3));
     // what may pass is no attempt, and says nothing before it has lasted
@@ -100,7 +115,7 @@ fn each_recipient_has_each_message_once_whatever_the_others_say() {
 }
 
 #[test]
-fn who_said_yes_before_the_line_was_lost_is_not_asked_again() {
+fn accepted_recipients_are_not_repeated_after_a_lost_connection() {
     let desk = Desk::with(
         2,
         &format!("{LINES}\nlmtp-recipients = [\"ann\", \"ben\"]"),
@@ -116,9 +131,9 @@ fn who_said_yes_before_the_line_was_lost_is_not_asked_again() {
     assert_eq!(desk.server.remaining(), 0);
 }
 
-each_fault!(a_message_that_cannot_be_fetched_is_not_handed_over, 2);
+each_fault!(message_that_cannot_be_fetched_is_not_delivered, 2);
 
-fn a_message_that_cannot_be_fetched_is_not_handed_over(fault: Fault) {
+fn message_that_cannot_be_fetched_is_not_delivered(fault: Fault) {
     let desk = Desk::with(3, LINES, |server| server.fault(fault));
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     desk.fetch(75).assert_silent();
@@ -131,28 +146,41 @@ fn a_message_that_cannot_be_fetched_is_not_handed_over(fault: Fault) {
 }
 
 #[test]
-fn an_lmtp_server_that_falls_silent_is_given_up() {
+fn silent_lmtp_server_times_out() {
     let desk = Desk::with(1, &format!("{LINES}\npipe-timeout = \"1s\""), |server| {
         server
     });
     let listener = UnixListener::bind(desk.home.join("lmtp")).unwrap();
     let told = desk.pouch(&["fetch", "-v"]).run();
-    told.assert_code(75)
-        .assert_stderr("it was silent for longer than `pipe-timeout`");
+    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 1 listed, 1 to fetch
+    pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost
+      it was silent for longer than `pipe-timeout`
+    work   nothing fetched
+    ");
     drop(listener);
 }
 
 #[test]
-fn a_connection_that_the_server_ends_is_made_again() {
+fn closed_lmtp_connection_is_reopened() {
     let desk = Desk::with(5, LINES, |server| server);
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
-    // in the middle: nobody knows whether the message was taken
+    // in the middle: it is unknown whether the message was accepted
     lmtp.answer(".ann", "");
-    desk.pouch(&["fetch", "-v"])
-        .run()
-        .assert_code(75)
-        .assert_stderr("was lost")
-        .assert_stderr("3 times in a row");
+    assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 5 listed, 5 to fetch
+    pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost
+      it was closed
+      message 1 of 5 left on the server; will retry in the next run
+    pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost
+      it was closed
+      message 2 of 5 left on the server; will retry in the next run
+    pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost, 3 times in a row
+      it was closed
+    work   nothing fetched
+    ");
     assert_eq!(desk.server.remaining(), 5);
     lmtp.heal();
     desk.fetch(0);
@@ -169,51 +197,67 @@ fn a_connection_that_the_server_ends_is_made_again() {
 }
 
 #[test]
-fn where_nobody_takes_mail_none_is_fetched() {
+fn without_an_lmtp_server_nothing_is_fetched() {
     let desk = Desk::with(3, LINES, |server| server);
     let told = desk.pouch(&["fetch", "-v"]).run();
-    told.assert_code(75)
-        .assert_stderr("the LMTP server at unix:")
-        .assert_stderr("is not there");
-    desk.pouch(&["check"])
-        .run()
-        .assert_code(75)
-        .assert_stdout("deliver  failed");
+    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 3 to fetch
+    pouch: work: the LMTP server at unix:HOME/lmtp is not there
+      No such file or directory
+    work   nothing fetched
+    ");
+    assert_snapshot!(desk.pouch(&["check"]).run().assert_code(75).stdout_text(), @"
+    secret   ok    ~/password, N s
+    connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+    login    ok    PLAIN
+    server   ok    UIDL TOP PIPELINING; 3 messages
+    deliver  failed
+    ");
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     lmtp.answer("LHLO", "500 what?");
-    desk.fetch(69)
-        .assert_stderr("takes no mail by LMTP")
-        .assert_stderr("it said: 500 what?");
+    assert_snapshot!(desk.fetch(69).stderr_text(), @"
+    pouch: work: the LMTP server at unix:HOME/lmtp takes no mail by LMTP
+      it said: 500 what?
+    ");
     lmtp.answer("LHLO", "421 busy");
     desk.fetch(75).assert_silent();
     // one message was asked for in each run, and none of them was received
     lmtp.assert_arrived(&[], &[]);
     assert_eq!(desk.server.remaining(), 3);
     lmtp.heal();
-    desk.pouch(&["check"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("offers PIPELINING 8BITMIME SIZE 1000000; for ann");
+    assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).stdout_text(), @"
+    secret   ok    ~/password, N s
+    connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+    login    ok    PLAIN
+    server   ok    UIDL TOP PIPELINING; 3 messages
+    deliver  ok    the LMTP server at unix:HOME/lmtp, offers PIPELINING 8BITMIME SIZE 1000000; for ann
+    ");
     desk.fetch(0);
     lmtp.assert_arrived(&["ann"], &ordinary(1..=3));
 }
 
 #[test]
-fn what_is_too_large_for_the_server_is_not_sent() {
+fn message_above_the_lmtp_size_limit_is_not_sent() {
     let desk = Desk::with(2, LINES, |server| {
         server.message("big", corpus::sized(9, 1_200_000))
     });
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
-    desk.pouch(&["fetch", "-v"])
-        .run()
-        .assert_code(75)
-        .assert_stderr("takes no message of more than 1000000 octets");
+    assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 3 to fetch
+    pouch: work: the LMTP server at unix:HOME/lmtp takes no message of more than 1000000 octets
+      this one has 1200000
+      message 3 of 3 left on the server, attempt 1 of 3
+      2 others arrived
+    work   2 new, 764 B, in the LMTP server at unix:HOME/lmtp; 2 deleted; 1 message failed
+    ");
     lmtp.assert_arrived(&["ann"], &ordinary(1..=2));
     assert_eq!(desk.server.uids(), ["big"]);
 }
 
 #[test]
-fn a_notice_waits_for_a_server_that_is_not_there_and_comes_once() {
+fn notice_is_delivered_once_the_lmtp_server_is_back() {
     let desk = Desk::with(2, "lmtp = \"unix:~/lmtp\"\nattempts = 2", |server| {
         server.fault(on("RETR").uid("uid-1").refuse("-ERR damaged"))
     });
@@ -222,7 +266,12 @@ fn a_notice_waits_for_a_server_that_is_not_there_and_comes_once() {
     desk.fetch(75);
     before.assert_arrived(&["ann"], &ordinary([2]));
     fs::remove_file(&socket).unwrap();
-    desk.fetch(65).assert_stderr("is in quarantine now");
+    assert_snapshot!(desk.fetch(65).stderr_text(), @"
+    pouch: work: 127.0.0.1 refused to send message 1 of 2
+      127.0.0.1 said: -ERR damaged
+      it failed 2 times and is in quarantine now; the other messages are not affected
+    hint: details: `pouch ledger show work 1`
+    ");
     let lmtp = Lmtp::at(&socket);
     // it was never handed over, so it is not reported as perhaps duplicated
     desk.fetch(0).assert_silent();
@@ -233,7 +282,7 @@ fn a_notice_waits_for_a_server_that_is_not_there_and_comes_once() {
 }
 
 #[test]
-fn a_message_is_handed_over_again_if_pouch_is_killed_meanwhile() {
+fn interrupted_lmtp_delivery_is_repeated() {
     let desk = Desk::with(2, LINES, |server| server);
     // it waits for an answer for ever
     let listener = UnixListener::bind(desk.home.join("lmtp")).unwrap();
@@ -252,14 +301,16 @@ fn a_message_is_handed_over_again_if_pouch_is_killed_meanwhile() {
     drop(listener);
     std::fs::remove_file(desk.home.join("lmtp")).unwrap();
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
-    desk.fetch(0)
-        .assert_stderr("an earlier run was interrupted while delivering message 1 of 2");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: an earlier run was interrupted while delivering message 1 of 2
+      delivering it again; it may be duplicated
+    ");
     lmtp.assert_arrived(&["ann"], &ordinary(1..=2));
 }
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn dovecot_takes_it_by_socket_and_by_port() {
+fn dovecot_accepts_mail_by_socket_and_port() {
     let server = RealServer::start("dovecot", &["lmtp=yes"]);
     // a message that begins with a dot comes out of Dovecot's POP3 as two
     let odd = |name: &str| matches!(name, "bare-cr" | "nul" | "dot-alone");
@@ -318,7 +369,7 @@ fn dovecot_takes_it_by_socket_and_by_port() {
             .count();
         assert!(copies >= 2, "{}", message.escape_ascii());
     }
-    // somebody whom it does not know
+    // an unknown recipient
     let alice = home(
         ALICE,
         ALICE_PASSWORD,

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-/// A server that takes mail, and answers as it is told.
+/// A server that accepts mail, with scripted responses.
 #[derive(Clone, Default)]
 pub struct Lmtp(Arc<Shared>);
 
@@ -168,7 +168,7 @@ impl Lmtp {
         self.0.logged.notify_all();
     }
 
-    /// These recipients have each of the messages once, and nobody has anything else.
+    /// Asserts that these recipients got each of the messages once, and no others.
     #[track_caller]
     pub fn assert_arrived(&self, recipients: &[&str], messages: &[Vec<u8>]) {
         let mail = &self.script().mail;

@@ -1,5 +1,5 @@
-//! A mail program reads, files and deletes mail in the Maildir while pouch delivers there, is
-//! killed and looks for what it had delivered.
+//! A mail program reads, moves and deletes mail in the Maildir while pouch delivers there, is
+//! killed, and recovers its deliveries.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{desk::Desk, server::corpus, tool::watch::wait_for_change};
+use crate::{fixture::Desk, server::corpus, support::watch::wait_for_change};
 
 /// Several batches.
 const COUNT: usize = 400;
@@ -92,9 +92,11 @@ fn disturbed(desk: &Desk, kills: &[usize]) -> Seen {
     thread::scope(|scope| {
         scope.spawn(|| {
             wait_for_change(&[&maildir.join("new"), desk.home.path()], || {
+                // looked up first, so that the last sweep sees all that was delivered
+                let done = over.exists();
                 sweep(&maildir, &seen);
                 swept.notify_all();
-                over.exists()
+                done
             });
         });
         let fetch = || desk.pouch(&["fetch", "-v"]).within(Duration::from_mins(1));

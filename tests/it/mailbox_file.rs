@@ -1,5 +1,5 @@
-//! A mailbox file (mbox): each message once, beside other programs that write there, and whatever
-//! ends pouch.
+//! Delivery to a mailbox file (mbox): each message once, even if other programs write to the file
+//! or pouch is killed.
 
 use std::{fs, process};
 #[cfg(feature = "system-tests")]
@@ -9,17 +9,19 @@ use std::{
     process::Stdio,
 };
 
+use insta::assert_snapshot;
+
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Fault, Server, corpus},
-    tool::{mail::Mail, watch::wait_for_change},
+    support::{mail::Mail, watch::wait_for_change},
 };
 #[cfg(feature = "system-tests")]
 use crate::{
-    desk::NOW,
+    fixture::NOW,
     real::{ALICE, ALICE_PASSWORD, BOB, BOB_PASSWORD, RealServer},
     server::on,
-    tool::Home,
+    support::Home,
 };
 
 const MBOX: &str = "mbox = \"~/Mail/work\"";
@@ -33,7 +35,7 @@ fn ordinary(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn nasty_mail_arrives_and_any_reader_can_read_it() {
+fn unusual_mail_is_readable_by_other_programs() {
     let desk = Desk::new(Server::plain().messages(corpus::nasty()), MBOX);
     desk.fetch(0);
     let expected: Vec<_> = corpus::nasty()
@@ -42,7 +44,7 @@ fn nasty_mail_arrives_and_any_reader_can_read_it() {
         .collect();
     desk.mail().assert_exactly(&expected);
     desk.fetch(0).assert_silent();
-    // somebody else's reader, which knows nothing of the quoting
+    // an independent reader, which does not undo the quoting
     let script = "import mailbox, sys\n\
         for message in mailbox.mbox('Mail/work'):\n\
         \x20   sys.stdout.write(message.get_from() + '\\n')";
@@ -60,7 +62,7 @@ fn nasty_mail_arrives_and_any_reader_can_read_it() {
 }
 
 #[test]
-fn what_lay_there_stays_and_the_next_message_begins_a_line() {
+fn existing_mail_is_kept_and_new_mail_begins_a_line() {
     for (before, separated) in [
         ("", ""),
         (
@@ -90,12 +92,9 @@ fn what_lay_there_stays_and_the_next_message_begins_a_line() {
     }
 }
 
-each_fault!(
-    a_message_that_cannot_be_fetched_leaves_nothing_in_the_mailbox,
-    2
-);
+each_fault!(message_that_cannot_be_fetched_leaves_no_trace, 2);
 
-fn a_message_that_cannot_be_fetched_leaves_nothing_in_the_mailbox(fault: Fault) {
+fn message_that_cannot_be_fetched_leaves_no_trace(fault: Fault) {
     let desk = Desk::with(3, &format!("{MBOX}\nkeep = \"none\""), |server| {
         server.fault(fault)
     });
@@ -109,24 +108,28 @@ fn a_message_that_cannot_be_fetched_leaves_nothing_in_the_mailbox(fault: Fault) 
 }
 
 #[test]
-fn what_is_no_mailbox_is_left_alone() {
+fn invalid_mailbox_file_is_left_alone() {
     let desk = Desk::with(2, MBOX, |server| server);
     desk.home.write("Mail/work", "Dear diary", 0o600);
-    desk.fetch(73)
-        .assert_stderr("is not a mailbox file")
-        .assert_stderr("does not start with `From `");
+    assert_snapshot!(desk.fetch(73).stderr_text(), @"
+    pouch: work: HOME/Mail/work is not a mailbox file
+      it does not begin with `From `
+    hint: name a file that does not exist yet, and it will be made
+    ");
     assert_eq!(desk.home.read("Mail/work"), b"Dear diary");
     fs::remove_file(desk.home.join("Mail/work")).unwrap();
     desk.home.make_dir("Mail/work", 0o700);
-    desk.pouch(&["fetch", "-v"])
-        .run()
-        .assert_code(73)
-        .assert_stderr("hint: use `maildir` for a directory");
+    assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(73).stderr_text(), @"
+    pouch: work: HOME/Mail/work is not a mailbox file
+      it is a folder
+    hint: `maildir` delivers to a folder, `mbox` to a file
+    work   nothing fetched
+    ");
     assert_eq!(desk.retrieved(), 0);
 }
 
 #[test]
-fn a_message_larger_than_a_batch_arrives_too() {
+fn message_larger_than_a_batch_arrives() {
     let big = corpus::sized(1, 30_000_000);
     let desk = Desk::new(
         Server::plain()
@@ -145,8 +148,8 @@ fn a_message_larger_than_a_batch_arrives_too() {
     assert!(state < 10_000, "{state}");
 }
 
-/// Fetches while somebody else has the mailbox; `let_go` is called once pouch has tried a few
-/// times, as `sign` in a trace shows, and in vain.
+/// Fetches while another program has locked the mailbox; `let_go` is called once pouch has tried a
+/// few times, as `sign` in a trace shows, and in vain.
 #[cfg(feature = "system-tests")]
 fn fetch_while_locked(desk: &Desk, sign: &str, let_go: impl FnOnce()) {
     let pouch = env!("CARGO_BIN_EXE_pouch");
@@ -182,7 +185,7 @@ fn fetch_while_locked(desk: &Desk, sign: &str, let_go: impl FnOnce()) {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn another_program_that_has_the_mailbox_is_waited_for() {
+fn lock_of_another_program_is_waited_for() {
     let desk = Desk::with(2, MBOX, |server| server);
     let dot = desk
         .home
@@ -212,7 +215,7 @@ fn another_program_that_has_the_mailbox_is_waited_for() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn procmail_delivers_to_the_same_mailbox_at_the_same_time() {
+fn procmail_can_deliver_at_the_same_time() {
     // a batch for each message: the locks are taken again and again
     let desk = Desk::with(40, &format!("{MBOX}\nlimit = 1"), |server| server);
     desk.home.make_dir("Mail", 0o700);
@@ -302,7 +305,7 @@ fn killed_behind_the_append(desk: &Desk) -> Vec<u8> {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_torn_append_is_taken_back_and_each_message_is_there_once() {
+fn interrupted_append_is_rolled_back() {
     const OLD: &str = "From a@b Mon Nov 23 00:00:00 2026\nSubject: old\n\nmail\n";
     // so many octets are missing, and then so many are NUL, as where the power went
     for (cut, nul) in [
@@ -338,7 +341,7 @@ fn a_torn_append_is_taken_back_and_each_message_is_there_once() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn what_others_wrote_behind_a_torn_append_stays_and_that_is_said() {
+fn interrupted_append_followed_by_other_mail_is_kept_and_reported() {
     let desk = Desk::with(4, MBOX, |server| server);
     let mailbox = killed_behind_the_append(&desk);
     let theirs = b"\n\nFrom a@b Mon Nov 23 00:00:00 2026\nSubject: theirs\n\nmail\n\n";
@@ -349,8 +352,11 @@ fn what_others_wrote_behind_a_torn_append_stays_and_that_is_said() {
     let torn = [&mailbox[..whole + 100], theirs].concat();
     fs::write(desk.home.join("Mail/work"), &torn).unwrap();
     let told = desk.fetch(0);
-    told.assert_stderr("interrupted while writing to ~/Mail/work")
-        .assert_stderr("1 message may be in it");
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: work: the last run was interrupted while writing to ~/Mail/work
+      the file has changed since and was left untouched
+      1 message may be in it, complete or in part, and will be fetched again
+    ");
     let after = desk.home.read("Mail/work");
     let added = after.strip_prefix(torn.as_slice()).unwrap();
     // the first three are known to be whole; the fourth came again
@@ -360,7 +366,7 @@ fn what_others_wrote_behind_a_torn_append_stays_and_that_is_said() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn mail_that_was_read_and_deleted_meanwhile_does_not_come_again() {
+fn mail_deleted_by_the_user_is_not_fetched_again() {
     let desk = Desk::with(4, MBOX, |server| server);
     desk.home.write(
         "Mail/work",
@@ -369,8 +375,12 @@ fn mail_that_was_read_and_deleted_meanwhile_does_not_come_again() {
     );
     killed_behind_the_append(&desk);
     fs::write(desk.home.join("Mail/work"), b"").unwrap();
-    // here it cannot be told whether the messages were ever there
-    desk.fetch(0).assert_stderr("4 messages may be in it");
+    // it is unknown whether the messages were ever in the file
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the last run was interrupted while writing to ~/Mail/work
+      the file has changed since and was left untouched
+      4 messages may be in it, complete or in part, and will be fetched again
+    ");
     desk.mail().assert_exactly(&ordinary(1..=4));
     // a run that knows that they were
     fs::write(desk.home.join("Mail/work"), b"").unwrap();
@@ -387,14 +397,14 @@ fn mail_that_was_read_and_deleted_meanwhile_does_not_come_again() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_dry_run_after_a_kill_makes_no_mailbox() {
+fn dry_run_after_a_kill_creates_no_mailbox() {
     let desk = Desk::with(4, MBOX, |server| server);
     killed_behind_the_append(&desk);
     fs::remove_file(desk.home.join("Mail/work")).unwrap();
-    desk.pouch(&["plan"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("fetch      4");
+    assert_snapshot!(desk.pouch(&["plan"]).run().assert_code(0).stdout_text(), @"
+    work: 4 messages on the server, 4 known
+      fetch      4    1.6 KB   new; kept on the server
+    ");
     assert!(!desk.home.join("Mail/work").exists());
     desk.fetch(0);
     desk.mail().assert_exactly(&ordinary(1..=4));
@@ -402,7 +412,7 @@ fn a_dry_run_after_a_kill_makes_no_mailbox() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_full_disk_leaves_the_mailbox_as_it_was() {
+fn full_disk_leaves_the_mailbox_unchanged() {
     let desk = Desk::with(3, MBOX, |server| {
         server.message("big", corpus::sized(99, 400_000))
     });
@@ -427,7 +437,11 @@ fn a_full_disk_leaves_the_mailbox_as_it_was() {
         .system_command("umount", &[mail])
         .run()
         .assert_code(0);
-    full.assert_stderr("No space left on device");
+    assert_snapshot!(full.stderr_text(), @"
+    pouch: work: cannot write to HOME/Mail/work
+      No space left on device
+    hint: make room on that disk; the next run goes on where this one stopped
+    ");
     assert_eq!(left, b"");
     after.assert_exactly(
         &[
@@ -440,17 +454,23 @@ fn a_full_disk_leaves_the_mailbox_as_it_was() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn check_says_how_the_mailbox_is_locked() {
+fn check_reports_how_the_mailbox_is_locked() {
     let desk = Desk::with(1, MBOX, |server| server);
-    desk.pouch(&["check"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("~/Mail/work, will be made");
+    assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).stdout_text(), @"
+    secret   ok    ~/password, N s
+    connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+    login    ok    PLAIN
+    server   ok    UIDL TOP PIPELINING; 1 message
+    deliver  ok    ~/Mail/work, will be made
+    ");
     desk.fetch(0);
-    desk.pouch(&["check"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("~/Mail/work, writable, locked by fcntl and dot lock");
+    assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).stdout_text(), @"
+    secret   ok    ~/password, N s
+    connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+    login    ok    PLAIN
+    server   ok    UIDL TOP PIPELINING; 1 message
+    deliver  ok    ~/Mail/work, writable, locked by fcntl and dot lock, N free
+    ");
     // a folder where no lock can be made, as /var/mail is for most
     let (mail, file) = (
         desk.home.join("Mail"),
@@ -476,9 +496,13 @@ fn check_says_how_the_mailbox_is_locked() {
         .system_command("umount", &[mail])
         .run()
         .assert_code(0);
-    checked
-        .assert_code(0)
-        .assert_stdout("locked by fcntl alone: no dot lock can be made in ~/Mail");
+    assert_snapshot!(checked.assert_code(0).stdout_text(), @"
+    secret   ok    ~/password, N s
+    connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+    login    ok    PLAIN
+    server   ok    UIDL TOP PIPELINING; 1 message
+    deliver  ok    ~/Mail/work, writable, locked by fcntl alone: no dot lock can be made in ~/Mail, N free
+    ");
     fetched.assert_code(0).assert_silent();
     Mail::in_mbox(&fs::read(file).unwrap()).assert_exactly(&ordinary([2]));
 }
@@ -499,7 +523,7 @@ fn home(server: &RealServer, user: &str, password: &str, place: &str) -> Home {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn dovecot_serves_what_pouch_delivered() {
+fn dovecot_reads_the_mailbox() {
     let server = RealServer::start("dovecot", &["format=mbox"]);
     let messages: Vec<_> = (1..=20).map(|n| corpus::sized(n, 2_000 * n)).collect();
     server.inject(ALICE, &messages);
@@ -522,18 +546,17 @@ fn dovecot_serves_what_pouch_delivered() {
 }
 
 #[test]
-fn the_ledger_cannot_be_held_against_a_mailbox_file() {
+fn ledger_verify_cannot_check_a_mailbox_file() {
     let desk = Desk::with(2, "mbox = \"~/box\"", |server| server);
     desk.fetch(0);
     desk.server.add(corpus::uid(3), corpus::message(3));
     desk.fetch(0);
     let told = desk.pouch(&["ledger", "verify"]).run();
-    told.assert_code(0)
-        .assert_stdout("work: 3 messages delivered, their location cannot be verified\n");
+    assert_snapshot!(told.assert_code(0).stdout_text(), @"work: 3 messages delivered, their location cannot be verified");
 }
 
 #[test]
-fn killed_while_the_ledger_does_not_know_of_the_batch_before() {
+fn killed_before_the_previous_batch_is_recorded() {
     let desk = Desk::with(300, MBOX, |server| server);
     let lock = desk.home.write(
         "Mail/work.lock",
@@ -542,7 +565,7 @@ fn killed_while_the_ledger_does_not_know_of_the_batch_before() {
     );
     let mut child = desk.pouch(&["fetch"]).spawn();
     desk.server.wait_for(|log| log.count("RETR") > 0);
-    // the ledger waits for somebody else, the mailbox not any more
+    // the ledger is still locked, the mailbox is not
     let mut ledger = rusqlite::Connection::open(desk.ledger()).unwrap();
     let held = ledger
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)

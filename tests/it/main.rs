@@ -1,21 +1,19 @@
-//! The tests that drive the program as a user does.
+//! Integration tests, which run the program as a user does.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
     clippy::too_many_lines,
-    reason = "a test that fails panics, and tells why"
+    reason = "a failing test panics with an explanation"
 )]
 
 #[macro_use]
 mod cases;
 
 mod add_headers;
-#[cfg(feature = "system-tests")]
-mod chains;
 mod delivery;
-mod desk;
+mod destinations;
 mod domain;
 #[cfg(feature = "system-tests")]
 mod durability;
@@ -23,6 +21,7 @@ mod exactly_once;
 #[cfg(feature = "system-tests")]
 mod failing_calls;
 mod filters;
+mod fixture;
 #[cfg(feature = "system-tests")]
 mod full_disk;
 mod fuzz;
@@ -41,8 +40,8 @@ mod mdoc;
 mod multidrop;
 mod odd_servers;
 mod one_bad_message;
+mod output;
 mod pipe;
-mod places;
 #[cfg(feature = "system-tests")]
 mod power_cut;
 #[cfg(feature = "system-tests")]
@@ -55,12 +54,14 @@ mod retention;
 mod rules;
 mod server;
 mod standard_output;
+mod support;
 mod sync_deletions;
 #[cfg(feature = "system-tests")]
 mod system_roots;
 #[cfg(feature = "system-tests")]
 mod terminal;
-mod tool;
+#[cfg(feature = "system-tests")]
+mod third_party;
 mod trouble;
 mod uids;
 mod user;

@@ -1,4 +1,4 @@
-//! Manual, README, sample and completions say what the program does.
+//! The manual, README, sample config and completions agree with the program.
 
 use std::{env, fs, path::PathBuf};
 
@@ -46,7 +46,7 @@ fn options(command: &Command) -> String {
     text + ".El\n"
 }
 
-/// What stands between the two marks of pouch(1).
+/// Returns the text between the two marks of pouch(1).
 fn generated() -> String {
     let mut cli = Cli::command();
     cli.build();
@@ -260,7 +260,7 @@ fn completions_ask_the_program() {
         ("_pouch", "zsh"),
         ("pouch.fish", "fish"),
     ] {
-        let line = crate::tool::Home::new()
+        let line = crate::support::Home::new()
             .pouch(&["completions", shell])
             .run();
         line.assert_code(0);
@@ -268,7 +268,7 @@ fn completions_ask_the_program() {
             read(&format!("completions/{file}")).contains(line.stdout.trim()),
             "{file}"
         );
-        let home = crate::tool::Home::new();
+        let home = crate::support::Home::new();
         home.config("[account.workshop]\nhost = \"h\"\nuser = \"u\"\nmaildir = \"m\"\n");
         let script = home.pouch(&[]).env("COMPLETE", shell).run();
         script.assert_code(0).assert_stdout("COMPLETE");

@@ -1,14 +1,14 @@
-//! Twenty accounts at five servers, which share one ledger.
+//! Twenty accounts on five servers, which share one ledger.
 
 use crate::{
     server::{Server, corpus},
-    tool::Home,
+    support::Home,
 };
 
 pub const ACCOUNTS: usize = 20;
 /// Messages an account.
 const EACH: usize = 6;
-/// Names of this machine: pouch takes each for a server of its own.
+/// Names of this machine, which pouch treats as different servers.
 const HOSTS: [&str; 5] = ["127.0.0.1", "localhost", "127.1", "127.0.1", "2130706433"];
 
 /// The messages of an account.
@@ -71,7 +71,7 @@ pub fn assert_all_arrived(home: &Home, server: &Server) {
 }
 
 #[test]
-fn one_run_fetches_them_side_by_side() {
+fn one_run_fetches_accounts_in_parallel() {
     let (home, server) = accounts();
     home.pouch(&["fetch"]).run().assert_code(0).assert_silent();
     assert_all_arrived(&home, &server);
@@ -79,7 +79,7 @@ fn one_run_fetches_them_side_by_side() {
 }
 
 #[test]
-fn so_do_twenty_processes_at_once() {
+fn twenty_processes_fetch_accounts_in_parallel() {
     let (home, server) = accounts();
     // one for each account, and some for all of them
     let of_one = (0..ACCOUNTS - 4).map(|account| vec![format!("a{account}")]);

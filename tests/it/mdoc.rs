@@ -1,4 +1,4 @@
-//! Turns the texts of the config's keys, which have code in backticks, into mdoc(7).
+//! Converts the texts of the config keys, with code in backticks, to mdoc(7).
 
 use pouch::config::schema::{Key, Scope};
 

@@ -1,7 +1,9 @@
-//! One mailbox for several people: each recipient gets the copy, once.
+//! One mailbox for several people: each recipient gets one copy.
+
+use insta::assert_snapshot;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, Setup, on},
 };
 
@@ -79,7 +81,7 @@ fn several_recipients_each_get_one_copy() {
 }
 
 #[test]
-fn the_right_one_of_several_fields_counts() {
+fn configured_occurrence_of_the_field_counts() {
     let message = mail(
         1,
         &[
@@ -105,7 +107,7 @@ fn the_right_one_of_several_fields_counts() {
 }
 
 #[test]
-fn a_rule_with_a_place_comes_first_and_a_copy_goes_besides() {
+fn rule_with_a_destination_precedes_multidrop() {
     let message = mail(1, &["Delivered-To: ann@example.org\n"]);
     let rules = |action: &str| {
         format!(
@@ -136,8 +138,11 @@ fn a_rule_with_a_place_comes_first_and_a_copy_goes_besides() {
 #[test]
 fn config_show_prints_multidrop() {
     let desk = desk("", Server::plain());
-    desk.pouch(&["config", "show"])
-        .run()
-        .assert_stdout("multidrop ")
-        .assert_stdout("\"ann@example.org\" = \"maildir:~/ann\"");
+    let shown = desk.pouch(&["config", "show"]).run();
+    let text = shown.assert_code(0).stdout_text();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("multidrop "))
+        .collect();
+    assert_snapshot!(lines.join("\n"), @r#"multidrop                = { header = ["Delivered-To", "X-Original-To", "Envelope-To"], occurrence = 1, recipients = { "ann@example.org" = "maildir:~/ann", "*@lists.example.org" = "maildir:.Lists" } }   # ~/.config/pouch/config.toml:11"#);
 }

@@ -1,7 +1,7 @@
 //! Responses that no RFC describes, but that real servers send.
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Fault, Setup, on, on_connect},
 };
 

@@ -1,13 +1,14 @@
-//! One bad message never stops the others: it is set aside, told of once, and tried again.
+//! One bad message never stops the others: it is quarantined, reported once, and retried.
 
+use insta::assert_snapshot;
 use mail_parser::{MessageParser, MimeHeaders};
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Fault, corpus, on},
 };
 #[cfg(feature = "system-tests")]
-use crate::{desk::NOW, tool::trace};
+use crate::{fixture::NOW, support::trace};
 
 /// The retrieval of the `n`-th message.
 pub fn retr(n: usize) -> Fault {
@@ -18,15 +19,15 @@ fn others(count: usize, bad: &[usize]) -> Vec<usize> {
     (1..=count).filter(|n| !bad.contains(n)).collect()
 }
 
-each_fault!(all_others_arrive_in_the_first_run, 9);
+each_fault!(other_messages_arrive_in_the_first_run, 9);
 
-fn all_others_arrive_in_the_first_run(fault: Fault) {
+fn other_messages_arrive_in_the_first_run(fault: Fault) {
     assert_all_but_the_ninth_arrive(&Desk::with(10, "", |server| server.fault(fault)));
 }
 
-each_fault!(all_others_arrive_without_pipelining, 9);
+each_fault!(other_messages_arrive_without_pipelining, 9);
 
-fn all_others_arrive_without_pipelining(fault: Fault) {
+fn other_messages_arrive_without_pipelining(fault: Fault) {
     let desk = Desk::with(10, "", |server| server.fault(fault).without("PIPELINING"));
     assert_all_but_the_ninth_arrive(&desk);
 }
@@ -43,9 +44,9 @@ fn assert_all_but_the_ninth_arrive(desk: &Desk) {
     assert_eq!(desk.server.remaining(), 10);
 }
 
-each_fault!(the_third_run_puts_it_in_quarantine_and_tells_once, 9);
+each_fault!(refused_message_is_quarantined_after_three_runs, 9);
 
-fn the_third_run_puts_it_in_quarantine_and_tells_once(fault: Fault) {
+fn refused_message_is_quarantined_after_three_runs(fault: Fault) {
     let desk = Desk::with(10, "", |server| server.fault(fault));
     desk.fetch(75).assert_silent();
     desk.fetch(75).assert_silent();
@@ -63,14 +64,14 @@ fn the_third_run_puts_it_in_quarantine_and_tells_once(fault: Fault) {
     desk.assert_arrived(others(10, &[9]));
 }
 
-cases! { the_bad_one_may_stand_anywhere:
+cases! { bad_message_at_any_position_stops_no_other:
     refused(|n| retr(n).refuse("-ERR cannot open it")),
     cut_before_the_response(|n| retr(n).cut()),
     cut_inside(|n| retr(n).octets(100).cut()),
     empty(|n| retr(n).empty()),
 }
 
-fn the_bad_one_may_stand_anywhere(fault: fn(usize) -> Fault) {
+fn bad_message_at_any_position_stops_no_other(fault: fn(usize) -> Fault) {
     for bad in [
         &[1][..],
         &[10],
@@ -95,7 +96,7 @@ fn the_bad_one_may_stand_anywhere(fault: fn(usize) -> Fault) {
 }
 
 #[test]
-fn where_nothing_gets_through_the_line_is_bad_and_not_the_messages() {
+fn without_any_message_the_connection_is_blamed() {
     let desk = Desk::with(10, "", |server| server.fault(on("RETR").octets(100).cut()));
     for _ in 0..4 {
         desk.fetch(75).assert_silent();
@@ -107,7 +108,7 @@ fn where_nothing_gets_through_the_line_is_bad_and_not_the_messages() {
 }
 
 #[test]
-fn one_good_message_among_many_that_cut_the_line_arrives_in_the_end() {
+fn one_good_message_among_many_bad_ones_arrives() {
     for good in [2, 5, 8] {
         let desk = Desk::with(9, "", |server| {
             let bad = (1..=9).filter(|n| *n != good);
@@ -133,8 +134,10 @@ fn server_that_refuses_everything_quarantines_nothing() {
         assert_eq!(desk.retrieved() - before, 16);
     }
     // it is reported once it has lasted
-    desk.fetch_at(2, 75)
-        .assert_stderr("refused to send message");
+    assert_snapshot!(desk.fetch_at(2, 75).stderr_text(), @"
+    pouch: work: 127.0.0.1 refused to send message 5 of 30
+      127.0.0.1 said: -ERR no
+    ");
     assert_eq!(desk.mail().len(), 0);
     desk.server.heal_all();
     desk.fetch(0);
@@ -142,7 +145,7 @@ fn server_that_refuses_everything_quarantines_nothing() {
 }
 
 #[test]
-fn a_lone_new_message_that_cuts_the_line_is_told_from_a_bad_line() {
+fn single_bad_message_is_distinguished_from_a_bad_connection() {
     let desk = Desk::with(3, "", |server| server);
     desk.fetch(0);
     desk.server.add("uid-4", corpus::message(4));
@@ -155,9 +158,9 @@ fn a_lone_new_message_that_cuts_the_line_is_told_from_a_bad_line() {
     desk.assert_arrived(1..=4);
 }
 
-each_fault!(it_heals_and_arrives_once, 2);
+each_fault!(repaired_message_arrives_once, 2);
 
-fn it_heals_and_arrives_once(fault: Fault) {
+fn repaired_message_arrives_once(fault: Fault) {
     let desk = Desk::with(3, "", |server| server.fault(fault));
     desk.fetch(75);
     desk.server.heal("uid-2");
@@ -168,7 +171,7 @@ fn it_heals_and_arrives_once(fault: Fault) {
 }
 
 #[test]
-fn what_passes_by_itself_is_no_attempt() {
+fn transient_failure_is_not_an_attempt() {
     for text in [
         "-ERR [SYS/TEMP] disk asleep",
         "-ERR [IN-USE] somebody reads it",
@@ -186,7 +189,7 @@ fn what_passes_by_itself_is_no_attempt() {
 }
 
 #[test]
-fn quarantine_is_tried_again_after_1_2_4_to_32_days() {
+fn quarantined_message_is_retried_after_1_2_4_to_32_days() {
     let desk = Desk::with(3, "attempts = 1", |server| {
         server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
     });
@@ -211,7 +214,7 @@ fn quarantine_is_tried_again_after_1_2_4_to_32_days() {
 }
 
 #[test]
-fn the_notice_is_a_mail_with_what_did_arrive() {
+fn notice_contains_the_received_part() {
     let desk = Desk::with(3, "attempts = 1", |server| {
         server.fault(on("RETR").uid("uid-2").octets(300).cut())
     });
@@ -233,7 +236,7 @@ fn the_notice_is_a_mail_with_what_did_arrive() {
 }
 
 #[test]
-fn the_notice_of_a_refused_message_has_its_subject_by_top() {
+fn notice_of_a_refused_message_has_the_subject_from_top() {
     let desk = Desk::with(3, "attempts = 1", |server| {
         server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
     });
@@ -247,7 +250,7 @@ fn the_notice_of_a_refused_message_has_its_subject_by_top() {
 }
 
 #[test]
-fn the_notice_has_the_right_subject_though_numbers_change_from_session_to_session() {
+fn notice_has_the_right_subject_if_numbers_change() {
     let desk = Desk::with(5, "attempts = 1", |server| {
         let server = server
             .renumbers()
@@ -271,7 +274,7 @@ fn the_notice_has_the_right_subject_though_numbers_change_from_session_to_sessio
 }
 
 #[test]
-fn a_header_that_breaks_the_line_too_changes_nothing_for_the_others() {
+fn header_that_breaks_the_connection_stops_no_other() {
     let desk = Desk::with(4, "attempts = 1", |server| {
         server
             .fault(on("RETR").uid("uid-2").cut())
@@ -284,11 +287,17 @@ fn a_header_that_breaks_the_line_too_changes_nothing_for_the_others() {
 }
 
 #[test]
-fn no_notice_where_none_is_wanted() {
+fn disabled_notice_is_not_delivered() {
     let desk = Desk::with(3, "attempts = 1\nnotice = false", |server| {
         server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
     });
-    desk.fetch(65).assert_stderr("quarantine");
+    assert_snapshot!(desk.fetch(65).stderr_text(), @"
+    pouch: work: 127.0.0.1 refused to send message 2 of 3
+      127.0.0.1 said: -ERR no
+      it failed once and is in quarantine now; the other messages are not affected
+      2 others arrived
+    hint: details: `pouch ledger show work 2`
+    ");
     assert!(desk.notices().is_empty());
 }
 
@@ -309,7 +318,7 @@ fn the_bad_one_stays_on_the_server_when_the_others_are_deleted(fault: Fault) {
 }
 
 #[test]
-fn a_clock_that_was_ahead_keeps_nothing_in_quarantine() {
+fn clock_set_back_does_not_prolong_quarantine() {
     let desk = Desk::with(3, "attempts = 1", |server| {
         server.fault(on("RETR").uid("uid-2").refuse("-ERR damaged"))
     });
@@ -320,13 +329,18 @@ fn a_clock_that_was_ahead_keeps_nothing_in_quarantine() {
 }
 
 #[test]
-fn half_a_message_that_ends_in_order_is_delivered_and_never_deleted() {
+fn truncated_message_is_delivered_and_never_deleted() {
     let desk = Desk::with(3, "keep = \"none\"", |server| {
         server.fault(on("RETR").uid("uid-2").short(330))
     });
     let half = corpus::on_disk(&corpus::message(2))[..320].to_vec();
     let told = desk.fetch(75);
-    told.assert_stderr("received fewer bytes than the server listed");
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: work: message truncated: received fewer bytes than the server listed
+      received 332 of 401 bytes
+      it is delivered as it is, stays on the server, and will be requested again
+    hint: details: `pouch ledger show work 2`
+    ");
     let mail = desk.mail();
     assert_eq!(mail.len(), 3);
     assert!(
@@ -335,7 +349,7 @@ fn half_a_message_that_ends_in_order_is_delivered_and_never_deleted() {
             .any(|mail| half.starts_with(&mail.bytes[..300]))
     );
     assert_eq!(desk.server.uids(), ["uid-2"]);
-    // still short: not delivered again, not told again, not deleted
+    // still truncated: not delivered again, not reported again, not deleted
     for _ in 0..2 {
         assert!(
             !desk
@@ -378,7 +392,7 @@ fn killed_at(desk: &Desk, point: &str) {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn half_a_message_is_known_as_such_after_a_crash_too() {
+fn truncated_message_is_recognised_after_a_crash() {
     // it makes up for what is missing
     let filter = "filter = [[\"sed\", \"1iX-Checked: yes, by a program that wrote it on more than one long line\"]]";
     for (lines, later) in [
@@ -418,7 +432,7 @@ fn half_a_message_is_known_as_such_after_a_crash_too() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn half_a_message_that_nobody_saw_makes_no_other_one_half() {
+fn unrecorded_truncation_does_not_affect_other_messages() {
     let desk = Desk::with(3, "keep = \"none\"", |server| {
         server.fault(on("RETR").uid("uid-1").short(330))
     });
@@ -433,7 +447,7 @@ fn half_a_message_that_nobody_saw_makes_no_other_one_half() {
 }
 
 #[test]
-fn a_server_that_lists_wrong_sizes_is_learnt() {
+fn wrong_listed_sizes_are_tolerated() {
     let desk = Desk::with(30, "keep = \"none\"", |server| server);
     for n in 1..=30 {
         desk.server.list_as(corpus::uid(n), 100_000);
@@ -444,7 +458,7 @@ fn a_server_that_lists_wrong_sizes_is_learnt() {
 }
 
 #[test]
-fn a_bad_message_takes_nobody_elses_place_in_the_limit() {
+fn bad_message_does_not_count_towards_the_limit() {
     let desk = Desk::with(6, "limit = 2", |server| {
         server
             .fault(on("RETR").uid("uid-1").cut())

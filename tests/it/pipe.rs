@@ -1,11 +1,13 @@
-//! Programs that get the mail: whole messages, and what their answers mean.
+//! Delivery to programs: each gets complete messages, and its exit code decides.
 
 use std::{fs, time::Duration};
 
+use insta::assert_snapshot;
+
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, Setup, corpus, on},
-    tool::run::Output,
+    support::run::Output,
 };
 
 /// Messages 1 to `count`, for the shell script `script`.
@@ -18,7 +20,7 @@ fn desk(count: usize, script: &str, lines: &str, more: impl FnOnce(Setup) -> Set
     desk
 }
 
-/// A script that takes each message into a file of its own, once `before` has let it.
+/// Returns a script that runs `before` and writes each message to a file of its own.
 fn taking(before: &str) -> String {
     format!("cat > in\n{before}\ncat in > \"$(mktemp ~/got.XXXXXX)\"\n")
 }
@@ -55,7 +57,7 @@ fn watched(desk: &Desk) -> Output {
 }
 
 #[test]
-fn the_program_is_run_without_a_shell() {
+fn program_is_run_without_a_shell() {
     let words = ["a b", "$HOME", "`id`", "*", "'", ";", "|"];
     let list: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
     let lines = format!("pipe = [\"sh\", \"script\", {}]", list.join(", "));
@@ -73,7 +75,7 @@ fn the_program_is_run_without_a_shell() {
 }
 
 #[test]
-fn a_notice_that_it_puts_off_comes_in_the_next_run() {
+fn deferred_notice_is_delivered_in_the_next_run() {
     let script = "cat > in; if grep -q '^From: \"pouch\"' in; then test -e go || exit 75; cat in >> notices; fi";
     let desk = desk(2, script, "attempts = 1", |server| {
         server.fault(on("RETR").uid("uid-1").refuse("-ERR damaged"))
@@ -140,7 +142,7 @@ fn what_others_wrote_reaches_the_environment_harmless() {
 }
 
 #[test]
-fn a_cut_message_never_reaches_the_program() {
+fn truncated_message_never_reaches_the_program() {
     for fault in [
         on("RETR").uid("uid-2").octets(300).cut(),
         on("RETR").uid("uid-2").octets(300).silence(),
@@ -166,7 +168,7 @@ fn a_cut_message_never_reaches_the_program() {
 }
 
 #[test]
-fn a_passing_failure_is_tried_again_for_ever_and_stops_nobody() {
+fn transient_failure_is_retried_forever_and_stops_no_other() {
     for end in [
         "exit 75",
         "exit 69",
@@ -195,7 +197,7 @@ fn a_passing_failure_is_tried_again_for_ever_and_stops_nobody() {
 }
 
 #[test]
-fn a_refusal_is_an_attempt_and_three_are_quarantine() {
+fn message_rejected_three_times_is_quarantined() {
     for code in [1, 64, 65, 67, 77, 100, 127] {
         let script = taking(&format!(
             "if grep -q '<2@' in && ! test -e well; then exit {code}; fi"
@@ -214,12 +216,17 @@ fn a_refusal_is_an_attempt_and_three_are_quarantine() {
 }
 
 #[test]
-fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
+fn slow_program_is_killed_with_its_children() {
     let script = taking("if grep -q '<2@' in; then sleep 1000 & echo $! > child; wait; fi");
     let desk = desk(3, &script, "keep = \"none\"", |server| server);
-    watched(&desk)
-        .assert_code(75)
-        .assert_stderr("took longer than 1 s and was ended");
+    assert_snapshot!(watched(&desk).assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 3 to fetch
+    pouch: work: `sh` took longer than 1 s and was ended
+      message 2 of 3 left on the server; will retry in the next run
+      2 others arrived
+    work   2 new, 802 B, in `sh script`; 2 deleted
+    ");
     assert_taken(&desk, [1, 3]);
     assert_eq!(desk.server.uids(), ["uid-2"]);
     let child = String::from_utf8(desk.home.read("child")).unwrap();
@@ -231,7 +238,7 @@ fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
 }
 
 #[test]
-fn what_a_failing_program_prints_is_shown_and_harmless() {
+fn output_of_a_failing_program_is_shown_escaped() {
     let desk = desk(
         1,
         "printf 'quota \\033[2Jfull\\r\\n'; echo \"$POUCH_UID\" >&2; exit 75",
@@ -239,30 +246,53 @@ fn what_a_failing_program_prints_is_shown_and_harmless() {
         |server| server,
     );
     let told = watched(&desk);
-    told.assert_code(75)
-        .assert_stderr("`sh` asks for the message again later (exit 75)");
-    told.assert_stderr("it said: quota \u{fffd}[2Jfull")
-        .assert_stderr("it said: uid-1");
+    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 1 listed, 1 to fetch
+    pouch: work: `sh` asks for the message again later (exit 75)
+      it said: quota �[2Jfull�
+      it said: uid-1
+      message 1 of 1 left on the server; will retry in the next run
+    work   nothing fetched
+    ");
     assert!(!told.stderr.contains(['\x1b', '\r']), "{told}");
     desk.fetch(75).assert_silent();
 }
 
 #[test]
-fn a_program_that_never_stops_printing_fills_no_memory_and_is_ended() {
+fn endless_output_of_a_program_uses_little_memory() {
     let desk = desk(1, "yes no", "", |server| server);
     let told = watched(&desk);
-    told.assert_code(75).assert_stderr("was ended");
+    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 1 listed, 1 to fetch
+    pouch: work: `sh` took longer than 1 s and was ended
+      it said: no
+      it said: no
+      it said: no
+      it said: no
+      it said: no
+      message 1 of 1 left on the server; will retry in the next run
+    work   nothing fetched
+    ");
     assert!(told.stderr.len() < 4_000);
 }
 
 #[test]
-fn three_passing_failures_in_a_row_stop_the_account() {
+fn three_transient_failures_in_a_row_stop_the_account() {
     let desk = desk(20, "echo >> runs; exit 75", "keep = \"none\"", |server| {
         server
     });
-    watched(&desk)
-        .assert_code(75)
-        .assert_stderr("3 times in a row");
+    assert_snapshot!(watched(&desk).assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 20 listed, 20 to fetch
+    pouch: work: `sh` asks for the message again later (exit 75)
+      message 1 of 20 left on the server; will retry in the next run
+    pouch: work: `sh` asks for the message again later (exit 75)
+      message 2 of 20 left on the server; will retry in the next run
+    pouch: work: `sh` asks for the message again later (exit 75), 3 times in a row
+    work   nothing fetched
+    ");
     assert_eq!(
         (desk.home.read("runs").len(), desk.server.remaining()),
         (3, 20)
@@ -270,7 +300,7 @@ fn three_passing_failures_in_a_row_stop_the_account() {
 }
 
 #[test]
-fn two_passing_failures_in_a_row_do_not() {
+fn two_transient_failures_in_a_row_do_not_stop_the_account() {
     let script = taking(
         "n=$(wc -c < runs 2>/dev/null || echo 0); echo >> runs; test $((n % 3)) = 2 || exit 75",
     );
@@ -291,7 +321,8 @@ fn three_messages_that_a_program_puts_off_do_not_hold_up_the_others_for_ever() {
 }
 
 #[test]
-fn a_program_that_is_missing_is_a_matter_of_the_config() {
+fn missing_program_is_a_config_error() {
+    let mut shown = String::new();
     for program in [
         "/nonexistent/procmail",
         "no-such-program",
@@ -303,9 +334,7 @@ fn a_program_that_is_missing_is_a_matter_of_the_config() {
             &format!("pipe = [\"{program}\"]\nkeep = \"none\""),
             |server| server,
         );
-        desk.fetch(78).assert_stderr(&format!(
-            "pouch: work: the program `{program}` cannot be run"
-        ));
+        shown.push_str(&desk.fetch(78).case(program));
         assert_eq!(
             (desk.server.remaining(), desk.server.log().count("DELE")),
             (3, 0)
@@ -315,10 +344,40 @@ fn a_program_that_is_missing_is_a_matter_of_the_config() {
         desk.fetch(0);
         assert_taken(&desk, 1..=3);
     }
+    assert_snapshot!(shown, @r#"
+    === /nonexistent/procmail
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the program `/nonexistent/procmail` cannot be run
+      No such file or directory
+    hint: `pipe` is a list, the program and its arguments: ["procmail", "-d", "ann"]
+    [exit code: 78]
+    === no-such-program
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the program `no-such-program` cannot be run
+      No such file or directory
+    hint: `pipe` is a list, the program and its arguments: ["procmail", "-d", "ann"]
+    [exit code: 78]
+    === /etc/passwd
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the program `/etc/passwd` cannot be run
+      Permission denied
+    hint: `pipe` is a list, the program and its arguments: ["procmail", "-d", "ann"]
+    [exit code: 78]
+    === /
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the program `/` cannot be run
+      Permission denied
+    hint: `pipe` is a list, the program and its arguments: ["procmail", "-d", "ann"]
+    [exit code: 78]
+    "#);
 }
 
 #[test]
-fn a_program_that_reads_nothing_may_still_say_yes_or_no() {
+fn exit_code_counts_without_reading_the_message() {
     let big = |server: Setup| server.message("big", corpus::sized(9, 1_000_000));
     let yes = desk(2, "exec <&-; exit 0", "keep = \"none\"", big);
     yes.fetch(0).assert_silent();
@@ -329,7 +388,7 @@ fn a_program_that_reads_nothing_may_still_say_yes_or_no() {
 }
 
 #[test]
-fn a_child_that_a_program_leaves_behind_holds_up_nobody() {
+fn background_child_of_a_program_is_not_waited_for() {
     let desk = desk(
         5,
         &taking("sleep 20 & echo $! >> children"),
@@ -386,7 +445,7 @@ fn delivers(pipe: &str, rules: impl Fn(&str) -> String, keeps: impl Fn(&str) -> 
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn procmail_delivers_it_as_it_is() {
+fn procmail_delivers_mail_unchanged() {
     // a postmark in the first line is for procmail itself
     let keeps = |name: &str| name != "from-line-first";
     delivers(
@@ -398,7 +457,7 @@ fn procmail_delivers_it_as_it_is() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn maildrop_delivers_it_as_it_is() {
+fn maildrop_delivers_mail_unchanged() {
     delivers(
         "[\"maildrop\", \"rc\"]",
         |dir| format!("to \"{dir}\"\n"),

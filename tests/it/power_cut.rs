@@ -1,4 +1,4 @@
-//! The power goes at any moment of a run: each message once, and none lost.
+//! A power cut at any moment of a run: each message arrives once, and none is lost.
 //!
 //! A run is traced, and its writes are replayed into a fresh home up to that moment, less what was
 //! not yet synced ([`Disk`]). There pouch runs again, with the server as it was.
@@ -6,9 +6,9 @@
 use std::{ffi::OsString, fs, path::PathBuf};
 
 use crate::{
-    desk::{Desk, NOW},
+    fixture::{Desk, NOW},
     server::{Server, corpus},
-    tool::{
+    support::{
         disk::{Disk, Unsynced},
         trace::{self, Call, sample},
     },

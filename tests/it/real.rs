@@ -1,5 +1,4 @@
-//! Real POP3 servers (`tests/servers`): other people's programs, each started
-//! for one test, on loopback, with messages that the server itself cannot read.
+//! Real POP3 servers (`tests/servers`), each started for one test, on loopback.
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::tool::run::{Output, Run};
+use crate::support::run::{Output, Run};
 
 /// A user of every server.
 pub const ALICE: &str = "alice";

@@ -1,13 +1,12 @@
-//! A disk that a program gives (FUSE), as it stands for those of other machines: for the Maildir,
-//! and for what pouch keeps.
+//! A FUSE file system, in place of a network file system, for the Maildir and the state directory.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     many_accounts::{ACCOUNTS, accounts, assert_all_arrived},
     server::{Server, corpus},
-    tool::{mount::Mounted, watch::wait_for_change},
+    support::{mount::Mounted, watch::wait_for_change},
 };
 
 /// Folders of the home that are on such a disk.

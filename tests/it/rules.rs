@@ -1,9 +1,10 @@
-//! Rules: what is fetched, skipped or deleted by its header, before anything of it is downloaded.
+//! Rules that fetch, skip or delete messages by their headers, before they are downloaded.
 
+use insta::assert_snapshot;
 use serde_json::Value;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus, on},
 };
 
@@ -50,7 +51,7 @@ fn rule(lines: &str) -> String {
 }
 
 #[test]
-fn each_condition_takes_what_it_fits() {
+fn each_condition_matches_its_messages() {
     for (condition, taken) in [
         ("from = \"*@ads.example\"", [false, true, false]),
         ("from = \"the boss\"", [true, false, false]),
@@ -114,30 +115,41 @@ fn each_condition_takes_what_it_fits() {
 }
 
 #[test]
-fn the_first_rule_that_fits_counts_and_plan_names_it() {
+fn first_matching_rule_applies_and_plan_names_it() {
     let rules =
         rule("from = \"boss@*\"\naction = \"fetch\"") + &rule("from = \"*\"\naction = \"skip\"");
     let desk = Desk::new(three(), &rules);
     let told = desk.pouch(&["plan", "-v"]).run();
-    told.assert_code(0)
-        .assert_stdout("  leave      2             rule 2; set aside from now on\n");
-    told.assert_stdout("fetch: new; kept on the server; rule 1\n")
-        .assert_stdout("leave: rule 2; set aside from now on\n");
-    desk.pouch(&["fetch", "-v"])
-        .run()
-        .assert_code(0)
-        .assert_stderr("2 set aside");
+    assert_snapshot!(told.assert_code(0).stdout_text(), @"
+    work: 3 messages on the server, 0 known
+      fetch      1     145 B   new; kept on the server
+      leave      2             rule 2; set aside from now on
+      number       1     145 B   fetch: new; kept on the server; rule 1
+      number       2     157 B   leave: rule 2; set aside from now on
+      number       3     117 B   leave: rule 2; set aside from now on
+    ");
+    assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(0).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 1 to fetch
+    work   1 new, 145 B, in ~/Mail/work; 2 set aside
+    ");
     desk.mail().assert_exactly(&[mail(BOSS)]);
     let list = desk.pouch(&["ledger", "list", "--state", "skipped"]).run();
-    list.assert_code(0)
-        .assert_stdout("by the rule from = \"*\"\n");
-    desk.pouch(&["plan"])
-        .run()
-        .assert_stdout("leave      2             set aside (`pouch ledger list --state skipped`)");
+    assert_snapshot!(list.assert_code(0).stdout_text(), @r#"
+    work
+     message state            size   first seen         what
+           2 skipped         157 B   2026-11-23 00:00   by the rule from = "*"
+           3 skipped         117 B   2026-11-23 00:00   by the rule from = "*"
+    "#);
+    assert_snapshot!(desk.pouch(&["plan"]).run().stdout_text(), @"
+    work: 3 messages on the server, 3 known
+      keep       1             fetched before
+      leave      2             set aside (`pouch ledger list --state skipped`)
+    ");
 }
 
 #[test]
-fn the_rules_of_the_defaults_come_last() {
+fn rules_of_the_defaults_come_last() {
     let desk = Desk::new(three(), &rule("from = \"boss@*\"\naction = \"fetch\""));
     let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
     desk.home.config(&format!(
@@ -148,7 +160,7 @@ fn the_rules_of_the_defaults_come_last() {
 }
 
 #[test]
-fn what_was_skipped_is_never_deleted_and_comes_back_on_request() {
+fn skipped_message_is_never_deleted_and_can_be_retried() {
     let desk = Desk::new(
         three(),
         &("keep = \"none\"\n".to_owned() + &rule("from = \"*@ads.*\"\naction = \"skip\"")),
@@ -158,14 +170,12 @@ fn what_was_skipped_is_never_deleted_and_comes_back_on_request() {
     desk.fetch_at(100, 0).assert_silent();
     assert_eq!(desk.server.uids(), ["sale"]);
     // to retry what failed brings nothing back that was set aside
-    desk.pouch(&["ledger", "retry", "work"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("0 messages");
-    desk.pouch(&["ledger", "retry", "work", "2"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("1 message will be tried again");
+    let output = desk.pouch(&["ledger", "retry", "work"]).run();
+    output.assert_code(0);
+    assert_snapshot!(output.stdout_text(), @"work: 0 messages will be tried again");
+    let output = desk.pouch(&["ledger", "retry", "work", "2"]).run();
+    output.assert_code(0);
+    assert_snapshot!(output.stdout_text(), @"work: 1 message will be tried again");
     assert_eq!(plan(&desk), [("fetch".to_owned(), Value::Null)]);
     desk.fetch(0);
     desk.mail()
@@ -174,20 +184,31 @@ fn what_was_skipped_is_never_deleted_and_comes_back_on_request() {
 }
 
 #[test]
-fn a_rule_deletes_unread_only_where_that_is_allowed() {
+fn rule_deletes_unread_mail_only_if_allowed() {
     let delete = rule("header = \"X-Spam-Flag: yes\"\naction = \"delete\"");
     let desk = Desk::new(three(), &delete);
     let told = desk.fetch(78);
-    told.assert_stderr("this rule deletes unread mail")
-        .assert_stderr("allow-delete-unread = true");
+    assert_snapshot!(told.stderr_text(), @r#"
+    pouch: ~/.config/pouch/config.toml:13:1: this rule deletes unread mail
+      13 | action = "delete"
+         | ^^^^^^
+    hint: to allow that, add `allow-delete-unread = true` to the account
+    "#);
     desk.configure(&("allow-delete-unread = true\n".to_owned() + &delete));
     let table = desk.pouch(&["plan"]).run();
-    table.assert_stdout("  delete     1             rule 1; not fetched\n");
+    assert_snapshot!(table.stdout_text(), @"
+    work: 3 messages on the server, 0 known
+      fetch      2     302 B   new; kept on the server
+      delete     1             rule 1; not fetched
+    ");
     desk.pouch(&["fetch", "--keep"]).run().assert_code(0);
     assert_eq!(desk.server.remaining(), 3);
     let told = desk.pouch(&["fetch", "-v"]).run();
-    told.assert_code(0)
-        .assert_stderr("1 unread by rule 1 deleted");
+    assert_snapshot!(told.assert_code(0).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 0 to fetch
+    work   nothing new; 1 unread by rule 1 deleted
+    ");
     assert_eq!(desk.server.uids(), ["boss", "sale"]);
     desk.mail().assert_exactly(&[mail(BOSS), mail(SALE)]);
     // the same UID for another message: that one is not deleted unread
@@ -199,7 +220,7 @@ fn a_rule_deletes_unread_only_where_that_is_allowed() {
 }
 
 #[test]
-fn what_could_not_be_deleted_is_deleted_next_time() {
+fn failed_deletion_by_rule_is_repeated() {
     let lines = "allow-delete-unread = true\n".to_owned()
         + &rule("from = \"*@spam.*\"\naction = \"delete\"");
     let desk = Desk::new(three().fault(on("QUIT").nth(1).refuse("-ERR no")), &lines);
@@ -210,24 +231,25 @@ fn what_could_not_be_deleted_is_deleted_next_time() {
 }
 
 #[test]
-fn what_a_rule_that_is_gone_would_have_deleted_is_fetched() {
+fn removed_rule_deletes_nothing() {
     let delete = "allow-delete-unread = true\n".to_owned()
         + &rule("from = \"*@spam.*\"\naction = \"delete\"");
     let keeps = rule("from = \"*@spam.*\"\naction = \"skip\"");
     let other = "allow-delete-unread = true\n".to_owned()
         + &rule("subject = \"/nothing/\"\naction = \"delete\"");
+    let mut shown = String::new();
     for (lines, arrives) in [("", true), (keeps.as_str(), false), (other.as_str(), true)] {
         let desk = Desk::new(three().fault(on("QUIT").nth(1).refuse("-ERR no")), &delete);
         desk.fetch(75);
-        let shown = || desk.pouch(&["ledger", "show", "work", "3"]).run();
-        shown().assert_stdout("order             delete it from the server");
+        let show = || desk.pouch(&["ledger", "show", "work", "3"]).run();
+        shown.push_str(&show().case(&format!("then {lines:?}")));
         desk.configure(&format!("keep = \"none\"\n{lines}"));
         // it fails at first: that it was to be deleted is no reason to delete it
         desk.server
             .fault(on("RETR").uid("spam").refuse("-ERR damaged"));
         desk.fetch(if arrives { 75 } else { 0 });
         assert_eq!(desk.server.uids(), ["spam"], "{lines}");
-        assert!(!shown().stdout.contains("order"), "{}", shown());
+        assert!(!show().stdout.contains("order"), "{}", show());
         desk.server.heal("spam");
         desk.fetch(0);
         assert_eq!(
@@ -235,10 +257,39 @@ fn what_a_rule_that_is_gone_would_have_deleted_is_fetched() {
             if arrives { (3, 0) } else { (2, 1) }
         );
     }
+    assert_snapshot!(shown, @r#"
+    === then ""
+    $ pouch ledger show work 3
+    message           3
+    UID               spam
+    state             new
+    listed size       117 octets
+    first seen        2026-11-23 00:00
+    why               by the rule from = "*@spam.*"
+    order             delete it from the server
+    === then "\n[[account.work.rule]]\nfrom = \"*@spam.*\"\naction = \"skip\"\n"
+    $ pouch ledger show work 3
+    message           3
+    UID               spam
+    state             new
+    listed size       117 octets
+    first seen        2026-11-23 00:00
+    why               by the rule from = "*@spam.*"
+    order             delete it from the server
+    === then "allow-delete-unread = true\n\n[[account.work.rule]]\nsubject = \"/nothing/\"\naction = \"delete\"\n"
+    $ pouch ledger show work 3
+    message           3
+    UID               spam
+    state             new
+    listed size       117 octets
+    first seen        2026-11-23 00:00
+    why               by the rule from = "*@spam.*"
+    order             delete it from the server
+    "#);
 }
 
 #[test]
-fn a_header_that_is_refused_takes_no_message_away() {
+fn refused_header_deletes_no_message() {
     let lines = "allow-delete-unread = true\n".to_owned()
         + &rule("from = \"boss@*\"\naction = \"fetch\"")
         + &rule("size = \">1B\"\naction = \"delete\"");
@@ -252,7 +303,7 @@ fn a_header_that_is_refused_takes_no_message_away() {
 }
 
 #[test]
-fn headers_that_break_the_line_stop_nobody() {
+fn headers_that_break_the_connection_stop_no_other_message() {
     let bad = ["uid-2", "uid-3", "uid-5", "uid-6", "uid-7"];
     let desk = Desk::with(
         9,
@@ -284,14 +335,14 @@ fn headers_that_break_the_line_stop_nobody() {
         &rule("subject = \"Message 3\"\naction = \"skip\""),
         |server| server.fault(on("TOP").uid("uid-2").cut()),
     );
-    desk.pouch(&["plan"])
-        .run()
-        .assert_code(0)
-        .assert_stderr("the rules could not be evaluated for the other messages");
+    assert_snapshot!(desk.pouch(&["plan"]).run().assert_code(0).stderr_text(), @"
+    pouch: work: 127.0.0.1 closed the connection
+      the rules could not be evaluated for the other messages
+    ");
 }
 
 #[test]
-fn a_header_too_many_or_too_few_deletes_no_other_message() {
+fn extra_or_missing_header_deletes_no_other_message() {
     let lines = "allow-delete-unread = true\n".to_owned()
         + &rule("subject = \"Message 4\"\naction = \"delete\"");
     let header = "+OK\r\nSubject: Message 2\r\n\r\n.\r\n";
@@ -304,7 +355,7 @@ fn a_header_too_many_or_too_few_deletes_no_other_message() {
 }
 
 #[test]
-fn headers_are_asked_for_in_few_writes() {
+fn headers_are_requested_in_few_writes() {
     let desk = Desk::with(
         50,
         &rule("subject = \"/[05]$/\"\naction = \"skip\""),
@@ -320,16 +371,22 @@ fn headers_are_asked_for_in_few_writes() {
 }
 
 #[test]
-fn config_show_has_the_rules() {
+fn config_show_prints_rules() {
     let desk = Desk::new(
         Server::plain(),
         &(rule("header = { Precedence = \"bulk\" }\nsize = \">2MB\"\naction = \"skip\"")
             + &rule("action = \"fetch\"")),
     );
     let shown = desk.pouch(&["config", "show"]).run();
-    shown.assert_code(0).assert_stdout(
-        "= { header = { \"Precedence\" = \"bulk\" }, size = \">2MB\", action = \"skip\" }",
-    );
+    let text = shown.assert_code(0).stdout_text();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("rule "))
+        .collect();
+    assert_snapshot!(lines.join("\n"), @r#"
+    rule                     = { header = { "Precedence" = "bulk" }, size = ">2MB", action = "skip" }   # ~/.config/pouch/config.toml:11
+    rule                     = { action = "fetch" }                               # ~/.config/pouch/config.toml:16
+    "#);
     let output = desk.pouch(&["config", "show", "--json"]).run();
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(
@@ -339,7 +396,7 @@ fn config_show_has_the_rules() {
 }
 
 #[test]
-fn no_more_headers_are_asked_for_than_the_limit_needs() {
+fn limit_bounds_the_requested_headers() {
     // of the first hundred none but the last is fetched
     let lines = format!(
         "limit = 20\n{}",

@@ -1,9 +1,11 @@
-//! Standard output: whole messages for whoever reads it.
+//! Delivery to standard output.
+
+use insta::assert_snapshot;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus},
-    tool::mail::Mail,
+    support::mail::Mail,
 };
 
 fn ordinary(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
@@ -14,11 +16,12 @@ fn ordinary(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn the_mail_is_all_that_is_printed_there() {
+fn standard_output_contains_only_mail() {
     let desk = Desk::new(Server::plain().messages(corpus::nasty()), "keep = \"none\"");
     let out = desk
         .pouch(&["fetch", "-v", "--progress", "always", "--to", "-"])
         .run();
+    // the progress that it shows depends on the time taken
     out.assert_code(0)
         .assert_stderr(&format!("{} new", corpus::nasty().len()));
     let expected: Vec<_> = corpus::nasty()
@@ -34,7 +37,7 @@ fn the_mail_is_all_that_is_printed_there() {
 }
 
 #[test]
-fn a_reader_that_goes_away_loses_nothing() {
+fn closed_reader_loses_nothing() {
     let messages = (1..=3).map(|n| (corpus::uid(n), corpus::sized(n, 300_000)));
     let desk = Desk::new(Server::plain().messages(messages), "keep = \"none\"");
     let pouch = env!("CARGO_BIN_EXE_pouch");
@@ -42,9 +45,10 @@ fn a_reader_that_goes_away_loses_nothing() {
         "{{ {pouch} fetch --to -; echo $? > code; }} | head -c 400000 > part; exit $(cat code)"
     );
     let gone = desk.home.command("sh", &["-c", &script]).run();
-    gone.assert_code(74)
-        .assert_stderr("whoever reads standard output went away")
-        .assert_stderr("nothing is lost");
+    assert_snapshot!(gone.assert_code(74).stderr_text(), @"
+    pouch: work: whoever reads standard output went away
+      nothing is lost: the message that was being written comes again in the next run
+    ");
     // the first was written whole, the second was not
     let left = desk.server.remaining();
     assert!((2..=3).contains(&left), "{left}");
@@ -58,7 +62,7 @@ fn a_reader_that_goes_away_loses_nothing() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn formail_hands_each_message_to_procmail() {
+fn formail_passes_each_message_to_procmail() {
     let desk = Desk::with(5, "", |server| {
         server.message("from-lines", &corpus::nasty()[11].1)
     });
@@ -125,7 +129,7 @@ fn messages_of_several_accounts_do_not_mix() {
 }
 
 #[test]
-fn a_file_is_a_mailbox_then() {
+fn redirected_output_is_a_mailbox() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
     let pouch = env!("CARGO_BIN_EXE_pouch");
     desk.home
@@ -135,22 +139,29 @@ fn a_file_is_a_mailbox_then() {
         .assert_silent();
     Mail::in_mbox(&desk.home.read("box")).assert_exactly(&ordinary(1..=3));
     desk.server.add("uid-4", corpus::message(4));
-    desk.home
+    let output = desk
+        .home
         .command("sh", &["-c", &format!("{pouch} fetch --to - > /dev/full")])
-        .run()
-        .assert_code(74)
-        .assert_stderr("No space left");
+        .run();
+    output.assert_code(74);
+    assert_snapshot!(output.stderr_text(), @"
+    pouch: work: cannot write to standard output
+      No space left on device
+      nothing is lost: the message that was being written comes again in the next run
+    ");
     assert_eq!(desk.server.remaining(), 1);
 }
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn it_is_not_shared_with_json_nor_shown_to_a_terminal() {
+fn json_and_terminals_are_refused() {
     let desk = Desk::with(1, "", |server| server);
-    desk.pouch(&["--json", "fetch", "--to", "-"])
-        .run()
-        .assert_code(64)
-        .assert_stderr("both want standard output");
+    let told = desk.pouch(&["--json", "fetch", "--to", "-"]).run();
+    told.assert_code(64);
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: `--to -` and `--json` both want standard output
+    hint: deliver somewhere else, or leave out `--json`
+    ");
     let pouch = env!("CARGO_BIN_EXE_pouch");
     let typed = desk
         .home

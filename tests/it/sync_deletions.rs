@@ -1,4 +1,4 @@
-//! A deletion in the Maildir is one on the server, and nothing but a deletion is.
+//! `sync-deletions`: mail deleted from the Maildir, and only that, is deleted from the server.
 
 use std::{
     fs,
@@ -6,8 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use insta::assert_snapshot;
+
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Setup, corpus, on},
 };
 
@@ -53,7 +55,7 @@ fn uids(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
 }
 
 #[test]
-fn what_mail_programs_do_to_a_message_is_no_deletion() {
+fn moved_or_flagged_message_is_not_a_deletion() {
     type Place = fn(&str) -> String;
     let places: [(&str, Place); 9] = [
         ("seen", |name| format!("cur/{name}:2,S")),
@@ -86,7 +88,8 @@ fn what_mail_programs_do_to_a_message_is_no_deletion() {
 }
 
 #[test]
-fn a_message_that_is_gone_is_deleted_wherever_it_was() {
+fn removed_message_is_deleted_wherever_it_was() {
+    let mut shown = String::new();
     for (before, and_then) in [
         ("new", None),
         ("cur", Some(":2,S")),
@@ -104,17 +107,38 @@ fn a_message_that_is_gone_is_deleted_wherever_it_was() {
             assert_eq!(desk.server.remaining(), 4);
         }
         fs::remove_file(path).unwrap();
-        desk.pouch(&["plan"])
-            .run()
-            .assert_stdout("delete     1             you deleted it from the Maildir");
+        let plan = desk.pouch(&["plan"]).run();
+        shown.push_str(&plan.case(&format!("gone from {before}, flags {and_then:?}")));
         assert_eq!(desk.server.remaining(), 4);
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.uids(), uids([1, 3, 4]), "{before}");
     }
+    assert_snapshot!(shown, @r#"
+    === gone from new, flags None
+    $ pouch plan
+    work: 4 messages on the server, 4 known
+      delete     1             you deleted it from the Maildir
+      keep       3             fetched before
+    === gone from cur, flags Some(":2,S")
+    $ pouch plan
+    work: 4 messages on the server, 4 known
+      delete     1             you deleted it from the Maildir
+      keep       3             fetched before
+    === gone from cur, flags Some(":2,T")
+    $ pouch plan
+    work: 4 messages on the server, 4 known
+      delete     1             you deleted it from the Maildir
+      keep       3             fetched before
+    === gone from .Trash/cur, flags Some(":2,S")
+    $ pouch plan
+    work: 4 messages on the server, 4 known
+      delete     1             you deleted it from the Maildir
+      keep       3             fetched before
+    "#);
 }
 
 #[test]
-fn exactly_half_is_believed_and_one_more_is_not() {
+fn more_than_half_missing_deletes_nothing() {
     let half = desk(10, "", |server| server);
     delete(&half, 1..=5);
     half.fetch(0).assert_silent();
@@ -123,21 +147,31 @@ fn exactly_half_is_believed_and_one_more_is_not() {
     let most = desk(10, "", |server| server);
     delete(&most, 1..=6);
     let plan = most.pouch(&["plan"]).run();
-    plan.assert_code(0)
-        .assert_stderr("more than half of the delivered mail is missing from the Maildir")
-        .assert_stdout("keep      10");
+    assert_snapshot!(plan.assert_code(0).transcript(), @"
+    $ pouch plan
+    work: 10 messages on the server, 10 known
+      keep      10             fetched before
+    ------- stderr -------
+    pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
+      6 messages of 10 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    ");
     let told = most.fetch(0);
-    told.assert_stderr(
-        "pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced\n",
-    );
-    told.assert_stderr("  6 messages of 10 are missing\n");
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
+      6 messages of 10 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    ");
     assert_eq!(most.server.log().count("DELE"), 0);
     most.fetch(0).assert_silent();
     assert_eq!(most.server.remaining(), 10);
 }
 
 #[test]
-fn a_maildir_that_is_not_there_empties_no_mailbox() {
+fn missing_maildir_deletes_nothing() {
+    let mut shown = String::new();
     for lost in [
         "missing",
         "empty folder",
@@ -158,9 +192,7 @@ fn a_maildir_that_is_not_there_empties_no_mailbox() {
             // of another program, which has delivered something of its own there
             fs::write(root.join("new/1795392000.M1.other"), "Subject: mine\n\n").unwrap();
         }
-        println!("{lost}");
-        desk.fetch(0)
-            .assert_stderr("more than half of the delivered mail is missing from the Maildir");
+        shown.push_str(&desk.fetch(0).case(lost));
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.log().count("DELE"), 0, "{lost}");
         fs::remove_dir_all(&root).unwrap();
@@ -169,10 +201,41 @@ fn a_maildir_that_is_not_there_empties_no_mailbox() {
         desk.assert_arrived(1..=4);
         assert_eq!((desk.server.remaining(), desk.retrieved()), (4, 4));
     }
+    assert_snapshot!(shown, @"
+    === missing
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
+      4 messages of 4 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    === empty folder
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
+      4 messages of 4 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    === empty Maildir
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
+      4 messages of 4 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    === an empty disk mounted on it
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
+      4 messages of 4 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    ");
 }
 
 #[test]
-fn new_mail_in_a_new_maildir_makes_nobody_believe_that_the_old_mail_was_deleted() {
+fn new_maildir_with_new_mail_deletes_no_old_mail() {
+    let mut shown = String::new();
     for lost in ["its disk is not mounted", "only its messages are gone"] {
         let desk = desk(4, "", |server| server);
         if lost.starts_with("its disk") {
@@ -180,24 +243,39 @@ fn new_mail_in_a_new_maildir_makes_nobody_believe_that_the_old_mail_was_deleted(
         } else {
             delete(&desk, 1..=4);
         }
-        println!("{lost}");
-        desk.fetch(0)
-            .assert_stderr("more than half of the delivered mail is missing from the Maildir");
+        shown.push_str(&desk.fetch(0).case(lost));
         for n in 5..=9 {
             desk.server.add(corpus::uid(n), corpus::message(n));
             desk.fetch(0).assert_silent();
         }
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.remaining(), 9);
-        // what lies there now can be deleted
+        // mail that is there now can be deleted
         delete(&desk, [7]);
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.uids(), uids((1..=9).filter(|n| *n != 7)));
     }
+    assert_snapshot!(shown, @"
+    === its disk is not mounted
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
+      4 messages of 4 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    === only its messages are gone
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
+      4 messages of 4 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    ");
 }
 
 #[test]
-fn another_maildir_in_the_place_of_the_one_before_deletes_nothing() {
+fn replaced_maildir_deletes_nothing() {
+    let mut shown = String::new();
     for lost in [
         "delivered while the disk was not mounted",
         "put back from a backup",
@@ -219,7 +297,7 @@ fn another_maildir_in_the_place_of_the_one_before_deletes_nothing() {
         if lost.starts_with("delivered") {
             fs::rename(&root, &kept).unwrap();
             add();
-            desk.fetch(0).assert_stderr("8 messages of 10 are missing");
+            shown.push_str(&desk.fetch(0).case("fetched while the disk is not mounted"));
             fs::remove_dir_all(&root).unwrap();
             fs::rename(&kept, &root).unwrap();
         } else if lost.starts_with("put back") {
@@ -233,34 +311,90 @@ fn another_maildir_in_the_place_of_the_one_before_deletes_nothing() {
             add();
         }
         println!("{lost}");
-        let told =
-            "pouch: work: the Maildir was replaced since the last run; deletions were not synced\n";
-        desk.pouch(&["plan"])
-            .run()
-            .assert_code(0)
-            .assert_stderr(told);
-        desk.fetch(0).assert_stderr(told);
+        let plan = desk.pouch(&["plan"]).run();
+        shown.push_str(&plan.assert_code(0).case(lost));
+        shown.push_str(&desk.fetch(0).transcript());
         desk.fetch(0).assert_silent();
         assert_eq!((desk.server.remaining(), desk.retrieved()), (11, 11));
-        // what lies there now can be deleted
+        // mail that is there now can be deleted
         delete(&desk, [5]);
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.uids(), uids((1..=11).filter(|n| *n != 5)));
     }
+    assert_snapshot!(shown, @"
+    === fetched while the disk is not mounted
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
+      8 messages of 10 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    === delivered while the disk was not mounted
+    $ pouch plan
+    work: 11 messages on the server, 11 known
+      keep      11             fetched before
+    ------- stderr -------
+    pouch: work: the Maildir was replaced since the last run; deletions were not synced
+      1 message of 11 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the Maildir was replaced since the last run; deletions were not synced
+      1 message of 11 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    === put back from a backup
+    $ pouch plan
+    work: 11 messages on the server, 11 known
+      keep      11             fetched before
+    ------- stderr -------
+    pouch: work: the Maildir was replaced since the last run; deletions were not synced
+      1 message of 11 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the Maildir was replaced since the last run; deletions were not synced
+      1 message of 11 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    === one of two is not mounted
+    $ pouch plan
+    work: 11 messages on the server, 10 known
+      fetch      1     484 B   new; kept on the server
+      keep      10             fetched before
+    ------- stderr -------
+    pouch: work: the Maildir was replaced since the last run; deletions were not synced
+      2 messages of 10 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the Maildir was replaced since the last run; deletions were not synced
+      2 messages of 10 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    ");
 }
 
 #[test]
-fn mail_that_is_new_on_the_server_comes_while_the_maildir_is_not_believed() {
+fn new_mail_arrives_while_the_maildir_is_in_doubt() {
     let desk = desk(4, "", |server| server);
     delete(&desk, 1..=4);
     desk.server.add("uid-5", corpus::message(5));
-    desk.fetch(0).assert_stderr("4 messages of 4 are missing");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
+      4 messages of 4 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    ");
     desk.assert_arrived([5]);
     assert_eq!(desk.server.remaining(), 5);
 }
 
 #[test]
-fn mail_of_others_counts_for_nothing() {
+fn mail_from_other_programs_is_ignored() {
     let desk = desk(4, "", |server| server);
     for n in 0..40 {
         desk.home.write(
@@ -270,12 +404,17 @@ fn mail_of_others_counts_for_nothing() {
         );
     }
     delete(&desk, 1..=3);
-    desk.fetch(0).assert_stderr("3 messages of 4 are missing");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
+      3 messages of 4 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    ");
     assert_eq!(desk.server.remaining(), 4);
 }
 
 #[test]
-fn copies_of_one_message_stand_for_each_other() {
+fn any_copy_of_a_message_prevents_its_deletion() {
     let server = |server: Setup| {
         server
             .message("twin-a", corpus::sized(50, 600))
@@ -299,7 +438,7 @@ fn copies_of_one_message_stand_for_each_other() {
 }
 
 #[test]
-fn it_goes_together_with_retention() {
+fn retention_and_sync_deletions_work_together() {
     let desk = desk(4, "keep = \"30d\"", |server| server);
     delete(&desk, [2]);
     desk.fetch_at(1, 0);
@@ -307,25 +446,29 @@ fn it_goes_together_with_retention() {
     desk.server.add("uid-5", corpus::message(5));
     desk.fetch_at(29, 0);
     assert_eq!(desk.server.uids(), uids([1, 3, 4, 5]));
-    // what is due goes, whether it lies in the Maildir or not
+    // messages that are due are deleted even if they are not in the Maildir
     delete(&desk, [3]);
     desk.fetch_at(30, 0);
     assert_eq!(desk.server.uids(), uids([5]));
 }
 
 #[test]
-fn retention_does_its_work_where_the_maildir_is_not_believed() {
+fn retention_continues_while_the_maildir_is_in_doubt() {
     let desk = desk(4, "keep = \"30d\"", |server| server);
     delete(&desk, 1..=4);
-    desk.fetch_at(29, 0)
-        .assert_stderr("more than half of the delivered mail is missing");
+    assert_snapshot!(desk.fetch_at(29, 0).stderr_text(), @"
+    pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
+      4 messages of 4 are missing
+      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
+    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+    ");
     assert_eq!(desk.server.remaining(), 4);
     desk.fetch_at(30, 0);
     assert_eq!(desk.server.remaining(), 0);
 }
 
 #[test]
-fn keep_on_the_command_line_keeps_what_was_deleted() {
+fn keep_on_the_command_line_prevents_sync() {
     let desk = desk(4, "", |server| server);
     delete(&desk, [2]);
     desk.pouch(&["fetch", "--keep"]).run().assert_code(0);
@@ -335,7 +478,7 @@ fn keep_on_the_command_line_keeps_what_was_deleted() {
 }
 
 #[test]
-fn what_was_never_delivered_was_never_deleted() {
+fn undelivered_message_is_not_a_deletion() {
     let lines = "max-size = \"1KB\"\nnotice = false";
     let desk = desk(6, lines, |server| {
         server
@@ -365,7 +508,7 @@ fn what_was_never_delivered_was_never_deleted() {
 }
 
 #[test]
-fn a_folder_that_is_a_link_is_looked_into() {
+fn symlinked_folder_is_searched() {
     let desk = Desk::with(4, "sync-deletions = true", |server| server);
     desk.fetch(0);
     desk.home.make_dir("archive", 0o700);
@@ -388,7 +531,7 @@ fn a_folder_that_is_a_link_is_looked_into() {
 }
 
 #[test]
-fn without_it_the_maildir_is_the_users_own_business() {
+fn without_sync_deletions_the_maildir_is_ignored() {
     let desk = Desk::with(4, "", |server| server);
     desk.fetch(0);
     delete(&desk, 1..=2);
@@ -421,13 +564,13 @@ fn what_lies_in_a_maildir_that_left_the_config_is_not_deleted() {
     let desk = desk(10, &sorted("maildir:~/Mail/lists"), |server| server);
     assert_eq!(desk.home.maildir("Mail/lists").len(), 3);
     desk.configure("sync-deletions = true");
-    desk.pouch(&["plan"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("keep      10");
+    assert_snapshot!(desk.pouch(&["plan"]).run().assert_code(0).stdout_text(), @"
+    work: 10 messages on the server, 10 known
+      keep      10             fetched before
+    ");
     desk.fetch(0).assert_silent();
     assert_eq!(desk.server.remaining(), 10);
-    // what was seen since lies in the one that is left, and can be deleted there
+    // mail seen since then is in the remaining Maildir, and can be deleted there
     delete(&desk, [5]);
     desk.fetch(0).assert_silent();
     assert_eq!(desk.server.uids(), uids([1, 2, 3, 4, 6, 7, 8, 9, 10]));

@@ -1,5 +1,5 @@
-//! Which authorities are trusted: those of the system, wherever it has them, or those of
-//! `tls-ca-file`, and no others. pouch replaces `SSL_CERT_FILE` for itself only.
+//! Trusted authorities: those of the system, wherever they are installed, or those of
+//! `tls-ca-file`, and no others. pouch changes `SSL_CERT_FILE` for itself only.
 
 use std::{os::unix::fs::symlink, path::PathBuf};
 
@@ -7,9 +7,9 @@ use openssl::x509::X509;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus},
-    tool::{Home, run::Run, trace},
+    support::{Home, run::Run, trace},
 };
 
 /// The usual path of the bundle.

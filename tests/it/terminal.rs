@@ -1,9 +1,9 @@
-//! A real terminal, by tmux.
+//! Output on a real terminal, provided by tmux.
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus, on},
-    tool::watch::{holds_in_time, wait_for_change},
+    support::watch::{holds_in_time, wait_for_change},
 };
 
 /// A file in the home with all that was written to the terminal, what was erased again too.

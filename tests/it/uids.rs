@@ -1,7 +1,9 @@
-//! Servers whose UIDs, numbers and counts misbehave, and servers without any.
+//! Servers with wrong UIDs, message numbers or counts, and servers without UIDs.
+
+use insta::assert_snapshot;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, Setup, corpus, on},
 };
 
@@ -12,7 +14,7 @@ fn size(n: usize) -> usize {
 }
 
 #[test]
-fn two_copies_under_one_uid_both_arrive_once() {
+fn two_messages_with_one_uid_both_arrive_once() {
     let copy = corpus::message(1);
     let desk = Desk::new(
         Server::plain()
@@ -32,7 +34,7 @@ fn two_copies_under_one_uid_both_arrive_once() {
 }
 
 #[test]
-fn numbers_with_holes_and_in_any_order_are_understood() {
+fn numbers_with_gaps_and_in_any_order_are_accepted() {
     let desk = Desk::with(6, "keep = \"none\"", |server| {
         let list = format!(
             "5 {}\r\n1 {} and more\r\n3 {}\r\n1 7\r\nx y\r\n\r\n",
@@ -57,7 +59,7 @@ fn numbers_with_holes_and_in_any_order_are_understood() {
 }
 
 #[test]
-fn a_count_that_is_not_that_of_the_listing_loses_nothing() {
+fn wrong_message_count_loses_nothing() {
     for count in [1, 9] {
         let desk = Desk::with(5, "keep = \"none\"", |server| {
             server.fault(on("STAT").times(1).answer(format!("+OK {count} 100\r\n")))
@@ -77,7 +79,7 @@ fn a_count_that_is_not_that_of_the_listing_loses_nothing() {
 }
 
 #[test]
-fn one_message_without_uid_is_known_by_its_header() {
+fn message_without_uid_is_recognised_by_its_header() {
     let no_uid = || on("UIDL").body("1 uid-1\r\n3 uid-3\r\n");
     // it never had one, and gets one later
     let desk = Desk::with(3, "", |server| server.fault(no_uid().times(2)));
@@ -99,18 +101,20 @@ fn one_message_without_uid_is_known_by_its_header() {
 }
 
 #[test]
-fn a_message_with_neither_uid_nor_header_waits_and_the_others_arrive() {
+fn message_without_uid_and_header_waits_and_the_others_arrive() {
     let desk = Desk::with(3, "", |server| {
         server
             .fault(on("UIDL").body("1 uid-1\r\n3 uid-3\r\n"))
             .fault(on("TOP").refuse("-ERR no"))
     });
-    desk.pouch(&["plan"])
-        .run()
-        .assert_code(0)
-        .assert_stderr("the server returned no UID for 1 message");
-    desk.fetch(0)
-        .assert_stderr("the server returned no UID for 1 message");
+    assert_snapshot!(desk.pouch(&["plan"]).run().assert_code(0).stderr_text(), @"
+    pouch: work: the server returned no UID for 1 message
+      they are left on the server, because their headers cannot be compared with fetched mail either
+    ");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server returned no UID for 1 message
+      they are left on the server, because their headers cannot be compared with fetched mail either
+    ");
     desk.fetch(0).assert_silent();
     desk.assert_arrived([1, 3]);
     desk.server.heal_all();
@@ -125,11 +129,13 @@ fn without_uidl(server: Setup) -> Setup {
 }
 
 #[test]
-fn a_server_without_uidl_is_told_by_headers_on_request() {
+fn server_without_uidl_needs_a_quirk() {
     let desk = Desk::with(5, "", without_uidl);
-    desk.fetch(69)
-        .assert_stderr("does not support UIDL")
-        .assert_stderr("hint: `quirks = [\"no-uidl\"]`");
+    assert_snapshot!(desk.fetch(69).stderr_text(), @r#"
+    pouch: work: 127.0.0.1 cannot tell new messages from old ones (it has no UIDL)
+      without UIDs nothing can be kept on the server and fetched once
+    hint: `quirks = ["no-uidl"]` tells them apart by their headers; pouch-config(5) has its limits
+    "#);
     desk.configure(NO_UIDL);
     desk.fetch(0).assert_silent();
     desk.assert_arrived(1..=5);
@@ -169,16 +175,17 @@ fn without_uidl_what_a_lost_quit_leaves_there_is_deleted_and_not_fetched_again()
 }
 
 #[test]
-fn a_server_that_shows_neither_uids_nor_headers_is_refused() {
+fn server_without_uidl_and_top_is_refused() {
     let desk = Desk::with(2, NO_UIDL, |server| server.without("UIDL").without("TOP"));
-    desk.fetch(69).assert_stderr(
-        "the server does not support UIDL, so fetched messages cannot be recognised",
-    );
+    assert_snapshot!(desk.fetch(69).stderr_text(), @"
+    pouch: work: the server does not support UIDL, so fetched messages cannot be recognised
+      it does not support TOP either, so their headers cannot be compared
+    ");
     assert_eq!(desk.retrieved(), 0);
 }
 
 #[test]
-fn a_header_that_breaks_the_line_stops_nobody_without_uidl_nor_after_a_move() {
+fn header_that_breaks_the_connection_stops_no_other_message() {
     let breaks = |uid: &str| {
         [
             on("TOP").uid(uid).octets(50).cut(),
@@ -191,8 +198,10 @@ fn a_header_that_breaks_the_line_stops_nobody_without_uidl_nor_after_a_move() {
             .into_iter()
             .fold(without_uidl(server), Setup::fault)
     });
-    desk.fetch(0)
-        .assert_stderr("the server returned no UID for 1 message");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server returned no UID for 1 message
+      they are left on the server, because their headers cannot be compared with fetched mail either
+    ");
     desk.assert_arrived([1, 2, 4, 5]);
     assert_eq!(desk.server.uids(), ["uid-3"]);
     desk.server.heal_all();
@@ -215,15 +224,17 @@ fn a_header_that_breaks_the_line_stops_nobody_without_uidl_nor_after_a_move() {
 }
 
 #[test]
-fn many_headers_that_break_the_line_stop_nobody() {
+fn many_headers_that_break_the_connection_stop_no_other_message() {
     let bad = [1, 2, 3, 4, 5, 6, 12, 20];
     let breaks = |uid: String| on("TOP").uid(uid).octets(50).cut();
     let faults = || bad.map(|n| breaks(corpus::uid(n))).into_iter();
     let desk = Desk::with(20, NO_UIDL, |server| {
         faults().fold(without_uidl(server), Setup::fault)
     });
-    desk.fetch(0)
-        .assert_stderr("the server returned no UID for 8 messages");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server returned no UID for 8 messages
+      they are left on the server, because their headers cannot be compared with fetched mail either
+    ");
     desk.assert_arrived((1..=20).filter(|n| !bad.contains(n)));
 
     let desk = Desk::with(20, "", |server| server);
@@ -260,7 +271,7 @@ fn many_headers_that_break_the_line_stop_nobody() {
 }
 
 #[test]
-fn without_uidl_mail_that_looks_alike_is_not_lost() {
+fn without_uidl_similar_messages_are_not_lost() {
     // no header to go by, the same twice, and the same header with another size
     let (none, other) = (b"\nhello\n".to_vec(), b"\nhello there\n".to_vec());
     let grown = [corpus::message(1), b"and more\n".to_vec()].concat();
@@ -307,7 +318,7 @@ fn uids_that_are_believed_no_more_and_then_again_change_nothing() {
 }
 
 #[test]
-fn three_thousand_messages_with_new_uids_are_known_again() {
+fn three_thousand_messages_with_new_uids_are_recognised() {
     let desk = Desk::with(3_000, "", |server| server);
     desk.fetch(0);
     assert_eq!(desk.mail().len(), 3_000);
@@ -315,10 +326,14 @@ fn three_thousand_messages_with_new_uids_are_known_again() {
     desk.server.add("new", corpus::message(3_001));
     let before = desk.server.log();
     let said = desk.pouch(&["plan"]).run();
-    said.assert_code(0)
-        .assert_stderr("3000 messages recognised by their headers");
-    desk.fetch(0)
-        .assert_stderr("3000 messages recognised by their headers; not fetching them again");
+    assert_snapshot!(said.assert_code(0).stderr_text(), @"
+    pouch: work: the server has given its messages new UIDs
+      3000 messages recognised by their headers; not fetching them again
+    ");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server has given its messages new UIDs
+      3000 messages recognised by their headers; not fetching them again
+    ");
     let log = desk.server.log();
     assert_eq!(log.count("TOP"), 2 * 3_001);
     assert_eq!(log.count("RETR") - before.count("RETR"), 1);
@@ -333,7 +348,7 @@ fn three_thousand_messages_with_new_uids_are_known_again() {
 }
 
 #[test]
-fn a_header_too_many_takes_no_new_message_for_a_known_one() {
+fn extra_header_does_not_hide_a_new_message() {
     let third = String::from_utf8(corpus::message(3)).unwrap();
     let header = format!(
         "+OK\r\n{}\r\n\r\n.\r\n",
@@ -357,30 +372,33 @@ fn a_header_too_many_takes_no_new_message_for_a_known_one() {
 }
 
 #[test]
-fn what_is_to_be_deleted_on_request_is_known_again_after_a_move() {
+fn requested_deletion_is_recognised_after_a_move() {
     let desk = Desk::with(12, "", |server| server);
     desk.fetch(0);
     desk.pouch(&["ledger", "delete", "work", "3"])
         .run()
         .assert_code(0);
     desk.server.renew_uids();
-    desk.fetch(0)
-        .assert_stderr("12 messages recognised by their headers");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server has given its messages new UIDs
+      12 messages recognised by their headers; not fetching them again
+    ");
     desk.assert_arrived(1..=12);
     assert_eq!((desk.retrieved(), desk.server.remaining()), (12, 11));
 }
 
 #[test]
-fn what_was_set_aside_is_known_again_after_a_move() {
+fn skipped_messages_are_recognised_after_a_move() {
     let desk = Desk::with(20, "", |server| server);
-    desk.pouch(&["ledger", "catchup", "work"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("work: 20 messages set aside");
+    let output = desk.pouch(&["ledger", "catchup", "work"]).run();
+    output.assert_code(0);
+    assert_snapshot!(output.stdout_text(), @"work: 20 messages set aside");
     desk.server.renew_uids();
     desk.server.add("new", corpus::message(21));
-    desk.fetch(0)
-        .assert_stderr("20 messages recognised by their headers; not fetching them again");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: the server has given its messages new UIDs
+      20 messages recognised by their headers; not fetching them again
+    ");
     desk.assert_arrived([21]);
     desk.fetch(0).assert_silent();
     // where no header is shown, nothing is taken for new mail that may be old
@@ -389,7 +407,11 @@ fn what_was_set_aside_is_known_again_after_a_move() {
         .run()
         .assert_code(0);
     desk.server.renew_uids();
-    desk.fetch(69)
-        .assert_stderr("the server has given its messages new UIDs");
+    assert_snapshot!(desk.fetch(69).stderr_text(), @"
+    pouch: work: the server has given its messages new UIDs
+      20 of 20 messages that were fetched before are no longer listed, and 20 are unknown
+      they cannot be compared, because the server does not support TOP
+    hint: `pouch ledger catchup` marks them all as seen; `pouch fetch --accept-new-uids` fetches them all
+    ");
     assert_eq!(desk.retrieved(), 0);
 }

@@ -1,44 +1,35 @@
-//! What a person sees, and what a program that reads it sees.
+//! The command line: output for people and for programs, and the commands that change the ledger.
 
 #[cfg(feature = "system-tests")]
 use std::os::unix::fs::symlink;
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt};
 
+use insta::assert_snapshot;
 use serde_json::Value;
 
 #[cfg(feature = "system-tests")]
-use crate::tool::mount::Mounted;
+use crate::support::mount::Mounted;
 use crate::{
-    desk::Desk,
+    fixture::{Desk, NOW},
     server::{Server, corpus, on},
-    tool::Home,
+    support::Home,
 };
 
 #[test]
-fn without_a_config_the_way_out_is_told() {
+fn missing_config_hints_how_to_create_one() {
     let home = Home::new();
     let output = home.pouch(&[]).run();
-    output
-        .assert_code(78)
-        .assert_stderr("pouch: there is no config file ~/.config/pouch/config.toml");
-    output
-        .assert_stderr("pouch config sample > ")
-        .assert_stderr("hint: ");
+    assert_snapshot!(output.assert_code(78).stderr_text(), @"
+    pouch: there is no config file ~/.config/pouch/config.toml
+      to create one: mkdir -p ~/.config/pouch && pouch config sample > ~/.config/pouch/config.toml
+    hint: to fetch without one: `pouch fetch pops://you@host --to ~/Mail`
+    ");
     home.pouch(&["config", "sample"])
         .run()
         .assert_code(0)
         .assert_stdout("[account.");
-    home.pouch(&["config", "path"])
-        .run()
-        .assert_stdout(".config/pouch/config.toml");
-    home.pouch(&["--help"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("ledger");
-    home.pouch(&["--version"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("pouch 0.");
+    assert_snapshot!(home.pouch(&["config", "path"]).run().stdout_text(), @"HOME/.config/pouch/config.toml");
+    assert_snapshot!(home.pouch(&["--version"]).run().assert_code(0).stdout_text(), @"pouch VERSION");
     for wrong in [
         &["fetch", "--no-such-flag"][..],
         &["nonsense"],
@@ -50,82 +41,108 @@ fn without_a_config_the_way_out_is_told() {
 }
 
 #[test]
-fn mistakes_in_the_config_are_pointed_at() {
+fn config_mistakes_are_shown_with_line_and_hint() {
     let home = Home::new();
     let base = "[account.work]\nhost = \"h\"\nuser = \"u\"\nmaildir = \"m\"\n";
-    for (line, texts) in [
-        (
-            "pasword-command = [\"pass\"]",
-            ["config.toml:5:1", "did you mean `password-command`?"],
-        ),
-        (
-            "password = \"geheim\"",
-            ["config.toml:5:1", "password-command"],
-        ),
-        ("port = \"995\"", ["config.toml:5:8", "`port` must be"]),
-        ("keep = \"soon\"", ["config.toml:5:8", "30d"]),
-        ("host = \"again\"", ["config.toml:5:1", "host"]),
-        (
-            "tls = \"off\"",
-            ["config.toml:5:1", "allow-plaintext-password"],
-        ),
-        (
-            "passwordeval = \"pass work\"",
-            ["config.toml:5:1", "use `password-command`"],
-        ),
+    let mut shown = String::new();
+    for line in [
+        "pasword-command = [\"pass\"]",
+        "password = \"geheim\"",
+        "port = \"995\"",
+        "keep = \"soon\"",
+        "host = \"again\"",
+        "tls = \"off\"",
+        "passwordeval = \"pass work\"",
     ] {
         home.config(&format!("{base}{line}\n"));
         let output = home.pouch(&["fetch"]).run();
-        output
-            .assert_code(78)
-            .assert_stderr(texts[0])
-            .assert_stderr(texts[1]);
+        shown.push_str(&output.assert_code(78).case(line));
         assert!(!output.stderr.contains("geheim"), "{output}");
     }
+    assert_snapshot!(shown, @r#"
+    === pasword-command = ["pass"]
+    $ pouch fetch
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml:5:1: unknown key `pasword-command`
+      5 | pasword-command = ["pass"]
+        | ^^^^^^^^^^^^^^^
+    hint: did you mean `password-command`?
+    [exit code: 78]
+    === password = "geheim"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml:5:1: passwords are not allowed in the config file
+      5 | password = …
+        | ^^^^^^^^
+    hint: use `password-command = ["pass", "show", "mail/work"]` or `password-file = "~/.secrets/work"` instead
+    [exit code: 78]
+    === port = "995"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml:5:8: `port` must be a number from 1 to 65535, without quotes, not a string
+      5 | port = "995"
+        |        ^^^^^
+    [exit code: 78]
+    === keep = "soon"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml:5:8: `keep` must be "forever", "none" or a number of days in quotes, like "30d", "8w", "6mo" or "1y", not "soon"
+      5 | keep = "soon"
+        |        ^^^^^^
+    [exit code: 78]
+    === host = "again"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml:5:1: duplicate key `host`
+      2 | host = "h"
+        | ---- first used here
+      5 | host = "again"
+        | ^^^^
+    hint: remove one of them
+    [exit code: 78]
+    === tls = "off"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml:5:1: `tls = "off"` sends the password and the mail unencrypted
+      5 | tls = "off"
+        | ^^^
+    hint: use "implicit" or "starttls"; on a trusted network, add `allow-plaintext-password = true`
+    [exit code: 78]
+    === passwordeval = "pass work"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml:5:1: unknown key `passwordeval`
+      5 | passwordeval = …
+        | ^^^^^^^^^^^^
+    hint: use `password-command`, a list: ["pass", "show", "mail/work"]
+    [exit code: 78]
+    "#);
     home.config(base);
-    home.pouch(&["fetch", "wrok"])
-        .run()
-        .assert_code(64)
-        .assert_stderr("did you mean `work`?");
+    assert_snapshot!(home.pouch(&["fetch", "wrok"]).run().assert_code(64).stderr_text(), @"
+    pouch: there is no account `wrok` in ~/.config/pouch/config.toml
+    hint: did you mean `work`?
+    ");
     home.write(".config/pouch/config.toml", base, 0o666);
-    home.pouch(&["fetch"])
-        .run()
-        .assert_code(77)
-        .assert_stderr("chmod go-w");
+    assert_snapshot!(home.pouch(&["fetch"]).run().assert_code(77).stderr_text(), @"
+    pouch: ~/.config/pouch/config.toml is writable by other users
+      its permissions are 0666; commands in it are run as you
+    hint: chmod go-w ~/.config/pouch/config.toml
+    ");
 }
 
 #[test]
-fn secrets_that_cannot_be_had() {
+fn unavailable_passwords_are_reported_before_connecting() {
     let desk = Desk::with(1, "", |server| server);
-    for (lines, code, text) in [
-        (
-            "password-command = [\"false\"]",
-            78,
-            "failed: exit status: 1",
-        ),
-        ("password-command = [\"true\"]", 78, "gives no password"),
-        (
-            "password-command = [\"/no/such/program\"]",
-            78,
-            "cannot be run",
-        ),
-        (
-            "password-command = [\"~/bin/secret\"]",
-            78,
-            "hint: no shell expands `~` in a command",
-        ),
-        (
-            "password-file = \"~/missing\"",
-            78,
-            "cannot read the password file",
-        ),
-        ("password-file = \"~/open\"", 77, "chmod 600"),
-        (
-            "password-credential = \"work\"",
-            78,
-            "systemd did not start pouch",
-        ),
-        ("", 78, "there is no password for ann at 127.0.0.1"),
+    let mut shown = String::new();
+    for (lines, code) in [
+        ("password-command = [\"false\"]", 78),
+        ("password-command = [\"true\"]", 78),
+        ("password-command = [\"/no/such/program\"]", 78),
+        ("password-command = [\"~/bin/secret\"]", 78),
+        ("password-file = \"~/missing\"", 78),
+        ("password-file = \"~/open\"", 77),
+        ("password-credential = \"work\"", 78),
+        ("", 78),
     ] {
         desk.home.write("open", "secret\n", 0o644);
         desk.home.config(&format!(
@@ -133,11 +150,72 @@ fn secrets_that_cannot_be_had() {
              maildir = \"~/Mail/work\"\n{lines}\n",
             desk.server.port()
         ));
-        desk.pouch(&["fetch", "-v"])
-            .run()
-            .assert_code(code)
-            .assert_stderr(text);
+        let output = desk.pouch(&["fetch", "-v"]).run();
+        shown.push_str(&output.assert_code(code).case(lines));
     }
+    assert_snapshot!(shown, @r#"
+    === password-command = ["false"]
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: the password command `false` failed: exit status: 1
+    hint: run it by hand and see what it prints
+    work   nothing fetched
+    [exit code: 78]
+    === password-command = ["true"]
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: the password command `true` gives no password
+      its first line is empty
+    work   nothing fetched
+    [exit code: 78]
+    === password-command = ["/no/such/program"]
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: the password command `/no/such/program` cannot be run
+      No such file or directory
+    hint: password-command is a list: ["pass", "show", "mail/work"]
+    work   nothing fetched
+    [exit code: 78]
+    === password-command = ["~/bin/secret"]
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: the password command `~/bin/secret` cannot be run
+      No such file or directory
+    hint: no shell expands `~` in a command: write the whole path
+    work   nothing fetched
+    [exit code: 78]
+    === password-file = "~/missing"
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: cannot read the password file HOME/missing
+      No such file or directory
+    hint: make it: the password is its first line, and nobody else may read it (chmod 600)
+    work   nothing fetched
+    [exit code: 78]
+    === password-file = "~/open"
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: others may read the password file HOME/open
+      its mode is 0644
+    hint: chmod 600 HOME/open
+    work   nothing fetched
+    [exit code: 77]
+    === password-credential = "work"
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: there is no credential `work`: systemd did not start pouch
+    hint: `LoadCredential=work:FILE` belongs into the unit; by hand, use password-command
+    work   nothing fetched
+    [exit code: 78]
+    ===
+    $ pouch fetch -v
+    ------- stderr -------
+    pouch: work: there is no password for ann at 127.0.0.1
+      nobody can be asked for it: No such device or address
+    hint: give the account a password-command or password-file, or `pouch fetch` a `--password-command`
+    work   nothing fetched
+    [exit code: 78]
+    "#);
     assert_eq!(desk.server.log().connections(), 0);
     desk.home.make_dir("credentials", 0o700);
     desk.home.write("credentials/work", "secret\n", 0o600);
@@ -155,84 +233,118 @@ fn secrets_that_cannot_be_had() {
 }
 
 #[test]
-fn the_first_steps_of_a_newcomer() {
+fn common_first_mistakes_get_a_hint() {
     let desk = Desk::with(2, "", |server| server);
     desk.home.write("file", "", 0o600);
     let below = desk.home.join("file/Mail");
-    for (args, code, text) in [
-        (&["help"][..], 0, "Usage: pouch"),
-        (&["help", "ledger", "retry"], 0, "Usage: pouch ledger retry"),
-        (&["ledger", "list", "-a"], 0, "work: no message is known\n"),
-        (&["ledger", "list"], 0, "work: no message waits or failed\n"),
-        (
-            &["ledger", "list", "-s", "short"],
-            0,
-            "work: no message is short\n",
-        ),
-        (&["ledger", "list", "-s", "bad"], 64, "quarantined"),
-        (
-            &["ledger", "show", "work", "<m1@example.org>"],
-            64,
-            "a number that `pouch ledger list --all` shows",
-        ),
-        (
-            &["ledger", "show", "work", "1"],
-            64,
-            "`pouch ledger list --all` shows the numbers",
-        ),
-        (
-            &["fetch", "ann@pop.example.org"],
-            64,
-            "hint: write a URL as `pops://ann@pop.example.org`",
-        ),
-        (
-            &[
-                "ledger",
-                "retry",
-                "work",
-                "--state-dir",
-                below.to_str().unwrap(),
-            ],
-            73,
-            "use another directory with `--state-dir`",
-        ),
-        (&["fetch", "-l", "many"], 64, "0 is no limit"),
-        (&["fetch", "-j", "0"], 64, "a number from 1 to 65535"),
-        (
-            &["fetch", "--to", below.to_str().unwrap()],
-            73,
-            "file is a file\n",
-        ),
-        (&["--json", "config", "path"], 0, "config.toml\"\n}\n"),
+    let below = below.to_str().unwrap();
+    let mut shown = String::new();
+    for (args, code) in [
+        (&["ledger", "list", "-a"][..], 0),
+        (&["ledger", "list"], 0),
+        (&["ledger", "list", "-s", "short"], 0),
+        (&["ledger", "list", "-s", "bad"], 64),
+        (&["ledger", "show", "work", "<m1@example.org>"], 64),
+        (&["ledger", "show", "work", "1"], 64),
+        (&["fetch", "ann@pop.example.org"], 64),
+        (&["ledger", "retry", "work", "--state-dir", below], 73),
+        (&["fetch", "-l", "many"], 64),
+        (&["fetch", "-j", "0"], 64),
+        (&["fetch", "--to", below], 73),
+        (&["--json", "config", "path"], 0),
     ] {
-        let told = desk.pouch(args).run();
-        told.assert_code(code);
-        assert!(
-            format!("{}{}", told.stdout, told.stderr).contains(text),
-            "{args:?}: {told}"
-        );
+        shown.push_str(&desk.pouch(args).run().assert_code(code).transcript());
     }
-    // a message is called by the number that the ledger takes, once it has one
+    assert_snapshot!(shown, @r#"
+    $ pouch ledger list -a
+    work: no message is known
+    $ pouch ledger list
+    work: no message waits or failed
+    $ pouch ledger list -s short
+    work: no message is short
+    $ pouch ledger list -s bad
+    ------- stderr -------
+    error: invalid value 'bad' for '--state <STATE>'
+      [possible values: new, delivering, delivered, short, quarantined, skipped, gone]
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch ledger show work <m1@example.org>
+    ------- stderr -------
+    error: invalid value '<m1@example.org>' for '<MESSAGE>': it must be a number that `pouch ledger list --all` shows
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch ledger show work 1
+    ------- stderr -------
+    pouch: there is no message 1 in the ledger
+    hint: `pouch ledger list --all` shows the numbers
+    [exit code: 64]
+    $ pouch fetch ann@pop.example.org
+    ------- stderr -------
+    pouch: there is no account `ann@pop.example.org` in ~/.config/pouch/config.toml
+    hint: write a URL as `pops://ann@pop.example.org`
+    [exit code: 64]
+    $ pouch ledger retry work --state-dir HOME/file/Mail
+    ------- stderr -------
+    pouch: cannot create the directory HOME/file
+      a file of that name already exists
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch fetch -l many
+    ------- stderr -------
+    error: invalid value 'many' for '--limit <COUNT>': it must be a number from 0 up; 0 is no limit
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch fetch -j 0
+    ------- stderr -------
+    error: invalid value '0' for '--jobs <COUNT>': it must be a number from 1 to 65535
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch fetch --to HOME/file/Mail
+    ------- stderr -------
+    pouch: work: HOME/file/Mail is not a Maildir
+      HOME/file is a file
+    hint: name a folder that does not exist yet, and it will be made
+    [exit code: 73]
+    $ pouch --json config path
+    {
+      "path": "HOME/.config/pouch/config.toml"
+    }
+    "#);
+    // once a message has a ledger number, it is shown with that number
     desk.fetch(0);
     desk.pouch(&["ledger", "forget", "work", "1"])
         .run()
         .assert_code(0);
-    desk.pouch(&["plan", "-v"])
-        .run()
-        .assert_stdout("number       1     363 B   fetch: new; kept on the server\n");
+    assert_snapshot!(desk.pouch(&["plan", "-v"]).run().stdout_text(), @"
+    work: 2 messages on the server, 1 known
+      fetch      1     363 B   new; kept on the server
+      keep       1             fetched before
+      number       1     363 B   fetch: new; kept on the server
+      message      2     401 B   keep: fetched before
+    ");
     desk.fetch(0);
-    desk.pouch(&["plan", "-v"])
-        .run()
-        .assert_stdout("message      3     363 B   keep: fetched before\n");
+    assert_snapshot!(desk.pouch(&["plan", "-v"]).run().stdout_text(), @"
+    work: 2 messages on the server, 2 known
+      keep       2             fetched before
+      message      3     363 B   keep: fetched before
+      message      2     401 B   keep: fetched before
+    ");
 }
 
 #[test]
-fn an_address_needs_no_config() {
+fn url_is_fetched_without_a_config() {
     let home = Home::new();
     let server = Server::implicit_tls().messages(corpus::messages(2)).start();
     let address = format!("pops://ann@localhost:{}", server.port());
     let ca = server.ca_file(home.path());
-    let run = |args: &[&str]| home.pouch(args).env("SSL_CERT_FILE", &ca).run();
+    let run = |args: &[&str]| {
+        let run = home.pouch(args).env("SSL_CERT_FILE", &ca);
+        run.env("POUCH_NOW", NOW.to_string()).run()
+    };
     run(&[
         "fetch",
         &address,
@@ -243,27 +355,39 @@ fn an_address_needs_no_config() {
     ])
     .assert_code(0);
     assert_eq!(home.maildir("Box").len(), 2);
-    run(&["fetch", &address, "--to", "Box"])
-        .assert_code(78)
-        .assert_stderr("nobody can be asked for it");
-    run(&["fetch", &address])
-        .assert_code(64)
-        .assert_stderr("--to");
-    // what the hints of a run name works without the place too
-    run(&["ledger", "list", "--all", &address])
-        .assert_code(0)
-        .assert_stdout("delivered");
-    run(&["ledger", "show", &address, "1"])
-        .assert_code(0)
-        .assert_stdout("UID               uid-1");
-    run(&["status", &address])
-        .assert_code(0)
-        .assert_stdout("last run");
+    assert_snapshot!(run(&["fetch", &address, "--to", "Box"]).assert_code(78).stderr_text(), @"
+    pouch: pops://ann@localhost:PORT: there is no password for ann at localhost
+      nobody can be asked for it: No such device or address
+    hint: give the account a password-command or password-file, or `pouch fetch` a `--password-command`
+    ");
+    assert_snapshot!(run(&["fetch", &address]).assert_code(64).stderr_text(), @"
+    pouch: no destination is given
+    hint: add `--to ~/Mail`, a Maildir that is created if it does not exist
+    ");
+    // the commands that hints mention work without `--to`
+    let output = run(&["ledger", "list", "--all", &address]);
+    assert_snapshot!(output.assert_code(0).stdout_text(), @"
+    pops://ann@localhost:PORT
+     message state            size   first seen         what
+           1 delivered       363 B   2026-11-23 00:00   UID uid-1
+           2 delivered       401 B   2026-11-23 00:00   UID uid-2
+    ");
+    assert_snapshot!(run(&["ledger", "show", &address, "1"]).assert_code(0).stdout_text(), @"
+    message           1
+    UID               uid-1
+    state             delivered
+    listed size       363 octets
+    came              363 octets
+    first seen        2026-11-23 00:00
+    delivered         2026-11-23 00:00
+    file              1795392000.R1L-LEDGER.HOST
+    ");
+    assert_snapshot!(run(&["status", &address]).assert_code(0).stdout_text(), @"pops://ann@localhost:PORT   last run 2026-11-23 00:00, there is no password for ann at localhost; in trouble since 2026-11-23 00:00");
     run(&["fetch", "pops://ann:geheim@localhost", "--to", "Box"]).assert_code(64);
 }
 
 #[test]
-fn json_is_one_object_a_line_and_tells_everything() {
+fn json_output_has_every_event() {
     let desk = Desk::with(4, "keep = \"none\"\nattempts = 2", |server| {
         server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
     });
@@ -287,7 +411,12 @@ fn json_is_one_object_a_line_and_tells_everything() {
         server.fault(on("PASS").refuse("-ERR [AUTH] no"))
     });
     let output = trouble.pouch(&["fetch", "--json"]).run();
-    output.assert_code(77).assert_stdout("\"problem\"");
+    assert_snapshot!(output.assert_code(77).stdout_text(), @r#"
+    {"account":"work","event":"start","time":1795392000}
+    {"account":"work","event":"problem","problem":{"exit":77,"facts":["127.0.0.1 said: -ERR [AUTH] no"],"hint":"see what HOME/password says, then run `pouch check work`","what":"the server refused the password"},"time":1795392000}
+    {"account":"work","bytes":0,"deleted":0,"delivered":0,"event":"done","exit":77,"failed":0,"quarantined":0,"skipped":0,"time":1795392000}
+    {"event":"end","exit":77,"time":1795392000}
+    "#);
     events.insert("problem".into());
     for event in [
         "start",
@@ -319,43 +448,50 @@ fn json_is_one_object_a_line_and_tells_everything() {
 }
 
 #[test]
-fn the_ledger_does_what_it_is_told() {
+fn ledger_commands_change_the_next_run() {
     let desk = Desk::with(4, "attempts = 1", |server| {
         server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
     });
     desk.fetch(65);
-    desk.pouch(&["ledger", "list"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("quarantined")
-        .assert_stdout("Message 2");
+    assert_snapshot!(desk.pouch(&["ledger", "list"]).run().assert_code(0).stdout_text(), @"
+    work
+     message state            size   first seen         what
+           2 quarantined     401 B   2026-11-23 00:00   Message 2: 127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+    ");
     let shown = desk.pouch(&["ledger", "show", "work", "2"]).run();
-    shown
-        .assert_code(0)
-        .assert_stdout("UID               uid-2")
-        .assert_stdout("-ERR no")
-        .assert_stdout("next try          2026-11-24");
-    desk.pouch(&["ledger", "show", "work", "99"])
-        .run()
-        .assert_code(64)
-        .assert_stderr("no message 99");
-    desk.pouch(&["ledger", "verify"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("3 messages delivered, 3 of them in ~/Mail/work");
+    assert_snapshot!(shown.assert_code(0).stdout_text(), @"
+    message           2
+    UID               uid-2
+    state             quarantined
+    from              Ben
+    subject           Message 2
+    listed size       401 octets
+    first seen        2026-11-23 00:00
+    failed            1 time
+    why               127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+    next try          2026-11-24 00:00
+    ");
+    let output = desk.pouch(&["ledger", "show", "work", "99"]).run();
+    output.assert_code(64);
+    assert_snapshot!(output.stderr_text(), @"
+    pouch: there is no message 99 in the ledger
+    hint: `pouch ledger list --all` shows the numbers
+    ");
+    assert_snapshot!(desk.pouch(&["ledger", "verify"]).run().assert_code(0).stdout_text(), @"work: 3 messages delivered, 3 of them in ~/Mail/work");
     desk.server.heal("uid-2");
-    desk.pouch(&["ledger", "retry", "work", "2"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("1 message will be tried again");
+    let output = desk.pouch(&["ledger", "retry", "work", "2"]).run();
+    output.assert_code(0);
+    assert_snapshot!(output.stdout_text(), @"work: 1 message will be tried again");
     desk.fetch(0);
     desk.assert_arrived(1..=4);
     desk.pouch(&["ledger", "delete", "work", "1", "3"])
         .run()
         .assert_code(0);
-    desk.pouch(&["plan"])
-        .run()
-        .assert_stdout("delete     2             you ordered it");
+    assert_snapshot!(desk.pouch(&["plan"]).run().stdout_text(), @"
+    work: 4 messages on the server, 4 known
+      delete     2             you ordered it (`pouch ledger delete`, or a rule)
+      keep       2             fetched before
+    ");
     desk.fetch(0);
     assert_eq!(desk.server.uids(), ["uid-2", "uid-4"]);
     desk.pouch(&["ledger", "forget", "work", "4"])
@@ -373,22 +509,19 @@ fn the_ledger_does_what_it_is_told() {
 }
 
 #[test]
-fn an_order_to_delete_is_taken_back() {
+fn ledger_retry_cancels_requested_deletions() {
     let desk = Desk::with(3, "", |server| server.fault(on("RETR 2").refuse("-ERR no")));
     desk.fetch(75);
     desk.pouch(&["ledger", "delete", "work", "1", "2"])
         .run()
         .assert_code(0);
     let told = desk.pouch(&["ledger", "retry", "work"]).run();
-    told.assert_code(0).assert_stdout(
-        "work: 1 message will be tried again, 1 will not be deleted from the server\n",
-    );
+    assert_snapshot!(told.assert_code(0).stdout_text(), @"work: 1 message will be tried again, 1 will not be deleted from the server");
     desk.pouch(&["ledger", "delete", "work", "1"])
         .run()
         .assert_code(0);
     let told = desk.pouch(&["ledger", "retry", "work", "1"]).run();
-    told.assert_code(0)
-        .assert_stdout("work: 1 message will not be deleted from the server\n");
+    assert_snapshot!(told.assert_code(0).stdout_text(), @"work: 1 message will not be deleted from the server");
     desk.server.heal_all();
     desk.fetch(0);
     desk.assert_arrived(1..=3);
@@ -396,12 +529,11 @@ fn an_order_to_delete_is_taken_back() {
 }
 
 #[test]
-fn catching_up_takes_what_is_there_for_known() {
+fn catchup_marks_listed_messages_as_seen() {
     let desk = Desk::with(5, "keep = \"none\"", |server| server);
-    desk.pouch(&["ledger", "catchup", "work"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("5 messages set aside");
+    let output = desk.pouch(&["ledger", "catchup", "work"]).run();
+    output.assert_code(0);
+    assert_snapshot!(output.stdout_text(), @"work: 5 messages set aside");
     desk.server.add("uid-6", corpus::message(6));
     desk.fetch(0);
     desk.assert_arrived([6]);
@@ -409,7 +541,7 @@ fn catching_up_takes_what_is_there_for_known() {
 }
 
 #[test]
-fn several_accounts_are_all_tried_and_the_worst_counts() {
+fn worst_exit_code_of_several_accounts_is_returned() {
     let good = Server::plain().messages(corpus::messages(2)).start();
     let bad = Server::plain()
         .fault(on("PASS").refuse("-ERR [AUTH] no"))
@@ -430,10 +562,19 @@ fn several_accounts_are_all_tried_and_the_worst_counts() {
         .concat(),
     );
     let output = home.pouch(&["fetch", "-v"]).run();
-    output
-        .assert_code(77)
-        .assert_stderr("two   2 new")
-        .assert_stderr("pouch: one: the server refused the password");
+    // the accounts are fetched at the same time, so their lines come in any order
+    let text = output.assert_code(77).stderr_text();
+    let mut lines: Vec<_> = text.lines().collect();
+    lines.sort_unstable();
+    assert_snapshot!(lines.join("\n"), @"
+      127.0.0.1 said: -ERR [AUTH] no
+    hint: see what HOME/password says, then run `pouch check one`
+    one   nothing fetched
+    pouch: one: the server refused the password
+    two   2 new, 764 B, in ~/Mail/two
+    two: 2 listed, 2 to fetch
+    two: logged in at localhost:PORT
+    ");
     assert_eq!(home.maildir("Mail/two").len(), 2);
     home.pouch(&["fetch", "two", "--fail-if-none"])
         .run()
@@ -441,31 +582,25 @@ fn several_accounts_are_all_tried_and_the_worst_counts() {
 }
 
 #[test]
-fn check_goes_through_a_run() {
+fn check_reports_each_step_and_fetches_nothing() {
     let desk = Desk::with(3, "", |server| server);
     let output = desk.pouch(&["check"]).run();
-    output.assert_code(0);
-    for step in [
-        "secret   ok",
-        "connect  ok    127.0.0.1:",
-        "login    ok    PLAIN",
-        "server   ok",
-        "3 messages",
-        "deliver  ok    ~/Mail/work, will be made",
-    ] {
-        output.assert_stdout(step);
-    }
+    assert_snapshot!(output.assert_code(0).stdout_text(), @"
+    secret   ok    ~/password, N s
+    connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+    login    ok    PLAIN
+    server   ok    UIDL TOP PIPELINING; 3 messages
+    deliver  ok    ~/Mail/work, will be made
+    ");
     assert_eq!(desk.retrieved(), 0);
     assert!(!desk.home.join("Mail").exists());
-    desk.pouch(&["status"]).run().assert_stdout("never run");
+    assert_snapshot!(desk.pouch(&["status"]).run().stdout_text(), @"work   never run");
     desk.fetch(0);
-    desk.pouch(&["status"])
-        .run()
-        .assert_stdout("work   last run 2026-11-23 00:00, 3 new");
+    assert_snapshot!(desk.pouch(&["status"]).run().stdout_text(), @"work   last run 2026-11-23 00:00, 3 new, 1.2 KB");
 }
 
 #[test]
-fn check_tries_every_place_and_program() {
+fn check_tests_every_destination_and_command() {
     let lines = |filter: &str, other: &str| {
         format!(
             "filter = [[\"{filter}\", \"-x\"]]\nafter = [\"true\", \"now\"]\n[[account.work.rule]]\naction = \"fetch\"\n\
@@ -475,40 +610,152 @@ fn check_tries_every_place_and_program() {
     };
     let desk = Desk::with(1, &lines("cat", "maildir:~/other"), |server| server);
     let told = desk.pouch(&["check"]).run();
-    told.assert_code(0).assert_stdout(
-        "  filter   ok    `cat -x`
-  deliver  ok    ~/Mail/work, will be made
-  deliver  ok    ~/Mail/work/.A, will be made
-  deliver  ok    ~/other, will be made
-  deliver  ok    `cat -`, gets each message on standard input
-  deliver  ok    ~/box, will be made
-  after    ok    `true now`
-",
-    );
+    assert_snapshot!(told.assert_code(0).stdout_text(), @"
+    secret   ok    ~/password, N s
+    connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+    login    ok    PLAIN
+    server   ok    UIDL TOP PIPELINING; 1 message
+    filter   ok    `cat -x`
+    deliver  ok    ~/Mail/work, will be made
+    deliver  ok    ~/Mail/work/.A, will be made
+    deliver  ok    ~/other, will be made
+    deliver  ok    `cat -`, gets each message on standard input
+    deliver  ok    ~/box, will be made
+    after    ok    `true now`
+    ");
     assert!(!desk.home.join("Mail").exists() && !desk.home.join("box").exists());
-    // each that fails is told of, whatever the others do
+    // each failure is reported, whatever the other steps do
     desk.configure(&lines("no-such-program", "maildir:/proc/nowhere/mail"));
     desk.home.write("Mail", "", 0o600);
     let told = desk.pouch(&["check"]).run();
-    told.assert_code(78)
-        .assert_stdout("  deliver  ok    ~/box, will be made")
-        .assert_stdout("  after    ok    `true now`");
-    told.assert_stderr("pouch: work: there is no program `no-such-program -x`");
-    told.assert_stderr("pouch: work: cannot make /proc/nowhere/mail")
-        .assert_stderr("nothing can be made in /proc\n");
+    assert_snapshot!(told.assert_code(78).transcript(), @"
+    $ pouch check
+      secret   ok    ~/password, N s
+      connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+      login    ok    PLAIN
+      server   ok    UIDL TOP PIPELINING; 1 message
+      filter   failed
+      deliver  failed
+      deliver  failed
+      deliver  failed
+      deliver  ok    `cat -`, gets each message on standard input
+      deliver  ok    ~/box, will be made
+      after    ok    `true now`
+    ------- stderr -------
+    pouch: work: there is no program `no-such-program -x`
+    hint: a command of `filter` is a list, the program and its arguments
+    pouch: work: HOME/Mail/work is not a Maildir
+      HOME/Mail is a file
+    hint: name a folder that does not exist yet, and it will be made
+    pouch: work: HOME/Mail/work/.A is not a Maildir
+      HOME/Mail is a file
+    hint: name a folder that does not exist yet, and it will be made
+    pouch: work: cannot make /proc/nowhere/mail
+      No such file or directory
+      nothing can be made in /proc
+    [exit code: 78]
+    ");
     assert_eq!(
         told.stdout.matches("  deliver  failed").count(),
         3,
         "{told}"
     );
     let told = desk.pouch(&["check", "--json"]).run();
-    told.assert_code(78)
-        .assert_stdout("\"failed\": \"filter\"")
-        .assert_stdout("/proc/nowhere");
+    assert_snapshot!(told.assert_code(78).stdout_text(), @r#"
+    {
+      "accounts": [
+        {
+          "account": "work",
+          "failed": "filter",
+          "problem": {
+            "exit": 78,
+            "facts": [],
+            "hint": "a command of `filter` is a list, the program and its arguments",
+            "what": "there is no program `no-such-program -x`"
+          },
+          "problems": [
+            {
+              "problem": {
+                "exit": 78,
+                "facts": [],
+                "hint": "a command of `filter` is a list, the program and its arguments",
+                "what": "there is no program `no-such-program -x`"
+              },
+              "step": "filter"
+            },
+            {
+              "problem": {
+                "exit": 73,
+                "facts": [
+                  "HOME/Mail is a file"
+                ],
+                "hint": "name a folder that does not exist yet, and it will be made",
+                "what": "HOME/Mail/work is not a Maildir"
+              },
+              "step": "deliver"
+            },
+            {
+              "problem": {
+                "exit": 73,
+                "facts": [
+                  "HOME/Mail is a file"
+                ],
+                "hint": "name a folder that does not exist yet, and it will be made",
+                "what": "HOME/Mail/work/.A is not a Maildir"
+              },
+              "step": "deliver"
+            },
+            {
+              "problem": {
+                "exit": 73,
+                "facts": [
+                  "No such file or directory",
+                  "nothing can be made in /proc"
+                ],
+                "hint": null,
+                "what": "cannot make /proc/nowhere/mail"
+              },
+              "step": "deliver"
+            }
+          ],
+          "steps": [
+            {
+              "step": "secret",
+              "what": "~/password, N s"
+            },
+            {
+              "step": "connect",
+              "what": "127.0.0.1:PORT (127.0.0.1), N ms"
+            },
+            {
+              "step": "login",
+              "what": "PLAIN"
+            },
+            {
+              "step": "server",
+              "what": "UIDL TOP PIPELINING; 1 message"
+            },
+            {
+              "step": "deliver",
+              "what": "`cat -`, gets each message on standard input"
+            },
+            {
+              "step": "deliver",
+              "what": "~/box, will be made"
+            },
+            {
+              "step": "after",
+              "what": "`true now`"
+            }
+          ]
+        }
+      ]
+    }
+    "#);
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_trouble() {
+fn closed_standard_output_is_not_an_error() {
     let desk = Desk::with(300, "", |server| server);
     desk.fetch(0);
     let pouch = env!("CARGO_BIN_EXE_pouch");
@@ -520,7 +767,7 @@ fn a_reader_that_goes_away_is_no_trouble() {
 }
 
 #[test]
-fn a_ledger_that_cannot_be_used_is_told_of_and_left_alone() {
+fn unusable_ledger_is_reported_and_not_changed() {
     let desk = Desk::with(2, "", |server| server);
     desk.fetch(0);
     let ledger = desk.ledger();
@@ -535,21 +782,26 @@ fn a_ledger_that_cannot_be_used_is_told_of_and_left_alone() {
         "this is no database, and never was one, whatever its name may say ".repeat(50),
     )
     .unwrap();
-    desk.fetch(65)
-        .assert_stderr("the ledger ")
-        .assert_stderr("move it away");
+    assert_snapshot!(desk.fetch(65).stderr_text(), @"
+    pouch: work: cannot read the ledger HOME/.local/state/pouch/mailboxes/LEDGER.db
+      file is not a database
+    hint: check the disk and try again; if the ledger stays unreadable, move it away: a new one is created, and all mail that is still on the server is fetched again
+    ");
     assert!(
         fs::read(&ledger)
             .unwrap()
             .starts_with(b"this is no database")
     );
     fs::write(&ledger, &whole).unwrap();
-    // the version stands at octet 60 of the file
+    // the version is at byte 60 of the file
     let mut newer = whole.clone();
     newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
     fs::write(&ledger, &newer).unwrap();
-    desk.fetch(65)
-        .assert_stderr("another version of pouch wrote the ledger");
+    assert_snapshot!(desk.fetch(65).stderr_text(), @"
+    pouch: work: another version of pouch wrote the ledger HOME/.local/state/pouch/mailboxes/LEDGER.db
+      it has version 99; this pouch knows version 1
+    hint: use that version, or another directory with `--state-dir`
+    ");
     fs::write(&ledger, &whole).unwrap();
     desk.fetch(0).assert_silent();
     desk.assert_arrived([1, 2]);
@@ -558,32 +810,118 @@ fn a_ledger_that_cannot_be_used_is_told_of_and_left_alone() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_place_where_nothing_can_be_kept_is_told_with_a_way_out() {
+fn unwritable_state_directory_is_reported_with_a_hint() {
     let desk = Desk::with(2, "", |server| server);
     desk.home.write("file", "", 0o600);
     symlink("/nonexistent/place", desk.home.join("link")).unwrap();
     let disk = Mounted::read_only(&desk.home, desk.home.make_dir("disk", 0o700));
-    for (place, text) in [
-        ("file", "file\n  a file of that name already exists\n"),
-        ("file/below", "file\n  a file of that name already exists\n"),
-        (
-            "link",
-            "link\n  it is a link to /nonexistent/place, which is not there\n",
-        ),
-        ("disk", "Read-only file system\n"),
-        ("disk/below", "Read-only file system\n"),
-    ] {
+    let mut shown = String::new();
+    for place in ["file", "file/below", "link", "disk", "disk/below"] {
         for command in ["fetch", "check", "plan"] {
             let told = desk.pouch(&[command, "--state-dir", place]).run();
-            told.assert_code(73)
-                .assert_stderr("pouch: work: ")
-                .assert_stderr(text);
-            told.assert_stderr("hint: fix this, or use another directory with `--state-dir`");
+            shown.push_str(&told.assert_code(73).transcript());
         }
     }
+    assert_snapshot!(shown, @"
+    $ pouch fetch --state-dir file
+    ------- stderr -------
+    pouch: work: cannot create the directory file
+      a file of that name already exists
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch check --state-dir file
+      ledger   failed
+    ------- stderr -------
+    pouch: work: cannot create the directory file
+      a file of that name already exists
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch plan --state-dir file
+    ------- stderr -------
+    pouch: work: cannot create the directory file
+      a file of that name already exists
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch fetch --state-dir file/below
+    ------- stderr -------
+    pouch: work: cannot create the directory file
+      a file of that name already exists
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch check --state-dir file/below
+      ledger   failed
+    ------- stderr -------
+    pouch: work: cannot create the directory file
+      a file of that name already exists
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch plan --state-dir file/below
+    ------- stderr -------
+    pouch: work: cannot create the directory file
+      a file of that name already exists
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch fetch --state-dir link
+    ------- stderr -------
+    pouch: work: cannot create the directory link
+      it is a link to /nonexistent/place, which is not there
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch check --state-dir link
+      ledger   failed
+    ------- stderr -------
+    pouch: work: cannot create the directory link
+      it is a link to /nonexistent/place, which is not there
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch plan --state-dir link
+    ------- stderr -------
+    pouch: work: cannot create the directory link
+      it is a link to /nonexistent/place, which is not there
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch fetch --state-dir disk
+    ------- stderr -------
+    pouch: work: cannot create the directory disk/locks
+      Read-only file system
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch check --state-dir disk
+      ledger   failed
+    ------- stderr -------
+    pouch: work: cannot create the directory disk/mailboxes
+      Read-only file system
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch plan --state-dir disk
+    ------- stderr -------
+    pouch: work: cannot create the directory disk/locks
+      Read-only file system
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch fetch --state-dir disk/below
+    ------- stderr -------
+    pouch: work: cannot create the directory disk/below
+      Read-only file system
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch check --state-dir disk/below
+      ledger   failed
+    ------- stderr -------
+    pouch: work: cannot create the directory disk/below
+      Read-only file system
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    $ pouch plan --state-dir disk/below
+    ------- stderr -------
+    pouch: work: cannot create the directory disk/below
+      Read-only file system
+    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    [exit code: 73]
+    ");
     assert_eq!(desk.server.log().commands().count(), 0);
     drop(disk);
-    // a home that is not there yet is made
+    // a missing home is created
     let config = desk.home.join(".config/pouch/config.toml");
     let args = [
         "fetch",
@@ -602,7 +940,7 @@ fn a_place_where_nothing_can_be_kept_is_told_with_a_way_out() {
 }
 
 #[test]
-fn every_fetches_again_and_again() {
+fn every_repeats_the_fetch() {
     let desk = Desk::with(1, "", |server| server);
     let mut child = desk.pouch(&["fetch", "--every", "1s"]).spawn();
     desk.server.wait_for(|log| log.count("QUIT") == 1);
@@ -614,16 +952,27 @@ fn every_fetches_again_and_again() {
 }
 
 #[test]
-fn a_slip_on_the_command_line_leads_on() {
+fn mistyped_command_gets_a_suggestion() {
     let home = Home::new();
     let slip = home.pouch(&["fecth"]).run();
-    slip.assert_code(64)
-        .assert_stderr("a similar subcommand exists: 'fetch'");
+    assert_snapshot!(slip.assert_code(64).stderr_text(), @"
+    error: unrecognized subcommand 'fecth'
+
+      tip: a similar subcommand exists: 'fetch'
+
+    Usage: pouch [OPTIONS] [COMMAND]
+
+    For more information, try '--help'.
+    ");
     assert!(!slip.stderr.contains("hint:"), "{slip}");
-    home.pouch(&["work"])
-        .run()
-        .assert_code(64)
-        .assert_stderr("hint: if `work` is an account, `pouch fetch work` fetches it");
+    assert_snapshot!(home.pouch(&["work"]).run().assert_code(64).stderr_text(), @"
+    error: unrecognized subcommand 'work'
+
+    Usage: pouch [OPTIONS] [COMMAND]
+
+    For more information, try '--help'.
+    hint: if `work` is an account, `pouch fetch work` fetches it
+    ");
     assert!(
         !home
             .pouch(&["ledger", "work"])
@@ -635,15 +984,15 @@ fn a_slip_on_the_command_line_leads_on() {
     let place = home
         .pouch(&["fetch", "pops://ann@localhost", "--to", "ftp:x"])
         .run();
-    place
-        .assert_code(64)
-        .assert_stderr("unsupported kind of destination `ftp:`")
-        .assert_stderr("mbox:FILE, pipe:COMMAND");
+    assert_snapshot!(place.assert_code(64).stderr_text(), @"
+    pouch: --to: unsupported kind of destination `ftp:`
+    hint: use a path, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS or - (for a directory of that name: `./ftp:x`)
+    ");
     assert!(!home.join("ftp:x").exists());
 }
 
 #[test]
-fn a_program_that_reads_json_hears_of_what_kept_all_from_being_done() {
+fn json_output_includes_config_errors() {
     let home = Home::new();
     home.config("[account.work]\nhots = \"h\"\n");
     for args in [
@@ -679,6 +1028,7 @@ fn a_program_that_reads_json_hears_of_what_kept_all_from_being_done() {
             (&78.into(), &78.into())
         );
     }
+    let mut shown = String::new();
     for args in [
         &["plan"][..],
         &["fetch", "-n"],
@@ -688,53 +1038,162 @@ fn a_program_that_reads_json_hears_of_what_kept_all_from_being_done() {
         &["config", "show"],
     ] {
         let output = home.pouch(&[args, &["--json"]].concat()).run();
-        output.assert_code(78).assert_stderr("did you mean `host`?");
+        shown.push_str(&output.assert_code(78).transcript());
         let document: Value = serde_json::from_str(&output.stdout).unwrap();
         assert_eq!(document["problem"]["exit"], 78, "{args:?}");
     }
+    assert_snapshot!(shown, @r#"
+    $ pouch plan --json
+    {
+      "problem": {
+        "exit": 78,
+        "facts": [
+          "2 | hots = \"h\"",
+          "  | ^^^^"
+        ],
+        "hint": "did you mean `host`?",
+        "what": "~/.config/pouch/config.toml:2:1: unknown key `hots`"
+      }
+    }
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml:2:1: unknown key `hots`
+      2 | hots = "h"
+        | ^^^^
+    hint: did you mean `host`?
+    [exit code: 78]
+    $ pouch fetch -n --json
+    {
+      "problem": {
+        "exit": 78,
+        "facts": [
+          "2 | hots = \"h\"",
+          "  | ^^^^"
+        ],
+        "hint": "did you mean `host`?",
+        "what": "~/.config/pouch/config.toml:2:1: unknown key `hots`"
+      }
+    }
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml:2:1: unknown key `hots`
+      2 | hots = "h"
+        | ^^^^
+    hint: did you mean `host`?
+    [exit code: 78]
+    $ pouch status --json
+    {
+      "problem": {
+        "exit": 78,
+        "facts": [
+          "2 | hots = \"h\"",
+          "  | ^^^^"
+        ],
+        "hint": "did you mean `host`?",
+        "what": "~/.config/pouch/config.toml:2:1: unknown key `hots`"
+      }
+    }
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml:2:1: unknown key `hots`
+      2 | hots = "h"
+        | ^^^^
+    hint: did you mean `host`?
+    [exit code: 78]
+    $ pouch check --json
+    {
+      "problem": {
+        "exit": 78,
+        "facts": [
+          "2 | hots = \"h\"",
+          "  | ^^^^"
+        ],
+        "hint": "did you mean `host`?",
+        "what": "~/.config/pouch/config.toml:2:1: unknown key `hots`"
+      }
+    }
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml:2:1: unknown key `hots`
+      2 | hots = "h"
+        | ^^^^
+    hint: did you mean `host`?
+    [exit code: 78]
+    $ pouch ledger list --json
+    {
+      "problem": {
+        "exit": 78,
+        "facts": [
+          "2 | hots = \"h\"",
+          "  | ^^^^"
+        ],
+        "hint": "did you mean `host`?",
+        "what": "~/.config/pouch/config.toml:2:1: unknown key `hots`"
+      }
+    }
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml:2:1: unknown key `hots`
+      2 | hots = "h"
+        | ^^^^
+    hint: did you mean `host`?
+    [exit code: 78]
+    $ pouch config show --json
+    {
+      "problem": {
+        "exit": 78,
+        "facts": [
+          "2 | hots = \"h\"",
+          "  | ^^^^"
+        ],
+        "hint": "did you mean `host`?",
+        "what": "~/.config/pouch/config.toml:2:1: unknown key `hots`"
+      }
+    }
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml:2:1: unknown key `hots`
+      2 | hots = "h"
+        | ^^^^
+    hint: did you mean `host`?
+    [exit code: 78]
+    "#);
 }
 
 #[test]
-fn status_says_what_happened() {
+fn status_shows_the_result_of_the_last_run() {
     let desk = Desk::with(2, "retries = 0", |server| {
         server.fault(on("AUTH").refuse("-ERR [AUTH] no"))
     });
     desk.fetch(77);
     let status = desk.pouch(&["status"]).run();
-    status
-        .assert_code(0)
-        .assert_stdout("work   last run 2026-11-23 00:00, the server refused the password");
+    assert_snapshot!(status.assert_code(0).stdout_text(), @"work   last run 2026-11-23 00:00, the server refused the password; in trouble since 2026-11-23 00:00");
     assert!(!status.stdout.contains("nothing new"), "{status}");
     desk.server.heal_all();
     desk.server
         .fault(on("RETR").refuse("-ERR [SYS/TEMP] later"));
     desk.fetch(75);
-    desk.pouch(&["status"])
-        .run()
-        .assert_stdout("00:00, nothing fetched; 2 waiting");
+    assert_snapshot!(desk.pouch(&["status"]).run().stdout_text(), @"work   last run 2026-11-23 00:00, nothing fetched; 2 waiting; in trouble since 2026-11-23 00:00");
     desk.server.heal_all();
     desk.fetch(0);
     desk.fetch(0);
-    desk.pouch(&["status"])
-        .run()
-        .assert_stdout("work   last run 2026-11-23 00:00, nothing new\n");
+    assert_snapshot!(desk.pouch(&["status"]).run().stdout_text(), @"work   last run 2026-11-23 00:00, nothing new");
 }
 
 #[test]
-fn errors_of_the_system_are_told_without_their_numbers() {
+fn system_errors_are_shown_without_errno() {
     let desk = Desk::with(1, "", |server| server);
     desk.home.config(
         "[account.work]\nhost = \"127.0.0.1\"\nport = 1\nuser = \"ann\"\npassword-file = \"~/none\"\nmaildir = \"~/Mail\"\n",
     );
     let missing = desk.pouch(&["fetch"]).run();
-    missing
-        .assert_code(78)
-        .assert_stderr("  No such file or directory\nhint: make it: ");
+    assert_snapshot!(missing.assert_code(78).stderr_text(), @"
+    pouch: work: cannot read the password file HOME/none
+      No such file or directory
+    hint: make it: the password is its first line, and nobody else may read it (chmod 600)
+    ");
     desk.home.write("none", "secret\n", 0o600);
     let refused = desk.pouch(&["fetch", "-v"]).run();
-    refused
-        .assert_code(69)
-        .assert_stderr("  127.0.0.1:1: Connection refused\n");
+    assert_snapshot!(refused.assert_code(69).stderr_text(), @r#"
+    pouch: work: 127.0.0.1 refused the connection on port 1
+      127.0.0.1:1: Connection refused
+    hint: check `host`, `port` and `tls`; 995 is for tls = "implicit", 110 for "starttls"
+    work   nothing fetched
+    "#);
     let full = desk
         .home
         .command(
@@ -746,12 +1205,14 @@ fn errors_of_the_system_are_told_without_their_numbers() {
             ],
         )
         .run();
-    full.assert_code(74)
-        .assert_stderr("pouch: cannot write to standard output\n  No space left on device\n");
+    assert_snapshot!(full.assert_code(74).stderr_text(), @"
+    pouch: cannot write to standard output
+      No space left on device
+    ");
 }
 
 #[test]
-fn times_that_make_no_sense_are_refused() {
+fn invalid_durations_are_refused() {
     let desk = Desk::with(1, "", |server| server);
     for args in [
         ["--every", "0s"],
@@ -762,7 +1223,7 @@ fn times_that_make_no_sense_are_refused() {
             .run()
             .assert_code(64);
     }
-    // what shows a plan and ends is not done again and again
+    // a dry run cannot be repeated
     desk.pouch(&["fetch", "--dry-run", "--every", "1m"])
         .run()
         .assert_code(64);

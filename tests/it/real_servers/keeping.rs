@@ -5,7 +5,7 @@ use std::fs;
 use super::{Line, Mailbox, left, messages};
 use crate::{
     real::{ALICE, BOB, RealServer},
-    tool::mail::Delivered,
+    support::mail::Delivered,
 };
 
 fn keeps_its_word(name: &str) {

@@ -10,7 +10,7 @@ use std::{
 use super::{Line, Mailbox, account, commands, messages, password};
 use crate::{
     real::{ALICE, BOB, RealServer},
-    tool::{Home, run::Output},
+    support::{Home, run::Output},
 };
 
 /// How often the password was sent.

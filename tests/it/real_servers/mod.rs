@@ -2,10 +2,10 @@
 //! read themselves.
 
 use crate::{
-    desk::{DAY, NOW},
+    fixture::{DAY, NOW},
     real::{ALICE, ALICE_PASSWORD, BOB_PASSWORD, RealServer},
     server::corpus,
-    tool::{
+    support::{
         Home,
         mail::Mail,
         run::{Output, Run},

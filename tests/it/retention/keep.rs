@@ -1,8 +1,10 @@
-//! How long messages stay, by every rule and by several of them.
+//! How long messages are kept, by each retention setting and by several together.
+
+use insta::assert_snapshot;
 
 use super::{Foreseen, fetch_as_foreseen, foresee};
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, corpus},
 };
 
@@ -29,7 +31,7 @@ fn story(lines: &str, flags: &[&str], days: &[(i64, [usize; 3])]) {
 }
 
 #[test]
-fn what_plan_says_is_what_fetch_does() {
+fn plan_announces_what_fetch_does() {
     for (lines, days) in [
         ("", &[(0, [4, 0, 4]), (9_999, [1, 0, 5])][..]),
         ("keep = \"forever\"", &[(0, [4, 0, 4]), (9_999, [1, 0, 5])]),
@@ -110,7 +112,7 @@ fn a_limit_fetches_the_oldest_first_and_plan_says_which() {
 }
 
 #[test]
-fn what_is_too_large_is_neither_fetched_nor_deleted() {
+fn message_above_max_size_is_neither_fetched_nor_deleted() {
     let desk = Desk::new(
         Server::plain()
             .message("big", corpus::sized(9, 2_001))
@@ -155,16 +157,18 @@ fn once_due_a_deletion_is_done_also_when_the_server_was_away_for_it() {
 }
 
 #[test]
-fn a_shorter_keep_is_told_by_plan_before_it_is_done() {
+fn plan_announces_a_shorter_keep() {
     let desk = Desk::with(3, "", |server| server);
     desk.fetch(0);
     desk.configure("keep = \"5d\"");
-    desk.at(4, &["plan"])
-        .run()
-        .assert_stdout("keep       3             the next is due on 2026-11-28");
-    desk.at(5, &["plan"])
-        .run()
-        .assert_stdout("delete     3             fetched more than 5d ago");
+    assert_snapshot!(desk.at(4, &["plan"]).run().stdout_text(), @"
+    work: 3 messages on the server, 3 known
+      keep       3             the next is due on 2026-11-28
+    ");
+    assert_snapshot!(desk.at(5, &["plan"]).run().stdout_text(), @"
+    work: 3 messages on the server, 3 known
+      delete     3             fetched more than 5d ago
+    ");
     assert_eq!(
         fetch_as_foreseen(&desk, 5, &[]),
         Foreseen {
@@ -193,7 +197,7 @@ fn the_newest_are_the_newest_however_the_server_numbers_them() {
 }
 
 #[test]
-fn a_plan_makes_nothing_at_all() {
+fn plan_creates_no_files() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
     assert_eq!(
         foresee(&desk, 0, &[]),
@@ -216,17 +220,16 @@ fn a_plan_makes_nothing_at_all() {
 }
 
 #[test]
-fn plan_is_a_table_of_what_will_be_done_and_why() {
+fn plan_prints_actions_and_reasons() {
     let desk = Desk::with(3, "keep = \"30d\"", |server| server);
     desk.fetch(0);
     desk.server.add("uid-4", corpus::message(4));
     let table = desk.at(30, &["plan"]).run();
-    table
-        .assert_code(0)
-        .assert_stdout("work: 4 messages on the server, 3 known\n");
-    table.assert_stdout(
-        "  fetch      1     477 B   new; kept until 2027-01-22\n  delete     3             fetched more than 30d ago\n",
-    );
+    assert_snapshot!(table.assert_code(0).stdout_text(), @"
+    work: 4 messages on the server, 3 known
+      fetch      1     477 B   new; kept until 2027-01-22
+      delete     3             fetched more than 30d ago
+    ");
     assert_eq!(desk.at(30, &["fetch", "-n"]).run().stdout, table.stdout);
 }
 
@@ -246,7 +249,7 @@ fn the_newest_stay_by_number_and_by_size() {
 }
 
 #[test]
-fn what_is_too_large_is_told_once_and_fetched_once_it_may_be() {
+fn message_above_max_size_is_reported_once() {
     let desk = Desk::new(
         Server::plain()
             .messages(corpus::messages(2))
@@ -254,9 +257,10 @@ fn what_is_too_large_is_told_once_and_fetched_once_it_may_be() {
         "max-size = \"2KB\"\nkeep = \"none\"",
     );
     let told = desk.fetch(0);
-    told.assert_stderr(
-        "pouch: work: message 3 (3.0 KB) is larger than max-size (2KB); left on the server",
-    );
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: work: message 3 (3.0 KB) is larger than max-size (2KB); left on the server
+    hint: raise `max-size` to fetch them
+    ");
     desk.fetch(0).assert_silent();
     desk.configure("max-size = \"4KB\"\nkeep = \"none\"");
     desk.fetch(0);
@@ -264,23 +268,26 @@ fn what_is_too_large_is_told_once_and_fetched_once_it_may_be() {
 }
 
 #[test]
-fn many_that_are_too_large_are_told_of_in_one_line() {
+fn many_messages_above_max_size_are_reported_together() {
     let messages = (1..=40).map(|n| (corpus::uid(n), corpus::sized(n, 3_000 + n)));
     let desk = Desk::new(Server::plain().messages(messages), "max-size = \"2KB\"");
     let told = desk.fetch(0);
-    told.assert_stderr(
-        "pouch: work: 40 messages are larger than max-size (2KB); left on the server\n",
-    );
-    told.assert_stderr("  the largest is message 40 (3.0 KB)\n");
+    assert_snapshot!(told.stderr_text(), @"
+    pouch: work: 40 messages are larger than max-size (2KB); left on the server
+      the largest is message 40 (3.0 KB)
+    hint: raise `max-size` to fetch them
+    ");
     assert_eq!(told.stderr.lines().count(), 3, "{told}");
     desk.fetch(0).assert_silent();
     desk.server.add("one-more", corpus::sized(41, 3_000));
-    desk.fetch(0)
-        .assert_stderr("message 41 (3.0 KB) is larger than max-size (2KB); left on the server");
+    assert_snapshot!(desk.fetch(0).stderr_text(), @"
+    pouch: work: message 41 (3.0 KB) is larger than max-size (2KB); left on the server
+    hint: raise `max-size` to fetch them
+    ");
 }
 
 #[test]
-fn a_clock_that_is_set_back_deletes_nothing_early() {
+fn clock_set_back_deletes_nothing_early() {
     let desk = Desk::with(2, "keep = \"30d\"", |server| server);
     desk.fetch_at(100, 0);
     desk.fetch_at(0, 0);
@@ -291,7 +298,7 @@ fn a_clock_that_is_set_back_deletes_nothing_early() {
 }
 
 #[test]
-fn a_clock_that_was_ahead_deletes_nothing_early() {
+fn clock_that_was_ahead_deletes_nothing_early() {
     let desk = Desk::with(1, "keep = \"30d\"", |server| server);
     desk.fetch_at(365, 0);
     desk.server.add("uid-2", corpus::message(2));

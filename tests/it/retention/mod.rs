@@ -1,4 +1,4 @@
-//! What is deleted from the server, and that it is foretold.
+//! Deletion from the server by retention, and its prediction by `pouch plan`.
 
 mod keep;
 mod order;
@@ -8,9 +8,9 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 
-use crate::desk::Desk;
+use crate::fixture::Desk;
 
-/// What `pouch plan` says of a mailbox.
+/// What `pouch plan` announces for a mailbox.
 #[derive(Debug, PartialEq, Eq)]
 struct Foreseen {
     fetched: usize,
@@ -18,7 +18,7 @@ struct Foreseen {
     left: usize,
 }
 
-/// Every path below a folder; nothing where there is no folder.
+/// Returns every path below a folder, none if the folder does not exist.
 fn tree(folder: &Path) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
@@ -29,7 +29,7 @@ fn tree(folder: &Path) -> BTreeSet<String> {
     paths
 }
 
-/// All that a look must not change: the server's mail, the Maildir, what the ledger knows.
+/// Returns what a dry run must not change: the mail on the server, the Maildir and the ledger.
 fn state(desk: &Desk) -> (Vec<String>, BTreeSet<String>, String) {
     let ledger = desk.pouch(&["ledger", "list", "--json"]).run();
     (
@@ -39,7 +39,7 @@ fn state(desk: &Desk) -> (Vec<String>, BTreeSet<String>, String) {
     )
 }
 
-/// What this dry run says.
+/// Returns what this dry run announces.
 #[track_caller]
 fn said(desk: &Desk, days: i64, command: &[&str]) -> Foreseen {
     let output = desk.at(days, command).run();
@@ -76,7 +76,7 @@ fn foresee(desk: &Desk, days: i64, flags: &[&str]) -> Foreseen {
     foreseen
 }
 
-/// Fetches, and finds that it does what was foretold.
+/// Fetches, and asserts that the run does what `pouch plan` announced.
 #[track_caller]
 fn fetch_as_foreseen(desk: &Desk, days: i64, flags: &[&str]) -> Foreseen {
     let foreseen = foresee(desk, days, flags);

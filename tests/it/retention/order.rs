@@ -1,20 +1,22 @@
-//! Nothing is deleted before it is safe, and a deletion that failed is made up for.
+//! Nothing is deleted before it is durably delivered, and a failed deletion is repeated.
+
+use insta::assert_snapshot;
 
 use super::{Foreseen, fetch_as_foreseen, foresee};
 #[cfg(feature = "system-tests")]
-use crate::desk::NOW;
+use crate::fixture::NOW;
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, SessionLog, corpus, on},
 };
 
-/// Where a command first stands in a session.
+/// Returns the index of the first such command in a session.
 fn place(session: &SessionLog, command: &str) -> Option<usize> {
     session.commands.iter().position(|line| line == command)
 }
 
 #[test]
-fn each_message_is_asked_for_before_its_deletion() {
+fn each_message_is_requested_before_its_deletion() {
     for pipelining in [true, false] {
         let desk = Desk::with(140, "keep = \"none\"", |server| {
             if pipelining {
@@ -37,7 +39,7 @@ fn each_message_is_asked_for_before_its_deletion() {
 }
 
 #[test]
-fn all_of_them_lie_in_the_maildir_when_the_first_deletion_is_asked_for() {
+fn all_messages_are_delivered_before_the_first_deletion() {
     let desk = Desk::with(140, "keep = \"none\"\ntimeout = \"60s\"", |server| {
         server.fault(on("DELE").nth(1).silence())
     });
@@ -53,7 +55,7 @@ fn all_of_them_lie_in_the_maildir_when_the_first_deletion_is_asked_for() {
 }
 
 #[test]
-fn what_quit_did_not_do_is_foretold_and_done_next_time() {
+fn deletions_that_quit_did_not_confirm_are_repeated() {
     for (fault, left) in [
         (
             on("QUIT")
@@ -89,13 +91,19 @@ fn what_quit_did_not_do_is_foretold_and_done_next_time() {
 }
 
 #[test]
-fn a_refused_deletion_is_told_to_who_asks_and_stops_no_other() {
+fn refused_deletion_is_reported_with_v_and_stops_no_other() {
     let desk = Desk::with(3, "keep = \"none\"", |server| {
         server.fault(on("DELE").uid("uid-2").refuse("-ERR it is \x1b[31mlocked"))
     });
     let told = desk.pouch(&["fetch", "-v"]).run();
-    told.assert_code(75)
-        .assert_stderr("it is \u{fffd}[31mlocked");
+    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 3 listed, 3 to fetch
+    pouch: work: 127.0.0.1 refused to delete a message
+      127.0.0.1 said: -ERR it is �[31mlocked
+      the next run tries again
+    work   3 new, 1.2 KB, in ~/Mail/work; 2 deleted
+    ");
     assert_eq!(desk.server.uids(), ["uid-2"]);
     desk.fetch(75);
     desk.server.heal_all();
@@ -116,7 +124,7 @@ fn a_message_that_the_server_holds_on_to_is_deleted_later() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn what_a_killed_run_had_delivered_is_not_foretold_as_new() {
+fn plan_does_not_list_deliveries_of_a_killed_run_as_new() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
     let inject = "inject=linkat:signal=KILL:when=2";
     let strace = [
@@ -150,7 +158,7 @@ fn what_a_killed_run_had_delivered_is_not_foretold_as_new() {
 }
 
 #[test]
-fn a_failed_message_is_not_deleted_with_the_others() {
+fn failed_message_is_not_deleted_with_the_others() {
     let desk = Desk::with(4, "keep = \"none\"", |server| {
         server
             .fault(on("RETR").uid("uid-2").refuse("-ERR damaged"))
@@ -165,7 +173,7 @@ fn a_failed_message_is_not_deleted_with_the_others() {
 }
 
 #[test]
-fn an_empty_listing_on_a_bad_day_changes_nothing() {
+fn empty_listing_changes_nothing() {
     for (commands, code) in [(&["STAT", "LIST", "UIDL"][..], 0), (&["STAT"], 0)] {
         let desk = Desk::with(6, "keep = \"30d\"", |server| server);
         desk.fetch(0);
@@ -226,13 +234,15 @@ fn a_size_that_is_no_size_stops_nobody() {
 }
 
 #[test]
-fn a_refused_deletion_is_told_to_everybody_once_it_has_lasted_a_day() {
+fn refused_deletion_is_reported_after_a_day() {
     let desk = Desk::with(3, "keep = \"none\"", |server| {
         server.fault(on("DELE").uid("uid-2").refuse("-ERR no"))
     });
     desk.fetch(75).assert_silent();
-    desk.fetch_at(1, 75)
-        .assert_stderr("refused to delete a message")
-        .assert_stderr("said: -ERR no");
+    assert_snapshot!(desk.fetch_at(1, 75).stderr_text(), @"
+    pouch: work: 127.0.0.1 refused to delete a message
+      127.0.0.1 said: -ERR no
+      the next run tries again
+    ");
     desk.fetch_at(1, 75).assert_silent();
 }

@@ -1,8 +1,10 @@
-//! UIDs that change, come back, are shared, or look like nothing on earth.
+//! Retention with UIDs that change, reappear, are shared, or are malformed.
+
+use insta::assert_snapshot;
 
 use super::{Foreseen, fetch_as_foreseen, foresee};
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{Server, Setup, corpus, on},
 };
 
@@ -295,16 +297,31 @@ fn a_server_that_moved_on_the_day_of_a_deletion_deletes_what_is_due() {
 }
 
 #[test]
-fn a_server_that_moved_without_top_stops_the_account_and_says_what_to_do() {
+fn new_uids_without_top_stop_the_account() {
     let desk = Desk::with(12, "keep = \"none\"", |server| server.without("TOP"));
     desk.pouch(&["fetch", "--keep"]).run().assert_code(0);
     desk.server.renew_uids();
+    let mut shown = String::new();
     for command in ["plan", "fetch"] {
         let told = desk.pouch(&[command]).run();
-        told.assert_code(69)
-            .assert_stderr("pouch: work: the server has given its messages new UIDs");
-        told.assert_stderr("hint: `pouch ledger catchup` marks them all as seen");
+        shown.push_str(&told.assert_code(69).transcript());
     }
+    assert_snapshot!(shown, @"
+    $ pouch plan
+    ------- stderr -------
+    pouch: work: the server has given its messages new UIDs
+      12 of 12 messages that were fetched before are no longer listed, and 12 are unknown
+      they cannot be compared, because the server does not support TOP
+    hint: `pouch ledger catchup` marks them all as seen; `pouch fetch --accept-new-uids` fetches them all
+    [exit code: 69]
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the server has given its messages new UIDs
+      12 of 12 messages that were fetched before are no longer listed, and 12 are unknown
+      they cannot be compared, because the server does not support TOP
+    hint: `pouch ledger catchup` marks them all as seen; `pouch fetch --accept-new-uids` fetches them all
+    [exit code: 69]
+    ");
     desk.fetch(69).assert_silent();
     assert_eq!((desk.server.remaining(), desk.retrieved()), (12, 12));
     desk.pouch(&["fetch", "--accept-new-uids", "--keep"])
@@ -316,7 +333,8 @@ fn a_server_that_moved_without_top_stops_the_account_and_says_what_to_do() {
 }
 
 #[test]
-fn accepting_new_uids_is_foretold_too() {
+fn plan_supports_accept_new_uids() {
+    let mut shown = String::new();
     for more in [
         |server: Setup| server,
         |server: Setup| server.without("TOP"),
@@ -327,8 +345,8 @@ fn accepting_new_uids_is_foretold_too() {
         let told = desk
             .pouch(&["fetch", "--dry-run", "--accept-new-uids"])
             .run();
-        told.assert_code(0).assert_stdout("fetch     12");
-        assert!(!told.stderr.contains("not fetched again"), "{told}");
+        shown.push_str(&told.assert_code(0).transcript());
+        assert!(!told.stderr.contains("not fetch"), "{told}");
         let foreseen = Foreseen {
             fetched: 12,
             deleted: 0,
@@ -339,10 +357,18 @@ fn accepting_new_uids_is_foretold_too() {
             foreseen
         );
     }
+    assert_snapshot!(shown, @"
+    $ pouch fetch --dry-run --accept-new-uids
+    work: 12 messages on the server, 0 known
+      fetch     12    5.2 KB   new; kept on the server
+    $ pouch fetch --dry-run --accept-new-uids
+    work: 12 messages on the server, 0 known
+      fetch     12    5.2 KB   new; kept on the server
+    ");
 }
 
 #[test]
-fn other_mail_in_the_place_of_old_mail_is_no_move() {
+fn replaced_mail_is_not_a_move() {
     let desk = Desk::with(12, "", |server| server);
     desk.fetch(0);
     for n in 1..=12 {
@@ -362,7 +388,7 @@ fn other_mail_in_the_place_of_old_mail_is_no_move() {
 }
 
 #[test]
-fn any_uid_will_do_in_any_order() {
+fn unusual_uids_are_accepted_in_any_order() {
     let mut uids: Vec<Vec<u8>> = [
         &b"x"[..],
         b"X",
@@ -406,15 +432,27 @@ fn mail_that_is_listed_before_its_older_twin_makes_nothing_come_twice() {
 }
 
 #[test]
-fn a_move_is_told_once() {
+fn new_uids_are_reported_once() {
     let desk = Desk::with(20, "", |server| server);
     desk.fetch(0);
     desk.server.renew_uids();
+    let mut shown = String::new();
     for command in ["plan", "fetch"] {
         let told = desk.pouch(&[command]).run();
-        told.assert_code(0)
-            .assert_stderr("20 messages recognised by their headers; not fetching them again");
+        shown.push_str(&told.assert_code(0).transcript());
     }
+    assert_snapshot!(shown, @"
+    $ pouch plan
+    work: 20 messages on the server, 20 known
+      keep      20             fetched before
+    ------- stderr -------
+    pouch: work: the server has given its messages new UIDs
+      20 messages recognised by their headers; not fetching them again
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the server has given its messages new UIDs
+      20 messages recognised by their headers; not fetching them again
+    ");
     desk.fetch(0).assert_silent();
     assert_eq!(desk.retrieved(), 20);
 }

@@ -1,5 +1,4 @@
-//! The system calls of a run of pouch, as `strace` saw them, and runs in which some of them go
-//! wrong.
+//! Traces the system calls of a run with `strace`, and makes some of them fail.
 //!
 //! A matrix over all calls of a run takes long: the tests try a sample, evenly spread. With
 //! `POUCH_EVERY=1` in the environment they try every one, with `POUCH_EVERY=5` every fifth.

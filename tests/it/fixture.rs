@@ -1,10 +1,10 @@
-//! An account on a scripted server, in a home of its own, and what the tests ask of it.
+//! The fixture of most tests: an account on a scripted server, in a temporary home.
 
 use std::path::PathBuf;
 
 use crate::{
     server::{Server, Setup, corpus},
-    tool::{
+    support::{
         Home,
         mail::Mail,
         run::{Output, Run},
@@ -112,7 +112,7 @@ impl Desk {
         Home::ledger(&self.home.state())
     }
 
-    /// What lies in the Maildir.
+    /// Returns the mail in the Maildir.
     pub fn mail(&self) -> Mail {
         self.home.maildir("Mail/work")
     }

@@ -1,4 +1,4 @@
-//! Waiting for a change in a directory (inotify), so that no test has to poll.
+//! Waits for a change in a directory (inotify), so that no test has to poll.
 
 use std::{
     path::Path,

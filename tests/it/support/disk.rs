@@ -1,4 +1,4 @@
-//! A disk as a power cut leaves it: what a trace of system calls wrote, less what was not synced.
+//! The state of a disk after a power cut: the writes of a trace, without those not synced.
 //!
 //! The model is what POSIX promises and no more: `fsync` of a file makes its content safe, `fsync`
 //! of a folder the names in it; all else may or may not survive, in any combination.

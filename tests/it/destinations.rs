@@ -1,13 +1,15 @@
-//! Rules that say where a message goes: to a folder, to another Maildir, to several places.
+//! Rules that choose destinations: a folder, another Maildir, several destinations.
 
 use std::fs;
 
+use insta::assert_snapshot;
+
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     server::{corpus, on},
 };
 #[cfg(feature = "system-tests")]
-use crate::{desk::NOW, server::Server};
+use crate::{fixture::NOW, server::Server};
 
 fn rule(lines: &str) -> String {
     format!("\n[[account.work.rule]]\n{lines}\n")
@@ -21,7 +23,7 @@ fn mails(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The user reads what lies in the Maildirs: it is moved from `new` to `cur`.
+/// Moves all mail of the Maildirs from `new` to `cur`, as a reader does.
 fn read_all(desk: &Desk) {
     for name in ["Mail/work", "Mail/all"] {
         let folder = desk.home.join(name);
@@ -39,15 +41,20 @@ fn read_all(desk: &Desk) {
 const COPIES: &str = "\n[[account.work.rule]]\nsubject = \"*\"\naction = \"fetch\"\nalso = [\"maildir:~/Mail/all\"]\n";
 
 #[test]
-fn a_rule_sorts_into_folders() {
+fn rule_delivers_to_folders() {
     let lines = "keep = \"none\"\n".to_owned()
         + &rule("subject = \"Message 2\"\naction = \"maildir:.Lists.rust\"")
         + &rule("subject = \"Message 3\"\naction = \"maildir:~/Mail/other\"");
     let desk = Desk::with(4, &lines, |server| server);
     let told = desk.pouch(&["plan", "-v"]).run();
-    told.assert_stdout(
-        "number       2     401 B   fetch: new; then deleted from the server; rule 1\n",
-    );
+    assert_snapshot!(told.stdout_text(), @"
+    work: 4 messages on the server, 0 known
+      fetch      4    1.6 KB   new; then deleted from the server
+      number       1     363 B   fetch: new; then deleted from the server
+      number       2     401 B   fetch: new; then deleted from the server; rule 1
+      number       3     439 B   fetch: new; then deleted from the server; rule 2
+      number       4     477 B   fetch: new; then deleted from the server
+    ");
     assert!(!desk.home.join("Mail").exists());
     desk.fetch(0);
     desk.mail().assert_exactly(&mails([1, 4])).assert_tidy();
@@ -66,10 +73,7 @@ fn a_rule_sorts_into_folders() {
     );
     assert!(!desk.home.join("Mail/other/maildirfolder").exists());
     assert_eq!(desk.server.remaining(), 0);
-    desk.pouch(&["ledger", "verify"])
-        .run()
-        .assert_code(0)
-        .assert_stdout("4 messages delivered, 4 of them in its Maildirs\n");
+    assert_snapshot!(desk.pouch(&["ledger", "verify"]).run().assert_code(0).stdout_text(), @"work: 4 messages delivered, 4 of them in its Maildirs");
 }
 
 #[test]
@@ -94,7 +98,7 @@ fn a_message_without_a_header_in_time_is_sorted_all_the_same() {
 }
 
 #[test]
-fn to_on_the_command_line_takes_it_all() {
+fn to_on_the_command_line_overrides_rules() {
     let desk = Desk::with(
         2,
         &rule("subject = \"*\"\naction = \"maildir:.Lists\""),
@@ -110,7 +114,7 @@ fn to_on_the_command_line_takes_it_all() {
 }
 
 #[test]
-fn every_place_gets_its_copy() {
+fn every_destination_gets_its_copy() {
     let desk = Desk::with(3, &("keep = \"none\"".to_owned() + COPIES), |server| server);
     desk.fetch(0);
     desk.mail().assert_exactly(&mails(1..=3)).assert_tidy();
@@ -123,7 +127,7 @@ fn every_place_gets_its_copy() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn killed_between_two_places_each_has_it_once() {
+fn killed_between_two_destinations_delivers_once_to_each() {
     for (call, count) in [("renameat2", 2), ("linkat", 4), ("fsync", 8)] {
         for nth in 1..=count {
             let desk = Desk::with(3, &("keep = \"none\"".to_owned() + COPIES), |server| server);
@@ -145,7 +149,7 @@ fn killed_between_two_places_each_has_it_once() {
 }
 
 #[test]
-fn a_program_that_fails_gives_no_other_place_a_second_copy() {
+fn failing_program_causes_no_second_copy() {
     let script = "if test -e ~/broken; then exit 75; fi; cat >> ~/got";
     let copies = rule(
         "subject = \"Message 2\"\naction = \"fetch\"\nalso = [\"maildir:~/Mail/all\", \"pipe:sh script\", \"pipe:sh second\"]",
@@ -244,7 +248,7 @@ fn killed_between_two_places_each_has_it_once_however_the_config_writes_them() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_place_that_is_full_gives_no_other_a_second_copy() {
+fn full_destination_causes_no_second_copy() {
     let desk = Desk::with(1, &("keep = \"none\"".to_owned() + COPIES), |server| server);
     desk.fetch(0);
     desk.server.add("big", corpus::sized(9, 300_000));
@@ -270,8 +274,11 @@ fn a_place_that_is_full_gives_no_other_a_second_copy() {
         .system_command("umount", &[all])
         .run()
         .assert_code(0);
-    told.assert_code(74)
-        .assert_stderr("No space left on device");
+    assert_snapshot!(told.assert_code(74).stderr_text(), @"
+    pouch: work: cannot write HOME/Mail/all/tmp/1795392000.R2P2L-LEDGER.HOST
+      No space left on device
+    hint: make room on that disk; the next run goes on where this one stopped
+    ");
     assert_eq!((first.len(), work.len(), copies.len()), (2, 2, 1));
     assert_eq!(desk.server.remaining(), 0);
 }

@@ -1,12 +1,12 @@
-//! The programs that people put behind pouch, the real ones.
+//! Third-party programs that receive mail from pouch or read what it delivered.
 
 use std::path::Path;
 
 use crate::{
-    desk::Desk,
+    fixture::Desk,
     real::{BOB, BOB_PASSWORD, RealServer},
     server::corpus,
-    tool::{Home, mail::Mail, run::Output},
+    support::{Home, mail::Mail, run::Output},
 };
 
 fn mail(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {

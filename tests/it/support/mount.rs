@@ -1,4 +1,4 @@
-//! File systems that are mounted for a test.
+//! File systems mounted for a test.
 
 use std::{
     path::{Path, PathBuf},

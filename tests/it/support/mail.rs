@@ -1,4 +1,4 @@
-//! What was delivered.
+//! Reads delivered mail and compares it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

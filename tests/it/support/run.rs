@@ -1,4 +1,4 @@
-//! A bounded run of a program, and what came of it.
+//! Runs a program with a time limit, and returns its output.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
+use super::redact::redact;
 
 /// How long a run may take, where [`Run::within`] does not say otherwise.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -320,6 +322,39 @@ impl Output {
         let silent = self.stdout_bytes.is_empty() && self.stderr.is_empty();
         assert!(silent, "it was not silent\n{self}");
         self
+    }
+
+    /// Returns standard output for a snapshot: without what differs from run to run.
+    pub fn stdout_text(&self) -> String {
+        redact(&self.stdout)
+    }
+
+    /// Returns standard error for a snapshot: without what differs from run to run.
+    pub fn stderr_text(&self) -> String {
+        redact(&self.stderr)
+    }
+
+    /// Returns the command line, both outputs and the exit code for a snapshot, without what
+    /// differs from run to run.
+    pub fn transcript(&self) -> String {
+        let mut text = format!("$ {}\n{}", self.command, self.stdout);
+        if !self.stderr.is_empty() {
+            text.push_str("------- stderr -------\n");
+            text.push_str(&self.stderr);
+        }
+        if self.code != 0 {
+            text.push_str(&format!("[exit code: {}]\n", self.code));
+        }
+        redact(&text)
+    }
+
+    /// Returns [`Output::transcript`] under a heading, to snapshot several runs together.
+    pub fn case(&self, name: &str) -> String {
+        format!(
+            "{}\n{}",
+            format!("=== {name}").trim_end(),
+            self.transcript()
+        )
     }
 
     /// Standard output has this text in it.

@@ -1,4 +1,4 @@
-//! Runs the real `pouch` in a home of its own, with an emptied environment.
+//! Runs `pouch` in a temporary home, with an empty environment.
 //!
 //! Every run is bounded: a program that does not end within its time is killed
 //! and the test fails, showing what it had printed until then.
@@ -10,6 +10,7 @@ pub mod disk;
 pub mod mail;
 #[cfg(feature = "system-tests")]
 pub mod mount;
+pub mod redact;
 pub mod run;
 #[cfg(feature = "system-tests")]
 pub mod trace;
@@ -62,7 +63,7 @@ impl Home {
         self.path().join(path)
     }
 
-    /// Where pouch keeps its ledger and locks.
+    /// Returns pouch's directory of ledgers and locks.
     pub fn state(&self) -> PathBuf {
         self.join(".local/state/pouch")
     }
@@ -103,7 +104,7 @@ impl Home {
         path
     }
 
-    /// What a file below `$HOME` holds.
+    /// Returns the content of a file below `$HOME`.
     pub fn read(&self, path: impl AsRef<Path>) -> Vec<u8> {
         let path = self.join(path);
         fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
@@ -118,7 +119,7 @@ impl Home {
         path
     }
 
-    /// What lies in the Maildir `path` now.
+    /// Returns the mail in the Maildir `path`.
     pub fn maildir(&self, path: impl AsRef<Path>) -> Mail {
         Mail::read(&self.join(path))
     }

@@ -1,0 +1,1344 @@
+//! The complete output of each command, as snapshots: a change of wording is reviewed here.
+
+mod help;
+
+use std::fs;
+
+use insta::assert_snapshot;
+
+use crate::{
+    fixture::Desk,
+    server::{corpus, on},
+    support::{Home, redact::redact},
+};
+
+/// Four messages that fare differently: two are ordinary, the second cannot be fetched, and the
+/// last is too large.
+fn mixed(lines: &str) -> Desk {
+    let lines = format!("attempts = 1\nmax-size = \"2KB\"\n{lines}");
+    Desk::with(3, &lines, |server| {
+        server
+            .message("big", corpus::sized(4, 3_000))
+            .fault(on("RETR").uid("uid-2").refuse("-ERR no"))
+    })
+}
+
+/// Returns the transcripts of these commands, one after the other.
+fn transcripts(desk: &Desk, days: i64, commands: &[&[&str]]) -> String {
+    let run = |args: &&[&str]| desk.at(days, args).run().transcript();
+    commands.iter().map(run).collect()
+}
+
+#[test]
+fn fetch_by_verbosity() {
+    let mut shown = String::new();
+    for flags in [&["fetch"][..], &["fetch", "-q"], &["fetch", "-qq"]] {
+        shown.push_str(&mixed("").pouch(flags).run().assert_code(65).transcript());
+    }
+    assert_snapshot!(shown, @"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: message 4 (3.0 KB) is larger than max-size (2KB); left on the server
+    hint: raise `max-size` to fetch them
+    pouch: work: 127.0.0.1 refused to send message 2 of 4
+      127.0.0.1 said: -ERR no
+      it failed once and is in quarantine now; the other messages are not affected
+      2 others arrived
+    hint: details: `pouch ledger show work 2`
+    [exit code: 65]
+    $ pouch fetch -q
+    ------- stderr -------
+    pouch: work: message 4 (3.0 KB) is larger than max-size (2KB); left on the server
+    hint: raise `max-size` to fetch them
+    pouch: work: 127.0.0.1 refused to send message 2 of 4
+      127.0.0.1 said: -ERR no
+      it failed once and is in quarantine now; the other messages are not affected
+      2 others arrived
+    hint: details: `pouch ledger show work 2`
+    [exit code: 65]
+    $ pouch fetch -qq
+    [exit code: 65]
+    ");
+    assert_snapshot!(transcripts(&mixed(""), 0, &[&["fetch", "-v"], &["fetch", "-v"]]), @"
+    $ pouch fetch -v
+    ------- stderr -------
+    work: logged in at 127.0.0.1:PORT
+    pouch: work: message 4 (3.0 KB) is larger than max-size (2KB); left on the server
+    hint: raise `max-size` to fetch them
+    work: 4 listed, 3 to fetch
+    pouch: work: 127.0.0.1 refused to send message 2 of 4
+      127.0.0.1 said: -ERR no
+      it failed once and is in quarantine now; the other messages are not affected
+      2 others arrived
+    hint: details: `pouch ledger show work 2`
+    work   2 new, 802 B, in ~/Mail/work; 1 message failed; 1 in quarantine (`pouch ledger list work`)
+    [exit code: 65]
+    $ pouch fetch -v
+    ------- stderr -------
+    work: logged in at 127.0.0.1:PORT
+    work: 4 listed, 0 to fetch
+    work   nothing new; 1 in quarantine (`pouch ledger list work`)
+    ");
+    let one_by_one = Desk::with(1, "", |server| server.without("PIPELINING"));
+    assert_snapshot!(one_by_one.pouch(&["fetch", "-vv"]).run().assert_code(0).transcript(), @"
+    $ pouch fetch -vv
+    ------- stderr -------
+    work: S: +OK POP3 ready
+    work: C: CAPA
+    work: S: +OK capabilities follow
+    work: C: AUTH PLAIN ***
+    work: S: +OK maildrop open
+    work: C: CAPA
+    work: S: +OK capabilities follow
+    work: C: STAT
+    work: S: +OK 1 363
+    work: C: LIST
+    work: S: +OK 1 messages (363 octets)
+    work: C: UIDL
+    work: S: +OK unique-ids follow
+    work: logged in at 127.0.0.1:PORT
+    work: 1 listed, 1 to fetch
+    work: C: RETR 1
+    work: S: +OK 363 octets
+    work: C: QUIT
+    work   1 new, 363 B, in ~/Mail/work
+    ");
+}
+
+#[test]
+fn fetch_json_lines() {
+    let desk = mixed("keep = \"none\"");
+    let runs: &[&[&str]] = &[&["fetch", "--json"], &["fetch", "--json"]];
+    assert_snapshot!(transcripts(&desk, 0, runs), @r#"
+    $ pouch fetch --json
+    {"account":"work","event":"start","time":1795392000}
+    {"account":"work","event":"connected","server":"127.0.0.1:PORT","time":1795392000}
+    {"account":"work","event":"notice","problem":{"exit":69,"facts":[],"hint":"raise `max-size` to fetch them","what":"message 4 (3.0 KB) is larger than max-size (2KB); left on the server"},"time":1795392000}
+    {"account":"work","bytes":1203,"event":"planned","fetch":3,"listed":4,"time":1795392000}
+    {"account":"work","bytes":363,"event":"stored","message":1,"time":1795392000}
+    {"account":"work","bytes":439,"event":"stored","message":3,"time":1795392000}
+    {"account":"work","count":2,"event":"deleted","reason":"not-kept","time":1795392000}
+    {"account":"work","event":"quarantined","message":2,"problem":{"exit":69,"facts":["127.0.0.1 said: -ERR no","it failed once and is in quarantine now; the other messages are not affected","2 others arrived"],"hint":"details: `pouch ledger show work 2`","what":"127.0.0.1 refused to send message 2 of 4"},"retry_after":1795478400,"time":1795392000}
+    {"account":"work","bytes":802,"deleted":2,"delivered":2,"event":"done","exit":65,"failed":1,"quarantined":1,"skipped":0,"time":1795392000}
+    {"event":"end","exit":65,"time":1795392000}
+    [exit code: 65]
+    $ pouch fetch --json
+    {"account":"work","event":"start","time":1795392000}
+    {"account":"work","event":"connected","server":"127.0.0.1:PORT","time":1795392000}
+    {"account":"work","bytes":0,"event":"planned","fetch":0,"listed":2,"time":1795392000}
+    {"account":"work","bytes":0,"deleted":0,"delivered":0,"event":"done","exit":0,"failed":0,"quarantined":1,"skipped":0,"time":1795392000}
+    {"event":"end","exit":0,"time":1795392000}
+    "#);
+}
+
+#[test]
+fn fetch_json_lines_with_a_problem() {
+    let desk = Desk::with(1, "auth = \"user\"", |server| {
+        server.fault(on("PASS").refuse("-ERR [AUTH] no"))
+    });
+    let output = desk.pouch(&["fetch", "--json"]).run();
+    assert_snapshot!(output.assert_code(77).transcript(), @r#"
+    $ pouch fetch --json
+    {"account":"work","event":"start","time":1795392000}
+    {"account":"work","event":"problem","problem":{"exit":77,"facts":["127.0.0.1 said: -ERR [AUTH] no"],"hint":"see what HOME/password says, then run `pouch check work`","what":"the server refused the password"},"time":1795392000}
+    {"account":"work","bytes":0,"deleted":0,"delivered":0,"event":"done","exit":77,"failed":0,"quarantined":0,"skipped":0,"time":1795392000}
+    {"event":"end","exit":77,"time":1795392000}
+    [exit code: 77]
+    "#);
+}
+
+#[test]
+fn plan_before_and_after_a_fetch() {
+    let rule = "[[account.work.rule]]\nsubject = \"*3\"\naction = \"skip\"";
+    let desk = mixed(&format!("keep = \"30d\"\n{rule}"));
+    let plans: &[&[&str]] = &[&["plan"], &["plan", "-v"], &["plan", "--json"]];
+    assert_snapshot!(transcripts(&desk, 0, plans), @r#"
+    $ pouch plan
+    work: 4 messages on the server, 0 known
+      fetch      2     764 B   new; kept until 2026-12-23
+      leave      1             rule 1; set aside from now on
+      leave      1    3.0 KB   over max-size (2KB)
+    $ pouch plan -v
+    work: 4 messages on the server, 0 known
+      fetch      2     764 B   new; kept until 2026-12-23
+      leave      1             rule 1; set aside from now on
+      leave      1    3.0 KB   over max-size (2KB)
+      number       1     363 B   fetch: new; kept until 2026-12-23
+      number       2     401 B   fetch: new; kept until 2026-12-23
+      number       3     439 B   leave: rule 1; set aside from now on
+      number       4    3.0 KB   leave: over max-size (2KB)
+    $ pouch plan --json
+    {
+      "accounts": [
+        {
+          "account": "work",
+          "known": 0,
+          "listed": 4,
+          "messages": [
+            {
+              "action": "fetch",
+              "message": null,
+              "number": 1,
+              "reason": "new; kept until 2026-12-23",
+              "rule": null,
+              "size": 363
+            },
+            {
+              "action": "fetch",
+              "message": null,
+              "number": 2,
+              "reason": "new; kept until 2026-12-23",
+              "rule": null,
+              "size": 401
+            },
+            {
+              "action": "leave",
+              "message": null,
+              "number": 3,
+              "reason": "rule 1; set aside from now on",
+              "rule": 1,
+              "size": 439
+            },
+            {
+              "action": "leave",
+              "message": null,
+              "number": 4,
+              "reason": "over max-size (2KB)",
+              "rule": null,
+              "size": 3000
+            }
+          ],
+          "warning": null
+        }
+      ]
+    }
+    "#);
+    desk.fetch(65);
+    assert_snapshot!(transcripts(&desk, 0, plans), @r#"
+    $ pouch plan
+    work: 4 messages on the server, 4 known
+      keep       1             the next is due on 2026-12-23
+      leave      1             in quarantine; next try 2026-11-24
+      leave      1             set aside (`pouch ledger list --state skipped`)
+      leave      1    3.0 KB   over max-size (2KB)
+    $ pouch plan -v
+    work: 4 messages on the server, 4 known
+      keep       1             the next is due on 2026-12-23
+      leave      1             in quarantine; next try 2026-11-24
+      leave      1             set aside (`pouch ledger list --state skipped`)
+      leave      1    3.0 KB   over max-size (2KB)
+      message      1     363 B   keep: the next is due on 2026-12-23
+      message      2     401 B   leave: in quarantine; next try 2026-11-24
+      message      3     439 B   leave: set aside (`pouch ledger list --state skipped`)
+      message      4    3.0 KB   leave: over max-size (2KB)
+    $ pouch plan --json
+    {
+      "accounts": [
+        {
+          "account": "work",
+          "known": 4,
+          "listed": 4,
+          "messages": [
+            {
+              "action": "keep",
+              "message": 1,
+              "number": 1,
+              "reason": "the next is due on 2026-12-23",
+              "rule": null,
+              "size": 363
+            },
+            {
+              "action": "leave",
+              "message": 2,
+              "number": 2,
+              "reason": "in quarantine; next try 2026-11-24",
+              "rule": null,
+              "size": 401
+            },
+            {
+              "action": "leave",
+              "message": 3,
+              "number": 3,
+              "reason": "set aside (`pouch ledger list --state skipped`)",
+              "rule": null,
+              "size": 439
+            },
+            {
+              "action": "leave",
+              "message": 4,
+              "number": 4,
+              "reason": "over max-size (2KB)",
+              "rule": null,
+              "size": 3000
+            }
+          ],
+          "warning": null
+        }
+      ]
+    }
+    "#);
+    assert_snapshot!(transcripts(&desk, 31, plans), @r#"
+    $ pouch plan
+    work: 4 messages on the server, 4 known
+      fetch      1     401 B   new; kept until 2027-01-23
+      delete     1             fetched more than 30d ago
+      leave      1    3.0 KB   over max-size (2KB)
+      leave      1             set aside (`pouch ledger list --state skipped`)
+    $ pouch plan -v
+    work: 4 messages on the server, 4 known
+      fetch      1     401 B   new; kept until 2027-01-23
+      delete     1             fetched more than 30d ago
+      leave      1    3.0 KB   over max-size (2KB)
+      leave      1             set aside (`pouch ledger list --state skipped`)
+      message      2     401 B   fetch: new; kept until 2027-01-23
+      message      4    3.0 KB   leave: over max-size (2KB)
+      message      1     363 B   delete: fetched more than 30d ago
+      message      3     439 B   leave: set aside (`pouch ledger list --state skipped`)
+    $ pouch plan --json
+    {
+      "accounts": [
+        {
+          "account": "work",
+          "known": 4,
+          "listed": 4,
+          "messages": [
+            {
+              "action": "fetch",
+              "message": 2,
+              "number": 2,
+              "reason": "new; kept until 2027-01-23",
+              "rule": null,
+              "size": 401
+            },
+            {
+              "action": "leave",
+              "message": 4,
+              "number": 4,
+              "reason": "over max-size (2KB)",
+              "rule": null,
+              "size": 3000
+            },
+            {
+              "action": "delete",
+              "message": 1,
+              "number": 1,
+              "reason": "fetched more than 30d ago",
+              "rule": null,
+              "size": 363
+            },
+            {
+              "action": "leave",
+              "message": 3,
+              "number": 3,
+              "reason": "set aside (`pouch ledger list --state skipped`)",
+              "rule": null,
+              "size": 439
+            }
+          ],
+          "warning": null
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn plan_with_a_warning() {
+    let desk = Desk::with(12, "", |server| server);
+    desk.fetch(0);
+    desk.server.renew_uids();
+    assert_snapshot!(desk.pouch(&["plan"]).run().assert_code(0).transcript(), @"
+    $ pouch plan
+    work: 12 messages on the server, 12 known
+      keep      12             fetched before
+    ------- stderr -------
+    pouch: work: the server has given its messages new UIDs
+      12 messages recognised by their headers; not fetching them again
+    ");
+}
+
+#[test]
+fn status_over_time() {
+    let status: &[&[&str]] = &[&["status"], &["status", "-v"], &["status", "--json"]];
+    let desk = mixed("");
+    assert_snapshot!(transcripts(&desk, 0, status), @r#"
+    $ pouch status
+    work   never run
+    $ pouch status -v
+    work   never run
+    $ pouch status --json
+    {
+      "accounts": [
+        {
+          "account": "work",
+          "messages": {},
+          "problem_since": null,
+          "runs": []
+        }
+      ]
+    }
+    "#);
+    desk.fetch(65);
+    assert_snapshot!(transcripts(&desk, 0, status), @r#"
+    $ pouch status
+    work   last run 2026-11-23 00:00, 2 new, 802 B, 1 message failed; 1 waiting; 1 in quarantine (`pouch ledger list work`)
+    $ pouch status -v
+    work   last run 2026-11-23 00:00, 2 new, 802 B, 1 message failed; 1 waiting; 1 in quarantine (`pouch ledger list work`)
+           2026-11-23 00:00   2 new, 802 B, 1 message failed
+    $ pouch status --json
+    {
+      "accounts": [
+        {
+          "account": "work",
+          "messages": {
+            "delivered": 2,
+            "new": 1,
+            "quarantined": 1
+          },
+          "problem_since": null,
+          "runs": [
+            {
+              "bytes": 802,
+              "deleted": 0,
+              "delivered": 2,
+              "ended": 1795392000,
+              "exit": 65,
+              "failed": 1,
+              "problem": null,
+              "skipped": 0,
+              "started": 1795392000
+            }
+          ]
+        }
+      ]
+    }
+    "#);
+    desk.server.heal_all();
+    desk.server.fault(on("AUTH").refuse("-ERR [IN-USE] locked"));
+    desk.fetch_at(1, 75);
+    assert_snapshot!(transcripts(&desk, 2, status), @r#"
+    $ pouch status
+    work   last run 2026-11-24 00:00, the mailbox is in use by another session; 1 waiting; 1 in quarantine (`pouch ledger list work`); in trouble since 2026-11-24 00:00
+    $ pouch status -v
+    work   last run 2026-11-24 00:00, the mailbox is in use by another session; 1 waiting; 1 in quarantine (`pouch ledger list work`); in trouble since 2026-11-24 00:00
+           2026-11-24 00:00   the mailbox is in use by another session
+           2026-11-23 00:00   2 new, 802 B, 1 message failed
+    $ pouch status --json
+    {
+      "accounts": [
+        {
+          "account": "work",
+          "messages": {
+            "delivered": 2,
+            "new": 1,
+            "quarantined": 1
+          },
+          "problem_since": 1795478400,
+          "runs": [
+            {
+              "bytes": 0,
+              "deleted": 0,
+              "delivered": 0,
+              "ended": 1795478400,
+              "exit": 75,
+              "failed": 0,
+              "problem": "the mailbox is in use by another session",
+              "skipped": 0,
+              "started": 1795478400
+            },
+            {
+              "bytes": 802,
+              "deleted": 0,
+              "delivered": 2,
+              "ended": 1795392000,
+              "exit": 65,
+              "failed": 1,
+              "problem": null,
+              "skipped": 0,
+              "started": 1795392000
+            }
+          ]
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn check_of_a_good_account() {
+    let desk = Desk::with(3, "", |server| server);
+    assert_snapshot!(transcripts(&desk, 0, &[&["check"], &["check", "--json"]]), @r#"
+    $ pouch check
+      secret   ok    ~/password, N s
+      connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+      login    ok    PLAIN
+      server   ok    UIDL TOP PIPELINING; 3 messages
+      deliver  ok    ~/Mail/work, will be made
+    $ pouch check --json
+    {
+      "accounts": [
+        {
+          "account": "work",
+          "steps": [
+            {
+              "step": "secret",
+              "what": "~/password, N s"
+            },
+            {
+              "step": "connect",
+              "what": "127.0.0.1:PORT (127.0.0.1), N ms"
+            },
+            {
+              "step": "login",
+              "what": "PLAIN"
+            },
+            {
+              "step": "server",
+              "what": "UIDL TOP PIPELINING; 3 messages"
+            },
+            {
+              "step": "deliver",
+              "what": "~/Mail/work, will be made"
+            }
+          ]
+        }
+      ]
+    }
+    "#);
+    desk.fetch(0);
+    assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).transcript(), @"
+    $ pouch check
+      secret   ok    ~/password, N s
+      connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+      login    ok    PLAIN
+      server   ok    UIDL TOP PIPELINING; 3 messages
+      deliver  ok    ~/Mail/work, writable, N free
+    ");
+}
+
+#[test]
+fn check_of_a_wrong_password() {
+    let desk = Desk::with(3, "", |server| server);
+    desk.home.write("password", "wrong\n", 0o600);
+    assert_snapshot!(transcripts(&desk, 0, &[&["check"], &["check", "--json"]]), @r#"
+    $ pouch check
+      secret   ok    ~/password, N s
+      connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+      login    failed
+    ------- stderr -------
+    pouch: work: the server refused the password
+      127.0.0.1 said: -ERR [AUTH] invalid user or password
+    hint: see what HOME/password says, then run `pouch check work`
+    [exit code: 77]
+    $ pouch check --json
+    {
+      "accounts": [
+        {
+          "account": "work",
+          "failed": "login",
+          "problem": {
+            "exit": 77,
+            "facts": [
+              "127.0.0.1 said: -ERR [AUTH] invalid user or password"
+            ],
+            "hint": "see what HOME/password says, then run `pouch check work`",
+            "what": "the server refused the password"
+          },
+          "problems": [
+            {
+              "problem": {
+                "exit": 77,
+                "facts": [
+                  "127.0.0.1 said: -ERR [AUTH] invalid user or password"
+                ],
+                "hint": "see what HOME/password says, then run `pouch check work`",
+                "what": "the server refused the password"
+              },
+              "step": "login"
+            }
+          ],
+          "steps": [
+            {
+              "step": "secret",
+              "what": "~/password, N s"
+            },
+            {
+              "step": "connect",
+              "what": "127.0.0.1:PORT (127.0.0.1), N ms"
+            }
+          ]
+        }
+      ]
+    }
+    [exit code: 77]
+    "#);
+}
+
+#[test]
+fn check_of_a_server_without_extensions() {
+    let desk = Desk::with(3, "", |server| server.without("CAPA"));
+    assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).transcript(), @"
+    $ pouch check
+      secret   ok    ~/password, N s
+      connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+      login    ok    USER
+      server   ok    does not tell what it can do (no CAPA); 3 messages
+      deliver  ok    ~/Mail/work, will be made
+    ");
+}
+
+#[test]
+fn ledger_list() {
+    let desk = mixed("");
+    desk.fetch(65);
+    let lists: &[&[&str]] = &[
+        &["ledger", "list"],
+        &["ledger", "list", "--all"],
+        &["ledger", "list", "--state", "delivered"],
+        &["ledger", "list", "--all", "--json"],
+    ];
+    assert_snapshot!(transcripts(&desk, 0, lists), @r#"
+    $ pouch ledger list
+    work
+     message state            size   first seen         what
+           2 quarantined     401 B   2026-11-23 00:00   Message 2: 127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+           4 new            3.0 KB   2026-11-23 00:00   UID big
+    $ pouch ledger list --all
+    work
+     message state            size   first seen         what
+           1 delivered       363 B   2026-11-23 00:00   UID uid-1
+           2 quarantined     401 B   2026-11-23 00:00   Message 2: 127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+           3 delivered       439 B   2026-11-23 00:00   UID uid-3
+           4 new            3.0 KB   2026-11-23 00:00   UID big
+    $ pouch ledger list --state delivered
+    work
+     message state            size   first seen         what
+           1 delivered       363 B   2026-11-23 00:00   UID uid-1
+           3 delivered       439 B   2026-11-23 00:00   UID uid-3
+    $ pouch ledger list --all --json
+    {
+      "accounts": [
+        {
+          "account": "work",
+          "messages": [
+            {
+              "attempts": 0,
+              "bytes_received": 363,
+              "delete_requested": false,
+              "delivered_at": 1795392000,
+              "file": "1795392000.R1L-LEDGER.HOST",
+              "first_seen": 1795392000,
+              "from": null,
+              "message": 1,
+              "missing_since": null,
+              "reason": null,
+              "retry_after": null,
+              "size": 363,
+              "state": "delivered",
+              "subject": null,
+              "uid": "uid-1"
+            },
+            {
+              "attempts": 1,
+              "bytes_received": null,
+              "delete_requested": false,
+              "delivered_at": null,
+              "file": null,
+              "first_seen": 1795392000,
+              "from": "Ben",
+              "message": 2,
+              "missing_since": null,
+              "reason": "127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no",
+              "retry_after": 1795478400,
+              "size": 401,
+              "state": "quarantined",
+              "subject": "Message 2",
+              "uid": "uid-2"
+            },
+            {
+              "attempts": 0,
+              "bytes_received": 439,
+              "delete_requested": false,
+              "delivered_at": 1795392000,
+              "file": "1795392000.R3L-LEDGER.HOST",
+              "first_seen": 1795392000,
+              "from": null,
+              "message": 3,
+              "missing_since": null,
+              "reason": null,
+              "retry_after": null,
+              "size": 439,
+              "state": "delivered",
+              "subject": null,
+              "uid": "uid-3"
+            },
+            {
+              "attempts": 0,
+              "bytes_received": null,
+              "delete_requested": false,
+              "delivered_at": null,
+              "file": null,
+              "first_seen": 1795392000,
+              "from": null,
+              "message": 4,
+              "missing_since": null,
+              "reason": null,
+              "retry_after": null,
+              "size": 3000,
+              "state": "new",
+              "subject": null,
+              "uid": "big"
+            }
+          ]
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn ledger_show() {
+    let desk = mixed("");
+    desk.fetch(65);
+    let shows: &[&[&str]] = &[
+        &["ledger", "show", "work", "1"],
+        &["ledger", "show", "work", "2"],
+        &["ledger", "show", "work", "2", "--json"],
+        &["ledger", "show", "work", "9"],
+        &["ledger", "show", "home", "1"],
+    ];
+    assert_snapshot!(transcripts(&desk, 0, shows), @r#"
+    $ pouch ledger show work 1
+    message           1
+    UID               uid-1
+    state             delivered
+    listed size       363 octets
+    came              363 octets
+    first seen        2026-11-23 00:00
+    delivered         2026-11-23 00:00
+    file              1795392000.R1L-LEDGER.HOST
+    $ pouch ledger show work 2
+    message           2
+    UID               uid-2
+    state             quarantined
+    from              Ben
+    subject           Message 2
+    listed size       401 octets
+    first seen        2026-11-23 00:00
+    failed            1 time
+    why               127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+    next try          2026-11-24 00:00
+    $ pouch ledger show work 2 --json
+    {
+      "attempts": 1,
+      "bytes_received": null,
+      "delete_requested": false,
+      "delivered_at": null,
+      "file": null,
+      "first_seen": 1795392000,
+      "from": "Ben",
+      "message": 2,
+      "missing_since": null,
+      "reason": "127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no",
+      "retry_after": 1795478400,
+      "size": 401,
+      "state": "quarantined",
+      "subject": "Message 2",
+      "uid": "uid-2"
+    }
+    $ pouch ledger show work 9
+    ------- stderr -------
+    pouch: there is no message 9 in the ledger
+    hint: `pouch ledger list --all` shows the numbers
+    [exit code: 64]
+    $ pouch ledger show home 1
+    ------- stderr -------
+    pouch: there is no account `home` in ~/.config/pouch/config.toml
+    hint: the accounts are work
+    [exit code: 64]
+    "#);
+}
+
+#[test]
+fn ledger_changes() {
+    let desk = mixed("");
+    desk.fetch(65);
+    let changes: &[&[&str]] = &[
+        &["ledger", "retry", "work"],
+        &["ledger", "retry", "work", "9"],
+        &["ledger", "delete", "work", "1"],
+        &["ledger", "delete", "work", "1", "--json"],
+        &["ledger", "forget", "work", "3"],
+        &["ledger", "forget", "work"],
+        &["ledger", "catchup", "work"],
+        &["ledger", "catchup", "work", "--json"],
+    ];
+    assert_snapshot!(transcripts(&desk, 0, changes), @r#"
+    $ pouch ledger retry work
+    work: 1 message will be tried again
+    $ pouch ledger retry work 9
+    ------- stderr -------
+    pouch: there is no message 9 in the ledger
+    hint: `pouch ledger list --all` shows the numbers
+    [exit code: 64]
+    $ pouch ledger delete work 1
+    work: 1 message will be deleted from the server in the next run
+    $ pouch ledger delete work 1 --json
+    {
+      "account": "work",
+      "changed": 1
+    }
+    $ pouch ledger forget work 3
+    work: 1 message forgotten
+    $ pouch ledger forget work
+    ------- stderr -------
+    error: the following required arguments were not provided:
+      <MESSAGE>...
+
+    Usage: pouch ledger forget <ACCOUNT> <MESSAGE>...
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch ledger catchup work
+    work: 3 messages set aside
+    $ pouch ledger catchup work --json
+    {
+      "account": "work",
+      "changed": 0
+    }
+    "#);
+}
+
+#[test]
+fn ledger_verify() {
+    let desk = Desk::with(3, "", |server| server);
+    desk.fetch(0);
+    let verify: &[&[&str]] = &[&["ledger", "verify"], &["ledger", "verify", "--json"]];
+    assert_snapshot!(transcripts(&desk, 0, verify), @r#"
+    $ pouch ledger verify
+    work: 3 messages delivered, 3 of them in ~/Mail/work
+    $ pouch ledger verify --json
+    {
+      "accounts": [
+        {
+          "account": "work",
+          "delivered": 3,
+          "in_maildir": 3
+        }
+      ]
+    }
+    "#);
+    let first = desk.mail().delivered()[0].name.clone();
+    fs::remove_file(desk.home.join("Mail/work/new").join(first)).unwrap();
+    assert_snapshot!(transcripts(&desk, 0, verify), @r#"
+    $ pouch ledger verify
+    work: 3 messages delivered, 2 of them in ~/Mail/work
+    $ pouch ledger verify --json
+    {
+      "accounts": [
+        {
+          "account": "work",
+          "delivered": 3,
+          "in_maildir": 2
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn notice_about_a_quarantined_message() {
+    let desk = mixed("");
+    desk.fetch(65);
+    let notices = desk.notices();
+    assert_eq!(notices.len(), 1);
+    assert_snapshot!(redact(&String::from_utf8_lossy(&notices[0])), @r#"
+    From: "pouch" <pouch@HOST>
+    To: <work@HOST>
+    Subject: pouch: a message could not be fetched: Message 2
+    Date: Mon, 23 Nov 2026 00:00:00 +0000
+    Message-ID: <pouch.1795392000.2.1@HOST>
+    Auto-Submitted: auto-generated
+    MIME-Version: 1.0
+    Content-Type: text/plain; charset="utf-8"
+    Content-Transfer-Encoding: quoted-printable
+
+    A message in your mailbox at 127.0.0.1 could not be fetched; it was tried on=
+    ce.
+    It is still on the server, and the others were fetched without it.
+
+    From:     Ben
+    Subject:  Message 2
+    Date:     Mon, 23 Nov 2026 00:00:02 +0000
+    Size:     401 B
+    Reason:   127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+
+    pouch tries again on 2026-11-24, and then less and less often. Until then:
+
+    pouch ledger show work 2     what is known of it
+    pouch ledger retry work 2    try again in the next run
+    pouch ledger delete work 2   delete it from the server
+    "#);
+}
+
+#[test]
+fn config_show_and_path() {
+    let desk = Desk::with(0, "keep = \"30d\"", |server| server);
+    let commands: &[&[&str]] = &[
+        &["config", "path"],
+        &["config", "path", "--json"],
+        &["config", "show"],
+        &["config", "show", "--json"],
+        &["config", "show", "home"],
+    ];
+    assert_snapshot!(transcripts(&desk, 0, commands), @r#"
+    $ pouch config path
+    HOME/.config/pouch/config.toml
+    $ pouch config path --json
+    {
+      "path": "HOME/.config/pouch/config.toml"
+    }
+    $ pouch config show
+    [account.work]
+    host                     = "127.0.0.1"     # ~/.config/pouch/config.toml:2
+    port                     = PORT            # ~/.config/pouch/config.toml:3
+    tls                      = "off"           # ~/.config/pouch/config.toml:6
+    tls-ca-file              = unset           # default
+    tls-pin                  = unset           # default
+    tls-client-cert          = unset           # default
+    tls-client-key           = unset           # default
+    allow-plaintext-password = true            # ~/.config/pouch/config.toml:7
+    timeout                  = "1s"            # ~/.config/pouch/config.toml:8
+    connect-timeout          = "20s"           # default
+    retries                  = 2               # default
+    request-ahead            = "auto"          # default
+    user                     = "ann"           # ~/.config/pouch/config.toml:4
+    auth                     = "auto"          # default
+    password-command         = unset           # default
+    password-file            = "~/password"    # ~/.config/pouch/config.toml:5
+    password-credential      = unset           # default
+    maildir                  = "~/Mail/work"   # ~/.config/pouch/config.toml:9
+    mbox                     = unset           # default
+    pipe                     = unset           # default
+    lmtp                     = unset           # default
+    lmtp-recipients          = unset           # default
+    pipe-timeout             = "10m"           # default
+    filter                   = []              # default
+    add-headers              = []              # default
+    after                    = unset           # default
+    keep                     = "30d"           # ~/.config/pouch/config.toml:10
+    keep-newest              = unset           # default
+    keep-total               = unset           # default
+    sync-deletions           = false           # default
+    max-size                 = unset           # default
+    limit                    = 0               # default
+    attempts                 = 3               # default
+    notice                   = true            # default
+    quirks                   = []              # default
+    enabled                  = true            # default
+    allow-delete-unread      = false           # default
+    $ pouch config show --json
+    {
+      "accounts": [
+        {
+          "account": "work",
+          "rules": [],
+          "settings": {
+            "add-headers": {
+              "source": "default",
+              "value": "[]"
+            },
+            "after": {
+              "source": "default",
+              "value": "unset"
+            },
+            "allow-delete-unread": {
+              "source": "default",
+              "value": "false"
+            },
+            "allow-plaintext-password": {
+              "source": "~/.config/pouch/config.toml:7",
+              "value": "true"
+            },
+            "attempts": {
+              "source": "default",
+              "value": "3"
+            },
+            "auth": {
+              "source": "default",
+              "value": "\"auto\""
+            },
+            "connect-timeout": {
+              "source": "default",
+              "value": "\"20s\""
+            },
+            "enabled": {
+              "source": "default",
+              "value": "true"
+            },
+            "filter": {
+              "source": "default",
+              "value": "[]"
+            },
+            "host": {
+              "source": "~/.config/pouch/config.toml:2",
+              "value": "\"127.0.0.1\""
+            },
+            "keep": {
+              "source": "~/.config/pouch/config.toml:10",
+              "value": "\"30d\""
+            },
+            "keep-newest": {
+              "source": "default",
+              "value": "unset"
+            },
+            "keep-total": {
+              "source": "default",
+              "value": "unset"
+            },
+            "limit": {
+              "source": "default",
+              "value": "0"
+            },
+            "lmtp": {
+              "source": "default",
+              "value": "unset"
+            },
+            "lmtp-recipients": {
+              "source": "default",
+              "value": "unset"
+            },
+            "maildir": {
+              "source": "~/.config/pouch/config.toml:9",
+              "value": "\"~/Mail/work\""
+            },
+            "max-size": {
+              "source": "default",
+              "value": "unset"
+            },
+            "mbox": {
+              "source": "default",
+              "value": "unset"
+            },
+            "notice": {
+              "source": "default",
+              "value": "true"
+            },
+            "password-command": {
+              "source": "default",
+              "value": "unset"
+            },
+            "password-credential": {
+              "source": "default",
+              "value": "unset"
+            },
+            "password-file": {
+              "source": "~/.config/pouch/config.toml:5",
+              "value": "\"~/password\""
+            },
+            "pipe": {
+              "source": "default",
+              "value": "unset"
+            },
+            "pipe-timeout": {
+              "source": "default",
+              "value": "\"10m\""
+            },
+            "port": {
+              "source": "~/.config/pouch/config.toml:3",
+              "value": "PORT"
+            },
+            "quirks": {
+              "source": "default",
+              "value": "[]"
+            },
+            "request-ahead": {
+              "source": "default",
+              "value": "\"auto\""
+            },
+            "retries": {
+              "source": "default",
+              "value": "2"
+            },
+            "sync-deletions": {
+              "source": "default",
+              "value": "false"
+            },
+            "timeout": {
+              "source": "~/.config/pouch/config.toml:8",
+              "value": "\"1s\""
+            },
+            "tls": {
+              "source": "~/.config/pouch/config.toml:6",
+              "value": "\"off\""
+            },
+            "tls-ca-file": {
+              "source": "default",
+              "value": "unset"
+            },
+            "tls-client-cert": {
+              "source": "default",
+              "value": "unset"
+            },
+            "tls-client-key": {
+              "source": "default",
+              "value": "unset"
+            },
+            "tls-pin": {
+              "source": "default",
+              "value": "unset"
+            },
+            "user": {
+              "source": "~/.config/pouch/config.toml:4",
+              "value": "\"ann\""
+            }
+          }
+        }
+      ]
+    }
+    $ pouch config show home
+    ------- stderr -------
+    pouch: there is no account `home` in ~/.config/pouch/config.toml
+    hint: the accounts are work
+    [exit code: 64]
+    "#);
+}
+
+#[test]
+fn completions() {
+    let home = Home::new();
+    let mut shown = String::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = home.pouch(&["completions", shell]).run();
+        shown.push_str(&output.assert_code(0).transcript());
+    }
+    assert_snapshot!(shown, @"
+    $ pouch completions bash
+    source <(COMPLETE=bash pouch)
+    $ pouch completions zsh
+    source <(COMPLETE=zsh pouch)
+    $ pouch completions fish
+    COMPLETE=fish pouch | source
+    ");
+}
+
+#[test]
+fn command_line_errors() {
+    let desk = Desk::with(0, "", |server| server);
+    let errors: &[&[&str]] = &[
+        &["nonsense"],
+        &["fetch", "--no-such-flag"],
+        &["fetch", "--every"],
+        &["fetch", "--every", "0s"],
+        &["fetch", "--every", "soon"],
+        &["fetch", "--dry-run", "--every", "1m"],
+        &["fetch", "--max-size", "large"],
+        &["fetch", "--wait", "-1s"],
+        &["fetch", "--color", "blue"],
+        &["fetch", "home"],
+        &["fetch", "pop3://ann@localhost"],
+        &["fetch", "pops://ann@localhost"],
+        &["fetch", "pops://ann:secret@localhost", "--to", "Box"],
+        &["plan", "home"],
+        &["config"],
+        &["ledger"],
+        &["ledger", "list", "--all", "--state", "new"],
+        &["ledger", "catchup"],
+        &["completions", "csh"],
+        &["status", "--config", "none.toml"],
+    ];
+    let mut shown = String::new();
+    for args in errors {
+        let output = desk.pouch(args).env("COLUMNS", "80").run();
+        assert_ne!(output.code, 0, "{output}");
+        shown.push_str(&output.transcript());
+    }
+    assert_snapshot!(shown, @"
+    $ pouch nonsense
+    ------- stderr -------
+    error: unrecognized subcommand 'nonsense'
+
+    Usage: pouch [OPTIONS] [COMMAND]
+
+    For more information, try '--help'.
+    hint: if `nonsense` is an account, `pouch fetch nonsense` fetches it
+    [exit code: 64]
+    $ pouch fetch --no-such-flag
+    ------- stderr -------
+    error: unexpected argument '--no-such-flag' found
+
+      tip: to pass '--no-such-flag' as a value, use '-- --no-such-flag'
+
+    Usage: pouch fetch [OPTIONS] [ACCOUNT]...
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch fetch --every
+    ------- stderr -------
+    error: a value is required for '--every <TIME>' but none was supplied
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch fetch --every 0s
+    ------- stderr -------
+    error: invalid value '0s' for '--every <TIME>': it must be longer than no time
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch fetch --every soon
+    ------- stderr -------
+    error: invalid value 'soon' for '--every <TIME>': `soon` is not a valid duration; write it like 30s, 5m, 12h, 30d or 8w
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch fetch --dry-run --every 1m
+    ------- stderr -------
+    error: the argument '--dry-run' cannot be used with '--every <TIME>'
+
+    Usage: pouch fetch --dry-run [ACCOUNT]...
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch fetch --max-size large
+    ------- stderr -------
+    error: invalid value 'large' for '--max-size <SIZE>': `large` is not a valid size; write it like 512KB, 25MB or 2GB
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch fetch --wait -1s
+    ------- stderr -------
+    error: unexpected argument '-1' found
+
+      tip: to pass '-1' as a value, use '-- -1'
+
+    Usage: pouch fetch [OPTIONS] [ACCOUNT]...
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch fetch --color blue
+    ------- stderr -------
+    error: invalid value 'blue' for '--color <WHEN>'
+      [possible values: auto, always, never]
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch fetch home
+    ------- stderr -------
+    pouch: there is no account `home` in ~/.config/pouch/config.toml
+    hint: the accounts are work
+    [exit code: 64]
+    $ pouch fetch pop3://ann@localhost
+    ------- stderr -------
+    pouch: unsupported URL scheme pop3://
+    hint: did you mean pop://?
+    [exit code: 64]
+    $ pouch fetch pops://ann@localhost
+    ------- stderr -------
+    pouch: no destination is given
+    hint: add `--to ~/Mail`, a Maildir that is created if it does not exist
+    [exit code: 64]
+    $ pouch fetch pops://ann:secret@localhost --to Box
+    ------- stderr -------
+    pouch: the URL contains a password, which other users of this machine can see
+    hint: remove it: pouch asks for it; in the name of the user, write `:` as %3A
+    [exit code: 64]
+    $ pouch plan home
+    ------- stderr -------
+    pouch: there is no account `home` in ~/.config/pouch/config.toml
+    hint: the accounts are work
+    [exit code: 64]
+    $ pouch config
+    ------- stderr -------
+    Print the path of the config, its values, or a sample
+
+    Usage: pouch config [OPTIONS] <COMMAND>
+
+    Commands:
+      path    Print the path of the config file
+      show    Print every value with the file and line that set it
+      sample  Print a config with all keys, each explained
+      help    Print this message or the help of the given subcommand(s)
+
+    Options:
+      -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
+                             [env: POUCH_CONFIG]
+          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+                             POUCH_STATE_DIR]
+      -q, --quiet...         Say less: once for problems alone, twice for nothing at
+                             all
+      -v, --verbose...       Say more; twice shows the session with the server,
+                             without secrets
+          --json             Print JSON: a line an event for fetch, one document for
+                             all else
+          --color <WHEN>     Use colour: auto, always or never [default: auto]
+          --progress <WHEN>  Show progress: auto, always or never [default: auto]
+      -h, --help             Print help
+    [exit code: 64]
+    $ pouch ledger
+    ------- stderr -------
+    Look at what pouch remembers, and change it
+
+    Usage: pouch ledger [OPTIONS] <COMMAND>
+
+    Commands:
+      list     List messages: those that wait or failed, unless a state is named
+      show     Show all that is known of a message
+      retry    Try failed messages, or named ones that were set aside, in the next
+               run; take an order to delete back
+      forget   Forget messages: those still on the server are fetched as if they
+               were new
+      catchup  Set all messages aside that were not delivered yet: neither fetch nor
+               delete them
+      delete   Delete messages from the server in the next run, delivered or not
+      verify   Hold the ledger against the Maildir and against itself
+      help     Print this message or the help of the given subcommand(s)
+
+    Options:
+      -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
+                             [env: POUCH_CONFIG]
+          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+                             POUCH_STATE_DIR]
+      -q, --quiet...         Say less: once for problems alone, twice for nothing at
+                             all
+      -v, --verbose...       Say more; twice shows the session with the server,
+                             without secrets
+          --json             Print JSON: a line an event for fetch, one document for
+                             all else
+          --color <WHEN>     Use colour: auto, always or never [default: auto]
+          --progress <WHEN>  Show progress: auto, always or never [default: auto]
+      -h, --help             Print help
+    [exit code: 64]
+    $ pouch ledger list --all --state new
+    ------- stderr -------
+    error: the argument '--all' cannot be used with '--state <STATE>'
+
+    Usage: pouch ledger list --all [ACCOUNT]...
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch ledger catchup
+    ------- stderr -------
+    error: the following required arguments were not provided:
+      <ACCOUNT>
+
+    Usage: pouch ledger catchup <ACCOUNT>
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch completions csh
+    ------- stderr -------
+    error: invalid value 'csh' for '<SHELL>'
+      [possible values: bash, zsh, fish]
+
+      tip: a similar value exists: 'zsh'
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch status --config none.toml
+    ------- stderr -------
+    pouch: there is no config file none.toml
+      to create one: pouch config sample > none.toml
+    hint: to fetch without one: `pouch fetch pops://you@host --to ~/Mail`
+    [exit code: 78]
+    ");
+}

@@ -1,0 +1,72 @@
+//! Replaces what differs from run to run, so that complete output can be a snapshot.
+
+use std::sync::LazyLock;
+
+use regex::{Regex, RegexBuilder};
+
+/// Regular expressions of variable text, each with its replacement. They are applied in this order.
+const VARIABLE: &[(&str, &str)] = &[
+    // temporary directories, wherever the system has them
+    (r"(?:/[\w.+-]+)*/pouch-home-\w{6}", "HOME"),
+    (r"(?:/[\w.+-]+)*/pouch-server-\w{6}", "SERVER"),
+    (r"(?:/[\w.+-]+)+/(?:debug|release)/pouch\b", "pouch"),
+    (r"\bpouch \d+\.\d+\.\d+\b", "pouch VERSION"),
+    (r"\bpid \d+", "pid PID"),
+    // the scripted servers get their ports from the system
+    (
+        r"((?:127\.0\.0\.1|localhost|\[::1\]):)\d{4,5}\b",
+        "${1}PORT",
+    ),
+    (r"\bport \d{4,5}\b", "port PORT"),
+    (r"^(port +=) \d{5}\b", "$1 PORT "),
+    (
+        r#"("source": "~/.config/pouch/config.toml:3",\s+"value": ")\d{4,5}\b"#,
+        "${1}PORT",
+    ),
+    // fingerprints of certificates, which are made for each server
+    (r"\b[0-9a-f]{64}\b", "SHA256"),
+    // identifiers of ledgers, and the names of the files that hold them
+    (r"/mailboxes/[^/\s]+\.db\b", "/mailboxes/LEDGER.db"),
+    (r"L[0-9a-f]{12}\.[\w-]+(?:\.[\w-]+)*", "L-LEDGER.HOST"),
+    // addresses at the machine that runs the tests
+    (r"\b(pouch|pouch\.[\d.]+|work)@[\w.-]+>", "$1@HOST>"),
+    // how much room a disk has, and how long something took
+    (r"\b[\d.]+ [KMGT]?B free\b", "N free"),
+    (r"\b\d+ ms\b", "N ms"),
+    (r#", \d+\.\d s("?)$"#, ", N s$1"),
+];
+
+/// Returns the text with its variable parts replaced by words in capitals.
+pub fn redact(text: &str) -> String {
+    static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+        let compile = |(pattern, by): &(&str, &'static str)| {
+            let pattern = RegexBuilder::new(pattern).multi_line(true).build();
+            (pattern.expect("a regular expression"), *by)
+        };
+        VARIABLE.iter().map(compile).collect()
+    });
+    let mut text = text.to_owned();
+    for (pattern, by) in RULES.iter() {
+        text = pattern.replace_all(&text, *by).into_owned();
+    }
+    text
+}
+
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variable_parts_are_replaced_and_the_rest_is_kept() {
+        insta::assert_snapshot!(redact(
+            "/var/tmp/pouch-home-aB3xYz/Mail: 127.0.0.1:43215, localhost port 995 in 12 ms, pid 77\n\
+             file 1795392000.R1L022de390a0c0.vm\n\
+             secret   ok    ~/password, 0.3 s\n\
+             64.5 GB free in /tmp/pouch-server-abcdef/run"
+        ), @"
+        HOME/Mail: 127.0.0.1:PORT, localhost port 995 in N ms, pid PID
+        file 1795392000.R1L-LEDGER.HOST
+        secret   ok    ~/password, N s
+        N free in SERVER/run
+        ");
+    }
+}
