@@ -152,7 +152,7 @@ impl AccountRun<'_> {
             }
             if read > most {
                 let host = &self.account.host;
-                let what = format!("{} from {host} does not end", request.name());
+                let what = format!("{host} far exceeded the listed size");
                 break Error::new(Kind::ConnectionLost, what).with_fact(format!(
                     "received {read} bytes, the server listed {}",
                     request.octets

@@ -117,7 +117,7 @@ impl AccountRun<'_> {
             let Awaited {
                 request, partial, ..
             } = *awaited;
-            let what = format!("{} in the middle of {}", error.what(), request.name());
+            let what = format!("{} while sending {}", error.what(), request.name());
             let error = error
                 .facts()
                 .iter()

@@ -143,28 +143,28 @@ fn invalid_maildir_is_left_alone_and_nothing_is_fetched() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: HOME/Mail/work is not a Maildir
-      it has no tmp, new and cur, but has HOME/Mail/work/thesis.tex
-    hint: name a folder that does not exist yet, and it will be made
+      it lacks tmp, new and cur, and contains HOME/Mail/work/thesis.tex
+    hint: use a directory that does not exist yet; pouch creates it
     [exit code: 73]
     === a file
     $ pouch fetch
     ------- stderr -------
     pouch: work: HOME/Mail/work is not a Maildir
       it is a file
-    hint: name a folder that does not exist yet, and it will be made
+    hint: use a directory that does not exist yet; pouch creates it
     [exit code: 73]
     === a folder in a file
     $ pouch fetch
     ------- stderr -------
     pouch: work: HOME/Mail/work is not a Maildir
       HOME/Mail is a file
-    hint: name a folder that does not exist yet, and it will be made
+    hint: use a directory that does not exist yet; pouch creates it
     [exit code: 73]
     === a broken link
     $ pouch fetch
     ------- stderr -------
     pouch: work: cannot create the directory HOME/Mail/work
-      it is a link to /nonexistent/place, which is not there
+      it is a symbolic link to /nonexistent/place, which does not exist
     [exit code: 73]
     ");
 }
@@ -395,7 +395,7 @@ fn failing_after_command_is_reported_and_mail_is_kept() {
     work: logged in at 127.0.0.1:PORT
     work: 2 listed, 2 to fetch
     pouch: work: the `after` command `sh -c printf 'no \033[2Jindex' >&2; exit 3` failed: exit status: 3
-      it printed: no �[2Jindex
+      `sh` said: no �[2Jindex
       the messages were delivered
     work   2 new, 764 B, in ~/Mail/work; 2 deleted
     [exit code: 75]
@@ -404,7 +404,7 @@ fn failing_after_command_is_reported_and_mail_is_kept() {
     ------- stderr -------
     work: logged in at 127.0.0.1:PORT
     work: 2 listed, 2 to fetch
-    pouch: work: the `after` command `/nonexistent/notmuch new` cannot be run
+    pouch: work: cannot run the `after` command `/nonexistent/notmuch new`
       No such file or directory
     work   2 new, 764 B, in ~/Mail/work; 2 deleted
     [exit code: 75]

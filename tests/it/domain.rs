@@ -123,7 +123,7 @@ fn missing_lmtp_server_does_not_delay_other_destinations() {
         assert_eq!(desk.server.uids(), ["1", "3"]);
     }
     assert_snapshot!(desk.fetch_at(2, 75).stderr_text(), @"
-    pouch: work: the LMTP server at unix:HOME/lmtp is not there
+    pouch: work: cannot connect to the LMTP server at unix:HOME/lmtp
       No such file or directory
     ");
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
@@ -266,7 +266,7 @@ fn interrupted_mailbox_file_is_named() {
     assert_snapshot!(told.stderr_text(), @"
     pouch: work: the last run was interrupted while writing to ~/boxes/ann
       the file has changed since and was left untouched
-      1 message may be in it, complete or in part, and will be fetched again
+      it may contain 1 message, complete or in part, which will be fetched again
     ");
     // the first one was whole
     assert_eq!(
@@ -402,7 +402,7 @@ fn dovecot_accepts_mail_for_all_its_users() {
     for _ in 0..2 {
         let told = desk.pouch(&["fetch", "-v"]).run();
         told.assert_code(75)
-            .assert_stderr("it said of nobody@example.org:");
+            .assert_stderr("the server said for nobody@example.org:");
     }
     assert_eq!(
         (server.count(BOB), desk.server.uids()),

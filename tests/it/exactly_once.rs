@@ -132,17 +132,17 @@ fn second_pouch_reports_the_lock_and_exits() {
     $ pouch plan
     ------- stderr -------
     pouch: work: another pouch (pid PID, since 00:00) is fetching this account
-    hint: try again once it has ended
+    hint: try again when it has finished
     [exit code: 75]
     $ pouch ledger delete work 1
     ------- stderr -------
     pouch: another pouch (pid PID, since 00:00) is fetching this account
-    hint: try again once it has ended
+    hint: try again when it has finished
     [exit code: 75]
     $ pouch ledger catchup work
     ------- stderr -------
     pouch: another pouch (pid PID, since 00:00) is fetching this account
-    hint: try again once it has ended
+    hint: try again when it has finished
     [exit code: 75]
     ");
     desk.pouch(&["fetch"]).run().assert_code(75).assert_silent();
@@ -166,7 +166,7 @@ fn delivery_of_a_killed_run_is_found_once_the_maildir_is_back() {
     assert_snapshot!(desk.fetch(73).stderr_text(), @"
     pouch: work: HOME/Mail/work is not a Maildir
       it is a file
-    hint: name a folder that does not exist yet, and it will be made
+    hint: use a directory that does not exist yet; pouch creates it
     ");
     std::fs::remove_file(&here).unwrap();
     std::fs::rename(&away, &here).unwrap();

@@ -67,7 +67,7 @@ fn exit_code_of_a_filter_decides() {
         }
         let list = desk.pouch(&["ledger", "list", "--state", "skipped"]).run();
         assert_eq!(
-            list.stdout.contains("dropped by the filter sh script"),
+            list.stdout.contains("dropped by the filter `sh script`"),
             aside,
             "{list}"
         );
@@ -229,9 +229,9 @@ fn truncated_and_dropped_message_is_not_downloaded_forever() {
 fn filter_that_cannot_be_run_stops_the_account() {
     let desk = Desk::with(2, "filter = [[\"/nonexistent/spamc\"]]", |server| server);
     assert_snapshot!(desk.fetch(78).stderr_text(), @r#"
-    pouch: work: the filter `/nonexistent/spamc` cannot be run
+    pouch: work: cannot run the filter `/nonexistent/spamc`
       No such file or directory
-    hint: `filter` is a list of commands, each a list: [["bogofilter", "-p", "-e"]]
+    hint: write `filter` as a list of commands, each of them a list: [["bogofilter", "-p", "-e"]]
     "#);
     assert_eq!((desk.mail().len(), desk.server.remaining()), (0, 2));
     desk.configure("filter = [\"spamc\"]");

@@ -80,17 +80,17 @@ fn each_recipient_gets_each_message_once() {
     assert_snapshot!(told.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
-    pouch: work: the LMTP server at unix:HOME/lmtp asks for the message for ben@example.org, cid again later
-      it said of ben@example.org: 452 4.2.2 full �[2J
-      it said of cid: 451 not now
+    pouch: work: the LMTP server at unix:HOME/lmtp temporarily rejected the message for ben@example.org, cid
+      the server said for ben@example.org: 452 4.2.2 full �[2J
+      the server said for cid: 451 not now
       message 1 of 3 left on the server; will retry in the next run
-    pouch: work: the LMTP server at unix:HOME/lmtp asks for the message for ben@example.org, cid again later
-      it said of ben@example.org: 452 4.2.2 full �[2J
-      it said of cid: 451 not now
+    pouch: work: the LMTP server at unix:HOME/lmtp temporarily rejected the message for ben@example.org, cid
+      the server said for ben@example.org: 452 4.2.2 full �[2J
+      the server said for cid: 451 not now
       message 2 of 3 left on the server; will retry in the next run
-    pouch: work: the LMTP server at unix:HOME/lmtp asks for the message for ben@example.org, cid again later, 3 times in a row
-      it said of ben@example.org: 452 4.2.2 full �[2J
-      it said of cid: 451 not now
+    pouch: work: the LMTP server at unix:HOME/lmtp temporarily rejected the message for ben@example.org, cid, 3 times in a row
+      the server said for ben@example.org: 452 4.2.2 full �[2J
+      the server said for cid: 451 not now
     work   nothing fetched
     ");
     assert_eq!(desk.server.remaining(), 3);
@@ -156,7 +156,7 @@ fn silent_lmtp_server_times_out() {
     work: logged in at 127.0.0.1:PORT
     work: 1 listed, 1 to fetch
     pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost
-      it was silent for longer than `pipe-timeout`
+      no response within `pipe-timeout`
     work   nothing fetched
     ");
     drop(listener);
@@ -172,13 +172,13 @@ fn closed_lmtp_connection_is_reopened() {
     work: logged in at 127.0.0.1:PORT
     work: 5 listed, 5 to fetch
     pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost
-      it was closed
+      the server closed it
       message 1 of 5 left on the server; will retry in the next run
     pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost
-      it was closed
+      the server closed it
       message 2 of 5 left on the server; will retry in the next run
     pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost, 3 times in a row
-      it was closed
+      the server closed it
     work   nothing fetched
     ");
     assert_eq!(desk.server.remaining(), 5);
@@ -203,7 +203,7 @@ fn without_an_lmtp_server_nothing_is_fetched() {
     assert_snapshot!(told.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
-    pouch: work: the LMTP server at unix:HOME/lmtp is not there
+    pouch: work: cannot connect to the LMTP server at unix:HOME/lmtp
       No such file or directory
     work   nothing fetched
     ");
@@ -217,8 +217,8 @@ fn without_an_lmtp_server_nothing_is_fetched() {
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     lmtp.answer("LHLO", "500 what?");
     assert_snapshot!(desk.fetch(69).stderr_text(), @"
-    pouch: work: the LMTP server at unix:HOME/lmtp takes no mail by LMTP
-      it said: 500 what?
+    pouch: work: the LMTP server at unix:HOME/lmtp rejected the session
+      the server said: 500 what?
     ");
     lmtp.answer("LHLO", "421 busy");
     desk.fetch(75).assert_silent();
@@ -246,10 +246,10 @@ fn message_above_the_lmtp_size_limit_is_not_sent() {
     assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
-    pouch: work: the LMTP server at unix:HOME/lmtp takes no message of more than 1000000 octets
-      this one has 1200000
+    pouch: work: the message is larger than the LMTP server at unix:HOME/lmtp accepts
+      it has 1200000 bytes, the limit is 1000000
       message 3 of 3 left on the server, attempt 1 of 3
-      2 others arrived
+      2 other messages delivered
     work   2 new, 764 B, in the LMTP server at unix:HOME/lmtp; 2 deleted; 1 message failed
     ");
     lmtp.assert_arrived(&["ann"], &ordinary(1..=2));
@@ -269,8 +269,8 @@ fn notice_is_delivered_once_the_lmtp_server_is_back() {
     assert_snapshot!(desk.fetch(65).stderr_text(), @"
     pouch: work: 127.0.0.1 refused to send message 1 of 2
       127.0.0.1 said: -ERR damaged
-      it failed 2 times and is in quarantine now; the other messages are not affected
-    hint: details: `pouch ledger show work 1`
+      quarantined after it failed 2 times; other messages are not affected
+    hint: run `pouch ledger show work 1` for details
     ");
     let lmtp = Lmtp::at(&socket);
     // it was never handed over, so it is not reported as perhaps duplicated
@@ -383,7 +383,7 @@ fn dovecot_accepts_mail_by_socket_and_port() {
             .pouch(&["fetch", "-v"])
             .run()
             .assert_code(75)
-            .assert_stderr("it said of nobody:");
+            .assert_stderr("the server said for nobody:");
     }
     assert_eq!(server.count(BOB), 2 * messages.len() + 2);
 }

@@ -113,16 +113,16 @@ fn invalid_mailbox_file_is_left_alone() {
     desk.home.write("Mail/work", "Dear diary", 0o600);
     assert_snapshot!(desk.fetch(73).stderr_text(), @"
     pouch: work: HOME/Mail/work is not a mailbox file
-      it does not begin with `From `
-    hint: name a file that does not exist yet, and it will be made
+      it does not start with `From `
+    hint: use a file that does not exist yet; pouch creates it
     ");
     assert_eq!(desk.home.read("Mail/work"), b"Dear diary");
     fs::remove_file(desk.home.join("Mail/work")).unwrap();
     desk.home.make_dir("Mail/work", 0o700);
     assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(73).stderr_text(), @"
     pouch: work: HOME/Mail/work is not a mailbox file
-      it is a folder
-    hint: `maildir` delivers to a folder, `mbox` to a file
+      it is a directory
+    hint: use `maildir` for a directory; `mbox` is a file
     work   nothing fetched
     ");
     assert_eq!(desk.retrieved(), 0);
@@ -355,7 +355,7 @@ fn interrupted_append_followed_by_other_mail_is_kept_and_reported() {
     assert_snapshot!(told.stderr_text(), @"
     pouch: work: the last run was interrupted while writing to ~/Mail/work
       the file has changed since and was left untouched
-      1 message may be in it, complete or in part, and will be fetched again
+      it may contain 1 message, complete or in part, which will be fetched again
     ");
     let after = desk.home.read("Mail/work");
     let added = after.strip_prefix(torn.as_slice()).unwrap();
@@ -379,7 +379,7 @@ fn mail_deleted_by_the_user_is_not_fetched_again() {
     assert_snapshot!(desk.fetch(0).stderr_text(), @"
     pouch: work: the last run was interrupted while writing to ~/Mail/work
       the file has changed since and was left untouched
-      4 messages may be in it, complete or in part, and will be fetched again
+      it may contain 4 messages, complete or in part, which will be fetched again
     ");
     desk.mail().assert_exactly(&ordinary(1..=4));
     // a run that knows that they were

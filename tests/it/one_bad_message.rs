@@ -294,9 +294,9 @@ fn disabled_notice_is_not_delivered() {
     assert_snapshot!(desk.fetch(65).stderr_text(), @"
     pouch: work: 127.0.0.1 refused to send message 2 of 3
       127.0.0.1 said: -ERR no
-      it failed once and is in quarantine now; the other messages are not affected
-      2 others arrived
-    hint: details: `pouch ledger show work 2`
+      quarantined after it failed once; other messages are not affected
+      2 other messages delivered
+    hint: run `pouch ledger show work 2` for details
     ");
     assert!(desk.notices().is_empty());
 }
@@ -338,8 +338,8 @@ fn truncated_message_is_delivered_and_never_deleted() {
     assert_snapshot!(told.stderr_text(), @"
     pouch: work: message truncated: received fewer bytes than the server listed
       received 332 of 401 bytes
-      it is delivered as it is, stays on the server, and will be requested again
-    hint: details: `pouch ledger show work 2`
+      delivered truncated and left on the server; the next run requests it again
+    hint: run `pouch ledger show work 2` for details
     ");
     let mail = desk.mail();
     assert_eq!(mail.len(), 3);

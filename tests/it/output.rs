@@ -39,22 +39,22 @@ fn fetch_by_verbosity() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: message 4 (3.0 KB) is larger than max-size (2KB); left on the server
-    hint: raise `max-size` to fetch them
+    hint: raise `max-size` to fetch larger messages
     pouch: work: 127.0.0.1 refused to send message 2 of 4
       127.0.0.1 said: -ERR no
-      it failed once and is in quarantine now; the other messages are not affected
-      2 others arrived
-    hint: details: `pouch ledger show work 2`
+      quarantined after it failed once; other messages are not affected
+      2 other messages delivered
+    hint: run `pouch ledger show work 2` for details
     [exit code: 65]
     $ pouch fetch -q
     ------- stderr -------
     pouch: work: message 4 (3.0 KB) is larger than max-size (2KB); left on the server
-    hint: raise `max-size` to fetch them
+    hint: raise `max-size` to fetch larger messages
     pouch: work: 127.0.0.1 refused to send message 2 of 4
       127.0.0.1 said: -ERR no
-      it failed once and is in quarantine now; the other messages are not affected
-      2 others arrived
-    hint: details: `pouch ledger show work 2`
+      quarantined after it failed once; other messages are not affected
+      2 other messages delivered
+    hint: run `pouch ledger show work 2` for details
     [exit code: 65]
     $ pouch fetch -qq
     [exit code: 65]
@@ -64,13 +64,13 @@ fn fetch_by_verbosity() {
     ------- stderr -------
     work: logged in at 127.0.0.1:PORT
     pouch: work: message 4 (3.0 KB) is larger than max-size (2KB); left on the server
-    hint: raise `max-size` to fetch them
+    hint: raise `max-size` to fetch larger messages
     work: 4 listed, 3 to fetch
     pouch: work: 127.0.0.1 refused to send message 2 of 4
       127.0.0.1 said: -ERR no
-      it failed once and is in quarantine now; the other messages are not affected
-      2 others arrived
-    hint: details: `pouch ledger show work 2`
+      quarantined after it failed once; other messages are not affected
+      2 other messages delivered
+    hint: run `pouch ledger show work 2` for details
     work   2 new, 802 B, in ~/Mail/work; 1 message failed; 1 in quarantine (`pouch ledger list work`)
     [exit code: 65]
     $ pouch fetch -v
@@ -113,12 +113,12 @@ fn fetch_json_lines() {
     $ pouch fetch --json
     {"account":"work","event":"start","time":1795392000}
     {"account":"work","event":"connected","server":"127.0.0.1:PORT","time":1795392000}
-    {"account":"work","event":"notice","problem":{"exit":69,"facts":[],"hint":"raise `max-size` to fetch them","what":"message 4 (3.0 KB) is larger than max-size (2KB); left on the server"},"time":1795392000}
+    {"account":"work","event":"notice","problem":{"exit":69,"facts":[],"hint":"raise `max-size` to fetch larger messages","what":"message 4 (3.0 KB) is larger than max-size (2KB); left on the server"},"time":1795392000}
     {"account":"work","bytes":1203,"event":"planned","fetch":3,"listed":4,"time":1795392000}
     {"account":"work","bytes":363,"event":"stored","message":1,"time":1795392000}
     {"account":"work","bytes":439,"event":"stored","message":3,"time":1795392000}
     {"account":"work","count":2,"event":"deleted","reason":"not-kept","time":1795392000}
-    {"account":"work","event":"quarantined","message":2,"problem":{"exit":69,"facts":["127.0.0.1 said: -ERR no","it failed once and is in quarantine now; the other messages are not affected","2 others arrived"],"hint":"details: `pouch ledger show work 2`","what":"127.0.0.1 refused to send message 2 of 4"},"retry_after":1795478400,"time":1795392000}
+    {"account":"work","event":"quarantined","message":2,"problem":{"exit":69,"facts":["127.0.0.1 said: -ERR no","quarantined after it failed once; other messages are not affected","2 other messages delivered"],"hint":"run `pouch ledger show work 2` for details","what":"127.0.0.1 refused to send message 2 of 4"},"retry_after":1795478400,"time":1795392000}
     {"account":"work","bytes":802,"deleted":2,"delivered":2,"event":"done","exit":65,"failed":1,"quarantined":1,"skipped":0,"time":1795392000}
     {"event":"end","exit":65,"time":1795392000}
     [exit code: 65]
@@ -140,7 +140,7 @@ fn fetch_json_lines_with_a_problem() {
     assert_snapshot!(output.assert_code(77).transcript(), @r#"
     $ pouch fetch --json
     {"account":"work","event":"start","time":1795392000}
-    {"account":"work","event":"problem","problem":{"exit":77,"facts":["127.0.0.1 said: -ERR [AUTH] no"],"hint":"see what HOME/password says, then run `pouch check work`","what":"the server refused the password"},"time":1795392000}
+    {"account":"work","event":"problem","problem":{"exit":77,"facts":["127.0.0.1 said: -ERR [AUTH] no"],"hint":"check the password in ~/password, then run `pouch check work`","what":"127.0.0.1 rejected the password"},"time":1795392000}
     {"account":"work","bytes":0,"deleted":0,"delivered":0,"event":"done","exit":77,"failed":0,"quarantined":0,"skipped":0,"time":1795392000}
     {"event":"end","exit":77,"time":1795392000}
     [exit code: 77]
@@ -526,9 +526,9 @@ fn check_of_a_wrong_password() {
       connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
       login    failed
     ------- stderr -------
-    pouch: work: the server refused the password
+    pouch: work: 127.0.0.1 rejected the password
       127.0.0.1 said: -ERR [AUTH] invalid user or password
-    hint: see what HOME/password says, then run `pouch check work`
+    hint: check the password in ~/password, then run `pouch check work`
     [exit code: 77]
     $ pouch check --json
     {
@@ -541,8 +541,8 @@ fn check_of_a_wrong_password() {
             "facts": [
               "127.0.0.1 said: -ERR [AUTH] invalid user or password"
             ],
-            "hint": "see what HOME/password says, then run `pouch check work`",
-            "what": "the server refused the password"
+            "hint": "check the password in ~/password, then run `pouch check work`",
+            "what": "127.0.0.1 rejected the password"
           },
           "problems": [
             {
@@ -551,8 +551,8 @@ fn check_of_a_wrong_password() {
                 "facts": [
                   "127.0.0.1 said: -ERR [AUTH] invalid user or password"
                 ],
-                "hint": "see what HOME/password says, then run `pouch check work`",
-                "what": "the server refused the password"
+                "hint": "check the password in ~/password, then run `pouch check work`",
+                "what": "127.0.0.1 rejected the password"
               },
               "step": "login"
             }

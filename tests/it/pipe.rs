@@ -222,9 +222,9 @@ fn slow_program_is_killed_with_its_children() {
     assert_snapshot!(watched(&desk).assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
-    pouch: work: `sh` took longer than 1 s and was ended
+    pouch: work: `sh` timed out after 1 s
       message 2 of 3 left on the server; will retry in the next run
-      2 others arrived
+      2 other messages delivered
     work   2 new, 802 B, in `sh script`; 2 deleted
     ");
     assert_taken(&desk, [1, 3]);
@@ -249,9 +249,9 @@ fn output_of_a_failing_program_is_shown_escaped() {
     assert_snapshot!(told.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 1 listed, 1 to fetch
-    pouch: work: `sh` asks for the message again later (exit 75)
-      it said: quota �[2Jfull�
-      it said: uid-1
+    pouch: work: `sh` deferred the message (exit 75)
+      `sh` said: quota �[2Jfull�
+      `sh` said: uid-1
       message 1 of 1 left on the server; will retry in the next run
     work   nothing fetched
     ");
@@ -266,12 +266,12 @@ fn endless_output_of_a_program_uses_little_memory() {
     assert_snapshot!(told.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 1 listed, 1 to fetch
-    pouch: work: `sh` took longer than 1 s and was ended
-      it said: no
-      it said: no
-      it said: no
-      it said: no
-      it said: no
+    pouch: work: `sh` timed out after 1 s
+      `sh` said: no
+      `sh` said: no
+      `sh` said: no
+      `sh` said: no
+      `sh` said: no
       message 1 of 1 left on the server; will retry in the next run
     work   nothing fetched
     ");
@@ -286,11 +286,11 @@ fn three_transient_failures_in_a_row_stop_the_account() {
     assert_snapshot!(watched(&desk).assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 20 listed, 20 to fetch
-    pouch: work: `sh` asks for the message again later (exit 75)
+    pouch: work: `sh` deferred the message (exit 75)
       message 1 of 20 left on the server; will retry in the next run
-    pouch: work: `sh` asks for the message again later (exit 75)
+    pouch: work: `sh` deferred the message (exit 75)
       message 2 of 20 left on the server; will retry in the next run
-    pouch: work: `sh` asks for the message again later (exit 75), 3 times in a row
+    pouch: work: `sh` deferred the message (exit 75), 3 times in a row
     work   nothing fetched
     ");
     assert_eq!(
@@ -348,30 +348,30 @@ fn missing_program_is_a_config_error() {
     === /nonexistent/procmail
     $ pouch fetch
     ------- stderr -------
-    pouch: work: the program `/nonexistent/procmail` cannot be run
+    pouch: work: cannot run the program `/nonexistent/procmail`
       No such file or directory
-    hint: `pipe` is a list, the program and its arguments: ["procmail", "-d", "ann"]
+    hint: write `pipe` as a list of the program and its arguments: ["procmail", "-d", "ann"]
     [exit code: 78]
     === no-such-program
     $ pouch fetch
     ------- stderr -------
-    pouch: work: the program `no-such-program` cannot be run
+    pouch: work: cannot run the program `no-such-program`
       No such file or directory
-    hint: `pipe` is a list, the program and its arguments: ["procmail", "-d", "ann"]
+    hint: write `pipe` as a list of the program and its arguments: ["procmail", "-d", "ann"]
     [exit code: 78]
     === /etc/passwd
     $ pouch fetch
     ------- stderr -------
-    pouch: work: the program `/etc/passwd` cannot be run
+    pouch: work: cannot run the program `/etc/passwd`
       Permission denied
-    hint: `pipe` is a list, the program and its arguments: ["procmail", "-d", "ann"]
+    hint: write `pipe` as a list of the program and its arguments: ["procmail", "-d", "ann"]
     [exit code: 78]
     === /
     $ pouch fetch
     ------- stderr -------
-    pouch: work: the program `/` cannot be run
+    pouch: work: cannot run the program `/`
       Permission denied
-    hint: `pipe` is a list, the program and its arguments: ["procmail", "-d", "ann"]
+    hint: write `pipe` as a list of the program and its arguments: ["procmail", "-d", "ann"]
     [exit code: 78]
     "#);
 }

@@ -337,7 +337,7 @@ fn headers_that_break_the_connection_stop_no_other_message() {
     );
     assert_snapshot!(desk.pouch(&["plan"]).run().assert_code(0).stderr_text(), @"
     pouch: work: 127.0.0.1 closed the connection
-      the rules could not be evaluated for the other messages
+      the rules were not evaluated for the remaining messages
     ");
 }
 

@@ -46,8 +46,8 @@ fn closed_reader_loses_nothing() {
     );
     let gone = desk.home.command("sh", &["-c", &script]).run();
     assert_snapshot!(gone.assert_code(74).stderr_text(), @"
-    pouch: work: whoever reads standard output went away
-      nothing is lost: the message that was being written comes again in the next run
+    pouch: work: the reader closed standard output
+      the message stays on the server; the next run writes it again
     ");
     // the first was written whole, the second was not
     let left = desk.server.remaining();
@@ -147,7 +147,7 @@ fn redirected_output_is_a_mailbox() {
     assert_snapshot!(output.stderr_text(), @"
     pouch: work: cannot write to standard output
       No space left on device
-      nothing is lost: the message that was being written comes again in the next run
+      the message stays on the server; the next run writes it again
     ");
     assert_eq!(desk.server.remaining(), 1);
 }

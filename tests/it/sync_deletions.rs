@@ -154,15 +154,15 @@ fn more_than_half_missing_deletes_nothing() {
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       6 messages of 10 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
     let told = most.fetch(0);
     assert_snapshot!(told.stderr_text(), @"
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       6 messages of 10 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
     assert_eq!(most.server.log().count("DELE"), 0);
     most.fetch(0).assert_silent();
@@ -207,29 +207,29 @@ fn missing_maildir_deletes_nothing() {
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       4 messages of 4 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     === empty folder
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       4 messages of 4 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     === empty Maildir
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       4 messages of 4 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     === an empty disk mounted on it
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       4 messages of 4 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
 }
 
@@ -261,15 +261,15 @@ fn new_maildir_with_new_mail_deletes_no_old_mail() {
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       4 messages of 4 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     === only its messages are gone
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       4 messages of 4 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
 }
 
@@ -327,8 +327,8 @@ fn replaced_maildir_deletes_nothing() {
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       8 messages of 10 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     === delivered while the disk was not mounted
     $ pouch plan
     work: 11 messages on the server, 11 known
@@ -336,14 +336,14 @@ fn replaced_maildir_deletes_nothing() {
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
       1 message of 11 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     $ pouch fetch
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
       1 message of 11 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     === put back from a backup
     $ pouch plan
     work: 11 messages on the server, 11 known
@@ -351,14 +351,14 @@ fn replaced_maildir_deletes_nothing() {
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
       1 message of 11 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     $ pouch fetch
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
       1 message of 11 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     === one of two is not mounted
     $ pouch plan
     work: 11 messages on the server, 10 known
@@ -367,14 +367,14 @@ fn replaced_maildir_deletes_nothing() {
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
       2 messages of 10 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     $ pouch fetch
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
       2 messages of 10 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
 }
 
@@ -386,8 +386,8 @@ fn new_mail_arrives_while_the_maildir_is_in_doubt() {
     assert_snapshot!(desk.fetch(0).stderr_text(), @"
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       4 messages of 4 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
     desk.assert_arrived([5]);
     assert_eq!(desk.server.remaining(), 5);
@@ -407,8 +407,8 @@ fn mail_from_other_programs_is_ignored() {
     assert_snapshot!(desk.fetch(0).stderr_text(), @"
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       3 messages of 4 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
     assert_eq!(desk.server.remaining(), 4);
 }
@@ -459,8 +459,8 @@ fn retention_continues_while_the_maildir_is_in_doubt() {
     assert_snapshot!(desk.fetch_at(29, 0).stderr_text(), @"
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       4 messages of 4 are missing
-      if its disk is not mounted, or it was restored from a backup, nothing is lost: nothing was deleted from the server
-    hint: if you did delete them, `pouch ledger delete` deletes them from the server
+      nothing was deleted from the server
+    hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
     assert_eq!(desk.server.remaining(), 4);
     desk.fetch_at(30, 0);

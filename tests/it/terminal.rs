@@ -196,10 +196,7 @@ fn colour_is_for_terminals_that_want_it() {
         terminal.type_line(&format!("clear; {command}; echo ended $? in turn {turn}"));
         terminal.shows(&format!("ended 77 in turn {turn}"));
         let screen = terminal.tmux(&["capture-pane", "-e", "-p"]);
-        assert!(
-            screen.contains("the server refused the password"),
-            "{screen}"
-        );
+        assert!(screen.contains("rejected the password"), "{screen}");
         assert_eq!(screen.contains('\x1b'), coloured, "{command}\n{screen}");
         assert!(!screen.contains("\x1b[7m"), "{screen}");
     }

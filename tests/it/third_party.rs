@@ -122,7 +122,7 @@ fn dovecot_lda_takes_mail_from_a_pipe() {
     desk.pouch(&["fetch", "-v"])
         .run()
         .assert_code(75)
-        .assert_stderr("did not take the message (exit 67)");
+        .assert_stderr("rejected the message (exit 67)");
     assert_eq!(desk.server.remaining(), 3);
     desk.configure(&lda(BOB));
     desk.fetch(0).assert_silent();

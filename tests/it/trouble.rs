@@ -114,9 +114,9 @@ fn missing_or_wrong_greetings_are_reported() {
     === silence
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: 127.0.0.1 said nothing for too long
-      1 s of silence; `timeout` sets how long to wait
-    hint: a port that waits for TLS is silent too: 995 is for tls = "implicit"
+    pouch: work: 127.0.0.1 did not respond in time
+      no data for 1 s; `timeout` sets how long to wait
+    hint: set tls = "implicit" if the server expects TLS on this port (995)
     work   nothing fetched
     [exit code: 75]
     === end of connection
@@ -128,15 +128,15 @@ fn missing_or_wrong_greetings_are_reported() {
     === SMTP
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: what 127.0.0.1 says is not POP3
+    pouch: work: 127.0.0.1 does not speak POP3
       127.0.0.1 said: 220 smtp.example.org ESMTP
-    hint: check `host`, `port` and `tls`: 995 is for tls = "implicit", 110 for "starttls"
+    hint: check `host`, `port` and `tls`: port 995 needs tls = "implicit", port 110 "starttls"
     work   nothing fetched
     [exit code: 76]
     === temporary failure
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: 127.0.0.1 does not take the connection
+    pouch: work: 127.0.0.1 rejected the connection
       127.0.0.1 said: -ERR [SYS/TEMP] later
     work   nothing fetched
     [exit code: 75]
@@ -149,9 +149,9 @@ fn missing_or_wrong_greetings_are_reported() {
     === a line without an end
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: what 127.0.0.1 says is not POP3
-      it sends a line without an end
-    hint: check `host`, `port` and `tls`: 995 is for tls = "implicit", 110 for "starttls"
+    pouch: work: 127.0.0.1 does not speak POP3
+      a line exceeds 16 KiB
+    hint: check `host`, `port` and `tls`: port 995 needs tls = "implicit", port 110 "starttls"
     work   nothing fetched
     [exit code: 76]
     "#);
@@ -182,30 +182,30 @@ fn refused_password_is_sent_once_and_reported_once_a_day() {
     === -ERR [AUTH] Invalid credentials
     $ pouch fetch
     ------- stderr -------
-    pouch: work: the server refused the password
+    pouch: work: 127.0.0.1 rejected the password
       127.0.0.1 said: -ERR [AUTH] Invalid credentials
-    hint: see what HOME/password says, then run `pouch check work`
+    hint: check the password in ~/password, then run `pouch check work`
     [exit code: 77]
     === a day later
     $ pouch fetch
     ------- stderr -------
-    pouch: work: the server refused the password
+    pouch: work: 127.0.0.1 rejected the password
       127.0.0.1 said: -ERR [AUTH] Invalid credentials
-    hint: see what HOME/password says, then run `pouch check work`
+    hint: check the password in ~/password, then run `pouch check work`
     [exit code: 77]
     === -ERR Authentication failed.
     $ pouch fetch
     ------- stderr -------
-    pouch: work: the server refused the login
+    pouch: work: login refused by 127.0.0.1
       127.0.0.1 said: -ERR Authentication failed.
-    hint: see what HOME/password says, then run `pouch check work`
+    hint: check the password in ~/password, then run `pouch check work`
     [exit code: 77]
     === a day later
     $ pouch fetch
     ------- stderr -------
-    pouch: work: the server refused the login
+    pouch: work: login refused by 127.0.0.1
       127.0.0.1 said: -ERR Authentication failed.
-    hint: see what HOME/password says, then run `pouch check work`
+    hint: check the password in ~/password, then run `pouch check work`
     [exit code: 77]
     ");
 }
@@ -238,13 +238,13 @@ fn busy_mailbox_is_reported_after_a_day() {
     === -ERR [LOGIN-DELAY] wait
     $ pouch fetch
     ------- stderr -------
-    pouch: work: 127.0.0.1 wants more time between two logins
+    pouch: work: 127.0.0.1 requires more time between logins
       127.0.0.1 said: -ERR [LOGIN-DELAY] wait
     [exit code: 75]
     === -ERR [SYS/TEMP] later
     $ pouch fetch
     ------- stderr -------
-    pouch: work: 127.0.0.1 cannot log anybody in now
+    pouch: work: 127.0.0.1 temporarily refused the login
       127.0.0.1 said: -ERR [SYS/TEMP] later
     [exit code: 75]
     ");
@@ -256,8 +256,8 @@ fn connection_lost_at_login_is_transient() {
         server.fault(on("PASS").cut())
     });
     assert_snapshot!(verbose(&desk, 75).stderr_text(), @"
-    pouch: work: 127.0.0.1 closed the connection at the login
-      that need not be a wrong password: some servers do so when they cannot open the mailbox
+    pouch: work: 127.0.0.1 closed the connection during login
+      the password may be right: some servers disconnect when they cannot open the mailbox
     work   nothing fetched
     ");
     assert_eq!(desk.server.log().count("PASS"), 2);
@@ -265,7 +265,7 @@ fn connection_lost_at_login_is_transient() {
         server.fault(on("PASS").more("-ERR [SYS/TEMP] Internal error\r\n").cut())
     });
     assert_snapshot!(verbose(&desk, 75).stderr_text(), @"
-    pouch: work: 127.0.0.1 cannot open the mailbox now
+    pouch: work: 127.0.0.1 cannot open the mailbox
       127.0.0.1 said: -ERR [SYS/TEMP] Internal error
     work   nothing fetched
     ");
@@ -406,9 +406,10 @@ fn endless_message_is_given_up_and_the_others_arrive() {
     work: 3 listed, 1 to fetch
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 0 to fetch
-    pouch: work: endless message from 127.0.0.1 in the middle of message 2 of 3
+    pouch: work: 127.0.0.1 far exceeded the listed size while sending message 2 of 3
+      received 64049250 bytes, the server listed 401
       message 2 of 3 left on the server, attempt 1 of 3
-      2 others arrived
+      2 other messages delivered
     work   2 new, 802 B, in ~/Mail/work; 1 message failed
     ");
     desk.assert_arrived([1, 3]);
@@ -512,7 +513,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
       unable to get local issuer certificate
-    hint: `tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows
+    hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     $ pouch check
       secret   ok    ~/password, N s
@@ -522,14 +523,14 @@ fn invalid_certificate_is_refused_before_the_login() {
     pouch: work: the certificate of localhost is not trusted
       unable to get local issuer certificate
       its certificate is sha256:SHA256
-    hint: `tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows
+    hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     === Expired CA
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate of localhost has expired
       certificate has expired
-    hint: ask the server's owner to renew it; and check this machine's clock
+    hint: check this machine's clock, or ask the server's operator to renew the certificate
     [exit code: 77]
     $ pouch check
       secret   ok    ~/password, N s
@@ -539,7 +540,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     pouch: work: the certificate of localhost has expired
       certificate has expired
       its certificate is sha256:SHA256
-    hint: ask the server's owner to renew it; and check this machine's clock
+    hint: check this machine's clock, or ask the server's operator to renew the certificate
     [exit code: 77]
     === WrongHost CA
     $ pouch fetch
@@ -563,7 +564,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
       certificate signature failure
-    hint: `tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows
+    hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     $ pouch check
       secret   ok    ~/password, N s
@@ -573,14 +574,14 @@ fn invalid_certificate_is_refused_before_the_login() {
     pouch: work: the certificate of localhost is not trusted
       certificate signature failure
       its certificate is sha256:SHA256
-    hint: `tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows
+    hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     === SelfSigned
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
       self-signed certificate
-    hint: `tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows
+    hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     $ pouch check
       secret   ok    ~/password, N s
@@ -590,13 +591,13 @@ fn invalid_certificate_is_refused_before_the_login() {
     pouch: work: the certificate of localhost is not trusted
       self-signed certificate
       its certificate is sha256:SHA256
-    hint: `tls-ca-file` trusts another authority, `tls-pin` one certificate: the one that `pouch check` shows
+    hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     === Good tls-pin = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate of localhost does not match `tls-pin`
-      it has sha256:SHA256
+      the server's certificate: sha256:SHA256
     hint: if the certificate was renewed on purpose, update `tls-pin`
     [exit code: 77]
     $ pouch check
@@ -605,7 +606,7 @@ fn invalid_certificate_is_refused_before_the_login() {
       tls      failed
     ------- stderr -------
     pouch: work: the certificate of localhost does not match `tls-pin`
-      it has sha256:SHA256
+      the server's certificate: sha256:SHA256
     hint: if the certificate was renewed on purpose, update `tls-pin`
     [exit code: 77]
     "#);
@@ -636,8 +637,8 @@ fn missing_tls_files_are_reported_by_config_key() {
     === tls-ca-file = "~/cert.pem"
     $ pouch fetch
     ------- stderr -------
-    pouch: work: there is no certificate in HOME/cert.pem
-    hint: `tls-ca-file` is a PEM file: it has lines -----BEGIN CERTIFICATE-----
+    pouch: work: no certificate in HOME/cert.pem
+    hint: set `tls-ca-file` to a PEM file, with lines -----BEGIN CERTIFICATE-----
     [exit code: 78]
     === tls-client-cert = "~/cert.pem"
     tls-client-key = "~/key.pem"
@@ -682,23 +683,23 @@ fn failed_stls_ends_the_session_before_the_login() {
     === no STLS
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: localhost does not begin TLS on this port
+    pouch: work: localhost does not support STARTTLS on this port
       localhost said: -ERR unknown command
-    hint: most servers have TLS on port 995: tls = "implicit"; pouch never goes on without it
+    hint: set tls = "implicit" (port 995), which most servers support
     work   nothing fetched
     [exit code: 69]
     === refused
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: localhost does not begin TLS on this port
+    pouch: work: localhost does not support STARTTLS on this port
       localhost said: -ERR no
-    hint: most servers have TLS on port 995: tls = "implicit"; pouch never goes on without it
+    hint: set tls = "implicit" (port 995), which most servers support
     work   nothing fetched
     [exit code: 69]
     === refused for now
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: localhost does not begin TLS now
+    pouch: work: TLS is temporarily unavailable on localhost
       localhost said: -ERR [SYS/TEMP] later
     work   nothing fetched
     [exit code: 75]
@@ -706,14 +707,14 @@ fn failed_stls_ends_the_session_before_the_login() {
     $ pouch fetch -v
     ------- stderr -------
     pouch: work: localhost closed the connection
-    hint: most servers have TLS on port 995: tls = "implicit"; pouch never goes on without it
+    hint: set tls = "implicit" (port 995), which most servers support
     work   nothing fetched
     [exit code: 75]
     === injection
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: somebody meddles with the line to localhost
-      there were octets behind the answer to STLS, before TLS began
+    pouch: work: possible STARTTLS injection on the connection to localhost
+      unexpected data after the response to STLS
     work   nothing fetched
     [exit code: 77]
     "#);
@@ -724,16 +725,16 @@ fn failed_stls_ends_the_session_before_the_login() {
     );
     let output = desk.pouch(&["fetch", "-v"]).run();
     assert_snapshot!(output.assert_code(75).stderr_text(), @r#"
-    pouch: work: localhost said nothing for too long
-      1 s of silence; `timeout` sets how long to wait
-    hint: a port that waits for TLS is silent too: 995 is for tls = "implicit"
+    pouch: work: localhost did not respond in time
+      no data for 1 s; `timeout` sets how long to wait
+    hint: set tls = "implicit" if the server expects TLS on this port (995)
     work   nothing fetched
     "#);
     let desk = secure(Server::plain(), "");
     assert_snapshot!(desk.pouch(&["fetch"]).run().assert_code(76).stderr_text(), @r#"
     pouch: work: localhost does not speak TLS on this port
       wrong version number
-    hint: port 110 is for tls = "starttls", 995 for "implicit"
+    hint: check `port` and `tls`: port 995 needs tls = "implicit", port 110 "starttls"
     "#);
 }
 

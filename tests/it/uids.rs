@@ -132,9 +132,9 @@ fn without_uidl(server: Setup) -> Setup {
 fn server_without_uidl_needs_a_quirk() {
     let desk = Desk::with(5, "", without_uidl);
     assert_snapshot!(desk.fetch(69).stderr_text(), @r#"
-    pouch: work: 127.0.0.1 cannot tell new messages from old ones (it has no UIDL)
-      without UIDs nothing can be kept on the server and fetched once
-    hint: `quirks = ["no-uidl"]` tells them apart by their headers; pouch-config(5) has its limits
+    pouch: work: 127.0.0.1 does not support UIDL, so fetched messages cannot be recognised
+      127.0.0.1 said: -ERR unknown command
+    hint: `quirks = ["no-uidl"]` recognises them by their headers; see pouch-config(5)
     "#);
     desk.configure(NO_UIDL);
     desk.fetch(0).assert_silent();

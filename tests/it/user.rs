@@ -158,28 +158,28 @@ fn unavailable_passwords_are_reported_before_connecting() {
     $ pouch fetch -v
     ------- stderr -------
     pouch: work: the password command `false` failed: exit status: 1
-    hint: run it by hand and see what it prints
+    hint: run it by hand to see what it prints
     work   nothing fetched
     [exit code: 78]
     === password-command = ["true"]
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: the password command `true` gives no password
+    pouch: work: the password command `true` returned an empty password
       its first line is empty
     work   nothing fetched
     [exit code: 78]
     === password-command = ["/no/such/program"]
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: the password command `/no/such/program` cannot be run
+    pouch: work: cannot run the password command `/no/such/program`
       No such file or directory
-    hint: password-command is a list: ["pass", "show", "mail/work"]
+    hint: write `password-command` as a list: ["pass", "show", "mail/work"]
     work   nothing fetched
     [exit code: 78]
     === password-command = ["~/bin/secret"]
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: the password command `~/bin/secret` cannot be run
+    pouch: work: cannot run the password command `~/bin/secret`
       No such file or directory
     hint: no shell expands `~` in a command: write the whole path
     work   nothing fetched
@@ -187,32 +187,33 @@ fn unavailable_passwords_are_reported_before_connecting() {
     === password-file = "~/missing"
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: cannot read the password file HOME/missing
+    pouch: work: cannot read the password file ~/missing
       No such file or directory
-    hint: make it: the password is its first line, and nobody else may read it (chmod 600)
+    hint: create it with mode 600 and the password as its first line
     work   nothing fetched
     [exit code: 78]
     === password-file = "~/open"
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: others may read the password file HOME/open
+    pouch: work: the password file ~/open is accessible to other users
       its mode is 0644
-    hint: chmod 600 HOME/open
+    hint: run `chmod 600 ~/open`
     work   nothing fetched
     [exit code: 77]
     === password-credential = "work"
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: there is no credential `work`: systemd did not start pouch
-    hint: `LoadCredential=work:FILE` belongs into the unit; by hand, use password-command
+    pouch: work: no credential `work`
+      $CREDENTIALS_DIRECTORY is not set: systemd did not start pouch
+    hint: set LoadCredential=work:FILE in the unit, or use `password-command`
     work   nothing fetched
     [exit code: 78]
     ===
     $ pouch fetch -v
     ------- stderr -------
-    pouch: work: there is no password for ann at 127.0.0.1
-      nobody can be asked for it: No such device or address
-    hint: give the account a password-command or password-file, or `pouch fetch` a `--password-command`
+    pouch: work: no password for ann at 127.0.0.1
+      cannot prompt for it: No such device or address
+    hint: set `password-command` or `password-file` in the config, or use `--password-command`
     work   nothing fetched
     [exit code: 78]
     "#);
@@ -289,7 +290,7 @@ fn common_first_mistakes_get_a_hint() {
     ------- stderr -------
     pouch: cannot create the directory HOME/file
       a file of that name already exists
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch fetch -l many
     ------- stderr -------
@@ -307,7 +308,7 @@ fn common_first_mistakes_get_a_hint() {
     ------- stderr -------
     pouch: work: HOME/file/Mail is not a Maildir
       HOME/file is a file
-    hint: name a folder that does not exist yet, and it will be made
+    hint: use a directory that does not exist yet; pouch creates it
     [exit code: 73]
     $ pouch --json config path
     {
@@ -356,9 +357,9 @@ fn url_is_fetched_without_a_config() {
     .assert_code(0);
     assert_eq!(home.maildir("Box").len(), 2);
     assert_snapshot!(run(&["fetch", &address, "--to", "Box"]).assert_code(78).stderr_text(), @"
-    pouch: pops://ann@localhost:PORT: there is no password for ann at localhost
-      nobody can be asked for it: No such device or address
-    hint: give the account a password-command or password-file, or `pouch fetch` a `--password-command`
+    pouch: pops://ann@localhost:PORT: no password for ann at localhost
+      cannot prompt for it: No such device or address
+    hint: set `password-command` or `password-file` in the config, or use `--password-command`
     ");
     assert_snapshot!(run(&["fetch", &address]).assert_code(64).stderr_text(), @"
     pouch: no destination is given
@@ -382,7 +383,7 @@ fn url_is_fetched_without_a_config() {
     delivered         2026-11-23 00:00
     file              1795392000.R1L-LEDGER.HOST
     ");
-    assert_snapshot!(run(&["status", &address]).assert_code(0).stdout_text(), @"pops://ann@localhost:PORT   last run 2026-11-23 00:00, there is no password for ann at localhost; in trouble since 2026-11-23 00:00");
+    assert_snapshot!(run(&["status", &address]).assert_code(0).stdout_text(), @"pops://ann@localhost:PORT   last run 2026-11-23 00:00, no password for ann at localhost; in trouble since 2026-11-23 00:00");
     run(&["fetch", "pops://ann:geheim@localhost", "--to", "Box"]).assert_code(64);
 }
 
@@ -413,7 +414,7 @@ fn json_output_has_every_event() {
     let output = trouble.pouch(&["fetch", "--json"]).run();
     assert_snapshot!(output.assert_code(77).stdout_text(), @r#"
     {"account":"work","event":"start","time":1795392000}
-    {"account":"work","event":"problem","problem":{"exit":77,"facts":["127.0.0.1 said: -ERR [AUTH] no"],"hint":"see what HOME/password says, then run `pouch check work`","what":"the server refused the password"},"time":1795392000}
+    {"account":"work","event":"problem","problem":{"exit":77,"facts":["127.0.0.1 said: -ERR [AUTH] no"],"hint":"check the password in ~/password, then run `pouch check work`","what":"127.0.0.1 rejected the password"},"time":1795392000}
     {"account":"work","bytes":0,"deleted":0,"delivered":0,"event":"done","exit":77,"failed":0,"quarantined":0,"skipped":0,"time":1795392000}
     {"event":"end","exit":77,"time":1795392000}
     "#);
@@ -568,9 +569,9 @@ fn worst_exit_code_of_several_accounts_is_returned() {
     lines.sort_unstable();
     assert_snapshot!(lines.join("\n"), @"
       127.0.0.1 said: -ERR [AUTH] no
-    hint: see what HOME/password says, then run `pouch check one`
+    hint: check the password in ~/password, then run `pouch check one`
     one   nothing fetched
-    pouch: one: the server refused the password
+    pouch: one: 127.0.0.1 rejected the password
     two   2 new, 764 B, in ~/Mail/two
     two: 2 listed, 2 to fetch
     two: logged in at localhost:PORT
@@ -646,10 +647,10 @@ fn check_tests_every_destination_and_command() {
     hint: a command of `filter` is a list, the program and its arguments
     pouch: work: HOME/Mail/work is not a Maildir
       HOME/Mail is a file
-    hint: name a folder that does not exist yet, and it will be made
+    hint: use a directory that does not exist yet; pouch creates it
     pouch: work: HOME/Mail/work/.A is not a Maildir
       HOME/Mail is a file
-    hint: name a folder that does not exist yet, and it will be made
+    hint: use a directory that does not exist yet; pouch creates it
     pouch: work: cannot make /proc/nowhere/mail
       No such file or directory
       nothing can be made in /proc
@@ -689,7 +690,7 @@ fn check_tests_every_destination_and_command() {
                 "facts": [
                   "HOME/Mail is a file"
                 ],
-                "hint": "name a folder that does not exist yet, and it will be made",
+                "hint": "use a directory that does not exist yet; pouch creates it",
                 "what": "HOME/Mail/work is not a Maildir"
               },
               "step": "deliver"
@@ -700,7 +701,7 @@ fn check_tests_every_destination_and_command() {
                 "facts": [
                   "HOME/Mail is a file"
                 ],
-                "hint": "name a folder that does not exist yet, and it will be made",
+                "hint": "use a directory that does not exist yet; pouch creates it",
                 "what": "HOME/Mail/work/.A is not a Maildir"
               },
               "step": "deliver"
@@ -827,96 +828,96 @@ fn unwritable_state_directory_is_reported_with_a_hint() {
     ------- stderr -------
     pouch: work: cannot create the directory file
       a file of that name already exists
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch check --state-dir file
       ledger   failed
     ------- stderr -------
     pouch: work: cannot create the directory file
       a file of that name already exists
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch plan --state-dir file
     ------- stderr -------
     pouch: work: cannot create the directory file
       a file of that name already exists
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch fetch --state-dir file/below
     ------- stderr -------
     pouch: work: cannot create the directory file
       a file of that name already exists
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch check --state-dir file/below
       ledger   failed
     ------- stderr -------
     pouch: work: cannot create the directory file
       a file of that name already exists
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch plan --state-dir file/below
     ------- stderr -------
     pouch: work: cannot create the directory file
       a file of that name already exists
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch fetch --state-dir link
     ------- stderr -------
     pouch: work: cannot create the directory link
-      it is a link to /nonexistent/place, which is not there
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+      it is a symbolic link to /nonexistent/place, which does not exist
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch check --state-dir link
       ledger   failed
     ------- stderr -------
     pouch: work: cannot create the directory link
-      it is a link to /nonexistent/place, which is not there
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+      it is a symbolic link to /nonexistent/place, which does not exist
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch plan --state-dir link
     ------- stderr -------
     pouch: work: cannot create the directory link
-      it is a link to /nonexistent/place, which is not there
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+      it is a symbolic link to /nonexistent/place, which does not exist
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch fetch --state-dir disk
     ------- stderr -------
     pouch: work: cannot create the directory disk/locks
       Read-only file system
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch check --state-dir disk
       ledger   failed
     ------- stderr -------
     pouch: work: cannot create the directory disk/mailboxes
       Read-only file system
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch plan --state-dir disk
     ------- stderr -------
     pouch: work: cannot create the directory disk/locks
       Read-only file system
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch fetch --state-dir disk/below
     ------- stderr -------
     pouch: work: cannot create the directory disk/below
       Read-only file system
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch check --state-dir disk/below
       ledger   failed
     ------- stderr -------
     pouch: work: cannot create the directory disk/below
       Read-only file system
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     $ pouch plan --state-dir disk/below
     ------- stderr -------
     pouch: work: cannot create the directory disk/below
       Read-only file system
-    hint: fix this, or use another directory with `--state-dir` (a new ledger starts empty: all mail is fetched again)
+    hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
     ");
     assert_eq!(desk.server.log().commands().count(), 0);
@@ -1161,7 +1162,7 @@ fn status_shows_the_result_of_the_last_run() {
     });
     desk.fetch(77);
     let status = desk.pouch(&["status"]).run();
-    assert_snapshot!(status.assert_code(0).stdout_text(), @"work   last run 2026-11-23 00:00, the server refused the password; in trouble since 2026-11-23 00:00");
+    assert_snapshot!(status.assert_code(0).stdout_text(), @"work   last run 2026-11-23 00:00, 127.0.0.1 rejected the password; in trouble since 2026-11-23 00:00");
     assert!(!status.stdout.contains("nothing new"), "{status}");
     desk.server.heal_all();
     desk.server
@@ -1182,9 +1183,9 @@ fn system_errors_are_shown_without_errno() {
     );
     let missing = desk.pouch(&["fetch"]).run();
     assert_snapshot!(missing.assert_code(78).stderr_text(), @"
-    pouch: work: cannot read the password file HOME/none
+    pouch: work: cannot read the password file ~/none
       No such file or directory
-    hint: make it: the password is its first line, and nobody else may read it (chmod 600)
+    hint: create it with mode 600 and the password as its first line
     ");
     desk.home.write("none", "secret\n", 0o600);
     let refused = desk.pouch(&["fetch", "-v"]).run();

@@ -68,7 +68,7 @@ fn a_wrong_password_is_sent_once() {
         let output = mailbox.trace();
         output
             .assert_code(77)
-            .assert_stderr("pouch: work: the server refused the ")
+            .assert_stderr("pouch: work: ")
             .assert_stderr("said: -ERR");
         assert_eq!(asked(&output), 1, "{output}");
         assert!(!output.stderr.contains("nothing-like-it"), "{output}");
@@ -166,7 +166,7 @@ fn a_server_that_asks_for_a_certificate_gets_it() {
     mailbox.move_to(&server, Line::Tls, &lines.replace(pkcs8, "/etc/hostname"));
     mailbox
         .fetch(78)
-        .assert_stderr("the client certificate cannot be used");
+        .assert_stderr("cannot use the client certificate");
 }
 
 #[test]

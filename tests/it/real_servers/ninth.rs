@@ -108,13 +108,13 @@ fn courier_cuts_the_line_inside_of_it_until_it_is_mended() {
         ALICE,
         Line::Tls,
         "io-error",
-        "closed the connection in the middle of message 9 of 10",
+        "closed the connection while sending message 9 of 10",
     );
     the_ninth(
         &server,
         BOB,
         Line::Clear,
         "io-error",
-        "closed the connection in the middle of message 9 of 10",
+        "closed the connection while sending message 9 of 10",
     );
 }

@@ -101,7 +101,7 @@ fn refused_deletion_is_reported_with_v_and_stops_no_other() {
     work: 3 listed, 3 to fetch
     pouch: work: 127.0.0.1 refused to delete a message
       127.0.0.1 said: -ERR it is �[31mlocked
-      the next run tries again
+      the next run will try again
     work   3 new, 1.2 KB, in ~/Mail/work; 2 deleted
     ");
     assert_eq!(desk.server.uids(), ["uid-2"]);
@@ -242,7 +242,7 @@ fn refused_deletion_is_reported_after_a_day() {
     assert_snapshot!(desk.fetch_at(1, 75).stderr_text(), @"
     pouch: work: 127.0.0.1 refused to delete a message
       127.0.0.1 said: -ERR no
-      the next run tries again
+      the next run will try again
     ");
     desk.fetch_at(1, 75).assert_silent();
 }
