@@ -171,8 +171,7 @@ pub(super) fn unidentified(listing: &Listing, peer: &str) -> Option<Error> {
         format!("the server returned no UID for {messages}"),
     );
     Some(error.with_fact(
-        "they are left on the server, because their headers cannot be compared with fetched mail \
-         either",
+        "left on the server, because without a header it cannot be compared with fetched mail",
     ))
 }
 

@@ -106,13 +106,16 @@ pub(super) fn find_deleted(
         synced.deleted = missing;
         return Ok(synced);
     };
-    let lost = count(missing.len() as u64, "message");
     synced.warning = Some(
         Error::new(
             Kind::Unavailable,
             format!("{doubt}; deletions were not synced"),
         )
-        .with_fact(format!("{lost} of {} are missing", delivered.len()))
+        .with_fact(format!(
+            "missing: {} of {}",
+            missing.len(),
+            count(delivered.len() as u64, "message")
+        ))
         .with_fact("nothing was deleted from the server")
         .with_hint("if you deleted them on purpose, run `pouch ledger delete`"),
     );

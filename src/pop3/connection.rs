@@ -393,9 +393,11 @@ impl<S: Read + Write> Connection<S> {
         *budget = budget.checked_sub(line.len() + 2).ok_or_else(|| {
             Error::new(
                 Kind::NotPop3,
-                format!("the listing from {} exceeds the size limit", self.peer),
+                format!(
+                    "a response from {} has more lines than any mailbox needs",
+                    self.peer
+                ),
             )
-            .with_hint("delete or archive some messages with another client first")
         })?;
         Ok(match &self.buffer[line] {
             b"." => None,
@@ -450,8 +452,15 @@ impl<S: Read + Write> Connection<S> {
             }
             searched = unread.len();
             if searched > MAX_LINE {
-                return Err(not_pop3(&self.peer)
-                    .with_fact(format!("a line exceeds {} KiB", MAX_LINE / 1024)));
+                let error = match self.line_ends {
+                    LineEnds::Unknown => not_pop3(&self.peer),
+                    LineEnds::Crlf | LineEnds::Lf => Error::new(
+                        Kind::NotPop3,
+                        format!("unexpected response from {}", self.peer),
+                    ),
+                };
+                let fact = format!("a line exceeds {} KiB", MAX_LINE / 1024);
+                return Err(error.with_fact(fact));
             }
             self.fill()?;
         }

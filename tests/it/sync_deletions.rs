@@ -153,14 +153,14 @@ fn more_than_half_missing_deletes_nothing() {
       keep      10             fetched before
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
-      6 messages of 10 are missing
+      missing: 6 of 10 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
     let told = most.fetch(0);
     assert_snapshot!(told.stderr_text(), @"
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
-      6 messages of 10 are missing
+      missing: 6 of 10 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
@@ -206,28 +206,28 @@ fn missing_maildir_deletes_nothing() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
-      4 messages of 4 are missing
+      missing: 4 of 4 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     === empty folder
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
-      4 messages of 4 are missing
+      missing: 4 of 4 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     === empty Maildir
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
-      4 messages of 4 are missing
+      missing: 4 of 4 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     === an empty disk mounted on it
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
-      4 messages of 4 are missing
+      missing: 4 of 4 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
@@ -260,14 +260,14 @@ fn new_maildir_with_new_mail_deletes_no_old_mail() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
-      4 messages of 4 are missing
+      missing: 4 of 4 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     === only its messages are gone
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
-      4 messages of 4 are missing
+      missing: 4 of 4 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
@@ -326,7 +326,7 @@ fn replaced_maildir_deletes_nothing() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
-      8 messages of 10 are missing
+      missing: 8 of 10 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     === delivered while the disk was not mounted
@@ -335,13 +335,13 @@ fn replaced_maildir_deletes_nothing() {
       keep      11             fetched before
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
-      1 message of 11 are missing
+      missing: 1 of 11 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     $ pouch fetch
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
-      1 message of 11 are missing
+      missing: 1 of 11 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     === put back from a backup
@@ -350,13 +350,13 @@ fn replaced_maildir_deletes_nothing() {
       keep      11             fetched before
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
-      1 message of 11 are missing
+      missing: 1 of 11 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     $ pouch fetch
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
-      1 message of 11 are missing
+      missing: 1 of 11 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     === one of two is not mounted
@@ -366,13 +366,13 @@ fn replaced_maildir_deletes_nothing() {
       keep      10             fetched before
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
-      2 messages of 10 are missing
+      missing: 2 of 10 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     $ pouch fetch
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
-      2 messages of 10 are missing
+      missing: 2 of 10 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
@@ -385,7 +385,7 @@ fn new_mail_arrives_while_the_maildir_is_in_doubt() {
     desk.server.add("uid-5", corpus::message(5));
     assert_snapshot!(desk.fetch(0).stderr_text(), @"
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
-      4 messages of 4 are missing
+      missing: 4 of 4 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
@@ -406,7 +406,7 @@ fn mail_from_other_programs_is_ignored() {
     delete(&desk, 1..=3);
     assert_snapshot!(desk.fetch(0).stderr_text(), @"
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
-      3 messages of 4 are missing
+      missing: 3 of 4 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
@@ -458,7 +458,7 @@ fn retention_continues_while_the_maildir_is_in_doubt() {
     delete(&desk, 1..=4);
     assert_snapshot!(desk.fetch_at(29, 0).stderr_text(), @"
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
-      4 messages of 4 are missing
+      missing: 4 of 4 messages
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
