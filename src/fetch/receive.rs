@@ -154,7 +154,7 @@ impl AccountRun<'_> {
                 let host = &self.account.host;
                 let what = format!("{host} far exceeded the listed size");
                 break Error::new(Kind::ConnectionLost, what).with_fact(format!(
-                    "received {read} bytes, the server listed {}",
+                    "received more than {most} bytes, the server listed {}",
                     request.octets
                 ));
             }
