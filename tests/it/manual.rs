@@ -195,26 +195,28 @@ fn a_users_systemd_can_start_the_unit() {
     assert!(keys.iter().all(|key| !PRIVILEGED.contains(key)), "{keys:?}");
 }
 
-/// The blocks of this language in the README.
+/// Returns the blocks of this language in the README and in `docs`.
 fn blocks(language: &str) -> Vec<String> {
-    let readme = read("README.md");
+    let docs = fs::read_dir(root().join("docs")).unwrap();
+    let files = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
     let open = format!("```{language}\n");
-    readme
-        .split(&open)
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap().to_owned())
+    files
+        .chain(["README.md".to_owned()])
+        .map(|file| read(&file))
+        .flat_map(|text| {
+            text.split(&open)
+                .skip(1)
+                .map(|rest| rest.split("```").next().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        })
         .collect()
 }
 
 #[test]
-fn the_commands_of_the_readme_are_commands() {
-    let lines: Vec<_> = blocks("console")
-        .concat()
-        .lines()
-        .map(str::to_owned)
-        .collect();
+fn commands_in_readme_and_docs_can_be_parsed() {
+    let lines = blocks("console").concat();
     let commands: Vec<_> = lines
-        .iter()
+        .lines()
         .filter_map(|line| line.strip_prefix("$ pouch"))
         .collect();
     assert!(commands.len() > 5);
@@ -226,7 +228,7 @@ fn the_commands_of_the_readme_are_commands() {
 }
 
 #[test]
-fn the_configs_of_readme_and_manual_are_configs() {
+fn configs_in_readme_docs_and_manual_are_valid() {
     let manual = read("man/pouch-config.5");
     let example = manual
         .split(".Bd -literal -offset indent\n")
