@@ -1,13 +1,13 @@
-//! Ten messages wait, and the ninth cannot be read: what pouch makes of it.
+//! Shows what pouch does when the ninth of ten messages cannot be fetched.
 //!
-//! Starts a POP3 server on loopback that closes the connection in the middle of its ninth message,
-//! every time, and runs the real `pouch fetch` against it, as often as it takes.
+//! Starts a POP3 server on loopback that closes the connection in the middle of its ninth message
+//! every time, and runs the real `pouch fetch` against it four times.
 
 #![allow(
     clippy::print_stdout,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "it shows something to a person"
+    reason = "a demonstration prints, and panics if it fails"
 )]
 
 use std::{ffi::OsString, fs, io::Write as _, os::unix::fs::OpenOptionsExt, path::Path};
@@ -26,38 +26,38 @@ fn main() {
     configure(home.path(), &server);
 
     println!(
-        "Ten messages wait on a server. It closes the connection in the middle of the ninth, every time.\n"
+        "Ten messages are on a server that closes the connection in the middle of the ninth every time.\n"
     );
     for (run, exit, what) in [
         (
             1,
             75,
-            "The other nine arrive, the tenth too. The ninth is tried again later:",
+            "The other nine arrive, including the tenth. The ninth will be retried:",
         ),
         (
             2,
             75,
-            "Nothing is downloaded twice; only the ninth is asked for again:",
+            "Nothing is downloaded twice. Only the ninth is requested again:",
         ),
         (
             3,
             65,
-            "It has failed in three runs: it is set aside, and you are told of it once:",
+            "The ninth has failed in three runs. It is quarantined and reported once:",
         ),
         (
             4,
             0,
-            "From now on nobody waits for it. It is tried again in a day, then in two, four …:",
+            "The ninth is skipped. It will be retried after one day, then after 2, 4, 8 …:",
         ),
     ] {
         println!("\n--- run {run}: {what}\n$ pouch fetch");
         assert_eq!(pouch(home.path(), &["fetch", "--progress", "always"]), exit);
     }
 
-    println!("\n--- what is known of it:\n$ pouch ledger list");
+    println!("\n--- the ledger has the details:\n$ pouch ledger list");
     assert_eq!(pouch(home.path(), &["ledger", "list"]), 0);
 
-    println!("\n--- what lies in the Maildir:");
+    println!("\n--- the Maildir has:");
     let subjects = subjects(&home.path().join("Mail/new"));
     for subject in &subjects {
         println!("  {subject}");
@@ -71,16 +71,16 @@ fn main() {
     };
     assert!((1..=10).filter(|n| *n != 9).all(once) && subjects.len() == 10);
     println!(
-        "\nNine messages, each once, and the notice. The server still has all ten: {}.",
+        "\nNine messages, each once, and the notice. The server still has {} messages.",
         server.remaining()
     );
     println!(
-        "It was asked {} times for a message in these four runs.",
+        "pouch requested messages {} times in these four runs.",
         server.log().count("RETR")
     );
 }
 
-/// A config with one account, for a run with nothing else around it.
+/// Writes a config with one account.
 fn configure(home: &Path, server: &Server) {
     let ca = server.ca_file(home);
     let mut config = fs::OpenOptions::new()
@@ -100,7 +100,7 @@ fn configure(home: &Path, server: &Server) {
     .unwrap();
 }
 
-/// Runs pouch with the config and state of `home`; gives its exit code.
+/// Runs pouch with the config and the state in `home`. Returns its exit code.
 fn pouch(home: &Path, args: &[&str]) -> u8 {
     let mut all: Vec<OsString> = vec![
         "pouch".into(),
@@ -112,7 +112,7 @@ fn pouch(home: &Path, args: &[&str]) -> u8 {
     pouch::cli::run(all, None).0.0
 }
 
-/// The subjects of the messages in a folder, in order.
+/// Returns the subjects of the messages in a directory, sorted.
 fn subjects(folder: &Path) -> Vec<String> {
     let mut found: Vec<_> = fs::read_dir(folder)
         .unwrap()
