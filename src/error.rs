@@ -142,14 +142,14 @@ impl Error {
         let (kind, hint) = match error.kind() {
             E::ReadOnlyFilesystem => (
                 Kind::CannotCreate,
-                Some("it lies on a read-only file system"),
+                Some("remount the file system read-write, or choose another directory"),
             ),
             E::PermissionDenied | E::NotADirectory | E::AlreadyExists | E::NotFound => {
                 (Kind::CannotCreate, None)
             }
             E::StorageFull | E::QuotaExceeded => (
                 Kind::Io,
-                Some("make room on that disk; the next run goes on where this one stopped"),
+                Some("free space on that disk; the next run continues where this one stopped"),
             ),
             _ => (Kind::Io, None),
         };
@@ -163,9 +163,9 @@ impl Error {
 
     /// No thread could be started.
     pub fn thread(error: &io::Error) -> Self {
-        Self::new(Kind::Io, "the system starts no more threads")
+        Self::new(Kind::Io, "cannot start a thread")
             .with_fact(error.to_string())
-            .with_hint("`ulimit -u` shows how many it allows")
+            .with_hint("check the limit of processes and threads with `ulimit -u`")
     }
 
     /// With one more fact, a line of its own. The number that Rust puts behind what the system says

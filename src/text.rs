@@ -83,7 +83,7 @@ pub fn time_of_day(at: Timestamp) -> String {
 
 fn local(at: Timestamp, format: &str) -> String {
     jiff::Timestamp::from_second(at.0).map_or_else(
-        |_| "a time far away".into(),
+        |_| "an unknown time".into(),
         |at| {
             at.to_zoned(jiff::tz::TimeZone::system())
                 .strftime(format)

@@ -34,7 +34,7 @@ pub fn resolve(file: &File, context: &ConfigDefaults) -> Result<Config, Error> {
     if file.accounts.is_empty() {
         let what = format!("no accounts are defined in {}", file.document.path);
         return Err(Error::new(Kind::Config, what)
-            .with_hint("add one below a line `[account.NAME]`; see `pouch config sample`"));
+            .with_hint("add a table `[account.NAME]`; `pouch config sample` prints an example"));
     }
     check_choices(&file.document, &file.defaults.table)?;
     let accounts = file
@@ -70,11 +70,11 @@ fn account(file: &File, section: &Section, context: &ConfigDefaults) -> Result<A
     let mut account = build(&section.name, table.clone(), None, &expand).map_err(|incomplete| {
         let (what, hint) = match incomplete {
             Incomplete::Key(key) => (
-                format!("the account `{}` has no `{}`", section.name, key.name),
+                format!("account `{}` has no `{}`", section.name, key.name),
                 key.required.unwrap_or_default(),
             ),
             Incomplete::Destination => (
-                format!("the account `{}` has no destination", section.name),
+                format!("account `{}` has no destination", section.name),
                 "add a Maildir, which is created if it does not exist: maildir = \"~/Mail/work\"",
             ),
         };

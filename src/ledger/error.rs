@@ -9,8 +9,8 @@ use crate::error::{Error, Kind};
 
 /// What to do about a ledger that cannot be read, and what that costs. SQLite calls a database
 /// malformed that is damaged, and one that the disk cannot read.
-pub const REPLACE_HINT: &str = "check the disk and try again; if the ledger stays unreadable, move \
-    it away: a new one is created, and all mail that is still on the server is fetched again";
+pub const REPLACE_HINT: &str = "check the disk and try again; if the error persists, move the \
+    ledger away: pouch creates a new one and fetches all mail still on the server again";
 
 /// Explains an error of the ledger in `path`.
 pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> Error {
@@ -50,7 +50,7 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> Error {
     match kind {
         Kind::State => explained.with_hint(REPLACE_HINT),
         Kind::Io => explained.with_hint(
-            "nothing is lost: messages stay on the server until they are recorded in the ledger",
+            "check the disk and its free space; messages stay on the server until they are recorded",
         ),
         _ => explained,
     }

@@ -335,15 +335,15 @@ fn foreign_version(path: &Path, version: u32) -> Error {
     Error::new(
         Kind::State,
         format!(
-            "another version of pouch wrote the ledger {}",
+            "the ledger {} was written by another version of pouch",
             path.display()
         ),
     )
     .with_fact(format!(
-        "it has version {version}; this pouch knows version {}",
+        "it has schema version {version}; this pouch supports version {}",
         schema::VERSION
     ))
-    .with_hint("use that version, or another directory with `--state-dir`")
+    .with_hint("use that version of pouch, or choose another directory with `--state-dir`")
 }
 
 /// Returns a number of octets as the database stores it.
