@@ -1,9 +1,9 @@
 //! The config: what the user wrote, and what follows from it.
 //!
 //! [`schema`] declares the keys: one row each, with type, default and texts. [`mod@toml`] reads the
-//! file ([`mod@file`]) into tables of them. [`resolve`] lays the layers over one another and makes an
-//! [`Account`] of each; [`conflicts`] knows which keys exclude each other, [`rules`] makes rules of
-//! their tables, and [`overrides`] applies the flags of the command line. [`provenance`] records
+//! file ([`mod@file`]) into tables of them. [`resolve`] lays the layers over one another and makes
+//! an [`Account`] of each; [`conflicts`] knows which keys exclude each other, [`rules`] makes rules
+//! of their tables, and [`overrides`] applies the flags of the command line. [`provenance`] records
 //! where each value came from. [`url`] makes an account of a URL, without a file.
 //!
 //! [`value`] reads and writes the types of values, with the notations of [`syntax`] and
