@@ -1,4 +1,4 @@
-//! Mistakes in a config file, in the user's words: what is wrong, and what was probably meant.
+//! Error messages for mistakes in a config file, with suggestions.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use crate::{
     text::{closest, sanitize},
 };
 
-/// Returns what a key of this scope is called.
+/// Returns the term for a key of this scope.
 fn called(scope: Scope) -> &'static str {
     match scope {
         Scope::Top => "a top-level key",
@@ -66,7 +66,7 @@ pub(super) fn unknown_key(
         .with_hint(unknown_key_hint(key, scope))
 }
 
-/// Returns what was probably meant by a key that does not exist anywhere.
+/// Returns the hint for a key that does not exist in any scope.
 fn unknown_key_hint(key: &str, scope: Scope) -> String {
     let outer = matches!(scope, Scope::Top | Scope::Account);
     if let Some(counterpart) = counterpart(key).filter(|_| outer) {

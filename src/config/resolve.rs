@@ -1,5 +1,5 @@
-//! Lays the layers over one another (defaults, `[defaults]`, `[account.NAME]`), and makes accounts
-//! of the result. Flags come last: [`super::overrides`].
+//! Merges the layers (defaults, `[defaults]`, `[account.NAME]`), and creates accounts from the
+//! result. The flags of the command line are applied later, by [`super::overrides`].
 
 use std::{num::NonZero, path::PathBuf};
 
@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind},
 };
 
-/// What the defaults of the config depend on.
+/// Values from the environment on which the defaults depend.
 #[derive(Clone, Debug)]
 pub struct ConfigDefaults {
     /// The user's home directory, for `~/`.
@@ -120,7 +120,7 @@ fn add_rules(
     Ok(())
 }
 
-/// What an account lacks.
+/// The reason why an account is incomplete.
 pub(super) enum Incomplete {
     /// This required key.
     Key(&'static Key),
@@ -128,8 +128,9 @@ pub(super) enum Incomplete {
     Destination,
 }
 
-/// Makes an account of its keys. `destination` is where messages go if the keys do not say so.
-/// `expand` expands a path.
+/// Creates an account from its keys.
+///
+/// `destination` is used if the keys set none. `expand` expands a path.
 ///
 /// # Errors
 /// A required key is not set, or there is no destination.
@@ -181,7 +182,7 @@ pub(super) fn build(
     })
 }
 
-/// Lays an account's keys over the defaults, including those that depend on other keys.
+/// Merges the keys of an account with the defaults, including those that depend on other keys.
 fn with_defaults(table: AccountTable) -> AccountTable {
     const IMPLICIT_TLS: NonZero<u16> = NonZero::new(995).expect("not zero");
     const CLEAR_TEXT: NonZero<u16> = NonZero::new(110).expect("not zero");
@@ -213,7 +214,7 @@ fn own_destination(
         .or(lmtp.map(|lmtp| Destination::Lmtp(lmtp.server(expand), Vec::new())))
 }
 
-/// Returns where the password of an account comes from.
+/// Returns the source of the password of an account.
 fn secret_source(values: &AccountValues, expand: &dyn Fn(&FilePath) -> PathBuf) -> SecretSource {
     let file = values.password_file.as_ref();
     let command = values.password_command.clone();
@@ -247,7 +248,7 @@ fn client_certificate(
     })
 }
 
-/// Returns what an account fetches and deletes.
+/// Returns the policy of an account for fetching and deletion.
 fn policy(values: &AccountValues) -> Policy {
     Policy {
         keep: values.keep,

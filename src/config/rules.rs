@@ -1,4 +1,4 @@
-//! Makes rules and multidrop of their tables: `[[account.NAME.rule]]` and
+//! Creates rules and multidrop from their tables: `[[account.NAME.rule]]` and
 //! `[account.NAME.multidrop]`.
 
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use crate::{
     error::Error,
 };
 
-/// What a rule depends on besides its own table.
+/// The context of a rule: everything it depends on besides its own table.
 pub(super) struct RuleContext<'a> {
     /// The config file, to point into.
     pub document: &'a Document,
@@ -126,7 +126,7 @@ impl RuleContext<'_> {
     }
 }
 
-/// Makes multidrop of its table. Returns it with its line for `pouch config show`.
+/// Creates multidrop from its table. Returns it with its line for `pouch config show`.
 ///
 /// # Errors
 /// There are no recipients, or a destination does not fit the account.
@@ -162,7 +162,7 @@ pub(super) fn multidrop(
     Ok((multidrop, setting))
 }
 
-/// Makes a rule of its table. Returns it with its line for `pouch config show`.
+/// Creates a rule from its table. Returns it with its line for `pouch config show`.
 ///
 /// # Errors
 /// The rule has no action, or one that the account does not allow.

@@ -20,10 +20,10 @@ use crate::{
     text::{closest, sanitize},
 };
 
-/// What a URL looks like.
+/// The hint that shows the form of a URL.
 const EXAMPLE: &str = "write it like pops://ann@pop.example.org";
 
-/// Makes an account of a URL: `pops://ann@pop.example.org` (TLS) or `pop://…` (STARTTLS, never
+/// Creates an account from a URL: `pops://ann@pop.example.org` (TLS) or `pop://…` (STARTTLS, never
 /// without it). The user may contain `@`, and any character as `%40`.
 ///
 /// # Errors
