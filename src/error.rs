@@ -1,81 +1,88 @@
-//! What went wrong, said so that a person can act on it.
+//! The error type of the program.
 //!
-//! An [`Error`] knows what it means for the run ([`Verdict`]), the exit code, and its hint; nobody
-//! needs to look inside it to find out.
+//! An [`Error`] is a message that is ready to print, and a [`Kind`]. The kind alone determines what
+//! happens next: how the run continues ([`Kind::verdict`]), the exit code ([`Kind::exit`]), and
+//! whether the report is delayed ([`Kind::is_transient`]). Callers therefore never downcast an
+//! error or search its text, and a module that creates an error decides nothing but its kind.
+//!
+//! The cause of an error is stored as text (a fact), not as a `source()`, because no code acts on
+//! causes: whatever matters about a cause is in the kind.
 
 use std::{fmt, io, path::Path};
 
-/// The result of what can fail.
+/// A [`Result`](std::result::Result) with an [`Error`] of this program.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What failed in the user's words, the facts of it, and one thing to do.
+/// An error: one sentence about what failed, further facts, and at most one hint.
+///
+/// It is boxed so that a `Result` stays small.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error(Box<Story>);
+pub struct Error(Box<Details>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Story {
+struct Details {
     kind: Kind,
     what: String,
     facts: Vec<String>,
     hint: Option<String>,
 }
 
-/// The kinds of trouble that pouch tells apart. Each has one exit code of sysexits.h.
+/// The kind of an error. Each kind has one exit code, as defined in sysexits.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// The command line asks for what does not exist.
+    /// The command line is invalid, or names an account or a message that does not exist.
     Usage,
-    /// The ledger cannot be read.
+    /// The ledger is damaged, or was written by another version of pouch.
     State,
     /// The host name has no address.
     NoHost,
-    /// The host's address cannot be asked for now: there is no network.
+    /// The host name cannot be resolved at the moment: there is no network.
     Offline,
-    /// The server is not there, or lacks what is needed.
+    /// The server cannot be reached, or lacks a required feature.
     Unavailable,
     /// A bug in pouch.
     Bug,
-    /// A place to put mail or state cannot be made.
+    /// A destination or a state file cannot be created or opened.
     CannotCreate,
-    /// The disk is full or broken.
+    /// The disk is full, or an I/O error occurred.
     Io,
-    /// The connection ended where it should not.
+    /// The connection was closed unexpectedly.
     ConnectionLost,
-    /// The server said nothing for too long.
+    /// The server did not send anything within the timeout.
     TimedOut,
-    /// The server's answers are not those to what it was asked.
+    /// The responses of the server do not match the commands that were sent.
     Desynchronized,
-    /// The mailbox is in use, the server asks to come back later, another pouch is running.
+    /// The mailbox or the ledger is in use, or the server is temporarily unavailable.
     Busy,
-    /// A program that messages are handed to asks for this one again later.
+    /// A program or an LMTP server deferred the message: it may accept it in a later run.
     Deferred,
-    /// A program that messages are handed to does not want this one.
+    /// A program or an LMTP server rejected the message.
     Rejected,
-    /// What answers is no POP3 server, or breaks the protocol.
+    /// The server does not speak POP3, or violates the protocol.
     NotPop3,
-    /// Password, certificate or file permissions.
+    /// The login was refused, the certificate is not trusted, or file permissions are wrong.
     Denied,
-    /// The config, or the command that gives the secret.
+    /// The config is invalid, or the password command failed.
     Config,
-    /// Ended by this signal.
+    /// The process received this signal.
     Stopped(i32),
 }
 
-/// What trouble means for the rest of the run.
+/// The consequence of an error for the rest of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The line is lost; a new connection may do better.
+    /// Continue with a new connection.
     Reconnect,
-    /// This message has to wait; the next one may be delivered.
+    /// Continue with the next message.
     SkipMessage,
-    /// Nothing more can be done for this account in this run.
+    /// Stop this account; continue with the others.
     StopAccount,
-    /// Nothing more can be done at all.
+    /// Stop all accounts.
     StopAll,
 }
 
 impl Kind {
-    /// The exit code (sysexits.h; 128 + n for a signal).
+    /// Returns the exit code: that of sysexits.h, or 128 + n for signal n.
     pub fn exit(self) -> Exit {
         Exit(match self {
             Self::Usage => 64,
@@ -98,7 +105,7 @@ impl Kind {
         })
     }
 
-    /// What it means for the run.
+    /// Returns how the run continues after an error of this kind.
     pub fn verdict(self) -> Verdict {
         match self {
             Self::ConnectionLost | Self::TimedOut | Self::Desynchronized | Self::Offline => {
@@ -110,7 +117,8 @@ impl Kind {
         }
     }
 
-    /// Whether it may pass by itself, so that nobody need hear of it until it has lasted.
+    /// Returns whether the error is transient: it may disappear without any action by the user, and
+    /// is not reported until it has lasted for a day.
     pub fn is_transient(self) -> bool {
         matches!(
             self,
@@ -125,9 +133,11 @@ impl Kind {
 }
 
 impl Error {
-    /// `what` failed: lower case, no full stop, in the words of the user.
+    /// Creates an error.
+    ///
+    /// `what` is one sentence in lower case, without a full stop.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Self(Box::new(Story {
+        Self(Box::new(Details {
             kind,
             what: what.into(),
             facts: Vec::new(),
@@ -135,41 +145,44 @@ impl Error {
         }))
     }
 
-    /// A file or folder could not be used. Permissions, a full disk and the like get the kind,
-    /// and the hint, that they deserve; all else is [`Kind::Io`].
+    /// Creates the error that a file or directory cannot be used: "cannot `doing` `path`".
+    ///
+    /// The kind is [`Kind::CannotCreate`] if `path` is missing, not permitted or of the wrong type,
+    /// and [`Kind::Io`] otherwise.
     pub fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
         use io::ErrorKind as E;
         let (kind, hint) = match error.kind() {
             E::ReadOnlyFilesystem => (
                 Kind::CannotCreate,
-                Some("it lies on a read-only file system"),
+                Some("remount the file system read-write, or choose another directory"),
             ),
             E::PermissionDenied | E::NotADirectory | E::AlreadyExists | E::NotFound => {
                 (Kind::CannotCreate, None)
             }
             E::StorageFull | E::QuotaExceeded => (
                 Kind::Io,
-                Some("make room on that disk; the next run goes on where this one stopped"),
+                Some("free space on that disk; the next run continues where this one stopped"),
             ),
             _ => (Kind::Io, None),
         };
-        let story = Self::new(kind, format!("cannot {doing} {}", path.display()))
+        let located = Self::new(kind, format!("cannot {doing} {}", path.display()))
             .with_fact(error.to_string());
         match hint {
-            Some(hint) => story.with_hint(hint),
-            None => story,
+            Some(hint) => located.with_hint(hint),
+            None => located,
         }
     }
 
-    /// No thread could be started.
+    /// Creates the error that a thread cannot be started.
     pub fn thread(error: &io::Error) -> Self {
-        Self::new(Kind::Io, "the system starts no more threads")
+        Self::new(Kind::Io, "cannot start a thread")
             .with_fact(error.to_string())
-            .with_hint("`ulimit -u` shows how many it allows")
+            .with_hint("check the limit of processes and threads with `ulimit -u`")
     }
 
-    /// With one more fact, a line of its own. The number that Rust puts behind what the system says
-    /// tells people nothing, and is left out.
+    /// Adds a fact, which is printed on a line of its own.
+    ///
+    /// The suffix ` (os error N)` that [`io::Error`] appends to the system's message is removed.
     #[must_use]
     pub fn with_fact(mut self, fact: impl Into<String>) -> Self {
         let mut fact = fact.into();
@@ -182,43 +195,43 @@ impl Error {
         self
     }
 
-    /// The same, taken for trouble of this kind.
+    /// Changes the kind.
     #[must_use]
     pub fn of_kind(mut self, kind: Kind) -> Self {
         self.0.kind = kind;
         self
     }
 
-    /// With the one thing to do about it.
+    /// Sets the hint: what the user can do.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
 
-    /// The kind of trouble.
+    /// Returns the kind.
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// What failed, in one line.
+    /// Returns the sentence that says what failed.
     pub fn what(&self) -> &str {
         &self.0.what
     }
 
-    /// The facts, a line each.
+    /// Returns the facts, one line each.
     pub fn facts(&self) -> &[String] {
         &self.0.facts
     }
 
-    /// The one thing to do.
+    /// Returns the hint, or `None` if there is none.
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 }
 
 impl fmt::Display for Error {
-    /// The whole message: what, the facts indented by two, the hint.
+    /// Writes the whole message: what failed, the facts indented by two spaces, the hint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.what)?;
         for fact in &self.0.facts {
@@ -235,22 +248,23 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An exit code of the program.
+/// An exit status of the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exit(pub u8);
 
 impl Exit {
-    /// Done.
+    /// Success, with or without new mail.
     pub const OK: Self = Self(0);
-    /// `--fail-if-none`, and there was nothing new.
+    /// No new mail, with `--fail-if-none`.
     pub const NONE: Self = Self(1);
-    /// A message was put in quarantine.
+    /// A message was quarantined in this run.
     pub const QUARANTINE: Self = Self(65);
-    /// A message failed and will be tried again.
+    /// A message failed and will be retried.
     pub const LATER: Self = Self(75);
 
-    /// The code that stands for both: a signal first, then the worse one in the order of the
-    /// manual.
+    /// Returns the more severe of two exit codes.
+    ///
+    /// A signal is the most severe, then the order of pouch(1) applies.
     #[must_use]
     pub fn worst(self, other: Self) -> Self {
         const WORST_FIRST: [u8; 12] = [64, 70, 78, 77, 76, 74, 73, 71, 69, 68, 65, 75];
@@ -260,7 +274,7 @@ impl Exit {
             code => WORST_FIRST
                 .iter()
                 .position(|listed| *listed == code)
-                .map_or(usize::MAX - 1, |place| place + 1),
+                .map_or(usize::MAX - 1, |index| index + 1),
         };
         if rank(other) < rank(self) {
             other
@@ -275,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_exit_code_wins() {
+    fn several_exit_codes_give_the_most_severe() {
         let worst = |codes: &[u8]| {
             codes
                 .iter()
@@ -290,19 +304,19 @@ mod tests {
     }
 
     #[test]
-    fn the_numbers_of_the_system_are_left_out() {
+    fn os_error_numbers_are_removed_from_facts() {
         let error = Error::file("read", Path::new("x"), &io::Error::from_raw_os_error(13));
         assert_eq!(error.to_string(), "cannot read x\n  Permission denied");
         assert_eq!(
             Error::new(Kind::Io, "no")
-                .with_fact("it said: (os error ")
+                .with_fact("output: (os error ")
                 .facts(),
-            ["it said: (os error "]
+            ["output: (os error "]
         );
     }
 
     #[test]
-    fn the_message_stands_alone() {
+    fn display_has_facts_and_hint() {
         let error = Error::new(Kind::Denied, "the server refused the password")
             .with_fact("pop.example.org said: -ERR [AUTH] Invalid credentials")
             .with_hint("run `pouch check work`");

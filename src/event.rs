@@ -1,120 +1,125 @@
-//! What happens in a run, told as it happens.
+//! The events of a run, which the engine reports while it works.
+//!
+//! The engine prints nothing. It calls a [`Reporter`], which decides what is shown on a terminal,
+//! in a log or as JSON, so that neither layer depends on the other.
 
 use crate::{
     domain::{ids::RowId, plan::DeleteReason, time::Timestamp},
     error::{Error, Exit},
 };
 
-/// Something that happened to an account.
+/// An event in the run of one account.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The run begins.
+    /// The run has begun.
     Start,
-    /// The login is done.
+    /// The login succeeded.
     Connected {
-        /// The server's name and port.
+        /// The server, as `host:port`.
         server: &'a str,
     },
-    /// What will be done. It comes again after a lost line.
+    /// The plan is made. A new connection after a lost one makes a new plan.
     Planned {
-        /// Messages that are listed.
+        /// The number of messages that the server lists.
         listed: u64,
-        /// Messages to fetch.
+        /// The number of messages to fetch.
         fetch: u64,
-        /// Their octets by LIST.
+        /// Their total size as listed, in bytes.
         octets: u64,
     },
-    /// More of a message came.
+    /// A part of a message was received.
     Received {
-        /// So many octets more.
+        /// The number of bytes since the last such event.
         octets: u64,
     },
-    /// Messages are safe.
+    /// A message is on stable storage and recorded in the ledger.
     Stored {
-        /// Its row.
+        /// The message.
         row: RowId,
-        /// Its octets.
+        /// Its size in bytes.
         octets: u64,
     },
-    /// A message failed; it is tried again in the next run.
+    /// A message failed, and is retried in the next run.
     Failed {
-        /// Its row.
+        /// The message.
         row: RowId,
-        /// What happened.
+        /// The reason.
         error: &'a Error,
     },
-    /// A message failed too often.
+    /// A message was quarantined after its last attempt failed.
     Quarantined {
-        /// Its row.
+        /// The message.
         row: RowId,
-        /// What happened.
+        /// The reason.
         error: &'a Error,
-        /// When it is tried again.
+        /// The time of the next attempt.
         next_try: Timestamp,
     },
     /// Messages were deleted from the server.
     Deleted {
-        /// So many …
+        /// Their number.
         count: u64,
-        /// … for this reason.
+        /// The reason, the same for all of them.
         why: DeleteReason,
     },
-    /// Something a person should know, though nothing failed.
+    /// A warning: the run continues, and its exit code does not change.
     Notice(&'a Error),
-    /// What stopped the account.
+    /// An error that ended the run of the account.
     Problem {
-        /// What it was.
+        /// The error.
         error: &'a Error,
-        /// Whether a person has to hear of it where nobody watches.
+        /// Whether the error is due to be reported if standard error is not a terminal.
         tell: bool,
     },
-    /// A line of the session with the server.
+    /// A line of the session with the server (`-vv`).
     TraceLine(&'a TraceLine),
-    /// The run is over.
+    /// The run has ended.
     Done(&'a Summary),
 }
 
-/// What a run did.
+/// The number of messages that a run processed, by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Messages delivered.
     pub delivered: u64,
-    /// Their octets.
+    /// Their total size in bytes.
     pub octets: u64,
     /// Messages deleted from the server.
     pub deleted: u64,
     /// Messages that failed.
     pub failed: u64,
-    /// Messages that a rule or a filter set aside.
+    /// Messages that a rule or a filter skipped.
     pub skipped: u64,
 }
 
-/// What came of a run of one account.
+/// The result of the run of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The exit code.
     pub exit: Exit,
-    /// What was done.
+    /// The number of messages processed.
     pub tally: Tally,
-    /// What was deleted, and why.
+    /// The number of deleted messages for each reason.
     pub deleted: Vec<(DeleteReason, u64)>,
-    /// Messages in quarantine now.
+    /// The number of messages in quarantine after the run.
     pub quarantined: u64,
-    /// The account's default destination.
+    /// The default destination of the account, for display.
     pub destination: String,
 }
 
-/// Who is told. Accounts run side by side: each call names its own.
+/// A receiver of events.
+///
+/// Accounts run in parallel, so each call names the account, and calls come from several threads.
 pub trait Reporter: Send + Sync {
-    /// Takes an event of `account`.
+    /// Reports an event of `account`.
     fn event(&self, account: &str, event: &Event<'_>);
 }
 
-/// A line of the session, for people: secrets are left out.
+/// A line of the session for display, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TraceLine {
-    /// By pouch.
+    /// A command that pouch sent.
     Client(String),
-    /// By the server; content of messages and listings is left out.
+    /// A line that the server sent. The content of messages and listings is omitted.
     Server(String),
 }

@@ -1,11 +1,11 @@
-//! Making text of what others wrote safe to show, and guessing what a person meant.
+//! Text for display: sanitizing, spelling suggestions, times and counts.
 
 use std::path::Path;
 
 use crate::domain::time::Timestamp;
 
-/// The most characters of a server's or sender's text that are shown in one place.
-const LONGEST: usize = 300;
+/// Maximum length of sanitized text, in characters.
+const MAX_CHARS: usize = 300;
 
 /// Returns `bytes` in hexadecimal digits, two for each.
 pub fn hex(bytes: &[u8]) -> String {
@@ -17,37 +17,40 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// `octets`, which a server or a sender wrote, as text that does nothing to a terminal.
+/// Returns untrusted bytes, such as a response or a subject, as text that is safe on a terminal.
 ///
-/// Control and escape sequences, line breaks and the characters that turn the direction of text
-/// or hide it become `\u{fffd}`, what is no UTF-8 likewise; after 300 characters it is cut.
+/// Control characters (and thereby escape sequences and line breaks), bidirectional controls,
+/// invisible characters and invalid UTF-8 are replaced by U+FFFD. The text is truncated after 300
+/// characters.
 pub fn sanitize(octets: &[u8]) -> String {
-    // A character takes at most four octets: no need to decode a line of 100 MB to show its head.
-    let head = &octets[..octets.len().min(4 * (LONGEST + 1))];
+    // A character has at most four bytes: do not decode a line of 100 MB to show its beginning.
+    let head = &octets[..octets.len().min(4 * (MAX_CHARS + 1))];
     let text = String::from_utf8_lossy(head);
     let mut out: String = text
         .chars()
-        .take(LONGEST)
+        .take(MAX_CHARS)
         .map(|c| match c {
             '\t' => ' ',
             c if is_unsafe(c) => char::REPLACEMENT_CHARACTER,
             c => c,
         })
         .collect();
-    if text.chars().nth(LONGEST).is_some() {
+    if text.chars().nth(MAX_CHARS).is_some() {
         out.push('…');
     }
     out
 }
 
-/// Whether a terminal may act on `c`, or a reader be misled by it.
+/// Returns whether `c` can control a terminal, or change how the text around it is displayed.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// The candidate that `word` was probably meant to be.
+/// Returns the candidate of which `word` is probably a misspelling, ignoring case.
+///
+/// `None` if the edit distance is more than 3, or more than a third of the longer word.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     candidates
@@ -58,7 +61,6 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
                 candidate,
             )
         })
-        // a third of the word may be wrong, so that `x` is no misspelling of `ux`
         .filter(|(distance, candidate)| {
             *distance <= 3 && *distance * 3 <= candidate.chars().count().max(word.chars().count())
         })
@@ -66,24 +68,24 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// `2026-11-24`, where the reader is.
+/// Returns the local date, like `2026-11-24`.
 pub fn day(at: Timestamp) -> String {
     local(at, "%Y-%m-%d")
 }
 
-/// `2026-11-24 14:05`, where the reader is.
+/// Returns the local date and time, like `2026-11-24 14:05`.
 pub fn moment(at: Timestamp) -> String {
     local(at, "%Y-%m-%d %H:%M")
 }
 
-/// `14:05`, where the reader is.
+/// Returns the local time, like `14:05`.
 pub fn time_of_day(at: Timestamp) -> String {
     local(at, "%H:%M")
 }
 
 fn local(at: Timestamp, format: &str) -> String {
     jiff::Timestamp::from_second(at.0).map_or_else(
-        |_| "a time far away".into(),
+        |_| "an unknown time".into(),
         |at| {
             at.to_zoned(jiff::tz::TimeZone::system())
                 .strftime(format)
@@ -92,7 +94,7 @@ fn local(at: Timestamp, format: &str) -> String {
     )
 }
 
-/// A path as people write it, `~/Mail/work`, and safe to show.
+/// Returns a path for display, sanitized, with `~/` for the home directory.
 pub fn tilde(path: &Path, home: &Path) -> String {
     let text = match path.strip_prefix(home) {
         Ok(rest) if home.is_absolute() => format!("~/{}", rest.display()),
@@ -101,7 +103,7 @@ pub fn tilde(path: &Path, home: &Path) -> String {
     sanitize(text.as_bytes())
 }
 
-/// `once`, `3 times`.
+/// Returns a number of repetitions, like `once` or `3 times`.
 pub fn times(number: u32) -> String {
     if number == 1 {
         "once".into()
@@ -110,7 +112,7 @@ pub fn times(number: u32) -> String {
     }
 }
 
-/// `1 message`, `2 messages`.
+/// Returns a count with its noun, like `1 message` or `2 messages`.
 pub fn count(number: u64, noun: &str) -> String {
     if number == 1 {
         format!("1 {noun}")
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_reaches_the_terminal() {
+    fn untrusted_text_is_sanitized_and_truncated() {
         assert_eq!(
             sanitize(b"-ERR \x1b[2Jgone\r\n\x07"),
             "-ERR \u{fffd}[2Jgone\u{fffd}\u{fffd}\u{fffd}"
@@ -136,11 +138,11 @@ mod tests {
         assert_eq!(sanitize(b"caf\xe9"), "caf\u{fffd}");
         assert_eq!(sanitize("Grüße, 世界".as_bytes()), "Grüße, 世界");
         let long = sanitize(&vec![b'x'; 1 << 20]);
-        assert_eq!(long.chars().count(), LONGEST + 1);
+        assert_eq!(long.chars().count(), MAX_CHARS + 1);
     }
 
     #[test]
-    fn misspellings_are_guessed_and_strangers_not() {
+    fn misspelling_gives_closest_candidate_or_none() {
         let keys = ["host", "port", "password-command", "maildir", "keep"];
         assert_eq!(closest("pasword-comand", keys), Some("password-command"));
         assert_eq!(closest("Host", keys), Some("host"));

@@ -1,4 +1,4 @@
-//! The resolved config: what the rest of the program sees of it.
+//! The resolved config, as the rest of the program uses it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::domain::{
 /// The whole config, with a value for every key.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How many servers to connect to at the same time, at least 1.
+    /// Maximum number of servers to connect to at the same time, at least 1.
     pub jobs: usize,
     /// The directory of the ledger and the locks.
     pub state_dir: PathBuf,
@@ -19,7 +19,7 @@ pub struct Config {
     pub accounts: Vec<Account>,
 }
 
-/// One mailbox on a server, and where its mail goes.
+/// A mailbox on a server, and the destinations of its mail.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// Its name in the config, or the URL given on the command line.
@@ -40,20 +40,19 @@ pub struct Account {
     pub allow_plaintext_password: bool,
     /// The longest time without a byte from the server.
     pub timeout: TimeSpan,
-    /// How long connecting may take, over all addresses of the host.
+    /// Time limit for connecting, over all addresses of the host.
     pub connect_timeout: TimeSpan,
-    /// How often to reconnect after a transient error.
+    /// Maximum number of reconnects after a transient error.
     pub retries: u32,
-    /// How many messages to request ahead of the one that is being read.
+    /// The number of messages to request ahead of the one that is being read.
     pub request_ahead: RequestAhead,
-    /// How to log in.
+    /// The login mechanism.
     pub auth: Auth,
-    /// Where the password comes from.
+    /// The source of the password.
     pub secret: SecretSource,
-    /// Where messages go.
+    /// The destinations of messages.
     pub routing: Routing,
-    /// How long a program (`pipe` or a filter) may take for one message, and an LMTP server for one
-    /// reply.
+    /// Time limit for a program (`pipe` or a filter) per message, and for an LMTP server per reply.
     pub pipe_timeout: TimeSpan,
     /// The recipients of messages that go to an LMTP server, unless a rule names others.
     pub lmtp_recipients: Vec<String>,
@@ -61,9 +60,9 @@ pub struct Account {
     pub filter: Vec<Vec<String>>,
     /// The header fields that are added on top of each message.
     pub add_headers: Vec<TraceField>,
-    /// What to fetch and what to delete.
+    /// The rules for fetching and deletion.
     pub policy: Policy,
-    /// After how many failed attempts a message is quarantined, at least 1.
+    /// The number of failed attempts after which a message is quarantined, at least 1.
     pub attempts: u32,
     /// Whether a notice is delivered for a quarantined message.
     pub notice: bool,
@@ -83,8 +82,7 @@ impl Account {
         AccountId::new(&self.user, &self.host)
     }
 
-    /// Returns how long a whole response of the server may take, whatever its size: ten times
-    /// `timeout`.
+    /// Returns the time limit for a whole response of the server: ten times `timeout`.
     pub fn patience(&self) -> Duration {
         Duration::from(self.timeout).saturating_mul(10)
     }
@@ -137,7 +135,7 @@ pub struct ClientCertificate {
     pub key: PathBuf,
 }
 
-/// How many messages to request ahead.
+/// The number of messages to request ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestAhead {
     /// As many as useful, if the server announces PIPELINING (RFC 2449 §6.6).
@@ -146,7 +144,7 @@ pub enum RequestAhead {
     Count(u32),
 }
 
-/// Where the password comes from.
+/// The source of the password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
     /// The first line that this command prints.
@@ -155,6 +153,6 @@ pub enum SecretSource {
     File(PathBuf),
     /// The systemd credential of this name.
     Credential(String),
-    /// The person at the terminal.
+    /// A prompt on the terminal.
     Prompt,
 }

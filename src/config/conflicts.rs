@@ -74,11 +74,11 @@ pub(super) fn check(document: &Document, table: &AccountTable) -> Result<(), Err
     match &table.sync_deletions {
         Some(sync) if sync.value && table.maildir.is_none() => {
             let what = "`sync-deletions` needs a `maildir`: \
-                        other destinations cannot be checked for deleted mail";
+                        deletions from other destinations cannot be detected";
             let other = destination_source(table);
             Err(document
                 .contradiction(&sync.source, what, other, "the destination")
-                .with_hint("remove `sync-deletions`, or deliver to a Maildir"))
+                .with_hint("remove `sync-deletions`, or set `maildir`"))
         }
         _ => Ok(()),
     }
@@ -118,12 +118,12 @@ fn check_client_certificate(document: &Document, table: &AccountTable) -> Result
         (Some(cert), None) => (
             &cert.source,
             "`tls-client-cert` needs `tls-client-key`",
-            "add the file with its private key",
+            "set `tls-client-key` to the file with the private key",
         ),
         (None, Some(key)) => (
             &key.source,
             "`tls-client-key` needs `tls-client-cert`",
-            "add the file with its certificate",
+            "set `tls-client-cert` to the file with the certificate",
         ),
         _ => return Ok(()),
     };
@@ -146,7 +146,7 @@ pub(super) fn check_mailboxes(file: &File, accounts: &[Account]) -> Result<(), E
             .position(|earlier| mailbox(earlier) == mailbox(account));
         if let Some(earlier) = earlier {
             let what = format!(
-                "the accounts `{}` and `{}` are the same mailbox, {}",
+                "accounts `{}` and `{}` are the same mailbox, {}",
                 accounts[earlier].name,
                 account.name,
                 account.identity()

@@ -1,4 +1,4 @@
-//! Mistakes in a config file, in the user's words: what is wrong, and what was probably meant.
+//! Error messages for mistakes in a config file, with suggestions.
 
 use std::ops::Range;
 
@@ -15,13 +15,13 @@ use crate::{
     text::{closest, sanitize},
 };
 
-/// Returns what a key of this scope is called.
+/// Returns the term for a key of this scope.
 fn called(scope: Scope) -> &'static str {
     match scope {
         Scope::Top => "a top-level key",
-        Scope::Account => "a key of an account",
-        Scope::Rule => "a key of a rule",
-        Scope::Multidrop => "a key of multidrop",
+        Scope::Account => "an account key",
+        Scope::Rule => "a rule key",
+        Scope::Multidrop => "a multidrop key",
     }
 }
 
@@ -48,13 +48,16 @@ pub(super) fn unknown_key(
     if let Some(owner) = owner {
         let what = format!("`{name}` is not {}", called(scope));
         let hint = match (owner, scope) {
-            (Scope::Top, _) => "move it to the top of the file, above the first table".to_owned(),
+            (Scope::Top, _) => "move it to the top of the file, before the first table".to_owned(),
             (Scope::Account, Scope::Top) => {
-                "move it below `[account.NAME]`, or below `[defaults]` for all accounts".to_owned()
+                "move it to `[account.NAME]`, or to `[defaults]` to set it for all accounts"
+                    .to_owned()
             }
-            (Scope::Account, _) => format!("move it up to `[{account}]`, above all tables in it"),
-            (Scope::Rule, _) => format!("move it below a line `[[{account}.rule]]`"),
-            (Scope::Multidrop, _) => format!("move it below a line `[{account}.multidrop]`"),
+            (Scope::Account, _) => {
+                format!("move it to `[{account}]`, before its rules and multidrop")
+            }
+            (Scope::Rule, _) => format!("move it to a table `[[{account}.rule]]`"),
+            (Scope::Multidrop, _) => format!("move it to the table `[{account}.multidrop]`"),
         };
         return document.error(span, &what).with_hint(hint);
     }
@@ -63,7 +66,7 @@ pub(super) fn unknown_key(
         .with_hint(unknown_key_hint(key, scope))
 }
 
-/// Returns what was probably meant by a key that does not exist anywhere.
+/// Returns the hint for a key that does not exist in any scope.
 fn unknown_key_hint(key: &str, scope: Scope) -> String {
     let outer = matches!(scope, Scope::Top | Scope::Account);
     if let Some(counterpart) = counterpart(key).filter(|_| outer) {
@@ -80,12 +83,10 @@ fn unknown_key_hint(key: &str, scope: Scope) -> String {
     }
     match closest(key, candidates) {
         Some(guess) => format!("did you mean `{guess}`?"),
-        None if outer => {
-            "`pouch config sample` and the manual pouch-config(5) list all keys".to_owned()
-        }
+        None if outer => "see `pouch config sample` or pouch-config(5) for all keys".to_owned(),
         None => {
             let names: Vec<_> = scope.names().collect();
-            format!("the keys are {}", names.join(", "))
+            format!("use one of {}", names.join(", "))
         }
     }
 }
@@ -96,7 +97,7 @@ pub(super) fn unknown_table(document: &Document, span: &Range<usize>, name: &str
     let hint = match closest(name, ["account", "defaults"]) {
         Some("account") => "did you mean `[account.NAME]`?".to_owned(),
         Some(guess) => format!("did you mean `[{guess}]`?"),
-        None => format!("for an account, write `[account.{shown}]`"),
+        None => format!("to define an account, write `[account.{shown}]`"),
     };
     document
         .error(span, &format!("unknown table `[{shown}]`"))
@@ -138,7 +139,7 @@ pub(super) fn syntax_error(document: &Document, error: &toml::de::Error) -> Erro
     let lower = culprit.to_lowercase();
     let what = match fault {
         "duplicate key" => return duplicate_key(document, &span),
-        "string values must be quoted" if culprit.is_empty() => "a value is missing".to_owned(),
+        "string values must be quoted" if culprit.is_empty() => "missing value".to_owned(),
         "string values must be quoted" | "invalid boolean"
             if ["true", "false"].contains(&lower.as_str()) =>
         {
@@ -152,7 +153,7 @@ pub(super) fn syntax_error(document: &Document, error: &toml::de::Error) -> Erro
         }
         "key with no value" => "a key must be followed by `=` and its value".to_owned(),
         "invalid basic string" | "invalid literal string" if culprit.is_empty() => {
-            "the closing quote is missing".to_owned()
+            "missing closing quote".to_owned()
         }
         fault if fault.contains("recursion") => "nesting is too deep".to_owned(),
         fault if message.ends_with("expected nothing") => format!("not valid TOML: {fault}"),
@@ -199,11 +200,11 @@ pub(super) fn name_fault(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         Some("must not be empty")
     } else if name.contains(['/', '@']) {
-        Some("must not contain `/` or `@`, which are for URLs")
+        Some("must not contain `/` or `@`, which mark URLs")
     } else if name.starts_with(['-', '.']) {
         Some("must not begin with `-` or `.`")
     } else if name.trim() != name || sanitize(name.as_bytes()) != name {
-        Some("must be printable, without spaces around it")
+        Some("must be printable, without leading or trailing spaces")
     } else {
         None
     }

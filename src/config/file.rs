@@ -52,19 +52,19 @@ pub(super) fn read(path: &Path, home: &Path) -> Result<Vec<u8>, Error> {
 
 /// Checks that only the user `me` and root can change a file of this owner and mode.
 fn check_writers(shown: &str, owner: u32, me: u32, mode: u32) -> Result<(), Error> {
-    let commands = "commands in it are run as you";
+    let commands = "its commands would run as you";
     let denied = || Error::new(Kind::Denied, format!("{shown} is writable by other users"));
     if ![me, 0].contains(&owner) {
         return Err(denied()
-            .with_fact(format!(
-                "its owner is the user with the ID {owner}; {commands}"
-            ))
-            .with_hint(format!("copy the file, or run: chown {me} {shown}")));
+            .with_fact(format!("its owner has the user ID {owner}; {commands}"))
+            .with_hint(format!(
+                "make a copy that you own, or run `chown {me} {shown}` as root"
+            )));
     }
     if mode & 0o022 != 0 {
         return Err(denied()
             .with_fact(format!("its permissions are {mode:04o}; {commands}"))
-            .with_hint(format!("chmod go-w {shown}")));
+            .with_hint(format!("run `chmod go-w {shown}`")));
     }
     Ok(())
 }
@@ -80,9 +80,9 @@ fn missing(path: &Path, home: &Path) -> Error {
     };
     Error::new(Kind::Config, format!("there is no config file {shown}"))
         .with_fact(format!(
-            "to create one: {make}pouch config sample > {shown}"
+            "to create one, run `{make}pouch config sample > {shown}`"
         ))
-        .with_hint("to fetch without one: `pouch fetch pops://you@host --to ~/Mail`")
+        .with_hint("to fetch without a config file, run `pouch fetch pops://you@host --to ~/Mail`")
 }
 
 /// Decodes the bytes of the config file. `shown` is its path for messages.
@@ -98,14 +98,11 @@ pub(super) fn decode<'b>(shown: &str, bytes: &'b [u8]) -> Result<&'b str, Error>
     if bytes.len() as u64 > LONGEST {
         return Err(Error::new(
             Kind::Config,
-            format!("{shown} is too long for a config file (1 MiB at most)"),
+            format!("{shown} is larger than 1 MiB, the limit for a config file"),
         ));
     }
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-        return Err(fault(
-            at,
-            "the file contains a NUL byte; it is not a text file",
-        ));
+        return Err(fault(at, "not a text file: this line contains a NUL byte"));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     str::from_utf8(bytes).map_err(|error| {
@@ -131,8 +128,8 @@ mod tests {
         assert_eq!(
             check_writers("~/c", 8, 7, 0o600).unwrap_err().to_string(),
             "~/c is writable by other users
-  its owner is the user with the ID 8; commands in it are run as you
-hint: copy the file, or run: chown 7 ~/c"
+  its owner has the user ID 8; its commands would run as you
+hint: make a copy that you own, or run `chown 7 ~/c` as root"
         );
     }
 
@@ -144,8 +141,8 @@ hint: copy the file, or run: chown 7 ~/c"
         assert_eq!(
             read("pouch/c.toml").unwrap_err().to_string(),
             "there is no config file ~/pouch/c.toml
-  to create one: mkdir -p ~/pouch && pouch config sample > ~/pouch/c.toml
-hint: to fetch without one: `pouch fetch pops://you@host --to ~/Mail`"
+  to create one, run `mkdir -p ~/pouch && pouch config sample > ~/pouch/c.toml`
+hint: to fetch without a config file, run `pouch fetch pops://you@host --to ~/Mail`"
         );
         assert_eq!(
             read("").unwrap_err().to_string(),
@@ -161,8 +158,8 @@ hint: to fetch without one: `pouch fetch pops://you@host --to ~/Mail`"
         assert_eq!(
             error.to_string(),
             "~/c.toml is writable by other users
-  its permissions are 0602; commands in it are run as you
-hint: chmod go-w ~/c.toml"
+  its permissions are 0602; its commands would run as you
+hint: run `chmod go-w ~/c.toml`"
         );
     }
 
@@ -172,7 +169,7 @@ hint: chmod go-w ~/c.toml"
         assert_eq!(decode(b"\xef\xbb\xbfjobs = 3\r\n").unwrap(), "jobs = 3\r\n");
         assert_eq!(
             decode(b"# x\njobs\0").unwrap_err(),
-            "c.toml:2: the file contains a NUL byte; it is not a text file"
+            "c.toml:2: not a text file: this line contains a NUL byte"
         );
         assert_eq!(
             decode(b"# x\n# caf\xe9").unwrap_err(),
@@ -180,7 +177,7 @@ hint: chmod go-w ~/c.toml"
         );
         assert_eq!(
             decode(&vec![b'#'; 2 << 20]).unwrap_err(),
-            "c.toml is too long for a config file (1 MiB at most)"
+            "c.toml is larger than 1 MiB, the limit for a config file"
         );
     }
 }

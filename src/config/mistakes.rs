@@ -6,7 +6,7 @@
 
 #![allow(
     clippy::too_many_lines,
-    reason = "tables of mistakes and their messages"
+    reason = "tables of invalid configs and their messages"
 )]
 
 use insta::assert_snapshot;
@@ -42,10 +42,10 @@ macro_rules! rule {
 fn no_accounts() {
     assert_snapshot!(files(&["", "[defaults]\nkeep = \"1d\""]), @"
     no accounts are defined in ~/.config/pouch/config.toml
-    hint: add one below a line `[account.NAME]`; see `pouch config sample`
+    hint: add a table `[account.NAME]`; `pouch config sample` prints an example
 
     no accounts are defined in ~/.config/pouch/config.toml
-    hint: add one below a line `[account.NAME]`; see `pouch config sample`
+    hint: add a table `[account.NAME]`; `pouch config sample` prints an example
     ");
 }
 
@@ -74,7 +74,7 @@ fn not_toml() {
       1 | jobs = “4”
         |        ^^^
 
-    ~/.config/pouch/config.toml:1:8: a value is missing
+    ~/.config/pouch/config.toml:1:8: missing value
       1 | jobs = 
         |        ^
 
@@ -82,7 +82,7 @@ fn not_toml() {
       1 | jobs
         |     ^
 
-    ~/.config/pouch/config.toml:1:15: the closing quote is missing
+    ~/.config/pouch/config.toml:1:15: missing closing quote
       1 | state-dir = "x
         |               ^
 
@@ -186,7 +186,7 @@ fn unknown_keys() {
     ~/.config/pouch/config.toml:1:1: unknown key `colour`
       1 | colour = 1
         | ^^^^^^
-    hint: `pouch config sample` and the manual pouch-config(5) list all keys
+    hint: see `pouch config sample` or pouch-config(5) for all keys
 
     ~/.config/pouch/config.toml:1:1: unknown key `job`
       1 | job = 2
@@ -211,7 +211,7 @@ fn unknown_keys() {
     ~/.config/pouch/config.toml:2:1: unknown key `colour`
       2 | colour = 1
         | ^^^^^^
-    hint: `pouch config sample` and the manual pouch-config(5) list all keys
+    hint: see `pouch config sample` or pouch-config(5) for all keys
 
     ~/.config/pouch/config.toml:2:1: unknown key `username`
       2 | username = "ann"
@@ -231,7 +231,7 @@ fn unknown_keys() {
     ~/.config/pouch/config.toml:2:1: unknown key `colour`
       2 | colour = 1
         | ^^^^^^
-    hint: the keys are from, to, subject, list-id, header, size, older-than, action, also
+    hint: use one of from, to, subject, list-id, header, size, older-than, action, also
 
     ~/.config/pouch/config.toml:2:1: unknown key `recipient`
       2 | recipient = {}
@@ -254,37 +254,37 @@ fn keys_in_the_wrong_table() {
     ~/.config/pouch/config.toml:1:1: `host` is not a top-level key
       1 | host = "x"
         | ^^^^
-    hint: move it below `[account.NAME]`, or below `[defaults]` for all accounts
+    hint: move it to `[account.NAME]`, or to `[defaults]` to set it for all accounts
 
     ~/.config/pouch/config.toml:1:1: `subject` is not a top-level key
       1 | subject = "x"
         | ^^^^^^^
-    hint: move it below a line `[[account.NAME.rule]]`
+    hint: move it to a table `[[account.NAME.rule]]`
 
-    ~/.config/pouch/config.toml:2:1: `jobs` is not a key of an account
+    ~/.config/pouch/config.toml:2:1: `jobs` is not an account key
       2 | jobs = 2
         | ^^^^
-    hint: move it to the top of the file, above the first table
+    hint: move it to the top of the file, before the first table
 
-    ~/.config/pouch/config.toml:2:1: `occurrence` is not a key of an account
+    ~/.config/pouch/config.toml:2:1: `occurrence` is not an account key
       2 | occurrence = 1
         | ^^^^^^^^^^
-    hint: move it below a line `[defaults.multidrop]`
+    hint: move it to the table `[defaults.multidrop]`
 
-    ~/.config/pouch/config.toml:2:1: `subject` is not a key of an account
+    ~/.config/pouch/config.toml:2:1: `subject` is not an account key
       2 | subject = "x"
         | ^^^^^^^
-    hint: move it below a line `[[account.a.rule]]`
+    hint: move it to a table `[[account.a.rule]]`
 
-    ~/.config/pouch/config.toml:2:1: `keep` is not a key of a rule
+    ~/.config/pouch/config.toml:2:1: `keep` is not a rule key
       2 | keep = "30d"
         | ^^^^
-    hint: move it up to `[account.a]`, above all tables in it
+    hint: move it to `[account.a]`, before its rules and multidrop
 
-    ~/.config/pouch/config.toml:2:1: `user` is not a key of multidrop
+    ~/.config/pouch/config.toml:2:1: `user` is not a multidrop key
       2 | user = "x"
         | ^^^^
-    hint: move it up to `[account.a]`, above all tables in it
+    hint: move it to `[account.a]`, before its rules and multidrop
     "#);
 }
 
@@ -361,42 +361,42 @@ fn tables() {
     ~/.config/pouch/config.toml:1:2: unknown table `[work]`
       1 | [work]
         |  ^^^^
-    hint: for an account, write `[account.work]`
+    hint: to define an account, write `[account.work]`
 
-    ~/.config/pouch/config.toml:2:1: `host` is written below `[account]`, which lacks the account's name
+    ~/.config/pouch/config.toml:2:1: `host` is set in `[account]`, which has no account name
       2 | host = "x"
         | ^^^^
-    hint: write `[account.NAME]`, with a name of your choice
+    hint: write `[account.NAME]` with a name of your choice
 
     ~/.config/pouch/config.toml:1:3: `account` must be a table of accounts
       1 | [[account]]
         |   ^^^^^^^
-    hint: write an account below a line `[account.NAME]`
+    hint: write each account as a table `[account.NAME]`
 
     ~/.config/pouch/config.toml:1:1: `defaults` must be a table
       1 | defaults = 3
         | ^^^^^^^^
-    hint: write its keys below a line `[defaults]`
+    hint: write its keys in a table `[defaults]`
 
     ~/.config/pouch/config.toml:2:1: `rule` must be a list of tables
       2 | rule = 3
         | ^^^^
-    hint: write each rule below a line `[[account.a.rule]]`
+    hint: write each rule as a table `[[account.a.rule]]`
 
     ~/.config/pouch/config.toml:2:9: `rule` must be a list of tables
       2 | rule = [3]
         |         ^
-    hint: write each rule below a line `[[account.a.rule]]`
+    hint: write each rule as a table `[[account.a.rule]]`
 
     ~/.config/pouch/config.toml:1:12: `rule` must be a list of tables
       1 | [account.a.rule]
         |            ^^^^
-    hint: write each rule below a line `[[account.a.rule]]`
+    hint: write each rule as a table `[[account.a.rule]]`
 
     ~/.config/pouch/config.toml:2:1: `multidrop` must be a table
       2 | multidrop = 3
         | ^^^^^^^^^
-    hint: write its keys below a line `[account.a.multidrop]`
+    hint: write its keys in a table `[account.a.multidrop]`
     "#);
 }
 
@@ -410,27 +410,27 @@ fn account_names() {
         "[account.\" a\"]",
         "[account.\"a\\u001bb\"]",
     ]), @r#"
-    ~/.config/pouch/config.toml:1:10: an account's name must not be empty
+    ~/.config/pouch/config.toml:1:10: an account name must not be empty
       1 | [account.""]
         |          ^^
 
-    ~/.config/pouch/config.toml:1:10: an account's name must not contain `/` or `@`, which are for URLs
+    ~/.config/pouch/config.toml:1:10: an account name must not contain `/` or `@`, which mark URLs
       1 | [account."a/b"]
         |          ^^^^^
 
-    ~/.config/pouch/config.toml:1:10: an account's name must not contain `/` or `@`, which are for URLs
+    ~/.config/pouch/config.toml:1:10: an account name must not contain `/` or `@`, which mark URLs
       1 | [account."ann@host"]
         |          ^^^^^^^^^^
 
-    ~/.config/pouch/config.toml:1:10: an account's name must not begin with `-` or `.`
+    ~/.config/pouch/config.toml:1:10: an account name must not begin with `-` or `.`
       1 | [account.-v]
         |          ^^
 
-    ~/.config/pouch/config.toml:1:10: an account's name must be printable, without spaces around it
+    ~/.config/pouch/config.toml:1:10: an account name must be printable, without leading or trailing spaces
       1 | [account." a"]
         |          ^^^^
 
-    ~/.config/pouch/config.toml:1:10: an account's name must be printable, without spaces around it
+    ~/.config/pouch/config.toml:1:10: an account name must be printable, without leading or trailing spaces
       1 | [account."a\u001bb"]
         |          ^^^^^^^^^^
     "#);
@@ -439,11 +439,11 @@ fn account_names() {
 #[test]
 fn numbers() {
     assert_snapshot!(files(&["jobs = 0", "jobs = {}"]), @"
-    ~/.config/pouch/config.toml:1:8: `jobs` must be a number from 1 up, without quotes, not 0
+    ~/.config/pouch/config.toml:1:8: `jobs` must be an integer of at least 1, without quotes, not 0
       1 | jobs = 0
         |        ^
 
-    ~/.config/pouch/config.toml:1:8: `jobs` must be a number from 1 up, without quotes, not an empty table
+    ~/.config/pouch/config.toml:1:8: `jobs` must be an integer of at least 1, without quotes, not an empty table
       1 | jobs = {}
         |        ^^
     ");
@@ -461,45 +461,45 @@ fn numbers() {
         "notice = \"yes\"",
         "auth = 1979-05-27",
     ]), @r#"
-    ~/.config/pouch/config.toml:5:8: `port` must be a number from 1 to 65535, without quotes, not a string
+    ~/.config/pouch/config.toml:5:8: `port` must be an integer from 1 to 65535, without quotes, not a string
       5 | port = "995"
         |        ^^^^^
 
-    ~/.config/pouch/config.toml:5:8: `port` must be a number from 1 to 65535, without quotes, not 0
+    ~/.config/pouch/config.toml:5:8: `port` must be an integer from 1 to 65535, without quotes, not 0
       5 | port = 0
         |        ^
 
-    ~/.config/pouch/config.toml:5:8: `port` must be a number from 1 to 65535, without quotes, not 65536
+    ~/.config/pouch/config.toml:5:8: `port` must be an integer from 1 to 65535, without quotes, not 65536
       5 | port = 65536
         |        ^^^^^
 
-    ~/.config/pouch/config.toml:5:8: `port` must be a number from 1 to 65535, without quotes, not a non-decimal number
+    ~/.config/pouch/config.toml:5:8: `port` must be an integer from 1 to 65535, without quotes, not a hexadecimal, octal or binary number
       5 | port = 0x10
         |        ^^^^
 
-    ~/.config/pouch/config.toml:5:11: `retries` must be a number from 0 up, without quotes, not -1
+    ~/.config/pouch/config.toml:5:11: `retries` must be an integer of at least 0, without quotes, not -1
       5 | retries = -1
         |           ^^
 
-    ~/.config/pouch/config.toml:5:11: `retries` must be a number from 0 up, without quotes, not 1.5
+    ~/.config/pouch/config.toml:5:11: `retries` must be an integer of at least 0, without quotes, not 1.5
       5 | retries = 1.5
         |           ^^^
 
-    ~/.config/pouch/config.toml:5:12: `attempts` must be a number from 1 up, without quotes, not 0
+    ~/.config/pouch/config.toml:5:12: `attempts` must be an integer of at least 1, without quotes, not 0
       5 | attempts = 0
         |            ^
 
-    ~/.config/pouch/config.toml:5:15: `keep-newest` must be a number from 1 up, without quotes, not 0
+    ~/.config/pouch/config.toml:5:15: `keep-newest` must be an integer of at least 1, without quotes, not 0
       5 | keep-newest = 0
         |               ^
     hint: `keep = "none"` deletes every message from the server once it is safe on disk
 
-    ~/.config/pouch/config.toml:5:17: `request-ahead` must be "auto" or a number from 1 up, not 0
+    ~/.config/pouch/config.toml:5:17: `request-ahead` must be "auto" or an integer of at least 1, not 0
       5 | request-ahead = 0
         |                 ^
     hint: 1 disables pipelining: each message is requested after the last
 
-    ~/.config/pouch/config.toml:5:17: `request-ahead` must be "auto" or a number from 1 up, not "many"
+    ~/.config/pouch/config.toml:5:17: `request-ahead` must be "auto" or an integer of at least 1, not "many"
       5 | request-ahead = "many"
         |                 ^^^^^^
 
@@ -544,25 +544,25 @@ fn words() {
       5 | auth = "ntlm"
         |        ^^^^^^
 
-    ~/.config/pouch/config.toml:5:10: `quirks` must be a list of "no-uidl", or empty, not a list that contains "no-udil"
+    ~/.config/pouch/config.toml:5:10: `quirks` must be an empty list or ["no-uidl"], not a list that contains "no-udil"
       5 | quirks = ["no-udil"]
         |          ^^^^^^^^^^^
     hint: did you mean "no-uidl"?
 
-    ~/.config/pouch/config.toml:5:10: `quirks` must be a list of "no-uidl", or empty, not a string
+    ~/.config/pouch/config.toml:5:10: `quirks` must be an empty list or ["no-uidl"], not a string
       5 | quirks = "no-uidl"
         |          ^^^^^^^^^
 
-    ~/.config/pouch/config.toml:5:15: `add-headers` must be a list of "received", "return-path" and "delivered-to", or empty, not a list that contains "recieved"
+    ~/.config/pouch/config.toml:5:15: `add-headers` must be a list of any of "received", "return-path" and "delivered-to", not a list that contains "recieved"
       5 | add-headers = ["recieved"]
         |               ^^^^^^^^^^^^
     hint: did you mean "received"?
 
-    ~/.config/pouch/config.toml:5:15: `add-headers` must be a list of "received", "return-path" and "delivered-to", or empty, not a list that contains a number
+    ~/.config/pouch/config.toml:5:15: `add-headers` must be a list of any of "received", "return-path" and "delivered-to", not a list that contains a number
       5 | add-headers = [3]
         |               ^^^
 
-    ~/.config/pouch/config.toml:5:15: `add-headers` must be a list of "received", "return-path" and "delivered-to", or empty, not true
+    ~/.config/pouch/config.toml:5:15: `add-headers` must be a list of any of "received", "return-path" and "delivered-to", not true
       5 | add-headers = true
         |               ^^^^
     "#);
@@ -590,7 +590,7 @@ fn strings() {
     ~/.config/pouch/config.toml:2:8: `host` must be a host name or an address in quotes, like "pop.example.org", not "pops://h:995"
       2 | host = "pops://h:995"
         |        ^^^^^^^^^^^^^^
-    hint: port, TLS and user have their own keys: `port`, `tls`, `user`
+    hint: set the port, TLS and the user with the keys `port`, `tls` and `user`
 
     ~/.config/pouch/config.toml:2:8: `user` must be a string in quotes, not an empty string
       2 | user = ""
@@ -607,12 +607,12 @@ fn strings() {
     ~/.config/pouch/config.toml:2:11: `maildir` must be a path in quotes, like "~/Mail/work", not "$HOME/Mail"
       2 | maildir = "$HOME/Mail"
         |           ^^^^^^^^^^^^
-    hint: `~/` at the start is your home directory; nothing else is expanded
+    hint: write a literal path; only a leading `~/` is expanded
 
     ~/.config/pouch/config.toml:2:11: `maildir` must be a path in quotes, like "~/Mail/work", not "~ann/Mail"
       2 | maildir = "~ann/Mail"
         |           ^^^^^^^^^^^
-    hint: `~/` at the start is your home directory; nothing else is expanded
+    hint: write a literal path; only a leading `~/` is expanded
 
     ~/.config/pouch/config.toml:2:11: `maildir` must be a path in quotes, like "~/Mail/work", not an empty list
       2 | maildir = []
@@ -786,7 +786,7 @@ fn sizes() {
     ~/.config/pouch/config.toml:6:8: `size` must be a limit in quotes, like ">2MB" or "<10KB", not "5M"
       6 | size = "5M"
         |        ^^^^
-    hint: write ">5MB" for larger, "<5MB" for smaller ones
+    hint: write ">5MB" for larger messages or "<5MB" for smaller ones
 
     ~/.config/pouch/config.toml:6:8: `size` must be a limit in quotes, like ">2MB" or "<10KB", not ">5MiB"
       6 | size = ">5MiB"
@@ -814,41 +814,41 @@ fn commands() {
         "lmtp-recipients = [3]",
         "lmtp-recipients = []",
     ]), @r#"
-    ~/.config/pouch/config.toml:5:20: `password-command` must be a list of words, like ["notmuch", "new"], not a string
+    ~/.config/pouch/config.toml:5:20: `password-command` must be a list of strings, like ["notmuch", "new"], not a string
       5 | password-command = "pass show 'mail/a b'"
         |                    ^^^^^^^^^^^^^^^^^^^^^^
     hint: write ["pass", "show", "mail/a b"]
 
-    ~/.config/pouch/config.toml:5:9: `after` must be a list of words, like ["notmuch", "new"], not a string
+    ~/.config/pouch/config.toml:5:9: `after` must be a list of strings, like ["notmuch", "new"], not a string
       5 | after = "a && b"
         |         ^^^^^^^^
     hint: write ["sh", "-c", "a && b"]
 
-    ~/.config/pouch/config.toml:5:9: `after` must be a list of words, like ["notmuch", "new"], not an empty list
+    ~/.config/pouch/config.toml:5:9: `after` must be a list of strings, like ["notmuch", "new"], not an empty list
       5 | after = []
         |         ^^
 
-    ~/.config/pouch/config.toml:5:9: `after` must be a list of words, like ["notmuch", "new"], not a list whose first word, the program, is empty
+    ~/.config/pouch/config.toml:5:9: `after` must be a list of strings, like ["notmuch", "new"], not a list whose first element, the program, is empty
       5 | after = [""]
         |         ^^^^
 
-    ~/.config/pouch/config.toml:5:9: `after` must be a list of words, like ["notmuch", "new"], not a list that contains a number
+    ~/.config/pouch/config.toml:5:9: `after` must be a list of strings, like ["notmuch", "new"], not a list that contains a number
       5 | after = ["a", 3]
         |         ^^^^^^^^
 
-    ~/.config/pouch/config.toml:5:9: `after` must be a list of words, like ["notmuch", "new"], not a list that contains a NUL
+    ~/.config/pouch/config.toml:5:9: `after` must be a list of strings, like ["notmuch", "new"], not a list that contains a NUL byte
       5 | after = ["a\u0000"]
         |         ^^^^^^^^^^^
 
     ~/.config/pouch/config.toml:5:10: `filter` must be a list of commands, like [["bogofilter", "-p", "-e"]], not a list that contains a string
       5 | filter = ["bogofilter"]
         |          ^^^^^^^^^^^^^^
-    hint: each filter is a list of its own: [["bogofilter", "-p", "-e"], …]
+    hint: write each filter as a list: [["bogofilter", "-p", "-e"], …]
 
-    ~/.config/pouch/config.toml:5:10: `filter` must be a list of commands, like [["bogofilter", "-p", "-e"]], not a list that contains a list whose first word, the program, is empty
+    ~/.config/pouch/config.toml:5:10: `filter` must be a list of commands, like [["bogofilter", "-p", "-e"]], not a list that contains a list whose first element, the program, is empty
       5 | filter = [[""]]
         |          ^^^^^^
-    hint: each filter is a list of its own: [["bogofilter", "-p", "-e"], …]
+    hint: write each filter as a list: [["bogofilter", "-p", "-e"], …]
 
     ~/.config/pouch/config.toml:5:19: `lmtp-recipients` must be a list of addresses, like ["ann@example.org"], not a list that contains "<ben>"
       5 | lmtp-recipients = ["ann", "<ben>"]
@@ -941,7 +941,7 @@ fn rule_values() {
       6 | header = ["a b"]
         |          ^^^^^^^
 
-    ~/.config/pouch/config.toml:6:14: `occurrence` must be a number without quotes: 1 is the first from the top, -1 from the bottom, not 0
+    ~/.config/pouch/config.toml:6:14: `occurrence` must be a nonzero integer without quotes, such as 1 for the first or -1 for the last field, not 0
       6 | occurrence = 0
         |              ^
 
@@ -994,40 +994,40 @@ fn rules() {
     ~/.config/pouch/config.toml:7:1: this rule deletes unread mail
       7 | action = "delete"
         | ^^^^^^
-    hint: to allow that, add `allow-delete-unread = true` to the account
+    hint: to allow it, add `allow-delete-unread = true` to the account
 
     ~/.config/pouch/config.toml:8:1: this rule deletes unread mail
       5 | allow-delete-unread = false
         | ------------------- not allowed here
       8 | action = "delete"
         | ^^^^^^
-    hint: to allow that, add `allow-delete-unread = true` to the account
+    hint: to allow it, add `allow-delete-unread = true` to the account
 
     ~/.config/pouch/config.toml:7:1: this rule deletes every message
       7 | action = "delete"
         | ^^^^^^
     hint: add a condition, such as `subject` or `size`
 
-    ~/.config/pouch/config.toml:7:1: `also` needs a rule that fetches the message
+    ~/.config/pouch/config.toml:7:1: `also` has no effect: the rule does not fetch the message
       6 | action = "skip"
         | ------ the action
       7 | also = ["maildir:x"]
         | ^^^^
     hint: remove `also`
 
-    ~/.config/pouch/config.toml:7:1: `sync-deletions` allows only Maildirs: other destinations cannot be checked for deleted mail
+    ~/.config/pouch/config.toml:7:1: `sync-deletions` requires Maildir destinations: deletions from other destinations cannot be detected
       5 | sync-deletions = true
-        | -------------- deletions are synced
+        | -------------- enabled here
       7 | action = "mbox:x"
         | ^^^^^^
-    hint: remove one of them
+    hint: remove `sync-deletions`, or deliver to a Maildir
 
-    ~/.config/pouch/config.toml:6:25: `sync-deletions` allows only Maildirs: other destinations cannot be checked for deleted mail
+    ~/.config/pouch/config.toml:6:25: `sync-deletions` requires Maildir destinations: deletions from other destinations cannot be detected
       5 | sync-deletions = true
-        | -------------- deletions are synced
+        | -------------- enabled here
       6 | [account.work.multidrop.recipients]
         |                         ^^^^^^^^^^
-    hint: remove one of them
+    hint: remove `sync-deletions`, or deliver to a Maildir
 
     ~/.config/pouch/config.toml:5:15: multidrop has no `recipients`
       5 | [account.work.multidrop]
@@ -1038,12 +1038,12 @@ fn rules() {
         "[account.work]\nhost = \"h\"\nuser = \"u\"\nmbox = \"m\"\n",
         rule!("action = \"maildir:.Lists\"")
     )]), @r#"
-    ~/.config/pouch/config.toml:6:1: `.Lists` is a folder of the account's Maildir, but the account has none
+    ~/.config/pouch/config.toml:6:1: `.Lists` is a Maildir++ folder, but the account does not deliver to a Maildir
       4 | mbox = "m"
         | ---- the destination
       6 | action = "maildir:.Lists"
         | ^^^^^^
-    hint: write a path: "maildir:~/Mail/lists"
+    hint: write a path, such as "maildir:~/Mail/lists"
     "#);
 }
 
@@ -1056,17 +1056,17 @@ fn missing_keys() {
         "tls-client-cert = \"x\"",
         "tls-client-key = \"x\"",
     ]), @r#"
-    ~/.config/pouch/config.toml:5:1: the account `b` has no `host`
+    ~/.config/pouch/config.toml:5:1: account `b` has no `host`
       5 | [account.b]
         | ^^^^^^^^^^^
     hint: add its server: host = "pop.example.org"
 
-    ~/.config/pouch/config.toml:5:1: the account `b` has no `user`
+    ~/.config/pouch/config.toml:5:1: account `b` has no `user`
       5 | [account.b]
         | ^^^^^^^^^^^
     hint: add its login name: user = "ann@example.org"
 
-    ~/.config/pouch/config.toml:5:1: the account `b` has no destination
+    ~/.config/pouch/config.toml:5:1: account `b` has no destination
       5 | [account.b]
         | ^^^^^^^^^^^
     hint: add a Maildir, which is created if it does not exist: maildir = "~/Mail/work"
@@ -1074,12 +1074,12 @@ fn missing_keys() {
     ~/.config/pouch/config.toml:5:1: `tls-client-cert` needs `tls-client-key`
       5 | tls-client-cert = "x"
         | ^^^^^^^^^^^^^^^
-    hint: add the file with its private key
+    hint: set `tls-client-key` to the file with the private key
 
     ~/.config/pouch/config.toml:5:1: `tls-client-key` needs `tls-client-cert`
       5 | tls-client-key = "x"
         | ^^^^^^^^^^^^^^
-    hint: add the file with its certificate
+    hint: set `tls-client-cert` to the file with the certificate
     "#);
 }
 
@@ -1135,14 +1135,14 @@ fn contradictions() {
         | ^^^^^^^^^^^
     hint: remove one of them
 
-    ~/.config/pouch/config.toml:9:1: `sync-deletions` needs a `maildir`: other destinations cannot be checked for deleted mail
+    ~/.config/pouch/config.toml:9:1: `sync-deletions` needs a `maildir`: deletions from other destinations cannot be detected
       8 | pipe = ["x"]
         | ---- the destination
       9 | sync-deletions = true
         | ^^^^^^^^^^^^^^
-    hint: remove `sync-deletions`, or deliver to a Maildir
+    hint: remove `sync-deletions`, or set `maildir`
 
-    ~/.config/pouch/config.toml:5:1: the accounts `work` and `b` are the same mailbox, Ann@pop.example.org.
+    ~/.config/pouch/config.toml:5:1: accounts `work` and `b` are the same mailbox, Ann@pop.example.org.
       1 | [account.work]
         | -------------- already defined here
       5 | [account.b]

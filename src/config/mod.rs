@@ -1,14 +1,20 @@
-//! The config: what the user wrote, and what follows from it.
+//! The config: the accounts, and the settings for each.
+//!
+//! Values come in layers: the built-in default, `[defaults]`, `[account.NAME]`, and the command
+//! line, each overriding the one before. A table as written keeps `Option`s with their positions
+//! until all layers are merged, so that `pouch config show` can print the line that set each value,
+//! and an error can point at both of two conflicting keys.
 //!
 //! [`schema`] declares the keys: one row each, with type, default and texts. [`mod@toml`] reads the
-//! file ([`mod@file`]) into tables of them. [`resolve`] lays the layers over one another and makes an
-//! [`Account`] of each; [`conflicts`] knows which keys exclude each other, [`rules`] makes rules of
-//! their tables, and [`overrides`] applies the flags of the command line. [`provenance`] records
-//! where each value came from. [`url`] makes an account of a URL, without a file.
+//! file ([`mod@file`]) into tables of them. [`resolve`] merges the layers and creates an
+//! [`Account`] of each; [`conflicts`] checks which keys exclude each other, [`rules`] creates rules
+//! from their tables, and [`overrides`] applies the flags of the command line. [`provenance`]
+//! records where each value came from. [`url`] creates an account from a URL, without a file.
 //!
 //! [`value`] reads and writes the types of values, with the notations of [`syntax`] and
-//! [`destination_spec`]. Mistakes are worded in [`diagnostic`] and drawn by [`snippet`];
-//! [`migration_hints`] knows the words of other fetchers. [`sample`] writes a config with all keys.
+//! [`destination_spec`]. [`diagnostic`] creates the error messages, [`snippet`] the excerpts from
+//! the file; [`migration_hints`] maps the keys of other mail fetchers. [`sample`] writes a config
+//! with all keys.
 
 pub mod account;
 mod conflicts;

@@ -1,5 +1,6 @@
-//! The flags of `pouch fetch` that change an account. They only restrict: none makes pouch delete
-//! more than the config allows.
+//! The flags of `pouch fetch` that change an account.
+//!
+//! Flags only restrict: none makes pouch delete or fetch more than the config allows.
 
 use std::path::Path;
 
@@ -94,7 +95,7 @@ fn restrict_size(account: &mut Account, size: ByteSize) {
     }
 }
 
-/// Delivers all messages to one destination, whatever the rules and multidrop say.
+/// Delivers all messages to one destination, overriding rules and multidrop.
 fn deliver_to(account: &mut Account, destination: &Destination) {
     const FLAG: &str = "--to";
     let destination = destination

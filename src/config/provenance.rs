@@ -1,11 +1,11 @@
-//! Where each value came from: the file and line, a flag, or the default.
+//! The source of each value: a line of the file, a flag, or the default.
 
 use std::{fmt, ops::Range, sync::Arc};
 
-/// How the value of a key is shown that is not set and has no default.
+/// The displayed value of a key that is not set and has no default.
 pub const UNSET: &str = "unset";
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The default.
@@ -43,23 +43,23 @@ impl fmt::Display for Position {
     }
 }
 
-/// A value and where it came from.
+/// A value and its source.
 #[derive(Clone, Debug)]
 pub struct Located<T> {
     /// The value.
     pub value: T,
-    /// Where it came from.
+    /// The source.
     pub source: Source,
 }
 
-/// One line of `pouch config show`: a key, its value in effect, and where that came from.
+/// One line of `pouch config show`: a key, its effective value, and the source of the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The key as in the config.
     pub key: &'static str,
     /// The value as it would be written in the config, or [`UNSET`].
     pub value: String,
-    /// Where the value came from.
+    /// The source of the value.
     pub source: Source,
 }
 

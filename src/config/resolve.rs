@@ -1,5 +1,5 @@
-//! Lays the layers over one another (defaults, `[defaults]`, `[account.NAME]`), and makes accounts
-//! of the result. Flags come last: [`super::overrides`].
+//! Merges the layers (defaults, `[defaults]`, `[account.NAME]`), and creates accounts from the
+//! result. The flags of the command line are applied later, by [`super::overrides`].
 
 use std::{num::NonZero, path::PathBuf};
 
@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind},
 };
 
-/// What the defaults of the config depend on.
+/// Values from the environment on which the defaults depend.
 #[derive(Clone, Debug)]
 pub struct ConfigDefaults {
     /// The user's home directory, for `~/`.
@@ -34,7 +34,7 @@ pub fn resolve(file: &File, context: &ConfigDefaults) -> Result<Config, Error> {
     if file.accounts.is_empty() {
         let what = format!("no accounts are defined in {}", file.document.path);
         return Err(Error::new(Kind::Config, what)
-            .with_hint("add one below a line `[account.NAME]`; see `pouch config sample`"));
+            .with_hint("add a table `[account.NAME]`; `pouch config sample` prints an example"));
     }
     check_choices(&file.document, &file.defaults.table)?;
     let accounts = file
@@ -70,11 +70,11 @@ fn account(file: &File, section: &Section, context: &ConfigDefaults) -> Result<A
     let mut account = build(&section.name, table.clone(), None, &expand).map_err(|incomplete| {
         let (what, hint) = match incomplete {
             Incomplete::Key(key) => (
-                format!("the account `{}` has no `{}`", section.name, key.name),
+                format!("account `{}` has no `{}`", section.name, key.name),
                 key.required.unwrap_or_default(),
             ),
             Incomplete::Destination => (
-                format!("the account `{}` has no destination", section.name),
+                format!("account `{}` has no destination", section.name),
                 "add a Maildir, which is created if it does not exist: maildir = \"~/Mail/work\"",
             ),
         };
@@ -120,7 +120,7 @@ fn add_rules(
     Ok(())
 }
 
-/// What an account lacks.
+/// The reason why an account is incomplete.
 pub(super) enum Incomplete {
     /// This required key.
     Key(&'static Key),
@@ -128,8 +128,9 @@ pub(super) enum Incomplete {
     Destination,
 }
 
-/// Makes an account of its keys. `destination` is where messages go if the keys do not say so.
-/// `expand` expands a path.
+/// Creates an account from its keys.
+///
+/// `destination` is used if the keys set none. `expand` expands a path.
 ///
 /// # Errors
 /// A required key is not set, or there is no destination.
@@ -181,7 +182,7 @@ pub(super) fn build(
     })
 }
 
-/// Lays an account's keys over the defaults, including those that depend on other keys.
+/// Merges the keys of an account with the defaults, including those that depend on other keys.
 fn with_defaults(table: AccountTable) -> AccountTable {
     const IMPLICIT_TLS: NonZero<u16> = NonZero::new(995).expect("not zero");
     const CLEAR_TEXT: NonZero<u16> = NonZero::new(110).expect("not zero");
@@ -213,7 +214,7 @@ fn own_destination(
         .or(lmtp.map(|lmtp| Destination::Lmtp(lmtp.server(expand), Vec::new())))
 }
 
-/// Returns where the password of an account comes from.
+/// Returns the source of the password of an account.
 fn secret_source(values: &AccountValues, expand: &dyn Fn(&FilePath) -> PathBuf) -> SecretSource {
     let file = values.password_file.as_ref();
     let command = values.password_command.clone();
@@ -247,7 +248,7 @@ fn client_certificate(
     })
 }
 
-/// Returns what an account fetches and deletes.
+/// Returns the policy of an account for fetching and deletion.
 fn policy(values: &AccountValues) -> Policy {
     Policy {
         keep: values.keep,

@@ -1,4 +1,4 @@
-//! Makes rules and multidrop of their tables: `[[account.NAME.rule]]` and
+//! Creates rules and multidrop from their tables: `[[account.NAME.rule]]` and
 //! `[account.NAME.multidrop]`.
 
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use crate::{
     error::Error,
 };
 
-/// What a rule depends on besides its own table.
+/// The context of a rule: everything it depends on besides its own table.
 pub(super) struct RuleContext<'a> {
     /// The config file, to point into.
     pub document: &'a Document,
@@ -43,13 +43,13 @@ impl RuleContext<'_> {
             }
             (DestinationSpec::Folder(folder), _) => {
                 let what = format!(
-                    "`{folder}` is a folder of the account's Maildir, but the account has none"
+                    "`{folder}` is a Maildir++ folder, but the account does not deliver to a Maildir"
                 );
                 let other = destination_source(self.table);
                 return Err(self
                     .document
                     .contradiction(source, &what, other, "the destination")
-                    .with_hint("write a path: \"maildir:~/Mail/lists\""));
+                    .with_hint("write a path, such as \"maildir:~/Mail/lists\""));
             }
             (DestinationSpec::Maildir(path), _) => Destination::Maildir((self.expand)(path)),
             (DestinationSpec::Mbox(path), _) => Destination::Mbox((self.expand)(path)),
@@ -59,13 +59,13 @@ impl RuleContext<'_> {
             }
         };
         if self.account.policy.sync_deletions && !matches!(destination, Destination::Maildir(_)) {
-            let what = "`sync-deletions` allows only Maildirs: \
-                        other destinations cannot be checked for deleted mail";
+            let what = "`sync-deletions` requires Maildir destinations: \
+                        deletions from other destinations cannot be detected";
             let other = self.table.source("sync-deletions");
             return Err(self
                 .document
-                .contradiction(source, what, other, "deletions are synced")
-                .with_hint("remove one of them"));
+                .contradiction(source, what, other, "enabled here")
+                .with_hint("remove `sync-deletions`, or deliver to a Maildir"));
         }
         Ok(destination)
     }
@@ -92,7 +92,7 @@ impl RuleContext<'_> {
             return Ok(Vec::new());
         };
         if effect != RuleAction::Fetch {
-            let what = "`also` needs a rule that fetches the message";
+            let what = "`also` has no effect: the rule does not fetch the message";
             return Err(self
                 .document
                 .contradiction(&also.source, what, Some(action), "the action")
@@ -113,7 +113,7 @@ impl RuleContext<'_> {
             return Err(self
                 .document
                 .contradiction(action, what, other, "not allowed here")
-                .with_hint("to allow that, add `allow-delete-unread = true` to the account"));
+                .with_hint("to allow it, add `allow-delete-unread = true` to the account"));
         }
         if !has_conditions {
             let what = "this rule deletes every message";
@@ -126,7 +126,7 @@ impl RuleContext<'_> {
     }
 }
 
-/// Makes multidrop of its table. Returns it with its line for `pouch config show`.
+/// Creates multidrop from its table. Returns it with its line for `pouch config show`.
 ///
 /// # Errors
 /// There are no recipients, or a destination does not fit the account.
@@ -162,7 +162,7 @@ pub(super) fn multidrop(
     Ok((multidrop, setting))
 }
 
-/// Makes a rule of its table. Returns it with its line for `pouch config show`.
+/// Creates a rule from its table. Returns it with its line for `pouch config show`.
 ///
 /// # Errors
 /// The rule has no action, or one that the account does not allow.
@@ -198,7 +198,7 @@ pub(super) fn rule(
         to,
         also: context.copies(table, source, action)?,
         text: if text.is_empty() {
-            "that takes all".to_owned()
+            "that matches all messages".to_owned()
         } else {
             text
         },

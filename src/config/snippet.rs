@@ -1,4 +1,4 @@
-//! Points into the config file: the line, and an arrow under what is meant.
+//! Excerpts from the config file: a line, with an arrow below the relevant part.
 //!
 //! A message about two lines that contradict each other shows both:
 //!
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_arrow_is_below_what_is_meant() {
+    fn arrow_is_below_its_span() {
         let text = "a = 1\n\t\"wörld 世界\" = xy\r\nlast";
         let at = text.find("xy").unwrap();
         let error = document(text).error(&(at..at + 2), "no");

@@ -1,4 +1,4 @@
-//! What the tests of this module share: configs as text.
+//! Helpers for the tests of this module: configs as text.
 
 use std::path::{Path, PathBuf};
 

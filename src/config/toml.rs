@@ -115,12 +115,12 @@ impl File {
             ("defaults", _) => {
                 let what = "`defaults` must be a table";
                 let error = self.document.error(&span, what);
-                return Err(error.with_hint("write its keys below a line `[defaults]`"));
+                return Err(error.with_hint("write its keys in a table `[defaults]`"));
             }
             ("account", _) => {
                 let what = "`account` must be a table of accounts";
                 let error = self.document.error(&span, what);
-                return Err(error.with_hint("write an account below a line `[account.NAME]`"));
+                return Err(error.with_hint("write each account as a table `[account.NAME]`"));
             }
             (_, found) if found.is_table() && TopTable::index_of(name).is_none() => {
                 return Err(unknown_table(&self.document, &span, name));
@@ -134,16 +134,16 @@ impl File {
     fn add_account(&mut self, name: &Name<'_>, value: &Spanned<DeValue<'_>>) -> Result<(), Error> {
         let DeValue::Table(table) = value.get_ref() else {
             let what = format!(
-                "`{}` is written below `[account]`, which lacks the account's name",
+                "`{}` is set in `[account]`, which has no account name",
                 sanitize(name.get_ref().as_bytes())
             );
             return Err(self
                 .document
                 .error(&name.span(), &what)
-                .with_hint("write `[account.NAME]`, with a name of your choice"));
+                .with_hint("write `[account.NAME]` with a name of your choice"));
         };
         if let Some(fault) = name_fault(name.get_ref()) {
-            let what = format!("an account's name {fault}");
+            let what = format!("an account name {fault}");
             return Err(self.document.error(&name.span(), &what));
         }
         let block = self.block(&format!("account.{}", name.get_ref()), table)?;
@@ -180,7 +180,7 @@ impl File {
         let not_a_rule = |span: &Range<usize>| {
             self.document
                 .error(span, "`rule` must be a list of tables")
-                .with_hint(format!("write each rule below a line `[[{account}.rule]]`"))
+                .with_hint(format!("write each rule as a table `[[{account}.rule]]`"))
         };
         let list = value.as_array().ok_or_else(|| not_a_rule(&key.span()))?;
         let mut rules = Vec::with_capacity(list.len());
@@ -209,9 +209,7 @@ impl File {
         let keys = value.as_table().ok_or_else(|| {
             self.document
                 .error(&key.span(), "`multidrop` must be a table")
-                .with_hint(format!(
-                    "write its keys below a line `[{account}.multidrop]`"
-                ))
+                .with_hint(format!("write its keys in a table `[{account}.multidrop]`"))
         })?;
         let mut table = MultidropTable::default();
         for (key, value) in in_order(keys) {

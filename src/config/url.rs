@@ -20,10 +20,10 @@ use crate::{
     text::{closest, sanitize},
 };
 
-/// What a URL looks like.
+/// The hint that shows the form of a URL.
 const EXAMPLE: &str = "write it like pops://ann@pop.example.org";
 
-/// Makes an account of a URL: `pops://ann@pop.example.org` (TLS) or `pop://…` (STARTTLS, never
+/// Creates an account from a URL: `pops://ann@pop.example.org` (TLS) or `pop://…` (STARTTLS, never
 /// without it). The user may contain `@`, and any character as `%40`.
 ///
 /// # Errors
@@ -32,23 +32,23 @@ const EXAMPLE: &str = "write it like pops://ann@pop.example.org";
 pub fn account(url: &str, overrides: &Overrides) -> Result<Account, Error> {
     let (scheme, rest) = url
         .split_once("://")
-        .ok_or_else(|| usage("a URL begins with pops:// or pop://", EXAMPLE))?;
+        .ok_or_else(|| usage("the URL does not begin with pops:// or pop://", EXAMPLE))?;
     let tls = tls(scheme)?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (user, server) = rest
         .rsplit_once('@')
         .filter(|(user, _)| !user.is_empty())
-        .ok_or_else(|| usage("the URL contains no user", EXAMPLE))?;
+        .ok_or_else(|| usage("the URL has no user name", EXAMPLE))?;
     if user.contains(':') {
         return Err(usage(
             "the URL contains a password, which other users of this machine can see",
-            "remove it: pouch asks for it; in the name of the user, write `:` as %3A",
+            "remove it, and pouch prompts for it; write a `:` in the user name as %3A",
         ));
     }
     let user = percent_decoded(user).ok_or_else(|| {
         usage(
-            "the user in the URL cannot be decoded",
-            "write special characters in UTF-8, encoded like %40",
+            "the user name in the URL cannot be decoded",
+            "percent-encode special characters as UTF-8, for example `@` as %40",
         )
     })?;
     let (host, port) = split_port(server).ok_or_else(|| {
@@ -72,7 +72,7 @@ pub fn account(url: &str, overrides: &Overrides) -> Result<Account, Error> {
     let expand = |_: &FilePath| PathBuf::new();
     let mut account = build(url, table, destination, &expand).map_err(|_| {
         usage(
-            "no destination is given",
+            "no destination given",
             "add `--to ~/Mail`, a Maildir that is created if it does not exist",
         )
     })?;
@@ -159,11 +159,11 @@ pub fn destination(text: &str, home: &Path, dir: &Path) -> Result<Destination, E
             .ok_or_else(|| usage(&format!("--to: `{written}` is not a valid path"), hint))
     };
     let maildir =
-        |text: &str| path(text, "name a directory, like `--to ~/Mail`").map(Destination::Maildir);
+        |text: &str| path(text, "give a directory, like `--to ~/Mail`").map(Destination::Maildir);
     match text.split_once(':') {
         Some(("maildir", path)) => maildir(path),
         Some(("mbox", text)) => {
-            path(text, "name a file, like `--to mbox:~/mail`").map(Destination::Mbox)
+            path(text, "give a file, like `--to mbox:~/mail`").map(Destination::Mbox)
         }
         Some(("pipe", command)) => words("--to pipe", command).map(Destination::Pipe),
         Some(("lmtp", text)) => {
@@ -174,7 +174,7 @@ pub fn destination(text: &str, home: &Path, dir: &Path) -> Result<Destination, E
                 let server = sanitize(text.as_bytes());
                 usage(
                     &format!("--to: `{server}` is not a valid LMTP server"),
-                    "write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, then recipients",
+                    "write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, followed by recipients",
                 )
             })
         }
@@ -189,7 +189,7 @@ pub fn destination(text: &str, home: &Path, dir: &Path) -> Result<Destination, E
                     "use a path, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS or -".to_owned()
                 }
             };
-            let what = format!("--to: unsupported kind of destination `{kind}:`");
+            let what = format!("--to: unknown destination type `{kind}:`");
             let hint = format!("{hint} (for a directory of that name: `./{kind}:{rest}`)");
             Err(usage(&what, &hint))
         }
@@ -205,15 +205,15 @@ pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
     let words = shlex::split(command).ok_or_else(|| {
         let command = sanitize(command.as_bytes());
         usage(
-            &format!("{flag}: a quote is not closed in `{command}`"),
-            "put the whole command in quotes of the other kind",
+            &format!("{flag}: unclosed quote in `{command}`"),
+            "enclose the whole command in the other kind of quotes",
         )
     })?;
     match words.first() {
         Some(program) if !program.is_empty() => Ok(words),
         _ => Err(usage(
             &format!("{flag}: the command is empty"),
-            "name a program and its arguments, as in a shell",
+            "give a program and its arguments, as in a shell",
         )),
     }
 }
@@ -315,7 +315,7 @@ mod tests {
         });
         insta::assert_snapshot!(messages.join("\n"), @"
         ann@host
-        a URL begins with pops:// or pop://
+        the URL does not begin with pops:// or pop://
         hint: write it like pops://ann@pop.example.org
 
         pop3s://ann@host
@@ -327,16 +327,16 @@ mod tests {
         hint: use pops:// (TLS) or pop:// (STARTTLS)
 
         pops://host
-        the URL contains no user
+        the URL has no user name
         hint: write it like pops://ann@pop.example.org
 
         pops://@host
-        the URL contains no user
+        the URL has no user name
         hint: write it like pops://ann@pop.example.org
 
         pops://ann:secret@host
         the URL contains a password, which other users of this machine can see
-        hint: remove it: pouch asks for it; in the name of the user, write `:` as %3A
+        hint: remove it, and pouch prompts for it; write a `:` in the user name as %3A
 
         pops://ann@
         `` is not a valid server: host or host:port
@@ -355,24 +355,24 @@ mod tests {
         hint: write it like pops://ann@pop.example.org
 
         pops://a%0d%0aQUIT@host
-        the user in the URL cannot be decoded
-        hint: write special characters in UTF-8, encoded like %40
+        the user name in the URL cannot be decoded
+        hint: percent-encode special characters as UTF-8, for example `@` as %40
 
         pops://a%@host
-        the user in the URL cannot be decoded
-        hint: write special characters in UTF-8, encoded like %40
+        the user name in the URL cannot be decoded
+        hint: percent-encode special characters as UTF-8, for example `@` as %40
 
         pops://a%ff@host
-        the user in the URL cannot be decoded
-        hint: write special characters in UTF-8, encoded like %40
+        the user name in the URL cannot be decoded
+        hint: percent-encode special characters as UTF-8, for example `@` as %40
 
         pops://a%+1@host
-        the user in the URL cannot be decoded
-        hint: write special characters in UTF-8, encoded like %40
+        the user name in the URL cannot be decoded
+        hint: percent-encode special characters as UTF-8, for example `@` as %40
         ");
         let error = account("pops://ann@host", &Overrides::default()).unwrap_err();
         insta::assert_snapshot!(error, @"
-        no destination is given
+        no destination given
         hint: add `--to ~/Mail`, a Maildir that is created if it does not exist
         ");
     }
@@ -433,34 +433,34 @@ mod tests {
         insta::assert_snapshot!(messages.join("\n"), @"
         --to 
         --to: `` is not a valid path
-        hint: name a directory, like `--to ~/Mail`
+        hint: give a directory, like `--to ~/Mail`
 
         --to maildir:
         --to: `` is not a valid path
-        hint: name a directory, like `--to ~/Mail`
+        hint: give a directory, like `--to ~/Mail`
 
         --to pipe: 
         --to pipe: the command is empty
-        hint: name a program and its arguments, as in a shell
+        hint: give a program and its arguments, as in a shell
 
         --to pipe:a 'b
-        --to pipe: a quote is not closed in `a 'b`
-        hint: put the whole command in quotes of the other kind
+        --to pipe: unclosed quote in `a 'b`
+        hint: enclose the whole command in the other kind of quotes
 
         --to mbox:
         --to: `` is not a valid path
-        hint: name a file, like `--to mbox:~/mail`
+        hint: give a file, like `--to mbox:~/mail`
 
         --to lmtp:localhost
         --to: `localhost` is not a valid LMTP server
-        hint: write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, then recipients
+        hint: write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, followed by recipients
 
         --to mailder:x
-        --to: unsupported kind of destination `mailder:`
+        --to: unknown destination type `mailder:`
         hint: did you mean `maildir:x`? (for a directory of that name: `./mailder:x`)
 
         --to ftp:x
-        --to: unsupported kind of destination `ftp:`
+        --to: unknown destination type `ftp:`
         hint: use a path, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS or - (for a directory of that name: `./ftp:x`)
         ");
     }

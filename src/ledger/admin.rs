@@ -1,4 +1,7 @@
-//! What a person asks of the ledger: `pouch ledger`.
+//! Queries and changes for `pouch ledger` and `pouch status`.
+//!
+//! These are the only changes that a user makes to the ledger. None of them deletes a message from
+//! the server: [`Ledger::request_deletion`] only sets a flag, which the next run acts on.
 
 use std::{collections::HashSet, fmt};
 
@@ -16,27 +19,29 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
-/// The state of a message.
+/// The state of a message, as displayed.
+///
+/// It is the column `state`, except that a truncated delivery has a state of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// Not delivered yet.
     New,
-    /// A program got it, and whether it took it is not known.
+    /// Handed over to a program or an LMTP server; the result is unknown.
     Delivering,
-    /// Whole and safe on disk.
+    /// Complete and on stable storage.
     Delivered,
-    /// Delivered, but shorter than listed.
+    /// Delivered, but truncated: fewer bytes than listed.
     Short,
-    /// Failed too often.
+    /// Quarantined after too many failed attempts.
     Quarantined,
-    /// Set aside by a rule or a filter, or on request.
+    /// Skipped by a rule, a filter or `pouch ledger catchup`.
     Skipped,
-    /// No longer on the server.
+    /// Deleted, or missing from the listing for 30 days.
     Gone,
 }
 
 impl State {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 7] = [
         Self::New,
         Self::Delivering,
@@ -47,7 +52,7 @@ impl State {
         Self::Gone,
     ];
 
-    /// Its name.
+    /// Returns the name of the state, as displayed and in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -67,38 +72,38 @@ impl fmt::Display for State {
     }
 }
 
-/// A message as the ledger knows it.
+/// A message in the ledger, with everything that `pouch ledger show` displays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its number in the ledger.
+    /// The ledger number.
     pub id: RowId,
-    /// Its UID on the server.
+    /// The UID on the server, or the one derived from its header.
     pub uid: Uid,
-    /// Its size by LIST.
+    /// The listed size, in bytes.
     pub octets: u64,
-    /// Its state.
+    /// The state.
     pub state: State,
-    /// When it was first listed.
+    /// The time of the first listing that contained it.
     pub first_seen: Timestamp,
-    /// When it was delivered.
+    /// The time of delivery.
     pub delivered: Option<Timestamp>,
-    /// How many octets came.
+    /// The number of bytes received, if it was delivered.
     pub received: Option<u64>,
-    /// Since when it is no longer listed.
+    /// The time since when it has been missing from the listing.
     pub missing: Option<Timestamp>,
-    /// How often it failed.
+    /// The number of failed attempts.
     pub attempts: u32,
-    /// When it will be tried again, if not in the next run.
+    /// The time of the next attempt. `None`: the next run.
     pub next_try: Option<Timestamp>,
-    /// Why it failed.
+    /// The reason why it failed, was skipped or will be deleted.
     pub reason: Option<String>,
-    /// Who it is from, where that could be read.
+    /// The sender, if the header was read.
     pub sender: Option<String>,
-    /// Its subject, where that could be read.
+    /// The subject, if the header was read.
     pub subject: Option<String>,
-    /// Whether it is to be deleted from the server on the user's order, or since a rule says so.
+    /// Whether the user or a rule requested its deletion from the server.
     pub delete_requested: bool,
-    /// The name of its file, without Maildir flags.
+    /// The name of its file in a Maildir, without flags.
     pub name: String,
 }
 
@@ -107,16 +112,16 @@ pub(super) const COLUMNS: &str = "id, uid, uid_size, listed_size,
     first_seen, delivered_at, bytes_received, missing_since, attempts, retry_after, reason, sender,
     subject, delete_requested OR delete_by_rule, copy";
 
-/// What became of messages that were to be tried again.
+/// The result of [`Ledger::retry`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetryOutcome {
-    /// So many will be.
+    /// The number of messages that the next run fetches.
     pub again: u64,
-    /// So many are delivered already, and will not be deleted from the server by order any more.
+    /// The number of delivered messages whose requested deletion was cancelled.
     pub deletions_cancelled: u64,
 }
 
-/// A listed message that is skipped: its number, its size and its row.
+/// A skipped message: its number in the session, its size in bytes and its row.
 type SkippedMessage = (MsgNum, u64, RowId);
 
 impl Reader {
@@ -157,8 +162,9 @@ impl Reader {
         })
     }
 
-    /// Calls `each` for the account's messages in these states, oldest first. A million of them
-    /// need no more memory than one.
+    /// Calls `each` for every message in one of these states, oldest first.
+    ///
+    /// Rows are streamed: the memory needed does not depend on their number.
     ///
     /// # Errors
     /// The ledger cannot be read, or `each` fails.
@@ -188,8 +194,9 @@ impl Reader {
         }
     }
 
-    /// How many messages are in each state. Of those that were not delivered, the ones that the
-    /// server lists.
+    /// Returns the number of messages in each state.
+    ///
+    /// Messages that were not delivered count only if the server still lists them.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -218,7 +225,7 @@ impl Reader {
         read().map_err(|error: rusqlite::Error| self.explain(&error))
     }
 
-    /// How many messages are in quarantine, of those that the server lists.
+    /// Returns the number of quarantined messages that the server still lists.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -232,10 +239,10 @@ impl Reader {
             .map_err(|error| self.explain(&error))
     }
 
-    /// The message with this number.
+    /// Returns the message with this ledger number.
     ///
     /// # Errors
-    /// This account has none, or the ledger cannot be read.
+    /// There is no such message, or the ledger cannot be read.
     pub fn find(&self, id: RowId) -> Result<Row> {
         self.connection
             .query_row(
@@ -249,7 +256,9 @@ impl Reader {
             })
     }
 
-    /// Checks the database file. Returns what SQLite says is wrong with it, or `None`.
+    /// Checks the database file with SQLite's integrity check.
+    ///
+    /// Returns the first defect as SQLite describes it, or `None` if there is none.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -264,9 +273,10 @@ impl Reader {
 }
 
 impl Ledger {
-    /// Retries messages in the next run as if they had never failed, and cancels requests to delete
-    /// them: `ids`, or all that failed. One of `ids` that was skipped is fetched, whatever a rule
-    /// says.
+    /// Resets messages so that the next run fetches them, and cancels requests to delete them.
+    ///
+    /// Changes the messages `ids`, or all failed ones if `ids` is empty. A skipped message in `ids`
+    /// is fetched even if a rule still skips it.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -299,8 +309,9 @@ impl Ledger {
         })
     }
 
-    /// Forgets messages: what is still on the server is fetched as if it were new. Returns how many
-    /// were known.
+    /// Deletes messages from the ledger. Returns how many existed.
+    ///
+    /// Those that are still on the server are fetched as new messages.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -308,8 +319,9 @@ impl Ledger {
         self.change(ids, "DELETE FROM message WHERE id = ?")
     }
 
-    /// Requests that messages are deleted from the server in the next run, delivered or not.
-    /// Returns how many were known.
+    /// Requests the deletion of messages from the server in the next run, delivered or not.
+    ///
+    /// Returns how many of them exist.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -330,9 +342,11 @@ impl Ledger {
         })
     }
 
-    /// Skips every listed message that was not delivered: from now on it is neither fetched nor
-    /// deleted. `reconciled` was made from `listed`. Returns how many messages changed, and all
-    /// that are skipped now.
+    /// Skips every listed message that was not delivered, so that it is neither fetched nor
+    /// deleted.
+    ///
+    /// `reconciled` is the result of reconciling `listed`. Returns how many messages changed, and
+    /// all skipped messages.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -342,8 +356,8 @@ impl Ledger {
         listed: &[Listed],
         now: Timestamp,
     ) -> Result<(u64, Vec<SkippedMessage>)> {
-        // what may be another message now is compared in the next run, as if it were listed again
-        // only then
+        // An unverified row may now belong to another message: it stays missing, so that the next
+        // run compares the headers.
         let unverified: HashSet<_> = reconciled.unverified.iter().map(|one| one.row).collect();
         reconciled.relisted.retain(|row| !unverified.contains(row));
         self.admit(&mut reconciled, listed, None, now)?;
@@ -365,7 +379,7 @@ impl Ledger {
     }
 }
 
-/// What a statement is run with: each of these messages, or all where there are none.
+/// Returns the parameters for a statement that takes one row, or NULL for all rows.
 fn some_or_all(ids: &[RowId]) -> Vec<Option<i64>> {
     if ids.is_empty() {
         vec![None]
@@ -374,11 +388,11 @@ fn some_or_all(ids: &[RowId]) -> Vec<Option<i64>> {
     }
 }
 
-/// Returns the error for a message that the ledger does not know.
+/// Creates the error that there is no message with this ledger number.
 pub fn no_such_message(id: RowId) -> Error {
     Error::new(
         Kind::Usage,
         format!("there is no message {id} in the ledger"),
     )
-    .with_hint("`pouch ledger list --all` shows the numbers")
+    .with_hint("run `pouch ledger list --all` to see the numbers")
 }

@@ -1,4 +1,4 @@
-//! Messages that were not delivered: failed, deferred, or left alone by a rule.
+//! Messages that were not delivered: failed, deferred, skipped, or deleted by a rule.
 
 use rusqlite::params;
 
@@ -13,20 +13,21 @@ use crate::{
     error::Result,
 };
 
-/// What a failed attempt led to.
+/// The result of a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed {
-    /// How many attempts have failed.
+    /// The number of failed attempts.
     pub attempts: u32,
     /// Whether this attempt quarantined the message.
     pub quarantined: bool,
-    /// When it will be tried again, if not in the next run.
+    /// The time of the next attempt. `None`: the next run.
     pub next_try: Option<Timestamp>,
 }
 
 impl Ledger {
-    /// Charges a message with a failed attempt, at most one per run. After `limit` attempts it is
-    /// quarantined, and tried again after 1, 2, 4 … 32 days.
+    /// Charges a message with a failed attempt, at most once per run.
+    ///
+    /// After `limit` attempts the message is quarantined, and retried after 1, 2, 4 … 32 days.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -50,7 +51,7 @@ impl Ledger {
             let over = attempts.checked_sub(limit);
             let wait = |over: u32| TimeSpan::from_days(1 << over.min(30)).min(LONGEST_WAIT);
             let next_try = over.map(|over| now.after(wait(over)));
-            // one that was delivered truncated stays delivered, whatever becomes of the rest of it
+            // A truncated message was delivered, so it is not quarantined.
             let quarantined = over.is_some() && !delivered;
             ledger.execute(
                 "UPDATE message SET attempts = ?2, last_run = ?3, reason = ?4, retry_after = ?5,
@@ -74,8 +75,9 @@ impl Ledger {
         })
     }
 
-    /// Records that a message has to wait because of a transient problem: it is not an attempt, but
-    /// the next run fetches the others first.
+    /// Records that a message is deferred because of a transient problem.
+    ///
+    /// This is not counted as an attempt, but the next run fetches other messages first.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -91,7 +93,7 @@ impl Ledger {
         })
     }
 
-    /// Skips messages, each with the reason: from now on they are neither fetched nor deleted.
+    /// Skips messages, each for a reason, so that they are neither fetched nor deleted.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -103,7 +105,7 @@ impl Ledger {
         )
     }
 
-    /// Records that a rule deletes messages from the server unread, each with the reason.
+    /// Records that a rule deletes messages from the server unread, each for a reason.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -115,7 +117,7 @@ impl Ledger {
         )
     }
 
-    /// Records that no rule deletes these messages any more.
+    /// Records that the rules no longer delete these messages.
     ///
     /// # Errors
     /// The ledger cannot be written.

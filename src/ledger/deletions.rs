@@ -1,4 +1,9 @@
 //! Deletions from the server.
+//!
+//! A message must never be deleted from the server before it is safe. This is enforced by the type
+//! system instead of by checks at each caller: the function that sends DELE takes a [`Proof`], and
+//! only [`Reader::prove_deletable`] creates one. It queries the database again for each message, so
+//! that an error in the plan or in data read earlier cannot cause a deletion.
 
 use rusqlite::params;
 
@@ -8,8 +13,10 @@ use crate::{
     error::Result,
 };
 
-/// Proof that a message may be deleted from the server. Only the ledger makes one: for a message
-/// that is complete and on stable storage, or whose deletion the user or a rule requested.
+/// Proof that a message may be deleted from the server.
+///
+/// Only the ledger creates one, for a message that is complete and on stable storage, or whose
+/// deletion the user or a rule requested.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Proof {
     num: MsgNum,
@@ -17,20 +24,22 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// Returns the message's number in this session.
+    /// Returns the number of the message in the session.
     pub fn num(&self) -> MsgNum {
         self.num
     }
 
-    /// Returns the message's row.
+    /// Returns the row of the message.
     pub fn row(&self) -> RowId {
         self.row
     }
 }
 
 impl Reader {
-    /// Returns proofs for those of `candidates` that may be deleted from the server. If several
-    /// messages share a UID, all of them have to be safe.
+    /// Returns proofs for those of `candidates` that may be deleted from the server.
+    ///
+    /// If several messages share a UID, as identical copies may (RFC 1939 §7), all of them must be
+    /// safe.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -71,7 +80,7 @@ impl Ledger {
             return Ok(());
         }
         self.write(|ledger| {
-            // a request is for one message: its UID may be given to another one
+            // Requests end with the message, since the server may reuse the UID for another one.
             let mut update = ledger.prepare_cached(
                 "UPDATE message SET state = 'gone', delete_requested = 0, delete_by_rule = 0
                  WHERE id = ?",

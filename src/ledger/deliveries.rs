@@ -1,4 +1,4 @@
-//! Messages on their way to their destinations, and delivered ones.
+//! New and delivered messages.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -14,46 +14,46 @@ use crate::{
     error::Result,
 };
 
-/// A message that is on stable storage.
+/// A message that was delivered and is on stable storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// Its row.
+    /// The row of the message.
     pub row: RowId,
-    /// Its size by LIST, in octets.
+    /// The listed size, in bytes.
     pub listed: u64,
-    /// The octets received, counted as LIST does.
+    /// The number of bytes received, with CRLF line endings as in the listed size.
     pub received: u64,
-    /// Its fingerprint, if it has a header.
+    /// The fingerprint of its header. `None` if it has no header.
     pub fingerprint: Option<Fingerprint>,
-    /// The fingerprint of what filters made of it, if that differs.
+    /// The fingerprint of the filter output, if that differs.
     pub delivered_fingerprint: Option<Fingerprint>,
-    /// Whether it is in a Maildir, where the user can delete it.
+    /// Whether it is in a Maildir, where a deletion by the user can be detected.
     pub in_maildir: bool,
 }
 
-/// A copy of a message that is to be delivered now.
+/// The copy of a message that is to be delivered next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextCopy {
-    /// Its file name, without Maildir flags.
+    /// Its name in a Maildir, without flags.
     pub name: MessageFileName,
-    /// How many octets were received when an earlier run [recorded](Ledger::record_partial_bytes)
-    /// that they were too few.
+    /// The number of bytes received, if an earlier run [recorded](Ledger::record_partial_bytes)
+    /// that this copy is truncated.
     pub partial_bytes: Option<u64>,
-    /// The destinations that [have it already](Ledger::record_partial_delivery), though it does not
-    /// count as delivered.
+    /// The destinations that [accepted it already](Ledger::record_partial_delivery), while others
+    /// did not.
     pub accepted_by: Vec<String>,
 }
 
 /// A message that an interrupted run delivered without recording it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovered {
-    /// Its row.
+    /// The row of the message.
     pub row: RowId,
-    /// Which copy of it.
+    /// The number of the copy, from 0.
     pub copy: u32,
-    /// The fingerprint of what was delivered, if it has a header.
+    /// The fingerprint of the delivered file. `None` if it has no header.
     pub fingerprint: Option<Fingerprint>,
-    /// Whether filters may have changed it.
+    /// Whether filters may have changed the message.
     pub filtered: bool,
 }
 
@@ -63,8 +63,9 @@ pub type RecoveredNotice = NoticeFileName;
 const TRUNCATED: &str = "truncated: fewer bytes than listed";
 
 impl Reader {
-    /// Returns the copies of messages that are to be delivered now, in the order of `rows`: the
-    /// first copy of each, or the next one if a truncated one was delivered before.
+    /// Returns the copies to deliver next, in the order of `rows`.
+    ///
+    /// That is the first copy of each message, or the next one if a truncated copy was delivered.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -102,9 +103,10 @@ impl Reader {
         })
     }
 
-    /// Returns whether a file with this name is a copy of a message that is not recorded as
-    /// delivered. A ledger that was restored from a backup gives its row numbers again, to other
-    /// messages: those were first seen at another time.
+    /// Returns whether a file with this name is a copy that is not recorded as delivered.
+    ///
+    /// The time in the name is compared too: a ledger restored from a backup assigns row numbers
+    /// again, to other messages.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -118,7 +120,9 @@ impl Reader {
             .map_err(|error| self.explain(&error))
     }
 
-    /// Returns how many octets were received of a message that was delivered.
+    /// Returns the number of bytes that were received of a delivered message.
+    ///
+    /// `None` if it was not delivered, or if the number is unknown.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -136,9 +140,10 @@ impl Reader {
 }
 
 impl Ledger {
-    /// Gives each message of `reconciled` that has no row its row, and records which rows are no
-    /// longer listed. `listed` is what `reconciled` was made from. If there is a new message, `run`
-    /// is marked as [unsettled](Self::mark_unsettled).
+    /// Creates a row for each new message, and records which known messages are listed or missing.
+    ///
+    /// `reconciled` is the result of reconciling `listed`, and receives the new rows. If there is a
+    /// new message, `run` is marked as [unsettled](Self::mark_unsettled) in the same commit.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -192,10 +197,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// Records a batch of messages that are on stable storage. Returns those that are truncated.
+    /// Records a batch of messages that are on stable storage. Returns the truncated ones.
     ///
     /// # Errors
-    /// The ledger cannot be written: the messages do not count as delivered.
+    /// The ledger cannot be written. Then none of the messages counts as delivered.
     pub fn record_delivered(
         &mut self,
         batch: &[Arrival],
@@ -242,7 +247,7 @@ impl Ledger {
         })
     }
 
-    /// Records messages that an interrupted run delivered. What is recorded already stays as it is.
+    /// Records messages that an interrupted run delivered. Messages already recorded do not change.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -270,7 +275,7 @@ impl Ledger {
             } in found
             {
                 let found = bytes(fingerprint.as_ref());
-                // what filters made of a message does not tell what the server has
+                // The fingerprint of filter output does not identify the message on the server.
                 let (fingerprint, delivered) = if *filtered {
                     (None, found)
                 } else {
@@ -290,7 +295,7 @@ impl Ledger {
         })
     }
 
-    /// Records that a message which seemed to be truncated is complete, and has so many octets.
+    /// Records that a message that seemed to be truncated is complete, with this size in bytes.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -312,8 +317,10 @@ fn bytes(fingerprint: Option<&Fingerprint>) -> Option<&[u8]> {
     fingerprint.map(|fingerprint| fingerprint.0.as_slice())
 }
 
-/// Forgets which destinations had messages that are complete now. Most ledgers never have any, and
-/// a deletion costs SQLite as much as all else about a message, even if there is nothing to delete.
+/// Deletes the partial deliveries of messages that all destinations have now.
+///
+/// Most ledgers have none, and a DELETE that matches no row would double the cost of recording a
+/// message, so the table is tested first.
 fn forget_partial(
     ledger: &rusqlite::Transaction<'_>,
     mut rows: impl Iterator<Item = RowId>,

@@ -1,4 +1,4 @@
-//! What SQLite's errors mean to the user.
+//! Translation of SQLite errors into messages for the user.
 
 use std::{io, path::Path};
 
@@ -7,12 +7,14 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Kind};
 
-/// What to do about a ledger that cannot be read, and what that costs. SQLite calls a database
-/// malformed that is damaged, and one that the disk cannot read.
-pub const REPLACE_HINT: &str = "check the disk and try again; if the ledger stays unreadable, move \
-    it away: a new one is created, and all mail that is still on the server is fetched again";
+/// The hint for a ledger that cannot be read.
+///
+/// SQLite reports "malformed" for a damaged database and also for some read errors of the disk, so
+/// the hint begins with the disk.
+pub const REPLACE_HINT: &str = "check the disk and try again; if the error persists, move the \
+    ledger away: pouch creates a new one and fetches all mail still on the server again";
 
-/// Explains an error of the ledger in `path`.
+/// Creates the error for an SQLite error in the ledger at `path`.
 pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> Error {
     let system = io::Error::last_os_error();
     let shown = path.display();
@@ -20,7 +22,7 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> Error {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             (Kind::State, format!("cannot read the ledger {shown}"))
         }
-        // SQLite has no code for it, and reports a file that it cannot open as read-only
+        // SQLite has no code for EMFILE, and reports a file that it cannot open as read-only.
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) if too_many_files(&system) => {
             return Error::file("open the ledger", path, &system);
         }
@@ -33,11 +35,11 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> Error {
             format!("the ledger {shown} is in use by another program"),
         ),
         Some(ErrorCode::DiskFull) => (Kind::Io, format!("no space left for the ledger {shown}")),
-        // the file through which SQLite's processes share memory is allocated in advance
+        // The shared memory file of the WAL is allocated in advance, and fails if the disk is full.
         Some(ErrorCode::SystemIoFailure) if is_extended(error, ffi::SQLITE_IOERR_SHMSIZE) => {
             (Kind::Io, format!("no space left for the ledger {shown}"))
         }
-        // a lock that fails, though no other process has it, says nothing about the ledger
+        // Without a conflicting process, a failing lock is an error of the file system.
         Some(ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed) => {
             (Kind::Io, format!("I/O error on the ledger {shown}"))
         }
@@ -50,7 +52,7 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> Error {
     match kind {
         Kind::State => explained.with_hint(REPLACE_HINT),
         Kind::Io => explained.with_hint(
-            "nothing is lost: messages stay on the server until they are recorded in the ledger",
+            "check the disk and its free space; messages stay on the server until they are recorded",
         ),
         _ => explained,
     }
@@ -62,7 +64,7 @@ fn is_extended(error: &rusqlite::Error, code: i32) -> bool {
         .is_some_and(|error| error.extended_code == code)
 }
 
-/// Returns whether the process, or the system, cannot open any more files.
+/// Returns whether the error is EMFILE or ENFILE: too many open files.
 fn too_many_files(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE]
         .iter()

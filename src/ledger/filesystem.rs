@@ -1,13 +1,19 @@
-//! The kind of disk that the ledger lies on.
+//! The file system of the ledger, and the journal mode that it allows.
 //!
-//! In WAL mode the processes that use a database share memory by way of a file, which works on one
-//! machine alone, and on some file systems not even there (<https://sqlite.org/wal.html>). A
-//! rollback journal needs nothing but locks and fsync, and costs each commit a few more waits.
+//! In WAL mode, the processes that use a database share memory through a mapped file. That works
+//! only between processes on one machine, and not on every file system
+//! (<https://sqlite.org/wal.html>). A rollback journal needs only locks and fsync, at the cost of
+//! a few more fsync calls per commit, so it is used wherever another machine may have access.
+//!
+//! The file system type from statfs(2) is a heuristic. A wrong guess in one direction costs some
+//! speed. In the other direction (a network file system that is not in the list), two machines that
+//! use one ledger at the same time can damage it; on one machine, WAL still works.
 
 use std::path::Path;
 
-/// File systems that may be another machine's, or a program's that speaks to one, by the number
-/// that statfs(2) gives for them.
+/// File systems that several machines may share, with the magic number from statfs(2).
+///
+/// FUSE is among them because its servers include sshfs and other network file systems.
 const SHARED: [(u32, &str); 16] = [
     (0x6969, "NFS"),
     (0x517B, "SMB"),
@@ -27,25 +33,26 @@ const SHARED: [(u32, &str); 16] = [
     (0x7461_636F, "OCFS2"),
 ];
 
-/// What kind of file system `folder` lies on, where other machines may use it, too; nothing for a
-/// disk of this machine, and where that cannot be told.
-pub fn shared(folder: &Path) -> Option<&'static str> {
-    let disk = rustix::fs::statfs(folder).ok()?;
+/// Returns the name of the file system of `dir` if several machines may share it.
+///
+/// `None` if it is local, or if statfs(2) fails.
+pub fn shared(dir: &Path) -> Option<&'static str> {
+    let stat = rustix::fs::statfs(dir).ok()?;
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "its size differs, the 32 bits do not"
+        reason = "the type of the field depends on the platform, the magic numbers have 32 bits"
     )]
-    let number = disk.f_type as u32;
+    let number = stat.f_type as u32;
     SHARED
         .iter()
         .find(|(known, _)| *known == number)
         .map(|(_, name)| *name)
 }
 
-/// The journal for a database in `folder`.
-pub(super) fn journal(folder: &Path) -> &'static str {
-    if shared(folder).is_some() {
+/// Returns the SQLite journal mode for a database in `dir`.
+pub(super) fn journal(dir: &Path) -> &'static str {
+    if shared(dir).is_some() {
         "TRUNCATE"
     } else {
         "WAL"

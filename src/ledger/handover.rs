@@ -1,4 +1,9 @@
-//! Messages that are being handed over: to a program or an LMTP server, or to several destinations.
+//! Deliveries whose result is unknown after an interruption: to programs, to LMTP servers, and to
+//! several destinations.
+//!
+//! A file in a Maildir shows that it was delivered. A program or an LMTP server does not, so the
+//! ledger records the handover before it begins. If the run is interrupted, the next one delivers
+//! the message again, since a duplicate is better than a loss, and reports it.
 
 use rusqlite::params;
 
@@ -9,9 +14,10 @@ use crate::{
 };
 
 impl Ledger {
-    /// Records how many octets of a copy were received if they are too few, before the copy can be
-    /// seen: the delivered file does not tell, since filters and added fields change its size.
-    /// `None`: they are not too few.
+    /// Records that a copy is truncated, before its file gets its name.
+    ///
+    /// `octets` is the number of bytes received, or `None` if the copy is complete. The delivered
+    /// file does not show it, since filters and added fields change its size.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -26,8 +32,10 @@ impl Ledger {
         })
     }
 
-    /// Records that a program gets the message now: until its result is recorded, it may have been
-    /// delivered or not. Returns whether that is so already, since an interrupted run.
+    /// Records that the message is about to be handed over.
+    ///
+    /// Until the result is recorded, it is unknown whether the message was delivered. Returns
+    /// whether an interrupted run had begun a handover, so that the message may be delivered twice.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -38,7 +46,7 @@ impl Ledger {
         )
     }
 
-    /// Records that the program did not accept the message.
+    /// Records that the message was not accepted.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -55,8 +63,10 @@ impl Ledger {
         })
     }
 
-    /// Records that a program gets the notice about the message now. Returns what
-    /// [`begin_handover`](Self::begin_handover) does.
+    /// Records that the notice about the message is about to be handed over.
+    ///
+    /// Returns whether an interrupted run had begun to, like
+    /// [`begin_handover`](Self::begin_handover).
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -67,7 +77,7 @@ impl Ledger {
         )
     }
 
-    /// Records that the program did not accept the notice.
+    /// Records that the notice was not accepted.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -82,15 +92,15 @@ impl Ledger {
         })
     }
 
-    /// Runs a statement that changes the row once. Returns whether it had been changed before.
+    /// Runs a statement that sets a flag of the row. Returns whether the flag was already set.
     fn is_begun(&mut self, statement: &str, row: RowId) -> Result<bool> {
         self.write(|ledger| Ok(ledger.execute(statement, [row.0])? == 0))
     }
 
-    /// Records that one of several destinations has a message that not all of them have.
+    /// Records that one of several destinations has accepted a message.
     ///
     /// # Errors
-    /// The ledger cannot be written: the destination gets the message again.
+    /// The ledger cannot be written. Then a later run delivers the message there again.
     pub fn record_partial_delivery(
         &mut self,
         row: RowId,

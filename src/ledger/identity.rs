@@ -1,4 +1,11 @@
-//! Messages that are recognised by their headers, though the server shows them otherwise.
+//! Messages that are recognized by their headers after their UID or size changed.
+//!
+//! RFC 1939 §7 requires UIDs to persist across sessions and never to be reused, but servers break
+//! this: a migration or a rebuilt index changes all UIDs, and some servers reuse the UID of a
+//! deleted message. The first
+//! would fetch the whole mailbox again, the second would lose mail. Therefore the ledger stores a
+//! fingerprint of each header, the engine compares headers if a listing looks suspicious, and the
+//! result is recorded here.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,14 +21,14 @@ use crate::{
     error::Result,
 };
 
-/// What comparing headers showed about known messages.
+/// The result of comparing the headers of listed messages with known ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recognized {
-    /// Rows of messages that have another UID now.
+    /// Messages whose UID changed, with their current listing entry.
     pub moved: Vec<(RowId, Listed)>,
-    /// Rows of messages whose UID is another message's now.
+    /// Messages whose UID now belongs to another message.
     pub replaced: Vec<RowId>,
-    /// Rows of messages that are the same although their size changed, with their size by LIST.
+    /// Messages that are unchanged although their listed size differs, with the new size in bytes.
     pub confirmed: Vec<(RowId, u64)>,
 }
 
@@ -31,7 +38,7 @@ impl Recognized {
         *self == Self::default()
     }
 
-    /// Changes what is `known` accordingly.
+    /// Applies the result to the `known` messages of this run.
     pub fn apply_to(&self, known: &mut KnownMessages) {
         let moved: HashMap<_, _> = self
             .moved
@@ -73,7 +80,10 @@ impl Reader {
         )
     }
 
-    /// Returns the same, with the fingerprint of what was delivered.
+    /// Returns the UID of each of `rows`, and the fingerprint of the delivered message if it is
+    /// known.
+    ///
+    /// It differs from that of the header on the server if filters changed the message.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -108,7 +118,7 @@ impl Reader {
 }
 
 impl Ledger {
-    /// Records which messages were recognised.
+    /// Records the result of a comparison.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -160,10 +170,10 @@ impl Ledger {
     }
 }
 
-/// Reads the UID in two columns, of which this is the first.
+/// Reads a UID from two columns: `uid` in column `first`, and `uid_size` in the next one.
 pub(super) fn uid(columns: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Uid> {
     let octets: Vec<u8> = columns.get(first)?;
     let key = (octets.as_slice(), columns.get(first + 1)?);
-    // a fingerprint has 16 bytes; anything else is shown as it is
+    // A derived UID has a fingerprint of 16 bytes. Other bytes are returned as a server UID.
     Ok(Uid::from_key(key).unwrap_or_else(|| Uid::new(octets.as_slice())))
 }

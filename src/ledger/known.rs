@@ -1,4 +1,4 @@
-//! What is known of the messages that a server lists.
+//! The known messages of a mailbox, as input for reconciliation with a listing.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -13,14 +13,15 @@ use crate::{
     error::Result,
 };
 
-/// What [`known_row`] reads. The last column has a bit for each flag: reading a column costs as
-/// much as all that is done with it.
+/// The columns that [`known_row`] reads.
+///
+/// The flags are packed into the last column, since reading a column is the main cost per row.
 const COLUMNS: &str = "id, uid, uid_size, listed_size, delivered_at, state, attempts, retry_after,
     (missing_since IS NOT NULL) | (truncated << 1) | (delete_requested << 2) | (force_fetch << 3)
     | (delete_by_rule << 4)";
 
 impl Reader {
-    /// Returns what is known of all messages that are not gone.
+    /// Returns all messages that are not gone.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -39,7 +40,7 @@ impl Reader {
         })
     }
 
-    /// Adds to `known` the messages that are gone and whose UID one of `listed` has.
+    /// Adds to `known` those gone messages whose UID is in `listed`: the server lists them again.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -71,8 +72,10 @@ impl Reader {
         })
     }
 
-    /// Returns whether the sizes that this server lists are reliable. If most messages had fewer
-    /// bytes than listed, it is the listing that is wrong (Exchange).
+    /// Returns whether the sizes that this server lists are reliable.
+    ///
+    /// Exchange lists estimated sizes. If most of at least 20 messages had fewer bytes than listed,
+    /// the sizes are considered wrong, and messages are not treated as truncated.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -90,12 +93,12 @@ pub(super) fn sizes_trusted(ledger: &rusqlite::Connection) -> rusqlite::Result<b
         })
 }
 
-/// Reads the UID of a row that [`COLUMNS`] were read of.
+/// Reads the UID of a row with [`COLUMNS`].
 fn uid_key<'r>(row: &'r rusqlite::Row<'_>) -> rusqlite::Result<UidKey<'r>> {
     Ok((row.get_ref(1)?.as_blob()?, row.get(2)?))
 }
 
-/// Reads the row that [`COLUMNS`] were read of.
+/// Reads a row with [`COLUMNS`].
 fn known_row(row: &rusqlite::Row<'_>, sizes_trusted: bool) -> rusqlite::Result<KnownRow> {
     let bits: u8 = row.get(8)?;
     let flag = |bit: u8| bits >> bit & 1 == 1;

@@ -1,8 +1,11 @@
-//! Which Maildirs a delivered message may be in.
+//! The Maildirs that may contain a delivered message.
 //!
-//! A message counts as deleted by the user only if all Maildirs that it may be in are still the
-//! account's, are the same ones as before, and none of them has it. Each message therefore refers
-//! to the set of Maildirs that the account had when it was last seen.
+//! With `sync-deletions`, a message that is missing from its Maildir is deleted from the server. A
+//! missing file alone is weak evidence: the user may have changed `maildir`, the disk may not be
+//! mounted, or the Maildir may have been restored from a backup. Therefore each message refers to
+//! the set of Maildirs that the account had when the message was last seen, with their creation
+//! times. The message counts as deleted by the user only if all Maildirs of that set still belong
+//! to the account, none was replaced, and none contains the message.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,18 +14,18 @@ use rusqlite::{Connection, params};
 use super::{Ledger, Reader};
 use crate::{domain::ids::RowId, error::Result};
 
-/// A Maildir of the account, at one time.
+/// A Maildir of the account, as it was at one point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaildirState {
-    /// Its name.
+    /// The destination as text, `maildir:PATH`.
     pub name: String,
-    /// When it was created, in nanoseconds since 1970. `None` if the file system does not tell; 0
-    /// if it does not exist.
+    /// The creation time in nanoseconds since 1970. `None` if the file system does not record it,
+    /// 0 if the directory does not exist.
     pub created_at: Option<i64>,
 }
 
 impl MaildirState {
-    /// Returns whether `other` is this Maildir, as far as that can be told.
+    /// Returns whether `other` is the same Maildir. Unknown creation times match any other.
     fn is_same(&self, other: &Self) -> bool {
         self.name == other.name
             && (self.created_at == other.created_at
@@ -31,21 +34,21 @@ impl MaildirState {
     }
 }
 
-/// Where delivered messages are.
+/// The result of comparing the ledger with the Maildirs of the account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveredLocations {
-    /// Messages that can only be in the account's current Maildirs.
+    /// Delivered messages that cannot be in any other than the current Maildirs.
     pub known: HashSet<RowId>,
-    /// Those of them that are missing from a Maildir in whose place is another one: its disk is not
-    /// mounted, or mounted again, or it was restored from a backup.
+    /// Those of `known` that are missing, and one of whose Maildirs was replaced since: its disk
+    /// was unmounted or mounted, or it was restored from a backup.
     pub replaced: HashSet<RowId>,
-    /// Messages that are in the account's Maildirs though the ledger does not say so yet.
+    /// Messages that are in the current Maildirs, but not recorded there yet.
     pub found: Vec<RowId>,
 }
 
 impl Reader {
-    /// Returns where delivered messages are, given those that are `present` in the account's
-    /// `current` Maildirs.
+    /// Compares the delivered messages of the ledger with those that are `present` in the `current`
+    /// Maildirs of the account.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -86,8 +89,9 @@ impl Reader {
 }
 
 impl Ledger {
-    /// Records which Maildirs the account has now: one of them has each message that is delivered
-    /// or found from now on.
+    /// Records the Maildirs that the account has now.
+    ///
+    /// Every message that is delivered or found later in this run refers to this set.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -112,7 +116,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Records that the account's Maildirs have these messages.
+    /// Records that these messages are in the current Maildirs.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -121,8 +125,9 @@ impl Ledger {
         self.set_location(rows.iter(), set)
     }
 
-    /// Records that these messages are missing, but not known to be deleted: until they are seen
-    /// again, they may be in any Maildir.
+    /// Records that these messages are missing without having been deleted.
+    ///
+    /// They do not count as deleted until they have been found in a Maildir again.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -147,7 +152,7 @@ impl Ledger {
     }
 }
 
-/// Reads all sets of Maildirs, each in the order of the names.
+/// Reads all sets of Maildirs, each sorted by name.
 fn maildir_sets(ledger: &Connection) -> rusqlite::Result<HashMap<i64, Vec<MaildirState>>> {
     let mut sets: HashMap<i64, Vec<MaildirState>> = HashMap::new();
     let mut select =
@@ -163,7 +168,7 @@ fn maildir_sets(ledger: &Connection) -> rusqlite::Result<HashMap<i64, Vec<Maildi
     Ok(sets)
 }
 
-/// Returns the set that has exactly these Maildirs.
+/// Returns the set with exactly these Maildirs, or `None` if it is not recorded.
 fn find_set(sets: &HashMap<i64, Vec<MaildirState>>, maildirs: &[MaildirState]) -> Option<i64> {
     let mut sorted = maildirs.to_vec();
     sorted.sort_by(|one, other| one.name.cmp(&other.name));

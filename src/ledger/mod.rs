@@ -1,9 +1,15 @@
-//! What pouch remembers of a mailbox: which messages it has seen, which are safe on disk, which
-//! failed.
+//! The ledger: a record of every message that pouch has seen on a server, and of what happened to
+//! it.
 //!
-//! The ledger of a mailbox is one SQLite file in `mailboxes/` of the state directory. It can be
-//! copied, moved and deleted alone, its messages are numbered from 1, and no two accounts wait for
-//! each other's commits.
+//! # One file per mailbox
+//! The ledger of a mailbox is one SQLite file in `mailboxes/` of the state directory, named after
+//! the user and the host. The alternative, one database for all accounts, would serialize the
+//! commits of accounts that are fetched in parallel, since SQLite has one writer per database. A
+//! damaged file would also affect every account, and ledger numbers would have gaps. A file per
+//! mailbox can be copied, restored and deleted on its own, and its messages are numbered from 1.
+//!
+//! SQLite instead of a text file of UIDs, because a batch must be recorded atomically and durably
+//! without rewriting a file of 100,000 entries.
 //!
 //! # Life of a message
 //! ```text
@@ -17,22 +23,27 @@
 //! ```
 //!
 //! # Reading and writing
-//! A [`Reader`] cannot write: `pouch plan`, `status` and `ledger list` have nothing else. A
-//! [`Ledger`] is a reader that also records what happens.
+//! A [`Reader`] opens the database read-only. It is all that `pouch plan`, `status` and `ledger
+//! list` get, so these commands cannot change anything. A [`Ledger`] also writes.
 //!
 //! # Durability
-//! WAL with `synchronous = FULL`: a commit is on the disk when it returns. There is one commit per
-//! batch of delivered messages and no log of intents, because the name of a delivered file is a
-//! function of its row (see [`file_name`](crate::domain::file_name)): after a crash, a `new` row
-//! whose file exists is a delivered one. Only what the file does not show, that it is truncated, is
-//! recorded before the file gets its name. A run is marked as unsettled before its first delivery,
-//! and a run that stayed unsettled makes the next one look for such files. What a power failure may
-//! take back (when a run began and ended) waits for no disk. On a file system that other machines
-//! may share, a rollback journal takes the place of the WAL.
+//! The database is in WAL mode with `synchronous = FULL`, so a commit is on stable storage when it
+//! returns. Each batch of delivered messages costs one commit. A log of intents before the delivery
+//! is not needed, because the name of a delivered file is a function of its row (see
+//! [`file_name`](crate::domain::file_name)): after a crash, a `new` row whose file exists has been
+//! delivered. The one fact that the file does not show, that the message is truncated, is recorded
+//! before the file gets its name.
+//!
+//! A run is marked as unsettled before its first delivery. If it is interrupted, the mark remains,
+//! and the next run searches for such files. Data that may be lost in a power failure (when a run
+//! began and ended) is written without waiting for the disk.
+//!
+//! On a file system that several machines may share, a rollback journal replaces the WAL.
 //!
 //! # Locking
-//! The account's [lock](crate::sys::lock) excludes other writers, except for the record of a
-//! problem by a pouch that does not get the lock; SQLite's own locks order those.
+//! The [lock](crate::sys::lock) of the account excludes other writers, with one exception: a
+//! process that fails to get the lock records this problem. SQLite's own locks serialize these
+//! writes.
 
 mod admin;
 mod attempts;
@@ -78,26 +89,27 @@ use crate::{
     sys::files,
 };
 
-/// How long a message may be missing from the listing before it counts as gone. Gmail lists some
-/// 250 messages per session, and servers have bad days.
+/// Days after which a message that is missing from the listing is considered gone.
+///
+/// Gmail lists only about 250 messages per session, and other servers temporarily omit messages.
 const GRACE_DAYS: u64 = 30;
 
-/// How long SQLite waits for a lock of another process.
+/// Time for which SQLite waits for a lock of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The ledger of a mailbox, to read.
+/// The ledger of a mailbox, opened read-only.
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
     name: LedgerName,
 }
 
-/// The ledger of a mailbox, to read and to write.
+/// The ledger of a mailbox, opened for reading and writing.
 pub struct Ledger {
     reader: Reader,
     /// Whether the current run is marked as unsettled.
     unsettled: bool,
-    /// The Maildirs that the account has now.
+    /// The set of Maildirs that the account has now. `None` if it has none.
     maildir_set: Option<i64>,
 }
 
@@ -128,7 +140,7 @@ impl Reader {
             Ok((connection, version, name))
         });
         match opened.map_err(|error| error::explain(&path, &error))? {
-            // another pouch is creating it
+            // Another process is creating it.
             (_, 0, _) | (_, schema::VERSION, None) => Ok(None),
             (connection, schema::VERSION, Some(name)) => Ok(Some(Self {
                 connection,
@@ -139,21 +151,21 @@ impl Reader {
         }
     }
 
-    /// Returns what the name of a delivered file says, or `None` if this ledger did not give it.
+    /// Parses the name of a delivered file. Returns `None` if the name is not from this ledger.
     pub fn message_named(&self, name: &str) -> Option<MessageFileName> {
         name.parse()
             .ok()
             .filter(|name: &MessageFileName| name.origin.id == self.name.id)
     }
 
-    /// Returns what the name of a delivered notice says, or `None` if this ledger did not give it.
+    /// Parses the name of a delivered notice. Returns `None` if the name is not from this ledger.
     pub fn notice_named(&self, name: &str) -> Option<NoticeFileName> {
         name.parse()
             .ok()
             .filter(|name: &NoticeFileName| name.origin.id == self.name.id)
     }
 
-    /// Returns the ledger's own name, a part of the names of all files that it delivers.
+    /// Returns the name of the ledger, which is part of the names of all files that it delivers.
     pub fn name(&self) -> &LedgerName {
         &self.name
     }
@@ -162,7 +174,7 @@ impl Reader {
         error::explain(&self.path, error)
     }
 
-    /// Runs `work` in one transaction: SQLite takes its locks once, not for each row.
+    /// Runs `work` in one transaction, so that SQLite locks the database once instead of per row.
     fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         self.connection
             .unchecked_transaction()
@@ -172,8 +184,9 @@ impl Reader {
 }
 
 impl Ledger {
-    /// Opens the ledger of `account`, and creates it and `state_dir` if they are missing.
-    /// `hostname` becomes a part of the file names of a new ledger.
+    /// Opens the ledger of `account`, and creates it and `state_dir` if they do not exist.
+    ///
+    /// `hostname` becomes part of the file names of a new ledger.
     ///
     /// # Errors
     /// It cannot be created or read, or another version of pouch wrote it.
@@ -183,8 +196,8 @@ impl Ledger {
         files::create_dir_durable(&dir)?;
         let is_new = !path.exists();
         if is_new {
-            // SQLite would make it readable by others. Only a new file is opened here: closing a
-            // file drops SQLite's locks on it for the whole process.
+            // SQLite would create it with the default permissions. An existing file is not opened
+            // here, because closing it would release SQLite's POSIX locks in this process.
             create_private(&path)?;
         }
         let opened = connect(&path).and_then(|mut connection| {
@@ -199,8 +212,8 @@ impl Ledger {
         let name = if let Some(name) = ledger_name(&connection).map_err(explain)? {
             name
         } else {
-            // before it has content: a pouch that created the file may have been killed before its
-            // directory entry was durable
+            // The file has no content yet. A process that created it may have been killed before
+            // the directory entry was durable.
             files::sync_dir_and_parent(&dir)?;
             create_mailbox(&connection, account, hostname).map_err(explain)?
         };
@@ -215,7 +228,7 @@ impl Ledger {
         })
     }
 
-    /// Returns the ledger as one that can only be read.
+    /// Returns the ledger for reading only.
     pub fn reader(&self) -> &Reader {
         &self.reader
     }
@@ -224,7 +237,7 @@ impl Ledger {
         self.reader.explain(error)
     }
 
-    /// Runs `work` in one transaction, which is durable when this returns.
+    /// Runs `work` in one transaction, which is durable on return.
     fn write<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
@@ -241,7 +254,7 @@ impl Ledger {
         written.map_err(|error| self.explain(&error))
     }
 
-    /// Runs `work` in one transaction, which a power failure may take back.
+    /// Runs `work` in one transaction, which a power failure may undo.
     fn write_relaxed<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
@@ -260,7 +273,7 @@ impl Ledger {
     }
 }
 
-/// Opens the database to read and write, with the journal that its file system allows.
+/// Opens the database for writing, in the journal mode that its file system allows.
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -271,8 +284,10 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens the database to read. In a directory that cannot be written, SQLite cannot make the file
-/// through which a WAL is shared, so the database is read as it is.
+/// Opens the database read-only.
+///
+/// In a read-only directory, SQLite cannot create the shared memory file of the WAL. The database
+/// is then opened as immutable, without locks.
 fn connect_read_only(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -284,7 +299,7 @@ fn connect_read_only(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
 }
 
-/// Returns a path as it is written in a URI.
+/// Returns a path with the characters percent-encoded that have a meaning in a URI.
 fn percent_encoded(path: &Path) -> String {
     let octets = path.as_os_str().as_encoded_bytes();
     octets.iter().fold(String::new(), |mut uri, octet| {
@@ -335,18 +350,18 @@ fn foreign_version(path: &Path, version: u32) -> Error {
     Error::new(
         Kind::State,
         format!(
-            "another version of pouch wrote the ledger {}",
+            "the ledger {} was written by another version of pouch",
             path.display()
         ),
     )
     .with_fact(format!(
-        "it has version {version}; this pouch knows version {}",
+        "it has schema version {version}; this pouch supports version {}",
         schema::VERSION
     ))
-    .with_hint("use that version, or another directory with `--state-dir`")
+    .with_hint("use that version of pouch, or choose another directory with `--state-dir`")
 }
 
-/// Returns a number of octets as the database stores it.
+/// Converts a size in bytes to the signed integer of SQLite.
 fn size(octets: u64) -> i64 {
     i64::try_from(octets).unwrap_or(i64::MAX)
 }

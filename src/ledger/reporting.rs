@@ -1,4 +1,6 @@
-//! What was reported to the user, so that nothing is reported twice.
+//! Records of what was reported to the user, so that nothing is reported twice.
+//!
+//! pouch usually runs from a timer, so the interval between reports cannot be kept in memory.
 
 use rusqlite::params;
 
@@ -11,12 +13,11 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How long a transient problem is not reported, and the interval at which others are reported
-/// again.
+/// Time after which a transient problem is reported, and the interval between repeated reports.
 const A_DAY: TimeSpan = TimeSpan::from_days(1);
 
 impl Reader {
-    /// Returns when the problem began that stopped the last run. `None` if nothing stopped it.
+    /// Returns the time when the problem began that ended the last run. `None` if it succeeded.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -29,7 +30,7 @@ impl Reader {
             .map_err(|error| self.explain(&error))
     }
 
-    /// Returns the quarantined messages that were not reported yet.
+    /// Returns the quarantined messages that have not been reported.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -48,8 +49,9 @@ impl Reader {
 }
 
 impl Ledger {
-    /// Records that these messages are reported. Returns those that were not reported before: each
-    /// is reported once, unless something new happens to it.
+    /// Records that these messages are reported. Returns those that had not been reported before.
+    ///
+    /// A message is reported once, and again only if it is quarantined again.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -72,8 +74,9 @@ impl Ledger {
         })
     }
 
-    /// Records notices that an interrupted run delivered. Those about an earlier quarantine are
-    /// ignored.
+    /// Records notices that an interrupted run delivered.
+    ///
+    /// Notices about an earlier quarantine of the same message are ignored.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -104,9 +107,10 @@ impl Ledger {
         })
     }
 
-    /// Records what stopped the run. Returns whether it has to be reported to a user who is not
-    /// watching: a transient problem once it has lasted a day, any other at once, and both again
-    /// each day that they last.
+    /// Records the problem that ended the run. Returns whether a report is due.
+    ///
+    /// A transient problem is reported after it has lasted for a day, any other at once, and both
+    /// again every day. On a terminal, problems are displayed regardless of this.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -118,7 +122,7 @@ impl Ledger {
                 [problem.what()],
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )?;
-            // a transient problem goes on, whatever shape it takes from run to run
+            // Successive transient problems count as one, even if their messages differ.
             let goes_on = same || transient;
             let since = Timestamp(since.filter(|_| goes_on).unwrap_or(now.0));
             let reported = reported.filter(|_| goes_on).map(Timestamp);
@@ -134,7 +138,7 @@ impl Ledger {
         })
     }
 
-    /// Records that nothing stopped the run: a problem after this one is new.
+    /// Records that the run succeeded, so that the next problem counts as a new one.
     ///
     /// # Errors
     /// The ledger cannot be written.

@@ -1,4 +1,7 @@
-//! Runs: what each did, and what stopped it.
+//! The runs of an account: their results, and whether they were interrupted.
+//!
+//! A run that only polls is the most frequent one by far. It is written without waiting for the
+//! disk, and its WAL is not checkpointed, so a poll causes no disk write of its own.
 
 use rusqlite::{config::DbConfig, params};
 
@@ -16,7 +19,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Returns its number, another one for each run.
+    /// Returns the number of the run, which no other run has.
     pub fn number(&self) -> usize {
         usize::try_from(self.id).unwrap_or(0)
     }
@@ -26,18 +29,18 @@ impl Run {
     }
 }
 
-/// A run as `status` shows it.
+/// A past run, as `pouch status` displays it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastRun {
-    /// When it began.
+    /// The time when it began.
     pub started: Timestamp,
-    /// When it ended. `None` if it is running, or was interrupted.
+    /// The time when it ended. `None` if it is running, or was interrupted.
     pub ended: Option<Timestamp>,
     /// Its exit code.
     pub exit: Option<u8>,
-    /// What it did.
+    /// The messages that it processed.
     pub tally: Tally,
-    /// What stopped it.
+    /// The error that ended it, if any.
     pub problem: Option<String>,
 }
 
@@ -51,11 +54,11 @@ pub(super) fn mark_unsettled(
         .map(drop)
 }
 
-/// How many runs are kept: polls every five minutes make 100,000 of them in a year.
+/// Number of runs that are kept. A poll every five minutes makes 100,000 runs a year.
 const MAX_RUNS: u32 = 1_000;
 
 impl Reader {
-    /// Returns whether an earlier run was interrupted, or failed, after it began to deliver.
+    /// Returns whether an earlier run was interrupted or failed after it had begun to deliver.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -98,8 +101,9 @@ impl Reader {
 }
 
 impl Ledger {
-    /// Begins a run, and marks messages as gone that have been missing for long. Returns the run,
-    /// and whether an earlier one [was interrupted](Reader::was_interrupted).
+    /// Begins a run, and marks messages as gone that have been missing for 30 days.
+    ///
+    /// Returns the run, and whether an earlier one [was interrupted](Reader::was_interrupted).
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -120,8 +124,10 @@ impl Ledger {
         Ok((run, interrupted))
     }
 
-    /// Marks the run as unsettled, durably: from now on messages may be safe that are not recorded,
-    /// and if the run is interrupted, the next one looks for them.
+    /// Marks the run as unsettled, durably, before its first delivery.
+    ///
+    /// If the run is interrupted, the mark makes the next run search for messages that were
+    /// delivered without being recorded.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -133,7 +139,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Closes interrupted runs, once what they delivered is recorded.
+    /// Closes interrupted runs, after their deliveries have been recorded.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -150,14 +156,13 @@ impl Ledger {
         })
     }
 
-    /// Ends a run. `unsettled`: messages may be in the Maildir that are not recorded, and the next
-    /// run has to look for them.
+    /// Ends a run and records its result.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn end_run(&mut self, run: &Run, ended: &RunEnd<'_>, now: Timestamp) -> Result<()> {
         if !self.unsettled {
-            // what little is in the WAL may stay there: a poll writes nothing to the disk
+            // Leave the WAL as it is: a poll must not wait for a checkpoint.
             self.reader
                 .connection
                 .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
@@ -196,15 +201,15 @@ impl Ledger {
     }
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct RunEnd<'a> {
-    /// What it did.
+    /// The messages that it processed.
     pub tally: Tally,
     /// Its exit code.
     pub exit: Exit,
-    /// What stopped it.
+    /// The error that ended it, if any.
     pub problem: Option<&'a Error>,
-    /// Whether messages may be safe that are not recorded.
+    /// Whether delivered messages may be missing from the ledger, so that the next run must search.
     pub unsettled: bool,
 }

@@ -1,20 +1,26 @@
-//! The tables of a mailbox's ledger.
+//! The tables of the ledger.
+//!
+//! A message has one row for its whole life, with a column per fact: displaying and correcting a
+//! message needs no joins, and recording a delivery is one UPDATE. Rows of gone messages are kept,
+//! so that a message that the server lists again is not delivered twice.
+//!
+//! The version is in SQLite's `user_version`. A ledger of another version is refused, not
+//! converted.
 
 use rusqlite::{Connection, TransactionBehavior};
 
-/// The version of the tables that this pouch works with, in SQLite's `user_version`. A new database
-/// has version 0.
+/// The supported version of the tables. A new database has version 0.
 pub const VERSION: u32 = 1;
 
 const TABLES: &str = "
     CREATE TABLE mailbox (                      -- one row
         ledger_id           TEXT NOT NULL,      -- part of the names of delivered files
-        hostname            TEXT NOT NULL,      -- likewise
+        hostname            TEXT NOT NULL,      -- part of them, too
         user                TEXT NOT NULL,
         host                TEXT NOT NULL,
-        sizes_matched       INTEGER NOT NULL DEFAULT 0, -- messages of the size that LIST announced
-        sizes_short         INTEGER NOT NULL DEFAULT 0, -- messages of fewer bytes
-        problem             TEXT,               -- what stopped the last run, if anything did
+        sizes_matched       INTEGER NOT NULL DEFAULT 0, -- messages of the listed size
+        sizes_short         INTEGER NOT NULL DEFAULT 0, -- messages with fewer bytes
+        problem             TEXT,               -- the error that ended the last run
         problem_since       INTEGER,
         problem_reported_at INTEGER
     ) STRICT;
@@ -26,29 +32,29 @@ const TABLES: &str = "
     CREATE TABLE maildir (
         maildir_set         INTEGER NOT NULL REFERENCES maildir_set ON DELETE CASCADE,
         name                TEXT NOT NULL,      -- as in the config: maildir:PATH
-        created_at          INTEGER,            -- nanoseconds since 1970; NULL: not known
+        created_at          INTEGER,            -- nanoseconds since 1970; NULL: unknown
         PRIMARY KEY (maildir_set, name)
     ) STRICT, WITHOUT ROWID;
 
     CREATE TABLE message (
-        id                  INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again
-        uid                 BLOB NOT NULL,      -- what UIDL gave, or a fingerprint
-        uid_size            INTEGER,            -- the size that belongs to a fingerprint
-        uid_reused          INTEGER NOT NULL DEFAULT 0, -- the UID is another message's now
-        listed_size         INTEGER NOT NULL,   -- by LIST
-        -- not with IN: SQLite would build a table of the words for each row that is written
+        id                  INTEGER PRIMARY KEY AUTOINCREMENT,  -- numbers are never reused
+        uid                 BLOB NOT NULL,      -- from UIDL, or a fingerprint
+        uid_size            INTEGER,            -- the size, if the UID is a fingerprint
+        uid_reused          INTEGER NOT NULL DEFAULT 0, -- the UID now belongs to another message
+        listed_size         INTEGER NOT NULL,   -- by LIST, in bytes
+        -- OR instead of IN, for which SQLite builds a temporary table for each write
         state               TEXT NOT NULL CHECK (state = 'new' OR state = 'delivering'
                             OR state = 'delivered' OR state = 'quarantined' OR state = 'skipped'
                             OR state = 'gone'),
         first_seen          INTEGER NOT NULL,
-        missing_since       INTEGER,            -- no longer listed since then
+        missing_since       INTEGER,            -- missing from the listing since then
         delivered_at        INTEGER,
-        copy                INTEGER NOT NULL DEFAULT 0, -- which copy is, or would be, delivered
+        copy                INTEGER NOT NULL DEFAULT 0, -- the number of the current copy
         bytes_received      INTEGER,
         truncated           INTEGER NOT NULL DEFAULT 0, -- fewer bytes than listed were delivered
-        partial_bytes       INTEGER,            -- bytes of the copy in delivery, if too few
+        partial_bytes       INTEGER,            -- bytes of the copy in delivery, if truncated
         fingerprint         BLOB,               -- of the header
-        delivered_fingerprint BLOB,             -- of what filters made of it, if that differs
+        delivered_fingerprint BLOB,             -- of the filter output, if that differs
         attempts            INTEGER NOT NULL DEFAULT 0,
         last_run            INTEGER,            -- the run of the last attempt
         retry_after         INTEGER,
@@ -56,18 +62,18 @@ const TABLES: &str = "
         sender              TEXT,
         subject             TEXT,
         delete_requested    INTEGER NOT NULL DEFAULT 0, -- by the user
-        delete_by_rule      INTEGER NOT NULL DEFAULT 0, -- as long as a rule says so
-        force_fetch         INTEGER NOT NULL DEFAULT 0, -- by the user, whatever a rule says
+        delete_by_rule      INTEGER NOT NULL DEFAULT 0, -- by a rule, until no rule matches
+        force_fetch         INTEGER NOT NULL DEFAULT 0, -- by the user, overriding rules
         reported_at         INTEGER,            -- when it was reported to the user
-        notice_in_flight    INTEGER NOT NULL DEFAULT 0, -- a program has its notice, result unknown
-        maildir_set         INTEGER REFERENCES maildir_set -- one of them has it
+        notice_in_flight    INTEGER NOT NULL DEFAULT 0, -- notice handed over, result unknown
+        maildir_set         INTEGER REFERENCES maildir_set -- one of these has it
     ) STRICT;
     CREATE INDEX message_uid ON message (uid);
     CREATE INDEX message_live ON message (id) WHERE state <> 'gone';
     CREATE INDEX message_missing ON message (missing_since) WHERE missing_since IS NOT NULL;
     CREATE INDEX message_quarantined ON message (id) WHERE state = 'quarantined';
 
-    CREATE TABLE partial_delivery (             -- destinations that have a message that others lack
+    CREATE TABLE partial_delivery (             -- destinations that already accepted it
         message             INTEGER NOT NULL REFERENCES message ON DELETE CASCADE,
         recipient           TEXT NOT NULL,
         delivered_at        INTEGER NOT NULL,
@@ -78,7 +84,7 @@ const TABLES: &str = "
         id                  INTEGER PRIMARY KEY,
         started             INTEGER NOT NULL,
         ended               INTEGER,            -- NULL: it is running, or was interrupted
-        unsettled           INTEGER NOT NULL DEFAULT 0, -- messages may be safe that no row says so of
+        unsettled           INTEGER NOT NULL DEFAULT 0, -- deliveries may be unrecorded
         exit                INTEGER,
         delivered           INTEGER NOT NULL DEFAULT 0,
         bytes               INTEGER NOT NULL DEFAULT 0,
@@ -89,15 +95,16 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
-/// Creates the tables in a new database. Returns the version of the tables: [`VERSION`], unless
-/// another pouch created them.
+/// Creates the tables in a new database. Returns the version of the tables.
+///
+/// It is [`VERSION`], unless another version of pouch created them.
 pub fn create(connection: &mut Connection) -> rusqlite::Result<u32> {
     let found = version(connection)?;
     if found != 0 {
         return Ok(found);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // another pouch may have been faster
+    // Another process may have created the tables in the meantime.
     if version(&transaction)? == 0 {
         transaction.execute_batch(TABLES)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
@@ -106,7 +113,7 @@ pub fn create(connection: &mut Connection) -> rusqlite::Result<u32> {
     version(connection)
 }
 
-/// Returns the version of the tables, 0 if there are none.
+/// Returns the version of the tables, or 0 if there are none.
 pub fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
@@ -116,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_created_once() {
+    fn existing_tables_are_not_created_again() {
         let mut connection = Connection::open_in_memory().unwrap();
         assert_eq!(create(&mut connection).unwrap(), VERSION);
         connection
@@ -130,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_another_version_are_left_alone() {
+    fn tables_of_another_version_are_unchanged() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection
             .pragma_update(None, "user_version", VERSION + 1)

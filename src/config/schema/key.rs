@@ -1,6 +1,6 @@
-//! What a row of the schema says about a key besides its type.
+//! The properties of a key besides its type.
 
-/// A key: all that is known about it besides its type.
+/// The name, texts and defaults of a key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Its name.

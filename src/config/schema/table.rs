@@ -79,7 +79,7 @@ pub trait Table: Default {
     /// Returns the table that sets every key to its default.
     fn defaults() -> Self;
 
-    /// Lays this table over `below`: keys that it does not set are taken from there.
+    /// Merges this table with `below`, from which it takes the keys that it does not set.
     #[must_use]
     fn over(self, below: Self) -> Self;
 
@@ -106,7 +106,7 @@ pub trait Table: Default {
         self.slots()[Self::index_of(name)?].source()
     }
 
-    /// Returns every key with its value and where that came from.
+    /// Returns every key with its value and its source.
     fn settings(&self) -> Vec<Setting> {
         let setting = |(key, slot): (&Key, &dyn Slot)| Setting {
             key: key.name,

@@ -13,7 +13,7 @@ impl Words for Quirk {
 }
 
 impl Value for Vec<Quirk> {
-    const EXPECTED: &'static str = r#"a list of "no-uidl", or empty"#;
+    const EXPECTED: &'static str = r#"an empty list or ["no-uidl"]"#;
 
     fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
         word_list(value)
@@ -34,7 +34,7 @@ impl Words for TraceField {
 
 impl Value for Vec<TraceField> {
     const EXPECTED: &'static str =
-        r#"a list of "received", "return-path" and "delivered-to", or empty"#;
+        r#"a list of any of "received", "return-path" and "delivered-to""#;
 
     fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
         word_list(value)
@@ -54,7 +54,7 @@ fn word_list<T: Words>(value: &DeValue<'_>) -> Result<Vec<T>, Unexpected> {
 
 /// A command: the program and its arguments, which may be empty or contain line breaks.
 impl Value for Vec<String> {
-    const EXPECTED: &'static str = r#"a list of words, like ["notmuch", "new"]"#;
+    const EXPECTED: &'static str = r#"a list of strings, like ["notmuch", "new"]"#;
 
     fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
         if let Some(command) = value.as_str() {
@@ -73,7 +73,7 @@ fn command(value: &DeValue<'_>) -> Result<Vec<String>, Unexpected> {
     let words = some_elements(value)?
         .map(|word| match word {
             DeValue::String(text) if text.contains('\0') => {
-                Err(Unexpected::new("a list that contains a NUL"))
+                Err(Unexpected::new("a list that contains a NUL byte"))
             }
             DeValue::String(text) => Ok(text.to_string()),
             other => Err(Unexpected::type_of(other).in_list()),
@@ -81,7 +81,7 @@ fn command(value: &DeValue<'_>) -> Result<Vec<String>, Unexpected> {
         .collect::<Result<Vec<_>, _>>()?;
     if words[0].is_empty() {
         return Err(Unexpected::new(
-            "a list whose first word, the program, is empty",
+            "a list whose first element, the program, is empty",
         ));
     }
     Ok(words)
@@ -101,7 +101,7 @@ impl Value for Vec<Vec<String>> {
     const EXPECTED: &'static str = r#"a list of commands, like [["bogofilter", "-p", "-e"]]"#;
 
     fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
-        let hint = "each filter is a list of its own: [[\"bogofilter\", \"-p\", \"-e\"], …]";
+        let hint = "write each filter as a list: [[\"bogofilter\", \"-p\", \"-e\"], …]";
         elements(value)?
             .map(|filter| {
                 command(filter).map_err(|unexpected| unexpected.in_list().with_hint(Some(hint)))

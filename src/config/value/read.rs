@@ -1,4 +1,4 @@
-//! What the types of values share: how they read TOML, and how they describe what they refuse.
+//! The trait of all value types, and the description of rejected values.
 
 use toml::{
     Spanned,

@@ -36,7 +36,7 @@ impl Value for bool {
 fn number<T: FromStr>(value: &DeValue<'_>) -> Result<T, Unexpected> {
     match value {
         DeValue::Integer(number) if number.radix() != 10 => {
-            Err(Unexpected::new("a non-decimal number"))
+            Err(Unexpected::new("a hexadecimal, octal or binary number"))
         }
         DeValue::Integer(number) => number
             .as_str()
@@ -64,13 +64,13 @@ macro_rules! numbers {
 }
 
 numbers! {
-    u32: "a number from 0 up, without quotes",
-    u64: "a number from 0 up, without quotes",
-    NonZero<u16>: "a number from 1 to 65535, without quotes",
-    NonZero<u32>: "a number from 1 up, without quotes",
-    NonZero<u64>: "a number from 1 up, without quotes",
-    NonZero<usize>: "a number from 1 up, without quotes",
-    NonZero<i32>: "a number without quotes: 1 is the first from the top, -1 from the bottom",
+    u32: "an integer of at least 0, without quotes",
+    u64: "an integer of at least 0, without quotes",
+    NonZero<u16>: "an integer from 1 to 65535, without quotes",
+    NonZero<u32>: "an integer of at least 1, without quotes",
+    NonZero<u64>: "an integer of at least 1, without quotes",
+    NonZero<usize>: "an integer of at least 1, without quotes",
+    NonZero<i32>: "a nonzero integer without quotes, such as 1 for the first or -1 for the last field",
 }
 
 impl Words for Tls {
@@ -114,7 +114,7 @@ impl Value for Auth {
 }
 
 impl Value for RequestAhead {
-    const EXPECTED: &'static str = r#""auto" or a number from 1 up"#;
+    const EXPECTED: &'static str = r#""auto" or an integer of at least 1"#;
 
     fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
         match value {
@@ -150,8 +150,8 @@ impl Value for Host {
         let is_url = value
             .as_str()
             .is_some_and(|text| text.contains([':', '/', '@']));
-        let hint =
-            is_url.then_some("port, TLS and user have their own keys: `port`, `tls`, `user`");
+        let hint = is_url
+            .then_some("set the port, TLS and the user with the keys `port`, `tls` and `user`");
         parsed(value, Self::new).map_err(|unexpected| unexpected.with_hint(hint))
     }
 
@@ -167,8 +167,7 @@ impl Value for FilePath {
         let for_a_shell = value
             .as_str()
             .is_some_and(|text| text.starts_with(['$', '~']));
-        let hint = for_a_shell
-            .then_some("`~/` at the start is your home directory; nothing else is expanded");
+        let hint = for_a_shell.then_some("write a literal path; only a leading `~/` is expanded");
         parsed(value, Self::new).map_err(|unexpected| unexpected.with_hint(hint))
     }
 
@@ -275,7 +274,7 @@ impl Value for Bound {
             Some(("<", size)) => (Self::Under, size),
             _ => {
                 let hint = positive(text, ByteSize::octets).map(|size| {
-                    format!("write \">{size}\" for larger, \"<{size}\" for smaller ones")
+                    format!("write \">{size}\" for larger messages or \"<{size}\" for smaller ones")
                 });
                 return Err(Unexpected::value(value).with_hint(hint));
             }
