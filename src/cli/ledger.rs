@@ -11,7 +11,7 @@ use super::{
     fetch, print_json,
 };
 use crate::{
-    config::{Account, overrides::Overrides},
+    config::Account,
     delivery::{Delivery, Location},
     domain::{destination::Destination, ids::RowId, size::ByteSize, time::Timestamp},
     error::{Error, Exit, Kind, Result},
@@ -78,13 +78,7 @@ pub(super) fn run(context: &CommandContext, command: Command) -> CommandResult {
 
 /// The account of this name, and what lies around it.
 fn account(context: &CommandContext, name: &str) -> Result<(Account, RunEnv)> {
-    let mut accounts = context.setup.accounts(
-        &[name.to_owned()],
-        &Overrides {
-            no_delivery: true,
-            ..Overrides::default()
-        },
-    )?;
+    let mut accounts = context.setup.known_accounts(&[name.to_owned()])?;
     let env = fetch::env(context, &accounts);
     // one name gives one account
     accounts
@@ -169,13 +163,7 @@ fn list(
             State::Quarantined,
         ],
     };
-    let accounts = context.setup.accounts(
-        &accounts.accounts,
-        &Overrides {
-            no_delivery: true,
-            ..Overrides::default()
-        },
-    )?;
+    let accounts = context.setup.known_accounts(&accounts.accounts)?;
     let env = fetch::env(context, &accounts);
     let mut documents = Vec::new();
     for account in &accounts {
@@ -319,13 +307,7 @@ impl<'a> From<&'a Row> for Document<'a> {
 
 /// Checks the database, and whether what it says is delivered is in the Maildir.
 fn verify(context: &CommandContext, accounts: &Accounts) -> CommandResult {
-    let accounts = context.setup.accounts(
-        &accounts.accounts,
-        &Overrides {
-            no_delivery: true,
-            ..Overrides::default()
-        },
-    )?;
+    let accounts = context.setup.known_accounts(&accounts.accounts)?;
     let env = fetch::env(context, &accounts);
     let mut exit = Exit::OK;
     let mut documents = Vec::new();

@@ -12,7 +12,10 @@ mod probe;
 pub mod setup;
 mod status;
 
-use std::{ffi::OsString, io};
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+};
 
 use clap::{
     CommandFactory, Parser,
@@ -27,7 +30,7 @@ use crate::{
     sys::{interrupt::Interrupt, process},
     text::sanitize,
 };
-use args::{Cli, Command, Fetch, Global};
+use args::{Cli, Command, Fetch, Global, When};
 use dirs::Dirs;
 use setup::Setup;
 
@@ -65,7 +68,19 @@ struct CommandContext {
     roots: SystemRoots,
     stop: Interrupt,
     level: Level,
+    /// The colour for standard error.
     colour: Colour,
+}
+
+impl CommandContext {
+    /// Returns whether to write to standard output in colour.
+    fn stdout_colour(&self) -> Colour {
+        match self.global.color {
+            When::Auto => Colour(self.colour.0 && io::stdout().is_terminal()),
+            When::Always => Colour(true),
+            When::Never => Colour(false),
+        }
+    }
 }
 
 /// Answers a shell that asks for completions, and ends the process; otherwise does nothing.
@@ -83,7 +98,7 @@ pub fn run(
     roots: Option<SystemRoots>,
 ) -> (Exit, Option<i32>) {
     let arguments: Vec<_> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return (usage(&error, arguments.get(1)), None),
     };
@@ -96,6 +111,34 @@ pub fn run(
     }
     let exit = command(cli, roots.unwrap_or_default(), stop.clone());
     (exit, stop.signal())
+}
+
+/// Parses the command line. Without a command, the options of `fetch` are understood: `pouch -n` is
+/// `pouch fetch -n`.
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let error = match Cli::try_parse_from(arguments) {
+        Ok(cli) => return Ok(cli),
+        Err(error) => error,
+    };
+    let options = arguments.get(1..).unwrap_or_default();
+    let begins_with_option = options
+        .first()
+        .is_some_and(|first| first.as_encoded_bytes().starts_with(b"-"));
+    // options of another command are never taken as those of `fetch`
+    let names_command = options
+        .iter()
+        .any(|word| Cli::command().find_subcommand(word).is_some());
+    if error.kind() != ErrorKind::UnknownArgument || !begins_with_option || names_command {
+        return Err(error);
+    }
+    let program = arguments.first().cloned();
+    let fetch = program.into_iter().chain(["fetch".into()]);
+    Cli::try_parse_from(fetch.chain(options.iter().cloned())).map_err(|second| {
+        match second.kind() {
+            ErrorKind::UnknownArgument => error,
+            _ => second,
+        }
+    })
 }
 
 fn bug(error: &io::Error) -> Failure {
@@ -201,7 +244,7 @@ fn dispatch(
                 ..Fetch::default()
             },
         ),
-        Command::Status(accounts) => status::run(&context, &accounts),
+        Command::Status(args) => status::run(&context, &args),
         Command::Check(accounts) => check::run(&context, &accounts),
         Command::Config(command) => config::run(&context, &command),
         Command::Ledger(command) => ledger::run(&context, command),

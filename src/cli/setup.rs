@@ -14,6 +14,7 @@ use crate::{
         url,
     },
     error::{Error, Kind, Result},
+    ledger,
     report::Level,
     text::{closest, tilde},
 };
@@ -113,6 +114,28 @@ impl Setup {
             overrides.apply(account);
         }
         Ok(accounts)
+    }
+
+    /// Returns the accounts to look at, without a destination. Without names and without a config
+    /// file, these are all mailboxes that have a ledger, each named by its URL.
+    ///
+    /// # Errors
+    /// The config is wrong, there is no such account, or there is neither a config nor a ledger.
+    pub fn known_accounts(&self, names: &[String]) -> Result<Vec<Account>> {
+        let overrides = Overrides {
+            no_delivery: true,
+            ..Overrides::default()
+        };
+        if names.is_empty() && !self.path.exists() {
+            let mailboxes = ledger::mailboxes(&self.state_dir())?;
+            if !mailboxes.is_empty() {
+                return mailboxes
+                    .iter()
+                    .map(|mailbox| url::account(&url::of(&mailbox.user, &mailbox.host), &overrides))
+                    .collect();
+            }
+        }
+        self.accounts(names, &overrides)
     }
 
     fn account(&self, name: &str, overrides: &Overrides) -> Result<Account> {

@@ -29,17 +29,22 @@ pub enum Level {
 pub struct Colour(pub bool);
 
 impl Colour {
-    /// `text` in bold red.
+    /// Returns `text` in bold red, for what somebody has to act on.
     pub fn alarm(self, text: &str) -> String {
         self.paint("1;31", text)
     }
 
-    /// `text` in bold green.
+    /// Returns `text` in green, for success.
     pub fn good(self, text: &str) -> String {
         self.paint("32", text)
     }
 
-    /// `text` in cyan.
+    /// Returns `text` in yellow, for a problem that may pass.
+    pub fn caution(self, text: &str) -> String {
+        self.paint("33", text)
+    }
+
+    /// Returns `text` in cyan, for what is neither good nor bad.
     pub fn aside(self, text: &str) -> String {
         self.paint("36", text)
     }

@@ -14,6 +14,7 @@ mod cases;
 mod add_headers;
 #[cfg(feature = "system-tests")]
 mod chains;
+mod cli_options;
 mod delivery;
 mod desk;
 mod domain;
@@ -54,6 +55,8 @@ mod retention;
 mod rules;
 mod server;
 mod standard_output;
+mod status;
+mod summary;
 mod sync_deletions;
 #[cfg(feature = "system-tests")]
 mod system_roots;

@@ -1,0 +1,1 @@
+//! The lines that sum up a run.
