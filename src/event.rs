@@ -100,8 +100,11 @@ pub struct Summary {
     pub deleted: Vec<(DeleteReason, u64)>,
     /// Messages in quarantine now.
     pub quarantined: u64,
-    /// The account's default destination.
-    pub destination: String,
+    /// Where messages were delivered, and how many, the most first. A message with several
+    /// destinations counts for each.
+    pub destinations: Vec<(String, u64)>,
+    /// Whether something stopped the account before the run was complete.
+    pub failed: bool,
 }
 
 /// Who is told. Accounts run side by side: each call names its own.

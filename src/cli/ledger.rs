@@ -139,7 +139,7 @@ fn catch_up(context: &CommandContext, name: &str) -> CommandResult {
         print_json(&json!({ "account": account.name, "changed": changed }))?;
     } else {
         print(&format!(
-            "{}: {} set aside\n",
+            "{}: {} skipped\n",
             account.name,
             count(changed, "message")
         ))?;

@@ -120,20 +120,20 @@ fn the_first_rule_that_fits_counts_and_plan_names_it() {
     let desk = Desk::new(three(), &rules);
     let told = desk.pouch(&["plan", "-v"]).run();
     told.assert_code(0)
-        .assert_stdout("  leave      2             rule 2; set aside from now on\n");
+        .assert_stdout("  leave      2             rule 2; skipped from now on\n");
     told.assert_stdout("fetch: new; kept on the server; rule 1\n")
-        .assert_stdout("leave: rule 2; set aside from now on\n");
+        .assert_stdout("leave: rule 2; skipped from now on\n");
     desk.pouch(&["fetch", "-v"])
         .run()
         .assert_code(0)
-        .assert_stderr("2 set aside");
+        .assert_stderr("2 skipped");
     desk.mail().assert_exactly(&[mail(BOSS)]);
     let list = desk.pouch(&["ledger", "list", "--state", "skipped"]).run();
     list.assert_code(0)
         .assert_stdout("by the rule from = \"*\"\n");
     desk.pouch(&["plan"])
         .run()
-        .assert_stdout("leave      2             set aside (`pouch ledger list --state skipped`)");
+        .assert_stdout("leave      2             skipped (`pouch ledger list --state skipped`)");
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn it_is_not_shared_with_json_nor_shown_to_a_terminal() {
     desk.pouch(&["--json", "fetch", "--to", "-"])
         .run()
         .assert_code(64)
-        .assert_stderr("both want standard output");
+        .assert_stderr("both use standard output");
     let pouch = env!("CARGO_BIN_EXE_pouch");
     let typed = desk
         .home

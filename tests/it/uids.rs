@@ -374,7 +374,7 @@ fn what_was_set_aside_is_known_again_after_a_move() {
     desk.pouch(&["ledger", "catchup", "work"])
         .run()
         .assert_code(0)
-        .assert_stdout("work: 20 messages set aside");
+        .assert_stdout("work: 20 messages skipped");
     desk.server.renew_uids();
     desk.server.add("new", corpus::message(21));
     desk.fetch(0)

@@ -356,7 +356,7 @@ fn the_ledger_does_what_it_is_told() {
         .assert_code(0);
     desk.pouch(&["plan"])
         .run()
-        .assert_stdout("delete     2             you ordered it");
+        .assert_stdout("delete     2             requested by `pouch ledger delete` or a rule");
     desk.fetch(0);
     assert_eq!(desk.server.uids(), ["uid-2", "uid-4"]);
     desk.pouch(&["ledger", "forget", "work", "4"])
@@ -402,7 +402,7 @@ fn catching_up_takes_what_is_there_for_known() {
     desk.pouch(&["ledger", "catchup", "work"])
         .run()
         .assert_code(0)
-        .assert_stdout("5 messages set aside");
+        .assert_stdout("5 messages skipped");
     desk.server.add("uid-6", corpus::message(6));
     desk.fetch(0);
     desk.assert_arrived([6]);
