@@ -208,7 +208,11 @@ fn document(error: &Error, exit: Exit, in_lines: bool) {
 }
 
 fn fail(failure: &Failure, colour: Colour) -> Exit {
-    report::complain(&format!("{} {:#}", colour.alarm("pouch:"), failure.told));
+    let text = match failure.told.downcast_ref::<Error>() {
+        Some(error) => report::form(None, error, colour),
+        None => format!("{} {:#}", colour.alarm("pouch:"), failure.told),
+    };
+    report::complain(&text);
     failure.exit
 }
 

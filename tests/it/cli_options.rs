@@ -1,5 +1,7 @@
 //! Options of the command line, and how help groups them.
 
+use serde_json::{Value, json};
+
 use crate::{desk::Desk, server::corpus, tool::Home};
 
 #[test]
@@ -45,4 +47,41 @@ fn help_separates_global_options() {
         .run()
         .assert_code(0)
         .assert_stdout("Exit status: 0 if no account needs attention");
+}
+
+#[test]
+fn config_is_shown_with_values_of_json() {
+    let desk = Desk::with(
+        1,
+        "keep = \"30d\"\nafter = [\"true\", \"x\"]\n[[account.work.rule]]\nsize = \">2MB\"\n\
+         action = \"skip\"",
+        |server| server,
+    );
+    let shown = desk.pouch(&["config", "show", "--json"]).run();
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    let account = &shown["accounts"][0];
+    let value = |key: &str| account["settings"][key]["value"].clone();
+    assert_eq!(value("port"), json!(desk.server.port()));
+    assert_eq!(value("allow-plaintext-password"), json!(true));
+    assert_eq!(value("after"), json!(["true", "x"]));
+    assert_eq!(value("keep"), json!("30d"));
+    assert_eq!(value("max-size"), Value::Null);
+    assert_eq!(account["rules"][0]["value"]["action"], json!("skip"));
+}
+
+#[test]
+fn paths_in_the_home_directory_are_short() {
+    let desk = Desk::with(1, "", |server| server);
+    desk.home.write("password", "secret\n", 0o644);
+    desk.pouch(&["fetch"])
+        .run()
+        .assert_code(77)
+        .assert_stderr("password file ~/password")
+        .assert_stderr("hint: chmod 600 ~/password\n");
+    desk.home.write("password", "secret\n", 0o600);
+    desk.home.write("file", "", 0o600);
+    desk.pouch(&["fetch", "--to", "file"])
+        .run()
+        .assert_code(73)
+        .assert_stderr(" ~/file");
 }
