@@ -31,7 +31,9 @@ pub enum Kind {
     NoHost,
     /// The host's address cannot be asked for now: there is no network.
     Offline,
-    /// The server is not there, or lacks what is needed.
+    /// The server refused the connection. It may be restarting.
+    Refused,
+    /// The server lacks what is needed.
     Unavailable,
     /// A bug in pouch.
     Bug,
@@ -81,7 +83,7 @@ impl Kind {
             Self::Usage => 64,
             Self::State => 65,
             Self::NoHost | Self::Offline => 68,
-            Self::Unavailable => 69,
+            Self::Refused | Self::Unavailable => 69,
             Self::Bug => 70,
             Self::CannotCreate => 73,
             Self::Io => 74,
@@ -110,11 +112,13 @@ impl Kind {
         }
     }
 
-    /// Whether it may pass by itself, so that nobody need hear of it until it has lasted.
+    /// Returns whether the problem may pass without anybody's help, so that it is not reported until
+    /// it has lasted.
     pub fn is_transient(self) -> bool {
         matches!(
             self,
             Self::Offline
+                | Self::Refused
                 | Self::ConnectionLost
                 | Self::TimedOut
                 | Self::Desynchronized
