@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Kind, Result},
     sys::{
         interrupt::Interrupt,
-        process::{Ended, ProcessOutput, Run, command_hint},
+        process::{Ended, ProcessOutput, Run, start_hint},
     },
     text::{sanitize, tilde},
 };
@@ -87,8 +87,9 @@ fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
             format!("the password command {shown_command} cannot be run"),
         )
         .with_fact(error.to_string())
-        .with_hint(command_hint(
+        .with_hint(start_hint(
             argv,
+            &error,
             "password-command is a list: [\"pass\", \"show\", \"mail/work\"]",
         ))
     })?;
