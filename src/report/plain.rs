@@ -16,7 +16,7 @@ use crate::{
 /// A reporter that writes lines.
 #[derive(Debug)]
 pub struct Plain {
-    /// How much to say.
+    /// How much to print.
     pub level: Level,
     /// Whether to write in colour.
     pub colour: Colour,

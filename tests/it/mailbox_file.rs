@@ -445,7 +445,7 @@ fn check_says_how_the_mailbox_is_locked() {
     desk.pouch(&["check"])
         .run()
         .assert_code(0)
-        .assert_stdout("~/Mail/work, will be made");
+        .assert_stdout("~/Mail/work, will be created");
     desk.fetch(0);
     desk.pouch(&["check"])
         .run()
@@ -478,7 +478,7 @@ fn check_says_how_the_mailbox_is_locked() {
         .assert_code(0);
     checked
         .assert_code(0)
-        .assert_stdout("locked by fcntl alone: no dot lock can be made in ~/Mail");
+        .assert_stdout("locked by fcntl alone: no dot lock can be created in ~/Mail");
     fetched.assert_code(0).assert_silent();
     Mail::in_mbox(&fs::read(file).unwrap()).assert_exactly(&ordinary([2]));
 }

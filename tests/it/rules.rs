@@ -220,14 +220,14 @@ fn what_a_rule_that_is_gone_would_have_deleted_is_fetched() {
         let desk = Desk::new(three().fault(on("QUIT").nth(1).refuse("-ERR no")), &delete);
         desk.fetch(75);
         let shown = || desk.pouch(&["ledger", "show", "work", "3"]).run();
-        shown().assert_stdout("order             delete it from the server");
+        shown().assert_stdout("pending           deletion from the server");
         desk.configure(&format!("keep = \"none\"\n{lines}"));
         // it fails at first: that it was to be deleted is no reason to delete it
         desk.server
             .fault(on("RETR").uid("spam").refuse("-ERR damaged"));
         desk.fetch(if arrives { 75 } else { 0 });
         assert_eq!(desk.server.uids(), ["spam"], "{lines}");
-        assert!(!shown().stdout.contains("order"), "{}", shown());
+        assert!(!shown().stdout.contains("pending"), "{}", shown());
         desk.server.heal("spam");
         desk.fetch(0);
         assert_eq!(
@@ -334,7 +334,7 @@ fn config_show_has_the_rules() {
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(
         document["accounts"][0]["rules"][1]["value"],
-        "{ action = \"fetch\" }"
+        serde_json::json!({ "action": "fetch" })
     );
 }
 

@@ -163,7 +163,11 @@ fn the_first_steps_of_a_newcomer() {
         (&["help"][..], 0, "Usage: pouch"),
         (&["help", "ledger", "retry"], 0, "Usage: pouch ledger retry"),
         (&["ledger", "list", "-a"], 0, "work: no message is known\n"),
-        (&["ledger", "list"], 0, "work: no message waits or failed\n"),
+        (
+            &["ledger", "list"],
+            0,
+            "work: no message is waiting or has failed\n",
+        ),
         (
             &["ledger", "list", "-s", "short"],
             0,
@@ -452,7 +456,7 @@ fn check_goes_through_a_run() {
         "login    ok    PLAIN",
         "server   ok",
         "3 messages",
-        "deliver  ok    ~/Mail/work, will be made",
+        "deliver  ok    ~/Mail/work, will be created",
     ] {
         output.assert_stdout(step);
     }
@@ -478,11 +482,11 @@ fn check_tries_every_place_and_program() {
     let told = desk.pouch(&["check"]).run();
     told.assert_code(0).assert_stdout(
         "  filter   ok    `cat -x`
-  deliver  ok    ~/Mail/work, will be made
-  deliver  ok    ~/Mail/work/.A, will be made
-  deliver  ok    ~/other, will be made
+  deliver  ok    ~/Mail/work, will be created
+  deliver  ok    ~/Mail/work/.A, will be created
+  deliver  ok    ~/other, will be created
   deliver  ok    `cat -`, gets each message on standard input
-  deliver  ok    ~/box, will be made
+  deliver  ok    ~/box, will be created
   after    ok    `true now`
 ",
     );
@@ -492,11 +496,11 @@ fn check_tries_every_place_and_program() {
     desk.home.write("Mail", "", 0o600);
     let told = desk.pouch(&["check"]).run();
     told.assert_code(78)
-        .assert_stdout("  deliver  ok    ~/box, will be made")
+        .assert_stdout("  deliver  ok    ~/box, will be created")
         .assert_stdout("  after    ok    `true now`");
     told.assert_stderr("pouch: work: there is no program `no-such-program -x`");
-    told.assert_stderr("pouch: work: cannot make /proc/nowhere/mail")
-        .assert_stderr("nothing can be made in /proc\n");
+    told.assert_stderr("pouch: work: cannot create /proc/nowhere/mail")
+        .assert_stderr("nothing can be created in /proc\n");
     assert_eq!(
         told.stdout.matches("  deliver  failed").count(),
         3,
