@@ -38,7 +38,9 @@ pub enum Kind {
     NoHost,
     /// The host name cannot be resolved at the moment: there is no network.
     Offline,
-    /// The server cannot be reached, or lacks a required feature.
+    /// The server refused the connection. It may be restarting.
+    Refused,
+    /// The server lacks a required feature.
     Unavailable,
     /// A bug in pouch.
     Bug,
@@ -88,7 +90,7 @@ impl Kind {
             Self::Usage => 64,
             Self::State => 65,
             Self::NoHost | Self::Offline => 68,
-            Self::Unavailable => 69,
+            Self::Refused | Self::Unavailable => 69,
             Self::Bug => 70,
             Self::CannotCreate => 73,
             Self::Io => 74,
@@ -123,6 +125,7 @@ impl Kind {
         matches!(
             self,
             Self::Offline
+                | Self::Refused
                 | Self::ConnectionLost
                 | Self::TimedOut
                 | Self::Desynchronized

@@ -103,8 +103,11 @@ pub struct Summary {
     pub deleted: Vec<(DeleteReason, u64)>,
     /// The number of messages in quarantine after the run.
     pub quarantined: u64,
-    /// The default destination of the account, for display.
-    pub destination: String,
+    /// Where messages were delivered, and how many, the most first. A message with several
+    /// destinations counts for each.
+    pub destinations: Vec<(String, u64)>,
+    /// Whether something stopped the account before the run was complete.
+    pub failed: bool,
 }
 
 /// A receiver of events.

@@ -16,7 +16,7 @@ use crate::{
 
 /// Fetch mail by POP3: each message once, and one bad message never stops the others.
 ///
-/// Without a command, fetches the mail of all accounts in the config.
+/// Without a command, `pouch` means `pouch fetch`, and takes its options.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "pouch",
@@ -25,35 +25,36 @@ use crate::{
     max_term_width = 100
 )]
 pub struct Cli {
-    /// What every command understands.
+    /// The options of every command.
     #[command(flatten)]
     pub global: Global,
 
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Read this config instead of ~/.config/pouch/config.toml
     #[arg(short, long, global = true, env = "POUCH_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath, hide_env_values = true)]
     pub config: Option<PathBuf>,
 
-    /// Use this directory for the ledger and the locks
+    /// Use this directory for ledgers and locks
     #[arg(long, global = true, env = "POUCH_STATE_DIR", value_name = "DIR", value_hint = ValueHint::DirPath, hide_env_values = true)]
     pub state_dir: Option<PathBuf>,
 
-    /// Say less: once for problems alone, twice for nothing at all
+    /// Print less: only problems; twice prints nothing
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub quiet: u8,
 
-    /// Say more; twice shows the session with the server, without secrets
+    /// Print more; twice shows the session with the server, without secrets
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
 
-    /// Print JSON: a line an event for fetch, one document for all else
+    /// Print JSON: one event per line for fetch, one document for other commands
     #[arg(long, global = true)]
     pub json: bool,
 
@@ -78,7 +79,7 @@ pub struct Global {
     pub progress: When,
 }
 
-/// When to do something that depends on the terminal.
+/// When to use what depends on the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum When {
     /// On a terminal.
@@ -107,15 +108,15 @@ pub enum Command {
     Fetch(Fetch),
     /// Show what fetch would do to each message, and why
     Plan(Accounts),
-    /// Show each account: last run, what waits, what is in quarantine
-    Status(Accounts),
-    /// Test config, secrets, TLS, login, server and destination
+    /// Show each account: last run, waiting messages, quarantine
+    Status(Status),
+    /// Test config, secrets, TLS, login, server and destinations
     #[command(alias = "doctor")]
     Check(Accounts),
     /// Print the path of the config, its values, or a sample
     #[command(subcommand)]
     Config(Config),
-    /// Look at what pouch remembers, and change it
+    /// Show and change what pouch remembers of each message
     #[command(subcommand)]
     Ledger(Ledger),
     /// Print the line that enables completions in your shell
@@ -137,7 +138,7 @@ pub struct Fetch {
     #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
     pub accounts: Vec<String>,
 
-    /// Show what would be done, and do nothing
+    /// Show what would be done, without doing it
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 
@@ -145,7 +146,7 @@ pub struct Fetch {
     #[arg(short, long)]
     pub keep: bool,
 
-    /// Fetch at most this many messages an account
+    /// Fetch at most this many messages per account
     #[arg(short, long, value_name = "COUNT", value_parser = limit)]
     pub limit: Option<u64>,
 
@@ -153,24 +154,24 @@ pub struct Fetch {
     #[arg(long, value_name = "SIZE")]
     pub max_size: Option<ByteSize>,
 
-    /// Deliver there: a Maildir, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS, or - for
-    /// standard output
-    #[arg(long, value_name = "PLACE", value_hint = ValueHint::DirPath)]
+    /// Deliver to a Maildir, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS, or - (standard
+    /// output)
+    #[arg(long, value_name = "DESTINATION", value_hint = ValueHint::DirPath)]
     pub to: Option<String>,
 
-    /// Talk to this many servers at once
+    /// Connect to this many servers at the same time
     #[arg(short, long, value_name = "COUNT", value_parser = jobs)]
     pub jobs: Option<u16>,
 
-    /// Fetch again and again, with this much time between
-    #[arg(long, value_name = "TIME", value_parser = sleep, conflicts_with = "dry_run")]
+    /// Repeat at this interval, until interrupted
+    #[arg(long, value_name = "TIME", value_parser = interval, conflicts_with = "dry_run")]
     pub every: Option<TimeSpan>,
 
-    /// Wait this long for another pouch that is fetching the account
+    /// Wait this long if another pouch is fetching the account
     #[arg(long, value_name = "TIME")]
     pub wait: Option<TimeSpan>,
 
-    /// Take all messages for new where the server has given every one a new UID
+    /// Treat all messages as new if every UID changed
     #[arg(long)]
     pub accept_new_uids: bool,
 
@@ -178,12 +179,29 @@ pub struct Fetch {
     #[arg(long)]
     pub fail_if_none: bool,
 
-    /// Take the password from the first line that this command prints
+    /// Use the first line that this command prints as the password
     #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
     pub password_command: Option<String>,
 }
 
-/// Accounts to look at.
+/// Options of `pouch status`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 if no account needs attention; 1 if one does: it fails (a transient \
+                  failure counts once it has lasted a day), its last run was interrupted, or \
+                  messages are quarantined; other values if its ledger cannot be read"
+)]
+pub struct Status {
+    /// The accounts.
+    #[command(flatten)]
+    pub accounts: Accounts,
+
+    /// Show only accounts that need attention
+    #[arg(long)]
+    pub problems: bool,
+}
+
+/// Some accounts.
 #[derive(Clone, Debug, Args)]
 pub struct Accounts {
     /// Accounts by name; all enabled ones by default
@@ -205,9 +223,9 @@ pub enum Config {
 /// The commands of `pouch ledger`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Ledger {
-    /// List messages: those that wait or failed, unless a state is named
+    /// List messages; by default, those that are waiting or have failed
     List {
-        /// Which accounts; all enabled ones by default
+        /// The accounts.
         #[command(flatten)]
         accounts: Accounts,
 
@@ -221,14 +239,13 @@ pub enum Ledger {
             value_parser = PossibleValuesParser::new(State::ALL.map(State::name)).try_map(state))]
         state: Option<State>,
     },
-    /// Show all that is known of a message
+    /// Show everything known about a message
     Show(Message),
-    /// Try failed messages, or named ones that were set aside, in the next run; take an order to
-    /// delete back
+    /// Retry failed or skipped messages in the next run; cancel pending deletions
     Retry(Messages),
-    /// Forget messages: those still on the server are fetched as if they were new
+    /// Forget messages: those still on the server are fetched again
     Forget(NamedMessages),
-    /// Set all messages aside that were not delivered yet: neither fetch nor delete them
+    /// Skip all messages that were not delivered yet: neither fetch nor delete them
     Catchup {
         /// The account
         #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
@@ -236,7 +253,7 @@ pub enum Ledger {
     },
     /// Delete messages from the server in the next run, delivered or not
     Delete(NamedMessages),
-    /// Hold the ledger against the Maildir and against itself
+    /// Check the integrity of the ledger, and compare it with the Maildir
     Verify(Accounts),
 }
 
@@ -257,7 +274,7 @@ pub struct Messages {
     /// The account
     #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
     pub account: String,
-    /// The messages' numbers in the ledger; all that failed by default
+    /// The messages' numbers in the ledger; all failed ones by default
     #[arg(value_name = "MESSAGE", value_parser = message)]
     pub messages: Vec<i64>,
 }
@@ -295,13 +312,13 @@ impl Shell {
     }
 }
 
-/// A time between two runs: with none, the server would have no rest.
-fn sleep(text: &str) -> Result<TimeSpan, String> {
+/// Parses the interval between two runs. Zero would leave the server no pause.
+fn interval(text: &str) -> Result<TimeSpan, String> {
     let span: TimeSpan = text.parse()?;
     if span.seconds() > 0 {
         Ok(span)
     } else {
-        Err("it must be longer than no time".into())
+        Err("it must be greater than zero".into())
     }
 }
 

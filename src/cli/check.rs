@@ -1,4 +1,4 @@
-//! `pouch check`: each step of a real run, told as it succeeds, on the same code path.
+//! `pouch check`: the steps of a run, by the same code, each reported as it succeeds or fails.
 
 use std::time::Instant;
 
@@ -42,7 +42,7 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
             failed: Vec::new(),
         };
         match reach(account, &env, &mut steps) {
-            Ok(()) => steps.try_places(&env),
+            Ok(()) => steps.test_destinations(&env),
             Err((step, error)) => steps.failed(step, error),
         }
         let mut document = json!({ "account": account.name, "steps": steps.done });
@@ -77,7 +77,7 @@ struct Steps<'a> {
 impl Steps<'_> {
     fn ok(&mut self, step: &str, what: &str) {
         if !self.context.global.json {
-            // where nobody reads it any more, the exit code still tells
+            // if nothing reads the output any more, the exit status still counts
             let _ = print(&format!(
                 "  {step:8} {}    {what}\n",
                 self.context.colour.good("ok")
@@ -97,26 +97,26 @@ impl Steps<'_> {
         self.failed.push((step, error));
     }
 
-    /// Tries all that a message may go through or to, whatever becomes of the others.
-    fn try_places(&mut self, env: &RunEnv) {
+    /// Tests each program and destination of the account, whichever of them fail.
+    fn test_destinations(&mut self, env: &RunEnv) {
         let account = self.account;
-        let mut tried = |step, result: Result<String>| match result {
+        let mut report = |step, result: Result<String>| match result {
             Ok(what) => self.ok(step, &what),
             Err(error) => self.failed(step, error),
         };
         for filter in &account.filter {
-            tried("filter", probe::program(filter, "filter", env));
+            report("filter", probe::program(filter, "filter", env));
         }
         for destination in account.routing.all() {
-            tried("deliver", probe::destination(&destination, account, env));
+            report("deliver", probe::destination(&destination, account, env));
         }
         if let Some(after) = &account.after {
-            tried("after", probe::program(after, "after", env));
+            report("after", probe::program(after, "after", env));
         }
     }
 }
 
-/// Goes through the steps up to what the server has; the first that fails is named.
+/// Goes through the steps up to the listing of the mailbox. The error names the step that failed.
 fn reach(
     account: &Account,
     env: &RunEnv,
@@ -175,7 +175,7 @@ fn reach(
         "server",
         &format!("{}; {total}", abilities(session.capabilities())),
     );
-    // nothing is marked: QUIT changes nothing
+    // no message is marked as deleted, so QUIT changes nothing
     session.leave();
     Ok(())
 }
@@ -187,7 +187,7 @@ fn trusted(certificate: Option<&Certificate>) -> String {
     };
     let until = certificate
         .until
-        .map(|until| format!(", until {}", day(until)));
+        .map(|until| format!(", valid until {}", day(until)));
     format!(
         "trusted certificate{}, {}",
         until.unwrap_or_default(),
@@ -200,7 +200,7 @@ fn tenths(began: Instant) -> String {
     format!("{}.{} s", millis / 1000, millis % 1000 / 100)
 }
 
-/// Where the certificate was not trusted: which one it is.
+/// Adds the fingerprint of the certificate to an error that it is not trusted.
 fn certificate_shown(step: Step, error: Error, account: &Account, env: &RunEnv) -> Error {
     if step != "tls" || error.kind() != Kind::Denied {
         return error;
@@ -213,28 +213,28 @@ fn certificate_shown(step: Step, error: Error, account: &Account, env: &RunEnv) 
     }
 }
 
-/// What the server can do, as far as it matters to pouch.
+/// Returns the capabilities of the server that matter to pouch.
 fn abilities(capabilities: Option<&Capabilities>) -> String {
     let Some(known) = capabilities else {
-        return "does not tell what it can do (no CAPA)".into();
+        return "no capabilities announced (no CAPA)".into();
     };
     let mut words: Vec<_> = ["UIDL", "TOP", "PIPELINING"]
         .into_iter()
         .filter(|tag| known.has(tag))
         .collect();
     if words.is_empty() {
-        words.push("nothing beyond RFC 1939");
+        words.push("no extensions");
     }
     let expire = known
         .arguments("EXPIRE")
         .and_then(|mut arguments| arguments.next());
     let deletes = match expire {
         Some(never) if never.eq_ignore_ascii_case("NEVER") => {
-            "; deletes nothing by itself (EXPIRE NEVER)".into()
+            "; never deletes messages (EXPIRE NEVER)".into()
         }
-        Some("0") => "; may delete what was fetched by itself (EXPIRE 0)".into(),
+        Some("0") => "; may delete fetched messages (EXPIRE 0)".into(),
         Some(days) => format!(
-            "; deletes by itself after {} days",
+            "; deletes messages after {} days",
             sanitize(days.as_bytes())
         ),
         None => String::new(),

@@ -4,7 +4,12 @@ use serde_json::{Map, Value, json};
 
 use super::{CommandContext, CommandResult, args::Config, print_json};
 use crate::{
-    config::{Account, overrides::Overrides, provenance::Setting, sample::sample},
+    config::{
+        Account,
+        overrides::Overrides,
+        provenance::{Setting, UNSET},
+        sample::sample,
+    },
     error::Exit,
     report::print,
 };
@@ -40,8 +45,7 @@ fn show(context: &CommandContext, names: &[String]) -> CommandResult {
 /// Returns an account's values with their sources as JSON. There can be several rules, but only one
 /// value of each other key.
 fn document(account: &Account) -> Value {
-    let value =
-        |setting: &Setting| json!({ "value": setting.value, "source": setting.source.to_string() });
+    let value = |setting: &Setting| json!({ "value": json_value(&setting.value), "source": setting.source.to_string() });
     let (rules, keys): (Vec<_>, Vec<_>) = account
         .settings
         .iter()
@@ -52,6 +56,35 @@ fn document(account: &Account) -> Value {
         .collect();
     let rules: Vec<_> = rules.into_iter().map(value).collect();
     json!({ "account": account.name, "settings": settings, "rules": rules })
+}
+
+/// Returns the JSON value for a value in TOML: null if the key is not set.
+fn json_value(toml: &str) -> Value {
+    if toml == UNSET {
+        return Value::Null;
+    }
+    let table = format!("value = {toml}").parse::<toml::Table>();
+    let value = table.ok().and_then(|mut table| table.remove("value"));
+    value.map_or_else(|| toml.into(), from_toml)
+}
+
+fn from_toml(value: toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) => number.into(),
+        toml::Value::Boolean(is_true) => is_true.into(),
+        toml::Value::Datetime(time) => time.to_string().into(),
+        toml::Value::Array(list) => list.into_iter().map(from_toml).collect(),
+        toml::Value::Table(table) => {
+            let members = table.into_iter();
+            Value::Object(
+                members
+                    .map(|(key, value)| (key, from_toml(value)))
+                    .collect(),
+            )
+        }
+    }
 }
 
 /// Returns an account's values as text, each with its source.

@@ -17,7 +17,7 @@ use crate::{
 /// The user's directories, and the environment.
 #[derive(Clone, Debug)]
 pub struct Dirs {
-    /// The user's home.
+    /// The user's home directory.
     pub home: PathBuf,
     folders: ProjectDirs,
 }
@@ -26,7 +26,7 @@ impl Dirs {
     /// Finds the user's directories.
     ///
     /// # Errors
-    /// There is no home.
+    /// There is no home directory.
     pub fn find() -> Result<Self> {
         let base = BaseDirs::new();
         let folders = ProjectDirs::from("", "", "pouch");
@@ -39,12 +39,12 @@ impl Dirs {
         }
     }
 
-    /// Returns where the config is by default.
+    /// Returns the default path of the config.
     pub fn config_path(&self) -> PathBuf {
         self.folders.config_dir().join("config.toml")
     }
 
-    /// Returns where ledgers and locks are by default.
+    /// Returns the default directory of ledgers and locks.
     pub fn state_dir(&self) -> PathBuf {
         self.folders
             .state_dir()
@@ -70,10 +70,10 @@ impl Dirs {
         self.variable("TERM").is_none_or(|term| term != "dumb")
     }
 
-    /// Returns the directory that relative paths on the command line begin at.
+    /// Returns the directory where relative paths on the command line start.
     ///
     /// # Errors
-    /// The current directory is gone.
+    /// The current directory was removed.
     pub fn here(&self) -> Result<PathBuf> {
         env::current_dir().map_err(|error| {
             Error::new(Kind::Io, "there is no current directory").with_fact(error.to_string())
@@ -117,16 +117,16 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The clock.
+/// Returns the clock.
 pub fn clock() -> Clock {
-    // for tests: a run at a moment of their choice
+    // tests choose the time of a run
     match variable("POUCH_NOW").and_then(|now| now.parse().ok()) {
         Some(now) => Clock::fixed(Timestamp(now)),
         None => Clock::SYSTEM,
     }
 }
 
-/// This machine's name, as it may stand in a file name.
+/// Returns this machine's name, with the characters that a file name may contain.
 fn machine() -> String {
     let name = rustix::system::uname();
     let name: String = name

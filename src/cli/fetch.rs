@@ -8,16 +8,23 @@ use std::{
 use super::{
     CommandContext, CommandResult,
     args::{self, When},
-    setup,
+    dirs, setup,
 };
 use crate::{
     config::{Account, SecretSource, overrides::Overrides, url},
     domain::destination::Destination,
     error::{Error, Exit, Kind, Result},
-    event::{Event, Reporter},
+    event::Reporter,
     fetch::{env::RunEnv, scheduler::fetch_all},
     net::TlsCache,
-    report::{Level, json::Json, plain::Plain, terminal::Terminal, watched},
+    report::{
+        Level, complain,
+        json::Json,
+        plain::{Plain, Rounds},
+        terminal::Terminal,
+        watched, words,
+    },
+    text::time_of_day,
 };
 
 pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult {
@@ -27,6 +34,9 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     }
     let accounts = context.setup.accounts(&args.accounts, &overrides)?;
     let mut env = env(context, &accounts);
+    if args.every.is_some() {
+        env.report = reporter(context, &accounts, Some(Rounds::new(env.clock)));
+    }
     if let Some(wait) = args.wait {
         env.patience = wait.into();
     }
@@ -34,10 +44,22 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     ask_for_secrets(&accounts, &mut env);
     let jobs = args.jobs.map_or(context.setup.jobs(), usize::from);
     env.open_files = setup::open_files(jobs.min(accounts.len()));
+    let mut last_closing = None;
     loop {
-        // roots may have been renewed since the last round
+        // the certificates of the system may have been renewed since the last round
         env.tls = env.tls.renewed();
-        let exit = round(&accounts, jobs, &env, args.fail_if_none);
+        let (exit, closing) = round(&accounts, jobs, &env, args.fail_if_none);
+        if let Some(closing) = closing.filter(|_| is_watched(context)) {
+            let time = match args.every {
+                Some(_) => format!("{}  ", time_of_day(env.clock.now())),
+                None => String::new(),
+            };
+            // in later rounds, only if it differs
+            if last_closing.as_ref() != Some(&closing) {
+                complain(&format!("{time}{closing}"));
+            }
+            last_closing = Some(closing);
+        }
         let again = args
             .every
             .is_some_and(|every| env.stop.sleep(every.into()).is_ok());
@@ -50,45 +72,71 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     }
 }
 
-/// Whether standard output can take mail.
+/// Checks that mail can be written to standard output.
 fn check_stdout(context: &CommandContext) -> Result<()> {
     let usage = |what: &str| Error::new(Kind::Usage, what);
     if context.global.json {
-        return Err(usage("`--to -` and `--json` both want standard output")
-            .with_hint("deliver somewhere else, or leave out `--json`"));
+        return Err(usage("`--to -` and `--json` both use standard output")
+            .with_hint("use another destination, or remove `--json`"));
     }
     if io::stdout().is_terminal() {
-        return Err(
-            usage("standard output is a terminal, and mail may play tricks on it")
-                .with_hint("give it a reader: `pouch fetch --to - | formail -s procmail`"),
-        );
+        return Err(usage(
+            "standard output is a terminal, which control characters in mail could misuse",
+        )
+        .with_hint("pipe it to a program: `pouch fetch --to - | formail -s procmail`"));
     }
     Ok(())
 }
 
-/// One run of all accounts.
-fn round(accounts: &[Account], jobs: usize, env: &RunEnv, fail_if_none: bool) -> Exit {
+/// Fetches all accounts once. Returns the exit status, and the closing line if there is one.
+fn round(
+    accounts: &[Account],
+    jobs: usize,
+    env: &RunEnv,
+    fail_if_none: bool,
+) -> (Exit, Option<String>) {
     let summaries = fetch_all(accounts, jobs, env);
     let exit = summaries
         .iter()
         .fold(Exit::OK, |exit, summary| exit.worst(summary.exit));
     let none = summaries.iter().all(|summary| summary.tally.delivered == 0);
-    if exit == Exit::OK && none && fail_if_none {
+    let exit = if exit == Exit::OK && none && fail_if_none {
         Exit::NONE
     } else {
         exit
+    };
+    // after a signal, accounts are missing
+    let complete = summaries.len() == accounts.len();
+    let names = accounts.iter().map(|account| account.name.as_str());
+    let named: Vec<_> = names.zip(&summaries).collect();
+    (exit, words::closing(&named).filter(|_| complete))
+}
+
+/// Returns whether a user is watching who gets everything reported.
+fn is_watched(context: &CommandContext) -> bool {
+    !context.global.json
+        && context.level >= Level::Normal
+        && (watched() || shows_progress(context) || context.level >= Level::Verbose)
+}
+
+/// Returns whether to show progress.
+fn shows_progress(context: &CommandContext) -> bool {
+    match context.global.progress {
+        When::Auto => watched() && context.setup.dirs.can_wipe(),
+        When::Always => true,
+        When::Never => false,
     }
 }
 
-/// Asks the person for the passwords of those accounts that have no other way, before anything
-/// runs side by side. What cannot be had fails that account's run, and is told there.
+/// Asks the user for the passwords that the config does not provide, before accounts are fetched in
+/// parallel. If a password cannot be obtained, the run of that account reports it.
 fn ask_for_secrets(accounts: &[Account], env: &mut RunEnv) {
     for account in accounts
         .iter()
         .filter(|account| account.secret == SecretSource::Prompt)
     {
         let secret = env.secret(account);
-        // a ^C is meant for all of them
+        // ^C cancels all of them
         if env.stop.signal().is_some() {
             return;
         }
@@ -96,7 +144,7 @@ fn ask_for_secrets(accounts: &[Account], env: &mut RunEnv) {
     }
 }
 
-/// What the flags lay over the config.
+/// Returns what the flags override in the config.
 pub(super) fn overrides(context: &CommandContext, args: &args::Fetch) -> Result<Overrides> {
     let to = args
         .to
@@ -116,44 +164,40 @@ pub(super) fn overrides(context: &CommandContext, args: &args::Fetch) -> Result<
     })
 }
 
-/// The world of a fetch, with the reporter that suits whoever looks on.
+/// Returns what a run needs from its environment, with a reporter that suits the output.
 pub(super) fn env(context: &CommandContext, accounts: &[Account]) -> RunEnv {
-    let width = accounts
-        .iter()
-        .map(|account| account.name.chars().count())
-        .max()
-        .unwrap_or(0);
-    let progress = match context.global.progress {
-        When::Auto => watched() && context.setup.dirs.can_wipe(),
-        When::Always => true,
-        When::Never => false,
-    };
-    let plain = Plain {
-        level: context.level,
-        colour: context.colour,
-        width,
-        watched: watched() || progress,
-    };
     let mut env = context.setup.dirs.env(
         context.setup.state_dir(),
         context.stop.clone(),
-        Arc::new(Nobody),
+        reporter(context, accounts, None),
         context.level,
     );
-    env.report = if context.global.json {
-        Arc::new(Json { clock: env.clock })
-    } else if progress && context.level >= Level::Normal {
-        Arc::new(Terminal::new(plain))
-    } else {
-        Arc::new(plain)
-    };
     env.tls = TlsCache::new(context.roots.clone());
     env
 }
 
-/// Nobody is told.
-struct Nobody;
-
-impl Reporter for Nobody {
-    fn event(&self, _account: &str, _event: &Event<'_>) {}
+/// Returns the reporter that suits the output. `rounds` is for `--every`.
+fn reporter(
+    context: &CommandContext,
+    accounts: &[Account],
+    rounds: Option<Rounds>,
+) -> Arc<dyn Reporter> {
+    if context.global.json {
+        let clock = dirs::clock();
+        return Arc::new(Json { clock });
+    }
+    let names = accounts.iter().map(|account| account.name.chars().count());
+    let progress = shows_progress(context);
+    let plain = Plain {
+        level: context.level,
+        colour: context.colour,
+        width: names.max().unwrap_or(0),
+        watched: watched() || progress,
+        rounds,
+    };
+    if progress && context.level >= Level::Normal {
+        Arc::new(Terminal::new(plain))
+    } else {
+        Arc::new(plain)
+    }
 }

@@ -11,7 +11,7 @@ use super::{
     fetch, print_json,
 };
 use crate::{
-    config::{Account, overrides::Overrides},
+    config::Account,
     delivery::{Delivery, Location},
     domain::{destination::Destination, ids::RowId, size::ByteSize, time::Timestamp},
     error::{Error, Exit, Kind, Result},
@@ -76,17 +76,11 @@ pub(super) fn run(context: &CommandContext, command: Command) -> CommandResult {
     }
 }
 
-/// The account of this name, and what lies around it.
+/// Returns the account of this name, and its environment.
 fn account(context: &CommandContext, name: &str) -> Result<(Account, RunEnv)> {
-    let mut accounts = context.setup.accounts(
-        &[name.to_owned()],
-        &Overrides {
-            no_delivery: true,
-            ..Overrides::default()
-        },
-    )?;
+    let mut accounts = context.setup.known_accounts(&[name.to_owned()])?;
     let env = fetch::env(context, &accounts);
-    // one name gives one account
+    // one name, one account
     accounts
         .pop()
         .map(|account| (account, env))
@@ -115,7 +109,7 @@ fn retried_text(
     }
 }
 
-/// Has `change` change messages, which gives how many, and what is said of it.
+/// Changes messages by `change`, which returns how many it changed, and a sentence about them.
 fn change(
     context: &CommandContext,
     name: &str,
@@ -129,11 +123,11 @@ fn change(
     for row in &rows {
         ledger.reader().find(*row)?;
     }
-    let (changed, said) = change(&mut ledger, &rows)?;
+    let (changed, text) = change(&mut ledger, &rows)?;
     if context.global.json {
         print_json(&json!({ "account": account.name, "changed": changed }))?;
     } else {
-        print(&format!("{}: {said}\n", account.name))?;
+        print(&format!("{}: {text}\n", account.name))?;
     }
     Ok(Exit::OK)
 }
@@ -145,7 +139,7 @@ fn catch_up(context: &CommandContext, name: &str) -> CommandResult {
         print_json(&json!({ "account": account.name, "changed": changed }))?;
     } else {
         print(&format!(
-            "{}: {} set aside\n",
+            "{}: {} skipped\n",
             account.name,
             count(changed, "message")
         ))?;
@@ -169,13 +163,7 @@ fn list(
             State::Quarantined,
         ],
     };
-    let accounts = context.setup.accounts(
-        &accounts.accounts,
-        &Overrides {
-            no_delivery: true,
-            ..Overrides::default()
-        },
-    )?;
+    let accounts = context.setup.known_accounts(&accounts.accounts)?;
     let env = fetch::env(context, &accounts);
     let mut documents = Vec::new();
     for account in &accounts {
@@ -206,7 +194,7 @@ fn list(
             let none = match state {
                 Some(state) => format!("no message is {state}"),
                 None if all => "no message is known".into(),
-                None => "no message waits or failed".into(),
+                None => "no message is waiting or has failed".into(),
             };
             print(&format!("{}: {none}\n", account.name))?;
         }
@@ -225,7 +213,7 @@ fn line(row: &Row) -> String {
             sanitize(reason.as_bytes())
         ),
         (Some(reason), None) => sanitize(reason.as_bytes()),
-        (None, _) if row.delete_requested => "to be deleted from the server".into(),
+        (None, _) if row.delete_requested => "will be deleted from the server".into(),
         (None, _) => format!("UID {}", sanitize(&row.uid.text())),
     };
     format!(
@@ -246,10 +234,10 @@ fn details(row: &Row) -> String {
         ("state", Some(row.state.to_string())),
         ("from", text(&row.sender)),
         ("subject", text(&row.subject)),
-        ("listed size", Some(count(row.octets, "octet"))),
+        ("listed size", Some(count(row.octets, "byte"))),
         (
-            "came",
-            row.received.map(|received| count(received, "octet")),
+            "received",
+            row.received.map(|received| count(received, "byte")),
         ),
         ("first seen", Some(moment(row.first_seen))),
         ("delivered", time(row.delivered)),
@@ -259,12 +247,12 @@ fn details(row: &Row) -> String {
             "failed",
             (row.attempts > 0).then(|| count(row.attempts.into(), "time")),
         ),
-        ("why", text(&row.reason)),
+        ("reason", text(&row.reason)),
         ("next try", time(row.next_try)),
         (
-            "order",
+            "pending",
             row.delete_requested
-                .then(|| "delete it from the server".to_owned()),
+                .then(|| "deletion from the server".to_owned()),
         ),
     ];
     lines
@@ -317,15 +305,9 @@ impl<'a> From<&'a Row> for Document<'a> {
     }
 }
 
-/// Checks the database, and whether what it says is delivered is in the Maildir.
+/// Checks the integrity of the ledgers, and whether delivered messages are in the Maildir.
 fn verify(context: &CommandContext, accounts: &Accounts) -> CommandResult {
-    let accounts = context.setup.accounts(
-        &accounts.accounts,
-        &Overrides {
-            no_delivery: true,
-            ..Overrides::default()
-        },
-    )?;
+    let accounts = context.setup.known_accounts(&accounts.accounts)?;
     let env = fetch::env(context, &accounts);
     let mut exit = Exit::OK;
     let mut documents = Vec::new();

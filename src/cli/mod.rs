@@ -1,4 +1,4 @@
-//! The commands. Each gives its exit code, or the failure that is printed in one place, here.
+//! The commands. Each returns its exit status, or a failure, which is printed here.
 
 pub mod args;
 mod check;
@@ -12,7 +12,10 @@ mod probe;
 pub mod setup;
 mod status;
 
-use std::{ffi::OsString, io};
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+};
 
 use clap::{
     CommandFactory, Parser,
@@ -27,54 +30,66 @@ use crate::{
     sys::{interrupt::Interrupt, process},
     text::sanitize,
 };
-use args::{Cli, Command, Fetch, Global};
+use args::{Cli, Command, Fetch, Global, When};
 use dirs::Dirs;
 use setup::Setup;
 
-/// Why a command failed.
+/// The failure of a command.
 struct Failure {
     exit: Exit,
-    told: anyhow::Error,
+    error: anyhow::Error,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self {
             exit: error.kind().exit(),
-            told: anyhow::Error::new(error),
+            error: anyhow::Error::new(error),
         }
     }
 }
 
 impl From<anyhow::Error> for Failure {
-    /// What is no error of pouch's own is output that could not be written.
-    fn from(told: anyhow::Error) -> Self {
+    /// Converts an error that is not an [`Error`]: output could not be written.
+    fn from(error: anyhow::Error) -> Self {
         Self {
             exit: Kind::Io.exit(),
-            told,
+            error,
         }
     }
 }
 
 type CommandResult = Result<Exit, Failure>;
 
-/// What every command gets.
+/// What all commands need.
 struct CommandContext {
     global: Global,
     setup: Setup,
     roots: SystemRoots,
     stop: Interrupt,
     level: Level,
+    /// The colour for standard error.
     colour: Colour,
 }
 
-/// Answers a shell that asks for completions, and ends the process; otherwise does nothing.
+impl CommandContext {
+    /// Returns whether to write to standard output in colour.
+    fn stdout_colour(&self) -> Colour {
+        match self.global.color {
+            When::Auto => Colour(self.colour.0 && io::stdout().is_terminal()),
+            When::Always => Colour(true),
+            When::Never => Colour(false),
+        }
+    }
+}
+
+/// Prints completions and exits, if a shell runs pouch to get them. Otherwise does nothing.
 pub fn complete() {
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
 }
 
-/// Runs pouch with `arguments`, the program's name first; gives its exit code, and the signal that
-/// ended it, if one did.
+/// Runs pouch with `arguments`, which begin with the program's name. Returns its exit status, and
+/// the signal that terminated it, if any.
 ///
 /// `roots` are the authorities of the system if [`SystemRoots::VARIABLE`] was replaced by
 /// [`SystemRoots::EMPTY`], or `None` if native-tls finds them.
@@ -83,7 +98,7 @@ pub fn run(
     roots: Option<SystemRoots>,
 ) -> (Exit, Option<i32>) {
     let arguments: Vec<_> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return (usage(&error, arguments.get(1)), None),
     };
@@ -98,18 +113,46 @@ pub fn run(
     (exit, stop.signal())
 }
 
+/// Parses the command line. Without a command, the options of `fetch` are understood: `pouch -n` is
+/// `pouch fetch -n`.
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let error = match Cli::try_parse_from(arguments) {
+        Ok(cli) => return Ok(cli),
+        Err(error) => error,
+    };
+    let options = arguments.get(1..).unwrap_or_default();
+    let begins_with_option = options
+        .first()
+        .is_some_and(|first| first.as_encoded_bytes().starts_with(b"-"));
+    // options of another command are never taken as those of `fetch`
+    let names_command = options
+        .iter()
+        .any(|word| Cli::command().find_subcommand(word).is_some());
+    if error.kind() != ErrorKind::UnknownArgument || !begins_with_option || names_command {
+        return Err(error);
+    }
+    let program = arguments.first().cloned();
+    let fetch = program.into_iter().chain(["fetch".into()]);
+    Cli::try_parse_from(fetch.chain(options.iter().cloned())).map_err(|second| {
+        match second.kind() {
+            ErrorKind::UnknownArgument => error,
+            _ => second,
+        }
+    })
+}
+
 fn bug(error: &io::Error) -> Failure {
-    Error::new(Kind::Bug, "signals cannot be caught")
+    Error::new(Kind::Bug, "cannot install signal handlers")
         .with_fact(error.to_string())
         .into()
 }
 
-/// What clap says of the command line, or the help that was asked for. `first` is the first
-/// argument.
+/// Prints what clap reports about the command line, or the help that was requested. `first` is the
+/// first argument.
 fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
-    // to a terminal that is gone there is nothing to say
+    // if that fails, nothing can report it
     let _ = error.print();
-    // no slip of a command's name: an account's, as other fetchers take it
+    // not a misspelled command: the name of an account, which other fetchers accept here
     if let (Some(ContextValue::String(name)), None) = (
         error.get(ContextKind::InvalidSubcommand),
         error.get(ContextKind::SuggestedSubcommand),
@@ -137,7 +180,7 @@ fn command(cli: Cli, roots: SystemRoots, stop: Interrupt) -> Exit {
     match dispatch(cli, roots, stop, level, colour) {
         Ok(exit) => exit,
         Err(failure) => {
-            if json && let Some(error) = failure.told.downcast_ref::<Error>() {
+            if json && let Some(error) = failure.error.downcast_ref::<Error>() {
                 document(error, failure.exit, in_lines);
             }
             if level == Level::Silent {
@@ -149,8 +192,7 @@ fn command(cli: Cli, roots: SystemRoots, stop: Interrupt) -> Exit {
     }
 }
 
-/// A failure for the program that reads the output: as the last lines of a fetch, or as the
-/// document.
+/// Writes a failure as JSON: the last lines of `fetch`, or a document.
 fn document(error: &Error, exit: Exit, in_lines: bool) {
     if in_lines {
         let lines = report::json::Json {
@@ -159,13 +201,17 @@ fn document(error: &Error, exit: Exit, in_lines: bool) {
         lines.problem(error);
         lines.end(exit);
     } else {
-        // where standard output is the trouble, the message on standard error has to do
+        // if standard output is the problem, only the message on standard error remains
         let _ = print_json(&json!({ "problem": report::json::error(error) }));
     }
 }
 
 fn fail(failure: &Failure, colour: Colour) -> Exit {
-    report::complain(&format!("{} {:#}", colour.alarm("pouch:"), failure.told));
+    let text = match failure.error.downcast_ref::<Error>() {
+        Some(error) => report::form(None, error, colour),
+        None => format!("{} {:#}", colour.alarm("pouch:"), failure.error),
+    };
+    report::complain(&text);
     failure.exit
 }
 
@@ -201,7 +247,7 @@ fn dispatch(
                 ..Fetch::default()
             },
         ),
-        Command::Status(accounts) => status::run(&context, &accounts),
+        Command::Status(args) => status::run(&context, &args),
         Command::Check(accounts) => check::run(&context, &accounts),
         Command::Config(command) => config::run(&context, &command),
         Command::Ledger(command) => ledger::run(&context, command),

@@ -59,7 +59,7 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     Ok(exit)
 }
 
-/// An account whose preview failed: a member of the document, or a message.
+/// Reports an account whose preview failed: in the document, or as a message.
 fn report_failure(
     context: &CommandContext,
     account: &str,
@@ -73,7 +73,7 @@ fn report_failure(
     }
 }
 
-/// Steps that are told in one line.
+/// Messages that are shown in one line.
 struct Group {
     action: Action,
     messages: u64,
@@ -81,7 +81,8 @@ struct Group {
 }
 
 impl Group {
-    /// Whether `action` belongs here. Kept ones do whenever they are due: the next is named.
+    /// Returns whether `action` belongs to the group. Kept messages do whenever they are due: the
+    /// line names the next date.
     fn takes(&self, action: &Action) -> bool {
         matches!(
             (self.action, action),
@@ -127,12 +128,12 @@ fn groups<'s>(steps: impl Iterator<Item = (&'s ListedMessage, Action)>) -> Vec<G
     groups
 }
 
-/// How many messages are listed.
+/// Returns how many messages are listed.
 fn listed(mailbox: &Mailbox) -> u64 {
     mailbox.entries.len() as u64
 }
 
-/// How many of them are known.
+/// Returns how many listed messages are known.
 fn known(mailbox: &Mailbox) -> u64 {
     mailbox
         .entries
@@ -171,7 +172,7 @@ fn table(account: &str, preview: &Preview, each: bool) -> String {
                 (Action::Fetch(_), Some(rule_match)) => format!("; {rule_match}"),
                 _ => String::new(),
             };
-            // as soon as it has one, the number that `pouch ledger` takes
+            // the number in the ledger, once it has one
             let name = match entry.row {
                 Some(row) => format!("message {:>6}", row.0),
                 None => format!("number {:>7}", entry.num.0),

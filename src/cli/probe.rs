@@ -1,4 +1,4 @@
-//! Whether messages can be delivered, found out without delivering any.
+//! Tests whether messages can be delivered, without delivering any.
 
 use std::path::Path;
 
@@ -10,15 +10,15 @@ use crate::{
         size::ByteSize,
     },
     error::{Error, Kind, Result},
-    fetch::{destinations as places, env::RunEnv},
+    fetch::{destinations, env::RunEnv},
     sys::process,
     text::tilde,
 };
 
-/// Tries a place of the account; says what is known of it.
+/// Tests a destination of the account. Returns its description.
 ///
 /// # Errors
-/// No message can be delivered there.
+/// No message can be delivered to it.
 pub(super) fn destination(
     destination: &Destination,
     account: &Account,
@@ -30,7 +30,7 @@ pub(super) fn destination(
             .map(|name| format!("{name}, gets each message on standard input")),
         Destination::Maildir(path) => {
             if !Maildir::exists(path)? {
-                return makeable(path).map(|()| format!("{shown}, will be made"));
+                return check_creatable(path).map(|()| format!("{shown}, will be created"));
             }
             for part in ["tmp", "new"] {
                 writable(&path.join(part))?;
@@ -38,29 +38,26 @@ pub(super) fn destination(
             Ok(format!("{shown}, writable{}", free(path)))
         }
         Destination::Mbox(path) => {
-            let mbox = places::mbox(path, account, env)?;
+            let mbox = destinations::mbox(path, account, env)?;
             if !path.exists() {
-                return makeable(path).map(|()| format!("{shown}, will be made"));
+                return check_creatable(path).map(|()| format!("{shown}, will be created"));
             }
             let locks = if mbox.try_locks()? {
                 "locked by fcntl and dot lock".into()
             } else {
                 let folder = path.parent().unwrap_or(Path::new("/"));
                 format!(
-                    "locked by fcntl alone: no dot lock can be made in {}",
+                    "locked by fcntl alone: no dot lock can be created in {}",
                     tilde(folder, &env.home)
                 )
             };
             Ok(format!("{shown}, writable, {locks}{}", free(path)))
         }
         Destination::Lmtp(server, recipients) => {
-            let offers = places::lmtp(server, account, env).offers()?;
-            let itself = is_told_the_address(server, account).then_some("the addresses themselves");
-            let names: Vec<_> = recipients
-                .iter()
-                .map(String::as_str)
-                .chain(itself)
-                .collect();
+            let offers = destinations::lmtp(server, account, env).offers()?;
+            let found = gets_found_addresses(server, account)
+                .then_some("the addresses that multidrop finds");
+            let names: Vec<_> = recipients.iter().map(String::as_str).chain(found).collect();
             Ok(format!(
                 "{shown}, offers {offers}; for {}",
                 names.join(", ")
@@ -70,8 +67,8 @@ pub(super) fn destination(
     }
 }
 
-/// Whether multidrop has this server told of the addresses that it finds.
-fn is_told_the_address(server: &LmtpServer, account: &Account) -> bool {
+/// Returns whether multidrop delivers to the addresses that it finds, at this server.
+fn gets_found_addresses(server: &LmtpServer, account: &Account) -> bool {
     let mut recipients = account
         .routing
         .multidrop
@@ -80,10 +77,10 @@ fn is_told_the_address(server: &LmtpServer, account: &Account) -> bool {
     recipients.any(|(_, destination)| matches!(destination, Destination::Lmtp(named, nobody) if named == server && nobody.is_empty()))
 }
 
-/// Looks for the program that `key` of the config names; gives how it is called.
+/// Searches the program that `key` of the config names. Returns the command.
 ///
 /// # Errors
-/// It is not there, or cannot be run.
+/// The program does not exist, or is not executable.
 pub(super) fn program(argv: &[String], key: &str, env: &RunEnv) -> Result<String> {
     let shown = format!("`{}`", argv.join(" "));
     if argv
@@ -102,20 +99,20 @@ pub(super) fn program(argv: &[String], key: &str, env: &RunEnv) -> Result<String
     )
 }
 
-/// Whether what is not there yet can be made, in the nearest folder that is. Permissions do not
-/// tell that of /proc and its like: it is tried, with a file that has no name.
-fn makeable(path: &Path) -> Result<()> {
+/// Checks that `path` can be created, in the nearest directory that exists. Since permissions do not
+/// show that for /proc and the like, a file without a name is created there.
+fn check_creatable(path: &Path) -> Result<()> {
     let nearest = path
         .ancestors()
         .find(|nearest| nearest.exists())
         .unwrap_or(Path::new("/"));
     tempfile::tempfile_in(nearest).map(drop).map_err(|error| {
-        Error::file("make", path, &error)
-            .with_fact(format!("nothing can be made in {}", nearest.display()))
+        Error::file("create", path, &error)
+            .with_fact(format!("nothing can be created in {}", nearest.display()))
     })
 }
 
-/// The room on the disk of `path`, where that can be told.
+/// Returns the free space on the disk of `path`, or an empty string if it is unknown.
 fn free(path: &Path) -> String {
     let free = rustix::fs::statvfs(path).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
     free.map(|octets| format!(", {} free", ByteSize::from_octets(octets).rounded()))

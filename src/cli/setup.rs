@@ -1,4 +1,4 @@
-//! What lies around the program: environment, folders, config.
+//! Reads the config and the environment of a command.
 
 use std::path::{Path, PathBuf};
 
@@ -14,11 +14,12 @@ use crate::{
         url,
     },
     error::{Error, Kind, Result},
+    ledger,
     report::Level,
     text::{closest, tilde},
 };
 
-/// How much to say.
+/// Returns how much to print.
 pub fn level(global: &Global) -> Level {
     match (global.quiet, global.verbose) {
         (0, 0) => Level::Normal,
@@ -29,11 +30,11 @@ pub fn level(global: &Global) -> Level {
     }
 }
 
-/// The config, and what to do where there is none.
+/// The config, which may be missing, and the user's directories.
 pub struct Setup {
-    /// The user's folders, and the environment.
+    /// The user's directories, and the environment.
     pub dirs: Dirs,
-    /// The config file.
+    /// The path of the config file.
     pub path: PathBuf,
     state_dir: Option<PathBuf>,
     config: std::result::Result<Config, Error>,
@@ -41,10 +42,10 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Reads the config. One that cannot be read matters only once an account in it is needed.
+    /// Reads the config. If that fails, the error is reported when an account of it is needed.
     ///
     /// # Errors
-    /// There is no home.
+    /// There is no home directory.
     pub fn read(global: &Global) -> Result<Self> {
         let dirs = Dirs::find()?;
         let path = global.config.clone().unwrap_or_else(|| dirs.config_path());
@@ -67,7 +68,7 @@ impl Setup {
         })
     }
 
-    /// Where ledger and locks live.
+    /// Returns the directory of ledgers and locks.
     pub fn state_dir(&self) -> PathBuf {
         self.state_dir
             .clone()
@@ -75,13 +76,13 @@ impl Setup {
             .unwrap_or_else(|| self.dirs.state_dir())
     }
 
-    /// How many servers to talk to at once.
+    /// Returns how many servers to connect to at the same time.
     pub fn jobs(&self) -> usize {
         self.config.as_ref().map_or(1, |config| config.jobs)
     }
 
-    /// The accounts that `names` stand for: names in the config, or addresses; all enabled ones
-    /// where there are none. `overrides` lie over each.
+    /// Returns the accounts with these names, which may be URLs. Without names, returns all enabled
+    /// accounts. `overrides` apply to each.
     ///
     /// # Errors
     /// The config is wrong, or there is no such account.
@@ -113,6 +114,28 @@ impl Setup {
             overrides.apply(account);
         }
         Ok(accounts)
+    }
+
+    /// Returns the accounts to look at, without a destination. Without names and without a config
+    /// file, these are all mailboxes that have a ledger, each named by its URL.
+    ///
+    /// # Errors
+    /// The config is wrong, there is no such account, or there is neither a config nor a ledger.
+    pub fn known_accounts(&self, names: &[String]) -> Result<Vec<Account>> {
+        let overrides = Overrides {
+            no_delivery: true,
+            ..Overrides::default()
+        };
+        if names.is_empty() && !self.path.exists() {
+            let mailboxes = ledger::mailboxes(&self.state_dir())?;
+            if !mailboxes.is_empty() {
+                return mailboxes
+                    .iter()
+                    .map(|mailbox| url::account(&url::of(&mailbox.user, &mailbox.host), &overrides))
+                    .collect();
+            }
+        }
+        self.accounts(names, &overrides)
     }
 
     fn account(&self, name: &str, overrides: &Overrides) -> Result<Account> {
@@ -156,12 +179,12 @@ impl Setup {
     }
 }
 
-/// How many files each of `jobs` accounts may hold open, once this process may open as many as the
-/// system lets it: a batch of messages is as many files until it is safe.
+/// Raises the limit of open files as far as the system allows, and returns how many each of `jobs`
+/// accounts may open: each message of a batch is an open file until it is durable.
 pub fn open_files(jobs: usize) -> usize {
-    /// More would be inherited by programs that are slowed down by it.
+    /// Programs inherit the limit, and some are slow with a higher one.
     const ENOUGH: u64 = 4096;
-    /// For the ledger, the connection and all else.
+    /// Files that are not messages: the ledger, the connection and others.
     const RESERVED: u64 = 24;
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.map_or(ENOUGH, |most| most.min(ENOUGH));
@@ -180,10 +203,10 @@ pub fn open_files(jobs: usize) -> usize {
     usize::try_from(each).unwrap_or(usize::MAX)
 }
 
-/// The place that `--to` names.
+/// Returns the destination that `--to` names.
 ///
 /// # Errors
-/// It names none.
+/// It is not a destination.
 pub fn destination(text: &str, dirs: &Dirs) -> Result<crate::domain::destination::Destination> {
     let here: &Path = &dirs.here()?;
     url::destination(text, &dirs.home, here)

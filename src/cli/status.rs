@@ -1,61 +1,108 @@
-//! `pouch status`: what the ledger knows, without asking any server.
+//! `pouch status`: what the ledger knows, without connecting to a server.
+//!
+//! A running run is not a problem, and neither is a transient failure that has not lasted for a
+//! day: those are shown, but `--problems` and the exit status ignore them, as the reports of `pouch
+//! fetch` do. So a monitor alarms when cron would have sent a mail.
 
 use serde_json::{Value, json};
 
-use super::{CommandContext, CommandResult, args::Accounts, fetch, print_json};
+use super::{CommandContext, CommandResult, args::Status as Args, fetch, print_json};
 use crate::{
-    config::{Account, overrides::Overrides},
+    config::Account,
     domain::{size::ByteSize, time::Timestamp},
     error::{Exit, Result},
     fetch::env::RunEnv,
-    ledger::{PastRun, State},
-    report::{Level, complain, form, json, print},
+    ledger::{PastRun, Problem, State},
+    report::{Colour, Level, complain, form, json, print},
+    sys::lock,
     text::{count, moment, sanitize},
 };
 
 /// How many runs `-v` shows.
 const RUNS: u32 = 10;
 
-/// What is known of an account.
+/// What the ledger knows of an account.
 #[derive(Default)]
 struct Status {
     runs: Vec<PastRun>,
     counts: Vec<(State, u64)>,
-    problem_since: Option<Timestamp>,
+    problem: Option<Problem>,
+    /// Whether a pouch is working on the account.
+    locked: bool,
 }
 
-pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResult {
-    let accounts = context.setup.accounts(
-        &accounts.accounts,
-        &Overrides {
-            no_delivery: true,
-            ..Overrides::default()
-        },
-    )?;
+impl Status {
+    fn read(account: &Account, env: &RunEnv) -> Result<Self> {
+        let Some(ledger) = env.reader(account)? else {
+            return Ok(Self::default());
+        };
+        Ok(Self {
+            locked: lock::is_locked(&env.state_dir, &account.identity()),
+            runs: ledger.past_runs(RUNS)?,
+            counts: ledger.counts()?,
+            problem: ledger.problem()?,
+        })
+    }
+
+    /// Returns when the running run began.
+    fn running_since(&self) -> Option<Timestamp> {
+        let last = self.runs.first()?;
+        (self.locked && last.ended.is_none()).then_some(last.started)
+    }
+
+    /// Returns whether the last run was killed, or the machine stopped.
+    fn was_interrupted(&self) -> bool {
+        let last_is_open = self.runs.first().is_some_and(|run| run.ended.is_none());
+        last_is_open && !self.locked
+    }
+
+    fn number(&self, state: State) -> u64 {
+        let found = self.counts.iter().find(|(known, _)| *known == state);
+        found.map_or(0, |(_, number)| *number)
+    }
+
+    /// Returns whether somebody has to act.
+    fn needs_action(&self) -> bool {
+        self.problem
+            .as_ref()
+            .is_some_and(|problem| problem.reported)
+            || self.number(State::Quarantined) > 0
+            || self.was_interrupted()
+    }
+}
+
+pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
+    let accounts = context.setup.known_accounts(&args.accounts.accounts)?;
     let env = fetch::env(context, &accounts);
-    let width = accounts
-        .iter()
-        .map(|account| account.name.chars().count())
-        .max()
-        .unwrap_or(0);
+    let names = accounts.iter().map(|account| account.name.chars().count());
+    let view = View {
+        colour: context.stdout_colour(),
+        width: names.max().unwrap_or(0),
+        runs: context.level >= Level::Verbose,
+    };
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
     for account in &accounts {
-        match status(account, &env) {
-            Ok(status) if context.global.json => documents.push(document(&account.name, &status)),
-            Ok(status) => print(&lines(
-                &account.name,
-                width,
-                &status,
-                context.level >= Level::Verbose,
-            ))?,
+        let name = &account.name;
+        match Status::read(account, &env) {
+            Ok(status) => {
+                if status.needs_action() {
+                    exit = exit.worst(Exit::NONE);
+                } else if args.problems {
+                    continue;
+                }
+                if context.global.json {
+                    documents.push(document(name, &status));
+                } else if context.level >= Level::Normal {
+                    print(&view.lines(name, &status))?;
+                }
+            }
             Err(error) => {
                 exit = exit.worst(error.kind().exit());
                 if context.global.json {
-                    documents
-                        .push(json!({ "account": account.name, "problem": json::error(&error) }));
-                } else {
-                    complain(&form(Some(&account.name), &error, context.colour));
+                    documents.push(json!({ "account": name, "problem": json::error(&error) }));
+                } else if context.level > Level::Silent {
+                    complain(&form(Some(name), &error, context.colour));
                 }
             }
         }
@@ -66,76 +113,113 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
     Ok(exit)
 }
 
-fn status(account: &Account, env: &RunEnv) -> Result<Status> {
-    let Some(ledger) = env.reader(account)? else {
-        return Ok(Status::default());
-    };
-    Ok(Status {
-        runs: ledger.past_runs(RUNS)?,
-        counts: ledger.counts()?,
-        problem_since: ledger.problem_since()?,
-    })
+/// How accounts are shown.
+struct View {
+    colour: Colour,
+    /// The width of the account names.
+    width: usize,
+    /// Whether to show the last runs, too.
+    runs: bool,
 }
 
-fn lines(account: &str, width: usize, status: &Status, runs: bool) -> String {
-    let mut parts = vec![match status.runs.first() {
-        Some(run) => format!("last run {}, {}", moment(run.started), outcome(run)),
-        None => "never run".into(),
-    }];
-    let number = |state| {
-        status
-            .counts
-            .iter()
-            .find(|(known, _)| *known == state)
-            .map_or(0, |(_, number)| *number)
-    };
-    let waiting = number(State::New) + number(State::Delivering);
-    if waiting > 0 {
-        parts.push(format!("{waiting} waiting"));
-    }
-    if number(State::Short) > 0 {
-        parts.push(format!("{} came shorter than listed", number(State::Short)));
-    }
-    if number(State::Quarantined) > 0 {
-        parts.push(format!(
-            "{} in quarantine (`pouch ledger list {account}`)",
-            number(State::Quarantined)
-        ));
-    }
-    if let Some(since) = status.problem_since {
-        parts.push(format!("in trouble since {}", moment(since)));
-    }
-    let mut text = format!("{account:width$}   {}\n", parts.join("; "));
-    if runs {
-        for run in &status.runs {
-            text.push_str(&format!(
-                "{:width$}   {}   {}\n",
-                "",
-                moment(run.started),
-                outcome(run)
-            ));
+impl View {
+    /// Returns the lines of an account.
+    fn lines(&self, account: &str, status: &Status) -> String {
+        let width = self.width;
+        let mut parts = self.condition(status);
+        parts.extend(self.messages(account, status));
+        let mut text = format!("{account:width$}   {}\n", parts.join("; "));
+        if self.runs {
+            for run in &status.runs {
+                let started = moment(run.started);
+                let outcome = match (run.ended, status.running_since()) {
+                    (None, Some(since)) if since == run.started => "running".into(),
+                    (None, _) => "interrupted".into(),
+                    _ => outcome(run, true),
+                };
+                text.push_str(&format!("{:width$}   {started}   {outcome}\n", ""));
+            }
         }
+        text
     }
-    text
-}
 
-fn outcome(run: &PastRun) -> String {
-    let tally = run.tally;
-    let mut parts = Vec::new();
-    match (run.ended, run.exit) {
-        (None, None) => parts.push("under way, or killed".to_owned()),
-        _ if tally.delivered > 0 => {
+    /// Returns what the account is doing, what is wrong, and when it last ran.
+    fn condition(&self, status: &Status) -> Vec<String> {
+        let mut parts = Vec::new();
+        let running = status.running_since();
+        if let Some(since) = running {
+            let text = format!("running since {}", moment(since));
+            parts.push(self.colour.aside(&text));
+        }
+        // the last run that has ended
+        let last = status.runs.iter().find(|run| run.ended.is_some());
+        if let Some(Problem {
+            what,
+            since,
+            reported,
+        }) = &status.problem
+        {
+            let what = sanitize(what.as_bytes());
+            let text = format!("failing since {}: {what}", moment(*since));
+            parts.push(if *reported {
+                self.colour.alarm(&text)
+            } else {
+                self.colour.caution(&text)
+            });
+        }
+        if running.is_none() && status.was_interrupted() {
+            let started = status.runs.first().map(|run| moment(run.started));
+            let text = format!("last run {}, interrupted", started.unwrap_or_default());
+            parts.push(self.colour.alarm(&text));
+        } else if let Some(run) = last {
+            let text = outcome(run, status.problem.is_none());
+            let text = match run.exit {
+                Some(0) if run.tally.delivered > 0 => self.colour.good(&text),
+                _ => text,
+            };
+            let comma = if text.is_empty() { "" } else { ", " };
+            parts.push(format!("last run {}{comma}{text}", moment(run.started)));
+        } else if parts.is_empty() {
+            parts.push("never run".into());
+        }
+        parts
+    }
+
+    /// Returns which messages were not delivered, or not completely.
+    fn messages(&self, account: &str, status: &Status) -> Vec<String> {
+        let waiting = status.number(State::New) + status.number(State::Delivering);
+        let truncated = status.number(State::Short);
+        let quarantined = status.number(State::Quarantined);
+        let mut parts = Vec::new();
+        if waiting > 0 {
+            parts.push(format!("{waiting} waiting"));
+        }
+        if truncated > 0 {
+            parts.push(format!("{truncated} truncated"));
+        }
+        if quarantined > 0 {
+            let text = format!("{quarantined} quarantined");
             parts.push(format!(
-                "{} new, {}",
-                tally.delivered,
-                ByteSize::from_octets(tally.octets).rounded()
+                "{} (`pouch ledger list {account}`)",
+                self.colour.alarm(&text)
             ));
         }
-        (_, Some(0)) => parts.push("nothing new".to_owned()),
-        _ if tally.failed > 0 => parts.push("nothing new".to_owned()),
-        // what stopped it is said below
-        _ if run.problem.is_some() => {}
-        _ => parts.push("nothing fetched".to_owned()),
+        parts
+    }
+}
+
+/// Returns what a run did, and what stopped it if that is to be named.
+fn outcome(run: &PastRun, with_problem: bool) -> String {
+    let tally = run.tally;
+    let problem = run.problem.as_ref();
+    let mut parts = Vec::new();
+    if tally.delivered > 0 {
+        let size = ByteSize::from_octets(tally.octets).rounded();
+        parts.push(format!("{} new, {size}", tally.delivered));
+    } else if run.exit == Some(0) || tally.failed > 0 {
+        parts.push("nothing new".to_owned());
+    } else if problem.is_none() {
+        parts.push("nothing fetched".to_owned());
     }
     if tally.deleted > 0 {
         parts.push(format!("{} deleted", tally.deleted));
@@ -143,7 +227,7 @@ fn outcome(run: &PastRun) -> String {
     if tally.failed > 0 {
         parts.push(format!("{} failed", count(tally.failed, "message")));
     }
-    if let Some(problem) = &run.problem {
+    if let Some(problem) = problem.filter(|_| with_problem) {
         parts.push(sanitize(problem.as_bytes()));
     }
     parts.join(", ")
@@ -172,5 +256,14 @@ fn document(account: &str, status: &Status) -> Value {
         .iter()
         .map(|(state, number)| (state.name().to_owned(), json!(number)))
         .collect();
-    json!({ "account": account, "runs": runs, "messages": messages, "problem_since": status.problem_since.map(|at| at.0) })
+    let problem = status.problem.as_ref();
+    json!({
+        "account": account,
+        "running": status.running_since().is_some(),
+        "needs_action": status.needs_action(),
+        "failing": problem.map(|problem| &problem.what),
+        "problem_since": problem.map(|problem| problem.since.0),
+        "runs": runs,
+        "messages": messages,
+    })
 }

@@ -11,7 +11,7 @@ use super::{
     value::is_zero,
 };
 use crate::{
-    error::Error,
+    error::{Error, Kind},
     text::{closest, sanitize},
 };
 
@@ -104,6 +104,38 @@ pub(super) fn unknown_table(document: &Document, span: &Range<usize>, name: &str
         .with_hint(hint)
 }
 
+/// Creates the error that `account`, which is `defaults` or `account.NAME`, has no table of this
+/// name. An account's name with a dot is read as two names unless it is quoted.
+pub(super) fn unknown_subtable(
+    document: &Document,
+    span: &Range<usize>,
+    name: &str,
+    account: &str,
+) -> Error {
+    let tables = ["rule", "multidrop"];
+    let known = Scope::Account.names().chain(tables);
+    let Some(outer) = account.strip_prefix("account.") else {
+        return unknown_key(document, span, name, Scope::Account, account);
+    };
+    if closest(name, known).is_some() || counterpart(name).is_some() || outer.contains('"') {
+        return unknown_key(document, span, name, Scope::Account, account);
+    }
+    let name = sanitize(name.as_bytes());
+    let what = format!("unknown table `[{account}.{name}]`");
+    document.error(span, &what).with_hint(format!(
+        "if `{outer}.{name}` is the account's name, write `[account.\"{outer}.{name}\"]`"
+    ))
+}
+
+/// Creates the error that a config is one of another program.
+pub(super) fn foreign_file(shown: &str, program: &str) -> Error {
+    let what = format!("{shown} is a config file of {program}, not of pouch");
+    Error::new(Kind::Config, what).with_hint(
+        "`pouch config sample` prints a config to start from; a key that it does not have gets a \
+         hint what to use instead",
+    )
+}
+
 /// Creates the error that a value is not of its key's type.
 pub(super) fn type_mismatch(
     document: &Document,
@@ -159,7 +191,41 @@ pub(super) fn syntax_error(document: &Document, error: &toml::de::Error) -> Erro
         fault if message.ends_with("expected nothing") => format!("not valid TOML: {fault}"),
         _ => format!("not valid TOML: {message}"),
     };
-    document.error(&span, &what)
+    let error = document.error(&span, &what);
+    let is_header = ["invalid unquoted key", "unclosed table"].contains(&fault);
+    let header = is_header.then(|| account_header(document, &span));
+    match header.flatten().and_then(name_hint) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// Returns the name in the line `[account.NAME]` that contains `span`.
+fn account_header<'d>(document: &'d Document, span: &Range<usize>) -> Option<&'d str> {
+    let start = document
+        .text
+        .get(..span.start)?
+        .rfind('\n')
+        .map_or(0, |at| at + 1);
+    let line = document.text.get(start..)?.lines().next()?.trim();
+    line.strip_prefix("[account.")?.strip_suffix(']')
+}
+
+/// Returns how to write the name of an account that is not valid as written: a mail address becomes
+/// a name and a user, others are quoted. `None` if there is nothing to suggest.
+pub(super) fn name_hint(name: &str) -> Option<String> {
+    let shown = sanitize(name.as_bytes());
+    if let Some((local, _)) = name.split_once('@') {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        let label = Some(local).filter(|local| !local.is_empty() && local.chars().all(plain));
+        let label = label.unwrap_or("NAME");
+        return Some(format!(
+            "write `[account.{label}]`, and the address below it: `user = \"{shown}\"`"
+        ));
+    }
+    let is_plain = !name.contains(['"', '\'', '\\', '[', ']']);
+    (is_plain && name_fault(name).is_none())
+        .then(|| format!("put the name in quotes: `[account.\"{shown}\"]`"))
 }
 
 /// Creates the error that the key, or the table, at `span` is there for the second time.

@@ -1,4 +1,4 @@
-//! The words of other fetchers, for users who come from them.
+//! The words and the config files of other fetchers, for users who come from them.
 
 /// Words of fetchmail, getmail, mpop and fdm, letters and digits only, and what does the same in
 /// pouch.
@@ -113,7 +113,195 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
         &["postconnect"],
         "use `after`, which is run once if anything was delivered",
     ),
+    (
+        &["preconnect", "plugin", "plugout", "tunnel"],
+        "pouch runs no command to connect: start the tunnel first, set `host` and `port` to its end \
+         on this machine, and pin the certificate with `tls-pin`",
+    ),
+    (
+        &[
+            "proxy",
+            "proxyhost",
+            "proxyport",
+            "proxytype",
+            "socksproxy",
+            "socks",
+            "socket",
+        ],
+        "pouch connects directly: forward a port of this machine to the server, set `host` and \
+         `port` to it, and pin the certificate with `tls-pin`",
+    ),
+    (
+        &[
+            "sourceip",
+            "localaddress",
+            "bindaddress",
+            "interface",
+            "monitor",
+        ],
+        "remove it: the system chooses the local address and the interface",
+    ),
+    (
+        &["netrc", "usenetrc", "netrcfile", "nonetrc"],
+        "pouch does not read .netrc: use `password-command` or `password-file`",
+    ),
+    (
+        &[
+            "oauth",
+            "oauth2",
+            "xoauth2",
+            "useoauth2",
+            "useoauth",
+            "tokencommand",
+            "tokenmgr",
+            "oauthbearer",
+        ],
+        "pouch does not sign in with OAuth 2.0: create an app password at the provider, and let \
+         `password-command` or `password-file` supply it",
+    ),
+    (
+        &[
+            "syslog",
+            "nosyslog",
+            "logfile",
+            "log",
+            "messagelog",
+            "messagelogsyslog",
+            "messagelogverbose",
+        ],
+        "remove it: pouch writes to standard error, which systemd records; from cron, append 2>>FILE",
+    ),
+    (
+        &["verbose", "loglevel", "quiet"],
+        "remove it: use the option -v or -q of `pouch`",
+    ),
+    (
+        &["idle", "imapidle", "push"],
+        "POP3 cannot announce new mail: use `pouch fetch --every 1m`, or a systemd timer",
+    ),
+    (
+        &["qvirtual", "virtual", "vdomain"],
+        "use `multidrop`, a table; its patterns match the prefix, too",
+    ),
+    (
+        &["sslcommonname", "tlshostoverride", "tlshostname"],
+        "set `host` to a name in the certificate, or pin the certificate with `tls-pin`",
+    ),
+    (
+        &[
+            "rewrite",
+            "mimedecode",
+            "pass8bits",
+            "stripcr",
+            "forcecr",
+            "dropstatus",
+            "dropdelivered",
+        ],
+        "remove it: messages are delivered unchanged; use `filter` to change them",
+    ),
+    (
+        &[
+            "bouncemail",
+            "spambounce",
+            "softbounce",
+            "postmaster",
+            "antispam",
+        ],
+        "remove it: pouch sends no bounces; `notice` reports a message that cannot be delivered",
+    ),
+    (
+        &["tracepolls", "smtpaddressheader"],
+        "use `add-headers = [\"received\"]`, which names the server and the account",
+    ),
+    (
+        &[
+            "expunge",
+            "warnings",
+            "fetchsizelimit",
+            "fastuidl",
+            "checkalias",
+            "dns",
+            "nodns",
+            "envskip",
+            "invisible",
+            "spamresponse",
+            "purgeafter",
+            "lockfile",
+            "locktypes",
+            "pidfile",
+            "background",
+        ],
+        "remove it: pouch needs no such setting",
+    ),
+    (
+        &[
+            "tlspriorities",
+            "tlsciphers",
+            "sslciphers",
+            "tlsminproto",
+            "tlsmindhprimebits",
+            "tlscrlfile",
+        ],
+        "remove it: the system's configuration of OpenSSL decides on versions and ciphers",
+    ),
+    (
+        &["mailboxes", "imap", "imapfolder", "folders"],
+        "remove it: with POP3 there is only one mailbox",
+    ),
+    (
+        &["match", "unmatchedmail"],
+        "use a `rule`; mail without a matching one goes to the account's destination",
+    ),
+    (
+        &["users", "defaultuser", "runas"],
+        "remove it: run pouch as the user who gets the mail",
+    ),
+    (
+        &["deletebiggerthan"],
+        "use a `rule`: size = \">2MB\", action = \"delete\"",
+    ),
+    (
+        &["maxbytespersession"],
+        "use `limit`, a number of messages per run",
+    ),
 ];
+
+/// The programs whose config files are recognised, and the names of those files.
+const FOREIGN_FILES: [(&str, &[&str]); 4] = [
+    ("fetchmail", &[".fetchmailrc", "fetchmailrc"]),
+    ("getmail", &["getmailrc", ".getmailrc"]),
+    ("mpop", &[".mpoprc", "mpoprc"]),
+    ("fdm", &[".fdm.conf", "fdm.conf"]),
+];
+
+/// Returns the program that a file of this name with this text configures, if that is another
+/// fetcher. Only a file that is not a valid config of pouch is to be tested.
+pub(super) fn foreign_program(file_name: &str, text: &str) -> Option<&'static str> {
+    let by_name = FOREIGN_FILES
+        .iter()
+        .find(|(_, names)| names.contains(&file_name));
+    by_name
+        .map(|(program, _)| *program)
+        .or_else(|| text.lines().find_map(program_of_line))
+}
+
+/// Returns the program in whose config a line like this is written.
+fn program_of_line(line: &str) -> Option<&'static str> {
+    let line = line.trim();
+    let mut words = line.split_whitespace();
+    let (first, second) = (words.next()?, words.next());
+    if line == "[retriever]" {
+        return Some("getmail");
+    }
+    match (first, second?) {
+        (_, second) if second.starts_with('=') => None,
+        ("poll" | "set", _) => Some("fetchmail"),
+        ("match", _) => Some("fdm"),
+        ("account" | "action", second) if second.starts_with('"') => Some("fdm"),
+        ("account", _) => Some("mpop"),
+        _ => None,
+    }
+}
 
 /// Returns what does the same in pouch as `key` does in another fetcher.
 pub(super) fn counterpart(key: &str) -> Option<&'static str> {
@@ -137,6 +325,33 @@ mod tests {
         assert_eq!(counterpart("username"), Some("use `user`"));
         assert_eq!(counterpart("tls_trust_file"), counterpart("sslcertfile"));
         assert_eq!(counterpart("colour"), None);
+    }
+
+    #[test]
+    fn configs_of_other_fetchers_are_recognised() {
+        for (name, text, program) in [
+            (".fetchmailrc", "", Some("fetchmail")),
+            (
+                "x",
+                "# x\npoll pop.example.org protocol pop3\n",
+                Some("fetchmail"),
+            ),
+            ("x", "set daemon 300\n", Some("fetchmail")),
+            (
+                "x",
+                "[retriever]\ntype = SimplePOP3SSLRetriever\n",
+                Some("getmail"),
+            ),
+            (
+                "x",
+                "defaults\ntls on\naccount work\nhost a\n",
+                Some("mpop"),
+            ),
+            ("x", "account \"work\" pop3s server \"a\"\n", Some("fdm")),
+            ("x", "[account.work]\nhost = a\nset = 1\n", None),
+        ] {
+            assert_eq!(foreign_program(name, text), program, "{text}");
+        }
     }
 
     #[test]

@@ -93,6 +93,7 @@ fn not_toml() {
     ~/.config/pouch/config.toml:1:13: unquoted names may contain only letters, digits, `-` and `_`
       1 | [account.ann@example.org]
         |             ^
+    hint: write `[account.ann]`, and the address below it: `user = "ann@example.org"`
 
     ~/.config/pouch/config.toml:1:11: not valid TOML: unclosed table, expected `]`
       1 | [account.a
@@ -421,6 +422,7 @@ fn account_names() {
     ~/.config/pouch/config.toml:1:10: an account name must not contain `/` or `@`, which mark URLs
       1 | [account."ann@host"]
         |          ^^^^^^^^^^
+    hint: write `[account.ann]`, and the address below it: `user = "ann@host"`
 
     ~/.config/pouch/config.toml:1:10: an account name must not begin with `-` or `.`
       1 | [account.-v]
@@ -981,7 +983,7 @@ fn rules() {
             rule!("from = \"x\"\naction = \"delete\"")
         ),
         concat!("allow-delete-unread = true\n", rule!("action = \"delete\"")),
-        rule!("action = \"skip\"\nalso = [\"maildir:x\"]"),
+        rule!("action = \"skip\"\nalso = [\"maildir:~/x\"]"),
         concat!("sync-deletions = true\n", rule!("action = \"mbox:x\"")),
         "sync-deletions = true\n[account.work.multidrop.recipients]\n\"a@b\" = \"mbox:x\"",
         "[account.work.multidrop]\noccurrence = 1",
@@ -1011,7 +1013,7 @@ fn rules() {
     ~/.config/pouch/config.toml:7:1: `also` has no effect: the rule does not fetch the message
       6 | action = "skip"
         | ------ the action
-      7 | also = ["maildir:x"]
+      7 | also = ["maildir:~/x"]
         | ^^^^
     hint: remove `also`
 

@@ -124,11 +124,12 @@ impl fmt::Display for Lmtp {
 pub struct Pin(pub [u8; 32]);
 
 impl Pin {
-    /// Parses `sha256:` and 64 hexadecimal digits. Colons between them, as openssl prints them, are
-    /// allowed.
+    /// Parses 64 hexadecimal digits, with or without `sha256:`. Colons between them, as openssl
+    /// prints them, are allowed.
     pub fn new(text: &str) -> Option<Self> {
         let digits: String = text
-            .strip_prefix("sha256:")?
+            .strip_prefix("sha256:")
+            .unwrap_or(text)
             .chars()
             .filter(|c| *c != ':')
             .collect();
@@ -159,7 +160,8 @@ mod tests {
         let pin = Pin::new(&format!("sha256:{colons}")).unwrap();
         assert_eq!(pin.0[..2], [0x5f, 0x6e]);
         assert_eq!(Pin::new("sha256:5f"), None);
-        assert_eq!(Pin::new(colons), None);
+        assert_eq!(Pin::new(colons), Some(pin));
+        assert_eq!(Pin::new("sha1:5f"), None);
     }
 
     #[test]

@@ -14,10 +14,14 @@ use toml::{
 };
 
 use super::{
-    diagnostic::{name_fault, syntax_error, type_mismatch, unknown_key, unknown_table},
+    diagnostic::{
+        foreign_file, name_fault, name_hint, syntax_error, type_mismatch, unknown_key,
+        unknown_subtable, unknown_table,
+    },
     file,
+    migration_hints::foreign_program,
     provenance::Located,
-    schema::{AccountTable, MultidropTable, RuleTable, Table, TopTable},
+    schema::{AccountTable, MultidropTable, RuleTable, Scope, Table, TopTable},
     snippet::Document,
     value::{Name, in_order},
 };
@@ -85,6 +89,17 @@ impl File {
     /// Parses bytes as the content of the file at `path`, which messages call `shown`.
     fn decode(path: &Path, shown: &str, bytes: &[u8]) -> Result<Self, Error> {
         let text = file::decode(shown, bytes)?;
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        Self::parse_text(path, shown, text).map_err(|error| {
+            match foreign_program(name.as_deref().unwrap_or_default(), text) {
+                Some(program) => foreign_file(shown, program),
+                None => error,
+            }
+        })
+    }
+
+    /// Parses the text of a file.
+    fn parse_text(path: &Path, shown: &str, text: &str) -> Result<Self, Error> {
         let mut file = Self {
             document: Document {
                 path: shown.into(),
@@ -143,8 +158,13 @@ impl File {
                 .with_hint("write `[account.NAME]` with a name of your choice"));
         };
         if let Some(fault) = name_fault(name.get_ref()) {
-            let what = format!("an account name {fault}");
-            return Err(self.document.error(&name.span(), &what));
+            let error = self
+                .document
+                .error(&name.span(), &format!("an account name {fault}"));
+            return Err(match name_hint(name.get_ref()) {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            });
         }
         let block = self.block(&format!("account.{}", name.get_ref()), table)?;
         self.accounts.push(Section {
@@ -232,6 +252,9 @@ fn set<T: Table>(
 ) -> Result<(), Error> {
     let (name, found) = (key.get_ref().as_ref(), value.get_ref());
     let Some(index) = T::index_of(name) else {
+        if T::SCOPE == Scope::Account && found.is_table() {
+            return Err(unknown_subtable(document, &key.span(), name, account));
+        }
         return Err(unknown_key(document, &key.span(), name, T::SCOPE, account));
     };
     table.slots_mut()[index]

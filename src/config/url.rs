@@ -80,6 +80,22 @@ pub fn account(url: &str, overrides: &Overrides) -> Result<Account, Error> {
     Ok(account)
 }
 
+/// Returns the URL of `user` at `host`, which [`account`] reads.
+pub fn of(user: &str, host: &str) -> String {
+    let user = user
+        .bytes()
+        .map(|byte| match byte {
+            b'%' | b':' | b'/' | b' ' | 0x7f.. => format!("%{byte:02X}"),
+            byte => char::from(byte).to_string(),
+        })
+        .collect::<String>();
+    if host.contains(':') {
+        format!("pops://{user}@[{host}]")
+    } else {
+        format!("pops://{user}@{host}")
+    }
+}
+
 /// Returns the encryption that the scheme of a URL stands for.
 fn tls(scheme: &str) -> Result<Tls, Error> {
     match scheme {

@@ -77,13 +77,18 @@ pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
             tell: recorded.unwrap_or(true),
         });
         outcome.raise_exit(error.kind().exit());
+        outcome.failed = true;
     }
+    let destinations = outcome.destinations().iter();
     let summary = Summary {
+        destinations: destinations
+            .map(|(destination, count)| (env.describe(destination), *count))
+            .collect(),
+        failed: outcome.failed,
         exit: outcome.exit,
         tally: outcome.tally,
         deleted: outcome.deletions,
         quarantined: outcome.quarantined,
-        destination: env.describe(&account.routing.default),
     };
     report(&Event::Done(&summary));
     summary
@@ -169,6 +174,7 @@ fn close(
 ) -> (Outcome, Result<()>) {
     if let Err(error) = &result {
         outcome.raise_exit(error.kind().exit());
+        outcome.failed = true;
     }
     let problem = result.err().or(outcome.warning.take());
     let recorded = record_end(

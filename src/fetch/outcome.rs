@@ -1,7 +1,9 @@
 //! The outcome of a run, collected over its sessions.
 
+use std::collections::HashMap;
+
 use crate::{
-    domain::{ids::RowId, plan::DeleteReason, time::Timestamp},
+    domain::{destination::Destination, ids::RowId, plan::DeleteReason, time::Timestamp},
     error::{Error, Exit},
     event::{Event, Tally},
     text::count,
@@ -18,6 +20,12 @@ pub(super) struct Outcome {
     pub(super) warning: Option<Error>,
     /// A transient problem of single messages, reported if it lasts.
     pub(super) lasting: Option<Error>,
+    /// Whether something stopped the account before the run was complete.
+    pub(super) failed: bool,
+    /// How many messages each destination got.
+    destinations: Vec<(Destination, u64)>,
+    /// The destinations of messages that are not known to be durable.
+    pending: HashMap<RowId, Vec<Destination>>,
     /// The number of messages in quarantine at the end.
     pub(super) quarantined: u64,
     failures: Vec<MessageReport>,
@@ -36,6 +44,31 @@ impl Outcome {
     /// Makes the exit code at least as severe as `exit`.
     pub(super) fn raise_exit(&mut self, exit: Exit) {
         self.exit = self.exit.worst(exit);
+    }
+
+    /// Records the destinations that accepted a message.
+    pub(super) fn accept(&mut self, row: RowId, destinations: Vec<Destination>) {
+        self.pending.insert(row, destinations);
+    }
+
+    /// Counts a message that is durable.
+    pub(super) fn deliver(&mut self, row: RowId, octets: u64) {
+        self.tally.delivered += 1;
+        self.tally.octets += octets;
+        for destination in self.pending.remove(&row).unwrap_or_default() {
+            let known = self.destinations.iter_mut();
+            match { known }.find(|(known, _)| *known == destination) {
+                Some((_, count)) => *count += 1,
+                None => self.destinations.push((destination, 1)),
+            }
+        }
+    }
+
+    /// Returns how many messages each destination got, the most first.
+    pub(super) fn destinations(&mut self) -> &[(Destination, u64)] {
+        self.destinations
+            .sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        &self.destinations
     }
 
     /// Records that a message is deferred because of a transient problem. `error` is the problem

@@ -252,6 +252,7 @@ impl AccountRun<'_> {
         }
         self.blame.accepted();
         self.committer.add(arrival, destinations.len());
+        self.outcome.accept(request.row, destinations);
         if one_at_a_time {
             self.flush()?;
         }

@@ -222,8 +222,7 @@ impl<'a> AccountRun<'a> {
             .record_delivered(arrivals, &self.run, self.env.clock.now())?;
         self.unsettled = false;
         for arrival in arrivals {
-            self.outcome.tally.delivered += 1;
-            self.outcome.tally.octets += arrival.received;
+            self.outcome.deliver(arrival.row, arrival.received);
             self.report(&Event::Stored {
                 row: arrival.row,
                 octets: arrival.received,

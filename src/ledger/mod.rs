@@ -60,7 +60,7 @@ mod runs;
 mod schema;
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -78,6 +78,7 @@ pub use error::REPLACE_HINT;
 pub use filesystem::shared;
 pub use identity::Recognized;
 pub use maildirs::{DeliveredLocations, MaildirState};
+pub use reporting::Problem;
 pub use runs::{PastRun, Run, RunEnd};
 
 use crate::{
@@ -118,6 +119,45 @@ pub fn path(state_dir: &Path, account: &AccountId) -> PathBuf {
     state_dir
         .join("mailboxes")
         .join(format!("{}.db", account.file_stem()))
+}
+
+/// Returns the mailboxes that have a ledger in `state_dir`, by name.
+///
+/// # Errors
+/// The directory or a ledger in it cannot be read.
+pub fn mailboxes(state_dir: &Path) -> Result<Vec<AccountId>> {
+    let dir = state_dir.join("mailboxes");
+    let unreadable = |error: &io::Error| Error::file("read", &dir, error);
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(&error)),
+    };
+    let mut mailboxes = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| unreadable(&error))?.path();
+        if path.extension().is_some_and(|extension| extension == "db") {
+            let owner = connect_read_only(&path).and_then(|ledger| owner(&ledger));
+            mailboxes.extend(owner.map_err(|error| error::explain(&path, &error))?);
+        }
+    }
+    mailboxes.sort_by_key(ToString::to_string);
+    Ok(mailboxes)
+}
+
+/// Returns whose mailbox the ledger is. `None` if another pouch is creating it.
+fn owner(ledger: &Connection) -> rusqlite::Result<Option<AccountId>> {
+    if schema::version(ledger)? == 0 {
+        return Ok(None);
+    }
+    ledger
+        .query_row("SELECT user, host FROM mailbox", [], |row| {
+            Ok(AccountId::new(
+                row.get::<_, String>(0)?,
+                &row.get::<_, String>(1)?,
+            ))
+        })
+        .optional()
 }
 
 impl Reader {

@@ -16,17 +16,37 @@ use crate::{
 /// Time after which a transient problem is reported, and the interval between repeated reports.
 const A_DAY: TimeSpan = TimeSpan::from_days(1);
 
+/// A problem that stopped the last run, and those before it since it began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What failed, in one line.
+    pub what: String,
+    /// When it began.
+    pub since: Timestamp,
+    /// Whether it was reported: a transient problem is not until it has lasted a day.
+    pub reported: bool,
+}
+
 impl Reader {
-    /// Returns the time when the problem began that ended the last run. `None` if it succeeded.
+    /// Returns the problem that stopped the last run. `None` if nothing stopped it.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn problem_since(&self) -> Result<Option<Timestamp>> {
+    pub fn problem(&self) -> Result<Option<Problem>> {
         self.connection
-            .query_row("SELECT problem_since FROM mailbox", [], |row| {
-                row.get::<_, Option<i64>>(0)
-            })
-            .map(|since| since.map(Timestamp))
+            .query_row(
+                "SELECT coalesce(problem, ''), problem_since, problem_reported_at IS NOT NULL
+                 FROM mailbox",
+                [],
+                |row| {
+                    let (what, since, reported) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                    Ok(Option::<i64>::map(since, |since| Problem {
+                        what,
+                        since: Timestamp(since),
+                        reported,
+                    }))
+                },
+            )
             .map_err(|error| self.explain(&error))
     }
 
@@ -143,7 +163,7 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be written.
     pub fn clear_problem(&mut self) -> Result<()> {
-        if self.reader.problem_since()?.is_none() {
+        if self.reader.problem()?.is_none() {
             return Ok(());
         }
         self.write(|ledger| {

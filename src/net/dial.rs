@@ -25,7 +25,7 @@ use crate::{
 /// All of that together takes at most `budget`. No later read or write waits longer than `timeout`.
 ///
 /// # Errors
-/// [`Kind::NoHost`]; [`Kind::Offline`]; [`Kind::Unavailable`] if the connection is refused;
+/// [`Kind::NoHost`]; [`Kind::Offline`]; [`Kind::Refused`];
 /// [`Kind::TimedOut`]; [`Kind::Stopped`] by a signal.
 pub fn dial(
     host: &str,
@@ -41,7 +41,7 @@ pub fn dial(
 /// `timeout`.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] if the connection is refused; [`Kind::TimedOut`]; [`Kind::Stopped`] by a
+/// [`Kind::Refused`]; [`Kind::TimedOut`]; [`Kind::Stopped`] by a
 /// signal.
 pub fn dial_local(
     path: &Path,
@@ -54,7 +54,7 @@ pub fn dial_local(
     let pending = PendingConnection::start(&shown, budget, move || {
         UnixStream::connect(&path).map_err(|error| {
             Error::new(
-                Kind::Unavailable,
+                Kind::Refused,
                 format!("{} refused the connection", path.display()),
             )
             .with_fact(error.to_string())
@@ -212,7 +212,7 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
         ))
     } else {
         Error::new(
-            Kind::Unavailable,
+            Kind::Refused,
             format!("{host} refused the connection on port {port}"),
         )
         .with_hint(

@@ -1,4 +1,5 @@
-//! JSON: a line an event for `fetch`, one document for all else. Fields are added, never renamed.
+//! JSON: one event per line for `fetch`, one document for other commands. Fields are added, never
+//! renamed.
 
 use serde_json::{Map, Value, json};
 
@@ -6,14 +7,14 @@ use super::print;
 use crate::{
     domain::plan::DeleteReason,
     error::{Error, Exit},
-    event::{Event, Reporter},
+    event::{Event, Reporter, Summary},
     sys::clock::Clock,
 };
 
-/// Reports in JSON Lines on standard output.
+/// A reporter that writes JSON Lines to standard output.
 #[derive(Debug)]
 pub struct Json {
-    /// For the time of each event.
+    /// Gives the time of each event.
     pub clock: Clock,
 }
 
@@ -25,16 +26,16 @@ impl Json {
         if let Value::Object(fields) = fields {
             object.extend(fields);
         }
-        // a reader that went away does not stop the mail
+        // mail is fetched even if nothing reads the output any more
         let _ = print(&format!("{}\n", Value::Object(object)));
     }
 
-    /// What kept the accounts from being fetched at all.
+    /// Writes what prevented all accounts from being fetched.
     pub fn problem(&self, error: &Error) {
         self.line("problem", json!({ "problem": self::error(error) }));
     }
 
-    /// The last line: the exit code of all.
+    /// Writes the last line, with the exit code of the program.
     pub fn end(&self, exit: Exit) {
         self.line("end", json!({ "exit": exit.0 }));
     }
@@ -84,6 +85,7 @@ impl Reporter for Json {
                     "skipped": summary.tally.skipped,
                     "failed": summary.tally.failed,
                     "quarantined": summary.quarantined,
+                    "destinations": destinations(summary),
                 }),
             ),
             Event::Received { .. } | Event::TraceLine(_) => return,
@@ -96,7 +98,14 @@ impl Reporter for Json {
     }
 }
 
-/// An error as an object.
+fn destinations(summary: &Summary) -> Vec<Value> {
+    let destinations = summary.destinations.iter();
+    destinations
+        .map(|(name, count)| json!({ "destination": name, "messages": count }))
+        .collect()
+}
+
+/// Returns an error as an object.
 pub fn error(error: &Error) -> Value {
     json!({
         "what": error.what(),
@@ -106,7 +115,7 @@ pub fn error(error: &Error) -> Value {
     })
 }
 
-/// A reason for a deletion, as a word that stays.
+/// Returns the reason for a deletion, as a word that does not change between versions.
 pub fn why(why: &DeleteReason) -> &'static str {
     match why {
         DeleteReason::Kept(_) => "kept-long-enough",

@@ -1,24 +1,27 @@
-//! What a person, or a program, gets to see. Nothing else in pouch prints.
+//! Output, for people and for programs. Nothing else in pouch prints.
 
 pub mod json;
 pub mod plain;
 pub mod terminal;
 pub mod words;
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    path::Path,
+};
 
 use crate::error::{Error, Kind};
 
-/// How much to say.
+/// How much to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Nothing at all (`-qq`).
+    /// Nothing (`-qq`).
     Silent,
-    /// What went wrong (`-q`).
+    /// Problems (`-q`).
     Problems,
-    /// What a person expects.
+    /// Also summaries (the default).
     Normal,
-    /// What happens (`-v`).
+    /// Also details (`-v`).
     Verbose,
     /// Also the session with the server (`-vv`).
     Trace,
@@ -29,17 +32,22 @@ pub enum Level {
 pub struct Colour(pub bool);
 
 impl Colour {
-    /// `text` in bold red.
+    /// Returns `text` in bold red, for what somebody has to act on.
     pub fn alarm(self, text: &str) -> String {
         self.paint("1;31", text)
     }
 
-    /// `text` in bold green.
+    /// Returns `text` in green, for success.
     pub fn good(self, text: &str) -> String {
         self.paint("32", text)
     }
 
-    /// `text` in cyan.
+    /// Returns `text` in yellow, for a problem that may pass.
+    pub fn caution(self, text: &str) -> String {
+        self.paint("33", text)
+    }
+
+    /// Returns `text` in cyan, for what is neither good nor bad.
     pub fn aside(self, text: &str) -> String {
         self.paint("36", text)
     }
@@ -53,12 +61,12 @@ impl Colour {
     }
 }
 
-/// An error in its one form: `pouch: ACCOUNT: what failed`, the facts, the hint.
+/// Returns an error as it is printed: `pouch: ACCOUNT: what failed`, the facts, the hint.
 pub fn form(account: Option<&str>, error: &Error, colour: Colour) -> String {
     let account = account
         .map(|account| format!("{account}: "))
         .unwrap_or_default();
-    let text = error.to_string();
+    let text = with_short_paths(&error.to_string());
     let text = match text.rsplit_once("\nhint: ") {
         Some((head, hint)) => format!("{head}\n{} {hint}", colour.aside("hint:")),
         None => text,
@@ -66,15 +74,40 @@ pub fn form(account: Option<&str>, error: &Error, colour: Colour) -> String {
     format!("{} {account}{text}", colour.alarm("pouch:"))
 }
 
-/// Writes a line to standard error. Where that is gone there is nobody to tell.
+/// Returns `text` with `~/` in place of the user's home directory, wherever a path begins with it.
+///
+/// Messages come from modules that do not know the home directory, so this is done where they are
+/// printed.
+pub fn with_short_paths(text: &str) -> String {
+    let home = std::env::home_dir().filter(|home| home.is_absolute() && home.parent().is_some());
+    match home.as_deref().and_then(Path::to_str) {
+        Some(home) => shorten(text, &format!("{}/", home.trim_end_matches('/'))),
+        None => text.to_owned(),
+    }
+}
+
+fn shorten(text: &str, home: &str) -> String {
+    let mut short = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(home) {
+        short.push_str(before);
+        // not in the middle of another path
+        let begins = !short.ends_with(|c: char| c.is_alphanumeric() || "/._-~".contains(c));
+        short.push_str(if begins { "~/" } else { home });
+        rest = after;
+    }
+    short + rest
+}
+
+/// Writes a line to standard error. If that fails, nothing can report it.
 pub fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Writes to standard output what the user asked for.
+/// Writes to standard output.
 ///
 /// # Errors
-/// It cannot be written. That the reader went away (`| head`) is no error: the rest is not wanted.
+/// It cannot be written. A closed pipe (`| head`) is not an error.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -86,7 +119,23 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Whether somebody looks at standard error.
+/// Returns whether standard error is a terminal.
 pub fn watched() -> bool {
     io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn home_directory_is_shortened_where_a_path_begins() {
+        let short = |text| shorten(text, "/home/ann/");
+        assert_eq!(
+            short("cannot read /home/ann/Mail, `/home/ann/x`"),
+            "cannot read ~/Mail, `~/x`"
+        );
+        assert_eq!(short("/backup/home/ann/x"), "/backup/home/ann/x");
+        assert_eq!(short("/home/anna/x"), "/home/anna/x");
+    }
 }

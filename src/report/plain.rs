@@ -1,24 +1,113 @@
-//! Lines on standard error, for logs and cron: silence unless a person is needed.
+//! Lines on standard error, for logs and cron: nothing unless somebody has to act.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
 
 use super::{Colour, Level, complain, form, words};
-use crate::event::{Event, Reporter, TraceLine};
+use crate::{
+    error::Exit,
+    event::{Event, Reporter, Summary, Tally, TraceLine},
+    sys::clock::Clock,
+    text::time_of_day,
+};
 
-/// Reports in plain lines.
+/// A reporter that writes lines.
 #[derive(Debug)]
 pub struct Plain {
-    /// How much to say.
+    /// How much to print.
     pub level: Level,
-    /// In colour or not.
+    /// Whether to write in colour.
     pub colour: Colour,
     /// The width of the account names.
     pub width: usize,
-    /// A person looks on, and hears of everything.
+    /// Whether a user is watching, and gets everything reported.
     pub watched: bool,
+    /// What was reported in earlier rounds of `--every`. `None` for a single run.
+    pub rounds: Option<Rounds>,
+}
+
+/// What the rounds of `--every` reported, so that later rounds report only news.
+#[derive(Debug)]
+pub struct Rounds {
+    /// The clock, for the time of each line.
+    clock: Clock,
+    accounts: Mutex<HashMap<String, Round>>,
+}
+
+/// The last round of an account.
+#[derive(Debug, Default)]
+struct Round {
+    /// Whether its summary was reported.
+    is_over: bool,
+    /// What stopped it.
+    problem: Option<String>,
+    /// What stopped the round before.
+    problem_before: Option<String>,
+}
+
+impl Rounds {
+    /// Starts with no rounds.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            accounts: Mutex::default(),
+        }
+    }
+
+    /// Returns whether an event differs from the last round of the account.
+    fn is_news(&self, account: &str, event: &Event<'_>) -> bool {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let round = accounts.entry(account.to_owned()).or_default();
+        match event {
+            Event::Start => {
+                round.problem_before = round.problem.take();
+                true
+            }
+            Event::Problem { error, .. } => {
+                let what = error.what();
+                let is_new = round.problem_before.as_deref() != Some(what);
+                round.problem = Some(what.to_owned());
+                is_new
+            }
+            Event::Done(summary) => {
+                let is_first = !std::mem::replace(&mut round.is_over, true);
+                let has_recovered = round.problem_before.is_some() && round.problem.is_none();
+                is_first || has_recovered || did_something(summary)
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Returns whether a run fetched, deleted, skipped or failed to fetch a message.
+fn did_something(summary: &Summary) -> bool {
+    summary.tally != Tally::default() || (summary.exit != Exit::OK && !summary.failed)
 }
 
 impl Plain {
-    /// The lines for an event; nothing where nobody needs to know.
+    /// Returns the lines for an event. `None` if it is not reported.
     pub(super) fn lines(&self, account: &str, event: &Event<'_>) -> Option<String> {
+        let Some(rounds) = &self.rounds else {
+            return self.text(account, event);
+        };
+        let must_be_told = matches!(event, Event::Problem { tell: true, .. });
+        let is_news = rounds.is_news(account, event) || must_be_told;
+        let text = self.text(account, event)?;
+        (is_news || self.level >= Level::Verbose).then(|| self.with_time(&text))
+    }
+
+    /// Returns a line with the time before it, in rounds of `--every`.
+    fn with_time(&self, text: &str) -> String {
+        match &self.rounds {
+            Some(rounds) => format!("{}  {text}", time_of_day(rounds.clock.now())),
+            None => text.to_owned(),
+        }
+    }
+
+    /// Returns the lines for an event of a single run.
+    fn text(&self, account: &str, event: &Event<'_>) -> Option<String> {
         let level = self.level;
         let all = self.watched && level >= Level::Normal || level >= Level::Verbose;
         match event {

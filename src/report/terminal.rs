@@ -1,4 +1,4 @@
-//! A progress line an account, for a person at a terminal; finished accounts scroll up.
+//! Progress on a terminal: one line per account. Finished accounts scroll up.
 
 use std::{
     collections::HashMap,
@@ -18,13 +18,13 @@ use crate::{
     event::{Event, Reporter},
 };
 
-/// What is over before that shows no progress.
+/// A run that ends within this time shows no progress.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// A terminal with fewer columns has no room for a bar.
-const ROOM: u16 = 80;
+/// The narrowest terminal on which a bar is shown.
+const MIN_COLUMNS: u16 = 80;
 
-/// Reports by progress lines.
+/// A reporter that shows progress lines.
 pub struct Terminal {
     lines: Plain,
     screen: Arc<Screen>,
@@ -38,7 +38,7 @@ struct Screen {
     width: usize,
 }
 
-/// How far an account is.
+/// The progress of an account.
 struct Progress {
     began: Instant,
     messages: u64,
@@ -49,7 +49,7 @@ struct Progress {
 }
 
 impl Terminal {
-    /// Progress lines, and all else as `lines` says it.
+    /// Shows progress, and reports everything else by `lines`.
     pub fn new(lines: Plain) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(Roomy(
             Term::buffered_stderr(),
@@ -70,7 +70,7 @@ impl Reporter for Terminal {
     fn event(&self, account: &str, event: &Event<'_>) {
         self.screen.advance(account, event);
         if let Event::Planned { fetch: 1.., .. } = event {
-            // a server that falls silent makes no event: the line shows up all the same
+            // if the server is silent, there are no events, and the line must appear nevertheless
             let (screen, account) = (Arc::clone(&self.screen), account.to_owned());
             let _ = thread::Builder::new().spawn(move || {
                 thread::park_timeout(PATIENCE);
@@ -78,7 +78,7 @@ impl Reporter for Terminal {
             });
         }
         if let Some(lines) = self.lines.lines(account, event) {
-            // between the progress lines, not through them
+            // the progress lines must not overwrite it
             self.screen.bars.suspend(|| super::complain(&lines));
         }
     }
@@ -96,7 +96,7 @@ impl Screen {
             return;
         };
         match event {
-            // after a lost line, what came before counts too
+            // after a lost connection, earlier messages count, too
             Event::Planned { fetch, octets, .. } => {
                 progress.of_messages = progress.messages + fetch;
                 progress.of_octets = progress.octets.saturating_add(*octets);
@@ -121,7 +121,7 @@ impl Screen {
         let text = progress.text();
         let bar = progress.bar.get_or_insert_with(|| {
             let bar = self.bars.add(ProgressBar::new(0));
-            let narrow = tcgetwinsize(io::stderr()).is_ok_and(|size| size.ws_col < ROOM);
+            let narrow = tcgetwinsize(io::stderr()).is_ok_and(|size| size.ws_col < MIN_COLUMNS);
             let template = if narrow {
                 "{prefix}   {msg}"
             } else {
@@ -151,7 +151,7 @@ impl Progress {
         }
     }
 
-    /// `118 of 172   41.2 MB   3.1 MB/s   6 s left`.
+    /// Returns the text next to the bar: `118 of 172   41.2 MB   3.1 MB/s   6 s left`.
     fn text(&self) -> String {
         let millis = u64::try_from(self.began.elapsed().as_millis())
             .unwrap_or(u64::MAX)
@@ -172,13 +172,12 @@ impl Progress {
     }
 }
 
-/// A terminal that leaves room for the `^C` which it shows when the user types one: progress fills
-/// its line, and a line that grows by two columns into the next one could not be wiped away any
-/// more.
+/// A terminal that reports a smaller width, so that the `^C` which it echoes fits into the line of
+/// the progress. Otherwise the line would wrap, and could not be cleared.
 #[derive(Debug)]
 struct Roomy(Term);
 
-/// `^C`, and the cursor behind it.
+/// The columns of `^C` and the cursor.
 const MARGIN: u16 = 3;
 
 impl TermLike for Roomy {

@@ -1,4 +1,4 @@
-//! Decisions and sums in the user's words.
+//! Decisions and totals in words.
 
 use crate::{
     domain::{
@@ -10,7 +10,7 @@ use crate::{
     text::{count, day},
 };
 
-/// The verb of an action.
+/// Returns the verb of an action.
 pub fn verb(action: &Action) -> &'static str {
     match action {
         Action::Fetch(_) => "fetch",
@@ -20,7 +20,7 @@ pub fn verb(action: &Action) -> &'static str {
     }
 }
 
-/// Why, and what comes after it.
+/// Returns the reason for an action, and what follows it.
 pub fn reason(action: &Action) -> String {
     match action {
         Action::Fetch(AfterFetch::Keep(KeepUntil::Forever)) => "new; kept on the server".into(),
@@ -28,26 +28,30 @@ pub fn reason(action: &Action) -> String {
             format!("new; kept until {}", day(*at))
         }
         Action::Fetch(AfterFetch::Delete) => "new; then deleted from the server".into(),
-        Action::Fetch(AfterFetch::Complete) => "came shorter than listed; asked for again".into(),
+        Action::Fetch(AfterFetch::Complete) => "truncated before; requested again".into(),
         Action::Delete(why) => match why {
             DeleteReason::Kept(span) => format!("fetched more than {span} ago"),
             DeleteReason::NotKept => "fetched before".into(),
             DeleteReason::Newest(newest) => format!("not among the newest {newest}"),
-            DeleteReason::Total(total) => format!("the newer ones have {total} already"),
+            DeleteReason::Total(total) => {
+                format!("newer messages already use `keep-total` ({total})")
+            }
             DeleteReason::DeletedLocally => "you deleted it from the Maildir".into(),
-            DeleteReason::OnRequest => "you ordered it (`pouch ledger delete`, or a rule)".into(),
+            DeleteReason::OnRequest => "requested by `pouch ledger delete` or a rule".into(),
             DeleteReason::ByRule(rule_match) => format!("{rule_match}; not fetched"),
         },
         Action::Keep(KeepUntil::Forever) => "fetched before".into(),
         Action::Keep(KeepUntil::Due(at)) => format!("the next is due on {}", day(*at)),
         Action::Leave(left) => match left {
-            SkipReason::Oversize(max) => format!("over max-size ({max})"),
-            SkipReason::Quarantine(at) => format!("in quarantine; next try {}", day(*at)),
-            SkipReason::Short(at) => format!("came shorter than listed; next try {}", day(*at)),
-            SkipReason::Limit(limit) => format!("over the limit of {limit} a run"),
-            SkipReason::SharedUid => "another one with its UID is not safe yet".into(),
-            SkipReason::Skipped => "set aside (`pouch ledger list --state skipped`)".into(),
-            SkipReason::ByRule(rule_match) => format!("{rule_match}; set aside from now on"),
+            SkipReason::Oversize(max) => format!("larger than max-size ({max})"),
+            SkipReason::Quarantine(at) => format!("quarantined; next try {}", day(*at)),
+            SkipReason::Short(at) => format!("truncated before; next try {}", day(*at)),
+            SkipReason::Limit(limit) => format!("over the limit of {limit} per run"),
+            SkipReason::SharedUid => {
+                "another message with the same UID is not delivered yet".into()
+            }
+            SkipReason::Skipped => "skipped (`pouch ledger list --state skipped`)".into(),
+            SkipReason::ByRule(rule_match) => format!("{rule_match}; skipped from now on"),
             SkipReason::DeletionDeferred(rule_match) => {
                 format!("{rule_match} deletes it, but not in this run")
             }
@@ -55,37 +59,90 @@ pub fn reason(action: &Action) -> String {
     }
 }
 
-/// `12 older than 30d deleted`.
+/// Returns how many messages were deleted, and why: `12 older than 30d deleted`.
 pub fn deleted(number: u64, why: &DeleteReason) -> String {
     let which = match why {
         DeleteReason::Kept(span) => format!("{number} older than {span}"),
         DeleteReason::NotKept => number.to_string(),
         DeleteReason::Newest(newest) => format!("{number} beyond the newest {newest}"),
-        DeleteReason::Total(total) => format!("{number} beyond {total}"),
-        DeleteReason::DeletedLocally => format!("{number} that you had deleted"),
-        DeleteReason::OnRequest => format!("{number} on your order"),
+        DeleteReason::Total(total) => format!("{number} beyond a total of {total}"),
+        DeleteReason::DeletedLocally => {
+            return format!("{number} deleted from the server, as in the Maildir");
+        }
+        DeleteReason::OnRequest => format!("{number} on request"),
         DeleteReason::ByRule(rule_match) => format!("{number} unread by {rule_match}"),
     };
-    match why {
-        DeleteReason::DeletedLocally => format!("{which} deleted on the server too"),
-        _ => format!("{which} deleted"),
+    format!("{which} deleted")
+}
+
+/// The most destinations that a summary names.
+const MAX_DESTINATIONS: usize = 4;
+
+/// Returns where `new` messages were delivered: ` to ~/Mail/work` if all went there, else `: 170 to
+/// ~/Mail/work, 2 to ~/Mail/lists`.
+fn destinations(new: u64, destinations: &[(String, u64)]) -> String {
+    match destinations {
+        [] => String::new(),
+        [(one, count)] if *count == new => format!(" to {one}"),
+        _ => {
+            let named = destinations.iter().take(MAX_DESTINATIONS);
+            let mut parts: Vec<_> = named
+                .map(|(name, count)| format!("{count} to {name}"))
+                .collect();
+            let others = destinations.get(MAX_DESTINATIONS..).unwrap_or_default();
+            if !others.is_empty() {
+                let messages: u64 = others.iter().map(|(_, count)| count).sum();
+                let others = count(others.len() as u64, "other destination");
+                parts.push(format!("{messages} to {others}"));
+            }
+            format!(": {}", parts.join(", "))
+        }
     }
 }
 
-/// The line of a finished account, without its name.
+/// Returns the closing line for several accounts, whose names go with their summaries. `None` for
+/// one account.
+pub fn closing(accounts: &[(&str, &Summary)]) -> Option<String> {
+    if accounts.len() < 2 {
+        return None;
+    }
+    let fetched: u64 = accounts
+        .iter()
+        .map(|(_, summary)| summary.tally.delivered)
+        .sum();
+    let failed: Vec<_> = accounts
+        .iter()
+        .filter(|(_, summary)| summary.failed)
+        .map(|(account, _)| *account)
+        .collect();
+    let mut text = match fetched {
+        0 => "nothing fetched".to_owned(),
+        _ => format!("{fetched} fetched"),
+    };
+    if !failed.is_empty() {
+        let names = failed.join(", ");
+        let number = count(failed.len() as u64, "account");
+        text.push_str(&format!("; {number} failed: {names}"));
+    }
+    Some(text)
+}
+
+/// Returns the line of a finished account, without its name.
 pub fn summary(account: &str, summary: &Summary) -> String {
     let tally = summary.tally;
     let mut parts = vec![match tally.delivered {
         0 if summary.exit == Exit::OK || tally.failed > 0 => "nothing new".to_owned(),
         0 => "nothing fetched".to_owned(),
-        new => format!(
-            "{new} new, {}, in {}",
-            ByteSize::from_octets(tally.octets).rounded(),
-            summary.destination
-        ),
+        new => {
+            let size = ByteSize::from_octets(tally.octets).rounded();
+            format!(
+                "{new} new ({size}){}",
+                destinations(new, &summary.destinations)
+            )
+        }
     }];
     if tally.skipped > 0 {
-        parts.push(format!("{} set aside", tally.skipped));
+        parts.push(format!("{} skipped", tally.skipped));
     }
     parts.extend(
         summary
@@ -98,7 +155,7 @@ pub fn summary(account: &str, summary: &Summary) -> String {
     }
     if summary.quarantined > 0 {
         parts.push(format!(
-            "{} in quarantine (`pouch ledger list {account}`)",
+            "{} quarantined (`pouch ledger list {account}`)",
             summary.quarantined
         ));
     }

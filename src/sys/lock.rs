@@ -6,7 +6,7 @@
 use std::{
     fs::{File, TryLockError},
     io::{ErrorKind, Read, Seek, Write},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -38,9 +38,7 @@ pub fn lock(
     patience: Duration,
     stop: &Interrupt,
 ) -> Result<Lock> {
-    let path = state_dir
-        .join("locks")
-        .join(format!("{}.lock", account.file_stem()));
+    let path = path(state_dir, account);
     let mut file = files::file(&path, "open")?;
     let end = Instant::now() + patience;
     loop {
@@ -60,6 +58,19 @@ pub fn lock(
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{} {}", std::process::id(), now.0));
     Ok(Lock { _file: file })
+}
+
+/// Returns whether another pouch has the account's lock.
+pub fn is_locked(state_dir: &Path, account: &AccountId) -> bool {
+    // shared, and released at once: readers do not exclude each other
+    File::open(path(state_dir, account))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+fn path(state_dir: &Path, account: &AccountId) -> PathBuf {
+    state_dir
+        .join("locks")
+        .join(format!("{}.lock", account.file_stem()))
 }
 
 fn held(file: &mut File) -> Error {
@@ -96,7 +107,9 @@ mod tests {
                 &Interrupt::default(),
             )
         };
+        assert!(!is_locked(dir.path(), &ann));
         let first = take(&ann).unwrap();
+        assert!(is_locked(dir.path(), &ann));
         let error = take(&ann).unwrap_err();
         assert_eq!(error.kind(), Kind::Busy);
         assert!(

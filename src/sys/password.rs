@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind, Result},
     sys::{
         interrupt::Interrupt,
-        process::{Ended, ProcessOutput, Run, command_hint},
+        process::{Ended, ProcessOutput, Run, start_hint},
     },
     text::{sanitize, tilde},
 };
@@ -100,8 +100,9 @@ fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
             format!("cannot run the password command {shown_command}"),
         )
         .with_fact(error.to_string())
-        .with_hint(command_hint(
+        .with_hint(start_hint(
             argv,
+            &error,
             "write `password-command` as a list: [\"pass\", \"show\", \"mail/work\"]",
         ))
     })?;

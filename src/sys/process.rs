@@ -71,6 +71,28 @@ pub fn command_hint(argv: &[String], usual: &str) -> String {
     }
 }
 
+/// Returns what to do if a command could not be started: if there is no such program, that is to be
+/// installed or named by its path; `usual` for anything else.
+pub fn start_hint(argv: &[String], error: &io::Error, usual: &str) -> String {
+    match argv.first() {
+        Some(name)
+            if error.kind() == io::ErrorKind::NotFound
+                && !name.starts_with('~')
+                && !name.contains(char::is_whitespace) =>
+        {
+            if name.contains('/') {
+                format!("there is no program `{name}`: check its path")
+            } else {
+                format!(
+                    "`{name}` is not installed, or not in PATH, which is short in cron and systemd: \
+                     install it, or write its whole path"
+                )
+            }
+        }
+        _ => command_hint(argv, usual),
+    }
+}
+
 /// A program to run.
 pub struct Run<'a> {
     /// Its name and arguments. No shell is involved.

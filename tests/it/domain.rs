@@ -369,7 +369,7 @@ fn dovecot_accepts_mail_for_all_its_users() {
     desk.pouch(&["check"])
         .run()
         .assert_code(0)
-        .assert_stdout("for the addresses themselves");
+        .assert_stdout("for the addresses that multidrop finds");
     desk.fetch(0).assert_silent();
     desk.mail().assert_exactly(&[&one]);
     assert_eq!(

@@ -12,6 +12,7 @@
 mod cases;
 
 mod add_headers;
+mod cli_options;
 mod delivery;
 mod destinations;
 mod domain;
@@ -54,6 +55,8 @@ mod retention;
 mod rules;
 mod server;
 mod standard_output;
+mod status;
+mod summary;
 mod support;
 mod sync_deletions;
 #[cfg(feature = "system-tests")]

@@ -61,15 +61,18 @@ fn generated() -> String {
         })
     };
     let fetch = cli.find_subcommand("fetch").unwrap();
+    let status = cli.find_subcommand("status").unwrap();
     let list = cli
         .find_subcommand("ledger")
         .unwrap()
         .find_subcommand("list")
         .unwrap();
     format!(
-        "Of all commands:\n{}.Pp\nOf\n.Cm fetch :\n{}.Pp\nOf\n.Cm ledger list :\n{}",
+        "Of all commands:\n{}.Pp\nOf\n.Cm fetch :\n{}.Pp\nOf\n.Cm status :\n{}.Pp\nOf\n\
+         .Cm ledger list :\n{}",
         options(&cli),
         options(&own(fetch)),
+        options(&own(status)),
         options(&own(list))
     )
 }

@@ -391,7 +391,7 @@ fn config_show_prints_rules() {
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(
         document["accounts"][0]["rules"][1]["value"],
-        "{ action = \"fetch\" }"
+        serde_json::json!({ "action": "fetch" })
     );
 }
 

@@ -96,7 +96,7 @@ fn progress_is_shown_and_goes_when_it_is_over() {
     let screen = terminal.shows("MB/s");
     assert!(screen.contains('─') && screen.contains("of 4"), "{screen}");
     terminal.tmux(&["send-keys", "C-c"]);
-    let screen = terminal.shows("work   3 new, 1.2 KB, in ~/Mail/work");
+    let screen = terminal.shows("work   3 new (1.2 KB) to ~/Mail/work");
     assert!(!screen.contains('\u{fffd}'), "{screen}");
     assert!(
         !screen.contains(['━', '─']) && !screen.contains("of 4"),
@@ -109,7 +109,7 @@ fn progress_is_shown_and_goes_when_it_is_over() {
     ));
     let screen = terminal.shows("ended 0");
     assert!(
-        screen.contains("work   1 new, 20.0 MB, in ~/Mail/work"),
+        screen.contains("work   1 new (20.0 MB) to ~/Mail/work"),
         "{screen}"
     );
     assert!(!screen.contains(['━', '─']), "{screen}");
@@ -221,7 +221,7 @@ fn progress_can_be_turned_off() {
         ));
         let screen = terminal.shows("ended 0");
         assert_eq!(
-            screen.contains("work   4 new, 2.0 MB"),
+            screen.contains("work   4 new (2.0 MB)"),
             told,
             "{setting} {flag}\n{screen}"
         );

@@ -54,6 +54,33 @@ fn unreachable_hosts_are_reported() {
     "#);
 }
 
+#[test]
+fn refused_connection_is_reported_after_a_day() {
+    let desk = Desk::with(1, "", |server| server);
+    let config = |port: u16| {
+        desk.home.config(&format!(
+            "[account.work]\nhost = \"127.0.0.1\"\nport = {port}\nuser = \"ann\"\ntls = \"off\"\n\
+             allow-plaintext-password = true\npassword-file = \"~/password\"\n\
+             maildir = \"~/Mail/work\"\nretries = 0\n"
+        ));
+    };
+    config(1);
+    desk.fetch(69).assert_silent();
+    // a server that restarts fails in several ways
+    config(desk.server.port());
+    desk.server
+        .fault(on_connect().answer("-ERR starting\r\n").cut());
+    desk.fetch(75).assert_silent();
+    config(1);
+    desk.fetch_at(1, 69)
+        .assert_stderr("127.0.0.1 refused the connection on port 1");
+    desk.fetch_at(1, 69).assert_silent();
+    config(desk.server.port());
+    desk.server.heal_all();
+    desk.fetch_at(2, 0).assert_silent();
+    desk.assert_arrived([1]);
+}
+
 #[cfg(feature = "system-tests")]
 #[test]
 fn resolver_without_network_is_a_temporary_failure() {

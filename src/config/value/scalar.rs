@@ -180,7 +180,18 @@ impl Value for Pin {
     const EXPECTED: &'static str = r#""sha256:…" with 64 hexadecimal digits"#;
 
     fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
-        parsed(value, Self::new)
+        let digits = value.as_str().map_or(0, |text| {
+            let hex = |c: &char| c.is_ascii_hexdigit();
+            text.rsplit("Fingerprint=")
+                .next()
+                .map_or(0, |text| text.chars().filter(hex).count())
+        });
+        let hint = match digits {
+            32 => Some("this may be an MD5 fingerprint; `pouch check` shows the SHA-256 one"),
+            40 => Some("this may be a SHA-1 fingerprint; `pouch check` shows the SHA-256 one"),
+            _ => None,
+        };
+        parsed(value, Self::new).map_err(|unexpected| unexpected.with_hint(hint))
     }
 
     fn to_toml(&self) -> String {

@@ -113,7 +113,7 @@ impl Value for Action {
 
     fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
         match DestinationSpec::new(text_in(value)?) {
-            Some(destination) => Ok(Self::To(destination)),
+            Some(_) => destination(value).map(Self::To),
             None => RuleAction::read_word(value).map(Self::RuleAction),
         }
     }
@@ -126,6 +126,24 @@ impl Value for Action {
     }
 }
 
+/// Reads a destination. A Maildir with a bare name is refused: the name is probably meant as a
+/// folder, and would be a directory next to the config file.
+fn destination(value: &DeValue<'_>) -> Result<DestinationSpec, Unexpected> {
+    match parsed(value, DestinationSpec::new)? {
+        DestinationSpec::Maildir(path)
+            if !path.0.contains('/') && !path.0.starts_with(['~', '.']) =>
+        {
+            let name = crate::text::sanitize(path.0.as_bytes());
+            let hint = format!(
+                "write \"maildir:.{name}\" for a folder of the account's Maildir, \
+                 \"maildir:~/Mail/{name}\" for another Maildir"
+            );
+            Err(Unexpected::value(value).with_hint(Some(hint)))
+        }
+        destination => Ok(destination),
+    }
+}
+
 /// The destinations of copies.
 #[derive(Clone, Debug)]
 pub struct Destinations(pub Vec<DestinationSpec>);
@@ -135,7 +153,7 @@ impl Value for Destinations {
 
     fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
         some_elements(value)?
-            .map(|element| parsed(element, DestinationSpec::new).map_err(Unexpected::in_list))
+            .map(|element| destination(element).map_err(Unexpected::in_list))
             .collect::<Result<_, _>>()
             .map(Self)
     }
@@ -162,10 +180,11 @@ impl Value for Routes {
             .into_iter()
             .map(|(address, destination)| {
                 let pattern = pattern(address.get_ref())?;
-                let destination = parsed(destination.get_ref(), DestinationSpec::new);
+                let destination = self::destination(destination.get_ref());
                 let destination = destination.map_err(|unexpected| {
                     let address = crate::text::sanitize(quoted(address.get_ref()).as_bytes());
-                    Unexpected::new(format!("{} for {address}", unexpected.found))
+                    let found = format!("{} for {address}", unexpected.found);
+                    Unexpected::new(found).with_hint(unexpected.hint)
                 })?;
                 Ok((pattern, destination))
             })

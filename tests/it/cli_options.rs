@@ -1,0 +1,210 @@
+//! Options of the command line, and how help groups them.
+
+use serde_json::{Value, json};
+
+use crate::{fixture::Desk, server::corpus, support::Home};
+
+#[test]
+fn options_of_fetch_need_no_command() {
+    let desk = Desk::with(3, "", |server| server);
+    desk.pouch(&["-n"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("fetch      3");
+    desk.pouch(&["--limit", "1", "-v"])
+        .run()
+        .assert_code(0)
+        .assert_stderr("1 new");
+    let mut child = desk.pouch(&["--every", "1s"]).spawn();
+    desk.server.wait_for(|log| log.count("QUIT") >= 3);
+    desk.server.add("uid-4", corpus::message(4));
+    child.signal(15);
+    child.wait().assert_code(128 + 15);
+    // a wrong value is reported as one of `fetch`
+    desk.pouch(&["--limit", "many"])
+        .run()
+        .assert_code(64)
+        .assert_stderr("0 is no limit");
+    // options of another command are not those of `fetch`
+    desk.pouch(&["-q", "status", "--keep"])
+        .run()
+        .assert_code(64)
+        .assert_stderr("--keep");
+    desk.pouch(&["--no-such-option"])
+        .run()
+        .assert_code(64)
+        .assert_stderr("--no-such-option");
+}
+
+#[test]
+fn help_separates_global_options() {
+    let home = Home::new();
+    let help = home.pouch(&["help", "fetch"]).run();
+    let (own, global) = help.stdout.split_once("Global options:").unwrap();
+    assert!(own.contains("--dry-run") && !own.contains("--state-dir"));
+    assert!(global.contains("--state-dir") && !global.contains("--dry-run"));
+    home.pouch(&["status", "--help"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("Exit status: 0 if no account needs attention");
+}
+
+#[test]
+fn config_is_shown_with_values_of_json() {
+    let desk = Desk::with(
+        1,
+        "keep = \"30d\"\nafter = [\"true\", \"x\"]\n[[account.work.rule]]\nsize = \">2MB\"\n\
+         action = \"skip\"",
+        |server| server,
+    );
+    let shown = desk.pouch(&["config", "show", "--json"]).run();
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    let account = &shown["accounts"][0];
+    let value = |key: &str| account["settings"][key]["value"].clone();
+    assert_eq!(value("port"), json!(desk.server.port()));
+    assert_eq!(value("allow-plaintext-password"), json!(true));
+    assert_eq!(value("after"), json!(["true", "x"]));
+    assert_eq!(value("keep"), json!("30d"));
+    assert_eq!(value("max-size"), Value::Null);
+    assert_eq!(account["rules"][0]["value"]["action"], json!("skip"));
+}
+
+#[test]
+fn paths_in_the_home_directory_are_short() {
+    let desk = Desk::with(1, "", |server| server);
+    desk.home.write("password", "secret\n", 0o644);
+    desk.pouch(&["fetch"])
+        .run()
+        .assert_code(77)
+        .assert_stderr("password file ~/password")
+        .assert_stderr("hint: chmod 600 ~/password\n");
+    desk.home.write("password", "secret\n", 0o600);
+    desk.home.write("file", "", 0o600);
+    desk.pouch(&["fetch", "--to", "file"])
+        .run()
+        .assert_code(73)
+        .assert_stderr(" ~/file");
+}
+
+#[test]
+fn mistakes_of_newcomers_get_a_hint() {
+    let home = Home::new();
+    let base = "[account.work]\nhost = \"h\"\nuser = \"u\"\nmaildir = \"~/m\"\n";
+    let rule = |line: &str| format!("{base}[[account.work.rule]]\nsubject = \"x\"\n{line}");
+    let colons = ["AB"; 32].join(":");
+    for (text, hint) in [
+        (
+            "[account.ann@example.org]\n".to_owned(),
+            "write `[account.ann]`, and the address below it: `user = \"ann@example.org\"`",
+        ),
+        (
+            "[account.\"ann@example.org\"]\n".to_owned(),
+            "write `[account.ann]`, and the address below it",
+        ),
+        (
+            "[account.my work]\n".to_owned(),
+            "put the name in quotes: `[account.\"my work\"]`",
+        ),
+        (
+            "[account.example.org]\nhost = \"h\"\n".to_owned(),
+            "write `[account.\"example.org\"]`",
+        ),
+        (format!("{base}oauth = true\n"), "create an app password"),
+        (
+            format!("{base}preconnect = \"x\"\n"),
+            "start the tunnel first",
+        ),
+        (format!("{base}netrc = \"x\"\n"), "does not read .netrc"),
+        (
+            format!("{base}proxy_host = \"x\"\n"),
+            "pouch connects directly",
+        ),
+        (format!("{base}source_ip = \"x\"\n"), "the system chooses"),
+        (format!("{base}syslog = true\n"), "writes to standard error"),
+        (
+            format!("{base}logfile = \"x\"\n"),
+            "writes to standard error",
+        ),
+        (
+            format!("{base}idle = true\n"),
+            "POP3 cannot announce new mail",
+        ),
+        (format!("{base}qvirtual = \"x\"\n"), "use `multidrop`"),
+        (
+            format!("{base}sslcommonname = \"x\"\n"),
+            "a name in the certificate",
+        ),
+        (
+            format!("{base}tls_host_override = \"x\"\n"),
+            "a name in the certificate",
+        ),
+        (format!("{base}rewrite = true\n"), "delivered unchanged"),
+        (
+            rule("action = \"maildir:Spam\"\n"),
+            "write \"maildir:.Spam\" for a folder of the account's Maildir",
+        ),
+        (rule("size = \"5M\"\n"), "write \">5MB\" for larger"),
+        (
+            format!("{base}tls-pin = \"{}\"\n", ["AB"; 20].join(":")),
+            "this may be a SHA-1 fingerprint",
+        ),
+    ] {
+        home.config(&text);
+        home.pouch(&["config", "show"])
+            .run()
+            .assert_code(78)
+            .assert_stderr("hint: ")
+            .assert_stderr(hint);
+    }
+    home.config(&format!(
+        "{base}max-size = \"5M\"\ntls-pin = \"{colons}\"\n"
+    ));
+    home.pouch(&["config", "show"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("\"5MB\"")
+        .assert_stdout("\"sha256:abab");
+}
+
+#[test]
+fn config_of_another_fetcher_is_recognised() {
+    let home = Home::new();
+    for (name, text, program) in [
+        (
+            ".fetchmailrc",
+            "poll pop.example.org protocol pop3 user ann password secret\n",
+            "fetchmail",
+        ),
+        (
+            "mail.conf",
+            "account work\nhost pop.example.org\npassword secret\n",
+            "mpop",
+        ),
+        (
+            "getmail/getmailrc",
+            "[retriever]\ntype = SimplePOP3SSLRetriever\npassword = secret\n",
+            "getmail",
+        ),
+    ] {
+        home.make_dir("getmail", 0o700);
+        home.write(name, text, 0o600);
+        let output = home.pouch(&["-c", name, "fetch"]).run();
+        output
+            .assert_code(78)
+            .assert_stderr(&format!("is a config file of {program}, not of pouch"));
+        assert!(!output.stderr.contains("secret"), "{output}");
+    }
+}
+
+#[test]
+fn missing_password_program_is_named() {
+    let desk = Desk::with(1, "", |server| server);
+    let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
+    let command = "password-command = [\"no-such-pass\", \"show\"]";
+    desk.home
+        .config(&config.replace("password-file = \"~/password\"", command));
+    desk.pouch(&["fetch"])
+        .run()
+        .assert_code(78)
+        .assert_stderr("hint: `no-such-pass` is not installed, or not in PATH");
+}
