@@ -77,7 +77,7 @@ fn paths_in_the_home_directory_are_short() {
         .run()
         .assert_code(77)
         .assert_stderr("password file ~/password")
-        .assert_stderr("hint: chmod 600 ~/password\n");
+        .assert_stderr("hint: run `chmod 600 ~/password`\n");
     desk.home.write("password", "secret\n", 0o600);
     desk.home.write("file", "", 0o600);
     desk.pouch(&["fetch", "--to", "file"])

@@ -142,28 +142,28 @@ fn invalid_maildir_is_left_alone_and_nothing_is_fetched() {
     === a folder with other files
     $ pouch fetch
     ------- stderr -------
-    pouch: work: HOME/Mail/work is not a Maildir
-      it lacks tmp, new and cur, and contains HOME/Mail/work/thesis.tex
+    pouch: work: ~/Mail/work is not a Maildir
+      it lacks tmp, new and cur, and contains ~/Mail/work/thesis.tex
     hint: use a directory that does not exist yet; pouch creates it
     [exit code: 73]
     === a file
     $ pouch fetch
     ------- stderr -------
-    pouch: work: HOME/Mail/work is not a Maildir
+    pouch: work: ~/Mail/work is not a Maildir
       it is a file
     hint: use a directory that does not exist yet; pouch creates it
     [exit code: 73]
     === a folder in a file
     $ pouch fetch
     ------- stderr -------
-    pouch: work: HOME/Mail/work is not a Maildir
-      HOME/Mail is a file
+    pouch: work: ~/Mail/work is not a Maildir
+      ~/Mail is a file
     hint: use a directory that does not exist yet; pouch creates it
     [exit code: 73]
     === a broken link
     $ pouch fetch
     ------- stderr -------
-    pouch: work: cannot create the directory HOME/Mail/work
+    pouch: work: cannot create the directory ~/Mail/work
       it is a symbolic link to /nonexistent/place, which does not exist
     [exit code: 73]
     ");
@@ -186,7 +186,7 @@ fn unwritable_maildir_prevents_deletion() {
             "new" => told.assert_code(74),
             _ => told
                 .assert_code(73)
-                .assert_stderr("hint: it lies on a read-only file system"),
+                .assert_stderr("hint: remount the file system read-write"),
         };
         assert_eq!(
             (desk.server.log().count("DELE"), desk.server.remaining()),
@@ -202,22 +202,22 @@ fn unwritable_maildir_prevents_deletion() {
     === "tmp" cannot be written
     $ pouch fetch
     ------- stderr -------
-    pouch: work: cannot write HOME/Mail/work/tmp/1795392000.R1L-LEDGER.HOST
+    pouch: work: cannot write ~/Mail/work/tmp/1795392000.R1L-LEDGER.HOST
       Read-only file system
-    hint: it lies on a read-only file system
+    hint: remount the file system read-write, or choose another directory
     [exit code: 73]
     === "new" cannot be written
     $ pouch fetch
     ------- stderr -------
-    pouch: work: cannot deliver HOME/Mail/work/new/1795392000.R1L-LEDGER.HOST
+    pouch: work: cannot deliver ~/Mail/work/new/1795392000.R1L-LEDGER.HOST
       Invalid cross-device link
     [exit code: 74]
     === "" cannot be written
     $ pouch fetch
     ------- stderr -------
-    pouch: work: cannot write HOME/Mail/work/tmp/1795392000.R1L-LEDGER.HOST
+    pouch: work: cannot write ~/Mail/work/tmp/1795392000.R1L-LEDGER.HOST
       Read-only file system
-    hint: it lies on a read-only file system
+    hint: remount the file system read-write, or choose another directory
     [exit code: 73]
     "#);
 }
@@ -397,7 +397,7 @@ fn failing_after_command_is_reported_and_mail_is_kept() {
     pouch: work: the `after` command `sh -c printf 'no \033[2Jindex' >&2; exit 3` failed: exit status: 3
       `sh` said: no �[2Jindex
       the messages were delivered
-    work   2 new, 764 B, in ~/Mail/work; 2 deleted
+    work   2 new (764 B) to ~/Mail/work; 2 deleted
     [exit code: 75]
     === ["/nonexistent/notmuch", "new"]
     $ pouch fetch -v
@@ -406,7 +406,7 @@ fn failing_after_command_is_reported_and_mail_is_kept() {
     work: 2 listed, 2 to fetch
     pouch: work: cannot run the `after` command `/nonexistent/notmuch new`
       No such file or directory
-    work   2 new, 764 B, in ~/Mail/work; 2 deleted
+    work   2 new (764 B) to ~/Mail/work; 2 deleted
     [exit code: 75]
     === ["sh", "-c", "kill -9 $$"]
     $ pouch fetch -v
@@ -415,7 +415,7 @@ fn failing_after_command_is_reported_and_mail_is_kept() {
     work: 2 listed, 2 to fetch
     pouch: work: the `after` command `sh -c kill -9 $$` failed: signal: 9 (SIGKILL)
       the messages were delivered
-    work   2 new, 764 B, in ~/Mail/work; 2 deleted
+    work   2 new (764 B) to ~/Mail/work; 2 deleted
     [exit code: 75]
     "#);
 }

@@ -275,9 +275,9 @@ fn full_destination_causes_no_second_copy() {
         .run()
         .assert_code(0);
     assert_snapshot!(told.assert_code(74).stderr_text(), @"
-    pouch: work: cannot write HOME/Mail/all/tmp/1795392000.R2P2L-LEDGER.HOST
+    pouch: work: cannot write ~/Mail/all/tmp/1795392000.R2P2L-LEDGER.HOST
       No space left on device
-    hint: make room on that disk; the next run goes on where this one stopped
+    hint: free space on that disk; the next run continues where this one stopped
     ");
     assert_eq!((first.len(), work.len(), copies.len()), (2, 2, 1));
     assert_eq!(desk.server.remaining(), 0);

@@ -123,7 +123,7 @@ fn missing_lmtp_server_does_not_delay_other_destinations() {
         assert_eq!(desk.server.uids(), ["1", "3"]);
     }
     assert_snapshot!(desk.fetch_at(2, 75).stderr_text(), @"
-    pouch: work: cannot connect to the LMTP server at unix:HOME/lmtp
+    pouch: work: cannot connect to the LMTP server at unix:~/lmtp
       No such file or directory
     ");
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));

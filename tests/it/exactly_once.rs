@@ -164,7 +164,7 @@ fn delivery_of_a_killed_run_is_found_once_the_maildir_is_back() {
     std::fs::rename(&here, &away).unwrap();
     desk.home.write("Mail/work", "", 0o600);
     assert_snapshot!(desk.fetch(73).stderr_text(), @"
-    pouch: work: HOME/Mail/work is not a Maildir
+    pouch: work: ~/Mail/work is not a Maildir
       it is a file
     hint: use a directory that does not exist yet; pouch creates it
     ");

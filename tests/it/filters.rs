@@ -214,7 +214,7 @@ fn truncated_and_dropped_message_is_not_downloaded_forever() {
     }
     assert_snapshot!(desk.pouch(&["plan"]).run().stdout_text(), @"
     work: 1 message on the server, 1 known
-      leave      1             came shorter than listed; next try 2026-11-24
+      leave      1             truncated before; next try 2026-11-24
     ");
     desk.fetch_at(2, 75);
     assert_eq!(desk.retrieved(), 4);
@@ -239,7 +239,7 @@ fn filter_that_cannot_be_run_stops_the_account() {
     pouch: ~/.config/pouch/config.toml:10:10: `filter` must be a list of commands, like [["bogofilter", "-p", "-e"]], not a list that contains a string
       10 | filter = ["spamc"]
          |          ^^^^^^^^^
-    hint: each filter is a list of its own: [["bogofilter", "-p", "-e"], …]
+    hint: write each filter as a list: [["bogofilter", "-p", "-e"], …]
     "#);
     assert!(fs::exists(desk.home.join("Mail")).unwrap());
 }

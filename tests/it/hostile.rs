@@ -440,7 +440,7 @@ fn the_largest_listing_fits_into_little_memory() {
     assert_snapshot!(small(&desk, &["plan"]).run().assert_code(0).stdout_text(), @"
     work: 200000 messages on the server, 0 known
       fetch      1     300 B   new; kept on the server
-      leave  199999             over the limit of 1 a run
+      leave  199999             over the limit of 1 per run
     ");
     for arrived in 1..=2 {
         small(&desk, &["fetch"]).run().assert_code(0);
@@ -450,7 +450,7 @@ fn the_largest_listing_fits_into_little_memory() {
     work: 200000 messages on the server, 200000 known
       fetch      1     300 B   new; kept on the server
       keep       2             fetched before
-      leave  199997             over the limit of 1 a run
+      leave  199997             over the limit of 1 per run
     ");
     let desk = Desk::with(3, "", |server| {
         server.fault(on("STAT").answer("+OK 200001 1\r\n"))

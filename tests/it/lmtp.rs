@@ -80,15 +80,15 @@ fn each_recipient_gets_each_message_once() {
     assert_snapshot!(told.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
-    pouch: work: the LMTP server at unix:HOME/lmtp temporarily rejected the message for ben@example.org, cid
+    pouch: work: the LMTP server at unix:~/lmtp temporarily rejected the message for ben@example.org, cid
       the server said for ben@example.org: 452 4.2.2 full �[2J
       the server said for cid: 451 not now
       message 1 of 3 left on the server; will retry in the next run
-    pouch: work: the LMTP server at unix:HOME/lmtp temporarily rejected the message for ben@example.org, cid
+    pouch: work: the LMTP server at unix:~/lmtp temporarily rejected the message for ben@example.org, cid
       the server said for ben@example.org: 452 4.2.2 full �[2J
       the server said for cid: 451 not now
       message 2 of 3 left on the server; will retry in the next run
-    pouch: work: the LMTP server at unix:HOME/lmtp temporarily rejected the message for ben@example.org, cid, 3 times in a row
+    pouch: work: the LMTP server at unix:~/lmtp temporarily rejected the message for ben@example.org, cid, 3 times in a row
       the server said for ben@example.org: 452 4.2.2 full �[2J
       the server said for cid: 451 not now
     work   nothing fetched
@@ -155,7 +155,7 @@ fn silent_lmtp_server_times_out() {
     assert_snapshot!(told.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 1 listed, 1 to fetch
-    pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost
+    pouch: work: the connection to the LMTP server at unix:~/lmtp was lost
       no response within `pipe-timeout`
     work   nothing fetched
     ");
@@ -171,13 +171,13 @@ fn closed_lmtp_connection_is_reopened() {
     assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 5 listed, 5 to fetch
-    pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost
+    pouch: work: the connection to the LMTP server at unix:~/lmtp was lost
       the server closed it
       message 1 of 5 left on the server; will retry in the next run
-    pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost
+    pouch: work: the connection to the LMTP server at unix:~/lmtp was lost
       the server closed it
       message 2 of 5 left on the server; will retry in the next run
-    pouch: work: the connection to the LMTP server at unix:HOME/lmtp was lost, 3 times in a row
+    pouch: work: the connection to the LMTP server at unix:~/lmtp was lost, 3 times in a row
       the server closed it
     work   nothing fetched
     ");
@@ -203,7 +203,7 @@ fn without_an_lmtp_server_nothing_is_fetched() {
     assert_snapshot!(told.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
-    pouch: work: cannot connect to the LMTP server at unix:HOME/lmtp
+    pouch: work: cannot connect to the LMTP server at unix:~/lmtp
       No such file or directory
     work   nothing fetched
     ");
@@ -217,7 +217,7 @@ fn without_an_lmtp_server_nothing_is_fetched() {
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     lmtp.answer("LHLO", "500 what?");
     assert_snapshot!(desk.fetch(69).stderr_text(), @"
-    pouch: work: the LMTP server at unix:HOME/lmtp rejected the session
+    pouch: work: the LMTP server at unix:~/lmtp rejected the session
       the server said: 500 what?
     ");
     lmtp.answer("LHLO", "421 busy");
@@ -246,11 +246,11 @@ fn message_above_the_lmtp_size_limit_is_not_sent() {
     assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
-    pouch: work: the message is larger than the LMTP server at unix:HOME/lmtp accepts
+    pouch: work: the message is larger than the LMTP server at unix:~/lmtp accepts
       it has 1200000 bytes, the limit is 1000000
       message 3 of 3 left on the server, attempt 1 of 3
       2 other messages delivered
-    work   2 new, 764 B, in the LMTP server at unix:HOME/lmtp; 2 deleted; 1 message failed
+    work   2 new (764 B) to the LMTP server at unix:HOME/lmtp; 2 deleted; 1 message failed
     ");
     lmtp.assert_arrived(&["ann"], &ordinary(1..=2));
     assert_eq!(desk.server.uids(), ["big"]);

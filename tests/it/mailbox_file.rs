@@ -112,7 +112,7 @@ fn invalid_mailbox_file_is_left_alone() {
     let desk = Desk::with(2, MBOX, |server| server);
     desk.home.write("Mail/work", "Dear diary", 0o600);
     assert_snapshot!(desk.fetch(73).stderr_text(), @"
-    pouch: work: HOME/Mail/work is not a mailbox file
+    pouch: work: ~/Mail/work is not a mailbox file
       it does not start with `From `
     hint: use a file that does not exist yet; pouch creates it
     ");
@@ -120,7 +120,7 @@ fn invalid_mailbox_file_is_left_alone() {
     fs::remove_file(desk.home.join("Mail/work")).unwrap();
     desk.home.make_dir("Mail/work", 0o700);
     assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(73).stderr_text(), @"
-    pouch: work: HOME/Mail/work is not a mailbox file
+    pouch: work: ~/Mail/work is not a mailbox file
       it is a directory
     hint: use `maildir` for a directory; `mbox` is a file
     work   nothing fetched
@@ -438,9 +438,9 @@ fn full_disk_leaves_the_mailbox_unchanged() {
         .run()
         .assert_code(0);
     assert_snapshot!(full.stderr_text(), @"
-    pouch: work: cannot write to HOME/Mail/work
+    pouch: work: cannot write to ~/Mail/work
       No space left on device
-    hint: make room on that disk; the next run goes on where this one stopped
+    hint: free space on that disk; the next run continues where this one stopped
     ");
     assert_eq!(left, b"");
     after.assert_exactly(
@@ -461,7 +461,7 @@ fn check_reports_how_the_mailbox_is_locked() {
     connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
     login    ok    PLAIN
     server   ok    UIDL TOP PIPELINING; 1 message
-    deliver  ok    ~/Mail/work, will be made
+    deliver  ok    ~/Mail/work, will be created
     ");
     desk.fetch(0);
     assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).stdout_text(), @"
@@ -501,7 +501,7 @@ fn check_reports_how_the_mailbox_is_locked() {
     connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
     login    ok    PLAIN
     server   ok    UIDL TOP PIPELINING; 1 message
-    deliver  ok    ~/Mail/work, writable, locked by fcntl alone: no dot lock can be made in ~/Mail, N free
+    deliver  ok    ~/Mail/work, writable, locked by fcntl alone: no dot lock can be created in ~/Mail, N free
     ");
     fetched.assert_code(0).assert_silent();
     Mail::in_mbox(&fs::read(file).unwrap()).assert_exactly(&ordinary([2]));

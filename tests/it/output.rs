@@ -71,13 +71,13 @@ fn fetch_by_verbosity() {
       quarantined after it failed once; other messages are not affected
       2 other messages delivered
     hint: run `pouch ledger show work 2` for details
-    work   2 new, 802 B, in ~/Mail/work; 1 message failed; 1 in quarantine (`pouch ledger list work`)
+    work   2 new (802 B) to ~/Mail/work; 1 message failed; 1 quarantined (`pouch ledger list work`)
     [exit code: 65]
     $ pouch fetch -v
     ------- stderr -------
     work: logged in at 127.0.0.1:PORT
     work: 4 listed, 0 to fetch
-    work   nothing new; 1 in quarantine (`pouch ledger list work`)
+    work   nothing new; 1 quarantined (`pouch ledger list work`)
     ");
     let one_by_one = Desk::with(1, "", |server| server.without("PIPELINING"));
     assert_snapshot!(one_by_one.pouch(&["fetch", "-vv"]).run().assert_code(0).transcript(), @"
@@ -101,7 +101,7 @@ fn fetch_by_verbosity() {
     work: C: RETR 1
     work: S: +OK 363 octets
     work: C: QUIT
-    work   1 new, 363 B, in ~/Mail/work
+    work   1 new (363 B) to ~/Mail/work
     ");
 }
 
@@ -119,14 +119,14 @@ fn fetch_json_lines() {
     {"account":"work","bytes":439,"event":"stored","message":3,"time":1795392000}
     {"account":"work","count":2,"event":"deleted","reason":"not-kept","time":1795392000}
     {"account":"work","event":"quarantined","message":2,"problem":{"exit":69,"facts":["127.0.0.1 said: -ERR no","quarantined after it failed once; other messages are not affected","2 other messages delivered"],"hint":"run `pouch ledger show work 2` for details","what":"127.0.0.1 refused to send message 2 of 4"},"retry_after":1795478400,"time":1795392000}
-    {"account":"work","bytes":802,"deleted":2,"delivered":2,"event":"done","exit":65,"failed":1,"quarantined":1,"skipped":0,"time":1795392000}
+    {"account":"work","bytes":802,"deleted":2,"delivered":2,"destinations":[{"destination":"~/Mail/work","messages":2}],"event":"done","exit":65,"failed":1,"quarantined":1,"skipped":0,"time":1795392000}
     {"event":"end","exit":65,"time":1795392000}
     [exit code: 65]
     $ pouch fetch --json
     {"account":"work","event":"start","time":1795392000}
     {"account":"work","event":"connected","server":"127.0.0.1:PORT","time":1795392000}
     {"account":"work","bytes":0,"event":"planned","fetch":0,"listed":2,"time":1795392000}
-    {"account":"work","bytes":0,"deleted":0,"delivered":0,"event":"done","exit":0,"failed":0,"quarantined":1,"skipped":0,"time":1795392000}
+    {"account":"work","bytes":0,"deleted":0,"delivered":0,"destinations":[],"event":"done","exit":0,"failed":0,"quarantined":1,"skipped":0,"time":1795392000}
     {"event":"end","exit":0,"time":1795392000}
     "#);
 }
@@ -141,7 +141,7 @@ fn fetch_json_lines_with_a_problem() {
     $ pouch fetch --json
     {"account":"work","event":"start","time":1795392000}
     {"account":"work","event":"problem","problem":{"exit":77,"facts":["127.0.0.1 said: -ERR [AUTH] no"],"hint":"check the password in ~/password, then run `pouch check work`","what":"127.0.0.1 rejected the password"},"time":1795392000}
-    {"account":"work","bytes":0,"deleted":0,"delivered":0,"event":"done","exit":77,"failed":0,"quarantined":0,"skipped":0,"time":1795392000}
+    {"account":"work","bytes":0,"deleted":0,"delivered":0,"destinations":[],"event":"done","exit":77,"failed":0,"quarantined":0,"skipped":0,"time":1795392000}
     {"event":"end","exit":77,"time":1795392000}
     [exit code: 77]
     "#);
@@ -156,17 +156,17 @@ fn plan_before_and_after_a_fetch() {
     $ pouch plan
     work: 4 messages on the server, 0 known
       fetch      2     764 B   new; kept until 2026-12-23
-      leave      1             rule 1; set aside from now on
-      leave      1    3.0 KB   over max-size (2KB)
+      leave      1             rule 1; skipped from now on
+      leave      1    3.0 KB   larger than max-size (2KB)
     $ pouch plan -v
     work: 4 messages on the server, 0 known
       fetch      2     764 B   new; kept until 2026-12-23
-      leave      1             rule 1; set aside from now on
-      leave      1    3.0 KB   over max-size (2KB)
+      leave      1             rule 1; skipped from now on
+      leave      1    3.0 KB   larger than max-size (2KB)
       number       1     363 B   fetch: new; kept until 2026-12-23
       number       2     401 B   fetch: new; kept until 2026-12-23
-      number       3     439 B   leave: rule 1; set aside from now on
-      number       4    3.0 KB   leave: over max-size (2KB)
+      number       3     439 B   leave: rule 1; skipped from now on
+      number       4    3.0 KB   leave: larger than max-size (2KB)
     $ pouch plan --json
     {
       "accounts": [
@@ -195,7 +195,7 @@ fn plan_before_and_after_a_fetch() {
               "action": "leave",
               "message": null,
               "number": 3,
-              "reason": "rule 1; set aside from now on",
+              "reason": "rule 1; skipped from now on",
               "rule": 1,
               "size": 439
             },
@@ -203,7 +203,7 @@ fn plan_before_and_after_a_fetch() {
               "action": "leave",
               "message": null,
               "number": 4,
-              "reason": "over max-size (2KB)",
+              "reason": "larger than max-size (2KB)",
               "rule": null,
               "size": 3000
             }
@@ -218,19 +218,19 @@ fn plan_before_and_after_a_fetch() {
     $ pouch plan
     work: 4 messages on the server, 4 known
       keep       1             the next is due on 2026-12-23
-      leave      1             in quarantine; next try 2026-11-24
-      leave      1             set aside (`pouch ledger list --state skipped`)
-      leave      1    3.0 KB   over max-size (2KB)
+      leave      1             quarantined; next try 2026-11-24
+      leave      1             skipped (`pouch ledger list --state skipped`)
+      leave      1    3.0 KB   larger than max-size (2KB)
     $ pouch plan -v
     work: 4 messages on the server, 4 known
       keep       1             the next is due on 2026-12-23
-      leave      1             in quarantine; next try 2026-11-24
-      leave      1             set aside (`pouch ledger list --state skipped`)
-      leave      1    3.0 KB   over max-size (2KB)
+      leave      1             quarantined; next try 2026-11-24
+      leave      1             skipped (`pouch ledger list --state skipped`)
+      leave      1    3.0 KB   larger than max-size (2KB)
       message      1     363 B   keep: the next is due on 2026-12-23
-      message      2     401 B   leave: in quarantine; next try 2026-11-24
-      message      3     439 B   leave: set aside (`pouch ledger list --state skipped`)
-      message      4    3.0 KB   leave: over max-size (2KB)
+      message      2     401 B   leave: quarantined; next try 2026-11-24
+      message      3     439 B   leave: skipped (`pouch ledger list --state skipped`)
+      message      4    3.0 KB   leave: larger than max-size (2KB)
     $ pouch plan --json
     {
       "accounts": [
@@ -251,7 +251,7 @@ fn plan_before_and_after_a_fetch() {
               "action": "leave",
               "message": 2,
               "number": 2,
-              "reason": "in quarantine; next try 2026-11-24",
+              "reason": "quarantined; next try 2026-11-24",
               "rule": null,
               "size": 401
             },
@@ -259,7 +259,7 @@ fn plan_before_and_after_a_fetch() {
               "action": "leave",
               "message": 3,
               "number": 3,
-              "reason": "set aside (`pouch ledger list --state skipped`)",
+              "reason": "skipped (`pouch ledger list --state skipped`)",
               "rule": null,
               "size": 439
             },
@@ -267,7 +267,7 @@ fn plan_before_and_after_a_fetch() {
               "action": "leave",
               "message": 4,
               "number": 4,
-              "reason": "over max-size (2KB)",
+              "reason": "larger than max-size (2KB)",
               "rule": null,
               "size": 3000
             }
@@ -282,18 +282,18 @@ fn plan_before_and_after_a_fetch() {
     work: 4 messages on the server, 4 known
       fetch      1     401 B   new; kept until 2027-01-23
       delete     1             fetched more than 30d ago
-      leave      1    3.0 KB   over max-size (2KB)
-      leave      1             set aside (`pouch ledger list --state skipped`)
+      leave      1    3.0 KB   larger than max-size (2KB)
+      leave      1             skipped (`pouch ledger list --state skipped`)
     $ pouch plan -v
     work: 4 messages on the server, 4 known
       fetch      1     401 B   new; kept until 2027-01-23
       delete     1             fetched more than 30d ago
-      leave      1    3.0 KB   over max-size (2KB)
-      leave      1             set aside (`pouch ledger list --state skipped`)
+      leave      1    3.0 KB   larger than max-size (2KB)
+      leave      1             skipped (`pouch ledger list --state skipped`)
       message      2     401 B   fetch: new; kept until 2027-01-23
-      message      4    3.0 KB   leave: over max-size (2KB)
+      message      4    3.0 KB   leave: larger than max-size (2KB)
       message      1     363 B   delete: fetched more than 30d ago
-      message      3     439 B   leave: set aside (`pouch ledger list --state skipped`)
+      message      3     439 B   leave: skipped (`pouch ledger list --state skipped`)
     $ pouch plan --json
     {
       "accounts": [
@@ -314,7 +314,7 @@ fn plan_before_and_after_a_fetch() {
               "action": "leave",
               "message": 4,
               "number": 4,
-              "reason": "over max-size (2KB)",
+              "reason": "larger than max-size (2KB)",
               "rule": null,
               "size": 3000
             },
@@ -330,7 +330,7 @@ fn plan_before_and_after_a_fetch() {
               "action": "leave",
               "message": 3,
               "number": 3,
-              "reason": "set aside (`pouch ledger list --state skipped`)",
+              "reason": "skipped (`pouch ledger list --state skipped`)",
               "rule": null,
               "size": 439
             }
@@ -371,8 +371,11 @@ fn status_over_time() {
       "accounts": [
         {
           "account": "work",
+          "failing": null,
           "messages": {},
+          "needs_action": false,
           "problem_since": null,
+          "running": false,
           "runs": []
         }
       ]
@@ -381,21 +384,26 @@ fn status_over_time() {
     desk.fetch(65);
     assert_snapshot!(transcripts(&desk, 0, status), @r#"
     $ pouch status
-    work   last run 2026-11-23 00:00, 2 new, 802 B, 1 message failed; 1 waiting; 1 in quarantine (`pouch ledger list work`)
+    work   last run 2026-11-23 00:00, 2 new, 802 B, 1 message failed; 1 waiting; 1 quarantined (`pouch ledger list work`)
+    [exit code: 1]
     $ pouch status -v
-    work   last run 2026-11-23 00:00, 2 new, 802 B, 1 message failed; 1 waiting; 1 in quarantine (`pouch ledger list work`)
+    work   last run 2026-11-23 00:00, 2 new, 802 B, 1 message failed; 1 waiting; 1 quarantined (`pouch ledger list work`)
            2026-11-23 00:00   2 new, 802 B, 1 message failed
+    [exit code: 1]
     $ pouch status --json
     {
       "accounts": [
         {
           "account": "work",
+          "failing": null,
           "messages": {
             "delivered": 2,
             "new": 1,
             "quarantined": 1
           },
+          "needs_action": true,
           "problem_since": null,
+          "running": false,
           "runs": [
             {
               "bytes": 802,
@@ -412,28 +420,34 @@ fn status_over_time() {
         }
       ]
     }
+    [exit code: 1]
     "#);
     desk.server.heal_all();
     desk.server.fault(on("AUTH").refuse("-ERR [IN-USE] locked"));
     desk.fetch_at(1, 75);
     assert_snapshot!(transcripts(&desk, 2, status), @r#"
     $ pouch status
-    work   last run 2026-11-24 00:00, the mailbox is in use by another session; 1 waiting; 1 in quarantine (`pouch ledger list work`); in trouble since 2026-11-24 00:00
+    work   failing since 2026-11-24 00:00: the mailbox is in use by another session; last run 2026-11-24 00:00; 1 waiting; 1 quarantined (`pouch ledger list work`)
+    [exit code: 1]
     $ pouch status -v
-    work   last run 2026-11-24 00:00, the mailbox is in use by another session; 1 waiting; 1 in quarantine (`pouch ledger list work`); in trouble since 2026-11-24 00:00
+    work   failing since 2026-11-24 00:00: the mailbox is in use by another session; last run 2026-11-24 00:00; 1 waiting; 1 quarantined (`pouch ledger list work`)
            2026-11-24 00:00   the mailbox is in use by another session
            2026-11-23 00:00   2 new, 802 B, 1 message failed
+    [exit code: 1]
     $ pouch status --json
     {
       "accounts": [
         {
           "account": "work",
+          "failing": "the mailbox is in use by another session",
           "messages": {
             "delivered": 2,
             "new": 1,
             "quarantined": 1
           },
+          "needs_action": true,
           "problem_since": 1795478400,
+          "running": false,
           "runs": [
             {
               "bytes": 0,
@@ -461,6 +475,7 @@ fn status_over_time() {
         }
       ]
     }
+    [exit code: 1]
     "#);
 }
 
@@ -473,7 +488,7 @@ fn check_of_a_good_account() {
       connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
       login    ok    PLAIN
       server   ok    UIDL TOP PIPELINING; 3 messages
-      deliver  ok    ~/Mail/work, will be made
+      deliver  ok    ~/Mail/work, will be created
     $ pouch check --json
     {
       "accounts": [
@@ -498,7 +513,7 @@ fn check_of_a_good_account() {
             },
             {
               "step": "deliver",
-              "what": "~/Mail/work, will be made"
+              "what": "~/Mail/work, will be created"
             }
           ]
         }
@@ -582,8 +597,8 @@ fn check_of_a_server_without_extensions() {
       secret   ok    ~/password, N s
       connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
       login    ok    USER
-      server   ok    does not tell what it can do (no CAPA); 3 messages
-      deliver  ok    ~/Mail/work, will be made
+      server   ok    no capabilities announced (no CAPA); 3 messages
+      deliver  ok    ~/Mail/work, will be created
     ");
 }
 
@@ -712,8 +727,8 @@ fn ledger_show() {
     message           1
     UID               uid-1
     state             delivered
-    listed size       363 octets
-    came              363 octets
+    listed size       363 bytes
+    received          363 bytes
     first seen        2026-11-23 00:00
     delivered         2026-11-23 00:00
     file              1795392000.R1L-LEDGER.HOST
@@ -723,10 +738,10 @@ fn ledger_show() {
     state             quarantined
     from              Ben
     subject           Message 2
-    listed size       401 octets
+    listed size       401 bytes
     first seen        2026-11-23 00:00
     failed            1 time
-    why               127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+    reason            127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
     next try          2026-11-24 00:00
     $ pouch ledger show work 2 --json
     {
@@ -749,7 +764,7 @@ fn ledger_show() {
     $ pouch ledger show work 9
     ------- stderr -------
     pouch: there is no message 9 in the ledger
-    hint: `pouch ledger list --all` shows the numbers
+    hint: run `pouch ledger list --all` to see the numbers
     [exit code: 64]
     $ pouch ledger show home 1
     ------- stderr -------
@@ -779,7 +794,7 @@ fn ledger_changes() {
     $ pouch ledger retry work 9
     ------- stderr -------
     pouch: there is no message 9 in the ledger
-    hint: `pouch ledger list --all` shows the numbers
+    hint: run `pouch ledger list --all` to see the numbers
     [exit code: 64]
     $ pouch ledger delete work 1
     work: 1 message will be deleted from the server in the next run
@@ -800,7 +815,7 @@ fn ledger_changes() {
     For more information, try '--help'.
     [exit code: 64]
     $ pouch ledger catchup work
-    work: 3 messages set aside
+    work: 3 messages skipped
     $ pouch ledger catchup work --json
     {
       "account": "work",
@@ -946,151 +961,151 @@ fn config_show_and_path() {
           "settings": {
             "add-headers": {
               "source": "default",
-              "value": "[]"
+              "value": []
             },
             "after": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "allow-delete-unread": {
               "source": "default",
-              "value": "false"
+              "value": false
             },
             "allow-plaintext-password": {
               "source": "~/.config/pouch/config.toml:7",
-              "value": "true"
+              "value": true
             },
             "attempts": {
               "source": "default",
-              "value": "3"
+              "value": 3
             },
             "auth": {
               "source": "default",
-              "value": "\"auto\""
+              "value": "auto"
             },
             "connect-timeout": {
               "source": "default",
-              "value": "\"20s\""
+              "value": "20s"
             },
             "enabled": {
               "source": "default",
-              "value": "true"
+              "value": true
             },
             "filter": {
               "source": "default",
-              "value": "[]"
+              "value": []
             },
             "host": {
               "source": "~/.config/pouch/config.toml:2",
-              "value": "\"127.0.0.1\""
+              "value": "127.0.0.1"
             },
             "keep": {
               "source": "~/.config/pouch/config.toml:10",
-              "value": "\"30d\""
+              "value": "30d"
             },
             "keep-newest": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "keep-total": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "limit": {
               "source": "default",
-              "value": "0"
+              "value": 0
             },
             "lmtp": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "lmtp-recipients": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "maildir": {
               "source": "~/.config/pouch/config.toml:9",
-              "value": "\"~/Mail/work\""
+              "value": "~/Mail/work"
             },
             "max-size": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "mbox": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "notice": {
               "source": "default",
-              "value": "true"
+              "value": true
             },
             "password-command": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "password-credential": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "password-file": {
               "source": "~/.config/pouch/config.toml:5",
-              "value": "\"~/password\""
+              "value": "~/password"
             },
             "pipe": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "pipe-timeout": {
               "source": "default",
-              "value": "\"10m\""
+              "value": "10m"
             },
             "port": {
               "source": "~/.config/pouch/config.toml:3",
-              "value": "PORT"
+              "value": PORT
             },
             "quirks": {
               "source": "default",
-              "value": "[]"
+              "value": []
             },
             "request-ahead": {
               "source": "default",
-              "value": "\"auto\""
+              "value": "auto"
             },
             "retries": {
               "source": "default",
-              "value": "2"
+              "value": 2
             },
             "sync-deletions": {
               "source": "default",
-              "value": "false"
+              "value": false
             },
             "timeout": {
               "source": "~/.config/pouch/config.toml:8",
-              "value": "\"1s\""
+              "value": "1s"
             },
             "tls": {
               "source": "~/.config/pouch/config.toml:6",
-              "value": "\"off\""
+              "value": "off"
             },
             "tls-ca-file": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "tls-client-cert": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "tls-client-key": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "tls-pin": {
               "source": "default",
-              "value": "unset"
+              "value": null
             },
             "user": {
               "source": "~/.config/pouch/config.toml:4",
-              "value": "\"ann\""
+              "value": "ann"
             }
           }
         }
@@ -1181,7 +1196,7 @@ fn command_line_errors() {
     [exit code: 64]
     $ pouch fetch --every 0s
     ------- stderr -------
-    error: invalid value '0s' for '--every <TIME>': it must be longer than no time
+    error: invalid value '0s' for '--every <TIME>': it must be greater than zero
 
     For more information, try '--help'.
     [exit code: 64]
@@ -1234,13 +1249,13 @@ fn command_line_errors() {
     [exit code: 64]
     $ pouch fetch pops://ann@localhost
     ------- stderr -------
-    pouch: no destination is given
+    pouch: no destination given
     hint: add `--to ~/Mail`, a Maildir that is created if it does not exist
     [exit code: 64]
     $ pouch fetch pops://ann:secret@localhost --to Box
     ------- stderr -------
     pouch: the URL contains a password, which other users of this machine can see
-    hint: remove it: pouch asks for it; in the name of the user, write `:` as %3A
+    hint: remove it, and pouch prompts for it; write a `:` in the user name as %3A
     [exit code: 64]
     $ pouch plan home
     ------- stderr -------
@@ -1260,53 +1275,54 @@ fn command_line_errors() {
       help    Print this message or the help of the given subcommand(s)
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     [exit code: 64]
     $ pouch ledger
     ------- stderr -------
-    Look at what pouch remembers, and change it
+    Show and change what pouch remembers of each message
 
     Usage: pouch ledger [OPTIONS] <COMMAND>
 
     Commands:
-      list     List messages: those that wait or failed, unless a state is named
-      show     Show all that is known of a message
-      retry    Try failed messages, or named ones that were set aside, in the next
-               run; take an order to delete back
-      forget   Forget messages: those still on the server are fetched as if they
-               were new
-      catchup  Set all messages aside that were not delivered yet: neither fetch nor
+      list     List messages; by default, those that are waiting or have failed
+      show     Show everything known about a message
+      retry    Retry failed or skipped messages in the next run; cancel pending
+               deletions
+      forget   Forget messages: those still on the server are fetched again
+      catchup  Skip all messages that were not delivered yet: neither fetch nor
                delete them
       delete   Delete messages from the server in the next run, delivered or not
-      verify   Hold the ledger against the Maildir and against itself
+      verify   Check the integrity of the ledger, and compare it with the Maildir
       help     Print this message or the help of the given subcommand(s)
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     [exit code: 64]
     $ pouch ledger list --all --state new
     ------- stderr -------
@@ -1337,8 +1353,8 @@ fn command_line_errors() {
     $ pouch status --config none.toml
     ------- stderr -------
     pouch: there is no config file none.toml
-      to create one: pouch config sample > none.toml
-    hint: to fetch without one: `pouch fetch pops://you@host --to ~/Mail`
+      to create one, run `pouch config sample > none.toml`
+    hint: to fetch without a config file, run `pouch fetch pops://you@host --to ~/Mail`
     [exit code: 78]
     ");
 }

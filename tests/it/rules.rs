@@ -123,15 +123,15 @@ fn first_matching_rule_applies_and_plan_names_it() {
     assert_snapshot!(told.assert_code(0).stdout_text(), @"
     work: 3 messages on the server, 0 known
       fetch      1     145 B   new; kept on the server
-      leave      2             rule 2; set aside from now on
+      leave      2             rule 2; skipped from now on
       number       1     145 B   fetch: new; kept on the server; rule 1
-      number       2     157 B   leave: rule 2; set aside from now on
-      number       3     117 B   leave: rule 2; set aside from now on
+      number       2     157 B   leave: rule 2; skipped from now on
+      number       3     117 B   leave: rule 2; skipped from now on
     ");
     assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(0).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 1 to fetch
-    work   1 new, 145 B, in ~/Mail/work; 2 set aside
+    work   1 new (145 B) to ~/Mail/work; 2 skipped
     ");
     desk.mail().assert_exactly(&[mail(BOSS)]);
     let list = desk.pouch(&["ledger", "list", "--state", "skipped"]).run();
@@ -144,7 +144,7 @@ fn first_matching_rule_applies_and_plan_names_it() {
     assert_snapshot!(desk.pouch(&["plan"]).run().stdout_text(), @"
     work: 3 messages on the server, 3 known
       keep       1             fetched before
-      leave      2             set aside (`pouch ledger list --state skipped`)
+      leave      2             skipped (`pouch ledger list --state skipped`)
     ");
 }
 
@@ -192,7 +192,7 @@ fn rule_deletes_unread_mail_only_if_allowed() {
     pouch: ~/.config/pouch/config.toml:13:1: this rule deletes unread mail
       13 | action = "delete"
          | ^^^^^^
-    hint: to allow that, add `allow-delete-unread = true` to the account
+    hint: to allow it, add `allow-delete-unread = true` to the account
     "#);
     desk.configure(&("allow-delete-unread = true\n".to_owned() + &delete));
     let table = desk.pouch(&["plan"]).run();
@@ -263,28 +263,28 @@ fn removed_rule_deletes_nothing() {
     message           3
     UID               spam
     state             new
-    listed size       117 octets
+    listed size       117 bytes
     first seen        2026-11-23 00:00
-    why               by the rule from = "*@spam.*"
-    order             delete it from the server
+    reason            by the rule from = "*@spam.*"
+    pending           deletion from the server
     === then "\n[[account.work.rule]]\nfrom = \"*@spam.*\"\naction = \"skip\"\n"
     $ pouch ledger show work 3
     message           3
     UID               spam
     state             new
-    listed size       117 octets
+    listed size       117 bytes
     first seen        2026-11-23 00:00
-    why               by the rule from = "*@spam.*"
-    order             delete it from the server
+    reason            by the rule from = "*@spam.*"
+    pending           deletion from the server
     === then "allow-delete-unread = true\n\n[[account.work.rule]]\nsubject = \"/nothing/\"\naction = \"delete\"\n"
     $ pouch ledger show work 3
     message           3
     UID               spam
     state             new
-    listed size       117 octets
+    listed size       117 bytes
     first seen        2026-11-23 00:00
-    why               by the rule from = "*@spam.*"
-    order             delete it from the server
+    reason            by the rule from = "*@spam.*"
+    pending           deletion from the server
     "#);
 }
 

@@ -159,8 +159,8 @@ fn json_and_terminals_are_refused() {
     let told = desk.pouch(&["--json", "fetch", "--to", "-"]).run();
     told.assert_code(64);
     assert_snapshot!(told.stderr_text(), @"
-    pouch: `--to -` and `--json` both want standard output
-    hint: deliver somewhere else, or leave out `--json`
+    pouch: `--to -` and `--json` both use standard output
+    hint: use another destination, or remove `--json`
     ");
     let pouch = env!("CARGO_BIN_EXE_pouch");
     let typed = desk

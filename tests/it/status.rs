@@ -31,7 +31,7 @@ fn problem_is_named_with_its_beginning() {
         &desk,
         1,
         &[],
-        "work   failing since 2026-11-23 00:00: the server refused the password; \
+        "work   failing since 2026-11-23 00:00: 127.0.0.1 rejected the password; \
          last run 2026-11-24 00:00\n",
     );
     desk.server.heal_all();

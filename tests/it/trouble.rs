@@ -437,7 +437,7 @@ fn endless_message_is_given_up_and_the_others_arrive() {
       received more than 64001604 bytes, the server listed 401
       message 2 of 3 left on the server, attempt 1 of 3
       2 other messages delivered
-    work   2 new, 802 B, in ~/Mail/work; 1 message failed
+    work   2 new (802 B) to ~/Mail/work; 1 message failed
     ");
     desk.assert_arrived([1, 3]);
 }
@@ -657,21 +657,21 @@ fn missing_tls_files_are_reported_by_config_key() {
     === tls-ca-file = "~/missing.pem"
     $ pouch fetch
     ------- stderr -------
-    pouch: work: cannot read HOME/missing.pem
+    pouch: work: cannot read ~/missing.pem
       No such file or directory
     hint: check the path in `tls-ca-file`
     [exit code: 78]
     === tls-ca-file = "~/cert.pem"
     $ pouch fetch
     ------- stderr -------
-    pouch: work: no certificate in HOME/cert.pem
+    pouch: work: no certificate in ~/cert.pem
     hint: set `tls-ca-file` to a PEM file, with lines -----BEGIN CERTIFICATE-----
     [exit code: 78]
     === tls-client-cert = "~/cert.pem"
     tls-client-key = "~/key.pem"
     $ pouch fetch
     ------- stderr -------
-    pouch: work: cannot read HOME/key.pem
+    pouch: work: cannot read ~/key.pem
       No such file or directory
     hint: check the path in `tls-client-key`
     [exit code: 78]

@@ -392,7 +392,7 @@ fn skipped_messages_are_recognised_after_a_move() {
     let desk = Desk::with(20, "", |server| server);
     let output = desk.pouch(&["ledger", "catchup", "work"]).run();
     output.assert_code(0);
-    assert_snapshot!(output.stdout_text(), @"work: 20 messages set aside");
+    assert_snapshot!(output.stdout_text(), @"work: 20 messages skipped");
     desk.server.renew_uids();
     desk.server.add("new", corpus::message(21));
     assert_snapshot!(desk.fetch(0).stderr_text(), @"

@@ -21,8 +21,8 @@ fn missing_config_hints_how_to_create_one() {
     let output = home.pouch(&[]).run();
     assert_snapshot!(output.assert_code(78).stderr_text(), @"
     pouch: there is no config file ~/.config/pouch/config.toml
-      to create one: mkdir -p ~/.config/pouch && pouch config sample > ~/.config/pouch/config.toml
-    hint: to fetch without one: `pouch fetch pops://you@host --to ~/Mail`
+      to create one, run `mkdir -p ~/.config/pouch && pouch config sample > ~/.config/pouch/config.toml`
+    hint: to fetch without a config file, run `pouch fetch pops://you@host --to ~/Mail`
     ");
     home.pouch(&["config", "sample"])
         .run()
@@ -79,7 +79,7 @@ fn config_mistakes_are_shown_with_line_and_hint() {
     === port = "995"
     $ pouch fetch
     ------- stderr -------
-    pouch: ~/.config/pouch/config.toml:5:8: `port` must be a number from 1 to 65535, without quotes, not a string
+    pouch: ~/.config/pouch/config.toml:5:8: `port` must be an integer from 1 to 65535, without quotes, not a string
       5 | port = "995"
         |        ^^^^^
     [exit code: 78]
@@ -125,8 +125,8 @@ fn config_mistakes_are_shown_with_line_and_hint() {
     home.write(".config/pouch/config.toml", base, 0o666);
     assert_snapshot!(home.pouch(&["fetch"]).run().assert_code(77).stderr_text(), @"
     pouch: ~/.config/pouch/config.toml is writable by other users
-      its permissions are 0666; commands in it are run as you
-    hint: chmod go-w ~/.config/pouch/config.toml
+      its permissions are 0666; its commands would run as you
+    hint: run `chmod go-w ~/.config/pouch/config.toml`
     ");
 }
 
@@ -173,7 +173,7 @@ fn unavailable_passwords_are_reported_before_connecting() {
     ------- stderr -------
     pouch: work: cannot run the password command `/no/such/program`
       No such file or directory
-    hint: write `password-command` as a list: ["pass", "show", "mail/work"]
+    hint: there is no program `/no/such/program`: check its path
     work   nothing fetched
     [exit code: 78]
     === password-command = ["~/bin/secret"]
@@ -260,7 +260,7 @@ fn common_first_mistakes_get_a_hint() {
     $ pouch ledger list -a
     work: no message is known
     $ pouch ledger list
-    work: no message waits or failed
+    work: no message is waiting or has failed
     $ pouch ledger list -s short
     work: no message is short
     $ pouch ledger list -s bad
@@ -279,7 +279,7 @@ fn common_first_mistakes_get_a_hint() {
     $ pouch ledger show work 1
     ------- stderr -------
     pouch: there is no message 1 in the ledger
-    hint: `pouch ledger list --all` shows the numbers
+    hint: run `pouch ledger list --all` to see the numbers
     [exit code: 64]
     $ pouch fetch ann@pop.example.org
     ------- stderr -------
@@ -288,7 +288,7 @@ fn common_first_mistakes_get_a_hint() {
     [exit code: 64]
     $ pouch ledger retry work --state-dir HOME/file/Mail
     ------- stderr -------
-    pouch: cannot create the directory HOME/file
+    pouch: cannot create the directory ~/file
       a file of that name already exists
     hint: fix this, or set another directory with `--state-dir` (a new ledger is empty: all mail is fetched again)
     [exit code: 73]
@@ -306,8 +306,8 @@ fn common_first_mistakes_get_a_hint() {
     [exit code: 64]
     $ pouch fetch --to HOME/file/Mail
     ------- stderr -------
-    pouch: work: HOME/file/Mail is not a Maildir
-      HOME/file is a file
+    pouch: work: ~/file/Mail is not a Maildir
+      ~/file is a file
     hint: use a directory that does not exist yet; pouch creates it
     [exit code: 73]
     $ pouch --json config path
@@ -362,7 +362,7 @@ fn url_is_fetched_without_a_config() {
     hint: set `password-command` or `password-file` in the config, or use `--password-command`
     ");
     assert_snapshot!(run(&["fetch", &address]).assert_code(64).stderr_text(), @"
-    pouch: no destination is given
+    pouch: no destination given
     hint: add `--to ~/Mail`, a Maildir that is created if it does not exist
     ");
     // the commands that hints mention work without `--to`
@@ -377,13 +377,13 @@ fn url_is_fetched_without_a_config() {
     message           1
     UID               uid-1
     state             delivered
-    listed size       363 octets
-    came              363 octets
+    listed size       363 bytes
+    received          363 bytes
     first seen        2026-11-23 00:00
     delivered         2026-11-23 00:00
     file              1795392000.R1L-LEDGER.HOST
     ");
-    assert_snapshot!(run(&["status", &address]).assert_code(0).stdout_text(), @"pops://ann@localhost:PORT   last run 2026-11-23 00:00, no password for ann at localhost; in trouble since 2026-11-23 00:00");
+    assert_snapshot!(run(&["status", &address]).assert_code(1).stdout_text(), @"pops://ann@localhost:PORT   failing since 2026-11-23 00:00: no password for ann at localhost; last run 2026-11-23 00:00");
     run(&["fetch", "pops://ann:geheim@localhost", "--to", "Box"]).assert_code(64);
 }
 
@@ -415,7 +415,7 @@ fn json_output_has_every_event() {
     assert_snapshot!(output.assert_code(77).stdout_text(), @r#"
     {"account":"work","event":"start","time":1795392000}
     {"account":"work","event":"problem","problem":{"exit":77,"facts":["127.0.0.1 said: -ERR [AUTH] no"],"hint":"check the password in ~/password, then run `pouch check work`","what":"127.0.0.1 rejected the password"},"time":1795392000}
-    {"account":"work","bytes":0,"deleted":0,"delivered":0,"event":"done","exit":77,"failed":0,"quarantined":0,"skipped":0,"time":1795392000}
+    {"account":"work","bytes":0,"deleted":0,"delivered":0,"destinations":[],"event":"done","exit":77,"failed":0,"quarantined":0,"skipped":0,"time":1795392000}
     {"event":"end","exit":77,"time":1795392000}
     "#);
     events.insert("problem".into());
@@ -467,17 +467,17 @@ fn ledger_commands_change_the_next_run() {
     state             quarantined
     from              Ben
     subject           Message 2
-    listed size       401 octets
+    listed size       401 bytes
     first seen        2026-11-23 00:00
     failed            1 time
-    why               127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+    reason            127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
     next try          2026-11-24 00:00
     ");
     let output = desk.pouch(&["ledger", "show", "work", "99"]).run();
     output.assert_code(64);
     assert_snapshot!(output.stderr_text(), @"
     pouch: there is no message 99 in the ledger
-    hint: `pouch ledger list --all` shows the numbers
+    hint: run `pouch ledger list --all` to see the numbers
     ");
     assert_snapshot!(desk.pouch(&["ledger", "verify"]).run().assert_code(0).stdout_text(), @"work: 3 messages delivered, 3 of them in ~/Mail/work");
     desk.server.heal("uid-2");
@@ -491,7 +491,7 @@ fn ledger_commands_change_the_next_run() {
         .assert_code(0);
     assert_snapshot!(desk.pouch(&["plan"]).run().stdout_text(), @"
     work: 4 messages on the server, 4 known
-      delete     2             you ordered it (`pouch ledger delete`, or a rule)
+      delete     2             requested by `pouch ledger delete` or a rule
       keep       2             fetched before
     ");
     desk.fetch(0);
@@ -535,7 +535,7 @@ fn catchup_marks_listed_messages_as_seen() {
     let desk = Desk::with(5, "keep = \"none\"", |server| server);
     let output = desk.pouch(&["ledger", "catchup", "work"]).run();
     output.assert_code(0);
-    assert_snapshot!(output.stdout_text(), @"work: 5 messages set aside");
+    assert_snapshot!(output.stdout_text(), @"work: 5 messages skipped");
     desk.server.add("uid-6", corpus::message(6));
     desk.fetch(0);
     desk.assert_arrived([6]);
@@ -570,10 +570,11 @@ fn worst_exit_code_of_several_accounts_is_returned() {
     lines.sort_unstable();
     assert_snapshot!(lines.join("\n"), @"
       127.0.0.1 said: -ERR [AUTH] no
+    2 fetched; 1 account failed: one
     hint: check the password in ~/password, then run `pouch check one`
     one   nothing fetched
     pouch: one: 127.0.0.1 rejected the password
-    two   2 new, 764 B, in ~/Mail/two
+    two   2 new (764 B) to ~/Mail/two
     two: 2 listed, 2 to fetch
     two: logged in at localhost:PORT
     ");
@@ -592,7 +593,7 @@ fn check_reports_each_step_and_fetches_nothing() {
     connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
     login    ok    PLAIN
     server   ok    UIDL TOP PIPELINING; 3 messages
-    deliver  ok    ~/Mail/work, will be made
+    deliver  ok    ~/Mail/work, will be created
     ");
     assert_eq!(desk.retrieved(), 0);
     assert!(!desk.home.join("Mail").exists());
@@ -618,11 +619,11 @@ fn check_tests_every_destination_and_command() {
     login    ok    PLAIN
     server   ok    UIDL TOP PIPELINING; 1 message
     filter   ok    `cat -x`
-    deliver  ok    ~/Mail/work, will be made
-    deliver  ok    ~/Mail/work/.A, will be made
-    deliver  ok    ~/other, will be made
+    deliver  ok    ~/Mail/work, will be created
+    deliver  ok    ~/Mail/work/.A, will be created
+    deliver  ok    ~/other, will be created
     deliver  ok    `cat -`, gets each message on standard input
-    deliver  ok    ~/box, will be made
+    deliver  ok    ~/box, will be created
     after    ok    `true now`
     ");
     assert!(!desk.home.join("Mail").exists() && !desk.home.join("box").exists());
@@ -641,20 +642,20 @@ fn check_tests_every_destination_and_command() {
       deliver  failed
       deliver  failed
       deliver  ok    `cat -`, gets each message on standard input
-      deliver  ok    ~/box, will be made
+      deliver  ok    ~/box, will be created
       after    ok    `true now`
     ------- stderr -------
     pouch: work: there is no program `no-such-program -x`
     hint: a command of `filter` is a list, the program and its arguments
-    pouch: work: HOME/Mail/work is not a Maildir
-      HOME/Mail is a file
+    pouch: work: ~/Mail/work is not a Maildir
+      ~/Mail is a file
     hint: use a directory that does not exist yet; pouch creates it
-    pouch: work: HOME/Mail/work/.A is not a Maildir
-      HOME/Mail is a file
+    pouch: work: ~/Mail/work/.A is not a Maildir
+      ~/Mail is a file
     hint: use a directory that does not exist yet; pouch creates it
-    pouch: work: cannot make /proc/nowhere/mail
+    pouch: work: cannot create /proc/nowhere/mail
       No such file or directory
-      nothing can be made in /proc
+      nothing can be created in /proc
     [exit code: 78]
     ");
     assert_eq!(
@@ -712,10 +713,10 @@ fn check_tests_every_destination_and_command() {
                 "exit": 73,
                 "facts": [
                   "No such file or directory",
-                  "nothing can be made in /proc"
+                  "nothing can be created in /proc"
                 ],
                 "hint": null,
-                "what": "cannot make /proc/nowhere/mail"
+                "what": "cannot create /proc/nowhere/mail"
               },
               "step": "deliver"
             }
@@ -743,7 +744,7 @@ fn check_tests_every_destination_and_command() {
             },
             {
               "step": "deliver",
-              "what": "~/box, will be made"
+              "what": "~/box, will be created"
             },
             {
               "step": "after",
@@ -785,9 +786,9 @@ fn unusable_ledger_is_reported_and_not_changed() {
     )
     .unwrap();
     assert_snapshot!(desk.fetch(65).stderr_text(), @"
-    pouch: work: cannot read the ledger HOME/.local/state/pouch/mailboxes/LEDGER.db
+    pouch: work: cannot read the ledger ~/.local/state/pouch/mailboxes/LEDGER.db
       file is not a database
-    hint: check the disk and try again; if the ledger stays unreadable, move it away: a new one is created, and all mail that is still on the server is fetched again
+    hint: check the disk and try again; if the error persists, move the ledger away: pouch creates a new one and fetches all mail still on the server again
     ");
     assert!(
         fs::read(&ledger)
@@ -800,9 +801,9 @@ fn unusable_ledger_is_reported_and_not_changed() {
     newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
     fs::write(&ledger, &newer).unwrap();
     assert_snapshot!(desk.fetch(65).stderr_text(), @"
-    pouch: work: another version of pouch wrote the ledger HOME/.local/state/pouch/mailboxes/LEDGER.db
-      it has version 99; this pouch knows version 1
-    hint: use that version, or another directory with `--state-dir`
+    pouch: work: the ledger ~/.local/state/pouch/mailboxes/LEDGER.db was written by another version of pouch
+      it has schema version 99; this pouch supports version 1
+    hint: use that version of pouch, or choose another directory with `--state-dir`
     ");
     fs::write(&ledger, &whole).unwrap();
     desk.fetch(0).assert_silent();
@@ -987,7 +988,7 @@ fn mistyped_command_gets_a_suggestion() {
         .pouch(&["fetch", "pops://ann@localhost", "--to", "ftp:x"])
         .run();
     assert_snapshot!(place.assert_code(64).stderr_text(), @"
-    pouch: --to: unsupported kind of destination `ftp:`
+    pouch: --to: unknown destination type `ftp:`
     hint: use a path, maildir:DIR, mbox:FILE, pipe:COMMAND, lmtp:ADDRESS or - (for a directory of that name: `./ftp:x`)
     ");
     assert!(!home.join("ftp:x").exists());
@@ -1163,13 +1164,13 @@ fn status_shows_the_result_of_the_last_run() {
     });
     desk.fetch(77);
     let status = desk.pouch(&["status"]).run();
-    assert_snapshot!(status.assert_code(0).stdout_text(), @"work   last run 2026-11-23 00:00, 127.0.0.1 rejected the password; in trouble since 2026-11-23 00:00");
+    assert_snapshot!(status.assert_code(1).stdout_text(), @"work   failing since 2026-11-23 00:00: 127.0.0.1 rejected the password; last run 2026-11-23 00:00");
     assert!(!status.stdout.contains("nothing new"), "{status}");
     desk.server.heal_all();
     desk.server
         .fault(on("RETR").refuse("-ERR [SYS/TEMP] later"));
     desk.fetch(75);
-    assert_snapshot!(desk.pouch(&["status"]).run().stdout_text(), @"work   last run 2026-11-23 00:00, nothing fetched; 2 waiting; in trouble since 2026-11-23 00:00");
+    assert_snapshot!(desk.pouch(&["status"]).run().stdout_text(), @"work   failing since 2026-11-23 00:00: 127.0.0.1 refused to send message 1 of 2; last run 2026-11-23 00:00, nothing fetched; 2 waiting");
     desk.server.heal_all();
     desk.fetch(0);
     desk.fetch(0);

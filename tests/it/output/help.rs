@@ -34,65 +34,74 @@ fn pouch() {
     Commands:
       fetch        Fetch new mail (the default)
       plan         Show what fetch would do to each message, and why
-      status       Show each account: last run, what waits, what is in quarantine
-      check        Test config, secrets, TLS, login, server and destination
+      status       Show each account: last run, waiting messages, quarantine
+      check        Test config, secrets, TLS, login, server and destinations
       config       Print the path of the config, its values, or a sample
-      ledger       Look at what pouch remembers, and change it
+      ledger       Show and change what pouch remembers of each message
       completions  Print the line that enables completions in your shell
       help         Print this message or the help of the given subcommand(s)
 
     Options:
+      -h, --help     Print help (see more with '--help')
+      -V, --version  Print version
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help (see more with '--help')
-      -V, --version          Print version
     $ pouch --help
     Fetch mail by POP3: each message once, and one bad message never stops the
     others.
 
-    Without a command, fetches the mail of all accounts in the config.
+    Without a command, `pouch` means `pouch fetch`, and takes its options.
 
     Usage: pouch [OPTIONS] [COMMAND]
 
     Commands:
       fetch        Fetch new mail (the default)
       plan         Show what fetch would do to each message, and why
-      status       Show each account: last run, what waits, what is in quarantine
-      check        Test config, secrets, TLS, login, server and destination
+      status       Show each account: last run, waiting messages, quarantine
+      check        Test config, secrets, TLS, login, server and destinations
       config       Print the path of the config, its values, or a sample
-      ledger       Look at what pouch remembers, and change it
+      ledger       Show and change what pouch remembers of each message
       completions  Print the line that enables completions in your shell
       help         Print this message or the help of the given subcommand(s)
 
     Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    Global options:
       -c, --config <FILE>
               Read this config instead of ~/.config/pouch/config.toml
               
               [env: POUCH_CONFIG]
 
           --state-dir <DIR>
-              Use this directory for the ledger and the locks
+              Use this directory for ledgers and locks
               
               [env: POUCH_STATE_DIR]
 
       -q, --quiet...
-              Say less: once for problems alone, twice for nothing at all
+              Print less: only problems; twice prints nothing
 
       -v, --verbose...
-              Say more; twice shows the session with the server, without secrets
+              Print more; twice shows the session with the server, without secrets
 
           --json
-              Print JSON: a line an event for fetch, one document for all else
+              Print JSON: one event per line for fetch, one document for other
+              commands
 
           --color <WHEN>
               Use colour: auto, always or never
@@ -103,12 +112,6 @@ fn pouch() {
               Show progress: auto, always or never
               
               [default: auto]
-
-      -h, --help
-              Print help (see a summary with '-h')
-
-      -V, --version
-              Print version
     ");
 }
 
@@ -125,38 +128,35 @@ fn fetch() {
                     `pops://ann@pop.example.org`; all enabled ones by default
 
     Options:
-      -c, --config <FILE>           Read this config instead of
-                                    ~/.config/pouch/config.toml [env: POUCH_CONFIG]
-      -n, --dry-run                 Show what would be done, and do nothing
+      -n, --dry-run                 Show what would be done, without doing it
       -k, --keep                    Delete nothing from the server
-          --state-dir <DIR>         Use this directory for the ledger and the locks
-                                    [env: POUCH_STATE_DIR]
-      -l, --limit <COUNT>           Fetch at most this many messages an account
-      -q, --quiet...                Say less: once for problems alone, twice for
-                                    nothing at all
+      -l, --limit <COUNT>           Fetch at most this many messages per account
           --max-size <SIZE>         Leave larger messages on the server
-      -v, --verbose...              Say more; twice shows the session with the
-                                    server, without secrets
-          --json                    Print JSON: a line an event for fetch, one
-                                    document for all else
-          --to <PLACE>              Deliver there: a Maildir, maildir:DIR,
-                                    mbox:FILE, pipe:COMMAND, lmtp:ADDRESS, or - for
-                                    standard output
-          --color <WHEN>            Use colour: auto, always or never [default:
-                                    auto]
-      -j, --jobs <COUNT>            Talk to this many servers at once
-          --every <TIME>            Fetch again and again, with this much time
-                                    between
-          --progress <WHEN>         Show progress: auto, always or never [default:
-                                    auto]
-          --wait <TIME>             Wait this long for another pouch that is
-                                    fetching the account
-          --accept-new-uids         Take all messages for new where the server has
-                                    given every one a new UID
+          --to <DESTINATION>        Deliver to a Maildir, maildir:DIR, mbox:FILE,
+                                    pipe:COMMAND, lmtp:ADDRESS, or - (standard
+                                    output)
+      -j, --jobs <COUNT>            Connect to this many servers at the same time
+          --every <TIME>            Repeat at this interval, until interrupted
+          --wait <TIME>             Wait this long if another pouch is fetching the
+                                    account
+          --accept-new-uids         Treat all messages as new if every UID changed
           --fail-if-none            Exit with 1 if there was nothing new
-          --password-command <CMD>  Take the password from the first line that this
-                                    command prints
+          --password-command <CMD>  Use the first line that this command prints as
+                                    the password
       -h, --help                    Print help
+
+    Global options:
+      -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
+                             [env: POUCH_CONFIG]
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
+                             POUCH_STATE_DIR]
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
+                             without secrets
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
+          --color <WHEN>     Use colour: auto, always or never [default: auto]
+          --progress <WHEN>  Show progress: auto, always or never [default: auto]
     ");
 }
 
@@ -172,19 +172,20 @@ fn plan() {
       [ACCOUNT]...  Accounts by name; all enabled ones by default
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -192,7 +193,7 @@ fn plan() {
 fn status() {
     assert_snapshot!(help(&["status"]), @"
     $ pouch status -h
-    Show each account: last run, what waits, what is in quarantine
+    Show each account: last run, waiting messages, quarantine
 
     Usage: pouch status [OPTIONS] [ACCOUNT]...
 
@@ -200,19 +201,26 @@ fn status() {
       [ACCOUNT]...  Accounts by name; all enabled ones by default
 
     Options:
+          --problems  Show only accounts that need attention
+      -h, --help      Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
+
+    Exit status: 0 if no account needs attention; 1 if one does: it fails (a
+    transient failure counts once it has lasted a day), its last run was
+    interrupted, or messages are quarantined; other values if its ledger cannot be
+    read
     ");
 }
 
@@ -220,7 +228,7 @@ fn status() {
 fn check() {
     assert_snapshot!(help(&["check"]), @"
     $ pouch check -h
-    Test config, secrets, TLS, login, server and destination
+    Test config, secrets, TLS, login, server and destinations
 
     Usage: pouch check [OPTIONS] [ACCOUNT]...
 
@@ -228,19 +236,20 @@ fn check() {
       [ACCOUNT]...  Accounts by name; all enabled ones by default
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -259,19 +268,20 @@ fn config() {
       help    Print this message or the help of the given subcommand(s)
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -284,19 +294,20 @@ fn config_path() {
     Usage: pouch config path [OPTIONS]
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -312,19 +323,20 @@ fn config_show() {
       [ACCOUNT]...  Accounts by name; all enabled ones by default
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -337,19 +349,20 @@ fn config_sample() {
     Usage: pouch config sample [OPTIONS]
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -357,37 +370,37 @@ fn config_sample() {
 fn ledger() {
     assert_snapshot!(help(&["ledger"]), @"
     $ pouch ledger -h
-    Look at what pouch remembers, and change it
+    Show and change what pouch remembers of each message
 
     Usage: pouch ledger [OPTIONS] <COMMAND>
 
     Commands:
-      list     List messages: those that wait or failed, unless a state is named
-      show     Show all that is known of a message
-      retry    Try failed messages, or named ones that were set aside, in the next
-               run; take an order to delete back
-      forget   Forget messages: those still on the server are fetched as if they
-               were new
-      catchup  Set all messages aside that were not delivered yet: neither fetch nor
+      list     List messages; by default, those that are waiting or have failed
+      show     Show everything known about a message
+      retry    Retry failed or skipped messages in the next run; cancel pending
+               deletions
+      forget   Forget messages: those still on the server are fetched again
+      catchup  Skip all messages that were not delivered yet: neither fetch nor
                delete them
       delete   Delete messages from the server in the next run, delivered or not
-      verify   Hold the ledger against the Maildir and against itself
+      verify   Check the integrity of the ledger, and compare it with the Maildir
       help     Print this message or the help of the given subcommand(s)
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -395,7 +408,7 @@ fn ledger() {
 fn ledger_list() {
     assert_snapshot!(help(&["ledger", "list"]), @"
     $ pouch ledger list -h
-    List messages: those that wait or failed, unless a state is named
+    List messages; by default, those that are waiting or have failed
 
     Usage: pouch ledger list [OPTIONS] [ACCOUNT]...
 
@@ -403,22 +416,23 @@ fn ledger_list() {
       [ACCOUNT]...  Accounts by name; all enabled ones by default
 
     Options:
-      -a, --all              List all messages
+      -a, --all            List all messages
+      -s, --state <STATE>  List messages in this state: new, delivering, delivered,
+                           short, quarantined, skipped or gone
+      -h, --help           Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-      -s, --state <STATE>    List messages in this state: new, delivering,
-                             delivered, short, quarantined, skipped or gone
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -426,7 +440,7 @@ fn ledger_list() {
 fn ledger_show() {
     assert_snapshot!(help(&["ledger", "show"]), @"
     $ pouch ledger show -h
-    Show all that is known of a message
+    Show everything known about a message
 
     Usage: pouch ledger show [OPTIONS] <ACCOUNT> <MESSAGE>
 
@@ -435,19 +449,20 @@ fn ledger_show() {
       <MESSAGE>  The message's number in the ledger
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -455,29 +470,29 @@ fn ledger_show() {
 fn ledger_retry() {
     assert_snapshot!(help(&["ledger", "retry"]), @"
     $ pouch ledger retry -h
-    Try failed messages, or named ones that were set aside, in the next run; take an
-    order to delete back
+    Retry failed or skipped messages in the next run; cancel pending deletions
 
     Usage: pouch ledger retry [OPTIONS] <ACCOUNT> [MESSAGE]...
 
     Arguments:
       <ACCOUNT>     The account
-      [MESSAGE]...  The messages' numbers in the ledger; all that failed by default
+      [MESSAGE]...  The messages' numbers in the ledger; all failed ones by default
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -485,7 +500,7 @@ fn ledger_retry() {
 fn ledger_forget() {
     assert_snapshot!(help(&["ledger", "forget"]), @"
     $ pouch ledger forget -h
-    Forget messages: those still on the server are fetched as if they were new
+    Forget messages: those still on the server are fetched again
 
     Usage: pouch ledger forget [OPTIONS] <ACCOUNT> <MESSAGE>...
 
@@ -494,19 +509,20 @@ fn ledger_forget() {
       <MESSAGE>...  The messages' numbers in the ledger
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -514,8 +530,7 @@ fn ledger_forget() {
 fn ledger_catchup() {
     assert_snapshot!(help(&["ledger", "catchup"]), @"
     $ pouch ledger catchup -h
-    Set all messages aside that were not delivered yet: neither fetch nor delete
-    them
+    Skip all messages that were not delivered yet: neither fetch nor delete them
 
     Usage: pouch ledger catchup [OPTIONS] <ACCOUNT>
 
@@ -523,19 +538,20 @@ fn ledger_catchup() {
       <ACCOUNT>  The account
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -552,19 +568,20 @@ fn ledger_delete() {
       <MESSAGE>...  The messages' numbers in the ledger
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -572,7 +589,7 @@ fn ledger_delete() {
 fn ledger_verify() {
     assert_snapshot!(help(&["ledger", "verify"]), @"
     $ pouch ledger verify -h
-    Hold the ledger against the Maildir and against itself
+    Check the integrity of the ledger, and compare it with the Maildir
 
     Usage: pouch ledger verify [OPTIONS] [ACCOUNT]...
 
@@ -580,19 +597,20 @@ fn ledger_verify() {
       [ACCOUNT]...  Accounts by name; all enabled ones by default
 
     Options:
+      -h, --help  Print help
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help
     ");
 }
 
@@ -608,19 +626,20 @@ fn completions() {
       <SHELL>  The shell [possible values: bash, zsh, fish]
 
     Options:
+      -h, --help  Print help (see more with '--help')
+
+    Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
                              [env: POUCH_CONFIG]
-          --state-dir <DIR>  Use this directory for the ledger and the locks [env:
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
                              POUCH_STATE_DIR]
-      -q, --quiet...         Say less: once for problems alone, twice for nothing at
-                             all
-      -v, --verbose...       Say more; twice shows the session with the server,
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
                              without secrets
-          --json             Print JSON: a line an event for fetch, one document for
-                             all else
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
           --color <WHEN>     Use colour: auto, always or never [default: auto]
           --progress <WHEN>  Show progress: auto, always or never [default: auto]
-      -h, --help             Print help (see more with '--help')
     $ pouch completions --help
     Print the line that enables completions in your shell
 
@@ -636,24 +655,29 @@ fn completions() {
               - fish: fish
 
     Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options:
       -c, --config <FILE>
               Read this config instead of ~/.config/pouch/config.toml
               
               [env: POUCH_CONFIG]
 
           --state-dir <DIR>
-              Use this directory for the ledger and the locks
+              Use this directory for ledgers and locks
               
               [env: POUCH_STATE_DIR]
 
       -q, --quiet...
-              Say less: once for problems alone, twice for nothing at all
+              Print less: only problems; twice prints nothing
 
       -v, --verbose...
-              Say more; twice shows the session with the server, without secrets
+              Print more; twice shows the session with the server, without secrets
 
           --json
-              Print JSON: a line an event for fetch, one document for all else
+              Print JSON: one event per line for fetch, one document for other
+              commands
 
           --color <WHEN>
               Use colour: auto, always or never
@@ -664,9 +688,6 @@ fn completions() {
               Show progress: auto, always or never
               
               [default: auto]
-
-      -h, --help
-              Print help (see a summary with '-h')
     ");
 }
 

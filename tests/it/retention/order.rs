@@ -102,7 +102,7 @@ fn refused_deletion_is_reported_with_v_and_stops_no_other() {
     pouch: work: 127.0.0.1 refused to delete a message
       127.0.0.1 said: -ERR it is �[31mlocked
       the next run will try again
-    work   3 new, 1.2 KB, in ~/Mail/work; 2 deleted
+    work   3 new (1.2 KB) to ~/Mail/work; 2 deleted
     ");
     assert_eq!(desk.server.uids(), ["uid-2"]);
     desk.fetch(75);

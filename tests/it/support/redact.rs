@@ -20,7 +20,7 @@ const VARIABLE: &[(&str, &str)] = &[
     (r"\bport \d{4,5}\b", "port PORT"),
     (r"^(port +=) \d{5}\b", "$1 PORT "),
     (
-        r#"("source": "~/.config/pouch/config.toml:3",\s+"value": ")\d{4,5}\b"#,
+        r#"("source": "~/.config/pouch/config.toml:3",\s+"value": )\d{4,5}\b"#,
         "${1}PORT",
     ),
     // fingerprints of certificates, which are made for each server
