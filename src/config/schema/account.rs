@@ -73,8 +73,9 @@ keys! {
             .one_of(Choice::Trust)
             .needs_tls();
 
-    /// Trust exactly one certificate, whatever its issuer, its name and its dates: `"sha256:"` and
-    /// the 64 hexadecimal digits that `pouch check` shows.
+    /// Trust exactly one certificate, whatever its issuer, its name and its dates: the SHA-256
+    /// fingerprint that `pouch check` shows.
+    /// The prefix `sha256:` and colons between the bytes are optional.
     tls_pin: Option<Pin> =>
         Key::new("tls-pin", Group::Server, "trust exactly this certificate; not with tls-ca-file")
             .example("\"sha256:5f6e04c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d\"")
