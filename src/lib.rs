@@ -15,18 +15,18 @@
 //! | 4 engine | [`fetch`] | carries out the run of an account |
 //! | 3 effects | [`net`], [`pop3`], [`ledger`], [`delivery`] | one kind of effect each; they do not import each other |
 //! | 2 machine | [`sys`] | clock, signals, locks, files, other programs |
-//! | 1 config | [`config`], [`event`] | what the user wants, what a run reports |
+//! | 1 config | [`config`], [`event`] | the user's settings, the events that a run reports |
 //! | 0 domain | [`domain`], [`text`], [`error`] | terms and decisions: no I/O, no clock, no environment |
 //!
-//! # The way of a message
+//! # The path of a message
 //!
-//! 1. [`config`] resolves what the user wants of the account; [`sys::lock`] excludes other pouches.
-//! 2. [`fetch::connect`] gets from the host name to a session: [`net`] connects and starts TLS,
+//! 1. [`config`] resolves the account's settings; [`sys::lock`] keeps other pouches out.
+//! 2. [`fetch::connect`] opens a session on the host: [`net`] connects and starts TLS,
 //!    [`pop3::login`] reads the greeting and logs in with the secret from [`sys::password`].
-//! 3. The server lists its messages, and meanwhile the [`ledger::Reader`] reads what is known.
+//! 3. The server lists its messages, while the [`ledger::Reader`] reads the known ones.
 //!    [`domain::reconcile`] matches the two, and [`ledger::Ledger::admit`] gives each new message its
-//!    row. **The name of its file is a function of the row** ([`domain::file_name`]): whoever finds
-//!    the file knows that the row is delivered.
+//!    row. **The name of its file is a function of the row** ([`domain::file_name`]): a file with
+//!    that name proves that the row is delivered.
 //! 4. If the account has rules, the headers of new messages are requested, and [`domain::rule`]
 //!    decides which rule matches.
 //! 5. [`domain::plan`] decides what to do to each message. It is one pure function: `pouch plan`
@@ -40,7 +40,7 @@
 //!    commit records it ([`ledger::Ledger::record_delivered`]).
 //! 8. The ledger gives a [`ledger::Proof`] for each message that may be deleted. Only the ledger can
 //!    make one, and only a message with a proof is ever deleted.
-//! 9. QUIT carries the deletions out; [`ledger::Ledger::record_deleted`] records that it did.
+//! 9. QUIT carries out the deletions; [`ledger::Ledger::record_deleted`] records that it did.
 //!
 //! Data moves one way, and each step returns a value that the next one takes; only the reporter
 //! ([`event::Reporter`]) is called back.
@@ -56,7 +56,7 @@
 //! | between a quarantine and its notice | has all | unchanged | quarantined, not reported | delivers the notice |
 //! | after the notice, before the ledger's commit | has all | a notice | quarantined, not reported | finds the name: reported, no second notice |
 //! | while a batch is appended to an mbox file | has all | a part of it; its journal has all | new | keeps complete messages, truncates a partial one |
-//! | while a program or an LMTP server has it, or its notice | has all | unknown | delivering | hands it over again, and reports that |
+//! | while a program or an LMTP server has it, or its notice | has all | unknown | delivering | delivers it again, and reports that |
 //!
 //! A run that stayed unsettled in the ledger makes the next one look for such files.
 //!
@@ -71,9 +71,9 @@
 //!
 //! # Terms
 //!
-//! An *account* is a mailbox on a server and where its mail goes. A *message* is identified by its
-//! *UID* (from UIDL) and has a *row* in the *ledger*. A *listing* is what the server shows now, a
-//! *plan* what to do about it. A *destination* gets messages; a *draft* is a message on its way
+//! An *account* is a mailbox on a server together with its settings. A *message* is identified by its
+//! *UID* (from UIDL) and has a *row* in the *ledger*. A *listing* is what the server has now, a
+//! *plan* what to do with each message. A *destination* gets messages; a *draft* is a message on its way
 //! there, a *batch* several that are made durable together. *Retention* deletes delivered messages
 //! from the server. A *notice* is the mail about a quarantined message.
 
