@@ -1,25 +1,24 @@
-//! Where messages go.
+//! Destinations of messages.
 
 use std::{fmt, path::PathBuf};
 
-/// Where messages go.
+/// A destination of messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// A Maildir.
     Maildir(PathBuf),
-    /// A mailbox file.
+    /// An mbox file.
     Mbox(PathBuf),
-    /// A program that gets each message on its standard input.
+    /// A program that reads each message on standard input.
     Pipe(Vec<String>),
-    /// An LMTP server, and who gets the messages there. Where nobody is named, that is told by what
-    /// leads there.
+    /// An LMTP server with its recipients. Without any, the caller determines them.
     Lmtp(LmtpServer, Vec<String>),
-    /// Standard output. Only the command line names it.
+    /// Standard output, on the command line only.
     Stdout,
 }
 
 impl Destination {
-    /// Whether the other one is the same place, whoever gets messages there.
+    /// Returns whether `other` is the same destination, recipients aside.
     pub fn same_place(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Lmtp(server, _), Self::Lmtp(other, _)) => server == other,
@@ -27,7 +26,7 @@ impl Destination {
         }
     }
 
-    /// Where it is an LMTP server and names nobody, it is for these.
+    /// Returns the destination with these recipients, if it is an LMTP server without any.
     #[must_use]
     pub fn with_default_recipients(self, usual: &[String]) -> Self {
         match self {
@@ -38,8 +37,8 @@ impl Destination {
         }
     }
 
-    /// Adds a place for a message to others. It goes to each of them once; to an LMTP server it
-    /// goes once for all recipients, and for each of them once.
+    /// Merges the destination into `others`. A message is delivered to each of them once; to an
+    /// LMTP server once for all recipients.
     pub fn merge_into(self, destinations: &mut Vec<Self>) {
         match destinations
             .iter_mut()
@@ -49,7 +48,7 @@ impl Destination {
             Some(destination) => {
                 if let (Self::Lmtp(_, recipients), Self::Lmtp(_, more)) = (destination, self) {
                     for recipient in more {
-                        // no server should tell mailboxes apart by case (RFC 5321 §2.4)
+                        // servers should not distinguish mailboxes by case (RFC 5321 §2.4)
                         if !recipients
                             .iter()
                             .any(|known| known.eq_ignore_ascii_case(&recipient))
@@ -62,8 +61,8 @@ impl Destination {
         }
     }
 
-    /// What the ledger calls those who take a message here, where it goes to several: an LMTP
-    /// server answers for each recipient.
+    /// Returns the names of the recipients in the ledger, if a message has several destinations: an
+    /// LMTP server responds for each recipient.
     pub fn recipients(&self) -> Vec<String> {
         match self {
             Self::Lmtp(server, recipients) => recipients
@@ -75,14 +74,14 @@ impl Destination {
     }
 }
 
-/// Where an LMTP server listens.
+/// The address of an LMTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LmtpServer {
-    /// On a Unix socket.
+    /// A Unix socket.
     Unix(PathBuf),
-    /// On a TCP port.
+    /// A TCP port.
     Tcp {
-        /// Its name or address.
+        /// The host name or address.
         host: String,
         /// The port.
         port: u16,
@@ -90,7 +89,7 @@ pub enum LmtpServer {
 }
 
 impl LmtpServer {
-    /// What the ledger calls this recipient of it.
+    /// Returns the name of this recipient in the ledger.
     pub fn taker(&self, recipient: &str) -> String {
         Destination::Lmtp(self.clone(), vec![recipient.to_owned()]).to_string()
     }
@@ -103,7 +102,7 @@ pub fn is_recipient(text: &str) -> bool {
 }
 
 impl fmt::Display for LmtpServer {
-    /// As the config has it.
+    /// Formats the address as in the config.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
@@ -114,7 +113,7 @@ impl fmt::Display for LmtpServer {
 }
 
 impl fmt::Display for Destination {
-    /// As `--to` takes it: what the ledger calls the place where a message goes to several.
+    /// Formats the destination as for `--to`. The ledger uses this as its name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Maildir(path) => write!(f, "maildir:{}", path.display()),
@@ -132,7 +131,7 @@ impl fmt::Display for Destination {
     }
 }
 
-/// The words in one line, quoted where a shell would need it.
+/// Returns the words in one line, quoted for a shell.
 fn as_for_a_shell<'w>(words: impl IntoIterator<Item = &'w String>) -> String {
     shlex::try_join(words.into_iter().map(String::as_str)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! A glance at a message's header: who, what, when, and a fingerprint to know it again.
+//! Message headers: sender, subject, date, and a fingerprint that recognises the message.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -10,30 +10,30 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::time::Timestamp;
 
-/// The most of a message that is looked at. Headers are smaller; what is not a header need not be
-/// understood.
+/// How much of a message is searched for the end of its header, in bytes. Headers are smaller.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// What a header says, decoded (RFC 2047) and not yet safe to show.
+/// The summary of a header, decoded (RFC 2047) and not sanitized.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderSummary {
-    /// Who it is from: a name, or else an address.
+    /// The sender's name or, without one, the address.
     pub sender: Option<String>,
-    /// The address it is from.
+    /// The sender's address.
     pub address: Option<String>,
-    /// Its subject.
+    /// The subject.
     pub subject: Option<String>,
-    /// Its date as it stands there.
+    /// The Date field as it was written.
     pub date: Option<String>,
 }
 
-/// What stays the same when a message moves to another server: a hash over its Message-ID, Date,
-/// From and Subject; where it has no Message-ID, also over its Received fields, but for those of
-/// pouch's own. Servers add other fields (and LMTP a Received), and count octets differently.
+/// A hash that stays the same when a message moves to another server.
+///
+/// It covers Message-ID, Date, From and Subject and, without a Message-ID, also the Received fields
+/// except those of pouch. Other fields, and the size, differ between servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 16]);
 
-/// The beginning of a message, gathered as it streams by.
+/// The beginning of a message, collected while it is received.
 #[derive(Debug, Default)]
 pub struct Head {
     octets: Vec<u8>,
@@ -41,7 +41,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// Takes the next piece of the message; whatever is behind the header is left out.
+    /// Adds the next piece of the message. Everything after the header is dropped.
     pub fn push(&mut self, piece: &[u8]) {
         if self.whole {
             return;
@@ -58,25 +58,25 @@ impl Head {
         }
     }
 
-    /// Whether more of the message would change nothing.
+    /// Returns whether the header is complete, so that more of the message would change nothing.
     pub fn is_whole(&self) -> bool {
         self.whole
     }
 
-    /// The header with LF line ends.
+    /// Returns the header with LF line ends.
     pub fn as_bytes(&self) -> &[u8] {
         &self.octets
     }
 }
 
-/// What a parser makes of what a sender wrote; nothing where it stumbles: one bad message must not
-/// stop the others, whatever a library thinks of it.
+/// Runs a header parser. Returns `None` if it panics: one bad message must not stop the others.
 fn guarded<T>(parse: impl FnOnce() -> Option<T>) -> Option<T> {
-    // nothing but its own result is changed by a parser
+    // a parser changes nothing except its own result
     catch_unwind(AssertUnwindSafe(parse)).ok().flatten()
 }
 
-/// What `head`, a header with LF line ends, says. What no parser understands says nothing.
+/// Returns the summary of `head`, a header with LF line ends. Fields that cannot be parsed are
+/// empty.
 pub fn summarize(head: &[u8]) -> HeaderSummary {
     let Some(message) = guarded(|| MessageParser::default().parse_headers(head)) else {
         return HeaderSummary::default();
@@ -94,8 +94,8 @@ pub fn summarize(head: &[u8]) -> HeaderSummary {
     }
 }
 
-/// Finds the fields of a header, and understands none of them but where errors go back to: every
-/// message passes here. (A parser that is told of no field at all understands all of them.)
+/// A parser that finds the fields of a header, but only interprets Return-Path, because every
+/// message passes through it. (Without any field to interpret, it would interpret all of them.)
 static FIELDS: LazyLock<MessageParser> = LazyLock::new(|| {
     MessageParser::new()
         .header_id(HeaderName::ReturnPath)
@@ -106,8 +106,8 @@ fn fields(head: &[u8]) -> Option<Message<'_>> {
     guarded(|| FIELDS.parse_headers(head))
 }
 
-/// The address that `head` says errors go back to (Return-Path, RFC 5321 §4.4); nothing where it
-/// says none, or nobody.
+/// Returns the address in the Return-Path of `head` (RFC 5321 §4.4), or `None` if there is no such
+/// field or it is empty.
 pub fn return_path(head: &[u8]) -> Option<String> {
     let message = fields(head)?;
     message
@@ -118,15 +118,16 @@ pub fn return_path(head: &[u8]) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Whether `head` has a Return-Path, whatever that says.
+/// Returns whether `head` has a Return-Path, even an empty one.
 pub fn has_return_path(head: &[u8]) -> bool {
     fields(head).is_some_and(|message| message.header(HeaderName::ReturnPath).is_some())
 }
 
-/// How the comment begins that pouch writes into a Received field.
+/// The beginning of the comment that pouch writes into a Received field.
 pub const RECEIVED_BY_POUCH: &str = "(pouch ";
 
-/// The fingerprint of `head`, a header with LF line ends; nothing where it has none of the fields.
+/// Returns the fingerprint of `head`, a header with LF line ends, or `None` if it has none of the
+/// fields.
 pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
     let message = fields(head)?;
     let mut hash = Sha256::new();
@@ -150,7 +151,7 @@ pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
         }
         any = true;
         hash.update(header.name.as_str().to_ascii_lowercase());
-        // servers fold lines anew: blanks count as one
+        // servers fold lines differently, so that all white space counts as one space
         for word in value
             .split(u8::is_ascii_whitespace)
             .filter(|word| !word.is_empty())
@@ -166,8 +167,8 @@ pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
     any.then_some(Fingerprint(short))
 }
 
-/// What a message is known by where there is nothing but its header: the fingerprint, or where that
-/// has no fields to go by, a hash over all of `head`.
+/// Returns what identifies a message of which only the header is known: the fingerprint or, if it
+/// has none of its fields, a hash over all of `head`.
 pub fn identity(head: &[u8]) -> Fingerprint {
     fingerprint(head).unwrap_or_else(|| {
         let mut short = [0; 16];
@@ -176,11 +177,11 @@ pub fn identity(head: &[u8]) -> Fingerprint {
     })
 }
 
-/// A header that can be asked for its fields.
+/// A parsed header.
 pub struct Header<'h>(Option<Message<'h>>);
 
 impl<'h> Header<'h> {
-    /// Reads `head`, a header with LF line ends. What no parser understands has no fields.
+    /// Parses `head`, a header with LF line ends. If it cannot be parsed, it has no fields.
     pub fn read(head: &'h [u8]) -> Self {
         Self(guarded(|| MessageParser::default().parse_headers(head)))
     }
@@ -189,7 +190,7 @@ impl<'h> Header<'h> {
         guarded(|| Some(self.0.as_ref()?.header_as(name.to_owned(), form))).unwrap_or_default()
     }
 
-    /// What the fields of this name say, unfolded and decoded (RFC 2047).
+    /// Returns the values of all fields of this name, unfolded and decoded (RFC 2047).
     pub fn texts(&self, name: &str) -> Vec<String> {
         let values = self.values(name, HeaderForm::Text);
         values
@@ -198,7 +199,7 @@ impl<'h> Header<'h> {
             .collect()
     }
 
-    /// The mailboxes in the fields of these names, each as `name <address>`, its address and its
+    /// Returns the mailboxes in the fields of these names, each as `name <address>`, address and
     /// name.
     pub fn mailboxes(&self, names: &[&str]) -> Vec<String> {
         let values = names
@@ -218,7 +219,7 @@ impl<'h> Header<'h> {
         mailboxes
     }
 
-    /// The addresses in each field of this name.
+    /// Returns the addresses in each field of this name.
     pub fn addresses(&self, name: &str) -> Vec<Vec<String>> {
         let addresses = |value: &HeaderValue<'_>| {
             let mailboxes = value.as_address().into_iter().flat_map(|list| list.iter());
@@ -233,7 +234,7 @@ impl<'h> Header<'h> {
             .collect()
     }
 
-    /// When it was written, by the Date field.
+    /// Returns the time in the Date field.
     pub fn date(&self) -> Option<Timestamp> {
         self.0
             .as_ref()?
@@ -293,7 +294,7 @@ mod tests {
         let other = String::from_utf8_lossy(MAIL).replace("<1@", "<2@");
         assert_ne!(fingerprint(MAIL), fingerprint(other.as_bytes()));
         assert_eq!(fingerprint(b"X-Other: 1\n\n"), None);
-        // nor does what pouch puts on top of it
+        // nor do the fields that pouch adds
         let nameless =
             b"Received: from a by b; Mon, 1 Jan 2026 00:00:00 +0000\nFrom: a@example.org\n\n";
         let ours = [

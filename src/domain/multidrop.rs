@@ -1,5 +1,5 @@
-//! Multidrop: one mailbox for several people, told apart by the header field in which the server
-//! notes whom it took a message for.
+//! Multidrop: one mailbox for several people, distinguished by the header field in which the server
+//! records the recipient.
 
 use super::{
     destination::{Destination, is_recipient},
@@ -7,22 +7,22 @@ use super::{
     pattern::Pattern,
 };
 
-/// How recipients are found, and where their messages go.
+/// How recipients are determined, and their destinations.
 #[derive(Clone, Debug)]
 pub struct Multidrop {
-    /// The fields that may name them: the first that a message has counts.
+    /// The fields that may name recipients. The first that a message has is used.
     pub fields: Vec<String>,
-    /// Which of several such fields, from the top from 1, from the bottom from -1: each server on
-    /// the way may add one on top.
+    /// Which field to use if there are several: 1 is the first, -1 the last. Each server on the way
+    /// may add one at the top.
     pub occurrence: i32,
-    /// The recipients' addresses, and where their messages go. The first that fits counts. An LMTP
-    /// server for which nobody is named gets the message for the address itself.
+    /// The recipients' addresses with their destinations. The first match is used. An LMTP server
+    /// without recipients gets the message for the address itself.
     pub recipients: Vec<(Pattern, Destination)>,
 }
 
 impl Multidrop {
-    /// Where a message with this header goes: every recipient gets it once. `default` is for those who
-    /// are not known, and for a message that names nobody.
+    /// Returns the destinations of a message with this header, each once. `default` is for unknown
+    /// recipients, and for a message without any.
     pub fn destinations(&self, header: &Header<'_>, default: &Destination) -> Vec<Destination> {
         let mut destinations = Vec::new();
         for address in self.addresses(header) {
@@ -65,11 +65,12 @@ impl Multidrop {
     }
 }
 
-/// The longest address (RFC 5321 §4.5.3.1.3, without the brackets): what is longer may cost the
-/// session.
+/// The longest address, in bytes (RFC 5321 §4.5.3.1.3, without the brackets). A longer one may end
+/// the LMTP session.
 const LONGEST: usize = 254;
 
-/// Whether an LMTP server can be told of this address: without SMTPUTF8 (RFC 6531) it is ASCII.
+/// Returns whether an LMTP server accepts the address: without SMTPUTF8 (RFC 6531) it has to be
+/// ASCII.
 fn is_address(text: &str) -> bool {
     text.is_ascii() && text.len() <= LONGEST && !text.starts_with('@') && is_recipient(text)
 }
@@ -145,7 +146,7 @@ mod tests {
             destinations("x@example.net", lmtp(&["root"])),
             ["lmtp:lmtp:24 root"]
         );
-        // what is too long for a command, or would end it, is no address
+        // too long for a command, or would end it
         assert_eq!(
             destinations(&format!("{}@example.org", "x".repeat(243)), default()),
             ["maildir:own"]

@@ -1,4 +1,4 @@
-//! The mail that tells of a message which could not be fetched.
+//! The mail that reports a message which could not be fetched.
 
 use mail_builder::{MessageBuilder, headers::address::Address};
 
@@ -7,7 +7,7 @@ use crate::{
     text::{day, sanitize, times},
 };
 
-/// What a notice tells.
+/// The content of a notice.
 #[derive(Debug)]
 pub struct Notice<'a> {
     /// The account's name.
@@ -20,19 +20,19 @@ pub struct Notice<'a> {
     pub row: RowId,
     /// Its size by LIST.
     pub octets: u64,
-    /// What is known of it.
+    /// The summary of its header.
     pub summarize: &'a HeaderSummary,
-    /// What went wrong.
+    /// The failure.
     pub reason: &'a str,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
-    /// When it will be tried again.
+    /// The time of the next attempt.
     pub next_try: Timestamp,
-    /// What did arrive of it.
+    /// The part of it that was received.
     pub partial: &'a [u8],
 }
 
-/// The notice as a mail with LF line ends.
+/// Returns the notice as a mail with LF line ends.
 pub fn write(notice: &Notice<'_>, now: Timestamp) -> Vec<u8> {
     let Notice {
         account,
@@ -90,7 +90,7 @@ pub fn write(notice: &Notice<'_>, now: Timestamp) -> Vec<u8> {
         body.push_str("\nWhat did arrive of it is attached.\n");
         mail = mail.attachment("application/octet-stream", "partial.eml", notice.partial);
     }
-    // writing to memory does not fail
+    // writing to memory cannot fail
     let crlf = mail.text_body(body).write_to_vec().unwrap_or_default();
     with_lf(&crlf)
 }
@@ -107,7 +107,7 @@ fn with_lf(crlf: &[u8]) -> Vec<u8> {
     lf
 }
 
-/// An account's name as the local part of an address.
+/// Returns an account's name as the local part of an address.
 fn header_word(name: &str) -> String {
     name.chars()
         .map(|c| {

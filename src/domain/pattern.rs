@@ -1,8 +1,8 @@
-//! What a text is held against: a glob, or a regular expression between slashes.
+//! Patterns for text: globs, and regular expressions between slashes.
 
 use regex::{Regex, RegexBuilder};
 
-/// A pattern, as written and as it is matched: case never counts.
+/// A pattern, as written and compiled. It ignores case.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
@@ -10,12 +10,12 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// The pattern that `text` writes: `/…/` is a regular expression, found anywhere in what it is
-    /// held against; all else is a glob for the whole of it, in which `*` is any text and `?` any
-    /// one character.
+    /// Parses a pattern: `/…/` is a regular expression that may match anywhere in the text;
+    /// everything else is a glob for the whole text, in which `*` is any text and `?` any
+    /// character.
     ///
     /// # Errors
-    /// It is no regular expression: why, in a few words.
+    /// An invalid regular expression: the reason, in a few words.
     pub fn new(text: &str) -> Result<Self, String> {
         let expression = match text
             .strip_prefix('/')
@@ -27,7 +27,7 @@ impl Pattern {
         let regex = RegexBuilder::new(&expression)
             .case_insensitive(true)
             .build();
-        // the last line says what is wrong, those before it draw where
+        // the last line has the reason, those before it a drawing
         let reason = |error: &regex::Error| {
             let drawn = error.to_string();
             let last = drawn.lines().last().unwrap_or_default();
@@ -39,18 +39,18 @@ impl Pattern {
         })
     }
 
-    /// As it was written.
+    /// Returns the pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether `text` fits.
+    /// Returns whether `text` matches.
     pub fn matches(&self, text: &str) -> bool {
         self.regex.is_match(text)
     }
 }
 
-/// The regular expression that does what the glob `text` does.
+/// Returns the regular expression that is equivalent to the glob `text`.
 fn glob(text: &str) -> String {
     let inner: String = text
         .split_inclusive(['*', '?'])

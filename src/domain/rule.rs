@@ -1,7 +1,7 @@
-//! Rules: what an account does to a message, told by its header before it is downloaded.
+//! Rules: what an account does with a message, decided by its header before the download.
 //!
-//! [`evaluate`] is a pure function of a message's size and header. The first rule whose conditions all
-//! hold takes the message.
+//! [`evaluate`] is a pure function of a message's size and header. The first rule whose conditions
+//! all match decides.
 
 use std::fmt;
 
@@ -13,33 +13,33 @@ use crate::domain::{
     time::{TimeSpan, Timestamp},
 };
 
-/// A rule: what to do to the messages for which all conditions hold.
+/// A rule: an action for messages that match all conditions.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// What has to hold, all of it.
+    /// The conditions, all of which have to match.
     pub conditions: Vec<Condition>,
-    /// What is done then.
+    /// The action.
     pub action: RuleAction,
-    /// Where such a message goes instead of where it would otherwise.
+    /// The destinations instead of the account's own.
     pub to: Option<Destination>,
-    /// Where copies of it go.
+    /// The destinations of additional copies.
     pub also: Vec<Destination>,
     /// The conditions as they are written in the config.
     pub text: String,
 }
 
-/// What a rule does to a message.
+/// The action of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RuleAction {
     /// Fetch it.
     Fetch,
-    /// Leave it on the server, from now on.
+    /// Skip it: leave it on the server.
     Skip,
     /// Delete it from the server unread.
     Delete,
 }
 
-/// What has to hold of a message.
+/// A condition of a rule.
 #[derive(Clone, Debug)]
 pub enum Condition {
     /// A sender (From): address, name, or both as `name <address>`.
@@ -48,17 +48,17 @@ pub enum Condition {
     To(Pattern),
     /// The subject.
     Subject(Pattern),
-    /// The mailing list (RFC 2919): the whole of List-Id, or what stands in its angle brackets.
+    /// The mailing list (RFC 2919): all of List-Id, or the part in angle brackets.
     ListId(Pattern),
     /// A header field of this name.
     Field(String, Pattern),
     /// The size by LIST.
     ByteSize(Bound),
-    /// The Date field is so long ago.
+    /// The Date field is older than this.
     OlderThan(TimeSpan),
 }
 
-/// A limit of the size.
+/// A bound of the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// Larger than this.
@@ -67,30 +67,30 @@ pub enum Bound {
     Under(ByteSize),
 }
 
-/// A message to judge.
+/// A message to evaluate.
 #[derive(Clone, Copy)]
 pub struct Candidate<'a> {
     /// Its size by LIST.
     pub octets: u64,
     /// Its header, once it is known.
     pub header: Option<&'a Header<'a>>,
-    /// The user asked for this very message: no rule keeps it away.
+    /// The user requested this message: no rule skips or deletes it.
     pub wanted: bool,
 }
 
-/// What the rules say of a message.
+/// The outcome of the rules for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleOutcome {
-    /// A rule takes it.
+    /// This rule matches.
     Matched(RuleMatch),
-    /// No rule does.
+    /// No rule matches.
     NoMatch,
-    /// That cannot be told without its header.
+    /// It depends on the header, which is not known yet.
     NeedsHeader,
 }
 
 impl RuleOutcome {
-    /// The rule that takes the message.
+    /// Returns the rule that matches.
     pub fn matched(self) -> Option<RuleMatch> {
         match self {
             Self::Matched(rule_match) => Some(rule_match),
@@ -99,25 +99,25 @@ impl RuleOutcome {
     }
 }
 
-/// The rule that took a message.
+/// A rule that matches a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuleMatch {
-    /// Its place among the account's rules, from 0.
+    /// Its index among the account's rules, from 0.
     pub index: u32,
-    /// What it does.
+    /// Its action.
     pub action: RuleAction,
 }
 
 impl fmt::Display for RuleMatch {
-    /// `rule 2`: people count from 1.
+    /// Formats as `rule 2`: users count from 1.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rule {}", self.index + 1)
     }
 }
 
-/// What `rules` say of a message at the time `now`.
+/// Evaluates `rules` for a message at the time `now`.
 ///
-/// Where a rule cannot be told from what is known, none after it may take the message.
+/// If it is not known whether a rule matches, no later rule may match.
 pub fn evaluate(rules: &[Rule], case: Candidate<'_>, now: Timestamp) -> RuleOutcome {
     for (index, rule) in (0..).zip(rules) {
         if case.wanted && rule.action != RuleAction::Fetch {
@@ -138,7 +138,7 @@ pub fn evaluate(rules: &[Rule], case: Candidate<'_>, now: Timestamp) -> RuleOutc
 }
 
 impl Rule {
-    /// Whether all conditions hold; nothing where the header would have to tell.
+    /// Returns whether all conditions match, or `None` if that depends on the header.
     fn matches(&self, case: Candidate<'_>, now: Timestamp) -> Option<bool> {
         let mut all = Some(true);
         for condition in &self.conditions {
@@ -153,7 +153,7 @@ impl Rule {
 }
 
 impl Condition {
-    /// Whether it holds; nothing where the header would have to tell.
+    /// Returns whether it matches, or `None` if that depends on the header.
     fn matches(&self, case: Candidate<'_>, now: Timestamp) -> Option<bool> {
         Some(match self {
             Self::ByteSize(bound) => bound.matches(case.octets),
@@ -299,10 +299,10 @@ mod tests {
             taken(1, RuleAction::Fetch)
         );
         assert_eq!(evaluate(&[], case(None), NOW), RuleOutcome::NoMatch);
-        // the size alone decides about the first rule, the header about the second
+        // the first rule depends on the size alone, the second on the header
         assert_eq!(evaluate(&rules[..1], case(None), NOW), RuleOutcome::NoMatch);
         assert_eq!(evaluate(&rules, case(None), NOW), RuleOutcome::NeedsHeader);
-        // a rule whose turn may not have come takes nothing
+        // a rule after an undecided one does not match
         let rules = [
             rule(vec![from()], RuleAction::Fetch),
             rule(vec![large()], RuleAction::Delete),
