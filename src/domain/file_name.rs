@@ -1,7 +1,7 @@
 //! Names of files that pouch delivers to a Maildir.
 //!
-//! A name is a function of the message's row in the ledger. Whoever finds the file knows that the
-//! row is delivered, so a crash between the delivery and the ledger's commit costs neither a
+//! A name is a function of the message's row in the ledger. A file with that name proves that the
+//! row is delivered, so that a crash between the delivery and the ledger's commit costs neither a
 //! message nor a second copy, and no log of intents is needed.
 
 use std::{fmt, str::FromStr};
@@ -38,7 +38,7 @@ pub struct NoticeFileName {
     pub origin: LedgerName,
 }
 
-/// What tells the files of one ledger from those of another.
+/// The part of a name that distinguishes the files of one ledger from those of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerName {
     /// A random name, in lower-case hexadecimal digits.
@@ -47,7 +47,7 @@ pub struct LedgerName {
     pub hostname: String,
 }
 
-/// The name is not one that pouch gives.
+/// The name was not made by pouch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForeignName;
 
@@ -109,8 +109,8 @@ impl FromStr for NoticeFileName {
     }
 }
 
-/// Splits a name into its time, what is after `mark`, and its origin. What Dovecot (`,S=`, `,W=`)
-/// and other programs append to a name is a part of the host name then.
+/// Splits a name into its time, the part after `mark`, and its origin. Anything that Dovecot
+/// (`,S=`, `,W=`) and other programs append to a name becomes a part of the host name.
 fn parts(name: &str, mark: char) -> Result<(Timestamp, &str, LedgerName), ForeignName> {
     let (time, rest) = name.split_once('.').ok_or(ForeignName)?;
     let (unique, hostname) = rest.split_once('.').ok_or(ForeignName)?;

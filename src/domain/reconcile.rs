@@ -5,7 +5,7 @@
 //! RFC 1939 §7 makes a UID unique only among the messages that are in the mailbox at one time: once
 //! a message is gone, its UID may be given to another one, and real servers do so (mbox files that
 //! are rewritten, message numbers used as UIDs). Two messages may even share a UID, since some
-//! servers derive it from the content. A message that is taken for a known one may be deleted
+//! servers derive it from the content. A message that is mistaken for a known one may be deleted
 //! unread, or never be fetched. So a known UID whose size changed, or that was missing for a while,
 //! is reported as [`Unverified`], and messages that share a UID are matched by size first.
 
@@ -21,7 +21,7 @@ use super::{
     time::Timestamp,
 };
 
-/// What the ledger knows of a message, as far as a listing needs it.
+/// The state of a message in the ledger, as far as a listing needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a column of its own")]
 pub struct KnownRow {
@@ -33,15 +33,15 @@ pub struct KnownRow {
     pub known: Known,
     /// Whether it was missing from the last listing.
     pub missing: bool,
-    /// Whether the user asked for it, whatever a rule says.
+    /// Whether the user requested it, regardless of the rules.
     pub force_fetch: bool,
-    /// Whether a rule last asked to delete it unread.
+    /// Whether a rule decided last time to delete it unread.
     pub delete_by_rule: bool,
     /// Whether its UID was derived from its header.
     pub derived_uid: bool,
 }
 
-/// What is known of a mailbox's messages at one moment.
+/// The known messages of a mailbox.
 #[derive(Clone, Debug, Default)]
 pub struct KnownMessages {
     /// The messages that are not gone, in the order of their rows.
@@ -50,8 +50,8 @@ pub struct KnownMessages {
     gone: UidTable,
 }
 
-/// Rows with their UIDs, which are stored one after the other: 200,000 of them have to fit into
-/// memory beside a listing.
+/// Rows with their UIDs, which are stored in one buffer: 200,000 of them have to fit into memory
+/// next to a listing.
 #[derive(Clone, Debug, Default)]
 struct UidTable {
     rows: Vec<KnownRow>,
@@ -123,31 +123,31 @@ impl KnownMessages {
     }
 }
 
-/// What becomes of the UID of a known message.
+/// What happens to the UID of a known message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UidChange {
-    /// It stays.
+    /// The message keeps it.
     Keep,
-    /// The message has this one from now on.
+    /// The message has this UID from now on.
     Replace(Uid),
-    /// It is another message's: nothing is known of that one.
+    /// The UID belongs to another message, of which nothing is known.
     Remove,
 }
 
-/// A listing matched with what is known.
+/// A listing, matched with the known messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reconciled {
-    /// The listed messages, and what is known of each.
+    /// The listed messages with their states.
     pub mailbox: Mailbox,
     /// Rows that were delivered or skipped, or are to be deleted on request, and are not listed.
     pub absent: Vec<RowId>,
     /// Whether one of them has a UID derived from its header.
     pub absent_derived: bool,
-    /// Known messages that may be other messages now.
+    /// Known messages that may be different messages now.
     pub unverified: Vec<Unverified>,
-    /// Indices of messages that the user asked for, whatever a rule says. Ascending.
+    /// Indices of messages that the user requested, regardless of the rules. Ascending.
     pub force_fetch: Vec<usize>,
-    /// Indices of messages that a rule last asked to delete unread.
+    /// Indices of messages that a rule decided last time to delete unread.
     pub delete_by_rule: Vec<usize>,
     /// Rows that are not listed, but were listed in the last run.
     pub vanished: Vec<RowId>,
@@ -155,7 +155,7 @@ pub struct Reconciled {
     pub relisted: Vec<RowId>,
 }
 
-/// A message that was delivered or skipped and may be another one now.
+/// A message that was delivered or skipped, and may be a different one now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unverified {
     /// Its index in the listing.
@@ -224,7 +224,7 @@ pub fn reconcile(listed: &[Listed], known: &KnownMessages) -> Reconciled {
     }
     for (uid, row) in known.gone.iter() {
         let found = join.index.find(uid, 0);
-        // of two messages with one UID, the second is no return of the first
+        // the second of two messages with one UID does not mean that the first has returned
         if let [index] = join.index.by_uid[found]
             && join.is_unknown(index)
             && !shared.contains_key(&uid)
@@ -274,7 +274,7 @@ impl<'l> UidIndex<'l> {
     }
 }
 
-/// A [`Reconciled`] as it grows, row by row.
+/// A [`Reconciled`] under construction.
 struct Join<'l> {
     index: UidIndex<'l>,
     reconciled: Reconciled,
@@ -283,7 +283,7 @@ struct Join<'l> {
 }
 
 impl<'l> Join<'l> {
-    /// Starts with nothing known of what is `listed`.
+    /// Starts with a state of unknown for all of `listed`.
     fn new(listed: &'l [Listed]) -> Self {
         let index = UidIndex::new(listed);
         let mut reconciled = Reconciled::default();
@@ -319,7 +319,7 @@ impl<'l> Join<'l> {
             .is_none()
     }
 
-    /// Matches the message at `index` with a row. `gone`: the ledger believed it to be gone.
+    /// Matches the message at `index` with a row. `gone`: it was gone according to the ledger.
     fn known(&mut self, index: u32, row: &KnownRow, gone: bool) {
         let index = index as usize;
         let reconciled = &mut self.reconciled;
@@ -390,7 +390,7 @@ impl<'l> Join<'l> {
         left.for_each(|row| self.unlisted(row));
     }
 
-    /// Takes back what was matched for the messages with these UIDs.
+    /// Removes the matches of the messages with these UIDs.
     fn forget<'u>(&mut self, uids: impl Iterator<Item = UidKey<'u>>) {
         let ranges = uids.map(|uid| self.index.find(uid, 0));
         let indices: HashSet<_> = ranges

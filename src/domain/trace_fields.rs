@@ -1,5 +1,5 @@
-//! The fields that a mail system puts on top of a message (RFC 5321 §4.4), where the account asks
-//! for them.
+//! The header fields that a mail system adds to a message (RFC 5321 §4.4), if the account asks for
+//! them.
 
 use std::net::Ipv4Addr;
 
@@ -14,33 +14,33 @@ use crate::domain::{
 /// The longest line, without its line end (RFC 5322 §2.1.1).
 const WIDTH: usize = 77;
 
-/// The most characters of a name or a UID that are written.
+/// The longest name or UID that is written, in characters.
 const LONGEST: usize = 70;
 
 /// The longest path of RFC 5321 §4.5.3.1.3, without its brackets.
 const LONGEST_PATH: usize = 254;
 
-/// A field that may be put on top of a message.
+/// A field that can be added to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TraceField {
-    /// Received: how the message came here.
+    /// Received: how the message was received.
     Received,
-    /// Return-Path: where errors go back to, which POP3 does not tell.
+    /// Return-Path: the address for bounces, which POP3 does not transmit.
     ReturnPath,
-    /// Delivered-To: whose mailbox it was in.
+    /// Delivered-To: the owner of the mailbox.
     DeliveredTo,
 }
 
-/// The way that a message came.
+/// How a message was received.
 #[derive(Clone, Copy, Debug)]
 pub struct TraceInfo<'a> {
-    /// The server's name or address, as the config has it.
+    /// The server's name or address, as in the config.
     pub host: &'a str,
-    /// The address that was connected to, where it is known.
+    /// The address of the connection, if it is known.
     pub address: Option<&'a str>,
     /// This machine's name.
     pub machine: &'a str,
-    /// Whether the line was protected by TLS.
+    /// Whether the connection was encrypted.
     pub protected: bool,
     /// The account's name.
     pub account: &'a str,
@@ -50,9 +50,10 @@ pub struct TraceInfo<'a> {
     pub uid: &'a Uid,
 }
 
-/// Those of `wanted` that go on top of the message which begins with `head`, with LF line ends: in
-/// the order in which mail systems have them, whatever the order of `wanted`. A Return-Path only
-/// goes where there is none, and says that nobody is told of errors.
+/// Returns the fields of `wanted` for the message that begins with `head`, with LF line ends.
+///
+/// They are in the order in which mail systems write them, whatever the order of `wanted`.
+/// Return-Path is only added to a message without one, and is empty: bounces go nowhere.
 pub fn write(wanted: &[TraceField], hop: &TraceInfo<'_>, head: &[u8], now: Timestamp) -> Vec<u8> {
     let mut fields = String::new();
     if wanted.contains(&TraceField::ReturnPath) && !has_return_path(head) {
@@ -89,7 +90,7 @@ fn received(hop: &TraceInfo<'_>, now: Timestamp) -> String {
     let mut field = String::from("Received:");
     let mut width = field.len();
     for word in &words {
-        // what ends a clause clings to it
+        // punctuation belongs to the clause before it
         let gap = if word == ";" { "" } else { " " };
         if width + gap.len() + word.len() > WIDTH {
             field.push_str("\n\t");
@@ -105,7 +106,7 @@ fn received(hop: &TraceInfo<'_>, now: Timestamp) -> String {
     field
 }
 
-/// The clause that says whose mailbox it was, where that can be written as a path.
+/// Returns the clause that names the owner of the mailbox, if that can be written as a path.
 fn path(user: &str) -> String {
     let plain = |octet: u8| octet.is_ascii_graphic() && !b"<>()[]\\,;:\"".contains(&octet);
     let is_path = (1..=LONGEST_PATH).contains(&user.len()) && user.bytes().all(plain);
@@ -116,7 +117,7 @@ fn path(user: &str) -> String {
     }
 }
 
-/// A name or an address where a field has a domain.
+/// Returns a name or an address in the form for a field that expects a domain.
 fn domain(name: &str) -> String {
     if name.contains(':') || name.parse::<Ipv4Addr>().is_ok() {
         return literal(name);
@@ -133,7 +134,7 @@ fn domain(name: &str) -> String {
         .collect()
 }
 
-/// An address as RFC 5321 §4.1.3 has it.
+/// Returns an address in the form of RFC 5321 §4.1.3.
 fn literal(address: &str) -> String {
     let address: String = printable(address.as_bytes())
         .filter(|c| !"[]\\() ".contains(*c))
@@ -146,7 +147,7 @@ fn literal(address: &str) -> String {
     }
 }
 
-/// What others wrote, as a part of a comment (RFC 5322 §3.2.2).
+/// Returns foreign text as a part of a comment (RFC 5322 §3.2.2).
 fn comment(octets: &[u8]) -> String {
     let mut text = String::new();
     for c in printable(octets).take(LONGEST) {
@@ -158,7 +159,7 @@ fn comment(octets: &[u8]) -> String {
     text
 }
 
-/// Each octet as a character that any mail program takes for no more than that.
+/// Returns each byte as a character without special meaning in a header.
 fn printable(octets: &[u8]) -> impl Iterator<Item = char> {
     octets.iter().map(|octet| {
         if matches!(octet, b' '..=b'~') {

@@ -1,7 +1,13 @@
-//! What to do to each message, and why: one pure function, [`plan`].
+//! The plan: what to do with each message, and why. It is one pure function, [`plan`].
 //!
-//! `pouch plan`, `--dry-run` and `fetch` all ask it; they differ only in what they do with the
-//! answer.
+//! `pouch plan`, `--dry-run` and `fetch` call the same function; they differ only in what they do
+//! with the result.
+//!
+//! The order of the decisions matters. First each message is considered alone: its state in the
+//! ledger decides, and for a new one the rules. Then `keep-newest` and `keep-total` delete
+//! delivered messages, and count those that will be fetched as well, since otherwise new mail would
+//! exceed them until the next run. The limit of a run comes after that, and last the protection of
+//! messages that share a UID, which may withdraw a deletion but never adds one.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,36 +18,36 @@ use crate::domain::{
     time::{TimeSpan, Timestamp},
 };
 
-/// A message that failed too often is left alone for this long at most.
+/// The longest time until a failed message is retried.
 pub const LONGEST_WAIT: TimeSpan = TimeSpan::from_days(32);
 
 /// How long a delivered message stays on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// For ever.
+    /// No limit.
     Forever,
-    /// Not at all: it is deleted as soon as it is safe on disk.
+    /// It is deleted as soon as it is safe on disk.
     None,
-    /// For this long after it was fetched.
+    /// This long after it was fetched.
     For(TimeSpan),
 }
 
-/// What an account wants fetched and deleted.
+/// The rules of an account for fetching and deleting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// How long a delivered message stays on the server.
     pub keep: Keep,
-    /// How many delivered messages stay on the server at most, the newest ones.
+    /// The largest number of delivered messages on the server; the newest stay.
     pub keep_newest: Option<u64>,
-    /// How much delivered mail stays on the server at most, the newest of it.
+    /// The largest total size of delivered messages on the server; the newest stay.
     pub keep_total: Option<ByteSize>,
     /// Whether a message deleted from the Maildir is deleted from the server.
     pub sync_deletions: bool,
-    /// Whether anything may be deleted from the server at all (`--keep` says no).
+    /// Whether anything may be deleted from the server (not with `--keep`).
     pub may_delete: bool,
     /// The largest message to fetch, by LIST.
     pub max_size: Option<ByteSize>,
-    /// How many messages to fetch in a run at most.
+    /// The largest number of messages to fetch in a run.
     pub limit: Option<u64>,
 }
 
@@ -59,25 +65,25 @@ impl Default for Policy {
     }
 }
 
-/// What to do to each listed message.
+/// The steps for all listed messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// A step a message: those to fetch in the order to fetch them in, all others in the order of
-    /// the listing.
+    /// One step for each message: first those to fetch, in the order of fetching; then the others,
+    /// in the order of the listing.
     pub steps: Vec<Step>,
 }
 
-/// What to do to one message.
+/// The step for one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Its place in the listing.
+    /// The message's index in the listing.
     pub index: usize,
-    /// What to do to it, and why.
+    /// The action, with its reason.
     pub action: Action,
 }
 
 impl Plan {
-    /// The messages of `mailbox`, which the plan was made from, each with what to do to it.
+    /// Returns the messages of `mailbox`, from which the plan was made, each with its action.
     pub fn of<'s>(
         &'s self,
         mailbox: &'s Mailbox,
@@ -88,7 +94,7 @@ impl Plan {
     }
 }
 
-/// What to do to a message, and why.
+/// An action, with its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Fetch it.
@@ -101,14 +107,14 @@ pub enum Action {
     Leave(SkipReason),
 }
 
-/// What becomes of a message on the server once it was fetched.
+/// What happens to a message on the server after it was fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AfterFetch {
     /// It stays.
     Keep(KeepUntil),
     /// It is deleted.
     Delete,
-    /// It came shorter than listed before: if more of it comes now, it is delivered once more.
+    /// It was truncated before: if more of it arrives now, it is delivered once more.
     Complete,
 }
 
@@ -119,24 +125,24 @@ pub enum DeleteReason {
     Kept(TimeSpan),
     /// `keep = "none"`.
     NotKept,
-    /// So many newer ones are kept.
+    /// This many newer messages are kept.
     Newest(u64),
-    /// So much newer mail is kept.
+    /// This much newer mail is kept.
     Total(ByteSize),
     /// The user deleted it from the Maildir.
     DeletedLocally,
-    /// The user ordered it.
+    /// The user requested it.
     OnRequest,
-    /// This rule says so: it is not fetched at all.
+    /// This rule deletes it without fetching it.
     ByRule(RuleMatch),
 }
 
 /// How long a delivered message stays on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeepUntil {
-    /// For ever, as far as time goes.
+    /// There is no time limit.
     Forever,
-    /// Until then.
+    /// Until this time.
     Due(Timestamp),
 }
 
@@ -145,23 +151,23 @@ pub enum KeepUntil {
 pub enum SkipReason {
     /// It is larger than this.
     Oversize(ByteSize),
-    /// It failed too often; it is tried again then.
+    /// It is quarantined until this time.
     Quarantine(Timestamp),
-    /// It came shorter than listed; it is asked for again then.
+    /// It is truncated; it is requested again at this time.
     Short(Timestamp),
-    /// So many are fetched in this run already.
+    /// The run already fetches this many messages.
     Limit(u64),
-    /// It was set aside before, by a rule or a filter, or on request.
+    /// It was skipped before, by a rule, a filter, or on request.
     Skipped,
-    /// Another message with its UID is not safe yet.
+    /// Another message with the same UID is not delivered yet.
     SharedUid,
-    /// This rule says so: it is set aside.
+    /// This rule skips it.
     ByRule(RuleMatch),
-    /// This rule deletes it, but not in this run.
+    /// This rule deletes it, but deletions are disabled in this run.
     DeletionDeferred(RuleMatch),
 }
 
-/// Decides what to do to each message of `mailbox` at the time `now`.
+/// Decides what to do with each message of `mailbox` at the time `now`.
 ///
 /// Only a message that was delivered complete, or whose deletion the user or a rule requested, is
 /// ever deleted. One that is fetched and not kept is deleted after that (see
@@ -177,9 +183,9 @@ pub fn plan(policy: &Policy, mailbox: &Mailbox, now: Timestamp) -> Plan {
     if policy.may_delete {
         apply_keep_limits(policy, mailbox, &mut steps, now);
     }
-    // what failed before comes last: it must not hold up what never did
+    // messages that failed before come last, so that they cannot delay the others
     let fetched = |step: &Step| matches!(step.action, Action::Fetch(_));
-    // most polls of large mailboxes fetch nothing: no need for a second list
+    // most polls of large mailboxes fetch nothing and need no second list
     if steps.iter().any(fetched) {
         let is_new = |step: &Step| mailbox.entries[step.index].known == Known::NEVER_SEEN;
         steps.sort_by_key(|step| (!fetched(step), !is_new(step)));
@@ -194,7 +200,7 @@ pub fn plan(policy: &Policy, mailbox: &Mailbox, now: Timestamp) -> Plan {
     Plan { steps }
 }
 
-/// Decides what to do to one message, whatever the others are.
+/// Decides what to do with one message, regardless of the others.
 fn action(policy: &Policy, entry: &ListedMessage, now: Timestamp) -> Action {
     match entry.known {
         Known::New { .. } => match entry.rule_match {
@@ -265,14 +271,14 @@ fn keep(policy: &Policy, at: Timestamp, now: Timestamp) -> Action {
     }
 }
 
-/// Whether a message is left alone until `next_try`; one that is further away than any was set is
-/// from a clock that was ahead then.
+/// Returns whether a message has to wait until `next_try`. A time too far in the future was set by
+/// a clock that was ahead, and is ignored.
 fn is_deferred(next_try: Timestamp, now: Timestamp) -> bool {
     next_try > now && next_try.since(now) <= LONGEST_WAIT.seconds()
 }
 
-/// Of messages that share a UID none is deleted while another one is not safe: which is which, only
-/// their places in the listing tell.
+/// Keeps all messages that share a UID until each of them is delivered: only their order in the
+/// listing distinguishes them.
 fn protect_shared_uids(mailbox: &Mailbox, steps: &mut [Step]) {
     if mailbox.shared_uids.is_empty() {
         return;
@@ -299,12 +305,12 @@ fn protect_shared_uids(mailbox: &Mailbox, steps: &mut [Step]) {
     }
 }
 
-/// `keep-newest` and `keep-total`: of the messages that are delivered, or will be, the newest stay.
+/// Applies `keep-newest` and `keep-total`: the newest delivered, or planned, messages stay.
 fn apply_keep_limits(policy: &Policy, mailbox: &Mailbox, steps: &mut [Step], now: Timestamp) {
     if policy.keep_newest.is_none() && policy.keep_total.is_none() {
         return;
     }
-    // of those fetched at the same time the order of the ledger counts: numbers change
+    // of messages fetched at the same time the order of rows decides: numbers change
     let mut staying: Vec<_> = mailbox
         .entries
         .iter()
@@ -335,24 +341,24 @@ fn apply_keep_limits(policy: &Policy, mailbox: &Mailbox, steps: &mut [Step], now
     }
 }
 
-/// Whether the Maildir can be believed when `gone` of the `delivered` messages that should lie in
-/// it do not, and `files` messages of any kind do: a disk that is not mounted must not empty a
-/// mailbox.
+/// Returns whether the Maildir is plausible, given that `gone` of the `delivered` messages are
+/// missing from it and that it has `files` messages of any kind. A disk that is not mounted must
+/// not empty a mailbox.
 pub fn believable(delivered: usize, gone: usize, files: usize) -> bool {
     gone == 0 || (files > 0 && gone * 2 <= delivered)
 }
 
-/// What the server shows now, joined with what the ledger knows.
+/// The listed messages, with what the ledger knows of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mailbox {
     /// The messages, in the order of the listing.
     pub entries: Vec<ListedMessage>,
-    /// For the place of each message that shares its UID with others, the place of the first of
-    /// them.
+    /// The index of each message that shares its UID with others, with the index of the first of
+    /// those.
     pub shared_uids: HashMap<usize, usize>,
 }
 
-/// One listed message and what is known of it.
+/// A listed message, with what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedMessage {
     /// Its number in this session.
@@ -361,58 +367,57 @@ pub struct ListedMessage {
     pub octets: u64,
     /// Its row in the ledger, if it has one.
     pub row: Option<RowId>,
-    /// What the ledger knows.
+    /// Its state in the ledger.
     pub known: Known,
-    /// The rule that takes it, if it is new and one does.
+    /// The rule that matches it, if it is new.
     pub rule_match: Option<RuleMatch>,
 }
 
-/// What the ledger knows of a listed message.
+/// The state of a listed message in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
     /// Not delivered yet.
     New {
-        /// How often it failed.
+        /// The number of failed attempts.
         attempts: u32,
-        /// Whether it was put off in an earlier run, for trouble that passes.
+        /// Whether it was deferred in an earlier run because of a transient problem.
         deferred: bool,
     },
-    /// Whole and safe on disk.
+    /// Delivered completely.
     Delivered {
         /// When it was fetched.
         at: Timestamp,
-        /// What the Maildir says of it now.
+        /// Its state in the Maildir.
         local: Local,
     },
-    /// Delivered, but fewer octets came than LIST promised.
+    /// Delivered, but truncated: fewer bytes arrived than were listed.
     Short {
-        /// When to ask for it again.
+        /// When to request it again.
         next_try: Timestamp,
     },
-    /// Failed too often.
+    /// Quarantined after too many attempts.
     Quarantined {
-        /// When to ask for it again.
+        /// When to request it again.
         next_try: Timestamp,
     },
-    /// Set aside by a rule or a filter, or on request (`ledger catchup`): neither fetched nor
-    /// deleted.
+    /// Skipped by a rule, a filter or `ledger catchup`: neither fetched nor deleted.
     Skipped,
-    /// To be deleted on request (`ledger delete`), fetched or not.
+    /// To be deleted on request (`ledger delete`), even if it was not fetched.
     DeleteRequested,
 }
 
 impl Known {
-    /// The state of a message that was never seen before.
+    /// Returns the state of a message that is new.
     pub const NEVER_SEEN: Self = Self::New {
         attempts: 0,
         deferred: false,
     };
 }
 
-/// What the Maildir says of a delivered message.
+/// The state of a delivered message in the Maildir.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Local {
-    /// It lies there, or nobody looked: treated alike.
+    /// It is there, or the Maildir was not read: both are treated alike.
     Present,
     /// The user deleted it.
     Deleted,
@@ -842,7 +847,7 @@ mod tests {
         })
     }
 
-    /// The places of what is deleted.
+    /// Returns the indices of the messages to delete.
     fn deleted(plan: &Plan) -> Vec<usize> {
         let deletes = |step: &&Step| matches!(step.action, Action::Delete(_));
         let mut indices: Vec<_> = plan
@@ -902,7 +907,7 @@ mod tests {
                     Action::Keep(_) | Action::Leave(_) => {}
                 }
             }
-            // a completed short message joins those that keep-newest counts, one turn later
+            // a completed truncated message counts for keep-newest one round later
             prop_assume!(!mailbox.entries.iter().any(|entry| matches!(entry.known, Known::Short { .. })));
             let again = plan(&policy, &after, NOW);
             prop_assert!(again.steps.iter().all(|step| matches!(step.action, Action::Keep(_) | Action::Leave(_))), "{:?}", again);
