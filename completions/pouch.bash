@@ -1,2 +1,2 @@
-# Completions of pouch for bash: the program prints its commands and your accounts.
+# Completion for bash. The program lists its commands and your accounts.
 source <(COMPLETE=bash pouch)

@@ -1,2 +1,2 @@
-# Completions of pouch for fish: the program prints its commands and your accounts.
+# Completion for fish. The program lists its commands and your accounts.
 COMPLETE=fish pouch | source

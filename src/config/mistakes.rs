@@ -991,7 +991,7 @@ fn rules() {
     ~/.config/pouch/config.toml:5:1: the rule has no `action`
       5 | [[account.work.rule]]
         | ^^^^^^^^^^^^^^^^^^^^^
-    hint: add what it does: action = "skip", "delete", "fetch" or a destination
+    hint: add an action: action = "skip", "delete", "fetch" or a destination
 
     ~/.config/pouch/config.toml:7:1: this rule deletes unread mail
       7 | action = "delete"
@@ -1034,7 +1034,7 @@ fn rules() {
     ~/.config/pouch/config.toml:5:15: multidrop has no `recipients`
       5 | [account.work.multidrop]
         |               ^^^^^^^^^
-    hint: add who gets what: recipients = { "ann@example.org" = "maildir:~/Mail/ann" }
+    hint: add the recipients: recipients = { "ann@example.org" = "maildir:~/Mail/ann" }
     "#);
     assert_snapshot!(files(&[concat!(
         "[account.work]\nhost = \"h\"\nuser = \"u\"\nmbox = \"m\"\n",

@@ -13,10 +13,10 @@ const WIDTH: usize = 100;
 
 /// The beginning of the file.
 const INTRODUCTION: &str = "\
-# The config of pouch. A line that is commented out shows the default, or an example if there is
-# none; remove the `# ` to set it. Durations are written 30s 5m 12h, retention times 30d 8w 6mo 1y,
-# sizes 512KB 25MB 2GB, and commands as lists of words: no shell runs them. Relative paths start at
-# the directory of this file. pouch-config(5) explains all keys; `pouch config show` prints each
+# The config of pouch. Commented lines show defaults, or examples for keys without a default: remove
+# the `# ` to set them. Durations are written 30s 5m 12h, retention times 30d 8w 6mo 1y, and sizes
+# 512KB 25MB 2GB. Commands are lists of words and are run without a shell. Relative paths start at
+# the directory of this file. `man pouch-config` describes all keys; `pouch config show` prints each
 # value with the line that set it.
 ";
 
@@ -26,31 +26,31 @@ const SECTIONS: [(Group, &str); 8] = [
     (
         Group::Server,
         "\
-[defaults]                             # for all accounts; takes every key of an account
+[defaults]                             # for all accounts; every key of an account can be set
 keep = \"forever\"                       # how long mail stays on the server, see below
 
-[account.work]                         # a name of your choice; one such table per account
+[account.work]                         # any name; one such table for each account
 ",
     ),
     (
         Group::Login,
         "\
-# The login. The password comes from one of password-command, password-file and
-# password-credential; without them, pouch asks for it at the terminal.
+# The login. Set one of password-command, password-file and password-credential. Without them,
+# pouch asks for the password at the terminal.
 ",
     ),
     (
         Group::Destination,
-        "# The destination: one of maildir, mbox, pipe and lmtp.\n",
+        "# The destination: set one of maildir, mbox, pipe and lmtp.\n",
     ),
-    (Group::Retention, "# What stays on the server.\n"),
-    (Group::Fetching, "# What is fetched.\n"),
+    (Group::Retention, "# Retention: what stays on the server.\n"),
+    (Group::Fetching, "# Which messages are fetched.\n"),
     (
         Group::Rule,
         "\
-# Rules, as many as you like, below all other keys of the account. They look at the headers of new
-# messages before these are downloaded. All conditions of a rule must match; the first rule that
-# matches decides. Patterns are globs (*, ?) for the whole text, or regular expressions:
+# Rules: any number, below all other keys of the account. They are evaluated on the headers of new
+# messages, before the download. All conditions of a rule must match; the first rule that matches
+# decides. Patterns are globs (*, ?) for the whole text, or regular expressions between slashes:
 # \"/sale|offer/\".
 # [[account.work.rule]]
 ",
@@ -58,9 +58,9 @@ keep = \"forever\"                       # how long mail stays on the server, se
     (
         Group::Multidrop,
         "\
-# One mailbox for several people, by the field in which the server records the recipient. Mail for
-# anyone else goes to the account's default destination. \"lmtp:unix:/run/dovecot/lmtp\" without
-# recipients delivers to the address itself.
+# Multidrop: one mailbox for several people. The recipient is read from a field that the server
+# adds. Mail for anyone else goes to the account's own destination. \"lmtp:unix:/run/dovecot/lmtp\"
+# without recipients delivers to the address that matched.
 # [account.work.multidrop]
 ",
     ),

@@ -47,8 +47,9 @@ keys! {
     AccountValues:
 
     /// The server's name or address.
-    /// Certificates are checked against it.
-    /// Together with `user`, it identifies the account in the ledger.
+    /// The certificate must be issued for it.
+    /// The ledger belongs to this host and this `user`; pouch(1) describes what to do if one of
+    /// them changes.
     host: Host =>
         Key::new("host", Group::Server, "required")
             .required("add its server: host = \"pop.example.org\"")
@@ -61,29 +62,30 @@ keys! {
             .example("995");
 
     /// How the connection is encrypted: `"implicit"` is TLS from the first byte; `"starttls"` is
-    /// TLS by the STLS command, and an error if the server lacks it; `"off"` is no encryption.
+    /// TLS by the STLS command, and an error if the server does not support it; `"off"` is no
+    /// encryption.
     tls: Tls = Tls::Implicit =>
-        Key::new("tls", Group::Server, "or \"starttls\"; \"off\" is unencrypted");
+        Key::new("tls", Group::Server, "or \"starttls\", or \"off\" (unencrypted)");
 
     /// A PEM file with the certificate authorities to trust instead of the system's.
-    /// As always, the certificate must name the host in its subjectAltName.
+    /// The certificate must still be issued for the host (subjectAltName).
     tls_ca_file: Option<FilePath> =>
         Key::new("tls-ca-file", Group::Server, "trust these authorities, not the system's")
             .example("\"~/.config/pouch/ca.pem\"")
             .one_of(Choice::Trust)
             .needs_tls();
 
-    /// Trust exactly one certificate, whatever its issuer, its name and its dates: the SHA-256
-    /// fingerprint that `pouch check` shows.
+    /// Trust only the certificate with this fingerprint, whatever its issuer, name and dates: the
+    /// SHA-256 fingerprint that `pouch check` shows.
     /// The prefix `sha256:` and colons between the bytes are optional.
     tls_pin: Option<Pin> =>
-        Key::new("tls-pin", Group::Server, "trust exactly this certificate; not with tls-ca-file")
+        Key::new("tls-pin", Group::Server, "trust only this certificate; not with tls-ca-file")
             .example("\"sha256:5f6e04c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d\"")
             .one_of(Choice::Trust)
             .needs_tls();
 
     /// A PEM file with a client certificate, for servers that require one.
-    /// Needs `tls-client-key`.
+    /// Requires `tls-client-key`.
     tls_client_cert: Option<FilePath> =>
         Key::new("tls-client-cert", Group::Server, "client certificate, if the server requires one")
             .example("\"~/.config/pouch/work.pem\"")
@@ -91,21 +93,21 @@ keys! {
 
     /// A PEM file with the private key of the client certificate (PKCS #8).
     tls_client_key: Option<FilePath> =>
-        Key::new("tls-client-key", Group::Server, "its private key; both or neither")
+        Key::new("tls-client-key", Group::Server, "its private key; needs tls-client-cert")
             .example("\"~/.config/pouch/work.key\"")
             .needs_tls();
 
-    /// Required, as a confirmation, for `tls = "off"`, which sends the password and the mail
+    /// Must be `true` if `tls = "off"`, as a confirmation: the password and the mail are sent
     /// unencrypted.
     allow_plaintext_password: bool = false =>
         Key::new("allow-plaintext-password", Group::Server, "required for tls = \"off\"");
 
-    /// The longest time without a byte from the server.
-    /// A whole response may take ten times as long, plus a second for each 100 bytes.
+    /// The longest time to wait for data from the server.
+    /// A complete response may take ten times as long, plus one second for every 100 bytes.
     timeout: TimeSpan = TimeSpan::from_seconds(60) =>
-        Key::new("timeout", Group::Server, "longest time without a byte from the server");
+        Key::new("timeout", Group::Server, "longest time to wait for data from the server");
 
-    /// How long connecting may take, over all addresses of the host.
+    /// The longest time for connecting, to all addresses of the host together.
     connect_timeout: TimeSpan = TimeSpan::from_seconds(20) =>
         Key::new("connect-timeout", Group::Server, "longest time for connecting");
 
@@ -113,8 +115,8 @@ keys! {
     retries: u32 = 2 =>
         Key::new("retries", Group::Server, "reconnections after transient errors in a run");
 
-    /// How many messages to request ahead of the one that is being received, if the server
-    /// supports PIPELINING and TOP: a number, or `"auto"`.
+    /// How many messages to request before the first of them has arrived, if the server supports
+    /// PIPELINING: a number, or `"auto"`.
     /// 1 disables pipelining.
     request_ahead: RequestAhead = RequestAhead::Auto =>
         Key::new("request-ahead", Group::Server, "or a number of messages; 1 disables pipelining")
@@ -126,25 +128,26 @@ keys! {
             .required("add its login name: user = \"ann@example.org\"")
             .set_in_sample("\"ann@example.org\"");
 
-    /// How to send the password: `"plain"` (SASL PLAIN), `"user"` (USER and PASS), or `"auto"`,
-    /// the first of these that the server offers.
+    /// The login method: `"plain"` (SASL PLAIN), `"user"` (USER and PASS), or `"auto"`, the first
+    /// of these that the server supports.
     auth: Auth = Auth::Auto =>
-        Key::new("auth", Group::Login, "or \"plain\", \"user\": how to send the password");
+        Key::new("auth", Group::Login, "or \"plain\", \"user\": the login method");
 
-    /// A command; the first line that it prints is the password.
+    /// A command that prints the password on its first line.
+    /// It is run without a shell; at a terminal it may ask for a passphrase.
     password_command: Option<Vec<String>> =>
-        Key::new("password-command", Group::Login, "the first line that it prints")
+        Key::new("password-command", Group::Login, "command that prints the password")
             .set_in_sample("[\"pass\", \"show\", \"mail/work\"]")
             .one_of(Choice::Password);
 
-    /// A file; its first line is the password.
-    /// It must not be readable by other users.
+    /// A file that contains the password on its first line.
+    /// It must not be accessible to other users.
     password_file: Option<FilePath> =>
-        Key::new("password-file", Group::Login, "its first line; readable only by you")
+        Key::new("password-file", Group::Login, "file with the password; readable only by you")
             .example("\"~/.secrets/work\"")
             .one_of(Choice::Password);
 
-    /// The name of a credential that systemd(1) provides (`LoadCredential=`).
+    /// The name of a credential that systemd(1) passes to the service (`LoadCredential=`).
     password_credential: Option<String> =>
         Key::new("password-credential", Group::Login, "systemd credential (LoadCredential=)")
             .example("\"work\"")
@@ -157,28 +160,28 @@ keys! {
             .set_in_sample("\"~/Mail/work\"")
             .one_of(Choice::Destination);
 
-    /// A mailbox file.
+    /// An mbox file.
     /// It is created if it does not exist.
-    /// Messages are appended as in RFC 4155.
-    /// Lines that begin with `From ` after any number of `>` get one more `>` (mboxrd).
+    /// The format is that of RFC 4155; lines that begin with `From `, or with that after any number
+    /// of `>`, get one more `>` (mboxrd).
     ///
-    /// Other programs are kept out by the locks that Debian requires: fcntl, and a file
+    /// The file is locked as other mail programs do it: with fcntl, and with a lock file
     /// `FILE.lock`.
-    /// pouch waits up to half a minute for a lock.
-    /// It removes a lock file whose process has ended, or one that names no process and is five
+    /// pouch waits up to 30 seconds for a lock.
+    /// It removes a lock file whose process has ended, or that names no process and is five
     /// minutes old.
-    /// In a directory where you cannot create files, pouch uses fcntl alone; `pouch check` warns
-    /// about that.
+    /// If you cannot create files in the directory, only fcntl is used; `pouch check` warns about
+    /// that.
     mbox: Option<FilePath> =>
-        Key::new("mbox", Group::Destination, "one file for all messages; created if missing")
+        Key::new("mbox", Group::Destination, "mbox file; created if missing")
             .example("\"~/Mail/inbox\"")
             .one_of(Choice::Destination);
 
     /// A command that reads each message on standard input, once it has been received completely.
     /// Exit status 0 accepts the message.
-    /// 75, 69 to 74, death by a signal and `pipe-timeout` defer it to a later run; after three
-    /// deferred messages in a row, the account is left alone until the next run.
-    /// Any other status rejects the message: it stays on the server, and that counts as a failed
+    /// 69 to 75, termination by a signal, and `pipe-timeout` defer it to a later run; after three
+    /// deferred messages in a row, the run of the account ends.
+    /// Any other status rejects the message: it stays on the server, and the failure counts as an
     /// attempt.
     pipe: Option<Vec<String>> =>
         Key::new("pipe", Group::Destination, "command that reads each message on standard input")
@@ -187,62 +190,63 @@ keys! {
 
     /// An LMTP server, such as Dovecot's: `"unix:/run/dovecot/lmtp"` is a Unix socket,
     /// `"host:port"` an unencrypted TCP connection, for this machine or a trusted network.
-    /// Bounces are sent to the `Return-Path` of the message.
-    /// A 4xx reply defers the message to a later run, as status 75 of a command does; a 5xx reply
-    /// rejects it.
-    /// If only some of several recipients accepted a message, only the others get it again.
+    /// The envelope sender is the `Return-Path` of the message.
+    /// A 4xx reply defers the message to a later run, a 5xx reply rejects it, as exit statuses of
+    /// `pipe` do.
+    /// If a message was accepted for some recipients only, it is sent to the others again.
     lmtp: Option<Lmtp> =>
-        Key::new("lmtp", Group::Destination, "or \"host:port\": an LMTP server")
+        Key::new("lmtp", Group::Destination, "LMTP server; or \"host:port\"")
             .example("\"unix:/run/dovecot/lmtp\"")
             .one_of(Choice::Destination);
 
-    /// A list of the recipients' addresses, as the LMTP server knows them.
+    /// A list of recipients on the LMTP server: user names or addresses.
     lmtp_recipients: Option<Recipients> =>
-        Key::new("lmtp-recipients", Group::Destination, "the recipients there; default: the user")
+        Key::new("lmtp-recipients", Group::Destination, "its recipients; default: the user")
             .default_words("the `user`")
             .example("[\"ann@example.org\"]");
 
-    /// How long a command (`pipe` or a filter) may take for one message, and how long the LMTP
-    /// server may be silent.
+    /// The longest time that a command in `pipe`, `filter` or `after` may run, and the longest time
+    /// to wait for a response of the LMTP server.
     pipe_timeout: TimeSpan = TimeSpan::from_seconds(600) =>
         Key::new("pipe-timeout", Group::Destination,
-            "longest time for pipe, a filter or lmtp");
+            "longest time for pipe, filter, after or lmtp");
 
     /// A list of commands, each a list: `[["bogofilter", "-p", "-e"]]`.
-    /// Every message is piped through them, one after the other, before it is delivered.
+    /// Every message is piped through them, in this order, before it is delivered.
     /// Each reads the message on standard input, once it has been received completely, and writes
-    /// it to standard output, changed or not.
+    /// it to standard output, changed or unchanged.
     ///
     /// Exit status 0 means that the output is the message; an empty output is an error.
-    /// 99 drops the message: it is skipped, as by a rule, and stays on the server; `pouch ledger
-    /// retry` with its number fetches it again.
-    /// All other codes, and `pipe-timeout`, mean the same as for `pipe`.
+    /// 99 skips the message, as a rule does: it stays on the server, and `pouch ledger retry` with
+    /// its number fetches it again.
+    /// All other statuses, and `pipe-timeout`, mean the same as for `pipe`.
     ///
-    /// Destinations in rules, and multidrop, use the header that the last filter wrote: a rule may
-    /// sort by the result of a spam filter.
+    /// Rules with a destination, and multidrop, see the header that the last filter wrote, so a
+    /// rule can sort by the result of a spam filter.
     /// Rules that skip or delete are evaluated before the filters run.
     /// With filters, messages are not requested ahead.
     filter: Vec<Vec<String>> = Vec::new() =>
         Key::new("filter", Group::Destination,
             "commands to pipe through: [[\"bogofilter\", \"-p\", \"-e\"]]");
 
-    /// A list of header fields to add on top of each message, as mail systems do (RFC 5321,
+    /// A list of header fields to add at the top of each message, as mail servers do (RFC 5321,
     /// section 4.4).
-    /// `"return-path"` adds `Return-Path: <>` to a message without one, since POP3 does not
-    /// transmit the address for bounces.
-    /// `"delivered-to"` adds `Delivered-To` with the `user`; a mail system that gets such a
-    /// message for the same user may treat it as a loop.
+    /// `"return-path"` adds `Return-Path: <>` to a message that has none, since POP3 does not
+    /// transmit the envelope sender.
+    /// `"delivered-to"` adds `Delivered-To` with the `user`; a mail server that receives the message
+    /// for the same user may treat this as a mail loop.
     /// `"received"` adds `Received` with the server, this machine, the account, the UID and the
     /// time.
     ///
-    /// The fields are written in this order, whatever the order of the list, above what the filters
-    /// wrote.
+    /// They are written in this order, whatever the order of the list, and above the fields that
+    /// filters add.
     /// Rules and multidrop do not see them.
     add_headers: Vec<TraceField> = Vec::new() =>
         Key::new("add-headers", Group::Destination,
-            "or fields: [\"received\", \"return-path\", \"delivered-to\"]");
+            "or [\"received\", \"return-path\", \"delivered-to\"]");
 
-    /// A command that is run once after a run that delivered something.
+    /// A command that is run once at the end of a run that delivered mail.
+    /// `POUCH_ACCOUNT` in its environment is the name of the account.
     after: Option<Vec<String>> =>
         Key::new("after", Group::Destination, "run once if anything was delivered")
             .example("[\"notmuch\", \"new\"]");
@@ -255,68 +259,70 @@ keys! {
             .example("\"30d\"")
             .instead_of_zero(KEEP_NONE);
 
-    /// Keep at most this many delivered messages on the server, the newest ones.
+    /// The maximum number of delivered messages on the server; older ones are deleted.
     keep_newest: Option<NonZero<u64>> =>
         Key::new("keep-newest", Group::Retention, "and at most this many messages")
             .example("500")
             .instead_of_zero(KEEP_NONE);
 
-    /// Keep at most this much delivered mail on the server, the newest.
+    /// The maximum size of all delivered messages on the server; older ones are deleted.
     keep_total: Option<ByteSize> =>
         Key::new("keep-total", Group::Retention, "and at most this much mail")
             .example("\"1GB\"")
             .instead_of_zero(KEEP_NONE);
 
-    /// Delete a message from the server when you delete it from the Maildir.
-    /// Deleted means gone from the Maildir and all its folders, under any name and with any flags.
-    /// A message that you move out of the Maildir counts as deleted.
+    /// Delete a message from the server after you deleted it from the Maildir.
+    /// A message counts as deleted if its file is in none of the folders of the Maildir any more,
+    /// whatever its flags; this includes a message that you move out of the Maildir.
     ///
     /// Nothing is deleted, and pouch reports that, if the Maildir is missing or empty, if more than
-    /// half of the delivered mail is missing, or if the Maildir was replaced by another one: an
-    /// unmounted disk or a restored backup looks like that.
+    /// half of the delivered mail is missing, or if the Maildir was replaced by another one, as with
+    /// an unmounted disk or a restored backup.
     /// Messages that were missing at that time stay on the server until they have been seen in the
     /// Maildir again.
     sync_deletions: bool = false =>
         Key::new("sync-deletions", Group::Retention,
             "delete on the server what you delete in the Maildir");
 
-    /// Leave larger messages on the server, and report each once.
+    /// The maximum size of a message; larger ones stay on the server, and each is reported once.
     max_size: Option<ByteSize> =>
         Key::new("max-size", Group::Fetching, "leave larger messages on the server")
             .example("\"100MB\"")
             .instead_of_zero("remove `max-size` to fetch messages of any size");
 
-    /// The maximum number of messages per run; 0 is no limit.
+    /// The maximum number of messages per run; 0 means no limit.
     /// Rules are not evaluated for messages beyond the limit.
     limit: u64 = 0 =>
-        Key::new("limit", Group::Fetching, "messages per run; 0 is no limit");
+        Key::new("limit", Group::Fetching, "messages per run; 0 means no limit");
 
-    /// After this many failed attempts, in as many runs, a message is quarantined.
+    /// The number of failed attempts, each in a different run, after which a message is
+    /// quarantined.
     attempts: NonZero<u32> = const { NonZero::new(3).expect("not zero") } =>
-        Key::new("attempts", Group::Fetching, "failed attempts until a message is quarantined");
+        Key::new("attempts", Group::Fetching, "failed attempts before a message is quarantined");
 
-    /// Whether to deliver a notice, which is a mail, for each quarantined message.
+    /// Whether to deliver a mail about each message that is quarantined.
     notice: bool = true =>
-        Key::new("notice", Group::Fetching, "deliver a notice for each quarantined message");
+        Key::new("notice", Group::Fetching, "deliver a mail about each quarantined message");
 
     /// A list of workarounds for this server.
-    /// `"no-uidl"` is for a server with no UIDL, or with unreliable UIDs: messages are identified
-    /// by their headers (Message-ID, Date, From, Subject, else Received) and by their size.
+    /// `"no-uidl"` is for a server that lacks UIDL or has unreliable UIDs: messages are identified
+    /// by their headers (Message-ID, Date, From and Subject, or Received if these are missing) and
+    /// by their size.
     ///
-    /// That requests the header of every message in every run (TOP, pipelined if the server
-    /// allows that).
-    /// Of two messages with the same header and size, one that is listed after the other is gone
-    /// counts as fetched; and all messages are fetched again if the server ever lists other sizes.
-    /// A single message without a UID, among others that have one, is identified in this way
-    /// without `quirks`.
+    /// This requests the header of every message in every run (TOP).
+    /// A new message with the header and the size of one that was fetched and deleted before
+    /// counts as fetched.
+    /// If the sizes that the server lists change, all messages are fetched again.
+    /// A single message without a UID, among others that have one, is identified in the same way
+    /// without this setting.
     quirks: Vec<Quirk> = Vec::new() =>
         Key::new("quirks", Group::Fetching, "[\"no-uidl\"]: identify messages by their headers (TOP)");
 
-    /// Whether `pouch fetch` without names includes the account.
+    /// Whether commands include the account if no account is named.
     enabled: bool = true =>
-        Key::new("enabled", Group::Fetching, "false: fetched only if named on the command line");
+        Key::new("enabled", Group::Fetching, "false: used only if named on the command line");
 
-    /// Required, as a confirmation, for a rule that deletes.
+    /// Must be `true` if a rule has `action = "delete"`, as a confirmation.
     allow_delete_unread: bool = false =>
         Key::new("allow-delete-unread", Group::Fetching,
             "required for a rule with action = \"delete\"");

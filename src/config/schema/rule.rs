@@ -20,14 +20,14 @@ keys! {
     /// The keys of a rule.
     RuleValues:
 
-    /// The sender's address, or name, or both, as in `"Ann <ann@example.org>"`.
+    /// The sender: the address, the name, or both as in `"Ann <ann@example.org>"`.
     from: Option<Pattern> =>
-        Key::new("from", Group::Rule, "address, name, or both")
+        Key::new("from", Group::Rule, "the sender: address, name, or both")
             .example("\"*@example.org\"");
 
-    /// The same of a recipient, in To or Cc.
+    /// A recipient in To or Cc, in the same forms.
     to: Option<Pattern> =>
-        Key::new("to", Group::Rule, "the same of To and Cc")
+        Key::new("to", Group::Rule, "a recipient in To or Cc")
             .example("\"ann@*\"");
 
     /// The subject.
@@ -35,47 +35,50 @@ keys! {
         Key::new("subject", Group::Rule, "the subject")
             .example("\"/sale|offer/\"");
 
-    /// The mailing list: the text in angle brackets in the List-Id field, or all of the field.
+    /// The mailing list: the text between angle brackets in the List-Id field, or the whole field.
     list_id: Option<Pattern> =>
         Key::new("list-id", Group::Rule, "the mailing list")
             .example("\"rust.lists.example.org\"");
 
-    /// Any field, as `"X-Spam-Flag: yes"`, or several as a table,
+    /// Any header field, such as `"X-Spam-Flag: yes"`, or several as a table:
     /// `{ X-Spam-Flag = "yes", Precedence = "bulk" }`.
     header: Option<Fields> =>
         Key::new("header", Group::Rule,
             "or a table: { X-Spam-Flag = \"yes\", Precedence = \"bulk\" }")
             .example("\"X-Spam-Flag: yes\"");
 
-    /// The size in the server's listing: larger than `">2MB"`, or smaller than `"<10KB"`.
+    /// The size as listed by the server: `">2MB"` is larger than 2 MB, `"<10KB"` smaller than 10
+    /// KB.
     size: Option<Bound> =>
         Key::new("size", Group::Rule, "or \"<10KB\"")
             .example("\">2MB\"");
 
-    /// The Date field is longer ago than this number of days, weeks, months or years.
+    /// The age according to the Date field: more than this many days, weeks, months or years
+    /// (`"30d"`).
     older_than: Option<Days> =>
-        Key::new("older-than", Group::Rule, "by the Date field")
+        Key::new("older-than", Group::Rule, "age according to the Date field")
             .example("\"30d\"");
 
-    /// `"fetch"`, `"skip"`, `"delete"`, or a destination to deliver to instead of the account's:
+    /// What to do with the message: `"fetch"`, `"skip"`, `"delete"`, or a destination that
+    /// replaces the account's:
     /// `"maildir:.Lists.rust"` is a folder of the account's Maildir, whose name begins with a dot
     /// (Maildir++);
     /// `"maildir:PATH"` is any other Maildir;
-    /// `"mbox:FILE"` is a mailbox file;
+    /// `"mbox:FILE"` is an mbox file;
     /// `"pipe:COMMAND"` is a program;
     /// `"lmtp:ADDRESS RECIPIENT ..."` is an LMTP server, with the account's `lmtp-recipients` if
-    /// none are given.
+    /// no recipients are given.
     action: Action =>
         Key::new("action", Group::Rule,
-            "a folder of the Maildir; or another destination:\n\
+            "a folder of the Maildir, or another destination:\n\
              \"maildir:~/Mail/x\", \"mbox:~/Mail/y\",\n\
              \"pipe:procmail -d ann\",\n\
              \"lmtp:unix:/run/dovecot/lmtp ann\"; or \"fetch\",\n\
              \"skip\" (for good) or \"delete\" (unread)")
-            .required("add what it does: action = \"skip\", \"delete\", \"fetch\" or a destination")
+            .required("add an action: action = \"skip\", \"delete\", \"fetch\" or a destination")
             .example("\"maildir:.Lists.rust\"");
 
-    /// A list of destinations that get a copy.
+    /// A list of further destinations that get a copy.
     also: Option<Destinations> =>
         Key::new("also", Group::Rule, "copies")
             .example("[\"maildir:~/Mail/all\"]");
@@ -87,22 +90,22 @@ keys! {
     /// The keys of multidrop.
     MultidropValues:
 
-    /// The fields in which the server records the recipient; the first one that a message has is
-    /// used.
+    /// The header fields in which the server records the recipient; the first one that the
+    /// message has is used.
     header: Names = usual_fields() =>
-        Key::new("header", Group::Multidrop, "the first one that a message has");
+        Key::new("header", Group::Multidrop, "the first of these that the message has");
 
-    /// Which of several such fields: 1 is the first from the top, -1 the first from the bottom.
+    /// Which field to use if there are several: 1 is the first, -1 the last.
     occurrence: NonZero<i32> = const { NonZero::new(1).expect("not zero") } =>
-        Key::new("occurrence", Group::Multidrop, "from the top; -1 is the first from the bottom");
+        Key::new("occurrence", Group::Multidrop, "which of several fields; -1 is the last");
 
-    /// A table of addresses, as patterns, and destinations, as in rules:
+    /// A table of address patterns and destinations, as in rules:
     /// `{ "ann@example.org" = "maildir:~/Mail/ann", "*@lists.example.org" = "maildir:.Lists" }`.
-    /// The first one that matches an address is used.
+    /// The first pattern that matches an address is used.
     recipients: Routes =>
         Key::new("recipients", Group::Multidrop, "")
             .required(
-                "add who gets what: recipients = { \"ann@example.org\" = \"maildir:~/Mail/ann\" }",
+                "add the recipients: recipients = { \"ann@example.org\" = \"maildir:~/Mail/ann\" }",
             )
             .example(
                 "{ \"ann@example.org\" = \"maildir:~/ann\", \"*@lists.example.org\" = \"maildir:.Lists\" }",
