@@ -74,7 +74,7 @@ fn gets_found_addresses(server: &LmtpServer, account: &Account) -> bool {
         .multidrop
         .iter()
         .flat_map(|multidrop| &multidrop.recipients);
-    recipients.any(|(_, destination)| matches!(destination, Destination::Lmtp(named, nobody) if named == server && nobody.is_empty()))
+    recipients.any(|(_, destination)| matches!(destination, Destination::Lmtp(named, own) if named == server && own.is_empty()))
 }
 
 /// Searches the program that `key` of the config names. Returns the command.

@@ -61,7 +61,7 @@ impl Status {
         found.map_or(0, |(_, number)| *number)
     }
 
-    /// Returns whether somebody has to act.
+    /// Returns whether the account needs attention.
     fn needs_action(&self) -> bool {
         self.problem
             .as_ref()

@@ -32,7 +32,7 @@ pub enum Level {
 pub struct Colour(pub bool);
 
 impl Colour {
-    /// Returns `text` in bold red, for what somebody has to act on.
+    /// Returns `text` in bold red, for problems that need attention.
     pub fn alarm(self, text: &str) -> String {
         self.paint("1;31", text)
     }

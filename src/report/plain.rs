@@ -1,4 +1,4 @@
-//! Lines on standard error, for logs and cron: nothing unless somebody has to act.
+//! Lines on standard error, for logs and cron: nothing unless you have to act.
 
 use std::{
     collections::HashMap,
