@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::expunge::PostponedDeletion;
 use crate::{
     domain::{destination::Destination, ids::RowId, plan::DeleteReason, time::Timestamp},
     error::{Error, Exit},
@@ -28,6 +29,8 @@ pub(super) struct Outcome {
     pending: HashMap<RowId, Vec<Destination>>,
     /// The number of messages in quarantine at the end.
     pub(super) quarantined: u64,
+    /// The deletions that were postponed.
+    pub(super) postponed_deletions: Vec<PostponedDeletion>,
     failures: Vec<MessageReport>,
 }
 

@@ -295,6 +295,9 @@ impl<'a> AccountRun<'a> {
             let reported = will_retry(&request, error.clone());
             self.outcome.defer(row, error, reported);
         }
+        if let Some(error) = self.postponed_deletions()? {
+            self.outcome.warning.get_or_insert(error);
+        }
         let (account, env) = (self.account, self.env);
         self.outcome
             .report_failures(|event| env.report.event(&account.name, event));

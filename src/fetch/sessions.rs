@@ -2,7 +2,7 @@
 
 use super::{
     connect::{Milestone, connect_patiently},
-    expunge::expunge,
+    expunge::Expunged,
     request::{Awaited, Failure, SessionLost},
     run::AccountRun,
     session::SessionEnd,
@@ -10,10 +10,19 @@ use super::{
 use crate::{
     domain::blame::{Lost, Next},
     error::{Error, Kind, Result, Verdict},
-    event::Event,
     net::{PendingConnection, Stream},
     pop3::transaction::Transaction,
 };
+
+/// How a session ended that was not lost while fetching.
+enum SessionResult {
+    /// Nothing is left to do.
+    Complete,
+    /// Another session is needed.
+    Unfinished,
+    /// It was lost while deleting.
+    Lost(Error),
+}
 
 impl AccountRun<'_> {
     /// Runs sessions until all messages are fetched, or an error ends the run. The first session
@@ -45,12 +54,10 @@ impl AccountRun<'_> {
             }
             self.blame.begin_session();
             let lost = match self.session(&mut session, address.as_deref()) {
-                Ok(end) => match self.end_session(session, end, before) {
-                    Ok(Next::Continue) => continue,
-                    Ok(Next::GiveUp) => return Ok(()),
-                    Err(error) if error.kind() == Kind::Desynchronized => error.into(),
-                    // all messages are fetched, and the next run deletes the rest
-                    Err(error) => return Err(error),
+                Ok(end) => match self.end_session(session, end, before)? {
+                    SessionResult::Complete => return Ok(()),
+                    SessionResult::Unfinished => continue,
+                    SessionResult::Lost(error) => error.into(),
                 },
                 Err(lost) => lost,
             };
@@ -59,36 +66,39 @@ impl AccountRun<'_> {
         }
     }
 
-    /// Deletes what may be deleted, and ends the session. Returns whether another session is
-    /// needed.
+    /// Deletes what may be deleted, and ends the session.
+    ///
+    /// # Errors
+    /// The error of a destination that ended the session early; or the server did not confirm the
+    /// deletions, so that the next run deletes the rest; or the ledger failed.
     fn end_session(
         &mut self,
         session: Transaction<Stream>,
         end: SessionEnd,
         before: u64,
-    ) -> Result<Next> {
+    ) -> Result<SessionResult> {
         let more = lists_a_part(&self.account.host) && self.blame.arrived() > before;
         let SessionEnd {
             deletions,
             stopped,
             refuses,
         } = end;
-        let deleted = expunge(
-            session,
-            &deletions,
-            &mut self.ledger,
-            &mut self.outcome,
-            more,
-        )?;
-        for (reason, count) in deleted {
-            self.outcome.delete(reason, count);
-            self.report(&Event::Deleted { count, why: reason });
+        let expunged = self.expunge(session, &deletions, more)?;
+        if let Some(error) = stopped {
+            return Err(error);
         }
-        match (stopped, refuses) {
-            (Some(error), _) => Err(error),
-            (None, true) => Ok(self.blame.server_refuses()),
-            (None, false) => Ok(if more { Next::Continue } else { Next::GiveUp }),
-        }
+        let more = match expunged {
+            Expunged::Lost(error) => return Ok(SessionResult::Lost(error)),
+            Expunged::SuspectsLeft => true,
+            Expunged::Complete => more,
+        };
+        // always asked, because it counts the sessions
+        let retry = refuses && self.blame.server_refuses() == Next::Continue;
+        Ok(if retry || (more && !refuses) {
+            SessionResult::Unfinished
+        } else {
+            SessionResult::Complete
+        })
     }
 
     /// Handles the loss of a session. Returns `Ok` if another one should be tried.

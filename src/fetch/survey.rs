@@ -113,6 +113,7 @@ pub(super) fn survey(
         survey.findings.recognized = recognized;
     }
     drop(known);
+    survey.reconciled.mailbox.deletion_suspects = reader.deletion_suspects()?;
     if basis.account.policy.sync_deletions {
         let synced = sync_deletions::find_deleted(&survey.reconciled, reader, basis)?;
         synced.mark(&mut survey.reconciled);

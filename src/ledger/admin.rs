@@ -17,6 +17,7 @@ use crate::{
         time::Timestamp,
     },
     error::{Error, Kind, Result},
+    text::sanitize,
 };
 
 /// The state of a message, as displayed.
@@ -105,6 +106,16 @@ pub struct Row {
     pub delete_requested: bool,
     /// The name of its file in a Maildir, without flags.
     pub name: String,
+}
+
+impl Row {
+    /// Returns the message as users see it: its number and its subject, if that is known.
+    pub fn title(&self) -> String {
+        match &self.subject {
+            Some(subject) => format!("message {} ({})", self.id, sanitize(subject.as_bytes())),
+            None => format!("message {}", self.id),
+        }
+    }
 }
 
 pub(super) const COLUMNS: &str = "id, uid, uid_size, listed_size,

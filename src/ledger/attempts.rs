@@ -4,12 +4,7 @@ use rusqlite::params;
 
 use super::{Ledger, Run};
 use crate::{
-    domain::{
-        ids::RowId,
-        message::HeaderSummary,
-        plan::LONGEST_WAIT,
-        time::{TimeSpan, Timestamp},
-    },
+    domain::{ids::RowId, message::HeaderSummary, plan::retry_delay, time::Timestamp},
     error::Result,
 };
 
@@ -49,8 +44,7 @@ impl Ledger {
                 )?;
             let attempts = if last_run == Some(run.id()) { attempts } else { attempts + 1 };
             let over = attempts.checked_sub(limit);
-            let wait = |over: u32| TimeSpan::from_days(1 << over.min(30)).min(LONGEST_WAIT);
-            let next_try = over.map(|over| now.after(wait(over)));
+            let next_try = over.map(|over| now.after(retry_delay(over)));
             // A truncated message was delivered, so it is not quarantined.
             let quarantined = over.is_some() && !delivered;
             ledger.execute(

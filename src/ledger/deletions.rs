@@ -5,11 +5,17 @@
 //! only [`Reader::prove_deletable`] creates one. It queries the database again for each message, so
 //! that an error in the plan or in data read earlier cannot cause a deletion.
 
+use std::collections::HashMap;
+
 use rusqlite::params;
 
 use super::{Ledger, Reader, known::sizes_trusted};
 use crate::{
-    domain::ids::{MsgNum, RowId},
+    domain::{
+        ids::{MsgNum, RowId},
+        plan::retry_delay,
+        time::Timestamp,
+    },
     error::Result,
 };
 
@@ -70,7 +76,61 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Returns the messages that the server failed to delete, each with the time of the next
+    /// attempt.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn deletion_suspects(&self) -> Result<HashMap<RowId, Timestamp>> {
+        self.read(|ledger| {
+            ledger
+                .prepare_cached("SELECT message, retry_after FROM deletion_suspect")?
+                .query_map([], |row| Ok((RowId(row.get(0)?), Timestamp(row.get(1)?))))?
+                .collect()
+        })
+    }
+}
+
 impl Ledger {
+    /// Records that a session was lost at the DELE of this message, so that it is deleted last and
+    /// alone.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn suspect_deletion(&mut self, row: RowId, now: Timestamp) -> Result<()> {
+        self.write(|ledger| {
+            ledger
+                .execute(
+                    "INSERT OR IGNORE INTO deletion_suspect (message, retry_after) VALUES (?, ?)",
+                    params![row.0, now.0],
+                )
+                .map(drop)
+        })
+    }
+
+    /// Records that the server failed to delete this message alone, or refused it while it deleted
+    /// others. Returns when to try again: after 1, 2, 4 … 32 days.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn postpone_deletion(&mut self, row: RowId, now: Timestamp) -> Result<Timestamp> {
+        self.write(|ledger| {
+            let failures = ledger.query_row(
+                "INSERT INTO deletion_suspect (message, failures, retry_after) VALUES (?1, 1, ?2)
+                 ON CONFLICT DO UPDATE SET failures = failures + 1 RETURNING failures",
+                params![row.0, now.0],
+                |row| row.get::<_, u32>(0),
+            )?;
+            let next_try = now.after(retry_delay(failures - 1));
+            ledger.execute(
+                "UPDATE deletion_suspect SET retry_after = ? WHERE message = ?",
+                params![next_try.0, row.0],
+            )?;
+            Ok(next_try)
+        })
+    }
+
     /// Records that the server confirmed these deletions.
     ///
     /// # Errors
@@ -85,9 +145,12 @@ impl Ledger {
                 "UPDATE message SET state = 'gone', delete_requested = 0, delete_by_rule = 0
                  WHERE id = ?",
             )?;
-            deleted
-                .iter()
-                .try_for_each(|proof| update.execute([proof.row.0]).map(drop))
+            let mut clear =
+                ledger.prepare_cached("DELETE FROM deletion_suspect WHERE message = ?")?;
+            deleted.iter().try_for_each(|proof| {
+                update.execute([proof.row.0])?;
+                clear.execute([proof.row.0]).map(drop)
+            })
         })
     }
 }

@@ -80,6 +80,12 @@ const TABLES: &str = "
         PRIMARY KEY (message, recipient)
     ) STRICT, WITHOUT ROWID;
 
+    CREATE TABLE deletion_suspect (             -- the server did not answer DELE, or refused it
+        message             INTEGER PRIMARY KEY REFERENCES message ON DELETE CASCADE,
+        failures            INTEGER NOT NULL DEFAULT 0, -- in a session of its own
+        retry_after         INTEGER NOT NULL
+    ) STRICT;
+
     CREATE TABLE run (
         id                  INTEGER PRIMARY KEY,
         started             INTEGER NOT NULL,

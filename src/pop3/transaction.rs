@@ -88,6 +88,16 @@ impl<T> Default for ListedLines<T> {
     }
 }
 
+/// The responses to DELE.
+#[derive(Debug)]
+pub struct DeleteResponses {
+    /// The responses that arrived, in the order of the commands.
+    pub responses: Vec<std::result::Result<(), Refusal>>,
+    /// Why the session cannot be continued: the connection is lost, or the server is out of sync,
+    /// so that the responses may belong to other messages.
+    pub lost: Option<Error>,
+}
+
 /// A session after the login.
 pub struct Transaction<S> {
     connection: Connection<S>,
@@ -385,15 +395,20 @@ impl<S: Read + Write> Transaction<S> {
         Ok(Ok(head))
     }
 
-    /// Marks messages for deletion, pipelined if the server supports it. Returns the response to
-    /// each. Nothing is deleted before [`quit`](Self::quit).
-    ///
-    /// # Errors
-    /// The connection is lost, or the server is out of sync, so that the responses may belong to
-    /// other messages.
-    pub fn delete(&mut self, nums: &[MsgNum]) -> Result<Vec<std::result::Result<(), Refusal>>> {
-        let pipelining = self.pipelining();
+    /// Marks messages for deletion, pipelined if the server supports it. Nothing is deleted before
+    /// [`quit`](Self::quit).
+    pub fn delete(&mut self, nums: &[MsgNum]) -> DeleteResponses {
         let mut responses = Vec::with_capacity(nums.len());
+        let lost = self.send_deletions(nums, &mut responses).err();
+        DeleteResponses { responses, lost }
+    }
+
+    fn send_deletions(
+        &mut self,
+        nums: &[MsgNum],
+        responses: &mut Vec<std::result::Result<(), Refusal>>,
+    ) -> Result<()> {
+        let pipelining = self.pipelining();
         for batch in nums.chunks(if pipelining { COMMANDS_AT_ONCE } else { 1 }) {
             for num in batch {
                 self.connection.queue(Command::Dele(*num))?;
@@ -403,8 +418,7 @@ impl<S: Read + Write> Transaction<S> {
                 responses.push(self.connection.status()?.map(drop));
             }
         }
-        self.connection.check_in_sync()?;
-        Ok(responses)
+        self.connection.check_in_sync()
     }
 
     /// Removes all deletion marks of this session.

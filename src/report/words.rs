@@ -50,6 +50,9 @@ pub fn reason(action: &Action) -> String {
             SkipReason::SharedUid => {
                 "another message with the same UID is not delivered yet".into()
             }
+            SkipReason::DeletionFailed(at) => {
+                format!("the server failed to delete it; next try {}", day(*at))
+            }
             SkipReason::Skipped => "skipped (`pouch ledger list --state skipped`)".into(),
             SkipReason::ByRule(rule_match) => format!("{rule_match}; skipped from now on"),
             SkipReason::DeletionDeferred(rule_match) => {

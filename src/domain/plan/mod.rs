@@ -19,7 +19,13 @@ use crate::domain::{
 };
 
 /// The longest time until a failed message is retried.
-pub const LONGEST_WAIT: TimeSpan = TimeSpan::from_days(32);
+const LONGEST_WAIT: TimeSpan = TimeSpan::from_days(32);
+
+/// Returns how long to wait before a message is retried that has failed this many times before:
+/// 1, 2, 4 … 32 days.
+pub fn retry_delay(failures_before: u32) -> TimeSpan {
+    TimeSpan::from_days(1 << failures_before.min(30)).min(LONGEST_WAIT)
+}
 
 /// How long a delivered message stays on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +167,8 @@ pub enum SkipReason {
     Skipped,
     /// Another message with the same UID is not delivered yet.
     SharedUid,
+    /// The server failed to delete it; the next attempt is at this time.
+    DeletionFailed(Timestamp),
     /// This rule skips it.
     ByRule(RuleMatch),
     /// This rule deletes it, but deletions are disabled in this run.
@@ -197,6 +205,7 @@ pub fn plan(policy: &Policy, mailbox: &Mailbox, now: Timestamp) -> Plan {
         }
     }
     protect_shared_uids(mailbox, &mut steps);
+    postpone_deletions(mailbox, &mut steps, now);
     Plan { steps }
 }
 
@@ -305,6 +314,22 @@ fn protect_shared_uids(mailbox: &Mailbox, steps: &mut [Step]) {
     }
 }
 
+/// Keeps messages that the server failed to delete until the next attempt is due.
+fn postpone_deletions(mailbox: &Mailbox, steps: &mut [Step], now: Timestamp) {
+    if mailbox.deletion_suspects.is_empty() {
+        return;
+    }
+    for step in steps {
+        let row = mailbox.entries[step.index].row;
+        let next_try = row.and_then(|row| mailbox.deletion_suspects.get(&row));
+        if let (Action::Delete(_), Some(next_try)) = (step.action, next_try)
+            && is_deferred(*next_try, now)
+        {
+            step.action = Action::Leave(SkipReason::DeletionFailed(*next_try));
+        }
+    }
+}
+
 /// Applies `keep-newest` and `keep-total`: the newest delivered, or planned, messages stay.
 fn apply_keep_limits(policy: &Policy, mailbox: &Mailbox, steps: &mut [Step], now: Timestamp) {
     if policy.keep_newest.is_none() && policy.keep_total.is_none() {
@@ -356,6 +381,8 @@ pub struct Mailbox {
     /// The index of each message that shares its UID with others, with the index of the first of
     /// those.
     pub shared_uids: HashMap<usize, usize>,
+    /// The messages that the server failed to delete, each with the time of the next attempt.
+    pub deletion_suspects: HashMap<RowId, Timestamp>,
 }
 
 /// A listed message, with what is known of it.
@@ -610,6 +637,7 @@ mod tests {
             let mailbox = Mailbox {
                 entries,
                 shared_uids: (0..shared_uids).map(|index| (index, 0)).collect(),
+                ..Mailbox::default()
             };
             plan(&policy, &mailbox, NOW)
                 .of(&mailbox)

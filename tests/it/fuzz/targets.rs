@@ -175,8 +175,11 @@ fn run(server: Server<'_>, auth: Auth, heads: bool) -> pouch::error::Result<()> 
             .collect();
         fetch(&mut session, &wanted)?;
     }
-    let answers = session.delete(&nums)?;
-    assert_eq!(answers.len(), nums.len());
+    let deleted = session.delete(&nums);
+    if let Some(error) = deleted.lost {
+        return Err(error);
+    }
+    assert_eq!(deleted.responses.len(), nums.len());
     session.quit()
 }
 

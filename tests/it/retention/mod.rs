@@ -2,6 +2,7 @@
 
 mod keep;
 mod order;
+mod suspects;
 mod uids;
 
 use std::{collections::BTreeSet, fs, path::Path};

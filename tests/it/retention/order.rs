@@ -66,7 +66,6 @@ fn deletions_that_quit_did_not_confirm_are_repeated() {
         (on("QUIT").nth(1).cut(), 3),
         (on("QUIT").nth(1).silence(), 3),
         (on("QUIT").nth(1).done().cut(), 0),
-        (on("DELE").nth(2).cut(), 3),
     ] {
         let shown = format!("{fault:?}");
         let desk = Desk::with(3, "keep = \"none\"", |server| server.fault(fault));
@@ -93,21 +92,20 @@ fn deletions_that_quit_did_not_confirm_are_repeated() {
 #[test]
 fn refused_deletion_is_reported_with_v_and_stops_no_other() {
     let desk = Desk::with(3, "keep = \"none\"", |server| {
-        server.fault(on("DELE").uid("uid-2").refuse("-ERR it is \x1b[31mlocked"))
+        server.fault(on("DELE").uid("uid-2").refuse("-ERR it is \x1b[31mpinned"))
     });
     let told = desk.pouch(&["fetch", "-v"]).run();
     assert_snapshot!(told.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
-    pouch: work: 127.0.0.1 refused to delete a message
-      127.0.0.1 said: -ERR it is �[31mlocked
-      the next run will try again
+    pouch: work: 127.0.0.1 failed to delete 1 message
+      message 2: 127.0.0.1 said: -ERR it is �[31mpinned; next try 2026-11-24
+    hint: run `pouch plan -v work` to see what is left on the server
     work   3 new (1.2 KB) to ~/Mail/work; 2 deleted
     ");
     assert_eq!(desk.server.uids(), ["uid-2"]);
-    desk.fetch(75);
     desk.server.heal_all();
-    desk.fetch(0);
+    desk.fetch_at(1, 0);
     assert_eq!((desk.server.remaining(), desk.retrieved()), (0, 3));
 }
 
@@ -236,12 +234,12 @@ fn a_size_that_is_no_size_stops_nobody() {
 #[test]
 fn refused_deletion_is_reported_after_a_day() {
     let desk = Desk::with(3, "keep = \"none\"", |server| {
-        server.fault(on("DELE").uid("uid-2").refuse("-ERR no"))
+        server.fault(on("DELE").uid("uid-2").refuse("-ERR [SYS/TEMP] no"))
     });
     desk.fetch(75).assert_silent();
     assert_snapshot!(desk.fetch_at(1, 75).stderr_text(), @"
-    pouch: work: 127.0.0.1 refused to delete a message
-      127.0.0.1 said: -ERR no
+    pouch: work: 127.0.0.1 refused to delete 1 message
+      127.0.0.1 said: -ERR [SYS/TEMP] no
       the next run will try again
     ");
     desk.fetch_at(1, 75).assert_silent();
