@@ -75,7 +75,8 @@
 //! *UID* (from UIDL) and has a *row* in the *ledger*. A *listing* is what the server has now, a
 //! *plan* what to do with each message. A *destination* gets messages; a *draft* is a message on its way
 //! there, a *batch* several that are made durable together. *Retention* deletes delivered messages
-//! from the server. A *notice* is the mail about a quarantined message.
+//! from the server. A *notice* is the mail about the messages that a run
+//! quarantined.
 
 #![forbid(unsafe_code)]
 #![allow(

@@ -376,6 +376,14 @@ impl Blame {
     }
 }
 
+/// Returns whether two messages failed for the same reason, given the reasons as text. Numbers
+/// differ between messages (`-ERR Message 7 expunged`), so digits are ignored.
+pub fn is_same_reason(one: &str, other: &str) -> bool {
+    one.bytes()
+        .filter(|byte| !byte.is_ascii_digit())
+        .eq(other.bytes().filter(|byte| !byte.is_ascii_digit()))
+}
+
 #[cfg(test)]
 #[allow(clippy::too_many_lines, reason = "a simulation")]
 mod tests {

@@ -24,16 +24,14 @@ pub struct MessageFileName {
     pub origin: LedgerName,
 }
 
-/// The name of a delivered notice, without Maildir flags:
-/// `WRITTEN.N` `ROW` `-` `ATTEMPTS` `L` `LEDGER` `.` `HOSTNAME`.
+/// The name of a delivered notice, without Maildir flags: `WRITTEN.N` `RUN` `L` `LEDGER` `.`
+/// `HOSTNAME`. A run writes at most one, about all messages that are quarantined and not reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoticeFileName {
     /// When the notice was written.
     pub written: Timestamp,
-    /// The row of the message that the notice is about.
-    pub row: RowId,
-    /// How many attempts had failed.
-    pub attempts: u32,
+    /// The number of the run that wrote it.
+    pub run: i64,
     /// The ledger's own name, and the name of the machine on which it was created.
     pub origin: LedgerName,
 }
@@ -66,7 +64,7 @@ impl fmt::Display for MessageFileName {
 
 impl fmt::Display for NoticeFileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.N{}-{}", self.written.0, self.row, self.attempts)?;
+        write!(f, "{}.N{}", self.written.0, self.run)?;
         self.origin.fmt(f)
     }
 }
@@ -98,12 +96,10 @@ impl FromStr for NoticeFileName {
     type Err = ForeignName;
 
     fn from_str(name: &str) -> Result<Self, ForeignName> {
-        let (written, unique, origin) = parts(name, 'N')?;
-        let (row, attempts) = unique.split_once('-').ok_or(ForeignName)?;
+        let (written, run, origin) = parts(name, 'N')?;
         Ok(Self {
             written,
-            row: RowId(number(row)?),
-            attempts: number(attempts)?,
+            run: number(run)?,
             origin,
         })
     }
@@ -140,13 +136,13 @@ mod tests {
         #[test]
         fn names_survive_a_round_trip(
             time in any::<i64>(), row in 1i64.., copy in any::<u32>(), destinations in 1usize..9,
-            attempts in any::<u32>(), origin in origin(),
+            run in 1i64.., origin in origin(),
         ) {
             let time = Timestamp(time);
             let row = RowId(row);
             let message = MessageFileName { first_seen: time, row, copy, destinations, origin: origin.clone() };
             prop_assert_eq!(message.to_string().parse(), Ok(message.clone()));
-            let notice = NoticeFileName { written: time, row, attempts, origin };
+            let notice = NoticeFileName { written: time, run, origin };
             prop_assert_eq!(notice.to_string().parse(), Ok(notice.clone()));
             prop_assert!(notice.to_string().parse::<MessageFileName>().is_err());
             prop_assert!(message.to_string().parse::<NoticeFileName>().is_err());

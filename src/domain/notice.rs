@@ -1,11 +1,22 @@
-//! The mail that reports a message which could not be fetched.
+//! The mail that reports messages which could not be fetched.
 
-use mail_builder::{MessageBuilder, headers::address::Address};
+use std::fmt::Write;
+
+use mail_builder::{
+    MessageBuilder,
+    headers::{address::Address, raw::Raw},
+};
 
 use crate::{
-    domain::{ids::RowId, message::HeaderSummary, size::ByteSize, time::Timestamp},
-    text::{day, sanitize, times},
+    domain::{ids::RowId, size::ByteSize, time::Timestamp},
+    text::{count, day, sanitize},
 };
+
+/// The most messages that a notice describes; of the others it gives the number.
+pub const MAX_ITEMS: usize = 100;
+
+/// The most bytes that a notice attaches.
+const MAX_ATTACHED: usize = 1_000_000;
 
 /// The content of a notice.
 #[derive(Debug)]
@@ -16,12 +27,25 @@ pub struct Notice<'a> {
     pub host: &'a str,
     /// This machine's name.
     pub machine: &'a str,
-    /// The message's row.
+    /// The number of the run that writes it.
+    pub run: i64,
+    /// The messages, at least one.
+    pub items: Vec<NoticeItem<'a>>,
+}
+
+/// A message that could not be fetched.
+#[derive(Debug)]
+pub struct NoticeItem<'a> {
+    /// Its row.
     pub row: RowId,
-    /// Its size by LIST.
+    /// Its Date field, if it was received.
+    pub date: Option<String>,
+    /// Its size by LIST, in bytes.
     pub octets: u64,
-    /// The summary of its header.
-    pub summarize: &'a HeaderSummary,
+    /// Its sender, if the header was received.
+    pub sender: Option<&'a str>,
+    /// Its subject, if the header was received.
+    pub subject: Option<&'a str>,
     /// The failure.
     pub reason: &'a str,
     /// The number of attempts.
@@ -29,47 +53,24 @@ pub struct Notice<'a> {
     /// The time of the next attempt.
     pub next_try: Timestamp,
     /// The part of it that was received.
-    pub partial: &'a [u8],
+    pub received: &'a [u8],
 }
 
 /// Returns the notice as a mail with LF line ends.
 pub fn write(notice: &Notice<'_>, now: Timestamp) -> Vec<u8> {
     let Notice {
         account,
-        host,
         machine,
-        row,
-        attempts,
-        reason,
+        items,
         ..
     } = notice;
-    let known = |text: &Option<String>| {
-        text.as_ref()
-            .map_or_else(|| "(not known)".into(), |text| sanitize(text.as_bytes()))
+    let subject = match &items[..] {
+        [item] => format!(
+            "pouch: a message could not be fetched: {}",
+            known(item.subject)
+        ),
+        items => format!("pouch: {} messages could not be fetched", items.len()),
     };
-    let (sender, subject) = (
-        known(&notice.summarize.sender),
-        known(&notice.summarize.subject),
-    );
-    let size = ByteSize::from_octets(notice.octets).rounded();
-    let (day, tried) = (day(notice.next_try), times(*attempts));
-    let mut body = format!(
-        "A message in your mailbox at {host} could not be fetched; it was tried {tried}.\n\
-         It is still on the server, and the others were fetched without it.\n\
-         \n\
-         From:     {sender}\n\
-         Subject:  {subject}\n\
-         Date:     {date}\n\
-         Size:     {size}\n\
-         Reason:   {reason}\n\
-         \n\
-         pouch tries again on {day}, and then less and less often. Until then:\n\
-         \n\
-         pouch ledger show {account} {row}     what is known of it\n\
-         pouch ledger retry {account} {row}    try again in the next run\n\
-         pouch ledger delete {account} {row}   delete it from the server\n",
-        date = known(&notice.summarize.date),
-    );
     let mut mail = MessageBuilder::new()
         .from(Address::new_address(
             Some("pouch"),
@@ -79,20 +80,97 @@ pub fn write(notice: &Notice<'_>, now: Timestamp) -> Vec<u8> {
             None::<&str>,
             format!("{}@{machine}", header_word(account)),
         ))
-        .subject(format!("pouch: a message could not be fetched: {subject}"))
+        .subject(subject)
         .date(now.0)
-        .message_id(format!("pouch.{}.{row}.{attempts}@{machine}", now.0))
-        .header(
-            "Auto-Submitted",
-            mail_builder::headers::raw::Raw::new("auto-generated"),
-        );
-    if !notice.partial.is_empty() {
-        body.push_str("\nWhat did arrive of it is attached.\n");
-        mail = mail.attachment("application/octet-stream", "partial.eml", notice.partial);
+        .message_id(format!("pouch.{}.{}@{machine}", now.0, notice.run))
+        .header("Auto-Submitted", Raw::new("auto-generated"));
+    let mut attached = 0;
+    let mut described = String::new();
+    for item in items.iter().take(MAX_ITEMS) {
+        let fits = !item.received.is_empty() && attached + item.received.len() <= MAX_ATTACHED;
+        if fits {
+            attached += item.received.len();
+            let name = format!("message-{}.eml", item.row);
+            mail = mail.attachment("application/octet-stream", name, item.received);
+        }
+        described.push_str(&describe(item, fits));
     }
+    let body = body(notice, &described);
     // writing to memory cannot fail
     let crlf = mail.text_body(body).write_to_vec().unwrap_or_default();
     with_lf(&crlf)
+}
+
+/// Returns the text of a notice about the messages that are `described`.
+fn body(notice: &Notice<'_>, described: &str) -> String {
+    let Notice {
+        account,
+        host,
+        items,
+        ..
+    } = notice;
+    let (number, remain, retry) = match items.len() {
+        1 => ("A message".into(), "It remains", "pouch will retry it"),
+        _ => (
+            count(items.len() as u64, "message"),
+            "They remain",
+            "pouch will retry them",
+        ),
+    };
+    let more = items.len().saturating_sub(MAX_ITEMS);
+    let more = match more {
+        0 => String::new(),
+        more => format!("And {more} more: see `pouch ledger list {account}`.\n\n"),
+    };
+    let first = items[0].row;
+    let next_tries = items.iter().map(|item| item.next_try);
+    let on = day(next_tries.fold(items[0].next_try, Timestamp::min));
+    format!(
+        "{number} in the mailbox at {host} could not be fetched.\n\
+         {remain} on the server. Other messages are not affected.\n\
+         \n\
+         {described}{more}\
+         {retry} on {on}, and then at longer intervals.\n\
+         These commands act at once:\n\
+         \n\
+         pouch ledger show {account} {first}     show what is known of a message\n\
+         pouch ledger retry {account} {first}    try again in the next run\n\
+         pouch ledger delete {account} {first}   delete it from the server, unread\n"
+    )
+}
+
+/// Returns the description of a message, whose received part may be attached.
+fn describe(item: &NoticeItem<'_>, attached: bool) -> String {
+    let received = match item.received.len() as u64 {
+        0 => "nothing".to_owned(),
+        octets => ByteSize::from_octets(octets).rounded(),
+    };
+    let attached = if attached {
+        format!(", attached as message-{}.eml", item.row)
+    } else {
+        String::new()
+    };
+    let mut text = format!("Message:  {}\n", item.row);
+    let fields = [
+        ("From", known(item.sender)),
+        ("Subject", known(item.subject)),
+        ("Date", known(item.date.as_deref())),
+        ("Size", ByteSize::from_octets(item.octets).rounded()),
+        ("Received", format!("{received}{attached}")),
+        ("Attempts", item.attempts.to_string()),
+        ("Reason", item.reason.to_owned()),
+    ];
+    for (name, value) in fields {
+        // writing to a string cannot fail
+        let _ = writeln!(text, "{:<10}{value}", format!("{name}:"));
+    }
+    text.push('\n');
+    text
+}
+
+/// Returns a header field for display.
+fn known(field: Option<&str>) -> String {
+    field.map_or_else(|| "(not known)".into(), |text| sanitize(text.as_bytes()))
 }
 
 /// Returns a mail with LF line ends.
@@ -125,28 +203,31 @@ mod tests {
     use super::*;
     use mail_parser::{MessageParser, MimeHeaders};
 
+    fn notice(items: usize) -> Vec<u8> {
+        let items = (7..).take(items).map(|row| NoticeItem {
+            row: RowId(row),
+            date: None,
+            octets: 30_588,
+            sender: Some("Jürgen"),
+            subject: Some("Grüße\r\nBcc: evil@example.org"),
+            reason: "the connection was cut",
+            attempts: 3,
+            next_try: Timestamp(1_800_000_000),
+            received: b"From: x\n\nhalf",
+        });
+        let notice = Notice {
+            account: "work",
+            host: "pop.example.org",
+            machine: "desk",
+            run: 1,
+            items: items.collect(),
+        };
+        write(&notice, Timestamp(1_790_000_000))
+    }
+
     #[test]
     fn any_mail_program_can_read_it() {
-        let summarize = HeaderSummary {
-            sender: Some("Jürgen".into()),
-            subject: Some("Grüße\r\nBcc: evil@example.org".into()),
-            ..HeaderSummary::default()
-        };
-        let mail = write(
-            &Notice {
-                account: "work",
-                host: "pop.example.org",
-                machine: "desk",
-                row: RowId(7),
-                octets: 30_588,
-                summarize: &summarize,
-                reason: "the connection was cut",
-                attempts: 3,
-                next_try: Timestamp(1_800_000_000),
-                partial: b"From: x\n\nhalf",
-            },
-            Timestamp(1_790_000_000),
-        );
+        let mail = notice(1);
         assert!(!mail.contains(&b'\r'));
         let mail = MessageParser::default().parse(&mail).unwrap();
         assert!(
@@ -159,7 +240,20 @@ mod tests {
         assert!(text.contains("pouch ledger retry work 7"), "{text}");
         assert!(text.contains("30.5 KB"), "{text}");
         let attachment = mail.attachment(0).unwrap();
-        assert_eq!(attachment.attachment_name(), Some("partial.eml"));
+        assert_eq!(attachment.attachment_name(), Some("message-7.eml"));
         assert_eq!(attachment.contents(), b"From: x\n\nhalf");
+    }
+
+    #[test]
+    fn ten_thousand_messages_fit_into_one_notice() {
+        let mail = notice(10_000);
+        let mail = MessageParser::default().parse(&mail).unwrap();
+        assert_eq!(mail.attachment_count(), MAX_ITEMS);
+        assert_eq!(
+            mail.subject(),
+            Some("pouch: 10000 messages could not be fetched")
+        );
+        let text = mail.body_text(0).unwrap();
+        assert!(text.contains("And 9900 more"), "{text}");
     }
 }

@@ -10,13 +10,12 @@
 
 use std::collections::HashMap;
 
-use super::run::AccountRun;
+use super::{outcome::PostponedDeletion, run::AccountRun};
 use crate::{
     domain::{
         ids::{MsgNum, RowId},
         plan::{Action, AfterFetch, DeleteReason, Plan},
         reconcile::Reconciled,
-        time::Timestamp,
     },
     error::{Error, Exit, Kind, Result, Verdict},
     event::Event,
@@ -39,15 +38,6 @@ pub(super) struct Candidate {
     reason: DeleteReason,
     /// Whether the server failed to delete it before.
     suspect: bool,
-}
-
-/// A message that the server failed to delete, alone or among others that it deleted.
-#[derive(Debug)]
-pub(super) struct PostponedDeletion {
-    row: RowId,
-    /// Why, in one line.
-    reason: String,
-    next_try: Timestamp,
 }
 
 /// How the deletions of a session ended.

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::expunge::PostponedDeletion;
 use crate::{
     domain::{destination::Destination, ids::RowId, plan::DeleteReason, time::Timestamp},
     error::{Error, Exit},
@@ -29,9 +28,21 @@ pub(super) struct Outcome {
     pending: HashMap<RowId, Vec<Destination>>,
     /// The number of messages in quarantine at the end.
     pub(super) quarantined: u64,
+    /// The number of quarantined messages that became due, since others that had failed for the
+    /// same reason arrived.
+    pub(super) made_due: usize,
     /// The deletions that were postponed.
     pub(super) postponed_deletions: Vec<PostponedDeletion>,
     failures: Vec<MessageReport>,
+}
+
+/// A message that the server failed to delete, alone or among others that it deleted.
+#[derive(Debug)]
+pub(super) struct PostponedDeletion {
+    pub(super) row: RowId,
+    /// Why, in one line.
+    pub(super) reason: String,
+    pub(super) next_try: Timestamp,
 }
 
 /// A failed message to report.

@@ -1,16 +1,16 @@
 //! A message to fetch, and the results of fetching it.
 
+use std::collections::{BTreeMap, HashSet};
+
 use crate::{
     domain::{
         blame::{Cause, Requested},
         ids::{MsgNum, RowId, Uid},
-        message::HeaderSummary,
         plan::AfterFetch,
         rule::RuleOutcome,
-        time::Timestamp,
     },
     error::Error,
-    ledger::{NextCopy, Row},
+    ledger::NextCopy,
 };
 
 /// A message to fetch in a session.
@@ -127,43 +127,28 @@ pub(super) fn will_retry(request: &FetchRequest, error: Error) -> Error {
     ))
 }
 
-/// A quarantined message whose notice has to be delivered.
-#[derive(Debug)]
-pub(super) struct Quarantined {
-    pub(super) row: RowId,
-    pub(super) uid: Uid,
-    /// Its size by LIST, in octets.
-    pub(super) octets: u64,
-    /// Why it failed, in one line.
-    pub(super) reason: String,
-    pub(super) summary: HeaderSummary,
-    pub(super) attempts: u32,
-    pub(super) next_try: Timestamp,
-    /// The beginning of the message, as far as it was received.
-    pub(super) partial: Vec<u8>,
+/// The parts of quarantined messages that a run received.
+#[derive(Debug, Default)]
+pub(super) struct ReceivedParts {
+    parts: BTreeMap<RowId, Vec<u8>>,
+    /// Messages whose header was requested: once, since it may break the connection as well.
+    requested: HashSet<RowId>,
 }
 
-impl Quarantined {
-    /// Returns the notice that is due for a message which an interrupted run quarantined.
-    pub(super) fn from_row(row: Row, now: Timestamp) -> Self {
-        Self {
-            row: row.id,
-            uid: row.uid,
-            octets: row.octets,
-            reason: row.reason.unwrap_or_default(),
-            summary: HeaderSummary {
-                sender: row.sender,
-                subject: row.subject,
-                ..HeaderSummary::default()
-            },
-            attempts: row.attempts,
-            next_try: row.next_try.unwrap_or(now),
-            partial: Vec::new(),
-        }
+impl ReceivedParts {
+    /// Adds the beginning of a message, as far as it was received.
+    pub(super) fn add(&mut self, row: RowId, part: Vec<u8>) {
+        self.parts.insert(row, part);
     }
 
-    /// Returns whether the whole header was received.
-    pub(super) fn has_header(&self) -> bool {
-        memchr::memmem::find(&self.partial, b"\n\n").is_some()
+    /// Returns whether the header of a message is to be requested now. Returns `true` once.
+    pub(super) fn should_request(&mut self, row: RowId) -> bool {
+        let has_header = |part: &Vec<u8>| memchr::memmem::find(part, b"\n\n").is_some();
+        !self.parts.get(&row).is_some_and(has_header) && self.requested.insert(row)
+    }
+
+    /// Returns what was received of a message.
+    pub(super) fn get(&self, row: RowId) -> &[u8] {
+        self.parts.get(&row).map_or(&[], Vec::as_slice)
     }
 }

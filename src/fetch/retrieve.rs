@@ -51,7 +51,7 @@ impl AccountRun<'_> {
         requests: Vec<FetchRequest>,
         address: Option<&str>,
     ) -> std::result::Result<Flow, SessionLost> {
-        let number = self.run.number();
+        let number = usize::try_from(self.run.id()).unwrap_or(0);
         let (mut careful, mut fresh): (Vec<_>, Vec<_>) =
             requests.into_iter().partition(|request| request.careful);
         self.blame.order(&mut fresh, number);

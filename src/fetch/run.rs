@@ -7,7 +7,7 @@ use super::{
     env::RunEnv,
     outcome::Outcome,
     recover,
-    request::{Failure, Quarantined, will_retry},
+    request::{Failure, ReceivedParts, will_retry},
     survey::SurveyMemory,
 };
 use crate::{
@@ -34,8 +34,8 @@ pub(super) struct AccountRun<'a> {
     pub(super) outcome: Outcome,
     /// Failed messages, until the evidence decides whether they are charged with an attempt.
     failures: BTreeMap<RowId, Failure>,
-    /// Messages whose notice has to be delivered.
-    pub(super) quarantined: Vec<Quarantined>,
+    /// The received parts of messages that were quarantined in this run, for the notice.
+    pub(super) received_parts: ReceivedParts,
     /// Whether messages may be durable in a destination, but not recorded in the ledger.
     pub(super) unsettled: bool,
 }
@@ -61,7 +61,7 @@ impl<'a> AccountRun<'a> {
             memory: SurveyMemory::default(),
             outcome: Outcome::default(),
             failures: BTreeMap::new(),
-            quarantined: Vec::new(),
+            received_parts: ReceivedParts::default(),
             unsettled: interrupted,
         }
     }
@@ -169,17 +169,7 @@ impl<'a> AccountRun<'a> {
         if !account.notice {
             return self.ledger.mark_reported(&[row], now).map(drop);
         }
-        let (uid, octets) = (request.uid, request.octets);
-        self.quarantined.push(Quarantined {
-            row,
-            uid,
-            octets,
-            reason,
-            summary,
-            attempts,
-            next_try,
-            partial,
-        });
+        self.received_parts.add(row, partial);
         Ok(())
     }
 
@@ -217,9 +207,10 @@ impl<'a> AccountRun<'a> {
             self.unsettled = false;
             return Ok(());
         }
-        let truncated = self
-            .ledger
-            .record_delivered(arrivals, &self.run, self.env.clock.now())?;
+        let now = self.env.clock.now();
+        let arrived = arrivals.iter().map(|arrival| arrival.row);
+        self.outcome.made_due += self.ledger.retry_like(arrived, now)?;
+        let truncated = self.ledger.record_delivered(arrivals, &self.run, now)?;
         self.unsettled = false;
         for arrival in arrivals {
             self.outcome.deliver(arrival.row, arrival.received);
@@ -268,7 +259,7 @@ impl<'a> AccountRun<'a> {
     }
 
     /// Settles the run after the last session, even if that was lost: commits what was accepted,
-    /// charges or defers failed messages, delivers notices and reports failures.
+    /// charges or defers failed messages, delivers a notice and reports failures.
     ///
     /// # Errors
     /// The ledger or a destination failed.
@@ -283,7 +274,7 @@ impl<'a> AccountRun<'a> {
         let noticed = if self.unsettled {
             Ok(())
         } else {
-            self.send_notices(None)
+            self.send_notice()
         };
         for (row, failure) in std::mem::take(&mut self.failures) {
             let Failure { request, error, .. } = failure;

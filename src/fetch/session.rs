@@ -93,8 +93,7 @@ impl AccountRun<'_> {
         self.flush()?;
         self.probe_if_needed(session, &reconciled)?;
         self.charge_proven()?;
-        self.add_owed_notices(&reconciled)?;
-        self.send_notices(Some((session, &reconciled)))?;
+        self.request_headers_for_notice(session, &reconciled)?;
         let (stopped, refuses) = match flow {
             Flow::Continue => (None, false),
             Flow::Refuses => (None, true),

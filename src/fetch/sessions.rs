@@ -77,7 +77,8 @@ impl AccountRun<'_> {
         end: SessionEnd,
         before: u64,
     ) -> Result<SessionResult> {
-        let more = lists_a_part(&self.account.host) && self.blame.arrived() > before;
+        let more = std::mem::take(&mut self.outcome.made_due) > 0
+            || (lists_a_part(&self.account.host) && self.blame.arrived() > before);
         let SessionEnd {
             deletions,
             stopped,

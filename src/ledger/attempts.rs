@@ -1,10 +1,13 @@
 //! Messages that were not delivered: failed, deferred, skipped, or deleted by a rule.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use super::{Ledger, Run};
 use crate::{
-    domain::{ids::RowId, message::HeaderSummary, plan::retry_delay, time::Timestamp},
+    domain::{
+        blame::is_same_reason, ids::RowId, message::HeaderSummary, plan::retry_delay,
+        time::Timestamp,
+    },
     error::Result,
 };
 
@@ -67,6 +70,52 @@ impl Ledger {
             )?;
             Ok(Failed { attempts, quarantined: quarantined && !was, next_try })
         })
+    }
+
+    /// Makes quarantined messages due if one that failed for the same reason is among those that
+    /// `arrived`, since the cause of the failures has ended. Returns their number.
+    ///
+    /// # Errors
+    /// The ledger cannot be read or written.
+    pub fn retry_like(
+        &mut self,
+        arrived: impl Iterator<Item = RowId>,
+        now: Timestamp,
+    ) -> Result<usize> {
+        let (waiting, ended) = self.reader.read(|ledger| {
+            let waiting: Vec<(i64, String)> = ledger
+                .prepare_cached(
+                    "SELECT id, coalesce(reason, '') FROM message
+                     WHERE state = 'quarantined' AND retry_after > ?",
+                )?
+                .query_map([now.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            let mut ended: Vec<String> = Vec::new();
+            if !waiting.is_empty() {
+                let mut failed = ledger.prepare_cached(
+                    "SELECT reason FROM message
+                     WHERE id = ? AND delivered_at IS NULL AND reason IS NOT NULL",
+                )?;
+                for row in arrived {
+                    ended.extend(failed.query_row([row.0], |row| row.get(0)).optional()?);
+                }
+            }
+            Ok((waiting, ended))
+        })?;
+        let due: Vec<_> = waiting
+            .into_iter()
+            .filter(|(_, reason)| ended.iter().any(|ended| is_same_reason(reason, ended)))
+            .collect();
+        if due.is_empty() {
+            return Ok(0);
+        }
+        self.write(|ledger| {
+            let mut update =
+                ledger.prepare_cached("UPDATE message SET retry_after = ? WHERE id = ?")?;
+            due.iter()
+                .try_for_each(|(row, _)| update.execute([now.0, *row]).map(drop))
+        })?;
+        Ok(due.len())
     }
 
     /// Records that a message is deferred because of a transient problem.

@@ -63,32 +63,34 @@ impl Ledger {
         })
     }
 
-    /// Records that the notice about the message is about to be handed over.
+    /// Records that the notice about these messages is about to be handed over.
     ///
-    /// Returns whether an interrupted run had begun to, like
+    /// Returns whether an interrupted run had begun to, for any of them, like
     /// [`begin_handover`](Self::begin_handover).
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn begin_notice_handover(&mut self, row: RowId) -> Result<bool> {
-        self.is_begun(
-            "UPDATE message SET notice_in_flight = 1 WHERE id = ? AND NOT notice_in_flight",
-            row,
-        )
+    pub fn begin_notice_handover(&mut self, rows: &[RowId]) -> Result<bool> {
+        let mut begun = false;
+        for row in rows {
+            begun |= self.is_begun(
+                "UPDATE message SET notice_in_flight = 1 WHERE id = ? AND NOT notice_in_flight",
+                *row,
+            )?;
+        }
+        Ok(begun)
     }
 
-    /// Records that the notice was not accepted.
+    /// Records that the notice about these messages was not accepted.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn abort_notice_handover(&mut self, row: RowId) -> Result<()> {
+    pub fn abort_notice_handover(&mut self, rows: &[RowId]) -> Result<()> {
         self.write(|ledger| {
-            ledger
-                .execute(
-                    "UPDATE message SET notice_in_flight = 0 WHERE id = ?",
-                    [row.0],
-                )
-                .map(drop)
+            let mut update =
+                ledger.prepare_cached("UPDATE message SET notice_in_flight = 0 WHERE id = ?")?;
+            rows.iter()
+                .try_for_each(|row| update.execute([row.0]).map(drop))
         })
     }
 

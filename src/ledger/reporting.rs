@@ -50,7 +50,7 @@ impl Reader {
             .map_err(|error| self.explain(&error))
     }
 
-    /// Returns the quarantined messages that have not been reported.
+    /// Returns the listed messages that are quarantined and have not been reported.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -60,7 +60,7 @@ impl Reader {
             ledger
                 .prepare_cached(&format!(
                     "SELECT {columns} FROM message WHERE state = 'quarantined'
-                     AND reported_at IS NULL"
+                     AND reported_at IS NULL AND missing_since IS NULL ORDER BY id"
                 ))?
                 .query_map([], |columns| self.row(columns))?
                 .collect()
@@ -94,9 +94,8 @@ impl Ledger {
         })
     }
 
-    /// Records notices that an interrupted run delivered.
-    ///
-    /// Notices about an earlier quarantine of the same message are ignored.
+    /// Records notices that an interrupted run delivered: each is about all messages that were
+    /// quarantined in its run or earlier, and had not been reported.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -110,20 +109,13 @@ impl Ledger {
         }
         self.write(|ledger| {
             let mut update = ledger.prepare_cached(
-                "UPDATE message SET reported_at = ?4
-                 WHERE id = ?1 AND state = 'quarantined' AND reported_at IS NULL AND attempts = ?2
-                 AND (SELECT started FROM run WHERE id = last_run) <= ?3",
+                "UPDATE message SET reported_at = ?2
+                 WHERE state = 'quarantined' AND reported_at IS NULL AND missing_since IS NULL
+                 AND last_run <= ?1",
             )?;
-            notices.iter().try_for_each(|notice| {
-                update
-                    .execute(params![
-                        notice.row.0,
-                        notice.attempts,
-                        notice.written.0,
-                        now.0
-                    ])
-                    .map(drop)
-            })
+            notices
+                .iter()
+                .try_for_each(|notice| update.execute(params![notice.run, now.0]).map(drop))
         })
     }
 

@@ -20,11 +20,7 @@ pub struct Run {
 
 impl Run {
     /// Returns the number of the run, which no other run has.
-    pub fn number(&self) -> usize {
-        usize::try_from(self.id).unwrap_or(0)
-    }
-
-    pub(super) fn id(&self) -> i64 {
+    pub fn id(&self) -> i64 {
         self.id
     }
 }

@@ -99,12 +99,12 @@ fn interrupted_notice_delivery_is_repeated_and_reported() {
     === kill -KILL $PPID
     $ pouch fetch
     ------- stderr -------
-    pouch: work: an earlier run was interrupted while delivering the notice about a quarantined message
+    pouch: work: an earlier run was interrupted while delivering the notice about quarantined messages
       delivering it again; it may be duplicated
     === kill -INT $PPID; sleep 1000
     $ pouch fetch
     ------- stderr -------
-    pouch: work: an earlier run was interrupted while delivering the notice about a quarantined message
+    pouch: work: an earlier run was interrupted while delivering the notice about quarantined messages
       delivering it again; it may be duplicated
     ");
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use mail_parser::MessageParser;
+
 use crate::{
     server::{Server, Setup, corpus},
     support::{
@@ -142,6 +144,24 @@ impl Desk {
             .filter(|mail| is_notice(&mail.bytes))
             .map(|mail| mail.bytes.clone())
             .collect()
+    }
+
+    /// There is one notice, and it describes the messages `numbers` and no others.
+    #[track_caller]
+    pub fn assert_one_notice(&self, numbers: &[usize]) {
+        let notices = self.notices();
+        assert_eq!(notices.len(), 1);
+        let notice = MessageParser::default().parse(&notices[0]).unwrap();
+        let text = notice.body_text(0).unwrap();
+        let expected: Vec<_> = numbers
+            .iter()
+            .map(|n| format!("Subject:  Message {n}"))
+            .collect();
+        let described: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("Subject:"))
+            .collect();
+        assert_eq!(described, expected);
     }
 
     /// How often the server was asked for messages.

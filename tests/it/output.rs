@@ -867,32 +867,55 @@ fn notice_about_a_quarantined_message() {
     desk.fetch(65);
     let notices = desk.notices();
     assert_eq!(notices.len(), 1);
-    assert_snapshot!(redact(&String::from_utf8_lossy(&notices[0])), @r#"
+    let notice = String::from_utf8_lossy(&notices[0]);
+    let boundary = notice.split('"').find(|word| word.contains('_')).unwrap();
+    assert_snapshot!(redact(&notice.replace(boundary, "BOUNDARY")), @r#"
     From: "pouch" <pouch@HOST>
     To: <work@HOST>
     Subject: pouch: a message could not be fetched: Message 2
     Date: Mon, 23 Nov 2026 00:00:00 +0000
-    Message-ID: <pouch.1795392000.2.1@HOST>
+    Message-ID: <pouch.1795392000.1@HOST>
     Auto-Submitted: auto-generated
     MIME-Version: 1.0
+    Content-Type: multipart/mixed; 
+    	boundary="BOUNDARY"
+
+
+    --BOUNDARY
     Content-Type: text/plain; charset="utf-8"
-    Content-Transfer-Encoding: quoted-printable
+    Content-Transfer-Encoding: 7bit
 
-    A message in your mailbox at 127.0.0.1 could not be fetched; it was tried on=
-    ce.
-    It is still on the server, and the others were fetched without it.
+    A message in the mailbox at 127.0.0.1 could not be fetched.
+    It remains on the server. Other messages are not affected.
 
+    Message:  2
     From:     Ben
     Subject:  Message 2
     Date:     Mon, 23 Nov 2026 00:00:02 +0000
     Size:     401 B
+    Received: 253 B, attached as message-2.eml
+    Attempts: 1
     Reason:   127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
 
-    pouch tries again on 2026-11-24, and then less and less often. Until then:
+    pouch will retry it on 2026-11-24, and then at longer intervals.
+    These commands act at once:
 
-    pouch ledger show work 2     what is known of it
+    pouch ledger show work 2     show what is known of a message
     pouch ledger retry work 2    try again in the next run
-    pouch ledger delete work 2   delete it from the server
+    pouch ledger delete work 2   delete it from the server, unread
+
+    --BOUNDARY
+    Content-Type: application/octet-stream
+    Content-Disposition: attachment; filename="message-2.eml"
+    Content-Transfer-Encoding: base64
+
+    UmV0dXJuLVBhdGg6IDxiZW5AZXhhbXBsZS5vcmc+ClJlY2VpdmVkOiBmcm9tIG14LmV4YW1wbGUu
+    b3JnIGJ5IHBvcC5leGFtcGxlLm9yZzsgTW9uLCAyMyBOb3YgMjAyNiAwMDowMDowMiArMDAwMApG
+    cm9tOiBCZW4gPGJlbkBleGFtcGxlLm9yZz4KVG86IEFubiA8YW5uQGV4YW1wbGUub3JnPgpTdWJq
+    ZWN0OiBNZXNzYWdlIDIKTWVzc2FnZS1JRDogPDJAZXhhbXBsZS5vcmc+CkRhdGU6IE1vbiwgMjMg
+    Tm92IDIwMjYgMDA6MDA6MDIgKzAwMDAKCg==
+
+    --BOUNDARY--
     "#);
 }
 

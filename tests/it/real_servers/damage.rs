@@ -69,7 +69,7 @@ fn goes_through(server: &RealServer, user: &'static str, line: Line, damage: &[(
         "{damage:?}"
     );
     assert_eq!(codes.contains(&65), lost > 0, "{damage:?}: {codes:?}");
-    assert_eq!(mailbox.notices(), lost, "{damage:?}");
+    assert_eq!(mailbox.noticed(), lost, "{damage:?}");
 }
 
 /// Damage in both users' mailboxes, fetched side by side: most of it is waiting.
@@ -230,7 +230,7 @@ fn a_bad_message_that_is_alone_on_the_server_is_told_of_too(
     mailbox.fetch(65).assert_stderr("quarantine");
     mailbox.fetch(0);
     mailbox.assert_arrived([1, 3]);
-    assert_eq!((mailbox.notices(), mailbox.stored()), (1, 1));
+    assert_eq!((mailbox.noticed(), mailbox.stored()), (1, 1));
 }
 
 /// Dovecot does not double a dot that begins a message: one that is nothing but a dot in its first
@@ -263,7 +263,7 @@ fn dovecot_with_messages_that_begin_with_a_dot() {
         assert_eq!(mailbox.stored(), odd.len());
     }
     assert_eq!(
-        (mailbox.notices(), codes.last()),
+        (mailbox.noticed(), codes.last()),
         (2, Some(&0)),
         "{codes:?}"
     );

@@ -132,12 +132,14 @@ impl<'a> Mailbox<'a> {
         mail.assert_exactly(&all).assert_tidy();
     }
 
-    fn notices(&self) -> usize {
+    /// How many messages the notices describe.
+    fn noticed(&self) -> usize {
         self.mail()
             .delivered()
             .iter()
             .filter(|mail| is_notice(&mail.bytes))
-            .count()
+            .map(|mail| memchr::memmem::find_iter(&mail.bytes, b"\nMessage:  ").count())
+            .sum()
     }
 }
 

@@ -43,10 +43,10 @@ fn the_ninth(server: &RealServer, user: &'static str, line: Line, kind: &str, sa
     let others = commands(&second, "RETR") - commands(&second, "RETR 9");
     assert!(others <= 2, "fetched again\n{second}");
     mailbox.assert_bytes(all_but_the_ninth());
-    assert_eq!(mailbox.notices(), 0);
+    assert_eq!(mailbox.noticed(), 0);
 
     mailbox.fetch(65).assert_stderr("quarantine");
-    assert_eq!(mailbox.notices(), 1);
+    assert_eq!(mailbox.noticed(), 1);
     let quiet = mailbox.trace();
     quiet.assert_code(0).assert_stderr("nothing new");
     assert_eq!(commands(&quiet, "RETR"), 0, "{quiet}");
@@ -70,7 +70,7 @@ fn the_ninth(server: &RealServer, user: &'static str, line: Line, kind: &str, sa
     mailbox.assert_bytes(1..=10);
     mailbox.fetch(0).assert_stderr("nothing new");
     mailbox.assert_bytes(1..=10);
-    assert_eq!((mailbox.notices(), mailbox.stored()), (1, 10));
+    assert_eq!((mailbox.noticed(), mailbox.stored()), (1, 10));
 }
 
 #[test]
