@@ -36,6 +36,7 @@ mod lmtp_server;
 mod mail_program;
 mod mailbox_file;
 mod manual;
+mod manual_examples;
 mod many_accounts;
 mod mdoc;
 mod multidrop;

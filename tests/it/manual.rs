@@ -1,16 +1,11 @@
-//! The manual, README, sample config and completions agree with the program.
+//! The manual pages, the systemd unit and the completions agree with the program.
 
 use std::{env, fs, path::PathBuf};
 
-use clap::{Command, CommandFactory, Parser};
+use clap::{Command, CommandFactory};
 use pouch::{
     cli::args::Cli,
-    config::{
-        resolve::{ConfigDefaults, resolve},
-        sample::sample,
-        schema::{Group, Scope},
-        toml::File,
-    },
+    config::schema::{Group, Scope},
     error::Kind,
 };
 
@@ -196,66 +191,6 @@ fn a_users_systemd_can_start_the_unit() {
         .collect();
     assert!(keys.contains(&"ExecStart") && keys.contains(&"NoNewPrivileges"));
     assert!(keys.iter().all(|key| !PRIVILEGED.contains(key)), "{keys:?}");
-}
-
-/// Returns the blocks of this language in the README and in `docs`.
-fn blocks(language: &str) -> Vec<String> {
-    let docs = fs::read_dir(root().join("docs")).unwrap();
-    let files = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
-    let open = format!("```{language}\n");
-    files
-        .chain(["README.md".to_owned()])
-        .map(|file| read(&file))
-        .flat_map(|text| {
-            text.split(&open)
-                .skip(1)
-                .map(|rest| rest.split("```").next().unwrap().to_owned())
-                .collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-#[test]
-fn commands_in_readme_and_docs_can_be_parsed() {
-    let lines = blocks("console").concat();
-    let commands: Vec<_> = lines
-        .lines()
-        .filter_map(|line| line.strip_prefix("$ pouch"))
-        .collect();
-    assert!(commands.len() > 5);
-    for command in commands {
-        let words = shlex::split(command.split(" > ").next().unwrap()).unwrap();
-        let parsed = Cli::try_parse_from(std::iter::once("pouch".to_owned()).chain(words));
-        assert!(parsed.is_ok(), "pouch{command}: {}", parsed.unwrap_err());
-    }
-}
-
-#[test]
-fn configs_in_readme_docs_and_manual_are_valid() {
-    let manual = read("man/pouch-config.5");
-    let example = manual
-        .split(".Bd -literal -offset indent\n")
-        .nth(1)
-        .unwrap()
-        .split(".Ed")
-        .next()
-        .unwrap()
-        .to_owned();
-    let all: Vec<_> = blocks("toml")
-        .into_iter()
-        .chain([example, sample()])
-        .collect();
-    assert!(all.len() >= 3);
-    for text in all {
-        let home = PathBuf::from("/home/ann");
-        let file = File::parse(&home.join("config.toml"), &home, &text);
-        let context = ConfigDefaults {
-            home,
-            state_dir: "/state".into(),
-        };
-        let config = file.and_then(|file| resolve(&file, &context));
-        assert!(config.is_ok(), "{}\n{text}", config.unwrap_err());
-    }
 }
 
 #[test]
