@@ -205,8 +205,15 @@ fn first_line(octets: &[u8], source: &str) -> Result<Secret> {
 fn prompt(whose: &str) -> Result<Secret> {
     let password =
         rpassword::prompt_password(format!("password of {whose}: ")).map_err(|error| {
+            // ENXIO is what opening /dev/tty returns to a process without a terminal
+            let reason = match error.raw_os_error() {
+                Some(code) if code == rustix::io::Errno::NXIO.raw_os_error() => {
+                    "there is no terminal".to_owned()
+                }
+                _ => error.to_string(),
+            };
             Error::new(Kind::Config, format!("no password for {whose}"))
-                .with_fact(format!("cannot prompt for it: {error}"))
+                .with_fact(format!("cannot prompt for it: {reason}"))
                 .with_hint(
                     "set `password-command` or `password-file` in the config, or use \
                  `--password-command`",

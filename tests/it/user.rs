@@ -212,7 +212,7 @@ fn unavailable_passwords_are_reported_before_connecting() {
     $ pouch fetch -v
     ------- stderr -------
     pouch: work: no password for ann at 127.0.0.1
-      cannot prompt for it: No such device or address
+      cannot prompt for it: there is no terminal
     hint: set `password-command` or `password-file` in the config, or use `--password-command`
     work   nothing fetched
     [exit code: 78]
@@ -358,7 +358,7 @@ fn url_is_fetched_without_a_config() {
     assert_eq!(home.maildir("Box").len(), 2);
     assert_snapshot!(run(&["fetch", &address, "--to", "Box"]).assert_code(78).stderr_text(), @"
     pouch: pops://ann@localhost:PORT: no password for ann at localhost
-      cannot prompt for it: No such device or address
+      cannot prompt for it: there is no terminal
     hint: set `password-command` or `password-file` in the config, or use `--password-command`
     ");
     assert_snapshot!(run(&["fetch", &address]).assert_code(64).stderr_text(), @"
