@@ -9,7 +9,7 @@ use pouch::{
     error::Kind,
 };
 
-use crate::mdoc::key_list;
+use crate::mdoc::{key_list, mdoc};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -21,7 +21,7 @@ fn read(path: &str) -> String {
 
 /// The options of a command as mdoc(7) has them.
 fn options(command: &Command) -> String {
-    let mut text = String::from(".Bl -tag -width Ds\n");
+    let mut text = String::from(".Bl -tag -width Ds -compact\n");
     for option in command
         .get_arguments()
         .filter(|option| !option.is_positional() && !option.is_hide_set())
@@ -36,7 +36,10 @@ fn options(command: &Command) -> String {
         };
         let long = option.get_long().unwrap().replace('-', "\\-");
         let help = option.get_help().unwrap().to_string();
-        text.push_str(&format!(".It {short}Fl \\-{long}{value}\n{help}.\n"));
+        // clap refers to the longer help there
+        let help = help.split(" (see").next().unwrap();
+        let help = mdoc(&format!("{help}."));
+        text.push_str(&format!(".It {short}Fl \\-{long}{value}\n{help}"));
     }
     text + ".El\n"
 }

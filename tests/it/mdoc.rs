@@ -151,7 +151,12 @@ fn code_macro(code: &str) -> (&'static str, String) {
     } else {
         "Li"
     };
-    (name, escaped(code))
+    let text = escaped(code);
+    match text.strip_suffix(':') {
+        // a colon at the end would be printed as text
+        Some(start) => (name, format!("{start}\\&:")),
+        None => (name, text),
+    }
 }
 
 /// Returns text that has no meaning to mdoc.
@@ -172,7 +177,9 @@ fn escaped(text: &str) -> String {
 #[test]
 fn texts_become_mdoc() {
     assert_eq!(
-        mdoc("A list (`keep` or `\"x\"`), see systemd(1). Run `pouch ledger retry`; -1 is `--to`."),
+        mdoc(
+            "A list (`keep` or `\"x\"`), see systemd(1). Run `pouch ledger retry`; -1 is `--to`, `a:`."
+        ),
         "A list
 .Ic ( keep
 or
@@ -182,7 +189,8 @@ see
 Run
 .Nm pouch Cm ledger retry ;
 \\-1 is
-.Fl \\-to .
+.Fl \\-to ,
+.Li a\\&: .
 "
     );
 }

@@ -111,7 +111,7 @@ keys! {
     connect_timeout: TimeSpan = TimeSpan::from_seconds(20) =>
         Key::new("connect-timeout", Group::Server, "longest time for connecting");
 
-    /// How often to reconnect after a transient error before the run gives up.
+    /// How many times to reconnect after a transient error before the run gives up.
     retries: u32 = 2 =>
         Key::new("retries", Group::Server, "reconnections after transient errors in a run");
 
@@ -153,23 +153,18 @@ keys! {
             .example("\"work\"")
             .one_of(Choice::Password);
 
-    /// A Maildir.
-    /// It is created if it does not exist.
+    /// A Maildir, which is created if it does not exist.
     maildir: Option<FilePath> =>
         Key::new("maildir", Group::Destination, "created if missing")
             .set_in_sample("\"~/Mail/work\"")
             .one_of(Choice::Destination);
 
-    /// An mbox file.
-    /// It is created if it does not exist.
-    /// The format is that of RFC 4155; lines that begin with `From `, or with that after any number
-    /// of `>`, get one more `>` (mboxrd).
+    /// An mbox file, which is created if it does not exist.
+    /// Lines that begin with `From `, or with that after any number of `>`, get one more `>`
+    /// (RFC 4155, mboxrd).
     ///
-    /// The file is locked as other mail programs do it: with fcntl, and with a lock file
-    /// `FILE.lock`.
-    /// pouch waits up to 30 seconds for a lock.
-    /// It removes a lock file whose process has ended, or that names no process and is five
-    /// minutes old.
+    /// The file is locked with fcntl and with a lock file `FILE.lock`; pouch waits up to 30 seconds
+    /// for both.
     /// If you cannot create files in the directory, only fcntl is used; `pouch check` warns about
     /// that.
     mbox: Option<FilePath> =>
@@ -217,8 +212,7 @@ keys! {
     /// it to standard output, changed or unchanged.
     ///
     /// Exit status 0 means that the output is the message; an empty output is an error.
-    /// 99 skips the message, as a rule does: it stays on the server, and `pouch ledger retry` with
-    /// its number fetches it again.
+    /// 99 skips the message, as a rule does.
     /// All other statuses, and `pipe-timeout`, mean the same as for `pipe`.
     ///
     /// Rules with a destination, and multidrop, see the header that the last filter wrote, so a
@@ -238,9 +232,8 @@ keys! {
     /// `"received"` adds `Received` with the server, this machine, the account, the UID and the
     /// time.
     ///
-    /// They are written in this order, whatever the order of the list, and above the fields that
-    /// filters add.
-    /// Rules and multidrop do not see them.
+    /// The order in the list has no effect.
+    /// Rules and multidrop do not see these fields.
     add_headers: Vec<TraceField> = Vec::new() =>
         Key::new("add-headers", Group::Destination,
             "or [\"received\", \"return-path\", \"delivered-to\"]");
@@ -313,8 +306,6 @@ keys! {
     /// A new message with the header and the size of one that was fetched and deleted before
     /// counts as fetched.
     /// If the sizes that the server lists change, all messages are fetched again.
-    /// A single message without a UID, among others that have one, is identified in the same way
-    /// without this setting.
     quirks: Vec<Quirk> = Vec::new() =>
         Key::new("quirks", Group::Fetching, "[\"no-uidl\"]: identify messages by their headers (TOP)");
 
