@@ -8,16 +8,17 @@ use super::schema::{AccountTable, Group, Key, MultidropTable, RuleTable, Table, 
 /// The column at which comments begin, unless a value is longer.
 const COMMENT_COLUMN: usize = 39;
 
-/// The width of a line.
-const WIDTH: usize = 100;
+/// The width of a line, that of a small terminal. A value may be longer.
+const WIDTH: usize = 80;
 
 /// The beginning of the file.
 const INTRODUCTION: &str = "\
-# The config of pouch. Commented lines show defaults, or examples for keys without a default: remove
-# the `# ` to set them. Durations are written 30s 5m 12h, retention times 30d 8w 6mo 1y, and sizes
-# 512KB 25MB 2GB. Commands are lists of words and are run without a shell. Relative paths start at
-# the directory of this file. `man pouch-config` describes all keys; `pouch config show` prints each
-# value with the line that set it.
+# The config of pouch. Commented lines show defaults, or examples for keys
+# without a default: remove the `# ` to set them. Durations are written 30s 5m
+# 12h, retention times 30d 8w 6mo 1y, and sizes 512KB 25MB 2GB. Commands are
+# lists of words and are run without a shell. Relative paths start at the
+# directory of this file. `man pouch-config` describes all keys; `pouch config
+# show` prints each value with the line that set it.
 ";
 
 /// The sections in their order, each with its introduction.
@@ -26,17 +27,17 @@ const SECTIONS: [(Group, &str); 8] = [
     (
         Group::Server,
         "\
-[defaults]                             # for all accounts; every key of an account can be set
-keep = \"forever\"                       # how long mail stays on the server, see below
+[defaults]                             # for all accounts; takes the same keys
+keep = \"forever\"                       # how long mail stays on the server
 
-[account.work]                         # any name; one such table for each account
+[account.work]                         # any name; one table for each account
 ",
     ),
     (
         Group::Login,
         "\
-# The login. Set one of password-command, password-file and password-credential. Without them,
-# pouch asks for the password at the terminal.
+# The login. Set one of password-command, password-file and password-credential.
+# Without them, pouch asks for the password at the terminal.
 ",
     ),
     (
@@ -48,19 +49,20 @@ keep = \"forever\"                       # how long mail stays on the server, se
     (
         Group::Rule,
         "\
-# Rules: any number, below all other keys of the account. They are evaluated on the headers of new
-# messages, before the download. All conditions of a rule must match; the first rule that matches
-# decides. Patterns are globs (*, ?) for the whole text, or regular expressions between slashes:
-# \"/sale|offer/\".
+# Rules: any number, below all other keys of the account. They are evaluated on
+# the headers of new messages, before the download. All conditions of a rule
+# must match; the first rule that matches decides. Patterns are globs (*, ?) for
+# the whole text, or regular expressions between slashes: \"/sale|offer/\".
 # [[account.work.rule]]
 ",
     ),
     (
         Group::Multidrop,
         "\
-# Multidrop: one mailbox for several people. The recipient is read from a field that the server
-# adds. Mail for anyone else goes to the account's own destination. \"lmtp:unix:/run/dovecot/lmtp\"
-# without recipients delivers to the address that matched.
+# Multidrop: one mailbox for several people. The recipient is read from a field
+# that the server adds. Mail for anyone else goes to the account's own
+# destination. \"lmtp:unix:/run/dovecot/lmtp\" without recipients delivers to the
+# address that matched.
 # [account.work.multidrop]
 ",
     ),
@@ -85,8 +87,8 @@ pub fn sample() -> String {
     text
 }
 
-/// Returns the lines of a key: its value, and its comment, which begins on the next line if the
-/// value is too long.
+/// Returns the lines of a key: its value, and its comment in a column of its own, which begins on
+/// the next line if the value is too long.
 fn lines(key: &Key) -> String {
     let default = || key.default.map(|default| default());
     let value = key
@@ -97,25 +99,35 @@ fn lines(key: &Key) -> String {
     let mark = if key.set_in_sample { "" } else { "# " };
     let mut line = format!("{mark}{} = {value}", key.name);
     let mut text = String::new();
-    for comment in key.help.lines() {
-        let mut column = comment_column(&line);
-        if column + "# ".len() + comment.chars().count() > WIDTH {
-            text.push_str(&format!("{line}\n"));
-            "#".clone_into(&mut line);
-            column = comment_column(&line);
-        }
-        text.push_str(&format!("{line:column$}# {comment}\n"));
+    let comment = wrapped(key.help, WIDTH - COMMENT_COLUMN - "# ".len());
+    if line.chars().count() + 2 > COMMENT_COLUMN || comment.is_empty() {
+        text.push_str(&format!("{line}\n"));
         "#".clone_into(&mut line);
     }
-    if text.is_empty() {
-        text = line + "\n";
+    for comment in comment {
+        text.push_str(&format!("{line:COMMENT_COLUMN$}# {comment}\n"));
+        "#".clone_into(&mut line);
     }
     text
 }
 
-/// Returns the column at which the comment on a line begins.
-fn comment_column(line: &str) -> usize {
-    COMMENT_COLUMN.max(line.chars().count() + 2)
+/// Returns text in lines of at most `width` characters.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        lines.push(String::new());
+        for word in line.split(' ') {
+            let (last, word) = (lines.len() - 1, word.to_owned());
+            if lines[last].is_empty() {
+                lines[last] = word;
+            } else if lines[last].chars().count() + 1 + word.chars().count() <= width {
+                lines[last].push_str(&format!(" {word}"));
+            } else {
+                lines.push(word);
+            }
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -151,7 +163,8 @@ mod tests {
     #[test]
     fn the_sample_has_short_lines() {
         for line in sample().lines() {
-            assert!(line.chars().count() <= WIDTH, "{line}");
+            let is_value = key_of(line).is_some() && !line.trim_start_matches("# ").contains('#');
+            assert!(line.chars().count() <= WIDTH || is_value, "{line}");
         }
     }
 
@@ -170,7 +183,7 @@ mod tests {
         let account = config(&text).unwrap().accounts.remove(0);
         let conditions = account.routing.rules[0].conditions.len();
         assert_eq!(conditions, RuleTable::KEYS.len() - 2);
-        assert_eq!(account.routing.multidrop.unwrap().recipients.len(), 2);
+        assert_eq!(account.routing.multidrop.unwrap().recipients.len(), 1);
     }
 
     /// Returns the sample with the line of `key` uncommented. The keys that exclude it are removed,
@@ -230,8 +243,9 @@ mod tests {
             let shown = setting(&account, key.name);
             let value = shown.strip_suffix(" default").unwrap();
             assert_ne!(value, UNSET, "{}", key.name);
-            let line = format!("\n# {} = {value} ", key.name);
-            assert!(sample().contains(&line), "{line}");
+            let line = format!("# {} = {value}", key.name);
+            let is_shown = |other: &str| other.split("  ").next() == Some(&line);
+            assert!(sample().lines().any(is_shown), "{line}");
         }
     }
 }

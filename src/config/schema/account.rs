@@ -70,7 +70,7 @@ keys! {
     /// A PEM file with the certificate authorities to trust instead of the system's.
     /// The certificate must still be issued for the host (subjectAltName).
     tls_ca_file: Option<FilePath> =>
-        Key::new("tls-ca-file", Group::Server, "trust these authorities, not the system's")
+        Key::new("tls-ca-file", Group::Server, "trust these, not the system's authorities")
             .example("\"~/.config/pouch/ca.pem\"")
             .one_of(Choice::Trust)
             .needs_tls();
@@ -79,7 +79,7 @@ keys! {
     /// SHA-256 fingerprint that `pouch check` shows.
     /// The prefix `sha256:` and colons between the bytes are optional.
     tls_pin: Option<Pin> =>
-        Key::new("tls-pin", Group::Server, "trust only this certificate; not with tls-ca-file")
+        Key::new("tls-pin", Group::Server, "trust only the certificate with this fingerprint; not with tls-ca-file")
             .example("\"sha256:5f6e04c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d\"")
             .one_of(Choice::Trust)
             .needs_tls();
@@ -87,7 +87,7 @@ keys! {
     /// A PEM file with a client certificate, for servers that require one.
     /// Requires `tls-client-key`.
     tls_client_cert: Option<FilePath> =>
-        Key::new("tls-client-cert", Group::Server, "client certificate, if the server requires one")
+        Key::new("tls-client-cert", Group::Server, "client certificate, if required")
             .example("\"~/.config/pouch/work.pem\"")
             .needs_tls();
 
@@ -105,7 +105,7 @@ keys! {
     /// The longest time to wait for data from the server.
     /// A complete response may take ten times as long, plus one second for every 100 bytes.
     timeout: TimeSpan = TimeSpan::from_seconds(60) =>
-        Key::new("timeout", Group::Server, "longest time to wait for data from the server");
+        Key::new("timeout", Group::Server, "longest wait for data from the server");
 
     /// The longest time for connecting, to all addresses of the host together.
     connect_timeout: TimeSpan = TimeSpan::from_seconds(20) =>
@@ -113,13 +113,13 @@ keys! {
 
     /// How many times to reconnect after a transient error before the run gives up.
     retries: u32 = 2 =>
-        Key::new("retries", Group::Server, "reconnections after transient errors in a run");
+        Key::new("retries", Group::Server, "reconnections after transient errors");
 
     /// How many messages to request before the first of them has arrived, if the server supports
     /// PIPELINING: a number, or `"auto"`.
     /// 1 disables pipelining.
     request_ahead: RequestAhead = RequestAhead::Auto =>
-        Key::new("request-ahead", Group::Server, "or a number of messages; 1 disables pipelining")
+        Key::new("request-ahead", Group::Server, "or a number; 1 disables pipelining")
             .instead_of_zero("1 disables pipelining: each message is requested after the last");
 
     /// The login name, often the whole mail address.
@@ -143,7 +143,7 @@ keys! {
     /// A file that contains the password on its first line.
     /// It must not be accessible to other users.
     password_file: Option<FilePath> =>
-        Key::new("password-file", Group::Login, "file with the password; readable only by you")
+        Key::new("password-file", Group::Login, "file with the password, mode 600")
             .example("\"~/.secrets/work\"")
             .one_of(Choice::Password);
 
@@ -179,7 +179,7 @@ keys! {
     /// Any other status rejects the message: it stays on the server, and the failure counts as an
     /// attempt.
     pipe: Option<Vec<String>> =>
-        Key::new("pipe", Group::Destination, "command that reads each message on standard input")
+        Key::new("pipe", Group::Destination, "command that reads each message")
             .example("[\"procmail\", \"-d\", \"ann\"]")
             .one_of(Choice::Destination);
 
@@ -204,7 +204,7 @@ keys! {
     /// to wait for a response of the LMTP server.
     pipe_timeout: TimeSpan = TimeSpan::from_seconds(600) =>
         Key::new("pipe-timeout", Group::Destination,
-            "longest time for pipe, filter, after or lmtp");
+            "limit for pipe, filter, after, lmtp");
 
     /// A list of commands, each a list: `[["bogofilter", "-p", "-e"]]`.
     /// Every message is piped through them, in this order, before it is delivered.
@@ -248,7 +248,7 @@ keys! {
     /// number of days, weeks, months or years (`"30d"`, `"8w"`, `"6mo"`, `"1y"`).
     /// A month is 30 days, a year 365.
     keep: Keep = Keep::Forever =>
-        Key::new("keep", Group::Retention, "\"forever\", \"none\", or a time since the fetch")
+        Key::new("keep", Group::Retention, "\"forever\", \"none\" or a time")
             .example("\"30d\"")
             .instead_of_zero(KEEP_NONE);
 
@@ -275,7 +275,7 @@ keys! {
     /// Maildir again.
     sync_deletions: bool = false =>
         Key::new("sync-deletions", Group::Retention,
-            "delete on the server what you delete in the Maildir");
+            "also delete what you delete locally");
 
     /// The maximum size of a message; larger ones stay on the server, and each is reported once.
     max_size: Option<ByteSize> =>
@@ -291,11 +291,11 @@ keys! {
     /// The number of failed attempts, each in a different run, after which a message is
     /// quarantined.
     attempts: NonZero<u32> = const { NonZero::new(3).expect("not zero") } =>
-        Key::new("attempts", Group::Fetching, "failed attempts before a message is quarantined");
+        Key::new("attempts", Group::Fetching, "failed attempts before quarantine");
 
     /// Whether to deliver a mail about each message that is quarantined.
     notice: bool = true =>
-        Key::new("notice", Group::Fetching, "deliver a mail about each quarantined message");
+        Key::new("notice", Group::Fetching, "mail about each quarantined message");
 
     /// A list of workarounds for this server.
     /// `"no-uidl"` is for a server that lacks UIDL or has unreliable UIDs: messages are identified
@@ -307,14 +307,14 @@ keys! {
     /// counts as fetched.
     /// If the sizes that the server lists change, all messages are fetched again.
     quirks: Vec<Quirk> = Vec::new() =>
-        Key::new("quirks", Group::Fetching, "[\"no-uidl\"]: identify messages by their headers (TOP)");
+        Key::new("quirks", Group::Fetching, "[\"no-uidl\"]: identify by headers (TOP)");
 
     /// Whether commands include the account if no account is named.
     enabled: bool = true =>
-        Key::new("enabled", Group::Fetching, "false: used only if named on the command line");
+        Key::new("enabled", Group::Fetching, "false: used only if it is named");
 
     /// Must be `true` if a rule has `action = "delete"`, as a confirmation.
     allow_delete_unread: bool = false =>
         Key::new("allow-delete-unread", Group::Fetching,
-            "required for a rule with action = \"delete\"");
+            "required for action = \"delete\"");
 }

@@ -70,11 +70,13 @@ keys! {
     /// no recipients are given.
     action: Action =>
         Key::new("action", Group::Rule,
-            "a folder of the Maildir, or another destination:\n\
-             \"maildir:~/Mail/x\", \"mbox:~/Mail/y\",\n\
+            "a folder of the Maildir, or another\n\
+             destination: \"maildir:~/Mail/x\",\n\
+             \"mbox:~/Mail/y\",\n\
              \"pipe:procmail -d ann\",\n\
-             \"lmtp:unix:/run/dovecot/lmtp ann\"; or \"fetch\",\n\
-             \"skip\" (for good) or \"delete\" (unread)")
+             \"lmtp:unix:/run/dovecot/lmtp ann\";\n\
+             or \"fetch\", \"skip\" (permanently),\n\
+             \"delete\" (unread)")
             .required("add an action: action = \"skip\", \"delete\", \"fetch\" or a destination")
             .example("\"maildir:.Lists.rust\"");
 
@@ -107,9 +109,7 @@ keys! {
             .required(
                 "add the recipients: recipients = { \"ann@example.org\" = \"maildir:~/Mail/ann\" }",
             )
-            .example(
-                "{ \"ann@example.org\" = \"maildir:~/ann\", \"*@lists.example.org\" = \"maildir:.Lists\" }",
-            );
+            .example("{ \"ann@example.org\" = \"maildir:~/Mail/ann\" }");
 }
 
 /// Returns the fields in which most servers record the recipient.
