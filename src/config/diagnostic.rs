@@ -130,10 +130,10 @@ pub(super) fn unknown_subtable(
 /// Creates the error that a config is one of another program.
 pub(super) fn foreign_file(shown: &str, program: &str) -> Error {
     let what = format!("{shown} is a config file of {program}, not of pouch");
-    Error::new(Kind::Config, what).with_hint(
-        "`pouch config sample` prints a config to start from; a key that it does not have gets a \
-         hint what to use instead",
-    )
+    Error::new(Kind::Config, what).with_hint(format!(
+        "`pouch config sample` prints a config to start from; if you use an option of {program} in \
+         it, the error names its replacement"
+    ))
 }
 
 /// Creates the error that a value is not of its key's type.
@@ -231,15 +231,30 @@ pub(super) fn name_hint(name: &str) -> Option<String> {
 /// Creates the error that the key, or the table, at `span` is there for the second time.
 fn duplicate_key(document: &Document, span: &Range<usize>) -> Error {
     let name = document.text.get(span.clone()).unwrap_or("");
-    let what = format!("duplicate key `{}`", sanitize(name.as_bytes()));
+    let start = document.text[..span.start]
+        .rfind('\n')
+        .map_or(0, |end| end + 1);
+    let header = document.text[start..]
+        .lines()
+        .next()
+        .and_then(|line| Some(&line[..=line.rfind(']')?]))
+        .filter(|line| line.starts_with('[') && !line.contains('{'));
+    let (what, hint) = match header {
+        Some(header) => (
+            format!("duplicate table `{}`", sanitize(header.as_bytes())),
+            "merge the two tables, or rename one of them",
+        ),
+        None => (
+            format!("duplicate key `{}`", sanitize(name.as_bytes())),
+            "remove one of them",
+        ),
+    };
     // What is written before it can be parsed, and contains the first use.
     let before = document.text[..span.start].rfind('\n').unwrap_or(0);
     let (table, _) = DeTable::parse_recoverable(&document.text[..before]);
     let first = last_use(table.get_ref(), name.trim_matches(['"', '\'']));
     let other = first.as_ref().map(|first| (first, "first used here"));
-    document
-        .draw(span, &what, other)
-        .with_hint("remove one of them")
+    document.draw(span, &what, other).with_hint(hint)
 }
 
 /// Returns the last place where a key of this name is written, in whatever table. Since a table is

@@ -132,19 +132,19 @@ fn duplicate_keys() {
         | ^^^^
     hint: remove one of them
 
-    ~/.config/pouch/config.toml:3:10: duplicate key `a`
+    ~/.config/pouch/config.toml:3:10: duplicate table `[account.a]`
       1 | [account.a]
         |          - first used here
       3 | [account.a]
         |          ^
-    hint: remove one of them
+    hint: merge the two tables, or rename one of them
 
-    ~/.config/pouch/config.toml:2:2: duplicate key `defaults`
+    ~/.config/pouch/config.toml:2:2: duplicate table `[defaults]`
       1 | [defaults]
         |  -------- first used here
       2 | [defaults]
         |  ^^^^^^^^
-    hint: remove one of them
+    hint: merge the two tables, or rename one of them
 
     ~/.config/pouch/config.toml:5:1: duplicate key `from`
       4 | from = "y"
