@@ -153,15 +153,17 @@ keys! {
             .example("\"work\"")
             .one_of(Choice::Password);
 
-    /// A Maildir, which is created if it does not exist.
+    /// A Maildir.
+    /// It is created if it does not exist.
     maildir: Option<FilePath> =>
         Key::new("maildir", Group::Destination, "created if missing")
             .set_in_sample("\"~/Mail/work\"")
             .one_of(Choice::Destination);
 
-    /// An mbox file, which is created if it does not exist.
-    /// Lines that begin with `From `, or with that after any number of `>`, get one more `>`
-    /// (RFC 4155, mboxrd).
+    /// An mbox file.
+    /// It is created if it does not exist.
+    /// The format is that of RFC 4155; lines that begin with `From `, or with that after any number
+    /// of `>`, get one more `>` (mboxrd).
     ///
     /// The file is locked with fcntl and with a lock file `FILE.lock`; pouch waits up to 30 seconds
     /// for both.
