@@ -198,6 +198,14 @@ impl Error {
         self
     }
 
+    /// Adds a fact before all others.
+    #[must_use]
+    pub fn with_first_fact(mut self, fact: impl Into<String>) -> Self {
+        self = self.with_fact(fact);
+        self.0.facts.rotate_right(1);
+        self
+    }
+
     /// Changes the kind.
     #[must_use]
     pub fn of_kind(mut self, kind: Kind) -> Self {

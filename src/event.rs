@@ -4,7 +4,11 @@
 //! in a log or as JSON, so that neither layer depends on the other.
 
 use crate::{
-    domain::{ids::RowId, plan::DeleteReason, time::Timestamp},
+    domain::{
+        ids::{RowId, Uid},
+        plan::DeleteReason,
+        time::Timestamp,
+    },
     error::{Error, Exit},
 };
 
@@ -33,23 +37,18 @@ pub enum Event<'a> {
         octets: u64,
     },
     /// A message is on stable storage and recorded in the ledger.
-    Stored {
-        /// The message.
-        row: RowId,
-        /// Its size in bytes.
-        octets: u64,
-    },
+    Stored(StoredMessage<'a>),
     /// A message failed, and is retried in the next run.
     Failed {
         /// The message.
-        row: RowId,
+        message: MessageName<'a>,
         /// The reason.
         error: &'a Error,
     },
     /// A message was quarantined after its last attempt failed.
     Quarantined {
         /// The message.
-        row: RowId,
+        message: MessageName<'a>,
         /// The reason.
         error: &'a Error,
         /// The time of the next attempt.
@@ -75,6 +74,34 @@ pub enum Event<'a> {
     TraceLine(&'a TraceLine),
     /// The run has ended.
     Done(&'a Summary),
+}
+
+/// A message that was delivered.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredMessage<'a> {
+    /// The message.
+    pub row: RowId,
+    /// Its UID.
+    pub uid: &'a Uid,
+    /// Its size in bytes.
+    pub octets: u64,
+    /// The destinations that have it, the main one first.
+    pub destinations: &'a [String],
+    /// The name of its file, without flags. `None` if no destination is a Maildir.
+    pub file: Option<&'a str>,
+}
+
+/// The description of a message.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageName<'a> {
+    /// The number in the ledger.
+    pub row: RowId,
+    /// The UID.
+    pub uid: &'a Uid,
+    /// The sender, if the header was read.
+    pub sender: Option<&'a str>,
+    /// The subject, if the header was read.
+    pub subject: Option<&'a str>,
 }
 
 /// The number of messages that a run processed, by result.

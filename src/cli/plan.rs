@@ -4,15 +4,15 @@ use serde_json::{Value, json};
 
 use super::{CommandContext, CommandResult, args, fetch, print_json};
 use crate::{
-    config::overrides::Overrides,
+    config::{Account, overrides::Overrides},
     domain::{
         plan::{Action, KeepUntil, ListedMessage, Mailbox, SkipReason},
         size::ByteSize,
     },
     error::{Error, Exit},
-    fetch::{Preview, preview},
+    fetch::{Detail, MessageDetails, Preview, preview},
     report::{Level, complain, form, json, print, words},
-    text::count,
+    text::{count, sanitize},
 };
 
 pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult {
@@ -28,17 +28,20 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     env.accept_new_uids = args.accept_new_uids;
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
+    let verbose = context.level >= Level::Verbose;
+    let detail = match (verbose, context.global.json) {
+        (true, _) => Detail::Headers,
+        (false, true) => Detail::Known,
+        (false, false) => Detail::None,
+    };
     for account in &accounts {
-        match preview(account, &env) {
+        match preview(account, &env, detail) {
             Ok(preview) => {
                 if context.global.json {
                     documents.push(document(&account.name, &preview));
                 } else {
-                    print(&table(
-                        &account.name,
-                        &preview,
-                        context.level >= Level::Verbose,
-                    ))?;
+                    print(&table(account, &preview))?;
+                    print(&messages(account, &preview))?;
                 }
                 if let Some(warning) = &preview.warning {
                     complain(&form(Some(&account.name), warning, context.colour));
@@ -142,10 +145,12 @@ fn known(mailbox: &Mailbox) -> u64 {
         .count() as u64
 }
 
-fn table(account: &str, preview: &Preview, each: bool) -> String {
+/// Returns a line with the totals, and one for each group of messages.
+fn table(account: &Account, preview: &Preview) -> String {
     let Preview { plan, mailbox, .. } = preview;
     let mut text = format!(
-        "{account}: {} on the server, {} known\n",
+        "{}: {} on the server, {} known\n",
+        account.name,
         count(listed(mailbox), "message"),
         known(mailbox)
     );
@@ -165,36 +170,75 @@ fn table(account: &str, preview: &Preview, each: bool) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    if each {
-        for (entry, action) in plan.of(mailbox) {
-            let size = ByteSize::from_octets(entry.octets).rounded();
-            let ruled = match (action, entry.rule_match) {
-                (Action::Fetch(_), Some(rule_match)) => format!("; {rule_match}"),
-                _ => String::new(),
-            };
-            // the number in the ledger, once it has one
-            let name = match entry.row {
-                Some(row) => format!("message {:>6}", row.0),
-                None => format!("number {:>7}", entry.num.0),
-            };
-            text.push_str(&format!(
-                "  {name} {size:>9}   {}: {}{ruled}\n",
-                words::verb(&action),
-                words::reason(&action)
-            ));
+    text
+}
+
+/// Returns the lines of each message. Empty if the preview has no details.
+fn messages(account: &Account, preview: &Preview) -> String {
+    let mut text = String::new();
+    for (entry, action, details) in described(preview) {
+        let size = ByteSize::from_octets(entry.octets).rounded();
+        // the number in the ledger, which a new message gets when it is fetched
+        let (number, uid) = match entry.row {
+            Some(row) => (row.to_string(), None),
+            None => ("new".to_owned(), Some(format!("UID {}", details.uid))),
+        };
+        let mut decision = words::verb(&action).to_owned();
+        let mut remarks = Vec::new();
+        if let Action::Fetch(_) = action {
+            match &details.destinations {
+                Some(destinations) => {
+                    decision.push_str(&format!(" to {}", destinations.join(", ")));
+                }
+                None if account.filter.is_empty() => {
+                    remarks.push("the destination depends on the header".to_owned());
+                }
+                None => remarks.push("the destination depends on the filters".to_owned()),
+            }
+            remarks.extend(entry.rule_match.map(|rule_match| rule_match.to_string()));
+        }
+        let reason: Vec<_> = [words::reason(&action)]
+            .into_iter()
+            .chain(remarks)
+            .collect();
+        text.push_str(&format!(
+            "  message {number:>6} {size:>9}   {decision}: {}\n",
+            reason.join("; ")
+        ));
+        let header = words::header(details.sender.as_deref(), details.subject.as_deref());
+        let header: Vec<_> = uid.into_iter().chain(header).collect();
+        if !header.is_empty() {
+            text.push_str(&format!("      {}\n", header.join(", ")));
         }
     }
     text
 }
 
+/// Returns the messages in the order of the plan, each with its action and its description. Empty
+/// if the preview has no details.
+fn described(preview: &Preview) -> impl Iterator<Item = (&ListedMessage, Action, &MessageDetails)> {
+    preview.plan.steps.iter().filter_map(|step| {
+        let details = preview.messages.get(step.index)?;
+        Some((&preview.mailbox.entries[step.index], step.action, details))
+    })
+}
+
 fn document(account: &str, preview: &Preview) -> Value {
-    let Preview { plan, mailbox, .. } = preview;
-    let messages: Vec<_> = plan
-        .of(mailbox)
-        .map(|(entry, action)| {
+    let mailbox = &preview.mailbox;
+    let text = |text: &Option<String>| text.as_ref().map(|text| sanitize(text.as_bytes()));
+    let messages: Vec<_> = described(preview)
+        .map(|(entry, action, details)| {
+            let destinations = match action {
+                Action::Fetch(_) => details.destinations.as_deref().unwrap_or_default(),
+                _ => &[],
+            };
             json!({
-                "number": entry.num.0,
                 "message": entry.row.map(|row| row.0),
+                "uid": details.uid,
+                "from": text(&details.sender),
+                "subject": text(&details.subject),
+                "destination": destinations.first(),
+                "also": destinations.get(1..).unwrap_or_default(),
                 "size": entry.octets,
                 "action": words::verb(&action),
                 "reason": words::reason(&action),

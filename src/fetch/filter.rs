@@ -7,7 +7,7 @@ use super::{
 use crate::{
     delivery::{Draft, Envelope, Filter, Filtered},
     domain::{
-        message::{Head, MAX_HEAD},
+        message::{Head, MAX_HEAD, summarize},
         plan::AfterFetch,
     },
     error::{Error, Kind, Result, Verdict},
@@ -64,6 +64,7 @@ impl AccountRun<'_> {
                         request.name()
                     );
                     let error = Error::new(Kind::Rejected, what);
+                    self.describe(request.row, &summarize(head.as_bytes()))?;
                     return Ok(FilterOutcome::Stopped(self.unaccepted(request, error)?));
                 }
                 Ok(Filtered::Dropped) => {
@@ -74,6 +75,7 @@ impl AccountRun<'_> {
                 }
                 Err(error) if error.kind().verdict() == Verdict::StopAll => return Err(error),
                 Err(error) => {
+                    self.describe(request.row, &summarize(head.as_bytes()))?;
                     return Ok(FilterOutcome::Stopped(self.unaccepted(request, error)?));
                 }
             }

@@ -55,7 +55,7 @@ use crate::{
 use connect::dial;
 use env::RunEnv;
 use outcome::Outcome;
-pub use preview::{Preview, catch_up, preview};
+pub use preview::{Detail, MessageDetails, Preview, catch_up, preview};
 use run::AccountRun;
 
 /// Fetches the account's mail, and reports events to the environment's reporter. Returns the

@@ -3,11 +3,19 @@
 use std::collections::HashMap;
 
 use crate::{
-    domain::{destination::Destination, ids::RowId, plan::DeleteReason, time::Timestamp},
+    domain::{
+        destination::Destination,
+        file_name::MessageFileName,
+        ids::{RowId, Uid},
+        plan::DeleteReason,
+        time::Timestamp,
+    },
     error::{Error, Exit},
-    event::{Event, Tally},
+    event::Tally,
     text::count,
 };
+
+use super::request::FetchRequest;
 
 /// The outcome of a run.
 #[derive(Debug, Default)]
@@ -24,8 +32,8 @@ pub(super) struct Outcome {
     pub(super) failed: bool,
     /// How many messages each destination got.
     destinations: Vec<(Destination, u64)>,
-    /// The destinations of messages that are not known to be durable.
-    pending: HashMap<RowId, Vec<Destination>>,
+    /// Messages that were accepted and are not known to be durable.
+    pending: HashMap<RowId, AcceptedMessage>,
     /// The number of messages in quarantine at the end.
     pub(super) quarantined: u64,
     /// The number of quarantined messages that became due, since others that had failed for the
@@ -45,13 +53,23 @@ pub(super) struct PostponedDeletion {
     pub(super) next_try: Timestamp,
 }
 
+/// A message that its destinations accepted.
+#[derive(Debug)]
+pub(super) struct AcceptedMessage {
+    pub(super) uid: Uid,
+    /// The name of its file in a Maildir.
+    pub(super) file: String,
+    pub(super) destinations: Vec<Destination>,
+}
+
 /// A failed message to report.
 #[derive(Debug)]
-struct MessageReport {
-    row: RowId,
-    error: Error,
+pub(super) struct MessageReport {
+    pub(super) row: RowId,
+    pub(super) uid: Uid,
+    pub(super) error: Error,
     /// When it is tried again, if it was quarantined.
-    next_try: Option<Timestamp>,
+    pub(super) next_try: Option<Timestamp>,
 }
 
 impl Outcome {
@@ -60,22 +78,34 @@ impl Outcome {
         self.exit = self.exit.worst(exit);
     }
 
-    /// Records the destinations that accepted a message.
-    pub(super) fn accept(&mut self, row: RowId, destinations: Vec<Destination>) {
-        self.pending.insert(row, destinations);
+    /// Records that the destinations accepted a message.
+    pub(super) fn accept(
+        &mut self,
+        request: &FetchRequest,
+        name: &MessageFileName,
+        destinations: Vec<Destination>,
+    ) {
+        let message = AcceptedMessage {
+            uid: request.uid.clone(),
+            file: name.to_string(),
+            destinations,
+        };
+        self.pending.insert(request.row, message);
     }
 
-    /// Counts a message that is durable.
-    pub(super) fn deliver(&mut self, row: RowId, octets: u64) {
+    /// Counts a message that is durable. Returns it as it was accepted.
+    pub(super) fn deliver(&mut self, row: RowId, octets: u64) -> Option<AcceptedMessage> {
         self.tally.delivered += 1;
         self.tally.octets += octets;
-        for destination in self.pending.remove(&row).unwrap_or_default() {
+        let message = self.pending.remove(&row)?;
+        for destination in &message.destinations {
             let known = self.destinations.iter_mut();
-            match { known }.find(|(known, _)| *known == destination) {
+            match { known }.find(|(known, _)| known == destination) {
                 Some((_, count)) => *count += 1,
-                None => self.destinations.push((destination, 1)),
+                None => self.destinations.push((destination.clone(), 1)),
             }
         }
+        Some(message)
     }
 
     /// Returns how many messages each destination got, the most first.
@@ -87,18 +117,24 @@ impl Outcome {
 
     /// Records that a message is deferred because of a transient problem. `error` is the problem
     /// itself, `reported` how it is reported for this message.
-    pub(super) fn defer(&mut self, row: RowId, error: Error, reported: Error) {
+    pub(super) fn defer(&mut self, request: &FetchRequest, error: Error, reported: Error) {
         self.raise_exit(Exit::LATER);
         self.lasting.get_or_insert(error);
         self.failures.push(MessageReport {
-            row,
+            row: request.row,
+            uid: request.uid.clone(),
             error: reported,
             next_try: None,
         });
     }
 
     /// Records that a message failed. If it was quarantined, `next_try` is when it is tried again.
-    pub(super) fn fail(&mut self, row: RowId, error: Error, next_try: Option<Timestamp>) {
+    pub(super) fn fail(
+        &mut self,
+        request: &FetchRequest,
+        error: Error,
+        next_try: Option<Timestamp>,
+    ) {
         self.tally.failed += 1;
         let quarantined = next_try.is_some();
         self.raise_exit(if quarantined {
@@ -107,7 +143,8 @@ impl Outcome {
             Exit::LATER
         });
         self.failures.push(MessageReport {
-            row,
+            row: request.row,
+            uid: request.uid.clone(),
             error,
             next_try,
         });
@@ -126,28 +163,16 @@ impl Outcome {
         }
     }
 
-    /// Reports the failed messages.
-    pub(super) fn report_failures(&mut self, report: impl Fn(&Event<'_>)) {
+    /// Returns the failed messages to report, and forgets them.
+    pub(super) fn take_failures(&mut self) -> Vec<MessageReport> {
+        let mut failures = std::mem::take(&mut self.failures);
         let arrived = self.tally.delivered;
-        for MessageReport {
-            row,
-            error,
-            next_try,
-        } in std::mem::take(&mut self.failures)
-        {
-            let error = if arrived > 0 {
-                &error.with_fact(format!("{} delivered", count(arrived, "other message")))
-            } else {
-                &error
-            };
-            report(&match next_try {
-                Some(next_try) => Event::Quarantined {
-                    row,
-                    error,
-                    next_try,
-                },
-                None => Event::Failed { row, error },
-            });
+        if arrived > 0 {
+            for failure in &mut failures {
+                let fact = format!("{} delivered", count(arrived, "other message"));
+                failure.error = failure.error.clone().with_fact(fact);
+            }
         }
+        failures
     }
 }

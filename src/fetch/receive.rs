@@ -248,11 +248,11 @@ impl AccountRun<'_> {
         };
         self.begin_handover(request, &arrival, one_at_a_time)?;
         if let Err(unaccepted) = self.committer.accept(&envelope, draft, &self.env.stop) {
-            return self.not_accepted(request, unaccepted, one_at_a_time);
+            return self.not_accepted(request, unaccepted, head, one_at_a_time);
         }
         self.blame.accepted();
         self.committer.add(arrival, destinations.len());
-        self.outcome.accept(request.row, destinations);
+        self.outcome.accept(request, &name, destinations);
         if one_at_a_time {
             self.flush()?;
         }
@@ -302,6 +302,7 @@ impl AccountRun<'_> {
         &mut self,
         request: &FetchRequest,
         unaccepted: Unaccepted,
+        head: &[u8],
         one_at_a_time: bool,
     ) -> Result<Received> {
         let Unaccepted { error, accepted_by } = unaccepted;
@@ -314,6 +315,7 @@ impl AccountRun<'_> {
             // the program may have accepted the message: the ledger keeps it as being delivered
             return Err(error);
         }
+        self.describe(request.row, &summarize(head))?;
         if one_at_a_time {
             self.ledger.abort_handover(request.row)?;
         }

@@ -30,8 +30,6 @@ pub(super) struct FetchRequest {
     pub(super) known_bad: bool,
     /// The outcome of the rules.
     pub(super) rule: RuleOutcome,
-    /// The number of messages in the listing.
-    pub(super) listed: usize,
 }
 
 impl FetchRequest {
@@ -44,9 +42,9 @@ impl FetchRequest {
         }
     }
 
-    /// Returns the name of the message for the user.
+    /// Returns the name of the message for the user: its number in the ledger.
     pub(super) fn name(&self) -> String {
-        format!("message {} of {}", self.num, self.listed)
+        format!("message {}", self.row)
     }
 }
 

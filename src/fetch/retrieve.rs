@@ -143,7 +143,7 @@ impl AccountRun<'_> {
             Received::Deferred(error) => {
                 self.ledger.defer(request.row, now)?;
                 let reported = will_retry(request, error.clone());
-                self.outcome.defer(request.row, error, reported);
+                self.outcome.defer(request, error, reported);
             }
             Received::Stopped(error) => {
                 self.ledger.defer(request.row, now)?;

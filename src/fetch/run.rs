@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     commit::Committer,
     env::RunEnv,
-    outcome::Outcome,
+    outcome::{AcceptedMessage, MessageReport, Outcome},
     recover,
     request::{Failure, ReceivedParts, will_retry},
     survey::SurveyMemory,
@@ -13,9 +13,14 @@ use super::{
 use crate::{
     config::Account,
     delivery::{Delivery, Router},
-    domain::{blame::Blame, ids::RowId, message::summarize, plan::AfterFetch},
+    domain::{
+        blame::Blame,
+        ids::RowId,
+        message::{HeaderSummary, summarize},
+        plan::AfterFetch,
+    },
     error::{Error, Exit, Kind, Result},
-    event::Event,
+    event::{Event, MessageName, StoredMessage},
     ledger::{Arrival, Ledger, MaildirState, Run},
     text::{count, tilde, times},
 };
@@ -153,7 +158,7 @@ impl<'a> AccountRun<'a> {
                 "{} left on the server, attempt {attempts} of {limit}",
                 request.name()
             );
-            self.outcome.fail(row, error.with_fact(fact), None);
+            self.outcome.fail(&request, error.with_fact(fact), None);
             return Ok(());
         };
         let error = error
@@ -165,7 +170,7 @@ impl<'a> AccountRun<'a> {
                 "run `pouch ledger show {} {row}` for details",
                 account.name
             ));
-        self.outcome.fail(row, error, Some(next_try));
+        self.outcome.fail(&request, error, Some(next_try));
         if !account.notice {
             return self.ledger.mark_reported(&[row], now).map(drop);
         }
@@ -213,11 +218,9 @@ impl<'a> AccountRun<'a> {
         let truncated = self.ledger.record_delivered(arrivals, &self.run, now)?;
         self.unsettled = false;
         for arrival in arrivals {
-            self.outcome.deliver(arrival.row, arrival.received);
-            self.report(&Event::Stored {
-                row: arrival.row,
-                octets: arrival.received,
-            });
+            if let Some(message) = self.outcome.deliver(arrival.row, arrival.received) {
+                self.report_stored(arrival, &message);
+            }
         }
         for arrival in arrivals
             .iter()
@@ -226,6 +229,21 @@ impl<'a> AccountRun<'a> {
             self.report_truncated(arrival)?;
         }
         Ok(())
+    }
+
+    /// Reports that a message is durable.
+    fn report_stored(&self, arrival: &Arrival, message: &AcceptedMessage) {
+        let destinations = message.destinations.iter();
+        let destinations: Vec<_> = destinations
+            .map(|destination| self.env.describe(destination))
+            .collect();
+        self.report(&Event::Stored(StoredMessage {
+            row: arrival.row,
+            uid: &message.uid,
+            octets: arrival.received,
+            destinations: &destinations,
+            file: arrival.in_maildir.then_some(message.file.as_str()),
+        }));
     }
 
     /// Reports that a message was delivered truncated, unless that was reported before.
@@ -246,7 +264,7 @@ impl<'a> AccountRun<'a> {
         self.report(&Event::Notice(
             &Error::new(
                 Kind::Unavailable,
-                "message truncated: received fewer bytes than the server listed",
+                format!("message {row} is truncated: received fewer bytes than the server listed"),
             )
             .with_fact(format!("received {received} of {}", count(listed, "byte")))
             .with_fact("delivered truncated and left on the server; the next run requests it again")
@@ -277,22 +295,63 @@ impl<'a> AccountRun<'a> {
             self.send_notice()
         };
         for (row, failure) in std::mem::take(&mut self.failures) {
-            let Failure { request, error, .. } = failure;
+            let Failure {
+                request,
+                error,
+                partial,
+            } = failure;
+            self.describe(row, &summarize(&partial))?;
             // there is no evidence against the message
             let error = error.of_kind(Kind::Busy);
             if request.after != AfterFetch::Complete {
                 self.ledger.defer(row, self.env.clock.now())?;
             }
             let reported = will_retry(&request, error.clone());
-            self.outcome.defer(row, error, reported);
+            self.outcome.defer(&request, error, reported);
         }
         if let Some(error) = self.postponed_deletions()? {
             self.outcome.warning.get_or_insert(error);
         }
-        let (account, env) = (self.account, self.env);
-        self.outcome
-            .report_failures(|event| env.report.event(&account.name, event));
+        self.report_failures();
         flushed.and(noticed)
+    }
+
+    /// Records the sender and the subject of a message, if one of them is known.
+    pub(super) fn describe(&mut self, row: RowId, summary: &HeaderSummary) -> Result<()> {
+        if summary.sender.is_some() || summary.subject.is_some() {
+            self.ledger.describe(row, summary)?;
+        }
+        Ok(())
+    }
+
+    /// Reports the failed messages, with the sender and the subject that the ledger has.
+    fn report_failures(&mut self) {
+        for failure in self.outcome.take_failures() {
+            let MessageReport {
+                row,
+                uid,
+                error,
+                next_try,
+            } = failure;
+            // if the ledger cannot be read, the run has failed, and the message is reported anyway
+            let known = self.ledger.reader().find(row).ok();
+            let known = known.as_ref();
+            let message = MessageName {
+                row,
+                uid: &uid,
+                sender: known.and_then(|known| known.sender.as_deref()),
+                subject: known.and_then(|known| known.subject.as_deref()),
+            };
+            let error = &error;
+            self.report(&match next_try {
+                Some(next_try) => Event::Quarantined {
+                    message,
+                    error,
+                    next_try,
+                },
+                None => Event::Failed { message, error },
+            });
+        }
     }
 }
 

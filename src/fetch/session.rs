@@ -249,7 +249,6 @@ impl AccountRun<'_> {
                     careful: known != Known::NEVER_SEEN || self.blame.is_suspect(row),
                     known_bad: !matches!(known, Known::New { attempts: 0, .. }),
                     rule,
-                    listed: listing.messages.len(),
                 }
             });
         Ok(requests.collect())
@@ -278,23 +277,19 @@ impl AccountRun<'_> {
         };
         let size = |octets: u64| ByteSize::from_octets(octets).rounded();
         if unreported.len() <= REPORTED_SINGLY {
-            for (entry, max, _) in unreported {
+            for (entry, max, row) in unreported {
                 let size = size(entry.octets);
-                self.report(&Event::Notice(&notice(format!(
-                    "message {} ({size}) is larger than max-size ({max}); left on the server",
-                    entry.num
-                ))));
+                let what = format!(
+                    "message {row} ({size}) is larger than max-size ({max}); left on the server"
+                );
+                self.report(&Event::Notice(&notice(what)));
             }
-        } else if let Some((largest, max, _)) =
+        } else if let Some((largest, max, row)) =
             unreported.iter().max_by_key(|(entry, ..)| entry.octets)
         {
             let messages = count(unreported.len() as u64, "message");
             let what = format!("{messages} are larger than max-size ({max}); left on the server");
-            let fact = format!(
-                "the largest is message {} ({})",
-                largest.num,
-                size(largest.octets)
-            );
+            let fact = format!("the largest is message {row} ({})", size(largest.octets));
             self.report(&Event::Notice(&notice(what).with_fact(fact)));
         }
         Ok(())

@@ -7,8 +7,9 @@ use super::print;
 use crate::{
     domain::plan::DeleteReason,
     error::{Error, Exit},
-    event::{Event, Reporter, Summary},
+    event::{Event, MessageName, Reporter, StoredMessage, Summary},
     sys::clock::Clock,
+    text::sanitize,
 };
 
 /// A reporter that writes JSON Lines to standard output.
@@ -54,21 +55,17 @@ impl Reporter for Json {
                 "planned",
                 json!({ "listed": listed, "fetch": fetch, "bytes": octets }),
             ),
-            Event::Stored { row, octets } => {
-                ("stored", json!({ "message": row.0, "bytes": octets }))
-            }
-            Event::Failed { row, error } => (
-                "failed",
-                json!({ "message": row.0, "problem": self::error(error) }),
-            ),
+            Event::Stored(message) => ("stored", stored(message)),
+            Event::Failed { message, error } => ("failed", failure(message, error)),
             Event::Quarantined {
-                row,
+                message,
                 error,
                 next_try,
-            } => (
-                "quarantined",
-                json!({ "message": row.0, "retry_after": next_try.0, "problem": self::error(error) }),
-            ),
+            } => {
+                let mut fields = failure(message, error);
+                fields["retry_after"] = next_try.0.into();
+                ("quarantined", fields)
+            }
             Event::Deleted { count, why } => (
                 "deleted",
                 json!({ "count": count, "reason": self::why(why) }),
@@ -98,6 +95,30 @@ impl Reporter for Json {
     }
 }
 
+/// Returns the fields of the event that a message is stored.
+fn stored(message: &StoredMessage<'_>) -> Value {
+    json!({
+        "message": message.row.0,
+        "uid": sanitize(&message.uid.text()),
+        "bytes": message.octets,
+        "destination": message.destinations.first(),
+        "also": message.destinations.get(1..).unwrap_or_default(),
+        "file": message.file,
+    })
+}
+
+/// Returns the fields of an event about a failed message.
+fn failure(message: &MessageName<'_>, error: &Error) -> Value {
+    let text = |text: Option<&str>| text.map(|text| sanitize(text.as_bytes()));
+    json!({
+        "message": message.row.0,
+        "uid": sanitize(&message.uid.text()),
+        "from": text(message.sender),
+        "subject": text(message.subject),
+        "problem": self::error(error),
+    })
+}
+
 fn destinations(summary: &Summary) -> Vec<Value> {
     let destinations = summary.destinations.iter();
     destinations
@@ -123,7 +144,7 @@ pub fn why(why: &DeleteReason) -> &'static str {
         DeleteReason::Newest(_) => "keep-newest",
         DeleteReason::Total(_) => "keep-total",
         DeleteReason::DeletedLocally => "deleted-locally",
-        DeleteReason::OnRequest => "ordered",
+        DeleteReason::OnRequest => "requested",
         DeleteReason::ByRule(_) => "rule",
     }
 }

@@ -7,8 +7,8 @@ use std::{
 
 use super::{Colour, Level, complain, form, words};
 use crate::{
-    error::Exit,
-    event::{Event, Reporter, Summary, Tally, TraceLine},
+    error::{Error, Exit},
+    event::{Event, MessageName, Reporter, Summary, Tally, TraceLine},
     sys::clock::Clock,
     text::time_of_day,
 };
@@ -114,10 +114,15 @@ impl Plain {
             Event::Problem { error, tell } if all || *tell && level >= Level::Problems => {
                 Some(form(Some(account), error, self.colour))
             }
-            Event::Notice(error) | Event::Quarantined { error, .. } if level >= Level::Problems => {
+            Event::Notice(error) if level >= Level::Problems => {
                 Some(form(Some(account), error, self.colour))
             }
-            Event::Failed { error, .. } if all => Some(form(Some(account), error, self.colour)),
+            Event::Quarantined { message, error, .. } if level >= Level::Problems => {
+                Some(form(Some(account), &described(error, message), self.colour))
+            }
+            Event::Failed { message, error } if all => {
+                Some(form(Some(account), &described(error, message), self.colour))
+            }
             Event::Done(summary) if all => Some(format!(
                 "{account:width$}   {}",
                 words::summary(account, summary),
@@ -137,6 +142,14 @@ impl Plain {
             }
             _ => None,
         }
+    }
+}
+
+/// Adds the sender and the subject of the message to an error about it.
+fn described(error: &Error, message: &MessageName<'_>) -> Error {
+    match words::header(message.sender, message.subject) {
+        Some(header) => error.clone().with_first_fact(header),
+        None => error.clone(),
     }
 }
 

@@ -102,7 +102,7 @@ impl Screen {
                 progress.of_octets = progress.octets.saturating_add(*octets);
             }
             Event::Received { octets } => progress.octets += octets,
-            Event::Stored { .. } => progress.messages += 1,
+            Event::Stored(_) => progress.messages += 1,
             Event::Done(_) => {
                 if let Some(bar) = accounts.remove(account).and_then(|progress| progress.bar) {
                     bar.finish_and_clear();

@@ -7,7 +7,7 @@ use crate::{
     },
     error::Exit,
     event::Summary,
-    text::{count, day},
+    text::{count, day, sanitize},
 };
 
 /// Returns the verb of an action.
@@ -59,6 +59,19 @@ pub fn reason(action: &Action) -> String {
                 format!("{rule_match} deletes it, but not in this run")
             }
         },
+    }
+}
+
+/// Returns the sender and the subject of a message: `from Ann, subject: Lunch`. `None` if neither is
+/// known.
+pub fn header(sender: Option<&str>, subject: Option<&str>) -> Option<String> {
+    let sender = sender.map(|sender| sanitize(sender.as_bytes()));
+    let subject = subject.map(|subject| sanitize(subject.as_bytes()));
+    match (sender, subject) {
+        (Some(sender), Some(subject)) => Some(format!("from {sender}, subject: {subject}")),
+        (Some(sender), None) => Some(format!("from {sender}")),
+        (None, Some(subject)) => Some(format!("subject: {subject}")),
+        (None, None) => None,
     }
 }
 

@@ -50,10 +50,14 @@ fn rule_delivers_to_folders() {
     assert_snapshot!(told.stdout_text(), @"
     work: 4 messages on the server, 0 known
       fetch      4    1.6 KB   new; then deleted from the server
-      number       1     363 B   fetch: new; then deleted from the server
-      number       2     401 B   fetch: new; then deleted from the server; rule 1
-      number       3     439 B   fetch: new; then deleted from the server; rule 2
-      number       4     477 B   fetch: new; then deleted from the server
+      message    new     363 B   fetch to ~/Mail/work: new; then deleted from the server
+          UID uid-1, from Ben, subject: Message 1
+      message    new     401 B   fetch to ~/Mail/work/.Lists.rust: new; then deleted from the server; rule 1
+          UID uid-2, from Ben, subject: Message 2
+      message    new     439 B   fetch to ~/Mail/other: new; then deleted from the server; rule 2
+          UID uid-3, from Ben, subject: Message 3
+      message    new     477 B   fetch to ~/Mail/work: new; then deleted from the server
+          UID uid-4, from Ben, subject: Message 4
     ");
     assert!(!desk.home.join("Mail").exists());
     desk.fetch(0);

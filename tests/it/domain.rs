@@ -302,7 +302,7 @@ fn killed_during_a_program_causes_no_second_copy() {
     desk.home.write("again", "", 0o600);
     desk.server.wait_for(|log| log.open() == 0);
     assert_snapshot!(desk.fetch(0).stderr_text(), @"
-    pouch: work: an earlier run was interrupted while delivering message 1 of 2
+    pouch: work: an earlier run was interrupted while delivering message 1
       delivering it again; it may be duplicated
     ");
     assert_eq!(desk.home.read("got"), both);

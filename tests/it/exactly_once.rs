@@ -63,12 +63,12 @@ fn interrupted_pipe_delivery_is_repeated_and_reported() {
     === signal 2
     $ pouch fetch
     ------- stderr -------
-    pouch: work: an earlier run was interrupted while delivering message 1 of 3
+    pouch: work: an earlier run was interrupted while delivering message 1
       delivering it again; it may be duplicated
     === signal 9
     $ pouch fetch
     ------- stderr -------
-    pouch: work: an earlier run was interrupted while delivering message 1 of 3
+    pouch: work: an earlier run was interrupted while delivering message 1
       delivering it again; it may be duplicated
     ");
 }

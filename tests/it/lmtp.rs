@@ -81,13 +81,15 @@ fn each_recipient_gets_each_message_once() {
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
     pouch: work: the LMTP server at unix:~/lmtp temporarily rejected the message for ben@example.org, cid
+      from Ben, subject: Message 1
       the server said for ben@example.org: 452 4.2.2 full �[2J
       the server said for cid: 451 not now
-      message 1 of 3 left on the server; will retry in the next run
+      message 1 left on the server; will retry in the next run
     pouch: work: the LMTP server at unix:~/lmtp temporarily rejected the message for ben@example.org, cid
+      from Ben, subject: Message 2
       the server said for ben@example.org: 452 4.2.2 full �[2J
       the server said for cid: 451 not now
-      message 2 of 3 left on the server; will retry in the next run
+      message 2 left on the server; will retry in the next run
     pouch: work: the LMTP server at unix:~/lmtp temporarily rejected the message for ben@example.org, cid, 3 times in a row
       the server said for ben@example.org: 452 4.2.2 full �[2J
       the server said for cid: 451 not now
@@ -172,11 +174,13 @@ fn closed_lmtp_connection_is_reopened() {
     work: logged in at 127.0.0.1:PORT
     work: 5 listed, 5 to fetch
     pouch: work: the connection to the LMTP server at unix:~/lmtp was lost
+      from Ben, subject: Message 1
       the server closed it
-      message 1 of 5 left on the server; will retry in the next run
+      message 1 left on the server; will retry in the next run
     pouch: work: the connection to the LMTP server at unix:~/lmtp was lost
+      from Ben, subject: Message 2
       the server closed it
-      message 2 of 5 left on the server; will retry in the next run
+      message 2 left on the server; will retry in the next run
     pouch: work: the connection to the LMTP server at unix:~/lmtp was lost, 3 times in a row
       the server closed it
     work   nothing fetched
@@ -247,8 +251,9 @@ fn message_above_the_lmtp_size_limit_is_not_sent() {
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
     pouch: work: the message is larger than the LMTP server at unix:~/lmtp accepts
+      from Ben, subject: Message 9
       it has 1200000 bytes, the limit is 1000000
-      message 3 of 3 left on the server, attempt 1 of 3
+      message 3 left on the server, attempt 1 of 3
       2 other messages delivered
     work   2 new (764 B) to the LMTP server at unix:HOME/lmtp; 2 deleted; 1 message failed
     ");
@@ -267,7 +272,8 @@ fn notice_is_delivered_once_the_lmtp_server_is_back() {
     before.assert_arrived(&["ann"], &ordinary([2]));
     fs::remove_file(&socket).unwrap();
     assert_snapshot!(desk.fetch(65).stderr_text(), @"
-    pouch: work: 127.0.0.1 refused to send message 1 of 2
+    pouch: work: 127.0.0.1 refused to send message 1
+      from Ben, subject: Message 1
       127.0.0.1 said: -ERR damaged
       quarantined after it failed 2 times; other messages are not affected
     hint: run `pouch ledger show work 1` for details
@@ -302,7 +308,7 @@ fn interrupted_lmtp_delivery_is_repeated() {
     std::fs::remove_file(desk.home.join("lmtp")).unwrap();
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     assert_snapshot!(desk.fetch(0).stderr_text(), @"
-    pouch: work: an earlier run was interrupted while delivering message 1 of 2
+    pouch: work: an earlier run was interrupted while delivering message 1
       delivering it again; it may be duplicated
     ");
     lmtp.assert_arrived(&["ann"], &ordinary(1..=2));

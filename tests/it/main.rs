@@ -31,6 +31,7 @@ mod hostile;
 mod killed;
 mod layers;
 mod layout;
+mod ledger_commands;
 mod lmtp;
 mod lmtp_server;
 mod mail_program;

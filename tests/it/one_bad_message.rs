@@ -135,7 +135,7 @@ fn server_that_refuses_everything_quarantines_nothing() {
     }
     // it is reported once it has lasted
     assert_snapshot!(desk.fetch_at(2, 75).stderr_text(), @"
-    pouch: work: 127.0.0.1 refused to send message 5 of 30
+    pouch: work: 127.0.0.1 refused to send message 5
       127.0.0.1 said: -ERR no
     ");
     assert_eq!(desk.mail().len(), 0);
@@ -302,7 +302,7 @@ fn disabled_notice_is_not_delivered() {
         server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
     });
     assert_snapshot!(desk.fetch(65).stderr_text(), @"
-    pouch: work: 127.0.0.1 refused to send message 2 of 3
+    pouch: work: 127.0.0.1 refused to send message 2
       127.0.0.1 said: -ERR no
       quarantined after it failed once; other messages are not affected
       2 other messages delivered
@@ -346,7 +346,7 @@ fn truncated_message_is_delivered_and_never_deleted() {
     let half = corpus::on_disk(&corpus::message(2))[..320].to_vec();
     let told = desk.fetch(75);
     assert_snapshot!(told.stderr_text(), @"
-    pouch: work: message truncated: received fewer bytes than the server listed
+    pouch: work: message 2 is truncated: received fewer bytes than the server listed
       received 332 of 401 bytes
       delivered truncated and left on the server; the next run requests it again
     hint: run `pouch ledger show work 2` for details

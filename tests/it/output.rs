@@ -40,7 +40,8 @@ fn fetch_by_verbosity() {
     ------- stderr -------
     pouch: work: message 4 (3.0 KB) is larger than max-size (2KB); left on the server
     hint: raise `max-size` to fetch larger messages
-    pouch: work: 127.0.0.1 refused to send message 2 of 4
+    pouch: work: 127.0.0.1 refused to send message 2
+      from Ben, subject: Message 2
       127.0.0.1 said: -ERR no
       quarantined after it failed once; other messages are not affected
       2 other messages delivered
@@ -50,7 +51,8 @@ fn fetch_by_verbosity() {
     ------- stderr -------
     pouch: work: message 4 (3.0 KB) is larger than max-size (2KB); left on the server
     hint: raise `max-size` to fetch larger messages
-    pouch: work: 127.0.0.1 refused to send message 2 of 4
+    pouch: work: 127.0.0.1 refused to send message 2
+      from Ben, subject: Message 2
       127.0.0.1 said: -ERR no
       quarantined after it failed once; other messages are not affected
       2 other messages delivered
@@ -66,7 +68,8 @@ fn fetch_by_verbosity() {
     pouch: work: message 4 (3.0 KB) is larger than max-size (2KB); left on the server
     hint: raise `max-size` to fetch larger messages
     work: 4 listed, 3 to fetch
-    pouch: work: 127.0.0.1 refused to send message 2 of 4
+    pouch: work: 127.0.0.1 refused to send message 2
+      from Ben, subject: Message 2
       127.0.0.1 said: -ERR no
       quarantined after it failed once; other messages are not affected
       2 other messages delivered
@@ -115,10 +118,10 @@ fn fetch_json_lines() {
     {"account":"work","event":"connected","server":"127.0.0.1:PORT","time":1795392000}
     {"account":"work","event":"notice","problem":{"exit":69,"facts":[],"hint":"raise `max-size` to fetch larger messages","what":"message 4 (3.0 KB) is larger than max-size (2KB); left on the server"},"time":1795392000}
     {"account":"work","bytes":1203,"event":"planned","fetch":3,"listed":4,"time":1795392000}
-    {"account":"work","bytes":363,"event":"stored","message":1,"time":1795392000}
-    {"account":"work","bytes":439,"event":"stored","message":3,"time":1795392000}
+    {"account":"work","also":[],"bytes":363,"destination":"~/Mail/work","event":"stored","file":"1795392000.R1L-LEDGER.HOST","message":1,"time":1795392000,"uid":"uid-1"}
+    {"account":"work","also":[],"bytes":439,"destination":"~/Mail/work","event":"stored","file":"1795392000.R3L-LEDGER.HOST","message":3,"time":1795392000,"uid":"uid-3"}
     {"account":"work","count":2,"event":"deleted","reason":"not-kept","time":1795392000}
-    {"account":"work","event":"quarantined","message":2,"problem":{"exit":69,"facts":["127.0.0.1 said: -ERR no","quarantined after it failed once; other messages are not affected","2 other messages delivered"],"hint":"run `pouch ledger show work 2` for details","what":"127.0.0.1 refused to send message 2 of 4"},"retry_after":1795478400,"time":1795392000}
+    {"account":"work","event":"quarantined","from":"Ben","message":2,"problem":{"exit":69,"facts":["127.0.0.1 said: -ERR no","quarantined after it failed once; other messages are not affected","2 other messages delivered"],"hint":"run `pouch ledger show work 2` for details","what":"127.0.0.1 refused to send message 2"},"retry_after":1795478400,"subject":"Message 2","time":1795392000,"uid":"uid-2"}
     {"account":"work","bytes":802,"deleted":2,"delivered":2,"destinations":[{"destination":"~/Mail/work","messages":2}],"event":"done","exit":65,"failed":1,"quarantined":1,"skipped":0,"time":1795392000}
     {"event":"end","exit":65,"time":1795392000}
     [exit code: 65]
@@ -163,10 +166,14 @@ fn plan_before_and_after_a_fetch() {
       fetch      2     764 B   new; kept until 2026-12-23
       leave      1             rule 1; skipped from now on
       leave      1    3.0 KB   larger than max-size (2KB)
-      number       1     363 B   fetch: new; kept until 2026-12-23
-      number       2     401 B   fetch: new; kept until 2026-12-23
-      number       3     439 B   leave: rule 1; skipped from now on
-      number       4    3.0 KB   leave: larger than max-size (2KB)
+      message    new     363 B   fetch to ~/Mail/work: new; kept until 2026-12-23
+          UID uid-1, from Ben, subject: Message 1
+      message    new     401 B   fetch to ~/Mail/work: new; kept until 2026-12-23
+          UID uid-2, from Ben, subject: Message 2
+      message    new     439 B   leave: rule 1; skipped from now on
+          UID uid-3, from Ben, subject: Message 3
+      message    new    3.0 KB   leave: larger than max-size (2KB)
+          UID big, from Ben, subject: Message 4
     $ pouch plan --json
     {
       "accounts": [
@@ -177,35 +184,51 @@ fn plan_before_and_after_a_fetch() {
           "messages": [
             {
               "action": "fetch",
+              "also": [],
+              "destination": "~/Mail/work",
+              "from": null,
               "message": null,
-              "number": 1,
               "reason": "new; kept until 2026-12-23",
               "rule": null,
-              "size": 363
+              "size": 363,
+              "subject": null,
+              "uid": "uid-1"
             },
             {
               "action": "fetch",
+              "also": [],
+              "destination": "~/Mail/work",
+              "from": null,
               "message": null,
-              "number": 2,
               "reason": "new; kept until 2026-12-23",
               "rule": null,
-              "size": 401
+              "size": 401,
+              "subject": null,
+              "uid": "uid-2"
             },
             {
               "action": "leave",
+              "also": [],
+              "destination": null,
+              "from": null,
               "message": null,
-              "number": 3,
               "reason": "rule 1; skipped from now on",
               "rule": 1,
-              "size": 439
+              "size": 439,
+              "subject": null,
+              "uid": "uid-3"
             },
             {
               "action": "leave",
+              "also": [],
+              "destination": null,
+              "from": null,
               "message": null,
-              "number": 4,
               "reason": "larger than max-size (2KB)",
               "rule": null,
-              "size": 3000
+              "size": 3000,
+              "subject": null,
+              "uid": "big"
             }
           ],
           "warning": null
@@ -229,8 +252,10 @@ fn plan_before_and_after_a_fetch() {
       leave      1    3.0 KB   larger than max-size (2KB)
       message      1     363 B   keep: the next is due on 2026-12-23
       message      2     401 B   leave: quarantined; next try 2026-11-24
+          from Ben, subject: Message 2
       message      3     439 B   leave: skipped (`pouch ledger list --state skipped`)
       message      4    3.0 KB   leave: larger than max-size (2KB)
+          from Ben, subject: Message 4
     $ pouch plan --json
     {
       "accounts": [
@@ -241,35 +266,51 @@ fn plan_before_and_after_a_fetch() {
           "messages": [
             {
               "action": "keep",
+              "also": [],
+              "destination": null,
+              "from": null,
               "message": 1,
-              "number": 1,
               "reason": "the next is due on 2026-12-23",
               "rule": null,
-              "size": 363
+              "size": 363,
+              "subject": null,
+              "uid": "uid-1"
             },
             {
               "action": "leave",
+              "also": [],
+              "destination": null,
+              "from": "Ben",
               "message": 2,
-              "number": 2,
               "reason": "quarantined; next try 2026-11-24",
               "rule": null,
-              "size": 401
+              "size": 401,
+              "subject": "Message 2",
+              "uid": "uid-2"
             },
             {
               "action": "leave",
+              "also": [],
+              "destination": null,
+              "from": null,
               "message": 3,
-              "number": 3,
               "reason": "skipped (`pouch ledger list --state skipped`)",
               "rule": null,
-              "size": 439
+              "size": 439,
+              "subject": null,
+              "uid": "uid-3"
             },
             {
               "action": "leave",
+              "also": [],
+              "destination": null,
+              "from": null,
               "message": 4,
-              "number": 4,
               "reason": "larger than max-size (2KB)",
               "rule": null,
-              "size": 3000
+              "size": 3000,
+              "subject": null,
+              "uid": "big"
             }
           ],
           "warning": null
@@ -290,8 +331,10 @@ fn plan_before_and_after_a_fetch() {
       delete     1             fetched more than 30d ago
       leave      1    3.0 KB   larger than max-size (2KB)
       leave      1             skipped (`pouch ledger list --state skipped`)
-      message      2     401 B   fetch: new; kept until 2027-01-23
+      message      2     401 B   fetch to ~/Mail/work: new; kept until 2027-01-23
+          from Ben, subject: Message 2
       message      4    3.0 KB   leave: larger than max-size (2KB)
+          from Ben, subject: Message 4
       message      1     363 B   delete: fetched more than 30d ago
       message      3     439 B   leave: skipped (`pouch ledger list --state skipped`)
     $ pouch plan --json
@@ -304,35 +347,51 @@ fn plan_before_and_after_a_fetch() {
           "messages": [
             {
               "action": "fetch",
+              "also": [],
+              "destination": "~/Mail/work",
+              "from": "Ben",
               "message": 2,
-              "number": 2,
               "reason": "new; kept until 2027-01-23",
               "rule": null,
-              "size": 401
+              "size": 401,
+              "subject": "Message 2",
+              "uid": "uid-2"
             },
             {
               "action": "leave",
+              "also": [],
+              "destination": null,
+              "from": null,
               "message": 4,
-              "number": 4,
               "reason": "larger than max-size (2KB)",
               "rule": null,
-              "size": 3000
+              "size": 3000,
+              "subject": null,
+              "uid": "big"
             },
             {
               "action": "delete",
+              "also": [],
+              "destination": null,
+              "from": null,
               "message": 1,
-              "number": 1,
               "reason": "fetched more than 30d ago",
               "rule": null,
-              "size": 363
+              "size": 363,
+              "subject": null,
+              "uid": "uid-1"
             },
             {
               "action": "leave",
+              "also": [],
+              "destination": null,
+              "from": null,
               "message": 3,
-              "number": 3,
               "reason": "skipped (`pouch ledger list --state skipped`)",
               "rule": null,
-              "size": 439
+              "size": 439,
+              "subject": null,
+              "uid": "uid-3"
             }
           ],
           "warning": null
@@ -616,13 +675,13 @@ fn ledger_list() {
     $ pouch ledger list
     work
      message state            size   first seen         what
-           2 quarantined     401 B   2026-11-23 00:00   Message 2: 127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+           2 quarantined     401 B   2026-11-23 00:00   Message 2: 127.0.0.1 refused to send message 2; 127.0.0.1 said: -ERR no
            4 new            3.0 KB   2026-11-23 00:00   UID big
     $ pouch ledger list --all
     work
      message state            size   first seen         what
            1 delivered       363 B   2026-11-23 00:00   UID uid-1
-           2 quarantined     401 B   2026-11-23 00:00   Message 2: 127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+           2 quarantined     401 B   2026-11-23 00:00   Message 2: 127.0.0.1 refused to send message 2; 127.0.0.1 said: -ERR no
            3 delivered       439 B   2026-11-23 00:00   UID uid-3
            4 new            3.0 KB   2026-11-23 00:00   UID big
     $ pouch ledger list --state delivered
@@ -663,7 +722,7 @@ fn ledger_list() {
               "from": "Ben",
               "message": 2,
               "missing_since": null,
-              "reason": "127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no",
+              "reason": "127.0.0.1 refused to send message 2; 127.0.0.1 said: -ERR no",
               "retry_after": 1795478400,
               "size": 401,
               "state": "quarantined",
@@ -741,7 +800,7 @@ fn ledger_show() {
     listed size       401 bytes
     first seen        2026-11-23 00:00
     failed            1 time
-    reason            127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+    reason            127.0.0.1 refused to send message 2; 127.0.0.1 said: -ERR no
     next try          2026-11-24 00:00
     $ pouch ledger show work 2 --json
     {
@@ -754,7 +813,7 @@ fn ledger_show() {
       "from": "Ben",
       "message": 2,
       "missing_since": null,
-      "reason": "127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no",
+      "reason": "127.0.0.1 refused to send message 2; 127.0.0.1 said: -ERR no",
       "retry_after": 1795478400,
       "size": 401,
       "state": "quarantined",
@@ -895,7 +954,7 @@ fn notice_about_a_quarantined_message() {
     Size:     401 B
     Received: 253 B, attached as message-2.eml
     Attempts: 1
-    Reason:   127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+    Reason:   127.0.0.1 refused to send message 2; 127.0.0.1 said: -ERR no
 
     pouch will retry it on 2026-11-24, and then at longer intervals.
     These commands act at once:

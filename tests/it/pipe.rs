@@ -223,7 +223,8 @@ fn slow_program_is_killed_with_its_children() {
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
     pouch: work: `sh` timed out after 1 s
-      message 2 of 3 left on the server; will retry in the next run
+      from Ben, subject: Message 2
+      message 2 left on the server; will retry in the next run
       2 other messages delivered
     work   2 new (802 B) to `sh script`; 2 deleted
     ");
@@ -250,9 +251,10 @@ fn output_of_a_failing_program_is_shown_escaped() {
     work: logged in at 127.0.0.1:PORT
     work: 1 listed, 1 to fetch
     pouch: work: `sh` deferred the message (exit 75)
+      from Ben, subject: Message 1
       `sh` said: quota �[2Jfull�
       `sh` said: uid-1
-      message 1 of 1 left on the server; will retry in the next run
+      message 1 left on the server; will retry in the next run
     work   nothing fetched
     ");
     assert!(!told.stderr.contains(['\x1b', '\r']), "{told}");
@@ -267,12 +269,13 @@ fn endless_output_of_a_program_uses_little_memory() {
     work: logged in at 127.0.0.1:PORT
     work: 1 listed, 1 to fetch
     pouch: work: `sh` timed out after 1 s
+      from Ben, subject: Message 1
       `sh` said: no
       `sh` said: no
       `sh` said: no
       `sh` said: no
       `sh` said: no
-      message 1 of 1 left on the server; will retry in the next run
+      message 1 left on the server; will retry in the next run
     work   nothing fetched
     ");
     assert!(told.stderr.len() < 4_000);
@@ -287,9 +290,11 @@ fn three_transient_failures_in_a_row_stop_the_account() {
     work: logged in at 127.0.0.1:PORT
     work: 20 listed, 20 to fetch
     pouch: work: `sh` deferred the message (exit 75)
-      message 1 of 20 left on the server; will retry in the next run
+      from Ben, subject: Message 1
+      message 1 left on the server; will retry in the next run
     pouch: work: `sh` deferred the message (exit 75)
-      message 2 of 20 left on the server; will retry in the next run
+      from Ben, subject: Message 2
+      message 2 left on the server; will retry in the next run
     pouch: work: `sh` deferred the message (exit 75), 3 times in a row
     work   nothing fetched
     ");

@@ -34,7 +34,7 @@ fn plan(desk: &Desk) -> Vec<(String, Value)> {
         .as_array()
         .unwrap()
         .clone();
-    messages.sort_by_key(|message| message["number"].as_u64());
+    messages.sort_by_key(|message| message["uid"].as_str().map(str::to_owned));
     messages
         .iter()
         .map(|message| {
@@ -124,9 +124,12 @@ fn first_matching_rule_applies_and_plan_names_it() {
     work: 3 messages on the server, 0 known
       fetch      1     145 B   new; kept on the server
       leave      2             rule 2; skipped from now on
-      number       1     145 B   fetch: new; kept on the server; rule 1
-      number       2     157 B   leave: rule 2; skipped from now on
-      number       3     117 B   leave: rule 2; skipped from now on
+      message    new     145 B   fetch to ~/Mail/work: new; kept on the server; rule 1
+          UID boss, from The Boss, subject: Grüße
+      message    new     157 B   leave: rule 2; skipped from now on
+          UID sale, from shop@ads.example, subject: Big sale today
+      message    new     117 B   leave: rule 2; skipped from now on
+          UID spam, from x@spam.example, subject: hi
     ");
     assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(0).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT

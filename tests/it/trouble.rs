@@ -433,9 +433,9 @@ fn endless_message_is_given_up_and_the_others_arrive() {
     work: 3 listed, 1 to fetch
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 0 to fetch
-    pouch: work: 127.0.0.1 far exceeded the listed size while sending message 2 of 3
+    pouch: work: 127.0.0.1 far exceeded the listed size while sending message 2
       received more than 64001604 bytes, the server listed 401
-      message 2 of 3 left on the server, attempt 1 of 3
+      message 2 left on the server, attempt 1 of 3
       2 other messages delivered
     work   2 new (802 B) to ~/Mail/work; 1 message failed
     ");

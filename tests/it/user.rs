@@ -324,7 +324,8 @@ fn common_first_mistakes_get_a_hint() {
     work: 2 messages on the server, 1 known
       fetch      1     363 B   new; kept on the server
       keep       1             fetched before
-      number       1     363 B   fetch: new; kept on the server
+      message    new     363 B   fetch to ~/Mail/work: new; kept on the server
+          UID uid-1, from Ben, subject: Message 1
       message      2     401 B   keep: fetched before
     ");
     desk.fetch(0);
@@ -458,7 +459,7 @@ fn ledger_commands_change_the_next_run() {
     assert_snapshot!(desk.pouch(&["ledger", "list"]).run().assert_code(0).stdout_text(), @"
     work
      message state            size   first seen         what
-           2 quarantined     401 B   2026-11-23 00:00   Message 2: 127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+           2 quarantined     401 B   2026-11-23 00:00   Message 2: 127.0.0.1 refused to send message 2; 127.0.0.1 said: -ERR no
     ");
     let shown = desk.pouch(&["ledger", "show", "work", "2"]).run();
     assert_snapshot!(shown.assert_code(0).stdout_text(), @"
@@ -470,7 +471,7 @@ fn ledger_commands_change_the_next_run() {
     listed size       401 bytes
     first seen        2026-11-23 00:00
     failed            1 time
-    reason            127.0.0.1 refused to send message 2 of 4; 127.0.0.1 said: -ERR no
+    reason            127.0.0.1 refused to send message 2; 127.0.0.1 said: -ERR no
     next try          2026-11-24 00:00
     ");
     let output = desk.pouch(&["ledger", "show", "work", "99"]).run();
@@ -1170,7 +1171,7 @@ fn status_shows_the_result_of_the_last_run() {
     desk.server
         .fault(on("RETR").refuse("-ERR [SYS/TEMP] later"));
     desk.fetch(75);
-    assert_snapshot!(desk.pouch(&["status"]).run().stdout_text(), @"work   failing since 2026-11-23 00:00: 127.0.0.1 refused to send message 1 of 2; last run 2026-11-23 00:00, nothing fetched; 2 waiting");
+    assert_snapshot!(desk.pouch(&["status"]).run().stdout_text(), @"work   failing since 2026-11-23 00:00: 127.0.0.1 refused to send message 1; last run 2026-11-23 00:00, nothing fetched; 2 waiting");
     desk.server.heal_all();
     desk.fetch(0);
     desk.fetch(0);
