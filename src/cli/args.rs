@@ -10,8 +10,8 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::complete::accounts;
 use crate::{
-    domain::{size::ByteSize, time::TimeSpan},
-    ledger::State,
+    domain::{ids::RowId, size::ByteSize, time::TimeSpan},
+    ledger::{RowRange, State},
 };
 
 /// Fetch mail by POP3: each message once, and one bad message never stops the others.
@@ -150,7 +150,7 @@ pub struct Fetch {
     #[arg(short, long, value_name = "COUNT", value_parser = limit)]
     pub limit: Option<u64>,
 
-    /// Leave larger messages on the server
+    /// Leave larger messages on the server; this replaces max-size of the config
     #[arg(long, value_name = "SIZE")]
     pub max_size: Option<ByteSize>,
 
@@ -235,13 +235,13 @@ pub enum Ledger {
 
         /// List messages in this state: new, delivering, delivered, short, quarantined, skipped or
         /// gone
-        #[arg(short, long, value_name = "STATE", conflicts_with = "all", hide_possible_values = true,
-            value_parser = PossibleValuesParser::new(State::ALL.map(State::name)).try_map(state))]
+        #[arg(short, long, value_name = "STATE", conflicts_with = "all",
+            hide_possible_values = true, value_parser = states())]
         state: Option<State>,
     },
-    /// Show everything known about a message
-    Show(Message),
-    /// Retry failed or skipped messages in the next run; cancel pending deletions
+    /// Show everything known about messages
+    Show(NamedMessages),
+    /// Fetch failed, skipped or oversized messages in the next run; cancel pending deletions
     Retry(Messages),
     /// Forget messages: those still on the server are fetched again
     Forget(NamedMessages),
@@ -250,6 +250,10 @@ pub enum Ledger {
         /// The account
         #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
         account: String,
+
+        /// Treat the messages as fetched now, so that `keep` deletes them from the server
+        #[arg(long)]
+        as_fetched: bool,
     },
     /// Delete messages from the server in the next run, delivered or not
     Delete(NamedMessages),
@@ -257,26 +261,36 @@ pub enum Ledger {
     Verify(Accounts),
 }
 
-/// One message of an account.
-#[derive(Clone, Debug, Args)]
-pub struct Message {
-    /// The account
-    #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
-    pub account: String,
-    /// The message's number in the ledger
-    #[arg(value_name = "MESSAGE", value_parser = message)]
-    pub message: i64,
-}
-
-/// Some messages of an account, or all.
+/// Some messages of an account, or all failed ones.
 #[derive(Clone, Debug, Args)]
 pub struct Messages {
     /// The account
     #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
     pub account: String,
-    /// The messages' numbers in the ledger; all failed ones by default
+
+    /// Numbers of messages in the ledger, ranges such as 3-7, or `all`; all failed messages by
+    /// default
     #[arg(value_name = "MESSAGE", value_parser = message)]
-    pub messages: Vec<i64>,
+    pub messages: Vec<RowRange>,
+
+    /// Only messages in this state, such as quarantined or skipped
+    #[arg(short, long, value_name = "STATE", hide_possible_values = true, value_parser = states())]
+    pub state: Option<State>,
+}
+
+impl From<NamedMessages> for Messages {
+    fn from(named: NamedMessages) -> Self {
+        let NamedMessages {
+            account,
+            messages,
+            state,
+        } = named;
+        Self {
+            account,
+            messages,
+            state,
+        }
+    }
 }
 
 /// Some messages of an account.
@@ -285,9 +299,14 @@ pub struct NamedMessages {
     /// The account
     #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
     pub account: String,
-    /// The messages' numbers in the ledger
-    #[arg(value_name = "MESSAGE", required = true, value_parser = message)]
-    pub messages: Vec<i64>,
+
+    /// Numbers of messages in the ledger, ranges such as 3-7, or `all`
+    #[arg(value_name = "MESSAGE", required_unless_present = "state", value_parser = message)]
+    pub messages: Vec<RowRange>,
+
+    /// Only messages in this state, such as quarantined or skipped
+    #[arg(short, long, value_name = "STATE", hide_possible_values = true, value_parser = states())]
+    pub state: Option<State>,
 }
 
 /// A shell that has completions.
@@ -333,9 +352,28 @@ fn jobs(text: &str) -> Result<u16, String> {
         .map_err(|_| "it must be a number from 1 to 65535".to_owned())
 }
 
-fn message(text: &str) -> Result<i64, String> {
-    text.parse()
-        .map_err(|_| "it must be a number that `pouch ledger list --all` shows".to_owned())
+/// Parses a number, a range of numbers, or `all`.
+fn message(text: &str) -> Result<RowRange, String> {
+    if text == "all" {
+        return Ok(RowRange::ALL);
+    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if first > last => Err(format!(
+            "the range ends before it begins: write {last}-{first}"
+        )),
+        (Ok(first), Ok(last)) => Ok(RowRange {
+            first: RowId(first),
+            last: RowId(last),
+        }),
+        _ => Err("it must be a number, a range such as 3-7, or `all`; \
+                  `pouch ledger list --all` shows the numbers"
+            .to_owned()),
+    }
+}
+
+fn states() -> impl TypedValueParser<Value = State> {
+    PossibleValuesParser::new(State::ALL.map(State::name)).try_map(state)
 }
 
 fn state(name: String) -> Result<State, String> {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     CommandContext, CommandResult,
-    args::{Accounts, Ledger as Command, NamedMessages},
+    args::{Accounts, Ledger as Command, Messages, NamedMessages},
     fetch, print_json,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     domain::{destination::Destination, ids::RowId, size::ByteSize, time::Timestamp},
     error::{Error, Exit, Kind, Result},
     fetch::{destinations, env::RunEnv},
-    ledger::{Ledger, REPLACE_HINT, Reader, RetryOutcome, Row, State, no_such_message},
+    ledger::{Ledger, REPLACE_HINT, Reader, RetryOutcome, Row, RowRange, State, no_such_message},
     report::{complain, form, print},
     text::{count, moment, sanitize},
 };
@@ -28,50 +28,35 @@ pub(super) fn run(context: &CommandContext, command: Command) -> CommandResult {
             all,
             state,
         } => list(context, &accounts, all, state),
-        Command::Show(message) => {
-            let (account, env) = account(context, &message.account)?;
-            let row = find(env.reader(&account)?.as_ref(), RowId(message.message))?;
-            if context.global.json {
-                print_json(&json!(Document::from(&row)))?;
-            } else {
-                print(&details(&row))?;
-            }
-            Ok(Exit::OK)
-        }
-        Command::Retry(messages) => change(
-            context,
-            &messages.account,
-            &messages.messages,
-            |ledger, rows| {
-                ledger.retry(rows).map(|retried| {
-                    (
-                        retried.again + retried.deletions_cancelled,
-                        retried_text(retried),
-                    )
-                })
-            },
-        ),
-        Command::Forget(NamedMessages { account, messages }) => {
-            change(context, &account, &messages, |ledger, rows| {
-                ledger
-                    .forget(rows)
-                    .map(|changed| (changed, format!("{} forgotten", count(changed, "message"))))
+        Command::Show(messages) => show(context, &messages),
+        Command::Retry(messages) => change(context, &messages, |ledger, rows| {
+            ledger.retry(rows).map(|retried| {
+                (
+                    retried.again + retried.deletions_cancelled,
+                    retried_text(retried),
+                )
             })
-        }
-        Command::Delete(NamedMessages { account, messages }) => {
-            change(context, &account, &messages, |ledger, rows| {
-                let text = |changed| {
-                    format!(
-                        "{} will be deleted from the server in the next run",
-                        count(changed, "message")
-                    )
-                };
-                ledger
-                    .request_deletion(rows)
-                    .map(|changed| (changed, text(changed)))
-            })
-        }
-        Command::Catchup { account } => catch_up(context, &account),
+        }),
+        Command::Forget(messages) => change(context, &messages.into(), |ledger, rows| {
+            ledger
+                .forget(rows)
+                .map(|changed| (changed, format!("{} forgotten", count(changed, "message"))))
+        }),
+        Command::Delete(messages) => change(context, &messages.into(), |ledger, rows| {
+            let text = |changed| {
+                format!(
+                    "{} will be deleted from the server in the next run",
+                    count(changed, "message")
+                )
+            };
+            ledger
+                .request_deletion(rows)
+                .map(|changed| (changed, text(changed)))
+        }),
+        Command::Catchup {
+            account,
+            as_fetched,
+        } => catch_up(context, &account, as_fetched),
         Command::Verify(accounts) => verify(context, &accounts),
     }
 }
@@ -87,9 +72,49 @@ fn account(context: &CommandContext, name: &str) -> Result<(Account, RunEnv)> {
         .ok_or_else(|| Error::new(Kind::Bug, "no account"))
 }
 
-/// Returns what the ledger knows of a message.
-fn find(ledger: Option<&Reader>, row: RowId) -> Result<Row> {
-    ledger.map_or_else(|| Err(no_such_message(row)), |ledger| ledger.find(row))
+/// Returns the numbers of the selected messages. `ledger` is `None` if the account has none yet.
+fn select(ledger: Option<&Reader>, messages: &Messages) -> Result<Vec<RowId>> {
+    let ranges = match messages.messages.as_slice() {
+        [] => &[RowRange::ALL],
+        ranges => ranges,
+    };
+    match ledger {
+        Some(ledger) => ledger.select(ranges, messages.state),
+        None => match ranges.iter().find(|range| **range != RowRange::ALL) {
+            Some(range) => Err(no_such_message(*range)),
+            None => Ok(Vec::new()),
+        },
+    }
+}
+
+/// Prints everything known about messages. A single message that is named by its number is one
+/// document, and several are a list.
+fn show(context: &CommandContext, messages: &NamedMessages) -> CommandResult {
+    let (account, env) = account(context, &messages.account)?;
+    let ledger = env.reader(&account)?;
+    let messages: Messages = messages.clone().into();
+    let numbers = select(ledger.as_ref(), &messages)?;
+    let find = |number: &RowId| ledger.as_ref().map(|ledger| ledger.find(*number));
+    let rows: Vec<_> = numbers.iter().filter_map(find).collect::<Result<_>>()?;
+    let is_single = matches!(messages.messages.as_slice(), [range] if range.first == range.last);
+    match rows.as_slice() {
+        [row] if context.global.json && is_single => print_json(&json!(Document::from(row)))?,
+        rows if context.global.json => {
+            let rows: Vec<_> = rows.iter().map(Document::from).collect();
+            print_json(&json!({ "account": account.name, "messages": rows }))?;
+        }
+        [] => print(&format!("{}: {}\n", account.name, none(messages.state)))?,
+        rows => print(&rows.iter().map(details).collect::<Vec<_>>().join("\n"))?,
+    }
+    Ok(Exit::OK)
+}
+
+/// Returns the sentence that no message is selected.
+fn none(state: Option<State>) -> String {
+    match state {
+        Some(state) => format!("no message is {state}"),
+        None => "no message is known".into(),
+    }
 }
 
 fn retried_text(
@@ -98,7 +123,10 @@ fn retried_text(
         deletions_cancelled,
     }: RetryOutcome,
 ) -> String {
-    let again_text = format!("{} will be tried again", count(again, "message"));
+    let again_text = format!(
+        "{} will be fetched in the next run",
+        count(again, "message")
+    );
     match (again, deletions_cancelled) {
         (_, 0) => again_text,
         (0, _) => format!(
@@ -112,18 +140,21 @@ fn retried_text(
 /// Changes messages by `change`, which returns how many it changed, and a sentence about them.
 fn change(
     context: &CommandContext,
-    name: &str,
-    messages: &[i64],
+    messages: &Messages,
     change: impl FnOnce(&mut Ledger, &[RowId]) -> Result<(u64, String)>,
 ) -> CommandResult {
-    let (account, env) = account(context, name)?;
+    let (account, env) = account(context, &messages.account)?;
     let _lock = env.lock_at_once(&account)?;
     let mut ledger = env.ledger(&account)?;
-    let rows: Vec<_> = messages.iter().copied().map(RowId).collect();
-    for row in &rows {
-        ledger.reader().find(*row)?;
-    }
-    let (changed, text) = change(&mut ledger, &rows)?;
+    let takes_default = messages.messages.is_empty() && messages.state.is_none();
+    let (changed, text) = if takes_default {
+        change(&mut ledger, &[])?
+    } else {
+        match select(Some(ledger.reader()), messages)?.as_slice() {
+            [] => (0, none(messages.state)),
+            rows => change(&mut ledger, rows)?,
+        }
+    };
     if context.global.json {
         print_json(&json!({ "account": account.name, "changed": changed }))?;
     } else {
@@ -132,17 +163,19 @@ fn change(
     Ok(Exit::OK)
 }
 
-fn catch_up(context: &CommandContext, name: &str) -> CommandResult {
+fn catch_up(context: &CommandContext, name: &str, as_fetched: bool) -> CommandResult {
     let (account, env) = account(context, name)?;
-    let changed = crate::fetch::catch_up(&account, &env)?;
+    let changed = crate::fetch::catch_up(&account, &env, as_fetched)?;
     if context.global.json {
         print_json(&json!({ "account": account.name, "changed": changed }))?;
     } else {
-        print(&format!(
-            "{}: {} skipped\n",
-            account.name,
-            count(changed, "message")
-        ))?;
+        let result = if as_fetched {
+            "marked as fetched"
+        } else {
+            "skipped"
+        };
+        let messages = count(changed, "message");
+        print(&format!("{}: {messages} {result}\n", account.name))?;
     }
     Ok(Exit::OK)
 }
@@ -192,8 +225,8 @@ fn list(
             documents.push(json!({ "account": account.name, "messages": messages }));
         } else if listed == 0 {
             let none = match state {
-                Some(state) => format!("no message is {state}"),
-                None if all => "no message is known".into(),
+                Some(_) => none(state),
+                None if all => none(None),
                 None => "no message is waiting or has failed".into(),
             };
             print(&format!("{}: {none}\n", account.name))?;
@@ -237,11 +270,20 @@ fn details(row: &Row) -> String {
         ("listed size", Some(count(row.octets, "byte"))),
         (
             "received",
-            row.received.map(|received| count(received, "byte")),
+            row.received
+                .filter(|_| row.was_received())
+                .map(|received| count(received, "byte")),
         ),
         ("first seen", Some(moment(row.first_seen))),
-        ("delivered", time(row.delivered)),
-        ("file", row.delivered.map(|_| row.name.clone())),
+        (
+            if row.was_received() {
+                "delivered"
+            } else {
+                "marked as fetched"
+            },
+            time(row.delivered),
+        ),
+        ("file", row.was_received().then(|| row.name.clone())),
         ("no longer listed", time(row.missing)),
         (
             "failed",
@@ -295,7 +337,7 @@ impl<'a> From<&'a Row> for Document<'a> {
             bytes_received: row.received,
             first_seen: row.first_seen.0,
             delivered_at: seconds(row.delivered),
-            file: row.delivered.map(|_| row.name.as_str()),
+            file: row.was_received().then_some(row.name.as_str()),
             missing_since: seconds(row.missing),
             attempts: row.attempts,
             reason: text(&row.reason),
@@ -364,7 +406,7 @@ fn verify(context: &CommandContext, accounts: &Accounts) -> CommandResult {
 fn delivered(ledger: &Reader) -> Result<HashSet<RowId>> {
     let mut delivered = HashSet::new();
     ledger.each_row(&[State::Delivered, State::Short, State::Gone], |row| {
-        if row.delivered.is_some() {
+        if row.was_received() {
             delivered.insert(row.id);
         }
         Ok(())

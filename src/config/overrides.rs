@@ -1,6 +1,7 @@
 //! The flags of `pouch fetch` that change an account.
 //!
-//! Flags only restrict: none makes pouch delete or fetch more than the config allows.
+//! No flag makes pouch delete more than the config allows. `--max-size` may also raise the limit of
+//! the config, since that only makes pouch fetch more.
 
 use std::path::Path;
 
@@ -19,7 +20,7 @@ pub struct Overrides {
     pub keep: bool,
     /// `--limit`: fetch at most this many messages; 0 is no limit, as in the config.
     pub limit: Option<u64>,
-    /// `--max-size`: leave larger messages on the server.
+    /// `--max-size`: leave larger messages on the server, instead of the limit in the config.
     pub max_size: Option<ByteSize>,
     /// `--to`: deliver to this destination.
     pub destination: Option<Destination>,
@@ -39,7 +40,7 @@ impl Overrides {
             restrict_limit(account, limit);
         }
         if let Some(size) = self.max_size {
-            restrict_size(account, size);
+            limit_size(account, size);
         }
         if let Some(destination) = &self.destination {
             deliver_to(account, destination);
@@ -82,17 +83,15 @@ fn restrict_limit(account: &mut Account, limit: u64) {
     }
 }
 
-/// Leaves messages larger than `size` on the server, if that is smaller than before.
-fn restrict_size(account: &mut Account, size: ByteSize) {
-    if account.policy.max_size.is_none_or(|set| size < set) {
-        account.policy.max_size = Some(size);
-        override_setting(
-            &mut account.settings,
-            "max-size",
-            &size.to_toml(),
-            "--max-size",
-        );
-    }
+/// Leaves messages larger than `size` on the server, instead of the limit in the config.
+fn limit_size(account: &mut Account, size: ByteSize) {
+    account.policy.max_size = Some(size);
+    override_setting(
+        &mut account.settings,
+        "max-size",
+        &size.to_toml(),
+        "--max-size",
+    );
 }
 
 /// Delivers all messages to one destination, overriding rules and multidrop.
@@ -147,7 +146,6 @@ mod tests {
         let before = account.policy;
         let overrides = Overrides {
             limit: Some(0),
-            max_size: Some(ByteSize::from_octets(2_000_000)),
             destination: Some(account.routing.default.clone()),
             ..Overrides::default()
         };
@@ -155,6 +153,18 @@ mod tests {
         assert_eq!(account.policy, before);
         let limit = setting(&account, "limit");
         assert_eq!(limit, "10 ~/.config/pouch/config.toml:7");
+    }
+
+    #[test]
+    fn max_size_can_be_raised() {
+        let mut account = with("max-size = \"1MB\"").unwrap();
+        let overrides = Overrides {
+            max_size: Some(ByteSize::from_octets(2_000_000)),
+            ..Overrides::default()
+        };
+        overrides.apply(&mut account);
+        assert_eq!(account.policy.max_size, overrides.max_size);
+        assert_eq!(setting(&account, "max-size"), "\"2MB\" --max-size");
     }
 
     #[test]

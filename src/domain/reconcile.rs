@@ -33,7 +33,7 @@ pub struct KnownRow {
     pub known: Known,
     /// Whether it was missing from the last listing.
     pub missing: bool,
-    /// Whether the user requested it, regardless of the rules.
+    /// Whether the user requested it, regardless of the rules and of `max-size`.
     pub force_fetch: bool,
     /// Whether a rule decided last time to delete it unread.
     pub delete_by_rule: bool,
@@ -145,8 +145,6 @@ pub struct Reconciled {
     pub absent_derived: bool,
     /// Known messages that may be different messages now.
     pub unverified: Vec<Unverified>,
-    /// Indices of messages that the user requested, regardless of the rules. Ascending.
-    pub force_fetch: Vec<usize>,
     /// Indices of messages that a rule decided last time to delete unread.
     pub delete_by_rule: Vec<usize>,
     /// Rows that are not listed, but were listed in the last run.
@@ -295,6 +293,7 @@ impl<'l> Join<'l> {
                 row: None,
                 known: Known::NEVER_SEEN,
                 rule_match: None,
+                force_fetch: false,
             })
             .collect();
         for same in index
@@ -325,13 +324,11 @@ impl<'l> Join<'l> {
         let reconciled = &mut self.reconciled;
         let entry = &mut reconciled.mailbox.entries[index];
         (entry.row, entry.known) = (Some(row.row), row.known);
+        entry.force_fetch = row.force_fetch && !gone;
         let resized = row.octets != entry.octets;
         let relisted = row.missing || gone;
         if relisted {
             self.relisted.push((index, row.row));
-        }
-        if row.force_fetch && !gone {
-            reconciled.force_fetch.push(index);
         }
         if row.delete_by_rule {
             reconciled.delete_by_rule.push(index);
@@ -401,11 +398,9 @@ impl<'l> Join<'l> {
         for index in &indices {
             let entry = &mut reconciled.mailbox.entries[*index];
             (entry.row, entry.known) = (None, Known::NEVER_SEEN);
+            entry.force_fetch = false;
         }
         self.relisted.retain(|(index, _)| !indices.contains(index));
-        reconciled
-            .force_fetch
-            .retain(|index| !indices.contains(index));
         reconciled
             .delete_by_rule
             .retain(|index| !indices.contains(index));
@@ -416,7 +411,6 @@ impl<'l> Join<'l> {
 
     fn finish(mut self) -> Reconciled {
         self.reconciled.absent.sort_unstable();
-        self.reconciled.force_fetch.sort_unstable();
         self.reconciled
             .unverified
             .sort_unstable_by_key(|unverified| unverified.index);

@@ -269,13 +269,13 @@ impl Describer<'_> {
     }
 }
 
-/// Marks every message on the server that was not delivered as skipped. Returns their number. The
-/// fingerprints of their headers are recorded if the server supports TOP, so that the messages are
+/// Marks every message on the server that was not delivered as skipped, or `as_fetched` as
+/// delivered now. Returns their number. The fingerprints of their headers are recorded if the server supports TOP, so that the messages are
 /// recognised if their UIDs change.
 ///
 /// # Errors
 /// The mailbox cannot be listed, the connection is lost, or the ledger cannot be written.
-pub fn catch_up(account: &Account, env: &RunEnv) -> Result<u64> {
+pub fn catch_up(account: &Account, env: &RunEnv, as_fetched: bool) -> Result<u64> {
     let _lock = env.lock_at_once(account)?;
     let mut ledger = env.ledger(account)?;
     let secret = env.secret(account)?;
@@ -289,7 +289,8 @@ pub fn catch_up(account: &Account, env: &RunEnv) -> Result<u64> {
     if ledger.reader().recall_gone(&mut known, unknown)? {
         reconciled = reconcile(messages, &known);
     }
-    let (changed, skipped) = ledger.catch_up(reconciled, messages, env.clock.now())?;
+    let now = env.clock.now();
+    let (changed, skipped) = ledger.catch_up(reconciled, messages, as_fetched, now)?;
     let listed: Vec<_> = skipped
         .iter()
         .map(|(num, octets, _)| (*num, *octets))

@@ -130,9 +130,10 @@ fn evaluate_new(
     mut each: impl FnMut(usize, RuleOutcome),
 ) -> Result<()> {
     let policy = &criteria.policy;
-    let octets = |index: usize| reconciled.mailbox.entries[index].octets;
+    let entries = &reconciled.mailbox.entries;
+    let octets = |index: usize| entries[index].octets;
     let outcome = |index: usize, header: Option<&Header<'_>>| {
-        let wanted = reconciled.force_fetch.binary_search(&index).is_ok();
+        let wanted = reconciled.mailbox.entries[index].force_fetch;
         let candidate = Candidate {
             octets: octets(index),
             header,
@@ -165,9 +166,10 @@ fn evaluate_new(
             let is_left = outcome
                 .matched()
                 .is_some_and(|rule| rule.action != RuleAction::Fetch)
-                || policy
-                    .max_size
-                    .is_some_and(|max| octets(*index) > max.octets());
+                || !entries[*index].force_fetch
+                    && policy
+                        .max_size
+                        .is_some_and(|max| octets(*index) > max.octets());
             room -= u64::from(!is_left && room > 0);
             each(*index, outcome);
         })?;

@@ -271,10 +271,9 @@ impl AccountRun<'_> {
             .into_iter()
             .filter(|(_, _, row)| unreported.contains(row))
             .collect();
-        let notice = |what: String| {
-            Error::new(Kind::Unavailable, what)
-                .with_hint("raise `max-size` to fetch larger messages")
-        };
+        let notice =
+            |what: String, hint: String| Error::new(Kind::Unavailable, what).with_hint(hint);
+        let account = &self.account.name;
         let size = |octets: u64| ByteSize::from_octets(octets).rounded();
         if unreported.len() <= REPORTED_SINGLY {
             for (entry, max, row) in unreported {
@@ -282,7 +281,10 @@ impl AccountRun<'_> {
                 let what = format!(
                     "message {row} ({size}) is larger than max-size ({max}); left on the server"
                 );
-                self.report(&Event::Notice(&notice(what)));
+                let hint = format!(
+                    "run `pouch ledger retry {account} {row}` to fetch it, or raise `max-size`"
+                );
+                self.report(&Event::Notice(&notice(what, hint)));
             }
         } else if let Some((largest, max, row)) =
             unreported.iter().max_by_key(|(entry, ..)| entry.octets)
@@ -290,7 +292,10 @@ impl AccountRun<'_> {
             let messages = count(unreported.len() as u64, "message");
             let what = format!("{messages} are larger than max-size ({max}); left on the server");
             let fact = format!("the largest is message {row} ({})", size(largest.octets));
-            self.report(&Event::Notice(&notice(what).with_fact(fact)));
+            let hint = format!(
+                "raise `max-size`, or fetch single messages with `pouch ledger retry {account} NUMBER`"
+            );
+            self.report(&Event::Notice(&notice(what, hint).with_fact(fact)));
         }
         Ok(())
     }

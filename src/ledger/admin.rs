@@ -3,9 +3,12 @@
 //! These are the only changes that a user makes to the ledger. None of them deletes a message from
 //! the server: [`Ledger::request_deletion`] only sets a flag, which the next run acts on.
 
-use std::{collections::HashSet, fmt};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+};
 
-use rusqlite::{Row as Columns, types::Type};
+use rusqlite::{Row as Columns, params, types::Type};
 
 use super::{Ledger, Reader, identity::uid};
 use crate::{
@@ -118,10 +121,38 @@ impl Row {
     }
 }
 
+/// The expression for the state that is shown.
+const SHOWN_STATE: &str = "CASE WHEN state = 'delivered' AND truncated THEN 'short' ELSE state END";
+
 pub(super) const COLUMNS: &str = "id, uid, uid_size, listed_size,
     CASE WHEN state = 'delivered' AND truncated THEN 'short' ELSE state END AS shown_state,
     first_seen, delivered_at, bytes_received, missing_since, attempts, retry_after, reason, sender,
     subject, delete_requested OR delete_by_rule, copy";
+
+impl Row {
+    /// Returns whether pouch delivered it. `ledger catchup --as-fetched` records a message as
+    /// delivered of which no byte was received.
+    pub fn was_received(&self) -> bool {
+        self.delivered.is_some() && self.received != Some(0)
+    }
+}
+
+/// A range of ledger numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowRange {
+    /// The first number.
+    pub first: RowId,
+    /// The last number, which is included.
+    pub last: RowId,
+}
+
+impl RowRange {
+    /// The range of all messages.
+    pub const ALL: Self = Self {
+        first: RowId(1),
+        last: RowId(i64::MAX),
+    };
+}
 
 /// The result of [`Ledger::retry`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -262,9 +293,41 @@ impl Reader {
                 |columns| self.row(columns),
             )
             .map_err(|error| match error {
-                rusqlite::Error::QueryReturnedNoRows => no_such_message(id),
+                rusqlite::Error::QueryReturnedNoRows => no_such_message(RowRange {
+                    first: id,
+                    last: id,
+                }),
                 error => self.explain(&error),
             })
+    }
+
+    /// Returns the numbers of the messages in `ranges`, ascending. If `state` is set, only messages
+    /// in this state are returned.
+    ///
+    /// # Errors
+    /// A range, other than [`RowRange::ALL`], has no messages, or the ledger cannot be read.
+    pub fn select(&self, ranges: &[RowRange], state: Option<State>) -> Result<Vec<RowId>> {
+        let query = format!(
+            "SELECT id, {SHOWN_STATE} = coalesce(?3, {SHOWN_STATE}) FROM message
+             WHERE id BETWEEN ?1 AND ?2"
+        );
+        let read = |range: &RowRange| {
+            let parameters = params![range.first.0, range.last.0, state.map(State::name)];
+            self.connection
+                .prepare_cached(&query)?
+                .query_map(parameters, |row| Ok((RowId(row.get(0)?), row.get(1)?)))?
+                .collect::<rusqlite::Result<Vec<(RowId, bool)>>>()
+        };
+        let mut selected = BTreeSet::new();
+        for range in ranges {
+            let found = read(range).map_err(|error| self.explain(&error))?;
+            if found.is_empty() && *range != RowRange::ALL {
+                return Err(no_such_message(*range));
+            }
+            let matching = found.into_iter().filter(|(_, is_matching)| *is_matching);
+            selected.extend(matching.map(|(row, _)| row));
+        }
+        Ok(selected.into_iter().collect())
     }
 
     /// Checks the database file with SQLite's integrity check.
@@ -286,23 +349,23 @@ impl Reader {
 impl Ledger {
     /// Resets messages so that the next run fetches them, and cancels requests to delete them.
     ///
-    /// Changes the messages `ids`, or all failed ones if `ids` is empty. A skipped message in `ids`
-    /// is fetched even if a rule still skips it.
+    /// Changes the messages `ids`, or all failed ones if `ids` is empty. Messages in `ids` are
+    /// fetched even if a rule skips them, or if they are larger than `max-size`.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub fn retry(&mut self, ids: &[RowId]) -> Result<RetryOutcome> {
-        const RETRY: &str =
-            "UPDATE message SET attempts = 0, last_run = NULL, retry_after = NULL,
+        const RETRY: &str = "UPDATE message SET attempts = 0, last_run = NULL, retry_after = NULL,
                  reported_at = NULL, delete_requested = 0, delete_by_rule = 0,
-                 force_fetch = force_fetch OR delete_requested OR delete_by_rule OR state = 'skipped',
+                 force_fetch = force_fetch OR delete_requested OR delete_by_rule
+                     OR (?1 IS NOT NULL AND delivered_at IS NULL),
                  reason = CASE WHEN delete_requested OR delete_by_rule OR state = 'skipped'
                      THEN NULL ELSE reason END,
                  state = CASE WHEN state IN ('quarantined', 'skipped') THEN 'new' ELSE state END
              WHERE (?1 IS NULL OR id = ?1)
                  AND (attempts > 0 AND (state IN ('quarantined', 'new') OR truncated)
                      OR delete_requested OR delete_by_rule
-                     OR (state = 'skipped' AND ?1 IS NOT NULL))
+                     OR (state IN ('new', 'skipped') AND ?1 IS NOT NULL))
              RETURNING state = 'delivered' AND NOT truncated";
         self.write(|ledger| {
             let mut update = ledger.prepare(RETRY)?;
@@ -354,7 +417,8 @@ impl Ledger {
     }
 
     /// Skips every listed message that was not delivered, so that it is neither fetched nor
-    /// deleted.
+    /// deleted. With `as_fetched`, records it as delivered `now` instead, so that it is deleted
+    /// when `keep` says so; messages that a rule or a filter skipped remain skipped.
     ///
     /// `reconciled` is the result of reconciling `listed`. Returns how many messages changed, and
     /// all skipped messages.
@@ -365,6 +429,7 @@ impl Ledger {
         &mut self,
         mut reconciled: Reconciled,
         listed: &[Listed],
+        as_fetched: bool,
         now: Timestamp,
     ) -> Result<(u64, Vec<SkippedMessage>)> {
         // An unverified row may now belong to another message: it stays missing, so that the next
@@ -381,12 +446,31 @@ impl Ledger {
             .filter_map(|entry| Some((entry.num, entry.octets, entry.row?)))
             .collect();
         let rows: Vec<_> = skipped.iter().map(|(.., row)| *row).collect();
-        let changed = self.change(
-            &rows,
-            "UPDATE message SET state = 'skipped'
-             WHERE id = ? AND delivered_at IS NULL AND state <> 'skipped'",
-        )?;
-        Ok((changed, skipped))
+        let changed = if as_fetched {
+            self.mark_fetched(&rows, now)
+        } else {
+            self.change(
+                &rows,
+                "UPDATE message SET state = 'skipped'
+                 WHERE id = ? AND delivered_at IS NULL AND state <> 'skipped'",
+            )
+        };
+        Ok((changed?, skipped))
+    }
+
+    /// Records messages as delivered, with zero bytes received. Returns how many changed.
+    fn mark_fetched(&mut self, rows: &[RowId], now: Timestamp) -> Result<u64> {
+        self.write(|ledger| {
+            let mut update = ledger.prepare(
+                "UPDATE message SET state = 'delivered', delivered_at = ?2, bytes_received = 0,
+                     truncated = 0, attempts = 0, retry_after = NULL, reason = NULL
+                 WHERE id = ?1 AND delivered_at IS NULL
+                     AND (state <> 'skipped' OR reason IS NULL)",
+            )?;
+            rows.iter().try_fold(0, |changed, row| {
+                Ok(changed + update.execute(params![row.0, now.0])? as u64)
+            })
+        })
     }
 }
 
@@ -399,11 +483,13 @@ fn some_or_all(ids: &[RowId]) -> Vec<Option<i64>> {
     }
 }
 
-/// Creates the error that there is no message with this ledger number.
-pub fn no_such_message(id: RowId) -> Error {
-    Error::new(
-        Kind::Usage,
-        format!("there is no message {id} in the ledger"),
-    )
-    .with_hint("run `pouch ledger list --all` to see the numbers")
+/// Creates the error that there is no message with such a ledger number.
+pub fn no_such_message(range: RowRange) -> Error {
+    let RowRange { first, last } = range;
+    let what = if first == last {
+        format!("there is no message {first} in the ledger")
+    } else {
+        format!("there are no messages {first}-{last} in the ledger")
+    };
+    Error::new(Kind::Usage, what).with_hint("run `pouch ledger list --all` to see the numbers")
 }

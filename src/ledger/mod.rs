@@ -70,7 +70,7 @@ use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
-pub use admin::{RetryOutcome, Row, State, no_such_message};
+pub use admin::{RetryOutcome, Row, RowRange, State, no_such_message};
 pub use attempts::Failed;
 pub use deletions::Proof;
 pub use deliveries::{Arrival, NextCopy, Recovered, RecoveredNotice};

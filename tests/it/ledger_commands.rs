@@ -85,3 +85,198 @@ fn plan_shows_headers_only_where_the_server_has_them() {
           UID uid-1
     ");
 }
+
+/// Three messages that the server refuses, and two that are delivered.
+fn some_refused() -> Desk {
+    let refuse = |n| on("RETR").uid(corpus::uid(n)).refuse("-ERR no");
+    let desk = Desk::with(5, "attempts = 1\nnotice = false", |server| {
+        server.fault(refuse(1)).fault(refuse(2)).fault(refuse(4))
+    });
+    desk.fetch(65);
+    desk
+}
+
+/// Returns the transcripts of these commands of `pouch ledger`, one after the other.
+fn transcripts(desk: &Desk, commands: &[&[&str]]) -> String {
+    let run = |args: &&[&str]| {
+        desk.pouch(&[&["ledger"], *args].concat())
+            .run()
+            .transcript()
+    };
+    commands.iter().map(run).collect()
+}
+
+#[test]
+fn messages_are_selected_by_lists_ranges_and_states() {
+    let desk = some_refused();
+    assert_snapshot!(transcripts(&desk, &[
+        &["retry", "work", "1", "3-4"],
+        &["retry", "work", "--state", "quarantined"],
+        &["retry", "work", "--state", "quarantined"],
+        &["forget", "work", "1-3", "--state", "delivered"],
+        &["forget", "work", "4-9", "1"],
+        &["delete", "work", "all"],
+        &["show", "work", "--state", "skipped"],
+    ]), @"
+    $ pouch ledger retry work 1 3-4
+    work: 2 messages will be fetched in the next run
+    $ pouch ledger retry work --state quarantined
+    work: 1 message will be fetched in the next run
+    $ pouch ledger retry work --state quarantined
+    work: no message is quarantined
+    $ pouch ledger forget work 1-3 --state delivered
+    work: 1 message forgotten
+    $ pouch ledger forget work 4-9 1
+    work: 3 messages forgotten
+    $ pouch ledger delete work all
+    work: 1 message will be deleted from the server in the next run
+    $ pouch ledger show work --state skipped
+    work: no message is skipped
+    ");
+    let shown = desk
+        .pouch(&["ledger", "show", "work", "all", "--json"])
+        .run();
+    let shown: Value = serde_json::from_str(&shown.assert_code(0).stdout).unwrap();
+    assert_eq!(shown["messages"][0]["message"], 2);
+    let shown = desk.pouch(&["ledger", "show", "work", "2", "--json"]).run();
+    let shown: Value = serde_json::from_str(&shown.assert_code(0).stdout).unwrap();
+    assert_eq!(shown["message"], 2);
+}
+
+#[test]
+fn wrong_selection_changes_nothing() {
+    let desk = some_refused();
+    assert_snapshot!(transcripts(&desk, &[
+        &["forget", "work", "1", "6"],
+        &["delete", "work", "7-9"],
+        &["retry", "work", "4-1"],
+        &["retry", "work", "first"],
+        &["delete", "work"],
+        &["forget", "work", "--state", "lost"],
+    ]), @"
+    $ pouch ledger forget work 1 6
+    ------- stderr -------
+    pouch: there is no message 6 in the ledger
+    hint: run `pouch ledger list --all` to see the numbers
+    [exit code: 64]
+    $ pouch ledger delete work 7-9
+    ------- stderr -------
+    pouch: there are no messages 7-9 in the ledger
+    hint: run `pouch ledger list --all` to see the numbers
+    [exit code: 64]
+    $ pouch ledger retry work 4-1
+    ------- stderr -------
+    error: invalid value '4-1' for '[MESSAGE]...': the range ends before it begins: write 1-4
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch ledger retry work first
+    ------- stderr -------
+    error: invalid value 'first' for '[MESSAGE]...': it must be a number, a range such as 3-7, or `all`; `pouch ledger list --all` shows the numbers
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch ledger delete work
+    ------- stderr -------
+    error: the following required arguments were not provided:
+      <MESSAGE>...
+
+    Usage: pouch ledger delete <ACCOUNT> <MESSAGE>...
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch ledger forget work --state lost
+    ------- stderr -------
+    error: invalid value 'lost' for '--state <STATE>'
+      [possible values: new, delivering, delivered, short, quarantined, skipped, gone]
+
+    For more information, try '--help'.
+    [exit code: 64]
+    ");
+    let list = desk.pouch(&["ledger", "list", "--all"]).run();
+    assert_eq!(list.assert_code(0).stdout.lines().count(), 7, "{list}");
+}
+
+#[test]
+fn named_oversized_message_is_fetched() {
+    let desk = Desk::with(2, "max-size = \"1KB\"", |server| {
+        server
+            .message("big", corpus::sized(3, 3_000))
+            .message("bigger", corpus::sized(4, 4_000))
+    });
+    assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(0).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    pouch: work: message 3 (3.0 KB) is larger than max-size (1KB); left on the server
+    hint: run `pouch ledger retry work 3` to fetch it, or raise `max-size`
+    pouch: work: message 4 (4.0 KB) is larger than max-size (1KB); left on the server
+    hint: run `pouch ledger retry work 4` to fetch it, or raise `max-size`
+    work: 4 listed, 2 to fetch
+    work   2 new (764 B) to ~/Mail/work
+    ");
+    assert_snapshot!(transcripts(&desk, &[&["retry", "work"], &["retry", "work", "3"]]), @"
+    $ pouch ledger retry work
+    work: 0 messages will be fetched in the next run
+    $ pouch ledger retry work 3
+    work: 1 message will be fetched in the next run
+    ");
+    assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(0).stderr_text(), @"
+    work: logged in at 127.0.0.1:PORT
+    work: 4 listed, 1 to fetch
+    work   1 new (3.0 KB) to ~/Mail/work
+    ");
+}
+
+#[test]
+fn max_size_can_be_raised_for_one_run() {
+    let desk = Desk::with(1, "max-size = \"1KB\"", |server| {
+        server.message("big", corpus::sized(2, 3_000))
+    });
+    desk.fetch(0);
+    assert_eq!(desk.retrieved(), 1);
+    desk.pouch(&["fetch", "--max-size", "5KB"])
+        .run()
+        .assert_code(0);
+    assert_eq!(desk.retrieved(), 2);
+}
+
+#[test]
+fn catchup_as_fetched_deletes_after_the_time_of_keep() {
+    let rule = "[[account.work.rule]]\nsubject = \"*3\"\naction = \"skip\"";
+    let desk = Desk::with(3, &format!("keep = \"30d\"\nlimit = 1\n{rule}"), |server| {
+        server
+    });
+    desk.fetch(0);
+    assert_snapshot!(transcripts(&desk, &[
+        &["catchup", "work", "--as-fetched"],
+        &["list", "--all"],
+        &["show", "work", "2"],
+        &["verify"],
+        &["catchup", "work"],
+    ]), @r#"
+    $ pouch ledger catchup work --as-fetched
+    work: 1 message marked as fetched
+    $ pouch ledger list --all
+    work
+     message state            size   first seen         what
+           1 delivered       363 B   2026-11-23 00:00   UID uid-1
+           2 delivered       401 B   2026-11-23 00:00   UID uid-2
+           3 skipped         439 B   2026-11-23 00:00   by the rule subject = "*3"
+    $ pouch ledger show work 2
+    message           2
+    UID               uid-2
+    state             delivered
+    listed size       401 bytes
+    first seen        2026-11-23 00:00
+    marked as fetched 2026-11-23 00:00
+    $ pouch ledger verify
+    work: 1 message delivered, 1 of them in ~/Mail/work
+    $ pouch ledger catchup work
+    work: 0 messages skipped
+    "#);
+    desk.fetch_at(29, 0);
+    assert_eq!(desk.server.remaining(), 3);
+    // the message that a rule skipped stays
+    desk.fetch_at(31, 0);
+    assert_eq!(desk.server.remaining(), 1);
+    assert_eq!(desk.retrieved(), 1);
+}

@@ -60,18 +60,18 @@ fn generated() -> String {
     };
     let fetch = cli.find_subcommand("fetch").unwrap();
     let status = cli.find_subcommand("status").unwrap();
-    let list = cli
-        .find_subcommand("ledger")
-        .unwrap()
-        .find_subcommand("list")
-        .unwrap();
+    let ledger = cli.find_subcommand("ledger").unwrap();
+    let ledger = |name: &str| own(ledger.find_subcommand(name).unwrap());
     format!(
         "Of all commands:\n{}.Pp\nOf\n.Cm fetch :\n{}.Pp\nOf\n.Cm status :\n{}.Pp\nOf\n\
-         .Cm ledger list :\n{}",
+         .Cm ledger list :\n{}.Pp\nOf\n.Cm ledger show , retry , forget\nand\n.Cm delete :\n{}\
+         .Pp\nOf\n.Cm ledger catchup :\n{}",
         options(&cli),
         options(&own(fetch)),
         options(&own(status)),
-        options(&own(list))
+        options(&ledger("list")),
+        options(&ledger("show")),
+        options(&ledger("catchup"))
     )
 }
 

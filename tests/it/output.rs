@@ -39,7 +39,7 @@ fn fetch_by_verbosity() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: message 4 (3.0 KB) is larger than max-size (2KB); left on the server
-    hint: raise `max-size` to fetch larger messages
+    hint: run `pouch ledger retry work 4` to fetch it, or raise `max-size`
     pouch: work: 127.0.0.1 refused to send message 2
       from Ben, subject: Message 2
       127.0.0.1 said: -ERR no
@@ -50,7 +50,7 @@ fn fetch_by_verbosity() {
     $ pouch fetch -q
     ------- stderr -------
     pouch: work: message 4 (3.0 KB) is larger than max-size (2KB); left on the server
-    hint: raise `max-size` to fetch larger messages
+    hint: run `pouch ledger retry work 4` to fetch it, or raise `max-size`
     pouch: work: 127.0.0.1 refused to send message 2
       from Ben, subject: Message 2
       127.0.0.1 said: -ERR no
@@ -66,7 +66,7 @@ fn fetch_by_verbosity() {
     ------- stderr -------
     work: logged in at 127.0.0.1:PORT
     pouch: work: message 4 (3.0 KB) is larger than max-size (2KB); left on the server
-    hint: raise `max-size` to fetch larger messages
+    hint: run `pouch ledger retry work 4` to fetch it, or raise `max-size`
     work: 4 listed, 3 to fetch
     pouch: work: 127.0.0.1 refused to send message 2
       from Ben, subject: Message 2
@@ -116,7 +116,7 @@ fn fetch_json_lines() {
     $ pouch fetch --json
     {"account":"work","event":"start","time":1795392000}
     {"account":"work","event":"connected","server":"127.0.0.1:PORT","time":1795392000}
-    {"account":"work","event":"notice","problem":{"exit":69,"facts":[],"hint":"raise `max-size` to fetch larger messages","what":"message 4 (3.0 KB) is larger than max-size (2KB); left on the server"},"time":1795392000}
+    {"account":"work","event":"notice","problem":{"exit":69,"facts":[],"hint":"run `pouch ledger retry work 4` to fetch it, or raise `max-size`","what":"message 4 (3.0 KB) is larger than max-size (2KB); left on the server"},"time":1795392000}
     {"account":"work","bytes":1203,"event":"planned","fetch":3,"listed":4,"time":1795392000}
     {"account":"work","also":[],"bytes":363,"destination":"~/Mail/work","event":"stored","file":"1795392000.R1L-LEDGER.HOST","message":1,"time":1795392000,"uid":"uid-1"}
     {"account":"work","also":[],"bytes":439,"destination":"~/Mail/work","event":"stored","file":"1795392000.R3L-LEDGER.HOST","message":3,"time":1795392000,"uid":"uid-3"}
@@ -849,7 +849,7 @@ fn ledger_changes() {
     ];
     assert_snapshot!(transcripts(&desk, 0, changes), @r#"
     $ pouch ledger retry work
-    work: 1 message will be tried again
+    work: 1 message will be fetched in the next run
     $ pouch ledger retry work 9
     ------- stderr -------
     pouch: there is no message 9 in the ledger
@@ -1380,9 +1380,9 @@ fn command_line_errors() {
 
     Commands:
       list     List messages; by default, those that are waiting or have failed
-      show     Show everything known about a message
-      retry    Retry failed or skipped messages in the next run; cancel pending
-               deletions
+      show     Show everything known about messages
+      retry    Fetch failed, skipped or oversized messages in the next run; cancel
+               pending deletions
       forget   Forget messages: those still on the server are fetched again
       catchup  Skip all messages that were not delivered yet: neither fetch nor
                delete them

@@ -175,10 +175,10 @@ fn skipped_message_is_never_deleted_and_can_be_retried() {
     // to retry what failed brings nothing back that was set aside
     let output = desk.pouch(&["ledger", "retry", "work"]).run();
     output.assert_code(0);
-    assert_snapshot!(output.stdout_text(), @"work: 0 messages will be tried again");
+    assert_snapshot!(output.stdout_text(), @"work: 0 messages will be fetched in the next run");
     let output = desk.pouch(&["ledger", "retry", "work", "2"]).run();
     output.assert_code(0);
-    assert_snapshot!(output.stdout_text(), @"work: 1 message will be tried again");
+    assert_snapshot!(output.stdout_text(), @"work: 1 message will be fetched in the next run");
     assert_eq!(plan(&desk), [("fetch".to_owned(), Value::Null)]);
     desk.fetch(0);
     desk.mail()

@@ -272,7 +272,7 @@ fn common_first_mistakes_get_a_hint() {
     [exit code: 64]
     $ pouch ledger show work <m1@example.org>
     ------- stderr -------
-    error: invalid value '<m1@example.org>' for '<MESSAGE>': it must be a number that `pouch ledger list --all` shows
+    error: invalid value '<m1@example.org>' for '[MESSAGE]...': it must be a number, a range such as 3-7, or `all`; `pouch ledger list --all` shows the numbers
 
     For more information, try '--help'.
     [exit code: 64]
@@ -484,7 +484,7 @@ fn ledger_commands_change_the_next_run() {
     desk.server.heal("uid-2");
     let output = desk.pouch(&["ledger", "retry", "work", "2"]).run();
     output.assert_code(0);
-    assert_snapshot!(output.stdout_text(), @"work: 1 message will be tried again");
+    assert_snapshot!(output.stdout_text(), @"work: 1 message will be fetched in the next run");
     desk.fetch(0);
     desk.assert_arrived(1..=4);
     desk.pouch(&["ledger", "delete", "work", "1", "3"])
@@ -519,7 +519,7 @@ fn ledger_retry_cancels_requested_deletions() {
         .run()
         .assert_code(0);
     let told = desk.pouch(&["ledger", "retry", "work"]).run();
-    assert_snapshot!(told.assert_code(0).stdout_text(), @"work: 1 message will be tried again, 1 will not be deleted from the server");
+    assert_snapshot!(told.assert_code(0).stdout_text(), @"work: 1 message will be fetched in the next run, 1 will not be deleted from the server");
     desk.pouch(&["ledger", "delete", "work", "1"])
         .run()
         .assert_code(0);

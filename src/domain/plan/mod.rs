@@ -244,10 +244,12 @@ fn action(policy: &Policy, entry: &ListedMessage, now: Timestamp) -> Action {
     }
 }
 
-/// Fetches a message, unless it is too large.
+/// Fetches a message, unless it is too large and the user did not request it.
 fn fetch(policy: &Policy, entry: &ListedMessage, after: AfterFetch) -> Action {
     match policy.max_size {
-        Some(max) if entry.octets > max.octets() => Action::Leave(SkipReason::Oversize(max)),
+        Some(max) if entry.octets > max.octets() && !entry.force_fetch => {
+            Action::Leave(SkipReason::Oversize(max))
+        }
         _ => Action::Fetch(after),
     }
 }
@@ -398,6 +400,8 @@ pub struct ListedMessage {
     pub known: Known,
     /// The rule that matches it, if it is new.
     pub rule_match: Option<RuleMatch>,
+    /// Whether the user requested it (`ledger retry`), regardless of the rules and of `max-size`.
+    pub force_fetch: bool,
 }
 
 /// The state of a listed message in the ledger.
@@ -464,6 +468,7 @@ mod tests {
             row: Some(RowId(num.into())),
             known,
             rule_match: None,
+            force_fetch: false,
         }
     }
 

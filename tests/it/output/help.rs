@@ -131,7 +131,8 @@ fn fetch() {
       -n, --dry-run                 Show what would be done, without doing it
       -k, --keep                    Delete nothing from the server
       -l, --limit <COUNT>           Fetch at most this many messages per account
-          --max-size <SIZE>         Leave larger messages on the server
+          --max-size <SIZE>         Leave larger messages on the server; this
+                                    replaces max-size of the config
           --to <DESTINATION>        Deliver to a Maildir, maildir:DIR, mbox:FILE,
                                     pipe:COMMAND, lmtp:ADDRESS, or - (standard
                                     output)
@@ -376,9 +377,9 @@ fn ledger() {
 
     Commands:
       list     List messages; by default, those that are waiting or have failed
-      show     Show everything known about a message
-      retry    Retry failed or skipped messages in the next run; cancel pending
-               deletions
+      show     Show everything known about messages
+      retry    Fetch failed, skipped or oversized messages in the next run; cancel
+               pending deletions
       forget   Forget messages: those still on the server are fetched again
       catchup  Skip all messages that were not delivered yet: neither fetch nor
                delete them
@@ -440,16 +441,18 @@ fn ledger_list() {
 fn ledger_show() {
     assert_snapshot!(help(&["ledger", "show"]), @"
     $ pouch ledger show -h
-    Show everything known about a message
+    Show everything known about messages
 
-    Usage: pouch ledger show [OPTIONS] <ACCOUNT> <MESSAGE>
+    Usage: pouch ledger show [OPTIONS] <ACCOUNT> [MESSAGE]...
 
     Arguments:
-      <ACCOUNT>  The account
-      <MESSAGE>  The message's number in the ledger
+      <ACCOUNT>     The account
+      [MESSAGE]...  Numbers of messages in the ledger, ranges such as 3-7, or `all`
 
     Options:
-      -h, --help  Print help
+      -s, --state <STATE>  Only messages in this state, such as quarantined or
+                           skipped
+      -h, --help           Print help
 
     Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
@@ -470,16 +473,20 @@ fn ledger_show() {
 fn ledger_retry() {
     assert_snapshot!(help(&["ledger", "retry"]), @"
     $ pouch ledger retry -h
-    Retry failed or skipped messages in the next run; cancel pending deletions
+    Fetch failed, skipped or oversized messages in the next run; cancel pending
+    deletions
 
     Usage: pouch ledger retry [OPTIONS] <ACCOUNT> [MESSAGE]...
 
     Arguments:
       <ACCOUNT>     The account
-      [MESSAGE]...  The messages' numbers in the ledger; all failed ones by default
+      [MESSAGE]...  Numbers of messages in the ledger, ranges such as 3-7, or `all`;
+                    all failed messages by default
 
     Options:
-      -h, --help  Print help
+      -s, --state <STATE>  Only messages in this state, such as quarantined or
+                           skipped
+      -h, --help           Print help
 
     Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
@@ -502,14 +509,16 @@ fn ledger_forget() {
     $ pouch ledger forget -h
     Forget messages: those still on the server are fetched again
 
-    Usage: pouch ledger forget [OPTIONS] <ACCOUNT> <MESSAGE>...
+    Usage: pouch ledger forget [OPTIONS] <ACCOUNT> [MESSAGE]...
 
     Arguments:
       <ACCOUNT>     The account
-      <MESSAGE>...  The messages' numbers in the ledger
+      [MESSAGE]...  Numbers of messages in the ledger, ranges such as 3-7, or `all`
 
     Options:
-      -h, --help  Print help
+      -s, --state <STATE>  Only messages in this state, such as quarantined or
+                           skipped
+      -h, --help           Print help
 
     Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
@@ -538,7 +547,9 @@ fn ledger_catchup() {
       <ACCOUNT>  The account
 
     Options:
-      -h, --help  Print help
+          --as-fetched  Treat the messages as fetched now, so that `keep` deletes
+                        them from the server
+      -h, --help        Print help
 
     Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
@@ -561,14 +572,16 @@ fn ledger_delete() {
     $ pouch ledger delete -h
     Delete messages from the server in the next run, delivered or not
 
-    Usage: pouch ledger delete [OPTIONS] <ACCOUNT> <MESSAGE>...
+    Usage: pouch ledger delete [OPTIONS] <ACCOUNT> [MESSAGE]...
 
     Arguments:
       <ACCOUNT>     The account
-      <MESSAGE>...  The messages' numbers in the ledger
+      [MESSAGE]...  Numbers of messages in the ledger, ranges such as 3-7, or `all`
 
     Options:
-      -h, --help  Print help
+      -s, --state <STATE>  Only messages in this state, such as quarantined or
+                           skipped
+      -h, --help           Print help
 
     Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml

@@ -65,7 +65,7 @@ fn the_ninth(server: &RealServer, user: &'static str, line: Line, kind: &str, sa
         .at(0, &["ledger", "retry", "work"])
         .run()
         .assert_code(0)
-        .assert_stdout("1 message will be tried again");
+        .assert_stdout("1 message will be fetched in the next run");
     mailbox.fetch(0).assert_stderr("1 new");
     mailbox.assert_bytes(1..=10);
     mailbox.fetch(0).assert_stderr("nothing new");

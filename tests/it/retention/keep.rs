@@ -259,7 +259,7 @@ fn message_above_max_size_is_reported_once() {
     let told = desk.fetch(0);
     assert_snapshot!(told.stderr_text(), @"
     pouch: work: message 3 (3.0 KB) is larger than max-size (2KB); left on the server
-    hint: raise `max-size` to fetch larger messages
+    hint: run `pouch ledger retry work 3` to fetch it, or raise `max-size`
     ");
     desk.fetch(0).assert_silent();
     desk.configure("max-size = \"4KB\"\nkeep = \"none\"");
@@ -275,14 +275,14 @@ fn many_messages_above_max_size_are_reported_together() {
     assert_snapshot!(told.stderr_text(), @"
     pouch: work: 40 messages are larger than max-size (2KB); left on the server
       the largest is message 40 (3.0 KB)
-    hint: raise `max-size` to fetch larger messages
+    hint: raise `max-size`, or fetch single messages with `pouch ledger retry work NUMBER`
     ");
     assert_eq!(told.stderr.lines().count(), 3, "{told}");
     desk.fetch(0).assert_silent();
     desk.server.add("one-more", corpus::sized(41, 3_000));
     assert_snapshot!(desk.fetch(0).stderr_text(), @"
     pouch: work: message 41 (3.0 KB) is larger than max-size (2KB); left on the server
-    hint: raise `max-size` to fetch larger messages
+    hint: run `pouch ledger retry work 41` to fetch it, or raise `max-size`
     ");
 }
 
