@@ -1,12 +1,13 @@
 //! `pouch check`: the steps of a run, by the same code, each reported as it succeeds or fails.
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use serde_json::{Value, json};
 
 use super::{CommandContext, CommandResult, args::Accounts, fetch, print_json, probe};
 use crate::{
     config::{Account, Tls, overrides::Overrides},
+    domain::destination::Destination,
     error::{Error, Exit, Kind, Result},
     fetch::{
         connect::{Milestone, connect, show_certificate},
@@ -39,13 +40,18 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
             context,
             account,
             done: Vec::new(),
+            warnings: Vec::new(),
             failed: Vec::new(),
         };
         match reach(account, &env, &mut steps) {
             Ok(()) => steps.test_destinations(&env),
             Err((step, error)) => steps.failed(step, error),
         }
-        let mut document = json!({ "account": account.name, "steps": steps.done });
+        let mut document = json!({
+            "account": account.name,
+            "steps": steps.done,
+            "warnings": steps.warnings,
+        });
         if let Some((step, error)) = steps.failed.first() {
             document["failed"] = (*step).into();
             document["problem"] = json::error(error);
@@ -71,6 +77,8 @@ struct Steps<'a> {
     context: &'a CommandContext,
     account: &'a Account,
     done: Vec<Value>,
+    /// Problems that do not make a step fail.
+    warnings: Vec<Value>,
     failed: Vec<(Step, Error)>,
 }
 
@@ -97,7 +105,18 @@ impl Steps<'_> {
         self.failed.push((step, error));
     }
 
-    /// Tests each program and destination of the account, whichever of them fail.
+    fn warn(&mut self, warning: &Error) {
+        if !self.context.global.json {
+            complain(&form(
+                Some(&self.account.name),
+                warning,
+                self.context.colour,
+            ));
+        }
+        self.warnings.push(json::error(warning));
+    }
+
+    /// Tests every program and destination of the account, even if one of them fails.
     fn test_destinations(&mut self, env: &RunEnv) {
         let account = self.account;
         let mut report = |step, result: Result<String>| match result {
@@ -113,7 +132,43 @@ impl Steps<'_> {
         if let Some(after) = &account.after {
             report("after", probe::program(after, "after", env));
         }
+        for destination in account.routing.all() {
+            if let Destination::Pipe(argv) = &destination
+                && let Some(warning) = procmail_warning(argv)
+            {
+                self.warn(&warning);
+            }
+        }
     }
+}
+
+/// Returns a warning if `argv` runs procmail without an option that makes it write a `From ` line.
+/// POP3 messages have none, and without it, mail programs cannot separate the messages of an mbox
+/// file.
+fn procmail_warning(argv: &[String]) -> Option<Error> {
+    let (program, arguments) = argv.split_first()?;
+    if Path::new(program).file_name()? != "procmail" {
+        return None;
+    }
+    let options = arguments
+        .iter()
+        .filter(|argument| argument.starts_with('-'));
+    let mut letters = options.flat_map(|option| option.chars());
+    if letters.any(|letter| "dfr".contains(letter)) {
+        return None;
+    }
+    let command = argv.join(" ");
+    let mut suggested = vec![program.as_str(), "-f", "-"];
+    suggested.extend(arguments.iter().map(String::as_str));
+    Some(
+        Error::new(
+            Kind::Config,
+            format!(
+                "messages that `{command}` writes to an mbox file will lack their `From ` line"
+            ),
+        )
+        .with_hint(format!("use `{}`, or `-d USER`", suggested.join(" "))),
+    )
 }
 
 /// Goes through the steps up to the listing of the mailbox. The error names the step that failed.

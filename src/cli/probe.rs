@@ -11,7 +11,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     fetch::{destinations, env::RunEnv},
-    sys::process,
+    sys::{files, process},
     text::tilde,
 };
 
@@ -40,7 +40,8 @@ pub(super) fn destination(
         Destination::Mbox(path) => {
             let mbox = destinations::mbox(path, account, env)?;
             if !path.exists() {
-                return check_creatable(path).map(|()| format!("{shown}, will be created"));
+                let created = files::creation_path(path, "write to")?;
+                return check_creatable(&created).map(|()| format!("{shown}, will be created"));
             }
             let locks = if mbox.try_locks()? {
                 "locked by fcntl and dot lock".into()

@@ -10,7 +10,7 @@ use std::{
         fd::AsRawFd,
         unix::fs::{DirBuilderExt, OpenOptionsExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -62,6 +62,31 @@ fn not_a_directory(path: &Path) -> Error {
     .with_fact(fact)
 }
 
+/// Returns the path at which [`file`] creates a missing file: `path`, or the target if it is a
+/// symbolic link.
+///
+/// # Errors
+/// The directory of the target does not exist: opening a link does not create it.
+pub fn creation_path(path: &Path, doing: &str) -> Result<PathBuf> {
+    let is_missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+    let mut end = path.to_owned();
+    while fs::metadata(&end).is_err_and(is_missing)
+        && let Ok(target) = fs::read_link(&end)
+    {
+        end = end.parent().unwrap_or(Path::new("/")).join(target);
+        let dir = end.parent().unwrap_or(Path::new("/"));
+        if !dir.is_dir() {
+            let what = format!("cannot {doing} {}", path.display());
+            let fact = format!("it is a symbolic link to {}", end.display());
+            return Err(Error::new(Kind::CannotCreate, what)
+                .with_fact(fact)
+                .with_fact(format!("the directory {} does not exist", dir.display()))
+                .with_hint("create that directory, or remove the link"));
+        }
+    }
+    Ok(end)
+}
+
 /// Opens a file for reading and writing. If it is missing, it is created with mode 0600, and so are
 /// missing parents.
 ///
@@ -72,6 +97,7 @@ pub fn file(path: &Path, doing: &str) -> Result<File> {
     if let Some(parent) = path.parent() {
         create_dir_durable(parent)?;
     }
+    creation_path(path, doing)?;
     OpenOptions::new()
         .read(true)
         .write(true)

@@ -1,5 +1,8 @@
 //! Options of the command line, and how help groups them.
 
+use std::os::unix::fs::symlink;
+
+use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use crate::{fixture::Desk, server::corpus, support::Home};
@@ -207,4 +210,66 @@ fn missing_password_program_is_named() {
         .run()
         .assert_code(78)
         .assert_stderr("hint: `no-such-pass` is not installed, or not in PATH");
+}
+
+#[test]
+fn check_warns_about_procmail_without_from_lines() {
+    let desk = Desk::with(1, "pipe = [\"procmail\", \"-t\"]", |server| server);
+    let bin = desk.home.make_dir("bin", 0o755);
+    desk.home.write("bin/procmail", "#!/bin/sh\n", 0o755);
+    let check = |args: &[&str]| {
+        let check = desk.pouch(args).env("PATH", bin.to_str().unwrap());
+        check.run().assert_code(0).clone()
+    };
+    assert_snapshot!(check(&["check"]).transcript(), @"
+    $ pouch check
+      secret   ok    ~/password, N s
+      connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+      login    ok    PLAIN
+      server   ok    UIDL TOP PIPELINING; 1 message
+      deliver  ok    `procmail -t`, gets each message on standard input
+    ------- stderr -------
+    pouch: work: messages that `procmail -t` writes to an mbox file will lack their `From ` line
+    hint: use `procmail -f - -t`, or `-d USER`
+    ");
+    let document: Value = serde_json::from_str(&check(&["check", "--json"]).stdout).unwrap();
+    assert_eq!(
+        document["accounts"][0]["warnings"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    for options in ["\"-d\", \"ann\"", "\"-t\", \"-f\", \"-\"", "\"-tf-\""] {
+        desk.configure(&format!("pipe = [\"procmail\", {options}]"));
+        let output = check(&["check"]);
+        assert!(output.stderr.is_empty(), "{output}");
+    }
+}
+
+#[test]
+fn check_and_fetch_agree_on_a_dangling_link_to_an_mbox_file() {
+    let desk = Desk::with(1, "mbox = \"~/inbox\"", |server| server);
+    symlink("missing/inbox", desk.home.join("inbox")).unwrap();
+    let check = desk.pouch(&["check"]).run();
+    assert_snapshot!(check.assert_code(73).stderr_text(), @"
+    pouch: work: cannot write to ~/inbox
+      it is a symbolic link to ~/missing/inbox
+      the directory ~/missing does not exist
+    hint: create that directory, or remove the link
+    ");
+    assert_snapshot!(desk.pouch(&["fetch"]).run().assert_code(73).stderr_text(), @"
+    pouch: work: cannot write to ~/inbox
+      it is a symbolic link to ~/missing/inbox
+      the directory ~/missing does not exist
+    hint: create that directory, or remove the link
+    ");
+    // a link to a missing file in a directory that exists
+    desk.home.make_dir("missing", 0o700);
+    desk.pouch(&["check"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("~/inbox, will be created");
+    desk.fetch(0);
+    assert!(desk.home.join("missing/inbox").is_file());
 }

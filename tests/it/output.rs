@@ -574,7 +574,8 @@ fn check_of_a_good_account() {
               "step": "deliver",
               "what": "~/Mail/work, will be created"
             }
-          ]
+          ],
+          "warnings": []
         }
       ]
     }
@@ -640,7 +641,8 @@ fn check_of_a_wrong_password() {
               "step": "connect",
               "what": "127.0.0.1:PORT (127.0.0.1), N ms"
             }
-          ]
+          ],
+          "warnings": []
         }
       ]
     }

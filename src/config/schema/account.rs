@@ -32,6 +32,7 @@ keys! {
         Key::new("jobs", Group::Top, "servers to connect to at the same time");
 
     /// The directory of the ledger and the locks.
+    /// It has mode 0700, and the files in it 0600.
     /// On a network file system, only one machine at a time should fetch, since its locks may not
     /// reach other machines; `pouch check` warns about such a directory.
     state_dir: Option<FilePath> =>
@@ -155,13 +156,14 @@ keys! {
 
     /// A Maildir.
     /// It is created if it does not exist.
+    /// Directories that pouch creates have mode 0700, and files mode 0600.
     maildir: Option<FilePath> =>
         Key::new("maildir", Group::Destination, "created if missing")
             .set_in_sample("\"~/Mail/work\"")
             .one_of(Choice::Destination);
 
     /// An mbox file.
-    /// It is created if it does not exist.
+    /// It is created with mode 0600 if it does not exist; an existing file keeps its mode.
     /// The format is that of RFC 4155; lines that begin with `From `, or with that after any number
     /// of `>`, get one more `>` (mboxrd).
     ///
@@ -175,6 +177,7 @@ keys! {
             .one_of(Choice::Destination);
 
     /// A command that reads each message on standard input, once it has been received completely.
+    /// The message has no `From ` line: procmail adds one with `-f -` or `-d`.
     /// Exit status 0 accepts the message.
     /// 69 to 75, termination by a signal, and `pipe-timeout` defer it to a later run; after three
     /// deferred messages in a row, the run of the account ends.
