@@ -270,7 +270,7 @@ pub struct Messages {
 
     /// Numbers of messages in the ledger, ranges such as 3-7, or `all`; all failed messages by
     /// default
-    #[arg(value_name = "MESSAGE", value_parser = message)]
+    #[arg(value_name = "MESSAGE", allow_negative_numbers = true, value_parser = message)]
     pub messages: Vec<RowRange>,
 
     /// Only messages in this state, such as quarantined or skipped
@@ -301,7 +301,8 @@ pub struct NamedMessages {
     pub account: String,
 
     /// Numbers of messages in the ledger, ranges such as 3-7, or `all`
-    #[arg(value_name = "MESSAGE", required_unless_present = "state", value_parser = message)]
+    #[arg(value_name = "MESSAGE", required_unless_present = "state", allow_negative_numbers = true,
+        value_parser = message)]
     pub messages: Vec<RowRange>,
 
     /// Only messages in this state, such as quarantined or skipped

@@ -16,7 +16,7 @@ use crate::{
     ledger,
     net::Certificate,
     pop3::reply::Capabilities,
-    report::{complain, form, json, print},
+    report::{complain, form, json, print_wrapped},
     sys::password,
     text::{count, day, sanitize, tilde},
 };
@@ -34,7 +34,7 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
     let mut documents = Vec::new();
     for account in &accounts {
         if accounts.len() > 1 && !context.global.json {
-            print(&format!("{}\n", account.name))?;
+            print_wrapped(&format!("{}\n", account.name))?;
         }
         let mut steps = Steps {
             context,
@@ -86,7 +86,7 @@ impl Steps<'_> {
     fn ok(&mut self, step: &str, what: &str) {
         if !self.context.global.json {
             // if nothing reads the output any more, the exit status still counts
-            let _ = print(&format!(
+            let _ = print_wrapped(&format!(
                 "  {step:8} {}    {what}\n",
                 self.context.colour.good("ok")
             ));
@@ -96,7 +96,7 @@ impl Steps<'_> {
 
     fn failed(&mut self, step: Step, error: Error) {
         if !self.context.global.json {
-            let _ = print(&format!(
+            let _ = print_wrapped(&format!(
                 "  {step:8} {}\n",
                 self.context.colour.alarm("failed")
             ));

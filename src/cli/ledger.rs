@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Exit, Kind, Result},
     fetch::{destinations, env::RunEnv},
     ledger::{Ledger, REPLACE_HINT, Reader, RetryOutcome, Row, RowRange, State, no_such_message},
-    report::{complain, form, print},
+    report::{complain, form, print_wrapped},
     text::{count, moment, sanitize},
 };
 
@@ -103,8 +103,8 @@ fn show(context: &CommandContext, messages: &NamedMessages) -> CommandResult {
             let rows: Vec<_> = rows.iter().map(Document::from).collect();
             print_json(&json!({ "account": account.name, "messages": rows }))?;
         }
-        [] => print(&format!("{}: {}\n", account.name, none(messages.state)))?,
-        rows => print(&rows.iter().map(details).collect::<Vec<_>>().join("\n"))?,
+        [] => print_wrapped(&format!("{}: {}\n", account.name, none(messages.state)))?,
+        rows => print_wrapped(&rows.iter().map(details).collect::<Vec<_>>().join("\n"))?,
     }
     Ok(Exit::OK)
 }
@@ -158,7 +158,7 @@ fn change(
     if context.global.json {
         print_json(&json!({ "account": account.name, "changed": changed }))?;
     } else {
-        print(&format!("{}: {text}\n", account.name))?;
+        print_wrapped(&format!("{}: {text}\n", account.name))?;
     }
     Ok(Exit::OK)
 }
@@ -175,7 +175,7 @@ fn catch_up(context: &CommandContext, name: &str, as_fetched: bool) -> CommandRe
             "skipped"
         };
         let messages = count(changed, "message");
-        print(&format!("{}: {messages} {result}\n", account.name))?;
+        print_wrapped(&format!("{}: {messages} {result}\n", account.name))?;
     }
     Ok(Exit::OK)
 }
@@ -214,9 +214,9 @@ fn list(
                     "{}\n{:>8} {:11} {:>9}   {:16}   {}\n",
                     account.name, "message", "state", "size", "first seen", "what"
                 );
-                print(&head).map_err(|error| Error::new(Kind::Io, format!("{error:#}")))?;
+                print_wrapped(&head).map_err(|error| Error::new(Kind::Io, format!("{error:#}")))?;
             }
-            print(&line(&row)).map_err(|error| Error::new(Kind::Io, format!("{error:#}")))
+            print_wrapped(&line(&row)).map_err(|error| Error::new(Kind::Io, format!("{error:#}")))
         };
         if let Some(ledger) = &ledger {
             ledger.each_row(&states, &mut show)?;
@@ -229,7 +229,7 @@ fn list(
                 None if all => none(None),
                 None => "no message is waiting or has failed".into(),
             };
-            print(&format!("{}: {none}\n", account.name))?;
+            print_wrapped(&format!("{}: {none}\n", account.name))?;
         }
     }
     if context.global.json {
@@ -391,7 +391,7 @@ fn verify(context: &CommandContext, accounts: &Accounts) -> CommandResult {
             None => "their location cannot be verified".into(),
         };
         let messages = count(number, "message");
-        print(&format!(
+        print_wrapped(&format!(
             "{}: {messages} delivered, {there}\n",
             account.name
         ))?;

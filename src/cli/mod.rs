@@ -97,7 +97,7 @@ pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     roots: Option<SystemRoots>,
 ) -> (Exit, Option<i32>) {
-    let arguments: Vec<_> = arguments.into_iter().collect();
+    let arguments = join_negative_values(arguments);
     let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return (usage(&error, arguments.get(1)), None),
@@ -111,6 +111,28 @@ pub fn run(
     }
     let exit = command(cli, roots.unwrap_or_default(), stop.clone());
     (exit, stop.signal())
+}
+
+/// Joins a negative value with the option before it: `--wait -1s` becomes `--wait=-1s`, so that the
+/// value is reported as wrong, and not as an unknown option.
+fn join_negative_values(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let is_negative = |word: &[u8]| matches!(word, [b'-', b'0'..=b'9', ..]);
+    let mut joined: Vec<OsString> = Vec::new();
+    for argument in arguments {
+        match joined.last_mut() {
+            Some(option)
+                if is_negative(argument.as_encoded_bytes())
+                    && option.as_encoded_bytes().starts_with(b"--")
+                    && option.len() > 2
+                    && !option.as_encoded_bytes().contains(&b'=') =>
+            {
+                option.push("=");
+                option.push(argument);
+            }
+            _ => joined.push(argument),
+        }
+    }
+    joined
 }
 
 /// Parses the command line. Without a command, the options of `fetch` are understood: `pouch -n` is
@@ -150,8 +172,19 @@ fn bug(error: &io::Error) -> Failure {
 /// Prints what clap reports about the command line, or the help that was requested. `first` is the
 /// first argument.
 fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
-    // if that fails, nothing can report it
-    let _ = error.print();
+    if error.use_stderr() && report::watched() {
+        let colour = Dirs::find().map_or(Colour(false), |dirs| dirs.colour(None));
+        let text = error.render();
+        let text = if colour.0 {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        };
+        report::complain(text.trim_end());
+    } else {
+        // if that fails, nothing can report it
+        let _ = error.print();
+    }
     // not a misspelled command: the name of an account, which other fetchers accept here
     if let (Some(ContextValue::String(name)), None) = (
         error.get(ContextKind::InvalidSubcommand),

@@ -11,7 +11,7 @@ use crate::{
     },
     error::{Error, Exit},
     fetch::{Detail, MessageDetails, Preview, preview},
-    report::{Level, complain, form, json, print, words},
+    report::{Level, complain, form, json, print_wrapped, words},
     text::{count, sanitize},
 };
 
@@ -40,8 +40,8 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
                 if context.global.json {
                     documents.push(document(&account.name, &preview));
                 } else {
-                    print(&table(account, &preview))?;
-                    print(&messages(account, &preview))?;
+                    print_wrapped(&table(account, &preview))?;
+                    print_wrapped(&messages(account, &preview))?;
                 }
                 if let Some(warning) = &preview.warning {
                     complain(&form(Some(&account.name), warning, context.colour));

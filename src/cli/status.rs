@@ -13,7 +13,7 @@ use crate::{
     error::{Exit, Result},
     fetch::env::RunEnv,
     ledger::{PastRun, Problem, State},
-    report::{Colour, Level, complain, form, json, print},
+    report::{Colour, Level, complain, form, json, print_wrapped},
     sys::lock,
     text::{count, moment, sanitize},
 };
@@ -94,7 +94,7 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
                 if context.global.json {
                     documents.push(document(name, &status));
                 } else if context.level >= Level::Normal {
-                    print(&view.lines(name, &status))?;
+                    print_wrapped(&view.lines(name, &status))?;
                 }
             }
             Err(error) => {

@@ -4,6 +4,7 @@ pub mod json;
 pub mod plain;
 pub mod terminal;
 pub mod words;
+mod wrap;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -99,9 +100,29 @@ fn shorten(text: &str, home: &str) -> String {
     short + rest
 }
 
-/// Writes a line to standard error. If that fails, nothing can report it.
+/// Writes a line to standard error, broken between words if that is a narrow terminal.
 pub fn complain(text: &str) {
+    match wrap::columns(io::stderr()) {
+        Some(columns) => write_line(&wrap::wrap(text, columns)),
+        None => write_line(text),
+    }
+}
+
+/// Writes a line to standard error as it is. If that fails, nothing can report it.
+fn write_line(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Writes sentences or a table to standard output, broken between words if that is a narrow
+/// terminal.
+///
+/// # Errors
+/// As for [`print`].
+pub fn print_wrapped(text: &str) -> anyhow::Result<()> {
+    match wrap::columns(io::stdout()) {
+        Some(columns) => print(&wrap::wrap(text, columns)),
+        None => print(text),
+    }
 }
 
 /// Writes to standard output.

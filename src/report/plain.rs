@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{Colour, Level, complain, form, words};
+use super::{Colour, Level, complain, form, words, write_line};
 use crate::{
     error::{Error, Exit},
     event::{Event, MessageName, Reporter, Summary, Tally, TraceLine},
@@ -153,10 +153,18 @@ fn described(error: &Error, message: &MessageName<'_>) -> Error {
     }
 }
 
+/// Writes the lines for an event. Lines of a session are not broken.
+pub(super) fn write(event: &Event<'_>, lines: &str) {
+    match event {
+        Event::TraceLine(_) => write_line(lines),
+        _ => complain(lines),
+    }
+}
+
 impl Reporter for Plain {
     fn event(&self, account: &str, event: &Event<'_>) {
         if let Some(lines) = self.lines(account, event) {
-            complain(&lines);
+            write(event, &lines);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -11,8 +12,9 @@ use std::{
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use rustix::termios::tcgetwinsize;
+use unicode_width::UnicodeWidthStr;
 
-use super::plain::Plain;
+use super::plain::{self, Plain};
 use crate::{
     domain::size::ByteSize,
     event::{Event, Reporter},
@@ -21,8 +23,11 @@ use crate::{
 /// A run that ends within this time shows no progress.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// The narrowest terminal on which a bar is shown.
-const MIN_COLUMNS: u16 = 80;
+/// The widths between which the bar varies, in columns. Without room for it, there is none.
+const BAR: RangeInclusive<usize> = 8..=26;
+
+/// The gap between the parts of a line.
+const GAP: &str = "   ";
 
 /// A reporter that shows progress lines.
 pub struct Terminal {
@@ -46,6 +51,8 @@ struct Progress {
     octets: u64,
     of_octets: u64,
     bar: Option<ProgressBar>,
+    /// The width of the bar when it was shown last. `None`: it had no room.
+    shown_bar_width: Option<usize>,
 }
 
 impl Terminal {
@@ -79,7 +86,7 @@ impl Reporter for Terminal {
         }
         if let Some(lines) = self.lines.lines(account, event) {
             // the progress lines must not overwrite it
-            self.screen.bars.suspend(|| super::complain(&lines));
+            self.screen.bars.suspend(|| plain::write(event, &lines));
         }
     }
 }
@@ -118,21 +125,26 @@ impl Screen {
     }
 
     fn show(&self, account: &str, progress: &mut Progress) {
-        let text = progress.text();
-        let bar = progress.bar.get_or_insert_with(|| {
-            let bar = self.bars.add(ProgressBar::new(0));
-            let narrow = tcgetwinsize(io::stderr()).is_ok_and(|size| size.ws_col < MIN_COLUMNS);
-            let template = if narrow {
-                "{prefix}   {msg}"
-            } else {
-                "{prefix}   {bar:26}  {msg}"
+        let columns = tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col));
+        let prefix = format!("{account:width$}", width = self.width);
+        let room = columns.saturating_sub(usize::from(MARGIN) + prefix.width() + GAP.len());
+        let text = progress.text(room);
+        let width = progress.bar_width(room);
+        let is_resized = progress.bar.is_none() || progress.shown_bar_width != width;
+        progress.shown_bar_width = width;
+        let bar = progress
+            .bar
+            .get_or_insert_with(|| self.bars.add(ProgressBar::new(0)));
+        if is_resized {
+            let template = match width {
+                Some(width) => format!("{{prefix}}{GAP}{{bar:{width}}}  {{msg}}"),
+                None => format!("{{prefix}}{GAP}{{msg}}"),
             };
-            if let Ok(style) = ProgressStyle::with_template(template) {
+            if let Ok(style) = ProgressStyle::with_template(&template) {
                 bar.set_style(style.progress_chars("━╸─"));
             }
-            bar.set_prefix(format!("{account:width$}", width = self.width));
-            bar
-        });
+            bar.set_prefix(prefix);
+        }
         bar.set_length(progress.of_octets);
         bar.set_position(progress.octets.min(progress.of_octets));
         bar.set_message(text);
@@ -148,27 +160,59 @@ impl Progress {
             octets: 0,
             of_octets: 0,
             bar: None,
+            shown_bar_width: None,
         }
     }
 
-    /// Returns the text next to the bar: `118 of 172   41.2 MB   3.1 MB/s   6 s left`.
-    fn text(&self) -> String {
+    /// Returns the text next to the bar, at most `room` columns wide:
+    /// `118 of 172   41.2 of 58.9 MB   3.1 MB/s   6 s left`. Parts at the end are omitted.
+    fn text(&self, room: usize) -> String {
         let millis = u64::try_from(self.began.elapsed().as_millis())
             .unwrap_or(u64::MAX)
             .max(1);
         let rate = self.octets.saturating_mul(1000) / millis;
         let left = match self.of_octets.saturating_sub(self.octets).checked_div(rate) {
-            Some(seconds) if seconds >= 120 => format!("   {} min left", seconds / 60),
-            Some(seconds) => format!("   {seconds} s left"),
+            Some(seconds) if seconds >= 120 => format!("{} min left", seconds / 60),
+            Some(seconds) => format!("{seconds} s left"),
             None => String::new(),
         };
-        format!(
-            "{} of {}   {}   {}/s{left}",
-            self.messages,
-            self.of_messages,
-            ByteSize::from_octets(self.octets).rounded(),
-            ByteSize::from_octets(rate).rounded()
-        )
+        let parts = [
+            of(self.octets, self.of_octets),
+            format!("{}/s", ByteSize::from_octets(rate).rounded()),
+            left,
+        ];
+        let mut text = format!("{} of {}", self.messages, self.of_messages);
+        for part in parts {
+            if text.width() + GAP.len() + part.width() > room {
+                break;
+            }
+            if !part.is_empty() {
+                text.push_str(GAP);
+                text.push_str(&part);
+            }
+        }
+        text
+    }
+
+    /// Returns the width of the bar next to the longest text, or `None` if there is no room.
+    fn bar_width(&self, room: usize) -> Option<usize> {
+        /// The parts after the number of messages, at their longest.
+        const LONGEST: &str = "   999.9 of 999.9 MB   999.9 MB/s   99 min left";
+        let messages = self.of_messages.to_string().len() * 2 + " of ".len();
+        let width = room.saturating_sub(messages + LONGEST.len() + "  ".len());
+        (width >= *BAR.start()).then_some(width.min(*BAR.end()))
+    }
+}
+
+/// Returns a size and the total, with one unit if both have the same: `41.2 of 58.9 MB`.
+fn of(octets: u64, total: u64) -> String {
+    let total = ByteSize::from_octets(total).rounded();
+    let size = ByteSize::from_octets(octets).rounded();
+    match (size.rsplit_once(' '), total.rsplit_once(' ')) {
+        (Some((number, unit)), Some((_, of_unit))) if unit == of_unit => {
+            format!("{number} of {total}")
+        }
+        _ => format!("{size} of {total}"),
     }
 }
 
@@ -219,5 +263,34 @@ impl TermLike for Roomy {
 
     fn flush(&self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_fits_into_the_room() {
+        let progress = Progress {
+            messages: 118,
+            of_messages: 172,
+            octets: 41_200_000,
+            of_octets: 58_900_000,
+            ..Progress::new()
+        };
+        for room in 10..100 {
+            assert!(progress.text(room).width() <= room);
+        }
+        assert_eq!(progress.text(28), "118 of 172   41.2 of 58.9 MB");
+        assert_eq!(progress.text(27), "118 of 172");
+        assert_eq!(progress.bar_width(60), None);
+        assert_eq!(progress.bar_width(100), Some(26));
+    }
+
+    #[test]
+    fn sizes_share_their_unit() {
+        assert_eq!(of(41_200_000, 58_900_000), "41.2 of 58.9 MB");
+        assert_eq!(of(999, 58_900_000), "999 B of 58.9 MB");
     }
 }

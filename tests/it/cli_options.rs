@@ -273,3 +273,48 @@ fn check_and_fetch_agree_on_a_dangling_link_to_an_mbox_file() {
     desk.fetch(0);
     assert!(desk.home.join("missing/inbox").is_file());
 }
+
+#[test]
+fn negative_value_is_an_understandable_error() {
+    let home = Home::new();
+    let run = |args: &[&str]| home.pouch(args).run().assert_code(64).transcript();
+    let commands: [&[&str]; 5] = [
+        &["fetch", "--wait", "-1s"],
+        &["--every", "-5m"],
+        &["fetch", "--max-size", "-1MB"],
+        &["fetch", "--limit", "-3"],
+        &["ledger", "show", "work", "-3"],
+    ];
+    assert_snapshot!(commands.map(run).concat(), @"
+    $ pouch fetch --wait -1s
+    ------- stderr -------
+    error: invalid value '-1s' for '--wait <TIME>': `-1s` is not a valid duration; write it like 30s, 5m, 12h, 30d or 8w
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch --every -5m
+    ------- stderr -------
+    error: invalid value '-5m' for '--every <TIME>': `-5m` is not a valid duration; write it like 30s, 5m, 12h, 30d or 8w
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch fetch --max-size -1MB
+    ------- stderr -------
+    error: invalid value '-1MB' for '--max-size <SIZE>': `-1MB` is not a valid size; write it like 512KB, 25MB or 2GB
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch fetch --limit -3
+    ------- stderr -------
+    error: invalid value '-3' for '--limit <COUNT>': it must be a number from 0 up; 0 is no limit
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch ledger show work -3
+    ------- stderr -------
+    error: invalid value '-3' for '[MESSAGE]...': it must be a number, a range such as 3-7, or `all`; `pouch ledger list --all` shows the numbers
+
+    For more information, try '--help'.
+    [exit code: 64]
+    ");
+}

@@ -1306,11 +1306,7 @@ fn command_line_errors() {
     [exit code: 64]
     $ pouch fetch --wait -1s
     ------- stderr -------
-    error: unexpected argument '-1' found
-
-      tip: to pass '-1' as a value, use '-- -1'
-
-    Usage: pouch fetch [OPTIONS] [ACCOUNT]...
+    error: invalid value '-1s' for '--wait <TIME>': `-1s` is not a valid duration; write it like 30s, 5m, 12h, 30d or 8w
 
     For more information, try '--help'.
     [exit code: 64]

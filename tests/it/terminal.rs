@@ -1,9 +1,14 @@
 //! Output on a real terminal, provided by tmux.
 
+use insta::assert_snapshot;
+
 use crate::{
-    fixture::Desk,
+    fixture::{Desk, NOW},
     server::{Server, corpus, on},
-    support::watch::{holds_in_time, wait_for_change},
+    support::{
+        redact::redact,
+        watch::{holds_in_time, wait_for_change},
+    },
 };
 
 /// A file in the home with all that was written to the terminal, what was erased again too.
@@ -132,6 +137,49 @@ fn a_narrow_terminal_is_wide_enough() {
     terminal.tmux(&["send-keys", "C-c"]);
     let screen = terminal.shows("work   3 new");
     assert!(!screen.contains("of 4"), "{screen}");
+}
+
+#[test]
+fn lines_fit_a_terminal_of_50_columns() {
+    let desk = Desk::with(3, "timeout = \"60s\"", |server| {
+        server
+            .message("big", corpus::sized(9, 20_000_000))
+            .fault(on("RETR").uid("big").nth(1).octets(15_000_000).silence())
+    });
+    let terminal = Terminal::open(&desk, 50);
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    terminal.type_line(&format!("export POUCH_NOW={NOW}; {pouch} fetch"));
+    let screen = terminal.shows("of 20.0 MB");
+    assert!(screen.contains("work   0 of 4   "), "{screen}");
+    terminal.tmux(&["send-keys", "C-c"]);
+    let screen = terminal.shows("\nwork   3 new");
+    assert!(!screen.contains("of 4"), "{screen}");
+    terminal.type_line(&format!("clear; {pouch} ledger show work x; echo ended $?"));
+    assert_snapshot!(lines(&terminal.shows("ended 64"), 64), @"
+    error: invalid value 'x' for '[MESSAGE]...': it
+        must be a number, a range such as 3-7, or
+        `all`; `pouch ledger list --all` shows the
+        numbers
+
+    For more information, try '--help'.
+    ");
+    terminal.type_line(&format!("clear; {pouch} ledger show work 9; echo ended $?"));
+    assert_snapshot!(lines(&terminal.shows("ended 64"), 64), @"
+    pouch: there is no message 9 in the ledger
+    hint: run `pouch ledger list --all` to see the
+        numbers
+    ");
+    terminal.type_line(&format!("clear; {pouch} status; echo ended $?"));
+    assert_snapshot!(lines(&terminal.shows("ended 0"), 0), @"
+    work   last run 2026-11-23 00:00, 3 new, 1.2 KB,
+           stopped by a signal; 1 waiting
+    ");
+}
+
+/// Returns the lines of a screen before that with the exit status.
+fn lines(screen: &str, code: u8) -> String {
+    let (lines, _) = screen.split_once(&format!("ended {code}")).unwrap();
+    redact(lines)
 }
 
 #[test]
