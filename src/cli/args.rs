@@ -8,7 +8,7 @@ use clap::{
 };
 use clap_complete::engine::ArgValueCompleter;
 
-use super::complete::accounts;
+use super::complete::{accounts, messages};
 use crate::{
     domain::{ids::RowId, size::ByteSize, time::TimeSpan},
     ledger::{RowRange, State},
@@ -270,7 +270,8 @@ pub struct Messages {
 
     /// Numbers of messages in the ledger, ranges such as 3-7, or `all`; all failed messages by
     /// default
-    #[arg(value_name = "MESSAGE", allow_negative_numbers = true, value_parser = message)]
+    #[arg(value_name = "MESSAGE", allow_negative_numbers = true, value_parser = message,
+        add = ArgValueCompleter::new(messages))]
     pub messages: Vec<RowRange>,
 
     /// Only messages in this state, such as quarantined or skipped
@@ -302,7 +303,7 @@ pub struct NamedMessages {
 
     /// Numbers of messages in the ledger, ranges such as 3-7, or `all`
     #[arg(value_name = "MESSAGE", required_unless_present = "state", allow_negative_numbers = true,
-        value_parser = message)]
+        value_parser = message, add = ArgValueCompleter::new(messages))]
     pub messages: Vec<RowRange>,
 
     /// Only messages in this state, such as quarantined or skipped

@@ -85,7 +85,9 @@ impl CommandContext {
 
 /// Prints completions and exits, if a shell runs pouch to get them. Otherwise does nothing.
 pub fn complete() {
-    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+    clap_complete::CompleteEnv::with_factory(Cli::command)
+        .shells(complete::SHELLS)
+        .complete();
 }
 
 /// Runs pouch with `arguments`, which begin with the program's name. Returns its exit status, and

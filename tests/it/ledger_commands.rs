@@ -280,3 +280,27 @@ fn catchup_as_fetched_deletes_after_the_time_of_keep() {
     assert_eq!(desk.server.remaining(), 1);
     assert_eq!(desk.retrieved(), 1);
 }
+
+#[test]
+fn completions_of_messages_describe_them() {
+    let desk = Desk::with(12, "attempts = 1", |server| {
+        server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))
+    });
+    desk.fetch(65);
+    let complete = |current: &str| {
+        desk.pouch(&["--", "pouch", "ledger", "retry", "work", current])
+            .env("COMPLETE", "zsh")
+            .env("_CLAP_COMPLETE_INDEX", "4")
+            .env("_CLAP_IFS", "\n")
+            .run()
+            .stdout_text()
+    };
+    assert_snapshot!(complete("1"), @"
+    12:delivered, first seen 2026-11-23
+    11:delivered, first seen 2026-11-23
+    10:delivered, first seen 2026-11-23
+    1:delivered, first seen 2026-11-23
+    ");
+    assert_snapshot!(complete("2"), @"2:quarantined, from Ben, subject: Message 2");
+    assert_snapshot!(complete("a"), @"all:all messages");
+}

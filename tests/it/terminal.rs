@@ -176,6 +176,24 @@ fn lines_fit_a_terminal_of_50_columns() {
     ");
 }
 
+#[test]
+fn zsh_completes_paths_below_the_home_directory() {
+    let desk = Desk::with(1, "", |server| server);
+    desk.home.write("example.toml", "", 0o600);
+    let terminal = Terminal::open(&desk, 100);
+    let (dir, _) = env!("CARGO_BIN_EXE_pouch").rsplit_once('/').unwrap();
+    terminal.type_line(&format!("PATH={dir}:$PATH exec zsh -f"));
+    terminal.type_line("autoload -Uz compinit; compinit -D; source <(COMPLETE=zsh pouch)");
+    terminal.type_line("PS1='$ '; clear; echo ready");
+    terminal.shows("ready\n$");
+    for option in ["-c ", "--config="] {
+        terminal.tmux(&["send-keys", "-l", &format!("pouch {option}~/exa")]);
+        terminal.tmux(&["send-keys", "Tab"]);
+        terminal.shows(&format!("pouch {option}~/example.toml"));
+        terminal.tmux(&["send-keys", "C-c"]);
+    }
+}
+
 /// Returns the lines of a screen before that with the exit status.
 fn lines(screen: &str, code: u8) -> String {
     let (lines, _) = screen.split_once(&format!("ended {code}")).unwrap();
