@@ -183,6 +183,12 @@ impl Describer<'_> {
             self.messages[index].destinations = self.destinations(index, None);
         }
         self.use_ledger(reader)?;
+        for (message, listed) in self.messages.iter_mut().zip(self.listed) {
+            if let Some(summary) = self.rules.summary(&listed.uid) {
+                message.sender.clone_from(&summary.sender);
+                message.subject.clone_from(&summary.subject);
+            }
+        }
         let lost = match detail {
             Detail::Headers => self.use_headers(session).err(),
             Detail::None | Detail::Known => None,
@@ -209,8 +215,9 @@ impl Describer<'_> {
         })
     }
 
-    /// Requests the headers of messages that were never requested. A message that failed before
-    /// is left out, because its header may break the connection as well.
+    /// Requests the headers of new messages that the rules did not read, and all of them if the
+    /// destination depends on more than the rules. A message that failed before is left out,
+    /// because its header may break the connection as well.
     fn use_headers(&mut self, session: &mut Transaction<Stream>) -> Result<()> {
         if session
             .capabilities()
@@ -222,7 +229,10 @@ impl Describer<'_> {
         let new: Vec<_> = entries
             .filter(|(index, entry)| {
                 let uid = &self.listed[*index].uid;
-                entry.known == Known::NEVER_SEEN && !self.rules.broke_connection(uid)
+                let is_read = self.rules.summary(uid).is_some();
+                entry.known == Known::NEVER_SEEN
+                    && !self.rules.broke_connection(uid)
+                    && (!is_read || self.account.routing.multidrop.is_some())
             })
             .map(|(index, entry)| (index, entry.num))
             .collect();

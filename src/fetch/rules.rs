@@ -10,7 +10,7 @@ use super::basis::Criteria;
 use crate::{
     domain::{
         ids::Uid,
-        message::Header,
+        message::{Head, Header, HeaderSummary, summarize},
         plan::{Known, Policy},
         reconcile::Reconciled,
         rule::{Candidate, RuleAction, RuleOutcome, evaluate},
@@ -24,6 +24,9 @@ use crate::{
 /// a round trip for each message.
 const MIN_HEADERS: u64 = 50;
 
+/// The number of messages whose sender and subject are kept, which bounds the memory.
+const MAX_SUMMARIES: usize = 10_000;
+
 /// The outcomes of the rules in this run.
 #[derive(Debug, Default)]
 pub(super) struct RuleMemory {
@@ -32,6 +35,8 @@ pub(super) struct RuleMemory {
     broke_connection: HashSet<Uid>,
     /// Whether headers arrived before one broke the connection.
     progress: bool,
+    /// The senders and subjects of messages whose headers were requested.
+    summaries: HashMap<Uid, HeaderSummary>,
 }
 
 impl RuleMemory {
@@ -41,6 +46,16 @@ impl RuleMemory {
             .get(uid)
             .copied()
             .unwrap_or(RuleOutcome::NeedsHeader)
+    }
+
+    /// Returns the sender and the subject of a message whose header was requested.
+    pub(super) fn summary(&self, uid: &Uid) -> Option<&HeaderSummary> {
+        self.summaries.get(uid)
+    }
+
+    /// Returns the senders and subjects that were added since the last call, and forgets them.
+    pub(super) fn take_summaries(&mut self) -> HashMap<Uid, HeaderSummary> {
+        std::mem::take(&mut self.summaries)
     }
 
     /// Returns whether headers arrived before one broke the connection. Resets the flag.
@@ -82,14 +97,22 @@ pub(super) fn evaluate_all(
         .map(|(index, _)| index)
         .filter(|index| shared(index) || !memory.outcomes.contains_key(uid(*index)))
         .collect();
-    let mut outcomes = HashMap::new();
-    let evaluated = evaluate_new(session, criteria, reconciled, &fresh, |index, outcome| {
+    let (mut outcomes, summaries) = (HashMap::new(), &mut memory.summaries);
+    let each = |index: usize, outcome, summary| {
         outcomes.insert(index, outcome);
-    });
+        if let Some(summary) = summary
+            && summaries.len() < MAX_SUMMARIES
+            && !shared(&index)
+        {
+            summaries.insert(uid(index).clone(), summary);
+        }
+    };
+    let evaluated = evaluate_new(session, criteria, reconciled, &fresh, each);
     if let Err(error) = &evaluated {
         // without pipelining, headers are verified only at the end
         if error.kind() == Kind::Desynchronized && !session.pipelining() {
             outcomes.clear();
+            memory.summaries.clear();
         } else if error.kind().verdict() == Verdict::Reconnect
             && let Some(culprit) = fresh.iter().find(|index| !outcomes.contains_key(index))
         {
@@ -115,8 +138,8 @@ pub(super) fn evaluate_all(
     evaluated
 }
 
-/// Evaluates the rules for the messages at `indices`. Calls `each` with an index and the outcome,
-/// for messages that need their header last and in order. Once the limit of the policy is reached,
+/// Evaluates the rules for the messages at `indices`. Calls `each` with an index, the outcome, and
+/// the sender and the subject if the header was requested, for messages that need their header last and in order. Once the limit of the policy is reached,
 /// no more headers are requested: the messages after it are not fetched in this run anyway.
 ///
 /// # Errors
@@ -127,7 +150,7 @@ fn evaluate_new(
     criteria: &Criteria<'_>,
     reconciled: &Reconciled,
     indices: &[usize],
-    mut each: impl FnMut(usize, RuleOutcome),
+    mut each: impl FnMut(usize, RuleOutcome, Option<HeaderSummary>),
 ) -> Result<()> {
     let policy = &criteria.policy;
     let entries = &reconciled.mailbox.entries;
@@ -145,7 +168,7 @@ fn evaluate_new(
     for index in indices {
         match outcome(*index, None) {
             RuleOutcome::NeedsHeader => undecided.push(*index),
-            outcome => each(*index, outcome),
+            outcome => each(*index, outcome, None),
         }
     }
     let mut room = fetch_limit(policy);
@@ -160,8 +183,10 @@ fn evaluate_new(
         let mut awaited = batch.iter();
         session.tops(&nums, |head| {
             let Some(index) = awaited.next() else { return };
+            let head = head.ok();
+            let head = head.as_ref().map(Head::as_bytes);
             let outcome = head.map_or(RuleOutcome::NeedsHeader, |head| {
-                outcome(*index, Some(&Header::read(head.as_bytes())))
+                outcome(*index, Some(&Header::read(head)))
             });
             let is_left = outcome
                 .matched()
@@ -171,7 +196,7 @@ fn evaluate_new(
                         .max_size
                         .is_some_and(|max| octets(*index) > max.octets());
             room -= u64::from(!is_left && room > 0);
-            each(*index, outcome);
+            each(*index, outcome, head.map(summarize));
         })?;
         undecided = rest;
     }

@@ -73,6 +73,7 @@ impl AccountRun<'_> {
         };
         let rules = &mut self.memory.rules;
         let decided = decide(session, &criteria, &listing, &mut reconciled, rules);
+        self.record_summaries(&listing, &reconciled)?;
         self.suspect_unreadable(&listing, &reconciled)?;
         let plan = decided?;
         self.record_rules(&plan, &reconciled)?;
@@ -157,6 +158,20 @@ impl AccountRun<'_> {
             self.report(&Event::Notice(&identify::moved_notice(moved)));
         }
         Ok(())
+    }
+
+    /// Records the senders and subjects of the messages whose headers the rules read, so that they
+    /// can be shown if such a message is skipped or fails.
+    fn record_summaries(&mut self, listing: &Listing, reconciled: &Reconciled) -> Result<()> {
+        let mut summaries = self.memory.rules.take_summaries();
+        if summaries.is_empty() {
+            return Ok(());
+        }
+        let entries = listing.messages.iter().zip(&reconciled.mailbox.entries);
+        let described: Vec<_> = entries
+            .filter_map(|(message, entry)| Some((entry.row?, summaries.remove(&message.uid)?)))
+            .collect();
+        self.ledger.describe_all(&described)
     }
 
     /// Makes messages whose header broke the connection suspects, so that they are requested last.

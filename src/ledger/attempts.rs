@@ -188,6 +188,22 @@ impl Ledger {
         })
     }
 
+    /// Records the senders and the subjects of messages. A power failure may undo this.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn describe_all(&mut self, messages: &[(RowId, HeaderSummary)]) -> Result<()> {
+        self.write_relaxed(|ledger| {
+            let mut update = ledger
+                .prepare_cached("UPDATE message SET sender = ?2, subject = ?3 WHERE id = ?1")?;
+            messages.iter().try_for_each(|(row, summary)| {
+                update
+                    .execute(params![row.0, summary.sender, summary.subject])
+                    .map(drop)
+            })
+        })
+    }
+
     /// Records the sender and the subject of a message.
     ///
     /// # Errors

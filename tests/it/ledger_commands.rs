@@ -50,11 +50,13 @@ fn messages_are_named_by_their_numbers_in_the_ledger() {
     work: 1 message on the server, 1 known
       fetch      1     439 B   new; then deleted from the server
       message      3     439 B   fetch: new; then deleted from the server; the destination depends on the header
+          from Ben, subject: Message 3
     ");
     assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 1 listed, 1 to fetch
     pouch: work: 127.0.0.1 refused to send message 3
+      from Ben, subject: Message 3
       127.0.0.1 said: -ERR no
       message 3 left on the server, attempt 2 of 3
     work   nothing new; 1 message failed
@@ -260,11 +262,13 @@ fn catchup_as_fetched_deletes_after_the_time_of_keep() {
      message state            size   first seen         what
            1 delivered       363 B   2026-11-23 00:00   UID uid-1
            2 delivered       401 B   2026-11-23 00:00   UID uid-2
-           3 skipped         439 B   2026-11-23 00:00   by the rule subject = "*3"
+           3 skipped         439 B   2026-11-23 00:00   Message 3: by the rule subject = "*3"
     $ pouch ledger show work 2
     message           2
     UID               uid-2
     state             delivered
+    from              Ben
+    subject           Message 2
     listed size       401 bytes
     first seen        2026-11-23 00:00
     marked as fetched 2026-11-23 00:00

@@ -186,48 +186,48 @@ fn plan_before_and_after_a_fetch() {
               "action": "fetch",
               "also": [],
               "destination": "~/Mail/work",
-              "from": null,
+              "from": "Ben",
               "message": null,
               "reason": "new; kept until 2026-12-23",
               "rule": null,
               "size": 363,
-              "subject": null,
+              "subject": "Message 1",
               "uid": "uid-1"
             },
             {
               "action": "fetch",
               "also": [],
               "destination": "~/Mail/work",
-              "from": null,
+              "from": "Ben",
               "message": null,
               "reason": "new; kept until 2026-12-23",
               "rule": null,
               "size": 401,
-              "subject": null,
+              "subject": "Message 2",
               "uid": "uid-2"
             },
             {
               "action": "leave",
               "also": [],
               "destination": null,
-              "from": null,
+              "from": "Ben",
               "message": null,
               "reason": "rule 1; skipped from now on",
               "rule": 1,
               "size": 439,
-              "subject": null,
+              "subject": "Message 3",
               "uid": "uid-3"
             },
             {
               "action": "leave",
               "also": [],
               "destination": null,
-              "from": null,
+              "from": "Ben",
               "message": null,
               "reason": "larger than max-size (2KB)",
               "rule": null,
               "size": 3000,
-              "subject": null,
+              "subject": "Message 4",
               "uid": "big"
             }
           ],
@@ -251,9 +251,11 @@ fn plan_before_and_after_a_fetch() {
       leave      1             skipped (`pouch ledger list --state skipped`)
       leave      1    3.0 KB   larger than max-size (2KB)
       message      1     363 B   keep: the next is due on 2026-12-23
+          from Ben, subject: Message 1
       message      2     401 B   leave: quarantined; next try 2026-11-24
           from Ben, subject: Message 2
       message      3     439 B   leave: skipped (`pouch ledger list --state skipped`)
+          from Ben, subject: Message 3
       message      4    3.0 KB   leave: larger than max-size (2KB)
           from Ben, subject: Message 4
     $ pouch plan --json
@@ -268,12 +270,12 @@ fn plan_before_and_after_a_fetch() {
               "action": "keep",
               "also": [],
               "destination": null,
-              "from": null,
+              "from": "Ben",
               "message": 1,
               "reason": "the next is due on 2026-12-23",
               "rule": null,
               "size": 363,
-              "subject": null,
+              "subject": "Message 1",
               "uid": "uid-1"
             },
             {
@@ -292,24 +294,24 @@ fn plan_before_and_after_a_fetch() {
               "action": "leave",
               "also": [],
               "destination": null,
-              "from": null,
+              "from": "Ben",
               "message": 3,
               "reason": "skipped (`pouch ledger list --state skipped`)",
               "rule": null,
               "size": 439,
-              "subject": null,
+              "subject": "Message 3",
               "uid": "uid-3"
             },
             {
               "action": "leave",
               "also": [],
               "destination": null,
-              "from": null,
+              "from": "Ben",
               "message": 4,
               "reason": "larger than max-size (2KB)",
               "rule": null,
               "size": 3000,
-              "subject": null,
+              "subject": "Message 4",
               "uid": "big"
             }
           ],
@@ -336,7 +338,9 @@ fn plan_before_and_after_a_fetch() {
       message      4    3.0 KB   leave: larger than max-size (2KB)
           from Ben, subject: Message 4
       message      1     363 B   delete: fetched more than 30d ago
+          from Ben, subject: Message 1
       message      3     439 B   leave: skipped (`pouch ledger list --state skipped`)
+          from Ben, subject: Message 3
     $ pouch plan --json
     {
       "accounts": [
@@ -361,36 +365,36 @@ fn plan_before_and_after_a_fetch() {
               "action": "leave",
               "also": [],
               "destination": null,
-              "from": null,
+              "from": "Ben",
               "message": 4,
               "reason": "larger than max-size (2KB)",
               "rule": null,
               "size": 3000,
-              "subject": null,
+              "subject": "Message 4",
               "uid": "big"
             },
             {
               "action": "delete",
               "also": [],
               "destination": null,
-              "from": null,
+              "from": "Ben",
               "message": 1,
               "reason": "fetched more than 30d ago",
               "rule": null,
               "size": 363,
-              "subject": null,
+              "subject": "Message 1",
               "uid": "uid-1"
             },
             {
               "action": "leave",
               "also": [],
               "destination": null,
-              "from": null,
+              "from": "Ben",
               "message": 3,
               "reason": "skipped (`pouch ledger list --state skipped`)",
               "rule": null,
               "size": 439,
-              "subject": null,
+              "subject": "Message 3",
               "uid": "uid-3"
             }
           ],

@@ -141,8 +141,8 @@ fn first_matching_rule_applies_and_plan_names_it() {
     assert_snapshot!(list.assert_code(0).stdout_text(), @r#"
     work
      message state            size   first seen         what
-           2 skipped         157 B   2026-11-23 00:00   by the rule from = "*"
-           3 skipped         117 B   2026-11-23 00:00   by the rule from = "*"
+           2 skipped         157 B   2026-11-23 00:00   Big sale today: by the rule from = "*"
+           3 skipped         117 B   2026-11-23 00:00   hi: by the rule from = "*"
     "#);
     assert_snapshot!(desk.pouch(&["plan"]).run().stdout_text(), @"
     work: 3 messages on the server, 3 known
@@ -266,6 +266,8 @@ fn removed_rule_deletes_nothing() {
     message           3
     UID               spam
     state             new
+    from              x@spam.example
+    subject           hi
     listed size       117 bytes
     first seen        2026-11-23 00:00
     reason            by the rule from = "*@spam.*"
@@ -275,6 +277,8 @@ fn removed_rule_deletes_nothing() {
     message           3
     UID               spam
     state             new
+    from              x@spam.example
+    subject           hi
     listed size       117 bytes
     first seen        2026-11-23 00:00
     reason            by the rule from = "*@spam.*"
@@ -284,6 +288,8 @@ fn removed_rule_deletes_nothing() {
     message           3
     UID               spam
     state             new
+    from              x@spam.example
+    subject           hi
     listed size       117 bytes
     first seen        2026-11-23 00:00
     reason            by the rule from = "*@spam.*"

@@ -751,7 +751,8 @@ fn check_tests_every_destination_and_command() {
               "step": "after",
               "what": "`true now`"
             }
-          ]
+          ],
+          "warnings": []
         }
       ]
     }
