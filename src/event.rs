@@ -22,7 +22,7 @@ pub enum Event<'a> {
         /// The server, as `host:port`.
         server: &'a str,
     },
-    /// The plan is made. A new connection after a lost one makes a new plan.
+    /// The plan is made. After a reconnection, there is another one.
     Planned {
         /// The number of messages that the server lists.
         listed: u64,
@@ -67,7 +67,7 @@ pub enum Event<'a> {
     Problem {
         /// The error.
         error: &'a Error,
-        /// Whether the error is due to be reported if standard error is not a terminal.
+        /// `true` if the error has to be reported even without a terminal.
         tell: bool,
     },
     /// A line of the session with the server (`-vv`).
@@ -130,16 +130,16 @@ pub struct Summary {
     pub deleted: Vec<(DeleteReason, u64)>,
     /// The number of messages in quarantine after the run.
     pub quarantined: u64,
-    /// Where messages were delivered, and how many, the most first. A message with several
+    /// The destinations with their numbers of messages, in descending order. A message with several
     /// destinations counts for each.
     pub destinations: Vec<(String, u64)>,
-    /// Whether something stopped the account before the run was complete.
+    /// `true` if an error stopped the account before the run was complete.
     pub failed: bool,
 }
 
 /// A receiver of events.
 ///
-/// Accounts run in parallel, so each call names the account, and calls come from several threads.
+/// Accounts run in parallel: each call names the account, and several threads make calls.
 pub trait Reporter: Send + Sync {
     /// Reports an event of `account`.
     fn event(&self, account: &str, event: &Event<'_>);

@@ -39,11 +39,13 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Read this config instead of ~/.config/pouch/config.toml
-    #[arg(short, long, global = true, env = "POUCH_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath, hide_env_values = true)]
+    #[arg(short, long, global = true, env = "POUCH_CONFIG", hide_env_values = true,
+        value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 
     /// Use this directory for ledgers and locks
-    #[arg(long, global = true, env = "POUCH_STATE_DIR", value_name = "DIR", value_hint = ValueHint::DirPath, hide_env_values = true)]
+    #[arg(long, global = true, env = "POUCH_STATE_DIR", hide_env_values = true,
+        value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub state_dir: Option<PathBuf>,
 
     /// Print less: only problems; twice prints nothing
@@ -187,9 +189,10 @@ pub struct Fetch {
 /// Options of `pouch status`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Exit status: 0 if no account needs attention; 1 if one does: it fails (a transient \
-                  failure counts once it has lasted a day), its last run was interrupted, or \
-                  messages are quarantined; other values if its ledger cannot be read"
+    after_help = "Exit status: 0 if no account needs attention; 1 if one does: it fails (a \
+                  transient failure counts once it has lasted a day), its last run was \
+                  interrupted, or messages are quarantined; other values if its ledger cannot be \
+                  read"
 )]
 pub struct Status {
     /// The accounts.

@@ -1,4 +1,7 @@
-//! `pouch check`: the steps of a run, by the same code, each reported as it succeeds or fails.
+//! `pouch check`: tests each step of a run.
+//!
+//! The steps are those of `pouch fetch`, and use the same code. Each one is reported as soon as it
+//! has succeeded or failed.
 
 use std::{path::Path, time::Instant};
 
@@ -21,6 +24,7 @@ use crate::{
     text::{count, day, sanitize, tilde},
 };
 
+/// Runs `pouch check`.
 pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResult {
     let accounts = context.setup.accounts(
         &accounts.accounts,
@@ -55,7 +59,10 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
         if let Some((step, error)) = steps.failed.first() {
             document["failed"] = (*step).into();
             document["problem"] = json::error(error);
-            let problem = |(step, error): &(Step, Error)| json!({ "step": step, "problem": json::error(error) });
+            let problem = |(step, error): &(Step, Error)| {
+                let problem = json::error(error);
+                json!({ "step": step, "problem": problem })
+            };
             document["problems"] = steps.failed.iter().map(problem).collect();
         }
         exit = steps
@@ -70,9 +77,10 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
     Ok(exit)
 }
 
+/// The name of a step.
 type Step = &'static str;
 
-/// The steps, shown as they succeed or fail.
+/// The results of the steps for one account.
 struct Steps<'a> {
     context: &'a CommandContext,
     account: &'a Account,
@@ -83,9 +91,10 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
+    /// Reports a successful step.
     fn ok(&mut self, step: &str, what: &str) {
         if !self.context.global.json {
-            // if nothing reads the output any more, the exit status still counts
+            // the exit status is reported even if the output cannot be written
             let _ = print_wrapped(&format!(
                 "  {step:8} {}    {what}\n",
                 self.context.colour.good("ok")
@@ -94,6 +103,7 @@ impl Steps<'_> {
         self.done.push(json!({ "step": step, "what": what }));
     }
 
+    /// Reports a failed step.
     fn failed(&mut self, step: Step, error: Error) {
         if !self.context.global.json {
             let _ = print_wrapped(&format!(
@@ -105,6 +115,7 @@ impl Steps<'_> {
         self.failed.push((step, error));
     }
 
+    /// Reports a problem that does not make a step fail.
     fn warn(&mut self, warning: &Error) {
         if !self.context.global.json {
             complain(&form(
@@ -143,8 +154,9 @@ impl Steps<'_> {
 }
 
 /// Returns a warning if `argv` runs procmail without an option that makes it write a `From ` line.
-/// POP3 messages have none, and without it, mail programs cannot separate the messages of an mbox
-/// file.
+///
+/// Messages from POP3 have no such line, and mail programs need it to separate the messages of an
+/// mbox file.
 fn procmail_warning(argv: &[String]) -> Option<Error> {
     let (program, arguments) = argv.split_first()?;
     if Path::new(program).file_name()? != "procmail" {
@@ -171,7 +183,7 @@ fn procmail_warning(argv: &[String]) -> Option<Error> {
     )
 }
 
-/// Goes through the steps up to the listing of the mailbox. The error names the step that failed.
+/// Runs the steps up to the listing of the mailbox. Returns the failed step with its error.
 fn reach(
     account: &Account,
     env: &RunEnv,
@@ -235,7 +247,7 @@ fn reach(
     Ok(())
 }
 
-/// Describes a certificate that is trusted.
+/// Returns the description of a trusted certificate.
 fn trusted(certificate: Option<&Certificate>) -> String {
     let Some(certificate) = certificate else {
         return "trusted certificate".into();
@@ -250,12 +262,13 @@ fn trusted(certificate: Option<&Certificate>) -> String {
     )
 }
 
+/// Returns the time since `began` in seconds, with one decimal.
 fn tenths(began: Instant) -> String {
     let millis = began.elapsed().as_millis();
     format!("{}.{} s", millis / 1000, millis % 1000 / 100)
 }
 
-/// Adds the fingerprint of the certificate to an error that it is not trusted.
+/// Adds the fingerprint of the certificate to an error about an untrusted certificate.
 fn certificate_shown(step: Step, error: Error, account: &Account, env: &RunEnv) -> Error {
     if step != "tls" || error.kind() != Kind::Denied {
         return error;
@@ -268,7 +281,7 @@ fn certificate_shown(step: Step, error: Error, account: &Account, env: &RunEnv) 
     }
 }
 
-/// Returns the capabilities of the server that matter to pouch.
+/// Returns the description of the server's capabilities that pouch uses.
 fn abilities(capabilities: Option<&Capabilities>) -> String {
     let Some(known) = capabilities else {
         return "no capabilities announced (no CAPA)".into();

@@ -161,8 +161,8 @@ impl CommandLine {
 
 /// The completion code for zsh, changed so that `~/` at the beginning of a path stays as it is.
 ///
-/// The code of clap gives `~/Mail` to zsh as a word, and zsh quotes the tilde of a word. So the part
-/// up to `~/` is declared as a prefix, which zsh does not change.
+/// The code of clap passes `~/Mail` to zsh as a word, in which zsh quotes the tilde. So the part up
+/// to `~/` is declared as a prefix, which zsh leaves as it is.
 struct TildeZsh;
 
 /// The line of clap's code before which the prefix is declared.

@@ -42,10 +42,13 @@ fn show(context: &CommandContext, names: &[String]) -> CommandResult {
     Ok(Exit::OK)
 }
 
-/// Returns an account's values with their sources as JSON. There can be several rules, but only one
-/// value of each other key.
+/// Returns an account's values with their sources as JSON. Rules are a list, because there can be
+/// several.
 fn document(account: &Account) -> Value {
-    let value = |setting: &Setting| json!({ "value": json_value(&setting.value), "source": setting.source.to_string() });
+    let value = |setting: &Setting| {
+        let value = json_value(&setting.value);
+        json!({ "value": value, "source": setting.source.to_string() })
+    };
     let (rules, keys): (Vec<_>, Vec<_>) = account
         .settings
         .iter()
@@ -58,7 +61,7 @@ fn document(account: &Account) -> Value {
     json!({ "account": account.name, "settings": settings, "rules": rules })
 }
 
-/// Returns the JSON value for a value in TOML: null if the key is not set.
+/// Returns a TOML value as JSON, or null if the key is not set.
 fn json_value(toml: &str) -> Value {
     if toml == UNSET {
         return Value::Null;

@@ -46,7 +46,7 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     env.open_files = setup::open_files(jobs.min(accounts.len()));
     let mut last_closing = None;
     loop {
-        // the certificates of the system may have been renewed since the last round
+        // the system's certificates may have changed since the last round
         env.tls = env.tls.renewed();
         let (exit, closing) = round(&accounts, jobs, &env, args.fail_if_none);
         if let Some(closing) = closing.filter(|_| is_watched(context)) {
@@ -54,7 +54,7 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
                 Some(_) => format!("{}  ", time_of_day(env.clock.now())),
                 None => String::new(),
             };
-            // in later rounds, only if it differs
+            // later rounds print it only if it differs
             if last_closing.as_ref() != Some(&closing) {
                 complain(&format!("{time}{closing}"));
             }
@@ -72,7 +72,7 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     }
 }
 
-/// Checks that mail can be written to standard output.
+/// Fails if mail must not be written to standard output.
 fn check_stdout(context: &CommandContext) -> Result<()> {
     let usage = |what: &str| Error::new(Kind::Usage, what);
     if context.global.json {
@@ -105,14 +105,14 @@ fn round(
     } else {
         exit
     };
-    // after a signal, accounts are missing
+    // after a signal, the summaries of some accounts are missing
     let complete = summaries.len() == accounts.len();
     let names = accounts.iter().map(|account| account.name.as_str());
     let named: Vec<_> = names.zip(&summaries).collect();
     (exit, words::closing(&named).filter(|_| complete))
 }
 
-/// Returns whether a user is watching who gets everything reported.
+/// Returns whether summaries are printed: on a terminal, or with `-v`.
 fn is_watched(context: &CommandContext) -> bool {
     !context.global.json
         && context.level >= Level::Normal
@@ -128,15 +128,15 @@ fn shows_progress(context: &CommandContext) -> bool {
     }
 }
 
-/// Asks the user for the passwords that the config does not provide, before accounts are fetched in
-/// parallel. If a password cannot be obtained, the run of that account reports it.
+/// Prompts for the passwords that the config does not provide, before accounts are fetched in
+/// parallel. The run of an account reports that its password could not be read.
 fn ask_for_secrets(accounts: &[Account], env: &mut RunEnv) {
     for account in accounts
         .iter()
         .filter(|account| account.secret == SecretSource::Prompt)
     {
         let secret = env.secret(account);
-        // ^C cancels all of them
+        // ^C cancels all prompts
         if env.stop.signal().is_some() {
             return;
         }
@@ -144,7 +144,7 @@ fn ask_for_secrets(accounts: &[Account], env: &mut RunEnv) {
     }
 }
 
-/// Returns what the flags override in the config.
+/// Returns the settings that the command line overrides.
 pub(super) fn overrides(context: &CommandContext, args: &args::Fetch) -> Result<Overrides> {
     let to = args
         .to
@@ -164,7 +164,7 @@ pub(super) fn overrides(context: &CommandContext, args: &args::Fetch) -> Result<
     })
 }
 
-/// Returns what a run needs from its environment, with a reporter that suits the output.
+/// Returns the environment of a run, with the reporter for the selected kind of output.
 pub(super) fn env(context: &CommandContext, accounts: &[Account]) -> RunEnv {
     let mut env = context.setup.dirs.env(
         context.setup.state_dir(),
@@ -176,7 +176,7 @@ pub(super) fn env(context: &CommandContext, accounts: &[Account]) -> RunEnv {
     env
 }
 
-/// Returns the reporter that suits the output. `rounds` is for `--every`.
+/// Returns the reporter for the selected kind of output. `rounds` is set with `--every`.
 fn reporter(
     context: &CommandContext,
     accounts: &[Account],

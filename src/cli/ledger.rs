@@ -1,4 +1,4 @@
-//! `pouch ledger`.
+//! `pouch ledger`: shows and changes the records of messages.
 
 use std::collections::HashSet;
 
@@ -61,11 +61,11 @@ pub(super) fn run(context: &CommandContext, command: Command) -> CommandResult {
     }
 }
 
-/// Returns the account of this name, and its environment.
+/// Returns the account with this name, and its environment.
 fn account(context: &CommandContext, name: &str) -> Result<(Account, RunEnv)> {
     let mut accounts = context.setup.known_accounts(&[name.to_owned()])?;
     let env = fetch::env(context, &accounts);
-    // one name, one account
+    // one name gives one account
     accounts
         .pop()
         .map(|account| (account, env))
@@ -87,8 +87,8 @@ fn select(ledger: Option<&Reader>, messages: &Messages) -> Result<Vec<RowId>> {
     }
 }
 
-/// Prints everything known about messages. A single message that is named by its number is one
-/// document, and several are a list.
+/// Prints everything known about messages. In JSON, a message that is named by its number is one
+/// object, and other selections are a list.
 fn show(context: &CommandContext, messages: &NamedMessages) -> CommandResult {
     let (account, env) = account(context, &messages.account)?;
     let ledger = env.reader(&account)?;
@@ -109,7 +109,7 @@ fn show(context: &CommandContext, messages: &NamedMessages) -> CommandResult {
     Ok(Exit::OK)
 }
 
-/// Returns the sentence that no message is selected.
+/// Returns the text for an empty selection.
 fn none(state: Option<State>) -> String {
     match state {
         Some(state) => format!("no message is {state}"),
@@ -117,6 +117,7 @@ fn none(state: Option<State>) -> String {
     }
 }
 
+/// Returns the text about retried messages.
 fn retried_text(
     RetryOutcome {
         again,
@@ -137,7 +138,8 @@ fn retried_text(
     }
 }
 
-/// Changes messages by `change`, which returns how many it changed, and a sentence about them.
+/// Changes the selected messages with `change`, which returns the number of changed messages and a
+/// text about them.
 fn change(
     context: &CommandContext,
     messages: &Messages,
@@ -163,6 +165,7 @@ fn change(
     Ok(Exit::OK)
 }
 
+/// Runs `pouch ledger catchup`.
 fn catch_up(context: &CommandContext, name: &str, as_fetched: bool) -> CommandResult {
     let (account, env) = account(context, name)?;
     let changed = crate::fetch::catch_up(&account, &env, as_fetched)?;
@@ -180,6 +183,7 @@ fn catch_up(context: &CommandContext, name: &str, as_fetched: bool) -> CommandRe
     Ok(Exit::OK)
 }
 
+/// Runs `pouch ledger list`.
 fn list(
     context: &CommandContext,
     accounts: &Accounts,
@@ -238,6 +242,7 @@ fn list(
     Ok(Exit::OK)
 }
 
+/// Returns the line of a message in a list.
 fn line(row: &Row) -> String {
     let what = match (&row.reason, &row.subject) {
         (Some(reason), Some(subject)) => format!(
@@ -258,6 +263,7 @@ fn line(row: &Row) -> String {
     )
 }
 
+/// Returns everything known about a message, with one value on each line.
 fn details(row: &Row) -> String {
     let text = |text: &Option<String>| text.as_ref().map(|text| sanitize(text.as_bytes()));
     let time = |at: Option<Timestamp>| at.map(moment);
@@ -303,7 +309,7 @@ fn details(row: &Row) -> String {
         .collect()
 }
 
-/// A message as `--json` shows it.
+/// A message in JSON.
 #[derive(Serialize)]
 struct Document<'a> {
     message: i64,
@@ -347,7 +353,7 @@ impl<'a> From<&'a Row> for Document<'a> {
     }
 }
 
-/// Checks the integrity of the ledgers, and whether delivered messages are in the Maildir.
+/// Checks the integrity of the ledgers, and counts the delivered messages in the Maildirs.
 fn verify(context: &CommandContext, accounts: &Accounts) -> CommandResult {
     let accounts = context.setup.known_accounts(&accounts.accounts)?;
     let env = fetch::env(context, &accounts);
@@ -402,7 +408,7 @@ fn verify(context: &CommandContext, accounts: &Accounts) -> CommandResult {
     Ok(exit)
 }
 
-/// Returns the messages that were delivered.
+/// Returns the numbers of the delivered messages.
 fn delivered(ledger: &Reader) -> Result<HashSet<RowId>> {
     let mut delivered = HashSet::new();
     ledger.each_row(&[State::Delivered, State::Short, State::Gone], |row| {
@@ -414,8 +420,9 @@ fn delivered(ledger: &Reader) -> Result<HashSet<RowId>> {
     Ok(delivered)
 }
 
-/// Returns how many of the `delivered` messages are in the account's Maildirs, or `None` if it has
-/// no Maildir: a mailbox file has no names to recognise its messages by.
+/// Returns the number of `delivered` messages that are in the account's Maildirs.
+///
+/// `None` if the account has no Maildir: messages in an mbox file have no names.
 fn present(
     account: &Account,
     env: &RunEnv,

@@ -1,4 +1,6 @@
-//! The commands. Each returns its exit status, or a failure, which is printed here.
+//! The commands.
+//!
+//! Each command returns its exit status or a failure. Failures are printed here.
 
 pub mod args;
 mod check;
@@ -34,7 +36,7 @@ use args::{Cli, Command, Fetch, Global, When};
 use dirs::Dirs;
 use setup::Setup;
 
-/// The failure of a command.
+/// An error that ended a command, with its exit status.
 struct Failure {
     exit: Exit,
     error: anyhow::Error,
@@ -50,7 +52,7 @@ impl From<Error> for Failure {
 }
 
 impl From<anyhow::Error> for Failure {
-    /// Converts an error that is not an [`Error`]: output could not be written.
+    /// Converts an error of writing output.
     fn from(error: anyhow::Error) -> Self {
         Self {
             exit: Kind::Io.exit(),
@@ -61,19 +63,19 @@ impl From<anyhow::Error> for Failure {
 
 type CommandResult = Result<Exit, Failure>;
 
-/// What all commands need.
+/// The inputs of all commands.
 struct CommandContext {
     global: Global,
     setup: Setup,
     roots: SystemRoots,
     stop: Interrupt,
     level: Level,
-    /// The colour for standard error.
+    /// The colour setting for standard error.
     colour: Colour,
 }
 
 impl CommandContext {
-    /// Returns whether to write to standard output in colour.
+    /// Returns the colour setting for standard output.
     fn stdout_colour(&self) -> Colour {
         match self.global.color {
             When::Auto => Colour(self.colour.0 && io::stdout().is_terminal()),
@@ -83,7 +85,7 @@ impl CommandContext {
     }
 }
 
-/// Prints completions and exits, if a shell runs pouch to get them. Otherwise does nothing.
+/// Prints completions and exits if a shell started pouch for completion.
 pub fn complete() {
     clap_complete::CompleteEnv::with_factory(Cli::command)
         .shells(complete::SHELLS)
@@ -137,7 +139,7 @@ fn join_negative_values(arguments: impl IntoIterator<Item = OsString>) -> Vec<Os
     joined
 }
 
-/// Parses the command line. Without a command, the options of `fetch` are understood: `pouch -n` is
+/// Parses the command line. Without a command, options of `fetch` are accepted: `pouch -n` means
 /// `pouch fetch -n`.
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let error = match Cli::try_parse_from(arguments) {
@@ -148,7 +150,7 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let begins_with_option = options
         .first()
         .is_some_and(|first| first.as_encoded_bytes().starts_with(b"-"));
-    // options of another command are never taken as those of `fetch`
+    // options of another command are not treated as options of `fetch`
     let names_command = options
         .iter()
         .any(|word| Cli::command().find_subcommand(word).is_some());
@@ -171,8 +173,7 @@ fn bug(error: &io::Error) -> Failure {
         .into()
 }
 
-/// Prints what clap reports about the command line, or the help that was requested. `first` is the
-/// first argument.
+/// Prints an error about the command line, or the requested help. `first` is the first argument.
 fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
     if error.use_stderr() && report::watched() {
         let colour = Dirs::find().map_or(Colour(false), |dirs| dirs.colour(None));
@@ -187,7 +188,7 @@ fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
         // if that fails, nothing can report it
         let _ = error.print();
     }
-    // not a misspelled command: the name of an account, which other fetchers accept here
+    // other fetchers accept the name of an account here
     if let (Some(ContextValue::String(name)), None) = (
         error.get(ContextKind::InvalidSubcommand),
         error.get(ContextKind::SuggestedSubcommand),
@@ -227,7 +228,7 @@ fn command(cli: Cli, roots: SystemRoots, stop: Interrupt) -> Exit {
     }
 }
 
-/// Writes a failure as JSON: the last lines of `fetch`, or a document.
+/// Writes a failure as JSON: as the last lines of `fetch`, or as the document of another command.
 fn document(error: &Error, exit: Exit, in_lines: bool) {
     if in_lines {
         let lines = report::json::Json {
@@ -236,7 +237,7 @@ fn document(error: &Error, exit: Exit, in_lines: bool) {
         lines.problem(error);
         lines.end(exit);
     } else {
-        // if standard output is the problem, only the message on standard error remains
+        // if standard output cannot be written, the message on standard error is enough
         let _ = print_json(&json!({ "problem": report::json::error(error) }));
     }
 }

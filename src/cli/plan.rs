@@ -15,6 +15,7 @@ use crate::{
     text::{count, sanitize},
 };
 
+/// Runs `pouch plan`, or `pouch fetch` with `--dry-run`.
 pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult {
     let accounts = context.setup.accounts(
         &args.accounts,
@@ -62,7 +63,7 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     Ok(exit)
 }
 
-/// Reports an account whose preview failed: in the document, or as a message.
+/// Reports the error of an account, as JSON in `documents` or on standard error.
 fn report_failure(
     context: &CommandContext,
     account: &str,
@@ -76,7 +77,7 @@ fn report_failure(
     }
 }
 
-/// Messages that are shown in one line.
+/// Messages with the same action, which are shown on one line.
 struct Group {
     action: Action,
     messages: u64,
@@ -84,9 +85,9 @@ struct Group {
 }
 
 impl Group {
-    /// Returns whether `action` belongs to the group. Kept messages do whenever they are due: the
-    /// line names the next date.
-    fn takes(&self, action: &Action) -> bool {
+    /// Returns whether `action` belongs to the group. All kept messages with a due date form one
+    /// group, which shows the earliest date.
+    fn matches(&self, action: &Action) -> bool {
         matches!(
             (self.action, action),
             (
@@ -96,6 +97,7 @@ impl Group {
         ) || self.action == *action
     }
 
+    /// Adds a message to the group.
     fn add(&mut self, entry: &ListedMessage, action: Action) {
         self.messages += 1;
         self.octets = self.octets.saturating_add(entry.octets);
@@ -107,10 +109,11 @@ impl Group {
     }
 }
 
+/// Returns the groups in the order in which they are shown.
 fn groups<'s>(steps: impl Iterator<Item = (&'s ListedMessage, Action)>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (entry, action) in steps {
-        if let Some(group) = groups.iter_mut().find(|group| group.takes(&action)) {
+        if let Some(group) = groups.iter_mut().find(|group| group.matches(&action)) {
             group.add(entry, action);
         } else {
             let mut group = Group {
@@ -131,12 +134,12 @@ fn groups<'s>(steps: impl Iterator<Item = (&'s ListedMessage, Action)>) -> Vec<G
     groups
 }
 
-/// Returns how many messages are listed.
+/// Returns the number of listed messages.
 fn listed(mailbox: &Mailbox) -> u64 {
     mailbox.entries.len() as u64
 }
 
-/// Returns how many listed messages are known.
+/// Returns the number of listed messages that are in the ledger.
 fn known(mailbox: &Mailbox) -> u64 {
     mailbox
         .entries
@@ -145,7 +148,7 @@ fn known(mailbox: &Mailbox) -> u64 {
         .count() as u64
 }
 
-/// Returns a line with the totals, and one for each group of messages.
+/// Returns the line with the totals, followed by one line for each group of messages.
 fn table(account: &Account, preview: &Preview) -> String {
     let Preview { plan, mailbox, .. } = preview;
     let mut text = format!(
@@ -173,12 +176,12 @@ fn table(account: &Account, preview: &Preview) -> String {
     text
 }
 
-/// Returns the lines of each message. Empty if the preview has no details.
+/// Returns the lines about single messages. Empty if the preview has no details.
 fn messages(account: &Account, preview: &Preview) -> String {
     let mut text = String::new();
     for (entry, action, details) in described(preview) {
         let size = ByteSize::from_octets(entry.octets).rounded();
-        // the number in the ledger, which a new message gets when it is fetched
+        // a message gets its number when `fetch` lists it for the first time
         let (number, uid) = match entry.row {
             Some(row) => (row.to_string(), None),
             None => ("new".to_owned(), Some(format!("UID {}", details.uid))),
@@ -223,6 +226,7 @@ fn described(preview: &Preview) -> impl Iterator<Item = (&ListedMessage, Action,
     })
 }
 
+/// Returns the preview as JSON.
 fn document(account: &str, preview: &Preview) -> Value {
     let mailbox = &preview.mailbox;
     let text = |text: &Option<String>| text.as_ref().map(|text| sanitize(text.as_bytes()));

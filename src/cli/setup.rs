@@ -1,4 +1,4 @@
-//! Reads the config and the environment of a command.
+//! The config and the environment of a command.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use crate::{
     text::{closest, tilde},
 };
 
-/// Returns how much to print.
+/// Returns the level of output.
 pub fn level(global: &Global) -> Level {
     match (global.quiet, global.verbose) {
         (0, 0) => Level::Normal,
@@ -42,7 +42,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Reads the config. If that fails, the error is reported when an account of it is needed.
+    /// Reads the config. An error in it is returned later, by the methods that need an account.
     ///
     /// # Errors
     /// There is no home directory.
@@ -76,16 +76,16 @@ impl Setup {
             .unwrap_or_else(|| self.dirs.state_dir())
     }
 
-    /// Returns how many servers to connect to at the same time.
+    /// Returns the number of servers to connect to at the same time.
     pub fn jobs(&self) -> usize {
         self.config.as_ref().map_or(1, |config| config.jobs)
     }
 
-    /// Returns the accounts with these names, which may be URLs. Without names, returns all enabled
-    /// accounts. `overrides` apply to each.
+    /// Returns the accounts with these names, which may be URLs, or all enabled accounts if `names`
+    /// is empty. `overrides` are applied to each.
     ///
     /// # Errors
-    /// The config is wrong, or there is no such account.
+    /// The config is not valid, or there is no such account.
     pub fn accounts(&self, names: &[String], overrides: &Overrides) -> Result<Vec<Account>> {
         let mut accounts = if names.is_empty() {
             let enabled: Vec<_> = self
@@ -116,11 +116,11 @@ impl Setup {
         Ok(accounts)
     }
 
-    /// Returns the accounts to look at, without a destination. Without names and without a config
-    /// file, these are all mailboxes that have a ledger, each named by its URL.
+    /// Returns accounts whose ledgers are read or changed, which need no destination. Without names
+    /// and without a config file, these are all mailboxes with a ledger, each named by its URL.
     ///
     /// # Errors
-    /// The config is wrong, there is no such account, or there is neither a config nor a ledger.
+    /// The config is not valid, there is no such account, or there is no config and no ledger.
     pub fn known_accounts(&self, names: &[String]) -> Result<Vec<Account>> {
         let overrides = Overrides {
             no_delivery: true,
@@ -179,10 +179,12 @@ impl Setup {
     }
 }
 
-/// Raises the limit of open files as far as the system allows, and returns how many each of `jobs`
-/// accounts may open: each message of a batch is an open file until it is durable.
+/// Raises the limit of open files as far as the system allows, and returns the number of files that
+/// each of `jobs` accounts may open.
+///
+/// Each message of a batch is an open file until it is durable.
 pub fn open_files(jobs: usize) -> usize {
-    /// Programs inherit the limit, and some are slow with a higher one.
+    /// Other programs inherit the limit, and some of them are slow with a higher one.
     const ENOUGH: u64 = 4096;
     /// Files that are not messages: the ledger, the connection and others.
     const RESERVED: u64 = 24;
@@ -203,10 +205,10 @@ pub fn open_files(jobs: usize) -> usize {
     usize::try_from(each).unwrap_or(usize::MAX)
 }
 
-/// Returns the destination that `--to` names.
+/// Parses the value of `--to`.
 ///
 /// # Errors
-/// It is not a destination.
+/// The text is not a valid destination.
 pub fn destination(text: &str, dirs: &Dirs) -> Result<crate::domain::destination::Destination> {
     let here: &Path = &dirs.here()?;
     url::destination(text, &dirs.home, here)

@@ -1,8 +1,8 @@
-//! `pouch status`: what the ledger knows, without connecting to a server.
+//! `pouch status`: shows the state of accounts from their ledgers, without connecting to a server.
 //!
-//! A running run is not a problem, and neither is a transient failure that has not lasted for a
-//! day: those are shown, but `--problems` and the exit status ignore them, as the reports of `pouch
-//! fetch` do. So a monitor alarms when cron would have sent a mail.
+//! A transient failure that has not lasted for a day is shown, but `--problems` and the exit status
+//! ignore it, as the reports of `pouch fetch` do. So a monitoring system alerts when cron would
+//! send mail.
 
 use serde_json::{Value, json};
 
@@ -18,16 +18,16 @@ use crate::{
     text::{count, moment, sanitize},
 };
 
-/// How many runs `-v` shows.
+/// The number of runs that `-v` shows.
 const RUNS: u32 = 10;
 
-/// What the ledger knows of an account.
+/// The state of an account according to its ledger.
 #[derive(Default)]
 struct Status {
     runs: Vec<PastRun>,
     counts: Vec<(State, u64)>,
     problem: Option<Problem>,
-    /// Whether a pouch is working on the account.
+    /// Whether a pouch process holds the account's lock.
     locked: bool,
 }
 
@@ -44,18 +44,19 @@ impl Status {
         })
     }
 
-    /// Returns when the running run began.
+    /// Returns the start time of the current run. `None` if pouch is not running.
     fn running_since(&self) -> Option<Timestamp> {
         let last = self.runs.first()?;
         (self.locked && last.ended.is_none()).then_some(last.started)
     }
 
-    /// Returns whether the last run was killed, or the machine stopped.
+    /// Returns whether the last run was interrupted.
     fn was_interrupted(&self) -> bool {
         let last_is_open = self.runs.first().is_some_and(|run| run.ended.is_none());
         last_is_open && !self.locked
     }
 
+    /// Returns the number of messages in a state.
     fn number(&self, state: State) -> u64 {
         let found = self.counts.iter().find(|(known, _)| *known == state);
         found.map_or(0, |(_, number)| *number)
@@ -113,12 +114,12 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
     Ok(exit)
 }
 
-/// How accounts are shown.
+/// The settings for displaying accounts.
 struct View {
     colour: Colour,
     /// The width of the account names.
     width: usize,
-    /// Whether to show the last runs, too.
+    /// `true` to show the last runs as well.
     runs: bool,
 }
 
@@ -143,7 +144,7 @@ impl View {
         text
     }
 
-    /// Returns what the account is doing, what is wrong, and when it last ran.
+    /// Returns the current run, the problem and the last run of the account, as far as it has them.
     fn condition(&self, status: &Status) -> Vec<String> {
         let mut parts = Vec::new();
         let running = status.running_since();
@@ -185,7 +186,7 @@ impl View {
         parts
     }
 
-    /// Returns which messages were not delivered, or not completely.
+    /// Returns the numbers of messages that were not delivered completely.
     fn messages(&self, account: &str, status: &Status) -> Vec<String> {
         let waiting = status.number(State::New) + status.number(State::Delivering);
         let truncated = status.number(State::Short);
@@ -208,7 +209,7 @@ impl View {
     }
 }
 
-/// Returns what a run did, and what stopped it if that is to be named.
+/// Returns the result of a run, including its problem if `with_problem` is true.
 fn outcome(run: &PastRun, with_problem: bool) -> String {
     let tally = run.tally;
     let problem = run.problem.as_ref();
@@ -233,6 +234,7 @@ fn outcome(run: &PastRun, with_problem: bool) -> String {
     parts.join(", ")
 }
 
+/// Returns the state of an account as JSON.
 fn document(account: &str, status: &Status) -> Value {
     let runs: Vec<_> = status
         .runs

@@ -280,8 +280,10 @@ impl Describer<'_> {
 }
 
 /// Marks every message on the server that was not delivered as skipped, or `as_fetched` as
-/// delivered now. Returns their number. The fingerprints of their headers are recorded if the server supports TOP, so that the messages are
-/// recognised if their UIDs change.
+/// delivered now. Returns their number.
+///
+/// The fingerprints of their headers are recorded if the server supports TOP, so that the messages
+/// are recognised if their UIDs change.
 ///
 /// # Errors
 /// The mailbox cannot be listed, the connection is lost, or the ledger cannot be written.

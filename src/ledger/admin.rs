@@ -244,13 +244,11 @@ impl Reader {
     /// The ledger cannot be read.
     pub fn counts(&self) -> Result<Vec<(State, u64)>> {
         let read = || {
-            let mut select = self.connection.prepare(
-                "SELECT CASE WHEN state = 'delivered' AND truncated THEN 'short' ELSE state END AS shown_state,
-                     count(*)
-                 FROM message
+            let mut select = self.connection.prepare(&format!(
+                "SELECT {SHOWN_STATE} AS shown_state, count(*) FROM message
                  WHERE missing_since IS NULL OR delivered_at IS NOT NULL OR state = 'gone'
-                 GROUP BY shown_state",
-            )?;
+                 GROUP BY shown_state"
+            ))?;
             let found: Vec<(String, u64)> = select
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<rusqlite::Result<_>>()?;
@@ -274,7 +272,8 @@ impl Reader {
     pub fn in_quarantine(&self) -> Result<u64> {
         self.connection
             .query_row(
-                "SELECT count(*) FROM message WHERE state = 'quarantined' AND missing_since IS NULL",
+                "SELECT count(*) FROM message
+                 WHERE state = 'quarantined' AND missing_since IS NULL",
                 [],
                 |row| row.get(0),
             )

@@ -1,5 +1,6 @@
-//! JSON: one event per line for `fetch`, one document for other commands. Fields are added, never
-//! renamed.
+//! JSON output: one event per line for `fetch`, one document for other commands.
+//!
+//! Fields may be added in later versions, but are never renamed.
 
 use serde_json::{Map, Value, json};
 
@@ -15,11 +16,12 @@ use crate::{
 /// A reporter that writes JSON Lines to standard output.
 #[derive(Debug)]
 pub struct Json {
-    /// Gives the time of each event.
+    /// The clock, for the time of each event.
     pub clock: Clock,
 }
 
 impl Json {
+    /// Writes an event.
     fn line(&self, name: &str, fields: Value) {
         let mut object = Map::new();
         object.insert("event".into(), name.into());
@@ -27,11 +29,11 @@ impl Json {
         if let Value::Object(fields) = fields {
             object.extend(fields);
         }
-        // mail is fetched even if nothing reads the output any more
+        // the run continues even if the output cannot be written
         let _ = print(&format!("{}\n", Value::Object(object)));
     }
 
-    /// Writes what prevented all accounts from being fetched.
+    /// Writes the error that prevented all accounts from being fetched.
     pub fn problem(&self, error: &Error) {
         self.line("problem", json!({ "problem": self::error(error) }));
     }
@@ -95,7 +97,7 @@ impl Reporter for Json {
     }
 }
 
-/// Returns the fields of the event that a message is stored.
+/// Returns the fields of the event about a stored message.
 fn stored(message: &StoredMessage<'_>) -> Value {
     json!({
         "message": message.row.0,
@@ -119,6 +121,7 @@ fn failure(message: &MessageName<'_>, error: &Error) -> Value {
     })
 }
 
+/// Returns the destinations of a run with their numbers of messages.
 fn destinations(summary: &Summary) -> Vec<Value> {
     let destinations = summary.destinations.iter();
     destinations

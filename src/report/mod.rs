@@ -1,4 +1,4 @@
-//! Output, for people and for programs. Nothing else in pouch prints.
+//! All output of pouch, as text and as JSON.
 
 pub mod json;
 pub mod plain;
@@ -13,7 +13,7 @@ use std::{
 
 use crate::error::{Error, Kind};
 
-/// How much to print.
+/// The level of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Nothing (`-qq`).
@@ -28,7 +28,7 @@ pub enum Level {
     Trace,
 }
 
-/// Whether to write in colour.
+/// The colour setting: `true` to write in colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Colour(pub bool);
 
@@ -43,12 +43,12 @@ impl Colour {
         self.paint("32", text)
     }
 
-    /// Returns `text` in yellow, for a problem that may pass.
+    /// Returns `text` in yellow, for transient problems.
     pub fn caution(self, text: &str) -> String {
         self.paint("33", text)
     }
 
-    /// Returns `text` in cyan, for what is neither good nor bad.
+    /// Returns `text` in cyan, for neutral information.
     pub fn aside(self, text: &str) -> String {
         self.paint("36", text)
     }
@@ -62,7 +62,7 @@ impl Colour {
     }
 }
 
-/// Returns an error as it is printed: `pouch: ACCOUNT: what failed`, the facts, the hint.
+/// Returns the text of an error: `pouch: ACCOUNT: what failed`, the facts, the hint.
 pub fn form(account: Option<&str>, error: &Error, colour: Colour) -> String {
     let account = account
         .map(|account| format!("{account}: "))
@@ -77,8 +77,8 @@ pub fn form(account: Option<&str>, error: &Error, colour: Colour) -> String {
 
 /// Returns `text` with `~/` in place of the user's home directory, wherever a path begins with it.
 ///
-/// Messages come from modules that do not know the home directory, so this is done where they are
-/// printed.
+/// This is done when a message is printed, because the modules that create messages do not know the
+/// home directory.
 pub fn with_short_paths(text: &str) -> String {
     let home = std::env::home_dir().filter(|home| home.is_absolute() && home.parent().is_some());
     match home.as_deref().and_then(Path::to_str) {
@@ -92,7 +92,7 @@ fn shorten(text: &str, home: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(home) {
         short.push_str(before);
-        // not in the middle of another path
+        // leave it unchanged in the middle of another path
         let begins = !short.ends_with(|c: char| c.is_alphanumeric() || "/._-~".contains(c));
         short.push_str(if begins { "~/" } else { home });
         rest = after;
@@ -108,7 +108,7 @@ pub fn complain(text: &str) {
     }
 }
 
-/// Writes a line to standard error as it is. If that fails, nothing can report it.
+/// Writes a line to standard error without breaking it. Errors are ignored.
 fn write_line(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -1,4 +1,6 @@
-//! Lines on standard error, for logs and cron: nothing unless you have to act.
+//! Lines on standard error, for logs and cron.
+//!
+//! Without a terminal, only problems that need attention are printed.
 
 use std::{
     collections::HashMap,
@@ -16,19 +18,19 @@ use crate::{
 /// A reporter that writes lines.
 #[derive(Debug)]
 pub struct Plain {
-    /// How much to print.
+    /// The level of output.
     pub level: Level,
-    /// Whether to write in colour.
+    /// The colour setting.
     pub colour: Colour,
     /// The width of the account names.
     pub width: usize,
-    /// Whether a user is watching, and gets everything reported.
+    /// `true` on a terminal, where all problems are reported.
     pub watched: bool,
-    /// What was reported in earlier rounds of `--every`. `None` for a single run.
+    /// The reports of earlier rounds of `--every`. `None` for a single run.
     pub rounds: Option<Rounds>,
 }
 
-/// What the rounds of `--every` reported, so that later rounds report only news.
+/// The reports of the rounds of `--every`, so that later rounds report only changes.
 #[derive(Debug)]
 pub struct Rounds {
     /// The clock, for the time of each line.
@@ -39,16 +41,16 @@ pub struct Rounds {
 /// The last round of an account.
 #[derive(Debug, Default)]
 struct Round {
-    /// Whether its summary was reported.
+    /// `true` once a summary was reported.
     is_over: bool,
-    /// What stopped it.
+    /// The problem that stopped the round.
     problem: Option<String>,
-    /// What stopped the round before.
+    /// The problem that stopped the round before.
     problem_before: Option<String>,
 }
 
 impl Rounds {
-    /// Starts with no rounds.
+    /// Returns the state before the first round.
     pub fn new(clock: Clock) -> Self {
         Self {
             clock,
@@ -98,7 +100,7 @@ impl Plain {
         (is_news || self.level >= Level::Verbose).then(|| self.with_time(&text))
     }
 
-    /// Returns a line with the time before it, in rounds of `--every`.
+    /// Adds the time at the beginning of a line, in rounds of `--every`.
     fn with_time(&self, text: &str) -> String {
         match &self.rounds {
             Some(rounds) => format!("{}  {text}", time_of_day(rounds.clock.now())),
@@ -153,7 +155,7 @@ fn described(error: &Error, message: &MessageName<'_>) -> Error {
     }
 }
 
-/// Writes the lines for an event. Lines of a session are not broken.
+/// Writes the lines of an event to standard error. Lines of a session are not broken.
 pub(super) fn write(event: &Event<'_>, lines: &str) {
     match event {
         Event::TraceLine(_) => write_line(lines),

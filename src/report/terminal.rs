@@ -1,4 +1,4 @@
-//! Progress on a terminal: one line per account. Finished accounts scroll up.
+//! Progress on a terminal: one line for each running account, below the summaries of finished ones.
 
 use std::{
     collections::HashMap,
@@ -20,10 +20,11 @@ use crate::{
     event::{Event, Reporter},
 };
 
-/// A run that ends within this time shows no progress.
+/// The time after which a run shows its progress.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// The widths between which the bar varies, in columns. Without room for it, there is none.
+/// The smallest and the largest width of the bar, in columns. If there is less room, no bar is
+/// shown.
 const BAR: RangeInclusive<usize> = 8..=26;
 
 /// The gap between the parts of a line.
@@ -51,12 +52,12 @@ struct Progress {
     octets: u64,
     of_octets: u64,
     bar: Option<ProgressBar>,
-    /// The width of the bar when it was shown last. `None`: it had no room.
+    /// The width of the bar when it was shown last. `None` if there was no room.
     shown_bar_width: Option<usize>,
 }
 
 impl Terminal {
-    /// Shows progress, and reports everything else by `lines`.
+    /// Returns a reporter that shows progress, and passes other events to `lines`.
     pub fn new(lines: Plain) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(Roomy(
             Term::buffered_stderr(),
@@ -77,7 +78,7 @@ impl Reporter for Terminal {
     fn event(&self, account: &str, event: &Event<'_>) {
         self.screen.advance(account, event);
         if let Event::Planned { fetch: 1.., .. } = event {
-            // if the server is silent, there are no events, and the line must appear nevertheless
+            // show the line even if the server is silent, so that there are no events
             let (screen, account) = (Arc::clone(&self.screen), account.to_owned());
             let _ = thread::Builder::new().spawn(move || {
                 thread::park_timeout(PATIENCE);
@@ -85,7 +86,7 @@ impl Reporter for Terminal {
             });
         }
         if let Some(lines) = self.lines.lines(account, event) {
-            // the progress lines must not overwrite it
+            // hide the progress lines while other lines are written
             self.screen.bars.suspend(|| plain::write(event, &lines));
         }
     }
@@ -103,7 +104,7 @@ impl Screen {
             return;
         };
         match event {
-            // after a lost connection, earlier messages count, too
+            // after a reconnection, count the messages of earlier sessions as well
             Event::Planned { fetch, octets, .. } => {
                 progress.of_messages = progress.messages + fetch;
                 progress.of_octets = progress.octets.saturating_add(*octets);
@@ -216,8 +217,10 @@ fn of(octets: u64, total: u64) -> String {
     }
 }
 
-/// A terminal that reports a smaller width, so that the `^C` which it echoes fits into the line of
-/// the progress. Otherwise the line would wrap, and could not be cleared.
+/// A terminal that reports a smaller width than it has.
+///
+/// The terminal echoes `^C` at the end of the progress line. If that made the line wrap, the line
+/// could not be cleared.
 #[derive(Debug)]
 struct Roomy(Term);
 

@@ -1,4 +1,4 @@
-//! Decisions and totals in words.
+//! The wording of decisions and totals.
 
 use crate::{
     domain::{
@@ -20,7 +20,7 @@ pub fn verb(action: &Action) -> &'static str {
     }
 }
 
-/// Returns the reason for an action, and what follows it.
+/// Returns the reason for an action, and what happens to the message afterwards.
 pub fn reason(action: &Action) -> String {
     match action {
         Action::Fetch(AfterFetch::Keep(KeepUntil::Forever)) => "new; kept on the server".into(),
@@ -62,8 +62,9 @@ pub fn reason(action: &Action) -> String {
     }
 }
 
-/// Returns the sender and the subject of a message: `from Ann, subject: Lunch`. `None` if neither is
-/// known.
+/// Returns the sender and the subject of a message: `from Ann, subject: Lunch`.
+///
+/// `None` if neither is known.
 pub fn header(sender: Option<&str>, subject: Option<&str>) -> Option<String> {
     let sender = sender.map(|sender| sanitize(sender.as_bytes()));
     let subject = subject.map(|subject| sanitize(subject.as_bytes()));
@@ -75,7 +76,7 @@ pub fn header(sender: Option<&str>, subject: Option<&str>) -> Option<String> {
     }
 }
 
-/// Returns how many messages were deleted, and why: `12 older than 30d deleted`.
+/// Returns the number of deleted messages with the reason: `12 older than 30d deleted`.
 pub fn deleted(number: u64, why: &DeleteReason) -> String {
     let which = match why {
         DeleteReason::Kept(span) => format!("{number} older than {span}"),
@@ -91,11 +92,13 @@ pub fn deleted(number: u64, why: &DeleteReason) -> String {
     format!("{which} deleted")
 }
 
-/// The most destinations that a summary names.
+/// The largest number of destinations that a summary names.
 const MAX_DESTINATIONS: usize = 4;
 
-/// Returns where `new` messages were delivered: ` to ~/Mail/work` if all went there, else `: 170 to
-/// ~/Mail/work, 2 to ~/Mail/lists`.
+/// Returns the destinations of `new` messages.
+///
+/// If all messages were delivered to one destination, that is ` to ~/Mail/work`, and otherwise
+/// `: 170 to ~/Mail/work, 2 to ~/Mail/lists`.
 fn destinations(new: u64, destinations: &[(String, u64)]) -> String {
     match destinations {
         [] => String::new(),
@@ -116,8 +119,7 @@ fn destinations(new: u64, destinations: &[(String, u64)]) -> String {
     }
 }
 
-/// Returns the closing line for several accounts, whose names go with their summaries. `None` for
-/// one account.
+/// Returns the closing line for several accounts, each with its summary. `None` for one account.
 pub fn closing(accounts: &[(&str, &Summary)]) -> Option<String> {
     if accounts.len() < 2 {
         return None;
@@ -143,7 +145,7 @@ pub fn closing(accounts: &[(&str, &Summary)]) -> Option<String> {
     Some(text)
 }
 
-/// Returns the line of a finished account, without its name.
+/// Returns the summary line of an account, without the name of the account.
 pub fn summary(account: &str, summary: &Summary) -> String {
     let tally = summary.tally;
     let mut parts = vec![match tally.delivered {
