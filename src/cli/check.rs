@@ -15,8 +15,9 @@ use crate::{
     fetch::{
         connect::{Milestone, connect, show_certificate},
         env::RunEnv,
+        logins::record_success,
     },
-    ledger,
+    ledger::shared,
     net::Certificate,
     pop3::reply::Capabilities,
     report::{complain, form, json, print_wrapped},
@@ -189,8 +190,8 @@ fn reach(
     env: &RunEnv,
     steps: &mut Steps<'_>,
 ) -> std::result::Result<(), (Step, Error)> {
-    env.ledger(account).map_err(|error| ("ledger", error))?;
-    if let Some(kind) = ledger::shared(&env.state_dir) {
+    let mut ledger = env.ledger(account).map_err(|error| ("ledger", error))?;
+    if let Some(kind) = shared(&env.state_dir) {
         let destination = tilde(&env.state_dir, &env.home);
         steps.ok(
             "ledger",
@@ -237,6 +238,8 @@ fn reach(
     let mut session =
         session.map_err(|error| (reached, certificate_shown(reached, error, account, env)))?;
     let (listing, ()) = session.list(|| ()).map_err(|error| ("server", error))?;
+    record_success(&mut ledger, session.capabilities(), env.clock.now())
+        .map_err(|error| ("ledger", error))?;
     let total = count(listing.listed() as u64, "message");
     steps.ok(
         "server",

@@ -8,7 +8,7 @@ use crate::{
     domain::time::Timestamp,
     error::{Error, Kind, Result},
     event::Reporter,
-    fetch::env::RunEnv,
+    fetch::env::{Attendance, RunEnv},
     net::TlsCache,
     report::{Colour, Level, watched},
     sys::{clock::Clock, interrupt::Interrupt, password::CredentialFolder},
@@ -98,6 +98,11 @@ impl Dirs {
                 self.variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             ),
             secrets: BTreeMap::new(),
+            attendance: if watched() {
+                Attendance::Person
+            } else {
+                Attendance::Nobody
+            },
             path: self.variable("PATH").map(Into::into),
             report,
             trace: level >= Level::Trace,

@@ -15,7 +15,10 @@ use crate::{
     domain::destination::Destination,
     error::{Error, Exit, Kind, Result},
     event::Reporter,
-    fetch::{env::RunEnv, scheduler::fetch_all},
+    fetch::{
+        env::{Attendance, RunEnv},
+        scheduler::fetch_all,
+    },
     net::TlsCache,
     report::{
         Level, complain,
@@ -63,6 +66,9 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
         let again = args
             .every
             .is_some_and(|every| env.stop.sleep(every.into()).is_ok());
+        if env.attendance == Attendance::Person {
+            env.attendance = Attendance::LaterRound;
+        }
         if !again {
             if context.global.json {
                 Json { clock: env.clock }.end(exit);

@@ -83,7 +83,7 @@ fn gets_found_addresses(server: &LmtpServer, account: &Account) -> bool {
 /// # Errors
 /// The program does not exist, or is not executable.
 pub(super) fn program(argv: &[String], key: &str, env: &RunEnv) -> Result<String> {
-    let shown = format!("`{}`", argv.join(" "));
+    let shown = format!("`{}`", process::program(argv));
     if argv
         .first()
         .is_some_and(|name| executable(Path::new(name), env.path.as_deref()))

@@ -48,6 +48,8 @@ pub struct Account {
     pub request_ahead: RequestAhead,
     /// The login mechanism.
     pub auth: Auth,
+    /// Time limit for a command that prints the password, without a terminal.
+    pub password_command_timeout: TimeSpan,
     /// The source of the password.
     pub secret: SecretSource,
     /// The destinations of messages.

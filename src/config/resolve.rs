@@ -168,6 +168,7 @@ pub(super) fn build(
         retries: values.retries,
         request_ahead: values.request_ahead,
         auth: values.auth,
+        password_command_timeout: values.password_command_timeout,
         routing,
         pipe_timeout: values.pipe_timeout,
         lmtp_recipients: recipients,

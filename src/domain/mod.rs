@@ -5,6 +5,7 @@ pub mod blame;
 pub mod destination;
 pub mod file_name;
 pub mod ids;
+pub mod login;
 pub mod message;
 pub mod multidrop;
 pub mod notice;

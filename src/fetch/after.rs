@@ -25,7 +25,7 @@ pub(super) fn after(account: &Account, env: &RunEnv) -> Result<()> {
         timeout: Some(account.pipe_timeout.into()),
         interactive: false,
     };
-    let command = argv.join(" ");
+    let command = process::program(argv);
     let failed = |what: String| {
         Error::new(
             Kind::Deferred,

@@ -9,10 +9,11 @@ use crate::{
     event::{Event, TraceLine},
     net::{Certificate, PendingConnection, Stream, TlsConfig},
     pop3::{
-        login::{Authorization, ConnectionOptions, Trace},
+        login::{Authorization, ConnectionOptions, LoginFailure, SecretStatus, Trace},
         sasl::{Credentials, Mechanism},
         transaction::Transaction,
     },
+    sys::process::program,
     text::tilde,
 };
 
@@ -37,10 +38,10 @@ pub enum Milestone {
 pub fn connect(
     account: &Account,
     env: &RunEnv,
-    password: &str,
+    password: &[u8],
     reached: &mut dyn FnMut(Milestone),
 ) -> Result<Transaction<Stream>> {
-    log_in(dial(account), account, env, password, reached)
+    log_in(dial(account), account, env, password, reached).map_err(|failure| failure.error)
 }
 
 /// Starts to connect in the background.
@@ -53,57 +54,64 @@ fn log_in(
     pending: PendingConnection,
     account: &Account,
     env: &RunEnv,
-    password: &str,
+    password: &[u8],
     reached: &mut dyn FnMut(Milestone),
-) -> Result<Transaction<Stream>> {
-    let host = account.host.as_str();
-    let session = || {
-        let socket = pending.wait(account.timeout.into(), &env.stop)?;
-        if let Ok(address) = socket.peer() {
-            reached(Milestone::Connected(address.ip().to_string()));
-        }
-        let mut secure = |socket| {
-            let config = env
-                .tls
-                .get(&account.trust, account.client_certificate.as_ref())?;
-            let stream = config.wrap(socket, host)?;
-            reached(Milestone::Secured(stream.certificate()));
-            Ok(stream)
-        };
-        let options = options(account, trace(account, env));
-        let authorization = match account.tls {
-            Tls::Implicit => Authorization::greet(secure(socket)?, options)?,
-            Tls::StartTls => Authorization::greet(socket, options)
-                .map_err(with_tls_hint)?
-                .upgrade(secure)?,
-            Tls::Off => {
-                Authorization::greet(Stream::Plain(socket), options).map_err(with_tls_hint)?
-            }
-        };
-        let credentials = Credentials {
-            user: &account.user,
-            password,
-            auth: account.auth,
-        };
-        let mut session =
-            authorization
-                .login(&credentials)
-                .map_err(|error| match error.kind() {
-                    Kind::Denied => error.with_hint(secret_hint(account, env)),
-                    _ => error,
-                })?;
-        if account.quirks.contains(&Quirk::NoUidl) {
-            session.disable_uidl();
-        }
-        reached(Milestone::LoggedIn(session.mechanism()));
-        Ok(session)
+) -> std::result::Result<Transaction<Stream>, LoginFailure> {
+    let credentials = Credentials {
+        user: &account.user,
+        password,
+        auth: account.auth,
     };
-    let session = session();
-    // a signal interrupts a read or write, which then looks like a lost connection
-    if session.is_err() {
-        env.stop.check()?;
+    let session = open(pending, account, env, reached)
+        .map_err(LoginFailure::unsent)
+        .and_then(|authorization| authorization.login(&credentials));
+    match session {
+        Ok(mut session) => {
+            if account.quirks.contains(&Quirk::NoUidl) {
+                session.disable_uidl();
+            }
+            reached(Milestone::LoggedIn(session.mechanism()));
+            Ok(session)
+        }
+        Err(LoginFailure { error, secret }) => {
+            // a signal interrupts a read or write, which then looks like a lost connection
+            let error = env.stop.check().err().unwrap_or(error);
+            let error = match secret {
+                SecretStatus::Refused => error.with_hint(secret_hint(account, env)),
+                _ => error,
+            };
+            Err(LoginFailure { error, secret })
+        }
     }
-    session
+}
+
+/// Waits for the connection, starts TLS, and reads the greeting.
+fn open(
+    pending: PendingConnection,
+    account: &Account,
+    env: &RunEnv,
+    reached: &mut dyn FnMut(Milestone),
+) -> Result<Authorization<Stream>> {
+    let socket = pending.wait(account.timeout.into(), &env.stop)?;
+    if let Ok(address) = socket.peer() {
+        reached(Milestone::Connected(address.ip().to_string()));
+    }
+    let mut secure = |socket| {
+        let config = env
+            .tls
+            .get(&account.trust, account.client_certificate.as_ref())?;
+        let stream = config.wrap(socket, &account.host)?;
+        reached(Milestone::Secured(stream.certificate()));
+        Ok(stream)
+    };
+    let options = options(account, trace(account, env));
+    match account.tls {
+        Tls::Implicit => Authorization::greet(secure(socket)?, options),
+        Tls::StartTls => Authorization::greet(socket, options)
+            .map_err(with_tls_hint)?
+            .upgrade(secure),
+        Tls::Off => Authorization::greet(Stream::Plain(socket), options).map_err(with_tls_hint),
+    }
 }
 
 /// Adds a hint to a timeout before the greeting: a server that expects a TLS handshake sends
@@ -118,14 +126,12 @@ fn with_tls_hint(error: Error) -> Error {
 }
 
 /// Returns the hint about a refused password.
-fn secret_hint(account: &Account, env: &RunEnv) -> String {
+pub(super) fn secret_hint(account: &Account, env: &RunEnv) -> String {
     let check = format!("run `pouch check {}`", account.name);
     match &account.secret {
         SecretSource::Command(argv) => {
-            format!(
-                "check the password that `{}` prints, then {check}",
-                argv.join(" ")
-            )
+            let name = program(argv);
+            format!("check the password that `{name}` prints, then {check}")
         }
         SecretSource::File(path) => {
             let path = tilde(path, &env.home);
@@ -166,22 +172,27 @@ pub fn show_certificate(account: &Account, env: &RunEnv) -> Option<Certificate> 
 /// attempt uses the connection that was `begun`, if any. Calls `reached` after each step of each
 /// attempt.
 ///
+/// `proven` is whether the server has accepted the password in this run. Until then, the password
+/// is sent once only: a server that disconnects on a wrong password looks like a lost connection,
+/// and would count each attempt.
+///
 /// # Errors
 /// That of the last attempt.
 pub fn connect_patiently(
     mut begun: Option<PendingConnection>,
     account: &Account,
     env: &RunEnv,
-    password: &str,
+    (password, proven): (&[u8], bool),
     reached: &mut dyn FnMut(Milestone),
-) -> Result<Transaction<Stream>> {
+) -> std::result::Result<Transaction<Stream>, LoginFailure> {
     let mut retries = 0;
     loop {
         let pending = begun.take().unwrap_or_else(|| dial(account));
         match log_in(pending, account, env, password, reached) {
-            Err(error) if retries < account.retries && is_worth_a_retry(&error) => {
+            Err(failure) if retries < account.retries && is_worth_a_retry(&failure, proven) => {
                 env.stop
-                    .sleep(PAUSE * 2_u32.saturating_pow(retries.min(6)))?;
+                    .sleep(PAUSE * 2_u32.saturating_pow(retries.min(6)))
+                    .map_err(LoginFailure::unsent)?;
                 retries += 1;
             }
             result => return result,
@@ -189,9 +200,17 @@ pub fn connect_patiently(
     }
 }
 
-/// Returns whether the problem may be gone within seconds.
-fn is_worth_a_retry(error: &Error) -> bool {
-    error.kind().verdict() == Verdict::Reconnect || error.kind() == Kind::Busy
+/// Returns whether the problem may be gone within seconds, and another attempt cannot lock the
+/// account. `proven` is whether the password is known to be right.
+fn is_worth_a_retry(failure: &LoginFailure, proven: bool) -> bool {
+    let kind = failure.error.kind();
+    let is_brief = kind.verdict() == Verdict::Reconnect || kind == Kind::Busy;
+    is_brief
+        && match failure.secret {
+            SecretStatus::Unsent | SecretStatus::Accepted => true,
+            SecretStatus::Sent => proven,
+            SecretStatus::Refused => false,
+        }
 }
 
 /// Returns the options of the account's connections.

@@ -17,7 +17,8 @@ use crate::{
         clock::Clock,
         interrupt::Interrupt,
         lock,
-        password::{self, CredentialFolder, Secret},
+        password::{self, CredentialFolder, Secret, SecretEnv},
+        process::program,
     },
     text::{sanitize, tilde},
 };
@@ -39,6 +40,8 @@ pub struct RunEnv {
     pub credentials: CredentialFolder,
     /// The secrets that were prompted for before the run, by account.
     pub secrets: BTreeMap<String, Result<Secret>>,
+    /// Whether a person is at the terminal.
+    pub attendance: Attendance,
     /// The directories in which programs are searched (`$PATH`).
     pub path: Option<OsString>,
     /// The reporter of events.
@@ -53,6 +56,17 @@ pub struct RunEnv {
     pub tls: TlsCache,
     /// The number of files that an account may hold open at once.
     pub open_files: usize,
+}
+
+/// Whether a person is at the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attendance {
+    /// A person started this run: a refused password is tried again at once.
+    Person,
+    /// A person started `--every` at a terminal, and may have left since.
+    LaterRound,
+    /// Standard error is not a terminal: a timer started this run, and nobody can be prompted.
+    Nobody,
 }
 
 impl RunEnv {
@@ -110,9 +124,13 @@ impl RunEnv {
         password::obtain(
             &account.secret,
             &format!("{} at {}", account.user, account.host),
-            &self.credentials,
-            &self.home,
-            &self.stop,
+            SecretEnv {
+                credentials: &self.credentials,
+                home: &self.home,
+                time_limit: (self.attendance == Attendance::Nobody)
+                    .then_some(account.password_command_timeout),
+                stop: &self.stop,
+            },
         )
     }
 
@@ -120,7 +138,7 @@ impl RunEnv {
     pub fn describe(&self, destination: &Destination) -> String {
         match destination {
             Destination::Maildir(path) | Destination::Mbox(path) => tilde(path, &self.home),
-            Destination::Pipe(argv) => format!("`{}`", argv.join(" ")),
+            Destination::Pipe(argv) => format!("`{}`", program(argv)),
             Destination::Lmtp(server, _) => {
                 format!(
                     "the LMTP server at {}",

@@ -11,6 +11,7 @@ use crate::{
         plan::AfterFetch,
     },
     error::{Error, Kind, Result, Verdict},
+    sys::process::program,
 };
 
 /// The result of the filters for a message.
@@ -60,7 +61,7 @@ impl AccountRun<'_> {
                 Ok(Filtered::Dropped) if request.after == AfterFetch::Complete => {
                     let what = format!(
                         "the filter `{}` dropped {}, which had been delivered truncated",
-                        argv.join(" "),
+                        program(argv),
                         request.name()
                     );
                     let error = Error::new(Kind::Rejected, what);
@@ -68,7 +69,7 @@ impl AccountRun<'_> {
                     return Ok(FilterOutcome::Stopped(self.unaccepted(request, error)?));
                 }
                 Ok(Filtered::Dropped) => {
-                    let reason = format!("dropped by the filter `{}`", argv.join(" "));
+                    let reason = format!("dropped by the filter `{}`", program(argv));
                     self.ledger.skip(&[(request.row, reason)])?;
                     self.blame.accepted();
                     return Ok(FilterOutcome::Stopped(Received::Skipped));

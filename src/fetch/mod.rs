@@ -4,7 +4,7 @@
 //! up to the plan:
 //!
 //! 1. [`mod@recover`] finds what an interrupted run delivered without recording it.
-//! 2. [`connect`](mod@connect) connects and logs in.
+//! 2. [`connect`](mod@connect) connects and logs in, unless it is too early for that ([`logins`]).
 //! 3. [`survey`] lists the mailbox, recognises messages by their headers ([`identify`]), finds
 //!    those that the user deleted ([`sync_deletions`]), evaluates the [`rules`] and makes the plan.
 //!
@@ -28,6 +28,7 @@ pub mod env;
 mod expunge;
 mod filter;
 mod identify;
+pub mod logins;
 mod notices;
 mod outcome;
 mod preview;
@@ -48,12 +49,10 @@ use crate::{
     error::{Error, Result, Verdict},
     event::{Event, Summary},
     ledger::{Ledger, Run, RunEnd},
-    net::PendingConnection,
-    sys::password::Secret,
 };
 
-use connect::dial;
 use env::RunEnv;
+use logins::{Login, too_early};
 use outcome::Outcome;
 pub use preview::{Detail, MessageDetails, Preview, catch_up, preview};
 use run::AccountRun;
@@ -97,23 +96,49 @@ pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
 /// Carries out a run under the account's lock. An error is returned only if it could not be
 /// recorded in the ledger and reported.
 fn run_locked(account: &Account, env: &RunEnv) -> (Outcome, Result<()>) {
+    let opened = env.ledger(account).and_then(|ledger| {
+        let history = ledger.reader().login_history()?;
+        Ok((ledger, history))
+    });
+    let (mut ledger, history) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return (Outcome::default(), Err(error)),
+    };
+    if let Some(error) = too_early(account, &history, env.clock.now()) {
+        return (skip_run(account, env, &error), Ok(()));
+    }
     if account.tls != Tls::Off {
         env.tls
             .prepare(&account.trust, account.client_certificate.as_ref());
     }
     // before connecting: the password command may take longer than the server's login timeout
-    let secret = env.secret(account);
-    let begun = secret.is_ok().then(|| dial(account));
-    let started = env.ledger(account).and_then(|mut ledger| {
-        let (run, interrupted) = ledger.begin_run(env.clock.now())?;
-        Ok((ledger, run, interrupted))
-    });
-    let (mut ledger, run, interrupted) = match started {
-        Ok(started) => started,
-        Err(error) => return (Outcome::default(), Err(error)),
-    };
-    // recovery may take longer than the server's login timeout, too
-    let begun = begun.filter(|_| !interrupted);
+    let login = env
+        .secret(account)
+        .and_then(|secret| Login::begin(account, env, secret, history));
+    match ledger.begin_run(env.clock.now()) {
+        Ok((run, interrupted)) => run_recorded(account, env, (ledger, run, interrupted), login),
+        Err(error) => (Outcome::default(), Err(error)),
+    }
+}
+
+/// Returns the outcome of a run that does nothing, because it comes before the server accepts
+/// another login. It is reported to a person only, and not recorded: nothing is wrong.
+fn skip_run(account: &Account, env: &RunEnv, error: &Error) -> Outcome {
+    let event = Event::Problem { error, tell: false };
+    env.report.event(&account.name, &event);
+    let mut outcome = Outcome::default();
+    outcome.raise_exit(error.kind().exit());
+    outcome.failed = true;
+    outcome
+}
+
+/// Carries out a run that the ledger has recorded as begun.
+fn run_recorded(
+    account: &Account,
+    env: &RunEnv,
+    (mut ledger, run, interrupted): (Ledger, Run, bool),
+    login: Result<Login>,
+) -> (Outcome, Result<()>) {
     let router = destinations::open(account, env);
     let maildirs = destinations::maildirs(account);
     let router = ledger.set_maildirs(&maildirs).and(router);
@@ -121,7 +146,7 @@ fn run_locked(account: &Account, env: &RunEnv) -> (Outcome, Result<()>) {
         Ok(router) => {
             let started = (ledger, run, interrupted);
             let mut account_run = AccountRun::new(account, env, started, maildirs, router);
-            let result = execute(&mut account_run, secret, begun);
+            let result = execute(&mut account_run, login);
             let AccountRun {
                 ledger,
                 run,
@@ -144,15 +169,15 @@ fn run_locked(account: &Account, env: &RunEnv) -> (Outcome, Result<()>) {
 
 /// Recovers an interrupted run, fetches, settles, and runs the `after` command. Returns the first
 /// error.
-fn execute(
-    run: &mut AccountRun<'_>,
-    secret: Result<Secret>,
-    begun: Option<PendingConnection>,
-) -> Result<()> {
+fn execute(run: &mut AccountRun<'_>, mut login: Result<Login>) -> Result<()> {
     if run.unsettled {
+        // recovery may take longer than the server's login timeout, too
+        if let Ok(login) = &mut login {
+            login.begun = None;
+        }
         run.recover()?;
     }
-    let fetched = secret.and_then(|secret| run.sessions(begun, &secret));
+    let fetched = login.and_then(|login| run.sessions(login));
     let settled = run.finish();
     // also after an error, since messages were delivered
     let after = if run.outcome.tally.delivered > 0 {

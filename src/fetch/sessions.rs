@@ -3,6 +3,7 @@
 use super::{
     connect::{Milestone, connect_patiently},
     expunge::Expunged,
+    logins::Login,
     request::{Awaited, Failure, SessionLost},
     run::AccountRun,
     session::SessionEnd,
@@ -10,7 +11,7 @@ use super::{
 use crate::{
     domain::blame::{Lost, Next},
     error::{Error, Kind, Result, Verdict},
-    net::{PendingConnection, Stream},
+    net::Stream,
     pop3::transaction::Transaction,
 };
 
@@ -25,35 +26,38 @@ enum SessionResult {
 }
 
 impl AccountRun<'_> {
-    /// Runs sessions until all messages are fetched, or an error ends the run. The first session
-    /// uses the connection that was `begun`, if any.
+    /// Runs sessions until all messages are fetched, or an error ends the run.
     ///
     /// # Errors
     /// The server cannot be reached or used, or the ledger or a destination failed.
-    pub(super) fn sessions(
-        &mut self,
-        mut begun: Option<PendingConnection>,
-        password: &str,
-    ) -> Result<()> {
+    pub(super) fn sessions(&mut self, mut login: Login) -> Result<()> {
+        let mut proven = false;
         loop {
             let before = self.blame.arrived();
             let mut address = None;
             let mut session = connect_patiently(
-                begun.take(),
+                login.begun.take(),
                 self.account,
                 self.env,
-                password,
+                (&login.secret, proven),
                 &mut |milestone| {
                     if let Milestone::Connected(reached) = milestone {
                         address = Some(reached);
                     }
                 },
-            )?;
+            )
+            .map_err(|failure| self.login_failed(&login, failure))?;
+            proven = true;
+            let at = self.env.clock.now();
+            self.logged_in(&mut login.history, at, session.capabilities())?;
             if !self.blame.may_pipeline() {
                 session.disable_pipelining();
             }
             self.blame.begin_session();
-            let lost = match self.session(&mut session, address.as_deref()) {
+            let ended = self.session(&mut session, address.as_deref());
+            // LOGIN-DELAY may be another one after the login (RFC 2449 §6.5)
+            self.logged_in(&mut login.history, at, session.capabilities())?;
+            let lost = match ended {
                 Ok(end) => match self.end_session(session, end, before)? {
                     SessionResult::Complete => return Ok(()),
                     SessionResult::Unfinished => continue,

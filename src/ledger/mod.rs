@@ -54,6 +54,7 @@ mod filesystem;
 mod handover;
 mod identity;
 mod known;
+mod login;
 mod maildirs;
 mod reporting;
 mod runs;

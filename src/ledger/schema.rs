@@ -86,6 +86,17 @@ const TABLES: &str = "
         retry_after         INTEGER NOT NULL
     ) STRICT;
 
+    CREATE TABLE login (                        -- at most one row
+        last_login          INTEGER,            -- if the server requires a delay after it
+        login_delay         INTEGER,            -- that delay, in seconds
+        refusals            INTEGER NOT NULL DEFAULT 0, -- in a row
+        refused_at          INTEGER,            -- the last one
+        refusal             TEXT,               -- what was reported about it
+        response            TEXT,               -- what the server said
+        salt                BLOB,
+        secret_hash         BLOB                -- of the refused secret and its settings
+    ) STRICT;
+
     CREATE TABLE run (
         id                  INTEGER PRIMARY KEY,
         started             INTEGER NOT NULL,

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::ids::MsgNum;
 
-/// The longest command line in bytes, with CRLF (RFC 2449 §4).
+/// The longest command line in bytes, with CRLF, that every server accepts (RFC 2449 §4).
 pub const MAX_COMMAND: usize = 255;
 
 /// A command of RFC 1939, 2449, 2595 or 5034.
@@ -16,8 +16,8 @@ pub enum Command<'a> {
     Stls,
     /// Sends the user name (RFC 1939 §7).
     User(&'a str),
-    /// Sends the password (RFC 1939 §7).
-    Pass(&'a str),
+    /// Sends the password (RFC 1939 §7), which may be in any encoding.
+    Pass(&'a [u8]),
     /// Starts a SASL login (RFC 5034 §4).
     Auth {
         /// The name of the mechanism.
@@ -56,7 +56,9 @@ impl Command<'_> {
             Self::Capa => "CAPA".into(),
             Self::Stls => "STLS".into(),
             Self::User(name) => format!("USER {name}"),
-            Self::Pass(password) => format!("PASS {password}"),
+            Self::Pass(password) => {
+                return Zeroizing::new([b"PASS ", *password, b"\r\n"].concat());
+            }
             Self::Auth {
                 mechanism,
                 initial: None,
@@ -97,9 +99,9 @@ impl Command<'_> {
 
 /// Returns whether `argument` can be sent in a command: without line breaks, which would begin
 /// another command, and without NUL, at which some servers cut a line.
-pub fn is_valid_argument(argument: &str) -> bool {
+pub fn is_valid_argument(argument: &[u8]) -> bool {
     !argument
-        .bytes()
+        .iter()
         .any(|octet| matches!(octet, b'\r' | b'\n' | 0))
 }
 
@@ -127,7 +129,7 @@ mod tests {
     #[test]
     fn secrets_are_redacted() {
         for command in [
-            Command::Pass("geheim"),
+            Command::Pass(b"geheim"),
             Command::Auth {
                 mechanism: "PLAIN",
                 initial: Some("geheim"),
@@ -141,9 +143,9 @@ mod tests {
 
     #[test]
     fn argument_with_line_break_or_nul_is_invalid() {
-        assert!(is_valid_argument("pass word"));
-        assert!(!is_valid_argument("x\r\nDELE 1"));
-        assert!(!is_valid_argument("x\nDELE 1"));
-        assert!(!is_valid_argument("x\0"));
+        assert!(is_valid_argument(b"pass word"));
+        assert!(!is_valid_argument(b"x\r\nDELE 1"));
+        assert!(!is_valid_argument(b"x\nDELE 1"));
+        assert!(!is_valid_argument(b"x\0"));
     }
 }

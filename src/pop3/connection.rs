@@ -231,18 +231,18 @@ impl<S: Read + Write> Connection<S> {
     /// Adds a command to the next flush.
     ///
     /// # Errors
-    /// The command is too long, or the server sent unsolicited data.
+    /// The command is too long, or the server sent unsolicited data. Passwords are sent whatever
+    /// their length: many servers accept longer lines than RFC 2449 requires.
     pub(super) fn queue(&mut self, command: Command<'_>) -> Result<()> {
         let line = command.line();
-        // only a user name or a password can be too long
-        if line.len() > MAX_COMMAND && !matches!(command, Command::Response(_)) {
+        let has_limit = !matches!(command, Command::Pass(_) | Command::Response(_));
+        if line.len() > MAX_COMMAND && has_limit {
+            // only a user name can be too long
             return Err(
-                Error::new(Kind::Config, "user name or password is too long for POP3").with_fact(
-                    format!(
-                        "a command can have {MAX_COMMAND} bytes (RFC 2449), this one has {}",
-                        line.len()
-                    ),
-                ),
+                Error::new(Kind::Config, "the user name is too long for POP3").with_fact(format!(
+                    "a command can have {MAX_COMMAND} bytes (RFC 2449), this one has {}",
+                    line.len()
+                )),
             );
         }
         self.reject_unsolicited()?;
@@ -425,6 +425,10 @@ impl<S: Read + Write> Connection<S> {
         let mut budget = MAX_CAPA;
         while let Some(line) = self.list_line(&mut budget)? {
             capabilities.add(line);
+        }
+        for line in capabilities.lines() {
+            let text = sanitize(line.as_bytes());
+            self.trace_line(|| TraceLine::Server(text));
         }
         Ok(Some(capabilities))
     }

@@ -6,8 +6,10 @@
 //!   can be forged, and an attacker who removes STLS from them must not get the password.
 //! - Data that arrives in clear text after the response to STLS would be read as if TLS protected
 //!   it (CVE-2011-0411). The connection is closed instead.
-//! - There is one login attempt per session. A second one, by USER and PASS after a failed SASL
-//!   login, was rejected: servers count failures and lock accounts.
+//! - Servers count failed logins and lock accounts. A second attempt in a session, by USER and PASS,
+//!   is made only if the server refused the mechanism PLAIN, and not the credentials. A
+//!   [`LoginFailure`] reports whether the secret was sent, so that the caller does not send it
+//!   again.
 
 use std::io::{Read, Write};
 
@@ -15,13 +17,14 @@ pub use super::connection::{ConnectionOptions, Trace};
 use super::{
     command::{Command, MAX_COMMAND, is_valid_argument},
     connection::{Connection, not_pop3},
-    reply::{Code, Refusal, Reply, quoted},
+    reply::{Capabilities, Code, Refusal, Reply, quoted},
     sasl::{self, Credentials, Mechanism},
     transaction::Transaction,
 };
 use crate::{
     domain::auth::Auth,
     error::{Error, Kind, Result},
+    text::sanitize,
 };
 
 /// A session before the login.
@@ -111,11 +114,44 @@ impl<S: Read + Write> Authorization<S> {
     /// Requests the capabilities, and logs in by the best mechanism that the credentials allow.
     ///
     /// # Errors
-    /// The credentials cannot be sent ([`Kind::Config`]), the server refuses the login, or the
-    /// connection is lost.
-    pub fn login(mut self, credentials: &Credentials<'_>) -> Result<Transaction<S>> {
+    /// The credentials cannot be sent ([`Kind::Config`]), the server offers no mechanism that pouch
+    /// has ([`Kind::Unavailable`]), it refuses the login, or the connection is lost.
+    pub fn login(
+        mut self,
+        credentials: &Credentials<'_>,
+    ) -> std::result::Result<Transaction<S>, LoginFailure> {
+        let (capabilities, offer) = self.prepare(credentials).map_err(LoginFailure::unsent)?;
+        let (mechanism, attempt) = self.authenticate(credentials, offer)?;
+        let connection = self.connection;
+        match attempt.reply {
+            Reply::Ok(_) => Ok(Transaction::new(connection, capabilities, mechanism)),
+            Reply::Err(refusal) => {
+                let codes = capabilities
+                    .as_ref()
+                    .is_some_and(|known| known.has("AUTH-RESP-CODE"));
+                let error = login_refused(&connection.peer, &refusal, codes);
+                let secret = match error.kind() {
+                    Kind::Denied => SecretStatus::Refused,
+                    // the response code means that the credentials are right (RFC 2449 §8.1.1)
+                    _ if refusal.code == Some(Code::InUse) => SecretStatus::Accepted,
+                    _ => attempt.secret,
+                };
+                Err(LoginFailure { error, secret })
+            }
+            Reply::Challenge(text) => Err(LoginFailure {
+                error: connection.unexpected(&[b"+ ", &text[..]].concat()),
+                secret: attempt.secret,
+            }),
+        }
+    }
+
+    /// Verifies that the credentials can be sent, and requests the capabilities.
+    fn prepare(
+        &mut self,
+        credentials: &Credentials<'_>,
+    ) -> Result<(Option<Capabilities>, MechanismOffer)> {
         for (what, argument) in [
-            ("user name", credentials.user),
+            ("user name", credentials.user.as_bytes()),
             ("password", credentials.password),
         ] {
             if !is_valid_argument(argument) {
@@ -125,54 +161,63 @@ impl<S: Read + Write> Authorization<S> {
                 ));
             }
         }
-        self.connection.hide(credentials.password.as_bytes());
+        self.connection.hide(credentials.password);
         self.connection
             .hide(sasl::plain(credentials.user, credentials.password).as_bytes());
         self.connection.queue(Command::Capa)?;
         self.connection.flush()?;
         let capabilities = self.connection.capabilities()?;
-        let offered = |mechanism| {
-            capabilities
-                .as_ref()
-                .is_some_and(|known| known.offers(mechanism))
-        };
-        let mechanism = match credentials.auth {
-            Auth::Plain => Mechanism::Plain,
-            Auth::Auto if offered("PLAIN") => Mechanism::Plain,
-            Auth::Auto | Auth::User => Mechanism::User,
-        };
-        let reply = match mechanism {
-            Mechanism::Plain => self.sasl_plain(credentials),
-            Mechanism::User => self.user_pass(credentials),
-        }
-        .map_err(|error| match error.kind() {
-            Kind::ConnectionLost => lost_during_login(&self.connection.peer),
-            _ => error,
-        })?;
-        match reply {
-            Reply::Ok(_) => Ok(Transaction::new(self.connection, capabilities, mechanism)),
-            Reply::Err(refusal) => {
-                let codes = capabilities
-                    .as_ref()
-                    .is_some_and(|known| known.has("AUTH-RESP-CODE"));
-                Err(login_refused(&self.connection.peer, &refusal, codes))
+        let offer = choose(credentials.auth, capabilities.as_ref())
+            .ok_or_else(|| no_mechanism(&self.connection.peer, capabilities.as_ref()))?;
+        Ok((capabilities, offer))
+    }
+
+    /// Logs in by the first mechanism of the offer. If the server refuses that mechanism, as those
+    /// do that announce it and have it disabled, it continues with the second.
+    fn authenticate(
+        &mut self,
+        credentials: &Credentials<'_>,
+        offer: MechanismOffer,
+    ) -> std::result::Result<(Mechanism, Attempt), LoginFailure> {
+        let plain = match offer {
+            MechanismOffer::User => {
+                return self
+                    .user_pass(credentials)
+                    .map(|attempt| (Mechanism::User, attempt));
             }
-            Reply::Challenge(text) => Err(self.connection.unexpected(&[b"+ ", &text[..]].concat())),
+            MechanismOffer::Plain | MechanismOffer::PlainOrUser => self.sasl_plain(credentials)?,
+        };
+        if offer != MechanismOffer::PlainOrUser || !plain.calls_for_user() {
+            return Ok((Mechanism::Plain, plain));
+        }
+        let sent = plain.secret;
+        match self.user_pass(credentials) {
+            Ok(user) => Ok((Mechanism::User, user.after(sent))),
+            // some servers disconnect after a command that they do not know
+            Err(failure) if failure.secret == SecretStatus::Unsent => Ok((Mechanism::Plain, plain)),
+            Err(failure) => Err(failure),
         }
     }
 
-    /// Logs in with USER and PASS (RFC 1939 §7). Returns the last response.
-    fn user_pass(&mut self, credentials: &Credentials<'_>) -> Result<Reply> {
+    /// Logs in with USER and PASS (RFC 1939 §7).
+    fn user_pass(
+        &mut self,
+        credentials: &Credentials<'_>,
+    ) -> std::result::Result<Attempt, LoginFailure> {
         // Not pipelined: Courier and mailfront announce PIPELINING and lose the commands after
         // PASS, and a server that refuses USER must not get the password.
-        match self.connection.execute(Command::User(credentials.user))? {
-            Reply::Ok(_) => self.connection.execute(Command::Pass(credentials.password)),
-            refused => Ok(refused),
+        let user = self.before_secret(Command::User(credentials.user))?;
+        match user.reply {
+            Reply::Ok(_) => self.with_secret(Command::Pass(credentials.password)),
+            _ => Ok(user),
         }
     }
 
-    /// Logs in with SASL PLAIN (RFC 5034 §4). Returns the last response.
-    fn sasl_plain(&mut self, credentials: &Credentials<'_>) -> Result<Reply> {
+    /// Logs in with SASL PLAIN (RFC 5034 §4).
+    fn sasl_plain(
+        &mut self,
+        credentials: &Credentials<'_>,
+    ) -> std::result::Result<Attempt, LoginFailure> {
         let message = sasl::plain(credentials.user, credentials.password);
         let mechanism = "PLAIN";
         let with_response = Command::Auth {
@@ -180,20 +225,161 @@ impl<S: Read + Write> Authorization<S> {
             initial: Some(&message),
         };
         // RFC 5034 §4: the initial response must not make the command too long
-        let fits = with_response.line().len() <= MAX_COMMAND;
-        match self.connection.execute(if fits {
-            with_response
+        let auth = if with_response.line().len() <= MAX_COMMAND {
+            self.with_secret(with_response)
         } else {
-            Command::Auth {
+            self.before_secret(Command::Auth {
                 mechanism,
                 initial: None,
-            }
-        })? {
+            })
+        }?;
+        match auth.reply {
             // also sent by servers that ignore the initial response
-            Reply::Challenge(_) => self.connection.execute(Command::Response(&message)),
-            other => Ok(other),
+            Reply::Challenge(_) => self.with_secret(Command::Response(&message)),
+            _ => Ok(auth),
         }
     }
+
+    /// Sends a command of the login that does not contain the secret.
+    fn before_secret(
+        &mut self,
+        command: Command<'_>,
+    ) -> std::result::Result<Attempt, LoginFailure> {
+        match self.connection.execute(command) {
+            Ok(reply) => Ok(Attempt {
+                reply,
+                secret: SecretStatus::Unsent,
+            }),
+            Err(error) => Err(LoginFailure::unsent(error)),
+        }
+    }
+
+    /// Sends a command of the login that contains the secret.
+    fn with_secret(&mut self, command: Command<'_>) -> std::result::Result<Attempt, LoginFailure> {
+        let secret = SecretStatus::Sent;
+        match self.connection.execute(command) {
+            Ok(reply) => Ok(Attempt { reply, secret }),
+            Err(error) => Err(LoginFailure {
+                error: match error.kind() {
+                    Kind::ConnectionLost => lost_during_login(&self.connection.peer),
+                    _ => error,
+                },
+                secret,
+            }),
+        }
+    }
+}
+
+/// A failed login: the error, and what happened to the secret.
+///
+/// A server, or fail2ban next to it, counts logins that fail, so the caller must know which ones
+/// could be counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginFailure {
+    /// What failed.
+    pub error: Error,
+    /// What the server has learned.
+    pub secret: SecretStatus,
+}
+
+impl LoginFailure {
+    /// Returns the failure of a step before the secret was sent.
+    pub fn unsent(error: Error) -> Self {
+        Self {
+            error,
+            secret: SecretStatus::Unsent,
+        }
+    }
+}
+
+/// What happened to the secret in a login that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretStatus {
+    /// It was not sent.
+    Unsent,
+    /// It was sent, and the response did not say whether it is right.
+    Sent,
+    /// The server refused the login, which is not expected to succeed with the same secret. The
+    /// refusal may have come after the user name already.
+    Refused,
+    /// The secret is right, and something else failed.
+    Accepted,
+}
+
+/// The response to the last command of a mechanism.
+struct Attempt {
+    reply: Reply,
+    /// Whether the secret was sent.
+    secret: SecretStatus,
+}
+
+impl Attempt {
+    /// Returns whether to continue with USER and PASS: the server refused the mechanism, and not
+    /// the credentials.
+    fn calls_for_user(&self) -> bool {
+        match &self.reply {
+            Reply::Err(refusal) if refusal.login_sounds_transient() => false,
+            Reply::Err(refusal) if self.secret == SecretStatus::Unsent => refusal.code.is_none(),
+            Reply::Err(refusal) => refusal.rejects_mechanism(),
+            Reply::Ok(_) | Reply::Challenge(_) => false,
+        }
+    }
+
+    /// Returns the attempt after another one that left the secret as `earlier`.
+    fn after(self, earlier: SecretStatus) -> Self {
+        Self {
+            secret: match self.secret {
+                SecretStatus::Unsent => earlier,
+                later => later,
+            },
+            ..self
+        }
+    }
+}
+
+/// The mechanisms to log in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MechanismOffer {
+    /// PLAIN only.
+    Plain,
+    /// PLAIN, or USER if the server refuses PLAIN.
+    PlainOrUser,
+    /// USER only.
+    User,
+}
+
+/// Returns the mechanisms to log in by. Returns `None` if the server announces others only.
+///
+/// USER is tried if nothing is announced: popa3d has no CAPA, and some servers with CAPA omit the
+/// capability USER.
+fn choose(auth: Auth, capabilities: Option<&Capabilities>) -> Option<MechanismOffer> {
+    let user = capabilities.is_some_and(|known| known.has("USER"));
+    match (auth, capabilities) {
+        (Auth::Plain, _) => Some(MechanismOffer::Plain),
+        (Auth::User, _) | (Auth::Auto, None) => Some(MechanismOffer::User),
+        (Auth::Auto, Some(known)) if known.offers("PLAIN") => Some(if user {
+            MechanismOffer::PlainOrUser
+        } else {
+            MechanismOffer::Plain
+        }),
+        (Auth::Auto, Some(known)) => {
+            (user || known.mechanisms().is_empty()).then_some(MechanismOffer::User)
+        }
+    }
+}
+
+/// Returns the error for a server that offers no mechanism that pouch has.
+fn no_mechanism(peer: &str, capabilities: Option<&Capabilities>) -> Error {
+    let offered = capabilities.map(Capabilities::mechanisms);
+    let offered = sanitize(offered.unwrap_or_default().join(", ").as_bytes());
+    Error::new(
+        Kind::Unavailable,
+        format!("{peer} offers only {offered} to log in, pouch has PLAIN and USER"),
+    )
+    .with_hint(
+        "ask the server's operator to enable one of these, or set auth = \"user\" to try USER \
+         although it is not announced",
+    )
 }
 
 /// Returns the error for a connection that ended during the login. Courier disconnects if it cannot
@@ -210,6 +396,7 @@ fn lost_during_login(peer: &str) -> Error {
 
 /// Returns the error for a refused login (RFC 2449 §8.1.1, RFC 3206 §4). `codes` is whether the
 /// server announces AUTH-RESP-CODE: then a refusal without `[AUTH]` is not about the credentials.
+/// A server without response codes is understood by its words.
 fn login_refused(peer: &str, refusal: &Refusal, codes: bool) -> Error {
     let fact = quoted(peer, refusal);
     let temporary = || {
@@ -234,7 +421,35 @@ fn login_refused(peer: &str, refusal: &Refusal, codes: bool) -> Error {
         Some(Code::Auth) => {
             Error::new(Kind::Denied, format!("{peer} rejected the password")).with_fact(fact)
         }
-        None if codes => temporary(),
+        None if codes || refusal.login_sounds_transient() => temporary(),
         None => Error::new(Kind::Denied, format!("login refused by {peer}")).with_fact(fact),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mechanism_is_chosen_by_what_the_server_announces() {
+        let choose = |auth, lines: &[&str]| {
+            let mut known = Capabilities::default();
+            for line in lines {
+                known.add(line.as_bytes());
+            }
+            choose(auth, Some(&known))
+        };
+        let (plain, user) = (MechanismOffer::Plain, MechanismOffer::User);
+        assert_eq!(choose(Auth::Auto, &["SASL PLAIN"]), Some(plain));
+        assert_eq!(
+            choose(Auth::Auto, &["USER", "SASL LOGIN PLAIN"]),
+            Some(MechanismOffer::PlainOrUser)
+        );
+        assert_eq!(choose(Auth::Auto, &["USER", "SASL XOAUTH2"]), Some(user));
+        assert_eq!(choose(Auth::Auto, &["TOP"]), Some(user));
+        assert_eq!(choose(Auth::Auto, &["SASL XOAUTH2"]), None);
+        assert_eq!(choose(Auth::User, &["SASL XOAUTH2"]), Some(user));
+        assert_eq!(choose(Auth::Plain, &["USER"]), Some(plain));
+        assert_eq!(super::choose(Auth::Auto, None), Some(user));
     }
 }

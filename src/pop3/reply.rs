@@ -54,13 +54,41 @@ impl Refusal {
     }
 
     /// Returns whether the refusal is transient: by its response code or, if it has none, by its
-    /// words. Not for a login, where "try again" may be about the password.
+    /// words. Not for a login, where "try again" may be about the password: see
+    /// [`login_sounds_transient`](Self::login_sounds_transient).
     pub fn sounds_transient(&self) -> bool {
         if let Some(code) = self.code {
             return code.is_transient();
         }
-        let text = String::from_utf8_lossy(&self.text).to_lowercase();
-        TRANSIENT_WORDS.iter().any(|word| text.contains(word))
+        let text = self.lower_case();
+        TRANSIENT_WORDS.iter().any(|word| text.contains(word)) || names_a_lock(&text)
+    }
+
+    /// Returns whether the refusal of a login is transient: by its response code or, if it has
+    /// none, by its words. qpopper, popa3d and Courier have no response codes for a mailbox that is
+    /// in use or for too many connections.
+    pub fn login_sounds_transient(&self) -> bool {
+        if let Some(code) = self.code {
+            return code.is_transient();
+        }
+        let text = self.lower_case();
+        TRANSIENT_LOGIN_WORDS.iter().any(|word| text.contains(word))
+            // an account may be locked as well, until somebody unlocks it
+            || MAILBOX_WORDS.iter().any(|word| text.contains(word)) && names_a_lock(&text)
+    }
+
+    /// Returns whether the words of a refusal are about the command or the mechanism, and not about
+    /// the credentials. Words about the mechanism count more: "authentication mechanism not
+    /// supported" has words of both kinds.
+    pub fn rejects_mechanism(&self) -> bool {
+        let text = self.lower_case();
+        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        self.code.is_none() && (has(&COMMAND_WORDS) || !has(&CREDENTIAL_WORDS))
+    }
+
+    /// Returns the text in lower case.
+    fn lower_case(&self) -> String {
+        String::from_utf8_lossy(&self.text).to_lowercase()
     }
 
     /// Parses the text after `-ERR`.
@@ -84,10 +112,61 @@ const TRANSIENT_WORDS: [&str; 10] = [
     "quota",
     "limit",
     "busy",
-    "locked",
+    "too many",
     "in use",
     "unavailable",
 ];
+
+/// Words by which the refusal of a login without a response code is recognised as transient.
+const TRANSIENT_LOGIN_WORDS: [&str; 14] = [
+    "again later",
+    "try later",
+    "later time",
+    "temporar",
+    "too many",
+    "rate limit",
+    "limit exceeded",
+    "limit reached",
+    "exceeded",
+    "busy",
+    "in use",
+    "already open",
+    "another session",
+    "service unavailable",
+];
+
+/// Words for a mailbox, which another session may have locked.
+const MAILBOX_WORDS: [&str; 5] = ["mailbox", "maildrop", "mail drop", "mail box", "already"];
+
+/// Words that are about a command or a mechanism.
+const COMMAND_WORDS: [&str; 7] = [
+    "command",
+    "mechanism",
+    "method",
+    "unsupported",
+    "not supported",
+    "not implemented",
+    "syntax",
+];
+
+/// Words that are about the credentials.
+const CREDENTIAL_WORDS: [&str; 9] = [
+    "password",
+    "passwd",
+    "credential",
+    "user",
+    "login",
+    "logon",
+    "log on",
+    "auth",
+    "denied",
+];
+
+/// Returns whether a text in lower case says that something is locked. "blocked" does not.
+fn names_a_lock(text: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric())
+        .any(|word| matches!(word, "lock" | "locked" | "locks"))
+}
 
 /// Returns a refusal as a fact for a message, with who sent it:
 /// `pop.example.org said: -ERR [AUTH] Invalid credentials`.
@@ -208,6 +287,11 @@ impl Capabilities {
             .push(String::from_utf8_lossy(line).trim().to_owned());
     }
 
+    /// Returns the lines, as the server sent them.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
     /// Returns whether `tag` is announced, in any case. Misspelled tags do not count: mailutils
     /// sends `EXPIRENEVER`, and Twisted `PIPELINE`.
     pub fn has(&self, tag: &str) -> bool {
@@ -220,6 +304,13 @@ impl Capabilities {
             let mut words = line.split_ascii_whitespace();
             words.next()?.eq_ignore_ascii_case(tag).then_some(words)
         })
+    }
+
+    /// Returns the names of the SASL mechanisms that are announced.
+    pub fn mechanisms(&self) -> Vec<&str> {
+        self.arguments("SASL")
+            .map(Iterator::collect)
+            .unwrap_or_default()
     }
 
     /// Returns whether the SASL mechanism of this name is announced.
@@ -309,6 +400,58 @@ mod tests {
         assert!(!capabilities.offers("CRAM-MD5"));
         assert!(capabilities.has("PIPELINING"));
         assert!(!capabilities.has("EXPIRE"));
+    }
+
+    fn refusal(text: &str) -> Refusal {
+        Refusal::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn words_of_a_refused_login_separate_busy_from_denied() {
+        for text in [
+            "Mailbox Locked",
+            "maildrop already locked",
+            "Unable to lock mailbox",
+            "too many logins",
+            "Too many connections from your IP",
+            "rate limit exceeded",
+            "try again later",
+            "Server busy",
+            "[IN-USE] no",
+            "[SYS/TEMP] no",
+        ] {
+            assert!(refusal(text).login_sounds_transient(), "{text}");
+        }
+        for text in [
+            "Invalid password, try again",
+            "account locked",
+            "mailbox blocked",
+            "POP access is limited to subscribers",
+            "[AUTH] too many failed logins",
+        ] {
+            assert!(!refusal(text).login_sounds_transient(), "{text}");
+        }
+    }
+
+    #[test]
+    fn refusal_of_a_mechanism_is_not_about_the_credentials() {
+        for text in [
+            "Unknown command",
+            "Authentication method not supported",
+            "bad",
+            "",
+        ] {
+            assert!(refusal(text).rejects_mechanism(), "{text}");
+        }
+        for text in [
+            "Login failed.",
+            "Invalid user or password",
+            "authentication failed",
+            "[AUTH] Unknown command",
+            "[SYS/TEMP] Unknown command",
+        ] {
+            assert!(!refusal(text).rejects_mechanism(), "{text}");
+        }
     }
 
     proptest! {

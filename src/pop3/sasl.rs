@@ -11,8 +11,8 @@ use crate::domain::auth::Auth;
 pub struct Credentials<'a> {
     /// The login name.
     pub user: &'a str,
-    /// The password.
-    pub password: &'a str,
+    /// The password, in the encoding of its source.
+    pub password: &'a [u8],
     /// The configured mechanism.
     pub auth: Auth,
 }
@@ -37,9 +37,9 @@ impl fmt::Display for Mechanism {
 
 /// Returns the message of SASL PLAIN (RFC 4616 §2) in base64: an empty authorization identity, the
 /// user name and the password.
-pub fn plain(user: &str, password: &str) -> Zeroizing<String> {
-    let message = Zeroizing::new(format!("\0{user}\0{password}"));
-    Zeroizing::new(STANDARD.encode(message.as_bytes()))
+pub fn plain(user: &str, password: &[u8]) -> Zeroizing<String> {
+    let message = Zeroizing::new([b"\0", user.as_bytes(), b"\0", password].concat());
+    Zeroizing::new(STANDARD.encode(&*message))
 }
 
 #[cfg(test)]
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn example_of_rfc_4616_is_encoded() {
         assert_eq!(
-            *plain("tim", "tanstaaftanstaaf"),
+            *plain("tim", b"tanstaaftanstaaf"),
             "AHRpbQB0YW5zdGFhZnRhbnN0YWFm"
         );
     }

@@ -1,65 +1,77 @@
 //! Obtaining passwords from commands, files, systemd credentials or a prompt.
 //!
-//! The password is the first line. What follows is ignored, since password managers keep other data
-//! there. An error repeats the standard error of a command, but never its standard output.
+//! The password is the first line, as bytes: the server decides which encoding it expects. What
+//! follows is ignored, since password managers keep other data there. An error repeats the standard
+//! error of a command, but never its standard output, and names the program, but never its
+//! arguments, in which people write passwords.
 
 use std::{
     fs::File,
-    io::Read,
+    io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use openssl::{error::ErrorStack, hash::MessageDigest, pkcs5::pbkdf2_hmac};
+use rustix::{
+    fs::{Access, access},
+    io::Errno,
+    process::geteuid,
+};
 use zeroize::Zeroizing;
 
 use crate::{
     config::SecretSource,
+    domain::time::TimeSpan,
     error::{Error, Kind, Result},
     sys::{
         interrupt::Interrupt,
-        process::{Ended, ProcessOutput, Run, start_hint},
+        process::{Ended, ProcessOutput, Run, program, start_hint},
     },
     text::{sanitize, tilde},
 };
 
-/// A password, wiped from memory when it is dropped.
-pub type Secret = Zeroizing<String>;
+/// A password in the encoding of its source, wiped from memory when it is dropped.
+pub type Secret = Zeroizing<Vec<u8>>;
 
 /// The number of bytes that are read of a password file.
 const MAX_SECRET: usize = 64 * 1024;
+
+/// The rounds of [`salted_hash`]: some 50 ms, after a refused login only.
+const HASH_ROUNDS: usize = 100_000;
+
+/// The byte order mark that some editors write at the beginning of a UTF-8 file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The directory of systemd's credentials (`$CREDENTIALS_DIRECTORY`), or `None` if systemd did not
 /// start this process.
 #[derive(Clone, Debug, Default)]
 pub struct CredentialFolder(pub Option<PathBuf>);
 
-/// Returns the secret from `source`. `whose` names the account in the prompt. Paths below `home` are
-/// abbreviated in messages.
+/// What obtaining a password needs besides its source.
+#[derive(Clone, Copy, Debug)]
+pub struct SecretEnv<'a> {
+    /// The directory of systemd's credentials.
+    pub credentials: &'a CredentialFolder,
+    /// The home directory, which is abbreviated in messages.
+    pub home: &'a Path,
+    /// The time limit of a command. `None` at a terminal, where it may prompt.
+    pub time_limit: Option<TimeSpan>,
+    /// Ends the wait for a command.
+    pub stop: &'a Interrupt,
+}
+
+/// Returns the secret from `source`. `whose` names the account in the prompt.
 ///
 /// # Errors
 /// [`Kind::Config`] if a command failed, or there is no valid password; [`Kind::Denied`] if the
 /// permissions of a file are too wide or too narrow. Or a signal ended the run.
-pub fn obtain(
-    source: &SecretSource,
-    whose: &str,
-    credentials: &CredentialFolder,
-    home: &Path,
-    stop: &Interrupt,
-) -> Result<Secret> {
+pub fn obtain(source: &SecretSource, whose: &str, env: SecretEnv<'_>) -> Result<Secret> {
     match source {
-        SecretSource::Command(argv) => from_command(argv, stop),
-        SecretSource::File(path) => from_file(path, home),
-        SecretSource::Credential(name) => {
-            let dir = credentials.0.as_ref().ok_or_else(|| {
-                Error::new(Kind::Config, format!("no credential `{name}`"))
-                    .with_fact("$CREDENTIALS_DIRECTORY is not set: systemd did not start pouch")
-                    .with_hint(format!(
-                        "set LoadCredential={name}:FILE in the unit, or use `password-command`"
-                    ))
-            })?;
-            let (bytes, _) = read(&dir.join(name), home)?;
-            first_line(&bytes, &format!("credential `{name}`"))
-        }
+        SecretSource::Command(argv) => from_command(argv, env.time_limit, env.stop),
+        SecretSource::File(path) => from_file(path, env.home),
+        SecretSource::Credential(name) => from_credential(name, env.credentials),
         SecretSource::Prompt => prompt(whose),
     }
 }
@@ -67,28 +79,24 @@ pub fn obtain(
 /// Returns the description of a source for messages, without anything secret.
 pub fn described(source: &SecretSource, home: &Path) -> String {
     match source {
-        SecretSource::Command(argv) => command_line(argv),
+        SecretSource::Command(argv) => program(argv),
         SecretSource::File(path) => tilde(path, home),
         SecretSource::Credential(name) => format!("credential {name}"),
         SecretSource::Prompt => "prompt".into(),
     }
 }
 
-/// Returns a command as one line of text.
-fn command_line(argv: &[String]) -> String {
-    argv.join(" ")
-}
-
-/// Runs a command, and returns the first line of its output.
-fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
-    let shown_command = format!("`{}`", command_line(argv));
+/// Runs a command, and returns the first line of its output. With a time limit, it cannot use the
+/// terminal, and the programs that it started are ended together with it.
+fn from_command(argv: &[String], time_limit: Option<TimeSpan>, stop: &Interrupt) -> Result<Secret> {
+    let name = program(argv);
     let run = Run {
         argv,
         input: None,
         output: None,
         environment: &[],
-        timeout: None,
-        interactive: true,
+        timeout: time_limit.map(Duration::from),
+        interactive: time_limit.is_none(),
     };
     let ProcessOutput {
         ended,
@@ -97,7 +105,7 @@ fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
     } = run.run(stop)?.map_err(|error| {
         Error::new(
             Kind::Config,
-            format!("cannot run the password command {shown_command}"),
+            format!("cannot run the password command `{name}`"),
         )
         .with_fact(error.to_string())
         .with_hint(start_hint(
@@ -107,75 +115,126 @@ fn from_command(argv: &[String], stop: &Interrupt) -> Result<Secret> {
         ))
     })?;
     let stdout = Zeroizing::new(stdout);
-    let Ended::Exited(status) = ended else {
-        return Err(Error::new(
-            Kind::Config,
-            format!("the password command {shown_command} timed out"),
-        ));
-    };
-    if !status.success() {
-        let lines = stderr
+    let said = |error: Error| {
+        stderr
             .split(|octet| *octet == b'\n')
             .filter(|line| !line.is_empty())
             .take(5)
-            .map(|line| format!("`{}` said: {}", argv[0], sanitize(line)));
-        let failed = Error::new(
+            .map(|line| format!("`{name}` said: {}", sanitize(line)))
+            .fold(error, Error::with_fact)
+    };
+    let failed = |what: String| {
+        said(Error::new(
             Kind::Config,
-            format!("the password command {shown_command} failed: {status}"),
-        );
-        return Err(lines
-            .fold(failed, Error::with_fact)
-            .with_hint("run it by hand to see what it prints"));
+            format!("the password command `{name}` {what}"),
+        ))
+    };
+    match ended {
+        Ended::Exited(status) if status.success() => {
+            first_line(without_mark(&stdout), &format!("password command `{name}`"))
+        }
+        Ended::Exited(status) => {
+            Err(failed(format!("failed: {status}"))
+                .with_hint("run it by hand to see what it prints"))
+        }
+        Ended::TimeOut => {
+            let after = time_limit.map(|limit| format!(" after {limit}"));
+            Err(
+                failed(format!("timed out{}", after.unwrap_or_default())).with_hint(
+                    "run it by hand to see whether it prompts, or raise `password-command-timeout`",
+                ),
+            )
+        }
     }
-    first_line(&stdout, &format!("password command {shown_command}"))
 }
 
 /// Returns the first line of a file that only its owner can access.
 fn from_file(path: &Path, home: &Path) -> Result<Secret> {
-    let (bytes, mode) = read(path, home)?;
-    let path = tilde(path, home);
-    if mode & 0o077 != 0 {
+    let shown = tilde(path, home);
+    let (bytes, metadata) = read(path).map_err(|error| {
+        let unreadable = unreadable(&format!("password file {shown}"), &error);
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                unreadable.with_hint("create it with mode 600 and the password as its first line")
+            }
+            _ => unreadable,
+        }
+    })?;
+    if metadata.mode() & 0o077 != 0 {
+        let hint = mode_hint(path, &shown, may_change_mode(path, metadata.uid()));
         return Err(Error::new(
             Kind::Denied,
-            format!("the password file {path} is accessible to other users"),
+            format!("the password file {shown} is accessible to other users"),
         )
-        .with_fact(format!("its mode is {:04o}", mode & 0o7777))
-        .with_hint(format!("run `chmod 600 {path}`")));
+        .with_fact(format!("its mode is {:04o}", metadata.mode() & 0o7777))
+        .with_hint(hint));
     }
-    first_line(&bytes, &format!("password file {path}"))
+    first_line(without_mark(&bytes), &format!("password file {shown}"))
 }
 
-/// Returns the beginning of a file, and the mode of the file that was read.
-fn read(path: &Path, home: &Path) -> Result<(Zeroizing<Vec<u8>>, u32)> {
+/// Returns whether this process may change the mode of the file at `path`, which `owner` owns.
+fn may_change_mode(path: &Path, owner: u32) -> bool {
+    let user = geteuid();
+    let is_owner = user.is_root() || user.as_raw() == owner;
+    is_owner && access(path, Access::WRITE_OK) != Err(Errno::ROFS)
+}
+
+/// Returns the hint about a password file that other users can access, which messages call `shown`.
+/// The mode of a file on a read-only mount, or of another owner, cannot be changed, as for the
+/// secrets of containers.
+fn mode_hint(path: &Path, shown: &str, may_change: bool) -> String {
+    if may_change {
+        return format!("run `chmod 600 {shown}`");
+    }
+    format!(
+        "its mode cannot be changed there: use `password-command = [\"cat\", \"{}\"]`, or copy it \
+         to a file with mode 600",
+        sanitize(path.as_os_str().as_encoded_bytes())
+    )
+}
+
+/// Returns the first line of a credential that systemd passed to this process.
+fn from_credential(name: &str, folder: &CredentialFolder) -> Result<Secret> {
+    let load = format!("set LoadCredential={name}:FILE in the unit");
+    let dir = folder.0.as_ref().ok_or_else(|| {
+        Error::new(Kind::Config, format!("no credential `{name}`"))
+            .with_fact("$CREDENTIALS_DIRECTORY is not set: systemd did not start pouch")
+            .with_hint(format!("{load}, or use `password-command`"))
+    })?;
+    let source = format!("credential `{name}`");
+    let (bytes, _) = read(&dir.join(name)).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound => load,
+            _ => format!("check LoadCredential={name}: and User= in the unit"),
+        };
+        unreadable(&source, &error).with_hint(hint)
+    })?;
+    first_line(without_mark(&bytes), &source)
+}
+
+/// Returns the beginning of a file, and the metadata of the file that was read.
+fn read(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, std::fs::Metadata)> {
     // a buffer that grew would leave copies of the password in freed memory
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET));
-    let read = File::open(path).and_then(|file| {
-        let mode = file.metadata()?.mode();
-        file.take(MAX_SECRET as u64).read_to_end(&mut bytes)?;
-        Ok(mode)
-    });
-    let mode = read.map_err(|error| unreadable(path, home, &error))?;
-    Ok((bytes, mode))
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    file.take(MAX_SECRET as u64).read_to_end(&mut bytes)?;
+    Ok((bytes, metadata))
 }
 
-/// Returns the error for a password file that cannot be read.
-fn unreadable(path: &Path, home: &Path, error: &std::io::Error) -> Error {
-    let kind = if error.kind() == std::io::ErrorKind::PermissionDenied {
+/// Returns the error for a source, a file, that cannot be read.
+fn unreadable(source: &str, error: &io::Error) -> Error {
+    let kind = if error.kind() == io::ErrorKind::PermissionDenied {
         Kind::Denied
     } else {
         Kind::Config
     };
-    let unreadable = Error::new(
-        kind,
-        format!("cannot read the password file {}", tilde(path, home)),
-    )
-    .with_fact(error.to_string());
-    match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            unreadable.with_hint("create it with mode 600 and the password as its first line")
-        }
-        _ => unreadable,
-    }
+    Error::new(kind, format!("cannot read the {source}")).with_fact(error.to_string())
+}
+
+/// Returns `bytes` without the byte order mark, if they begin with one.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
 /// Returns the first line of what `source` provided, without its line end.
@@ -192,13 +251,40 @@ fn first_line(octets: &[u8], source: &str) -> Result<Secret> {
         )
         .with_fact("its first line is empty"));
     }
-    match str::from_utf8(line) {
-        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(_) => Err(Error::new(
-            Kind::Config,
-            format!("the password from the {source} is not valid UTF-8"),
-        )),
-    }
+    Ok(Zeroizing::new(line.to_vec()))
+}
+
+/// Returns a new salt for [`salted_hash`].
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn new_salt() -> Result<Vec<u8>> {
+    let mut salt = vec![0; 16];
+    openssl::rand::rand_bytes(&mut salt).map_err(|error| no_hash(&error))?;
+    Ok(salt)
+}
+
+/// Returns a hash by which a secret is recognised later. It is slow to compute (PBKDF2), so that
+/// guessing a password from it is, too.
+///
+/// # Errors
+/// OpenSSL does not have the algorithm.
+pub fn salted_hash(parts: &[&[u8]], salt: &[u8]) -> Result<Vec<u8>> {
+    let secret = Zeroizing::new(parts.concat());
+    let mut hash = vec![0; 32];
+    pbkdf2_hmac(
+        &secret,
+        salt,
+        HASH_ROUNDS,
+        MessageDigest::sha256(),
+        &mut hash,
+    )
+    .map_err(|error| no_hash(&error))?;
+    Ok(hash)
+}
+
+fn no_hash(error: &ErrorStack) -> Error {
+    Error::new(Kind::Bug, "cannot hash the password").with_fact(error.to_string())
 }
 
 /// Prompts for the password on the terminal.
@@ -230,6 +316,7 @@ mod tests {
     fn command(script: &str) -> Result<Secret> {
         from_command(
             &["sh", "-c", script].map(String::from),
+            None,
             &Interrupt::default(),
         )
     }
@@ -238,9 +325,14 @@ mod tests {
     fn first_line_is_the_password() {
         assert_eq!(
             *command("printf 'geheim \\r\\nuser: ann\\n'").unwrap(),
-            "geheim "
+            *b"geheim "
         );
-        assert_eq!(*command("printf geheim").unwrap(), "geheim");
+        assert_eq!(*command("printf geheim").unwrap(), *b"geheim");
+        assert_eq!(*command("printf 'gr\\374n\\n'").unwrap(), *b"gr\xfcn");
+        assert_eq!(
+            *command("printf '\\357\\273\\277geheim'").unwrap(),
+            *b"geheim"
+        );
     }
 
     #[test]
@@ -256,7 +348,7 @@ mod tests {
         let nothing = command("printf '\\ngeheim'").unwrap_err();
         assert!(nothing.what().contains("an empty password"), "{nothing}");
         let missing =
-            from_command(&["/nonexistent/pass".into()], &Interrupt::default()).unwrap_err();
+            from_command(&["/nonexistent/pass".into()], None, &Interrupt::default()).unwrap_err();
         assert!(missing.what().starts_with("cannot run"), "{missing}");
     }
 
@@ -277,7 +369,18 @@ mod tests {
         mode(0o600);
         assert_eq!(
             *from_file(file.path(), Path::new("/home/ann")).unwrap(),
-            "geheim"
+            *b"geheim"
         );
+    }
+
+    #[test]
+    fn hint_for_an_unchangeable_mode_is_another_source() {
+        let path = Path::new("/run/secrets/pop");
+        assert_eq!(
+            mode_hint(path, "/run/secrets/pop", false),
+            "its mode cannot be changed there: use `password-command = [\"cat\", \
+             \"/run/secrets/pop\"]`, or copy it to a file with mode 600"
+        );
+        assert!(!may_change_mode(Path::new("/"), 4_000_000_000) || geteuid().is_root());
     }
 }

@@ -17,7 +17,7 @@ use rustix::{
 };
 
 use super::interrupt::{Interrupt, Wake};
-use crate::error::Result;
+use crate::{error::Result, text::sanitize};
 
 /// How much of a program's output is kept, in bytes of each stream.
 const KEPT: usize = 64 * 1024;
@@ -58,6 +58,16 @@ pub struct ProcessOutput {
     pub stdout: Vec<u8>,
     /// The beginning of its standard error.
     pub stderr: Vec<u8>,
+}
+
+/// Returns the name of the program of a command, for messages: without the arguments, in which
+/// people write passwords. If the whole command was written as one word, that is its beginning.
+pub fn program(argv: &[String]) -> String {
+    let name = argv.first().map_or("", String::as_str);
+    match name.split_once(char::is_whitespace) {
+        Some((beginning, _)) => format!("{} …", sanitize(beginning.as_bytes())),
+        None => sanitize(name.as_bytes()),
+    }
 }
 
 /// Returns the hint for a program that cannot be run: `usual`, unless its name explains the

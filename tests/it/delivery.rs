@@ -394,7 +394,7 @@ fn failing_after_command_is_reported_and_mail_is_kept() {
     ------- stderr -------
     work: logged in at 127.0.0.1:PORT
     work: 2 listed, 2 to fetch
-    pouch: work: the `after` command `sh -c printf 'no \033[2Jindex' >&2; exit 3` failed: exit status: 3
+    pouch: work: the `after` command `sh` failed: exit status: 3
       `sh` said: no �[2Jindex
       the messages were delivered
     work   2 new (764 B) to ~/Mail/work; 2 deleted
@@ -404,7 +404,7 @@ fn failing_after_command_is_reported_and_mail_is_kept() {
     ------- stderr -------
     work: logged in at 127.0.0.1:PORT
     work: 2 listed, 2 to fetch
-    pouch: work: cannot run the `after` command `/nonexistent/notmuch new`
+    pouch: work: cannot run the `after` command `/nonexistent/notmuch`
       No such file or directory
     work   2 new (764 B) to ~/Mail/work; 2 deleted
     [exit code: 75]
@@ -413,7 +413,7 @@ fn failing_after_command_is_reported_and_mail_is_kept() {
     ------- stderr -------
     work: logged in at 127.0.0.1:PORT
     work: 2 listed, 2 to fetch
-    pouch: work: the `after` command `sh -c kill -9 $$` failed: signal: 9 (SIGKILL)
+    pouch: work: the `after` command `sh` failed: signal: 9 (SIGKILL)
       the messages were delivered
     work   2 new (764 B) to ~/Mail/work; 2 deleted
     [exit code: 75]

@@ -67,7 +67,7 @@ fn exit_code_of_a_filter_decides() {
         }
         let list = desk.pouch(&["ledger", "list", "--state", "skipped"]).run();
         assert_eq!(
-            list.stdout.contains("dropped by the filter `sh script`"),
+            list.stdout.contains("dropped by the filter `sh`"),
             aside,
             "{list}"
         );

@@ -34,6 +34,7 @@ mod layout;
 mod ledger_commands;
 mod lmtp;
 mod lmtp_server;
+mod login;
 mod mail_program;
 mod mailbox_file;
 mod manual;

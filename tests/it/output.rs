@@ -89,10 +89,24 @@ fn fetch_by_verbosity() {
     work: S: +OK POP3 ready
     work: C: CAPA
     work: S: +OK capabilities follow
+    work: S: TOP
+    work: S: UIDL
+    work: S: USER
+    work: S: SASL PLAIN
+    work: S: RESP-CODES
+    work: S: AUTH-RESP-CODE
+    work: S: IMPLEMENTATION scripted
     work: C: AUTH PLAIN ***
     work: S: +OK maildrop open
     work: C: CAPA
     work: S: +OK capabilities follow
+    work: S: TOP
+    work: S: UIDL
+    work: S: USER
+    work: S: SASL PLAIN
+    work: S: RESP-CODES
+    work: S: AUTH-RESP-CODE
+    work: S: IMPLEMENTATION scripted
     work: C: STAT
     work: S: +OK 1 363
     work: C: LIST
@@ -1018,6 +1032,7 @@ fn config_show_and_path() {
     user                     = "ann"           # ~/.config/pouch/config.toml:4
     auth                     = "auto"          # default
     password-command         = unset           # default
+    password-command-timeout = "1m"            # default
     password-file            = "~/password"    # ~/.config/pouch/config.toml:5
     password-credential      = unset           # default
     maildir                  = "~/Mail/work"   # ~/.config/pouch/config.toml:9
@@ -1130,6 +1145,10 @@ fn config_show_and_path() {
             "password-command": {
               "source": "default",
               "value": null
+            },
+            "password-command-timeout": {
+              "source": "default",
+              "value": "1m"
             },
             "password-credential": {
               "source": "default",

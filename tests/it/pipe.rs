@@ -226,7 +226,7 @@ fn slow_program_is_killed_with_its_children() {
       from Ben, subject: Message 2
       message 2 left on the server; will retry in the next run
       2 other messages delivered
-    work   2 new (802 B) to `sh script`; 2 deleted
+    work   2 new (802 B) to `sh`; 2 deleted
     ");
     assert_taken(&desk, [1, 3]);
     assert_eq!(desk.server.uids(), ["uid-2"]);

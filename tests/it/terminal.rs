@@ -304,3 +304,21 @@ fn progress_can_be_turned_off() {
         assert_eq!(desk.mail().len(), 4);
     }
 }
+
+#[test]
+fn refused_password_is_tried_again_at_once_by_a_person() {
+    let desk = Desk::with(1, "", |server| {
+        server.fault(on("AUTH").refuse("-ERR [AUTH] no"))
+    });
+    desk.fetch(77);
+    desk.fetch(77);
+    let logins = desk.server.log().count("AUTH");
+    assert_eq!(logins, 1, "the second run is too early");
+    let terminal = Terminal::open(&desk, 100);
+    terminal.type_line(&format!(
+        "POUCH_NOW={NOW} {} fetch; echo ended $?",
+        env!("CARGO_BIN_EXE_pouch")
+    ));
+    terminal.shows("ended 77");
+    assert_eq!(desk.server.log().count("AUTH"), 2);
+}

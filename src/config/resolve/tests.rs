@@ -36,6 +36,7 @@ fn keys_that_are_not_set_have_their_defaults() {
     user = "ann"  # ~/.config/pouch/config.toml:3
     auth = "auto"  # default
     password-command = unset  # default
+    password-command-timeout = "1m"  # default
     password-file = unset  # default
     password-credential = unset  # default
     maildir = "~/Mail"  # ~/.config/pouch/config.toml:4

@@ -136,13 +136,23 @@ keys! {
 
     /// A command that prints the password on its first line.
     /// It is run without a shell; at a terminal it may ask for a passphrase.
+    /// Messages name the program without its arguments, but other users of the machine can see these
+    /// while it runs.
     password_command: Option<Vec<String>> =>
         Key::new("password-command", Group::Login, "command that prints the password")
             .set_in_sample("[\"pass\", \"show\", \"mail/work\"]")
             .one_of(Choice::Password);
 
+    /// The longest time that `password-command` may run if standard error is not a terminal.
+    /// After that, it is ended together with the programs that it started.
+    /// At a terminal there is no limit, since it may be waiting for you.
+    password_command_timeout: TimeSpan = TimeSpan::from_seconds(60) =>
+        Key::new("password-command-timeout", Group::Login,
+            "its longest time, without a terminal");
+
     /// A file that contains the password on its first line.
     /// It must not be accessible to other users.
+    /// The password is sent in the encoding of the file; a UTF-8 byte order mark is not part of it.
     password_file: Option<FilePath> =>
         Key::new("password-file", Group::Login, "file with the password, mode 600")
             .example("\"~/.secrets/work\"")

@@ -150,10 +150,10 @@ fn run(server: Server<'_>, auth: Auth, heads: bool) -> pouch::error::Result<()> 
     let authorization = Authorization::greet(server, terms)?;
     let who = Credentials {
         user: "ann",
-        password: "secret",
+        password: b"secret",
         auth,
     };
-    let mut session = authorization.login(&who)?;
+    let mut session = authorization.login(&who).map_err(|failure| failure.error)?;
     let (listing, ()) = session.list(|| ())?;
     assert!(
         listing

@@ -37,7 +37,7 @@ impl Message {
 #[derive(Clone, Debug)]
 pub(super) struct Maildrop {
     pub(super) user: String,
-    pub(super) password: String,
+    pub(super) password: Vec<u8>,
     pub(super) messages: Vec<Message>,
     /// The session that has it locked.
     pub(super) holder: Option<usize>,
@@ -48,7 +48,7 @@ impl Maildrop {
     pub(super) fn new(user: &str, password: &str) -> Self {
         Self {
             user: user.to_owned(),
-            password: password.to_owned(),
+            password: password.as_bytes().to_owned(),
             messages: Vec::new(),
             holder: None,
         }

@@ -169,9 +169,9 @@ impl Session {
         setup: &Setup,
         maildrops: &mut [Maildrop],
     ) -> Reply {
-        let found = maildrops.iter().position(|maildrop| {
-            maildrop.user.as_bytes() == user && maildrop.password.as_bytes() == password
-        });
+        let found = maildrops
+            .iter()
+            .position(|maildrop| maildrop.user.as_bytes() == user && maildrop.password == password);
         let Some(maildrop) = found else {
             return Reply::err("[AUTH] invalid user or password");
         };

@@ -67,10 +67,10 @@ impl Setup {
     }
 
     /// The name and the password of the user: `ann` and `secret` unless told.
-    pub fn user(mut self, user: &str, password: &str) -> Self {
+    pub fn user(mut self, user: &str, password: impl AsRef<[u8]>) -> Self {
         let last = self.last_maildrop();
         user.clone_into(&mut last.user);
-        password.clone_into(&mut last.password);
+        password.as_ref().clone_into(&mut last.password);
         self
     }
 

@@ -1,0 +1,144 @@
+//! When the next login may be made.
+//!
+//! Two things limit logins. A server may require a delay between them (LOGIN-DELAY, RFC 2449 §6.5).
+//! And a server that refused a password counts the refusals: fail2ban blocks the address of a whole
+//! office if a timer repeats a wrong password every few minutes, and some servers lock the account.
+//! After a refusal, the same password is therefore repeated at increasing intervals only, because
+//! the refusal may have been a mistake of the server. Giving up for good was rejected: mail would
+//! stop after one such mistake. A changed password, and a person who starts pouch at a terminal, do
+//! not wait.
+
+use super::time::{TimeSpan, Timestamp};
+
+/// The time until a password that was refused once is tried again. It doubles with each further
+/// refusal.
+const FIRST_DELAY: TimeSpan = TimeSpan::from_seconds(5 * 60);
+
+/// The longest time until a refused password is tried again.
+const LONGEST_DELAY: TimeSpan = TimeSpan::from_days(1);
+
+/// The longest LOGIN-DELAY that is honoured. A server that announces more would stop the mail.
+const LONGEST_LOGIN_DELAY: TimeSpan = TimeSpan::from_days(1);
+
+/// What is known of the last logins of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoginHistory {
+    /// The last successful login, if the server requires a delay after it.
+    pub delay: Option<LoginDelay>,
+    /// The refusals since the last successful login.
+    pub refused: Option<RefusedLogin>,
+}
+
+/// A delay that a server requires between logins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginDelay {
+    /// The time of the last login.
+    pub last_login: Timestamp,
+    /// The delay.
+    pub delay: TimeSpan,
+}
+
+/// Logins that were refused in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedLogin {
+    /// Their number, at least 1.
+    pub count: u32,
+    /// The time of the last one.
+    pub last: Timestamp,
+    /// What was reported about it: the sentence.
+    pub what: String,
+    /// What was reported about it: the server's response.
+    pub response: String,
+    /// Identifies the secret, and the settings of the login, without revealing them.
+    pub fingerprint: Fingerprint,
+}
+
+/// A salted hash of a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// The salt.
+    pub salt: Vec<u8>,
+    /// The hash.
+    pub hash: Vec<u8>,
+}
+
+impl LoginDelay {
+    /// Returns the time before which the server refuses a login, or `None` if that is over.
+    pub fn until(self, now: Timestamp) -> Option<Timestamp> {
+        pending(self.last_login, self.delay.min(LONGEST_LOGIN_DELAY), now)
+    }
+}
+
+impl RefusedLogin {
+    /// Returns the time before which the same secret is not tried again without a person, or `None`
+    /// if that is over.
+    pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        let doublings = self.count.saturating_sub(1).min(30);
+        let seconds = FIRST_DELAY.seconds() << doublings;
+        let delay = TimeSpan::from_seconds(seconds).min(LONGEST_DELAY);
+        pending(self.last, delay, now)
+    }
+}
+
+/// Returns the end of a delay that began at `since`, or `None` if it is over. A delay that began in
+/// the future is over, too: the clock was wrong then or is now.
+fn pending(since: Timestamp, delay: TimeSpan, now: Timestamp) -> Option<Timestamp> {
+    let end = since.after(delay);
+    (since <= now && now < end).then_some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn refused(count: u32) -> RefusedLogin {
+        RefusedLogin {
+            count,
+            last: NOW,
+            what: String::new(),
+            response: String::new(),
+            fingerprint: Fingerprint {
+                salt: Vec::new(),
+                hash: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn delay_doubles_up_to_a_day() {
+        for (count, minutes) in [
+            (1, 5),
+            (2, 10),
+            (3, 20),
+            (9, 1280),
+            (10, 1440),
+            (u32::MAX, 1440),
+        ] {
+            let end = NOW.after(TimeSpan::from_seconds(minutes * 60));
+            assert_eq!(refused(count).until(NOW), Some(end), "{count}");
+            assert_eq!(refused(count).until(end), None, "{count}");
+        }
+    }
+
+    #[test]
+    fn delay_of_a_server_has_a_limit() {
+        let delay = |seconds| LoginDelay {
+            last_login: NOW,
+            delay: TimeSpan::from_seconds(seconds),
+        };
+        assert_eq!(
+            delay(60).until(Timestamp(1_000_059)),
+            Some(Timestamp(1_000_060))
+        );
+        assert_eq!(delay(60).until(Timestamp(1_000_060)), None);
+        assert_eq!(delay(0).until(NOW), None);
+        assert_eq!(delay(u64::MAX).until(NOW), Some(Timestamp(1_086_400)));
+    }
+
+    #[test]
+    fn delay_that_began_in_the_future_is_over() {
+        assert_eq!(refused(1).until(Timestamp(NOW.0 - 1)), None);
+    }
+}

@@ -1,0 +1,215 @@
+//! Whether a run may log in, and the records of its logins.
+//!
+//! The decision is in [`domain::login`](crate::domain::login).
+
+use super::{
+    connect::{dial, secret_hint},
+    env::{Attendance, RunEnv},
+    run::AccountRun,
+};
+use crate::{
+    config::{Account, Tls},
+    domain::{
+        auth::Auth,
+        login::{Fingerprint, LoginDelay, LoginHistory, RefusedLogin},
+        time::{TimeSpan, Timestamp},
+    },
+    error::{Error, Kind, Result},
+    ledger::Ledger,
+    net::PendingConnection,
+    pop3::{
+        login::{LoginFailure, SecretStatus},
+        reply::Capabilities,
+    },
+    sys::password::{Secret, new_salt, salted_hash},
+    text::{moment, times},
+};
+
+/// What the logins of a run need.
+pub(super) struct Login {
+    /// The account's secret.
+    pub(super) secret: Secret,
+    /// The earlier logins.
+    pub(super) history: LoginHistory,
+    /// A connection that is being established already.
+    pub(super) begun: Option<PendingConnection>,
+}
+
+impl Login {
+    /// Starts to connect, unless the secret was refused and has to wait.
+    ///
+    /// # Errors
+    /// That of the last login ([`Kind::Denied`]), if the same secret is not tried again yet.
+    pub(super) fn begin(
+        account: &Account,
+        env: &RunEnv,
+        secret: Secret,
+        history: LoginHistory,
+    ) -> Result<Self> {
+        let now = env.clock.now();
+        let refused = history
+            .refused
+            .as_ref()
+            .filter(|_| env.attendance != Attendance::Person);
+        if let Some((refused, until)) =
+            refused.and_then(|refused| Some((refused, refused.until(now)?)))
+            && is_same(account, &secret, refused)?
+        {
+            return Err(not_yet(refused, until).with_hint(secret_hint(account, env)));
+        }
+        Ok(Self {
+            secret,
+            history,
+            begun: Some(dial(account)),
+        })
+    }
+}
+
+/// Returns the error of a run that comes before the server accepts another login, or `None` if it
+/// accepts one.
+pub(super) fn too_early(
+    account: &Account,
+    history: &LoginHistory,
+    now: Timestamp,
+) -> Option<Error> {
+    let delay = history.delay?;
+    let until = delay.until(now)?;
+    let what = format!("{} requires {} between logins", account.host, delay.delay);
+    Some(Error::new(Kind::Busy, what).with_fact(format!(
+        "the last login was at {}, the next one is possible at {}",
+        moment(delay.last_login),
+        moment(until)
+    )))
+}
+
+/// Returns the error of the last login again, with the time of the next attempt.
+fn not_yet(refused: &RefusedLogin, until: Timestamp) -> Error {
+    Error::new(Kind::Denied, refused.what.as_str())
+        .with_fact(refused.response.as_str())
+        .with_fact(format!(
+            "refused {}; the same password is not tried again before {}",
+            times(refused.count),
+            moment(until)
+        ))
+}
+
+impl AccountRun<'_> {
+    /// Records a failed login if the server refused the secret. Returns the error.
+    pub(super) fn login_failed(&mut self, login: &Login, failure: LoginFailure) -> Error {
+        let LoginFailure { error, secret } = failure;
+        if secret == SecretStatus::Refused {
+            let now = self.env.clock.now();
+            let recorded = after_refusal(self.account, login, &error, now)
+                .and_then(|history| self.ledger.record_logins(&history));
+            // the refusal is what the user has to know
+            drop(recorded);
+        }
+        error
+    }
+
+    /// Records a login that succeeded at `at`. Updates `history`.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub(super) fn logged_in(
+        &mut self,
+        history: &mut LoginHistory,
+        at: Timestamp,
+        capabilities: Option<&Capabilities>,
+    ) -> Result<()> {
+        let after = after_success(capabilities, at);
+        if after != *history {
+            self.ledger.record_logins(&after)?;
+            *history = after;
+        }
+        Ok(())
+    }
+}
+
+/// Records that a login outside of a run succeeded: the next run is not delayed by earlier refusals.
+///
+/// # Errors
+/// The ledger cannot be read or written.
+pub fn record_success(
+    ledger: &mut Ledger,
+    capabilities: Option<&Capabilities>,
+    now: Timestamp,
+) -> Result<()> {
+    let after = after_success(capabilities, now);
+    if ledger.reader().login_history()? == after {
+        return Ok(());
+    }
+    ledger.record_logins(&after)
+}
+
+/// Returns the history after a login that succeeded.
+fn after_success(capabilities: Option<&Capabilities>, now: Timestamp) -> LoginHistory {
+    let announced = capabilities.and_then(|known| known.arguments("LOGIN-DELAY")?.next());
+    let seconds = announced.and_then(|seconds| seconds.parse().ok());
+    LoginHistory {
+        delay: seconds
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| LoginDelay {
+                last_login: now,
+                delay: TimeSpan::from_seconds(seconds),
+            }),
+        refused: None,
+    }
+}
+
+/// Returns the history after a login that was refused with `error`.
+fn after_refusal(
+    account: &Account,
+    login: &Login,
+    error: &Error,
+    now: Timestamp,
+) -> Result<LoginHistory> {
+    let (secret, history) = (&login.secret, &login.history);
+    let earlier = match &history.refused {
+        Some(refused) if is_same(account, secret, refused)? => Some(refused.clone()),
+        _ => None,
+    };
+    let (count, fingerprint) = if let Some(refused) = earlier {
+        (refused.count, refused.fingerprint)
+    } else {
+        let salt = new_salt()?;
+        let hash = fingerprint(account, secret, &salt)?;
+        (0, Fingerprint { salt, hash })
+    };
+    Ok(LoginHistory {
+        refused: Some(RefusedLogin {
+            count: count.saturating_add(1),
+            last: now,
+            what: error.what().to_owned(),
+            response: error.facts().first().cloned().unwrap_or_default(),
+            fingerprint,
+        }),
+        delay: history.delay,
+    })
+}
+
+/// Returns whether `refused` is about this secret and these settings.
+fn is_same(account: &Account, secret: &Secret, refused: &RefusedLogin) -> Result<bool> {
+    let Fingerprint { salt, hash } = &refused.fingerprint;
+    Ok(fingerprint(account, secret, salt)? == *hash)
+}
+
+/// Returns the salted hash of the secret and of the settings of the login. The user and the host
+/// are the same for all logins in a ledger.
+fn fingerprint(account: &Account, secret: &Secret, salt: &[u8]) -> Result<Vec<u8>> {
+    let auth = match account.auth {
+        Auth::Auto => "auto",
+        Auth::Plain => "plain",
+        Auth::User => "user",
+    };
+    let tls = match account.tls {
+        Tls::Implicit => "implicit",
+        Tls::StartTls => "starttls",
+        Tls::Off => "off",
+    };
+    let client = account.client_certificate.as_ref();
+    let files = client.map(|client| (&client.certificate, &client.key));
+    // no secret contains NUL
+    let settings = format!("\0{auth} {tls} {} {files:?}", account.port);
+    salted_hash(&[secret, settings.as_bytes()], salt)
+}
