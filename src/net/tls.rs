@@ -9,13 +9,17 @@
 //! certificate itself. An option that turns verification off was rejected: an attacker then gets
 //! the password, and the pin serves the same servers. `pouch check` shows the certificate to pin.
 //!
+//! The host is looked up in the certificate's subjectAltName only, as browsers do (RFC 9525).
+//! OpenSSL uses the common name as well if there is no host in subjectAltName; such a certificate
+//! is refused after the handshake. It can be pinned.
+//!
 //! # Errors
 //!
 //! Whether a failure is a wrong port, a lost connection or an untrusted certificate decides the
 //! exit code and whether to try again. That is read from OpenSSL's reason codes. Its texts only
 //! select the words of a message, because they change between versions.
 
-use std::{error::Error as _, fs, io, path::Path};
+use std::{error::Error as _, fs, io, net::IpAddr, path::Path};
 
 use native_tls::{HandshakeError, Identity, Protocol, TlsConnector, TlsStream};
 use openssl::{asn1::Asn1Time, error::ErrorStack, x509::X509};
@@ -33,7 +37,18 @@ use crate::{
 #[derive(Clone)]
 pub struct TlsConfig {
     connector: TlsConnector,
-    pin: Option<[u8; 32]>,
+    check: Check,
+}
+
+/// What is checked after the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// That the certificate has its host in subjectAltName.
+    Name,
+    /// That the certificate is the one with this fingerprint.
+    Pin([u8; 32]),
+    /// Nothing: the certificate is only shown.
+    Nothing,
 }
 
 /// A server's certificate.
@@ -74,10 +89,10 @@ impl TlsConfig {
         let mut builder = TlsConnector::builder();
         // RFC 8314 §4.1
         builder.min_protocol_version(Some(Protocol::Tlsv12));
-        let pin = match trust {
+        let check = match trust {
             Trust::System => {
                 roots.add_missing(&mut builder);
-                None
+                Check::Name
             }
             Trust::CaFile(path) => {
                 let none = || {
@@ -98,14 +113,14 @@ impl TlsConfig {
                 for root in roots {
                     builder.add_root_certificate(root);
                 }
-                None
+                Check::Name
             }
             Trust::Pin(pin) => {
                 // `wrap` compares the certificate after the handshake
                 builder
                     .danger_accept_invalid_certs(true)
                     .danger_accept_invalid_hostnames(true);
-                Some(*pin)
+                Check::Pin(*pin)
             }
         };
         if let Some(ClientCertificate { certificate, key }) = client {
@@ -128,7 +143,7 @@ impl TlsConfig {
         let connector = builder.build().map_err(|error| {
             Error::new(Kind::Config, "cannot set up TLS").with_fact(error.to_string())
         })?;
-        Ok(Self { connector, pin })
+        Ok(Self { connector, check })
     }
 
     /// Returns a configuration that accepts any certificate, to show it. It must not be used to log
@@ -146,7 +161,7 @@ impl TlsConfig {
             })?;
         Ok(Self {
             connector,
-            pin: None,
+            check: Check::Nothing,
         })
     }
 
@@ -174,21 +189,52 @@ impl TlsConfig {
             }
         };
         stream.get_mut().socket_mut().clear_deadline();
-        if let Some(pin) = self.pin {
-            let found = certificate(&stream);
-            if found.as_ref().map(|certificate| certificate.sha256) != Some(pin) {
+        self.check.verify(&stream, name, host)?;
+        Ok(Stream::Tls(Box::new(stream), captured))
+    }
+}
+
+impl Check {
+    /// Verifies the certificate of a stream to `name`, which messages call `host`.
+    fn verify(self, stream: &TlsStream<Records>, name: &str, host: &str) -> Result<()> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Name if name.parse::<IpAddr>().is_ok() || names_a_host(stream) => Ok(()),
+            Self::Name => Err(Error::new(
+                Kind::Denied,
+                format!("the certificate of {host} has no host name in subjectAltName"),
+            )
+            .with_fact("its common name is not compared with the host (RFC 9525)")
+            .with_hint(PIN_HINT)),
+            Self::Pin(pin) => {
+                let found = certificate(stream);
+                if found.as_ref().map(|certificate| certificate.sha256) == Some(pin) {
+                    return Ok(());
+                }
                 let found = found.map_or_else(|| "none".into(), |certificate| certificate.pin());
-                return Err(Error::new(
+                Err(Error::new(
                     Kind::Denied,
                     format!("the certificate of {host} does not match `tls-pin`"),
                 )
                 .with_fact(format!("the server's certificate: {found}"))
-                .with_hint("if the certificate was renewed on purpose, update `tls-pin`"));
+                .with_hint("if the certificate was renewed on purpose, update `tls-pin`"))
             }
         }
-        Ok(Stream::Tls(Box::new(stream), captured))
     }
 }
+
+/// Returns whether the certificate of a stream has a host name in subjectAltName.
+fn names_a_host(stream: &TlsStream<Records>) -> bool {
+    let certificate = stream.peer_certificate().ok().flatten();
+    let names = certificate
+        .and_then(|certificate| X509::from_der(&certificate.to_der().ok()?).ok())
+        .and_then(|certificate| certificate.subject_alt_names());
+    names.is_some_and(|names| names.iter().any(|name| name.dnsname().is_some()))
+}
+
+/// The hint about a certificate that its operator should replace.
+const PIN_HINT: &str = "ask the server's operator for another certificate, or verify the one that \
+                        `pouch check` shows and set `tls-pin` to it";
 
 /// Returns the server's certificate, or `None` if there is none or it cannot be read.
 pub(super) fn certificate(stream: &TlsStream<Records>) -> Option<Certificate> {
@@ -211,10 +257,19 @@ const ERR_LIB_SSL: i32 = 20;
 /// Reason codes of that library (`openssl/sslerr.h`).
 mod reasons {
     pub(super) const CERTIFICATE_VERIFY_FAILED: i32 = 134;
+    pub(super) const NO_PROTOCOLS_AVAILABLE: i32 = 191;
     pub(super) const PACKET_LENGTH_TOO_LONG: i32 = 198;
+    pub(super) const UNSUPPORTED_PROTOCOL: i32 = 258;
     pub(super) const WRONG_VERSION_NUMBER: i32 = 267;
     pub(super) const UNEXPECTED_EOF_WHILE_READING: i32 = 294;
     pub(super) const RECORD_LAYER_FAILURE: i32 = 313;
+    pub(super) const DH_KEY_TOO_SMALL: i32 = 394;
+    pub(super) const VERSION_TOO_LOW: i32 = 396;
+    pub(super) const CA_KEY_TOO_SMALL: i32 = 397;
+    pub(super) const CA_MD_TOO_WEAK: i32 = 398;
+    pub(super) const EE_KEY_TOO_SMALL: i32 = 399;
+    pub(super) const ALERT_HANDSHAKE_FAILURE: i32 = 1040;
+    pub(super) const ALERT_PROTOCOL_VERSION: i32 = 1070;
 }
 
 /// Why a handshake failed.
@@ -226,6 +281,10 @@ enum Failure {
     Untrusted(String),
     /// The server sent something else than TLS.
     NotTls(String),
+    /// The server has only versions of TLS that are not secure.
+    OldVersion(String),
+    /// The server has only keys or algorithms that are not secure.
+    Weak(String),
     /// The server closed the connection.
     Closed(String),
     /// Anything else.
@@ -259,6 +318,15 @@ impl Failure {
             | reasons::PACKET_LENGTH_TOO_LONG
             | reasons::RECORD_LAYER_FAILURE => Some(Self::NotTls),
             reasons::UNEXPECTED_EOF_WHILE_READING => Some(Self::Closed),
+            reasons::NO_PROTOCOLS_AVAILABLE
+            | reasons::UNSUPPORTED_PROTOCOL
+            | reasons::VERSION_TOO_LOW
+            | reasons::ALERT_PROTOCOL_VERSION => Some(Self::OldVersion),
+            reasons::DH_KEY_TOO_SMALL
+            | reasons::CA_KEY_TOO_SMALL
+            | reasons::CA_MD_TOO_WEAK
+            | reasons::EE_KEY_TOO_SMALL
+            | reasons::ALERT_HANDSHAKE_FAILURE => Some(Self::Weak),
             _ => None,
         }
     }
@@ -286,6 +354,21 @@ impl Failure {
             .with_hint(
                 "check `port` and `tls`: port 995 needs tls = \"implicit\", port 110 \"starttls\"",
             ),
+            Self::OldVersion(detail) => Error::new(
+                Kind::Unavailable,
+                format!("{host} has no TLS version that pouch accepts"),
+            )
+            .with_fact(detail)
+            .with_hint("ask the server's operator to enable TLS 1.2 or 1.3; older versions are not secure"),
+            Self::Weak(detail) => Error::new(
+                Kind::Unavailable,
+                format!("{host} has no TLS cipher or key that this machine accepts"),
+            )
+            .with_fact(detail)
+            .with_hint(
+                "ask the server's operator to enable current ciphers and longer keys; this machine's \
+                 limits are in openssl.cnf (MinProtocol, CipherString)",
+            ),
             Self::Closed(detail) => Error::new(
                 Kind::ConnectionLost,
                 format!("{host} closed the connection during the TLS handshake"),
@@ -307,6 +390,16 @@ fn untrusted(host: &str, detail: &str) -> Error {
             (
                 format!("the certificate is not for {host}"),
                 "set `host` to a name the certificate is issued for",
+            )
+        } else if lower.contains("not yet valid") {
+            (
+                format!("the certificate of {host} is not valid yet"),
+                "check this machine's clock, which may be slow",
+            )
+        } else if lower.contains("too weak") {
+            (
+                format!("the certificate of {host} has a key or signature that is too weak"),
+                PIN_HINT,
             )
         } else if lower.contains("expired") {
             (
@@ -356,6 +449,14 @@ mod tests {
         time::Duration,
     };
 
+    use openssl::{
+        hash::MessageDigest,
+        pkey::{PKey, Private},
+        rsa::Rsa,
+        ssl::{SslAcceptor, SslMethod},
+        x509::{X509Builder, X509NameBuilder, extension::SubjectAlternativeName},
+    };
+
     use super::*;
     use crate::sys::interrupt::Interrupt;
 
@@ -386,11 +487,80 @@ mod tests {
         for (response, kind) in [
             (&b"+OK POP3 server ready\r\n"[..], Kind::NotPop3),
             (b"", Kind::ConnectionLost),
-            // the alert `handshake_failure`
+            // the alerts `handshake_failure` and `internal_error`
             (b"\x15\x03\x03\x00\x02\x02\x28", Kind::Unavailable),
+            (b"\x15\x03\x03\x00\x02\x02\x50", Kind::Unavailable),
         ] {
             assert_eq!(handshake_with(response).kind(), kind, "{response:?}");
         }
+    }
+
+    #[test]
+    fn old_tls_version_has_its_own_words() {
+        // the alert `protocol_version`, and a ServerHello of TLS 1.1
+        let hello = b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02\
+                      01234567890123456789012345678901\x00\x00\x2f\x00";
+        for response in [&b"\x15\x03\x01\x00\x02\x02\x46"[..], hello] {
+            let error = handshake_with(response);
+            assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+            assert!(error.what().contains("no TLS version"), "{error}");
+            assert!(error.hint().is_some(), "{error}");
+        }
+    }
+
+    /// Returns a self-signed certificate for `localhost` with a key of so many bits.
+    fn rsa_certificate(bits: u32) -> (X509, PKey<Private>) {
+        let key = PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap();
+        let mut name = X509NameBuilder::new().unwrap();
+        name.append_entry_by_text("CN", "localhost").unwrap();
+        let name = name.build();
+        let mut builder = X509Builder::new().unwrap();
+        builder.set_version(2).unwrap();
+        builder.set_subject_name(&name).unwrap();
+        builder.set_issuer_name(&name).unwrap();
+        builder.set_pubkey(&key).unwrap();
+        let from = Asn1Time::days_from_now(0).unwrap();
+        builder.set_not_before(&from).unwrap();
+        let until = Asn1Time::days_from_now(1).unwrap();
+        builder.set_not_after(&until).unwrap();
+        let names = SubjectAlternativeName::new()
+            .dns("localhost")
+            .build(&builder.x509v3_context(None, None))
+            .unwrap();
+        builder.append_extension(names).unwrap();
+        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        (builder.build(), key)
+    }
+
+    #[test]
+    fn weak_key_can_only_be_pinned() {
+        let (certificate, key) = rsa_certificate(1024);
+        let roots = tempfile::NamedTempFile::new().unwrap();
+        fs::write(roots.path(), certificate.to_pem().unwrap()).unwrap();
+        let sha256 = Sha256::digest(certificate.to_der().unwrap()).into();
+        let mut acceptor = SslAcceptor::mozilla_intermediate(SslMethod::tls()).unwrap();
+        acceptor.set_security_level(0);
+        acceptor.set_certificate(&certificate).unwrap();
+        acceptor.set_private_key(&key).unwrap();
+        let acceptor = acceptor.build();
+        let handshake = |trust: Trust| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let acceptor = acceptor.clone();
+            let server = thread::spawn(move || {
+                let client = listener.accept().unwrap().0;
+                acceptor.accept(client).is_ok()
+            });
+            let config = TlsConfig::new(&trust, None, &SystemRoots::default()).unwrap();
+            let result = config.wrap(connect(port), "localhost").map(drop);
+            let _ = server.join().unwrap();
+            result
+        };
+        let error = handshake(Trust::CaFile(roots.path().to_owned())).unwrap_err();
+        assert_eq!(error.kind(), Kind::Denied, "{error}");
+        assert!(error.what().contains("too weak"), "{error}");
+        assert!(error.hint().unwrap().contains("tls-pin"), "{error}");
+        handshake(Trust::Pin(sha256)).unwrap();
     }
 
     #[test]

@@ -4,8 +4,8 @@ use insta::assert_snapshot;
 
 use crate::{
     fixture::{Desk, NOW},
-    server::{Fault, Server, Setup, corpus, on, on_response},
-    support::{run::Output, watch::wait_for_change},
+    server::{Certificate, Fault, Server, Setup, corpus, on, on_connect, on_response},
+    support::{Home, run::Output, watch::wait_for_change},
 };
 
 /// One message on a server with this fault.
@@ -529,4 +529,114 @@ fn ledger_does_not_contain_the_refused_password() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(memchr::memmem::find(&bytes, b"long-enough-to-find").is_none());
     }
+}
+
+// certificates
+
+/// Returns an account on `localhost` with TLS, on a server with this certificate.
+fn with_certificate(certificate: Certificate) -> (Home, Server) {
+    let home = Home::new();
+    let setup = Server::implicit_tls().messages(corpus::messages(1));
+    let server = setup.certificate(certificate).start();
+    home.write("password", "secret\n", 0o600);
+    trust(
+        &home,
+        &server,
+        &format!(
+            "tls-ca-file = \"{}\"",
+            server.ca_file(home.path()).display()
+        ),
+    );
+    (home, server)
+}
+
+fn trust(home: &Home, server: &Server, line: &str) {
+    home.config(&format!(
+        "[account.work]\nhost = \"localhost\"\nport = {}\nuser = \"ann\"\nretries = 0\n\
+         password-file = \"~/password\"\nmaildir = \"~/Mail\"\n{line}\n",
+        server.port()
+    ));
+}
+
+#[test]
+fn refused_certificates_have_a_way_forward() {
+    let mut shown = String::new();
+    for certificate in [
+        Certificate::NotYetValid,
+        Certificate::Expired,
+        Certificate::OtherAuthority,
+        Certificate::SelfSigned,
+        Certificate::WithoutNames,
+    ] {
+        let (home, server) = with_certificate(certificate);
+        let output = home.pouch(&["fetch"]).run();
+        shown.push_str(&output.assert_code(77).case(&format!("{certificate:?}")));
+        assert_eq!(server.log().commands().count(), 0);
+    }
+    assert_snapshot!(shown, @"
+    === NotYetValid
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate of localhost is not valid yet
+      certificate is not yet valid
+    hint: check this machine's clock, which may be slow
+    [exit code: 77]
+    === Expired
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate of localhost has expired
+      certificate has expired
+    hint: check this machine's clock, or ask the server's operator to renew the certificate
+    [exit code: 77]
+    === OtherAuthority
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate of localhost is not trusted
+      certificate signature failure
+    hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
+    [exit code: 77]
+    === SelfSigned
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate of localhost is not trusted
+      self-signed certificate
+    hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
+    [exit code: 77]
+    === WithoutNames
+    $ pouch fetch
+    ------- stderr -------
+    pouch: work: the certificate of localhost has no host name in subjectAltName
+      its common name is not compared with the host (RFC 9525)
+    hint: ask the server's operator for another certificate, or verify the one that `pouch check` shows and set `tls-pin` to it
+    [exit code: 77]
+    ");
+}
+
+#[test]
+fn certificate_without_subject_alt_name_can_be_pinned() {
+    let (home, server) = with_certificate(Certificate::WithoutNames);
+    let pin = format!("sha256:{}", server.sha256());
+    home.pouch(&["check"])
+        .run()
+        .assert_code(77)
+        .assert_stderr(&pin);
+    trust(&home, &server, &format!("tls-pin = \"{pin}\""));
+    home.pouch(&["fetch"]).run().assert_code(0).assert_silent();
+}
+
+#[test]
+fn server_with_an_old_tls_version_is_reported() {
+    let desk = Desk::with(1, "", |server| {
+        // an alert: protocol_version
+        server.fault(on_connect().answer(*b"\x15\x03\x01\x00\x02\x02\x46"))
+    });
+    let text = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
+    let text = text.replace("tls = \"off\"", "tls = \"implicit\"");
+    desk.home
+        .config(&text.replace("allow-plaintext-password = true\n", ""));
+    assert_snapshot!(desk.fetch(69).stderr_text(), @"
+    pouch: work: 127.0.0.1 has no TLS version that pouch accepts
+      tlsv1 alert protocol version
+    hint: ask the server's operator to enable TLS 1.2 or 1.3; older versions are not secure
+    ");
 }

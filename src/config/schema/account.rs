@@ -48,7 +48,7 @@ keys! {
     AccountValues:
 
     /// The server's name or address.
-    /// The certificate must be issued for it.
+    /// The certificate must be issued for it: subjectAltName counts, the common name does not.
     /// The ledger belongs to this host and this `user`; pouch(1) describes what to do if one of
     /// them changes.
     host: Host =>

@@ -13,6 +13,8 @@ pub enum Certificate {
     Good,
     /// It ran out years ago.
     Expired,
+    /// It begins to be valid in many years.
+    NotYetValid,
     /// It is for another host.
     WrongHost,
     /// It is signed by an authority that the client was not given.
@@ -21,6 +23,8 @@ pub enum Certificate {
     SelfSigned,
     /// It is for another host, and has this one's name as its common name (RFC 9525 §2).
     NameInCommonName,
+    /// It has no subjectAltName, and the host's name as its common name.
+    WithoutNames,
     /// It names the host, and not the address.
     WithoutAddress,
     /// Who signed it was signed by the authority, and is not shown.
@@ -51,6 +55,8 @@ impl Certificate {
         let certificate = match self {
             Self::Good
             | Self::Expired
+            | Self::NotYetValid
+            | Self::WithoutNames
             | Self::WrongHost
             | Self::NameInCommonName
             | Self::WithoutAddress => self.params()?.signed_by(&key, &trusted)?,
@@ -76,16 +82,20 @@ impl Certificate {
         let names = match self {
             Self::WrongHost | Self::NameInCommonName => vec!["elsewhere.example".to_owned()],
             Self::WithoutAddress => vec!["localhost".to_owned()],
+            Self::WithoutNames => Vec::new(),
             _ => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
         };
         let mut params = CertificateParams::new(names)?;
-        let name = if self == Self::NameInCommonName {
+        let name = if matches!(self, Self::NameInCommonName | Self::WithoutNames) {
             "localhost"
         } else {
             "scripted POP3 server"
         };
         params.distinguished_name.push(DnType::CommonName, name);
-        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_before = match self {
+            Self::NotYetValid => date_time_ymd(2098, 1, 1),
+            _ => date_time_ymd(2020, 1, 1),
+        };
         params.not_after = match self {
             Self::Expired => date_time_ymd(2021, 1, 1),
             _ => date_time_ymd(2099, 1, 1),
