@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     migration_hints::counterpart,
     schema::{Key, Scope, TypeMismatch},
-    snippet::{Document, PASSWORD_KEYS},
+    snippet::{Document, PASSWORD_KEYS, is_public},
     value::is_zero,
 };
 use crate::{
@@ -154,7 +154,21 @@ pub(super) fn type_mismatch(
     );
     let error = document.error(span, &what);
     let instead_of_zero = key.instead_of_zero.filter(|_| is_zero(value));
-    match instead_of_zero.map(str::to_owned).or(unexpected.hint) {
+    let hint = match key.name {
+        // not the command itself, which may contain the password
+        "password-command" => Some(
+            "write it as a list of the program and its arguments: [\"pass\", \"show\", \
+             \"mail/work\"]"
+                .to_owned(),
+        ),
+        _ => instead_of_zero.map(str::to_owned).or(unexpected.hint),
+    };
+    let is_one_escape = document.text[span.clone()].matches('\\').count() == 1
+        && value
+            .as_str()
+            .is_some_and(|text| text.contains(char::is_control));
+    let escape = || is_one_escape.then(|| backslash_hint(document, span.start));
+    match hint.or_else(|| escape().flatten()) {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
@@ -194,10 +208,28 @@ pub(super) fn syntax_error(document: &Document, error: &toml::de::Error) -> Erro
     let error = document.error(&span, &what);
     let is_header = ["invalid unquoted key", "unclosed table"].contains(&fault);
     let header = is_header.then(|| account_header(document, &span));
-    match header.flatten().and_then(name_hint) {
+    let hint = header.flatten().and_then(name_hint);
+    match hint.or_else(|| backslash_hint(document, span.start)) {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// Returns the hint for a string in double quotes with a backslash that TOML does not take
+/// literally, as in `"CORP\bob"`. `at` is a byte in the string. `None` if it has no backslash, or
+/// cannot be written in single quotes.
+fn backslash_hint(document: &Document, at: usize) -> Option<String> {
+    let text = &document.text;
+    let start = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].lines().next()?;
+    let before = &line[..line.floor_char_boundary(at - start + 1)];
+    let inner = &line[before.rfind('"')? + 1..];
+    let inner = &inner[..inner.find('"')?];
+    let is_literal = inner.contains('\\') && !inner.contains('\'') && is_public(line);
+    is_literal.then(|| {
+        let inner = sanitize(inner.as_bytes());
+        format!("in double quotes, `\\` begins an escape sequence: write '{inner}'")
+    })
 }
 
 /// Returns the name in the line `[account.NAME]` that contains `span`.

@@ -195,7 +195,7 @@ fn unknown_keys() {
     hint: did you mean `jobs`?
 
     ~/.config/pouch/config.toml:2:1: unknown key `pasword-command`
-      2 | pasword-command = ["pass"]
+      2 | pasword-command = …
         | ^^^^^^^^^^^^^^^
     hint: did you mean `password-command`?
 
@@ -802,6 +802,75 @@ fn sizes() {
 }
 
 #[test]
+fn backslashes() {
+    assert_snapshot!(files(&[
+        "[account.a]\nuser = \"CORP\\bob\"",
+        "[account.a]\nuser = \"CORP\\tom\" # no",
+        "[account.a]\nuser = \"CORP\\james\"",
+        "[account.a]\nuser = \"CORP\\uncle\"",
+        "[account.a]\nuser = \"CORP\\O'Neil\"",
+        "[account.a]\npassword-command = [\"CORP\\james\"]",
+    ]), @r#"
+    ~/.config/pouch/config.toml:2:8: `user` must be a string in quotes, not a string with control characters
+      2 | user = "CORP\bob"
+        |        ^^^^^^^^^^
+    hint: in double quotes, `\` begins an escape sequence: write 'CORP\bob'
+
+    ~/.config/pouch/config.toml:2:8: `user` must be a string in quotes, not a string with control characters
+      2 | user = "CORP\tom" # no
+        |        ^^^^^^^^^^
+    hint: in double quotes, `\` begins an escape sequence: write 'CORP\tom'
+
+    ~/.config/pouch/config.toml:2:14: not valid TOML: missing escaped value, expected `b`, `e`, `f`, `n`, `r`, `\`, `"`, `x`, `u`, `U`
+      2 | user = "CORP\james"
+        |              ^
+    hint: in double quotes, `\` begins an escape sequence: write 'CORP\james'
+
+    ~/.config/pouch/config.toml:2:15: not valid TOML: too few unicode value digits, expected unicode hexadecimal value
+      2 | user = "CORP\uncle"
+        |               ^
+    hint: in double quotes, `\` begins an escape sequence: write 'CORP\uncle'
+
+    ~/.config/pouch/config.toml:2:14: not valid TOML: missing escaped value, expected `b`, `e`, `f`, `n`, `r`, `\`, `"`, `x`, `u`, `U`
+      2 | user = "CORP\O'Neil"
+        |              ^
+
+    ~/.config/pouch/config.toml:2:27: not valid TOML: missing escaped value, expected `b`, `e`, `f`, `n`, `r`, `\`, `"`, `x`, `u`, `U`
+      2 | password-command = …
+        |                     ^
+    "#);
+}
+
+#[test]
+fn password_commands_are_not_shown() {
+    assert_snapshot!(lines(&[
+        r#"password-command = "echo s3cret""#,
+        r#"password-command = ["echo", "s3cret", 5]"#,
+        r#"password-comand = ["echo", "s3cret"]"#,
+        r#"password-command = ["echo", "s3cret]"#,
+    ]), @r#"
+    ~/.config/pouch/config.toml:5:20: `password-command` must be a list of strings, like ["notmuch", "new"], not a string
+      5 | password-command = …
+        |                    ^
+    hint: write it as a list of the program and its arguments: ["pass", "show", "mail/work"]
+
+    ~/.config/pouch/config.toml:5:20: `password-command` must be a list of strings, like ["notmuch", "new"], not a list that contains a number
+      5 | password-command = …
+        |                    ^
+    hint: write it as a list of the program and its arguments: ["pass", "show", "mail/work"]
+
+    ~/.config/pouch/config.toml:5:1: unknown key `password-comand`
+      5 | password-comand = …
+        | ^^^^^^^^^^^^^^^
+    hint: did you mean `password-command`?
+
+    ~/.config/pouch/config.toml:5:37: not valid TOML: unclosed array, expected `]`
+      5 | password-command = …
+        |                     ^
+    "#);
+}
+
+#[test]
 fn commands() {
     assert_snapshot!(lines(&[
         "password-command = \"pass show 'mail/a b'\"",
@@ -817,9 +886,9 @@ fn commands() {
         "lmtp-recipients = []",
     ]), @r#"
     ~/.config/pouch/config.toml:5:20: `password-command` must be a list of strings, like ["notmuch", "new"], not a string
-      5 | password-command = "pass show 'mail/a b'"
-        |                    ^^^^^^^^^^^^^^^^^^^^^^
-    hint: write ["pass", "show", "mail/a b"]
+      5 | password-command = …
+        |                    ^
+    hint: write it as a list of the program and its arguments: ["pass", "show", "mail/work"]
 
     ~/.config/pouch/config.toml:5:9: `after` must be a list of strings, like ["notmuch", "new"], not a string
       5 | after = "a && b"
@@ -1100,7 +1169,7 @@ fn contradictions() {
     ~/.config/pouch/config.toml:6:1: `password-command` and `password-file` cannot be used together
       5 | password-file = "x"
         | ------------- already set here
-      6 | password-command = ["x"]
+      6 | password-command = …
         | ^^^^^^^^^^^^^^^^
     hint: remove one of them
 

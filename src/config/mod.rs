@@ -12,7 +12,7 @@
 //! records where each value came from. [`url`] creates an account from a URL, without a file.
 //!
 //! [`value`] reads and writes the types of values, with the notations of [`syntax`] and
-//! [`destination_spec`]. [`diagnostic`] creates the error messages, [`snippet`] the excerpts from
+//! [`destination_spec`] and [`punycode`]. [`diagnostic`] creates the error messages, [`snippet`] the excerpts from
 //! the file; [`migration_hints`] maps the keys of other mail fetchers. [`sample`] writes a config
 //! with all keys.
 
@@ -24,6 +24,7 @@ mod file;
 mod migration_hints;
 pub mod overrides;
 pub mod provenance;
+mod punycode;
 pub mod resolve;
 mod rules;
 pub mod sample;

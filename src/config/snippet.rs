@@ -6,12 +6,13 @@
 //! config.toml:6:1: `password-command` and `password-file` cannot be used together
 //!   5 | password-file = "~/secret"
 //!     | ------------- already set here
-//!   6 | password-command = ["pass", "mail"]
+//!   6 | password-command = …
 //!     | ^^^^^^^^^^^^^^^^
 //! ```
 //!
 //! A message must not put a password on the screen or into a log. So whatever follows a key that
-//! may hold a password is never shown, even if that key does not exist.
+//! may hold a password is never shown, even if that key does not exist. That includes
+//! `password-command`: people write the password as an argument of `echo`.
 
 use std::{ops::Range, sync::Arc};
 
@@ -172,7 +173,7 @@ impl Document {
         let begun = before.split_inclusive('\n').rev().any(|line| {
             from -= line.len();
             let line = line.trim_end();
-            visible(line) != sanitize(line.as_bytes())
+            !is_public(line)
         });
         begun && DeTable::parse(&before[from..]).is_err()
     }
@@ -204,7 +205,12 @@ fn visible(line: &str) -> String {
     sanitize(line.as_bytes())
 }
 
-/// Returns whether a key of this name would hold a password.
+/// Returns whether a line can be shown as a whole.
+pub(super) fn is_public(line: &str) -> bool {
+    visible(line) == sanitize(line.as_bytes())
+}
+
+/// Returns whether a key of this name, or of the one that it misspells, may hold a password.
 fn holds_secret(key: &str) -> bool {
     let lower = key.to_lowercase();
     let long = PASSWORD_KEYS.into_iter().filter(|key| key.len() > 4);
@@ -213,7 +219,11 @@ fn holds_secret(key: &str) -> bool {
             .iter()
             .any(|part| lower.contains(part))
         || closest(&lower, long).is_some();
-    sounds_secret && closest(&lower, Scope::Account.names()).is_none()
+    match closest(&lower, Scope::Account.names()) {
+        Some("password-command") => true,
+        Some(_) => false,
+        None => sounds_secret,
+    }
 }
 
 #[cfg(test)]
@@ -288,6 +298,8 @@ mod tests {
             "password hunter2",
             "pasword = \"hunter2\"",
             "imap-pwd = \"hunter2\"",
+            "password-command = [\"echo\", \"hunter2\"]",
+            "pasword-command = [\"echo\", \"hunter2\"]",
         ] {
             let shown = visible(line);
             assert!(
@@ -296,7 +308,6 @@ mod tests {
             );
         }
         for line in [
-            "pasword-command = [\"pass\", \"show\", \"x\"]",
             "password-file = 3",
             "allow-plaintext-password = yes",
             "password",

@@ -7,12 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::punycode;
 use crate::{
     domain::destination::{LmtpServer, is_recipient},
     text::hex,
 };
 
-/// The name or address of a server. IPv6 addresses are stored without brackets.
+/// The name or address of a server, in ASCII: an internationalized name is stored as DNS has it
+/// ([`punycode`]). IPv6 addresses are stored without brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host(pub String);
 
@@ -36,7 +38,10 @@ impl Host {
                     .chars()
                     .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
         };
-        is_host.then(|| Self(bare.to_owned()))
+        is_host
+            .then(|| punycode::to_ascii(bare))
+            .flatten()
+            .map(Self)
     }
 }
 
@@ -170,6 +175,10 @@ mod tests {
         assert_eq!(
             Host::new("fe80::1%eth0"),
             Some(Host("fe80::1%eth0".to_owned()))
+        );
+        assert_eq!(
+            Host::new("pop.münchen.example"),
+            Some(Host("pop.xn--mnchen-3ya.example".to_owned()))
         );
         for bad in ["", "a b", "-x", "[a]", "a:1", "a/b", "a@b", "::1::"] {
             assert_eq!(Host::new(bad), None, "{bad}");

@@ -219,9 +219,11 @@ pub fn destination(text: &str, home: &Path, dir: &Path) -> Result<Destination, E
 /// The command is empty, or a quote in it is not closed.
 pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
     let words = shlex::split(command).ok_or_else(|| {
-        let command = sanitize(command.as_bytes());
+        // the arguments may contain a password
+        let program = command.split_whitespace().next().unwrap_or_default();
+        let program = sanitize(program.as_bytes());
         usage(
-            &format!("{flag}: unclosed quote in `{command}`"),
+            &format!("{flag}: unclosed quote in the command `{program} …`"),
             "enclose the whole command in the other kind of quotes",
         )
     })?;
@@ -460,7 +462,7 @@ mod tests {
         hint: give a program and its arguments, as in a shell
 
         --to pipe:a 'b
-        --to pipe: unclosed quote in `a 'b`
+        --to pipe: unclosed quote in the command `a …`
         hint: enclose the whole command in the other kind of quotes
 
         --to mbox:

@@ -531,6 +531,19 @@ fn ledger_does_not_contain_the_refused_password() {
     }
 }
 
+#[test]
+fn internationalized_host_is_converted() {
+    let home = Home::new();
+    home.config(
+        "[account.work]\nhost = \"pop.münchen.example\"\nuser = 'CORP\\bob'\nmaildir = \"~/Mail\"\n",
+    );
+    home.pouch(&["config", "show"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("= \"pop.xn--mnchen-3ya.example\"")
+        .assert_stdout("= 'CORP\\bob'");
+}
+
 // certificates
 
 /// Returns an account on `localhost` with TLS, on a server with this certificate.

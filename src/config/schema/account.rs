@@ -48,6 +48,7 @@ keys! {
     AccountValues:
 
     /// The server's name or address.
+    /// An internationalized name is converted to the form of DNS (`xn--…`).
     /// The certificate must be issued for it: subjectAltName counts, the common name does not.
     /// The ledger belongs to this host and this `user`; pouch(1) describes what to do if one of
     /// them changes.
