@@ -22,7 +22,8 @@
 //!
 //! 1. [`config`] resolves the account's settings; [`sys::lock`] keeps other pouches out.
 //! 2. [`fetch::connect`] opens a session on the host: [`net`] connects and starts TLS,
-//!    [`pop3::login`] reads the greeting and logs in with the secret from [`sys::password`].
+//!    [`pop3::login`] reads the greeting and logs in with the secret from [`sys::password`], unless
+//!    [`domain::login`] decides that it is too early for that.
 //! 3. The server lists its messages, while the [`ledger::Reader`] reads the known ones.
 //!    [`domain::reconcile`] matches the two, and [`ledger::Ledger::admit`] gives each new message its
 //!    row. **The name of its file is a function of the row** ([`domain::file_name`]): a file with

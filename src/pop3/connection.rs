@@ -427,7 +427,7 @@ impl<S: Read + Write> Connection<S> {
             capabilities.add(line);
         }
         for line in capabilities.lines() {
-            let text = sanitize(line.as_bytes());
+            let text = sanitize(&self.redact(line.as_bytes()));
             self.trace_line(|| TraceLine::Server(text));
         }
         Ok(Some(capabilities))

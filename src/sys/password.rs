@@ -161,7 +161,7 @@ fn from_file(path: &Path, home: &Path) -> Result<Secret> {
         }
     })?;
     if metadata.mode() & 0o077 != 0 {
-        let hint = mode_hint(path, &shown, may_change_mode(path, metadata.uid()));
+        let hint = mode_hint(&shown, may_change_mode(path, metadata.uid()));
         return Err(Error::new(
             Kind::Denied,
             format!("the password file {shown} is accessible to other users"),
@@ -182,14 +182,19 @@ fn may_change_mode(path: &Path, owner: u32) -> bool {
 /// Returns the hint about a password file that other users can access, which messages call `shown`.
 /// The mode of a file on a read-only mount, or of another owner, cannot be changed, as for the
 /// secrets of containers.
-fn mode_hint(path: &Path, shown: &str, may_change: bool) -> String {
+fn mode_hint(shown: &str, may_change: bool) -> String {
     if may_change {
         return format!("run `chmod 600 {shown}`");
     }
+    // only a shell expands `~`
+    let command = if shown.starts_with("~/") {
+        format!("[\"sh\", \"-c\", \"cat {shown}\"]")
+    } else {
+        format!("[\"cat\", \"{shown}\"]")
+    };
     format!(
-        "its mode cannot be changed there: use `password-command = [\"cat\", \"{}\"]`, or copy it \
-         to a file with mode 600",
-        sanitize(path.as_os_str().as_encoded_bytes())
+        "its mode cannot be changed: set `password-command = {command}`, or copy it to a file with \
+         mode 600"
     )
 }
 
@@ -375,12 +380,18 @@ mod tests {
 
     #[test]
     fn hint_for_an_unchangeable_mode_is_another_source() {
-        let path = Path::new("/run/secrets/pop");
-        assert_eq!(
-            mode_hint(path, "/run/secrets/pop", false),
-            "its mode cannot be changed there: use `password-command = [\"cat\", \
-             \"/run/secrets/pop\"]`, or copy it to a file with mode 600"
+        insta::assert_snapshot!(
+            [
+                mode_hint("/run/secrets/pop", false),
+                mode_hint("~/secrets/pop", false),
+                mode_hint("~/secrets/pop", true),
+            ]
+            .join("\n"),
+            @r#"
+        its mode cannot be changed: set `password-command = ["cat", "/run/secrets/pop"]`, or copy it to a file with mode 600
+        its mode cannot be changed: set `password-command = ["sh", "-c", "cat ~/secrets/pop"]`, or copy it to a file with mode 600
+        run `chmod 600 ~/secrets/pop`
+        "#
         );
-        assert!(!may_change_mode(Path::new("/"), 4_000_000_000) || geteuid().is_root());
     }
 }

@@ -2,6 +2,8 @@
 
 use insta::assert_snapshot;
 
+#[cfg(feature = "system-tests")]
+use crate::support::mount::Mounted;
 use crate::{
     fixture::{Desk, NOW},
     server::{Certificate, Fault, Server, Setup, corpus, on, on_connect, on_response},
@@ -337,6 +339,29 @@ fn messages_name_other_programs_without_their_arguments() {
             assert!(!run.stdout.contains("s3cret"), "{run}");
         }
     }
+}
+
+#[cfg(feature = "system-tests")]
+#[test]
+fn password_file_on_a_read_only_mount_has_another_way() {
+    let desk = Desk::with(1, "", |server| server);
+    let dir = desk.home.make_dir("secrets", 0o700);
+    desk.home.write("secrets/pop", "secret\n", 0o444);
+    let text = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
+    desk.home
+        .config(&text.replace("~/password", "~/secrets/pop"));
+    let _mounted = Mounted::read_only(&desk.home, dir);
+    assert_snapshot!(desk.fetch(77).stderr_text(), @r#"
+    pouch: work: the password file ~/secrets/pop is accessible to other users
+      its mode is 0444
+    hint: its mode cannot be changed: set `password-command = ["sh", "-c", "cat ~/secrets/pop"]`, or copy it to a file with mode 600
+    "#);
+    // as the hint says
+    desk.home.config(&text.replace(
+        "password-file = \"~/password\"",
+        "password-command = [\"sh\", \"-c\", \"cat ~/secrets/pop\"]",
+    ));
+    desk.fetch(0).assert_silent();
 }
 
 #[test]
