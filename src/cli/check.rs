@@ -15,7 +15,7 @@ use crate::{
     fetch::{
         connect::{Milestone, connect, show_certificate},
         env::RunEnv,
-        logins::record_success,
+        logins::forget_refusals,
     },
     ledger::shared,
     net::Certificate,
@@ -238,8 +238,7 @@ fn reach(
     let mut session =
         session.map_err(|error| (reached, certificate_shown(reached, error, account, env)))?;
     let (listing, ()) = session.list(|| ()).map_err(|error| ("server", error))?;
-    record_success(&mut ledger, session.capabilities(), env.clock.now())
-        .map_err(|error| ("ledger", error))?;
+    forget_refusals(&mut ledger).map_err(|error| ("ledger", error))?;
     let total = count(listing.listed() as u64, "message");
     steps.ok(
         "server",

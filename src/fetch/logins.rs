@@ -25,6 +25,10 @@ use crate::{
     text::{moment, times},
 };
 
+/// How long a run that a person started waits for the server to accept another login. Courier
+/// requires 10 s.
+const PATIENCE: TimeSpan = TimeSpan::from_seconds(30);
+
 /// What the logins of a run need.
 pub(super) struct Login {
     /// The account's secret.
@@ -65,20 +69,26 @@ impl Login {
     }
 }
 
-/// Returns the error of a run that comes before the server accepts another login, or `None` if it
-/// accepts one.
-pub(super) fn too_early(
-    account: &Account,
-    history: &LoginHistory,
-    now: Timestamp,
-) -> Option<Error> {
-    let delay = history.delay?;
-    let until = delay.until(now)?;
+/// Waits until the server accepts another login, if a person waits and that is soon.
+///
+/// # Errors
+/// [`Kind::Busy`] if the run is too early; or a signal ended it.
+pub(super) fn keep_delay(account: &Account, env: &RunEnv, history: &LoginHistory) -> Result<()> {
+    let now = env.clock.now();
+    let Some((delay, until)) = history
+        .delay
+        .and_then(|delay| Some((delay, delay.until(now)?)))
+    else {
+        return Ok(());
+    };
+    let left = TimeSpan::from_seconds(until.since(now));
+    if env.attendance == Attendance::Person && left <= PATIENCE {
+        return env.stop.sleep(left.into());
+    }
+    let ago = TimeSpan::from_seconds(now.since(delay.last_login));
     let what = format!("{} requires {} between logins", account.host, delay.delay);
-    Some(Error::new(Kind::Busy, what).with_fact(format!(
-        "the last login was at {}, the next one is possible at {}",
-        moment(delay.last_login),
-        moment(until)
+    Err(Error::new(Kind::Busy, what).with_fact(format!(
+        "the last login was {ago} ago, the next one is possible in {left}"
     )))
 }
 
@@ -126,20 +136,20 @@ impl AccountRun<'_> {
     }
 }
 
-/// Records that a login outside of a run succeeded: the next run is not delayed by earlier refusals.
+/// Forgets that logins were refused, after one outside of a run succeeded: the next run is not
+/// delayed.
 ///
 /// # Errors
 /// The ledger cannot be read or written.
-pub fn record_success(
-    ledger: &mut Ledger,
-    capabilities: Option<&Capabilities>,
-    now: Timestamp,
-) -> Result<()> {
-    let after = after_success(capabilities, now);
-    if ledger.reader().login_history()? == after {
+pub fn forget_refusals(ledger: &mut Ledger) -> Result<()> {
+    let history = ledger.reader().login_history()?;
+    if history.refused.is_none() {
         return Ok(());
     }
-    ledger.record_logins(&after)
+    ledger.record_logins(&LoginHistory {
+        refused: None,
+        ..history
+    })
 }
 
 /// Returns the history after a login that succeeded.

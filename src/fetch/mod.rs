@@ -52,7 +52,7 @@ use crate::{
 };
 
 use env::RunEnv;
-use logins::{Login, too_early};
+use logins::{Login, keep_delay};
 use outcome::Outcome;
 pub use preview::{Detail, MessageDetails, Preview, catch_up, preview};
 use run::AccountRun;
@@ -104,7 +104,7 @@ fn run_locked(account: &Account, env: &RunEnv) -> (Outcome, Result<()>) {
         Ok(opened) => opened,
         Err(error) => return (Outcome::default(), Err(error)),
     };
-    if let Some(error) = too_early(account, &history, env.clock.now()) {
+    if let Err(error) = keep_delay(account, env, &history) {
         return (skip_run(account, env, &error), Ok(()));
     }
     if account.tls != Tls::Off {

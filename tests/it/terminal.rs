@@ -322,3 +322,18 @@ fn refused_password_is_tried_again_at_once_by_a_person() {
     terminal.shows("ended 77");
     assert_eq!(desk.server.log().count("AUTH"), 2);
 }
+
+#[test]
+fn short_login_delay_is_waited_for_by_a_person() {
+    let known = ["TOP", "UIDL", "USER", "LOGIN-DELAY 1"];
+    let desk = Desk::with(1, "", |server| server.capabilities(&known, &known));
+    desk.fetch(0);
+    desk.fetch(75).assert_silent();
+    let terminal = Terminal::open(&desk, 100);
+    terminal.type_line(&format!(
+        "POUCH_NOW={NOW} {} fetch; echo ended $?",
+        env!("CARGO_BIN_EXE_pouch")
+    ));
+    terminal.shows("ended 0");
+    assert_eq!(desk.server.log().connections(), 2);
+}

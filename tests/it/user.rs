@@ -64,7 +64,7 @@ fn config_mistakes_are_shown_with_line_and_hint() {
     $ pouch fetch
     ------- stderr -------
     pouch: ~/.config/pouch/config.toml:5:1: unknown key `pasword-command`
-      5 | pasword-command = ["pass"]
+      5 | pasword-command = …
         | ^^^^^^^^^^^^^^^
     hint: did you mean `password-command`?
     [exit code: 78]

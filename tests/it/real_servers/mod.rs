@@ -1,6 +1,8 @@
 //! The whole way from other people's servers to a Maildir, with messages that those servers cannot
 //! read themselves.
 
+use std::cell::Cell;
+
 use crate::{
     fixture::{DAY, NOW},
     real::{ALICE, ALICE_PASSWORD, BOB_PASSWORD, RealServer},
@@ -31,6 +33,8 @@ struct Mailbox<'a> {
     home: Home,
     server: &'a RealServer,
     user: &'static str,
+    /// The number of runs so far.
+    runs: Cell<i64>,
 }
 
 impl<'a> Mailbox<'a> {
@@ -40,6 +44,7 @@ impl<'a> Mailbox<'a> {
             home: Home::new(),
             server,
             user,
+            runs: Cell::default(),
         };
         mailbox.home.write("password", password(user), 0o600);
         mailbox.move_to(server, line, lines);
@@ -53,11 +58,12 @@ impl<'a> Mailbox<'a> {
             .config(&account("work", server, self.user, line, lines));
     }
 
-    /// A run of pouch so many days after [`NOW`].
+    /// A run of pouch so many days after [`NOW`], and 10 s after the one before: Courier announces
+    /// that as its LOGIN-DELAY.
     fn at(&self, days: i64, args: &[&str]) -> Run {
-        self.home
-            .pouch(args)
-            .env("POUCH_NOW", (NOW + days * DAY).to_string())
+        let now = NOW + days * DAY + 10 * self.runs.get();
+        self.runs.set(self.runs.get() + 1);
+        self.home.pouch(args).env("POUCH_NOW", now.to_string())
     }
 
     /// Fetches, which has to end with this code.
