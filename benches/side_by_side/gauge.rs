@@ -1,5 +1,7 @@
-//! What a command costs. The system sums up the children of one process and forgets nothing, so
-//! each command gets a process of its own that does nothing but wait for it: the gauge.
+//! Measures time and memory of a command.
+//!
+//! The system accumulates resource usage over all children of a process, so each command gets a
+//! parent process of its own, the gauge, which does nothing but wait for it.
 
 use std::{
     env,
@@ -14,29 +16,30 @@ use std::{
 use anyhow::{Context, Result, bail};
 use wait4::Wait4;
 
-/// The clients run as nobody.
-pub const NOBODY: u32 = 65534;
+use super::environment::{CLIENT_UID, PATH};
 
-/// What a command used, with all that it started.
+/// The resource usage of a command and its child processes.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
     pub wall: Duration,
-    /// User and system.
+    /// User plus system time.
     pub cpu: Duration,
-    /// Of the largest process, in KiB.
+    /// The peak memory of the largest process, in KiB.
     pub memory: u64,
-    /// 128 + n: ended by a signal.
+    /// The exit code, or 128 + n if signal n terminated the command.
     pub code: i32,
 }
 
-/// Runs `words` as nobody at home in `home`, on a machine whose authorities are in the folder
-/// `certificates`, and tells what it used. What it prints is in `home/log`. `cert_file` is for what
-/// can be told of an authority by the variable `SSL_CERT_FILE` only.
+/// Runs `command_line` as the user of the clients with the home directory `home`, and returns its
+/// resource usage.
+///
+/// The directory `certificates` replaces `/etc/ssl/certs`. The output of the command is appended to
+/// `home/log`. `cert_file` is for clients that can be given a CA only by `SSL_CERT_FILE`.
 pub fn measure(
     home: &Path,
     certificates: &Path,
     cert_file: Option<&Path>,
-    words: &[OsString],
+    command_line: &[OsString],
 ) -> Result<Usage> {
     let mut gauge = Command::new("unshare");
     gauge
@@ -45,11 +48,11 @@ pub fn measure(
         .arg(certificates)
         .arg(env::current_exe()?)
         .arg("gauge")
-        .args(words)
+        .args(command_line)
         .current_dir(home)
         .env_clear();
     gauge
-        .env("PATH", super::tool::PATH)
+        .env("PATH", PATH)
         .env("HOME", home)
         .env("TMPDIR", home)
         .env("SHELL", "/bin/sh");
@@ -61,13 +64,13 @@ pub fn measure(
         .stderr(File::create(home.join("log"))?)
         .stdin(Stdio::null())
         .output()?;
-    let told = String::from_utf8(out.stdout)?;
-    let numbers: Vec<u64> = told
+    let printed = String::from_utf8(out.stdout)?;
+    let numbers: Vec<u64> = printed
         .split_whitespace()
         .map_while(|word| word.parse().ok())
         .collect();
     let [wall, cpu, memory, code] = numbers[..] else {
-        bail!("the gauge failed: {told}")
+        bail!("the gauge failed: {printed}")
     };
     let (wall, cpu) = (Duration::from_micros(wall), Duration::from_micros(cpu));
     Ok(Usage {
@@ -78,21 +81,21 @@ pub fn measure(
     })
 }
 
-/// The process between: runs the command, and prints what it used.
-pub fn main(words: &[OsString]) -> Result<String> {
-    let (program, arguments) = words.split_first().context("no command")?;
+/// Runs the command in the gauge process, and returns the numbers that `measure()` parses.
+pub fn main(command_line: &[OsString]) -> Result<String> {
+    let (program, arguments) = command_line.split_first().context("no command")?;
     let mut command = Command::new(program);
-    command.args(arguments).uid(NOBODY).gid(NOBODY);
+    command.args(arguments).uid(CLIENT_UID).gid(CLIENT_UID);
     let output = std::io::stderr();
     command.stdout(Stdio::from(
         std::os::fd::AsFd::as_fd(&output).try_clone_to_owned()?,
     ));
-    let began = Instant::now();
+    let started = Instant::now();
     let used = command
         .spawn()
         .and_then(|mut child| child.wait4())
         .with_context(|| format!("cannot run {}", program.display()))?;
-    let wall = began.elapsed().as_micros();
+    let wall = started.elapsed().as_micros();
     let cpu = (used.rusage.utime + used.rusage.stime).as_micros();
     let memory = used.rusage.maxrss / 1024;
     let status = used.status;

@@ -1,5 +1,7 @@
-//! The raw limit: the least that a POP3 client can do. It asks for everything at once, decodes line
-//! by line, and knows nothing of trouble: what is slower than this is slower for a reason.
+//! The raw limit: the minimum work of a POP3 client.
+//!
+//! It requests all messages at once, decodes them line by line and handles no errors. A real client
+//! cannot be much faster.
 
 use std::{
     fs::{self, File},
@@ -13,27 +15,29 @@ use anyhow::{Context, Result, bail};
 use native_tls::{Certificate, TlsConnector};
 use rustix::fs::{Advice, fadvise};
 
-/// As many files are made safe at once.
+/// The number of files that are made durable together.
 const BATCH: usize = 128;
 
-/// By as many threads.
-const LANES: usize = 8;
+/// The number of threads that sync the files of a batch.
+const THREADS: usize = 8;
 
-/// What is done to the mail.
+/// A kind of session.
 #[derive(Clone, Debug)]
 pub enum Mode {
-    /// It is listed only.
+    /// Lists the messages only.
     List,
-    /// It is fetched and thrown away: what the wire allows.
+    /// Fetches and discards the messages: the limit of the network.
     Discard,
-    /// It is written to a Maildir and fsynced in batches: what the disk allows.
+    /// Writes the messages to a Maildir and fsyncs them in batches: the limit of the disk.
     Store(PathBuf),
 }
 
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
-/// One session on `localhost`; with a CA it is one over TLS. Gives the number of messages.
+/// Runs one session on `localhost`, and returns the number of messages.
+///
+/// With a CA the session uses TLS.
 pub fn run(port: u16, ca: Option<&Path>, user: &str, mode: &Mode) -> Result<usize> {
     let socket = TcpStream::connect(("127.0.0.1", port))?;
     socket.set_nodelay(true)?;
@@ -53,24 +57,24 @@ pub fn run(port: u16, ca: Option<&Path>, user: &str, mode: &Mode) -> Result<usiz
         stream: BufReader::with_capacity(1 << 18, stream),
         line: Vec::new(),
     };
-    session.ok()?;
-    session.say(&format!(
+    session.expect_ok()?;
+    session.send(&format!(
         "USER {user}\r\nPASS {}\r\nUIDL\r\n",
         super::server::PASSWORD
     ))?;
     for _ in ["USER", "PASS", "UIDL"] {
-        session.ok()?;
+        session.expect_ok()?;
     }
     let mut count = 0;
-    while session.line_of_body()?.is_some() {
+    while session.read_body_line()?.is_some() {
         count += 1;
     }
     if !matches!(mode, Mode::List) {
         let requests: Vec<String> = (1..=count).map(|n| format!("RETR {n}\r\n")).collect();
-        session.say(&requests.concat())?;
+        session.send(&requests.concat())?;
         session.fetch(count, mode)?;
     }
-    session.say("QUIT\r\n")?;
+    session.send("QUIT\r\n")?;
     Ok(count)
 }
 
@@ -80,8 +84,8 @@ struct Session {
 }
 
 impl Session {
-    fn say(&mut self, words: &str) -> Result<()> {
-        self.stream.get_mut().write_all(words.as_bytes())?;
+    fn send(&mut self, commands: &str) -> Result<()> {
+        self.stream.get_mut().write_all(commands.as_bytes())?;
         Ok(self.stream.get_mut().flush()?)
     }
 
@@ -94,16 +98,19 @@ impl Session {
         Ok(())
     }
 
-    fn ok(&mut self) -> Result<()> {
+    fn expect_ok(&mut self) -> Result<()> {
         self.read_line()?;
         if !self.line.starts_with(b"+OK") {
-            bail!("the server said {}", String::from_utf8_lossy(&self.line));
+            bail!(
+                "the server responded {}",
+                String::from_utf8_lossy(&self.line)
+            );
         }
         Ok(())
     }
 
-    /// The next line of a body, decoded, without its end; none at the end of the body.
-    fn line_of_body(&mut self) -> Result<Option<&[u8]>> {
+    /// Reads the next line of a body, dot-unstuffed and without CRLF; `None` at the end of the body.
+    fn read_body_line(&mut self) -> Result<Option<&[u8]>> {
         self.read_line()?;
         let line = &self.line[..self.line.len() - 2];
         Ok(match line.strip_prefix(b".") {
@@ -116,14 +123,14 @@ impl Session {
     fn fetch(&mut self, count: usize, mode: &Mode) -> Result<()> {
         let mut batch = Vec::new();
         for n in 1..=count {
-            self.ok()?;
+            self.expect_ok()?;
             let Mode::Store(maildir) = mode else {
-                while self.line_of_body()?.is_some() {}
+                while self.read_body_line()?.is_some() {}
                 continue;
             };
             let path = maildir.join(format!("tmp/{n}"));
             let mut file = BufWriter::with_capacity(1 << 18, File::create_new(&path)?);
-            while let Some(line) = self.line_of_body()? {
+            while let Some(line) = self.read_body_line()? {
                 file.write_all(line)?;
                 file.write_all(b"\n")?;
             }
@@ -138,17 +145,18 @@ impl Session {
 
 fn commit(batch: &mut Vec<(PathBuf, PathBuf, File)>, maildir: &Path) -> Result<()> {
     for (_, _, file) in &*batch {
-        // Starts the writing and does not wait for it.
+        // Starts writeback without waiting for it.
         fadvise(file, 0, None, Advice::DontNeed)?;
     }
-    // One flush of the disk's cache does for several fsyncs at once.
+    // Concurrent fsyncs share one flush of the disk's cache.
     thread::scope(|scope| {
-        let lanes = batch.chunks(batch.len().div_ceil(LANES));
-        let lanes: Vec<_> = lanes
-            .map(|lane| scope.spawn(|| lane.iter().try_for_each(|(_, _, file)| file.sync_all())))
+        let parts = batch.chunks(batch.len().div_ceil(THREADS));
+        let threads: Vec<_> = parts
+            .map(|part| scope.spawn(|| part.iter().try_for_each(|(_, _, file)| file.sync_all())))
             .collect();
-        lanes.into_iter().try_for_each(|lane| {
-            lane.join()
+        threads.into_iter().try_for_each(|thread| {
+            thread
+                .join()
                 .unwrap_or_else(|_| Err(io::Error::other("an fsync panicked")))
         })
     })?;
@@ -157,5 +165,5 @@ fn commit(batch: &mut Vec<(PathBuf, PathBuf, File)>, maildir: &Path) -> Result<(
     }
     File::open(maildir.join("new"))?
         .sync_all()
-        .context("new/ cannot be made safe")
+        .context("cannot sync new/")
 }

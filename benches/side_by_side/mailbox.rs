@@ -1,8 +1,9 @@
-//! Mailboxes whose every octet follows from a fixed seed, and what must arrive of them.
+//! Mailboxes generated from a fixed seed, and the verification of what clients delivered.
 
 use std::{
     fmt::Write as _,
     fs, io,
+    os::unix::fs::chown,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
-/// The first line of each message; what a client puts before it is its own.
+/// The first field of each generated message; clients may add fields before it.
 const MARK: &str = "X-Bench-Message: ";
 
 const WORDS: [&str; 16] = [
@@ -18,18 +19,18 @@ const WORDS: [&str; 16] = [
     "is", "order", "we", "have", "received",
 ];
 
-/// What careless clients break: dots, "From ", raw 8-bit text, spaces and empty lines at an end.
-const HAZARDS: &[u8] =
-    b".\n..\n.hidden\nFrom a line\nGr\xc3\xbc\xc3\x9fe, se\xf1or\ntrailing   \n+OK no answer\n-ERR neither\n\n\n";
+/// Content that careless clients damage: dots, "From ", raw 8-bit text, trailing spaces and lines.
+const HAZARDS: &[u8] = b".\n..\n.hidden\nFrom a line\nGr\xc3\xbc\xc3\x9fe, se\xf1or\ntrailing   \n\
+      +OK no answer\n-ERR neither\n\n\n";
 
-/// How large messages are.
+/// A distribution of message sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sizes {
     /// About 1 KB.
     Tiny,
     /// About 4 KB.
     Small,
-    /// Half of them below 15 KB, some of 1 to 5 MB: 1,000 are about 100 MB.
+    /// Half of them below 15 KB, some of 1 to 5 MB; 1,000 messages take about 100 MB.
     Mixed,
     /// 50 MB.
     Huge,
@@ -39,14 +40,14 @@ pub enum Sizes {
 #[derive(Debug)]
 pub struct Mailbox {
     pub user: String,
-    pub octets: usize,
+    pub bytes: usize,
     sizes: Sizes,
     maildir: PathBuf,
     hashes: Vec<[u8; 32]>,
 }
 
 impl Mailbox {
-    /// Makes the Maildir `maildir` of `user` with `count` messages, all seen.
+    /// Creates the Maildir `maildir` of `user` with `count` messages, all seen.
     pub fn make(
         maildir: PathBuf,
         user: &str,
@@ -54,33 +55,27 @@ impl Mailbox {
         count: usize,
         owner: u32,
     ) -> Result<Self> {
-        for folder in ["cur", "new", "tmp"] {
-            fs::create_dir_all(maildir.join(folder))?;
+        for dir in ["cur", "new", "tmp"].map(|name| maildir.join(name)) {
+            fs::create_dir_all(&dir)?;
+            chown(dir, Some(owner), Some(owner))?;
         }
-        for folder in [
-            maildir.join("cur"),
-            maildir.join("new"),
-            maildir.join("tmp"),
-        ] {
-            std::os::unix::fs::chown(folder, Some(owner), Some(owner))?;
+        for dir in maildir.ancestors().take(2) {
+            chown(dir, Some(owner), Some(owner))?;
         }
-        for folder in maildir.ancestors().take(2) {
-            std::os::unix::fs::chown(folder, Some(owner), Some(owner))?;
-        }
-        let mut made = Self {
+        let mut mailbox = Self {
             user: user.to_owned(),
-            octets: 0,
+            bytes: 0,
             sizes,
             maildir,
             hashes: Vec::new(),
         };
         for _ in 0..count {
-            made.add()?;
+            mailbox.add()?;
         }
-        Ok(made)
+        Ok(mailbox)
     }
 
-    /// How many messages there are.
+    /// Returns the number of messages.
     pub fn len(&self) -> usize {
         self.hashes.len()
     }
@@ -90,7 +85,7 @@ impl Mailbox {
         let n = self.len();
         let message = message(self.sizes, n);
         let wide = message.len() + memchr::memchr_iter(b'\n', &message).count();
-        // The sizes in the name spare the server from reading the message to list it.
+        // With the sizes in the name the server can list the message without reading it.
         let name = format!(
             "{}.M{n}P1.bench,S={},W={wide}:2,S",
             1_700_000_000 + n,
@@ -98,12 +93,13 @@ impl Mailbox {
         );
         fs::write(self.maildir.join("cur").join(name), &message)?;
         self.hashes.push(Sha256::digest(&message).into());
-        self.octets += message.len();
+        self.bytes += message.len();
         Ok(())
     }
 
-    /// Holds a Maildir against the messages from number `first` on: each once, and nothing else.
-    /// Fields on top and other line ends are allowed.
+    /// Checks that a Maildir has each message from number `first` on exactly once, and no others.
+    ///
+    /// Added fields before the first one and other line endings are allowed.
     pub fn verify(&self, maildir: &Path, first: usize) -> Result<()> {
         let mut missing: Vec<bool> = (0..self.len()).map(|n| n >= first).collect();
         for entry in fs::read_dir(maildir.join("new"))?.chain(fs::read_dir(maildir.join("cur"))?) {
@@ -113,14 +109,17 @@ impl Mailbox {
                 message = without_returns(&message);
             }
             let n = number(&message)
-                .with_context(|| format!("{} is no message of ours", path.display()))?;
+                .with_context(|| format!("{} is not a generated message", path.display()))?;
             let (start, n) = n;
             let hash: [u8; 32] = Sha256::digest(&message[start..]).into();
             if self.hashes.get(n) != Some(&hash) {
-                bail!("message {n} did not arrive as it was: {}", path.display());
+                bail!("message {n} was changed: {}", path.display());
             }
             if !std::mem::take(&mut missing[n]) {
-                bail!("message {n} was known or came twice: {}", path.display());
+                bail!(
+                    "message {n} was delivered before or twice: {}",
+                    path.display()
+                );
             }
         }
         match missing.iter().filter(|missing| **missing).count() {
@@ -138,11 +137,11 @@ fn without_returns(message: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// Where the message as it was stored begins, and its number.
+/// Returns the offset of the original message, and its number.
 fn number(message: &[u8]) -> Option<(usize, usize)> {
     let start = memchr::memmem::find(message, MARK.as_bytes())?;
     let digits = message[start + MARK.len()..]
-        .split(|octet| *octet == b'\n')
+        .split(|byte| *byte == b'\n')
         .next()?;
     Some((start, std::str::from_utf8(digits).ok()?.parse().ok()?))
 }
@@ -155,8 +154,9 @@ fn message(sizes: Sizes, n: usize) -> Vec<u8> {
         let id = random.next();
         let _ = write!(
             head,
-            "Received: from mx{hop}.example.org (mx{hop}.example.org [192.0.2.{hop}])\n\tby mail{hop}.example.net \
-             (Postfix) with ESMTPS id {id:016X}\n\tfor <bench@localhost>; Tue, 14 Nov 2023 22:13:20 +0000\n"
+            "Received: from mx{hop}.example.org (mx{hop}.example.org [192.0.2.{hop}])\n\
+             \tby mail{hop}.example.net (Postfix) with ESMTPS id {id:016X}\n\
+             \tfor <bench@localhost>; Tue, 14 Nov 2023 22:13:20 +0000\n"
         );
     }
     let _ = write!(
@@ -207,7 +207,7 @@ fn size(sizes: Sizes, n: usize, random: &mut Random) -> usize {
     }
 }
 
-/// `SplitMix64`.
+/// The random number generator `SplitMix64`.
 struct Random(u64);
 
 impl Random {
@@ -218,7 +218,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// From 0 to 1.
+    /// Returns a number from 0 to 1.
     fn fraction(&mut self) -> f64 {
         f64::from(u32::try_from(self.next() >> 32).unwrap_or(0)) / f64::from(u32::MAX)
     }

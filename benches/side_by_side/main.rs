@@ -1,5 +1,5 @@
-//! pouch beside other fetchers and beside what the machine allows, against a Dovecot of our own on
-//! loopback.
+//! Compares pouch with other POP3 clients and with the raw limit of the machine, against a private
+//! Dovecot on loopback.
 //!
 //! ```text
 //! apt-get install mpop fdm getmail6 fetchmail procmail strace
@@ -7,42 +7,44 @@
 //! cargo bench --bench side_by_side -- --only small,poll --line clear --tools pouch,mpop --rounds 3
 //! ```
 //!
-//! Root is needed: the server runs in namespaces of its own (`tests/servers`), the clients as
-//! nobody. A client that is not installed is named and left out.
+//! This needs root: the server runs in its own namespaces (`tests/servers`), the clients run as
+//! `nobody`. Clients that are not installed are reported and left out.
 //!
-//! | `--only` | what | lines |
+//! | `--only` | measures | lines |
 //! | --- | --- | --- |
-//! | `small` | 5,000 messages of 4 KB (over the slow line 200) | all |
-//! | `mixed` | 1,000 messages, 100 MB in all, most small and some of 1 to 5 MB | clear, tls |
+//! | `small` | 5,000 messages of 4 KB (200 over the slow line) | all |
+//! | `mixed` | 1,000 messages, 100 MB in total, most of them small, some of 1 to 5 MB | clear, tls |
 //! | `huge` | 3 messages of 50 MB | clear, tls |
-//! | `startup` | 1,000 known messages, nothing new: what a run costs in any case | clear, tls, system |
+//! | `startup` | 1,000 known messages, nothing new: the fixed cost of a run | clear, tls, system |
 //! | `poll` | 50,000 known messages: nothing new, then one | all |
-//! | `growth` | 1,000, 10,000 and 100,000 known messages, nothing new (only when asked for) | clear |
-//! | `accounts` | 200 accounts of pouch on four host names, in one run (only when asked for) | clear |
+//! | `growth` | 1,000, 10,000 and 100,000 known messages, nothing new (only on request) | clear |
+//! | `accounts` | 200 accounts of pouch on four host names, in one run (only on request) | clear |
 //!
-//! Over TLS the clients are told the server's authority; on the line `system` they have to find it
-//! among those of the machine, as users do.
+//! On the line `tls` the configuration of each client names the server's CA; on the line `system`
+//! the clients have to find it among the CAs of the machine, as they do for most users.
 //!
-//! Each run starts with an empty Maildir in a folder of its own after a `sync`; the tools take
-//! turns, and each round begins with another. What arrived is held against hashes: a run that
-//! fails, or loses or changes mail, is told and does not count ("runs"). For a poll each tool
-//! begins with what it remembers of its own first fetch. "CPU" is user and system of the whole tree
-//! of processes, "peak" the memory of the largest one. Calls of fsync and its like are counted by
-//! `strace`, in a run that is not timed.
+//! Each run starts after a `sync` with an empty Maildir in a new directory. The tools take turns,
+//! and each round begins with a different one. Delivered messages are verified by their hashes: a
+//! run that fails, loses mail or changes it is reported and not counted ("runs"). For a poll each
+//! tool starts with the state of its own first fetch. "CPU" is user plus system time of all
+//! processes, "peak" the memory of the largest process. Calls of fsync and similar functions are
+//! counted by `strace` in a separate run that is not timed.
 //!
-//! The raw limit ([`limit`]) is a minimal client: "wire" throws the mail away, "disk" stores it,
-//! made safe in batches of 128. Of a poll it fetches the list of UIDs.
+//! The raw limit ([`limit`]) is a minimal client: "wire" discards the messages, "disk" stores them
+//! durably in batches of 128. In a poll it fetches only the list of UIDs.
 //!
-//! Everything lies below `--dir` (`/var/tmp`; a disk, not memory), takes up to 40 GB there, and
-//! goes at the end. Wait five minutes before the next start: until then ext4 is slow to make files.
+//! All files are below `--dir` (`/var/tmp`; it should be a disk, not memory), take up to 40 GB, and
+//! are removed at the end. Wait five minutes before the next start: until then ext4 creates files
+//! slowly.
 
-#![allow(clippy::too_many_lines, reason = "a list of rounds, and of programs")]
+#![allow(clippy::too_many_lines, reason = "lists of rounds and of programs")]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "it prints tables"
+    reason = "a benchmark prints its results"
 )]
 
+mod environment;
 mod gauge;
 mod limit;
 mod mailbox;
@@ -69,7 +71,7 @@ use rounds::{Line, Rounds};
 use table::Table;
 use tool::Tool;
 
-/// What is measured.
+/// A kind of measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Suite {
     Small,
@@ -81,90 +83,81 @@ enum Suite {
     Accounts,
 }
 
-/// pouch beside other fetchers, and beside what the machine allows.
+/// Compares pouch with other POP3 clients and with the raw limit of the machine.
 #[derive(Debug, Parser)]
 struct Args {
-    /// What to measure.
+    /// Measure these.
     #[arg(
         long,
         value_delimiter = ',',
         default_value = "small,mixed,huge,startup,poll"
     )]
     only: Vec<Suite>,
-    /// Over which lines.
+    /// Measure over these lines.
     #[arg(long, value_delimiter = ',', default_value = "clear,tls,system,rtt")]
     line: Vec<Line>,
-    /// Which clients.
+    /// Measure these clients.
     #[arg(
         long,
         value_delimiter = ',',
         default_value = "pouch,mpop,fdm,getmail,fetchmail,wire,disk"
     )]
     tools: Vec<Tool>,
-    /// Leave the other fetchers out.
+    /// Leave out all other POP3 clients.
     #[arg(long)]
     peer_less: bool,
-    /// How often each runs.
+    /// Number of runs of each client.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Divides how many messages there are: for a look at whether all works.
+    /// Divide the number of messages by this, for a quick test.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     divide: u16,
-    /// A folder on the disk to measure.
+    /// Work in this directory, which is on the disk to measure.
     #[arg(long, default_value = "/var/tmp")]
     dir: PathBuf,
-    /// What cargo says to a benchmark, and not to a test.
+    /// Passed by `cargo bench`, but not by `cargo test`.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 fn main() -> Result<()> {
-    let words: Vec<OsString> = env::args_os().skip(1).collect();
-    match words.first().and_then(|word| word.to_str()) {
-        Some("gauge") => print!("{}", gauge::main(&words[1..])?),
-        Some("limit") => limit(&words[1..])?,
-        _ if words
-            .iter()
-            .any(|word| word == "--bench" || word == "--help") =>
-        {
+    let args: Vec<OsString> = env::args_os().skip(1).collect();
+    match args.first().and_then(|arg| arg.to_str()) {
+        Some("gauge") => print!("{}", gauge::main(&args[1..])?),
+        Some("limit") => limit(&args[1..])?,
+        _ if args.iter().any(|arg| arg == "--bench" || arg == "--help") => {
             measure(Args::parse())?;
         }
-        _ => println!("cargo bench runs it"),
+        _ => println!("run this with `cargo bench`"),
     }
     Ok(())
 }
 
-/// The raw limit as a client: PORT USER MODE MAILDIR [CA].
-fn limit(words: &[OsString]) -> Result<()> {
-    let word = |n: usize| {
-        words
-            .get(n)
-            .and_then(|word| word.to_str())
-            .context("a word is missing")
+/// Runs the raw limit as a client with the arguments PORT USER MODE MAILDIR [CA].
+fn limit(args: &[OsString]) -> Result<()> {
+    let arg = |n: usize| {
+        args.get(n)
+            .and_then(|arg| arg.to_str())
+            .with_context(|| format!("argument {} is missing", n + 1))
     };
-    let mode = match word(2)? {
+    let mode = match arg(2)? {
         "list" => Mode::List,
         "discard" => Mode::Discard,
-        _ => Mode::Store(word(3)?.into()),
+        _ => Mode::Store(arg(3)?.into()),
     };
-    limit::run(
-        word(0)?.parse()?,
-        words.get(4).map(Path::new),
-        word(1)?,
-        &mode,
-    )?;
+    limit::run(arg(0)?.parse()?, args.get(4).map(Path::new), arg(1)?, &mode)?;
     Ok(())
 }
 
 fn measure(args: Args) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
-        bail!("needs root: the server runs in namespaces of its own, and the clients as nobody");
+        bail!("needs root: the server runs in its own namespaces, and the clients run as `nobody`");
     }
     let mut tools = args.tools;
     tools.retain(|tool| *tool == Tool::Pouch || tool.is_limit() || !args.peer_less);
     for tool in &tools {
         if let Some(program) = tool.missing() {
-            eprintln!("{tool} is left out: {program} is not installed");
+            eprintln!("leaving out {tool}: {program} is not installed");
         }
     }
     tools.retain(|tool| tool.missing().is_none());
@@ -240,7 +233,7 @@ fn fetches(
         return Ok(Vec::new());
     }
     let mailbox = rounds.mailbox(user, sizes, count)?;
-    let title = format!("{count} messages, {} MB", mailbox.octets / 1_000_000);
+    let title = format!("{count} messages, {} MB", mailbox.bytes / 1_000_000);
     Ok(lines
         .iter()
         .map(|line| rounds.fetches(&title, *line, &mailbox))

@@ -1,4 +1,4 @@
-//! Runs of the clients in turns, each in a folder of its own, each looked through.
+//! Runs the clients in turns, each run in its own directory, and verifies the result of each.
 
 use std::{
     collections::HashMap,
@@ -15,47 +15,50 @@ use anyhow::{Context, Result, bail};
 use openssl::x509::X509;
 
 use super::{
-    gauge::{self, NOBODY, Usage},
+    environment::{CLIENT_UID, find},
+    gauge::{self, Usage},
     limit::{self, Mode},
     mailbox::{Mailbox, Sizes},
     server::{HOSTS, OWNER, PASSWORD, Server},
     slow_line::SlowLine,
     table::{Row, Table},
-    tool::{Authority, Errand, Tool, find, pouch_account, write_config},
+    tool::{Authority, Errand, Tool, pouch_account, write_config},
 };
 
-/// There and back on the slow line.
+/// The round-trip time of the slow line.
 const ROUND_TRIP: Duration = Duration::from_millis(40);
 
-/// How a client reaches the server.
+/// A connection between client and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Line {
-    /// In clear.
+    /// Without TLS.
     Clear,
-    /// Over TLS, with the authority named to the client.
+    /// TLS, with the CA named in the configuration of the client.
     Tls,
-    /// Over TLS, where the client has to find the authority among the system's.
+    /// TLS, with the CA among those of the system.
     System,
-    /// Over TLS, and 40 ms there and back.
+    /// TLS, with a round-trip time of 40 ms.
     Rtt,
 }
 
-/// What each tool remembers after it has fetched all.
-pub type Memories = HashMap<Tool, PathBuf>;
+/// The directory of each tool with its state after it fetched everything.
+pub type States = HashMap<Tool, PathBuf>;
 
-/// The place where all is measured.
+/// The server, the tools, and the work directory of a benchmark.
 pub struct Rounds {
-    /// On the disk that is measured. Nothing in it is deleted until the end: for minutes after
-    /// thousands of files were deleted, ext4 makes new ones ten times slower.
+    /// The work directory, on the disk that is measured.
+    ///
+    /// Nothing in it is deleted until the end: after thousands of files were deleted, ext4 creates
+    /// new ones ten times slower for minutes.
     work: PathBuf,
     server: Server,
-    /// The system's authorities, and the server's among them.
+    /// A copy of the system's CA directory with the server's CA added.
     certificates: PathBuf,
     slow: SlowLine,
     tools: Vec<Tool>,
     repeats: usize,
-    folders: usize,
-    /// Runs that failed.
+    dirs: usize,
+    /// The number of failed runs.
     pub failures: usize,
 }
 
@@ -76,12 +79,12 @@ impl Rounds {
             slow,
             tools,
             repeats,
-            folders: 0,
+            dirs: 0,
             failures: 0,
         })
     }
 
-    /// A mailbox on the server, which has looked through it once.
+    /// Creates a mailbox on the server, and fetches it once to fill the caches of the server.
     pub fn mailbox(&self, user: &str, sizes: Sizes, count: usize) -> Result<Mailbox> {
         let mailbox = Mailbox::make(self.server.maildir(user), user, sizes, count, OWNER)?;
         self.warm(&mailbox)?;
@@ -100,53 +103,53 @@ impl Rounds {
         Ok(())
     }
 
-    /// Whole fetches, each into an empty Maildir.
+    /// Measures fetches of a whole mailbox into an empty Maildir.
     pub fn fetches(&mut self, title: &str, line: Line, mailbox: &Mailbox) -> Table {
         self.compare(title, line, mailbox, None)
     }
 
-    /// Polls of those who know what there is: nothing new first, and then one.
+    /// Measures polls by clients that know all messages: nothing new first, then one message.
     pub fn polls(
         &mut self,
         lines: &[Line],
         mut mailbox: Mailbox,
         one_new: bool,
     ) -> Result<Vec<Table>> {
-        let memories = self.remember(&mailbox);
+        let states = self.first_fetches(&mailbox);
         let known = mailbox.len();
         let mut tables = Vec::new();
-        for news in ["nothing", "one"]
+        for new in ["nothing", "one"]
             .into_iter()
             .take(1 + usize::from(one_new))
         {
-            if news == "one" {
+            if new == "one" {
                 mailbox.add()?;
                 self.warm(&mailbox)?;
             }
             for line in lines {
-                let title = format!("{known} known, {news} new");
-                tables.push(self.compare(&title, *line, &mailbox, Some((&memories, known))));
+                let title = format!("{known} known, {new} new");
+                tables.push(self.compare(&title, *line, &mailbox, Some((&states, known))));
             }
         }
         Ok(tables)
     }
 
-    /// Each tool's own first fetch.
-    fn remember(&mut self, mailbox: &Mailbox) -> Memories {
-        let mut memories = Memories::new();
+    /// Runs the first fetch of each tool, and returns their states.
+    fn first_fetches(&mut self, mailbox: &Mailbox) -> States {
+        let mut states = States::new();
         for tool in self.tools.clone() {
             eprintln!("  {tool}: first fetch of {}", mailbox.len());
-            let fetched = self.folder(None).and_then(|home| {
+            let fetched = self.run_dir(None).and_then(|home| {
                 if !tool.is_limit() {
                     self.run(tool, Line::Clear, mailbox, &home, None)?;
                 }
                 Ok(home)
             });
-            if let Some(home) = self.told(tool, fetched) {
-                memories.insert(tool, home);
+            if let Some(home) = self.report_error(tool, fetched) {
+                states.insert(tool, home);
             }
         }
-        memories
+        states
     }
 
     fn compare(
@@ -154,13 +157,13 @@ impl Rounds {
         title: &str,
         line: Line,
         mailbox: &Mailbox,
-        poll: Option<(&Memories, usize)>,
+        poll: Option<(&States, usize)>,
     ) -> Table {
         let title = format!("{title}, {}", line.name());
-        let knows = |tool: &Tool| {
-            poll.is_none_or(|(memories, _)| memories.contains_key(tool) && *tool != Tool::Disk)
+        let has_state = |tool: &Tool| {
+            poll.is_none_or(|(states, _)| states.contains_key(tool) && *tool != Tool::Disk)
         };
-        let tools: Vec<Tool> = self.tools.iter().copied().filter(knows).collect();
+        let tools: Vec<Tool> = self.tools.iter().copied().filter(has_state).collect();
         let mut rows: Vec<_> = tools
             .iter()
             .map(|tool| Row {
@@ -172,21 +175,21 @@ impl Rounds {
         let known = poll.map(|(_, known)| known);
         for round in 0..self.repeats {
             eprintln!("  {title}: round {}", round + 1);
-            // Whoever comes after a heavy one is not always the same.
+            // The order rotates, so that no tool always runs after the same other one.
             for turn in 0..rows.len() {
                 let row = (turn + round) % rows.len();
                 let tool = rows[row].tool;
                 let ran = self
-                    .folder(poll.map(|(memories, _)| memories[&tool].as_path()))
+                    .run_dir(poll.map(|(states, _)| states[&tool].as_path()))
                     .and_then(|home| self.run(tool, line, mailbox, &home, known));
-                rows[row].runs.extend(self.told(tool, ran));
+                rows[row].runs.extend(self.report_error(tool, ran));
             }
         }
         for row in &mut rows {
             let counted = self
-                .folder(poll.map(|(memories, _)| memories[&row.tool].as_path()))
+                .run_dir(poll.map(|(states, _)| states[&row.tool].as_path()))
                 .and_then(|home| self.count_fsyncs(row.tool, line, mailbox, &home, known));
-            row.fsyncs = self.told(row.tool, counted).flatten();
+            row.fsyncs = self.report_error(row.tool, counted).flatten();
         }
         Table {
             title,
@@ -195,7 +198,7 @@ impl Rounds {
         }
     }
 
-    /// Many accounts of pouch, on several hosts, in one run.
+    /// Measures runs of pouch with many accounts on several hosts.
     pub fn accounts(&mut self, count: usize) -> Result<Table> {
         let mailboxes: Vec<Mailbox> = (0..count)
             .map(|n| self.mailbox(&format!("user{n}"), Sizes::Small, 5))
@@ -206,7 +209,7 @@ impl Rounds {
             fsyncs: None,
         };
         for _ in 0..self.repeats {
-            let home = self.folder(None)?;
+            let home = self.run_dir(None)?;
             let errand = Errand {
                 port: self.server.pop3,
                 authority: None,
@@ -227,13 +230,13 @@ impl Rounds {
             }
             let config = write_config(&home.join("pouch.toml"), &text)?;
             rustix::fs::sync();
-            let words = [
+            let command_line = [
                 self.work.join("bin/pouch").into(),
                 "--config".into(),
                 config,
                 "fetch".into(),
             ];
-            let usage = gauge::measure(&home, &self.certificates, None, &words)?;
+            let usage = gauge::measure(&home, &self.certificates, None, &command_line)?;
             check(Tool::Pouch, usage, &home, false)?;
             for mailbox in &mailboxes {
                 mailbox.verify(&home.join("mail").join(&mailbox.user), 0)?;
@@ -252,7 +255,7 @@ impl Rounds {
         })
     }
 
-    /// One timed run, which counts only if what arrived is right.
+    /// Measures one run, and verifies what it delivered.
     fn run(
         &self,
         tool: Tool,
@@ -261,9 +264,14 @@ impl Rounds {
         home: &Path,
         known: Option<usize>,
     ) -> Result<Usage> {
-        let words = self.command(tool, line, mailbox, home, known)?;
+        let command_line = self.command(tool, line, mailbox, home, known)?;
         rustix::fs::sync();
-        let usage = gauge::measure(home, &self.certificates, self.cert_file(tool, line), &words)?;
+        let usage = gauge::measure(
+            home,
+            &self.certificates,
+            self.cert_file(tool, line),
+            &command_line,
+        )?;
         check(tool, usage, home, known.is_some())?;
         if !tool.is_limit() || (tool == Tool::Disk && known.is_none()) {
             mailbox.verify(&home.join("mail"), known.unwrap_or(0))?;
@@ -271,7 +279,7 @@ impl Rounds {
         Ok(usage)
     }
 
-    /// How often a run waits for the disk, if there is a strace to see it.
+    /// Returns how often a run waits for the disk, or `None` without a usable `strace`.
     fn count_fsyncs(
         &self,
         tool: Tool,
@@ -280,31 +288,37 @@ impl Rounds {
         home: &Path,
         known: Option<usize>,
     ) -> Result<Option<u64>> {
-        // Under strace getmail6 misses the end of its own child, and waits for it.
+        // Under strace, getmail6 misses the exit of its child process and waits forever.
         if find("strace").is_none() || tool == Tool::Getmail {
             return Ok(None);
         }
         let counts = home.join("strace");
-        let mut words: Vec<OsString> = ["strace", "-f", "--seccomp-bpf", "-c", "-o"]
+        let mut command_line: Vec<OsString> = ["strace", "-f", "--seccomp-bpf", "-c", "-o"]
             .map(OsString::from)
             .to_vec();
-        words.push(counts.clone().into());
-        words.push("-etrace=fsync,fdatasync,sync,syncfs,msync".into());
-        words.extend(self.command(tool, line, mailbox, home, known)?);
-        let usage = gauge::measure(home, &self.certificates, self.cert_file(tool, line), &words)?;
+        command_line.push(counts.clone().into());
+        command_line.push("-etrace=fsync,fdatasync,sync,syncfs,msync".into());
+        command_line.extend(self.command(tool, line, mailbox, home, known)?);
+        let usage = gauge::measure(
+            home,
+            &self.certificates,
+            self.cert_file(tool, line),
+            &command_line,
+        )?;
         check(tool, usage, home, known.is_some())?;
-        // The columns: part of the time, seconds, microseconds a call, calls.
+        // The columns are: part of the time, seconds, microseconds per call, calls.
         let calls = |line: &str| line.split_whitespace().nth(3)?.parse::<u64>().ok();
-        let told = fs::read_to_string(counts)?;
+        let summary = fs::read_to_string(counts)?;
         Ok(Some(
-            told.lines()
+            summary
+                .lines()
                 .filter(|line| line.ends_with("sync"))
                 .filter_map(calls)
                 .sum(),
         ))
     }
 
-    /// The authority for those that look for it in `SSL_CERT_FILE` only.
+    /// Returns the CA file for tools that take it only from `SSL_CERT_FILE`.
     fn cert_file(&self, tool: Tool, line: Line) -> Option<&Path> {
         let only = tool.is_limit() || (tool == Tool::Fdm && line != Line::System);
         only.then_some(self.server.ca.as_path())
@@ -322,12 +336,12 @@ impl Rounds {
         let (port, authority) = match line {
             Line::Clear => (self.server.pop3, None),
             Line::Tls => (self.server.pop3s, named),
-            // the limit is that of the wire: it reads one authority
+            // The raw limit does not search for CAs.
             Line::System if tool.is_limit() => (self.server.pop3s, named),
             Line::System => (self.server.pop3s, Some(Authority::System)),
             Line::Rtt => (self.slow.port, named),
         };
-        // getmail6 remembers by port.
+        // getmail6 has the port in the names of its state files.
         for entry in fs::read_dir(home)? {
             let path = entry?.path();
             let name = path
@@ -345,32 +359,32 @@ impl Rounds {
         tool.command(&self.work.join("bin"), &errand)
     }
 
-    /// A fresh folder with an empty Maildir, and a copy of what a tool remembers.
-    fn folder(&mut self, memory: Option<&Path>) -> Result<PathBuf> {
-        self.folders += 1;
-        let home = self.work.join(format!("run{}", self.folders));
+    /// Creates the directory of a run with an empty Maildir and a copy of the state of a tool.
+    fn run_dir(&mut self, state: Option<&Path>) -> Result<PathBuf> {
+        self.dirs += 1;
+        let home = self.work.join(format!("run{}", self.dirs));
         fs::create_dir(&home)?;
-        if let Some(memory) = memory {
-            for entry in fs::read_dir(memory)? {
+        if let Some(state) = state {
+            for entry in fs::read_dir(state)? {
                 let path = entry?.path();
                 if !path.ends_with("mail") {
                     let copied = Command::new("cp").arg("-a").arg(path).arg(&home).status()?;
                     copied
                         .success()
                         .then_some(())
-                        .context("cannot copy what a tool remembers")?;
+                        .context("cannot copy the state of a tool")?;
                 }
             }
         }
-        for folder in ["", "mail", "mail/cur", "mail/new", "mail/tmp"] {
-            fs::create_dir_all(home.join(folder))?;
-            chown(home.join(folder), Some(NOBODY), Some(NOBODY))?;
+        for dir in ["", "mail", "mail/cur", "mail/new", "mail/tmp"] {
+            fs::create_dir_all(home.join(dir))?;
+            chown(home.join(dir), Some(CLIENT_UID), Some(CLIENT_UID))?;
         }
         Ok(home)
     }
 
-    /// Tells what failed; the others go on.
-    fn told<T>(&mut self, tool: Tool, result: Result<T>) -> Option<T> {
+    /// Prints and counts an error, and returns the value of a success.
+    fn report_error<T>(&mut self, tool: Tool, result: Result<T>) -> Option<T> {
         result
             .inspect_err(|error| eprintln!("  {tool}: {error:#}"))
             .inspect_err(|_| self.failures += 1)
@@ -378,8 +392,10 @@ impl Rounds {
     }
 }
 
-/// Copies the system's authorities to the folder `certificates`, and adds the one in the file `ca` as
-/// Debian's `update-ca-certificates` does: to the bundle, and by a link that has its hash as name.
+/// Copies the CA directory of the system to `certificates`, and adds the CA in the file `ca`.
+///
+/// As with Debian's `update-ca-certificates`, it is appended to the bundle and has a link whose name
+/// is its hash.
 fn add_authority(certificates: &Path, ca: &Path) -> Result<()> {
     let copied = Command::new("cp")
         .args(["-a", "/etc/ssl/certs"])
@@ -400,8 +416,9 @@ fn add_authority(certificates: &Path, ca: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Fails unless the exit code of a run is that of a success.
 fn check(tool: Tool, usage: Usage, home: &Path, poll: bool) -> Result<()> {
-    if !tool.is_content(usage.code, poll) {
+    if !tool.is_success(usage.code, poll) {
         let log = fs::read_to_string(home.join("log")).unwrap_or_default();
         bail!("exit code {}: {}", usage.code, log.trim_end());
     }
@@ -411,10 +428,10 @@ fn check(tool: Tool, usage: Usage, home: &Path, poll: bool) -> Result<()> {
 impl Line {
     fn name(self) -> &'static str {
         match self {
-            Self::Clear => "in clear",
+            Self::Clear => "no TLS",
             Self::Tls => "TLS",
-            Self::System => "TLS, the system's authorities",
-            Self::Rtt => "TLS, 40 ms there and back",
+            Self::System => "TLS, system CAs",
+            Self::Rtt => "TLS, 40 ms round trip",
         }
     }
 }

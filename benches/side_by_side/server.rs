@@ -1,4 +1,4 @@
-//! A Dovecot of our own, on loopback (`tests/servers/dovecot`).
+//! A private Dovecot on loopback (`tests/servers/dovecot`).
 
 use std::{
     fs,
@@ -8,16 +8,17 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// Every user's.
+/// The password of every user.
 pub const PASSWORD: &str = "secret";
 
-/// Who owns the mail on the server.
+/// The user ID that owns the mail on the server.
 pub const OWNER: u32 = 24001;
 
-/// The addresses that it listens on, by the names that clients use.
+/// The host names and addresses of the server.
 pub const HOSTS: [&str; 4] = ["localhost", "127.0.0.1", "127.0.0.2", "127.0.0.3"];
 
-/// Any user, with a Maildir; a session changes nothing; one process serves many logins.
+/// The configuration: any user exists and has a Maildir, a session does not set flags, and one
+/// process serves many logins.
 const CONFIG: &str = "
 listen = 127.0.0.1, 127.0.0.2, 127.0.0.3
 mail_location = maildir:~/Maildir
@@ -37,7 +38,7 @@ service pop3-login {
 }
 ";
 
-/// Running until it is dropped.
+/// A running server, which is stopped when it is dropped.
 #[derive(Debug)]
 pub struct Server {
     dir: PathBuf,
@@ -47,7 +48,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one that lives in `dir`, and waits until it answers.
+    /// Starts a server with its files in `dir`, and waits until it accepts connections.
     pub fn start(dir: PathBuf) -> Result<Self> {
         let config = dir.with_extension("conf");
         fs::write(&config, CONFIG)?;
@@ -57,17 +58,17 @@ impl Server {
             .stderr(Stdio::inherit())
             .output()?;
         if !out.status.success() {
-            bail!("the server does not start");
+            bail!("cannot start the server");
         }
-        let told = String::from_utf8(out.stdout)?;
+        let printed = String::from_utf8(out.stdout)?;
         let value = |key: &str| {
-            let found = told
+            let found = printed
                 .lines()
                 .filter_map(|line| line.split_once('='))
                 .find(|pair| pair.0 == key);
             found
                 .map(|pair| pair.1)
-                .with_context(|| format!("the server does not tell {key}"))
+                .with_context(|| format!("the launcher of the server did not print {key}"))
         };
         let (pop3, pop3s) = (value("pop3_port")?.parse()?, value("pop3s_port")?.parse()?);
         Ok(Self {
@@ -78,7 +79,7 @@ impl Server {
         })
     }
 
-    /// The Maildir of a user.
+    /// Returns the Maildir of a user.
     pub fn maildir(&self, user: &str) -> PathBuf {
         self.dir.join("mail").join(user).join("Maildir")
     }
@@ -86,7 +87,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // What does not stop ends by itself later.
+        // A server that cannot be stopped ends after its `ttl`.
         let _ = launcher("stop", &self.dir).output();
     }
 }

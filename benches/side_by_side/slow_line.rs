@@ -1,4 +1,4 @@
-//! A proxy that delays what passes through it: latency, and no limit of bandwidth, no loss.
+//! A proxy that adds latency, without loss or a bandwidth limit.
 
 use std::{
     io::{self, Read, Write},
@@ -12,14 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A line to a local port. It lives as long as the process.
+/// A proxy to a local port, which runs until the process exits.
 #[derive(Debug)]
 pub struct SlowLine {
     pub port: u16,
 }
 
 impl SlowLine {
-    /// Opens a line to a local port whose round trip takes `round_trip`.
+    /// Starts a proxy to the local port `to` with the round-trip time `round_trip`.
     pub fn open(to: u16, round_trip: Duration) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
@@ -34,8 +34,8 @@ impl SlowLine {
 }
 
 fn carry(client: &TcpStream, to: u16, one_way: Duration) -> io::Result<()> {
-    // A real handshake takes a round trip before the client may speak; here the system answered at
-    // once, so that the greeting has to come two round trips after the call.
+    // A real TCP handshake takes a round trip before the client can send. Here the kernel completed
+    // it at once, so that the greeting has to arrive two round trips after connect().
     wait_until(Instant::now() + one_way * 3);
     let server = TcpStream::connect((Ipv4Addr::LOCALHOST, to))?;
     for stream in [client, &server] {
@@ -50,17 +50,17 @@ fn carry(client: &TcpStream, to: u16, one_way: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes on what `from` says, each octet so much later, and its end.
+/// Copies `from` to `to` with a delay of `one_way`, including the end of the stream.
 fn pass(mut from: TcpStream, mut to: TcpStream, one_way: Duration) {
     let (send, receive) = mpsc::channel::<(Instant, Vec<u8>)>();
-    // What is on its way is held to what a fast line of this length holds.
+    // The number of delayed bytes is limited to the capacity of a fast line with this latency.
     let waiting = Arc::new(AtomicU64::new(0));
     let arrived = Arc::clone(&waiting);
     let writer = thread::spawn(move || {
-        for (due, octets) in receive {
+        for (due, bytes) in receive {
             wait_until(due);
-            arrived.fetch_sub(octets.len() as u64, Ordering::Relaxed);
-            if octets.is_empty() || to.write_all(&octets).is_err() {
+            arrived.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
+            if bytes.is_empty() || to.write_all(&bytes).is_err() {
                 break;
             }
         }
@@ -85,7 +85,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, one_way: Duration) {
     let _ = from.shutdown(Shutdown::Read);
 }
 
-#[expect(clippy::disallowed_methods, reason = "delay is what it is for")]
+#[expect(clippy::disallowed_methods, reason = "the proxy has to delay data")]
 fn wait_until(due: Instant) {
     thread::sleep(due.saturating_duration_since(Instant::now()));
 }

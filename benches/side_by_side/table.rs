@@ -1,4 +1,4 @@
-//! What was measured, as a table that a README takes.
+//! The results as a Markdown table.
 
 use std::fmt;
 
@@ -9,20 +9,20 @@ use super::{gauge::Usage, tool::Tool};
 pub struct Row {
     pub tool: Tool,
     pub runs: Vec<Usage>,
-    /// Calls in one run that wait for the disk.
+    /// The number of calls in one run that wait for the disk.
     pub fsyncs: Option<u64>,
 }
 
-/// Rows that did the same work.
+/// A table of tools that did the same work.
 #[derive(Debug)]
 pub struct Table {
     pub title: String,
-    /// How many runs there should be of each.
+    /// The number of runs of each tool, if none failed.
     pub repeats: usize,
     pub rows: Vec<Row>,
 }
 
-/// The median, of how many runs there are.
+/// Returns the median of a value over all runs.
 fn median(runs: &[Usage], of: impl Fn(&Usage) -> f64) -> f64 {
     let mut all: Vec<f64> = runs.iter().map(of).collect();
     all.sort_by(f64::total_cmp);
@@ -58,7 +58,8 @@ impl fmt::Display for Table {
             let spread = walls().fold(0.0, f64::max) - walls().fold(f64::MAX, f64::min);
             writeln!(
                 f,
-                "| {:<19} | {seconds:8.3} | {ratio:>9} | {:5.0} % | {:6.2} | {:7.1} | {:>6} | {}/{} |",
+                "| {:<19} | {seconds:8.3} | {ratio:>9} | {:5.0} % | {:6.2} | {:7.1} | {:>6} \
+                 | {}/{} |",
                 row.tool,
                 100.0 * spread / seconds,
                 median(&row.runs, |run| run.cpu.as_secs_f64()),

@@ -1,59 +1,61 @@
-//! The clients, each at its best: one session, all that is new, nothing deleted, UIDs remembered.
+//! The clients and their fastest configurations.
+//!
+//! Each client fetches all new messages in one session, deletes nothing and records the UIDs.
 
 use std::{
     ffi::OsString,
     fmt, fs,
     os::unix::fs::{PermissionsExt, chown},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::{gauge::NOBODY, server::PASSWORD};
+use super::{
+    environment::{CLIENT_UID, find},
+    server::PASSWORD,
+};
 
-/// Where clients and what they start are looked for.
-pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-
-/// Who fetches.
+/// A client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Tool {
     Pouch,
     Mpop,
     Fdm,
     Getmail,
-    /// With procmail, since it cannot write to a Maildir itself.
+    /// With procmail, since fetchmail cannot write to a Maildir.
     Fetchmail,
-    /// The raw limit that throws the mail away.
+    /// The raw limit that discards the messages.
     Wire,
-    /// The raw limit that stores it.
+    /// The raw limit that stores the messages.
     Disk,
 }
 
-/// What a client is to fetch, from where, to where.
+/// The task of a client: its server, user and directories.
 #[derive(Debug)]
 pub struct Errand<'a> {
     pub port: u16,
-    /// With one, it speaks TLS from the start.
+    /// `None` for a connection without TLS; otherwise implicit TLS is used.
     pub authority: Option<Authority<'a>>,
     pub user: &'a str,
-    /// Holds the Maildir `mail` and what the client remembers.
+    /// The directory with the Maildir `mail` and the state of the client.
     pub home: &'a Path,
-    /// Nothing or little is new.
+    /// True if no more than a few messages are new.
     pub poll: bool,
 }
 
-/// Which authority a client is to trust.
+/// The CA that a client trusts.
 #[derive(Clone, Copy, Debug)]
 pub enum Authority<'a> {
-    /// The one in this file.
+    /// The CA in this file.
     File(&'a Path),
-    /// The ones of the system, as without a word in the client's configuration.
+    /// The CAs of the system, the default of each client.
     System,
 }
 
 impl Errand<'_> {
-    /// The file with the authority to trust, if it is named to the client.
+    /// Returns the CA file that the configuration of the client names.
     fn ca(&self) -> Option<&Path> {
         match self.authority {
             Some(Authority::File(ca)) => Some(ca),
@@ -61,7 +63,7 @@ impl Errand<'_> {
         }
     }
 
-    /// The name of that file between `before` and `after`, or nothing.
+    /// Returns the CA file between `before` and `after`, or an empty string.
     fn with_ca(&self, before: &str, after: &str) -> String {
         self.ca().map_or(String::new(), |ca| {
             format!("{before}{}{after}", ca.display())
@@ -84,12 +86,12 @@ impl fmt::Display for Tool {
 }
 
 impl Tool {
-    /// The limits remember nothing: for a poll, the one that lists.
+    /// Returns true for the raw limits, which have no state.
     pub fn is_limit(self) -> bool {
         matches!(self, Self::Wire | Self::Disk)
     }
 
-    /// The program that is not installed.
+    /// Returns the first required program that is not installed.
     pub fn missing(self) -> Option<&'static str> {
         let programs: &[&str] = match self {
             Self::Pouch | Self::Wire | Self::Disk => &[],
@@ -104,12 +106,16 @@ impl Tool {
             .find(|program| find(program).is_none())
     }
 
-    /// Whether it says by this exit code that all went well.
-    pub fn is_content(self, code: i32, poll: bool) -> bool {
+    /// Returns true if the exit code means success.
+    ///
+    /// fetchmail exits with 1 if nothing is new.
+    pub fn is_success(self, code: i32, poll: bool) -> bool {
         code == 0 || (self == Self::Fetchmail && poll && code == 1)
     }
 
-    /// Writes its configuration, and gives the command. `bin` has pouch and this program.
+    /// Writes the configuration of the client, and returns its command line.
+    ///
+    /// The directory `bin` has pouch and this program.
     pub fn command(self, bin: &Path, errand: &Errand<'_>) -> Result<Vec<OsString>> {
         let Errand {
             port,
@@ -119,17 +125,14 @@ impl Tool {
             ..
         } = *errand;
         let tls = authority.is_some();
-        let (place, maildir) = (home.display(), home.join("mail"));
+        let (dir, maildir) = (home.display(), home.join("mail"));
         let maildir = maildir.display();
         let config = |name: &str, text: String| write_config(&home.join(name), &text);
-        let words: Vec<OsString> = match self {
+        let command_line: Vec<OsString> = match self {
             Self::Pouch => {
                 config("password", format!("{PASSWORD}\n"))?;
                 let text = pouch_account("bench", "localhost", user, errand);
-                let config = config(
-                    "pouch.toml",
-                    format!("state-dir = \"{place}/state\"\n{text}"),
-                )?;
+                let config = config("pouch.toml", format!("state-dir = \"{dir}/state\"\n{text}"))?;
                 vec![
                     bin.join("pouch").into(),
                     "--config".into(),
@@ -147,8 +150,9 @@ impl Tool {
                     "tls off".to_owned()
                 };
                 let text = format!(
-                    "account default\nhost localhost\nport {port}\nuser {user}\npassword {PASSWORD}\nauth user\n{tls}\n\
-                     timeout 300\ndelivery maildir {maildir}\nuidls_file {place}/uidls\nkeep on\nonly_new on\n\
+                    "account default\nhost localhost\nport {port}\nuser {user}\n\
+                     password {PASSWORD}\nauth user\n{tls}\ntimeout 300\n\
+                     delivery maildir {maildir}\nuidls_file {dir}/uidls\nkeep on\nonly_new on\n\
                      pipelining on\nreceived_header off\n"
                 );
                 ["mpop", "-q", "-Q", "-C"]
@@ -164,13 +168,14 @@ impl Tool {
                     ("pop3", "")
                 };
                 let text = format!(
-                    "set lock-file \"{place}/lock\"\nset no-received\nset maximum-size 1G\nset queue-high 50\n\
-                     set queue-low 40\n{verify}\naccount \"bench\" {kind} server \"localhost\" port {port} \
-                     user \"{user}\" pass \"{PASSWORD}\" new-only cache \"{place}/cache\" no-apop\n\
+                    "set lock-file \"{dir}/lock\"\nset no-received\nset maximum-size 1G\n\
+                     set queue-high 50\nset queue-low 40\n{verify}\n\
+                     account \"bench\" {kind} server \"localhost\" port {port} user \"{user}\" \
+                     pass \"{PASSWORD}\" new-only cache \"{dir}/cache\" no-apop\n\
                      action \"d\" maildir \"{maildir}\"\nmatch all action \"d\"\n"
                 );
-                let words = ["fdm", "-q", "-k", "-f"].map(OsString::from).into_iter();
-                words
+                let command_line = ["fdm", "-q", "-k", "-f"].map(OsString::from).into_iter();
+                command_line
                     .chain([config("fdm.conf", text)?, "fetch".into()])
                     .collect()
             }
@@ -180,22 +185,23 @@ impl Tool {
                     errand.with_ca("ca_certs = ", "\n"),
                 );
                 let text = format!(
-                    "[retriever]\ntype = SimplePOP3{kind}Retriever\nserver = localhost\nport = {port}\n\
-                     username = {user}\npassword = {PASSWORD}\ntimeout = 60\n{ca}[destination]\ntype = Maildir\n\
-                     path = {maildir}/\n[options]\nread_all = false\ndelete = false\ndelivered_to = false\n\
+                    "[retriever]\ntype = SimplePOP3{kind}Retriever\nserver = localhost\n\
+                     port = {port}\nusername = {user}\npassword = {PASSWORD}\ntimeout = 60\n{ca}\
+                     [destination]\ntype = Maildir\npath = {maildir}/\n\
+                     [options]\nread_all = false\ndelete = false\ndelivered_to = false\n\
                      received = false\nverbose = 0\n"
                 );
-                let words = ["getmail", "--quiet", "--getmaildir"]
+                let command_line = ["getmail", "--quiet", "--getmaildir"]
                     .map(OsString::from)
                     .into_iter();
-                words
+                command_line
                     .chain([home.into(), "--rcfile".into(), config("getmailrc", text)?])
                     .collect()
             }
             Self::Fetchmail => fetchmail(errand)?,
             Self::Wire | Self::Disk => self.limit(bin, errand),
         };
-        Ok(words)
+        Ok(command_line)
     }
 
     fn limit(self, bin: &Path, errand: &Errand<'_>) -> Vec<OsString> {
@@ -204,28 +210,28 @@ impl Tool {
         } else {
             ["discard", "store"][usize::from(self == Self::Disk)]
         };
-        let mut words = vec![
+        let mut command_line = vec![
             bin.join("side_by_side").into(),
             "limit".into(),
             errand.port.to_string().into(),
         ];
-        words.extend([errand.user, mode].map(OsString::from));
-        words.push(errand.home.join("mail").into());
-        words.extend(errand.ca().map(|ca| ca.as_os_str().to_owned()));
-        words
+        command_line.extend([errand.user, mode].map(OsString::from));
+        command_line.push(errand.home.join("mail").into());
+        command_line.extend(errand.ca().map(|ca| ca.as_os_str().to_owned()));
+        command_line
     }
 }
 
-/// Writes the configuration of fetchmail and procmail, and gives the command.
+/// Writes the configuration of fetchmail and procmail, and returns the command line.
 fn fetchmail(errand: &Errand<'_>) -> Result<Vec<OsString>> {
     let Errand {
         port, user, home, ..
     } = *errand;
-    let place = home.display();
+    let dir = home.display();
     let config = |name: &str, text: String| write_config(&home.join(name), &text);
     let mda = config(
         "procmailrc",
-        format!("LOGFILE=/dev/null\nLOGABSTRACT=no\nDEFAULT={place}/mail/\n"),
+        format!("LOGFILE=/dev/null\nLOGABSTRACT=no\nDEFAULT={dir}/mail/\n"),
     )?;
     let tls = if errand.authority.is_some() {
         let file = errand.with_ca(" sslcertfile \"", "\"");
@@ -234,19 +240,20 @@ fn fetchmail(errand: &Errand<'_>) -> Result<Vec<OsString>> {
         "sslproto \"\"".to_owned()
     };
     let text = format!(
-        "set no bouncemail\nset invisible\nset idfile \"{place}/ids\"\nset pidfile \"{place}/pid\"\n\
-         poll localhost protocol pop3 service {port} uidl timeout 300\n user \"{user}\" there with \
-         password \"{PASSWORD}\" is nobody here\n keep no rewrite pass8bits no fetchall fetchlimit 0 \
-         fetchsizelimit 0 fastuidl 0 batchlimit 0\n {tls}\n mda \"exec procmail -p {}\"\n",
+        "set no bouncemail\nset invisible\nset idfile \"{dir}/ids\"\nset pidfile \"{dir}/pid\"\n\
+         poll localhost protocol pop3 service {port} uidl timeout 300\n \
+         user \"{user}\" there with password \"{PASSWORD}\" is nobody here\n \
+         keep no rewrite pass8bits no fetchall fetchlimit 0 fetchsizelimit 0 fastuidl 0 \
+         batchlimit 0\n {tls}\n mda \"exec procmail -p {}\"\n",
         mda.display()
     );
-    let words = ["fetchmail", "--nodetach", "--silent", "-f"]
+    let command_line = ["fetchmail", "--nodetach", "--silent", "-f"]
         .map(OsString::from)
         .into_iter();
-    Ok(words.chain([config("fetchmailrc", text)?]).collect())
+    Ok(command_line.chain([config("fetchmailrc", text)?]).collect())
 }
 
-/// An account of pouch.
+/// Returns the configuration of a pouch account.
 pub fn pouch_account(name: &str, host: &str, user: &str, errand: &Errand<'_>) -> String {
     let tls = match errand.authority {
         None => "tls = \"off\"\nallow-plaintext-password = true".to_owned(),
@@ -262,17 +269,10 @@ pub fn pouch_account(name: &str, host: &str, user: &str, errand: &Errand<'_>) ->
     )
 }
 
-/// Writes a file that only the client may read, and gives its path.
+/// Writes a file that only the client can read, and returns its path.
 pub fn write_config(path: &Path, text: &str) -> Result<OsString> {
     fs::write(path, text)?;
     fs::set_permissions(path, PermissionsExt::from_mode(0o600))?;
-    chown(path, Some(NOBODY), Some(NOBODY))?;
+    chown(path, Some(CLIENT_UID), Some(CLIENT_UID))?;
     Ok(path.into())
-}
-
-/// Where a program is installed.
-pub fn find(program: &str) -> Option<PathBuf> {
-    PATH.split(':')
-        .map(|folder| Path::new(folder).join(program))
-        .find(|path| path.exists())
 }
