@@ -4,10 +4,10 @@ use std::path::Path;
 
 use crate::domain::time::Timestamp;
 
-/// Maximum length of sanitized text, in characters.
+/// The maximum length of sanitized text, in characters.
 const MAX_CHARS: usize = 300;
 
-/// Returns `bytes` in hexadecimal digits, two for each.
+/// Returns `bytes` as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes
@@ -23,7 +23,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// invisible characters and invalid UTF-8 are replaced by U+FFFD. The text is truncated after 300
 /// characters.
 pub fn sanitize(octets: &[u8]) -> String {
-    // A character has at most four bytes: do not decode a line of 100 MB to show its beginning.
+    // A character has at most four bytes. A line may have 100 MB, so only its beginning is decoded.
     let head = &octets[..octets.len().min(4 * (MAX_CHARS + 1))];
     let text = String::from_utf8_lossy(head);
     let mut out: String = text
@@ -44,8 +44,16 @@ pub fn sanitize(octets: &[u8]) -> String {
 /// Returns whether `c` can control a terminal, or change how the text around it is displayed.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
-        || matches!(c,
-            '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        || matches!(
+            c,
+            '\u{061c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// Returns the candidate of which `word` is probably a misspelling, ignoring case.

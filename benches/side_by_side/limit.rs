@@ -109,7 +109,7 @@ impl Session {
         Ok(())
     }
 
-    /// Reads the next line of a body, dot-unstuffed and without CRLF; `None` at the end of the body.
+    /// Reads the next line of a body, decoded and without CRLF, or `None` at the end of the body.
     fn read_body_line(&mut self) -> Result<Option<&[u8]>> {
         self.read_line()?;
         let line = &self.line[..self.line.len() - 2];

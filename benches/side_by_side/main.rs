@@ -13,7 +13,7 @@
 //! | `--only` | measures | lines |
 //! | --- | --- | --- |
 //! | `small` | 5,000 messages of 4 KB (200 over the slow line) | all |
-//! | `mixed` | 1,000 messages, 100 MB in total, most of them small, some of 1 to 5 MB | clear, tls |
+//! | `mixed` | 1,000 messages, 100 MB in total, most small, some of 1 to 5 MB | clear, tls |
 //! | `huge` | 3 messages of 50 MB | clear, tls |
 //! | `startup` | 1,000 known messages, nothing new: the fixed cost of a run | clear, tls, system |
 //! | `poll` | 50,000 known messages: nothing new, then one | all |

@@ -394,8 +394,8 @@ impl Rounds {
 
 /// Copies the CA directory of the system to `certificates`, and adds the CA in the file `ca`.
 ///
-/// As with Debian's `update-ca-certificates`, it is appended to the bundle and has a link whose name
-/// is its hash.
+/// As with Debian's `update-ca-certificates`, it is appended to the bundle and has a link whose
+/// name is its hash.
 fn add_authority(certificates: &Path, ca: &Path) -> Result<()> {
     let copied = Command::new("cp")
         .args(["-a", "/etc/ssl/certs"])

@@ -1,4 +1,4 @@
-//! Which keys of an account exclude or need each other.
+//! Checks for keys that exclude or require each other.
 //!
 //! If an account's own key and one of `[defaults]` exclude each other, the account's own key is
 //! used. Two such keys in one table are a mistake.
@@ -12,11 +12,12 @@ use super::{
 };
 use crate::error::Error;
 
-/// How to resolve most contradictions.
+/// The hint for most contradictions.
 const REMOVE_ONE: &str = "remove one of them";
 
-/// Lays an account's own keys over those of `[defaults]`, except for the defaults that exclude, or
-/// have no effect with, one of the account's own keys.
+/// Merges the keys of an account with those of `[defaults]`.
+///
+/// A default that excludes one of the account's own keys, or has no effect with it, is left out.
 pub(super) fn layered(own: AccountTable, mut defaults: AccountTable) -> AccountTable {
     for choice in Choice::ALL {
         if choice.keys().any(|key| own.source(key).is_some()) {
@@ -40,12 +41,12 @@ fn tls_keys() -> impl Iterator<Item = &'static str> {
         .map(|key| key.name)
 }
 
-/// Returns where the destination was set, or `None` if it was not.
+/// Returns the place where the destination was set, or `None` if it was not.
 pub(super) fn destination_source(table: &AccountTable) -> Option<&Source> {
     Choice::Destination.keys().find_map(|key| table.source(key))
 }
 
-/// Checks that a table sets at most one key of each choice.
+/// Checks that a table sets at most one key of each [`Choice`].
 pub(super) fn check_choices(document: &Document, table: &AccountTable) -> Result<(), Error> {
     for choice in Choice::ALL {
         let mut set: Vec<_> = choice
@@ -67,7 +68,7 @@ pub(super) fn check_choices(document: &Document, table: &AccountTable) -> Result
     Ok(())
 }
 
-/// Checks that no key of an account contradicts, or lacks, another one.
+/// Checks that no key of an account excludes another one or lacks a required one.
 pub(super) fn check(document: &Document, table: &AccountTable) -> Result<(), Error> {
     check_tls(document, table)?;
     check_client_certificate(document, table)?;
@@ -84,7 +85,7 @@ pub(super) fn check(document: &Document, table: &AccountTable) -> Result<(), Err
     }
 }
 
-/// Checks what `tls = "off"` needs and excludes.
+/// Checks that the other keys are compatible with `tls = "off"`.
 fn check_tls(document: &Document, table: &AccountTable) -> Result<(), Error> {
     let Some(tls) = table.tls.as_ref().filter(|tls| tls.value == Tls::Off) else {
         return Ok(());
@@ -112,7 +113,7 @@ fn check_tls(document: &Document, table: &AccountTable) -> Result<(), Error> {
     }
 }
 
-/// Checks that a client certificate has its key, and a key its certificate.
+/// Checks that client certificate and key are set together.
 fn check_client_certificate(document: &Document, table: &AccountTable) -> Result<(), Error> {
     let (source, what, hint) = match (&table.tls_client_cert, &table.tls_client_key) {
         (Some(cert), None) => (
@@ -130,8 +131,9 @@ fn check_client_certificate(document: &Document, table: &AccountTable) -> Result
     Err(document.error_at(source, what).with_hint(hint))
 }
 
-/// Checks that no two accounts are the same mailbox: each would treat the other's messages as its
-/// own. `accounts` are those of `file`, in the same order.
+/// Checks that no two accounts are the same mailbox, because they would share one ledger.
+///
+/// `accounts` are those of `file`, in the same order.
 pub(super) fn check_mailboxes(file: &File, accounts: &[Account]) -> Result<(), Error> {
     let mailbox = |account: &Account| {
         let host = account.host.to_lowercase();

@@ -1,5 +1,5 @@
-//! Destinations as rules and multidrop write them: `maildir:PATH`, `mbox:FILE`, `pipe:COMMAND`,
-//! `lmtp:ADDRESS`.
+//! The notation of destinations in rules and in multidrop: `maildir:PATH`, `mbox:FILE`,
+//! `pipe:COMMAND`, `lmtp:ADDRESS`.
 
 use super::syntax::{FilePath, Lmtp};
 use crate::domain::destination::Destination;
@@ -7,20 +7,20 @@ use crate::domain::destination::Destination;
 /// A destination as written, with paths not yet expanded.
 #[derive(Clone, Debug)]
 pub enum DestinationSpec {
-    /// A folder of the account's Maildir (Maildir++), whose name begins with a dot.
+    /// A Maildir++ folder of the account's Maildir, with a name that begins with a dot.
     Folder(String),
     /// A Maildir.
     Maildir(FilePath),
-    /// A mailbox file.
+    /// An mbox file.
     Mbox(FilePath),
     /// A program.
     Pipe(Vec<String>),
-    /// An LMTP server and the recipients there. Empty if the context decides on the recipients.
+    /// An LMTP server and its recipients. If there are none, the context determines them.
     Lmtp(Lmtp, Vec<String>),
 }
 
 impl DestinationSpec {
-    /// Parses a destination. Returns `None` for anything else.
+    /// Parses a destination. Returns `None` if `text` is not one.
     pub fn new(text: &str) -> Option<Self> {
         match text.split_once(':')? {
             ("maildir", folder) if is_folder(folder) => Some(Self::Folder(folder.to_owned())),
@@ -36,7 +36,7 @@ impl DestinationSpec {
         }
     }
 
-    /// Returns the destination as it is written.
+    /// Returns the destination in its notation.
     pub fn text(&self) -> String {
         match self {
             Self::Folder(folder) => format!("maildir:{folder}"),

@@ -127,7 +127,7 @@ pub(super) fn unknown_subtable(
     ))
 }
 
-/// Creates the error that a config is one of another program.
+/// Creates the error for the config of another program.
 pub(super) fn foreign_file(shown: &str, program: &str) -> Error {
     let what = format!("{shown} is a config file of {program}, not of pouch");
     Error::new(Kind::Config, what).with_hint(format!(
@@ -136,7 +136,7 @@ pub(super) fn foreign_file(shown: &str, program: &str) -> Error {
     ))
 }
 
-/// Creates the error that a value is not of its key's type.
+/// Creates the error for a value of the wrong type.
 pub(super) fn type_mismatch(
     document: &Document,
     span: &Range<usize>,
@@ -174,7 +174,7 @@ pub(super) fn type_mismatch(
     }
 }
 
-/// Creates the error that the file is not TOML.
+/// Creates the error for a file that is not valid TOML.
 pub(super) fn syntax_error(document: &Document, error: &toml::de::Error) -> Error {
     let span = error.span().unwrap_or(0..0);
     let culprit = sanitize(document.text.get(span.clone()).unwrap_or("").as_bytes());
@@ -243,8 +243,8 @@ fn account_header<'d>(document: &'d Document, span: &Range<usize>) -> Option<&'d
     line.strip_prefix("[account.")?.strip_suffix(']')
 }
 
-/// Returns how to write the name of an account that is not valid as written: a mail address becomes
-/// a name and a user, others are quoted. `None` if there is nothing to suggest.
+/// Returns the hint for an invalid account name: a mail address becomes a name and a user, other
+/// names are quoted. Returns `None` if there is nothing to suggest.
 pub(super) fn name_hint(name: &str) -> Option<String> {
     let shown = sanitize(name.as_bytes());
     if let Some((local, _)) = name.split_once('@') {
@@ -260,7 +260,7 @@ pub(super) fn name_hint(name: &str) -> Option<String> {
         .then(|| format!("put the name in quotes: `[account.\"{shown}\"]`"))
 }
 
-/// Creates the error that the key, or the table, at `span` is there for the second time.
+/// Creates the error for a duplicate key or table at `span`.
 fn duplicate_key(document: &Document, span: &Range<usize>) -> Error {
     let name = document.text.get(span.clone()).unwrap_or("");
     let start = document.text[..span.start]
@@ -289,8 +289,8 @@ fn duplicate_key(document: &Document, span: &Range<usize>) -> Error {
     document.draw(span, &what, other).with_hint(hint)
 }
 
-/// Returns the last place where a key of this name is written, in whatever table. Since a table is
-/// written in one piece, this is the key that a duplicate repeats.
+/// Returns the position of the last key of this name, in any table. Since a table is contiguous,
+/// this is the key that a duplicate repeats.
 fn last_use(table: &DeTable<'_>, name: &str) -> Option<Range<usize>> {
     let uses = table.iter().filter_map(|(key, value)| {
         let inner = match value.get_ref() {
@@ -307,8 +307,9 @@ fn last_use(table: &DeTable<'_>, name: &str) -> Option<Range<usize>> {
     uses.max_by_key(|span| span.start)
 }
 
-/// Returns what is wrong with an account's name, or `None` if it is valid. A name is typed on the
-/// command line, where a URL can be written too, and shown in messages.
+/// Returns the reason why an account name is invalid, or `None` if it is valid.
+///
+/// Names are used in messages, and on the command line, where they must not look like a URL.
 pub(super) fn name_fault(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         Some("must not be empty")

@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn flags_that_would_allow_more_are_ignored() {
-        let lines = "keep = \"none\"\nkeep-newest = 3\nlimit = 10\nmax-size = \"1MB\"\nsync-deletions = true";
+        let lines = "keep = \"none\"\nkeep-newest = 3\nlimit = 10\nmax-size = \"1MB\"\n\
+                     sync-deletions = true";
         let mut account = with(lines).unwrap();
         let before = account.policy;
         let overrides = Overrides {
@@ -169,7 +170,8 @@ mod tests {
 
     #[test]
     fn flags_restrict_and_are_shown() {
-        let lines = "keep = \"none\"\nkeep-newest = 3\nlimit = 10\nmax-size = \"1MB\"\nsync-deletions = true";
+        let lines = "keep = \"none\"\nkeep-newest = 3\nlimit = 10\nmax-size = \"1MB\"\n\
+                     sync-deletions = true";
         let mut account = with(lines).unwrap();
         let overrides = Overrides {
             keep: true,

@@ -12,7 +12,7 @@ pub enum Source {
     Default,
     /// The config file.
     File(Position),
-    /// This flag, or another part, of the command line.
+    /// A flag or another part of the command line.
     Flag(&'static str),
 }
 
@@ -31,9 +31,9 @@ impl fmt::Display for Source {
 pub struct Position {
     /// The file, with `~/` for the home directory.
     pub path: Arc<str>,
-    /// The line, from 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// The bytes of the key.
+    /// The byte range of the key.
     pub span: Range<usize>,
 }
 
@@ -57,7 +57,7 @@ pub struct Located<T> {
 pub struct Setting {
     /// The key as in the config.
     pub key: &'static str,
-    /// The value as it would be written in the config, or [`UNSET`].
+    /// The value as written in the config, or [`UNSET`].
     pub value: String,
     /// The source of the value.
     pub source: Source,

@@ -43,7 +43,8 @@ impl RuleContext<'_> {
             }
             (DestinationSpec::Folder(folder), _) => {
                 let what = format!(
-                    "`{folder}` is a Maildir++ folder, but the account does not deliver to a Maildir"
+                    "`{folder}` is a Maildir++ folder, but the account does not deliver \
+                     to a Maildir"
                 );
                 let other = destination_source(self.table);
                 return Err(self

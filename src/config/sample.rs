@@ -1,7 +1,7 @@
 //! The sample config: every key, with its default or an example, and a comment.
 //!
-//! Keys, values and comments are those of [`super::schema`]. What is written here is the frame: the
-//! introductions of the sections.
+//! Keys, values and comments are those of [`super::schema`]. This module adds the introductions of
+//! the sections.
 
 use super::schema::{AccountTable, Group, Key, MultidropTable, RuleTable, Table, TopTable};
 

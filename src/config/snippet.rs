@@ -1,4 +1,4 @@
-//! Excerpts from the config file: a line, with an arrow below the relevant part.
+//! Excerpts from the config file: lines with arrows below the relevant parts.
 //!
 //! A message about two lines that contradict each other shows both:
 //!
@@ -28,7 +28,7 @@ use crate::{
     text::{closest, sanitize},
 };
 
-/// The names of keys under which people write their password.
+/// The names of keys that may have a password as their value.
 pub(super) const PASSWORD_KEYS: [&str; 6] =
     ["password", "passwd", "pass", "passphrase", "secret", "pw"];
 
@@ -37,11 +37,11 @@ pub(super) const PASSWORD_KEYS: [&str; 6] =
 pub(super) struct Document {
     /// The path, with `~/` for the home directory.
     pub path: Arc<str>,
-    /// What the file contains.
+    /// The content of the file.
     pub text: String,
 }
 
-/// One arrow: what it points at, the character it is drawn with, and its label.
+/// An arrow: the part that it points at, its character, and its label.
 struct Arrow<'a> {
     span: &'a Range<usize>,
     head: &'static str,
@@ -71,8 +71,8 @@ impl Document {
         }
     }
 
-    /// Creates the error that what is set at `source` contradicts what is set at `other`, where
-    /// `label` is written.
+    /// Creates the error for a contradiction between the keys that were set at `source` and at
+    /// `other`, which gets the label `label`.
     pub fn contradiction(
         &self,
         source: &Source,
@@ -88,7 +88,7 @@ impl Document {
         }
     }
 
-    /// Creates the error that `what` is wrong at `span`, with a second place that `other` labels.
+    /// Creates the error that `what` is wrong at `span`, with `other` as a second, labelled arrow.
     pub fn draw(
         &self,
         span: &Range<usize>,
@@ -124,20 +124,20 @@ impl Document {
         error
     }
 
-    /// Returns the line, from 1, and the column, from 1 in characters, of the byte `at`.
+    /// Returns the line and the column (in characters), both from 1, of the byte `at`.
     fn line_and_column(&self, at: usize) -> (usize, usize) {
         let start = self.text.floor_char_boundary(at);
         let column = self.text[self.line_start(start)..start].chars().count() + 1;
         (line_number(self.text.as_bytes(), start), column)
     }
 
-    /// Returns the first byte of the line that contains the byte `at`.
+    /// Returns the offset of the line that contains the byte `at`.
     fn line_start(&self, at: usize) -> usize {
         self.text[..at].rfind('\n').map_or(0, |newline| newline + 1)
     }
 
-    /// Returns the line that an arrow points at, as far as it may be shown, and the line below it,
-    /// with the arrow and its label.
+    /// Returns the line that an arrow points at, without secrets, and the line below it with the
+    /// arrow and its label.
     fn line_and_pointer(&self, arrow: &Arrow<'_>) -> (String, String) {
         let start = self.text.floor_char_boundary(arrow.span.start);
         let end = self
@@ -150,7 +150,7 @@ impl Document {
         } else {
             visible(self.text[head..].lines().next().unwrap_or(""))
         };
-        // The arrow stays below what is shown, even if the rest of the line is hidden.
+        // The arrow stays below the visible text, even if the rest of the line is hidden.
         let indent = sanitize(&self.text.as_bytes()[head..start])
             .width()
             .min(shown.width());
@@ -165,8 +165,8 @@ impl Document {
         (shown, pointer.trim_end().to_owned())
     }
 
-    /// Returns whether the line that begins at `head` continues a value that a key for a password
-    /// began.
+    /// Returns whether the line that begins at `head` continues the value of a key that may have a
+    /// password.
     fn continues_secret(&self, head: usize) -> bool {
         let before = &self.text[..head];
         let mut from = head;
@@ -185,8 +185,8 @@ pub(super) fn line_number(text: &[u8], at: usize) -> usize {
     before.split(|byte| *byte == b'\n').count()
 }
 
-/// Returns a line as it may be shown: without what follows a key that holds a password, wherever
-/// that key is in the line.
+/// Returns a line without secrets: the text after a key that may have a password is replaced,
+/// wherever the key is in the line.
 fn visible(line: &str) -> String {
     let is_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
     let is_first = |start: usize| line[..start].trim().is_empty();
@@ -272,7 +272,8 @@ mod tests {
         let error = document(line).draw(&(13..14), "no", Some((&(6..7), "set here")));
         assert_eq!(
             error.to_string(),
-            "pouch.toml:1:14: no\n  1 | w = { a = 1, b = 2 }\n    |       - set here\n    |              ^"
+            "pouch.toml:1:14: no\n  1 | w = { a = 1, b = 2 }\n    \
+             |       - set here\n    |              ^"
         );
     }
 
@@ -282,7 +283,8 @@ mod tests {
         let error = document(text).draw(&(0..8), "no", Some((&(21..26), "here")));
         assert_eq!(
             error.to_string(),
-            "pouch.toml:1:1: no\n  1 | password = …\n    | ^^^^^^^^\n  2 | token = …\n    | ----- here"
+            "pouch.toml:1:1: no\n  1 | password = …\n    | ^^^^^^^^\n  \
+             2 | token = …\n    | ----- here"
         );
     }
 

@@ -19,7 +19,7 @@ use crate::{
 pub struct Host(pub String);
 
 impl Host {
-    /// Parses a host name or an address. Returns `None` for anything else.
+    /// Parses a host name or an address. Returns `None` if `text` is not one.
     pub fn new(text: &str) -> Option<Self> {
         let bare = text
             .strip_prefix('[')
@@ -50,8 +50,8 @@ impl Host {
 pub struct FilePath(pub String);
 
 impl FilePath {
-    /// Parses a path. Returns `None` for what only a shell would expand: a directory named `$HOME`
-    /// is always a mistake.
+    /// Parses a path. Returns `None` if it has variables or other parts that only a shell would
+    /// expand, since a directory named `$HOME` is always a mistake.
     pub fn new(text: &str) -> Option<Self> {
         let rest = text.strip_prefix('~').unwrap_or("");
         let is_path = !text.is_empty()
@@ -65,7 +65,7 @@ impl FilePath {
     /// slashes are removed, since the ledger knows destinations by their names.
     pub fn expand(&self, home: &Path, dir: &Path) -> PathBuf {
         let path = match self.0.strip_prefix('~') {
-            // Not `join` alone: for it, the slash of `~//x` would be the root.
+            // `join` alone would treat the second slash of `~//x` as the root.
             Some(rest) => home.join(rest.trim_start_matches('/')),
             None => dir.join(&self.0),
         };
@@ -83,7 +83,7 @@ pub enum Lmtp {
 }
 
 impl Lmtp {
-    /// Parses the address of an LMTP server. Returns `None` for anything else.
+    /// Parses the address of an LMTP server. Returns `None` if `text` is not one.
     pub fn new(text: &str) -> Option<Self> {
         if let Some(path) = text.strip_prefix("unix:") {
             return FilePath::new(path).map(Self::Unix);
@@ -95,7 +95,7 @@ impl Lmtp {
     }
 
     /// Parses an LMTP server and its recipients, as words for a shell: `unix:/run/lmtp ann ben`.
-    /// Returns `None` for anything else.
+    /// Returns `None` if `text` is not one.
     pub fn with_recipients(text: &str) -> Option<(Self, Vec<String>)> {
         let mut words = shlex::split(text)?.into_iter();
         let server = Self::new(&words.next()?)?;
@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn fingerprints_with_colons_are_read() {
-        let colons = "5F:6e:04:c1:a2:b3:c4:d5:e6:f7:08:19:2a:3b:4c:5d:6e:7f:80:91:a2:b3:c4:d5:e6:f7:08:19:2a:3b:4c:5d";
+        let colons = "5F:6e:04:c1:a2:b3:c4:d5:e6:f7:08:19:2a:3b:4c:5d:\
+                      6e:7f:80:91:a2:b3:c4:d5:e6:f7:08:19:2a:3b:4c:5d";
         let pin = Pin::new(&format!("sha256:{colons}")).unwrap();
         assert_eq!(pin.0[..2], [0x5f, 0x6e]);
         assert_eq!(Pin::new("sha256:5f"), None);

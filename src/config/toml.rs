@@ -1,4 +1,4 @@
-//! Reads the config file: TOML, into tables whose every value knows its line.
+//! Reads the config file into tables in which every value has its line number.
 //!
 //! The reader walks the parsed TOML itself instead of having serde do it, so that every error is
 //! worded for the user and points at the key or the value that it is about.
@@ -33,9 +33,9 @@ use crate::{
 /// A config file that has been read: each value is valid on its own.
 #[derive(Clone, Debug)]
 pub struct File {
-    /// The text, to point into.
+    /// The text, for excerpts in error messages.
     pub(super) document: Document,
-    /// The directory of the file, where relative paths in it start.
+    /// The directory of the file, to which paths in it are relative.
     pub(super) dir: PathBuf,
     /// The keys above all tables.
     pub top: TopTable,
@@ -50,9 +50,9 @@ pub struct File {
 pub struct Section {
     /// Its name.
     pub name: String,
-    /// The bytes of its header line.
+    /// The byte range of its header line.
     pub header: Range<usize>,
-    /// What it sets.
+    /// Its keys and tables.
     pub block: Block,
 }
 
@@ -86,7 +86,7 @@ impl File {
         Self::decode(path, &tilde(path, home), text.as_bytes())
     }
 
-    /// Parses bytes as the content of the file at `path`, which messages call `shown`.
+    /// Parses bytes as the content of the file at `path`, which is `shown` in messages.
     fn decode(path: &Path, shown: &str, bytes: &[u8]) -> Result<Self, Error> {
         let text = file::decode(shown, bytes)?;
         let name = path.file_name().map(|name| name.to_string_lossy());

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// The exit code by which a filter drops a message. sysexits.h does not use it.
+/// The exit code of a filter that drops a message. sysexits.h does not use it.
 const DROP: i32 = 99;
 
 /// A program that messages pass through.
@@ -47,8 +47,8 @@ impl Filter<'_> {
     ///
     /// # Errors
     /// The program cannot be run ([`Kind::Config`]), defers ([`Kind::Deferred`]) or rejects
-    /// ([`Kind::Rejected`]) the message, or returns an empty one for one that was not. Or a signal
-    /// ended the run, or the disk failed.
+    /// ([`Kind::Rejected`]) the message, or returns an empty message although the input was not
+    /// empty; or a signal interrupted the run; or the disk failed.
     pub fn run(&self, envelope: &Envelope<'_>, draft: Draft, stop: &Interrupt) -> Result<Filtered> {
         let mut passed = Draft::spooled(self.spool)?;
         let octets = draft.octets()?;

@@ -31,7 +31,7 @@ pub struct Quote<W> {
     /// The number of bytes of [`FROM`] that were read at the beginning of this line and not written
     /// yet, or `None` if the line does not begin with it.
     held: Option<usize>,
-    /// Whether any byte of this line was written.
+    /// True if any byte of this line was written.
     begun: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Destinations, and when a message is durable in them.
+//! Destinations of messages, and the durability of messages in them.
 //!
 //! All destinations implement [`Delivery`]. They differ in what happens if a run is interrupted
 //! ([`DeliveryMode`]): messages in a Maildir or an mbox file can be found again by their names, so
@@ -50,7 +50,7 @@ pub struct Envelope<'a> {
     pub uid: &'a Uid,
     /// The sender's address, or `None` if it is not known yet.
     pub sender: Option<&'a str>,
-    /// Its destinations, empty if they are not known yet.
+    /// Its destinations; empty if they are not known yet.
     pub destinations: &'a [Destination],
     /// The recipients that accepted it in an earlier run.
     pub accepted_by: &'a [String],
@@ -147,7 +147,7 @@ pub enum DeliveryMode {
 pub struct StoredMessage {
     /// Its file name, without Maildir flags.
     pub name: String,
-    /// Where its content is.
+    /// The location of its content.
     pub content: Location,
 }
 
@@ -168,7 +168,7 @@ pub enum Location {
 }
 
 impl StoredMessage {
-    /// Returns whether the message is still where it was found.
+    /// Returns whether the message is still at this location.
     pub fn is_there(&self) -> bool {
         match &self.content {
             Location::File(path) => path.exists(),
@@ -207,14 +207,14 @@ impl StoredMessage {
     }
 }
 
-/// A message that is being written. Dropping it removes what was written.
+/// A message that is being written. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Draft {
     file: File,
     /// The path of the file, or of its directory if it has no name.
     path: PathBuf,
     remove_on_drop: RemoveOnDrop,
-    /// Whether it is in the spool directory, and has to be copied to its destinations.
+    /// True if the file is in the spool directory and has to be copied to the destinations.
     spooled: bool,
 }
 
@@ -227,8 +227,8 @@ impl Draft {
         }
     }
 
-    /// Returns a draft in a file without a name, on the disk of `dir`. The system removes it with
-    /// the process.
+    /// Returns a draft in a file without a name, on the disk of `dir`, which disappears when the
+    /// process ends.
     fn unnamed(dir: &Path, file: File) -> Self {
         Self {
             file,
@@ -260,12 +260,12 @@ impl Draft {
         Ok(head)
     }
 
-    /// Returns the path for messages: that of the file, or of its directory if it has no name.
+    /// Returns the path for error messages: of the file, or of its directory if it has no name.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns the size of what was written, in bytes.
+    /// Returns the number of bytes written.
     fn octets(&self) -> Result<u64> {
         self.file
             .metadata()
@@ -286,8 +286,7 @@ impl Draft {
         Error::file("read", self.path(), error)
     }
 
-    /// Returns the beginning of what was written, up to `limit` bytes. Writing continues at the
-    /// end.
+    /// Returns the beginning of the content, up to `limit` bytes. Writing continues at the end.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -324,7 +323,7 @@ impl RemoveOnDrop {
 impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
-            // the next run removes a file that cannot be removed now
+            // If the file cannot be removed now, the next run removes it.
             let _ = files::remove(path);
         }
     }

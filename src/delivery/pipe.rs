@@ -82,7 +82,7 @@ pub(super) fn environment(envelope: &Envelope<'_>, octets: u64) -> [(&'static st
     ]
 }
 
-/// Returns what the exit of a program means for the message (sysexits.h).
+/// Returns the outcome of a delivery by the exit status of the program (sysexits.h).
 ///
 /// # Errors
 /// [`Kind::Deferred`] for codes 69 to 75, a timeout or a signal: the system is broken or the

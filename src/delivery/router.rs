@@ -33,14 +33,14 @@ pub struct Router {
     destinations: Vec<(Destination, Box<dyn Delivery>)>,
     spool: PathBuf,
     accepted_by: Vec<String>,
-    /// The error of an early commit, which also had messages that were accepted before. The next
-    /// batch returns it.
+    /// The error of an early commit that included messages accepted before. The next batch
+    /// returns it.
     failed: Option<Error>,
 }
 
 impl Router {
-    /// Returns a router to these destinations, of which there must be one at least. Messages are
-    /// spooled in the directory `spool`.
+    /// Returns a router to these destinations, which must not be empty. Messages are spooled in the
+    /// directory `spool`.
     pub fn new(destinations: Vec<(Destination, Box<dyn Delivery>)>, spool: PathBuf) -> Self {
         Self {
             destinations,
@@ -54,8 +54,8 @@ impl Router {
     /// be spooled.
     ///
     /// A message for a program or an LMTP server is spooled if the account has other destinations:
-    /// if the program is unavailable, that is found out after the message has arrived, and does not
-    /// stop the messages for the others.
+    /// an unavailable program is then noticed after the message has arrived, and does not stop the
+    /// messages for other destinations.
     fn direct(&mut self, envelope: &Envelope<'_>) -> Option<&mut dyn Delivery> {
         let [only] = envelope.destinations else {
             return None;
@@ -110,7 +110,7 @@ impl Router {
         if failed.is_some() || !one_by_one.is_empty() {
             for (destination, delivery) in accepted {
                 if let Err(error) = delivery.take_batch().commit() {
-                    // the batch also had messages that were accepted before this one
+                    // The batch also has messages that were accepted before this one.
                     self.failed = Some(error.clone());
                     return Err(error);
                 }
@@ -127,7 +127,7 @@ impl Router {
                 Err(error) if error.kind().verdict() == Verdict::StopAll => return Err(error),
                 Err(error) => {
                     self.accepted_by.extend(delivery.accepted_by());
-                    // a server that is unavailable must not stop the other destinations
+                    // An unavailable server must not stop deliveries to the other destinations.
                     let is_transient = error.kind() == Kind::Busy && !alone;
                     failed.get_or_insert(if is_transient {
                         error.of_kind(Kind::Deferred)
@@ -223,7 +223,7 @@ impl Delivery for Router {
                 all.get_or_insert_default().extend(found);
             }
         }
-        // a Maildir inside another one is listed by both
+        // A Maildir inside another one is listed by both.
         if let Some(all) = &mut all {
             let path = |found: &StoredMessage| match &found.content {
                 Location::File(path) => Some(path.clone()),
@@ -320,7 +320,7 @@ mod tests {
             router.accept(&envelope, draft, &stop)
         };
         deliver(&mut router, std::slice::from_ref(&one)).unwrap();
-        // the copy for the second destination fails, and then the commit of the first one
+        // The copy for the second destination fails, and then the commit of the first one.
         assert_eq!(
             deliver(&mut router, &[one, other]).unwrap_err().what(),
             "cannot sync"

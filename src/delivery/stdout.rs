@@ -46,7 +46,7 @@ impl Delivery for Stdout {
             .reread()
             .map_err(|error| Error::file("spool a message in", &self.spool, &error))?;
         let postmark = mboxrd::postmark(return_path(&head).as_deref(), self.clock.now());
-        // locked for the whole message, since other accounts write, too
+        // Locked for the whole message, since other accounts write to standard output as well.
         let stdout = io::stdout().lock();
         let write = || {
             let mut out = BufWriter::with_capacity(64 * 1024, stdout);
@@ -57,7 +57,7 @@ impl Delivery for Stdout {
         };
         write().map_err(|error| {
             let failed = match error.kind() {
-                // most programs end silently here, but this reader did not get all messages
+                // Most programs exit silently here, but this reader has not got all messages.
                 io::ErrorKind::BrokenPipe => {
                     Error::new(Kind::Io, "the reader closed standard output")
                 }
@@ -70,7 +70,7 @@ impl Delivery for Stdout {
 
     fn take_batch(&mut self) -> PendingCommit {
         PendingCommit::new(|| match fsync(stdout()) {
-            // not supported for a pipe, which has the message
+            // Pipes do not support fsync. The message has been written to the pipe.
             Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::ROFS) => Ok(()),
             Err(error) => {
                 Err(Error::new(Kind::Io, "cannot sync standard output")

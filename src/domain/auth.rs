@@ -1,9 +1,9 @@
-//! How a login proves who the user is.
+//! Authentication methods.
 
-/// The ways to log in.
+/// A method to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// SASL PLAIN where the server offers it, else USER and PASS.
+    /// SASL PLAIN if the server offers it, otherwise USER and PASS.
     Auto,
     /// SASL PLAIN (RFC 4616, RFC 5034).
     Plain,

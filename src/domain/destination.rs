@@ -11,7 +11,7 @@ pub enum Destination {
     Mbox(PathBuf),
     /// A program that reads each message on standard input.
     Pipe(Vec<String>),
-    /// An LMTP server with its recipients. Without any, the caller determines them.
+    /// An LMTP server with its recipients. If there are none, the caller determines them.
     Lmtp(LmtpServer, Vec<String>),
     /// Standard output, on the command line only.
     Stdout,
@@ -131,7 +131,7 @@ impl fmt::Display for Destination {
     }
 }
 
-/// Returns the words in one line, quoted for a shell.
+/// Returns a command in one line, quoted for a shell.
 fn as_for_a_shell<'w>(words: impl IntoIterator<Item = &'w String>) -> String {
     shlex::try_join(words.into_iter().map(String::as_str)).unwrap_or_default()
 }

@@ -1,8 +1,8 @@
 //! Names of files that pouch delivers to a Maildir.
 //!
 //! A name is a function of the message's row in the ledger. A file with that name proves that the
-//! row is delivered, so that a crash between the delivery and the ledger's commit costs neither a
-//! message nor a second copy, and no log of intents is needed.
+//! row is delivered. So a crash between the delivery and the ledger's commit neither loses a
+//! message nor delivers it twice, and no write-ahead log is needed.
 
 use std::{fmt, str::FromStr};
 
@@ -12,15 +12,15 @@ use super::{ids::RowId, time::Timestamp};
 /// `FIRST_SEEN.R` `ROW` [`-` `COPY`] [`P` `DESTINATIONS`] `L` `LEDGER` `.` `HOSTNAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageFileName {
-    /// When the message was first listed.
+    /// The time when the message was first listed.
     pub first_seen: Timestamp,
     /// The message's row.
     pub row: RowId,
-    /// Which copy of the message it is. A later copy completes one that was truncated.
+    /// The number of the copy. A later copy replaces one that was truncated.
     pub copy: u32,
-    /// How many destinations get the message.
+    /// The number of destinations of the message.
     pub destinations: usize,
-    /// The ledger's own name, and the name of the machine on which it was created.
+    /// The ledger that has the row.
     pub origin: LedgerName,
 }
 
@@ -28,7 +28,7 @@ pub struct MessageFileName {
 /// `HOSTNAME`. A run writes at most one, about all messages that are quarantined and not reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoticeFileName {
-    /// When the notice was written.
+    /// The time when the notice was written.
     pub written: Timestamp,
     /// The number of the run that wrote it.
     pub run: i64,
@@ -45,7 +45,7 @@ pub struct LedgerName {
     pub hostname: String,
 }
 
-/// The name was not made by pouch.
+/// The error for a file name that pouch did not create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForeignName;
 
@@ -140,7 +140,9 @@ mod tests {
         ) {
             let time = Timestamp(time);
             let row = RowId(row);
-            let message = MessageFileName { first_seen: time, row, copy, destinations, origin: origin.clone() };
+            let message = MessageFileName {
+                first_seen: time, row, copy, destinations, origin: origin.clone(),
+            };
             prop_assert_eq!(message.to_string().parse(), Ok(message.clone()));
             let notice = NoticeFileName { written: time, run, origin };
             prop_assert_eq!(notice.to_string().parse(), Ok(notice.clone()));
@@ -150,7 +152,7 @@ mod tests {
 
         #[test]
         fn other_names_are_foreign(name in "[0-9RNLP.,:-]{0,30}") {
-            // parsing never panics, and what is parsed is written the same way again
+            // Parsing never panics, and a parsed name is formatted as the same text.
             if let Ok(parsed) = name.parse::<MessageFileName>() {
                 prop_assert_eq!(parsed.to_string().parse(), Ok(parsed));
             }

@@ -1,4 +1,4 @@
-//! Names for messages and mailboxes: the server's, and the ledger's.
+//! Identifiers of messages and mailboxes, on the server and in the ledger.
 
 use std::{borrow::Cow, fmt};
 
@@ -6,8 +6,9 @@ use sha2::{Digest, Sha256};
 
 use crate::text::hex;
 
-/// The number of a message in one session (RFC 1939 §4). It means nothing in the next session:
-/// mailfront and Solid POP3 number their messages anew each time.
+/// The number of a message in one session (RFC 1939 §4).
+///
+/// It is not valid in the next session: mailfront and Solid POP3 renumber their messages each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MsgNum(pub u32);
 
@@ -20,28 +21,28 @@ impl fmt::Display for MsgNum {
 /// The unique identifier of a message in its mailbox.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Uid {
-    /// The bytes that UIDL gave. RFC 1939 §7 allows 1 to 70 bytes from 0x21 to 0x7E; real servers
+    /// The bytes from UIDL. RFC 1939 §7 allows 1 to 70 bytes from 0x21 to 0x7E; real servers
     /// send spaces, 8-bit bytes and longer ones, all of which are used as they are.
     Server(Box<[u8]>),
-    /// Derived by pouch, because the server gives the message no UID.
+    /// Derived by pouch, because the server has no UID for the message.
     Derived {
         /// The identity of its header (see [`identity`](super::message::identity)).
         fingerprint: [u8; 16],
-        /// Its size by LIST, in octets.
+        /// Its size by LIST, in bytes.
         size: u64,
     },
 }
 
-/// A UID in its comparable form: its bytes, and the size that belongs to a derived one.
+/// The comparable form of a UID: its bytes, and the size if it is a derived one.
 pub type UidKey<'a> = (&'a [u8], Option<u64>);
 
 impl Uid {
-    /// Makes a UID from the bytes that UIDL gave.
+    /// Creates a UID from the bytes that UIDL returned.
     pub fn new(octets: impl Into<Box<[u8]>>) -> Self {
         Self::Server(octets.into())
     }
 
-    /// Makes a UID from its comparable form. Returns `None` if that has a size but no fingerprint.
+    /// Creates a UID from its comparable form. Returns `None` for a size without a fingerprint.
     pub fn from_key((octets, size): UidKey<'_>) -> Option<Self> {
         Some(match size {
             None => Self::new(octets),
@@ -60,12 +61,12 @@ impl Uid {
         }
     }
 
-    /// Returns whether pouch derived it from the header.
+    /// Returns whether pouch derived the UID from the header.
     pub fn is_derived(&self) -> bool {
         matches!(self, Self::Derived { .. })
     }
 
-    /// Returns the UID as text: the server's bytes, or `header-` with the fingerprint and the size.
+    /// Returns the UID as text: the bytes from the server, or `header-`, fingerprint and size.
     pub fn text(&self) -> Cow<'_, [u8]> {
         match self {
             Self::Server(octets) => Cow::Borrowed(octets),
@@ -82,18 +83,18 @@ impl fmt::Debug for Uid {
     }
 }
 
-/// One message of a listing: what the server shows now.
+/// A message in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// Its number in this session.
     pub num: MsgNum,
     /// Its UID.
     pub uid: Uid,
-    /// Its size by LIST, in octets. Servers count line ends differently: a promise, not a fact.
+    /// Its size by LIST, in bytes. It may be inexact, since servers count line endings differently.
     pub octets: u64,
 }
 
-/// A message's row in the ledger. Never used again for another message.
+/// The row of a message in the ledger, which is never reused for another message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowId(pub i64);
 
@@ -103,8 +104,10 @@ impl fmt::Display for RowId {
     }
 }
 
-/// Who an account is to the ledger: the user and the host, not the name in the config, so that
-/// renaming an account or changing its port fetches nothing twice.
+/// The identity of an account in the ledger: user and host.
+///
+/// The name in the config is no part of it, nor is the port, so that changing them does not fetch
+/// messages again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId {
     /// The login name, as configured.
@@ -114,7 +117,7 @@ pub struct AccountId {
 }
 
 impl AccountId {
-    /// The identity of `user` at `host`.
+    /// Creates the identity of `user` at `host`.
     pub fn new(user: impl Into<String>, host: &str) -> Self {
         Self {
             user: user.into(),
@@ -124,8 +127,9 @@ impl AccountId {
 }
 
 impl AccountId {
-    /// Returns a file name for what is kept of the mailbox, without an extension: readable, and
-    /// unique by a hash, since user names may contain anything.
+    /// Returns a file name, without an extension, for files about the mailbox.
+    ///
+    /// It is readable, and made unique by a hash, since user names may contain any character.
     pub fn file_stem(&self) -> String {
         let text = self.to_string();
         let plain: String = text

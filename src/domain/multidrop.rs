@@ -7,13 +7,13 @@ use super::{
     pattern::Pattern,
 };
 
-/// How recipients are determined, and their destinations.
+/// The header fields that name recipients, and the destinations of the recipients.
 #[derive(Clone, Debug)]
 pub struct Multidrop {
     /// The fields that may name recipients. The first that a message has is used.
     pub fields: Vec<String>,
-    /// Which field to use if there are several: 1 is the first, -1 the last. Each server on the way
-    /// may add one at the top.
+    /// The field to use if there are several: 1 is the first, -1 the last. Each server that relays
+    /// a message may add one at the top.
     pub occurrence: i32,
     /// The recipients' addresses with their destinations. The first match is used. An LMTP server
     /// without recipients gets the message for the address itself.
@@ -146,7 +146,7 @@ mod tests {
             destinations("x@example.net", lmtp(&["root"])),
             ["lmtp:lmtp:24 root"]
         );
-        // too long for a command, or would end it
+        // Too long for a command, or with characters that would end it.
         assert_eq!(
             destinations(&format!("{}@example.org", "x".repeat(243)), default()),
             ["maildir:own"]
@@ -163,7 +163,8 @@ mod tests {
     #[test]
     fn the_field_of_the_server_names_them() {
         const HEAD: &str = "Delivered-To: outer@isp.example\nReceived: x\nDelivered-To: Ann@Example.org\n\
-            X-Original-To: <x@lists.example.org>\nTo: ben@example.org, ann@example.org (Ann), Who <who@example.net>, ben@x.y";
+            X-Original-To: <x@lists.example.org>\nTo: ben@example.org, \
+            ann@example.org (Ann), Who <who@example.net>, ben@x.y";
         let usual = ["Delivered-To", "X-Original-To", "Envelope-To"];
         assert_eq!(destinations(&usual, 1, HEAD), ["maildir:own"]);
         assert_eq!(destinations(&usual, 2, HEAD), ["maildir:ann"]);

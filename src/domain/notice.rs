@@ -56,7 +56,7 @@ pub struct NoticeItem<'a> {
     pub received: &'a [u8],
 }
 
-/// Returns the notice as a mail with LF line ends.
+/// Returns the notice as a mail with LF line endings.
 pub fn write(notice: &Notice<'_>, now: Timestamp) -> Vec<u8> {
     let Notice {
         account,

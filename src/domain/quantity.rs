@@ -1,4 +1,4 @@
-//! Numbers with a unit, as people write them.
+//! Numbers with a unit, in the config and on the command line.
 
 /// Splits a quantity such as `30d` or `25 MB` into its digits and its unit. Returns `None` if the
 /// text does not begin with a digit.
@@ -11,8 +11,8 @@ pub(super) fn split(text: &str) -> Option<(&str, &str)> {
     (!digits.is_empty()).then_some((digits, unit.trim_start()))
 }
 
-/// Parses a whole number that is followed by a unit whose value `value_of` knows. Returns `None`
-/// for anything else, and on overflow.
+/// Parses a whole number with a unit, whose value `value_of` returns. Returns `None` if the text is
+/// not such a quantity, and on overflow.
 pub(super) fn parse(text: &str, value_of: impl Fn(&str) -> Option<u64>) -> Option<u64> {
     let (digits, unit) = split(text)?;
     digits.parse::<u64>().ok()?.checked_mul(value_of(unit)?)

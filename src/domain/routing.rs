@@ -1,4 +1,4 @@
-//! Which destinations a message is delivered to.
+//! Routing: determines the destinations of a message.
 
 use super::{
     destination::Destination,
@@ -7,7 +7,7 @@ use super::{
     rule::{Rule, RuleMatch},
 };
 
-/// Where an account's messages go: by rule, by recipient, or to the default destination.
+/// The routing of an account: by rule, by recipient, or to the default destination.
 #[derive(Clone, Debug)]
 pub struct Routing {
     /// The destination of every message that neither a rule nor `multidrop` sends elsewhere.

@@ -16,8 +16,9 @@ const SIZE_UNITS: [(&str, u64); 4] = [
     ("B", 1),
 ];
 
-/// Returns the value of a unit in bytes. Upper and lower case are the same, and so are `M` and
-/// `MB`. The empty unit is unknown.
+/// Returns the value of a unit in bytes, or `None` if the unit is unknown or empty.
+///
+/// Upper and lower case are equivalent, and so are `M` and `MB`.
 fn unit_value(unit: &str) -> Option<u64> {
     SIZE_UNITS
         .iter()
@@ -40,7 +41,7 @@ impl ByteSize {
         self.0
     }
 
-    /// Returns the size for people, rounded to about three figures: `58.9 MB`.
+    /// Returns the size for display, rounded to about three digits: `58.9 MB`.
     pub fn rounded(self) -> String {
         let (unit, value) = SIZE_UNITS
             .iter()
@@ -55,8 +56,8 @@ impl ByteSize {
         }
     }
 
-    /// Returns what is wrong with the spelling of a size that [`FromStr`] refuses, as an action:
-    /// "write 5MB". Returns `None` if there is nothing better to say than what a size looks like.
+    /// Returns a hint how to correct the spelling of a size that [`FromStr`] rejects, such as
+    /// "write 5MB". Returns `None` for an unknown mistake.
     pub fn suggestion(text: &str) -> Option<String> {
         let (digits, rest) = quantity::split(text)?;
         if rest.is_empty() {
@@ -82,7 +83,7 @@ impl FromStr for ByteSize {
 }
 
 impl fmt::Display for ByteSize {
-    /// Writes the size as in the config, in the largest unit that gives a whole number.
+    /// Formats the size as in the config, in the largest unit that gives a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, value) = SIZE_UNITS
             .iter()

@@ -1,31 +1,31 @@
-//! Moments and lengths of time.
+//! Points in time and durations.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use super::quantity;
 
-/// A moment, in seconds since 1970-01-01 00:00 UTC.
+/// A point in time, in seconds since 1970-01-01 00:00 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// Returns the moment `span` later.
+    /// Returns the time `span` later.
     #[must_use]
     pub fn after(self, span: TimeSpan) -> Self {
         Self(self.0.saturating_add_unsigned(span.seconds()))
     }
 
-    /// Returns the seconds from `earlier` to this moment, or 0 if `earlier` is later.
+    /// Returns the seconds since `earlier`, or 0 if `earlier` is later.
     pub fn since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
 }
 
-/// A length of time in whole seconds, written `30s`, `5m`, `12h`, `30d` or `8w`.
+/// A duration in whole seconds, written `30s`, `5m`, `12h`, `30d` or `8w`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimeSpan(u64);
 
-/// The longest [`TimeSpan`] that is accepted: 1,000 years. Adding it to any moment cannot overflow.
+/// The longest valid [`TimeSpan`]: 1,000 years, which no sum of times can overflow with.
 const LONGEST_SPAN: u64 = 1_000 * YEAR;
 
 const MINUTE: u64 = 60;
@@ -35,9 +35,9 @@ const WEEK: u64 = 7 * DAY;
 const MONTH: u64 = 30 * DAY;
 const YEAR: u64 = 365 * DAY;
 
-/// A unit of time: its symbol, its length in seconds, and the words that people write instead.
+/// A unit of time: its symbol, its length in seconds, and other common spellings.
 ///
-/// Symbols are lower case: a capital `M` would be minutes to one reader and months to another.
+/// Symbols are lower case, because `M` could mean minutes or months.
 struct Unit(&'static str, u64, &'static [&'static str]);
 
 /// The units of a [`TimeSpan`], largest first.
@@ -57,8 +57,8 @@ const DAY_UNITS: [Unit; 4] = [
     Unit("y", YEAR, &["yr", "yrs", "year", "years"]),
 ];
 
-/// Parses a length of time in one of `units`. Returns `None` for anything else, and for more than
-/// [`LONGEST_SPAN`].
+/// Parses a duration in one of `units`. Returns `None` if the text is not a duration, or if it is
+/// longer than [`LONGEST_SPAN`].
 fn parse(text: &str, units: &[Unit]) -> Option<TimeSpan> {
     let seconds = quantity::parse(text, |unit| {
         let known = units.iter().find(|Unit(symbol, ..)| *symbol == unit)?;
@@ -67,7 +67,7 @@ fn parse(text: &str, units: &[Unit]) -> Option<TimeSpan> {
     (seconds <= LONGEST_SPAN).then_some(TimeSpan(seconds))
 }
 
-/// Returns the right spelling of a length of time whose unit is written in another way.
+/// Returns the correct spelling of a duration with a common misspelling of its unit.
 fn respelled(text: &str, units: &[Unit]) -> Option<String> {
     let (digits, word) = quantity::split(text)?;
     let word = word.to_ascii_lowercase();
@@ -78,24 +78,23 @@ fn respelled(text: &str, units: &[Unit]) -> Option<String> {
 }
 
 impl TimeSpan {
-    /// Creates a length of time from a number of seconds.
+    /// Creates a duration from a number of seconds.
     pub const fn from_seconds(seconds: u64) -> Self {
         Self(seconds)
     }
 
-    /// Creates a length of time from a number of days.
+    /// Creates a duration from a number of days.
     pub const fn from_days(days: u64) -> Self {
         Self(days.saturating_mul(DAY))
     }
 
-    /// Returns the length in seconds.
+    /// Returns the duration in seconds.
     pub const fn seconds(self) -> u64 {
         self.0
     }
 
-    /// Returns what is wrong with the spelling of a length of time that [`FromStr`] refuses, as an
-    /// action: "write 5m". Returns `None` if there is nothing better to say than what one looks
-    /// like.
+    /// Returns a hint how to correct the spelling of a duration that [`FromStr`] rejects, such as
+    /// "write 5m". Returns `None` for an unknown mistake.
     pub fn suggestion(text: &str) -> Option<String> {
         if let Some((digits, "")) = quantity::split(text) {
             return Some(format!("add a unit: {digits}s, {digits}m or {digits}h"));
@@ -124,8 +123,8 @@ impl FromStr for TimeSpan {
 }
 
 impl fmt::Display for TimeSpan {
-    /// Writes the length as in the config, in the largest unit that gives a whole number. Weeks are
-    /// left out, since people count retention in days.
+    /// Formats the duration as in the config, in the largest unit that gives a whole number. Weeks
+    /// are not used, since retention is usually counted in days.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Unit(symbol, seconds, _) = SPAN_UNITS[1..]
             .iter()
@@ -138,14 +137,13 @@ impl fmt::Display for TimeSpan {
 /// A number of whole days, written `30d`, `8w`, `6mo` (30 days each) or `1y` (365 days).
 ///
 /// This is the type of every key that decides when mail is deleted. It has no minutes, so that
-/// `6m`, which many people write for six months, cannot empty a mailbox.
+/// `6m` in the sense of six months cannot empty a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Days(TimeSpan);
 
 impl Days {
-    /// Returns what is wrong with the spelling of days that [`FromStr`] refuses, as an action:
-    /// "for months, write 6mo". Returns `None` if there is nothing better to say than what days
-    /// look like.
+    /// Returns a hint how to correct the spelling of days that [`FromStr`] rejects, such as "for
+    /// months, write 6mo". Returns `None` for an unknown mistake.
     pub fn suggestion(text: &str) -> Option<String> {
         let (digits, unit) = quantity::split(text)?;
         if unit.is_empty() {
@@ -190,7 +188,7 @@ impl fmt::Display for Days {
 mod tests {
     use super::*;
 
-    /// Returns the reason why `text` is refused, without the text itself.
+    /// Returns the reason why `text` is rejected, without the text itself.
     fn refusal<T: FromStr<Err = String> + fmt::Debug>(text: &str) -> String {
         let error = text.parse::<T>().unwrap_err();
         error

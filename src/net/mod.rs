@@ -70,7 +70,7 @@ impl Read for Stream {
             Self::Plain(socket) => socket.read(buffer),
             Self::Tls(stream, socket_error) => {
                 let mut filled = with_socket_error(stream.read(buffer), socket_error)?;
-                // a record has 16 KiB at most, and more of them may have arrived
+                // A record has at most 16 KiB, and more of them may have arrived.
                 stream.get_mut().set_blocking(false);
                 while let Ok(octets @ 1..) = stream.read(&mut buffer[filled..]) {
                     filled += octets;

@@ -124,7 +124,7 @@ impl SystemRoots {
             if missing.is_empty() {
                 break;
             }
-            // OpenSSL expects one certificate in each entry
+            // OpenSSL expects one certificate in each entry.
             if is_hash(&entry.file_name())
                 && let Ok(pem) = fs::read(entry.path())
                 && let Some(first) = certificates(&pem).next()

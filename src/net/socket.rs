@@ -1,4 +1,4 @@
-//! A connection whose waits end: by a time-out, or by a signal.
+//! A connection on which waiting ends with a timeout or a signal.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use crate::sys::interrupt::{Interrupt, Wake};
 
-/// How many time-outs a transfer with a [deadline](Socket::set_deadline) may take altogether.
+/// The time for a transfer with a [deadline](Socket::set_deadline), as a multiple of the timeout.
 const TIMEOUTS_TO_DEADLINE: u32 = 10;
 
 /// The last error of a socket. TLS reports such errors without their kind.
@@ -20,7 +20,7 @@ const TIMEOUTS_TO_DEADLINE: u32 = 10;
 pub struct LastError(Arc<Mutex<Option<io::Error>>>);
 
 impl LastError {
-    /// Returns the error, and forgets it.
+    /// Returns the error, and clears it.
     pub fn take(&self) -> Option<io::Error> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -33,15 +33,15 @@ impl LastError {
 
 /// A connection by TCP or by a Unix socket.
 ///
-/// A read or write fails with [`ErrorKind::TimedOut`] if the peer was silent for the time-out, and
+/// A read or write fails with [`ErrorKind::TimedOut`] if the peer was silent for the timeout, and
 /// with [`ErrorKind::ConnectionAborted`] if a signal asked pouch to stop. It never fails with
 /// [`ErrorKind::WouldBlock`].
 #[derive(Debug)]
 pub struct Socket<S = TcpStream> {
-    /// Does not block: all waiting is done by `stop`, below TLS.
+    /// The stream, which does not block: all waiting is done by `stop`, below TLS.
     stream: S,
     timeout: Duration,
-    /// When reads and writes fail even if the peer keeps sending.
+    /// The time after which reads and writes fail, even if the peer keeps sending.
     deadline: Option<Instant>,
     stop: Interrupt,
     last_error: LastError,
@@ -69,18 +69,18 @@ impl Socket {
         self.stream.peer_addr()
     }
 
-    /// Makes all reads and writes fail after ten times the time-out, even if data keeps arriving,
+    /// Makes all reads and writes fail after ten times the timeout, even if data keeps arriving,
     /// until [`clear_deadline`](Self::clear_deadline).
     pub fn set_deadline(&mut self) {
         self.deadline = Some(Instant::now() + self.timeout.saturating_mul(TIMEOUTS_TO_DEADLINE));
     }
 
-    /// Makes silence the only time-out again.
+    /// Removes the deadline, so that only the timeout applies.
     pub fn clear_deadline(&mut self) {
         self.deadline = None;
     }
 
-    /// Returns the place where the socket records its errors.
+    /// Returns the shared record of the last error.
     pub fn last_error(&self) -> LastError {
         self.last_error.clone()
     }
@@ -99,7 +99,7 @@ impl<S> Socket<S> {
 }
 
 impl<S: AsFd> Socket<S> {
-    /// Repeats `step` until it does not block any more.
+    /// Repeats `step` until it does not block.
     fn complete<T>(
         &mut self,
         ready: PollFlags,
@@ -130,7 +130,7 @@ impl<S: AsFd> Socket<S> {
         Err(error)
     }
 
-    /// Waits until the peer has sent, or taken, something.
+    /// Waits until the stream can be read or written.
     fn wait(&self, ready: PollFlags) -> io::Result<()> {
         let silence = Instant::now() + self.timeout;
         let until = self
@@ -143,7 +143,7 @@ impl<S: AsFd> Socket<S> {
                 ErrorKind::ConnectionAborted,
                 "stopped by a signal",
             )),
-            // the caller reports the deadline
+            // The caller reports the deadline.
             Wake::Deadline if until != silence => Ok(()),
             Wake::Deadline => Err(io::Error::new(
                 ErrorKind::TimedOut,

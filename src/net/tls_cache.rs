@@ -15,7 +15,7 @@ use crate::{
 /// The settings that a configuration depends on.
 type Key = (Trust, Option<ClientCertificate>);
 
-/// A configuration, built by the first thread that needs it while others wait.
+/// A configuration, which the first thread that needs it builds while others wait.
 type Slot = Arc<OnceLock<Result<TlsConfig>>>;
 
 /// A cache of TLS configurations, shared by all accounts with the same authorities and the same
@@ -47,7 +47,7 @@ impl TlsCache {
     /// Starts to build the configuration for `trust` and `client` in the background.
     pub fn prepare(&self, trust: &Trust, client: Option<&ClientCertificate>) {
         let (cache, trust, client) = (self.clone(), trust.clone(), client.cloned());
-        // an error is returned by `get`
+        // An error is returned by `get`.
         let _ = thread::Builder::new().spawn(move || cache.get(&trust, client.as_ref()).map(drop));
     }
 

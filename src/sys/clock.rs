@@ -12,7 +12,7 @@ impl Clock {
     /// The system's clock.
     pub const SYSTEM: Self = Self(None);
 
-    /// Returns a clock that always shows `time`.
+    /// Returns a clock that always returns `time`.
     pub const fn fixed(time: Timestamp) -> Self {
         Self(Some(time))
     }

@@ -1,4 +1,4 @@
-//! Files and directories that only their owner can access, and that survive a power cut.
+//! Durable files and directories that only their owner can access.
 //!
 //! System calls that a signal interrupts are repeated (`EINTR`), also those for which the standard
 //! library does not do that.
@@ -24,7 +24,8 @@ use crate::error::{Error, Kind, Result};
 /// not changed.
 ///
 /// # Errors
-/// [`Kind::CannotCreate`] if it cannot be created, or a file has its name; or the disk failed.
+/// [`Kind::CannotCreate`] if it cannot be created or a file of that name exists; or the disk
+/// failed.
 pub fn create_dir_durable(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -36,7 +37,7 @@ pub fn create_dir_durable(path: &Path) -> Result<()> {
         create_dir_durable(parent)?;
     }
     match DirBuilder::new().mode(0o700).create(path) {
-        // another process created it in the meantime
+        // Another process created it in the meantime.
         Err(_) if path.is_dir() => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(not_a_directory(path)),
         Err(error) => Err(Error::file("create the directory", path, &error)),
@@ -121,8 +122,8 @@ pub fn create_unnamed(dir: &Path) -> io::Result<File> {
 /// Links a file from [`create_unnamed`] to a path.
 ///
 /// # Errors
-/// The path exists ([`io::ErrorKind::AlreadyExists`]), or the link cannot be created, as without
-/// `/proc`.
+/// The path exists ([`io::ErrorKind::AlreadyExists`]), or the link cannot be created, for instance
+/// because `/proc` is not mounted.
 pub fn link_unnamed(file: &File, path: &Path) -> io::Result<()> {
     let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
     Ok(retry_on_intr(|| {
@@ -151,9 +152,10 @@ pub fn entries(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
     }
 }
 
-/// Makes the entries of a directory durable, and its own entry in the parent: the process that
-/// created it may have been interrupted before it did that. A parent that must not be read is
-/// skipped.
+/// Makes the entries of a directory durable, and its own entry in the parent directory.
+///
+/// The process that created the directory may have been interrupted before it synced the parent. A
+/// parent that the user cannot read is skipped.
 ///
 /// # Errors
 /// The directory cannot be opened, or the disk failed.
@@ -178,10 +180,10 @@ pub fn sync(path: &Path) -> Result<()> {
     sync_unless(path, |_| false)
 }
 
-/// Syncs a directory, and ignores errors that `is_ignored` accepts.
+/// Syncs a directory. Errors for which `is_ignored` returns true are ignored.
 fn sync_unless(path: &Path, is_ignored: impl Fn(&io::Error) -> bool) -> Result<()> {
     match File::open(path).and_then(|dir| dir.sync_all()) {
-        // some file systems do not support fsync for directories (fsync(2), EINVAL)
+        // Some file systems do not support fsync for directories (fsync(2), EINVAL).
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         Err(error) if is_ignored(&error) => Ok(()),
         synced => synced.map_err(|error| Error::file("sync the directory", path, &error)),

@@ -1,9 +1,9 @@
-//! Signals that ask pouch to stop, and the one place that waits.
+//! Signals that stop pouch, and the function through which all of pouch waits.
 //!
-//! The first SIGINT, SIGTERM or SIGHUP asks for an orderly end; the second ends the process at
-//! once. Whatever pouch waits for (a socket, a program, the next round of `--every`), it waits in
-//! [`Interrupt::wait`], which polls a pipe that the signal handler writes to as well: a signal ends
-//! every wait immediately, and nothing has to wake up from time to time to look for one.
+//! The first SIGINT, SIGTERM or SIGHUP requests an orderly end; the second ends the process at
+//! once. All waiting (for a socket, a program, or the next round of `--every`) is done by
+//! [`Interrupt::wait`], which also polls a pipe that the signal handler writes to. So a signal ends
+//! every wait immediately, and no code has to check for signals periodically.
 
 use std::{
     io::{self, PipeReader},
@@ -25,7 +25,7 @@ use signal_hook::{
 
 use crate::error::{Error, Kind, Result};
 
-/// The signals that ask pouch to stop. The default value never receives one.
+/// The signals that stop pouch. The default value never receives one.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Option<Arc<Signals>>);
 
@@ -37,7 +37,7 @@ struct Signals {
     received: PipeReader,
 }
 
-/// How a [wait](Interrupt::wait) ended.
+/// The reason for the end of a [wait](Interrupt::wait).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
     /// One of the files is ready.
@@ -49,10 +49,10 @@ pub enum Wake {
 }
 
 impl Interrupt {
-    /// Catches SIGINT, SIGTERM and SIGHUP from now on, except those that are ignored (`nohup`).
+    /// Installs handlers for SIGINT, SIGTERM and SIGHUP, except those that are ignored (`nohup`).
     ///
     /// # Errors
-    /// The system refuses a pipe or a signal handler.
+    /// A pipe cannot be created, or a signal handler cannot be installed.
     pub fn on_signals() -> io::Result<Self> {
         let number = Arc::new(AtomicUsize::new(0));
         let (received, written) = io::pipe()?;
@@ -61,8 +61,8 @@ impl Interrupt {
             if ignored & (1 << (signal - 1)) != 0 {
                 continue;
             }
-            // Handlers run in this order. The first signal arms the default action of the second,
-            // and its number is known before the pipe is readable.
+            // Handlers run in this order. The first signal restores the default action for the
+            // second, and its number is recorded before the pipe is readable.
             let armed = Arc::new(AtomicBool::new(false));
             flag::register_conditional_default(signal, Arc::clone(&armed))?;
             flag::register(signal, armed)?;
@@ -118,7 +118,7 @@ impl Interrupt {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(Wake::Deadline);
             }
-            // too long for the system to count: no limit
+            // A time that is too long for the system counts as no limit.
             let timeout = left.and_then(|left| Timespec::try_from(left).ok());
             match poll(&mut files, timeout.as_ref()) {
                 Ok(0) => return Ok(Wake::Deadline),
@@ -129,7 +129,7 @@ impl Interrupt {
         }
     }
 
-    /// Waits for `time`, or until a signal is received.
+    /// Sleeps for `time`, or until a signal is received.
     ///
     /// # Errors
     /// [`Kind::Stopped`], or the system cannot wait.

@@ -1,7 +1,7 @@
-//! Keeps two pouches from fetching one account at the same time.
+//! The lock on an account, which keeps two pouch processes from fetching it at the same time.
 //!
-//! The lock is the kernel's (`flock`), so that it disappears with the process, however that ends.
-//! The file stays. Its content only serves to name the holder.
+//! The kernel releases the lock (`flock`) when the process ends, for any reason. The file stays;
+//! its content only names the process.
 
 use std::{
     fs::{File, TryLockError},
@@ -17,7 +17,7 @@ use crate::{
     text::time_of_day,
 };
 
-/// How often a lock that another pouch has is tried: the kernel reports no change of one.
+/// The time between two attempts to lock, since the kernel cannot report that a lock was released.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// The lock on an account, held until it is dropped.
@@ -26,11 +26,11 @@ pub struct Lock {
     _file: File,
 }
 
-/// Locks the account. If another pouch has it, tries again for `patience`.
+/// Locks the account. If another pouch process has locked it, tries again for `patience`.
 ///
 /// # Errors
-/// [`Kind::Busy`] if another pouch has the lock; [`Kind::Stopped`] by a signal; or the file cannot be
-/// created.
+/// [`Kind::Busy`] if another pouch process has the lock; [`Kind::Stopped`] after a signal; or the
+/// file cannot be created.
 pub fn lock(
     state_dir: &Path,
     account: &AccountId,
@@ -52,7 +52,7 @@ pub fn lock(
             Err(TryLockError::WouldBlock) => return Err(held(&mut file)),
         }
     }
-    // for the message of another pouch only, so a failure does not matter
+    // The content is only used in messages of other processes, so a failure does not matter.
     let _ = file
         .set_len(0)
         .and_then(|()| file.rewind())
@@ -60,9 +60,9 @@ pub fn lock(
     Ok(Lock { _file: file })
 }
 
-/// Returns whether another pouch has the account's lock.
+/// Returns whether another pouch process has locked the account.
 pub fn is_locked(state_dir: &Path, account: &AccountId) -> bool {
-    // shared, and released at once: readers do not exclude each other
+    // The lock is shared and released at once, so that readers do not exclude each other.
     File::open(path(state_dir, account))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }

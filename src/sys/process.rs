@@ -19,7 +19,7 @@ use rustix::{
 use super::interrupt::{Interrupt, Wake};
 use crate::{error::Result, text::sanitize};
 
-/// How much of a program's output is kept, in bytes of each stream.
+/// The maximum number of bytes of a program's output that are kept, for each stream.
 const KEPT: usize = 64 * 1024;
 
 /// The time between SIGTERM and SIGKILL.
@@ -32,27 +32,27 @@ type Variable = (OsString, Option<OsString>);
 /// starts. It is global because the environment is.
 static ORIGINAL: OnceLock<Variable> = OnceLock::new();
 
-/// Makes programs that are started from now on receive `value` as the variable `name`, or none if
-/// `value` is `None`.
+/// Makes programs that are started from now on receive `value` as the variable `name`, or no such
+/// variable if `value` is `None`.
 ///
 /// Only the first call has an effect.
 pub fn restore_in_children(name: &str, value: Option<&OsStr>) {
     let _ = ORIGINAL.set((name.into(), value.map(OsStr::to_owned)));
 }
 
-/// How a program ended.
+/// The end of a program.
 #[derive(Debug)]
 pub enum Ended {
-    /// It exited, or a signal killed it.
+    /// The program exited, or a signal killed it.
     Exited(ExitStatus),
-    /// Pouch killed it at the end of its time limit.
+    /// The time limit was exceeded, and pouch killed the program.
     TimeOut,
 }
 
 /// The outcome of a program.
 #[derive(Debug)]
 pub struct ProcessOutput {
-    /// How it ended.
+    /// The end of the program.
     pub ended: Ended,
     /// The beginning of its standard output, unless that went to a file.
     pub stdout: Vec<u8>,
@@ -81,8 +81,8 @@ pub fn command_hint(argv: &[String], usual: &str) -> String {
     }
 }
 
-/// Returns what to do if a command could not be started: if there is no such program, that is to be
-/// installed or named by its path; `usual` for anything else.
+/// Returns the hint for a command that could not be started: to install the program or write its
+/// path if it does not exist, otherwise `usual`.
 pub fn start_hint(argv: &[String], error: &io::Error, usual: &str) -> String {
     match argv.first() {
         Some(name)
@@ -94,8 +94,8 @@ pub fn start_hint(argv: &[String], error: &io::Error, usual: &str) -> String {
                 format!("there is no program `{name}`: check its path")
             } else {
                 format!(
-                    "`{name}` is not installed, or not in PATH, which is short in cron and systemd: \
-                     install it, or write its whole path"
+                    "`{name}` is not installed, or not in PATH, which is short in cron and \
+                     systemd: install it, or write its whole path"
                 )
             }
         }
@@ -109,22 +109,22 @@ pub struct Run<'a> {
     pub argv: &'a [String],
     /// Its standard input; `None` is `/dev/null`.
     pub input: Option<File>,
-    /// Its standard output. If `None`, the beginning is kept.
+    /// Its standard output. If it is `None`, the beginning is kept in memory.
     pub output: Option<File>,
     /// Variables that are added to its environment.
     pub environment: &'a [(&'a str, String)],
     /// Its time limit.
     pub timeout: Option<Duration>,
-    /// Whether it may use the terminal. If not, it gets a process group of its own.
+    /// True if it may use the terminal. Otherwise it gets its own process group.
     pub interactive: bool,
 }
 
 impl Run<'_> {
-    /// Runs it until it exits. A signal to pouch ends it as well.
+    /// Runs the program until it exits. A signal to pouch ends the program as well.
     ///
     /// # Errors
-    /// The outer one is [`Kind::Stopped`](crate::error::Kind::Stopped): a signal to pouch. The inner
-    /// one: the program could not be started.
+    /// The outer result is [`Kind::Stopped`](crate::error::Kind::Stopped) after a signal to pouch.
+    /// The inner one is an error if the program could not be started.
     pub fn run(self, stop: &Interrupt) -> Result<io::Result<ProcessOutput>> {
         let Some((name, arguments)) = self.argv.split_first() else {
             return Ok(Err(io::ErrorKind::NotFound.into()));
@@ -223,7 +223,7 @@ impl Output {
         })
     }
 
-    /// Returns what to poll for more output.
+    /// Returns the streams to poll for more output.
     fn files(&self) -> impl Iterator<Item = PollFd<'_>> {
         [
             self.stdout.pipe.as_ref().map(AsFd::as_fd),
@@ -234,7 +234,7 @@ impl Output {
         .map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN))
     }
 
-    /// Reads what has arrived, without waiting for more.
+    /// Reads the available output without waiting.
     fn read(&mut self) {
         self.stdout.read();
         self.stderr.read();
@@ -253,8 +253,8 @@ impl<P: Read> Printed<P> {
         match read {
             Ok(KEPT) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // The end. A pipe that cannot be read costs the output, but is no failure of the
-            // program.
+            // The end of the stream. An unreadable pipe loses output, but the program has not
+            // failed.
             Ok(_) | Err(_) => self.pipe = None,
         }
     }
@@ -262,8 +262,8 @@ impl<P: Read> Printed<P> {
 
 /// Waits for `child` to exit. Returns `None` if the deadline or a signal came first.
 ///
-/// A descendant of the program may keep its output open after the program has exited. Nothing waits
-/// for that one.
+/// A descendant of the program may keep the output open after the program has exited. It is not
+/// waited for.
 fn wait(
     child: &mut Child,
     deadline: Option<Instant>,
@@ -273,7 +273,7 @@ fn wait(
     let exited = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     loop {
         let status = child.try_wait();
-        // what it printed before it exited is in the pipe by now
+        // All output from before the exit is in the pipe by now.
         output.read();
         match status {
             Ok(None) => {}
@@ -287,11 +287,11 @@ fn wait(
     }
 }
 
-/// Ends `child` and what it started: with SIGTERM, and after [`GRACE`] with SIGKILL.
+/// Ends `child` and its process group: with SIGTERM, and after [`GRACE`] with SIGKILL.
 fn end(child: &mut Child, interactive: bool, output: &mut Output) {
     let never = Interrupt::default();
     if !interactive && let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // fails if the group is gone, or no longer ours
+        // This fails if the group has ended, or belongs to another user now.
         let _ = kill_process_group(group, Signal::TERM);
         if let Ok(Some(_)) = wait(child, Some(Instant::now() + GRACE), &never, output) {
             return;

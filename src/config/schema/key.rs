@@ -7,11 +7,11 @@ pub struct Key {
     pub name: &'static str,
     /// The section of the manual and the sample that it belongs to.
     pub group: Group,
-    /// What it does, in a few words. Lines after the first continue the comment.
+    /// A short description. Lines after the first continue the comment.
     pub help: &'static str,
     /// The paragraphs for the manual, line by line. Code is in backticks.
     pub manual: &'static [&'static str],
-    /// How to correct a config that does not set it, if it is required.
+    /// The hint for a config that does not set it, if it is required.
     pub required: Option<&'static str>,
     /// Its default, as TOML.
     pub default: Option<fn() -> String>,
@@ -19,13 +19,13 @@ pub struct Key {
     pub default_words: Option<&'static str>,
     /// The value in the sample, if that is not the default.
     pub example: Option<&'static str>,
-    /// Whether the sample sets the key, instead of showing it as a comment.
+    /// True if the sample sets the key; otherwise it is a comment there.
     pub set_in_sample: bool,
-    /// The set of keys of which an account takes only one.
+    /// The set of mutually exclusive keys that it belongs to.
     pub choice: Option<Choice>,
-    /// Whether the key has an effect only with TLS.
+    /// True if the key has an effect only with TLS.
     pub needs_tls: bool,
-    /// What to do instead of setting the key to zero.
+    /// The hint for a value of zero.
     pub instead_of_zero: Option<&'static str>,
 }
 
@@ -88,15 +88,15 @@ impl Key {
 pub enum Group {
     /// Keys above all tables.
     Top,
-    /// How to reach the server.
+    /// The connection to the server.
     Server,
-    /// How to log in.
+    /// The login.
     Login,
-    /// Where mail goes.
+    /// The destination of the mail.
     Destination,
-    /// What stays on the server.
+    /// Retention on the server.
     Retention,
-    /// What is fetched.
+    /// The selection of messages to fetch.
     Fetching,
     /// Keys of a rule.
     Rule,
@@ -104,23 +104,23 @@ pub enum Group {
     Multidrop,
 }
 
-/// A set of keys of which an account takes only one.
+/// A set of mutually exclusive keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Where the password comes from.
+    /// The source of the password.
     Password,
-    /// Where mail goes.
+    /// The destination of the mail.
     Destination,
-    /// Which certificates are accepted.
+    /// The accepted certificates.
     Trust,
 }
 
 impl Choice {
-    /// All choices.
+    /// All sets.
     pub const ALL: [Self; 3] = [Self::Password, Self::Destination, Self::Trust];
 }
 
-/// A table of the config that has keys of its own.
+/// A kind of table in the config, each of which has different keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The top level of the file.
@@ -134,6 +134,6 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All scopes. A key that is in the wrong one probably belongs to the first that has it.
+    /// All scopes. A misplaced key probably belongs to the first scope that has it.
     pub const ALL: [Self; 4] = [Self::Account, Self::Top, Self::Rule, Self::Multidrop];
 }

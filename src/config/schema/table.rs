@@ -1,4 +1,4 @@
-//! The tables of the config: what the rows of a table have in common, whatever their types.
+//! The tables of the config, independently of the types of their keys.
 
 use toml::de::DeValue;
 
@@ -8,17 +8,16 @@ use crate::config::{
     value::{Unexpected, Value},
 };
 
-/// Why a value does not fit its key: both halves of "must be `expected`, not `found`".
+/// A value of the wrong type: both parts of "must be `expected`, not `unexpected`".
 #[derive(Debug)]
 pub struct TypeMismatch {
-    /// What the key takes.
+    /// The description of a valid value.
     pub expected: &'static str,
-    /// What was found instead.
+    /// The description of the value.
     pub unexpected: Unexpected,
 }
 
-/// A key of a table as written: perhaps a value. This is what all keys have in common, whatever
-/// their type.
+/// A key of a table that may be set, independently of its type.
 pub trait Slot {
     /// Sets the key.
     ///
@@ -29,7 +28,7 @@ pub trait Slot {
     /// Removes the value.
     fn unset(&mut self);
 
-    /// Returns where the key was set, or `None` if it was not.
+    /// Returns the place where the key was set, or `None` if it was not.
     fn source(&self) -> Option<&Source>;
 
     /// Returns the value as TOML, or `None` if the key is not set.
@@ -59,12 +58,12 @@ impl<T: Value> Slot for Option<Located<T>> {
     }
 }
 
-/// A table as written: each key perhaps with a value.
+/// A table as written, in which each key may be set.
 pub trait Table: Default {
-    /// The same with a value for every key that is not optional.
+    /// The same table with a value for every key that is not optional.
     type Values;
 
-    /// Where it is written in the file.
+    /// The kind of table in the file.
     const SCOPE: Scope;
 
     /// Its keys, in the order of the manual.
@@ -73,7 +72,7 @@ pub trait Table: Default {
     /// Returns the keys of this table, in the order of [`Self::KEYS`].
     fn slots(&self) -> Vec<&dyn Slot>;
 
-    /// Returns the keys of this table, in the order of [`Self::KEYS`], to change them.
+    /// Returns the keys of this table for modification, in the order of [`Self::KEYS`].
     fn slots_mut(&mut self) -> Vec<&mut dyn Slot>;
 
     /// Returns the table that sets every key to its default.
@@ -86,7 +85,7 @@ pub trait Table: Default {
     /// Returns the values of all keys.
     ///
     /// # Errors
-    /// A required key is not set: which one.
+    /// The first required key that is not set.
     fn complete(self) -> Result<Self::Values, &'static Key>;
 
     /// Returns the index of the key of this name, or `None` if there is no such key.
@@ -101,7 +100,7 @@ pub trait Table: Default {
         }
     }
 
-    /// Returns where the key of this name was set, or `None` if it was not.
+    /// Returns the place where the key of this name was set, or `None` if it was not.
     fn source(&self, name: &str) -> Option<&Source> {
         self.slots()[Self::index_of(name)?].source()
     }
@@ -117,12 +116,12 @@ pub trait Table: Default {
     }
 }
 
-/// The type of a row, which says what happens if the key is missing.
+/// The type of a row, which determines the value if the key is not set.
 pub trait Field: Sized {
     /// The type of the value in the config.
     type Written: Value;
 
-    /// Returns the value of a key that was, or was not, set. Returns `None` if it must be set.
+    /// Returns the value of the key, or `None` if it is required and was not set.
     fn from_written(written: Option<Self::Written>) -> Option<Self>;
 }
 
@@ -142,7 +141,7 @@ impl<T: Value> Field for Option<T> {
     }
 }
 
-/// Declares a table: a row per key.
+/// Declares a table with one row per key.
 ///
 /// ```text
 /// /// The paragraphs for the manual.

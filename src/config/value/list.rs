@@ -1,4 +1,4 @@
-//! Lists: commands, addresses, and lists of words.
+//! Lists: commands, addresses, and lists of keywords.
 
 use toml::de::DeValue;
 
@@ -45,7 +45,7 @@ impl Value for Vec<TraceField> {
     }
 }
 
-/// Reads a list of words, each of which has a meaning.
+/// Reads a list of keywords.
 fn word_list<T: Words>(value: &DeValue<'_>) -> Result<Vec<T>, Unexpected> {
     elements(value)?
         .map(|word| T::read_word(word).map_err(Unexpected::in_list))
@@ -87,7 +87,7 @@ fn command(value: &DeValue<'_>) -> Result<Vec<String>, Unexpected> {
     Ok(words)
 }
 
-/// Returns the hint that shows a command line as a list. One that needs a shell gets one.
+/// Returns the hint that shows a command line as a list, with a shell if it needs one.
 fn as_list(command: &str) -> Option<String> {
     let words = if command.contains(['|', '>', '<', ';', '&', '$', '`', '*']) {
         vec!["sh".to_owned(), "-c".to_owned(), command.to_owned()]

@@ -1,7 +1,7 @@
 //! The types of config values: how each is read from TOML, and written back as TOML.
 //!
-//! A type refuses a value with three things: what a value of the type looks like
-//! ([`Value::EXPECTED`]), what was found instead, and, if the mistake is a known one, a hint.
+//! A type rejects a value with the description of a valid value ([`Value::EXPECTED`]), that of the
+//! invalid one and, if the mistake is a common one, a hint.
 
 mod list;
 mod read;

@@ -9,7 +9,7 @@ use crate::text::{closest, sanitize};
 
 /// A type of config value.
 pub trait Value: Sized {
-    /// What a value looks like, to complete "must be …".
+    /// The description of a valid value, to complete "must be …".
     const EXPECTED: &'static str;
 
     /// Reads a value.
@@ -22,17 +22,17 @@ pub trait Value: Sized {
     fn to_toml(&self) -> String;
 }
 
-/// What was found instead of a value of the expected type.
+/// The description of an invalid value.
 #[derive(Debug)]
 pub struct Unexpected {
-    /// What was found, to complete "must be …, not …".
+    /// The description, to complete "must be …, not …".
     pub found: String,
-    /// How to correct it, if the mistake is a known one.
+    /// The hint, if the mistake is a common one.
     pub hint: Option<String>,
 }
 
 impl Unexpected {
-    /// Creates a description of what was found.
+    /// Creates a description.
     pub(super) fn new(found: impl Into<String>) -> Self {
         Self {
             found: found.into(),
@@ -40,12 +40,12 @@ impl Unexpected {
         }
     }
 
-    /// Describes the type of a value, for one of the wrong type.
+    /// Describes a value of the wrong type by its type.
     pub(super) fn type_of(value: &DeValue<'_>) -> Self {
         Self::new(type_name(value))
     }
 
-    /// Describes a value of the right type.
+    /// Describes an invalid value of the right type.
     pub(super) fn value(value: &DeValue<'_>) -> Self {
         Self::new(shown(value))
     }
@@ -67,18 +67,18 @@ impl Unexpected {
     }
 }
 
-/// A type whose values are written as one of a few words.
+/// A type with a fixed set of values, each of which is a keyword.
 pub(super) trait Words: Copy + PartialEq + 'static {
-    /// The words and their meanings.
+    /// The keywords and their values.
     const WORDS: &'static [(&'static str, Self)];
 
-    /// Returns the word for this value.
+    /// Returns the keyword for this value.
     fn word(self) -> &'static str {
         let found = Self::WORDS.iter().find(|(_, value)| *value == self);
         found.map_or("", |(word, _)| word)
     }
 
-    /// Reads one of the words.
+    /// Reads one of the keywords.
     fn read_word(value: &DeValue<'_>) -> Result<Self, Unexpected> {
         let text = text_in(value)?;
         let known = Self::WORDS.iter().find(|(word, _)| *word == text);
@@ -90,8 +90,8 @@ pub(super) trait Words: Copy + PartialEq + 'static {
     }
 }
 
-/// Returns the non-empty string in `value`. Control characters are refused: many strings are sent
-/// to a server in a line of their own.
+/// Returns the non-empty string in `value`. Control characters are rejected, since many strings
+/// are sent to a server as part of a line.
 pub(super) fn text_in<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Unexpected> {
     let text = value.as_str().ok_or_else(|| Unexpected::type_of(value))?;
     if text.is_empty() || text.contains(char::is_control) {
@@ -100,7 +100,7 @@ pub(super) fn text_in<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Unexpected>
     Ok(text)
 }
 
-/// Reads a string that `parse` understands.
+/// Reads a string and parses it with `parse`.
 pub(super) fn parsed<T>(
     value: &DeValue<'_>,
     parse: impl FnOnce(&str) -> Option<T>,
@@ -162,7 +162,7 @@ pub(in crate::config) fn in_order<'t, 'i>(
     entries
 }
 
-/// Returns whether a value is zero, in whatever unit.
+/// Returns whether a value is zero, in any unit.
 pub(in crate::config) fn is_zero(value: &DeValue<'_>) -> bool {
     let digits = match value {
         DeValue::Integer(number) => number.as_str(),
@@ -172,7 +172,7 @@ pub(in crate::config) fn is_zero(value: &DeValue<'_>) -> bool {
     !digits.is_empty() && digits.bytes().all(|digit| digit == b'0')
 }
 
-/// Returns the type of a value, for one of the wrong type.
+/// Returns the description of a value by its type.
 pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(text) if text.is_empty() => "an empty string",
@@ -188,7 +188,7 @@ pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// Returns the value itself, for one of the right type, safe for a terminal.
+/// Returns the description of a value by its content, safe for a terminal.
 fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) if text.is_empty() => type_name(value).to_owned(),

@@ -1,4 +1,4 @@
-//! Numbers, words, strings, times, sizes, hosts and paths.
+//! Numbers, keywords, strings, times, sizes, hosts and paths.
 
 use std::{num::NonZero, str::FromStr};
 
@@ -70,7 +70,8 @@ numbers! {
     NonZero<u32>: "an integer of at least 1, without quotes",
     NonZero<u64>: "an integer of at least 1, without quotes",
     NonZero<usize>: "an integer of at least 1, without quotes",
-    NonZero<i32>: "a nonzero integer without quotes, such as 1 for the first or -1 for the last field",
+    NonZero<i32>: "a nonzero integer without quotes, \
+        such as 1 for the first or -1 for the last field",
 }
 
 impl Words for Tls {
@@ -323,7 +324,7 @@ pub(super) fn pattern(text: &str) -> Result<Pattern, Unexpected> {
     })
 }
 
-/// Parses a quantity that is greater than zero: no key has a use for zero seconds or bytes.
+/// Parses a quantity that is greater than zero, since zero seconds or bytes make sense for no key.
 fn positive<T: FromStr + Copy>(text: &str, amount: impl Fn(T) -> u64) -> Option<T> {
     text.parse().ok().filter(|quantity| amount(*quantity) > 0)
 }

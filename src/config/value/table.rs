@@ -23,7 +23,7 @@ fn is_field(name: &str) -> bool {
             .all(|byte| byte.is_ascii_graphic() && byte != b':')
 }
 
-/// Header fields, each with the pattern that it must match.
+/// Header fields with their patterns.
 #[derive(Clone, Debug)]
 pub struct Fields(pub Vec<(String, Pattern)>);
 
@@ -93,9 +93,9 @@ impl Value for Names {
 /// The action of a rule.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Fetch, skip or delete.
+    /// An action without an argument: fetch, skip or delete.
     RuleAction(RuleAction),
-    /// Fetch, and deliver to this destination.
+    /// Fetches the message and delivers it to this destination.
     To(DestinationSpec),
 }
 
@@ -126,8 +126,10 @@ impl Value for Action {
     }
 }
 
-/// Reads a destination. A Maildir with a bare name is refused: the name is probably meant as a
-/// folder, and would be a directory next to the config file.
+/// Reads a destination.
+///
+/// A Maildir with a bare name is rejected: the name probably means a folder, but would be a
+/// directory next to the config file.
 fn destination(value: &DeValue<'_>) -> Result<DestinationSpec, Unexpected> {
     match parsed(value, DestinationSpec::new)? {
         DestinationSpec::Maildir(path)

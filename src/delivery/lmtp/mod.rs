@@ -153,7 +153,7 @@ impl Lmtp {
         replies: &mut Vec<Reply>,
     ) -> Result<()> {
         let offered = match self.session.take() {
-            // the server may have ended an idle session
+            // The server may have ended an idle session.
             Some(mut kept) => kept.offer(envelope).ok().map(|replies| (kept, replies)),
             None => None,
         };
@@ -181,7 +181,7 @@ impl Lmtp {
 
 impl Delivery for Lmtp {
     fn begin(&mut self, _envelope: &Envelope<'_>) -> Result<Draft> {
-        // no message is fetched while the server is unavailable
+        // No message is fetched while the server is unavailable.
         self.offers()?;
         Draft::create_unnamed(&self.spool)
     }
@@ -225,7 +225,7 @@ impl Delivery for Lmtp {
             .filter(|(_, reply)| reply.class() == ReplyClass::Accepted)
             .map(|(recipient, _)| self.address.taker(recipient))
             .collect();
-        // a signal interrupts a read or write, which then looks like a lost connection
+        // A read or write that a signal interrupts fails like a lost connection.
         sent.or_else(|error| stop.check().and(Err(error)))?;
         classify_replies(&self.server, &recipients, &replies)
     }
@@ -258,7 +258,7 @@ fn measure(content: &mut impl Read) -> io::Result<(u64, bool)> {
     }
 }
 
-/// Returns what the replies mean for the message: `Ok` if all recipients accepted it.
+/// Returns the outcome of a delivery by the replies: `Ok` if all recipients accepted the message.
 ///
 /// # Errors
 /// [`Kind::Deferred`] if a recipient may accept it later, [`Kind::Rejected`] if none will.

@@ -17,15 +17,15 @@ use crate::{
     sys::files::{self, create_unnamed, link_unnamed},
 };
 
-/// When a file gets its name.
+/// The time at which a file gets its name.
 ///
 /// A file without a name (`O_TMPFILE`) disappears with the process, and linking it into `new` does
 /// not contend with the creation of files in `tmp`. But not every file system supports that, and
 /// linking needs `/proc`, which may not be mounted. So the first file of a run tries both.
 #[derive(Debug, Default)]
 pub(super) enum Naming {
-    /// Unknown yet. The first file is created without a name, and linked into `tmp` at once to see
-    /// whether that works.
+    /// Not known yet. The first file is created without a name, and linked into `tmp` at once as a
+    /// test.
     #[default]
     Untried,
     /// When it is published in `new`.

@@ -49,16 +49,16 @@ const SYNC_THREADS: usize = 8;
 #[derive(Debug)]
 pub struct Maildir {
     root: PathBuf,
-    /// When its files get their names.
+    /// The time at which its files get their names.
     naming: Naming,
-    /// The accepted messages, which are neither durable nor in `new`.
+    /// The accepted messages, which are not durable and not in `new` yet.
     accepted: Vec<Accepted>,
-    /// Whether a batch of this run syncs the Maildir and its parent.
+    /// True if the next batch has to sync the Maildir and its parent.
     root_synced: bool,
 }
 
 impl Maildir {
-    /// Opens the Maildir at `root`, and creates it if there is nothing or an empty directory.
+    /// Opens the Maildir at `root`, and creates it if `root` does not exist or is empty.
     ///
     /// # Errors
     /// [`Kind::CannotCreate`] if it cannot be created, or is something else.
@@ -158,7 +158,7 @@ fn mark_subfolder(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the fact that `path`, or a directory above it, is a file.
+/// Returns the fact that `path` or a parent of it is a file.
 fn blocking_file(path: &Path) -> String {
     let above = path
         .ancestors()
@@ -240,7 +240,7 @@ impl Delivery for Maildir {
                 files::remove(&path).map_err(|error| Error::file("remove", &path, &error))?;
             }
         }
-        // no later run removes them again
+        // No later run removes them again.
         files::sync(&tmp)
     }
 }
@@ -262,7 +262,7 @@ fn commit(accepted: &[Accepted], root: &Path, sync_root: bool) -> Result<()> {
                 Ok(thread) => thread
                     .join()
                     .unwrap_or_else(|_| Err(Error::new(Kind::Bug, "a sync thread panicked"))),
-                // the system starts no more threads
+                // The system cannot start another thread.
                 Err(_) => sync_all(share),
             })
     })?;
@@ -316,7 +316,7 @@ fn walk(dir: &Path, seen: &mut HashSet<(u64, u64)>, found: &mut Vec<StoredMessag
         let kind = entry
             .file_type()
             .map_err(|error| Error::file("read", &path, &error))?;
-        // a link may lead anywhere, so only links to Maildirs are followed
+        // A link can point to any directory, so only links to Maildirs are followed.
         if is_subfolder && (kind.is_dir() || (kind.is_symlink() && path.join("cur").is_dir())) {
             walk(&path, seen, found)?;
         }
@@ -324,7 +324,7 @@ fn walk(dir: &Path, seen: &mut HashSet<(u64, u64)>, found: &mut Vec<StoredMessag
     Ok(())
 }
 
-/// Returns the entries of a directory, none if it does not exist.
+/// Returns the entries of a directory, or an empty list if it does not exist.
 fn read_dir(path: &Path) -> Result<Vec<fs::DirEntry>> {
     match files::entries(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -66,8 +66,8 @@ pub(super) struct TailState {
     pub(super) complete: usize,
     /// The length to which the file has to be truncated, if it ends with a partial message.
     pub(super) truncate_to: Option<u64>,
-    /// Whether another program has changed the file after `start`, so that nothing is known of the
-    /// remaining messages.
+    /// True if another program has changed the file after `start`, so that the state of the
+    /// remaining messages is unknown.
     pub(super) changed: bool,
 }
 
@@ -114,7 +114,7 @@ pub(super) struct Journal {
 /// An existing journal.
 #[derive(Debug)]
 pub(super) struct JournalFile {
-    /// The line.
+    /// The first line, which describes the batch.
     pub(super) intent: PendingAppend,
     /// The number of bytes after the line, 0 once the batch is durable in the mbox file.
     size: u64,
@@ -206,7 +206,7 @@ impl Journal {
         Ok(match self.open()? {
             None => Vec::new(),
             Some(open) if !open.is_unfinished() => open.intent.entries,
-            // the append failed and was undone
+            // The append failed and was undone.
             Some(open) => open.intent.before,
         })
     }

@@ -31,8 +31,8 @@ use crate::{
     },
 };
 
-/// When a dot lock that names no process of this machine is stale: after this time without a change
-/// of the lock or the mailbox. (liblockfile: 5 minutes; Dovecot: 2; procmail: 17.)
+/// The age at which a dot lock that names no process of this machine is stale, counted from the
+/// last change of the lock or the mailbox. (liblockfile: 5 minutes; Dovecot: 2; procmail: 17.)
 const STALE_AFTER: Duration = Duration::from_mins(5);
 
 /// The longest pause between two attempts; the first is [`SHORTEST_PAUSE`], and each is twice as
@@ -42,14 +42,16 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// The shortest pause between two attempts.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
-/// Held while a mailbox is open. fcntl locks belong to the process, and closing a file in one
-/// thread releases the lock that another thread holds on it.
+/// The lock that excludes other threads while a mailbox is open.
+///
+/// fcntl locks belong to the process: closing a file in one thread releases the lock that another
+/// thread has on it.
 static IN_PROCESS: Mutex<()> = Mutex::new(());
 
 /// An open mailbox file, locked until this is dropped.
 #[derive(Debug)]
 pub(super) struct Locked {
-    // dropped in this order
+    // The fields are dropped in this order.
     dot: Option<DotLock>,
     /// The file, open for reading and writing.
     pub(super) file: File,
@@ -68,8 +70,8 @@ impl Locked {
     /// its locks. `host` is this machine's name.
     ///
     /// # Errors
-    /// [`Kind::Busy`] if another program has it locked; [`Kind::Stopped`] by a signal; or it is not a
-    /// regular file, or cannot be created or locked.
+    /// [`Kind::Busy`] if another program has locked the mailbox; [`Kind::Stopped`] after a signal;
+    /// or the mailbox is not a regular file, or cannot be created or locked.
     pub(super) fn wait_for(
         path: &Path,
         host: &str,
@@ -127,7 +129,7 @@ pub(super) fn inspect(path: &Path) -> Result<()> {
 }
 
 fn here() -> MutexGuard<'static, ()> {
-    // it protects no data that a panic could leave inconsistent
+    // The mutex has no data that a panic could leave inconsistent.
     IN_PROCESS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -181,7 +183,7 @@ fn lock(path: &Path, host: &str) -> Result<Attempt> {
         Dot::Impossible => None,
         Dot::Held(lock) => return Ok(Attempt::Held(format!("there is {}", lock.display()))),
     };
-    // the file may have been replaced in the meantime
+    // The file may have been replaced in the meantime.
     let same = |one: fs::Metadata, other: fs::Metadata| {
         (one.dev(), one.ino()) == (other.dev(), other.ino())
     };
@@ -213,7 +215,7 @@ enum Dot {
 
 impl DotLock {
     fn take(mailbox: &Path, host: &str) -> Result<Dot> {
-        // the lock belongs to the mailbox, not to a link to it
+        // The lock is next to the mailbox, not next to a symbolic link to it.
         let mailbox = mailbox
             .canonicalize()
             .map_err(|error| Error::file("open", mailbox, &error))?;
@@ -221,7 +223,7 @@ impl DotLock {
         path.push(".lock");
         let path = PathBuf::from(path);
         for _ in 0..2 {
-            // in the form that Dovecot writes and liblockfile reads
+            // This is the format that Dovecot writes and liblockfile reads.
             match Self::make(&path, &format!("{}:{host}", process::id())) {
                 Ok(()) => return Ok(Dot::Taken(Self(path))),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -244,7 +246,7 @@ impl DotLock {
             if !is_stale(&note, host, still, runs) {
                 break;
             }
-            // if it cannot be removed, the next attempt finds it again
+            // If it cannot be removed, the next attempt finds it again.
             let _ = files::remove(&path);
         }
         Ok(Dot::Held(path))
@@ -275,7 +277,7 @@ impl DotLock {
 
 impl Drop for DotLock {
     fn drop(&mut self) {
-        // if that fails, the lock names a process that no longer runs
+        // If this fails, the lock names a process that no longer runs and is thus stale.
         let _ = files::remove(&self.0);
     }
 }
@@ -285,27 +287,27 @@ fn note(path: &Path) -> Option<Vec<u8>> {
     let mut note = Vec::new();
     match File::open(path).and_then(|file| file.take(300).read_to_end(&mut note)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        // an unreadable lock names no owner
+        // An unreadable lock names no owner.
         _ => Some(note),
     }
 }
 
 /// Returns the time since the last change of a file.
 fn unchanged(path: &Path) -> Option<Duration> {
-    // a change in the future counts as one now
+    // A time in the future counts as now.
     fs::metadata(path)
         .and_then(|file| file.modified())
         .ok()
         .map(|at| at.elapsed().unwrap_or_default())
 }
 
-/// Returns whether a process of this machine runs.
+/// Returns whether the process is running on this machine.
 fn runs(pid: i32) -> bool {
     Pid::from_raw(pid).is_none_or(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
-/// Returns whether a dot lock was left by a program that died: it names a process of this machine
-/// that no longer runs, or no such process and nothing has changed for [`STALE_AFTER`].
+/// Returns whether a dot lock is stale: it names a process of this machine that no longer runs, or
+/// it names no process of this machine and is older than [`STALE_AFTER`].
 fn is_stale(note: &[u8], host: &str, still: Duration, runs: impl Fn(i32) -> bool) -> bool {
     let note = String::from_utf8_lossy(note);
     let (pid, elsewhere) = match note.trim().split_once(':') {
@@ -346,12 +348,12 @@ mod tests {
         assert!(locked.has_dot_lock() && dot.exists());
         drop(locked);
         assert!(!dot.exists());
-        // a running process
+        // The owner is a running process.
         fs::write(&dot, "1:desk").unwrap();
         let error = take(&path, Duration::from_millis(20)).unwrap_err();
         assert_eq!(error.kind(), Kind::Busy);
         assert!(error.facts()[0].contains("box.lock"), "{error}");
-        // one that does not run
+        // The owner does not run.
         fs::write(&dot, "4194304:desk").unwrap();
         take(&path, Duration::ZERO).unwrap();
         assert!(!dot.exists());

@@ -44,7 +44,7 @@ use crate::{
 use journal::{Journal, JournalEntry, JournalFile, PendingAppend, TailState};
 use locked::Locked;
 
-/// How long to wait for another program that has locked the file.
+/// The maximum time to wait for another program that has locked the file.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The environment of an mbox file.
@@ -56,7 +56,7 @@ pub struct MboxOptions {
     pub host: String,
     /// The clock, for the time of delivery.
     pub clock: Clock,
-    /// A signal ends the wait for a lock.
+    /// The signals, which end the wait for a lock.
     pub stop: Interrupt,
 }
 
@@ -163,7 +163,7 @@ impl Mailbox {
         content.rewind().map_err(|error| self.write_error(&error))?;
         self.journal.write(&intent, gap, &mut content)?;
         if let Err(error) = append(&mut locked.file, start, gap, &mut content) {
-            // all bytes after the old end are pouch's, because the file has been locked
+            // All bytes after the old end are from pouch, because the file has been locked.
             let cut = locked
                 .file
                 .set_len(start)
@@ -191,15 +191,15 @@ impl Mailbox {
         files::sync_dir_and_parent(self.path.parent().unwrap_or(Path::new(".")))
     }
 
-    /// Returns the append that an interrupted run did not finish, and what the file has of it,
-    /// under its locks if the file exists. Returns `None` if there is no such append.
+    /// Returns the append that an interrupted run did not finish, and the part of it that the file
+    /// has, with the file locked if it exists. Returns `None` if there is no such append.
     fn unfinished(&self) -> Result<Option<(Option<Locked>, PendingAppend, TailState)>> {
         let Some(open) = self.journal.open()?.filter(JournalFile::is_unfinished) else {
             return Ok(None);
         };
         let unreadable = |error: io::Error| Error::file("read", &self.path, &error);
         if !self.path.try_exists().map_err(unreadable)? {
-            // locking would create the file
+            // Locking would create the file.
             let (intent, tail) = open.compare(&mut io::empty()).map_err(unreadable)?;
             return Ok(Some((None, intent, tail)));
         }
@@ -213,7 +213,7 @@ impl Mailbox {
             locked.check_format(&self.path)?;
         }
         let (intent, tail) = open.compare(&mut locked.file).map_err(unreadable)?;
-        // the interrupted run may not have synced what it wrote
+        // The interrupted run may not have synced its writes.
         locked
             .file
             .sync_all()
@@ -365,8 +365,8 @@ impl Delivery for Mbox {
     }
 }
 
-/// Returns the length of an mbox file, and what has to be written before the next message, so that
-/// the last line is ended and followed by a blank line.
+/// Returns the length of an mbox file, and the bytes to write before the next message, so that the
+/// last line is ended and followed by a blank line.
 fn end_of(mailbox: &mut File) -> io::Result<(u64, &'static [u8])> {
     let length = mailbox.seek(SeekFrom::End(0))?;
     let mut tail = Vec::new();
