@@ -18,8 +18,8 @@ use crate::{
 const ALL: &str =
     "add-headers = [\"received\", \"return-path\", \"delivered-to\"]\nkeep = \"none\"";
 
-/// The fields above a message that has a Return-Path already, its line ends and tabs as
-/// blanks.
+/// Returns the fields above a message that already has a Return-Path, with line endings and tabs
+/// replaced by spaces.
 fn top(uid: &str, from: &str, protocol: &str) -> String {
     let host = rustix::system::uname()
         .nodename()
@@ -32,7 +32,7 @@ fn top(uid: &str, from: &str, protocol: &str) -> String {
     )
 }
 
-/// Asserts that each message was delivered once, below the added fields.
+/// Asserts that each message was delivered once, with the added fields above it.
 #[track_caller]
 fn assert_topped(mail: &Mail, from: &str, protocol: &str, messages: &[(String, Vec<u8>)]) {
     let mail: Vec<_> = mail
@@ -83,7 +83,7 @@ fn headers_are_added_on_top_in_a_maildir() {
     assert_topped(&desk.mail(), HERE, "POP3", &messages(3));
     desk.mail().assert_tidy();
     assert_eq!(desk.server.remaining(), 0);
-    // without being asked, nothing is added
+    // By default, nothing is added.
     desk.configure("");
     desk.server.add("uid-4", corpus::message(4));
     desk.fetch(0);
@@ -184,7 +184,7 @@ fn headers_are_added_on_top_for_an_lmtp_server() {
         assert_each_topped(&his, HERE, "POP3", &messages(3));
     }
     assert_eq!((mail.len(), desk.server.remaining()), (6, 0));
-    // errors go back to whom the message is from, and the server is told what it gets
+    // Bounces go to the sender of the message, and the announced size includes the fields.
     let longest = mail
         .iter()
         .map(|(_, mail)| mail.len() + mail.split(|octet| *octet == b'\n').count() - 1)
@@ -273,7 +273,7 @@ fn crash_delivers_nothing_twice() {
     }
 }
 
-/// Ten messages that nothing but their Received and From tell apart.
+/// Ten messages that differ only in their Received and From fields.
 #[cfg(feature = "system-tests")]
 fn nameless(server: Setup) -> Setup {
     let received = "Received: from a by b; Mon, 23 Nov 2026 00:00:00 +0000";
@@ -288,7 +288,7 @@ fn nameless(server: Setup) -> Setup {
 #[cfg(feature = "system-tests")]
 #[test]
 fn message_with_added_headers_is_recognised() {
-    // after a crash that left nothing but the files to know it by
+    // After a crash, the messages are recognised by their files alone.
     let mut shown = String::new();
     for crash in [false, true] {
         let desk = Desk::with(
@@ -314,7 +314,7 @@ fn message_with_added_headers_is_recognised() {
         desk.server.renew_uids();
         shown.push_str(&desk.fetch(0).case(&format!("crash: {crash}")));
         assert_eq!(desk.mail().len(), 10);
-        // moved to another folder under another name, and deleted
+        // Moved to another folder under another name, and deleted.
         let names: Vec<_> = desk
             .mail()
             .delivered()

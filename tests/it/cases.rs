@@ -1,6 +1,6 @@
-//! Similar cases as separate tests, so that a failure names its case and hides no other.
+//! Runs similar cases as separate tests, so that a failure names its case and does not hide others.
 
-/// Makes a test of each case, `test::case`, which calls the function `test` with its arguments.
+/// Declares a test for each case, `test::case`, which calls the function `test` with its arguments.
 macro_rules! cases {
     ($test:ident: $($case:ident($($argument:expr),+)),+ $(,)?) => {
         mod $test {
@@ -17,8 +17,8 @@ macro_rules! cases {
     };
 }
 
-/// Makes a test of each way in which a server can fail to send a message for ever. The test gets
-/// the fault of the message with this number.
+/// Declares a test for each way in which a server can permanently fail to send a message. The
+/// function gets the fault of the message with this number.
 macro_rules! each_fault {
     ($test:ident, $n:expr) => {
         cases! { $test:

@@ -23,12 +23,12 @@ fn options_of_fetch_need_no_command() {
     desk.server.add("uid-4", corpus::message(4));
     child.signal(15);
     child.wait().assert_code(128 + 15);
-    // a wrong value is reported as one of `fetch`
+    // An invalid value is reported as one of `fetch`.
     desk.pouch(&["--limit", "many"])
         .run()
         .assert_code(64)
         .assert_stderr("0 is no limit");
-    // options of another command are not those of `fetch`
+    // Options of another command are not options of `fetch`.
     desk.pouch(&["-q", "status", "--keep"])
         .run()
         .assert_code(64)

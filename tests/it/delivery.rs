@@ -181,7 +181,7 @@ fn unwritable_maildir_prevents_deletion() {
         let disk = Mounted::read_only(&desk.home, desk.home.join("Mail/work").join(part));
         let told = desk.pouch(&["fetch"]).run();
         shown.push_str(&told.case(&format!("{part:?} cannot be written")));
-        // `new` alone is another disk, to which nothing can be renamed
+        // `new` is on another disk, so that nothing can be renamed into it.
         match part {
             "new" => told.assert_code(74),
             _ => told
@@ -223,7 +223,7 @@ fn unwritable_maildir_prevents_deletion() {
 }
 
 #[test]
-fn unusual_mail_is_delivered_unchanged_but_for_line_ends() {
+fn unusual_mail_is_delivered_unchanged_except_for_line_endings() {
     let expected: Vec<_> = corpus::nasty()
         .iter()
         .map(|(_, content)| corpus::on_disk(content))
@@ -237,7 +237,7 @@ fn unusual_mail_is_delivered_unchanged_but_for_line_ends() {
         desk.mail().assert_exactly(&expected).assert_tidy();
         assert_eq!(desk.server.remaining(), 0);
     }
-    // every way of cutting the input
+    // The input is split in many ways.
     let short = || {
         corpus::nasty()
             .into_iter()
@@ -307,7 +307,7 @@ fn empty_message_is_delivered_only_if_listed_as_empty() {
     assert_eq!(desk.server.uids(), ["uid-1"]);
 }
 
-/// A hook that writes down that it ran, with its environment.
+/// An `after` command that records each run with its environment.
 const AFTER: &str =
     "after = [\"sh\", \"-c\", \"env | grep ^POUCH_ | sort >> ~/env; pwd >> ~/ran\"]";
 

@@ -15,7 +15,7 @@ fn rule(lines: &str) -> String {
     format!("\n[[account.work.rule]]\n{lines}\n")
 }
 
-/// The messages of these numbers as they lie on the disk.
+/// Returns the messages of these numbers as stored on the disk.
 fn mails(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
     numbers
         .into_iter()
@@ -23,7 +23,7 @@ fn mails(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Moves all mail of the Maildirs from `new` to `cur`, as a reader does.
+/// Moves all mail of the Maildirs from `new` to `cur`, as a mail program does.
 fn read_all(desk: &Desk) {
     for name in ["Mail/work", "Mail/all"] {
         let folder = desk.home.join(name);
@@ -81,7 +81,7 @@ fn rule_delivers_to_folders() {
 }
 
 #[test]
-fn a_message_without_a_header_in_time_is_sorted_all_the_same() {
+fn message_whose_header_was_not_read_is_routed() {
     let lines = rule("subject = \"Message 2\"\naction = \"maildir:.Lists\"");
     let desk = Desk::with(3, &lines, |server| server.without("TOP"));
     desk.fetch(0);
@@ -89,7 +89,7 @@ fn a_message_without_a_header_in_time_is_sorted_all_the_same() {
     desk.home
         .maildir("Mail/work/.Lists")
         .assert_exactly(&mails([2]));
-    // and one that failed first
+    // The same for a message that failed first.
     let desk = Desk::with(3, &lines, |server| {
         server.fault(on("RETR").uid("uid-2").nth(1).refuse("-ERR no"))
     });
@@ -185,7 +185,7 @@ fn failing_program_causes_no_second_copy() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_place_that_leaves_the_config_since_it_fails_gives_no_other_a_second_copy() {
+fn removing_a_failing_destination_causes_no_second_copy() {
     let failing = rule("subject = \"*\"\naction = \"fetch\"\nalso = [\"pipe:sh -c 'exit 75'\"]");
     for (lines, code) in [(failing.as_str(), 75), (COPIES, 137)] {
         let desk = Desk::with(2, &("keep = \"none\"".to_owned() + lines), |server| server);
@@ -207,8 +207,8 @@ fn a_place_that_leaves_the_config_since_it_fails_gives_no_other_a_second_copy() 
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn killed_between_two_places_a_message_that_was_filed_meanwhile_is_known_to_be_there() {
-    // the second place has nothing yet
+fn killed_between_two_destinations_finds_a_moved_message() {
+    // The second destination has no message yet.
     let desk = Desk::with(3, &("keep = \"none\"".to_owned() + COPIES), |server| server);
     desk.traced("renameat2:signal=KILL:when=2").assert_code(137);
     desk.server.wait_for(|log| log.open() == 0);
@@ -235,7 +235,7 @@ fn killed_between_two_places_a_message_that_was_filed_meanwhile_is_known_to_be_t
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn killed_between_two_places_each_has_it_once_however_the_config_writes_them() {
+fn killed_between_two_destinations_finds_paths_in_any_spelling() {
     let lines = "maildir = \"~/Mail//work/\"\nkeep = \"none\"".to_owned()
         + &COPIES.replace("/all", "/./all/");
     let desk = Desk::with(3, &lines, |server| server);
@@ -311,14 +311,14 @@ fn deleted_everywhere_is_deleted_on_the_server() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn a_message_seen_twice_in_one_place_is_not_in_the_other() {
+fn duplicate_in_one_maildir_is_not_a_copy_in_the_other() {
     let desk = Desk::with(1, COPIES, |server| server);
     desk.traced("renameat2:signal=KILL:when=2").assert_code(137);
     desk.server.wait_for(|log| log.open() == 0);
     for file in fs::read_dir(desk.home.join("Mail/all/new")).unwrap() {
         fs::remove_file(file.unwrap().path()).unwrap();
     }
-    // a mail program moves it while it is looked for
+    // A mail program moves the file during the search.
     let (new, cur) = (
         desk.home.join("Mail/work/new"),
         desk.home.join("Mail/work/cur"),
@@ -333,7 +333,7 @@ fn a_message_seen_twice_in_one_place_is_not_in_the_other() {
 }
 
 #[test]
-fn copies_do_not_use_up_the_files_that_may_be_open() {
+fn copies_do_not_exhaust_open_files() {
     let also = "also = [\"maildir:.A\", \"maildir:.B\", \"maildir:.C\"]";
     let desk = Desk::with(
         100,
@@ -352,7 +352,7 @@ fn copies_do_not_use_up_the_files_that_may_be_open() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn to_look_after_one_account_leaves_the_drafts_of_another_alone() {
+fn drafts_of_another_account_are_kept() {
     let desk = Desk::with(2, "", |server| server);
     let setup =
         Server::plain().messages((1..=3).map(|n| (format!("other-{n}"), corpus::message(n + 10))));
@@ -387,7 +387,7 @@ fn to_look_after_one_account_leaves_the_drafts_of_another_alone() {
         .run()
         .assert_code(137);
     let mut running = desk.pouch(&["fetch", "other", "-vv"]).spawn();
-    // two drafts are whole, the third has begun
+    // Two drafts are complete, the third is partial.
     running.wait_for_times(" octets\n", 3);
     desk.pouch(&["fetch", "work"]).run().assert_code(0);
     running.wait().assert_code(0);

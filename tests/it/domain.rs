@@ -18,14 +18,15 @@ use crate::{
     third_party::in_neomutt,
 };
 
-/// A message for these people, as the server notes it.
+/// Returns a message with these recipients, as the server records them.
 fn mail(n: usize, recipients: &[&str]) -> Vec<u8> {
     let noted = recipients.join(", ");
     format!("Envelope-To: {noted}\nFrom: x@example.net\nMessage-ID: <{n}@domain>\n\nbody {n}\n")
         .into_bytes()
 }
 
-/// An account with this table of recipients, and a server with these messages, numbered from 1.
+/// Creates an account with this table of recipients, and a server with these messages, numbered
+/// from 1.
 fn desk(
     keys: &str,
     recipients: &str,
@@ -100,7 +101,7 @@ fn each_recipient_has_its_own_response() {
         lmtp.assert_exactly(&[("ann@example.org", &one)]);
         desk.mail().assert_exactly(&[&one]).assert_tidy();
     }
-    // another person of the same name
+    // Another user with the same local part.
     elsewhere.heal();
     desk.fetch(75).assert_silent();
     elsewhere.assert_exactly(&[("ben@example.org", &other)]);
@@ -133,7 +134,7 @@ fn missing_lmtp_server_does_not_delay_other_destinations() {
 }
 
 #[test]
-fn a_rule_hands_over_to_those_it_names_or_to_the_usual_ones() {
+fn rule_delivers_to_its_recipients_or_the_default_ones() {
     let rules = "lmtp-recipients = [\"ben\", \"cid\"]
 [[account.work.rule]]
 subject = \"Message 1\"
@@ -151,7 +152,7 @@ also = [\"lmtp:unix:~/lmtp\"]";
 }
 
 #[test]
-fn recipients_stand_behind_the_server_on_the_command_line() {
+fn recipients_follow_the_server_on_the_command_line() {
     let desk = Desk::with(1, "", |server| server);
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     desk.pouch(&["fetch", "--to", "lmtp:unix:lmtp ann ben"])
@@ -197,7 +198,7 @@ fn assert_in_files(desk: &Desk) {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn mailbox_files_get_the_mail_of_their_recipients() {
+fn mbox_files_get_the_mail_of_their_recipients() {
     let [one, two, three, four] = for_files();
     let desk = desk("", IN_FILES, &[&one, &two, &three, &four], |server| server);
     desk.fetch(0).assert_silent();
@@ -237,7 +238,7 @@ fn killed_between_mailbox_files_delivers_once_to_each() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn interrupted_mailbox_file_is_named() {
+fn interrupted_append_is_reported_with_its_path() {
     let [one, two, three, four] = for_files();
     let desk = desk("", IN_FILES, &[&one, &two, &three, &four], |server| server);
     let path = desk.home.write("boxes/ann", "", 0o600);
@@ -268,7 +269,7 @@ fn interrupted_mailbox_file_is_named() {
       the file has changed since and was left untouched
       it may contain 1 message, complete or in part, which will be fetched again
     ");
-    // the first one was whole
+    // The first message was complete.
     assert_eq!(
         desk.home
             .read("boxes/ann")
@@ -313,7 +314,7 @@ fn killed_during_a_program_causes_no_second_copy() {
 }
 
 #[test]
-fn only_what_a_program_gets_goes_one_by_one() {
+fn only_messages_for_a_program_are_recorded_one_by_one() {
     let rule = "[[account.work.rule]]\nsubject = \"Message 7\"\naction = \"pipe:sh script\"";
     let desk = Desk::with(100, rule, |server| server);
     desk.home.write(
@@ -323,7 +324,7 @@ fn only_what_a_program_gets_goes_one_by_one() {
     );
     desk.fetch(0).assert_silent();
     assert_eq!(desk.home.read("got"), corpus::on_disk(&corpus::message(7)));
-    // the others did not wait for it
+    // The other messages did not wait for this one.
     assert_eq!(desk.home.read("there"), b"99\n");
     desk.assert_arrived((1..=100).filter(|n| *n != 7));
     assert!(
@@ -331,7 +332,7 @@ fn only_what_a_program_gets_goes_one_by_one() {
         "{}",
         desk.server.log().turns()
     );
-    // where it fails, they are there all the same
+    // If the program fails, the other messages are delivered all the same.
     let desk = Desk::with(20, rule, |server| {
         server.fault(on("RETR").uid("uid-9").nth(1).octets(50).cut())
     });
@@ -362,7 +363,7 @@ fn dovecot_accepts_mail_for_all_its_users() {
         ));
         home
     };
-    // the mailbox of the domain is a scripted one, and Dovecot serves its users
+    // The mailbox of the domain is on a scripted server, and Dovecot accepts mail for its users.
     let socket = Path::new(server.value("log")).with_file_name("run/dovecot/lmtp");
     let table = format!("\"*@example.org\" = \"lmtp:unix:{}\"", socket.display());
     let desk = desk("", &table, &[&both, &one], |server| server);
@@ -388,7 +389,7 @@ fn dovecot_accepts_mail_for_all_its_users() {
         home.pouch(&["fetch"]).run().assert_code(0);
         let got = home.maildir("Mail");
         assert_eq!(got.len(), expected.len());
-        // Dovecot puts Return-Path and Received in front
+        // Dovecot adds Return-Path and Received.
         let has = |message: &Vec<u8>| {
             got.delivered()
                 .iter()
@@ -396,7 +397,7 @@ fn dovecot_accepts_mail_for_all_its_users() {
         };
         assert!(expected.into_iter().all(has), "{user}");
     }
-    // an unknown recipient is reported, and the other one gets the message once
+    // An unknown recipient is reported, and the other one gets the message once.
     let stray = mail(3, &["bob@example.org", "nobody@example.org"]);
     desk.server.add("3", stray);
     for _ in 0..2 {

@@ -9,17 +9,17 @@ use crate::{
     support::trace::{Call, calls, traced},
 };
 
-/// What makes files, names them and makes them safe; and what is sent to the server.
+/// The system calls that create, name and sync files, or send data to the server.
 const CALLS: &str = "openat,linkat,rename,renameat2,fsync,fdatasync,sendto";
 
-/// A message that got its name in `new`: when that was, and the file that it is.
+/// A message that was published in `new`: the time, and the file.
 struct Shown {
     at: usize,
     file: String,
 }
 
-/// All messages that got their names. A file that had none when it was made keeps the path by which
-/// the kernel knows it, whatever names it is given.
+/// Returns all published messages. A file that was created without a name is identified by the path
+/// that the kernel shows for it, whatever names it gets later.
 fn shown(calls: &[Call]) -> Vec<Shown> {
     let mut nameless = HashMap::new();
     let mut files: HashMap<String, String> = HashMap::new();
@@ -63,7 +63,7 @@ fn shown(calls: &[Call]) -> Vec<Shown> {
 }
 
 #[test]
-fn data_then_name_then_ledger_then_deletion() {
+fn data_is_durable_before_name_ledger_and_deletion() {
     let desk = Desk::new(
         Server::plain().messages(corpus::messages(5)),
         "keep = \"none\"",
@@ -105,7 +105,7 @@ fn data_then_name_then_ledger_then_deletion() {
         deletion.is_some_and(|deletion| deletion > ledger),
         "deleted before the ledger was safe: {calls:#?}"
     );
-    // the ledger says nothing of the delivery before the mail is safe
+    // The ledger does not record the delivery before the message is durable.
     let early = calls[shown[0].at..folder]
         .iter()
         .any(|call| synced(call, &|path| path.contains("/mailboxes/")));
@@ -113,10 +113,10 @@ fn data_then_name_then_ledger_then_deletion() {
 }
 
 #[test]
-fn a_poll_with_nothing_new_waits_for_no_disk() {
+fn poll_without_new_mail_does_not_sync() {
     let desk = Desk::new(Server::plain().messages(corpus::messages(5)), "");
     desk.fetch(0);
-    // the first poll after mail begins SQLite's log anew, which is made safe once
+    // The first poll after new mail restarts SQLite's write-ahead log, which needs a sync.
     desk.fetch(0);
     let pouch = env!("CARGO_BIN_EXE_pouch");
     let calls = "trace=fsync,fdatasync,sync_file_range,syncfs";

@@ -155,11 +155,11 @@ fn second_pouch_reports_the_lock_and_exits() {
 #[test]
 fn delivery_of_a_killed_run_is_found_once_the_maildir_is_back() {
     let desk = Desk::with(3, "", |server| server);
-    // killed once a message has its name, and the ledger does not know of it
+    // The run is killed after a message was published and before that is recorded.
     desk.traced("linkat:signal=KILL:when=2").assert_code(137);
     assert!(desk.mail().len() > 0);
     desk.server.wait_for(|log| log.open() == 0);
-    // a mail program has the messages open meanwhile, and the disk with them is away for one run
+    // A mail program renames the messages, and their disk is not mounted during one run.
     let (away, here) = (desk.home.join("away"), desk.home.join("Mail/work"));
     std::fs::rename(&here, &away).unwrap();
     desk.home.write("Mail/work", "", 0o600);
@@ -194,7 +194,7 @@ fn restored_ledger_does_not_confuse_messages() {
     desk.fetch_at(-1, 0);
     std::fs::remove_dir_all(&state).unwrap();
     std::fs::rename(&backup, &state).unwrap();
-    // it gets the row of another message, whose file is still in the Maildir
+    // The new message gets the row of another one, whose file is still in the Maildir.
     desk.server.add("uid-4", corpus::message(4));
     desk.traced("linkat:signal=KILL:when=1").assert_code(137);
     desk.server.wait_for(|log| log.open() == 0);
@@ -207,7 +207,7 @@ fn restored_ledger_does_not_confuse_messages() {
 #[test]
 fn killed_without_proc_loses_nothing() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
-    // as where there is no /proc
+    // As on a system without /proc.
     assert_goes_on(
         &desk,
         &["linkat:error=ENOENT"],
@@ -215,8 +215,8 @@ fn killed_without_proc_loses_nothing() {
     );
 }
 
-/// Killed on such a disk when one of three messages is delivered, and run again there: each is
-/// there once.
+/// Kills a run on such a disk when one of three messages is delivered, and runs pouch again: each
+/// message is delivered once.
 #[cfg(feature = "system-tests")]
 #[track_caller]
 fn assert_goes_on(desk: &Desk, disk: &[&str], kill: &str) {
@@ -280,7 +280,7 @@ fn signal_is_the_exit_status_and_complete_messages_are_kept() {
             server.fault(on("RETR 4").nth(1).octets(50).silence())
         });
         let mut child = desk.pouch(&["fetch", "-vv"]).spawn();
-        // three messages are whole, the fourth has begun
+        // Three messages are complete, the fourth is partial.
         child.wait_for_times(" octets\n", 4);
         child.signal(signal);
         child.wait().assert_code(128 + signal);

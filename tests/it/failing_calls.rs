@@ -12,16 +12,17 @@ use crate::{
     },
 };
 
-/// The calls that touch files.
-const CALLS: &str = "openat,mkdir,read,pread64,write,pwrite64,ftruncate,fsync,fdatasync,renameat2,linkat,unlink,\
-                     getdents64,flock";
+/// The system calls that access files.
+const CALLS: &str = "openat,mkdir,read,pread64,write,pwrite64,ftruncate,fsync,fdatasync,renameat2,\
+                     linkat,unlink,getdents64,flock";
 
-/// At most so many failing calls for an error.
+/// The maximum number of failing calls for each error.
 const FAILURES: usize = 8;
 
 const COUNT: usize = 12;
 
-/// Some came before; the rest is fetched now, and all is deleted from the server.
+/// Returns an account with four delivered messages. The next run fetches the others, and deletes
+/// all messages from the server.
 fn desk() -> Desk {
     let desk = Desk::with(4, "", |server| server);
     desk.fetch(0);
@@ -38,7 +39,7 @@ fn run(desk: &Desk, inject: Option<&str>) -> Output {
         .run()
 }
 
-/// The calls about the Maildir or the ledger of an undisturbed run that an error may come of.
+/// Returns the system calls on the Maildir and the ledger that can fail with `error`.
 fn all_points(error: &str) -> Vec<Point> {
     let desk = desk();
     run(&desk, None).assert_code(0);
@@ -49,7 +50,7 @@ fn all_points(error: &str) -> Vec<Point> {
             "openat" => {
                 !writes || call.says("O_CREAT") || error == "EROFS" && !call.says("O_RDONLY")
             }
-            // SQLite only shrinks files: that needs no room
+            // SQLite only shrinks files, which needs no space.
             "ftruncate" if writes && error != "EROFS" => false,
             "flock" | "unlink" | "mkdir" | "fsync" | "fdatasync" => !writes || error == "EROFS",
             _ => true,
@@ -59,19 +60,20 @@ fn all_points(error: &str) -> Vec<Point> {
     })
 }
 
+/// Makes each call fail with `error`, and checks that the report has one of `words`.
 fn fail(error: &str, words: &[&str]) {
     let points = sample(&all_points(error), FAILURES);
     assert!(!points.is_empty());
     let one = |point: &Point| {
         let desk = desk();
-        let told = run(
+        let output = run(
             &desk,
             Some(&format!("{}:error={error}:when={}", point.call, point.nth)),
         );
         println!(
             "{error} {point:?}: {} {}",
-            told.code,
-            told.stderr.replace('\n', " | ")
+            output.code,
+            output.stderr.replace('\n', " | ")
         );
         let left = desk.server.uids();
         let mail = desk.mail();
@@ -86,37 +88,38 @@ fn fail(error: &str, words: &[&str]) {
                 "{error} {point:?}: message {n} is lost"
             );
         }
-        match told.code {
-            // a call that only helps, or whose failure SQLite gets over
-            0 => assert!(told.stderr.is_empty(), "{error} {point:?}: {told}"),
+        match output.code {
+            // The call is not essential, or SQLite recovers from its failure.
+            0 => assert!(output.stderr.is_empty(), "{error} {point:?}: {output}"),
             73 | 74 => {
-                // why it opens no file, SQLite does not tell
+                // SQLite does not report why it cannot open a file.
                 let opened =
-                    point.call == "openat" && told.stderr.contains("cannot open the ledger");
+                    point.call == "openat" && output.stderr.contains("cannot open the ledger");
                 assert!(
-                    opened || words.iter().any(|word| told.stderr.contains(word)),
-                    "{error} {point:?}: {told}"
+                    opened || words.iter().any(|word| output.stderr.contains(word)),
+                    "{error} {point:?}: {output}"
                 );
                 assert!(
-                    told.stderr.starts_with("pouch: work: "),
-                    "{error} {point:?}: {told}"
+                    output.stderr.starts_with("pouch: work: "),
+                    "{error} {point:?}: {output}"
                 );
             }
-            // what the disk does not read is what SQLite calls malformed: the disk comes first
+            // SQLite reports unreadable data as malformed. The hint names the disk first.
             65 if point.call == "pread64" => {
-                assert!(told.stderr.contains("cannot read the ledger"), "{told}");
+                assert!(output.stderr.contains("cannot read the ledger"), "{output}");
                 assert!(
-                    told.stderr
+                    output
+                        .stderr
                         .contains("hint: check the disk and try again; if "),
-                    "{told}"
+                    "{output}"
                 );
             }
-            // how often the system reads before pouch does is not always the same
+            // The number of reads by the dynamic linker varies, so this may be the config.
             78 if point.call == "read" => assert!(
-                told.stderr.contains("cannot read ~/.config/pouch"),
-                "{told}"
+                output.stderr.contains("cannot read ~/.config/pouch"),
+                "{output}"
             ),
-            _ => panic!("{error} {point:?}: {told}"),
+            _ => panic!("{error} {point:?}: {output}"),
         }
         desk.server.wait_for(|log| log.open() == 0);
         desk.fetch(0);
@@ -131,7 +134,7 @@ fn fail(error: &str, words: &[&str]) {
 }
 
 #[test]
-fn no_room() {
+fn full_disk_at_any_call_is_reported() {
     fail(
         "ENOSPC",
         &["No space left on device", "no space left for the ledger"],
@@ -147,12 +150,12 @@ fn no_room() {
 }
 
 #[test]
-fn a_broken_disk() {
+fn io_error_at_any_call_is_reported() {
     fail("EIO", &["Input/output error", "disk I/O error"]);
 }
 
 #[test]
-fn a_disk_that_turned_read_only() {
+fn read_only_disk_at_any_call_is_reported() {
     fail(
         "EROFS",
         &[
@@ -164,25 +167,25 @@ fn a_disk_that_turned_read_only() {
 }
 
 #[test]
-fn too_many_open_files() {
+fn too_many_open_files_at_any_call_is_reported() {
     fail("EMFILE", &["Too many open files", "disk I/O error"]);
 }
 
 #[test]
-fn a_system_that_opens_no_more_files_is_told_of_wherever_that_is_found_out() {
+fn low_open_file_limit_is_reported() {
     let desk = desk();
     let codes: Vec<_> = (5..=12)
         .map(|files| {
             let script = format!("ulimit -n {files}; exec \"$0\" fetch -v");
-            let told = desk
+            let output = desk
                 .home
                 .command("sh", &["-c", &script, env!("CARGO_BIN_EXE_pouch")])
                 .run();
             assert!(
-                told.code == 0 || told.stderr.contains("Too many open files"),
-                "{files}: {told}"
+                output.code == 0 || output.stderr.contains("Too many open files"),
+                "{files}: {output}"
             );
-            told.code
+            output.code
         })
         .collect();
     assert!(
@@ -194,7 +197,7 @@ fn a_system_that_opens_no_more_files_is_told_of_wherever_that_is_found_out() {
 }
 
 #[test]
-fn an_interrupted_call_is_made_again() {
+fn interrupted_call_is_repeated() {
     for point in sample(&all_points("EINTR"), FAILURES) {
         let desk = desk();
         let output = run(
@@ -203,7 +206,7 @@ fn an_interrupted_call_is_made_again() {
         );
         println!("{point:?}: {}", output.code);
         if point.call == "fsync" && output.stderr.contains("I/O error on the ledger") {
-            // SQLite takes that for an error
+            // SQLite does not repeat an interrupted fsync.
             output.assert_code(74);
             desk.server.wait_for(|log| log.open() == 0);
             desk.fetch(0);

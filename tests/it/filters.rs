@@ -45,7 +45,7 @@ fn large_message_passes_a_filter_complete() {
 
 #[test]
 fn exit_code_of_a_filter_decides() {
-    // (its end, exit of the runs, what is set aside)
+    // The cases are (script, exit codes of the runs, number of quarantined messages).
     for (end, exits, aside) in [
         ("exit 99", [0, 0, 0], true),
         ("exit 75", [75, 75, 75], false),
@@ -71,7 +71,7 @@ fn exit_code_of_a_filter_decides() {
             aside,
             "{list}"
         );
-        // the message itself is not lost
+        // The message is not lost.
         desk.home.write("script", "cat", 0o600);
         desk.pouch(&["ledger", "retry", "work", "2"]).run();
         desk.fetch(0);
@@ -128,7 +128,7 @@ fn shortened_message_is_complete_after_a_crash() {
         "filter = [[\"sed\", \"/line/d\"]]\nkeep = \"none\"",
         |server| server,
     );
-    // killed once a message has its name, and the ledger does not know of it
+    // The run is killed after a message was published and before that is recorded.
     desk.traced("linkat:signal=KILL:when=2").assert_code(137);
     assert!(desk.mail().len() > 0);
     desk.server.wait_for(|log| log.open() == 0);
@@ -147,7 +147,7 @@ const SUBJECT: &str = "filter = [[\"sed\", \"s/^Subject: /&(spam) /\"]]";
 #[cfg(feature = "system-tests")]
 #[test]
 fn changed_subject_is_recognised_after_a_crash() {
-    // and the next run does not get to the server
+    // The next run does not reach the server.
     for offline in [false, true] {
         let desk = Desk::with(3, &format!("{SUBJECT}\nkeep = \"none\""), |server| server);
         desk.traced("linkat:signal=KILL:when=2").assert_code(137);
@@ -187,7 +187,7 @@ fn renamed_file_with_changed_subject_is_not_a_deletion() {
     .unwrap();
     desk.fetch(0).assert_silent();
     assert_eq!(desk.server.remaining(), 4);
-    // the server's own header tells after a move
+    // After a move, the message is recognised by the header on the server.
     desk.server.renew_uids();
     assert_snapshot!(desk.fetch(0).stderr_text(), @"
     pouch: work: the server has given its messages new UIDs
@@ -218,7 +218,7 @@ fn truncated_and_dropped_message_is_not_downloaded_forever() {
     ");
     desk.fetch_at(2, 75);
     assert_eq!(desk.retrieved(), 4);
-    // all of it is let in at last
+    // Finally all messages pass the filter.
     desk.home.write("script", "cat", 0o600);
     desk.fetch_at(5, 0);
     desk.fetch_at(5, 0);

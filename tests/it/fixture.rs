@@ -13,21 +13,21 @@ use crate::{
     },
 };
 
-/// A moment that tests begin at: 2026-11-23 00:00 UTC.
+/// The time at which tests begin: 2026-11-23 00:00 UTC.
 pub const NOW: i64 = 1_795_392_000;
 /// A day, in seconds.
 pub const DAY: i64 = 86_400;
 
 /// The account `work` of `ann` on a scripted server, delivered to `~/Mail/work`.
 pub struct Desk {
-    /// Where pouch runs.
+    /// The home directory in which pouch runs.
     pub home: Home,
-    /// What it talks to.
+    /// The server of the account.
     pub server: Server,
 }
 
 impl Desk {
-    /// A server that is set up like this, and an account with these lines in its config.
+    /// Starts a server, and creates an account with these lines in its config.
     pub fn new(setup: Setup, lines: &str) -> Self {
         let desk = Self {
             home: Home::new(),
@@ -37,7 +37,8 @@ impl Desk {
         desk
     }
 
-    /// Messages 1 to `count` on a plain server that is set up further by `more`.
+    /// Starts a plain server with the messages 1 to `count`, and creates an account. `more` changes
+    /// the server.
     pub fn with(count: usize, lines: &str, more: impl FnOnce(Setup) -> Setup) -> Self {
         Self::new(
             more(Server::plain().messages(corpus::messages(count))),
@@ -45,7 +46,7 @@ impl Desk {
         )
     }
 
-    /// Gives the account these lines instead.
+    /// Replaces the lines of the account.
     pub fn configure(&self, lines: &str) {
         let elsewhere = ["maildir = ", "mbox = ", "pipe = ", "lmtp = "]
             .iter()
@@ -68,25 +69,25 @@ impl Desk {
         ));
     }
 
-    /// A run of pouch at [`NOW`].
+    /// Returns a run of pouch at [`NOW`].
     pub fn pouch(&self, args: &[&str]) -> Run {
         self.at(0, args)
     }
 
-    /// A run of pouch so many days after [`NOW`].
+    /// Returns a run of pouch at [`NOW`] plus a number of days.
     pub fn at(&self, days: i64, args: &[&str]) -> Run {
         self.home
             .pouch(args)
             .env("POUCH_NOW", (NOW + days * DAY).to_string())
     }
 
-    /// Fetches, which has to end with this code.
+    /// Fetches at [`NOW`], and asserts the exit code.
     #[track_caller]
     pub fn fetch(&self, code: i32) -> Output {
         self.fetch_at(0, code)
     }
 
-    /// Fetches so many days after [`NOW`], which has to end with this code.
+    /// Fetches at [`NOW`] plus a number of days, and asserts the exit code.
     #[track_caller]
     pub fn fetch_at(&self, days: i64, code: i32) -> Output {
         let output = self.at(days, &["fetch"]).run();
@@ -94,7 +95,7 @@ impl Desk {
         output
     }
 
-    /// Fetches under strace, with this manipulation of its calls.
+    /// Fetches under strace, with manipulated system calls.
     #[cfg(feature = "system-tests")]
     pub fn traced(&self, inject: &str) -> Output {
         let call = inject.split(':').next().unwrap();
@@ -109,7 +110,7 @@ impl Desk {
             .run()
     }
 
-    /// The path of the account's ledger.
+    /// Returns the path of the account's ledger.
     pub fn ledger(&self) -> PathBuf {
         Home::ledger(&self.home.state())
     }
@@ -119,7 +120,8 @@ impl Desk {
         self.home.maildir("Mail/work")
     }
 
-    /// Each of the messages `numbers` was delivered once, and nothing else but notices.
+    /// Asserts that each of the messages `numbers` was delivered once, and nothing else except
+    /// notices.
     #[track_caller]
     pub fn assert_arrived(&self, numbers: impl IntoIterator<Item = usize>) {
         let expected: Vec<_> = numbers
@@ -136,7 +138,7 @@ impl Desk {
         mail.assert_exactly(&all).assert_tidy();
     }
 
-    /// The notices in the Maildir.
+    /// Returns the notices in the Maildir.
     pub fn notices(&self) -> Vec<Vec<u8>> {
         let mail = self.mail();
         mail.delivered()

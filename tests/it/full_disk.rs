@@ -14,7 +14,7 @@ use crate::{
     support::mount::Mounted,
 };
 
-/// So many came before the disk was full.
+/// The number of messages that were delivered before the disk was full.
 const BEFORE: usize = 5;
 const COUNT: usize = 45;
 const BIG: usize = 99;
@@ -22,7 +22,7 @@ const BIG: usize = 99;
 const MAIL: &str = "Mail";
 const STATE: &str = ".local/state/pouch";
 
-/// Fills the disk, but for so many octets.
+/// Fills the disk except for `room` bytes.
 fn fill(disk: &Path, room: u64) {
     let mut ballast = File::create(disk.join("ballast")).unwrap();
     let mut size = 0;
@@ -37,13 +37,13 @@ fn fill(disk: &Path, room: u64) {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Tmpfs,
-    /// With blocks of so many octets.
+    /// An ext4 with blocks of this size in bytes.
     Ext4(u32),
 }
 
-/// Fetches to a disk on which these folders lie, and so many octets are free.
-fn with_room(kind: Kind, folders: &[&str], room: u64) -> i32 {
-    let place = format!("{kind:?}, {folders:?}, {room} octets free");
+/// Fetches to a disk that has these directories and `room` free bytes. Returns the exit code.
+fn with_room(kind: Kind, dirs: &[&str], room: u64) -> i32 {
+    let case = format!("{kind:?}, {dirs:?}, {room} bytes free");
     let desk = Desk::new(
         Server::plain().messages(corpus::messages(BEFORE)),
         "keep = \"none\"",
@@ -53,10 +53,10 @@ fn with_room(kind: Kind, folders: &[&str], room: u64) -> i32 {
         Kind::Tmpfs => Mounted::tmpfs(&desk.home, at.clone(), "4M"),
         Kind::Ext4(blocks) => Mounted::ext4(&desk.home, at.clone(), "4M", blocks),
     };
-    for folder in folders {
-        let own = desk.home.make_dir(Path::new("disk").join(folder), 0o700);
-        fs::create_dir_all(desk.home.join(folder).parent().unwrap()).unwrap();
-        symlink(own, desk.home.join(folder)).unwrap();
+    for dir in dirs {
+        let own = desk.home.make_dir(Path::new("disk").join(dir), 0o700);
+        fs::create_dir_all(desk.home.join(dir).parent().unwrap()).unwrap();
+        symlink(own, desk.home.join(dir)).unwrap();
     }
     desk.fetch(0);
     for (uid, content) in corpus::messages(COUNT).skip(BEFORE) {
@@ -72,27 +72,30 @@ fn with_room(kind: Kind, folders: &[&str], room: u64) -> i32 {
             .chain([big.clone()])
             .map(|content| corpus::on_disk(&content))
     };
-    let told = desk.pouch(&["fetch"]).run();
-    if told.code == 0 {
-        assert!(told.stderr.is_empty(), "{place}: {told}");
-    } else if told.code == 128 + 7 {
-        // SQLite holds a page of its shared memory for safe once one block of it is: the kernel
-        // ends it
+    let output = desk.pouch(&["fetch"]).run();
+    if output.code == 0 {
+        assert!(output.stderr.is_empty(), "{case}: {output}");
+    } else if output.code == 128 + 7 {
+        // SQLite allocates only one block of each page of its shared memory, so that the kernel
+        // sends SIGBUS when the others cannot be allocated.
         assert!(
-            kind == Kind::Ext4(1024) && folders.contains(&STATE),
-            "{place}: {told}"
+            kind == Kind::Ext4(1024) && dirs.contains(&STATE),
+            "{case}: {output}"
         );
     } else {
         let words = ["No space left on device", "no space left for the ledger"];
-        assert!([73, 74].contains(&told.code), "{place}: {told}");
-        assert!(told.stderr.starts_with("pouch: work: "), "{place}: {told}");
+        assert!([73, 74].contains(&output.code), "{case}: {output}");
         assert!(
-            words.iter().any(|word| told.stderr.contains(word)),
-            "{place}: {told}"
+            output.stderr.starts_with("pouch: work: "),
+            "{case}: {output}"
         );
-        assert!(told.stderr.contains("\nhint: "), "{place}: {told}");
+        assert!(
+            words.iter().any(|word| output.stderr.contains(word)),
+            "{case}: {output}"
+        );
+        assert!(output.stderr.contains("\nhint: "), "{case}: {output}");
     }
-    // what is not on the server is here
+    // Each message that is not on the server has been delivered.
     let mail = desk.mail();
     let left = desk.server.uids();
     for (n, content) in (1..=COUNT).chain([BIG]).zip(all()) {
@@ -103,21 +106,21 @@ fn with_room(kind: Kind, folders: &[&str], room: u64) -> i32 {
             .count();
         assert!(
             here <= 1 && (here == 1 || left.contains(&corpus::uid(n))),
-            "{place}: message {n}"
+            "{case}: message {n}"
         );
     }
-    // emptied first: a child of another test that has not reached exec yet may have it open
+    // The file is truncated first: a child process of another test may still have it open.
     File::create(at.join("ballast")).unwrap();
     fs::remove_file(at.join("ballast")).unwrap();
     desk.fetch(0);
     desk.mail()
         .assert_exactly(&all().collect::<Vec<_>>())
         .assert_tidy();
-    assert_eq!(desk.server.remaining(), 0, "{place}");
-    told.code
+    assert_eq!(desk.server.remaining(), 0, "{case}");
+    output.code
 }
 
-cases! { nothing_is_lost_and_nothing_comes_twice:
+cases! { full_disk_loses_no_message:
     mail_on_tmpfs(Kind::Tmpfs, &[MAIL]),
     state_on_tmpfs(Kind::Tmpfs, &[STATE]),
     both_on_tmpfs(Kind::Tmpfs, &[MAIL, STATE]),
@@ -127,7 +130,7 @@ cases! { nothing_is_lost_and_nothing_comes_twice:
     state_on_ext4_with_small_blocks(Kind::Ext4(1024), &[STATE]),
 }
 
-fn nothing_is_lost_and_nothing_comes_twice(kind: Kind, folders: &[&str]) {
-    let codes = [0, 40_000, 150_000].map(|room| with_room(kind, folders, room));
+fn full_disk_loses_no_message(kind: Kind, dirs: &[&str]) {
+    let codes = [0, 40_000, 150_000].map(|room| with_room(kind, dirs, room));
     assert_eq!(codes[0], 74, "{codes:?}");
 }

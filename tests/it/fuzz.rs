@@ -1,14 +1,14 @@
-//! Short runs of the fuzz targets (`tests/fuzz`): each with its corpus, which has sessions of real
-//! servers, and with the same few thousand mutations of it.
+//! Runs the fuzz targets (`tests/fuzz`) for a short time: with their corpora, which have sessions
+//! of real servers, and with a few thousand mutations that are the same in each run.
 
 mod targets;
 
 use std::{fs, path::Path};
 
-/// So many mutations a target.
+/// The number of mutations for each target.
 const ROUNDS: usize = 3_000;
 
-/// What the grammar of a server, a mail or a config may trip over.
+/// Fragments that are special in POP3, mail or the config.
 const WORDS: [&[u8]; 20] = [
     b"\r\n",
     b"\n",
@@ -32,7 +32,7 @@ const WORDS: [&[u8]; 20] = [
     b"host = ",
 ];
 
-/// Numbers that are the same in every run (xorshift64).
+/// A generator of pseudorandom numbers, the same in every run (xorshift64).
 struct Dice(u64);
 
 impl Dice {
@@ -43,7 +43,7 @@ impl Dice {
         usize::try_from(self.0 % limit.max(1) as u64).unwrap()
     }
 
-    /// Two places in `data`, in order and not far from each other.
+    /// Returns a short random range in `data`.
     fn range(&mut self, data: &[u8]) -> std::ops::Range<usize> {
         let from = self.below(data.len() + 1);
         from..(from + self.below(40)).min(data.len())
@@ -109,7 +109,7 @@ fn whatever_comes_the_target_holds(name: &str) {
         for _ in 0..=dice.below(5) {
             dice.mutate(&mut data, other);
         }
-        // what a failure shows, should one come
+        // The input, for the message of a failure.
         let shown = data.escape_ascii().to_string();
         let held = std::panic::catch_unwind(|| target(&data));
         assert!(held.is_ok(), "it fails for b\"{shown}\"");
@@ -117,14 +117,14 @@ fn whatever_comes_the_target_holds(name: &str) {
 }
 
 #[test]
-fn every_target_is_tried() {
+fn every_target_is_run() {
     let names: Vec<_> = targets::ALL.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["reply", "body", "session", "config", "header"]);
 }
 
-/// A whole session of each real server is understood to its end.
+/// A recorded session of each real server is parsed completely.
 #[test]
-fn the_recorded_sessions_are_good() {
+fn recorded_sessions_are_valid() {
     for name in [
         "courier-user",
         "cyrus-user",

@@ -17,19 +17,19 @@ use crate::{
     },
 };
 
-/// A run that may have 64 MiB of data, and no more.
-fn small(desk: &Desk, args: &[&str]) -> Run {
+/// Returns a run of pouch that is limited to 64 MiB of memory.
+fn memory_limited(desk: &Desk, args: &[&str]) -> Run {
     desk.home.limited_pouch("-d 65536", args)
 }
 
-/// A server with these messages, numbered from 1.
+/// Adds messages to the server, with numbers from 1.
 fn serving(setup: Setup, messages: &[Vec<u8>]) -> Setup {
     (1..).zip(messages).fold(setup, |server, (n, message)| {
         server.message(corpus::uid(n), message)
     })
 }
 
-/// Asserts that each of these contents is in the Maildir, perhaps more than once.
+/// Asserts that each of these messages is in the Maildir at least once.
 #[track_caller]
 fn assert_none_lost(desk: &Desk, messages: &[Vec<u8>]) {
     let mail = desk.mail();
@@ -44,7 +44,7 @@ fn assert_none_lost(desk: &Desk, messages: &[Vec<u8>]) {
 }
 
 #[test]
-fn answers_that_nobody_asked_for_are_answers_to_nothing() {
+fn unexpected_responses_lose_no_message() {
     for extra in [
         "+OK and more\r\n",
         "+OK\r\nno\r\n.\r\n",
@@ -64,7 +64,8 @@ fn answers_that_nobody_asked_for_are_answers_to_nothing() {
             println!("{command} {extra:?}");
             assert_eq!(desk.server.remaining(), 0);
             if command.starts_with("RETR") {
-                // what looks like a message may be one, and what has come may come again
+                // A response that looks like a message may be delivered, and messages may be
+                // delivered twice.
                 assert_none_lost(&desk, &[1, 2, 3].map(corpus::message));
             } else {
                 desk.assert_arrived(1..=3);
@@ -73,10 +74,10 @@ fn answers_that_nobody_asked_for_are_answers_to_nothing() {
     }
 }
 
-/// The answer to RETR that has this message in it, none of whose lines begins with a dot.
-fn answer(message: &[u8]) -> Vec<u8> {
+/// Returns the RETR response with this message, whose lines must not begin with a dot.
+fn retr_response(message: &[u8]) -> Vec<u8> {
     let lines = message
-        .split_inclusive(|octet| *octet == b'\n')
+        .split_inclusive(|byte| *byte == b'\n')
         .flat_map(|line| [line.trim_ascii_end(), b"\r\n"]);
     [b"+OK\r\n"]
         .into_iter()
@@ -88,10 +89,10 @@ fn answer(message: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn an_answer_too_many_or_too_few_gives_no_message_to_another_for_good() {
+fn duplicate_or_missing_response_loses_no_message() {
     let alike = || (1..=10).map(|n| corpus::sized(n, 500)).collect::<Vec<_>>();
     let unlike = || (1..=10).map(corpus::message).collect::<Vec<_>>();
-    let twice = answer(&corpus::sized(3, 500));
+    let twice = retr_response(&corpus::sized(3, 500));
     for messages in [alike(), unlike()] {
         for fault in [
             on("RETR").nth(4).answer(""),
@@ -101,7 +102,8 @@ fn an_answer_too_many_or_too_few_gives_no_message_to_another_for_good() {
                 serving(Server::plain(), &messages).fault(fault),
                 "keep = \"none\"",
             );
-            // what came short at first is whole in the second run, and may go in the third
+            // A message that was truncated in the first run is complete in the second one, and may
+            // be deleted in the third.
             for _ in 0..3 {
                 desk.pouch(&["fetch"]).run();
             }
@@ -112,10 +114,10 @@ fn an_answer_too_many_or_too_few_gives_no_message_to_another_for_good() {
 }
 
 #[test]
-fn an_answer_too_many_is_noticed_though_only_its_first_line_comes_at_once() {
+fn duplicate_response_is_noticed_if_only_its_first_line_arrives() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
-    let twice = on("RETR").nth(4).more(answer(&messages[3]));
-    // the last message was given to the one before it, and its own answer is one too many
+    let twice = on("RETR").nth(4).more(retr_response(&messages[3]));
+    // The last response but one was matched to the last message, so its own response is in excess.
     let slow = on("RETR").nth(10).head().silence();
     let desk = Desk::new(
         serving(Server::plain(), &messages).fault(twice).fault(slow),
@@ -132,7 +134,7 @@ fn an_answer_too_many_is_noticed_though_only_its_first_line_comes_at_once() {
 }
 
 #[test]
-fn a_server_that_cannot_do_nothing_gives_all_mail_and_is_emptied() {
+fn server_with_broken_noop_is_fetched_and_emptied() {
     let faults = [
         on("NOOP").refuse("-ERR what?"),
         on("NOOP").refuse("what?"),
@@ -155,8 +157,8 @@ fn a_server_that_cannot_do_nothing_gives_all_mail_and_is_emptied() {
 }
 
 #[test]
-fn connection_lost_at_the_last_sentinel_costs_a_session_and_no_message() {
-    // LIST itself comes before the sentinels of ten messages
+fn connection_lost_at_last_sentinel_loses_no_message() {
+    // The listing is the first LIST, followed by the sentinels of ten messages.
     let last = || on("LIST").nth(11);
     let faults = [
         last().close(),
@@ -182,7 +184,7 @@ fn connection_lost_at_the_last_sentinel_costs_a_session_and_no_message() {
 }
 
 #[test]
-fn an_answer_too_few_gives_no_message_to_another_where_headers_cannot_be_compared() {
+fn missing_response_without_top_loses_no_message() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     for setup in [
         Server::plain().without("TOP"),
@@ -201,7 +203,7 @@ fn an_answer_too_few_gives_no_message_to_another_where_headers_cannot_be_compare
 }
 
 #[test]
-fn an_answer_too_few_is_noticed_where_the_message_after_it_has_the_same_size() {
+fn missing_response_before_message_of_same_size_is_noticed() {
     let messages: Vec<_> = [500, 600, 700, 800, 900, 900]
         .iter()
         .zip(1..)
@@ -217,7 +219,7 @@ fn an_answer_too_few_is_noticed_where_the_message_after_it_has_the_same_size() {
 }
 
 #[test]
-fn an_answer_too_few_is_not_forgotten_where_the_run_is_killed_before_it_is_noticed() {
+fn missing_response_in_killed_run_loses_no_message() {
     let messages: Vec<_> = (1..=300).map(|n| corpus::sized(n, 500)).collect();
     let setup = serving(Server::plain(), &messages);
     let desk = Desk::new(
@@ -229,11 +231,11 @@ fn an_answer_too_few_is_not_forgotten_where_the_run_is_killed_before_it_is_notic
         desk.home.make_dir(format!("Mail/work/{part}"), 0o700);
     }
     let mut child = desk.pouch(&["fetch"]).spawn();
-    // two batches are there: the ledger heard of the first one
+    // Two batches are delivered, and the first one is recorded in the ledger.
     wait_for_change(&[&new], || std::fs::read_dir(&new).unwrap().count() >= 256);
     child.kill();
     desk.server.wait_for(|log| log.open() == 0);
-    // nor by a run that never comes to the server
+    // The next run fails before it connects to the server.
     std::fs::remove_file(desk.home.join("password")).unwrap();
     desk.fetch(78);
     desk.home.write("password", "secret\n", 0o600);
@@ -245,11 +247,11 @@ fn an_answer_too_few_is_not_forgotten_where_the_run_is_killed_before_it_is_notic
 }
 
 #[test]
-fn an_answer_too_few_is_not_forgotten_where_the_next_session_shows_nothing() {
+fn missing_response_before_empty_listing_loses_no_message() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     let setup = serving(Server::plain(), &messages)
         .fault(on("RETR").nth(4).answer(""))
-        // the second one is sent after the messages
+        // The second STAT is sent after the messages.
         .fault(on("STAT").nth(3).answer("+OK 0 0\r\n"));
     let desk = Desk::new(setup, "keep = \"none\"");
     for _ in 0..3 {
@@ -260,7 +262,7 @@ fn an_answer_too_few_is_not_forgotten_where_the_next_session_shows_nothing() {
 }
 
 #[test]
-fn an_answer_too_few_is_noticed_where_the_server_logs_out_in_its_place() {
+fn missing_response_before_server_logout_loses_no_message() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     for (lines, times) in [("", 1), ("keep = \"none\"", 1), ("keep = \"none\"", 2)] {
         let setup = serving(Server::plain(), &messages);
@@ -278,7 +280,7 @@ fn an_answer_too_few_is_noticed_where_the_server_logs_out_in_its_place() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
+fn missing_response_before_disk_failure_loses_no_message() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     let setup = serving(Server::plain(), &messages);
     let desk = Desk::new(setup.fault(on("RETR").nth(4).answer("")), "keep = \"none\"");
@@ -286,7 +288,7 @@ fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
     for part in ["tmp", "cur"] {
         desk.home.make_dir(format!("Mail/work/{part}"), 0o700);
     }
-    // the messages can be seen by then, and the ledger does not hear of them
+    // At this call the messages are visible, but not recorded in the ledger.
     let failing = [
         "-f",
         "-qq",
@@ -304,7 +306,7 @@ fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
         .env("POUCH_NOW", NOW.to_string())
         .run();
     failed.assert_code(74);
-    // the three before the lost response
+    // The three messages before the missing response were delivered.
     assert_eq!((desk.mail().len(), desk.server.remaining()), (3, 10));
     for _ in 0..2 {
         desk.pouch(&["fetch"]).run();
@@ -314,7 +316,7 @@ fn an_answer_too_few_is_not_forgotten_where_the_disk_fails_right_after_it() {
 }
 
 #[test]
-fn a_signal_while_a_lost_answer_is_waited_for_gives_no_message_to_another_for_good() {
+fn signal_while_waiting_for_missing_response_loses_no_message() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     let setup = serving(Server::plain(), &messages).fault(on("RETR").nth(4).answer(""));
     let desk = Desk::new(setup, "keep = \"none\"\ntimeout = \"60s\"");
@@ -330,7 +332,7 @@ fn a_signal_while_a_lost_answer_is_waited_for_gives_no_message_to_another_for_go
 }
 
 #[test]
-fn a_message_that_the_server_ends_early_does_not_stop_the_others() {
+fn unstuffed_dot_in_message_does_not_stop_the_others() {
     let desk = Desk::with(8, "keep = \"none\"", |server| {
         let unstuffed = "+OK\r\nSubject: a dot\r\n\r\nhello\r\n.\r\n-ERR, and more of it\r\n.\r\n";
         server.fault(on("RETR").uid("uid-4").answer(unstuffed))
@@ -349,12 +351,12 @@ fn a_message_that_the_server_ends_early_does_not_stop_the_others() {
             "message {n}"
         );
     }
-    // it may be all there is, and is not all that was listed
+    // The message is truncated, so it is not deleted.
     assert_eq!(desk.server.uids(), ["uid-4"]);
 }
 
 #[test]
-fn a_server_that_refuses_everything_loses_nothing() {
+fn refused_command_loses_no_message() {
     for (command, code) in [
         ("STAT", 69),
         ("LIST", 69),
@@ -381,7 +383,7 @@ fn a_server_that_refuses_everything_loses_nothing() {
 }
 
 #[test]
-fn what_comes_drop_by_drop_is_given_up() {
+fn response_that_trickles_is_given_up() {
     let cases = [
         (on_connect().answer("+OK ").drip("x"), ""),
         (on("LIST").drip("1 500\r\n"), ""),
@@ -409,7 +411,7 @@ fn what_comes_drop_by_drop_is_given_up() {
 }
 
 #[test]
-fn memory_stays_small() {
+fn huge_messages_need_little_memory() {
     let long = [&b"Subject: long\n\n"[..], &vec![b'x'; 100_000_000], b"\n"].concat();
     let nul = [&b"Subject: nul\n\n"[..], &vec![0; 1_000_000], b"\n"].concat();
     let bare = [&b"Subject: bare\n\n"[..], &b"\r".repeat(1_000_000), b"\n"].concat();
@@ -417,17 +419,17 @@ fn memory_stays_small() {
     let messages = [long, nul, bare, header];
     let setup = serving(Server::plain(), &messages);
     let desk = Desk::new(setup, "timeout = \"20s\"");
-    small(&desk, &["fetch"]).run().assert_code(0);
+    memory_limited(&desk, &["fetch"]).run().assert_code(0);
     assert_none_lost(&desk, &messages);
-    // five megabytes of header, and all of the hundred where TOP gives too much
+    // TOP returns five megabytes of header here, and for one message a line of 100 MB.
     let whole = desk.server.log().count("RETR");
     desk.configure("timeout = \"20s\"\nquirks = [\"no-uidl\"]");
-    small(&desk, &["fetch"]).run().assert_code(0);
+    memory_limited(&desk, &["fetch"]).run().assert_code(0);
     assert_eq!(desk.server.log().count("RETR"), whole);
 }
 
 #[test]
-fn the_largest_listing_fits_into_little_memory() {
+fn largest_listing_needs_little_memory() {
     const MESSAGES: usize = 200_000;
     let lines = |line: &dyn Fn(usize) -> String| (1..=MESSAGES).map(line).collect::<String>();
     let desk = Desk::with(3, "limit = 1\ntimeout = \"20s\"", |server| {
@@ -437,16 +439,16 @@ fn the_largest_listing_fits_into_little_memory() {
             .fault(on("LIST").body(lines(&|n| format!("{n} 300\r\n"))))
             .fault(on("UIDL").body(lines(&|n| format!("{n} {n:032x}\r\n"))))
     });
-    assert_snapshot!(small(&desk, &["plan"]).run().assert_code(0).stdout_text(), @"
+    assert_snapshot!(memory_limited(&desk, &["plan"]).run().assert_code(0).stdout_text(), @"
     work: 200000 messages on the server, 0 known
       fetch      1     300 B   new; kept on the server
       leave  199999             over the limit of 1 per run
     ");
     for arrived in 1..=2 {
-        small(&desk, &["fetch"]).run().assert_code(0);
+        memory_limited(&desk, &["fetch"]).run().assert_code(0);
         assert_eq!(desk.mail().len(), arrived);
     }
-    assert_snapshot!(small(&desk, &["plan"]).run().assert_code(0).stdout_text(), @"
+    assert_snapshot!(memory_limited(&desk, &["plan"]).run().assert_code(0).stdout_text(), @"
     work: 200000 messages on the server, 200000 known
       fetch      1     300 B   new; kept on the server
       keep       2             fetched before
@@ -455,8 +457,8 @@ fn the_largest_listing_fits_into_little_memory() {
     let desk = Desk::with(3, "", |server| {
         server.fault(on("STAT").answer("+OK 200001 1\r\n"))
     });
-    let told = desk.fetch(69);
-    assert_snapshot!(told.stderr_text(), @"
+    let output = desk.fetch(69);
+    assert_snapshot!(output.stderr_text(), @"
     pouch: work: the mailbox on 127.0.0.1 has 200001 messages
       pouch supports at most 200000 messages per mailbox
     hint: delete or archive some messages with another client first
@@ -464,7 +466,7 @@ fn the_largest_listing_fits_into_little_memory() {
 }
 
 #[test]
-fn many_messages_that_share_uids_and_come_back_are_joined_in_no_time() {
+fn many_shared_uids_are_reconciled_quickly() {
     const MESSAGES: usize = 60_000;
     let lines = |line: &dyn Fn(usize) -> String| (1..=MESSAGES).map(line).collect::<String>();
     let desk = Desk::with(3, "limit = 1\ntimeout = \"20s\"", |server| {
@@ -476,7 +478,7 @@ fn many_messages_that_share_uids_and_come_back_are_joined_in_no_time() {
             .fault(on("LIST").body(lines(&|n| format!("{n} 300\r\n"))))
             .fault(on("UIDL").body(lines(&|n| format!("{n} {:032x}\r\n", n / 2))))
     });
-    // listed, gone, and listed again: each pair is distinguished again
+    // Listed, missing, and listed again: both messages of each UID are distinguished again.
     for (arrived, code) in [(1, 0), (1, 69), (2, 0)] {
         desk.pouch(&["fetch"])
             .within(Duration::from_mins(1))
@@ -486,7 +488,7 @@ fn many_messages_that_share_uids_and_come_back_are_joined_in_no_time() {
     }
 }
 
-/// Nothing that a terminal acts on.
+/// Asserts that the output has no control sequence.
 #[track_caller]
 fn assert_harmless(output: &Output) {
     let bad = |text: &str| {
@@ -502,7 +504,7 @@ fn assert_harmless(output: &Output) {
 }
 
 #[test]
-fn what_strangers_write_does_nothing_to_the_terminal() {
+fn control_sequences_from_server_and_sender_are_replaced() {
     const EVIL: &str = "\x1b]0;owned\x07\x1b[2J\u{202e}\u{9b}31m";
     let evil = |status: &str| format!("{status} {EVIL}\r\n");
     let letter = format!(
@@ -537,7 +539,7 @@ fn what_strangers_write_does_nothing_to_the_terminal() {
         assert_ne!(output.code, 70, "{output}");
         assert_harmless(&output);
     }
-    // the notice tells of the message, and is a mail
+    // The notice has the subject of the message.
     let notices = desk.notices();
     assert_eq!(notices.len(), 1);
     assert!(!notices[0].contains(&0x1b), "{}", notices[0].escape_ascii());
@@ -552,8 +554,8 @@ fn what_strangers_write_does_nothing_to_the_terminal() {
 }
 
 #[test]
-fn dots_are_unstuffed_wherever_the_octets_are_cut() {
-    // dots, line ends and the end of the message around 64 KiB, the size of the buffer
+fn dots_are_unstuffed_across_all_read_boundaries() {
+    // Dots, line endings and the end of the message are around 64 KiB, the size of the buffer.
     let around = |n: usize| {
         let mut message = [&b"Subject: dots\n\n"[..], &b"x".repeat(65_460 + 3 * n)].concat();
         message.extend_from_slice(b"\n.\n..\n\r.\n.\r.\n.\n");
@@ -578,7 +580,7 @@ fn dots_are_unstuffed_wherever_the_octets_are_cut() {
 }
 
 #[test]
-fn certificates_name_the_host_that_was_asked_for() {
+fn certificate_must_name_the_configured_host() {
     let mut shown = String::new();
     for (certificate, host, code) in [
         (Certificate::Good, "127.0.0.1", 0),
@@ -594,7 +596,8 @@ fn certificates_name_the_host_that_was_asked_for() {
             .start();
         home.write("password", "secret\n", 0o600);
         home.config(&format!(
-            "[account.work]\nhost = \"{host}\"\nport = {}\nuser = \"ann\"\npassword-file = \"~/password\"\nretries = 0\n\
+            "[account.work]\nhost = \"{host}\"\nport = {}\nuser = \"ann\"\n\
+             password-file = \"~/password\"\nretries = 0\n\
              maildir = \"~/Mail/work\"\ntls-ca-file = \"{}\"\n",
             server.port(),
             server.ca_file(home.path()).display()

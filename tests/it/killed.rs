@@ -1,4 +1,4 @@
-//! Killed at any system call, in every mode: each message arrives once, and no files are left.
+//! Runs that are killed at any system call: each message is delivered once, and no files are left.
 
 use std::{collections::BTreeSet, fs, thread};
 
@@ -11,28 +11,30 @@ use crate::{
     },
 };
 
-/// The system calls that change anything outside of pouch, or wait for it.
-const CALLS: &str = "write,pwrite64,copy_file_range,ftruncate,fsync,fdatasync,rename,renameat2,linkat,unlink,unlinkat,\
-                     openat,mkdir,getdents64,socket,connect,sendto,recvfrom,clone3,vfork";
+/// The system calls that change the environment of pouch, or wait for it.
+const CALLS: &str = "write,pwrite64,copy_file_range,ftruncate,fsync,fdatasync,rename,renameat2,\
+                     linkat,unlink,unlinkat,openat,mkdir,getdents64,socket,connect,sendto,\
+                     recvfrom,clone3,vfork";
 
-/// At most so many kills in a mode.
+/// The maximum number of kills in each mode.
 const KILLS: usize = 16;
 
-/// A way to use pouch. There are messages 1 to `count` on the server, of which one is bad.
+/// A configuration and state. The server has the messages 1 to `count`, of which one is bad.
 #[derive(Clone, Copy)]
 struct Mode {
     count: usize,
     bad: usize,
     lines: &'static str,
-    /// What earlier runs left.
+    /// Prepares the state, as an earlier run left it.
     before: fn(&Desk),
-    /// The messages that the server has in the end.
+    /// Returns whether the server keeps the message.
     kept: fn(usize) -> bool,
-    /// Whether another pouch waits for this one.
+    /// True if another pouch process waits for the run.
     followed: bool,
 }
 
-/// The bad message is the 77th: so there are two batches, the second one full.
+/// Messages are kept on the server. The bad message is the 77th of two batches, of which the second
+/// is full.
 const KEEPING: Mode = Mode {
     count: 220,
     bad: 77,
@@ -42,7 +44,8 @@ const KEEPING: Mode = Mode {
     followed: false,
 };
 
-/// The bad message goes into quarantine at once, with a notice.
+/// Messages are deleted from the server. The bad message is quarantined in the first run, with a
+/// notice.
 const DELETING: Mode = Mode {
     count: 24,
     bad: 9,
@@ -52,7 +55,7 @@ const DELETING: Mode = Mode {
     followed: false,
 };
 
-/// Twelve came before, of which the user deleted two.
+/// Deletions are synced. An earlier run delivered twelve messages, of which the user deleted two.
 const SYNCING: Mode = Mode {
     count: 24,
     bad: 18,
@@ -80,7 +83,7 @@ fn path_of(desk: &Desk, n: usize) -> std::path::PathBuf {
     desk.home.join("Mail/work/new").join(name)
 }
 
-/// Runs pouch with this manipulation of its calls.
+/// Runs pouch, optionally with manipulated system calls.
 fn run(desk: &Desk, inject: Option<&str>) -> Output {
     trace::traced(&desk.home, CALLS, inject, &["fetch"])
         .env("POUCH_NOW", NOW.to_string())
@@ -97,12 +100,12 @@ impl Mode {
         desk
     }
 
-    /// The messages that were deleted from the Maildir by the user.
+    /// Returns whether the user deleted the message from the Maildir.
     fn was_deleted(&self, n: usize) -> bool {
         self.lines.contains("sync") && !(self.kept)(n)
     }
 
-    /// The points of an undisturbed run.
+    /// Returns the system calls of an uninterrupted run.
     fn points(&self) -> Vec<Point> {
         let desk = self.desk();
         let output = run(&desk, None);
@@ -110,7 +113,7 @@ impl Mode {
         points(&trace::calls(&desk.home), |_| true)
     }
 
-    /// Kills pouch there, and looks at what comes of it.
+    /// Kills pouch at `point`, and checks the state after that and after further runs.
     fn kill(&self, point: &Point) {
         let desk = self.desk();
         let other = self
@@ -120,8 +123,7 @@ impl Mode {
             &desk,
             Some(&format!("{}:signal=KILL:when={}", point.call, point.nth)),
         );
-        // how the octets come off the line differs from run to run: this one may have needed fewer
-        // calls
+        // The number of reads from the network varies, so this run may not have reached the call.
         assert!(
             [128 + 9, 65, 75, 0].contains(&killed.code),
             "{point:?}: {killed}"
@@ -136,17 +138,16 @@ impl Mode {
         assert!([0, 65, 75].contains(&next.code), "{point:?}: {next}");
         println!("{point:?}: {}", killed.code);
         desk.assert_arrived((1..=self.count).filter(|n| *n != self.bad && !self.was_deleted(*n)));
-        // an empty dot lock, as a kill may leave it, is believed for a while: nothing is delivered
-        // then
+        // A kill may leave an empty dot lock, which prevents deliveries for some minutes.
         let delivers = !self.lines.contains("mbox") || next.code != 75;
         if delivers {
-            self.assert_told(&desk, point);
+            self.assert_notices(&desk, point);
         }
         desk.server.heal(corpus::uid(self.bad));
         desk.fetch_at(2, 0);
         desk.assert_arrived((1..=self.count).filter(|n| !self.was_deleted(*n)));
         if delivers {
-            self.assert_told(&desk, point);
+            self.assert_notices(&desk, point);
         }
         let kept: BTreeSet<_> = (1..=self.count)
             .filter(|n| (self.kept)(*n))
@@ -159,9 +160,9 @@ impl Mode {
         );
     }
 
-    /// There is one notice of the bad message, where it went into quarantine.
+    /// Asserts that there is one notice about the bad message if it was quarantined.
     #[track_caller]
-    fn assert_told(&self, desk: &Desk, point: &Point) {
+    fn assert_notices(&self, desk: &Desk, point: &Point) {
         let notices = desk.notices();
         assert_eq!(
             notices.len(),
@@ -180,8 +181,8 @@ impl Mode {
         }
     }
 
-    /// Nothing is gone from the server that does not lie in the Maildir, byte for byte, but what
-    /// the user deleted.
+    /// Asserts that each message that is not on the server is in the Maildir unchanged, unless the
+    /// user deleted it.
     #[track_caller]
     fn assert_nothing_lost(&self, desk: &Desk) {
         let mail = desk.mail();
@@ -197,8 +198,8 @@ impl Mode {
         }
     }
 
-    /// All kills, on two threads.
-    fn matrix(self) {
+    /// Runs all kills, in two threads.
+    fn kill_at_all_points(self) {
         let points = sample(&self.points(), KILLS);
         thread::scope(|scope| {
             let half = scope.spawn(|| points.iter().step_by(2).for_each(|point| self.kill(point)));
@@ -213,18 +214,18 @@ impl Mode {
 }
 
 #[test]
-fn while_keeping() {
-    KEEPING.matrix();
+fn kill_while_keeping_delivers_each_message_once() {
+    KEEPING.kill_at_all_points();
 }
 
 #[test]
-fn while_deleting() {
-    DELETING.matrix();
+fn kill_while_deleting_delivers_each_message_once() {
+    DELETING.kill_at_all_points();
 }
 
-/// From the commit that puts the message in quarantine to the one that says that it was told of.
+/// Kills the run between the commit of the quarantine and the commit of the notice.
 #[test]
-fn around_the_notice() {
+fn kill_around_notice_delivers_one_notice() {
     for lines in ["", "mbox = \"~/Mail/work\"\n"] {
         let lines = format!("{lines}{}", DELETING.lines);
         let mode = Mode {
@@ -251,39 +252,39 @@ fn around_the_notice() {
 }
 
 #[test]
-fn while_deleting_what_the_user_deleted() {
-    SYNCING.matrix();
+fn kill_while_syncing_deletions_loses_no_message() {
+    SYNCING.kill_at_all_points();
 }
 
 #[test]
-fn while_writing_to_a_mailbox_file() {
+fn kill_while_appending_to_mbox_delivers_each_message_once() {
     Mode {
         lines: "mbox = \"~/Mail/work\"\nkeep = \"none\"\nattempts = 1",
         ..DELETING
     }
-    .matrix();
+    .kill_at_all_points();
     Mode {
         lines: "mbox = \"~/Mail/work\"",
         ..KEEPING
     }
-    .matrix();
+    .kill_at_all_points();
 }
 
 #[test]
-fn while_another_pouch_waits() {
+fn kill_while_another_run_waits_delivers_each_message_once() {
     Mode {
         followed: true,
         ..DELETING
     }
-    .matrix();
+    .kill_at_all_points();
 }
 
-/// Stores each message that it gets in a file of its own, whole or not at all.
+/// A program that stores each message atomically in its own file.
 const PROGRAM: &str =
     "pipe = [\"sh\", \"-c\", \"f=$(mktemp ~/got/XXXXXX) && cat > $f && mv $f $f.whole\"]";
 
 #[test]
-fn while_a_program_gets_the_messages() {
+fn kill_while_piping_duplicates_at_most_one_message() {
     let mode = Mode {
         count: 8,
         bad: 5,
@@ -308,7 +309,7 @@ fn while_a_program_gets_the_messages() {
         );
         assert!([128 + 9, 75].contains(&killed.code), "{point:?}: {killed}");
         desk.server.wait_for(|log| log.open() == 0);
-        // the program may still be at it
+        // The program may still be running.
         desk.server.heal("uid-5");
         let next = desk.fetch(0);
         let got = |n| {

@@ -28,7 +28,7 @@ fn layers(documentation: &str) -> BTreeMap<String, u32> {
     .collect()
 }
 
-/// The module paths that `use` statements of a file of `module` import, re-exports excepted.
+/// Returns the module paths that `use` statements of a file of `module` import, except re-exports.
 fn imports(module: &str, source: &str) -> Vec<String> {
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let code: String = code
@@ -55,7 +55,8 @@ fn imports(module: &str, source: &str) -> Vec<String> {
     found
 }
 
-/// Reads one path, or one group of them, after `prefix`. Returns the paths and what follows.
+/// Parses one path, or one group of paths, after `prefix`. Returns the paths and the remaining
+/// text.
 fn expand<'a>(prefix: &str, text: &'a str) -> (Vec<String>, &'a str) {
     let text = text.trim_start();
     if let Some(mut rest) = text.strip_prefix('{') {
@@ -96,7 +97,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What each module of the crate imports from other files of the crate.
+/// Returns the imports of each module from other files of the crate.
 fn graph() -> BTreeMap<String, BTreeSet<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -139,7 +140,7 @@ fn modules_import_lower_layers_only() {
     assert!(layers.len() > 10 && graph.len() > 80);
     let mut wrong = Vec::new();
     for (module, imported) in &graph {
-        // the crate itself and the program are above all layers
+        // The crate root and the program are above all layers.
         let Some(layer) = layers.get(top(module)) else {
             assert!(
                 ["lib", "main"].contains(&module.as_str()),
@@ -160,7 +161,7 @@ fn modules_import_lower_layers_only() {
 #[test]
 fn modules_do_not_import_each_other_in_a_circle() {
     let mut graph = graph();
-    // whatever imports nothing that is left is in no circle
+    // A module that imports none of the remaining ones is in no circle.
     loop {
         let free: Vec<_> = graph
             .iter()
@@ -177,7 +178,7 @@ fn modules_do_not_import_each_other_in_a_circle() {
             }
         }
     }
-    // whatever is imported by nothing that is left is in no circle either
+    // A module that none of the remaining ones imports is in no circle either.
     loop {
         let imported: BTreeSet<_> = graph.values().flatten().cloned().collect();
         let before = graph.len();

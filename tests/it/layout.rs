@@ -1,11 +1,11 @@
-//! Every source file in `src` and `tests/it` is declared by a `mod`, and so compiled.
+//! Checks that every source file in `src` and `tests/it` is declared by a `mod`, and thus compiled.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// The modules that these files declare.
+/// Returns the modules that these files declare.
 fn declared(files: &[&Path]) -> Vec<String> {
     let sources = files.iter().map(|file| fs::read_to_string(file).unwrap());
     sources
@@ -21,7 +21,7 @@ fn declared(files: &[&Path]) -> Vec<String> {
         .collect()
 }
 
-/// Whether a path is a source file, or a directory with one directly in it.
+/// Returns whether a path is a source file, or a directory that has one directly in it.
 fn is_source(path: &Path) -> bool {
     if path.is_dir() {
         let entries = fs::read_dir(path).unwrap();
@@ -32,7 +32,8 @@ fn is_source(path: &Path) -> bool {
     }
 }
 
-/// The files and directories below `directory` that `parents` and the modules in it do not declare.
+/// Returns the files and directories below `directory` that `parents` and their modules do not
+/// declare.
 fn forgotten(parents: &[&Path], directory: &Path) -> Vec<String> {
     let declared = declared(parents);
     let mut found = Vec::new();
@@ -56,7 +57,7 @@ fn forgotten(parents: &[&Path], directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn no_source_file_is_forgotten() {
+fn every_source_file_is_compiled() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (sources, tests) = (root.join("src"), root.join("tests/it"));
     let (library, program) = (sources.join("lib.rs"), sources.join("main.rs"));

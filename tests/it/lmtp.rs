@@ -97,7 +97,7 @@ fn each_recipient_gets_each_message_once() {
     ");
     assert_eq!(desk.server.remaining(), 3);
     lmtp.assert_arrived(&["ann"], &ordinary(1..=3));
-    // what may pass is no attempt, and says nothing before it has lasted
+    // A transient failure is not an attempt, and is not reported at once.
     for _ in 0..4 {
         desk.fetch(75).assert_silent();
     }
@@ -105,7 +105,7 @@ fn each_recipient_gets_each_message_once() {
     lmtp.answer(".cid", "554 never");
     desk.fetch(75);
     lmtp.assert_arrived(&["ann", "ben@example.org"], &ordinary(1..=3));
-    // a recipient that rejects everything is not the fault of any message
+    // If a recipient rejects everything, no message is to blame.
     for _ in 0..3 {
         desk.fetch(75);
     }
@@ -168,7 +168,7 @@ fn silent_lmtp_server_times_out() {
 fn closed_lmtp_connection_is_reopened() {
     let desk = Desk::with(5, LINES, |server| server);
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
-    // in the middle: it is unknown whether the message was accepted
+    // In the middle of the content: it is unknown whether the message was accepted.
     lmtp.answer(".ann", "");
     assert_snapshot!(desk.pouch(&["fetch", "-v"]).run().assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
@@ -189,7 +189,7 @@ fn closed_lmtp_connection_is_reopened() {
     lmtp.heal();
     desk.fetch(0);
     lmtp.assert_arrived(&["ann"], &ordinary(1..=5));
-    // between two messages
+    // Between two messages.
     for n in 6..=7 {
         desk.server.add(corpus::uid(n), corpus::message(n));
     }
@@ -226,7 +226,7 @@ fn without_an_lmtp_server_nothing_is_fetched() {
     ");
     lmtp.answer("LHLO", "421 busy");
     desk.fetch(75).assert_silent();
-    // one message was asked for in each run, and none of them was received
+    // Each run requested one message and received none.
     lmtp.assert_arrived(&[], &[]);
     assert_eq!(desk.server.remaining(), 3);
     lmtp.heal();
@@ -279,7 +279,7 @@ fn notice_is_delivered_once_the_lmtp_server_is_back() {
     hint: run `pouch ledger show work 1` for details
     ");
     let lmtp = Lmtp::at(&socket);
-    // it was never handed over, so it is not reported as perhaps duplicated
+    // The notice was not sent to the server, so it is not reported as possibly duplicated.
     desk.fetch(0).assert_silent();
     desk.fetch(0).assert_silent();
     let mail = lmtp.mail();
@@ -290,7 +290,7 @@ fn notice_is_delivered_once_the_lmtp_server_is_back() {
 #[test]
 fn interrupted_lmtp_delivery_is_repeated() {
     let desk = Desk::with(2, LINES, |server| server);
-    // it waits for an answer for ever
+    // The program waits for a response forever.
     let listener = UnixListener::bind(desk.home.join("lmtp")).unwrap();
     let mut child = desk.pouch(&["fetch"]).spawn();
     let (stream, _) = listener.accept().unwrap();
@@ -318,7 +318,7 @@ fn interrupted_lmtp_delivery_is_repeated() {
 #[test]
 fn dovecot_accepts_mail_by_socket_and_port() {
     let server = RealServer::start("dovecot", &["lmtp=yes"]);
-    // a message that begins with a dot comes out of Dovecot's POP3 as two
+    // Dovecot's POP3 server splits a message that begins with a dot in two.
     let odd = |name: &str| matches!(name, "bare-cr" | "nul" | "dot-alone");
     let messages: Vec<_> = corpus::nasty()
         .into_iter()
@@ -365,7 +365,7 @@ fn dovecot_accepts_mail_by_socket_and_port() {
     assert_eq!(server.count(BOB), 2 * messages.len());
     let bob = home(BOB, BOB_PASSWORD, "maildir = \"~/Mail\"");
     bob.pouch(&["fetch"]).run().assert_code(0);
-    // Dovecot puts Return-Path and Received in front
+    // Dovecot adds Return-Path and Received.
     let got = bob.maildir("Mail");
     for message in &expected {
         let copies = got
@@ -375,7 +375,7 @@ fn dovecot_accepts_mail_by_socket_and_port() {
             .count();
         assert!(copies >= 2, "{}", message.escape_ascii());
     }
-    // an unknown recipient
+    // An unknown recipient.
     let alice = home(
         ALICE,
         ALICE_PASSWORD,

@@ -23,17 +23,17 @@ struct Shared {
 
 #[derive(Default)]
 struct Script {
-    /// What is answered instead of `250`: to a command that begins like this, to the content for
-    /// `.RECIPIENT`, to RSET behind a message for `AGAIN`. An empty answer closes the connection.
+    /// The responses other than `250`, by the beginning of the command, by `.RECIPIENT` for the
+    /// content, and by `AGAIN` for RSET after a message. An empty response closes the connection.
     answers: HashMap<&'static str, &'static str>,
-    /// Each message with its recipient, in the order of arrival, with LF line ends.
+    /// Each message with its recipient, in the order of arrival, with LF line endings.
     mail: Vec<(String, Vec<u8>)>,
     /// Commands, and `CONNECT` for each connection.
     log: Vec<String>,
 }
 
 impl Lmtp {
-    /// Listens at this socket.
+    /// Starts a server that listens on this socket.
     pub fn at(socket: &Path) -> Self {
         let lmtp = Self::default();
         let listener = UnixListener::bind(socket).unwrap();
@@ -47,22 +47,22 @@ impl Lmtp {
         lmtp
     }
 
-    /// Says `answer` from now on, to what [`Script::answers`] tells.
+    /// Sets the response to a command, as in [`Script::answers`].
     pub fn answer(&self, command: &'static str, answer: &'static str) {
         self.script().answers.insert(command, answer);
     }
 
-    /// Says what is usual again.
+    /// Restores the usual responses.
     pub fn heal(&self) {
         self.script().answers.clear();
     }
 
-    /// What was said to it so far: commands, and `CONNECT` for each connection.
+    /// Returns the log: commands, and `CONNECT` for each connection.
     pub fn log(&self) -> Vec<String> {
         self.script().log.clone()
     }
 
-    /// What is said to a command.
+    /// Returns the response to a command.
     fn says(&self, command: &str, usual: &str) -> String {
         let script = self.script();
         let told = script
@@ -137,7 +137,7 @@ impl Lmtp {
         None
     }
 
-    /// How many commands began like this.
+    /// Returns the number of commands with this beginning.
     pub fn calls(&self, begin: &str) -> usize {
         self.log()
             .iter()
@@ -145,7 +145,7 @@ impl Lmtp {
             .count()
     }
 
-    /// Waits until such a command came; half a minute is far too long.
+    /// Waits for a command with this beginning, for at most half a minute.
     #[track_caller]
     pub fn wait_for(&self, begin: &str) {
         let (script, outcome) = self
@@ -189,12 +189,12 @@ impl Lmtp {
         assert_eq!(mail.len(), recipients.len() * messages.len());
     }
 
-    /// Each message that arrived, with its recipient.
+    /// Returns the delivered messages, each with its recipient.
     pub fn mail(&self) -> Vec<(String, Vec<u8>)> {
         self.script().mail.clone()
     }
 
-    /// What arrived: each recipient with a message, in no order.
+    /// Delivered messages with their recipients, for comparison in any order.
     #[track_caller]
     pub fn assert_exactly(&self, expected: &[(&str, &[u8])]) {
         let mut expected: Vec<_> = expected

@@ -12,18 +12,18 @@ use std::{
 
 use crate::{fixture::Desk, server::corpus, support::watch::wait_for_change};
 
-/// Several batches.
+/// The number of messages, for several batches.
 const COUNT: usize = 400;
 
-/// What the mail program saw.
+/// The observations of the mail program.
 #[derive(Debug, Default)]
 struct Seen {
-    /// How often each message came to `new`.
+    /// The number of times that each message appeared in `new`.
     came: BTreeMap<usize, usize>,
     deleted: BTreeSet<usize>,
 }
 
-/// The files in a folder.
+/// Returns the files in a directory.
 fn files(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder)
         .into_iter()
@@ -32,7 +32,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The number in the Message-ID.
+/// Returns the number in the Message-ID.
 fn number(path: &Path) -> usize {
     let text = String::from_utf8(fs::read(path).unwrap()).unwrap();
     let id = text.lines().find_map(|line| {
@@ -44,15 +44,15 @@ fn number(path: &Path) -> usize {
         .unwrap()
 }
 
-/// The file with these flags in that folder.
+/// Returns the path of the file with these flags in that directory.
 fn filed(path: &Path, folder: &Path, flags: &str) -> PathBuf {
     let name = path.file_name().unwrap().to_str().unwrap();
     let name = name.split(':').next().unwrap();
     folder.join(format!("{name}:2,{flags}"))
 }
 
-/// Looks through the Maildir once: of four new messages it reads one, files one, deletes one, and
-/// leaves one alone.
+/// Scans the Maildir once. Of four new messages it marks one as read, moves one to a folder,
+/// deletes one, and ignores one.
 fn sweep(maildir: &Path, seen: &Mutex<Seen>) {
     let (cur, archive) = (maildir.join("cur"), maildir.join(".Archive/cur"));
     for path in files(&maildir.join("new")) {
@@ -73,7 +73,7 @@ fn sweep(maildir: &Path, seen: &Mutex<Seen>) {
     }
 }
 
-/// Kills pouch each time that so many messages came, and lets it end at last.
+/// Kills pouch after a number of messages, several times, and then lets a run finish.
 fn disturbed(desk: &Desk, kills: &[usize]) -> Seen {
     let maildir = desk.home.join("Mail/work");
     for folder in [
@@ -92,7 +92,7 @@ fn disturbed(desk: &Desk, kills: &[usize]) -> Seen {
     thread::scope(|scope| {
         scope.spawn(|| {
             wait_for_change(&[&maildir.join("new"), desk.home.path()], || {
-                // looked up first, so that the last sweep sees all that was delivered
+                // Evaluated first, so that the last scan sees all delivered messages.
                 let done = over.exists();
                 sweep(&maildir, &seen);
                 swept.notify_all();
@@ -121,14 +121,14 @@ fn disturbed(desk: &Desk, kills: &[usize]) -> Seen {
 }
 
 #[test]
-fn nothing_is_lost_and_nothing_comes_twice_that_was_not_deleted() {
+fn mail_program_moving_files_causes_no_loss_or_duplicate() {
     for kills in [[1, 150], [90, 250]] {
         let desk = Desk::with(COUNT, "timeout = \"20s\"", |server| server);
         let seen = disturbed(&desk, &kills);
         println!("{kills:?}: {} runs' worth of messages", desk.retrieved());
         for n in 1..=COUNT {
             let came = seen.came.get(&n).copied().unwrap_or(0);
-            // of one that was deleted before the ledger knew of it, nothing tells that it was there
+            // A message that was deleted before it was recorded leaves no trace of its delivery.
             let most = if seen.deleted.contains(&n) {
                 1 + kills.len()
             } else {

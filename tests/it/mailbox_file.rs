@@ -44,7 +44,7 @@ fn unusual_mail_is_readable_by_other_programs() {
         .collect();
     desk.mail().assert_exactly(&expected);
     desk.fetch(0).assert_silent();
-    // an independent reader, which does not undo the quoting
+    // An independent reader, which does not undo the quoting.
     let script = "import mailbox, sys\n\
         for message in mailbox.mbox('Mail/work'):\n\
         \x20   sys.stdout.write(message.get_from() + '\\n')";
@@ -140,7 +140,7 @@ fn message_larger_than_a_batch_arrives() {
     desk.fetch(0);
     desk.mail()
         .assert_exactly(&[corpus::on_disk(&big), corpus::on_disk(&corpus::message(2))]);
-    // what is safe there does not lie anywhere else as well
+    // Messages that are durable in the mbox file are nowhere else.
     let state: u64 = fs::read_dir(desk.home.state().join("mbox"))
         .unwrap()
         .map(|file| file.unwrap().metadata().unwrap().len())
@@ -148,8 +148,8 @@ fn message_larger_than_a_batch_arrives() {
     assert!(state < 10_000, "{state}");
 }
 
-/// Fetches while another program has locked the mailbox; `let_go` is called once pouch has tried a
-/// few times, as `sign` in a trace shows, and in vain.
+/// Fetches while another program has locked the mailbox. Calls `let_go` after pouch has failed to
+/// lock it several times, as `sign` in a trace shows.
 #[cfg(feature = "system-tests")]
 fn fetch_while_locked(desk: &Desk, sign: &str, let_go: impl FnOnce()) {
     let pouch = env!("CARGO_BIN_EXE_pouch");
@@ -193,7 +193,7 @@ fn lock_of_another_program_is_waited_for() {
     fetch_while_locked(&desk, "EEXIST", || fs::remove_file(&dot).unwrap());
     desk.assert_arrived([1, 2]);
 
-    // a lock of fcntl, which python holds until it has read a line
+    // An fcntl lock, which python holds until it has read a line.
     desk.server.add("uid-3", corpus::message(3));
     let script = "import fcntl\nf = open('Mail/work', 'r+')\nfcntl.lockf(f, fcntl.LOCK_EX)\nprint('locked', flush=True)\ninput()";
     let mut python = process::Command::new("python3")
@@ -216,7 +216,7 @@ fn lock_of_another_program_is_waited_for() {
 #[cfg(feature = "system-tests")]
 #[test]
 fn procmail_can_deliver_at_the_same_time() {
-    // a batch for each message: the locks are taken again and again
+    // One batch for each message, so that the locks are taken many times.
     let desk = Desk::with(40, &format!("{MBOX}\nlimit = 1"), |server| server);
     desk.home.make_dir("Mail", 0o700);
     desk.home.write(
@@ -269,8 +269,8 @@ fn two_accounts_share_a_mailbox() {
     desk.mail().assert_exactly(&ordinary(1..=120));
 }
 
-/// What lies in the mailbox when pouch is killed behind the last octet of a batch, before the batch
-/// is safe.
+/// Returns the content of the mailbox if pouch is killed after the last byte of a batch was
+/// written, and before the batch is synced.
 #[cfg(feature = "system-tests")]
 fn killed_behind_the_append(desk: &Desk) -> Vec<u8> {
     let path = desk.home.join("Mail/work");
@@ -307,7 +307,7 @@ fn killed_behind_the_append(desk: &Desk) -> Vec<u8> {
 #[test]
 fn interrupted_append_is_rolled_back() {
     const OLD: &str = "From a@b Mon Nov 23 00:00:00 2026\nSubject: old\n\nmail\n";
-    // so many octets are missing, and then so many are NUL, as where the power went
+    // This number of bytes is missing, or is NUL as after a power cut.
     for (cut, nul) in [
         (1, 0),
         (300, 0),
@@ -359,7 +359,7 @@ fn interrupted_append_followed_by_other_mail_is_kept_and_reported() {
     ");
     let after = desk.home.read("Mail/work");
     let added = after.strip_prefix(torn.as_slice()).unwrap();
-    // the first three are known to be whole; the fourth came again
+    // The first three are known to be complete; the fourth was delivered again.
     Mail::in_mbox(added).assert_exactly(&ordinary([4]));
     desk.fetch(0).assert_silent();
 }
@@ -375,14 +375,14 @@ fn mail_deleted_by_the_user_is_not_fetched_again() {
     );
     killed_behind_the_append(&desk);
     fs::write(desk.home.join("Mail/work"), b"").unwrap();
-    // it is unknown whether the messages were ever in the file
+    // It is unknown whether the messages were ever in the file.
     assert_snapshot!(desk.fetch(0).stderr_text(), @"
     pouch: work: the last run was interrupted while writing to ~/Mail/work
       the file has changed since and was left untouched
       it may contain 4 messages, complete or in part, which will be fetched again
     ");
     desk.mail().assert_exactly(&ordinary(1..=4));
-    // a run that knows that they were
+    // A run that knows that they were.
     fs::write(desk.home.join("Mail/work"), b"").unwrap();
     desk.server.add("uid-5", corpus::message(5));
     desk.server.fault(on("RETR").uid("uid-5").silence());
@@ -471,7 +471,7 @@ fn check_reports_how_the_mailbox_is_locked() {
     server   ok    UIDL TOP PIPELINING; 1 message
     deliver  ok    ~/Mail/work, writable, locked by fcntl and dot lock, N free
     ");
-    // a folder where no lock can be made, as /var/mail is for most
+    // A directory in which the user cannot create a lock, as /var/mail often is.
     let (mail, file) = (
         desk.home.join("Mail"),
         desk.home.write("elsewhere", "", 0o600),
@@ -507,7 +507,7 @@ fn check_reports_how_the_mailbox_is_locked() {
     Mail::in_mbox(&fs::read(file).unwrap()).assert_exactly(&ordinary([2]));
 }
 
-/// A home whose account `user` of `server` goes to `place`.
+/// Creates a home directory with an account for `user` of `server` that delivers to `place`.
 #[cfg(feature = "system-tests")]
 fn home(server: &RealServer, user: &str, password: &str, place: &str) -> Home {
     let home = Home::new();
@@ -527,7 +527,7 @@ fn dovecot_reads_the_mailbox() {
     let server = RealServer::start("dovecot", &["format=mbox"]);
     let messages: Vec<_> = (1..=20).map(|n| corpus::sized(n, 2_000 * n)).collect();
     server.inject(ALICE, &messages);
-    // into the mailbox of bob, who is logged in meanwhile
+    // The mailbox belongs to bob, who is logged in meanwhile.
     let bobs = Path::new(server.value("log")).with_file_name("var/mail/bob");
     let place = format!("mbox = \"{}\"\nkeep = \"none\"\nlimit = 5", bobs.display());
     let alice = home(&server, ALICE, ALICE_PASSWORD, &place);
@@ -565,7 +565,7 @@ fn killed_before_the_previous_batch_is_recorded() {
     );
     let mut child = desk.pouch(&["fetch"]).spawn();
     desk.server.wait_for(|log| log.count("RETR") > 0);
-    // the ledger is still locked, the mailbox is not
+    // The ledger is still locked, but the mailbox is not.
     let mut ledger = rusqlite::Connection::open(desk.ledger()).unwrap();
     let held = ledger
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)

@@ -19,7 +19,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// The options of a command as mdoc(7) has them.
+/// Returns the options of a command in mdoc(7).
 fn options(command: &Command) -> String {
     let mut text = String::from(".Bl -tag -width Ds -compact\n");
     for option in command
@@ -75,7 +75,7 @@ fn generated() -> String {
     )
 }
 
-/// Checks what a manual page has between two marks; with `POUCH_BLESS` set, writes it instead.
+/// Checks the text of a manual page between two marks; with `POUCH_BLESS` set, writes it instead.
 fn check_generated(page: &str, (begin, end): (&str, &str), wanted: &str) {
     let manual = read(page);
     let (head, rest) = manual.split_once(begin).unwrap();
@@ -88,13 +88,13 @@ fn check_generated(page: &str, (begin, end): (&str, &str), wanted: &str) {
 }
 
 #[test]
-fn the_manual_has_the_options_of_the_program() {
+fn manual_has_all_options() {
     let marks = (".\\\" options: generated\n", ".\\\" options: end\n");
     check_generated("man/pouch.1", marks, &generated());
 }
 
 #[test]
-fn the_manual_has_the_keys_of_the_config() {
+fn manual_has_all_keys() {
     for (group, name) in [
         (Group::Top, "top level"),
         (Group::Server, "server"),
@@ -114,7 +114,7 @@ fn the_manual_has_the_keys_of_the_config() {
 }
 
 #[test]
-fn the_manual_has_the_date_of_the_change_log() {
+fn manual_has_the_date_of_the_change_log() {
     let changes = read("CHANGELOG.md");
     let head = changes
         .lines()
@@ -131,7 +131,7 @@ fn the_manual_has_the_date_of_the_change_log() {
 }
 
 #[test]
-fn the_manual_has_all_commands() {
+fn manual_has_all_commands() {
     let manual = read("man/pouch.1");
     for command in Cli::command().get_subcommands() {
         for name in std::iter::once(command.get_name().to_owned())
@@ -151,7 +151,7 @@ fn the_manual_has_all_commands() {
 }
 
 #[test]
-fn the_manual_has_all_exit_codes() {
+fn manual_has_all_exit_codes() {
     let manual = read("man/pouch.1");
     let kinds = [
         Kind::Usage,
@@ -175,9 +175,9 @@ fn the_manual_has_all_exit_codes() {
 }
 
 #[test]
-fn a_users_systemd_can_start_the_unit() {
-    // each drops capabilities, which a user's systemd may not: the unit would end with
-    // 218/CAPABILITIES
+fn systemd_accepts_the_unit() {
+    // These need to drop capabilities, which the systemd instance of a user cannot do: the unit
+    // would fail with 218/CAPABILITIES.
     const PRIVILEGED: [&str; 6] = [
         "AmbientCapabilities",
         "CapabilityBoundingSet",
@@ -197,7 +197,7 @@ fn a_users_systemd_can_start_the_unit() {
 }
 
 #[test]
-fn completions_ask_the_program() {
+fn completions_call_the_program() {
     for (file, shell) in [
         ("pouch.bash", "bash"),
         ("_pouch", "zsh"),

@@ -6,17 +6,17 @@ use crate::{
 };
 
 pub const ACCOUNTS: usize = 20;
-/// Messages an account.
+/// The number of messages of each account.
 const EACH: usize = 6;
 /// Names of this machine, which pouch treats as different servers.
 const HOSTS: [&str; 5] = ["127.0.0.1", "localhost", "127.1", "127.0.1", "2130706433"];
 
-/// The messages of an account.
+/// Returns the messages of an account.
 fn numbers(account: usize) -> impl Iterator<Item = usize> {
     (1..=EACH).map(move |n| 100 * account + n)
 }
 
-/// All accounts on one scripted server. Messages have the same UIDs in all of them.
+/// Creates all accounts on one scripted server. Messages have the same UIDs in all of them.
 pub fn accounts() -> (Home, Server) {
     let setup = (0..ACCOUNTS).fold(Server::plain(), |setup, account| {
         let user = format!("user{account}");
@@ -81,7 +81,7 @@ fn one_run_fetches_accounts_in_parallel() {
 #[test]
 fn twenty_processes_fetch_accounts_in_parallel() {
     let (home, server) = accounts();
-    // one for each account, and some for all of them
+    // One process for each account, and some for all of them.
     let of_one = (0..ACCOUNTS - 4).map(|account| vec![format!("a{account}")]);
     let runs: Vec<_> = of_one
         .chain([const { Vec::new() }; 4])

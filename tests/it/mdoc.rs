@@ -50,7 +50,7 @@ pub fn mdoc(paragraph: &str) -> String {
     out.done
 }
 
-/// Lines of mdoc that are being written.
+/// Lines of mdoc output.
 #[derive(Default)]
 struct Lines {
     done: String,
@@ -159,7 +159,7 @@ fn code_macro(code: &str) -> (&'static str, String) {
     }
 }
 
-/// Returns text that has no meaning to mdoc.
+/// Returns text with the special characters of mdoc escaped.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('"', "\\(dq");
     let text = match text.strip_suffix(' ') {
@@ -175,7 +175,7 @@ fn escaped(text: &str) -> String {
 }
 
 #[test]
-fn texts_become_mdoc() {
+fn texts_are_converted_to_mdoc() {
     assert_eq!(
         mdoc(
             "A list (`keep` or `\"x\"`), see systemd(1). Run `pouch ledger retry`; -1 is `--to`, `a:`."

@@ -7,7 +7,7 @@ use crate::{
     server::{Server, Setup, on},
 };
 
-/// A message for these people, as the server notes it.
+/// Returns a message with these recipients, as the server records them.
 fn mail(n: usize, recipients: &[&str]) -> Vec<u8> {
     let noted = recipients.concat();
     format!("{noted}From: x@example.net\nTo: everybody@example.org\nMessage-ID: <{n}@multidrop>\n\nbody {n}\n")

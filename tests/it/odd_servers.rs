@@ -5,7 +5,7 @@ use crate::{
     server::{Fault, Setup, on, on_connect},
 };
 
-/// Three messages on a server with these faults.
+/// Creates an account with three messages on a server with these faults.
 fn desk(faults: impl IntoIterator<Item = Fault>) -> Desk {
     Desk::with(3, "retries = 0", |server| {
         faults.into_iter().fold(server, Setup::fault)
@@ -115,12 +115,12 @@ fn temporarily_refused_listing_is_transient() {
 
 #[test]
 fn refused_uidl_is_transient_on_a_server_that_has_had_it() {
-    // announced
+    // UIDL is announced.
     let announced = desk([on("UIDL").times(1).refuse("-ERR internal error")]);
     announced.fetch(75).assert_silent();
     announced.fetch(0).assert_silent();
     announced.assert_arrived(1..=3);
-    // used before
+    // UIDL worked in an earlier run.
     let used = Desk::with(3, "retries = 0", |server| {
         server
             .without("CAPA")
@@ -130,7 +130,7 @@ fn refused_uidl_is_transient_on_a_server_that_has_had_it() {
     used.fetch(75).assert_silent();
     used.fetch(0).assert_silent();
     used.assert_arrived(1..=3);
-    // never
+    // UIDL never worked.
     let never = Desk::with(3, "retries = 0", |server| {
         server.without("CAPA").without("UIDL")
     });

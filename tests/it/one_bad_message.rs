@@ -10,7 +10,7 @@ use crate::{
 #[cfg(feature = "system-tests")]
 use crate::{fixture::NOW, support::trace};
 
-/// The retrieval of the `n`-th message.
+/// Matches the retrieval of the `n`-th message.
 pub fn retr(n: usize) -> Fault {
     on("RETR").uid(corpus::uid(n))
 }
@@ -39,7 +39,7 @@ fn assert_all_but_the_ninth_arrive(desk: &Desk) {
     let before = desk.retrieved();
     desk.fetch(75).assert_silent();
     desk.assert_arrived(others(10, &[9]));
-    // a probe of a known message may prove the line, and only the bad one is asked for
+    // A known message may be requested to test the connection, and then only the bad one.
     assert!(desk.retrieved() - before <= 2, "{:?}", desk.server.log());
     assert_eq!(desk.server.remaining(), 10);
 }
@@ -130,10 +130,10 @@ fn server_that_refuses_everything_quarantines_nothing() {
     for _ in 0..3 {
         let before = desk.retrieved();
         desk.fetch(75).assert_silent();
-        // two sessions, and a handful of messages in each
+        // Two sessions, with a few messages in each.
         assert_eq!(desk.retrieved() - before, 16);
     }
-    // it is reported once it has lasted
+    // The failure is reported once it has lasted a day.
     assert_snapshot!(desk.fetch_at(2, 75).stderr_text(), @"
     pouch: work: 127.0.0.1 refused to send message 5
       127.0.0.1 said: -ERR no
@@ -359,7 +359,7 @@ fn truncated_message_is_delivered_and_never_deleted() {
             .any(|mail| half.starts_with(&mail.bytes[..300]))
     );
     assert_eq!(desk.server.uids(), ["uid-2"]);
-    // still truncated: not delivered again, not reported again, not deleted
+    // Still truncated: not delivered again, not reported again, not deleted.
     for _ in 0..2 {
         assert!(
             !desk
@@ -370,7 +370,7 @@ fn truncated_message_is_delivered_and_never_deleted() {
     }
     assert_eq!(desk.mail().len(), 3);
     assert_eq!(desk.server.uids(), ["uid-2"]);
-    // whole at last: a delivery of its own, and now it may go
+    // Complete now: delivered as another copy, and deleted.
     desk.server.heal("uid-2");
     desk.fetch_at(3, 0);
     desk.fetch_at(3, 0);
@@ -384,11 +384,11 @@ fn truncated_message_is_delivered_and_never_deleted() {
     assert_eq!(desk.server.remaining(), 0);
 }
 
-/// Messages have their names, and the ledger does not know of them.
+/// The call at which messages are published but not recorded.
 #[cfg(feature = "system-tests")]
 const SHOWN: &str = "linkat:signal=KILL:when=2";
 
-/// Fetches, and is killed there.
+/// Fetches, and is killed at that call.
 #[cfg(feature = "system-tests")]
 #[track_caller]
 fn killed_at(desk: &Desk, point: &str) {
@@ -403,7 +403,7 @@ fn killed_at(desk: &Desk, point: &str) {
 #[cfg(feature = "system-tests")]
 #[test]
 fn truncated_message_is_recognised_after_a_crash() {
-    // it makes up for what is missing
+    // The next run records the delivery.
     let filter = "filter = [[\"sed\", \"1iX-Checked: yes, by a program that wrote it on more than one long line\"]]";
     for (lines, later) in [
         ("", ""),

@@ -10,7 +10,7 @@ use crate::{
     support::run::Output,
 };
 
-/// Messages 1 to `count`, for the shell script `script`.
+/// Creates an account with the messages 1 to `count` that pipes to the shell script `script`.
 fn desk(count: usize, script: &str, lines: &str, more: impl FnOnce(Setup) -> Setup) -> Desk {
     let config = format!(
         "pipe = [\"sh\", \"script\"]\npipe-timeout = \"1s\"\ntimeout = \"1s\"\nnotice = false\n{lines}"
@@ -20,12 +20,12 @@ fn desk(count: usize, script: &str, lines: &str, more: impl FnOnce(Setup) -> Set
     desk
 }
 
-/// Returns a script that runs `before` and writes each message to a file of its own.
+/// Returns a script that runs `before` and writes each message to its own file.
 fn taking(before: &str) -> String {
     format!("cat > in\n{before}\ncat in > \"$(mktemp ~/got.XXXXXX)\"\n")
 }
 
-/// What such a script took.
+/// Returns the messages that such a script wrote.
 #[track_caller]
 fn assert_taken(desk: &Desk, numbers: impl IntoIterator<Item = usize>) {
     let mut expected: Vec<_> = numbers
@@ -97,7 +97,7 @@ fn deferred_notice_is_delivered_in_the_next_run() {
 }
 
 #[test]
-fn each_message_comes_alone_and_whole_with_what_is_known_of_it() {
+fn program_gets_each_message_complete_with_its_metadata() {
     let desk = desk(
         2,
         "{ echo \"$POUCH_ACCOUNT,$POUCH_UID,$POUCH_SENDER,$POUCH_SIZE\"; cat; } > ~/$POUCH_UID",
@@ -116,7 +116,7 @@ fn each_message_comes_alone_and_whole_with_what_is_known_of_it() {
 }
 
 #[test]
-fn what_others_wrote_reaches_the_environment_harmless() {
+fn environment_has_no_control_characters() {
     let desk = Desk::new(
         Server::plain()
             .message(
@@ -315,7 +315,7 @@ fn two_transient_failures_in_a_row_do_not_stop_the_account() {
 }
 
 #[test]
-fn three_messages_that_a_program_puts_off_do_not_hold_up_the_others_for_ever() {
+fn three_deferred_messages_do_not_delay_the_others_forever() {
     let script = taking("if grep -q '<[123]@' in; then exit 75; fi");
     let desk = desk(8, &script, "keep = \"none\"", |server| server);
     for _ in 0..3 {
@@ -418,7 +418,7 @@ fn background_child_of_a_program_is_not_waited_for() {
     assert_eq!(desk.server.remaining(), 0);
 }
 
-/// Real programs that deliver into a Maildir of their own: all mail that they can have.
+/// Delivers unusual mail by a real program to a Maildir, and asserts that it is unchanged.
 #[cfg(feature = "system-tests")]
 #[track_caller]
 fn delivers(pipe: &str, rules: impl Fn(&str) -> String, keeps: impl Fn(&str) -> bool) {
@@ -451,7 +451,7 @@ fn delivers(pipe: &str, rules: impl Fn(&str) -> String, keeps: impl Fn(&str) -> 
 #[cfg(feature = "system-tests")]
 #[test]
 fn procmail_delivers_mail_unchanged() {
-    // a postmark in the first line is for procmail itself
+    // procmail treats a `From ` in the first line as its own.
     let keeps = |name: &str| name != "from-line-first";
     delivers(
         "[\"procmail\", \"-m\", \"rc\"]",

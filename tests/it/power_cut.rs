@@ -1,7 +1,7 @@
-//! A power cut at any moment of a run: each message arrives once, and none is lost.
+//! A power cut at any time of a run: each message is delivered once, and none is lost.
 //!
-//! A run is traced, and its writes are replayed into a fresh home up to that moment, less what was
-//! not yet synced ([`Disk`]). There pouch runs again, with the server as it was.
+//! A run is traced. Its writes up to the power cut are replayed into a new home directory, except
+//! those that were not synced ([`Disk`]). Then pouch runs again there, with the same server.
 
 use std::{ffi::OsString, fs, path::PathBuf};
 
@@ -14,14 +14,14 @@ use crate::{
     },
 };
 
-/// The calls that change files, or tell the server something.
-const CALLS: &str = "openat,mkdir,write,pwrite64,copy_file_range,sendfile,ftruncate,rename,renameat2,linkat,unlink,fsync,\
-                     fdatasync,sendto";
+/// The system calls that change files or send commands to the server.
+const CALLS: &str = "openat,mkdir,write,pwrite64,copy_file_range,sendfile,ftruncate,rename,\
+                     renameat2,linkat,unlink,fsync,fdatasync,sendto";
 
-/// At most so many cuts in a story, each with every fate of what was not synced.
+/// The maximum number of cuts in a trace, each with every [`Unsynced`] in [`FATES`].
 const CUTS: usize = 4;
 
-/// So many messages are fetched and deleted from the server.
+/// The number of messages that are fetched and deleted from the server.
 const COUNT: usize = 12;
 
 const FATES: [Unsynced; 4] = [
@@ -31,59 +31,59 @@ const FATES: [Unsynced; 4] = [
     Unsynced::ByChance(2),
 ];
 
-/// A Maildir, unless it is said otherwise.
+/// The config of the default destination, a Maildir.
 const MAILDIR: &str = "";
 const MBOX: &str = "mbox = \"~/Mail/work\"\n";
 
-fn desk(messages: impl IntoIterator<Item = usize>, place: &str) -> Desk {
+fn desk(messages: impl IntoIterator<Item = usize>, destination: &str) -> Desk {
     let messages = messages
         .into_iter()
         .map(|n| (corpus::uid(n), corpus::message(n)));
     Desk::new(
         Server::plain().messages(messages),
-        &format!("{place}keep = \"none\""),
+        &format!("{destination}keep = \"none\""),
     )
 }
 
-/// A run under trace; what it did follows `story`.
-fn run(desk: &Desk, story: &mut Vec<Call>, inject: Option<&str>, code: i32) {
+/// Runs pouch under trace, and appends its system calls to `calls`.
+fn run(desk: &Desk, calls: &mut Vec<Call>, inject: Option<&str>, code: i32) {
     trace::traced(&desk.home, CALLS, inject, &["fetch"])
         .env("POUCH_NOW", NOW.to_string())
         .run()
         .assert_code(code);
-    let before = story
+    let before = calls
         .iter()
         .map(|call| call.ended)
         .max()
         .map_or(0, |last| last + 1);
-    story.extend(trace::calls(&desk.home).into_iter().map(|mut call| {
+    calls.extend(trace::calls(&desk.home).into_iter().map(|mut call| {
         call.began += before;
         call.ended += before;
         call
     }));
 }
 
-/// Cuts the power at moments of a story that begins at `from`, and has pouch go on from there.
-fn cut(desk: &Desk, story: &[Call], from: usize, place: &str) {
-    let disk = Disk::replay(desk.home.path(), story);
-    let quit = story
+/// Cuts the power at several times after the call `from`, and runs pouch again.
+fn cut(desk: &Desk, calls: &[Call], from: usize, destination: &str) {
+    let disk = Disk::replay(desk.home.path(), calls);
+    let quit = calls
         .iter()
         .find(|call| call.name == "sendto" && call.strings()[0].ends_with(b"QUIT\r\n"))
         .unwrap();
-    // a cut before or after a call that changes nothing is no other cut
-    let moments: Vec<_> = story[from..]
+    // Failed calls change nothing, so that a cut at them adds nothing.
+    let cuts: Vec<_> = calls[from..]
         .iter()
         .filter(|call| call.result >= 0)
         .map(|call| call.ended + 1)
         .collect();
-    for (cut, fate) in sample(&moments, CUTS)
+    for (cut, fate) in sample(&cuts, CUTS)
         .into_iter()
         .flat_map(|cut| FATES.map(|fate| (cut, fate)))
     {
-        // once QUIT was sent, the server may have removed what was marked
+        // Once QUIT was sent, the server may have removed the deleted messages.
         let left = if quit.began < cut { 1..1 } else { 1..COUNT + 1 };
-        let after = self::desk(left, place);
-        let journal = (place == MBOX).then(|| journal(&after));
+        let after = self::desk(left, destination);
+        let journal = (destination == MBOX).then(|| journal(&after));
         for part in ["Mail", ".local"] {
             drop(fs::remove_dir_all(after.home.join(part)));
         }
@@ -91,17 +91,17 @@ fn cut(desk: &Desk, story: &[Call], from: usize, place: &str) {
         if let (Some(name), Some(left)) = (journal, journals(&after).first()) {
             fs::rename(left, left.with_file_name(name)).unwrap();
         }
-        // one that lost what stood in it is taken over five minutes later
+        // A dot lock that lost its content would be stale after five minutes.
         drop(fs::remove_file(after.home.join("Mail/work.lock")));
         let output = after.pouch(&["fetch"]).run();
-        println!("{cut} of {}, {fate:?}: {}", moments.len(), output.code);
+        println!("{cut} of {}, {fate:?}: {}", cuts.len(), output.code);
         output.assert_code(0);
         after.assert_arrived(1..=COUNT);
         assert_eq!(after.server.remaining(), 0);
     }
 }
 
-/// The journals of mailbox files.
+/// Returns the journals of mbox files.
 fn journals(desk: &Desk) -> Vec<PathBuf> {
     let files = fs::read_dir(desk.home.state().join("mbox"))
         .into_iter()
@@ -115,8 +115,8 @@ fn journals(desk: &Desk) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The name of the journal in this home: it comes from the path of the mailbox file, and that is
-/// another one in each home.
+/// Returns the name of the journal in this home directory, which depends on the path of the mbox
+/// file.
 fn journal(desk: &Desk) -> OsString {
     desk.server.add("one", corpus::message(99));
     desk.pouch(&["fetch", "--keep"]).run().assert_code(0);
@@ -125,17 +125,16 @@ fn journal(desk: &Desk) -> OsString {
 }
 
 #[test]
-fn in_the_first_run() {
+fn power_cut_in_first_run_loses_no_message() {
     let desk = desk(1..=COUNT, MAILDIR);
-    let mut story = Vec::new();
-    run(&desk, &mut story, None, 0);
-    cut(&desk, &story, 0, MAILDIR);
+    let mut calls = Vec::new();
+    run(&desk, &mut calls, None, 0);
+    cut(&desk, &calls, 0, MAILDIR);
 }
 
 #[test]
-fn in_the_run_after_one_that_was_killed() {
-    // while it makes the Maildir; after some messages have their names; before these are safe;
-    // after it
+fn power_cut_in_run_after_kill_loses_no_message() {
+    // While the Maildir is created; after some messages were published; before `new` is synced.
     let kills = [
         "mkdir:signal=KILL:when=6",
         "linkat:signal=KILL:when=6",
@@ -143,28 +142,28 @@ fn in_the_run_after_one_that_was_killed() {
     ];
     for kill in kills {
         let desk = desk(1..=COUNT, MAILDIR);
-        let mut story = Vec::new();
-        run(&desk, &mut story, Some(kill), 128 + 9);
+        let mut calls = Vec::new();
+        run(&desk, &mut calls, Some(kill), 128 + 9);
         desk.server.wait_for(|log| log.open() == 0);
-        let from = story.len();
-        run(&desk, &mut story, None, 0);
-        cut(&desk, &story, from, MAILDIR);
+        let from = calls.len();
+        run(&desk, &mut calls, None, 0);
+        cut(&desk, &calls, from, MAILDIR);
     }
 }
 
-/// The kernel's own copying shows no content in a trace: here it is done by reading and writing.
+/// Disables copying in the kernel, because a trace does not show the copied content.
 const COPY: &str = "copy_file_range,sendfile:error=EINVAL";
 
 #[test]
-fn while_a_mailbox_file_is_written() {
+fn power_cut_while_appending_to_mbox_loses_no_message() {
     let desk = desk(1..=COUNT, MBOX);
-    let mut story = Vec::new();
-    run(&desk, &mut story, Some(COPY), 0);
-    let begin = story.iter().position(|call| {
+    let mut calls = Vec::new();
+    run(&desk, &mut calls, Some(COPY), 0);
+    let begin = calls.iter().position(|call| {
         call.strings()
             .first()
             .is_some_and(|path| path.ends_with(b".journal"))
     });
-    cut(&desk, &story, 0, MBOX);
-    cut(&desk, &story, begin.unwrap(), MBOX);
+    cut(&desk, &calls, 0, MBOX);
+    cut(&desk, &calls, begin.unwrap(), MBOX);
 }

@@ -15,17 +15,17 @@ use crate::support::run::{Output, Run};
 
 /// A user of every server.
 pub const ALICE: &str = "alice";
-/// Alice's password.
+/// The password of [`ALICE`].
 pub const ALICE_PASSWORD: &str = "secret";
 /// Another user of every server.
 pub const BOB: &str = "bob";
-/// Bob's password.
+/// The password of [`BOB`].
 pub const BOB_PASSWORD: &str = "hunter2";
 
-/// A start may have to fetch the server's packages first.
+/// The time limit of a start, which may have to download the server's packages.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// A running server. Dropping it stops it.
+/// A running server, which is stopped when it is dropped.
 #[derive(Debug)]
 pub struct RealServer {
     launcher: PathBuf,
@@ -34,10 +34,10 @@ pub struct RealServer {
 }
 
 impl RealServer {
-    /// Starts a server by the name of its launcher, with the launcher's options
-    /// (`format=mbox`), and waits until it answers.
+    /// Starts a server by the name of its launcher, with the launcher's options (`format=mbox`),
+    /// and waits until it accepts connections.
     ///
-    /// A server that does not start is a failing test.
+    /// Panics if the server cannot be started.
     #[track_caller]
     pub fn start(name: &str, options: &[&str]) -> Self {
         let launcher = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -47,7 +47,7 @@ impl RealServer {
             .prefix("pouch-server-")
             .tempdir()
             .expect("a temporary directory");
-        // Made before the start, so that one that fails is cleared away too.
+        // Created before the start, so that a server that fails to start is also removed.
         let mut server = Self {
             launcher,
             dir,
@@ -61,23 +61,22 @@ impl RealServer {
         server
     }
 
-    /// The port that it listens on: of `pop3` (with STLS, where it has TLS), or
-    /// of `pop3s`.
+    /// Returns the port of `pop3` (with STLS, if the server supports TLS) or of `pop3s`.
     #[track_caller]
     pub fn port(&self, service: &str) -> u16 {
         let port = self.value(&format!("{service}_port"));
         port.parse().expect("a port is a number")
     }
 
-    /// What the launcher told at the start: `ca_file`, `cert_sha256`,
-    /// `client_cert`, `client_key`, `host`, `log`, `pid`.
+    /// Returns a value that the launcher printed: `ca_file`, `cert_sha256`, `client_cert`,
+    /// `client_key`, `host`, `log`, `pid`.
     #[track_caller]
     pub fn value(&self, key: &str) -> &str {
         let value = self.values.get(key);
         value.unwrap_or_else(|| panic!("{} has no {key}", self.launcher.display()))
     }
 
-    /// Stores messages, in this order, as the server's own deliveries would.
+    /// Stores messages in this order, with the server's own delivery program.
     #[track_caller]
     pub fn inject(&self, user: &str, messages: &[impl AsRef<[u8]>]) {
         let letters = tempfile::tempdir().expect("a temporary directory");
@@ -93,31 +92,31 @@ impl RealServer {
         }
     }
 
-    /// Damages the `n`-th message of those that are stored, counted from 1. The
-    /// kinds, and what a client then sees, are in `tests/servers/README.md`.
+    /// Damages the `n`-th of the stored messages, counted from 1. The kinds of damage and their
+    /// effects are in `tests/servers/README.md`.
     ///
-    /// Many kinds show only where the server has listed the message before:
-    /// see [`RealServer::look`].
+    /// Many kinds have an effect only if the server has listed the message before: see
+    /// [`RealServer::look`].
     #[track_caller]
     pub fn poison(&self, user: &str, n: usize, kind: &str) {
         self.launch("poison", &[user, &n.to_string(), kind]);
     }
 
-    /// How many messages lie in the server's own store.
+    /// Returns the number of messages in the server's store.
     #[track_caller]
     pub fn count(&self, user: &str) -> usize {
         let out = self.launch("count", &[user]);
         out.stdout.trim().parse().expect("a count is a number")
     }
 
-    /// Runs a command inside, where the server's paths are as it knows them.
+    /// Runs a command in the namespaces of the server, with the server's paths.
     #[track_caller]
     pub fn exec(&self, command: &[&str]) -> Output {
         self.launch("exec", command)
     }
 
-    /// A session that lists the mail and changes nothing, so that the server
-    /// has measured every message. Tells what LIST said.
+    /// Lists the mail in a session that changes nothing, so that the server has measured every
+    /// message. Returns the listed sizes.
     #[track_caller]
     pub fn look(&self, user: &str) -> Vec<u64> {
         let password = match user {
@@ -148,7 +147,7 @@ impl RealServer {
 impl Drop for RealServer {
     fn drop(&mut self) {
         let stopped = self.launcher("remove").output();
-        // A second panic would abort the run; the server ends by itself too.
+        // A second panic would abort the process. The server also ends after its time limit.
         assert!(
             thread::panicking() || stopped.as_ref().is_ok_and(|out| out.status.success()),
             "a real server does not stop: {stopped:?}"
@@ -156,13 +155,13 @@ impl Drop for RealServer {
     }
 }
 
-/// As little POP3 as it takes to see what a server does.
+/// A minimal POP3 client, to observe the behaviour of a server.
 mod dialogue {
     use std::io::{self, BufRead, BufReader, Write};
     use std::net::TcpStream;
     use std::time::Duration;
 
-    /// A session after its login.
+    /// A session after the login.
     pub struct Dialogue {
         lines: BufReader<TcpStream>,
     }
@@ -181,7 +180,7 @@ mod dialogue {
             Ok(dialogue)
         }
 
-        /// Sends a command; the answer must be `+OK`.
+        /// Sends a command, and asserts that the response is `+OK`.
         pub fn ask(&mut self, command: &str) -> io::Result<Vec<u8>> {
             let request = format!("{command}\r\n");
             self.lines.get_mut().write_all(request.as_bytes())?;
@@ -195,7 +194,7 @@ mod dialogue {
             )))
         }
 
-        /// The lines up to "." and whether that came before the end.
+        /// Returns the lines up to ".", and whether there was a "." before the end.
         pub fn text(&mut self) -> (Vec<Vec<u8>>, bool) {
             let mut text = Vec::new();
             while let Ok(line) = self.line() {
@@ -216,7 +215,7 @@ mod dialogue {
         }
     }
 
-    /// The sizes that LIST tells.
+    /// Returns the sizes in the response to LIST.
     pub fn list(port: u16, user: &str, password: &str) -> io::Result<Vec<u64>> {
         let mut session = Dialogue::login(port, user, password)?;
         session.ask("LIST")?;
@@ -232,7 +231,7 @@ mod dialogue {
     }
 }
 
-/// The servers are as bad as the tests believe.
+/// Tests that the damaged servers fail as the other tests assume.
 mod tests {
     use std::net::TcpStream;
 
@@ -249,8 +248,8 @@ mod tests {
             .collect()
     }
 
-    /// What RETR of the fourth message gives, whether it ended with ".", and
-    /// what LIST promised.
+    /// Returns the response to RETR of the fourth message, whether it ended with ".", and its
+    /// listed size.
     fn fourth(name: &str, options: &[&str], kind: &str) -> (usize, bool, usize) {
         let server = RealServer::start(name, options);
         server.inject(ALICE, &messages());
@@ -263,7 +262,7 @@ mod tests {
             Ok(_) => session.text(),
             Err(_) => (Vec::new(), false),
         };
-        // The others are well, in a session of their own.
+        // The other messages are complete, in another session.
         let mut session = login().expect("a login");
         session.ask("RETR 5").expect("another message");
         assert!(session.text().1, "{name} {kind}");
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn courier_cuts_the_line_inside_the_message() {
+    fn courier_closes_the_connection_in_a_message() {
         let (got, whole, listed) = fourth("courier", &[], "io-error");
         assert!(
             !whole && got > 4096 && got < listed,
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn dovecot_ends_half_a_message_with_a_dot() {
+    fn dovecot_truncates_a_message() {
         let (got, whole, listed) = fourth("dovecot", &["format=maildir"], "io-error");
         assert!(
             whole && got > 4096 && got < listed,
@@ -291,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn dovecot_dies_of_a_message() {
+    fn dovecot_crashes_on_a_message() {
         let (got, whole, _) = fourth("dovecot", &["format=sdbox"], "garbage");
         assert!(!whole && got == 0, "{got} {whole}");
     }

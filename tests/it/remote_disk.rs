@@ -1,4 +1,4 @@
-//! A FUSE file system, in place of a network file system, for the Maildir and the state directory.
+//! The Maildir and the state directory on a FUSE file system, in place of a network file system.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -9,32 +9,32 @@ use crate::{
     support::{mount::Mounted, watch::wait_for_change},
 };
 
-/// Folders of the home that are on such a disk.
-const FOLDERS: [&str; 2] = ["Mail", ".local/state/pouch"];
+/// The directories of the home directory that are on FUSE.
+const DIRS: [&str; 2] = ["Mail", ".local/state/pouch"];
 
-/// No memory can be shared by way of its files.
+/// Mount options with which processes cannot share memory by mapping a file.
 const WITHOUT_SHARED_MEMORY: [&str; 2] = ["-o", "direct_io"];
 
-/// Lays these folders on such a disk.
-fn lay(desk: &Desk, options: &[&str]) -> Mounted {
+/// Mounts a FUSE file system with [`DIRS`] for the account.
+fn mount(desk: &Desk, options: &[&str]) -> Mounted {
     let far = desk.home.make_dir("far", 0o700);
     let disk = Mounted::foreign(&desk.home, &far, desk.home.make_dir("disk", 0o700), options);
-    for folder in FOLDERS {
-        let own = desk.home.make_dir(Path::new("disk").join(folder), 0o700);
-        fs::create_dir_all(desk.home.join(folder).parent().unwrap()).unwrap();
-        symlink(own, desk.home.join(folder)).unwrap();
+    for dir in DIRS {
+        let own = desk.home.make_dir(Path::new("disk").join(dir), 0o700);
+        fs::create_dir_all(desk.home.join(dir).parent().unwrap()).unwrap();
+        symlink(own, desk.home.join(dir)).unwrap();
     }
     disk
 }
 
 #[test]
-fn mail_arrives_once_there_too() {
+fn killed_run_on_fuse_delivers_each_message_once() {
     for options in [&[][..], &WITHOUT_SHARED_MEMORY] {
         let desk = Desk::new(
             Server::plain().messages(corpus::messages(40)),
             "keep = \"none\"",
         );
-        let _disk = lay(&desk, options);
+        let _disk = mount(&desk, options);
         desk.pouch(&["check"]).run().assert_code(0).assert_stdout(
             "  ledger   ok    ~/.local/state/pouch, on FUSE: fetch from one machine at a time\n",
         );
@@ -55,7 +55,7 @@ fn mail_arrives_once_there_too() {
 }
 
 #[test]
-fn many_accounts_share_one_ledger_there_too() {
+fn many_accounts_share_one_ledger_on_fuse() {
     let (home, server) = accounts();
     let far = home.make_dir("far", 0o700);
     let _disk = Mounted::foreign(

@@ -8,7 +8,7 @@ use crate::{
     server::{Server, corpus, on},
 };
 
-/// A message with these header lines.
+/// Returns a message with these header fields.
 fn mail(header: &str) -> Vec<u8> {
     format!("{header}\nMessage-ID: <{}@rules>\n\nbody\n", header.len()).into_bytes()
 }
@@ -25,7 +25,7 @@ fn three() -> crate::server::Setup {
         .message("spam", mail(SPAM))
 }
 
-/// What `pouch plan` says of the messages 1 to 3.
+/// Returns the actions and reasons that `pouch plan` prints for the messages 1 to 3.
 fn plan(desk: &Desk) -> Vec<(String, Value)> {
     let output = desk.pouch(&["plan", "--json"]).run();
     output.assert_code(0);
@@ -105,7 +105,7 @@ fn each_condition_matches_its_messages() {
                 .collect::<Vec<_>>(),
         );
         assert_eq!(desk.retrieved(), arrived.len());
-        // nothing is asked for again
+        // Nothing is requested again.
         desk.fetch(0).assert_silent();
         assert_eq!(
             (desk.retrieved(), desk.server.remaining()),
@@ -172,7 +172,7 @@ fn skipped_message_is_never_deleted_and_can_be_retried() {
     assert_eq!(desk.server.uids(), ["sale"]);
     desk.fetch_at(100, 0).assert_silent();
     assert_eq!(desk.server.uids(), ["sale"]);
-    // to retry what failed brings nothing back that was set aside
+    // `retry --failed` does not retry messages that a rule skipped.
     let output = desk.pouch(&["ledger", "retry", "work"]).run();
     output.assert_code(0);
     assert_snapshot!(output.stdout_text(), @"work: 0 messages will be fetched in the next run");
@@ -214,7 +214,7 @@ fn rule_deletes_unread_mail_only_if_allowed() {
     ");
     assert_eq!(desk.server.uids(), ["boss", "sale"]);
     desk.mail().assert_exactly(&[mail(BOSS), mail(SALE)]);
-    // the same UID for another message: that one is not deleted unread
+    // Another message with the same UID is not deleted unread.
     desk.server.add("spam", mail(BOSS));
     desk.fetch(0);
     assert_eq!(desk.server.remaining(), 3);
@@ -247,7 +247,7 @@ fn removed_rule_deletes_nothing() {
         let show = || desk.pouch(&["ledger", "show", "work", "3"]).run();
         shown.push_str(&show().case(&format!("then {lines:?}")));
         desk.configure(&format!("keep = \"none\"\n{lines}"));
-        // it fails at first: that it was to be deleted is no reason to delete it
+        // The deletion fails at first. The message is not deleted after its rule is removed.
         desk.server
             .fault(on("RETR").uid("spam").refuse("-ERR damaged"));
         desk.fetch(if arrives { 75 } else { 0 });
@@ -330,7 +330,7 @@ fn headers_that_break_the_connection_stop_no_other_message() {
     }
     desk.assert_arrived([1, 4, 8]);
     assert_eq!(desk.server.remaining(), 9);
-    // one that only shows no header arrives
+    // A message whose header is refused is delivered.
     let desk = Desk::with(
         3,
         &rule("subject = \"Message 3\"\naction = \"skip\""),
@@ -338,7 +338,7 @@ fn headers_that_break_the_connection_stop_no_other_message() {
     );
     desk.fetch(0);
     desk.assert_arrived([1, 2]);
-    // a plan says what it could not find out
+    // The plan says what is unknown.
     let desk = Desk::with(
         3,
         &rule("subject = \"Message 3\"\naction = \"skip\""),
@@ -406,7 +406,7 @@ fn config_show_prints_rules() {
 
 #[test]
 fn limit_bounds_the_requested_headers() {
-    // of the first hundred none but the last is fetched
+    // Of the first hundred messages, only the last one is fetched.
     let lines = format!(
         "limit = 20\n{}",
         rule("subject = \"/^Message [0-9][0-9]?$/\"\naction = \"skip\"")
@@ -426,7 +426,7 @@ fn limit_bounds_the_requested_headers() {
             asked() - before
         );
     }
-    // one that skips in what was not asked for yet is heard in its time
+    // A skip rule applies to later messages once their headers are requested.
     desk.server.add("uid-501", corpus::message(501));
     desk.configure(&format!(
         "limit = 400\n{}",
@@ -437,7 +437,7 @@ fn limit_bounds_the_requested_headers() {
 }
 
 #[test]
-fn what_is_kept_is_told_by_the_headers_of_all() {
+fn keep_newest_counts_messages_without_a_header_too() {
     let lines = format!(
         "limit = 1\nkeep-newest = 12\n{}",
         rule("subject = \"/^Message [0-9][0-9]+$/\"\naction = \"skip\"")
@@ -451,7 +451,7 @@ fn what_is_kept_is_told_by_the_headers_of_all() {
         desk.server.add(corpus::uid(n), corpus::message(n));
     }
     desk.fetch(0);
-    // what is skipped is no newer mail
+    // Skipped messages do not count as newer mail.
     assert_eq!(desk.server.remaining(), 301);
     assert_eq!(desk.mail().len(), 10);
 }

@@ -21,7 +21,7 @@ fn standard_output_contains_only_mail() {
     let out = desk
         .pouch(&["fetch", "-v", "--progress", "always", "--to", "-"])
         .run();
-    // the progress that it shows depends on the time taken
+    // The progress depends on the elapsed time.
     out.assert_code(0)
         .assert_stderr(&format!("{} new", corpus::nasty().len()));
     let expected: Vec<_> = corpus::nasty()
@@ -49,7 +49,7 @@ fn closed_reader_loses_nothing() {
     pouch: work: the reader closed standard output
       the message stays on the server; the next run writes it again
     ");
-    // the first was written whole, the second was not
+    // The first message was written completely, the second was not.
     let left = desk.server.remaining();
     assert!((2..=3).contains(&left), "{left}");
     let out = desk.pouch(&["fetch", "--to", "-"]).run();
@@ -105,7 +105,7 @@ fn formail_passes_each_message_to_procmail() {
 
 #[test]
 fn messages_of_several_accounts_do_not_mix() {
-    // larger than any buffer on the way
+    // The messages are larger than any buffer between the programs.
     let sized = |n: usize| corpus::sized(n, 400_000);
     let desk = Desk::new(
         Server::plain().messages((1..=10).map(|n| (corpus::uid(n), sized(n)))),

@@ -1,4 +1,4 @@
-//! `pouch status`: what it shows of an account, and its exit status.
+//! `pouch status`: the output for an account, and the exit status.
 
 use serde_json::Value;
 

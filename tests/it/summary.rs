@@ -1,4 +1,4 @@
-//! The lines that sum up a run.
+//! The summary lines of a run.
 
 use crate::{
     fixture::Desk,

@@ -1,7 +1,7 @@
 //! Runs `pouch` in a temporary home, with an empty environment.
 //!
-//! Every run is bounded: a program that does not end within its time is killed
-//! and the test fails, showing what it had printed until then.
+//! Every run has a time limit: a program that exceeds it is killed and the test fails, with the
+//! output up to then.
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
@@ -35,14 +35,14 @@ const ANYWHERE: [&str; 8] = [
     "cp", "env", "nohup", "sh", "sleep", "test", "true", "truncate",
 ];
 
-/// A temporary home directory. It goes when this is dropped.
+/// A temporary home directory, which is removed when it is dropped.
 #[derive(Debug)]
 pub struct Home {
     dir: TempDir,
 }
 
 impl Home {
-    /// An empty home, but for a private directory for `XDG_RUNTIME_DIR`.
+    /// Creates a home directory that is empty except for the directory for `XDG_RUNTIME_DIR`.
     pub fn new() -> Self {
         let dir = tempfile::Builder::new()
             .prefix("pouch-home-")
@@ -53,12 +53,12 @@ impl Home {
         home
     }
 
-    /// `$HOME`.
+    /// Returns the path of the home directory.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// A path below `$HOME`.
+    /// Returns a path below the home directory.
     pub fn join(&self, path: impl AsRef<Path>) -> PathBuf {
         self.path().join(path)
     }
@@ -68,7 +68,7 @@ impl Home {
         self.join(".local/state/pouch")
     }
 
-    /// The path of the only ledger in a state directory.
+    /// Returns the path of the only ledger in a state directory.
     #[track_caller]
     pub fn ledger(state: &Path) -> PathBuf {
         let mailboxes = fs::read_dir(state.join("mailboxes")).expect("a directory of ledgers");
@@ -80,13 +80,13 @@ impl Home {
         ledger
     }
 
-    /// Writes `~/.config/pouch/config.toml`, which only its owner may read.
+    /// Writes `~/.config/pouch/config.toml` with mode 0600.
     pub fn config(&self, text: &str) -> PathBuf {
         self.write(".config/pouch/config.toml", text, 0o600)
     }
 
-    /// Writes a file below `$HOME`, with exactly this mode, and the directories
-    /// above it.
+    /// Writes a file below the home directory with exactly this mode, and creates its parent
+    /// directories.
     pub fn write(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>, mode: u32) -> PathBuf {
         let path = self.join(path);
         let parent = path.parent().expect("a path below the home");
@@ -104,13 +104,13 @@ impl Home {
         path
     }
 
-    /// Returns the content of a file below `$HOME`.
+    /// Returns the content of a file below the home directory.
     pub fn read(&self, path: impl AsRef<Path>) -> Vec<u8> {
         let path = self.join(path);
         fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
     }
 
-    /// Makes a directory below `$HOME`, with exactly this mode.
+    /// Creates a directory below the home directory with exactly this mode.
     pub fn make_dir(&self, path: impl AsRef<Path>, mode: u32) -> PathBuf {
         let path = self.join(path);
         fs::create_dir_all(&path)
@@ -124,18 +124,18 @@ impl Home {
         Mail::read(&self.join(path))
     }
 
-    /// A run of pouch itself.
+    /// Returns a run of pouch.
     pub fn pouch(&self, args: &[&str]) -> Run {
         self.run_of(POUCH, args)
     }
 
-    /// A run of pouch with such a limit of its shell's `ulimit`: `-d 65536` for 64 MiB of data.
+    /// Returns a run of pouch with a limit of `ulimit`: `-d 65536` for 64 MiB of data.
     pub fn limited_pouch(&self, limit: &str, args: &[&str]) -> Run {
         let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
         self.command("sh", &[&["-c", &script, POUCH], args].concat())
     }
 
-    /// A run in this home of a program that is on any system.
+    /// Returns a run of a program that is part of any system.
     #[track_caller]
     pub fn command(&self, program: &str, args: &[&str]) -> Run {
         assert!(
@@ -145,7 +145,7 @@ impl Home {
         self.run_of(program, args)
     }
 
-    /// A run in this home of a program that `tests/run` installs.
+    /// Returns a run of a program that `tests/run` installs.
     #[cfg(feature = "system-tests")]
     pub fn system_command(&self, program: &str, args: &[&str]) -> Run {
         self.run_of(program, args)
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_has_an_emptied_environment() {
+    fn run_has_a_clean_environment() {
         let home = Home::new();
         let out = home.command("env", &[]).env("ONE", "1").run();
         let mut names: Vec<_> = out
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_streams_and_input_come_through() {
+    fn code_streams_and_input_are_passed() {
         let home = Home::new();
         let out = home
             .command("sh", &["-c", "cat; echo there >&2; pwd; exit 7"])
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_told_by_the_code() {
+    fn signal_is_reported_as_a_code() {
         let home = Home::new();
         let mut child = home
             .command("sh", &["-c", "echo ready; exec sleep 600"])
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_behind_does_not_hold_up_the_run() {
+    fn background_child_does_not_delay_the_run() {
         let home = Home::new();
         let out = home.command("sh", &["-c", "sleep 20 & echo $!"]).run();
         let pid = out.stdout.trim().parse().ok().and_then(Pid::from_raw);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_are_kept() {
+    fn file_modes_are_kept() {
         let home = Home::new();
         let path = home.config("");
         let mode = |path: &Path| {

@@ -13,19 +13,19 @@ use crate::{
     server::{Setup, corpus, on},
 };
 
-/// Messages 1 to `count`, fetched into a Maildir whose deletions count.
+/// Creates an account with the messages 1 to `count`, fetched to a Maildir with `sync-deletions`.
 fn desk(count: usize, lines: &str, more: impl FnOnce(Setup) -> Setup) -> Desk {
     let desk = Desk::with(count, &format!("sync-deletions = true\n{lines}"), more);
     desk.at(0, &["fetch"]).run();
     desk
 }
 
-/// The Maildir.
+/// Returns the path of the Maildir.
 fn root(desk: &Desk) -> PathBuf {
     desk.home.join("Mail/work")
 }
 
-/// Where the `n`-th message was delivered.
+/// Returns the path of the `n`-th message.
 #[track_caller]
 fn delivered(desk: &Desk, n: usize) -> PathBuf {
     let content = corpus::on_disk(&corpus::message(n));
@@ -189,7 +189,7 @@ fn missing_maildir_deletes_nothing() {
                 .for_each(|part| fs::create_dir_all(root.join(part)).unwrap()),
         }
         if lost.starts_with("an empty disk") {
-            // of another program, which has delivered something of its own there
+            // A Maildir of another program, with messages of its own.
             fs::write(root.join("new/1795392000.M1.other"), "Subject: mine\n\n").unwrap();
         }
         shown.push_str(&desk.fetch(0).case(lost));
@@ -250,7 +250,7 @@ fn new_maildir_with_new_mail_deletes_no_old_mail() {
         }
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.remaining(), 9);
-        // mail that is there now can be deleted
+        // The new mail can be deleted.
         delete(&desk, [7]);
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.uids(), uids((1..=9).filter(|n| *n != 7)));
@@ -316,7 +316,7 @@ fn replaced_maildir_deletes_nothing() {
         shown.push_str(&desk.fetch(0).transcript());
         desk.fetch(0).assert_silent();
         assert_eq!((desk.server.remaining(), desk.retrieved()), (11, 11));
-        // mail that is there now can be deleted
+        // The new mail can be deleted.
         delete(&desk, [5]);
         desk.fetch(0).assert_silent();
         assert_eq!(desk.server.uids(), uids((1..=11).filter(|n| *n != 5)));
@@ -379,7 +379,7 @@ fn replaced_maildir_deletes_nothing() {
 }
 
 #[test]
-fn new_mail_arrives_while_the_maildir_is_in_doubt() {
+fn new_mail_arrives_while_the_maildir_is_suspect() {
     let desk = desk(4, "", |server| server);
     delete(&desk, 1..=4);
     desk.server.add("uid-5", corpus::message(5));
@@ -446,14 +446,14 @@ fn retention_and_sync_deletions_work_together() {
     desk.server.add("uid-5", corpus::message(5));
     desk.fetch_at(29, 0);
     assert_eq!(desk.server.uids(), uids([1, 3, 4, 5]));
-    // messages that are due are deleted even if they are not in the Maildir
+    // Due messages are deleted even if they are not in the Maildir.
     delete(&desk, [3]);
     desk.fetch_at(30, 0);
     assert_eq!(desk.server.uids(), uids([5]));
 }
 
 #[test]
-fn retention_continues_while_the_maildir_is_in_doubt() {
+fn retention_continues_while_the_maildir_is_suspect() {
     let desk = desk(4, "keep = \"30d\"", |server| server);
     delete(&desk, 1..=4);
     assert_snapshot!(desk.fetch_at(29, 0).stderr_text(), @"
@@ -518,7 +518,7 @@ fn symlinked_folder_is_searched() {
         desk.home.join("Mail/work/.Archive"),
     )
     .unwrap();
-    // links may lead in a circle
+    // Links can form a circle.
     symlink(desk.home.join("Mail/work"), desk.home.join("archive/.All")).unwrap();
     let name = desk.mail().delivered()[0].name.clone();
     let filed = desk
@@ -543,7 +543,7 @@ fn without_sync_deletions_the_maildir_is_ignored() {
 }
 
 #[test]
-fn what_a_rule_sorted_is_not_deleted_because_all_goes_to_one_place_now() {
+fn removed_rule_does_not_delete_routed_messages() {
     let rule = "[[account.work.rule]]\nsubject = \"Message 2\"\naction = \"maildir:~/Mail/lists\"";
     let desk = desk(4, rule, |server| server);
     desk.pouch(&["fetch", "--to", "~/Mail/work"])
@@ -552,7 +552,7 @@ fn what_a_rule_sorted_is_not_deleted_because_all_goes_to_one_place_now() {
     assert_eq!(desk.server.uids(), uids(1..=4));
 }
 
-/// Rules that sort messages 2 to 4 to `place`.
+/// Rules that deliver the messages 2 to 4 to `place`.
 fn sorted(place: &str) -> String {
     let rule =
         |n| format!("[[account.work.rule]]\nsubject = \"Message {n}\"\naction = \"{place}\"\n");
@@ -560,7 +560,7 @@ fn sorted(place: &str) -> String {
 }
 
 #[test]
-fn what_lies_in_a_maildir_that_left_the_config_is_not_deleted() {
+fn removed_maildir_does_not_delete_its_messages() {
     let desk = desk(10, &sorted("maildir:~/Mail/lists"), |server| server);
     assert_eq!(desk.home.maildir("Mail/lists").len(), 3);
     desk.configure("sync-deletions = true");
@@ -570,14 +570,14 @@ fn what_lies_in_a_maildir_that_left_the_config_is_not_deleted() {
     ");
     desk.fetch(0).assert_silent();
     assert_eq!(desk.server.remaining(), 10);
-    // mail seen since then is in the remaining Maildir, and can be deleted there
+    // Messages seen since then are in the remaining Maildir, and can be deleted there.
     delete(&desk, [5]);
     desk.fetch(0).assert_silent();
     assert_eq!(desk.server.uids(), uids([1, 2, 3, 4, 6, 7, 8, 9, 10]));
 }
 
 #[test]
-fn a_message_that_only_a_program_got_is_in_no_maildir_to_be_deleted_from() {
+fn message_for_a_program_alone_is_not_a_deletion() {
     let desk = Desk::with(10, &sorted("pipe:cat"), |server| server);
     desk.fetch(0);
     assert_eq!(desk.mail().len(), 7);
@@ -587,14 +587,14 @@ fn a_message_that_only_a_program_got_is_in_no_maildir_to_be_deleted_from() {
 }
 
 #[test]
-fn a_ledger_that_does_not_know_the_maildirs_of_its_messages_learns_them() {
+fn ledger_without_maildirs_records_them() {
     let desk = desk(10, "", |server| server);
     let ledger = rusqlite::Connection::open(desk.ledger()).unwrap();
     ledger
         .execute_batch("UPDATE message SET maildir_set = NULL")
         .unwrap();
     drop(ledger);
-    // this one may have been delivered to any place
+    // This message may have been delivered to any destination.
     delete(&desk, [2]);
     desk.fetch(0).assert_silent();
     assert_eq!(desk.server.remaining(), 10);
@@ -604,7 +604,7 @@ fn a_ledger_that_does_not_know_the_maildirs_of_its_messages_learns_them() {
 }
 
 #[test]
-fn another_maildir_in_the_config_deletes_nothing_from_the_old_one() {
+fn changed_maildir_does_not_delete_old_messages() {
     for moved in [false, true] {
         let desk = desk(4, "", |server| server);
         if moved {
@@ -618,7 +618,7 @@ fn another_maildir_in_the_config_deletes_nothing_from_the_old_one() {
             desk.fetch(0).assert_silent();
         }
         assert_eq!(desk.server.uids(), uids(1..=6), "{moved}");
-        // what the user deletes where pouch looks now still counts
+        // A message that the user deletes from the new Maildir is a deletion.
         let deleted = if moved { 2 } else { 5 };
         let content = corpus::on_disk(&corpus::message(deleted));
         let mail = desk.home.maildir("Mail/other");

@@ -1,5 +1,5 @@
-//! Trusted authorities: those of the system, wherever they are installed, or those of
-//! `tls-ca-file`, and no others. pouch changes `SSL_CERT_FILE` for itself only.
+//! Trusted CAs: those of the system, wherever they are installed, or only those of `tls-ca-file`.
+//! pouch changes `SSL_CERT_FILE` for itself only.
 
 use std::{os::unix::fs::symlink, path::PathBuf};
 
@@ -15,7 +15,7 @@ use crate::{
 /// The usual path of the bundle.
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// An account on a server that speaks TLS, with these lines.
+/// Creates an account with these lines on a server with TLS.
 fn desk(lines: &str) -> Desk {
     let desk = Desk {
         home: Home::new(),
@@ -25,7 +25,7 @@ fn desk(lines: &str) -> Desk {
     desk
 }
 
-/// Gives the account these lines instead.
+/// Replaces the lines of the account.
 fn configure(desk: &Desk, lines: &str) {
     desk.home.write("password", "secret\n", 0o600);
     desk.home.config(&format!(
@@ -35,7 +35,7 @@ fn configure(desk: &Desk, lines: &str) {
     ));
 }
 
-/// An authority of this name that signed nothing.
+/// Returns a CA of this name that has signed no certificate.
 fn authority(name: &str) -> String {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -44,7 +44,8 @@ fn authority(name: &str) -> String {
     params.self_signed(&key).unwrap().pem()
 }
 
-/// Adds `pem` to the hashed directory `dir`, which is made if it does not exist; returns its path.
+/// Adds `pem` to the hashed directory `dir`, which is created if it does not exist; returns its
+/// path.
 fn add_hashed(home: &Home, dir: &str, pem: &str) -> PathBuf {
     let hash = X509::from_pem(pem.as_bytes()).unwrap().subject_name_hash();
     home.write(format!("{dir}/{hash:08x}.pem"), pem, 0o644);
@@ -53,7 +54,7 @@ fn add_hashed(home: &Home, dir: &str, pem: &str) -> PathBuf {
     home.join(dir)
 }
 
-/// A run of pouch on a machine whose `/etc/ssl/certs` is `~/certs`.
+/// Returns a run of pouch on a machine whose `/etc/ssl/certs` is `~/certs`.
 fn with_system_roots(desk: &Desk, args: &[&str]) -> Run {
     let mut words = vec![
         "-m",
@@ -169,7 +170,7 @@ fn tls_ca_file_excludes_system_roots() {
     assert_untrusted(with_system_roots(&desk, &["fetch", "-v"]));
 }
 
-/// How often a run opens the file `path`, whatever it calls it.
+/// Returns the number of times that a run opens the file `path`, under any name.
 fn times_opened(desk: &Desk, path: &str, more: impl Fn(Run) -> Run) -> usize {
     more(trace::traced(&desk.home, "openat", None, &["fetch"])).run();
     let calls = trace::calls(&desk.home);
@@ -192,7 +193,7 @@ fn bundle_is_read_for_system_roots_only() {
     ] {
         configure(&desk, &format!("maildir = \"~/Mail/work\"\n{lines}"));
         assert_eq!(times_opened(&desk, BUNDLE, |run| run), reads, "{lines}");
-        // once more to see what is in it
+        // Opened once more to check its content.
         let with_own = times_opened(&desk, own, |run| run.env("SSL_CERT_FILE", own));
         assert_eq!(with_own, 1 + reads, "{lines}");
     }

@@ -11,10 +11,10 @@ use crate::{
     },
 };
 
-/// A file in the home with all that was written to the terminal, what was erased again too.
+/// The file with all output to the terminal, including erased text.
 const RECORD: &str = "record";
 
-/// A terminal of its own, with its own tmux server.
+/// A terminal in a tmux server of its own.
 struct Terminal<'a> {
     desk: &'a Desk,
 }
@@ -62,11 +62,11 @@ impl<'a> Terminal<'a> {
         self.tmux(&["send-keys", "Enter"]);
     }
 
-    /// Waits until the screen shows this.
+    /// Waits until the screen contains this text.
     #[track_caller]
     fn shows(&self, text: &str) -> String {
         let mut screen = String::new();
-        // what is on the screen is in the record soon after
+        // The text on the screen is in the record soon after.
         let shown = holds_in_time(&[self.desk.home.path()], || {
             screen = self.tmux(&["capture-pane", "-p"]);
             screen.contains(text)
@@ -87,7 +87,7 @@ impl Drop for Terminal<'_> {
 }
 
 #[test]
-fn progress_is_shown_and_goes_when_it_is_over() {
+fn progress_is_shown_and_removed_at_the_end() {
     let desk = Desk::with(3, "timeout = \"60s\"", |server| {
         server
             .message("big", corpus::sized(9, 20_000_000))
@@ -121,7 +121,7 @@ fn progress_is_shown_and_goes_when_it_is_over() {
 }
 
 #[test]
-fn a_narrow_terminal_is_wide_enough() {
+fn progress_fits_a_narrow_terminal() {
     let desk = Desk::with(3, "timeout = \"60s\"", |server| {
         server
             .message("big", corpus::sized(9, 20_000_000))
@@ -224,7 +224,7 @@ fn the_password_is_asked_for_and_not_shown() {
 }
 
 #[test]
-fn who_is_asked_for_passwords_can_leave() {
+fn password_prompt_can_be_interrupted() {
     let desk = Desk::new(Server::plain(), "");
     let text = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
     let text = text.replace("password-file = \"~/password\"", "");
@@ -245,7 +245,7 @@ fn who_is_asked_for_passwords_can_leave() {
 }
 
 #[test]
-fn colour_is_for_terminals_that_want_it() {
+fn colour_needs_a_capable_terminal() {
     let desk = Desk::with(1, "retries = 0", |server| {
         server.fault(on("AUTH").refuse("-ERR [AUTH] \x1b[7mno"))
     });

@@ -17,7 +17,7 @@ fn mail(numbers: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn notmuch_finds_what_has_come() {
+fn notmuch_finds_delivered_mail() {
     let desk = Desk::with(3, "after = [\"notmuch\", \"new\"]", |server| server);
     let database = format!(
         "[database]\npath={}\n[user]\nprimary_email=ann@example.org\n",
@@ -59,7 +59,7 @@ fn mblaze_lists_the_maildir() {
         run(&format!("mlist Mail/work | {sorted}")),
         "Message 1\nMessage 2\nMessage 3\n"
     );
-    // taken in and read, a message has another name, and is still the one that was fetched
+    // A message that was imported and read has another name, and is still recognised.
     run("minc -q Mail/work; mlist Mail/work | mpick -t 'subject =~ \"2\"' | mflag -S");
     assert_eq!(
         run(&format!("mlist -S Mail/work | {sorted}")),
@@ -69,7 +69,7 @@ fn mblaze_lists_the_maildir() {
     desk.assert_arrived(1..=3);
 }
 
-/// Opens `folder` in neomutt, hands all messages in it to a program, and leaves.
+/// Opens `folder` in neomutt, pipes all messages in it to a program, and quits.
 pub fn in_neomutt(home: &Home, folder: &str) -> Output {
     let config = "set folder=~ wait_key=no quit=yes delete=no mark_old=no pipe_decode=no pipe_split=yes\n\
                   # the end of its input, which is no key of a person\n\
@@ -93,7 +93,7 @@ fn neomutt_reads_maildirs_and_mailbox_files() {
             let text = String::from_utf8(text).unwrap();
             assert_eq!(seen.matches(&text).count(), 1, "{folder}: {text}\n{seen}");
         }
-        // and pouch knows what it left behind
+        // pouch recognises the messages afterwards.
         desk.server.add("uid-4", corpus::message(4));
         desk.fetch(0);
         let left = if lines.is_empty() {
@@ -106,7 +106,7 @@ fn neomutt_reads_maildirs_and_mailbox_files() {
 }
 
 #[test]
-fn dovecot_lda_takes_mail_from_a_pipe() {
+fn dovecot_lda_accepts_mail_from_a_pipe() {
     let dovecot = RealServer::start("dovecot", &[]);
     let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/dovecot");
     let instance = Path::new(dovecot.value("log")).parent().unwrap();
@@ -118,7 +118,7 @@ fn dovecot_lda_takes_mail_from_a_pipe() {
         )
     };
     let desk = Desk::with(3, &lda("nobody-there"), |server| server);
-    // EX_NOUSER: not taken, and nothing is lost
+    // EX_NOUSER: rejected, and nothing is lost.
     desk.pouch(&["fetch", "-v"])
         .run()
         .assert_code(75)

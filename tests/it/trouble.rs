@@ -66,7 +66,7 @@ fn refused_connection_is_reported_after_a_day() {
     };
     config(1);
     desk.fetch(69).assert_silent();
-    // a server that restarts fails in several ways
+    // A restarting server fails in several ways.
     config(desk.server.port());
     desk.server
         .fault(on_connect().answer("-ERR starting\r\n").cut());
@@ -90,7 +90,7 @@ fn resolver_without_network_is_a_temporary_failure() {
         "[account.work]\nhost = \"pop.example.org\"\nuser = \"ann\"\npassword-file = \"~/password\"\nmaildir = \"~/Mail\"\nretries = 0\n",
     );
     let pouch = env!("CARGO_BIN_EXE_pouch");
-    // a network namespace of its own: nothing in it can be reached
+    // A separate network namespace, in which nothing can be reached.
     let output = home
         .system_command("unshare", &["-n", pouch, "fetch", "-v"])
         .run();
@@ -191,7 +191,7 @@ fn refused_password_is_sent_once_and_reported_once_a_day() {
         "-ERR [AUTH] Invalid credentials",
         "-ERR Authentication failed.",
     ] {
-        // a server that announces its codes means a wrong password only where it says so (RFC 3206)
+        // A server that announces RESP-CODES reports a wrong password by [AUTH] (RFC 3206).
         let desk = Desk::with(1, "auth = \"user\"", |server| {
             server
                 .without("AUTH-RESP-CODE")
@@ -319,7 +319,7 @@ fn every_login_mechanism_works() {
         desk.fetch(0);
         desk.assert_arrived(1..=3);
     }
-    // an initial response of more than 255 octets goes in a line of its own (RFC 5034)
+    // An initial response of more than 255 bytes is sent in a separate line (RFC 5034).
     let long = "x".repeat(300);
     let desk = Desk::new(
         Server::plain()
@@ -357,7 +357,7 @@ fn single_byte_packets_are_reassembled() {
 
 #[test]
 fn silent_quit_without_deletions_is_not_waited_for() {
-    // the harness waits for a minute
+    // The test fixture waits for a minute.
     let desk = Desk::with(3, "timeout = \"10m\"", |server| {
         server.fault(on("QUIT").silence())
     });
@@ -389,7 +389,7 @@ fn new_mail_takes_five_round_trips() {
 fn poll_without_new_mail_takes_four_round_trips() {
     let desk = Desk::with(50, "", |server| server);
     desk.fetch(0);
-    // pouch does not wait for the end of a session, in which the last turn is counted
+    // pouch does not wait for the response to QUIT, so that round trip is not counted.
     let turns = || desk.server.wait_for(|log| log.open() == 0).turns();
     let before = turns();
     desk.fetch(0);
@@ -406,7 +406,7 @@ cases! { endless_response_is_refused_in_little_memory:
 
 fn endless_response_is_refused_in_little_memory(fault: Fault) {
     let desk = Desk::with(3, "retries = 0", |server| server.fault(fault));
-    // 64 MiB of data, at most
+    // At most 64 MiB of data.
     desk.home
         .limited_pouch("-d 65536", &["fetch"])
         .within(Duration::from_secs(30))
@@ -745,7 +745,7 @@ fn failed_stls_ends_the_session_before_the_login() {
     work   nothing fetched
     [exit code: 77]
     "#);
-    // the port of implicit TLS waits for the client to begin it
+    // The port of implicit TLS waits for the TLS handshake of the client.
     let desk = secure(
         Server::implicit_tls(),
         "CA\ntls = \"starttls\"\ntimeout = \"1s\"",

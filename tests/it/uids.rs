@@ -7,7 +7,7 @@ use crate::{
     server::{Server, Setup, corpus, on},
 };
 
-/// The size that LIST should give.
+/// Returns the correct size for LIST.
 fn size(n: usize) -> usize {
     let message = corpus::message(n);
     message.len() + message.split(|octet| *octet == b'\n').count() - 1
@@ -68,7 +68,7 @@ fn wrong_message_count_loses_nothing() {
         desk.assert_arrived(1..=5);
         assert_eq!(desk.server.remaining(), 0);
     }
-    // nothing there, says the server: so be it, for today
+    // The server reports an empty mailbox, which is accepted for this run.
     let desk = Desk::with(5, "", |server| {
         server.fault(on("STAT").times(1).answer("+OK 0 0\r\n"))
     });
@@ -81,14 +81,14 @@ fn wrong_message_count_loses_nothing() {
 #[test]
 fn message_without_uid_is_recognised_by_its_header() {
     let no_uid = || on("UIDL").body("1 uid-1\r\n3 uid-3\r\n");
-    // it never had one, and gets one later
+    // The message had no UID, and gets one later.
     let desk = Desk::with(3, "", |server| server.fault(no_uid().times(2)));
     desk.fetch(0).assert_silent();
     desk.assert_arrived(1..=3);
     desk.fetch(0).assert_silent();
     desk.fetch(0);
     desk.fetch(0).assert_silent();
-    // it had one, and lost it for a while
+    // The message had a UID, and lost it for a while.
     desk.server.fault(no_uid().times(2));
     desk.fetch(0);
     desk.fetch(0).assert_silent();
@@ -142,7 +142,7 @@ fn server_without_uidl_needs_a_quirk() {
     let turns = || desk.server.wait_for(|log| log.open() == 0).turns();
     let before = turns();
     desk.fetch(0).assert_silent();
-    // those of any poll, and one for all headers
+    // The round trips of any poll, and one for all headers.
     assert_eq!(turns() - before, 5);
     desk.server.remove("uid-2");
     desk.server.add("uid-6", corpus::message(6));
@@ -161,7 +161,7 @@ fn server_without_uidl_needs_a_quirk() {
 }
 
 #[test]
-fn without_uidl_what_a_lost_quit_leaves_there_is_deleted_and_not_fetched_again() {
+fn without_uidl_unconfirmed_deletion_is_repeated() {
     let lines = format!("{NO_UIDL}\nkeep = \"none\"");
     let desk = Desk::with(3, &lines, |server| {
         without_uidl(server).fault(on("QUIT").times(1).cut())
@@ -246,11 +246,11 @@ fn many_headers_that_break_the_connection_stop_no_other_message() {
             .fault(breaks(format!("renewed-{}", corpus::uid(n))));
     }
     desk.fetch(0);
-    // what cannot be compared is rather fetched twice than not at all
+    // Messages that cannot be compared are fetched again rather than missed.
     assert_eq!(desk.retrieved(), 20 + 1 + bad.len());
 
-    // where each header breaks the line, or every other one, or what comes behind the headers, the
-    // line is bad
+    // If every header or every other one closes the connection, or if the data after the headers
+    // does, the connection is considered faulty.
     let all = vec![on("TOP").octets(50).cut()];
     let half = (1..=100)
         .step_by(2)
@@ -272,7 +272,7 @@ fn many_headers_that_break_the_connection_stop_no_other_message() {
 
 #[test]
 fn without_uidl_similar_messages_are_not_lost() {
-    // no header to go by, the same twice, and the same header with another size
+    // A message without a header, an identical copy, and the same header with another size.
     let (none, other) = (b"\nhello\n".to_vec(), b"\nhello there\n".to_vec());
     let grown = [corpus::message(1), b"and more\n".to_vec()].concat();
     let messages = [
@@ -295,7 +295,7 @@ fn without_uidl_similar_messages_are_not_lost() {
         .map(|message| corpus::on_disk(message))
         .collect();
     desk.mail().assert_exactly(&expected);
-    // one goes, and another one with its header comes
+    // One message is removed, and another one with its header arrives.
     desk.server.remove("uid-3");
     desk.server
         .add("uid-6", [&grown[..], b"and yet more\n"].concat());
@@ -304,7 +304,7 @@ fn without_uidl_similar_messages_are_not_lost() {
 }
 
 #[test]
-fn uids_that_are_believed_no_more_and_then_again_change_nothing() {
+fn toggling_no_uidl_changes_nothing() {
     let desk = Desk::with(10, "", |server| server);
     desk.fetch(0);
     desk.configure(NO_UIDL);
@@ -337,7 +337,7 @@ fn three_thousand_messages_with_new_uids_are_recognised() {
     let log = desk.server.log();
     assert_eq!(log.count("TOP"), 2 * 3_001);
     assert_eq!(log.count("RETR") - before.count("RETR"), 1);
-    // some 300 headers a turn
+    // About 300 headers per round trip.
     assert!(
         log.turns() - before.turns() < 100,
         "{}",
@@ -401,7 +401,7 @@ fn skipped_messages_are_recognised_after_a_move() {
     ");
     desk.assert_arrived([21]);
     desk.fetch(0).assert_silent();
-    // where no header is shown, nothing is taken for new mail that may be old
+    // Without headers, messages that may be known are not treated as new.
     let desk = Desk::with(20, "", |server| server.without("TOP"));
     desk.pouch(&["ledger", "catchup", "work"])
         .run()

@@ -628,7 +628,7 @@ fn check_tests_every_destination_and_command() {
     after    ok    `true`
     ");
     assert!(!desk.home.join("Mail").exists() && !desk.home.join("box").exists());
-    // each failure is reported, whatever the other steps do
+    // Each failure is reported, independently of the other steps.
     desk.configure(&lines("no-such-program", "maildir:/proc/nowhere/mail"));
     desk.home.write("Mail", "", 0o600);
     let told = desk.pouch(&["check"]).run();

@@ -1,5 +1,5 @@
-//! What is fuzzed, and what has to hold whatever comes. Each target takes octets that a stranger
-//! wrote. libFuzzer calls them (`fuzz_targets/`), and so do the ordinary tests, for a while
+//! The fuzz targets and the properties that they check. Each target takes bytes from an untrusted
+//! source. libFuzzer calls them (`fuzz_targets/`), and so does an ordinary test for a short time
 //! (`tests/it/fuzz.rs`).
 
 use std::{
@@ -29,10 +29,10 @@ use pouch::{
     text::sanitize,
 };
 
-/// A target: the name of its corpus, and the target itself.
+/// A target: the name of its corpus, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All targets.
 pub const ALL: [Target; 5] = [
     ("reply", reply),
     ("body", body),
@@ -41,7 +41,7 @@ pub const ALL: [Target; 5] = [
     ("header", header),
 ];
 
-/// Single lines: status lines, listings, capabilities.
+/// Parses single lines: status lines, listings, capabilities.
 pub fn reply(data: &[u8]) {
     let mut known = Capabilities::default();
     for line in data.split(|octet| *octet == b'\n') {
@@ -65,8 +65,8 @@ pub fn reply(data: &[u8]) {
     known.offers("PLAIN");
 }
 
-/// A multi-line answer: any way of cutting it into pieces gives the same content, and the content
-/// stuffed again gives the answer. The first two octets say how to cut.
+/// Parses a multi-line response. Any split into reads gives the same content, and stuffing the
+/// content again gives the response. The first two bytes determine the split.
 pub fn body(data: &[u8]) {
     let Some((cut, wire)) = data.split_at_checked(2) else {
         return;
@@ -84,8 +84,8 @@ pub fn body(data: &[u8]) {
     }
 }
 
-/// The content of a multi-line answer that comes in a piece of `first` octets and pieces of
-/// `piece`, and where it ends.
+/// Returns the content of a multi-line response that arrives in a read of `first` bytes and reads
+/// of `piece` bytes, and the position of its end.
 fn decoded(wire: &[u8], piece: usize, first: usize) -> (Vec<u8>, Option<usize>) {
     let (mut decoder, mut content, mut buffer, mut at) =
         (Decoder::default(), Vec::new(), Vec::new(), 0);
@@ -106,8 +106,8 @@ fn decoded(wire: &[u8], piece: usize, first: usize) -> (Vec<u8>, Option<usize>) 
     (content, None)
 }
 
-/// A whole session with a server that says just this, whatever it is asked. The last octet says how
-/// the octets come, and what is asked for.
+/// Runs a session with a server that sends these bytes, whatever the commands are. The last byte
+/// determines the split into reads and the commands.
 pub fn session(data: &[u8]) {
     let Some((choice, said)) = data.split_last() else {
         return;
@@ -125,8 +125,8 @@ pub fn session(data: &[u8]) {
     }
 }
 
-/// A session with USER and PASS that fetches all, deletes all and quits, with a server that says
-/// just this.
+/// Runs a session with USER and PASS that fetches all messages, deletes them and quits. The server
+/// sends `said`, whatever the commands are.
 ///
 /// # Errors
 /// The session fails.
@@ -209,18 +209,18 @@ fn fetch(
     Ok(())
 }
 
-/// A server that talks and does not listen.
+/// A server that sends data and ignores commands.
 struct Server<'a> {
     said: &'a [u8],
     pieces: Pieces,
 }
 
-/// How much comes at once.
+/// The amount of data that each read returns.
 #[derive(Clone, Copy)]
 enum Pieces {
-    /// Line after line: nothing comes before it is waited for.
+    /// One line, and only after everything was read.
     Lines,
-    /// So many octets.
+    /// This number of bytes.
     Octets(usize),
 }
 
@@ -253,8 +253,8 @@ impl Write for Server<'_> {
     }
 }
 
-/// A config: it is settled, or the complaint can be shown. What `config show` prints of it can be
-/// read again, and means the same.
+/// Parses a config. It is resolved, or the error can be shown. The output of `config show` can be
+/// parsed again with the same meaning.
 pub fn config(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else {
         return;
@@ -294,7 +294,7 @@ pub fn config(data: &[u8]) {
     }
 }
 
-/// The head of a message: any way of cutting it gives the same, and what it says can be shown.
+/// Parses the header of a message. Any split into reads gives the same result, which can be shown.
 pub fn header(data: &[u8]) {
     let Some((cut, message)) = data.split_first() else {
         return;
@@ -317,7 +317,7 @@ pub fn header(data: &[u8]) {
     assert_eq!(print, fingerprint(head.as_bytes()));
 }
 
-/// A terminal does nothing but show it.
+/// Asserts that the text has no control sequences.
 fn assert_safe(text: &str) {
     assert!(!text.contains(char::is_control), "{text:?}");
 }

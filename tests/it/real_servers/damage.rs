@@ -1,4 +1,4 @@
-//! Every kind of damage, at every server: no healthy message is held up, none of the bad ones is
+//! Every kind of damage on every server: it does not delay other messages, and no bad message is
 //! lost.
 
 use std::thread;
@@ -6,31 +6,32 @@ use std::thread;
 use super::{Line, Mailbox, message, messages};
 use crate::real::{ALICE, BOB, RealServer};
 
-/// What becomes of a damaged message.
+/// The effect of damage to a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
-    /// The server gives nothing of it, or breaks off.
+    /// The server sends nothing, or closes the connection in the message.
     Never,
-    /// The server sends a part and the final dot: that is delivered, since it may be all there is.
+    /// The server sends a part and the final dot. The part is delivered, since it may be all there
+    /// is.
     Short,
 }
 use Fate::{Never, Short};
 
-/// Nothing is kept, and nobody waits long.
+/// The config: no message is kept, and time limits are short.
 const QUICK: &str = "keep = \"none\"\nretries = 0\ntimeout = \"1s\"";
 
-/// Fills a mailbox, and damages every second message of it, each in another way.
+/// Fills a mailbox, and damages every second message, each in a different way.
 #[track_caller]
 fn damaged(server: &RealServer, user: &str, damage: &[(&str, Fate)]) {
     server.inject(user, &messages(1..=2 * damage.len() + 1));
-    // the server measures them before they are damaged
+    // The server measures the messages before they are damaged.
     server.look(user);
     for (at, (kind, _)) in damage.iter().enumerate().rev() {
         server.poison(user, 2 * at + 2, kind);
     }
 }
 
-/// Fetches it until there is nothing left to do but to take what is new.
+/// Fetches until only new messages would be fetched.
 #[track_caller]
 fn goes_through(server: &RealServer, user: &'static str, line: Line, damage: &[(&str, Fate)]) {
     let fates = || {
@@ -61,7 +62,7 @@ fn goes_through(server: &RealServer, user: &'static str, line: Line, damage: &[(
         assert_eq!(mailbox.stored(), damage.len(), "{damage:?}\n{output}");
         codes.push(output.code);
     }
-    // tried in three runs, told of, and left in peace; what came in part needs no notice
+    // Bad messages are quarantined after three runs, with a notice; partial ones need no notice.
     let lost = fates().filter(|(_, fate)| *fate == Never).count();
     assert_eq!(
         (&codes[..2], codes.last()),
@@ -72,7 +73,7 @@ fn goes_through(server: &RealServer, user: &'static str, line: Line, damage: &[(
     assert_eq!(mailbox.noticed(), lost, "{damage:?}");
 }
 
-/// Damage in both users' mailboxes, fetched side by side: most of it is waiting.
+/// Fetches two damaged mailboxes at the same time, since a run mostly waits.
 fn both(name: &str, line: Line, alice: &[(&str, Fate)], bob: &[(&str, Fate)]) {
     let server = &RealServer::start(name, &[]);
     damaged(server, ALICE, alice);
@@ -84,7 +85,7 @@ fn both(name: &str, line: Line, alice: &[(&str, Fate)], bob: &[(&str, Fate)]) {
 }
 
 #[test]
-fn dovecot_with_files() {
+fn dovecot_with_damaged_maildir_files() {
     both(
         "dovecot",
         Line::Tls,
@@ -95,7 +96,7 @@ fn dovecot_with_files() {
             ("empty", Never),
             ("dangling", Never),
         ],
-        // this one comes as a single blank line
+        // This message arrives as a single blank line.
         &[
             ("gzip-truncated", Short),
             ("gzip-garbage", Never),
@@ -104,9 +105,9 @@ fn dovecot_with_files() {
     );
 }
 
-/// Dovecot takes a folder for a message that is no longer there, and forgets it.
+/// Dovecot treats a directory as a message that no longer exists, and expunges it.
 #[test]
-fn dovecot_with_a_folder_in_the_place_of_a_message() {
+fn dovecot_with_a_directory_instead_of_a_message() {
     let server = RealServer::start("dovecot", &[]);
     server.inject(ALICE, &messages(1..=5));
     server.look(ALICE);
@@ -119,7 +120,7 @@ fn dovecot_with_a_folder_in_the_place_of_a_message() {
 }
 
 #[test]
-fn dovecot_with_boxes() {
+fn dovecot_with_damaged_mailbox_formats() {
     let server = RealServer::start("dovecot", &["format=sdbox"]);
     let damage = [("garbage", Never), ("unreadable", Never)];
     damaged(&server, ALICE, &damage);
@@ -127,7 +128,7 @@ fn dovecot_with_boxes() {
 }
 
 #[test]
-fn courier() {
+fn damaged_courier() {
     both(
         "courier",
         Line::StartTls,
@@ -141,7 +142,7 @@ fn courier() {
 }
 
 #[test]
-fn cyrus() {
+fn damaged_cyrus() {
     both(
         "cyrus",
         Line::Tls,
@@ -155,7 +156,7 @@ fn cyrus() {
 }
 
 #[test]
-fn mailfront() {
+fn damaged_mailfront() {
     both(
         "mailfront",
         Line::Clear,
@@ -165,7 +166,7 @@ fn mailfront() {
 }
 
 #[test]
-fn servers_that_never_answer() {
+fn silent_servers_time_out() {
     let fifo = [("fifo", Never)];
     thread::scope(|scope| {
         for (name, line) in [("courier", Line::Tls), ("mailfront", Line::Clear)] {
@@ -176,7 +177,7 @@ fn servers_that_never_answer() {
             });
         }
         scope.spawn(|| {
-            // while it hangs it holds the mailbox, so that nobody can count what is in it
+            // While the server hangs, it locks the mailbox, so that the messages cannot be counted.
             let server = RealServer::start("cyrus", &[]);
             damaged(&server, BOB, &fifo);
             let mailbox = Mailbox::new(&server, BOB, Line::Tls, QUICK);
@@ -188,9 +189,9 @@ fn servers_that_never_answer() {
     });
 }
 
-/// popa3d takes two messages for one: both are in it.
+/// popa3d merges two messages, and both are in the merged one.
 #[test]
-fn a_mailbox_that_lost_its_bounds() {
+fn mailbox_without_message_boundaries() {
     let server = RealServer::start("popa3d", &[]);
     server.inject(ALICE, &messages(1..=5));
     server.poison(ALICE, 3, "nofrom");
@@ -214,8 +215,8 @@ cases! { a_bad_message_that_is_alone_on_the_server_is_told_of_too:
     mailfront("mailfront", &[], Line::Clear, "fifo"),
 }
 
-/// Nothing else is there that could show that the line is good: what breaks it again and again is
-/// the message all the same.
+/// No other message could show that the connection works: a message that closes it repeatedly is
+/// quarantined all the same.
 fn a_bad_message_that_is_alone_on_the_server_is_told_of_too(
     name: &str,
     options: &[&str],
@@ -233,8 +234,8 @@ fn a_bad_message_that_is_alone_on_the_server_is_told_of_too(
     assert_eq!((mailbox.noticed(), mailbox.stored()), (1, 1));
 }
 
-/// Dovecot does not double a dot that begins a message: one that is nothing but a dot in its first
-/// line ends there, and the rest of it comes as if it were the answer to what was asked next.
+/// Dovecot does not stuff a dot at the very beginning of a message. A message whose first line is a
+/// dot ends there, and the rest of it looks like the response to the next command.
 #[test]
 fn dovecot_with_messages_that_begin_with_a_dot() {
     let server = RealServer::start("dovecot", &[]);
@@ -248,7 +249,8 @@ fn dovecot_with_messages_that_begin_with_a_dot() {
     let mut codes = Vec::new();
     while codes.last() != Some(&0) && codes.len() < 9 {
         codes.push(mailbox.at(0, &["fetch", "-v"]).run().code);
-        // its dot is the server's to double: an octet is missing, so it is there and stays there
+        // Dovecot should have stuffed this dot. A byte is missing, so the message counts as
+        // truncated and stays on the server.
         assert!(
             mailbox
                 .mail()

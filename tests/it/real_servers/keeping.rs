@@ -1,4 +1,4 @@
-//! What is left in the server's own store.
+//! Retention, checked in the server's store.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::{
 
 fn keeps_its_word(name: &str) {
     let server = &RealServer::start(name, &[]);
-    // other messages each time: Cyrus does not take the same one twice
+    // Different messages each time, since Cyrus does not store duplicates.
     let start = |user, numbers, lines| {
         server.inject(user, &messages(numbers));
         Mailbox::new(server, user, Line::Tls, lines)
@@ -66,21 +66,21 @@ fn keeps_its_word(name: &str) {
 }
 
 #[test]
-fn dovecot_keeps_what_it_shall() {
+fn kept_messages_stay_on_dovecot() {
     keeps_its_word("dovecot");
 }
 
 #[test]
-fn courier_keeps_what_it_shall() {
+fn kept_messages_stay_on_courier() {
     keeps_its_word("courier");
 }
 
 #[test]
-fn cyrus_keeps_what_it_shall() {
+fn kept_messages_stay_on_cyrus() {
     keeps_its_word("cyrus");
 }
 
-/// The number of the message in the ledger's 14th row, by the name of its file.
+/// Returns the number of the message in the 14th row of the ledger, by the name of its file.
 fn fourteenth(mailbox: &Mailbox<'_>) -> usize {
     let mail = mailbox.mail();
     let file = mail
@@ -99,8 +99,8 @@ cases! { no_server_loses_another_message_than_it_shall:
     popa3d("popa3d"),
 }
 
-/// Two of these list their messages in the order of the folder, so that a number is another
-/// message's in the next session; two do not know CAPA.
+/// Two of these servers list messages in directory order, so that numbers change between sessions;
+/// two do not support CAPA.
 fn no_server_loses_another_message_than_it_shall(name: &str) {
     let server = &RealServer::start(name, &[]);
     let mailbox = Mailbox::new(server, ALICE, Line::Clear, "keep = \"2d\"");
@@ -132,7 +132,7 @@ fn no_server_loses_another_message_than_it_shall(name: &str) {
 }
 
 #[test]
-fn a_move_to_another_server_changes_nothing_about_what_is_kept() {
+fn retention_continues_after_a_move_to_another_server() {
     let cyrus = RealServer::start("cyrus", &[]);
     let dovecot = RealServer::start("dovecot", &[]);
     let courier = RealServer::start("courier", &[]);
@@ -163,7 +163,7 @@ fn a_move_to_another_server_changes_nothing_about_what_is_kept() {
 }
 
 #[test]
-fn the_newest_stay_where_numbers_move() {
+fn newest_messages_stay_if_the_server_renumbers() {
     for name in ["mailfront", "solidpop", "popa3d"] {
         let server = RealServer::start(name, &[]);
         server.inject(ALICE, &messages(1..=5));

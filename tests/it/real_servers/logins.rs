@@ -1,4 +1,4 @@
-//! Servers that do not let anybody in, because of a message or of the password.
+//! Servers that refuse a login because of a message or of the password.
 
 use std::{
     fs,
@@ -13,12 +13,12 @@ use crate::{
     support::{Home, run::Output},
 };
 
-/// How often the password was sent.
+/// Returns the number of times that the password was sent.
 fn asked(traced: &Output) -> usize {
     commands(traced, "PASS") + commands(traced, "AUTH PLAIN")
 }
 
-/// The login fails for one bad message.
+/// Asserts that the login fails because of one bad message.
 #[track_caller]
 fn locked_out(name: &str, kind: &str, line: Line, code: i32) {
     let server = RealServer::start(name, &[]);
@@ -30,7 +30,7 @@ fn locked_out(name: &str, kind: &str, line: Line, code: i32) {
     let mailbox = Mailbox::new(&server, ALICE, line, "keep = \"none\"\nretries = 1");
     let output = mailbox.trace();
     output.assert_code(code);
-    // once more at most, and only where it may pass
+    // The password is sent at most once more, and only if the failure may be transient.
     let most = if code == 75 { 2 } else { 1 };
     assert!((1..=most).contains(&asked(&output)), "{output}");
     assert!(!output.stderr.contains(password(ALICE)), "{output}");
@@ -39,27 +39,27 @@ fn locked_out(name: &str, kind: &str, line: Line, code: i32) {
 }
 
 #[test]
-fn dovecot_takes_the_password_and_ends_the_session() {
+fn dovecot_closes_the_session_after_the_login() {
     locked_out("dovecot", "nologin", Line::Tls, 75);
 }
 
 #[test]
-fn courier_closes_the_connection_at_the_login() {
+fn courier_closes_the_connection_at_login() {
     locked_out("courier", "unreadable", Line::Tls, 75);
 }
 
 #[test]
-fn solidpop_refuses_the_login_for_a_message() {
+fn solidpop_refuses_the_login_because_of_a_message() {
     locked_out("solidpop", "directory", Line::Clear, 77);
 }
 
 #[test]
-fn popa3d_refuses_the_login_for_a_mailbox() {
+fn popa3d_refuses_the_login_because_of_the_mailbox() {
     locked_out("popa3d", "unreadable", Line::Clear, 77);
 }
 
 #[test]
-fn a_wrong_password_is_sent_once() {
+fn wrong_password_is_sent_once() {
     let refused = |name, line| {
         let server = RealServer::start(name, &[]);
         server.inject(BOB, &messages([1]));
@@ -84,7 +84,7 @@ fn a_wrong_password_is_sent_once() {
 }
 
 #[test]
-fn two_accounts_of_one_server_do_not_mix() {
+fn two_accounts_on_one_server_do_not_mix() {
     let server = RealServer::start("dovecot", &[]);
     server.inject(ALICE, &messages(1..=4));
     server.inject(BOB, &messages(5..=7));
@@ -139,8 +139,8 @@ fn two_accounts_of_one_server_do_not_mix() {
 }
 
 #[test]
-fn a_server_that_asks_for_a_certificate_gets_it() {
-    // the certificate is looked at by a server that takes nobody without one
+fn client_certificate_is_sent_on_request() {
+    // The server checks the certificate, and refuses clients without one.
     let conf = tempfile::NamedTempFile::new().unwrap();
     fs::write(conf.path(), "auth_ssl_require_client_cert = yes\n").unwrap();
     let conf = format!("conf={}", conf.path().display());
@@ -170,7 +170,7 @@ fn a_server_that_asks_for_a_certificate_gets_it() {
 }
 
 #[test]
-fn a_mailbox_in_use_says_nothing() {
+fn mailbox_in_use_is_not_reported_at_once() {
     let server = RealServer::start("dovecot", &["lock=yes"]);
     server.inject(ALICE, &messages([1]));
     let mailbox = Mailbox::new(
@@ -179,7 +179,7 @@ fn a_mailbox_in_use_says_nothing() {
         Line::Clear,
         "retries = 0\ntimeout = \"30s\"",
     );
-    // somebody else holds the mailbox: a session that stays open
+    // Another session locks the mailbox and stays open.
     let mut other = TcpStream::connect(("127.0.0.1", server.port("pop3"))).unwrap();
     write!(
         other,

@@ -1,4 +1,4 @@
-//! A mailbox of two thousand.
+//! A mailbox with two thousand messages.
 
 use super::{Line, Mailbox};
 use crate::real::{ALICE, RealServer};
@@ -12,7 +12,7 @@ fn message(n: usize) -> String {
     )
 }
 
-/// Stores them by one program at the server: its deliveries would take a minute.
+/// Stores the messages with one command, since separate deliveries would take a minute.
 fn fill(server: &RealServer) {
     let script = format!(
         "import os
@@ -27,7 +27,7 @@ for n in range(1, {COUNT} + 1):
 }
 
 #[test]
-fn two_thousand_messages_arrive_byte_for_byte_over_tls() {
+fn two_thousand_messages_arrive_unchanged_over_tls() {
     let server = RealServer::start("dovecot", &[]);
     fill(&server);
     let mailbox = Mailbox::new(&server, ALICE, Line::Tls, "keep = \"1d\"");

@@ -1,5 +1,4 @@
-//! The whole way from other people's servers to a Maildir, with messages that those servers cannot
-//! read themselves.
+//! Delivery from real servers to a Maildir, with messages that the servers cannot read.
 
 use std::cell::Cell;
 
@@ -20,7 +19,7 @@ mod logins;
 mod many;
 mod ninth;
 
-/// How pouch reaches a server.
+/// A connection to a server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Line {
     Tls,
@@ -38,7 +37,7 @@ struct Mailbox<'a> {
 }
 
 impl<'a> Mailbox<'a> {
-    /// A fresh home, for this mailbox, with `lines` in the account.
+    /// Creates a home directory for this mailbox, with `lines` in the account.
     fn new(server: &'a RealServer, user: &'static str, line: Line, lines: &str) -> Self {
         let mut mailbox = Self {
             home: Home::new(),
@@ -51,7 +50,7 @@ impl<'a> Mailbox<'a> {
         mailbox
     }
 
-    /// The provider moved: only the port changes.
+    /// Moves the account to another server: only the port changes.
     fn move_to(&mut self, server: &'a RealServer, line: Line, lines: &str) {
         self.server = server;
         self.home
@@ -66,7 +65,7 @@ impl<'a> Mailbox<'a> {
         self.home.pouch(args).env("POUCH_NOW", now.to_string())
     }
 
-    /// Fetches, which has to end with this code.
+    /// Fetches, and asserts the exit code.
     #[track_caller]
     fn fetch(&self, code: i32) -> Output {
         self.fetch_at(0, code)
@@ -79,12 +78,12 @@ impl<'a> Mailbox<'a> {
         output
     }
 
-    /// Fetches and shows the session with the server.
+    /// Fetches with `-vv`, which prints the session with the server.
     fn trace(&self) -> Output {
         self.at(0, &["fetch", "-vv"]).run()
     }
 
-    /// How many messages the server has in its own store.
+    /// Returns the number of messages in the server's store.
     #[track_caller]
     fn stored(&self) -> usize {
         self.server.count(self.user)
@@ -94,8 +93,8 @@ impl<'a> Mailbox<'a> {
         self.home.maildir("Mail/work")
     }
 
-    /// The delivered messages that are no notice: their numbers (0 where there is none), and
-    /// whether they are whole. (Some servers add fields or a blank line.)
+    /// Returns the number of each delivered message that is not a notice (0 if it has none), and
+    /// whether it is complete. Some servers add fields or a blank line.
     fn delivered(&self) -> Vec<(usize, bool)> {
         let mail = self.mail();
         mail.assert_tidy();
@@ -108,7 +107,7 @@ impl<'a> Mailbox<'a> {
                 let number = text
                     .lines()
                     .find_map(|line| line.strip_prefix("Subject: Message ")?.parse().ok());
-                // all but the fields that Cyrus puts on top, or takes away
+                // All fields except those that Cyrus adds or removes.
                 let content = String::from_utf8(message(number.unwrap_or_default())).unwrap();
                 let (_, own) = content.split_once("\nFrom: ").unwrap();
                 (number.unwrap_or_default(), text.contains(own))
@@ -118,14 +117,15 @@ impl<'a> Mailbox<'a> {
         numbers
     }
 
-    /// Exactly these messages were delivered, each once and whole, and nothing else but notices.
+    /// Asserts that exactly these messages were delivered, each once and complete, except for
+    /// notices.
     #[track_caller]
     fn assert_arrived(&self, numbers: impl IntoIterator<Item = usize>) {
         let expected: Vec<_> = numbers.into_iter().map(|n| (n, true)).collect();
         assert_eq!(self.delivered(), expected);
     }
 
-    /// As [`Mailbox::assert_arrived`], byte for byte.
+    /// Like [`Mailbox::assert_arrived`], but the messages must be unchanged.
     #[track_caller]
     fn assert_bytes(&self, numbers: impl IntoIterator<Item = usize>) {
         let mail = self.mail();
@@ -149,7 +149,7 @@ impl<'a> Mailbox<'a> {
     }
 }
 
-/// The numbers of the messages that the server still has, as somebody new gets them.
+/// Returns the numbers of the messages on the server, by fetching them with a new home directory.
 #[track_caller]
 fn left(server: &RealServer, user: &'static str) -> Vec<usize> {
     let other = Mailbox::new(server, user, Line::Clear, "");
@@ -161,7 +161,7 @@ fn left(server: &RealServer, user: &'static str) -> Vec<usize> {
         .collect()
 }
 
-/// An account of the config.
+/// Returns the config of an account.
 fn account(name: &str, server: &RealServer, user: &str, line: Line, lines: &str) -> String {
     let ca = || format!("tls-ca-file = \"{}\"", server.value("ca_file"));
     let (service, tls) = match line {
@@ -197,7 +197,7 @@ fn password(user: &str) -> &'static str {
     }
 }
 
-/// A message so large that a bad disk block lies in the midst of it.
+/// Returns a message that is large enough for a bad disk block in the middle of it.
 fn message(n: usize) -> Vec<u8> {
     corpus::sized(n, 30_000)
 }
@@ -210,7 +210,7 @@ fn is_notice(message: &[u8]) -> bool {
     message.starts_with(b"From: \"pouch\" <pouch@")
 }
 
-/// How many of the commands in a traced session begin like this.
+/// Returns the number of commands with this beginning in a traced session.
 fn commands(traced: &Output, verb: &str) -> usize {
     traced
         .stderr

@@ -1,4 +1,4 @@
-//! Ten messages, and the server cannot read the ninth.
+//! Ten messages, of which the server cannot read the ninth.
 
 use super::{Line, Mailbox, commands, messages};
 use crate::real::{ALICE, BOB, RealServer};
@@ -7,7 +7,7 @@ fn all_but_the_ninth() -> impl Iterator<Item = usize> {
     (1..=10).filter(|n| *n != 9)
 }
 
-/// The path of the ninth message, for a shell at the server, in `$mail`.
+/// A shell command that sets `$mail` to the path of the ninth message on the server.
 fn at_the_ninth(server: &RealServer, user: &str, script: &str) {
     let find = format!(
         "mail=$(find /mnt/mail/{user}/Maildir/new /mnt/mail/{user}/Maildir/cur -mindepth 1 -printf '%f\\t%p\\n' | \
@@ -16,7 +16,7 @@ fn at_the_ninth(server: &RealServer, user: &str, script: &str) {
     server.exec(&["sh", "-ec", &format!("{find}{script}")]);
 }
 
-/// From the first run to the one after the server was mended.
+/// Runs pouch from the first run to the run after the message was repaired.
 #[track_caller]
 fn the_ninth(server: &RealServer, user: &'static str, line: Line, kind: &str, said: &str) {
     server.inject(user, &messages(1..=10));
@@ -39,7 +39,7 @@ fn the_ninth(server: &RealServer, user: &'static str, line: Line, kind: &str, sa
         commands(&second, "RETR 9") >= 1,
         "the ninth is not tried again\n{second}"
     );
-    // one known message may be asked for, to see whether the line is good
+    // One known message may be requested to test the connection.
     let others = commands(&second, "RETR") - commands(&second, "RETR 9");
     assert!(others <= 2, "fetched again\n{second}");
     mailbox.assert_bytes(all_but_the_ninth());
@@ -74,7 +74,7 @@ fn the_ninth(server: &RealServer, user: &'static str, line: Line, kind: &str, sa
 }
 
 #[test]
-fn dovecot_refuses_it_until_it_is_mended() {
+fn dovecot_refuses_a_bad_message_until_it_is_repaired() {
     let server = RealServer::start("dovecot", &[]);
     the_ninth(
         &server,
@@ -101,7 +101,7 @@ fn dovecot_refuses_it_until_it_is_mended() {
 }
 
 #[test]
-fn courier_cuts_the_line_inside_of_it_until_it_is_mended() {
+fn courier_closes_the_connection_in_a_bad_message_until_it_is_repaired() {
     let server = RealServer::start("courier", &[]);
     the_ninth(
         &server,

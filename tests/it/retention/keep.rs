@@ -1,4 +1,4 @@
-//! How long messages are kept, by each retention setting and by several together.
+//! The retention settings, one by one and several together.
 
 use insta::assert_snapshot;
 
@@ -8,7 +8,8 @@ use crate::{
     server::{Server, corpus},
 };
 
-/// What a fetch does on each of these days, a message coming in before each but the first.
+/// Returns the actions of a fetch on each of these days, with a new message before each day but the
+/// first.
 #[track_caller]
 fn story(lines: &str, flags: &[&str], days: &[(i64, [usize; 3])]) {
     let desk = Desk::with(4, lines, |server| server);
@@ -31,7 +32,7 @@ fn story(lines: &str, flags: &[&str], days: &[(i64, [usize; 3])]) {
 }
 
 #[test]
-fn plan_announces_what_fetch_does() {
+fn plan_agrees_with_fetch() {
     for (lines, days) in [
         ("", &[(0, [4, 0, 4]), (9_999, [1, 0, 5])][..]),
         ("keep = \"forever\"", &[(0, [4, 0, 4]), (9_999, [1, 0, 5])]),
@@ -73,7 +74,7 @@ fn plan_announces_what_fetch_does() {
 }
 
 #[test]
-fn keep_on_the_command_line_deletes_nothing_whatever_the_config_says() {
+fn keep_option_prevents_every_deletion() {
     for lines in [
         "keep = \"none\"",
         "keep-newest = 1",
@@ -85,7 +86,7 @@ fn keep_on_the_command_line_deletes_nothing_whatever_the_config_says() {
 }
 
 #[test]
-fn a_limit_fetches_the_oldest_first_and_plan_says_which() {
+fn limit_fetches_the_oldest_first_as_planned() {
     story(
         "limit = 2",
         &[],
@@ -139,7 +140,7 @@ fn message_above_max_size_is_neither_fetched_nor_deleted() {
 }
 
 #[test]
-fn once_due_a_deletion_is_done_also_when_the_server_was_away_for_it() {
+fn due_deletion_is_done_after_an_outage() {
     let desk = Desk::with(3, "keep = \"30d\"", |server| server);
     desk.fetch(0);
     for (day, deleted) in [(29, 0), (30, 3), (500, 3)] {
@@ -157,7 +158,7 @@ fn once_due_a_deletion_is_done_also_when_the_server_was_away_for_it() {
 }
 
 #[test]
-fn plan_announces_a_shorter_keep() {
+fn shorter_keep_is_planned() {
     let desk = Desk::with(3, "", |server| server);
     desk.fetch(0);
     desk.configure("keep = \"5d\"");
@@ -180,7 +181,7 @@ fn plan_announces_a_shorter_keep() {
 }
 
 #[test]
-fn the_newest_are_the_newest_however_the_server_numbers_them() {
+fn newest_messages_are_found_under_any_numbering() {
     let desk = Desk::with(5, "", crate::server::Setup::renumbers);
     desk.fetch(0);
     desk.fetch(0);
@@ -234,7 +235,7 @@ fn plan_prints_actions_and_reasons() {
 }
 
 #[test]
-fn the_newest_stay_by_number_and_by_size() {
+fn newest_messages_stay_by_count_and_by_size() {
     let desk = Desk::with(5, "keep-newest = 2", |server| server);
     desk.fetch(0);
     assert_eq!(desk.server.uids(), ["uid-4", "uid-5"]);

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::fixture::Desk;
 
-/// What `pouch plan` announces for a mailbox.
+/// The actions that `pouch plan` announces for a mailbox.
 #[derive(Debug, PartialEq, Eq)]
 struct Foreseen {
     fetched: usize,
@@ -19,7 +19,7 @@ struct Foreseen {
     left: usize,
 }
 
-/// Returns every path below a folder, none if the folder does not exist.
+/// Returns every path below a directory; none if the directory does not exist.
 fn tree(folder: &Path) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
@@ -30,7 +30,8 @@ fn tree(folder: &Path) -> BTreeSet<String> {
     paths
 }
 
-/// Returns what a dry run must not change: the mail on the server, the Maildir and the ledger.
+/// Returns the state that a dry run must not change: the mail on the server, the Maildir and the
+/// ledger.
 fn state(desk: &Desk) -> (Vec<String>, BTreeSet<String>, String) {
     let ledger = desk.pouch(&["ledger", "list", "--json"]).run();
     (
@@ -40,7 +41,7 @@ fn state(desk: &Desk) -> (Vec<String>, BTreeSet<String>, String) {
     )
 }
 
-/// Returns what this dry run announces.
+/// Returns the actions that a dry run announces.
 #[track_caller]
 fn said(desk: &Desk, days: i64, command: &[&str]) -> Foreseen {
     let output = desk.at(days, command).run();
@@ -61,7 +62,8 @@ fn said(desk: &Desk, days: i64, command: &[&str]) -> Foreseen {
     }
 }
 
-/// What the next fetch with these flags will do, by `--dry-run`, which changes nothing.
+/// Returns the planned actions of the next fetch with these flags, and asserts that the dry run
+/// changed nothing.
 #[track_caller]
 fn foresee(desk: &Desk, days: i64, flags: &[&str]) -> Foreseen {
     let before = state(desk);
@@ -77,7 +79,7 @@ fn foresee(desk: &Desk, days: i64, flags: &[&str]) -> Foreseen {
     foreseen
 }
 
-/// Fetches, and asserts that the run does what `pouch plan` announced.
+/// Fetches, and asserts that the run takes the actions that `pouch plan` announced.
 #[track_caller]
 fn fetch_as_foreseen(desk: &Desk, days: i64, flags: &[&str]) -> Foreseen {
     let foreseen = foresee(desk, days, flags);

@@ -110,7 +110,7 @@ fn refused_deletion_is_reported_with_v_and_stops_no_other() {
 }
 
 #[test]
-fn a_message_that_the_server_holds_on_to_is_deleted_later() {
+fn message_that_the_server_did_not_delete_is_deleted_later() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
     desk.server.stick("uid-2");
     desk.fetch(75);
@@ -205,7 +205,7 @@ fn empty_listing_changes_nothing() {
 }
 
 #[test]
-fn a_stat_that_counts_more_than_is_listed_stops_nobody() {
+fn stat_with_more_messages_than_the_listing_is_tolerated() {
     let desk = Desk::with(3, "keep = \"none\"", |server| {
         server.fault(on("STAT").answer("+OK 5 9999\r\n"))
     });
@@ -221,7 +221,7 @@ fn a_stat_that_counts_more_than_is_listed_stops_nobody() {
 }
 
 #[test]
-fn a_size_that_is_no_size_stops_nobody() {
+fn invalid_listed_size_is_tolerated() {
     let desk = Desk::new(Server::plain().messages(corpus::messages(3)), "");
     desk.server.list_as("uid-2", 0);
     desk.fetch(0);

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn what_comes_back_after_its_deletion_is_not_fetched_but_deleted_again() {
+fn deleted_message_that_reappears_is_deleted_again() {
     let desk = Desk::with(3, "keep = \"none\"", |server| server);
     desk.fetch(0);
     corpus::messages(3).for_each(|(uid, content)| desk.server.add(uid, content));
@@ -24,9 +24,9 @@ fn what_comes_back_after_its_deletion_is_not_fetched_but_deleted_again() {
     desk.assert_arrived(1..=3);
 }
 
-/// RFC 1939 lets a server give a UID again once its message is gone.
+/// RFC 1939 allows a server to reuse a UID once its message is gone.
 #[test]
-fn a_uid_that_was_deleted_and_now_names_other_mail_brings_that_mail() {
+fn reused_uid_of_a_deleted_message_is_fetched() {
     for (case, other) in [
         ("another size", corpus::sized(9, 900)),
         ("the same size", corpus::sized(9, 500)),
@@ -44,7 +44,7 @@ fn a_uid_that_was_deleted_and_now_names_other_mail_brings_that_mail() {
 }
 
 #[test]
-fn a_uid_that_vanished_for_a_while_and_now_names_other_mail_brings_that_mail() {
+fn reused_uid_of_a_missing_message_is_fetched() {
     for aside in [false, true] {
         for size in [500, 900] {
             let (first, other) = (corpus::sized(1, 500), corpus::sized(9, size));
@@ -78,7 +78,7 @@ fn a_uid_that_vanished_for_a_while_and_now_names_other_mail_brings_that_mail() {
 }
 
 #[test]
-fn other_mail_under_the_uid_of_what_was_deleted_is_not_deleted_because_of_a_catchup() {
+fn reused_uid_after_a_catchup_is_not_deleted() {
     let desk = Desk::new(
         Server::plain().message("1", corpus::sized(1, 500)),
         "keep = \"none\"",
@@ -99,7 +99,7 @@ fn other_mail_under_the_uid_of_what_was_deleted_is_not_deleted_because_of_a_catc
 }
 
 #[test]
-fn a_known_uid_that_names_other_mail_is_foretold_and_fetched_and_kept_as_new_mail() {
+fn reused_uid_of_a_listed_message_is_planned_fetched_and_kept() {
     let other = corpus::sized(9, 2_000);
     let desk = Desk::with(3, "keep = \"30d\"", |server| server);
     desk.fetch(0);
@@ -130,7 +130,7 @@ fn a_known_uid_that_names_other_mail_is_foretold_and_fetched_and_kept_as_new_mai
 }
 
 #[test]
-fn other_mail_under_a_known_uid_is_never_deleted_unread_where_headers_are_not_shown() {
+fn reused_uid_without_top_is_not_deleted_unread() {
     let desk = Desk::with(3, "keep = \"30d\"", |server| server.without("TOP"));
     desk.fetch(0);
     desk.server.remove("uid-2");
@@ -146,7 +146,8 @@ fn other_mail_under_a_known_uid_is_never_deleted_unread_where_headers_are_not_sh
     assert_eq!(desk.server.uids(), ["uid-2"]);
 }
 
-/// Messages of one UID, fetched; all there, once, and gone only then.
+/// Fetches messages with one UID: each is delivered once, and none is deleted before all are
+/// delivered.
 #[track_caller]
 fn shared(contents: &[Vec<u8>], more: impl Fn(Setup) -> Setup) -> Desk {
     let setup = contents.iter().fold(Server::plain(), |setup, content| {
@@ -165,7 +166,7 @@ fn shared(contents: &[Vec<u8>], more: impl Fn(Setup) -> Setup) -> Desk {
 }
 
 #[test]
-fn messages_that_share_a_uid_all_arrive_whether_alike_or_not() {
+fn messages_that_share_a_uid_all_arrive() {
     let (one, two, long) = (
         corpus::sized(1, 500),
         corpus::sized(2, 500),
@@ -195,7 +196,7 @@ fn messages_that_share_a_uid_all_arrive_whether_alike_or_not() {
 }
 
 #[test]
-fn one_of_a_shared_uid_that_cannot_be_fetched_keeps_all_of_them_on_the_server() {
+fn failed_message_keeps_all_messages_with_its_uid() {
     for bad in [1, 2] {
         let server = Server::plain()
             .message("same", corpus::message(1))
@@ -217,7 +218,7 @@ fn one_of_a_shared_uid_that_cannot_be_fetched_keeps_all_of_them_on_the_server() 
 }
 
 #[test]
-fn one_of_a_shared_uid_in_quarantine_keeps_the_other_and_plan_says_so() {
+fn quarantined_message_keeps_the_other_with_its_uid() {
     let server = Server::plain()
         .message("same", corpus::message(1))
         .message("same", corpus::message(2));
@@ -240,7 +241,7 @@ fn one_of_a_shared_uid_in_quarantine_keeps_the_other_and_plan_says_so() {
 }
 
 #[test]
-fn mail_that_comes_later_with_a_known_uid_is_all_that_is_fetched() {
+fn later_message_with_a_known_uid_is_fetched_alone() {
     for renumbers in [false, true] {
         let setup = Server::plain().message("same", corpus::message(1));
         let desk = Desk::new(if renumbers { setup.renumbers() } else { setup }, "");
@@ -254,7 +255,7 @@ fn mail_that_comes_later_with_a_known_uid_is_all_that_is_fetched() {
 }
 
 #[test]
-fn a_server_that_moved_brings_only_new_mail_and_retention_goes_on() {
+fn moved_server_delivers_only_new_mail() {
     let desk = Desk::with(12, "keep = \"30d\"", |server| server);
     desk.fetch(0);
     desk.server.renew_uids();
@@ -281,7 +282,7 @@ fn a_server_that_moved_brings_only_new_mail_and_retention_goes_on() {
 }
 
 #[test]
-fn a_server_that_moved_on_the_day_of_a_deletion_deletes_what_is_due() {
+fn moved_server_deletes_due_messages() {
     let desk = Desk::with(12, "keep = \"30d\"", |server| server);
     desk.fetch(0);
     desk.server.renew_uids();
@@ -418,7 +419,7 @@ fn unusual_uids_are_accepted_in_any_order() {
 }
 
 #[test]
-fn mail_that_is_listed_before_its_older_twin_makes_nothing_come_twice() {
+fn identical_message_listed_first_is_delivered_once() {
     let (old, new) = (corpus::sized(1, 500), corpus::sized(2, 900));
     let desk = Desk::new(Server::plain().message("same", &old), "");
     desk.fetch(0);

@@ -1,4 +1,4 @@
-//! Certificates, good and bad, made anew for each server.
+//! Valid and invalid certificates, created for each server.
 
 use std::fmt::Write as _;
 
@@ -6,44 +6,44 @@ use native_tls::{Identity, TlsAcceptor};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use sha2::{Digest, Sha256};
 
-/// What is wrong with the server's certificate, if anything.
+/// The kind of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certificate {
-    /// Nothing: for `localhost` and 127.0.0.1, signed by the server's own authority.
+    /// Valid for `localhost` and 127.0.0.1, and signed by the CA of the server.
     Good,
-    /// It ran out years ago.
+    /// Expired years ago.
     Expired,
     /// It begins to be valid in many years.
     NotYetValid,
     /// It is for another host.
     WrongHost,
-    /// It is signed by an authority that the client was not given.
+    /// Signed by a CA that the client does not trust.
     OtherAuthority,
-    /// It is signed by nobody else.
+    /// Self-signed.
     SelfSigned,
-    /// It is for another host, and has this one's name as its common name (RFC 9525 §2).
+    /// Issued for another host, with this host as the common name (RFC 9525 §2).
     NameInCommonName,
     /// It has no subjectAltName, and the host's name as its common name.
     WithoutNames,
     /// It names the host, and not the address.
     WithoutAddress,
-    /// Who signed it was signed by the authority, and is not shown.
+    /// Signed by an intermediate CA that the server does not send.
     WithoutIntermediate,
 }
 
-/// A certificate ready for use.
+/// A certificate with its key.
 #[derive(Clone, Debug)]
 pub(super) struct Credentials {
-    /// The authority that a client is told to trust.
+    /// The CA for clients to trust.
     pub(super) ca_pem: String,
-    /// The SHA-256 of the certificate, in hexadecimal.
+    /// The SHA-256 fingerprint of the certificate, in hexadecimal.
     pub(super) sha256: String,
     pem: String,
     key_pem: String,
 }
 
 impl Certificate {
-    /// Makes one of this kind, with its key and its authority.
+    /// Creates a certificate of this kind, with its key and its CA.
     pub(super) fn issue(self) -> Credentials {
         self.try_issue().expect("rcgen makes certificates")
     }
@@ -105,7 +105,7 @@ impl Certificate {
 }
 
 impl Credentials {
-    /// What the server shakes hands with.
+    /// Returns the TLS acceptor for this certificate.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         Identity::from_pkcs8(self.pem.as_bytes(), self.key_pem.as_bytes())
             .and_then(TlsAcceptor::new)

@@ -1,4 +1,4 @@
-//! One connection from greeting to end: here octets are read, written, and cut off.
+//! Runs one connection from greeting to end: reads, writes, and closes it.
 
 use std::{
     io,
@@ -16,17 +16,17 @@ use super::{
     wire::Wire,
 };
 
-/// What all threads of a server have in common.
+/// The state that all threads of a server share.
 pub(super) struct Shared {
     pub(super) setup: Setup,
     pub(super) acceptor: Option<TlsAcceptor>,
-    /// Told whenever the state has changed.
+    /// Notified of each change of the state.
     pub(super) changed: Condvar,
     state: Mutex<State>,
 }
 
 impl Shared {
-    /// Before the first client.
+    /// Creates the state before the first client.
     pub(super) fn new(setup: Setup, acceptor: Option<TlsAcceptor>) -> Self {
         Self {
             state: Mutex::new(State::new(&setup)),
@@ -36,13 +36,13 @@ impl Shared {
         }
     }
 
-    /// The state, for reading. A thread that panicked is reported when the server stops; until
-    /// then the others go on.
+    /// Returns the state for reading. A panic of a thread is reported when the server stops; until
+    /// then the other threads continue.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state and wakes those who wait for a change.
+    /// Changes the state, and wakes the threads that wait for a change.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let outcome = change(&mut self.state());
         self.changed.notify_all();
@@ -50,12 +50,12 @@ impl Shared {
     }
 }
 
-/// Talks with one client, who has [entered](State::enter), until either has gone.
+/// Serves a client that has [entered](State::enter), until the connection ends.
 pub(super) fn converse(shared: &Shared, socket: TcpStream, id: usize, greeting: Answer) {
     let Ok(mut wire) = Wire::new(socket, shared.setup.piece) else {
         return shared.change(|state| state.leave(id));
     };
-    // An error is a client that hung up in the middle of something, as clients may.
+    // An error means that the client closed the connection, which is allowed at any time.
     let end = answer_all(shared, &mut wire, id, greeting).unwrap_or(Then::Cut);
     match &end {
         Then::Silence => wire.swallow(),
@@ -63,7 +63,7 @@ pub(super) fn converse(shared: &Shared, socket: TcpStream, id: usize, greeting: 
         Then::Drip(octets) => wire.drip(octets),
         _ => {}
     }
-    // The maildrop is free before the client can know that the line is down.
+    // The maildrop is unlocked before the client can notice the end of the connection.
     shared.change(|state| state.leave(id));
     match end {
         Then::Close => wire.close(),
@@ -71,7 +71,7 @@ pub(super) fn converse(shared: &Shared, socket: TcpStream, id: usize, greeting: 
     }
 }
 
-/// Answers command after command, and gives the reason for which that came to an end.
+/// Responds to all commands, and returns the reason for the end of the connection.
 fn answer_all(shared: &Shared, wire: &mut Wire, id: usize, greeting: Answer) -> io::Result<Then> {
     let mut session = Session::new(id, shared.setup.tls == Tls::Implicit);
     if shared.setup.tls == Tls::Implicit {

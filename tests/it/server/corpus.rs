@@ -1,18 +1,18 @@
-//! Mail to fetch: ordinary mail, and mail that breaks careless clients.
+//! Messages for tests: ordinary ones, and ones that careless clients damage.
 
 use super::reply::{to_wire, with_line_ends};
 
-/// The UID of the `n`-th message: `uid-9`.
+/// Returns the UID of the `n`-th message: `uid-9`.
 pub fn uid(n: usize) -> String {
     format!("uid-{n}")
 }
 
-/// Messages 1 to `count`, each with its UID.
+/// Returns the messages 1 to `count`, each with its UID.
 pub fn messages(count: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
     (1..=count).map(|n| (uid(n), message(n)))
 }
 
-/// An ordinary message in LF lines; no two are alike.
+/// Returns an ordinary message with LF line endings, different for each number.
 pub fn message(n: usize) -> Vec<u8> {
     let mut text = header(n);
     text.push_str("Hello Ann,\n\n");
@@ -21,14 +21,14 @@ pub fn message(n: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// An ordinary message of exactly so many octets on the wire, where line ends are CRLF. The
-/// header (less than 300 octets) is there in any case.
+/// Returns an ordinary message of exactly `size` bytes as transmitted, with CRLF line endings. The
+/// header takes less than 300 bytes.
 pub fn sized(n: usize, octets: usize) -> Vec<u8> {
     const LINE: &str = "The quick brown fox jumps over the lazy dog, again and again.";
     let mut text = header(n);
     let mut left = octets.saturating_sub(to_wire(text.as_bytes()).len());
     while left >= 2 {
-        // A rest of one octet could not be a line: this line is made to leave none.
+        // A remainder of one byte could not be a line, so this line is adjusted to avoid it.
         let length = match left - 2 {
             rest if rest <= LINE.len() => rest,
             rest if rest == LINE.len() + 1 => LINE.len() - 1,
@@ -41,7 +41,7 @@ pub fn sized(n: usize, octets: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Messages that are unusual and yet mail, each with a name that serves as UID too.
+/// Returns unusual but valid messages, each with a name that is also its UID.
 #[allow(clippy::too_many_lines, reason = "a table")]
 pub fn nasty() -> Vec<(&'static str, Vec<u8>)> {
     let with = |n: usize, body: &[u8]| [header(n).as_bytes(), body].concat();
@@ -123,8 +123,8 @@ pub fn nasty() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The content as a client has it on disk: every line ends in LF, the last one too, and a bare
-/// CR stays what it is.
+/// Returns the content as a client stores it: every line ends with LF, also the last one, and a
+/// bare CR is unchanged.
 pub fn on_disk(content: &[u8]) -> Vec<u8> {
     with_line_ends(content, b"\n")
 }

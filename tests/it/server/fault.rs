@@ -1,10 +1,10 @@
-//! What goes wrong: when, what is said, and what happens then.
+//! Faults of the server: their condition, the response, and the action after it.
 
 use super::reply::{Answer, Reply, Then, stuffed};
 
-/// One thing that goes wrong, told as a sentence: `on("RETR").uid("uid-9").octets(100).cut()`.
+/// A fault, written like a sentence: `on("RETR").uid("uid-9").octets(100).cut()`.
 ///
-/// Where several faults fit, the one that was added first and still has times left wins.
+/// If several faults match, the first one added that is not used up applies.
 #[derive(Clone, Debug)]
 pub struct Fault {
     when: When,
@@ -23,7 +23,7 @@ enum When {
     Response,
 }
 
-/// What is said in place of the honest answer.
+/// A response other than the correct one.
 #[derive(Clone, Debug)]
 enum Say {
     Honest,
@@ -37,111 +37,112 @@ enum Say {
     More(Vec<u8>),
 }
 
-/// What just happened, to hold the faults against.
+/// An event, with which the conditions of faults are compared.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Occasion<'a> {
-    /// A client has connected and waits for the greeting.
+    /// A client connected and waits for the greeting.
     Connect,
-    /// A command line came, about the message with this UID, if about one.
+    /// A command was received, with the UID of the message that it refers to, if any.
     Command(&'a [u8], Option<&'a [u8]>),
-    /// A line came that answers a SASL challenge.
+    /// A response to a SASL challenge was received.
     Response,
 }
 
-/// At a command that begins with the words of `prefix`, in any case: `"RETR"`, `"RETR 5"` (not
-/// `RETR 50`), `""` for every command.
+/// Creates a fault for commands that begin with the words of `prefix`, ignoring case: `"RETR"`,
+/// `"RETR 5"` (but not `RETR 50`), `""` for every command.
 pub fn on(prefix: &str) -> Fault {
     Fault::new(When::Command(prefix.as_bytes().to_vec()))
 }
 
-/// At the greeting.
+/// Creates a fault for the greeting.
 pub fn on_connect() -> Fault {
     Fault::new(When::Connect)
 }
 
-/// At the client's answer to a SASL challenge.
+/// Creates a fault for the response to a SASL challenge.
 pub fn on_response() -> Fault {
     Fault::new(When::Response)
 }
 
-/// When. Without any of these: every time, for every message.
+/// Conditions. By default, a fault applies every time and to every message.
 impl Fault {
-    /// Only for the message with this UID, whatever its number is in the session.
+    /// Applies only to the message with this UID, whatever its number is in the session.
     pub fn uid(mut self, uid: impl Into<Vec<u8>>) -> Self {
         self.uid = Some(uid.into());
         self
     }
 
-    /// Only the `k`-th time that it fits, counted from 1 over all sessions.
+    /// Applies only to the `k`-th match, counted from 1 over all sessions.
     pub fn nth(mut self, k: usize) -> Self {
         self.skip = k - 1;
         self.times(1)
     }
 
-    /// So many times; then it is healed.
+    /// Applies only this number of times.
     pub fn times(mut self, times: usize) -> Self {
         self.left = times;
         self
     }
 }
 
-/// What is said. The command is carried out, except where the words of the server are known
-/// without it ([`refuse`](Self::refuse), [`answer`](Self::answer), or nothing at all); then it
-/// is carried out only if [`done`](Self::done) asks for it.
+/// Responses. The command is carried out if its correct response is needed. With
+/// [`refuse`](Self::refuse), [`answer`](Self::answer) or no response at all it is carried out only
+/// with [`done`](Self::done).
 impl Fault {
-    /// This line (without its CRLF) in place of the answer.
+    /// Responds with this line (without CRLF).
     pub fn refuse(self, line: &str) -> Self {
         self.answer(format!("{line}\r\n"))
     }
 
-    /// Exactly these octets in place of the answer.
+    /// Responds with exactly these bytes.
     pub fn answer(self, octets: impl Into<Vec<u8>>) -> Self {
         self.say(Say::Exactly(octets.into()))
     }
 
-    /// The status line only, without the body.
+    /// Sends only the status line, without the body.
     pub fn head(self) -> Self {
         self.say(Say::Head)
     }
 
-    /// The status line and the first `n` octets of the body as they go over the wire, without
-    /// the end mark.
+    /// Sends the status line and the first `n` bytes of the body as transmitted, without the final
+    /// dot.
     pub fn octets(self, n: usize) -> Self {
         self.say(Say::Octets(n))
     }
 
-    /// Only the first `n` octets of the body, ended as if they were all.
+    /// Sends the first `n` bytes of the body, followed by the final dot.
     pub fn short(self, n: usize) -> Self {
         self.say(Say::Short(n))
     }
 
-    /// A body of nothing: `+OK` and the lone dot.
+    /// Sends an empty body: `+OK` and the final dot.
     pub fn empty(self) -> Self {
         self.short(0)
     }
 
-    /// Only the first `n` lines of the body, ended as if they were all.
+    /// Sends the first `n` lines of the body, followed by the final dot.
     pub fn lines(self, n: usize) -> Self {
         self.say(Say::Lines(n))
     }
 
-    /// The honest status line, then this body (in CRLF lines, without the end mark).
+    /// Sends the correct status line, then this body (with CRLF line endings, without the final
+    /// dot).
     pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
         self.say(Say::Body(body.into()))
     }
 
-    /// The honest answer, and these octets behind it in the same write.
+    /// Sends the correct response, and these bytes after it in the same write.
     pub fn more(self, octets: impl Into<Vec<u8>>) -> Self {
         self.say(Say::More(octets.into()))
     }
 
-    /// The honest answer, for faults that only change what happens [then](Self::cut).
+    /// Sends the correct response, for faults that only have an [action](Self::cut).
     pub fn honest(self) -> Self {
         self.say(Say::Honest)
     }
 
-    /// The command is carried out although its answer is lost or replaced:
-    /// `on("QUIT").done().cut()` removes the messages, `on("QUIT").cut()` does not.
+    /// Carries out the command although its response is lost or replaced: `on("QUIT").done().cut()`
+    /// removes the messages, `on("QUIT").cut()` does not.
     pub fn done(mut self) -> Self {
         self.done = true;
         self
@@ -153,35 +154,35 @@ impl Fault {
     }
 }
 
-/// What happens then. `cut` and `silence` come before any answer unless the fault says what is
-/// said; `forever` comes after the status line, `forget` after the honest answer.
+/// Actions. `cut` and `silence` suppress the response unless the fault has one; `forever` follows
+/// the status line, `forget` the correct response.
 impl Fault {
-    /// The connection breaks.
+    /// Breaks the connection.
     pub fn cut(self) -> Self {
         self.then(Then::Cut, Say::Nothing)
     }
 
-    /// The server ends the connection in good order: TLS says that it is over.
+    /// Closes the connection properly, in TLS with close_notify.
     pub fn close(self) -> Self {
         self.then(Then::Close, Say::Nothing)
     }
 
-    /// Nothing more is ever said, and the socket stays open until the client closes it.
+    /// Sends nothing more, but keeps the connection open until the client closes it.
     pub fn silence(self) -> Self {
         self.then(Then::Silence, Say::Nothing)
     }
 
-    /// These octets come over and over until the client closes.
+    /// Sends these bytes repeatedly until the client closes the connection.
     pub fn forever(self, octets: impl Into<Vec<u8>>) -> Self {
         self.then(Then::Repeat(octets.into()), Say::Head)
     }
 
-    /// The same, ten octets a second.
+    /// Sends these bytes repeatedly, ten bytes per second.
     pub fn drip(self, octets: impl Into<Vec<u8>>) -> Self {
         self.then(Then::Drip(octets.into()), Say::Head)
     }
 
-    /// What the client had sent behind this command is thrown away unread.
+    /// Discards the commands that the client sent after this one.
     pub fn forget(self) -> Self {
         self.then(Then::Forget, Say::Honest)
     }
@@ -206,7 +207,7 @@ impl Fault {
         }
     }
 
-    /// Whether this fault is about the message with this UID.
+    /// Returns whether this fault applies to the message with this UID.
     pub(super) fn concerns(&self, uid: &[u8]) -> bool {
         self.uid.as_deref() == Some(uid)
     }
@@ -222,13 +223,13 @@ impl Fault {
         }
     }
 
-    /// Whether the command takes effect.
+    /// Returns whether the command is carried out.
     pub(super) fn carries_out(&self) -> bool {
         self.done || !matches!(self.say, Some(Say::Nothing | Say::Exactly(_)))
     }
 
-    /// The answer that the client gets: `honest` is the one that it should have had, or `None`
-    /// where the command was not carried out.
+    /// Returns the response to the client. `honest` is the correct one, or `None` if the command
+    /// was not carried out.
     pub(super) fn spoil(self, honest: Option<Reply>) -> Answer {
         let meant = honest.as_ref().map(|reply| reply.then.clone());
         let octets = match (self.say.unwrap_or(Say::Honest), honest) {
@@ -272,11 +273,11 @@ impl Say {
     }
 }
 
-/// The first of the faults that fits and is due, counted as used.
+/// Returns the first fault that applies, and counts its use.
 pub(super) fn due(faults: &mut [Fault], occasion: Occasion<'_>) -> Option<Fault> {
     let mut found: Option<Fault> = None;
     for fault in faults.iter_mut().filter(|fault| fault.fits(occasion)) {
-        // Each fault counts its own occasions, so that `nth` means the same whatever else fails.
+        // Each fault counts its own matches, so that `nth` does not depend on other faults.
         if fault.skip > 0 {
             fault.skip -= 1;
         } else if fault.left > 0 && found.is_none() {
@@ -287,7 +288,7 @@ pub(super) fn due(faults: &mut [Fault], occasion: Occasion<'_>) -> Option<Fault>
     found
 }
 
-/// Whether a line is `prefix`, or `prefix` and a space and more; letters in any case.
+/// Returns whether a line is `prefix`, or `prefix` followed by a space; ignoring case.
 pub(super) fn begins_with_words(line: &[u8], prefix: &[u8]) -> bool {
     match line.split_at_checked(prefix.len()) {
         Some((start, rest)) => {

@@ -1,4 +1,4 @@
-//! The running server, as a test holds it.
+//! The handle of a running server.
 
 use std::{
     fmt, fs,
@@ -18,30 +18,30 @@ use super::{
     state::State,
 };
 
-/// How long [`Server::wait_for`] waits before it calls the test a failure.
+/// The time after which [`Server::wait_for`] panics.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server that runs until it is dropped.
 pub struct Server {
-    // Before `shared` in order to be dropped first: its threads look at the rest.
+    // Declared before `shared` so that it is dropped first: its threads use the other fields.
     listener: Listener,
     shared: Arc<Shared>,
     credentials: Option<Credentials>,
 }
 
-/// Starting one.
+/// Starting a server.
 impl Server {
-    /// No TLS at all.
+    /// Sets up a server without TLS.
     pub fn plain() -> Setup {
         Setup::new(Tls::Off)
     }
 
-    /// TLS after STLS (RFC 2595).
+    /// Sets up a server with STLS (RFC 2595).
     pub fn starttls() -> Setup {
         Setup::new(Tls::Stls)
     }
 
-    /// TLS from the first octet (RFC 8314).
+    /// Sets up a server with implicit TLS (RFC 8314).
     pub fn implicit_tls() -> Setup {
         Setup::new(Tls::Implicit)
     }
@@ -58,44 +58,44 @@ impl Server {
     }
 }
 
-/// Where it is and whom to trust.
+/// Address and certificates.
 impl Server {
-    /// The port on 127.0.0.1.
+    /// Returns the port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.listener.port()
     }
 
-    /// The certificate of the authority to trust, as PEM. Empty without TLS.
+    /// Returns the certificate of the CA in PEM; empty without TLS.
     pub fn ca_pem(&self) -> &str {
         self.credentials.as_ref().map_or("", |own| &own.ca_pem)
     }
 
-    /// The same in a file of this directory.
+    /// Writes the certificate of the CA to a file in this directory, and returns its path.
     pub fn ca_file(&self, directory: &Path) -> PathBuf {
         let path = directory.join(format!("ca-{}.pem", self.port()));
         fs::write(&path, self.ca_pem()).expect("a directory to write to");
         path
     }
 
-    /// The SHA-256 of the server's certificate in hexadecimal digits. Empty without TLS.
+    /// Returns the SHA-256 fingerprint of the certificate in hexadecimal; empty without TLS.
     pub fn sha256(&self) -> &str {
         self.credentials.as_ref().map_or("", |own| &own.sha256)
     }
 }
 
-/// The mail. What changes here is seen by the next session, as with real servers.
+/// The messages. As on real servers, changes take effect in the next session.
 impl Server {
-    /// The UIDs of what the server still has, of all users, in order.
+    /// Returns the UIDs of the remaining messages of all users, in order.
     pub fn uids(&self) -> Vec<String> {
         self.each_message(|message| String::from_utf8_lossy(&message.uid).into_owned())
     }
 
-    /// How many messages the server still has.
+    /// Returns the number of remaining messages.
     pub fn remaining(&self) -> usize {
         self.each_message(|_| ()).len()
     }
 
-    /// A new message for the first user.
+    /// Adds a message for the first user.
     pub fn add(&self, uid: impl Into<Vec<u8>>, content: impl AsRef<[u8]>) {
         self.shared.change(|state| {
             let message = Message::new(state.next_id, uid.into(), content.as_ref());
@@ -104,7 +104,7 @@ impl Server {
         });
     }
 
-    /// Another client has removed the message.
+    /// Removes the message, as another client would.
     pub fn remove(&self, uid: impl AsRef<[u8]>) {
         self.shared.change(|state| {
             for maildrop in &mut state.maildrops {
@@ -115,32 +115,32 @@ impl Server {
         });
     }
 
-    /// The mail has moved to another server: the same messages, every UID new.
+    /// Gives every message a new UID, as after a move to another server.
     pub fn renew_uids(&self) {
         self.change_messages(|message| {
             message.uid = [b"renewed-", message.uid.as_slice()].concat();
         });
     }
 
-    /// LIST and STAT claim this size for the message.
+    /// Makes LIST and STAT report this size for the message.
     pub fn list_as(&self, uid: impl AsRef<[u8]>, octets: usize) {
         self.change_message(uid.as_ref(), |message| message.listed = octets);
     }
 
-    /// DELE of the message is accepted, but QUIT removes only the others and says so.
+    /// Makes the server accept DELE of the message, but not remove it at QUIT, which then fails.
     pub fn stick(&self, uid: impl AsRef<[u8]>) {
         self.change_message(uid.as_ref(), |message| message.stuck = true);
     }
 }
 
-/// What goes wrong, and what went on.
+/// Faults and the log.
 impl Server {
-    /// Something more that goes wrong.
+    /// Adds a fault.
     pub fn fault(&self, fault: Fault) {
         self.shared.change(|state| state.faults.push(fault));
     }
 
-    /// Ends the faults of one message, the false size and the stickiness too.
+    /// Removes the faults of one message, its wrong size, and its failure to be deleted.
     pub fn heal(&self, uid: impl AsRef<[u8]>) {
         let uid = uid.as_ref();
         self.shared
@@ -151,17 +151,17 @@ impl Server {
         });
     }
 
-    /// Ends every fault, whatever it is about.
+    /// Removes all faults.
     pub fn heal_all(&self) {
         self.shared.change(|state| state.faults.clear());
     }
 
-    /// What the clients have done so far.
+    /// Returns a copy of the log.
     pub fn log(&self) -> Log {
         self.shared.state().log.clone()
     }
 
-    /// Waits until the log is as the test wants it, and gives it; panics after a minute.
+    /// Waits until `done` returns true for the log, and returns the log. Panics after a minute.
     pub fn wait_for(&self, wanted: impl Fn(&Log) -> bool) -> Log {
         let waiting = |state: &mut State| !wanted(&state.log);
         let (state, outcome) = self

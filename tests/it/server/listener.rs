@@ -1,4 +1,4 @@
-//! The socket that clients connect to, and a thread for each that does.
+//! The listening socket, and a thread for each connection.
 
 use std::{
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
@@ -15,7 +15,7 @@ use super::{
     state::State,
 };
 
-/// Accepts connections until it is dropped; then it ends and joins all of them.
+/// Accepts connections until it is dropped; then it closes them and joins their threads.
 #[derive(Debug)]
 pub(super) struct Listener {
     address: SocketAddr,
@@ -24,7 +24,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Listens on 127.0.0.1, at a port that the kernel chooses.
+    /// Listens on 127.0.0.1, on a port that the kernel chooses.
     pub(super) fn start(shared: Arc<Shared>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let stopping = Arc::new(AtomicBool::new(false));
@@ -40,7 +40,7 @@ impl Listener {
         }
     }
 
-    /// The port.
+    /// Returns the port.
     pub(super) fn port(&self) -> u16 {
         self.address.port()
     }
@@ -49,8 +49,8 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::SeqCst);
-        // A connection wakes the thread out of `accept`. If it cannot be made, the thread has
-        // ended already.
+        // A connection wakes the thread from `accept`. If it cannot be made, the thread has already
+        // ended.
         let _ = TcpStream::connect(self.address);
         let outcome = self.thread.take().map_or(Ok(()), JoinHandle::join);
         if let Err(cause) = outcome
@@ -61,7 +61,7 @@ impl Drop for Listener {
     }
 }
 
-/// A connection under way, with a second hold of its socket to end it from outside.
+/// An open connection, with a second handle of its socket to close it from another thread.
 struct Guest {
     socket: TcpStream,
     thread: JoinHandle<()>,
@@ -73,7 +73,7 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, stopping: &AtomicBoo
         if stopping.load(Ordering::SeqCst) {
             break;
         }
-        // The client may have gone between connecting and being accepted.
+        // The client may have closed the connection before it was accepted.
         let Ok((stream, socket)) = stream.and_then(|stream| Ok((stream.try_clone()?, stream)))
         else {
             continue;
@@ -81,14 +81,14 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, stopping: &AtomicBoo
         for done in guests.extract_if(.., |guest| guest.thread.is_finished()) {
             done.join();
         }
-        // Here and not in the thread, so that sessions are numbered in the order of connecting.
+        // Here and not in the thread, so that sessions are numbered in the order of connections.
         let (id, greeting) = shared.change(State::enter);
         let shared = Arc::clone(shared);
         let thread = thread::spawn(move || converse(&shared, stream, id, greeting));
         guests.push(Guest { socket, thread });
     }
     for guest in &guests {
-        // Reads and writes that block come back now. One that has ended already is no matter.
+        // Blocked reads and writes return now. The connection may have ended already.
         let _ = guest.socket.shutdown(Shutdown::Both);
     }
     guests.into_iter().for_each(Guest::join);

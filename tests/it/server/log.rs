@@ -1,50 +1,50 @@
-//! What the clients did, for tests to look at.
+//! The log of the clients' actions.
 
-/// All that the server saw, a session a connection, in the order of connecting.
+/// The log of a server: one session for each connection, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
-    /// The connections, ended ones and those under way.
+    /// The open and the closed connections.
     pub sessions: Vec<SessionLog>,
 }
 
-/// What one connection brought.
+/// The log of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct SessionLog {
-    /// Every line that was received, without its line end; octets that are not UTF-8 are
-    /// replaced. Secrets are here in full, so that a test can see how often they were sent.
+    /// The received lines without their line endings. Invalid UTF-8 is replaced. Secrets are
+    /// included, so that tests can count how often they were sent.
     pub commands: Vec<String>,
-    /// How often the server had answered all that it had read and went to read more. Exact for
-    /// a client that sends each burst of commands in one write and then waits for all answers;
-    /// for one that sends on while it reads, an upper bound of the round trips.
+    /// The number of times that the server had responded to all it had read and waited for more.
+    /// This is the number of round trips if the client sends each group of commands in one write
+    /// and then waits for all responses, otherwise an upper bound.
     pub turns: usize,
-    /// Whether a TLS handshake was completed.
+    /// True if a TLS handshake was completed.
     pub tls: bool,
-    /// How many of the commands came before that, readable by anyone on the way.
+    /// The number of commands before the TLS handshake.
     pub in_clear: usize,
-    /// Whether the connection is still there, as far as the server knows.
+    /// True while the connection is open, as far as the server knows.
     pub open: bool,
 }
 
 impl Log {
-    /// How many connections there were.
+    /// Returns the number of connections.
     pub fn connections(&self) -> usize {
         self.sessions.len()
     }
 
-    /// How many connections are there now. A test that ends the client by force waits for none
-    /// before it looks at a maildrop that only one session may have.
+    /// Returns the number of open connections. A test that kills a client waits until there is none
+    /// before it uses a maildrop that only one session can lock.
     pub fn open(&self) -> usize {
         self.sessions.iter().filter(|session| session.open).count()
     }
 
-    /// Every line that was received, over all sessions.
+    /// Returns every received line of all sessions.
     pub fn commands(&self) -> impl Iterator<Item = &str> {
         self.sessions
             .iter()
             .flat_map(|session| session.commands.iter().map(String::as_str))
     }
 
-    /// How many lines began with these words, as [`on`](super::on) understands them.
+    /// Returns the number of lines that begin with these words, as in [`on`](super::on).
     pub fn count(&self, prefix: &str) -> usize {
         self.sessions
             .iter()
@@ -52,14 +52,14 @@ impl Log {
             .sum()
     }
 
-    /// The turns of all sessions.
+    /// Returns the round trips of all sessions.
     pub fn turns(&self) -> usize {
         self.sessions.iter().map(|session| session.turns).sum()
     }
 }
 
 impl SessionLog {
-    /// How many lines of this session began with these words.
+    /// Returns the number of lines of this session that begin with these words.
     pub fn count(&self, prefix: &str) -> usize {
         self.commands
             .iter()

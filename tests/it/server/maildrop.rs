@@ -1,26 +1,26 @@
-//! One user's mail on the server.
+//! The messages of one user on the server.
 
 use std::sync::Arc;
 
 use super::reply::to_wire;
 
-/// A message as the server keeps it.
+/// A message on the server.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
-    /// Tells messages apart that share a UID.
+    /// An identifier that distinguishes messages with the same UID.
     pub(super) id: usize,
-    /// What UIDL says.
+    /// The UID in UIDL.
     pub(super) uid: Vec<u8>,
-    /// The content in CRLF lines.
+    /// The content with CRLF line endings.
     pub(super) content: Arc<[u8]>,
-    /// The size that the server claims.
+    /// The size in LIST and STAT.
     pub(super) listed: usize,
-    /// DELE is accepted, but the message does not go.
+    /// True if DELE is accepted but QUIT does not remove the message.
     pub(super) stuck: bool,
 }
 
 impl Message {
-    /// The `id`-th message that this server ever had.
+    /// Creates the `id`-th message of this server.
     pub(super) fn new(id: usize, uid: Vec<u8>, content: &[u8]) -> Self {
         let content: Arc<[u8]> = to_wire(content).into();
         Self {
@@ -33,18 +33,18 @@ impl Message {
     }
 }
 
-/// A user, the password, and the mail that waits.
+/// A user with password and messages.
 #[derive(Clone, Debug)]
 pub(super) struct Maildrop {
     pub(super) user: String,
     pub(super) password: Vec<u8>,
     pub(super) messages: Vec<Message>,
-    /// The session that has it locked.
+    /// The session that has locked the maildrop.
     pub(super) holder: Option<usize>,
 }
 
 impl Maildrop {
-    /// An empty one.
+    /// Creates an empty maildrop.
     pub(super) fn new(user: &str, password: &str) -> Self {
         Self {
             user: user.to_owned(),
@@ -54,8 +54,8 @@ impl Maildrop {
         }
     }
 
-    /// The messages as a session sees them, turned round by `turn` places: where the server
-    /// numbers anew in each session, the same message has another number each time.
+    /// Returns the messages as a session sees them, rotated by `turn` for a server that renumbers
+    /// its messages in each session.
     pub(super) fn snapshot(&self, turn: usize, window: usize) -> Vec<Message> {
         let mut seen: Vec<_> = self.messages.iter().take(window).cloned().collect();
         let places = turn % seen.len().max(1);
@@ -63,7 +63,7 @@ impl Maildrop {
         seen
     }
 
-    /// Removes the messages with these ids for good, and says how many would not go.
+    /// Removes the messages with these ids, and returns the number of those that were not removed.
     pub(super) fn remove(&mut self, ids: &[usize]) -> usize {
         self.messages
             .retain(|message| message.stuck || !ids.contains(&message.id));

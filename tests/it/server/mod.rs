@@ -1,10 +1,10 @@
-//! A POP3 server that does what a test tells it to.
+//! A scripted POP3 server.
 //!
-//! It keeps mail as RFC 1939 wants it kept: numbers belong to a session, DELE marks, QUIT alone
-//! removes, a lost connection removes nothing. So a test asserts what matters: what the server
-//! *still has*. What goes wrong is told by [`Fault`]s, and each is a sentence in three parts:
-//! when ([`on`] a command, perhaps for one message, perhaps the third time), what is said
-//! instead of the honest answer, and what happens then.
+//! It implements RFC 1939: numbers belong to a session, DELE marks messages, only QUIT removes
+//! them, and a lost connection removes nothing. So a test asserts what matters: the messages that
+//! remain on the server. Failures are described by [`Fault`]s with three parts: the condition
+//! ([`on`] a command, for instance for one message, or the third time), the response in place of
+//! the correct one, and an action after it.
 //!
 //! ```text
 //! let server = Server::plain()
@@ -16,10 +16,10 @@
 //! assert_eq!(server.uids(), ["uid-9"]);
 //! ```
 //!
-//! How it is built: a command line goes through `state` under one lock and comes out as
-//! octets to write and a thing to do next; that part is pure. `conversation` reads, writes and
-//! closes; `listener` starts a thread a connection and joins them all at the end. Nothing
-//! sleeps: who waits, waits for octets or for a condition variable.
+//! Design: `state` handles each command line under one lock and returns the bytes to write and the
+//! next action; this part is pure. `conversation` reads, writes and closes; `listener` starts a
+//! thread for each connection and joins all threads at the end. Nothing sleeps: threads wait for
+//! data or for a condition variable.
 
 #![allow(
     dead_code,

@@ -1,58 +1,58 @@
-//! What the server says, before and after a fault has had its way with it.
+//! Responses of the server, before and after a fault has changed them.
 
-/// An answer as it ought to be: a status line and, for some commands, a body.
+/// A correct response: a status line and, for some commands, a body.
 #[derive(Debug)]
 pub(super) struct Reply {
     /// The status line, with its CRLF.
     pub(super) head: Vec<u8>,
-    /// The body in CRLF lines, neither dot-stuffed nor ended.
+    /// The body with CRLF line endings, not dot-stuffed and without the final dot.
     pub(super) body: Option<Vec<u8>>,
-    /// What the server does when this has been said.
+    /// The action after the response.
     pub(super) then: Then,
 }
 
-/// An answer as it goes out: octets, and what follows them.
+/// A response as transmitted: its bytes, and the action after it.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// Written as they are, in one write.
+    /// The bytes, sent in one write.
     pub(super) octets: Vec<u8>,
-    /// What the server does when they are written.
+    /// The action after the write.
     pub(super) then: Then,
 }
 
-/// What the server does after an answer.
+/// An action of the server after a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// Waits for the next command.
+    /// Wait for the next command.
     GoOn,
-    /// Begins the TLS handshake.
+    /// Start the TLS handshake.
     StartTls,
-    /// Ends the connection in good order.
+    /// Close the connection properly.
     Close,
-    /// Ends the connection as a broken line does: inside TLS there is no farewell.
+    /// Break the connection: in TLS without close_notify.
     Cut,
-    /// Says nothing more and keeps the socket open until the client closes it.
+    /// Send nothing more, and keep the connection open until the client closes it.
     Silence,
-    /// Throws away what the client has already sent behind this command.
+    /// Discard the commands that the client sent after this one.
     Forget,
-    /// Writes these octets over and over until the client closes.
+    /// Send these bytes repeatedly until the client closes the connection.
     Repeat(Vec<u8>),
-    /// The same, ten octets a second.
+    /// Send these bytes repeatedly, ten bytes per second.
     Drip(Vec<u8>),
 }
 
 impl Reply {
-    /// `+OK text`
+    /// Creates the response `+OK text`.
     pub(super) fn ok(text: impl AsRef<[u8]>) -> Self {
         Self::line(b"+OK ", text.as_ref())
     }
 
-    /// `-ERR text`
+    /// Creates the response `-ERR text`.
     pub(super) fn err(text: impl AsRef<[u8]>) -> Self {
         Self::line(b"-ERR ", text.as_ref())
     }
 
-    /// `+ `, which asks the client for its SASL response.
+    /// Creates the response `+ `, which requests the SASL response of the client.
     pub(super) fn challenge() -> Self {
         Self::line(b"+ ", b"")
     }
@@ -65,24 +65,24 @@ impl Reply {
         }
     }
 
-    /// The same with a body, given in CRLF lines.
+    /// Adds a body with CRLF line endings.
     pub(super) fn with_body(mut self, body: Vec<u8>) -> Self {
         self.body = Some(body);
         self
     }
 
-    /// The same with something to do after it.
+    /// Adds an action after the response.
     pub(super) fn then(mut self, then: Then) -> Self {
         self.then = then;
         self
     }
 
-    /// All of its octets: dot-stuffed, and ended by the lone dot.
+    /// Returns the bytes of the response: dot-stuffed, and with the final dot.
     pub(super) fn octets(&self) -> Vec<u8> {
         let mut out = self.head.clone();
         if let Some(body) = &self.body {
             out.extend(stuffed(body));
-            // A body cut in the middle of a line still gets its end mark on a line of its own.
+            // If the body was cut in the middle of a line, the final dot is still on its own line.
             if !body.is_empty() && !body.ends_with(b"\r\n") {
                 out.extend(b"\r\n");
             }
@@ -92,13 +92,13 @@ impl Reply {
     }
 }
 
-/// Message content in the form of the wire: every line ends in CRLF.
+/// Returns message content as transmitted: every line ends with CRLF.
 pub(super) fn to_wire(content: &[u8]) -> Vec<u8> {
     with_line_ends(content, b"\r\n")
 }
 
-/// The content with `end` in place of each LF and CRLF, and behind the last line in any case. A
-/// bare CR stays what it is.
+/// Returns the content with `end` in place of each LF and CRLF, and after the last line in any
+/// case. A bare CR is unchanged.
 pub(super) fn with_line_ends(content: &[u8], end: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(content.len() + content.len() / 32 + end.len());
     for line in content.split_inclusive(|&octet| octet == b'\n') {
@@ -109,7 +109,7 @@ pub(super) fn with_line_ends(content: &[u8], end: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The body with a dot before each line that begins with one (RFC 1939, section 3).
+/// Returns the body with a dot before each line that begins with one (RFC 1939 §3).
 pub(super) fn stuffed(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len() + 16);
     let mut at_line_start = true;
@@ -118,13 +118,14 @@ pub(super) fn stuffed(body: &[u8]) -> Vec<u8> {
             out.push(b'.');
         }
         out.extend(line);
-        // Only CRLF ends a line; an LF alone is content.
+        // Only CRLF ends a line; a bare LF is content.
         at_line_start = line.ends_with(b"\r\n");
     }
     out
 }
 
-/// The part of a message that TOP shows: the header, the empty line, so many lines of the body.
+/// Returns the part of a message for TOP: the header, the empty line, and `lines` lines of the
+/// body.
 pub(super) fn top(content: &[u8], lines: usize) -> Vec<u8> {
     let header = content
         .windows(4)

@@ -1,4 +1,4 @@
-//! The server does what its documentation says.
+//! Tests of the scripted server.
 
 use std::{
     io::{self, Read, Write},
@@ -12,7 +12,7 @@ use super::{Certificate, Server, corpus, on, on_connect, on_response};
 trait Stream: Read + Write {}
 impl<S: Read + Write> Stream for S {}
 
-/// The plainest client: it says what it is told and reads exactly what it expects.
+/// A minimal client that sends commands and checks responses.
 struct Client(Box<dyn Stream>);
 
 impl Client {
@@ -71,7 +71,7 @@ fn handshake(server: &Server, host: &str, socket: TcpStream) -> io::Result<Clien
 }
 
 #[test]
-fn only_quit_removes() {
+fn only_quit_removes_messages() {
     let server = Server::plain()
         .messages(corpus::messages(3))
         .exclusive()
@@ -107,7 +107,7 @@ fn only_quit_removes() {
 }
 
 #[test]
-fn content_arrives_as_rfc_1939_wants_it() {
+fn content_is_sent_as_in_rfc_1939() {
     let server = Server::plain()
         .message("odd", "A: b\n\n.dot\nbare\r.cr\n..\nno end")
         .message("empty", "")
@@ -167,7 +167,7 @@ fn login_and_capabilities() {
 }
 
 #[test]
-fn a_message_fails_in_every_way_and_heals() {
+fn message_fails_in_every_way_and_heals() {
     let server = Server::plain()
         .message("good", "good\n")
         .message("bad", "bad\n")
@@ -187,7 +187,7 @@ fn a_message_fails_in_every_way_and_heals() {
 }
 
 #[test]
-fn silence_and_floods_end_with_the_client_or_the_server() {
+fn silence_and_endless_data_end_with_client_or_server() {
     let server = Server::plain()
         .message("one", corpus::sized(1, 400))
         .fault(on_connect().silence().times(1))
@@ -211,7 +211,7 @@ fn silence_and_floods_end_with_the_client_or_the_server() {
 }
 
 #[test]
-fn the_end_of_a_session_fails_in_every_way() {
+fn quit_fails_in_every_way() {
     let server = Server::plain()
         .messages(corpus::messages(4))
         .fault(on("PASS").more("-ERR [SYS/TEMP] oh\r\n").cut().times(1))
@@ -237,7 +237,7 @@ fn the_end_of_a_session_fails_in_every_way() {
 }
 
 #[test]
-fn turns_forgetting_and_renumbering() {
+fn round_trips_lost_deletions_and_renumbering() {
     let server = Server::plain()
         .messages(corpus::messages(3))
         .renumbers()
@@ -259,7 +259,7 @@ fn turns_forgetting_and_renumbering() {
 }
 
 #[test]
-fn tls_by_stls_and_from_the_start() {
+fn starttls_and_implicit_tls() {
     let server = Server::starttls()
         .fault(on("STLS").refuse("-ERR no").times(1))
         .fault(on("STLS").more("+OK injected\r\n").times(1))
@@ -290,7 +290,7 @@ fn tls_by_stls_and_from_the_start() {
 }
 
 #[test]
-fn bad_certificates_are_bad() {
+fn bad_certificates_are_rejected() {
     for kind in [
         Certificate::Expired,
         Certificate::WrongHost,

@@ -1,4 +1,4 @@
-//! The protocol of one connection (RFC 1939, 2449, 2595, 5034), without any input or output.
+//! The protocol of one connection (RFC 1939, 2449, 2595, 5034), without I/O.
 
 use super::{
     maildrop::{Maildrop, Message},
@@ -6,7 +6,7 @@ use super::{
     setup::{Setup, Tls},
 };
 
-/// Where one client stands.
+/// The session of one client.
 #[derive(Debug)]
 pub(super) struct Session {
     id: usize,
@@ -14,14 +14,14 @@ pub(super) struct Session {
     stage: Stage,
 }
 
-/// The states of RFC 1939; the UPDATE state is the moment in which QUIT is obeyed.
+/// The states of RFC 1939; the UPDATE state is part of the handling of QUIT.
 #[derive(Debug)]
 enum Stage {
     Authorization { user: Vec<u8>, challenged: bool },
     Transaction(View),
 }
 
-/// A maildrop as it was at the login, and what this session wants gone.
+/// A maildrop as of the login, and the deletions of this session.
 #[derive(Debug)]
 struct View {
     maildrop: usize,
@@ -40,7 +40,7 @@ const STRANGER: Stage = Stage::Authorization {
 };
 
 impl Session {
-    /// A client that has just connected.
+    /// Creates the session of a client that has just connected.
     pub(super) fn new(id: usize, tls: bool) -> Self {
         Self {
             id,
@@ -49,18 +49,18 @@ impl Session {
         }
     }
 
-    /// What is said first.
+    /// Returns the greeting.
     pub(super) fn greeting() -> Reply {
         Reply::ok("POP3 ready")
     }
 
-    /// The connection is private from here on; what was said before does not count.
+    /// Starts over after the TLS handshake, which discards the state before it.
     pub(super) fn secured(&mut self) {
         self.tls = true;
         self.stage = STRANGER;
     }
 
-    /// Whether the next line answers a SASL challenge.
+    /// Returns whether the next line is the response to a SASL challenge.
     pub(super) fn awaits_response(&self) -> bool {
         matches!(
             self.stage,
@@ -71,14 +71,14 @@ impl Session {
         )
     }
 
-    /// The SASL exchange, if there is one, ends here without a login.
+    /// Ends the SASL exchange, if there is one, without a login.
     pub(super) fn drop_challenge(&mut self) {
         if self.awaits_response() {
             self.stage = STRANGER;
         }
     }
 
-    /// The UID of the message that a command line is about.
+    /// Returns the UID of the message that a command refers to.
     pub(super) fn subject(&self, line: &[u8]) -> Option<&[u8]> {
         let Stage::Transaction(view) = &self.stage else {
             return None;
@@ -89,7 +89,7 @@ impl Session {
             .map(|(_, seen)| seen.message.uid.as_slice())
     }
 
-    /// Carries a command line out and says what an honest server says.
+    /// Carries out a command, and returns the correct response.
     pub(super) fn obey(&mut self, line: &[u8], setup: &Setup, maildrops: &mut [Maildrop]) -> Reply {
         if self.awaits_response() {
             return self.authenticate(line, setup, maildrops);
@@ -145,7 +145,7 @@ impl Session {
         Reply::ok("capabilities follow").with_body(body.into_bytes())
     }
 
-    /// AUTH PLAIN (RFC 4616): whom to be, who, and the password, between NULs.
+    /// Handles AUTH PLAIN (RFC 4616): authorization identity, user and password, separated by NUL.
     fn authenticate(
         &mut self,
         response: &[u8],
@@ -244,7 +244,7 @@ impl View {
         }
     }
 
-    /// The UPDATE state: only here do messages go.
+    /// Enters the UPDATE state, the only one in which messages are removed.
     fn commit(&self, maildrops: &mut [Maildrop]) -> Reply {
         let ids: Vec<_> = self
             .seen
@@ -253,7 +253,7 @@ impl View {
             .map(|seen| seen.message.id)
             .collect();
         let maildrop = &mut maildrops[self.maildrop];
-        // Free again before the client hears of it, so that it may come back at once.
+        // Unlocked before the client gets the response, so that it can reconnect at once.
         maildrop.holder = None;
         match maildrop.remove(&ids) {
             0 => Reply::ok("bye"),
@@ -262,7 +262,7 @@ impl View {
         .then(Then::Close)
     }
 
-    /// The messages that are not marked, with their numbers.
+    /// Returns the messages that are not marked as deleted, with their numbers.
     fn present(&self) -> impl Iterator<Item = (usize, &Seen)> {
         (1..).zip(&self.seen).filter(|(_, seen)| !seen.deleted)
     }
@@ -310,7 +310,7 @@ fn no_such_message() -> Reply {
     Reply::err("no such message")
 }
 
-/// The first word in capitals, and what stands behind the space after it.
+/// Splits a line into the first word, in capitals, and the rest after the space.
 fn words(line: &[u8]) -> (String, &[u8]) {
     let end = line
         .iter()
@@ -320,7 +320,7 @@ fn words(line: &[u8]) -> (String, &[u8]) {
     (word, line.get(end + 1..).unwrap_or_default())
 }
 
-/// Decodes base64 (RFC 4648), strictly enough for a test to notice nonsense.
+/// Decodes base64 (RFC 4648), strictly enough to notice invalid input.
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     if !text.len().is_multiple_of(4) {

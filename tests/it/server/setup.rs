@@ -1,4 +1,4 @@
-//! What kind of server a test wants.
+//! The configuration of a server.
 
 use super::{
     certificate::Certificate,
@@ -7,7 +7,7 @@ use super::{
     maildrop::{Maildrop, Message},
 };
 
-/// A server that is not running yet. Made by [`Server::plain`] and its siblings.
+/// A server that is not running yet, created by [`Server::plain`] and similar functions.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub(super) tls: Tls,
@@ -23,7 +23,7 @@ pub struct Setup {
     pub(super) faults: Vec<Fault>,
 }
 
-/// When the connection becomes private.
+/// The kind of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tls {
     Off,
@@ -31,7 +31,7 @@ pub(super) enum Tls {
     Implicit,
 }
 
-/// What a modern server announces. STLS is added where it can be used.
+/// The capabilities of a modern server. STLS is added if it is available.
 const CAPABILITIES: [&str; 8] = [
     "TOP",
     "UIDL",
@@ -61,7 +61,7 @@ impl Setup {
         }
     }
 
-    /// Starts it, on a port of 127.0.0.1 that the kernel chooses.
+    /// Starts the server on a port of 127.0.0.1 that the kernel chooses.
     pub fn start(self) -> Server {
         Server::start(self)
     }
@@ -74,13 +74,13 @@ impl Setup {
         self
     }
 
-    /// One more user; messages that follow are for that one.
+    /// Adds a user. Messages that are added later belong to this user.
     pub fn another_user(mut self, user: &str, password: &str) -> Self {
         self.maildrops.push(Maildrop::new(user, password));
         self
     }
 
-    /// A message that waits, its lines ending in LF or CRLF. Two may have the same UID.
+    /// Adds a message with LF or CRLF line endings. Several messages can have the same UID.
     pub fn message(mut self, uid: impl Into<Vec<u8>>, content: impl AsRef<[u8]>) -> Self {
         let id = self.maildrops.iter().map(|drop| drop.messages.len()).sum();
         let message = Message::new(id, uid.into(), content.as_ref());
@@ -88,7 +88,7 @@ impl Setup {
         self
     }
 
-    /// Many messages, as [`corpus`](super::corpus) makes them.
+    /// Adds many messages, for instance from [`corpus`](super::corpus).
     pub fn messages<U: Into<Vec<u8>>, C: AsRef<[u8]>>(
         self,
         messages: impl IntoIterator<Item = (U, C)>,
@@ -98,14 +98,14 @@ impl Setup {
             .fold(self, |setup, (uid, content)| setup.message(uid, content))
     }
 
-    /// The certificate that the server shows.
+    /// Sets the certificate of the server.
     pub fn certificate(mut self, certificate: Certificate) -> Self {
         self.certificate = certificate;
         self
     }
 
-    /// What CAPA answers before the login and after it. (Gmail announces PIPELINING only after
-    /// it.) Announcing is all this does: see [`without`](Self::without).
+    /// Sets the response to CAPA before and after the login (Gmail announces PIPELINING only after
+    /// the login). This changes only the announcement: see [`without`](Self::without).
     pub fn capabilities(mut self, before_login: &[&str], after_login: &[&str]) -> Self {
         let owned = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect();
         self.before_login = owned(before_login);
@@ -113,50 +113,49 @@ impl Setup {
         self
     }
 
-    /// Neither announces this (`"PIPELINING"`) nor knows it as a command (`"UIDL"`, `"CAPA"`) or in
-    /// one (the `"INITIAL"` response of AUTH).
+    /// Removes a capability (`"PIPELINING"`), a command (`"UIDL"`, `"CAPA"`), or a part of one (the
+    /// `"INITIAL"` response of AUTH).
     pub fn without(mut self, name: &str) -> Self {
         self.unknown.push(name.to_ascii_uppercase());
         self
     }
 
-    /// One session a maildrop at a time; a second login gets `-ERR [IN-USE]`.
+    /// Allows only one session for each maildrop; a second login gets `-ERR [IN-USE]`.
     pub fn exclusive(mut self) -> Self {
         self.exclusive = true;
         self
     }
 
-    /// Numbers the messages otherwise in each session, as servers do that go by the order of
-    /// files in a folder.
+    /// Renumbers the messages in each session, like servers that list files in directory order.
     pub fn renumbers(mut self) -> Self {
         self.renumbers = true;
         self
     }
 
-    /// Shows at most so many messages a session (Gmail: about 250).
+    /// Limits the number of messages in each session (Gmail: about 250).
     pub fn window(mut self, count: usize) -> Self {
         self.window = count;
         self
     }
 
-    /// Writes each octet by itself, so that the client sees every way of cutting its input.
+    /// Writes each byte separately, so that the client gets its input in all possible pieces.
     pub fn octet_by_octet(self) -> Self {
         self.pieces(1)
     }
 
-    /// Writes so many octets at once.
+    /// Writes pieces of this number of bytes.
     pub fn pieces(mut self, octets: usize) -> Self {
         self.piece = octets;
         self
     }
 
-    /// Something that goes wrong.
+    /// Adds a fault.
     pub fn fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);
         self
     }
 
-    /// Whether a command or capability was taken away by [`without`](Self::without).
+    /// Returns whether a command or capability was removed by [`without`](Self::without).
     pub(super) fn lacks(&self, name: &str) -> bool {
         self.unknown
             .iter()

@@ -1,4 +1,4 @@
-//! All that the connections share: the mail, the faults, and the log.
+//! The state that all connections share: messages, faults and log.
 
 use super::{
     fault::{self, Fault, Occasion},
@@ -9,8 +9,8 @@ use super::{
     setup::Setup,
 };
 
-/// What changes while the server runs. Whoever holds it sees a command recorded, carried out
-/// and answered, or none of these: a test that waits for a line in the log finds its effect too.
+/// The mutable state of a running server. Under its lock a command is recorded, carried out and
+/// answered at once, so that a test that waits for a line in the log also finds its effect.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) maildrops: Vec<Maildrop>,
@@ -21,7 +21,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// The state that a server begins with.
+    /// Creates the initial state.
     pub(super) fn new(setup: &Setup) -> Self {
         let maildrops = setup.maildrops.clone();
         Self {
@@ -32,7 +32,7 @@ impl State {
         }
     }
 
-    /// A client has connected: gives the number of its session, and what greets it.
+    /// Adds a session for a new client. Returns its number and the greeting.
     pub(super) fn enter(&mut self) -> (usize, Answer) {
         self.log.sessions.push(SessionLog {
             open: true,
@@ -46,12 +46,12 @@ impl State {
         (self.log.sessions.len() - 1, answer)
     }
 
-    /// The handshake of session `id` is done.
+    /// Records that the handshake of session `id` is complete.
     pub(super) fn secured(&mut self, id: usize) {
         self.log.sessions[id].tls = true;
     }
 
-    /// A line came from the client of session `id`; `waited` tells that it began a turn.
+    /// Handles a line from the client of session `id`. `waited` is true if it began a round trip.
     pub(super) fn answer(
         &mut self,
         id: usize,
@@ -85,7 +85,7 @@ impl State {
         }
     }
 
-    /// Session `id` is over. Its maildrop is free; what it had marked stays.
+    /// Ends session `id`. Its maildrop is unlocked, and the messages that it marked stay.
     pub(super) fn leave(&mut self, id: usize) {
         self.log.sessions[id].open = false;
         for maildrop in &mut self.maildrops {

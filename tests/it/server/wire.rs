@@ -1,4 +1,4 @@
-//! The connection itself: lines in, octets out, plain or private.
+//! The connection: reads lines and writes bytes, with or without TLS.
 
 use std::{
     io::{self, Read, Write},
@@ -8,10 +8,10 @@ use std::{
 
 use native_tls::{TlsAcceptor, TlsStream};
 
-/// How much is written at once when something is written for ever.
+/// The size of a write of repeated data.
 const FLOOD: usize = 64 * 1024;
 
-/// One client's connection.
+/// The connection of one client.
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: TcpStream,
@@ -23,16 +23,16 @@ pub(super) struct Wire {
 /// A line from the client.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// Without its CRLF or LF.
+    /// The line without its CRLF or LF.
     pub(super) text: Vec<u8>,
-    /// It had not come together with the line before it.
+    /// True if it did not arrive together with the line before it.
     pub(super) waited: bool,
 }
 
 impl Wire {
-    /// Takes over a connection that was just accepted.
+    /// Wraps a connection that was just accepted.
     pub(super) fn new(socket: TcpStream, piece: usize) -> io::Result<Self> {
-        // Else the kernel puts the octets together that were written one by one.
+        // Otherwise the kernel merges bytes that were written separately.
         socket.set_nodelay(true)?;
         Ok(Self {
             socket,
@@ -42,7 +42,7 @@ impl Wire {
         })
     }
 
-    /// Waits for the client's handshake. Octets that came in clear before it are dropped.
+    /// Waits for the TLS handshake of the client. Cleartext that arrived before it is discarded.
     pub(super) fn secure(&mut self, acceptor: &TlsAcceptor) -> io::Result<()> {
         self.forget();
         let private = acceptor.accept(self.socket.try_clone()?);
@@ -50,7 +50,7 @@ impl Wire {
         Ok(())
     }
 
-    /// The next line, or `None` when the client has gone.
+    /// Reads the next line. Returns `None` if the client closed the connection.
     pub(super) fn read_line(&mut self) -> io::Result<Option<Line>> {
         let mut waited = false;
         loop {
@@ -69,7 +69,7 @@ impl Wire {
         }
     }
 
-    /// Writes all of it, so many octets at once.
+    /// Writes all bytes, in pieces of the configured size.
     pub(super) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
         octets
             .chunks(self.piece)
@@ -79,14 +79,14 @@ impl Wire {
             })
     }
 
-    /// Writes until the client has had enough.
+    /// Writes bytes repeatedly until the client closes the connection.
     pub(super) fn repeat(&mut self, octets: &[u8]) {
         let flood = octets.repeat(FLOOD.div_ceil(octets.len().max(1)));
         while !flood.is_empty() && self.write(&flood).is_ok() {}
     }
 
-    /// Writes an octet at a time, ten a second, until the client has had enough. What paces it is
-    /// waiting for what the client says meanwhile.
+    /// Writes ten bytes per second until the client closes the connection. The time limit for
+    /// reading from the client sets the pace.
     pub(super) fn drip(&mut self, octets: &[u8]) {
         let _ = self
             .socket
@@ -98,30 +98,30 @@ impl Wire {
         }
     }
 
-    /// Throws away what has arrived and was not asked for yet.
+    /// Discards the data that has arrived and was not read yet.
     pub(super) fn forget(&mut self) {
         self.input.clear();
     }
 
-    /// Listens, says nothing, and comes back when the client has closed.
+    /// Reads and discards data until the client closes the connection.
     pub(super) fn swallow(&mut self) {
         let mut octets = [0; 16 * 1024];
         while self.socket.read(&mut octets).is_ok_and(|count| count > 0) {}
     }
 
-    /// Ends the connection in good order.
+    /// Closes the connection properly.
     pub(super) fn close(mut self) {
         if let Some(tls) = &mut self.tls {
-            // The client may have gone already; there is nobody to tell.
+            // The client may have closed the connection already.
             let _ = tls.shutdown();
         }
         self.cut();
     }
 
-    /// Ends the connection with what was written so far.
+    /// Closes the connection after the bytes written so far.
     ///
-    /// What the client still sends is read and dropped: closing a socket with unread input
-    /// resets the connection, and the client could lose octets that are meant to arrive.
+    /// Data from the client is read and discarded: closing a socket with unread input resets the
+    /// connection, and the client could lose bytes that it should receive.
     pub(super) fn cut(mut self) {
         if self.socket.shutdown(Shutdown::Write).is_ok() {
             self.swallow();

@@ -1,7 +1,8 @@
-//! The state of a disk after a power cut: the writes of a trace, without those not synced.
+//! Computes the state of a disk after a power cut: the writes of a trace except those not synced.
 //!
-//! The model is what POSIX promises and no more: `fsync` of a file makes its content safe, `fsync`
-//! of a folder the names in it; all else may or may not survive, in any combination.
+//! The model is exactly what POSIX guarantees: `fsync` of a file makes its content durable, and
+//! `fsync` of a directory makes the names in it durable. Other changes may or may not survive, in
+//! any combination.
 
 use std::{
     collections::HashMap,
@@ -11,35 +12,35 @@ use std::{
 
 use super::trace::Call;
 
-/// What becomes of that which was not synced.
+/// The fate of changes that were not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsynced {
-    /// Nothing of it survives.
+    /// No such change survives.
     Lost,
-    /// All names and lengths survive, and no content: zeros stand in its place.
+    /// All names and lengths survive, but no content, which reads as zeros.
     NamesOnly,
-    /// Each write, whole or torn, and each name survives by chance, the same for the same seed.
+    /// Each write, complete or torn, and each name survives at random, the same for the same seed.
     ByChance(u64),
 }
 
-/// All that happened to the files below a folder.
+/// All changes to the files below a directory.
 #[derive(Debug, Default)]
 pub struct Disk {
     root: PathBuf,
     nodes: Vec<Node>,
-    /// What lies where, to those who did not lose power.
+    /// The current file or directory of each path.
     places: HashMap<PathBuf, usize>,
-    /// Files without a name that were opened, by descriptor.
+    /// Open files without a name, by descriptor.
     nameless: HashMap<i64, usize>,
 }
 
-/// A file or a folder.
+/// A file or a directory.
 #[derive(Debug, Default)]
 struct Node {
     is_folder: bool,
-    /// Those at one time happen together or not at all: a rename takes one name and gives another.
+    /// Changes with the same time happen atomically: a rename removes one name and adds another.
     changes: Vec<Change>,
-    /// When syncs of it began and ended.
+    /// The times at which syncs of it began and ended.
     syncs: Vec<(usize, usize)>,
     length: usize,
 }
@@ -54,12 +55,12 @@ struct Change {
 enum What {
     Write(usize, Vec<u8>),
     Truncate(usize),
-    /// A name in this folder stands for this node from now on, or for nothing.
+    /// From now on, a name in this directory refers to this node, or does not exist.
     Name(String, Option<usize>),
 }
 
 impl Disk {
-    /// What `calls` did below `root`, an existing folder.
+    /// Computes the changes by `calls` below `root`, an existing directory.
     pub fn replay(root: &Path, calls: &[Call]) -> Self {
         let mut disk = Self {
             root: root.to_owned(),
@@ -106,7 +107,7 @@ impl Disk {
                     return;
                 };
                 let length = usize::try_from(call.result).unwrap();
-                // pouch writes its files from the beginning to the end; only SQLite says where
+                // pouch writes its files sequentially; only SQLite writes at offsets.
                 let at = if call.name == "write" {
                     self.nodes[node].length
                 } else {
@@ -192,8 +193,7 @@ impl Disk {
         }
     }
 
-    /// Writes what is left below `to` where the power was cut as line `cut` of the trace was to
-    /// come.
+    /// Writes the surviving state to `to`, for a power cut just before line `cut` of the trace.
     pub fn after_power_cut(&self, cut: usize, unsynced: Unsynced, to: &Path) {
         self.restore(0, cut, unsynced, to);
     }
@@ -240,7 +240,7 @@ impl Disk {
     }
 }
 
-/// What a change leaves of itself in the content of a file.
+/// Applies the surviving part of a change to the content of a file.
 fn apply_to(content: &mut Vec<u8>, change: &Change, safe: bool, unsynced: Unsynced) {
     let chance = match unsynced {
         Unsynced::ByChance(seed) => chance(seed, change.at) % 4,
@@ -275,7 +275,8 @@ fn apply_to(content: &mut Vec<u8>, change: &Change, safe: bool, unsynced: Unsync
     }
 }
 
-/// A number by chance for a change, the same for the same seed (the finalizer of splitmix64).
+/// Returns a pseudorandom number for a change, the same for the same seed (the finalizer of
+/// splitmix64).
 fn chance(seed: u64, change: usize) -> u64 {
     let mut z = seed
         .wrapping_add(change as u64)

@@ -6,16 +6,16 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// One message in a Maildir.
+/// A message in a Maildir.
 #[derive(Debug, Clone)]
 pub struct Delivered {
-    /// Its file name, without the folder.
+    /// Its file name, without the directory.
     pub name: String,
-    /// What the file holds.
+    /// The content of the file.
     pub bytes: Vec<u8>,
 }
 
-/// What lay in a Maildir when [`Home::maildir`](super::Home::maildir) looked.
+/// The content of a Maildir at the time of [`Home::maildir`](super::Home::maildir).
 #[derive(Debug, Clone, Default)]
 pub struct Mail {
     delivered: Vec<Delivered>,
@@ -23,7 +23,7 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// A Maildir, or a mailbox file; where there is nothing, there is no mail.
+    /// Reads a Maildir or an mbox file. If it does not exist, there is no mail.
     pub(super) fn read(dir: &Path) -> Self {
         if dir.is_file() {
             return Self::in_mbox(
@@ -59,8 +59,8 @@ impl Mail {
         Self { delivered, tmp }
     }
 
-    /// The messages of a mailbox file, without its quoting (mboxrd), in their order. One that has
-    /// no blank line behind it is torn, and equals nothing.
+    /// Returns the messages of an mbox file in order, without its quoting (mboxrd). A message
+    /// without a blank line after it is partial, and never equal to another one.
     #[track_caller]
     pub fn in_mbox(mailbox: &[u8]) -> Self {
         let mut delivered: Vec<Delivered> = Vec::new();
@@ -93,23 +93,23 @@ impl Mail {
         }
     }
 
-    /// The messages in `new` and `cur`, in the order of their names.
+    /// Returns the messages in `new` and `cur`, ordered by name.
     pub fn delivered(&self) -> &[Delivered] {
         &self.delivered
     }
 
-    /// How many messages lie in `new` and `cur`.
+    /// Returns the number of messages in `new` and `cur`.
     pub fn len(&self) -> usize {
         self.delivered.len()
     }
 
-    /// The names of what was left in `tmp`.
+    /// Returns the names of files in `tmp`.
     pub fn tmp(&self) -> &[String] {
         &self.tmp
     }
 
-    /// Exactly these messages were delivered, each as often as it stands here,
-    /// in any order, with LF line ends. (`expected` may have CR LF.)
+    /// Asserts that exactly these messages were delivered, in any order, with LF line endings.
+    /// `expected` may have CRLF.
     #[track_caller]
     pub fn assert_exactly(&self, expected: &[impl AsRef<[u8]>]) -> &Self {
         let mut balance: BTreeMap<Vec<u8>, isize> = BTreeMap::new();
@@ -139,7 +139,7 @@ impl Mail {
         self
     }
 
-    /// Nothing was left in `tmp`.
+    /// Asserts that `tmp` is empty.
     #[track_caller]
     pub fn assert_tidy(&self) -> &Self {
         assert!(self.tmp.is_empty(), "left in tmp: {:?}", self.tmp);
@@ -147,7 +147,7 @@ impl Mail {
     }
 }
 
-/// CR LF becomes LF; a CR elsewhere stays.
+/// Replaces CRLF by LF; a CR elsewhere is unchanged.
 fn unix_lines(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     for (at, &byte) in bytes.iter().enumerate() {
@@ -158,7 +158,7 @@ fn unix_lines(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A message in a line or two: how long it is, how it begins and ends.
+/// Returns a short description of a message: its length, beginning and end.
 fn glance(message: &[u8]) -> String {
     const SHOWN: usize = 160;
     if message.len() <= 2 * SHOWN {

@@ -8,7 +8,7 @@ use std::{
 
 use super::Home;
 
-/// Something mounted, until this is dropped.
+/// A mount, which is unmounted when it is dropped.
 #[derive(Debug)]
 pub struct Mounted(PathBuf);
 
@@ -22,14 +22,14 @@ impl Mounted {
         Self(place)
     }
 
-    /// A folder that cannot be written for a while.
+    /// Makes a directory temporarily read-only.
     #[track_caller]
     pub fn read_only(home: &Home, place: PathBuf) -> Self {
         let from = place.display().to_string();
         Self::new(home, place, &["--bind", "-o", "ro", &from])
     }
 
-    /// An empty disk of this size, in memory.
+    /// Mounts an empty disk of this size, in memory.
     #[track_caller]
     pub fn tmpfs(home: &Home, place: PathBuf, size: &str) -> Self {
         Self::new(
@@ -45,7 +45,7 @@ impl Mounted {
         )
     }
 
-    /// An empty disk of this size, with blocks of so many octets, in a file.
+    /// Mounts an empty disk of this size and block size (in bytes), in a file.
     #[track_caller]
     pub fn ext4(home: &Home, place: PathBuf, size: &str, blocks: u32) -> Self {
         home.command("truncate", &["-s", size, "image"])
@@ -60,7 +60,7 @@ impl Mounted {
         Self::new(home, place, &["-o", "loop", "image"])
     }
 
-    /// The folder `from` once more, by way of a program.
+    /// Mounts the directory `from` by a FUSE program.
     #[track_caller]
     pub fn foreign(home: &Home, from: &Path, place: PathBuf, options: &[&str]) -> Self {
         let (from, at) = (from.display().to_string(), place.display().to_string());

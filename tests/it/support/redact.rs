@@ -6,13 +6,13 @@ use regex::{Regex, RegexBuilder};
 
 /// Regular expressions of variable text, each with its replacement. They are applied in this order.
 const VARIABLE: &[(&str, &str)] = &[
-    // temporary directories, wherever the system has them
+    // Temporary directories.
     (r"(?:/[\w.+-]+)*/pouch-home-\w{6}", "HOME"),
     (r"(?:/[\w.+-]+)*/pouch-server-\w{6}", "SERVER"),
     (r"(?:/[\w.+-]+)+/(?:debug|release)/pouch\b", "pouch"),
     (r"\bpouch \d+\.\d+\.\d+\b", "pouch VERSION"),
     (r"\bpid \d+", "pid PID"),
-    // the scripted servers get their ports from the system
+    // Ports of scripted servers.
     (
         r"((?:127\.0\.0\.1|localhost|\[::1\]):)\d{4,5}\b",
         "${1}PORT",
@@ -23,14 +23,14 @@ const VARIABLE: &[(&str, &str)] = &[
         r#"("source": "~/.config/pouch/config.toml:3",\s+"value": )\d{4,5}\b"#,
         "${1}PORT",
     ),
-    // fingerprints of certificates, which are made for each server
+    // Fingerprints of certificates, which are created for each server.
     (r"\b[0-9a-f]{64}\b", "SHA256"),
-    // identifiers of ledgers, and the names of the files that hold them
+    // Identifiers of ledgers, and the names of files that contain them.
     (r"/mailboxes/[^/\s]+\.db\b", "/mailboxes/LEDGER.db"),
     (r"L[0-9a-f]{12}\.[\w-]+(?:\.[\w-]+)*", "L-LEDGER.HOST"),
-    // addresses at the machine that runs the tests
+    // Addresses at the machine that runs the tests.
     (r"\b(pouch|pouch\.[\d.]+|work)@[\w.-]+>", "$1@HOST>"),
-    // how much room a disk has, and how long something took
+    // Free disk space and elapsed times.
     (r"\b[\d.]+ [KMGT]?B free\b", "N free"),
     (r"\b\d+ ms\b", "N ms"),
     (r#", \d+\.\d s("?)$"#, ", N s$1"),

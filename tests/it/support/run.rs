@@ -15,15 +15,14 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::redact::redact;
 
-/// How long a run may take, where [`Run::within`] does not say otherwise.
+/// The time limit of a run without [`Run::within`].
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How long to look for last words after the program has ended. Whatever it
-/// wrote lies in the pipe by then; only a program that it left behind can keep
-/// the pipe open.
+/// The time to wait for remaining output after the program has ended. Its own output is in the pipe
+/// by then; only a child process can keep the pipe open.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// A program that is about to run.
+/// A program to run.
 #[derive(Debug)]
 #[must_use = "nothing runs before `run` or `spawn`"]
 pub struct Run {
@@ -33,7 +32,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Any command, as it stands.
+    /// Creates a run of any command.
     pub fn of(command: Command) -> Self {
         Self {
             command,
@@ -48,31 +47,31 @@ impl Run {
         self
     }
 
-    /// What it reads from standard input: nothing, unless said here.
+    /// Sets the standard input, which is empty by default.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(bytes.into());
         self
     }
 
-    /// Where it runs: in `$HOME`, unless said here.
+    /// Sets the working directory, which is the home directory by default.
     pub fn dir(mut self, path: impl AsRef<Path>) -> Self {
         self.command.current_dir(path);
         self
     }
 
-    /// How long it may take before it is killed and the test fails.
+    /// Sets the time limit, after which the program is killed and the test fails.
     pub fn within(mut self, time: Duration) -> Self {
         self.within = time;
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the program to its end.
     #[track_caller]
     pub fn run(self) -> Output {
         self.spawn().wait()
     }
 
-    /// Starts it.
+    /// Starts the program.
     #[track_caller]
     pub fn spawn(mut self) -> Child {
         let name = shown(&self.command);
@@ -89,7 +88,7 @@ impl Run {
             .unwrap_or_else(|e| panic!("cannot run {name}: {e}"));
         let deadline = Instant::now() + self.within;
         if let (Some(bytes), Some(mut pipe)) = (self.stdin, child.stdin.take()) {
-            // A program that does not read to the end is no fault of the test.
+            // A program need not read all of its input.
             thread::spawn(move || pipe.write_all(&bytes));
         }
         let watch = Arc::new(Watch::default());
@@ -110,7 +109,7 @@ impl Run {
     }
 }
 
-/// The command line, to show it.
+/// Returns the command line for display.
 fn shown(command: &Command) -> String {
     let mut text = command.get_program().to_string_lossy().into_owned();
     for arg in command.get_args() {
@@ -126,7 +125,7 @@ struct Stream {
     closed: bool,
 }
 
-/// What is known of a running program.
+/// The known state of a running program.
 #[derive(Debug, Default)]
 struct Seen {
     stdout: Stream,
@@ -134,7 +133,7 @@ struct Seen {
     ended: bool,
 }
 
-/// [`Seen`], and a way to wait for more.
+/// [`Seen`] with a condition variable.
 #[derive(Debug, Default)]
 struct Watch {
     seen: Mutex<Seen>,
@@ -151,7 +150,7 @@ impl Watch {
         self.news.notify_all();
     }
 
-    /// Reads a pipe to its end, in a thread.
+    /// Reads a pipe to its end in a thread.
     fn follow(
         self: &Arc<Self>,
         mut pipe: impl Read + Send + 'static,
@@ -172,8 +171,8 @@ impl Watch {
         });
     }
 
-    /// Waits for the program's end, in a thread. It stays a zombie (`NOWAIT`),
-    /// so that its number belongs to nobody else while a signal may go there.
+    /// Waits for the end of the program in a thread. The program stays a zombie (`NOWAIT`), so that
+    /// a signal cannot reach another process with the same id.
     fn follow_end(self: &Arc<Self>, pid: Pid) {
         let watch = Arc::clone(self);
         thread::spawn(move || {
@@ -183,7 +182,7 @@ impl Watch {
         });
     }
 
-    /// Waits until `done` or the deadline; tells whether it is done.
+    /// Waits until `done` returns true or the deadline passes; returns whether it did.
     fn until(&self, deadline: Instant, done: impl Fn(&Seen) -> bool) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let waited = self
@@ -194,7 +193,7 @@ impl Watch {
     }
 }
 
-/// A running program. Dropping it kills it.
+/// A running program, which is killed when it is dropped.
 #[derive(Debug)]
 pub struct Child {
     process: std::process::Child,
@@ -205,30 +204,30 @@ pub struct Child {
 }
 
 impl Child {
-    /// Its process id.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// Ends it at once (`SIGKILL`).
+    /// Kills the program (`SIGKILL`).
     pub fn kill(&mut self) {
         self.signal(Signal::KILL.as_raw());
     }
 
-    /// Sends it a signal, by number. One that has ended gets none.
+    /// Sends a signal, unless the program has ended.
     pub fn signal(&mut self, number: i32) {
         let signal = Signal::from_named_raw(number).expect("the number of a signal");
         kill_process(Pid::from_child(&self.process), signal)
             .unwrap_or_else(|e| panic!("cannot send signal {number} to {}: {e}", self.name));
     }
 
-    /// Waits until it has printed `text`, to standard output or standard error.
+    /// Waits until the program has printed `text` to standard output or standard error.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) {
         self.wait_for_times(text, 1);
     }
 
-    /// Waits until it has printed `text` so many times, all to the same output.
+    /// Waits until the program has printed `text` this number of times to the same output.
     #[track_caller]
     pub fn wait_for_times(&mut self, text: &str, times: usize) {
         let has = |stream: &Stream| {
@@ -244,12 +243,12 @@ impl Child {
         }
     }
 
-    /// Whether it still runs.
+    /// Returns whether the program is running.
     pub fn is_running(&self) -> bool {
         !self.watch.lock().ended
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the program.
     #[track_caller]
     pub fn wait(mut self) -> Output {
         let in_time = self.watch.until(self.deadline, |seen| seen.ended);
@@ -258,7 +257,7 @@ impl Child {
         output
     }
 
-    /// Ends it if it still runs, and gathers what there is.
+    /// Kills the program if it is running, and collects its output.
     fn end(&mut self) -> Output {
         let status = self.reap();
         self.watch.until(Instant::now() + LAST_WORDS, |seen| {
@@ -277,7 +276,7 @@ impl Child {
     }
 
     fn reap(&mut self) -> ExitStatus {
-        // Does nothing to one that has ended.
+        // This has no effect on a program that has ended.
         self.process.kill().expect("it is our child");
         let status = self.process.wait().expect("it is our child");
         self.reaped = true;
@@ -293,30 +292,30 @@ impl Drop for Child {
     }
 }
 
-/// What came of a run. Shown by `{}`, it tells everything.
+/// The result of a run, which `{}` prints completely.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The command line.
     pub command: String,
-    /// The exit code; 128+n when signal n ended it.
+    /// The exit code, or 128 + n if signal n terminated the program.
     pub code: i32,
     /// Standard output, as text.
     pub stdout: String,
     /// Standard error, as text.
     pub stderr: String,
-    /// Standard output, as it came.
+    /// Standard output, as bytes.
     pub stdout_bytes: Vec<u8>,
 }
 
 impl Output {
-    /// It ended with this code.
+    /// Asserts the exit code.
     #[track_caller]
     pub fn assert_code(&self, code: i32) -> &Self {
         assert!(self.code == code, "the exit code is not {code}\n{self}");
         self
     }
 
-    /// It printed nothing at all.
+    /// Asserts that nothing was printed.
     #[track_caller]
     pub fn assert_silent(&self) -> &Self {
         let silent = self.stdout_bytes.is_empty() && self.stderr.is_empty();
@@ -324,18 +323,18 @@ impl Output {
         self
     }
 
-    /// Returns standard output for a snapshot: without what differs from run to run.
+    /// Returns standard output for a snapshot, with variable parts replaced.
     pub fn stdout_text(&self) -> String {
         redact(&self.stdout)
     }
 
-    /// Returns standard error for a snapshot: without what differs from run to run.
+    /// Returns standard error for a snapshot, with variable parts replaced.
     pub fn stderr_text(&self) -> String {
         redact(&self.stderr)
     }
 
-    /// Returns the command line, both outputs and the exit code for a snapshot, without what
-    /// differs from run to run.
+    /// Returns the command line, both outputs and the exit code for a snapshot, with variable parts
+    /// replaced.
     pub fn transcript(&self) -> String {
         let mut text = format!("$ {}\n{}", self.command, self.stdout);
         if !self.stderr.is_empty() {
@@ -357,7 +356,7 @@ impl Output {
         )
     }
 
-    /// Standard output has this text in it.
+    /// Asserts that standard output contains this text.
     #[track_caller]
     pub fn assert_stdout(&self, text: &str) -> &Self {
         assert!(
@@ -367,7 +366,7 @@ impl Output {
         self
     }
 
-    /// Standard error has this text in it.
+    /// Asserts that standard error contains this text.
     #[track_caller]
     pub fn assert_stderr(&self, text: &str) -> &Self {
         assert!(

@@ -1,31 +1,31 @@
 //! Traces the system calls of a run with `strace`, and makes some of them fail.
 //!
-//! A matrix over all calls of a run takes long: the tests try a sample, evenly spread. With
-//! `POUCH_EVERY=1` in the environment they try every one, with `POUCH_EVERY=5` every fifth.
+//! Tests that try each call of a run take a sample, evenly distributed, since all calls would take
+//! too long. `POUCH_EVERY=1` in the environment selects every call, `POUCH_EVERY=5` every fifth.
 
 use std::collections::HashMap;
 
 use super::{Home, run::Run};
 
-/// A system call that has ended.
+/// A completed system call.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The thread that made it.
     pub thread: u32,
     pub name: String,
-    /// What stands between its parentheses.
+    /// The text between its parentheses.
     arguments: String,
-    /// When it began and ended: lines of the trace.
+    /// The lines of the trace at which it began and ended.
     pub began: usize,
     pub ended: usize,
-    /// Its result; negative where it failed.
+    /// Its result; negative if it failed.
     pub result: i64,
-    /// The path of the file descriptor that is its result.
+    /// The path of the file descriptor that it returned.
     pub opened: Option<String>,
 }
 
-/// A run of pouch under strace: `calls` are traced, with this manipulation of them, if any. What
-/// the programs do that pouch starts is not seen.
+/// Returns a run of pouch under strace that traces `calls` and optionally manipulates some of them.
+/// Programs that pouch starts are not traced.
 pub fn traced(home: &Home, calls: &str, inject: Option<&str>, pouch: &[&str]) -> Run {
     let trace = format!("trace={calls}");
     let inject = inject.map(|inject| format!("inject={inject}"));
@@ -38,7 +38,7 @@ pub fn traced(home: &Home, calls: &str, inject: Option<&str>, pouch: &[&str]) ->
     home.system_command("strace", &arguments)
 }
 
-/// The calls of the last [`traced`] run, in the order in which they began.
+/// Returns the calls of the last [`traced`] run, in the order in which they began.
 pub fn calls(home: &Home) -> Vec<Call> {
     let text = String::from_utf8(home.read("calls")).unwrap();
     let mut calls: Vec<Call> = Vec::new();
@@ -60,7 +60,7 @@ pub fn calls(home: &Home) -> Vec<Call> {
             }
             None => (at, line.to_owned()),
         };
-        // signals and the end of a process are no calls
+        // Signals and process ends are not calls.
         let (Some((name, rest)), Some((_, result))) =
             (whole.split_once('('), whole.rsplit_once(" = "))
         else {
@@ -89,7 +89,7 @@ pub fn calls(home: &Home) -> Vec<Call> {
 }
 
 impl Call {
-    /// The strings among its arguments.
+    /// Returns the strings among its arguments.
     pub fn strings(&self) -> Vec<Vec<u8>> {
         self.arguments
             .split('"')
@@ -99,7 +99,7 @@ impl Call {
             .collect()
     }
 
-    /// The paths of its file descriptors.
+    /// Returns the paths of its file descriptors.
     pub fn files(&self) -> Vec<String> {
         let parts = self
             .arguments
@@ -109,7 +109,7 @@ impl Call {
         parts.filter_map(path).collect()
     }
 
-    /// Whether it is about a file below one of these folders.
+    /// Returns whether it accesses a file below one of these directories.
     pub fn concerns(&self, folders: &[&str]) -> bool {
         let strings = self.strings();
         let paths = strings
@@ -121,7 +121,7 @@ impl Call {
             .any(|path| folders.iter().any(|folder| path.contains(folder)))
     }
 
-    /// Its arguments that are numbers.
+    /// Returns the numbers among its arguments.
     pub fn numbers(&self) -> Vec<usize> {
         let parts = self
             .arguments
@@ -131,7 +131,7 @@ impl Call {
         parts.filter_map(|part| part.trim().parse().ok()).collect()
     }
 
-    /// Whether this word stands among its arguments.
+    /// Returns whether its arguments contain this word.
     pub fn says(&self, word: &str) -> bool {
         self.arguments
             .split('"')
@@ -140,7 +140,7 @@ impl Call {
     }
 }
 
-/// The path of a file descriptor.
+/// Returns the path of a file descriptor.
 fn path(descriptor: &str) -> Option<String> {
     Some(text(&unescaped(
         descriptor.split_once('<')?.1.split_once('>')?.0,
@@ -151,7 +151,7 @@ fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
 }
 
-/// What `\x2f\x41` stands for.
+/// Decodes `\x2f\x41`.
 fn unescaped(text: &str) -> Vec<u8> {
     text.split("\\x")
         .filter(|part| !part.is_empty())
@@ -159,14 +159,14 @@ fn unescaped(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// A call of a run: the `nth` of its name that its thread makes, which is how strace counts.
+/// A call of a run: the `nth` call of this name by its thread, which is how strace counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Point {
     pub call: String,
     pub nth: usize,
 }
 
-/// All points of a run, without regard to the thread, in the order in which they come.
+/// Returns all points of a run in order, for all threads.
 pub fn points<'a>(
     calls: impl IntoIterator<Item = &'a Call>,
     wanted: impl Fn(&Call) -> bool,
@@ -187,7 +187,7 @@ pub fn points<'a>(
     points
 }
 
-/// Of `all`, `most` that are evenly spread, or as many as `POUCH_EVERY` asks for.
+/// Returns an evenly distributed sample of at most `most` elements, or as `POUCH_EVERY` requests.
 pub fn sample<T: Clone>(all: &[T], most: usize) -> Vec<T> {
     let every = std::env::var_os("POUCH_EVERY")
         .map(|every| every.to_str().unwrap().parse::<usize>().unwrap());

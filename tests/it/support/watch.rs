@@ -11,19 +11,19 @@ use rustix::{
     io::{Errno, read},
 };
 
-/// How long to wait before the test fails.
+/// The time limit, after which the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until `done` holds, as [`holds_in_time`] does.
+/// Waits until `done` returns true, like [`holds_in_time`].
 #[track_caller]
 pub fn wait_for_change(directories: &[&Path], done: impl FnMut() -> bool) {
     let held = holds_in_time(directories, done);
     assert!(held, "no change in {directories:?} was the awaited one");
 }
 
-/// Waits until `done` holds, and returns whether it did in time. It is evaluated at first, and
-/// after each change of an entry of one of `directories`: one was created, moved there, written to
-/// or closed. They have to exist; changes further below do not count.
+/// Waits until `done` returns true, and returns whether it did in time. It is evaluated first, and
+/// after each change of an entry in one of `directories`: a file was created, moved there, written
+/// or closed. The directories have to exist; changes in subdirectories do not count.
 #[track_caller]
 pub fn holds_in_time(directories: &[&Path], mut done: impl FnMut() -> bool) -> bool {
     let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
@@ -45,7 +45,7 @@ pub fn holds_in_time(directories: &[&Path], mut done: impl FnMut() -> bool) -> b
         if ready == 0 {
             return false;
         }
-        // one evaluation serves all changes that have happened by now
+        // One evaluation covers all changes so far.
         loop {
             match read(&changes, &mut events) {
                 Ok(_) => {}
