@@ -179,12 +179,12 @@ fn unwritable_maildir_prevents_deletion() {
             desk.home.make_dir(Path::new("Mail/work").join(part), 0o700);
         }
         let disk = Mounted::read_only(&desk.home, desk.home.join("Mail/work").join(part));
-        let told = desk.pouch(&["fetch"]).run();
-        shown.push_str(&told.case(&format!("{part:?} cannot be written")));
+        let output = desk.pouch(&["fetch"]).run();
+        shown.push_str(&output.case(&format!("{part:?} cannot be written")));
         // `new` is on another disk, so that nothing can be renamed into it.
         match part {
-            "new" => told.assert_code(74),
-            _ => told
+            "new" => output.assert_code(74),
+            _ => output
                 .assert_code(73)
                 .assert_stderr("hint: remount the file system read-write"),
         };
@@ -316,12 +316,12 @@ fn after_runs_once_with_the_name_of_the_account() {
     let desk = Desk::with(5, AFTER, |server| server);
     desk.fetch(0);
     desk.fetch(0);
-    let told = String::from_utf8(desk.home.read("env")).unwrap();
+    let output = String::from_utf8(desk.home.read("env")).unwrap();
     assert!(
-        told.lines().any(|line| line == "POUCH_ACCOUNT=work"),
-        "{told}"
+        output.lines().any(|line| line == "POUCH_ACCOUNT=work"),
+        "{output}"
     );
-    assert!(!told.contains("secret"));
+    assert!(!output.contains("secret"));
     assert_eq!(
         desk.home.read("ran").split(|octet| *octet == b'\n').count(),
         2
@@ -383,8 +383,8 @@ fn failing_after_command_is_reported_and_mail_is_kept() {
         let desk = Desk::with(2, &format!("keep = \"none\"\nafter = {after}"), |server| {
             server
         });
-        let told = desk.pouch(&["fetch", "-v"]).run();
-        shown.push_str(&told.assert_code(75).case(after));
+        let output = desk.pouch(&["fetch", "-v"]).run();
+        shown.push_str(&output.assert_code(75).case(after));
         desk.assert_arrived([1, 2]);
         assert_eq!(desk.server.remaining(), 0);
     }

@@ -46,8 +46,8 @@ fn rule_delivers_to_folders() {
         + &rule("subject = \"Message 2\"\naction = \"maildir:.Lists.rust\"")
         + &rule("subject = \"Message 3\"\naction = \"maildir:~/Mail/other\"");
     let desk = Desk::with(4, &lines, |server| server);
-    let told = desk.pouch(&["plan", "-v"]).run();
-    assert_snapshot!(told.stdout_text(), @"
+    let output = desk.pouch(&["plan", "-v"]).run();
+    assert_snapshot!(output.stdout_text(), @"
     work: 4 messages on the server, 0 known
       fetch      4    1.6 KB   new; then deleted from the server
       message    new     363 B   fetch to ~/Mail/work: new; then deleted from the server
@@ -265,7 +265,7 @@ fn full_destination_causes_no_second_copy() {
         )
         .run()
         .assert_code(0);
-    let told = desk.at(0, &["fetch"]).run();
+    let output = desk.at(0, &["fetch"]).run();
     let first = desk.mail();
     read_all(&desk);
     desk.home
@@ -278,7 +278,7 @@ fn full_destination_causes_no_second_copy() {
         .system_command("umount", &[all])
         .run()
         .assert_code(0);
-    assert_snapshot!(told.assert_code(74).stderr_text(), @"
+    assert_snapshot!(output.assert_code(74).stderr_text(), @"
     pouch: work: cannot write ~/Mail/all/tmp/1795392000.R2P2L-LEDGER.HOST
       No space left on device
     hint: free space on that disk; the next run continues where this one stopped

@@ -263,8 +263,8 @@ fn interrupted_append_is_reported_with_its_path() {
     let torn = desk.home.read("boxes/ann");
     let theirs = b"\n\nFrom a@b Mon Nov 23 00:00:00 2026\nSubject: theirs\n\nmail\n\n";
     fs::write(&path, [&torn[..torn.len() - 9], theirs].concat()).unwrap();
-    let told = desk.fetch(0);
-    assert_snapshot!(told.stderr_text(), @"
+    let output = desk.fetch(0);
+    assert_snapshot!(output.stderr_text(), @"
     pouch: work: the last run was interrupted while writing to ~/boxes/ann
       the file has changed since and was left untouched
       it may contain 1 message, complete or in part, which will be fetched again
@@ -401,8 +401,9 @@ fn dovecot_accepts_mail_for_all_its_users() {
     let stray = mail(3, &["bob@example.org", "nobody@example.org"]);
     desk.server.add("3", stray);
     for _ in 0..2 {
-        let told = desk.pouch(&["fetch", "-v"]).run();
-        told.assert_code(75)
+        let output = desk.pouch(&["fetch", "-v"]).run();
+        output
+            .assert_code(75)
             .assert_stderr("the server said for nobody@example.org:");
     }
     assert_eq!(

@@ -51,8 +51,8 @@ fn interrupted_pipe_delivery_is_repeated_and_reported() {
         child.signal(signal);
         child.wait().assert_code(128 + signal);
         desk.home.write("go", "", 0o600);
-        let told = desk.fetch(0);
-        shown.push_str(&told.case(&format!("signal {signal}")));
+        let output = desk.fetch(0);
+        shown.push_str(&output.case(&format!("signal {signal}")));
         let got = String::from_utf8(desk.home.read("got")).unwrap();
         assert_eq!(got.matches("Message-ID: <1@").count(), 2);
         assert_eq!(got.matches("Message-ID: <2@").count(), 1);

@@ -45,8 +45,8 @@ fn large_message_passes_a_filter_complete() {
 
 #[test]
 fn exit_code_of_a_filter_decides() {
-    // The cases are (script, exit codes of the runs, number of quarantined messages).
-    for (end, exits, aside) in [
+    // The cases are (end of the script, exit codes of the runs, whether the message is dropped).
+    for (end, exits, dropped) in [
         ("exit 99", [0, 0, 0], true),
         ("exit 75", [75, 75, 75], false),
         ("kill -9 $$", [75, 75, 75], false),

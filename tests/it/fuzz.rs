@@ -5,6 +5,8 @@ mod targets;
 
 use std::{fs, path::Path};
 
+use pouch::config::sample::sample;
+
 /// The number of mutations for each target.
 const ROUNDS: usize = 3_000;
 
@@ -71,6 +73,7 @@ impl Dice {
     }
 }
 
+/// Returns the seeds of a target. The sample config is generated, so that it is never out of date.
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fuzz/corpus")
@@ -83,6 +86,7 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
     files
         .into_iter()
         .map(|file| fs::read(file).unwrap())
+        .chain((name == "config").then(|| sample().into_bytes()))
         .collect()
 }
 

@@ -117,7 +117,7 @@ fn duplicate_or_missing_response_loses_no_message() {
 fn duplicate_response_is_noticed_if_only_its_first_line_arrives() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     let twice = on("RETR").nth(4).more(retr_response(&messages[3]));
-    // The last response but one was matched to the last message, so its own response is in excess.
+    // With responses shifted by one, the response to the last request is in excess.
     let slow = on("RETR").nth(10).head().silence();
     let desk = Desk::new(
         serving(Server::plain(), &messages).fault(twice).fault(slow),
@@ -421,7 +421,7 @@ fn huge_messages_need_little_memory() {
     let desk = Desk::new(setup, "timeout = \"20s\"");
     memory_limited(&desk, &["fetch"]).run().assert_code(0);
     assert_none_lost(&desk, &messages);
-    // TOP returns five megabytes of header here, and for one message a line of 100 MB.
+    // TOP returns five megabytes of header for one of the messages.
     let whole = desk.server.log().count("RETR");
     desk.configure("timeout = \"20s\"\nquirks = [\"no-uidl\"]");
     memory_limited(&desk, &["fetch"]).run().assert_code(0);

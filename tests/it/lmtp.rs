@@ -76,8 +76,8 @@ fn each_recipient_gets_each_message_once() {
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     lmtp.answer("RCPT TO:<ben", "452 4.2.2 full \x1b[2J");
     lmtp.answer(".cid", "451 not now");
-    let told = desk.pouch(&["fetch", "-v"]).run();
-    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    let output = desk.pouch(&["fetch", "-v"]).run();
+    assert_snapshot!(output.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
     pouch: work: the LMTP server at unix:~/lmtp temporarily rejected the message for ben@example.org, cid
@@ -153,8 +153,8 @@ fn silent_lmtp_server_times_out() {
         server
     });
     let listener = UnixListener::bind(desk.home.join("lmtp")).unwrap();
-    let told = desk.pouch(&["fetch", "-v"]).run();
-    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    let output = desk.pouch(&["fetch", "-v"]).run();
+    assert_snapshot!(output.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 1 listed, 1 to fetch
     pouch: work: the connection to the LMTP server at unix:~/lmtp was lost
@@ -203,8 +203,8 @@ fn closed_lmtp_connection_is_reopened() {
 #[test]
 fn without_an_lmtp_server_nothing_is_fetched() {
     let desk = Desk::with(3, LINES, |server| server);
-    let told = desk.pouch(&["fetch", "-v"]).run();
-    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    let output = desk.pouch(&["fetch", "-v"]).run();
+    assert_snapshot!(output.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
     pouch: work: cannot connect to the LMTP server at unix:~/lmtp

@@ -65,11 +65,11 @@ impl Lmtp {
     /// Returns the response to a command.
     fn says(&self, command: &str, usual: &str) -> String {
         let script = self.script();
-        let told = script
+        let scripted = script
             .answers
             .iter()
             .find(|(begin, _)| command.starts_with(**begin));
-        told.map_or_else(|| usual.to_owned(), |(_, answer)| (*answer).to_owned())
+        scripted.map_or_else(|| usual.to_owned(), |(_, answer)| (*answer).to_owned())
     }
 
     fn serve(&self, stream: &std::os::unix::net::UnixStream) -> Option<()> {

@@ -351,8 +351,8 @@ fn interrupted_append_followed_by_other_mail_is_kept_and_reported() {
         .unwrap();
     let torn = [&mailbox[..whole + 100], theirs].concat();
     fs::write(desk.home.join("Mail/work"), &torn).unwrap();
-    let told = desk.fetch(0);
-    assert_snapshot!(told.stderr_text(), @"
+    let output = desk.fetch(0);
+    assert_snapshot!(output.stderr_text(), @"
     pouch: work: the last run was interrupted while writing to ~/Mail/work
       the file has changed since and was left untouched
       it may contain 1 message, complete or in part, which will be fetched again
@@ -551,8 +551,8 @@ fn ledger_verify_cannot_check_a_mailbox_file() {
     desk.fetch(0);
     desk.server.add(corpus::uid(3), corpus::message(3));
     desk.fetch(0);
-    let told = desk.pouch(&["ledger", "verify"]).run();
-    assert_snapshot!(told.assert_code(0).stdout_text(), @"work: 3 messages delivered, their location cannot be verified");
+    let output = desk.pouch(&["ledger", "verify"]).run();
+    assert_snapshot!(output.assert_code(0).stdout_text(), @"work: 3 messages delivered, their location cannot be verified");
 }
 
 #[test]

@@ -51,8 +51,9 @@ fn refused_message_is_quarantined_after_three_runs(fault: Fault) {
     desk.fetch(75).assert_silent();
     desk.fetch(75).assert_silent();
     assert!(desk.notices().is_empty());
-    let told = desk.fetch(65);
-    told.assert_stderr("pouch: work: ")
+    let output = desk.fetch(65);
+    output
+        .assert_stderr("pouch: work: ")
         .assert_stderr("quarantine");
     assert_eq!(desk.notices().len(), 1);
     let before = desk.retrieved();

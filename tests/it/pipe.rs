@@ -246,8 +246,8 @@ fn output_of_a_failing_program_is_shown_escaped() {
         "",
         |server| server,
     );
-    let told = watched(&desk);
-    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    let output = watched(&desk);
+    assert_snapshot!(output.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 1 listed, 1 to fetch
     pouch: work: `sh` deferred the message (exit 75)
@@ -257,15 +257,15 @@ fn output_of_a_failing_program_is_shown_escaped() {
       message 1 left on the server; will retry in the next run
     work   nothing fetched
     ");
-    assert!(!told.stderr.contains(['\x1b', '\r']), "{told}");
+    assert!(!output.stderr.contains(['\x1b', '\r']), "{output}");
     desk.fetch(75).assert_silent();
 }
 
 #[test]
 fn endless_output_of_a_program_uses_little_memory() {
     let desk = desk(1, "yes no", "", |server| server);
-    let told = watched(&desk);
-    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    let output = watched(&desk);
+    assert_snapshot!(output.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 1 listed, 1 to fetch
     pouch: work: `sh` timed out after 1 s
@@ -278,7 +278,7 @@ fn endless_output_of_a_program_uses_little_memory() {
       message 1 left on the server; will retry in the next run
     work   nothing fetched
     ");
-    assert!(told.stderr.len() < 4_000);
+    assert!(output.stderr.len() < 4_000);
 }
 
 #[test]
@@ -355,28 +355,28 @@ fn missing_program_is_a_config_error() {
     ------- stderr -------
     pouch: work: cannot run the program `/nonexistent/procmail`
       No such file or directory
-    hint: write `pipe` as a list of the program and its arguments: ["procmail", "-d", "ann"]
+    hint: write `pipe` as a list of the program and its arguments: ["procmail", "-t"]
     [exit code: 78]
     === no-such-program
     $ pouch fetch
     ------- stderr -------
     pouch: work: cannot run the program `no-such-program`
       No such file or directory
-    hint: write `pipe` as a list of the program and its arguments: ["procmail", "-d", "ann"]
+    hint: write `pipe` as a list of the program and its arguments: ["procmail", "-t"]
     [exit code: 78]
     === /etc/passwd
     $ pouch fetch
     ------- stderr -------
     pouch: work: cannot run the program `/etc/passwd`
       Permission denied
-    hint: write `pipe` as a list of the program and its arguments: ["procmail", "-d", "ann"]
+    hint: write `pipe` as a list of the program and its arguments: ["procmail", "-t"]
     [exit code: 78]
     === /
     $ pouch fetch
     ------- stderr -------
     pouch: work: cannot run the program `/`
       Permission denied
-    hint: write `pipe` as a list of the program and its arguments: ["procmail", "-d", "ann"]
+    hint: write `pipe` as a list of the program and its arguments: ["procmail", "-t"]
     [exit code: 78]
     "#);
 }

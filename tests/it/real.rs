@@ -53,8 +53,11 @@ impl RealServer {
             dir,
             values: HashMap::new(),
         };
-        let told = server.launch("start", options);
-        let pairs = told.stdout.lines().filter_map(|line| line.split_once('='));
+        let output = server.launch("start", options);
+        let pairs = output
+            .stdout
+            .lines()
+            .filter_map(|line| line.split_once('='));
         server.values = pairs
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();

@@ -119,8 +119,8 @@ fn first_matching_rule_applies_and_plan_names_it() {
     let rules =
         rule("from = \"boss@*\"\naction = \"fetch\"") + &rule("from = \"*\"\naction = \"skip\"");
     let desk = Desk::new(three(), &rules);
-    let told = desk.pouch(&["plan", "-v"]).run();
-    assert_snapshot!(told.assert_code(0).stdout_text(), @"
+    let output = desk.pouch(&["plan", "-v"]).run();
+    assert_snapshot!(output.assert_code(0).stdout_text(), @"
     work: 3 messages on the server, 0 known
       fetch      1     145 B   new; kept on the server
       leave      2             rule 2; skipped from now on
@@ -190,8 +190,8 @@ fn skipped_message_is_never_deleted_and_can_be_retried() {
 fn rule_deletes_unread_mail_only_if_allowed() {
     let delete = rule("header = \"X-Spam-Flag: yes\"\naction = \"delete\"");
     let desk = Desk::new(three(), &delete);
-    let told = desk.fetch(78);
-    assert_snapshot!(told.stderr_text(), @r#"
+    let output = desk.fetch(78);
+    assert_snapshot!(output.stderr_text(), @r#"
     pouch: ~/.config/pouch/config.toml:13:1: this rule deletes unread mail
       13 | action = "delete"
          | ^^^^^^
@@ -206,8 +206,8 @@ fn rule_deletes_unread_mail_only_if_allowed() {
     ");
     desk.pouch(&["fetch", "--keep"]).run().assert_code(0);
     assert_eq!(desk.server.remaining(), 3);
-    let told = desk.pouch(&["fetch", "-v"]).run();
-    assert_snapshot!(told.assert_code(0).stderr_text(), @"
+    let output = desk.pouch(&["fetch", "-v"]).run();
+    assert_snapshot!(output.assert_code(0).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 0 to fetch
     work   nothing new; 1 unread by rule 1 deleted
@@ -247,7 +247,7 @@ fn removed_rule_deletes_nothing() {
         let show = || desk.pouch(&["ledger", "show", "work", "3"]).run();
         shown.push_str(&show().case(&format!("then {lines:?}")));
         desk.configure(&format!("keep = \"none\"\n{lines}"));
-        // The deletion fails at first. The message is not deleted after its rule is removed.
+        // The message cannot be retrieved at first. It is not deleted because of the removed rule.
         desk.server
             .fault(on("RETR").uid("spam").refuse("-ERR damaged"));
         desk.fetch(if arrives { 75 } else { 0 });
@@ -437,7 +437,7 @@ fn limit_bounds_the_requested_headers() {
 }
 
 #[test]
-fn keep_newest_counts_messages_without_a_header_too() {
+fn keep_newest_does_not_count_skipped_messages() {
     let lines = format!(
         "limit = 1\nkeep-newest = 12\n{}",
         rule("subject = \"/^Message [0-9][0-9]+$/\"\naction = \"skip\"")

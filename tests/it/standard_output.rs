@@ -156,9 +156,9 @@ fn redirected_output_is_a_mailbox() {
 #[test]
 fn json_and_terminals_are_refused() {
     let desk = Desk::with(1, "", |server| server);
-    let told = desk.pouch(&["--json", "fetch", "--to", "-"]).run();
-    told.assert_code(64);
-    assert_snapshot!(told.stderr_text(), @"
+    let output = desk.pouch(&["--json", "fetch", "--to", "-"]).run();
+    output.assert_code(64);
+    assert_snapshot!(output.stderr_text(), @"
     pouch: `--to -` and `--json` both use standard output
     hint: use another destination, or remove `--json`
     ");

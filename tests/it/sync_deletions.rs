@@ -157,8 +157,8 @@ fn more_than_half_missing_deletes_nothing() {
       nothing was deleted from the server
     hint: if you deleted them on purpose, run `pouch ledger delete`
     ");
-    let told = most.fetch(0);
-    assert_snapshot!(told.stderr_text(), @"
+    let output = most.fetch(0);
+    assert_snapshot!(output.stderr_text(), @"
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       missing: 6 of 10 messages
       nothing was deleted from the server

@@ -270,7 +270,7 @@ fn colour_needs_a_capable_terminal() {
 
 #[test]
 fn progress_can_be_turned_off() {
-    for (setting, flag, seen, told) in [
+    for (setting, flag, seen, output) in [
         ("", "--progress auto", true, true),
         ("", "--progress never", false, true),
         ("TERM=dumb", "", false, true),
@@ -288,7 +288,7 @@ fn progress_can_be_turned_off() {
         let screen = terminal.shows("ended 0");
         assert_eq!(
             screen.contains("work   4 new (2.0 MB)"),
-            told,
+            output,
             "{setting} {flag}\n{screen}"
         );
         let mut written = String::new();

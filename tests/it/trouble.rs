@@ -191,7 +191,7 @@ fn refused_password_is_sent_once_and_reported_once_a_day() {
         "-ERR [AUTH] Invalid credentials",
         "-ERR Authentication failed.",
     ] {
-        // A server that announces RESP-CODES reports a wrong password by [AUTH] (RFC 3206).
+        // A server that announces AUTH-RESP-CODE reports a wrong password only with [AUTH] (RFC 3206).
         let desk = Desk::with(1, "auth = \"user\"", |server| {
             server
                 .without("AUTH-RESP-CODE")
@@ -368,20 +368,19 @@ fn silent_quit_without_deletions_is_not_waited_for() {
 
 #[test]
 fn new_mail_takes_five_round_trips() {
-    // sizes tell nothing where all are alike: that nothing was lost is known by the STAT behind
-    // them
-    let alike = |server: Setup| {
+    // All messages have the same size, so only the sentinels show that no response was lost.
+    let same_size = |server: Setup| {
         (1..=50).fold(server, |server, n| {
             server.message(format!("uid-{n}"), corpus::sized(n, 2_000))
         })
     };
     let desk = Desk::new(
-        alike(Server::plain()).fault(on("QUIT").silence()),
+        same_size(Server::plain()).fault(on("QUIT").silence()),
         "timeout = \"10m\"",
     );
     desk.fetch(0);
     assert_eq!(desk.mail().len(), 50);
-    // CAPA, AUTH with its response, CAPA STAT LIST UIDL together, RETR … STAT, QUIT
+    // CAPA, AUTH with its response, CAPA STAT LIST UIDL together, all RETR and LIST together, QUIT
     assert_eq!(desk.server.log().turns(), 5);
 }
 

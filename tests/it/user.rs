@@ -523,8 +523,8 @@ fn ledger_retry_cancels_requested_deletions() {
     desk.pouch(&["ledger", "delete", "work", "1"])
         .run()
         .assert_code(0);
-    let told = desk.pouch(&["ledger", "retry", "work", "1"]).run();
-    assert_snapshot!(told.assert_code(0).stdout_text(), @"work: 1 message will not be deleted from the server");
+    let output = desk.pouch(&["ledger", "retry", "work", "1"]).run();
+    assert_snapshot!(output.assert_code(0).stdout_text(), @"work: 1 message will not be deleted from the server");
     desk.server.heal_all();
     desk.fetch(0);
     desk.assert_arrived(1..=3);
@@ -613,8 +613,8 @@ fn check_tests_every_destination_and_command() {
         )
     };
     let desk = Desk::with(1, &lines("cat", "maildir:~/other"), |server| server);
-    let told = desk.pouch(&["check"]).run();
-    assert_snapshot!(told.assert_code(0).stdout_text(), @"
+    let output = desk.pouch(&["check"]).run();
+    assert_snapshot!(output.assert_code(0).stdout_text(), @"
     secret   ok    ~/password, N s
     connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
     login    ok    PLAIN
@@ -631,8 +631,8 @@ fn check_tests_every_destination_and_command() {
     // Each failure is reported, independently of the other steps.
     desk.configure(&lines("no-such-program", "maildir:/proc/nowhere/mail"));
     desk.home.write("Mail", "", 0o600);
-    let told = desk.pouch(&["check"]).run();
-    assert_snapshot!(told.assert_code(78).transcript(), @"
+    let output = desk.pouch(&["check"]).run();
+    assert_snapshot!(output.assert_code(78).transcript(), @"
     $ pouch check
       secret   ok    ~/password, N s
       connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
@@ -660,12 +660,12 @@ fn check_tests_every_destination_and_command() {
     [exit code: 78]
     ");
     assert_eq!(
-        told.stdout.matches("  deliver  failed").count(),
+        output.stdout.matches("  deliver  failed").count(),
         3,
-        "{told}"
+        "{output}"
     );
-    let told = desk.pouch(&["check", "--json"]).run();
-    assert_snapshot!(told.assert_code(78).stdout_text(), @r#"
+    let output = desk.pouch(&["check", "--json"]).run();
+    assert_snapshot!(output.assert_code(78).stdout_text(), @r#"
     {
       "accounts": [
         {
@@ -823,8 +823,8 @@ fn unwritable_state_directory_is_reported_with_a_hint() {
     let mut shown = String::new();
     for place in ["file", "file/below", "link", "disk", "disk/below"] {
         for command in ["fetch", "check", "plan"] {
-            let told = desk.pouch(&[command, "--state-dir", place]).run();
-            shown.push_str(&told.assert_code(73).transcript());
+            let output = desk.pouch(&[command, "--state-dir", place]).run();
+            shown.push_str(&output.assert_code(73).transcript());
         }
     }
     assert_snapshot!(shown, @"

@@ -1,19 +1,19 @@
 # shellcheck shell=bash
-# The part that the server launchers share.  Sourced, not run.
+# Functions of all server launchers, which source this file.
 #
-# Every instance runs in mount and process namespaces of its own:
+# Every instance runs in its own mount and process namespaces:
 #   /mnt   is the instance's DIR            /run, /var, /tmp  are DIR/run, ...
 #   /etc   is DIR/etc over the host's /etc  /usr  is the unpacked packages
 #                                           over the host's /usr (read only)
-# so a server sees the paths, users and PAM files it was built for, nothing on
-# the host changes, and stopping it is killing one process.
+# So a server has the paths, users and PAM files for which it was built, nothing on
+# the host changes, and killing one process stops the server.
 #
-# A launcher sets NAME, PKGS and perhaps PORTS, and defines:
+# A launcher sets NAME, PKGS and optionally PORTS, and defines:
 #   configure                   write configuration files below $D/etc
 #   run                         start the daemons; MAIN is the pid to wait for
 #   do_inject USER FILE...      do_poison USER N KIND      do_count USER
 #   kinds
-# and may define: server_users, extra_env, PAM (its PAM service).
+# and optionally: server_users, extra_env, PAM (its PAM service).
 
 set -eu
 
@@ -39,16 +39,16 @@ need_tools() {
 		mount:mount losetup:mount mke2fs:e2fsprogs debugfs:e2fsprogs; do
 		command -v "${t%%:*}" >/dev/null || missing+=("${t#*:}")
 	done
-	[ ${#missing[@]} -eq 0 ] || die "needs Debian's packages: ${missing[*]}"
+	[ ${#missing[@]} -eq 0 ] || die "missing Debian packages: ${missing[*]}"
 }
 
 fetch_pkgs() {
 	"${APT[@]}" --download-only install "${PKGS[@]}" >&2
 }
 
-# Fetch PKGS and what they depend on but the host lacks, and unpack them below
-# the cache.  Packages that provide pop3-server conflict with each other, so
-# none of them is really installed: the host's own packages are left alone.
+# Download PKGS and those dependencies that the host does not have, and unpack them
+# below the cache.  Packages that provide pop3-server conflict with each other, so
+# they are not installed, and the packages of the host do not change.
 install_pkgs() {
 	need_tools
 	local tree=$CACHE/tree/$NAME tmp want d deb
@@ -60,7 +60,7 @@ install_pkgs() {
 	flock 8
 	[ "$(cat "$tree/.packages" 2>/dev/null)" != "$want" ] || return 0
 	tmp=$(mktemp -d "$CACHE/new.XXXXXX")
-	# what is installed, plus a stand-in for a mail system
+	# The installed packages, and a dummy mail system.
 	cp /var/lib/dpkg/status "$tmp/status"
 	dpkg-query -W -f '${db:Status-Status} ${Provides}\n' | grep -q '^installed .*mail-transport-agent' ||
 		cat >>"$tmp/status" <<-END
@@ -78,16 +78,16 @@ install_pkgs() {
 		-o "Dir::Cache::archives=$CACHE/archives"
 		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=
 		-o APT::Sandbox::User=root -o Debug::NoLocking=1)
-	# package lists may be missing, or older than what the archive still has
+	# The package lists may be missing, or out of date.
 	fetch_pkgs 2>"$tmp/first-try" || {
 		apt-get -qq update >&2
 		fetch_pkgs
 	} || die "cannot fetch ${PKGS[*]}"
-	# Print-uris leaves out what the archive folder has: ask with an empty one.
+	# --print-uris omits packages in the archives directory, so an empty one is used.
 	mkdir -p "$tmp/none/partial" "$tmp/root"
 	"${APT[@]}" -o "Dir::Cache::archives=$tmp/none" --print-uris install "${PKGS[@]}" |
 		sed -n "s/^'[^']*' \([^ ]*\.deb\) .*/\1/p" >"$tmp/debs"
-	[ -s "$tmp/debs" ] || die "cannot tell which files ${PKGS[*]} are"
+	[ -s "$tmp/debs" ] || die "cannot list the package files for ${PKGS[*]}"
 	while read -r deb; do
 		dpkg -x "$CACHE/archives/$deb" "$tmp/root"
 	done <"$tmp/debs"
@@ -106,10 +106,10 @@ install_pkgs() {
 	exec 8>&-
 }
 
-# ---------------------------------------------------------------- pieces
+# ---------------------------------------------------------------- configuration
 
-# pick_port: a free loopback port, outside the range of outgoing connections
-# and given to no other instance in the last minute.
+# pick_port: print a free loopback port, outside the range of outgoing connections
+# and not used by another instance in the last minute.
 pick_port() {
 	python3 - "$CACHE/ports" <<-'END'
 		import fcntl, random, socket, sys, time
@@ -143,7 +143,7 @@ opt() { # opt KEY DEFAULT: an option given to start as KEY=VALUE
 
 port() { sed -n "s/^$1_port=//p" "$D/ports"; }
 
-# mk_tls: a CA, a server certificate and a client certificate for alice.
+# mk_tls: create a CA, a server certificate and a client certificate for alice.
 # Option tls=good|expired|wronghost|selfsigned|otherca.
 mk_tls() {
 	mkdir -p "$D/tls/db"
@@ -224,10 +224,10 @@ mk_tls() {
 		openssl x509 -in server.pem -noout -fingerprint -sha256 |
 			sed 's/.*=//' | tr -d : | tr 'A-F' 'a-f' >server.sha256
 		chmod 644 ./*.key ./*.pem
-	) >>"$D/log/tls.log" 2>&1 || die "making certificates failed: $(tail -n 3 "$D/log/tls.log")"
+	) >>"$D/log/tls.log" 2>&1 || die "cannot create certificates: $(tail -n 3 "$D/log/tls.log")"
 }
 
-# mk_base: the instance's own users, PAM, hosts and log socket.
+# mk_base: create users, PAM files, hosts and log socket of the instance.
 mk_base() {
 	mkdir -p "$D"/{etc/pam.d,run/lock,var/mail,var/lib,var/log,var/spool,var/tmp,tmp,dev/pts,dev/shm,hostdev,log,lib,mail,tree}
 	chmod 755 "$D"
@@ -264,7 +264,7 @@ mk_base() {
 		esac
 	done >"$D/etc/shadow"
 	chmod 600 "$D/etc/shadow"
-	# the server's own file would include Debian's common-*
+	# The PAM file of the package would include Debian's common-*.
 	printf 'auth required pam_unix.so nodelay\naccount required pam_unix.so\nsession required pam_permit.so\n' |
 		tee "$D/etc/pam.d/other" >"$D/etc/pam.d/${PAM:-other}"
 	printf 'passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n' >"$D/etc/nsswitch.conf"
@@ -295,7 +295,7 @@ mk_home() {
 
 # ---------------------------------------------------------------- namespace
 
-# Runs as process 1 of the new namespaces.
+# Run as process 1 of the new namespaces.
 ns_init() {
 	mount --bind "$CACHE/tree/$NAME" "$D/tree"
 	mount --rbind "$D" /mnt
@@ -329,12 +329,12 @@ ns_init() {
 	MAIN=
 	run
 	sleep "$(opt ttl 900)" &
-	# no MAIN: the daemons are no children of ours
+	# Without MAIN, the daemons are not child processes of this shell.
 	wait -n ${MAIN:+"$MAIN"} $! || :
 	exit 0
 }
 
-# Field N (counted behind the name) of a process's stat: 1 state, 20 its start.
+# Print field N (counted after the name) of /proc/PID/stat: 1 is the state, 20 the start time.
 proc_stat() {
 	local stat
 	read -r stat 2>/dev/null <"/proc/$1/stat" || return 1
@@ -377,7 +377,7 @@ ns_stop() {
 		read -r pid _ <"$D/pid"
 		inner=$(ns_pid)
 		kill -KILL "$pid" 2>/dev/null || :
-		# the namespaces go with their process 1, which goes last
+		# The namespaces end with their process 1, which ends last.
 		for _ in {1..500}; do
 			case $(proc_stat "${inner:-none}" 1) in Z | '') break ;; esac
 			sleep 0.01
@@ -440,7 +440,7 @@ do_start() {
 			grep -q "^#   ${p%%=*}=" "$SELF" || die "unknown option: $p"
 		done
 	elif [ $# -gt 0 ]; then
-		die "options are taken on the first start only: $D"
+		die "options are only allowed at the first start: $D"
 	fi
 	HOST=$(opt listen 127.0.0.1)
 	for try in 1 2 3; do
@@ -456,12 +456,12 @@ do_start() {
 			return 0
 		fi
 		ns_stop
-		# somebody else may have taken a port: only a first start may move
+		# A port may be in use now: only a first start can choose another one.
 		[ -n "$first" ] || break
 		rm -f "$D/configured"
 	done
 	tail -n 20 "$D"/log/* >&2 || :
-	die "did not get ready ($try tries): see $D/log"
+	die "not ready after $try attempts: see $D/log"
 }
 
 # ---------------------------------------------------------------- messages
@@ -477,8 +477,8 @@ next_seq() { # a number that grows with every message of the instance
 	printf '%06d' "$n"
 }
 
-# inject_maildir USER FILE...: names sort in the order of storing.  With SIZED
-# set they carry ,S=SIZE,W=SIZE-WITH-CR-LF as Dovecot's own deliveries do.
+# inject_maildir USER FILE...: store messages, with names in ascending order.  With
+# SIZED set the names have ,S=SIZE,W=SIZE-WITH-CRLF, as Dovecot writes them.
 inject_maildir() {
 	local u=$1 o dir name f size now
 	shift
@@ -503,7 +503,7 @@ list_maildir() { # list_maildir USER: the paths, in the order of the names
 
 count_maildir() { list_maildir "$1" | wc -l; }
 
-# nth N: that line of standard input
+# nth N: print line N of standard input
 nth() {
 	local f
 	f=$(sed -n "$1p")
@@ -511,7 +511,7 @@ nth() {
 	printf '%s\n' "$f"
 }
 
-# inject_mbox USER FILE...: append as a delivery agent would: From_ line, LF,
+# inject_mbox USER FILE...: append messages like a delivery agent: From_ line, LF,
 # a blank line after the header, ^>*From_ quoted.
 inject_mbox() {
 	local u=$1
@@ -537,10 +537,10 @@ count_mbox() { grep -ac '^From ' "$D/var/mail/$1" || :; }
 # shellcheck disable=SC2034 # used in the launchers
 MAILDIR_KINDS="io-error unreadable gone directory dangling fifo truncate empty"
 
-# poison_io USER FILE: the second half of FILE is on a bad disk: it becomes a
-# link to a file on a small loop-mounted file system whose image ends there, so
-# that read() fails with EIO.  In units of 4096 bytes: a smaller message fails
-# from its first byte.  Needs loop devices; the mount goes with the instance.
+# poison_io USER FILE: make the second half of FILE unreadable.  It becomes a link
+# to a file on a small loop-mounted file system whose image ends there, so that
+# read() fails with EIO.  This works in blocks of 4096 bytes: a smaller message
+# fails at its first byte.  Needs loop devices; the mount ends with the instance.
 poison_io() {
 	local o k size block dev
 	o=${OWNER:-$(owner "$1")}
@@ -567,7 +567,7 @@ poison_io() {
 	chown -h "$o:$o" "$2"
 }
 
-# poison_file USER FILE KIND: what needs no knowledge of the server.
+# poison_file USER FILE KIND: the kinds of damage that do not depend on the server.
 poison_file() {
 	local o=${OWNER:-$(owner "$1")} f=$2
 	case $3 in

@@ -257,8 +257,8 @@ fn message_above_max_size_is_reported_once() {
             .message("big", corpus::sized(9, 3_000)),
         "max-size = \"2KB\"\nkeep = \"none\"",
     );
-    let told = desk.fetch(0);
-    assert_snapshot!(told.stderr_text(), @"
+    let output = desk.fetch(0);
+    assert_snapshot!(output.stderr_text(), @"
     pouch: work: message 3 (3.0 KB) is larger than max-size (2KB); left on the server
     hint: run `pouch ledger retry work 3` to fetch it, or raise `max-size`
     ");
@@ -272,13 +272,13 @@ fn message_above_max_size_is_reported_once() {
 fn many_messages_above_max_size_are_reported_together() {
     let messages = (1..=40).map(|n| (corpus::uid(n), corpus::sized(n, 3_000 + n)));
     let desk = Desk::new(Server::plain().messages(messages), "max-size = \"2KB\"");
-    let told = desk.fetch(0);
-    assert_snapshot!(told.stderr_text(), @"
+    let output = desk.fetch(0);
+    assert_snapshot!(output.stderr_text(), @"
     pouch: work: 40 messages are larger than max-size (2KB); left on the server
       the largest is message 40 (3.0 KB)
     hint: raise `max-size`, or fetch single messages with `pouch ledger retry work NUMBER`
     ");
-    assert_eq!(told.stderr.lines().count(), 3, "{told}");
+    assert_eq!(output.stderr.lines().count(), 3, "{output}");
     desk.fetch(0).assert_silent();
     desk.server.add("one-more", corpus::sized(41, 3_000));
     assert_snapshot!(desk.fetch(0).stderr_text(), @"

@@ -94,8 +94,8 @@ fn refused_deletion_is_reported_with_v_and_stops_no_other() {
     let desk = Desk::with(3, "keep = \"none\"", |server| {
         server.fault(on("DELE").uid("uid-2").refuse("-ERR it is \x1b[31mpinned"))
     });
-    let told = desk.pouch(&["fetch", "-v"]).run();
-    assert_snapshot!(told.assert_code(75).stderr_text(), @"
+    let output = desk.pouch(&["fetch", "-v"]).run();
+    assert_snapshot!(output.assert_code(75).stderr_text(), @"
     work: logged in at 127.0.0.1:PORT
     work: 3 listed, 3 to fetch
     pouch: work: 127.0.0.1 failed to delete 1 message

@@ -304,8 +304,8 @@ fn new_uids_without_top_stop_the_account() {
     desk.server.renew_uids();
     let mut shown = String::new();
     for command in ["plan", "fetch"] {
-        let told = desk.pouch(&[command]).run();
-        shown.push_str(&told.assert_code(69).transcript());
+        let output = desk.pouch(&[command]).run();
+        shown.push_str(&output.assert_code(69).transcript());
     }
     assert_snapshot!(shown, @"
     $ pouch plan
@@ -343,11 +343,11 @@ fn plan_supports_accept_new_uids() {
         let desk = Desk::with(12, "", more);
         desk.fetch(0);
         desk.server.renew_uids();
-        let told = desk
+        let output = desk
             .pouch(&["fetch", "--dry-run", "--accept-new-uids"])
             .run();
-        shown.push_str(&told.assert_code(0).transcript());
-        assert!(!told.stderr.contains("not fetch"), "{told}");
+        shown.push_str(&output.assert_code(0).transcript());
+        assert!(!output.stderr.contains("not fetch"), "{output}");
         let foreseen = Foreseen {
             fetched: 12,
             deleted: 0,
@@ -439,8 +439,8 @@ fn new_uids_are_reported_once() {
     desk.server.renew_uids();
     let mut shown = String::new();
     for command in ["plan", "fetch"] {
-        let told = desk.pouch(&[command]).run();
-        shown.push_str(&told.assert_code(0).transcript());
+        let output = desk.pouch(&[command]).run();
+        shown.push_str(&output.assert_code(0).transcript());
     }
     assert_snapshot!(shown, @"
     $ pouch plan

@@ -162,7 +162,7 @@ impl Fault {
         self.then(Then::Cut, Say::Nothing)
     }
 
-    /// Closes the connection properly, in TLS with close_notify.
+    /// Closes the connection properly, in TLS with `close_notify`.
     pub fn close(self) -> Self {
         self.then(Then::Close, Say::Nothing)
     }

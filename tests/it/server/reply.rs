@@ -29,7 +29,7 @@ pub(super) enum Then {
     StartTls,
     /// Close the connection properly.
     Close,
-    /// Break the connection: in TLS without close_notify.
+    /// Break the connection: in TLS without `close_notify`.
     Cut,
     /// Send nothing more, and keep the connection open until the client closes it.
     Silence,
