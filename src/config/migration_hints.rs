@@ -54,7 +54,7 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
     ),
     (
         &["mda", "command", "arguments"],
-        "use `pipe`, a list: [\"procmail\", \"-d\", \"ann\"]",
+        "use `pipe`, a list: [\"procmail\", \"-t\"]",
     ),
     (
         &["smtphost", "smtpname", "smtpaddress"],
@@ -115,8 +115,8 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
     ),
     (
         &["preconnect", "plugin", "plugout", "tunnel"],
-        "pouch runs no command to connect: start the tunnel first, set `host` and `port` to its end \
-         on this machine, and pin the certificate with `tls-pin`",
+        "pouch runs no command to connect: start the tunnel first, set `host` and `port` to its \
+         end on this machine, and pin the certificate with `tls-pin`",
     ),
     (
         &[
@@ -169,7 +169,8 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
             "messagelogsyslog",
             "messagelogverbose",
         ],
-        "remove it: pouch writes to standard error, which systemd records; from cron, append 2>>FILE",
+        "remove it: pouch writes to standard error, which systemd records; from cron, \
+         append 2>>FILE",
     ),
     (
         &["verbose", "loglevel", "quiet"],

@@ -190,7 +190,8 @@ pub fn destination(text: &str, home: &Path, dir: &Path) -> Result<Destination, E
                 let server = sanitize(text.as_bytes());
                 usage(
                     &format!("--to: `{server}` is not a valid LMTP server"),
-                    "write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, followed by recipients",
+                    "write it like lmtp:unix:/run/dovecot/lmtp or lmtp:host:24, \
+                     followed by recipients",
                 )
             })
         }

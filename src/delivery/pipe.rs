@@ -59,7 +59,7 @@ impl Delivery for Pipe {
             .with_hint(command_hint(
                 &self.argv,
                 "write `pipe` as a list of the program and its arguments: \
-                 [\"procmail\", \"-d\", \"ann\"]",
+                 [\"procmail\", \"-t\"]",
             ))
         })?;
         classify_exit(&self.argv[0], self.timeout, &outcome)

@@ -180,14 +180,15 @@ mod tests {
     use crate::net::dial::dial;
 
     #[test]
-    fn reads_past_the_deadline_fail_though_bytes_arrive() {
+    fn read_past_the_deadline_fails_despite_incoming_bytes() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = thread::spawn(move || {
             let mut client = listener.accept().unwrap().0;
             while client.write_all(&[0; 4096]).is_ok() {}
         });
-        let (minute, timeout) = (Duration::from_mins(1), Duration::from_millis(1));
+        // On a busy machine, the other thread may not send anything for some milliseconds.
+        let (minute, timeout) = (Duration::from_mins(1), Duration::from_millis(20));
         let stop = Interrupt::default();
         let mut socket = dial("127.0.0.1", port, minute, timeout, &stop).unwrap();
         socket.set_deadline();
@@ -196,7 +197,7 @@ mod tests {
             if let Err(error) = socket.read(&mut [0; 1]) {
                 break error;
             }
-            assert!(Instant::now() < end, "it reads without an end");
+            assert!(Instant::now() < end, "the deadline has no effect");
         };
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         socket.clear_deadline();
