@@ -68,7 +68,7 @@ fn exit_code_of_a_filter_decides() {
         let list = desk.pouch(&["ledger", "list", "--state", "skipped"]).run();
         assert_eq!(
             list.stdout.contains("dropped by the filter `sh`"),
-            aside,
+            dropped,
             "{list}"
         );
         // The message is not lost.

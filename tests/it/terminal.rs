@@ -201,7 +201,7 @@ fn lines(screen: &str, code: u8) -> String {
 }
 
 #[test]
-fn the_password_is_asked_for_and_not_shown() {
+fn password_prompt_does_not_echo() {
     let desk = Desk::new(
         Server::plain()
             .user("ann", "open sesame")
