@@ -227,7 +227,7 @@ fn check_warns_about_procmail_without_from_lines() {
       connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
       login    ok    PLAIN
       server   ok    UIDL TOP PIPELINING; 1 message
-      deliver  ok    `procmail -t`, gets each message on standard input
+      deliver  ok    `procmail`, gets each message on standard input
     ------- stderr -------
     pouch: work: messages that `procmail -t` writes to an mbox file will lack their `From ` line
     hint: use `procmail -f - -t`, or `-d USER`
