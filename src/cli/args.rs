@@ -12,6 +12,7 @@ use super::complete::{accounts, messages};
 use crate::{
     domain::{ids::RowId, size::ByteSize, time::TimeSpan},
     ledger::{RowRange, State},
+    report::Level,
 };
 
 /// Fetch mail by POP3: each message once, and one bad message never stops the others.
@@ -81,7 +82,20 @@ pub struct Global {
     pub progress: When,
 }
 
-/// When to use what depends on the terminal.
+impl Global {
+    /// Returns the level of output.
+    pub fn level(&self) -> Level {
+        match (self.quiet, self.verbose) {
+            (0, 0) => Level::Normal,
+            (0, 1) => Level::Verbose,
+            (0, _) => Level::Trace,
+            (1, _) => Level::Problems,
+            _ => Level::Silent,
+        }
+    }
+}
+
+/// When to use colour, or to show progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum When {
     /// On a terminal.
@@ -93,7 +107,7 @@ pub enum When {
 }
 
 impl When {
-    /// Returns what the user asked for, or `None` if pouch decides.
+    /// Returns the user's choice, or `None` if it depends on the terminal.
     pub fn forced(self) -> Option<bool> {
         match self {
             Self::Auto => None,

@@ -15,11 +15,7 @@ use clap_complete::{
     env::{Bash, EnvCompleter, Fish, Shells, Zsh},
 };
 
-use super::{
-    args::{Global, When},
-    dirs::Dirs,
-    setup::Setup,
-};
+use super::{dirs::Dirs, setup::Setup};
 use crate::{
     config::toml::File,
     error::Result,
@@ -74,16 +70,7 @@ pub fn messages(current: &OsStr) -> Vec<CompletionCandidate> {
 /// Returns the newest messages whose numbers begin with `current`, ascending.
 fn rows(line: CommandLine, current: &str) -> Result<VecDeque<Row>> {
     let mut newest = VecDeque::new();
-    let global = Global {
-        config: line.config,
-        state_dir: line.state_dir,
-        quiet: 0,
-        verbose: 0,
-        json: false,
-        color: When::Never,
-        progress: When::Never,
-    };
-    let setup = Setup::read(&global)?;
+    let setup = Setup::read(line.config, line.state_dir)?;
     let account = line.account.into_iter().collect::<Vec<_>>();
     for account in setup.known_accounts(&account)?.iter().take(1) {
         if let Some(ledger) = Reader::open(&setup.state_dir(), &account.identity())? {

@@ -206,7 +206,7 @@ fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
 }
 
 fn command(cli: Cli, roots: SystemRoots, stop: Interrupt) -> Exit {
-    let level = setup::level(&cli.global);
+    let level = cli.global.level();
     let colour = Dirs::find().map_or(Colour(false), |dirs| dirs.colour(cli.global.color.forced()));
     let json = cli.global.json;
     let in_lines = matches!(
@@ -263,7 +263,7 @@ fn dispatch(
         return Ok(Exit::OK);
     }
     let context = CommandContext {
-        setup: Setup::read(&cli.global)?,
+        setup: Setup::read(cli.global.config.clone(), cli.global.state_dir.clone())?,
         global: cli.global,
         roots,
         stop,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{args::Global, dirs::Dirs};
+use super::dirs::Dirs;
 use crate::{
     config::{
         Account, Config,
@@ -15,20 +15,8 @@ use crate::{
     },
     error::{Error, Kind, Result},
     ledger,
-    report::Level,
     text::{closest, tilde},
 };
-
-/// Returns the level of output.
-pub fn level(global: &Global) -> Level {
-    match (global.quiet, global.verbose) {
-        (0, 0) => Level::Normal,
-        (0, 1) => Level::Verbose,
-        (0, _) => Level::Trace,
-        (1, _) => Level::Problems,
-        _ => Level::Silent,
-    }
-}
 
 /// The config, which may be missing, and the user's directories.
 pub struct Setup {
@@ -44,11 +32,13 @@ pub struct Setup {
 impl Setup {
     /// Reads the config. An error in it is returned later, by the methods that need an account.
     ///
+    /// `config` and `state_dir` are the paths from the command line, if it has them.
+    ///
     /// # Errors
     /// There is no home directory.
-    pub fn read(global: &Global) -> Result<Self> {
+    pub fn read(config: Option<PathBuf>, state_dir: Option<PathBuf>) -> Result<Self> {
         let dirs = Dirs::find()?;
-        let path = global.config.clone().unwrap_or_else(|| dirs.config_path());
+        let path = config.unwrap_or_else(|| dirs.config_path());
         let context = ConfigDefaults {
             home: dirs.home.clone(),
             state_dir: dirs.state_dir(),
@@ -62,7 +52,7 @@ impl Setup {
         Ok(Self {
             dirs,
             path,
-            state_dir: global.state_dir.clone(),
+            state_dir,
             config,
             file_state_dir,
         })
