@@ -138,9 +138,11 @@ pub(super) fn evaluate_all(
     evaluated
 }
 
-/// Evaluates the rules for the messages at `indices`. Calls `each` with an index, the outcome, and
-/// the sender and the subject if the header was requested, for messages that need their header last and in order. Once the limit of the policy is reached,
-/// no more headers are requested: the messages after it are not fetched in this run anyway.
+/// Evaluates the rules for the messages at `indices`.
+///
+/// Calls `each` with an index, the outcome, and the sender and the subject if the header was
+/// requested; messages that need their header come last and in order. Once the limit of the policy
+/// is reached, no more headers are requested, because this run does not fetch the messages after it.
 ///
 /// # Errors
 /// The connection is lost. The header that was awaited is that of the first message for which

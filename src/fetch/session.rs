@@ -308,7 +308,8 @@ impl AccountRun<'_> {
             let what = format!("{messages} are larger than max-size ({max}); left on the server");
             let fact = format!("the largest is message {row} ({})", size(largest.octets));
             let hint = format!(
-                "raise `max-size`, or fetch single messages with `pouch ledger retry {account} NUMBER`"
+                "raise `max-size`, or fetch single messages with \
+                 `pouch ledger retry {account} NUMBER`"
             );
             self.report(&Event::Notice(&notice(what, hint).with_fact(fact)));
         }

@@ -294,8 +294,8 @@ keys! {
             "also delete what you delete locally");
 
     /// The maximum size of a message; larger ones stay on the server, and each is reported once.
-    /// `pouch ledger retry` with its number fetches one of them; `--max-size` replaces the limit for
-    /// one run.
+    /// `pouch ledger retry` with its number fetches one of them; `--max-size` replaces the limit
+    /// for one run.
     max_size: Option<ByteSize> =>
         Key::new("max-size", Group::Fetching, "leave larger messages on the server")
             .example("\"100MB\"")
