@@ -137,8 +137,8 @@ keys! {
 
     /// A command that prints the password on its first line.
     /// It is run without a shell; at a terminal it may ask for a passphrase.
-    /// Messages name the program without its arguments, but other users of the machine can see these
-    /// while it runs.
+    /// Messages name the program without its arguments.
+    /// `pouch config show` prints these, and other users of the machine can see them while it runs.
     password_command: Option<Vec<String>> =>
         Key::new("password-command", Group::Login, "command that prints the password")
             .set_in_sample("[\"pass\", \"show\", \"mail/work\"]")
