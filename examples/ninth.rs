@@ -26,7 +26,8 @@ fn main() {
     configure(home.path(), &server);
 
     println!(
-        "Ten messages are on a server that closes the connection in the middle of the ninth every time.\n"
+        "Ten messages are on a server that closes the connection in the middle of the ninth \
+         every time.\n"
     );
     for (run, exit, what) in [
         (
@@ -91,8 +92,8 @@ fn configure(home: &Path, server: &Server) {
         .unwrap();
     write!(
         config,
-        "[account.demo]\nhost = \"localhost\"\nport = {}\nuser = \"ann\"\npassword-command = [\"echo\", \"secret\"]\n\
-         tls-ca-file = \"{}\"\nmaildir = \"{}\"\n",
+        "[account.demo]\nhost = \"localhost\"\nport = {}\nuser = \"ann\"\n\
+         password-command = [\"echo\", \"secret\"]\ntls-ca-file = \"{}\"\nmaildir = \"{}\"\n",
         server.port(),
         ca.display(),
         home.join("Mail").display()

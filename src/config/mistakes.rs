@@ -1159,7 +1159,8 @@ fn contradictions() {
     assert_snapshot!(lines(&[
         "password-file = \"x\"\npassword-command = [\"x\"]",
         "pipe = [\"x\"]",
-        "[defaults]\ntls-ca-file = \"x\"\ntls-pin = \"sha256:5f6e04c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d\"",
+        "[defaults]\ntls-ca-file = \"x\"\n\
+         tls-pin = \"sha256:5f6e04c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d\"",
         "tls = \"off\"",
         "allow-plaintext-password = false\ntls = \"off\"",
         "tls = \"off\"\nallow-plaintext-password = true\ntls-ca-file = \"x\"",

@@ -229,7 +229,8 @@ fn messages_are_unchanged_below_the_headers() {
 
 #[test]
 fn rules_and_filters_do_not_see_added_headers() {
-    let lines = "add-headers = [\"delivered-to\", \"return-path\"]\nfilter = [[\"sed\", \"1i X-First: yes\"]]\n\
+    let lines = "add-headers = [\"delivered-to\", \"return-path\"]\n\
+                 filter = [[\"sed\", \"1i X-First: yes\"]]\n\
                  [[account.work.rule]]\nheader = \"Delivered-To: ann\"\naction = \"maildir:.Wrong\"";
     let desk = Desk::new(
         Server::plain().message("uid-1", "Return-Path: <a@example.org>\nSubject: x\n\ny\n"),

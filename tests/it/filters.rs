@@ -82,7 +82,8 @@ fn exit_code_of_a_filter_decides() {
 
 #[test]
 fn rules_match_headers_added_by_a_filter() {
-    let lines = "filter = [[\"sed\", \"s/^Subject: Message 2/X-Spam: yes\\\\n&/\"]]\n[[account.work.rule]]\nheader = \"X-Spam: yes\"\naction = \"maildir:.Spam\"";
+    let lines = "filter = [[\"sed\", \"s/^Subject: Message 2/X-Spam: yes\\\\n&/\"]]\n\
+                 [[account.work.rule]]\nheader = \"X-Spam: yes\"\naction = \"maildir:.Spam\"";
     let desk = Desk::with(3, lines, |server| server);
     desk.fetch(0);
     desk.mail().assert_exactly(&[mail(1), mail(3)]);
@@ -94,7 +95,8 @@ fn rules_match_headers_added_by_a_filter() {
 #[cfg(feature = "system-tests")]
 #[test]
 fn bogofilter_header_is_matched_by_a_rule() {
-    let lines = "filter = [[\"bogofilter\", \"-p\", \"-e\"]]\n[[account.work.rule]]\nheader = \"X-Bogosity: spam*\"\naction = \"maildir:.Spam\"";
+    let lines = "filter = [[\"bogofilter\", \"-p\", \"-e\"]]\n\
+                 [[account.work.rule]]\nheader = \"X-Bogosity: spam*\"\naction = \"maildir:.Spam\"";
     let spam = "From: x@y.example\nSubject: pills\n\nbuy cheap pills now\n";
     let desk = Desk::with(1, lines, |server| server.message("spam", spam));
     desk.home

@@ -63,8 +63,8 @@ impl Desk {
         };
         self.home.write("password", "secret\n", 0o600);
         self.home.config(&format!(
-            "[account.work]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"ann\"\npassword-file = \"~/password\"\n\
-             tls = \"off\"\nallow-plaintext-password = true\n{timeout}{place}{lines}\n",
+            "[account.work]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"ann\"\n\
+             password-file = \"~/password\"\ntls = \"off\"\nallow-plaintext-password = true\n{timeout}{place}{lines}\n",
             self.server.port()
         ));
     }

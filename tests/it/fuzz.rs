@@ -90,7 +90,7 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-cases! { whatever_comes_the_target_holds:
+cases! { properties_hold_for_mutated_input:
     body("body"),
     config("config"),
     header("header"),
@@ -98,7 +98,7 @@ cases! { whatever_comes_the_target_holds:
     session("session"),
 }
 
-fn whatever_comes_the_target_holds(name: &str) {
+fn properties_hold_for_mutated_input(name: &str) {
     let (_, target) = targets::ALL.iter().find(|(own, _)| *own == name).unwrap();
     let corpus = corpus(name);
     assert!(corpus.len() >= 3);

@@ -195,7 +195,8 @@ fn lock_of_another_program_is_waited_for() {
 
     // An fcntl lock, which python holds until it has read a line.
     desk.server.add("uid-3", corpus::message(3));
-    let script = "import fcntl\nf = open('Mail/work', 'r+')\nfcntl.lockf(f, fcntl.LOCK_EX)\nprint('locked', flush=True)\ninput()";
+    let script = "import fcntl\nf = open('Mail/work', 'r+')\nfcntl.lockf(f, fcntl.LOCK_EX)\n\
+                  print('locked', flush=True)\ninput()";
     let mut python = process::Command::new("python3")
         .args(["-c", script])
         .current_dir(desk.home.path())

@@ -10,11 +10,15 @@ use crate::{
 /// Returns a message with these recipients, as the server records them.
 fn mail(n: usize, recipients: &[&str]) -> Vec<u8> {
     let noted = recipients.concat();
-    format!("{noted}From: x@example.net\nTo: everybody@example.org\nMessage-ID: <{n}@multidrop>\n\nbody {n}\n")
-        .into_bytes()
+    format!(
+        "{noted}From: x@example.net\nTo: everybody@example.org\n\
+         Message-ID: <{n}@multidrop>\n\nbody {n}\n"
+    )
+    .into_bytes()
 }
 
-const RECIPIENTS: &str = "recipients = { \"ann@example.org\" = \"maildir:~/ann\", \"*@lists.example.org\" = \"maildir:.Lists\" }";
+const RECIPIENTS: &str = "recipients = { \"ann@example.org\" = \"maildir:~/ann\", \
+                          \"*@lists.example.org\" = \"maildir:.Lists\" }";
 
 fn desk(keys: &str, setup: Setup) -> Desk {
     Desk::new(

@@ -13,8 +13,10 @@ fn mail(header: &str) -> Vec<u8> {
     format!("{header}\nMessage-ID: <{}@rules>\n\nbody\n", header.len()).into_bytes()
 }
 
-const BOSS: &str = "From: The Boss <boss@example.org>\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\nDate: Mon, 23 Nov 2026 00:00:00 +0000";
-const SALE: &str = "From: shop@ads.example\nSubject: Big\n sale today\nList-Id: Sales <sale.ads.example>\nDate: Sun, 1 Nov 2026 00:00:00 +0000";
+const BOSS: &str = "From: The Boss <boss@example.org>\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\n\
+                    Date: Mon, 23 Nov 2026 00:00:00 +0000";
+const SALE: &str = "From: shop@ads.example\nSubject: Big\n sale today\n\
+                    List-Id: Sales <sale.ads.example>\nDate: Sun, 1 Nov 2026 00:00:00 +0000";
 const SPAM: &str =
     "From: x@spam.example\nTo: a@b, Ann <ann@example.org>\nX-Spam-Flag: YES\nSubject: hi";
 

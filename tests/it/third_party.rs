@@ -72,7 +72,7 @@ fn mblaze_lists_the_maildir() {
 /// Opens `folder` in neomutt, pipes all messages in it to a program, and quits.
 pub fn in_neomutt(home: &Home, folder: &str) -> Output {
     let config = "set folder=~ wait_key=no quit=yes delete=no mark_old=no pipe_decode=no pipe_split=yes\n\
-                  # the end of its input, which is no key of a person\n\
+                  # the end of input, which is not a key\n\
                   bind index \\Cd noop\n\
                   push '<tag-pattern>~A<enter><tag-prefix><pipe-message>cat >> seen<enter><quit>'\n";
     home.write("muttrc", config, 0o600);
@@ -112,7 +112,8 @@ fn dovecot_lda_accepts_mail_from_a_pipe() {
     let instance = Path::new(dovecot.value("log")).parent().unwrap();
     let lda = |user: &str| {
         format!(
-            "pipe = [\"{}\", \"exec\", \"{}\", \"/usr/lib/dovecot/dovecot-lda\", \"-d\", \"{user}\"]\nkeep = \"none\"\nnotice = false",
+            "pipe = [\"{}\", \"exec\", \"{}\", \"/usr/lib/dovecot/dovecot-lda\", \"-d\", \
+             \"{user}\"]\nkeep = \"none\"\nnotice = false",
             launcher.display(),
             instance.display()
         )

@@ -209,7 +209,7 @@ fn mailbox_without_message_boundaries() {
     assert_eq!(mailbox.stored(), 0);
 }
 
-cases! { a_bad_message_that_is_alone_on_the_server_is_told_of_too:
+cases! { single_bad_message_is_reported:
     courier("courier", &[], Line::Tls, "io-error"),
     dovecot("dovecot", &["format=sdbox"], Line::Tls, "garbage"),
     mailfront("mailfront", &[], Line::Clear, "fifo"),
@@ -217,12 +217,7 @@ cases! { a_bad_message_that_is_alone_on_the_server_is_told_of_too:
 
 /// No other message could show that the connection works: a message that closes it repeatedly is
 /// quarantined all the same.
-fn a_bad_message_that_is_alone_on_the_server_is_told_of_too(
-    name: &str,
-    options: &[&str],
-    line: Line,
-    kind: &str,
-) {
+fn single_bad_message_is_reported(name: &str, options: &[&str], line: Line, kind: &str) {
     let server = RealServer::start(name, options);
     damaged(&server, ALICE, &[(kind, Never)]);
     let mailbox = Mailbox::new(&server, ALICE, line, QUICK);

@@ -93,7 +93,7 @@ fn fourteenth(mailbox: &Mailbox<'_>) -> usize {
         .unwrap()
 }
 
-cases! { no_server_loses_another_message_than_it_shall:
+cases! { retention_deletes_only_due_messages:
     mailfront("mailfront"),
     solidpop("solidpop"),
     popa3d("popa3d"),
@@ -101,7 +101,7 @@ cases! { no_server_loses_another_message_than_it_shall:
 
 /// Two of these servers list messages in directory order, so that numbers change between sessions;
 /// two do not support CAPA.
-fn no_server_loses_another_message_than_it_shall(name: &str) {
+fn retention_deletes_only_due_messages(name: &str) {
     let server = &RealServer::start(name, &[]);
     let mailbox = Mailbox::new(server, ALICE, Line::Clear, "keep = \"2d\"");
     for day in 0..4 {
