@@ -25,7 +25,7 @@ impl Timestamp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimeSpan(u64);
 
-/// The longest valid [`TimeSpan`]: 1,000 years, which no sum of times can overflow with.
+/// The longest valid [`TimeSpan`]: 1,000 years. Adding it to any time cannot overflow.
 const LONGEST_SPAN: u64 = 1_000 * YEAR;
 
 const MINUTE: u64 = 60;

@@ -53,7 +53,7 @@ pub struct Maildir {
     naming: Naming,
     /// The accepted messages, which are not durable and not in `new` yet.
     accepted: Vec<Accepted>,
-    /// True if the next batch has to sync the Maildir and its parent.
+    /// True once a batch of this run has synced the Maildir and its parent, or is about to.
     root_synced: bool,
 }
 
