@@ -117,7 +117,7 @@ fn write_line(text: &str) {
 /// terminal.
 ///
 /// # Errors
-/// As for [`print`].
+/// As for [`print()`].
 pub fn print_wrapped(text: &str) -> anyhow::Result<()> {
     match wrap::columns(io::stdout()) {
         Some(columns) => print(&wrap::wrap(text, columns)),

@@ -63,7 +63,7 @@ fn not_a_directory(path: &Path) -> Error {
     .with_fact(fact)
 }
 
-/// Returns the path at which [`file`] creates a missing file: `path`, or the target if it is a
+/// Returns the path at which [`file()`] creates a missing file: `path`, or the target if it is a
 /// symbolic link.
 ///
 /// # Errors
