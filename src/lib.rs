@@ -24,8 +24,10 @@
 //! 2. [`fetch::connect`] opens a session on the host: [`net`] connects and starts TLS,
 //!    [`pop3::login`] reads the greeting and logs in with the secret from [`sys::password`], unless
 //!    [`domain::login`] decides that it is too early for that.
-//! 3. The server lists its messages, while the [`ledger::Reader`] reads the known ones.
-//!    [`domain::reconcile`] matches the two, and [`ledger::Ledger::admit`] gives each new message its
+//! 3. The server lists its messages, while the [`ledger::Reader`] reads the known ones. If no message
+//!    is known from this address, [`domain::identity`] decides which of the known mailboxes it leads
+//!    to. [`domain::reconcile`] matches listed and known messages, and
+//!    [`ledger::Ledger::admit`] gives each new message its
 //!    row. **The name of its file is a function of the row** ([`domain::file_name`]): a file with
 //!    that name proves that the row is delivered.
 //! 4. If the account has rules, the headers of new messages are requested, and [`domain::rule`]
@@ -72,8 +74,9 @@
 //!
 //! # Terms
 //!
-//! An *account* is a mailbox on a server together with its settings. A *message* is identified by its
-//! *UID* (from UIDL) and has a *row* in the *ledger*. A *listing* is what the server has now, a
+//! An *account* is a mailbox on a server together with its settings. Host, port and user are an
+//! *address* of the mailbox. A *message* is identified by its *UID* (from UIDL) and has a *row* in
+//! the *ledger*. A *listing* is what the server has now, a
 //! *plan* what to do with each message. A *destination* gets messages; a *draft* is a message on its way
 //! there, a *batch* several that are made durable together. *Retention* deletes delivered messages
 //! from the server. A *notice* is the mail about the messages that a run

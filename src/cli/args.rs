@@ -187,9 +187,13 @@ pub struct Fetch {
     #[arg(long, value_name = "TIME")]
     pub wait: Option<TimeSpan>,
 
-    /// Treat all messages as new if every UID changed
+    /// Treat all messages as new if every UID changed, or if they may be those of another mailbox
     #[arg(long)]
     pub accept_new_uids: bool,
+
+    /// Continue with the ledger of this mailbox, given by its name or by an earlier address
+    #[arg(long, value_name = "NAME", conflicts_with = "accept_new_uids")]
+    pub mailbox: Option<String>,
 
     /// Exit with 1 if there was nothing new
     #[arg(long)]

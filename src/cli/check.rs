@@ -17,7 +17,7 @@ use crate::{
         env::RunEnv,
         logins::forget_refusals,
     },
-    ledger::shared,
+    ledger,
     net::Certificate,
     pop3::reply::Capabilities,
     report::{complain, form, json, print_wrapped},
@@ -34,7 +34,7 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
             ..Overrides::default()
         },
     )?;
-    let env = fetch::env(context, &accounts);
+    let env = fetch::env(context, &accounts)?;
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
     for account in &accounts {
@@ -92,6 +92,16 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
+    /// Reports a step that succeeded, with a problem that the user should solve.
+    fn warning(&mut self, step: &str, what: &str) {
+        if !self.context.global.json {
+            let word = self.context.colour.caution("warning");
+            let _ = print_wrapped(&format!("  {step:8} {word} {what}\n"));
+        }
+        self.done
+            .push(json!({ "step": step, "what": what, "warning": true }));
+    }
+
     /// Reports a successful step.
     fn ok(&mut self, step: &str, what: &str) {
         if !self.context.global.json {
@@ -191,13 +201,7 @@ fn reach(
     steps: &mut Steps<'_>,
 ) -> std::result::Result<(), (Step, Error)> {
     let mut ledger = env.ledger(account).map_err(|error| ("ledger", error))?;
-    if let Some(kind) = shared(&env.state_dir) {
-        let destination = tilde(&env.state_dir, &env.home);
-        steps.ok(
-            "ledger",
-            &format!("{destination}, on {kind}: fetch from one machine at a time"),
-        );
-    }
+    show_state_dir(env, steps);
     let began = Instant::now();
     let secret = env.secret(account).map_err(|error| ("secret", error))?;
     steps.ok(
@@ -247,6 +251,28 @@ fn reach(
     // no message is marked as deleted, so QUIT changes nothing
     session.leave();
     Ok(())
+}
+
+/// Shows the directory of ledgers and locks, with a warning if it may be lost, or is not the only
+/// one.
+fn show_state_dir(env: &RunEnv, steps: &mut Steps<'_>) {
+    let dir = tilde(&env.state_dir, &env.home);
+    if let Some((kind, lost)) = ledger::volatile(&env.state_dir) {
+        let what = format!("{dir}, on {kind}: {lost}, and then all mail is fetched again");
+        steps.warning("ledger", &what);
+    } else if let Some(kind) = ledger::shared(&env.state_dir) {
+        let what = format!("{dir}, on {kind}: fetch from one machine at a time");
+        steps.ok("ledger", &what);
+    } else {
+        steps.ok("ledger", &dir);
+    }
+    if let Some(link) = env.state_link.as_ref().filter(|link| !link.is_symlink()) {
+        let what = format!(
+            "{dir}, but {} in runs without XDG_STATE_HOME: set `state-dir`",
+            tilde(link, &env.home)
+        );
+        steps.warning("ledger", &what);
+    }
 }
 
 /// Returns the description of a trusted certificate.

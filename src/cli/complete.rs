@@ -19,7 +19,7 @@ use super::{dirs::Dirs, setup::Setup};
 use crate::{
     config::toml::File,
     error::Result,
-    ledger::{Reader, Row, State},
+    ledger::{Reader, Row, State, mailboxes},
     report::words,
     text::day,
 };
@@ -73,7 +73,11 @@ fn rows(line: CommandLine, current: &str) -> Result<VecDeque<Row>> {
     let setup = Setup::read(line.config, line.state_dir)?;
     let account = line.account.into_iter().collect::<Vec<_>>();
     for account in setup.known_accounts(&account)?.iter().take(1) {
-        if let Some(ledger) = Reader::open(&setup.state_dir(), &account.identity())? {
+        let identity = account.identity();
+        let Some(file) = mailboxes::find_offline(&setup.state_dir()?.path, &identity)? else {
+            continue;
+        };
+        if let Some(ledger) = Reader::open(&file, &identity.address)? {
             let listed = State::ALL.into_iter().filter(|state| *state != State::Gone);
             ledger.each_row(&listed.collect::<Vec<_>>(), |row| {
                 if row.id.to_string().starts_with(current) {

@@ -1,6 +1,12 @@
 //! The user's directories, and the environment of the process.
 
-use std::{collections::BTreeMap, env, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use directories::{BaseDirs, ProjectDirs};
 
@@ -9,10 +15,34 @@ use crate::{
     error::{Error, Kind, Result},
     event::Reporter,
     fetch::env::{Attendance, RunEnv},
+    ledger::mailboxes,
     net::TlsCache,
     report::{Colour, Level, watched},
     sys::{clock::Clock, interrupt::Interrupt, password::CredentialFolder},
+    text::tilde,
 };
+
+/// The directory of ledgers and locks.
+#[derive(Clone, Debug)]
+pub struct StateDir {
+    /// Its path.
+    pub path: PathBuf,
+    /// The path of a link to it, which runs with another environment follow.
+    pub link: Option<PathBuf>,
+}
+
+impl StateDir {
+    /// Returns a directory that does not depend on the environment.
+    pub fn explicit(path: PathBuf) -> Self {
+        Self { path, link: None }
+    }
+}
+
+/// Returns whether two paths lead to the same directory.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    real(one).is_some() && real(one) == real(other)
+}
 
 /// The user's directories, and the environment.
 #[derive(Clone, Debug)]
@@ -44,12 +74,42 @@ impl Dirs {
         self.folders.config_dir().join("config.toml")
     }
 
-    /// Returns the default directory of ledgers and locks.
-    pub fn state_dir(&self) -> PathBuf {
-        self.folders
-            .state_dir()
-            .unwrap_or_else(|| self.folders.data_dir())
-            .to_owned()
+    /// Returns the default directory of ledgers and locks: `$XDG_STATE_HOME/pouch` or
+    /// `~/.local/state/pouch`, whichever has ledgers.
+    ///
+    /// A user has one such directory. The variable is often set in the shell and not in cron, and a
+    /// second directory would mean that all mail is fetched twice.
+    ///
+    /// # Errors
+    /// Both have ledgers.
+    pub fn state_dir(&self) -> Result<StateDir> {
+        let home = self.home.join(".local/state/pouch");
+        let own = match self.folders.state_dir() {
+            Some(own) if own != home => own.to_owned(),
+            Some(_) => return Ok(StateDir::explicit(home)),
+            None => return Ok(StateDir::explicit(self.folders.data_dir().to_owned())),
+        };
+        match (mailboxes::exist(&own), mailboxes::exist(&home)) {
+            (true, true) if is_same(&own, &home) => Ok(StateDir::explicit(own)),
+            (true, true) => Err(self.two_state_dirs(&own, &home)),
+            (false, true) => Ok(StateDir::explicit(home)),
+            (_, false) => Ok(StateDir {
+                path: own,
+                link: Some(home),
+            }),
+        }
+    }
+
+    fn two_state_dirs(&self, own: &Path, home: &Path) -> Error {
+        let (own, home) = (tilde(own, &self.home), tilde(home, &self.home));
+        Error::new(
+            Kind::Config,
+            format!("there are ledgers in {own} and in {home}"),
+        )
+        .with_fact("with two sets of ledgers, mail would be fetched twice")
+        .with_hint(format!(
+            "set the one to use in the config, above all tables: state-dir = \"{own}\""
+        ))
     }
 
     /// Returns a variable of the environment, if it is set and not empty.
@@ -83,13 +143,14 @@ impl Dirs {
     /// Returns what a run needs from its environment.
     pub fn env(
         &self,
-        state_dir: PathBuf,
+        state_dir: StateDir,
         stop: Interrupt,
         report: Arc<dyn Reporter>,
         level: Level,
     ) -> RunEnv {
         RunEnv {
-            state_dir,
+            state_dir: state_dir.path,
+            state_link: state_dir.link,
             home: self.home.clone(),
             clock: clock(),
             stop,

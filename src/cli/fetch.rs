@@ -35,8 +35,8 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     if overrides.destination == Some(Destination::Stdout) {
         check_stdout(context)?;
     }
-    let accounts = context.setup.accounts(&args.accounts, &overrides)?;
-    let mut env = env(context, &accounts);
+    let accounts = accounts(context, args, &overrides)?;
+    let mut env = env(context, &accounts)?;
     if args.every.is_some() {
         env.report = reporter(context, &accounts, Some(Rounds::new(env.clock)));
     }
@@ -164,22 +164,46 @@ pub(super) fn overrides(context: &CommandContext, args: &args::Fetch) -> Result<
         max_size: args.max_size,
         destination: to,
         no_delivery: false,
+        mailbox: args.mailbox.clone(),
         password_command: command
             .map(|command| url::words("--password-command", command))
             .transpose()?,
     })
 }
 
-/// Returns the environment of a run, with the reporter for the selected kind of output.
-pub(super) fn env(context: &CommandContext, accounts: &[Account]) -> RunEnv {
+/// Returns the accounts to fetch.
+///
+/// # Errors
+/// The config is wrong, there is no such account, or `--mailbox` is used for several accounts.
+pub(super) fn accounts(
+    context: &CommandContext,
+    args: &args::Fetch,
+    overrides: &Overrides,
+) -> Result<Vec<Account>> {
+    let accounts = context.setup.accounts(&args.accounts, overrides)?;
+    if args.mailbox.is_some() && accounts.len() > 1 {
+        return Err(Error::new(
+            Kind::Usage,
+            "`--mailbox` is for one account, not for several",
+        )
+        .with_hint("name it: `pouch fetch ACCOUNT --mailbox NAME`"));
+    }
+    Ok(accounts)
+}
+
+/// Returns what a run needs from its environment, with a reporter that suits the output.
+///
+/// # Errors
+/// There are two state directories.
+pub(super) fn env(context: &CommandContext, accounts: &[Account]) -> Result<RunEnv> {
     let mut env = context.setup.dirs.env(
-        context.setup.state_dir(),
+        context.setup.state_dir()?,
         context.stop.clone(),
         reporter(context, accounts, None),
         context.level,
     );
     env.tls = TlsCache::new(context.roots.clone());
-    env
+    Ok(env)
 }
 
 /// Returns the reporter for the selected kind of output. `rounds` is set with `--every`.

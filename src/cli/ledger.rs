@@ -64,7 +64,7 @@ pub(super) fn run(context: &CommandContext, command: Command) -> CommandResult {
 /// Returns the account with this name, and its environment.
 fn account(context: &CommandContext, name: &str) -> Result<(Account, RunEnv)> {
     let mut accounts = context.setup.known_accounts(&[name.to_owned()])?;
-    let env = fetch::env(context, &accounts);
+    let env = fetch::env(context, &accounts)?;
     // one name gives one account
     accounts
         .pop()
@@ -201,7 +201,7 @@ fn list(
         ],
     };
     let accounts = context.setup.known_accounts(&accounts.accounts)?;
-    let env = fetch::env(context, &accounts);
+    let env = fetch::env(context, &accounts)?;
     let mut documents = Vec::new();
     for account in &accounts {
         let ledger = env.reader(account)?;
@@ -356,7 +356,7 @@ impl<'a> From<&'a Row> for Document<'a> {
 /// Checks the integrity of the ledgers, and counts the delivered messages in the Maildirs.
 fn verify(context: &CommandContext, accounts: &Accounts) -> CommandResult {
     let accounts = context.setup.known_accounts(&accounts.accounts)?;
-    let env = fetch::env(context, &accounts);
+    let env = fetch::env(context, &accounts)?;
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
     for account in &accounts {
@@ -433,7 +433,8 @@ fn present(
     if !account.routing.all().iter().any(is_maildir) {
         return Ok(None);
     }
-    let found = destinations::open_existing(account, env)?.stored_messages()?;
+    let file = env.offline_file(account)?;
+    let found = destinations::open_existing(account, env, &file)?.stored_messages()?;
     Ok(found.map(|found| {
         let files = found
             .iter()

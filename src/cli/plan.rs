@@ -17,14 +17,15 @@ use crate::{
 
 /// Runs `pouch plan`, or `pouch fetch` with `--dry-run`.
 pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult {
-    let accounts = context.setup.accounts(
-        &args.accounts,
+    let accounts = fetch::accounts(
+        context,
+        args,
         &Overrides {
             no_delivery: true,
             ..fetch::overrides(context, args)?
         },
     )?;
-    let mut env = fetch::env(context, &accounts);
+    let mut env = fetch::env(context, &accounts)?;
     env.patience = args.wait.map(Into::into).unwrap_or_default();
     env.accept_new_uids = args.accept_new_uids;
     let mut exit = Exit::OK;

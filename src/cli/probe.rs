@@ -38,7 +38,7 @@ pub(super) fn destination(
             Ok(format!("{shown}, writable{}", free(path)))
         }
         Destination::Mbox(path) => {
-            let mbox = destinations::mbox(path, account, env)?;
+            let mbox = destinations::mbox(path, &env.offline_file(account)?, env)?;
             if !path.exists() {
                 let created = files::creation_path(path, "write to")?;
                 return check_creatable(&created).map(|()| format!("{shown}, will be created"));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::dirs::Dirs;
+use super::dirs::{Dirs, StateDir};
 use crate::{
     config::{
         Account, Config,
@@ -14,7 +14,7 @@ use crate::{
         url,
     },
     error::{Error, Kind, Result},
-    ledger,
+    ledger::mailboxes,
     text::{closest, tilde},
 };
 
@@ -41,12 +41,16 @@ impl Setup {
         let path = config.unwrap_or_else(|| dirs.config_path());
         let context = ConfigDefaults {
             home: dirs.home.clone(),
-            state_dir: dirs.state_dir(),
+            // an error is reported by the commands that use it
+            state_dir: dirs
+                .state_dir()
+                .map_or_else(|_| dirs.home.join(".local/state/pouch"), |dir| dir.path),
         };
         let file = File::read(&path, &dirs.home);
         let file_state_dir = file
             .as_ref()
             .ok()
+            .filter(|file| file.top.state_dir.is_some())
             .map(|file| resolve::state_dir(file, &context));
         let config = file.and_then(|file| resolve::resolve(&file, &context));
         Ok(Self {
@@ -59,11 +63,15 @@ impl Setup {
     }
 
     /// Returns the directory of ledgers and locks.
-    pub fn state_dir(&self) -> PathBuf {
-        self.state_dir
-            .clone()
-            .or_else(|| self.file_state_dir.clone())
-            .unwrap_or_else(|| self.dirs.state_dir())
+    ///
+    /// # Errors
+    /// None is set, and there are ledgers in both default directories.
+    pub fn state_dir(&self) -> Result<StateDir> {
+        let explicit = self.state_dir.as_ref().or(self.file_state_dir.as_ref());
+        explicit.map_or_else(
+            || self.dirs.state_dir(),
+            |dir| Ok(StateDir::explicit(dir.clone())),
+        )
     }
 
     /// Returns the number of servers to connect to at the same time.
@@ -117,12 +125,18 @@ impl Setup {
             ..Overrides::default()
         };
         if names.is_empty() && !self.path.exists() {
-            let mailboxes = ledger::mailboxes(&self.state_dir())?;
-            if !mailboxes.is_empty() {
-                return mailboxes
-                    .iter()
-                    .map(|mailbox| url::account(&url::of(&mailbox.user, &mailbox.host), &overrides))
-                    .collect();
+            let (mailboxes, unreadable) = mailboxes::all(&self.state_dir()?.path)?;
+            if let Some(error) = unreadable {
+                return Err(error);
+            }
+            let addresses = mailboxes
+                .iter()
+                .filter_map(|mailbox| mailbox.addresses.first());
+            let accounts = addresses
+                .map(|(address, _)| url::account(&url::of(address), &overrides))
+                .collect::<Result<Vec<_>>>()?;
+            if !accounts.is_empty() {
+                return Ok(accounts);
             }
         }
         self.accounts(names, &overrides)

@@ -12,7 +12,7 @@ use crate::{
     domain::{size::ByteSize, time::Timestamp},
     error::{Exit, Result},
     fetch::env::RunEnv,
-    ledger::{PastRun, Problem, State},
+    ledger::{PastRun, Problem, Reader, State},
     report::{Colour, Level, complain, form, json, print_wrapped},
     sys::lock,
     text::{count, moment, sanitize},
@@ -33,11 +33,12 @@ struct Status {
 
 impl Status {
     fn read(account: &Account, env: &RunEnv) -> Result<Self> {
-        let Some(ledger) = env.reader(account)? else {
+        let file = env.offline_file(account)?;
+        let Some(ledger) = Reader::open(&file, &account.identity().address)? else {
             return Ok(Self::default());
         };
         Ok(Self {
-            locked: lock::is_locked(&env.state_dir, &account.identity()),
+            locked: lock::is_locked(&env.state_dir, file.key()),
             runs: ledger.past_runs(RUNS)?,
             counts: ledger.counts()?,
             problem: ledger.problem()?,
@@ -74,7 +75,7 @@ impl Status {
 
 pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
     let accounts = context.setup.known_accounts(&args.accounts.accounts)?;
-    let env = fetch::env(context, &accounts);
+    let env = fetch::env(context, &accounts)?;
     let names = accounts.iter().map(|account| account.name.chars().count());
     let view = View {
         colour: context.stdout_colour(),

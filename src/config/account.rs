@@ -4,7 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use super::provenance::Setting;
 use crate::domain::{
-    auth::Auth, ids::AccountId, plan::Policy, routing::Routing, time::TimeSpan,
+    auth::Auth,
+    ids::{Address, MailboxId},
+    plan::Policy,
+    routing::Routing,
+    time::TimeSpan,
     trace_fields::TraceField,
 };
 
@@ -30,6 +34,8 @@ pub struct Account {
     pub port: u16,
     /// The login name.
     pub user: String,
+    /// The name of the mailbox, if the user gave it one.
+    pub mailbox: Option<String>,
     /// How the connection is encrypted.
     pub tls: Tls,
     /// Which certificates are accepted.
@@ -79,9 +85,13 @@ pub struct Account {
 }
 
 impl Account {
-    /// Returns the identity of this account in the ledger.
-    pub fn identity(&self) -> AccountId {
-        AccountId::new(&self.user, &self.host)
+    /// Returns what identifies the mailbox in the ledger.
+    pub fn identity(&self) -> MailboxId {
+        MailboxId {
+            name: self.mailbox.clone(),
+            address: Address::new(&self.user, &self.host, self.port),
+            account: self.name.clone(),
+        }
     }
 
     /// Returns the time limit for a whole response of the server: ten times `timeout`.

@@ -10,7 +10,7 @@ use super::{
     snippet::Document,
     toml::File,
 };
-use crate::error::Error;
+use crate::{domain::ids::Address, error::Error};
 
 /// The hint for most contradictions.
 const REMOVE_ONE: &str = "remove one of them";
@@ -131,33 +131,39 @@ fn check_client_certificate(document: &Document, table: &AccountTable) -> Result
     Err(document.error_at(source, what).with_hint(hint))
 }
 
-/// Checks that no two accounts are the same mailbox, because they would share one ledger.
+/// Checks that no two accounts are the same mailbox: each would treat the other's messages as its
+/// own. `accounts` are those of `file`, in the same order.
 ///
-/// `accounts` are those of `file`, in the same order.
+/// The case of user names does not matter here, since most servers ignore it: if there are two such
+/// mailboxes, their names distinguish them.
 pub(super) fn check_mailboxes(file: &File, accounts: &[Account]) -> Result<(), Error> {
-    let mailbox = |account: &Account| {
-        let host = account.host.to_lowercase();
-        (
-            account.user.to_lowercase(),
-            host.trim_end_matches('.').to_owned(),
-        )
+    let address = |account: &Account| {
+        let user = account.user.to_lowercase();
+        Address::new(user, &account.host, account.port)
+    };
+    let same = |one: &Account, other: &Account| match (&one.mailbox, &other.mailbox) {
+        (Some(one), Some(other)) => one == other,
+        _ => address(one) == address(other),
     };
     for (index, account) in accounts.iter().enumerate() {
         let earlier = accounts[..index]
             .iter()
-            .position(|earlier| mailbox(earlier) == mailbox(account));
+            .position(|earlier| same(earlier, account));
         if let Some(earlier) = earlier {
+            let identity = account.identity();
             let what = format!(
                 "accounts `{}` and `{}` are the same mailbox, {}",
                 accounts[earlier].name,
                 account.name,
-                account.identity()
+                identity
+                    .name
+                    .unwrap_or_else(|| identity.address.to_string())
             );
             let other = (&file.accounts[earlier].header, "already defined here");
             return Err(file
                 .document
                 .draw(&file.accounts[index].header, &what, Some(other))
-                .with_hint(REMOVE_ONE));
+                .with_hint("remove one of them, or set `mailbox` to a different name in each"));
         }
     }
     Ok(())

@@ -49,7 +49,7 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
         "use `password-command`, a list: [\"pass\", \"show\", \"mail/work\"]",
     ),
     (
-        &["folder", "mailbox", "delivery", "destination", "path"],
+        &["folder", "delivery", "destination", "path"],
         "use one of `maildir`, `mbox`, `pipe` and `lmtp`",
     ),
     (

@@ -1214,11 +1214,11 @@ fn contradictions() {
         | ^^^^^^^^^^^^^^
     hint: remove `sync-deletions`, or set `maildir`
 
-    ~/.config/pouch/config.toml:5:1: accounts `work` and `b` are the same mailbox, Ann@pop.example.org.
+    ~/.config/pouch/config.toml:5:1: accounts `work` and `b` are the same mailbox, Ann@pop.example.org:995
       1 | [account.work]
         | -------------- already defined here
       5 | [account.b]
         | ^^^^^^^^^^^
-    hint: remove one of them
+    hint: remove one of them, or set `mailbox` to a different name in each
     "#);
 }

@@ -26,6 +26,8 @@ pub struct Overrides {
     pub destination: Option<Destination>,
     /// The command delivers nothing: a URL needs no destination.
     pub no_delivery: bool,
+    /// `--mailbox`: the name of the mailbox.
+    pub mailbox: Option<String>,
     /// `--password-command`: the first line that it prints is the password.
     pub password_command: Option<Vec<String>>,
 }
@@ -44,6 +46,10 @@ impl Overrides {
         }
         if let Some(destination) = &self.destination {
             deliver_to(account, destination);
+        }
+        if let Some(name) = &self.mailbox {
+            account.mailbox = Some(name.clone());
+            override_setting(&mut account.settings, "mailbox", &quoted(name), "--mailbox");
         }
         if let Some(command) = &self.password_command {
             const FLAG: &str = "--password-command";
@@ -180,6 +186,7 @@ mod tests {
             destination: Some(Destination::Pipe(vec!["cat".to_owned()])),
             password_command: Some(vec!["pass".to_owned(), "a b".to_owned()]),
             no_delivery: false,
+            mailbox: None,
         };
         overrides.apply(&mut account);
         assert!(!account.policy.may_delete && !account.policy.sync_deletions);

@@ -161,6 +161,7 @@ pub(super) fn build(
         secret: secret_source(&values, expand),
         host: values.host.0,
         user: values.user,
+        mailbox: values.mailbox,
         tls: values.tls,
         allow_plaintext_password: values.allow_plaintext_password,
         timeout: values.timeout,

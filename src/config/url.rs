@@ -15,7 +15,7 @@ use super::{
     syntax::{FilePath, Host, Lmtp},
 };
 use crate::{
-    domain::destination::Destination,
+    domain::{destination::Destination, ids::Address},
     error::{Error, Kind},
     text::{closest, sanitize},
 };
@@ -80,9 +80,16 @@ pub fn account(url: &str, overrides: &Overrides) -> Result<Account, Error> {
     Ok(account)
 }
 
-/// Returns the URL of `user` at `host`, which [`account`] reads.
-pub fn of(user: &str, host: &str) -> String {
-    let user = user
+/// Returns the URL of `address`, which [`account`] reads.
+pub fn of(address: &Address) -> String {
+    let (scheme, port) = match address.port {
+        995 => ("pops", String::new()),
+        110 => ("pop", String::new()),
+        port => ("pops", format!(":{port}")),
+    };
+    let host = &address.host;
+    let user = address
+        .user
         .bytes()
         .map(|byte| match byte {
             b'%' | b':' | b'/' | b' ' | 0x7f.. => format!("%{byte:02X}"),
@@ -90,9 +97,9 @@ pub fn of(user: &str, host: &str) -> String {
         })
         .collect::<String>();
     if host.contains(':') {
-        format!("pops://{user}@[{host}]")
+        format!("{scheme}://{user}@[{host}]{port}")
     } else {
-        format!("pops://{user}@{host}")
+        format!("{scheme}://{user}@{host}{port}")
     }
 }
 

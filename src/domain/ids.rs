@@ -104,52 +104,117 @@ impl fmt::Display for RowId {
     }
 }
 
-/// The identity of an account in the ledger: user and host.
+/// An address of a mailbox: where and as whom pouch logs in.
 ///
-/// The name in the config is no part of it, nor is the port, so that changing them does not fetch
-/// messages again.
+/// It does not identify the mailbox: one mailbox may have several addresses, and an address may
+/// lead to another mailbox later.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AccountId {
-    /// The login name, as configured.
+pub struct Address {
+    /// The login name, as configured: some servers distinguish upper and lower case.
     pub user: String,
-    /// The host name, in lower case.
+    /// The host name, in lower case and without a final dot.
     pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
-impl AccountId {
-    /// Creates the identity of `user` at `host`.
-    pub fn new(user: impl Into<String>, host: &str) -> Self {
+impl Address {
+    /// Returns the address of `user` at `host` and `port`.
+    pub fn new(user: impl Into<String>, host: &str, port: u16) -> Self {
+        let host = host.to_ascii_lowercase();
         Self {
             user: user.into(),
-            host: host.to_ascii_lowercase(),
+            host: host.strip_suffix('.').unwrap_or(&host).to_owned(),
+            port,
+        }
+    }
+
+    /// Returns whether `text` is the address, with or without its port.
+    pub fn is_written(&self, text: &str) -> bool {
+        text == self.to_string() || text == format!("{}@{}", self.user, self.host)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, host, port } = self;
+        if host.contains(':') {
+            write!(f, "{user}@[{host}]:{port}")
+        } else {
+            write!(f, "{user}@{host}:{port}")
         }
     }
 }
 
-impl AccountId {
-    /// Returns a file name, without an extension, for files about the mailbox.
-    ///
-    /// It is readable, and made unique by a hash, since user names may contain any character.
+/// What the config says about the mailbox of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailboxId {
+    /// Its name, if the user gave it one.
+    pub name: Option<String>,
+    /// Its present address.
+    pub address: Address,
+    /// The name of the account.
+    pub account: String,
+}
+
+impl MailboxId {
+    /// Returns the name of a new ledger of the mailbox, without an extension.
     pub fn file_stem(&self) -> String {
-        let text = self.to_string();
-        let plain: String = text
-            .chars()
-            .take(80)
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || "@.-_".contains(c) {
-                    c
-                } else {
-                    '_'
-                }
-            })
-            .collect();
-        let hash = Sha256::digest(text.as_bytes());
-        format!("{plain}-{}", hex(&hash[..4]))
+        match &self.name {
+            Some(name) => file_stem(name),
+            None => file_stem(&self.address.to_string()),
+        }
     }
 }
 
-impl fmt::Display for AccountId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.user, self.host)
+/// Returns a file name for `text`, without an extension: readable, and unique by a hash, since user
+/// names may contain anything.
+fn file_stem(text: &str) -> String {
+    let plain: String = text
+        .chars()
+        .take(80)
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "@.-_".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    let hash = Sha256::digest(text.as_bytes());
+    format!("{plain}-{}", hex(&hash[..4]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_and_final_dot_of_a_host_do_not_matter() {
+        let address = Address::new("Ann", "POP.example.org.", 995);
+        assert_eq!(address, Address::new("Ann", "pop.example.org", 995));
+        assert_ne!(address, Address::new("ann", "pop.example.org", 995));
+        assert_ne!(address, Address::new("Ann", "pop.example.org", 110));
+        assert_eq!(address.to_string(), "Ann@pop.example.org:995");
+        assert!(address.is_written("Ann@pop.example.org"));
+        assert!(!address.is_written("Ann@pop.example.org:110"));
+    }
+
+    #[test]
+    fn ledgers_of_different_mailboxes_have_different_names() {
+        let mut mailbox = MailboxId {
+            name: None,
+            address: Address::new("../ann", "::1", 1110),
+            account: "work".into(),
+        };
+        let stem = mailbox.file_stem();
+        assert!(
+            stem.starts_with(".._ann@[__1]_1110-".replace(['[', ']'], "_").as_str()),
+            "{stem}"
+        );
+        mailbox.address.port = 1111;
+        assert_ne!(mailbox.file_stem(), stem);
+        mailbox.name = Some("private".into());
+        assert!(mailbox.file_stem().starts_with("private-"));
     }
 }

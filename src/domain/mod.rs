@@ -4,6 +4,7 @@ pub mod auth;
 pub mod blame;
 pub mod destination;
 pub mod file_name;
+pub mod identity;
 pub mod ids;
 pub mod login;
 pub mod message;

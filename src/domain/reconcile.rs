@@ -8,6 +8,10 @@
 //! servers derive it from the content. A message that is mistaken for a known one may be deleted
 //! unread, or never be fetched. So a known UID whose size changed, or that was missing for a while,
 //! is reported as [`Unverified`], and messages that share a UID are matched by size first.
+//!
+//! A mailbox may have several [addresses](super::identity), and only a few headers prove that an
+//! address leads to it. So a message that is known from another address is not deleted before its
+//! own header was compared, either.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -17,7 +21,7 @@ use std::{
 
 use super::{
     ids::{Listed, RowId, Uid, UidKey},
-    plan::{Known, ListedMessage, Local, Mailbox},
+    plan::{Action, Known, ListedMessage, Local, Mailbox, Plan, SkipReason},
     time::Timestamp,
 };
 
@@ -39,6 +43,8 @@ pub struct KnownRow {
     pub delete_by_rule: bool,
     /// Whether its UID was derived from its header.
     pub derived_uid: bool,
+    /// Whether it was last fetched, or its header compared, at another address of the mailbox.
+    pub other_address: bool,
 }
 
 /// The known messages of a mailbox.
@@ -171,6 +177,8 @@ pub enum UnverifiedReason {
     Relisted,
     /// Its listed size changed.
     Resized,
+    /// It is known only from another address of the mailbox, and is due for deletion.
+    OtherAddress,
 }
 
 impl Reconciled {
@@ -181,6 +189,37 @@ impl Reconciled {
             .iter()
             .filter(|entry| matches!(entry.known, Known::Delivered { .. }))
             .filter_map(|entry| entry.row)
+    }
+
+    /// Returns the messages that may be deleted once their headers were compared: `plan` leaves them
+    /// on the server, because they are known only from another address.
+    pub fn other_address(&self, plan: &Plan) -> Vec<Unverified> {
+        let mut messages: Vec<_> = plan
+            .steps
+            .iter()
+            .filter(|step| step.action == Action::Leave(SkipReason::OtherAddress))
+            .filter_map(|step| {
+                Some(Unverified {
+                    index: step.index,
+                    row: self.mailbox.entries[step.index].row?,
+                    reason: UnverifiedReason::OtherAddress,
+                })
+            })
+            .collect();
+        messages.sort_unstable_by_key(|message| message.index);
+        messages
+    }
+
+    /// Records that the message at `index` is the known one, at the present address too.
+    pub fn confirm(&mut self, index: usize) {
+        self.mailbox.entries[index].other_address = false;
+    }
+
+    /// Records that the message at `index` is not the known one, so that it counts as new.
+    pub fn replace(&mut self, index: usize) {
+        let entry = &mut self.mailbox.entries[index];
+        (entry.row, entry.known) = (None, Known::NEVER_SEEN);
+        entry.other_address = false;
     }
 
     /// Returns the indices of the messages that have no row, except those that share their UID.
@@ -294,6 +333,7 @@ impl<'l> Join<'l> {
                 known: Known::NEVER_SEEN,
                 rule_match: None,
                 force_fetch: false,
+                other_address: false,
             })
             .collect();
         for same in index
@@ -325,6 +365,8 @@ impl<'l> Join<'l> {
         let entry = &mut reconciled.mailbox.entries[index];
         (entry.row, entry.known) = (Some(row.row), row.known);
         entry.force_fetch = row.force_fetch && !gone;
+        entry.other_address = row.other_address
+            && matches!(row.known, Known::Delivered { .. } | Known::DeleteRequested);
         let resized = row.octets != entry.octets;
         let relisted = row.missing || gone;
         if relisted {
@@ -399,6 +441,7 @@ impl<'l> Join<'l> {
             let entry = &mut reconciled.mailbox.entries[*index];
             (entry.row, entry.known) = (None, Known::NEVER_SEEN);
             entry.force_fetch = false;
+            entry.other_address = false;
         }
         self.relisted.retain(|(index, _)| !indices.contains(index));
         reconciled
@@ -449,6 +492,7 @@ mod tests {
             force_fetch: false,
             delete_by_rule: false,
             derived_uid: false,
+            other_address: false,
         }
     }
 

@@ -4,12 +4,16 @@ use crate::{
     config::Account,
     delivery::Router,
     domain::{plan::Policy, rule::Rule, time::Timestamp},
-    ledger::{MaildirState, Reader, Recovered},
+    fetch::env::RunEnv,
+    ledger::{LedgerFile, MaildirState, Reader, Recovered},
 };
 
 /// The inputs of a survey, besides the session.
 pub(super) struct Basis<'a> {
     pub(super) account: &'a Account,
+    pub(super) env: &'a RunEnv,
+    /// The file of the ledger.
+    pub(super) file: &'a LedgerFile,
     /// The ledger, or `None` if the account has none yet.
     pub(super) reader: Option<&'a Reader>,
     /// The destinations, searched for messages that the user deleted.
@@ -18,8 +22,6 @@ pub(super) struct Basis<'a> {
     pub(super) maildirs: &'a [MaildirState],
     /// Messages that an interrupted run delivered and did not record.
     pub(super) recovered: &'a [Recovered],
-    /// Whether a mailbox in which every UID changed is treated as new mail.
-    pub(super) accept_new_uids: bool,
     pub(super) now: Timestamp,
 }
 

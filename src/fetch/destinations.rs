@@ -8,20 +8,20 @@ use crate::{
     delivery::{Delivery, Lmtp, LmtpStream, Maildir, Mbox, MboxOptions, Pipe, Router, Stdout},
     domain::destination::{Destination, LmtpServer},
     error::Result,
-    ledger::MaildirState,
+    ledger::{LedgerFile, MaildirState},
     net::{dial, dial_local},
 };
 
-/// Opens all destinations of the account, and creates missing Maildirs.
+/// Opens all destinations of the account, whose ledger is `file`, and creates missing Maildirs.
 ///
 /// # Errors
 /// One cannot be created, or the path is something else.
-pub fn open(account: &Account, env: &RunEnv) -> Result<Router> {
+pub fn open(account: &Account, env: &RunEnv, file: &LedgerFile) -> Result<Router> {
     let open = |destination: &Destination| -> Result<Box<dyn Delivery>> {
         let spool = env.state_dir.clone();
         Ok(match destination {
             Destination::Maildir(path) => Box::new(Maildir::open(path)?),
-            Destination::Mbox(path) => Box::new(mbox(path, account, env)?),
+            Destination::Mbox(path) => Box::new(mbox(path, file, env)?),
             Destination::Pipe(argv) => {
                 Box::new(Pipe::new(argv, account.pipe_timeout.into(), spool))
             }
@@ -44,12 +44,12 @@ pub fn open(account: &Account, env: &RunEnv) -> Result<Router> {
 ///
 /// # Errors
 /// The path of one of them is something else.
-pub fn open_existing(account: &Account, env: &RunEnv) -> Result<Router> {
+pub fn open_existing(account: &Account, env: &RunEnv, file: &LedgerFile) -> Result<Router> {
     let mut deliveries: Vec<(Destination, Box<dyn Delivery>)> = Vec::new();
     for destination in account.routing.all() {
         let delivery: Box<dyn Delivery> = match &destination {
             Destination::Maildir(path) => Box::new(Maildir::open_existing(path)?),
-            Destination::Mbox(path) => Box::new(mbox(path, account, env)?),
+            Destination::Mbox(path) => Box::new(mbox(path, file, env)?),
             Destination::Pipe(_) | Destination::Lmtp(..) | Destination::Stdout => continue,
         };
         deliveries.push((destination, delivery));
@@ -74,18 +74,18 @@ pub fn maildirs(account: &Account) -> Vec<MaildirState> {
         .collect()
 }
 
-/// Opens the mbox file at `path`.
+/// Opens the mbox file at `path`, to which the mailbox with the ledger `file` is delivered.
 ///
 /// # Errors
 /// The path is something else.
-pub fn mbox(path: &Path, account: &Account, env: &RunEnv) -> Result<Mbox> {
+pub fn mbox(path: &Path, file: &LedgerFile, env: &RunEnv) -> Result<Mbox> {
     let options = MboxOptions {
         state_dir: env.state_dir.clone(),
         host: env.hostname.clone(),
         clock: env.clock,
         stop: env.stop.clone(),
     };
-    Mbox::open(path, &account.identity(), options)
+    Mbox::open(path, file.key(), options)
 }
 
 /// Returns the LMTP server as a destination, without connecting.

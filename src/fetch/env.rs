@@ -11,10 +11,11 @@ use crate::{
     domain::destination::Destination,
     error::{Error, Kind, Result},
     event::Reporter,
-    ledger::{Ledger, Reader},
+    ledger::{Ledger, LedgerFile, Reader, mailboxes},
     net::TlsCache,
     sys::{
         clock::Clock,
+        files,
         interrupt::Interrupt,
         lock,
         password::{self, CredentialFolder, Secret, SecretEnv},
@@ -28,6 +29,8 @@ use crate::{
 pub struct RunEnv {
     /// The directory of ledgers and locks.
     pub state_dir: PathBuf,
+    /// The path of a link to `state_dir` that is made with the first ledger, if one is needed.
+    pub state_link: Option<PathBuf>,
     /// The user's home directory, for messages.
     pub home: PathBuf,
     /// The clock.
@@ -70,47 +73,96 @@ pub enum Attendance {
 }
 
 impl RunEnv {
-    /// Opens the account's ledger, and creates it if it is missing.
+    /// Opens the ledger in `file` for a run of the account, and creates it if it is missing. Records
+    /// the address of the account.
+    ///
+    /// # Errors
+    /// The ledger cannot be created or read.
+    pub fn open_ledger(&self, account: &Account, file: &LedgerFile) -> Result<Ledger> {
+        let ledger = Ledger::open(file, Some(&account.identity()), &self.hostname)
+            .map_err(with_state_hint)?;
+        if let Some(link) = &self.state_link {
+            files::link_once(&self.state_dir, link);
+        }
+        Ok(ledger)
+    }
+
+    /// Opens the account's ledger for a command that does not connect, and creates it if it is
+    /// missing.
     ///
     /// # Errors
     /// The ledger cannot be created or read.
     pub fn ledger(&self, account: &Account) -> Result<Ledger> {
-        Ledger::open(&self.state_dir, &account.identity(), &self.hostname).map_err(with_state_hint)
+        match mailboxes::find_offline(&self.state_dir, &account.identity())? {
+            Some(file) => Ledger::open(&file, None, &self.hostname).map_err(with_state_hint),
+            None => self.open_ledger(account, &self.new_file(account)),
+        }
     }
 
-    /// Opens the account's ledger for reading. Returns `None` if there is none yet.
+    /// Opens the account's ledger for reading, for a command that does not connect. Returns `None`
+    /// if there is none yet.
     ///
     /// # Errors
     /// The ledger cannot be read.
     pub fn reader(&self, account: &Account) -> Result<Option<Reader>> {
-        Reader::open(&self.state_dir, &account.identity())
+        Reader::open(&self.offline_file(account)?, &account.identity().address)
     }
 
-    /// Takes the account's lock.
+    /// Returns the file of the account's ledger, for a command that does not connect.
+    ///
+    /// # Errors
+    /// A ledger cannot be read.
+    pub fn offline_file(&self, account: &Account) -> Result<LedgerFile> {
+        let found = mailboxes::find_offline(&self.state_dir, &account.identity())?;
+        Ok(found.unwrap_or_else(|| self.new_file(account)))
+    }
+
+    /// Returns the file of the account's ledger: a new one if the address is not known.
+    ///
+    /// # Errors
+    /// A ledger cannot be read.
+    fn file(&self, account: &Account) -> Result<LedgerFile> {
+        let found = mailboxes::find(&self.state_dir, &account.identity())?;
+        Ok(found.unwrap_or_else(|| self.new_file(account)))
+    }
+
+    fn new_file(&self, account: &Account) -> LedgerFile {
+        LedgerFile::new(&self.state_dir, &account.identity())
+    }
+
+    /// Takes the lock of the account's mailbox. Returns it with the file of the ledger.
     ///
     /// # Errors
     /// [`Kind::Busy`] if another pouch process holds it; or the lock file cannot be created.
-    pub fn lock(&self, account: &Account) -> Result<lock::Lock> {
-        lock::lock(
-            &self.state_dir,
-            &account.identity(),
-            self.clock.now(),
-            self.patience,
-            &self.stop,
-        )
-        .map_err(with_state_hint)
+    pub fn lock(&self, account: &Account) -> Result<(lock::Lock, LedgerFile)> {
+        loop {
+            let file = self.file(account)?;
+            let lock = self.lock_key(file.key(), self.patience)?;
+            // another pouch may have found out in the meantime which mailbox the address leads to
+            if self.file(account)? == file {
+                return Ok((lock, file));
+            }
+        }
     }
 
-    /// Takes the account's lock for a command without the option `--wait`, which the hint must not
-    /// mention.
+    /// Takes the lock named `key`, and waits for it as long as `patience`.
+    ///
+    /// # Errors
+    /// As for [`lock`](Self::lock).
+    pub fn lock_key(&self, key: &str, patience: Duration) -> Result<lock::Lock> {
+        lock::lock(&self.state_dir, key, self.clock.now(), patience, &self.stop)
+            .map_err(with_state_hint)
+    }
+
+    /// Takes the lock of the account's mailbox for a command that does not connect, and has no
+    /// option `--wait`, which the hint must not mention.
     ///
     /// # Errors
     /// As for [`lock`](Self::lock).
     pub fn lock_at_once(&self, account: &Account) -> Result<lock::Lock> {
-        self.lock(account).map_err(|error| match error.kind() {
-            Kind::Busy => error.with_hint("try again when it has finished"),
-            _ => error,
-        })
+        let file = self.offline_file(account)?;
+        self.lock_key(file.key(), self.patience)
+            .map_err(without_wait)
     }
 
     /// Returns the account's secret.
@@ -147,6 +199,14 @@ impl RunEnv {
             }
             Destination::Stdout => "standard output".into(),
         }
+    }
+}
+
+/// Replaces the hint at `--wait`, for commands that do not have it.
+pub(super) fn without_wait(error: Error) -> Error {
+    match error.kind() {
+        Kind::Busy => error.with_hint("try again when it has finished"),
+        _ => error,
     }
 }
 

@@ -201,7 +201,7 @@ pub(super) fn recognize(
     unreadable: &mut UnreadableHeaders,
     accept_new_uids: bool,
 ) -> Result<Recognized> {
-    let mut recognized = verify(session, reader, reconciled, listing, unreadable)?;
+    let mut recognized = verify(session, reader, &reconciled.unverified, listing, unreadable)?;
     if !accept_new_uids {
         recognized.moved = moved(session, reader, reconciled, listing, unreadable)?;
     }
@@ -293,16 +293,18 @@ fn all_uids_changed(absent: usize, known: usize, unknown: usize) -> Error {
 }
 
 /// Compares the headers of unverified messages. If a header cannot be compared, a message that is
-/// only listed again is the same, and any other is another one: fetching it twice is better than
-/// deleting it unread.
-fn verify(
+/// only listed again is the same, one that is known from another address stays undecided, and any
+/// other is another one: fetching it twice is better than deleting it unread.
+///
+/// # Errors
+/// The connection is lost, or the ledger cannot be read.
+pub(super) fn verify(
     session: &mut Transaction<Stream>,
     reader: &Reader,
-    reconciled: &Reconciled,
+    unverified: &[Unverified],
     listing: &Listing,
     unreadable: &mut UnreadableHeaders,
 ) -> Result<Recognized> {
-    let unverified = &reconciled.unverified;
     let size = |message: &Unverified| listing.messages[message.index].octets;
     let listed: Vec<_> = unverified
         .iter()
@@ -312,13 +314,16 @@ fn verify(
     let recorded = reader.fingerprints(unverified.iter().map(|message| message.row))?;
     let mut recognized = Recognized::default();
     for ((message, now), (.., recorded)) in unverified.iter().zip(now).zip(recorded) {
-        let same = match (now, recorded) {
-            (Some(now), Some(recorded)) => now == recorded,
-            _ => message.reason == UnverifiedReason::Relisted,
-        };
+        let compared = now.zip(recorded).map(|(now, recorded)| now == recorded);
+        let same = compared.unwrap_or(message.reason != UnverifiedReason::Resized);
         if !same {
             recognized.replaced.push(message.row);
-        } else if message.reason == UnverifiedReason::Resized {
+            continue;
+        }
+        if compared.is_some() {
+            recognized.compared.push(message.row);
+        }
+        if message.reason == UnverifiedReason::Resized {
             recognized.confirmed.push((message.row, size(message)));
         }
     }

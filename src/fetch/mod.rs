@@ -5,8 +5,9 @@
 //!
 //! 1. [`mod@recover`] finds what an interrupted run delivered without recording it.
 //! 2. [`connect`](mod@connect) connects and logs in, unless it is too early for that ([`logins`]).
-//! 3. [`survey`] lists the mailbox, recognises messages by their headers ([`identify`]), finds
-//!    those that the user deleted ([`sync_deletions`]), evaluates the [`rules`] and makes the plan.
+//! 3. [`survey`] lists the mailbox, finds out which one it is if the address is new
+//!    ([`mod@mailbox`]), recognises messages by their headers ([`identify`]), finds those that the
+//!    user deleted ([`sync_deletions`]), evaluates the [`rules`] and makes the plan.
 //!
 //! [`session`] carries out the plan in one session, and [`sessions`] connects again if that is
 //! lost:
@@ -21,14 +22,17 @@
 
 mod after;
 mod basis;
+mod catch_up;
 mod commit;
 pub mod connect;
+mod describe;
 pub mod destinations;
 pub mod env;
 mod expunge;
 mod filter;
 mod identify;
 pub mod logins;
+mod mailbox;
 mod notices;
 mod outcome;
 mod preview;
@@ -48,13 +52,15 @@ use crate::{
     config::{Account, Tls},
     error::{Error, Result, Verdict},
     event::{Event, Summary},
-    ledger::{Ledger, Run, RunEnd},
+    ledger::{Ledger, LedgerFile, Run, RunEnd},
 };
 
+pub use catch_up::catch_up;
+pub use describe::{Detail, MessageDetails};
 use env::RunEnv;
 use logins::{Login, keep_delay};
 use outcome::Outcome;
-pub use preview::{Detail, MessageDetails, Preview, catch_up, preview};
+pub use preview::{Preview, preview};
 use run::AccountRun;
 
 /// Fetches the account's mail, and reports events to the environment's reporter. Returns the
@@ -63,7 +69,7 @@ pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
     let report = |event: &Event<'_>| env.report.event(&account.name, event);
     report(&Event::Start);
     let (mut outcome, ended) = match env.lock(account) {
-        Ok(_lock) => run_locked(account, env),
+        Ok((_lock, file)) => run_locked(account, env, file),
         Err(error) => (Outcome::default(), Err(error)),
     };
     if let Err(error) = ended {
@@ -95,8 +101,8 @@ pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
 
 /// Carries out a run under the account's lock. An error is returned only if it could not be
 /// recorded in the ledger and reported.
-fn run_locked(account: &Account, env: &RunEnv) -> (Outcome, Result<()>) {
-    let opened = env.ledger(account).and_then(|ledger| {
+fn run_locked(account: &Account, env: &RunEnv, file: LedgerFile) -> (Outcome, Result<()>) {
+    let opened = env.open_ledger(account, &file).and_then(|ledger| {
         let history = ledger.reader().login_history()?;
         Ok((ledger, history))
     });
@@ -116,7 +122,9 @@ fn run_locked(account: &Account, env: &RunEnv) -> (Outcome, Result<()>) {
         .secret(account)
         .and_then(|secret| Login::begin(account, env, secret, history));
     match ledger.begin_run(env.clock.now()) {
-        Ok((run, interrupted)) => run_recorded(account, env, (ledger, run, interrupted), login),
+        Ok((run, interrupted)) => {
+            run_recorded(account, env, (file, ledger, run, interrupted), login)
+        }
         Err(error) => (Outcome::default(), Err(error)),
     }
 }
@@ -136,15 +144,15 @@ fn skip_run(account: &Account, env: &RunEnv, error: &Error) -> Outcome {
 fn run_recorded(
     account: &Account,
     env: &RunEnv,
-    (mut ledger, run, interrupted): (Ledger, Run, bool),
+    (file, mut ledger, run, interrupted): (LedgerFile, Ledger, Run, bool),
     login: Result<Login>,
 ) -> (Outcome, Result<()>) {
-    let router = destinations::open(account, env);
+    let router = destinations::open(account, env, &file);
     let maildirs = destinations::maildirs(account);
     let router = ledger.set_maildirs(&maildirs).and(router);
     match router {
         Ok(router) => {
-            let started = (ledger, run, interrupted);
+            let started = (file, ledger, run, interrupted);
             let mut account_run = AccountRun::new(account, env, started, maildirs, router);
             let result = execute(&mut account_run, login);
             let AccountRun {

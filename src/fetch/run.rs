@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     commit::Committer,
+    destinations,
     env::RunEnv,
+    mailbox::Recognised,
     outcome::{AcceptedMessage, MessageReport, Outcome},
     recover,
     request::{Failure, ReceivedParts, will_retry},
@@ -21,7 +23,8 @@ use crate::{
     },
     error::{Error, Exit, Kind, Result},
     event::{Event, MessageName, StoredMessage},
-    ledger::{Arrival, Ledger, MaildirState, Run},
+    ledger::{Arrival, Ledger, LedgerFile, MaildirState, Run},
+    sys::lock::Lock,
     text::{count, tilde, times},
 };
 
@@ -29,6 +32,8 @@ use crate::{
 pub(super) struct AccountRun<'a> {
     pub(super) account: &'a Account,
     pub(super) env: &'a RunEnv,
+    /// The file of the ledger.
+    pub(super) file: LedgerFile,
     pub(super) ledger: Ledger,
     pub(super) run: Run,
     /// The account's Maildirs.
@@ -43,7 +48,13 @@ pub(super) struct AccountRun<'a> {
     pub(super) received_parts: ReceivedParts,
     /// Whether messages may be durable in a destination, but not recorded in the ledger.
     pub(super) unsettled: bool,
+    /// The lock of the mailbox, if it was recognised in this run. That of the account is held by the
+    /// caller.
+    mailbox_lock: Option<Lock>,
 }
+
+/// A run that has begun: its ledger, and whether an earlier run was interrupted.
+pub(super) type Started = (LedgerFile, Ledger, Run, bool);
 
 impl<'a> AccountRun<'a> {
     /// Starts a run. If an earlier one was `interrupted`, [`recover`](Self::recover) has to be
@@ -51,13 +62,14 @@ impl<'a> AccountRun<'a> {
     pub(super) fn new(
         account: &'a Account,
         env: &'a RunEnv,
-        (ledger, run, interrupted): (Ledger, Run, bool),
+        (file, ledger, run, interrupted): Started,
         maildirs: Vec<MaildirState>,
         router: Router,
     ) -> Self {
         Self {
             account,
             env,
+            file,
             ledger,
             run,
             maildirs,
@@ -68,7 +80,32 @@ impl<'a> AccountRun<'a> {
             failures: BTreeMap::new(),
             received_parts: ReceivedParts::default(),
             unsettled: interrupted,
+            mailbox_lock: None,
         }
+    }
+
+    /// Continues the run with the ledger of a known mailbox, to which the address of the account
+    /// leads. The present ledger, which has no messages, is removed.
+    ///
+    /// # Errors
+    /// Another pouch is fetching the mailbox, or the ledger or a destination cannot be used.
+    pub(super) fn continue_with(&mut self, recognised: &Recognised) -> Result<()> {
+        let (account, env) = (self.account, self.env);
+        let file = recognised.mailbox.file.clone();
+        let patience = env.patience.max(account.timeout.into());
+        self.mailbox_lock = Some(env.lock_key(file.key(), patience)?);
+        let mut ledger = env.open_ledger(account, &file)?;
+        let (run, interrupted) = ledger.begin_run(env.clock.now())?;
+        ledger.set_maildirs(&self.maildirs)?;
+        let router = destinations::open(account, env, &file)?;
+        self.committer = Committer::new(router, env.open_files);
+        (self.file, self.ledger, self.run) = (file, ledger, run);
+        self.unsettled = interrupted;
+        self.report(&Event::Notice(&recognised.notice(account)));
+        if interrupted {
+            self.recover()?;
+        }
+        Ok(())
     }
 
     /// Reports an event of this account.

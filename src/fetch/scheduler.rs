@@ -58,7 +58,7 @@ pub fn fetch_all(accounts: &[Account], jobs: usize, env: &RunEnv) -> Vec<Summary
 fn by_host(accounts: &[Account]) -> VecDeque<Vec<usize>> {
     let mut hosts: VecDeque<(String, Vec<usize>)> = VecDeque::new();
     for (index, account) in accounts.iter().enumerate() {
-        let host = account.identity().host;
+        let host = account.identity().address.host;
         match hosts.iter_mut().find(|(known, _)| *known == host) {
             Some((_, indices)) => indices.push(index),
             None => hosts.push_back((host, vec![index])),

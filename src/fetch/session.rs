@@ -9,7 +9,7 @@ use super::{
     request::{FetchRequest, SessionLost},
     retrieve::Flow,
     run::AccountRun,
-    survey::{Findings, Survey, decide, survey},
+    survey::{Findings, Survey, Surveyed, decide, survey},
 };
 use crate::{
     domain::{
@@ -55,7 +55,8 @@ impl AccountRun<'_> {
             mut reconciled,
             findings,
             warning,
-        } = self.survey(session)?;
+            lock,
+        } = *self.survey(session)?;
         self.report(&Event::Connected {
             server: &self.account.address(),
         });
@@ -66,6 +67,7 @@ impl AccountRun<'_> {
         self.record_findings(&findings)?;
         self.ledger
             .admit(&mut reconciled, &listing.messages, Some(&self.run), now)?;
+        drop(lock);
         let criteria = Criteria {
             rules: &self.account.routing.rules,
             policy: self.policy(),
@@ -107,11 +109,23 @@ impl AccountRun<'_> {
         })
     }
 
-    /// Surveys the mailbox (see [`survey`]).
-    fn survey(&mut self, session: &mut Transaction<Stream>) -> Result<Survey> {
+    /// Surveys the mailbox (see [`survey`]). If it is a known one, continues with its ledger.
+    fn survey(&mut self, session: &mut Transaction<Stream>) -> Result<Box<Survey>> {
+        loop {
+            match self.survey_once(session)? {
+                Surveyed::Mailbox(survey) => return Ok(survey),
+                // its ledger has messages, so that this happens once
+                Surveyed::Elsewhere(recognised) => self.continue_with(&recognised)?,
+            }
+        }
+    }
+
+    /// Surveys the mailbox, and compares it with the present ledger.
+    fn survey_once(&mut self, session: &mut Transaction<Stream>) -> Result<Surveyed> {
         let Self {
             account,
             env,
+            file,
             ledger,
             committer,
             maildirs,
@@ -120,11 +134,12 @@ impl AccountRun<'_> {
         } = self;
         let basis = Basis {
             account,
+            env,
+            file,
             reader: Some(ledger.reader()),
             router: committer.router(),
             maildirs,
             recovered: &[],
-            accept_new_uids: env.accept_new_uids,
             now: env.clock.now(),
         };
         survey(session, &basis, &mut memory.unreadable)

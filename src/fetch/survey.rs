@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use super::{
     basis::{Basis, Criteria},
     identify::{self, UnreadableHeaders},
+    mailbox::{self, Identified, Recognised},
     rules::{self, RuleMemory},
     sync_deletions,
 };
@@ -25,6 +26,7 @@ use crate::{
     ledger::{Reader, Recognized},
     net::Stream,
     pop3::transaction::{Listing, Transaction},
+    sys::lock::Lock,
 };
 
 /// What a run learnt in earlier sessions, so that each session gets further than the one before.
@@ -54,30 +56,48 @@ pub(super) struct Findings {
 }
 
 /// The result of a survey.
+pub(super) enum Surveyed {
+    /// The mailbox was compared with its ledger.
+    Mailbox(Box<Survey>),
+    /// It is this known one, so that its ledger has to be used.
+    Elsewhere(Box<Recognised>),
+}
+
+/// A mailbox, compared with its ledger.
 pub(super) struct Survey {
     pub(super) listing: Listing,
     pub(super) reconciled: Reconciled,
     pub(super) findings: Findings,
     /// A problem that is reported to the user and does not end the run.
     pub(super) warning: Option<Error>,
+    /// Held until the first messages of a new mailbox are recorded.
+    pub(super) lock: Option<Lock>,
 }
 
-/// Lists the mailbox and matches it with the ledger.
+/// Lists the mailbox and matches it with the ledger. If no message is known from this address, the
+/// mailbox is compared with all known ones first.
 ///
 /// # Errors
-/// Messages cannot be recognised, the connection is lost, or the ledger or a destination cannot be
+/// The mailbox or its messages cannot be recognised, the connection is lost, or the ledger or a destination cannot be
 /// read. `unreadable` then has the headers that the next session should not request.
 pub(super) fn survey(
     session: &mut Transaction<Stream>,
     basis: &Basis<'_>,
     unreadable: &mut UnreadableHeaders,
-) -> Result<Survey> {
+) -> Result<Surveyed> {
     let known = || {
         basis
             .reader
             .map_or_else(|| Ok(KnownMessages::default()), Reader::known_messages)
     };
     let (listing, mut known) = identify::list(session, known, unreadable)?;
+    let mut lock = None;
+    if basis.reader.map_or(Ok(true), Reader::is_blank)? {
+        match mailbox::identify(session, basis, &listing, unreadable)? {
+            Identified::New(held) => lock = held,
+            Identified::Known(recognised) => return Ok(Surveyed::Elsewhere(recognised)),
+        }
+    }
     if !basis.recovered.is_empty() {
         let rows = basis.recovered.iter().map(|found| found.row).collect();
         known.mark_delivered(&rows, basis.now);
@@ -90,9 +110,10 @@ pub(super) fn survey(
         reconciled,
         findings,
         warning,
+        lock,
     };
     let Some(reader) = basis.reader else {
-        return Ok(survey);
+        return Ok(Surveyed::Mailbox(Box::new(survey)));
     };
     let messages = &survey.listing.messages;
     let unknown = survey.reconciled.unknown().map(|index| &messages[index]);
@@ -105,7 +126,7 @@ pub(super) fn survey(
         &survey.reconciled,
         &survey.listing,
         unreadable,
-        basis.accept_new_uids,
+        basis.env.accept_new_uids,
     )?;
     if !recognized.is_empty() {
         recognized.apply_to(&mut known);
@@ -121,7 +142,46 @@ pub(super) fn survey(
         survey.findings.misplaced = synced.misplaced;
         survey.warning = synced.warning.or(survey.warning);
     }
-    Ok(survey)
+    compare_before_deletion(session, basis, reader, &mut survey, unreadable)?;
+    Ok(Surveyed::Mailbox(Box::new(survey)))
+}
+
+/// Compares the headers of messages that are due for deletion and known only from another address
+/// of the mailbox.
+///
+/// The others are not compared: if nothing is deleted, or not yet, that would cost the time of
+/// fetching all headers for nothing. Rules are not evaluated here: they can only delete new
+/// messages, and otherwise make fewer deletions due.
+fn compare_before_deletion(
+    session: &mut Transaction<Stream>,
+    basis: &Basis<'_>,
+    reader: &Reader,
+    survey: &mut Survey,
+    unreadable: &mut UnreadableHeaders,
+) -> Result<()> {
+    let reconciled = &mut survey.reconciled;
+    if !reconciled
+        .mailbox
+        .entries
+        .iter()
+        .any(|entry| entry.other_address)
+    {
+        return Ok(());
+    }
+    let due =
+        reconciled.other_address(&plan(&basis.account.policy, &reconciled.mailbox, basis.now));
+    let recognized = identify::verify(session, reader, &due, &survey.listing, unreadable)?;
+    for message in due {
+        if recognized.replaced.contains(&message.row) {
+            reconciled.replace(message.index);
+        } else if recognized.compared.contains(&message.row) {
+            reconciled.confirm(message.index);
+        }
+    }
+    let findings = &mut survey.findings.recognized;
+    findings.replaced.extend(recognized.replaced);
+    findings.compared.extend(recognized.compared);
+    Ok(())
 }
 
 /// Evaluates the rules, and makes the plan.

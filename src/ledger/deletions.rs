@@ -45,7 +45,8 @@ impl Reader {
     /// Returns proofs for those of `candidates` that may be deleted from the server.
     ///
     /// If several messages share a UID, as identical copies may (RFC 1939 §7), all of them must be
-    /// safe.
+    /// safe. A message that is known only from another address of the mailbox gets no proof, unless
+    /// a rule deletes it, which has read its header in this session.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -59,6 +60,7 @@ impl Reader {
                 "SELECT 1 FROM message AS m
                  WHERE id = ?1 AND (delete_requested OR delete_by_rule
                      OR (state = 'delivered' AND (NOT truncated OR NOT ?2)))
+                 AND (address = ?3 OR delete_by_rule)
                  AND NOT EXISTS (SELECT 1 FROM message AS other
                      WHERE other.uid = m.uid AND other.uid_size IS m.uid_size AND other.id <> m.id
                      AND other.missing_since IS NULL
@@ -67,7 +69,7 @@ impl Reader {
             )?;
             let mut proofs = Vec::new();
             for (num, row) in candidates {
-                if select.exists(params![row.0, sizes_trusted])? {
+                if select.exists(params![row.0, sizes_trusted, self.address])? {
                     proofs.push(Proof { num, row });
                 }
             }

@@ -163,18 +163,20 @@ impl Ledger {
             return Ok(());
         }
         let run = run.filter(|_| is_new && !self.unsettled);
+        let address = self.reader.address;
         self.write(|ledger| {
             if let Some(run) = run {
                 mark_unsettled(ledger, run)?;
             }
             let mut insert = ledger.prepare_cached(
-                "INSERT INTO message (uid, uid_size, listed_size, state, first_seen)
-                 VALUES (?, ?, ?, 'new', ?)",
+                "INSERT INTO message (uid, uid_size, listed_size, state, first_seen, address)
+                 VALUES (?, ?, ?, 'new', ?, ?)",
             )?;
             for (entry, message) in reconciled.mailbox.entries.iter_mut().zip(listed) {
                 if entry.row.is_none() {
                     let (uid, uid_size) = message.uid.key();
-                    insert.execute(params![uid, uid_size.map(size), size(message.octets), now.0])?;
+                    let octets = size(message.octets);
+                    insert.execute(params![uid, uid_size.map(size), octets, now.0, address])?;
                     entry.row = Some(RowId(ledger.last_insert_rowid()));
                 }
             }
@@ -207,7 +209,7 @@ impl Ledger {
         run: &Run,
         now: Timestamp,
     ) -> Result<Vec<RowId>> {
-        let maildir_set = self.maildir_set;
+        let (maildir_set, address) = (self.maildir_set, self.reader.address);
         self.write(|ledger| {
             let mut update = ledger.prepare_cached(
                 "UPDATE message SET state = 'delivered', copy = copy + (delivered_at IS NOT NULL),
@@ -215,7 +217,7 @@ impl Ledger {
                      partial_bytes = NULL, fingerprint = ?6, delivered_fingerprint = ?7,
                      last_run = ?8, maildir_set = ?9, retry_after = NULL, reported_at = NULL,
                      attempts = CASE WHEN ?5 THEN attempts + 1 ELSE 0 END,
-                     reason = CASE WHEN ?5 THEN ?10 ELSE NULL END
+                     reason = CASE WHEN ?5 THEN ?10 ELSE NULL END, address = ?11
                  WHERE id = ?1",
             )?;
             let mut truncated = Vec::new();
@@ -236,6 +238,7 @@ impl Ledger {
                     run.id(),
                     maildir_set.filter(|_| arrival.in_maildir),
                     TRUNCATED,
+                    address,
                 ])?;
             }
             forget_partial(ledger, batch.iter().map(|arrival| arrival.row))?;

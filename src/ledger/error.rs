@@ -65,7 +65,7 @@ fn is_extended(error: &rusqlite::Error, code: i32) -> bool {
 }
 
 /// Returns whether the error is EMFILE or ENFILE: too many open files.
-fn too_many_files(error: &io::Error) -> bool {
+pub(super) fn too_many_files(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE]
         .iter()
         .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))

@@ -33,10 +33,36 @@ const SHARED: [(u32, &str); 16] = [
     (0x7461_636F, "OCFS2"),
 ];
 
+/// File systems whose content does not last, with the magic number from statfs(2), and when it is
+/// lost.
+///
+/// An overlay is the writable layer of a container, or of a system that was started from a
+/// read-only medium.
+const VOLATILE: [(u32, (&str, &str)); 3] = [
+    (0x0102_1994, ("tmpfs", "lost at the next reboot")),
+    (0x8584_58F6, ("ramfs", "lost at the next reboot")),
+    (
+        0x794C_7630,
+        ("overlayfs", "lost when the container is removed"),
+    ),
+];
+
 /// Returns the name of the file system of `dir` if several machines may share it.
 ///
 /// `None` if it is local, or if statfs(2) fails.
 pub fn shared(dir: &Path) -> Option<&'static str> {
+    find(dir, &SHARED)
+}
+
+/// Returns the name of the file system of `dir` if its content does not last, and when it is lost.
+///
+/// `None` if it lasts, or if statfs(2) fails.
+pub fn volatile(dir: &Path) -> Option<(&'static str, &'static str)> {
+    find(dir, &VOLATILE)
+}
+
+/// Returns what `known` has for the file system of `dir`.
+fn find<T: Copy>(dir: &Path, known: &[(u32, T)]) -> Option<T> {
     let stat = rustix::fs::statfs(dir).ok()?;
     #[allow(
         clippy::cast_possible_truncation,
@@ -44,10 +70,10 @@ pub fn shared(dir: &Path) -> Option<&'static str> {
         reason = "the type of the field depends on the platform, the magic numbers have 32 bits"
     )]
     let number = stat.f_type as u32;
-    SHARED
+    known
         .iter()
-        .find(|(known, _)| *known == number)
-        .map(|(_, name)| *name)
+        .find(|(magic, _)| *magic == number)
+        .map(|(_, found)| *found)
 }
 
 /// Returns the SQLite journal mode for a database in `dir`.

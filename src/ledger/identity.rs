@@ -30,6 +30,8 @@ pub struct Recognized {
     pub replaced: Vec<RowId>,
     /// Messages that are unchanged although their listed size differs, with the new size in bytes.
     pub confirmed: Vec<(RowId, u64)>,
+    /// Messages whose header is the known one at the present address of the mailbox.
+    pub compared: Vec<RowId>,
 }
 
 impl Recognized {
@@ -47,6 +49,7 @@ impl Recognized {
             .collect();
         let replaced: HashSet<_> = self.replaced.iter().collect();
         let confirmed: HashMap<_, _> = self.confirmed.iter().copied().collect();
+        let compared: HashSet<_> = self.compared.iter().collect();
         known.update(|row| {
             if replaced.contains(&row.row) {
                 return UidChange::Remove;
@@ -55,7 +58,11 @@ impl Recognized {
                 row.octets = listed.octets;
                 row.derived_uid = listed.uid.is_derived();
                 row.missing = false;
+                row.other_address = false;
                 return UidChange::Replace(listed.uid.clone());
+            }
+            if compared.contains(&row.row) {
+                row.other_address = false;
             }
             if let Some(octets) = confirmed.get(&row.row) {
                 row.octets = *octets;
@@ -126,9 +133,11 @@ impl Ledger {
         if recognized.is_empty() {
             return Ok(());
         }
+        let address = self.reader.address;
         self.write(|ledger| {
             let mut adopt = ledger.prepare_cached(
-                "UPDATE message SET uid = ?2, uid_size = ?3, listed_size = ?4, missing_since = NULL
+                "UPDATE message SET uid = ?2, uid_size = ?3, listed_size = ?4, missing_since = NULL,
+                     address = ?5
                  WHERE id = ?1",
             )?;
             for (row, message) in &recognized.moved {
@@ -137,13 +146,19 @@ impl Ledger {
                     row.0,
                     uid,
                     uid_size.map(size),
-                    size(message.octets)
+                    size(message.octets),
+                    address
                 ])?;
             }
             let mut retire = ledger
                 .prepare_cached("UPDATE message SET state = 'gone', uid_reused = 1 WHERE id = ?")?;
             for row in &recognized.replaced {
                 retire.execute([row.0])?;
+            }
+            let mut compare =
+                ledger.prepare_cached("UPDATE message SET address = ?2 WHERE id = ?1")?;
+            for row in &recognized.compared {
+                compare.execute(params![row.0, address])?;
             }
             let mut confirm =
                 ledger.prepare_cached("UPDATE message SET listed_size = ?2 WHERE id = ?1")?;

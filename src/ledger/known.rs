@@ -13,12 +13,19 @@ use crate::{
     error::Result,
 };
 
-/// The columns that [`known_row`] reads.
+/// Returns the columns that [`known_row`] reads.
 ///
 /// The flags are packed into the last column, since reading a column is the main cost per row.
-const COLUMNS: &str = "id, uid, uid_size, listed_size, delivered_at, state, attempts, retry_after,
-    (missing_since IS NOT NULL) | (truncated << 1) | (delete_requested << 2) | (force_fetch << 3)
-    | (delete_by_rule << 4)";
+/// `address` is the present address of the mailbox.
+fn columns(address: Option<i64>) -> String {
+    // no address has the number 0
+    let address = address.unwrap_or(0);
+    format!(
+        "id, uid, uid_size, listed_size, delivered_at, state, attempts, retry_after,
+         (missing_since IS NOT NULL) | (truncated << 1) | (delete_requested << 2)
+         | (force_fetch << 3) | (delete_by_rule << 4) | ((address IS NOT {address}) << 5)"
+    )
+}
 
 impl Reader {
     /// Returns all messages that are not gone.
@@ -30,7 +37,8 @@ impl Reader {
             let sizes_trusted = sizes_trusted(ledger)?;
             let mut known = KnownMessages::default();
             let mut live = ledger.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM message WHERE state <> 'gone' ORDER BY id"
+                "SELECT {} FROM message WHERE state <> 'gone' ORDER BY id",
+                columns(self.address)
             ))?;
             let mut rows = live.query([])?;
             while let Some(row) = rows.next()? {
@@ -53,8 +61,9 @@ impl Reader {
             let sizes_trusted = sizes_trusted(ledger)?;
             let mut found = false;
             let mut gone = ledger.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM message WHERE uid = ? AND uid_size IS ? AND state = 'gone'
-                 AND NOT uid_reused ORDER BY id DESC"
+                "SELECT {} FROM message WHERE uid = ? AND uid_size IS ? AND state = 'gone'
+                 AND NOT uid_reused ORDER BY id DESC",
+                columns(self.address)
             ))?;
             for message in listed {
                 let (uid, uid_size) = message.uid.key();
@@ -93,12 +102,12 @@ pub(super) fn sizes_trusted(ledger: &rusqlite::Connection) -> rusqlite::Result<b
         })
 }
 
-/// Reads the UID of a row with [`COLUMNS`].
+/// Reads the UID of a row with [`columns`].
 fn uid_key<'r>(row: &'r rusqlite::Row<'_>) -> rusqlite::Result<UidKey<'r>> {
     Ok((row.get_ref(1)?.as_blob()?, row.get(2)?))
 }
 
-/// Reads a row with [`COLUMNS`].
+/// Reads a row with [`columns`].
 fn known_row(row: &rusqlite::Row<'_>, sizes_trusted: bool) -> rusqlite::Result<KnownRow> {
     let bits: u8 = row.get(8)?;
     let flag = |bit: u8| bits >> bit & 1 == 1;
@@ -137,6 +146,7 @@ fn known_row(row: &rusqlite::Row<'_>, sizes_trusted: bool) -> rusqlite::Result<K
         missing,
         force_fetch: flag(3),
         delete_by_rule: flag(4),
+        other_address: flag(5),
         derived_uid: row.get_ref(2)?.data_type() != rusqlite::types::Type::Null,
     })
 }

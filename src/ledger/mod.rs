@@ -2,8 +2,10 @@
 //! it.
 //!
 //! # One file per mailbox
-//! The ledger of a mailbox is one SQLite file in `mailboxes/` of the state directory, named after
-//! the user and the host. The alternative, one database for all accounts, would serialize the
+//! The ledger of a mailbox is one SQLite file in `mailboxes/` of the state directory. Its name shows
+//! the address under which the mailbox was first seen; what counts are the addresses and the name
+//! that it contains, since a mailbox may have [several](crate::domain::identity) ([`mailboxes`]
+//! finds its ledger). The alternative, one database for all accounts, would serialize the
 //! commits of accounts that are fetched in parallel, since SQLite has one writer per database. A
 //! damaged file would also affect every account, and ledger numbers would have gaps. A file per
 //! mailbox can be copied, restored and deleted on its own, and its messages are numbered from 1.
@@ -41,7 +43,7 @@
 //! On a file system that several machines may share, a rollback journal replaces the WAL.
 //!
 //! # Locking
-//! The [lock](crate::sys::lock) of the account excludes other writers, with one exception: a
+//! The [lock](crate::sys::lock) of the mailbox excludes other writers, with one exception: a
 //! process that fails to get the lock records this problem. SQLite's own locks serialize these
 //! writes.
 
@@ -55,6 +57,7 @@ mod handover;
 mod identity;
 mod known;
 mod login;
+pub mod mailboxes;
 mod maildirs;
 mod reporting;
 mod runs;
@@ -67,17 +70,16 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use admin::{RetryOutcome, Row, RowRange, State, no_such_message};
 pub use attempts::Failed;
 pub use deletions::Proof;
 pub use deliveries::{Arrival, NextCopy, Recovered, RecoveredNotice};
 pub use error::REPLACE_HINT;
-pub use filesystem::shared;
+pub use filesystem::{shared, volatile};
 pub use identity::Recognized;
+pub use mailboxes::LedgerFile;
 pub use maildirs::{DeliveredLocations, MaildirState};
 pub use reporting::Problem;
 pub use runs::{PastRun, Run, RunEnd};
@@ -85,7 +87,7 @@ pub use runs::{PastRun, Run, RunEnd};
 use crate::{
     domain::{
         file_name::{LedgerName, MessageFileName, NoticeFileName},
-        ids::AccountId,
+        ids::{Address, MailboxId},
     },
     error::{Error, Kind, Result},
     sys::files,
@@ -104,6 +106,8 @@ pub struct Reader {
     connection: Connection,
     path: PathBuf,
     name: LedgerName,
+    /// The number of the present address of the mailbox. `None` if it is new.
+    address: Option<i64>,
 }
 
 /// The ledger of a mailbox, opened for reading and writing.
@@ -115,80 +119,40 @@ pub struct Ledger {
     maildir_set: Option<i64>,
 }
 
-/// Returns the path of the ledger of `account`.
-pub fn path(state_dir: &Path, account: &AccountId) -> PathBuf {
-    state_dir
-        .join("mailboxes")
-        .join(format!("{}.db", account.file_stem()))
-}
-
-/// Returns the mailboxes that have a ledger in `state_dir`, by name.
-///
-/// # Errors
-/// The directory or a ledger in it cannot be read.
-pub fn mailboxes(state_dir: &Path) -> Result<Vec<AccountId>> {
-    let dir = state_dir.join("mailboxes");
-    let unreadable = |error: &io::Error| Error::file("read", &dir, error);
-    let entries = match fs::read_dir(&dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(&error)),
-    };
-    let mut mailboxes = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| unreadable(&error))?.path();
-        if path.extension().is_some_and(|extension| extension == "db") {
-            let owner = connect_read_only(&path).and_then(|ledger| owner(&ledger));
-            mailboxes.extend(owner.map_err(|error| error::explain(&path, &error))?);
-        }
-    }
-    mailboxes.sort_by_key(ToString::to_string);
-    Ok(mailboxes)
-}
-
-/// Returns whose mailbox the ledger is. `None` if another pouch is creating it.
-fn owner(ledger: &Connection) -> rusqlite::Result<Option<AccountId>> {
-    if schema::version(ledger)? == 0 {
-        return Ok(None);
-    }
-    ledger
-        .query_row("SELECT user, host FROM mailbox", [], |row| {
-            Ok(AccountId::new(
-                row.get::<_, String>(0)?,
-                &row.get::<_, String>(1)?,
-            ))
-        })
-        .optional()
-}
-
 impl Reader {
-    /// Opens the ledger of `account`. Returns `None` if there is none yet.
+    /// Opens the ledger in `file`, whose mailbox has this `address` now. Returns `None` if there is
+    /// none yet.
     ///
     /// # Errors
     /// It cannot be read, or another version of pouch wrote it.
-    pub fn open(state_dir: &Path, account: &AccountId) -> Result<Option<Self>> {
-        let path = path(state_dir, account);
+    pub fn open(file: &LedgerFile, address: &Address) -> Result<Option<Self>> {
+        let path = file.path();
         if !path.exists() {
             return Ok(None);
         }
-        let opened = connect_read_only(&path).and_then(|connection| {
+        let connection = connect_read_only(&path)?;
+        let read = || {
             let version = schema::version(&connection)?;
             let name = if version == schema::VERSION {
-                ledger_name(&connection)?
+                match ledger_name(&connection)? {
+                    Some(name) => Some((name, mailboxes::number(&connection, address)?)),
+                    None => None,
+                }
             } else {
                 None
             };
-            Ok((connection, version, name))
-        });
-        match opened.map_err(|error| error::explain(&path, &error))? {
+            Ok((version, name))
+        };
+        match read().map_err(|error| error::explain(&path, &error))? {
             // Another process is creating it.
-            (_, 0, _) | (_, schema::VERSION, None) => Ok(None),
-            (connection, schema::VERSION, Some(name)) => Ok(Some(Self {
+            (0, _) | (schema::VERSION, None) => Ok(None),
+            (schema::VERSION, Some((name, address))) => Ok(Some(Self {
                 connection,
                 path,
                 name,
+                address,
             })),
-            (_, version, _) => Err(foreign_version(&path, version)),
+            (version, _) => Err(foreign_version(&path, version)),
         }
     }
 
@@ -225,16 +189,20 @@ impl Reader {
 }
 
 impl Ledger {
-    /// Opens the ledger of `account`, and creates it and `state_dir` if they do not exist.
+    /// Opens the ledger in `file`, and creates it and its directory if they do not exist.
+    ///
+    /// If `mailbox` is given, its name and address are recorded, and no other ledger has the address
+    /// from then on. Commands that do not connect pass `None`, since they have no evidence of which
+    /// mailbox the address leads to.
     ///
     /// `hostname` becomes part of the file names of a new ledger.
     ///
     /// # Errors
     /// It cannot be created or read, or another version of pouch wrote it.
-    pub fn open(state_dir: &Path, account: &AccountId, hostname: &str) -> Result<Self> {
-        let path = path(state_dir, account);
-        let dir = state_dir.join("mailboxes");
-        files::create_dir_durable(&dir)?;
+    pub fn open(file: &LedgerFile, mailbox: Option<&MailboxId>, hostname: &str) -> Result<Self> {
+        let path = file.path();
+        let dir = file.dir();
+        files::create_dir_durable(dir)?;
         let is_new = !path.exists();
         if is_new {
             // SQLite would create it with the default permissions. An existing file is not opened
@@ -255,14 +223,24 @@ impl Ledger {
         } else {
             // The file has no content yet. A process that created it may have been killed before
             // the directory entry was durable.
-            files::sync_dir_and_parent(&dir)?;
-            create_mailbox(&connection, account, hostname).map_err(explain)?
+            files::sync_dir_and_parent(dir)?;
+            create_mailbox(&connection, hostname).map_err(explain)?
         };
+        let mut address = None;
+        if let Some(mailbox) = mailbox {
+            let known = mailboxes::number(&connection, &mailbox.address).map_err(explain)?;
+            if known.is_none() {
+                // first, since an address that is in no ledger is only compared again
+                mailboxes::release(file, mailbox)?;
+            }
+            address = Some(mailboxes::record(&connection, mailbox).map_err(explain)?);
+        }
         Ok(Self {
             reader: Reader {
                 connection,
                 path,
                 name,
+                address,
             },
             unsettled: false,
             maildir_set: None,
@@ -329,15 +307,24 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 ///
 /// In a read-only directory, SQLite cannot create the shared memory file of the WAL. The database
 /// is then opened as immutable, without locks.
-fn connect_read_only(path: &Path) -> rusqlite::Result<Connection> {
+///
+/// # Errors
+/// It cannot be opened or read.
+fn connect_read_only(path: &Path) -> Result<Connection> {
+    let explain = |error: rusqlite::Error| error::explain(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    if schema::version(&connection).is_ok() {
-        return Ok(connection);
+    let connection = Connection::open_with_flags(path, flags).map_err(explain)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(explain)?;
+    match schema::version(&connection) {
+        Ok(_) => return Ok(connection),
+        // explained while the connection is open: closing it overwrites the error of the system
+        Err(error) if error::too_many_files(&io::Error::last_os_error()) => {
+            return Err(explain(error));
+        }
+        Err(_) => {}
     }
     let uri = format!("file:{}?immutable=1", percent_encoded(path));
-    Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+    Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI).map_err(explain)
 }
 
 /// Returns a path with the characters percent-encoded that have a meaning in a URI.
@@ -374,15 +361,11 @@ fn ledger_name(connection: &Connection) -> rusqlite::Result<Option<LedgerName>> 
         .optional()
 }
 
-fn create_mailbox(
-    connection: &Connection,
-    account: &AccountId,
-    hostname: &str,
-) -> rusqlite::Result<LedgerName> {
+fn create_mailbox(connection: &Connection, hostname: &str) -> rusqlite::Result<LedgerName> {
     connection.execute(
-        "INSERT INTO mailbox (ledger_id, hostname, user, host)
-         SELECT lower(hex(randomblob(6))), ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM mailbox)",
-        params![hostname, account.user, account.host],
+        "INSERT INTO mailbox (ledger_id, hostname)
+         SELECT lower(hex(randomblob(6))), ? WHERE NOT EXISTS (SELECT 1 FROM mailbox)",
+        [hostname],
     )?;
     ledger_name(connection)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
 }

@@ -10,19 +10,28 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The supported version of the tables. A new database has version 0.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const TABLES: &str = "
     CREATE TABLE mailbox (                      -- one row
         ledger_id           TEXT NOT NULL,      -- part of the names of delivered files
         hostname            TEXT NOT NULL,      -- part of them, too
-        user                TEXT NOT NULL,
-        host                TEXT NOT NULL,
+        name                TEXT,               -- given by the user
         sizes_matched       INTEGER NOT NULL DEFAULT 0, -- messages of the listed size
         sizes_short         INTEGER NOT NULL DEFAULT 0, -- messages with fewer bytes
         problem             TEXT,               -- the error that ended the last run
         problem_since       INTEGER,
         problem_reported_at INTEGER
+    ) STRICT;
+
+    CREATE TABLE address (                      -- where the mailbox was seen
+        id                  INTEGER PRIMARY KEY AUTOINCREMENT,
+        user                TEXT NOT NULL,
+        host                TEXT NOT NULL,      -- in lower case, without a final dot
+        port                INTEGER NOT NULL,
+        account             TEXT NOT NULL,      -- the name of the account that used it last
+        last_used           INTEGER NOT NULL,   -- the highest number is the present address
+        UNIQUE (user, host, port)
     ) STRICT;
 
     CREATE TABLE maildir_set (                  -- Maildirs that the account had at one time
@@ -40,6 +49,7 @@ const TABLES: &str = "
         id                  INTEGER PRIMARY KEY AUTOINCREMENT,  -- numbers are never reused
         uid                 BLOB NOT NULL,      -- from UIDL, or a fingerprint
         uid_size            INTEGER,            -- the size, if the UID is a fingerprint
+        address             INTEGER,            -- where it was fetched or its header compared last
         uid_reused          INTEGER NOT NULL DEFAULT 0, -- the UID now belongs to another message
         listed_size         INTEGER NOT NULL,   -- by LIST, in bytes
         -- OR instead of IN, for which SQLite builds a temporary table for each write

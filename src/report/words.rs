@@ -53,6 +53,9 @@ pub fn reason(action: &Action) -> String {
             SkipReason::DeletionFailed(at) => {
                 format!("the server failed to delete it; next try {}", day(*at))
             }
+            SkipReason::OtherAddress => {
+                "fetched at another address; its header could not be compared".into()
+            }
             SkipReason::Skipped => "skipped (`pouch ledger list --state skipped`)".into(),
             SkipReason::ByRule(rule_match) => format!("{rule_match}; skipped from now on"),
             SkipReason::DeletionDeferred(rule_match) => {

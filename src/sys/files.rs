@@ -189,3 +189,20 @@ fn sync_unless(path: &Path, is_ignored: impl Fn(&io::Error) -> bool) -> Result<(
         synced => synced.map_err(|error| Error::file("sync the directory", path, &error)),
     }
 }
+/// Makes the symbolic link `link` to the directory `target`, unless something is in its place that is
+/// not an empty directory.
+///
+/// Errors are ignored: the caller works without the link.
+pub fn link_once(target: &Path, link: &Path) {
+    if link.is_symlink() {
+        return;
+    }
+    let _ = fs::remove_dir(link.join("mailboxes"));
+    let _ = fs::remove_dir(link);
+    if !link.exists()
+        && let Some(parent) = link.parent()
+        && create_dir_durable(parent).is_ok()
+    {
+        let _ = std::os::unix::fs::symlink(target, link);
+    }
+}

@@ -1,4 +1,7 @@
-//! The lock on an account, which keeps two pouch processes from fetching it at the same time.
+//! The lock on a mailbox, which keeps two pouch processes from fetching it at the same time.
+//!
+//! A lock is named after the ledger of the mailbox, not after the account or its address: the same
+//! mailbox may be fetched at two addresses.
 //!
 //! The kernel releases the lock (`flock`) when the process ends, for any reason. The file stays;
 //! its content only names the process.
@@ -11,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    domain::{ids::AccountId, time::Timestamp},
+    domain::time::Timestamp,
     error::{Error, Kind, Result},
     sys::{files, interrupt::Interrupt},
     text::time_of_day,
@@ -20,25 +23,25 @@ use crate::{
 /// The time between two attempts to lock, since the kernel cannot report that a lock was released.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// The lock on an account, held until it is dropped.
+/// The lock on a mailbox, held until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// Locks the account. If another pouch process has locked it, tries again for `patience`.
+/// Takes the lock named `key`. If another pouch has it, tries again for `patience`.
 ///
 /// # Errors
 /// [`Kind::Busy`] if another pouch process has the lock; [`Kind::Stopped`] after a signal; or the
 /// file cannot be created.
 pub fn lock(
     state_dir: &Path,
-    account: &AccountId,
+    key: &str,
     now: Timestamp,
     patience: Duration,
     stop: &Interrupt,
 ) -> Result<Lock> {
-    let path = path(state_dir, account);
+    let path = path(state_dir, key);
     let mut file = files::file(&path, "open")?;
     let end = Instant::now() + patience;
     loop {
@@ -60,17 +63,15 @@ pub fn lock(
     Ok(Lock { _file: file })
 }
 
-/// Returns whether another pouch process has locked the account.
-pub fn is_locked(state_dir: &Path, account: &AccountId) -> bool {
-    // The lock is shared and released at once, so that readers do not exclude each other.
-    File::open(path(state_dir, account))
+/// Returns whether another pouch has the lock named `key`.
+pub fn is_locked(state_dir: &Path, key: &str) -> bool {
+    // shared, and released at once: readers do not exclude each other
+    File::open(path(state_dir, key))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
-fn path(state_dir: &Path, account: &AccountId) -> PathBuf {
-    state_dir
-        .join("locks")
-        .join(format!("{}.lock", account.file_stem()))
+fn path(state_dir: &Path, key: &str) -> PathBuf {
+    state_dir.join("locks").join(format!("{key}.lock"))
 }
 
 fn held(file: &mut File) -> Error {
@@ -97,8 +98,8 @@ mod tests {
     #[test]
     fn second_lock_names_the_holder() {
         let dir = tempfile::tempdir().unwrap();
-        let ann = AccountId::new("ann@example.org", "pop.example.org");
-        let take = |who: &AccountId| {
+        let ann = "ann@example.org";
+        let take = |who: &str| {
             lock(
                 dir.path(),
                 who,
@@ -107,10 +108,10 @@ mod tests {
                 &Interrupt::default(),
             )
         };
-        assert!(!is_locked(dir.path(), &ann));
-        let first = take(&ann).unwrap();
-        assert!(is_locked(dir.path(), &ann));
-        let error = take(&ann).unwrap_err();
+        assert!(!is_locked(dir.path(), ann));
+        let first = take(ann).unwrap();
+        assert!(is_locked(dir.path(), ann));
+        let error = take(ann).unwrap_err();
         assert_eq!(error.kind(), Kind::Busy);
         assert!(
             error
@@ -118,8 +119,8 @@ mod tests {
                 .contains(&format!("pid {}", std::process::id())),
             "{error}"
         );
-        take(&AccountId::new("../bob", "pop.example.org")).unwrap();
+        take("bob@example.org").unwrap();
         drop(first);
-        take(&ann).unwrap();
+        take(ann).unwrap();
     }
 }

@@ -223,6 +223,7 @@ fn check_warns_about_procmail_without_from_lines() {
     };
     assert_snapshot!(check(&["check"]).transcript(), @"
     $ pouch check
+      ledger   ok    ~/.local/state/pouch
       secret   ok    ~/password, N s
       connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
       login    ok    PLAIN

@@ -212,6 +212,7 @@ fn without_an_lmtp_server_nothing_is_fetched() {
     work   nothing fetched
     ");
     assert_snapshot!(desk.pouch(&["check"]).run().assert_code(75).stdout_text(), @"
+    ledger   ok    ~/.local/state/pouch
     secret   ok    ~/password, N s
     connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
     login    ok    PLAIN
@@ -231,6 +232,7 @@ fn without_an_lmtp_server_nothing_is_fetched() {
     assert_eq!(desk.server.remaining(), 3);
     lmtp.heal();
     assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).stdout_text(), @"
+    ledger   ok    ~/.local/state/pouch
     secret   ok    ~/password, N s
     connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
     login    ok    PLAIN

@@ -458,6 +458,7 @@ fn full_disk_leaves_the_mailbox_unchanged() {
 fn check_reports_how_the_mailbox_is_locked() {
     let desk = Desk::with(1, MBOX, |server| server);
     assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).stdout_text(), @"
+    ledger   ok    ~/.local/state/pouch
     secret   ok    ~/password, N s
     connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
     login    ok    PLAIN
@@ -466,6 +467,7 @@ fn check_reports_how_the_mailbox_is_locked() {
     ");
     desk.fetch(0);
     assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).stdout_text(), @"
+    ledger   ok    ~/.local/state/pouch
     secret   ok    ~/password, N s
     connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
     login    ok    PLAIN
@@ -498,6 +500,7 @@ fn check_reports_how_the_mailbox_is_locked() {
         .run()
         .assert_code(0);
     assert_snapshot!(checked.assert_code(0).stdout_text(), @"
+    ledger   ok    ~/.local/state/pouch
     secret   ok    ~/password, N s
     connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
     login    ok    PLAIN

@@ -27,6 +27,7 @@ mod fixture;
 mod full_disk;
 mod fuzz;
 mod hostile;
+mod identity;
 #[cfg(feature = "system-tests")]
 mod killed;
 mod layers;

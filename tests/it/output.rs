@@ -561,6 +561,7 @@ fn check_of_a_good_account() {
     let desk = Desk::with(3, "", |server| server);
     assert_snapshot!(transcripts(&desk, 0, &[&["check"], &["check", "--json"]]), @r#"
     $ pouch check
+      ledger   ok    ~/.local/state/pouch
       secret   ok    ~/password, N s
       connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
       login    ok    PLAIN
@@ -572,6 +573,10 @@ fn check_of_a_good_account() {
         {
           "account": "work",
           "steps": [
+            {
+              "step": "ledger",
+              "what": "~/.local/state/pouch"
+            },
             {
               "step": "secret",
               "what": "~/password, N s"
@@ -601,6 +606,7 @@ fn check_of_a_good_account() {
     desk.fetch(0);
     assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).transcript(), @"
     $ pouch check
+      ledger   ok    ~/.local/state/pouch
       secret   ok    ~/password, N s
       connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
       login    ok    PLAIN
@@ -615,6 +621,7 @@ fn check_of_a_wrong_password() {
     desk.home.write("password", "wrong\n", 0o600);
     assert_snapshot!(transcripts(&desk, 0, &[&["check"], &["check", "--json"]]), @r#"
     $ pouch check
+      ledger   ok    ~/.local/state/pouch
       secret   ok    ~/password, N s
       connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
       login    failed
@@ -652,6 +659,10 @@ fn check_of_a_wrong_password() {
           ],
           "steps": [
             {
+              "step": "ledger",
+              "what": "~/.local/state/pouch"
+            },
+            {
               "step": "secret",
               "what": "~/password, N s"
             },
@@ -673,6 +684,7 @@ fn check_of_a_server_without_extensions() {
     let desk = Desk::with(3, "", |server| server.without("CAPA"));
     assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).transcript(), @"
     $ pouch check
+      ledger   ok    ~/.local/state/pouch
       secret   ok    ~/password, N s
       connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
       login    ok    USER
@@ -1030,6 +1042,7 @@ fn config_show_and_path() {
     retries                  = 2               # default
     request-ahead            = "auto"          # default
     user                     = "ann"           # ~/.config/pouch/config.toml:4
+    mailbox                  = unset           # default
     auth                     = "auto"          # default
     password-command         = unset           # default
     password-command-timeout = "1m"            # default
@@ -1123,6 +1136,10 @@ fn config_show_and_path() {
               "value": null
             },
             "lmtp-recipients": {
+              "source": "default",
+              "value": null
+            },
+            "mailbox": {
               "source": "default",
               "value": null
             },

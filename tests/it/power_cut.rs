@@ -41,7 +41,8 @@ fn desk(messages: impl IntoIterator<Item = usize>, destination: &str) -> Desk {
         .map(|n| (corpus::uid(n), corpus::message(n)));
     Desk::new(
         Server::plain().messages(messages),
-        &format!("{destination}keep = \"none\""),
+        // the server has another port after the cut
+        &format!("{destination}mailbox = \"work\"\nkeep = \"none\""),
     )
 }
 

@@ -134,11 +134,11 @@ fn mailboxes_of_urls_are_shown_without_a_config() {
     home.pouch(&["status"])
         .run()
         .assert_code(0)
-        .assert_stdout("pops://ann@localhost   last run ");
+        .assert_stdout(&format!("{url}   last run "));
     home.pouch(&["ledger", "list", "--all"])
         .run()
         .assert_code(0)
-        .assert_stdout("pops://ann@localhost\n")
+        .assert_stdout(&format!("{url}\n"))
         .assert_stdout("delivered");
     home.pouch(&["ledger", "show", "pops://ann@localhost", "1"])
         .run()

@@ -542,6 +542,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     $ pouch check
+      ledger   ok    ~/.local/state/pouch
       secret   ok    ~/password, N s
       connect  ok    localhost:PORT (127.0.0.1), N ms
       tls      failed
@@ -559,6 +560,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     hint: check this machine's clock, or ask the server's operator to renew the certificate
     [exit code: 77]
     $ pouch check
+      ledger   ok    ~/.local/state/pouch
       secret   ok    ~/password, N s
       connect  ok    localhost:PORT (127.0.0.1), N ms
       tls      failed
@@ -576,6 +578,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     hint: set `host` to a name the certificate is issued for
     [exit code: 77]
     $ pouch check
+      ledger   ok    ~/.local/state/pouch
       secret   ok    ~/password, N s
       connect  ok    localhost:PORT (127.0.0.1), N ms
       tls      failed
@@ -593,6 +596,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     $ pouch check
+      ledger   ok    ~/.local/state/pouch
       secret   ok    ~/password, N s
       connect  ok    localhost:PORT (127.0.0.1), N ms
       tls      failed
@@ -610,6 +614,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     $ pouch check
+      ledger   ok    ~/.local/state/pouch
       secret   ok    ~/password, N s
       connect  ok    localhost:PORT (127.0.0.1), N ms
       tls      failed
@@ -627,6 +632,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     hint: if the certificate was renewed on purpose, update `tls-pin`
     [exit code: 77]
     $ pouch check
+      ledger   ok    ~/.local/state/pouch
       secret   ok    ~/password, N s
       connect  ok    localhost:PORT (127.0.0.1), N ms
       tls      failed

@@ -590,6 +590,7 @@ fn check_reports_each_step_and_fetches_nothing() {
     let desk = Desk::with(3, "", |server| server);
     let output = desk.pouch(&["check"]).run();
     assert_snapshot!(output.assert_code(0).stdout_text(), @"
+    ledger   ok    ~/.local/state/pouch
     secret   ok    ~/password, N s
     connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
     login    ok    PLAIN
@@ -615,6 +616,7 @@ fn check_tests_every_destination_and_command() {
     let desk = Desk::with(1, &lines("cat", "maildir:~/other"), |server| server);
     let output = desk.pouch(&["check"]).run();
     assert_snapshot!(output.assert_code(0).stdout_text(), @"
+    ledger   ok    ~/.local/state/pouch
     secret   ok    ~/password, N s
     connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
     login    ok    PLAIN
@@ -634,6 +636,7 @@ fn check_tests_every_destination_and_command() {
     let output = desk.pouch(&["check"]).run();
     assert_snapshot!(output.assert_code(78).transcript(), @"
     $ pouch check
+      ledger   ok    ~/.local/state/pouch
       secret   ok    ~/password, N s
       connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
       login    ok    PLAIN
@@ -724,6 +727,10 @@ fn check_tests_every_destination_and_command() {
           ],
           "steps": [
             {
+              "step": "ledger",
+              "what": "~/.local/state/pouch"
+            },
+            {
               "step": "secret",
               "what": "~/password, N s"
             },
@@ -804,7 +811,7 @@ fn unusable_ledger_is_reported_and_not_changed() {
     fs::write(&ledger, &newer).unwrap();
     assert_snapshot!(desk.fetch(65).stderr_text(), @"
     pouch: work: the ledger ~/.local/state/pouch/mailboxes/LEDGER.db was written by another version of pouch
-      it has schema version 99; this pouch supports version 1
+      it has schema version 99; this pouch supports version 2
     hint: use that version of pouch, or choose another directory with `--state-dir`
     ");
     fs::write(&ledger, &whole).unwrap();

@@ -34,6 +34,7 @@ fn keys_that_are_not_set_have_their_defaults() {
     retries = 2  # default
     request-ahead = "auto"  # default
     user = "ann"  # ~/.config/pouch/config.toml:3
+    mailbox = unset  # default
     auth = "auto"  # default
     password-command = unset  # default
     password-command-timeout = "1m"  # default

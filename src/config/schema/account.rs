@@ -50,8 +50,7 @@ keys! {
     /// The server's name or address.
     /// An internationalized name is converted to the form of DNS (`xn--…`).
     /// The certificate must be issued for it: subjectAltName counts, the common name does not.
-    /// The ledger belongs to this host and this `user`; pouch(1) describes what to do if one of
-    /// them changes.
+    /// If it changes, or `port` or `user`, the mailbox is recognised by its messages; see pouch(1).
     host: Host =>
         Key::new("host", Group::Server, "required")
             .required("add its server: host = \"pop.example.org\"")
@@ -129,6 +128,15 @@ keys! {
         Key::new("user", Group::Login, "required")
             .required("add its login name: user = \"ann@example.org\"")
             .set_in_sample("\"ann@example.org\"");
+
+    /// A name for the mailbox, if pouch cannot recognise it by its messages.
+    /// A mailbox keeps its ledger as long as it keeps its name, whatever its `host`, `port` and
+    /// `user`, and accounts with different names are different mailboxes.
+    /// An earlier address of the mailbox is a name, too: `"ann@pop.example.org:995"`.
+    /// A name that no ledger has is given to the mailbox of the account.
+    mailbox: Option<String> =>
+        Key::new("mailbox", Group::Login, "name of the mailbox, if its address is not enough")
+            .example("\"private\"");
 
     /// The login method: `"plain"` (SASL PLAIN), `"user"` (USER and PASS), or `"auto"`, the first
     /// of these that the server supports.

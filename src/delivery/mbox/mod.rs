@@ -35,7 +35,6 @@ use super::{
 use crate::{
     domain::{
         destination::Destination,
-        ids::AccountId,
         message::{Head, fingerprint, return_path},
     },
     error::{Error, Result},
@@ -84,14 +83,15 @@ struct Batch {
 }
 
 impl Mbox {
-    /// Returns the mbox file at `path` as a destination for the messages of `account`. Nothing is
-    /// created yet. The journal belongs to the account, since accounts with the same file run at
+    /// Returns the mbox file at `path` as a destination for the messages of `mailbox`, which is the
+    /// name of its ledger. Nothing is created yet. The journal belongs to the mailbox, since
+    /// accounts with the same file run at
     /// the same time.
     ///
     /// # Errors
     /// The path is something else, or the journal cannot be read.
-    pub fn open(path: &Path, account: &AccountId, options: MboxOptions) -> Result<Self> {
-        let hash = Sha256::digest(format!("{account}\n{}", path.display()));
+    pub fn open(path: &Path, mailbox: &str, options: MboxOptions) -> Result<Self> {
+        let hash = Sha256::digest(format!("{mailbox}\n{}", path.display()));
         let number = hash[..8]
             .iter()
             .fold(0, |number, octet| number << 8 | u64::from(*octet));

@@ -173,6 +173,9 @@ pub enum SkipReason {
     ByRule(RuleMatch),
     /// This rule deletes it, but deletions are disabled in this run.
     DeletionDeferred(RuleMatch),
+    /// It would be deleted, but is known only from another address of the mailbox, and its header
+    /// was not compared.
+    OtherAddress,
 }
 
 /// Decides what to do with each message of `mailbox` at the time `now`.
@@ -206,6 +209,11 @@ pub fn plan(policy: &Policy, mailbox: &Mailbox, now: Timestamp) -> Plan {
     }
     protect_shared_uids(mailbox, &mut steps);
     postpone_deletions(mailbox, &mut steps, now);
+    for step in &mut steps {
+        if mailbox.entries[step.index].other_address && matches!(step.action, Action::Delete(_)) {
+            step.action = Action::Leave(SkipReason::OtherAddress);
+        }
+    }
     Plan { steps }
 }
 
@@ -402,6 +410,9 @@ pub struct ListedMessage {
     pub rule_match: Option<RuleMatch>,
     /// Whether the user requested it (`ledger retry`), regardless of the rules and of `max-size`.
     pub force_fetch: bool,
+    /// Whether it is known only from another address of the mailbox, so that its header has to be
+    /// compared before it may be deleted.
+    pub other_address: bool,
 }
 
 /// The state of a listed message in the ledger.
@@ -469,6 +480,7 @@ mod tests {
             known,
             rule_match: None,
             force_fetch: false,
+            other_address: false,
         }
     }
 
@@ -495,6 +507,31 @@ mod tests {
         .steps;
         steps.sort_by_key(|step| step.index);
         steps.into_iter().map(|step| step.action).collect()
+    }
+
+    #[test]
+    fn message_known_from_another_address_is_not_deleted() {
+        let policy = Policy {
+            keep: Keep::None,
+            ..Policy::default()
+        };
+        let mut other = entry(1, 10, delivered(1));
+        other.other_address = true;
+        let mailbox = Mailbox {
+            entries: vec![other, entry(2, 10, delivered(1))],
+            ..Mailbox::default()
+        };
+        let actions: Vec<_> = plan(&policy, &mailbox, NOW)
+            .of(&mailbox)
+            .map(|(_, action)| action)
+            .collect();
+        assert_eq!(
+            actions,
+            [
+                Action::Leave(SkipReason::OtherAddress),
+                Action::Delete(DeleteReason::NotKept)
+            ]
+        );
     }
 
     #[test]

@@ -140,7 +140,10 @@ fn fetch() {
           --every <TIME>            Repeat at this interval, until interrupted
           --wait <TIME>             Wait this long if another pouch is fetching the
                                     account
-          --accept-new-uids         Treat all messages as new if every UID changed
+          --accept-new-uids         Treat all messages as new if every UID changed,
+                                    or if they may be those of another mailbox
+          --mailbox <NAME>          Continue with the ledger of this mailbox, given
+                                    by its name or by an earlier address
           --fail-if-none            Exit with 1 if there was nothing new
           --password-command <CMD>  Use the first line that this command prints as
                                     the password

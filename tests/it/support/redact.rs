@@ -30,6 +30,15 @@ const VARIABLE: &[(&str, &str)] = &[
     (r"L[0-9a-f]{12}\.[\w-]+(?:\.[\w-]+)*", "L-LEDGER.HOST"),
     // Addresses at the machine that runs the tests.
     (r"\b(pouch|pouch\.[\d.]+|work)@[\w.-]+>", "$1@HOST>"),
+    // the file system of the temporary directory
+    (
+        r"^  ledger   warning (\S+), on (?:tmpfs|overlayfs): .*$",
+        "  ledger   ok    $1",
+    ),
+    (
+        r#""warning": true,\s+"what": "([^",]+), on (?:tmpfs|overlayfs): [^"]*""#,
+        r#""what": "$1""#,
+    ),
     // Free disk space and elapsed times.
     (r"\b[\d.]+ [KMGT]?B free\b", "N free"),
     (r"\b\d+ ms\b", "N ms"),

@@ -1,0 +1,343 @@
+//! Which mailbox a new address leads to.
+//!
+//! The decision is in [`identity`](crate::domain::identity). This module gathers the evidence: it
+//! compares the listing with the ledgers of all known mailboxes, and requests a few headers.
+//!
+//! One new address at a time is identified, until its first messages are recorded: otherwise two
+//! accounts that are fetched for the first time at the same time could be one mailbox, and neither
+//! run would detect that. If the mailbox with the same UIDs is being fetched for the first time
+//! now, its headers are not known yet, and the decision waits for them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use super::{
+    basis::Basis,
+    identify::{self, UnreadableHeaders},
+    recover,
+};
+use crate::{
+    config::Account,
+    domain::{
+        identity::{Candidate, Decision, decide, sample},
+        ids::RowId,
+        message::Fingerprint,
+        plan::Known,
+        reconcile::{Reconciled, reconcile},
+    },
+    error::{Error, Kind, Result},
+    ledger::{
+        Reader,
+        mailboxes::{self, KnownMailbox},
+    },
+    net::Stream,
+    pop3::transaction::{Listing, Transaction},
+    sys::lock::{self, Lock},
+    text::{count, sanitize},
+};
+
+/// The name of the lock that is held while a new address is identified.
+const LOCK: &str = "new-address";
+
+/// How often to look for the headers of a mailbox that is being fetched.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a new address leads to.
+pub(super) enum Identified {
+    /// A mailbox that is not known. The lock is held until its messages are recorded.
+    New(Option<Lock>),
+    /// This one.
+    Known(Box<Recognised>),
+}
+
+/// A known mailbox that was recognised at a new address.
+pub(super) struct Recognised {
+    /// The mailbox.
+    pub(super) mailbox: KnownMailbox,
+    /// The number of listed messages that are known.
+    known: usize,
+    /// Held until the address is recorded.
+    _lock: Lock,
+}
+
+impl Recognised {
+    /// Returns the notice about it for `account`. Names the account that used the mailbox last, if
+    /// that is another one.
+    pub(super) fn notice(&self, account: &Account) -> Error {
+        let title = self.mailbox.title();
+        let last = self.mailbox.addresses.first().map(|(_, last)| last);
+        let other = last.filter(|last| **last != account.name);
+        let other = other.map(|other| format!(" (account `{other}`)"));
+        let notice = Error::new(
+            Kind::Unavailable,
+            format!(
+                "this is the mailbox of {}{}",
+                sanitize(title.as_bytes()),
+                other.unwrap_or_default()
+            ),
+        );
+        if self.known == 0 {
+            // new UIDs are reported separately
+            return notice;
+        }
+        notice.with_fact(format!(
+            "{} recognised by UIDs and headers; not fetching them again",
+            count(self.known as u64, "message")
+        ))
+    }
+}
+
+/// A known mailbox, and what it has in common with the listing.
+struct Comparison {
+    mailbox: KnownMailbox,
+    reader: Reader,
+    candidate: Candidate,
+    /// The messages whose headers are compared: their indices in the listing, and their rows if
+    /// their UIDs are known.
+    sample: Vec<(usize, Option<RowId>)>,
+    /// The messages that the server should still have, and are not listed.
+    absent: Vec<RowId>,
+    /// The fingerprints of messages that an interrupted run delivered without recording them.
+    recovered: HashMap<RowId, Fingerprint>,
+    /// Whether its messages are being fetched, so that more will be known of them.
+    is_pending: bool,
+}
+
+/// Identifies the mailbox of an account from whose address no message was recorded yet.
+///
+/// # Errors
+/// There is not enough evidence, another pouch is fetching the mailbox, the connection is lost, or
+/// a ledger cannot be read.
+pub(super) fn identify(
+    session: &mut Transaction<Stream>,
+    basis: &Basis<'_>,
+    listing: &Listing,
+    unreadable: &mut UnreadableHeaders,
+) -> Result<Identified> {
+    let (account, env) = (basis.account, basis.env);
+    // an empty mailbox is no evidence, and with the flag the user has decided
+    if listing.messages.is_empty() || env.accept_new_uids {
+        return Ok(Identified::New(None));
+    }
+    let patience = env.patience.max(account.timeout.into());
+    let lock = env.lock_key(LOCK, patience)?;
+    let deadline = Instant::now() + patience;
+    let mut comparisons = loop {
+        let comparisons = compare_uids(basis, listing)?;
+        match comparisons.iter().find(|comparison| comparison.is_pending) {
+            None => break comparisons,
+            Some(pending) if Instant::now() >= deadline => return Err(being_fetched(pending)),
+            Some(_) => env.stop.sleep(INTERVAL)?,
+        }
+    };
+    compare_headers(session, &mut comparisons, listing, unreadable)?;
+    let candidates: Vec<_> = comparisons.iter().map(|one| one.candidate).collect();
+    match decide(listing.messages.len(), &candidates) {
+        Decision::New => Ok(Identified::New(Some(lock))),
+        Decision::Known(index) => {
+            let Comparison {
+                mailbox, candidate, ..
+            } = comparisons.swap_remove(index);
+            Ok(Identified::Known(Box::new(Recognised {
+                mailbox,
+                known: candidate.shared,
+                _lock: lock,
+            })))
+        }
+        // a name decides
+        Decision::Unclear(_) if account.mailbox.is_some() => Ok(Identified::New(Some(lock))),
+        Decision::Unclear(index) => Err(unclear(&comparisons[index], listing, account)),
+    }
+}
+
+/// Compares the UIDs of the listing with those of all known mailboxes. Returns those mailboxes that
+/// the listed one may be.
+fn compare_uids(basis: &Basis<'_>, listing: &Listing) -> Result<Vec<Comparison>> {
+    let (known, unreadable) = mailboxes::all(&basis.env.state_dir)?;
+    // it may be that of the mailbox
+    if let Some(error) = unreadable {
+        return Err(error);
+    }
+    let identity = basis.account.identity();
+    let mut comparisons = Vec::new();
+    for mailbox in known {
+        if mailbox.file == *basis.file || mailbox.is_blank || mailbox.is_not(&identity) {
+            continue;
+        }
+        if let Some(reader) = Reader::open(&mailbox.file, &identity.address)? {
+            let comparison = compare(mailbox, reader, basis, listing)?;
+            if !comparison.sample.is_empty() || comparison.is_pending {
+                comparisons.push(comparison);
+            }
+        }
+    }
+    Ok(comparisons)
+}
+
+/// Compares the UIDs of the listing with those of `mailbox`.
+fn compare(
+    mailbox: KnownMailbox,
+    reader: Reader,
+    basis: &Basis<'_>,
+    listing: &Listing,
+) -> Result<Comparison> {
+    let is_running = lock::is_locked(&basis.env.state_dir, mailbox.file.key());
+    let mut known = reader.known_messages()?;
+    let mut recovered = HashMap::new();
+    if !is_running && reader.was_interrupted()? {
+        let recovery = recover::find_delivered(&reader, basis.router, basis.account)?;
+        let rows = recovery.delivered.iter().map(|found| found.row).collect();
+        known.mark_delivered(&rows, basis.now);
+        let unchanged = recovery.delivered.iter().filter(|found| !found.filtered);
+        recovered.extend(unchanged.filter_map(|found| Some((found.row, found.fingerprint?))));
+    }
+    let reconciled = reconcile(&listing.messages, &known);
+    let uids = Uids::of(&reconciled);
+    let listed = listing.messages.len();
+    let account = &basis.account.name;
+    let candidate = Candidate {
+        known: uids.settled.len() + reconciled.absent.len(),
+        shared: uids.settled.len(),
+        is_previous: mailbox
+            .addresses
+            .first()
+            .is_some_and(|(_, used)| used == account),
+        ..Candidate::default()
+    };
+    // the header of a message that was skipped is often not known
+    let sample = match (candidate.is_likely(listed), uids.delivered.is_empty()) {
+        (true, false) => sample(&uids.delivered),
+        (true, true) => sample(&uids.settled),
+        (false, _) if candidate.is_previous && candidate.known > 0 => sample(&uids.unknown),
+        (false, _) => Vec::new(),
+    };
+    Ok(Comparison {
+        sample,
+        absent: reconciled.absent,
+        recovered,
+        is_pending: is_running && uids.waiting && uids.settled.is_empty(),
+        candidate,
+        mailbox,
+        reader,
+    })
+}
+
+/// The listed messages, by what a known mailbox has under their UIDs.
+#[derive(Default)]
+struct Uids {
+    /// Messages that were delivered, skipped, or are to be deleted.
+    settled: Vec<(usize, Option<RowId>)>,
+    /// Those of them that were delivered.
+    delivered: Vec<(usize, Option<RowId>)>,
+    /// Messages with an unknown UID.
+    unknown: Vec<(usize, Option<RowId>)>,
+    /// Whether a message has only been listed so far: nothing is known of it except its UID.
+    waiting: bool,
+}
+
+impl Uids {
+    fn of(reconciled: &Reconciled) -> Self {
+        let mut uids = Self::default();
+        for (index, entry) in reconciled.mailbox.entries.iter().enumerate() {
+            let message = (index, entry.row);
+            match entry.known {
+                _ if entry.row.is_none() => uids.unknown.push(message),
+                Known::New { .. } | Known::Quarantined { .. } => uids.waiting = true,
+                Known::Delivered { .. } | Known::Short { .. } => {
+                    uids.delivered.push(message);
+                    uids.settled.push(message);
+                }
+                Known::Skipped | Known::DeleteRequested => uids.settled.push(message),
+            }
+        }
+        uids
+    }
+}
+
+/// Compares the headers of a few messages of each mailbox with those that the server has now.
+fn compare_headers(
+    session: &mut Transaction<Stream>,
+    comparisons: &mut [Comparison],
+    listing: &Listing,
+    unreadable: &mut UnreadableHeaders,
+) -> Result<()> {
+    let mut indices: Vec<_> = comparisons
+        .iter()
+        .flat_map(|comparison| comparison.sample.iter().map(|(index, _)| *index))
+        .collect();
+    indices.sort_unstable();
+    indices.dedup();
+    let listed: Vec<_> = indices
+        .iter()
+        .map(|index| &listing.messages[*index])
+        .map(|message| (message.num, message.octets))
+        .collect();
+    let found = identify::fingerprints(session, &listed, unreadable)?;
+    let header = |index: usize| indices.binary_search(&index).ok().and_then(|at| found[at]);
+    for comparison in comparisons {
+        let (same_uid, new_uid): (Vec<_>, Vec<_>) = comparison
+            .sample
+            .iter()
+            .map(|(index, row)| (header(*index), *row))
+            .partition(|(_, row)| row.is_some());
+        let rows = same_uid.iter().filter_map(|(_, row)| *row);
+        let recorded = comparison.reader.fingerprints(rows)?;
+        let candidate = &mut comparison.candidate;
+        for ((now, _), (row, _, recorded)) in same_uid.into_iter().zip(recorded) {
+            let recorded = recorded.or_else(|| comparison.recovered.get(&row).copied());
+            match (now, recorded) {
+                (Some(now), Some(recorded)) if now == recorded => candidate.same += 1,
+                (Some(_), Some(_)) => candidate.different += 1,
+                _ => {}
+            }
+        }
+        if new_uid.is_empty() {
+            continue;
+        }
+        let absent = comparison.absent.iter().copied();
+        let absent = comparison.reader.fingerprints(absent)?;
+        let absent: HashSet<_> = absent.into_iter().filter_map(|(.., known)| known).collect();
+        let read: Vec<_> = new_uid.into_iter().filter_map(|(now, _)| now).collect();
+        candidate.read = read.len();
+        candidate.moved = read.iter().filter(|now| absent.contains(*now)).count();
+    }
+    Ok(())
+}
+
+/// Returns the error for a mailbox whose headers are not known yet.
+fn being_fetched(pending: &Comparison) -> Error {
+    let title = pending.mailbox.title();
+    Error::new(
+        Kind::Busy,
+        format!(
+            "another pouch is fetching {}, which may be the same mailbox",
+            sanitize(title.as_bytes())
+        ),
+    )
+    .with_fact("the next run will compare them")
+}
+
+/// Returns the error for a mailbox that may be a known one.
+fn unclear(comparison: &Comparison, listing: &Listing, account: &Account) -> Error {
+    let title = comparison.mailbox.title();
+    let (title, name) = (sanitize(title.as_bytes()), &account.name);
+    let listed = listing.messages.len() as u64;
+    Error::new(
+        Kind::Unavailable,
+        format!("this may be the mailbox of {title}"),
+    )
+    .with_fact(format!(
+        "the UIDs of {} of {} are known",
+        comparison.candidate.shared,
+        count(listed, "listed message")
+    ))
+    .with_fact(
+        "no header can be compared: the server does not support TOP, or none is in the ledger",
+    )
+    .with_hint(format!(
+        "if it is, run `pouch fetch {name} --mailbox {title}`; \
+         if not, run `pouch fetch {name} --accept-new-uids`"
+    ))
+}

@@ -1,0 +1,369 @@
+//! Finding the ledger of a mailbox.
+//!
+//! A ledger contains the addresses under which its mailbox was seen, and the name that the user gave
+//! the mailbox, if any. An address is in one ledger only. Which mailbox a new address leads to is
+//! decided when its messages are known, see [`identity`](crate::domain::identity).
+//!
+//! A new ledger is named after the name or the address of its mailbox, so that most ledgers are
+//! found without opening others. An index of all ledgers was rejected: it would have to agree with
+//! the files, which users copy, restore and delete.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Reader, connect, connect_read_only, error, foreign_version, schema};
+use crate::{
+    domain::ids::{Address, MailboxId},
+    error::{Error, Kind, Result},
+};
+
+/// The file of a ledger, which may not exist yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerFile {
+    dir: PathBuf,
+    stem: String,
+}
+
+impl LedgerFile {
+    /// Returns the file of a new ledger of `mailbox`.
+    pub fn new(state_dir: &Path, mailbox: &MailboxId) -> Self {
+        Self {
+            dir: state_dir.join("mailboxes"),
+            stem: mailbox.file_stem(),
+        }
+    }
+
+    /// Returns its path.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(format!("{}.db", self.stem))
+    }
+
+    /// Returns the name of its lock, and of other files that belong to the mailbox.
+    pub fn key(&self) -> &str {
+        &self.stem
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Removes the ledger.
+    fn remove(&self) -> Result<()> {
+        // the database last: SQLite would use the other files with a new database
+        for suffix in ["-wal", "-shm", "-journal", ""] {
+            let path = self.dir.join(format!("{}.db{suffix}", self.stem));
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::file("remove", &path, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A ledger, and what it says about its mailbox.
+#[derive(Clone, Debug)]
+pub struct KnownMailbox {
+    /// Its file.
+    pub file: LedgerFile,
+    /// The name that the user gave it.
+    pub name: Option<String>,
+    /// Its addresses, the present one first, with the name of the account that used each.
+    pub addresses: Vec<(Address, String)>,
+    /// Whether no message was ever recorded in it.
+    pub is_blank: bool,
+}
+
+impl KnownMailbox {
+    /// Returns the name of the mailbox, or else its address, for messages and `--mailbox`.
+    pub fn title(&self) -> String {
+        match (&self.name, self.addresses.first()) {
+            (Some(name), _) => name.clone(),
+            (None, Some((address, _))) => address.to_string(),
+            (None, None) => self.file.stem.clone(),
+        }
+    }
+
+    fn has(&self, address: &Address) -> bool {
+        self.addresses.iter().any(|(known, _)| known == address)
+    }
+
+    /// Returns whether the user gave it another name than `mailbox`.
+    pub fn is_not(&self, mailbox: &MailboxId) -> bool {
+        let named = self.name.is_some() && mailbox.name.is_some();
+        named && self.name != mailbox.name
+    }
+
+    /// Returns whether `name` is the name or an address of the mailbox.
+    fn is_called(&self, name: &str) -> bool {
+        self.name.as_deref() == Some(name)
+            || self
+                .addresses
+                .iter()
+                .any(|(known, _)| known.is_written(name))
+    }
+}
+
+/// Returns all ledgers in `state_dir` that can be read, by name, and the error of one that cannot.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn all(state_dir: &Path) -> Result<(Vec<KnownMailbox>, Option<Error>)> {
+    let dir = state_dir.join("mailboxes");
+    let unreadable = |error: &io::Error| Error::file("read", &dir, error);
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        // an error is reported when the directory is created
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok((Vec::new(), None));
+        }
+        Err(error) => return Err(unreadable(&error)),
+    };
+    let (mut found, mut failed) = (Vec::new(), None);
+    for entry in entries {
+        let name = entry.map_err(|error| unreadable(&error))?.file_name();
+        let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".db")) else {
+            continue;
+        };
+        let file = LedgerFile {
+            dir: dir.clone(),
+            stem: stem.to_owned(),
+        };
+        match read(file) {
+            Ok(mailbox) => found.extend(mailbox),
+            Err(error) => failed = Some(error),
+        }
+    }
+    found.sort_by_key(KnownMailbox::title);
+    Ok((found, failed))
+}
+
+/// Returns whether there is a ledger in `state_dir`.
+pub fn exist(state_dir: &Path) -> bool {
+    fs::read_dir(state_dir.join("mailboxes")).is_ok_and(|entries| {
+        entries.flatten().any(|entry| {
+            let path = entry.path();
+            path.extension().is_some_and(|extension| extension == "db")
+        })
+    })
+}
+
+/// Returns the ledger of `mailbox`: that of its name, or else of its address.
+///
+/// # Errors
+/// A ledger cannot be read, or the name is not unique.
+pub fn find(state_dir: &Path, mailbox: &MailboxId) -> Result<Option<LedgerFile>> {
+    let MailboxId { name, address, .. } = mailbox;
+    // most ledgers have the name of a new one
+    let own = LedgerFile::new(state_dir, mailbox);
+    let exists = own.path().exists();
+    if exists {
+        match read(own.clone())? {
+            Some(known) if name.is_none() && !known.has(address) => {}
+            Some(_) | None => return Ok(Some(own)),
+        }
+    }
+    let (known, failed) = all(state_dir)?;
+    if let Some(name) = name {
+        let called: Vec<_> = known.iter().filter(|known| known.is_called(name)).collect();
+        match called[..] {
+            [] => {}
+            [known] => return Ok(Some(known.file.clone())),
+            [..] => return Err(ambiguous(name, &called)),
+        }
+    }
+    let is_it =
+        |known: &&KnownMailbox| known.has(address) && (name.is_none() || known.name.is_none());
+    match (known.iter().find(is_it), failed) {
+        (Some(known), _) => Ok(Some(known.file.clone())),
+        // it may be that of the mailbox
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Returns the ledger of `mailbox` for commands that do not connect: as [`find`], or else the one
+/// that the account used last, or the only one of this user and host.
+///
+/// # Errors
+/// As for [`find`].
+pub fn find_offline(state_dir: &Path, mailbox: &MailboxId) -> Result<Option<LedgerFile>> {
+    if let Some(found) = find(state_dir, mailbox)? {
+        return Ok(Some(found));
+    }
+    let (known, _) = all(state_dir)?;
+    let unnamed = || {
+        let usable = |known: &&KnownMailbox| mailbox.name.is_none() || known.name.is_none();
+        known.iter().filter(usable)
+    };
+    let of_account = |known: &&KnownMailbox| {
+        let used = known.addresses.first();
+        used.is_some_and(|(_, account)| *account == mailbox.account)
+    };
+    let on_host = |known: &&KnownMailbox| {
+        known.addresses.iter().any(|(known, _)| {
+            (&known.user, &known.host) == (&mailbox.address.user, &mailbox.address.host)
+        })
+    };
+    let by_account: Vec<_> = unnamed().filter(of_account).collect();
+    let by_host: Vec<_> = unnamed().filter(on_host).collect();
+    Ok(match (&by_account[..], &by_host[..]) {
+        ([known], _) | ([], [known]) => Some(known.file.clone()),
+        _ => None,
+    })
+}
+
+fn ambiguous(name: &str, called: &[&KnownMailbox]) -> Error {
+    let error = Error::new(
+        Kind::Config,
+        format!("`{name}` is the address of several mailboxes"),
+    );
+    called
+        .iter()
+        .fold(error, |error, known| error.with_fact(known.title()))
+        .with_hint("add the port")
+}
+
+/// Reads what a ledger says about its mailbox. Returns `None` if another pouch is creating it.
+fn read(file: LedgerFile) -> Result<Option<KnownMailbox>> {
+    let path = file.path();
+    let ledger = connect_read_only(&path)?;
+    let read = || {
+        let version = schema::version(&ledger)?;
+        if version != schema::VERSION {
+            return Ok((version, None));
+        }
+        let name = ledger
+            .query_row("SELECT name FROM mailbox", [], |row| row.get(0))
+            .optional()?;
+        let Some(name) = name else {
+            return Ok((0, None));
+        };
+        let is_blank = is_blank(&ledger)?;
+        let addresses = ledger
+            .prepare("SELECT user, host, port, account FROM address ORDER BY last_used DESC")?
+            .query_map([], |row| {
+                let (user, host): (String, String) = (row.get(0)?, row.get(1)?);
+                Ok((Address::new(user, &host, row.get(2)?), row.get(3)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok((version, Some((name, addresses, is_blank))))
+    };
+    match read().map_err(|error| error::explain(&path, &error))? {
+        (0, _) => Ok(None),
+        (_, Some((name, addresses, is_blank))) => Ok(Some(KnownMailbox {
+            file,
+            name,
+            addresses,
+            is_blank,
+        })),
+        (version, None) => Err(foreign_version(&path, version)),
+    }
+}
+
+/// Returns whether no message was ever recorded.
+fn is_blank(ledger: &Connection) -> rusqlite::Result<bool> {
+    let mut select = ledger.prepare("SELECT 1 FROM sqlite_sequence WHERE name = 'message'")?;
+    Ok(!select.exists([])?)
+}
+
+/// Returns the number of an address, or `None` if it is not recorded.
+pub(super) fn number(ledger: &Connection, address: &Address) -> rusqlite::Result<Option<i64>> {
+    let Address { user, host, port } = address;
+    ledger
+        .query_row(
+            "SELECT id FROM address WHERE user = ? AND host = ? AND port = ?",
+            params![user, host, port],
+            |row| row.get(0),
+        )
+        .optional()
+}
+
+/// Records the name and the present address of the mailbox. Returns the number of the address.
+/// Nothing is written if nothing changed.
+pub(super) fn record(ledger: &Connection, mailbox: &MailboxId) -> rusqlite::Result<i64> {
+    let MailboxId {
+        name,
+        address,
+        account,
+    } = mailbox;
+    let before = number(ledger, address)?;
+    let present: bool = ledger
+        .prepare(
+            "SELECT 1 FROM address WHERE id = ? AND account = ?
+             AND last_used = (SELECT max(last_used) FROM address)",
+        )?
+        .exists(params![before, account])?;
+    if !present {
+        let Address { user, host, port } = address;
+        ledger.execute(
+            "INSERT INTO address (user, host, port, account, last_used)
+             VALUES (?, ?, ?, ?, (SELECT ifnull(max(last_used), 0) + 1 FROM address))
+             ON CONFLICT DO UPDATE SET account = excluded.account, last_used = excluded.last_used",
+            params![user, host, port, account],
+        )?;
+    }
+    if let Some(name) = name {
+        ledger.execute(
+            "UPDATE mailbox SET name = ?1 WHERE name IS NULL AND NOT EXISTS (
+                 SELECT 1 FROM address WHERE ?1 IN (
+                     user || '@' || host, user || '@' || host || ':' || port))",
+            [name],
+        )?;
+    }
+    number(ledger, address)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
+}
+
+/// Removes the address of `mailbox` from all ledgers except its own in `file`, and those ledgers
+/// that have no message. Mailboxes with different names may have the same address.
+///
+/// # Errors
+/// A ledger cannot be written.
+pub(super) fn release(file: &LedgerFile, mailbox: &MailboxId) -> Result<()> {
+    let Some(state_dir) = file.dir.parent() else {
+        return Ok(());
+    };
+    let address = &mailbox.address;
+    let (known, _) = all(state_dir)?;
+    for other in known {
+        if other.file == *file || !other.has(address) || other.is_not(mailbox) {
+            continue;
+        }
+        if other.is_blank {
+            other.file.remove()?;
+            continue;
+        }
+        let path = other.file.path();
+        let Address { user, host, port } = address;
+        connect(&path)
+            .and_then(|ledger| {
+                ledger.execute(
+                    "DELETE FROM address WHERE user = ? AND host = ? AND port = ?",
+                    params![user, host, port],
+                )
+            })
+            .map_err(|error| error::explain(&path, &error))?;
+    }
+    Ok(())
+}
+
+impl Reader {
+    /// Returns whether no message was ever recorded, so that nothing shows which mailbox this is.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn is_blank(&self) -> Result<bool> {
+        is_blank(&self.connection).map_err(|error| self.explain(&error))
+    }
+}
