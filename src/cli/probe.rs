@@ -1,6 +1,6 @@
 //! Tests whether messages can be delivered, without delivering any.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use crate::{
     config::Account,
@@ -84,20 +84,24 @@ fn gets_found_addresses(server: &LmtpServer, account: &Account) -> bool {
 /// The program does not exist, or is not executable.
 pub(super) fn program(argv: &[String], key: &str, env: &RunEnv) -> Result<String> {
     let shown = format!("`{}`", process::program(argv));
-    if argv
-        .first()
-        .is_some_and(|name| executable(Path::new(name), env.path.as_deref()))
-    {
+    let name = Path::new(argv.first().map_or("", String::as_str));
+    if executable(name, env.path.as_deref()) {
         return Ok(shown);
     }
-    Err(
-        Error::new(Kind::Config, format!("there is no program {shown}")).with_hint(
-            process::command_hint(
-                argv,
-                &format!("a command of `{key}` is a list, the program and its arguments"),
-            ),
-        ),
-    )
+    let (what, kind) = if name.is_file() {
+        (
+            format!("{shown} is not executable"),
+            io::ErrorKind::PermissionDenied,
+        )
+    } else {
+        (
+            format!("program {shown} not found"),
+            io::ErrorKind::NotFound,
+        )
+    };
+    let usual = format!("a command of `{key}` is a list: the program and its arguments");
+    let hint = process::start_hint(argv, &kind.into(), &usual);
+    Err(Error::new(Kind::Config, what).with_hint(hint))
 }
 
 /// Checks that `path` can be created, in the nearest directory that exists. Since permissions do not

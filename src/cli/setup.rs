@@ -166,10 +166,15 @@ impl Setup {
                 );
                 match closest(name, names()) {
                     Some(meant) => error.with_hint(format!("did you mean `{meant}`?")),
-                    None => error.with_hint(format!(
-                        "the accounts are {}",
-                        names().collect::<Vec<_>>().join(", ")
-                    )),
+                    None => {
+                        let names: Vec<_> = names().collect();
+                        let are = if names.len() == 1 {
+                            "only account is"
+                        } else {
+                            "accounts are"
+                        };
+                        error.with_hint(format!("the {are} {}", names.join(", ")))
+                    }
                 }
             })
     }

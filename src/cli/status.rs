@@ -159,7 +159,10 @@ impl View {
             what,
             since,
             reported,
-        }) = &status.problem
+        }) = status
+            .problem
+            .as_ref()
+            .filter(|problem| running.is_none() || problem.reported)
         {
             let what = sanitize(what.as_bytes());
             let text = format!("failing since {}: {what}", moment(*since));

@@ -117,7 +117,10 @@ pub(super) fn find_deleted(
             count(delivered.len() as u64, "message")
         ))
         .with_fact("nothing was deleted from the server")
-        .with_hint("if you deleted them on purpose, run `pouch ledger delete`"),
+        .with_hint(format!(
+            "if you deleted them on purpose, run `pouch ledger delete {} NUMBER...`",
+            basis.account.name
+        )),
     );
     // they must not count as deleted later either, when enough new mail has been delivered
     synced.misplaced = missing;

@@ -37,7 +37,7 @@ pub fn reason(action: &Action) -> String {
                 format!("newer messages already use `keep-total` ({total})")
             }
             DeleteReason::DeletedLocally => "you deleted it from the Maildir".into(),
-            DeleteReason::OnRequest => "requested by `pouch ledger delete` or a rule".into(),
+            DeleteReason::OnRequest => "requested by `pouch ledger delete`".into(),
             DeleteReason::ByRule(rule_match) => format!("{rule_match}; not fetched"),
         },
         Action::Keep(KeepUntil::Forever) => "fetched before".into(),
@@ -89,7 +89,7 @@ pub fn deleted(number: u64, why: &DeleteReason) -> String {
         DeleteReason::DeletedLocally => {
             return format!("{number} deleted from the server, as in the Maildir");
         }
-        DeleteReason::OnRequest => format!("{number} on request"),
+        DeleteReason::OnRequest => return format!("{number} deleted on request"),
         DeleteReason::ByRule(rule_match) => format!("{number} unread by {rule_match}"),
     };
     format!("{which} deleted")

@@ -860,7 +860,7 @@ fn ledger_show() {
     $ pouch ledger show home 1
     ------- stderr -------
     pouch: there is no account `home` in ~/.config/pouch/config.toml
-    hint: the accounts are work
+    hint: the only account is work
     [exit code: 64]
     "#);
 }
@@ -1238,7 +1238,7 @@ fn config_show_and_path() {
     $ pouch config show home
     ------- stderr -------
     pouch: there is no account `home` in ~/.config/pouch/config.toml
-    hint: the accounts are work
+    hint: the only account is work
     [exit code: 64]
     "#);
 }
@@ -1360,7 +1360,7 @@ fn command_line_errors() {
     $ pouch fetch home
     ------- stderr -------
     pouch: there is no account `home` in ~/.config/pouch/config.toml
-    hint: the accounts are work
+    hint: the only account is work
     [exit code: 64]
     $ pouch fetch pop3://ann@localhost
     ------- stderr -------
@@ -1380,7 +1380,7 @@ fn command_line_errors() {
     $ pouch plan home
     ------- stderr -------
     pouch: there is no account `home` in ~/.config/pouch/config.toml
-    hint: the accounts are work
+    hint: the only account is work
     [exit code: 64]
     $ pouch config
     ------- stderr -------

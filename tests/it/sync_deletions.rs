@@ -155,14 +155,14 @@ fn more_than_half_missing_deletes_nothing() {
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       missing: 6 of 10 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     ");
     let output = most.fetch(0);
     assert_snapshot!(output.stderr_text(), @"
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       missing: 6 of 10 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     ");
     assert_eq!(most.server.log().count("DELE"), 0);
     most.fetch(0).assert_silent();
@@ -208,28 +208,28 @@ fn missing_maildir_deletes_nothing() {
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       missing: 4 of 4 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     === empty folder
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       missing: 4 of 4 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     === empty Maildir
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       missing: 4 of 4 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     === an empty disk mounted on it
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       missing: 4 of 4 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     ");
 }
 
@@ -262,14 +262,14 @@ fn new_maildir_with_new_mail_deletes_no_old_mail() {
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       missing: 4 of 4 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     === only its messages are gone
     $ pouch fetch
     ------- stderr -------
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       missing: 4 of 4 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     ");
 }
 
@@ -328,7 +328,7 @@ fn replaced_maildir_deletes_nothing() {
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       missing: 8 of 10 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     === delivered while the disk was not mounted
     $ pouch plan
     work: 11 messages on the server, 11 known
@@ -337,13 +337,13 @@ fn replaced_maildir_deletes_nothing() {
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
       missing: 1 of 11 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     $ pouch fetch
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
       missing: 1 of 11 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     === put back from a backup
     $ pouch plan
     work: 11 messages on the server, 11 known
@@ -352,13 +352,13 @@ fn replaced_maildir_deletes_nothing() {
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
       missing: 1 of 11 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     $ pouch fetch
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
       missing: 1 of 11 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     === one of two is not mounted
     $ pouch plan
     work: 11 messages on the server, 10 known
@@ -368,13 +368,13 @@ fn replaced_maildir_deletes_nothing() {
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
       missing: 2 of 10 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     $ pouch fetch
     ------- stderr -------
     pouch: work: the Maildir was replaced since the last run; deletions were not synced
       missing: 2 of 10 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     ");
 }
 
@@ -387,7 +387,7 @@ fn new_mail_arrives_while_the_maildir_is_suspect() {
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       missing: 4 of 4 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     ");
     desk.assert_arrived([5]);
     assert_eq!(desk.server.remaining(), 5);
@@ -408,7 +408,7 @@ fn mail_from_other_programs_is_ignored() {
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       missing: 3 of 4 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     ");
     assert_eq!(desk.server.remaining(), 4);
 }
@@ -460,7 +460,7 @@ fn retention_continues_while_the_maildir_is_suspect() {
     pouch: work: more than half of the delivered mail is missing from the Maildir; deletions were not synced
       missing: 4 of 4 messages
       nothing was deleted from the server
-    hint: if you deleted them on purpose, run `pouch ledger delete`
+    hint: if you deleted them on purpose, run `pouch ledger delete work NUMBER...`
     ");
     assert_eq!(desk.server.remaining(), 4);
     desk.fetch_at(30, 0);

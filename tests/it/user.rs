@@ -492,7 +492,7 @@ fn ledger_commands_change_the_next_run() {
         .assert_code(0);
     assert_snapshot!(desk.pouch(&["plan"]).run().stdout_text(), @"
     work: 4 messages on the server, 4 known
-      delete     2             requested by `pouch ledger delete` or a rule
+      delete     2             requested by `pouch ledger delete`
       keep       2             fetched before
     ");
     desk.fetch(0);
@@ -649,8 +649,8 @@ fn check_tests_every_destination_and_command() {
       deliver  ok    ~/box, will be created
       after    ok    `true`
     ------- stderr -------
-    pouch: work: there is no program `no-such-program`
-    hint: a command of `filter` is a list, the program and its arguments
+    pouch: work: program `no-such-program` not found
+    hint: `no-such-program` is not installed, or not in PATH, which is short in cron and systemd: install it, or write its whole path
     pouch: work: ~/Mail/work is not a Maildir
       ~/Mail is a file
     hint: use a directory that does not exist yet; pouch creates it
@@ -677,16 +677,16 @@ fn check_tests_every_destination_and_command() {
           "problem": {
             "exit": 78,
             "facts": [],
-            "hint": "a command of `filter` is a list, the program and its arguments",
-            "what": "there is no program `no-such-program`"
+            "hint": "`no-such-program` is not installed, or not in PATH, which is short in cron and systemd: install it, or write its whole path",
+            "what": "program `no-such-program` not found"
           },
           "problems": [
             {
               "problem": {
                 "exit": 78,
                 "facts": [],
-                "hint": "a command of `filter` is a list, the program and its arguments",
-                "what": "there is no program `no-such-program`"
+                "hint": "`no-such-program` is not installed, or not in PATH, which is short in cron and systemd: install it, or write its whole path",
+                "what": "program `no-such-program` not found"
               },
               "step": "filter"
             },
