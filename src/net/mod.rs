@@ -21,6 +21,13 @@ pub use socket::{LastError, Socket};
 pub use tls::{Certificate, TlsConfig};
 pub use tls_cache::TlsCache;
 
+/// The time for one read or write through TLS, as a multiple of the timeout.
+///
+/// The timeout ends a silence of the socket. But a server can send records without content for
+/// ever, such as session tickets and key updates, or a record byte by byte, and OpenSSL does not
+/// return before it has content.
+const TIMEOUTS_PER_TRANSFER: u32 = 10;
+
 /// A connection to a server, with or without TLS.
 pub enum Stream {
     /// TCP in clear text.
@@ -58,9 +65,19 @@ impl Stream {
     }
 }
 
-/// Replaces an error of TLS by that of the socket, if there is one: native-tls does not pass on a
-/// timeout as such.
-fn with_socket_error<T>(result: io::Result<T>, socket_error: &LastError) -> io::Result<T> {
+/// Reads or writes through TLS, with a deadline for all records together.
+///
+/// An error of TLS is replaced by that of the socket, if there is one: native-tls does not pass on
+/// a timeout as such.
+fn transfer<T>(
+    stream: &mut TlsStream<Records>,
+    socket_error: &LastError,
+    step: impl FnOnce(&mut TlsStream<Records>) -> io::Result<T>,
+) -> io::Result<T> {
+    let socket = stream.get_mut().socket_mut();
+    socket.set_deadline(TIMEOUTS_PER_TRANSFER);
+    let result = step(stream);
+    stream.get_mut().socket_mut().clear_deadline();
     result.map_err(|error| socket_error.take().unwrap_or(error))
 }
 
@@ -69,7 +86,7 @@ impl Read for Stream {
         match self {
             Self::Plain(socket) => socket.read(buffer),
             Self::Tls(stream, socket_error) => {
-                let mut filled = with_socket_error(stream.read(buffer), socket_error)?;
+                let mut filled = transfer(stream, socket_error, |stream| stream.read(buffer))?;
                 // A record has at most 16 KiB, and more of them may have arrived.
                 stream.get_mut().set_blocking(false);
                 while let Ok(octets @ 1..) = stream.read(&mut buffer[filled..]) {
@@ -87,7 +104,7 @@ impl Write for Stream {
         match self {
             Self::Plain(socket) => socket.write(octets),
             Self::Tls(stream, socket_error) => {
-                with_socket_error(stream.write(octets), socket_error)
+                transfer(stream, socket_error, |stream| stream.write(octets))
             }
         }
     }
@@ -95,7 +112,7 @@ impl Write for Stream {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.flush(),
-            Self::Tls(stream, socket_error) => with_socket_error(stream.flush(), socket_error),
+            Self::Tls(stream, socket_error) => transfer(stream, socket_error, Write::flush),
         }
     }
 }

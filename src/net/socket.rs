@@ -12,9 +12,6 @@ use rustix::event::{PollFd, PollFlags};
 
 use crate::sys::interrupt::{Interrupt, Wake};
 
-/// The time for a transfer with a [deadline](Socket::set_deadline), as a multiple of the timeout.
-const TIMEOUTS_TO_DEADLINE: u32 = 10;
-
 /// The last error of a socket. TLS reports such errors without their kind.
 #[derive(Clone, Debug, Default)]
 pub struct LastError(Arc<Mutex<Option<io::Error>>>);
@@ -69,10 +66,10 @@ impl Socket {
         self.stream.peer_addr()
     }
 
-    /// Makes all reads and writes fail after ten times the timeout, even if data keeps arriving,
-    /// until [`clear_deadline`](Self::clear_deadline).
-    pub fn set_deadline(&mut self) {
-        self.deadline = Some(Instant::now() + self.timeout.saturating_mul(TIMEOUTS_TO_DEADLINE));
+    /// Makes all reads and writes fail after `timeouts` times the timeout, even if data keeps
+    /// arriving, until [`clear_deadline`](Self::clear_deadline).
+    pub fn set_deadline(&mut self, timeouts: u32) {
+        self.deadline = Instant::now().checked_add(self.timeout.saturating_mul(timeouts));
     }
 
     /// Removes the deadline, so that only the timeout applies.
@@ -106,6 +103,10 @@ impl<S: AsFd> Socket<S> {
         mut step: impl FnMut(&mut S) -> io::Result<T>,
     ) -> io::Result<T> {
         let error = loop {
+            // data that keeps arriving must not hide a signal
+            if self.stop.signal().is_some() {
+                break stopped();
+            }
             if self
                 .deadline
                 .is_some_and(|deadline| Instant::now() >= deadline)
@@ -139,10 +140,7 @@ impl<S: AsFd> Socket<S> {
         let file = PollFd::new(&self.stream, ready);
         match self.stop.wait([file], Some(until))? {
             Wake::Ready => Ok(()),
-            Wake::Signal => Err(io::Error::new(
-                ErrorKind::ConnectionAborted,
-                "stopped by a signal",
-            )),
+            Wake::Signal => Err(stopped()),
             // The caller reports the deadline.
             Wake::Deadline if until != silence => Ok(()),
             Wake::Deadline => Err(io::Error::new(
@@ -154,6 +152,10 @@ impl<S: AsFd> Socket<S> {
             )),
         }
     }
+}
+
+fn stopped() -> io::Error {
+    io::Error::new(ErrorKind::ConnectionAborted, "stopped by a signal")
 }
 
 impl<S: Read + AsFd> Read for Socket<S> {
@@ -191,7 +193,7 @@ mod tests {
         let (minute, timeout) = (Duration::from_mins(1), Duration::from_millis(20));
         let stop = Interrupt::default();
         let mut socket = dial("127.0.0.1", port, minute, timeout, &stop).unwrap();
-        socket.set_deadline();
+        socket.set_deadline(10);
         let end = Instant::now() + minute;
         let error = loop {
             if let Err(error) = socket.read(&mut [0; 1]) {

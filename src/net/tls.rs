@@ -19,7 +19,7 @@
 //! exit code and whether to try again. That is read from OpenSSL's reason codes. Its texts only
 //! select the words of a message, because they change between versions.
 
-use std::{error::Error as _, fs, io, net::IpAddr, path::Path};
+use std::{error::Error as _, io, net::IpAddr, path::Path};
 
 use native_tls::{HandshakeError, Identity, Protocol, TlsConnector, TlsStream};
 use openssl::{asn1::Asn1Time, error::ErrorStack, x509::X509};
@@ -30,6 +30,7 @@ use crate::{
     config::{ClientCertificate, Trust},
     domain::time::Timestamp,
     error::{Error, Kind, Result},
+    sys::files,
     text::hex,
 };
 
@@ -173,7 +174,7 @@ impl TlsConfig {
     pub fn wrap(&self, mut socket: Socket, host: &str) -> Result<Stream> {
         let captured = socket.last_error();
         // one deadline for all small reads of the handshake
-        socket.set_deadline();
+        socket.set_deadline(1);
         // Certificates and SNI have no dot at the end of an absolute name (RFC 6066 §3)
         let name = host.strip_suffix('.').unwrap_or(host);
         let mut stream = match self.connector.connect(name, Records::new(socket)) {
@@ -242,9 +243,12 @@ pub(super) fn certificate(stream: &TlsStream<Records>) -> Option<Certificate> {
     Some(Certificate::new(&certificate.to_der().ok()?))
 }
 
+/// The largest file with certificates or a key that is read, in bytes.
+const MAX_PEM: u64 = 64 << 20;
+
 /// Reads the file at `path`, which the config key `key` names.
 fn read(path: &Path, key: &str) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| {
+    files::read(path, MAX_PEM).map_err(|error| {
         Error::new(Kind::Config, format!("cannot read {}", path.display()))
             .with_fact(error.to_string())
             .with_hint(format!("check the path in `{key}`"))
@@ -443,6 +447,7 @@ fn reason(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::{
+        fs,
         io::{Read, Write},
         net::{Shutdown, TcpListener},
         thread,

@@ -4,6 +4,12 @@
 //! once. All waiting (for a socket, a program, or the next round of `--every`) is done by
 //! [`Interrupt::wait`], which also polls a pipe that the signal handler writes to. So a signal ends
 //! every wait immediately, and no code has to check for signals periodically.
+//!
+//! Some work is not a wait and may take long: writing a large message to a slow disk, a lock of the
+//! database. If the orderly end takes longer than [`TIME_TO_END`], a thread ends the process. What
+//! that leaves is the same as after a power failure, from which the next run recovers. Making every
+//! step interruptible was rejected: one would be forgotten, and a system call cannot be
+//! interrupted for all threads.
 
 use std::{
     io::{self, PipeReader},
@@ -11,6 +17,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -24,6 +31,9 @@ use signal_hook::{
 };
 
 use crate::error::{Error, Kind, Result};
+
+/// The time from the first signal to the end of the process.
+const TIME_TO_END: Duration = Duration::from_millis(900);
 
 /// The signals that stop pouch. The default value never receives one.
 #[derive(Clone, Debug, Default)]
@@ -50,9 +60,10 @@ pub enum Wake {
 
 impl Interrupt {
     /// Installs handlers for SIGINT, SIGTERM and SIGHUP, except those that are ignored (`nohup`).
+    /// From then on, the process does not outlive such a signal by more than a second.
     ///
     /// # Errors
-    /// A pipe cannot be created, or a signal handler cannot be installed.
+    /// A pipe or a thread cannot be created, or a signal handler cannot be installed.
     pub fn on_signals() -> io::Result<Self> {
         let number = Arc::new(AtomicUsize::new(0));
         let (received, written) = io::pipe()?;
@@ -73,7 +84,21 @@ impl Interrupt {
             )?;
             low_level::pipe::register(signal, written.try_clone()?)?;
         }
-        Ok(Self(Some(Arc::new(Signals { number, received }))))
+        let interrupt = Self(Some(Arc::new(Signals { number, received })));
+        let watched = interrupt.clone();
+        thread::Builder::new().spawn(move || watched.end_process_late())?;
+        Ok(interrupt)
+    }
+
+    /// Waits for a signal, and ends the process by that signal after [`TIME_TO_END`].
+    fn end_process_late(&self) {
+        let waited = self.wait([], None);
+        let Some(signal) = self.signal().filter(|_| waited.is_ok()) else {
+            return;
+        };
+        // a wait of its own: that of all others has ended
+        let _ = Self::default().sleep(TIME_TO_END);
+        let _ = low_level::emulate_default_handler(signal);
     }
 
     /// Returns the signal that was received, if any.

@@ -72,3 +72,4 @@ mod third_party;
 mod trouble;
 mod uids;
 mod user;
+mod waits;
