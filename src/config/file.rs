@@ -3,9 +3,11 @@
 use std::{
     fs,
     io::{self, Read},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
+
+use rustix::fs::OFlags;
 
 use super::snippet::line_number;
 use crate::{
@@ -13,14 +15,14 @@ use crate::{
     text::tilde,
 };
 
-/// The longest config file that is read, in bytes: `-c /dev/zero` is a mistake.
+/// The longest config file that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
 
 /// Reads the bytes of the config file at `path`. `home` is the home directory.
 ///
 /// # Errors
-/// The file does not exist, cannot be read, or is writable by other users: commands in it are run
-/// as the user.
+/// The file does not exist, cannot be read, is not a regular file, or is writable by other users:
+/// commands in it are run as the user.
 pub(super) fn read(path: &Path, home: &Path) -> Result<Vec<u8>, Error> {
     let shown = tilde(path, home);
     let failed = |error: io::Error| match error.kind() {
@@ -30,7 +32,12 @@ pub(super) fn read(path: &Path, home: &Path) -> Result<Vec<u8>, Error> {
         }
         _ => Error::new(Kind::Config, format!("cannot read {shown}")).with_fact(error.to_string()),
     };
-    let file = fs::File::open(path).map_err(failed)?;
+    // opening a FIFO would wait for the other end of it
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if metadata.is_dir() {
         return Err(Error::new(
@@ -38,11 +45,15 @@ pub(super) fn read(path: &Path, home: &Path) -> Result<Vec<u8>, Error> {
             format!("{shown} is a directory, not a config file"),
         ));
     }
-    if metadata.is_file() {
-        let me = rustix::process::geteuid().as_raw();
-        let mode = metadata.permissions().mode() & 0o777;
-        check_writers(&shown, metadata.uid(), me, mode)?;
+    if !metadata.is_file() {
+        return Err(Error::new(
+            Kind::Config,
+            format!("cannot read {shown}: it is not a regular file"),
+        ));
     }
+    let me = rustix::process::geteuid().as_raw();
+    let mode = metadata.permissions().mode() & 0o777;
+    check_writers(&shown, metadata.uid(), me, mode)?;
     let mut bytes = Vec::new();
     file.take(LONGEST + 1)
         .read_to_end(&mut bytes)

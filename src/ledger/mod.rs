@@ -130,6 +130,7 @@ impl Reader {
         if !path.exists() {
             return Ok(None);
         }
+        check_type(&path)?;
         let connection = connect_read_only(&path)?;
         let read = || {
             let version = schema::version(&connection)?;
@@ -203,6 +204,7 @@ impl Ledger {
         let path = file.path();
         let dir = file.dir();
         files::create_dir_durable(dir)?;
+        check_type(&path)?;
         let is_new = !path.exists();
         if is_new {
             // SQLite would create it with the default permissions. An existing file is not opened
@@ -290,6 +292,12 @@ impl Ledger {
             .pragma_update(None, "synchronous", mode)
             .map_err(|error| self.explain(&error))
     }
+}
+
+/// Fails if there is something else than a file at the path of a ledger: SQLite would wait for the
+/// other end of a FIFO.
+fn check_type(path: &Path) -> Result<()> {
+    files::check_regular(path).map_err(|error| Error::file("open the ledger", path, &error))
 }
 
 /// Opens the database for writing, in the journal mode that its file system allows.

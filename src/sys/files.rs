@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io,
+    io::{self, Read},
     os::{
         fd::AsRawFd,
         unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -15,7 +15,7 @@ use std::{
 
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, unlink},
-    io::retry_on_intr,
+    io::{Errno, retry_on_intr},
 };
 
 use crate::error::{Error, Kind, Result};
@@ -99,14 +99,61 @@ pub fn file(path: &Path, doing: &str) -> Result<File> {
         create_dir_durable(parent)?;
     }
     creation_path(path, doing)?;
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| Error::file(doing, path, &error))
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    open_regular(path, options.mode(0o600)).map_err(|error| Error::file(doing, path, &error))
+}
+
+/// Opens a regular file for reading.
+///
+/// # Errors
+/// It cannot be opened, or is not a regular file.
+pub fn open(path: &Path) -> io::Result<File> {
+    open_regular(path, OpenOptions::new().read(true))
+}
+
+/// Returns the content of a regular file, or its first `limit` bytes.
+///
+/// # Errors
+/// It cannot be read, or is not a regular file.
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Fails if there is something at `path` that is not a regular file. For paths that a library
+/// opens.
+///
+/// # Errors
+/// It is not a regular file.
+pub fn check_regular(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(not_regular()),
+        _ => Ok(()),
+    }
+}
+
+/// Opens a regular file. Opening a FIFO would wait for the other end of it, and reading a device
+/// may never end.
+fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    // Regular files ignore this flag.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = options.custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        Ok(file)
+    } else if metadata.is_dir() {
+        Err(Errno::ISDIR.into())
+    } else {
+        Err(not_regular())
+    }
+}
+
+/// Returns the error for a path of the wrong type. Its kind makes [`Error::file`] report a path
+/// that cannot be used, and not a failing disk.
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, "it is not a regular file")
 }
 
 /// Creates a file without a name, with mode 0600, on the disk of the directory `dir` (open(2),

@@ -66,7 +66,7 @@ pub fn lock(
 /// Returns whether another pouch has the lock named `key`.
 pub fn is_locked(state_dir: &Path, key: &str) -> bool {
     // shared, and released at once: readers do not exclude each other
-    File::open(path(state_dir, key))
+    files::open(&path(state_dir, key))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 

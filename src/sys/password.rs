@@ -6,7 +6,6 @@
 //! arguments, in which people write passwords.
 
 use std::{
-    fs::File,
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -26,6 +25,7 @@ use crate::{
     domain::time::TimeSpan,
     error::{Error, Kind, Result},
     sys::{
+        files,
         interrupt::Interrupt,
         process::{Ended, ProcessOutput, Run, program, start_hint},
     },
@@ -137,6 +137,7 @@ fn from_command(argv: &[String], time_limit: Option<TimeSpan>, stop: &Interrupt)
             Err(failed(format!("failed: {status}"))
                 .with_hint("run it by hand to see what it prints"))
         }
+        Ended::OutputError(error) => Err(failed(format!("failed: {error}"))),
         Ended::TimeOut => {
             let after = time_limit.map(|limit| format!(" after {limit}"));
             Err(
@@ -221,7 +222,7 @@ fn from_credential(name: &str, folder: &CredentialFolder) -> Result<Secret> {
 fn read(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, std::fs::Metadata)> {
     // a buffer that grew would leave copies of the password in freed memory
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET));
-    let file = File::open(path)?;
+    let file = files::open(path)?;
     let metadata = file.metadata()?;
     file.take(MAX_SECRET as u64).read_to_end(&mut bytes)?;
     Ok((bytes, metadata))

@@ -262,7 +262,7 @@ impl Journal {
     /// # Errors
     /// The journal cannot be read, or is damaged ([`Kind::State`]).
     pub(super) fn open(&self) -> Result<Option<JournalFile>> {
-        let file = match File::open(&self.path) {
+        let file = match files::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::file("read", &self.path, &error)),
