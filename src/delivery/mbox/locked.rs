@@ -14,12 +14,13 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::{
     fs::{FlockOperation, fcntl_lock},
     io::Errno,
+    param::clock_ticks_per_second,
     process::{Pid, test_kill_process},
 };
 
@@ -34,6 +35,10 @@ use crate::{
 /// The age at which a dot lock that names no process of this machine is stale, counted from the
 /// last change of the lock or the mailbox. (liblockfile: 5 minutes; Dovecot: 2; procmail: 17.)
 const STALE_AFTER: Duration = Duration::from_mins(5);
+
+/// The difference between the times of files and of processes that is attributed to changes of the
+/// clock.
+const CLOCK_TOLERANCE: Duration = Duration::from_mins(1);
 
 /// The longest pause between two attempts; the first is [`SHORTEST_PAUSE`], and each is twice as
 /// long as the one before. Neither kind of lock can be polled.
@@ -124,7 +129,7 @@ pub(super) fn inspect(path: &Path) -> Result<()> {
     if !regular(path)? {
         return Ok(());
     }
-    let mut file = File::open(path).map_err(|error| Error::file("open", path, &error))?;
+    let mut file = files::open(path).map_err(|error| Error::file("open", path, &error))?;
     looks_like_mbox(path, &mut file)
 }
 
@@ -243,7 +248,8 @@ impl DotLock {
             else {
                 continue;
             };
-            if !is_stale(&note, host, still, runs) {
+            let owns = |pid| runs(pid) && !(still >= STALE_AFTER && started_after(pid, &path));
+            if !is_stale(&note, host, still, owns) {
                 break;
             }
             // If it cannot be removed, the next attempt finds it again.
@@ -285,7 +291,7 @@ impl Drop for DotLock {
 /// Returns the content of a dot lock, or `None` if it does not exist.
 fn note(path: &Path) -> Option<Vec<u8>> {
     let mut note = Vec::new();
-    match File::open(path).and_then(|file| file.take(300).read_to_end(&mut note)) {
+    match files::open(path).and_then(|file| file.take(300).read_to_end(&mut note)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         // An unreadable lock names no owner.
         _ => Some(note),
@@ -306,16 +312,47 @@ fn runs(pid: i32) -> bool {
     Pid::from_raw(pid).is_none_or(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
-/// Returns whether a dot lock is stale: it names a process of this machine that no longer runs, or
-/// it names no process of this machine and is older than [`STALE_AFTER`].
-fn is_stale(note: &[u8], host: &str, still: Duration, runs: impl Fn(i32) -> bool) -> bool {
+/// Returns whether a process started after the file at `path` was last changed: it has the number
+/// of the process that wrote the file, but is another one.
+///
+/// If the process is hidden from this user, the time at which the machine started is used instead.
+/// The clock of a machine may be wrong until some time after its start, so the caller must not rely
+/// on this alone.
+fn started_after(pid: i32, path: &Path) -> bool {
+    let Ok(changed) = fs::metadata(path).and_then(|file| file.modified()) else {
+        return false;
+    };
+    let start = boot_time().map(|boot| boot + since_boot(pid).unwrap_or_default());
+    start.is_some_and(|start| changed + CLOCK_TOLERANCE < start)
+}
+
+/// Returns the time at which this machine was started.
+fn boot_time() -> Option<SystemTime> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let seconds = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.trim().parse().ok()?))
+}
+
+/// Returns the time from the start of this machine to that of a process: the 22nd field of
+/// `/proc/PID/stat`, see `proc_pid_stat(5)`.
+fn since_boot(pid: i32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // the second field is the program's name in parentheses, which may contain spaces
+    let fields = stat.rsplit_once(") ")?.1;
+    let ticks: u64 = fields.split(' ').nth(19)?.parse().ok()?;
+    Some(Duration::from_secs(ticks / clock_ticks_per_second()))
+}
+
+/// Returns whether a dot lock is stale: it names a process of this machine to which it does not
+/// belong (`owns`), or it names no process of this machine and is older than [`STALE_AFTER`].
+fn is_stale(note: &[u8], host: &str, still: Duration, owns: impl Fn(i32) -> bool) -> bool {
     let note = String::from_utf8_lossy(note);
     let (pid, elsewhere) = match note.trim().split_once(':') {
         Some((pid, named)) => (pid, named != host),
         None => (note.trim(), false),
     };
     match pid.parse() {
-        Ok(pid @ 1..) if !elsewhere => !runs(pid),
+        Ok(pid @ 1..) if !elsewhere => !owns(pid),
         _ => still >= STALE_AFTER,
     }
 }
@@ -333,6 +370,23 @@ mod tests {
         for unknown in ["", "0", "8:elsewhere", "no number", "-1"] {
             assert!(!stale(unknown, short) && stale(unknown, long), "{unknown}");
         }
+    }
+
+    #[test]
+    fn file_older_than_a_process_is_recognised() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let own = i32::try_from(process::id()).unwrap();
+        assert!(!started_after(own, file.path()));
+        let hour = Duration::from_hours(1);
+        let boot = boot_time().unwrap();
+        assert!(
+            boot + since_boot(own).unwrap()
+                < file.as_file().metadata().unwrap().modified().unwrap() + hour
+        );
+        file.as_file().set_modified(boot - hour).unwrap();
+        assert!(started_after(own, file.path()));
+        // no process has this number
+        assert!(started_after(4_194_304, file.path()));
     }
 
     fn take(path: &Path, patience: Duration) -> Result<Locked> {
