@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use pouch::net::SystemRoots;
 
 fn main() -> ExitCode {
+    pouch::sys::process::disable_core_dumps();
     pouch::cli::complete();
     let roots = SystemRoots::find();
     if roots.is_some() {

@@ -1,7 +1,7 @@
 //! Filters: programs that read a message and write it back, changed or not, before it is delivered.
 
 use std::{
-    io::{Seek, SeekFrom},
+    io::{ErrorKind, Seek, SeekFrom},
     os::unix::process::ExitStatusExt,
     path::Path,
     time::Duration,
@@ -12,15 +12,19 @@ use super::{
     pipe::{classify_exit, environment},
 };
 use crate::{
+    domain::size::ByteSize,
     error::{Error, Kind, Result},
     sys::{
         interrupt::Interrupt,
-        process::{Ended, Run, command_hint},
+        process::{Ended, Run, Sink, command_hint, program},
     },
 };
 
 /// The exit code of a filter that drops a message. sysexits.h does not use it.
 const DROP: i32 = 99;
+
+/// How much more a filter may write than twice the size of the message, in bytes.
+const ROOM: u64 = 32_000_000;
 
 /// A program that messages pass through.
 #[derive(Clone, Copy, Debug)]
@@ -47,21 +51,23 @@ impl Filter<'_> {
     ///
     /// # Errors
     /// The program cannot be run ([`Kind::Config`]), defers ([`Kind::Deferred`]) or rejects
-    /// ([`Kind::Rejected`]) the message, or returns an empty message although the input was not
-    /// empty; or a signal interrupted the run; or the disk failed.
+    /// ([`Kind::Rejected`]) the message, or returns far more than it got, or an empty message
+    /// although the input was not empty; or a signal interrupted the run; or the disk failed.
     pub fn run(&self, envelope: &Envelope<'_>, draft: Draft, stop: &Interrupt) -> Result<Filtered> {
         let mut passed = Draft::spooled(self.spool)?;
         let octets = draft.octets()?;
+        let limit = octets.saturating_mul(2).saturating_add(ROOM);
         let run = Run {
             argv: self.argv,
             environment: &environment(envelope, octets),
             input: Some(draft.into_input()?),
-            output: Some(
-                passed
+            output: Some(Sink {
+                file: passed
                     .file
                     .try_clone()
                     .map_err(|error| passed.unreadable(&error))?,
-            ),
+                limit,
+            }),
             timeout: Some(self.timeout),
             interactive: false,
         };
@@ -79,6 +85,12 @@ impl Filter<'_> {
             Ended::Exited(status) if status.code() == Some(DROP) && status.signal().is_none() => {
                 return Ok(Filtered::Dropped);
             }
+            Ended::OutputError(error) if error.kind() == ErrorKind::FileTooLarge => {
+                return Err(too_much_output(self.argv, octets, limit));
+            }
+            Ended::OutputError(error) => {
+                return Err(Error::file("write", passed.path(), error));
+            }
             _ => classify_exit(name, self.timeout, &outcome)?,
         }
         if octets > 0 && passed.octets()? == 0 {
@@ -93,4 +105,19 @@ impl Filter<'_> {
             .map_err(|error| passed.unreadable(&error))?;
         Ok(Filtered::Passed(passed))
     }
+}
+
+/// Returns the error for a filter that wrote more than `limit` for a message of so many bytes.
+fn too_much_output(argv: &[String], octets: u64, limit: u64) -> Error {
+    let name = program(argv);
+    let size = |octets| ByteSize::from_octets(octets).rounded();
+    Error::new(
+        Kind::Rejected,
+        format!("the filter `{name}` wrote more than {}", size(limit)),
+    )
+    .with_fact(format!(
+        "the message has {}; a filter may write twice that and {} more",
+        size(octets),
+        size(ROOM)
+    ))
 }

@@ -93,6 +93,10 @@ pub(super) fn classify_exit(name: &str, timeout: Duration, outcome: &ProcessOutp
             Kind::Deferred,
             format!("`{name}` timed out after {} s", timeout.as_secs()),
         ),
+        Ended::OutputError(error) => (
+            Kind::Io,
+            format!("cannot write the output of `{name}`: {error}"),
+        ),
         Ended::Exited(status) => match (status.code(), status.signal()) {
             (Some(0), _) => return Ok(()),
             (Some(code @ 69..=75), _) => (

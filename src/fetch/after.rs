@@ -42,6 +42,7 @@ pub(super) fn after(account: &Account, env: &RunEnv) -> Result<()> {
     let error = match outcome.ended {
         process::Ended::Exited(status) if status.success() => return Ok(()),
         process::Ended::Exited(status) => failed(format!("failed: {status}")),
+        process::Ended::OutputError(error) => failed(error.to_string()),
         process::Ended::TimeOut => failed(format!("timed out after {}", account.pipe_timeout)),
     };
     let lines = outcome

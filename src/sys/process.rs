@@ -3,7 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Write},
     os::{fd::AsFd, unix::process::CommandExt},
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
     sync::OnceLock,
@@ -13,7 +13,10 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags},
     io::ioctl_fionbio,
-    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+    process::{
+        DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, kill_process_group,
+        pidfd_open, set_dumpable_behavior, setrlimit, test_kill_process_group,
+    },
 };
 
 use super::interrupt::{Interrupt, Wake};
@@ -22,8 +25,17 @@ use crate::{error::Result, text::sanitize};
 /// The maximum number of bytes of a program's output that are kept, for each stream.
 const KEPT: usize = 64 * 1024;
 
+/// The largest size of a pipe that any process can set, in bytes (`pipe-max-size`, by default).
+const MAX_PIPE: usize = 1024 * 1024;
+
 /// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// The same after a signal to pouch, which has to end within a second itself.
+const SHORT_GRACE: Duration = Duration::from_millis(400);
+
+/// The time between two looks at a process group, whose end cannot be polled.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// An environment variable: its name, and its value if it is set.
 type Variable = (OsString, Option<OsString>);
@@ -47,6 +59,17 @@ pub enum Ended {
     Exited(ExitStatus),
     /// The time limit was exceeded, and pouch killed the program.
     TimeOut,
+    /// Its output could not be written to its [`Sink`], or exceeds the limit
+    /// ([`io::ErrorKind::FileTooLarge`]), and pouch killed the program.
+    OutputError(io::Error),
+}
+
+/// A file for the standard output of a program.
+pub struct Sink {
+    /// The file.
+    pub file: File,
+    /// The largest number of bytes that may be written.
+    pub limit: u64,
 }
 
 /// The outcome of a program.
@@ -109,8 +132,8 @@ pub struct Run<'a> {
     pub argv: &'a [String],
     /// Its standard input; `None` is `/dev/null`.
     pub input: Option<File>,
-    /// Its standard output. If it is `None`, the beginning is kept in memory.
-    pub output: Option<File>,
+    /// Where its standard output goes. If it is `None`, the beginning is kept in memory.
+    pub output: Option<Sink>,
     /// Variables that are added to its environment.
     pub environment: &'a [(&'a str, String)],
     /// Its time limit.
@@ -126,6 +149,7 @@ impl Run<'_> {
     /// The outer result is [`Kind::Stopped`](crate::error::Kind::Stopped) after a signal to pouch.
     /// The inner one is an error if the program could not be started.
     pub fn run(self, stop: &Interrupt) -> Result<io::Result<ProcessOutput>> {
+        stop.check()?;
         let Some((name, arguments)) = self.argv.split_first() else {
             return Ok(Err(io::ErrorKind::NotFound.into()));
         };
@@ -139,7 +163,7 @@ impl Run<'_> {
             .args(arguments)
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .stdin(self.input.map_or_else(Stdio::null, Stdio::from))
-            .stdout(self.output.map_or_else(Stdio::piped, Stdio::from))
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if !self.interactive {
             command.process_group(0);
@@ -148,24 +172,24 @@ impl Run<'_> {
             Ok(child) => child,
             Err(error) => return Ok(Err(error)),
         };
-        let mut output = match Output::of(&mut child) {
+        let mut output = match Output::of(&mut child, self.output) {
             Ok(output) => output,
             Err(error) => {
-                end(&mut child, self.interactive, &mut Output::default());
+                end(&mut child, self.interactive, stop);
                 return Ok(Err(error));
             }
         };
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         let waited = wait(&mut child, deadline, stop, &mut output);
-        if !matches!(waited, Ok(Some(_))) {
-            end(&mut child, self.interactive, &mut output);
+        if !matches!(waited, Ok(Ended::Exited(_))) {
+            end(&mut child, self.interactive, stop);
         }
         let ended = match waited {
-            Ok(Some(status)) => Ended::Exited(status),
-            Ok(None) => {
+            Ok(Ended::TimeOut) => {
                 stop.check()?;
                 Ended::TimeOut
             }
+            Ok(ended) => ended,
             Err(error) => return Ok(Err(error)),
         };
         Ok(Ok(ProcessOutput {
@@ -177,7 +201,6 @@ impl Run<'_> {
 }
 
 /// The output of a program. All of it is read, so that the program never blocks.
-#[derive(Default)]
 struct Output {
     stdout: Printed<ChildStdout>,
     stderr: Printed<ChildStderr>,
@@ -188,38 +211,15 @@ struct Printed<P> {
     /// `None` once it is closed.
     pipe: Option<P>,
     head: Vec<u8>,
-}
-
-impl<P> Default for Printed<P> {
-    fn default() -> Self {
-        Self {
-            pipe: None,
-            head: Vec::new(),
-        }
-    }
+    /// Receives all of the stream in place of `head`, if it is `Some`.
+    sink: Option<Sink>,
 }
 
 impl Output {
-    fn of(child: &mut Child) -> io::Result<Self> {
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        for pipe in [
-            stdout.as_ref().map(AsFd::as_fd),
-            stderr.as_ref().map(AsFd::as_fd),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            ioctl_fionbio(pipe, true)?;
-        }
+    fn of(child: &mut Child, sink: Option<Sink>) -> io::Result<Self> {
         Ok(Self {
-            stdout: Printed {
-                pipe: stdout,
-                head: Vec::new(),
-            },
-            stderr: Printed {
-                pipe: stderr,
-                head: Vec::new(),
-            },
+            stdout: Printed::of(child.stdout.take(), sink)?,
+            stderr: Printed::of(child.stderr.take(), None)?,
         })
     }
 
@@ -234,33 +234,62 @@ impl Output {
         .map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN))
     }
 
-    /// Reads the available output without waiting.
-    fn read(&mut self) {
-        self.stdout.read();
-        self.stderr.read();
+    /// Reads output without waiting.
+    ///
+    /// # Errors
+    /// It cannot be written to the sink, or is too much.
+    fn read(&mut self) -> io::Result<()> {
+        self.stderr.read()?;
+        self.stdout.read()
+    }
+
+    /// Reads what an ended program has left in its pipes.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    fn read_rest(&mut self) -> io::Result<()> {
+        // A descendant may still write to the pipes, and is not waited for.
+        (0..MAX_PIPE / KEPT).try_for_each(|_| self.read())
     }
 }
 
-impl<P: Read> Printed<P> {
-    fn read(&mut self) {
+impl<P: Read + AsFd> Printed<P> {
+    fn of(pipe: Option<P>, sink: Option<Sink>) -> io::Result<Self> {
+        if let Some(pipe) = &pipe {
+            ioctl_fionbio(pipe, true)?;
+        }
+        Ok(Self {
+            pipe,
+            head: Vec::new(),
+            sink,
+        })
+    }
+
+    /// Reads up to [`KEPT`] bytes without waiting.
+    fn read(&mut self) -> io::Result<()> {
         let Some(pipe) = &mut self.pipe else {
-            return;
+            return Ok(());
         };
         let mut more = Vec::new();
-        let read = pipe.by_ref().take(KEPT as u64).read_to_end(&mut more);
-        let room = KEPT - self.head.len();
-        self.head.extend_from_slice(&more[..more.len().min(room)]);
-        match read {
+        match pipe.by_ref().take(KEPT as u64).read_to_end(&mut more) {
             Ok(KEPT) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // The end of the stream. An unreadable pipe loses output, but the program has not
             // failed.
             Ok(_) | Err(_) => self.pipe = None,
         }
+        let Some(sink) = &mut self.sink else {
+            let room = KEPT - self.head.len();
+            self.head.extend_from_slice(&more[..more.len().min(room)]);
+            return Ok(());
+        };
+        let left = sink.limit.checked_sub(more.len() as u64);
+        sink.limit = left.ok_or(io::ErrorKind::FileTooLarge)?;
+        sink.file.write_all(&more)
     }
 }
 
-/// Waits for `child` to exit. Returns `None` if the deadline or a signal came first.
+/// Waits for `child` to exit. Returns [`Ended::TimeOut`] if the deadline or a signal came first.
 ///
 /// A descendant of the program may keep the output open after the program has exited. It is not
 /// waited for.
@@ -269,37 +298,68 @@ fn wait(
     deadline: Option<Instant>,
     stop: &Interrupt,
     output: &mut Output,
-) -> io::Result<Option<ExitStatus>> {
+) -> io::Result<Ended> {
     let exited = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     loop {
-        let status = child.try_wait();
-        // All output from before the exit is in the pipe by now.
-        output.read();
-        match status {
-            Ok(None) => {}
-            status => return status,
+        if let Some(status) = child.try_wait()? {
+            // All output from before the exit is in the pipe by now.
+            return Ok(match output.read_rest() {
+                Ok(()) => Ended::Exited(status),
+                Err(error) => Ended::OutputError(error),
+            });
+        }
+        if let Err(error) = output.read() {
+            return Ok(Ended::OutputError(error));
         }
         let exited = PollFd::new(&exited, PollFlags::IN);
         match stop.wait(output.files().chain([exited]), deadline)? {
             Wake::Ready => {}
-            Wake::Deadline | Wake::Signal => return Ok(None),
+            Wake::Deadline | Wake::Signal => return Ok(Ended::TimeOut),
         }
     }
 }
 
-/// Ends `child` and its process group: with SIGTERM, and after [`GRACE`] with SIGKILL.
-fn end(child: &mut Child, interactive: bool, output: &mut Output) {
-    let never = Interrupt::default();
+/// Ends `child` and its process group: with SIGTERM, and after a grace period with SIGKILL. The
+/// child may have ended already, and others in its group may outlive it.
+fn end(child: &mut Child, interactive: bool, stop: &Interrupt) {
     if !interactive && let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // This fails if the group has ended, or belongs to another user now.
         let _ = kill_process_group(group, Signal::TERM);
-        if let Ok(Some(_)) = wait(child, Some(Instant::now() + GRACE), &never, output) {
-            return;
+        let grace = || {
+            if stop.signal().is_some() {
+                SHORT_GRACE
+            } else {
+                GRACE
+            }
+        };
+        let began = Instant::now();
+        // Once the child is reaped, the group exists as long as it has another member. Its number
+        // is not given to another process before that.
+        while began.elapsed() < grace()
+            && (matches!(child.try_wait(), Ok(None)) || test_kill_process_group(group).is_ok())
+        {
+            // a signal to pouch shortens the grace period, but does not end it
+            let _ = Interrupt::default().sleep(PAUSE);
         }
         let _ = kill_process_group(group, Signal::KILL);
     }
     let _ = child.kill();
     let _ = child.wait();
+}
+
+/// Keeps the memory of this process, which has passwords, out of core files and away from the
+/// debuggers of other processes of the user. The programs that it starts are limited as well, but
+/// may raise their limit again.
+pub fn disable_core_dumps() {
+    // The limit does not apply if core_pattern names a program (systemd-coredump); the attribute
+    // does. Where one of them fails, nothing can be done about it.
+    let limit = getrlimit(Resource::Core);
+    let none = Rlimit {
+        current: Some(0),
+        ..limit
+    };
+    let _ = setrlimit(Resource::Core, none);
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 #[cfg(test)]
@@ -335,6 +395,34 @@ mod tests {
     fn output_past_the_bound_is_read_and_dropped() {
         let outcome = sh("head -c 1000000 /dev/zero", None);
         assert_eq!(outcome.stdout.len(), KEPT);
+    }
+
+    #[test]
+    fn output_to_a_sink_is_complete_or_too_much() {
+        for (limit, fits) in [(300_000, true), (299_999, false)] {
+            let file = tempfile::tempfile().unwrap();
+            let sink = Sink {
+                file: file.try_clone().unwrap(),
+                limit,
+            };
+            let argv = ["head", "-c", "300000", "/dev/zero"].map(String::from);
+            let outcome = Run {
+                argv: &argv,
+                input: None,
+                output: Some(sink),
+                environment: &[],
+                timeout: None,
+                interactive: false,
+            }
+            .run(&Interrupt::default())
+            .unwrap()
+            .unwrap();
+            let length = file.metadata().unwrap().len();
+            match outcome.ended {
+                Ended::Exited(_) => assert!(fits && length == 300_000, "{length}"),
+                ended => assert!(!fits && length < limit, "{ended:?} {length}"),
+            }
+        }
     }
 
     #[test]
