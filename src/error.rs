@@ -5,10 +5,15 @@
 //! whether the report is delayed ([`Kind::is_transient`]). Callers therefore never downcast an
 //! error or search its text, and a module that creates an error decides nothing but its kind.
 //!
+//! Names of files can have escape sequences, so all text is made safe for a terminal when it is
+//! stored, and no caller can forget that.
+//!
 //! The cause of an error is stored as text (a fact), not as a `source()`, because no code acts on
 //! causes: whatever matters about a cause is in the kind.
 
 use std::{fmt, io, path::Path};
+
+use crate::text::printable;
 
 /// A [`Result`](std::result::Result) with an [`Error`] of this program.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -142,7 +147,7 @@ impl Error {
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
         Self(Box::new(Details {
             kind,
-            what: what.into(),
+            what: printable(&what.into()),
             facts: Vec::new(),
             hint: None,
         }))
@@ -188,7 +193,7 @@ impl Error {
     /// The suffix ` (os error N)` that [`io::Error`] appends to the system's message is removed.
     #[must_use]
     pub fn with_fact(mut self, fact: impl Into<String>) -> Self {
-        let mut fact = fact.into();
+        let mut fact = printable(&fact.into());
         if let Some((text, number)) = fact.rsplit_once(" (os error ")
             && number.ends_with(')')
         {
@@ -216,7 +221,7 @@ impl Error {
     /// Sets the hint: what the user can do.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+        self.0.hint = Some(printable(&hint.into()));
         self
     }
 
@@ -323,6 +328,19 @@ mod tests {
                 .with_fact("output: (os error ")
                 .facts(),
             ["output: (os error "]
+        );
+    }
+
+    #[test]
+    fn escape_sequences_in_file_names_are_replaced() {
+        let path = Path::new("\x1b[7m\u{202e}x");
+        let error = Error::file("read", path, &io::Error::from_raw_os_error(13))
+            .with_fact(path.display().to_string())
+            .with_hint(path.display().to_string());
+        let safe = "\u{fffd}[7m\u{fffd}x";
+        assert_eq!(
+            error.to_string(),
+            format!("cannot read {safe}\n  Permission denied\n  {safe}\nhint: {safe}")
         );
     }
 

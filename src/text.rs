@@ -41,6 +41,17 @@ pub fn sanitize(octets: &[u8]) -> String {
     out
 }
 
+/// Returns text of any length and with several lines as text that is safe on a terminal, as
+/// [`sanitize`] does. Line breaks and tabs are kept.
+pub fn printable(text: &str) -> String {
+    let safe = |c| match c {
+        '\n' | '\t' => c,
+        c if is_unsafe(c) => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(safe).collect()
+}
+
 /// Returns whether `c` can control a terminal, or change how the text around it is displayed.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
