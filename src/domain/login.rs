@@ -7,12 +7,19 @@
 //! the refusal may have been a mistake of the server. Giving up for good was rejected: mail would
 //! stop after one such mistake. A changed password, and a person who starts pouch at a terminal, do
 //! not wait.
+//!
+//! Some servers close the connection instead of refusing a password. A connection can also be lost
+//! by accident, so that is treated as a refusal from the third time in a row on.
 
 use super::time::{TimeSpan, Timestamp};
 
 /// The time until a password that was refused once is tried again. It doubles with each further
 /// refusal.
 const FIRST_DELAY: TimeSpan = TimeSpan::from_seconds(5 * 60);
+
+/// How many connections in a row may be lost after the password was sent before that is treated as
+/// a refusal.
+const TOLERATED_LOSSES: u32 = 2;
 
 /// The longest time until a refused password is tried again.
 const LONGEST_DELAY: TimeSpan = TimeSpan::from_days(1);
@@ -25,7 +32,7 @@ const LONGEST_LOGIN_DELAY: TimeSpan = TimeSpan::from_days(1);
 pub struct LoginHistory {
     /// The last successful login, if the server requires a delay after it.
     pub delay: Option<LoginDelay>,
-    /// The refusals since the last successful login.
+    /// The failures since the last successful login.
     pub refused: Option<RefusedLogin>,
 }
 
@@ -38,7 +45,7 @@ pub struct LoginDelay {
     pub delay: TimeSpan,
 }
 
-/// Logins that were refused in a row.
+/// Logins that were refused in a row, or after which the connection was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedLogin {
     /// Their number, at least 1.
@@ -47,8 +54,9 @@ pub struct RefusedLogin {
     pub last: Timestamp,
     /// What was reported about it: the sentence.
     pub what: String,
-    /// What was reported about it: the server's response.
-    pub response: String,
+    /// What was reported about it: the server's response. `None` if the server closed the
+    /// connection instead.
+    pub response: Option<String>,
     /// Identifies the secret, and the settings of the login, without revealing them.
     pub fingerprint: Fingerprint,
 }
@@ -73,7 +81,11 @@ impl RefusedLogin {
     /// Returns the time before which the same secret is not tried again without a person, or `None`
     /// if that is over.
     pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
-        let doublings = self.count.saturating_sub(1).min(30);
+        let refusals = match self.response {
+            Some(_) => self.count,
+            None => self.count.saturating_sub(TOLERATED_LOSSES),
+        };
+        let doublings = refusals.checked_sub(1)?.min(30);
         let seconds = FIRST_DELAY.seconds() << doublings;
         let delay = TimeSpan::from_seconds(seconds).min(LONGEST_DELAY);
         pending(self.last, delay, now)
@@ -98,7 +110,7 @@ mod tests {
             count,
             last: NOW,
             what: String::new(),
-            response: String::new(),
+            response: Some(String::new()),
             fingerprint: Fingerprint {
                 salt: Vec::new(),
                 hash: Vec::new(),
@@ -120,6 +132,18 @@ mod tests {
             assert_eq!(refused(count).until(NOW), Some(end), "{count}");
             assert_eq!(refused(count).until(end), None, "{count}");
         }
+    }
+
+    #[test]
+    fn lost_connections_delay_from_the_third_on() {
+        let lost = |count| {
+            let refused = RefusedLogin {
+                response: None,
+                ..refused(count)
+            };
+            refused.until(NOW).map(|until| until.since(NOW))
+        };
+        assert_eq!([1, 2, 3, 4].map(lost), [None, None, Some(300), Some(600)]);
     }
 
     #[test]

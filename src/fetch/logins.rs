@@ -43,7 +43,8 @@ impl Login {
     /// Starts to connect, unless the secret was refused and has to wait.
     ///
     /// # Errors
-    /// That of the last login ([`Kind::Denied`]), if the same secret is not tried again yet.
+    /// That of the last login ([`Kind::Denied`], or [`Kind::ConnectionLost`]), if the same secret is
+    /// not tried again yet.
     pub(super) fn begin(
         account: &Account,
         env: &RunEnv,
@@ -94,22 +95,28 @@ pub(super) fn keep_delay(account: &Account, env: &RunEnv, history: &LoginHistory
 
 /// Returns the error of the last login again, with the time of the next attempt.
 fn not_yet(refused: &RefusedLogin, until: Timestamp) -> Error {
-    Error::new(Kind::Denied, refused.what.as_str())
-        .with_fact(refused.response.as_str())
-        .with_fact(format!(
-            "refused {}; the same password is not tried again before {}",
-            times(refused.count),
-            moment(until)
-        ))
+    let (count, until) = (times(refused.count), moment(until));
+    let not_before = format!("the same password is not tried again before {until}");
+    match &refused.response {
+        Some(response) => Error::new(Kind::Denied, refused.what.as_str())
+            .with_fact(response.as_str())
+            .with_fact(format!("refused {count}; {not_before}")),
+        None => Error::new(Kind::ConnectionLost, refused.what.as_str()).with_fact(format!(
+            "the password was sent {count} without a response; {not_before}"
+        )),
+    }
 }
 
 impl AccountRun<'_> {
-    /// Records a failed login if the server refused the secret. Returns the error.
+    /// Records a failed login if the server refused the secret, or closed the connection when it had
+    /// received it. Returns the error.
     pub(super) fn login_failed(&mut self, login: &Login, failure: LoginFailure) -> Error {
         let LoginFailure { error, secret } = failure;
-        if secret == SecretStatus::Refused {
+        let may_count = secret == SecretStatus::Refused
+            || (secret == SecretStatus::Sent && error.kind() == Kind::ConnectionLost);
+        if may_count {
             let now = self.env.clock.now();
-            let recorded = after_refusal(self.account, login, &error, now)
+            let recorded = after_failure(self.account, login, &error, now)
                 .and_then(|history| self.ledger.record_logins(&history));
             // the refusal is what the user has to know
             drop(recorded);
@@ -167,8 +174,8 @@ fn after_success(capabilities: Option<&Capabilities>, now: Timestamp) -> LoginHi
     }
 }
 
-/// Returns the history after a login that was refused with `error`.
-fn after_refusal(
+/// Returns the history after a login that failed with `error`.
+fn after_failure(
     account: &Account,
     login: &Login,
     error: &Error,
@@ -191,7 +198,8 @@ fn after_refusal(
             count: count.saturating_add(1),
             last: now,
             what: error.what().to_owned(),
-            response: error.facts().first().cloned().unwrap_or_default(),
+            response: (error.kind() == Kind::Denied)
+                .then(|| error.facts().first().cloned().unwrap_or_default()),
             fingerprint,
         }),
         delay: history.delay,

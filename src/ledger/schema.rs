@@ -102,7 +102,7 @@ const TABLES: &str = "
         refusals            INTEGER NOT NULL DEFAULT 0, -- in a row
         refused_at          INTEGER,            -- the last one
         refusal             TEXT,               -- what was reported about it
-        response            TEXT,               -- what the server said
+        response            TEXT,               -- what the server said; NULL: it disconnected
         salt                BLOB,
         secret_hash         BLOB                -- of the refused secret and its settings
     ) STRICT;
