@@ -35,6 +35,9 @@ use crate::error::{Error, Kind, Result};
 /// The time from the first signal to the end of the process.
 const TIME_TO_END: Duration = Duration::from_millis(900);
 
+/// The size of the stack of the thread that ends the process, in bytes.
+const STACK: usize = 64 * 1024;
+
 /// The signals that stop pouch. The default value never receives one.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Option<Arc<Signals>>);
@@ -86,7 +89,9 @@ impl Interrupt {
         }
         let interrupt = Self(Some(Arc::new(Signals { number, received })));
         let watched = interrupt.clone();
-        thread::Builder::new().spawn(move || watched.end_process_late())?;
+        // its stack counts towards a limit of memory
+        let builder = thread::Builder::new().stack_size(STACK);
+        builder.spawn(move || watched.end_process_late())?;
         Ok(interrupt)
     }
 

@@ -104,6 +104,7 @@ keys! {
         Key::new("allow-plaintext-password", Group::Server, "required for tls = \"off\"");
 
     /// The longest time to wait for data from the server.
+    /// A TLS handshake may not take longer as a whole.
     /// A complete response may take ten times as long, plus one second for every 100 bytes.
     timeout: TimeSpan = TimeSpan::from_seconds(60) =>
         Key::new("timeout", Group::Server, "longest wait for data from the server");
@@ -153,14 +154,15 @@ keys! {
             .one_of(Choice::Password);
 
     /// The longest time that `password-command` may run if standard error is not a terminal.
-    /// After that, it is ended together with the programs that it started.
+    /// After that, it is ended together with the programs that it started: with SIGTERM, and two
+    /// seconds later with SIGKILL.
     /// At a terminal there is no limit, since it may be waiting for you.
     password_command_timeout: TimeSpan = TimeSpan::from_seconds(60) =>
         Key::new("password-command-timeout", Group::Login,
             "its longest time, without a terminal");
 
     /// A file that contains the password on its first line.
-    /// It must not be accessible to other users.
+    /// It must be a regular file, and not be accessible to other users.
     /// The password is sent in the encoding of the file; a UTF-8 byte order mark is not part of it.
     password_file: Option<FilePath> =>
         Key::new("password-file", Group::Login, "file with the password, mode 600")
@@ -188,6 +190,8 @@ keys! {
     ///
     /// The file is locked with fcntl and with a lock file `FILE.lock`; pouch waits up to 30 seconds
     /// for both.
+    /// A lock file is stale if it names a process of this machine that no longer runs, or one that
+    /// was started after the lock file was written.
     /// If you cannot create files in the directory, only fcntl is used; `pouch check` warns about
     /// that.
     mbox: Option<FilePath> =>
@@ -235,7 +239,9 @@ keys! {
     /// Each reads the message on standard input, once it has been received completely, and writes
     /// it to standard output, changed or unchanged.
     ///
-    /// Exit status 0 means that the output is the message; an empty output is an error.
+    /// Exit status 0 means that the output is the message.
+    /// An empty output, and one of more than twice the size of the message and 32 MB, reject the
+    /// message.
     /// 99 skips the message, as a rule does.
     /// All other statuses, and `pipe-timeout`, mean the same as for `pipe`.
     ///
