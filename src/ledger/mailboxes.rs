@@ -15,7 +15,7 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Reader, connect, check_type, connect_read_only, error, foreign_version, schema};
+use super::{Reader, check_type, connect, connect_read_only, error, foreign_version, schema};
 use crate::{
     domain::ids::{Address, MailboxId},
     error::{Error, Kind, Result},
