@@ -434,14 +434,15 @@ fn present(
         return Ok(None);
     }
     let file = env.offline_file(account)?;
-    let found = destinations::open_existing(account, env, &file)?.stored_messages()?;
-    Ok(found.map(|found| {
-        let files = found
-            .iter()
-            .filter(|found| matches!(found.content, Location::File(_)));
-        let rows: HashSet<_> = files
-            .filter_map(|found| Some(ledger?.message_named(&found.name)?.row))
-            .collect();
-        rows.intersection(delivered).count()
-    }))
+    let mut rows = HashSet::new();
+    let router = destinations::open_existing(account, env, &file)?;
+    let search = router.visit_stored(&mut |found| {
+        if matches!(found.content, Location::File(_))
+            && let Some(name) = ledger.and_then(|ledger| ledger.message_named(&found.name))
+        {
+            rows.insert(name.row);
+        }
+        Ok(())
+    })?;
+    Ok(search.map(|_| rows.intersection(delivered).count()))
 }

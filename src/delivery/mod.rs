@@ -16,14 +16,15 @@ mod router;
 mod stdout;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
 pub use filter::{Filter, Filtered};
 pub use lmtp::{Lmtp, LmtpStream};
-pub use maildir::Maildir;
+pub use maildir::{Changes, Maildir};
 pub use mbox::{Mbox, MboxOptions};
 pub use pipe::Pipe;
 pub use router::Router;
@@ -94,11 +95,12 @@ pub trait Delivery: Send {
         DeliveryMode::OneAtATime
     }
 
-    /// Returns the messages in the destination, or `None` if they cannot be listed.
+    /// Passes the messages in the destination to `visit`, one after the other, since there may be
+    /// hundreds of thousands. Some may be passed twice. Returns `None` if they cannot be listed.
     ///
     /// # Errors
-    /// The destination cannot be read.
-    fn stored_messages(&self) -> Result<Option<Vec<StoredMessage>>> {
+    /// The destination cannot be read, or `visit` failed.
+    fn visit_stored(&self, _visit: &mut Visit<'_>) -> Result<Option<Search>> {
         Ok(None)
     }
 
@@ -109,6 +111,16 @@ pub trait Delivery: Send {
     fn remove_stale_drafts(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {
         Ok(())
     }
+}
+
+/// The function that gets the messages of [`Delivery::visit_stored`].
+pub type Visit<'v> = dyn FnMut(StoredMessage) -> Result<()> + 'v;
+
+/// The result of a search for messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Directories that could not be read, and into which the user may have moved messages.
+    pub unreadable: Vec<PathBuf>,
 }
 
 /// A batch of accepted messages that are not durable yet. It can be committed by another thread,
@@ -168,6 +180,17 @@ pub enum Location {
 }
 
 impl StoredMessage {
+    /// Returns when its file was created, in nanoseconds since 1970 (statx(2), `btime`). A restored
+    /// or copied file is newer than the message. `None` if that is not recorded.
+    pub fn created_at(&self) -> Option<i64> {
+        let Location::File(path) = &self.content else {
+            return None;
+        };
+        let created = fs::metadata(path).and_then(|file| file.created()).ok()?;
+        let since = created.duration_since(UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_nanos()).ok()
+    }
+
     /// Returns whether the message is still at this location.
     pub fn is_there(&self) -> bool {
         match &self.content {
@@ -177,8 +200,8 @@ impl StoredMessage {
         }
     }
 
-    /// Returns the fingerprint of the message, or `None` if it has no header or was moved
-    /// meanwhile. Reads no more than the header.
+    /// Returns the fingerprint of the message, or `None` if it has no header, was moved meanwhile or
+    /// is not a regular file. Reads no more than the header.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -190,7 +213,8 @@ impl StoredMessage {
         };
         let mut head = Head::default();
         let mut buffer = [0; 8 * 1024];
-        let read = File::open(path).and_then(|mut file| {
+        let read = files::open_if_regular(path).and_then(|file| {
+            let Some(mut file) = file else { return Ok(()) };
             while !head.is_whole() {
                 match file.read(&mut buffer)? {
                     0 => break,

@@ -21,7 +21,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, StoredMessage};
+use super::{Delivery, DeliveryMode, Draft, Envelope, PendingCommit, Search, Visit};
 use crate::{
     domain::destination::Destination,
     error::{Error, Kind, Result, Verdict},
@@ -216,21 +216,13 @@ impl Delivery for Router {
             .unwrap_or(DeliveryMode::OneAtATime)
     }
 
-    fn stored_messages(&self) -> Result<Option<Vec<StoredMessage>>> {
-        let mut all: Option<Vec<StoredMessage>> = None;
+    fn visit_stored(&self, visit: &mut Visit<'_>) -> Result<Option<Search>> {
+        let mut all: Option<Search> = None;
         for (_, delivery) in &self.destinations {
-            if let Some(found) = delivery.stored_messages()? {
-                all.get_or_insert_default().extend(found);
+            if let Some(search) = delivery.visit_stored(visit)? {
+                let unreadable = &mut all.get_or_insert_default().unreadable;
+                unreadable.extend(search.unreadable);
             }
-        }
-        // A Maildir inside another one is listed by both.
-        if let Some(all) = &mut all {
-            let path = |found: &StoredMessage| match &found.content {
-                Location::File(path) => Some(path.clone()),
-                Location::Recorded { .. } | Location::Uncertain(_) => None,
-            };
-            all.sort_by_cached_key(path);
-            all.dedup();
         }
         Ok(all)
     }

@@ -1,7 +1,7 @@
 //! Names of files that pouch delivers to a Maildir.
 //!
 //! A name is a function of the message's row in the ledger. A file with that name proves that the
-//! row is delivered. So a crash between the delivery and the ledger's commit neither loses a
+//! row is delivered, unless its content is another one. So a crash between the delivery and the ledger's commit neither loses a
 //! message nor delivers it twice, and no write-ahead log is needed.
 
 use std::{fmt, str::FromStr};
@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 use super::{ids::RowId, time::Timestamp};
 
 /// The name of a delivered message, without Maildir flags:
-/// `FIRST_SEEN.R` `ROW` [`-` `COPY`] [`P` `DESTINATIONS`] `L` `LEDGER` `.` `HOSTNAME`.
+/// `FIRST_SEEN.R` `ROW` [`-` `COPY` [`-` `VARIANT`]] [`P` `DESTINATIONS`] `L` `LEDGER` `.` `HOSTNAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageFileName {
     /// The time when the message was first listed.
@@ -18,6 +18,8 @@ pub struct MessageFileName {
     pub row: RowId,
     /// The number of the copy. A later copy replaces one that was truncated.
     pub copy: u32,
+    /// The number of names that were taken by files with other content.
+    pub variant: u32,
     /// The number of destinations of the message.
     pub destinations: usize,
     /// The ledger that has the row.
@@ -49,11 +51,26 @@ pub struct LedgerName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForeignName;
 
+impl MessageFileName {
+    /// Returns another name for the same message, for a directory in which a file with other content
+    /// has this name.
+    #[must_use]
+    pub fn next_variant(self) -> Self {
+        Self {
+            variant: self.variant.saturating_add(1),
+            ..self
+        }
+    }
+}
+
 impl fmt::Display for MessageFileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.R{}", self.first_seen.0, self.row)?;
-        if self.copy > 0 {
+        if self.copy > 0 || self.variant > 0 {
             write!(f, "-{}", self.copy)?;
+        }
+        if self.variant > 0 {
+            write!(f, "-{}", self.variant)?;
         }
         if self.destinations > 1 {
             write!(f, "P{}", self.destinations)?;
@@ -82,10 +99,12 @@ impl FromStr for MessageFileName {
         let (first_seen, unique, origin) = parts(name, 'R')?;
         let (unique, destinations) = unique.split_once('P').unwrap_or((unique, "1"));
         let (row, copy) = unique.split_once('-').unwrap_or((unique, "0"));
+        let (copy, variant) = copy.split_once('-').unwrap_or((copy, "0"));
         Ok(Self {
             first_seen,
             row: RowId(number(row)?),
             copy: number(copy)?,
+            variant: number(variant)?,
             destinations: number(destinations)?,
             origin,
         })
@@ -135,13 +154,13 @@ mod tests {
     proptest! {
         #[test]
         fn names_survive_a_round_trip(
-            time in any::<i64>(), row in 1i64.., copy in any::<u32>(), destinations in 1usize..9,
-            run in 1i64.., origin in origin(),
+            time in any::<i64>(), row in 1i64.., copy in any::<u32>(), variant in any::<u32>(),
+            destinations in 1usize..9, run in 1i64.., origin in origin(),
         ) {
             let time = Timestamp(time);
             let row = RowId(row);
             let message = MessageFileName {
-                first_seen: time, row, copy, destinations, origin: origin.clone(),
+                first_seen: time, row, copy, variant, destinations, origin: origin.clone(),
             };
             prop_assert_eq!(message.to_string().parse(), Ok(message.clone()));
             let notice = NoticeFileName { written: time, run, origin };
@@ -164,6 +183,10 @@ mod tests {
         let name: MessageFileName = "1764288000.R12-1P2Lab12.mail.example.org".parse().unwrap();
         assert_eq!((name.row, name.copy, name.destinations), (RowId(12), 1, 2));
         assert_eq!(name.origin.hostname, "mail.example.org");
+        assert_eq!(
+            name.next_variant().to_string(),
+            "1764288000.R12-1-1P2Lab12.mail.example.org"
+        );
         assert_eq!(
             "1764288000.M1P2.host".parse::<MessageFileName>(),
             Err(ForeignName)

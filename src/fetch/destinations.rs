@@ -5,10 +5,12 @@ use std::path::Path;
 use super::env::RunEnv;
 use crate::{
     config::Account,
-    delivery::{Delivery, Lmtp, LmtpStream, Maildir, Mbox, MboxOptions, Pipe, Router, Stdout},
+    delivery::{
+        Changes, Delivery, Lmtp, LmtpStream, Maildir, Mbox, MboxOptions, Pipe, Router, Stdout,
+    },
     domain::destination::{Destination, LmtpServer},
     error::Result,
-    ledger::{LedgerFile, MaildirState},
+    ledger::{LedgerFile, MaildirState, SeenMaildir},
     net::{dial, dial_local},
 };
 
@@ -72,6 +74,24 @@ pub fn maildirs(account: &Account) -> Vec<MaildirState> {
         .into_iter()
         .filter_map(maildir)
         .collect()
+}
+
+/// Returns the Maildirs of the account in their current state.
+pub fn seen_maildirs(account: &Account) -> Vec<SeenMaildir> {
+    let maildir = |destination: Destination| match &destination {
+        Destination::Maildir(root) => {
+            let Changes { new, cur, last } = Maildir::changes(root);
+            Some(SeenMaildir {
+                name: destination.to_string(),
+                new_modified: new,
+                cur_modified: cur,
+                changed: last,
+            })
+        }
+        _ => None,
+    };
+    let destinations = account.routing.all();
+    destinations.into_iter().filter_map(maildir).collect()
 }
 
 /// Opens the mbox file at `path`, to which the mailbox with the ledger `file` is delivered.

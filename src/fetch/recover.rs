@@ -6,11 +6,16 @@
 //! servers and standard output cannot be searched: the ledger records a message for them as being
 //! delivered before they get it.
 //!
+//! A name is no proof if the file cannot be the message: it is not a regular file, cannot be read, or
+//! is smaller than the message. Then the message is fetched again, and the destination compares the
+//! contents.
+//!
 //! Recording each message in the ledger before its file becomes visible was rejected: a crash in
 //! between would lose the message, while a search can only find what is there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -19,7 +24,7 @@ use crate::{
     delivery::{Delivery, Location, StoredMessage},
     domain::{destination::Destination, file_name::MessageFileName, ids::RowId, time::Timestamp},
     error::Result,
-    ledger::{Ledger, Reader, Recovered, RecoveredNotice},
+    ledger::{ExpectedSize, Ledger, Reader, Recovered, RecoveredNotice},
     sys::files,
 };
 
@@ -34,6 +39,8 @@ pub(super) struct Recovery {
     /// The number of messages in each mbox file whose presence cannot be determined, because the
     /// file was changed since.
     pub(super) uncertain: BTreeMap<PathBuf, u64>,
+    /// Directories that could not be searched.
+    pub(super) unreadable: BTreeSet<PathBuf>,
     /// Directories whose entries may not be durable yet.
     dirs: BTreeSet<PathBuf>,
 }
@@ -67,6 +74,7 @@ impl Recovery {
         self.partial.extend(later.partial);
         self.notices.extend(later.notices);
         self.uncertain = later.uncertain;
+        self.unreadable = later.unreadable;
         self.dirs.extend(later.dirs);
     }
 }
@@ -86,25 +94,29 @@ pub(super) fn find_delivered(
     Ok(recovery)
 }
 
+/// The files found, by row and number of the copy.
+type Copies = BTreeMap<(RowId, u32), Vec<(MessageFileName, StoredMessage)>>;
+
 /// Searches the destinations once.
 fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<Recovery> {
     let mut recovery = Recovery::default();
-    let mut copies: BTreeMap<(RowId, u32), Vec<(MessageFileName, StoredMessage)>> = BTreeMap::new();
-    for found in router.stored_messages()?.unwrap_or_default() {
+    let mut copies = Copies::new();
+    let found = router.visit_stored(&mut |found| {
         let Some(name) = reader.message_named(&found.name) else {
             if !matches!(found.content, Location::Uncertain(_)) {
                 recovery.notices.extend(reader.notice_named(&found.name));
             }
-            continue;
+            return Ok(());
         };
-        if !reader.expects_file(&name)? {
-            continue;
-        }
+        let Some(expected) = reader.expected_size(&name)? else {
+            return Ok(());
+        };
         match &found.content {
             Location::Uncertain(mailbox) => {
                 *recovery.uncertain.entry(mailbox.clone()).or_default() += 1;
-                continue;
+                return Ok(());
             }
+            Location::File(path) if !may_have_size(path, expected, account) => return Ok(()),
             // the run may have been interrupted between naming the file and syncing the directory
             Location::File(path) => {
                 recovery
@@ -117,7 +129,17 @@ fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<R
             .entry((name.row, name.copy))
             .or_default()
             .push((name, found));
-    }
+        Ok(())
+    })?;
+    recovery
+        .unreadable
+        .extend(found.unwrap_or_default().unreadable);
+    evaluate(copies, account, &mut recovery);
+    Ok(recovery)
+}
+
+/// Adds the messages that were found to the result.
+fn evaluate(copies: Copies, account: &Account, recovery: &mut Recovery) {
     let destinations = account.routing.all();
     for ((row, copy), found) in copies {
         let Some((name, first)) = found.first() else {
@@ -135,8 +157,11 @@ fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<R
                 .extend(recipients.into_iter().map(|recipient| (row, recipient)));
             continue;
         }
-        let fingerprint = first.fingerprint()?;
-        // a message that was moved before it was read is found by the second search
+        // a message that was moved before it was read is found by the second search, and one that
+        // cannot be read is fetched again
+        let Ok(fingerprint) = first.fingerprint() else {
+            continue;
+        };
         if fingerprint.is_some() || first.is_there() {
             let filtered = !account.filter.is_empty();
             recovery.delivered.push(Recovered {
@@ -147,7 +172,38 @@ fn search(reader: &Reader, router: &dyn Delivery, account: &Account) -> Result<R
             });
         }
     }
-    Ok(recovery)
+}
+
+/// Returns whether the file at `path` can be the message, judging by its size. Filters and added
+/// fields change the size, so that it says nothing.
+fn may_have_size(path: &Path, expected: ExpectedSize, account: &Account) -> bool {
+    let ExpectedSize(Some(expected)) = expected else {
+        return true;
+    };
+    if !account.filter.is_empty() || !account.add_headers.is_empty() {
+        return true;
+    }
+    // one that was moved meanwhile is found by the second search
+    crlf_size(path).is_ok_and(|size| size >= expected)
+}
+
+/// Returns the size of the file at `path` with CRLF line endings, in bytes. 0 if it is not a regular
+/// file.
+fn crlf_size(path: &Path) -> io::Result<u64> {
+    let Some(mut file) = files::open_if_regular(path)? else {
+        return Ok(0);
+    };
+    let mut buffer = [0; 16 * 1024];
+    let mut size = 0;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(size),
+            read => {
+                let lines = memchr::memchr_iter(b'\n', &buffer[..read]).count();
+                size += (read + lines) as u64;
+            }
+        }
+    }
 }
 
 /// Returns the destination that contains a message, the innermost one if a Maildir contains

@@ -136,6 +136,16 @@ impl<'a> AccountRun<'a> {
         self.committer.router_mut().remove_stale_drafts(&|name| {
             reader.message_named(name).is_some() || reader.notice_named(name).is_some()
         })?;
+        for dir in recovery.unreadable {
+            let path = tilde(&dir, &self.env.home);
+            self.report(&Event::Notice(
+                &Error::new(
+                    Kind::CannotCreate,
+                    format!("cannot read {path}, which may contain messages of an interrupted run"),
+                )
+                .with_fact("messages that were moved there are fetched again"),
+            ));
+        }
         for (mailbox, messages) in recovery.uncertain {
             let path = tilde(&mailbox, &self.env.home);
             let messages = count(messages, "message");
@@ -252,7 +262,11 @@ impl<'a> AccountRun<'a> {
         let now = self.env.clock.now();
         let arrived = arrivals.iter().map(|arrival| arrival.row);
         self.outcome.made_due += self.ledger.retry_like(arrived, now)?;
-        let truncated = self.ledger.record_delivered(arrivals, &self.run, now)?;
+        let truncated = {
+            let maildirs = destinations::seen_maildirs(self.account);
+            self.ledger
+                .record_delivered(arrivals, &maildirs, &self.run, now)?
+        };
         self.unsettled = false;
         for arrival in arrivals {
             if let Some(message) = self.outcome.deliver(arrival.row, arrival.received) {

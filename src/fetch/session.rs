@@ -164,10 +164,12 @@ impl AccountRun<'_> {
             recognized,
             located,
             misplaced,
+            maildirs,
         } = findings;
         self.ledger.recognize(recognized)?;
         self.ledger.record_location(located)?;
         self.ledger.forget_location(misplaced)?;
+        self.ledger.record_search(maildirs)?;
         let moved = recognized.moved.len();
         if moved > 0 {
             self.report(&Event::Notice(&identify::moved_notice(moved)));

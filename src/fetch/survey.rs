@@ -23,7 +23,7 @@ use crate::{
         reconcile::{KnownMessages, Reconciled, reconcile},
     },
     error::{Error, Result},
-    ledger::{Reader, Recognized},
+    ledger::{Reader, Recognized, SeenMaildir},
     net::Stream,
     pop3::transaction::{Listing, Transaction},
     sys::lock::Lock,
@@ -53,6 +53,8 @@ pub(super) struct Findings {
     pub(super) located: Vec<RowId>,
     /// Messages missing from the Maildirs that may not have been deleted by the user.
     pub(super) misplaced: HashSet<RowId>,
+    /// The account's Maildirs as they were searched.
+    pub(super) maildirs: Vec<SeenMaildir>,
 }
 
 /// The result of a survey.
@@ -140,6 +142,7 @@ pub(super) fn survey(
         synced.mark(&mut survey.reconciled);
         survey.findings.located = synced.located;
         survey.findings.misplaced = synced.misplaced;
+        survey.findings.maildirs = synced.maildirs;
         survey.warning = synced.warning.or(survey.warning);
     }
     compare_before_deletion(session, basis, reader, &mut survey, unreadable)?;

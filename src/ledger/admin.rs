@@ -182,6 +182,7 @@ impl Reader {
             first_seen,
             row: id,
             copy: columns.get(15)?,
+            variant: 0,
             destinations: 1,
             origin: self.name.clone(),
         };

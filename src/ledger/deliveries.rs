@@ -2,7 +2,10 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Ledger, Reader, Run, runs::mark_unsettled, size};
+use super::{
+    Ledger, Reader, Run, SeenMaildir, known::sizes_trusted, maildirs::write_seen,
+    runs::mark_unsettled, size,
+};
 use crate::{
     domain::{
         file_name::{MessageFileName, NoticeFileName},
@@ -60,6 +63,10 @@ pub struct Recovered {
 /// A notice that an interrupted run delivered without recording it.
 pub type RecoveredNotice = NoticeFileName;
 
+/// The size that a message should have, in bytes with CRLF line endings; `None` if it is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpectedSize(pub Option<u64>);
+
 const TRUNCATED: &str = "truncated: fewer bytes than listed";
 
 impl Reader {
@@ -89,6 +96,7 @@ impl Reader {
                             first_seen: Timestamp(columns.get(0)?),
                             row,
                             copy: columns.get(1)?,
+                            variant: 0,
                             destinations: 1,
                             origin: self.name.clone(),
                         };
@@ -103,21 +111,32 @@ impl Reader {
         })
     }
 
-    /// Returns whether a file with this name is a copy that is not recorded as delivered.
+    /// Returns the size that a file with this name should have, or `None` if it is not a copy that
+    /// is still to be recorded as delivered.
     ///
     /// The time in the name is compared too: a ledger restored from a backup assigns row numbers
     /// again, to other messages.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn expects_file(&self, name: &MessageFileName) -> Result<bool> {
-        self.connection
-            .prepare_cached(
-                "SELECT 1 FROM message WHERE id = ? AND first_seen = ?
-                 AND copy + (delivered_at IS NOT NULL) = ?",
-            )
-            .and_then(|mut select| select.exists(params![name.row.0, name.first_seen.0, name.copy]))
-            .map_err(|error| self.explain(&error))
+    pub fn expected_size(&self, name: &MessageFileName) -> Result<Option<ExpectedSize>> {
+        self.read(|ledger| {
+            let sizes_trusted = sizes_trusted(ledger)?;
+            ledger
+                .prepare_cached(
+                    "SELECT listed_size, partial_bytes FROM message WHERE id = ? AND first_seen = ?
+                     AND copy + (delivered_at IS NOT NULL) = ?",
+                )?
+                .query_row(
+                    params![name.row.0, name.first_seen.0, name.copy],
+                    |columns| {
+                        let partial: Option<u64> = columns.get(1)?;
+                        let listed: Option<u64> = columns.get(0)?;
+                        Ok(ExpectedSize(partial.or(listed.filter(|_| sizes_trusted))))
+                    },
+                )
+                .optional()
+        })
     }
 
     /// Returns the number of bytes that were received of a delivered message.
@@ -199,13 +218,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Records a batch of messages that are on stable storage. Returns the truncated ones.
+    /// Records a batch of messages that are on stable storage, and the state in which the delivery
+    /// left the account's Maildirs. Returns the truncated messages.
     ///
     /// # Errors
     /// The ledger cannot be written. Then none of the messages counts as delivered.
     pub fn record_delivered(
         &mut self,
         batch: &[Arrival],
+        maildirs: &[SeenMaildir],
         run: &Run,
         now: Timestamp,
     ) -> Result<Vec<RowId>> {
@@ -242,6 +263,9 @@ impl Ledger {
                 ])?;
             }
             forget_partial(ledger, batch.iter().map(|arrival| arrival.row))?;
+            maildirs
+                .iter()
+                .try_for_each(|seen| write_seen(ledger, seen, Some(run.id())))?;
             ledger.execute(
                 "UPDATE mailbox SET sizes_matched = sizes_matched + ?, sizes_short = sizes_short + ?",
                 params![batch.len() - truncated.len(), truncated.len()],

@@ -6,6 +6,9 @@
 //! the set of Maildirs that the account had when the message was last seen, with their creation
 //! times. The message counts as deleted by the user only if all Maildirs of that set still belong
 //! to the account, none was replaced, and none contains the message.
+//!
+//! A backup can also be restored into the existing directories. So the ledger records how each
+//! delivery and each search left them ([`SeenMaildir`]).
 
 use std::collections::{HashMap, HashSet};
 
@@ -46,7 +49,69 @@ pub struct DeliveredLocations {
     pub found: Vec<RowId>,
 }
 
+/// The state in which a delivery or a search left a Maildir. Times are in nanoseconds since 1970, by
+/// the clock of its file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenMaildir {
+    /// The destination as text, `maildir:PATH`.
+    pub name: String,
+    /// When an entry of `new` was added or removed last.
+    pub new_modified: Option<i64>,
+    /// The same for `cur`.
+    pub cur_modified: Option<i64>,
+    /// A time at which all files that pouch had delivered existed.
+    pub changed: Option<i64>,
+}
+
+impl SeenMaildir {
+    /// Returns whether the directories were set back since `earlier`. Deliveries, mail programs and
+    /// users only make them newer.
+    pub fn was_set_back(&self, earlier: &Self) -> bool {
+        let is_older = |now: Option<i64>, then| now.is_some() && now < then;
+        is_older(self.new_modified, earlier.new_modified)
+            || is_older(self.cur_modified, earlier.cur_modified)
+    }
+}
+
 impl Reader {
+    /// Returns the recorded states of the Maildirs, each with the last run that had delivered to it.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn seen_maildirs(&self) -> Result<Vec<(SeenMaildir, i64)>> {
+        self.read(|ledger| {
+            ledger
+                .prepare_cached(
+                    "SELECT name, new_modified, cur_modified, changed, run FROM maildir_seen",
+                )?
+                .query_map([], |columns| {
+                    let seen = SeenMaildir {
+                        name: columns.get(0)?,
+                        new_modified: columns.get(1)?,
+                        cur_modified: columns.get(2)?,
+                        changed: columns.get(3)?,
+                    };
+                    Ok((seen, columns.get(4)?))
+                })?
+                .collect()
+        })
+    }
+
+    /// Returns the delivered messages whose last attempt was not after the run with this number.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn delivered_until(&self, run: i64) -> Result<HashSet<RowId>> {
+        self.read(|ledger| {
+            ledger
+                .prepare_cached(
+                    "SELECT id FROM message WHERE state = 'delivered' AND last_run <= ?",
+                )?
+                .query_map([run], |columns| columns.get(0).map(RowId))?
+                .collect()
+        })
+    }
+
     /// Compares the delivered messages of the ledger with those that are `present` in the `current`
     /// Maildirs of the account.
     ///
@@ -116,6 +181,24 @@ impl Ledger {
         Ok(())
     }
 
+    /// Records the states of Maildirs, if they differ from the recorded ones. A power failure may
+    /// undo this.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn record_search(&mut self, maildirs: &[SeenMaildir]) -> Result<()> {
+        let known = self.reader.seen_maildirs()?;
+        let is_known = |seen| known.iter().any(|(known, _)| known == seen);
+        if maildirs.iter().all(is_known) {
+            return Ok(());
+        }
+        self.write_relaxed(|ledger| {
+            maildirs
+                .iter()
+                .try_for_each(|seen| write_seen(ledger, seen, None))
+        })
+    }
+
     /// Records that these messages are in the current Maildirs.
     ///
     /// # Errors
@@ -150,6 +233,30 @@ impl Ledger {
             rows.try_for_each(|row| update.execute(params![row.0, set]).map(drop))
         })
     }
+}
+
+/// Records the state of a Maildir. `run` is the last run that delivered to it, or `None` if no run
+/// has delivered since the state was recorded.
+pub(super) fn write_seen(
+    ledger: &Connection,
+    seen: &SeenMaildir,
+    run: Option<i64>,
+) -> rusqlite::Result<()> {
+    ledger
+        .prepare_cached(
+            "INSERT INTO maildir_seen (name, new_modified, cur_modified, changed, run)
+             VALUES (?1, ?2, ?3, ?4, coalesce(?5, 0))
+             ON CONFLICT (name) DO UPDATE SET new_modified = ?2, cur_modified = ?3, changed = ?4,
+                 run = coalesce(?5, run)",
+        )?
+        .execute(params![
+            seen.name,
+            seen.new_modified,
+            seen.cur_modified,
+            seen.changed,
+            run
+        ])
+        .map(drop)
 }
 
 /// Reads all sets of Maildirs, each sorted by name.

@@ -75,12 +75,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 pub use admin::{RetryOutcome, Row, RowRange, State, no_such_message};
 pub use attempts::Failed;
 pub use deletions::Proof;
-pub use deliveries::{Arrival, NextCopy, Recovered, RecoveredNotice};
+pub use deliveries::{Arrival, ExpectedSize, NextCopy, Recovered, RecoveredNotice};
 pub use error::REPLACE_HINT;
 pub use filesystem::{shared, volatile};
 pub use identity::Recognized;
 pub use mailboxes::LedgerFile;
-pub use maildirs::{DeliveredLocations, MaildirState};
+pub use maildirs::{DeliveredLocations, MaildirState, SeenMaildir};
 pub use reporting::Problem;
 pub use runs::{PastRun, Run, RunEnd};
 

@@ -45,6 +45,14 @@ const TABLES: &str = "
         PRIMARY KEY (maildir_set, name)
     ) STRICT, WITHOUT ROWID;
 
+    CREATE TABLE maildir_seen (                 -- each Maildir when it was last searched
+        name                TEXT PRIMARY KEY,   -- as in the config: maildir:PATH
+        new_modified        INTEGER,            -- nanoseconds since 1970, of the file system
+        cur_modified        INTEGER,
+        changed             INTEGER,            -- either of them
+        run                 INTEGER NOT NULL    -- the last run that delivered to it before
+    ) STRICT, WITHOUT ROWID;
+
     CREATE TABLE message (
         id                  INTEGER PRIMARY KEY AUTOINCREMENT,  -- numbers are never reused
         uid                 BLOB NOT NULL,      -- from UIDL, or a fingerprint

@@ -112,6 +112,18 @@ pub fn open(path: &Path) -> io::Result<File> {
     open_regular(path, OpenOptions::new().read(true))
 }
 
+/// Opens a regular file for reading. Returns `None` if the path is something else.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn open_if_regular(path: &Path) -> io::Result<Option<File>> {
+    match open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if is_not_regular(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Returns the content of a regular file, or its first `limit` bytes.
 ///
 /// # Errors
@@ -156,6 +168,14 @@ fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::AlreadyExists, "it is not a regular file")
 }
 
+/// Returns whether the error is that of [`open_regular`] for something else than a regular file.
+fn is_not_regular(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::IsADirectory
+    )
+}
+
 /// Creates a file without a name, with mode 0600, on the disk of the directory `dir` (open(2),
 /// `O_TMPFILE`).
 ///
@@ -196,6 +216,32 @@ pub fn entries(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             read => return read,
         }
+    }
+}
+
+/// Passes the entries of a directory to `visit`, one after the other, so that a large directory
+/// needs little memory. If a signal interrupts the reading, it starts again, and `visit` gets some
+/// entries twice. The inner result is the first error of `visit`.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn each_entry<E>(
+    path: &Path,
+    mut visit: impl FnMut(fs::DirEntry) -> std::result::Result<(), E>,
+) -> io::Result<std::result::Result<(), E>> {
+    'again: loop {
+        for entry in fs::read_dir(path)? {
+            match entry {
+                Ok(entry) => {
+                    if let Err(error) = visit(entry) {
+                        return Ok(Err(error));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue 'again,
+                Err(error) => return Err(error),
+            }
+        }
+        return Ok(Ok(()));
     }
 }
 

@@ -46,6 +46,7 @@ mod multidrop;
 mod odd_servers;
 mod one_bad_message;
 mod output;
+mod own_machine;
 mod pipe;
 #[cfg(feature = "system-tests")]
 mod power_cut;

@@ -299,8 +299,11 @@ keys! {
     /// whatever its flags; this includes a message that you move out of the Maildir.
     ///
     /// Nothing is deleted, and pouch reports that, if the Maildir is missing or empty, if more than
-    /// half of the delivered mail is missing, or if the Maildir was replaced by another one, as with
-    /// an unmounted disk or a restored backup.
+    /// half of the delivered mail is missing, if the Maildir was replaced by another one, as with an
+    /// unmounted disk, or restored from a backup, or if a directory or file that may contain a
+    /// message cannot be read.
+    /// A restored Maildir is recognised by directories that are older than before, or files that are
+    /// newer than their messages.
     /// Messages that were missing at that time stay on the server until they have been seen in the
     /// Maildir again.
     sync_deletions: bool = false =>

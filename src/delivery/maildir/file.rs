@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -13,7 +13,8 @@ use rustix::{
 };
 
 use crate::{
-    error::{Error, Result},
+    domain::file_name::MessageFileName,
+    error::{Error, Kind, Result},
     sys::files::{self, create_unnamed, link_unnamed},
 };
 
@@ -95,21 +96,93 @@ impl Accepted {
             .map_err(|error| Error::file("sync", &self.target, &error))
     }
 
-    /// Publishes the message in `new`. An existing file is never replaced: it is the same message,
-    /// delivered by a run that was interrupted before it recorded that.
+    /// Publishes the message in `new`. An existing file is never replaced. If it has the same
+    /// content, it is the same message, delivered by a run that was interrupted before it recorded
+    /// that. Otherwise the message gets another name: the user or another program created the file,
+    /// or the ledger was set back to an earlier state.
     ///
     /// # Errors
     /// The directory cannot be written.
     pub(super) fn publish(&self) -> Result<()> {
-        let published = match &self.draft {
-            Some(draft) => rename(draft, &self.target),
-            None => link_unnamed(&self.file, &self.target).or_else(ignore_existing),
+        let mut target = self.target.clone();
+        loop {
+            let published = match &self.draft {
+                Some(draft) => rename(draft, &target),
+                None => link_unnamed(&self.file, &target),
+            };
+            match published {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(unpublished(&target, &error)),
+            }
+            if self.is_same(&target).unwrap_or(false) {
+                return match &self.draft {
+                    Some(draft) => {
+                        files::remove(draft).map_err(|error| Error::file("remove", draft, &error))
+                    }
+                    None => Ok(()),
+                };
+            }
+            target = next_variant(&target)
+                .ok_or_else(|| unpublished(&target, &io::ErrorKind::AlreadyExists.into()))?;
+        }
+    }
+
+    /// Returns whether the file at `path` has the same content. A link does not count, since its
+    /// target can change.
+    fn is_same(&self, path: &Path) -> io::Result<bool> {
+        if !fs::symlink_metadata(path)?.is_file() {
+            return Ok(false);
+        }
+        let Some(other) = files::open_if_regular(path)? else {
+            return Ok(false);
         };
-        published.map_err(|error| Error::file("deliver", &self.target, &error))
+        let length = self.file.metadata()?.len();
+        if other.metadata()?.len() != length {
+            return Ok(false);
+        }
+        let (mut ours, mut theirs) = ([0; COMPARED], [0; COMPARED]);
+        let mut offset = 0;
+        while offset < length {
+            let size = usize::try_from(length - offset).map_or(COMPARED, |left| left.min(COMPARED));
+            self.file.read_exact_at(&mut ours[..size], offset)?;
+            other.read_exact_at(&mut theirs[..size], offset)?;
+            if ours[..size] != theirs[..size] {
+                return Ok(false);
+            }
+            offset += size as u64;
+        }
+        Ok(true)
     }
 }
 
-/// Moves a file to a new name without replacing an existing file.
+/// The number of bytes that are compared at once.
+const COMPARED: usize = 16 * 1024;
+
+/// Returns another path for the message at `path`, or `None` if it is not a message of pouch.
+fn next_variant(path: &Path) -> Option<PathBuf> {
+    let name: MessageFileName = path.file_name()?.to_str()?.parse().ok()?;
+    Some(path.with_file_name(name.next_variant().to_string()))
+}
+
+/// Returns the error for a message that cannot be published at `path`.
+fn unpublished(path: &Path, error: &io::Error) -> Error {
+    if error.kind() != io::ErrorKind::CrossesDevices {
+        return Error::file("deliver", path, error);
+    }
+    let root = path.ancestors().nth(2).unwrap_or(path);
+    Error::new(
+        Kind::CannotCreate,
+        format!(
+            "the directories tmp and new of {} are on different file systems",
+            root.display()
+        ),
+    )
+    .with_hint("replace one of them by a directory next to the other")
+}
+
+/// Moves a file to a new name. An existing file is not replaced: the error is
+/// [`io::ErrorKind::AlreadyExists`].
 ///
 /// Some file systems cannot do that with a rename (NFS), so a hard link is tried next. Some have no
 /// hard links either (exFAT, and FUSE file systems for FTP and the like). There the name is checked
@@ -117,30 +190,22 @@ impl Accepted {
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)) {
         Ok(()) => return Ok(()),
-        Err(Errno::EXIST) => {}
-        Err(Errno::INVAL | Errno::NOSYS) => match fs::hard_link(from, to) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::hard_link(from, to) {
             Err(error)
                 if matches!(
                     error.kind(),
                     io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
                 ) =>
             {
-                if !to.try_exists()? {
-                    return fs::rename(from, to);
-                }
+                return match fs::symlink_metadata(to) {
+                    Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+                    Err(error) => Err(error),
+                };
             }
-            linked => linked.or_else(ignore_existing)?,
+            linked => linked?,
         },
         Err(error) => return Err(error.into()),
     }
     files::remove(from)
-}
-
-/// Returns `Ok` if the error says that the file exists.
-fn ignore_existing(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::AlreadyExists {
-        Ok(())
-    } else {
-        Err(error)
-    }
 }

@@ -32,7 +32,14 @@ use std::{
 
 use file::{Accepted, Naming};
 
-use super::{Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, StoredMessage};
+use rustix::{
+    fs::{Access, access},
+    process::geteuid,
+};
+
+use super::{
+    Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, Search, StoredMessage, Visit,
+};
 use crate::{
     domain::destination::Destination,
     error::{Error, Kind, Result},
@@ -108,6 +115,24 @@ impl Maildir {
         }
     }
 
+    /// Returns when `new` and `cur` of the Maildir at `root` changed last.
+    pub fn changes(root: &Path) -> Changes {
+        let directory = |part| fs::metadata(root.join(part)).ok();
+        let [new, cur] = ["new", "cur"].map(directory);
+        let modified = |dir: &Option<fs::Metadata>| {
+            let dir = dir.as_ref()?;
+            Some(nanoseconds(dir.mtime(), dir.mtime_nsec()))
+        };
+        let changed = [&new, &cur].into_iter().flatten();
+        Changes {
+            new: modified(&new),
+            cur: modified(&cur),
+            last: changed
+                .map(|dir| nanoseconds(dir.ctime(), dir.ctime_nsec()))
+                .max(),
+        }
+    }
+
     /// Returns whether `root` is a Maildir: `false` if it does not exist, is empty, or has only
     /// some of the three directories.
     ///
@@ -140,6 +165,24 @@ impl Maildir {
             )),
         }
     }
+}
+
+/// When the directories of a Maildir changed, in nanoseconds since 1970, by the clock of the file
+/// system. `None` if one does not exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// When an entry of `new` was added or removed last (`mtime`). A restored backup sets it back.
+    pub new: Option<i64>,
+    /// The same for `cur`.
+    pub cur: Option<i64>,
+    /// When either directory changed last (`ctime`). Nothing but the clock sets it back.
+    pub last: Option<i64>,
+}
+
+fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(nanoseconds)
 }
 
 /// Creates the file `maildirfolder` if `root` is a subfolder of a Maildir, as Maildir++ requires
@@ -226,20 +269,32 @@ impl Delivery for Maildir {
         DeliveryMode::Parallel
     }
 
-    fn stored_messages(&self) -> Result<Option<Vec<StoredMessage>>> {
-        let mut found = Vec::new();
-        walk(&self.root, &mut HashSet::new(), &mut found)?;
-        Ok(Some(found))
+    fn visit_stored(&self, visit: &mut Visit<'_>) -> Result<Option<Search>> {
+        let mut walk = Walk {
+            seen: HashSet::new(),
+            search: Search::default(),
+            visit,
+        };
+        walk.maildir(&self.root)?;
+        Ok(Some(walk.search))
     }
 
     fn remove_stale_drafts(&mut self, ours: &dyn Fn(&str) -> bool) -> Result<()> {
         let tmp = self.root.join("tmp");
-        for entry in read_dir(&tmp)? {
-            if entry.file_name().to_str().is_some_and(ours) {
-                let path = entry.path();
-                files::remove(&path).map_err(|error| Error::file("remove", &path, &error))?;
+        let removed = files::each_entry(&tmp, |entry| {
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_dir || !entry.file_name().to_str().is_some_and(ours) {
+                return Ok(());
             }
-        }
+            let path = entry.path();
+            match files::remove(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(Error::file("remove", &path, &error))
+                }
+                _ => Ok(()),
+            }
+        });
+        removed.map_err(|error| Error::file("read", &tmp, &error))??;
         // No later run removes them again.
         files::sync(&tmp)
     }
@@ -280,56 +335,126 @@ fn sync_all(accepted: &[Accepted]) -> Result<()> {
     accepted.iter().try_for_each(Accepted::sync)
 }
 
-/// Adds all messages of the Maildir `dir` to `found`, and those of every Maildir in it, of any name
-/// (`.Archive`, `Archive`) and also by symbolic link. Directories that were `seen` are skipped,
-/// since links and mounts can form a cycle.
+/// A search for messages in a Maildir, and in every Maildir in it, of any name (`.Archive`,
+/// `Archive`) and also by symbolic link.
 ///
-/// Mail programs move messages meanwhile, from `new` to `cur`, and from there to subfolders. In
-/// this order of reading, such a message is not missed.
-fn walk(dir: &Path, seen: &mut HashSet<(u64, u64)>, found: &mut Vec<StoredMessage>) -> Result<()> {
-    let is_new = match fs::metadata(dir) {
-        Ok(metadata) => seen.insert((metadata.dev(), metadata.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::file("read", dir, &error)),
-    };
-    if !is_new {
-        return Ok(());
-    }
-    for part in ["new", "cur"] {
-        for message in read_dir(&dir.join(part))? {
-            let name = message.file_name();
-            let name = name
-                .to_string_lossy()
-                .split(':')
-                .next()
-                .unwrap_or_default()
-                .to_owned();
-            found.push(StoredMessage {
-                name,
-                content: Location::File(message.path()),
-            });
-        }
-    }
-    for entry in read_dir(dir)? {
-        let path = entry.path();
-        let is_subfolder = !PARTS.iter().any(|part| entry.file_name() == *part);
-        let kind = entry
-            .file_type()
-            .map_err(|error| Error::file("read", &path, &error))?;
-        // A link can point to any directory, so only links to Maildirs are followed.
-        if is_subfolder && (kind.is_dir() || (kind.is_symlink() && path.join("cur").is_dir())) {
-            walk(&path, seen, found)?;
-        }
-    }
-    Ok(())
+/// Mail programs move messages meanwhile, from `new` to `cur`, and from there to subfolders. In the
+/// order of reading, such a message is not missed.
+struct Walk<'w, 'v> {
+    /// The directories that were visited, since links and mounts can form a cycle.
+    seen: HashSet<(u64, u64)>,
+    search: Search,
+    visit: &'w mut Visit<'v>,
 }
 
-/// Returns the entries of a directory, or an empty list if it does not exist.
-fn read_dir(path: &Path) -> Result<Vec<fs::DirEntry>> {
-    match files::entries(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        read => read.map_err(|error| Error::file("read", path, &error)),
+impl Walk<'_, '_> {
+    /// Visits the messages of the account's own Maildir, and those of its subfolders.
+    fn maildir(&mut self, root: &Path) -> Result<()> {
+        self.seen(root)
+            .and_then(|is_new| {
+                if is_new {
+                    self.folder(root)
+                } else {
+                    Ok(Ok(()))
+                }
+            })
+            .or_else(|(path, error)| match error.kind() {
+                io::ErrorKind::NotFound => Ok(Ok(())),
+                _ => Err(Error::file("read", &path, &error)),
+            })?
     }
+
+    /// Visits the messages of a subfolder. One that cannot be read is skipped: it may not even be a
+    /// Maildir (`lost+found`).
+    fn subfolder(&mut self, dir: &Path) -> Result<()> {
+        let visited = self
+            .seen(dir)
+            .and_then(|is_new| if is_new { self.folder(dir) } else { Ok(Ok(())) });
+        match visited {
+            Ok(visited) => visited,
+            Err((path, error)) => {
+                let is_gone = matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                );
+                if !is_gone && may_be_written(&path) {
+                    self.search.unreadable.push(path);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns whether a directory was not visited yet.
+    fn seen(&mut self, dir: &Path) -> Unless<bool> {
+        let metadata = fs::metadata(dir).map_err(|error| (dir.to_owned(), error))?;
+        Ok(self.seen.insert((metadata.dev(), metadata.ino())))
+    }
+
+    /// Visits the messages of the Maildir `dir`, and those of the Maildirs in it.
+    fn folder(&mut self, dir: &Path) -> Unless<Result<()>> {
+        for part in ["new", "cur"] {
+            let path = dir.join(part);
+            let visited = files::each_entry(&path, |entry| match message_at(&entry) {
+                Some(message) => (self.visit)(message),
+                None => Ok(()),
+            });
+            match visited {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Ok(Err(error)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err((path, error)),
+            }
+        }
+        let mut folders = Vec::new();
+        let listed = files::each_entry(dir, |entry| {
+            let path = entry.path();
+            let is_part = PARTS.iter().any(|part| entry.file_name() == *part);
+            // A link can point to any directory, so only links to Maildirs are followed.
+            let is_folder = entry.file_type().is_ok_and(|kind| {
+                kind.is_dir() || (kind.is_symlink() && path.join("cur").is_dir())
+            });
+            if is_folder && !is_part {
+                folders.push(path);
+            }
+            Ok::<_, Error>(())
+        });
+        if let Err(error) = listed {
+            return Err((dir.to_owned(), error));
+        }
+        for folder in folders {
+            if let Err(error) = self.subfolder(&folder) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// A result, or the path that cannot be read.
+type Unless<T> = std::result::Result<T, (PathBuf, io::Error)>;
+
+/// Returns the message at a directory entry, or `None` if it is not a regular file or a link to one.
+fn message_at(entry: &fs::DirEntry) -> Option<StoredMessage> {
+    let kind = entry.file_type().ok()?;
+    let path = entry.path();
+    let is_message = kind.is_file() || (kind.is_symlink() && path.is_file());
+    if !is_message {
+        return None;
+    }
+    let name = entry.file_name();
+    let name = name.to_string_lossy();
+    Some(StoredMessage {
+        name: name.split(':').next().unwrap_or_default().to_owned(),
+        content: Location::File(path),
+    })
+}
+
+/// Returns whether the user may have moved messages into a directory: it is theirs, or they can
+/// write to it.
+fn may_be_written(dir: &Path) -> bool {
+    let is_own = fs::metadata(dir).map_or(true, |found| found.uid() == geteuid().as_raw());
+    is_own || access(dir, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
 #[cfg(test)]
@@ -438,13 +563,13 @@ mod tests {
         ] {
             fs::write(dir.path().join(path), "").unwrap();
         }
-        let mut found: Vec<_> = maildir
-            .stored_messages()
-            .unwrap()
-            .unwrap()
-            .into_iter()
-            .map(|found| found.name)
-            .collect();
+        let mut found = Vec::new();
+        maildir
+            .visit_stored(&mut |message| {
+                found.push(message.name);
+                Ok(())
+            })
+            .unwrap();
         found.sort();
         assert_eq!(found, ["1.R1Lx.h", "1.R2Lx.h", "1.R3Lx.h"]);
         maildir

@@ -30,7 +30,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, StoredMessage, mboxrd,
+    Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, Search, StoredMessage, Visit,
+    mboxrd,
 };
 use crate::{
     domain::{
@@ -304,7 +305,7 @@ impl Delivery for Mbox {
         DeliveryMode::Batched
     }
 
-    fn stored_messages(&self) -> Result<Option<Vec<StoredMessage>>> {
+    fn visit_stored(&self, visit: &mut Visit<'_>) -> Result<Option<Search>> {
         let stored = |entry: &JournalEntry, content| StoredMessage {
             name: entry.name.clone(),
             content,
@@ -319,30 +320,24 @@ impl Delivery for Mbox {
             )
         };
         let Some((_, intent, tail)) = self.mailbox.unfinished()? else {
-            let intent = self.mailbox.journal.open()?.map(|open| open.intent);
-            return Ok(intent.map(|intent| {
-                intent
-                    .before
-                    .iter()
-                    .chain(&intent.entries)
-                    .map(recorded)
-                    .collect()
-            }));
+            let Some(open) = self.mailbox.journal.open()? else {
+                return Ok(None);
+            };
+            let entries = open.intent.before.iter().chain(&open.intent.entries);
+            entries.map(recorded).try_for_each(visit)?;
+            return Ok(Some(Search::default()));
         };
         let (complete, others) = intent.entries.split_at(tail.complete);
         let uncertain = others
             .iter()
             .filter(|_| tail.changed)
             .map(|entry| stored(entry, Location::Uncertain(self.mailbox.path.clone())));
-        Ok(Some(
-            intent
-                .before
-                .iter()
-                .chain(complete)
-                .map(recorded)
-                .chain(uncertain)
-                .collect(),
-        ))
+        let complete = intent.before.iter().chain(complete);
+        complete
+            .map(recorded)
+            .chain(uncertain)
+            .try_for_each(visit)?;
+        Ok(Some(Search::default()))
     }
 
     fn remove_stale_drafts(&mut self, _ours: &dyn Fn(&str) -> bool) -> Result<()> {

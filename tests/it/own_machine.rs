@@ -1,0 +1,324 @@
+//! Faults of the user's own machine: restored backups, foreign files in the Maildir, a wrong clock,
+//! and messages that cannot be stored. Nothing is lost, and one message or file does not stop the
+//! others.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+#[cfg(feature = "system-tests")]
+#[cfg(feature = "system-tests")]
+use crate::support::{mount::Mounted, run::Output};
+use crate::{
+    fixture::{Desk, NOW},
+    server::corpus,
+};
+
+/// The number of messages in a backup, and the number of all messages.
+const IN_BACKUP: usize = 20;
+const ALL: usize = 23;
+
+fn root(desk: &Desk) -> PathBuf {
+    desk.home.join("Mail/work")
+}
+
+fn uids(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
+    numbers.into_iter().map(corpus::uid).collect()
+}
+
+/// Returns the path of the `n`-th message, which has not been moved.
+#[track_caller]
+fn delivered(desk: &Desk, n: usize) -> PathBuf {
+    let content = corpus::on_disk(&corpus::message(n));
+    let mail = desk.mail();
+    let found = mail.delivered().iter().find(|mail| mail.bytes == content);
+    root(desk).join("new").join(&found.unwrap().name)
+}
+
+fn copy(desk: &Desk, from: &Path, to: &Path) {
+    let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+    desk.home
+        .command("cp", &["-a", from, to])
+        .run()
+        .assert_code(0);
+}
+
+/// Creates an account with `sync-deletions`, and a backup of its Maildir in `backup`. Three more
+/// messages are delivered after that.
+fn backed_up() -> (Desk, PathBuf) {
+    let desk = Desk::with(IN_BACKUP, "sync-deletions = true", |server| server);
+    desk.fetch(0);
+    let backup = desk.home.join("backup");
+    copy(&desk, &root(&desk), &backup);
+    for n in IN_BACKUP + 1..=ALL {
+        desk.server.add(corpus::uid(n), corpus::message(n));
+    }
+    desk.fetch(0).assert_silent();
+    (desk, backup)
+}
+
+/// Restores the backup, and checks that nothing is deleted from the server.
+#[track_caller]
+fn restored(restore: impl Fn(&Desk, &Path)) {
+    let (desk, backup) = backed_up();
+    restore(&desk, &backup);
+    let output = desk.fetch(0);
+    output.assert_stderr("deletions were not synced");
+    output.assert_stderr("missing: 3 of 23 messages");
+    for day in 0..3 {
+        desk.fetch_at(day, 0).assert_silent();
+    }
+    assert_eq!(desk.server.remaining(), ALL);
+    // a message that the user deletes later is still a deletion
+    fs::remove_file(delivered(&desk, 7)).unwrap();
+    desk.fetch(0).assert_silent();
+    assert_eq!(desk.server.uids(), uids((1..=ALL).filter(|n| *n != 7)));
+}
+
+#[test]
+fn restored_content_of_the_maildir_is_not_a_deletion() {
+    restored(|desk, backup| {
+        for part in ["new", "cur", "tmp"] {
+            for entry in fs::read_dir(root(desk).join(part)).unwrap() {
+                fs::remove_file(entry.unwrap().path()).unwrap();
+            }
+        }
+        copy(desk, &backup.join("."), &root(desk));
+    });
+}
+
+#[test]
+fn replaced_directory_new_is_not_a_deletion() {
+    restored(|desk, backup| {
+        fs::remove_dir_all(root(desk).join("new")).unwrap();
+        copy(desk, &backup.join("new"), &root(desk));
+    });
+}
+
+#[test]
+fn restored_files_are_not_a_deletion() {
+    restored(|desk, backup| {
+        let new = root(desk).join("new");
+        for entry in fs::read_dir(&new).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        for entry in fs::read_dir(backup.join("new")).unwrap() {
+            copy(desk, &entry.unwrap().path(), &new);
+        }
+    });
+}
+
+/// Returns the account's mail that is not one of `planted`.
+fn ours(desk: &Desk, planted: &[u8]) -> Vec<Vec<u8>> {
+    let mail = desk.mail();
+    let ours = mail.delivered().iter().filter(|mail| mail.bytes != planted);
+    ours.map(|mail| mail.bytes.clone()).collect()
+}
+
+/// Fetches three messages of which the second one has a name that is taken by what `plant` creates.
+/// If `killed`, the run before was interrupted.
+fn taken_name(plant: impl Fn(&Path), killed: bool) -> Desk {
+    let desk = Desk::with(1, "keep = \"none\"", |server| server);
+    desk.fetch(0);
+    // the ledger assigns the next row to the next message
+    let name = desk.mail().delivered()[0].name.clone();
+    let name = name.replace(".R1L", ".R2L");
+    plant(&root(&desk).join("new").join(name));
+    for n in [2, 3] {
+        desk.server.add(corpus::uid(n), corpus::message(n));
+    }
+    if killed {
+        let ledger = rusqlite::Connection::open(desk.ledger()).unwrap();
+        let row = "INSERT INTO message (uid, listed_size, state, first_seen)
+             VALUES (CAST('uid-2' AS BLOB), ?, 'new', ?)";
+        let size = corpus::message(2).len() + corpus::message(2).split(|b| *b == b'\n').count() - 1;
+        ledger.execute(row, rusqlite::params![size, NOW]).unwrap();
+        ledger.execute("UPDATE run SET unsettled = 1", []).unwrap();
+    }
+    desk.fetch(0);
+    assert_eq!(desk.server.remaining(), 0);
+    desk
+}
+
+const PLANTED: &[u8] = b"Subject: another message\n\nIt has the name of the second one.\n";
+
+#[test]
+fn file_with_the_name_of_a_message_is_not_the_message() {
+    for killed in [false, true] {
+        let desk = taken_name(|path| fs::write(path, PLANTED).unwrap(), killed);
+        let mut ours = ours(&desk, PLANTED);
+        ours.sort();
+        let mut expected: Vec<_> = (1..=3)
+            .map(|n| corpus::on_disk(&corpus::message(n)))
+            .collect();
+        expected.sort();
+        assert_eq!(ours, expected, "killed: {killed}");
+        assert_eq!(desk.mail().len(), 4);
+    }
+}
+
+#[test]
+fn dangling_link_with_the_name_of_a_message_is_not_the_message() {
+    for killed in [false, true] {
+        let link = |path: &Path| symlink("nowhere", path).unwrap();
+        let desk = taken_name(link, killed);
+        let new = root(&desk).join("new");
+        let read = |n: usize| {
+            fs::read_dir(&new)
+                .unwrap()
+                .filter_map(|entry| fs::read(entry.unwrap().path()).ok())
+                .any(|bytes| bytes == corpus::on_disk(&corpus::message(n)))
+        };
+        assert!((1..=3).all(read), "killed: {killed}");
+    }
+}
+
+#[test]
+fn same_content_under_its_name_is_the_message() {
+    let desk = taken_name(
+        |path| fs::write(path, corpus::on_disk(&corpus::message(2))).unwrap(),
+        false,
+    );
+    desk.assert_arrived(1..=3);
+}
+
+/// Fetches with system calls that fail if they concern `path`.
+#[cfg(feature = "system-tests")]
+fn failing_at(desk: &Desk, path: &Path, inject: &str) -> Output {
+    let call = inject.split(':').next().unwrap();
+    let (trace, inject) = (format!("trace={call}"), format!("inject={inject}"));
+    let path = path.to_str().unwrap();
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    let run = [
+        "-f", "-qq", "-o", "calls", "-P", path, "-e", &trace, "-e", &inject, pouch, "fetch",
+    ];
+    let run = desk.home.system_command("strace", &run);
+    run.env("POUCH_NOW", NOW.to_string()).run()
+}
+
+#[cfg(feature = "system-tests")]
+#[test]
+fn unreadable_directory_in_the_maildir_does_not_stop_the_account() {
+    for lines in ["", "sync-deletions = true"] {
+        let desk = Desk::with(4, lines, |server| server);
+        desk.fetch(0);
+        desk.server.add("uid-5", corpus::message(5));
+        let ledger = rusqlite::Connection::open(desk.ledger()).unwrap();
+        ledger.execute("UPDATE run SET unsettled = 1", []).unwrap();
+        drop(ledger);
+        let lost = desk.home.make_dir("Mail/work/lost+found", 0o700);
+        failing_at(&desk, &lost, "openat:error=EACCES").assert_code(0);
+        desk.assert_arrived(1..=5);
+        failing_at(&desk, &lost, "openat:error=EACCES")
+            .assert_code(0)
+            .assert_silent();
+        if !lines.is_empty() {
+            fs::remove_file(delivered(&desk, 2)).unwrap();
+            // the message may have been moved there
+            let output = failing_at(&desk, &lost, "openat:error=EACCES");
+            output.assert_code(0).assert_stderr("lost+found");
+            failing_at(&desk, &lost, "openat:error=EACCES").assert_silent();
+            assert_eq!(desk.server.remaining(), 5);
+        }
+    }
+}
+
+#[cfg(feature = "system-tests")]
+#[test]
+fn foreign_entry_in_the_maildir_does_not_stop_the_account() {
+    for entry in ["directory", "fifo", "link to itself", "unreadable"] {
+        let desk = Desk::with(5, "sync-deletions = true", |server| server);
+        desk.fetch(0);
+        let path = root(&desk).join("cur/179.M1.elsewhere:2,S");
+        let second = delivered(&desk, 2);
+        match entry {
+            "directory" => fs::create_dir(&path).unwrap(),
+            "fifo" => {
+                let fifo = desk
+                    .home
+                    .system_command("mkfifo", &[path.to_str().unwrap()]);
+                fifo.run().assert_code(0);
+            }
+            "link to itself" => symlink(&path, &path).unwrap(),
+            _ => fs::write(&path, "Subject: mine\n\n").unwrap(),
+        }
+        fs::remove_file(second).unwrap();
+        desk.server.add("uid-6", corpus::message(6));
+        let output = if entry == "unreadable" {
+            failing_at(&desk, &path, "openat:error=EACCES")
+        } else {
+            let run = desk.pouch(&["fetch"]).within(Duration::from_secs(20));
+            run.run()
+        };
+        output.assert_code(0);
+        let kept = entry == "unreadable";
+        assert_eq!(
+            desk.server.remaining(),
+            if kept { 6 } else { 5 },
+            "{entry}: {output}"
+        );
+        desk.fetch(0).assert_silent();
+    }
+}
+
+#[test]
+fn many_foreign_files_need_little_memory() {
+    let desk = Desk::with(5, "sync-deletions = true", |server| server);
+    desk.fetch(0);
+    let cur = root(&desk).join("cur");
+    let content = desk
+        .home
+        .write("Mail/work/cur/179.M0.other:2,S", "Subject: x\n\n", 0o600);
+    for n in 1..60_000 {
+        let name = format!("1795392000.M{n}P{n}_with_a_long_name.elsewhere.example.org:2,S");
+        if fs::hard_link(&content, cur.join(&name)).is_err() {
+            fs::write(cur.join(name), "Subject: x\n\n").unwrap();
+        }
+    }
+    fs::remove_file(delivered(&desk, 2)).unwrap();
+    desk.home
+        .limited_pouch("-d 24576", &["fetch"])
+        .env("POUCH_NOW", NOW.to_string())
+        .within(Duration::from_mins(1))
+        .run()
+        .assert_code(0);
+    assert_eq!(desk.server.uids(), uids([1, 3, 4, 5]));
+}
+
+#[cfg(feature = "system-tests")]
+#[test]
+fn file_system_without_links_gets_each_message_once() {
+    let desk = Desk::with(5, "", |server| server);
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    let run = [
+        "-f",
+        "-qq",
+        "-o",
+        "calls",
+        "-e",
+        "trace=linkat,renameat2",
+        "-e",
+        "inject=linkat:error=EPERM",
+        "-e",
+        "inject=renameat2:error=EINVAL",
+        pouch,
+        "fetch",
+    ];
+    let output = desk.home.system_command("strace", &run).run();
+    output.assert_code(0).assert_silent();
+    desk.assert_arrived(1..=5);
+}
+
+#[cfg(feature = "system-tests")]
+#[test]
+fn tmp_on_another_file_system_is_reported() {
+    let desk = Desk::with(5, "", |server| server);
+    desk.fetch(0);
+    desk.server.add("uid-6", corpus::message(6));
+    let _disk = Mounted::tmpfs(&desk.home, root(&desk).join("tmp"), "1M");
+    desk.fetch(73).assert_stderr("on different file systems");
+    assert_eq!(desk.server.remaining(), 6);
+}
