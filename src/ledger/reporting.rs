@@ -136,8 +136,10 @@ impl Ledger {
             )?;
             // Successive transient problems count as one, even if their messages differ.
             let goes_on = same || transient;
-            let since = Timestamp(since.filter(|_| goes_on).unwrap_or(now.0));
-            let reported = reported.filter(|_| goes_on).map(Timestamp);
+            // A time in the future was recorded while the clock was ahead, and counts as none.
+            let is_past = |at: &i64| goes_on && *at <= now.0;
+            let since = Timestamp(since.filter(is_past).unwrap_or(now.0));
+            let reported = reported.filter(is_past).map(Timestamp);
             let lasting = !transient || now.since(since) >= A_DAY.seconds();
             let again = reported.is_none_or(|reported| now.since(reported) >= A_DAY.seconds());
             let report = lasting && again;

@@ -26,7 +26,7 @@ use rustix::{
     io::Errno,
 };
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
     flag, low_level,
 };
 
@@ -62,8 +62,9 @@ pub enum Wake {
 }
 
 impl Interrupt {
-    /// Installs handlers for SIGINT, SIGTERM and SIGHUP, except those that are ignored (`nohup`).
-    /// From then on, the process does not outlive such a signal by more than a second.
+    /// Installs handlers for SIGINT, SIGTERM and SIGHUP, except those that are ignored (`nohup`), and
+    /// one for SIGXFSZ that does nothing. From then on, the process does not outlive one of the
+    /// first three by more than a second.
     ///
     /// # Errors
     /// A pipe or a thread cannot be created, or a signal handler cannot be installed.
@@ -87,6 +88,9 @@ impl Interrupt {
             )?;
             low_level::pipe::register(signal, written.try_clone()?)?;
         }
+        // A write beyond the limit of file sizes then fails with EFBIG, instead of ending the process.
+        // Unlike an ignored signal, this does not affect programs that pouch starts.
+        flag::register(SIGXFSZ, Arc::default())?;
         let interrupt = Self(Some(Arc::new(Signals { number, received })));
         let watched = interrupt.clone();
         // its stack counts towards a limit of memory

@@ -8,9 +8,14 @@
 
 use std::{
     fs::{File, TryLockError},
-    io::{ErrorKind, Read, Seek, Write},
+    io::{self, ErrorKind, Read, Seek, Write},
     path::{Path, PathBuf},
     time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{FlockOperation, fcntl_lock},
+    io::Errno,
 };
 
 use crate::{
@@ -48,12 +53,17 @@ pub fn lock(
         match file.try_lock() {
             Ok(()) => break,
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
-            Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path, &error)),
+            Err(TryLockError::Error(error)) => return Err(cannot_lock(&path, &error)),
             Err(TryLockError::WouldBlock) if Instant::now() < end => {
                 stop.sleep(RETRY)?;
             }
             Err(TryLockError::WouldBlock) => return Err(held(&mut file)),
         }
+    }
+    // SQLite uses the other kind of lock, and treats an error as a lock of another process: it would
+    // wait for half a minute.
+    if let Err(error @ Errno::NOLCK) = fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        return Err(cannot_lock(&path, &error.into()));
     }
     // The content is only used in messages of other processes, so a failure does not matter.
     let _ = file
@@ -72,6 +82,17 @@ pub fn is_locked(state_dir: &Path, key: &str) -> bool {
 
 fn path(state_dir: &Path, key: &str) -> PathBuf {
     state_dir.join("locks").join(format!("{key}.lock"))
+}
+
+/// Returns the error for a lock that failed for another reason than another process.
+fn cannot_lock(path: &Path, error: &io::Error) -> Error {
+    let located = Error::file("lock", path, error);
+    if error.raw_os_error() != Some(Errno::NOLCK.raw_os_error()) {
+        return located;
+    }
+    located
+        .with_fact("the file system does not support locks, or its lock service is not running")
+        .with_hint("choose a directory on a local disk with `--state-dir`")
 }
 
 fn held(file: &mut File) -> Error {

@@ -10,11 +10,14 @@ use std::{
 };
 
 #[cfg(feature = "system-tests")]
-#[cfg(feature = "system-tests")]
-use crate::support::{mount::Mounted, run::Output};
 use crate::{
-    fixture::{Desk, NOW},
-    server::corpus,
+    fixture,
+    support::{mount::Mounted, run::Output},
+};
+use crate::{
+    fixture::{DAY, Desk, NOW},
+    server::{Server, corpus},
+    support::{mail::Mail, run::Run},
 };
 
 /// The number of messages in a backup, and the number of all messages.
@@ -185,6 +188,23 @@ fn same_content_under_its_name_is_the_message() {
     desk.assert_arrived(1..=3);
 }
 
+/// Returns a run at this time, in seconds since 1970.
+fn at(desk: &Desk, time: i64) -> Run {
+    let run = desk.home.pouch(&["fetch"]);
+    run.env("POUCH_NOW", time.to_string())
+}
+
+#[test]
+fn problem_reported_while_the_clock_was_ahead_is_reported_again() {
+    let desk = Desk::with(1, "", |server| server);
+    desk.home.write("password", "wrong\n", 0o600);
+    let ahead = at(&desk, NOW + 3_650 * DAY).run();
+    ahead.assert_code(77);
+    assert!(!ahead.stderr.is_empty());
+    let now = desk.pouch(&["fetch"]).run();
+    assert!(!now.stderr.is_empty(), "{now}");
+}
+
 /// Fetches with system calls that fail if they concern `path`.
 #[cfg(feature = "system-tests")]
 fn failing_at(desk: &Desk, path: &Path, inject: &str) -> Output {
@@ -286,6 +306,20 @@ fn many_foreign_files_need_little_memory() {
         .run()
         .assert_code(0);
     assert_eq!(desk.server.uids(), uids([1, 3, 4, 5]));
+}
+
+#[cfg(feature = "system-tests")]
+#[test]
+fn file_system_without_locks_is_reported_in_seconds() {
+    for call in ["flock", "fcntl"] {
+        let desk = Desk::with(2, "", |server| server);
+        desk.fetch(0);
+        let locks = fs::read_dir(desk.home.state().join("locks")).unwrap();
+        let lock = locks.last().unwrap().unwrap().path();
+        failing_at(&desk, &lock, &format!("{call}:error=ENOLCK"))
+            .assert_code(74)
+            .assert_stderr("does not support locks");
+    }
 }
 
 #[cfg(feature = "system-tests")]
