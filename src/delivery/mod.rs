@@ -86,7 +86,7 @@ pub trait Delivery: Send {
     /// Returns the messages accepted since the last call, as a batch to be committed. It is empty
     /// for destinations that make each message durable in [`accept`](Self::accept).
     fn take_batch(&mut self) -> PendingCommit {
-        PendingCommit::new(|| Ok(()))
+        PendingCommit::new(|| Ok(Vec::new()))
     }
 
     /// Returns the mode in which a message for these destinations is delivered; if there are none,
@@ -125,19 +125,29 @@ pub struct Search {
 
 /// A batch of accepted messages that are not durable yet. It can be committed by another thread,
 /// while the destination accepts further messages.
-pub struct PendingCommit(Box<dyn FnOnce() -> Result<()> + Send>);
+pub struct PendingCommit(Box<dyn FnOnce() -> Result<Vec<Unstored>> + Send>);
+
+/// A message of a batch that could not be stored, while the rest of the batch was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unstored {
+    /// The name of its [`Envelope`].
+    pub name: String,
+    /// Why.
+    pub error: Error,
+}
 
 impl PendingCommit {
     /// Returns a batch that `work` commits.
-    fn new(work: impl FnOnce() -> Result<()> + Send + 'static) -> Self {
+    fn new(work: impl FnOnce() -> Result<Vec<Unstored>> + Send + 'static) -> Self {
         Self(Box::new(work))
     }
 
-    /// Commits the batch: all of its messages are on stable storage when this returns.
+    /// Commits the batch: all of its messages are on stable storage when this returns, except those
+    /// that are returned.
     ///
     /// # Errors
-    /// Some or all of the messages are not durable.
-    pub fn commit(self) -> Result<()> {
+    /// None of the messages could be stored, or it is not known which ones are durable.
+    pub fn commit(self) -> Result<Vec<Unstored>> {
         (self.0)()
     }
 }
@@ -287,6 +297,15 @@ impl Draft {
     /// Returns the path for error messages: of the file, or of its directory if it has no name.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Writes and syncs a few bytes, to find out whether the disk works. The draft is removed.
+    ///
+    /// # Errors
+    /// The disk is full or failed.
+    pub fn test(mut self) -> io::Result<()> {
+        self.file.write_all(&[b' '; 4096])?;
+        self.file.sync_all()
     }
 
     /// Returns the number of bytes written.

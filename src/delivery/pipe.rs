@@ -147,7 +147,7 @@ mod tests {
         let mut draft = pipe.begin(&envelope).unwrap();
         draft.write_all(content).unwrap();
         pipe.accept(&envelope, draft, &Interrupt::default())?;
-        pipe.take_batch().commit()
+        pipe.take_batch().commit().map(drop)
     }
 
     #[test]

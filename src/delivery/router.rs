@@ -21,7 +21,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Delivery, DeliveryMode, Draft, Envelope, PendingCommit, Search, Visit};
+use super::{Delivery, DeliveryMode, Draft, Envelope, PendingCommit, Search, Unstored, Visit};
 use crate::{
     domain::destination::Destination,
     error::{Error, Kind, Result, Verdict},
@@ -36,6 +36,8 @@ pub struct Router {
     /// The error of an early commit that included messages accepted before. The next batch
     /// returns it.
     failed: Option<Error>,
+    /// Messages accepted before that an early commit could not store. The next batch returns them.
+    unstored: Vec<Unstored>,
 }
 
 impl Router {
@@ -47,6 +49,7 @@ impl Router {
             spool,
             accepted_by: Vec::new(),
             failed: None,
+            unstored: Vec::new(),
         }
     }
 
@@ -109,12 +112,15 @@ impl Router {
         }
         if failed.is_some() || !one_by_one.is_empty() {
             for (destination, delivery) in accepted {
-                if let Err(error) = delivery.take_batch().commit() {
-                    // The batch also has messages that were accepted before this one.
-                    self.failed = Some(error.clone());
-                    return Err(error);
+                match commit_early(delivery.as_mut(), envelope.name, &mut self.unstored) {
+                    Ok(None) => self.accepted_by.extend(destination.recipients()),
+                    Ok(Some(error)) => drop(failed.get_or_insert(error)),
+                    Err(error) => {
+                        // The batch also has messages that were accepted before this one.
+                        self.failed = Some(error.clone());
+                        return Err(error);
+                    }
                 }
-                self.accepted_by.extend(destination.recipients());
             }
         }
         if let Some(error) = failed {
@@ -139,6 +145,25 @@ impl Router {
         }
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// Commits the batch of a destination before the other destinations get the message `name`. Returns
+/// why the destination could not store that message, if so, and adds the others that it could not
+/// store to `unstored`.
+fn commit_early(
+    delivery: &mut dyn Delivery,
+    name: &str,
+    unstored: &mut Vec<Unstored>,
+) -> Result<Option<Error>> {
+    let mut failed = None;
+    for message in delivery.take_batch().commit()? {
+        if message.name == name {
+            failed = Some(message.error);
+        } else {
+            unstored.push(message);
+        }
+    }
+    Ok(failed)
 }
 
 /// Returns whether a recipient at the destination has not accepted the message yet.
@@ -203,7 +228,13 @@ impl Delivery for Router {
             .iter_mut()
             .map(|(_, delivery)| delivery.take_batch())
             .collect();
-        PendingCommit::new(move || batches.into_iter().try_for_each(PendingCommit::commit))
+        let mut unstored = std::mem::take(&mut self.unstored);
+        PendingCommit::new(move || {
+            for batch in batches {
+                unstored.extend(batch.commit()?);
+            }
+            Ok(unstored)
+        })
     }
 
     fn mode(&self, destinations: &[Destination]) -> DeliveryMode {
@@ -271,7 +302,7 @@ mod tests {
                 if accepted {
                     Err(Error::new(Kind::Io, "cannot sync"))
                 } else {
-                    Ok(())
+                    Ok(Vec::new())
                 }
             })
         }

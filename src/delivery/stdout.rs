@@ -71,7 +71,7 @@ impl Delivery for Stdout {
     fn take_batch(&mut self) -> PendingCommit {
         PendingCommit::new(|| match fsync(stdout()) {
             // Pipes do not support fsync. The message has been written to the pipe.
-            Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::ROFS) => Ok(()),
+            Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::ROFS) => Ok(Vec::new()),
             Err(error) => {
                 Err(Error::new(Kind::Io, "cannot sync standard output")
                     .with_fact(error.to_string()))

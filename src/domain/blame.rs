@@ -13,7 +13,8 @@
 //!   one of a few, and the header of a message that is known to be good could be read afterwards.
 //! - *Connection lost:* the message is a *suspect*. All others are fetched first. It is charged if
 //!   the connection is lost again while it is the first message of a session, and others arrived.
-//! - *Rejected by a destination:* the destination accepted another message in this run.
+//! - *Rejected by a destination, or could not be stored there:* the destination accepted another
+//!   message in this run.
 //! - A message that was charged in an earlier run needs no new evidence, unless messages that never
 //!   failed before fail in this run as well.
 //!
@@ -198,6 +199,13 @@ impl Blame {
         self.accepted += 1;
         self.rejected_in_a_row = 0;
         self.deferred_in_a_row = 0;
+    }
+
+    /// Records that a destination accepted a message, but could not store it. Returns whether to fetch
+    /// more.
+    pub fn not_stored(&mut self, requested: Requested) -> Next {
+        self.accepted = self.accepted.saturating_sub(1);
+        self.failed(requested, false, Cause::Destination)
     }
 
     /// Records that a message is not to be requested again, because a transient problem delays it.

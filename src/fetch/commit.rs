@@ -26,8 +26,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::request::FetchRequest;
 use crate::{
-    delivery::{Delivery, DeliveryMode, Draft, Envelope, Router},
+    delivery::{Delivery, DeliveryMode, Draft, Envelope, Router, Unstored},
     domain::destination::Destination,
     error::{Error, Kind, Result},
     ledger::Arrival,
@@ -56,28 +57,47 @@ pub(super) struct Committer {
     open_files: usize,
 }
 
+/// A message that the destinations have accepted.
+pub(super) struct Accepted {
+    pub(super) request: FetchRequest,
+    /// The name under which it was accepted.
+    pub(super) name: String,
+    pub(super) arrival: Arrival,
+    /// The number of destinations.
+    pub(super) copies: usize,
+}
+
+/// The result of committing a batch.
+#[derive(Default)]
+pub(super) struct Committed {
+    /// The messages that are durable now.
+    pub(super) arrivals: Vec<Arrival>,
+    /// The messages that a destination could not store, while it stored others.
+    pub(super) unstored: Vec<(Accepted, Error)>,
+}
+
 /// Messages that the destinations have accepted, in the order in which they arrived.
 #[derive(Default)]
 struct Batch {
-    arrivals: Vec<Arrival>,
+    messages: Vec<Accepted>,
     copies: usize,
     octets: u64,
     began: Option<Instant>,
 }
 
 impl Batch {
-    /// Adds a message that was delivered in this number of copies.
-    fn add(&mut self, arrival: Arrival, copies: usize) {
-        self.copies += copies;
-        self.octets += arrival.received;
-        self.arrivals.push(arrival);
+    /// Adds a message.
+    fn add(&mut self, message: Accepted) {
+        self.copies += message.copies;
+        self.octets += message.arrival.received;
+        self.messages.push(message);
         self.began.get_or_insert_with(Instant::now);
     }
 
     /// Returns whether the batch should be committed. Each copy is an open file, and the batches in
     /// flight have as many.
     fn is_due(&self, open_files: usize) -> bool {
-        self.arrivals.len() >= MAX_MESSAGES
+        self.messages.len() >= MAX_MESSAGES
             || self.copies >= open_files / (MAX_IN_FLIGHT + 1)
             || self.octets >= MAX_OCTETS
             || self.began.is_some_and(|began| began.elapsed() >= MAX_AGE)
@@ -86,8 +106,8 @@ impl Batch {
 
 /// A batch that is being committed.
 struct InFlightBatch {
-    arrivals: Vec<Arrival>,
-    commit: JoinHandle<Result<()>>,
+    messages: Vec<Accepted>,
+    commit: JoinHandle<Result<Vec<Unstored>>>,
 }
 
 /// Why a message was not accepted.
@@ -128,9 +148,9 @@ impl Committer {
         let in_flight: usize = self
             .in_flight
             .iter()
-            .map(|batch| batch.arrivals.len())
+            .map(|batch| batch.messages.len())
             .sum();
-        (self.batch.arrivals.len() + in_flight) as u64
+        (self.batch.messages.len() + in_flight) as u64
     }
 
     /// Starts a draft.
@@ -158,9 +178,9 @@ impl Committer {
         })
     }
 
-    /// Adds an accepted message, delivered in this number of copies, to the batch.
-    pub(super) fn add(&mut self, arrival: Arrival, copies: usize) {
-        self.batch.add(arrival, copies);
+    /// Adds an accepted message to the batch.
+    pub(super) fn add(&mut self, message: Accepted) {
+        self.batch.add(message);
     }
 
     /// Returns whether the batch should be committed.
@@ -169,42 +189,49 @@ impl Committer {
     }
 
     /// Starts to commit the batch, after waiting for an earlier one if too many are in flight.
-    /// Returns the messages of that earlier batch, which are durable now.
+    /// Returns the result of that earlier batch.
     ///
     /// # Errors
     /// An earlier batch failed, or no thread can be started.
-    pub(super) fn start_commit(&mut self) -> Result<Vec<Arrival>> {
+    pub(super) fn start_commit(&mut self) -> Result<Committed> {
         let parallel = self.router.mode(&[]) == DeliveryMode::Parallel;
         let room = if parallel { MAX_IN_FLIGHT } else { 1 };
-        let durable = if self.in_flight.len() < room {
-            Vec::new()
+        let earlier = if self.in_flight.len() < room {
+            Committed::default()
         } else {
             self.wait()?
         };
-        let arrivals = std::mem::take(&mut self.batch).arrivals;
-        if !arrivals.is_empty() {
+        let messages = std::mem::take(&mut self.batch).messages;
+        if !messages.is_empty() {
             let pending = self.router.take_batch();
             let commit = thread::Builder::new()
                 .spawn(|| pending.commit())
                 .map_err(|error| Error::thread(&error))?;
-            self.in_flight.push_back(InFlightBatch { arrivals, commit });
+            self.in_flight.push_back(InFlightBatch { messages, commit });
         }
-        Ok(durable)
+        Ok(earlier)
     }
 
-    /// Waits for the oldest batch in flight. Returns its messages, which are durable now; none if
-    /// no batch is in flight.
+    /// Waits for the oldest batch in flight. Returns its result, which is empty if no batch is in
+    /// flight.
     ///
     /// # Errors
-    /// Some or all of its messages are not durable.
-    pub(super) fn wait(&mut self) -> Result<Vec<Arrival>> {
-        let Some(InFlightBatch { arrivals, commit }) = self.in_flight.pop_front() else {
-            return Ok(Vec::new());
+    /// It is not known which of its messages are durable, or none is.
+    pub(super) fn wait(&mut self) -> Result<Committed> {
+        let Some(InFlightBatch { messages, commit }) = self.in_flight.pop_front() else {
+            return Ok(Committed::default());
         };
-        commit
+        let unstored = commit
             .join()
             .unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the commit thread panicked")))?;
-        Ok(arrivals)
+        let mut committed = Committed::default();
+        for message in messages {
+            match unstored.iter().find(|other| other.name == message.name) {
+                Some(other) => committed.unstored.push((message, other.error.clone())),
+                None => committed.arrivals.push(message.arrival),
+            }
+        }
+        Ok(committed)
     }
 
     /// Returns whether a batch is in flight.
@@ -235,37 +262,86 @@ impl Committer {
         stop: &Interrupt,
     ) -> Result<()> {
         self.router.accept(envelope, draft, stop)?;
-        self.router.take_batch().commit()
+        let unstored = self.router.take_batch().commit()?;
+        unstored
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |unstored| Err(unstored.error))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::RowId;
-
-    /// Returns how many messages of this size, with this number of copies each, fill a batch.
-    fn messages_in_batch(octets: u64, copies: usize, open_files: usize) -> usize {
-        let mut batch = Batch::default();
-        while !batch.is_due(open_files) {
-            let arrival = Arrival {
-                row: RowId(1),
-                listed: octets,
-                received: octets,
-                fingerprint: None,
-                delivered_fingerprint: None,
-                in_maildir: true,
-            };
-            batch.add(arrival, copies);
-        }
-        batch.arrivals.len()
-    }
 
     #[test]
     fn batch_is_bounded_by_messages_bytes_and_open_files() {
-        assert_eq!(messages_in_batch(1, 1, usize::MAX), MAX_MESSAGES);
-        assert_eq!(messages_in_batch(MAX_OCTETS / 4, 1, usize::MAX), 4);
+        let due = |messages, copies, octets, open_files| {
+            let mut batch = Batch {
+                copies,
+                octets,
+                ..Batch::default()
+            };
+            batch.messages.resize_with(messages, testing::accepted);
+            batch.is_due(open_files)
+        };
+        assert!(due(MAX_MESSAGES, 1, 1, usize::MAX) && !due(MAX_MESSAGES - 1, 1, 1, usize::MAX));
+        assert!(due(1, 1, MAX_OCTETS, usize::MAX) && !due(1, 1, MAX_OCTETS - 1, usize::MAX));
         // a third of the files is for each of the two batches in flight
-        assert_eq!(messages_in_batch(1, 2, 60), 10);
+        assert!(due(10, 20, 1, 60) && !due(9, 18, 1, 60));
+    }
+
+    mod testing {
+        use super::*;
+        use crate::domain::{
+            file_name::{LedgerName, MessageFileName},
+            ids::{MsgNum, RowId, Uid},
+            plan::{AfterFetch, KeepUntil},
+            rule::RuleOutcome,
+            time::Timestamp,
+        };
+        use crate::ledger::NextCopy;
+
+        /// Returns an accepted message.
+        pub(super) fn accepted() -> Accepted {
+            let name = MessageFileName {
+                first_seen: Timestamp(0),
+                row: RowId(1),
+                copy: 0,
+                variant: 0,
+                destinations: 1,
+                origin: LedgerName {
+                    id: String::new(),
+                    hostname: String::new(),
+                },
+            };
+            Accepted {
+                name: name.to_string(),
+                request: FetchRequest {
+                    num: MsgNum(1),
+                    row: RowId(1),
+                    copy: NextCopy {
+                        name,
+                        partial_bytes: None,
+                        accepted_by: Vec::new(),
+                    },
+                    uid: Uid::new(*b"u"),
+                    octets: 1,
+                    after: AfterFetch::Keep(KeepUntil::Forever),
+                    careful: false,
+                    known_bad: false,
+                    rule: RuleOutcome::NoMatch,
+                },
+                arrival: Arrival {
+                    row: RowId(1),
+                    listed: 1,
+                    received: 1,
+                    fingerprint: None,
+                    delivered_fingerprint: None,
+                    in_maildir: true,
+                },
+                copies: 1,
+            }
+        }
     }
 }

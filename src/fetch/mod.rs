@@ -160,8 +160,10 @@ fn run_recorded(
                 run,
                 outcome,
                 unsettled,
+                search_again,
                 ..
             } = account_run;
+            let unsettled = unsettled || search_again;
             close(account, env, (ledger, run), outcome, result, unsettled)
         }
         Err(error) => close(

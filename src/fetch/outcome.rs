@@ -93,6 +93,11 @@ impl Outcome {
         self.pending.insert(request.row, message);
     }
 
+    /// Forgets that the destinations accepted a message, since they could not store it.
+    pub(super) fn withdraw(&mut self, row: RowId) {
+        self.pending.remove(&row);
+    }
+
     /// Counts a message that is durable. Returns it as it was accepted.
     pub(super) fn deliver(&mut self, row: RowId, octets: u64) -> Option<AcceptedMessage> {
         self.tally.delivered += 1;

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::{
-    commit::Unaccepted,
+    commit::{Accepted, Unaccepted},
     filter::FilterOutcome,
     request::{Failure, FetchRequest, Received, SessionLost},
     run::AccountRun,
@@ -41,6 +41,13 @@ const BLANK_LINE: u64 = 2;
 /// differently, add fields, or list a wrong size; a larger message is taken to be endless.
 const EXTRA_ROOM: u64 = 64_000_000;
 
+/// The result of reading a message.
+enum Read {
+    Complete(Content),
+    /// This machine cannot store it, although it can store a small one.
+    Unstored(Error),
+}
+
 /// A complete message in a draft.
 struct Content {
     draft: Draft,
@@ -62,7 +69,13 @@ impl AccountRun<'_> {
         body: Body<'_, '_, Stream>,
         (address, first): (Option<&str>, bool),
     ) -> std::result::Result<Received, SessionLost> {
-        let content = self.read_content(request, body, first)?;
+        let content = match self.read_content(request, body, first)? {
+            Read::Complete(content) => content,
+            Read::Unstored(error) => {
+                let failure = self.not_stored(request, error);
+                return Ok(Received::Failed(Box::new(failure), Cause::Destination));
+            }
+        };
         let Content {
             mut draft,
             head,
@@ -104,28 +117,35 @@ impl AccountRun<'_> {
         )?)
     }
 
-    /// Reads a message into a draft. Returns only a complete and verified message.
+    /// Reads a message into a draft. Returns only a complete and verified message, or why it cannot be
+    /// stored; then the rest of it is read as well, so that the session can go on.
     fn read_content(
         &mut self,
         request: &FetchRequest,
         mut body: Body<'_, '_, Stream>,
         first: bool,
-    ) -> std::result::Result<Content, SessionLost> {
+    ) -> std::result::Result<Read, SessionLost> {
+        let account = self.account;
         let destinations = self.known_destinations(request);
         let envelope = Envelope {
-            account: &self.account.name,
+            account: &account.name,
             name: &request.copy.name.to_string(),
             uid: &request.uid,
             sender: None,
             // a message that gets additional fields is spooled
             destinations: destinations
                 .as_deref()
-                .filter(|_| self.account.add_headers.is_empty())
+                .filter(|_| account.add_headers.is_empty())
                 .unwrap_or_default(),
             accepted_by: &request.copy.accepted_by,
             fields: &[],
         };
-        let mut draft = self.committer.begin(&envelope)?;
+        let mut draft = self.committer.begin(&envelope);
+        if let Err(error) = &draft
+            && !self.can_store(request, error)
+        {
+            return Err(error.clone().into());
+        }
         let mut head = Head::default();
         let most = request.octets.saturating_mul(4).saturating_add(EXTRA_ROOM);
         let mut read = 0_u64;
@@ -134,18 +154,20 @@ impl AccountRun<'_> {
                 Ok(Some(content)) => {
                     read += content.len() as u64;
                     head.push(content);
-                    draft
-                        .write_all(content)
-                        .map_err(|error| Error::file("write", draft.path(), &error))?;
+                    self.write(request, &mut draft, content)?;
                     self.report(&Event::Received {
                         octets: content.len() as u64,
                     });
                 }
                 Ok(None) => {
-                    return Ok(Content {
-                        draft,
-                        head,
-                        octets: body.octets(),
+                    let octets = body.octets();
+                    return Ok(match draft {
+                        Ok(draft) => Read::Complete(Content {
+                            draft,
+                            head,
+                            octets,
+                        }),
+                        Err(error) => Read::Unstored(error),
                     });
                 }
                 Err(error) => break error,
@@ -159,11 +181,32 @@ impl AccountRun<'_> {
                 ));
             }
         };
-        Err(SessionLost::during(
-            request,
-            error,
-            (partial(&mut draft), first),
-        ))
+        let received = draft.as_mut().map(partial).unwrap_or_default();
+        Err(SessionLost::during(request, error, (received, first)))
+    }
+
+    /// Writes a piece of a message to its draft. If that fails, the draft is replaced by the error, so
+    /// that its space can be used.
+    ///
+    /// # Errors
+    /// Not even a small message can be stored.
+    fn write(
+        &mut self,
+        request: &FetchRequest,
+        draft: &mut Result<Draft>,
+        content: &[u8],
+    ) -> Result<()> {
+        let Ok(file) = draft else { return Ok(()) };
+        let Err(error) = file.write_all(content) else {
+            return Ok(());
+        };
+        let error = Error::file("write", file.path(), &error);
+        *draft = Err(error.clone());
+        if self.can_store(request, &error) {
+            Ok(())
+        } else {
+            Err(error)
+        }
     }
 
     /// Returns the destinations of a message, or `None` if they depend on its header, which has not
@@ -251,7 +294,12 @@ impl AccountRun<'_> {
             return self.not_accepted(request, unaccepted, head, one_at_a_time);
         }
         self.blame.accepted();
-        self.committer.add(arrival, destinations.len());
+        self.committer.add(Accepted {
+            request: request.clone(),
+            name: name.to_string(),
+            arrival,
+            copies: destinations.len(),
+        });
         self.outcome.accept(request, &name, destinations);
         if one_at_a_time {
             self.flush()?;
@@ -337,8 +385,19 @@ impl AccountRun<'_> {
                 };
                 Ok(Received::Failed(Box::new(failure), Cause::Destination))
             }
+            _ if self.is_batched(request) && self.can_store(request, &error) => {
+                let failure = self.not_stored(request, error);
+                Ok(Received::Failed(Box::new(failure), Cause::Destination))
+            }
             _ => Err(error),
         }
+    }
+
+    /// Returns whether the message is for Maildirs and mbox files only, as far as that is known. The
+    /// errors of programs and of standard output are no problems of a disk.
+    fn is_batched(&self, request: &FetchRequest) -> bool {
+        let destinations = self.known_destinations(request).unwrap_or_default();
+        self.committer.mode(&destinations) != DeliveryMode::OneAtATime
     }
 
     /// Returns what becomes of a message that the server refused.

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::{
-    commit::Committer,
+    commit::{Committed, Committer},
     destinations,
     env::RunEnv,
     mailbox::Recognised,
     outcome::{AcceptedMessage, MessageReport, Outcome},
     recover,
-    request::{Failure, ReceivedParts, will_retry},
+    request::{Failure, FetchRequest, ReceivedParts, will_retry},
     survey::SurveyMemory,
 };
 use crate::{
     config::Account,
-    delivery::{Delivery, Router},
+    delivery::{Delivery, Envelope, Router},
     domain::{
-        blame::Blame,
+        blame::{Blame, Next},
         ids::RowId,
         message::{HeaderSummary, summarize},
         plan::AfterFetch,
@@ -51,6 +51,8 @@ pub(super) struct AccountRun<'a> {
     /// The lock of the mailbox, if it was recognised in this run. That of the account is held by the
     /// caller.
     mailbox_lock: Option<Lock>,
+    /// Whether the next run has to search for copies of messages that only some destinations stored.
+    pub(super) search_again: bool,
 }
 
 /// A run that has begun: its ledger, and whether an earlier run was interrupted.
@@ -81,6 +83,7 @@ impl<'a> AccountRun<'a> {
             received_parts: ReceivedParts::default(),
             unsettled: interrupted,
             mailbox_lock: None,
+            search_again: false,
         }
     }
 
@@ -239,8 +242,8 @@ impl<'a> AccountRun<'a> {
         self.commit()?;
         while self.committer.is_in_flight() {
             self.unsettled = true;
-            let durable = self.committer.wait()?;
-            self.record(&durable)?;
+            let committed = self.committer.wait()?;
+            self.record(committed)?;
         }
         Ok(())
     }
@@ -249,12 +252,67 @@ impl<'a> AccountRun<'a> {
     fn commit(&mut self) -> Result<()> {
         // until the batch is recorded, the next run would have to search for its messages
         self.unsettled = true;
-        let durable = self.committer.start_commit()?;
-        self.record(&durable)
+        let committed = self.committer.start_commit()?;
+        self.record(committed)
+    }
+
+    /// Records durable messages as delivered, and those that could not be stored as failed.
+    fn record(&mut self, committed: Committed) -> Result<()> {
+        let Committed { arrivals, unstored } = committed;
+        self.record_arrivals(&arrivals)?;
+        for (message, error) in unstored {
+            self.outcome.withdraw(message.request.row);
+            // another destination may have stored it
+            self.search_again |= message.copies > 1;
+            let is_disk = !self.can_store(&message.request, &error);
+            if is_disk || self.blame.not_stored(message.request.requested()) == Next::GiveUp {
+                return Err(error);
+            }
+            let failure = self.not_stored(&message.request, error);
+            self.keep_failure(failure);
+        }
+        Ok(())
+    }
+
+    /// Returns whether the destination of a message can store a small one, although it failed to
+    /// store this one with `error`.
+    pub(super) fn can_store(&mut self, request: &FetchRequest, error: &Error) -> bool {
+        if !matches!(error.kind(), Kind::Io | Kind::CannotCreate) {
+            return false;
+        }
+        let destinations = self.known_destinations(request).unwrap_or_default();
+        let envelope = Envelope {
+            account: &self.account.name,
+            name: &request.copy.name.to_string(),
+            uid: &request.uid,
+            sender: None,
+            destinations: &destinations,
+            accepted_by: &[],
+            fields: &[],
+        };
+        let draft = self.committer.begin(&envelope);
+        draft.is_ok_and(|draft| draft.test().is_ok())
+    }
+
+    /// Returns the failure of a message that could not be stored, and reports it: the user may have to
+    /// free space.
+    pub(super) fn not_stored(&mut self, request: &FetchRequest, error: Error) -> Failure {
+        self.outcome.raise_exit(error.kind().exit());
+        let fact = format!(
+            "{} left on the server; other messages are not affected",
+            request.name()
+        );
+        let warning = error.clone().with_fact(fact);
+        self.outcome.warning.get_or_insert(warning);
+        Failure {
+            request: request.clone(),
+            error,
+            partial: Vec::new(),
+        }
     }
 
     /// Records durable messages as delivered.
-    fn record(&mut self, arrivals: &[Arrival]) -> Result<()> {
+    fn record_arrivals(&mut self, arrivals: &[Arrival]) -> Result<()> {
         if arrivals.is_empty() {
             self.unsettled = false;
             return Ok(());

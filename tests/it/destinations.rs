@@ -281,6 +281,7 @@ fn full_destination_causes_no_second_copy() {
     assert_snapshot!(output.assert_code(74).stderr_text(), @"
     pouch: work: cannot write ~/Mail/all/tmp/1795392000.R2P2L-LEDGER.HOST
       No space left on device
+      message 2 left on the server; other messages are not affected
     hint: free space on that disk; the next run continues where this one stopped
     ");
     assert_eq!((first.len(), work.len(), copies.len()), (2, 2, 1));

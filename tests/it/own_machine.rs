@@ -10,10 +10,7 @@ use std::{
 };
 
 #[cfg(feature = "system-tests")]
-use crate::{
-    fixture,
-    support::{mount::Mounted, run::Output},
-};
+use crate::support::{mount::Mounted, run::Output};
 use crate::{
     fixture::{DAY, Desk, NOW},
     server::{Server, corpus},
@@ -205,6 +202,91 @@ fn problem_reported_while_the_clock_was_ahead_is_reported_again() {
     assert!(!now.stderr.is_empty(), "{now}");
 }
 
+/// The numbers of the messages that fit, and of the one that does not.
+const FIT: [usize; 4] = [1, 2, 4, 5];
+const TOO_LARGE: usize = 3;
+
+/// Returns an account with five messages, of which the third has this size in bytes.
+fn one_large(size: usize, lines: &str) -> Desk {
+    let mut server = Server::plain();
+    for n in 1..=5 {
+        let content = if n == TOO_LARGE {
+            corpus::sized(n, size)
+        } else {
+            corpus::message(n)
+        };
+        server = server.message(corpus::uid(n), content);
+    }
+    Desk::new(server, lines)
+}
+
+/// Asserts that the messages that fit are in `mail`, each once.
+#[track_caller]
+fn assert_others_arrived(mail: &Mail) {
+    for n in FIT {
+        let content = corpus::on_disk(&corpus::message(n));
+        let copies = mail.delivered().iter().filter(|mail| mail.bytes == content);
+        assert_eq!(copies.count(), 1, "message {n}");
+    }
+}
+
+#[test]
+fn message_over_the_file_size_limit_does_not_stop_others() {
+    for (lines, mbox) in [("", false), ("mbox = \"~/mail\"", true)] {
+        let desk = one_large(1_500_000, &format!("keep = \"none\"\n{lines}"));
+        let limited = || {
+            let run = desk.home.limited_pouch("-f 2048", &["fetch"]);
+            run.env("POUCH_NOW", NOW.to_string()).run()
+        };
+        let output = limited();
+        output.assert_code(74).assert_stderr("File too large");
+        let mail = || {
+            if mbox {
+                Mail::in_mbox(&desk.home.read("mail"))
+            } else {
+                desk.mail()
+            }
+        };
+        assert_others_arrived(&mail());
+        assert_eq!(desk.server.uids(), uids([TOO_LARGE]));
+        // it is quarantined as any other bad message
+        desk.server.add("uid-6", corpus::message(6));
+        limited();
+        desk.server.add("uid-7", corpus::message(7));
+        limited();
+        limited().assert_code(0).assert_silent();
+        assert_others_arrived(&mail());
+        assert_eq!(desk.server.uids(), uids([TOO_LARGE]));
+        let retry = ["ledger", "retry", "work", "all"];
+        desk.pouch(&retry).run().assert_code(0);
+        desk.fetch(0);
+        assert_eq!(desk.server.remaining(), 0);
+    }
+}
+
+#[cfg(feature = "system-tests")]
+#[test]
+fn message_without_room_does_not_stop_others() {
+    for lines in ["", "mbox = \"~/Mail/mbox\""] {
+        let desk = one_large(900_000, &format!("keep = \"none\"\n{lines}"));
+        let at = desk.home.make_dir("Mail", 0o700);
+        {
+            let _disk = Mounted::tmpfs(&desk.home, at.clone(), "600k");
+            let output = desk.fetch(74);
+            output.assert_stderr("No space left on device");
+            let mail = if lines.is_empty() {
+                desk.mail()
+            } else {
+                Mail::in_mbox(&desk.home.read("Mail/mbox"))
+            };
+            assert_others_arrived(&mail);
+            assert_eq!(desk.server.uids(), uids([TOO_LARGE]));
+        }
+        desk.fetch(0);
+        assert_eq!(desk.server.remaining(), 0);
+    }
+}
+
 /// Fetches with system calls that fail if they concern `path`.
 #[cfg(feature = "system-tests")]
 fn failing_at(desk: &Desk, path: &Path, inject: &str) -> Output {
@@ -217,6 +299,38 @@ fn failing_at(desk: &Desk, path: &Path, inject: &str) -> Output {
     ];
     let run = desk.home.system_command("strace", &run);
     run.env("POUCH_NOW", NOW.to_string()).run()
+}
+
+#[cfg(feature = "system-tests")]
+#[test]
+fn refused_file_does_not_stop_others() {
+    for inject in [
+        "linkat:error=EPERM:when=4",
+        "linkat:error=EIO:when=4",
+        "fsync:error=EIO:when=4",
+        "write:error=EIO:when=60",
+    ] {
+        let desk = Desk::with(5, "keep = \"none\"", |server| server);
+        // the first run creates the Maildir and the ledger
+        desk.server.add("uid-6", corpus::message(6));
+        let output = desk.traced(inject);
+        if output.code == 0 {
+            // SQLite or the test ended before that call
+            desk.assert_arrived(1..=6);
+            continue;
+        }
+        assert!([73, 74].contains(&output.code), "{inject}: {output}");
+        desk.fetch(0);
+        desk.assert_arrived(1..=6);
+        assert_eq!(desk.server.remaining(), 0, "{inject}");
+    }
+    let desk = Desk::with(5, "keep = \"none\"", |server| server);
+    let output = desk.traced("linkat:error=EPERM:when=4");
+    output
+        .assert_code(73)
+        .assert_stderr("Operation not permitted");
+    assert_eq!(desk.mail().len(), 4, "{output}");
+    assert_eq!(desk.server.remaining(), 1);
 }
 
 #[cfg(feature = "system-tests")]

@@ -38,7 +38,8 @@ use rustix::{
 };
 
 use super::{
-    Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, Search, StoredMessage, Visit,
+    Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, Search, StoredMessage,
+    Unstored, Visit,
 };
 use crate::{
     domain::destination::Destination,
@@ -258,7 +259,7 @@ impl Delivery for Maildir {
         let sync_root = !accepted.is_empty() && !std::mem::replace(&mut self.root_synced, true);
         PendingCommit::new(move || {
             if accepted.is_empty() {
-                Ok(())
+                Ok(Vec::new())
             } else {
                 commit(&accepted, &root, sync_root)
             }
@@ -300,11 +301,12 @@ impl Delivery for Maildir {
     }
 }
 
-/// Commits a batch, in the order that the module describes.
-fn commit(accepted: &[Accepted], root: &Path, sync_root: bool) -> Result<()> {
+/// Commits a batch, in the order that the module describes. Returns the messages that could not be
+/// stored, if there are others.
+fn commit(accepted: &[Accepted], root: &Path, sync_root: bool) -> Result<Vec<Unstored>> {
     accepted.iter().for_each(Accepted::write_back);
     let shares = accepted.chunks(accepted.len().div_ceil(SYNC_THREADS));
-    thread::scope(|scope| {
+    let synced: Vec<Result<()>> = thread::scope(|scope| {
         let threads: Vec<_> = shares
             .map(|share| {
                 let thread = thread::Builder::new().spawn_scoped(scope, || sync_all(share));
@@ -313,26 +315,37 @@ fn commit(accepted: &[Accepted], root: &Path, sync_root: bool) -> Result<()> {
             .collect();
         threads
             .into_iter()
-            .try_for_each(|(share, thread)| match thread {
-                Ok(thread) => thread
-                    .join()
-                    .unwrap_or_else(|_| Err(Error::new(Kind::Bug, "a sync thread panicked"))),
+            .flat_map(|(share, thread)| match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|_| {
+                    let error = Error::new(Kind::Bug, "a sync thread panicked");
+                    vec![Err(error); share.len()]
+                }),
                 // The system cannot start another thread.
                 Err(_) => sync_all(share),
             })
-    })?;
-    accepted.iter().try_for_each(Accepted::publish)?;
+            .collect()
+    });
+    let mut unstored = Vec::new();
+    for (message, synced) in accepted.iter().zip(synced) {
+        if let Err(error) = synced.and_then(|()| message.publish()) {
+            let name = message.target.file_name().unwrap_or_default();
+            let name = name.to_string_lossy().into_owned();
+            unstored.push(Unstored { name, error });
+        }
+    }
     files::sync(&root.join("new"))?;
     if sync_root {
-        files::sync_dir_and_parent(root)
-    } else {
-        Ok(())
+        files::sync_dir_and_parent(root)?;
     }
+    if unstored.len() == accepted.len() && accepted.len() > 1 {
+        return Err(unstored.swap_remove(0).error);
+    }
+    Ok(unstored)
 }
 
-/// Syncs the files of accepted messages, one after the other.
-fn sync_all(accepted: &[Accepted]) -> Result<()> {
-    accepted.iter().try_for_each(Accepted::sync)
+/// Syncs the files of accepted messages, one after the other. Returns the result for each.
+fn sync_all(accepted: &[Accepted]) -> Vec<Result<()>> {
+    accepted.iter().map(Accepted::sync).collect()
 }
 
 /// A search for messages in a Maildir, and in every Maildir in it, of any name (`.Archive`,

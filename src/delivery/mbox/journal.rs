@@ -53,6 +53,14 @@ impl JournalEntry {
         }
     }
 
+    /// Returns the same entry with another end.
+    pub(super) fn ending_at(&self, end: u64) -> Self {
+        Self {
+            end,
+            ..self.clone()
+        }
+    }
+
     /// Returns its fingerprint, or `None` if it has no header.
     pub(super) fn fingerprint(&self) -> Option<Fingerprint> {
         self.fingerprint.map(Fingerprint)

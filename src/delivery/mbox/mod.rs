@@ -30,8 +30,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, Search, StoredMessage, Visit,
-    mboxrd,
+    Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, Search, StoredMessage,
+    Unstored, Visit, mboxrd,
 };
 use crate::{
     domain::{
@@ -144,47 +144,115 @@ impl Mailbox {
         Error::file("write to", &self.path, error)
     }
 
-    /// Appends a batch, which is durable when this returns.
-    fn append(&self, batch: Batch) -> Result<()> {
+    /// Appends a batch, which is durable when this returns, except the messages that are returned.
+    ///
+    /// If it cannot be appended as a whole, it is appended one message at a time, so that one that is
+    /// too large for the disk does not stop the others.
+    fn append(&self, batch: Batch) -> Result<Vec<Unstored>> {
         let Batch {
             mut content,
-            mut entries,
+            entries,
         } = batch;
         let mut locked = self.locked(LOCK_TIMEOUT)?;
+        let before = self.journal.durable()?;
+        let size = entries.last().map_or(0, |entry| entry.end);
+        let whole = (0, size);
+        let appended = self.append_part(&mut locked, &mut content, whole, (&entries, &before))?;
+        let Err(error) = appended else {
+            return Ok(Vec::new());
+        };
+        if let [single] = entries.as_slice() {
+            let name = single.name.clone();
+            return Ok(vec![Unstored { name, error }]);
+        }
+        let mut appended = Vec::new();
+        let mut unstored = Vec::new();
+        let mut from = 0;
+        for entry in entries {
+            let part = (from, entry.end);
+            from = entry.end;
+            // the journal has to name all messages that are not in the ledger yet
+            let known = [before.as_slice(), &appended].concat();
+            let single = [entry.ending_at(part.1 - part.0)];
+            match self.append_part(&mut locked, &mut content, part, (&single, &known))? {
+                Ok(()) => appended.push(entry),
+                Err(error) => unstored.push(Unstored {
+                    name: entry.name,
+                    error,
+                }),
+            }
+        }
+        if appended.is_empty() {
+            return Err(error);
+        }
+        // an append that failed leaves a journal without the messages that it names as durable
+        let start = locked
+            .file
+            .metadata()
+            .map_err(|error| self.write_error(&error))?
+            .len();
+        let done = PendingAppend {
+            start,
+            entries: appended,
+            before,
+        };
+        self.journal.write(&done, b"", &mut io::empty())?;
+        Ok(unstored)
+    }
+
+    /// Appends the bytes `from` to `to` of a batch, which contain the messages `entries`. `before`
+    /// are durable messages that may not be in the ledger yet. The inner error is that of an append
+    /// that was undone, so that others can follow.
+    fn append_part(
+        &self,
+        locked: &mut Locked,
+        content: &mut File,
+        (from, to): (u64, u64),
+        (entries, before): (&[JournalEntry], &[JournalEntry]),
+    ) -> Result<Result<()>> {
         let (start, gap) = end_of(&mut locked.file).map_err(|error| self.write_error(&error))?;
+        let mut entries = entries.to_vec();
         for entry in &mut entries {
             entry.end += gap.len() as u64;
         }
-        let before = self.journal.durable()?;
+        let before = before.to_vec();
         let intent = PendingAppend {
             start,
             entries,
             before,
         };
-        content.rewind().map_err(|error| self.write_error(&error))?;
-        self.journal.write(&intent, gap, &mut content)?;
-        if let Err(error) = append(&mut locked.file, start, gap, &mut content) {
+        let part = |content: &mut File| {
+            content
+                .seek(SeekFrom::Start(from))
+                .map_err(|error| self.write_error(&error))
+        };
+        part(content)?;
+        let mut bytes = Read::by_ref(content).take(to - from);
+        if let Err(error) = self.journal.write(&intent, gap, &mut bytes) {
+            return Ok(Err(error));
+        }
+        part(content)?;
+        let appended = append(&mut locked.file, start, gap, &mut content.take(to - from));
+        if let Err(error) = appended {
             // All bytes after the old end are from pouch, because the file has been locked.
             let cut = locked
                 .file
                 .set_len(start)
                 .and_then(|()| locked.file.sync_all());
-            return Err(match cut {
-                Ok(()) => {
-                    let nothing = PendingAppend {
-                        entries: Vec::new(),
-                        ..intent
-                    };
-                    let recorded = self.journal.write(&nothing, b"", &mut io::empty());
-                    recorded.err().unwrap_or_else(|| self.write_error(&error))
-                }
-                Err(second) => self.write_error(&error).with_fact(second.to_string()),
-            });
+            if let Err(second) = cut {
+                return Err(self.write_error(&error).with_fact(second.to_string()));
+            }
+            let nothing = PendingAppend {
+                entries: Vec::new(),
+                ..intent
+            };
+            self.journal.write(&nothing, b"", &mut io::empty())?;
+            return Ok(Err(self.write_error(&error)));
         }
         if start == 0 {
             self.sync_dir_and_parent()?;
         }
-        self.journal.mark_appended()
+        self.journal.mark_appended().map(Ok)
     }
 
     /// Makes the file's entry in its directory durable.
@@ -295,7 +363,7 @@ impl Delivery for Mbox {
 
     fn take_batch(&mut self) -> PendingCommit {
         let Some(batch) = self.batch.take() else {
-            return PendingCommit::new(|| Ok(()));
+            return PendingCommit::new(|| Ok(Vec::new()));
         };
         let mailbox = self.mailbox.clone();
         PendingCommit::new(move || mailbox.append(batch))
@@ -375,11 +443,10 @@ fn end_of(mailbox: &mut File) -> io::Result<(u64, &'static [u8])> {
     Ok((length, gap))
 }
 
-/// Appends a batch to the file, and syncs it.
-fn append(mailbox: &mut File, start: u64, gap: &[u8], content: &mut File) -> io::Result<()> {
+/// Appends bytes to the file, and syncs it.
+fn append(mailbox: &mut File, start: u64, gap: &[u8], content: &mut impl Read) -> io::Result<()> {
     mailbox.seek(SeekFrom::Start(start))?;
     mailbox.write_all(gap)?;
-    content.rewind()?;
     io::copy(content, mailbox)?;
     mailbox.sync_all()
 }
