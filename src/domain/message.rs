@@ -102,8 +102,25 @@ static FIELDS: LazyLock<MessageParser> = LazyLock::new(|| {
         .default_header_ignore()
 });
 
+/// A parser that interprets the dates of a header, and no other field.
+static DATES: LazyLock<MessageParser> = LazyLock::new(|| {
+    MessageParser::new()
+        .header_received(HeaderName::Received)
+        .header_date(HeaderName::Date)
+        .default_header_ignore()
+});
+
 fn fields(head: &[u8]) -> Option<Message<'_>> {
     guarded(|| FIELDS.parse_headers(head))
+}
+
+/// Returns the time at which the server received a message with this header, or else that of its Date
+/// field. `None` if there is none that can be parsed.
+pub fn received_at(head: &[u8]) -> Option<Timestamp> {
+    let message = guarded(|| DATES.parse_headers(head))?;
+    let received = message.received().and_then(|received| received.date());
+    let date = received.or_else(|| message.date().copied());
+    date.map(|date| Timestamp(date.to_timestamp()))
 }
 
 /// Returns the address in the Return-Path of `head` (RFC 5321 §4.4), or `None` if there is no such

@@ -106,6 +106,21 @@ impl KnownMessages {
         });
     }
 
+    /// Sets the time at which the delivered messages among `rows` were fetched.
+    pub fn date_anew(&mut self, rows: &HashSet<RowId>, now: Timestamp) {
+        if rows.is_empty() {
+            return;
+        }
+        self.update(|row| {
+            if let Known::Delivered { at, .. } = &mut row.known
+                && rows.contains(&row.row)
+            {
+                *at = now;
+            }
+            UidChange::Keep
+        });
+    }
+
     /// Returns whether the server has given UIDs to any of the messages.
     pub fn has_server_uids(&self) -> bool {
         [&self.live, &self.gone]

@@ -339,6 +339,7 @@ mod tests {
                     fingerprint: None,
                     delivered_fingerprint: None,
                     in_maildir: true,
+                    received_at: None,
                 },
                 copies: 1,
             }

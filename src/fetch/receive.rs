@@ -14,7 +14,7 @@ use crate::{
     domain::{
         blame::{Cause, Next},
         destination::Destination,
-        message::{Fingerprint, Head, Header, HeaderSummary, fingerprint, summarize},
+        message::{Fingerprint, Head, Header, HeaderSummary, fingerprint, received_at, summarize},
         plan::AfterFetch,
         rule::{Candidate, RuleOutcome, evaluate},
         trace_fields::{self, TraceInfo},
@@ -288,6 +288,7 @@ impl AccountRun<'_> {
             in_maildir: destinations
                 .iter()
                 .any(|one| matches!(one, Destination::Maildir(_))),
+            received_at: received_at(head),
         };
         self.begin_handover(request, &arrival, one_at_a_time)?;
         if let Err(unaccepted) = self.committer.accept(&envelope, draft, &self.env.stop) {

@@ -104,6 +104,10 @@ pub(super) fn survey(
         let rows = basis.recovered.iter().map(|found| found.row).collect();
         known.mark_delivered(&rows, basis.now);
     }
+    if let Some(reader) = basis.reader {
+        // a run dates them anew when it begins, a preview cannot
+        known.date_anew(&reader.misdated(basis.now)?, basis.now);
+    }
     let warning = identify::unidentified(&listing, session.peer());
     let reconciled = reconcile(&listing.messages, &known);
     let findings = Findings::default();

@@ -3,8 +3,11 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::{
-    Ledger, Reader, Run, SeenMaildir, known::sizes_trusted, maildirs::write_seen,
-    runs::mark_unsettled, size,
+    Ledger, Reader, Run, SeenMaildir,
+    known::sizes_trusted,
+    maildirs::write_seen,
+    runs::{mark_clock_behind, mark_unsettled},
+    size,
 };
 use crate::{
     domain::{
@@ -32,6 +35,8 @@ pub struct Arrival {
     pub delivered_fingerprint: Option<Fingerprint>,
     /// Whether it is in a Maildir, where a deletion by the user can be detected.
     pub in_maildir: bool,
+    /// The time at which the server received it, by its header.
+    pub received_at: Option<Timestamp>,
 }
 
 /// The copy of a message that is to be delivered next.
@@ -266,6 +271,8 @@ impl Ledger {
             maildirs
                 .iter()
                 .try_for_each(|seen| write_seen(ledger, seen, Some(run.id())))?;
+            let received = batch.iter().filter_map(|arrival| arrival.received_at);
+            mark_clock_behind(ledger, run, received, now)?;
             ledger.execute(
                 "UPDATE mailbox SET sizes_matched = sizes_matched + ?, sizes_short = sizes_short + ?",
                 params![batch.len() - truncated.len(), truncated.len()],

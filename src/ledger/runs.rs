@@ -3,11 +3,16 @@
 //! A run that only polls is the most frequent one by far. It is written without waiting for the
 //! disk, and its WAL is not checkpointed, so a poll causes no disk write of its own.
 
+use std::collections::HashSet;
+
 use rusqlite::{config::DbConfig, params};
 
 use super::{GRACE_DAYS, Ledger, Reader, size};
 use crate::{
-    domain::time::{TimeSpan, Timestamp},
+    domain::{
+        ids::RowId,
+        time::{TimeSpan, Timestamp},
+    },
     error::{Error, Exit, Result},
     event::Tally,
 };
@@ -50,6 +55,44 @@ pub(super) fn mark_unsettled(
         .map(drop)
 }
 
+/// The time before which no clock can be right: the month of the first release.
+const EARLIEST: Timestamp = Timestamp(1_793_491_200);
+
+/// How far the clock may be behind other clocks, in seconds. Time zones are sometimes wrong, too.
+const TOLERANCE: i64 = 86_400;
+
+/// Records that the clock is behind in this run, if there is evidence: the server `received` a
+/// message later, an earlier run was later, or it is before [`EARLIEST`].
+///
+/// The earliest evidence counts, since senders can write any time into a header.
+pub(super) fn mark_clock_behind(
+    ledger: &rusqlite::Transaction<'_>,
+    run: &Run,
+    received: impl Iterator<Item = Timestamp>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let last: i64 = ledger
+        .prepare_cached("SELECT coalesce(max(started), 0) FROM run")?
+        .query_row([], |columns| columns.get(0))?;
+    let later = received
+        .map(|at| at.0)
+        .chain([last, EARLIEST.0])
+        .filter(|at| at.saturating_sub(TOLERANCE) > now.0)
+        .min();
+    let Some(later) = later else { return Ok(()) };
+    ledger
+        .prepare_cached(
+            "INSERT INTO clock_behind VALUES (?1, ?2)
+             ON CONFLICT (run) DO UPDATE SET at_least = min(at_least, ?2)",
+        )?
+        .execute([run.id, later])
+        .map(drop)
+}
+
+/// The messages delivered in runs whose clock was behind, if it is right at the time `?1`.
+const MISDATED: &str = "SELECT id FROM message WHERE delivered_at IS NOT NULL AND last_run IN
+    (SELECT run FROM clock_behind WHERE at_least <= ?1)";
+
 /// Number of runs that are kept. A poll every five minutes makes 100,000 runs a year.
 const MAX_RUNS: u32 = 1_000;
 
@@ -63,6 +106,21 @@ impl Reader {
             .prepare_cached("SELECT 1 FROM run WHERE unsettled")
             .and_then(|mut select| select.exists([]))
             .map_err(|error| self.explain(&error))
+    }
+
+    /// Returns the messages that were delivered while the clock was behind, if it is not behind now.
+    /// Their age counts from now on: when they were really delivered is unknown, and they must not
+    /// be deleted as soon as the clock is right.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn misdated(&self, now: Timestamp) -> Result<HashSet<RowId>> {
+        self.read(|ledger| {
+            ledger
+                .prepare_cached(MISDATED)?
+                .query_map([now.0], |columns| columns.get(0).map(RowId))?
+                .collect()
+        })
     }
 
     /// Returns the last `count` runs, newest first.
@@ -97,7 +155,8 @@ impl Reader {
 }
 
 impl Ledger {
-    /// Begins a run, and marks messages as gone that have been missing for 30 days.
+    /// Begins a run, marks messages as gone that have been missing for 30 days, and dates
+    /// [misdated](Reader::misdated) messages anew.
     ///
     /// Returns the run, and whether an earlier one [was interrupted](Reader::was_interrupted).
     ///
@@ -112,6 +171,11 @@ impl Ledger {
                  WHERE missing_since < ? AND state IN ('new', 'delivered', 'quarantined')",
                 [now.0.saturating_sub_unsigned(grace)],
             )?;
+            ledger.execute(
+                &format!("UPDATE message SET delivered_at = ?1 WHERE id IN ({MISDATED})"),
+                [now.0],
+            )?;
+            ledger.execute("DELETE FROM clock_behind WHERE at_least <= ?", [now.0])?;
             ledger.execute("INSERT INTO run (started) VALUES (?)", [now.0])?;
             Ok(Run {
                 id: ledger.last_insert_rowid(),

@@ -45,6 +45,11 @@ const TABLES: &str = "
         PRIMARY KEY (maildir_set, name)
     ) STRICT, WITHOUT ROWID;
 
+    CREATE TABLE clock_behind (                 -- runs whose clock was behind
+        run                 INTEGER PRIMARY KEY,
+        at_least            INTEGER NOT NULL    -- the time was later than this
+    ) STRICT;
+
     CREATE TABLE maildir_seen (                 -- each Maildir when it was last searched
         name                TEXT PRIMARY KEY,   -- as in the config: maildir:PATH
         new_modified        INTEGER,            -- nanoseconds since 1970, of the file system

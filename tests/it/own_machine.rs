@@ -192,6 +192,41 @@ fn at(desk: &Desk, time: i64) -> Run {
 }
 
 #[test]
+fn age_counts_from_the_first_run_with_a_right_clock() {
+    for wrong in [1_000, NOW - 365 * DAY, NOW - 60 * DAY] {
+        let desk = Desk::with(2, "keep = \"30d\"", |server| server);
+        at(&desk, wrong).run().assert_code(0);
+        assert!(
+            desk.pouch(&["plan"])
+                .run()
+                .stdout_text()
+                .contains("keep       2")
+        );
+        for day in [0, 29] {
+            desk.fetch_at(day, 0);
+            assert_eq!(desk.server.remaining(), 2, "{wrong}, day {day}");
+        }
+        desk.fetch_at(30, 0);
+        assert_eq!(desk.server.remaining(), 0, "{wrong}");
+    }
+}
+
+#[test]
+fn age_counts_from_the_first_run_after_the_clock_was_set_back() {
+    let old = b"Subject: no date\n\nhello\n";
+    let desk = Desk::new(Server::plain().message("one", old), "keep = \"30d\"");
+    desk.fetch(0);
+    desk.server.add("two", [&old[..], b"again\n"].concat());
+    at(&desk, NOW - 90 * DAY).run().assert_code(0);
+    desk.fetch_at(1, 0);
+    assert_eq!(desk.server.remaining(), 2);
+    desk.fetch_at(30, 0);
+    assert_eq!(desk.server.uids(), ["two"]);
+    desk.fetch_at(31, 0);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
+#[test]
 fn problem_reported_while_the_clock_was_ahead_is_reported_again() {
     let desk = Desk::with(1, "", |server| server);
     desk.home.write("password", "wrong\n", 0o600);
