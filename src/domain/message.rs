@@ -118,7 +118,7 @@ fn fields(head: &[u8]) -> Option<Message<'_>> {
 /// field. `None` if there is none that can be parsed.
 pub fn received_at(head: &[u8]) -> Option<Timestamp> {
     let message = guarded(|| DATES.parse_headers(head))?;
-    let received = message.received().and_then(|received| received.date());
+    let received = message.received().and_then(mail_parser::Received::date);
     let date = received.or_else(|| message.date().copied());
     date.map(|date| Timestamp(date.to_timestamp()))
 }
