@@ -164,17 +164,16 @@ impl Setup {
                     Kind::Usage,
                     format!("there is no account `{name}` in {}", self.shown_path()),
                 );
-                match closest(name, names()) {
-                    Some(meant) => error.with_hint(format!("did you mean `{meant}`?")),
-                    None => {
-                        let names: Vec<_> = names().collect();
-                        let are = if names.len() == 1 {
-                            "only account is"
-                        } else {
-                            "accounts are"
-                        };
-                        error.with_hint(format!("the {are} {}", names.join(", ")))
-                    }
+                if let Some(meant) = closest(name, names()) {
+                    error.with_hint(format!("did you mean `{meant}`?"))
+                } else {
+                    let names: Vec<_> = names().collect();
+                    let are = if names.len() == 1 {
+                        "only account is"
+                    } else {
+                        "accounts are"
+                    };
+                    error.with_hint(format!("the {are} {}", names.join(", ")))
                 }
             })
     }

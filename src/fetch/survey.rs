@@ -80,8 +80,8 @@ pub(super) struct Survey {
 /// mailbox is compared with all known ones first.
 ///
 /// # Errors
-/// The mailbox or its messages cannot be recognised, the connection is lost, or the ledger or a destination cannot be
-/// read. `unreadable` then has the headers that the next session should not request.
+/// The mailbox or its messages cannot be recognised, the connection is lost, or the ledger or a
+/// destination cannot be read. `unreadable` then has the headers that the next session should not request.
 pub(super) fn survey(
     session: &mut Transaction<Stream>,
     basis: &Basis<'_>,
@@ -142,15 +142,21 @@ pub(super) fn survey(
     drop(known);
     survey.reconciled.mailbox.deletion_suspects = reader.deletion_suspects()?;
     if basis.account.policy.sync_deletions {
-        let synced = sync_deletions::find_deleted(&survey.reconciled, reader, basis)?;
-        synced.mark(&mut survey.reconciled);
-        survey.findings.located = synced.located;
-        survey.findings.misplaced = synced.misplaced;
-        survey.findings.maildirs = synced.maildirs;
-        survey.warning = synced.warning.or(survey.warning);
+        mark_deleted(&mut survey, reader, basis)?;
     }
     compare_before_deletion(session, basis, reader, &mut survey, unreadable)?;
     Ok(Surveyed::Mailbox(Box::new(survey)))
+}
+
+/// Marks the messages that the user deleted from the Maildirs.
+fn mark_deleted(survey: &mut Survey, reader: &Reader, basis: &Basis<'_>) -> Result<()> {
+    let synced = sync_deletions::find_deleted(&survey.reconciled, reader, basis)?;
+    synced.mark(&mut survey.reconciled);
+    survey.findings.located = synced.located;
+    survey.findings.misplaced = synced.misplaced;
+    survey.findings.maildirs = synced.maildirs;
+    survey.warning = synced.warning.or(survey.warning.take());
+    Ok(())
 }
 
 /// Compares the headers of messages that are due for deletion and known only from another address
