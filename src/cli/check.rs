@@ -21,7 +21,7 @@ use crate::{
     net::Certificate,
     pop3::reply::Capabilities,
     report::{complain, form, json, print_wrapped},
-    sys::password,
+    sys::{password, sandbox::Status},
     text::{count, day, sanitize, tilde},
 };
 
@@ -72,10 +72,33 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
             .fold(exit, |exit, (_, error)| exit.worst(error.kind().exit()));
         documents.push(document);
     }
+    let status = sandbox_status(context, &accounts);
     if context.global.json {
-        print_json(&json!({ "accounts": documents }))?;
+        let sandbox = json!({ "in-force": status.0, "what": status.1 });
+        print_json(&json!({ "accounts": documents, "sandbox": sandbox }))?;
+    } else if context.stop.signal().is_none() {
+        let word = if status.0 {
+            format!("{}   ", context.colour.good("ok"))
+        } else {
+            "off  ".into()
+        };
+        print_wrapped(&format!("  sandbox  {word} {}\n", status.1))?;
     }
     Ok(exit)
+}
+
+/// Returns whether `fetch` has a sandbox for these accounts, and its description. To find out, the
+/// sandbox is applied to a thread that ends at once.
+fn sandbox_status(context: &CommandContext, accounts: &[Account]) -> (bool, String) {
+    match fetch::in_thread(|| fetch::described_sandbox(context, accounts).apply()) {
+        Ok(Status::Enforced) => (true, "only files and ports of the config".into()),
+        Ok(Status::Partial) => (
+            true,
+            "only files of the config; the kernel cannot restrict everything".into(),
+        ),
+        Ok(Status::Off(reason)) => (false, reason),
+        Err(error) => (false, error.what().to_owned()),
+    }
 }
 
 /// The name of a step.

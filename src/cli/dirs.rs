@@ -117,6 +117,24 @@ impl Dirs {
         variable(name)
     }
 
+    /// Returns the paths in the environment that libraries read: those of the time zones, of
+    /// OpenSSL and of the dynamic linker, and the directory of systemd's credentials.
+    pub fn library_paths(&self) -> Vec<PathBuf> {
+        const VARIABLES: [&str; 8] = [
+            "TZ",
+            "TZDIR",
+            "OPENSSL_CONF",
+            "OPENSSL_MODULES",
+            "SSL_CERT_FILE",
+            "SSL_CERT_DIR",
+            "LD_LIBRARY_PATH",
+            "CREDENTIALS_DIRECTORY",
+        ];
+        let values = VARIABLES.iter().filter_map(|name| self.variable(name));
+        let paths = values.flat_map(|value| env::split_paths(&value).collect::<Vec<_>>());
+        paths.filter(|path| path.is_absolute()).collect()
+    }
+
     /// Returns whether to write in colour (<https://no-color.org>).
     ///
     /// `forced` is what the user asked for on the command line.

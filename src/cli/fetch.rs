@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal},
     sync::Arc,
+    thread,
 };
 
 use super::{
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::{
     config::{Account, SecretSource, overrides::Overrides, url},
+    delivery::Maildir,
     domain::destination::Destination,
     error::{Error, Exit, Kind, Result},
     event::Reporter,
@@ -27,6 +29,7 @@ use crate::{
         terminal::Terminal,
         watched, words,
     },
+    sys::{files, sandbox::Sandbox},
     text::time_of_day,
 };
 
@@ -51,7 +54,17 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     loop {
         // the system's certificates may have changed since the last round
         env.tls = env.tls.renewed();
-        let (exit, closing) = round(&accounts, jobs, &env, args.fail_if_none);
+        let fetch = || round(&accounts, jobs, &env, args.fail_if_none);
+        let (exit, closing) = match args.every {
+            None => {
+                sandbox(context, &accounts).apply();
+                fetch()
+            }
+            Some(_) => in_thread(|| {
+                sandbox(context, &accounts).apply();
+                fetch()
+            })?,
+        };
         if let Some(closing) = closing.filter(|_| is_watched(context)) {
             let time = match args.every {
                 Some(_) => format!("{}  ", time_of_day(env.clock.now())),
@@ -76,6 +89,43 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
             return Ok(exit);
         }
     }
+}
+
+/// Returns the sandbox for a run of these accounts. The directories that it writes are created first
+/// if they are missing, so that no directory above them has to be written. The run reports errors.
+fn sandbox(context: &CommandContext, accounts: &[Account]) -> Sandbox {
+    if !context.setup.sandbox() {
+        return Sandbox::off("sandbox = false");
+    }
+    let state_dir = context.setup.state_dir();
+    let _ = files::create_dir_durable(&state_dir);
+    for destination in accounts.iter().flat_map(|account| account.routing.all()) {
+        if let Destination::Maildir(path) = destination {
+            let _ = Maildir::open(&path);
+        }
+    }
+    described_sandbox(context, accounts)
+}
+
+/// Returns the sandbox for a run of these accounts, without creating anything.
+pub(super) fn described_sandbox(context: &CommandContext, accounts: &[Account]) -> Sandbox {
+    if !context.setup.sandbox() {
+        return Sandbox::off("sandbox = false");
+    }
+    let mut read = context.setup.dirs.library_paths();
+    read.extend(context.roots.paths());
+    Sandbox::new(accounts, &context.setup.state_dir(), read)
+}
+
+/// Runs `work` in a thread of its own, to which its sandbox is limited.
+pub(super) fn in_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, work);
+        let thread = thread.map_err(|error| Error::thread(&error))?;
+        thread
+            .join()
+            .map_err(|_| Error::new(Kind::Bug, "the thread of a round panicked"))
+    })
 }
 
 /// Fails if mail must not be written to standard output.

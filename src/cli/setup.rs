@@ -79,6 +79,11 @@ impl Setup {
         self.config.as_ref().map_or(1, |config| config.jobs)
     }
 
+    /// Returns whether runs are sandboxed. A URL needs no config, which may be missing.
+    pub fn sandbox(&self) -> bool {
+        self.config.as_ref().map_or(true, |config| config.sandbox)
+    }
+
     /// Returns the accounts with these names, which may be URLs, or all enabled accounts if `names`
     /// is empty. `overrides` are applied to each.
     ///

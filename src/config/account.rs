@@ -19,6 +19,8 @@ pub struct Config {
     pub jobs: usize,
     /// The directory of the ledger and the locks.
     pub state_dir: PathBuf,
+    /// Whether runs are sandboxed.
+    pub sandbox: bool,
     /// The accounts in the order of the file, including those with `enabled = false`.
     pub accounts: Vec<Account>,
 }

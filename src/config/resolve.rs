@@ -45,7 +45,8 @@ pub fn resolve(file: &File, context: &ConfigDefaults) -> Result<Config, Error> {
     check_mailboxes(file, &accounts)?;
     let top = file.top.clone().over(TopTable::defaults()).complete();
     Ok(Config {
-        jobs: top.map_or(1, |top| top.jobs.get()),
+        jobs: top.as_ref().map_or(1, |top| top.jobs.get()),
+        sandbox: top.is_ok_and(|top| top.sandbox),
         state_dir: state_dir(file, context),
         accounts,
     })

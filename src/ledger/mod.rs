@@ -308,6 +308,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", filesystem::journal(path))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    keep_temporary_files_in_memory(&connection)?;
     Ok(connection)
 }
 
@@ -323,6 +324,7 @@ fn connect_read_only(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(explain)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(explain)?;
+    keep_temporary_files_in_memory(&connection).map_err(explain)?;
     match schema::version(&connection) {
         Ok(_) => return Ok(connection),
         // explained while the connection is open: closing it overwrites the error of the system
@@ -332,7 +334,15 @@ fn connect_read_only(path: &Path) -> Result<Connection> {
         Err(_) => {}
     }
     let uri = format!("file:{}?immutable=1", percent_encoded(path));
-    Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI).map_err(explain)
+    let connection =
+        Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI).map_err(explain)?;
+    keep_temporary_files_in_memory(&connection).map_err(explain)?;
+    Ok(connection)
+}
+
+/// Keeps SQLite from writing to `/var/tmp`, which the sandbox of a run does not allow.
+fn keep_temporary_files_in_memory(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
 /// Returns a path with the characters percent-encoded that have a meaning in a URI.

@@ -85,6 +85,22 @@ impl SystemRoots {
         })
     }
 
+    /// Returns the bundles and directories, and the directories of the files to which a hashed
+    /// directory has symbolic links.
+    pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        let entries = self
+            .directories
+            .iter()
+            .filter_map(|dir| fs::read_dir(dir).ok());
+        let targets = entries.flatten().flatten().filter_map(|entry| {
+            let target = entry.path().canonicalize().ok()?;
+            target.parent().map(Path::to_owned)
+        });
+        let targets: HashSet<_> = targets.collect();
+        let own = self.files.iter().chain(&self.directories).cloned();
+        own.chain(targets).collect::<Vec<_>>().into_iter()
+    }
+
     /// Returns the original value of [`Self::VARIABLE`], or `None` if it was not set. The programs
     /// that pouch starts get this value.
     pub fn original(&self) -> Option<&OsStr> {

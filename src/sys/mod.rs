@@ -6,3 +6,4 @@ pub mod interrupt;
 pub mod lock;
 pub mod password;
 pub mod process;
+pub mod sandbox;

@@ -229,6 +229,7 @@ fn check_warns_about_procmail_without_from_lines() {
       login    ok    PLAIN
       server   ok    UIDL TOP PIPELINING; 1 message
       deliver  ok    `procmail`, gets each message on standard input
+      sandbox  off   account `work` runs programs
     ------- stderr -------
     pouch: work: messages that `procmail -t` writes to an mbox file will lack their `From ` line
     hint: use `procmail -f - -t`, or `-d USER`

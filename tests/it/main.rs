@@ -58,6 +58,8 @@ mod real_servers;
 mod remote_disk;
 mod retention;
 mod rules;
+#[cfg(feature = "system-tests")]
+mod sandbox;
 mod server;
 mod standard_output;
 mod status;

@@ -567,6 +567,7 @@ fn check_of_a_good_account() {
       login    ok    PLAIN
       server   ok    UIDL TOP PIPELINING; 3 messages
       deliver  ok    ~/Mail/work, will be created
+      sandbox  (as the kernel allows)
     $ pouch check --json
     {
       "accounts": [
@@ -600,7 +601,10 @@ fn check_of_a_good_account() {
           ],
           "warnings": []
         }
-      ]
+      ],
+      "sandbox": {
+        "in-force": (as the kernel allows)
+      }
     }
     "#);
     desk.fetch(0);
@@ -612,6 +616,7 @@ fn check_of_a_good_account() {
       login    ok    PLAIN
       server   ok    UIDL TOP PIPELINING; 3 messages
       deliver  ok    ~/Mail/work, writable, N free
+      sandbox  (as the kernel allows)
     ");
 }
 
@@ -625,6 +630,7 @@ fn check_of_a_wrong_password() {
       secret   ok    ~/password, N s
       connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
       login    failed
+      sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: 127.0.0.1 rejected the password
       127.0.0.1 said: -ERR [AUTH] invalid user or password
@@ -673,7 +679,10 @@ fn check_of_a_wrong_password() {
           ],
           "warnings": []
         }
-      ]
+      ],
+      "sandbox": {
+        "in-force": (as the kernel allows)
+      }
     }
     [exit code: 77]
     "#);
@@ -690,6 +699,7 @@ fn check_of_a_server_without_extensions() {
       login    ok    USER
       server   ok    no capabilities announced (no CAPA); 3 messages
       deliver  ok    ~/Mail/work, will be created
+      sandbox  (as the kernel allows)
     ");
 }
 

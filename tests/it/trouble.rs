@@ -546,6 +546,7 @@ fn invalid_certificate_is_refused_before_the_login() {
       secret   ok    ~/password, N s
       connect  ok    localhost:PORT (127.0.0.1), N ms
       tls      failed
+      sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
       unable to get local issuer certificate
@@ -564,6 +565,7 @@ fn invalid_certificate_is_refused_before_the_login() {
       secret   ok    ~/password, N s
       connect  ok    localhost:PORT (127.0.0.1), N ms
       tls      failed
+      sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: the certificate of localhost has expired
       certificate has expired
@@ -582,6 +584,7 @@ fn invalid_certificate_is_refused_before_the_login() {
       secret   ok    ~/password, N s
       connect  ok    localhost:PORT (127.0.0.1), N ms
       tls      failed
+      sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: the certificate is not for localhost
       hostname mismatch
@@ -600,6 +603,7 @@ fn invalid_certificate_is_refused_before_the_login() {
       secret   ok    ~/password, N s
       connect  ok    localhost:PORT (127.0.0.1), N ms
       tls      failed
+      sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
       certificate signature failure
@@ -618,6 +622,7 @@ fn invalid_certificate_is_refused_before_the_login() {
       secret   ok    ~/password, N s
       connect  ok    localhost:PORT (127.0.0.1), N ms
       tls      failed
+      sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
       self-signed certificate
@@ -636,6 +641,7 @@ fn invalid_certificate_is_refused_before_the_login() {
       secret   ok    ~/password, N s
       connect  ok    localhost:PORT (127.0.0.1), N ms
       tls      failed
+      sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: the certificate of localhost does not match `tls-pin`
       the server's certificate: sha256:SHA256

@@ -596,6 +596,7 @@ fn check_reports_each_step_and_fetches_nothing() {
     login    ok    PLAIN
     server   ok    UIDL TOP PIPELINING; 3 messages
     deliver  ok    ~/Mail/work, will be created
+    sandbox  (as the kernel allows)
     ");
     assert_eq!(desk.retrieved(), 0);
     assert!(!desk.home.join("Mail").exists());
@@ -628,6 +629,7 @@ fn check_tests_every_destination_and_command() {
     deliver  ok    `cat`, gets each message on standard input
     deliver  ok    ~/box, will be created
     after    ok    `true`
+    sandbox  off   account `work` runs programs
     ");
     assert!(!desk.home.join("Mail").exists() && !desk.home.join("box").exists());
     // Each failure is reported, independently of the other steps.
@@ -648,6 +650,7 @@ fn check_tests_every_destination_and_command() {
       deliver  ok    `cat`, gets each message on standard input
       deliver  ok    ~/box, will be created
       after    ok    `true`
+      sandbox  off   account `work` runs programs
     ------- stderr -------
     pouch: work: program `no-such-program` not found
     hint: `no-such-program` is not installed, or not in PATH, which is short in cron and systemd: install it, or write its whole path
@@ -761,7 +764,11 @@ fn check_tests_every_destination_and_command() {
           ],
           "warnings": []
         }
-      ]
+      ],
+      "sandbox": {
+        "in-force": false,
+        "what": "account `work` runs programs"
+      }
     }
     "#);
 }
@@ -843,6 +850,7 @@ fn unwritable_state_directory_is_reported_with_a_hint() {
     [exit code: 73]
     $ pouch check --state-dir file
       ledger   failed
+      sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: cannot create the directory file
       a file of that name already exists
@@ -862,6 +870,7 @@ fn unwritable_state_directory_is_reported_with_a_hint() {
     [exit code: 73]
     $ pouch check --state-dir file/below
       ledger   failed
+      sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: cannot create the directory file
       a file of that name already exists
@@ -881,6 +890,7 @@ fn unwritable_state_directory_is_reported_with_a_hint() {
     [exit code: 73]
     $ pouch check --state-dir link
       ledger   failed
+      sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: cannot create the directory link
       it is a symbolic link to /nonexistent/place, which does not exist
@@ -900,6 +910,7 @@ fn unwritable_state_directory_is_reported_with_a_hint() {
     [exit code: 73]
     $ pouch check --state-dir disk
       ledger   failed
+      sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: cannot create the directory disk/mailboxes
       Read-only file system
@@ -919,6 +930,7 @@ fn unwritable_state_directory_is_reported_with_a_hint() {
     [exit code: 73]
     $ pouch check --state-dir disk/below
       ledger   failed
+      sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: cannot create the directory disk/below
       Read-only file system

@@ -39,6 +39,17 @@ keys! {
         Key::new("state-dir", Group::Top, "directory of the ledger and the locks")
             .default_words("`~/.local/state/pouch`")
             .example("\"~/.local/state/pouch\"");
+
+    /// Whether a run is confined to the files and ports of its accounts (Landlock, Linux 5.19).
+    /// It writes the state directory, its Maildirs and the directories of its mbox files, reads
+    /// passwords, certificates and files of the system, and starts no program.
+    /// A run in which an account has `password-command`, `pipe`, `filter` or `after` is not
+    /// confined.
+    /// `pouch check` prints whether the rules are in force.
+    /// Set `false` if a library of the system needs other files or ports, such as host names in
+    /// LDAP.
+    sandbox: bool = true =>
+        Key::new("sandbox", Group::Top, "confine a run to its files and ports");
 }
 
 keys! {

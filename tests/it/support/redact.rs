@@ -39,6 +39,15 @@ const VARIABLE: &[(&str, &str)] = &[
         r#""warning": true,\s+"what": "([^",]+), on (?:tmpfs|overlayfs): [^"]*""#,
         r#""what": "$1""#,
     ),
+    // Kernels differ in what a sandbox can restrict.
+    (
+        r"^  sandbox  (?:ok    only files.*|off   the kernel.*)$",
+        "  sandbox  (as the kernel allows)",
+    ),
+    (
+        r#""in-force": (?:true|false),\s+"what": "(?:only files|the kernel)[^"]*""#,
+        "\"in-force\": (as the kernel allows)",
+    ),
     // Free disk space and elapsed times.
     (r"\b[\d.]+ [KMGT]?B free\b", "N free"),
     (r"\b\d+ ms\b", "N ms"),
