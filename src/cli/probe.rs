@@ -11,7 +11,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     fetch::{destinations, env::RunEnv},
-    sys::{files, process},
+    sys::{files, owner, process},
     text::tilde,
 };
 
@@ -25,6 +25,9 @@ pub(super) fn destination(
     env: &RunEnv,
 ) -> Result<String> {
     let shown = env.describe(destination);
+    if let Destination::Maildir(path) | Destination::Mbox(path) = destination {
+        owner::check_destination(path)?;
+    }
     match destination {
         Destination::Pipe(argv) => program(argv, "pipe", env)
             .map(|name| format!("{name}, gets each message on standard input")),

@@ -90,7 +90,7 @@ use crate::{
         ids::{Address, MailboxId},
     },
     error::{Error, Kind, Result},
-    sys::files,
+    sys::{files, owner},
 };
 
 /// Days after which a message that is missing from the listing is considered gone.
@@ -205,6 +205,7 @@ impl Ledger {
         let dir = file.dir();
         files::create_dir_durable(dir)?;
         check_type(&path)?;
+        owner::check_link(&path)?;
         let is_new = !path.exists();
         if is_new {
             // SQLite would create it with the default permissions. An existing file is not opened

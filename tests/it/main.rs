@@ -47,6 +47,8 @@ mod odd_servers;
 mod one_bad_message;
 mod output;
 mod own_machine;
+#[cfg(feature = "system-tests")]
+mod owners;
 mod pipe;
 #[cfg(feature = "system-tests")]
 mod power_cut;

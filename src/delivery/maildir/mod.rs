@@ -44,7 +44,7 @@ use super::{
 use crate::{
     domain::destination::Destination,
     error::{Error, Kind, Result},
-    sys::{files, interrupt::Interrupt},
+    sys::{files, interrupt::Interrupt, owner},
 };
 
 /// The subdirectories of a Maildir.
@@ -69,8 +69,13 @@ impl Maildir {
     /// Opens the Maildir at `root`, and creates it if `root` does not exist or is empty.
     ///
     /// # Errors
-    /// [`Kind::CannotCreate`] if it cannot be created, or is something else.
+    /// [`Kind::CannotCreate`] if it cannot be created, or is something else; [`Kind::Denied`] if
+    /// another user could redirect it.
     pub fn open(root: &Path) -> Result<Self> {
+        owner::check_destination(root)?;
+        for part in PARTS {
+            owner::check_link(&root.join(part))?;
+        }
         if !Self::exists(root)? {
             for part in [root.to_owned()]
                 .into_iter()
@@ -197,7 +202,13 @@ fn mark_subfolder(root: &Path) -> Result<()> {
             .is_some_and(|parent| PARTS.iter().all(|part| parent.join(part).is_dir()));
     if is_subfolder {
         let path = root.join("maildirfolder");
-        File::create(&path).map_err(|error| Error::file("create", &path, &error))?;
+        // An existing file, or a link that another user placed there, is left as it is.
+        match File::create_new(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::file("create", &path, &error));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

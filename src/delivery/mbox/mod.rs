@@ -39,7 +39,7 @@ use crate::{
         message::{Head, fingerprint, return_path},
     },
     error::{Error, Result},
-    sys::{clock::Clock, files, interrupt::Interrupt},
+    sys::{clock::Clock, files, interrupt::Interrupt, owner},
 };
 use journal::{Journal, JournalEntry, JournalFile, PendingAppend, TailState};
 use locked::Locked;
@@ -133,8 +133,10 @@ impl Mbox {
 impl Mailbox {
     /// Opens and locks the file, waiting up to `timeout`.
     fn locked(&self, timeout: Duration) -> Result<Locked> {
+        owner::check_destination(&self.path)?;
         let mut locked =
             Locked::wait_for(&self.path, &self.options.host, timeout, &self.options.stop)?;
+        owner::check_single_name(&self.path, &locked.file)?;
         locked.check_format(&self.path)?;
         Ok(locked)
     }

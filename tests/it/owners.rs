@@ -1,0 +1,87 @@
+//! Links that another user planted, and directories of another user. These tests need root.
+
+use std::fs;
+use std::os::unix::fs::{chown, lchown, symlink};
+
+use crate::fixture::Desk;
+
+/// The user ID of somebody else.
+const ANN: u32 = 1234;
+
+#[test]
+fn link_planted_as_maildirfolder_is_not_followed() {
+    let desk = Desk::with(1, "maildir = \"~/Mail/.Spam\"", |setup| setup);
+    for part in ["tmp", "new", "cur"] {
+        desk.home.make_dir(format!("Mail/{part}"), 0o700);
+        desk.home.make_dir(format!("Mail/.Spam/{part}"), 0o700);
+    }
+    // the folder is created completely, since one of its directories is missing
+    fs::remove_dir(desk.home.join("Mail/.Spam/cur")).unwrap();
+    let target = desk.home.write("target", "precious", 0o600);
+    symlink(&target, desk.home.join("Mail/.Spam/maildirfolder")).unwrap();
+    desk.pouch(&["fetch"]).run();
+    assert_eq!(fs::read(target).unwrap(), b"precious");
+}
+
+#[test]
+fn new_of_a_maildir_that_is_a_link_of_another_user_is_refused() {
+    let desk = Desk::with(1, "", |setup| setup);
+    for part in ["Mail/work/tmp", "Mail/work/cur", "elsewhere"] {
+        desk.home.make_dir(part, 0o700);
+    }
+    let link = desk.home.join("Mail/work/new");
+    symlink(desk.home.join("elsewhere"), &link).unwrap();
+    lchown(&link, Some(ANN), None).unwrap();
+    desk.fetch(77)
+        .assert_stderr("is a symbolic link of another user");
+    assert_eq!(
+        fs::read_dir(desk.home.join("elsewhere")).unwrap().count(),
+        0
+    );
+}
+
+#[test]
+fn mbox_file_with_two_names_is_refused() {
+    let desk = Desk::with(1, "mbox = \"~/Mail/box\"", |setup| setup);
+    desk.home.write("other", "", 0o600);
+    desk.home.make_dir("Mail", 0o700);
+    fs::hard_link(desk.home.join("other"), desk.home.join("Mail/box")).unwrap();
+    desk.fetch(77).assert_stderr("is a hard link");
+    assert_eq!(desk.home.read("other"), b"");
+}
+
+#[test]
+fn mbox_file_that_is_a_link_of_another_user_is_refused() {
+    let desk = Desk::with(1, "mbox = \"~/Mail/box\"", |setup| setup);
+    desk.home.make_dir("Mail", 0o700);
+    let link = desk.home.join("Mail/box");
+    symlink(desk.home.join("target"), &link).unwrap();
+    lchown(&link, Some(ANN), None).unwrap();
+    desk.fetch(77)
+        .assert_stderr("is a symbolic link of another user");
+    assert!(!desk.home.join("target").exists());
+}
+
+#[test]
+fn ledger_that_is_a_link_of_another_user_is_refused() {
+    let desk = Desk::with(1, "", |setup| setup);
+    desk.fetch(0);
+    let ledger = desk.ledger();
+    fs::rename(&ledger, desk.home.join("ledger.db")).unwrap();
+    symlink(desk.home.join("ledger.db"), &ledger).unwrap();
+    lchown(&ledger, Some(ANN), None).unwrap();
+    desk.fetch(77)
+        .assert_stderr("is a symbolic link of another user");
+}
+
+#[test]
+fn root_does_not_deliver_to_a_directory_of_another_user() {
+    let desk = Desk::with(1, "", |setup| setup);
+    let mail = desk.home.make_dir("Mail", 0o700);
+    chown(&mail, Some(ANN), None).unwrap();
+    desk.fetch(77)
+        .assert_stderr("root does not deliver to")
+        .assert_stderr("hint: run pouch as that user");
+    desk.pouch(&["check"]).run().assert_code(77);
+    assert_eq!(fs::read_dir(mail).unwrap().count(), 0);
+}
