@@ -4,10 +4,10 @@
 //! tests can run an account with their own clock and directories, and no lower module reads the
 //! process environment.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    config::Account,
+    config::{Account, SecretSource},
     domain::destination::Destination,
     error::{Error, Kind, Result},
     event::Reporter,
@@ -17,7 +17,7 @@ use crate::{
         clock::Clock,
         files,
         interrupt::Interrupt,
-        lock,
+        lock, owner,
         password::{self, CredentialFolder, Secret, SecretEnv},
         process::program,
     },
@@ -135,6 +135,7 @@ impl RunEnv {
     /// # Errors
     /// [`Kind::Busy`] if another pouch process holds it; or the lock file cannot be created.
     pub fn lock(&self, account: &Account) -> Result<(lock::Lock, LedgerFile)> {
+        owner::check_directory(&self.state_dir, &tilde(&self.state_dir, &self.home))?;
         loop {
             let file = self.file(account)?;
             let lock = self.lock_key(file.key(), self.patience)?;
@@ -168,8 +169,18 @@ impl RunEnv {
     /// Returns the account's secret.
     ///
     /// # Errors
-    /// See [`password::obtain`].
+    /// See [`password::obtain`]; or another user owns the password file, or can read the client key.
     pub fn secret(&self, account: &Account) -> Result<Secret> {
+        if let Some(client) = &account.client_certificate {
+            let what = format!("the client key {}", tilde(&client.key, &self.home));
+            owner::check_secret_file(&client.key, &what)?;
+        }
+        if let SecretSource::File(path) = &account.secret
+            && let Ok(metadata) = fs::metadata(path)
+        {
+            let what = format!("the password file {}", tilde(path, &self.home));
+            owner::check_owner(&what, &metadata)?;
+        }
         if let Some(prompted) = self.secrets.get(&account.name) {
             return prompted.clone();
         }

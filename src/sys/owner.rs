@@ -66,6 +66,68 @@ pub fn check_single_name(path: &Path, file: &File) -> Result<()> {
         .with_hint("replace it by a copy that has no other name"))
 }
 
+/// Checks that a file with a secret can be read by its owner only, who is the user or root. `what`
+/// names the file in messages. The group of a file of root may read it, such as `ssl-cert`.
+///
+/// # Errors
+/// [`Kind::Denied`] if other users own or can access it.
+pub fn check_secret_file(path: &Path, what: &str) -> Result<()> {
+    // A missing file is reported by whatever reads it.
+    let Ok(metadata) = fs::metadata(path) else {
+        return Ok(());
+    };
+    if !metadata.is_file() {
+        return Ok(());
+    }
+    check_owner(what, &metadata)?;
+    let others = if metadata.uid() == 0 { 0o027 } else { 0o077 };
+    if metadata.mode() & others == 0 {
+        return Ok(());
+    }
+    let error = Error::new(Kind::Denied, format!("{what} is accessible to other users"));
+    Err(error
+        .with_fact(format!("its mode is {:04o}", metadata.mode() & 0o7777))
+        .with_hint("run `chmod 600` on it"))
+}
+
+/// Checks that a directory belongs to the user or root, and that others cannot write to it. `shown`
+/// is its path for messages.
+///
+/// # Errors
+/// [`Kind::Denied`] if they can.
+pub fn check_directory(path: &Path, shown: &str) -> Result<()> {
+    let Ok(metadata) = fs::metadata(path) else {
+        return Ok(());
+    };
+    if !metadata.is_dir() {
+        return Ok(());
+    }
+    check_owner(&format!("the state directory {shown}"), &metadata)?;
+    if metadata.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let what = format!("the state directory {shown} is writable by other users");
+    Err(Error::new(Kind::Denied, what)
+        .with_fact(format!("its mode is {:04o}", metadata.mode() & 0o7777))
+        .with_hint(format!("run `chmod go-w {shown}`")))
+}
+
+/// Checks that the user or root owns a file, which messages call `what`.
+///
+/// # Errors
+/// [`Kind::Denied`] if another user does.
+pub fn check_owner(what: &str, metadata: &Metadata) -> Result<()> {
+    let owner = metadata.uid();
+    if [geteuid().as_raw(), 0].contains(&owner) {
+        return Ok(());
+    }
+    Err(
+        Error::new(Kind::Denied, format!("{what} belongs to another user"))
+            .with_fact(format!("its owner has the user ID {owner}"))
+            .with_hint("make a copy that you own"),
+    )
+}
+
 fn check_link_owner(path: &Path, metadata: &Metadata, me: u32) -> Result<()> {
     if !metadata.is_symlink() || [me, 0].contains(&metadata.uid()) {
         return Ok(());

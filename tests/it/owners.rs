@@ -9,21 +9,6 @@ use crate::fixture::Desk;
 const ANN: u32 = 1234;
 
 #[test]
-fn link_planted_as_maildirfolder_is_not_followed() {
-    let desk = Desk::with(1, "maildir = \"~/Mail/.Spam\"", |setup| setup);
-    for part in ["tmp", "new", "cur"] {
-        desk.home.make_dir(format!("Mail/{part}"), 0o700);
-        desk.home.make_dir(format!("Mail/.Spam/{part}"), 0o700);
-    }
-    // the folder is created completely, since one of its directories is missing
-    fs::remove_dir(desk.home.join("Mail/.Spam/cur")).unwrap();
-    let target = desk.home.write("target", "precious", 0o600);
-    symlink(&target, desk.home.join("Mail/.Spam/maildirfolder")).unwrap();
-    desk.pouch(&["fetch"]).run();
-    assert_eq!(fs::read(target).unwrap(), b"precious");
-}
-
-#[test]
 fn new_of_a_maildir_that_is_a_link_of_another_user_is_refused() {
     let desk = Desk::with(1, "", |setup| setup);
     for part in ["Mail/work/tmp", "Mail/work/cur", "elsewhere"] {
@@ -84,4 +69,35 @@ fn root_does_not_deliver_to_a_directory_of_another_user() {
         .assert_stderr("hint: run pouch as that user");
     desk.pouch(&["check"]).run().assert_code(77);
     assert_eq!(fs::read_dir(mail).unwrap().count(), 0);
+}
+
+#[test]
+fn password_file_of_another_user_is_refused() {
+    let desk = Desk::with(1, "", |setup| setup);
+    chown(desk.home.join("password"), Some(ANN), None).unwrap();
+    desk.fetch(77)
+        .assert_stderr("the password file ~/password belongs to another user");
+}
+
+#[test]
+fn client_key_that_others_can_read_is_refused() {
+    let desk = Desk::with(1, "", |setup| setup);
+    desk.home.write("key", "", 0o644);
+    let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
+    let config = config.replace(
+        "tls = \"off\"\nallow-plaintext-password = true",
+        "tls-client-cert = \"~/key\"\ntls-client-key = \"~/key\"",
+    );
+    desk.home.config(&config);
+    desk.fetch(77)
+        .assert_stderr("the client key ~/key is accessible to other users");
+}
+
+#[test]
+fn state_directory_that_others_can_write_is_refused() {
+    let desk = Desk::with(1, "", |setup| setup);
+    desk.home.make_dir(".local/state/pouch", 0o777);
+    desk.fetch(77)
+        .assert_stderr("the state directory ~/.local/state/pouch is writable by other users")
+        .assert_stderr("hint: run `chmod go-w ~/.local/state/pouch`");
 }

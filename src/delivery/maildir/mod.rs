@@ -539,6 +539,19 @@ mod tests {
     }
 
     #[test]
+    fn link_planted_as_maildirfolder_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Maildir::open(dir.path()).unwrap());
+        let folder = dir.path().join(".Spam");
+        fs::create_dir(&folder).unwrap();
+        let target = dir.path().join("target");
+        fs::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, folder.join("maildirfolder")).unwrap();
+        mark_subfolder(&folder).unwrap();
+        assert_eq!(fs::read(target).unwrap(), b"precious");
+    }
+
+    #[test]
     fn dropped_draft_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let mut maildir = Maildir::open(dir.path()).unwrap();

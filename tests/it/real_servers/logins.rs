@@ -163,7 +163,9 @@ fn client_certificate_is_sent_on_request() {
     mailbox.move_to(&server, Line::Tls, &lines);
     mailbox.fetch(0);
     mailbox.assert_arrived([1]);
-    mailbox.move_to(&server, Line::Tls, &lines.replace(pkcs8, "/etc/hostname"));
+    let other = mailbox.home.write("no-key.pem", "text", 0o600);
+    let lines = lines.replace(pkcs8, other.to_str().unwrap());
+    mailbox.move_to(&server, Line::Tls, &lines);
     mailbox
         .fetch(78)
         .assert_stderr("cannot use the client certificate");
