@@ -196,6 +196,24 @@ fn systemd_accepts_the_unit() {
     assert!(keys.iter().all(|key| !PRIVILEGED.contains(key)), "{keys:?}");
 }
 
+/// The system unit has every restriction that a user's unit cannot have, and the syscalls of the
+/// sandbox.
+#[test]
+fn system_unit_runs_as_the_user_of_its_instance() {
+    let unit = read("systemd/pouch@.service");
+    for line in [
+        "User=%i",
+        "NoNewPrivileges=yes",
+        "CapabilityBoundingSet=",
+        "PrivateDevices=yes",
+        "ProtectKernelModules=yes",
+    ] {
+        assert!(unit.lines().any(|other| other == line), "{line}");
+    }
+    assert!(unit.contains("landlock_restrict_self"));
+    assert!(read("systemd/pouch@.timer").contains("OnCalendar="));
+}
+
 #[test]
 fn completions_call_the_program() {
     for (file, shell) in [
