@@ -120,13 +120,11 @@ impl Dirs {
     /// Returns the paths in the environment that libraries read: those of the time zones, of
     /// OpenSSL and of the dynamic linker, and the directory of systemd's credentials.
     pub fn library_paths(&self) -> Vec<PathBuf> {
-        const VARIABLES: [&str; 8] = [
+        const VARIABLES: [&str; 6] = [
             "TZ",
             "TZDIR",
             "OPENSSL_CONF",
             "OPENSSL_MODULES",
-            "SSL_CERT_FILE",
-            "SSL_CERT_DIR",
             "LD_LIBRARY_PATH",
             "CREDENTIALS_DIRECTORY",
         ];

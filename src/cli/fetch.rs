@@ -12,7 +12,7 @@ use super::{
     dirs, setup,
 };
 use crate::{
-    config::{Account, SecretSource, overrides::Overrides, url},
+    config::{Account, SecretSource, Trust, overrides::Overrides, url},
     delivery::Maildir,
     domain::destination::Destination,
     error::{Error, Exit, Kind, Result},
@@ -113,7 +113,17 @@ pub(super) fn described_sandbox(context: &CommandContext, accounts: &[Account]) 
         return Sandbox::off("sandbox = false");
     }
     let mut read = context.setup.dirs.library_paths();
-    read.extend(context.roots.paths());
+    if accounts
+        .iter()
+        .any(|account| account.trust == Trust::System)
+    {
+        let names = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+        let values = names.map(|name| context.setup.dirs.variable(name));
+        for value in values.into_iter().flatten() {
+            read.extend(std::env::split_paths(&value));
+        }
+        read.extend(context.roots.paths());
+    }
     Sandbox::new(accounts, &context.setup.state_dir(), read)
 }
 

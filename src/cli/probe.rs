@@ -25,8 +25,10 @@ pub(super) fn destination(
     env: &RunEnv,
 ) -> Result<String> {
     let shown = env.describe(destination);
-    if let Destination::Maildir(path) | Destination::Mbox(path) = destination {
-        owner::check_destination(path)?;
+    match destination {
+        Destination::Maildir(path) => owner::check_destination(path)?,
+        Destination::Mbox(path) => owner::check_mailbox_file(path)?,
+        Destination::Pipe(_) | Destination::Lmtp(..) | Destination::Stdout => {}
     }
     match destination {
         Destination::Pipe(argv) => program(argv, "pipe", env)

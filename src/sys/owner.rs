@@ -36,6 +36,16 @@ pub fn check_destination(path: &Path) -> Result<()> {
     }
 }
 
+/// Checks that mail may be appended to the mbox file at `path`, which may be missing. Root may append
+/// to a file of another user in a directory of root, such as `/var/mail`.
+///
+/// # Errors
+/// As for [`check_destination`].
+pub fn check_mailbox_file(path: &Path) -> Result<()> {
+    check_link(path)?;
+    check_destination(path.parent().unwrap_or(path))
+}
+
 /// Checks that `path`, which may be missing, is not a symbolic link of another user.
 ///
 /// # Errors

@@ -218,6 +218,7 @@ fn without_an_lmtp_server_nothing_is_fetched() {
     login    ok    PLAIN
     server   ok    UIDL TOP PIPELINING; 3 messages
     deliver  failed
+    sandbox  (as the kernel allows)
     ");
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     lmtp.answer("LHLO", "500 what?");
@@ -238,6 +239,7 @@ fn without_an_lmtp_server_nothing_is_fetched() {
     login    ok    PLAIN
     server   ok    UIDL TOP PIPELINING; 3 messages
     deliver  ok    the LMTP server at unix:HOME/lmtp, offers PIPELINING 8BITMIME SIZE 1000000; for ann
+    sandbox  (as the kernel allows)
     ");
     desk.fetch(0);
     lmtp.assert_arrived(&["ann"], &ordinary(1..=3));

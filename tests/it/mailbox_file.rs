@@ -465,6 +465,7 @@ fn check_reports_how_the_mailbox_is_locked() {
     login    ok    PLAIN
     server   ok    UIDL TOP PIPELINING; 1 message
     deliver  ok    ~/Mail/work, will be created
+    sandbox  (as the kernel allows)
     ");
     desk.fetch(0);
     assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).stdout_text(), @"
@@ -474,6 +475,7 @@ fn check_reports_how_the_mailbox_is_locked() {
     login    ok    PLAIN
     server   ok    UIDL TOP PIPELINING; 1 message
     deliver  ok    ~/Mail/work, writable, locked by fcntl and dot lock, N free
+    sandbox  (as the kernel allows)
     ");
     // A directory in which the user cannot create a lock, as /var/mail often is.
     let (mail, file) = (
@@ -507,6 +509,7 @@ fn check_reports_how_the_mailbox_is_locked() {
     login    ok    PLAIN
     server   ok    UIDL TOP PIPELINING; 1 message
     deliver  ok    ~/Mail/work, writable, locked by fcntl alone: no dot lock can be created in ~/Mail, N free
+    sandbox  (as the kernel allows)
     ");
     fetched.assert_code(0).assert_silent();
     Mail::in_mbox(&fs::read(file).unwrap()).assert_exactly(&ordinary([2]));

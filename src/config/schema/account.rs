@@ -32,7 +32,7 @@ keys! {
         Key::new("jobs", Group::Top, "servers to connect to at the same time");
 
     /// The directory of the ledger and the locks.
-    /// It has mode 0700, and the files in it 0600.
+    /// It has mode 0700, and the files in it 0600; other users must not be able to write to it.
     /// On a network file system, only one machine at a time should fetch, since its locks may not
     /// reach other machines; `pouch check` warns about such a directory.
     state_dir: Option<FilePath> =>
@@ -104,6 +104,8 @@ keys! {
             .needs_tls();
 
     /// A PEM file with the private key of the client certificate (PKCS #8).
+    /// It must belong to the user or root, and not be accessible to other users; the group of a
+    /// file of root may read it.
     tls_client_key: Option<FilePath> =>
         Key::new("tls-client-key", Group::Server, "its private key; needs tls-client-cert")
             .example("\"~/.config/pouch/work.key\"")
@@ -173,7 +175,8 @@ keys! {
             "its longest time, without a terminal");
 
     /// A file that contains the password on its first line.
-    /// It must be a regular file, and not be accessible to other users.
+    /// It must be a regular file that belongs to the user or root and is not accessible to other
+    /// users.
     /// The password is sent in the encoding of the file; a UTF-8 byte order mark is not part of it.
     password_file: Option<FilePath> =>
         Key::new("password-file", Group::Login, "file with the password, mode 600")

@@ -133,7 +133,7 @@ impl Mbox {
 impl Mailbox {
     /// Opens and locks the file, waiting up to `timeout`.
     fn locked(&self, timeout: Duration) -> Result<Locked> {
-        owner::check_destination(&self.path)?;
+        owner::check_mailbox_file(&self.path)?;
         let mut locked =
             Locked::wait_for(&self.path, &self.options.host, timeout, &self.options.stop)?;
         owner::check_single_name(&self.path, &locked.file)?;
