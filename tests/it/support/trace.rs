@@ -14,7 +14,7 @@ pub struct Call {
     pub thread: u32,
     pub name: String,
     /// The text between its parentheses.
-    arguments: String,
+    pub arguments: String,
     /// The lines of the trace at which it began and ended.
     pub began: usize,
     pub ended: usize,
