@@ -97,8 +97,9 @@ fn sandbox(context: &CommandContext, accounts: &[Account]) -> Sandbox {
     if !context.setup.sandbox() {
         return Sandbox::off("sandbox = false");
     }
-    let state_dir = context.setup.state_dir();
-    let _ = files::create_dir_durable(&state_dir);
+    if let Ok(dir) = context.setup.state_dir() {
+        let _ = files::create_dir_durable(&dir.path);
+    }
     for destination in accounts.iter().flat_map(|account| account.routing.all()) {
         if let Destination::Maildir(path) = destination {
             let _ = Maildir::open(&path);
@@ -124,7 +125,11 @@ pub(super) fn described_sandbox(context: &CommandContext, accounts: &[Account]) 
         }
         read.extend(context.roots.paths());
     }
-    Sandbox::new(accounts, &context.setup.state_dir(), read)
+    match context.setup.state_dir() {
+        Ok(state_dir) => Sandbox::new(accounts, &state_dir.path, read),
+        // the run reports it
+        Err(_) => Sandbox::off("there are two state directories"),
+    }
 }
 
 /// Runs `work` in a thread of its own, to which its sandbox is limited.
