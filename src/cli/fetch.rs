@@ -98,7 +98,10 @@ fn sandbox(context: &CommandContext, accounts: &[Account]) -> Sandbox {
         return Sandbox::off("sandbox = false");
     }
     if let Ok(dir) = context.setup.state_dir() {
-        let _ = files::create_dir_durable(&dir.path);
+        let created = files::create_dir_durable(&dir.path);
+        if let (Ok(()), Some(link)) = (created, &dir.link) {
+            files::link_once(&dir.path, link);
+        }
     }
     for destination in accounts.iter().flat_map(|account| account.routing.all()) {
         if let Destination::Maildir(path) = destination {

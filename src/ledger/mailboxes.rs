@@ -15,7 +15,7 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Reader, check_type, connect, connect_read_only, error, foreign_version, schema};
+use super::{Reader, check_file, connect, connect_read_only, error, foreign_version, schema};
 use crate::{
     domain::ids::{Address, MailboxId},
     error::{Error, Kind, Result},
@@ -238,7 +238,7 @@ fn ambiguous(name: &str, called: &[&KnownMailbox]) -> Error {
 /// Reads what a ledger says about its mailbox. Returns `None` if another pouch is creating it.
 fn read(file: LedgerFile) -> Result<Option<KnownMailbox>> {
     let path = file.path();
-    check_type(&path)?;
+    check_file(&path)?;
     let ledger = connect_read_only(&path)?;
     let read = || {
         let version = schema::version(&ledger)?;

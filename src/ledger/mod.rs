@@ -130,7 +130,7 @@ impl Reader {
         if !path.exists() {
             return Ok(None);
         }
-        check_type(&path)?;
+        check_file(&path)?;
         let connection = connect_read_only(&path)?;
         let read = || {
             let version = schema::version(&connection)?;
@@ -204,8 +204,7 @@ impl Ledger {
         let path = file.path();
         let dir = file.dir();
         files::create_dir_durable(dir)?;
-        check_type(&path)?;
-        owner::check_link(&path)?;
+        check_file(&path)?;
         let is_new = !path.exists();
         if is_new {
             // SQLite would create it with the default permissions. An existing file is not opened
@@ -295,9 +294,10 @@ impl Ledger {
     }
 }
 
-/// Fails if there is something else than a file at the path of a ledger: SQLite would wait for the
-/// other end of a FIFO.
-fn check_type(path: &Path) -> Result<()> {
+/// Fails if there is something else than a file at the path of a ledger, since SQLite would wait for
+/// the other end of a FIFO; or a link of another user.
+fn check_file(path: &Path) -> Result<()> {
+    owner::check_link(path)?;
     files::check_regular(path).map_err(|error| Error::file("open the ledger", path, &error))
 }
 

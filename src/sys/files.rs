@@ -282,6 +282,7 @@ fn sync_unless(path: &Path, is_ignored: impl Fn(&io::Error) -> bool) -> Result<(
         synced => synced.map_err(|error| Error::file("sync the directory", path, &error)),
     }
 }
+
 /// Makes the symbolic link `link` to the directory `target`, unless something is in its place that is
 /// not an empty directory.
 ///

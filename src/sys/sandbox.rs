@@ -30,6 +30,7 @@
 //! Linux 6.7 on.
 
 use std::{
+    cell::Cell,
     collections::{BTreeSet, HashSet},
     fs,
     os::unix::fs::MetadataExt,
@@ -51,7 +52,7 @@ use crate::{
 const RIGHTS: ABI = ABI::V6;
 
 /// The directories and files that libraries read: the resolver, OpenSSL and the time zones.
-const SYSTEM: [&str; 22] = [
+const SYSTEM: [&str; 21] = [
     "/etc",
     "/usr",
     "/lib",
@@ -68,8 +69,7 @@ const SYSTEM: [&str; 22] = [
     "/var/db/nscd",
     "/var/cache/nscd",
     "/var/lib/sss",
-    "/proc/self",
-    "/proc/sys",
+    "/proc",
     "/sys/devices/system/cpu",
     "/sys/fs/cgroup",
     "/dev/null",
@@ -216,7 +216,12 @@ impl Sandbox {
         if let Some(reason) = &self.off {
             return Status::Off(reason.clone());
         }
-        let restricted = self.ruleset().and_then(RulesetCreated::restrict_self);
+        let complete = Cell::new(true);
+        let ruleset = self.ruleset(&complete);
+        if !complete.get() {
+            return Status::Off("too few files can be opened".into());
+        }
+        let restricted = ruleset.and_then(RulesetCreated::restrict_self);
         match restricted.map(|status| status.ruleset) {
             Ok(RulesetStatus::FullyEnforced) => Status::Enforced,
             Ok(RulesetStatus::PartiallyEnforced) => Status::Partial,
@@ -224,13 +229,20 @@ impl Sandbox {
         }
     }
 
-    fn ruleset(&self) -> Result<RulesetCreated, RulesetError> {
+    /// Returns the rules. Clears `complete` if a path that exists could not be opened: the run would
+    /// fail for a path that it may use.
+    fn ruleset(&self, complete: &Cell<bool>) -> Result<RulesetCreated, RulesetError> {
         let all = AccessFs::from_all(RIGHTS);
         let read = AccessFs::ReadFile | AccessFs::ReadDir;
         let write = all & !(AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock);
-        let paths = |paths: &BTreeSet<PathBuf>, rights: BitFlags<AccessFs>| {
-            path_beneath_rules(paths.clone(), rights).collect::<Vec<_>>()
+        let rule = |path: &PathBuf, rights: BitFlags<AccessFs>| {
+            let rule = path_beneath_rules([path], rights).next();
+            if rule.is_none() && path.exists() {
+                complete.set(false);
+            }
+            rule
         };
+        let list = self.list.iter();
         let ports = self.ports.iter();
         let ports = ports.map(|port| Ok(NetPort::new(*port, AccessNet::ConnectTcp)));
         let ports: Vec<Result<_, RulesetError>> = ports.collect();
@@ -242,9 +254,9 @@ impl Sandbox {
             .handle_access(AccessNet::ConnectTcp | AccessNet::BindTcp)?
             .scope(Scope::from_all(RIGHTS))?
             .create()?
-            .add_rules(paths(&self.read, read))?
-            .add_rules(paths(&self.write, write))?
-            .add_rules(paths(&self.list, AccessFs::ReadDir.into()))?
+            .add_rules(self.read.iter().filter_map(|path| rule(path, read)))?
+            .add_rules(self.write.iter().filter_map(|path| rule(path, write)))?
+            .add_rules(list.filter_map(|path| rule(path, AccessFs::ReadDir.into())))?
             .add_rules(ports)
     }
 }
