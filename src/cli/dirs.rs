@@ -178,7 +178,7 @@ impl Dirs {
             attendance: if watched() {
                 Attendance::Person
             } else {
-                Attendance::Nobody
+                Attendance::Unattended
             },
             path: self.variable("PATH").map(Into::into),
             report,

@@ -6,7 +6,7 @@
 //! a login name becomes a full mail address, `127.0.0.1` becomes `localhost`: the mailbox is the
 //! same, and fetching all of it again would be wrong. Two tunnels may end at different ports of one
 //! host: the mailboxes differ although their UIDs (`1`, `2`, `3`) do not, and a message that is
-//! mistaken for a known one would be deleted unread, or never fetched.
+//! confused with a known one would be deleted unread, or never fetched.
 //!
 //! # The evidence
 //!

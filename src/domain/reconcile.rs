@@ -5,7 +5,7 @@
 //! RFC 1939 §7 makes a UID unique only among the messages that are in the mailbox at one time: once
 //! a message is gone, its UID may be given to another one, and real servers do so (mbox files that
 //! are rewritten, message numbers used as UIDs). Two messages may even share a UID, since some
-//! servers derive it from the content. A message that is mistaken for a known one may be deleted
+//! servers derive it from the content. A message that is confused with a known one may be deleted
 //! unread, or never be fetched. So a known UID whose size changed, or that was missing for a while,
 //! is reported as [`Unverified`], and messages that share a UID are matched by size first.
 //!

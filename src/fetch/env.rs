@@ -68,8 +68,8 @@ pub enum Attendance {
     Person,
     /// A person started `--every` at a terminal, and may have left since.
     LaterRound,
-    /// Standard error is not a terminal: a timer started this run, and nobody can be prompted.
-    Nobody,
+    /// Standard error is not a terminal: a timer started this run, and a prompt would not be seen.
+    Unattended,
 }
 
 impl RunEnv {
@@ -190,7 +190,7 @@ impl RunEnv {
             SecretEnv {
                 credentials: &self.credentials,
                 home: &self.home,
-                time_limit: (self.attendance == Attendance::Nobody)
+                time_limit: (self.attendance == Attendance::Unattended)
                     .then_some(account.password_command_timeout),
                 stop: &self.stop,
             },

@@ -73,7 +73,7 @@ impl Refusal {
         }
         let text = self.lower_case();
         TRANSIENT_LOGIN_WORDS.iter().any(|word| text.contains(word))
-            // an account may be locked as well, until somebody unlocks it
+            // an account may be locked as well, until an administrator unlocks it
             || MAILBOX_WORDS.iter().any(|word| text.contains(word)) && names_a_lock(&text)
     }
 
