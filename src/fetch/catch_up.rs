@@ -14,7 +14,7 @@ use crate::{
     event::Event,
     ledger::LedgerFile,
     net::Stream,
-    pop3::transaction::{Listing, Transaction},
+    pop3::{listing::Listing, transaction::Transaction},
 };
 
 /// Marks every message on the server that was not delivered as skipped, or `as_fetched` as

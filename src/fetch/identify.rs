@@ -37,8 +37,9 @@ use crate::{
     ledger::{Reader, Recognized},
     net::Stream,
     pop3::{
+        listing::Listing,
         reply::{Refusal, quoted},
-        transaction::{Listing, Transaction},
+        transaction::Transaction,
     },
     text::{count, sanitize},
 };

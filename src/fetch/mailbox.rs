@@ -33,7 +33,7 @@ use crate::{
         mailboxes::{self, KnownMailbox},
     },
     net::Stream,
-    pop3::transaction::{Listing, Transaction},
+    pop3::{listing::Listing, transaction::Transaction},
     sys::lock::{self, Lock},
     text::{count, sanitize},
 };

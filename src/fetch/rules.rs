@@ -17,7 +17,7 @@ use crate::{
     },
     error::{Kind, Result, Verdict},
     net::Stream,
-    pop3::transaction::{Listing, Transaction},
+    pop3::{listing::Listing, transaction::Transaction},
 };
 
 /// The smallest number of headers that are requested at once, so that a small `limit` does not cost

@@ -22,7 +22,7 @@ use crate::{
     error::{Error, Kind, Result},
     event::Event,
     net::Stream,
-    pop3::transaction::{Listing, Transaction},
+    pop3::{listing::Listing, transaction::Transaction},
     text::count,
 };
 

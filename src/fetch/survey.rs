@@ -25,7 +25,7 @@ use crate::{
     error::{Error, Result},
     ledger::{Reader, Recognized, SeenMaildir},
     net::Stream,
-    pop3::transaction::{Listing, Transaction},
+    pop3::{listing::Listing, transaction::Transaction},
     sys::lock::Lock,
 };
 

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use super::{
     body::Decoder,
     command::{Command, MAX_COMMAND},
+    read_buffer::{LineEnds, ReadBuffer},
     reply::{self, Capabilities, Refusal, Reply, quoted},
     secrets::Secrets,
     transfer_rate::TransferRate,
@@ -32,9 +33,6 @@ use crate::{
     event::TraceLine,
     text::sanitize,
 };
-
-/// The size of the read buffer, in bytes.
-const BUFFER: usize = 64 * 1024;
 
 /// The longest line accepted outside of a message, in bytes. RFC 2449 §4 allows 512, but SASL
 /// challenges and some UIDs are longer.
@@ -57,31 +55,15 @@ pub struct ConnectionOptions {
     pub trace: Option<Trace>,
 }
 
-/// The line ends in a server's responses, messages not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum LineEnds {
-    /// No line was read yet.
-    #[default]
-    Unknown,
-    /// At least one line ended with CRLF, as RFC 1939 requires.
-    Crlf,
-    /// All lines ended with a bare LF.
-    Lf,
-}
-
 /// A stream, with the bytes that were read from it and not used yet.
 pub(super) struct Connection<S> {
     stream: S,
-    buffer: Vec<u8>,
-    /// `buffer[start..end]` was read and not used yet.
-    start: usize,
-    end: usize,
+    buffer: ReadBuffer,
     /// Commands to send with the next flush.
     unsent: Zeroizing<Vec<u8>>,
     /// The number of commands without a response, those in `unsent` included.
     unanswered: usize,
     rate: TransferRate,
-    line_ends: LineEnds,
     /// Whether the responses to STAT have a size.
     stat_has_size: bool,
     /// The server's name, for messages.
@@ -102,13 +84,10 @@ impl<S> Connection<S> {
         } = options;
         Self {
             stream,
-            buffer: vec![0; BUFFER],
-            start: 0,
-            end: 0,
+            buffer: ReadBuffer::default(),
             unsent: Zeroizing::default(),
             unanswered: 0,
             rate: TransferRate::default(),
-            line_ends: LineEnds::default(),
             stat_has_size: true,
             peer,
             time_limit,
@@ -124,7 +103,7 @@ impl<S> Connection<S> {
 
     /// Returns whether the buffer has bytes that were not used yet.
     pub(super) fn has_unread(&self) -> bool {
-        self.start < self.end
+        !self.buffer.unread().is_empty()
     }
 
     /// Returns the stream, to be wrapped in TLS, and the options for the new connection.
@@ -185,7 +164,7 @@ impl<S> Connection<S> {
 
     /// Returns the error for unsolicited data in the buffer.
     fn unsolicited(&self) -> Error {
-        let unread = &self.buffer[self.start..self.end];
+        let unread = self.buffer.unread();
         let line = unread
             .split(|octet| *octet == b'\n')
             .next()
@@ -198,6 +177,18 @@ impl<S> Connection<S> {
             }
             _ => self.desynchronized(line),
         }
+    }
+
+    /// Returns the error for a line that exceeds [`MAX_LINE`].
+    fn line_too_long(&self) -> Error {
+        let error = match self.buffer.line_ends() {
+            LineEnds::Unknown => not_pop3(&self.peer),
+            LineEnds::Crlf | LineEnds::Lf => Error::new(
+                Kind::NotPop3,
+                format!("unexpected response from {}", self.peer),
+            ),
+        };
+        error.with_fact(format!("a line exceeds {} KiB", MAX_LINE / 1024))
     }
 
     /// Passes a line to the trace, if there is one.
@@ -311,7 +302,7 @@ impl<S: Read + Write> Connection<S> {
 
     /// Returns a decoder for the multi-line response that comes next.
     pub(super) fn decoder(&self) -> Decoder {
-        Decoder::new(self.line_ends == LineEnds::Lf)
+        Decoder::new(self.buffer.line_ends() == LineEnds::Lf)
     }
 
     /// Reads a status line or a SASL challenge, before or during the login.
@@ -399,7 +390,7 @@ impl<S: Read + Write> Connection<S> {
                 ),
             )
         })?;
-        Ok(match &self.buffer[line] {
+        Ok(match self.buffer.bytes(line) {
             b"." => None,
             [b'.', rest @ ..] => Some(rest),
             line => Some(line),
@@ -435,36 +426,19 @@ impl<S: Read + Write> Connection<S> {
 
     /// Reads a line. Returns it without its line end.
     fn line(&mut self) -> Result<&[u8]> {
-        self.next_line().map(|line| &self.buffer[line])
+        self.next_line().map(|line| self.buffer.bytes(line))
     }
 
     /// Reads a line. Returns its range in the buffer, without its line end.
     fn next_line(&mut self) -> Result<Range<usize>> {
         let mut searched = 0;
         loop {
-            let unread = &self.buffer[self.start..self.end];
-            if let Some(lf) = memchr::memchr(b'\n', &unread[searched..]) {
-                let from = self.start;
-                let to = from + searched + lf;
-                self.start = to + 1;
-                let crlf = self.buffer[from..to].ends_with(b"\r");
-                self.line_ends = match self.line_ends {
-                    LineEnds::Unknown | LineEnds::Lf if !crlf => LineEnds::Lf,
-                    _ => LineEnds::Crlf,
-                };
-                return Ok(from..to - usize::from(crlf));
+            if let Some(line) = self.buffer.take_line(searched) {
+                return Ok(line);
             }
-            searched = unread.len();
+            searched = self.buffer.unread().len();
             if searched > MAX_LINE {
-                let error = match self.line_ends {
-                    LineEnds::Unknown => not_pop3(&self.peer),
-                    LineEnds::Crlf | LineEnds::Lf => Error::new(
-                        Kind::NotPop3,
-                        format!("unexpected response from {}", self.peer),
-                    ),
-                };
-                let fact = format!("a line exceeds {} KiB", MAX_LINE / 1024);
-                return Err(error.with_fact(fact));
+                return Err(self.line_too_long());
             }
             self.fill()?;
         }
@@ -478,12 +452,10 @@ impl<S: Read + Write> Connection<S> {
         ended: &mut bool,
     ) -> Result<Option<Range<usize>>> {
         while !*ended {
-            let start = self.start;
-            let decoded = decoder.decode(&mut self.buffer[start..self.end]);
-            self.start += decoded.used;
-            *ended = decoded.end;
-            if decoded.content > 0 {
-                return Ok(Some(start..start + decoded.content));
+            let content;
+            (content, *ended) = self.buffer.take_content(decoder);
+            if !content.is_empty() {
+                return Ok(Some(content));
             }
             if !*ended {
                 self.fill()?;
@@ -495,7 +467,7 @@ impl<S: Read + Write> Connection<S> {
     /// Returns the bytes of a range from [`content`](Self::content), which is valid until more is
     /// read.
     pub(super) fn bytes(&self, content: Range<usize>) -> &[u8] {
-        &self.buffer[content]
+        self.buffer.bytes(content)
     }
 
     /// Reads the response to the sentinel `LIST num`, which follows the response to a command for
@@ -516,18 +488,10 @@ impl<S: Read + Write> Connection<S> {
 
     /// Reads once from the stream, and appends to the bytes in the buffer.
     fn fill(&mut self) -> Result<()> {
-        if self.start > 0 {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
         let began = Instant::now();
-        match self.stream.read(&mut self.buffer[self.end..]) {
+        match self.buffer.fill(&mut self.stream) {
             Ok(0) => Err(self.io_error("reading", &io::ErrorKind::UnexpectedEof.into())),
-            Ok(octets) => {
-                self.end += octets;
-                self.count_transfer(began, octets)
-            }
+            Ok(octets) => self.count_transfer(began, octets),
             Err(error) => Err(self.io_error("reading", &error)),
         }
     }

@@ -1,8 +1,9 @@
 //! A POP3 client (RFC 1939, 2449, 2595, 3206, 5034).
 //!
 //! [`command`], [`reply`], [`body`], [`sasl`], [`secrets`] and [`transfer_rate`] are pure.
-//! [`connection`] sends commands and reads responses on a buffered stream. [`login`] and
-//! [`transaction`] are the states of a session, and [`retrieval`] requests messages.
+//! [`connection`] sends commands and reads responses, which [`read_buffer`] divides into lines.
+//! [`login`] and [`transaction`] are the states of a session, [`listing`] lists the mailbox, and
+//! [`retrieval`] requests messages.
 //!
 //! Whether a server's behaviour is tolerated is decided next to the line that reads it, and named
 //! there: a server that breaks the RFC is common, and each tolerance has to be justified by one.
@@ -10,7 +11,9 @@
 pub mod body;
 pub mod command;
 mod connection;
+pub mod listing;
 pub mod login;
+mod read_buffer;
 pub mod reply;
 pub mod retrieval;
 pub mod sasl;
