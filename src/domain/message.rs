@@ -114,13 +114,24 @@ fn fields(head: &[u8]) -> Option<Message<'_>> {
     guarded(|| FIELDS.parse_headers(head))
 }
 
-/// Returns the time at which the server received a message with this header, or else that of its Date
-/// field. `None` if there is none that can be parsed.
+/// Returns the time at which the server received a message with this header, or else that of its
+/// Date field. `None` if neither can be parsed.
+///
+/// The first Received field is the server's own (RFC 5321 §4.4). The sender can forge those below,
+/// which are not interpreted.
 pub fn received_at(head: &[u8]) -> Option<Timestamp> {
-    let message = guarded(|| DATES.parse_headers(head))?;
-    let received = message.received().and_then(mail_parser::Received::date);
-    let date = received.or_else(|| message.date().copied());
-    date.map(|date| Timestamp(date.to_timestamp()))
+    let message = fields(head)?;
+    let first = |name: HeaderName<'_>| message.headers().iter().find(|field| field.name == name);
+    let date = |name: HeaderName<'_>| {
+        let field = first(name)?;
+        let field = head.get(field.offset_field as usize..field.offset_end as usize)?;
+        let parsed = guarded(|| DATES.parse_headers(field))?;
+        let received = parsed.received().and_then(mail_parser::Received::date);
+        received.or_else(|| parsed.date().copied())
+    };
+    date(HeaderName::Received)
+        .or_else(|| date(HeaderName::Date))
+        .map(|date| Timestamp(date.to_timestamp()))
 }
 
 /// Returns the address in the Return-Path of `head` (RFC 5321 §4.4), or `None` if there is no such
@@ -267,6 +278,24 @@ mod tests {
     use proptest::prelude::*;
 
     const MAIL: &[u8] = b"Received: from a by b;\n\tMon, 1 Jan 2026 00:00:00 +0000\nFrom: =?utf-8?q?J=C3=BCrgen?= <j@example.org>\nSubject: Hello\n world\nMessage-ID: <1@example.org>\nDate: Mon, 1 Jan 2026 00:00:00 +0000\n\n";
+
+    #[test]
+    fn time_of_the_last_server_counts() {
+        let by = |date: &str| format!("Received: from a.example by b.example; {date}\n");
+        let (server, forged) = (
+            by("Sat, 28 Nov 2026 09:00:00 +0000"),
+            by("Sat, 28 Nov 2099 09:00:00 +0000"),
+        );
+        let date = "Date: Fri, 27 Nov 2026 09:00:00 +0000\n";
+        let at = |head: &str| received_at(format!("{head}Subject: x\n\n").as_bytes());
+        let received = at(&server);
+        assert!(received.is_some());
+        assert_eq!(at(&format!("{server}{forged}{date}")), received);
+        assert_eq!(at(&format!("{date}{server}")), received);
+        assert!(at(date) < received && at(date).is_some());
+        assert_eq!(at(&format!("Received: by b.example\n{date}")), at(date));
+        assert_eq!(at("From: a\n"), None);
+    }
 
     #[test]
     fn words_are_decoded() {
