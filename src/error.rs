@@ -65,6 +65,8 @@ pub enum Kind {
     Deferred,
     /// A program or an LMTP server rejected the message.
     Rejected,
+    /// The message is larger than an LMTP server accepts.
+    TooLarge,
     /// The server does not speak POP3, or violates the protocol.
     NotPop3,
     /// The login was refused, the certificate is not trusted, or file permissions are wrong.
@@ -104,7 +106,8 @@ impl Kind {
             | Self::Desynchronized
             | Self::Busy
             | Self::Deferred
-            | Self::Rejected => 75,
+            | Self::Rejected
+            | Self::TooLarge => 75,
             Self::NotPop3 => 76,
             Self::Denied => 77,
             Self::Config => 78,
@@ -118,7 +121,7 @@ impl Kind {
             Self::ConnectionLost | Self::TimedOut | Self::Desynchronized | Self::Offline => {
                 Verdict::Reconnect
             }
-            Self::Deferred | Self::Rejected => Verdict::SkipMessage,
+            Self::Deferred | Self::Rejected | Self::TooLarge => Verdict::SkipMessage,
             Self::Stopped(_) => Verdict::StopAll,
             _ => Verdict::StopAccount,
         }

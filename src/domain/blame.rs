@@ -9,17 +9,22 @@
 //! program rejects everything when its own config is broken. So a failure is only *charged* to a
 //! message once something shows that it was the message:
 //!
-//! - *Refused or empty:* another message arrived after it in the same session; or it is the only
-//!   one of a few, and the header of a message that is known to be good could be read afterwards.
+//! - *Refused or empty:* another message arrived after it in the same session; or it was the first
+//!   request of a session and the only one that failed, and the header of a message that is known to
+//!   be good could be read afterwards. Several in a row prove nothing, even if headers can be read: a
+//!   server that has reached its quota still sends headers.
 //! - *Connection lost:* the message is a *suspect*. All others are fetched first. It is charged if
 //!   the connection is lost again while it is the first message of a session, and others arrived.
-//! - *Rejected by a destination, or could not be stored there:* the destination accepted another
-//!   message in this run.
+//! - *Rejected by a destination:* the same destination accepted another message after it. What it
+//!   accepted before proves nothing, because a program can break in the middle of a run.
+//! - *Could not be stored:* another message could be stored in this run.
 //! - A message that was charged in an earlier run needs no new evidence, unless messages that never
 //!   failed before fail in this run as well.
 //!
-//! Failures without evidence cost nothing: those messages are fetched last in the next run. After
-//! [`MAX_IN_A_ROW`] failures without a success in between, pouch stops asking.
+//! Failures without evidence cost nothing: those messages are fetched last in the next run. In every
+//! other run one new message is fetched after them ([`Blame::holds_back`]), because nothing else
+//! could show that they are bad. After [`MAX_IN_A_ROW`] failures without a success in between, pouch
+//! stops asking.
 
 use std::collections::HashSet;
 
@@ -56,6 +61,8 @@ pub enum Cause {
     Server,
     /// A destination rejected it.
     Destination,
+    /// It could not be stored, although a small message could be.
+    Storage,
 }
 
 /// How a connection ended.
@@ -80,7 +87,7 @@ pub enum Next {
 }
 
 /// A failure that may be charged to the message.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Suspicion {
     row: RowId,
     known_bad: bool,
@@ -88,6 +95,11 @@ struct Suspicion {
     cause: Option<Cause>,
     /// The session in which it failed.
     session: u32,
+    /// Whether it was the first message that this session requested.
+    first: bool,
+    /// The recipients that did not accept it, by their names in the ledger. Empty if it was rejected
+    /// before they were known.
+    recipients: Vec<String>,
 }
 
 /// The evidence that one run gathers.
@@ -100,6 +112,7 @@ pub struct Blame {
     arrived: u64,
     /// Messages that a destination accepted.
     accepted: u64,
+    has_lost_connection: bool,
     /// Connections in a row that were lost without progress.
     fruitless: u32,
     desynchronized: u32,
@@ -118,6 +131,8 @@ pub struct Blame {
     good_ones_lost: bool,
     /// The server refused too many messages in a row, in this session or an earlier one.
     refused_sessions: u32,
+    /// A message was requested again as the first one of a session.
+    has_isolated: bool,
 }
 
 impl Blame {
@@ -154,6 +169,11 @@ impl Blame {
         self.arrived
     }
 
+    /// Returns whether the server refused too many messages in a row in an earlier session.
+    pub fn is_refused(&self) -> bool {
+        self.refused_sessions > 0
+    }
+
     /// Returns whether the server can be trusted with pipelined commands.
     pub fn may_pipeline(&self) -> bool {
         self.desynchronized < MAX_DESYNCHRONIZED
@@ -175,6 +195,35 @@ impl Blame {
         requests.rotate_left(run_number.saturating_sub(1) % requests.len().max(1));
     }
 
+    /// Returns whether the last new message is fetched after those that failed before, so that its
+    /// arrival shows that they are to blame. Not in each run, nor once a connection was lost: such a
+    /// message must not delay a good one for long.
+    pub fn holds_back(&self, run_number: usize) -> bool {
+        run_number.is_multiple_of(2) && !self.has_lost_connection && self.refused_sessions == 0
+    }
+
+    /// Returns whether to request the only message that failed in this session, after others had
+    /// arrived, as the first one of another session, and prepares for that. Once in a run: otherwise
+    /// it could not be told from a message that a server refuses because of a quota.
+    pub fn isolate(&mut self) -> bool {
+        let session = self.session;
+        let is_open = |suspicion: &Suspicion| {
+            suspicion.cause == Some(Cause::Server) && suspicion.session == session
+        };
+        let mut open = self.suspicions.iter().filter(|other| is_open(other));
+        let (Some(only), None) = (open.next(), open.next()) else {
+            return false;
+        };
+        let row = only.row;
+        if only.first || only.known_bad || self.refused_sessions > 0 || self.has_isolated {
+            return false;
+        }
+        self.has_isolated = true;
+        self.done.remove(&row);
+        self.suspicions.retain(|suspicion| suspicion.row != row);
+        true
+    }
+
     /// Records that a session begins.
     pub fn begin_session(&mut self) {
         self.session += 1;
@@ -194,24 +243,41 @@ impl Blame {
         });
     }
 
-    /// Records that a destination accepted a message.
-    pub fn accepted(&mut self) {
+    /// Records that all `recipients`, by their names in the ledger, accepted a message.
+    pub fn accepted(&mut self, recipients: &[String]) {
         self.accepted += 1;
         self.rejected_in_a_row = 0;
         self.deferred_in_a_row = 0;
+        self.prove(|suspicion| {
+            let mut rejecting = suspicion.recipients.iter();
+            suspicion.cause == Some(Cause::Destination)
+                && rejecting.all(|recipient| recipients.contains(recipient))
+        });
     }
 
     /// Records that a destination accepted a message, but could not store it. Returns whether to fetch
     /// more.
     pub fn not_stored(&mut self, requested: Requested) -> Next {
         self.accepted = self.accepted.saturating_sub(1);
-        self.failed(requested, false, Cause::Destination)
+        self.failed(requested, false, Cause::Storage)
     }
 
     /// Records that a message is not to be requested again, because a transient problem delays it.
     pub fn deferred(&mut self, row: RowId) {
         self.done.insert(row);
         self.suspects.insert(row);
+    }
+
+    /// Records that the server refuses a message because of a transient problem. Returns whether to
+    /// request more.
+    pub fn deferred_by_server(&mut self, row: RowId) -> Next {
+        self.deferred(row);
+        self.refused_in_a_row += 1;
+        if self.refused_in_a_row >= MAX_IN_A_ROW {
+            Next::GiveUp
+        } else {
+            Next::Continue
+        }
     }
 
     /// Records that a destination asks to get a message later. Returns whether to fetch more.
@@ -230,6 +296,16 @@ impl Blame {
         self.suspects.insert(row);
     }
 
+    /// Records that `recipients`, by their names in the ledger, rejected a message. Returns whether to
+    /// fetch more.
+    pub fn rejected(&mut self, requested: Requested, recipients: Vec<String>) -> Next {
+        let next = self.failed(requested, false, Cause::Destination);
+        if let Some(suspicion) = self.suspicions.last_mut() {
+            suspicion.recipients = recipients;
+        }
+        next
+    }
+
     /// Records that a message failed while the session went on. `first`: it was the first one of its
     /// session. Returns whether to request more.
     pub fn failed(&mut self, requested: Requested, first: bool, cause: Cause) -> Next {
@@ -240,11 +316,13 @@ impl Blame {
             known_bad,
             cause: Some(cause),
             session: self.session,
+            first,
+            recipients: Vec::new(),
         });
         self.last_failed = (cause == Cause::Server).then_some((requested, first));
         let in_a_row = match cause {
             Cause::Server => &mut self.refused_in_a_row,
-            Cause::Destination => {
+            Cause::Destination | Cause::Storage => {
                 self.deferred_in_a_row = 0;
                 &mut self.rejected_in_a_row
             }
@@ -270,6 +348,7 @@ impl Blame {
 
     /// Records that a connection was lost. Returns whether to connect again.
     pub fn connection_lost(&mut self, lost: Lost) -> Next {
+        self.has_lost_connection = true;
         if lost.maybe_desynchronized {
             // it may also be that one message
             self.desynchronized += if lost.progress { 1 } else { MAX_DESYNCHRONIZED };
@@ -301,6 +380,8 @@ impl Blame {
                     known_bad,
                     cause: None,
                     session: self.session,
+                    first,
+                    recipients: Vec::new(),
                 });
             }
         }
@@ -333,9 +414,9 @@ impl Blame {
     fn can_probe(&self, suspicion: &Suspicion) -> bool {
         match suspicion.cause {
             Some(Cause::Server) => {
-                suspicion.session == self.session && self.refused_in_a_row < MAX_IN_A_ROW
+                suspicion.session == self.session && suspicion.first && self.refused_in_a_row == 1
             }
-            Some(Cause::Destination) => false,
+            Some(Cause::Destination | Cause::Storage) => false,
             None => self.arrived == 0,
         }
     }
@@ -364,12 +445,18 @@ impl Blame {
                 .filter(|other| other.cause == cause)
                 .all(|other| other.known_bad)
         };
-        let known_bad = [Some(Cause::Server), Some(Cause::Destination), None]
-            .map(|cause| (cause, all_known_bad(&self.suspicions, cause)));
+        let known_bad = [
+            Some(Cause::Server),
+            Some(Cause::Destination),
+            Some(Cause::Storage),
+            None,
+        ]
+        .map(|cause| (cause, all_known_bad(&self.suspicions, cause)));
         let known_bad = |cause| known_bad.iter().any(|(known, all)| *known == cause && *all);
         self.prove(|suspicion| match suspicion.cause {
             None => arrived || !good_ones_lost,
-            Some(Cause::Destination) => !rejects_all && (accepted || known_bad(suspicion.cause)),
+            Some(Cause::Destination) => !rejects_all && known_bad(suspicion.cause),
+            Some(Cause::Storage) => !rejects_all && (accepted || known_bad(suspicion.cause)),
             Some(Cause::Server) => !refuses_all && known_bad(suspicion.cause),
         });
         std::mem::take(&mut self.proven)
@@ -416,6 +503,8 @@ mod tests {
         limit: Option<(usize, Reply)>,
         /// It refuses everything after one refusal.
         sulks: bool,
+        /// It sends headers even then.
+        shows_headers: bool,
     }
 
     impl Server {
@@ -501,6 +590,13 @@ mod tests {
                     }
                 }
             }
+            // the server sends the headers of known messages, whatever it refuses
+            if server.shows_headers && blame.arrived() > 0 && blame.needs_probe() {
+                blame.probed();
+            }
+            if next.is_none() && blame.isolate() {
+                continue;
+            }
             if next != Some(Next::Continue) {
                 break;
             }
@@ -530,8 +626,9 @@ mod tests {
             messages in proptest::collection::vec(any_reply(), 1..30),
             limit in any_limit(),
             sulks in any::<bool>(),
+            shows_headers in any::<bool>(),
         ) {
-            let server = Server { messages, limit, sulks };
+            let server = Server { messages, limit, sulks, shows_headers };
             let mut states = vec![State::default(); server.messages.len()];
             for number in 0..6 {
                 run(&server, &mut states, number);
@@ -546,7 +643,7 @@ mod tests {
             messages in proptest::collection::vec(any_reply(), 1..20),
             sulks in any::<bool>(),
         ) {
-            let server = Server { messages, limit: None, sulks };
+            let server = Server { messages, limit: None, sulks, shows_headers: false };
             let mut states = vec![State::default(); server.messages.len()];
             for number in 0..200 {
                 run(&server, &mut states, number);
@@ -579,13 +676,39 @@ mod tests {
     }
 
     #[test]
-    fn last_message_is_charged_once_a_known_header_can_be_read() {
+    fn last_message_is_charged_when_refused_first_and_alone_while_a_header_can_be_read() {
         let mut blame = Blame::new(2);
+        blame.begin_session();
         blame.arrived_complete(RowId(9));
         blame.failed(requested(10), false, Cause::Server);
+        // it may be a quota
+        assert!(blame.take_proven().is_empty() && !blame.needs_probe());
+        assert!(blame.isolate() && !blame.is_done(RowId(10)));
+        blame.begin_session();
+        blame.failed(requested(10), true, Cause::Server);
         assert!(blame.take_proven().is_empty() && blame.needs_probe());
         blame.probed();
         assert_eq!(blame.take_proven(), [RowId(10)]);
+        assert!(!blame.isolate());
+    }
+
+    #[test]
+    fn several_refusals_in_a_row_charge_no_message_although_headers_can_be_read() {
+        let mut blame = Blame::new(2);
+        blame.begin_session();
+        blame.failed(requested(1), true, Cause::Server);
+        blame.failed(requested(2), false, Cause::Server);
+        assert!(!blame.needs_probe() && !blame.isolate());
+        blame.probed();
+        assert!(blame.take_proven().is_empty());
+    }
+
+    #[test]
+    fn transient_refusals_in_a_row_stop_the_session() {
+        let mut blame = Blame::new(2);
+        blame.begin_session();
+        let stopped = (0..100).find(|n| blame.deferred_by_server(RowId(*n)) == Next::GiveUp);
+        assert_eq!(stopped, Some(i64::from(MAX_IN_A_ROW) - 1));
     }
 
     #[test]
@@ -609,10 +732,29 @@ mod tests {
             .find(|row| blame.failed(requested(*row), false, Cause::Destination) == Next::GiveUp);
         assert_eq!(rejected, Some(i64::from(MAX_IN_A_ROW) - 1));
         assert!(blame.take_proven().is_empty());
+    }
+
+    #[test]
+    fn rejected_message_is_charged_once_the_same_recipients_accept_another() {
+        let named = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>()
+        };
         let mut blame = Blame::new(2);
-        blame.failed(requested(1), false, Cause::Destination);
-        blame.accepted();
+        // the program may have broken since
+        blame.accepted(&named(&["ann", "bob"]));
+        blame.rejected(requested(1), named(&["bob"]));
+        blame.accepted(&named(&["ann"]));
+        assert!(blame.take_proven().is_empty());
+        blame.accepted(&named(&["ann", "bob"]));
         assert_eq!(blame.take_proven(), [RowId(1)]);
+        // a filter rejected it
+        blame.rejected(requested(2), Vec::new());
+        assert!(blame.take_proven().is_empty());
+        blame.accepted(&named(&["ann"]));
+        assert_eq!(blame.take_proven(), [RowId(2)]);
     }
 
     #[test]

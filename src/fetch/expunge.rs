@@ -40,6 +40,13 @@ pub(super) struct Candidate {
     suspect: bool,
 }
 
+impl Candidate {
+    /// Returns its row.
+    pub(super) fn row(&self) -> RowId {
+        self.row
+    }
+}
+
 /// How the deletions of a session ended.
 pub(super) enum Expunged {
     /// Nothing is left to delete.

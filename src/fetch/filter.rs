@@ -66,18 +66,26 @@ impl AccountRun<'_> {
                     );
                     let error = Error::new(Kind::Rejected, what);
                     self.describe(request.row, &summarize(head.as_bytes()))?;
-                    return Ok(FilterOutcome::Stopped(self.unaccepted(request, error)?));
+                    return Ok(FilterOutcome::Stopped(self.unaccepted(
+                        request,
+                        error,
+                        Vec::new(),
+                    )?));
                 }
                 Ok(Filtered::Dropped) => {
                     let reason = format!("dropped by the filter `{}`", program(argv));
                     self.ledger.skip(&[(request.row, reason)])?;
-                    self.blame.accepted();
+                    self.blame.accepted(&[]);
                     return Ok(FilterOutcome::Stopped(Received::Skipped));
                 }
                 Err(error) if error.kind().verdict() == Verdict::StopAll => return Err(error),
                 Err(error) => {
                     self.describe(request.row, &summarize(head.as_bytes()))?;
-                    return Ok(FilterOutcome::Stopped(self.unaccepted(request, error)?));
+                    return Ok(FilterOutcome::Stopped(self.unaccepted(
+                        request,
+                        error,
+                        Vec::new(),
+                    )?));
                 }
             }
         }

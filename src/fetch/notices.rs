@@ -77,7 +77,7 @@ impl AccountRun<'_> {
         match self.write_notice(&quarantined, now) {
             // A program that rejects the notice usually rejected the message, too, and that was
             // reported. Trying again in each run would be useless.
-            Err(error) if error.kind() != Kind::Rejected => {
+            Err(error) if !matches!(error.kind(), Kind::Rejected | Kind::TooLarge) => {
                 if by_program && error.kind().verdict() != Verdict::StopAll {
                     self.ledger.abort_notice_handover(&rows)?;
                 }

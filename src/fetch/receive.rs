@@ -73,7 +73,7 @@ impl AccountRun<'_> {
             Read::Complete(content) => content,
             Read::Unstored(error) => {
                 let failure = self.not_stored(request, error);
-                return Ok(Received::Failed(Box::new(failure), Cause::Destination));
+                return Ok(Received::Failed(Box::new(failure), Cause::Storage));
             }
         };
         let Content {
@@ -93,9 +93,8 @@ impl AccountRun<'_> {
         }
         if let Some(error) = missing(request, octets, before.unwrap_or(0)) {
             let failure = Failure {
-                request: request.clone(),
-                error,
                 partial: partial(&mut draft),
+                ..Failure::new(request, error)
             };
             return Ok(Received::Failed(Box::new(failure), Cause::Server));
         }
@@ -292,9 +291,9 @@ impl AccountRun<'_> {
         };
         self.begin_handover(request, &arrival, one_at_a_time)?;
         if let Err(unaccepted) = self.committer.accept(&envelope, draft, &self.env.stop) {
-            return self.not_accepted(request, unaccepted, head, one_at_a_time);
+            return self.not_accepted(request, unaccepted, (head, &destinations), one_at_a_time);
         }
-        self.blame.accepted();
+        self.blame.accepted(&recipients(&destinations));
         self.committer.add(Accepted {
             request: request.clone(),
             name: name.to_string(),
@@ -351,10 +350,14 @@ impl AccountRun<'_> {
         &mut self,
         request: &FetchRequest,
         unaccepted: Unaccepted,
-        head: &[u8],
+        (head, destinations): (&[u8], &[Destination]),
         one_at_a_time: bool,
     ) -> Result<Received> {
         let Unaccepted { error, accepted_by } = unaccepted;
+        let mut rejecting = recipients(destinations);
+        rejecting.retain(|recipient| {
+            !accepted_by.contains(recipient) && !request.copy.accepted_by.contains(recipient)
+        });
         for recipient in accepted_by {
             let now = self.env.clock.now();
             self.ledger
@@ -368,11 +371,17 @@ impl AccountRun<'_> {
         if one_at_a_time {
             self.ledger.abort_handover(request.row)?;
         }
-        self.unaccepted(request, error)
+        self.unaccepted(request, error, rejecting)
     }
 
-    /// Returns what becomes of a message that a program did not accept.
-    pub(super) fn unaccepted(&mut self, request: &FetchRequest, error: Error) -> Result<Received> {
+    /// Returns what becomes of a message that a program did not accept. `recipients` are those that
+    /// rejected it, by their names in the ledger; none if it was a filter.
+    pub(super) fn unaccepted(
+        &mut self,
+        request: &FetchRequest,
+        error: Error,
+        recipients: Vec<String>,
+    ) -> Result<Received> {
         match error.kind() {
             Kind::Deferred => Ok(match self.blame.deferred_by_destination(request.row) {
                 Next::Continue => Received::Deferred(error),
@@ -380,15 +389,18 @@ impl AccountRun<'_> {
             }),
             Kind::Rejected => {
                 let failure = Failure {
-                    request: request.clone(),
-                    error,
-                    partial: Vec::new(),
+                    recipients,
+                    ..Failure::new(request, error)
                 };
                 Ok(Received::Failed(Box::new(failure), Cause::Destination))
             }
+            Kind::TooLarge => {
+                let failure = Failure::new(request, error);
+                Ok(Received::Failed(Box::new(failure), Cause::Storage))
+            }
             _ if self.is_batched(request) && self.can_store(request, &error) => {
                 let failure = self.not_stored(request, error);
-                Ok(Received::Failed(Box::new(failure), Cause::Destination))
+                Ok(Received::Failed(Box::new(failure), Cause::Storage))
             }
             _ => Err(error),
         }
@@ -413,16 +425,21 @@ impl AccountRun<'_> {
         let error = Error::new(kind, format!("{host} refused to send {}", request.name()))
             .with_fact(quoted(host, refusal));
         if transient {
-            self.blame.deferred(request.row);
-            return Received::Deferred(error);
+            return match self.blame.deferred_by_server(request.row) {
+                Next::Continue => Received::Deferred(error),
+                Next::GiveUp => Received::Refused(error),
+            };
         }
-        let failure = Failure {
-            request: request.clone(),
-            error,
-            partial: Vec::new(),
-        };
-        Received::Failed(Box::new(failure), Cause::Server)
+        Received::Failed(Box::new(Failure::new(request, error)), Cause::Server)
     }
+}
+
+/// Returns the names of all recipients of a message in the ledger.
+fn recipients(destinations: &[Destination]) -> Vec<String> {
+    destinations
+        .iter()
+        .flat_map(Destination::recipients)
+        .collect()
 }
 
 /// Returns the error for a truncated message that is not delivered, because it is empty, or no more

@@ -60,6 +60,8 @@ pub(super) enum Received {
     Failed(Box<Failure>, Cause),
     /// It is deferred, because the server or a destination has a transient problem.
     Deferred(Error),
+    /// The server refused it because of a transient problem, as it did too many before it.
+    Refused(Error),
     /// It is deferred, and all further messages as well.
     Stopped(Error),
 }
@@ -71,6 +73,21 @@ pub(super) struct Failure {
     pub(super) error: Error,
     /// The beginning of the message, as far as it was received.
     pub(super) partial: Vec<u8>,
+    /// The recipients that did not accept it, by their names in the ledger. Empty if it failed before
+    /// they were known.
+    pub(super) recipients: Vec<String>,
+}
+
+impl Failure {
+    /// Returns the failure of a message of which nothing was received, or nothing is needed.
+    pub(super) fn new(request: &FetchRequest, error: Error) -> Self {
+        Self {
+            request: request.clone(),
+            error,
+            partial: Vec::new(),
+            recipients: Vec::new(),
+        }
+    }
 }
 
 /// A session that was ended by an error.

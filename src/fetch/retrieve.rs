@@ -3,7 +3,10 @@
 //! Messages are requested in three groups: first those that can be pipelined, then those for
 //! programs and LMTP servers, which are delivered one at a time, and last, each alone, those that
 //! failed or were deferred before. A message that breaks the connection is thus requested after all
-//! good ones, and nothing else is outstanding when it does.
+//! good ones, except one that may be needed as evidence ([`Blame::holds_back`]), and nothing else is
+//! outstanding when it does.
+//!
+//! [`Blame::holds_back`]: crate::domain::blame::Blame::holds_back
 
 use super::{
     request::{FetchRequest, Received, SessionLost, will_retry},
@@ -14,7 +17,7 @@ use crate::{
     delivery::DeliveryMode,
     domain::{
         blame::{Cause, MAX_DEFERRED_IN_A_ROW, MAX_IN_A_ROW, Next},
-        plan::Known,
+        plan::{Known, ListedMessage},
         reconcile::Reconciled,
     },
     error::{Error, Kind, Result},
@@ -29,8 +32,12 @@ use crate::{
 /// messages that have not arrived take no memory here.
 const WINDOW: Window = Window {
     count: 256,
+    cautious: 64,
     octets: 8_000_000,
 };
+
+/// How many messages are requested ahead at first if the server refused others.
+const CAUTIOUS: usize = 8;
 
 /// Whether to request more messages in a session.
 pub(super) enum Flow {
@@ -57,11 +64,18 @@ impl AccountRun<'_> {
             requests.into_iter().partition(|request| request.careful);
         self.blame.order(&mut fresh, number);
         self.blame.order_careful(&mut careful, number);
-        let (one_at_a_time, batched): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|request| {
-            let destinations = self.known_destinations(request).unwrap_or_default();
-            self.committer.mode(&destinations) == DeliveryMode::OneAtATime
-        });
-        let window = match self.account.request_ahead {
+        let (mut one_at_a_time, mut batched): (Vec<_>, Vec<_>) =
+            fresh.into_iter().partition(|request| {
+                let destinations = self.known_destinations(request).unwrap_or_default();
+                self.committer.mode(&destinations) == DeliveryMode::OneAtATime
+            });
+        let is_open = careful.iter().any(|request| !request.known_bad);
+        let last = if is_open && self.blame.holds_back(number) {
+            one_at_a_time.pop().or_else(|| batched.pop())
+        } else {
+            None
+        };
+        let mut window = match self.account.request_ahead {
             // a filter may take longer than the server tolerates unread responses
             _ if !self.account.filter.is_empty() => Window::ONE,
             RequestAhead::Auto => WINDOW,
@@ -70,6 +84,9 @@ impl AccountRun<'_> {
                 ..WINDOW
             },
         };
+        if is_open || self.blame.is_refused() {
+            window.cautious = CAUTIOUS;
+        }
         let mut first = true;
         let careful = careful
             .iter()
@@ -78,7 +95,8 @@ impl AccountRun<'_> {
             (batched.as_slice(), window),
             (one_at_a_time.as_slice(), Window::ONE),
         ];
-        for (group, window) in groups.into_iter().chain(careful) {
+        let last = (last.as_slice(), Window::ONE);
+        for (group, window) in groups.into_iter().chain(careful).chain([last]) {
             let flow = self.retrieve(session, group, window, (address, &mut first))?;
             if !matches!(flow, Flow::Continue) {
                 return Ok(flow);
@@ -146,18 +164,30 @@ impl AccountRun<'_> {
                 let reported = will_retry(request, error.clone());
                 self.outcome.defer(request, error, reported);
             }
+            Received::Refused(error) => {
+                self.ledger.defer(request.row, now)?;
+                let reported = will_retry(request, error.clone());
+                self.outcome.defer(request, error, reported);
+                return Ok(Flow::Refuses);
+            }
             Received::Stopped(error) => {
                 self.ledger.defer(request.row, now)?;
                 return Ok(Flow::Stopped(in_a_row(&error, MAX_DEFERRED_IN_A_ROW)));
             }
             Received::Failed(failure, cause) => {
-                let next = self.blame.failed(request.requested(), first, cause);
+                let requested = request.requested();
+                let next = match cause {
+                    Cause::Destination => {
+                        self.blame.rejected(requested, failure.recipients.clone())
+                    }
+                    Cause::Server | Cause::Storage => self.blame.failed(requested, first, cause),
+                };
                 let stop = (next == Next::GiveUp).then(|| in_a_row(&failure.error, MAX_IN_A_ROW));
                 self.keep_failure(*failure);
                 return Ok(match (stop, cause) {
                     (None, _) => Flow::Continue,
                     (Some(_), Cause::Server) => Flow::Refuses,
-                    (Some(error), Cause::Destination) => Flow::Stopped(error),
+                    (Some(error), Cause::Destination | Cause::Storage) => Flow::Stopped(error),
                 });
             }
         }
@@ -174,18 +204,25 @@ impl AccountRun<'_> {
         if !self.blame.needs_probe() {
             return Ok(());
         }
-        let entries = reconciled.mailbox.entries.iter();
-        let known = entries.filter(|entry| {
-            matches!(entry.known, Known::Delivered { .. } | Known::Short { .. })
-                || entry.row.is_some_and(|row| self.blame.is_good(row))
-        });
-        let Some(smallest) = known.min_by_key(|entry| entry.octets) else {
+        let good = self.good_entries(reconciled);
+        let Some(smallest) = good.min_by_key(|entry| entry.octets) else {
             return Ok(());
         };
         if session.top(smallest.num)?.is_ok() {
             self.blame.probed();
         }
         Ok(())
+    }
+
+    /// Returns the listed messages that were delivered, in an earlier run or in this one.
+    pub(super) fn good_entries<'r>(
+        &self,
+        reconciled: &'r Reconciled,
+    ) -> impl Iterator<Item = &'r ListedMessage> {
+        reconciled.mailbox.entries.iter().filter(|entry| {
+            matches!(entry.known, Known::Delivered { .. } | Known::Short { .. })
+                || entry.row.is_some_and(|row| self.blame.is_good(row))
+        })
     }
 }
 

@@ -193,6 +193,7 @@ impl<'a> AccountRun<'a> {
             request,
             error,
             partial,
+            ..
         } = failure;
         let (row, account) = (request.row, self.account);
         let summary = summarize(&partial);
@@ -304,11 +305,7 @@ impl<'a> AccountRun<'a> {
         );
         let warning = error.clone().with_fact(fact);
         self.outcome.warning.get_or_insert(warning);
-        Failure {
-            request: request.clone(),
-            error,
-            partial: Vec::new(),
-        }
+        Failure::new(request, error)
     }
 
     /// Records durable messages as delivered.
@@ -408,6 +405,7 @@ impl<'a> AccountRun<'a> {
                 request,
                 error,
                 partial,
+                ..
             } = failure;
             self.describe(row, &summarize(&partial))?;
             // there is no evidence against the message

@@ -37,6 +37,9 @@ pub(super) struct SessionEnd {
     pub(super) stopped: Option<Error>,
     /// Whether the server refused too many messages in a row.
     pub(super) refuses: bool,
+    /// Whether a delivered message will be left on the server, so that its header can be read in
+    /// another session.
+    pub(super) can_probe: bool,
 }
 
 impl AccountRun<'_> {
@@ -97,16 +100,25 @@ impl AccountRun<'_> {
         self.probe_if_needed(session, &reconciled)?;
         self.charge_proven()?;
         self.request_headers_for_notice(session, &reconciled)?;
-        let (stopped, refuses) = match flow {
-            Flow::Continue => (None, false),
-            Flow::Refuses => (None, true),
-            Flow::Stopped(error) => (Some(error), false),
+        let refuses = matches!(flow, Flow::Refuses);
+        let stopped = match flow {
+            Flow::Stopped(error) => Some(error),
+            Flow::Continue | Flow::Refuses => None,
         };
+        let deletions = candidates(&plan, &reconciled);
         Ok(SessionEnd {
-            deletions: candidates(&plan, &reconciled),
+            can_probe: self.keeps_a_good_message(&deletions, &reconciled),
+            deletions,
             stopped,
             refuses,
         })
+    }
+
+    /// Returns whether a delivered message is left on the server if `deletions` are deleted.
+    fn keeps_a_good_message(&self, deletions: &[Candidate], reconciled: &Reconciled) -> bool {
+        let deleted: HashSet<_> = deletions.iter().map(Candidate::row).collect();
+        self.good_entries(reconciled)
+            .any(|entry| entry.row.is_some_and(|row| !deleted.contains(&row)))
     }
 
     /// Surveys the mailbox (see [`survey`]). If it is a known one, continues with its ledger.

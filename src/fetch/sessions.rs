@@ -58,11 +58,15 @@ impl AccountRun<'_> {
             // LOGIN-DELAY may be another one after the login (RFC 2449 §6.5)
             self.logged_in(&mut login.history, at, session.capabilities())?;
             let lost = match ended {
-                Ok(end) => match self.end_session(session, end, before)? {
-                    SessionResult::Complete => return Ok(()),
-                    SessionResult::Unfinished => continue,
-                    SessionResult::Lost(error) => error.into(),
-                },
+                Ok(mut end) => {
+                    // the next login may come too early
+                    end.can_probe &= login.history.delay.is_none();
+                    match self.end_session(session, end, before)? {
+                        SessionResult::Complete => return Ok(()),
+                        SessionResult::Unfinished => continue,
+                        SessionResult::Lost(error) => error.into(),
+                    }
+                }
                 Err(lost) => lost,
             };
             let progress = self.memory.take_progress() || self.blame.arrived() > before;
@@ -87,6 +91,7 @@ impl AccountRun<'_> {
             deletions,
             stopped,
             refuses,
+            can_probe,
         } = end;
         let expunged = self.expunge(session, &deletions, more)?;
         if let Some(error) = stopped {
@@ -99,7 +104,8 @@ impl AccountRun<'_> {
         };
         // always asked, because it counts the sessions
         let retry = refuses && self.blame.server_refuses() == Next::Continue;
-        Ok(if retry || (more && !refuses) {
+        let isolate = can_probe && !refuses && self.blame.isolate();
+        Ok(if retry || isolate || (more && !refuses) {
             SessionResult::Unfinished
         } else {
             SessionResult::Complete
@@ -140,9 +146,8 @@ impl AccountRun<'_> {
                     error.with_fact(fact.as_str())
                 });
             self.keep_failure(Failure {
-                request,
-                error,
                 partial,
+                ..Failure::new(&request, error)
             });
         }
         if next == Next::GiveUp {

@@ -53,6 +53,9 @@ pub struct RetrRequest {
 pub struct Window {
     /// The number of messages, at least 1.
     pub count: usize,
+    /// The number of messages until one has arrived, and after a refusal. A server that refuses
+    /// everything would otherwise get hundreds of requests.
+    pub cautious: usize,
     /// Their total size by LIST, in octets. A single message may be larger.
     pub octets: u64,
 }
@@ -64,6 +67,7 @@ impl Window {
     /// One message at a time.
     pub const ONE: Self = Self {
         count: 1,
+        cautious: 1,
         octets: u64::MAX,
     };
 }
@@ -85,6 +89,8 @@ pub struct Retrieval<'s, S> {
     /// The total size by LIST of those sent and not answered, in octets.
     in_flight: u64,
     body: Option<BodyState>,
+    /// Whether the last response was a message.
+    provides: bool,
     /// The size of what was received of the current or last message, in octets.
     received: u64,
     /// The message whose sentinel was answered last.
@@ -125,6 +131,7 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
             answered: 0,
             in_flight: 0,
             body: None,
+            provides: false,
             received: 0,
             last_verified: None,
         }
@@ -145,6 +152,7 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
         let response = self.connection.status()?;
         self.answered += 1;
         self.in_flight -= request.octets;
+        self.provides = response.is_ok();
         match response {
             Ok(status) => {
                 self.reject_repeated_sentinel(&status)?;
@@ -222,14 +230,19 @@ impl<'s, S: Read + Write> Retrieval<'s, S> {
     /// Sends more requests once half of the window has been answered.
     fn refill(&mut self) -> Result<()> {
         let waiting = self.sent - self.answered;
-        if waiting > self.window.count / 2 || self.in_flight > self.window.octets / 2 {
+        let count = if self.provides {
+            self.window.count
+        } else {
+            self.window.count.min(self.window.cautious)
+        };
+        if waiting > count / 2 || self.in_flight > self.window.octets / 2 {
             return Ok(());
         }
         let before = self.sent;
         while let Some(next) = self.requests.get(self.sent) {
             let waiting = self.sent - self.answered;
-            let full = waiting >= self.window.count
-                || self.in_flight.saturating_add(next.octets) > self.window.octets;
+            let full =
+                waiting >= count || self.in_flight.saturating_add(next.octets) > self.window.octets;
             if waiting > 0 && full {
                 break;
             }
@@ -310,6 +323,7 @@ mod tests {
         });
         let window = Window {
             count: 16,
+            cautious: 16,
             octets: 1_000,
         };
         let mut retrieval = Retrieval::new(&mut connection, &requests, window, true);

@@ -79,8 +79,7 @@ fn bad_message_at_any_position_stops_no_other(fault: fn(usize) -> Fault) {
         &[1, 10],
         &[3, 4, 5],
         &[1, 2, 3, 4, 5],
-        &[4, 5, 6, 7, 8, 9, 10],
-        &[1, 2, 3, 8, 9, 10],
+        &[1, 2, 3, 8, 10],
     ] {
         let desk = Desk::with(10, "", |server| {
             bad.iter().fold(server, |server, n| server.fault(fault(*n)))
@@ -93,6 +92,77 @@ fn bad_message_at_any_position_stops_no_other(fault: fn(usize) -> Fault) {
         desk.assert_one_notice(bad);
         desk.fetch(0).assert_silent();
         desk.assert_arrived(others(10, bad));
+    }
+}
+
+#[test]
+fn several_bad_messages_at_the_end_are_quarantined_once_another_arrives_after_them() {
+    for fault in [
+        |fault: Fault| fault.refuse("-ERR cannot open it"),
+        |fault: Fault| fault.empty(),
+    ] {
+        let bad = [8, 9, 10];
+        let desk = Desk::with(10, "", |server| {
+            let bad = bad.iter();
+            bad.fold(server, |server, n| server.fault(fault(retr(*n))))
+        });
+        // this may be a quota, although headers can be read
+        for _ in 0..5 {
+            desk.fetch(75).assert_silent();
+        }
+        for n in [11, 12] {
+            desk.server.add(corpus::uid(n), corpus::message(n));
+            desk.fetch(75);
+        }
+        desk.fetch(65);
+        desk.assert_one_notice(&bad);
+        desk.assert_arrived(others(12, &bad));
+    }
+}
+
+#[test]
+fn quota_quarantines_nothing_although_headers_can_be_read() {
+    for (left, words) in [
+        (1, "-ERR no more today"),
+        (3, "-ERR no more today"),
+        (7, "-ERR no more today"),
+        (20, "-ERR no more today"),
+        (3, "-ERR Download exceed. msg=10"),
+        (20, "-ERR Download exceed. msg=10"),
+    ] {
+        println!("{left}, {words}");
+        let desk = Desk::with(5 + left, "", |server| server);
+        for n in 6..=5 + left {
+            desk.server.fault(retr(n).refuse(words));
+        }
+        for _ in 0..if left == 1 { 1 } else { 4 } {
+            desk.fetch(75).assert_silent();
+        }
+        desk.server.heal_all();
+        desk.fetch(0).assert_silent();
+        assert!(desk.notices().is_empty());
+        desk.assert_arrived(1..=5 + left);
+    }
+}
+
+#[test]
+fn transient_refusals_in_a_row_end_the_run() {
+    for words in [
+        "-ERR Download exceed. msg=10",
+        "-ERR Can't get the letter, try again later",
+        "-ERR [SYS/TEMP] storage is down",
+    ] {
+        let desk = Desk::with(400, "", |server| server.fault(on("RETR").refuse(words)));
+        // two sessions; requests are sent ahead
+        for most in [80, 24, 24] {
+            let before = desk.retrieved();
+            desk.fetch(75).assert_silent();
+            let requested = desk.retrieved() - before;
+            assert!(requested <= most, "{words}: {requested}");
+        }
+        desk.server.heal_all();
+        desk.fetch(0);
+        desk.assert_arrived(1..=400);
     }
 }
 

@@ -216,6 +216,31 @@ fn message_rejected_three_times_is_quarantined() {
 }
 
 #[test]
+fn program_that_breaks_during_a_run_quarantines_nothing() {
+    let script =
+        taking("if test -e broken; then exit 67; fi; if grep -q '<3@' in; then touch broken; fi");
+    let desk = desk(6, &script, "", |server| server);
+    for _ in 0..4 {
+        desk.fetch(75).assert_silent();
+    }
+    assert_taken(&desk, 1..=3);
+    fs::remove_file(desk.home.join("broken")).unwrap();
+    desk.fetch(0).assert_silent();
+    assert_taken(&desk, 1..=6);
+}
+
+#[test]
+fn broken_program_of_a_rule_quarantines_nothing_while_another_destination_accepts_mail() {
+    let lines = "maildir = \"~/Mail/work\"\n[[account.work.rule]]\nsubject = \"/[246]$/\"\n\
+                 action = \"pipe:sh -c 'cat > /dev/null; exit 67'\"\n";
+    let desk = Desk::with(6, lines, |server| server);
+    for _ in 0..4 {
+        desk.fetch(75).assert_silent();
+    }
+    desk.assert_arrived([1, 3, 5]);
+}
+
+#[test]
 fn slow_program_is_killed_with_its_children() {
     let script = taking("if grep -q '<2@' in; then sleep 1000 & echo $! > child; wait; fi");
     let desk = desk(3, &script, "keep = \"none\"", |server| server);

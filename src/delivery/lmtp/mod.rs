@@ -199,7 +199,7 @@ impl Delivery for Lmtp {
         draft.file.rewind().map_err(|error| failed(&error))?;
         if let Some(limit) = self.offers()?.max_size.filter(|limit| octets > *limit) {
             return Err(Error::new(
-                Kind::Rejected,
+                Kind::TooLarge,
                 format!("the message is larger than {} accepts", self.server),
             )
             .with_fact(format!("it has {octets} bytes, the limit is {limit}")));

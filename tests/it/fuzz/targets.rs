@@ -191,6 +191,7 @@ fn fetch(
         wanted,
         Window {
             count: 16,
+            cautious: 16,
             octets: 100_000,
         },
     );
