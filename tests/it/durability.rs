@@ -1,7 +1,7 @@
 //! The order of syncs in a trace of system calls: the data before the file name, the file name
 //! before the ledger, the ledger before the deletion from the server.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fs};
 
 use crate::{
     fixture::Desk,
@@ -110,6 +110,37 @@ fn data_is_durable_before_name_ledger_and_deletion() {
         .iter()
         .any(|call| synced(call, &|path| path.contains("/mailboxes/")));
     assert!(!early, "{calls:#?}");
+}
+
+#[test]
+fn new_maildir_is_durable_before_the_ledger() {
+    let desk = Desk::new(Server::plain().messages(corpus::messages(2)), "");
+    // made by hand, so that pouch does not sync it when it creates the rest
+    for part in ["tmp", "new", "cur"] {
+        fs::create_dir_all(desk.home.join("Mail/work").join(part)).unwrap();
+    }
+    traced(&desk.home, CALLS, None, &["fetch"])
+        .run()
+        .assert_code(0);
+    let calls = calls(&desk.home);
+    let last = shown(&calls).last().unwrap().at;
+    let synced = |directory: &str| {
+        let path = desk.home.join(directory);
+        let path = path.to_str().unwrap();
+        calls[last..].iter().position(|call| {
+            call.name == "fsync" && call.result == 0 && call.files().iter().any(|file| file == path)
+        })
+    };
+    let ledger = calls[last..].iter().position(|call| {
+        call.name.ends_with("sync") && call.files().iter().any(|file| file.ends_with(".db-wal"))
+    });
+    for directory in ["Mail/work/new", "Mail/work", "Mail"] {
+        let at = synced(directory).unwrap_or_else(|| panic!("{directory} was not synced"));
+        assert!(
+            at < ledger.unwrap(),
+            "{directory} was synced after the ledger: {calls:#?}"
+        );
+    }
 }
 
 #[test]

@@ -96,6 +96,28 @@ fn two_servers_at_one_host_are_two_mailboxes() {
 }
 
 #[test]
+fn one_different_header_among_known_uids_is_another_mailbox() {
+    for differs in [1, 2, 5, 8] {
+        println!("{differs}");
+        let headers = (1..=8).map(|n| if n == differs { n + 10 } else { n });
+        let headers: Vec<_> = headers.collect();
+        let (one, two) = (numbered(1..=8).start(), numbered(headers.clone()).start());
+        let mut accounts = Accounts::new();
+        accounts.only(ann(&one), "");
+        accounts.pouch(&["fetch"], 0);
+        accounts.only(ann(&two), "keep = \"none\"");
+        accounts.pouch(&["plan"], 0).assert_stdout("0 known");
+        accounts.pouch(&["fetch"], 0).assert_silent();
+        accounts.assert_arrived("work", &same_sizes((1..=8).chain(headers)));
+        assert_eq!((one.remaining(), two.remaining()), (8, 0));
+        // each address keeps its ledger
+        accounts.only(ann(&one), "");
+        accounts.pouch(&["fetch"], 0).assert_silent();
+        assert_eq!(one.log().count("RETR"), 8);
+    }
+}
+
+#[test]
 fn other_server_with_the_same_uids_is_another_mailbox() {
     let (one, two) = (numbered(1..=3).start(), numbered(11..=13).start());
     let mut accounts = Accounts::new();
