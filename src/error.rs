@@ -13,6 +13,8 @@
 
 use std::{fmt, io, path::Path};
 
+use serde::{Deserialize, Serialize};
+
 use crate::text::printable;
 
 /// A [`Result`](std::result::Result) with an [`Error`] of this program.
@@ -21,10 +23,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// An error: one sentence about what failed, further facts, and at most one hint.
 ///
 /// It is boxed so that a `Result` stays small.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error(Box<Details>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Details {
     kind: Kind,
     what: String,
@@ -33,7 +35,7 @@ struct Details {
 }
 
 /// The kind of an error. Each kind has one exit code, as defined in sysexits.h.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// The command line is invalid, or names an account or a message that does not exist.
     Usage,

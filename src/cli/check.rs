@@ -38,7 +38,8 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
     for account in &accounts {
-        if accounts.len() > 1 && !context.global.json {
+        let are_several = accounts.len() > 1 || context.is_one_of_several();
+        if are_several && !context.global.json {
             print_wrapped(&format!("{}\n", account.name))?;
         }
         let mut steps = Steps {

@@ -70,7 +70,7 @@ pub fn messages(current: &OsStr) -> Vec<CompletionCandidate> {
 /// Returns the newest messages whose numbers begin with `current`, ascending.
 fn rows(line: CommandLine, current: &str) -> Result<VecDeque<Row>> {
     let mut newest = VecDeque::new();
-    let setup = Setup::read(line.config, line.state_dir)?;
+    let setup = Setup::read(line.config, line.state_dir, None)?;
     let account = line.account.into_iter().collect::<Vec<_>>();
     for account in setup.known_accounts(&account)?.iter().take(1) {
         let identity = account.identity();

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     env,
+    ffi::OsString,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -18,7 +19,7 @@ use crate::{
     ledger::mailboxes,
     net::TlsCache,
     report::{Colour, Level, watched},
-    sys::{clock::Clock, interrupt::Interrupt, password::CredentialFolder},
+    sys::{clock::Clock, interrupt::Interrupt, password::CredentialFolder, user::User},
     text::tilde,
 };
 
@@ -131,6 +132,39 @@ impl Dirs {
         let values = VARIABLES.iter().filter_map(|name| self.variable(name));
         let paths = values.flat_map(|value| env::split_paths(&value).collect::<Vec<_>>());
         paths.filter(|path| path.is_absolute()).collect()
+    }
+
+    /// Returns the environment for a process of another user: the variables that are neither about
+    /// the user nor possibly secret, and those that name the user.
+    pub fn environment_of(&self, user: &User) -> Vec<(OsString, OsString)> {
+        const KEPT: [&str; 14] = [
+            "PATH",
+            "LANG",
+            "LANGUAGE",
+            "TERM",
+            "COLUMNS",
+            "NO_COLOR",
+            "CLICOLOR_FORCE",
+            "TZ",
+            "TZDIR",
+            "SSL_CERT_FILE",
+            "SSL_CERT_DIR",
+            "OPENSSL_CONF",
+            "OPENSSL_MODULES",
+            "LD_LIBRARY_PATH",
+        ];
+        let is_kept = |name: &OsString| {
+            name.to_str()
+                .is_some_and(|name| KEPT.contains(&name) || name.starts_with("LC_"))
+        };
+        let kept = env::vars_os().filter(|(name, _)| is_kept(name) || name == "POUCH_NOW");
+        let own = [
+            ("HOME", user.home.clone().into_os_string()),
+            ("USER", OsString::from(&user.name)),
+            ("LOGNAME", OsString::from(&user.name)),
+        ];
+        kept.chain(own.map(|(name, value)| (name.into(), value)))
+            .collect()
     }
 
     /// Returns whether to write in colour (<https://no-color.org>).

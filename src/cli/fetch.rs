@@ -83,7 +83,8 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
             env.attendance = Attendance::LaterRound;
         }
         if !again {
-            if context.global.json {
+            // the process that handed over the accounts writes the last line
+            if context.global.json && context.handover.is_none() {
                 Json { clock: env.clock }.end(exit);
             }
             return Ok(exit);
@@ -196,6 +197,8 @@ fn is_watched(context: &CommandContext) -> bool {
 /// Returns whether to show progress.
 fn shows_progress(context: &CommandContext) -> bool {
     match context.global.progress {
+        // they would write to the same lines of the terminal
+        When::Auto | When::Always if context.is_one_of_several() => false,
         When::Auto => watched() && context.setup.dirs.can_wipe(),
         When::Always => true,
         When::Never => false,
@@ -209,6 +212,9 @@ fn ask_for_secrets(accounts: &[Account], env: &mut RunEnv) {
         .iter()
         .filter(|account| account.secret == SecretSource::Prompt)
     {
+        if env.secrets.contains_key(&account.name) {
+            continue;
+        }
         let secret = env.secret(account);
         // ^C cancels all prompts
         if env.stop.signal().is_some() {
@@ -271,6 +277,13 @@ pub(super) fn env(context: &CommandContext, accounts: &[Account]) -> Result<RunE
         context.level,
     );
     env.tls = TlsCache::new(context.roots.clone());
+    if let Some(handover) = &context.handover {
+        env.secrets.clone_from(&handover.secrets);
+        // another user has no terminal
+        if handover.user.is_some() {
+            env.attendance = Attendance::Unattended;
+        }
+    }
     Ok(env)
 }
 

@@ -8,11 +8,13 @@ mod complete;
 mod config;
 pub mod dirs;
 mod fetch;
+mod handover;
 mod ledger;
 mod plan;
 mod probe;
 pub mod setup;
 mod status;
+mod users;
 
 use std::{
     ffi::OsString,
@@ -34,6 +36,7 @@ use crate::{
 };
 use args::{Cli, Command, Fetch, Global, When};
 use dirs::Dirs;
+use handover::Handover;
 use setup::Setup;
 
 /// An error that ended a command, with its exit status.
@@ -61,6 +64,15 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+/// What the process was started with, besides the parsed command line.
+struct Start {
+    /// The command line, which begins with the name of the program.
+    arguments: Vec<OsString>,
+    roots: SystemRoots,
+    stop: Interrupt,
+    handover: Option<Handover>,
+}
+
 type CommandResult = Result<Exit, Failure>;
 
 /// The inputs of all commands.
@@ -72,9 +84,17 @@ struct CommandContext {
     level: Level,
     /// The colour setting for standard error.
     colour: Colour,
+    /// What another pouch process handed to this one.
+    handover: Option<Handover>,
 }
 
 impl CommandContext {
+    /// Returns whether other processes run accounts of the same command.
+    fn is_one_of_several(&self) -> bool {
+        let handover = self.handover.as_ref();
+        handover.is_some_and(|handover| !handover.is_alone)
+    }
+
     /// Returns the colour setting for standard output.
     fn stdout_colour(&self) -> Colour {
         match self.global.color {
@@ -101,7 +121,12 @@ pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     roots: Option<SystemRoots>,
 ) -> (Exit, Option<i32>) {
-    let arguments = join_negative_values(arguments);
+    let mut arguments = join_negative_values(arguments);
+    // before threads are started
+    let handover = match Handover::receive(&mut arguments) {
+        Ok(handover) => handover,
+        Err(error) => return (fail(&error.into(), Colour(false)), None),
+    };
     let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return (usage(&error, arguments.get(1)), None),
@@ -113,7 +138,13 @@ pub fn run(
     if let Some(roots) = &roots {
         process::restore_in_children(SystemRoots::VARIABLE, roots.original());
     }
-    let exit = command(cli, roots.unwrap_or_default(), stop.clone());
+    let start = Start {
+        arguments,
+        roots: roots.unwrap_or_default(),
+        stop: stop.clone(),
+        handover,
+    };
+    let exit = command(cli, start);
     (exit, stop.signal())
 }
 
@@ -205,7 +236,7 @@ fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
     }
 }
 
-fn command(cli: Cli, roots: SystemRoots, stop: Interrupt) -> Exit {
+fn command(cli: Cli, start: Start) -> Exit {
     let level = cli.global.level();
     let colour = Dirs::find().map_or(Colour(false), |dirs| dirs.colour(cli.global.color.forced()));
     let json = cli.global.json;
@@ -213,11 +244,12 @@ fn command(cli: Cli, roots: SystemRoots, stop: Interrupt) -> Exit {
         &cli.command,
         None | Some(Command::Fetch(Fetch { dry_run: false, .. }))
     );
-    match dispatch(cli, roots, stop, level, colour) {
+    let is_part = start.handover.is_some();
+    match dispatch(cli, start, level, colour) {
         Ok(exit) => exit,
         Err(failure) => {
             if json && let Some(error) = failure.error.downcast_ref::<Error>() {
-                document(error, failure.exit, in_lines);
+                document(error, failure.exit, in_lines, is_part);
             }
             if level == Level::Silent {
                 failure.exit
@@ -229,13 +261,16 @@ fn command(cli: Cli, roots: SystemRoots, stop: Interrupt) -> Exit {
 }
 
 /// Writes a failure as JSON: as the last lines of `fetch`, or as the document of another command.
-fn document(error: &Error, exit: Exit, in_lines: bool) {
+/// The process that handed over a part of the accounts writes the last line.
+fn document(error: &Error, exit: Exit, in_lines: bool, is_part: bool) {
     if in_lines {
         let lines = report::json::Json {
             clock: dirs::clock(),
         };
         lines.problem(error);
-        lines.end(exit);
+        if !is_part {
+            lines.end(exit);
+        }
     } else {
         // if standard output cannot be written, the message on standard error is enough
         let _ = print_json(&json!({ "problem": report::json::error(error) }));
@@ -251,29 +286,33 @@ fn fail(failure: &Failure, colour: Colour) -> Exit {
     failure.exit
 }
 
-fn dispatch(
-    cli: Cli,
-    roots: SystemRoots,
-    stop: Interrupt,
-    level: Level,
-    colour: Colour,
-) -> CommandResult {
+fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResult {
     if let Some(Command::Completions { shell }) = cli.command {
         report::print(shell.startup_line())?;
         return Ok(Exit::OK);
     }
     let context = CommandContext {
-        setup: Setup::read(cli.global.config.clone(), cli.global.state_dir.clone())?,
+        setup: Setup::read(
+            cli.global.config.clone(),
+            cli.global.state_dir.clone(),
+            start.handover.as_ref(),
+        )?,
         global: cli.global,
-        roots,
-        stop,
+        roots: start.roots,
+        stop: start.stop,
         level,
         colour,
+        handover: start.handover,
     };
-    match cli
+    let mut command = cli
         .command
-        .unwrap_or_else(|| Command::Fetch(Fetch::default()))
-    {
+        .unwrap_or_else(|| Command::Fetch(Fetch::default()));
+    if let Some(handover) = &context.handover {
+        users::select(&mut command, &handover.accounts);
+    } else if let Some(exit) = users::run(&context, &command, &start.arguments)? {
+        return Ok(exit);
+    }
+    match command {
         Command::Fetch(args) if args.dry_run => plan::run(&context, &args),
         Command::Fetch(args) => fetch::run(&context, &args),
         Command::Plan(accounts) => plan::run(

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::dirs::{Dirs, StateDir};
+use super::{
+    dirs::{Dirs, StateDir},
+    handover::Handover,
+};
 use crate::{
     config::{
         Account, Config,
@@ -27,18 +30,31 @@ pub struct Setup {
     state_dir: Option<PathBuf>,
     config: std::result::Result<Config, Error>,
     file_state_dir: Option<PathBuf>,
+    /// The text of the config file, if it could be read.
+    pub text: Option<String>,
 }
 
 impl Setup {
     /// Reads the config. An error in it is returned later, by the methods that need an account.
     ///
-    /// `config` and `state_dir` are the paths from the command line, if it has them.
+    /// `config` and `state_dir` are the paths from the command line, if it has them. Those of the
+    /// handover replace them.
     ///
     /// # Errors
     /// There is no home directory.
-    pub fn read(config: Option<PathBuf>, state_dir: Option<PathBuf>) -> Result<Self> {
+    pub fn read(
+        config: Option<PathBuf>,
+        state_dir: Option<PathBuf>,
+        handover: Option<&Handover>,
+    ) -> Result<Self> {
         let dirs = Dirs::find()?;
-        let path = config.unwrap_or_else(|| dirs.config_path());
+        let path = handover
+            .map(|handover| PathBuf::from(&handover.config_path))
+            .or(config)
+            .unwrap_or_else(|| dirs.config_path());
+        let state_dir = handover
+            .and_then(|handover| handover.state_dir.as_ref().map(PathBuf::from))
+            .or(state_dir);
         let context = ConfigDefaults {
             home: dirs.home.clone(),
             // an error is reported by the commands that use it
@@ -46,7 +62,11 @@ impl Setup {
                 .state_dir()
                 .map_or_else(|_| dirs.home.join(".local/state/pouch"), |dir| dir.path),
         };
-        let file = File::read(&path, &dirs.home);
+        let file = match handover {
+            Some(handover) => File::parse(&path, &dirs.home, &handover.config),
+            None => File::read(&path, &dirs.home),
+        };
+        let text = file.as_ref().ok().map(|file| file.text().to_owned());
         let file_state_dir = file
             .as_ref()
             .ok()
@@ -59,6 +79,7 @@ impl Setup {
             state_dir,
             config,
             file_state_dir,
+            text,
         })
     }
 
@@ -67,11 +88,15 @@ impl Setup {
     /// # Errors
     /// None is set, and there are ledgers in both default directories.
     pub fn state_dir(&self) -> Result<StateDir> {
-        let explicit = self.state_dir.as_ref().or(self.file_state_dir.as_ref());
-        explicit.map_or_else(
+        self.explicit_state_dir().map_or_else(
             || self.dirs.state_dir(),
             |dir| Ok(StateDir::explicit(dir.clone())),
         )
+    }
+
+    /// Returns the directory of ledgers and locks that the command line or the config sets.
+    pub fn explicit_state_dir(&self) -> Option<&PathBuf> {
+        self.state_dir.as_ref().or(self.file_state_dir.as_ref())
     }
 
     /// Returns the number of servers to connect to at the same time.
@@ -187,7 +212,8 @@ impl Setup {
         self.config.as_ref().map_err(Clone::clone)
     }
 
-    fn shown_path(&self) -> String {
+    /// Returns the path of the config for messages.
+    pub fn shown_path(&self) -> String {
         tilde(&self.path, &self.dirs.home)
     }
 }

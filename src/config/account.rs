@@ -60,6 +60,8 @@ pub struct Account {
     pub password_command_timeout: TimeSpan,
     /// The source of the password.
     pub secret: SecretSource,
+    /// The user who fetches and delivers, if root runs pouch.
+    pub deliver_as: Option<String>,
     /// The destinations of messages.
     pub routing: Routing,
     /// Time limit for a program (`pipe` or a filter) per message, and for an LMTP server per reply.

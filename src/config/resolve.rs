@@ -163,6 +163,7 @@ pub(super) fn build(
         host: values.host.0,
         user: values.user,
         mailbox: values.mailbox,
+        deliver_as: values.deliver_as,
         tls: values.tls,
         allow_plaintext_password: values.allow_plaintext_password,
         timeout: values.timeout,

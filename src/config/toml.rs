@@ -78,6 +78,11 @@ impl File {
         Self::decode(&absolute, &tilde(path, home), &bytes)
     }
 
+    /// Returns the text of the file.
+    pub fn text(&self) -> &str {
+        &self.document.text
+    }
+
     /// Parses `text` as the content of the file at `path`.
     ///
     /// # Errors

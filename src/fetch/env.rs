@@ -41,7 +41,8 @@ pub struct RunEnv {
     pub hostname: String,
     /// The directory of systemd's credentials.
     pub credentials: CredentialFolder,
-    /// The secrets that were prompted for before the run, by account.
+    /// The secrets that are known before the run, by account: those that were prompted for, or that
+    /// this process cannot read.
     pub secrets: BTreeMap<String, Result<Secret>>,
     /// Whether a person is at the terminal.
     pub attendance: Attendance,
@@ -175,14 +176,14 @@ impl RunEnv {
             let what = format!("the client key {}", tilde(&client.key, &self.home));
             owner::check_secret_file(&client.key, &what)?;
         }
+        if let Some(known) = self.secrets.get(&account.name) {
+            return known.clone();
+        }
         if let SecretSource::File(path) = &account.secret
             && let Ok(metadata) = fs::metadata(path)
         {
             let what = format!("the password file {}", tilde(path, &self.home));
             owner::check_owner(&what, &metadata)?;
-        }
-        if let Some(prompted) = self.secrets.get(&account.name) {
-            return prompted.clone();
         }
         password::obtain(
             &account.secret,

@@ -8,3 +8,4 @@ pub mod owner;
 pub mod password;
 pub mod process;
 pub mod sandbox;
+pub mod user;

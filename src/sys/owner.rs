@@ -6,7 +6,8 @@
 //! another disk.
 //!
 //! Root would create files that the owner of the directory cannot read, in directories that this
-//! owner can change at any time. So root delivers only to directories of root.
+//! owner can change at any time. So root delivers only to directories of root, and the mail of other
+//! users is delivered by a process of theirs ([`super::user`]).
 
 use std::{
     fs::{self, File, Metadata},
@@ -17,6 +18,7 @@ use std::{
 
 use rustix::process::geteuid;
 
+use super::user::User;
 use crate::error::{Error, Kind, Result};
 
 /// Checks that mail may be delivered to `path`, which may be missing.
@@ -153,12 +155,16 @@ fn foreign(path: &Path, owner: u32) -> Error {
         "root does not deliver to {}, which belongs to another user",
         path.display()
     );
+    let hint = match User::name_of(owner) {
+        Some(name) => format!("set `deliver-as = \"{name}\"` for the account"),
+        None => format!(
+            "run pouch as that user: `setpriv --reuid {owner} --regid GROUP --clear-groups pouch \
+             fetch`"
+        ),
+    };
     Error::new(Kind::Denied, what)
         .with_fact(format!("its owner has the user ID {owner}"))
-        .with_hint(format!(
-            "run pouch as that user: `setpriv --reuid {owner} --regid GROUP --init-groups pouch \
-             fetch`, or the systemd unit pouch@USER"
-        ))
+        .with_hint(hint)
 }
 
 #[cfg(test)]

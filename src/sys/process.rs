@@ -14,8 +14,8 @@ use rustix::{
     event::{PollFd, PollFlags},
     io::ioctl_fionbio,
     process::{
-        DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, kill_process_group,
-        pidfd_open, set_dumpable_behavior, setrlimit, test_kill_process_group,
+        DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, kill_process,
+        kill_process_group, pidfd_open, set_dumpable_behavior, setrlimit, test_kill_process_group,
     },
 };
 
@@ -50,6 +50,43 @@ static ORIGINAL: OnceLock<Variable> = OnceLock::new();
 /// Only the first call has an effect.
 pub fn restore_in_children(name: &str, value: Option<&OsStr>) {
     let _ = ORIGINAL.set((name.into(), value.map(OsStr::to_owned)));
+}
+
+/// Gives a program the variable of [`restore_in_children`].
+pub fn restore_environment(command: &mut Command) {
+    match ORIGINAL.get() {
+        Some((name, Some(value))) => command.env(name, value),
+        Some((name, None)) => command.env_remove(name),
+        None => command,
+    };
+}
+
+/// Returns the command that starts this program again, even if its file was replaced.
+pub fn this_program(name: &OsStr) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(name);
+    command
+}
+
+/// Waits for the end of one of several processes, or a signal to pouch.
+///
+/// # Errors
+/// The system cannot wait for processes.
+pub fn wait_for_any<'a>(
+    children: impl Iterator<Item = &'a Child>,
+    stop: &Interrupt,
+) -> io::Result<Wake> {
+    let ends: Vec<_> = children
+        .map(|child| pidfd_open(Pid::from_child(child), PidfdFlags::empty()))
+        .collect::<std::result::Result<_, _>>()?;
+    let files = ends.iter().map(|end| PollFd::new(end, PollFlags::IN));
+    stop.wait(files, None)
+}
+
+/// Asks a process to end (SIGTERM).
+pub fn terminate(child: &Child) {
+    // it fails if the process has ended
+    let _ = kill_process(Pid::from_child(child), Signal::TERM);
 }
 
 /// The end of a program.
@@ -154,11 +191,7 @@ impl Run<'_> {
             return Ok(Err(io::ErrorKind::NotFound.into()));
         };
         let mut command = Command::new(name);
-        match ORIGINAL.get() {
-            Some((name, Some(value))) => command.env(name, value),
-            Some((name, None)) => command.env_remove(name),
-            None => &mut command,
-        };
+        restore_environment(&mut command);
         command
             .args(arguments)
             .envs(self.environment.iter().map(|(key, value)| (key, value)))

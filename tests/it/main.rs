@@ -77,4 +77,6 @@ mod third_party;
 mod trouble;
 mod uids;
 mod user;
+#[cfg(feature = "system-tests")]
+mod users;
 mod waits;

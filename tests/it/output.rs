@@ -1063,6 +1063,7 @@ fn config_show_and_path() {
     pipe                     = unset           # default
     lmtp                     = unset           # default
     lmtp-recipients          = unset           # default
+    deliver-as               = unset           # default
     pipe-timeout             = "10m"           # default
     filter                   = []              # default
     add-headers              = []              # default
@@ -1112,6 +1113,10 @@ fn config_show_and_path() {
             "connect-timeout": {
               "source": "default",
               "value": "20s"
+            },
+            "deliver-as": {
+              "source": "default",
+              "value": null
             },
             "enabled": {
               "source": "default",

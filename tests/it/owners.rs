@@ -66,9 +66,15 @@ fn root_does_not_deliver_to_a_directory_of_another_user() {
     chown(&mail, Some(ANN), None).unwrap();
     desk.fetch(77)
         .assert_stderr("root does not deliver to")
-        .assert_stderr("hint: run pouch as that user");
+        .assert_stderr("hint: run pouch as that user: `setpriv --reuid 1234");
     desk.pouch(&["check"]).run().assert_code(77);
-    assert_eq!(fs::read_dir(mail).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(&mail).unwrap().count(), 0);
+    let nobody = 65_534;
+    chown(mail, Some(nobody), None).unwrap();
+    let check = desk.pouch(&["check"]).run();
+    check
+        .assert_code(77)
+        .assert_stderr("hint: set `deliver-as = \"nobody\"` for the account");
 }
 
 #[test]

@@ -45,6 +45,7 @@ fn keys_that_are_not_set_have_their_defaults() {
     pipe = unset  # default
     lmtp = unset  # default
     lmtp-recipients = unset  # default
+    deliver-as = unset  # default
     pipe-timeout = "10m"  # default
     filter = []  # default
     add-headers = []  # default

@@ -242,6 +242,22 @@ keys! {
             .default_words("the `user`")
             .example("[\"ann@example.org\"]");
 
+    /// The user to whom the mail belongs, for a run of pouch by root.
+    /// The account is fetched by a process that has only the rights and groups of this user before
+    /// it connects.
+    /// Its files, ledger and programs are those of the user, as if the user had run pouch, and `~`
+    /// is the home directory of the user.
+    /// Only the config, `password-file` and `password-credential` are read as root, once; in
+    /// `password-file`, `~` is the home directory of root.
+    ///
+    /// If `state-dir` or `--state-dir` is set, the ledger is in a directory below it that is named
+    /// after the user, and created for the user.
+    /// Accounts of different users are fetched at the same time, also those on the same host.
+    /// Without this key, root delivers only to directories of root.
+    deliver_as: Option<String> =>
+        Key::new("deliver-as", Group::Destination, "owner of the mail, if root runs pouch")
+            .example("\"ann\"");
+
     /// The longest time that a command in `pipe`, `filter` or `after` may run, and the longest time
     /// to wait for a response of the LMTP server.
     pipe_timeout: TimeSpan = TimeSpan::from_seconds(600) =>

@@ -1,0 +1,453 @@
+//! Accounts of several users, for a run of pouch by root (`deliver-as`).
+//!
+//! Root reads the config and the passwords that only root can read. The accounts of each user are
+//! then run by a process of that user, as if the user had run pouch: with the user's own ledger,
+//! files and programs. So nothing that pouch does in a directory of the user can reach a file of
+//! root, whatever the user puts there. This process only waits for the others, and combines their
+//! exit codes and JSON documents.
+//!
+//! A helper that delivers the messages which a process of root fetched was rejected. It would need a
+//! protocol for every destination, for the search for interrupted deliveries and for
+//! `sync-deletions`, and root would still read names of files that the user chooses.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io::{Read, Write},
+    os::unix::process::ExitStatusExt,
+    process::{Child, Stdio},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::geteuid;
+use serde_json::{Value, json};
+
+use super::{
+    CommandContext, Failure,
+    args::{Command, Ledger},
+    dirs, fetch,
+    handover::{Handover, MARK},
+    print_json,
+};
+use crate::{
+    config::{Account, SecretSource, overrides::Overrides},
+    error::{Error, Exit, Kind, Result},
+    report::{Colour, Level, complain, form, json},
+    sys::{
+        interrupt::{Interrupt, Wake},
+        password::Secret,
+        process,
+        user::User,
+    },
+    text::tilde,
+};
+
+/// The time in which a process may end by itself after a signal that reached it, too. A second
+/// signal would end it at once.
+const FORWARD_AFTER: Duration = Duration::from_millis(100);
+
+/// Accounts that one process runs.
+struct Group {
+    user: Option<User>,
+    accounts: Vec<(String, Account)>,
+}
+
+/// Replaces the accounts that a command was given.
+pub(super) fn select(command: &mut Command, names: &[String]) {
+    let accounts = match command {
+        Command::Fetch(args) => &mut args.accounts,
+        Command::Plan(args) | Command::Check(args) => &mut args.accounts,
+        Command::Status(args) => &mut args.accounts.accounts,
+        Command::Ledger(Ledger::List { accounts, .. } | Ledger::Verify(accounts)) => {
+            &mut accounts.accounts
+        }
+        Command::Ledger(_) | Command::Config(_) | Command::Completions { .. } => return,
+    };
+    *accounts = names.to_vec();
+}
+
+/// Returns the accounts that a command was given, or `None` if it uses no account.
+fn selected(command: &Command) -> Option<Vec<String>> {
+    Some(match command {
+        Command::Fetch(args) => args.accounts.clone(),
+        Command::Plan(args) | Command::Check(args) => args.accounts.clone(),
+        Command::Status(args) => args.accounts.accounts.clone(),
+        Command::Ledger(Ledger::List { accounts, .. } | Ledger::Verify(accounts)) => {
+            accounts.accounts.clone()
+        }
+        Command::Ledger(Ledger::Show(args) | Ledger::Forget(args) | Ledger::Delete(args)) => {
+            vec![args.account.clone()]
+        }
+        Command::Ledger(Ledger::Retry(args)) => vec![args.account.clone()],
+        Command::Ledger(Ledger::Catchup { account, .. }) => vec![account.clone()],
+        Command::Config(_) | Command::Completions { .. } => return None,
+    })
+}
+
+/// Runs a command in processes of the users of its accounts. Returns `None` if this process can run
+/// it itself.
+///
+/// # Errors
+/// A process cannot be started, or the output cannot be written.
+pub(super) fn run(
+    context: &CommandContext,
+    command: &Command,
+    arguments: &[OsString],
+) -> std::result::Result<Option<Exit>, Failure> {
+    let Some(names) = selected(command) else {
+        return Ok(None);
+    };
+    let (groups, failed) = groups(context, &names);
+    if failed.is_empty() && groups.iter().all(|group| group.user.is_none()) {
+        return Ok(None);
+    }
+    let is_fetch = matches!(command, Command::Fetch(args) if !args.dry_run);
+    let mut combined = Combined::default();
+    for (name, error) in failed {
+        report_failure(context, is_fetch, &name, &error, &mut combined);
+    }
+    let merges = context.global.json && !is_fetch && groups.len() + combined.accounts.len() > 1;
+    let to_stdout = matches!(command, Command::Fetch(args) if args.to.as_deref() == Some("-"));
+    // directories of users are created before another process creates the one above them
+    let mut handovers = Vec::new();
+    for group in &groups {
+        match handover(context, command, group, groups.len() == 1) {
+            Ok(handover) => handovers.push(handover),
+            Err(error) => {
+                for (name, _) in &group.accounts {
+                    report_failure(context, is_fetch, name, &error, &mut combined);
+                }
+            }
+        }
+    }
+    let mut running = Vec::new();
+    for handover in handovers {
+        if context.stop.signal().is_some() {
+            break;
+        }
+        running.push(Process::start(context, arguments, &handover, merges)?);
+        if !is_fetch || to_stdout {
+            wait(&mut running, &context.stop, &mut combined)?;
+        }
+    }
+    wait(&mut running, &context.stop, &mut combined)?;
+    let exit = combined.exit(is_fetch);
+    if is_fetch && context.global.json {
+        let clock = dirs::clock();
+        json::Json { clock }.end(exit);
+    } else if merges {
+        print_json(&combined.document())?;
+    }
+    Ok(Some(exit))
+}
+
+/// Divides the accounts by user, those of this process first. Returns them with the accounts that
+/// cannot be run. If the accounts are not valid, the command itself reports that.
+fn groups(context: &CommandContext, names: &[String]) -> (Vec<Group>, Vec<(String, Error)>) {
+    let overrides = Overrides {
+        no_delivery: true,
+        ..Overrides::default()
+    };
+    let Ok(accounts) = context.setup.accounts(names, &overrides) else {
+        return (Vec::new(), Vec::new());
+    };
+    let mut groups: BTreeMap<Option<String>, Group> = BTreeMap::new();
+    let mut failed = Vec::new();
+    for account in accounts {
+        let name = account.name.clone();
+        match user(&account) {
+            Ok(user) => groups
+                .entry(user.as_ref().map(|user| user.name.clone()))
+                .or_insert_with(|| Group {
+                    user,
+                    accounts: Vec::new(),
+                })
+                .accounts
+                .push((name, account)),
+            Err(error) => failed.push((name, error)),
+        }
+    }
+    (groups.into_values().collect(), failed)
+}
+
+/// Returns the user who has to run an account, or `None` if this is the user of this process.
+fn user(account: &Account) -> Result<Option<User>> {
+    let Some(name) = &account.deliver_as else {
+        return Ok(None);
+    };
+    let setting = account
+        .settings
+        .iter()
+        .find(|setting| setting.key == "deliver-as");
+    let located = |error: Error| {
+        let source =
+            setting.map(|setting| format!("{}: deliver-as = {}", setting.source, setting.value));
+        error.with_fact(source.unwrap_or_default())
+    };
+    let user = User::find(name).map_err(|error| {
+        located(error).with_hint("set `deliver-as` to the login name of a user of this machine")
+    })?;
+    if user.is_me() {
+        return Ok(None);
+    }
+    if !geteuid().is_root() {
+        let what = format!("only root can run an account as the user `{name}`");
+        return Err(located(Error::new(Kind::Denied, what))
+            .with_hint(format!("run pouch as root, or as `{name}`")));
+    }
+    Ok(Some(user))
+}
+
+/// Returns what the process of a group gets.
+fn handover(
+    context: &CommandContext,
+    command: &Command,
+    group: &Group,
+    is_alone: bool,
+) -> Result<Handover> {
+    let path = std::path::absolute(&context.setup.path);
+    let explicit = context.setup.explicit_state_dir();
+    let state_dir = match (&group.user, explicit) {
+        (Some(user), Some(dir)) => {
+            Some(user.create_dir(dir, &tilde(dir, &context.setup.dirs.home))?)
+        }
+        _ => None,
+    };
+    Ok(Handover {
+        user: group.user.clone(),
+        config_path: path.unwrap_or_else(|_| context.setup.path.clone()).into(),
+        config: context.setup.text.clone().unwrap_or_default(),
+        state_dir: state_dir.map(Into::into),
+        accounts: group
+            .accounts
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect(),
+        secrets: secrets(context, command, group)?,
+        is_alone,
+        parent: std::process::id(),
+    })
+}
+
+/// Returns the secrets that the process of a group cannot obtain, by account. An error is reported
+/// by the run of the account.
+fn secrets(
+    context: &CommandContext,
+    command: &Command,
+    group: &Group,
+) -> Result<BTreeMap<String, Result<Secret>>> {
+    let connects = match command {
+        Command::Fetch(args) => args.password_command.is_none(),
+        Command::Plan(_) | Command::Check(_) => true,
+        _ => false,
+    };
+    let env = fetch::env(context, &[])?;
+    let accounts = group.accounts.iter().filter(|_| connects);
+    let needed = accounts.filter(|(_, account)| match account.secret {
+        SecretSource::Command(_) => false,
+        SecretSource::Prompt => true,
+        SecretSource::File(_) | SecretSource::Credential(_) => group.user.is_some(),
+    });
+    Ok(needed
+        .map(|(name, account)| {
+            let account = Account {
+                // the user reads it
+                client_certificate: None,
+                ..account.clone()
+            };
+            (name.clone(), env.secret(&account))
+        })
+        .collect())
+}
+
+/// A process that runs a group.
+struct Process {
+    /// The user, for messages.
+    user: String,
+    accounts: Vec<String>,
+    child: Child,
+    /// Reads its JSON document.
+    output: Option<thread::JoinHandle<Vec<u8>>>,
+}
+
+impl Process {
+    /// Starts a process for the accounts of a handover, with the arguments of this process.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    fn start(
+        context: &CommandContext,
+        arguments: &[OsString],
+        handover: &Handover,
+        merges: bool,
+    ) -> Result<Self> {
+        let failed = |error: std::io::Error| {
+            Error::new(
+                Kind::Io,
+                "cannot start a process for the accounts of a user",
+            )
+            .with_fact(error.to_string())
+        };
+        let document = handover.document()?;
+        let (name, rest) = arguments
+            .split_first()
+            .ok_or_else(|| Error::new(Kind::Bug, "there is no command line"))?;
+        let mut command = process::this_program(name);
+        if let Some(user) = &handover.user {
+            let environment = context.setup.dirs.environment_of(user);
+            command.env_clear().envs(environment);
+        }
+        process::restore_environment(&mut command);
+        command.arg(MARK).args(rest).stdin(Stdio::piped());
+        if merges {
+            command.stdout(Stdio::piped());
+        }
+        let mut child = command.spawn().map_err(failed)?;
+        if let Some(mut input) = child.stdin.take() {
+            // if the process has failed, its exit code says so
+            let _ = input.write_all(&document);
+        }
+        let output = child.stdout.take().map(|mut output| {
+            thread::spawn(move || {
+                let mut bytes = Vec::new();
+                let _ = output.read_to_end(&mut bytes);
+                bytes
+            })
+        });
+        let user = handover.user.as_ref();
+        Ok(Self {
+            user: user.map_or_else(|| "root".into(), |user| user.name.clone()),
+            accounts: handover.accounts.clone(),
+            child,
+            output,
+        })
+    }
+}
+
+/// Waits for all processes, and adds their outcomes to `combined`. A signal to this process ends
+/// them.
+fn wait(running: &mut Vec<Process>, stop: &Interrupt, combined: &mut Combined) -> Result<()> {
+    let failed = |error: std::io::Error| {
+        Error::new(Kind::Io, "cannot wait for a process").with_fact(error.to_string())
+    };
+    let mut is_stopped = false;
+    loop {
+        let mut ended = Vec::new();
+        for index in (0..running.len()).rev() {
+            if let Some(status) = running[index].child.try_wait().map_err(failed)? {
+                ended.push((running.remove(index), status));
+            }
+        }
+        for (process, status) in ended {
+            combined.add(process, status, stop);
+        }
+        if running.is_empty() {
+            break;
+        }
+        let children = running.iter().map(|process| &process.child);
+        if is_stopped {
+            process::wait_for_any(children, &Interrupt::default()).map_err(failed)?;
+        } else if process::wait_for_any(children, stop).map_err(failed)? == Wake::Signal {
+            is_stopped = true;
+            let _ = Interrupt::default().sleep(FORWARD_AFTER);
+            for process in running.iter_mut() {
+                if matches!(process.child.try_wait(), Ok(None)) {
+                    process::terminate(&process.child);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The outcomes of all processes.
+#[derive(Default)]
+struct Combined {
+    exits: Vec<Exit>,
+    /// The JSON objects of the accounts.
+    accounts: Vec<Value>,
+    /// The other members of the JSON documents.
+    rest: serde_json::Map<String, Value>,
+}
+
+impl Combined {
+    /// Adds the outcome of a process.
+    fn add(&mut self, process: Process, status: std::process::ExitStatus, stop: &Interrupt) {
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        self.exits.push(match (code, status.signal()) {
+            (Some(code), _) => Exit(code),
+            (None, Some(signal)) if stop.signal().is_some() => Kind::Stopped(signal).exit(),
+            (None, signal) => {
+                let what = format!(
+                    "the process for the accounts of `{}` was killed",
+                    process.user
+                );
+                let fact = format!("by signal {}", signal.unwrap_or_default());
+                let error = Error::new(Kind::Io, what).with_fact(fact);
+                complain(&form(None, &error, Colour(false)));
+                error.kind().exit()
+            }
+        });
+        let Some(bytes) = process.output.and_then(|output| output.join().ok()) else {
+            return;
+        };
+        let Ok(Value::Object(mut document)) = serde_json::from_slice(&bytes) else {
+            return;
+        };
+        if let Some(problem) = document.remove("problem") {
+            let accounts = process.accounts.iter();
+            let failed = accounts.map(|name| json!({ "account": name, "problem": problem }));
+            self.accounts.extend(failed);
+        }
+        if let Some(Value::Array(accounts)) = document.remove("accounts") {
+            self.accounts.extend(accounts);
+        }
+        for (key, value) in document {
+            // the sandbox of `check` is in force if it is for all
+            let is_weaker = value["in-force"] == false;
+            if is_weaker || !self.rest.contains_key(&key) {
+                self.rest.insert(key, value);
+            }
+        }
+    }
+
+    /// Returns the most severe exit code. There is new mail if one process fetched some.
+    fn exit(&self, is_fetch: bool) -> Exit {
+        let exits = self.exits.iter();
+        let worst = exits.fold(Exit::OK, |worst, exit| worst.worst(*exit));
+        if is_fetch && worst == Exit::NONE && self.exits.contains(&Exit::OK) {
+            Exit::OK
+        } else {
+            worst
+        }
+    }
+
+    /// Returns the JSON document of all accounts.
+    fn document(self) -> Value {
+        let mut document = self.rest;
+        document.insert("accounts".into(), self.accounts.into());
+        document.into()
+    }
+}
+
+/// Reports that an account cannot be run.
+fn report_failure(
+    context: &CommandContext,
+    is_fetch: bool,
+    account: &str,
+    error: &Error,
+    combined: &mut Combined,
+) {
+    combined.exits.push(error.kind().exit());
+    if context.global.json && is_fetch {
+        let clock = dirs::clock();
+        json::Json { clock }.problem(error);
+    } else if context.global.json {
+        let problem = json::error(error);
+        let failed = json!({ "account": account, "problem": problem });
+        combined.accounts.push(failed);
+    } else if context.level > Level::Silent {
+        complain(&form(Some(account), error, context.colour));
+    }
+}

@@ -1,0 +1,395 @@
+//! Accounts of several users that root fetches (`deliver-as`). These tests need root.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, chown, symlink},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    server::{Server, corpus, on},
+    support::{
+        Home,
+        run::{Output, Run},
+    },
+};
+
+/// A user that every system has.
+const USER: &str = "nobody";
+
+/// Two accounts: `work` of root, and `other`, which is delivered as [`USER`] to `other/Mail`.
+struct Office {
+    home: Home,
+    work: Server,
+    other: Server,
+}
+
+/// Returns the user ID of [`USER`].
+fn uid() -> u32 {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let line = passwd.lines().find(|line| line.starts_with("nobody:"));
+    line.unwrap().split(':').nth(2).unwrap().parse().unwrap()
+}
+
+impl Office {
+    fn new() -> Self {
+        Self::with(&format!("deliver-as = \"{USER}\""), |setup| setup)
+    }
+
+    /// Creates the accounts, the second one with these lines.
+    fn with(lines: &str, change: impl Fn(crate::server::Setup) -> crate::server::Setup) -> Self {
+        let start = || change(Server::plain().messages(corpus::messages(2))).start();
+        let office = Self {
+            home: Home::new(),
+            work: start(),
+            other: start(),
+        };
+        office.home.make_dir("", 0o711);
+        let dir = office.home.make_dir("other", 0o700);
+        chown(dir, Some(uid()), None).unwrap();
+        office.home.write("password", "secret\n", 0o600);
+        office.configure("maildir", lines);
+        office
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.join("other").join(name)
+    }
+
+    fn configure(&self, kind: &str, lines: &str) {
+        let account = |name: &str, server: &Server, rest: &str| {
+            format!(
+                "[account.{name}]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"ann\"\ntls = \"off\"\n\
+                 password-file = \"~/password\"\nallow-plaintext-password = true\n{rest}\n",
+                server.port()
+            )
+        };
+        self.home.config(&format!(
+            "state-dir = \"~/state\"\n{}{}",
+            account("work", &self.work, "maildir = \"~/Mail/work\""),
+            account(
+                "other",
+                &self.other,
+                &format!("{kind} = \"{}\"\n{lines}", self.path("Mail").display())
+            )
+        ));
+    }
+
+    fn pouch(&self, args: &[&str]) -> Run {
+        self.home.pouch(args)
+    }
+
+    #[track_caller]
+    fn fetch(&self, code: i32) -> Output {
+        let output = self.pouch(&["fetch"]).run();
+        output.assert_code(code);
+        output
+    }
+
+    #[track_caller]
+    fn assert_arrived(&self) {
+        let expected = [1, 2].map(|n| corpus::on_disk(&corpus::message(n)));
+        self.home.maildir("other/Mail").assert_exactly(&expected);
+        self.home.maildir("Mail/work").assert_exactly(&expected);
+    }
+}
+
+/// Returns the owners of all files below `dir`.
+fn owners(dir: &Path) -> Vec<u32> {
+    let mut owners = vec![fs::symlink_metadata(dir).unwrap().uid()];
+    if dir.is_dir() {
+        for entry in fs::read_dir(dir).unwrap() {
+            owners.extend(self::owners(&entry.unwrap().path()));
+        }
+    }
+    owners.sort_unstable();
+    owners.dedup();
+    owners
+}
+
+#[test]
+fn files_belong_to_the_user_and_those_of_other_accounts_to_root() {
+    let office = Office::new();
+    office.fetch(0).assert_silent();
+    office.assert_arrived();
+    office.fetch(0).assert_silent();
+    office.assert_arrived();
+    assert_eq!(owners(&office.path("Mail")), [uid()]);
+    assert_eq!(owners(&office.home.join("state").join(USER)), [uid()]);
+    assert_eq!(owners(&office.home.join("Mail")), [0]);
+    Home::ledger(&office.home.join("state"));
+    Home::ledger(&office.home.join("state").join(USER));
+}
+
+#[test]
+fn mbox_file_and_programs_are_those_of_the_user() {
+    let office = Office::new();
+    let lines = format!(
+        "deliver-as = \"{USER}\"\nafter = [\"sh\", \"-c\", \"(id -u; id -G; env) > {}\"]",
+        office.path("after").display()
+    );
+    office.configure("mbox", &lines);
+    let output = office.pouch(&["fetch"]).env("PASSWORD_OF_ROOT", "x").run();
+    output.assert_code(0);
+    assert_eq!(owners(&office.path("Mail")), [uid()]);
+    let after = String::from_utf8(office.home.read("other/after")).unwrap();
+    let id = office.home.system_command("id", &["-G", USER]).run();
+    let groups = id.stdout_text();
+    assert!(
+        after.starts_with(&format!("{}\n{groups}", uid())),
+        "{after}"
+    );
+    assert!(after.contains("USER=nobody\n"));
+    assert!(!after.contains("PASSWORD_OF_ROOT"), "{after}");
+}
+
+#[test]
+fn link_to_a_directory_of_root_is_not_written() {
+    let office = Office::new();
+    let secret = office.home.make_dir("secret", 0o755);
+    for part in ["Mail/tmp", "Mail/cur"] {
+        let dir = office.home.make_dir(format!("other/{part}"), 0o700);
+        chown(dir, Some(uid()), None).unwrap();
+    }
+    chown(office.path("Mail"), Some(uid()), None).unwrap();
+    // a link of root is followed, and does not help
+    symlink(&secret, office.path("Mail/new")).unwrap();
+    let output = office.fetch(73);
+    output.assert_stderr("Permission denied");
+    assert_eq!(fs::read_dir(&secret).unwrap().count(), 0);
+    let expected = [1, 2].map(|n| corpus::on_disk(&corpus::message(n)));
+    let work = office.home.maildir("Mail/work");
+    work.assert_exactly(&expected);
+}
+
+#[test]
+fn other_commands_read_the_ledger_of_the_user() {
+    let office = Office::new();
+    office.fetch(0);
+    for command in [
+        &["plan"][..],
+        &["status"],
+        &["ledger", "list", "--all"],
+        &["ledger", "verify"],
+    ] {
+        let output = office.pouch(command).run();
+        output
+            .assert_code(0)
+            .assert_stdout("work")
+            .assert_stdout("other");
+        let json = office.pouch(&[command, &["--json"]].concat()).run();
+        json.assert_code(0);
+        let json: serde_json::Value = serde_json::from_str(&json.stdout_text()).unwrap();
+        let names: Vec<_> = json["accounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|account| account["account"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, ["work", "other"], "{command:?}");
+    }
+    let show = office.pouch(&["ledger", "show", "other", "1"]).run();
+    show.assert_code(0).assert_stdout("uid-1");
+    let retry = office.pouch(&["ledger", "forget", "other", "all"]).run();
+    retry.assert_code(0).assert_stdout("2 messages forgotten");
+    assert_eq!(owners(&office.home.join("state").join(USER)), [uid()]);
+}
+
+#[test]
+fn check_tests_the_rights_of_the_user() {
+    let office = Office::new();
+    office
+        .pouch(&["check"])
+        .run()
+        .assert_code(0)
+        .assert_stdout("other");
+    chown(office.path(""), Some(0), None).unwrap();
+    let output = office.pouch(&["check", "other"]).run();
+    output.assert_code(73).assert_stderr("Permission denied");
+    let json = office.pouch(&["check", "--json"]).run();
+    json.assert_code(73)
+        .assert_stdout("\"account\": \"work\"")
+        .assert_stdout("\"sandbox\"");
+}
+
+#[test]
+fn events_of_all_accounts_end_with_one_exit_code() {
+    let office = Office::new();
+    let output = office.pouch(&["fetch", "--json"]).run();
+    output.assert_code(0);
+    let text = output.stdout_text();
+    let events: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let stored = events.iter().filter(|event| event["event"] == "stored");
+    assert_eq!(stored.count(), 4);
+    let ends = events.iter().filter(|event| event["event"] == "end");
+    assert_eq!(ends.count(), 1, "{text}");
+    assert_eq!(events.last().unwrap()["event"], "end");
+    office
+        .pouch(&["fetch", "--fail-if-none"])
+        .run()
+        .assert_code(1);
+    office.work.add("uid-3", corpus::message(3));
+    office
+        .pouch(&["fetch", "--fail-if-none"])
+        .run()
+        .assert_code(0);
+}
+
+#[test]
+fn unknown_user_does_not_stop_other_accounts() {
+    let office = Office::with("deliver-as = \"no-such-user\"", |setup| setup);
+    let output = office.fetch(78);
+    output
+        .assert_stderr("pouch: other: there is no user `no-such-user`")
+        .assert_stderr("config.toml:18: deliver-as = \"no-such-user\"");
+    let expected = [1, 2].map(|n| corpus::on_disk(&corpus::message(n)));
+    office.home.maildir("Mail/work").assert_exactly(&expected);
+}
+
+#[test]
+fn other_user_than_root_cannot_deliver_as_a_user() {
+    let office = Office::with("deliver-as = \"daemon\"", |setup| setup);
+    for path in [
+        ".config",
+        ".config/pouch",
+        ".config/pouch/config.toml",
+        "password",
+    ] {
+        chown(office.home.join(path), Some(uid()), None).unwrap();
+    }
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    let id = uid().to_string();
+    let run = [
+        "--reuid",
+        &id,
+        "--regid",
+        &id,
+        "--clear-groups",
+        pouch,
+        "fetch",
+        "other",
+    ];
+    let output = office.home.system_command("setpriv", &run).run();
+    output
+        .assert_code(77)
+        .assert_stderr("only root can run an account as the user `daemon`");
+}
+
+#[test]
+fn the_user_itself_needs_no_root() {
+    let office = Office::new();
+    for path in [
+        ".config",
+        ".config/pouch",
+        ".config/pouch/config.toml",
+        "password",
+    ] {
+        chown(office.home.join(path), Some(uid()), None).unwrap();
+    }
+    let state = office.path("state").display().to_string();
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    let id = uid().to_string();
+    let run = [
+        "--reuid",
+        &id,
+        "--regid",
+        &id,
+        "--clear-groups",
+        pouch,
+        "fetch",
+        "other",
+        "--state-dir",
+        &state,
+    ];
+    office
+        .home
+        .system_command("setpriv", &run)
+        .run()
+        .assert_code(0);
+    assert_eq!(owners(&office.path("")), [uid()]);
+}
+
+#[test]
+fn without_a_state_directory_the_ledger_is_in_the_home_of_the_user() {
+    let office = Office::new();
+    let config = String::from_utf8(office.home.read(".config/pouch/config.toml")).unwrap();
+    let config = config.replace("state-dir = \"~/state\"\n", "");
+    let mail = office.path("Mail").display().to_string();
+    office.home.config(&config.replace(&mail, "~/Mail"));
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let lines: Vec<_> = passwd
+        .lines()
+        .map(|line| match line.strip_prefix("nobody:") {
+            Some(_) => format!(
+                "nobody:x:{}:{0}::{}:/bin/sh",
+                uid(),
+                office.path("").display()
+            ),
+            None => line.to_owned(),
+        })
+        .collect();
+    let passwd = office.home.write("passwd", lines.join("\n") + "\n", 0o644);
+    let script = format!(
+        "mount --bind {} /etc/passwd && exec {} fetch",
+        passwd.display(),
+        env!("CARGO_BIN_EXE_pouch")
+    );
+    let run = office
+        .home
+        .system_command("unshare", &["-m", "sh", "-c", &script])
+        .run();
+    run.assert_code(0).assert_silent();
+    office.assert_arrived();
+    Home::ledger(&office.path(".local/state/pouch"));
+    assert_eq!(owners(&office.path("")), [uid()]);
+}
+
+#[test]
+fn signal_ends_all_processes_within_a_second() {
+    for signal in [2, 15] {
+        let office = Office::with(
+            &format!("deliver-as = \"{USER}\"\ntimeout = \"60s\""),
+            |setup| setup.fault(on("RETR").silence()),
+        );
+        let mut run = office.pouch(&["fetch"]).spawn();
+        office.work.wait_for(|log| log.count("RETR") > 0);
+        office.other.wait_for(|log| log.count("RETR") > 0);
+        let began = Instant::now();
+        run.signal(signal);
+        run.wait().assert_code(128 + signal);
+        assert!(began.elapsed() < Duration::from_millis(1500));
+        let left = fs::read_dir("/proc").unwrap().filter(|entry| {
+            let path = entry.as_ref().unwrap().path();
+            let directory = fs::read_link(path.join("cwd"));
+            directory.is_ok_and(|directory| directory == office.home.path())
+        });
+        assert_eq!(left.count(), 0);
+    }
+}
+
+#[test]
+fn children_do_not_outlive_a_killed_pouch() {
+    let office = Office::with(
+        &format!("deliver-as = \"{USER}\"\ntimeout = \"60s\""),
+        |setup| setup.fault(on("RETR").silence()),
+    );
+    let mut run = office.pouch(&["fetch"]).spawn();
+    office.other.wait_for(|log| log.count("RETR") > 0);
+    run.kill();
+    run.wait();
+    office.other.wait_for(|log| log.open() == 0);
+}
+
+#[test]
+fn state_directory_that_the_user_cannot_reach_is_reported() {
+    let office = Office::new();
+    office.home.make_dir("state", 0o700);
+    office
+        .fetch(77)
+        .assert_stderr("the user `nobody` cannot reach ~/state/nobody")
+        .assert_stderr("hint: run `chmod o+x ~/state`");
+}
