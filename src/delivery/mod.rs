@@ -190,14 +190,16 @@ pub enum Location {
 }
 
 impl StoredMessage {
-    /// Returns when its file was created, in nanoseconds since 1970 (statx(2), `btime`). A restored
-    /// or copied file is newer than the message. `None` if that is not recorded.
-    pub fn created_at(&self) -> Option<i64> {
+    /// Returns when its file was created or its content last written, in nanoseconds since 1970
+    /// (statx(2), `btime` and `mtime`). A restored or copied file is newer than the message, by one
+    /// of them. `None` if the file does not exist.
+    pub fn written_at(&self) -> Option<i64> {
         let Location::File(path) = &self.content else {
             return None;
         };
-        let created = fs::metadata(path).and_then(|file| file.created()).ok()?;
-        let since = created.duration_since(UNIX_EPOCH).ok()?;
+        let file = fs::metadata(path).ok()?;
+        let times = [file.created(), file.modified()].into_iter().flatten();
+        let since = times.max()?.duration_since(UNIX_EPOCH).ok()?;
         i64::try_from(since.as_nanos()).ok()
     }
 

@@ -173,9 +173,9 @@ struct Evidence {
     /// The messages delivered before that state was recorded.
     old: HashSet<RowId>,
     /// For each directory, the number of old messages in it, and how many of their files were
-    /// created after the state was recorded.
-    created: HashMap<PathBuf, (usize, usize)>,
-    /// For each Maildir, the time at which its newest file was created.
+    /// written after the state was recorded.
+    written: HashMap<PathBuf, (usize, usize)>,
+    /// For each Maildir, the time at which its newest file was written.
     newest: HashMap<String, i64>,
 }
 
@@ -203,7 +203,7 @@ impl Evidence {
             unreadable: Vec::new(),
             before: before.collect(),
             old: reader.delivered_until(last_run)?,
-            created: HashMap::new(),
+            written: HashMap::new(),
             newest: HashMap::new(),
             missing,
         };
@@ -224,7 +224,7 @@ impl Evidence {
         if let Some(name) = reader.message_named(&found.name) {
             self.missing.remove(&name.row);
             if self.old.contains(&name.row) {
-                self.compare_creation(found);
+                self.compare_time(found);
             }
             return;
         }
@@ -246,9 +246,9 @@ impl Evidence {
         }
     }
 
-    /// Counts an old message, and whether its file was created later.
-    fn compare_creation(&mut self, found: &StoredMessage) {
-        let (Location::File(path), Some(created)) = (&found.content, found.created_at()) else {
+    /// Counts an old message, and whether its file was written later.
+    fn compare_time(&mut self, found: &StoredMessage) {
+        let (Location::File(path), Some(written)) = (&found.content, found.written_at()) else {
             return;
         };
         let innermost = self
@@ -260,10 +260,10 @@ impl Evidence {
             return;
         };
         let newest = self.newest.entry(seen.name.clone()).or_default();
-        *newest = created.max(*newest);
-        let (all, later) = self.created.entry(dir.to_owned()).or_default();
+        *newest = written.max(*newest);
+        let (all, later) = self.written.entry(dir.to_owned()).or_default();
         *all += 1;
-        *later += usize::from(seen.changed.is_some_and(|changed| created > changed));
+        *later += usize::from(seen.changed.is_some_and(|changed| written > changed));
     }
 
     /// Returns whether a Maildir was restored from a backup: one of its directories is older than
@@ -274,7 +274,7 @@ impl Evidence {
             before.any(|before| before.name == now.name && now.was_set_back(before))
         };
         maildirs.iter().any(was_set_back)
-            || self.created.values().any(|(all, later)| later * 2 > *all)
+            || self.written.values().any(|(all, later)| later * 2 > *all)
     }
 
     /// Raises the times up to which files are known to exist to those of the files that were found,

@@ -237,6 +237,9 @@ impl Ledger {
 
 /// Records the state of a Maildir. `run` is the last run that delivered to it, or `None` if no run
 /// has delivered since the state was recorded.
+///
+/// The time up to which files are known is not lowered: a file may be newer than its directory. A
+/// time in the future, from a wrong clock, does not count.
 pub(super) fn write_seen(
     ledger: &Connection,
     seen: &SeenMaildir,
@@ -246,7 +249,9 @@ pub(super) fn write_seen(
         .prepare_cached(
             "INSERT INTO maildir_seen (name, new_modified, cur_modified, changed, run)
              VALUES (?1, ?2, ?3, ?4, coalesce(?5, 0))
-             ON CONFLICT (name) DO UPDATE SET new_modified = ?2, cur_modified = ?3, changed = ?4,
+             ON CONFLICT (name) DO UPDATE SET new_modified = ?2, cur_modified = ?3,
+                 changed = CASE WHEN changed > ?4 AND changed < (unixepoch() + 60) * 1000000000
+                     THEN changed ELSE ?4 END,
                  run = coalesce(?5, run)",
         )?
         .execute(params![

@@ -114,6 +114,40 @@ fn duplicate_or_missing_response_loses_no_message() {
 }
 
 #[test]
+fn missing_response_and_a_duplicate_of_another_deliver_each_message_once() {
+    let messages: Vec<_> = (1..=8).map(|n| corpus::sized(n, 500)).collect();
+    let response = |command: &str| {
+        let (verb, n) = command.split_once(' ').unwrap();
+        let message = retr_response(&messages[n.parse::<usize>().unwrap() - 1]);
+        match verb {
+            "RETR" => message,
+            _ => format!("+OK {n} {}\r\n", message.len() - "+OK\r\n.\r\n".len()).into_bytes(),
+        }
+    };
+    let commands = ["RETR 3", "LIST 3", "RETR 4", "LIST 4", "RETR 5", "LIST 5"];
+    for missing in commands {
+        for duplicate in commands.into_iter().filter(|command| *command != missing) {
+            let desk = Desk::new(
+                serving(Server::plain(), &messages)
+                    .fault(on(missing).times(1).answer(""))
+                    .fault(on(duplicate).times(1).more(response(duplicate))),
+                "keep = \"none\"",
+            );
+            for _ in 0..3 {
+                desk.pouch(&["fetch"]).run();
+            }
+            println!("without {missing}, {duplicate} twice");
+            let content: Vec<_> = messages
+                .iter()
+                .map(|message| corpus::on_disk(message))
+                .collect();
+            desk.mail().assert_exactly(&content);
+            assert_eq!(desk.server.remaining(), 0);
+        }
+    }
+}
+
+#[test]
 fn duplicate_response_is_noticed_if_only_its_first_line_arrives() {
     let messages: Vec<_> = (1..=10).map(|n| corpus::sized(n, 500)).collect();
     let twice = on("RETR").nth(4).more(retr_response(&messages[3]));

@@ -111,6 +111,30 @@ fn restored_files_are_not_a_deletion() {
     });
 }
 
+/// Restores the backup with programs that give files and directories the present time.
+#[test]
+fn backup_restored_without_its_times_is_not_a_deletion() {
+    let run = |desk: &Desk, script: &str| {
+        desk.home
+            .command("sh", &["-c", &format!("cd Mail/work && {script}")])
+            .run()
+            .assert_code(0);
+    };
+    let scripts = [
+        "rm -r new cur tmp && cp -r ../../backup/. .",
+        "rm new/* && cp -r ../../backup/. .",
+        "mkdir ../o && mv new/* ../o && cp -r ../../backup/new .",
+        "rm -r ../work && cp -r ../../backup ../work",
+        "cp -r ../../backup ../b && rm -r ../work && mv ../b ../work",
+        "for f in new/*; do test -e ../../backup/$f || rm $f; done; cp -r ../../backup/. .",
+        "for f in new/*; do test -e ../../backup/$f || rm $f; cp --remove-destination ../../backup/$f new; done; true",
+    ];
+    for script in scripts {
+        println!("{script}");
+        restored(|desk, _| run(desk, script));
+    }
+}
+
 /// Returns the account's mail that is not one of `planted`.
 fn ours(desk: &Desk, planted: &[u8]) -> Vec<Vec<u8>> {
     let mail = desk.mail();

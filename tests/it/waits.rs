@@ -122,6 +122,48 @@ fn account_with_tickets(lines: &str) -> (Home, JoinHandle<()>, mpsc::Receiver<()
     (home, server, greeted)
 }
 
+/// Fetches from a server of this TLS version that sends nothing but the handshake message for which
+/// `command` stands in `openssl s_server`.
+#[cfg(feature = "system-tests")]
+#[track_caller]
+fn flood(version: &str, command: &str) {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let home = Home::new();
+    home.write("ca.pem", own.cert.pem(), 0o600);
+    home.write("key.pem", own.signing_key.serialize_pem(), 0o600);
+    // free again once the listener is dropped
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let script = format!(
+        "yes {command} | exec openssl s_server -accept 127.0.0.1:{port} -naccept 1 -{version} \
+         -cert ca.pem -key key.pem"
+    );
+    let mut server = home.system_command("sh", &["-c", &script]).spawn();
+    server.wait_for("ACCEPT");
+    let account = secure_account(port, "timeout = \"1s\"\ntls-ca-file = \"~/ca.pem\"");
+    account.write("ca.pem", own.cert.pem(), 0o600);
+    let run = account.pouch(&["fetch", "-v"]);
+    let output = run.within(Duration::from_secs(25)).run();
+    output.assert_code(75);
+    server.kill();
+    server.wait();
+}
+
+#[cfg(feature = "system-tests")]
+#[test]
+fn key_updates_are_not_progress() {
+    flood("tls1_3", "k");
+    flood("tls1_3", "K");
+}
+
+#[cfg(feature = "system-tests")]
+#[test]
+fn hello_requests_are_not_progress() {
+    flood("tls1_2", "r");
+    flood("tls1_2", "R");
+}
+
 #[test]
 fn session_tickets_are_not_progress() {
     let (home, server, _) = account_with_tickets("timeout = \"1s\"");

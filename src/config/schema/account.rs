@@ -334,6 +334,8 @@ keys! {
     /// message cannot be read.
     /// A restored Maildir is recognised by directories that are older than before, or files that are
     /// newer than their messages.
+    /// A program that restores a backup by removing newer files, and leaves all others as they are,
+    /// cannot be distinguished from you.
     /// Messages that were missing at that time stay on the server until they have been seen in the
     /// Maildir again.
     sync_deletions: bool = false =>
