@@ -5,6 +5,14 @@
 //! (<https://sqlite.org/wal.html>). A rollback journal needs only locks and fsync, at the cost of
 //! a few more fsync calls per commit, so it is used wherever another machine may have access.
 //!
+//! A process that writes to mapped memory for which the disk has no room is killed (SIGBUS). SQLite
+//! writes one byte of each page of the file first, which allocates the page, unless the blocks of
+//! the file system are smaller (ext4 on a disk of less than 512 MiB). There, a rollback journal is
+//! used as well. On a file system that allocates a page again when it is changed (btrfs), a full
+//! disk can still kill pouch; that has the effect of a power failure, from which the next run
+//! recovers. `locking_mode = EXCLUSIVE`, which needs no shared memory, was rejected: `pouch status`
+//! could not read the ledger during a run.
+//!
 //! The file system type from statfs(2) is a heuristic. A wrong guess in one direction costs some
 //! speed. In the other direction (a network file system that is not in the list), two machines that
 //! use one ledger at the same time can damage it; on one machine, WAL still works.
@@ -76,9 +84,16 @@ fn find<T: Copy>(dir: &Path, known: &[(u32, T)]) -> Option<T> {
         .map(|(_, found)| *found)
 }
 
+/// Returns whether the file system of `dir` allocates less at once than the page of SQLite's shared
+/// memory, of which it writes one byte.
+fn has_small_blocks(dir: &Path) -> bool {
+    const PAGE: u64 = 4096;
+    rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_frsize < PAGE)
+}
+
 /// Returns the SQLite journal mode for a database in `dir`.
 pub(super) fn journal(dir: &Path) -> &'static str {
-    if shared(dir).is_some() {
+    if shared(dir).is_some() || has_small_blocks(dir) {
         "TRUNCATE"
     } else {
         "WAL"
