@@ -13,8 +13,9 @@ use crate::{
         ids::RowId,
         time::{TimeSpan, Timestamp},
     },
-    error::{Error, Exit, Result},
+    error::{Error, Exit, Kind, Result},
     event::Tally,
+    sys::process,
 };
 
 /// The current run.
@@ -161,10 +162,16 @@ impl Ledger {
     /// Returns the run, and whether an earlier one [was interrupted](Reader::was_interrupted).
     ///
     /// # Errors
-    /// The ledger cannot be written.
+    /// The ledger cannot be written, or a run is still going on in another process, whose lock file
+    /// was removed ([`Kind::Busy`]).
     pub fn begin_run(&mut self, now: Timestamp) -> Result<(Run, bool)> {
         let interrupted = self.reader.was_interrupted()?;
-        let run = self.write_relaxed(|ledger| {
+        let pid = std::process::id();
+        let process = process::identity(pid);
+        let begun = self.write_relaxed(|ledger| {
+            if let Some(other) = other_process(ledger, pid)? {
+                return Ok(Err(other));
+            }
             let grace = TimeSpan::from_days(GRACE_DAYS).seconds();
             ledger.execute(
                 "UPDATE message SET state = 'gone'
@@ -176,10 +183,19 @@ impl Ledger {
                 [now.0],
             )?;
             ledger.execute("DELETE FROM clock_behind WHERE at_least <= ?", [now.0])?;
-            ledger.execute("INSERT INTO run (started) VALUES (?)", [now.0])?;
-            Ok(Run {
+            ledger.execute(
+                "INSERT INTO run (started, pid, process) VALUES (?, ?, ?)",
+                params![now.0, pid, process],
+            )?;
+            Ok(Ok(Run {
                 id: ledger.last_insert_rowid(),
-            })
+            }))
+        })?;
+        let run = begun.map_err(|pid| {
+            let what = format!("another pouch (pid {pid}) is fetching this account");
+            Error::new(Kind::Busy, what)
+                .with_fact("its lock file was removed")
+                .with_hint("try again when it has finished, and do not remove lock files")
         })?;
         Ok((run, interrupted))
     }
@@ -259,6 +275,18 @@ impl Ledger {
             Ok(())
         })
     }
+}
+
+/// Returns the ID of another process that is carrying out a run, if there is one.
+fn other_process(ledger: &rusqlite::Connection, pid: u32) -> rusqlite::Result<Option<u32>> {
+    let mut select = ledger.prepare_cached(
+        "SELECT pid, process FROM run WHERE ended IS NULL AND process IS NOT NULL AND pid <> ?",
+    )?;
+    let open: Vec<(u32, String)> = select
+        .query_map([pid], |columns| Ok((columns.get(0)?, columns.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let runs = |(pid, process): &(u32, String)| process::identity(*pid).as_ref() == Some(process);
+    Ok(open.into_iter().find(runs).map(|(pid, _)| pid))
 }
 
 /// The result of a run.

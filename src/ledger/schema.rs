@@ -10,7 +10,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The supported version of the tables. A new database has version 0.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const TABLES: &str = "
     CREATE TABLE mailbox (                      -- one row
@@ -124,6 +124,8 @@ const TABLES: &str = "
         id                  INTEGER PRIMARY KEY,
         started             INTEGER NOT NULL,
         ended               INTEGER,            -- NULL: it is running, or was interrupted
+        pid                 INTEGER,            -- the process
+        process             TEXT,               -- what distinguishes it from others of this pid
         unsettled           INTEGER NOT NULL DEFAULT 0, -- deliveries may be unrecorded
         exit                INTEGER,
         delivered           INTEGER NOT NULL DEFAULT 0,

@@ -4,7 +4,8 @@
 //! mailbox may be fetched at two addresses.
 //!
 //! The kernel releases the lock (`flock`) when the process ends, for any reason. The file stays;
-//! its content only names the process.
+//! its content only names the process. If the file is removed during a run, another process could
+//! lock a new one; so the ledger records the process of each run as well.
 
 use std::{
     fs::{File, TryLockError},

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
     os::{fd::AsFd, unix::process::CommandExt},
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
@@ -81,6 +81,19 @@ pub fn wait_for_any<'a>(
         .collect::<std::result::Result<_, _>>()?;
     let files = ends.iter().map(|end| PollFd::new(end, PollFlags::IN));
     stop.wait(files, None)
+}
+
+/// Returns what distinguishes a running process from others that had or will have its ID: the boot of
+/// the system, and the time from that to its start (`/proc/PID/stat`, see `proc_pid_stat(5)`).
+/// `None` if it has ended, or cannot be seen.
+pub fn identity(pid: u32) -> Option<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // the second field is the program's name in parentheses, which may contain spaces
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let has_ended = fields.next().is_none_or(|state| "ZX".contains(state));
+    let start = fields.nth(18).filter(|_| !has_ended)?;
+    Some(format!("{} {start}", boot.trim()))
 }
 
 /// Asks a process to end (SIGTERM).

@@ -336,3 +336,21 @@ fn ignored_sighup_does_not_stop_the_run() {
     child.signal(15);
     child.wait().assert_code(128 + 15);
 }
+
+#[test]
+fn second_pouch_waits_for_the_first_even_if_its_lock_was_removed() {
+    let desk = Desk::with(2, "timeout = \"30s\"", |server| {
+        server.fault(on("RETR").times(1).silence())
+    });
+    let mut first = desk.pouch(&["fetch"]).spawn();
+    desk.server.wait_for(|log| log.count("RETR") > 0);
+    std::fs::remove_dir_all(desk.home.state().join("locks")).unwrap();
+    let second = desk.pouch(&["fetch", "-v"]).run();
+    second
+        .assert_code(75)
+        .assert_stderr(&format!("another pouch (pid {}) is fetching", first.pid()));
+    first.kill();
+    first.wait();
+    desk.fetch(0);
+    desk.assert_arrived(1..=2);
+}
