@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use crate::{
     config::Account,
-    delivery::Maildir,
+    delivery::{Maildir, Mbox},
     domain::{
         destination::{Destination, LmtpServer},
         size::ByteSize,
@@ -48,6 +48,7 @@ pub(super) fn destination(
                 let created = files::creation_path(path, "write to")?;
                 return check_creatable(&created).map(|()| format!("{shown}, will be created"));
             }
+            Mbox::test_disk(path).map_err(|error| Error::file("write to", path, &error))?;
             let locks = if mbox.try_locks()? {
                 "locked by fcntl and dot lock".into()
             } else {

@@ -31,7 +31,7 @@ use super::{
     print_json,
 };
 use crate::{
-    config::{Account, SecretSource, overrides::Overrides},
+    config::{Account, SecretSource, Trust, overrides::Overrides},
     error::{Error, Exit, Kind, Result},
     report::{Colour, Level, complain, form, json},
     sys::{
@@ -252,8 +252,9 @@ fn secrets(
     Ok(needed
         .map(|(name, account)| {
             let account = Account {
-                // the user reads it
+                // the user reads them
                 client_certificate: None,
+                trust: Trust::System,
                 ..account.clone()
             };
             (name.clone(), env.secret(&account))

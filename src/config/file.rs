@@ -54,6 +54,12 @@ pub(super) fn read(path: &Path, home: &Path) -> Result<Vec<u8>, Error> {
     let me = rustix::process::geteuid().as_raw();
     let mode = metadata.permissions().mode() & 0o777;
     check_writers(&shown, metadata.uid(), me, mode)?;
+    let dir = path.canonicalize().ok();
+    if let Some(dir) = dir.as_deref().and_then(Path::parent)
+        && let Ok(metadata) = fs::metadata(dir)
+    {
+        check_dir(&tilde(dir, home), &metadata, me)?;
+    }
     let mut bytes = Vec::new();
     file.take(LONGEST + 1)
         .read_to_end(&mut bytes)
@@ -75,6 +81,28 @@ fn check_writers(shown: &str, owner: u32, me: u32, mode: u32) -> Result<(), Erro
     if mode & 0o022 != 0 {
         return Err(denied()
             .with_fact(format!("its permissions are {mode:04o}; {commands}"))
+            .with_hint(format!("run `chmod go-w {shown}`")));
+    }
+    Ok(())
+}
+
+/// Checks that only the user `me`, root and the group of the user can replace the config in a
+/// directory. In one with the sticky bit, others cannot.
+fn check_dir(shown: &str, metadata: &fs::Metadata, me: u32) -> Result<(), Error> {
+    let mode = metadata.permissions().mode();
+    let denied = |what: &str| {
+        let what = format!("the directory of the config, {shown}, {what}");
+        Error::new(Kind::Denied, what)
+    };
+    if ![me, 0].contains(&metadata.uid()) {
+        return Err(denied("belongs to another user")
+            .with_fact(format!("its owner has the user ID {}", metadata.uid()))
+            .with_hint("move the config to a directory that you own"));
+    }
+    let group = mode & 0o020 != 0 && metadata.gid() != rustix::process::getegid().as_raw();
+    if mode & 0o1000 == 0 && (mode & 0o002 != 0 || group) {
+        return Err(denied("is writable by other users")
+            .with_fact(format!("its permissions are {:04o}", mode & 0o7777))
             .with_hint(format!("run `chmod go-w {shown}`")));
     }
     Ok(())

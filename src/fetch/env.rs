@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, ffi::OsString, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    config::{Account, SecretSource},
+    config::{Account, SecretSource, Trust},
     domain::destination::Destination,
     error::{Error, Kind, Result},
     event::Reporter,
@@ -170,11 +170,19 @@ impl RunEnv {
     /// Returns the account's secret.
     ///
     /// # Errors
-    /// See [`password::obtain`]; or another user owns the password file, or can read the client key.
+    /// See [`password::obtain`]; or another user owns the password file, can read the client key, or
+    /// can change the client certificate or the file of authorities.
     pub fn secret(&self, account: &Account) -> Result<Secret> {
         if let Some(client) = &account.client_certificate {
             let what = format!("the client key {}", tilde(&client.key, &self.home));
             owner::check_secret_file(&client.key, &what)?;
+            let certificate = tilde(&client.certificate, &self.home);
+            let what = format!("the client certificate {certificate}");
+            owner::check_trusted_file(&client.certificate, &what)?;
+        }
+        if let Trust::CaFile(path) = &account.trust {
+            let what = format!("the file of authorities {}", tilde(path, &self.home));
+            owner::check_trusted_file(path, &what)?;
         }
         if let Some(known) = self.secrets.get(&account.name) {
             return known.clone();

@@ -14,9 +14,10 @@ use super::{
 };
 use crate::{
     config::Account,
-    delivery::{Delivery, Envelope, Router},
+    delivery::{Delivery, Envelope, Mbox, Router},
     domain::{
         blame::{Blame, Next},
+        destination::Destination,
         ids::RowId,
         message::{HeaderSummary, summarize},
         plan::AfterFetch,
@@ -281,7 +282,10 @@ impl<'a> AccountRun<'a> {
         if !matches!(error.kind(), Kind::Io | Kind::CannotCreate) {
             return false;
         }
-        let destinations = self.known_destinations(request).unwrap_or_default();
+        let known = self.known_destinations(request);
+        let tested = known.clone();
+        let tested = tested.unwrap_or_else(|| self.account.routing.all());
+        let destinations = known.unwrap_or_default();
         let envelope = Envelope {
             account: &self.account.name,
             name: &request.copy.name.to_string(),
@@ -293,6 +297,10 @@ impl<'a> AccountRun<'a> {
         };
         let draft = self.committer.begin(&envelope);
         draft.is_ok_and(|draft| draft.test().is_ok())
+            && tested.iter().all(|destination| match destination {
+                Destination::Mbox(path) => Mbox::test_disk(path).is_ok(),
+                _ => true,
+            })
     }
 
     /// Returns the failure of a message that could not be stored, and reports it: the user may have to

@@ -16,7 +16,7 @@ use std::{
     path::Path,
 };
 
-use rustix::process::geteuid;
+use rustix::process::{getegid, geteuid};
 
 use super::user::User;
 use crate::error::{Error, Kind, Result};
@@ -100,6 +100,27 @@ pub fn check_secret_file(path: &Path, what: &str) -> Result<()> {
     Err(error
         .with_fact(format!("its mode is {:04o}", metadata.mode() & 0o7777))
         .with_hint("run `chmod 600` on it"))
+}
+
+/// Checks that only the user or root can change a file that determines which servers are trusted.
+/// `what` names the file in messages.
+///
+/// # Errors
+/// [`Kind::Denied`] if other users own it or can write to it.
+pub fn check_trusted_file(path: &Path, what: &str) -> Result<()> {
+    // a missing file is reported by whatever reads it
+    let Ok(metadata) = fs::metadata(path) else {
+        return Ok(());
+    };
+    check_owner(what, &metadata)?;
+    let group = metadata.mode() & 0o020 != 0 && metadata.gid() != getegid().as_raw();
+    if metadata.mode() & 0o002 == 0 && !group {
+        return Ok(());
+    }
+    let error = Error::new(Kind::Denied, format!("{what} is writable by other users"));
+    Err(error
+        .with_fact(format!("its mode is {:04o}", metadata.mode() & 0o7777))
+        .with_hint("run `chmod go-w` on it"))
 }
 
 /// Checks that a directory belongs to the user or root, and that others cannot write to it. `shown`

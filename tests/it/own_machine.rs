@@ -346,6 +346,38 @@ fn message_without_room_does_not_stop_others() {
     }
 }
 
+#[cfg(feature = "system-tests")]
+#[test]
+fn full_disk_of_an_mbox_file_is_not_the_fault_of_messages() {
+    let desk = Desk::with(1, "keep = \"none\"\nmbox = \"~/Mail/mbox\"", |server| {
+        server
+    });
+    let at = desk.home.make_dir("Mail", 0o700);
+    {
+        let _disk = Mounted::tmpfs(&desk.home, at.clone(), "64k");
+        desk.fetch(0);
+        let ballast = at.join("ballast");
+        fs::write(&ballast, vec![b'x'; 65_536]).unwrap_err();
+        for n in 2..=6 {
+            desk.server.add(corpus::uid(n), corpus::sized(n, 3_000));
+        }
+        for n in 7..=11 {
+            // there is room for one message, and then for none
+            let size = fs::metadata(&ballast).unwrap().len();
+            let file = fs::OpenOptions::new().write(true).open(&ballast).unwrap();
+            file.set_len(size - 4096).unwrap();
+            desk.server.add(corpus::uid(n), corpus::sized(n, 3_000));
+            desk.fetch(74);
+            let listed = desk.pouch(&["ledger", "list", "--json"]).run();
+            let listed = listed.stdout_text();
+            assert!(!listed.contains("\"attempts\": 1"), "{listed}");
+        }
+        fs::remove_file(at.join("ballast")).unwrap();
+    }
+    desk.fetch(0);
+    assert_eq!(desk.server.remaining(), 0);
+}
+
 /// Fetches with system calls that fail if they concern `path`.
 #[cfg(feature = "system-tests")]
 fn failing_at(desk: &Desk, path: &Path, inject: &str) -> Output {

@@ -107,3 +107,51 @@ fn state_directory_that_others_can_write_is_refused() {
         .assert_stderr("the state directory ~/.local/state/pouch is writable by other users")
         .assert_stderr("hint: run `chmod go-w ~/.local/state/pouch`");
 }
+
+#[test]
+fn config_in_a_directory_that_others_can_write_is_refused() {
+    let desk = Desk::with(1, "", |setup| setup);
+    let dir = desk.home.make_dir(".config/pouch", 0o777);
+    let hint = "hint: run `chmod go-w ~/.config/pouch`";
+    desk.fetch(77)
+        .assert_stderr("the directory of the config, ~/.config/pouch, is writable by other users")
+        .assert_stderr(hint);
+    desk.home.make_dir(".config/pouch", 0o1777);
+    desk.fetch(0);
+    // by the group of the user, as with umask 002
+    desk.home.make_dir(".config/pouch", 0o775);
+    desk.fetch(0);
+    chown(&dir, Some(0), Some(ANN)).unwrap();
+    desk.fetch(77).assert_stderr(hint);
+    desk.home.make_dir(".config/pouch", 0o700);
+    chown(&dir, Some(ANN), None).unwrap();
+    desk.fetch(77).assert_stderr("belongs to another user");
+}
+
+#[test]
+fn authorities_and_client_certificate_that_others_can_change_are_refused() {
+    for (key, name) in [
+        ("tls-ca-file", "the file of authorities ~/file"),
+        ("tls-client-cert", "the client certificate ~/file"),
+    ] {
+        let desk = Desk::with(1, "", |setup| setup);
+        let file = desk.home.write("file", "", 0o666);
+        desk.home.write("key", "", 0o600);
+        let other = match key {
+            "tls-client-cert" => "\ntls-client-key = \"~/key\"",
+            _ => "",
+        };
+        let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
+        desk.home.config(&config.replace(
+            "tls = \"off\"\nallow-plaintext-password = true",
+            &format!("{key} = \"~/file\"{other}"),
+        ));
+        let text = format!("{name} is writable by other users");
+        desk.fetch(77).assert_stderr(&text);
+        desk.home.write("file", "", 0o644);
+        chown(file, Some(ANN), None).unwrap();
+        let check = desk.pouch(&["check"]).run();
+        let text = format!("{name} belongs to another user");
+        check.assert_code(77).assert_stderr(&text);
+    }
+}

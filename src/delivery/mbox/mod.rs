@@ -118,6 +118,26 @@ impl Mbox {
         })
     }
 
+    /// Writes and syncs a few bytes on the disk of the mbox file at `path`, to find out whether it
+    /// works: drafts are on that of the state directory. If the user cannot create files next to it,
+    /// only the free space is looked at.
+    ///
+    /// # Errors
+    /// The disk is full or failed.
+    pub fn test_disk(path: &Path) -> io::Result<()> {
+        // a block for a message, and one for the lock file
+        const ENOUGH: [u8; 8192] = [b' '; 8192];
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        match tempfile::tempfile_in(dir) {
+            Ok(mut file) => file.write_all(&ENOUGH).and_then(|()| file.sync_all()),
+            Err(_) => match rustix::fs::statvfs(&path) {
+                Ok(disk) if disk.f_bavail == 0 => Err(io::ErrorKind::StorageFull.into()),
+                _ => Ok(()),
+            },
+        }
+    }
+
     /// Locks and unlocks the file, which is created if it is missing. Returns whether a dot lock
     /// could be created.
     ///
