@@ -73,6 +73,9 @@ pub enum Kind {
     NotPop3,
     /// The login was refused, the certificate is not trusted, or file permissions are wrong.
     Denied,
+    /// The server accepted the login, and then refused access to the mailbox with a text that is
+    /// about the account.
+    AccessRefused,
     /// The config is invalid, or the password command failed.
     Config,
     /// The process received this signal.
@@ -111,7 +114,7 @@ impl Kind {
             | Self::Rejected
             | Self::TooLarge => 75,
             Self::NotPop3 => 76,
-            Self::Denied => 77,
+            Self::Denied | Self::AccessRefused => 77,
             Self::Config => 78,
             Self::Stopped(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         })

@@ -1,6 +1,8 @@
 //! Text for display: sanitizing, spelling suggestions, times and counts.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
+
+use encoding_rs::{Encoding, GBK, WINDOWS_1252};
 
 use crate::domain::time::Timestamp;
 
@@ -39,6 +41,39 @@ pub fn sanitize(octets: &[u8]) -> String {
         out.push('…');
     }
     out
+}
+
+/// Returns a line of a server as text. Servers of Chinese providers send GBK, old ones of European
+/// providers Latin-1.
+///
+/// Characters of GB 2312 are pairs of bytes that are both above 0xA0, while in Latin-1 most letters
+/// with a diacritic are followed by an ASCII letter.
+pub fn decode(octets: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(octets) {
+        Ok(text) => text.into(),
+        // truncated within a character
+        Err(error) if error.error_len().is_none() => String::from_utf8_lossy(octets),
+        Err(_) => {
+            legacy_encoding(octets)
+                .decode_without_bom_handling(octets)
+                .0
+        }
+    }
+}
+
+/// Returns a line of a server as text that is safe on a terminal: decodes it as [`decode`] does,
+/// and then does the same as [`sanitize`].
+pub fn readable(octets: &[u8]) -> String {
+    let head = &octets[..octets.len().min(4 * (MAX_CHARS + 1))];
+    sanitize(decode(head).as_bytes())
+}
+
+/// Returns the encoding of a line that is not UTF-8.
+fn legacy_encoding(octets: &[u8]) -> &'static Encoding {
+    let pairs = octets
+        .split(u8::is_ascii)
+        .all(|run| run.len() % 2 == 0 && run.iter().all(|octet| *octet > 0xa0));
+    if pairs { GBK } else { WINDOWS_1252 }
 }
 
 /// Returns text of any length and with several lines as text that is safe on a terminal, as
@@ -143,6 +178,23 @@ pub fn count(number: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn legacy_encodings_are_decoded() {
+        for (octets, text) in [
+            (&b"-ERR no"[..], "-ERR no"),
+            ("zu gro\u{df}".as_bytes(), "zu groß"),
+            (b"ung\xfcltig", "ungültig"),
+            (b"gr\xf6\xdfer \x80", "größer €"),
+            (
+                b"\xc4\xfa\xc3\xbb\xd3\xd0\xc8\xa8\xcf\xde\xca\xb9\xd3\xc3pop3\xb9\xa6\xc4\xdc",
+                "您没有权限使用pop3功能",
+            ),
+            (b"cut \xc3", "cut \u{fffd}"),
+        ] {
+            assert_eq!(decode(octets), text);
+        }
+    }
 
     #[test]
     fn untrusted_text_is_sanitized_and_truncated() {

@@ -10,14 +10,19 @@ use serde_json::{Value, json};
 use super::{CommandContext, CommandResult, args::Accounts, fetch, print_json, probe};
 use crate::{
     config::{Account, Tls, overrides::Overrides},
-    domain::destination::Destination,
+    domain::{
+        destination::Destination,
+        plan::Keep,
+        provider::{is_recent, provider_of},
+        time::{TimeSpan, Timestamp},
+    },
     error::{Error, Exit, Kind, Result},
     fetch::{
-        connect::{Milestone, connect, show_certificate},
+        connect::{Milestone, connect, show_certificate, with_access_hint},
         env::RunEnv,
         logins::forget_refusals,
     },
-    ledger,
+    ledger::{self, Ledger},
     net::Certificate,
     pop3::reply::Capabilities,
     report::{complain, form, json, print_wrapped},
@@ -265,16 +270,79 @@ fn reach(
     });
     let mut session =
         session.map_err(|error| (reached, certificate_shown(reached, error, account, env)))?;
-    let (listing, ()) = session.list(|| ()).map_err(|error| ("server", error))?;
+    let (listing, ()) = session
+        .list(|| ())
+        .map_err(|error| ("server", with_access_hint(error, account, env)))?;
     forget_refusals(&mut ledger).map_err(|error| ("ledger", error))?;
     let total = count(listing.listed() as u64, "message");
     steps.ok(
         "server",
         &format!("{}; {total}", abilities(session.capabilities())),
     );
+    show_provider(account, &ledger, steps).map_err(|error| ("ledger", error))?;
     // no message is marked as deleted, so QUIT changes nothing
     session.leave();
     Ok(())
+}
+
+/// Shows what is special about the provider of the account, with a warning if recent runs followed
+/// each other too quickly for it.
+fn show_provider(account: &Account, ledger: &Ledger, steps: &mut Steps<'_>) -> Result<()> {
+    if deletes_recent(account) {
+        steps.warning("provider", RECENT);
+    }
+    let Some(provider) = provider_of(&account.host) else {
+        return Ok(());
+    };
+    if let Some(note) = provider.note {
+        steps.ok("provider", &format!("{}: {note}", provider.name));
+    }
+    let runs = ledger.reader().past_runs(COMPARED_RUNS)?;
+    let starts: Vec<_> = runs.iter().map(|run| run.started).collect();
+    if let Some((usual, least)) = usual_interval(&starts).zip(provider.interval())
+        && usual < least
+    {
+        let what = format!(
+            "fetched every {usual}; {} may block logins more often than every {least}",
+            provider.name
+        );
+        steps.warning("provider", &what);
+    }
+    Ok(())
+}
+
+/// The warning about an account that [`deletes_recent`].
+pub(super) const RECENT: &str = "user `recent:…` with keep = \"none\" may delete messages before \
+                                 other clients fetch them; set keep = \"forever\"";
+
+/// Returns whether the account deletes what it fetches although it fetches in Gmail's recent mode,
+/// which is for mailboxes that several clients fetch.
+pub(super) fn deletes_recent(account: &Account) -> bool {
+    is_recent(&account.user) && account.policy.keep == Keep::None
+}
+
+/// The number of past runs that are compared with the interval of the provider.
+const COMPARED_RUNS: u32 = 8;
+
+/// The least number of runs from which an interval can be told.
+const LEAST_RUNS: usize = 4;
+
+/// Returns the median time between runs, of which `starts` are the beginnings, newest first. `None`
+/// if there are too few.
+fn usual_interval(starts: &[Timestamp]) -> Option<TimeSpan> {
+    let mut gaps: Vec<_> = starts
+        .windows(2)
+        .map(|pair| pair[0].since(pair[1]))
+        .collect();
+    gaps.sort_unstable();
+    let median = *gaps.get(gaps.len() / 2)?;
+    // rounded to minutes
+    let seconds = if median < 60 {
+        median
+    } else {
+        median / 60 * 60
+    };
+    (starts.len() >= LEAST_RUNS).then(|| TimeSpan::from_seconds(seconds))
 }
 
 /// Shows the directory of ledgers and locks, with a warning if it may be lost, or is not the only
@@ -359,5 +427,9 @@ fn abilities(capabilities: Option<&Capabilities>) -> String {
         ),
         None => String::new(),
     };
-    format!("{}{deletes}", words.join(" "))
+    let delay = known
+        .login_delay()
+        .map(|seconds| format!("; {} between logins", TimeSpan::from_seconds(seconds)))
+        .unwrap_or_default();
+    format!("{}{deletes}{delay}", words.join(" "))
 }

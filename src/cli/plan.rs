@@ -2,14 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::{CommandContext, CommandResult, args, fetch, print_json};
+use super::{
+    CommandContext, CommandResult, args,
+    check::{RECENT, deletes_recent},
+    fetch, print_json,
+};
 use crate::{
     config::{Account, overrides::Overrides},
     domain::{
         plan::{Action, KeepUntil, ListedMessage, Mailbox, SkipReason},
         size::ByteSize,
     },
-    error::{Error, Exit},
+    error::{Error, Exit, Kind},
     fetch::{Detail, MessageDetails, Preview, preview},
     report::{Level, complain, form, json, print_wrapped, words},
     text::{count, sanitize},
@@ -47,6 +51,10 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
                 }
                 if let Some(warning) = &preview.warning {
                     complain(&form(Some(&account.name), warning, context.colour));
+                }
+                if deletes_recent(account) {
+                    let warning = Error::new(Kind::Config, RECENT);
+                    complain(&form(Some(&account.name), &warning, context.colour));
                 }
             }
             Err(error) => {

@@ -7,6 +7,7 @@ use crate::domain::{
     auth::Auth,
     ids::{Address, MailboxId},
     plan::Policy,
+    provider::provider_of,
     routing::Routing,
     time::TimeSpan,
     trace_fields::TraceField,
@@ -89,6 +90,12 @@ pub struct Account {
 }
 
 impl Account {
+    /// Returns whether each session lists a part of the mailbox only: see
+    /// [`Provider::lists_a_part`](crate::domain::provider::Provider::lists_a_part).
+    pub fn lists_a_part(&self) -> bool {
+        provider_of(&self.host).is_some_and(|provider| provider.lists_a_part)
+    }
+
     /// Returns what identifies the mailbox in the ledger.
     pub fn identity(&self) -> MailboxId {
         MailboxId {

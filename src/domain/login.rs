@@ -8,10 +8,17 @@
 //! stop after one such mistake. A changed password, and a person who starts pouch at a terminal, do
 //! not wait.
 //!
+//! Access that is refused after the login counts as a refused login: Gmail and Microsoft accept the
+//! password of an account that has POP3 disabled. A text that may mean too many logins, or a block,
+//! is followed by a pause of an hour at least ([`refusal::pause`]).
+//!
 //! Some servers close the connection instead of refusing a password. A connection can also be lost
 //! by accident, so that is treated as a refusal from the third time in a row on.
 
-use super::time::{TimeSpan, Timestamp};
+use super::{
+    refusal,
+    time::{TimeSpan, Timestamp},
+};
 
 /// The time until a password that was refused once is tried again. It doubles with each further
 /// refusal.
@@ -88,7 +95,12 @@ impl RefusedLogin {
         let doublings = refusals.checked_sub(1)?.min(30);
         let seconds = FIRST_DELAY.seconds() << doublings;
         let delay = TimeSpan::from_seconds(seconds).min(LONGEST_DELAY);
-        pending(self.last, delay, now)
+        let pause = self.response.as_deref().map(refusal::pause);
+        pending(
+            self.last,
+            pause.map_or(delay, |pause| delay.max(pause)),
+            now,
+        )
     }
 }
 
@@ -132,6 +144,19 @@ mod tests {
             assert_eq!(refused(count).until(NOW), Some(end), "{count}");
             assert_eq!(refused(count).until(end), None, "{count}");
         }
+    }
+
+    #[test]
+    fn block_delays_for_an_hour_at_least() {
+        let blocked = |count| {
+            let response = Some("pop.example.org said: -ERR account blocked".into());
+            let refused = RefusedLogin {
+                response,
+                ..refused(count)
+            };
+            refused.until(NOW).map(|until| until.since(NOW) / 60)
+        };
+        assert_eq!([1, 4, 5].map(blocked), [Some(60), Some(60), Some(80)]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::env::RunEnv;
 use crate::{
     config::{Account, Quirk, SecretSource, Tls},
+    domain::provider::provider_of,
     error::{Error, Kind, Result, Verdict},
     event::{Event, TraceLine},
     net::{Certificate, PendingConnection, Stream, TlsConfig},
@@ -77,7 +78,7 @@ fn log_in(
             // a signal interrupts a read or write, which then looks like a lost connection
             let error = env.stop.check().err().unwrap_or(error);
             let error = match secret {
-                SecretStatus::Refused => error.with_hint(secret_hint(account, env)),
+                SecretStatus::Refused => with_login_hint(error, account, env),
                 _ => error,
             };
             Err(LoginFailure { error, secret })
@@ -125,8 +126,30 @@ fn with_tls_hint(error: Error) -> Error {
     }
 }
 
+/// Completes the hint of a refused login: if the server's text has no known meaning, the provider of
+/// the host decides, and otherwise where the password comes from.
+pub(super) fn with_login_hint(error: Error, account: &Account, env: &RunEnv) -> Error {
+    let hint = error
+        .hint()
+        .map(str::to_owned)
+        .or_else(|| provider_of(&account.host)?.hint());
+    error.with_hint(match hint {
+        Some(hint) => format!("{hint}, then run `pouch check {}`", account.name),
+        None => secret_hint(account, env),
+    })
+}
+
+/// Completes the hint of an error by which access was refused after the login. Returns other errors
+/// unchanged.
+pub fn with_access_hint(error: Error, account: &Account, env: &RunEnv) -> Error {
+    match error.kind() {
+        Kind::AccessRefused => with_login_hint(error, account, env),
+        _ => error,
+    }
+}
+
 /// Returns the hint about a refused password.
-pub(super) fn secret_hint(account: &Account, env: &RunEnv) -> String {
+fn secret_hint(account: &Account, env: &RunEnv) -> String {
     let check = format!("run `pouch check {}`", account.name);
     match &account.secret {
         SecretSource::Command(argv) => {

@@ -19,6 +19,9 @@
 //! all UIDs changed and no header can be read, the run stops and the user decides, since fetching a
 //! whole mailbox again is rarely wanted.
 //!
+//! Providers that list only messages that were not fetched yet (Gmail) make known messages absent in
+//! every session. Their UIDs do not change, so nothing is suspected.
+//!
 //! Comparing sizes and message numbers instead was rejected: servers count sizes differently, and
 //! number messages anew in each session.
 //!
@@ -38,6 +41,7 @@ use crate::{
     net::Stream,
     pop3::{
         listing::Listing,
+        refused::access_refused,
         reply::{Refusal, quoted},
         transaction::Transaction,
     },
@@ -93,7 +97,8 @@ pub(super) fn list(
             .capabilities()
             .is_some_and(|capabilities| capabilities.has("UIDL"))
             || known.has_server_uids();
-        return Err(no_uidl(session.peer(), refusal, had_uidl));
+        return Err(access_refused(session.peer(), refusal)
+            .unwrap_or_else(|| no_uidl(session.peer(), refusal, had_uidl)));
     }
     let without_uid = std::mem::take(&mut listing.nameless);
     if without_uid.is_empty() {

@@ -3,7 +3,7 @@
 //! The decision is in [`domain::login`](crate::domain::login).
 
 use super::{
-    connect::{dial, secret_hint},
+    connect::{dial, with_access_hint, with_login_hint},
     env::{Attendance, RunEnv},
     run::AccountRun,
 };
@@ -12,6 +12,7 @@ use crate::{
     domain::{
         auth::Auth,
         login::{Fingerprint, LoginDelay, LoginHistory, RefusedLogin},
+        refusal,
         time::{TimeSpan, Timestamp},
     },
     error::{Error, Kind, Result},
@@ -60,7 +61,7 @@ impl Login {
             refused.and_then(|refused| Some((refused, refused.until(now)?)))
             && is_same(account, &secret, refused)?
         {
-            return Err(not_yet(refused, until).with_hint(secret_hint(account, env)));
+            return Err(with_login_hint(not_yet(refused, until), account, env));
         }
         Ok(Self {
             secret,
@@ -93,14 +94,21 @@ pub(super) fn keep_delay(account: &Account, env: &RunEnv, history: &LoginHistory
     )))
 }
 
-/// Returns the error of the last login again, with the time of the next attempt.
+/// Returns the error of the last login again, with the time of the next attempt and the hint of the
+/// server's text.
 fn not_yet(refused: &RefusedLogin, until: Timestamp) -> Error {
     let (count, until) = (times(refused.count), moment(until));
     let not_before = format!("the same password is not tried again before {until}");
     match &refused.response {
-        Some(response) => Error::new(Kind::Denied, refused.what.as_str())
-            .with_fact(response.as_str())
-            .with_fact(format!("refused {count}; {not_before}")),
+        Some(response) => {
+            let error = Error::new(Kind::Denied, refused.what.as_str())
+                .with_fact(response.as_str())
+                .with_fact(format!("refused {count}; {not_before}"));
+            match refusal::hint(response) {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            }
+        }
         None => Error::new(Kind::ConnectionLost, refused.what.as_str()).with_fact(format!(
             "the password was sent {count} without a response; {not_before}"
         )),
@@ -124,7 +132,22 @@ impl AccountRun<'_> {
         error
     }
 
-    /// Records a login that succeeded at `at`. Updates `history`.
+    /// Records that access was refused after a login, as a refused login: both are counted by the
+    /// server, and repeating either is useless. Returns the error of the session.
+    pub(super) fn access_refused(&mut self, login: &Login, error: Error) -> Error {
+        if error.kind() != Kind::AccessRefused {
+            return error;
+        }
+        let now = self.env.clock.now();
+        let recorded = after_failure(self.account, login, &error, now)
+            .and_then(|history| self.ledger.record_logins(&history));
+        // the refusal is what the user has to know
+        drop(recorded);
+        with_access_hint(error, self.account, self.env)
+    }
+
+    /// Records a login that succeeded at `at`. Updates `history`. Earlier refusals are kept until the
+    /// server gives access to the mailbox: see [`forget_refusals`].
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -134,16 +157,16 @@ impl AccountRun<'_> {
         at: Timestamp,
         capabilities: Option<&Capabilities>,
     ) -> Result<()> {
-        let after = after_success(capabilities, at);
-        if after != *history {
-            self.ledger.record_logins(&after)?;
-            *history = after;
+        let delay = login_delay(capabilities, at);
+        if delay != history.delay {
+            history.delay = delay;
+            self.ledger.record_logins(history)?;
         }
         Ok(())
     }
 }
 
-/// Forgets that logins were refused, after one outside of a run succeeded: the next run is not
+/// Forgets that logins were refused, after the server listed the mailbox: the next run is not
 /// delayed.
 ///
 /// # Errors
@@ -159,19 +182,13 @@ pub fn forget_refusals(ledger: &mut Ledger) -> Result<()> {
     })
 }
 
-/// Returns the history after a login that succeeded.
-fn after_success(capabilities: Option<&Capabilities>, now: Timestamp) -> LoginHistory {
-    let announced = capabilities.and_then(|known| known.arguments("LOGIN-DELAY")?.next());
-    let seconds = announced.and_then(|seconds| seconds.parse().ok());
-    LoginHistory {
-        delay: seconds
-            .filter(|seconds| *seconds > 0)
-            .map(|seconds| LoginDelay {
-                last_login: now,
-                delay: TimeSpan::from_seconds(seconds),
-            }),
-        refused: None,
-    }
+/// Returns the delay that the server requires after a login at `now`, or `None` if there is none.
+fn login_delay(capabilities: Option<&Capabilities>, now: Timestamp) -> Option<LoginDelay> {
+    let seconds = capabilities.and_then(Capabilities::login_delay)?;
+    Some(LoginDelay {
+        last_login: now,
+        delay: TimeSpan::from_seconds(seconds),
+    })
 }
 
 /// Returns the history after a login that failed with `error`.
@@ -198,7 +215,7 @@ fn after_failure(
             count: count.saturating_add(1),
             last: now,
             what: error.what().to_owned(),
-            response: (error.kind() == Kind::Denied)
+            response: matches!(error.kind(), Kind::Denied | Kind::AccessRefused)
                 .then(|| error.facts().first().cloned().unwrap_or_default()),
             fingerprint,
         }),

@@ -2,7 +2,7 @@
 
 use super::{
     basis::{Basis, Criteria},
-    connect::connect,
+    connect::{connect, with_access_hint},
     describe::{Describer, Detail, MessageDetails},
     destinations,
     env::{RunEnv, without_wait},
@@ -49,7 +49,9 @@ pub fn preview(account: &Account, env: &RunEnv, detail: Detail) -> Result<Previe
     let mut session = connect(account, env, &secret, &mut |_| {})?;
     let now = env.clock.now();
     let mut memory = SurveyMemory::default();
-    let (view, survey) = view.survey(&mut session, account, env, &mut memory.unreadable)?;
+    let (view, survey) = view
+        .survey(&mut session, account, env, &mut memory.unreadable)
+        .map_err(|error| with_access_hint(error, account, env))?;
     let (listing, mut reconciled) = (survey.listing, survey.reconciled);
     // nothing will be recorded
     drop(survey.lock);

@@ -6,6 +6,7 @@ use super::{
     basis::{Basis, Criteria},
     expunge::{Candidate, candidates},
     identify,
+    logins::forget_refusals,
     request::{FetchRequest, SessionLost},
     retrieve::Flow,
     run::AccountRun,
@@ -60,6 +61,7 @@ impl AccountRun<'_> {
             warning,
             lock,
         } = *self.survey(session)?;
+        forget_refusals(&mut self.ledger)?;
         self.report(&Event::Connected {
             server: &self.account.address(),
         });

@@ -55,6 +55,8 @@ impl AccountRun<'_> {
             }
             self.blame.begin_session();
             let ended = self.session(&mut session, address.as_deref());
+            // the session forgets refusals once the mailbox is listed
+            login.history = self.ledger.reader().login_history()?;
             // LOGIN-DELAY may be another one after the login (RFC 2449 §6.5)
             self.logged_in(&mut login.history, at, session.capabilities())?;
             let lost = match ended {
@@ -67,7 +69,10 @@ impl AccountRun<'_> {
                         SessionResult::Lost(error) => error.into(),
                     }
                 }
-                Err(lost) => lost,
+                Err(mut lost) => {
+                    lost.error = self.access_refused(&login, lost.error);
+                    lost
+                }
             };
             let progress = self.memory.take_progress() || self.blame.arrived() > before;
             self.reconnect(lost, progress)?;
@@ -86,7 +91,7 @@ impl AccountRun<'_> {
         before: u64,
     ) -> Result<SessionResult> {
         let more = std::mem::take(&mut self.outcome.made_due) > 0
-            || (lists_a_part(&self.account.host) && self.blame.arrived() > before);
+            || (self.account.lists_a_part() && self.blame.arrived() > before);
         let SessionEnd {
             deletions,
             stopped,
@@ -158,13 +163,4 @@ impl AccountRun<'_> {
         }
         self.flush()
     }
-}
-
-/// Returns whether the server lists only a part of the mailbox in each session, and more once those
-/// messages have been fetched. Gmail lists about 250.
-fn lists_a_part(host: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    ["gmail.com", "googlemail.com"]
-        .iter()
-        .any(|name| host.ends_with(name))
 }

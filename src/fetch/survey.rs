@@ -132,7 +132,7 @@ pub(super) fn survey(
         &survey.reconciled,
         &survey.listing,
         unreadable,
-        basis.env.accept_new_uids,
+        basis.env.accept_new_uids || basis.account.lists_a_part(),
     )?;
     if !recognized.is_empty() {
         recognized.apply_to(&mut known);

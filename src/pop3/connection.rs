@@ -31,7 +31,7 @@ use crate::{
     domain::ids::MsgNum,
     error::{Error, Kind, Result},
     event::TraceLine,
-    text::sanitize,
+    text::{readable, sanitize},
 };
 
 /// The longest line accepted outside of a message, in bytes. RFC 2449 §4 allows 512, but SASL
@@ -120,7 +120,7 @@ impl<S> Connection<S> {
 
     /// Returns the error for a response that no command can have.
     pub(super) fn unexpected(&self, response: &[u8]) -> Error {
-        let response = sanitize(&self.redact(response));
+        let response = readable(&self.redact(response));
         Error::new(
             Kind::Desynchronized,
             format!("unexpected response from {}", self.peer),
@@ -130,7 +130,7 @@ impl<S> Connection<S> {
 
     /// Returns the error for a response that cannot belong to its command.
     pub(super) fn desynchronized(&self, response: &[u8]) -> Error {
-        let response = sanitize(&self.redact(response));
+        let response = readable(&self.redact(response));
         Error::new(
             Kind::Desynchronized,
             format!(
@@ -324,7 +324,7 @@ impl<S: Read + Write> Connection<S> {
             not_pop3(&self.peer).with_fact(format!(
                 "{} said: {}",
                 self.peer,
-                sanitize(&self.redact(&line))
+                readable(&self.redact(&line))
             ))
         })
     }
@@ -370,7 +370,7 @@ impl<S: Read + Write> Connection<S> {
         self.unanswered = self.unanswered.saturating_sub(1);
         let reply = self.parse(&line);
         if self.trace.is_some() {
-            let text = sanitize(&self.redact(&line));
+            let text = readable(&self.redact(&line));
             self.trace_line(|| TraceLine::Server(text));
         }
         Ok((line, reply))

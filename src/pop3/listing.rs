@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use super::{
     command::Command,
     connection::Connection,
+    refused::access_refused,
     reply::{self, Refusal, quoted},
 };
 use crate::{
@@ -123,16 +124,12 @@ impl ListCommands {
             Ok(ListedLines::default())
         };
         let sizes = sizes.map_err(|refusal| {
-            let kind = if refusal.sounds_transient() {
-                Kind::Busy
-            } else {
-                Kind::Unavailable
-            };
-            Error::new(
-                kind,
-                format!("{} refused to list the messages", connection.peer),
+            let peer = &connection.peer;
+            refused(
+                peer,
+                &refusal,
+                format!("{peer} refused to list the messages"),
             )
-            .with_fact(quoted(&connection.peer, &refusal))
         })?;
         let (uids, uidl_refused) = match uids {
             Ok(uids) => (uids, None),
@@ -194,16 +191,25 @@ fn stat<S: Read + Write>(connection: &mut Connection<S>) -> Result<u32> {
             }
             None => Err(connection.unexpected(&[b"+OK ", &text[..]].concat())),
         },
-        Err(refusal) => {
-            let kind = if refusal.sounds_transient() {
-                Kind::Busy
-            } else {
-                Kind::Unavailable
-            };
-            Err(Error::new(kind, format!("{peer} cannot open the mailbox"))
-                .with_fact(quoted(peer, &refusal)))
-        }
+        Err(refusal) => Err(refused(
+            peer,
+            &refusal,
+            format!("{peer} cannot open the mailbox"),
+        )),
     }
+}
+
+/// Returns the error for a refused STAT or LIST, which `what` describes unless the refusal is about
+/// the account.
+fn refused(peer: &str, refusal: &Refusal, what: String) -> Error {
+    access_refused(peer, refusal).unwrap_or_else(|| {
+        let kind = if refusal.sounds_transient() {
+            Kind::Busy
+        } else {
+            Kind::Unavailable
+        };
+        Error::new(kind, what).with_fact(quoted(peer, refusal))
+    })
 }
 
 /// Joins sizes and UIDs by message number. If a number is listed twice, the first line counts. A

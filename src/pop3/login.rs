@@ -17,7 +17,8 @@ pub use super::connection::{ConnectionOptions, Trace};
 use super::{
     command::{Command, MAX_COMMAND, is_valid_argument},
     connection::{Connection, not_pop3},
-    reply::{Capabilities, Code, Refusal, Reply, quoted},
+    refused::login_refused,
+    reply::{Capabilities, Code, Reply, quoted},
     sasl::{self, Credentials, Mechanism},
     transaction::Transaction,
 };
@@ -392,38 +393,6 @@ fn lost_during_login(peer: &str) -> Error {
     .with_fact(
         "the password may be right: some servers disconnect when they cannot open the mailbox",
     )
-}
-
-/// Returns the error for a refused login (RFC 2449 §8.1.1, RFC 3206 §4). `codes` is whether the
-/// server announces AUTH-RESP-CODE: then a refusal without `[AUTH]` is not about the credentials.
-/// A server without response codes is understood by its words.
-fn login_refused(peer: &str, refusal: &Refusal, codes: bool) -> Error {
-    let fact = quoted(peer, refusal);
-    let temporary = || {
-        Error::new(Kind::Busy, format!("{peer} temporarily refused the login"))
-            .with_fact(fact.clone())
-    };
-    match refusal.code {
-        Some(Code::InUse) => {
-            Error::new(Kind::Busy, "the mailbox is in use by another session").with_fact(fact)
-        }
-        Some(Code::LoginDelay) => Error::new(
-            Kind::Busy,
-            format!("{peer} requires more time between logins"),
-        )
-        .with_fact(fact),
-        Some(Code::SysTemp) => temporary(),
-        Some(Code::SysPerm) => Error::new(
-            Kind::Unavailable,
-            format!("{peer} cannot complete the login"),
-        )
-        .with_fact(fact),
-        Some(Code::Auth) => {
-            Error::new(Kind::Denied, format!("{peer} rejected the password")).with_fact(fact)
-        }
-        None if codes || refusal.login_sounds_transient() => temporary(),
-        None => Error::new(Kind::Denied, format!("login refused by {peer}")).with_fact(fact),
-    }
 }
 
 #[cfg(test)]

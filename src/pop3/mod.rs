@@ -2,8 +2,8 @@
 //!
 //! [`command`], [`reply`], [`body`], [`sasl`], [`secrets`] and [`transfer_rate`] are pure.
 //! [`connection`] sends commands and reads responses, which [`read_buffer`] divides into lines.
-//! [`login`] and [`transaction`] are the states of a session, [`listing`] lists the mailbox, and
-//! [`retrieval`] requests messages.
+//! [`login`] and [`transaction`] are the states of a session, [`listing`] lists the mailbox,
+//! [`retrieval`] requests messages, and [`refused`] has the errors of refused logins.
 //!
 //! Whether a server's behaviour is tolerated is decided next to the line that reads it, and named
 //! there: a server that breaks the RFC is common, and each tolerance has to be justified by one.
@@ -14,6 +14,7 @@ mod connection;
 pub mod listing;
 pub mod login;
 mod read_buffer;
+pub mod refused;
 pub mod reply;
 pub mod retrieval;
 pub mod sasl;

@@ -1,8 +1,14 @@
 //! Responses of a server: status lines, response codes, capabilities and lines of a listing.
 
+use std::borrow::Cow;
+
+pub use crate::domain::refusal::Code;
 use crate::{
-    domain::ids::{MsgNum, Uid},
-    text::sanitize,
+    domain::{
+        ids::{MsgNum, Uid},
+        refusal::{self, Meaning},
+    },
+    text::{decode, readable},
 };
 
 /// A status line (RFC 1939 §3) or a SASL challenge (RFC 5034 §4).
@@ -25,171 +31,53 @@ pub struct Refusal {
     pub text: Vec<u8>,
 }
 
-/// The response codes that pouch distinguishes (RFC 2449 §8.1.1, RFC 3206 §4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    /// `[IN-USE]`: another session has locked the mailbox.
-    InUse,
-    /// `[LOGIN-DELAY]`: the last login was too recent.
-    LoginDelay,
-    /// `[SYS/TEMP]`: a temporary system error.
-    SysTemp,
-    /// `[SYS/PERM]`: a permanent system error.
-    SysPerm,
-    /// `[AUTH]`: the credentials are wrong.
-    Auth,
-}
-
-impl Code {
-    /// Returns whether a later attempt may succeed.
-    pub fn is_transient(self) -> bool {
-        matches!(self, Self::InUse | Self::LoginDelay | Self::SysTemp)
-    }
-}
-
 impl Refusal {
     /// Returns whether the response code says that a later attempt may succeed.
     pub fn is_transient(&self) -> bool {
         self.code.is_some_and(Code::is_transient)
     }
 
-    /// Returns whether the refusal is transient: by its response code or, if it has none, by its
-    /// words. Not for a login, where "try again" may be about the password: see
-    /// [`login_sounds_transient`](Self::login_sounds_transient).
+    /// Returns whether the refusal is transient, except that of a login: see
+    /// [`refusal::sounds_transient`].
     pub fn sounds_transient(&self) -> bool {
-        if let Some(code) = self.code {
-            return code.is_transient();
-        }
-        let text = self.lower_case();
-        TRANSIENT_WORDS.iter().any(|word| text.contains(word)) || names_a_lock(&text)
+        refusal::sounds_transient(self.code, &self.decoded())
     }
 
-    /// Returns whether the refusal of a login is transient: by its response code or, if it has
-    /// none, by its words. qpopper, popa3d and Courier have no response codes for a mailbox that is
-    /// in use or for too many connections.
+    /// Returns whether the refusal of a login is transient: see [`refusal::meaning`].
     pub fn login_sounds_transient(&self) -> bool {
-        if let Some(code) = self.code {
-            return code.is_transient();
-        }
-        let text = self.lower_case();
-        TRANSIENT_LOGIN_WORDS.iter().any(|word| text.contains(word))
-            // an account may be locked as well, until an administrator unlocks it
-            || MAILBOX_WORDS.iter().any(|word| text.contains(word)) && names_a_lock(&text)
+        refusal::meaning(self.code, &self.decoded(), false) == Meaning::Busy
     }
 
     /// Returns whether the words of a refusal are about the command or the mechanism, and not about
-    /// the credentials. Words about the mechanism count more: "authentication mechanism not
-    /// supported" has words of both kinds.
+    /// the credentials: see [`refusal::rejects_mechanism`].
     pub fn rejects_mechanism(&self) -> bool {
-        let text = self.lower_case();
-        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-        self.code.is_none() && (has(&COMMAND_WORDS) || !has(&CREDENTIAL_WORDS))
+        refusal::rejects_mechanism(self.code, &self.decoded())
     }
 
-    /// Returns the text in lower case.
-    fn lower_case(&self) -> String {
-        String::from_utf8_lossy(&self.text).to_lowercase()
+    /// Returns the beginning of the text, decoded.
+    pub(super) fn decoded(&self) -> Cow<'_, str> {
+        decode(&self.text[..self.text.len().min(MAX_DECODED)])
     }
 
     /// Parses the text after `-ERR`.
     fn parse(text: &[u8]) -> Self {
         Self {
-            code: text
-                .strip_prefix(b"[")
-                .and_then(|rest| Some(&rest[..memchr::memchr(b']', rest)?]))
-                .and_then(code),
+            code: refusal::code(text),
             text: text.to_vec(),
         }
     }
 }
 
-/// Words by which a refusal without a response code is recognised as transient.
-const TRANSIENT_WORDS: [&str; 10] = [
-    "try again",
-    "later",
-    "temporar",
-    "exceed",
-    "quota",
-    "limit",
-    "busy",
-    "too many",
-    "in use",
-    "unavailable",
-];
-
-/// Words by which the refusal of a login without a response code is recognised as transient.
-const TRANSIENT_LOGIN_WORDS: [&str; 14] = [
-    "again later",
-    "try later",
-    "later time",
-    "temporar",
-    "too many",
-    "rate limit",
-    "limit exceeded",
-    "limit reached",
-    "exceeded",
-    "busy",
-    "in use",
-    "already open",
-    "another session",
-    "service unavailable",
-];
-
-/// Words for a mailbox, which another session may have locked.
-const MAILBOX_WORDS: [&str; 5] = ["mailbox", "maildrop", "mail drop", "mail box", "already"];
-
-/// Words that are about a command or a mechanism.
-const COMMAND_WORDS: [&str; 7] = [
-    "command",
-    "mechanism",
-    "method",
-    "unsupported",
-    "not supported",
-    "not implemented",
-    "syntax",
-];
-
-/// Words that are about the credentials.
-const CREDENTIAL_WORDS: [&str; 9] = [
-    "password",
-    "passwd",
-    "credential",
-    "user",
-    "login",
-    "logon",
-    "log on",
-    "auth",
-    "denied",
-];
-
-/// Returns whether a text in lower case says that something is locked. "blocked" does not.
-fn names_a_lock(text: &str) -> bool {
-    text.split(|c: char| !c.is_alphanumeric())
-        .any(|word| matches!(word, "lock" | "locked" | "locks"))
-}
+/// The part of a refusal that is decoded, in bytes.
+const MAX_DECODED: usize = 4_096;
 
 /// Returns a refusal as a fact for a message, with who sent it:
 /// `pop.example.org said: -ERR [AUTH] Invalid credentials`.
 pub fn quoted(peer: &str, refusal: &Refusal) -> String {
     format!(
         "{peer} said: {}",
-        sanitize(&[b"-ERR ", refusal.text.as_slice()].concat()).trim_end()
+        readable(&[b"-ERR ", refusal.text.as_slice()].concat()).trim_end()
     )
-}
-
-/// Returns the response code of this name. Names are hierarchical and in any case: a longer name
-/// means the same as its known beginning (RFC 2449 §8).
-fn code(path: &[u8]) -> Option<Code> {
-    let path = path.to_ascii_uppercase();
-    let mut words = path.split(|octet| *octet == b'/');
-    match (words.next()?, words.next()) {
-        (b"IN-USE", _) => Some(Code::InUse),
-        (b"LOGIN-DELAY", _) => Some(Code::LoginDelay),
-        (b"AUTH", _) => Some(Code::Auth),
-        (b"SYS", Some(b"TEMP")) => Some(Code::SysTemp),
-        (b"SYS", Some(b"PERM")) => Some(Code::SysPerm),
-        _ => None,
-    }
 }
 
 impl Reply {
@@ -306,6 +194,13 @@ impl Capabilities {
         })
     }
 
+    /// Returns the time between logins that the server requires (RFC 2449 §6.5), in seconds. `None`
+    /// if it requires none.
+    pub fn login_delay(&self) -> Option<u64> {
+        let seconds = self.arguments("LOGIN-DELAY")?.next()?.parse().ok()?;
+        (seconds > 0).then_some(seconds)
+    }
+
     /// Returns the names of the SASL mechanisms that are announced.
     pub fn mechanisms(&self) -> Vec<&str> {
         self.arguments("SASL")
@@ -400,58 +295,6 @@ mod tests {
         assert!(!capabilities.offers("CRAM-MD5"));
         assert!(capabilities.has("PIPELINING"));
         assert!(!capabilities.has("EXPIRE"));
-    }
-
-    fn refusal(text: &str) -> Refusal {
-        Refusal::parse(text.as_bytes())
-    }
-
-    #[test]
-    fn words_of_a_refused_login_separate_busy_from_denied() {
-        for text in [
-            "Mailbox Locked",
-            "maildrop already locked",
-            "Unable to lock mailbox",
-            "too many logins",
-            "Too many connections from your IP",
-            "rate limit exceeded",
-            "try again later",
-            "Server busy",
-            "[IN-USE] no",
-            "[SYS/TEMP] no",
-        ] {
-            assert!(refusal(text).login_sounds_transient(), "{text}");
-        }
-        for text in [
-            "Invalid password, try again",
-            "account locked",
-            "mailbox blocked",
-            "POP access is limited to subscribers",
-            "[AUTH] too many failed logins",
-        ] {
-            assert!(!refusal(text).login_sounds_transient(), "{text}");
-        }
-    }
-
-    #[test]
-    fn refusal_of_a_mechanism_is_not_about_the_credentials() {
-        for text in [
-            "Unknown command",
-            "Authentication method not supported",
-            "bad",
-            "",
-        ] {
-            assert!(refusal(text).rejects_mechanism(), "{text}");
-        }
-        for text in [
-            "Login failed.",
-            "Invalid user or password",
-            "authentication failed",
-            "[AUTH] Unknown command",
-            "[SYS/TEMP] Unknown command",
-        ] {
-            assert!(!refusal(text).rejects_mechanism(), "{text}");
-        }
     }
 
     proptest! {

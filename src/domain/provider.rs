@@ -1,0 +1,301 @@
+//! Large mail providers: how they let a POP3 client in, and what they list.
+//!
+//! A provider is found by the name of its POP3 server. The table has what hints and `pouch check`
+//! use. Only what differs from a server of one's own is listed: most providers just accept the
+//! password.
+
+use super::time::TimeSpan;
+
+/// The password that a provider accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Password {
+    /// That of the account.
+    Own,
+    /// A password for this program, created in the account settings.
+    App,
+    /// A password for this program, if 2-step verification is on.
+    AppWithTwoSteps,
+    /// A code for this program, created in the web settings.
+    Code,
+    /// A password for mail programs, set in the account settings.
+    Mail,
+    /// None, only OAuth.
+    NoPassword,
+}
+
+/// Whether POP3 has to be enabled in the provider's web settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// It is always enabled.
+    Always,
+    /// The user has to enable it.
+    Enabled,
+    /// The user has to enable it, and it is disabled again if it is not used for a long time.
+    Lapses,
+}
+
+/// A mail provider.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// Its name, for messages.
+    pub name: &'static str,
+    /// The domains of its POP3 servers.
+    domains: &'static [&'static str],
+    password: Password,
+    access: Access,
+    /// Whether a session lists only a part of the mailbox, and messages that were fetched are not
+    /// listed again although they were not deleted.
+    pub lists_a_part: bool,
+    /// The shortest time between logins that the provider accepts in the long run, in minutes. 0 if
+    /// none is known.
+    minutes: u64,
+    /// What its web settings decide: a clause.
+    pub note: Option<&'static str>,
+}
+
+/// Returns a provider without peculiarities.
+const fn provider(
+    name: &'static str,
+    domains: &'static [&'static str],
+    password: Password,
+    access: Access,
+) -> Provider {
+    Provider {
+        name,
+        domains,
+        password,
+        access,
+        lists_a_part: false,
+        minutes: 0,
+        note: None,
+    }
+}
+
+/// The note about providers that list a part of the mailbox by default.
+const LAST_DAYS: &str = "its web settings may limit the list to the last 30 days";
+
+/// The note about providers that keep the spam folder out.
+const NO_SPAM: &str = "spam is listed only if its web settings say so";
+
+/// The providers.
+const PROVIDERS: [Provider; 23] = [
+    Provider {
+        lists_a_part: true,
+        minutes: 10,
+        note: Some(
+            "each session lists a part of the mailbox; its web settings decide what happens to \
+             fetched messages",
+        ),
+        ..provider(
+            "Gmail",
+            &["gmail.com", "googlemail.com"],
+            Password::App,
+            Access::Enabled,
+        )
+    },
+    Provider {
+        note: Some("its web settings decide whether deleted messages are moved to the trash"),
+        ..provider(
+            "Microsoft",
+            &["office365.com", "outlook.com", "hotmail.com", "live.com"],
+            Password::NoPassword,
+            Access::Enabled,
+        )
+    },
+    provider(
+        "Yahoo",
+        &["pop.mail.yahoo.com"],
+        Password::App,
+        Access::Always,
+    ),
+    provider("AOL", &["pop.aol.com"], Password::App, Access::Always),
+    provider("AT&T", &["inbound.att.net"], Password::App, Access::Always),
+    provider("Fastmail", &["fastmail.com"], Password::App, Access::Always),
+    Provider {
+        minutes: 15,
+        note: Some(NO_SPAM),
+        ..provider("GMX", &["gmx.net"], Password::Own, Access::Lapses)
+    },
+    Provider {
+        minutes: 15,
+        note: Some(NO_SPAM),
+        ..provider("GMX", &["gmx.com"], Password::Own, Access::Enabled)
+    },
+    Provider {
+        minutes: 15,
+        note: Some(NO_SPAM),
+        ..provider(
+            "web.de",
+            &["web.de"],
+            Password::AppWithTwoSteps,
+            Access::Lapses,
+        )
+    },
+    provider(
+        "mail.com",
+        &["pop.mail.com"],
+        Password::Own,
+        Access::Enabled,
+    ),
+    provider(
+        "T-Online",
+        &["securepop.t-online.de"],
+        Password::Mail,
+        Access::Always,
+    ),
+    Provider {
+        note: Some("it lists only the folders that are chosen in its web settings"),
+        ..provider(
+            "Yandex",
+            &["yandex.com", "yandex.ru"],
+            Password::App,
+            Access::Enabled,
+        )
+    },
+    provider("mail.ru", &["pop.mail.ru"], Password::App, Access::Always),
+    provider("Rambler", &["rambler.ru"], Password::Own, Access::Enabled),
+    provider(
+        "Zoho",
+        &[
+            "zoho.com",
+            "zoho.eu",
+            "zoho.in",
+            "zoho.jp",
+            "zoho.com.au",
+            "zohocloud.ca",
+        ],
+        Password::AppWithTwoSteps,
+        Access::Enabled,
+    ),
+    provider("Orange", &["pop.orange.fr"], Password::Own, Access::Enabled),
+    provider(
+        "Seznam",
+        &["pop3.seznam.cz"],
+        Password::Own,
+        Access::Enabled,
+    ),
+    provider("Onet", &["poczta.onet.pl"], Password::Own, Access::Enabled),
+    provider("WP", &["pop3.wp.pl"], Password::Own, Access::Enabled),
+    provider(
+        "Naver",
+        &["pop.naver.com"],
+        Password::AppWithTwoSteps,
+        Access::Enabled,
+    ),
+    Provider {
+        note: Some(LAST_DAYS),
+        ..provider("QQ", &["qq.com"], Password::Code, Access::Enabled)
+    },
+    Provider {
+        note: Some(LAST_DAYS),
+        ..provider(
+            "NetEase",
+            &["163.com", "126.com", "yeah.net"],
+            Password::Code,
+            Access::Enabled,
+        )
+    },
+    provider("Sina", &["sina.com"], Password::Code, Access::Enabled),
+];
+
+/// Returns the provider of this POP3 server, or `None` if it is not known.
+pub fn provider_of(host: &str) -> Option<&'static Provider> {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    PROVIDERS.iter().find(|provider| {
+        provider
+            .domains
+            .iter()
+            .any(|domain| is_below(&host, domain))
+    })
+}
+
+/// Returns whether a host is `domain` or below it.
+fn is_below(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+impl Provider {
+    /// Returns what to do if a password was refused: an action. `None` if there is nothing special.
+    pub fn hint(&self) -> Option<String> {
+        let name = self.name;
+        let password = match self.password {
+            Password::Own => None,
+            Password::App => Some("use an app password".to_owned()),
+            Password::AppWithTwoSteps => {
+                Some("use an app password if 2-step verification is on".to_owned())
+            }
+            Password::Code => Some(format!("use an authorization code of {name}")),
+            Password::Mail => Some("use the password for mail programs".to_owned()),
+            Password::NoPassword => {
+                return Some(format!(
+                    "{name} accepts no passwords: set oauth = \"microsoft\" and run `pouch login`"
+                ));
+            }
+        };
+        let access = match self.access {
+            Access::Always => None,
+            Access::Enabled => Some(format!("enable POP3 in {name}'s web settings")),
+            Access::Lapses => Some(format!(
+                "enable POP3 in {name}'s web settings, which disable it after a long time \
+                 without use"
+            )),
+        };
+        match (access, password) {
+            (Some(access), Some(password)) => Some(format!("{access}, and {password}")),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Returns the shortest time between logins that the provider accepts in the long run, or
+    /// `None` if it is not known.
+    pub fn interval(&self) -> Option<TimeSpan> {
+        (self.minutes > 0).then(|| TimeSpan::from_seconds(self.minutes * 60))
+    }
+}
+
+/// Returns whether `user` is a user of Gmail in the recent mode, `recent:ann@gmail.com`: the
+/// messages of the last 30 days are listed to each client, whether or not they were fetched.
+pub fn is_recent(user: &str) -> bool {
+    user.get(..7)
+        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("recent:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn provider_is_found_by_its_domain() {
+        let name = |host| provider_of(host).map(|provider| provider.name);
+        assert_eq!(name("POP.gmail.com."), Some("Gmail"));
+        assert_eq!(name("outlook.office365.com"), Some("Microsoft"));
+        assert_eq!(name("pop.gmx.net"), Some("GMX"));
+        assert_eq!(name("pop.notgmail.com"), None);
+        assert_eq!(name("127.0.0.1"), None);
+        assert_eq!(name("pop.mail.ru"), Some("mail.ru"));
+        assert_eq!(name("pop.mail.com"), Some("mail.com"));
+    }
+
+    #[test]
+    fn hints_follow_from_the_table() {
+        let lines: Vec<_> = PROVIDERS
+            .iter()
+            .map(|provider| {
+                let hint = provider.hint().unwrap_or_default();
+                format!("{}: {hint}", provider.domains[0])
+            })
+            .collect();
+        assert_snapshot!(lines.join("\n"), @"");
+    }
+
+    #[test]
+    fn recent_mode_is_recognised_in_any_case() {
+        assert!(is_recent("recent:ann@gmail.com"));
+        assert!(is_recent("Recent:ann@gmail.com"));
+        assert!(!is_recent("ann@gmail.com"));
+        assert!(!is_recent("récent"));
+    }
+}
