@@ -1,10 +1,9 @@
 //! Large mail providers: how they let a POP3 client in, and what they list.
 //!
 //! A provider is found by the name of its POP3 server. The table has what hints and `pouch check`
-//! use. Only what differs from a server of one's own is listed: most providers just accept the
-//! password.
+//! use. A provider that accepts the account's password and needs no setting is not in it.
 
-use super::time::TimeSpan;
+use super::{refusal::MICROSOFT, time::TimeSpan};
 
 /// The password that a provider accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,35 +215,32 @@ fn is_below(host: &str, domain: &str) -> bool {
 }
 
 impl Provider {
-    /// Returns what to do if a password was refused: an action. `None` if there is nothing special.
-    pub fn hint(&self) -> Option<String> {
-        let name = self.name;
+    /// Returns what to do instead of using a password: an action. `None` if passwords are accepted.
+    pub fn without_password(&self) -> Option<&'static str> {
+        (self.password == Password::NoPassword).then_some(MICROSOFT)
+    }
+
+    /// Returns what is required of a password and of the account, to be appended to "check the
+    /// password". Empty if there is nothing special.
+    pub fn requirements(&self) -> String {
         let password = match self.password {
-            Password::Own => None,
-            Password::App => Some("use an app password".to_owned()),
+            Password::Own | Password::NoPassword => "",
+            Password::App => ", which must be an app password",
             Password::AppWithTwoSteps => {
-                Some("use an app password if 2-step verification is on".to_owned())
+                ", which must be an app password if 2-step verification is on"
             }
-            Password::Code => Some(format!("use an authorization code of {name}")),
-            Password::Mail => Some("use the password for mail programs".to_owned()),
-            Password::NoPassword => {
-                return Some(format!(
-                    "{name} accepts no passwords: set oauth = \"microsoft\" and run `pouch login`"
-                ));
-            }
+            Password::Code => ", which must be an authorization code",
+            Password::Mail => ", which must be the one for mail programs",
         };
+        let name = self.name;
         let access = match self.access {
-            Access::Always => None,
-            Access::Enabled => Some(format!("enable POP3 in {name}'s web settings")),
-            Access::Lapses => Some(format!(
-                "enable POP3 in {name}'s web settings, which disable it after a long time \
-                 without use"
-            )),
+            Access::Always => String::new(),
+            Access::Enabled => format!(", and that POP3 is enabled in {name}'s web settings"),
+            Access::Lapses => {
+                format!(", and that {name} has not disabled POP3 after a long time without use")
+            }
         };
-        match (access, password) {
-            (Some(access), Some(password)) => Some(format!("{access}, and {password}")),
-            (one, other) => one.or(other),
-        }
+        format!("{password}{access}")
     }
 
     /// Returns the shortest time between logins that the provider accepts in the long run, or
@@ -284,11 +280,38 @@ mod tests {
         let lines: Vec<_> = PROVIDERS
             .iter()
             .map(|provider| {
-                let hint = provider.hint().unwrap_or_default();
+                let hint = provider.without_password().map_or_else(
+                    || format!("check the password{}", provider.requirements()),
+                    str::to_owned,
+                );
                 format!("{}: {hint}", provider.domains[0])
             })
             .collect();
-        assert_snapshot!(lines.join("\n"), @"");
+        assert_snapshot!(lines.join("\n"), @r#"
+        gmail.com: check the password, which must be an app password, and that POP3 is enabled in Gmail's web settings
+        office365.com: set oauth = "microsoft", run `pouch login`
+        pop.mail.yahoo.com: check the password, which must be an app password
+        pop.aol.com: check the password, which must be an app password
+        inbound.att.net: check the password, which must be an app password
+        fastmail.com: check the password, which must be an app password
+        gmx.net: check the password, and that GMX has not disabled POP3 after a long time without use
+        gmx.com: check the password, and that POP3 is enabled in GMX's web settings
+        web.de: check the password, which must be an app password if 2-step verification is on, and that web.de has not disabled POP3 after a long time without use
+        pop.mail.com: check the password, and that POP3 is enabled in mail.com's web settings
+        securepop.t-online.de: check the password, which must be the one for mail programs
+        yandex.com: check the password, which must be an app password, and that POP3 is enabled in Yandex's web settings
+        pop.mail.ru: check the password, which must be an app password
+        rambler.ru: check the password, and that POP3 is enabled in Rambler's web settings
+        zoho.com: check the password, which must be an app password if 2-step verification is on, and that POP3 is enabled in Zoho's web settings
+        pop.orange.fr: check the password, and that POP3 is enabled in Orange's web settings
+        pop3.seznam.cz: check the password, and that POP3 is enabled in Seznam's web settings
+        poczta.onet.pl: check the password, and that POP3 is enabled in Onet's web settings
+        pop3.wp.pl: check the password, and that POP3 is enabled in WP's web settings
+        pop.naver.com: check the password, which must be an app password if 2-step verification is on, and that POP3 is enabled in Naver's web settings
+        qq.com: check the password, which must be an authorization code, and that POP3 is enabled in QQ's web settings
+        163.com: check the password, which must be an authorization code, and that POP3 is enabled in NetEase's web settings
+        sina.com: check the password, which must be an authorization code, and that POP3 is enabled in Sina's web settings
+        "#);
     }
 
     #[test]

@@ -84,15 +84,17 @@ const fn row(meaning: Meaning, text: &'static str, hint: &'static str) -> KnownR
 }
 
 /// The hint for providers that accept app passwords only.
-const APP_PASSWORD: &str =
-    "create an app password in the account settings, and use it instead of the password";
+const APP_PASSWORD: &str = "use an app password, created in the account settings";
 
-/// The hint for accounts of Microsoft.
-const MICROSOFT: &str = "set oauth = \"microsoft\" and run `pouch login`";
+/// The hint for mail.ru.
+const EXTERNAL_PASSWORD: &str =
+    "use a password for external applications, created in the account settings";
+
+/// The hint for accounts of Microsoft, which accepts no passwords.
+pub(super) const MICROSOFT: &str = "set oauth = \"microsoft\", run `pouch login`";
 
 /// The hint for blocked accounts.
-const BLOCKED: &str =
-    "wait an hour, sign in at the provider's web site, or ask the server's operator";
+const BLOCKED: &str = "wait an hour or sign in at the provider's web site";
 
 /// The texts of providers and servers. The first one that occurs in a refusal counts.
 const KNOWN: [KnownRefusal; 24] = [
@@ -100,8 +102,7 @@ const KNOWN: [KnownRefusal; 24] = [
     row(
         Meaning::Denied,
         "application-specific password required",
-        "create an app password (this needs 2-step verification), and use it instead of the \
-         password",
+        "use an app password, which needs 2-step verification",
     ),
     row(
         Meaning::Denied,
@@ -111,7 +112,7 @@ const KNOWN: [KnownRefusal; 24] = [
     row(
         Meaning::Denied,
         "username and password not accepted",
-        "use an app password or OAuth; Gmail accepts nothing else",
+        "use an app password or OAuth instead of the account's password",
     ),
     row(
         Meaning::SwitchedOff,
@@ -169,21 +170,17 @@ const KNOWN: [KnownRefusal; 24] = [
         "enable POP3 in the web settings, and use an app password",
     ),
     // mail.ru
-    row(
-        Meaning::Denied,
-        "parol prilozheniya",
-        "create a password for external applications in the account settings, and use it",
-    ),
+    row(Meaning::Denied, "parol prilozheniya", EXTERNAL_PASSWORD),
     row(
         Meaning::Denied,
         "application password is required",
-        "create a password for external applications in the account settings, and use it",
+        EXTERNAL_PASSWORD,
     ),
     // QQ
     row(
         Meaning::Denied,
         "please enter your authorization code",
-        "create an authorization code in the web settings, and use it instead of the password",
+        "use an authorization code, created in the web settings, as the password",
     ),
     // this one has five causes, too many logins among them
     row(
@@ -209,9 +206,13 @@ const KNOWN: [KnownRefusal; 24] = [
     row(
         Meaning::NoMechanism,
         "unsupported authentication mechanism",
-        "",
+        "set auth = \"auto\"",
     ),
-    row(Meaning::NoMechanism, "no mechanism available", ""),
+    row(
+        Meaning::NoMechanism,
+        "no mechanism available",
+        "set auth = \"auto\"",
+    ),
     row(
         Meaning::Denied,
         "plaintext authentication disallowed",

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::env::RunEnv;
 use crate::{
     config::{Account, Quirk, SecretSource, Tls},
-    domain::provider::provider_of,
+    domain::provider::{Provider, provider_of},
     error::{Error, Kind, Result, Verdict},
     event::{Event, TraceLine},
     net::{Certificate, PendingConnection, Stream, TlsConfig},
@@ -126,17 +126,14 @@ fn with_tls_hint(error: Error) -> Error {
     }
 }
 
-/// Completes the hint of a refused login: if the server's text has no known meaning, the provider of
-/// the host decides, and otherwise where the password comes from.
+/// Completes the hint of a refused login. If the server's text has no hint, it depends on where the
+/// password comes from, and on the provider.
 pub(super) fn with_login_hint(error: Error, account: &Account, env: &RunEnv) -> Error {
-    let hint = error
-        .hint()
-        .map(str::to_owned)
-        .or_else(|| provider_of(&account.host)?.hint());
-    error.with_hint(match hint {
+    let hint = match error.hint() {
         Some(hint) => format!("{hint}, then run `pouch check {}`", account.name),
         None => secret_hint(account, env),
-    })
+    };
+    error.with_hint(hint)
 }
 
 /// Completes the hint of an error by which access was refused after the login. Returns other errors
@@ -151,18 +148,24 @@ pub fn with_access_hint(error: Error, account: &Account, env: &RunEnv) -> Error 
 /// Returns the hint about a refused password.
 fn secret_hint(account: &Account, env: &RunEnv) -> String {
     let check = format!("run `pouch check {}`", account.name);
+    let provider = provider_of(&account.host);
+    let also = provider.map(Provider::requirements).unwrap_or_default();
+    if let Some(hint) = provider.and_then(Provider::without_password) {
+        return format!("{hint}, then {check}");
+    }
     match &account.secret {
         SecretSource::Command(argv) => {
             let name = program(argv);
-            format!("check the password that `{name}` prints, then {check}")
+            format!("check the password that `{name}` prints{also}, then {check}")
         }
         SecretSource::File(path) => {
             let path = tilde(path, &env.home);
-            format!("check the password in {path}, then {check}")
+            format!("check the password in {path}{also}, then {check}")
         }
         SecretSource::Credential(name) => {
-            format!("check the password in the credential `{name}`, then {check}")
+            format!("check the password in the credential `{name}`{also}, then {check}")
         }
+        SecretSource::Prompt if !also.is_empty() => format!("check the password{also}"),
         SecretSource::Prompt => {
             "check the password and `user`, which is often a full address: ann@example.org".into()
         }

@@ -22,7 +22,9 @@ pub(super) fn login_refused(peer: &str, refusal: &Refusal, codes: bool) -> Error
         (Meaning::Denied, Some(Code::Auth)) => format!("{peer} rejected the password"),
         (Meaning::Denied, _) => format!("login refused by {peer}"),
         (Meaning::Unavailable, _) => format!("{peer} cannot complete the login"),
-        (Meaning::NoMechanism, _) => format!("{peer} does not support this way to log in"),
+        (Meaning::NoMechanism, _) => {
+            format!("{peer} does not support this authentication mechanism")
+        }
         _ => same_at_any_time(peer, meaning),
     };
     explained(peer, refusal, Error::new(kind(meaning), what))

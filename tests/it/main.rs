@@ -56,6 +56,7 @@ mod power_cut;
 mod real;
 #[cfg(feature = "system-tests")]
 mod real_servers;
+mod refusals;
 #[cfg(feature = "system-tests")]
 mod remote_disk;
 mod retention;

@@ -200,3 +200,23 @@ fn mailbox_in_use_is_not_reported_at_once() {
     mailbox.fetch(0);
     mailbox.assert_arrived([1]);
 }
+
+#[test]
+fn login_within_the_minimum_delay_of_cyrus_is_quiet() {
+    let server = RealServer::start("cyrus", &["minpoll=1"]);
+    server.inject(BOB, &messages([1]));
+    let mailbox = Mailbox::new(&server, BOB, Line::Tls, "retries = 0");
+    mailbox
+        .at(0, &["fetch"])
+        .run()
+        .assert_code(0)
+        .assert_silent();
+    mailbox
+        .at(0, &["fetch"])
+        .run()
+        .assert_code(75)
+        .assert_silent();
+    let shown = mailbox.at(0, &["fetch", "-vv"]).run();
+    println!("{shown}");
+    mailbox.assert_arrived([1]);
+}

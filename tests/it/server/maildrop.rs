@@ -17,6 +17,8 @@ pub(super) struct Message {
     pub(super) listed: usize,
     /// True if DELE is accepted but QUIT does not remove the message.
     pub(super) stuck: bool,
+    /// Whether it was retrieved in a session that ended with QUIT.
+    pub(super) retrieved: bool,
 }
 
 impl Message {
@@ -29,6 +31,7 @@ impl Message {
             listed: content.len(),
             content,
             stuck: false,
+            retrieved: false,
         }
     }
 }
@@ -55,12 +58,22 @@ impl Maildrop {
     }
 
     /// Returns the messages as a session sees them, rotated by `turn` for a server that renumbers
-    /// its messages in each session.
-    pub(super) fn snapshot(&self, turn: usize, window: usize) -> Vec<Message> {
-        let mut seen: Vec<_> = self.messages.iter().take(window).cloned().collect();
+    /// its messages in each session. With a `window`, these are the first ones that were not
+    /// retrieved.
+    pub(super) fn snapshot(&self, turn: usize, window: Option<usize>) -> Vec<Message> {
+        let is_seen = |message: &&Message| window.is_none() || !message.retrieved;
+        let seen = self.messages.iter().filter(is_seen);
+        let mut seen: Vec<_> = seen.take(window.unwrap_or(usize::MAX)).cloned().collect();
         let places = turn % seen.len().max(1);
         seen.rotate_left(places);
         seen
+    }
+
+    /// Marks the messages with these ids as retrieved.
+    pub(super) fn mark_retrieved(&mut self, ids: &[usize]) {
+        for message in &mut self.messages {
+            message.retrieved |= ids.contains(&message.id);
+        }
     }
 
     /// Removes the messages with these ids, and returns the number of those that were not removed.

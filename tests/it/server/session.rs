@@ -32,6 +32,7 @@ struct View {
 struct Seen {
     message: Message,
     deleted: bool,
+    retrieved: bool,
 }
 
 const STRANGER: Stage = Stage::Authorization {
@@ -189,6 +190,7 @@ impl Session {
                 .map(|message| Seen {
                     message,
                     deleted: false,
+                    retrieved: false,
                 })
                 .collect(),
         });
@@ -218,10 +220,15 @@ impl View {
             ("UIDL", false) => {
                 self.about(argument, |number, seen| Reply::ok(seen.uid_line(number)))
             }
-            ("RETR", false) => self.about(argument, |_, seen| {
-                Reply::ok(format!("{} octets", seen.message.listed))
-                    .with_body(seen.message.content.to_vec())
-            }),
+            ("RETR", false) => {
+                if let Some(seen) = self.find_mut(argument) {
+                    seen.retrieved = true;
+                }
+                self.about(argument, |_, seen| {
+                    Reply::ok(format!("{} octets", seen.message.listed))
+                        .with_body(seen.message.content.to_vec())
+                })
+            }
             ("TOP", false) => match str::from_utf8(rest).unwrap_or_default().parse() {
                 Ok(lines) => self.about(number.as_bytes(), |_, seen| {
                     Reply::ok("top of message follows").with_body(top(&seen.message.content, lines))
@@ -246,16 +253,15 @@ impl View {
 
     /// Enters the UPDATE state, the only one in which messages are removed.
     fn commit(&self, maildrops: &mut [Maildrop]) -> Reply {
-        let ids: Vec<_> = self
-            .seen
-            .iter()
-            .filter(|seen| seen.deleted)
-            .map(|seen| seen.message.id)
-            .collect();
+        let ids = |is: fn(&&Seen) -> bool| -> Vec<_> {
+            let seen = self.seen.iter().filter(is);
+            seen.map(|seen| seen.message.id).collect()
+        };
         let maildrop = &mut maildrops[self.maildrop];
+        maildrop.mark_retrieved(&ids(|seen| seen.retrieved));
         // Unlocked before the client gets the response, so that it can reconnect at once.
         maildrop.holder = None;
-        match maildrop.remove(&ids) {
+        match maildrop.remove(&ids(|seen| seen.deleted)) {
             0 => Reply::ok("bye"),
             left => Reply::err(format!("{left} deleted messages not removed")),
         }

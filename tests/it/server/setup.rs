@@ -18,7 +18,7 @@ pub struct Setup {
     pub(super) unknown: Vec<String>,
     pub(super) exclusive: bool,
     pub(super) renumbers: bool,
-    pub(super) window: usize,
+    pub(super) window: Option<usize>,
     pub(super) piece: usize,
     pub(super) faults: Vec<Fault>,
 }
@@ -55,7 +55,7 @@ impl Setup {
             unknown: Vec::new(),
             exclusive: false,
             renumbers: false,
-            window: usize::MAX,
+            window: None,
             piece: usize::MAX,
             faults: Vec::new(),
         }
@@ -132,9 +132,10 @@ impl Setup {
         self
     }
 
-    /// Limits the number of messages in each session (Gmail: about 250).
+    /// Lists only so many messages in each session (Gmail: about 250), and none that was retrieved
+    /// in an earlier one.
     pub fn window(mut self, count: usize) -> Self {
-        self.window = count;
+        self.window = Some(count);
         self
     }
 
