@@ -216,7 +216,11 @@ fn login_within_the_minimum_delay_of_cyrus_is_quiet() {
         .run()
         .assert_code(75)
         .assert_silent();
-    let shown = mailbox.at(0, &["fetch", "-vv"]).run();
-    println!("{shown}");
+    // a day later by the clock of pouch, so that the server refuses the login
+    let early = mailbox.at(1, &["fetch", "-v"]).run();
+    early
+        .assert_code(75)
+        .assert_stderr("localhost said: -ERR [LOGIN-DELAY]");
+    assert_eq!(mailbox.stored(), 1);
     mailbox.assert_arrived([1]);
 }
