@@ -37,7 +37,12 @@ keep = \"forever\"                       # how long mail stays on the server
         Group::Login,
         "\
 # The login. Set one of password-command, password-file and password-credential.
-# Without them, pouch asks for the password at the terminal.
+# Without them, pouch asks for the password at the terminal. Some commands:
+#   [\"secret-tool\", \"lookup\", \"host\", \"pop.example.org\", \"user\", \"ann\"]
+#   [\"gpg\", \"--quiet\", \"--batch\", \"--decrypt\", \"/home/ann/.secrets/work.gpg\"]
+#   [\"gopass\", \"show\", \"-o\", \"mail/work\"]
+#   [\"bw\", \"get\", \"password\", \"mail/work\"]    (Bitwarden; needs BW_SESSION)
+#   [\"op\", \"read\", \"op://Private/mail/password\"]    (1Password)
 ",
     ),
     (

@@ -49,6 +49,8 @@ mod output;
 mod own_machine;
 #[cfg(feature = "system-tests")]
 mod owners;
+#[cfg(feature = "system-tests")]
+mod password_programs;
 mod pipe;
 #[cfg(feature = "system-tests")]
 mod power_cut;
