@@ -23,7 +23,8 @@
 //! 1. [`config`] resolves the account's settings; [`sys::lock`] keeps other pouches out.
 //! 2. [`fetch::connect`] opens a session on the host: [`net`] connects and starts TLS,
 //!    [`pop3::login`] reads the greeting and logs in with the secret from [`sys::password`], unless
-//!    [`domain::login`] decides that it is too early for that.
+//!    [`domain::login`] decides that it is too early for that. What a refusal means, and what the
+//!    user can do about it, is in [`domain::refusal`] and [`domain::provider`].
 //! 3. The server lists its messages, while the [`ledger::Reader`] reads the known ones. If no message
 //!    is known from this address, [`domain::identity`] decides which of the known mailboxes it leads
 //!    to. [`domain::reconcile`] matches listed and known messages, and

@@ -40,7 +40,7 @@ keep = \"forever\"                       # how long mail stays on the server
 # Without them, pouch asks for the password at the terminal. Some commands:
 #   [\"secret-tool\", \"lookup\", \"host\", \"pop.example.org\", \"user\", \"ann\"]
 #   [\"gpg\", \"--quiet\", \"--batch\", \"--decrypt\", \"/home/ann/.secrets/work.gpg\"]
-#   [\"gopass\", \"show\", \"-o\", \"mail/work\"]
+#   [\"gopass\", \"show\", \"mail/work\"]
 #   [\"bw\", \"get\", \"password\", \"mail/work\"]    (Bitwarden; needs BW_SESSION)
 #   [\"op\", \"read\", \"op://Private/mail/password\"]    (1Password)
 ",

@@ -19,7 +19,7 @@ enum Password {
     /// A password for mail programs, set in the account settings.
     Mail,
     /// None, only OAuth.
-    NoPassword,
+    OauthOnly,
 }
 
 /// Whether POP3 has to be enabled in the provider's web settings.
@@ -77,7 +77,7 @@ const LAST_DAYS: &str = "its web settings may limit the list to the last 30 days
 const NO_SPAM: &str = "spam is listed only if its web settings say so";
 
 /// The providers.
-const PROVIDERS: [Provider; 23] = [
+const PROVIDERS: [Provider; 24] = [
     Provider {
         lists_a_part: true,
         minutes: 10,
@@ -97,7 +97,7 @@ const PROVIDERS: [Provider; 23] = [
         ..provider(
             "Microsoft",
             &["office365.com", "outlook.com", "hotmail.com", "live.com"],
-            Password::NoPassword,
+            Password::OauthOnly,
             Access::Enabled,
         )
     },
@@ -195,6 +195,10 @@ const PROVIDERS: [Provider; 23] = [
         )
     },
     provider("Sina", &["sina.com"], Password::Code, Access::Enabled),
+    Provider {
+        minutes: 1,
+        ..provider("OVH", &["ssl0.ovh.net"], Password::Own, Access::Always)
+    },
 ];
 
 /// Returns the provider of this POP3 server, or `None` if it is not known.
@@ -217,14 +221,14 @@ fn is_below(host: &str, domain: &str) -> bool {
 impl Provider {
     /// Returns what to do instead of using a password: an action. `None` if passwords are accepted.
     pub fn without_password(&self) -> Option<&'static str> {
-        (self.password == Password::NoPassword).then_some(MICROSOFT)
+        (self.password == Password::OauthOnly).then_some(MICROSOFT)
     }
 
     /// Returns what is required of a password and of the account, to be appended to "check the
     /// password". Empty if there is nothing special.
     pub fn requirements(&self) -> String {
         let password = match self.password {
-            Password::Own | Password::NoPassword => "",
+            Password::Own | Password::OauthOnly => "",
             Password::App => ", which must be an app password",
             Password::AppWithTwoSteps => {
                 ", which must be an app password if 2-step verification is on"
@@ -311,6 +315,7 @@ mod tests {
         qq.com: check the password, which must be an authorization code, and that POP3 is enabled in QQ's web settings
         163.com: check the password, which must be an authorization code, and that POP3 is enabled in NetEase's web settings
         sina.com: check the password, which must be an authorization code, and that POP3 is enabled in Sina's web settings
+        ssl0.ovh.net: check the password
         "#);
     }
 

@@ -1,7 +1,7 @@
 //! `pouch ledger catchup`: marking all messages on the server as seen.
 
 use super::{
-    connect::connect,
+    connect::{connect, with_access_hint},
     env::{RunEnv, without_wait},
     identify::{self, UnreadableHeaders},
     mailbox::{self, Identified, Recognised},
@@ -32,7 +32,8 @@ pub fn catch_up(account: &Account, env: &RunEnv, as_fetched: bool) -> Result<u64
     let mut session = connect(account, env, &secret, &mut |_| {})?;
     let mut unreadable = UnreadableHeaders::default();
     let known = || ledger.reader().known_messages();
-    let (listing, mut known) = identify::list(&mut session, known, &mut unreadable)?;
+    let (listing, mut known) = identify::list(&mut session, known, &mut unreadable)
+        .map_err(|error| with_access_hint(error, account, env))?;
     let messages = &listing.messages;
     let mut _mailbox_lock = None;
     if ledger.reader().is_blank()?

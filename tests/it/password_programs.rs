@@ -54,13 +54,15 @@ fn gpg_decrypts_a_file() {
     run("gpg", &script);
 }
 
-#[test]
-fn pass_shows_the_first_line() {
+cases! { password_store_shows_the_first_line:
+    pass("pass"),
+    gopass("gopass"),
+}
+
+fn password_store_shows_the_first_line(program: &str) {
     let insert = "printf 'secret\\nuser: ann\\n' | pass insert --multiline mail/work";
-    run(
-        "pass",
-        &format!("{KEY}\npass init ann@example.org\n{insert}\n\"$0\" fetch"),
-    );
+    let script = format!("{KEY}\npass init ann@example.org\n{insert}\n\"$0\" fetch");
+    run(program, &script);
 }
 
 #[test]

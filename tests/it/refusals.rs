@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use crate::{
     fixture::{Desk, NOW},
-    server::{corpus, on},
+    server::on,
     support::run::Output,
 };
 
@@ -400,7 +400,7 @@ fn named_at(desk: &Desk, host: &str, seconds: i64, args: &[&str]) -> Output {
         .config(&text.replace("host = \"127.0.0.1\"", &renamed));
     let hosts = desk
         .home
-        .write("hosts", &format!("127.0.0.1 {host}\n"), 0o644);
+        .write("hosts", format!("127.0.0.1 {host}\n"), 0o644);
     // in a mount namespace of its own
     let script = format!(
         "mount --bind '{}' /etc/hosts && exec \"$0\" \"$@\"",
@@ -513,7 +513,7 @@ fn sessions_of_gmail_continue_until_nothing_is_listed() {
     assert_eq!(desk.server.log().connections(), 4);
     assert_eq!(desk.server.remaining(), 7);
     // known messages that are absent are not suspected to have new UIDs
-    desk.server.add("uid-8", corpus::message(8));
+    desk.server.add("uid-8", crate::server::corpus::message(8));
     named(&desk, host, &["fetch"])
         .assert_code(0)
         .assert_silent();
