@@ -18,15 +18,16 @@ use crate::{
     },
     error::{Error, Exit, Kind, Result},
     fetch::{
-        connect::{Milestone, connect, show_certificate, with_access_hint},
+        connect::{Milestone, connect, described_route, show_certificate, with_access_hint},
         env::RunEnv,
+        hooks,
         logins::forget_refusals,
     },
     ledger::{self, Ledger},
     net::Certificate,
     pop3::reply::Capabilities,
     report::{complain, form, json, print_wrapped},
-    sys::{password, sandbox::Status},
+    sys::{password, process, sandbox::Status},
     text::{count, day, sanitize, tilde},
 };
 
@@ -231,6 +232,12 @@ fn reach(
 ) -> std::result::Result<(), (Step, Error)> {
     let mut ledger = env.ledger(account).map_err(|error| ("ledger", error))?;
     show_state_dir(env, steps);
+    if let Some(before) = &account.before {
+        let began = Instant::now();
+        hooks::before(account, env).map_err(|error| ("before", error))?;
+        let what = format!("`{}`, {}", process::program(before), tenths(began));
+        steps.ok("before", &what);
+    }
     let began = Instant::now();
     let secret = env.secret(account).map_err(|error| ("secret", error))?;
     steps.ok(
@@ -245,13 +252,15 @@ fn reach(
     let mut reached = "connect";
     let session = connect(account, env, &secret, &mut |milestone| match milestone {
         Milestone::Connected(address) => {
+            let way = match (address, described_route(account)) {
+                (_, Some(route)) => format!(" through {route}"),
+                (Some(address), None) => format!(" ({address})"),
+                (None, None) => String::new(),
+            };
+            let millis = began.elapsed().as_millis();
             steps.ok(
                 "connect",
-                &format!(
-                    "{} ({address}), {} ms",
-                    account.address(),
-                    began.elapsed().as_millis()
-                ),
+                &format!("{}{way}, {millis} ms", account.address()),
             );
             reached = if account.tls == Tls::Off {
                 "login"
@@ -260,7 +269,9 @@ fn reach(
             };
         }
         Milestone::Secured(certificate) => {
-            steps.ok("tls", &trusted(certificate.as_ref()));
+            let name = account.tls_server_name.as_ref();
+            let name = name.map(|name| format!(" for {name}")).unwrap_or_default();
+            steps.ok("tls", &trusted(certificate.as_ref(), &name));
             reached = "login";
         }
         Milestone::LoggedIn(mechanism) => {
@@ -367,16 +378,16 @@ fn show_state_dir(env: &RunEnv, steps: &mut Steps<'_>) {
     }
 }
 
-/// Returns the description of a trusted certificate.
-fn trusted(certificate: Option<&Certificate>) -> String {
+/// Returns the description of a trusted certificate. `name` is appended to that.
+fn trusted(certificate: Option<&Certificate>, name: &str) -> String {
     let Some(certificate) = certificate else {
-        return "trusted certificate".into();
+        return format!("trusted certificate{name}");
     };
     let until = certificate
         .until
         .map(|until| format!(", valid until {}", day(until)));
     format!(
-        "trusted certificate{}, {}",
+        "trusted certificate{name}{}, {}",
         until.unwrap_or_default(),
         certificate.pin()
     )

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::provenance::Setting;
+use super::{
+    provenance::Setting,
+    route::{ConnectCommand, Proxy, ProxyServer, host_and_port},
+};
 use crate::domain::{
     auth::Auth,
     ids::{Address, MailboxId},
@@ -31,7 +34,8 @@ pub struct Config {
 pub struct Account {
     /// Its name in the config, or the URL given on the command line.
     pub name: String,
-    /// The server's name or address, as given. Certificates are checked against it.
+    /// The server's name or address, as given. Certificates are checked against it, unless
+    /// `tls_server_name` is set.
     pub host: String,
     /// The server's port.
     pub port: u16,
@@ -41,12 +45,20 @@ pub struct Account {
     pub mailbox: Option<String>,
     /// How the connection is encrypted.
     pub tls: Tls,
+    /// The name that is sent to the server and that its certificate must have, if it is not `host`.
+    pub tls_server_name: Option<String>,
     /// Which certificates are accepted.
     pub trust: Trust,
     /// The client's certificate and key, for servers that require one.
     pub client_certificate: Option<ClientCertificate>,
     /// Whether the password may be sent over an unencrypted connection.
     pub allow_plaintext_password: bool,
+    /// The proxy, also for HTTP. If it is `None`, that of the environment may be used for HTTP.
+    pub proxy: Option<Proxy>,
+    /// The command that prints the password for the proxy.
+    pub proxy_password_command: Option<Vec<String>>,
+    /// The command whose standard input and output are the connection.
+    pub connect_command: Option<ConnectCommand>,
     /// The longest time without a byte from the server.
     pub timeout: TimeSpan,
     /// Time limit for connecting, over all addresses of the host.
@@ -79,6 +91,8 @@ pub struct Account {
     pub attempts: u32,
     /// Whether a notice is delivered for a quarantined message.
     pub notice: bool,
+    /// The command to run before connecting.
+    pub before: Option<Vec<String>>,
     /// The command to run once after a run that delivered something.
     pub after: Option<Vec<String>>,
     /// Workarounds for the server.
@@ -112,11 +126,17 @@ impl Account {
 
     /// Returns `host:port`, for messages.
     pub fn address(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        host_and_port(&self.host, self.port)
+    }
+
+    /// Returns the name that the server's certificate must have.
+    pub fn server_name(&self) -> &str {
+        self.tls_server_name.as_deref().unwrap_or(&self.host)
+    }
+
+    /// Returns the proxy server for POP3, or `None` if the connection is direct or made by a command.
+    pub fn proxy_server(&self) -> Option<&ProxyServer> {
+        self.proxy.as_ref()?.server()
     }
 }
 

@@ -24,6 +24,10 @@ pub(super) fn layered(own: AccountTable, mut defaults: AccountTable) -> AccountT
             choice.keys().for_each(|key| defaults.unset(key));
         }
     }
+    if own.proxy.is_some() || own.connect_command.is_some() {
+        // the password of another proxy
+        defaults.proxy_password_command = None;
+    }
     if own.tls.as_ref().is_some_and(|tls| tls.value == Tls::Off) {
         tls_keys().for_each(|key| defaults.unset(key));
     }
@@ -72,6 +76,7 @@ pub(super) fn check_choices(document: &Document, table: &AccountTable) -> Result
 pub(super) fn check(document: &Document, table: &AccountTable) -> Result<(), Error> {
     check_tls(document, table)?;
     check_client_certificate(document, table)?;
+    check_proxy_password(document, table)?;
     match &table.sync_deletions {
         Some(sync) if sync.value && table.maildir.is_none() => {
             let what = "`sync-deletions` needs a `maildir`: \
@@ -129,6 +134,30 @@ fn check_client_certificate(document: &Document, table: &AccountTable) -> Result
         _ => return Ok(()),
     };
     Err(document.error_at(source, what).with_hint(hint))
+}
+
+/// Checks that a password for the proxy can be used.
+fn check_proxy_password(document: &Document, table: &AccountTable) -> Result<(), Error> {
+    let Some(password) = &table.proxy_password_command else {
+        return Ok(());
+    };
+    let proxy = table.proxy.as_ref();
+    let server = proxy.and_then(|proxy| proxy.value.server());
+    let (what, hint) = match server {
+        Some(server) if server.user.is_some() => return Ok(()),
+        Some(_) => (
+            "`proxy-password-command` needs a user in `proxy`",
+            "add it before the host: \"socks5://user@host:port\"",
+        ),
+        None => (
+            "`proxy-password-command` has no effect without a proxy",
+            "set `proxy`, or remove `proxy-password-command`",
+        ),
+    };
+    let other = proxy.map(|proxy| &proxy.source);
+    Err(document
+        .contradiction(&password.source, what, other, "the proxy")
+        .with_hint(hint))
 }
 
 /// Checks that no two accounts are the same mailbox: each would treat the other's messages as its

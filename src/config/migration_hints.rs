@@ -57,7 +57,7 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
         "use `pipe`, a list: [\"procmail\", \"-t\"]",
     ),
     (
-        &["smtphost", "smtpname", "smtpaddress"],
+        &["smtphost", "smtpname", "smtpaddress", "plugout"],
         "use `lmtp`, or `pipe` to a program such as sendmail",
     ),
     (
@@ -114,22 +114,31 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
         "use `after`, which is run once if anything was delivered",
     ),
     (
-        &["preconnect", "plugin", "plugout", "tunnel"],
-        "pouch runs no command to connect: start the tunnel first, set `host` and `port` to its \
-         end on this machine, and pin the certificate with `tls-pin`",
+        &["preconnect", "precommand"],
+        "use `before`, a list: [\"nmcli\", \"con\", \"up\", \"vpn\"]",
+    ),
+    (
+        &["plugin", "tunnel", "proxycommand", "socket"],
+        "use `connect-command`, a list: [\"ssh\", \"-W\", \"%h:%p\", \"gate\"]",
     ),
     (
         &[
-            "proxy",
             "proxyhost",
             "proxyport",
             "proxytype",
+            "proxyurl",
             "socksproxy",
             "socks",
-            "socket",
+            "socks5",
+            "httpproxy",
+            "httpsproxy",
         ],
-        "pouch connects directly: forward a port of this machine to the server, set `host` and \
-         `port` to it, and pin the certificate with `tls-pin`",
+        "use `proxy`: \"socks5://host:port\" or \"http://host:port\"",
+    ),
+    (
+        &["proxyuser", "proxypassword", "proxyauth"],
+        "write the user into `proxy`, \"socks5://user@host:port\", and set \
+         `proxy-password-command`",
     ),
     (
         &[
@@ -185,8 +194,8 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
         "use `multidrop`, a table; its patterns match the prefix, too",
     ),
     (
-        &["sslcommonname", "tlshostoverride", "tlshostname"],
-        "set `host` to a name in the certificate, or pin the certificate with `tls-pin`",
+        &["sslcommonname", "tlshostoverride", "tlshostname", "sni"],
+        "use `tls-server-name`",
     ),
     (
         &[

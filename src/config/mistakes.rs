@@ -936,6 +936,119 @@ fn commands() {
 }
 
 #[test]
+fn proxies_and_connect_commands() {
+    assert_snapshot!(lines(&[
+        "proxy = \"gate:1080\"",
+        "proxy = \"socks5h://gate:1080\"",
+        "proxy = \"https://gate:3128\"",
+        "proxy = \"http://gate:3128/path\"",
+        "proxy = \"socks5://ann:hunter2@gate\"",
+        "proxy = socks5://ann:hunter2@gate",
+        "proxy = true",
+        "proxy = \"socks5://gate\"\nproxy-password-command = [\"echo\", \"hunter2\"]",
+        "proxy-password-command = [\"echo\", \"hunter2\"]\nproxy = \"none\"",
+        "proxy-password-command = [\"echo\", \"hunter2\"]",
+        "proxy = \"socks5://gate\"\nconnect-command = [\"nc\", \"%h\", \"%p\"]",
+        "connect-command = \"ssh -W %h:%p gate\"",
+        "connect-command = [\"nc\", \"%H\", \"%p\"]",
+        "connect-command = [\"nc\", \"50%\"]",
+        "before = \"nmcli con up vpn\"",
+        "tls-server-name = \"pop.example.org:995\"",
+        "tls-server-name = \"x\"\ntls = \"off\"\nallow-plaintext-password = true",
+    ]), @r#"
+    ~/.config/pouch/config.toml:5:9: `proxy` must be "socks5://host:port", "http://host:port" (a user before the host: "user@"), or "none", not "gate:1080"
+      5 | proxy = "gate:1080"
+        |         ^^^^^^^^^^^
+    hint: write a URL: "socks5://127.0.0.1:9050"
+
+    ~/.config/pouch/config.toml:5:9: `proxy` must be "socks5://host:port", "http://host:port" (a user before the host: "user@"), or "none", not "socks5h://gate:1080"
+      5 | proxy = "socks5h://gate:1080"
+        |         ^^^^^^^^^^^^^^^^^^^^^
+    hint: write socks5://, with which the proxy resolves host names
+
+    ~/.config/pouch/config.toml:5:9: `proxy` must be "socks5://host:port", "http://host:port" (a user before the host: "user@"), or "none", not "https://gate:3128"
+      5 | proxy = "https://gate:3128"
+        |         ^^^^^^^^^^^^^^^^^^^
+    hint: pouch connects to the proxy without TLS: write http://
+
+    ~/.config/pouch/config.toml:5:9: `proxy` must be "socks5://host:port", "http://host:port" (a user before the host: "user@"), or "none", not "http://gate:3128/path"
+      5 | proxy = "http://gate:3128/path"
+        |         ^^^^^^^^^^^^^^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:5:9: `proxy` must be "socks5://host:port", "http://host:port" (a user before the host: "user@"), or "none", not a URL with a password
+      5 | proxy = "socks5://…
+        |         ^^^^^^^^^^^
+    hint: remove the password, and let `proxy-password-command` print it
+
+    ~/.config/pouch/config.toml:5:9: strings must be quoted with straight quotes: "…"
+      5 | proxy = socks5://…
+        |         ^^^^^^^^^^
+
+    ~/.config/pouch/config.toml:5:9: `proxy` must be "socks5://host:port", "http://host:port" (a user before the host: "user@"), or "none", not true
+      5 | proxy = true
+        |         ^^^^
+
+    ~/.config/pouch/config.toml:6:1: `proxy-password-command` needs a user in `proxy`
+      5 | proxy = "socks5://gate"
+        | ----- the proxy
+      6 | proxy-password-command = …
+        | ^^^^^^^^^^^^^^^^^^^^^^
+    hint: add it before the host: "socks5://user@host:port"
+
+    ~/.config/pouch/config.toml:5:1: `proxy-password-command` has no effect without a proxy
+      5 | proxy-password-command = …
+        | ^^^^^^^^^^^^^^^^^^^^^^
+      6 | proxy = "none"
+        | ----- the proxy
+    hint: set `proxy`, or remove `proxy-password-command`
+
+    ~/.config/pouch/config.toml:5:1: `proxy-password-command` has no effect without a proxy
+      5 | proxy-password-command = …
+        | ^^^^^^^^^^^^^^^^^^^^^^
+    hint: set `proxy`, or remove `proxy-password-command`
+
+    ~/.config/pouch/config.toml:6:1: `connect-command` and `proxy` cannot be used together
+      5 | proxy = "socks5://gate"
+        | ----- already set here
+      6 | connect-command = ["nc", "%h", "%p"]
+        | ^^^^^^^^^^^^^^^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:5:19: `connect-command` must be a list of strings, like ["ssh", "-W", "%h:%p", "gate"], not a string
+      5 | connect-command = "ssh -W %h:%p gate"
+        |                   ^^^^^^^^^^^^^^^^^^^
+    hint: write ["ssh", "-W", "%h:%p", "gate"]
+
+    ~/.config/pouch/config.toml:5:19: `connect-command` must be a list of strings, like ["ssh", "-W", "%h:%p", "gate"], not a list that contains `%H`
+      5 | connect-command = ["nc", "%H", "%p"]
+        |                   ^^^^^^^^^^^^^^^^^^
+    hint: `%h` is the host, `%p` the port; write `%%` for a percent sign
+
+    ~/.config/pouch/config.toml:5:19: `connect-command` must be a list of strings, like ["ssh", "-W", "%h:%p", "gate"], not a list that contains `%`
+      5 | connect-command = ["nc", "50%"]
+        |                   ^^^^^^^^^^^^^
+    hint: `%h` is the host, `%p` the port; write `%%` for a percent sign
+
+    ~/.config/pouch/config.toml:5:10: `before` must be a list of strings, like ["notmuch", "new"], not a string
+      5 | before = "nmcli con up vpn"
+        |          ^^^^^^^^^^^^^^^^^^
+    hint: write ["nmcli", "con", "up", "vpn"]
+
+    ~/.config/pouch/config.toml:5:19: `tls-server-name` must be a host name or an address in quotes, like "pop.example.org", not "pop.example.org:995"
+      5 | tls-server-name = "pop.example.org:995"
+        |                   ^^^^^^^^^^^^^^^^^^^^^
+    hint: set the port, TLS and the user with the keys `port`, `tls` and `user`
+
+    ~/.config/pouch/config.toml:5:1: `tls-server-name` has no effect with `tls = "off"`
+      5 | tls-server-name = "x"
+        | ^^^^^^^^^^^^^^^
+      6 | tls = "off"
+        | --- TLS is off
+    hint: remove one of them
+    "#);
+}
+
+#[test]
 fn rule_values() {
     assert_snapshot!(lines(&[
         rule!("from = \"/(/\""),

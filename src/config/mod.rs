@@ -12,7 +12,7 @@
 //! records where each value came from. [`url`] creates an account from a URL, without a file.
 //!
 //! [`value`] reads and writes the types of values, with the notations of [`syntax`] and
-//! [`destination_spec`] and [`punycode`]. [`diagnostic`] creates the error messages, [`snippet`] the excerpts from
+//! [`destination_spec`] and [`route`]. [`diagnostic`] creates the error messages, [`snippet`] the excerpts from
 //! the file; [`migration_hints`] maps the keys of other mail fetchers. [`sample`] writes a config
 //! with all keys.
 
@@ -24,8 +24,8 @@ mod file;
 mod migration_hints;
 pub mod overrides;
 pub mod provenance;
-mod punycode;
 pub mod resolve;
+pub mod route;
 mod rules;
 pub mod sample;
 pub mod schema;
@@ -38,6 +38,7 @@ pub mod value;
 pub use account::{
     Account, ClientCertificate, Config, Quirk, RequestAhead, SecretSource, Tls, Trust,
 };
+pub use route::{ConnectCommand, Proxy, ProxyProtocol, ProxyServer, host_and_port};
 
 #[cfg(test)]
 mod mistakes;

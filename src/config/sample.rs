@@ -201,8 +201,10 @@ mod tests {
             .unwrap_or_default();
         let mut text = String::new();
         for other in sample().lines() {
-            let needed =
-                |other: &str| key.starts_with("tls-client-") && other.starts_with("tls-client-");
+            let needed = |other: &str| {
+                (key.starts_with("tls-client-") && other.starts_with("tls-client-"))
+                    || (key == "proxy-password-command" && other == "proxy")
+            };
             text += match key_of(other) {
                 _ if other == line => &other[2..],
                 Some(name) if needed(name) => &other[2..],

@@ -190,6 +190,9 @@ pub(super) fn line_number(text: &[u8], at: usize) -> usize {
 fn visible(line: &str) -> String {
     let is_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
     let is_first = |start: usize| line[..start].trim().is_empty();
+    if let Some(start) = url_password(line) {
+        return format!("{}…", sanitize(&line.as_bytes()[..start]));
+    }
     let mut at = 0;
     for word in line.split(|c| !is_word(c)) {
         let (start, end) = (at, at + word.len());
@@ -203,6 +206,13 @@ fn visible(line: &str) -> String {
         }
     }
     sanitize(line.as_bytes())
+}
+
+/// Returns where the user and password of a URL begin, if the line has such a URL.
+fn url_password(line: &str) -> Option<usize> {
+    let start = line.find("://")? + 3;
+    let (login, _) = line[start..].split_once('@')?;
+    login.contains(':').then_some(start)
 }
 
 /// Returns whether a line can be shown as a whole.
@@ -220,7 +230,7 @@ fn holds_secret(key: &str) -> bool {
             .any(|part| lower.contains(part))
         || closest(&lower, long).is_some();
     match closest(&lower, Scope::Account.names()) {
-        Some("password-command") => true,
+        Some("password-command" | "proxy-password-command") => true,
         Some(_) => false,
         None => sounds_secret,
     }
@@ -302,10 +312,13 @@ mod tests {
             "imap-pwd = \"hunter2\"",
             "password-command = [\"echo\", \"hunter2\"]",
             "pasword-command = [\"echo\", \"hunter2\"]",
+            "proxy-password-command = [\"echo\", \"hunter2\"]",
+            "proxy = \"socks5://ann:hunter2@gate\"",
+            "proxy = socks5://ann:hunter2@gate",
         ] {
             let shown = visible(line);
             assert!(
-                !shown.contains("hunter2") && shown.ends_with(" = …"),
+                !shown.contains("hunter2") && shown.ends_with('…'),
                 "{shown}"
             );
         }
@@ -313,6 +326,7 @@ mod tests {
             "password-file = 3",
             "allow-plaintext-password = yes",
             "password",
+            "proxy = \"socks5://ann@gate:1080\"",
             "# a comment",
             "",
         ] {

@@ -7,14 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::punycode;
 use crate::{
     domain::destination::{LmtpServer, is_recipient},
     text::hex,
 };
 
-/// The name or address of a server, in ASCII: an internationalized name is stored as DNS has it
-/// ([`punycode`]). IPv6 addresses are stored without brackets.
+/// The name or address of a server, in ASCII: an internationalized name is stored as DNS has it.
+/// IPv6 addresses are stored without brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host(pub String);
 
@@ -38,11 +37,22 @@ impl Host {
                     .chars()
                     .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
         };
-        is_host
-            .then(|| punycode::to_ascii(bare))
-            .flatten()
-            .map(Self)
+        is_host.then(|| to_ascii(bare)).flatten().map(Self)
     }
+}
+
+/// The longest label of a host name, in bytes (RFC 1035 §2.3.4).
+const MAX_LABEL: usize = 63;
+
+/// Returns a host name in the form that DNS and certificates have (RFC 5890), or `None` if it has
+/// none. A name in ASCII is returned unchanged.
+fn to_ascii(host: &str) -> Option<String> {
+    if host.is_ascii() {
+        return Some(host.to_owned());
+    }
+    let ascii = idna::domain_to_ascii(host).ok()?;
+    let is_short = ascii.split('.').all(|label| label.len() <= MAX_LABEL);
+    is_short.then_some(ascii)
 }
 
 /// A path as written, not yet expanded.
@@ -155,6 +165,26 @@ impl fmt::Display for Pin {
     }
 }
 
+/// Decodes `%40` and the like. Returns `None` if the result cannot be sent to a server.
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        (bytes, rest) = if *first == b'%' {
+            let digits = str::from_utf8(tail.get(..2)?).ok()?;
+            let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?);
+            (bytes, &tail[2..])
+        } else {
+            bytes.push(*first);
+            (bytes, tail)
+        };
+    }
+    String::from_utf8(bytes)
+        .ok()
+        .filter(|text| !text.contains(char::is_control))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +214,21 @@ mod tests {
         for bad in ["", "a b", "-x", "[a]", "a:1", "a/b", "a@b", "::1::"] {
             assert_eq!(Host::new(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn internationalized_names_have_the_form_of_dns() {
+        for (name, ascii) in [
+            ("POP.Example.org", "POP.Example.org"),
+            ("pop.MÜNCHEN.example", "pop.xn--mnchen-3ya.example"),
+            ("bu\u{308}cher.example.", "xn--bcher-kva.example."),
+            ("faß.example", "xn--fa-hia.example"),
+            ("пример.испытание", "xn--e1afmkfd.xn--80akhbyknj4f"),
+            ("δοκιμή.example", "xn--jxalpdlp.example"),
+        ] {
+            assert_eq!(to_ascii(name).as_deref(), Some(ascii), "{name}");
+        }
+        assert_eq!(to_ascii(&"ü".repeat(200)), None);
     }
 
     #[test]

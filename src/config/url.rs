@@ -12,7 +12,7 @@ use super::{
     provenance::{Located, Source},
     resolve::build,
     schema::AccountTable,
-    syntax::{FilePath, Host, Lmtp},
+    syntax::{FilePath, Host, Lmtp, percent_decoded},
 };
 use crate::{
     domain::{destination::Destination, ids::Address},
@@ -141,26 +141,6 @@ fn split_port(server: &str) -> Option<(Host, Option<NonZero<u16>>)> {
     // Without brackets, the last part of an IPv6 address would be read as a port.
     let bare = host.contains(':') && !host.starts_with('[');
     Some((Host::new(host).filter(|_| !bare)?, port))
-}
-
-/// Decodes `%40` and the like. Returns `None` if the result cannot be sent to a server.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        (bytes, rest) = if *first == b'%' {
-            let digits = str::from_utf8(tail.get(..2)?).ok()?;
-            let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?);
-            (bytes, &tail[2..])
-        } else {
-            bytes.push(*first);
-            (bytes, tail)
-        };
-    }
-    String::from_utf8(bytes)
-        .ok()
-        .filter(|text| !text.contains(char::is_control))
 }
 
 /// Parses the value of `--to`: a path, `maildir:DIR`, `mbox:FILE`, `pipe:COMMAND`,

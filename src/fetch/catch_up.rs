@@ -3,6 +3,7 @@
 use super::{
     connect::{connect, with_access_hint},
     env::{RunEnv, without_wait},
+    hooks,
     identify::{self, UnreadableHeaders},
     mailbox::{self, Identified, Recognised},
     preview::View,
@@ -28,6 +29,7 @@ use crate::{
 pub fn catch_up(account: &Account, env: &RunEnv, as_fetched: bool) -> Result<u64> {
     let (_lock, file) = env.lock(account).map_err(without_wait)?;
     let mut ledger = env.open_ledger(account, &file)?;
+    hooks::before(account, env)?;
     let secret = env.secret(account)?;
     let mut session = connect(account, env, &secret, &mut |_| {})?;
     let mut unreadable = UnreadableHeaders::default();

@@ -8,7 +8,7 @@ use crate::{
     domain::provider::{Provider, provider_of},
     error::{Error, Kind, Result, Verdict},
     event::{Event, TraceLine},
-    net::{Certificate, PendingConnection, Stream, TlsConfig},
+    net::{Certificate, PendingConnection, ProxyAccess, Route, Socket, Stream, TlsConfig},
     pop3::{
         login::{Authorization, ConnectionOptions, LoginFailure, SecretStatus, Trace},
         sasl::{Credentials, Mechanism},
@@ -24,8 +24,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// A step on the way to a session.
 #[derive(Debug)]
 pub enum Milestone {
-    /// TCP is connected, to this address.
-    Connected(String),
+    /// The connection is established, to this address if it is known.
+    Connected(Option<String>),
     /// TLS is established with this certificate, which is trusted.
     Secured(Option<Certificate>),
     /// The server accepted the login.
@@ -42,12 +42,44 @@ pub fn connect(
     password: &[u8],
     reached: &mut dyn FnMut(Milestone),
 ) -> Result<Transaction<Stream>> {
-    log_in(dial(account), account, env, password, reached).map_err(|failure| failure.error)
+    let route = route(account, env)?;
+    let pending = dial(account, &route, env);
+    log_in(pending, account, env, password, reached).map_err(|failure| failure.error)
+}
+
+/// Returns how to reach the account's server, with the password for its proxy.
+///
+/// # Errors
+/// The password cannot be obtained.
+pub fn route(account: &Account, env: &RunEnv) -> Result<Route> {
+    if let Some(command) = &account.connect_command {
+        let argv = command.argv(&account.host, account.port);
+        let environment = vec![("POUCH_ACCOUNT", account.name.clone())];
+        return Ok(Route::Program(argv, environment));
+    }
+    match account.proxy_server() {
+        Some(server) => Ok(Route::Proxy(ProxyAccess {
+            server: server.clone(),
+            password: env.proxy_password(account)?,
+        })),
+        None => Ok(Route::Direct),
+    }
+}
+
+/// Returns the description of the way to the account's server, or `None` if it is direct.
+pub fn described_route(account: &Account) -> Option<String> {
+    match &account.connect_command {
+        Some(command) => Some(format!("`{}`", program(command.words()))),
+        None => account
+            .proxy_server()
+            .map(|server| format!("the proxy {}", server.address())),
+    }
 }
 
 /// Starts to connect in the background.
-pub fn dial(account: &Account) -> PendingConnection {
-    PendingConnection::begin(&account.host, account.port, account.connect_timeout.into())
+pub fn dial(account: &Account, route: &Route, env: &RunEnv) -> PendingConnection {
+    let budget = account.connect_timeout.into();
+    PendingConnection::begin((&account.host, account.port), route, budget, &env.stop)
 }
 
 /// Waits for the connection, then starts TLS and logs in.
@@ -94,14 +126,28 @@ fn open(
     reached: &mut dyn FnMut(Milestone),
 ) -> Result<Authorization<Stream>> {
     let socket = pending.wait(account.timeout.into(), &env.stop)?;
-    if let Ok(address) = socket.peer() {
-        reached(Milestone::Connected(address.ip().to_string()));
-    }
+    let address = socket.peer().map(|address| address.ip().to_string());
+    reached(Milestone::Connected(address));
+    greet(socket, account, env, reached).map_err(|error| match described_route(account) {
+        Some(route) if error.kind() != Kind::Config => {
+            error.with_fact(format!("connected through {route}"))
+        }
+        _ => error,
+    })
+}
+
+/// Starts TLS on an established connection, and reads the greeting.
+fn greet(
+    socket: Socket,
+    account: &Account,
+    env: &RunEnv,
+    reached: &mut dyn FnMut(Milestone),
+) -> Result<Authorization<Stream>> {
     let mut secure = |socket| {
         let config = env
             .tls
             .get(&account.trust, account.client_certificate.as_ref())?;
-        let stream = config.wrap(socket, &account.host)?;
+        let stream = config.wrap(socket, &account.host, account.server_name())?;
         reached(Milestone::Secured(stream.certificate()));
         Ok(stream)
     };
@@ -175,16 +221,18 @@ fn secret_hint(account: &Account, env: &RunEnv) -> String {
 /// Returns the server's certificate, trusted or not, or `None` if there is none. The connection is
 /// closed before the login.
 pub fn show_certificate(account: &Account, env: &RunEnv) -> Option<Certificate> {
-    let socket = dial(account).wait(account.timeout.into(), &env.stop).ok()?;
+    let pending = dial(account, &route(account, env).ok()?, env);
+    let socket = pending.wait(account.timeout.into(), &env.stop).ok()?;
+    let (host, name) = (account.host.as_str(), account.server_name());
     let config = TlsConfig::accept_any().ok()?;
     match account.tls {
         Tls::Off => None,
-        Tls::Implicit => config.wrap(socket, &account.host).ok()?.certificate(),
+        Tls::Implicit => config.wrap(socket, host, name).ok()?.certificate(),
         Tls::StartTls => {
             let mut shown = None;
             let authorization = Authorization::greet(socket, options(account, None)).ok()?;
             let wrapped = authorization.upgrade(|socket| {
-                let stream = config.wrap(socket, &account.host)?;
+                let stream = config.wrap(socket, host, name)?;
                 shown = stream.certificate();
                 Ok(stream)
             });
@@ -195,7 +243,7 @@ pub fn show_certificate(account: &Account, env: &RunEnv) -> Option<Certificate> 
 }
 
 /// Connects and logs in. After a transient error it tries again, up to `retries` times. The first
-/// attempt uses the connection that was `begun`, if any. Calls `reached` after each step of each
+/// attempt uses the connection that was `begun`, if any, and the others take the same `route`. Calls `reached` after each step of each
 /// attempt.
 ///
 /// `proven` is whether the server has accepted the password in this run. Until then, the password
@@ -205,7 +253,7 @@ pub fn show_certificate(account: &Account, env: &RunEnv) -> Option<Certificate> 
 /// # Errors
 /// That of the last attempt.
 pub fn connect_patiently(
-    mut begun: Option<PendingConnection>,
+    (mut begun, route): (Option<PendingConnection>, &Route),
     account: &Account,
     env: &RunEnv,
     (password, proven): (&[u8], bool),
@@ -213,7 +261,7 @@ pub fn connect_patiently(
 ) -> std::result::Result<Transaction<Stream>, LoginFailure> {
     let mut retries = 0;
     loop {
-        let pending = begun.take().unwrap_or_else(|| dial(account));
+        let pending = begun.take().unwrap_or_else(|| dial(account, route, env));
         match log_in(pending, account, env, password, reached) {
             Err(failure) if retries < account.retries && is_worth_a_retry(&failure, proven) => {
                 env.stop

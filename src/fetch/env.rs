@@ -196,14 +196,31 @@ impl RunEnv {
         password::obtain(
             &account.secret,
             &format!("{} at {}", account.user, account.host),
-            SecretEnv {
-                credentials: &self.credentials,
-                home: &self.home,
-                time_limit: (self.attendance == Attendance::Unattended)
-                    .then_some(account.password_command_timeout),
-                stop: &self.stop,
-            },
+            self.secret_env(account),
         )
+    }
+
+    /// Returns the password for the account's proxy, which is empty if none is configured.
+    ///
+    /// # Errors
+    /// See [`password::obtain`].
+    pub fn proxy_password(&self, account: &Account) -> Result<Secret> {
+        let Some(argv) = &account.proxy_password_command else {
+            return Ok(Secret::default());
+        };
+        let source = SecretSource::Command(argv.clone());
+        password::obtain(&source, "the proxy", self.secret_env(account))
+            .map_err(|error| error.with_fact("set by `proxy-password-command`"))
+    }
+
+    fn secret_env(&self, account: &Account) -> SecretEnv<'_> {
+        SecretEnv {
+            credentials: &self.credentials,
+            home: &self.home,
+            time_limit: (self.attendance == Attendance::Unattended)
+                .then_some(account.password_command_timeout),
+            stop: &self.stop,
+        }
     }
 
     /// Returns the description of a destination for messages.

@@ -3,7 +3,7 @@
 //! The decision is in [`domain::login`](crate::domain::login).
 
 use super::{
-    connect::{dial, with_access_hint, with_login_hint},
+    connect::{dial, route, with_access_hint, with_login_hint},
     env::{Attendance, RunEnv},
     run::AccountRun,
 };
@@ -17,7 +17,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     ledger::Ledger,
-    net::PendingConnection,
+    net::{PendingConnection, Route},
     pop3::{
         login::{LoginFailure, SecretStatus},
         reply::Capabilities,
@@ -36,6 +36,8 @@ pub(super) struct Login {
     pub(super) secret: Secret,
     /// The earlier logins.
     pub(super) history: LoginHistory,
+    /// How to reach the server.
+    pub(super) route: Route,
     /// A connection that is being established already.
     pub(super) begun: Option<PendingConnection>,
 }
@@ -45,7 +47,7 @@ impl Login {
     ///
     /// # Errors
     /// That of the last login ([`Kind::Denied`], or [`Kind::ConnectionLost`]), if the same secret is
-    /// not tried again yet.
+    /// not tried again yet; or the password for the proxy cannot be obtained.
     pub(super) fn begin(
         account: &Account,
         env: &RunEnv,
@@ -63,10 +65,13 @@ impl Login {
         {
             return Err(with_login_hint(not_yet(refused, until), account, env));
         }
+        let route = route(account, env)?;
+        let begun = Some(dial(account, &route, env));
         Ok(Self {
             secret,
             history,
-            begun: Some(dial(account)),
+            route,
+            begun,
         })
     }
 }

@@ -16,11 +16,10 @@
 //!    ([`mod@filter`]) and destinations ([`destinations`]), and [`commit`] makes them durable.
 //! 5. [`notices`] reports quarantined messages by mail, and [`expunge`] deletes messages.
 //!
-//! At the end, [`run`] settles what is left, [`mod@after`] runs the user's command, and [`outcome`]
-//! is what the caller gets. Whether a message, the connection, the server or a destination is to
+//! At the end, [`run`] settles what is left, and [`outcome`] is what the caller gets. The user's
+//! commands before and after all of that are in [`hooks`]. Whether a message, the connection, the server or a destination is to
 //! blame for a failure is decided in [`blame`](crate::domain::blame).
 
-mod after;
 mod basis;
 mod catch_up;
 mod commit;
@@ -30,6 +29,7 @@ pub mod destinations;
 pub mod env;
 mod expunge;
 mod filter;
+pub mod hooks;
 mod identify;
 pub mod logins;
 mod mailbox;
@@ -118,8 +118,8 @@ fn run_locked(account: &Account, env: &RunEnv, file: LedgerFile) -> (Outcome, Re
             .prepare(&account.trust, account.client_certificate.as_ref());
     }
     // before connecting: the password command may take longer than the server's login timeout
-    let login = env
-        .secret(account)
+    let login = hooks::before(account, env)
+        .and_then(|()| env.secret(account))
         .and_then(|secret| Login::begin(account, env, secret, history));
     match ledger.begin_run(env.clock.now()) {
         Ok((run, interrupted)) => {
@@ -191,7 +191,7 @@ fn execute(run: &mut AccountRun<'_>, mut login: Result<Login>) -> Result<()> {
     let settled = run.finish();
     // also after an error, since messages were delivered
     let after = if run.outcome.tally.delivered > 0 {
-        after::after(run.account, run.env)
+        hooks::after(run.account, run.env)
     } else {
         Ok(())
     };

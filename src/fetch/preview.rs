@@ -6,6 +6,7 @@ use super::{
     describe::{Describer, Detail, MessageDetails},
     destinations,
     env::{RunEnv, without_wait},
+    hooks,
     identify::{self, UnreadableHeaders},
     recover::{self, Recovery},
     survey::{Survey, SurveyMemory, Surveyed, decide, survey},
@@ -45,6 +46,7 @@ pub struct Preview {
 pub fn preview(account: &Account, env: &RunEnv, detail: Detail) -> Result<Preview> {
     let (_lock, file) = env.lock(account).map_err(without_wait)?;
     let view = View::open(account, env, file)?;
+    hooks::before(account, env)?;
     let secret = env.secret(account)?;
     let mut session = connect(account, env, &secret, &mut |_| {})?;
     let now = env.clock.now();

@@ -36,13 +36,13 @@ impl AccountRun<'_> {
             let before = self.blame.arrived();
             let mut address = None;
             let mut session = connect_patiently(
-                login.begun.take(),
+                (login.begun.take(), &login.route),
                 self.account,
                 self.env,
                 (&login.secret, proven),
                 &mut |milestone| {
                     if let Milestone::Connected(reached) = milestone {
-                        address = Some(reached);
+                        address = reached;
                     }
                 },
             )

@@ -1,8 +1,7 @@
-//! Connecting: the look-up of a host name, its addresses one after another, within one time limit.
+//! Connecting to a server, by TCP, through a proxy or by a program, within one time limit.
 
 use std::{
-    io::{self, ErrorKind, PipeReader},
-    net::{IpAddr, SocketAddr, TcpStream},
+    io::{self, PipeReader},
     os::unix::net::UnixStream,
     path::Path,
     sync::mpsc,
@@ -10,15 +9,33 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
 use rustix::event::{PollFd, PollFlags};
 
-use super::socket::Socket;
+use super::{
+    proxy::{self, ProxyAccess},
+    socket::{Socket, Wire},
+    tcp::{self, timed_out},
+};
 use crate::{
     error::{Error, Kind, Result},
-    sys::interrupt::{Interrupt, Wake},
-    text::count,
+    sys::{
+        interrupt::{Interrupt, Wake},
+        process::{ConnectedProgram, program, start_hint},
+    },
 };
+
+/// How to reach a server.
+#[derive(Clone, Default)]
+pub enum Route {
+    /// By TCP.
+    #[default]
+    Direct,
+    /// Through a proxy, which resolves the host name.
+    Proxy(ProxyAccess),
+    /// Through a program whose standard input and output are the connection: the command, and
+    /// variables that are added to its environment.
+    Program(Vec<String>, Vec<(&'static str, String)>),
+}
 
 /// Looks up `host` and connects to one of its addresses, tried in the system's order of preference.
 ///
@@ -34,7 +51,7 @@ pub fn dial(
     timeout: Duration,
     stop: &Interrupt,
 ) -> Result<Socket> {
-    PendingConnection::begin(host, port, budget).wait(timeout, stop)
+    PendingConnection::begin((host, port), &Route::Direct, budget, stop).wait(timeout, stop)
 }
 
 /// Connects to the Unix socket at `path` within `budget`. No later read or write waits longer than
@@ -48,11 +65,11 @@ pub fn dial_local(
     budget: Duration,
     timeout: Duration,
     stop: &Interrupt,
-) -> Result<Socket<UnixStream>> {
+) -> Result<Socket> {
     let shown = path.display().to_string();
     let path = path.to_owned();
     let pending = PendingConnection::start(&shown, budget, move || {
-        UnixStream::connect(&path).map_err(|error| {
+        UnixStream::connect(&path).map(Wire::Unix).map_err(|error| {
             Error::new(
                 Kind::Refused,
                 format!("{} refused the connection", path.display()),
@@ -60,7 +77,7 @@ pub fn dial_local(
             .with_fact(error.to_string())
         })
     });
-    Socket::unix(pending.stream(stop)?, timeout, stop.clone()).map_err(|error| lost(&shown, &error))
+    pending.wait(timeout, stop)
 }
 
 fn lost(host: &str, error: &io::Error) -> Error {
@@ -77,62 +94,96 @@ const REPORT_TIME: Duration = Duration::from_millis(200);
 /// A connection that is being established.
 ///
 /// Neither the look-up of a name nor a connect can be interrupted. They run in a thread, which is
-/// abandoned if a signal comes.
+/// abandoned if a signal comes. A program is started at once, and ended with this value.
 #[derive(Debug)]
-pub struct PendingConnection<S = TcpStream> {
-    host: String,
+pub struct PendingConnection {
+    /// What is connected to, for messages.
+    shown: String,
     budget: Duration,
     deadline: Instant,
-    attempt: Result<Attempt<S>>,
+    attempt: Result<Attempt>,
+}
+
+/// An attempt to connect.
+#[derive(Debug)]
+enum Attempt {
+    /// It has succeeded.
+    Connected(Wire),
+    /// It is carried out by a thread.
+    Thread(ConnectingThread),
 }
 
 /// A thread that connects.
 #[derive(Debug)]
-struct Attempt<S> {
-    result: mpsc::Receiver<Result<S>>,
+struct ConnectingThread {
+    result: mpsc::Receiver<Result<Wire>>,
     /// A pipe whose other end is closed once the result was sent: a channel cannot be polled.
     sent: PipeReader,
 }
 
 impl PendingConnection {
-    /// Starts what [`dial`] does, and returns immediately.
-    pub fn begin(host: &str, port: u16, budget: Duration) -> Self {
+    /// Starts to connect to a host and a port, as [`dial`] does, and returns immediately. The result
+    /// is an error if that takes longer than `budget`.
+    pub fn begin(
+        (host, port): (&str, u16),
+        route: &Route,
+        budget: Duration,
+        stop: &Interrupt,
+    ) -> Self {
         let name = host.to_owned();
-        Self::start(host, budget, move || {
-            connect(&name, port, Instant::now() + budget)
-        })
+        match route {
+            Route::Direct => Self::start(host, budget, move || {
+                tcp::connect(&name, port, Instant::now() + budget).map(Wire::Tcp)
+            }),
+            Route::Proxy(access) => {
+                let shown = format!("{host} through the proxy {}", access.server.address());
+                let access = access.clone();
+                Self::start(&shown, budget, move || {
+                    proxy::connect(&access, (&name, port), Instant::now() + budget)
+                        .map(Wire::Proxied)
+                })
+            }
+            Route::Program(argv, environment) => Self {
+                shown: host.to_owned(),
+                budget,
+                deadline: Instant::now(),
+                attempt: start_program(argv, environment, stop).map(Attempt::Connected),
+            },
+        }
+    }
+
+    fn start(
+        shown: &str,
+        budget: Duration,
+        connect: impl FnOnce() -> Result<Wire> + Send + 'static,
+    ) -> Self {
+        Self {
+            shown: shown.to_owned(),
+            budget,
+            deadline: Instant::now() + budget + REPORT_TIME,
+            attempt: ConnectingThread::start(connect).map(Attempt::Thread),
+        }
     }
 
     /// Waits until the connection is established. No later read or write waits longer than
     /// `timeout`.
     ///
     /// # Errors
-    /// As for [`dial`].
+    /// As for [`dial`]; those of the proxy ([`ProxyAccess`]); or [`Kind::Config`] if the program
+    /// cannot be started.
     pub fn wait(self, timeout: Duration, stop: &Interrupt) -> Result<Socket> {
-        let host = self.host.clone();
-        Socket::tcp(self.stream(stop)?, timeout, stop.clone()).map_err(|error| lost(&host, &error))
-    }
-}
-
-impl<S: Send + 'static> PendingConnection<S> {
-    fn start(
-        host: &str,
-        budget: Duration,
-        connect: impl FnOnce() -> Result<S> + Send + 'static,
-    ) -> Self {
-        Self {
-            host: host.to_owned(),
-            budget,
-            deadline: Instant::now() + budget + REPORT_TIME,
-            attempt: Attempt::start(connect),
-        }
+        let shown = self.shown.clone();
+        Socket::new(self.stream(stop)?, timeout, stop.clone()).map_err(|error| lost(&shown, &error))
     }
 
-    fn stream(self, stop: &Interrupt) -> Result<S> {
-        let Attempt { result, sent } = self.attempt?;
+    fn stream(self, stop: &Interrupt) -> Result<Wire> {
+        let ConnectingThread { result, sent } = match self.attempt? {
+            Attempt::Connected(wire) => return stop.check().map(|()| wire),
+            Attempt::Thread(thread) => thread,
+        };
         let sent = PollFd::new(&sent, PollFlags::IN);
         match stop.wait([sent], Some(self.deadline)) {
-            Ok(Wake::Deadline) => return Err(timed_out(&self.host, self.budget)),
+            Ok(Wake::Deadline) => return Err(timed_out(&self.shown, self.budget)),
             Ok(Wake::Ready | Wake::Signal) => stop.check()?,
             Err(error) => return Err(cannot_wait(&error)),
         }
@@ -142,8 +193,8 @@ impl<S: Send + 'static> PendingConnection<S> {
     }
 }
 
-impl<S: Send + 'static> Attempt<S> {
-    fn start(connect: impl FnOnce() -> Result<S> + Send + 'static) -> Result<Self> {
+impl ConnectingThread {
+    fn start(connect: impl FnOnce() -> Result<Wire> + Send + 'static) -> Result<Self> {
         let (sender, result) = mpsc::channel();
         let (sent, writer) = io::pipe().map_err(|error| cannot_wait(&error))?;
         let work = move || {
@@ -158,151 +209,23 @@ impl<S: Send + 'static> Attempt<S> {
     }
 }
 
+/// Starts the program of a connection.
+fn start_program(
+    argv: &[String],
+    environment: &[(&'static str, String)],
+    stop: &Interrupt,
+) -> Result<Wire> {
+    let started = ConnectedProgram::start(argv, environment, stop);
+    let connected = started.map(|program| Wire::Program(Box::new(program)));
+    connected.map_err(|error| {
+        let what = format!("cannot run the `connect-command` `{}`", program(argv));
+        let usual = "write `connect-command` as a list: [\"ssh\", \"-W\", \"%h:%p\", \"gate\"]";
+        Error::new(Kind::Config, what)
+            .with_fact(error.to_string())
+            .with_hint(start_hint(argv, &error, usual))
+    })
+}
+
 fn cannot_wait(error: &io::Error) -> Error {
     Error::new(Kind::Io, "cannot wait for a connection").with_fact(error.to_string())
-}
-
-fn timed_out(host: &str, budget: Duration) -> Error {
-    // part of the budget may have been used by then
-    let seconds = budget.as_secs_f64().round();
-    Error::new(
-        Kind::TimedOut,
-        format!("connecting to {host} timed out after {seconds} s"),
-    )
-}
-
-fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
-    let budget = deadline.saturating_duration_since(Instant::now());
-    let addresses = resolve(host, port)?;
-    let mut failures = Vec::new();
-    let mut any_timed_out = false;
-    let mut unreachable = 0;
-    for (tried, address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            any_timed_out = true;
-            failures.push(format!("{address}: not tried: connect-timeout used up"));
-            continue;
-        }
-        match TcpStream::connect_timeout(address, share(left, addresses.len() - tried)) {
-            Ok(tcp) => return Ok(tcp),
-            Err(error) => {
-                any_timed_out |= error.kind() == ErrorKind::TimedOut;
-                if matches!(
-                    error.kind(),
-                    ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable
-                ) {
-                    unreachable += 1;
-                }
-                failures.push(format!("{address}: {error}"));
-            }
-        }
-    }
-    let error = if addresses.is_empty() {
-        Error::new(Kind::NoHost, format!("{host} has no address"))
-    } else if unreachable == addresses.len() {
-        Error::new(
-            Kind::TimedOut,
-            format!("cannot reach {host}: the network is unreachable"),
-        )
-    } else if any_timed_out {
-        timed_out(host, budget).with_fact(format!(
-            "{} tried",
-            count(addresses.len() as u64, "address")
-        ))
-    } else {
-        Error::new(
-            Kind::Refused,
-            format!("{host} refused the connection on port {port}"),
-        )
-        .with_hint(
-            "check `host`, `port` and `tls`; 995 is for tls = \"implicit\", 110 for \"starttls\"",
-        )
-    };
-    Err(failures.into_iter().fold(error, Error::with_fact))
-}
-
-/// Returns the addresses of `host`, in the order in which the system prefers them.
-fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let hints = AddrInfoHints {
-        socktype: SockType::Stream.into(),
-        ..AddrInfoHints::default()
-    };
-    let found =
-        getaddrinfo(Some(host), None, Some(hints)).map_err(|error| unresolved(host, error))?;
-    Ok(found
-        .flatten()
-        .map(|found| {
-            let mut address = found.sockaddr;
-            address.set_port(port);
-            address
-        })
-        .collect())
-}
-
-/// Returns the error about a name that was not resolved. The resolver's code tells whether the name
-/// is wrong: `EAI_AGAIN` means that no name server answered, `EAI_SYSTEM` and `EAI_MEMORY` that
-/// this machine lacks something.
-fn unresolved(host: &str, error: LookupError) -> Error {
-    let temporary = matches!(
-        error.kind(),
-        LookupErrorKind::Again | LookupErrorKind::System | LookupErrorKind::Memory
-    );
-    let fact = io::Error::from(error).to_string();
-    if temporary {
-        Error::new(Kind::Offline, format!("temporary failure resolving {host}")).with_fact(fact)
-    } else {
-        Error::new(Kind::NoHost, format!("host {host} not found"))
-            .with_fact(fact)
-            .with_hint("check `host` in the config")
-    }
-}
-
-/// Returns the time for the next of `addresses_left` addresses.
-///
-/// All but the last get half of the remaining time: a dead first address (IPv6 without a route)
-/// leaves enough for the others, a slow one gets more than an equal share.
-fn share(left: Duration, addresses_left: usize) -> Duration {
-    if addresses_left > 1 { left / 2 } else { left }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The codes of glibc and musl.
-    const EAI_NONAME: i32 = -2;
-    const EAI_AGAIN: i32 = -3;
-    const EAI_NODATA: i32 = -5;
-    const EAI_SYSTEM: i32 = -11;
-
-    #[test]
-    fn resolver_codes_separate_temporary_from_unknown() {
-        for (code, kind) in [
-            (EAI_AGAIN, Kind::Offline),
-            (EAI_SYSTEM, Kind::Offline),
-            (EAI_NONAME, Kind::NoHost),
-            (EAI_NODATA, Kind::NoHost),
-        ] {
-            let error = unresolved("pop.example.org", LookupError::new(code));
-            assert_eq!(error.kind(), kind, "{code}");
-        }
-    }
-
-    #[test]
-    fn invalid_names_are_not_found() {
-        for name in ["-invalid-", "two words", "nul\0"] {
-            assert_eq!(resolve(name, 995).unwrap_err().kind(), Kind::NoHost);
-        }
-    }
-
-    #[test]
-    fn addresses_need_no_resolver() {
-        for (host, address) in [("127.0.0.1", "127.0.0.1:995"), ("::1", "[::1]:995")] {
-            assert_eq!(resolve(host, 995).unwrap(), [address.parse().unwrap()]);
-        }
-    }
 }

@@ -1,8 +1,11 @@
-//! Connections to servers: TCP and Unix sockets with timeouts and signals, and TLS.
+//! Connections to servers: TCP, proxies, Unix sockets and programs, with timeouts and signals, and
+//! TLS.
 
 mod dial;
+mod proxy;
 mod roots;
 mod socket;
+mod tcp;
 mod tls;
 mod tls_cache;
 mod tls_io;
@@ -15,7 +18,8 @@ use std::{
 use native_tls::TlsStream;
 use tls_io::Records;
 
-pub use dial::{PendingConnection, dial, dial_local};
+pub use dial::{PendingConnection, Route, dial, dial_local};
+pub use proxy::ProxyAccess;
 pub use roots::SystemRoots;
 pub use socket::{LastError, Socket};
 pub use tls::{Certificate, TlsConfig};
@@ -30,18 +34,15 @@ const TIMEOUTS_PER_TRANSFER: u32 = 10;
 
 /// A connection to a server, with or without TLS.
 pub enum Stream {
-    /// TCP in clear text.
+    /// Clear text.
     Plain(Socket),
     /// TLS, and the last error of the socket below it.
     Tls(Box<TlsStream<Records>>, LastError),
 }
 
 impl Stream {
-    /// Returns the server's address.
-    ///
-    /// # Errors
-    /// The connection was closed.
-    pub fn peer(&self) -> io::Result<SocketAddr> {
+    /// Returns the server's address, or `None` if it is not known.
+    pub fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Plain(socket) => socket.peer(),
             Self::Tls(stream, _) => stream.get_ref().socket().peer(),

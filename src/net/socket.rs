@@ -3,14 +3,20 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
-    os::{fd::AsFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use rustix::event::{PollFd, PollFlags};
 
-use crate::sys::interrupt::{Interrupt, Wake};
+use crate::sys::{
+    interrupt::{Interrupt, Wake},
+    process::ConnectedProgram,
+};
 
 /// The last error of a socket. TLS reports such errors without their kind.
 #[derive(Clone, Debug, Default)]
@@ -28,15 +34,76 @@ impl LastError {
     }
 }
 
-/// A connection by TCP or by a Unix socket.
+/// The stream of a connection. It does not block.
+#[derive(Debug)]
+pub(super) enum Wire {
+    /// TCP to the server.
+    Tcp(TcpStream),
+    /// TCP to a proxy, which is connected to the server.
+    Proxied(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+    /// A program that is connected to the server.
+    Program(Box<ConnectedProgram>),
+}
+
+impl Wire {
+    /// Prepares the stream for polling.
+    fn set_up(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(tcp) | Self::Proxied(tcp) => {
+                tcp.set_nodelay(true)?;
+                tcp.set_nonblocking(true)
+            }
+            Self::Unix(unix) => unix.set_nonblocking(true),
+            Self::Program(_) => Ok(()),
+        }
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(tcp) | Self::Proxied(tcp) => tcp.as_fd(),
+            Self::Unix(unix) => unix.as_fd(),
+            Self::Program(program) => program.as_fd(),
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) | Self::Proxied(tcp) => tcp.read(buffer),
+            Self::Unix(unix) => unix.read(buffer),
+            Self::Program(program) => program.read(buffer),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) | Self::Proxied(tcp) => tcp.write(bytes),
+            Self::Unix(unix) => unix.write(bytes),
+            Self::Program(program) => program.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connection by TCP, by a Unix socket or by a program.
 ///
 /// A read or write fails with [`ErrorKind::TimedOut`] if the peer was silent for the timeout, and
 /// with [`ErrorKind::ConnectionAborted`] if a signal asked pouch to stop. It never fails with
 /// [`ErrorKind::WouldBlock`].
 #[derive(Debug)]
-pub struct Socket<S = TcpStream> {
+pub struct Socket {
     /// The stream, which does not block: all waiting is done by `stop`, below TLS.
-    stream: S,
+    stream: Wire,
     timeout: Duration,
     /// The time after which reads and writes fail, even if the peer keeps sending.
     deadline: Option<Instant>,
@@ -44,26 +111,25 @@ pub struct Socket<S = TcpStream> {
     last_error: LastError,
 }
 
-impl Socket<UnixStream> {
-    pub(super) fn unix(stream: UnixStream, timeout: Duration, stop: Interrupt) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        Ok(Self::new(stream, timeout, stop))
-    }
-}
-
 impl Socket {
-    pub(super) fn tcp(stream: TcpStream, timeout: Duration, stop: Interrupt) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        Ok(Self::new(stream, timeout, stop))
+    pub(super) fn new(stream: Wire, timeout: Duration, stop: Interrupt) -> io::Result<Self> {
+        stream.set_up()?;
+        Ok(Self {
+            stream,
+            timeout,
+            deadline: None,
+            stop,
+            last_error: LastError::default(),
+        })
     }
 
-    /// Returns the server's address.
-    ///
-    /// # Errors
-    /// The connection is closed.
-    pub fn peer(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr()
+    /// Returns the server's address, or `None` if it is not known: only a proxy or a program knows
+    /// it, or the connection is closed.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match &self.stream {
+            Wire::Tcp(tcp) => tcp.peer_addr().ok(),
+            Wire::Proxied(_) | Wire::Unix(_) | Wire::Program(_) => None,
+        }
     }
 
     /// Makes all reads and writes fail after `timeouts` times the timeout, even if data keeps
@@ -81,27 +147,15 @@ impl Socket {
     pub fn last_error(&self) -> LastError {
         self.last_error.clone()
     }
-}
 
-impl<S> Socket<S> {
-    fn new(stream: S, timeout: Duration, stop: Interrupt) -> Self {
-        Self {
-            stream,
-            timeout,
-            deadline: None,
-            stop,
-            last_error: LastError::default(),
-        }
-    }
-}
-
-impl<S: AsFd> Socket<S> {
     /// Repeats `step` until it does not block.
     fn complete<T>(
         &mut self,
         ready: PollFlags,
-        mut step: impl FnMut(&mut S) -> io::Result<T>,
+        mut step: impl FnMut(&mut Wire) -> io::Result<T>,
     ) -> io::Result<T> {
+        // from the beginning: what a program writes to standard error is not data
+        let silence = Instant::now() + self.timeout;
         let error = loop {
             // data that keeps arriving must not hide a signal
             if self.stop.signal().is_some() {
@@ -119,7 +173,7 @@ impl<S: AsFd> Socket<S> {
             match step(&mut self.stream) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if let Err(error) = self.wait(ready) {
+                    if let Err(error) = self.wait(ready, silence) {
                         break error;
                     }
                 }
@@ -127,19 +181,40 @@ impl<S: AsFd> Socket<S> {
                 done => return done,
             }
         };
-        self.last_error.set(&error);
-        Err(error)
+        Err(self.failed(error))
     }
 
-    /// Waits until the stream can be read or written.
-    fn wait(&self, ready: PollFlags) -> io::Result<()> {
-        let silence = Instant::now() + self.timeout;
+    /// Records an error, and returns it with the explanation of the program, if there is one.
+    fn failed(&mut self, error: io::Error) -> io::Error {
+        let error = match &mut self.stream {
+            Wire::Program(program) if self.stop.signal().is_none() => program.explain(&error),
+            _ => error,
+        };
+        self.last_error.set(&error);
+        error
+    }
+
+    /// Waits until the stream can be read or written, or a program has written to standard error.
+    ///
+    /// # Errors
+    /// There is no data until `silence`; or a signal was received.
+    fn wait(&mut self, ready: PollFlags, silence: Instant) -> io::Result<()> {
         let until = self
             .deadline
             .map_or(silence, |deadline| deadline.min(silence));
         let file = PollFd::new(&self.stream, ready);
-        match self.stop.wait([file], Some(until))? {
-            Wake::Ready => Ok(()),
+        let stderr = match &self.stream {
+            Wire::Program(program) => program.stderr(),
+            _ => None,
+        };
+        let files = [Some(file), stderr].into_iter().flatten();
+        match self.stop.wait(files, Some(until))? {
+            Wake::Ready => {
+                if let Wire::Program(program) = &mut self.stream {
+                    program.read_stderr();
+                }
+                Ok(())
+            }
             Wake::Signal => Err(stopped()),
             // The caller reports the deadline.
             Wake::Deadline if until != silence => Ok(()),
@@ -158,13 +233,19 @@ fn stopped() -> io::Error {
     io::Error::new(ErrorKind::ConnectionAborted, "stopped by a signal")
 }
 
-impl<S: Read + AsFd> Read for Socket<S> {
+impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.complete(PollFlags::IN, |stream| stream.read(buffer))
+        match self.complete(PollFlags::IN, |stream| stream.read(buffer))? {
+            // the program knows why
+            0 if matches!(self.stream, Wire::Program(_)) => {
+                Err(self.failed(ErrorKind::UnexpectedEof.into()))
+            }
+            count => Ok(count),
+        }
     }
 }
 
-impl<S: Write + AsFd> Write for Socket<S> {
+impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.complete(PollFlags::OUT, |stream| stream.write(bytes))
     }

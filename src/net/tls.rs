@@ -166,24 +166,25 @@ impl TlsConfig {
         })
     }
 
-    /// Carries out the TLS handshake with `host`, and verifies its certificate.
+    /// Carries out the TLS handshake with `host`, and verifies that its certificate is issued for
+    /// `name`.
     ///
     /// # Errors
     /// [`Kind::Denied`] if the certificate is not trusted, [`Kind::NotPop3`] if the server does not
     /// speak TLS; or the connection is lost.
-    pub fn wrap(&self, mut socket: Socket, host: &str) -> Result<Stream> {
+    pub fn wrap(&self, mut socket: Socket, host: &str, name: &str) -> Result<Stream> {
         let captured = socket.last_error();
         // one deadline for all small reads of the handshake
         socket.set_deadline(1);
         // Certificates and SNI have no dot at the end of an absolute name (RFC 6066 §3)
-        let name = host.strip_suffix('.').unwrap_or(host);
+        let name = name.strip_suffix('.').unwrap_or(name);
         let mut stream = match self.connector.connect(name, Records::new(socket)) {
             Ok(stream) => stream,
             Err(HandshakeError::Failure(error)) => {
                 let failure = captured
                     .take()
                     .map_or_else(|| Failure::of(&error), Failure::Socket);
-                return Err(failure.describe(host));
+                return Err(failure.describe(host, name));
             }
             Err(HandshakeError::WouldBlock(_)) => {
                 return Err(Error::new(Kind::Bug, "a blocking socket did not block"));
@@ -336,7 +337,7 @@ impl Failure {
     }
 
     /// Returns the error for the user.
-    fn describe(self, host: &str) -> Error {
+    fn describe(self, host: &str, name: &str) -> Error {
         match self {
             Self::Socket(error) => {
                 let (kind, what) = if error.kind() == io::ErrorKind::TimedOut {
@@ -349,7 +350,7 @@ impl Failure {
                 };
                 Error::new(kind, what).with_fact(format!("TLS handshake: {error}"))
             }
-            Self::Untrusted(detail) => untrusted(host, &detail),
+            Self::Untrusted(detail) => untrusted(host, name, &detail),
             Self::NotTls(detail) => Error::new(
                 Kind::NotPop3,
                 format!("{host} does not speak TLS on this port"),
@@ -387,13 +388,14 @@ impl Failure {
 
 /// Returns the error about an untrusted certificate. OpenSSL's text selects the words only, not the
 /// kind.
-fn untrusted(host: &str, detail: &str) -> Error {
+fn untrusted(host: &str, name: &str, detail: &str) -> Error {
     let lower = detail.to_ascii_lowercase();
     let (what, hint) =
         if lower.contains("hostname mismatch") || lower.contains("ip address mismatch") {
             (
-                format!("the certificate is not for {host}"),
-                "set `host` to a name the certificate is issued for",
+                format!("the certificate is not for {name}"),
+                "set `host` to a name the certificate is issued for; through a tunnel, set \
+                 `tls-server-name` to it",
             )
         } else if lower.contains("not yet valid") {
             (
@@ -477,7 +479,10 @@ mod tests {
             io::copy(&mut client, &mut io::sink())
         });
         let config = TlsConfig::accept_any().unwrap();
-        let error = config.wrap(connect(port), "localhost").err().unwrap();
+        let error = config
+            .wrap(connect(port), "localhost", "localhost")
+            .err()
+            .unwrap();
         let _ = server.join().unwrap();
         error
     }
@@ -557,7 +562,9 @@ mod tests {
                 acceptor.accept(client).is_ok()
             });
             let config = TlsConfig::new(&trust, None, &SystemRoots::default()).unwrap();
-            let result = config.wrap(connect(port), "localhost").map(drop);
+            let result = config
+                .wrap(connect(port), "localhost", "localhost")
+                .map(drop);
             let _ = server.join().unwrap();
             result
         };
@@ -583,7 +590,9 @@ mod tests {
     fn socket_timeout_is_a_timeout() {
         let silent = io::Error::new(io::ErrorKind::TimedOut, "60 s of silence");
         assert_eq!(
-            Failure::Socket(silent).describe("pop.example.org").kind(),
+            Failure::Socket(silent)
+                .describe("pop.example.org", "")
+                .kind(),
             Kind::TimedOut
         );
     }
@@ -624,7 +633,11 @@ mod tests {
             &SystemRoots::default(),
         )
         .unwrap();
-        assert!(config.wrap(connect(port), "localhost.").is_ok());
+        assert!(
+            config
+                .wrap(connect(port), "127.0.0.1", "localhost.")
+                .is_ok()
+        );
         assert!(server.join().unwrap());
     }
 }

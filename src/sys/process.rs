@@ -1,5 +1,7 @@
 //! Runs other programs, with a time limit and a bound on the output that is kept.
 
+mod connected;
+
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
@@ -22,8 +24,13 @@ use rustix::{
 use super::interrupt::{Interrupt, Wake};
 use crate::{error::Result, text::sanitize};
 
+pub use connected::ConnectedProgram;
+
 /// The maximum number of bytes of a program's output that are kept, for each stream.
 const KEPT: usize = 64 * 1024;
+
+/// The maximum number of lines of a program's standard error that a message shows.
+const SHOWN_LINES: usize = 5;
 
 /// The largest size of a pipe that any process can set, in bytes (`pipe-max-size`, by default).
 const MAX_PIPE: usize = 1024 * 1024;
@@ -115,6 +122,7 @@ pub enum Ended {
 }
 
 /// A file for the standard output of a program.
+#[derive(Debug)]
 pub struct Sink {
     /// The file.
     pub file: File,
@@ -200,14 +208,10 @@ impl Run<'_> {
     /// The inner one is an error if the program could not be started.
     pub fn run(self, stop: &Interrupt) -> Result<io::Result<ProcessOutput>> {
         stop.check()?;
-        let Some((name, arguments)) = self.argv.split_first() else {
+        let Some(mut command) = command(self.argv, self.environment) else {
             return Ok(Err(io::ErrorKind::NotFound.into()));
         };
-        let mut command = Command::new(name);
-        restore_environment(&mut command);
         command
-            .args(arguments)
-            .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .stdin(self.input.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -246,6 +250,31 @@ impl Run<'_> {
     }
 }
 
+/// Returns the command to start a program with these additional variables, or `None` if it has no
+/// name.
+fn command(argv: &[String], environment: &[(&str, String)]) -> Option<Command> {
+    let (name, arguments) = argv.split_first()?;
+    let mut command = Command::new(name);
+    restore_environment(&mut command);
+    command
+        .args(arguments)
+        .envs(environment.iter().map(|(key, value)| (key, value)));
+    Some(command)
+}
+
+/// Returns the last lines that the program `name` wrote to standard error, as facts for a message.
+pub fn stderr_facts(name: &str, stderr: &[u8]) -> Vec<String> {
+    let mut lines: Vec<_> = stderr
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty())
+        .rev()
+        .take(SHOWN_LINES)
+        .map(|line| format!("`{name}` said: {}", sanitize(line)))
+        .collect();
+    lines.reverse();
+    lines
+}
+
 /// The output of a program. All of it is read, so that the program never blocks.
 struct Output {
     stdout: Printed<ChildStdout>,
@@ -253,6 +282,7 @@ struct Output {
 }
 
 /// One stream of a program's output.
+#[derive(Debug)]
 struct Printed<P> {
     /// `None` once it is closed.
     pipe: Option<P>,
@@ -294,8 +324,8 @@ impl Output {
     /// # Errors
     /// As for [`read`](Self::read).
     fn read_rest(&mut self) -> io::Result<()> {
-        // A descendant may still write to the pipes, and is not waited for.
-        (0..MAX_PIPE / KEPT).try_for_each(|_| self.read())
+        self.stderr.read_rest()?;
+        self.stdout.read_rest()
     }
 }
 
@@ -332,6 +362,12 @@ impl<P: Read + AsFd> Printed<P> {
         let left = sink.limit.checked_sub(more.len() as u64);
         sink.limit = left.ok_or(io::ErrorKind::FileTooLarge)?;
         sink.file.write_all(&more)
+    }
+
+    /// Reads what an ended program has left in the pipe.
+    fn read_rest(&mut self) -> io::Result<()> {
+        // A descendant may still write to the pipe, and is not waited for.
+        (0..MAX_PIPE / KEPT).try_for_each(|_| self.read())
     }
 }
 

@@ -10,7 +10,7 @@
 //!   created.
 //! * It reads the password file, certificates, and the directories of the system: certificate
 //!   authorities, time zones, the resolver with its libraries.
-//! * It connects to the ports of the accounts and to DNS.
+//! * It connects to the ports of the accounts, or of their proxies, and to DNS.
 //! * It starts no program.
 //!
 //! A program inherits the sandbox, and nothing is known of what it needs. Therefore a run in which
@@ -143,7 +143,9 @@ impl Sandbox {
 
     /// Adds what an account needs.
     fn add(&mut self, account: &Account) {
-        self.ports.insert(account.port);
+        let proxy = account.proxy_server();
+        self.ports
+            .insert(proxy.map_or(account.port, |proxy| proxy.port));
         if let SecretSource::File(path) = &account.secret {
             self.read.insert(path.clone());
         }
@@ -265,7 +267,10 @@ impl Sandbox {
 fn starts_programs(account: &Account) -> bool {
     let is_pipe = |destination: &Destination| matches!(destination, Destination::Pipe(_));
     matches!(account.secret, SecretSource::Command(_))
+        || account.proxy_password_command.is_some()
+        || account.connect_command.is_some()
         || !account.filter.is_empty()
+        || account.before.is_some()
         || account.after.is_some()
         || account.routing.all().iter().any(is_pipe)
 }
@@ -282,7 +287,7 @@ fn parent(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{overrides::Overrides, url};
+    use crate::config::{ConnectCommand, overrides::Overrides, url};
 
     fn account() -> Account {
         let overrides = Overrides {
@@ -295,8 +300,11 @@ mod tests {
     #[test]
     fn account_with_a_program_turns_it_off() {
         let cat = || vec!["cat".to_owned()];
-        let changes: [fn(&mut Account, Vec<String>); 4] = [
+        let changes: [fn(&mut Account, Vec<String>); 7] = [
             |account, argv| account.filter = vec![argv],
+            |account, argv| account.before = Some(argv),
+            |account, argv| account.proxy_password_command = Some(argv),
+            |account, argv| account.connect_command = ConnectCommand::new(argv).ok(),
             |account, argv| account.after = Some(argv),
             |account, argv| account.secret = SecretSource::Command(argv),
             |account, argv| account.routing.default = Destination::Pipe(argv),

@@ -113,15 +113,9 @@ fn mistakes_of_newcomers_get_a_hint() {
             "write `[account.\"example.org\"]`",
         ),
         (format!("{base}oauth = true\n"), "create an app password"),
-        (
-            format!("{base}preconnect = \"x\"\n"),
-            "start the tunnel first",
-        ),
+        (format!("{base}preconnect = \"x\"\n"), "use `before`"),
         (format!("{base}netrc = \"x\"\n"), "does not read .netrc"),
-        (
-            format!("{base}proxy_host = \"x\"\n"),
-            "pouch connects directly",
-        ),
+        (format!("{base}proxy_host = \"x\"\n"), "use `proxy`"),
         (format!("{base}source_ip = \"x\"\n"), "the system chooses"),
         (format!("{base}syslog = true\n"), "writes to standard error"),
         (
@@ -133,13 +127,14 @@ fn mistakes_of_newcomers_get_a_hint() {
             "POP3 cannot announce new mail",
         ),
         (format!("{base}qvirtual = \"x\"\n"), "use `multidrop`"),
+        (format!("{base}plugin = \"x\"\n"), "use `connect-command`"),
         (
             format!("{base}sslcommonname = \"x\"\n"),
-            "a name in the certificate",
+            "use `tls-server-name`",
         ),
         (
             format!("{base}tls_host_override = \"x\"\n"),
-            "a name in the certificate",
+            "use `tls-server-name`",
         ),
         (format!("{base}rewrite = true\n"), "delivered unchanged"),
         (

@@ -24,11 +24,16 @@ fn keys_that_are_not_set_have_their_defaults() {
     host = "pop.example.org"  # ~/.config/pouch/config.toml:2
     port = 995  # default
     tls = "implicit"  # default
+    tls-server-name = unset  # default
     tls-ca-file = unset  # default
     tls-pin = unset  # default
     tls-client-cert = unset  # default
     tls-client-key = unset  # default
     allow-plaintext-password = false  # default
+    proxy = unset  # default
+    proxy-password-command = unset  # default
+    connect-command = unset  # default
+    before = unset  # default
     timeout = "1m"  # default
     connect-timeout = "20s"  # default
     retries = 2  # default
@@ -195,4 +200,33 @@ fn values_are_written_as_they_are_read() {
         let setting = settings.iter().find(|setting| setting.key == key);
         assert_eq!(setting.unwrap().value, value, "{key}");
     }
+}
+
+#[test]
+fn proxy_of_an_account_replaces_the_one_of_the_defaults() {
+    let defaults = "[defaults]\nproxy = \"http://ann@gate:3128\"\n\
+                    proxy-password-command = [\"pass\", \"proxy\"]\n";
+    let shown = |lines: &str| {
+        let account = with(&format!("{lines}\n{defaults}")).unwrap();
+        ["proxy", "proxy-password-command", "connect-command"].map(|key| {
+            let shown = setting(&account, key);
+            shown.split(' ').next().unwrap().to_owned()
+        })
+    };
+    assert_eq!(
+        shown(""),
+        ["\"http://ann@gate:3128\"", "[\"pass\",", "unset"]
+    );
+    assert_eq!(shown("proxy = \"none\""), ["\"none\"", "unset", "unset"]);
+    assert_eq!(
+        shown("connect-command = [\"nc\"]"),
+        ["unset", "unset", "[\"nc\"]"]
+    );
+    let account = with("proxy = \"none\"").unwrap();
+    assert_eq!(
+        (account.proxy_server(), account.server_name()),
+        (None, "pop.example.org")
+    );
+    let account = with("tls-server-name = \"münchen.example\"").unwrap();
+    assert_eq!(account.server_name(), "xn--mnchen-3ya.example");
 }

@@ -10,6 +10,7 @@ use crate::{
     config::{
         account::{Quirk, RequestAhead, Tls},
         provenance::{Located, Source},
+        route::{ConnectCommand, Proxy},
         syntax::{FilePath, Host, Lmtp, Pin},
         value::{Recipients, Value},
     },
@@ -43,8 +44,8 @@ keys! {
     /// Whether a run is confined to the files and ports of its accounts (Landlock, Linux 5.19).
     /// It writes the state directory, its Maildirs and the directories of its mbox files, reads
     /// passwords, certificates and files of the system, and starts no program.
-    /// A run in which an account has `password-command`, `pipe`, `filter` or `after` is not
-    /// confined.
+    /// A run in which an account has `password-command`, `proxy-password-command`,
+    /// `connect-command`, `before`, `pipe`, `filter` or `after` is not confined.
     /// `pouch check` prints whether the rules are in force.
     /// Set `false` if a library of the system needs other files or ports, such as host names in
     /// LDAP.
@@ -60,7 +61,8 @@ keys! {
 
     /// The server's name or address.
     /// An internationalized name is converted to the form of DNS (`xn--…`).
-    /// The certificate must be issued for it: subjectAltName counts, the common name does not.
+    /// The certificate must be issued for it, or for `tls-server-name`: subjectAltName counts, the
+    /// common name does not.
     /// If it changes, or `port` or `user`, the mailbox is recognised by its messages; see pouch(1).
     host: Host =>
         Key::new("host", Group::Server, "required")
@@ -78,6 +80,14 @@ keys! {
     /// encryption.
     tls: Tls = Tls::Implicit =>
         Key::new("tls", Group::Server, "or \"starttls\", or \"off\" (unencrypted)");
+
+    /// The name that the certificate must be issued for, if it is not `host`.
+    /// Set it if `host` and `port` are the end of a tunnel on this machine.
+    /// It is also sent to the server (SNI).
+    tls_server_name: Option<Host> =>
+        Key::new("tls-server-name", Group::Server, "name in the certificate, if not the host")
+            .example("\"pop.example.org\"")
+            .needs_tls();
 
     /// A PEM file with the certificate authorities to trust instead of the system's.
     /// The certificate must still be issued for the host (subjectAltName).
@@ -116,13 +126,57 @@ keys! {
     allow_plaintext_password: bool = false =>
         Key::new("allow-plaintext-password", Group::Server, "required for tls = \"off\"");
 
+    /// A proxy: `"socks5://host:port"` is SOCKS 5, `"http://host:port"` an HTTP proxy that supports
+    /// CONNECT, `"none"` is no proxy.
+    /// The port is 1080 or 80 by default.
+    /// A user name is part of the URL: `"socks5://user@host:port"`, with special characters such as
+    /// `@` percent-encoded; the password is that of `proxy-password-command`.
+    ///
+    /// The proxy resolves `host`; pouch makes no DNS query for it.
+    /// The connection to the proxy itself is not encrypted, so its password can be read on the way.
+    /// Destinations (`lmtp`) are not reached through the proxy, and no environment variable sets one.
+    proxy: Option<Proxy> =>
+        Key::new("proxy", Group::Server, "or \"http://host:port\", or \"none\"")
+            .example("\"socks5://ann@proxy:1080\"")
+            .one_of(Choice::Route);
+
+    /// A command that prints the password for the proxy on its first line.
+    /// It is run as `password-command` is, with `password-command-timeout`.
+    proxy_password_command: Option<Vec<String>> =>
+        Key::new("proxy-password-command", Group::Server, "command that prints its password")
+            .example("[\"pass\", \"show\", \"proxy\"]");
+
+    /// A command whose standard input and output are the connection to the server: `%h` in it is
+    /// `host`, `%p` is `port`, and `%%` a percent sign.
+    /// It is run without a shell, for every connection, and `POUCH_ACCOUNT` in its environment is
+    /// the name of the account.
+    /// TLS and all time limits apply as for any connection.
+    ///
+    /// The command must not use the terminal: for ssh(1), add `-oBatchMode=yes` and use a key.
+    /// Its standard error is shown if the connection fails.
+    /// When the session ends, the command and the programs that it started are ended with SIGTERM,
+    /// and two seconds later with SIGKILL.
+    connect_command: Option<ConnectCommand> =>
+        Key::new("connect-command", Group::Server, "its input and output are the connection; not with proxy")
+            .example("[\"ssh\", \"-oBatchMode=yes\", \"-W\", \"%h:%p\", \"gate\"]")
+            .one_of(Choice::Route);
+
+    /// A command that is run before pouch connects, such as one that starts a VPN.
+    /// `POUCH_ACCOUNT` in its environment is the name of the account.
+    /// Every command that connects runs it: `fetch`, `plan`, `check` and `ledger catchup`.
+    /// If its exit status is not 0, or after `pipe-timeout`, the account is not fetched in this run,
+    /// and the exit status of pouch is 75.
+    before: Option<Vec<String>> =>
+        Key::new("before", Group::Server, "run before connecting")
+            .example("[\"nmcli\", \"con\", \"up\", \"vpn\"]");
+
     /// The longest time to wait for data from the server.
     /// A TLS handshake may not take longer as a whole.
     /// A complete response may take ten times as long, plus one second for every 100 bytes.
     timeout: TimeSpan = TimeSpan::from_seconds(60) =>
         Key::new("timeout", Group::Server, "longest wait for data from the server");
 
-    /// The longest time for connecting, to all addresses of the host together.
+    /// The longest time for connecting, to all addresses of the host together, or through a proxy.
     connect_timeout: TimeSpan = TimeSpan::from_seconds(20) =>
         Key::new("connect-timeout", Group::Server, "longest time for connecting");
 
@@ -258,11 +312,11 @@ keys! {
         Key::new("deliver-as", Group::Destination, "owner of the mail, if root runs pouch")
             .example("\"ann\"");
 
-    /// The longest time that a command in `pipe`, `filter` or `after` may run, and the longest time
-    /// to wait for a response of the LMTP server.
+    /// The longest time that a command in `pipe`, `filter`, `before` or `after` may run, and the
+    /// longest time to wait for a response of the LMTP server.
     pipe_timeout: TimeSpan = TimeSpan::from_seconds(600) =>
         Key::new("pipe-timeout", Group::Destination,
-            "limit for pipe, filter, after, lmtp");
+            "limit for pipe, filter, before, after, lmtp");
 
     /// A list of commands, each a list: `[["bogofilter", "-p", "-e"]]`.
     /// Every message is piped through them, in this order, before it is delivered.

@@ -113,11 +113,13 @@ pub enum Choice {
     Destination,
     /// The accepted certificates.
     Trust,
+    /// The way to the server.
+    Route,
 }
 
 impl Choice {
     /// All sets.
-    pub const ALL: [Self; 3] = [Self::Password, Self::Destination, Self::Trust];
+    pub const ALL: [Self; 4] = [Self::Password, Self::Destination, Self::Trust, Self::Route];
 }
 
 /// A kind of table in the config, each of which has different keys.

@@ -4,7 +4,7 @@ use toml::de::DeValue;
 
 use super::read::{Unexpected, Value, Words, elements, list_of, some_elements, type_name};
 use crate::{
-    config::account::Quirk,
+    config::{account::Quirk, route::ConnectCommand},
     domain::{destination::is_recipient, trace_fields::TraceField},
 };
 
@@ -65,6 +65,23 @@ impl Value for Vec<String> {
 
     fn to_toml(&self) -> String {
         list_of(self)
+    }
+}
+
+impl Value for ConnectCommand {
+    const EXPECTED: &'static str = r#"a list of strings, like ["ssh", "-W", "%h:%p", "gate"]"#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        Self::new(Value::read(value)?).map_err(|sequence| {
+            let sequence = crate::text::sanitize(sequence.as_bytes());
+            Unexpected::new(format!("a list that contains `{sequence}`")).with_hint(Some(
+                "`%h` is the host, `%p` the port; write `%%` for a percent sign",
+            ))
+        })
+    }
+
+    fn to_toml(&self) -> String {
+        list_of(self.words())
     }
 }
 

@@ -8,6 +8,7 @@ use super::read::{Unexpected, Value, Words, parsed, quoted, text_in};
 use crate::{
     config::{
         account::{RequestAhead, Tls},
+        route::{Proxy, ProxyMistake},
         syntax::{FilePath, Host, Lmtp, Pin},
     },
     domain::{
@@ -158,6 +159,27 @@ impl Value for Host {
 
     fn to_toml(&self) -> String {
         quoted(&self.0)
+    }
+}
+
+impl Value for Proxy {
+    const EXPECTED: &'static str =
+        r#""socks5://host:port", "http://host:port" (a user before the host: "user@"), or "none""#;
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
+        Self::new(text_in(value)?).map_err(|mistake| match mistake {
+            ProxyMistake::Password => Unexpected::new("a URL with a password").with_hint(Some(
+                "remove the password, and let `proxy-password-command` print it",
+            )),
+            ProxyMistake::Other(hint) => Unexpected::value(value).with_hint(hint),
+        })
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Self::None => quoted("none"),
+            Self::Server(server) => quoted(&server.to_string()),
+        }
     }
 }
 
