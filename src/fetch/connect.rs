@@ -129,11 +129,16 @@ fn open(
     let address = socket.peer().map(|address| address.ip().to_string());
     reached(Milestone::Connected(address));
     greet(socket, account, env, reached).map_err(|error| match described_route(account) {
-        Some(route) if error.kind() != Kind::Config => {
+        Some(route) if error.kind() != Kind::Config && !mentions(&error, &route) => {
             error.with_fact(format!("connected through {route}"))
         }
         _ => error,
     })
+}
+
+/// Returns whether a fact of an error contains `text`.
+fn mentions(error: &Error, text: &str) -> bool {
+    error.facts().iter().any(|fact| fact.contains(text))
 }
 
 /// Starts TLS on an established connection, and reads the greeting.

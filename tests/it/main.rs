@@ -12,7 +12,9 @@
 mod cases;
 
 mod add_headers;
+mod before;
 mod cli_options;
+mod connect_command;
 mod delivery;
 mod destinations;
 mod domain;
@@ -54,6 +56,8 @@ mod password_programs;
 mod pipe;
 #[cfg(feature = "system-tests")]
 mod power_cut;
+mod proxy;
+mod proxy_server;
 #[cfg(feature = "system-tests")]
 mod real;
 #[cfg(feature = "system-tests")]
