@@ -32,6 +32,10 @@ struct Details {
     what: String,
     facts: Vec<String>,
     hint: Option<String>,
+    /// The hint for an account that is given as a URL, if it is another one.
+    url_hint: Option<String>,
+    /// Errors that were found together with this one.
+    further: Vec<Error>,
 }
 
 /// The kind of an error. Each kind has one exit code, as defined in sysexits.h.
@@ -158,6 +162,8 @@ impl Error {
             what: printable(&what.into()),
             facts: Vec::new(),
             hint: None,
+            url_hint: None,
+            further: Vec::new(),
         }))
     }
 
@@ -233,6 +239,32 @@ impl Error {
         self
     }
 
+    /// Sets the hint for an account that is given as a URL, which has no keys in a config.
+    #[must_use]
+    pub fn with_url_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.url_hint = Some(printable(&hint.into()));
+        self
+    }
+
+    /// Replaces the hint by that for an account that is given as a URL, if there is one.
+    #[must_use]
+    pub fn for_url(mut self) -> Self {
+        self.0.hint = self.0.url_hint.take().or(self.0.hint);
+        self
+    }
+
+    /// Adds errors that were found together with this one, and do not follow from it.
+    #[must_use]
+    pub fn with_further(mut self, further: impl IntoIterator<Item = Self>) -> Self {
+        self.0.further.extend(further);
+        self
+    }
+
+    /// Returns the errors that were found together with this one.
+    pub fn further(&self) -> &[Self] {
+        &self.0.further
+    }
+
     /// Returns the kind.
     pub fn kind(&self) -> Kind {
         self.0.kind
@@ -255,7 +287,8 @@ impl Error {
 }
 
 impl fmt::Display for Error {
-    /// Writes the whole message: what failed, the facts indented by two spaces, the hint.
+    /// Writes the whole message: what failed, the facts indented by two spaces, the hint, and
+    /// further errors in the same way.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.what)?;
         for fact in &self.0.facts {
@@ -265,6 +298,9 @@ impl fmt::Display for Error {
         }
         if let Some(hint) = &self.0.hint {
             write!(f, "\nhint: {hint}")?;
+        }
+        for further in &self.0.further {
+            write!(f, "\n{further}")?;
         }
         Ok(())
     }

@@ -6,14 +6,17 @@ use super::{
     provenance::Setting,
     route::{ConnectCommand, Proxy, ProxyServer, host_and_port},
 };
-use crate::domain::{
-    auth::Auth,
-    ids::{Address, MailboxId},
-    plan::Policy,
-    provider::provider_of,
-    routing::Routing,
-    time::TimeSpan,
-    trace_fields::TraceField,
+use crate::{
+    domain::{
+        auth::Auth,
+        ids::{Address, MailboxId},
+        plan::Policy,
+        provider::provider_of,
+        routing::Routing,
+        time::TimeSpan,
+        trace_fields::TraceField,
+    },
+    error::Error,
 };
 
 /// The whole config, with a value for every key.
@@ -116,6 +119,21 @@ impl Account {
             name: self.mailbox.clone(),
             address: Address::new(&self.user, &self.host, self.port),
             account: self.name.clone(),
+        }
+    }
+
+    /// Returns whether the account was given as a URL. Names in a config do not contain `/`.
+    pub fn is_url(&self) -> bool {
+        self.name.contains("://")
+    }
+
+    /// Returns the error with the hint that applies to the account: there may be no config for a
+    /// URL.
+    pub fn with_hint_for(&self, error: Error) -> Error {
+        if self.is_url() {
+            error.for_url()
+        } else {
+            error
         }
     }
 

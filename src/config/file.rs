@@ -108,7 +108,7 @@ fn check_dir(shown: &str, metadata: &fs::Metadata, me: u32) -> Result<(), Error>
     Ok(())
 }
 
-/// Creates the error that there is no config file, with the two ways to continue.
+/// Creates the error that there is no config file.
 fn missing(path: &Path, home: &Path) -> Error {
     let shown = tilde(path, home);
     let make = match path.parent() {
@@ -118,10 +118,10 @@ fn missing(path: &Path, home: &Path) -> Error {
         _ => String::new(),
     };
     Error::new(Kind::Config, format!("there is no config file {shown}"))
-        .with_fact(format!(
-            "to create one, run `{make}pouch config sample > {shown}`"
+        .with_fact("an account can also be given as a URL, such as pops://ann@pop.example.org")
+        .with_hint(format!(
+            "run `{make}pouch config sample > {shown}`, then edit it"
         ))
-        .with_hint("to fetch without a config file, run `pouch fetch pops://you@host --to ~/Mail`")
 }
 
 /// Decodes the bytes of the config file. `shown` is its path for messages.
@@ -180,8 +180,8 @@ hint: make a copy that you own, or run `chown 7 ~/c` as root"
         assert_eq!(
             read("pouch/c.toml").unwrap_err().to_string(),
             "there is no config file ~/pouch/c.toml
-  to create one, run `mkdir -p ~/pouch && pouch config sample > ~/pouch/c.toml`
-hint: to fetch without a config file, run `pouch fetch pops://you@host --to ~/Mail`"
+  an account can also be given as a URL, such as pops://ann@pop.example.org
+hint: run `mkdir -p ~/pouch && pouch config sample > ~/pouch/c.toml`, then edit it"
         );
         assert_eq!(
             read("").unwrap_err().to_string(),

@@ -21,6 +21,11 @@ use crate::{
 /// The pause before the second attempt to connect. It doubles before each further one.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How long a server may be silent before its greeting until a second connection finds out whether
+/// it expects TLS. Without that, the user waits for the whole `timeout`, and the failure looks like
+/// a transient one.
+const SILENCE: Duration = Duration::from_secs(3);
+
 /// A step on the way to a session.
 #[derive(Debug)]
 pub enum Milestone {
@@ -109,6 +114,7 @@ fn log_in(
         Err(LoginFailure { error, secret }) => {
             // a signal interrupts a read or write, which then looks like a lost connection
             let error = env.stop.check().err().unwrap_or(error);
+            let error = account.with_hint_for(error);
             let error = match secret {
                 SecretStatus::Refused => with_login_hint(error, account, env),
                 _ => error,
@@ -156,6 +162,9 @@ fn greet(
         reached(Milestone::Secured(stream.certificate()));
         Ok(stream)
     };
+    if account.tls != Tls::Implicit {
+        check_for_tls(&socket, account, env)?;
+    }
     let options = options(account, trace(account, env));
     match account.tls {
         Tls::Implicit => Authorization::greet(secure(socket)?, options),
@@ -166,12 +175,39 @@ fn greet(
     }
 }
 
+/// Fails if the server waits for a TLS handshake instead of sending a greeting. Returns `Ok` for a
+/// server that is only slow.
+///
+/// # Errors
+/// [`Kind::NotPop3`].
+fn check_for_tls(socket: &Socket, account: &Account, env: &RunEnv) -> Result<()> {
+    let timeout = Duration::from(account.timeout);
+    if timeout <= SILENCE || !socket.is_silent_for(SILENCE).is_ok_and(|silent| silent) {
+        return Ok(());
+    }
+    let handshake = || {
+        let pending = dial(account, &route(account, env)?, env);
+        let socket = pending.wait(SILENCE, &env.stop)?;
+        TlsConfig::accept_any()?.wrap(socket, &account.host, account.server_name())
+    };
+    if handshake().is_err() {
+        return Ok(());
+    }
+    let what = format!("{} expects TLS on port {}", account.host, account.port);
+    Err(Error::new(Kind::NotPop3, what)
+        .with_hint("set tls = \"implicit\"")
+        .with_url_hint(format!("use pops:// with port {}", account.port)))
+}
+
 /// Adds a hint to a timeout before the greeting: a server that expects a TLS handshake sends
 /// nothing.
 fn with_tls_hint(error: Error) -> Error {
     match error.kind() {
         Kind::TimedOut => {
-            error.with_hint("set tls = \"implicit\" if the server expects TLS on this port (995)")
+            let hint = "set tls = \"implicit\" if the server expects TLS on this port (995)";
+            error
+                .with_hint(hint)
+                .with_url_hint("use pops:// if the server expects TLS on this port")
         }
         _ => error,
     }
@@ -248,8 +284,8 @@ pub fn show_certificate(account: &Account, env: &RunEnv) -> Option<Certificate> 
 }
 
 /// Connects and logs in. After a transient error it tries again, up to `retries` times. The first
-/// attempt uses the connection that was `begun`, if any, and the others take the same `route`. Calls `reached` after each step of each
-/// attempt.
+/// attempt uses the connection that was `begun`, if any, and the others take the same `route`. Calls
+/// `reached` after each step of each attempt.
 ///
 /// `proven` is whether the server has accepted the password in this run. Until then, the password
 /// is sent once only: a server that disconnects on a wrong password looks like a lost connection,

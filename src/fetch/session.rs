@@ -320,6 +320,11 @@ impl AccountRun<'_> {
         let notice =
             |what: String, hint: String| Error::new(Kind::Unavailable, what).with_hint(hint);
         let account = &self.account.name;
+        let setting = if self.account.is_url() {
+            "--max-size"
+        } else {
+            "max-size"
+        };
         let size = |octets: u64| ByteSize::from_octets(octets).rounded();
         if unreported.len() <= REPORTED_SINGLY {
             for (entry, max, row) in unreported {
@@ -328,7 +333,7 @@ impl AccountRun<'_> {
                     "message {row} ({size}) is larger than max-size ({max}); left on the server"
                 );
                 let hint = format!(
-                    "run `pouch ledger retry {account} {row}` to fetch it, or raise `max-size`"
+                    "run `pouch ledger retry {account} {row}` to fetch it, or raise `{setting}`"
                 );
                 self.report(&Event::Notice(&notice(what, hint)));
             }
@@ -339,7 +344,7 @@ impl AccountRun<'_> {
             let what = format!("{messages} are larger than max-size ({max}); left on the server");
             let fact = format!("the largest is message {row} ({})", size(largest.octets));
             let hint = format!(
-                "raise `max-size`, or fetch single messages with \
+                "raise `{setting}`, or fetch single messages with \
                  `pouch ledger retry {account} NUMBER`"
             );
             self.report(&Event::Notice(&notice(what, hint).with_fact(fact)));

@@ -48,7 +48,7 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> Error {
             format!("unexpected database error in the ledger {shown}"),
         ),
     };
-    let explained = Error::new(kind, what).with_fact(error.to_string());
+    let explained = Error::new(kind, what).with_fact(format!("SQLite: {error}"));
     match kind {
         Kind::State => explained.with_hint(REPLACE_HINT),
         Kind::Io => explained.with_hint(

@@ -1,7 +1,7 @@
 //! Connecting to a server, by TCP, through a proxy or by a program, within one time limit.
 
 use std::{
-    io::{self, PipeReader},
+    io::{self, ErrorKind, PipeReader},
     os::unix::net::UnixStream,
     path::Path,
     sync::mpsc,
@@ -69,15 +69,29 @@ pub fn dial_local(
     let shown = path.display().to_string();
     let path = path.to_owned();
     let pending = PendingConnection::start(&shown, budget, move || {
-        UnixStream::connect(&path).map(Wire::Unix).map_err(|error| {
-            Error::new(
-                Kind::Refused,
-                format!("{} refused the connection", path.display()),
-            )
-            .with_fact(error.to_string())
-        })
+        UnixStream::connect(&path)
+            .map(Wire::Unix)
+            .map_err(|error| socket_refused(&path, &error))
     });
     pending.wait(timeout, stop)
+}
+
+/// Returns the error about a Unix socket. It is transient even if the socket does not exist, since a
+/// server that restarts removes it.
+fn socket_refused(path: &Path, error: &io::Error) -> Error {
+    let shown = path.display();
+    let hint = match error.kind() {
+        ErrorKind::NotFound => {
+            format!("check that the server is running, and that its socket is {shown}")
+        }
+        ErrorKind::PermissionDenied => {
+            format!("allow this user to write to {shown}, for example by its group")
+        }
+        _ => "check that the server is running".to_owned(),
+    };
+    Error::new(Kind::Refused, format!("cannot connect to {shown}"))
+        .with_fact(error.to_string())
+        .with_hint(hint)
 }
 
 fn lost(host: &str, error: &io::Error) -> Error {

@@ -143,6 +143,16 @@ impl Socket {
         self.deadline = None;
     }
 
+    /// Returns whether the server sends nothing for `time`.
+    ///
+    /// # Errors
+    /// The wait fails.
+    pub fn is_silent_for(&self, time: Duration) -> io::Result<bool> {
+        let file = PollFd::new(&self.stream, PollFlags::IN);
+        let wake = self.stop.wait([file], Some(Instant::now() + time))?;
+        Ok(matches!(wake, Wake::Deadline))
+    }
+
     /// Returns the shared record of the last error.
     pub fn last_error(&self) -> LastError {
         self.last_error.clone()

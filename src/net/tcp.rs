@@ -13,6 +13,10 @@ use crate::{
     text::count,
 };
 
+/// The hint about the address of an account that is given as a URL.
+pub(super) const URL_HINT: &str = "check the host and the port in the URL: pops:// is for TLS \
+                                   (port 995), pop:// for STARTTLS (port 110)";
+
 /// Connects to one of the addresses of `host`.
 pub(super) fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
     let budget = deadline.saturating_duration_since(Instant::now());
@@ -61,6 +65,7 @@ pub(super) fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStr
         .with_hint(
             "check `host`, `port` and `tls`; 995 is for tls = \"implicit\", 110 for \"starttls\"",
         )
+        .with_url_hint(URL_HINT)
     };
     Err(failures.into_iter().fold(error, Error::with_fact))
 }
@@ -94,13 +99,18 @@ fn unresolved(host: &str, error: LookupError) -> Error {
         error.kind(),
         LookupErrorKind::Again | LookupErrorKind::System | LookupErrorKind::Memory
     );
-    let fact = io::Error::from(error).to_string();
+    let said = io::Error::from(error).to_string();
+    let words = said
+        .strip_prefix("failed to lookup address information: ")
+        .unwrap_or(&said);
+    let fact = format!("resolver: {words}");
     if temporary {
         Error::new(Kind::Offline, format!("temporary failure resolving {host}")).with_fact(fact)
     } else {
         Error::new(Kind::NoHost, format!("host {host} not found"))
             .with_fact(fact)
             .with_hint("check `host` in the config")
+            .with_url_hint("check the host name in the URL")
     }
 }
 

@@ -25,7 +25,7 @@ use native_tls::{HandshakeError, Identity, Protocol, TlsConnector, TlsStream};
 use openssl::{asn1::Asn1Time, error::ErrorStack, x509::X509};
 use sha2::{Digest, Sha256};
 
-use super::{Records, Socket, Stream, SystemRoots};
+use super::{Records, Socket, Stream, SystemRoots, tcp::URL_HINT};
 use crate::{
     config::{ClientCertificate, Trust},
     domain::time::Timestamp,
@@ -106,7 +106,7 @@ impl TlsConfig {
                     )
                 };
                 let roots = native_tls::Certificate::stack_from_pem(&read(path, "tls-ca-file")?)
-                    .map_err(|error| none().with_fact(error.to_string()))?;
+                    .map_err(|error| none().with_fact(openssl_said(&error)))?;
                 if roots.is_empty() {
                     return Err(none());
                 }
@@ -131,18 +131,15 @@ impl TlsConfig {
             );
             let identity = Identity::from_pkcs8(&certificate_file, &key_file).map_err(|error| {
                 Error::new(Kind::Config, "cannot use the client certificate")
-                    .with_fact(format!(
-                        "{} and {}: {error}",
-                        certificate.display(),
-                        key.display()
-                    ))
+                    .with_fact(format!("{} and {}", certificate.display(), key.display()))
+                    .with_fact(openssl_said(&error))
                     .with_fact("both have to be PEM files, the key in PKCS #8 form")
                     .with_hint("convert the key with `openssl pkcs8 -topk8 -nocrypt -in KEY`")
             })?;
             builder.identity(identity);
         }
         let connector = builder.build().map_err(|error| {
-            Error::new(Kind::Config, "cannot set up TLS").with_fact(error.to_string())
+            Error::new(Kind::Config, "cannot set up TLS").with_fact(openssl_said(&error))
         })?;
         Ok(Self { connector, check })
     }
@@ -158,7 +155,7 @@ impl TlsConfig {
             .danger_accept_invalid_hostnames(true)
             .build()
             .map_err(|error| {
-                Error::new(Kind::Config, "cannot set up TLS").with_fact(error.to_string())
+                Error::new(Kind::Config, "cannot set up TLS").with_fact(openssl_said(&error))
             })?;
         Ok(Self {
             connector,
@@ -207,7 +204,8 @@ impl Check {
                 format!("the certificate of {host} has no host name in subjectAltName"),
             )
             .with_fact("its common name is not compared with the host (RFC 9525)")
-            .with_hint(PIN_HINT)),
+            .with_hint(PIN_HINT)
+            .with_url_hint(PIN_URL_HINT)),
             Self::Pin(pin) => {
                 let found = certificate(stream);
                 if found.as_ref().map(|certificate| certificate.sha256) == Some(pin) {
@@ -237,6 +235,10 @@ fn names_a_host(stream: &TlsStream<Records>) -> bool {
 /// The hint about a certificate that its operator should replace.
 const PIN_HINT: &str = "ask the server's operator for another certificate, or verify the one that \
                         `pouch check` shows and set `tls-pin` to it";
+
+/// The same for an account that is given as a URL.
+const PIN_URL_HINT: &str = "ask the server's operator for another certificate, or create a config \
+                            with `tls-pin` for it: `pouch config sample`";
 
 /// Returns the server's certificate, or `None` if there is none or it cannot be read.
 pub(super) fn certificate(stream: &TlsStream<Records>) -> Option<Certificate> {
@@ -299,7 +301,7 @@ enum Failure {
 impl Failure {
     /// Returns the failure that an error of native-tls describes.
     fn of(error: &native_tls::Error) -> Self {
-        let detail = reason(&error.to_string());
+        let detail = openssl_said(error);
         let Some(stack) = error
             .source()
             .and_then(|source| source.downcast_ref::<ErrorStack>())
@@ -358,7 +360,8 @@ impl Failure {
             .with_fact(detail)
             .with_hint(
                 "check `port` and `tls`: port 995 needs tls = \"implicit\", port 110 \"starttls\"",
-            ),
+            )
+            .with_url_hint(URL_HINT),
             Self::OldVersion(detail) => Error::new(
                 Kind::Unavailable,
                 format!("{host} has no TLS version that pouch accepts"),
@@ -390,38 +393,38 @@ impl Failure {
 /// kind.
 fn untrusted(host: &str, name: &str, detail: &str) -> Error {
     let lower = detail.to_ascii_lowercase();
-    let (what, hint) =
-        if lower.contains("hostname mismatch") || lower.contains("ip address mismatch") {
-            (
-                format!("the certificate is not for {name}"),
+    let denied = |what: String| Error::new(Kind::Denied, what).with_fact(detail);
+    if lower.contains("hostname mismatch") || lower.contains("ip address mismatch") {
+        denied(format!("the certificate is not for {name}"))
+            .with_hint(
                 "set `host` to a name the certificate is issued for; through a tunnel, set \
                  `tls-server-name` to it",
             )
-        } else if lower.contains("not yet valid") {
-            (
-                format!("the certificate of {host} is not valid yet"),
-                "check this machine's clock, which may be slow",
-            )
-        } else if lower.contains("too weak") {
-            (
-                format!("the certificate of {host} has a key or signature that is too weak"),
-                PIN_HINT,
-            )
-        } else if lower.contains("expired") {
-            (
-                format!("the certificate of {host} has expired"),
-                "check this machine's clock, or ask the server's operator to renew the certificate",
-            )
-        } else {
-            (
-                format!("the certificate of {host} is not trusted"),
+            .with_url_hint("use a name in the URL that the certificate is issued for")
+    } else if lower.contains("not yet valid") {
+        denied(format!("the certificate of {host} is not valid yet"))
+            .with_hint("check this machine's clock, which may be slow")
+    } else if lower.contains("too weak") {
+        denied(format!(
+            "the certificate of {host} has a key or signature that is too weak"
+        ))
+        .with_hint(PIN_HINT)
+        .with_url_hint(PIN_URL_HINT)
+    } else if lower.contains("expired") {
+        denied(format!("the certificate of {host} has expired")).with_hint(
+            "check this machine's clock, or ask the server's operator to renew the certificate",
+        )
+    } else {
+        denied(format!("the certificate of {host} is not trusted"))
+            .with_hint(
                 "set `tls-ca-file` to its authority, or verify the certificate that `pouch check` \
-             shows and set `tls-pin` to it",
+                 shows and set `tls-pin` to it",
             )
-        };
-    Error::new(Kind::Denied, what)
-        .with_fact(detail)
-        .with_hint(hint)
+            .with_url_hint(
+                "to trust its authority or this certificate, create a config with `tls-ca-file` or \
+                 `tls-pin`: `pouch config sample`",
+            )
+    }
 }
 
 /// Returns the end of the validity of a certificate (DER).
@@ -431,6 +434,11 @@ fn not_after(der: &[u8]) -> std::result::Result<Timestamp, ErrorStack> {
     Ok(Timestamp(
         i64::from(since_1970.days) * 86_400 + i64::from(since_1970.secs),
     ))
+}
+
+/// Returns a fact with the words of OpenSSL.
+fn openssl_said(error: &native_tls::Error) -> String {
+    format!("OpenSSL: {}", reason(&error.to_string()))
 }
 
 /// Returns the part of an OpenSSL error for the user: the detail, or else the reason, of

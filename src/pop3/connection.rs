@@ -508,4 +508,5 @@ pub(super) fn not_pop3(peer: &str) -> Error {
     Error::new(Kind::NotPop3, format!("{peer} does not speak POP3")).with_hint(
         "check `host`, `port` and `tls`: port 995 needs tls = \"implicit\", port 110 \"starttls\"",
     )
+    .with_url_hint("check the host and the port in the URL")
 }

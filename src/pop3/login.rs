@@ -69,13 +69,17 @@ impl<S: Read + Write> Authorization<S> {
         wrap: impl FnOnce(S) -> Result<T>,
     ) -> Result<Authorization<T>> {
         let peer = self.connection.peer.clone();
-        let hint = "set tls = \"implicit\" (port 995), which most servers support";
+        let with_hint = |error: Error| {
+            error
+                .with_hint("set tls = \"implicit\" (port 995), which most servers support")
+                .with_url_hint("use pops:// (port 995), which most servers support")
+        };
         let reply = self
             .connection
             .execute(Command::Stls)
             .map_err(|error| match error.kind() {
                 // some servers disconnect after an unknown command
-                Kind::ConnectionLost => error.with_hint(hint),
+                Kind::ConnectionLost => with_hint(error),
                 _ => error,
             })?;
         match reply {
@@ -88,12 +92,9 @@ impl<S: Read + Write> Authorization<S> {
                 .with_fact(quoted(&peer, &refusal)));
             }
             Reply::Err(refusal) => {
-                return Err(Error::new(
-                    Kind::Unavailable,
-                    format!("{peer} does not support STARTTLS on this port"),
-                )
-                .with_fact(quoted(&peer, &refusal))
-                .with_hint(hint));
+                let what = format!("{peer} does not support STARTTLS on this port");
+                let error = Error::new(Kind::Unavailable, what);
+                return Err(with_hint(error.with_fact(quoted(&peer, &refusal))));
             }
             Reply::Challenge(text) => {
                 return Err(self.connection.unexpected(&[b"+ ", &text[..]].concat()));
@@ -381,6 +382,7 @@ fn no_mechanism(peer: &str, capabilities: Option<&Capabilities>) -> Error {
         "ask the server's operator to enable one of these, or set auth = \"user\" to try USER \
          although it is not announced",
     )
+    .with_url_hint("ask the server's operator to enable one of these")
 }
 
 /// Returns the error for a connection that ended during the login. Courier disconnects if it cannot

@@ -310,6 +310,7 @@ fn prompt(whose: &str) -> Result<Secret> {
                     "set `password-command` or `password-file` in the config, or use \
                  `--password-command`",
                 )
+                .with_url_hint("use `--password-command`")
         })?;
     first_line(Zeroizing::new(password).as_bytes(), "prompt")
 }

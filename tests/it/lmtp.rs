@@ -209,6 +209,7 @@ fn without_an_lmtp_server_nothing_is_fetched() {
     work: 3 listed, 3 to fetch
     pouch: work: cannot connect to the LMTP server at unix:~/lmtp
       No such file or directory
+    hint: check that the server is running, and that its socket is ~/lmtp
     work   nothing fetched
     ");
     assert_snapshot!(desk.pouch(&["check"]).run().assert_code(75).stdout_text(), @"
@@ -316,6 +317,26 @@ fn interrupted_lmtp_delivery_is_repeated() {
       delivering it again; it may be duplicated
     ");
     lmtp.assert_arrived(&["ann"], &ordinary(1..=2));
+}
+
+#[test]
+fn missing_or_forbidden_socket_gets_a_hint() {
+    let desk = Desk::with(1, "lmtp = \"unix:~/lmtp\"", |server| server);
+    assert_snapshot!(desk.pouch(&["check"]).run().assert_code(75).transcript(), @"
+    $ pouch check
+      ledger   ok    ~/.local/state/pouch
+      secret   ok    ~/password, N s
+      connect  ok    127.0.0.1:PORT (127.0.0.1), N ms
+      login    ok    PLAIN
+      server   ok    UIDL TOP PIPELINING; 1 message
+      deliver  failed
+      sandbox  (as the kernel allows)
+    ------- stderr -------
+    pouch: work: cannot connect to the LMTP server at unix:~/lmtp
+      No such file or directory
+    hint: check that the server is running, and that its socket is ~/lmtp
+    [exit code: 75]
+    ");
 }
 
 #[cfg(feature = "system-tests")]

@@ -616,28 +616,28 @@ fn refused_certificates_have_a_way_forward() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate of localhost is not valid yet
-      certificate is not yet valid
+      OpenSSL: certificate is not yet valid
     hint: check this machine's clock, which may be slow
     [exit code: 77]
     === Expired
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate of localhost has expired
-      certificate has expired
+      OpenSSL: certificate has expired
     hint: check this machine's clock, or ask the server's operator to renew the certificate
     [exit code: 77]
     === OtherAuthority
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
-      certificate signature failure
+      OpenSSL: certificate signature failure
     hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     === SelfSigned
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
-      self-signed certificate
+      OpenSSL: self-signed certificate
     hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     === WithoutNames
@@ -674,7 +674,7 @@ fn server_with_an_old_tls_version_is_reported() {
         .config(&text.replace("allow-plaintext-password = true\n", ""));
     assert_snapshot!(desk.fetch(69).stderr_text(), @"
     pouch: work: 127.0.0.1 has no TLS version that pouch accepts
-      tlsv1 alert protocol version
+      OpenSSL: tlsv1 alert protocol version
     hint: ask the server's operator to enable TLS 1.2 or 1.3; older versions are not secure
     ");
 }

@@ -39,7 +39,7 @@ fn unreachable_hosts_are_reported() {
     $ pouch fetch -v
     ------- stderr -------
     pouch: work: host no-such-host.invalid not found
-      failed to lookup address information: Name or service not known
+      resolver: Name or service not known
     hint: check `host` in the config
     work   nothing fetched
     [exit code: 68]
@@ -97,7 +97,7 @@ fn resolver_without_network_is_a_temporary_failure() {
     output.assert_code(68);
     assert_snapshot!(output.stderr_text(), @"
     pouch: work: temporary failure resolving pop.example.org
-      failed to lookup address information: Temporary failure in name resolution
+      resolver: Temporary failure in name resolution
     work   nothing fetched
     ");
 }
@@ -538,7 +538,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
-      unable to get local issuer certificate
+      OpenSSL: unable to get local issuer certificate
     hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     $ pouch check
@@ -549,7 +549,7 @@ fn invalid_certificate_is_refused_before_the_login() {
       sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
-      unable to get local issuer certificate
+      OpenSSL: unable to get local issuer certificate
       its certificate is sha256:SHA256
     hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
@@ -557,7 +557,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate of localhost has expired
-      certificate has expired
+      OpenSSL: certificate has expired
     hint: check this machine's clock, or ask the server's operator to renew the certificate
     [exit code: 77]
     $ pouch check
@@ -568,7 +568,7 @@ fn invalid_certificate_is_refused_before_the_login() {
       sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: the certificate of localhost has expired
-      certificate has expired
+      OpenSSL: certificate has expired
       its certificate is sha256:SHA256
     hint: check this machine's clock, or ask the server's operator to renew the certificate
     [exit code: 77]
@@ -576,7 +576,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate is not for localhost
-      hostname mismatch
+      OpenSSL: hostname mismatch
     hint: set `host` to a name the certificate is issued for
     [exit code: 77]
     $ pouch check
@@ -587,7 +587,7 @@ fn invalid_certificate_is_refused_before_the_login() {
       sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: the certificate is not for localhost
-      hostname mismatch
+      OpenSSL: hostname mismatch
       its certificate is sha256:SHA256
     hint: set `host` to a name the certificate is issued for
     [exit code: 77]
@@ -595,7 +595,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
-      certificate signature failure
+      OpenSSL: certificate signature failure
     hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     $ pouch check
@@ -606,7 +606,7 @@ fn invalid_certificate_is_refused_before_the_login() {
       sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
-      certificate signature failure
+      OpenSSL: certificate signature failure
       its certificate is sha256:SHA256
     hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
@@ -614,7 +614,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
-      self-signed certificate
+      OpenSSL: self-signed certificate
     hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     $ pouch check
@@ -625,7 +625,7 @@ fn invalid_certificate_is_refused_before_the_login() {
       sandbox  (as the kernel allows)
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
-      self-signed certificate
+      OpenSSL: self-signed certificate
       its certificate is sha256:SHA256
     hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
@@ -771,7 +771,7 @@ fn failed_stls_ends_the_session_before_the_login() {
     let desk = secure(Server::plain(), "");
     assert_snapshot!(desk.pouch(&["fetch"]).run().assert_code(76).stderr_text(), @r#"
     pouch: work: localhost does not speak TLS on this port
-      wrong version number
+      OpenSSL: wrong version number
     hint: check `port` and `tls`: port 995 needs tls = "implicit", port 110 "starttls"
     "#);
 }

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use insta::assert_snapshot;
 use openssl::{
     pkey::PKey,
     ssl::{SslAcceptor, SslMethod},
@@ -162,6 +163,23 @@ fn key_updates_are_not_progress() {
 fn hello_requests_are_not_progress() {
     flood("tls1_2", "r");
     flood("tls1_2", "R");
+}
+
+#[test]
+fn port_that_expects_tls_is_recognised_before_the_timeout() {
+    let server = Server::implicit_tls().start();
+    let home = Home::new();
+    home.write("password", "secret\n", 0o600);
+    home.config(&format!(
+        "[account.work]\nhost = \"localhost\"\nport = {}\nuser = \"ann\"\ntls = \"starttls\"\n\
+         password-file = \"~/password\"\nmaildir = \"~/Mail\"\ntimeout = \"10m\"\n",
+        server.port()
+    ));
+    let output = home.pouch(&["fetch"]).run();
+    assert_snapshot!(output.assert_code(76).stderr_text(), @r#"
+    pouch: work: localhost expects TLS on port PORT
+    hint: set tls = "implicit"
+    "#);
 }
 
 #[test]

@@ -89,9 +89,14 @@ impl Lmtp {
         let stream = (self.connect)().map_err(|error| match error.kind() {
             Kind::Stopped(_) | Kind::NoHost => error,
             _ => {
+                let hint = match &self.address {
+                    LmtpServer::Unix(_) => error.hint().unwrap_or_default(),
+                    LmtpServer::Tcp { .. } => "check that the server is running, and its address",
+                };
                 let facts = error.facts().iter();
-                let error = Error::new(Kind::Busy, format!("cannot connect to {}", self.server));
-                facts.fold(error, |error, fact| error.with_fact(fact.as_str()))
+                let failed = Error::new(Kind::Busy, format!("cannot connect to {}", self.server));
+                let failed = facts.fold(failed, |failed, fact| failed.with_fact(fact.as_str()));
+                failed.with_hint(hint)
             }
         })?;
         Session::greet(stream, &self.host).map_err(|error| match error {
