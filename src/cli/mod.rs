@@ -279,7 +279,13 @@ fn document(error: &Error, exit: Exit, in_lines: bool, is_part: bool) {
 
 fn fail(failure: &Failure, colour: Colour) -> Exit {
     let text = match failure.error.downcast_ref::<Error>() {
-        Some(error) => report::form(None, error, colour),
+        Some(error) => {
+            let errors = std::iter::once(error).chain(error.further());
+            let texts: Vec<_> = errors
+                .map(|error| report::form(None, error, colour))
+                .collect();
+            texts.join("\n")
+        }
         None => format!("{} {:#}", colour.alarm("pouch:"), failure.error),
     };
     report::complain(&text);
@@ -315,10 +321,10 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
     match command {
         Command::Fetch(args) if args.dry_run => plan::run(&context, &args),
         Command::Fetch(args) => fetch::run(&context, &args),
-        Command::Plan(accounts) => plan::run(
+        Command::Plan(args) => plan::run(
             &context,
             &Fetch {
-                accounts: accounts.accounts,
+                accounts: args.accounts.accounts,
                 ..Fetch::default()
             },
         ),

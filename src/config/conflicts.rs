@@ -5,6 +5,7 @@
 
 use super::{
     account::{Account, Tls},
+    mistakes::Mistakes,
     provenance::Source,
     schema::{AccountTable, Choice, Table},
     snippet::Document,
@@ -51,7 +52,7 @@ pub(super) fn destination_source(table: &AccountTable) -> Option<&Source> {
 }
 
 /// Checks that a table sets at most one key of each [`Choice`].
-pub(super) fn check_choices(document: &Document, table: &AccountTable) -> Result<(), Error> {
+pub(super) fn check_choices(document: &Document, table: &AccountTable, mistakes: &mut Mistakes) {
     for choice in Choice::ALL {
         let mut set: Vec<_> = choice
             .keys()
@@ -64,29 +65,26 @@ pub(super) fn check_choices(document: &Document, table: &AccountTable) -> Result
         if let [(first, at), (second, duplicate), ..] = set[..] {
             let what = format!("`{second}` and `{first}` cannot be used together");
             let other = Some((&at.span, "already set here"));
-            return Err(document
-                .draw(&duplicate.span, &what, other)
-                .with_hint(REMOVE_ONE));
+            let mistake = document.draw(&duplicate.span, &what, other);
+            mistakes.add(mistake.with_hint(REMOVE_ONE));
         }
     }
-    Ok(())
 }
 
 /// Checks that no key of an account excludes another one or lacks a required one.
-pub(super) fn check(document: &Document, table: &AccountTable) -> Result<(), Error> {
-    check_tls(document, table)?;
-    check_client_certificate(document, table)?;
-    check_proxy_password(document, table)?;
-    match &table.sync_deletions {
-        Some(sync) if sync.value && table.maildir.is_none() => {
-            let what = "`sync-deletions` needs a `maildir`: \
-                        deletions from other destinations cannot be detected";
-            let other = destination_source(table);
-            Err(document
-                .contradiction(&sync.source, what, other, "the destination")
-                .with_hint("remove `sync-deletions`, or set `maildir`"))
-        }
-        _ => Ok(()),
+pub(super) fn check(document: &Document, table: &AccountTable, mistakes: &mut Mistakes) {
+    mistakes.value_of(check_tls(document, table));
+    mistakes.value_of(check_client_certificate(document, table));
+    mistakes.value_of(check_proxy_password(document, table));
+    if let Some(sync) = &table.sync_deletions
+        && sync.value
+        && table.maildir.is_none()
+    {
+        let what = "`sync-deletions` needs a `maildir`: \
+                    deletions from other destinations cannot be detected";
+        let other = destination_source(table);
+        let mistake = document.contradiction(&sync.source, what, other, "the destination");
+        mistakes.add(mistake.with_hint("remove `sync-deletions`, or set `maildir`"));
     }
 }
 

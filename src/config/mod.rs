@@ -12,8 +12,9 @@
 //! records where each value came from. [`url`] creates an account from a URL, without a file.
 //!
 //! [`value`] reads and writes the types of values, with the notations of [`syntax`] and
-//! [`destination_spec`] and [`route`]. [`diagnostic`] creates the error messages, [`snippet`] the excerpts from
-//! the file; [`migration_hints`] maps the keys of other mail fetchers. [`sample`] writes a config
+//! [`destination_spec`] and [`route`]. [`diagnostic`] creates the error messages, [`snippet`] the
+//! excerpts from the file; [`mistakes`] collects them; [`migration_hints`] maps the keys of other mail
+//! fetchers. [`sample`] writes a config
 //! with all keys.
 
 pub mod account;
@@ -22,6 +23,7 @@ mod destination_spec;
 mod diagnostic;
 mod file;
 mod migration_hints;
+mod mistakes;
 pub mod overrides;
 pub mod provenance;
 pub mod resolve;
@@ -40,7 +42,5 @@ pub use account::{
 };
 pub use route::{ConnectCommand, Proxy, ProxyProtocol, ProxyServer, host_and_port};
 
-#[cfg(test)]
-mod mistakes;
 #[cfg(test)]
 mod testing;

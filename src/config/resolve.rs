@@ -6,6 +6,7 @@ use std::{num::NonZero, path::PathBuf};
 use super::{
     account::{Account, ClientCertificate, Config, SecretSource, Tls, Trust},
     conflicts::{check, check_choices, check_mailboxes, layered},
+    mistakes::Mistakes,
     provenance::{Located, Source},
     rules::{self, RuleContext},
     schema::{AccountTable, AccountValues, Key, Table, TopTable},
@@ -36,12 +37,16 @@ pub fn resolve(file: &File, context: &ConfigDefaults) -> Result<Config, Error> {
         return Err(Error::new(Kind::Config, what)
             .with_hint("add a table `[account.NAME]`; `pouch config sample` prints an example"));
     }
-    check_choices(&file.document, &file.defaults.table)?;
-    let accounts = file
-        .accounts
-        .iter()
-        .map(|section| account(file, section, context))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut mistakes = Mistakes::default();
+    check_choices(&file.document, &file.defaults.table, &mut mistakes);
+    let mut accounts = Vec::new();
+    for section in &file.accounts {
+        if mistakes.are_many() {
+            break;
+        }
+        accounts.extend(account(file, section, context, &mut mistakes));
+    }
+    let accounts = mistakes.or(accounts, &file.document.path)?;
     check_mailboxes(file, &accounts)?;
     let top = file.top.clone().over(TopTable::defaults()).complete();
     Ok(Config {
@@ -61,14 +66,19 @@ pub fn state_dir(file: &File, context: &ConfigDefaults) -> PathBuf {
     }
 }
 
-/// Resolves one account of the config.
-fn account(file: &File, section: &Section, context: &ConfigDefaults) -> Result<Account, Error> {
+/// Resolves one account of the config. Returns `None` if it is not complete.
+fn account(
+    file: &File,
+    section: &Section,
+    context: &ConfigDefaults,
+    mistakes: &mut Mistakes,
+) -> Option<Account> {
     let document = &file.document;
-    check_choices(document, &section.block.table)?;
+    check_choices(document, &section.block.table, mistakes);
     let table = layered(section.block.table.clone(), file.defaults.table.clone());
-    check(document, &table)?;
+    check(document, &table, mistakes);
     let expand = |path: &FilePath| path.expand(&context.home, &file.dir);
-    let mut account = build(&section.name, table.clone(), None, &expand).map_err(|incomplete| {
+    let built = build(&section.name, table.clone(), None, &expand).map_err(|incomplete| {
         let (what, hint) = match incomplete {
             Incomplete::Key(key) => (
                 format!("account `{}` has no `{}`", section.name, key.name),
@@ -80,19 +90,20 @@ fn account(file: &File, section: &Section, context: &ConfigDefaults) -> Result<A
             ),
         };
         document.error(&section.header, &what).with_hint(hint)
-    })?;
-    add_rules(file, section, &mut account, &table, &expand)?;
-    Ok(account)
+    });
+    let mut account = mistakes.value_of(built)?;
+    add_rules(file, (section, &table), &mut account, &expand, mistakes);
+    Some(account)
 }
 
 /// Adds the rules and the multidrop of `section`, and of `[defaults]`, to its account.
 fn add_rules(
     file: &File,
-    section: &Section,
+    (section, table): (&Section, &AccountTable),
     account: &mut Account,
-    table: &AccountTable,
     expand: &dyn Fn(&FilePath) -> PathBuf,
-) -> Result<(), Error> {
+    mistakes: &mut Mistakes,
+) {
     let (own, defaults) = (&section.block, &file.defaults);
     let context = RuleContext {
         document: &file.document,
@@ -100,16 +111,16 @@ fn add_rules(
         account,
         expand,
     };
-    let rules = own
-        .rules
-        .iter()
-        .chain(&defaults.rules)
-        .map(|rule| rules::rule(rule, &context))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut rules = Vec::new();
+    for rule in own.rules.iter().chain(&defaults.rules) {
+        if mistakes.are_many() {
+            return;
+        }
+        rules.extend(mistakes.value_of(rules::rule(rule, &context)));
+    }
     let multidrop = own.multidrop.as_ref().or(defaults.multidrop.as_ref());
-    let multidrop = multidrop
-        .map(|multidrop| rules::multidrop(multidrop, &context))
-        .transpose()?;
+    let multidrop =
+        multidrop.and_then(|multidrop| mistakes.value_of(rules::multidrop(multidrop, &context)));
     if let Some((multidrop, setting)) = multidrop {
         account.routing.multidrop = Some(multidrop);
         account.settings.push(setting);
@@ -118,7 +129,6 @@ fn add_rules(
         account.routing.rules.push(rule);
         account.settings.push(setting);
     }
-    Ok(())
 }
 
 /// The reason why an account is incomplete.

@@ -20,6 +20,7 @@ use super::{
     },
     file,
     migration_hints::foreign_program,
+    mistakes::Mistakes,
     provenance::Located,
     schema::{AccountTable, MultidropTable, RuleTable, Scope, Table, TopTable},
     snippet::Document,
@@ -86,7 +87,7 @@ impl File {
     /// Parses `text` as the content of the file at `path`.
     ///
     /// # Errors
-    /// The text is not a config. The error points at the first mistake in it.
+    /// The text is not a config. The error points at each mistake in it.
     pub fn parse(path: &Path, home: &Path, text: &str) -> Result<Self, Error> {
         Self::decode(path, &tilde(path, home), text.as_bytes())
     }
@@ -116,20 +117,30 @@ impl File {
             accounts: Vec::new(),
         };
         let parsed = DeTable::parse(text).map_err(|error| syntax_error(&file.document, &error))?;
+        let mut mistakes = Mistakes::default();
         for (key, value) in in_order(parsed.get_ref()) {
-            file.add(key, value)?;
+            let added = file.add(key, value, &mut mistakes);
+            mistakes.value_of(added);
         }
-        Ok(file)
+        mistakes.or(file, shown)
     }
 
     /// Adds one key, or one table, of the top level.
-    fn add(&mut self, key: &Name<'_>, value: &Spanned<DeValue<'_>>) -> Result<(), Error> {
+    fn add(
+        &mut self,
+        key: &Name<'_>,
+        value: &Spanned<DeValue<'_>>,
+        mistakes: &mut Mistakes,
+    ) -> Result<(), Error> {
         let (name, span) = (key.get_ref().as_ref(), key.span());
         match (name, value.get_ref()) {
-            ("defaults", DeValue::Table(table)) => self.defaults = self.block(name, table)?,
+            ("defaults", DeValue::Table(table)) => {
+                self.defaults = self.block(name, table, mistakes);
+            }
             ("account", DeValue::Table(accounts)) => {
                 for (name, value) in in_order(accounts) {
-                    self.add_account(name, value)?;
+                    let added = self.add_account(name, value, mistakes);
+                    mistakes.value_of(added);
                 }
             }
             ("defaults", _) => {
@@ -151,7 +162,12 @@ impl File {
     }
 
     /// Adds one `[account.NAME]`.
-    fn add_account(&mut self, name: &Name<'_>, value: &Spanned<DeValue<'_>>) -> Result<(), Error> {
+    fn add_account(
+        &mut self,
+        name: &Name<'_>,
+        value: &Spanned<DeValue<'_>>,
+        mistakes: &mut Mistakes,
+    ) -> Result<(), Error> {
         let DeValue::Table(table) = value.get_ref() else {
             let what = format!(
                 "`{}` is set in `[account]`, which has no account name",
@@ -171,7 +187,7 @@ impl File {
                 None => error,
             });
         }
-        let block = self.block(&format!("account.{}", name.get_ref()), table)?;
+        let block = self.block(&format!("account.{}", name.get_ref()), table, mistakes);
         self.accounts.push(Section {
             name: name.get_ref().to_string(),
             header: value.span(),
@@ -181,18 +197,19 @@ impl File {
     }
 
     /// Reads the table `account`: `defaults` or `account.NAME`.
-    fn block(&self, account: &str, keys: &DeTable<'_>) -> Result<Block, Error> {
+    fn block(&self, account: &str, keys: &DeTable<'_>, mistakes: &mut Mistakes) -> Block {
         let mut block = Block::default();
         for (key, value) in in_order(keys) {
             match key.get_ref().as_ref() {
-                "rule" => block.rules = self.rules(account, key, value.get_ref())?,
+                "rule" => block.rules = self.rules(account, key, value.get_ref(), mistakes),
                 "multidrop" => {
-                    block.multidrop = Some(self.multidrop(account, key, value.get_ref())?);
+                    let multidrop = self.multidrop(account, key, value.get_ref(), mistakes);
+                    block.multidrop = mistakes.value_of(multidrop);
                 }
-                _ => set(&self.document, &mut block.table, key, value, account)?,
+                _ => self.set(&mut block.table, (key, value), account, mistakes),
             }
         }
-        Ok(block)
+        block
     }
 
     /// Reads all `[[account.rule]]`.
@@ -201,27 +218,33 @@ impl File {
         account: &str,
         key: &Name<'_>,
         value: &DeValue<'_>,
-    ) -> Result<Vec<Located<RuleTable>>, Error> {
+        mistakes: &mut Mistakes,
+    ) -> Vec<Located<RuleTable>> {
         let not_a_rule = |span: &Range<usize>| {
             self.document
                 .error(span, "`rule` must be a list of tables")
                 .with_hint(format!("write each rule as a table `[[{account}.rule]]`"))
         };
-        let list = value.as_array().ok_or_else(|| not_a_rule(&key.span()))?;
+        let Some(list) = value.as_array() else {
+            mistakes.add(not_a_rule(&key.span()));
+            return Vec::new();
+        };
         let mut rules = Vec::with_capacity(list.len());
         for rule in list {
-            let keys = rule.get_ref().as_table();
-            let keys = keys.ok_or_else(|| not_a_rule(&rule.span()))?;
+            let Some(keys) = rule.get_ref().as_table() else {
+                mistakes.add(not_a_rule(&rule.span()));
+                break;
+            };
             let mut table = RuleTable::default();
-            for (key, value) in in_order(keys) {
-                set(&self.document, &mut table, key, value, account)?;
+            for entry in in_order(keys) {
+                self.set(&mut table, entry, account, mistakes);
             }
             rules.push(Located {
                 value: table,
                 source: self.document.source(rule.span()),
             });
         }
-        Ok(rules)
+        rules
     }
 
     /// Reads `[account.multidrop]`.
@@ -230,6 +253,7 @@ impl File {
         account: &str,
         key: &Name<'_>,
         value: &DeValue<'_>,
+        mistakes: &mut Mistakes,
     ) -> Result<Located<MultidropTable>, Error> {
         let keys = value.as_table().ok_or_else(|| {
             self.document
@@ -237,13 +261,26 @@ impl File {
                 .with_hint(format!("write its keys in a table `[{account}.multidrop]`"))
         })?;
         let mut table = MultidropTable::default();
-        for (key, value) in in_order(keys) {
-            set(&self.document, &mut table, key, value, account)?;
+        for entry in in_order(keys) {
+            self.set(&mut table, entry, account, mistakes);
         }
         Ok(Located {
             value: table,
             source: self.document.source(key.span()),
         })
+    }
+
+    /// Sets one key of a table in `account`, unless there are many mistakes already.
+    fn set<T: Table>(
+        &self,
+        table: &mut T,
+        (key, value): (&Name<'_>, &Spanned<DeValue<'_>>),
+        account: &str,
+        mistakes: &mut Mistakes,
+    ) {
+        if !mistakes.are_many() {
+            mistakes.value_of(set(&self.document, table, key, value, account));
+        }
     }
 }
 

@@ -131,12 +131,16 @@ fn destinations(summary: &Summary) -> Vec<Value> {
 
 /// Returns an error as an object.
 pub fn error(error: &Error) -> Value {
-    json!({
+    let mut object = json!({
         "what": error.what(),
         "facts": error.facts(),
         "hint": error.hint(),
         "exit": error.kind().exit().0,
-    })
+    });
+    if !error.further().is_empty() {
+        object["further"] = error.further().iter().map(self::error).collect();
+    }
+    object
 }
 
 /// Returns the reason for a deletion, as a word that does not change between versions.

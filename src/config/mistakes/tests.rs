@@ -11,7 +11,7 @@
 
 use insta::assert_snapshot;
 
-use super::testing::{config, with};
+use super::super::testing::{config, with};
 
 /// Renders the messages about these configs.
 fn files(texts: &[&str]) -> String {
@@ -47,6 +47,82 @@ fn no_accounts() {
     no accounts are defined in ~/.config/pouch/config.toml
     hint: add a table `[account.NAME]`; `pouch config sample` prints an example
     ");
+}
+
+#[test]
+fn several_mistakes() {
+    let account = "host = \"h\"\nuser = \"ann\"\nmaildir = \"m\"\n";
+    let values = format!(
+        "jobs = 0\n[defaults]\nkep = \"1d\"\n[account.a]\n{account}port = \"995\"\nkeep = 3\n\
+         [[account.a.rule]]\nactoin = \"skip\"\n[acount.b]\n"
+    );
+    let accounts = format!(
+        "[defaults]\nsync-deletions = true\ntls-client-key = \"~/key\"\n\
+         [account.a]\nhost = \"h\"\ntls = \"off\"\nmaildir = \"m\"\n\
+         [account.b]\n{account}mbox = \"x\"\n[account.c]\nuser = \"ann\"\nmaildir = \"m\"\n"
+    );
+    assert_snapshot!(files(&[&values, &accounts]), @r#"
+    ~/.config/pouch/config.toml:1:8: `jobs` must be an integer of at least 1, without quotes, not 0
+      1 | jobs = 0
+        |        ^
+    ~/.config/pouch/config.toml:3:1: unknown key `kep`
+      3 | kep = "1d"
+        | ^^^
+    hint: did you mean `keep`?
+    ~/.config/pouch/config.toml:8:8: `port` must be an integer from 1 to 65535, without quotes, not a string
+      8 | port = "995"
+        |        ^^^^^
+    ~/.config/pouch/config.toml:9:8: `keep` must be "forever", "none" or a number of days in quotes, like "30d", "8w", "6mo" or "1y", not a number
+      9 | keep = 3
+        |        ^
+    ~/.config/pouch/config.toml:11:1: unknown key `actoin`
+      11 | actoin = "skip"
+         | ^^^^^^
+    hint: did you mean `action`?
+    ~/.config/pouch/config.toml:12:2: unknown table `[acount]`
+      12 | [acount.b]
+         |  ^^^^^^
+    hint: did you mean `[account.NAME]`?
+
+    ~/.config/pouch/config.toml:6:1: `tls = "off"` sends the password and the mail unencrypted
+      6 | tls = "off"
+        | ^^^
+    hint: use "implicit" or "starttls"; on a trusted network, add `allow-plaintext-password = true`
+    ~/.config/pouch/config.toml:4:1: account `a` has no `user`
+      4 | [account.a]
+        | ^^^^^^^^^^^
+    hint: add its login name: user = "ann@example.org"
+    ~/.config/pouch/config.toml:12:1: `mbox` and `maildir` cannot be used together
+      11 | maildir = "m"
+         | ------- already set here
+      12 | mbox = "x"
+         | ^^^^
+    hint: remove one of them
+    ~/.config/pouch/config.toml:3:1: `tls-client-key` needs `tls-client-cert`
+      3 | tls-client-key = "~/key"
+        | ^^^^^^^^^^^^^^
+    hint: set `tls-client-cert` to the file with the certificate
+    ~/.config/pouch/config.toml:13:1: account `c` has no `host`
+      13 | [account.c]
+         | ^^^^^^^^^^^
+    hint: add its server: host = "pop.example.org"
+    "#);
+    let last = |count| {
+        let keys: Vec<_> = (0..count).map(|n| format!("x{n} = 1\n")).collect();
+        let error = with(&keys.concat()).unwrap_err();
+        let last = error.further().last().unwrap().to_string();
+        (error.further().len(), last)
+    };
+    assert_eq!(last(10).0, 9);
+    assert_eq!(
+        last(11),
+        (10, "~/.config/pouch/config.toml has 1 more mistake".into())
+    );
+    let most = (
+        10,
+        "~/.config/pouch/config.toml has at least 90 more mistakes".into(),
+    );
+    assert_eq!(last(1000), most);
 }
 
 #[test]
