@@ -123,7 +123,7 @@ pub enum Command {
     /// Fetch new mail (the default)
     Fetch(Fetch),
     /// Show what fetch would do to each message, and why
-    Plan(Accounts),
+    Plan(Plan),
     /// Show each account: last run, waiting messages, quarantine
     Status(Status),
     /// Test config, secrets, TLS, login, server and destinations
@@ -204,6 +204,18 @@ pub struct Fetch {
     pub password_command: Option<String>,
 }
 
+/// Options of `pouch plan`.
+#[derive(Clone, Debug, Args)]
+pub struct Plan {
+    /// The accounts.
+    #[command(flatten)]
+    pub accounts: Accounts,
+
+    /// Accepted as in `pouch fetch --dry-run`; a plan changes nothing anyway.
+    #[arg(short = 'n', long, hide = true)]
+    pub dry_run: bool,
+}
+
 /// Options of `pouch status`.
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -244,7 +256,7 @@ pub enum Config {
 /// The commands of `pouch ledger`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Ledger {
-    /// List messages; by default, those that are waiting or have failed
+    /// List messages; by default, waiting and failed ones, and requested deletions
     List {
         /// The accounts.
         #[command(flatten)]

@@ -144,6 +144,16 @@ impl Steps<'_> {
         self.done.push(json!({ "step": step, "what": what }));
     }
 
+    /// Reports a successful step, with a value that gets a line of its own because it is long.
+    fn ok_with(&mut self, step: &str, what: &str, value: &str) {
+        if !self.context.global.json {
+            let word = self.context.colour.good("ok");
+            let _ = print_wrapped(&format!("  {step:8} {word}    {what}\n        {value}\n"));
+        }
+        let what = format!("{what}, {value}");
+        self.done.push(json!({ "step": step, "what": what }));
+    }
+
     /// Reports a failed step.
     fn failed(&mut self, step: Step, error: Error) {
         if !self.context.global.json {
@@ -271,7 +281,12 @@ fn reach(
         Milestone::Secured(certificate) => {
             let name = account.tls_server_name.as_ref();
             let name = name.map(|name| format!(" for {name}")).unwrap_or_default();
-            steps.ok("tls", &trusted(certificate.as_ref(), &name));
+            match certificate {
+                Some(certificate) => {
+                    steps.ok_with("tls", &trusted(&certificate, &name), &certificate.pin());
+                }
+                None => steps.ok("tls", &format!("trusted certificate{name}")),
+            }
             reached = "login";
         }
         Milestone::LoggedIn(mechanism) => {
@@ -379,18 +394,11 @@ fn show_state_dir(env: &RunEnv, steps: &mut Steps<'_>) {
 }
 
 /// Returns the description of a trusted certificate. `name` is appended to that.
-fn trusted(certificate: Option<&Certificate>, name: &str) -> String {
-    let Some(certificate) = certificate else {
-        return format!("trusted certificate{name}");
-    };
+fn trusted(certificate: &Certificate, name: &str) -> String {
     let until = certificate
         .until
         .map(|until| format!(", valid until {}", day(until)));
-    format!(
-        "trusted certificate{name}{}, {}",
-        until.unwrap_or_default(),
-        certificate.pin()
-    )
+    format!("trusted certificate{name}{}", until.unwrap_or_default())
 }
 
 /// Returns the time since `began` in seconds, with one decimal.

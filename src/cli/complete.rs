@@ -19,7 +19,7 @@ use super::{dirs::Dirs, setup::Setup};
 use crate::{
     config::toml::File,
     error::Result,
-    ledger::{Reader, Row, State, mailboxes},
+    ledger::{Reader, Row, RowFilter, State, mailboxes},
     report::words,
     text::day,
 };
@@ -78,9 +78,8 @@ fn rows(line: CommandLine, current: &str) -> Result<VecDeque<Row>> {
             continue;
         };
         if let Some(ledger) = Reader::open(&file, &identity.address)? {
-            let listed = State::ALL.into_iter().filter(|state| *state != State::Gone);
-            ledger.each_row(&listed.collect::<Vec<_>>(), |row| {
-                if row.id.to_string().starts_with(current) {
+            ledger.each_row(RowFilter::All, |row| {
+                if row.state != State::Gone && row.id.to_string().starts_with(current) {
                     newest.push_back(row);
                 }
                 if newest.len() > MAX_MESSAGES {

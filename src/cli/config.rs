@@ -11,7 +11,7 @@ use crate::{
         sample::sample,
     },
     error::Exit,
-    report::print,
+    report::{self, print},
 };
 
 /// The widest value whose source is aligned with the others.
@@ -36,7 +36,11 @@ fn show(context: &CommandContext, names: &[String]) -> CommandResult {
         let documents: Vec<_> = accounts.iter().map(document).collect();
         print_json(&json!({ "accounts": documents }))?;
     } else {
-        let tables: Vec<_> = accounts.iter().map(table).collect();
+        let columns = report::columns();
+        let tables: Vec<_> = accounts
+            .iter()
+            .map(|account| table(account, columns))
+            .collect();
         print(&tables.join("\n"))?;
     }
     Ok(Exit::OK)
@@ -90,23 +94,85 @@ fn from_toml(value: toml::Value) -> Value {
     }
 }
 
-/// Returns an account's values as text, each with its source.
-fn table(account: &Account) -> String {
-    let width = |text: fn(&Setting) -> &str| {
-        let widths = account
-            .settings
-            .iter()
-            .map(|setting| text(setting).chars().count());
+/// Returns an account's values as text, each with its source. `columns` is the width of the
+/// terminal, if it is one.
+///
+/// Values can be copied into a config, so that they are not broken: a source that does not fit gets
+/// a line of its own.
+fn table(account: &Account, columns: Option<usize>) -> String {
+    let width = |text: fn(&Setting) -> String| {
+        let settings = account.settings.iter();
+        let widths = settings.map(|setting| text(setting).chars().count());
         widths.max().unwrap_or(0)
     };
-    let key_width = width(|setting| setting.key);
-    let value_width = width(|setting| &setting.value).min(WIDEST_ALIGNED);
+    let columns = columns.unwrap_or(usize::MAX);
+    let key_width = width(|setting| setting.key.to_owned());
+    // what the longest source leaves
+    let left = columns.saturating_sub(key_width + 8 + width(|setting| setting.source.to_string()));
+    let value_width = width(|setting| setting.value.clone())
+        .min(WIDEST_ALIGNED)
+        .min(left);
     let mut text = format!("[account.{}]\n", account.name);
     for setting in &account.settings {
-        text.push_str(&format!(
-            "{:key_width$} = {:value_width$}   # {}\n",
-            setting.key, setting.value, setting.source
-        ));
+        let source = format!("# {}", setting.source);
+        let value = format!(
+            "{:key_width$} = {:value_width$}",
+            setting.key, setting.value
+        );
+        let is_too_long = |width: usize| width + source.chars().count() > columns;
+        let gap = if !is_too_long(value.chars().count() + 3) {
+            "   ".to_owned()
+        } else if !is_too_long(key_width + 3) {
+            format!("\n{:1$}", "", key_width + 3)
+        } else {
+            "\n    ".to_owned()
+        };
+        text.push_str(&format!("{value}{gap}{source}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::config::url;
+
+    #[test]
+    fn long_values_keep_their_line_on_a_narrow_terminal() {
+        let overrides = Overrides {
+            no_delivery: true,
+            ..Overrides::default()
+        };
+        let mut account = url::account("pops://ann@pop.example.org", &overrides).unwrap();
+        account.settings.truncate(4);
+        account.settings[1].value = format!("\"{}\"", "x".repeat(30));
+        assert_snapshot!(table(&account, None), @r#"
+        [account.pops://ann@pop.example.org]
+        host        = "pop.example.org"                  # the URL
+        port        = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"   # default
+        tls         = "implicit"                         # the URL
+        tls-ca-file = unset                              # default
+        "#);
+        assert_snapshot!(table(&account, Some(50)), @r#"
+        [account.pops://ann@pop.example.org]
+        host        = "pop.example.org"          # the URL
+        port        = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+                      # default
+        tls         = "implicit"                 # the URL
+        tls-ca-file = unset                      # default
+        "#);
+        assert_snapshot!(table(&account, Some(30)), @r#"
+        [account.pops://ann@pop.example.org]
+        host        = "pop.example.org"
+                      # the URL
+        port        = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+                      # default
+        tls         = "implicit"
+                      # the URL
+        tls-ca-file = unset
+                      # default
+        "#);
+    }
 }

@@ -16,7 +16,10 @@ use crate::{
     domain::{destination::Destination, ids::RowId, size::ByteSize, time::Timestamp},
     error::{Error, Exit, Kind, Result},
     fetch::{destinations, env::RunEnv},
-    ledger::{Ledger, REPLACE_HINT, Reader, RetryOutcome, Row, RowRange, State, no_such_message},
+    ledger::{
+        Ledger, REPLACE_HINT, Reader, RetryOutcome, Row, RowFilter, RowRange, State,
+        no_such_message,
+    },
     report::{complain, form, print_wrapped},
     text::{count, moment, sanitize},
 };
@@ -190,15 +193,10 @@ fn list(
     all: bool,
     state: Option<State>,
 ) -> CommandResult {
-    let states = match state {
-        Some(state) => vec![state],
-        None if all => State::ALL.to_vec(),
-        None => vec![
-            State::New,
-            State::Delivering,
-            State::Short,
-            State::Quarantined,
-        ],
+    let filter = match state {
+        Some(state) => RowFilter::In(state),
+        None if all => RowFilter::All,
+        None => RowFilter::Unsettled,
     };
     let accounts = context.setup.known_accounts(&accounts.accounts)?;
     let env = fetch::env(context, &accounts)?;
@@ -223,7 +221,7 @@ fn list(
             print_wrapped(&line(&row)).map_err(|error| Error::new(Kind::Io, format!("{error:#}")))
         };
         if let Some(ledger) = &ledger {
-            ledger.each_row(&states, &mut show)?;
+            ledger.each_row(filter, &mut show)?;
         }
         if context.global.json {
             documents.push(json!({ "account": account.name, "messages": messages }));
@@ -242,24 +240,34 @@ fn list(
     Ok(Exit::OK)
 }
 
-/// Returns the line of a message in a list.
+/// Returns the line of a message in a list: its subject or its UID, and what is to be known about
+/// it.
 fn line(row: &Row) -> String {
-    let what = match (&row.reason, &row.subject) {
-        (Some(reason), Some(subject)) => format!(
-            "{}: {}",
-            sanitize(subject.as_bytes()),
-            sanitize(reason.as_bytes())
-        ),
-        (Some(reason), None) => sanitize(reason.as_bytes()),
-        (None, _) if row.delete_requested => "will be deleted from the server".into(),
-        (None, _) => format!("UID {}", sanitize(&row.uid.text())),
+    let reason = row
+        .reason
+        .as_ref()
+        .map(|reason| sanitize(reason.as_bytes()));
+    let deletion = (row.awaits_deletion() && row.missing.is_none())
+        .then(|| "will be deleted from the server".to_owned());
+    let missing = row
+        .missing
+        .filter(|_| row.state != State::Gone)
+        .map(|since| format!("not on the server since {}", moment(since)));
+    let remarks: Vec<_> = [reason, deletion, missing].into_iter().flatten().collect();
+    let title = match &row.subject {
+        Some(subject) => Some(sanitize(subject.as_bytes())),
+        None if remarks.is_empty() => Some(format!("UID {}", sanitize(&row.uid.text()))),
+        None => None,
     };
+    let what: Vec<_> = title.into_iter().chain([remarks.join("; ")]).collect();
+    let what = what.join(": ");
     format!(
-        "{:>8} {:11} {:>9}   {}   {what}\n",
+        "{:>8} {:11} {:>9}   {}   {}\n",
         row.id.0,
         row.state,
         ByteSize::from_octets(row.octets).rounded(),
-        moment(row.first_seen)
+        moment(row.first_seen),
+        what.trim_end_matches(": ")
     )
 }
 
@@ -299,7 +307,7 @@ fn details(row: &Row) -> String {
         ("next try", time(row.next_try)),
         (
             "pending",
-            row.delete_requested
+            row.awaits_deletion()
                 .then(|| "deletion from the server".to_owned()),
         ),
     ];
@@ -411,7 +419,7 @@ fn verify(context: &CommandContext, accounts: &Accounts) -> CommandResult {
 /// Returns the numbers of the delivered messages.
 fn delivered(ledger: &Reader) -> Result<HashSet<RowId>> {
     let mut delivered = HashSet::new();
-    ledger.each_row(&[State::Delivered, State::Short, State::Gone], |row| {
+    ledger.each_row(RowFilter::All, |row| {
         if row.was_received() {
             delivered.insert(row.id);
         }

@@ -57,7 +57,8 @@ struct Group {
 pub(super) fn select(command: &mut Command, names: &[String]) {
     let accounts = match command {
         Command::Fetch(args) => &mut args.accounts,
-        Command::Plan(args) | Command::Check(args) => &mut args.accounts,
+        Command::Plan(args) => &mut args.accounts.accounts,
+        Command::Check(args) => &mut args.accounts,
         Command::Status(args) => &mut args.accounts.accounts,
         Command::Ledger(Ledger::List { accounts, .. } | Ledger::Verify(accounts)) => {
             &mut accounts.accounts
@@ -71,7 +72,8 @@ pub(super) fn select(command: &mut Command, names: &[String]) {
 fn selected(command: &Command) -> Option<Vec<String>> {
     Some(match command {
         Command::Fetch(args) => args.accounts.clone(),
-        Command::Plan(args) | Command::Check(args) => args.accounts.clone(),
+        Command::Plan(args) => args.accounts.accounts.clone(),
+        Command::Check(args) => args.accounts.clone(),
         Command::Status(args) => args.accounts.accounts.clone(),
         Command::Ledger(Ledger::List { accounts, .. } | Ledger::Verify(accounts)) => {
             accounts.accounts.clone()

@@ -12,11 +12,15 @@ use crate::{
         rule::{Candidate, RuleOutcome, evaluate},
     },
     error::{Error, Result},
-    ledger::{Reader, State},
+    ledger::{Reader, RowFilter},
     net::Stream,
     pop3::transaction::Transaction,
     text::sanitize,
 };
+
+/// The number of headers that are requested at most. A header costs a server as much as a small
+/// message, and a mailbox that is fetched for the first time may have tens of thousands.
+const MAX_HEADERS: usize = 1000;
 
 /// How much a preview finds out about each message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,7 +103,7 @@ impl Describer<'_> {
         let indices: HashMap<_, _> = entries
             .filter_map(|(index, entry)| Some((entry.row?, index)))
             .collect();
-        reader.each_row(&State::ALL, |row| {
+        reader.each_row(RowFilter::All, |row| {
             if let Some(index) = indices.get(&row.id) {
                 let message = &mut self.messages[*index];
                 (message.sender, message.subject) = (row.sender, row.subject);
@@ -109,7 +113,8 @@ impl Describer<'_> {
     }
 
     /// Requests the headers of new messages that the rules did not read, and all of them if the
-    /// destination depends on more than the rules. A message that failed before is left out,
+    /// destination depends on more than the rules, but no more than [`MAX_HEADERS`]. The requests
+    /// are pipelined. A message that failed before is left out,
     /// because its header may break the connection as well.
     fn use_headers(&mut self, session: &mut Transaction<Stream>) -> Result<()> {
         if session
@@ -128,6 +133,7 @@ impl Describer<'_> {
                     && (!is_read || self.account.routing.multidrop.is_some())
             })
             .map(|(index, entry)| (index, entry.num))
+            .take(MAX_HEADERS)
             .collect();
         let nums: Vec<_> = new.iter().map(|(_, num)| *num).collect();
         let mut awaited = new.iter();

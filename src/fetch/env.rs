@@ -11,7 +11,7 @@ use crate::{
     domain::destination::Destination,
     error::{Error, Kind, Result},
     event::Reporter,
-    ledger::{Ledger, LedgerFile, Reader, mailboxes},
+    ledger::{Audience, Ledger, LedgerFile, Reader, mailboxes},
     net::TlsCache,
     sys::{
         clock::Clock,
@@ -147,6 +147,19 @@ impl RunEnv {
         }
     }
 
+    /// Takes the lock of the account's mailbox for a command that changes nothing. Returns no lock
+    /// if the mailbox was never locked, because a lock is a file.
+    ///
+    /// # Errors
+    /// As for [`lock`](Self::lock).
+    pub fn lock_to_read(&self, account: &Account) -> Result<(Option<lock::Lock>, LedgerFile)> {
+        let file = self.file(account)?;
+        if lock::is_new(&self.state_dir, file.key()) {
+            return Ok((None, file));
+        }
+        self.lock(account).map(|(lock, file)| (Some(lock), file))
+    }
+
     /// Takes the lock named `key`, and waits for it as long as `patience`.
     ///
     /// # Errors
@@ -198,6 +211,15 @@ impl RunEnv {
             &format!("{} at {}", account.user, account.host),
             self.secret_env(account),
         )
+        .map_err(|error| account.with_hint_for(error))
+    }
+
+    /// Returns who reads the reports of this run.
+    pub fn audience(&self) -> Audience {
+        match self.attendance {
+            Attendance::Person | Attendance::LaterRound => Audience::Terminal,
+            Attendance::Unattended => Audience::Unattended,
+        }
     }
 
     /// Returns the password for the account's proxy, which is empty if none is configured.

@@ -117,8 +117,10 @@ pub(super) fn identify(
     unreadable: &mut UnreadableHeaders,
 ) -> Result<Identified> {
     let (account, env) = (basis.account, basis.env);
-    // an empty mailbox is no evidence, and with the flag the user has decided
-    if listing.messages.is_empty() || env.accept_new_uids {
+    // An empty mailbox is no evidence, and with the flag the user has decided. A plan has no ledger
+    // of its own, so that there may be none at all; a lock would be the first file.
+    let is_first = basis.reader.is_none() && !mailboxes::exist(&env.state_dir);
+    if listing.messages.is_empty() || env.accept_new_uids || is_first {
         return Ok(Identified::New(None));
     }
     let patience = env.patience.max(account.timeout.into());

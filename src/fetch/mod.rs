@@ -75,7 +75,7 @@ pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
     if let Err(error) = ended {
         let recorded = env
             .ledger(account)
-            .and_then(|mut ledger| ledger.should_report(&error, env.clock.now()));
+            .and_then(|mut ledger| ledger.should_report(&error, env.audience(), env.clock.now()));
         // if the ledger cannot be used, nothing is known of earlier reports
         report(&Event::Problem {
             error: &error,
@@ -254,16 +254,18 @@ fn report_problem(
     problem: Option<&Error>,
     outcome: &Outcome,
 ) -> Result<()> {
-    let now = env.clock.now();
+    let (audience, now) = (env.audience(), env.clock.now());
     let report = |error: &Error, tell| {
         env.report
             .event(&account.name, &Event::Problem { error, tell });
     };
     match (problem, &outcome.lasting) {
         (Some(error), _) if error.kind().verdict() == Verdict::StopAll => report(error, false),
-        (Some(error), _) => report(error, ledger.should_report(error, now)?),
+        (Some(error), _) => report(error, ledger.should_report(error, audience, now)?),
         // on a terminal, the message itself was reported already
-        (None, Some(error)) if ledger.should_report(error, now)? => report(error, true),
+        (None, Some(error)) if ledger.should_report(error, audience, now)? => {
+            report(error, true);
+        }
         (None, Some(_)) => {}
         (None, None) => ledger.clear_problem()?,
     }

@@ -44,7 +44,7 @@ pub struct Preview {
 /// # Errors
 /// As for a real run.
 pub fn preview(account: &Account, env: &RunEnv, detail: Detail) -> Result<Preview> {
-    let (_lock, file) = env.lock(account).map_err(without_wait)?;
+    let (_lock, file) = env.lock_to_read(account).map_err(without_wait)?;
     let view = View::open(account, env, file)?;
     hooks::before(account, env)?;
     let secret = env.secret(account)?;

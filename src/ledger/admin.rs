@@ -76,6 +76,18 @@ impl fmt::Display for State {
     }
 }
 
+/// A selection of messages by their condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowFilter {
+    /// All messages.
+    All,
+    /// Messages in this state.
+    In(State),
+    /// Messages that a run has to act on: those that were not delivered completely, and those
+    /// whose deletion from the server is requested.
+    Unsettled,
+}
+
 /// A message in the ledger, with everything that `pouch ledger show` displays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -112,6 +124,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// Returns whether the next run is to delete it from the server.
+    pub fn awaits_deletion(&self) -> bool {
+        self.delete_requested && self.state != State::Gone
+    }
+
     /// Returns the message as users see it: its number and its subject, if that is known.
     pub fn title(&self) -> String {
         match &self.subject {
@@ -205,7 +222,7 @@ impl Reader {
         })
     }
 
-    /// Calls `each` for every message in one of these states, oldest first.
+    /// Calls `each` for every message that passes the filter, oldest first.
     ///
     /// Rows are streamed: the memory needed does not depend on their number.
     ///
@@ -213,14 +230,17 @@ impl Reader {
     /// The ledger cannot be read, or `each` fails.
     pub fn each_row(
         &self,
-        states: &[State],
+        filter: RowFilter,
         mut each: impl FnMut(Row) -> Result<()>,
     ) -> Result<()> {
-        let list: Vec<_> = states.iter().map(|state| format!("'{state}'")).collect();
-        let query = format!(
-            "SELECT {COLUMNS} FROM message WHERE shown_state IN ({}) ORDER BY id",
-            list.join(", ")
-        );
+        let condition = match filter {
+            RowFilter::All => "TRUE".to_owned(),
+            RowFilter::In(state) => format!("shown_state = '{state}'"),
+            RowFilter::Unsettled => "shown_state IN ('new', 'delivering', 'short', 'quarantined')
+                 OR (state <> 'gone' AND (delete_requested OR delete_by_rule))"
+                .to_owned(),
+        };
+        let query = format!("SELECT {COLUMNS} FROM message WHERE {condition} ORDER BY id");
         let mut select = self
             .connection
             .prepare(&query)

@@ -72,7 +72,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
-pub use admin::{RetryOutcome, Row, RowRange, State, no_such_message};
+pub use admin::{RetryOutcome, Row, RowFilter, RowRange, State, no_such_message};
 pub use attempts::Failed;
 pub use deletions::Proof;
 pub use deliveries::{Arrival, ExpectedSize, NextCopy, Recovered, RecoveredNotice};
@@ -81,7 +81,7 @@ pub use filesystem::{shared, volatile};
 pub use identity::Recognized;
 pub use mailboxes::LedgerFile;
 pub use maildirs::{DeliveredLocations, MaildirState, SeenMaildir};
-pub use reporting::Problem;
+pub use reporting::{Audience, Problem};
 pub use runs::{PastRun, Run, RunEnd};
 
 use crate::{

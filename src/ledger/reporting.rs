@@ -16,6 +16,15 @@ use crate::{
 /// Time after which a transient problem is reported, and the interval between repeated reports.
 const A_DAY: TimeSpan = TimeSpan::from_days(1);
 
+/// The readers of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// The person at the terminal.
+    Terminal,
+    /// The recipient of cron's mail, or of the log of a service.
+    Unattended,
+}
+
 /// A problem that stopped the last run, and those before it since it began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -35,7 +44,7 @@ impl Reader {
     pub fn problem(&self) -> Result<Option<Problem>> {
         self.connection
             .query_row(
-                "SELECT coalesce(problem, ''), problem_since, problem_reported_at IS NOT NULL
+                "SELECT coalesce(problem, ''), problem_since, problem_report_due IS NOT NULL
                  FROM mailbox",
                 [],
                 |row| {
@@ -122,31 +131,42 @@ impl Ledger {
     /// Records the problem that ended the run. Returns whether a report is due.
     ///
     /// A transient problem is reported after it has lasted for a day, any other at once, and both
-    /// again every day. On a terminal, problems are displayed regardless of this.
+    /// again every day. On a terminal, problems are displayed regardless of this. A person who sees
+    /// one there need not be the one who gets cron's mail, so that `audience` decides when the next
+    /// report is due: a day later, or in the next unattended run.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn should_report(&mut self, problem: &Error, now: Timestamp) -> Result<bool> {
+    pub fn should_report(
+        &mut self,
+        problem: &Error,
+        audience: Audience,
+        now: Timestamp,
+    ) -> Result<bool> {
         let transient = problem.kind().is_transient();
         self.write(|ledger| {
-            let (same, since, reported): (bool, Option<i64>, Option<i64>) = ledger.query_row(
-                "SELECT coalesce(problem = ?, 0), problem_since, problem_reported_at FROM mailbox",
+            let (same, since, due): (bool, Option<i64>, Option<i64>) = ledger.query_row(
+                "SELECT coalesce(problem = ?, 0), problem_since, problem_report_due FROM mailbox",
                 [problem.what()],
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )?;
             // Successive transient problems count as one, even if their messages differ.
             let goes_on = same || transient;
-            // A time in the future was recorded while the clock was ahead, and counts as none.
-            let is_past = |at: &i64| goes_on && *at <= now.0;
-            let since = Timestamp(since.filter(is_past).unwrap_or(now.0));
-            let reported = reported.filter(is_past).map(Timestamp);
+            // Times that were recorded while the clock was ahead count as none.
+            let tomorrow = now.after(A_DAY);
+            let since = since.filter(|since| goes_on && *since <= now.0);
+            let since = Timestamp(since.unwrap_or(now.0));
+            let due = due.filter(|due| goes_on && *due <= tomorrow.0);
             let lasting = !transient || now.since(since) >= A_DAY.seconds();
-            let again = reported.is_none_or(|reported| now.since(reported) >= A_DAY.seconds());
-            let report = lasting && again;
-            let reported = if report { Some(now) } else { reported };
+            let report = lasting && due.is_none_or(|due| due <= now.0);
+            let due = match audience {
+                _ if !report => due,
+                Audience::Unattended => Some(tomorrow.0),
+                Audience::Terminal => Some(now.0),
+            };
             ledger.execute(
-                "UPDATE mailbox SET problem = ?, problem_since = ?, problem_reported_at = ?",
-                params![problem.what(), since.0, reported.map(|reported| reported.0)],
+                "UPDATE mailbox SET problem = ?, problem_since = ?, problem_report_due = ?",
+                params![problem.what(), since.0, due],
             )?;
             Ok(report)
         })
@@ -164,7 +184,7 @@ impl Ledger {
             ledger
                 .execute(
                     "UPDATE mailbox SET problem = NULL, problem_since = NULL,
-                         problem_reported_at = NULL",
+                         problem_report_due = NULL",
                     [],
                 )
                 .map(drop)

@@ -21,7 +21,7 @@ const TABLES: &str = "
         sizes_short         INTEGER NOT NULL DEFAULT 0, -- messages with fewer bytes
         problem             TEXT,               -- the error that ended the last run
         problem_since       INTEGER,
-        problem_reported_at INTEGER
+        problem_report_due  INTEGER             -- the next report; NULL: not reported yet
     ) STRICT;
 
     CREATE TABLE address (                      -- where the mailbox was seen

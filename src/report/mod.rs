@@ -125,6 +125,11 @@ pub fn print_wrapped(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Returns the width of the terminal that standard output is, or `None` if it is not a terminal.
+pub fn columns() -> Option<usize> {
+    wrap::columns(io::stdout())
+}
+
 /// Writes to standard output.
 ///
 /// # Errors

@@ -122,7 +122,7 @@ impl Interrupt {
     /// [`Kind::Stopped`].
     pub fn check(&self) -> Result<()> {
         match self.signal() {
-            Some(signal) => Err(Error::new(Kind::Stopped(signal), "stopped by a signal")),
+            Some(signal) => Err(Error::new(Kind::Stopped(signal), described(signal))),
             None => Ok(()),
         }
     }
@@ -171,6 +171,16 @@ impl Interrupt {
         self.wait([], Instant::now().checked_add(time))
             .map_err(|error| Error::new(Kind::Io, "cannot wait").with_fact(error.to_string()))?;
         self.check()
+    }
+}
+
+/// Returns the message about a signal.
+fn described(signal: i32) -> &'static str {
+    match signal {
+        SIGINT => "interrupted",
+        SIGTERM => "terminated by SIGTERM",
+        SIGHUP => "terminated by SIGHUP",
+        _ => "terminated by a signal",
     }
 }
 

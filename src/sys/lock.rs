@@ -74,6 +74,17 @@ pub fn lock(
     Ok(Lock { _file: file })
 }
 
+/// Returns whether the lock named `key` was never taken, because its file or the directory does not
+/// exist.
+pub fn is_new(state_dir: &Path, key: &str) -> bool {
+    // the target of a link may be the missing one
+    let is_missing = |path: &Path| {
+        path.symlink_metadata()
+            .is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    };
+    is_missing(state_dir) || (state_dir.is_dir() && is_missing(&path(state_dir, key)))
+}
+
 /// Returns whether another pouch has the lock named `key`.
 pub fn is_locked(state_dir: &Path, key: &str) -> bool {
     // shared, and released at once: readers do not exclude each other

@@ -260,8 +260,8 @@ fn catchup_as_fetched_deletes_after_the_time_of_keep() {
     $ pouch ledger list --all
     work
      message state            size   first seen         what
-           1 delivered       363 B   2026-11-23 00:00   UID uid-1
-           2 delivered       401 B   2026-11-23 00:00   UID uid-2
+           1 delivered       363 B   2026-11-23 00:00   Message 1
+           2 delivered       401 B   2026-11-23 00:00   Message 2
            3 skipped         439 B   2026-11-23 00:00   Message 3: by the rule subject = "*3"
     $ pouch ledger show work 2
     message           2

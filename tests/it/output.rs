@@ -2,7 +2,11 @@
 
 mod help;
 
-use std::fs;
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use insta::assert_snapshot;
 
@@ -813,6 +817,67 @@ fn ledger_list() {
 }
 
 #[test]
+fn ledger_list_with_pending_deletions_and_missing_messages() {
+    let desk = mixed("");
+    desk.fetch(65);
+    desk.pouch(&["ledger", "delete", "work", "1", "2"]).run();
+    desk.server.remove("uid-2");
+    desk.server.remove("big");
+    desk.server.fault(on("DELE").refuse("-ERR locked"));
+    desk.fetch_at(1, 75);
+    let lists: &[&[&str]] = &[&["ledger", "list"], &["ledger", "list", "--all"]];
+    assert_snapshot!(transcripts(&desk, 1, lists), @"
+    $ pouch ledger list
+    work
+     message state            size   first seen         what
+           1 delivered       363 B   2026-11-23 00:00   will be deleted from the server
+           2 quarantined     401 B   2026-11-23 00:00   Message 2: 127.0.0.1 refused to send message 2; 127.0.0.1 said: -ERR no; not on the server since 2026-11-24 00:00
+           4 new            3.0 KB   2026-11-23 00:00   not on the server since 2026-11-24 00:00
+    $ pouch ledger list --all
+    work
+     message state            size   first seen         what
+           1 delivered       363 B   2026-11-23 00:00   will be deleted from the server
+           2 quarantined     401 B   2026-11-23 00:00   Message 2: 127.0.0.1 refused to send message 2; 127.0.0.1 said: -ERR no; not on the server since 2026-11-24 00:00
+           3 delivered       439 B   2026-11-23 00:00   UID uid-3
+           4 new            3.0 KB   2026-11-23 00:00   not on the server since 2026-11-24 00:00
+    ");
+}
+
+/// Returns the paths of all files and directories in `dir`.
+fn files(dir: &Path) -> BTreeSet<PathBuf> {
+    let paths = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let with_content = |path: PathBuf| {
+        let content = if path.is_dir() {
+            files(&path)
+        } else {
+            BTreeSet::new()
+        };
+        content.into_iter().chain([path])
+    };
+    paths.flat_map(with_content).collect()
+}
+
+#[test]
+fn reading_commands_create_no_files() {
+    let desk = Desk::with(1, "", |server| server);
+    let reading: &[&[&str]] = &[
+        &["status"],
+        &["plan", "-n"],
+        &["ledger", "list"],
+        &["ledger", "show", "work", "all"],
+        &["ledger", "verify"],
+        &["config", "show"],
+    ];
+    let before = files(desk.home.path());
+    for command in reading {
+        desk.pouch(command).run().assert_code(0);
+        assert_eq!(files(desk.home.path()), before, "{command:?}");
+    }
+}
+
+#[test]
 fn ledger_show() {
     let desk = mixed("");
     desk.fetch(65);
@@ -1432,7 +1497,8 @@ fn command_line_errors() {
     Usage: pouch ledger [OPTIONS] <COMMAND>
 
     Commands:
-      list     List messages; by default, those that are waiting or have failed
+      list     List messages; by default, waiting and failed ones, and requested
+               deletions
       show     Show everything known about messages
       retry    Fetch failed, skipped or oversized messages in the next run; cancel
                pending deletions
@@ -1488,8 +1554,8 @@ fn command_line_errors() {
     $ pouch status --config none.toml
     ------- stderr -------
     pouch: there is no config file none.toml
-      to create one, run `pouch config sample > none.toml`
-    hint: to fetch without a config file, run `pouch fetch pops://you@host --to ~/Mail`
+      an account can also be given as a URL, such as pops://ann@pop.example.org
+    hint: run `pouch config sample > none.toml`, then edit it
     [exit code: 78]
     ");
 }

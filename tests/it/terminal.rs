@@ -172,7 +172,7 @@ fn lines_fit_a_terminal_of_50_columns() {
     terminal.type_line(&format!("clear; {pouch} status; echo ended $?"));
     assert_snapshot!(lines(&terminal.shows("ended 0"), 0), @"
     work   last run 2026-11-23 00:00, 3 new, 1.2 KB,
-           stopped by a signal; 1 waiting
+           interrupted; 1 waiting
     ");
 }
 
@@ -321,6 +321,28 @@ fn refused_password_is_tried_again_at_once_by_a_person() {
     ));
     terminal.shows("ended 77");
     assert_eq!(desk.server.log().count("AUTH"), 2);
+}
+
+#[test]
+fn problem_seen_at_a_terminal_is_reported_once_by_the_next_unattended_run() {
+    let desk = Desk::with(1, "", |server| {
+        server.fault(on("AUTH").refuse("-ERR [AUTH] no"))
+    });
+    let terminal = Terminal::open(&desk, 100);
+    terminal.type_line(&format!(
+        "POUCH_NOW={NOW} {} fetch; echo ended $?",
+        env!("CARGO_BIN_EXE_pouch")
+    ));
+    terminal.shows("ended 77");
+    assert_snapshot!(desk.pouch(&["status"]).run().assert_code(1).stdout_text(), @"work   failing since 2026-11-23 00:00: 127.0.0.1 rejected the password; last run 2026-11-23 00:00");
+    assert_snapshot!(desk.fetch(77).stderr_text(), @"
+    pouch: work: 127.0.0.1 rejected the password
+      127.0.0.1 said: -ERR [AUTH] no
+      refused once; the same password is not tried again before 2026-11-23 00:05
+    hint: check the password in ~/password, then run `pouch check work`
+    ");
+    desk.fetch(77).assert_silent();
+    desk.fetch_at(1, 77).assert_stderr("rejected the password");
 }
 
 #[test]

@@ -379,7 +379,8 @@ fn ledger() {
     Usage: pouch ledger [OPTIONS] <COMMAND>
 
     Commands:
-      list     List messages; by default, those that are waiting or have failed
+      list     List messages; by default, waiting and failed ones, and requested
+               deletions
       show     Show everything known about messages
       retry    Fetch failed, skipped or oversized messages in the next run; cancel
                pending deletions
@@ -412,7 +413,7 @@ fn ledger() {
 fn ledger_list() {
     assert_snapshot!(help(&["ledger", "list"]), @"
     $ pouch ledger list -h
-    List messages; by default, those that are waiting or have failed
+    List messages; by default, waiting and failed ones, and requested deletions
 
     Usage: pouch ledger list [OPTIONS] [ACCOUNT]...
 
