@@ -226,9 +226,12 @@ fn usage(error: &clap::Error, first: Option<&OsString>) -> Exit {
     ) && first.is_some_and(|first| first == name.as_str())
     {
         let name = sanitize(name.as_bytes());
-        report::complain(&format!(
-            "hint: if `{name}` is an account, `pouch fetch {name}` fetches it"
-        ));
+        let hint = if name.contains("://") {
+            format!("hint: use `pouch fetch {name}`")
+        } else {
+            format!("hint: if `{name}` is an account, `pouch fetch {name}` fetches it")
+        };
+        report::complain(&hint);
     }
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::OK,

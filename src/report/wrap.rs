@@ -23,10 +23,12 @@ pub(super) fn columns(stream: impl AsFd + IsTerminal) -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|columns| *columns >= MIN_COLUMNS)
 }
 
-/// Breaks lines of more than `columns` columns between words.
+/// Breaks lines of more than `columns` columns between words. A command in backquotes counts as one
+/// word, so that it can be copied: a terminal that breaks a line remembers that it is one, but a
+/// line end within a command ends it.
 ///
-/// Further lines are indented to the last column of the table if the line belongs to one, and
-/// otherwise by four more than the line.
+/// Further lines are indented to the last column of the table if the line belongs to one and the
+/// column is wide enough, and otherwise by four more than the line.
 pub(super) fn wrap(text: &str, columns: usize) -> String {
     let lines: Vec<_> = text
         .split('\n')
@@ -39,14 +41,16 @@ fn wrap_line(line: &str, columns: usize) -> String {
     if width(line) <= columns {
         return line.to_owned();
     }
-    let indent = indent(line, columns);
+    let (leading, indent) = indents(line, columns);
     let mut wrapped = String::with_capacity(line.len() + indent);
     let (mut column, mut rest) = (0, line);
     while !rest.is_empty() {
         let spaces = rest.len() - rest.trim_start_matches(' ').len();
-        let word = rest[spaces..].split(' ').next().unwrap_or_default();
+        let word = first_word(&rest[spaces..]);
         let needed = width(word);
         if column > indent && column + spaces + needed > columns {
+            let is_too_long = indent + needed > columns;
+            let indent = if is_too_long { leading } else { indent };
             wrapped.push('\n');
             wrapped.push_str(&" ".repeat(indent));
             column = indent + needed;
@@ -60,15 +64,29 @@ fn wrap_line(line: &str, columns: usize) -> String {
     wrapped
 }
 
-/// Returns the indentation of the lines after the first.
-fn indent(line: &str, columns: usize) -> usize {
+/// Returns the text up to the first space that is not in backquotes.
+fn first_word(text: &str) -> &str {
+    let mut is_quoted = false;
+    let end = text.char_indices().find(|(index, c)| {
+        if *c == '`' {
+            is_quoted = !is_quoted && text[index + 1..].contains('`');
+        }
+        *c == ' ' && !is_quoted
+    });
+    end.map_or(text, |(index, _)| &text[..index])
+}
+
+/// Returns the indentation of the lines after the first: that of words which are too long for the
+/// last column of a table, and that of all others.
+fn indents(line: &str, columns: usize) -> (usize, usize) {
     let text = line.trim_start_matches(' ');
     let leading = line.len() - text.len();
-    let gaps = text.rmatch_indices(GAP);
-    let ends = gaps.map(|(index, gap)| width(&line[..leading + index + gap.len()]));
-    { ends }
-        .find(|end| *end <= columns * 2 / 3)
-        .unwrap_or((leading + 4).min(columns / 2))
+    let plain = (leading + 4).min(columns / 2);
+    let last_gap = text.rmatch_indices(GAP).next();
+    let last_column = last_gap
+        .map(|(index, gap)| width(&line[..leading + index + gap.len()]))
+        .filter(|column| *column <= columns * 2 / 3);
+    (plain, last_column.unwrap_or(plain))
 }
 
 /// Returns the number of columns of `text`, without sequences that set colours.
@@ -108,6 +126,42 @@ mod tests {
                older than 30d deleted; 1
                quarantined
         home   nothing new
+        ");
+    }
+
+    #[test]
+    fn narrow_last_column_is_not_used() {
+        let table = "   1 delivered   219 B   2026-11-28 09:16   a subject of several words\n\
+                     work   2 new (1.2 KB) to ~/Mail/a/very/long/path; 1 deleted";
+        assert_snapshot!(wrap(table, 44), @"
+           1 delivered   219 B   2026-11-28 09:16
+               a subject of several words
+        work   2 new (1.2 KB) to
+               ~/Mail/a/very/long/path; 1 deleted
+        ");
+        assert_snapshot!(wrap(table, 30), @"
+           1 delivered   219 B
+               2026-11-28 09:16   a
+               subject of several
+               words
+        work   2 new (1.2 KB) to
+            ~/Mail/a/very/long/path; 1
+               deleted
+        ");
+    }
+
+    #[test]
+    fn command_is_not_broken() {
+        let hint = "hint: run `mkdir -p ~/.config && pouch config sample`, then edit `it";
+        assert_snapshot!(wrap(hint, 50), @"
+        hint: run
+            `mkdir -p ~/.config && pouch config sample`,
+            then edit `it
+        ");
+        assert_snapshot!(wrap(hint, 30), @"
+        hint: run
+            `mkdir -p ~/.config && pouch config sample`,
+            then edit `it
         ");
     }
 

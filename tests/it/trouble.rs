@@ -466,6 +466,22 @@ fn secure(setup: Setup, lines: &str) -> Desk {
 }
 
 #[test]
+fn check_shows_the_fingerprint_on_a_line_of_its_own() {
+    let desk = secure(Server::implicit_tls(), "CA");
+    assert_snapshot!(desk.pouch(&["check"]).run().assert_code(0).stdout_text(), @"
+    ledger   ok    ~/.local/state/pouch
+    secret   ok    ~/password, N s
+    connect  ok    localhost:PORT (127.0.0.1), N ms
+    tls      ok    trusted certificate, valid until 2099-01-01
+          sha256:SHA256
+    login    ok    PLAIN
+    server   ok    UIDL TOP PIPELINING; 2 messages
+    deliver  ok    ~/Mail/work, will be created
+    sandbox  (as the kernel allows)
+    ");
+}
+
+#[test]
 fn valid_and_pinned_certificates_are_accepted() {
     for (setup, lines) in [
         (Server::implicit_tls(), "CA"),
