@@ -17,6 +17,11 @@ use crate::{
 pub enum Event<'a> {
     /// The run has begun.
     Start,
+    /// The secret is known, and a connection is being established.
+    Connecting {
+        /// The server, as `host:port`.
+        server: &'a str,
+    },
     /// The login succeeded.
     Connected {
         /// The server, as `host:port`.

@@ -17,11 +17,11 @@ use clap_complete::{
 
 use super::{dirs::Dirs, setup::Setup};
 use crate::{
-    config::toml::File,
+    config::toml::{File, Section},
     error::Result,
     ledger::{Reader, Row, RowFilter, State, mailboxes},
     report::words,
-    text::day,
+    text::{day, sanitize},
 };
 
 /// The shells that have completions.
@@ -43,10 +43,21 @@ pub fn accounts(current: &OsStr) -> Vec<CompletionCandidate> {
     };
     file.accounts
         .iter()
-        .map(|account| account.name.as_str())
-        .filter(|name| name.starts_with(current))
-        .map(CompletionCandidate::new)
+        .filter(|account| account.name.starts_with(current))
+        .map(|account| {
+            // zsh lists candidates without a description after the options, and inserts an option
+            let description = address(account).unwrap_or_else(|| "account".to_owned());
+            CompletionCandidate::new(&account.name).help(Some(description.into()))
+        })
         .collect()
+}
+
+/// Returns the user and the host of an account, or `None` if its own table does not set them.
+fn address(account: &Section) -> Option<String> {
+    let table = &account.block.table;
+    let (user, host) = (table.user.as_ref()?, table.host.as_ref()?);
+    let text = format!("{} at {}", user.value, host.value.0);
+    Some(sanitize(text.as_bytes()))
 }
 
 /// Returns the numbers of the account's messages that begin with `current`, each with its state,

@@ -16,6 +16,7 @@ use crate::{
         time::{TimeSpan, Timestamp},
     },
     error::{Error, Kind, Result},
+    event::Event,
     ledger::Ledger,
     net::{PendingConnection, Route},
     pop3::{
@@ -66,6 +67,13 @@ impl Login {
             return Err(with_login_hint(not_yet(refused, until), account, env));
         }
         let route = route(account, env)?;
+        // not before: the password command may have used the terminal
+        env.report.event(
+            &account.name,
+            &Event::Connecting {
+                server: &account.address(),
+            },
+        );
         let begun = Some(dial(account, &route, env));
         Ok(Self {
             secret,

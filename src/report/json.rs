@@ -87,7 +87,7 @@ impl Reporter for Json {
                     "destinations": destinations(summary),
                 }),
             ),
-            Event::Received { .. } | Event::TraceLine(_) => return,
+            Event::Connecting { .. } | Event::Received { .. } | Event::TraceLine(_) => return,
         };
         let mut object = json!({ "account": account });
         if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {

@@ -47,6 +47,8 @@ struct Screen {
 /// The progress of an account.
 struct Progress {
     began: Instant,
+    /// The text until messages are received.
+    waiting: Option<String>,
     messages: u64,
     of_messages: u64,
     octets: u64,
@@ -77,7 +79,7 @@ impl Terminal {
 impl Reporter for Terminal {
     fn event(&self, account: &str, event: &Event<'_>) {
         self.screen.advance(account, event);
-        if let Event::Planned { fetch: 1.., .. } = event {
+        if let Event::Connecting { .. } | Event::Planned { fetch: 1.., .. } = event {
             // show the line even if the server is silent, so that there are no events
             let (screen, account) = (Arc::clone(&self.screen), account.to_owned());
             let _ = thread::Builder::new().spawn(move || {
@@ -95,7 +97,7 @@ impl Reporter for Terminal {
 impl Screen {
     fn advance(&self, account: &str, event: &Event<'_>) {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Event::Planned { .. } = event {
+        if let Event::Connecting { .. } | Event::Planned { .. } = event {
             accounts
                 .entry(account.to_owned())
                 .or_insert_with(Progress::new);
@@ -104,24 +106,40 @@ impl Screen {
             return;
         };
         match event {
+            Event::Connecting { server } => {
+                progress.waiting = Some(format!("connecting to {server}"));
+            }
+            Event::Planned { fetch: 0, .. } if progress.waiting.is_some() => {
+                progress.waiting = None;
+                self.hide(progress.bar.take());
+            }
             // after a reconnection, count the messages of earlier sessions as well
             Event::Planned { fetch, octets, .. } => {
+                if progress.waiting.take().is_some() {
+                    progress.began = Instant::now();
+                }
                 progress.of_messages = progress.messages + fetch;
                 progress.of_octets = progress.octets.saturating_add(*octets);
             }
             Event::Received { octets } => progress.octets += octets,
             Event::Stored(_) => progress.messages += 1,
             Event::Done(_) => {
-                if let Some(bar) = accounts.remove(account).and_then(|progress| progress.bar) {
-                    bar.finish_and_clear();
-                    self.bars.remove(&bar);
-                }
+                self.hide(accounts.remove(account).and_then(|progress| progress.bar));
                 return;
             }
             _ => return,
         }
-        if progress.began.elapsed() >= PATIENCE && progress.of_messages > 0 {
+        let has_text = progress.waiting.is_some() || progress.of_messages > 0;
+        if progress.began.elapsed() >= PATIENCE && has_text {
             self.show(account, progress);
+        }
+    }
+
+    /// Removes the line of an account.
+    fn hide(&self, bar: Option<ProgressBar>) {
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
         }
     }
 
@@ -129,8 +147,10 @@ impl Screen {
         let columns = tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col));
         let prefix = format!("{account:width$}", width = self.width);
         let room = columns.saturating_sub(usize::from(MARGIN) + prefix.width() + GAP.len());
-        let text = progress.text(room);
-        let width = progress.bar_width(room);
+        let (text, width) = match &progress.waiting {
+            Some(text) => (text.chars().take(room).collect(), None),
+            None => (progress.text(room), progress.bar_width(room)),
+        };
         let is_resized = progress.bar.is_none() || progress.shown_bar_width != width;
         progress.shown_bar_width = width;
         let bar = progress
@@ -156,6 +176,7 @@ impl Progress {
     fn new() -> Self {
         Self {
             began: Instant::now(),
+            waiting: None,
             messages: 0,
             of_messages: 0,
             octets: 0,

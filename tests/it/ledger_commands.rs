@@ -286,6 +286,17 @@ fn catchup_as_fetched_deletes_after_the_time_of_keep() {
 }
 
 #[test]
+fn completions_of_accounts_describe_them() {
+    let desk = Desk::with(1, "", |server| server);
+    let complete = desk.pouch(&["--", "pouch", "fetch", "w"]);
+    let complete = complete
+        .env("COMPLETE", "zsh")
+        .env("_CLAP_COMPLETE_INDEX", "2")
+        .env("_CLAP_IFS", "\n");
+    assert_snapshot!(complete.run().stdout_text(), @"work:ann at 127.0.0.1");
+}
+
+#[test]
 fn completions_of_messages_describe_them() {
     let desk = Desk::with(12, "attempts = 1", |server| {
         server.fault(on("RETR").uid("uid-2").refuse("-ERR no"))

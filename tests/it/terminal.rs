@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use crate::{
     fixture::{Desk, NOW},
-    server::{Server, corpus, on},
+    server::{Server, corpus, on, on_connect},
     support::{
         redact::redact,
         watch::{holds_in_time, wait_for_change},
@@ -303,6 +303,22 @@ fn progress_can_be_turned_off() {
         );
         assert_eq!(desk.mail().len(), 4);
     }
+}
+
+#[test]
+fn silent_server_is_named_while_pouch_waits() {
+    let desk = Desk::with(1, "timeout = \"60s\"", |server| {
+        server.fault(on_connect().silence())
+    });
+    let terminal = Terminal::open(&desk, 50);
+    terminal.type_line(&format!("{} fetch", env!("CARGO_BIN_EXE_pouch")));
+    assert_snapshot!(redact(&terminal.shows("connecting")), @"
+    > pouch fetch
+    work   connecting to 127.0.0.1:PORT
+    ");
+    terminal.tmux(&["send-keys", "C-c"]);
+    let screen = terminal.shows("work   nothing fetched");
+    assert!(!screen.contains("connecting"), "{screen}");
 }
 
 #[test]
