@@ -95,7 +95,7 @@ impl Global {
     }
 }
 
-/// When to use colour, or to show progress.
+/// The choice whether to use colour, or to show progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum When {
     /// On a terminal.

@@ -98,10 +98,10 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
 /// sandbox is applied to a thread that ends at once.
 fn sandbox_status(context: &CommandContext, accounts: &[Account]) -> (bool, String) {
     match fetch::in_thread(|| fetch::described_sandbox(context, accounts).apply()) {
-        Ok(Status::Enforced) => (true, "only files and ports of the config".into()),
+        Ok(Status::Enforced) => (true, "limited to the files and ports in the config".into()),
         Ok(Status::Partial) => (
             true,
-            "only files of the config; the kernel cannot restrict everything".into(),
+            "limited to the files in the config; this kernel cannot restrict everything".into(),
         ),
         Ok(Status::Off(reason)) => (false, reason),
         Err(error) => (false, error.what().to_owned()),

@@ -97,8 +97,8 @@ fn from_toml(value: toml::Value) -> Value {
 /// Returns an account's values as text, each with its source. `columns` is the width of the
 /// terminal, if it is one.
 ///
-/// Values can be copied into a config, so that they are not broken: a source that does not fit gets
-/// a line of its own.
+/// Values can be copied into a config, so they are not broken: a source that does not fit gets a
+/// line of its own.
 fn table(account: &Account, columns: Option<usize>) -> String {
     let width = |text: fn(&Setting) -> String| {
         let settings = account.settings.iter();

@@ -46,11 +46,11 @@ pub struct Account {
     pub user: String,
     /// The name of the mailbox, if the user gave it one.
     pub mailbox: Option<String>,
-    /// How the connection is encrypted.
+    /// The encryption of the connection.
     pub tls: Tls,
     /// The name that is sent to the server and that its certificate must have, if it is not `host`.
     pub tls_server_name: Option<String>,
-    /// Which certificates are accepted.
+    /// The certificates that are accepted.
     pub trust: Trust,
     /// The client's certificate and key, for servers that require one.
     pub client_certificate: Option<ClientCertificate>,
@@ -165,7 +165,7 @@ pub enum Quirk {
     NoUidl,
 }
 
-/// How the connection to the server is encrypted.
+/// The encryption of the connection to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
     /// TLS from the first byte (RFC 8314), port 995.
@@ -176,7 +176,7 @@ pub enum Tls {
     Off,
 }
 
-/// Which certificates of the server are accepted.
+/// The certificates of the server that are accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Trust {
     /// Those issued by the system's authorities for the host's name.

@@ -132,7 +132,7 @@ pub struct PendingCommit(Box<dyn FnOnce() -> Result<Vec<Unstored>> + Send>);
 pub struct Unstored {
     /// The name of its [`Envelope`].
     pub name: String,
-    /// Why.
+    /// The reason.
     pub error: Error,
 }
 
@@ -152,7 +152,7 @@ impl PendingCommit {
     }
 }
 
-/// How a destination makes messages durable, the slowest mode first.
+/// The ways in which destinations make messages durable, the slowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeliveryMode {
     /// Each message alone. If the run is interrupted, it is not known whether the message was

@@ -37,7 +37,7 @@ pub const MAX_IN_A_ROW: u32 = 8;
 /// After so many messages in a row that a destination asks to get later, it gets no more of them.
 pub const MAX_DEFERRED_IN_A_ROW: u32 = 3;
 
-/// How many connections in a row may be lost before any message arrives.
+/// The number of connections in a row that may be lost before any message arrives.
 const MAX_FRUITLESS: u32 = 3;
 
 /// After so many signs that the server loses pipelined commands, pouch stops pipelining.
@@ -54,7 +54,7 @@ pub struct Requested {
     pub known_bad: bool,
 }
 
-/// What failed about a message while the session went on.
+/// A failure of a message that did not end the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The server refused it, or sent nothing of it.
@@ -65,7 +65,7 @@ pub enum Cause {
     Storage,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// The message that was awaited, and whether it was the first one of its session.
@@ -77,7 +77,7 @@ pub struct Lost {
     pub progress: bool,
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Go on.
@@ -528,7 +528,7 @@ mod tests {
         }
     }
 
-    /// What is known of a message from run to run.
+    /// The state of a message from run to run.
     #[derive(Clone, Copy, Debug, Default)]
     struct State {
         arrived: bool,

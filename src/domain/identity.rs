@@ -73,7 +73,7 @@ impl Candidate {
     }
 }
 
-/// Which mailbox an address leads to.
+/// The decision which mailbox an address leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// One that is not known.

@@ -146,7 +146,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// What the config says about the mailbox of an account.
+/// The identity of an account's mailbox according to the config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailboxId {
     /// Its name, if the user gave it one.

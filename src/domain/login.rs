@@ -1,4 +1,4 @@
-//! When the next login may be made.
+//! The decision when the next login may be made.
 //!
 //! Two things limit logins. A server may require a delay between them (LOGIN-DELAY, RFC 2449 §6.5).
 //! And a server that refused a password counts the refusals: fail2ban blocks the address of a whole
@@ -24,8 +24,8 @@ use super::{
 /// refusal.
 const FIRST_DELAY: TimeSpan = TimeSpan::from_seconds(5 * 60);
 
-/// How many connections in a row may be lost after the password was sent before that is treated as
-/// a refusal.
+/// The number of connections in a row that may be lost after the password was sent. Further ones are
+/// treated as refusals.
 const TOLERATED_LOSSES: u32 = 2;
 
 /// The longest time until a refused password is tried again.
@@ -34,7 +34,7 @@ const LONGEST_DELAY: TimeSpan = TimeSpan::from_days(1);
 /// The longest LOGIN-DELAY that is honoured. A server that announces more would stop the mail.
 const LONGEST_LOGIN_DELAY: TimeSpan = TimeSpan::from_days(1);
 
-/// What is known of the last logins of an account.
+/// The history of an account's logins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoginHistory {
     /// The last successful login, if the server requires a delay after it.
@@ -59,9 +59,9 @@ pub struct RefusedLogin {
     pub count: u32,
     /// The time of the last one.
     pub last: Timestamp,
-    /// What was reported about it: the sentence.
+    /// The sentence that was reported about it.
     pub what: String,
-    /// What was reported about it: the server's response. `None` if the server closed the
+    /// The server's response, which was reported as well. `None` if the server closed the
     /// connection instead.
     pub response: Option<String>,
     /// Identifies the secret, and the settings of the login, without revealing them.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::time::Timestamp;
 
-/// How much of a message is searched for the end of its header, in bytes. Headers are smaller.
+/// The number of bytes of a message that are searched for the end of its header. Headers are smaller.
 pub const MAX_HEAD: usize = 64 * 1024;
 
 /// The summary of a header, decoded (RFC 2047) and not sanitized.

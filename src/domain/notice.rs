@@ -133,7 +133,7 @@ fn body(notice: &Notice<'_>, described: &str) -> String {
          {retry} on {on}, and then at longer intervals.\n\
          These commands act at once:\n\
          \n\
-         pouch ledger show {account} {first}     show what is known of a message\n\
+         pouch ledger show {account} {first}     show what is known about a message\n\
          pouch ledger retry {account} {first}    try again in the next run\n\
          pouch ledger delete {account} {first}   delete it from the server, unread\n"
     )
@@ -170,7 +170,7 @@ fn describe(item: &NoticeItem<'_>, attached: bool) -> String {
 
 /// Returns a header field for display.
 fn known(field: Option<&str>) -> String {
-    field.map_or_else(|| "(not known)".into(), |text| sanitize(text.as_bytes()))
+    field.map_or_else(|| "(unknown)".into(), |text| sanitize(text.as_bytes()))
 }
 
 /// Returns a mail with LF line ends.

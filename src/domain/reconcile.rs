@@ -128,7 +128,7 @@ impl KnownMessages {
             .any(|table| table.iter().any(|(uid, _)| uid.1.is_none()))
     }
 
-    /// Changes what is known of messages. `change` gets each row, and decides about its UID.
+    /// Changes the known messages. `change` gets each row, and decides about its UID.
     pub fn update(&mut self, mut change: impl FnMut(&mut KnownRow) -> UidChange) {
         for table in [&mut self.live, &mut self.gone] {
             let before = std::mem::take(table);
@@ -144,7 +144,7 @@ impl KnownMessages {
     }
 }
 
-/// What happens to the UID of a known message.
+/// A change to the UID of a known message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UidChange {
     /// The message keeps it.
@@ -181,11 +181,11 @@ pub struct Unverified {
     pub index: usize,
     /// Its row.
     pub row: RowId,
-    /// Why it has to be verified.
+    /// The reason why it has to be verified.
     pub reason: UnverifiedReason,
 }
 
-/// Why a known message has to be verified.
+/// The reason why a known message has to be verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnverifiedReason {
     /// It was gone from the server, or missing for a while, and is listed again.

@@ -31,7 +31,7 @@ pub enum TraceField {
     DeliveredTo,
 }
 
-/// How a message was received.
+/// The way in which a message was received.
 #[derive(Clone, Copy, Debug)]
 pub struct TraceInfo<'a> {
     /// The server's name or address, as in the config.

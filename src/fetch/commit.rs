@@ -110,7 +110,7 @@ struct InFlightBatch {
     commit: JoinHandle<Result<Vec<Unstored>>>,
 }
 
-/// Why a message was not accepted.
+/// The reason why a message was not accepted.
 pub(super) struct Unaccepted {
     pub(super) error: Error,
     /// The recipients that accepted it nevertheless.

@@ -22,12 +22,12 @@ use crate::{
 /// message, and a mailbox that is fetched for the first time may have tens of thousands.
 const MAX_HEADERS: usize = 1000;
 
-/// How much a preview finds out about each message.
+/// The amount of detail that a preview shows about each message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// Nothing beyond the plan.
     None,
-    /// What is known without requesting headers.
+    /// Details that are known without requesting headers.
     Known,
     /// The same, and the headers of new messages.
     Headers,

@@ -47,7 +47,7 @@ impl Candidate {
     }
 }
 
-/// How the deletions of a session ended.
+/// The result of the deletions in a session.
 pub(super) enum Expunged {
     /// Nothing is left to delete.
     Complete,

@@ -31,7 +31,7 @@ use crate::{
 /// requires 10 s.
 const PATIENCE: TimeSpan = TimeSpan::from_seconds(30);
 
-/// What the logins of a run need.
+/// The inputs of the logins of a run.
 pub(super) struct Login {
     /// The account's secret.
     pub(super) secret: Secret,

@@ -44,7 +44,7 @@ const LOCK: &str = "new-address";
 /// How often to look for the headers of a mailbox that is being fetched.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a new address leads to.
+/// The mailbox at a new address.
 pub(super) enum Identified {
     /// A mailbox that is not known. The lock is held until its messages are recorded.
     New(Option<Lock>),
@@ -101,7 +101,7 @@ struct Comparison {
     absent: Vec<RowId>,
     /// The fingerprints of messages that an interrupted run delivered without recording them.
     recovered: HashMap<RowId, Fingerprint>,
-    /// Whether its messages are being fetched, so that more will be known of them.
+    /// Whether its messages are being fetched, so that more will be known about them.
     is_pending: bool,
 }
 
@@ -235,7 +235,7 @@ struct Uids {
     delivered: Vec<(usize, Option<RowId>)>,
     /// Messages with an unknown UID.
     unknown: Vec<(usize, Option<RowId>)>,
-    /// Whether a message has only been listed so far: nothing is known of it except its UID.
+    /// Whether a message has only been listed so far: nothing is known about it except its UID.
     waiting: bool,
 }
 

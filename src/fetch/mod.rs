@@ -76,7 +76,7 @@ pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
         let recorded = env
             .ledger(account)
             .and_then(|mut ledger| ledger.should_report(&error, env.audience(), env.clock.now()));
-        // if the ledger cannot be used, nothing is known of earlier reports
+        // if the ledger cannot be used, nothing is known about earlier reports
         report(&Event::Problem {
             error: &error,
             tell: recorded.unwrap_or(true),

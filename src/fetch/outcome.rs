@@ -30,7 +30,7 @@ pub(super) struct Outcome {
     pub(super) lasting: Option<Error>,
     /// Whether something stopped the account before the run was complete.
     pub(super) failed: bool,
-    /// How many messages each destination got.
+    /// The number of messages that each destination got.
     destinations: Vec<(Destination, u64)>,
     /// Messages that were accepted and are not known to be durable.
     pending: HashMap<RowId, AcceptedMessage>,
@@ -48,7 +48,7 @@ pub(super) struct Outcome {
 #[derive(Debug)]
 pub(super) struct PostponedDeletion {
     pub(super) row: RowId,
-    /// Why, in one line.
+    /// The reason, in one line.
     pub(super) reason: String,
     pub(super) next_try: Timestamp,
 }
@@ -68,7 +68,7 @@ pub(super) struct MessageReport {
     pub(super) row: RowId,
     pub(super) uid: Uid,
     pub(super) error: Error,
-    /// When it is tried again, if it was quarantined.
+    /// The time of the next attempt, if it was quarantined.
     pub(super) next_try: Option<Timestamp>,
 }
 

@@ -99,7 +99,7 @@ pub fn preview(account: &Account, env: &RunEnv, detail: Detail) -> Result<Previe
     })
 }
 
-/// What a preview reads of a mailbox.
+/// A mailbox as a preview reads it.
 pub(super) struct View {
     file: LedgerFile,
     /// The ledger, or `None` if there is none yet.

@@ -15,7 +15,7 @@ use crate::{
     pop3::transaction::Transaction,
 };
 
-/// How a session ended that was not lost while fetching.
+/// The end of a session that was not lost while fetching.
 enum SessionResult {
     /// Nothing is left to do.
     Complete,

@@ -44,7 +44,7 @@ impl SurveyMemory {
     }
 }
 
-/// What a survey found that is not in the ledger.
+/// The findings of a survey that are not in the ledger.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     /// Messages that were recognised by their headers.

@@ -54,7 +54,7 @@ pub(super) struct Synced {
     pub(super) located: Vec<RowId>,
     /// Messages that are missing, and may not have been deleted by the user.
     pub(super) misplaced: HashSet<RowId>,
-    /// Why missing messages do not count as deleted.
+    /// The reason why missing messages do not count as deleted.
     pub(super) warning: Option<Error>,
     /// The account's Maildirs as they were searched.
     pub(super) maildirs: Vec<SeenMaildir>,
@@ -159,7 +159,7 @@ fn not_synced(account: &str, doubt: &str, missing: usize, delivered: usize) -> E
         ))
 }
 
-/// What a search says about the messages that are missing.
+/// The conclusion of a search about the missing messages.
 struct Evidence {
     missing: HashSet<RowId>,
     /// The fingerprints of missing messages.

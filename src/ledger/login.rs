@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Reader {
-    /// Returns what is known of the last logins.
+    /// Returns the history of the logins.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -56,7 +56,7 @@ impl Reader {
 }
 
 impl Ledger {
-    /// Replaces what is known of the last logins. A power failure may undo this: a login would then
+    /// Replaces the history of the logins. A power failure may undo this: a login would then
     /// be tried earlier than intended.
     ///
     /// # Errors

@@ -28,9 +28,9 @@ pub enum Audience {
 /// A problem that stopped the last run, and those before it since it began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What failed, in one line.
+    /// The error, in one line.
     pub what: String,
-    /// When it began.
+    /// The time when it began.
     pub since: Timestamp,
     /// Whether it was reported: a transient problem is not until it has lasted a day.
     pub reported: bool,

@@ -59,7 +59,7 @@ pub(super) fn mark_unsettled(
 /// The time before which no clock can be right: the month of the first release.
 const EARLIEST: Timestamp = Timestamp(1_793_491_200);
 
-/// How far the clock may be behind other clocks, in seconds. Time zones are sometimes wrong, too.
+/// The time by which the clock may be behind other clocks, in seconds. Time zones are sometimes wrong, too.
 const TOLERANCE: i64 = 86_400;
 
 /// Records that the clock is behind in this run, if there is evidence: the server `received` a

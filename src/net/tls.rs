@@ -41,7 +41,7 @@ pub struct TlsConfig {
     check: Check,
 }
 
-/// What is checked after the handshake.
+/// The check after the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
     /// That the certificate has its host in subjectAltName.
@@ -279,7 +279,7 @@ mod reasons {
     pub(super) const ALERT_PROTOCOL_VERSION: i32 = 1070;
 }
 
-/// Why a handshake failed.
+/// The reason why a handshake failed.
 #[derive(Debug)]
 enum Failure {
     /// The socket failed.

@@ -278,7 +278,7 @@ impl<S: Read + Write> Authorization<S> {
 /// could be counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginFailure {
-    /// What failed.
+    /// The error.
     pub error: Error,
     /// What the server has learned.
     pub secret: SecretStatus,
@@ -294,7 +294,7 @@ impl LoginFailure {
     }
 }
 
-/// What happened to the secret in a login that failed.
+/// The status of the secret after a login that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretStatus {
     /// It was not sent.

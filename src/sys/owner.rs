@@ -1,6 +1,6 @@
 //! Owners of the files that pouch writes.
 //!
-//! Another user who can write a directory can replace what is in it by a link to a file of the user
+//! Another user who can write a directory can replace what is in it with a link to a file of the user
 //! who runs pouch. So a symbolic link is followed only if that user or root created it, and a file
 //! with several names is not appended to. Links of the user's own are a usual way to keep mail on
 //! another disk.
@@ -75,7 +75,7 @@ pub fn check_single_name(path: &Path, file: &File) -> Result<()> {
     let what = format!("{} is a hard link", path.display());
     Err(Error::new(Kind::Denied, what)
         .with_fact(format!("the file has {names} names"))
-        .with_hint("replace it by a copy that has no other name"))
+        .with_hint("replace it with a copy that has only one name"))
 }
 
 /// Checks that a file with a secret can be read by its owner only, who is the user or root. `what`

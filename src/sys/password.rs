@@ -49,7 +49,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 #[derive(Clone, Debug, Default)]
 pub struct CredentialFolder(pub Option<PathBuf>);
 
-/// What obtaining a password needs besides its source.
+/// The environment for obtaining a password.
 #[derive(Clone, Copy, Debug)]
 pub struct SecretEnv<'a> {
     /// The directory of systemd's credentials.

@@ -13,7 +13,7 @@
 //! * It connects to the ports of the accounts, or of their proxies, and to DNS.
 //! * It starts no program.
 //!
-//! A program inherits the sandbox, and nothing is known of what it needs. Therefore a run in which
+//! A program inherits the sandbox, and its needs are unknown. Therefore a run in which
 //! one account starts a program has no sandbox. One process for each account was rejected: passwords
 //! and signals would have to be passed to it, and reports back.
 //!
@@ -96,10 +96,10 @@ pub enum Status {
     Off(String),
 }
 
-/// What a run can reach.
+/// The files and ports that a run can use.
 #[derive(Debug, Default)]
 pub struct Sandbox {
-    /// The reason for which there is no sandbox.
+    /// The reason why there is no sandbox.
     off: Option<String>,
     /// Files and directories that are read.
     read: BTreeSet<PathBuf>,

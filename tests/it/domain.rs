@@ -126,6 +126,7 @@ fn missing_lmtp_server_does_not_delay_other_destinations() {
     assert_snapshot!(desk.fetch_at(2, 75).stderr_text(), @"
     pouch: work: cannot connect to the LMTP server at unix:~/lmtp
       No such file or directory
+    hint: check that the server is running, and that its socket is ~/lmtp
     ");
     let lmtp = Lmtp::at(&desk.home.join("lmtp"));
     desk.fetch_at(2, 0);

@@ -244,7 +244,7 @@ fn without_headers_all_messages_can_be_accepted_as_new() {
 }
 
 #[test]
-fn key_mailbox_decides() {
+fn mailbox_key_overrides_the_evidence() {
     let server = numbered(1..=4).without("TOP").start();
     let mut accounts = Accounts::new();
     // an existing ledger gets the name
@@ -292,7 +292,7 @@ fn mailboxes_with_different_names_may_have_one_address() {
 }
 
 #[test]
-fn name_is_given_to_the_mailbox_that_is_recognised() {
+fn recognised_mailbox_gets_the_configured_name() {
     let server = numbered(1..=4).start();
     let mut accounts = Accounts::new();
     accounts.only(ann(&server), "");

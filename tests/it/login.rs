@@ -82,7 +82,7 @@ fn refused_password_is_not_sent_again(response: &str, code: i32) {
 }
 
 #[test]
-fn configured_mechanism_has_no_second() {
+fn configured_mechanism_has_no_fallback() {
     let desk = desk(
         "retries = 0\nauth = \"plain\"",
         on("AUTH").refuse("-ERR Unknown command"),
@@ -111,7 +111,7 @@ fn other_mechanisms(lines: &str) -> Desk {
 }
 
 #[test]
-fn server_without_a_known_mechanism_is_reported_with_its_offer() {
+fn server_without_a_known_mechanism_is_reported_with_those_it_offers() {
     let desk = other_mechanisms("");
     assert_snapshot!(desk.fetch(69).stderr_text(), @r#"
     pouch: work: 127.0.0.1 offers only SCRAM-SHA-256, XOAUTH2 to log in, pouch has PLAIN and USER
@@ -343,7 +343,7 @@ fn messages_name_other_programs_without_their_arguments() {
 
 #[cfg(feature = "system-tests")]
 #[test]
-fn password_file_on_a_read_only_mount_has_another_way() {
+fn password_file_on_a_read_only_mount_gets_a_hint() {
     let desk = Desk::with(1, "", |server| server);
     let dir = desk.home.make_dir("secrets", 0o700);
     desk.home.write("secrets/pop", "secret\n", 0o444);
@@ -365,7 +365,7 @@ fn password_file_on_a_read_only_mount_has_another_way() {
 }
 
 #[test]
-fn unreadable_credential_is_named_as_one() {
+fn unreadable_credential_is_reported_by_name() {
     let desk = Desk::with(1, "", |server| server);
     let text = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
     desk.home.config(&text.replace(
@@ -409,7 +409,7 @@ fn with_login_delay(before_login: &str, after_login: &str) -> Desk {
 }
 
 #[test]
-fn login_delay_of_the_server_is_kept() {
+fn login_delay_of_the_server_is_respected() {
     let desk = with_login_delay("LOGIN-DELAY 600", "LOGIN-DELAY 600");
     desk.fetch(0).assert_silent();
     run_at(&desk, 599, &["fetch"])
@@ -433,7 +433,7 @@ fn login_delay_of_the_server_is_kept() {
 }
 
 #[test]
-fn login_delay_after_the_login_is_the_users() {
+fn login_delay_is_read_after_the_login() {
     let desk = with_login_delay("LOGIN-DELAY 600 USER", "LOGIN-DELAY 60");
     desk.fetch(0).assert_silent();
     assert!(!logs_in_at(&desk, 59, 75));
@@ -597,7 +597,7 @@ fn trust(home: &Home, server: &Server, line: &str) {
 }
 
 #[test]
-fn refused_certificates_have_a_way_forward() {
+fn refused_certificates_get_a_hint() {
     let mut shown = String::new();
     for certificate in [
         Certificate::NotYetValid,

@@ -1066,7 +1066,7 @@ fn notice_about_a_quarantined_message() {
     pouch will retry it on 2026-11-24, and then at longer intervals.
     These commands act at once:
 
-    pouch ledger show work 2     show what is known of a message
+    pouch ledger show work 2     show what is known about a message
     pouch ledger retry work 2    try again in the next run
     pouch ledger delete work 2   delete it from the server, unread
 

@@ -216,7 +216,7 @@ fn at(desk: &Desk, time: i64) -> Run {
 }
 
 #[test]
-fn age_counts_from_the_first_run_with_a_right_clock() {
+fn age_counts_from_the_first_run_with_a_correct_clock() {
     for wrong in [1_000, NOW - 365 * DAY, NOW - 60 * DAY] {
         let desk = Desk::with(2, "keep = \"30d\"", |server| server);
         at(&desk, wrong).run().assert_code(0);

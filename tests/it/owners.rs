@@ -26,7 +26,7 @@ fn new_of_a_maildir_that_is_a_link_of_another_user_is_refused() {
 }
 
 #[test]
-fn mbox_file_with_two_names_is_refused() {
+fn mbox_file_with_two_hard_links_is_refused() {
     let desk = Desk::with(1, "mbox = \"~/Mail/box\"", |setup| setup);
     desk.home.write("other", "", 0o600);
     desk.home.make_dir("Mail", 0o700);

@@ -42,7 +42,7 @@ fn check_prints_whether_it_is_in_force() {
     let check = |args: &[&str]| desk.pouch(args).run();
     check(&["check"])
         .assert_code(0)
-        .assert_stdout("sandbox  ok    only files");
+        .assert_stdout("sandbox  ok    limited to the files");
     check(&["check", "--json"]).assert_stdout("\"in-force\": true");
     desk.configure("after = [\"true\"]");
     check(&["check"])

@@ -193,7 +193,7 @@ fn session_tickets_are_not_progress() {
 }
 
 #[test]
-fn signal_ends_the_wait_behind_session_tickets() {
+fn signal_ends_a_wait_during_session_tickets() {
     let (home, server, greeted) = account_with_tickets("timeout = \"60s\"");
     let child = home.pouch(&["fetch"]).spawn();
     greeted.recv().unwrap();

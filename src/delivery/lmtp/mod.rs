@@ -91,7 +91,7 @@ impl Lmtp {
             _ => {
                 let hint = match &self.address {
                     LmtpServer::Unix(_) => error.hint().unwrap_or_default(),
-                    LmtpServer::Tcp { .. } => "check that the server is running, and its address",
+                    LmtpServer::Tcp { .. } => "check the address, and that the server is running",
                 };
                 let facts = error.facts().iter();
                 let failed = Error::new(Kind::Busy, format!("cannot connect to {}", self.server));

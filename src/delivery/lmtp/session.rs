@@ -28,7 +28,7 @@ pub(super) struct Transaction<'a> {
     pub(super) eight_bit: bool,
 }
 
-/// Why a session could not be started.
+/// The reason why a session could not be started.
 #[derive(Debug)]
 pub(super) enum GreetError {
     /// The connection was lost, or the server does not speak LMTP.

@@ -178,7 +178,7 @@ fn unpublished(path: &Path, error: &io::Error) -> Error {
             root.display()
         ),
     )
-    .with_hint("replace one of them by a directory next to the other")
+    .with_hint("replace one of them with a directory next to the other")
 }
 
 /// Moves a file to a new name. An existing file is not replaced: the error is

@@ -173,7 +173,7 @@ impl Maildir {
     }
 }
 
-/// When the directories of a Maildir changed, in nanoseconds since 1970, by the clock of the file
+/// The times at which the directories of a Maildir changed, in nanoseconds since 1970, by the clock of the file
 /// system. `None` if one does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {

@@ -27,7 +27,7 @@ pub fn retry_delay(failures_before: u32) -> TimeSpan {
     TimeSpan::from_days(1 << failures_before.min(30)).min(LONGEST_WAIT)
 }
 
-/// How long a delivered message stays on the server.
+/// The time for which a delivered message stays on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// No limit.
@@ -41,7 +41,7 @@ pub enum Keep {
 /// The rules of an account for fetching and deleting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// How long a delivered message stays on the server.
+    /// The time for which a delivered message stays on the server.
     pub keep: Keep,
     /// The largest number of delivered messages on the server; the newest stay.
     pub keep_newest: Option<u64>,
@@ -113,7 +113,7 @@ pub enum Action {
     Leave(SkipReason),
 }
 
-/// What happens to a message on the server after it was fetched.
+/// The treatment of a message on the server after it was fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AfterFetch {
     /// It stays.
@@ -124,7 +124,7 @@ pub enum AfterFetch {
     Complete,
 }
 
-/// Why a message is deleted from the server.
+/// The reason why a message is deleted from the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeleteReason {
     /// It was fetched longer ago than this.
@@ -143,7 +143,7 @@ pub enum DeleteReason {
     ByRule(RuleMatch),
 }
 
-/// How long a delivered message stays on the server.
+/// The time for which a delivered message stays on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeepUntil {
     /// There is no time limit.
@@ -152,7 +152,7 @@ pub enum KeepUntil {
     Due(Timestamp),
 }
 
-/// Why a message is not fetched.
+/// The reason why a message is not fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SkipReason {
     /// It is larger than this.
@@ -383,7 +383,7 @@ pub fn believable(delivered: usize, gone: usize, files: usize) -> bool {
     gone == 0 || (files > 0 && gone * 2 <= delivered)
 }
 
-/// The listed messages, with what the ledger knows of them.
+/// The listed messages, with what the ledger knows about them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mailbox {
     /// The messages, in the order of the listing.
@@ -395,7 +395,7 @@ pub struct Mailbox {
     pub deletion_suspects: HashMap<RowId, Timestamp>,
 }
 
-/// A listed message, with what is known of it.
+/// A listed message, with what is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedMessage {
     /// Its number in this session.
@@ -427,19 +427,19 @@ pub enum Known {
     },
     /// Delivered completely.
     Delivered {
-        /// When it was fetched.
+        /// The time when it was fetched.
         at: Timestamp,
         /// Its state in the Maildir.
         local: Local,
     },
     /// Delivered, but truncated: fewer bytes arrived than were listed.
     Short {
-        /// When to request it again.
+        /// The time to request it again.
         next_try: Timestamp,
     },
     /// Quarantined after too many attempts.
     Quarantined {
-        /// When to request it again.
+        /// The time to request it again.
         next_try: Timestamp,
     },
     /// Skipped by a rule, a filter or `ledger catchup`: neither fetched nor deleted.

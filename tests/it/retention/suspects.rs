@@ -116,7 +116,7 @@ fn server_that_drops_every_deletion_is_asked_a_few_times_per_run() {
 }
 
 #[test]
-fn several_culprits_are_found_in_one_run() {
+fn several_suspects_are_found_in_one_run() {
     let desk = desk([on("DELE").uid("uid-1").cut(), on("DELE").uid("uid-4").cut()]);
     insta::assert_snapshot!(desk.fetch(75).transcript(), @"
     $ pouch fetch

@@ -41,11 +41,11 @@ const VARIABLE: &[(&str, &str)] = &[
     ),
     // Kernels differ in what a sandbox can restrict.
     (
-        r"^  sandbox  (?:ok    only files.*|off   the kernel.*)$",
+        r"^  sandbox  (?:ok    limited to.*|off   the kernel.*)$",
         "  sandbox  (as the kernel allows)",
     ),
     (
-        r#""in-force": (?:true|false),\s+"what": "(?:only files|the kernel)[^"]*""#,
+        r#""in-force": (?:true|false),\s+"what": "(?:limited to|the kernel)[^"]*""#,
         "\"in-force\": (as the kernel allows)",
     ),
     // Free disk space and elapsed times.
