@@ -81,7 +81,7 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
     }
     let status = sandbox_status(context, &accounts);
     if context.global.json {
-        let sandbox = json!({ "in-force": status.0, "what": status.1 });
+        let sandbox = json!({ "in_force": status.0, "what": status.1 });
         print_json(&json!({ "accounts": documents, "sandbox": sandbox }))?;
     } else if context.stop.signal().is_none() {
         let word = if status.0 {

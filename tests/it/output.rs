@@ -607,7 +607,7 @@ fn check_of_a_good_account() {
         }
       ],
       "sandbox": {
-        "in-force": (as the kernel allows)
+        "in_force": (as the kernel allows)
       }
     }
     "#);
@@ -685,7 +685,7 @@ fn check_of_a_wrong_password() {
         }
       ],
       "sandbox": {
-        "in-force": (as the kernel allows)
+        "in_force": (as the kernel allows)
       }
     }
     [exit code: 77]

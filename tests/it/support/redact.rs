@@ -45,8 +45,8 @@ const VARIABLE: &[(&str, &str)] = &[
         "  sandbox  (as the kernel allows)",
     ),
     (
-        r#""in-force": (?:true|false),\s+"what": "(?:limited to|the kernel)[^"]*""#,
-        "\"in-force\": (as the kernel allows)",
+        r#""in_force": (?:true|false),\s+"what": "(?:limited to|the kernel)[^"]*""#,
+        "\"in_force\": (as the kernel allows)",
     ),
     // Free disk space and elapsed times.
     (r"\b[\d.]+ [KMGT]?B free\b", "N free"),
