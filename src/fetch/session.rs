@@ -89,13 +89,7 @@ impl AccountRun<'_> {
         if !requests.is_empty() {
             self.ledger.mark_unsettled(&self.run)?;
         }
-        self.report(&Event::Planned {
-            listed: listing.messages.len() as u64,
-            fetch: requests.len() as u64,
-            octets: requests
-                .iter()
-                .fold(0, |sum, request| sum.saturating_add(request.octets)),
-        });
+        self.report_planned(&listing, &requests);
         self.probe_if_needed(session, &reconciled)?;
         let flow = self.retrieve_all(session, requests, address)?;
         self.flush()?;
@@ -114,6 +108,17 @@ impl AccountRun<'_> {
             stopped,
             refuses,
         })
+    }
+
+    /// Reports how many messages are listed, and how many of them will be fetched.
+    fn report_planned(&self, listing: &Listing, requests: &[FetchRequest]) {
+        self.report(&Event::Planned {
+            listed: listing.messages.len() as u64,
+            fetch: requests.len() as u64,
+            octets: requests
+                .iter()
+                .fold(0, |sum, request| sum.saturating_add(request.octets)),
+        });
     }
 
     /// Returns whether a delivered message is left on the server if `deletions` are deleted.

@@ -15,6 +15,11 @@ fn keys_that_are_not_set_have_their_defaults() {
     assert_eq!(account.secret, SecretSource::Prompt);
     let maildir = Destination::Maildir(PathBuf::from("/home/ann/Mail"));
     assert_eq!(account.routing.default, maildir);
+}
+
+#[test]
+fn keys_that_are_not_set_are_shown_with_their_defaults() {
+    let account = with("").unwrap();
     let shown: Vec<_> = account
         .settings
         .iter()
