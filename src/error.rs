@@ -73,9 +73,10 @@ pub enum Kind {
     Rejected,
     /// The message is larger than an LMTP server accepts.
     TooLarge,
-    /// The server does not speak POP3, or violates the protocol.
+    /// The server does not speak POP3, or it or a proxy violates its protocol.
     NotPop3,
-    /// The login was refused, the certificate is not trusted, or file permissions are wrong.
+    /// The server or a proxy refused the login, the certificate is not trusted, or file permissions
+    /// are wrong.
     Denied,
     /// The server accepted the login, and then refused access to the mailbox with a text that is
     /// about the account.

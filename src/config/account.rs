@@ -110,7 +110,7 @@ impl Account {
     /// Returns whether each session lists a part of the mailbox only: see
     /// [`Provider::lists_a_part`](crate::domain::provider::Provider::lists_a_part).
     pub fn lists_a_part(&self) -> bool {
-        provider_of(&self.host).is_some_and(|provider| provider.lists_a_part)
+        provider_of(self.server_name()).is_some_and(|provider| provider.lists_a_part)
     }
 
     /// Returns what identifies the mailbox in the ledger.

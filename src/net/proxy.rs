@@ -383,6 +383,7 @@ impl Handshake<'_> {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use proptest::{collection::vec, prelude::*, sample::select};
 
     use super::*;
     use crate::config::Proxy;
@@ -559,6 +560,21 @@ mod tests {
         hint: write http:// in `proxy` if it is an HTTP proxy
         75 the proxy gate:1080 closed the connection
         ");
+    }
+
+    proptest! {
+        #[test]
+        fn any_response_is_read_without_a_panic(
+            tail in vec(any::<u8>(), 0..300),
+            begin in select(vec![&b""[..], b"\x05\x02\x01\x00\x05\x00", b"HTTP/1.1 200 OK\r\n"]),
+        ) {
+            let response = [begin, &tail[..]].concat();
+            for url in [SOCKS, SOCKS_USER, HTTP, HTTP_USER] {
+                if let Err(error) = connect(url, &response) {
+                    prop_assert!(!error.to_string().contains("hunter2"));
+                }
+            }
+        }
     }
 
     #[test]

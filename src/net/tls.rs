@@ -396,10 +396,12 @@ fn untrusted(host: &str, name: &str, detail: &str) -> Error {
     let denied = |what: String| Error::new(Kind::Denied, what).with_fact(detail);
     if lower.contains("hostname mismatch") || lower.contains("ip address mismatch") {
         denied(format!("the certificate is not for {name}"))
-            .with_hint(
+            .with_hint(if name == host.strip_suffix('.').unwrap_or(host) {
                 "set `host` to a name the certificate is issued for; through a tunnel, set \
-                 `tls-server-name` to it",
-            )
+                 `tls-server-name` to it"
+            } else {
+                "set `tls-server-name` to a name the certificate is issued for"
+            })
             .with_url_hint("use a name in the URL that the certificate is issued for")
     } else if lower.contains("not yet valid") {
         denied(format!("the certificate of {host} is not valid yet"))

@@ -6,6 +6,8 @@ use std::{
 };
 
 use insta::assert_snapshot;
+#[cfg(feature = "system-tests")]
+use rustix::process::kill_process_group;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{fixture::Desk, support::watch::wait_for_change};
@@ -243,8 +245,11 @@ fn command_that_is_killed_in_a_session_is_started_again() {
     let run = desk.pouch(&["fetch", "-v"]).spawn();
     desk.server.wait_for(|log| log.count("RETR") >= 5);
     let relay = pids(&desk, 1)[0];
-    kill_process(relay, Signal::KILL).unwrap();
+    // its two processes are a group
+    let killed = Instant::now();
+    kill_process_group(relay, Signal::KILL).unwrap();
     run.wait().assert_code(0);
+    assert!(killed.elapsed() < Duration::from_secs(20));
     desk.assert_arrived(1..=9);
     let pids = pids(&desk, 2);
     pids.into_iter().for_each(assert_ended);

@@ -653,7 +653,7 @@ fn certificate_must_name_the_configured_host() {
     ------- stderr -------
     pouch: work: the certificate is not for 127.0.0.1
       IP address mismatch
-    hint: set `host` to a name the certificate is issued for
+    hint: set `host` to a name the certificate is issued for; through a tunnel, set `tls-server-name` to it
     [exit code: 77]
     === WithoutIntermediate localhost
     $ pouch fetch
@@ -667,7 +667,7 @@ fn certificate_must_name_the_configured_host() {
     ------- stderr -------
     pouch: work: the certificate is not for localhost
       hostname mismatch
-    hint: set `host` to a name the certificate is issued for
+    hint: set `host` to a name the certificate is issued for; through a tunnel, set `tls-server-name` to it
     [exit code: 77]
     ");
 }

@@ -1107,11 +1107,16 @@ fn config_show_and_path() {
     host                     = "127.0.0.1"     # ~/.config/pouch/config.toml:2
     port                     = PORT            # ~/.config/pouch/config.toml:3
     tls                      = "off"           # ~/.config/pouch/config.toml:6
+    tls-server-name          = unset           # default
     tls-ca-file              = unset           # default
     tls-pin                  = unset           # default
     tls-client-cert          = unset           # default
     tls-client-key           = unset           # default
     allow-plaintext-password = true            # ~/.config/pouch/config.toml:7
+    proxy                    = unset           # default
+    proxy-password-command   = unset           # default
+    connect-command          = unset           # default
+    before                   = unset           # default
     timeout                  = "1s"            # ~/.config/pouch/config.toml:8
     connect-timeout          = "20s"           # default
     retries                  = 2               # default
@@ -1174,6 +1179,14 @@ fn config_show_and_path() {
             "auth": {
               "source": "default",
               "value": "auto"
+            },
+            "before": {
+              "source": "default",
+              "value": null
+            },
+            "connect-command": {
+              "source": "default",
+              "value": null
             },
             "connect-timeout": {
               "source": "default",
@@ -1267,6 +1280,14 @@ fn config_show_and_path() {
               "source": "~/.config/pouch/config.toml:3",
               "value": PORT
             },
+            "proxy": {
+              "source": "default",
+              "value": null
+            },
+            "proxy-password-command": {
+              "source": "default",
+              "value": null
+            },
             "quirks": {
               "source": "default",
               "value": []
@@ -1304,6 +1325,10 @@ fn config_show_and_path() {
               "value": null
             },
             "tls-pin": {
+              "source": "default",
+              "value": null
+            },
+            "tls-server-name": {
               "source": "default",
               "value": null
             },

@@ -165,7 +165,8 @@ fn name_in_the_certificate_may_differ_from_the_host() {
     direct("tls-server-name = \"somewhere.example\"");
     far.desk
         .fetch(77)
-        .assert_stderr("the certificate is not for somewhere.example");
+        .assert_stderr("the certificate is not for somewhere.example")
+        .assert_stderr("hint: set `tls-server-name` to");
     far.desk
         .pouch(&["check"])
         .run()

@@ -593,7 +593,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     ------- stderr -------
     pouch: work: the certificate is not for localhost
       OpenSSL: hostname mismatch
-    hint: set `host` to a name the certificate is issued for
+    hint: set `host` to a name the certificate is issued for; through a tunnel, set `tls-server-name` to it
     [exit code: 77]
     $ pouch check
       ledger   ok    ~/.local/state/pouch
@@ -605,7 +605,7 @@ fn invalid_certificate_is_refused_before_the_login() {
     pouch: work: the certificate is not for localhost
       OpenSSL: hostname mismatch
       its certificate is sha256:SHA256
-    hint: set `host` to a name the certificate is issued for
+    hint: set `host` to a name the certificate is issued for; through a tunnel, set `tls-server-name` to it
     [exit code: 77]
     === OtherAuthority CA
     $ pouch fetch
