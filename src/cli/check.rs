@@ -242,12 +242,7 @@ fn reach(
 ) -> std::result::Result<(), (Step, Error)> {
     let mut ledger = env.ledger(account).map_err(|error| ("ledger", error))?;
     show_state_dir(env, steps);
-    if let Some(before) = &account.before {
-        let began = Instant::now();
-        hooks::before(account, env).map_err(|error| ("before", error))?;
-        let what = format!("`{}`, {}", process::program(before), tenths(began));
-        steps.ok("before", &what);
-    }
+    run_before(account, env, steps).map_err(|error| ("before", error))?;
     let began = Instant::now();
     let secret = env.secret(account).map_err(|error| ("secret", error))?;
     steps.ok(
@@ -262,15 +257,10 @@ fn reach(
     let mut reached = "connect";
     let session = connect(account, env, &secret, &mut |milestone| match milestone {
         Milestone::Connected(address) => {
-            let way = match (address, described_route(account)) {
-                (_, Some(route)) => format!(" through {route}"),
-                (Some(address), None) => format!(" ({address})"),
-                (None, None) => String::new(),
-            };
             let millis = began.elapsed().as_millis();
             steps.ok(
                 "connect",
-                &format!("{}{way}, {millis} ms", account.address()),
+                &format!("{}, {millis} ms", connected(account, address)),
             );
             reached = if account.tls == Tls::Off {
                 "login"
@@ -317,7 +307,7 @@ fn show_provider(account: &Account, ledger: &Ledger, steps: &mut Steps<'_>) -> R
     if deletes_recent(account) {
         steps.warning("provider", RECENT);
     }
-    let Some(provider) = provider_of(&account.host) else {
+    let Some(provider) = provider_of(account.server_name()) else {
         return Ok(());
     };
     if let Some(note) = provider.note {
@@ -369,6 +359,28 @@ fn usual_interval(starts: &[Timestamp]) -> Option<TimeSpan> {
         median / 60 * 60
     };
     (starts.len() >= LEAST_RUNS).then(|| TimeSpan::from_seconds(seconds))
+}
+
+/// Runs the account's `before` command, if it has one.
+fn run_before(account: &Account, env: &RunEnv, steps: &mut Steps<'_>) -> Result<()> {
+    let Some(before) = &account.before else {
+        return Ok(());
+    };
+    let began = Instant::now();
+    hooks::before(account, env)?;
+    let what = format!("`{}`, {}", process::program(before), tenths(began));
+    steps.ok("before", &what);
+    Ok(())
+}
+
+/// Returns the description of a connection to `address`, if that is known.
+fn connected(account: &Account, address: Option<String>) -> String {
+    let server = account.address();
+    match (address, described_route(account)) {
+        (_, Some(route)) => format!("{server} through {route}"),
+        (Some(address), None) => format!("{server} ({address})"),
+        (None, None) => server,
+    }
 }
 
 /// Shows the directory of ledgers and locks, with a warning if it may be lost, or is not the only

@@ -152,7 +152,7 @@ impl Account {
         self.tls_server_name.as_deref().unwrap_or(&self.host)
     }
 
-    /// Returns the proxy server for POP3, or `None` if the connection is direct or made by a command.
+    /// Returns the proxy server for POP3, or `None` if there is none.
     pub fn proxy_server(&self) -> Option<&ProxyServer> {
         self.proxy.as_ref()?.server()
     }

@@ -235,7 +235,7 @@ pub fn with_access_hint(error: Error, account: &Account, env: &RunEnv) -> Error 
 /// Returns the hint about a refused password.
 fn secret_hint(account: &Account, env: &RunEnv) -> String {
     let check = format!("run `pouch check {}`", account.name);
-    let provider = provider_of(&account.host);
+    let provider = provider_of(account.server_name());
     let also = provider.map(Provider::requirements).unwrap_or_default();
     if let Some(hint) = provider.and_then(Provider::without_password) {
         return format!("{hint}, then {check}");

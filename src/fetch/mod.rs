@@ -17,8 +17,9 @@
 //! 5. [`notices`] reports quarantined messages by mail, and [`expunge`] deletes messages.
 //!
 //! At the end, [`run`] settles what is left, and [`outcome`] is what the caller gets. The user's
-//! commands before and after all of that are in [`hooks`]. Whether a message, the connection, the server or a destination is to
-//! blame for a failure is decided in [`blame`](crate::domain::blame).
+//! commands before and after all of that are in [`hooks`]. Whether a message, the connection, the
+//! server or a destination is to blame for a failure is decided in
+//! [`blame`](crate::domain::blame).
 
 mod basis;
 mod catch_up;
