@@ -115,6 +115,8 @@ pub struct Blame {
     has_lost_connection: bool,
     /// Connections in a row that were lost without progress.
     fruitless: u32,
+    /// How many messages were done when a header was read.
+    done_when_probed: usize,
     desynchronized: u32,
     refused_in_a_row: u32,
     rejected_in_a_row: u32,
@@ -421,9 +423,13 @@ impl Blame {
         }
     }
 
-    /// Records that the header of a known message could be read.
+    /// Records that the header of a known message could be read. More connections may then be lost, if
+    /// fewer messages are left to request than after the last header.
     pub fn probed(&mut self) {
-        self.fruitless = 0;
+        if self.done.len() > self.done_when_probed {
+            self.done_when_probed = self.done.len();
+            self.fruitless = 0;
+        }
         let may_prove: HashSet<_> = self
             .suspicions
             .iter()
@@ -777,6 +783,25 @@ mod tests {
         assert!(blame.take_proven().is_empty() && !blame.is_done(RowId(9)));
         blame.connection_lost(lost(true, true));
         assert_eq!(blame.take_proven(), [RowId(9)]);
+    }
+
+    #[test]
+    fn readable_headers_do_not_prolong_a_run_without_progress() {
+        let mut blame = Blame::new(2);
+        blame.arrived_complete(RowId(1));
+        let lost = Lost {
+            during: None,
+            maybe_desynchronized: false,
+            progress: false,
+        };
+        let sessions = (1..100).find(|_| {
+            blame.begin_session();
+            if blame.needs_probe() {
+                blame.probed();
+            }
+            blame.connection_lost(lost) == Next::GiveUp
+        });
+        assert_eq!(sessions, Some(6));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!
 //! A server removes the marked messages at QUIT (RFC 1939 §6). If it drops the connection at one
 //! DELE, or answers it with nonsense, it removes none, and each run would begin with the same
-//! commands and end at the same one. So the message whose DELE was not answered becomes a suspect:
+//! commands and end at the same one. So the message to which that is due becomes a suspect:
 //! the next session of the run deletes the others, without pipelining, and another one deletes the
 //! suspect alone. If that fails as well, its deletion is postponed for 1, 2, 4 … 32 days.
 
@@ -120,9 +120,10 @@ impl AccountRun<'_> {
         let host = session.peer().to_owned();
         let DeleteResponses { responses, lost } = session.delete(&nums);
         if let Some(error) = lost {
-            let during = batch.get(responses.len()).map(Proof::row);
+            let rows: Vec<_> = batch.iter().map(Proof::row).collect();
+            let suspect = self.deletion_suspect(&rows, &responses);
             let suspects_left = alone.then_some(!suspects.is_empty());
-            return self.deletion_lost(during, suspects_left, error);
+            return self.deletion_lost(suspect, suspects_left, error);
         }
         let (mut marked, mut refused) = (Vec::new(), Vec::new());
         for (proof, response) in batch.into_iter().zip(responses) {
@@ -157,18 +158,38 @@ impl AccountRun<'_> {
         }
     }
 
-    /// Handles the loss of a session at the DELE of the message `during`. If it was deleted alone,
-    /// `suspects_left` is whether there are more like it; `None` if it was not.
+    /// Returns the message to which the loss of a session is due that had these `responses` to the
+    /// deletions of `rows`: the one that the server refused before it disconnected, or else the one
+    /// whose response is missing. If two sessions are lost after the same message was accepted, it is
+    /// that one. Returns `None` if another session has to show it.
+    fn deletion_suspect(
+        &mut self,
+        rows: &[RowId],
+        responses: &[std::result::Result<(), Refusal>],
+    ) -> Option<RowId> {
+        let answered = responses.len().checked_sub(1).map(|last| rows[last]);
+        if rows.len() == 1 || responses.last().is_some_and(std::result::Result::is_err) {
+            return answered.or(rows.first().copied());
+        }
+        let before = std::mem::replace(&mut self.last_answered_deletion, answered);
+        if answered.is_some() && answered == before {
+            return answered;
+        }
+        rows.get(responses.len()).copied()
+    }
+
+    /// Handles the loss of a session that is due to the deletion of the message `suspect`. If it was
+    /// deleted alone, `suspects_left` is whether there are more like it; `None` if it was not.
     fn deletion_lost(
         &mut self,
-        during: Option<RowId>,
+        suspect: Option<RowId>,
         suspects_left: Option<bool>,
         error: Error,
     ) -> Result<Expunged> {
         if error.kind().verdict() != Verdict::Reconnect {
             return Err(error);
         }
-        match (during, suspects_left) {
+        match (suspect, suspects_left) {
             (Some(row), Some(suspects_left)) => {
                 self.postpone_deletion(row, error.what().to_owned())?;
                 // if nothing can be deleted, it is the server that fails, not these messages

@@ -52,6 +52,8 @@ pub(super) struct AccountRun<'a> {
     /// The lock of the mailbox, if it was recognised in this run. That of the account is held by the
     /// caller.
     mailbox_lock: Option<Lock>,
+    /// The last message whose DELE was answered before a session was lost.
+    pub(super) last_answered_deletion: Option<RowId>,
     /// Whether the next run has to search for copies of messages that only some destinations stored.
     pub(super) search_again: bool,
 }
@@ -84,6 +86,7 @@ impl<'a> AccountRun<'a> {
             received_parts: ReceivedParts::default(),
             unsettled: interrupted,
             mailbox_lock: None,
+            last_answered_deletion: None,
             search_again: false,
         }
     }

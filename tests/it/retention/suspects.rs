@@ -42,6 +42,18 @@ fn dele_that_ends_the_session_is_retried_last_alone_and_later() {
 }
 
 #[test]
+fn dele_that_is_answered_before_the_session_ends_is_the_suspect() {
+    for (answer, sessions) in [("-ERR go away\r\n", 3), ("+OK\r\n", 5)] {
+        let desk = desk([on("DELE").uid("uid-2").answer(answer).cut()]);
+        desk.fetch(75).assert_stderr("message 2: ");
+        desk.assert_arrived(1..=5);
+        assert_eq!(desk.server.uids(), ["uid-2"]);
+        assert_eq!(desk.server.log().connections(), sessions, "{answer}");
+        desk.fetch(0).assert_silent();
+    }
+}
+
+#[test]
 fn connection_lost_once_at_dele_delays_no_deletion() {
     let desk = desk([on("DELE").nth(2).cut()]);
     desk.fetch(0).assert_silent();
