@@ -396,6 +396,14 @@ fn show_state_dir(env: &RunEnv, steps: &mut Steps<'_>) {
     } else {
         steps.ok("ledger", &dir);
     }
+    if let Some(copy) = ledger::mailboxes::conflicting_copy(&env.state_dir) {
+        let what = format!(
+            "{} shows that another machine changes this directory, too: exclude it from \
+             synchronisation, and remove that file",
+            tilde(&copy, &env.home)
+        );
+        steps.warning("ledger", &what);
+    }
     if let Some(link) = env.state_link.as_ref().filter(|link| !link.is_symlink()) {
         let what = format!(
             "{dir}, but {} in runs without XDG_STATE_HOME: set `state-dir`",

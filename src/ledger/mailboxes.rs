@@ -159,6 +159,19 @@ pub fn exist(state_dir: &Path) -> bool {
     })
 }
 
+/// Returns a file in the directory of ledgers that a program created because two machines had
+/// changed a ledger (Syncthing, Dropbox, Nextcloud), or `None` if there is none.
+pub fn conflicting_copy(state_dir: &Path) -> Option<PathBuf> {
+    let is_copy = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        ["sync-conflict-", "conflicted copy"]
+            .iter()
+            .any(|word| name.contains(word))
+    };
+    let entries = fs::read_dir(state_dir.join("mailboxes")).ok()?;
+    entries.flatten().map(|entry| entry.path()).find(is_copy)
+}
+
 /// Returns the ledger of `mailbox`: that of its name, or else of its address.
 ///
 /// # Errors

@@ -564,3 +564,16 @@ fn tmp_on_another_file_system_is_reported() {
     desk.fetch(73).assert_stderr("on different file systems");
     assert_eq!(desk.server.remaining(), 6);
 }
+
+#[test]
+fn conflicting_copy_of_a_ledger_is_shown_by_check() {
+    let desk = Desk::with(1, "", |server| server);
+    desk.fetch(0);
+    let copy = desk
+        .ledger()
+        .with_extension("sync-conflict-20261128-120000-ABCDEFG.db");
+    fs::copy(desk.ledger(), copy).unwrap();
+    let check = desk.pouch(&["check"]).run();
+    check.assert_code(0).assert_stdout("ledger   warning");
+    check.assert_stdout("exclude it from synchronisation");
+}

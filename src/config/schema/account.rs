@@ -36,6 +36,10 @@ keys! {
     /// It has mode 0700, and the files in it 0600; other users must not be able to write to it.
     /// On a network file system, only one machine at a time should fetch, since its locks may not
     /// reach other machines; `pouch check` warns about such a directory.
+    /// Do not synchronise it between machines (Syncthing, Dropbox): each would fetch what the other
+    /// has fetched, and a ledger that is replaced during a run is damaged.
+    /// Several machines can fetch the same mailbox if each has a directory of its own, and does not
+    /// delete messages before the others have fetched them.
     state_dir: Option<FilePath> =>
         Key::new("state-dir", Group::Top, "directory of the ledger and the locks")
             .default_words("`~/.local/state/pouch`")
