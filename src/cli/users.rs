@@ -36,6 +36,7 @@ use crate::{
     report::{Colour, Level, complain, form, json},
     sys::{
         interrupt::{Interrupt, Wake},
+        owner,
         password::Secret,
         process,
         user::User,
@@ -212,7 +213,9 @@ fn handover(
     let explicit = context.setup.explicit_state_dir();
     let state_dir = match (&group.user, explicit) {
         (Some(user), Some(dir)) => {
-            Some(user.create_dir(dir, &tilde(dir, &context.setup.dirs.home))?)
+            let shown = tilde(dir, &context.setup.dirs.home);
+            owner::check_directory(dir, &shown)?;
+            Some(user.create_dir(dir, &shown)?)
         }
         _ => None,
     };

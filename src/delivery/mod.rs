@@ -86,7 +86,7 @@ pub trait Delivery: Send {
     /// Returns the messages accepted since the last call, as a batch to be committed. It is empty
     /// for destinations that make each message durable in [`accept`](Self::accept).
     fn take_batch(&mut self) -> PendingCommit {
-        PendingCommit::new(|| Ok(Vec::new()))
+        PendingCommit::new(|| Ok(BatchOutcome::default()))
     }
 
     /// Returns the mode in which a message for these destinations is delivered; if there are none,
@@ -125,7 +125,17 @@ pub struct Search {
 
 /// A batch of accepted messages that are not durable yet. It can be committed by another thread,
 /// while the destination accepts further messages.
-pub struct PendingCommit(Box<dyn FnOnce() -> Result<Vec<Unstored>> + Send>);
+pub struct PendingCommit(Box<dyn FnOnce() -> Result<BatchOutcome> + Send>);
+
+/// The outcome of a batch, of which all other messages are on storage under their names.
+#[derive(Debug, Default)]
+pub struct BatchOutcome {
+    /// The messages that could not be stored.
+    pub unstored: Vec<Unstored>,
+    /// The name of the [`Envelope`] and the name of the file, for each message whose name was taken
+    /// by a file with other content.
+    pub renamed: Vec<(String, String)>,
+}
 
 /// A message of a batch that could not be stored, while the rest of the batch was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,16 +148,16 @@ pub struct Unstored {
 
 impl PendingCommit {
     /// Returns a batch that `work` commits.
-    fn new(work: impl FnOnce() -> Result<Vec<Unstored>> + Send + 'static) -> Self {
+    fn new(work: impl FnOnce() -> Result<BatchOutcome> + Send + 'static) -> Self {
         Self(Box::new(work))
     }
 
     /// Commits the batch: all of its messages are on stable storage when this returns, except those
-    /// that are returned.
+    /// that are returned as unstored.
     ///
     /// # Errors
     /// None of the messages could be stored, or it is not known which ones are durable.
-    pub fn commit(self) -> Result<Vec<Unstored>> {
+    pub fn commit(self) -> Result<BatchOutcome> {
         (self.0)()
     }
 }

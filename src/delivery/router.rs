@@ -21,7 +21,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Delivery, DeliveryMode, Draft, Envelope, PendingCommit, Search, Unstored, Visit};
+use super::{BatchOutcome, Delivery, DeliveryMode, Draft, Envelope, PendingCommit, Search, Visit};
 use crate::{
     domain::destination::Destination,
     error::{Error, Kind, Result, Verdict},
@@ -36,8 +36,8 @@ pub struct Router {
     /// The error of an early commit that included messages accepted before. The next batch
     /// returns it.
     failed: Option<Error>,
-    /// Messages accepted before that an early commit could not store. The next batch returns them.
-    unstored: Vec<Unstored>,
+    /// The outcome of early commits for messages accepted before. The next batch returns it.
+    early: BatchOutcome,
 }
 
 impl Router {
@@ -49,7 +49,7 @@ impl Router {
             spool,
             accepted_by: Vec::new(),
             failed: None,
-            unstored: Vec::new(),
+            early: BatchOutcome::default(),
         }
     }
 
@@ -112,7 +112,7 @@ impl Router {
         }
         if failed.is_some() || !one_by_one.is_empty() {
             for (destination, delivery) in accepted {
-                match commit_early(delivery.as_mut(), envelope.name, &mut self.unstored) {
+                match commit_early(delivery.as_mut(), envelope.name, &mut self.early) {
                     Ok(None) => self.accepted_by.extend(destination.recipients()),
                     Ok(Some(error)) => drop(failed.get_or_insert(error)),
                     Err(error) => {
@@ -148,19 +148,21 @@ impl Router {
 }
 
 /// Commits the batch of a destination before the other destinations get the message `name`. Returns
-/// why the destination could not store that message, if so, and adds the others that it could not
-/// store to `unstored`.
+/// why the destination could not store that message, if so, and adds the outcome of the others to
+/// `early`.
 fn commit_early(
     delivery: &mut dyn Delivery,
     name: &str,
-    unstored: &mut Vec<Unstored>,
+    early: &mut BatchOutcome,
 ) -> Result<Option<Error>> {
     let mut failed = None;
-    for message in delivery.take_batch().commit()? {
+    let outcome = delivery.take_batch().commit()?;
+    early.renamed.extend(outcome.renamed);
+    for message in outcome.unstored {
         if message.name == name {
             failed = Some(message.error);
         } else {
-            unstored.push(message);
+            early.unstored.push(message);
         }
     }
     Ok(failed)
@@ -228,12 +230,14 @@ impl Delivery for Router {
             .iter_mut()
             .map(|(_, delivery)| delivery.take_batch())
             .collect();
-        let mut unstored = std::mem::take(&mut self.unstored);
+        let mut outcome = std::mem::take(&mut self.early);
         PendingCommit::new(move || {
             for batch in batches {
-                unstored.extend(batch.commit()?);
+                let BatchOutcome { unstored, renamed } = batch.commit()?;
+                outcome.unstored.extend(unstored);
+                outcome.renamed.extend(renamed);
             }
-            Ok(unstored)
+            Ok(outcome)
         })
     }
 
@@ -302,7 +306,7 @@ mod tests {
                 if accepted {
                     Err(Error::new(Kind::Io, "cannot sync"))
                 } else {
-                    Ok(Vec::new())
+                    Ok(BatchOutcome::default())
                 }
             })
         }

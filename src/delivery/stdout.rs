@@ -8,7 +8,7 @@ use std::{
 
 use rustix::{fs::fsync, io::Errno, stdio::stdout};
 
-use super::{Delivery, Draft, Envelope, PendingCommit, mboxrd};
+use super::{BatchOutcome, Delivery, Draft, Envelope, PendingCommit, mboxrd};
 use crate::{
     domain::message::return_path,
     error::{Error, Kind, Result},
@@ -71,7 +71,9 @@ impl Delivery for Stdout {
     fn take_batch(&mut self) -> PendingCommit {
         PendingCommit::new(|| match fsync(stdout()) {
             // Pipes do not support fsync. The message has been written to the pipe.
-            Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::ROFS) => Ok(Vec::new()),
+            Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::ROFS) => {
+                Ok(BatchOutcome::default())
+            }
             Err(error) => {
                 Err(Error::new(Kind::Io, "cannot sync standard output")
                     .with_fact(error.to_string()))

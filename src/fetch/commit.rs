@@ -28,8 +28,8 @@ use std::{
 
 use super::request::FetchRequest;
 use crate::{
-    delivery::{Delivery, DeliveryMode, Draft, Envelope, Router, Unstored},
-    domain::destination::Destination,
+    delivery::{BatchOutcome, Delivery, DeliveryMode, Draft, Envelope, Router},
+    domain::{destination::Destination, ids::RowId},
     error::{Error, Kind, Result},
     ledger::Arrival,
     sys::interrupt::Interrupt,
@@ -74,6 +74,8 @@ pub(super) struct Committed {
     pub(super) arrivals: Vec<Arrival>,
     /// The messages that a destination could not store, while it stored others.
     pub(super) unstored: Vec<(Accepted, Error)>,
+    /// The files of messages whose names were taken.
+    pub(super) renamed: Vec<(RowId, String)>,
 }
 
 /// Messages that the destinations have accepted, in the order in which they arrived.
@@ -107,7 +109,7 @@ impl Batch {
 /// A batch that is being committed.
 struct InFlightBatch {
     messages: Vec<Accepted>,
-    commit: JoinHandle<Result<Vec<Unstored>>>,
+    commit: JoinHandle<Result<BatchOutcome>>,
 }
 
 /// The reason why a message was not accepted.
@@ -221,10 +223,15 @@ impl Committer {
         let Some(InFlightBatch { messages, commit }) = self.in_flight.pop_front() else {
             return Ok(Committed::default());
         };
-        let unstored = commit
+        let BatchOutcome { unstored, renamed } = commit
             .join()
             .unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the commit thread panicked")))?;
         let mut committed = Committed::default();
+        for (name, file) in renamed {
+            if let Some(message) = messages.iter().find(|message| message.name == name) {
+                committed.renamed.push((message.request.row, file));
+            }
+        }
         for message in messages {
             match unstored.iter().find(|other| other.name == message.name) {
                 Some(other) => committed.unstored.push((message, other.error.clone())),
@@ -262,9 +269,9 @@ impl Committer {
         stop: &Interrupt,
     ) -> Result<()> {
         self.router.accept(envelope, draft, stop)?;
-        let unstored = self.router.take_batch().commit()?;
+        let outcome = self.router.take_batch().commit()?;
+        let mut unstored = outcome.unstored.into_iter();
         unstored
-            .into_iter()
             .next()
             .map_or(Ok(()), |unstored| Err(unstored.error))
     }

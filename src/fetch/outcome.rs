@@ -93,6 +93,13 @@ impl Outcome {
         self.pending.insert(request.row, message);
     }
 
+    /// Records the name of the file of an accepted message, since its own name was taken.
+    pub(super) fn rename(&mut self, row: RowId, file: String) {
+        if let Some(message) = self.pending.get_mut(&row) {
+            message.file = file;
+        }
+    }
+
     /// Forgets that the destinations accepted a message, since they could not store it.
     pub(super) fn withdraw(&mut self, row: RowId) {
         self.pending.remove(&row);

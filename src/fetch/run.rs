@@ -263,7 +263,14 @@ impl<'a> AccountRun<'a> {
 
     /// Records durable messages as delivered, and those that could not be stored as failed.
     fn record(&mut self, committed: Committed) -> Result<()> {
-        let Committed { arrivals, unstored } = committed;
+        let Committed {
+            arrivals,
+            unstored,
+            renamed,
+        } = committed;
+        for (row, file) in renamed {
+            self.outcome.rename(row, file);
+        }
         self.record_arrivals(&arrivals)?;
         for (message, error) in unstored {
             self.outcome.withdraw(message.request.row);

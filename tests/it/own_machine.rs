@@ -185,6 +185,22 @@ fn file_with_the_name_of_a_message_is_not_the_message() {
 }
 
 #[test]
+fn event_names_the_file_of_a_message_whose_name_was_taken() {
+    let desk = Desk::with(1, "", |server| server);
+    desk.fetch(0);
+    let name = desk.mail().delivered()[0].name.replace(".R1L", ".R2L");
+    fs::write(root(&desk).join("new").join(&name), PLANTED).unwrap();
+    desk.server.add(corpus::uid(2), corpus::message(2));
+    let output = desk.pouch(&["fetch", "--json"]).run();
+    let content = corpus::on_disk(&corpus::message(2));
+    let mail = desk.mail();
+    let ours = mail.delivered().iter().find(|mail| mail.bytes == content);
+    let file = &ours.unwrap().name;
+    assert_ne!(file, &name);
+    output.assert_stdout(&format!("\"file\":\"{file}\""));
+}
+
+#[test]
 fn dangling_link_with_the_name_of_a_message_is_not_the_message() {
     for killed in [false, true] {
         let link = |path: &Path| symlink("nowhere", path).unwrap();

@@ -385,6 +385,30 @@ fn children_do_not_outlive_a_killed_pouch() {
 }
 
 #[test]
+fn rounds_are_repeated_until_a_signal() {
+    let office = Office::new();
+    let mut run = office.pouch(&["fetch", "--every", "1s"]).spawn();
+    office.other.wait_for(|log| log.count("QUIT") >= 1);
+    office.other.add("uid-3", corpus::message(3));
+    office
+        .other
+        .wait_for(|log| log.count("RETR") >= 3 && log.open() == 0);
+    run.signal(15);
+    run.wait().assert_code(143);
+    assert_eq!(office.home.maildir("other/Mail").len(), 3);
+}
+
+#[test]
+fn state_directory_that_others_can_write_is_refused() {
+    let office = Office::new();
+    office.home.make_dir("state", 0o777);
+    office
+        .fetch(77)
+        .assert_stderr("the state directory ~/state is writable by other users");
+    assert!(!office.home.join("state").join(USER).exists());
+}
+
+#[test]
 fn state_directory_that_the_user_cannot_reach_is_reported() {
     let office = Office::new();
     office.home.make_dir("state", 0o700);

@@ -99,11 +99,11 @@ impl Accepted {
     /// Publishes the message in `new`. An existing file is never replaced. If it has the same
     /// content, it is the same message, delivered by a run that was interrupted before it recorded
     /// that. Otherwise the message gets another name: the user or another program created the file,
-    /// or the ledger was set back to an earlier state.
+    /// or the ledger was set back to an earlier state. Returns the path of the message.
     ///
     /// # Errors
     /// The directory cannot be written.
-    pub(super) fn publish(&self) -> Result<()> {
+    pub(super) fn publish(&self) -> Result<PathBuf> {
         let mut target = self.target.clone();
         loop {
             let published = match &self.draft {
@@ -111,17 +111,15 @@ impl Accepted {
                 None => link_unnamed(&self.file, &target),
             };
             match published {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(target),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(unpublished(&target, &error)),
             }
             if self.is_same(&target).unwrap_or(false) {
-                return match &self.draft {
-                    Some(draft) => {
-                        files::remove(draft).map_err(|error| Error::file("remove", draft, &error))
-                    }
-                    None => Ok(()),
-                };
+                if let Some(draft) = &self.draft {
+                    files::remove(draft).map_err(|error| Error::file("remove", draft, &error))?;
+                }
+                return Ok(target);
             }
             target = next_variant(&target)
                 .ok_or_else(|| unpublished(&target, &io::ErrorKind::AlreadyExists.into()))?;

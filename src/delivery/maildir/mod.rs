@@ -38,8 +38,8 @@ use rustix::{
 };
 
 use super::{
-    Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, Search, StoredMessage,
-    Unstored, Visit,
+    BatchOutcome, Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, Search,
+    StoredMessage, Unstored, Visit,
 };
 use crate::{
     domain::destination::Destination,
@@ -270,7 +270,7 @@ impl Delivery for Maildir {
         let sync_root = !accepted.is_empty() && !std::mem::replace(&mut self.root_synced, true);
         PendingCommit::new(move || {
             if accepted.is_empty() {
-                Ok(Vec::new())
+                Ok(BatchOutcome::default())
             } else {
                 commit(&accepted, &root, sync_root)
             }
@@ -312,9 +312,9 @@ impl Delivery for Maildir {
     }
 }
 
-/// Commits a batch, in the order that the module describes. Returns the messages that could not be
-/// stored, if there are others.
-fn commit(accepted: &[Accepted], root: &Path, sync_root: bool) -> Result<Vec<Unstored>> {
+/// Commits a batch, in the order that the module describes. Messages that could not be stored are
+/// returned only if there are others.
+fn commit(accepted: &[Accepted], root: &Path, sync_root: bool) -> Result<BatchOutcome> {
     accepted.iter().for_each(Accepted::write_back);
     let shares = accepted.chunks(accepted.len().div_ceil(SYNC_THREADS));
     let synced: Vec<Result<()>> = thread::scope(|scope| {
@@ -336,22 +336,27 @@ fn commit(accepted: &[Accepted], root: &Path, sync_root: bool) -> Result<Vec<Uns
             })
             .collect()
     });
-    let mut unstored = Vec::new();
+    let mut outcome = BatchOutcome::default();
+    let name_of = |path: &Path| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
     for (message, synced) in accepted.iter().zip(synced) {
-        if let Err(error) = synced.and_then(|()| message.publish()) {
-            let name = message.target.file_name().unwrap_or_default();
-            let name = name.to_string_lossy().into_owned();
-            unstored.push(Unstored { name, error });
+        let name = name_of(&message.target);
+        match synced.and_then(|()| message.publish()) {
+            Ok(path) if path == message.target => {}
+            Ok(path) => outcome.renamed.push((name, name_of(&path))),
+            Err(error) => outcome.unstored.push(Unstored { name, error }),
         }
     }
     files::sync(&root.join("new"))?;
     if sync_root {
         files::sync_dir_and_parent(root)?;
     }
-    if unstored.len() == accepted.len() && accepted.len() > 1 {
-        return Err(unstored.swap_remove(0).error);
+    if outcome.unstored.len() == accepted.len() && accepted.len() > 1 {
+        return Err(outcome.unstored.swap_remove(0).error);
     }
-    Ok(unstored)
+    Ok(outcome)
 }
 
 /// Syncs the files of accepted messages, one after the other. Returns the result for each.

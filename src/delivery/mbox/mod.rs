@@ -30,8 +30,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, Search, StoredMessage,
-    Unstored, Visit, mboxrd,
+    BatchOutcome, Delivery, DeliveryMode, Draft, Envelope, Location, PendingCommit, Search,
+    StoredMessage, Unstored, Visit, mboxrd,
 };
 use crate::{
     domain::{
@@ -385,10 +385,15 @@ impl Delivery for Mbox {
 
     fn take_batch(&mut self) -> PendingCommit {
         let Some(batch) = self.batch.take() else {
-            return PendingCommit::new(|| Ok(Vec::new()));
+            return PendingCommit::new(|| Ok(BatchOutcome::default()));
         };
         let mailbox = self.mailbox.clone();
-        PendingCommit::new(move || mailbox.append(batch))
+        PendingCommit::new(move || {
+            Ok(BatchOutcome {
+                unstored: mailbox.append(batch)?,
+                renamed: Vec::new(),
+            })
+        })
     }
 
     fn mode(&self, _destinations: &[Destination]) -> DeliveryMode {
