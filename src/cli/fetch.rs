@@ -34,11 +34,7 @@ use crate::{
 };
 
 pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult {
-    let overrides = overrides(context, args)?;
-    if overrides.destination == Some(Destination::Stdout) {
-        check_stdout(context)?;
-    }
-    let accounts = accounts(context, args, &overrides)?;
+    let accounts = selected(context, args)?;
     let mut env = env(context, &accounts)?;
     if args.every.is_some() {
         env.report = reporter(context, &accounts, Some(Rounds::new(env.clock)));
@@ -90,6 +86,18 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
             return Ok(exit);
         }
     }
+}
+
+/// Returns the accounts to fetch with the settings that the command line overrides.
+///
+/// # Errors
+/// As for [`overrides`] and [`accounts`], or mail must not be written to standard output.
+pub(super) fn selected(context: &CommandContext, args: &args::Fetch) -> Result<Vec<Account>> {
+    let overrides = overrides(context, args)?;
+    if overrides.destination == Some(Destination::Stdout) {
+        check_stdout(context)?;
+    }
+    accounts(context, args, &overrides)
 }
 
 /// Returns the sandbox for a run of these accounts. The directories that it writes are created first

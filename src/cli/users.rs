@@ -106,12 +106,17 @@ pub(super) fn run(
         return Ok(None);
     }
     let is_fetch = matches!(command, Command::Fetch(args) if !args.dry_run);
+    let to_stdout = matches!(command, Command::Fetch(args) if args.to.as_deref() == Some("-"));
+    if let Command::Fetch(args) = command
+        && is_fetch
+    {
+        // what concerns the whole command line is reported once
+        fetch::selected(context, args)?;
+    }
     let mut combined = Combined::default();
     for (name, error) in failed {
         report_failure(context, is_fetch, &name, &error, &mut combined);
     }
-    let merges = context.global.json && !is_fetch && groups.len() + combined.accounts.len() > 1;
-    let to_stdout = matches!(command, Command::Fetch(args) if args.to.as_deref() == Some("-"));
     // directories of users are created before another process creates the one above them
     let mut handovers = Vec::new();
     for group in &groups {
@@ -124,6 +129,8 @@ pub(super) fn run(
             }
         }
     }
+    let is_whole = handovers.len() == 1 && combined.accounts.is_empty();
+    let merges = context.global.json && !is_fetch && !is_whole;
     let mut running = Vec::new();
     for handover in handovers {
         if context.stop.signal().is_some() {
@@ -244,7 +251,7 @@ fn secrets(
 ) -> Result<BTreeMap<String, Result<Secret>>> {
     let connects = match command {
         Command::Fetch(args) => args.password_command.is_none(),
-        Command::Plan(_) | Command::Check(_) => true,
+        Command::Plan(_) | Command::Check(_) | Command::Ledger(Ledger::Catchup { .. }) => true,
         _ => false,
     };
     let env = fetch::env(context, &[])?;

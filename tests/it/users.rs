@@ -180,7 +180,7 @@ fn other_commands_read_the_ledger_of_the_user() {
             .assert_stdout("other");
         let json = office.pouch(&[command, &["--json"]].concat()).run();
         json.assert_code(0);
-        let json: serde_json::Value = serde_json::from_str(&json.stdout_text()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
         let names: Vec<_> = json["accounts"]
             .as_array()
             .unwrap()
@@ -194,6 +194,29 @@ fn other_commands_read_the_ledger_of_the_user() {
     let retry = office.pouch(&["ledger", "forget", "other", "all"]).run();
     retry.assert_code(0).assert_stdout("2 messages forgotten");
     assert_eq!(owners(&office.home.join("state").join(USER)), [uid()]);
+}
+
+#[test]
+fn mistakes_of_the_command_line_are_reported_once() {
+    let office = Office::new();
+    for args in [
+        &["fetch", "--mailbox", "private"][..],
+        &["fetch", "--to", "-", "--json"],
+    ] {
+        let output = office.pouch(args).run();
+        output.assert_code(64);
+        assert_eq!(output.stderr.matches("pouch: ").count(), 1, "{output}");
+    }
+    assert!(!office.home.join("other/Mail").exists());
+}
+
+#[test]
+fn catchup_connects_with_the_password_of_root() {
+    let office = Office::new();
+    let output = office.pouch(&["ledger", "catchup", "other"]).run();
+    output.assert_code(0).assert_stdout("2 messages skipped");
+    office.fetch(0);
+    assert_eq!(office.home.maildir("other/Mail").len(), 0);
 }
 
 #[test]
@@ -248,6 +271,15 @@ fn unknown_user_does_not_stop_other_accounts() {
         .assert_stderr("config.toml:18: deliver-as = \"no-such-user\"");
     let expected = [1, 2].map(|n| corpus::on_disk(&corpus::message(n)));
     office.home.maildir("Mail/work").assert_exactly(&expected);
+    for args in [&["check", "--json"][..], &["check", "other", "--json"]] {
+        let output = office.pouch(args).run();
+        output
+            .assert_code(78)
+            .assert_stdout("there is no user `no-such-user`");
+        let document: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+        let accounts = document["accounts"].as_array().unwrap();
+        assert_eq!(accounts.len(), 4 - args.len());
+    }
 }
 
 #[test]
