@@ -20,7 +20,9 @@
 //!
 //! # The path of a message
 //!
-//! 1. [`config`] resolves the account's settings; [`sys::lock`] keeps other pouches out.
+//! 1. [`config`] resolves the account's settings; [`sys::lock`] keeps other pouches out. If root
+//!    fetches for other users, a process of each user does all of the following
+//!    ([`cli::users`]).
 //! 2. [`fetch::connect`] opens a session on the host: [`net`] connects and starts TLS,
 //!    [`pop3::login`] reads the greeting and logs in with the secret from [`sys::password`], unless
 //!    [`domain::login`] decides that it is too early for that. What a refusal means, and what the

@@ -14,7 +14,7 @@ mod plan;
 mod probe;
 pub mod setup;
 mod status;
-mod users;
+pub mod users;
 
 use std::{
     ffi::OsString,

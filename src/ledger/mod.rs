@@ -408,3 +408,23 @@ fn foreign_version(path: &Path, version: u32) -> Error {
 fn size(octets: u64) -> i64 {
     i64::try_from(octets).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_files_are_kept_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.db");
+        create_private(&path).unwrap();
+        let place = |connection: Connection| -> i64 {
+            connection
+                .pragma_query_value(None, "temp_store", |row| row.get(0))
+                .unwrap()
+        };
+        // 2 is MEMORY
+        assert_eq!(place(connect(&path).unwrap()), 2);
+        assert_eq!(place(connect_read_only(&path).unwrap()), 2);
+    }
+}
