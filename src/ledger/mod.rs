@@ -60,6 +60,7 @@ mod login;
 pub mod mailboxes;
 mod maildirs;
 mod reporting;
+mod rows;
 mod runs;
 mod schema;
 
@@ -72,7 +73,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
-pub use admin::{RetryOutcome, Row, RowFilter, RowRange, State, no_such_message};
+pub use admin::RetryOutcome;
 pub use attempts::Failed;
 pub use deletions::Proof;
 pub use deliveries::{Arrival, ExpectedSize, NextCopy, Recovered, RecoveredNotice};
@@ -82,6 +83,7 @@ pub use identity::Recognized;
 pub use mailboxes::LedgerFile;
 pub use maildirs::{DeliveredLocations, MaildirState, SeenMaildir};
 pub use reporting::{Audience, Problem};
+pub use rows::{Row, RowFilter, RowRange, State, no_such_message};
 pub use runs::{PastRun, Run, RunEnd};
 
 use crate::{

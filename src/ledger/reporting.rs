@@ -4,7 +4,7 @@
 
 use rusqlite::params;
 
-use super::{Ledger, Reader, RecoveredNotice, Row, admin};
+use super::{Ledger, Reader, RecoveredNotice, Row, rows};
 use crate::{
     domain::{
         ids::RowId,
@@ -65,7 +65,7 @@ impl Reader {
     /// The ledger cannot be read.
     pub fn unreported_quarantines(&self) -> Result<Vec<Row>> {
         self.read(|ledger| {
-            let columns = admin::COLUMNS;
+            let columns = rows::COLUMNS;
             ledger
                 .prepare_cached(&format!(
                     "SELECT {columns} FROM message WHERE state = 'quarantined'

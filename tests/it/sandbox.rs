@@ -43,7 +43,7 @@ fn check_prints_whether_it_is_in_force() {
     check(&["check"])
         .assert_code(0)
         .assert_stdout("sandbox  ok    limited to the files");
-    check(&["check", "--json"]).assert_stdout("\"in-force\": true");
+    check(&["check", "--json"]).assert_stdout("\"in_force\": true");
     desk.configure("after = [\"true\"]");
     check(&["check"])
         .assert_code(0)

@@ -812,7 +812,7 @@ fn check_tests_every_destination_and_command() {
         }
       ],
       "sandbox": {
-        "in-force": false,
+        "in_force": false,
         "what": "account `work` runs programs"
       }
     }

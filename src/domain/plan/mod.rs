@@ -9,14 +9,19 @@
 //! exceed them until the next run. The limit of a run comes after that, and last the protection of
 //! messages that share a UID, which may withdraw a deletion but never adds one.
 
-use std::collections::{HashMap, HashSet};
+mod action;
+mod mailbox;
+
+use std::collections::HashSet;
 
 use crate::domain::{
-    ids::{MsgNum, RowId},
-    rule::{RuleAction, RuleMatch},
+    rule::RuleAction,
     size::ByteSize,
     time::{TimeSpan, Timestamp},
 };
+
+pub use action::{Action, AfterFetch, DeleteReason, KeepUntil, SkipReason};
+pub use mailbox::{Known, ListedMessage, Local, Mailbox};
 
 /// The longest time until a failed message is retried.
 const LONGEST_WAIT: TimeSpan = TimeSpan::from_days(32);
@@ -98,84 +103,6 @@ impl Plan {
             .iter()
             .map(|step| (&mailbox.entries[step.index], step.action))
     }
-}
-
-/// An action, with its reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Fetch it.
-    Fetch(AfterFetch),
-    /// Delete it from the server.
-    Delete(DeleteReason),
-    /// It was delivered and stays on the server.
-    Keep(KeepUntil),
-    /// It was not delivered and stays on the server.
-    Leave(SkipReason),
-}
-
-/// The treatment of a message on the server after it was fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AfterFetch {
-    /// It stays.
-    Keep(KeepUntil),
-    /// It is deleted.
-    Delete,
-    /// It was truncated before: if more of it arrives now, it is delivered once more.
-    Complete,
-}
-
-/// The reason why a message is deleted from the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DeleteReason {
-    /// It was fetched longer ago than this.
-    Kept(TimeSpan),
-    /// `keep = "none"`.
-    NotKept,
-    /// This many newer messages are kept.
-    Newest(u64),
-    /// This much newer mail is kept.
-    Total(ByteSize),
-    /// The user deleted it from the Maildir.
-    DeletedLocally,
-    /// The user requested it.
-    OnRequest,
-    /// This rule deletes it without fetching it.
-    ByRule(RuleMatch),
-}
-
-/// The time for which a delivered message stays on the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeepUntil {
-    /// There is no time limit.
-    Forever,
-    /// Until this time.
-    Due(Timestamp),
-}
-
-/// The reason why a message is not fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SkipReason {
-    /// It is larger than this.
-    Oversize(ByteSize),
-    /// It is quarantined until this time.
-    Quarantine(Timestamp),
-    /// It is truncated; it is requested again at this time.
-    Short(Timestamp),
-    /// The run already fetches this many messages.
-    Limit(u64),
-    /// It was skipped before, by a rule, a filter, or on request.
-    Skipped,
-    /// Another message with the same UID is not delivered yet.
-    SharedUid,
-    /// The server failed to delete it; the next attempt is at this time.
-    DeletionFailed(Timestamp),
-    /// This rule skips it.
-    ByRule(RuleMatch),
-    /// This rule deletes it, but deletions are disabled in this run.
-    DeletionDeferred(RuleMatch),
-    /// It would be deleted, but is known only from another address of the mailbox, and its header
-    /// was not compared.
-    OtherAddress,
 }
 
 /// Decides what to do with each message of `mailbox` at the time `now`.
@@ -383,91 +310,13 @@ pub fn believable(delivered: usize, gone: usize, files: usize) -> bool {
     gone == 0 || (files > 0 && gone * 2 <= delivered)
 }
 
-/// The listed messages, with what the ledger knows about them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mailbox {
-    /// The messages, in the order of the listing.
-    pub entries: Vec<ListedMessage>,
-    /// The index of each message that shares its UID with others, with the index of the first of
-    /// those.
-    pub shared_uids: HashMap<usize, usize>,
-    /// The messages that the server failed to delete, each with the time of the next attempt.
-    pub deletion_suspects: HashMap<RowId, Timestamp>,
-}
-
-/// A listed message, with what is known about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedMessage {
-    /// Its number in this session.
-    pub num: MsgNum,
-    /// Its size by LIST.
-    pub octets: u64,
-    /// Its row in the ledger, if it has one.
-    pub row: Option<RowId>,
-    /// Its state in the ledger.
-    pub known: Known,
-    /// The rule that matches it, if it is new.
-    pub rule_match: Option<RuleMatch>,
-    /// Whether the user requested it (`ledger retry`), regardless of the rules and of `max-size`.
-    pub force_fetch: bool,
-    /// Whether it is known only from another address of the mailbox, so that its header has to be
-    /// compared before it may be deleted.
-    pub other_address: bool,
-}
-
-/// The state of a listed message in the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
-    /// Not delivered yet.
-    New {
-        /// The number of failed attempts.
-        attempts: u32,
-        /// Whether it was deferred in an earlier run because of a transient problem.
-        deferred: bool,
-    },
-    /// Delivered completely.
-    Delivered {
-        /// The time when it was fetched.
-        at: Timestamp,
-        /// Its state in the Maildir.
-        local: Local,
-    },
-    /// Delivered, but truncated: fewer bytes arrived than were listed.
-    Short {
-        /// The time to request it again.
-        next_try: Timestamp,
-    },
-    /// Quarantined after too many attempts.
-    Quarantined {
-        /// The time to request it again.
-        next_try: Timestamp,
-    },
-    /// Skipped by a rule, a filter or `ledger catchup`: neither fetched nor deleted.
-    Skipped,
-    /// To be deleted on request (`ledger delete`), even if it was not fetched.
-    DeleteRequested,
-}
-
-impl Known {
-    /// Returns the state of a message that is new.
-    pub const NEVER_SEEN: Self = Self::New {
-        attempts: 0,
-        deferred: false,
-    };
-}
-
-/// The state of a delivered message in the Maildir.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Local {
-    /// It is there, or the Maildir was not read: both are treated alike.
-    Present,
-    /// The user deleted it.
-    Deleted,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{
+        ids::{MsgNum, RowId},
+        rule::RuleMatch,
+    };
     use proptest::prelude::*;
 
     const NOW: Timestamp = Timestamp(1_800_000_000);
