@@ -100,8 +100,9 @@ pub(super) fn selected(context: &CommandContext, args: &args::Fetch) -> Result<V
     accounts(context, args, &overrides)
 }
 
-/// Returns the sandbox for a run of these accounts. The directories that it writes are created first
-/// if they are missing, so that no directory above them has to be written. The run reports errors.
+/// Returns the sandbox for a run of these accounts. The directories that it writes are created
+/// first if they are missing, so that no directory above them has to be written. The run reports
+/// errors.
 fn sandbox(context: &CommandContext, accounts: &[Account]) -> Sandbox {
     if !context.setup.sandbox() {
         return Sandbox::off("sandbox = false");

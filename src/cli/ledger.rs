@@ -240,8 +240,8 @@ fn list(
     Ok(Exit::OK)
 }
 
-/// Returns the line of a message in a list: its subject or its UID, its last failure, and whether it
-/// is missing or will be deleted.
+/// Returns the line of a message in a list: its subject or its UID, its last failure, and whether
+/// it is missing or will be deleted.
 fn line(row: &Row) -> String {
     let reason = row
         .reason

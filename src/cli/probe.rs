@@ -110,8 +110,8 @@ pub(super) fn program(argv: &[String], key: &str, env: &RunEnv) -> Result<String
     Err(Error::new(Kind::Config, what).with_hint(hint))
 }
 
-/// Checks that `path` can be created, in the nearest directory that exists. Since permissions do not
-/// show that for /proc and the like, a file without a name is created there.
+/// Checks that `path` can be created, in the nearest directory that exists. Since permissions do
+/// not show that for /proc and the like, a file without a name is created there.
 fn check_creatable(path: &Path) -> Result<()> {
     let nearest = path
         .ancestors()

@@ -203,7 +203,7 @@ hint: run `chmod go-w ~/c.toml`"
     }
 
     #[test]
-    fn bytes_that_are_not_text() {
+    fn binary_config_is_refused() {
         let decode = |bytes| decode("c.toml", bytes).map_err(|error| error.to_string());
         assert_eq!(decode(b"\xef\xbb\xbfjobs = 3\r\n").unwrap(), "jobs = 3\r\n");
         assert_eq!(

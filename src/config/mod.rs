@@ -12,10 +12,9 @@
 //! records where each value came from. [`url`] creates an account from a URL, without a file.
 //!
 //! [`value`] reads and writes the types of values, with the notations of [`syntax`] and
-//! [`destination_spec`] and [`route`]. [`diagnostic`] creates the error messages, [`snippet`] the
-//! excerpts from the file; [`mistakes`] collects them; [`migration_hints`] maps the keys of other mail
-//! fetchers. [`sample`] writes a config
-//! with all keys.
+//! [`destination_spec`] and [`route`]. [`diagnostic`] creates the error messages, [`snippet`]
+//! the excerpts from the file; [`mistakes`] collects them; [`migration_hints`] maps the keys of
+//! other mail fetchers. [`sample`] writes a config with all keys.
 
 pub mod account;
 mod conflicts;

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn two_places_are_shown_in_the_order_of_the_file() {
+    fn two_excerpts_are_in_file_order() {
         let text = "a = 1\n".repeat(9) + "bc = 2\n";
         let (first, last) = (0..1, text.len() - 7..text.len() - 5);
         let at = |span: &Range<usize>, other| document(&text).draw(span, "no", Some(other));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_may_hold_a_password_is_cut() {
+    fn line_with_a_possible_password_is_cut() {
         for line in [
             "password = \"hunter2\"",
             "  Passwd = hunter2",

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_with_a_password_is_never_repeated() {
+    fn url_with_a_password_is_not_repeated() {
         for url in [
             "pops://ann:hunter2@host",
             "pops://ann:hunt@er2@host",

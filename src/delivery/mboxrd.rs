@@ -166,7 +166,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn quoted_message_is_unquoted_to_itself_whatever_the_pieces(
+        fn quoting_can_be_undone_for_any_message(
             lines in proptest::collection::vec("(>{0,2}From )?[a>F \r]{0,3}", 0..6),
             cut in 0_usize..40,
         ) {

@@ -257,8 +257,8 @@ impl Blame {
         });
     }
 
-    /// Records that a destination accepted a message, but could not store it. Returns whether to fetch
-    /// more.
+    /// Records that a destination accepted a message, but could not store it. Returns whether to
+    /// fetch more.
     pub fn not_stored(&mut self, requested: Requested) -> Next {
         self.accepted = self.accepted.saturating_sub(1);
         self.failed(requested, false, Cause::Storage)
@@ -308,8 +308,8 @@ impl Blame {
         next
     }
 
-    /// Records that a message failed while the session went on. `first`: it was the first one of its
-    /// session. Returns whether to request more.
+    /// Records that a message failed while the session went on. `first`: it was the first one of
+    /// its session. Returns whether to request more.
     pub fn failed(&mut self, requested: Requested, first: bool, cause: Cause) -> Next {
         let Requested { row, known_bad, .. } = requested;
         self.deferred(row);
@@ -645,7 +645,7 @@ mod tests {
         }
 
         #[test]
-        fn good_messages_arrive_whatever_the_bad_ones_do(
+        fn good_messages_arrive_despite_any_bad_ones(
             messages in proptest::collection::vec(any_reply(), 1..20),
             sulks in any::<bool>(),
         ) {

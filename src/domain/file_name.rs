@@ -1,15 +1,15 @@
 //! Names of files that pouch delivers to a Maildir.
 //!
 //! A name is a function of the message's row in the ledger. A file with that name proves that the
-//! row is delivered, unless its content is another one. So a crash between the delivery and the ledger's commit neither loses a
-//! message nor delivers it twice, and no write-ahead log is needed.
+//! row is delivered, unless its content is another one. So a crash between the delivery and the
+//! ledger's commit neither loses a message nor delivers it twice, and no write-ahead log is needed.
 
 use std::{fmt, str::FromStr};
 
 use super::{ids::RowId, time::Timestamp};
 
-/// The name of a delivered message, without Maildir flags:
-/// `FIRST_SEEN.R` `ROW` [`-` `COPY` [`-` `VARIANT`]] [`P` `DESTINATIONS`] `L` `LEDGER` `.` `HOSTNAME`.
+/// The name of a delivered message, without Maildir flags: `FIRST_SEEN.R` `ROW` [`-` `COPY` [`-`
+/// `VARIANT`]] [`P` `DESTINATIONS`] `L` `LEDGER` `.` `HOSTNAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageFileName {
     /// The time when the message was first listed.
@@ -52,8 +52,8 @@ pub struct LedgerName {
 pub struct ForeignName;
 
 impl MessageFileName {
-    /// Returns another name for the same message, for a directory in which a file with other content
-    /// has this name.
+    /// Returns another name for the same message, for a directory in which a file with other
+    /// content has this name.
     #[must_use]
     pub fn next_variant(self) -> Self {
         Self {

@@ -10,12 +10,13 @@
 //!
 //! # The evidence
 //!
-//! A mailbox is identified by its UIDs and by the headers of its messages. UIDs alone prove nothing,
-//! since many servers count from 1. Headers alone prove nothing either, since two mailboxes of one
-//! person get the same mailing lists. So a mailbox is a known one if most of the UIDs are known *and*
-//! the headers of the messages with these UIDs are the known ones. A few of them suffice; a single
-//! header that differs is evidence of another mailbox, because fetching mail twice is better than
-//! never fetching it. Without any header there is no evidence, and the user decides.
+//! A mailbox is identified by its UIDs and by the headers of its messages. UIDs alone prove
+//! nothing, since many servers count from 1. Headers alone prove nothing either, since two
+//! mailboxes of one person get the same mailing lists. So a mailbox is a known one if most of the
+//! UIDs are known *and* the headers of the messages with these UIDs are the known ones. A few of
+//! them suffice; a single header that differs is evidence of another mailbox, because fetching mail
+//! twice is better than never fetching it. Without any header there is no evidence, and the user
+//! decides.
 //!
 //! If the server was replaced as well, its UIDs are new. Most of the headers then suffice, but only
 //! for the mailbox that the account used before, because two accounts may get the same mail.
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn sample_has_the_first_and_the_last() {
+    fn sample_includes_the_first_and_the_last() {
         assert!(sample(&[0_u8; 0]).is_empty());
         assert_eq!(sample(&[7]), [7]);
         assert_eq!(sample(&[1, 2, 3]), [1, 2, 3]);

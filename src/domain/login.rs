@@ -24,8 +24,8 @@ use super::{
 /// refusal.
 const FIRST_DELAY: TimeSpan = TimeSpan::from_seconds(5 * 60);
 
-/// The number of connections in a row that may be lost after the password was sent. Further ones are
-/// treated as refusals.
+/// The number of connections in a row that may be lost after the password was sent. Further ones
+/// are treated as refusals.
 const TOLERATED_LOSSES: u32 = 2;
 
 /// The longest time until a refused password is tried again.

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::time::Timestamp;
 
-/// The number of bytes of a message that are searched for the end of its header. Headers are smaller.
+/// The number of bytes of a message that are searched for the end of its header. Headers are
+/// smaller.
 pub const MAX_HEAD: usize = 64 * 1024;
 
 /// The summary of a header, decoded (RFC 2047) and not sanitized.
@@ -367,7 +368,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn octets_never_panic(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn arbitrary_bytes_do_not_panic(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = (summarize(&octets), fingerprint(&octets));
         }
     }

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_gets_the_message_for_the_address() {
+    fn lmtp_server_without_recipients_gets_the_address() {
         let lmtp = |recipients: &[&str]| {
             let server = LmtpServer::Tcp {
                 host: "lmtp".into(),

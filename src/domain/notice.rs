@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn any_mail_program_can_read_it() {
+    fn notice_can_be_parsed_as_mail() {
         let mail = notice(1);
         assert!(!mail.contains(&b'\r'));
         let mail = MessageParser::default().parse(&mail).unwrap();

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_glob_is_held_against_the_whole() {
+    fn glob_matches_the_whole_text() {
         for (pattern, text) in [
             ("*@example.org", "Ann@EXAMPLE.org"),
             ("a?c", "aüc"),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_is_found_anywhere() {
+    fn regular_expression_matches_anywhere() {
         assert!(matches("/sale|offer/", "Our best OFFER yet"));
         assert!(matches("/^re: /", "Re: x") && !matches("/^re: /", "Fwd: Re: x"));
         assert!(!matches("/", "x") && matches("/", "/"));

@@ -317,7 +317,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn octets_never_panic(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn arbitrary_bytes_do_not_panic(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
             for condition in [
                 Condition::From(pattern("x")),
                 Condition::ListId(pattern("x")),

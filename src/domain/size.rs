@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_not_sizes_are_refused_with_the_right_spelling() {
+    fn invalid_sizes_are_refused_with_the_right_spelling() {
         for (text, hint) in [
             ("100", "add a unit: 100KB, 100MB or 100GB"),
             ("5MiB", "sizes are in powers of 1000: write 5MB"),

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_not_a_length_of_time_are_refused() {
+    fn invalid_durations_are_refused_by_units() {
         let none = ["", "d", "-3d", "1.5h", "3 fortnights", "1d12h", "٣d", "1µ"];
         let too_long = [
             "365001d",

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_return_path_that_is_there_stays_the_only_one() {
+    fn existing_return_path_is_kept() {
         let uid = Uid::new(*b"1");
         let hop = hop(&uid);
         let path = |head: &str| text(&[TraceField::ReturnPath], &hop, head);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_stays_in_its_comment() {
+    fn foreign_text_stays_in_its_comment() {
         let uid = Uid::new(*b"a)\r\nBcc: (\\\xe9\0");
         let evil = TraceInfo {
             account: "w(o",
@@ -298,7 +298,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_there_are_three_fields(uid: Vec<u8>, host: String, user: String, account: String) {
+        fn any_input_gives_three_fields(uid: Vec<u8>, host: String, user: String, account: String) {
             let uid = Uid::new(uid);
             let all = text(&ALL, &TraceInfo { host: &host, user: &user, account: &account, ..hop(&uid) }, "");
             prop_assert!(all.lines().all(|line| line.len() < 998));

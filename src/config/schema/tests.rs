@@ -32,7 +32,7 @@ fn names_are_those_of_the_fields() {
 /// A key that must be set says how, so that the error for a missing key always has a hint. A key
 /// with a default does not.
 #[test]
-fn a_key_has_a_default_or_says_how_to_set_it() {
+fn required_key_has_a_hint() {
     let missing = [
         AccountTable::defaults().complete().err(),
         RuleTable::defaults().complete().err(),

@@ -173,8 +173,8 @@ impl Maildir {
     }
 }
 
-/// The times at which the directories of a Maildir changed, in nanoseconds since 1970, by the clock of the file
-/// system. `None` if one does not exist.
+/// The times at which the directories of a Maildir changed, in nanoseconds since 1970, by the clock
+/// of the file system. `None` if one does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// When an entry of `new` was added or removed last (`mtime`). A restored backup sets it back.
@@ -463,7 +463,8 @@ impl Walk<'_, '_> {
 /// A result, or the path that cannot be read.
 type Unless<T> = std::result::Result<T, (PathBuf, io::Error)>;
 
-/// Returns the message at a directory entry, or `None` if it is not a regular file or a link to one.
+/// Returns the message at a directory entry, or `None` if it is not a regular file or a link to
+/// one.
 fn message_at(entry: &fs::DirEntry) -> Option<StoredMessage> {
     let kind = entry.file_type().ok()?;
     let path = entry.path();

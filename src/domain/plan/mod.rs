@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_on_disk_is_never_deleted() {
+    fn incomplete_message_is_never_deleted() {
         let policy = Policy {
             keep: Keep::None,
             keep_newest: Some(1),
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_do_not_tell_which_is_newer() {
+    fn message_numbers_do_not_determine_age() {
         let policy = Policy {
             keep_newest: Some(1),
             ..Policy::default()
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn no_twin_is_deleted_while_another_waits() {
+    fn message_with_a_shared_uid_is_kept_until_all_are_delivered() {
         let quarantined = Known::Quarantined {
             next_try: NOW.after(TimeSpan::from_days(1)),
         };
@@ -637,7 +637,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_takes_what_is_new() {
+    fn rule_applies_to_new_messages() {
         let new = Known::New {
             attempts: 0,
             deferred: false,
@@ -788,7 +788,7 @@ mod tests {
         }
 
         #[test]
-        fn only_the_delivered_and_the_doomed_are_deleted(policy in any_policy(), mailbox in any_scan()) {
+        fn only_delivered_or_requested_messages_are_deleted(policy in any_policy(), mailbox in any_scan()) {
             for index in deleted(&plan(&policy, &mailbox, NOW)) {
                 let ListedMessage { known, rule_match, .. } = mailbox.entries[index];
                 let ruled = matches!(known, Known::New { .. }) && rule_match.is_some_and(|rule_match| rule_match.action == RuleAction::Delete);

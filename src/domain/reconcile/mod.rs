@@ -78,8 +78,8 @@ impl Reconciled {
             .filter_map(|entry| entry.row)
     }
 
-    /// Returns the messages that may be deleted once their headers were compared: `plan` leaves them
-    /// on the server, because they are known only from another address.
+    /// Returns the messages that may be deleted once their headers were compared: `plan` leaves
+    /// them on the server, because they are known only from another address.
     pub fn other_address(&self, plan: &Plan) -> Vec<Unverified> {
         let mut messages: Vec<_> = plan
             .steps
