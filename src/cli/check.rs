@@ -11,6 +11,7 @@ use super::{CommandContext, CommandResult, args::Accounts, fetch, print_json, pr
 use crate::{
     config::{Account, Tls, overrides::Overrides},
     domain::{
+        auth::Mechanism,
         destination::Destination,
         plan::Keep,
         provider::{is_recent, provider_of},
@@ -21,13 +22,17 @@ use crate::{
         connect::{Milestone, connect, described_route, show_certificate, with_access_hint},
         env::RunEnv,
         hooks,
-        logins::forget_refusals,
+        logins::record_success,
     },
     ledger::{self, Ledger},
     net::Certificate,
     pop3::reply::Capabilities,
     report::{complain, form, json, print_wrapped},
-    sys::{password, process, sandbox::Status},
+    sys::{
+        password::{self, Secret},
+        process,
+        sandbox::Status,
+    },
     text::{count, day, sanitize, tilde},
 };
 
@@ -243,19 +248,13 @@ fn reach(
     let mut ledger = env.ledger(account).map_err(|error| ("ledger", error))?;
     show_state_dir(env, steps);
     run_before(account, env, steps).map_err(|error| ("before", error))?;
-    let began = Instant::now();
-    let secret = env.secret(account).map_err(|error| ("secret", error))?;
-    steps.ok(
-        "secret",
-        &format!(
-            "{}, {}",
-            password::described(&account.secret, &env.home),
-            tenths(began)
-        ),
-    );
+    let secret = obtain_secret(account, env, steps).map_err(|error| ("secret", error))?;
     let began = Instant::now();
     let mut reached = "connect";
-    let session = connect(account, env, &secret, &mut |milestone| match milestone {
+    let history = ledger.reader().login_history();
+    let history = history.map_err(|error| ("ledger", error))?;
+    let presented = (&secret, history.remembered(env.clock.now()));
+    let session = connect(account, env, presented, &mut |milestone| match milestone {
         Milestone::Connected(address) => {
             let millis = began.elapsed().as_millis();
             steps.ok(
@@ -279,8 +278,8 @@ fn reach(
             }
             reached = "login";
         }
-        Milestone::LoggedIn(mechanism) => {
-            steps.ok("login", &mechanism.to_string());
+        Milestone::LoggedIn { method, offered } => {
+            steps.ok("login", &login(account, method.mechanism, &offered));
             reached = "server";
         }
     });
@@ -289,7 +288,8 @@ fn reach(
     let (listing, ()) = session
         .list(|| ())
         .map_err(|error| ("server", with_access_hint(error, account, env)))?;
-    forget_refusals(&mut ledger).map_err(|error| ("ledger", error))?;
+    record_success(&mut ledger, session.method(), env.clock.now())
+        .map_err(|error| ("ledger", error))?;
     let total = count(listing.listed() as u64, "message");
     steps.ok(
         "server",
@@ -373,6 +373,15 @@ fn run_before(account: &Account, env: &RunEnv, steps: &mut Steps<'_>) -> Result<
     Ok(())
 }
 
+/// Obtains the account's secret.
+fn obtain_secret(account: &Account, env: &RunEnv, steps: &mut Steps<'_>) -> Result<Secret> {
+    let began = Instant::now();
+    let secret = env.secret(account)?;
+    let source = password::described(&account.secret, &env.home);
+    steps.ok("secret", &format!("{source}, {}", tenths(began)));
+    Ok(secret)
+}
+
 /// Returns the description of a connection to `address`, if that is known.
 fn connected(account: &Account, address: Option<String>) -> String {
     let server = account.address();
@@ -411,6 +420,19 @@ fn show_state_dir(env: &RunEnv, steps: &mut Steps<'_>) {
         );
         steps.warning("ledger", &what);
     }
+}
+
+/// Returns the description of a login: its mechanism, and those that the server announces.
+fn login(account: &Account, mechanism: Mechanism, offered: &[String]) -> String {
+    let mut text = mechanism.name().to_owned();
+    if mechanism == Mechanism::Apop && account.tls != Tls::Off {
+        text.push_str(", which gains nothing over TLS");
+    }
+    if offered.iter().any(|name| name != mechanism.name()) {
+        let offered = sanitize(offered.join(" ").as_bytes());
+        text.push_str(&format!("; the server offers {offered}"));
+    }
+    text
 }
 
 /// Returns the description of a trusted certificate. `name` is appended to that.

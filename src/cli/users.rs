@@ -257,7 +257,9 @@ fn secrets(
     let env = fetch::env(context, &[])?;
     let accounts = group.accounts.iter().filter(|_| connects);
     let needed = accounts.filter(|(_, account)| match account.secret {
-        SecretSource::Command(_) => false,
+        SecretSource::Command(_) | SecretSource::TokenCommand(_) | SecretSource::Certificate => {
+            false
+        }
         SecretSource::Prompt => true,
         SecretSource::File(_) | SecretSource::Credential(_) => group.user.is_some(),
     });

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::{
-        auth::Auth,
+        auth::{Auth, SecretKind},
         ids::{Address, MailboxId},
         plan::Policy,
         provider::provider_of,
@@ -72,9 +72,9 @@ pub struct Account {
     pub request_ahead: RequestAhead,
     /// The login mechanism.
     pub auth: Auth,
-    /// Time limit for a command that prints the password, without a terminal.
+    /// Time limit for a command that prints the password or the token, without a terminal.
     pub password_command_timeout: TimeSpan,
-    /// The source of the password.
+    /// The source of the password or token.
     pub secret: SecretSource,
     /// The user who fetches and delivers, if root runs pouch.
     pub deliver_as: Option<String>,
@@ -205,15 +205,37 @@ pub enum RequestAhead {
     Count(u32),
 }
 
-/// The source of the password.
+/// The source of the password or token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
     /// The first line that this command prints.
     Command(Vec<String>),
+    /// The first line that this command prints: an access token of OAuth 2.0.
+    TokenCommand(Vec<String>),
     /// The first line of this file.
     File(PathBuf),
     /// The systemd credential of this name.
     Credential(String),
     /// A prompt on the terminal.
     Prompt,
+    /// None: the client certificate of the connection takes its place.
+    Certificate,
+}
+
+impl SecretSource {
+    /// Returns the kind of the secret.
+    pub fn kind(&self) -> SecretKind {
+        match self {
+            Self::Command(_) | Self::File(_) | Self::Credential(_) | Self::Prompt => {
+                SecretKind::Password
+            }
+            Self::TokenCommand(_) => SecretKind::Token,
+            Self::Certificate => SecretKind::Certificate,
+        }
+    }
+
+    /// Returns whether the secret is an access token of OAuth 2.0.
+    pub fn is_token(&self) -> bool {
+        self.kind() == SecretKind::Token
+    }
 }

@@ -11,7 +11,14 @@ use super::{
     snippet::Document,
     toml::File,
 };
-use crate::{domain::ids::Address, error::Error};
+use crate::{
+    config::value::Value,
+    domain::{
+        auth::{Auth, Mechanism, SecretKind},
+        ids::Address,
+    },
+    error::Error,
+};
 
 /// The hint for most contradictions.
 const REMOVE_ONE: &str = "remove one of them";
@@ -29,6 +36,18 @@ pub(super) fn layered(own: AccountTable, mut defaults: AccountTable) -> AccountT
         // the password of another proxy
         defaults.proxy_password_command = None;
     }
+    if own
+        .auth
+        .as_ref()
+        .is_some_and(|auth| is_external(auth.value))
+    {
+        Choice::Password.keys().for_each(|key| defaults.unset(key));
+    }
+    if let (Some(auth), Some((kind, _))) = (&defaults.auth, secret_key(&own))
+        && mechanism_kind(auth.value).is_some_and(|needed| needed != kind)
+    {
+        defaults.auth = None;
+    }
     if own.tls.as_ref().is_some_and(|tls| tls.value == Tls::Off) {
         tls_keys().for_each(|key| defaults.unset(key));
     }
@@ -44,6 +63,32 @@ fn tls_keys() -> impl Iterator<Item = &'static str> {
         .iter()
         .filter(|key| key.needs_tls)
         .map(|key| key.name)
+}
+
+/// Returns the kind of the secret that a table sets, with the name of the key, or `None` if it sets
+/// none.
+fn secret_key(table: &AccountTable) -> Option<(SecretKind, &'static str)> {
+    let key = Choice::Password
+        .keys()
+        .find(|key| table.source(key).is_some())?;
+    let kind = match key {
+        "token-command" => SecretKind::Token,
+        _ => SecretKind::Password,
+    };
+    Some((kind, key))
+}
+
+/// Returns the kind of the secret that the configured mechanism needs, or `None` if it is not
+/// configured.
+fn mechanism_kind(auth: Auth) -> Option<SecretKind> {
+    match auth {
+        Auth::Auto => None,
+        Auth::Only(mechanism) => Some(mechanism.secret()),
+    }
+}
+
+fn is_external(auth: Auth) -> bool {
+    auth == Auth::Only(Mechanism::External)
 }
 
 /// Returns the place where the destination was set, or `None` if it was not.
@@ -76,6 +121,7 @@ pub(super) fn check(document: &Document, table: &AccountTable, mistakes: &mut Mi
     mistakes.value_of(check_tls(document, table));
     mistakes.value_of(check_client_certificate(document, table));
     mistakes.value_of(check_proxy_password(document, table));
+    mistakes.value_of(check_mechanism(document, table));
     if let Some(sync) = &table.sync_deletions
         && sync.value
         && table.maildir.is_none()
@@ -94,11 +140,15 @@ fn check_tls(document: &Document, table: &AccountTable) -> Result<(), Error> {
         return Ok(());
     };
     let allowed = table.allow_plaintext_password.as_ref();
-    if !allowed.is_some_and(|allowed| allowed.value) {
-        let what = "`tls = \"off\"` sends the password and the mail unencrypted";
+    if !allowed.is_some_and(|allowed| allowed.value) && must_send_secret(table) {
+        let kind = secret_key(table).map_or(SecretKind::Password, |(kind, _)| kind);
+        let what = format!(
+            "`tls = \"off\"` sends the {} and the mail unencrypted",
+            kind.noun()
+        );
         let other = allowed.map(|allowed| &allowed.source);
         return Err(document
-            .contradiction(&tls.source, what, other, "not allowed here")
+            .contradiction(&tls.source, &what, other, "not allowed here")
             .with_hint(
                 "use \"implicit\" or \"starttls\"; \
                  on a trusted network, add `allow-plaintext-password = true`",
@@ -114,6 +164,69 @@ fn check_tls(document: &Document, table: &AccountTable) -> Result<(), Error> {
         }
         None => Ok(()),
     }
+}
+
+/// Returns whether every login with the mechanism and the secret of a table sends the secret.
+/// With "auto", a password can be proven by SCRAM.
+fn must_send_secret(table: &AccountTable) -> bool {
+    match table.auth.as_ref().map(|auth| auth.value) {
+        Some(Auth::Only(mechanism)) => mechanism.sends_secret(),
+        Some(Auth::Auto) | None => {
+            secret_key(table).is_some_and(|(kind, _)| kind == SecretKind::Token)
+        }
+    }
+}
+
+/// Checks that the mechanism is made for the kind of the secret.
+fn check_mechanism(document: &Document, table: &AccountTable) -> Result<(), Error> {
+    let Some((auth, needed)) = table
+        .auth
+        .as_ref()
+        .and_then(|auth| Some((auth, mechanism_kind(auth.value)?)))
+    else {
+        return Ok(());
+    };
+    let set = secret_key(table);
+    if is_external(auth.value) && set.is_none() {
+        if table.tls_client_cert.is_some() {
+            return Ok(());
+        }
+        return Err(document
+            .error_at(
+                &auth.source,
+                "`auth = \"external\"` needs `tls-client-cert`",
+            )
+            .with_hint("set `tls-client-cert` to the file with the certificate of the user"));
+    }
+    let kind = set.map_or(SecretKind::Password, |(kind, _)| kind);
+    if needed == kind {
+        return Ok(());
+    }
+    let what = format!(
+        "`auth = {}` needs a {}",
+        auth.value.to_toml(),
+        needed.noun()
+    );
+    let hint = match (needed, set) {
+        (SecretKind::Token, Some((_, key))) => {
+            format!("use `token-command` instead of `{key}`")
+        }
+        (SecretKind::Token, None) => {
+            "set `token-command`, a command that prints an access token of OAuth 2.0".into()
+        }
+        (SecretKind::Certificate, key) => {
+            let key = key.map_or("the password", |(_, key)| key);
+            format!("remove `{key}`: the client certificate is the proof")
+        }
+        (SecretKind::Password, _) => {
+            "remove `auth`, or use `password-command` instead of `token-command`".into()
+        }
+    };
+    let other = set.and_then(|(_, key)| table.source(key));
+    let label = format!("a {}", kind.noun());
+    Err(document
+        .contradiction(&auth.source, &what, other, &label)
+        .with_hint(hint))
 }
 
 /// Checks that client certificate and key are set together.

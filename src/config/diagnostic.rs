@@ -161,6 +161,11 @@ pub(super) fn type_mismatch(
              \"mail/work\"]"
                 .to_owned(),
         ),
+        "token-command" => Some(
+            "write it as a list of the program and its arguments: [\"oama\", \"access\", \
+             \"ann@example.org\"]"
+                .to_owned(),
+        ),
         _ => instead_of_zero.map(str::to_owned).or(unexpected.hint),
     };
     let is_one_escape = document.text[span.clone()].matches('\\').count() == 1

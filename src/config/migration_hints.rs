@@ -43,10 +43,14 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
         "use `tls-client-cert`",
     ),
     (&["sslkey", "keyfile", "tlskeyfile"], "use `tls-client-key`"),
-    (&["useapop", "usecrammd5"], "use `auth`"),
+    (
+        &["useapop", "usecrammd5"],
+        "use `auth`, with \"apop\" or \"cram-md5\"",
+    ),
     (
         &["passwordeval"],
-        "use `password-command`, a list: [\"pass\", \"show\", \"mail/work\"]",
+        "use `password-command`, a list: [\"pass\", \"show\", \"mail/work\"]; or `token-command`, \
+         if it prints an OAuth 2.0 token",
     ),
     (
         &["folder", "delivery", "destination", "path"],
@@ -159,14 +163,14 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
             "oauth",
             "oauth2",
             "xoauth2",
+            "usexoauth2",
             "useoauth2",
             "useoauth",
-            "tokencommand",
             "tokenmgr",
             "oauthbearer",
         ],
-        "pouch does not sign in with OAuth 2.0: create an app password at the provider, and let \
-         `password-command` or `password-file` supply it",
+        "use `token-command`, a list: [\"oama\", \"access\", \"ann@example.org\"]; or create an \
+         app password at the provider, and use `password-command`",
     ),
     (
         &[

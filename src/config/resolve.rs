@@ -14,7 +14,12 @@ use super::{
     toml::{File, Section},
 };
 use crate::{
-    domain::{destination::Destination, plan::Policy, routing::Routing},
+    domain::{
+        auth::{Auth, Mechanism},
+        destination::Destination,
+        plan::Policy,
+        routing::Routing,
+    },
     error::{Error, Kind},
 };
 
@@ -233,18 +238,22 @@ fn own_destination(
         .or(lmtp.map(|lmtp| Destination::Lmtp(lmtp.server(expand), Vec::new())))
 }
 
-/// Returns the source of the password of an account.
+/// Returns the source of the password or token of an account.
 fn secret_source(values: &AccountValues, expand: &dyn Fn(&FilePath) -> PathBuf) -> SecretSource {
     let file = values.password_file.as_ref();
     let command = values.password_command.clone();
     command
         .map(SecretSource::Command)
+        .or(values.token_command.clone().map(SecretSource::TokenCommand))
         .or(file.map(|path| SecretSource::File(expand(path))))
         .or(values
             .password_credential
             .clone()
             .map(SecretSource::Credential))
-        .unwrap_or(SecretSource::Prompt)
+        .unwrap_or(match values.auth {
+            Auth::Only(Mechanism::External) => SecretSource::Certificate,
+            _ => SecretSource::Prompt,
+        })
 }
 
 /// Returns which certificates of the server are accepted.

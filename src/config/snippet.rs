@@ -230,7 +230,7 @@ fn holds_secret(key: &str) -> bool {
             .any(|part| lower.contains(part))
         || closest(&lower, long).is_some();
     match closest(&lower, Scope::Account.names()) {
-        Some("password-command" | "proxy-password-command") => true,
+        Some("password-command" | "token-command" | "proxy-password-command") => true,
         Some(_) => false,
         None => sounds_secret,
     }

@@ -11,11 +11,14 @@
 //! Access that is refused after the login counts as a refused login: Gmail and Microsoft accept the
 //! password of an account that has POP3 disabled. A text that may mean too many logins, or a block,
 //! is followed by a pause of an hour at least ([`refusal::pause`]).
+//! The mechanism that worked after the server had refused another one is remembered as well, since
+//! trying the other one again would be one more failed login in every run.
 //!
 //! Some servers close the connection instead of refusing a password. A connection can also be lost
 //! by accident, so that is treated as a refusal from the third time in a row on.
 
 use super::{
+    auth::Mechanism,
     refusal,
     time::{TimeSpan, Timestamp},
 };
@@ -34,6 +37,10 @@ const LONGEST_DELAY: TimeSpan = TimeSpan::from_days(1);
 /// The longest LOGIN-DELAY that is honoured. A server that announces more would stop the mail.
 const LONGEST_LOGIN_DELAY: TimeSpan = TimeSpan::from_days(1);
 
+/// How long a mechanism is remembered. After that, a better one is tried again, which the server
+/// may accept if the password was changed.
+const REMEMBERED: TimeSpan = TimeSpan::from_days(30);
+
 /// The history of an account's logins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoginHistory {
@@ -41,6 +48,41 @@ pub struct LoginHistory {
     pub delay: Option<LoginDelay>,
     /// The failures since the last successful login.
     pub refused: Option<RefusedLogin>,
+    /// The mechanism that worked after the server had refused another one.
+    pub fallback: Option<Fallback>,
+}
+
+impl LoginHistory {
+    /// Returns the mechanism to try first, if it is remembered.
+    pub fn remembered(&self, now: Timestamp) -> Option<Mechanism> {
+        let fallback = self.fallback?;
+        pending(fallback.since, REMEMBERED, now)?;
+        Some(fallback.mechanism)
+    }
+
+    /// Returns the fallback after a login by `mechanism` succeeded, `after_refusal` of another one.
+    pub fn fallback_after(
+        &self,
+        mechanism: Mechanism,
+        after_refusal: bool,
+        now: Timestamp,
+    ) -> Option<Fallback> {
+        if after_refusal {
+            let since = now;
+            return Some(Fallback { mechanism, since });
+        }
+        let is_remembered = self.remembered(now) == Some(mechanism);
+        self.fallback.filter(|_| is_remembered)
+    }
+}
+
+/// A mechanism that worked after the server had refused another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// The mechanism.
+    pub mechanism: Mechanism,
+    /// The time of the refusal.
+    pub since: Timestamp,
 }
 
 /// A delay that a server requires between logins.
@@ -184,6 +226,33 @@ mod tests {
         assert_eq!(delay(60).until(Timestamp(1_000_060)), None);
         assert_eq!(delay(0).until(NOW), None);
         assert_eq!(delay(u64::MAX).until(NOW), Some(Timestamp(1_086_400)));
+    }
+
+    #[test]
+    fn fallback_is_remembered_for_30_days() {
+        let history = LoginHistory {
+            fallback: Some(Fallback {
+                mechanism: Mechanism::Plain,
+                since: NOW,
+            }),
+            ..LoginHistory::default()
+        };
+        let end = NOW.after(TimeSpan::from_days(30));
+        let last = Timestamp(end.0 - 1);
+        assert_eq!(history.remembered(NOW), Some(Mechanism::Plain));
+        assert_eq!(history.remembered(last), Some(Mechanism::Plain));
+        assert_eq!(history.remembered(end), None);
+        assert_eq!(history.remembered(Timestamp(NOW.0 - 1)), None);
+        let after = |mechanism, refusal, now| history.fallback_after(mechanism, refusal, now);
+        assert_eq!(after(Mechanism::Plain, false, last), history.fallback);
+        assert_eq!(after(Mechanism::Plain, false, end), None);
+        assert_eq!(after(Mechanism::ScramSha256, false, NOW), None);
+        let since = last;
+        let mechanism = Mechanism::User;
+        assert_eq!(
+            after(mechanism, true, last),
+            Some(Fallback { mechanism, since })
+        );
     }
 
     #[test]

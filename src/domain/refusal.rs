@@ -370,6 +370,11 @@ pub fn rejects_mechanism(code: Option<Code>, text: &str) -> bool {
     code.is_none() && (has(&text, &COMMAND_WORDS) || !has(&text, &CREDENTIAL_WORDS))
 }
 
+/// Returns whether a text names the command or the mechanism.
+pub fn names_mechanism(text: &str) -> bool {
+    has(&text.to_lowercase(), &COMMAND_WORDS)
+}
+
 /// Returns the shortest time until a login that was refused with this text is repeated without a
 /// person.
 pub fn pause(text: &str) -> TimeSpan {

@@ -31,7 +31,8 @@ pub fn catch_up(account: &Account, env: &RunEnv, as_fetched: bool) -> Result<u64
     let mut ledger = env.open_ledger(account, &file)?;
     hooks::before(account, env)?;
     let secret = env.secret(account)?;
-    let mut session = connect(account, env, &secret, &mut |_| {})?;
+    let remembered = ledger.reader().login_history()?.remembered(env.clock.now());
+    let mut session = connect(account, env, (&secret, remembered), &mut |_| {})?;
     let mut unreadable = UnreadableHeaders::default();
     let known = || ledger.reader().known_messages();
     let (listing, mut known) = identify::list(&mut session, known, &mut unreadable)

@@ -5,16 +5,20 @@ use std::{sync::Arc, time::Duration};
 use super::env::RunEnv;
 use crate::{
     config::{Account, Quirk, SecretSource, Tls},
-    domain::provider::{Provider, provider_of},
+    domain::{
+        auth::{Mechanism, SecretKind},
+        provider::{Provider, provider_of},
+    },
     error::{Error, Kind, Result, Verdict},
     event::{Event, TraceLine},
     net::{Certificate, PendingConnection, ProxyAccess, Route, Socket, Stream, TlsConfig},
     pop3::{
         login::{Authorization, ConnectionOptions, LoginFailure, SecretStatus, Trace},
-        sasl::{Credentials, Mechanism},
-        transaction::Transaction,
+        reply::Capabilities,
+        sasl::{self, Credentials},
+        transaction::{LoginMethod, Transaction},
     },
-    sys::process::program,
+    sys::{password::Secret, process::program},
     text::tilde,
 };
 
@@ -34,22 +38,56 @@ pub enum Milestone {
     /// TLS is established with this certificate, which is trusted.
     Secured(Option<Certificate>),
     /// The server accepted the login.
-    LoggedIn(Mechanism),
+    LoggedIn {
+        /// How it was made.
+        method: LoginMethod,
+        /// The SASL mechanisms that the server announces.
+        offered: Vec<String>,
+    },
 }
 
-/// Connects and logs in, with one attempt. Calls `reached` after each step.
+/// What a login presents to the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'a> {
+    /// The account's secret.
+    pub secret: &'a Secret,
+    /// The mechanism that worked after another one was refused.
+    pub remembered: Option<Mechanism>,
+    /// Whether the server has accepted the secret in this run.
+    pub proven: bool,
+}
+
+/// Connects and logs in, with one attempt, or with a second one if the server refused a token that
+/// can be renewed. Calls `reached` after each step.
 ///
 /// # Errors
-/// See [`PendingConnection::wait`], [`TlsConfig::wrap`], [`Authorization::login`].
+/// See [`PendingConnection::wait`], [`TlsConfig::wrap`], [`Authorization::login`],
+/// [`RunEnv::renewed_secret`].
 pub fn connect(
     account: &Account,
     env: &RunEnv,
-    password: &[u8],
+    (secret, remembered): (&Secret, Option<Mechanism>),
     reached: &mut dyn FnMut(Milestone),
 ) -> Result<Transaction<Stream>> {
     let route = route(account, env)?;
-    let pending = dial(account, &route, env);
-    log_in(pending, account, env, password, reached).map_err(|failure| failure.error)
+    let presented = Presented {
+        secret,
+        remembered,
+        proven: false,
+    };
+    let failure = match log_in(dial(account, &route, env), account, env, presented, reached) {
+        Ok(session) => return Ok(session),
+        Err(failure) => failure,
+    };
+    let Some(fresh) = renewed(account, env, &failure, secret)? else {
+        return Err(failure.error);
+    };
+    let presented = Presented {
+        secret: &fresh,
+        ..presented
+    };
+    log_in(dial(account, &route, env), account, env, presented, reached)
+        .map_err(|failure| failure.error)
 }
 
 /// Returns how to reach the account's server, with the password for its proxy.
@@ -81,6 +119,23 @@ pub fn described_route(account: &Account) -> Option<String> {
     }
 }
 
+/// Returns another token after a login that failed because the server refused `secret`. Returns
+/// `None` if it is not a token, it was not refused, or there is no other one.
+///
+/// # Errors
+/// See [`RunEnv::renewed_secret`].
+pub(super) fn renewed(
+    account: &Account,
+    env: &RunEnv,
+    failure: &LoginFailure,
+    secret: &Secret,
+) -> Result<Option<Secret>> {
+    if failure.secret != SecretStatus::Refused || !account.secret.is_token() {
+        return Ok(None);
+    }
+    env.renewed_secret(account, secret)
+}
+
 /// Starts to connect in the background.
 pub fn dial(account: &Account, route: &Route, env: &RunEnv) -> PendingConnection {
     let budget = account.connect_timeout.into();
@@ -92,13 +147,23 @@ fn log_in(
     pending: PendingConnection,
     account: &Account,
     env: &RunEnv,
-    password: &[u8],
+    presented: Presented<'_>,
     reached: &mut dyn FnMut(Milestone),
 ) -> std::result::Result<Transaction<Stream>, LoginFailure> {
+    let secret = presented.secret.as_slice();
     let credentials = Credentials {
         user: &account.user,
-        password,
+        secret: match account.secret.kind() {
+            SecretKind::Password => sasl::Secret::Password(secret),
+            SecretKind::Token => sasl::Secret::Token(secret),
+            SecretKind::Certificate => sasl::Secret::Certificate,
+        },
         auth: account.auth,
+        host: &account.host,
+        port: account.port,
+        is_encrypted: account.tls != Tls::Off,
+        allow_unencrypted: account.allow_plaintext_password,
+        remembered: presented.remembered,
     };
     let session = open(pending, account, env, reached)
         .map_err(LoginFailure::unsent)
@@ -108,7 +173,12 @@ fn log_in(
             if account.quirks.contains(&Quirk::NoUidl) {
                 session.disable_uidl();
             }
-            reached(Milestone::LoggedIn(session.mechanism()));
+            let offered = session.capabilities().map(Capabilities::mechanisms);
+            let offered = offered.unwrap_or_default();
+            reached(Milestone::LoggedIn {
+                method: session.method(),
+                offered: offered.into_iter().map(str::to_owned).collect(),
+            });
             Ok(session)
         }
         Err(LoginFailure { error, secret }) => {
@@ -232,18 +302,28 @@ pub fn with_access_hint(error: Error, account: &Account, env: &RunEnv) -> Error 
     }
 }
 
-/// Returns the hint about a refused password.
+/// Returns the hint about a refused password or token.
 fn secret_hint(account: &Account, env: &RunEnv) -> String {
     let check = format!("run `pouch check {}`", account.name);
     let provider = provider_of(account.server_name());
     let also = provider.map(Provider::requirements).unwrap_or_default();
-    if let Some(hint) = provider.and_then(Provider::without_password) {
+    if account.secret.kind() == SecretKind::Password
+        && let Some(hint) = provider.and_then(Provider::without_password)
+    {
         return format!("{hint}, then {check}");
     }
     match &account.secret {
         SecretSource::Command(argv) => {
             let name = program(argv);
             format!("check the password that `{name}` prints{also}, then {check}")
+        }
+        SecretSource::TokenCommand(argv) => {
+            let name = program(argv);
+            format!(
+                "check that `{name}` signs in as {}, and that POP3 is enabled for this mailbox, \
+                 then {check}",
+                account.user
+            )
         }
         SecretSource::File(path) => {
             let path = tilde(path, &env.home);
@@ -252,6 +332,10 @@ fn secret_hint(account: &Account, env: &RunEnv) -> String {
         SecretSource::Credential(name) => {
             format!("check the password in the credential `{name}`{also}, then {check}")
         }
+        SecretSource::Certificate => format!(
+            "check that the certificate of `tls-client-cert` is one of {}, then {check}",
+            account.user
+        ),
         SecretSource::Prompt if !also.is_empty() => format!("check the password{also}"),
         SecretSource::Prompt => {
             "check the password and `user`, which is often a full address: ann@example.org".into()
@@ -287,9 +371,8 @@ pub fn show_certificate(account: &Account, env: &RunEnv) -> Option<Certificate> 
 /// attempt uses the connection that was `begun`, if any, and the others take the same `route`. Calls
 /// `reached` after each step of each attempt.
 ///
-/// `proven` is whether the server has accepted the password in this run. Until then, the password
-/// is sent once only: a server that disconnects on a wrong password looks like a lost connection,
-/// and would count each attempt.
+/// Until the server has accepted the secret, it is sent once only: a server that disconnects on a
+/// wrong password looks like a lost connection, and would count each attempt.
 ///
 /// # Errors
 /// That of the last attempt.
@@ -297,14 +380,16 @@ pub fn connect_patiently(
     (mut begun, route): (Option<PendingConnection>, &Route),
     account: &Account,
     env: &RunEnv,
-    (password, proven): (&[u8], bool),
+    presented: Presented<'_>,
     reached: &mut dyn FnMut(Milestone),
 ) -> std::result::Result<Transaction<Stream>, LoginFailure> {
     let mut retries = 0;
     loop {
         let pending = begun.take().unwrap_or_else(|| dial(account, route, env));
-        match log_in(pending, account, env, password, reached) {
-            Err(failure) if retries < account.retries && is_worth_a_retry(&failure, proven) => {
+        match log_in(pending, account, env, presented, reached) {
+            Err(failure)
+                if retries < account.retries && is_worth_a_retry(&failure, presented.proven) =>
+            {
                 env.stop
                     .sleep(PAUSE * 2_u32.saturating_pow(retries.min(6)))
                     .map_err(LoginFailure::unsent)?;

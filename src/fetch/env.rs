@@ -206,12 +206,21 @@ impl RunEnv {
             let what = format!("the password file {}", tilde(path, &self.home));
             owner::check_owner(&what, &metadata)?;
         }
-        password::obtain(
-            &account.secret,
-            &format!("{} at {}", account.user, account.host),
-            self.secret_env(account),
-        )
-        .map_err(|error| account.with_hint_for(error))
+        if let Some(prompted) = self.secrets.get(&account.name) {
+            return prompted.clone();
+        }
+        let whose = format!("{} at {}", account.user, account.host);
+        password::obtain(&account.secret, &whose, self.secret_env(account))
+            .map_err(|error| account.with_hint_for(error))
+    }
+
+    /// Returns a new access token after the server refused the one named `refused`. Returns `None`
+    /// if the secret is not a token, or the source has no other one.
+    ///
+    /// # Errors
+    /// See [`password::renew`].
+    pub fn renewed_secret(&self, account: &Account, refused: &[u8]) -> Result<Option<Secret>> {
+        password::renew(&account.secret, refused, self.secret_env(account))
     }
 
     /// Returns who reads the reports of this run.
@@ -235,7 +244,8 @@ impl RunEnv {
             .map_err(|error| error.with_fact("set by `proxy-password-command`"))
     }
 
-    fn secret_env(&self, account: &Account) -> SecretEnv<'_> {
+    /// Returns what obtaining the account's secret needs.
+    fn secret_env<'a>(&'a self, account: &Account) -> SecretEnv<'a> {
         SecretEnv {
             credentials: &self.credentials,
             home: &self.home,

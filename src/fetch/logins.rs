@@ -3,7 +3,7 @@
 //! The decision is in [`domain::login`](crate::domain::login).
 
 use super::{
-    connect::{dial, route, with_access_hint, with_login_hint},
+    connect::{dial, renewed, route, with_access_hint, with_login_hint},
     env::{Attendance, RunEnv},
     run::AccountRun,
 };
@@ -18,10 +18,11 @@ use crate::{
     error::{Error, Kind, Result},
     event::Event,
     ledger::Ledger,
-    net::{PendingConnection, Route},
+    net::{PendingConnection, Route, Stream},
     pop3::{
         login::{LoginFailure, SecretStatus},
         reply::Capabilities,
+        transaction::{LoginMethod, Transaction},
     },
     sys::password::{Secret, new_salt, salted_hash},
     text::{moment, times},
@@ -35,6 +36,9 @@ const PATIENCE: TimeSpan = TimeSpan::from_seconds(30);
 pub(super) struct Login {
     /// The account's secret.
     pub(super) secret: Secret,
+    /// Whether it was asked for a second time in this run, after the server had refused the first
+    /// one.
+    renewed: bool,
     /// The earlier logins.
     pub(super) history: LoginHistory,
     /// How to reach the server.
@@ -77,6 +81,7 @@ impl Login {
         let begun = Some(dial(account, &route, env));
         Ok(Self {
             secret,
+            renewed: false,
             history,
             route,
             begun,
@@ -129,20 +134,29 @@ fn not_yet(refused: &RefusedLogin, until: Timestamp) -> Error {
 }
 
 impl AccountRun<'_> {
-    /// Records a failed login if the server refused the secret, or closed the connection when it had
-    /// received it. Returns the error.
-    pub(super) fn login_failed(&mut self, login: &Login, failure: LoginFailure) -> Error {
-        let LoginFailure { error, secret } = failure;
-        let may_count = secret == SecretStatus::Refused
-            || (secret == SecretStatus::Sent && error.kind() == Kind::ConnectionLost);
+    /// Records a failed login if the server refused the secret, or closed the connection when it
+    /// had received it. Then obtains another secret, once in a run, if the refused one was a token.
+    ///
+    /// # Errors
+    /// The error of the login, if there is no other secret, or that of obtaining one.
+    pub(super) fn login_failed(&mut self, login: &mut Login, failure: LoginFailure) -> Result<()> {
+        let LoginFailure { error, secret } = &failure;
+        let may_count = *secret == SecretStatus::Refused
+            || (*secret == SecretStatus::Sent && error.kind() == Kind::ConnectionLost);
         if may_count {
             let now = self.env.clock.now();
-            let recorded = after_failure(self.account, login, &error, now)
+            let recorded = after_failure(self.account, login, error, now)
                 .and_then(|history| self.ledger.record_logins(&history));
             // the refusal is what the user has to know
             drop(recorded);
         }
-        error
+        if !std::mem::replace(&mut login.renewed, true)
+            && let Some(fresh) = renewed(self.account, self.env, &failure, &login.secret)?
+        {
+            login.secret = fresh;
+            return Ok(());
+        }
+        Err(failure.error)
     }
 
     /// Records that access was refused after a login, as a refused login: both are counted by the
@@ -160,7 +174,7 @@ impl AccountRun<'_> {
     }
 
     /// Records a login that succeeded at `at`. Updates `history`. Earlier refusals are kept until the
-    /// server gives access to the mailbox: see [`forget_refusals`].
+    /// server gives access to the mailbox: see [`record_success`].
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -168,40 +182,54 @@ impl AccountRun<'_> {
         &mut self,
         history: &mut LoginHistory,
         at: Timestamp,
-        capabilities: Option<&Capabilities>,
+        session: &Transaction<Stream>,
     ) -> Result<()> {
-        let delay = login_delay(capabilities, at);
-        if delay != history.delay {
-            history.delay = delay;
-            self.ledger.record_logins(history)?;
+        let after = after_login(history, session, at);
+        if after != *history {
+            self.ledger.record_logins(&after)?;
+            *history = after;
         }
         Ok(())
     }
 }
 
-/// Forgets that logins were refused, after the server listed the mailbox: the next run is not
-/// delayed.
+/// Records a login after which the server listed the mailbox: the next run is not delayed by earlier
+/// refusals, and uses the same mechanism.
 ///
 /// # Errors
 /// The ledger cannot be read or written.
-pub fn forget_refusals(ledger: &mut Ledger) -> Result<()> {
+pub fn record_success(ledger: &mut Ledger, method: LoginMethod, now: Timestamp) -> Result<()> {
     let history = ledger.reader().login_history()?;
-    if history.refused.is_none() {
+    let after = LoginHistory {
+        refused: None,
+        fallback: history.fallback_after(method.mechanism, method.after_refusal, now),
+        delay: history.delay,
+    };
+    if after == history {
         return Ok(());
     }
-    ledger.record_logins(&LoginHistory {
-        refused: None,
-        ..history
-    })
+    ledger.record_logins(&after)
 }
 
-/// Returns the delay that the server requires after a login at `now`, or `None` if there is none.
-fn login_delay(capabilities: Option<&Capabilities>, now: Timestamp) -> Option<LoginDelay> {
-    let seconds = capabilities.and_then(Capabilities::login_delay)?;
-    Some(LoginDelay {
-        last_login: now,
-        delay: TimeSpan::from_seconds(seconds),
-    })
+/// Returns the history after a login at `now`. Earlier refusals remain.
+fn after_login(
+    history: &LoginHistory,
+    session: &Transaction<Stream>,
+    now: Timestamp,
+) -> LoginHistory {
+    let LoginMethod {
+        mechanism,
+        after_refusal,
+    } = session.method();
+    let delay = session.capabilities().and_then(Capabilities::login_delay);
+    LoginHistory {
+        delay: delay.map(|seconds| LoginDelay {
+            last_login: now,
+            delay: TimeSpan::from_seconds(seconds),
+        }),
+        refused: history.refused.clone(),
+        fallback: history.fallback_after(mechanism, after_refusal, now),
+    }
 }
 
 /// Returns the history after a login that failed with `error`.
@@ -233,6 +261,10 @@ fn after_failure(
             fingerprint,
         }),
         delay: history.delay,
+        // after a refused login, another mechanism may succeed
+        fallback: history
+            .fallback
+            .filter(|_| matches!(error.kind(), Kind::ConnectionLost | Kind::AccessRefused)),
     })
 }
 
@@ -247,8 +279,7 @@ fn is_same(account: &Account, secret: &Secret, refused: &RefusedLogin) -> Result
 fn fingerprint(account: &Account, secret: &Secret, salt: &[u8]) -> Result<Vec<u8>> {
     let auth = match account.auth {
         Auth::Auto => "auto",
-        Auth::Plain => "plain",
-        Auth::User => "user",
+        Auth::Only(mechanism) => mechanism.name(),
     };
     let tls = match account.tls {
         Tls::Implicit => "implicit",

@@ -48,7 +48,14 @@ pub fn preview(account: &Account, env: &RunEnv, detail: Detail) -> Result<Previe
     let view = View::open(account, env, file)?;
     hooks::before(account, env)?;
     let secret = env.secret(account)?;
-    let mut session = connect(account, env, &secret, &mut |_| {})?;
+    let now = env.clock.now();
+    let history = view
+        .reader
+        .as_ref()
+        .map(Reader::login_history)
+        .transpose()?;
+    let remembered = history.and_then(|history| history.remembered(now));
+    let mut session = connect(account, env, (&secret, remembered), &mut |_| {})?;
     let now = env.clock.now();
     let mut memory = SurveyMemory::default();
     let (view, survey) = view

@@ -6,7 +6,7 @@ use super::{
     basis::{Basis, Criteria},
     expunge::{Candidate, candidates},
     identify,
-    logins::forget_refusals,
+    logins::record_success,
     request::{FetchRequest, SessionLost},
     retrieve::Flow,
     run::AccountRun,
@@ -61,7 +61,7 @@ impl AccountRun<'_> {
             warning,
             lock,
         } = *self.survey(session)?;
-        forget_refusals(&mut self.ledger)?;
+        record_success(&mut self.ledger, session.method(), now)?;
         self.report(&Event::Connected {
             server: &self.account.address(),
         });

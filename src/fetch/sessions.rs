@@ -1,7 +1,7 @@
 //! Connecting again until all messages are fetched, or no further progress can be expected.
 
 use super::{
-    connect::{Milestone, connect_patiently},
+    connect::{Milestone, Presented, connect_patiently},
     expunge::Expunged,
     logins::Login,
     request::{Awaited, Failure, SessionLost},
@@ -35,21 +35,33 @@ impl AccountRun<'_> {
         loop {
             let before = self.blame.arrived();
             let mut address = None;
-            let mut session = connect_patiently(
+            let connected = connect_patiently(
                 (login.begun.take(), &login.route),
                 self.account,
                 self.env,
-                (&login.secret, proven),
+                Presented {
+                    secret: &login.secret,
+                    remembered: login.history.remembered(self.env.clock.now()),
+                    proven,
+                },
                 &mut |milestone| {
                     if let Milestone::Connected(reached) = milestone {
                         address = reached;
                     }
                 },
-            )
-            .map_err(|failure| self.login_failed(&login, failure))?;
+            );
+            let mut session = match connected {
+                Ok(session) => session,
+                Err(failure) => {
+                    self.login_failed(&mut login, failure)?;
+                    // the server has not seen the other secret yet
+                    proven = false;
+                    continue;
+                }
+            };
             proven = true;
             let at = self.env.clock.now();
-            self.logged_in(&mut login.history, at, session.capabilities())?;
+            self.logged_in(&mut login.history, at, &session)?;
             if !self.blame.may_pipeline() {
                 session.disable_pipelining();
             }
@@ -58,7 +70,7 @@ impl AccountRun<'_> {
             // the session forgets refusals once the mailbox is listed
             login.history = self.ledger.reader().login_history()?;
             // LOGIN-DELAY may be another one after the login (RFC 2449 §6.5)
-            self.logged_in(&mut login.history, at, session.capabilities())?;
+            self.logged_in(&mut login.history, at, &session)?;
             let lost = match ended {
                 Ok(mut end) => {
                     // the next login may come too early

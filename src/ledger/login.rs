@@ -7,7 +7,8 @@ use rusqlite::{OptionalExtension, params};
 use super::{Ledger, Reader};
 use crate::{
     domain::{
-        login::{Fingerprint, LoginDelay, LoginHistory, RefusedLogin},
+        auth::Mechanism,
+        login::{Fallback, Fingerprint, LoginDelay, LoginHistory, RefusedLogin},
         time::{TimeSpan, Timestamp},
     },
     error::Result,
@@ -23,7 +24,7 @@ impl Reader {
             .connection
             .query_row(
                 "SELECT last_login, login_delay, refusals, refused_at, refusal, response, salt,
-                     secret_hash
+                     secret_hash, mechanism, mechanism_since
                  FROM login",
                 [],
                 |row| {
@@ -46,7 +47,18 @@ impl Reader {
                             },
                         }),
                     };
-                    Ok(LoginHistory { delay, refused })
+                    let (mechanism, since): (Option<String>, Option<i64>) =
+                        (row.get(8)?, row.get(9)?);
+                    let mechanism = mechanism.and_then(|name| Mechanism::named(&name));
+                    let fallback = mechanism.zip(since).map(|(mechanism, since)| Fallback {
+                        mechanism,
+                        since: Timestamp(since),
+                    });
+                    Ok(LoginHistory {
+                        delay,
+                        refused,
+                        fallback,
+                    })
                 },
             )
             .optional()
@@ -62,7 +74,11 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be written.
     pub fn record_logins(&mut self, history: &LoginHistory) -> Result<()> {
-        let LoginHistory { delay, refused } = history;
+        let LoginHistory {
+            delay,
+            refused,
+            fallback,
+        } = history;
         let seconds = delay.map(|delay| i64::try_from(delay.delay.seconds()).unwrap_or(i64::MAX));
         self.write_relaxed(|ledger| {
             ledger.execute("DELETE FROM login", [])?;
@@ -73,8 +89,8 @@ impl Ledger {
             ledger
                 .execute(
                     "INSERT INTO login (last_login, login_delay, refusals, refused_at, refusal,
-                         response, salt, secret_hash)
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                         response, salt, secret_hash, mechanism, mechanism_since)
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     params![
                         delay.map(|delay| delay.last_login.0),
                         seconds,
@@ -84,6 +100,8 @@ impl Ledger {
                         refused.as_ref().map(|refused| &refused.response),
                         fingerprint.map(|fingerprint| &fingerprint.salt),
                         fingerprint.map(|fingerprint| &fingerprint.hash),
+                        fallback.map(|fallback| fallback.mechanism.name()),
+                        fallback.map(|fallback| fallback.since.0),
                     ],
                 )
                 .map(drop)

@@ -117,7 +117,9 @@ const TABLES: &str = "
         refusal             TEXT,               -- what was reported about it
         response            TEXT,               -- what the server said; NULL: it disconnected
         salt                BLOB,
-        secret_hash         BLOB                -- of the refused secret and its settings
+        secret_hash         BLOB,               -- of the refused secret and its settings
+        mechanism           TEXT,               -- that worked after another one was refused
+        mechanism_since     INTEGER
     ) STRICT;
 
     CREATE TABLE run (

@@ -18,11 +18,19 @@ pub enum Command<'a> {
     User(&'a str),
     /// Sends the password (RFC 1939 §7), which may be in any encoding.
     Pass(&'a [u8]),
+    /// Sends the user name, and a digest of the password and the greeting (RFC 1939 §7).
+    Apop {
+        /// The user name.
+        user: &'a str,
+        /// The digest in hexadecimal.
+        digest: &'a str,
+    },
     /// Starts a SASL login (RFC 5034 §4).
     Auth {
         /// The name of the mechanism.
         mechanism: &'static str,
-        /// The initial response in base64, if it is sent with the command.
+        /// The initial response in base64, if it is sent with the command. An empty one is sent as
+        /// an equals sign.
         initial: Option<&'a str>,
     },
     /// Sends the next response of a SASL login, in base64.
@@ -59,10 +67,15 @@ impl Command<'_> {
             Self::Pass(password) => {
                 return Zeroizing::new([b"PASS ", *password, b"\r\n"].concat());
             }
+            Self::Apop { user, digest } => format!("APOP {user} {digest}"),
             Self::Auth {
                 mechanism,
                 initial: None,
             } => format!("AUTH {mechanism}"),
+            Self::Auth {
+                mechanism,
+                initial: Some(""),
+            } => format!("AUTH {mechanism} ="),
             Self::Auth {
                 mechanism,
                 initial: Some(initial),
@@ -87,11 +100,12 @@ impl Command<'_> {
     pub fn redacted(&self) -> String {
         match self {
             Self::Pass(_) => "PASS ***".into(),
+            Self::Apop { user, .. } => format!("APOP {user} ***"),
             Self::Auth {
                 mechanism,
-                initial: Some(_),
-            } => format!("AUTH {mechanism} ***"),
-            Self::Response(_) => "***".into(),
+                initial: Some(initial),
+            } if !initial.is_empty() => format!("AUTH {mechanism} ***"),
+            Self::Response(response) if !response.is_empty() => "***".into(),
             public => String::from_utf8_lossy(public.line().trim_ascii_end()).into_owned(),
         }
     }
@@ -135,10 +149,20 @@ mod tests {
                 initial: Some("geheim"),
             },
             Command::Response("geheim"),
+            Command::Apop {
+                user: "ann",
+                digest: "geheim",
+            },
         ] {
             assert!(!command.redacted().contains("geheim"));
         }
         assert_eq!(Command::Retr(MsgNum(9)).redacted(), "RETR 9");
+        let empty = Command::Auth {
+            mechanism: "EXTERNAL",
+            initial: Some(""),
+        };
+        assert_eq!(empty.redacted(), "AUTH EXTERNAL =");
+        assert_eq!(Command::Response("").redacted(), "");
     }
 
     #[test]

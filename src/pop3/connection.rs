@@ -118,6 +118,17 @@ impl<S> Connection<S> {
         )
     }
 
+    /// Returns text of the server for display, without the secrets.
+    pub(super) fn displayed(&self, text: &[u8]) -> String {
+        sanitize(&self.redact(text))
+    }
+
+    /// Traces what the server sent in base64.
+    pub(super) fn trace_decoded(&mut self, text: &[u8]) {
+        let text = format!("(decoded) {}", self.displayed(text));
+        self.trace_line(|| TraceLine::Server(text));
+    }
+
     /// Returns the error for a response that no command can have.
     pub(super) fn unexpected(&self, response: &[u8]) -> Error {
         let response = readable(&self.redact(response));
@@ -370,7 +381,11 @@ impl<S: Read + Write> Connection<S> {
         self.unanswered = self.unanswered.saturating_sub(1);
         let reply = self.parse(&line);
         if self.trace.is_some() {
-            let text = readable(&self.redact(&line));
+            let text = match &reply {
+                // the challenges of SCRAM suffice to find the password by guessing
+                Some(Reply::Challenge(text)) if !text.is_empty() => "+ ***".into(),
+                _ => readable(&self.redact(&line)),
+            };
             self.trace_line(|| TraceLine::Server(text));
         }
         Ok((line, reply))

@@ -6,31 +6,41 @@
 //!   can be forged, and an attacker who removes STLS from them must not get the password.
 //! - Data that arrives in clear text after the response to STLS would be read as if TLS protected
 //!   it (CVE-2011-0411). The connection is closed instead.
-//! - Servers count failed logins and lock accounts. A second attempt in a session, by USER and PASS,
-//!   is made only if the server refused the mechanism PLAIN, and not the credentials. A
+//! - Servers count failed logins and lock accounts. A second attempt in a session, by another
+//!   mechanism, is made only if the server refused the first mechanism, and not the credentials. A
 //!   [`LoginFailure`] reports whether the secret was sent, so that the caller does not send it
 //!   again.
 
 use std::io::{Read, Write};
+
+use zeroize::Zeroizing;
 
 pub use super::connection::{ConnectionOptions, Trace};
 use super::{
     command::{Command, MAX_COMMAND, is_valid_argument},
     connection::{Connection, not_pop3},
     refused::login_refused,
-    reply::{Capabilities, Code, Reply, quoted},
-    sasl::{self, Credentials, Mechanism},
-    transaction::Transaction,
+    reply::{Capabilities, Code, Refusal, Reply, quoted},
+    sasl::{self, Credentials, Exchange, Fault, Response, md5, scram},
+    transaction::{LoginMethod, Transaction},
 };
 use crate::{
-    domain::auth::Auth,
+    domain::auth::{self, Conditions, Mechanism, Offer, SecretKind, Unsuitable},
     error::{Error, Kind, Result},
     text::sanitize,
 };
 
+/// The maximum number of challenges in a login. No mechanism has more than three.
+const MAX_CHALLENGES: usize = 4;
+
+/// The length in bytes of a line that some servers reject. Dovecot accepts 8192.
+const LONG_LINE: usize = 8000;
+
 /// A session before the login.
 pub struct Authorization<S> {
     connection: Connection<S>,
+    /// The challenge of APOP, if the greeting has one.
+    timestamp: Option<Vec<u8>>,
 }
 
 impl<S: Read + Write> Authorization<S> {
@@ -42,8 +52,8 @@ impl<S: Read + Write> Authorization<S> {
         let mut connection = Connection::new(stream, options);
         let reply = connection.greeting()?;
         let peer = connection.peer.as_str();
-        match reply {
-            Reply::Ok(_) => {}
+        let timestamp = match reply {
+            Reply::Ok(greeting) => md5::timestamp(&greeting).map(<[u8]>::to_vec),
             Reply::Err(refusal) => {
                 let kind = if refusal.code == Some(Code::SysPerm) {
                     Kind::Unavailable
@@ -54,8 +64,11 @@ impl<S: Read + Write> Authorization<S> {
                     .with_fact(quoted(peer, &refusal)));
             }
             Reply::Challenge(_) => return Err(not_pop3(peer)),
-        }
-        Ok(Self { connection })
+        };
+        Ok(Self {
+            connection,
+            timestamp,
+        })
     }
 
     /// Starts TLS with STLS (RFC 2595 §4). `wrap` carries out the handshake on the stream.
@@ -110,6 +123,7 @@ impl<S: Read + Write> Authorization<S> {
         let (stream, options) = self.connection.into_parts();
         Ok(Authorization {
             connection: Connection::new(wrap(stream)?, options),
+            timestamp: self.timestamp,
         })
     }
 
@@ -122,39 +136,46 @@ impl<S: Read + Write> Authorization<S> {
         mut self,
         credentials: &Credentials<'_>,
     ) -> std::result::Result<Transaction<S>, LoginFailure> {
-        let (capabilities, offer) = self.prepare(credentials).map_err(LoginFailure::unsent)?;
-        let (mechanism, attempt) = self.authenticate(credentials, offer)?;
+        let (capabilities, mechanisms) = self.prepare(credentials).map_err(LoginFailure::unsent)?;
+        let (mechanism, attempt) = self.authenticate(credentials, &mechanisms)?;
+        let method = LoginMethod {
+            mechanism,
+            after_refusal: mechanisms.first() != Some(&mechanism),
+        };
         let connection = self.connection;
-        match attempt.reply {
-            Reply::Ok(_) => Ok(Transaction::new(connection, capabilities, mechanism)),
-            Reply::Err(refusal) => {
-                let codes = capabilities
-                    .as_ref()
-                    .is_some_and(|known| known.has("AUTH-RESP-CODE"));
-                let error = login_refused(&connection.peer, &refusal, codes);
-                let secret = match error.kind() {
-                    Kind::Denied => SecretStatus::Refused,
-                    // the response code means that the credentials are right (RFC 2449 §8.1.1)
-                    _ if refusal.code == Some(Code::InUse) => SecretStatus::Accepted,
-                    _ => attempt.secret,
-                };
-                Err(LoginFailure { error, secret })
+        let Attempt {
+            reply,
+            secret,
+            reason,
+        } = attempt;
+        match reply {
+            Reply::Ok(_) => Ok(Transaction::new(connection, capabilities, method)),
+            Reply::Err(refusal) => Err(RefusedAttempt {
+                peer: &connection.peer,
+                mechanism,
+                capabilities: capabilities.as_ref(),
+                refusal: &refusal,
+                reason,
+                secret,
             }
+            .failure()),
             Reply::Challenge(text) => Err(LoginFailure {
                 error: connection.unexpected(&[b"+ ", &text[..]].concat()),
-                secret: attempt.secret,
+                secret,
             }),
         }
     }
 
-    /// Verifies that the credentials can be sent, and requests the capabilities.
+    /// Verifies that the credentials can be sent, and requests the capabilities. Returns them with
+    /// the mechanisms to try.
     fn prepare(
         &mut self,
         credentials: &Credentials<'_>,
-    ) -> Result<(Option<Capabilities>, MechanismOffer)> {
+    ) -> Result<(Option<Capabilities>, Vec<Mechanism>)> {
+        let secret = credentials.secret;
         for (what, argument) in [
             ("user name", credentials.user.as_bytes()),
-            ("password", credentials.password),
+            (secret.kind().noun(), secret.bytes()),
         ] {
             if !is_valid_argument(argument) {
                 return Err(Error::new(
@@ -163,42 +184,87 @@ impl<S: Read + Write> Authorization<S> {
                 ));
             }
         }
-        self.connection.hide(credentials.password);
-        self.connection
-            .hide(sasl::plain(credentials.user, credentials.password).as_bytes());
+        self.connection.hide(secret.bytes());
         self.connection.queue(Command::Capa)?;
         self.connection.flush()?;
         let capabilities = self.connection.capabilities()?;
-        let offer = choose(credentials.auth, capabilities.as_ref())
-            .ok_or_else(|| no_mechanism(&self.connection.peer, capabilities.as_ref()))?;
-        Ok((capabilities, offer))
+        let conditions = Conditions {
+            auth: credentials.auth,
+            secret: secret.kind(),
+            may_send_secret: credentials.is_encrypted || credentials.allow_unencrypted,
+            is_unambiguous: scram::is_unambiguous(secret.bytes()),
+            remembered: credentials.remembered,
+        };
+        let mechanisms = auth::mechanisms(&offer(capabilities.as_ref()), conditions)
+            .map_err(|why| no_mechanism(&self.connection.peer, capabilities.as_ref(), why))?;
+        Ok((capabilities, mechanisms))
     }
 
-    /// Logs in by the first mechanism of the offer. If the server refuses that mechanism, as those
-    /// do that announce it and have it disabled, it continues with the second.
+    /// Logs in by the first of the mechanisms. If the server refuses that mechanism, and not the
+    /// secret, it continues with the next one.
     fn authenticate(
         &mut self,
         credentials: &Credentials<'_>,
-        offer: MechanismOffer,
+        mechanisms: &[Mechanism],
     ) -> std::result::Result<(Mechanism, Attempt), LoginFailure> {
-        let plain = match offer {
-            MechanismOffer::User => {
-                return self
-                    .user_pass(credentials)
-                    .map(|attempt| (Mechanism::User, attempt));
+        let mut refused: Option<(Mechanism, Attempt)> = None;
+        for (index, mechanism) in mechanisms.iter().copied().enumerate() {
+            let is_last = index + 1 == mechanisms.len();
+            let attempt = match (self.attempt(mechanism, credentials), refused.take()) {
+                (Ok(attempt), None) => attempt,
+                (Ok(attempt), Some((_, earlier))) => attempt.after(earlier.secret),
+                // some servers disconnect after a command that they do not know
+                (Err(failure), Some(earlier)) if failure.secret == SecretStatus::Unsent => {
+                    return Ok(earlier);
+                }
+                (Err(failure), _) => return Err(failure),
+            };
+            if is_last || !attempt.calls_for_another(mechanism) {
+                return Ok((mechanism, attempt));
             }
-            MechanismOffer::Plain | MechanismOffer::PlainOrUser => self.sasl_plain(credentials)?,
+            refused = Some((mechanism, attempt));
+        }
+        let error = Error::new(Kind::Bug, "there is no mechanism to log in by");
+        Err(LoginFailure::unsent(error))
+    }
+
+    /// Logs in by a mechanism.
+    fn attempt(
+        &mut self,
+        mechanism: Mechanism,
+        credentials: &Credentials<'_>,
+    ) -> std::result::Result<Attempt, LoginFailure> {
+        match sasl::exchange(mechanism, credentials) {
+            Some(mut exchange) => self.sasl(mechanism, &mut *exchange),
+            None if mechanism == Mechanism::Apop => self.apop(credentials),
+            None => self.user_pass(credentials),
+        }
+    }
+
+    /// Logs in with APOP (RFC 1939 §7).
+    fn apop(
+        &mut self,
+        credentials: &Credentials<'_>,
+    ) -> std::result::Result<Attempt, LoginFailure> {
+        let peer = &self.connection.peer;
+        let Some(timestamp) = &self.timestamp else {
+            let error = Error::new(Kind::Unavailable, format!("{peer} does not offer APOP"))
+                .with_fact("its greeting has no time stamp such as <1896.697170952@example.org>");
+            return Err(LoginFailure::unsent(error));
         };
-        if offer != MechanismOffer::PlainOrUser || !plain.calls_for_user() {
-            return Ok((Mechanism::Plain, plain));
-        }
-        let sent = plain.secret;
-        match self.user_pass(credentials) {
-            Ok(user) => Ok((Mechanism::User, user.after(sent))),
-            // some servers disconnect after a command that they do not know
-            Err(failure) if failure.secret == SecretStatus::Unsent => Ok((Mechanism::Plain, plain)),
-            Err(failure) => Err(failure),
-        }
+        let digest = md5::apop(timestamp, credentials.secret.bytes())
+            .map_err(|fault| LoginFailure::unsent(broken(peer, Mechanism::Apop, fault)))?;
+        self.connection.hide(digest.as_bytes());
+        let secret = SecretStatus::Sent;
+        let command = Command::Apop {
+            user: credentials.user,
+            digest: &digest,
+        };
+        Ok(Attempt {
+            reply: self.send(command, secret)?,
+            secret,
+            reason: None,
+        })
     }
 
     /// Logs in with USER and PASS (RFC 1939 §7).
@@ -206,69 +272,119 @@ impl<S: Read + Write> Authorization<S> {
         &mut self,
         credentials: &Credentials<'_>,
     ) -> std::result::Result<Attempt, LoginFailure> {
+        let mut secret = SecretStatus::Unsent;
         // Not pipelined: Courier and mailfront announce PIPELINING and lose the commands after
         // PASS, and a server that refuses USER must not get the password.
-        let user = self.before_secret(Command::User(credentials.user))?;
-        match user.reply {
-            Reply::Ok(_) => self.with_secret(Command::Pass(credentials.password)),
-            _ => Ok(user),
+        let mut reply = self.send(Command::User(credentials.user), secret)?;
+        if let Reply::Ok(_) = reply {
+            secret = SecretStatus::Sent;
+            reply = self.send(Command::Pass(credentials.secret.bytes()), secret)?;
         }
+        Ok(Attempt {
+            reply,
+            secret,
+            reason: None,
+        })
     }
 
-    /// Logs in with SASL PLAIN (RFC 5034 §4).
-    fn sasl_plain(
+    /// Logs in with a mechanism of SASL (RFC 5034 §4).
+    fn sasl(
         &mut self,
-        credentials: &Credentials<'_>,
+        mechanism: Mechanism,
+        exchange: &mut dyn Exchange,
     ) -> std::result::Result<Attempt, LoginFailure> {
-        let message = sasl::plain(credentials.user, credentials.password);
-        let mechanism = "PLAIN";
-        let with_response = Command::Auth {
-            mechanism,
-            initial: Some(&message),
-        };
-        // RFC 5034 §4: the initial response must not make the command too long
-        let auth = if with_response.line().len() <= MAX_COMMAND {
-            self.with_secret(with_response)
-        } else {
-            self.before_secret(Command::Auth {
-                mechanism,
-                initial: None,
-            })
-        }?;
-        match auth.reply {
-            // also sent by servers that ignore the initial response
-            Reply::Challenge(_) => self.with_secret(Command::Response(&message)),
-            _ => Ok(auth),
+        let mut waiting = exchange.initial();
+        let early = waiting.take_if(|response| {
+            // RFC 5034 §4: the initial response must not make the command too long
+            let with_response = Command::Auth {
+                mechanism: mechanism.name(),
+                initial: Some(&response.encoded()),
+            };
+            exchange.may_send_early() && with_response.line().len() <= MAX_COMMAND
+        });
+        let mut secret = SecretStatus::Unsent;
+        let initial = early.map(|response| self.encode(&response, &mut secret));
+        let mut reply = self.send(
+            Command::Auth {
+                mechanism: mechanism.name(),
+                initial: initial.as_ref().map(|text| text.as_str()),
+            },
+            secret,
+        )?;
+        for _ in 0..MAX_CHALLENGES {
+            let Reply::Challenge(challenge) = &reply else {
+                break;
+            };
+            let response = match waiting.take() {
+                Some(response) => response,
+                None => match exchange.respond(challenge) {
+                    Ok(response) => response,
+                    Err(Fault::Unexpected) => break,
+                    Err(fault) => return Err(self.fault(mechanism, fault, secret)),
+                },
+            };
+            self.trace_reason(exchange);
+            let text = self.encode(&response, &mut secret);
+            reply = self.send(Command::Response(&text), secret)?;
+        }
+        if let Reply::Ok(_) = reply {
+            exchange
+                .finish()
+                .map_err(|fault| self.fault(mechanism, fault, secret))?;
+        }
+        Ok(Attempt {
+            reply,
+            secret,
+            reason: exchange
+                .server_error()
+                .map(|reason| self.connection.displayed(reason)),
+        })
+    }
+
+    /// Returns the failure of a login that could not be continued.
+    fn fault(&self, mechanism: Mechanism, fault: Fault, secret: SecretStatus) -> LoginFailure {
+        LoginFailure {
+            error: broken(&self.connection.peer, mechanism, fault),
+            secret,
         }
     }
 
-    /// Sends a command of the login that does not contain the secret.
-    fn before_secret(
+    /// Returns a response in base64. If it has the secret, it is removed from what the server sends
+    /// from now on, and `secret` is set to [`SecretStatus::Sent`].
+    fn encode(&mut self, response: &Response, secret: &mut SecretStatus) -> Zeroizing<String> {
+        let text = response.encoded();
+        if response.has_secret {
+            *secret = SecretStatus::Sent;
+            self.connection.hide(text.as_bytes());
+        }
+        text
+    }
+
+    /// Traces the error that the server sent as a challenge, decoded.
+    fn trace_reason(&mut self, exchange: &dyn Exchange) {
+        if let Some(reason) = exchange.server_error() {
+            self.connection.trace_decoded(reason);
+        }
+    }
+
+    /// Sends a command of the login. `secret` is [`SecretStatus::Sent`] if that or an earlier
+    /// command has the secret.
+    fn send(
         &mut self,
         command: Command<'_>,
-    ) -> std::result::Result<Attempt, LoginFailure> {
-        match self.connection.execute(command) {
-            Ok(reply) => Ok(Attempt {
-                reply,
-                secret: SecretStatus::Unsent,
-            }),
-            Err(error) => Err(LoginFailure::unsent(error)),
-        }
-    }
-
-    /// Sends a command of the login that contains the secret.
-    fn with_secret(&mut self, command: Command<'_>) -> std::result::Result<Attempt, LoginFailure> {
-        let secret = SecretStatus::Sent;
-        match self.connection.execute(command) {
-            Ok(reply) => Ok(Attempt { reply, secret }),
-            Err(error) => Err(LoginFailure {
-                error: match error.kind() {
-                    Kind::ConnectionLost => lost_during_login(&self.connection.peer),
-                    _ => error,
+        secret: SecretStatus,
+    ) -> std::result::Result<Reply, LoginFailure> {
+        self.connection.execute(command).map_err(|error| {
+            let is_lost = error.kind() == Kind::ConnectionLost && secret == SecretStatus::Sent;
+            LoginFailure {
+                error: if is_lost {
+                    lost_during_login(&self.connection.peer, command)
+                } else {
+                    error
                 },
                 secret,
-            }),
-        }
+            }
+        })
     }
 }
 
@@ -299,7 +415,7 @@ impl LoginFailure {
 pub enum SecretStatus {
     /// It was not sent.
     Unsent,
-    /// It was sent, and the response did not say whether it is right.
+    /// It was sent or proven, and the response did not say whether it is right.
     Sent,
     /// The server refused the login, which is not expected to succeed with the same secret. The
     /// refusal may have come after the user name already.
@@ -313,16 +429,23 @@ struct Attempt {
     reply: Reply,
     /// Whether the secret was sent.
     secret: SecretStatus,
+    /// The reason that the server gave in a challenge, for display.
+    reason: Option<String>,
 }
 
 impl Attempt {
-    /// Returns whether to continue with USER and PASS: the server refused the mechanism, and not
-    /// the credentials.
-    fn calls_for_user(&self) -> bool {
+    /// Returns whether to continue with another mechanism: the server refused this one, and not the
+    /// secret.
+    fn calls_for_another(&self, mechanism: Mechanism) -> bool {
+        // Their refusal before the secret is not about the secret. Dovecot has the code of a wrong
+        // password for it.
+        let has_steps = mechanism.is_scram() || mechanism.secret() == SecretKind::Token;
         match &self.reply {
             Reply::Err(refusal) if refusal.login_sounds_transient() => false,
-            Reply::Err(refusal) if self.secret == SecretStatus::Unsent => refusal.code.is_none(),
-            Reply::Err(refusal) => refusal.rejects_mechanism(),
+            Reply::Err(refusal) if self.secret == SecretStatus::Unsent => {
+                refusal.code.is_none() || (has_steps && refusal.code == Some(Code::Auth))
+            }
+            Reply::Err(refusal) => !has_steps && refusal.rejects_mechanism(),
             Reply::Ok(_) | Reply::Challenge(_) => false,
         }
     }
@@ -339,88 +462,188 @@ impl Attempt {
     }
 }
 
-/// The mechanisms to log in by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MechanismOffer {
-    /// PLAIN only.
-    Plain,
-    /// PLAIN, or USER if the server refuses PLAIN.
-    PlainOrUser,
-    /// USER only.
-    User,
+/// A login that the server refused.
+struct RefusedAttempt<'a> {
+    peer: &'a str,
+    mechanism: Mechanism,
+    capabilities: Option<&'a Capabilities>,
+    refusal: &'a Refusal,
+    /// The reason that the server gave in a challenge.
+    reason: Option<String>,
+    secret: SecretStatus,
 }
 
-/// Returns the mechanisms to log in by. Returns `None` if the server announces others only.
-///
-/// USER is tried if nothing is announced: popa3d has no CAPA, and some servers with CAPA omit the
-/// capability USER.
-fn choose(auth: Auth, capabilities: Option<&Capabilities>) -> Option<MechanismOffer> {
-    let user = capabilities.is_some_and(|known| known.has("USER"));
-    match (auth, capabilities) {
-        (Auth::Plain, _) => Some(MechanismOffer::Plain),
-        (Auth::User, _) | (Auth::Auto, None) => Some(MechanismOffer::User),
-        (Auth::Auto, Some(known)) if known.offers("PLAIN") => Some(if user {
-            MechanismOffer::PlainOrUser
-        } else {
-            MechanismOffer::Plain
-        }),
-        (Auth::Auto, Some(known)) => {
-            (user || known.mechanisms().is_empty()).then_some(MechanismOffer::User)
+impl RefusedAttempt<'_> {
+    /// Returns the failure.
+    fn failure(self) -> LoginFailure {
+        if self.is_about_mechanism() {
+            return LoginFailure {
+                error: not_offered(self.peer, self.mechanism, self.capabilities)
+                    .with_fact(quoted(self.peer, self.refusal)),
+                secret: self.secret,
+            };
+        }
+        let known = self.capabilities;
+        let codes = known.is_some_and(|known| known.has("AUTH-RESP-CODE"));
+        let mut error = login_refused(self.peer, self.refusal, codes, self.mechanism.secret());
+        if let Some(reason) = self.reason {
+            error = error.with_fact(format!("{} said: {reason}", self.peer));
+        }
+        if self.mechanism.is_scram() && self.secret == SecretStatus::Unsent {
+            error = error.with_fact(format!(
+                "the password may be right: it cannot be used with {} if the server has stored it \
+                 as another hash",
+                self.mechanism.name()
+            ));
+        }
+        let secret = match error.kind() {
+            Kind::Denied => SecretStatus::Refused,
+            // the response code means that the credentials are right (RFC 2449 §8.1.1)
+            _ if self.refusal.code == Some(Code::InUse) => SecretStatus::Accepted,
+            _ => self.secret,
+        };
+        LoginFailure { error, secret }
+    }
+
+    /// Returns whether the server does not have the mechanism, which it does not announce either.
+    /// Dovecot, Cyrus and Courier refuse it by the code or the words of a wrong password.
+    fn is_about_mechanism(&self) -> bool {
+        let offer = offer(self.capabilities);
+        let is_token = self.mechanism.secret() == SecretKind::Token;
+        self.mechanism.is_sasl()
+            && !offer.has(self.mechanism)
+            && (is_token || !offer.sasl.is_empty())
+            && matches!(self.refusal.code, None | Some(Code::Auth))
+            && !self.refusal.login_sounds_transient()
+            && (self.secret == SecretStatus::Unsent || self.refusal.names_mechanism())
+    }
+}
+
+/// Returns the error for a login by `mechanism` that could not be continued.
+fn broken(peer: &str, mechanism: Mechanism, fault: Fault) -> Error {
+    let name = mechanism.name();
+    match fault {
+        Fault::Unexpected => Error::new(
+            Kind::Desynchronized,
+            format!("unexpected response from {peer} to {name}"),
+        ),
+        Fault::Invalid(why) => Error::new(
+            Kind::NotPop3,
+            format!("{peer} sent an invalid challenge for {name}"),
+        )
+        .with_fact(why),
+        Fault::NotProven => Error::new(
+            Kind::Denied,
+            format!("{peer} did not prove that it knows the password"),
+        )
+        .with_fact(format!("its signature of {name} is wrong or missing"))
+        .with_hint("check `host` and `port`: this may be another server"),
+        Fault::Crypto(why) => {
+            Error::new(Kind::Bug, format!("cannot compute the response of {name}")).with_fact(why)
         }
     }
 }
 
-/// Returns the error for a server that offers no mechanism that pouch has.
-fn no_mechanism(peer: &str, capabilities: Option<&Capabilities>) -> Error {
-    let offered = capabilities.map(Capabilities::mechanisms);
-    let offered = sanitize(offered.unwrap_or_default().join(", ").as_bytes());
-    Error::new(
-        Kind::Unavailable,
-        format!("{peer} offers only {offered} to log in, pouch has PLAIN and USER"),
-    )
-    .with_hint(
-        "ask the server's operator to enable one of these, or set auth = \"user\" to try USER \
-         although it is not announced",
-    )
-    .with_url_hint("ask the server's operator to enable one of these")
+/// Returns the mechanisms that the capabilities announce.
+fn offer(capabilities: Option<&Capabilities>) -> Offer<'_> {
+    Offer {
+        sasl: capabilities
+            .map(Capabilities::mechanisms)
+            .unwrap_or_default(),
+        user: capabilities.is_some_and(|known| known.has("USER")),
+    }
 }
 
-/// Returns the error for a connection that ended during the login. Courier disconnects if it cannot
-/// read one of the messages, Dovecot if it cannot read the mailbox.
-fn lost_during_login(peer: &str) -> Error {
-    Error::new(
+/// Returns the error for a server that does not offer the configured mechanism.
+fn not_offered(peer: &str, mechanism: Mechanism, capabilities: Option<&Capabilities>) -> Error {
+    let error = Error::new(
+        Kind::Unavailable,
+        format!("{peer} does not offer {}", mechanism.name()),
+    );
+    match offered(capabilities).as_str() {
+        "" => error,
+        offered => error.with_fact(format!("it offers {offered}")),
+    }
+}
+
+/// Returns the names of the SASL mechanisms that the server announces.
+fn offered(capabilities: Option<&Capabilities>) -> String {
+    let names = capabilities.map(Capabilities::mechanisms);
+    sanitize(names.unwrap_or_default().join(", ").as_bytes())
+}
+
+/// Returns the hint for a server that offers no mechanism for a password.
+fn other_login(announced: &Offer<'_>) -> &'static str {
+    if announced.has(Mechanism::CramMd5) {
+        "set auth = \"cram-md5\", or ask the server's operator to enable SCRAM-SHA-256"
+    } else if announced.has(Mechanism::XOAuth2) || announced.has(Mechanism::OAuthBearer) {
+        "the server accepts access tokens: set `token-command`"
+    } else if announced
+        .sasl
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case("NTLM"))
+    {
+        "for Exchange, run DavMail on this machine, and set `host` and `port` to it"
+    } else {
+        "ask the server's operator to enable SCRAM-SHA-256 or PLAIN, or set auth = \"user\" to try \
+         USER although it is not announced"
+    }
+}
+
+/// Returns the error for a server with which no mechanism can be used.
+fn no_mechanism(peer: &str, capabilities: Option<&Capabilities>, why: Unsuitable) -> Error {
+    let announced = offer(capabilities);
+    let offered = offered(capabilities);
+    match why {
+        Unsuitable::NotOffered(SecretKind::Password) => Error::new(
+            Kind::Unavailable,
+            format!("{peer} offers no mechanism that pouch uses by default: {offered}"),
+        )
+        .with_hint(other_login(&announced)),
+        Unsuitable::NotOffered(SecretKind::Certificate) => {
+            not_offered(peer, Mechanism::External, capabilities)
+        }
+        Unsuitable::NotOffered(SecretKind::Token) => Error::new(
+            Kind::Unavailable,
+            format!("{peer} offers only {offered} to log in, and no mechanism for tokens"),
+        )
+        .with_hint(
+            "use `password-command` or `password-file` instead, or set auth = \"xoauth2\" to try \
+             XOAUTH2 although it is not announced",
+        ),
+        Unsuitable::Unencrypted(secret) => Error::new(
+            Kind::Unavailable,
+            format!(
+                "{peer} offers no login that protects the {} without TLS",
+                secret.noun()
+            ),
+        )
+        .with_hint(
+            "set `tls` to \"implicit\" or \"starttls\"; on a trusted network, add \
+             `allow-plaintext-password = true`",
+        ),
+        Unsuitable::OtherSecret(mechanism) => Error::new(
+            Kind::Config,
+            format!("{} needs a {}", mechanism.name(), mechanism.secret().noun()),
+        ),
+    }
+}
+
+/// Returns the error for a connection that ended during the login, after `command`. Courier
+/// disconnects if it cannot read one of the messages, Dovecot if it cannot read the mailbox, or if
+/// the line is longer than 8192 bytes.
+fn lost_during_login(peer: &str, command: Command<'_>) -> Error {
+    let error = Error::new(
         Kind::ConnectionLost,
         format!("{peer} closed the connection during login"),
-    )
-    .with_fact(
+    );
+    let length = command.line().len();
+    if length > LONG_LINE {
+        return error.with_fact(format!(
+            "the line with the secret has {length} bytes, more than some servers accept"
+        ));
+    }
+    error.with_fact(
         "the password may be right: some servers disconnect when they cannot open the mailbox",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mechanism_is_chosen_by_what_the_server_announces() {
-        let choose = |auth, lines: &[&str]| {
-            let mut known = Capabilities::default();
-            for line in lines {
-                known.add(line.as_bytes());
-            }
-            choose(auth, Some(&known))
-        };
-        let (plain, user) = (MechanismOffer::Plain, MechanismOffer::User);
-        assert_eq!(choose(Auth::Auto, &["SASL PLAIN"]), Some(plain));
-        assert_eq!(
-            choose(Auth::Auto, &["USER", "SASL LOGIN PLAIN"]),
-            Some(MechanismOffer::PlainOrUser)
-        );
-        assert_eq!(choose(Auth::Auto, &["USER", "SASL XOAUTH2"]), Some(user));
-        assert_eq!(choose(Auth::Auto, &["TOP"]), Some(user));
-        assert_eq!(choose(Auth::Auto, &["SASL XOAUTH2"]), None);
-        assert_eq!(choose(Auth::User, &["SASL XOAUTH2"]), Some(user));
-        assert_eq!(choose(Auth::Plain, &["USER"]), Some(plain));
-        assert_eq!(super::choose(Auth::Auto, None), Some(user));
-    }
 }

@@ -1,6 +1,6 @@
 //! A POP3 client (RFC 1939, 2449, 2595, 3206, 5034).
 //!
-//! [`command`], [`reply`], [`body`], [`sasl`], [`secrets`] and [`transfer_rate`] are pure.
+//! [`command`], [`reply`], [`body`], [`sasl`], [`secrets`] and [`transfer_rate`] do no I/O.
 //! [`connection`] sends commands and reads responses, which [`read_buffer`] divides into lines.
 //! [`login`] and [`transaction`] are the states of a session, [`listing`] lists the mailbox,
 //! [`retrieval`] requests messages, and [`refused`] has the errors of refused logins.

@@ -3,7 +3,10 @@
 
 use super::reply::{Code, Refusal, quoted};
 use crate::{
-    domain::refusal::{self, Meaning},
+    domain::{
+        auth::SecretKind,
+        refusal::{self, Meaning},
+    },
     error::{Error, Kind},
 };
 
@@ -11,7 +14,12 @@ use crate::{
 /// server announces AUTH-RESP-CODE.
 ///
 /// The kind is [`Kind::Denied`] if the login is not expected to succeed with the same secret.
-pub(super) fn login_refused(peer: &str, refusal: &Refusal, codes: bool) -> Error {
+pub(super) fn login_refused(
+    peer: &str,
+    refusal: &Refusal,
+    codes: bool,
+    secret: SecretKind,
+) -> Error {
     let meaning = refusal::meaning(refusal.code, &refusal.decoded(), codes);
     let what = match (meaning, refusal.code) {
         (Meaning::Busy, Some(Code::InUse)) => "the mailbox is in use by another session".to_owned(),
@@ -19,7 +27,7 @@ pub(super) fn login_refused(peer: &str, refusal: &Refusal, codes: bool) -> Error
             format!("{peer} requires more time between logins")
         }
         (Meaning::Busy, _) => format!("{peer} temporarily refused the login"),
-        (Meaning::Denied, Some(Code::Auth)) => format!("{peer} rejected the password"),
+        (Meaning::Denied, Some(Code::Auth)) => format!("{peer} rejected the {}", secret.noun()),
         (Meaning::Denied, _) => format!("login refused by {peer}"),
         (Meaning::Unavailable, _) => format!("{peer} cannot complete the login"),
         (Meaning::NoMechanism, _) => {

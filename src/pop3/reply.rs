@@ -54,6 +54,12 @@ impl Refusal {
         refusal::rejects_mechanism(self.code, &self.decoded())
     }
 
+    /// Returns whether the words of a refusal name the command or the mechanism, whatever its
+    /// response code: see [`refusal::names_mechanism`].
+    pub fn names_mechanism(&self) -> bool {
+        refusal::names_mechanism(&self.decoded())
+    }
+
     /// Returns the beginning of the text, decoded.
     pub(super) fn decoded(&self) -> Cow<'_, str> {
         decode(&self.text[..self.text.len().min(MAX_DECODED)])

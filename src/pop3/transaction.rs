@@ -13,10 +13,9 @@ use super::{
     listing::{ListCommands, Listing},
     reply::{Capabilities, Refusal, quoted},
     retrieval::{RetrRequest, Retrieval, Window},
-    sasl::Mechanism,
 };
 use crate::{
-    domain::{ids::MsgNum, message::Head},
+    domain::{auth::Mechanism, ids::MsgNum, message::Head},
     error::{Error, Kind, Result},
 };
 
@@ -38,13 +37,22 @@ pub struct DeleteResponses {
     pub lost: Option<Error>,
 }
 
+/// How a session was logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginMethod {
+    /// The mechanism that succeeded.
+    pub mechanism: Mechanism,
+    /// Whether the server refused another mechanism before.
+    pub after_refusal: bool,
+}
+
 /// A session after the login.
 pub struct Transaction<S> {
     connection: Connection<S>,
     capabilities: Option<Capabilities>,
     /// Whether the capabilities are those from before the login.
     capabilities_may_differ: bool,
-    mechanism: Mechanism,
+    method: LoginMethod,
     disable_pipelining: bool,
     disable_uidl: bool,
 }
@@ -54,13 +62,13 @@ impl<S: Read + Write> Transaction<S> {
     pub(super) fn new(
         connection: Connection<S>,
         capabilities: Option<Capabilities>,
-        mechanism: Mechanism,
+        method: LoginMethod,
     ) -> Self {
         Self {
             connection,
             capabilities,
             capabilities_may_differ: true,
-            mechanism,
+            method,
             disable_pipelining: false,
             disable_uidl: false,
         }
@@ -71,9 +79,9 @@ impl<S: Read + Write> Transaction<S> {
         &self.connection.peer
     }
 
-    /// Returns the mechanism of the login.
-    pub fn mechanism(&self) -> Mechanism {
-        self.mechanism
+    /// Returns how the session was logged in.
+    pub fn method(&self) -> LoginMethod {
+        self.method
     }
 
     /// Returns the server's capabilities, or `None` if it does not support CAPA.

@@ -1,4 +1,5 @@
-//! Obtaining passwords from commands, files, systemd credentials or a prompt.
+//! Obtaining passwords from commands, files, systemd credentials or a prompt, and access tokens from
+//! commands.
 //!
 //! The password is the first line, as bytes: the server decides which encoding it expects. What
 //! follows is ignored, since password managers keep other data there. An error repeats the standard
@@ -32,7 +33,7 @@ use crate::{
     text::{sanitize, tilde},
 };
 
-/// A password in the encoding of its source, wiped from memory when it is dropped.
+/// A password or token in the encoding of its source, wiped from memory when it is dropped.
 pub type Secret = Zeroizing<Vec<u8>>;
 
 /// The number of bytes that are read of a password file.
@@ -69,27 +70,80 @@ pub struct SecretEnv<'a> {
 /// permissions of a file are too wide or too narrow. Or a signal ended the run.
 pub fn obtain(source: &SecretSource, whose: &str, env: SecretEnv<'_>) -> Result<Secret> {
     match source {
-        SecretSource::Command(argv) => from_command(argv, env.time_limit, env.stop),
+        SecretSource::Command(argv) => from_command(argv, Printed::Password, env),
+        SecretSource::TokenCommand(argv) => from_command(argv, Printed::Token, env),
         SecretSource::File(path) => from_file(path, env.home),
         SecretSource::Credential(name) => from_credential(name, env.credentials),
         SecretSource::Prompt => prompt(whose),
+        SecretSource::Certificate => Ok(Secret::default()),
+    }
+}
+
+/// Returns a new access token after the server refused the one named `refused`. Returns `None` if
+/// `source` has no tokens, or returns the same one again.
+///
+/// # Errors
+/// As for [`obtain`].
+pub fn renew(source: &SecretSource, refused: &[u8], env: SecretEnv<'_>) -> Result<Option<Secret>> {
+    match source {
+        SecretSource::TokenCommand(argv) => {
+            let token = from_command(argv, Printed::Token, env)?;
+            Ok(Some(token).filter(|token| token.as_slice() != refused))
+        }
+        SecretSource::Command(_)
+        | SecretSource::File(_)
+        | SecretSource::Credential(_)
+        | SecretSource::Prompt
+        | SecretSource::Certificate => Ok(None),
     }
 }
 
 /// Returns the description of a source for messages, without anything secret.
 pub fn described(source: &SecretSource, home: &Path) -> String {
     match source {
-        SecretSource::Command(argv) => program(argv),
+        SecretSource::Command(argv) | SecretSource::TokenCommand(argv) => program(argv),
         SecretSource::File(path) => tilde(path, home),
         SecretSource::Credential(name) => format!("credential {name}"),
         SecretSource::Prompt => "prompt".into(),
+        SecretSource::Certificate => "client certificate".into(),
+    }
+}
+
+/// What a command prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Printed {
+    /// A password.
+    Password,
+    /// An access token.
+    Token,
+}
+
+impl Printed {
+    /// Returns the word for it.
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Token => "token",
+        }
+    }
+
+    /// Returns the hint about a command that is not written as a list.
+    fn list_hint(self) -> &'static str {
+        match self {
+            Self::Password => {
+                "write `password-command` as a list: [\"pass\", \"show\", \"mail/work\"]"
+            }
+            Self::Token => {
+                "write `token-command` as a list: [\"oama\", \"access\", \"ann@example.org\"]"
+            }
+        }
     }
 }
 
 /// Runs a command, and returns the first line of its output. With a time limit, it cannot use the
 /// terminal, and the programs that it started are ended together with it.
-fn from_command(argv: &[String], time_limit: Option<TimeSpan>, stop: &Interrupt) -> Result<Secret> {
-    let name = program(argv);
+fn from_command(argv: &[String], printed: Printed, env: SecretEnv<'_>) -> Result<Secret> {
+    let (name, noun, time_limit) = (program(argv), printed.noun(), env.time_limit);
     let run = Run {
         argv,
         input: None,
@@ -102,36 +156,30 @@ fn from_command(argv: &[String], time_limit: Option<TimeSpan>, stop: &Interrupt)
         ended,
         stdout,
         stderr,
-    } = run.run(stop)?.map_err(|error| {
+    } = run.run(env.stop)?.map_err(|error| {
         Error::new(
             Kind::Config,
-            format!("cannot run the password command `{name}`"),
+            format!("cannot run the {noun} command `{name}`"),
         )
         .with_fact(error.to_string())
-        .with_hint(start_hint(
-            argv,
-            &error,
-            "write `password-command` as a list: [\"pass\", \"show\", \"mail/work\"]",
-        ))
+        .with_hint(start_hint(argv, &error, printed.list_hint()))
     })?;
     let stdout = Zeroizing::new(stdout);
-    let said = |error: Error| {
-        stderr
-            .split(|octet| *octet == b'\n')
-            .filter(|line| !line.is_empty())
-            .take(5)
-            .map(|line| format!("`{name}` said: {}", sanitize(line)))
-            .fold(error, Error::with_fact)
-    };
     let failed = |what: String| {
-        said(Error::new(
-            Kind::Config,
-            format!("the password command `{name}` {what}"),
-        ))
+        let error = Error::new(Kind::Config, format!("the {noun} command `{name}` {what}"));
+        with_said(error, &name, &stderr)
     };
     match ended {
         Ended::Exited(status) if status.success() => {
-            first_line(without_mark(&stdout), &format!("password command `{name}`"))
+            let line = first_line(
+                without_mark(&stdout),
+                &format!("{noun} command `{name}`"),
+                noun,
+            );
+            match printed {
+                Printed::Password => line,
+                Printed::Token => valid_token(&line?, &name),
+            }
         }
         Ended::Exited(status) => {
             Err(failed(format!("failed: {status}"))
@@ -147,6 +195,34 @@ fn from_command(argv: &[String], time_limit: Option<TimeSpan>, stop: &Interrupt)
             )
         }
     }
+}
+
+/// Adds the beginning of what the command `name` wrote to its standard error.
+fn with_said(error: Error, name: &str, stderr: &[u8]) -> Error {
+    stderr
+        .split(|octet| *octet == b'\n')
+        .filter(|line| !line.is_empty())
+        .take(5)
+        .map(|line| format!("`{name}` said: {}", sanitize(line)))
+        .fold(error, Error::with_fact)
+}
+
+/// Returns the access token in a line that the command `name` printed.
+///
+/// # Errors
+/// It is not a token: those consist of visible ASCII characters (RFC 6750 §2.1). Another one could
+/// end the field of the message in which the token is sent.
+fn valid_token(line: &[u8], name: &str) -> Result<Secret> {
+    let token = line.trim_ascii();
+    if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+        return Err(Error::new(
+            Kind::Config,
+            format!("the first line that the token command `{name}` prints is not a token"),
+        )
+        .with_fact("a token has no spaces, and only ASCII characters")
+        .with_hint("run it by hand to see what it prints"));
+    }
+    Ok(Zeroizing::new(token.to_vec()))
 }
 
 /// Returns the first line of a file that only its owner can access.
@@ -170,7 +246,11 @@ fn from_file(path: &Path, home: &Path) -> Result<Secret> {
         .with_fact(format!("its mode is {:04o}", metadata.mode() & 0o7777))
         .with_hint(hint));
     }
-    first_line(without_mark(&bytes), &format!("password file {shown}"))
+    first_line(
+        without_mark(&bytes),
+        &format!("password file {shown}"),
+        "password",
+    )
 }
 
 /// Returns whether this process may change the mode of the file at `path`, which `owner` owns.
@@ -215,7 +295,7 @@ fn from_credential(name: &str, folder: &CredentialFolder) -> Result<Secret> {
         };
         unreadable(&source, &error).with_hint(hint)
     })?;
-    first_line(without_mark(&bytes), &source)
+    first_line(without_mark(&bytes), &source, "password")
 }
 
 /// Returns the beginning of a file, and the metadata of the file that was read.
@@ -243,8 +323,9 @@ fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
-/// Returns the first line of what `source` provided, without its line end.
-fn first_line(octets: &[u8], source: &str) -> Result<Secret> {
+/// Returns the first line of what `source` provided, without its line end. `noun` is what it should
+/// contain.
+fn first_line(octets: &[u8], source: &str, noun: &str) -> Result<Secret> {
     let line = octets
         .split(|octet| *octet == b'\n')
         .next()
@@ -253,7 +334,7 @@ fn first_line(octets: &[u8], source: &str) -> Result<Secret> {
     if line.is_empty() {
         return Err(Error::new(
             Kind::Config,
-            format!("the {source} returned an empty password"),
+            format!("the {source} returned an empty {noun}"),
         )
         .with_fact("its first line is empty"));
     }
@@ -312,7 +393,7 @@ fn prompt(whose: &str) -> Result<Secret> {
                 )
                 .with_url_hint("use `--password-command`")
         })?;
-    first_line(Zeroizing::new(password).as_bytes(), "prompt")
+    first_line(Zeroizing::new(password).as_bytes(), "prompt", "password")
 }
 
 #[cfg(test)]
@@ -320,12 +401,29 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    fn run(argv: &[&str], printed: Printed) -> Result<Secret> {
+        let argv: Vec<_> = argv.iter().map(|word| (*word).to_owned()).collect();
+        let env = SecretEnv {
+            credentials: &CredentialFolder::default(),
+            home: Path::new("/home/ann"),
+            time_limit: None,
+            stop: &Interrupt::default(),
+        };
+        from_command(&argv, printed, env)
+    }
+
     fn command(script: &str) -> Result<Secret> {
-        from_command(
-            &["sh", "-c", script].map(String::from),
-            None,
-            &Interrupt::default(),
-        )
+        run(&["sh", "-c", script], Printed::Password)
+    }
+
+    #[test]
+    fn token_consists_of_visible_characters() {
+        let token = |line: &str| run(&["printf", line], Printed::Token);
+        assert_eq!(*token("ya29.a-b_c~+/= \\nx").unwrap(), *b"ya29.a-b_c~+/=");
+        for line in ["a b", "a\\001b", "gr\\374n", " "] {
+            let error = token(line).unwrap_err();
+            assert!(error.what().ends_with("is not a token"), "{error}");
+        }
     }
 
     #[test]
@@ -354,8 +452,7 @@ mod tests {
     fn empty_password_and_missing_command_are_reported() {
         let nothing = command("printf '\\ngeheim'").unwrap_err();
         assert!(nothing.what().contains("an empty password"), "{nothing}");
-        let missing =
-            from_command(&["/nonexistent/pass".into()], None, &Interrupt::default()).unwrap_err();
+        let missing = run(&["/nonexistent/pass"], Printed::Password).unwrap_err();
         assert!(missing.what().starts_with("cannot run"), "{missing}");
     }
 

@@ -266,8 +266,10 @@ impl Sandbox {
 /// Returns whether fetching the account starts programs.
 fn starts_programs(account: &Account) -> bool {
     let is_pipe = |destination: &Destination| matches!(destination, Destination::Pipe(_));
-    matches!(account.secret, SecretSource::Command(_))
-        || account.proxy_password_command.is_some()
+    matches!(
+        account.secret,
+        SecretSource::Command(_) | SecretSource::TokenCommand(_)
+    ) || account.proxy_password_command.is_some()
         || account.connect_command.is_some()
         || !account.filter.is_empty()
         || account.before.is_some()

@@ -69,6 +69,7 @@ mod retention;
 mod rules;
 #[cfg(feature = "system-tests")]
 mod sandbox;
+mod sasl;
 mod server;
 mod standard_output;
 mod status;
@@ -81,6 +82,7 @@ mod system_roots;
 mod terminal;
 #[cfg(feature = "system-tests")]
 mod third_party;
+mod token_command;
 mod trouble;
 mod uids;
 mod user;

@@ -1125,6 +1125,7 @@ fn config_show_and_path() {
     mailbox                  = unset           # default
     auth                     = "auto"          # default
     password-command         = unset           # default
+    token-command            = unset           # default
     password-command-timeout = "1m"            # default
     password-file            = "~/password"    # ~/.config/pouch/config.toml:5
     password-credential      = unset           # default
@@ -1329,6 +1330,10 @@ fn config_show_and_path() {
               "value": null
             },
             "tls-server-name": {
+              "source": "default",
+              "value": null
+            },
+            "token-command": {
               "source": "default",
               "value": null
             },

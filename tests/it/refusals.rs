@@ -522,3 +522,41 @@ fn sessions_of_gmail_continue_until_nothing_is_listed() {
     let output = named(&desk, host, &["status"]);
     assert_snapshot!(output.assert_code(0).stdout, @"work   last run 2026-11-23 00:00, 1 new, 363 B");
 }
+
+#[cfg(feature = "system-tests")]
+#[test]
+fn refused_token_has_no_hint_about_passwords() {
+    let mut shown = String::new();
+    for (host, text) in [
+        (
+            "outlook.office365.com",
+            "Authentication failure: unknown user name or bad password.",
+        ),
+        ("outlook.office365.com", "[AUTH] no"),
+        ("pop.gmail.com", "[AUTH] Invalid credentials"),
+    ] {
+        let known = ["UIDL", "TOP", "SASL XOAUTH2"];
+        let desk = Desk::with(1, "retries = 0", |server| {
+            let server = server.capabilities(&known, &known);
+            server.fault(crate::server::on_response().refuse(&format!("-ERR {text}")))
+        });
+        let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();
+        desk.home.config(&config.replace(
+            "password-file = \"~/password\"",
+            "token-command = [\"cat\", \"password\"]",
+        ));
+        let output = named(&desk, host, &["fetch"]);
+        shown.push_str(&output.assert_code(77).stderr_text());
+    }
+    assert_snapshot!(shown, @"
+    pouch: work: login refused by outlook.office365.com
+      outlook.office365.com said: -ERR Authentication failure: unknown user name or bad password.
+    hint: enable POP in the web settings, set `user` to the primary address, and sign in again as that user, then run `pouch check work`
+    pouch: work: outlook.office365.com rejected the token
+      outlook.office365.com said: -ERR [AUTH] no
+    hint: check that `cat` signs in as ann, and that POP3 is enabled for this mailbox, then run `pouch check work`
+    pouch: work: pop.gmail.com rejected the token
+      pop.gmail.com said: -ERR [AUTH] Invalid credentials
+    hint: check that `cat` signs in as ann, and that POP3 is enabled for this mailbox, then run `pouch check work`
+    ");
+}

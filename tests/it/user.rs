@@ -51,7 +51,7 @@ fn config_mistakes_are_shown_with_line_and_hint() {
         "port = \"995\"",
         "keep = \"soon\"",
         "host = \"again\"",
-        "tls = \"off\"",
+        "tls = \"off\"\nauth = \"plain\"",
         "passwordeval = \"pass work\"",
     ] {
         home.config(&format!("{base}{line}\n"));
@@ -101,6 +101,7 @@ fn config_mistakes_are_shown_with_line_and_hint() {
     hint: remove one of them
     [exit code: 78]
     === tls = "off"
+    auth = "plain"
     $ pouch fetch
     ------- stderr -------
     pouch: ~/.config/pouch/config.toml:5:1: `tls = "off"` sends the password and the mail unencrypted
@@ -114,7 +115,7 @@ fn config_mistakes_are_shown_with_line_and_hint() {
     pouch: ~/.config/pouch/config.toml:5:1: unknown key `passwordeval`
       5 | passwordeval = …
         | ^^^^^^^^^^^^
-    hint: use `password-command`, a list: ["pass", "show", "mail/work"]
+    hint: use `password-command`, a list: ["pass", "show", "mail/work"]; or `token-command`, if it prints an OAuth 2.0 token
     [exit code: 78]
     "#);
     home.config(base);

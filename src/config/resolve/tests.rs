@@ -47,6 +47,7 @@ fn keys_that_are_not_set_are_shown_with_their_defaults() {
     mailbox = unset  # default
     auth = "auto"  # default
     password-command = unset  # default
+    token-command = unset  # default
     password-command-timeout = "1m"  # default
     password-file = unset  # default
     password-credential = unset  # default

@@ -48,7 +48,7 @@ keys! {
     /// Whether a run is confined to the files and ports of its accounts (Landlock, Linux 5.19).
     /// It writes the state directory, its Maildirs and the directories of its mbox files, reads
     /// passwords, certificates and files of the system, and starts no program.
-    /// A run in which an account has `password-command`, `proxy-password-command`,
+    /// A run in which an account has `password-command`, `token-command`, `proxy-password-command`,
     /// `connect-command`, `before`, `pipe`, `filter` or `after` is not confined.
     /// `pouch check` prints whether the rules are in force.
     /// Set `false` if a library of the system needs other files or ports, such as host names in
@@ -125,10 +125,12 @@ keys! {
             .example("\"~/.config/pouch/work.key\"")
             .needs_tls();
 
-    /// Must be `true` if `tls = "off"`, as a confirmation: the password and the mail are sent
-    /// unencrypted.
+    /// Whether the password or token may be sent unencrypted.
+    /// Without it, `tls = "off"` works only with login methods that do not send the password:
+    /// `"auto"` uses SCRAM, and `"cram-md5"` and `"apop"` are possible.
+    /// The mail itself is unencrypted in any case.
     allow_plaintext_password: bool = false =>
-        Key::new("allow-plaintext-password", Group::Server, "required for tls = \"off\"");
+        Key::new("allow-plaintext-password", Group::Server, "allow it with tls = \"off\"");
 
     /// A proxy: `"socks5://host:port"` is SOCKS 5, `"http://host:port"` an HTTP proxy that supports
     /// CONNECT, `"none"` is no proxy.
@@ -210,10 +212,20 @@ keys! {
         Key::new("mailbox", Group::Login, "name of the mailbox, if its address is not enough")
             .example("\"private\"");
 
-    /// The login method: `"plain"` (SASL PLAIN), `"user"` (USER and PASS), or `"auto"`, the first
-    /// of these that the server supports.
+    /// The login method.
+    /// `"auto"` proves the password by SCRAM if the server supports that, and otherwise sends it by
+    /// SASL PLAIN or LOGIN, or by USER and PASS.
+    /// If the server refuses SCRAM for the user, one of the others is used, and remembered for 30
+    /// days.
+    ///
+    /// The other values are one method each: `"scram-sha-256"`, `"scram-sha-1"`, `"plain"`,
+    /// `"login"` (all of SASL), `"user"` (USER and PASS); `"cram-md5"` and `"apop"`, which do not
+    /// send the password, but protect it badly; and `"external"`, for which `tls-client-cert` takes
+    /// the place of the password.
+    /// With a token, the method is `"xoauth2"` or `"oauthbearer"`, and `"auto"` is the first of
+    /// these that the server supports.
     auth: Auth = Auth::Auto =>
-        Key::new("auth", Group::Login, "or \"plain\", \"user\": the login method");
+        Key::new("auth", Group::Login, "the login method, such as \"scram-sha-256\"");
 
     /// A command that prints the password on its first line.
     /// It is run without a shell; at a terminal it may ask for a passphrase.
@@ -224,7 +236,18 @@ keys! {
             .set_in_sample("[\"pass\", \"show\", \"mail/work\"]")
             .one_of(Choice::Password);
 
-    /// The longest time that `password-command` may run if standard error is not a terminal.
+    /// A command that prints an access token of OAuth 2.0 on its first line, such as oama(1) or
+    /// `mutt_oauth2.py`.
+    /// It is run as `password-command` is, with the same time limit.
+    /// If the server refuses the token, the command is run once more, and another token is tried
+    /// in a new connection.
+    token_command: Option<Vec<String>> =>
+        Key::new("token-command", Group::Login, "command that prints an OAuth 2.0 token")
+            .example("[\"oama\", \"access\", \"ann@example.org\"]")
+            .one_of(Choice::Password);
+
+    /// The longest time that `password-command` or `token-command` may run if standard error is not
+    /// a terminal.
     /// After that, it is ended together with the programs that it started: with SIGTERM, and two
     /// seconds later with SIGKILL.
     /// At a terminal there is no limit, since it may be waiting for you.

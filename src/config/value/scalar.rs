@@ -12,7 +12,7 @@ use crate::{
         syntax::{FilePath, Host, Lmtp, Pin},
     },
     domain::{
-        auth::Auth,
+        auth::{Auth, Mechanism},
         pattern::Pattern,
         plan::Keep,
         rule::Bound,
@@ -98,13 +98,23 @@ impl Value for Tls {
 impl Words for Auth {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("auto", Self::Auto),
-        ("plain", Self::Plain),
-        ("user", Self::User),
+        ("scram-sha-256", Self::Only(Mechanism::ScramSha256)),
+        ("scram-sha-1", Self::Only(Mechanism::ScramSha1)),
+        ("plain", Self::Only(Mechanism::Plain)),
+        ("login", Self::Only(Mechanism::Login)),
+        ("user", Self::Only(Mechanism::User)),
+        ("cram-md5", Self::Only(Mechanism::CramMd5)),
+        ("apop", Self::Only(Mechanism::Apop)),
+        ("external", Self::Only(Mechanism::External)),
+        ("xoauth2", Self::Only(Mechanism::XOAuth2)),
+        ("oauthbearer", Self::Only(Mechanism::OAuthBearer)),
     ];
 }
 
 impl Value for Auth {
-    const EXPECTED: &'static str = r#""auto", "plain" or "user""#;
+    const EXPECTED: &'static str = "\"auto\", \"scram-sha-256\", \"scram-sha-1\", \"plain\", \
+        \"login\", \"user\", \"cram-md5\", \"apop\", \"external\", \"xoauth2\" or \
+        \"oauthbearer\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, Unexpected> {
         Self::read_word(value)

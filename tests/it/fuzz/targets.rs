@@ -15,7 +15,7 @@ use pouch::{
         toml::File,
     },
     domain::{
-        auth::Auth,
+        auth::{Auth, Mechanism},
         message::{Head, fingerprint, summarize},
     },
     pop3::{
@@ -23,7 +23,7 @@ use pouch::{
         login::{Authorization, ConnectionOptions},
         reply::{self, Capabilities, Reply},
         retrieval::{RetrRequest, RetrResponse, Window},
-        sasl::Credentials,
+        sasl::{Credentials, Secret},
         transaction::Transaction,
     },
     text::sanitize,
@@ -136,7 +136,7 @@ pub fn talk(said: &[u8]) -> pouch::error::Result<()> {
             said,
             pieces: Pieces::Lines,
         },
-        Auth::User,
+        Auth::Only(Mechanism::User),
         false,
     )
 }
@@ -150,8 +150,13 @@ fn run(server: Server<'_>, auth: Auth, heads: bool) -> pouch::error::Result<()> 
     let authorization = Authorization::greet(server, terms)?;
     let who = Credentials {
         user: "ann",
-        password: b"secret",
+        secret: Secret::Password(b"secret"),
         auth,
+        host: "pop.example.org",
+        port: 995,
+        is_encrypted: true,
+        allow_unencrypted: false,
+        remembered: None,
     };
     let mut session = authorization.login(&who).map_err(|failure| failure.error)?;
     let (listing, ()) = session.list(|| ())?;

@@ -13,9 +13,10 @@ use crate::{
     support::{Home, run::Output},
 };
 
-/// Returns the number of times that the password was sent.
+/// Returns the number of times that the password was sent or proven.
 fn asked(traced: &Output) -> usize {
-    commands(traced, "PASS") + commands(traced, "AUTH PLAIN")
+    let mechanisms = ["PASS", "AUTH PLAIN", "AUTH SCRAM-SHA-256"];
+    mechanisms.iter().map(|name| commands(traced, name)).sum()
 }
 
 /// Asserts that the login fails because of one bad message.

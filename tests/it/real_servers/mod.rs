@@ -18,6 +18,7 @@ mod keeping;
 mod logins;
 mod many;
 mod ninth;
+mod sasl;
 
 /// A connection to a server.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -177,7 +178,7 @@ fn account(name: &str, server: &RealServer, user: &str, line: Line, lines: &str)
     } else {
         "timeout = \"2s\"\n"
     };
-    let secret = if lines.contains("password-file = ") {
+    let secret = if lines.contains("password-file = ") || lines.contains("external") {
         ""
     } else {
         "password-file = \"~/password\"\n"

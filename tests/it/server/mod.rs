@@ -41,6 +41,7 @@ mod listener;
 mod log;
 mod maildrop;
 mod reply;
+mod sasl;
 #[cfg(test)]
 mod selftest;
 mod session;
@@ -54,5 +55,6 @@ pub use self::{
     fault::{Fault, on, on_connect, on_response},
     handle::Server,
     log::{Log, SessionLog},
+    sasl::ScramFault,
     setup::Setup,
 };

@@ -1,5 +1,7 @@
 //! Responses of the server, before and after a fault has changed them.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 /// A correct response: a status line and, for some commands, a body.
 #[derive(Debug)]
 pub(super) struct Reply {
@@ -52,9 +54,9 @@ impl Reply {
         Self::line(b"-ERR ", text.as_ref())
     }
 
-    /// Creates the response `+ `, which requests the SASL response of the client.
-    pub(super) fn challenge() -> Self {
-        Self::line(b"+ ", b"")
+    /// Creates the response `+ challenge`, which requests the SASL response of the client.
+    pub(super) fn challenge(challenge: &[u8]) -> Self {
+        Self::line(b"+ ", STANDARD.encode(challenge).as_bytes())
     }
 
     fn line(status: &[u8], text: &[u8]) -> Self {

@@ -1,8 +1,11 @@
 //! The protocol of one connection (RFC 1939, 2449, 2595, 5034), without I/O.
 
+use openssl::hash::MessageDigest;
+
 use super::{
     maildrop::{Maildrop, Message},
     reply::{Reply, Then, top},
+    sasl::{Exchange, Outcome, hex},
     setup::{Setup, Tls},
 };
 
@@ -17,7 +20,10 @@ pub(super) struct Session {
 /// The states of RFC 1939; the UPDATE state is part of the handling of QUIT.
 #[derive(Debug)]
 enum Stage {
-    Authorization { user: Vec<u8>, challenged: bool },
+    Authorization {
+        user: Vec<u8>,
+        exchange: Option<Exchange>,
+    },
     Transaction(View),
 }
 
@@ -35,9 +41,12 @@ struct Seen {
     retrieved: bool,
 }
 
+/// The challenge of APOP. Tests that need it send it in the greeting.
+const TIMESTAMP: &str = "<1896.697170952@pop.example.org>";
+
 const STRANGER: Stage = Stage::Authorization {
     user: Vec::new(),
-    challenged: false,
+    exchange: None,
 };
 
 impl Session {
@@ -66,7 +75,7 @@ impl Session {
         matches!(
             self.stage,
             Stage::Authorization {
-                challenged: true,
+                exchange: Some(_),
                 ..
             }
         )
@@ -105,6 +114,21 @@ impl Session {
             (Stage::Authorization { .. }, "STLS") if setup.tls == Tls::Stls && !self.tls => {
                 Reply::ok("begin TLS").then(Then::StartTls)
             }
+            (Stage::Authorization { .. }, "APOP") => {
+                let digest = |own: &Maildrop| {
+                    let text = [TIMESTAMP.as_bytes(), &own.password].concat();
+                    let digest = openssl::hash::hash(MessageDigest::md5(), &text).unwrap();
+                    let hex = hex(&digest);
+                    format!("{} {hex}", own.user)
+                };
+                let found = maildrops
+                    .iter()
+                    .position(|own| digest(own).as_bytes() == argument);
+                match found {
+                    Some(user) => self.open(user, setup, maildrops),
+                    None => Reply::err("[AUTH] invalid user or password"),
+                }
+            }
             (Stage::Authorization { user, .. }, "USER") => {
                 *user = argument.to_vec();
                 Reply::ok("send PASS")
@@ -113,14 +137,26 @@ impl Session {
                 let user = std::mem::take(user);
                 self.log_in(&user, argument, setup, maildrops)
             }
-            (Stage::Authorization { challenged, .. }, "AUTH") => match words(argument) {
-                (mechanism, _) if mechanism != "PLAIN" => Reply::err("unknown mechanism"),
-                (_, response) if response.is_empty() || setup.lacks("INITIAL") => {
-                    *challenged = true;
-                    Reply::challenge()
+            (Stage::Authorization { exchange, .. }, "AUTH") => {
+                let (mechanism, response) = words(argument);
+                let is_known = mechanism == "PLAIN" || setup.announces(&mechanism);
+                let begun = is_known
+                    .then(|| Exchange::begin(&mechanism, setup.scram))
+                    .flatten();
+                let opening = begun.as_ref().map_or(&b""[..], Exchange::opening);
+                match &begun {
+                    None => return Reply::err("[AUTH] Unsupported authentication mechanism."),
+                    Some(begun) if !response.is_empty() && !begun.takes_initial() => {
+                        return Reply::err("Protocol error. Connection is closed. 10")
+                            .then(Then::Close);
+                    }
+                    Some(_) => *exchange = begun,
                 }
-                (_, response) => self.authenticate(response, setup, maildrops),
-            },
+                if response.is_empty() || setup.lacks("INITIAL") {
+                    return Reply::challenge(opening);
+                }
+                self.authenticate(response, setup, maildrops)
+            }
             (Stage::Transaction(view), "QUIT") => view.commit(maildrops),
             (Stage::Transaction(view), _) => view.obey(&verb, argument),
             _ => Reply::err("unknown command, or not now"),
@@ -146,20 +182,32 @@ impl Session {
         Reply::ok("capabilities follow").with_body(body.into_bytes())
     }
 
-    /// Handles AUTH PLAIN (RFC 4616): authorization identity, user and password, separated by NUL.
+    /// Handles a response of the client (RFC 5034).
     fn authenticate(
         &mut self,
         response: &[u8],
         setup: &Setup,
         maildrops: &mut [Maildrop],
     ) -> Reply {
-        self.stage = STRANGER;
-        let Some(plain) = base64(response) else {
+        let Stage::Authorization { exchange, .. } = std::mem::replace(&mut self.stage, STRANGER)
+        else {
+            return Reply::err("not now");
+        };
+        let response = if response == b"=" { b"" } else { response };
+        let (Some(mut exchange), Some(response)) = (exchange, base64(response)) else {
             return Reply::err("not base64, or cancelled");
         };
-        match plain.split(|&octet| octet == 0).collect::<Vec<_>>()[..] {
-            [_, user, password] => self.log_in(user, password, setup, maildrops),
-            _ => Reply::err("malformed response"),
+        match exchange.respond(&response, maildrops) {
+            Outcome::Accept(user) => self.open(user, setup, maildrops),
+            Outcome::Refuse => Reply::err("[AUTH] invalid user or password"),
+            Outcome::Malformed => Reply::err("malformed response"),
+            Outcome::Challenge(challenge) => {
+                self.stage = Stage::Authorization {
+                    user: Vec::new(),
+                    exchange: Some(exchange),
+                };
+                Reply::challenge(&challenge)
+            }
         }
     }
 
@@ -173,9 +221,14 @@ impl Session {
         let found = maildrops
             .iter()
             .position(|maildrop| maildrop.user.as_bytes() == user && maildrop.password == password);
-        let Some(maildrop) = found else {
-            return Reply::err("[AUTH] invalid user or password");
-        };
+        match found {
+            Some(maildrop) => self.open(maildrop, setup, maildrops),
+            None => Reply::err("[AUTH] invalid user or password"),
+        }
+    }
+
+    /// Opens the maildrop of a user who has logged in.
+    fn open(&mut self, maildrop: usize, setup: &Setup, maildrops: &mut [Maildrop]) -> Reply {
         let opened = &mut maildrops[maildrop];
         if setup.exclusive && opened.holder.is_some() {
             return Reply::err("[IN-USE] another session has the maildrop");

@@ -5,6 +5,7 @@ use super::{
     fault::Fault,
     handle::Server,
     maildrop::{Maildrop, Message},
+    sasl::ScramFault,
 };
 
 /// A server that is not running yet, created by [`Server::plain`] and similar functions.
@@ -21,6 +22,7 @@ pub struct Setup {
     pub(super) window: Option<usize>,
     pub(super) piece: usize,
     pub(super) faults: Vec<Fault>,
+    pub(super) scram: ScramFault,
 }
 
 /// The kind of TLS.
@@ -58,6 +60,7 @@ impl Setup {
             window: None,
             piece: usize::MAX,
             faults: Vec::new(),
+            scram: ScramFault::None,
         }
     }
 
@@ -161,6 +164,29 @@ impl Setup {
         self.unknown
             .iter()
             .any(|lost| lost.eq_ignore_ascii_case(name))
+    }
+
+    /// Announces these SASL mechanisms instead of PLAIN, and these capabilities.
+    pub fn mechanisms(self, names: &str) -> Self {
+        let sasl = format!("SASL {names}");
+        let known = ["TOP", "UIDL", "USER", &sasl, "RESP-CODES", "AUTH-RESP-CODE"];
+        self.capabilities(&known, &known)
+    }
+
+    /// Does this wrong with SCRAM.
+    pub fn scram(mut self, fault: ScramFault) -> Self {
+        self.scram = fault;
+        self
+    }
+
+    /// Returns whether this SASL mechanism is announced before the login.
+    pub(super) fn announces(&self, mechanism: &str) -> bool {
+        let sasl = self
+            .before_login
+            .iter()
+            .filter(|line| line.starts_with("SASL "));
+        sasl.flat_map(|line| line.split(' '))
+            .any(|name| name == mechanism)
     }
 
     fn last_maildrop(&mut self) -> &mut Maildrop {

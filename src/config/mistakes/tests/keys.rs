@@ -240,11 +240,21 @@ fn missing_keys() {
 fn contradictions() {
     assert_snapshot!(lines(&[
         "password-file = \"x\"\npassword-command = [\"x\"]",
+        "password-command = [\"x\"]\ntoken-command = [\"x\"]",
+        "password-command = [\"x\"]\nauth = \"xoauth2\"",
+        "auth = \"oauthbearer\"",
+        "auth = \"plain\"\ntoken-command = [\"x\"]",
+        "use_xoauth2 = true",
+        "tokencommand = [\"x\"]",
+        "token-command = \"oama access s3cret\"",
         "pipe = [\"x\"]",
         "[defaults]\ntls-ca-file = \"x\"\n\
          tls-pin = \"sha256:5f6e04c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d\"",
-        "tls = \"off\"",
-        "allow-plaintext-password = false\ntls = \"off\"",
+        "tls = \"off\"\nauth = \"plain\"",
+        "tls = \"off\"\ntoken-command = [\"x\"]",
+        "allow-plaintext-password = false\ntls = \"off\"\nauth = \"user\"",
+        "auth = \"external\"",
+        "auth = \"external\"\npassword-file = \"x\"",
         "tls = \"off\"\nallow-plaintext-password = true\ntls-ca-file = \"x\"",
         "[account.b]\nhost = \"b\"\nuser = \"b\"\npipe = [\"x\"]\nsync-deletions = true",
         "[account.b]\nhost = \"POP.example.org.\"\nuser = \"Ann\"\nmaildir = \"b\"\nenabled = false",
