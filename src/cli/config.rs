@@ -150,29 +150,29 @@ mod tests {
         account.settings[1].value = format!("\"{}\"", "x".repeat(30));
         assert_snapshot!(table(&account, None), @r#"
         [account.pops://ann@pop.example.org]
-        host        = "pop.example.org"                  # the URL
-        port        = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"   # default
-        tls         = "implicit"                         # the URL
-        tls-ca-file = unset                              # default
+        host            = "pop.example.org"                  # the URL
+        port            = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"   # default
+        tls             = "implicit"                         # the URL
+        tls-server-name = unset                              # default
         "#);
         assert_snapshot!(table(&account, Some(50)), @r#"
         [account.pops://ann@pop.example.org]
-        host        = "pop.example.org"          # the URL
-        port        = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-                      # default
-        tls         = "implicit"                 # the URL
-        tls-ca-file = unset                      # default
+        host            = "pop.example.org"      # the URL
+        port            = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+                          # default
+        tls             = "implicit"             # the URL
+        tls-server-name = unset                  # default
         "#);
         assert_snapshot!(table(&account, Some(30)), @r#"
         [account.pops://ann@pop.example.org]
-        host        = "pop.example.org"
-                      # the URL
-        port        = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-                      # default
-        tls         = "implicit"
-                      # the URL
-        tls-ca-file = unset
-                      # default
+        host            = "pop.example.org"
+                          # the URL
+        port            = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+                          # default
+        tls             = "implicit"
+                          # the URL
+        tls-server-name = unset
+                          # default
         "#);
     }
 }

@@ -239,7 +239,16 @@ const TRANSIENT_WORDS: [&str; 10] = [
 ];
 
 /// Words by which the refusal of a login without a response code is recognised as transient.
-const TRANSIENT_LOGIN_WORDS: [&str; 15] = [
+const TRANSIENT_LOGIN_WORDS: [&str; 24] = [
+    "throttl",
+    "slow down",
+    "too fast",
+    "too often",
+    "connection limit",
+    "maximum number",
+    "exceeds",
+    "system error",
+    "internal error",
     "again later",
     "try later",
     "later time",
@@ -249,7 +258,7 @@ const TRANSIENT_LOGIN_WORDS: [&str; 15] = [
     "limit exceeded",
     "limit reached",
     "exceeded",
-    "frequency",
+    "frequen",
     "busy",
     "in use",
     "already open",
@@ -264,7 +273,12 @@ const MAILBOX_WORDS: [&str; 5] = ["mailbox", "maildrop", "mail drop", "mail box"
 const BLOCKED_WORDS: [&str; 3] = ["blocked", "suspended", "banned"];
 
 /// Words that are about a command or a mechanism.
-const COMMAND_WORDS: [&str; 7] = [
+const COMMAND_WORDS: [&str; 12] = [
+    "unrecognized",
+    "unrecognised",
+    "authentication type",
+    "auth is not",
+    "auth not available",
     "command",
     "mechanism",
     "method",
@@ -394,9 +408,10 @@ fn has(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| text.contains(word))
 }
 
-/// Returns whether a text in lower case says that another session has locked the mailbox.
+/// Returns whether a text in lower case says that another session has locked the mailbox, or that
+/// the server cannot get its lock.
 fn locked_mailbox(text: &str) -> bool {
-    has(text, &MAILBOX_WORDS) && names_a_lock(text)
+    has(text, &MAILBOX_WORDS) && names_a_lock(text) || words(text).any(|word| word == "lock")
 }
 
 /// Returns whether a text in lower case says that the account is locked, until an administrator
@@ -407,8 +422,12 @@ fn locked_account(text: &str) -> bool {
 
 /// Returns whether a text in lower case says that something is locked. "blocked" does not.
 fn names_a_lock(text: &str) -> bool {
+    words(text).any(|word| matches!(word, "lock" | "locked" | "locks"))
+}
+
+/// Returns the words of a text.
+fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric())
-        .any(|word| matches!(word, "lock" | "locked" | "locks"))
 }
 
 #[cfg(test)]
@@ -459,6 +478,12 @@ mod tests {
             "login frequency limited",
             "try again later",
             "Server busy",
+            "throttled, slow down",
+            "can not get lock",
+            "connection limit",
+            "Maximum number of connections from user+IP reached",
+            "Login exceeds limit",
+            "System error",
             "[IN-USE] no",
             "[SYS/TEMP] no",
         ] {
@@ -486,6 +511,8 @@ mod tests {
     #[test]
     fn refusal_of_a_mechanism_is_not_about_the_credentials() {
         for text in [
+            "unrecognized authentication type",
+            "AUTH is not enabled",
             "Unknown command",
             "Authentication method not supported",
             "[AUTH] Unsupported authentication mechanism.",

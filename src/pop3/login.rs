@@ -506,9 +506,17 @@ impl RefusedAttempt<'_> {
     }
 
     /// Returns whether the server does not have the mechanism, which it does not announce either.
-    /// Dovecot, Cyrus and Courier refuse it by the code or the words of a wrong password.
+    /// Dovecot, Cyrus and Courier refuse it by the code or the words of a wrong password. Some servers
+    /// have no mechanism at all, and refuse USER, until TLS is used.
     fn is_about_mechanism(&self) -> bool {
         let offer = offer(self.capabilities);
+        if self.mechanism == Mechanism::User {
+            return self.capabilities.is_some()
+                && !offer.user
+                && offer.sasl.is_empty()
+                && self.secret == SecretStatus::Unsent
+                && !self.refusal.login_sounds_transient();
+        }
         let is_token = self.mechanism.secret() == SecretKind::Token;
         self.mechanism.is_sasl()
             && !offer.has(self.mechanism)

@@ -127,6 +127,20 @@ fn server_without_a_known_mechanism_is_reported_with_those_it_offers() {
 }
 
 #[test]
+fn user_refused_by_a_server_that_offers_nothing_is_not_about_the_password() {
+    let known = ["TOP", "UIDL"];
+    let desk = Desk::with(1, "", |server| {
+        let server = server.capabilities(&known, &known);
+        server.fault(on("USER").refuse("-ERR not here"))
+    });
+    assert_snapshot!(desk.fetch(69).stderr_text(), @"
+    pouch: work: 127.0.0.1 does not offer USER
+      127.0.0.1 said: -ERR not here
+    ");
+    assert_eq!(passwords(&desk), 0);
+}
+
+#[test]
 fn configured_mechanism_is_tried_although_it_is_not_offered() {
     for auth in ["user", "plain"] {
         let desk = other_mechanisms(&format!("auth = \"{auth}\""));

@@ -51,10 +51,6 @@ fn several_mistakes() {
          |  ^^^^^^
     hint: did you mean `[account.NAME]`?
 
-    ~/.config/pouch/config.toml:6:1: `tls = "off"` sends the password and the mail unencrypted
-      6 | tls = "off"
-        | ^^^
-    hint: use "implicit" or "starttls"; on a trusted network, add `allow-plaintext-password = true`
     ~/.config/pouch/config.toml:4:1: account `a` has no `user`
       4 | [account.a]
         | ^^^^^^^^^^^

@@ -266,6 +266,47 @@ fn contradictions() {
         | ^^^^^^^^^^^^^^^^
     hint: remove one of them
 
+    ~/.config/pouch/config.toml:6:1: `token-command` and `password-command` cannot be used together
+      5 | password-command = …
+        | ---------------- already set here
+      6 | token-command = …
+        | ^^^^^^^^^^^^^
+    hint: remove one of them
+
+    ~/.config/pouch/config.toml:6:1: `auth = "xoauth2"` needs a token
+      5 | password-command = …
+        | ---------------- a password
+      6 | auth = "xoauth2"
+        | ^^^^
+    hint: use `token-command` instead of `password-command`
+
+    ~/.config/pouch/config.toml:5:1: `auth = "oauthbearer"` needs a token
+      5 | auth = "oauthbearer"
+        | ^^^^
+    hint: set `token-command`, a command that prints an access token of OAuth 2.0
+
+    ~/.config/pouch/config.toml:5:1: `auth = "plain"` needs a password
+      5 | auth = "plain"
+        | ^^^^
+      6 | token-command = …
+        | ------------- a token
+    hint: remove `auth`, or use `password-command` instead of `token-command`
+
+    ~/.config/pouch/config.toml:5:1: unknown key `use_xoauth2`
+      5 | use_xoauth2 = true
+        | ^^^^^^^^^^^
+    hint: use `token-command`, a list: ["oama", "access", "ann@example.org"]; or create an app password at the provider, and use `password-command`
+
+    ~/.config/pouch/config.toml:5:1: unknown key `tokencommand`
+      5 | tokencommand = …
+        | ^^^^^^^^^^^^
+    hint: did you mean `token-command`?
+
+    ~/.config/pouch/config.toml:5:17: `token-command` must be a list of strings, like ["notmuch", "new"], not a string
+      5 | token-command = …
+        |                 ^
+    hint: write it as a list of the program and its arguments: ["oama", "access", "ann@example.org"]
+
     ~/.config/pouch/config.toml:5:1: `pipe` and `maildir` cannot be used together
       4 | maildir = "~/Mail"
         | ------- already set here
@@ -285,12 +326,29 @@ fn contradictions() {
         | ^^^
     hint: use "implicit" or "starttls"; on a trusted network, add `allow-plaintext-password = true`
 
+    ~/.config/pouch/config.toml:5:1: `tls = "off"` sends the token and the mail unencrypted
+      5 | tls = "off"
+        | ^^^
+    hint: use "implicit" or "starttls"; on a trusted network, add `allow-plaintext-password = true`
+
     ~/.config/pouch/config.toml:6:1: `tls = "off"` sends the password and the mail unencrypted
       5 | allow-plaintext-password = false
         | ------------------------ not allowed here
       6 | tls = "off"
         | ^^^
     hint: use "implicit" or "starttls"; on a trusted network, add `allow-plaintext-password = true`
+
+    ~/.config/pouch/config.toml:5:1: `auth = "external"` needs `tls-client-cert`
+      5 | auth = "external"
+        | ^^^^
+    hint: set `tls-client-cert` to the file with the certificate of the user
+
+    ~/.config/pouch/config.toml:5:1: `auth = "external"` needs a certificate
+      5 | auth = "external"
+        | ^^^^
+      6 | password-file = "x"
+        | ------------- a password
+    hint: remove `password-file`: the client certificate is the proof
 
     ~/.config/pouch/config.toml:7:1: `tls-ca-file` has no effect with `tls = "off"`
       5 | tls = "off"

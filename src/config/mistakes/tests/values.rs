@@ -75,7 +75,7 @@ fn numbers() {
       5 | notice = "yes"
         |          ^^^^^
 
-    ~/.config/pouch/config.toml:5:8: `auth` must be "auto", "plain" or "user", not a date
+    ~/.config/pouch/config.toml:5:8: `auth` must be "auto", "scram-sha-256", "scram-sha-1", "plain", "login", "user", "cram-md5", "apop", "external", "xoauth2" or "oauthbearer", not a date
       5 | auth = 1979-05-27
         |        ^^^^^^^^^^
     "#);
@@ -103,12 +103,12 @@ fn words() {
       5 | tls = false
         |       ^^^^^
 
-    ~/.config/pouch/config.toml:5:8: `auth` must be "auto", "plain" or "user", not "plian"
+    ~/.config/pouch/config.toml:5:8: `auth` must be "auto", "scram-sha-256", "scram-sha-1", "plain", "login", "user", "cram-md5", "apop", "external", "xoauth2" or "oauthbearer", not "plian"
       5 | auth = "plian"
         |        ^^^^^^^
     hint: did you mean "plain"?
 
-    ~/.config/pouch/config.toml:5:8: `auth` must be "auto", "plain" or "user", not "ntlm"
+    ~/.config/pouch/config.toml:5:8: `auth` must be "auto", "scram-sha-256", "scram-sha-1", "plain", "login", "user", "cram-md5", "apop", "external", "xoauth2" or "oauthbearer", not "ntlm"
       5 | auth = "ntlm"
         |        ^^^^^^
 
