@@ -333,6 +333,7 @@ keys! {
     ///
     /// If `state-dir` or `--state-dir` is set, the ledger is in a directory below it that is named
     /// after the user, and created for the user.
+    /// An account that gets this key later has no ledger there, and its mail is fetched again.
     /// Accounts of different users are fetched at the same time, also those on the same host.
     /// Without this key, root delivers only to directories of root.
     deliver_as: Option<String> =>
