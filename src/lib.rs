@@ -13,7 +13,7 @@
 //! | --- | --- | --- |
 //! | 5 interface | [`cli`], [`report`] | reads the command line and the environment, prints |
 //! | 4 engine | [`fetch`] | carries out the run of an account |
-//! | 3 effects | [`net`], [`pop3`], [`ledger`], [`delivery`] | one kind of effect each; they do not import each other |
+//! | 3 effects | [`net`], [`oauth`], [`pop3`], [`ledger`], [`delivery`] | one kind of effect each; they do not import each other |
 //! | 2 machine | [`sys`] | clock, signals, locks, files, other programs |
 //! | 1 config | [`config`], [`event`] | the user's settings, the events that a run reports |
 //! | 0 domain | [`domain`], [`text`], [`error`] | terms and decisions: no I/O, no clock, no environment |
@@ -100,6 +100,7 @@ pub mod event;
 pub mod fetch;
 pub mod ledger;
 pub mod net;
+pub mod oauth;
 pub mod pop3;
 pub mod report;
 pub mod sys;

@@ -129,6 +129,8 @@ pub enum Command {
     /// Test config, secrets, TLS, login, server and destinations
     #[command(alias = "doctor")]
     Check(Accounts),
+    /// Sign in with OAuth 2.0
+    Login(Login),
     /// Print the path of the config, its values, or a sample
     #[command(subcommand)]
     Config(Config),
@@ -232,6 +234,35 @@ pub struct Status {
     /// Show only accounts that need attention
     #[arg(long)]
     pub problems: bool,
+}
+
+/// Options of `pouch login`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "If the browser is on another machine, either use --device, or paste the address \
+                  at which the browser ends, or forward the port: `ssh -L \
+                  8400:localhost:8400 HOST`, and there `pouch login --port 8400`"
+)]
+pub struct Login {
+    /// The account; the only one with `oauth` by default
+    #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
+    pub account: Option<String>,
+
+    /// Show a code to enter on another machine, if the provider allows that
+    #[arg(long, conflicts_with_all = ["port", "no_browser"])]
+    pub device: bool,
+
+    /// Do not open a browser, only show the address
+    #[arg(long)]
+    pub no_browser: bool,
+
+    /// Wait for the browser on this port
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+
+    /// Delete the tokens, and revoke them at the provider
+    #[arg(long, conflicts_with_all = ["device", "no_browser", "port"])]
+    pub forget: bool,
 }
 
 /// Some accounts.

@@ -23,6 +23,7 @@ use crate::{
         env::RunEnv,
         hooks,
         logins::record_success,
+        tokens,
     },
     ledger::{self, Ledger},
     net::Certificate,
@@ -33,7 +34,7 @@ use crate::{
         process,
         sandbox::Status,
     },
-    text::{count, day, sanitize, tilde},
+    text::{count, day, sanitize, tilde, time_of_day},
 };
 
 /// Runs `pouch check`.
@@ -64,25 +65,11 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
             Ok(()) => steps.test_destinations(&env),
             Err((step, error)) => steps.failed(step, error),
         }
-        let mut document = json!({
-            "account": account.name,
-            "steps": steps.done,
-            "warnings": steps.warnings,
-        });
-        if let Some((step, error)) = steps.failed.first() {
-            document["failed"] = (*step).into();
-            document["problem"] = json::error(error);
-            let problem = |(step, error): &(Step, Error)| {
-                let problem = json::error(error);
-                json!({ "step": step, "problem": problem })
-            };
-            document["problems"] = steps.failed.iter().map(problem).collect();
-        }
         exit = steps
             .failed
             .iter()
             .fold(exit, |exit, (_, error)| exit.worst(error.kind().exit()));
-        documents.push(document);
+        documents.push(steps.document(&env));
     }
     let status = sandbox_status(context, &accounts);
     if context.global.json {
@@ -181,6 +168,33 @@ impl Steps<'_> {
             ));
         }
         self.warnings.push(json::error(warning));
+    }
+
+    /// Returns the results as JSON.
+    fn document(&self, env: &RunEnv) -> Value {
+        let mut document = json!({
+            "account": self.account.name,
+            "steps": self.done,
+            "warnings": self.warnings,
+        });
+        if let Ok(Some((provider, Some(sign_in)))) = tokens::sign_in(self.account, env.token_env())
+        {
+            document["oauth"] = json!({
+                "provider": provider,
+                "signed_in": sign_in.since.0,
+                "expires": sign_in.expires.0,
+            });
+        }
+        if let Some((step, error)) = self.failed.first() {
+            document["failed"] = (*step).into();
+            document["problem"] = json::error(error);
+            let problem = |(step, error): &(Step, Error)| {
+                let problem = json::error(error);
+                json!({ "step": step, "problem": problem })
+            };
+            document["problems"] = self.failed.iter().map(problem).collect();
+        }
+        document
     }
 
     /// Tests every program and destination of the account, even if one of them fails.
@@ -377,8 +391,15 @@ fn run_before(account: &Account, env: &RunEnv, steps: &mut Steps<'_>) -> Result<
 fn obtain_secret(account: &Account, env: &RunEnv, steps: &mut Steps<'_>) -> Result<Secret> {
     let began = Instant::now();
     let secret = env.secret(account)?;
-    let source = password::described(&account.secret, &env.home);
-    steps.ok("secret", &format!("{source}, {}", tenths(began)));
+    let sign_in = tokens::sign_in(account, env.token_env())?;
+    let source = if let Some((provider, Some(sign_in))) = sign_in {
+        let (since, until) = (day(sign_in.since), time_of_day(sign_in.expires));
+        format!("{provider}, signed in {since}, token until {until}")
+    } else {
+        let source = password::described(&account.secret, &env.home);
+        format!("{source}, {}", tenths(began))
+    };
+    steps.ok("secret", &source);
     Ok(secret)
 }
 

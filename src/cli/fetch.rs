@@ -12,7 +12,7 @@ use super::{
     dirs, setup,
 };
 use crate::{
-    config::{Account, SecretSource, Trust, overrides::Overrides, url},
+    config::{Account, SecretSource, Trust, oauth::OAuth, overrides::Overrides, url},
     delivery::Maildir,
     domain::destination::Destination,
     error::{Error, Exit, Kind, Result},
@@ -20,6 +20,7 @@ use crate::{
     fetch::{
         env::{Attendance, RunEnv},
         scheduler::fetch_all,
+        tokens,
     },
     net::TlsCache,
     report::{
@@ -129,7 +130,7 @@ pub(super) fn described_sandbox(context: &CommandContext, accounts: &[Account]) 
     let mut read = context.setup.dirs.library_paths();
     if accounts
         .iter()
-        .any(|account| account.trust == Trust::System)
+        .any(|account| account.trust == Trust::System || tokens::keys(account).is_some())
     {
         let names = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
         let values = names.map(|name| context.setup.dirs.variable(name));
@@ -138,8 +139,18 @@ pub(super) fn described_sandbox(context: &CommandContext, accounts: &[Account]) 
         }
         read.extend(context.roots.paths());
     }
+    let sign_ins = accounts.iter().filter_map(tokens::keys);
+    read.extend(sign_ins.flat_map(OAuth::files).cloned());
     match context.setup.state_dir() {
-        Ok(state_dir) => Sandbox::new(accounts, &state_dir.path, read),
+        Ok(state_dir) => {
+            let mut sandbox = Sandbox::new(accounts, &state_dir.path, read);
+            let home = &context.setup.dirs.home;
+            let ports = accounts
+                .iter()
+                .map(|it| tokens::ports(it, &state_dir.path, home));
+            ports.flatten().for_each(|port| sandbox.allow_port(port));
+            sandbox
+        }
         // the run reports it
         Err(_) => Sandbox::off("there are two state directories"),
     }

@@ -10,6 +10,7 @@ pub mod dirs;
 mod fetch;
 mod handover;
 mod ledger;
+mod login;
 mod plan;
 mod probe;
 pub mod setup;
@@ -333,6 +334,7 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
         ),
         Command::Status(args) => status::run(&context, &args),
         Command::Check(accounts) => check::run(&context, &accounts),
+        Command::Login(args) => login::run(&context, &args),
         Command::Config(command) => config::run(&context, &command),
         Command::Ledger(command) => ledger::run(&context, command),
         Command::Completions { .. } => Ok(Exit::OK),

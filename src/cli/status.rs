@@ -11,7 +11,7 @@ use crate::{
     config::Account,
     domain::{size::ByteSize, time::Timestamp},
     error::{Exit, Result},
-    fetch::env::RunEnv,
+    fetch::{env::RunEnv, tokens},
     ledger::{PastRun, Problem, Reader, State},
     report::{Colour, Level, complain, form, json, print_wrapped},
     sys::lock,
@@ -29,15 +29,23 @@ struct Status {
     problem: Option<Problem>,
     /// Whether a pouch process holds the account's lock.
     locked: bool,
+    /// Whether the account has to sign in with OAuth 2.0 before the next run.
+    needs_sign_in: bool,
 }
 
 impl Status {
     fn read(account: &Account, env: &RunEnv) -> Result<Self> {
         let file = env.offline_file(account)?;
+        let sign_in = tokens::sign_in(account, env.token_env())?;
+        let needs_sign_in = sign_in.is_some_and(|(_, sign_in)| sign_in.is_none_or(|it| it.is_lost));
         let Some(ledger) = Reader::open(&file, &account.identity().address)? else {
-            return Ok(Self::default());
+            return Ok(Self {
+                needs_sign_in,
+                ..Self::default()
+            });
         };
         Ok(Self {
+            needs_sign_in,
             locked: lock::is_locked(&env.state_dir, file.key()),
             runs: ledger.past_runs(RUNS)?,
             counts: ledger.counts()?,
@@ -69,6 +77,7 @@ impl Status {
             .as_ref()
             .is_some_and(|problem| problem.reported)
             || self.number(State::Quarantined) > 0
+            || self.needs_sign_in
             || self.was_interrupted()
     }
 }
@@ -130,6 +139,10 @@ impl View {
         let width = self.width;
         let mut parts = self.condition(status);
         parts.extend(self.messages(account, status));
+        if status.needs_sign_in {
+            let text = format!("not signed in (`pouch login {account}`)");
+            parts.push(self.colour.alarm(&text));
+        }
         let mut text = format!("{account:width$}   {}\n", parts.join("; "));
         if self.runs {
             for run in &status.runs {
@@ -267,6 +280,7 @@ fn document(account: &str, status: &Status) -> Value {
         "account": account,
         "running": status.running_since().is_some(),
         "needs_action": status.needs_action(),
+        "needs_sign_in": status.needs_sign_in,
         "failing": problem.map(|problem| &problem.what),
         "problem_since": problem.map(|problem| problem.since.0),
         "runs": runs,

@@ -64,6 +64,10 @@ pub(super) fn select(command: &mut Command, names: &[String]) {
         Command::Ledger(Ledger::List { accounts, .. } | Ledger::Verify(accounts)) => {
             &mut accounts.accounts
         }
+        Command::Login(args) => {
+            args.account = names.first().cloned();
+            return;
+        }
         Command::Ledger(_) | Command::Config(_) | Command::Completions { .. } => return,
     };
     *accounts = names.to_vec();
@@ -84,6 +88,7 @@ fn selected(command: &Command) -> Option<Vec<String>> {
         }
         Command::Ledger(Ledger::Retry(args)) => vec![args.account.clone()],
         Command::Ledger(Ledger::Catchup { account, .. }) => vec![account.clone()],
+        Command::Login(args) => args.account.iter().cloned().collect(),
         Command::Config(_) | Command::Completions { .. } => return None,
     })
 }
@@ -257,9 +262,10 @@ fn secrets(
     let env = fetch::env(context, &[])?;
     let accounts = group.accounts.iter().filter(|_| connects);
     let needed = accounts.filter(|(_, account)| match account.secret {
-        SecretSource::Command(_) | SecretSource::TokenCommand(_) | SecretSource::Certificate => {
-            false
-        }
+        SecretSource::Command(_)
+        | SecretSource::TokenCommand(_)
+        | SecretSource::OAuth(_)
+        | SecretSource::Certificate => false,
         SecretSource::Prompt => true,
         SecretSource::File(_) | SecretSource::Credential(_) => group.user.is_some(),
     });

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
+    oauth::OAuth,
     provenance::Setting,
     route::{ConnectCommand, Proxy, ProxyServer, host_and_port},
 };
@@ -216,6 +217,8 @@ pub enum SecretSource {
     File(PathBuf),
     /// The systemd credential of this name.
     Credential(String),
+    /// The access token of a sign-in with OAuth 2.0, from `pouch login`.
+    OAuth(Box<OAuth>),
     /// A prompt on the terminal.
     Prompt,
     /// None: the client certificate of the connection takes its place.
@@ -229,7 +232,7 @@ impl SecretSource {
             Self::Command(_) | Self::File(_) | Self::Credential(_) | Self::Prompt => {
                 SecretKind::Password
             }
-            Self::TokenCommand(_) => SecretKind::Token,
+            Self::TokenCommand(_) | Self::OAuth(_) => SecretKind::Token,
             Self::Certificate => SecretKind::Certificate,
         }
     }

@@ -26,7 +26,13 @@ const REMOVE_ONE: &str = "remove one of them";
 /// Merges the keys of an account with those of `[defaults]`.
 ///
 /// A default that excludes one of the account's own keys, or has no effect with it, is left out.
+/// The tables `oauth` of both are merged, so that one client serves several accounts.
 pub(super) fn layered(own: AccountTable, mut defaults: AccountTable) -> AccountTable {
+    let mut own = own;
+    if let (Some(own), Some(default)) = (&mut own.oauth, &defaults.oauth) {
+        let below = default.value.clone();
+        own.value = std::mem::take(&mut own.value).over(below);
+    }
     for choice in Choice::ALL {
         if choice.keys().any(|key| own.source(key).is_some()) {
             choice.keys().for_each(|key| defaults.unset(key));
@@ -72,7 +78,7 @@ fn secret_key(table: &AccountTable) -> Option<(SecretKind, &'static str)> {
         .keys()
         .find(|key| table.source(key).is_some())?;
     let kind = match key {
-        "token-command" => SecretKind::Token,
+        "token-command" | "oauth" => SecretKind::Token,
         _ => SecretKind::Password,
     };
     Some((kind, key))
@@ -209,18 +215,16 @@ fn check_mechanism(document: &Document, table: &AccountTable) -> Result<(), Erro
     );
     let hint = match (needed, set) {
         (SecretKind::Token, Some((_, key))) => {
-            format!("use `token-command` instead of `{key}`")
+            format!("use `oauth` or `token-command` instead of `{key}`")
         }
         (SecretKind::Token, None) => {
-            "set `token-command`, a command that prints an access token of OAuth 2.0".into()
+            "set `oauth`, such as oauth = \"microsoft\", or `token-command`".into()
         }
         (SecretKind::Certificate, key) => {
             let key = key.map_or("the password", |(_, key)| key);
             format!("remove `{key}`: the client certificate is the proof")
         }
-        (SecretKind::Password, _) => {
-            "remove `auth`, or use `password-command` instead of `token-command`".into()
-        }
+        (SecretKind::Password, _) => "remove `auth`, or use `password-command` instead".into(),
     };
     let other = set.and_then(|(_, key)| table.source(key));
     let label = format!("a {}", kind.noun());

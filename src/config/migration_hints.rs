@@ -160,7 +160,6 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
     ),
     (
         &[
-            "oauth",
             "oauth2",
             "xoauth2",
             "usexoauth2",
@@ -169,8 +168,8 @@ const COUNTERPARTS: &[(&[&str], &str)] = &[
             "tokenmgr",
             "oauthbearer",
         ],
-        "use `token-command`, a list: [\"oama\", \"access\", \"ann@example.org\"]; or create an \
-         app password at the provider, and use `password-command`",
+        "set `oauth`, such as oauth = \"microsoft\", and run `pouch login`; or `token-command`, a \
+         list: [\"oama\", \"access\", \"ann@example.org\"]",
     ),
     (
         &[

@@ -23,6 +23,7 @@ mod diagnostic;
 mod file;
 mod migration_hints;
 mod mistakes;
+pub mod oauth;
 pub mod overrides;
 pub mod provenance;
 pub mod resolve;

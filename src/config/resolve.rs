@@ -250,6 +250,10 @@ fn secret_source(values: &AccountValues, expand: &dyn Fn(&FilePath) -> PathBuf) 
             .password_credential
             .clone()
             .map(SecretSource::Credential))
+        .or(values
+            .oauth
+            .clone()
+            .map(|oauth| SecretSource::OAuth(Box::new(oauth.with_expanded(expand)))))
         .unwrap_or(match values.auth {
             Auth::Only(Mechanism::External) => SecretSource::Certificate,
             _ => SecretSource::Prompt,

@@ -36,8 +36,9 @@ keep = \"forever\"                       # how long mail stays on the server
     (
         Group::Login,
         "\
-# The login. Set one of password-command, token-command, password-file and
-# password-credential. Without them, pouch asks for the password. Some commands:
+# The login. Set one of password-command, token-command, password-file,
+# password-credential and oauth. Without them, pouch asks for the password.
+# Some commands:
 #   [\"secret-tool\", \"lookup\", \"host\", \"pop.example.org\", \"user\", \"ann\"]
 #   [\"gpg\", \"--quiet\", \"--batch\", \"--decrypt\", \"/home/ann/.secrets/work.gpg\"]
 #   [\"gopass\", \"show\", \"mail/work\"]

@@ -332,6 +332,7 @@ fn secret_hint(account: &Account, env: &RunEnv) -> String {
         SecretSource::Credential(name) => {
             format!("check the password in the credential `{name}`{also}, then {check}")
         }
+        SecretSource::OAuth(_) => format!("run `pouch login {}`, then {check}", account.name),
         SecretSource::Certificate => format!(
             "check that the certificate of `tls-client-cert` is one of {}, then {check}",
             account.user

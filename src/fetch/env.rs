@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fs, path::PathBuf, sync::Arc, time::Duration};
 
+use super::tokens::{self, TokenEnv};
 use crate::{
     config::{Account, SecretSource, Trust},
     domain::destination::Destination,
@@ -183,8 +184,8 @@ impl RunEnv {
     /// Returns the account's secret.
     ///
     /// # Errors
-    /// See [`password::obtain`]; or another user owns the password file, can read the client key, or
-    /// can change the client certificate or the file of authorities.
+    /// See [`password::obtain`] and [`tokens::access_token`]; or another user owns the password file,
+    /// can read the client key, or can change the client certificate or the file of authorities.
     pub fn secret(&self, account: &Account) -> Result<Secret> {
         if let Some(client) = &account.client_certificate {
             let what = format!("the client key {}", tilde(&client.key, &self.home));
@@ -209,6 +210,9 @@ impl RunEnv {
         if let Some(prompted) = self.secrets.get(&account.name) {
             return prompted.clone();
         }
+        if let SecretSource::OAuth(keys) = &account.secret {
+            return tokens::access_token(account, keys, self.token_env(), None);
+        }
         let whose = format!("{} at {}", account.user, account.host);
         password::obtain(&account.secret, &whose, self.secret_env(account))
             .map_err(|error| account.with_hint_for(error))
@@ -218,8 +222,11 @@ impl RunEnv {
     /// if the secret is not a token, or the source has no other one.
     ///
     /// # Errors
-    /// See [`password::renew`].
+    /// See [`password::renew`] and [`tokens::access_token`].
     pub fn renewed_secret(&self, account: &Account, refused: &[u8]) -> Result<Option<Secret>> {
+        if let SecretSource::OAuth(keys) = &account.secret {
+            return tokens::access_token(account, keys, self.token_env(), Some(refused)).map(Some);
+        }
         password::renew(&account.secret, refused, self.secret_env(account))
     }
 
@@ -242,6 +249,17 @@ impl RunEnv {
         let source = SecretSource::Command(argv.clone());
         password::obtain(&source, "the proxy", self.secret_env(account))
             .map_err(|error| error.with_fact("set by `proxy-password-command`"))
+    }
+
+    /// Returns what the tokens of accounts depend on.
+    pub fn token_env(&self) -> TokenEnv<'_> {
+        TokenEnv {
+            state_dir: &self.state_dir,
+            home: &self.home,
+            tls: &self.tls,
+            clock: self.clock,
+            stop: &self.stop,
+        }
     }
 
     /// Returns what obtaining the account's secret needs.

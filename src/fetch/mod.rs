@@ -48,6 +48,7 @@ mod session;
 mod sessions;
 mod survey;
 mod sync_deletions;
+pub mod tokens;
 
 use crate::{
     config::{Account, Tls},

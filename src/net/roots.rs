@@ -28,6 +28,7 @@ use std::{
 
 use memchr::memmem;
 use native_tls::{Certificate, TlsConnectorBuilder};
+use openssl::x509::X509;
 use openssl_probe::{ENV_CERT_DIR, ENV_CERT_FILE};
 
 /// The first line of a certificate in PEM.
@@ -120,6 +121,32 @@ impl SystemRoots {
                 builder.add_root_certificate(root);
             }
         }
+    }
+
+    /// Returns all authorities of the system (DER), for a TLS client that cannot add those that
+    /// OpenSSL does not find in the hashed directories. Returns `None` if OpenSSL finds all.
+    pub fn bundled(&self) -> Option<Vec<Vec<u8>>> {
+        let bundles = self.files.iter().filter_map(|file| fs::read(file).ok());
+        let missing: Vec<_> = bundles
+            .filter(|pem| !self.directories_have_all(pem))
+            .collect();
+        if missing.is_empty() {
+            return None;
+        }
+        let entries = self
+            .directories
+            .iter()
+            .filter_map(|dir| fs::read_dir(dir).ok());
+        let hashed = entries
+            .flatten()
+            .flatten()
+            .filter(|entry| is_hash(&entry.file_name()));
+        let hashed = hashed.filter_map(|entry| fs::read(entry.path()).ok());
+        let all = missing.into_iter().chain(hashed);
+        let roots = all
+            .filter_map(|pem| X509::stack_from_pem(&pem).ok())
+            .flatten();
+        Some(roots.filter_map(|root| root.to_der().ok()).collect())
     }
 
     /// Returns whether each certificate in `pem` has an entry in a hashed directory.

@@ -44,6 +44,11 @@ impl TlsCache {
         }
     }
 
+    /// Returns the authorities of the system; see [`SystemRoots::bundled`].
+    pub fn bundled_roots(&self) -> Option<Vec<Vec<u8>>> {
+        self.roots.bundled()
+    }
+
     /// Starts to build the configuration for `trust` and `client` in the background.
     pub fn prepare(&self, trust: &Trust, client: Option<&ClientCertificate>) {
         let (cache, trust, client) = (self.clone(), trust.clone(), client.cloned());

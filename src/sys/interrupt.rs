@@ -14,7 +14,7 @@
 use std::{
     io::{self, PipeReader},
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -48,6 +48,14 @@ struct Signals {
     number: Arc<AtomicUsize>,
     /// A pipe that is readable once a signal was received. It is never read.
     received: PipeReader,
+    /// Locked for reading by work that has to be finished before the process ends.
+    unfinished: RwLock<()>,
+}
+
+/// Keeps the process from ending by the first signal, until it is dropped.
+#[derive(Debug)]
+pub struct Held<'a> {
+    _guard: Option<RwLockReadGuard<'a, ()>>,
 }
 
 /// The reason for the end of a [wait](Interrupt::wait).
@@ -91,7 +99,11 @@ impl Interrupt {
         // A write beyond the limit of file sizes then fails with EFBIG, instead of ending the process.
         // Unlike an ignored signal, this does not affect programs that pouch starts.
         flag::register(SIGXFSZ, Arc::default())?;
-        let interrupt = Self(Some(Arc::new(Signals { number, received })));
+        let interrupt = Self(Some(Arc::new(Signals {
+            number,
+            received,
+            unfinished: RwLock::default(),
+        })));
         let watched = interrupt.clone();
         // its stack counts towards a limit of memory
         let builder = thread::Builder::new().stack_size(STACK);
@@ -107,7 +119,19 @@ impl Interrupt {
         };
         // a wait of its own: that of all others has ended
         let _ = Self::default().sleep(TIME_TO_END);
+        let unfinished = self.0.as_ref().map(|signals| &signals.unfinished);
+        let _finished = unfinished.map(|work| work.write().unwrap_or_else(PoisonError::into_inner));
         let _ = low_level::emulate_default_handler(signal);
+    }
+
+    /// Keeps the process from ending by the first signal until the returned value is dropped, for
+    /// work that must not be left half done and has a time limit of its own. The second signal
+    /// still ends the process at once.
+    pub fn hold(&self) -> Held<'_> {
+        let unfinished = self.0.as_ref().map(|signals| &signals.unfinished);
+        Held {
+            _guard: unfinished.map(|work| work.read().unwrap_or_else(PoisonError::into_inner)),
+        }
     }
 
     /// Returns the signal that was received, if any.

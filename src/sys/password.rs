@@ -76,6 +76,10 @@ pub fn obtain(source: &SecretSource, whose: &str, env: SecretEnv<'_>) -> Result<
         SecretSource::Credential(name) => from_credential(name, env.credentials),
         SecretSource::Prompt => prompt(whose),
         SecretSource::Certificate => Ok(Secret::default()),
+        SecretSource::OAuth(_) => Err(Error::new(
+            Kind::Bug,
+            format!("the token of {whose} is not a password"),
+        )),
     }
 }
 
@@ -93,6 +97,7 @@ pub fn renew(source: &SecretSource, refused: &[u8], env: SecretEnv<'_>) -> Resul
         SecretSource::Command(_)
         | SecretSource::File(_)
         | SecretSource::Credential(_)
+        | SecretSource::OAuth(_)
         | SecretSource::Prompt
         | SecretSource::Certificate => Ok(None),
     }
@@ -106,6 +111,7 @@ pub fn described(source: &SecretSource, home: &Path) -> String {
         SecretSource::Credential(name) => format!("credential {name}"),
         SecretSource::Prompt => "prompt".into(),
         SecretSource::Certificate => "client certificate".into(),
+        SecretSource::OAuth(_) => "OAuth 2.0".into(),
     }
 }
 

@@ -109,6 +109,22 @@ pub fn terminate(child: &Child) {
     let _ = kill_process(Pid::from_child(child), Signal::TERM);
 }
 
+/// Starts a program of the desktop that may run longer than pouch, in its own process group and
+/// without output.
+///
+/// # Errors
+/// It cannot be started.
+pub fn start_detached(mut command: Command) -> io::Result<()> {
+    restore_environment(&mut command);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map(drop)
+}
+
 /// The end of a program.
 #[derive(Debug)]
 pub enum Ended {

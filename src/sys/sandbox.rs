@@ -133,6 +133,11 @@ impl Sandbox {
         sandbox
     }
 
+    /// Adds a port to connect to.
+    pub fn allow_port(&mut self, port: u16) {
+        self.ports.insert(port);
+    }
+
     /// Returns the sandbox that is not applied, for this reason.
     pub fn off(reason: &str) -> Self {
         Self {

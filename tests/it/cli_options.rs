@@ -112,7 +112,10 @@ fn mistakes_of_newcomers_get_a_hint() {
             "[account.example.org]\nhost = \"h\"\n".to_owned(),
             "write `[account.\"example.org\"]`",
         ),
-        (format!("{base}oauth = true\n"), "create an app password"),
+        (
+            format!("{base}oauth = true\n"),
+            "write a table with `issuer`",
+        ),
         (format!("{base}preconnect = \"x\"\n"), "use `before`"),
         (format!("{base}netrc = \"x\"\n"), "does not read .netrc"),
         (format!("{base}proxy_host = \"x\"\n"), "use `proxy`"),

@@ -45,6 +45,8 @@ mod manual_examples;
 mod many_accounts;
 mod mdoc;
 mod multidrop;
+#[cfg(feature = "system-tests")]
+mod oauth;
 mod odd_servers;
 mod one_bad_message;
 mod output;

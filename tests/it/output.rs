@@ -455,6 +455,7 @@ fn status_over_time() {
           "failing": null,
           "messages": {},
           "needs_action": false,
+          "needs_sign_in": false,
           "problem_since": null,
           "running": false,
           "runs": []
@@ -483,6 +484,7 @@ fn status_over_time() {
             "quarantined": 1
           },
           "needs_action": true,
+          "needs_sign_in": false,
           "problem_since": null,
           "running": false,
           "runs": [
@@ -527,6 +529,7 @@ fn status_over_time() {
             "quarantined": 1
           },
           "needs_action": true,
+          "needs_sign_in": false,
           "problem_since": 1795478400,
           "running": false,
           "runs": [
@@ -1129,6 +1132,7 @@ fn config_show_and_path() {
     password-command-timeout = "1m"            # default
     password-file            = "~/password"    # ~/.config/pouch/config.toml:5
     password-credential      = unset           # default
+    oauth                    = unset           # default
     maildir                  = "~/Mail/work"   # ~/.config/pouch/config.toml:9
     mbox                     = unset           # default
     pipe                     = unset           # default
@@ -1252,6 +1256,10 @@ fn config_show_and_path() {
             "notice": {
               "source": "default",
               "value": true
+            },
+            "oauth": {
+              "source": "default",
+              "value": null
             },
             "password-command": {
               "source": "default",

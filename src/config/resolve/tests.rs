@@ -51,6 +51,7 @@ fn keys_that_are_not_set_are_shown_with_their_defaults() {
     password-command-timeout = "1m"  # default
     password-file = unset  # default
     password-credential = unset  # default
+    oauth = unset  # default
     maildir = "~/Mail"  # ~/.config/pouch/config.toml:4
     mbox = unset  # default
     pipe = unset  # default

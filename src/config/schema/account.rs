@@ -9,6 +9,7 @@ use super::{
 use crate::{
     config::{
         account::{Quirk, RequestAhead, Tls},
+        oauth::OAuth,
         provenance::{Located, Source},
         route::{ConnectCommand, Proxy},
         syntax::{FilePath, Host, Lmtp, Pin},
@@ -268,6 +269,15 @@ keys! {
     password_credential: Option<String> =>
         Key::new("password-credential", Group::Login, "systemd credential (LoadCredential=)")
             .example("\"work\"")
+            .one_of(Choice::Password);
+
+    /// Sign in with OAuth 2.0 at this provider, instead of with a password: `"microsoft"`,
+    /// `"google"`, `"fastmail"`, `"yahoo"`, `"aol"`, `"comcast"`, or a table, described under OAUTH
+    /// below.
+    /// `pouch login` signs in once; runs renew the token.
+    oauth: Option<OAuth> =>
+        Key::new("oauth", Group::Login, "or \"google\", or a table; see `pouch login`")
+            .example("{ provider = \"microsoft\", client-id = \"…\" }")
             .one_of(Choice::Password);
 
     /// A Maildir.

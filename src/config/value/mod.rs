@@ -4,6 +4,7 @@
 //! invalid one and, if the mistake is a common one, a hint.
 
 mod list;
+mod oauth;
 mod read;
 mod scalar;
 mod table;

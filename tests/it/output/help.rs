@@ -36,6 +36,7 @@ fn pouch() {
       plan         Show what fetch would do to each message, and why
       status       Show each account: last run, waiting messages, quarantine
       check        Test config, secrets, TLS, login, server and destinations
+      login        Sign in with OAuth 2.0
       config       Print the path of the config, its values, or a sample
       ledger       Show and change what pouch remembers of each message
       completions  Print the line that enables completions in your shell
@@ -70,6 +71,7 @@ fn pouch() {
       plan         Show what fetch would do to each message, and why
       status       Show each account: last run, waiting messages, quarantine
       check        Test config, secrets, TLS, login, server and destinations
+      login        Sign in with OAuth 2.0
       config       Print the path of the config, its values, or a sample
       ledger       Show and change what pouch remembers of each message
       completions  Print the line that enables completions in your shell

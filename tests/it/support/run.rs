@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::io::{ErrorKind, Read, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -28,6 +29,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub struct Run {
     command: Command,
     stdin: Option<Vec<u8>>,
+    terminal: Option<OwnedFd>,
     within: Duration,
 }
 
@@ -37,6 +39,7 @@ impl Run {
         Self {
             command,
             stdin: None,
+            terminal: None,
             within: PATIENCE,
         }
     }
@@ -50,6 +53,13 @@ impl Run {
     /// Sets the standard input, which is empty by default.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Makes a terminal the standard input.
+    #[cfg(feature = "system-tests")]
+    pub fn terminal(mut self, terminal: OwnedFd) -> Self {
+        self.terminal = Some(terminal);
         self
     }
 
@@ -77,11 +87,11 @@ impl Run {
         let name = shown(&self.command);
         let mut child = self
             .command
-            .stdin(
-                self.stdin
-                    .as_ref()
-                    .map_or_else(Stdio::null, |_| Stdio::piped()),
-            )
+            .stdin(match (self.terminal, &self.stdin) {
+                (Some(terminal), _) => terminal.into(),
+                (None, Some(_)) => Stdio::piped(),
+                (None, None) => Stdio::null(),
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -219,6 +229,12 @@ impl Child {
         let signal = Signal::from_named_raw(number).expect("the number of a signal");
         kill_process(Pid::from_child(&self.process), signal)
             .unwrap_or_else(|e| panic!("cannot send signal {number} to {}: {e}", self.name));
+    }
+
+    /// Returns what the program has printed to standard output so far.
+    #[cfg(feature = "system-tests")]
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.watch.lock().stdout.bytes).into_owned()
     }
 
     /// Waits until the program has printed `text` to standard output or standard error.

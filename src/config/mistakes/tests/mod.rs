@@ -19,6 +19,7 @@ macro_rules! rule {
 // after the macro, which they use
 mod file;
 mod keys;
+mod oauth;
 mod rules;
 mod values;
 

@@ -1,0 +1,104 @@
+//! Access tokens of accounts that sign in with OAuth 2.0.
+
+use std::path::Path;
+
+use crate::{
+    config::{Account, SecretSource, oauth::OAuth},
+    error::Result,
+    net::TlsCache,
+    oauth::{self, Client, Roots, Settings, SignIn, Store},
+    sys::{clock::Clock, interrupt::Interrupt, password::Secret},
+};
+
+/// What the tokens of an account depend on besides its config.
+#[derive(Clone, Copy)]
+pub struct TokenEnv<'a> {
+    /// The directory of ledgers, locks and tokens.
+    pub state_dir: &'a Path,
+    /// The home directory, which is abbreviated in messages.
+    pub home: &'a Path,
+    /// The certificate authorities of the system.
+    pub tls: &'a TlsCache,
+    /// The clock.
+    pub clock: Clock,
+    /// Ends the wait for another pouch, and for an issuer that is busy.
+    pub stop: &'a Interrupt,
+}
+
+/// Returns the keys `oauth` of an account, or `None` if it logs in in another way.
+pub fn keys(account: &Account) -> Option<&OAuth> {
+    match &account.secret {
+        SecretSource::OAuth(keys) => Some(keys),
+        _ => None,
+    }
+}
+
+/// Returns the settings of an account's sign-in.
+///
+/// # Errors
+/// See [`Settings::new`].
+pub fn settings(account: &Account, keys: &OAuth, home: &Path) -> Result<Settings> {
+    Settings::new(keys, &account.name, &account.user, home)
+}
+
+/// Returns a client for requests to the issuer.
+///
+/// # Errors
+/// The file with its authorities cannot be read.
+pub fn client(keys: &OAuth, env: TokenEnv<'_>) -> Result<Client> {
+    let roots = match &keys.ca_file {
+        Some(path) => Roots::from_file(path, env.home)?,
+        None => match env.tls.bundled_roots() {
+            Some(all) => Roots::Only(all),
+            None => Roots::System,
+        },
+    };
+    Ok(Client::new(roots))
+}
+
+/// Returns the ports that the renewal of an account's token connects to.
+pub fn ports(account: &Account, state_dir: &Path, home: &Path) -> Vec<u16> {
+    let Some(keys) = keys(account) else {
+        return Vec::new();
+    };
+    // the run reports an error
+    let Ok(settings) = Settings::new(keys, &account.name, &account.user, home) else {
+        return Vec::new();
+    };
+    let stored = Store::new(&settings, state_dir, home).port();
+    let proxy = oauth::proxy_port();
+    [Some(settings.port()), stored, proxy]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Returns an access token that the server has not `refused`, and renews it if necessary.
+///
+/// # Errors
+/// See [`oauth::access_token`].
+pub fn access_token(
+    account: &Account,
+    keys: &OAuth,
+    env: TokenEnv<'_>,
+    refused: Option<&[u8]>,
+) -> Result<Secret> {
+    let settings = settings(account, keys, env.home)?;
+    let store = Store::new(&settings, env.state_dir, env.home);
+    let client = || client(keys, env);
+    oauth::access_token(&store, &client, refused, env.clock, env.stop)
+}
+
+/// Returns the provider and the sign-in of an account, or `None` if it logs in in another way. The
+/// sign-in is `None` before the first one.
+///
+/// # Errors
+/// There is no client, or the tokens cannot be read.
+pub fn sign_in(account: &Account, env: TokenEnv<'_>) -> Result<Option<(String, Option<SignIn>)>> {
+    let Some(keys) = keys(account) else {
+        return Ok(None);
+    };
+    let settings = settings(account, keys, env.home)?;
+    let sign_in = Store::new(&settings, env.state_dir, env.home).sign_in()?;
+    Ok(Some((settings.label().to_owned(), sign_in)))
+}

@@ -1,0 +1,201 @@
+//! Requests to an issuer: forms and JSON over HTTPS.
+//!
+//! A redirect is not followed, since a token must not be sent to another host; the response is then
+//! one of an unexpected form, as that of a captive portal. Nothing here waits for signals: a
+//! request that spends a token has to be read to its end.
+
+use std::{fs, io::Read, path::Path, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use openssl::x509::X509;
+use ureq::{
+    Agent, Body, Proxy,
+    http::{Response as Reply, header},
+    tls::{Certificate, RootCerts, TlsConfig, TlsProvider},
+};
+use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
+
+use crate::{
+    error::{Error, Kind, Result},
+    text::tilde,
+};
+
+/// The time limit for a request, from the look-up of the host to the last byte of the response.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// The longest response that is read, in bytes.
+const MAX_RESPONSE: u64 = 256 * 1024;
+
+/// The certificate authorities to trust.
+#[derive(Clone, Debug)]
+pub enum Roots {
+    /// Those that OpenSSL finds on this system.
+    System,
+    /// Only these certificates (DER).
+    Only(Vec<Vec<u8>>),
+}
+
+impl Roots {
+    /// Reads the authorities from a PEM file.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] if the file cannot be read or has no certificate.
+    pub fn from_file(path: &Path, home: &Path) -> Result<Self> {
+        let unusable = |fact: String| {
+            let what = format!("cannot use `ca-file` {}", tilde(path, home));
+            Error::new(Kind::Config, what).with_fact(fact)
+        };
+        let pem = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        let stack = X509::stack_from_pem(&pem).map_err(|error| unusable(error.to_string()))?;
+        if stack.is_empty() {
+            return Err(unusable("there is no certificate in it".into()));
+        }
+        let der: std::result::Result<_, _> = stack.iter().map(|root| root.to_der()).collect();
+        der.map(Self::Only)
+            .map_err(|error| unusable(error.to_string()))
+    }
+}
+
+/// A response of an issuer.
+pub(super) struct Response {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// The time after which to try again, if the issuer gives one.
+    pub(super) retry_after: Option<Duration>,
+    /// The content, which may have tokens.
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+/// The credentials of a client for HTTP Basic (RFC 6749 §2.3.1).
+pub(super) struct Basic<'a> {
+    /// The client's ID.
+    pub(super) id: &'a str,
+    /// The client's secret.
+    pub(super) secret: &'a str,
+}
+
+impl Basic<'_> {
+    /// Returns the header field.
+    fn header(&self) -> Zeroizing<String> {
+        let encoded =
+            |text: &str| -> String { form_urlencoded::byte_serialize(text.as_bytes()).collect() };
+        let pair = Zeroizing::new(format!("{}:{}", encoded(self.id), encoded(self.secret)));
+        Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
+    }
+}
+
+/// Sends requests.
+#[derive(Clone, Debug)]
+pub struct Client {
+    agent: Agent,
+}
+
+impl Client {
+    /// Creates a client that trusts `roots`. The variables `https_proxy` and `no_proxy` of the
+    /// environment apply.
+    pub fn new(roots: Roots) -> Self {
+        let roots = match roots {
+            Roots::System => RootCerts::PlatformVerifier,
+            Roots::Only(der) => {
+                let certificates: Vec<_> = der
+                    .iter()
+                    .map(|der| Certificate::from_der(der).to_owned())
+                    .collect();
+                RootCerts::new_with_certs(&certificates)
+            }
+        };
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::NativeTls)
+            .root_certs(roots)
+            .build();
+        let config = Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_global(Some(TIME_LIMIT))
+            .max_idle_connections(0)
+            .user_agent(concat!("pouch/", env!("CARGO_PKG_VERSION")))
+            .accept("application/json")
+            .build();
+        Self {
+            agent: config.new_agent(),
+        }
+    }
+
+    /// Sends a form.
+    ///
+    /// # Errors
+    /// [`Kind::ConnectionLost`] or [`Kind::TimedOut`] if there is no response.
+    pub(super) fn post(
+        &self,
+        url: &Url,
+        form: &[(&str, &str)],
+        basic: Option<&Basic<'_>>,
+    ) -> Result<Response> {
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in form {
+            body.append_pair(name, value);
+        }
+        let body = Zeroizing::new(body.finish());
+        let mut request = self
+            .agent
+            .post(url.as_str())
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(basic) = basic {
+            request = request.header(header::AUTHORIZATION, basic.header().as_str());
+        }
+        read(url, request.send(body.as_str()))
+    }
+
+    /// Requests a document.
+    ///
+    /// # Errors
+    /// As for [`post`](Self::post).
+    pub(super) fn get(&self, url: &Url) -> Result<Response> {
+        read(url, self.agent.get(url.as_str()).call())
+    }
+}
+
+/// Reads a response to its end.
+fn read(url: &Url, reply: std::result::Result<Reply<Body>, ureq::Error>) -> Result<Response> {
+    let failed = |error: &ureq::Error| failure(url, error);
+    let mut reply = reply.map_err(|error| failed(&error))?;
+    let retry_after = reply.headers().get(header::RETRY_AFTER);
+    let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let mut body = Zeroizing::new(Vec::new());
+    reply
+        .body_mut()
+        .as_reader()
+        .take(MAX_RESPONSE)
+        .read_to_end(&mut body)
+        .map_err(|error| failed(&error.into()))?;
+    Ok(Response {
+        status: reply.status().as_u16(),
+        retry_after: seconds.map(Duration::from_secs),
+        body,
+    })
+}
+
+/// Returns the error for a request without a response. Its URL is reduced to the host, since a
+/// query can have a code.
+fn failure(url: &Url, error: &ureq::Error) -> Error {
+    let host = url.host_str().unwrap_or_default();
+    let kind = match error {
+        ureq::Error::Timeout(_) => Kind::TimedOut,
+        _ => Kind::ConnectionLost,
+    };
+    let fact = match error {
+        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::HostNotFound => "the host was not found".to_owned(),
+        ureq::Error::Timeout(_) => format!("no response within {} s", TIME_LIMIT.as_secs()),
+        error => error.to_string(),
+    };
+    Error::new(kind, format!("cannot reach {host}")).with_fact(fact)
+}
+
+/// Returns the port of the proxy that the environment names for requests to issuers.
+pub fn proxy_port() -> Option<u16> {
+    Proxy::try_from_env().map(|proxy| proxy.port())
+}
