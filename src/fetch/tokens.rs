@@ -6,7 +6,7 @@ use crate::{
     config::{Account, SecretSource, oauth::OAuth},
     error::Result,
     net::TlsCache,
-    oauth::{self, Client, Roots, Settings, SignIn, Store},
+    oauth::{self, Client, Roots, Settings, SignIn, Store, Via},
     sys::{clock::Clock, interrupt::Interrupt, password::Secret},
 };
 
@@ -53,7 +53,7 @@ pub fn client(keys: &OAuth, env: TokenEnv<'_>) -> Result<Client> {
             None => Roots::System,
         },
     };
-    Ok(Client::new(roots))
+    Client::new(roots, &Via::Environment)
 }
 
 /// Returns the ports that the renewal of an account's token connects to.

@@ -9,7 +9,7 @@ use std::{fs, io::Read, path::Path, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use openssl::x509::X509;
 use ureq::{
-    Agent, Body, Proxy,
+    Agent, Body, Proxy, ProxyProtocol,
     http::{Response as Reply, header},
     tls::{Certificate, RootCerts, TlsConfig, TlsProvider},
 };
@@ -57,6 +57,61 @@ impl Roots {
     }
 }
 
+/// The way to an issuer.
+#[derive(Clone, Debug)]
+pub enum Via {
+    /// The proxy that the environment names (`https_proxy`, `no_proxy`), or none.
+    Environment,
+    /// No proxy.
+    Direct,
+    /// This proxy, which resolves the issuer's host.
+    Proxy {
+        /// `true` for SOCKS 5, `false` for CONNECT.
+        socks: bool,
+        /// The proxy's name or address.
+        host: String,
+        /// The proxy's port.
+        port: u16,
+        /// The user name and the password for the proxy, if it requires them.
+        login: Option<(String, Zeroizing<String>)>,
+    },
+}
+
+impl Via {
+    /// Returns the proxy.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] if it cannot be used.
+    fn proxy(&self) -> Result<Option<Proxy>> {
+        let (socks, host, port, login) = match self {
+            Self::Environment => return Ok(Proxy::try_from_env()),
+            Self::Direct => return Ok(None),
+            Self::Proxy {
+                socks,
+                host,
+                port,
+                login,
+            } => (*socks, host, *port, login),
+        };
+        let protocol = if socks {
+            ProxyProtocol::Socks5
+        } else {
+            ProxyProtocol::Http
+        };
+        let mut proxy = Proxy::builder(protocol)
+            .host(host)
+            .port(port)
+            .resolve_target(false);
+        if let Some((user, password)) = login {
+            proxy = proxy.username(user).password(password);
+        }
+        proxy.build().map(Some).map_err(|error| {
+            let what = format!("cannot use the proxy {host}:{port} for OAuth 2.0");
+            Error::new(Kind::Config, what).with_fact(error.to_string())
+        })
+    }
+}
+
 /// A response of an issuer.
 pub(super) struct Response {
     /// The HTTP status.
@@ -92,9 +147,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client that trusts `roots`. The variables `https_proxy` and `no_proxy` of the
-    /// environment apply.
-    pub fn new(roots: Roots) -> Self {
+    /// Creates a client that trusts `roots`, and connects `via` a proxy.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] if the proxy cannot be used.
+    pub fn new(roots: Roots, via: &Via) -> Result<Self> {
         let roots = match roots {
             Roots::System => RootCerts::PlatformVerifier,
             Roots::Only(der) => {
@@ -111,6 +168,7 @@ impl Client {
             .build();
         let config = Agent::config_builder()
             .tls_config(tls)
+            .proxy(via.proxy()?)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -119,9 +177,9 @@ impl Client {
             .user_agent(concat!("pouch/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
             .build();
-        Self {
+        Ok(Self {
             agent: config.new_agent(),
-        }
+        })
     }
 
     /// Sends a form.
@@ -198,4 +256,56 @@ fn failure(url: &Url, error: &ureq::Error) -> Error {
 /// Returns the port of the proxy that the environment names for requests to issuers.
 pub fn proxy_port() -> Option<u16> {
     Proxy::try_from_env().map(|proxy| proxy.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+        thread,
+    };
+
+    use super::*;
+
+    /// Requests a document of a host that does not exist via a proxy, and returns what the proxy
+    /// received. `turns` are the ends of the parts of the request, and the responses to them.
+    fn received(socks: bool, turns: &'static [(&'static [u8], &'static [u8])]) -> Vec<u8> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let via = Via::Proxy {
+            socks,
+            host: "127.0.0.1".into(),
+            port: listener.local_addr().unwrap().port(),
+            login: None,
+        };
+        let proxy = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut all = Vec::new();
+            let mut buffer = [0; 4096];
+            for (end, response) in turns {
+                while !all.ends_with(end) {
+                    let bytes = stream.read(&mut buffer).unwrap();
+                    assert_ne!(bytes, 0, "{}", all.escape_ascii());
+                    all.extend_from_slice(&buffer[..bytes]);
+                }
+                stream.write_all(response).unwrap();
+            }
+            all
+        });
+        let client = Client::new(Roots::System, &via).unwrap();
+        let url = Url::parse("https://id.example.invalid/token").unwrap();
+        let error = client.get(&url).err().unwrap();
+        assert_eq!(error.kind(), Kind::ConnectionLost);
+        assert_eq!(error.what(), "cannot reach id.example.invalid");
+        proxy.join().unwrap()
+    }
+
+    #[test]
+    fn proxy_resolves_the_host() {
+        const REFUSED: &[u8] = b"\x05\x02\0\x01\0\0\0\0\0\0";
+        let connect = received(false, &[(b"\r\n\r\n", b"HTTP/1.1 403 no\r\n\r\n")]);
+        assert!(connect.starts_with(b"CONNECT id.example.invalid:443 "));
+        let socks = received(true, &[(b"\0", b"\x05\0"), (b"\x01\xbb", REFUSED)]);
+        assert!(socks.ends_with(b"\x03\x12id.example.invalid\x01\xbb"));
+    }
 }

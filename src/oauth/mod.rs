@@ -42,7 +42,7 @@ pub use browser::{can_open_browser, open_browser};
 pub use code::CodeFlow;
 pub use device::DeviceFlow;
 pub use discovery::discover;
-pub use http::{Client, Roots, proxy_port};
+pub use http::{Client, Roots, Via, proxy_port};
 pub use response::CodeResponse;
 pub use revocation::forget;
 pub use settings::Settings;

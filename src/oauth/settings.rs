@@ -279,6 +279,26 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn client_is_read_from_the_file_of_googles_console() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("google.json");
+        let read = |text: &str| {
+            fs::write(&path, text).unwrap();
+            let client = client_from_file(&path, dir.path());
+            client.map(|(id, secret)| (id, secret.unwrap().to_string()))
+        };
+        let (id, secret) =
+            read(r#"{"installed": {"client_id": "a", "client_secret": "b", "auth_uri": "c"}}"#)
+                .unwrap();
+        assert_eq!((id.as_str(), secret.as_str()), ("a", "b"));
+        for text in ["{}", "[secret]"] {
+            let error = read(text).unwrap_err();
+            assert_eq!(error.kind(), Kind::Config);
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
     fn tenant_and_client_are_used() {
         let oauth = OAuth {
             provider: Some(ProviderName::Microsoft),

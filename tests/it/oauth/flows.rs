@@ -6,6 +6,7 @@ use std::{
     net::TcpStream,
     os::fd::OwnedFd,
     thread,
+    time::{Duration, Instant},
 };
 
 use insta::assert_snapshot;
@@ -19,6 +20,7 @@ use url::Url;
 use super::{
     Bench,
     browser::{Browser, Choice},
+    endpoint::Endpoint,
 };
 use crate::{
     real::{ALICE, BOB},
@@ -251,6 +253,40 @@ fn expired_code_of_a_device_is_transient() {
         .run()
         .assert_code(75)
         .assert_stderr("the code expired");
+}
+
+#[test]
+fn device_waits_longer_after_slow_down() {
+    let bench = Bench::new(&[]);
+    let issuer = Endpoint::start(|n| {
+        let (status, body) = match n {
+            1 => (
+                200,
+                r#"{"device_code": "d", "user_code": "AB-CD", "verification_uri": "https://x/",
+                "verification_uri_complete": "https://x/?c=AB-CD", "interval": 1}"#,
+            ),
+            2 => (400, r#"{"error": "slow_down"}"#),
+            3 => (400, r#"{"error": "access_denied"}"#),
+            _ => (500, ""),
+        };
+        (status, String::new(), body.to_owned())
+    });
+    let keys = format!(
+        "token-endpoint = \"{0}\", device-endpoint = \"{0}\", scope = [\"mail\"], \
+         client-id = \"x\"",
+        issuer.url
+    );
+    bench.home.config(&bench.account("work", &keys));
+    let began = Instant::now();
+    bench
+        .pouch(&["login", "--device"])
+        .run()
+        .assert_code(77)
+        .assert_stdout("enter the code AB-CD")
+        .assert_stdout("or open https://x/?c=AB-CD");
+    // 1 s, then 5 s more
+    assert!(began.elapsed() >= Duration::from_secs(7));
+    assert_eq!(issuer.requests.try_iter().count(), 3);
 }
 
 /// Returns the address and the code that `pouch login --device` printed.
