@@ -7,9 +7,11 @@
 //!
 //! Some work is not a wait and may take long: writing a large message to a slow disk, a lock of the
 //! database. If the orderly end takes longer than [`TIME_TO_END`], a thread ends the process. What
-//! that leaves is the same as after a power failure, from which the next run recovers. Making every
-//! step interruptible was rejected: one would be forgotten, and a system call cannot be
-//! interrupted for all threads.
+//! that leaves is the same as after a power failure, from which the next run recovers. The only
+//! exception is work after which there is no such recovery, and which has a time limit of its own
+//! ([`Interrupt::hold`]): the renewal of a token that is valid once. Making every step
+//! interruptible was rejected: one would be forgotten, and a system call cannot be interrupted for
+//! all threads.
 
 use std::{
     io::{self, PipeReader},
