@@ -118,7 +118,11 @@ impl Session<'_> {
     /// Removes the tokens, and revokes them.
     fn forget(&self) -> CommandResult {
         let settings = settings(self.account, self.oauth, &self.env.home)?;
-        let client = client(self.oauth, self.env.token_env())?;
+        let client = client(
+            self.oauth,
+            self.env.token_env(),
+            &self.env.issuer_route(self.account)?,
+        )?;
         let forgotten = forget(&self.store(&settings), &client, &settings, &self.env.stop)?;
         match &forgotten {
             None => self.print_named("not signed in")?,
@@ -143,7 +147,11 @@ impl Session<'_> {
     /// Signs in, stores the tokens, and logs in to the POP3 server.
     fn sign_in(&self, args: &Login) -> CommandResult {
         let mut settings = settings(self.account, self.oauth, &self.env.home)?;
-        let client = client(self.oauth, self.env.token_env())?;
+        let client = client(
+            self.oauth,
+            self.env.token_env(),
+            &self.env.issuer_route(self.account)?,
+        )?;
         discover(&client, &mut settings)?;
         // the user must not sign in for nothing
         self.store(&settings).check_writable(&self.env.stop)?;

@@ -6,14 +6,17 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fs, path::PathBuf, sync::Arc, time::Duration};
 
+use zeroize::Zeroizing;
+
 use super::tokens::{self, TokenEnv};
 use crate::{
-    config::{Account, SecretSource, Trust},
+    config::{Account, Proxy, ProxyProtocol, SecretSource, Trust},
     domain::destination::Destination,
     error::{Error, Kind, Result},
     event::Reporter,
     ledger::{Audience, Ledger, LedgerFile, Reader, mailboxes},
     net::TlsCache,
+    oauth::Via,
     sys::{
         clock::Clock,
         files,
@@ -211,7 +214,8 @@ impl RunEnv {
             return prompted.clone();
         }
         if let SecretSource::OAuth(keys) = &account.secret {
-            return tokens::access_token(account, keys, self.token_env(), None);
+            let via = || self.issuer_route(account);
+            return tokens::access_token(account, keys, self.token_env(), &via, None);
         }
         let whose = format!("{} at {}", account.user, account.host);
         password::obtain(&account.secret, &whose, self.secret_env(account))
@@ -225,7 +229,9 @@ impl RunEnv {
     /// See [`password::renew`] and [`tokens::access_token`].
     pub fn renewed_secret(&self, account: &Account, refused: &[u8]) -> Result<Option<Secret>> {
         if let SecretSource::OAuth(keys) = &account.secret {
-            return tokens::access_token(account, keys, self.token_env(), Some(refused)).map(Some);
+            let via = || self.issuer_route(account);
+            return tokens::access_token(account, keys, self.token_env(), &via, Some(refused))
+                .map(Some);
         }
         password::renew(&account.secret, refused, self.secret_env(account))
     }
@@ -249,6 +255,30 @@ impl RunEnv {
         let source = SecretSource::Command(argv.clone());
         password::obtain(&source, "the proxy", self.secret_env(account))
             .map_err(|error| error.with_fact("set by `proxy-password-command`"))
+    }
+
+    /// Returns how to reach the issuer of an account that signs in with OAuth 2.0.
+    ///
+    /// # Errors
+    /// The password for the proxy cannot be obtained, or is not valid UTF-8.
+    pub fn issuer_route(&self, account: &Account) -> Result<Via> {
+        let server = match &account.proxy {
+            None => return Ok(Via::Environment),
+            Some(Proxy::None) => return Ok(Via::Direct),
+            Some(Proxy::Server(server)) => server,
+        };
+        let password = self.proxy_password(account)?;
+        let password = std::str::from_utf8(&password).map_err(|_| {
+            let what = "the password for the proxy is not valid UTF-8";
+            Error::new(Kind::Config, what).with_fact("set by `proxy-password-command`")
+        })?;
+        let login = |user: &String| (user.clone(), Zeroizing::new(password.to_owned()));
+        Ok(Via::Proxy {
+            socks: server.protocol == ProxyProtocol::Socks5,
+            host: server.host.clone(),
+            port: server.port,
+            login: server.user.as_ref().map(login),
+        })
     }
 
     /// Returns what the tokens of accounts depend on.

@@ -41,11 +41,11 @@ pub fn settings(account: &Account, keys: &OAuth, home: &Path) -> Result<Settings
     Settings::new(keys, &account.name, &account.user, home)
 }
 
-/// Returns a client for requests to the issuer.
+/// Returns a client for requests to the issuer, by the route `via`.
 ///
 /// # Errors
-/// The file with its authorities cannot be read.
-pub fn client(keys: &OAuth, env: TokenEnv<'_>) -> Result<Client> {
+/// The file with its authorities cannot be read, or the proxy cannot be used.
+pub fn client(keys: &OAuth, env: TokenEnv<'_>, via: &Via) -> Result<Client> {
     let roots = match &keys.ca_file {
         Some(path) => Roots::from_file(path, env.home)?,
         None => match env.tls.bundled_roots() {
@@ -53,10 +53,11 @@ pub fn client(keys: &OAuth, env: TokenEnv<'_>) -> Result<Client> {
             None => Roots::System,
         },
     };
-    Client::new(roots, &Via::Environment)
+    Client::new(roots, via)
 }
 
-/// Returns the ports that the renewal of an account's token connects to.
+/// Returns the ports that the renewal of an account's token connects to, besides that of the
+/// account's proxy.
 pub fn ports(account: &Account, state_dir: &Path, home: &Path) -> Vec<u16> {
     let Some(keys) = keys(account) else {
         return Vec::new();
@@ -65,15 +66,22 @@ pub fn ports(account: &Account, state_dir: &Path, home: &Path) -> Vec<u16> {
     let Ok(settings) = Settings::new(keys, &account.name, &account.user, home) else {
         return Vec::new();
     };
+    if account.proxy_server().is_some() {
+        return Vec::new();
+    }
     let stored = Store::new(&settings, state_dir, home).port();
-    let proxy = oauth::proxy_port();
+    let proxy = match account.proxy {
+        Some(_) => None,
+        None => oauth::proxy_port(),
+    };
     [Some(settings.port()), stored, proxy]
         .into_iter()
         .flatten()
         .collect()
 }
 
-/// Returns an access token that the server has not `refused`, and renews it if necessary.
+/// Returns an access token that the server has not `refused`, and renews it if necessary, by the
+/// route that `via` returns.
 ///
 /// # Errors
 /// See [`oauth::access_token`].
@@ -81,11 +89,12 @@ pub fn access_token(
     account: &Account,
     keys: &OAuth,
     env: TokenEnv<'_>,
+    via: &dyn Fn() -> Result<Via>,
     refused: Option<&[u8]>,
 ) -> Result<Secret> {
     let settings = settings(account, keys, env.home)?;
     let store = Store::new(&settings, env.state_dir, env.home);
-    let client = || client(keys, env);
+    let client = || client(keys, env, &via()?);
     oauth::access_token(&store, &client, refused, env.clock, env.stop)
 }
 

@@ -143,7 +143,7 @@ fn output_over_tls_that_is_no_tls_is_reported() {
     desk.home.config(&config);
     assert_snapshot!(desk.fetch(76).stderr_text(), @r#"
     pouch: work: 127.0.0.1 does not speak TLS on this port
-      wrong version number
+      OpenSSL: wrong version number
       connected through `sh`
     hint: check `port` and `tls`: port 995 needs tls = "implicit", port 110 "starttls"
     "#);

@@ -210,7 +210,7 @@ fn unwritable_maildir_prevents_deletion() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: the directories tmp and new of ~/Mail/work are on different file systems
-    hint: replace one of them by a directory next to the other
+    hint: replace one of them with a directory next to the other
     [exit code: 73]
     === "" cannot be written
     $ pouch fetch

@@ -652,21 +652,21 @@ fn certificate_must_name_the_configured_host() {
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate is not for 127.0.0.1
-      IP address mismatch
+      OpenSSL: IP address mismatch
     hint: set `host` to a name the certificate is issued for; through a tunnel, set `tls-server-name` to it
     [exit code: 77]
     === WithoutIntermediate localhost
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate of localhost is not trusted
-      unable to get local issuer certificate
+      OpenSSL: unable to get local issuer certificate
     hint: set `tls-ca-file` to its authority, or verify the certificate that `pouch check` shows and set `tls-pin` to it
     [exit code: 77]
     === NameInCommonName localhost
     $ pouch fetch
     ------- stderr -------
     pouch: work: the certificate is not for localhost
-      hostname mismatch
+      OpenSSL: hostname mismatch
     hint: set `host` to a name the certificate is issued for; through a tunnel, set `tls-server-name` to it
     [exit code: 77]
     ");

@@ -140,7 +140,7 @@ fn certificate_must_be_for_the_host() {
     configure(&far.desk, &url(Protocol::Socks5, "", far.proxy.port()));
     assert_snapshot!(far.desk.fetch(77).stderr_text(), @"
     pouch: work: the certificate is not for pop.invalid
-      hostname mismatch
+      OpenSSL: hostname mismatch
       connected through the proxy 127.0.0.1:PORT
     hint: set `host` to a name the certificate is issued for; through a tunnel, set `tls-server-name` to it
     ");
@@ -249,7 +249,7 @@ fn hostile_proxies_are_reported() {
     let garbage = sending(b"\x05\x00\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00 garbage");
     assert_snapshot!(failure(Socks5, &garbage, 76), @r#"
     pouch: work: pop.invalid does not speak TLS on this port
-      wrong version number
+      OpenSSL: wrong version number
       connected through the proxy 127.0.0.1:PORT
     hint: check `port` and `tls`: port 995 needs tls = "implicit", port 110 "starttls"
     work   nothing fetched
@@ -323,7 +323,7 @@ fn sandbox_allows_the_port_of_the_proxy() {
         .pouch(&["check"])
         .run()
         .assert_code(0)
-        .assert_stdout("sandbox  ok    only files");
+        .assert_stdout("sandbox  ok    limited to the files and ports");
     far.desk.fetch(0).assert_silent();
     far.desk.assert_arrived(1..=3);
 }

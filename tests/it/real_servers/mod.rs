@@ -1,9 +1,12 @@
 //! Delivery from real servers to a Maildir, with messages that the servers cannot read.
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use crate::{
-    fixture::{DAY, NOW},
+    fixture::DAY,
     real::{ALICE, ALICE_PASSWORD, BOB_PASSWORD, RealServer},
     server::corpus,
     support::{
@@ -28,11 +31,21 @@ enum Line {
     Clear,
 }
 
+/// Returns the current time.
+#[expect(clippy::disallowed_methods, reason = "the servers have no other clock")]
+fn seconds_since_1970() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_secs()).unwrap()
+}
+
 /// A user's mailbox on a real server, fetched to `~/Mail/work`.
 struct Mailbox<'a> {
     home: Home,
     server: &'a RealServer,
     user: &'static str,
+    /// The time of its creation, in seconds: the servers write the real time into messages, and a
+    /// clock that is behind it is recognised as wrong.
+    created: i64,
     /// The number of runs so far.
     runs: Cell<i64>,
 }
@@ -44,6 +57,7 @@ impl<'a> Mailbox<'a> {
             home: Home::new(),
             server,
             user,
+            created: seconds_since_1970(),
             runs: Cell::default(),
         };
         mailbox.home.write("password", password(user), 0o600);
@@ -58,10 +72,10 @@ impl<'a> Mailbox<'a> {
             .config(&account("work", server, self.user, line, lines));
     }
 
-    /// A run of pouch so many days after [`NOW`], and 10 s after the one before: Courier announces
+    /// A run of pouch so many days after the mailbox was created, and 10 s after the one before: Courier announces
     /// that as its LOGIN-DELAY.
     fn at(&self, days: i64, args: &[&str]) -> Run {
-        let now = NOW + days * DAY + 10 * self.runs.get();
+        let now = self.created + days * DAY + 10 * self.runs.get();
         self.runs.set(self.runs.get() + 1);
         self.home.pouch(args).env("POUCH_NOW", now.to_string())
     }
