@@ -278,24 +278,24 @@ fn contradictions() {
         | ---------------- a password
       6 | auth = "xoauth2"
         | ^^^^
-    hint: use `token-command` instead of `password-command`
+    hint: use `oauth` or `token-command` instead of `password-command`
 
     ~/.config/pouch/config.toml:5:1: `auth = "oauthbearer"` needs a token
       5 | auth = "oauthbearer"
         | ^^^^
-    hint: set `token-command`, a command that prints an access token of OAuth 2.0
+    hint: set `oauth`, such as oauth = "microsoft", or `token-command`
 
     ~/.config/pouch/config.toml:5:1: `auth = "plain"` needs a password
       5 | auth = "plain"
         | ^^^^
       6 | token-command = …
         | ------------- a token
-    hint: remove `auth`, or use `password-command` instead of `token-command`
+    hint: remove `auth`, or use `password-command` instead
 
     ~/.config/pouch/config.toml:5:1: unknown key `use_xoauth2`
       5 | use_xoauth2 = true
         | ^^^^^^^^^^^
-    hint: use `token-command`, a list: ["oama", "access", "ann@example.org"]; or create an app password at the provider, and use `password-command`
+    hint: set `oauth`, such as oauth = "microsoft", and run `pouch login`; or `token-command`, a list: ["oama", "access", "ann@example.org"]
 
     ~/.config/pouch/config.toml:5:1: unknown key `tokencommand`
       5 | tokencommand = …
