@@ -15,7 +15,7 @@
 //! | 4 engine | [`fetch`] | carries out the run of an account |
 //! | 3 effects | [`net`], [`oauth`], [`pop3`], [`ledger`], [`delivery`] | one kind of effect each; they do not import each other |
 //! | 2 machine | [`sys`] | clock, signals, locks, files, other programs |
-//! | 1 config | [`config`], [`event`] | the user's settings, the events that a run reports |
+//! | 1 config | [`config`], [`event`], [`import`] | the user's settings, the events that a run reports, the settings of other mail programs |
 //! | 0 domain | [`domain`], [`text`], [`error`] | terms and decisions: no I/O, no clock, no environment |
 //!
 //! # The path of a message
@@ -98,6 +98,7 @@ pub mod domain;
 pub mod error;
 pub mod event;
 pub mod fetch;
+pub mod import;
 pub mod ledger;
 pub mod net;
 pub mod oauth;

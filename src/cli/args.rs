@@ -11,6 +11,7 @@ use clap_complete::engine::ArgValueCompleter;
 use super::complete::{accounts, messages};
 use crate::{
     domain::{ids::RowId, size::ByteSize, time::TimeSpan},
+    import::Program,
     ledger::{RowRange, State},
     report::Level,
 };
@@ -131,6 +132,8 @@ pub enum Command {
     Check(Accounts),
     /// Sign in with OAuth 2.0
     Login(Login),
+    /// Import accounts and seen messages from other mail programs
+    Import(Import),
     /// Print the path of the config, its values, or a sample
     #[command(subcommand)]
     Config(Config),
@@ -204,6 +207,43 @@ pub struct Fetch {
     /// Use the first line that this command prints as the password
     #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
     pub password_command: Option<String>,
+}
+
+/// Options of `pouch import`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+#[derive(Clone, Debug, Args)]
+pub struct Import {
+    /// The program: fetchmail, getmail, mpop, fdm, thunderbird, claws, sylpheed, kmail or
+    /// evolution; by default, list what is found
+    #[arg(value_name = "FROM", hide_possible_values = true, value_parser = programs())]
+    pub from: Option<Program>,
+
+    /// Its config files; by default, those in the usual places
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+
+    /// Add the accounts to the config, and record the messages that were fetched
+    #[arg(long, requires = "from")]
+    pub write: bool,
+
+    /// Record only the messages that were fetched, for accounts of the config
+    #[arg(long, requires = "from", conflicts_with = "write")]
+    pub seen_only: bool,
+
+    /// Write each password to a file of mode 0600 next to the config
+    #[arg(long, requires = "write")]
+    pub passwords: bool,
+
+    /// Read the fetched messages from this file
+    #[arg(long, value_name = "FILE", requires = "from", value_hint = ValueHint::FilePath)]
+    pub state: Option<PathBuf>,
+
+    /// Show what would be written, without writing it
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 /// Options of `pouch plan`.
@@ -436,6 +476,17 @@ fn message(text: &str) -> Result<RowRange, String> {
                   `pouch ledger list --all` shows the numbers"
             .to_owned()),
     }
+}
+
+fn programs() -> impl TypedValueParser<Value = Program> {
+    PossibleValuesParser::new(Program::ALL.map(Program::name)).try_map(program)
+}
+
+fn program(name: String) -> Result<Program, String> {
+    Program::ALL
+        .into_iter()
+        .find(|program| program.name() == name)
+        .ok_or(name)
 }
 
 fn states() -> impl TypedValueParser<Value = State> {

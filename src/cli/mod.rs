@@ -9,6 +9,7 @@ mod config;
 pub mod dirs;
 mod fetch;
 mod handover;
+mod import;
 mod ledger;
 mod login;
 mod plan;
@@ -335,6 +336,7 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
         Command::Status(args) => status::run(&context, &args),
         Command::Check(accounts) => check::run(&context, &accounts),
         Command::Login(args) => login::run(&context, &args),
+        Command::Import(args) => import::run(&context, &args),
         Command::Config(command) => config::run(&context, &command),
         Command::Ledger(command) => ledger::run(&context, command),
         Command::Completions { .. } => Ok(Exit::OK),

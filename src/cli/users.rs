@@ -68,7 +68,10 @@ pub(super) fn select(command: &mut Command, names: &[String]) {
             args.account = names.first().cloned();
             return;
         }
-        Command::Ledger(_) | Command::Config(_) | Command::Completions { .. } => return,
+        Command::Import(_)
+        | Command::Ledger(_)
+        | Command::Config(_)
+        | Command::Completions { .. } => return,
     };
     *accounts = names.to_vec();
 }
@@ -89,7 +92,7 @@ fn selected(command: &Command) -> Option<Vec<String>> {
         Command::Ledger(Ledger::Retry(args)) => vec![args.account.clone()],
         Command::Ledger(Ledger::Catchup { account, .. }) => vec![account.clone()],
         Command::Login(args) => args.account.iter().cloned().collect(),
-        Command::Config(_) | Command::Completions { .. } => return None,
+        Command::Import(_) | Command::Config(_) | Command::Completions { .. } => return None,
     })
 }
 

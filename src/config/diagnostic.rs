@@ -131,8 +131,7 @@ pub(super) fn unknown_subtable(
 pub(super) fn foreign_file(shown: &str, program: &str) -> Error {
     let what = format!("{shown} is a config file of {program}, not of pouch");
     Error::new(Kind::Config, what).with_hint(format!(
-        "`pouch config sample` prints a config to start from; if you use an option of {program} in \
-         it, the error names its replacement"
+        "run `pouch import {program} {shown}`, which prints its accounts as a config for pouch"
     ))
 }
 

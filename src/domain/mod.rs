@@ -18,6 +18,7 @@ pub mod reconcile;
 pub mod refusal;
 pub mod routing;
 pub mod rule;
+pub mod seen;
 pub mod size;
 pub mod time;
 pub mod trace_fields;

@@ -81,7 +81,7 @@ pub fn catch_up(account: &Account, env: &RunEnv, as_fetched: bool) -> Result<u64
 
 /// Returns the known mailbox to which a new address leads. `None` if there is none, or if that is
 /// not certain: `catchup` is then one of the ways to decide.
-fn known_mailbox(
+pub(super) fn known_mailbox(
     session: &mut Transaction<Stream>,
     (account, env, file): (&Account, &RunEnv, LedgerFile),
     listing: &Listing,

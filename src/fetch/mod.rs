@@ -32,6 +32,7 @@ mod expunge;
 mod filter;
 pub mod hooks;
 mod identify;
+mod import_seen;
 pub mod logins;
 mod mailbox;
 mod notices;
@@ -60,6 +61,7 @@ use crate::{
 pub use catch_up::catch_up;
 pub use describe::{Detail, MessageDetails};
 use env::RunEnv;
+pub use import_seen::{ImportOutcome, SeenMail, import_seen};
 use logins::{Login, keep_delay};
 use outcome::Outcome;
 pub use preview::{Preview, preview};

@@ -183,7 +183,13 @@ impl Ledger {
             .entries
             .iter()
             .any(|entry| entry.row.is_none());
-        if reconciled.vanished.is_empty() && reconciled.relisted.is_empty() && !is_new {
+        let Reconciled {
+            vanished,
+            relisted,
+            first_listed,
+            ..
+        } = &*reconciled;
+        if vanished.is_empty() && relisted.is_empty() && first_listed.is_empty() && !is_new {
             return Ok(());
         }
         let run = run.filter(|_| is_new && !self.unsettled);
@@ -217,7 +223,7 @@ impl Ledger {
             for row in &reconciled.relisted {
                 relist.execute([row.0])?;
             }
-            Ok(())
+            super::import::record_first_listing(ledger, &reconciled.first_listed)
         })?;
         self.unsettled |= run.is_some();
         Ok(())

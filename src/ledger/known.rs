@@ -23,7 +23,8 @@ fn columns(address: Option<i64>) -> String {
     format!(
         "id, uid, uid_size, listed_size, delivered_at, state, attempts, retry_after,
          (missing_since IS NOT NULL) | (truncated << 1) | (delete_requested << 2)
-         | (force_fetch << 3) | (delete_by_rule << 4) | ((address IS NOT {address}) << 5)"
+         | (force_fetch << 3) | (delete_by_rule << 4) | ((address IS NOT {address}) << 5)
+         | (never_listed << 6)"
     )
 }
 
@@ -147,6 +148,7 @@ fn known_row(row: &rusqlite::Row<'_>, sizes_trusted: bool) -> rusqlite::Result<K
         force_fetch: flag(3),
         delete_by_rule: flag(4),
         other_address: flag(5),
+        never_listed: flag(6),
         derived_uid: row.get_ref(2)?.data_type() != rusqlite::types::Type::Null,
     })
 }

@@ -23,6 +23,7 @@
 //!          ├─ delivering: handed to a program or an LMTP server, result unknown
 //!          └─ skipped: by a rule, a filter or `ledger catchup`; neither fetched nor deleted
 //! ```
+//! A message that another program has fetched is delivered when it is [imported](Ledger::import).
 //!
 //! # Reading and writing
 //! A [`Reader`] opens the database read-only. It is all that `pouch plan`, `status` and `ledger
@@ -55,6 +56,7 @@ mod error;
 mod filesystem;
 mod handover;
 mod identity;
+mod import;
 mod known;
 mod login;
 pub mod mailboxes;
@@ -80,6 +82,7 @@ pub use deliveries::{Arrival, ExpectedSize, NextCopy, Recovered, RecoveredNotice
 pub use error::REPLACE_HINT;
 pub use filesystem::{shared, volatile};
 pub use identity::Recognized;
+pub use import::{Import, Recorded, SeenIndex};
 pub use mailboxes::LedgerFile;
 pub use maildirs::{DeliveredLocations, MaildirState, SeenMaildir};
 pub use reporting::{Audience, Problem};

@@ -111,6 +111,8 @@ pub struct Row {
     pub subject: Option<String>,
     /// Whether the user or a rule requested its deletion from the server.
     pub delete_requested: bool,
+    /// The program that fetched it, if that was not pouch.
+    pub imported_from: Option<String>,
     /// The name of its file in a Maildir, without flags.
     pub name: String,
 }
@@ -136,11 +138,11 @@ const SHOWN_STATE: &str = "CASE WHEN state = 'delivered' AND truncated THEN 'sho
 pub(super) const COLUMNS: &str = "id, uid, uid_size, listed_size,
     CASE WHEN state = 'delivered' AND truncated THEN 'short' ELSE state END AS shown_state,
     first_seen, delivered_at, bytes_received, missing_since, attempts, retry_after, reason, sender,
-    subject, delete_requested OR delete_by_rule, copy";
+    subject, delete_requested OR delete_by_rule, copy, imported_from";
 
 impl Row {
-    /// Returns whether pouch delivered it. `ledger catchup --as-fetched` records a message as
-    /// delivered of which no byte was received.
+    /// Returns whether pouch delivered it. `ledger catchup --as-fetched` and `import` record
+    /// messages as delivered of which no byte was received.
     pub fn was_received(&self) -> bool {
         self.delivered.is_some() && self.received != Some(0)
     }
@@ -198,6 +200,7 @@ impl Reader {
             sender: columns.get(12)?,
             subject: columns.get(13)?,
             delete_requested: columns.get(14)?,
+            imported_from: columns.get(16)?,
             name: name.to_string(),
         })
     }

@@ -10,7 +10,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The supported version of the tables. A new database has version 0.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 const TABLES: &str = "
     CREATE TABLE mailbox (                      -- one row
@@ -89,7 +89,9 @@ const TABLES: &str = "
         force_fetch         INTEGER NOT NULL DEFAULT 0, -- by the user, overriding rules
         reported_at         INTEGER,            -- when it was reported to the user
         notice_in_flight    INTEGER NOT NULL DEFAULT 0, -- notice handed over, result unknown
-        maildir_set         INTEGER REFERENCES maildir_set -- one of these has it
+        maildir_set         INTEGER REFERENCES maildir_set, -- one of these has it
+        imported_from       TEXT,               -- the program that fetched it, unless pouch did
+        never_listed        INTEGER NOT NULL DEFAULT 0 -- not on the server since its import
     ) STRICT;
     CREATE INDEX message_uid ON message (uid);
     CREATE INDEX message_live ON message (id) WHERE state <> 'gone';

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read},
+    io::{self, Read, Write},
     os::{
         fd::AsRawFd,
         unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -196,6 +196,56 @@ pub fn link_unnamed(file: &File, path: &Path) -> io::Result<()> {
     Ok(retry_on_intr(|| {
         linkat(CWD, descriptor.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)
     })?)
+}
+
+/// Replaces the content of a file at once, or creates the file with mode 0600. An existing file
+/// keeps its mode, and a symbolic link remains one.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    let failed = |error: io::Error| Error::file("write", path, &error);
+    let path = &creation_path(path, "write")?;
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let dir = target.parent().unwrap_or(Path::new("."));
+    create_dir_durable(dir)?;
+    let mut draft = tempfile::Builder::new()
+        .prefix(".pouch-")
+        .tempfile_in(dir)
+        .map_err(failed)?;
+    if let Ok(metadata) = fs::metadata(&target) {
+        let permissions = metadata.permissions();
+        draft
+            .as_file()
+            .set_permissions(permissions)
+            .map_err(failed)?;
+    }
+    draft.write_all(content).map_err(failed)?;
+    draft.as_file().sync_all().map_err(failed)?;
+    draft
+        .persist(&target)
+        .map_err(|error| failed(error.error))?;
+    sync(dir)
+}
+
+/// Creates a file with mode 0600. Returns whether it did not exist before.
+///
+/// # Errors
+/// The file cannot be created or written.
+pub fn create_secret(path: &Path, content: &[u8]) -> Result<bool> {
+    let failed = |error: io::Error| Error::file("create", path, &error);
+    let dir = path.parent().unwrap_or(Path::new("."));
+    create_dir_durable(dir)?;
+    let mut options = OpenOptions::new();
+    let created = options.write(true).create_new(true).mode(0o600).open(path);
+    let mut file = match created {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        created => created.map_err(failed)?,
+    };
+    file.write_all(content).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    sync(dir)?;
+    Ok(true)
 }
 
 /// Removes a file.

@@ -94,6 +94,7 @@ cases! { properties_hold_for_mutated_input:
     body("body"),
     config("config"),
     header("header"),
+    import("import"),
     reply("reply"),
     session("session"),
 }
@@ -123,7 +124,10 @@ fn properties_hold_for_mutated_input(name: &str) {
 #[test]
 fn every_target_is_run() {
     let names: Vec<_> = targets::ALL.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["reply", "body", "session", "config", "header"]);
+    assert_eq!(
+        names,
+        ["reply", "body", "session", "config", "header", "import"]
+    );
 }
 
 /// A recorded session of each real server is parsed completely.

@@ -30,6 +30,7 @@ mod full_disk;
 mod fuzz;
 mod hostile;
 mod identity;
+mod import;
 #[cfg(feature = "system-tests")]
 mod killed;
 mod layers;

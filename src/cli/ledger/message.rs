@@ -24,7 +24,13 @@ pub(super) fn line(row: &Row) -> String {
     let remarks: Vec<_> = [reason, deletion, missing].into_iter().flatten().collect();
     let title = match &row.subject {
         Some(subject) => Some(sanitize(subject.as_bytes())),
-        None if remarks.is_empty() => Some(format!("UID {}", sanitize(&row.uid.text()))),
+        None if remarks.is_empty() => {
+            let uid = format!("UID {}", sanitize(&row.uid.text()));
+            Some(match &row.imported_from {
+                Some(origin) => format!("imported from {origin}; {uid}"),
+                None => uid,
+            })
+        }
         None => None,
     };
     let what: Vec<_> = title.into_iter().chain([remarks.join("; ")]).collect();
@@ -47,6 +53,7 @@ pub(super) fn details(row: &Row) -> String {
         ("message", Some(row.id.to_string())),
         ("UID", Some(sanitize(&row.uid.text()))),
         ("state", Some(row.state.to_string())),
+        ("imported from", row.imported_from.clone()),
         ("from", text(&row.sender)),
         ("subject", text(&row.subject)),
         ("listed size", Some(count(row.octets, "byte"))),
@@ -91,6 +98,7 @@ pub(super) struct Document<'a> {
     message: i64,
     uid: String,
     state: &'static str,
+    imported_from: Option<&'a str>,
     from: Option<String>,
     subject: Option<String>,
     size: u64,
@@ -113,6 +121,7 @@ impl<'a> From<&'a Row> for Document<'a> {
             message: row.id.0,
             uid: sanitize(&row.uid.text()),
             state: row.state.name(),
+            imported_from: row.imported_from.as_deref(),
             from: text(&row.sender),
             subject: text(&row.subject),
             size: row.octets,

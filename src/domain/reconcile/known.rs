@@ -28,6 +28,9 @@ pub struct KnownRow {
     pub derived_uid: bool,
     /// Whether it was last fetched, or its header compared, at another address of the mailbox.
     pub other_address: bool,
+    /// Whether another program fetched it, and the server has not listed it since its import. Its
+    /// size is not known.
+    pub never_listed: bool,
 }
 
 /// The known messages of a mailbox.

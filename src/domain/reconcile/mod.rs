@@ -44,6 +44,8 @@ pub struct Reconciled {
     pub vanished: Vec<RowId>,
     /// Rows that are listed again, but were missing in the last run.
     pub relisted: Vec<RowId>,
+    /// Imported rows that are listed for the first time, each with its size.
+    pub first_listed: Vec<(RowId, u64)>,
 }
 
 /// A message that was delivered or skipped, and may be a different one now.
@@ -204,6 +206,8 @@ struct Join<'l> {
     reconciled: Reconciled,
     /// The rows that are listed again, with their indices.
     relisted: Vec<(usize, RowId)>,
+    /// The imported rows that are listed for the first time, with their indices and sizes.
+    first_listed: Vec<(usize, RowId, u64)>,
 }
 
 impl<'l> Join<'l> {
@@ -236,6 +240,7 @@ impl<'l> Join<'l> {
             index,
             reconciled,
             relisted: Vec::new(),
+            first_listed: Vec::new(),
         }
     }
 
@@ -254,6 +259,10 @@ impl<'l> Join<'l> {
         entry.force_fetch = row.force_fetch && !gone;
         entry.other_address = row.other_address
             && matches!(row.known, Known::Delivered { .. } | Known::DeleteRequested);
+        if row.never_listed {
+            self.first_listed.push((index, row.row, entry.octets));
+            return;
+        }
         let resized = row.octets != entry.octets;
         let relisted = row.missing || gone;
         if relisted {
@@ -277,6 +286,10 @@ impl<'l> Join<'l> {
     }
 
     fn unlisted(&mut self, row: &KnownRow) {
+        // its absence says nothing about the server: it may have been deleted before the import
+        if row.never_listed {
+            return;
+        }
         if matches!(
             row.known,
             Known::Delivered { .. } | Known::Short { .. } | Known::Skipped | Known::DeleteRequested
@@ -331,6 +344,8 @@ impl<'l> Join<'l> {
             entry.other_address = false;
         }
         self.relisted.retain(|(index, _)| !indices.contains(index));
+        self.first_listed
+            .retain(|(index, ..)| !indices.contains(index));
         reconciled
             .delete_by_rule
             .retain(|index| !indices.contains(index));
@@ -345,6 +360,8 @@ impl<'l> Join<'l> {
             .unverified
             .sort_unstable_by_key(|unverified| unverified.index);
         self.reconciled.relisted = self.relisted.into_iter().map(|(_, row)| row).collect();
+        let first_listed = self.first_listed.into_iter();
+        self.reconciled.first_listed = first_listed.map(|(_, row, octets)| (row, octets)).collect();
         self.reconciled
     }
 }
@@ -384,6 +401,7 @@ mod tests {
             delete_by_rule: false,
             derived_uid: false,
             other_address: false,
+            never_listed: false,
         }
     }
 
@@ -427,6 +445,21 @@ mod tests {
         assert_eq!(reconciled.mailbox.shared_uids.len(), 3);
         // no message with a shared UID is looked up among those that are gone
         assert_eq!(reconciled.unknown().count(), 0);
+    }
+
+    #[test]
+    fn imported_messages_are_neither_absent_nor_unverified_before_they_are_listed() {
+        let imported = |number| KnownRow {
+            missing: true,
+            never_listed: true,
+            ..row(number, 0, DELIVERED)
+        };
+        let known = known(&[("a", imported(1)), ("b", imported(2))]);
+        let reconciled = reconcile(&listed(&[("a", 10)]), &known);
+        assert_eq!(rows(&reconciled), [Some(1)]);
+        assert_eq!(reconciled.first_listed, [(RowId(1), 10)]);
+        assert!(reconciled.absent.is_empty() && reconciled.vanished.is_empty());
+        assert!(reconciled.unverified.is_empty() && reconciled.relisted.is_empty());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use pouch::{
         auth::{Auth, Mechanism},
         message::{Head, fingerprint, summarize},
     },
+    import::{self, Context, Program, render, seen},
     pop3::{
         body::Decoder,
         login::{Authorization, ConnectionOptions},
@@ -33,12 +34,13 @@ use pouch::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 5] = [
+pub const ALL: [Target; 6] = [
     ("reply", reply),
     ("body", body),
     ("session", session),
     ("config", config),
     ("header", header),
+    ("import", import),
 ];
 
 /// Parses single lines: status lines, listings, capabilities.
@@ -326,4 +328,34 @@ pub fn header(data: &[u8]) {
 /// Asserts that the text has no control sequences.
 fn assert_safe(text: &str) {
     assert!(!text.contains(char::is_control), "{text:?}");
+}
+
+/// Reads a file as the config and as the state of each program. The accounts can be written as
+/// TOML, and no password is in the report.
+pub fn import(data: &[u8]) {
+    for program in Program::ALL {
+        let context = Context {
+            path: Path::new("/home/ann/.rc"),
+            home: Path::new("/home/ann"),
+            login: "ann",
+            read: &|_| None,
+        };
+        let mut imported = import::parse(program, data, &context);
+        imported.rename(&[]);
+        let usable: Vec<_> = imported
+            .accounts
+            .iter()
+            .filter(|one| !one.is_unusable)
+            .collect();
+        let text = render::accounts(&usable);
+        assert!(text.parse::<toml::Table>().is_ok(), "{text}");
+        let state = seen::read(program, data);
+        assert!(
+            state
+                .blocks
+                .iter()
+                .flat_map(|block| &block.messages)
+                .all(|one| !one.uid.is_empty())
+        );
+    }
 }

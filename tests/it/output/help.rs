@@ -37,6 +37,7 @@ fn pouch() {
       status       Show each account: last run, waiting messages, quarantine
       check        Test config, secrets, TLS, login, server and destinations
       login        Sign in with OAuth 2.0
+      import       Import accounts and seen messages from other mail programs
       config       Print the path of the config, its values, or a sample
       ledger       Show and change what pouch remembers of each message
       completions  Print the line that enables completions in your shell
@@ -72,6 +73,7 @@ fn pouch() {
       status       Show each account: last run, waiting messages, quarantine
       check        Test config, secrets, TLS, login, server and destinations
       login        Sign in with OAuth 2.0
+      import       Import accounts and seen messages from other mail programs
       config       Print the path of the config, its values, or a sample
       ledger       Show and change what pouch remembers of each message
       completions  Print the line that enables completions in your shell
@@ -243,6 +245,45 @@ fn check() {
 
     Options:
       -h, --help  Print help
+
+    Global options:
+      -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
+                             [env: POUCH_CONFIG]
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
+                             POUCH_STATE_DIR]
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
+                             without secrets
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
+          --color <WHEN>     Use colour: auto, always or never [default: auto]
+          --progress <WHEN>  Show progress: auto, always or never [default: auto]
+    ");
+}
+
+#[test]
+fn import() {
+    assert_snapshot!(help(&["import"]), @"
+    $ pouch import -h
+    Import accounts and seen messages from other mail programs
+
+    Usage: pouch import [OPTIONS] [FROM] [FILE]...
+
+    Arguments:
+      [FROM]     The program: fetchmail, getmail, mpop, fdm, thunderbird, claws,
+                 sylpheed, kmail or evolution; by default, list what is found
+      [FILE]...  Its config files; by default, those in the usual places
+
+    Options:
+          --write         Add the accounts to the config, and record the messages
+                          that were fetched
+          --seen-only     Record only the messages that were fetched, for accounts
+                          of the config
+          --passwords     Write each password to a file of mode 0600 next to the
+                          config
+          --state <FILE>  Read the fetched messages from this file
+      -n, --dry-run       Show what would be written, without writing it
+      -h, --help          Print help
 
     Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml

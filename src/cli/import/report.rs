@@ -1,0 +1,197 @@
+//! The report of an import, as text and as JSON.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Candidate, SeenMessages};
+use crate::{
+    import::{Imported, Line, LineKind, Problem, Program, render},
+    report::{Colour, complain},
+    text::{count, sanitize, tilde},
+};
+
+/// Prints the report of all accounts to standard error.
+pub(super) fn print(
+    program: Program,
+    imported: &Imported,
+    candidates: &[Candidate],
+    home: &Path,
+    colour: Colour,
+) {
+    for candidate in candidates {
+        complain(account(program, candidate, home).trim_end());
+    }
+    if !imported.general.is_empty() {
+        complain("all accounts");
+        complain(lines(&imported.general).trim_end());
+    }
+    for problem in &imported.problems {
+        complain(&format!(
+            "{} {}: {}",
+            colour.alarm("pouch:"),
+            place(problem, home),
+            sanitize(problem.what.as_bytes())
+        ));
+    }
+}
+
+/// Returns `FILE:LINE:COLUMN`.
+fn place(problem: &Problem, home: &Path) -> String {
+    let path = tilde(&problem.path, home);
+    match problem.at {
+        Some((line, column)) => format!("{path}:{line}:{column}"),
+        None => path,
+    }
+}
+
+fn account(program: Program, candidate: &Candidate, home: &Path) -> String {
+    let account = &candidate.account;
+    let path = tilde(&account.path, home);
+    let mut text = format!("{} ({program}, {path}:{})\n", account.name, account.at);
+    if let Some(existing) = &candidate.existing {
+        text.push_str(&format!(
+            "  it is `{}` in the config already\n",
+            existing.name
+        ));
+    } else if account.is_unusable {
+        text.push_str("  not taken over\n");
+    }
+    text.push_str(&lines(&account.lines));
+    text.push_str(&seen(program, candidate, home));
+    text
+}
+
+/// Returns the lines of the report, grouped by their kind.
+fn lines(lines: &[Line]) -> String {
+    let mut text = String::new();
+    for kind in LineKind::ALL {
+        let mut of_kind: Vec<_> = lines.iter().filter(|line| line.kind == kind).collect();
+        of_kind.sort_by_key(|line| line.at.unwrap_or(usize::MAX));
+        if of_kind.is_empty() {
+            continue;
+        }
+        text.push_str(&format!("  {}\n", kind.heading()));
+        for line in of_kind {
+            let at = line.at.map(|at| format!("line {at}: ")).unwrap_or_default();
+            let setting = sanitize(line.setting.as_bytes());
+            let now = sanitize(line.now.as_bytes());
+            text.push_str(&match &line.before {
+                Some(before) => {
+                    let before = sanitize(before.as_bytes());
+                    format!("    {at}{setting}: before: {before}; pouch: {now}\n")
+                }
+                None => format!("    {at}{setting}: {now}\n"),
+            });
+        }
+    }
+    text
+}
+
+/// Returns the lines about fetched messages.
+fn seen(program: Program, candidate: &Candidate, home: &Path) -> String {
+    if candidate.account.is_unusable && candidate.existing.is_none() {
+        return String::new();
+    }
+    let has_record = |seen: &&SeenMessages| candidate.has_record() || seen.derived > 0;
+    let Some(seen) = candidate.seen.as_ref().filter(has_record) else {
+        let advice = if candidate.account.was_deleting {
+            format!("{program} has no record of fetched messages, and deleted them")
+        } else {
+            format!(
+                "no record of fetched messages was found: `pouch fetch` would fetch all messages; \
+                 to skip those on the server, run `pouch ledger catchup {}`",
+                candidate.name()
+            )
+        };
+        return format!("  fetched messages\n    {advice}\n");
+    };
+    let path = tilde(&seen.path, home);
+    let number = count(seen.messages.len() as u64, "message");
+    let mut text = format!("  fetched messages\n    {number} in {path}\n");
+    if seen.messages.iter().any(|one| one.at.is_none()) && !seen.messages.is_empty() {
+        text.push_str(
+            "    some have no time: `keep` counts from the time of the import for them\n",
+        );
+    }
+    for (number, what) in [
+        (seen.unfinished, "not fetched completely; pouch fetches it"),
+        (seen.derived, "recorded without a UID; not taken over"),
+    ] {
+        if number > 0 {
+            text.push_str(&format!("    {}: {what}\n", count(number, "message")));
+        }
+    }
+    text
+}
+
+/// Returns the import as a JSON document.
+pub(super) fn document(program: Program, imported: &Imported, candidates: &[Candidate]) -> Value {
+    let accounts: Vec<_> = candidates.iter().map(account_document).collect();
+    let problems: Vec<_> = imported
+        .problems
+        .iter()
+        .map(|problem| {
+            json!({
+                "file": problem.path.to_string_lossy(),
+                "line": problem.at.map(|(line, _)| line),
+                "column": problem.at.map(|(_, column)| column),
+                "problem": sanitize(problem.what.as_bytes()),
+            })
+        })
+        .collect();
+    json!({
+        "program": program.name(),
+        "accounts": accounts,
+        "general": line_documents(&imported.general),
+        "problems": problems,
+    })
+}
+
+fn line_documents(lines: &[Line]) -> Vec<Value> {
+    let text = |text: &str| sanitize(text.as_bytes());
+    let document = |line: &Line| {
+        json!({
+            "kind": line.kind.name(),
+            "line": line.at,
+            "setting": text(&line.setting),
+            "before": line.before.as_deref().map(text),
+            "now": text(&line.now),
+        })
+    };
+    lines.iter().map(document).collect()
+}
+
+fn account_document(candidate: &Candidate) -> Value {
+    let account = &candidate.account;
+    let is_new = candidate.is_new();
+    let seen = candidate.seen.as_ref().map(|seen| {
+        json!({
+            "file": seen.path.to_string_lossy(),
+            "messages": seen.messages.len(),
+            "unfinished": seen.unfinished,
+            "without_uid": seen.derived,
+        })
+    });
+    let server = candidate.outcome.map(|outcome| {
+        json!({
+            "messages": outcome.listed,
+            "known": outcome.known,
+            "recorded": outcome.recorded,
+            "due": outcome.due,
+        })
+    });
+    json!({
+        "account": candidate.name(),
+        "file": account.path.to_string_lossy(),
+        "line": account.at,
+        "usable": !account.is_unusable,
+        "exists": candidate.existing.is_some(),
+        "added": candidate.is_added,
+        "toml": is_new.then(|| render::accounts(&[account])),
+        "parity": line_documents(&account.lines),
+        "seen": seen,
+        "server": server,
+        "problem": candidate.problem.as_ref().map(crate::report::json::error),
+    })
+}
