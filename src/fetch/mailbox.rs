@@ -158,9 +158,8 @@ pub(super) fn identify(
 /// the listed one may be.
 fn compare_uids(basis: &Basis<'_>, listing: &Listing) -> Result<Vec<Comparison>> {
     let (known, unreadable) = mailboxes::all(&basis.env.state_dir)?;
-    // it may be that of the mailbox
     if let Some(error) = unreadable {
-        return Err(error);
+        return Err(mailboxes::may_be_its_own(error));
     }
     let identity = basis.account.identity();
     let mut comparisons = Vec::new();

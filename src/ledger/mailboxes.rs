@@ -200,10 +200,18 @@ pub fn find(state_dir: &Path, mailbox: &MailboxId) -> Result<Option<LedgerFile>>
         |known: &&KnownMailbox| known.has(address) && (name.is_none() || known.name.is_none());
     match (known.iter().find(is_it), failed) {
         (Some(known), _) => Ok(Some(known.file.clone())),
-        // it may be that of the mailbox
-        (None, Some(error)) => Err(error),
+        (None, Some(error)) => Err(may_be_its_own(error)),
         (None, None) => Ok(None),
     }
+}
+
+/// Returns the error for a ledger that cannot be read, and may be that of an account whose address is
+/// new.
+pub fn may_be_its_own(error: Error) -> Error {
+    error.with_fact(
+        "the account's address is new, and this may be the ledger of its mailbox; without it, all \
+         mail might be fetched again",
+    )
 }
 
 /// Returns the ledger of `mailbox` for commands that do not connect: as [`find`], or else the one
