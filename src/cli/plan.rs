@@ -94,8 +94,8 @@ struct Group {
 }
 
 impl Group {
-    /// Returns whether `action` belongs to the group. All kept messages with a due date form one
-    /// group, which shows the earliest date.
+    /// Returns whether `action` belongs to the group: its line would be the same. All kept messages
+    /// with a due date form one group, which shows the earliest date.
     fn matches(&self, action: &Action) -> bool {
         matches!(
             (self.action, action),
@@ -104,6 +104,7 @@ impl Group {
                 Action::Keep(KeepUntil::Due(_))
             )
         ) || self.action == *action
+            || shown(&self.action) == shown(action)
     }
 
     /// Adds a message to the group.
@@ -116,6 +117,11 @@ impl Group {
             *next = (*next).min(at);
         }
     }
+}
+
+/// Returns the words about an action. Times are shown as days, so that several actions have the same.
+fn shown(action: &Action) -> (&'static str, String) {
+    (words::verb(action), words::reason(action))
 }
 
 /// Returns the groups in the order in which they are shown.
