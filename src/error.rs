@@ -288,7 +288,7 @@ impl Error {
 }
 
 impl fmt::Display for Error {
-    /// Writes the whole message: what failed, the facts indented by two spaces, the hint, and
+    /// Writes the whole message: the sentence, the facts indented by two spaces, the hint, and
     /// further errors in the same way.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.what)?;

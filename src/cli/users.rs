@@ -44,8 +44,8 @@ use crate::{
     text::tilde,
 };
 
-/// The time in which a process may end by itself after a signal that reached it, too. A second
-/// signal would end it at once.
+/// The time for a process to end before a signal is forwarded to it. The signal of a terminal
+/// reaches it directly, and a second one would end it at once.
 const FORWARD_AFTER: Duration = Duration::from_millis(100);
 
 /// Accounts that one process runs.

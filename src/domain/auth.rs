@@ -15,10 +15,10 @@
 //!
 //! # Without TLS
 //!
-//! Whoever can read the connection can also change the list and the responses. The password is
-//! therefore never sent without TLS, unless the user allowed that. With TLS nobody can change the
-//! list. Remembering the best mechanism ever offered was rejected: it would cause errors when a
-//! server is replaced, and `auth = "scram-sha-256"` gives certainty.
+//! An attacker on the network can change the list and the responses. The password is therefore
+//! never sent without TLS, unless the user allowed that. TLS protects the list. Remembering the best
+//! mechanism ever offered was rejected: it would cause errors when a server is replaced, and
+//! `auth = "scram-sha-256"` gives certainty.
 
 /// A mechanism to log in by: of SASL (RFC 4422, RFC 5034) or of POP3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Mechanism {
         }
     }
 
-    /// Returns whether whoever reads the connection learns the secret.
+    /// Returns whether an eavesdropper learns the secret.
     pub fn sends_secret(self) -> bool {
         match self {
             Self::Plain | Self::Login | Self::User | Self::XOAuth2 | Self::OAuthBearer => true,

@@ -13,7 +13,7 @@ pub(super) struct Provider {
     pub(super) label: &'static str,
     /// The `iss` of its responses (RFC 9207), if it sends one.
     pub(super) issuer: Option<&'static str>,
-    /// The authorization endpoint. `TENANT` stands for the tenant.
+    /// The authorization endpoint. `TENANT` is replaced by the tenant.
     pub(super) authorization: &'static str,
     /// The device authorization endpoint, if it grants access to mail.
     pub(super) device: Option<&'static str>,
@@ -90,7 +90,7 @@ const PROVIDERS: [Provider; 6] = [
             "4. set oauth = { provider = \"google\", client-file = \"~/.config/pouch/google.json\" }",
         ],
         hint: "an app password is simpler: create one at https://myaccount.google.com/apppasswords \
-               (2-step verification has to be on), and set `password-command` instead of `oauth`",
+               (it requires 2-step verification), and set `password-command` instead of `oauth`",
     },
     Provider {
         name: ProviderName::Yahoo,

@@ -264,7 +264,7 @@ pub(super) mod tests {
           2. Google Auth Platform, Branding and Audience: external users; publish the app, or each sign-in lasts 7 days
           3. Clients, Create client: Desktop app; download the JSON file
           4. set oauth = { provider = "google", client-file = "~/.config/pouch/google.json" }
-        hint: an app password is simpler: create one at https://myaccount.google.com/apppasswords (2-step verification has to be on), and set `password-command` instead of `oauth`
+        hint: an app password is simpler: create one at https://myaccount.google.com/apppasswords (it requires 2-step verification), and set `password-command` instead of `oauth`
         "#);
         insta::assert_snapshot!(error(&of(ProviderName::Microsoft)), @r#"
         `oauth` of account `work` has no `client-id`

@@ -213,8 +213,8 @@ impl<'a> Store<'a> {
         }
     }
 
-    /// Checks that the user owns the file, and nobody else can read it. `shown` is its path for
-    /// messages.
+    /// Checks that the file belongs to the user and is not readable by others. `shown` is its path
+    /// for messages.
     ///
     /// # Errors
     /// [`Kind::Denied`] otherwise.

@@ -123,8 +123,8 @@ fn account_with_tickets(lines: &str) -> (Home, JoinHandle<()>, mpsc::Receiver<()
     (home, server, greeted)
 }
 
-/// Fetches from a server of this TLS version that sends nothing but the handshake message for which
-/// `command` stands in `openssl s_server`.
+/// Fetches from a server of this TLS version that sends nothing but the handshake messages of
+/// `command`, a command of `openssl s_server`.
 #[cfg(feature = "system-tests")]
 #[track_caller]
 fn flood(version: &str, command: &str) {

@@ -68,7 +68,7 @@ pub(super) fn tokens(text: &str) -> (Vec<Token>, Vec<Problem>) {
             Ok(None) => continue,
             Err(what) => {
                 problems.push((place, what));
-                // in place of the value, so that the next word is not taken for it
+                // in place of the value, so that the next word is not read as the value
                 (Kind::Text, String::new())
             }
         };

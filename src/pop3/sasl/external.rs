@@ -4,8 +4,8 @@ use super::{Exchange, Fault, Response};
 
 /// The client's side of EXTERNAL.
 ///
-/// The authorization identity is the user name. With an empty one, the server would log in whoever
-/// the certificate is of, whatever `user` is.
+/// The authorization identity is the user name. With an empty one, the server would log in the
+/// owner of the certificate, whatever `user` is.
 pub struct External {
     user: String,
     challenged: bool,

@@ -1,7 +1,7 @@
 //! CRAM-MD5 (RFC 2195) and APOP (RFC 1939 §7), which prove the password by a hash with MD5.
 //!
-//! They are used only if they are configured: whoever reads the connection can try millions of
-//! passwords per second. APOP is not a mechanism of SASL; its challenge is in the greeting.
+//! They are used only if they are configured: an eavesdropper can try millions of passwords per
+//! second. APOP is not a mechanism of SASL; its challenge is in the greeting.
 
 use openssl::{error::ErrorStack, hash::MessageDigest, pkey::PKey, sign::Signer};
 use zeroize::Zeroizing;

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::{Exchange, Fault, Response, decoded};
 
 /// The lowest iteration count without TLS (RFC 7677 §4). A lower one makes guessing the password
-/// easy for whoever reads the connection, and an attacker could ask for it.
+/// easy for an eavesdropper, and an attacker could ask for it.
 const MIN_ITERATIONS: u32 = 4096;
 
 /// The highest iteration count, which takes about a second. A server could keep this machine busy
