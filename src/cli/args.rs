@@ -229,7 +229,7 @@ pub struct Import {
     #[arg(long, requires = "from")]
     pub write: bool,
 
-    /// Record only the messages that were fetched, for accounts of the config
+    /// Only record the messages that were fetched, for accounts that are in the config
     #[arg(long, requires = "from", conflicts_with = "write")]
     pub seen_only: bool,
 
@@ -288,11 +288,11 @@ pub struct Login {
     #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
     pub account: Option<String>,
 
-    /// Show a code to enter on another machine, if the provider allows that
+    /// Print a code to enter in a browser on another machine, if the provider supports it
     #[arg(long, conflicts_with_all = ["port", "no_browser"])]
     pub device: bool,
 
-    /// Do not open a browser, only show the address
+    /// Print the address without opening a browser
     #[arg(long)]
     pub no_browser: bool,
 

@@ -60,16 +60,19 @@ fn generated() -> String {
     };
     let fetch = cli.find_subcommand("fetch").unwrap();
     let status = cli.find_subcommand("status").unwrap();
+    let login = cli.find_subcommand("login").unwrap();
     let import = cli.find_subcommand("import").unwrap();
     let ledger = cli.find_subcommand("ledger").unwrap();
     let ledger = |name: &str| own(ledger.find_subcommand(name).unwrap());
     format!(
-        "Of all commands:\n{}.Pp\nOf\n.Cm fetch :\n{}.Pp\nOf\n.Cm status :\n{}.Pp\nOf\n.Cm import :\n{}.Pp\nOf\n\
+        "Of all commands:\n{}.Pp\nOf\n.Cm fetch :\n{}.Pp\nOf\n.Cm status :\n{}\
+         .Pp\nOf\n.Cm login :\n{}.Pp\nOf\n.Cm import :\n{}.Pp\nOf\n\
          .Cm ledger list :\n{}.Pp\nOf\n.Cm ledger show , retry , forget\nand\n.Cm delete :\n{}\
          .Pp\nOf\n.Cm ledger catchup :\n{}",
         options(&cli),
         options(&own(fetch)),
         options(&own(status)),
+        options(&own(login)),
         options(&own(import)),
         options(&ledger("list")),
         options(&ledger("show")),

@@ -133,36 +133,38 @@ keys! {
     allow_plaintext_password: bool = false =>
         Key::new("allow-plaintext-password", Group::Server, "allow it with tls = \"off\"");
 
-    /// A proxy: `"socks5://host:port"` is SOCKS 5, `"http://host:port"` an HTTP proxy that supports
-    /// CONNECT, `"none"` is no proxy.
+    /// A proxy: `"socks5://host:port"` for SOCKS 5, `"http://host:port"` for an HTTP proxy that
+    /// supports CONNECT, or `"none"`.
     /// The port is 1080 or 80 by default.
     /// A user name is part of the URL: `"socks5://user@host:port"`, with special characters such as
-    /// `@` percent-encoded; the password is that of `proxy-password-command`.
+    /// `@` percent-encoded; `proxy-password-command` prints its password.
     ///
     /// The proxy resolves `host`; pouch makes no DNS query for it.
-    /// The connection to the proxy itself is not encrypted, so its password can be read on the way.
-    /// Destinations (`lmtp`) are not reached through the proxy, and no environment variable sets one.
+    /// The connection to the proxy itself is not encrypted, so the proxy's password can be read on
+    /// the network.
+    /// Requests to OAuth 2.0 providers use the same proxy; destinations (`lmtp`) do not.
+    /// Environment variables do not set a proxy for POP3.
     proxy: Option<Proxy> =>
         Key::new("proxy", Group::Server, "or \"http://host:port\", or \"none\"")
             .example("\"socks5://ann@proxy:1080\"")
             .one_of(Choice::Route);
 
     /// A command that prints the password for the proxy on its first line.
-    /// It is run as `password-command` is, with `password-command-timeout`.
+    /// It is run like `password-command`, with the same time limit.
     proxy_password_command: Option<Vec<String>> =>
         Key::new("proxy-password-command", Group::Server, "command that prints its password")
             .example("[\"pass\", \"show\", \"proxy\"]");
 
-    /// A command whose standard input and output are the connection to the server: `%h` in it is
-    /// `host`, `%p` is `port`, and `%%` a percent sign.
-    /// It is run without a shell, for every connection, and `POUCH_ACCOUNT` in its environment is
-    /// the name of the account.
-    /// TLS and all time limits apply as for any connection.
+    /// A command whose standard input and output are the connection to the server.
+    /// In its arguments, `%h` is replaced by `host`, `%p` by `port`, and `%%` by a percent sign.
+    /// It is run for every connection, without a shell and with the name of the account in
+    /// `POUCH_ACCOUNT`.
+    /// TLS and all time limits apply as usual.
     ///
     /// The command must not use the terminal: for ssh(1), add `-oBatchMode=yes` and use a key.
     /// Its standard error is shown if the connection fails.
-    /// When the session ends, the command and the programs that it started are ended with SIGTERM,
-    /// and two seconds later with SIGKILL.
+    /// When the session ends, the command and the programs that it started get SIGTERM, and
+    /// SIGKILL two seconds later.
     connect_command: Option<ConnectCommand> =>
         Key::new("connect-command", Group::Server, "its input and output are the connection; not with proxy")
             .example("[\"ssh\", \"-oBatchMode=yes\", \"-W\", \"%h:%p\", \"gate\"]")
@@ -171,8 +173,8 @@ keys! {
     /// A command that is run before pouch connects, such as one that starts a VPN.
     /// `POUCH_ACCOUNT` in its environment is the name of the account.
     /// Every command that connects runs it: `fetch`, `plan`, `check` and `ledger catchup`.
-    /// If its exit status is not 0, or after `pipe-timeout`, the account is not fetched in this run,
-    /// and the exit status of pouch is 75.
+    /// If its exit status is not 0, or it exceeds `pipe-timeout`, the account is not fetched in
+    /// this run, and the exit status of pouch is 75.
     before: Option<Vec<String>> =>
         Key::new("before", Group::Server, "run before connecting")
             .example("[\"nmcli\", \"con\", \"up\", \"vpn\"]");
@@ -205,33 +207,33 @@ keys! {
             .set_in_sample("\"ann@example.org\"");
 
     /// A name for the mailbox, if pouch cannot recognise it by its messages.
-    /// A mailbox keeps its ledger as long as it keeps its name, whatever its `host`, `port` and
-    /// `user`, and accounts with different names are different mailboxes.
-    /// An earlier address of the mailbox is a name, too: `"ann@pop.example.org:995"`.
+    /// A mailbox keeps its ledger as long as it keeps its name, even if `host`, `port` and `user`
+    /// change; accounts with different names are different mailboxes.
+    /// An earlier address of the mailbox is also a name: `"ann@pop.example.org:995"`.
     /// A name that no ledger has is given to the mailbox of the account.
     mailbox: Option<String> =>
         Key::new("mailbox", Group::Login, "name of the mailbox, if its address is not enough")
             .example("\"private\"");
 
     /// The login method.
-    /// `"auto"` proves the password by SCRAM if the server supports that, and otherwise sends it by
-    /// SASL PLAIN or LOGIN, or by USER and PASS.
-    /// If the server refuses SCRAM for the user, one of the others is used, and remembered for 30
+    /// With a password, `"auto"` is SCRAM if the server supports it, which does not send the
+    /// password, and otherwise SASL PLAIN or LOGIN, or USER and PASS.
+    /// If the server refuses SCRAM for the user, another method is used, and remembered for 30
     /// days.
+    /// With a token, `"auto"` is XOAUTH2 or OAUTHBEARER, the first of these that the server
+    /// supports.
     ///
-    /// The other values are one method each: `"scram-sha-256"`, `"scram-sha-1"`, `"plain"`,
-    /// `"login"` (all of SASL), `"user"` (USER and PASS); `"cram-md5"` and `"apop"`, which do not
-    /// send the password, but protect it badly; and `"external"`, for which `tls-client-cert` takes
-    /// the place of the password.
-    /// With a token, the method is `"xoauth2"` or `"oauthbearer"`, and `"auto"` is the first of
-    /// these that the server supports.
+    /// The other values are one method each: `"scram-sha-256"`, `"scram-sha-1"`, `"plain"` and
+    /// `"login"` (SASL); `"user"` (USER and PASS); `"cram-md5"` and `"apop"`, which do not send the
+    /// password, but protect it poorly; `"external"`, which uses `tls-client-cert` instead of a
+    /// password; and `"xoauth2"` and `"oauthbearer"`, for tokens.
     auth: Auth = Auth::Auto =>
         Key::new("auth", Group::Login, "the login method, such as \"scram-sha-256\"");
 
     /// A command that prints the password on its first line.
     /// It is run without a shell; at a terminal it may ask for a passphrase.
-    /// Messages name the program without its arguments.
-    /// `pouch config show` prints these, and other users of the machine can see them while it runs.
+    /// Messages name the program without its arguments; `pouch config show` prints them, and other
+    /// users of the machine can see them while the command runs.
     password_command: Option<Vec<String>> =>
         Key::new("password-command", Group::Login, "command that prints the password")
             .set_in_sample("[\"pass\", \"show\", \"mail/work\"]")
@@ -239,9 +241,9 @@ keys! {
 
     /// A command that prints an access token of OAuth 2.0 on its first line, such as oama(1) or
     /// `mutt_oauth2.py`.
-    /// It is run as `password-command` is, with the same time limit.
-    /// If the server refuses the token, the command is run once more, and another token is tried
-    /// in a new connection.
+    /// It is run like `password-command`, with the same time limit.
+    /// If the server refuses the token, the command is run once more, and a different token is
+    /// tried on a new connection.
     token_command: Option<Vec<String>> =>
         Key::new("token-command", Group::Login, "command that prints an OAuth 2.0 token")
             .example("[\"oama\", \"access\", \"ann@example.org\"]")
@@ -249,9 +251,8 @@ keys! {
 
     /// The longest time that `password-command` or `token-command` may run if standard error is not
     /// a terminal.
-    /// After that, it is ended together with the programs that it started: with SIGTERM, and two
-    /// seconds later with SIGKILL.
-    /// At a terminal there is no limit, since it may be waiting for you.
+    /// After that, it and the programs that it started get SIGTERM, and SIGKILL two seconds later.
+    /// At a terminal there is no limit, since the command may be waiting for you.
     password_command_timeout: TimeSpan = TimeSpan::from_seconds(60) =>
         Key::new("password-command-timeout", Group::Login,
             "its longest time, without a terminal");
@@ -271,10 +272,10 @@ keys! {
             .example("\"work\"")
             .one_of(Choice::Password);
 
-    /// Sign in with OAuth 2.0 at this provider, instead of with a password: `"microsoft"`,
-    /// `"google"`, `"fastmail"`, `"yahoo"`, `"aol"`, `"comcast"`, or a table, described under OAUTH
-    /// below.
-    /// `pouch login` signs in once; runs renew the token.
+    /// Use OAuth 2.0 instead of a password.
+    /// The value is a provider, `"microsoft"`, `"google"`, `"fastmail"`, `"yahoo"`, `"aol"` or
+    /// `"comcast"`, or a table, described under OAUTH below.
+    /// `pouch login` signs in once; later runs renew the token.
     oauth: Option<OAuth> =>
         Key::new("oauth", Group::Login, "or \"google\", or a table; see `pouch login`")
             .example("{ provider = \"microsoft\", client-id = \"…\" }")
@@ -333,18 +334,17 @@ keys! {
             .default_words("the `user`")
             .example("[\"ann@example.org\"]");
 
-    /// The user to whom the mail belongs, for a run of pouch by root.
-    /// The account is fetched by a process that has only the rights and groups of this user before
-    /// it connects.
-    /// Its files, ledger and programs are those of the user, as if the user had run pouch, and `~`
-    /// is the home directory of the user.
-    /// Only the config, `password-file` and `password-credential` are read as root, once; in
+    /// The owner of the mail, if root runs pouch.
+    /// A process that has only the rights and groups of this user fetches the account, with the
+    /// files, ledger and programs of the user, as if the user had run pouch.
+    /// `~` is the home directory of the user.
+    /// Only the config, `password-file` and `password-credential` are read by root, once; in
     /// `password-file`, `~` is the home directory of root.
     ///
-    /// If `state-dir` or `--state-dir` is set, the ledger is in a directory below it that is named
-    /// after the user, and created for the user.
-    /// An account that gets this key later has no ledger there, and its mail is fetched again.
-    /// Accounts of different users are fetched at the same time, also those on the same host.
+    /// If `state-dir` or `--state-dir` is set, the ledger is in a subdirectory with the name of the
+    /// user, which pouch creates for the user.
+    /// If the key is added to an account later, its ledger is empty, and all mail is fetched again.
+    /// Accounts of different users are fetched at the same time, even from the same host.
     /// Without this key, root delivers only to directories of root.
     deliver_as: Option<String> =>
         Key::new("deliver-as", Group::Destination, "owner of the mail, if root runs pouch")

@@ -277,8 +277,8 @@ fn import() {
     Options:
           --write         Add the accounts to the config, and record the messages
                           that were fetched
-          --seen-only     Record only the messages that were fetched, for accounts
-                          of the config
+          --seen-only     Only record the messages that were fetched, for accounts
+                          that are in the config
           --passwords     Write each password to a file of mode 0600 next to the
                           config
           --state <FILE>  Read the fetched messages from this file
