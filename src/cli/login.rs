@@ -27,7 +27,7 @@ pub(super) fn run(context: &CommandContext, args: &Login) -> CommandResult {
     let account = account(context, args.account.as_deref())?;
     let env = fetch::env(context, std::slice::from_ref(&account))?;
     let Some(oauth) = keys(&account) else {
-        let what = format!("account `{}` does not sign in with OAuth 2.0", account.name);
+        let what = format!("account `{}` does not use OAuth 2.0", account.name);
         return Err(Error::new(Kind::Usage, what)
             .with_hint("set `oauth` in the config, such as oauth = \"microsoft\"")
             .into());
@@ -58,26 +58,22 @@ fn account(context: &CommandContext, name: Option<&str>) -> Result<Account> {
     }
     match accounts.len() {
         1 => Ok(accounts.remove(0)),
-        0 => Err(
-            Error::new(Kind::Usage, "no account signs in with OAuth 2.0")
-                .with_hint("set `oauth` in the config, such as oauth = \"microsoft\""),
-        ),
+        0 => Err(Error::new(Kind::Usage, "no account uses OAuth 2.0")
+            .with_hint("set `oauth` in the config, such as oauth = \"microsoft\"")),
         _ => {
             let names: BTreeSet<_> = accounts.iter().map(|it| it.name.as_str()).collect();
             let names: Vec<_> = names.into_iter().collect();
             Err(
-                Error::new(Kind::Usage, "several accounts sign in with OAuth 2.0").with_hint(
-                    format!(
-                        "name one: `pouch login ACCOUNT`; they are {}",
-                        names.join(", ")
-                    ),
-                ),
+                Error::new(Kind::Usage, "several accounts use OAuth 2.0").with_hint(format!(
+                    "run `pouch login ACCOUNT` with one of: {}",
+                    names.join(", ")
+                )),
             )
         }
     }
 }
 
-/// A sign-in, and what it needs.
+/// A sign-in and its context.
 struct Session<'a> {
     context: &'a CommandContext,
     account: &'a Account,
@@ -153,7 +149,7 @@ impl Session<'_> {
             &self.env.issuer_route(self.account)?,
         )?;
         discover(&client, &mut settings)?;
-        // the user must not sign in for nothing
+        // checked before the user signs in
         self.store(&settings).check_writable(&self.env.stop)?;
         let label = settings.label();
         self.print_named(&format!("sign in to {label} as {}", self.account.user))?;
@@ -168,7 +164,7 @@ impl Session<'_> {
         let signed_in = tokens.signed_in_user();
         let now = self.env.clock.now();
         let token = self.store(&settings).save(tokens, now, &self.env.stop)?;
-        self.print_named("signed in; pouch renews the token")?;
+        self.print_named("signed in; later runs renew the token")?;
         if let Some(warning) = signed_in.and_then(|user| self.other_user(&user)) {
             self.warn(&warning);
         }
@@ -198,8 +194,8 @@ impl Session<'_> {
         let verb = if is_opened { "opened" } else { "open" };
         self.print(&format!("  {verb} {}", flow.url()))?;
         self.print(&format!(
-            "  waiting for the browser at {}; if it cannot connect, paste here the address at \
-             which it ended",
+            "  waiting for the browser at {}; if its last page does not load, paste the address of \
+             that page here",
             flow.redirect()
         ))?;
         if !is_opened && settings.has_device_flow() {
@@ -222,7 +218,7 @@ impl Session<'_> {
             "  open {address} on any machine, and enter the code {code}"
         ))?;
         if let Some(complete) = flow.complete_address() {
-            self.print(&format!("  or open {complete}"))?;
+            self.print(&format!("  or open {complete}, which contains the code"))?;
         }
         flow.wait(client, &self.env.stop)
     }
@@ -264,9 +260,9 @@ impl Session<'_> {
 
 /// Returns the error for a sign-in that ends with its access token.
 fn no_refresh_token(label: &str) -> Error {
-    let what = format!("{label} granted access for an hour only: it sent no refresh token");
+    let what = format!("{label} sent no refresh token, so runs could not renew the access token");
     Error::new(Kind::Config, what).with_hint(
-        "check that `scope` has offline_access if the provider requires it, and that the \
+        "check that `scope` includes offline_access if the provider requires it, and that the \
          organisation allows permanent sign-ins",
     )
 }

@@ -4,8 +4,8 @@ use std::{io, process::Command};
 
 use crate::sys::process::start_detached;
 
-/// Returns whether a browser can be expected to appear where the user is: there is a display, and
-/// it is not the one of another machine. `variable` reads the environment.
+/// Returns whether the user would see a browser that is started here: there is a display, and the
+/// session is not a remote one. `variable` reads the environment.
 pub fn can_open_browser(variable: impl Fn(&str) -> Option<String>) -> bool {
     let is_remote = ["SSH_CONNECTION", "SSH_TTY"].map(&variable);
     let displays = ["DISPLAY", "WAYLAND_DISPLAY"].map(&variable);

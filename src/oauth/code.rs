@@ -1,7 +1,7 @@
 //! The authorization code flow with PKCE (RFC 6749 §4.1, RFC 7636, RFC 8252).
 //!
-//! The browser signs in at the provider, which redirects it to an address of this machine. Where
-//! the browser is on another machine, it shows an error there, and the user pastes the address.
+//! The user signs in at the provider, which redirects the browser to an address of this machine. If
+//! the browser is on another machine, it shows an error, and the user pastes the address.
 
 use std::{
     io,
@@ -42,7 +42,10 @@ impl CodeFlow {
     /// The authorization endpoint is not known, or the port is in use.
     pub fn new(settings: &Settings, port: Option<u16>) -> Result<Self> {
         let endpoint = settings.endpoints.authorization.clone().ok_or_else(|| {
-            let what = format!("{} has no authorization endpoint", settings.label);
+            let what = format!(
+                "the authorization endpoint of {} is not known",
+                settings.label
+            );
             Error::new(Kind::Config, what).with_hint("sign in with `--device`")
         })?;
         let verifier = Verifier::new()?;
@@ -77,7 +80,7 @@ impl CodeFlow {
         self.url.as_str()
     }
 
-    /// Returns the address at which the browser is expected.
+    /// Returns the redirect URI, at which the browser is expected.
     pub fn redirect(&self) -> &str {
         self.listener.redirect().as_str()
     }
@@ -131,12 +134,12 @@ impl CodeFlow {
             Some(url)
         });
         let url = url.filter(has_response).ok_or(
-            "that address has no code; copy the one at which the browser ended, as a whole",
+            "this address has no code; copy the complete address of the last page in the browser",
         )?;
         self.listener
             .expected()
             .read(&url)
-            .ok_or("that address belongs to another sign-in")
+            .ok_or("this address belongs to another sign-in; use the one printed above")
     }
 
     /// Exchanges the code for tokens.

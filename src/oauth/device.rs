@@ -23,7 +23,7 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// The interval between two requests, if the issuer sets none, in seconds.
 const USUAL_INTERVAL: u64 = 5;
 
-/// The longest interval, and what `slow_down` adds, in seconds.
+/// The longest interval, and the time that `slow_down` adds, in seconds.
 const LONGEST_INTERVAL: u64 = 60;
 const SLOW_DOWN: u64 = 5;
 
@@ -36,7 +36,7 @@ struct Authorization {
     device_code: Zeroizing<String>,
     user_code: String,
     verification_uri: Option<String>,
-    /// What an early draft called it, and some issuers still do.
+    /// The name in an early draft, which some issuers still use.
     verification_url: Option<String>,
     verification_uri_complete: Option<String>,
     expires_in: Option<u64>,
@@ -63,7 +63,7 @@ impl DeviceFlow {
     pub fn new(client: &Client, settings: &Settings) -> Result<Self> {
         let Some(endpoint) = &settings.endpoints.device else {
             let what = format!(
-                "{} does not let mail programs sign in by device",
+                "{} does not support `--device` for mail programs",
                 settings.label
             );
             return Err(Error::new(Kind::Config, what).with_hint(format!(
@@ -81,7 +81,7 @@ impl DeviceFlow {
         if let Some(refusal) = Refusal::from_json(&response.body) {
             return Err(refusal.error(settings));
         }
-        let what = format!("{} sent no code", settings.label);
+        let what = format!("{} did not send a code", settings.label);
         let fact = format!("it sent HTTP status {}", response.status);
         Err(Error::new(Kind::Busy, what).with_fact(fact))
     }
@@ -91,7 +91,7 @@ impl DeviceFlow {
         sanitize(self.authorization.user_code.as_bytes())
     }
 
-    /// Returns the address at which to enter it.
+    /// Returns the address where the user enters the code.
     pub fn address(&self) -> String {
         let Authorization {
             verification_uri,
@@ -102,7 +102,7 @@ impl DeviceFlow {
         sanitize(address.map_or("", String::as_str).as_bytes())
     }
 
-    /// Returns the address that has the code already, if the issuer has one.
+    /// Returns an address that contains the code, or `None` if the issuer sent none.
     pub fn complete_address(&self) -> Option<String> {
         let complete = self.authorization.verification_uri_complete.as_ref();
         complete.map(|address| sanitize(address.as_bytes()))

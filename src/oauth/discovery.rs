@@ -42,11 +42,11 @@ pub fn discover(client: &Client, settings: &mut Settings) -> Result<()> {
                 complete(&mut settings.endpoints, found);
                 return Ok(());
             }
-            Ok(_) => last = Some(format!("{url} is about another issuer")),
+            Ok(_) => last = Some(format!("{url} describes another issuer")),
             Err(_) => last = Some(format!("{url}: HTTP status {}", response.status)),
         }
     }
-    let what = format!("{} has no OAuth metadata", text(&issuer));
+    let what = format!("cannot find the OAuth 2.0 metadata of {}", text(&issuer));
     Err(Error::new(Kind::Config, what)
         .with_fact(last.unwrap_or_default())
         .with_hint("set the endpoints in the `oauth` table"))

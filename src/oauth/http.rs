@@ -1,8 +1,8 @@
 //! Requests to an issuer: forms and JSON over HTTPS.
 //!
-//! A redirect is not followed, since a token must not be sent to another host; the response is then
-//! one of an unexpected form, as that of a captive portal. Nothing here waits for signals: a
-//! request that spends a token has to be read to its end.
+//! Redirects are not followed, so that no token is sent to another host; a redirect is treated as
+//! an unexpected response, like that of a captive portal. Signals do not interrupt a request: the
+//! response to one that spends a token has to be read to its end.
 
 use std::{fs, io::Read, path::Path, time::Duration};
 
@@ -49,7 +49,7 @@ impl Roots {
         let pem = fs::read(path).map_err(|error| unusable(error.to_string()))?;
         let stack = X509::stack_from_pem(&pem).map_err(|error| unusable(error.to_string()))?;
         if stack.is_empty() {
-            return Err(unusable("there is no certificate in it".into()));
+            return Err(unusable("it contains no certificate".into()));
         }
         let der: std::result::Result<_, _> = stack.iter().map(|root| root.to_der()).collect();
         der.map(Self::Only)
@@ -57,7 +57,7 @@ impl Roots {
     }
 }
 
-/// The way to an issuer.
+/// The route to an issuer.
 #[derive(Clone, Debug)]
 pub enum Via {
     /// The proxy that the environment names (`https_proxy`, `no_proxy`), or none.

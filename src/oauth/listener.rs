@@ -1,6 +1,6 @@
 //! The listener for the redirect: a server on this machine for one request of the browser.
 //!
-//! Each connection has a thread of its own and little time, since browsers open connections in
+//! Each connection has its own thread and a short time limit, since browsers open connections in
 //! advance on which they send nothing. Any program of this machine can connect: a request counts
 //! only if it has the `state` that this sign-in has sent.
 
@@ -100,7 +100,7 @@ impl Listener {
     /// A thread cannot be started.
     pub(super) fn serve(&self) -> Result<Option<CodeResponse>> {
         for socket in &self.sockets {
-            // one that fails has gone already
+            // the browser has closed a connection that fails
             while let Ok((stream, _)) = socket.accept() {
                 self.serve_one(stream)?;
             }
@@ -158,10 +158,13 @@ fn answer(mut stream: TcpStream, expected: &Expected) -> Option<CodeResponse> {
     let url = base.join(target).ok()?;
     let response = expected.read(&url);
     let (status, text) = match &response {
-        Some(CodeResponse::Code(_)) => ("200 OK", "pouch is signed in. You can close this window."),
+        Some(CodeResponse::Code(_)) => (
+            "200 OK",
+            "The terminal shows whether pouch is signed in. You can close this window.",
+        ),
         Some(CodeResponse::Refused(_)) => (
             "200 OK",
-            "The provider refused to sign in; pouch shows its message. You can close this window.",
+            "The provider refused the sign-in; the terminal shows why. You can close this window.",
         ),
         None if has_response(&url) => (
             "400 Bad Request",

@@ -7,11 +7,11 @@
 //!
 //! # What must not happen
 //!
-//! Many issuers rotate refresh tokens: a refresh token is valid once, the response has the next
-//! one, and a second use of the first one revokes the whole grant. So a token is only spent under a
-//! lock that all pouches share, after it is certain that the next one can be written, and the next
-//! one is durable before the access token is used. A crash between the issuer's response and the
-//! write loses the grant; no client can avoid that.
+//! Many issuers rotate refresh tokens: a refresh token is valid once, the response contains the
+//! next one, and a second use of the first one revokes the whole grant. So a token is spent only
+//! under a lock that all processes of pouch share, and only once it is certain that the next token
+//! can be written; that one is durable before the access token is used. A crash between the
+//! issuer's response and the write loses the grant; no client can avoid that.
 //!
 //! A token appears in no message, event or ledger. Messages quote the issuer's `error` and
 //! `error_description` only.
@@ -19,8 +19,8 @@
 //! # Crates
 //!
 //! HTTP is `ureq` with native-tls, so that the program has one TLS library and trusts the system's
-//! authorities. An OAuth crate (`oauth2`) was rejected: it has no opinion on any of the above, adds
-//! more than 40 crates, and the requests are forms with five fields.
+//! authorities. The crate `oauth2` was rejected: it solves none of the above and adds more than 40
+//! crates, for requests that are forms with five fields.
 
 mod browser;
 mod code;

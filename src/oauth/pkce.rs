@@ -37,7 +37,7 @@ impl Verifier {
 pub(super) fn random(bytes: usize) -> Result<Zeroizing<String>> {
     let mut buffer = Zeroizing::new(vec![0; bytes]);
     rand_bytes(&mut buffer).map_err(|error| {
-        Error::new(Kind::Bug, "cannot get random numbers").with_fact(error.to_string())
+        Error::new(Kind::Bug, "cannot generate random numbers").with_fact(error.to_string())
     })?;
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(&*buffer)))
 }

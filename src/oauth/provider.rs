@@ -35,7 +35,7 @@ pub(super) struct Provider {
 
 /// The steps at a provider that registers clients for mail by contract only.
 const BY_CONTRACT: &[&str] =
-    &["it registers clients for mail by contract only; most users need an app password"];
+    &["it registers clients for mail only by contract; most users need an app password"];
 
 /// The hint for a provider with app passwords.
 const USE_APP_PASSWORD: &str = "an app password is simpler: create one in the account's security \
@@ -59,8 +59,8 @@ const PROVIDERS: [Provider; 6] = [
         steps: &[
             "1. sign in to https://entra.microsoft.com with an account that has a directory (a \
              work account, or an Azure account); a personal account alone cannot register clients",
-            "2. App registrations, New registration: accounts in any directory and personal \
-             accounts; redirect URI of the type \"mobile and desktop\": http://localhost",
+            "2. App registrations, New registration: choose accounts in any directory and personal \
+             accounts; add the redirect URI http://localhost of the type \"mobile and desktop\"",
             "3. Authentication: allow public client flows",
             "4. API permissions: Microsoft Graph, delegated, POP.AccessAsUser.All and \
              offline_access",
@@ -145,9 +145,9 @@ const PROVIDERS: [Provider; 6] = [
         scope: "https://email.comcast.net/ profile openid",
         redirect: "http://localhost",
         parameters: &[],
-        steps: &["it registers clients by contract only"],
+        steps: &["it registers clients only by contract"],
         hint: "use `password-command` instead of `oauth`, and allow third-party access in the \
-               mail settings at the web site",
+               mail settings on its web site",
     },
 ];
 

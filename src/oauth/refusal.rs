@@ -1,4 +1,4 @@
-//! What a refusal of an issuer means: the exit code, and one hint.
+//! The meaning of an issuer's refusals: the exit code, and one hint.
 
 use serde::Deserialize;
 
@@ -38,7 +38,7 @@ enum Remedy {
     Redirect,
 }
 
-/// A row of the table: the codes that it is about, and what they mean.
+/// A row of the table: error codes, and their meaning.
 struct Meaning {
     /// Microsoft's error codes. If the row has some, one of them must be in the response.
     numbers: &'static [u32],
@@ -92,7 +92,7 @@ const MEANINGS: [Meaning; 16] = [
         text: "",
         codes: &[],
         kind: Kind::Config,
-        what: "the client is not a public one",
+        what: "the client is not registered as a public one",
         remedy: Remedy::Hint("allow public client flows for the client, or set `client-secret`"),
     },
     Meaning {
@@ -100,7 +100,7 @@ const MEANINGS: [Meaning; 16] = [
         text: "",
         codes: &[],
         kind: Kind::Config,
-        what: "the client is unknown, or was switched off",
+        what: "the client is unknown or disabled",
         remedy: Remedy::Hint(CLIENT_HINT),
     },
     Meaning {
@@ -136,7 +136,7 @@ const MEANINGS: [Meaning; 16] = [
         codes: &[],
         kind: Kind::Denied,
         what: "the account may be blocked",
-        remedy: Remedy::Hint("sign in at the provider's web site, which shows the reason"),
+        remedy: Remedy::Hint("sign in on the provider's web site, which shows the reason"),
     },
     Meaning {
         numbers: &[],
@@ -151,7 +151,7 @@ const MEANINGS: [Meaning; 16] = [
         text: "",
         codes: &["invalid_client", "unauthorized_client"],
         kind: Kind::Config,
-        what: "the client is wrong, or was switched off",
+        what: "the client ID or secret is wrong, or the client is disabled",
         remedy: Remedy::Hint(CLIENT_HINT),
     },
     Meaning {
@@ -167,7 +167,7 @@ const MEANINGS: [Meaning; 16] = [
         text: "",
         codes: &["consent_required", "interaction_required", "login_required"],
         kind: Kind::Denied,
-        what: "it requires another sign-in",
+        what: "a new sign-in is required",
         remedy: Remedy::SignIn,
     },
     Meaning {
@@ -175,7 +175,7 @@ const MEANINGS: [Meaning; 16] = [
         text: "",
         codes: &["invalid_scope"],
         kind: Kind::Config,
-        what: "the client may not request this scope, or not in this way",
+        what: "the client is not allowed to request this scope, or not by this kind of sign-in",
         remedy: Remedy::Hint("sign in without `--device`, or check `scope` in the config"),
     },
     Meaning {
@@ -183,7 +183,7 @@ const MEANINGS: [Meaning; 16] = [
         text: "",
         codes: &["access_denied"],
         kind: Kind::Denied,
-        what: "the request was denied at the web site",
+        what: "the request was denied in the browser",
         remedy: Remedy::SignIn,
     },
 ];
@@ -208,8 +208,8 @@ impl Refusal {
         ["temporarily_unavailable", "server_error"].contains(&self.error.as_str())
     }
 
-    /// Returns whether the refresh token is void for ever, and not only at this time or from this
-    /// network.
+    /// Returns whether the refresh token is invalid permanently, and not only at this time or from
+    /// this network.
     pub(super) fn voids_grant(&self) -> bool {
         let row = self.meaning();
         let rules = [Remedy::SignIn];
@@ -247,7 +247,7 @@ impl Refusal {
         let (kind, what, remedy) = match self.meaning() {
             Some(row) => (row.kind, row.what, Some(row.remedy)),
             None if self.is_transient() => (Kind::Busy, "it is temporarily unavailable", None),
-            None => (Kind::Denied, "it sent an error", None),
+            None => (Kind::Denied, "the error is not known to pouch", None),
         };
         let what = format!("{label} refused the sign-in of {}: {what}", settings.user);
         let error = Error::new(kind, what).with_fact(format!("{label}: {}", self.quoted()));
@@ -259,7 +259,7 @@ impl Refusal {
             )),
             Some(Remedy::Hint(hint)) => error.with_hint(hint),
             Some(Remedy::Redirect) => error.with_hint(format!(
-                "register {} for the client, or set `redirect` to the one that is",
+                "register {} for the client, or set `redirect` to the registered URI",
                 settings.redirect.as_str().trim_end_matches('/')
             )),
             None => error,
@@ -314,18 +314,18 @@ mod tests {
         77 invalid_grant 50173: the sign-in ended, because the password was changed or all sessions were revoked; run `pouch login work`
         77 invalid_grant 50076: a second factor is required again; run `pouch login work`
         77 invalid_grant 53003: the organisation does not allow this sign-in; run `pouch login work` without `--device`, or ask the administrator
-        78 invalid_grant 7000218: the client is not a public one; allow public client flows for the client, or set `client-secret`
-        78 invalid_grant 700016: the client is unknown, or was switched off; check `client-id` and `client-secret` in the config
-        78 invalid_grant 50011: the redirect URI is not registered for the client; register http://127.0.0.1 for the client, or set `redirect` to the one that is
+        78 invalid_grant 7000218: the client is not registered as a public one; allow public client flows for the client, or set `client-secret`
+        78 invalid_grant 700016: the client is unknown or disabled; check `client-id` and `client-secret` in the config
+        78 invalid_grant 50011: the redirect URI is not registered for the client; register http://127.0.0.1 for the client, or set `redirect` to the registered URI
         77 invalid_grant 65001: access to mail was not granted to the client; run `pouch login work`
         78 invalid_grant 50059: the tenant is wrong for this account; set `tenant` in the `oauth` table: "consumers", "organizations", or the organisation's domain
-        77 invalid_grant 70000: the account may be blocked; sign in at the provider's web site, which shows the reason
+        77 invalid_grant 70000: the account may be blocked; sign in on the provider's web site, which shows the reason
         77 invalid_grant : it expired or was revoked; run `pouch login work`
-        78 invalid_client : the client is wrong, or was switched off; check `client-id` and `client-secret` in the config
-        78 redirect_uri_mismatch : the redirect URI is not registered for the client; register http://127.0.0.1 for the client, or set `redirect` to the one that is
-        77 consent_required : it requires another sign-in; run `pouch login work`
-        78 invalid_scope : the client may not request this scope, or not in this way; sign in without `--device`, or check `scope` in the config
-        77 access_denied : the request was denied at the web site; run `pouch login work`
+        78 invalid_client : the client ID or secret is wrong, or the client is disabled; check `client-id` and `client-secret` in the config
+        78 redirect_uri_mismatch : the redirect URI is not registered for the client; register http://127.0.0.1 for the client, or set `redirect` to the registered URI
+        77 consent_required : a new sign-in is required; run `pouch login work`
+        78 invalid_scope : the client is not allowed to request this scope, or not by this kind of sign-in; sign in without `--device`, or check `scope` in the config
+        77 access_denied : the request was denied in the browser; run `pouch login work`
         "#);
     }
 

@@ -14,7 +14,7 @@ pub enum CodeResponse {
     Refused(Box<Error>),
 }
 
-/// What a response has to have.
+/// The requirements of a response.
 pub(super) struct Expected {
     /// The state that the request had.
     pub(super) state: Zeroizing<String>,
@@ -53,12 +53,12 @@ impl Expected {
     }
 }
 
-/// Compares in a time that does not depend on the content.
+/// Compares two strings in constant time.
 fn is_equal(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && openssl::memcmp::eq(one, other)
 }
 
-/// Returns whether a URL has a response of an issuer, with whatever state.
+/// Returns whether a URL contains a response of an issuer, with any state.
 pub(super) fn has_response(url: &Url) -> bool {
     url.query_pairs()
         .any(|(name, _)| name == "code" || name == "error")
@@ -98,6 +98,6 @@ mod tests {
             read("code=a&state=right&iss=https%3A%2F%2Fevil.example"),
             None
         );
-        insta::assert_snapshot!(read("error=access_denied&state=right").unwrap(), @"id.example.org refused the sign-in of ann@example.org: the request was denied at the web site");
+        insta::assert_snapshot!(read("error=access_denied&state=right").unwrap(), @"id.example.org refused the sign-in of ann@example.org: the request was denied in the browser");
     }
 }

@@ -189,10 +189,10 @@ fn no_client(account: &str, label: &str, provider: Option<&Provider>) -> Error {
     let error = Error::new(Kind::Config, what);
     let Some(provider) = provider else {
         return error
-            .with_fact(format!("{label} identifies pouch by it"))
+            .with_fact(format!("{label} identifies programs by a client ID"))
             .with_hint("register a public client there, and set `client-id`");
     };
-    let intro = format!("{label} identifies pouch by it; pouch has none of its own");
+    let intro = format!("{label} identifies programs by a client ID; pouch has no built-in one");
     let error = provider
         .steps
         .iter()
@@ -222,9 +222,9 @@ fn client_from_file(path: &Path, home: &Path) -> Result<(String, Option<Zeroizin
     let text = fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
     let text = Zeroizing::new(text);
     let file: ClientFile = serde_json::from_str(&text)
-        .map_err(|error| unusable(format!("it is not a client file: line {}", error.line())))?;
+        .map_err(|error| unusable(format!("not a client file: line {}", error.line())))?;
     let client = file.installed.or(file.web).ok_or_else(|| {
-        unusable("it has no client".into())
+        unusable("it contains no client".into())
             .with_hint("download the JSON file of a client for desktop apps")
     })?;
     Ok((client.client_id, client.client_secret.map(Zeroizing::new)))
@@ -259,7 +259,7 @@ pub(super) mod tests {
         };
         insta::assert_snapshot!(error(&of(ProviderName::Google)), @r#"
         `oauth` of account `work` has no `client-id`
-          Google identifies pouch by it; pouch has none of its own
+          Google identifies programs by a client ID; pouch has no built-in one
           1. create a project at https://console.cloud.google.com
           2. Google Auth Platform, Branding and Audience: external users; publish the app, or each sign-in lasts 7 days
           3. Clients, Create client: Desktop app; download the JSON file
@@ -268,9 +268,9 @@ pub(super) mod tests {
         "#);
         insta::assert_snapshot!(error(&of(ProviderName::Microsoft)), @r#"
         `oauth` of account `work` has no `client-id`
-          Microsoft identifies pouch by it; pouch has none of its own
+          Microsoft identifies programs by a client ID; pouch has no built-in one
           1. sign in to https://entra.microsoft.com with an account that has a directory (a work account, or an Azure account); a personal account alone cannot register clients
-          2. App registrations, New registration: accounts in any directory and personal accounts; redirect URI of the type "mobile and desktop": http://localhost
+          2. App registrations, New registration: choose accounts in any directory and personal accounts; add the redirect URI http://localhost of the type "mobile and desktop"
           3. Authentication: allow public client flows
           4. API permissions: Microsoft Graph, delegated, POP.AccessAsUser.All and offline_access
           5. copy the "Application (client) ID"

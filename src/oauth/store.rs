@@ -53,11 +53,11 @@ const MAX_FILE: u64 = 256 * 1024;
 /// The size that is reserved for a new file, in bytes.
 const RESERVED: u64 = 32 * 1024;
 
-/// The longest time before its end at which an access token is renewed, in seconds.
+/// The longest time before its expiry at which an access token is renewed, in seconds.
 const MARGIN: u64 = 60;
 
-/// How far ahead of the clock the time of a renewal may be, in seconds. Beyond, the clock was set
-/// back, and the end of the token is not known.
+/// The longest time by which a renewal may be in the future, in seconds. Beyond that, the clock was
+/// set back, and it is not known when the token expires.
 const CLOCK_ERROR: u64 = 60;
 
 /// The longest time to wait for another pouch that renews the same token.
@@ -137,7 +137,7 @@ impl Saved {
     }
 }
 
-/// What is known of a sign-in, without its tokens.
+/// The status of a sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignIn {
     /// The time of the sign-in.
@@ -313,7 +313,7 @@ impl<'a> Store<'a> {
     fn create(&self) -> Result<NewFile> {
         let path = self.path.with_extension("new");
         let failed = |error: &io::Error| Error::file("create", &path, error);
-        // what a process that was killed has left
+        // left by a process that was killed
         match files::remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&error)),
             _ => {}
@@ -370,7 +370,7 @@ impl<'a> Store<'a> {
     }
 }
 
-/// What a removed file had.
+/// The part of a removed file that revocation needs.
 #[derive(Default)]
 pub(super) struct Stored {
     pub(super) refresh_token: Zeroizing<String>,

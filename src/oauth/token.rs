@@ -138,7 +138,7 @@ pub(super) fn post(
 /// Reads the response of the token endpoint.
 fn read(settings: &Settings, response: &Response) -> std::result::Result<Tokens, Failure> {
     let transient = |fact: String| {
-        let what = format!("{} did not renew the token", settings.label);
+        let what = format!("{} did not issue a token", settings.label);
         let error = Error::new(Kind::Busy, what).with_fact(fact);
         Failure::Transient(error, response.retry_after)
     };

@@ -33,7 +33,7 @@ fn browser_brings_the_code_and_runs_use_the_token() {
     let output = bench.sign_in();
     output
         .assert_stdout("work: sign in to 127.0.0.1 as alice")
-        .assert_stdout("work: signed in; pouch renews the token")
+        .assert_stdout("work: signed in; later runs renew the token")
         .assert_stdout("pop3  ok   127.0.0.1: 3 messages");
     bench.pouch(&["fetch"]).run().assert_code(0);
     assert_eq!(bench.home.maildir("Mail/work").delivered().len(), 3);
@@ -67,7 +67,10 @@ fn wrong_state_and_idle_connection_do_not_end_the_wait() {
     assert_eq!(other(""), 404);
     let (status, page) = Browser::get(redirect.as_str());
     assert_eq!(status, 200);
-    assert_snapshot!(page, @"pouch is signed in. You can close this window.");
+    assert_snapshot!(
+        page,
+        @"The terminal shows whether pouch is signed in. You can close this window."
+    );
     login.wait().assert_code(0);
     drop(idle.read(&mut [0]));
 }
@@ -86,15 +89,15 @@ fn long_address_is_pasted_at_a_terminal() {
         .pouch(&["login", "--no-browser"])
         .terminal(terminal.try_clone().unwrap())
         .spawn();
-    login.wait_for("paste here");
+    login.wait_for("that page here");
     let url = super::address(&login.stdout());
     let redirect = Browser::new().sign_in(&url, ALICE);
     keyboard
         .write_all(b"http://127.0.0.1/?code=x&state=y\n")
         .unwrap();
-    login.wait_for("that address belongs to another sign-in");
+    login.wait_for("this address belongs to another sign-in; use the one printed above");
     keyboard.write_all(b"hello\n").unwrap();
-    login.wait_for("that address has no code");
+    login.wait_for("this address has no code");
     let long = format!("{redirect}&session_state={}\n", "x".repeat(6000));
     keyboard.write_all(long.as_bytes()).unwrap();
     login.wait().assert_code(0).assert_stdout("3 messages");
@@ -242,7 +245,7 @@ fn denied_device_is_an_error() {
     login
         .wait()
         .assert_code(77)
-        .assert_stderr("the request was denied at the web site");
+        .assert_stderr("the request was denied in the browser");
 }
 
 #[test]
@@ -324,11 +327,11 @@ fn account_is_chosen_or_has_to_be_named() {
         .pouch(&["login"])
         .run()
         .assert_code(64)
-        .assert_stderr("they are a, b");
+        .assert_stderr("`pouch login ACCOUNT` with one of: a, b");
     bench.home.config(&both.replace("oauth = ", "# oauth = "));
     bench
         .pouch(&["login", "a"])
         .run()
         .assert_code(64)
-        .assert_stderr("account `a` does not sign in with OAuth 2.0");
+        .assert_stderr("account `a` does not use OAuth 2.0");
 }

@@ -139,7 +139,7 @@ fn unavailable_issuer_is_transient() {
 }
 
 #[test]
-fn brief_failure_of_the_issuer_is_not_noticed() {
+fn brief_failure_of_the_issuer_is_retried() {
     let bench = signed_in(&[]);
     bench.expire();
     let token = bench.stored("access_token");
@@ -194,7 +194,7 @@ fn signal_does_not_lose_a_token_that_is_being_renewed() {
 }
 
 #[test]
-fn directory_that_cannot_be_written_costs_no_token() {
+fn read_only_directory_does_not_spend_a_token() {
     let bench = signed_in(&["rotate=yes"]);
     bench.expire();
     let dir = bench.home.state().join("oauth");
@@ -250,7 +250,7 @@ fn file_that_others_can_read_is_refused() {
 
 /// Twenty processes use one sign-in at an issuer that revokes it if a refresh token is used twice.
 #[test]
-fn many_pouches_renew_one_rotating_token() {
+fn concurrent_runs_renew_a_rotating_token_once() {
     let seconds = if std::env::var_os("POUCH_EVERY").is_some() {
         60
     } else {
