@@ -200,14 +200,15 @@ fn wrong_server(account: &Account, mail: SeenMail<'_>, listed: u64) -> Error {
     Error::new(
         Kind::Unavailable,
         format!(
-            "none of the {listed} messages on {} is among those that {} fetched",
-            account.host, mail.origin
+            "{} has fetched none of the {listed} messages on {}",
+            mail.origin, account.host
         ),
     )
     .with_fact(format!("{} recorded {seen}", mail.origin))
-    .with_fact("the server may be another one, or have changed all UIDs; nothing was written")
+    .with_fact("this may be another server, or all its UIDs may have changed; nothing was written")
     .with_hint(format!(
-        "check `host` and `user`; to skip what is on the server, run `pouch ledger catchup {}`",
+        "check `host` and `user`; to skip the messages on the server, run `pouch ledger catchup \
+         {}` once the account is in the config",
         account.name
     ))
 }

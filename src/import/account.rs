@@ -18,16 +18,16 @@ impl fmt::Debug for Password {
     }
 }
 
-/// What became of an option.
+/// The result of importing an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LineKind {
-    /// It is in the account.
+    /// It was taken over into the account.
     Taken,
     /// pouch does the same by default.
     Same,
     /// pouch does something else.
     Changed,
-    /// pouch cannot do it, or it has to be decided by the user.
+    /// pouch does not support it, or the user has to decide.
     LeftOut,
 }
 
@@ -59,7 +59,7 @@ impl LineKind {
 /// A line of the report, about one option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// What became of the option.
+    /// The result.
     pub kind: LineKind,
     /// The number of its line in the file.
     pub at: Option<usize>,
@@ -71,7 +71,7 @@ pub struct Line {
     pub now: String,
 }
 
-/// The encryption of a connection, as the other program had it.
+/// The encryption of a connection in the other program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encryption {
     Implicit,
@@ -82,12 +82,12 @@ pub(super) enum Encryption {
 }
 
 /// An account.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "the flags are independent")]
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     /// Its name in the config of pouch.
     pub name: String,
-    /// The file that has it.
+    /// The file that defines it.
     pub path: PathBuf,
     /// The line number of its beginning.
     pub at: usize,
@@ -120,7 +120,7 @@ pub struct Account {
     pub(super) deletes_by_default: bool,
     /// Whether the other program deleted messages after fetching them.
     pub was_deleting: bool,
-    /// Whether an account of another protocol, which cannot be used.
+    /// Whether the account cannot be used, for instance because of its protocol.
     pub is_unusable: bool,
 }
 
@@ -220,7 +220,7 @@ impl Account {
                 self.port = Some(port);
                 self.taken(at, setting, format!("port {port}"));
             }
-            Err(_) => self.left_out(at, setting, "not a port number; set `port`"),
+            Err(_) => self.left_out(at, setting, "not a port number: set `port`"),
         }
     }
 
@@ -279,7 +279,7 @@ impl Account {
     /// Takes over a limit of the size in bytes. 0 is no limit.
     pub(super) fn max_size(&mut self, at: usize, setting: &str, bytes: u64) {
         if bytes == 0 {
-            self.same(at, setting, "no limit of the size");
+            self.same(at, setting, "no size limit");
         } else {
             let size = ByteSize::from_octets(bytes).to_string();
             self.take(at, setting, "max-size", size);
@@ -301,8 +301,8 @@ impl Account {
     /// Takes over a command. Its words may be secret, so that the report has the program only.
     pub(super) fn command(&mut self, at: usize, setting: &str, key: &'static str, list: &[String]) {
         let how = match list {
-            [sh, c, _] if sh == "sh" && c == "-c" => format!("{key}, which runs it with sh -c"),
-            _ => key.to_owned(),
+            [sh, c, _] if sh == "sh" && c == "-c" => format!("`{key}`, run with sh -c"),
+            _ => format!("`{key}`"),
         };
         self.set(key, array(list));
         self.taken(at, setting, how);
@@ -325,7 +325,8 @@ impl Account {
         match found {
             Some((_, provider)) => {
                 self.take(at, setting, "oauth", *provider);
-                self.left_out(at, setting, "run `pouch login ACCOUNT` to sign in");
+                let advice = "run `pouch login ACCOUNT` once the account is in the config";
+                self.left_out(at, setting, advice);
             }
             None => self.left_out(at, setting, "set `oauth` or `token-command`"),
         }
@@ -337,7 +338,7 @@ impl Account {
         let (scheme, rest) = url.split_once("://").unwrap_or(("socks5", url));
         let address = match rest.rsplit_once('@') {
             Some((_, address)) => {
-                let advice = "set the user in `proxy`, and `proxy-password-command`";
+                let advice = "add the user name to `proxy`, and set `proxy-password-command`";
                 self.left_out(at, setting, advice);
                 address
             }
@@ -382,7 +383,8 @@ impl Account {
             self.left_out(
                 0,
                 "password",
-                "use `password-command` or `password-file`; `--passwords` writes it to a file",
+                "set `password-command` or `password-file`, or use `--passwords`, which writes it to \
+                 a file",
             );
         }
     }
@@ -434,7 +436,7 @@ impl Account {
         self.has_proposed_maildir = true;
     }
 
-    /// Sets the file that has the password.
+    /// Sets the file with the password.
     pub fn set_password_file(&mut self, path: &str) {
         self.set("password-file", path);
         self.lines.retain(|line| line.setting != "password");

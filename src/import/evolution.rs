@@ -51,7 +51,7 @@ pub(super) fn parse(source: &Source, context: &Context<'_>, imported: &mut Impor
     }
     if let Some((_, at)) = get("Pop Backend", "DeleteExpunged").filter(|(value, _)| value == "true")
     {
-        let advice = "`sync-deletions` does that for the Maildir that pouch writes";
+        let advice = "set `sync-deletions`, which does this for the Maildir of pouch";
         account.left_out(at, "DeleteExpunged", advice);
     }
     if get("Data Source", "Enabled").is_some_and(|(value, _)| value == "false") {

@@ -167,7 +167,7 @@ fn tls(account: &mut Account, retriever: &Section, is_tls: bool) {
         }
     }
     if let Some(entry) = retriever.entry("ssl_cert_hostname") {
-        let advice = "set `host` to a name in the certificate";
+        let advice = "set `tls-server-name` to it";
         account.left_out(entry.line, "ssl_cert_hostname", advice);
     }
 }
@@ -340,7 +340,7 @@ fn sort(account: &mut Account, section: &Section, ini: &Ini, at: usize) {
     account.taken(
         at,
         "locals",
-        "the table `multidrop`; please check its patterns",
+        "the table `multidrop`: please check its patterns",
     );
 }
 
@@ -354,7 +354,7 @@ fn set_place(account: &mut Account, place: &Place, at: usize, setting: &str) {
             while let Some(at) = rest.windows(2).position(is_sender) {
                 rest.drain(at..at + 2);
             }
-            let now = "the option was removed, since POP3 does not transmit the sender";
+            let now = "without this option, since POP3 does not transmit the sender";
             account.changed(at, setting, "passes the sender as %(sender)", now);
             set_place(account, &Place::Pipe(rest), at, setting);
         }
@@ -367,7 +367,7 @@ fn set_place(account: &mut Account, place: &Place, at: usize, setting: &str) {
         }
         Place::Pipe(words) => account.command(at, setting, "pipe", words),
         Place::Several(_) | Place::Sorter | Place::Unsupported(_) => {
-            account.propose_maildir(at, setting, "delivers elsewhere");
+            account.propose_maildir(at, setting, "delivers in a way that pouch does not support");
             if let Place::Unsupported(why) = place {
                 account.left_out(at, setting, *why);
             }
@@ -426,7 +426,7 @@ fn filters(account: &mut Account, ini: &Ini) {
         };
         let words = std::iter::once(path.to_owned()).chain(arguments);
         commands.push(array(&words.collect::<Vec<_>>()));
-        account.taken(section.line, &section.name, "filter");
+        account.taken(section.line, &section.name, "`filter`");
         for key in ["exitcodes_keep", "exitcodes_drop"] {
             if let Some(entry) = section.entry(key) {
                 let now = "0 keeps the message, 99 skips it";
@@ -460,11 +460,7 @@ fn options(account: &mut Account, ini: &Ini) {
                 account.left_out(at, &key, "`limit` limits the number of messages");
             }
             ("delete_bigger_than", _) => {
-                account.left_out(
-                    at,
-                    &key,
-                    "pouch does not delete by size before `keep` is over",
-                );
+                account.left_out(at, &key, "pouch keeps large messages as long as others");
             }
             (
                 "message_log"
@@ -508,7 +504,7 @@ fn added_field(account: &mut Account, entry: &Entry, fields: &mut Vec<&'static s
             "delivered-to"
         };
         fields.push(field);
-        account.taken(entry.line, &key, format!("add-headers with \"{field}\""));
+        account.taken(entry.line, &key, format!("`add-headers` with \"{field}\""));
     } else {
         account.same(entry.line, &key, "no field is added");
     }

@@ -40,7 +40,7 @@ pub(super) fn parse(source: &Source, context: &Context<'_>, imported: &mut Impor
         );
     }
     if general.flag("filterOnServer") == Some(true) {
-        let advice = "it asks about large messages: set `max-size`";
+        let advice = "it asks before it fetches large messages: set `max-size`";
         account.left_out(at("filterOnServer"), "filterOnServer", advice);
     }
     if let Some(command) = general

@@ -12,8 +12,8 @@
 //!
 //! Each option of the other program becomes one [`Line`], of one of four [kinds](LineKind). An
 //! option that makes pouch delete messages from the server is always among them. A password is
-//! never part of a line, and neither is a word of which the parser does not know what it is, if it
-//! may be part of a password.
+//! never part of a line, and neither is a word that the parser does not recognise and that may
+//! belong to a password.
 
 mod account;
 mod claws;

@@ -17,7 +17,7 @@ pub(super) const MOST_ACCOUNTS: usize = 500;
 /// Reads another file that a config names. Returns `None` if it cannot be read.
 type ReadFile<'a> = &'a dyn Fn(&Path) -> Option<Vec<u8>>;
 
-/// What a parser needs besides the bytes of the file.
+/// The context of a parser.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The path of the file.
@@ -49,7 +49,7 @@ impl Context<'_> {
     }
 }
 
-/// A place in a file that was not understood.
+/// A part of a file that was not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The path of the file.
@@ -67,7 +67,7 @@ pub struct Imported {
     pub accounts: Vec<Account>,
     /// Lines about options that belong to no account.
     pub general: Vec<Line>,
-    /// Places that were not understood. The rest of the file was used.
+    /// Parts that were not understood. The rest of the file was used.
     pub problems: Vec<Problem>,
 }
 
@@ -103,7 +103,7 @@ impl Imported {
         let at = Some(at);
         let path = context.path.to_owned();
         let what = what.into();
-        // one line of junk gives one problem
+        // a file of another kind would have one in each line
         if self.problems.len() < 100 {
             self.problems.push(Problem { path, at, what });
         }

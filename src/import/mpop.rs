@@ -222,7 +222,7 @@ fn login(account: &mut Account, commands: &Commands, source: &Source, at: usize)
             account.taken(
                 auth.line,
                 &setting,
-                "token-command, in place of password-command",
+                "`token-command` instead of `password-command`",
             );
         }
         _ => account.left_out(auth.line, &setting, "pouch does not support this method"),
@@ -260,7 +260,7 @@ fn delivery(account: &mut Account, commands: &Commands, at: usize) {
                 account.left_out(at, &setting, "write the command without %F as `pipe`");
             } else {
                 account.command(at, &setting, "pipe", &shell::words(&short));
-                let now = "the option was removed, since POP3 does not transmit the sender";
+                let now = "without this option, since POP3 does not transmit the sender";
                 account.changed(at, &setting, "passes the sender as %F", now);
             }
         }
@@ -354,18 +354,18 @@ fn other(account: &mut Account, command: &Command) {
                 None => account.left_out(at, key, "set the port in `proxy`"),
             }
         }
-        "eval" => account.left_out(at, key, "set the keys that it prints"),
+        "eval" => account.left_out(at, key, "set by hand the keys that it prints"),
         "filter" => account.left_out(
             at,
             key,
-            "it decides by headers alone: write rules, or `filter` for complete messages",
+            "it reads headers only: write rules, or set `filter` for complete messages",
         ),
         "tls_crl_file" | "tls_min_dh_prime_bits" | "tls_priorities" => {
             account.left_out(at, key, "set it in the configuration of OpenSSL");
         }
-        "tls_host_override" => account.left_out(at, key, "set `host` to a name in the certificate"),
+        "tls_host_override" => account.left_out(at, key, "set `tls-server-name` to it"),
         "source_ip" | "socket" => account.left_out(at, key, "pouch has no such option"),
-        _ => account.left_out(at, key, "unknown to the importer"),
+        _ => account.left_out(at, key, "not known to pouch"),
     }
 }
 

@@ -244,7 +244,7 @@ fn retention(account: &mut Account, server: &Server<'_>, at: usize) {
         off => account.keep_none(off.map_or(at, |(_, at)| at), "leave_on_server false"),
     }
     if let Some(at) = server.is_set("delete_mail_left_on_server") {
-        let advice = "`sync-deletions` does that for the Maildir that pouch writes";
+        let advice = "set `sync-deletions`, which does this for the Maildir of pouch";
         account.left_out(at, "delete_mail_left_on_server", advice);
     }
     if let Some(at) = server.is_set("headers_only") {

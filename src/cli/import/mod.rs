@@ -27,7 +27,7 @@ use crate::{
     text::{count, tilde},
 };
 
-/// The most mailboxes of a state file without an account that are shown.
+/// The maximum number of mailboxes without an account that are listed.
 const SHOWN_BLOCKS: usize = 10;
 
 /// The messages that the other program has fetched for an account.
@@ -38,7 +38,7 @@ struct SeenMessages {
     derived: u64,
 }
 
-/// An account of the other program, on its way into the config.
+/// An account of the other program, and the result of its import.
 struct Candidate {
     account: Account,
     /// The account of the config with the same address.
@@ -81,7 +81,7 @@ impl Candidate {
     }
 }
 
-/// The config as it is.
+/// The current config.
 struct Existing {
     text: String,
     accounts: Vec<config::Account>,
@@ -112,10 +112,10 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
     if context.level >= Level::Normal && !context.global.json {
         report::print(program, &imported, &candidates, home, context.colour);
         for block in unused.iter().take(SHOWN_BLOCKS) {
-            complain(&format!("not used: {block}"));
+            complain(&format!("not imported, since no account has it: {block}"));
         }
         if let Some(more @ 1..) = unused.len().checked_sub(SHOWN_BLOCKS) {
-            complain(&format!("not used: {more} more mailboxes"));
+            complain(&format!("not imported: {more} more mailboxes"));
         }
     }
     if !imported.problems.is_empty() {
@@ -414,7 +414,7 @@ fn check(candidate: &mut Candidate, context: &CommandContext, existing: &Existin
     }
     let text = render::append(&existing.text, &[&candidate.account]);
     if let Err(error) = render::check(&context.setup.path, &context.setup.dirs.home, &text) {
-        // the line in the config that would be written means nothing to the user
+        // the user cannot look up a line of a config that is not written
         let shown = tilde(&context.setup.path, &context.setup.dirs.home);
         let place = error.what().strip_prefix(&shown);
         let what = place.and_then(|rest| Some(rest.split_once(": ")?.1));
@@ -495,7 +495,7 @@ fn with_consequence(error: Error, candidate: &Candidate, program: Program) -> Er
         return error;
     }
     error.with_hint(format!(
-        "correct the account, add it by hand, then run `pouch import {} --seen-only`",
+        "correct the account and add it by hand, then run `pouch import {} --seen-only`",
         program.name()
     ))
 }
@@ -543,7 +543,7 @@ fn write_passwords(candidates: &mut [Candidate], config: &Path) {
         };
         let path = password_file(&candidate.account, config);
         let written = if password.0.contains(&b'\n') {
-            let what = "the password has a line break, which a password file cannot have";
+            let what = "the password contains a line break, which a password file cannot contain";
             Err(Error::new(Kind::Config, what))
         } else {
             files::create_secret(&path, &password.0)
@@ -552,7 +552,7 @@ fn write_passwords(candidates: &mut [Candidate], config: &Path) {
             Ok(true) => {}
             Ok(false) => {
                 let what = format!("{} exists, and was not changed", path.display());
-                let hint = "remove it, or set `password-file` to it by hand";
+                let hint = "remove it and import again, or set `password-file` to it by hand";
                 candidate.problem = Some(Error::new(Kind::CannotCreate, what).with_hint(hint));
             }
             Err(error) => candidate.problem = Some(error),

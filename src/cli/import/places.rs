@@ -1,4 +1,4 @@
-//! Where the files of other programs are.
+//! The locations of the files of other programs.
 
 use std::{
     fs, io,
@@ -110,7 +110,7 @@ pub(super) fn read(path: &Path, home: &Path) -> Result<Vec<u8>> {
         io::ErrorKind::PermissionDenied => {
             Error::new(Kind::Denied, format!("no permission to read {shown}"))
         }
-        io::ErrorKind::NotFound => Error::new(Kind::Config, format!("there is no file {shown}")),
+        io::ErrorKind::NotFound => Error::new(Kind::Config, format!("{shown} does not exist")),
         _ => Error::new(Kind::Config, format!("cannot read {shown}")).with_fact(error.to_string()),
     })?;
     if bytes.len() as u64 > LONGEST {

@@ -24,7 +24,7 @@ pub(super) fn print(
     }
     if !imported.general.is_empty() {
         complain("all accounts");
-        complain(lines(&imported.general).trim_end());
+        complain(lines(program, &imported.general).trim_end());
     }
     for problem in &imported.problems {
         complain(&format!(
@@ -50,20 +50,17 @@ fn account(program: Program, candidate: &Candidate, home: &Path) -> String {
     let path = tilde(&account.path, home);
     let mut text = format!("{} ({program}, {path}:{})\n", account.name, account.at);
     if let Some(existing) = &candidate.existing {
-        text.push_str(&format!(
-            "  it is `{}` in the config already\n",
-            existing.name
-        ));
+        text.push_str(&format!("  already in the config as `{}`\n", existing.name));
     } else if account.is_unusable {
         text.push_str("  not taken over\n");
     }
-    text.push_str(&lines(&account.lines));
+    text.push_str(&lines(program, &account.lines));
     text.push_str(&seen(program, candidate, home));
     text
 }
 
 /// Returns the lines of the report, grouped by their kind.
-fn lines(lines: &[Line]) -> String {
+fn lines(program: Program, lines: &[Line]) -> String {
     let mut text = String::new();
     for kind in LineKind::ALL {
         let mut of_kind: Vec<_> = lines.iter().filter(|line| line.kind == kind).collect();
@@ -79,7 +76,7 @@ fn lines(lines: &[Line]) -> String {
             text.push_str(&match &line.before {
                 Some(before) => {
                     let before = sanitize(before.as_bytes());
-                    format!("    {at}{setting}: before: {before}; pouch: {now}\n")
+                    format!("    {at}{setting}: {program}: {before}; pouch: {now}\n")
                 }
                 None => format!("    {at}{setting}: {now}\n"),
             });
@@ -110,13 +107,14 @@ fn seen(program: Program, candidate: &Candidate, home: &Path) -> String {
     let number = count(seen.messages.len() as u64, "message");
     let mut text = format!("  fetched messages\n    {number} in {path}\n");
     if seen.messages.iter().any(|one| one.at.is_none()) && !seen.messages.is_empty() {
-        text.push_str(
-            "    some have no time: `keep` counts from the time of the import for them\n",
-        );
+        text.push_str("    some have no date: for these, `keep` counts from the import\n");
     }
     for (number, what) in [
-        (seen.unfinished, "not fetched completely; pouch fetches it"),
-        (seen.derived, "recorded without a UID; not taken over"),
+        (
+            seen.unfinished,
+            "not fetched completely, so pouch will fetch them",
+        ),
+        (seen.derived, "recorded without a UID, so not taken over"),
     ] {
         if number > 0 {
             text.push_str(&format!("    {}: {what}\n", count(number, "message")));

@@ -157,7 +157,7 @@ fn words(text: &str, context: &Context<'_>, imported: &mut Imported, depth: usiz
                 let source = Source::decode(&bytes, &inner, imported);
                 words.extend(self::words(&source.text, &inner, imported, depth + 1));
             }
-            Some(_) => imported.problem(context, at, "files include each other too deeply"),
+            Some(_) => imported.problem(context, at, "included files are nested too deeply"),
             None => imported.problem(context, at, "cannot read the included file"),
         }
     }

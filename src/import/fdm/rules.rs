@@ -68,7 +68,8 @@ fn comment(account: &mut Account, rule: &Statement, lines: &[&str]) {
     account
         .comments
         .push(format!("fdm, line {at}: {}", text.join(" ")));
-    let advice = "write it as a rule, if pouch can express it; it is a comment above the account";
+    let advice =
+        "write it as a rule if pouch can express it; a comment above the account contains it";
     account.left_out(at, "match", advice);
 }
 
@@ -248,7 +249,7 @@ fn add_rules(
         let before = "deletes the message from the server";
         account.changed(at, "drop", before, "skips it: it stays on the server");
     } else {
-        account.taken(at, "match", "a rule; please check its pattern");
+        account.taken(at, "match", "a rule: please check its pattern");
     }
     true
 }

@@ -63,7 +63,7 @@ fn program(account: &mut Account, command: &str, names: &Names, at: usize) {
             at,
             "mda",
             before,
-            "POP3 does not transmit it: the option was removed",
+            "without this option, since POP3 does not transmit the sender",
         );
     }
     let adds_none = ["procmail", "maildrop"]

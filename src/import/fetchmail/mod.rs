@@ -198,7 +198,11 @@ fn protocol(account: &mut Account, options: &Options<'_>) {
         account.port(at, "port", port);
         if ["143", "993", "imap", "imaps"].contains(&port) {
             account.is_unusable = true;
-            account.left_out(at, "port", "it is the port of IMAP");
+            account.left_out(
+                at,
+                "port",
+                "this is the IMAP port, and pouch fetches by POP3 only",
+            );
         }
     }
     let Some((auth, at)) = options.value("auth") else {
@@ -251,11 +255,12 @@ fn encryption(account: &mut Account, options: &Options<'_>, at: usize) {
         }
     }
     if let Some((_, at)) = options.value("sslfingerprint") {
-        let advice = "it is an MD5 fingerprint: `pouch check` shows the one for `tls-pin`";
+        let advice = "it is an MD5 fingerprint: set `tls-pin` to the SHA-256 fingerprint that \
+                      `pouch check` shows";
         account.left_out(at, "sslfingerprint", advice);
     }
     if let Some((_, at)) = options.value("sslcommonname") {
-        let advice = "set `host` to a name in the certificate";
+        let advice = "set `tls-server-name` to it";
         account.left_out(at, "sslcommonname", advice);
     }
     if let (Some((cert, at)), Some((key, _))) = (options.value("sslcert"), options.value("sslkey"))
@@ -389,7 +394,11 @@ fn multidrop(account: &mut Account, options: &Options<'_>) {
     }
     for word in ["aka", "localdomains", "qvirtual"] {
         if let Some(opt) = options.last(word) {
-            account.left_out(opt.line, word, "it belongs to the table `multidrop`");
+            account.left_out(
+                opt.line,
+                word,
+                "see the table `multidrop` in pouch-config(5)",
+            );
         }
     }
 }
@@ -432,9 +441,9 @@ fn add_multidrop(account: &mut Account, envelope: &Opt, routes: InlineTable, at:
     account.taken(
         at,
         "several recipients",
-        "the table `multidrop`; please check it",
+        "the table `multidrop`: please check it",
     );
-    let before = "delivers mail for others to the user who runs it";
+    let before = "delivers mail for other recipients to the user who runs it";
     let now = "delivers it to the account's destination";
     account.changed(at, "other recipients", before, now);
 }
@@ -472,8 +481,8 @@ fn unchanged(account: &mut Account, options: &Options<'_>, at: usize) {
         ),
         ("batchlimit", "applies to SMTP only"),
         ("warnings", "each larger message is reported once"),
-        ("fetchsizelimit", "sizes are listed at once"),
-        ("fastuidl", "all UIDs are listed at once"),
+        ("fetchsizelimit", "all sizes are listed together"),
+        ("fastuidl", "all UIDs are listed together"),
         ("expunge", "applies to IMAP only"),
         ("antispam", "applies to SMTP only"),
         ("properties", "applies to other programs only"),

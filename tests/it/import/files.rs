@@ -133,5 +133,5 @@ fn included_file_of_fdm_is_read() {
         .run()
         .assert_code(65)
         .assert_stdout("[account.x]")
-        .assert_stderr("files include each other too deeply");
+        .assert_stderr("included files are nested too deeply");
 }

@@ -256,7 +256,7 @@ fn messages_of_which_only_headers_were_fetched_stay_new() {
         .run()
         .assert_code(0)
         .assert_stdout("2 of 6 messages on the server are known")
-        .assert_stderr("2 messages: not fetched completely; pouch fetches it");
+        .assert_stderr("2 messages: not fetched completely, so pouch will fetch them");
     desk.fetch(0);
     desk.assert_arrived([2, 3, 5, 6]);
 }
@@ -272,7 +272,9 @@ fn state_of_another_name_of_the_server_is_shown_and_can_be_named() {
     desk.pouch(&["import", "mpop", "--seen-only", "--state", "old/state"])
         .run()
         .assert_code(0)
-        .assert_stderr("not used: 2 messages of ann@pop.example.org in old/state");
+        .assert_stderr(
+            "not imported, since no account has it: 2 messages of ann@pop.example.org in old/state",
+        );
     desk.home
         .write("old/state", " 2 127.0.0.1 ann\nuid-1\nuid-2\n", 0o600);
     desk.pouch(&["import", "mpop", "--seen-only", "--state", "old/state"])
