@@ -1,4 +1,4 @@
-//! What a pouch process gets that another one started to run some of the accounts.
+//! The input of a pouch process that another one starts to run some of the accounts.
 //!
 //! It is a JSON document on standard input, since it may have passwords, which must not be in
 //! arguments or in the environment.
@@ -23,7 +23,7 @@ use crate::{
 /// The first argument of a process that gets a handover. It is not documented: only pouch uses it.
 pub(super) const MARK: &str = "--handover";
 
-/// What the process gets.
+/// The input of the process.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Handover {
     /// The user to switch to, or `None` to remain the same user.

@@ -6,8 +6,8 @@
 //! root, whatever the user puts there. This process only waits for the others, and combines their
 //! exit codes and JSON documents.
 //!
-//! A helper that delivers the messages which a process of root fetched was rejected. It would need a
-//! protocol for every destination, for the search for interrupted deliveries and for
+//! A process of the user that delivers messages which root has fetched was rejected. It would need
+//! a protocol for every destination, for the search for interrupted deliveries and for
 //! `sync-deletions`, and root would still read names of files that the user chooses.
 
 use std::{
@@ -118,7 +118,7 @@ pub(super) fn run(
     if let Command::Fetch(args) = command
         && is_fetch
     {
-        // what concerns the whole command line is reported once
+        // mistakes in the command line are reported once
         fetch::selected(context, args)?;
     }
     let mut combined = Combined::default();
@@ -217,7 +217,7 @@ fn user(account: &Account) -> Result<Option<User>> {
     Ok(Some(user))
 }
 
-/// Returns what the process of a group gets.
+/// Returns the handover for the process of a group.
 fn handover(
     context: &CommandContext,
     command: &Command,

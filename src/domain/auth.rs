@@ -1,4 +1,4 @@
-//! The choice of the mechanism to log in by.
+//! The choice of the login mechanism.
 //!
 //! A mechanism either sends the secret, or proves that the client knows it. With `auth = "auto"`, a
 //! password is proven by SCRAM if the server offers that, and sent otherwise.
@@ -20,7 +20,7 @@
 //! mechanism ever offered was rejected: it would cause errors when a server is replaced, and
 //! `auth = "scram-sha-256"` gives certainty.
 
-/// A mechanism to log in by: of SASL (RFC 4422, RFC 5034) or of POP3.
+/// A login mechanism: of SASL (RFC 4422, RFC 5034) or of POP3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
     /// SASL SCRAM-SHA-256 (RFC 7677).
@@ -98,7 +98,7 @@ impl Mechanism {
         }
     }
 
-    /// Returns the mechanism of this name, or `None` if pouch does not have it.
+    /// Returns the mechanism of this name, or `None` if pouch does not support it.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -177,7 +177,7 @@ impl Offer<'_> {
     }
 }
 
-/// What limits the choice besides the offer of the server.
+/// The constraints on the choice, besides the mechanisms that the server offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conditions {
     /// The configured mechanism.

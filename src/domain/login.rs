@@ -1,4 +1,4 @@
-//! The decision when the next login may be made.
+//! Decides when the next login may be made.
 //!
 //! Two things limit logins. A server may require a delay between them (LOGIN-DELAY, RFC 2449 §6.5).
 //! And a server that refused a password counts the refusals: fail2ban blocks the address of a whole
@@ -127,8 +127,8 @@ impl LoginDelay {
 }
 
 impl RefusedLogin {
-    /// Returns the time before which the same secret is not tried again without a person, or `None`
-    /// if that is over.
+    /// Returns the time before which the same secret is not tried again unattended, or `None` if
+    /// that is over.
     pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
         let refusals = match self.response {
             Some(_) => self.count,

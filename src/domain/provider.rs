@@ -1,4 +1,4 @@
-//! Large mail providers: how they let a POP3 client in, and what they list.
+//! Large mail providers: what they require of a POP3 client, and which messages they list.
 //!
 //! A provider is found by the name of its POP3 server. The table has what hints and `pouch check`
 //! use. A provider that accepts the account's password and needs no setting is not in it.

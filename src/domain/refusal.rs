@@ -61,7 +61,7 @@ pub struct KnownRefusal {
     pub meaning: Meaning,
     /// What the user can do: an action. `None` if the hint depends on the host.
     pub hint: Option<&'static str>,
-    /// Whether the login is not repeated soon without a person.
+    /// Whether the next unattended attempt is delayed for long.
     long_pause: bool,
 }
 
@@ -94,7 +94,7 @@ const EXTERNAL_PASSWORD: &str =
 pub(super) const MICROSOFT: &str = "set oauth = \"microsoft\", run `pouch login`";
 
 /// The hint for blocked accounts.
-const BLOCKED: &str = "wait an hour or sign in at the provider's web site";
+const BLOCKED: &str = "wait an hour or sign in on the provider's web site";
 
 /// The texts of providers and servers. The first one that occurs in a refusal counts.
 const KNOWN: [KnownRefusal; 24] = [
@@ -107,7 +107,7 @@ const KNOWN: [KnownRefusal; 24] = [
     row(
         Meaning::Denied,
         "web login required",
-        "sign in at the provider's web site once, or use an app password or OAuth",
+        "sign in on the provider's web site once, or use an app password or OAuth",
     ),
     row(
         Meaning::Denied,
@@ -147,7 +147,7 @@ const KNOWN: [KnownRefusal; 24] = [
     row(
         Meaning::Busy,
         "exceeded the login limit",
-        "fetch less often; the server counts the logins of 15 minutes",
+        "fetch less often; the server limits the logins in 15 minutes",
     ),
     row(
         Meaning::Protocol,
@@ -186,7 +186,7 @@ const KNOWN: [KnownRefusal; 24] = [
     row(
         Meaning::Denied,
         "account is abnormal, service is not open",
-        "enable POP3 and create an authorization code in the web settings, wait an hour",
+        "enable POP3 and create an authorization code in the web settings, or wait an hour",
     )
     .with_long_pause(),
     // 163, 126 and yeah.net: "you have no right to use pop3", in GBK
@@ -220,8 +220,8 @@ const KNOWN: [KnownRefusal; 24] = [
     ),
 ];
 
-/// The time until a login that was refused for an unclear reason or by a block is repeated without
-/// a person. Each attempt may prolong the block.
+/// The delay of the next unattended login after a refusal by a block or for an unclear reason. Each
+/// attempt may prolong the block.
 const LONG_PAUSE: TimeSpan = TimeSpan::from_seconds(3_600);
 
 /// Words by which a refusal without a response code is recognised as transient.
@@ -389,8 +389,7 @@ pub fn names_mechanism(text: &str) -> bool {
     has(&text.to_lowercase(), &COMMAND_WORDS)
 }
 
-/// Returns the shortest time until a login that was refused with this text is repeated without a
-/// person.
+/// Returns the shortest delay of the next unattended login after a refusal with this text.
 pub fn pause(text: &str) -> TimeSpan {
     let is_long = match known(text) {
         Some(known) => known.long_pause,

@@ -59,7 +59,7 @@ struct Hook<'a> {
     /// Its key in the config.
     key: &'static str,
     argv: &'a [String],
-    /// What follows from its failure.
+    /// The consequence of its failure, for messages.
     consequence: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! Whether a run may log in, and the records of its logins.
+//! Decides whether a run may log in, and records its logins.
 //!
 //! The decision is in [`domain::login`](crate::domain::login).
 
@@ -51,8 +51,8 @@ impl Login {
     /// Starts to connect, unless the secret was refused and has to wait.
     ///
     /// # Errors
-    /// That of the last login ([`Kind::Denied`], or [`Kind::ConnectionLost`]), if the same secret is
-    /// not tried again yet; or the password for the proxy cannot be obtained.
+    /// That of the last login ([`Kind::Denied`] or [`Kind::ConnectionLost`]), if it is too early to
+    /// try the same secret again; or the password for the proxy cannot be obtained.
     pub(super) fn begin(
         account: &Account,
         env: &RunEnv,
@@ -147,7 +147,7 @@ impl AccountRun<'_> {
             let now = self.env.clock.now();
             let recorded = after_failure(self.account, login, error, now)
                 .and_then(|history| self.ledger.record_logins(&history));
-            // the refusal is what the user has to know
+            // the refusal is more important to the user
             drop(recorded);
         }
         if !std::mem::replace(&mut login.renewed, true)
@@ -168,13 +168,13 @@ impl AccountRun<'_> {
         let now = self.env.clock.now();
         let recorded = after_failure(self.account, login, &error, now)
             .and_then(|history| self.ledger.record_logins(&history));
-        // the refusal is what the user has to know
+        // the refusal is more important to the user
         drop(recorded);
         with_access_hint(error, self.account, self.env)
     }
 
-    /// Records a login that succeeded at `at`. Updates `history`. Earlier refusals are kept until the
-    /// server gives access to the mailbox: see [`record_success`].
+    /// Records a login that succeeded at `at`, also in `history`. Earlier refusals are kept until
+    /// the server gives access to the mailbox: see [`record_success`].
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -193,8 +193,8 @@ impl AccountRun<'_> {
     }
 }
 
-/// Records a login after which the server listed the mailbox: the next run is not delayed by earlier
-/// refusals, and uses the same mechanism.
+/// Records a login after which the server listed the mailbox: earlier refusals do not delay the next
+/// run, which uses the same mechanism.
 ///
 /// # Errors
 /// The ledger cannot be read or written.

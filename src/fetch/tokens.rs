@@ -10,7 +10,7 @@ use crate::{
     sys::{clock::Clock, interrupt::Interrupt, password::Secret},
 };
 
-/// What the tokens of an account depend on besides its config.
+/// The environment in which an account's tokens are stored and renewed.
 #[derive(Clone, Copy)]
 pub struct TokenEnv<'a> {
     /// The directory of ledgers, locks and tokens.

@@ -52,7 +52,7 @@ pub(super) fn connect(
             Error::new(error.kind(), what).with_fact(error.what()),
             |error, fact| error.with_fact(fact.as_str()),
         );
-        error.with_hint("check `proxy` in the config, and whether the proxy runs")
+        error.with_hint("check `proxy` in the config, and whether the proxy is running")
     })?;
     let mut stream = TimedStream {
         tcp: &tcp,
@@ -247,15 +247,18 @@ impl Handshake<'_> {
             user: Some("user".into()),
             ..self.server.clone()
         };
-        self.error(Kind::Denied, "requires a user and a password")
+        self.error(Kind::Denied, "requires a user name and a password")
             .with_hint(format!(
                 "add the user to `proxy`, \"{server}\", and set `proxy-password-command`"
             ))
     }
 
     fn login_refused(&self) -> Error {
-        self.error(Kind::Denied, "refused the user and password")
-            .with_hint("check the user in `proxy` and the password of `proxy-password-command`")
+        self.error(Kind::Denied, "refused the user name and password")
+            .with_hint(
+                "check the user name in `proxy` and the password that `proxy-password-command` \
+                 prints",
+            )
     }
 
     /// Returns the request to connect.
@@ -372,7 +375,7 @@ impl Handshake<'_> {
             }
             if header.len() > MAX_HEADER {
                 return Err(self
-                    .error(Kind::NotPop3, "sent a header without an end")
+                    .error(Kind::NotPop3, "sent an endless header")
                     .with_fact(format!("it is longer than {MAX_HEADER} bytes")));
             }
         }
@@ -517,13 +520,13 @@ mod tests {
     #[test]
     fn socks_logins_that_fail() {
         assert_snapshot!(errors(SOCKS, &[b"\x05\xff"]), @r#"
-        77 the proxy gate:1080 requires a user and a password
+        77 the proxy gate:1080 requires a user name and a password
         hint: add the user to `proxy`, "socks5://user@gate:1080", and set `proxy-password-command`
         "#);
         assert_snapshot!(errors(SOCKS_USER, &[b"\x05\xff", b"\x05\x02\x01\x01"]), @"
         69 the proxy gate:1080 accepts neither a password nor connections without a login
-        77 the proxy gate:1080 refused the user and password
-        hint: check the user in `proxy` and the password of `proxy-password-command`
+        77 the proxy gate:1080 refused the user name and password
+        hint: check the user name in `proxy` and the password that `proxy-password-command` prints
         ");
     }
 
@@ -603,7 +606,7 @@ mod tests {
             b"HTTP/1.1 503 Service Unavailable\r\n\r\n",
             b"HTTP/1.1 504 Gateway\x1b[7m Timeout\r\n\r\n",
         ]), @r#"
-        77 the proxy gate:3128 requires a user and a password
+        77 the proxy gate:3128 requires a user name and a password
           the proxy said: HTTP/1.1 407 Proxy Authentication Required
         hint: add the user to `proxy`, "http://user@gate:3128", and set `proxy-password-command`
         77 the proxy gate:3128 does not allow connections to pop.example.org:995
@@ -616,9 +619,9 @@ mod tests {
           the proxy said: HTTP/1.1 504 Gateway�[7m Timeout
         "#);
         assert_snapshot!(errors(HTTP_USER, &[b"HTTP/1.1 407 No\r\n\r\n"]), @"
-        77 the proxy gate:3128 refused the user and password
+        77 the proxy gate:3128 refused the user name and password
           the proxy said: HTTP/1.1 407 No
-        hint: check the user in `proxy` and the password of `proxy-password-command`
+        hint: check the user name in `proxy` and the password that `proxy-password-command` prints
         ");
     }
 
@@ -648,7 +651,7 @@ mod tests {
         76 the proxy gate:3128 does not speak HTTP
           it sent: HTTP/1.1 100 Continue
         hint: write socks5:// in `proxy` if it is a SOCKS 5 proxy
-        76 the proxy gate:3128 sent a header without an end
+        76 the proxy gate:3128 sent an endless header
           it is longer than 16384 bytes
         ");
     }

@@ -544,7 +544,7 @@ fn broken(peer: &str, mechanism: Mechanism, fault: Fault) -> Error {
             Kind::Denied,
             format!("{peer} did not prove that it knows the password"),
         )
-        .with_fact(format!("its signature of {name} is wrong or missing"))
+        .with_fact(format!("its {name} signature is wrong or missing"))
         .with_hint("check `host` and `port`: this may be another server"),
         Fault::Crypto(why) => {
             Error::new(Kind::Bug, format!("cannot compute the response of {name}")).with_fact(why)
@@ -613,7 +613,7 @@ fn no_mechanism(peer: &str, capabilities: Option<&Capabilities>, why: Unsuitable
         }
         Unsuitable::NotOffered(SecretKind::Token) => Error::new(
             Kind::Unavailable,
-            format!("{peer} offers only {offered} to log in, and no mechanism for tokens"),
+            format!("{peer} does not accept tokens: it offers only {offered}"),
         )
         .with_hint(
             "use `password-command` or `password-file` instead, or set auth = \"xoauth2\" to try \
@@ -648,7 +648,7 @@ fn lost_during_login(peer: &str, command: Command<'_>) -> Error {
     let length = command.line().len();
     if length > LONG_LINE {
         return error.with_fact(format!(
-            "the line with the secret has {length} bytes, more than some servers accept"
+            "the line with the secret has {length} bytes, which is more than some servers accept"
         ));
     }
     error.with_fact(

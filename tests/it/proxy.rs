@@ -122,12 +122,12 @@ fn login_at_the_proxy(protocol: Protocol) {
     let wrong = far.desk.pouch(&["fetch", "-vv"]).run();
     wrong
         .assert_code(77)
-        .assert_stderr("refused the user and password");
+        .assert_stderr("refused the user name and password");
     assert!(!wrong.stderr.contains("hunter2"), "{wrong}");
     far.configure(&url(protocol, "", far.proxy.port()));
     far.desk
         .fetch(77)
-        .assert_stderr("requires a user and a password");
+        .assert_stderr("requires a user name and a password");
     far.configure(&format!("{proxy}\nproxy-password-command = [\"false\"]"));
     far.desk
         .fetch(78)
@@ -241,7 +241,7 @@ fn hostile_proxies_are_reported() {
     work   nothing fetched
     ");
     assert_snapshot!(failure(Http, &repeating(b"HTTP/1.1 200 OK\r\n"), 76), @"
-    pouch: work: the proxy 127.0.0.1:PORT sent a header without an end
+    pouch: work: the proxy 127.0.0.1:PORT sent an endless header
       it is longer than 16384 bytes
     work   nothing fetched
     ");
@@ -264,7 +264,7 @@ fn unreachable_proxy_is_reported_as_such() {
     pouch: work: cannot connect to the proxy 127.0.0.1:1
       127.0.0.1 refused the connection on port 1
       127.0.0.1:1: Connection refused
-    hint: check `proxy` in the config, and whether the proxy runs
+    hint: check `proxy` in the config, and whether the proxy is running
     work   nothing fetched
     ");
     far.configure("proxy = \"socks5://proxy.invalid:1\"");

@@ -75,11 +75,11 @@ fn texts_of_gmail_have_a_hint() {
     === login: 77 loud
     pouch: work: 127.0.0.1 rejected the password
       127.0.0.1 said: -ERR [AUTH] Web login required.
-    hint: sign in at the provider's web site once, or use an app password or OAuth, then run `pouch check work`
+    hint: sign in on the provider's web site once, or use an app password or OAuth, then run `pouch check work`
     === STAT: 77 loud
     pouch: work: 127.0.0.1 accepted the login, but refused access to the mailbox
       127.0.0.1 said: -ERR [AUTH] Web login required.
-    hint: sign in at the provider's web site once, or use an app password or OAuth, then run `pouch check work`
+    hint: sign in on the provider's web site once, or use an app password or OAuth, then run `pouch check work`
     === login: 77 loud
     pouch: work: 127.0.0.1 rejected the password
       127.0.0.1 said: -ERR [AUTH] Username and password not accepted.
@@ -140,11 +140,11 @@ fn texts_of_microsoft_have_a_hint() {
     === login: 75 quiet
     pouch: work: 127.0.0.1 temporarily refused the login
       127.0.0.1 said: -ERR Exceeded the login limit for a 15 minute period. Reduce the frequency of requests.
-    hint: fetch less often; the server counts the logins of 15 minutes
+    hint: fetch less often; the server limits the logins in 15 minutes
     === STAT: 75 quiet
     pouch: work: 127.0.0.1 temporarily refused access to the mailbox
       127.0.0.1 said: -ERR Exceeded the login limit for a 15 minute period. Reduce the frequency of requests.
-    hint: fetch less often; the server counts the logins of 15 minutes
+    hint: fetch less often; the server limits the logins in 15 minutes
     === login: 76 loud
     pouch: work: 127.0.0.1 reported a violation of the protocol
       127.0.0.1 said: -ERR Protocol error. Connection is closed. 10
@@ -231,11 +231,11 @@ fn texts_of_other_providers_have_a_hint() {
     === login: 77 loud
     pouch: work: login refused by 127.0.0.1
       127.0.0.1 said: -ERR Login fail. Account is abnormal, service is not open, password is incorrect, login frequency limited, or system is busy.
-    hint: enable POP3 and create an authorization code in the web settings, wait an hour, then run `pouch check work`
+    hint: enable POP3 and create an authorization code in the web settings, or wait an hour, then run `pouch check work`
     === STAT: 77 loud
     pouch: work: 127.0.0.1 accepted the login, but refused access to the mailbox
       127.0.0.1 said: -ERR Login fail. Account is abnormal, service is not open, password is incorrect, login frequency limited, or system is busy.
-    hint: enable POP3 and create an authorization code in the web settings, wait an hour, then run `pouch check work`
+    hint: enable POP3 and create an authorization code in the web settings, or wait an hour, then run `pouch check work`
     === login: 77 loud
     pouch: work: POP3 is disabled for this account on 127.0.0.1
       127.0.0.1 said: -ERR 您没有权限使用pop3功能
@@ -269,7 +269,7 @@ fn texts_of_servers_have_a_meaning() {
     === login: 77 loud
     pouch: work: 127.0.0.1 blocks this account or this machine
       127.0.0.1 said: -ERR [AUTH] Your account has been blocked
-    hint: wait an hour or sign in at the provider's web site, then run `pouch check work`
+    hint: wait an hour or sign in on the provider's web site, then run `pouch check work`
     === STAT: the same
     === login: 77 loud
     pouch: work: 127.0.0.1 rejected the password

@@ -234,7 +234,7 @@ fn server_that_breaks_scram_gets_nothing_more(fault: ScramFault, code: i32) {
 }
 
 #[test]
-fn what_breaks_scram_is_reported() {
+fn broken_scram_exchange_is_reported() {
     let mut shown = String::new();
     for fault in [
         ScramFault::WrongSignature,
@@ -255,10 +255,10 @@ fn what_breaks_scram_is_reported() {
     }
     assert_snapshot!(shown, @"
     pouch: work: 127.0.0.1 did not prove that it knows the password
-      its signature of SCRAM-SHA-256 is wrong or missing
+      its SCRAM-SHA-256 signature is wrong or missing
     hint: check `host` and `port`: this may be another server
     pouch: work: 127.0.0.1 sent an invalid challenge for SCRAM-SHA-256
-      its nonce does not continue that of pouch
+      its nonce does not begin with that of pouch
     pouch: work: 127.0.0.1 sent an invalid challenge for SCRAM-SHA-256
       its iteration count is 1, pouch accepts 4096 to 1000000
     pouch: work: 127.0.0.1 sent an invalid challenge for SCRAM-SHA-256

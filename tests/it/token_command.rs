@@ -161,7 +161,7 @@ fn server_that_disconnects_at_a_long_token_did_not_refuse_it() {
     let output = desk.pouch(&["fetch", "-v"]).run();
     assert_snapshot!(output.stderr_text(), @"
     pouch: work: 127.0.0.1 closed the connection during login
-      the line with the secret has 12034 bytes, more than some servers accept
+      the line with the secret has 12034 bytes, which is more than some servers accept
     work   nothing fetched
     ");
     assert_eq!(runs(&desk), 2);
@@ -180,7 +180,7 @@ fn server_without_a_mechanism_for_tokens_is_reported() {
         assert_eq!(runs(&desk), 1);
     }
     assert_snapshot!(shown, @r#"
-    pouch: work: 127.0.0.1 offers only PLAIN, LOGIN to log in, and no mechanism for tokens
+    pouch: work: 127.0.0.1 does not accept tokens: it offers only PLAIN, LOGIN
     hint: use `password-command` or `password-file` instead, or set auth = "xoauth2" to try XOAUTH2 although it is not announced
     pouch: work: 127.0.0.1 does not offer XOAUTH2
       it offers PLAIN, LOGIN

@@ -1,11 +1,11 @@
-//! XOAUTH2 and OAUTHBEARER (RFC 7628): logging in by an access token of OAuth 2.0.
+//! XOAUTH2 and OAUTHBEARER (RFC 7628): logging in with an access token of OAuth 2.0.
 //!
 //! The token is never sent with the command AUTH: Microsoft closes the connection then, and tokens
 //! are longer than the 255 bytes that a command may have (RFC 5034 §4).
 //!
 //! A server that refuses the token sends the reason as a challenge, in JSON, and the refusal after
-//! the next response. That response must be an empty one for XOAUTH2, since Gmail takes everything
-//! else for a command, and a single ^A for OAUTHBEARER (RFC 7628 §3.2.3).
+//! the next response. That response must be an empty one for XOAUTH2, since Gmail treats everything
+//! else as a command, and a single ^A for OAUTHBEARER (RFC 7628 §3.2.3).
 
 use zeroize::Zeroizing;
 

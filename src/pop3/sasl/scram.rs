@@ -222,11 +222,11 @@ impl ServerFirst {
         let salt = fields.next().and_then(|field| field.strip_prefix("s="));
         let iterations = fields.next().and_then(|field| field.strip_prefix("i="));
         let (Some(nonce), Some(salt), Some(iterations)) = (nonce, salt, iterations) else {
-            return Err(invalid("it has not the fields r, s and i"));
+            return Err(invalid("it lacks one of the fields r, s and i"));
         };
         match nonce.strip_prefix(own_nonce) {
             Some(added) if !added.is_empty() => {}
-            _ => return Err(invalid("its nonce does not continue that of pouch")),
+            _ => return Err(invalid("its nonce does not begin with that of pouch")),
         }
         let salt = decoded(salt.as_bytes()).filter(|salt| !salt.is_empty());
         // digits only: `parse` would accept a sign
