@@ -2,6 +2,9 @@
 //!
 //! Starts a POP3 server on loopback that closes the connection in the middle of its ninth message
 //! every time, and runs the real `pouch fetch` against it four times.
+//!
+//! With arguments, runs them as a command instead, in an environment in which `pouch` uses that
+//! server: `cargo run --release --example ninth -- bash`.
 
 #![allow(
     clippy::print_stdout,
@@ -10,7 +13,15 @@
     reason = "a demonstration prints, and panics if it fails"
 )]
 
-use std::{ffi::OsString, fs, io::Write as _, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    process::{self, Command},
+};
 
 #[path = "../tests/it/server/mod.rs"]
 mod server;
@@ -24,6 +35,13 @@ fn main() {
         .fault(on("RETR").uid("uid-9").octets(120).cut())
         .start();
     configure(home.path(), &server);
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    if let [program, arguments @ ..] = arguments.as_slice() {
+        let status = command(home.path(), program, arguments).status();
+        let code = status.unwrap().code();
+        drop((home, server));
+        process::exit(code.unwrap_or(1));
+    }
 
     println!(
         "Ten messages are on a server that closes the connection in the middle of the ninth \
@@ -79,6 +97,25 @@ fn main() {
         "pouch requested messages {} times in these four runs.",
         server.log().count("RETR")
     );
+}
+
+/// Returns a command that runs in `home`, where `pouch` finds the config.
+fn command(home: &Path, program: &OsString, arguments: &[OsString]) -> Command {
+    let executable = env::current_exe().unwrap();
+    let target = executable.parent().and_then(Path::parent).unwrap();
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = [target.to_owned()]
+        .into_iter()
+        .chain(env::split_paths(&path));
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(home)
+        .env("HOME", home)
+        .env("PATH", env::join_paths(path).unwrap())
+        .env("POUCH_CONFIG", home.join("pouch.toml"))
+        .env("POUCH_STATE_DIR", home.join("state"));
+    command
 }
 
 /// Writes a config with one account.
