@@ -429,7 +429,7 @@ impl Combined {
         }
         for (key, value) in document {
             // the sandbox of `check` is in force if it is for all
-            let is_weaker = value["in-force"] == false;
+            let is_weaker = value["in_force"] == false;
             if is_weaker || !self.rest.contains_key(&key) {
                 self.rest.insert(key, value);
             }

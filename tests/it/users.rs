@@ -237,6 +237,16 @@ fn check_tests_the_rights_of_the_user() {
 }
 
 #[test]
+fn sandbox_is_reported_as_off_if_a_program_of_one_user_needs_that() {
+    let lines = format!("filter = [[\"cat\"]]\ndeliver-as = \"{USER}\"");
+    let office = Office::with(&lines, |setup| setup);
+    let output = office.pouch(&["check", "--json"]).run();
+    output.assert_code(0);
+    let document: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(document["sandbox"]["in_force"], false, "{document:#}");
+}
+
+#[test]
 fn events_of_all_accounts_end_with_one_exit_code() {
     let office = Office::new();
     let output = office.pouch(&["fetch", "--json"]).run();
