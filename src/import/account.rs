@@ -218,9 +218,20 @@ impl Account {
             Ok(0) => {}
             Ok(port) => {
                 self.port = Some(port);
-                self.taken(at, setting, format!("port {port}"));
+                self.taken(at, setting, format!("port = {port}"));
             }
             Err(_) => self.left_out(at, setting, "not a port number: set `port`"),
+        }
+    }
+
+    /// Takes over the name in the certificate of the server.
+    pub(super) fn server_name(&mut self, at: usize, setting: &str, name: &str) {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+        if !name.is_empty() && name.chars().all(is_plain) {
+            self.take(at, setting, "tls-server-name", name);
+        } else {
+            let advice = "not a host name: set `tls-server-name` to a name in the certificate";
+            self.left_out(at, setting, advice);
         }
     }
 

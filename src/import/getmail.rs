@@ -167,8 +167,7 @@ fn tls(account: &mut Account, retriever: &Section, is_tls: bool) {
         }
     }
     if let Some(entry) = retriever.entry("ssl_cert_hostname") {
-        let advice = "set `tls-server-name` to it";
-        account.left_out(entry.line, "ssl_cert_hostname", advice);
+        account.server_name(entry.line, "ssl_cert_hostname", &entry.value);
     }
 }
 

@@ -363,7 +363,7 @@ fn other(account: &mut Account, command: &Command) {
         "tls_crl_file" | "tls_min_dh_prime_bits" | "tls_priorities" => {
             account.left_out(at, key, "set it in the configuration of OpenSSL");
         }
-        "tls_host_override" => account.left_out(at, key, "set `tls-server-name` to it"),
+        "tls_host_override" => account.server_name(at, key, value),
         "source_ip" | "socket" => account.left_out(at, key, "pouch has no such option"),
         _ => account.left_out(at, key, "not known to pouch"),
     }

@@ -259,9 +259,8 @@ fn encryption(account: &mut Account, options: &Options<'_>, at: usize) {
                       `pouch check` shows";
         account.left_out(at, "sslfingerprint", advice);
     }
-    if let Some((_, at)) = options.value("sslcommonname") {
-        let advice = "set `tls-server-name` to it";
-        account.left_out(at, "sslcommonname", advice);
+    if let Some((name, at)) = options.value("sslcommonname") {
+        account.server_name(at, "sslcommonname", name);
     }
     if let (Some((cert, at)), Some((key, _))) = (options.value("sslcert"), options.value("sslkey"))
     {

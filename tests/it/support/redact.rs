@@ -18,6 +18,7 @@ const VARIABLE: &[(&str, &str)] = &[
         "${1}PORT",
     ),
     (r"\bport \d{4,5}\b", "port PORT"),
+    (r": port = \d{5}\b", ": port = PORT"),
     (r"^(port +=) \d{5}\b", "$1 PORT "),
     (
         r#"("source": "~/.config/pouch/config.toml:3",\s+"value": )\d{4,5}\b"#,
