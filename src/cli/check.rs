@@ -407,6 +407,10 @@ fn obtain_secret(account: &Account, env: &RunEnv, steps: &mut Steps<'_>) -> Resu
 fn connected(account: &Account, address: Option<String>) -> String {
     let server = account.address();
     match (address, described_route(account)) {
+        // whether it reaches the server is not known yet
+        (_, Some(route)) if account.connect_command.is_some() => {
+            format!("started {route} for {server}")
+        }
         (_, Some(route)) => format!("{server} through {route}"),
         (Some(address), None) => format!("{server} ({address})"),
         (None, None) => server,
