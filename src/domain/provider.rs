@@ -219,7 +219,8 @@ fn is_below(host: &str, domain: &str) -> bool {
 }
 
 impl Provider {
-    /// Returns what to do instead of using a password: an action. `None` if passwords are accepted.
+    /// Returns what to do instead of using a password: an action, which contains
+    /// [`ACCOUNT`](super::refusal::ACCOUNT). `None` if passwords are accepted.
     pub fn without_password(&self) -> Option<&'static str> {
         (self.password == Password::OauthOnly).then_some(MICROSOFT)
     }
@@ -293,7 +294,7 @@ mod tests {
             .collect();
         assert_snapshot!(lines.join("\n"), @r#"
         gmail.com: check the password, which must be an app password, and that POP3 is enabled in Gmail's web settings
-        office365.com: set oauth = "microsoft", run `pouch login`
+        office365.com: set oauth = "microsoft", run `pouch login ACCOUNT`
         pop.mail.yahoo.com: check the password, which must be an app password
         pop.aol.com: check the password, which must be an app password
         inbound.att.net: check the password, which must be an app password

@@ -59,7 +59,8 @@ pub struct KnownRefusal {
     text: &'static str,
     /// What it means.
     pub meaning: Meaning,
-    /// What the user can do: an action. `None` if the hint depends on the host.
+    /// What the user can do: an action, which may contain [`ACCOUNT`]. `None` if the hint depends
+    /// on the host.
     pub hint: Option<&'static str>,
     /// Whether the next unattended attempt is delayed for long.
     long_pause: bool,
@@ -90,8 +91,11 @@ const APP_PASSWORD: &str = "use an app password, created in the account settings
 const EXTERNAL_PASSWORD: &str =
     "use a password for external applications, created in the account settings";
 
-/// The hint for accounts of Microsoft, which accepts no passwords.
-pub(super) const MICROSOFT: &str = "set oauth = \"microsoft\", run `pouch login`";
+/// Stands for the name of the account in a hint.
+pub const ACCOUNT: &str = "ACCOUNT";
+
+/// The hint for accounts of Microsoft, which accepts no passwords. It contains [`ACCOUNT`].
+pub(super) const MICROSOFT: &str = "set oauth = \"microsoft\", run `pouch login ACCOUNT`";
 
 /// The hint for blocked accounts.
 const BLOCKED: &str = "wait an hour or sign in on the provider's web site";
@@ -131,11 +135,11 @@ const KNOWN: [KnownRefusal; 24] = [
         "basic authentication is disabled",
         MICROSOFT,
     ),
+    // a token may be of another user, or POP disabled: the hint depends on the secret
     row(
         Meaning::Denied,
         "authentication failure: unknown user name or bad password",
-        "enable POP in the web settings, set `user` to the primary address, and sign in again as \
-         that user",
+        "",
     ),
     // Exchange servers of organizations send the same text: their hint depends on the host
     row(
@@ -307,8 +311,8 @@ pub fn known(text: &str) -> Option<&'static KnownRefusal> {
     KNOWN.iter().find(|known| text.contains(known.text))
 }
 
-/// Returns what the user can do about a refusal with this text: an action. `None` if the hint
-/// depends on the host.
+/// Returns what the user can do about a refusal with this text: an action, which may contain
+/// [`ACCOUNT`]. `None` if the hint depends on the host.
 pub fn hint(text: &str) -> Option<&'static str> {
     match known(text) {
         Some(known) => known.hint,

@@ -8,6 +8,7 @@ use crate::{
     domain::{
         auth::{Mechanism, SecretKind},
         provider::{Provider, provider_of},
+        refusal::ACCOUNT,
     },
     error::{Error, Kind, Result, Verdict},
     event::{Event, TraceLine},
@@ -187,7 +188,7 @@ fn log_in(
             let error = account.with_hint_for(error);
             let error = match secret {
                 SecretStatus::Refused => with_login_hint(error, account, env),
-                _ => error,
+                _ => with_account_name(error, account),
             };
             Err(LoginFailure { error, secret })
         }
@@ -290,7 +291,18 @@ pub(super) fn with_login_hint(error: Error, account: &Account, env: &RunEnv) -> 
         Some(hint) => format!("{hint}, then run `pouch check {}`", account.name),
         None => secret_hint(account, env),
     };
-    error.with_hint(hint)
+    with_account_name(error.with_hint(hint), account)
+}
+
+/// Inserts the name of the account into the hint of a refusal.
+fn with_account_name(error: Error, account: &Account) -> Error {
+    match error.hint().filter(|hint| hint.contains(ACCOUNT)) {
+        Some(hint) => {
+            let hint = hint.replace(ACCOUNT, &account.name);
+            error.with_hint(hint)
+        }
+        None => error,
+    }
 }
 
 /// Completes the hint of an error by which access was refused after the login. Returns other errors
@@ -320,8 +332,8 @@ fn secret_hint(account: &Account, env: &RunEnv) -> String {
         SecretSource::TokenCommand(argv) => {
             let name = program(argv);
             format!(
-                "check that `{name}` signs in as {}, and that POP3 is enabled for this mailbox, \
-                 then {check}",
+                "check that `{name}` signs in as {}, that this is the primary address, and that \
+                 POP3 is enabled for this mailbox, then {check}",
                 account.user
             )
         }
@@ -332,7 +344,12 @@ fn secret_hint(account: &Account, env: &RunEnv) -> String {
         SecretSource::Credential(name) => {
             format!("check the password in the credential `{name}`{also}, then {check}")
         }
-        SecretSource::OAuth(_) => format!("run `pouch login {}`, then {check}", account.name),
+        // the token is fresh: a refused one has been renewed
+        SecretSource::OAuth(_) => format!(
+            "sign in as {} with `pouch login {}`, and check that this is the primary address, and \
+             that POP3 is enabled for this mailbox",
+            account.user, account.name
+        ),
         SecretSource::Certificate => format!(
             "check that the certificate of `tls-client-cert` is one of {}, then {check}",
             account.user

@@ -19,7 +19,7 @@ pub use super::connection::{ConnectionOptions, Trace};
 use super::{
     command::{Command, MAX_COMMAND, is_valid_argument},
     connection::{Connection, not_pop3},
-    refused::login_refused,
+    refused::{greeting_refused, login_refused},
     reply::{Capabilities, Code, Refusal, Reply, quoted},
     sasl::{self, Credentials, Exchange, Fault, Response, md5, scram},
     transaction::{LoginMethod, Transaction},
@@ -54,15 +54,7 @@ impl<S: Read + Write> Authorization<S> {
         let peer = connection.peer.as_str();
         let timestamp = match reply {
             Reply::Ok(greeting) => md5::timestamp(&greeting).map(<[u8]>::to_vec),
-            Reply::Err(refusal) => {
-                let kind = if refusal.code == Some(Code::SysPerm) {
-                    Kind::Unavailable
-                } else {
-                    Kind::Busy
-                };
-                return Err(Error::new(kind, format!("{peer} rejected the connection"))
-                    .with_fact(quoted(peer, &refusal)));
-            }
+            Reply::Err(refusal) => return Err(greeting_refused(peer, &refusal)),
             Reply::Challenge(_) => return Err(not_pop3(peer)),
         };
         Ok(Self {

@@ -38,6 +38,21 @@ pub(super) fn login_refused(
     explained(peer, refusal, Error::new(kind(meaning), what))
 }
 
+/// Returns the error for a greeting that is a refusal. Its text has a meaning only if it is known or
+/// about a block, since nobody has tried to log in yet.
+pub(super) fn greeting_refused(peer: &str, refusal: &Refusal) -> Error {
+    let text = refusal.decoded();
+    let meaning = refusal::meaning(refusal.code, &text, false);
+    let what = format!("{peer} rejected the connection");
+    let (kind, what) = match meaning {
+        Meaning::SwitchedOff | Meaning::Blocked => (Kind::Denied, same_at_any_time(peer, meaning)),
+        Meaning::Denied if refusal::known(&text).is_some() => (Kind::Denied, what),
+        Meaning::Unavailable => (Kind::Unavailable, what),
+        _ => (Kind::Busy, what),
+    };
+    explained(peer, refusal, Error::new(kind, what))
+}
+
 /// Returns the error for a first command after the login that was refused with a text about the
 /// account, or `None` if the text is about something else. Gmail and Microsoft check whether POP3
 /// is enabled, and how often it was used, after the login.

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use crate::{
     fixture::{Desk, NOW},
-    server::on,
+    server::{on, on_connect},
     support::run::Output,
 };
 
@@ -116,19 +116,19 @@ fn texts_of_microsoft_have_a_hint() {
     === login: 77 loud
     pouch: work: login refused by 127.0.0.1
       127.0.0.1 said: -ERR Basic authentication is disabled.
-    hint: set oauth = "microsoft", run `pouch login`, then run `pouch check work`
+    hint: set oauth = "microsoft", run `pouch login work`, then run `pouch check work`
     === STAT: 77 loud
     pouch: work: 127.0.0.1 accepted the login, but refused access to the mailbox
       127.0.0.1 said: -ERR Basic authentication is disabled.
-    hint: set oauth = "microsoft", run `pouch login`, then run `pouch check work`
+    hint: set oauth = "microsoft", run `pouch login work`, then run `pouch check work`
     === login: 77 loud
     pouch: work: login refused by 127.0.0.1
       127.0.0.1 said: -ERR Authentication failure: unknown user name or bad password.
-    hint: enable POP in the web settings, set `user` to the primary address, and sign in again as that user, then run `pouch check work`
+    hint: check the password in ~/password, then run `pouch check work`
     === STAT: 77 loud
     pouch: work: 127.0.0.1 accepted the login, but refused access to the mailbox
       127.0.0.1 said: -ERR Authentication failure: unknown user name or bad password.
-    hint: enable POP in the web settings, set `user` to the primary address, and sign in again as that user, then run `pouch check work`
+    hint: check the password in ~/password, then run `pouch check work`
     === login: 77 loud
     pouch: work: login refused by 127.0.0.1
       127.0.0.1 said: -ERR Logon failure: unknown user name or bad password.
@@ -279,6 +279,59 @@ fn texts_of_servers_have_a_meaning() {
     pouch: work: 127.0.0.1 accepted the login, but refused access to the mailbox
       127.0.0.1 said: -ERR [AUTH] Benutzer oder Passwort ungültig
     hint: check the password in ~/password, then run `pouch check work`
+    "#);
+}
+
+#[test]
+fn texts_in_a_greeting_have_the_hint_of_a_refused_login() {
+    let mut shown = String::new();
+    for text in [
+        "Your IP address is blocked.",
+        "Account exceeded pop command or bandwidth limits. lc8",
+        "Too many connections, try again later",
+        "[SYS/PERM] Your account is not enabled for POP access",
+        "Basic authentication is disabled.",
+        "[SYS/PERM] closed for ever",
+        "[AUTH] who are you",
+        "no",
+    ] {
+        let desk = Desk::with(1, "retries = 0", |server| {
+            server.fault(on_connect().answer(format!("-ERR {text}\r\n")).cut())
+        });
+        let output = desk.pouch(&["fetch", "-v"]).run();
+        let report = output.stderr_text();
+        let report = report.trim_end().trim_end_matches("work   nothing fetched");
+        shown.push_str(&format!("=== {}\n{report}", output.code));
+    }
+    assert_snapshot!(shown, @r#"
+    === 77
+    pouch: work: 127.0.0.1 blocks this account or this machine
+      127.0.0.1 said: -ERR Your IP address is blocked.
+    hint: wait an hour or sign in at the provider's web site
+    === 75
+    pouch: work: 127.0.0.1 rejected the connection
+      127.0.0.1 said: -ERR Account exceeded pop command or bandwidth limits. lc8
+    hint: fetch less often, at most every 10 minutes
+    === 75
+    pouch: work: 127.0.0.1 rejected the connection
+      127.0.0.1 said: -ERR Too many connections, try again later
+    === 77
+    pouch: work: POP3 is disabled for this account on 127.0.0.1
+      127.0.0.1 said: -ERR [SYS/PERM] Your account is not enabled for POP access
+    hint: enable POP in Gmail's web settings
+    === 77
+    pouch: work: 127.0.0.1 rejected the connection
+      127.0.0.1 said: -ERR Basic authentication is disabled.
+    hint: set oauth = "microsoft", run `pouch login work`
+    === 69
+    pouch: work: 127.0.0.1 rejected the connection
+      127.0.0.1 said: -ERR [SYS/PERM] closed for ever
+    === 75
+    pouch: work: 127.0.0.1 rejected the connection
+      127.0.0.1 said: -ERR [AUTH] who are you
+    === 75
+    pouch: work: 127.0.0.1 rejected the connection
+      127.0.0.1 said: -ERR no
     "#);
 }
 
@@ -438,7 +491,7 @@ fn hint_depends_on_the_host_if_the_text_is_not_known() {
     hint: check the password in ~/password, which must be an app password if 2-step verification is on, and that web.de has not disabled POP3 after a long time without use, then run `pouch check work`
     pouch: work: outlook.office365.com rejected the password
       outlook.office365.com said: -ERR [AUTH] Unable to log on
-    hint: set oauth = "microsoft", run `pouch login`, then run `pouch check work`
+    hint: set oauth = "microsoft", run `pouch login work`, then run `pouch check work`
     pouch: work: pop.163.com rejected the password
       pop.163.com said: -ERR [AUTH] Unable to log on
     hint: check the password in ~/password, which must be an authorization code, and that POP3 is enabled in NetEase's web settings, then run `pouch check work`
@@ -551,12 +604,12 @@ fn refused_token_has_no_hint_about_passwords() {
     assert_snapshot!(shown, @"
     pouch: work: login refused by outlook.office365.com
       outlook.office365.com said: -ERR Authentication failure: unknown user name or bad password.
-    hint: enable POP in the web settings, set `user` to the primary address, and sign in again as that user, then run `pouch check work`
+    hint: check that `cat` signs in as ann, that this is the primary address, and that POP3 is enabled for this mailbox, then run `pouch check work`
     pouch: work: outlook.office365.com rejected the token
       outlook.office365.com said: -ERR [AUTH] no
-    hint: check that `cat` signs in as ann, and that POP3 is enabled for this mailbox, then run `pouch check work`
+    hint: check that `cat` signs in as ann, that this is the primary address, and that POP3 is enabled for this mailbox, then run `pouch check work`
     pouch: work: pop.gmail.com rejected the token
       pop.gmail.com said: -ERR [AUTH] Invalid credentials
-    hint: check that `cat` signs in as ann, and that POP3 is enabled for this mailbox, then run `pouch check work`
+    hint: check that `cat` signs in as ann, that this is the primary address, and that POP3 is enabled for this mailbox, then run `pouch check work`
     ");
 }

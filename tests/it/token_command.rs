@@ -84,7 +84,7 @@ fn same_token_is_not_sent_again() {
     pouch: work: 127.0.0.1 rejected the token
       127.0.0.1 said: -ERR [AUTH] invalid user or password
       127.0.0.1 said: {"status":"401","scope":"mail"}
-    hint: check that `sh` signs in as ann, and that POP3 is enabled for this mailbox, then run `pouch check work`
+    hint: check that `sh` signs in as ann, that this is the primary address, and that POP3 is enabled for this mailbox, then run `pouch check work`
     "#);
     assert_eq!((runs(&desk), logins(&desk)), (2, 1));
     desk.fetch(77).assert_silent();
