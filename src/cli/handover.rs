@@ -40,6 +40,8 @@ pub struct Handover {
     pub secrets: BTreeMap<String, Result<Secret>>,
     /// Whether no other process runs accounts at the same time.
     pub is_alone: bool,
+    /// Whether standard input of the process that started this one is a terminal.
+    pub has_terminal: bool,
     /// The ID of the process that started this one.
     pub parent: u32,
 }

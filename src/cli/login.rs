@@ -1,7 +1,12 @@
 //! `pouch login`: signs in with OAuth 2.0.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    io::{self, IsTerminal},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
+use rustix::fs::{OFlags, fcntl_getfl};
 use serde_json::json;
 
 use super::{CommandContext, CommandResult, args::Login, fetch, print_json};
@@ -9,7 +14,7 @@ use crate::{
     config::{Account, oauth::OAuth, overrides::Overrides},
     error::{Error, Exit, Kind, Result},
     fetch::{
-        connect::connect,
+        connect::{connect, with_access_hint},
         env::RunEnv,
         logins::record_success,
         tokens::{client, keys, settings},
@@ -46,7 +51,10 @@ pub(super) fn run(context: &CommandContext, args: &Login) -> CommandResult {
 }
 
 /// Returns the account of this name, or the only one with `oauth`.
-fn account(context: &CommandContext, name: Option<&str>) -> Result<Account> {
+///
+/// # Errors
+/// There is none, or no name and several accounts.
+pub(super) fn account(context: &CommandContext, name: Option<&str>) -> Result<Account> {
     let overrides = Overrides {
         no_delivery: true,
         ..Overrides::default()
@@ -193,15 +201,17 @@ impl Session<'_> {
             !args.no_browser && can_open_browser(variable) && open_browser(flow.url()).is_ok();
         let verb = if is_opened { "opened" } else { "open" };
         self.print(&format!("  {verb} {}", flow.url()))?;
-        self.print(&format!(
-            "  waiting for the browser at {}; if its last page does not load, paste the address of \
-             that page here",
-            flow.redirect()
-        ))?;
+        let terminal = terminal(self.context);
+        let paste = match terminal {
+            Some(_) => "; if its last page does not load, paste the address of that page here",
+            None => "",
+        };
+        let redirect = flow.redirect();
+        self.print(&format!("  waiting for the browser at {redirect}{paste}"))?;
         if !is_opened && settings.has_device_flow() {
             self.print("  without a browser on this machine, `--device` may be simpler")?;
         }
-        let response = flow.wait(&self.env.stop, &mut |reason| {
+        let response = flow.wait(terminal, &self.env.stop, &mut |reason| {
             complain(&format!("pouch: {}: {reason}", self.account.name));
         })?;
         match response {
@@ -237,25 +247,36 @@ impl Session<'_> {
 
     /// Logs in to the POP3 server, and returns the number of messages.
     fn try_out(&self, token: &Secret) -> Result<u64> {
-        let refused = |error: Error| {
-            if !matches!(error.kind(), Kind::Denied | Kind::AccessRefused) {
-                return error;
-            }
-            error.with_hint(format!(
-                "check that you signed in as {user}, that {user} is the primary address and not \
-                 an alias, and that POP is enabled in the settings of the mailbox",
-                user = self.account.user
-            ))
-        };
-        let session = connect(self.account, self.env, (token, None), &mut |_| ());
-        let mut session = session.map_err(refused)?;
-        let (listing, ()) = session.list(|| ()).map_err(refused)?;
+        let mut session = connect(self.account, self.env, (token, None), &mut |_| ())?;
+        let listed = session.list(|| ());
+        let (listing, ()) =
+            listed.map_err(|error| with_access_hint(error, self.account, self.env))?;
         let messages = listing.listed() as u64;
         let mut ledger = self.env.ledger(self.account)?;
         record_success(&mut ledger, session.method(), self.env.clock.now())?;
         session.leave();
         Ok(messages)
     }
+}
+
+/// Returns the user's terminal, or `None` if standard input is not one.
+///
+/// In a process that another one started for the account's user, standard input had the handover,
+/// and there is no controlling terminal. The terminal is read through standard error or standard
+/// output then, which are opened for reading, too, if they have not been redirected.
+fn terminal(context: &CommandContext) -> Option<OwnedFd> {
+    let (input, error, output) = (io::stdin(), io::stderr(), io::stdout());
+    let files = match &context.handover {
+        None => vec![input.as_fd()],
+        Some(handover) if handover.has_terminal => vec![error.as_fd(), output.as_fd()],
+        Some(_) => Vec::new(),
+    };
+    let can_read = |file: &BorrowedFd<'_>| {
+        let flags = fcntl_getfl(file).unwrap_or(OFlags::WRONLY);
+        file.is_terminal() && flags & OFlags::RWMODE != OFlags::WRONLY
+    };
+    let file = files.into_iter().find(can_read)?;
+    file.try_clone_to_owned().ok()
 }
 
 /// Returns the error for a sign-in that ends with its access token.

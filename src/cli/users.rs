@@ -13,7 +13,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    io::{Read, Write},
+    io::{self, IsTerminal, Read, Write},
     os::unix::process::ExitStatusExt,
     process::{Child, Stdio},
     thread,
@@ -28,7 +28,7 @@ use super::{
     args::{Command, Ledger},
     dirs, fetch,
     handover::{Handover, MARK},
-    print_json,
+    login, print_json,
 };
 use crate::{
     config::{Account, SecretSource, Trust, overrides::Overrides},
@@ -106,8 +106,13 @@ pub(super) fn run(
     command: &Command,
     arguments: &[OsString],
 ) -> std::result::Result<Option<Exit>, Failure> {
-    let Some(names) = selected(command) else {
-        return Ok(None);
+    let names = match command {
+        // only one user has that account
+        Command::Login(args) if args.account.is_none() => vec![login::account(context, None)?.name],
+        _ => match selected(command) {
+            Some(names) => names,
+            None => return Ok(None),
+        },
     };
     let (groups, failed) = groups(context, &names);
     if failed.is_empty() && groups.iter().all(|group| group.user.is_none()) {
@@ -246,6 +251,7 @@ fn handover(
             .collect(),
         secrets: secrets(context, command, group)?,
         is_alone,
+        has_terminal: io::stdin().is_terminal(),
         parent: std::process::id(),
     })
 }

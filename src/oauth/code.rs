@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
@@ -85,14 +86,19 @@ impl CodeFlow {
         self.listener.redirect().as_str()
     }
 
-    /// Waits until the browser, or a pasted address, brings the response. `wrong` is called for a
-    /// pasted address without it.
+    /// Waits until the browser, or an address that is pasted at the `terminal`, brings the response.
+    /// `wrong` is called for a pasted address without it.
     ///
     /// # Errors
     /// [`Kind::TimedOut`] after ten minutes; [`Kind::Stopped`] after a signal.
-    pub fn wait(&self, stop: &Interrupt, wrong: &mut dyn FnMut(&str)) -> Result<CodeResponse> {
+    pub fn wait(
+        &self,
+        terminal: Option<OwnedFd>,
+        stop: &Interrupt,
+        wrong: &mut dyn FnMut(&str),
+    ) -> Result<CodeResponse> {
         let end = Instant::now() + TIME_LIMIT;
-        let mut paste = Paste::new();
+        let mut paste = terminal.and_then(Paste::new);
         loop {
             let files: Vec<_> = self
                 .listener

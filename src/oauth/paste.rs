@@ -3,10 +3,7 @@
 //! A terminal in canonical mode cuts a line after 4095 bytes, and the addresses at which some
 //! providers end are longer. So canonical mode is off while pouch waits.
 
-use std::{
-    io::{self, IsTerminal, Stdin},
-    os::fd::AsFd,
-};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::{
     event::{PollFd, PollFlags},
@@ -16,21 +13,17 @@ use rustix::{
 /// The longest line that is read, in bytes.
 const MAX_LINE: usize = 256 * 1024;
 
-/// The terminal on standard input, whose mode is restored when this is dropped.
+/// A terminal, whose mode is restored when this is dropped.
 pub(super) struct Paste {
-    input: Stdin,
+    input: OwnedFd,
     original: Termios,
     line: Vec<u8>,
     is_closed: bool,
 }
 
 impl Paste {
-    /// Turns canonical mode off. Returns `None` if standard input is not a terminal.
-    pub(super) fn new() -> Option<Self> {
-        let input = io::stdin();
-        if !input.is_terminal() {
-            return None;
-        }
+    /// Turns canonical mode off. Returns `None` if `input` is not a terminal.
+    pub(super) fn new(input: OwnedFd) -> Option<Self> {
         let original = tcgetattr(&input).ok()?;
         let mut mode = original.clone();
         mode.local_modes.remove(LocalModes::ICANON);
@@ -53,7 +46,6 @@ impl Paste {
     /// Reads what has arrived. Returns a line if it is complete.
     pub(super) fn read(&mut self) -> Option<String> {
         let mut buffer = [0; 4096];
-        // the lock's buffer could hold back bytes from the next poll
         match rustix::io::read(&self.input, &mut buffer[..]) {
             Ok(0) => self.is_closed = true,
             Ok(bytes) => return self.add(&buffer[..bytes]),

@@ -3,7 +3,9 @@
 mod browser;
 mod endpoint;
 mod flows;
+mod proxied;
 mod renewal;
+mod root;
 
 use std::fs;
 
@@ -44,9 +46,14 @@ impl Bench {
 
     /// Writes a config with an account, and these keys in its table `oauth`.
     fn configure(&self, keys: &str) {
+        self.home.config(&self.account_at_issuer("work", keys));
+    }
+
+    /// Returns the table of an account that signs in at the issuer, with further keys of `oauth`.
+    fn account_at_issuer(&self, name: &str, keys: &str) -> String {
         let issuer = self.issuer.value("issuer");
         let keys = format!("issuer = \"{issuer}\", scope = [\"mail\", \"offline_access\"], {keys}");
-        self.home.config(&self.account("work", &keys));
+        self.account(name, &keys)
     }
 
     /// Returns the table of an account with these keys of `oauth`.

@@ -28,7 +28,7 @@ use mail::Mail;
 use run::Run;
 
 /// The program under test.
-const POUCH: &str = env!("CARGO_BIN_EXE_pouch");
+pub const POUCH: &str = env!("CARGO_BIN_EXE_pouch");
 
 /// The programs that tests may run without the feature `system-tests`.
 const ANYWHERE: [&str; 8] = [

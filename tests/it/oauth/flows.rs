@@ -105,7 +105,7 @@ fn long_address_is_pasted_at_a_terminal() {
 }
 
 /// Returns both ends of a terminal.
-fn terminal() -> (File, OwnedFd) {
+pub(super) fn terminal() -> (File, OwnedFd) {
     let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&keyboard).unwrap();
     unlockpt(&keyboard).unwrap();
@@ -219,7 +219,7 @@ fn other_user_is_refused_by_the_server_and_explained() {
         .wait()
         .assert_code(77)
         .assert_stderr("127.0.0.1 rejected the token")
-        .assert_stderr("check that you signed in as alice");
+        .assert_stderr("hint: sign in as alice with `pouch login work`, and check that");
 }
 
 #[test]
