@@ -4,7 +4,12 @@
 //! an unexpected response, like that of a captive portal. Signals do not interrupt a request: the
 //! response to one that spends a token has to be read to its end.
 
-use std::{fs, io::Read, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use openssl::x509::X509;
@@ -144,6 +149,8 @@ impl Basic<'_> {
 #[derive(Clone, Debug)]
 pub struct Client {
     agent: Agent,
+    /// The address of the proxy of the config, for messages.
+    proxy: Option<String>,
 }
 
 impl Client {
@@ -177,8 +184,13 @@ impl Client {
             .user_agent(concat!("pouch/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
             .build();
+        let proxy = match via {
+            Via::Proxy { host, port, .. } => Some(format!("{host}:{port}")),
+            Via::Environment | Via::Direct => None,
+        };
         Ok(Self {
             agent: config.new_agent(),
+            proxy,
         })
     }
 
@@ -204,7 +216,7 @@ impl Client {
         if let Some(basic) = basic {
             request = request.header(header::AUTHORIZATION, basic.header().as_str());
         }
-        read(url, request.send(body.as_str()))
+        self.read(url, request.send(body.as_str()))
     }
 
     /// Requests a document.
@@ -212,33 +224,37 @@ impl Client {
     /// # Errors
     /// As for [`post`](Self::post).
     pub(super) fn get(&self, url: &Url) -> Result<Response> {
-        read(url, self.agent.get(url.as_str()).call())
+        self.read(url, self.agent.get(url.as_str()).call())
+    }
+
+    /// Reads a response to its end.
+    fn read(
+        &self,
+        url: &Url,
+        reply: std::result::Result<Reply<Body>, ureq::Error>,
+    ) -> Result<Response> {
+        let failed = |error: &ureq::Error| failure(url, self.proxy.as_deref(), error);
+        let mut reply = reply.map_err(|error| failed(&error))?;
+        let retry_after = reply.headers().get(header::RETRY_AFTER);
+        let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let mut body = Zeroizing::new(Vec::new());
+        reply
+            .body_mut()
+            .as_reader()
+            .take(MAX_RESPONSE)
+            .read_to_end(&mut body)
+            .map_err(|error| failed(&error.into()))?;
+        Ok(Response {
+            status: reply.status().as_u16(),
+            retry_after: seconds.map(Duration::from_secs),
+            body,
+        })
     }
 }
 
-/// Reads a response to its end.
-fn read(url: &Url, reply: std::result::Result<Reply<Body>, ureq::Error>) -> Result<Response> {
-    let failed = |error: &ureq::Error| failure(url, error);
-    let mut reply = reply.map_err(|error| failed(&error))?;
-    let retry_after = reply.headers().get(header::RETRY_AFTER);
-    let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let mut body = Zeroizing::new(Vec::new());
-    reply
-        .body_mut()
-        .as_reader()
-        .take(MAX_RESPONSE)
-        .read_to_end(&mut body)
-        .map_err(|error| failed(&error.into()))?;
-    Ok(Response {
-        status: reply.status().as_u16(),
-        retry_after: seconds.map(Duration::from_secs),
-        body,
-    })
-}
-
-/// Returns the error for a request without a response. Its URL is reduced to the host, since a
-/// query can have a code.
-fn failure(url: &Url, error: &ureq::Error) -> Error {
+/// Returns the error for a request without a response. `proxy` is the address of the proxy of the
+/// config. The URL is reduced to the host, since a query can have a code.
+fn failure(url: &Url, proxy: Option<&str>, error: &ureq::Error) -> Error {
     let host = url.host_str().unwrap_or_default();
     let kind = match error {
         ureq::Error::Timeout(_) => Kind::TimedOut,
@@ -250,7 +266,31 @@ fn failure(url: &Url, error: &ureq::Error) -> Error {
         ureq::Error::Timeout(_) => format!("no response within {} s", TIME_LIMIT.as_secs()),
         error => error.to_string(),
     };
-    Error::new(kind, format!("cannot reach {host}")).with_fact(fact)
+    match proxy {
+        Some(proxy) if is_refused_login(error) => {
+            Error::new(Kind::Denied, format!("the proxy {proxy} refused the login"))
+                .with_fact(fact)
+                .with_hint("check the user in `proxy`, and set `proxy-password-command`")
+        }
+        Some(proxy) => {
+            let what = format!("cannot reach {host} through the proxy {proxy}");
+            Error::new(kind, what).with_fact(fact)
+        }
+        None => Error::new(kind, format!("cannot reach {host}")).with_fact(fact),
+    }
+}
+
+/// Returns whether a proxy requires another login. `ureq` reports that by words only.
+fn is_refused_login(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::ConnectProxyFailed(reason) => reason.contains("407"),
+        // not one of the system
+        ureq::Error::Io(error) if error.raw_os_error().is_none() => {
+            error.kind() == io::ErrorKind::PermissionDenied
+                || error.to_string().contains("no acceptable auth methods")
+        }
+        _ => false,
+    }
 }
 
 /// Returns the port of the proxy that the environment names for requests to issuers.
@@ -260,11 +300,7 @@ pub fn proxy_port() -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{Read, Write},
-        net::TcpListener,
-        thread,
-    };
+    use std::{io::Write, net::TcpListener, thread};
 
     use super::*;
 
@@ -296,7 +332,8 @@ mod tests {
         let url = Url::parse("https://id.example.invalid/token").unwrap();
         let error = client.get(&url).err().unwrap();
         assert_eq!(error.kind(), Kind::ConnectionLost);
-        assert_eq!(error.what(), "cannot reach id.example.invalid");
+        let what = "cannot reach id.example.invalid through the proxy 127.0.0.1:";
+        assert!(error.what().starts_with(what), "{error}");
         proxy.join().unwrap()
     }
 

@@ -1,4 +1,4 @@
-//! A SOCKS 5 or HTTP proxy on loopback. Whatever name it is asked for, it connects to one server.
+//! A SOCKS 5 or HTTP proxy on loopback. Whatever name it is asked for, it connects to this machine.
 
 use std::{
     io::{self, Read, Write},
@@ -24,6 +24,16 @@ impl ProxyServer {
     /// Starts a proxy to the server on the port `to`. With `login`, it requires a user and a
     /// password, `user:password`.
     pub fn start(protocol: Protocol, to: u16, login: Option<&'static str>) -> Self {
+        Self::forwarding(protocol, Some(to), login)
+    }
+
+    /// Starts a proxy that connects to the port for which it is asked.
+    #[cfg(feature = "system-tests")]
+    pub fn to_any_port(protocol: Protocol, login: Option<&'static str>) -> Self {
+        Self::forwarding(protocol, None, login)
+    }
+
+    fn forwarding(protocol: Protocol, to: Option<u16>, login: Option<&'static str>) -> Self {
         Self::serving(move |client, log| match protocol {
             Protocol::Socks5 => socks5(client, to, login, log),
             Protocol::Http => http(client, to, login, log),
@@ -91,7 +101,7 @@ fn read_text(client: &mut TcpStream) -> io::Result<String> {
 
 fn socks5(
     mut client: TcpStream,
-    to: u16,
+    to: Option<u16>,
     login: Option<&str>,
     log: &Mutex<Vec<String>>,
 ) -> io::Result<()> {
@@ -123,7 +133,7 @@ fn socks5(
     };
     let port = u16::from_be_bytes(read(&mut client)?);
     log.lock().unwrap().push(format!("{host}:{port}"));
-    let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", to.unwrap_or(port))) else {
         return client.write_all(&[5, 5, 0, 1, 0, 0, 0, 0, 0, 0]);
     };
     client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
@@ -132,7 +142,7 @@ fn socks5(
 
 fn http(
     mut client: TcpStream,
-    to: u16,
+    to: Option<u16>,
     login: Option<&str>,
     log: &Mutex<Vec<String>>,
 ) -> io::Result<()> {
@@ -154,6 +164,8 @@ fn http(
         }
     }
     log.lock().unwrap().push(target.to_owned());
+    let (_, port) = target.rsplit_once(':').unwrap();
+    let to = to.unwrap_or_else(|| port.parse().unwrap());
     let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else {
         return client.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
     };
