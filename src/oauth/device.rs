@@ -9,7 +9,7 @@ use super::{
     http::Client,
     refusal::Refusal,
     settings::Settings,
-    token::{Failure, Tokens, post, request},
+    token::{Failure, Tokens, post, request, seconds},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -39,8 +39,20 @@ struct Authorization {
     /// The name in an early draft, which some issuers still use.
     verification_url: Option<String>,
     verification_uri_complete: Option<String>,
+    #[serde(default, deserialize_with = "seconds")]
     expires_in: Option<u64>,
+    #[serde(default, deserialize_with = "seconds")]
     interval: Option<u64>,
+}
+
+impl Authorization {
+    /// Returns the address at which to enter the code.
+    fn address(&self) -> Option<&str> {
+        let address = self.verification_uri.as_ref();
+        address
+            .or(self.verification_url.as_ref())
+            .map(String::as_str)
+    }
 }
 
 /// A sign-in that waits for the user to enter a code.
@@ -72,7 +84,9 @@ impl DeviceFlow {
             )));
         };
         let response = post(client, settings, endpoint, &[("scope", &settings.scope)])?;
-        if let Ok(authorization) = serde_json::from_slice(&response.body) {
+        if let Ok(authorization) = serde_json::from_slice::<Authorization>(&response.body)
+            && authorization.address().is_some()
+        {
             return Ok(Self {
                 settings: settings.clone(),
                 authorization,
@@ -93,13 +107,8 @@ impl DeviceFlow {
 
     /// Returns the address where the user enters the code.
     pub fn address(&self) -> String {
-        let Authorization {
-            verification_uri,
-            verification_url,
-            ..
-        } = &self.authorization;
-        let address = verification_uri.as_ref().or(verification_url.as_ref());
-        sanitize(address.map_or("", String::as_str).as_bytes())
+        let address = self.authorization.address().unwrap_or_default();
+        sanitize(address.as_bytes())
     }
 
     /// Returns an address that contains the code, or `None` if the issuer sent none.

@@ -20,9 +20,9 @@ pub(super) struct Refusal {
     /// The description for developers.
     #[serde(default)]
     error_description: Option<String>,
-    /// Microsoft's error codes, without `AADSTS`.
+    /// Microsoft's error codes, without `AADSTS`. Anything else is ignored.
     #[serde(default)]
-    error_codes: Vec<u32>,
+    error_codes: serde_json::Value,
 }
 
 /// What can be done about a refusal.
@@ -199,7 +199,7 @@ impl Refusal {
         Self {
             error: error.to_owned(),
             error_description: description.map(str::to_owned),
-            error_codes: Vec::new(),
+            error_codes: serde_json::Value::Null,
         }
     }
 
@@ -219,8 +219,12 @@ impl Refusal {
 
     /// Returns Microsoft's codes, from the list or else from the description.
     fn numbers(&self) -> Vec<u32> {
-        if !self.error_codes.is_empty() {
-            return self.error_codes.clone();
+        let codes = self.error_codes.as_array().into_iter().flatten();
+        let codes: Vec<_> = codes
+            .filter_map(|code| u32::try_from(code.as_u64()?).ok())
+            .collect();
+        if !codes.is_empty() {
+            return codes;
         }
         let description = self.error_description.as_deref().unwrap_or_default();
         let after = description.split("AADSTS").skip(1);

@@ -1,6 +1,6 @@
 //! The settings of a sign-in: those of the config, completed by those of the provider.
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, path::Path};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -11,6 +11,7 @@ use super::provider::Provider;
 use crate::{
     config::oauth::{Endpoint, OAuth},
     error::{Error, Kind, Result},
+    sys::files,
     text::{hex, tilde},
 };
 
@@ -213,15 +214,22 @@ struct Client {
     client_secret: Option<String>,
 }
 
+/// The largest client file that is read, in bytes.
+const MAX_CLIENT_FILE: u64 = 64 * 1024;
+
+/// What some editors write at the beginning of a file.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Reads the client's ID and secret from a file.
 fn client_from_file(path: &Path, home: &Path) -> Result<(String, Option<Zeroizing<String>>)> {
     let shown = tilde(path, home);
     let unusable = |fact: String| {
         Error::new(Kind::Config, format!("cannot use the client file {shown}")).with_fact(fact)
     };
-    let text = fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+    let text = files::read(path, MAX_CLIENT_FILE).map_err(|error| unusable(error.to_string()))?;
     let text = Zeroizing::new(text);
-    let file: ClientFile = serde_json::from_str(&text)
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+    let file: ClientFile = serde_json::from_slice(text)
         .map_err(|error| unusable(format!("not a client file: line {}", error.line())))?;
     let client = file.installed.or(file.web).ok_or_else(|| {
         unusable("it contains no client".into())
@@ -232,6 +240,8 @@ fn client_from_file(path: &Path, home: &Path) -> Result<(String, Option<Zeroizin
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::fs;
+
     use super::*;
     use crate::config::oauth::ProviderName;
 
@@ -291,6 +301,8 @@ pub(super) mod tests {
             read(r#"{"installed": {"client_id": "a", "client_secret": "b", "auth_uri": "c"}}"#)
                 .unwrap();
         assert_eq!((id.as_str(), secret.as_str()), ("a", "b"));
+        let web = "\u{feff}{\"web\": {\"client_id\": \"a\", \"client_secret\": \"b\"}}";
+        assert_eq!(read(web).unwrap().0, "a");
         for text in ["{}", "[secret]"] {
             let error = read(text).unwrap_err();
             assert_eq!(error.kind(), Kind::Config);

@@ -514,6 +514,8 @@ impl Store<'_> {
                 Err(Failure::Transient(error, after)) => {
                     drop(held);
                     let pause = pauses.next().map(|usual| after.unwrap_or(usual));
+                    // other pouches wait for the lock, and a silent issuer has had its time
+                    let pause = pause.filter(|_| error.kind() != Kind::TimedOut);
                     match pause.filter(|pause| *pause <= LONGEST_PAUSE) {
                         Some(pause) => stop.sleep(pause)?,
                         None => return Err(error),

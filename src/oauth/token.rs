@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::{
@@ -21,11 +21,11 @@ const USUAL_LIFETIME: u64 = 3600;
 pub struct Tokens {
     /// The access token.
     pub(super) access_token: Zeroizing<String>,
-    /// Its lifetime in seconds. Some issuers send it as a string.
-    #[serde(default)]
-    expires_in: Option<serde_json::Value>,
+    /// Its lifetime in seconds.
+    #[serde(default, deserialize_with = "seconds")]
+    expires_in: Option<u64>,
     /// The refresh token, if there is one, or if it changed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_empty")]
     pub(super) refresh_token: Option<Zeroizing<String>>,
     /// Who signed in (`OpenID` Connect).
     #[serde(default)]
@@ -41,11 +41,7 @@ impl fmt::Debug for Tokens {
 impl Tokens {
     /// Returns the lifetime of the access token, in seconds.
     pub(super) fn lifetime(&self) -> u64 {
-        let seconds = self.expires_in.as_ref().and_then(|seconds| {
-            let text = seconds.as_str().map(str::to_owned);
-            text.unwrap_or_else(|| seconds.to_string()).parse().ok()
-        });
-        seconds.unwrap_or(USUAL_LIFETIME)
+        self.expires_in.unwrap_or(USUAL_LIFETIME)
     }
 
     /// Returns whether there is a refresh token.
@@ -66,6 +62,29 @@ impl Tokens {
         let claims: Claims = serde_json::from_slice(&payload).ok()?;
         claims.preferred_username.or(claims.email)
     }
+}
+
+/// Reads a token. Some issuers send an empty one instead of none.
+fn not_empty<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<Zeroizing<String>>, D::Error> {
+    let token = Option::<Zeroizing<String>>::deserialize(deserializer)?;
+    Ok(token.filter(|token| !token.is_empty()))
+}
+
+/// Reads a number of seconds. Some issuers send it as a string, or with a fraction. Returns `None`
+/// for anything else.
+pub(super) fn seconds<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<u64>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
+    Ok(text
+        .split('.')
+        .next()
+        .and_then(|whole| whole.trim().parse().ok()))
 }
 
 /// The reason for which a request has no tokens as its response.
@@ -102,7 +121,11 @@ pub(super) fn request(
     };
     let response = post(client, settings, url, form);
     response
-        .map_err(|error| Failure::Transient(error, None))
+        .map_err(|error| match error.kind() {
+            // the proxy requires another login
+            Kind::Denied => Failure::Unsent(error),
+            _ => Failure::Transient(error, None),
+        })
         .and_then(|response| read(settings, &response))
 }
 
@@ -148,18 +171,20 @@ fn read(settings: &Settings, response: &Response) -> std::result::Result<Tokens,
             response.status
         )));
     }
-    if response.status == 200 {
-        return serde_json::from_slice(&response.body)
-            .ok()
-            .filter(|tokens: &Tokens| is_sendable(&tokens.access_token))
-            .ok_or_else(|| transient("its response has no access token".into()));
+    if response.status == 200
+        && let Ok(tokens) = serde_json::from_slice::<Tokens>(&response.body)
+        && is_sendable(&tokens.access_token)
+    {
+        return Ok(tokens);
     }
+    // some issuers refuse with status 200
     match Refusal::from_json(&response.body) {
         Some(refusal) if refusal.is_transient() => Err(Failure::Transient(
             refusal.error(settings),
             response.retry_after,
         )),
         Some(refusal) => Err(Failure::Refused(refusal)),
+        None if response.status == 200 => Err(transient("its response has no access token".into())),
         // a captive portal
         None => Err(transient(format!(
             "it sent HTTP status {} without an error code",
@@ -198,6 +223,12 @@ mod tests {
         assert_eq!(tokens.lifetime(), 5);
         assert_eq!(tokens.signed_in_user().unwrap(), "ann@example.org");
         assert_eq!(format!("{tokens:?}"), "Tokens(..)");
+        let body = r#"{"access_token": "at", "expires_in": 59.9, "refresh_token": ""}"#;
+        let tokens = response(200, body).ok().unwrap();
+        assert_eq!(tokens.lifetime(), 59);
+        assert!(!tokens.can_renew());
+        let body = r#"{"access_token": "at", "expires_in": null, "refresh_token": null}"#;
+        assert_eq!(response(200, body).ok().unwrap().lifetime(), 3600);
     }
 
     #[test]
@@ -210,5 +241,8 @@ mod tests {
         assert!(transient(503, r#"{"error": "invalid_grant"}"#));
         assert!(transient(400, r#"{"error": "temporarily_unavailable"}"#));
         assert!(!transient(400, r#"{"error": "invalid_grant"}"#));
+        assert!(!transient(200, r#"{"error": "invalid_grant"}"#));
+        let codes = r#"{"error": "invalid_grant", "error_codes": ["x", 70043], "error_uri": 1}"#;
+        assert!(!transient(400, codes));
     }
 }

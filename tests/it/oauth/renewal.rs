@@ -107,6 +107,47 @@ fn lost_grant_is_reported_once() {
     bench.pouch(&["status"]).run().assert_code(0);
 }
 
+/// A restored backup may replace the file while a run renews the token. The token that the issuer
+/// accepts is kept.
+#[test]
+fn file_that_is_replaced_during_a_renewal_does_not_end_the_sign_in() {
+    for (refused, expected) in [
+        (0, ["old", "next"].as_slice()),
+        (1, &["old", "new", "next"]),
+    ] {
+        let bench = signed_in(&[]);
+        let path = bench.tokens();
+        let issuer = Endpoint::start(move |n| {
+            if n == 1 {
+                let text = fs::read_to_string(&path).unwrap();
+                let other = path.with_extension("other");
+                fs::write(&other, text.replace("\"old\"", "\"new\"")).unwrap();
+                fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).unwrap();
+                fs::rename(&other, &path).unwrap();
+            }
+            let (status, body) = if n <= refused {
+                (400, r#"{"error": "invalid_grant"}"#)
+            } else {
+                (200, r#"{"access_token": "at", "refresh_token": "next"}"#)
+            };
+            (status, String::new(), body.to_owned())
+        });
+        bench.store("refresh_token", "old".into());
+        bench.store("token_endpoint", issuer.url.as_str().into());
+        bench.expire();
+        // Dovecot does not know this access token, so it is renewed again
+        fetch(&bench, 77);
+        let requests: Vec<_> = issuer.requests.try_iter().collect();
+        assert_eq!(requests.len(), expected.len(), "{requests:?}");
+        for (request, token) in requests.iter().zip(expected) {
+            let token = format!("refresh_token={token}&");
+            assert!(request.contains(&token), "{request}");
+        }
+        assert_eq!(bench.stored("refresh_token"), "next");
+        assert_eq!(bench.stored("lost"), serde_json::Value::Null);
+    }
+}
+
 #[test]
 fn account_without_a_sign_in_leads_to_login() {
     let bench = Bench::new(&[]);
