@@ -119,7 +119,10 @@ pub(super) fn classify_exit(name: &str, timeout: Duration, outcome: &ProcessOutp
         .filter(|line| !line.trim_ascii().is_empty())
         .take(5);
     Err(lines.fold(Error::new(kind, what), |error, line| {
-        error.with_fact(format!("`{name}` said: {}", sanitize(line)))
+        error.with_fact(format!(
+            "`{name}` said: {}",
+            sanitize(line.trim_ascii_end())
+        ))
     }))
 }
 

@@ -285,7 +285,8 @@ pub fn stderr_facts(name: &str, stderr: &[u8]) -> Vec<String> {
         .filter(|line| !line.trim_ascii().is_empty())
         .rev()
         .take(SHOWN_LINES)
-        .map(|line| format!("`{name}` said: {}", sanitize(line)))
+        // ssh ends its lines with CR LF
+        .map(|line| format!("`{name}` said: {}", sanitize(line.trim_ascii_end())))
         .collect();
     lines.reverse();
     lines

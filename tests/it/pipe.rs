@@ -277,7 +277,7 @@ fn output_of_a_failing_program_is_shown_escaped() {
     work: 1 listed, 1 to fetch
     pouch: work: `sh` deferred the message (exit 75)
       from Ben, subject: Message 1
-      `sh` said: quota �[2Jfull�
+      `sh` said: quota �[2Jfull
       `sh` said: uid-1
       message 1 left on the server; will retry in the next run
     work   nothing fetched
