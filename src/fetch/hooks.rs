@@ -12,8 +12,8 @@ use crate::{
 /// command that prints the password may need the network as well.
 ///
 /// # Errors
-/// [`Kind::Deferred`] if the command failed or timed out; [`Kind::Config`] if it cannot be run. Or a
-/// signal ended the run.
+/// [`Kind::Deferred`] if the command failed or timed out; [`Kind::Config`] if it, or a command of its
+/// shell, cannot be run. Or a signal ended the run.
 pub fn before(account: &Account, env: &RunEnv) -> Result<()> {
     let Some(argv) = &account.before else {
         return Ok(());
@@ -30,6 +30,7 @@ pub fn before(account: &Account, env: &RunEnv) -> Result<()> {
             let hint = process::start_hint(argv, &source, usual);
             error.of_kind(Kind::Config).with_hint(hint)
         }
+        HookFailure::NotFound(error) => error.of_kind(Kind::Config),
         HookFailure::Failed(error) => error,
     })
 }
@@ -50,7 +51,9 @@ pub(super) fn after(account: &Account, env: &RunEnv) -> Result<()> {
     }
     .run(account, env)
     .map_err(|failure| match failure {
-        HookFailure::NotStarted(error, _) | HookFailure::Failed(error) => error,
+        HookFailure::NotStarted(error, _)
+        | HookFailure::NotFound(error)
+        | HookFailure::Failed(error) => error,
     })
 }
 
@@ -67,6 +70,8 @@ struct Hook<'a> {
 enum HookFailure {
     /// It could not be started, for this reason.
     NotStarted(Error, std::io::Error),
+    /// It is a shell that found no such command.
+    NotFound(Error),
     /// It failed, timed out, or was ended by a signal to pouch.
     Failed(Error),
 }
@@ -91,6 +96,10 @@ impl Hook<'_> {
                 return Err(HookFailure::NotStarted(error, source));
             }
         };
+        let is_not_found = matches!(
+            outcome.ended,
+            Ended::Exited(status) if matches!(status.code(), Some(126 | 127))
+        );
         let what = match outcome.ended {
             Ended::Exited(status) if status.success() => return Ok(()),
             Ended::Exited(status) => format!("failed: {status}"),
@@ -104,6 +113,10 @@ impl Hook<'_> {
                 Error::with_fact,
             )
             .with_fact(self.consequence);
-        Err(HookFailure::Failed(error))
+        Err(if is_not_found {
+            HookFailure::NotFound(error)
+        } else {
+            HookFailure::Failed(error)
+        })
     }
 }

@@ -58,6 +58,15 @@ fn account_is_left_out_if_before_fails() {
     assert_eq!(desk.server.log().connections(), 0);
 }
 
+/// A network that is down is transient, and a command that is missing is not.
+#[test]
+fn before_whose_shell_finds_no_command_is_a_mistake_in_the_config() {
+    let desk = desk("no-such-program up", "");
+    desk.fetch(78)
+        .assert_stderr("the `before` command `sh` failed: exit status: 127")
+        .assert_stderr("no-such-program: not found");
+}
+
 #[test]
 fn failing_before_does_not_stop_other_accounts() {
     let desk = desk("exit 1", "");
