@@ -103,7 +103,8 @@ impl Session<'_> {
             return Ok(());
         }
         print(&format!("{line}\n")).map_err(|error| {
-            Error::new(Kind::Io, "cannot write to standard output").with_fact(error.to_string())
+            let error = error.downcast::<Error>();
+            error.unwrap_or_else(|error| Error::new(Kind::Bug, error.to_string()))
         })
     }
 

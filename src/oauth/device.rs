@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     sys::interrupt::Interrupt,
-    text::sanitize,
+    text::{count, sanitize},
 };
 
 /// The grant type of the flow.
@@ -160,7 +160,8 @@ impl DeviceFlow {
                 }
             };
             if expired || waited > limit {
-                let what = format!("the code expired after {} minutes", limit.div_ceil(60));
+                let minutes = count(limit.div_ceil(60), "minute");
+                let what = format!("the code expired after {minutes}");
                 let command = self.settings.login_command();
                 return Err(Error::new(Kind::TimedOut, what)
                     .with_hint(format!("run `{command} --device` again")));

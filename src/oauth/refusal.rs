@@ -191,7 +191,8 @@ const MEANINGS: [Meaning; 16] = [
 impl Refusal {
     /// Reads an error response. Returns `None` if it is not one.
     pub(super) fn from_json(body: &[u8]) -> Option<Self> {
-        serde_json::from_slice(body).ok()
+        // a description may be in another encoding
+        serde_json::from_str(&String::from_utf8_lossy(body)).ok()
     }
 
     /// Creates the refusal of an authorization response (RFC 6749 §4.1.2.1).
@@ -359,5 +360,7 @@ mod tests {
         ));
         assert!(!voids(r#"{"error": "invalid_client"}"#));
         assert!(Refusal::from_json(b"<html>").is_none());
+        let latin = b"{\"error\": \"invalid_grant\", \"error_description\": \"pass\xe9\"}";
+        assert!(Refusal::from_json(latin).unwrap().voids_grant());
     }
 }
