@@ -31,7 +31,7 @@ fn sign_in_for_another_user_is_pasted_and_stored_with_the_user() {
     // the other outputs of a shell's programs are the terminal, too
     let args = ["-c", "exec \"$0\" login 2>&0", POUCH];
     let mut login = home.system_command("sh", &args).terminal(tty).spawn();
-    login.wait_for("paste here");
+    login.wait_for("of that page here");
     let url = super::address(&login.stdout());
     let redirect = Browser::new().sign_in(&url, ALICE);
     keyboard
