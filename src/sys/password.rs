@@ -209,7 +209,7 @@ fn with_said(error: Error, name: &str, stderr: &[u8]) -> Error {
         .split(|octet| *octet == b'\n')
         .filter(|line| !line.is_empty())
         .take(5)
-        .map(|line| format!("`{name}` said: {}", sanitize(line)))
+        .map(|line| format!("`{name}` said: {}", sanitize(line.trim_ascii_end())))
         .fold(error, Error::with_fact)
 }
 

@@ -307,7 +307,7 @@ fn texts_in_a_greeting_have_the_hint_of_a_refused_login() {
     === 77
     pouch: work: 127.0.0.1 blocks this account or this machine
       127.0.0.1 said: -ERR Your IP address is blocked.
-    hint: wait an hour or sign in at the provider's web site
+    hint: wait an hour or sign in on the provider's web site
     === 75
     pouch: work: 127.0.0.1 rejected the connection
       127.0.0.1 said: -ERR Account exceeded pop command or bandwidth limits. lc8
