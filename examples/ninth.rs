@@ -42,7 +42,11 @@ fn main() {
         drop((home, server));
         process::exit(code.unwrap_or(1));
     }
+    fetch_four_times(home.path(), &server);
+}
 
+/// Shows four runs, and what they leave in `home` and on the server.
+fn fetch_four_times(home: &Path, server: &Server) {
     println!(
         "Ten messages are on a server that closes the connection in the middle of the ninth \
          every time.\n"
@@ -70,14 +74,14 @@ fn main() {
         ),
     ] {
         println!("\n--- run {run}: {what}\n$ pouch fetch");
-        assert_eq!(pouch(home.path(), &["fetch", "--progress", "always"]), exit);
+        assert_eq!(pouch(home, &["fetch", "--progress", "always"]), exit);
     }
 
     println!("\n--- the ledger has the details:\n$ pouch ledger list");
-    assert_eq!(pouch(home.path(), &["ledger", "list"]), 0);
+    assert_eq!(pouch(home, &["ledger", "list"]), 0);
 
     println!("\n--- the Maildir has:");
-    let subjects = subjects(&home.path().join("Mail/new"));
+    let subjects = subjects(&home.join("Mail/new"));
     for subject in &subjects {
         println!("  {subject}");
     }
