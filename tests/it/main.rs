@@ -54,6 +54,7 @@ mod output;
 mod own_machine;
 #[cfg(feature = "system-tests")]
 mod owners;
+mod packaging;
 #[cfg(feature = "system-tests")]
 mod password_programs;
 mod pipe;
