@@ -36,6 +36,15 @@ pub enum Event<'a> {
         /// Their total size as listed, in bytes.
         octets: u64,
     },
+    /// Headers or files are being read, before anything is recorded.
+    Reading {
+        /// What is read, in the plural.
+        what: &'a str,
+        /// The number read so far.
+        read: u64,
+        /// The number of all. `None` if it is not known.
+        of: Option<u64>,
+    },
     /// A part of a message was received.
     Received {
         /// The number of bytes since the last such event.

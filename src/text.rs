@@ -127,6 +127,15 @@ pub fn day(at: Timestamp) -> String {
     local(at, "%Y-%m-%d")
 }
 
+/// Returns the first second of a day in local time. `None` if `date` is not a day of the calendar,
+/// written `2026-11-24`.
+pub fn start_of_day(date: &str) -> Option<Timestamp> {
+    let is_plain = date.len() == 10 && date.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    let date: jiff::civil::Date = is_plain.then(|| date.parse().ok()).flatten()?;
+    let start = date.to_zoned(jiff::tz::TimeZone::system()).ok()?;
+    Some(Timestamp(start.timestamp().as_second()))
+}
+
 /// Returns the local date and time, like `2026-11-24 14:05`.
 pub fn moment(at: Timestamp) -> String {
     local(at, "%Y-%m-%d %H:%M")
@@ -210,6 +219,24 @@ mod tests {
         assert_eq!(sanitize("Grüße, 世界".as_bytes()), "Grüße, 世界");
         let long = sanitize(&vec![b'x'; 1 << 20]);
         assert_eq!(long.chars().count(), MAX_CHARS + 1);
+    }
+
+    #[test]
+    fn day_begins_at_midnight() {
+        let start = start_of_day("2026-11-24").unwrap();
+        assert_eq!(moment(start), "2026-11-24 00:00");
+        for wrong in [
+            "",
+            "2026-11-31",
+            "2026-1-1",
+            "20261124",
+            "24.11.2026",
+            "2026-11-24T10:00",
+            "yesterday",
+            "-02026-1-1",
+        ] {
+            assert_eq!(start_of_day(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -10,10 +10,15 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::complete::{accounts, messages};
 use crate::{
-    domain::{ids::RowId, size::ByteSize, time::TimeSpan},
+    domain::{
+        ids::RowId,
+        size::ByteSize,
+        time::{TimeSpan, Timestamp},
+    },
     import::Program,
     ledger::{RowRange, State},
     report::Level,
+    text::start_of_day,
 };
 
 /// Fetch mail by POP3: each message once, and one bad message never stops the others.
@@ -350,19 +355,40 @@ pub enum Ledger {
     /// Forget messages: those still on the server are fetched again
     Forget(NamedMessages),
     /// Skip all messages that were not delivered yet: neither fetch nor delete them
-    Catchup {
-        /// The account
-        #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
-        account: String,
-
-        /// Treat the messages as fetched now, so that `keep` deletes them from the server
-        #[arg(long)]
-        as_fetched: bool,
-    },
+    Catchup(Catchup),
     /// Delete messages from the server in the next run, delivered or not
     Delete(NamedMessages),
     /// Check the integrity of the ledger, and compare it with the Maildir
     Verify(Accounts),
+}
+
+/// Options of `pouch ledger catchup`.
+#[derive(Clone, Debug, Args)]
+pub struct Catchup {
+    /// The account
+    #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
+    pub account: String,
+
+    /// Treat the messages as fetched now, so that `keep` deletes them from the server
+    #[arg(long)]
+    pub as_fetched: bool,
+
+    /// Only messages that the server received before this day, such as 2026-11-28
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub before: Option<Day>,
+
+    /// Except this many messages, the newest on the server
+    #[arg(long, value_name = "COUNT", value_parser = except_newest)]
+    pub except_newest: Option<u64>,
+}
+
+/// A day in local time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Day {
+    /// As it was written: `2026-11-28`.
+    pub text: String,
+    /// Its first second.
+    pub start: Timestamp,
 }
 
 /// Some messages of an account, or all failed ones.
@@ -456,6 +482,20 @@ fn jobs(text: &str) -> Result<u16, String> {
     text.parse()
         .map(NonZero::get)
         .map_err(|_| "it must be a number from 1 to 65535".to_owned())
+}
+
+fn except_newest(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "it must be a number of messages from 0 up".to_owned())
+}
+
+fn day(text: &str) -> Result<Day, String> {
+    let start = start_of_day(text)
+        .ok_or("it must be a day of the calendar, written YYYY-MM-DD, such as 2026-11-28")?;
+    Ok(Day {
+        text: text.to_owned(),
+        start,
+    })
 }
 
 /// Parses a number, a range of numbers, or `all`.

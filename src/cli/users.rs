@@ -90,7 +90,7 @@ fn selected(command: &Command) -> Option<Vec<String>> {
             vec![args.account.clone()]
         }
         Command::Ledger(Ledger::Retry(args)) => vec![args.account.clone()],
-        Command::Ledger(Ledger::Catchup { account, .. }) => vec![account.clone()],
+        Command::Ledger(Ledger::Catchup(args)) => vec![args.account.clone()],
         Command::Login(args) => args.account.iter().cloned().collect(),
         Command::Import(_) | Command::Config(_) | Command::Completions { .. } => return None,
     })
@@ -265,7 +265,7 @@ fn secrets(
 ) -> Result<BTreeMap<String, Result<Secret>>> {
     let connects = match command {
         Command::Fetch(args) => args.password_command.is_none(),
-        Command::Plan(_) | Command::Check(_) | Command::Ledger(Ledger::Catchup { .. }) => true,
+        Command::Plan(_) | Command::Check(_) | Command::Ledger(Ledger::Catchup(_)) => true,
         _ => false,
     };
     let env = fetch::env(context, &[])?;

@@ -357,7 +357,7 @@ pub(super) fn fingerprints(
 ///
 /// # Errors
 /// The connection is lost. The message whose header was awaited is then unreadable.
-fn heads(
+pub(super) fn heads(
     session: &mut Transaction<Stream>,
     messages: &[(MsgNum, u64)],
     unreadable: &mut UnreadableHeaders,

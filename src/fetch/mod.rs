@@ -58,7 +58,7 @@ use crate::{
     ledger::{Ledger, LedgerFile, Run, RunEnd},
 };
 
-pub use catch_up::catch_up;
+pub use catch_up::{CatchUp, CaughtUp, catch_up};
 pub use describe::{Detail, MessageDetails};
 use env::RunEnv;
 pub use import_seen::{ImportOutcome, SeenMail, import_seen};

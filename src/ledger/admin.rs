@@ -11,7 +11,6 @@ use super::Ledger;
 use crate::{
     domain::{
         ids::{Listed, MsgNum, RowId},
-        plan::{Known, ListedMessage},
         reconcile::Reconciled,
         time::Timestamp,
     },
@@ -100,9 +99,10 @@ impl Ledger {
         })
     }
 
-    /// Skips every listed message that was not delivered, so that it is neither fetched nor
-    /// deleted. With `as_fetched`, records it as delivered `now` instead, so that it is deleted
-    /// when `keep` says so; messages that a rule or a filter skipped remain skipped.
+    /// Skips the messages at the indices `selected` that were not delivered, so that they are
+    /// neither fetched nor deleted. With `as_fetched`, records them as delivered `now` instead, so
+    /// that they are deleted when `keep` says so; messages that a rule or a filter skipped remain
+    /// skipped.
     ///
     /// `reconciled` is the result of reconciling `listed`. Returns how many messages changed, and
     /// all skipped messages.
@@ -113,21 +113,18 @@ impl Ledger {
         &mut self,
         mut reconciled: Reconciled,
         listed: &[Listed],
-        as_fetched: bool,
-        now: Timestamp,
+        selected: &HashSet<usize>,
+        (as_fetched, now): (bool, Timestamp),
     ) -> Result<(u64, Vec<SkippedMessage>)> {
         // An unverified row may now belong to another message: it stays missing, so that the next
         // run compares the headers.
         let unverified: HashSet<_> = reconciled.unverified.iter().map(|one| one.row).collect();
         reconciled.relisted.retain(|row| !unverified.contains(row));
         self.admit(&mut reconciled, listed, None, now)?;
-        let undelivered = |entry: &&ListedMessage| {
-            !matches!(entry.known, Known::Delivered { .. } | Known::Short { .. })
-        };
-        let entries = reconciled.mailbox.entries.iter();
+        let entries = reconciled.mailbox.entries.iter().enumerate();
         let skipped: Vec<_> = entries
-            .filter(undelivered)
-            .filter_map(|entry| Some((entry.num, entry.octets, entry.row?)))
+            .filter(|(index, entry)| entry.known.is_undelivered() && selected.contains(index))
+            .filter_map(|(_, entry)| Some((entry.num, entry.octets, entry.row?)))
             .collect();
         let rows: Vec<_> = skipped.iter().map(|(.., row)| *row).collect();
         let changed = if as_fetched {

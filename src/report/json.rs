@@ -87,7 +87,10 @@ impl Reporter for Json {
                     "destinations": destinations(summary),
                 }),
             ),
-            Event::Connecting { .. } | Event::Received { .. } | Event::TraceLine(_) => return,
+            Event::Connecting { .. }
+            | Event::Reading { .. }
+            | Event::Received { .. }
+            | Event::TraceLine(_) => return,
         };
         let mut object = json!({ "account": account });
         if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {

@@ -97,7 +97,7 @@ impl Reporter for Terminal {
 impl Screen {
     fn advance(&self, account: &str, event: &Event<'_>) {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Event::Connecting { .. } | Event::Planned { .. } = event {
+        if let Event::Connecting { .. } | Event::Planned { .. } | Event::Reading { .. } = event {
             accounts
                 .entry(account.to_owned())
                 .or_insert_with(Progress::new);
@@ -108,6 +108,16 @@ impl Screen {
         match event {
             Event::Connecting { server } => {
                 progress.waiting = Some(format!("connecting to {server}"));
+            }
+            Event::Reading { read, of, .. } if Some(*read) == *of => {
+                progress.waiting = None;
+                self.hide(progress.bar.take());
+            }
+            Event::Reading { what, read, of } => {
+                progress.waiting = Some(match of {
+                    Some(of) => format!("reading {what}: {read} of {of}"),
+                    None => format!("reading {what}: {read}"),
+                });
             }
             Event::Planned { fetch: 0, .. } if progress.waiting.is_some() => {
                 progress.waiting = None;

@@ -9,15 +9,15 @@ use serde_json::json;
 
 use super::{
     CommandContext, CommandResult,
-    args::{Accounts, Ledger as Command, Messages, NamedMessages},
-    fetch, print_json,
+    args::{Accounts, Catchup, Ledger as Command, Messages, NamedMessages},
+    dirs, fetch, print_json,
 };
 use crate::{
     config::Account,
     delivery::{Delivery, Location},
     domain::{destination::Destination, ids::RowId},
     error::{Error, Exit, Kind, Result},
-    fetch::{destinations, env::RunEnv},
+    fetch::{CatchUp, CaughtUp, destinations, env::RunEnv},
     ledger::{
         Ledger, REPLACE_HINT, Reader, RetryOutcome, Row, RowFilter, RowRange, State,
         no_such_message,
@@ -58,10 +58,7 @@ pub(super) fn run(context: &CommandContext, command: Command) -> CommandResult {
                 .request_deletion(rows)
                 .map(|changed| (changed, text(changed)))
         }),
-        Command::Catchup {
-            account,
-            as_fetched,
-        } => catch_up(context, &account, as_fetched),
+        Command::Catchup(args) => catch_up(context, &args),
         Command::Verify(accounts) => verify(context, &accounts),
     }
 }
@@ -171,20 +168,48 @@ fn change(
 }
 
 /// Runs `pouch ledger catchup`.
-fn catch_up(context: &CommandContext, name: &str, as_fetched: bool) -> CommandResult {
-    let (account, env) = account(context, name)?;
-    let changed = crate::fetch::catch_up(&account, &env, as_fetched)?;
-    if context.global.json {
-        print_json(&json!({ "account": account.name, "changed": changed }))?;
-    } else {
-        let result = if as_fetched {
-            "marked as fetched"
-        } else {
-            "skipped"
-        };
-        let messages = count(changed, "message");
-        print_wrapped(&format!("{}: {messages} {result}\n", account.name))?;
+fn catch_up(context: &CommandContext, args: &Catchup) -> CommandResult {
+    if let Some(day) = &args.before
+        && day.start > dirs::clock().now()
+    {
+        let what = format!("the day {} is in the future", day.text);
+        return Err(Error::new(Kind::Usage, what)
+            .with_hint("without `--before`, all messages on the server are marked")
+            .into());
     }
+    let (account, env) = account(context, &args.account)?;
+    let choice = CatchUp {
+        as_fetched: args.as_fetched,
+        before: args.before.as_ref().map(|day| day.start),
+        except_newest: args.except_newest.unwrap_or(0),
+    };
+    let CaughtUp {
+        changed,
+        left,
+        undated,
+    } = crate::fetch::catch_up(&account, &env, choice)?;
+    if context.global.json {
+        print_json(&json!({
+            "account": account.name,
+            "changed": changed,
+            "left": left,
+            "undated": undated,
+        }))?;
+        return Ok(Exit::OK);
+    }
+    let result = if args.as_fetched {
+        "marked as fetched"
+    } else {
+        "skipped"
+    };
+    let mut text = format!("{}: {} {result}", account.name, count(changed, "message"));
+    if args.before.is_some() || args.except_newest.is_some() {
+        text.push_str(&format!(", {left} left to fetch"));
+    }
+    if undated > 0 {
+        text.push_str(&format!("; the date of {undated} is not known"));
+    }
+    print_wrapped(&format!("{text}\n"))?;
     Ok(Exit::OK)
 }
 

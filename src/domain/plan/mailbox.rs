@@ -79,6 +79,11 @@ impl Known {
         attempts: 0,
         deferred: false,
     };
+
+    /// Returns whether no part of it was delivered.
+    pub fn is_undelivered(self) -> bool {
+        !matches!(self, Self::Delivered { .. } | Self::Short { .. })
+    }
 }
 
 /// The state of a delivered message in the Maildir.
