@@ -356,6 +356,8 @@ pub enum Ledger {
     Forget(NamedMessages),
     /// Skip all messages that were not delivered yet: neither fetch nor delete them
     Catchup(Catchup),
+    /// Record messages of which a Maildir has a file already, so that they are not fetched
+    Adopt(Adopt),
     /// Delete messages from the server in the next run, delivered or not
     Delete(NamedMessages),
     /// Check the integrity of the ledger, and compare it with the Maildir
@@ -380,6 +382,26 @@ pub struct Catchup {
     /// Except this many messages, the newest on the server
     #[arg(long, value_name = "COUNT", value_parser = except_newest)]
     pub except_newest: Option<u64>,
+}
+
+/// Options of `pouch ledger adopt`.
+#[derive(Clone, Debug, Args)]
+pub struct Adopt {
+    /// The account
+    #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
+    pub account: String,
+
+    /// The Maildir with the files; by default, the one that the account delivers to
+    #[arg(value_name = "MAILDIR", value_hint = ValueHint::DirPath)]
+    pub maildir: Option<PathBuf>,
+
+    /// Search the folders in it as well
+    #[arg(long)]
+    pub subfolders: bool,
+
+    /// Show what would be recorded, without recording it
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 /// A day in local time.

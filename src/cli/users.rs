@@ -91,6 +91,7 @@ fn selected(command: &Command) -> Option<Vec<String>> {
         }
         Command::Ledger(Ledger::Retry(args)) => vec![args.account.clone()],
         Command::Ledger(Ledger::Catchup(args)) => vec![args.account.clone()],
+        Command::Ledger(Ledger::Adopt(args)) => vec![args.account.clone()],
         Command::Login(args) => args.account.iter().cloned().collect(),
         Command::Import(_) | Command::Config(_) | Command::Completions { .. } => return None,
     })
@@ -265,7 +266,9 @@ fn secrets(
 ) -> Result<BTreeMap<String, Result<Secret>>> {
     let connects = match command {
         Command::Fetch(args) => args.password_command.is_none(),
-        Command::Plan(_) | Command::Check(_) | Command::Ledger(Ledger::Catchup(_)) => true,
+        Command::Plan(_)
+        | Command::Check(_)
+        | Command::Ledger(Ledger::Catchup(_) | Ledger::Adopt(_)) => true,
         _ => false,
     };
     let env = fetch::env(context, &[])?;

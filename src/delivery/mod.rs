@@ -7,6 +7,7 @@
 //! draft removes itself.
 
 mod filter;
+mod inspect;
 mod lmtp;
 mod maildir;
 mod mbox;
@@ -23,6 +24,7 @@ use std::{
 };
 
 pub use filter::{Filter, Filtered};
+pub use inspect::Inspected;
 pub use lmtp::{Lmtp, LmtpStream};
 pub use maildir::{Changes, Maildir};
 pub use mbox::{Mbox, MboxOptions};

@@ -152,12 +152,23 @@ pub fn has_return_path(head: &[u8]) -> bool {
     fields(head).is_some_and(|message| message.header(HeaderName::ReturnPath).is_some())
 }
 
+/// Returns a header without the line of an mbox file before it (`From ann@… Mon Nov 23 …`), which
+/// some delivery agents write into the files of a Maildir.
+pub fn without_mbox_line(head: &[u8]) -> &[u8] {
+    let is_line = head.starts_with(b"From ") || head.starts_with(b">From ");
+    match memchr::memchr(b'\n', head) {
+        Some(end) if is_line => &head[end + 1..],
+        _ => head,
+    }
+}
+
 /// The beginning of the comment that pouch writes into a Received field.
 pub const RECEIVED_BY_POUCH: &str = "(pouch ";
 
 /// Returns the fingerprint of `head`, a header with LF line ends, or `None` if it has none of the
 /// fields.
 pub fn fingerprint(head: &[u8]) -> Option<Fingerprint> {
+    let head = without_mbox_line(head);
     let message = fields(head)?;
     let mut hash = Sha256::new();
     let mut any = false;
@@ -340,6 +351,14 @@ mod tests {
         assert_eq!(fingerprint(MAIL), fingerprint(moved.as_bytes()));
         let other = String::from_utf8_lossy(MAIL).replace("<1@", "<2@");
         assert_ne!(fingerprint(MAIL), fingerprint(other.as_bytes()));
+        let mbox = [
+            &b"From ann@example.org Mon Jan  1 00:00:00 2026\n"[..],
+            MAIL,
+        ]
+        .concat();
+        assert_eq!(fingerprint(&mbox), fingerprint(MAIL));
+        let wire = String::from_utf8_lossy(MAIL).replace('\n', "\r\n");
+        assert_eq!(fingerprint(wire.as_bytes()), fingerprint(MAIL));
         assert_eq!(fingerprint(b"X-Other: 1\n\n"), None);
         // nor do the fields that pouch adds
         let nameless =

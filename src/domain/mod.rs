@@ -1,5 +1,6 @@
 //! The terms and decisions of mail fetching: no I/O, no clock, no environment.
 
+pub mod adopt;
 pub mod auth;
 pub mod blame;
 pub mod destination;

@@ -69,7 +69,7 @@ pub fn import_seen(
     secret: Option<&Secret>,
     dry_run: bool,
 ) -> Result<ImportOutcome> {
-    let (lock, file) = env.lock(account).map_err(without_wait)?;
+    let (_lock, file) = env.lock(account).map_err(without_wait)?;
     hooks::before(account, env)?;
     let secret = match secret {
         Some(secret) => secret.clone(),
@@ -77,7 +77,7 @@ pub fn import_seen(
     };
     let mut session = connect(account, env, (&secret, None), &mut |_| {})?;
     let mut unreadable = UnreadableHeaders::default();
-    let mailbox = Mailbox::read(&mut session, (account, env, file, lock), &mut unreadable)?;
+    let mailbox = Mailbox::read(&mut session, (account, env, file), &mut unreadable)?;
     let now = env.clock.now();
     let mut outcome = mailbox.compare(account, mail, now)?;
     if !dry_run {
@@ -103,18 +103,21 @@ pub fn import_seen(
 }
 
 /// A mailbox as it is on the server and in the ledger, which is not changed.
-struct Mailbox {
-    file: LedgerFile,
-    listing: Listing,
-    reconciled: Reconciled,
-    _locks: (Lock, Option<Lock>),
+pub(super) struct Mailbox {
+    pub(super) file: LedgerFile,
+    /// The ledger, or `None` if there is none yet.
+    pub(super) reader: Option<Reader>,
+    pub(super) listing: Listing,
+    pub(super) reconciled: Reconciled,
+    /// The lock of the mailbox, if the account leads to one with another ledger.
+    _lock: Option<Lock>,
 }
 
 impl Mailbox {
-    /// Lists the mailbox, and compares it with the ledger.
-    fn read(
+    /// Lists the mailbox, and compares it with the ledger. The caller holds the lock of the account.
+    pub(super) fn read(
         session: &mut Transaction<Stream>,
-        (account, env, mut file, lock): (&Account, &RunEnv, LedgerFile, Lock),
+        (account, env, mut file): (&Account, &RunEnv, LedgerFile),
         unreadable: &mut UnreadableHeaders,
     ) -> Result<Self> {
         let address = account.identity().address;
@@ -146,9 +149,10 @@ impl Mailbox {
         }
         Ok(Self {
             file,
+            reader,
             listing,
             reconciled,
-            _locks: (lock, mailbox_lock),
+            _lock: mailbox_lock,
         })
     }
 

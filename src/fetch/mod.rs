@@ -21,6 +21,7 @@
 //! server or a destination is to blame for a failure is decided in
 //! [`blame`](crate::domain::blame).
 
+mod adopt;
 mod basis;
 mod catch_up;
 mod commit;
@@ -58,6 +59,7 @@ use crate::{
     ledger::{Ledger, LedgerFile, Run, RunEnd},
 };
 
+pub use adopt::{AdoptOutcome, Adoption, adopt};
 pub use catch_up::{CatchUp, CaughtUp, catch_up};
 pub use describe::{Detail, MessageDetails};
 use env::RunEnv;

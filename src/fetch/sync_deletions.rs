@@ -84,9 +84,11 @@ pub(super) fn find_deleted(
     basis: &Basis<'_>,
 ) -> Result<Synced> {
     let maildirs = destinations::seen_maildirs(basis.account);
+    let adopted = reader.adopted_files()?;
     let mut present = HashSet::new();
     let search = basis.router.visit_stored(&mut |found| {
-        present.extend(reader.message_named(&found.name).map(|name| name.row));
+        let own = || reader.message_named(&found.name).map(|name| name.row);
+        present.extend(adopted.find(&found.name).or_else(own));
         Ok(())
     })?;
     if search.is_none() {
@@ -113,7 +115,10 @@ pub(super) fn find_deleted(
     // a message that a mail program was moving is found the second time
     let mut evidence = Evidence::new(missing, basis.account, reader)?;
     let search = basis.router.visit_stored(&mut |found| {
-        evidence.add(&found, reader);
+        match adopted.find(&found.name) {
+            Some(row) => evidence.add_adopted(row),
+            None => evidence.add(&found, reader),
+        }
         Ok(())
     })?;
     evidence
@@ -215,6 +220,12 @@ impl Evidence {
             }
         }
         Ok(evidence)
+    }
+
+    /// Adds a file that was adopted. Its time says nothing: it may have been copied here.
+    fn add_adopted(&mut self, row: RowId) {
+        self.files += 1;
+        self.missing.remove(&row);
     }
 
     /// Adds a message that was found. A missing message may have been renamed, and is recognised by

@@ -23,7 +23,8 @@
 //!          ├─ delivering: handed to a program or an LMTP server, result unknown
 //!          └─ skipped: by a rule, a filter or `ledger catchup`; neither fetched nor deleted
 //! ```
-//! A message that another program has fetched is delivered when it is [imported](Ledger::import).
+//! A message that another program has fetched is delivered when it is [imported](Ledger::import), or
+//! [adopted](Ledger::adopt) with its file.
 //!
 //! # Reading and writing
 //! A [`Reader`] opens the database read-only. It is all that `pouch plan`, `status` and `ledger
@@ -49,6 +50,7 @@
 //! writes.
 
 mod admin;
+mod adopt;
 mod attempts;
 mod deletions;
 mod deliveries;
@@ -76,6 +78,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use admin::RetryOutcome;
+pub use adopt::{AdoptCounts, Adopted, AdoptedFiles};
 pub use attempts::Failed;
 pub use deletions::Proof;
 pub use deliveries::{Arrival, ExpectedSize, NextCopy, Recovered, RecoveredNotice};

@@ -115,6 +115,8 @@ pub struct Row {
     pub imported_from: Option<String>,
     /// The name of its file in a Maildir, without flags.
     pub name: String,
+    /// Whether another program delivered that file (`ledger adopt`).
+    pub is_adopted: bool,
 }
 
 impl Row {
@@ -138,7 +140,7 @@ const SHOWN_STATE: &str = "CASE WHEN state = 'delivered' AND truncated THEN 'sho
 pub(super) const COLUMNS: &str = "id, uid, uid_size, listed_size,
     CASE WHEN state = 'delivered' AND truncated THEN 'short' ELSE state END AS shown_state,
     first_seen, delivered_at, bytes_received, missing_since, attempts, retry_after, reason, sender,
-    subject, delete_requested OR delete_by_rule, copy, imported_from";
+    subject, delete_requested OR delete_by_rule, copy, imported_from, adopted_name";
 
 impl Row {
     /// Returns whether pouch delivered it. `ledger catchup --as-fetched` and `import` record
@@ -185,7 +187,10 @@ impl Reader {
             destinations: 1,
             origin: self.name.clone(),
         };
+        let adopted: Option<String> = columns.get(17)?;
         Ok(Row {
+            is_adopted: adopted.is_some(),
+            name: adopted.unwrap_or_else(|| name.to_string()),
             id,
             uid: uid(columns, 1)?,
             octets: columns.get(3)?,
@@ -201,7 +206,6 @@ impl Reader {
             subject: columns.get(13)?,
             delete_requested: columns.get(14)?,
             imported_from: columns.get(16)?,
-            name: name.to_string(),
         })
     }
 

@@ -10,7 +10,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The supported version of the tables. A new database has version 0.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 const TABLES: &str = "
     CREATE TABLE mailbox (                      -- one row
@@ -21,7 +21,11 @@ const TABLES: &str = "
         sizes_short         INTEGER NOT NULL DEFAULT 0, -- messages with fewer bytes
         problem             TEXT,               -- the error that ended the last run
         problem_since       INTEGER,
-        problem_report_due  INTEGER             -- the next report; NULL: not reported yet
+        problem_report_due  INTEGER,            -- the next report; NULL: not reported yet
+        machine             TEXT,               -- that of the last run, hashed; NULL: unknown
+        machine_name        TEXT,               -- its host name
+        exported_at         INTEGER,            -- another machine has the ledger since then
+        restored_at         INTEGER             -- from a backup, and not compared with files yet
     ) STRICT;
 
     CREATE TABLE address (                      -- where the mailbox was seen
@@ -91,7 +95,8 @@ const TABLES: &str = "
         notice_in_flight    INTEGER NOT NULL DEFAULT 0, -- notice handed over, result unknown
         maildir_set         INTEGER REFERENCES maildir_set, -- one of these has it
         imported_from       TEXT,               -- the program that fetched it, unless pouch did
-        never_listed        INTEGER NOT NULL DEFAULT 0 -- not on the server since its import
+        never_listed        INTEGER NOT NULL DEFAULT 0, -- not on the server since its import
+        adopted_name        TEXT                -- its file, if another program delivered it
     ) STRICT;
     CREATE INDEX message_uid ON message (uid);
     CREATE INDEX message_live ON message (id) WHERE state <> 'gone';

@@ -14,7 +14,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, unlink},
+    fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, syncfs, unlink},
     io::{Errno, retry_on_intr},
 };
 
@@ -331,6 +331,15 @@ fn sync_unless(path: &Path, is_ignored: impl Fn(&io::Error) -> bool) -> Result<(
         Err(error) if is_ignored(&error) => Ok(()),
         synced => synced.map_err(|error| Error::file("sync the directory", path, &error)),
     }
+}
+
+/// Makes all files of the file system of a directory durable (syncfs(2)), whoever wrote them.
+///
+/// # Errors
+/// The directory cannot be opened, or the disk failed.
+pub fn sync_file_system(path: &Path) -> Result<()> {
+    let synced = File::open(path).and_then(|dir| Ok(retry_on_intr(|| syncfs(&dir))?));
+    synced.map_err(|error| Error::file("sync the file system of", path, &error))
 }
 
 /// Makes the symbolic link `link` to the directory `target`, unless something is in its place that is

@@ -28,6 +28,7 @@ pub(super) fn line(row: &Row) -> String {
             let uid = format!("UID {}", sanitize(&row.uid.text()));
             Some(match &row.imported_from {
                 Some(origin) => format!("imported from {origin}; {uid}"),
+                None if row.is_adopted => format!("adopted; {uid}"),
                 None => uid,
             })
         }
@@ -54,6 +55,11 @@ pub(super) fn details(row: &Row) -> String {
         ("UID", Some(sanitize(&row.uid.text()))),
         ("state", Some(row.state.to_string())),
         ("imported from", row.imported_from.clone()),
+        (
+            "adopted",
+            row.is_adopted
+                .then(|| "with a file of another program".to_owned()),
+        ),
         ("from", text(&row.sender)),
         ("subject", text(&row.subject)),
         ("listed size", Some(count(row.octets, "byte"))),
@@ -99,6 +105,7 @@ pub(super) struct Document<'a> {
     uid: String,
     state: &'static str,
     imported_from: Option<&'a str>,
+    adopted: bool,
     from: Option<String>,
     subject: Option<String>,
     size: u64,
@@ -122,6 +129,7 @@ impl<'a> From<&'a Row> for Document<'a> {
             uid: sanitize(&row.uid.text()),
             state: row.state.name(),
             imported_from: row.imported_from.as_deref(),
+            adopted: row.is_adopted,
             from: text(&row.sender),
             subject: text(&row.subject),
             size: row.octets,

@@ -1,5 +1,6 @@
 //! `pouch ledger`: shows and changes the records of messages.
 
+mod adopt;
 mod message;
 
 use std::collections::HashSet;
@@ -59,6 +60,7 @@ pub(super) fn run(context: &CommandContext, command: Command) -> CommandResult {
                 .map(|changed| (changed, text(changed)))
         }),
         Command::Catchup(args) => catch_up(context, &args),
+        Command::Adopt(args) => adopt::run(context, &args),
         Command::Verify(accounts) => verify(context, &accounts),
     }
 }
@@ -348,13 +350,15 @@ fn present(
         return Ok(None);
     }
     let file = env.offline_file(account)?;
+    let adopted = ledger.map(Reader::adopted_files).transpose()?;
+    let adopted = adopted.unwrap_or_default();
     let mut rows = HashSet::new();
     let router = destinations::open_existing(account, env, &file)?;
     let search = router.visit_stored(&mut |found| {
-        if matches!(found.content, Location::File(_))
-            && let Some(name) = ledger.and_then(|ledger| ledger.message_named(&found.name))
-        {
-            rows.insert(name.row);
+        if matches!(found.content, Location::File(_)) {
+            let own = || ledger.and_then(|ledger| ledger.message_named(&found.name));
+            let row = adopted.find(&found.name);
+            rows.extend(row.or_else(|| own().map(|name| name.row)));
         }
         Ok(())
     })?;

@@ -107,6 +107,22 @@ impl Maildir {
         Ok(Self::at(root))
     }
 
+    /// Passes its messages to `visit`, as [`visit_stored`](Delivery::visit_stored) does, and with
+    /// `subfolders` those of the Maildirs in it.
+    ///
+    /// # Errors
+    /// It cannot be read, or `visit` failed.
+    pub fn visit(&self, subfolders: bool, visit: &mut Visit<'_>) -> Result<Search> {
+        let mut walk = Walk {
+            subfolders,
+            seen: HashSet::new(),
+            search: Search::default(),
+            visit,
+        };
+        walk.maildir(&self.root)?;
+        Ok(walk.search)
+    }
+
     /// Returns the creation time of the Maildir at `root` in nanoseconds since 1970 (statx(2),
     /// `btime`), which changes if it is replaced or restored from a backup. Returns 0 if there is
     /// none, and `None` if its file system does not record it.
@@ -282,13 +298,7 @@ impl Delivery for Maildir {
     }
 
     fn visit_stored(&self, visit: &mut Visit<'_>) -> Result<Option<Search>> {
-        let mut walk = Walk {
-            seen: HashSet::new(),
-            search: Search::default(),
-            visit,
-        };
-        walk.maildir(&self.root)?;
-        Ok(Some(walk.search))
+        self.visit(true, visit).map(Some)
     }
 
     fn remove_stale_drafts(&mut self, ours: &dyn Fn(&str) -> bool) -> Result<()> {
@@ -370,6 +380,7 @@ fn sync_all(accepted: &[Accepted]) -> Vec<Result<()>> {
 /// Mail programs move messages meanwhile, from `new` to `cur`, and from there to subfolders. In the
 /// order of reading, such a message is not missed.
 struct Walk<'w, 'v> {
+    subfolders: bool,
     /// The directories that were visited, since links and mounts can form a cycle.
     seen: HashSet<(u64, u64)>,
     search: Search,
@@ -434,6 +445,9 @@ impl Walk<'_, '_> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err((path, error)),
             }
+        }
+        if !self.subfolders {
+            return Ok(Ok(()));
         }
         let mut folders = Vec::new();
         let listed = files::each_entry(dir, |entry| {
