@@ -362,6 +362,15 @@ pub enum Ledger {
     Delete(NamedMessages),
     /// Check the integrity of the ledger, and compare it with the Maildir
     Verify(Accounts),
+    /// Copy ledgers, also while pouch is fetching
+    Backup(Backup),
+    /// Put back ledgers from a backup, or from another machine
+    #[command(alias = "import")]
+    Restore(Restore),
+    /// Write the ledger to a file for another machine, and stop fetching the account here
+    Export(Export),
+    /// Delete the ledger of an account: all mail still on the server is fetched again
+    Drop(Drop),
 }
 
 /// Options of `pouch ledger catchup`.
@@ -402,6 +411,63 @@ pub struct Adopt {
     /// Show what would be recorded, without recording it
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+}
+
+/// Options of `pouch ledger backup`.
+#[derive(Clone, Debug, Args)]
+#[command(allow_missing_positional = true)]
+pub struct Backup {
+    /// Accounts by name; all mailboxes that have a ledger by default
+    #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
+    pub accounts: Vec<String>,
+
+    /// The directory for the copies; a file for one account, unless it is a directory
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+
+    /// Replace existing copies
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// Options of `pouch ledger restore`.
+#[derive(Clone, Debug, Args)]
+pub struct Restore {
+    /// Files or directories that `backup` or `export` wrote; - is standard input
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+
+    /// Replace ledgers of the same mailboxes, which are kept under another name
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// Options of `pouch ledger export`.
+#[derive(Clone, Debug, Args)]
+pub struct Export {
+    /// The account
+    #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
+    pub account: String,
+
+    /// The new file; - is standard output
+    #[arg(value_name = "FILE", required_unless_present = "undo", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+
+    /// Fetch the account here again, because no other machine does
+    #[arg(long, conflicts_with = "file")]
+    pub undo: bool,
+}
+
+/// Options of `pouch ledger drop`.
+#[derive(Clone, Debug, Args)]
+pub struct Drop {
+    /// The account, or the name or address of a mailbox that is not in the config any more
+    #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
+    pub account: String,
+
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// A day in local time.

@@ -19,7 +19,7 @@ use crate::{
     ledger::mailboxes,
     net::TlsCache,
     report::{Colour, Level, watched},
-    sys::{clock::Clock, interrupt::Interrupt, password::CredentialFolder, user::User},
+    sys::{clock::Clock, interrupt::Interrupt, machine, password::CredentialFolder, user::User},
     text::tilde,
 };
 
@@ -205,6 +205,7 @@ impl Dirs {
             clock: clock(),
             stop,
             hostname: machine(),
+            machine_id: machine::id(),
             credentials: CredentialFolder(
                 self.variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             ),

@@ -64,6 +64,7 @@ pub(super) fn select(command: &mut Command, names: &[String]) {
         Command::Ledger(Ledger::List { accounts, .. } | Ledger::Verify(accounts)) => {
             &mut accounts.accounts
         }
+        Command::Ledger(Ledger::Backup(args)) => &mut args.accounts,
         Command::Login(args) => {
             args.account = names.first().cloned();
             return;
@@ -92,8 +93,15 @@ fn selected(command: &Command) -> Option<Vec<String>> {
         Command::Ledger(Ledger::Retry(args)) => vec![args.account.clone()],
         Command::Ledger(Ledger::Catchup(args)) => vec![args.account.clone()],
         Command::Ledger(Ledger::Adopt(args)) => vec![args.account.clone()],
+        Command::Ledger(Ledger::Backup(args)) if args.accounts.is_empty() => return None,
+        Command::Ledger(Ledger::Backup(args)) => args.accounts.clone(),
+        Command::Ledger(Ledger::Export(args)) => vec![args.account.clone()],
+        Command::Ledger(Ledger::Drop(args)) => vec![args.account.clone()],
         Command::Login(args) => args.account.iter().cloned().collect(),
-        Command::Import(_) | Command::Config(_) | Command::Completions { .. } => return None,
+        Command::Import(_)
+        | Command::Config(_)
+        | Command::Ledger(Ledger::Restore(_))
+        | Command::Completions { .. } => return None,
     })
 }
 

@@ -55,17 +55,17 @@ impl MessageKey {
         let header = Header::read(without_mbox_line(head));
         let id = header.texts("Message-ID").into_iter().next();
         let id = id.filter(|id| !id.is_empty());
+        let unnamed = || {
+            let from = header.addresses("From").into_iter().flatten().next()?;
+            let subject = header.texts("Subject").into_iter().next()?;
+            let words: Vec<_> = subject.split_whitespace().collect();
+            Some(vec!["no id".to_owned(), from, words.join(" ")])
+        };
+        let named = |id: &String| Some(vec!["id".to_owned(), id.clone()]);
         let parts = header.date().and_then(|date| {
-            let date = date.0.to_string();
-            Some(match &id {
-                Some(id) => vec!["id".to_owned(), id.clone(), date],
-                None => {
-                    let from = header.addresses("From").into_iter().flatten().next()?;
-                    let subject = header.texts("Subject").into_iter().next()?;
-                    let words: Vec<_> = subject.split_whitespace().collect();
-                    vec!["no id".to_owned(), from, words.join(" "), date]
-                }
-            })
+            let mut parts = id.as_ref().map_or_else(unnamed, named)?;
+            parts.push(date.0.to_string());
+            Some(parts)
         });
         Some(Self {
             exact,

@@ -12,11 +12,11 @@
 use std::{
     collections::{HashMap, HashSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::{
-    catch_up::HeaderProgress,
+    catch_up::Progress,
     connect::connect,
     destinations,
     env::{RunEnv, without_wait},
@@ -35,10 +35,10 @@ use crate::{
     },
     error::{Error, Kind, Result},
     event::Event,
-    ledger::{Adopted, Reader},
+    ledger::{Adopted, Ledger, LedgerFile, Reader, hash_name},
     net::Stream,
     pop3::transaction::Transaction,
-    sys::files,
+    sys::{files, password::Secret},
     text::{count, tilde},
 };
 
@@ -47,15 +47,18 @@ use crate::{
 const MANY: usize = 5;
 
 /// The number of files after which progress is reported.
-const FILES_AT_ONCE: u64 = 200;
+const FILES_AT_ONCE: u64 = 50;
 
 /// The files to adopt.
 #[derive(Clone, Copy, Debug)]
 pub struct Adoption<'a> {
-    /// The Maildir.
-    pub maildir: &'a Path,
-    /// Whether the Maildirs in it are searched as well.
+    /// The Maildirs.
+    pub maildirs: &'a [PathBuf],
+    /// Whether the Maildirs in them are searched as well.
     pub subfolders: bool,
+    /// Whether only files are compared that pouch delivered itself, and that the ledger lost because
+    /// it was restored from a backup.
+    pub only_own: bool,
     /// Whether nothing is recorded.
     pub dry_run: bool,
 }
@@ -89,90 +92,192 @@ pub struct AdoptOutcome {
     pub due: u64,
 }
 
-/// Matches messages on the server with the files of a Maildir and, unless it is a dry run, records
+/// Matches messages on the server with the files of Maildirs and, unless it is a dry run, records
 /// them as delivered together with their files.
 ///
 /// # Errors
-/// The path is no Maildir, or has none of many messages; the server does not support TOP; the mailbox
-/// cannot be listed; or the ledger cannot be written. Then nothing is recorded.
+/// A path is no Maildir, or they have none of many messages; the server does not support TOP; the
+/// mailbox cannot be listed; or the ledger cannot be written. Then nothing is recorded.
 pub fn adopt(account: &Account, env: &RunEnv, adoption: Adoption<'_>) -> Result<AdoptOutcome> {
-    let maildir = open(adoption.maildir, env)?;
-    let in_maildir = is_of_account(adoption.maildir, account);
+    for path in adoption.maildirs {
+        check(path, env)?;
+    }
     let (_lock, file) = env.lock(account).map_err(without_wait)?;
     hooks::before(account, env)?;
     let secret = env.secret(account)?;
-    let mut unreadable = UnreadableHeaders::default();
-    let mut headers = Headers::default();
-    let mailbox = loop {
-        let mut session = connect(account, env, (&secret, None), &mut |_| {})?;
-        let read = Mailbox::read(&mut session, (account, env, file.clone()), &mut unreadable)
-            .and_then(|mailbox| {
-                let progress = HeaderProgress { account, env };
-                headers.read(
-                    &mut session,
-                    (&mailbox, in_maildir),
-                    progress,
-                    &mut unreadable,
-                )?;
-                Ok(mailbox)
-            });
-        match read {
-            Ok(mailbox) => {
-                session.leave();
-                break mailbox;
-            }
-            Err(_) if unreadable.take_progress() => {}
-            Err(error) => return Err(error),
-        }
-    };
-    let reader = mailbox.reader.as_ref();
-    let mut outcome = AdoptOutcome {
-        listed: mailbox.listing.messages.len() as u64,
-        unread: (headers.requested - headers.wanted.len()) as u64,
-        in_maildir,
-        ..AdoptOutcome::default()
-    };
-    let mut matcher = Matcher::new(headers.wanted.iter().map(|(_, wanted)| *wanted).collect());
-    Search {
-        adoption,
+    Job {
+        account,
         env,
-        account: &account.name,
-        reader,
-        seen: HashSet::new(),
+        adoption,
     }
-    .run(&maildir, &mut matcher, &mut outcome)?;
-    let is_trusted = reader.map_or(Ok(true), Reader::sizes_are_trusted)?;
-    let (matches, found) = matcher.finish(!is_trusted);
-    let adopted = headers.adopted(&matches, &found);
-    count_matches(&mailbox, &adopted, &matches, &mut outcome);
-    let many = headers
-        .requested
-        .min(usize::try_from(outcome.files).unwrap_or(usize::MAX))
-        >= MANY;
-    if outcome.known == 0 && outcome.smaller == 0 && many {
-        return Err(wrong_maildir(account, env, adoption, &outcome));
-    }
-    if account.policy.keep == Keep::None {
-        outcome.due = outcome.recorded;
-    }
-    if adoption.dry_run || adopted.is_empty() {
-        return Ok(outcome);
-    }
-    files::sync_file_system(adoption.maildir)?;
-    let mut ledger = env.open_ledger(account, &mailbox.file)?;
-    ledger.set_maildirs(&destinations::maildirs(account))?;
-    let listed = (&mailbox.reconciled, mailbox.listing.messages.as_slice());
-    let counts = ledger.adopt(&adopted, listed, in_maildir, env.clock.now())?;
-    (outcome.recorded, outcome.linked) = (counts.recorded, counts.linked);
-    Ok(outcome)
+    .run(&file, &secret)
 }
 
-/// Opens the Maildir, which must exist.
-fn open(path: &Path, env: &RunEnv) -> Result<Maildir> {
+/// Recognises messages that were delivered after a backup of the ledger, which was restored, by the
+/// files in the Maildirs of the account. Returns whether the ledger was restored. The caller holds the
+/// lock of `file`.
+///
+/// # Errors
+/// The mailbox cannot be listed for the moment, or the ledger cannot be written.
+pub(super) fn recognise_restored(
+    (account, env): (&Account, &RunEnv),
+    (file, ledger): (&LedgerFile, &mut Ledger),
+    secret: &Secret,
+) -> Result<bool> {
+    if ledger.reader().restored_at()?.is_none() {
+        return Ok(false);
+    }
+    let roots = account.routing.all().into_iter();
+    let roots = roots.filter_map(|destination| match destination {
+        Destination::Maildir(root) => Some(root),
+        _ => None,
+    });
+    let maildirs: Vec<_> = roots
+        .filter(|root| Maildir::exists(root).is_ok_and(|exists| exists))
+        .collect();
+    let adoption = Adoption {
+        maildirs: &maildirs,
+        subfolders: true,
+        only_own: true,
+        dry_run: false,
+    };
+    let job = Job {
+        account,
+        env,
+        adoption,
+    };
+    let notice = match job.run(file, secret) {
+        Ok(AdoptOutcome { recorded: 0, .. }) => None,
+        Ok(outcome) => Some(
+            Error::new(
+                Kind::Unavailable,
+                "the ledger was restored from a backup, and has been completed",
+            )
+            .with_fact(format!(
+                "{} recognised by files in the Maildir; not fetching them again",
+                count(outcome.recorded, "message")
+            )),
+        ),
+        Err(error) if error.kind() == Kind::Unavailable => {
+            Some(error.with_fact("what was delivered after the backup is fetched again"))
+        }
+        // the run itself reports and records that
+        Err(error) if matches!(error.kind(), Kind::Denied | Kind::AccessRefused) => {
+            return Ok(true);
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some(notice) = notice {
+        env.report.event(&account.name, &Event::Notice(&notice));
+    }
+    ledger.clear_restored()?;
+    Ok(true)
+}
+
+/// The adoption of files for an account.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    account: &'a Account,
+    env: &'a RunEnv,
+    adoption: Adoption<'a>,
+}
+
+impl Job<'_> {
+    fn run(self, file: &LedgerFile, secret: &Secret) -> Result<AdoptOutcome> {
+        let Self {
+            account,
+            env,
+            adoption,
+        } = self;
+        let maildirs = adoption.maildirs;
+        let in_maildir = maildirs.iter().all(|path| is_of_account(path, account));
+        let (mailbox, headers) = self.read_headers(file, secret, in_maildir)?;
+        let reader = mailbox.reader.as_ref();
+        let mut outcome = AdoptOutcome {
+            listed: mailbox.listing.messages.len() as u64,
+            unread: (headers.requested - headers.wanted.len()) as u64,
+            in_maildir,
+            ..AdoptOutcome::default()
+        };
+        let wanted = headers.wanted.iter().map(|(_, wanted)| *wanted);
+        let mut matcher = Matcher::new(wanted.collect());
+        let mut search = Search {
+            adoption,
+            env,
+            progress: Progress::new(account, env, "files"),
+            reader,
+            seen: HashSet::new(),
+        };
+        // a second run has nothing to look for
+        for path in maildirs.iter().filter(|_| !headers.wanted.is_empty()) {
+            search.run(&Maildir::open_existing(path)?, &mut matcher, &mut outcome)?;
+        }
+        drop(search);
+        let is_trusted = reader.map_or(Ok(true), Reader::sizes_are_trusted)?;
+        let (matches, found) = matcher.finish(!is_trusted);
+        let adopted = headers.adopted(&matches, &found);
+        count_matches(&mailbox, &adopted, &matches, &mut outcome);
+        let files = usize::try_from(outcome.files).unwrap_or(usize::MAX);
+        let is_strange = outcome.known == 0 && outcome.smaller == 0 && !adoption.only_own;
+        if is_strange && headers.requested.min(files) >= MANY {
+            return Err(wrong_maildir(account, env, adoption, &outcome));
+        }
+        if account.policy.keep == Keep::None {
+            outcome.due = outcome.recorded;
+        }
+        if adoption.dry_run || adopted.is_empty() {
+            return Ok(outcome);
+        }
+        for path in maildirs {
+            files::sync_file_system(path)?;
+        }
+        let mut ledger = env.open_ledger(account, &mailbox.file)?;
+        ledger.set_maildirs(&destinations::maildirs(account))?;
+        let listed = (&mailbox.reconciled, mailbox.listing.messages.as_slice());
+        let counts = ledger.adopt(&adopted, listed, in_maildir, env.clock.now())?;
+        (outcome.recorded, outcome.linked) = (counts.recorded, counts.linked);
+        Ok(outcome)
+    }
+
+    /// Lists the mailbox, and requests the headers of the messages that may be adopted, in a new
+    /// session after one that a header has broken.
+    fn read_headers(
+        self,
+        file: &LedgerFile,
+        secret: &Secret,
+        in_maildir: bool,
+    ) -> Result<(Mailbox, Headers)> {
+        let (account, env) = (self.account, self.env);
+        let mut unreadable = UnreadableHeaders::default();
+        let mut headers = Headers::default();
+        loop {
+            let mut session = connect(account, env, (secret, None), &mut |_| {})?;
+            let place = (account, env, file.clone());
+            let read = Mailbox::read(&mut session, place, &mut unreadable).and_then(|mailbox| {
+                let progress = Progress::new(account, env, "headers");
+                let wanted = (&mailbox, in_maildir);
+                headers.read(&mut session, wanted, &progress, &mut unreadable)?;
+                Ok(mailbox)
+            });
+            match read {
+                Ok(mailbox) => {
+                    session.leave();
+                    headers.known = HashMap::new();
+                    return Ok((mailbox, headers));
+                }
+                Err(_) if unreadable.take_progress() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Fails if there is no Maildir at `path`.
+fn check(path: &Path, env: &RunEnv) -> Result<()> {
     const HINT: &str = "name the directory that contains `cur` and `new`";
     let shown = tilde(path, &env.home);
     match Maildir::exists(path) {
-        Ok(true) => Maildir::open_existing(path),
+        Ok(true) => Ok(()),
         Ok(false) => {
             let what = format!("there is no Maildir at {shown}");
             Err(Error::new(Kind::Usage, what).with_hint(HINT))
@@ -212,7 +317,7 @@ impl Headers {
         &mut self,
         session: &mut Transaction<Stream>,
         (mailbox, in_maildir): (&Mailbox, bool),
-        progress: HeaderProgress<'_>,
+        progress: &Progress<'_>,
         unreadable: &mut UnreadableHeaders,
     ) -> Result<()> {
         let indices = candidates(mailbox, in_maildir)?;
@@ -234,9 +339,8 @@ impl Headers {
             let lines = memchr::memchr_iter(b'\n', head).count();
             let header = MessageKey::of(head).map(|key| (key, (head.len() + lines) as u64));
             self.known.insert(key(missing[at]), header);
-            progress.report(self.known.len() as u64, of);
+            progress.report(self.known.len() as u64, Some(of));
         })?;
-        progress.report(of, of);
         if !answered && self.known.is_empty() && !listed.is_empty() {
             return Err(no_headers(session.peer()));
         }
@@ -320,7 +424,8 @@ fn wrong_maildir(
     adoption: Adoption<'_>,
     outcome: &AdoptOutcome,
 ) -> Error {
-    let shown = tilde(adoption.maildir, &env.home);
+    let shown = adoption.maildirs.iter().map(|path| tilde(path, &env.home));
+    let shown = shown.collect::<Vec<_>>().join(", ");
     let error = Error::new(
         Kind::Unavailable,
         format!(
@@ -341,16 +446,17 @@ fn wrong_maildir(
 struct Search<'a> {
     adoption: Adoption<'a>,
     env: &'a RunEnv,
-    account: &'a str,
+    progress: Progress<'a>,
     reader: Option<&'a Reader>,
-    /// The names of the files that were added. A file that is being moved may be found twice.
-    seen: HashSet<String>,
+    /// The hashes of the names of the files that were added. A file that is being moved may be found
+    /// twice.
+    seen: HashSet<u64>,
 }
 
 impl Search<'_> {
     /// Adds the files of the Maildir that may be wanted messages.
     fn run(
-        mut self,
+        &mut self,
         maildir: &Maildir,
         matcher: &mut Matcher,
         outcome: &mut AdoptOutcome,
@@ -359,7 +465,9 @@ impl Search<'_> {
         let search = maildir.visit(subfolders, &mut |found| {
             self.env.stop.check()?;
             outcome.files += 1;
-            self.report(outcome.files, false);
+            if outcome.files.is_multiple_of(FILES_AT_ONCE) {
+                self.progress.report(outcome.files, None);
+            }
             if let Err(error) = self.add(&found, matcher)? {
                 outcome.unreadable += 1;
                 outcome.problem.get_or_insert(error);
@@ -373,19 +481,22 @@ impl Search<'_> {
                 .problem
                 .get_or_insert_with(|| Error::new(Kind::Denied, what));
         }
-        self.report(outcome.files, true);
         Ok(())
     }
 
     /// Adds a file, unless it is not a wanted message. The inner result is an error if it cannot be
     /// read.
     fn add(&mut self, found: &StoredMessage, matcher: &mut Matcher) -> Result<Result<()>> {
-        // the file of another message
-        if let Some(reader) = self.reader
-            && let Some(name) = reader.message_named(&found.name)
-            && reader.has_message(&name)?
-        {
-            return Ok(Ok(()));
+        let own = self.reader.and_then(|reader| {
+            let name = reader.message_named(&found.name)?;
+            Some(reader.has_message(&name))
+        });
+        match own {
+            // the file of another message
+            Some(Ok(true)) => return Ok(Ok(())),
+            Some(Err(error)) => return Err(error),
+            None if self.adoption.only_own => return Ok(Ok(())),
+            Some(Ok(false)) | None => {}
         }
         let inspected = match found.inspect() {
             Ok(Some(inspected)) => inspected,
@@ -400,7 +511,7 @@ impl Search<'_> {
             Ok(body) => body,
             Err(error) => return Ok(Err(error)),
         };
-        if self.seen.insert(found.name.clone()) {
+        if self.seen.insert(hash_name(&found.name)) {
             matcher.add(StoredFile {
                 name: found.name.clone(),
                 key,
@@ -408,17 +519,5 @@ impl Search<'_> {
             });
         }
         Ok(Ok(()))
-    }
-
-    /// Reports progress now and then, and at the end.
-    fn report(&self, read: u64, is_end: bool) {
-        if is_end || read.is_multiple_of(FILES_AT_ONCE) {
-            let event = Event::Reading {
-                what: "files",
-                read,
-                of: is_end.then_some(read),
-            };
-            self.env.report.event(self.account, &event);
-        }
     }
 }

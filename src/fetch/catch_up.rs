@@ -102,8 +102,8 @@ pub fn catch_up(account: &Account, env: &RunEnv, choice: CatchUp) -> Result<Caug
     }
     let mut selection = Selection::of(&reconciled.mailbox, choice.except_newest);
     if let Some(before) = choice.before {
-        let progress = HeaderProgress { account, env };
-        selection.restrict(&mut session, (messages, before), progress, &mut unreadable)?;
+        let progress = Progress::new(account, env, "headers");
+        selection.restrict(&mut session, (messages, before), &progress, &mut unreadable)?;
     }
     let mut outcome = selection.outcome(&reconciled.mailbox);
     let how = (choice.as_fetched, env.clock.now());
@@ -154,7 +154,7 @@ impl Selection {
         &mut self,
         session: &mut Transaction<Stream>,
         (messages, before): (&[Listed], Timestamp),
-        progress: HeaderProgress<'_>,
+        progress: &Progress<'_>,
         unreadable: &mut UnreadableHeaders,
     ) -> Result<()> {
         let mut indices: Vec<_> = self.indices.iter().copied().collect();
@@ -169,9 +169,8 @@ impl Selection {
             received[at] = received_at(head.as_bytes());
             self.fingerprints
                 .insert(listed[at], fingerprint(head.as_bytes()));
-            progress.report(self.fingerprints.len() as u64, of);
+            progress.report(self.fingerprints.len() as u64, Some(of));
         })?;
-        progress.report(of, of);
         if self.fingerprints.is_empty() && !listed.is_empty() {
             return Err(no_headers(session.peer()));
         }
@@ -210,24 +209,31 @@ fn no_headers(peer: &str) -> Error {
     .with_hint("`--except-newest COUNT` needs no dates")
 }
 
-/// Reports how many headers were read.
-#[derive(Clone, Copy)]
-pub(super) struct HeaderProgress<'a> {
-    pub(super) account: &'a Account,
-    pub(super) env: &'a RunEnv,
+/// Shows how many headers or files were read, until it is dropped.
+pub(super) struct Progress<'a> {
+    account: &'a Account,
+    env: &'a RunEnv,
+    what: &'static str,
 }
 
-impl HeaderProgress<'_> {
-    /// Reports that `read` of `of` headers were read, now and then.
-    pub(super) fn report(self, read: u64, of: u64) {
-        if read == of || read.is_multiple_of(50) {
-            let event = Event::Reading {
-                what: "headers",
-                read,
-                of: Some(of),
-            };
-            self.env.report.event(&self.account.name, &event);
-        }
+impl<'a> Progress<'a> {
+    /// Creates the progress of reading `what`, in the plural.
+    pub(super) fn new(account: &'a Account, env: &'a RunEnv, what: &'static str) -> Self {
+        Self { account, env, what }
+    }
+
+    /// Reports that `read` were read, of `of` if that is known.
+    pub(super) fn report(&self, read: u64, of: Option<u64>) {
+        let what = self.what;
+        let event = Event::Reading { what, read, of };
+        self.env.report.event(&self.account.name, &event);
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        // hides the line
+        self.report(0, Some(0));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     domain::destination::Destination,
     error::{Error, Kind, Result},
     event::Reporter,
-    ledger::{Audience, Ledger, LedgerFile, Reader, mailboxes},
+    ledger::{Audience, Ledger, LedgerFile, Machine, Reader, mailboxes},
     net::TlsCache,
     oauth::Via,
     sys::{
@@ -25,7 +25,7 @@ use crate::{
         password::{self, CredentialFolder, Secret, SecretEnv},
         process::program,
     },
-    text::{sanitize, tilde},
+    text::{day, sanitize, tilde},
 };
 
 /// The environment of a run.
@@ -43,6 +43,8 @@ pub struct RunEnv {
     pub stop: Interrupt,
     /// This machine's host name.
     pub hostname: String,
+    /// What distinguishes this machine from others. `None` if that is not known.
+    pub machine_id: Option<String>,
     /// The directory of systemd's credentials.
     pub credentials: CredentialFolder,
     /// The secrets that are known before the run, by account: those that were prompted for, or that
@@ -82,10 +84,11 @@ impl RunEnv {
     /// the address of the account.
     ///
     /// # Errors
-    /// The ledger cannot be created or read.
+    /// The ledger cannot be created or read, or was exported to another machine.
     pub fn open_ledger(&self, account: &Account, file: &LedgerFile) -> Result<Ledger> {
         let ledger = Ledger::open(file, Some(&account.identity()), &self.hostname)
             .map_err(with_state_hint)?;
+        check_not_exported(account, ledger.reader())?;
         if let Some(link) = &self.state_link {
             files::link_once(&self.state_dir, link);
         }
@@ -236,6 +239,14 @@ impl RunEnv {
         password::renew(&account.secret, refused, self.secret_env(account))
     }
 
+    /// Returns this machine.
+    pub fn machine(&self) -> Machine {
+        Machine {
+            id: self.machine_id.clone(),
+            name: self.hostname.clone(),
+        }
+    }
+
     /// Returns who reads the reports of this run.
     pub fn audience(&self) -> Audience {
         match self.attendance {
@@ -317,6 +328,20 @@ impl RunEnv {
             Destination::Stdout => "standard output".into(),
         }
     }
+}
+
+/// Fails if the ledger of an account was exported, so that another machine fetches the mailbox now.
+pub(super) fn check_not_exported(account: &Account, reader: &Reader) -> Result<()> {
+    let Some(at) = reader.exported_at()? else {
+        return Ok(());
+    };
+    let what = format!("the ledger was exported to another machine on {}", day(at));
+    Err(Error::new(Kind::State, what)
+        .with_fact("the mailbox is fetched there now, and the account is not needed here any more")
+        .with_hint(format!(
+            "to fetch it here again instead, run `pouch ledger export --undo {}`",
+            account.name
+        )))
 }
 
 /// Replaces the hint at `--wait`, for commands that do not have it.

@@ -3,7 +3,7 @@
 use super::{
     catch_up::known_mailbox,
     connect::connect,
-    env::{RunEnv, without_wait},
+    env::{RunEnv, check_not_exported, without_wait},
     hooks,
     identify::{self, UnreadableHeaders},
 };
@@ -126,6 +126,9 @@ impl Mailbox {
             None => Ok(KnownMessages::default()),
         };
         let mut reader = Reader::open(&file, &address)?;
+        if let Some(reader) = &reader {
+            check_not_exported(account, reader)?;
+        }
         let (listing, mut messages) = identify::list(session, || known(&reader), unreadable)?;
         let mut mailbox_lock = None;
         if reader.as_ref().map_or(Ok(true), Reader::is_blank)?

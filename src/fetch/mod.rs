@@ -54,11 +54,13 @@ pub mod tokens;
 
 use crate::{
     config::{Account, Tls},
-    error::{Error, Result, Verdict},
+    error::{Error, Kind, Result, Verdict},
     event::{Event, Summary},
     ledger::{Ledger, LedgerFile, Run, RunEnd},
+    text::{moment, sanitize},
 };
 
+use adopt::recognise_restored;
 pub use adopt::{AdoptOutcome, Adoption, adopt};
 pub use catch_up::{CatchUp, CaughtUp, catch_up};
 pub use describe::{Detail, MessageDetails};
@@ -123,16 +125,46 @@ fn run_locked(account: &Account, env: &RunEnv, file: LedgerFile) -> (Outcome, Re
         env.tls
             .prepare(&account.trust, account.client_certificate.as_ref());
     }
+    if let Err(error) = report_other_machine(account, env, &mut ledger) {
+        return (Outcome::default(), Err(error));
+    }
     // before connecting: the password command may take longer than the server's login timeout
     let login = hooks::before(account, env)
         .and_then(|()| env.secret(account))
-        .and_then(|secret| Login::begin(account, env, secret, history));
+        .and_then(|secret| {
+            let mut login = Login::begin(account, env, secret.clone(), history)?;
+            if recognise_restored((account, env), (&file, &mut ledger), &secret)? {
+                login.begun = None;
+            }
+            Ok(login)
+        });
     match ledger.begin_run(env.clock.now()) {
         Ok((run, interrupted)) => {
             run_recorded(account, env, (file, ledger, run, interrupted), login)
         }
         Err(error) => (Outcome::default(), Err(error)),
     }
+}
+
+/// Reports that the last run was on another machine, which may still fetch the mailbox.
+fn report_other_machine(account: &Account, env: &RunEnv, ledger: &mut Ledger) -> Result<()> {
+    let Some(other) = ledger.record_machine(&env.machine())? else {
+        return Ok(());
+    };
+    let name = sanitize(other.name.as_bytes());
+    let when = other
+        .last_run
+        .map_or_else(String::new, |at| format!(" ({})", moment(at)));
+    let notice = Error::new(
+        Kind::Unavailable,
+        format!("the last run was on another machine, {name}{when}"),
+    )
+    .with_fact("if both fetch the mailbox, each gets all messages, until one of them deletes some")
+    .with_hint(format!(
+        "if pouch still runs there, remove the account from the config of {name}"
+    ));
+    env.report.event(&account.name, &Event::Notice(&notice));
+    Ok(())
 }
 
 /// Returns the outcome of a run that does nothing, because it comes before the server accepts

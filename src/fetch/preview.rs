@@ -5,7 +5,7 @@ use super::{
     connect::{connect, with_access_hint},
     describe::{Describer, Detail, MessageDetails},
     destinations,
-    env::{RunEnv, without_wait},
+    env::{RunEnv, check_not_exported, without_wait},
     hooks,
     identify::{self, UnreadableHeaders},
     recover::{self, Recovery},
@@ -15,7 +15,7 @@ use crate::{
     config::Account,
     delivery::Router,
     domain::plan::{Mailbox, Plan, plan},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     ledger::{LedgerFile, MaildirState, Reader},
     net::Stream,
     pop3::transaction::Transaction,
@@ -68,6 +68,7 @@ pub fn preview(account: &Account, env: &RunEnv, detail: Detail) -> Result<Previe
     let warning = survey
         .warning
         .or(view.notice)
+        .or(restored_notice(view.reader.as_ref())?)
         .or((moved > 0).then(|| identify::moved_notice(moved)));
     let criteria = Criteria {
         rules: &account.routing.rules,
@@ -106,6 +107,15 @@ pub fn preview(account: &Account, env: &RunEnv, detail: Detail) -> Result<Previe
     })
 }
 
+/// Returns the notice about a ledger from a backup, which the next run completes.
+fn restored_notice(reader: Option<&Reader>) -> Result<Option<Error>> {
+    let restored = reader.map_or(Ok(None), Reader::restored_at)?;
+    Ok(restored.map(|_| {
+        Error::new(Kind::Unavailable, "the ledger was restored from a backup")
+            .with_fact("the next run first looks for newer messages in the Maildirs of the account")
+    }))
+}
+
 /// A mailbox as a preview reads it.
 pub(super) struct View {
     file: LedgerFile,
@@ -124,6 +134,9 @@ impl View {
     /// Opens the ledger and the destinations without changing anything.
     pub(super) fn open(account: &Account, env: &RunEnv, file: LedgerFile) -> Result<Self> {
         let reader = Reader::open(&file, &account.identity().address)?;
+        if let Some(reader) = &reader {
+            check_not_exported(account, reader)?;
+        }
         let router = destinations::open_existing(account, env, &file)?;
         let recovery = match &reader {
             Some(reader) if reader.was_interrupted()? => {

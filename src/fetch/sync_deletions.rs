@@ -41,7 +41,7 @@ use crate::{
         reconcile::Reconciled,
     },
     error::{Error, Kind, Result},
-    ledger::{Reader, SeenMaildir},
+    ledger::{AdoptedFiles, Reader, SeenMaildir},
     text::count,
 };
 
@@ -115,10 +115,7 @@ pub(super) fn find_deleted(
     // a message that a mail program was moving is found the second time
     let mut evidence = Evidence::new(missing, basis.account, reader)?;
     let search = basis.router.visit_stored(&mut |found| {
-        match adopted.find(&found.name) {
-            Some(row) => evidence.add_adopted(row),
-            None => evidence.add(&found, reader),
-        }
+        evidence.add(&found, reader, &adopted);
         Ok(())
     })?;
     evidence
@@ -129,15 +126,8 @@ pub(super) fn find_deleted(
         return Ok(synced);
     }
     let missing = evidence.missing.len();
-    let doubt = if !believable(delivered.len(), missing, evidence.files) {
-        "more than half of the delivered mail is missing from the Maildir".to_owned()
-    } else if !evidence.missing.is_disjoint(&locations.replaced) {
-        "the Maildir was replaced since the last run".to_owned()
-    } else if evidence.was_restored(&synced.maildirs) {
-        "the Maildir was restored from a backup since the last run".to_owned()
-    } else if let Some(path) = evidence.unreadable.first() {
-        format!("cannot read {}", path.display())
-    } else {
+    let is_replaced = !evidence.missing.is_disjoint(&locations.replaced);
+    let Some(doubt) = doubt(&evidence, delivered.len(), is_replaced, &synced.maildirs) else {
         synced.deleted = evidence.missing;
         return Ok(synced);
     };
@@ -150,6 +140,26 @@ pub(super) fn find_deleted(
     // they must not count as deleted later either, when enough new mail has been delivered
     synced.misplaced = evidence.missing;
     Ok(synced)
+}
+
+/// Returns why the missing ones of `delivered` messages may not have been deleted by the user. `None`
+/// if they were.
+fn doubt(
+    evidence: &Evidence,
+    delivered: usize,
+    is_replaced: bool,
+    maildirs: &[SeenMaildir],
+) -> Option<String> {
+    if !believable(delivered, evidence.missing.len(), evidence.files) {
+        Some("more than half of the delivered mail is missing from the Maildir".to_owned())
+    } else if is_replaced {
+        Some("the Maildir was replaced since the last run".to_owned())
+    } else if evidence.was_restored(maildirs) {
+        Some("the Maildir was restored from a backup since the last run".to_owned())
+    } else {
+        let path = evidence.unreadable.first()?;
+        Some(format!("cannot read {}", path.display()))
+    }
 }
 
 /// Returns the warning that `missing` of the `delivered` messages do not count as deleted.
@@ -222,16 +232,15 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// Adds a file that was adopted. Its time says nothing: it may have been copied here.
-    fn add_adopted(&mut self, row: RowId) {
-        self.files += 1;
-        self.missing.remove(&row);
-    }
-
     /// Adds a message that was found. A missing message may have been renamed, and is recognised by
     /// its header: mutt and Dovecot rename a message that is moved to another folder.
-    fn add(&mut self, found: &StoredMessage, reader: &Reader) {
+    fn add(&mut self, found: &StoredMessage, reader: &Reader, adopted: &AdoptedFiles) {
         self.files += 1;
+        // the time of such a file says nothing: it may have been copied here
+        if let Some(row) = adopted.find(&found.name) {
+            self.missing.remove(&row);
+            return;
+        }
         if let Some(name) = reader.message_named(&found.name) {
             self.missing.remove(&name.row);
             if self.old.contains(&name.row) {

@@ -56,11 +56,12 @@ pub struct AdoptedFiles(HashMap<u64, RowId>);
 impl AdoptedFiles {
     /// Returns the message whose file has this name.
     pub fn find(&self, name: &str) -> Option<RowId> {
-        self.0.get(&hash(name)).copied()
+        self.0.get(&hash_name(name)).copied()
     }
 }
 
-fn hash(name: &str) -> u64 {
+/// Returns a hash of the name of a file.
+pub fn hash_name(name: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     hasher.finish()
@@ -88,7 +89,7 @@ impl Reader {
                 )?
                 .query_map([], |columns| {
                     let name = columns.get_ref(0)?.as_str()?;
-                    Ok((hash(name), RowId(columns.get(1)?)))
+                    Ok((hash_name(name), RowId(columns.get(1)?)))
                 })?
                 .collect::<rusqlite::Result<_>>()
                 .map(AdoptedFiles)

@@ -51,7 +51,27 @@ impl LedgerFile {
         &self.dir
     }
 
+    /// Removes the ledger, and ledgers that a [restored](super::copies::install) one has replaced.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    pub fn drop_all(&self) -> Result<()> {
+        let unreadable = |error: &io::Error| Error::file("read", &self.dir, error);
+        let replaced = format!("{}.db.replaced-", self.stem);
+        for entry in fs::read_dir(&self.dir).map_err(|error| unreadable(&error))? {
+            let entry = entry.map_err(|error| unreadable(&error))?;
+            if entry.file_name().to_string_lossy().starts_with(&replaced) {
+                let path = entry.path();
+                fs::remove_file(&path).map_err(|error| Error::file("remove", &path, &error))?;
+            }
+        }
+        self.remove()
+    }
+
     /// Removes the ledger.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
     fn remove(&self) -> Result<()> {
         // the database last: SQLite would use the other files with a new database
         for suffix in ["-wal", "-shm", "-journal", ""] {
@@ -101,7 +121,7 @@ impl KnownMailbox {
     }
 
     /// Returns whether `name` is the name or an address of the mailbox.
-    fn is_called(&self, name: &str) -> bool {
+    pub fn is_called(&self, name: &str) -> bool {
         self.name.as_deref() == Some(name)
             || self
                 .addresses

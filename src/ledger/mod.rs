@@ -52,6 +52,7 @@
 mod admin;
 mod adopt;
 mod attempts;
+pub mod copies;
 mod deletions;
 mod deliveries;
 mod error;
@@ -61,6 +62,7 @@ mod identity;
 mod import;
 mod known;
 mod login;
+mod machines;
 pub mod mailboxes;
 mod maildirs;
 mod reporting;
@@ -78,7 +80,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use admin::RetryOutcome;
-pub use adopt::{AdoptCounts, Adopted, AdoptedFiles};
+pub use adopt::{AdoptCounts, Adopted, AdoptedFiles, hash_name};
 pub use attempts::Failed;
 pub use deletions::Proof;
 pub use deliveries::{Arrival, ExpectedSize, NextCopy, Recovered, RecoveredNotice};
@@ -86,6 +88,7 @@ pub use error::REPLACE_HINT;
 pub use filesystem::{shared, volatile};
 pub use identity::Recognized;
 pub use import::{Import, Recorded, SeenIndex};
+pub use machines::{Machine, OtherMachine};
 pub use mailboxes::LedgerFile;
 pub use maildirs::{DeliveredLocations, MaildirState, SeenMaildir};
 pub use reporting::{Audience, Problem};

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod files;
 pub mod interrupt;
 pub mod lock;
+pub mod machine;
 pub mod owner;
 pub mod password;
 pub mod process;

@@ -26,6 +26,7 @@ fn before_runs_before_the_password_command_and_the_connection() {
     for (args, code) in [
         (&["plan"][..], 0),
         (&["ledger", "catchup", "work"], 0),
+        (&["ledger", "adopt", "work"], 0),
         (&["status"], 0),
         (&["ledger", "list", "--all"], 0),
     ] {
@@ -35,7 +36,7 @@ fn before_runs_before_the_password_command_and_the_connection() {
         .run()
         .assert_code(0)
         .assert_stdout("before   ok    `sh`, 0.");
-    assert_eq!(desk.home.read("log"), b"work\npassword\n".repeat(4));
+    assert_eq!(desk.home.read("log"), b"work\npassword\n".repeat(5));
 }
 
 #[test]

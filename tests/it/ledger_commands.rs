@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     fixture::Desk,
-    server::{corpus, on},
+    server::{Server, Setup, corpus, on},
 };
 
 /// Returns the events of this name that `fetch --json` prints.
@@ -283,6 +283,147 @@ fn catchup_as_fetched_deletes_after_the_time_of_keep() {
     desk.fetch_at(31, 0);
     assert_eq!(desk.server.remaining(), 1);
     assert_eq!(desk.retrieved(), 1);
+}
+
+/// A message that the server received on a day, with a Date of its own.
+fn dated(n: usize, received: &str, date: &str) -> Vec<u8> {
+    let text = String::from_utf8(corpus::message(n)).unwrap();
+    let plain = format!("Mon, 23 Nov 2026 00:00:{n:02} +0000");
+    text.replacen(&plain, received, 1)
+        .replace(&plain, date)
+        .into_bytes()
+}
+
+/// Four messages, one from each of 1, 2 and 3 November, and one without a date.
+fn november(more: impl FnOnce(Setup) -> Setup) -> Desk {
+    let day = |day| format!("Sun, {day:02} Nov 2026 00:00:00 +0000");
+    let epoch = "Thu, 01 Jan 1970 00:00:00 +0000";
+    let undated = String::from_utf8(corpus::message(4)).unwrap();
+    let undated = undated.replace("Received: ", "X-Received: ");
+    let undated = undated.replace("\nDate: ", "\nX-Date: ");
+    let messages = [
+        (corpus::uid(1), dated(1, &day(1), &day(1))),
+        (corpus::uid(2), dated(2, &day(2), epoch)),
+        (corpus::uid(3), dated(3, &day(3), epoch)),
+        (corpus::uid(4), undated.into_bytes()),
+    ];
+    Desk::new(more(Server::plain().messages(messages)), "")
+}
+
+#[test]
+fn catchup_before_a_day_compares_the_time_of_receipt() {
+    let desk = november(|server| server);
+    assert_snapshot!(transcripts(&desk, &[
+        &["catchup", "work", "--before", "2026-11-01"],
+        &["catchup", "work", "--before", "2026-11-03"],
+        &["catchup", "work", "--before", "2026-11-03"],
+        &["catchup", "work", "--before", "2026-11-23", "--json"],
+    ]), @r#"
+    $ pouch ledger catchup work --before 2026-11-01
+    work: 0 messages skipped, 4 left to fetch; the date of 1 is not known
+    $ pouch ledger catchup work --before 2026-11-03
+    work: 2 messages skipped, 2 left to fetch; the date of 1 is not known
+    $ pouch ledger catchup work --before 2026-11-03
+    work: 0 messages skipped, 2 left to fetch; the date of 1 is not known
+    $ pouch ledger catchup work --before 2026-11-23 --json
+    {
+      "account": "work",
+      "changed": 1,
+      "left": 1,
+      "undated": 1
+    }
+    "#);
+    desk.fetch(0);
+    assert_eq!(desk.retrieved(), 1);
+}
+
+#[test]
+fn catchup_except_the_newest_counts_all_messages() {
+    let desk = Desk::with(5, "", |server| server);
+    assert_snapshot!(transcripts(&desk, &[
+        &["catchup", "work", "--except-newest", "9"],
+        &["catchup", "work", "--except-newest", "2"],
+        &["catchup", "work", "--except-newest", "2", "--as-fetched"],
+    ]), @"
+    $ pouch ledger catchup work --except-newest 9
+    work: 0 messages skipped, 5 left to fetch
+    $ pouch ledger catchup work --except-newest 2
+    work: 3 messages skipped, 2 left to fetch
+    $ pouch ledger catchup work --except-newest 2 --as-fetched
+    work: 3 messages marked as fetched, 2 left to fetch
+    ");
+    desk.fetch(0);
+    desk.assert_arrived([4, 5]);
+    // delivered messages are counted, so that 0 and the default are the same
+    desk.server.add("uid-6", corpus::message(6));
+    assert_snapshot!(transcripts(&desk, &[
+        &["catchup", "work", "--except-newest", "1"],
+        &["catchup", "work", "--except-newest", "0"],
+    ]), @"
+    $ pouch ledger catchup work --except-newest 1
+    work: 0 messages skipped, 1 left to fetch
+    $ pouch ledger catchup work --except-newest 0
+    work: 1 message skipped, 0 left to fetch
+    ");
+}
+
+#[test]
+fn catchup_with_both_limits_marks_what_is_old_and_not_among_the_newest() {
+    let desk = november(|server| server);
+    assert_snapshot!(transcripts(&desk, &[
+        &["catchup", "work", "--before", "2026-11-23", "--except-newest", "3"],
+    ]), @"
+    $ pouch ledger catchup work --before 2026-11-23 --except-newest 3
+    work: 1 message skipped, 3 left to fetch
+    ");
+}
+
+#[test]
+fn wrong_limits_of_catchup_change_nothing() {
+    let desk = november(|server| server.without("TOP"));
+    assert_snapshot!(transcripts(&desk, &[
+        &["catchup", "work", "--before", "2026-11-24"],
+        &["catchup", "work", "--before", "2026-11-31"],
+        &["catchup", "work", "--before", "1.11.2026"],
+        &["catchup", "work", "--except-newest", "some"],
+        &["catchup", "work", "--before", "2026-11-03"],
+        &["list", "--all"],
+        &["catchup", "work", "--except-newest", "3"],
+    ]), @"
+    $ pouch ledger catchup work --before 2026-11-24
+    ------- stderr -------
+    pouch: the day 2026-11-24 is in the future
+    hint: without `--before`, all messages on the server are marked
+    [exit code: 64]
+    $ pouch ledger catchup work --before 2026-11-31
+    ------- stderr -------
+    error: invalid value '2026-11-31' for '--before <DATE>': it must be a day of the calendar, written YYYY-MM-DD, such as 2026-11-28
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch ledger catchup work --before 1.11.2026
+    ------- stderr -------
+    error: invalid value '1.11.2026' for '--before <DATE>': it must be a day of the calendar, written YYYY-MM-DD, such as 2026-11-28
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch ledger catchup work --except-newest some
+    ------- stderr -------
+    error: invalid value 'some' for '--except-newest <COUNT>': it must be a number of messages from 0 up
+
+    For more information, try '--help'.
+    [exit code: 64]
+    $ pouch ledger catchup work --before 2026-11-03
+    ------- stderr -------
+    pouch: 127.0.0.1 does not support TOP, so the dates of its messages are not known
+      nothing was changed
+    hint: `--except-newest COUNT` needs no dates
+    [exit code: 69]
+    $ pouch ledger list --all
+    work: no message is known
+    $ pouch ledger catchup work --except-newest 3
+    work: 1 message skipped, 3 left to fetch
+    ");
 }
 
 #[test]

@@ -12,6 +12,7 @@
 mod cases;
 
 mod add_headers;
+mod adopt;
 mod before;
 mod cli_options;
 mod connect_command;
@@ -36,6 +37,7 @@ mod killed;
 mod layers;
 mod layout;
 mod ledger_commands;
+mod ledger_files;
 mod lmtp;
 mod lmtp_server;
 mod login;

@@ -68,7 +68,9 @@ fn generated() -> String {
         "Of all commands:\n{}.Pp\nOf\n.Cm fetch :\n{}.Pp\nOf\n.Cm status :\n{}\
          .Pp\nOf\n.Cm login :\n{}.Pp\nOf\n.Cm import :\n{}.Pp\nOf\n\
          .Cm ledger list :\n{}.Pp\nOf\n.Cm ledger show , retry , forget\nand\n.Cm delete :\n{}\
-         .Pp\nOf\n.Cm ledger catchup :\n{}",
+         .Pp\nOf\n.Cm ledger catchup :\n{}.Pp\nOf\n.Cm ledger adopt :\n{}\
+         .Pp\nOf\n.Cm ledger backup :\n{}.Pp\nOf\n.Cm ledger restore :\n{}\
+         .Pp\nOf\n.Cm ledger export :\n{}.Pp\nOf\n.Cm ledger drop :\n{}",
         options(&cli),
         options(&own(fetch)),
         options(&own(status)),
@@ -76,7 +78,12 @@ fn generated() -> String {
         options(&own(import)),
         options(&ledger("list")),
         options(&ledger("show")),
-        options(&ledger("catchup"))
+        options(&ledger("catchup")),
+        options(&ledger("adopt")),
+        options(&ledger("backup")),
+        options(&ledger("restore")),
+        options(&ledger("export")),
+        options(&ledger("drop"))
     )
 }
 

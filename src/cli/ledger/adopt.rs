@@ -19,8 +19,9 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
     let (account, env) = account(context, &args.account)?;
     let maildir = maildir(&account, args)?;
     let adoption = Adoption {
-        maildir: &maildir,
+        maildirs: std::slice::from_ref(&maildir),
         subfolders: args.subfolders,
+        only_own: false,
         dry_run: args.dry_run,
     };
     let outcome = crate::fetch::adopt(&account, &env, adoption)?;

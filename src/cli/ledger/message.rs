@@ -55,11 +55,6 @@ pub(super) fn details(row: &Row) -> String {
         ("UID", Some(sanitize(&row.uid.text()))),
         ("state", Some(row.state.to_string())),
         ("imported from", row.imported_from.clone()),
-        (
-            "adopted",
-            row.is_adopted
-                .then(|| "with a file of another program".to_owned()),
-        ),
         ("from", text(&row.sender)),
         ("subject", text(&row.subject)),
         ("listed size", Some(count(row.octets, "byte"))),
@@ -71,10 +66,10 @@ pub(super) fn details(row: &Row) -> String {
         ),
         ("first seen", Some(moment(row.first_seen))),
         (
-            if row.was_received() {
-                "delivered"
-            } else {
-                "marked as fetched"
+            match (row.is_adopted, row.was_received()) {
+                (true, _) => "adopted",
+                (false, true) => "delivered",
+                (false, false) => "marked as fetched",
             },
             time(row.delivered),
         ),

@@ -1,7 +1,12 @@
 //! `pouch ledger`: shows and changes the records of messages.
 
 mod adopt;
+mod backup;
+mod drop;
+mod export;
+mod mailbox;
 mod message;
+mod restore;
 
 use std::collections::HashSet;
 
@@ -62,6 +67,10 @@ pub(super) fn run(context: &CommandContext, command: Command) -> CommandResult {
         Command::Catchup(args) => catch_up(context, &args),
         Command::Adopt(args) => adopt::run(context, &args),
         Command::Verify(accounts) => verify(context, &accounts),
+        Command::Backup(args) => backup::run(context, &args),
+        Command::Restore(args) => restore::run(context, &args),
+        Command::Export(args) => export::run(context, &args),
+        Command::Drop(args) => drop::run(context, &args),
     }
 }
 

@@ -172,7 +172,8 @@ keys! {
 
     /// A command that is run before pouch connects, such as one that starts a VPN.
     /// `POUCH_ACCOUNT` in its environment is the name of the account.
-    /// Every command that connects runs it: `fetch`, `plan`, `check` and `ledger catchup`.
+    /// Every command that connects runs it: `fetch`, `plan`, `check`, `ledger catchup` and
+    /// `ledger adopt`.
     /// If its exit status is not 0, or it exceeds `pipe-timeout`, the account is not fetched in
     /// this run, and the exit status of pouch is 75.
     before: Option<Vec<String>> =>

@@ -430,8 +430,16 @@ fn ledger() {
       forget   Forget messages: those still on the server are fetched again
       catchup  Skip all messages that were not delivered yet: neither fetch nor
                delete them
+      adopt    Record messages of which a Maildir has a file already, so that they
+               are not fetched
       delete   Delete messages from the server in the next run, delivered or not
       verify   Check the integrity of the ledger, and compare it with the Maildir
+      backup   Copy ledgers, also while pouch is fetching
+      restore  Put back ledgers from a backup, or from another machine
+      export   Write the ledger to a file for another machine, and stop fetching the
+               account here
+      drop     Delete the ledger of an account: all mail still on the server is
+               fetched again
       help     Print this message or the help of the given subcommand(s)
 
     Options:
@@ -594,9 +602,13 @@ fn ledger_catchup() {
       <ACCOUNT>  The account
 
     Options:
-          --as-fetched  Treat the messages as fetched now, so that `keep` deletes
-                        them from the server
-      -h, --help        Print help
+          --as-fetched             Treat the messages as fetched now, so that `keep`
+                                   deletes them from the server
+          --before <DATE>          Only messages that the server received before
+                                   this day, such as 2026-11-28
+          --except-newest <COUNT>  Except this many messages, the newest on the
+                                   server
+      -h, --help                   Print help
 
     Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
