@@ -745,6 +745,7 @@ fn ledger_list() {
           "account": "work",
           "messages": [
             {
+              "adopted": false,
               "attempts": 0,
               "bytes_received": 363,
               "delete_requested": false,
@@ -763,6 +764,7 @@ fn ledger_list() {
               "uid": "uid-1"
             },
             {
+              "adopted": false,
               "attempts": 1,
               "bytes_received": null,
               "delete_requested": false,
@@ -781,6 +783,7 @@ fn ledger_list() {
               "uid": "uid-2"
             },
             {
+              "adopted": false,
               "attempts": 0,
               "bytes_received": 439,
               "delete_requested": false,
@@ -799,6 +802,7 @@ fn ledger_list() {
               "uid": "uid-3"
             },
             {
+              "adopted": false,
               "attempts": 0,
               "bytes_received": null,
               "delete_requested": false,
@@ -918,6 +922,7 @@ fn ledger_show() {
     next try          2026-11-24 00:00
     $ pouch ledger show work 2 --json
     {
+      "adopted": false,
       "attempts": 1,
       "bytes_received": null,
       "delete_requested": false,
@@ -993,7 +998,9 @@ fn ledger_changes() {
     $ pouch ledger catchup work --json
     {
       "account": "work",
-      "changed": 0
+      "changed": 0,
+      "left": 0,
+      "undated": 0
     }
     "#);
 }

@@ -865,7 +865,7 @@ fn unusable_ledger_is_reported_and_not_changed() {
     fs::write(&ledger, &newer).unwrap();
     assert_snapshot!(desk.fetch(65).stderr_text(), @"
     pouch: work: the ledger ~/.local/state/pouch/mailboxes/LEDGER.db was written by another version of pouch
-      it has schema version 99; this pouch supports version 4
+      it has schema version 99; this pouch supports version 5
     hint: use that version of pouch, or choose another directory with `--state-dir`
     ");
     fs::write(&ledger, &whole).unwrap();
