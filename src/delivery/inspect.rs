@@ -31,8 +31,8 @@ pub struct Inspected {
 }
 
 impl StoredMessage {
-    /// Opens the file, and reads its header. Returns `None` if it was moved meanwhile, or has no end
-    /// of the header in the first 64 KiB.
+    /// Opens the file, and reads its header. Returns `None` if it was moved meanwhile, or has no
+    /// end of the header in the first 64 KiB.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -85,8 +85,8 @@ impl Inspected {
     }
 }
 
-/// Reads a header. Returns it with LF line ends, and what was read after it. A file without an empty
-/// line is a header only.
+/// Reads a header. Returns it with LF line ends, and what was read after it. A file without an
+/// empty line is a header only.
 fn read_head(file: &mut impl Read) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
     let mut read = Vec::new();
     let mut searched = 0;

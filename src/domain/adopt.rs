@@ -7,17 +7,16 @@
 //! # Headers
 //!
 //! Fetchers and delivery agents add fields (Received, Delivered-To, X-…), fold lines anew, convert
-//! line ends and write an mbox line (`From ann@…`) before the header. The
-//! [fingerprint](super::message::fingerprint) ignores all of that. Without a Message-ID it covers the
-//! Received fields, though, and some programs encode the words of a header anew. So there is a
-//! second, [loose](MessageKey::loose) key of decoded fields, which counts only if the bodies have the
-//! same size as well.
+//! line ends and write an mbox line (`From ann@…`) before the header. The [`fingerprint`] ignores
+//! all of that. Without a Message-ID it covers the Received fields, though, and some programs
+//! encode the words of a header anew. So there is a second, [loose](MessageKey::loose) key of
+//! decoded fields, which counts only if the bodies have the same size as well.
 //!
 //! # Sizes
 //!
 //! Programs change the header, and hardly ever the body. The size of the body on the server is the
-//! listed size without the header that TOP returned. A file with a smaller body is truncated, or only
-//! the header was fetched, and is no match. A larger one is: a mailing list or a virus scanner
+//! listed size without the header that TOP returned. A file with a smaller body is truncated, or
+//! only the header was fetched, and is no match. A larger one is: a mailing list or a virus scanner
 //! appends to it. A final line end does not count, since some programs add or remove one.
 //!
 //! # Several of a kind
@@ -227,8 +226,8 @@ impl Pairing<'_> {
         !group.wanted.iter().all(is_named) && group.wanted.len() > group.files.len()
     }
 
-    /// Pairs the messages of a group with its files: first those of the same size, and if the header
-    /// `is_same` those with a larger file.
+    /// Pairs the messages of a group with its files: first those of the same size, and if the
+    /// header `is_same` those with a larger file.
     fn pair(&mut self, group: &Group, is_same: bool) {
         if self.is_ambiguous(group) {
             return;
@@ -243,8 +242,8 @@ impl Pairing<'_> {
         }
     }
 
-    /// Pairs each message that has no file yet with a file of which `fits` is true. It gets the sizes
-    /// of both bodies.
+    /// Pairs each message that has no file yet with a file of which `fits` is true. It gets the
+    /// sizes of both bodies.
     fn pair_if(&mut self, group: &Group, fits: impl Fn(Option<u64>, u64, bool) -> bool) {
         for index in &group.wanted {
             if self.file_of[*index].is_some() {

@@ -5,9 +5,9 @@
 //! Maildir is changed. Only what is needed to match is kept of a header or a file, so that 100,000
 //! of either need little memory.
 //!
-//! The age of a recorded message counts from now: the time of its file may be that of a copy, or years
-//! ago, and `keep` would delete the message in the next run. Other programs may not have waited for
-//! the disk when they wrote the files, so these are synced before they are recorded.
+//! The age of a recorded message counts from now: the time of its file may be that of a copy, or
+//! years ago, and `keep` would delete the message in the next run. Other programs may not have
+//! waited for the disk when they wrote the files, so these are synced before they are recorded.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -56,8 +56,8 @@ pub struct Adoption<'a> {
     pub maildirs: &'a [PathBuf],
     /// Whether the Maildirs in them are searched as well.
     pub subfolders: bool,
-    /// Whether only files are compared that pouch delivered itself, and that the ledger lost because
-    /// it was restored from a backup.
+    /// Whether only files are compared that pouch delivered itself, and that the ledger lost
+    /// because it was restored from a backup.
     pub only_own: bool,
     /// Whether nothing is recorded.
     pub dry_run: bool,
@@ -114,8 +114,8 @@ pub fn adopt(account: &Account, env: &RunEnv, adoption: Adoption<'_>) -> Result<
 }
 
 /// Recognises messages that were delivered after a backup of the ledger, which was restored, by the
-/// files in the Maildirs of the account. Returns whether the ledger was restored. The caller holds the
-/// lock of `file`.
+/// files in the Maildirs of the account. Returns whether the ledger was restored. The caller holds
+/// the lock of `file`.
 ///
 /// # Errors
 /// The mailbox cannot be listed for the moment, or the ledger cannot be written.
@@ -371,8 +371,8 @@ impl Headers {
     }
 }
 
-/// Returns the indices of the messages that may be adopted. One that may be another message than the
-/// known one is left to the next run.
+/// Returns the indices of the messages that may be adopted. One that may be another message than
+/// the known one is left to the next run.
 fn candidates(mailbox: &Mailbox, in_maildir: bool) -> Result<Vec<usize>> {
     let reader = mailbox.reader.as_ref();
     let adoptable: HashSet<RowId> =
@@ -448,8 +448,8 @@ struct Search<'a> {
     env: &'a RunEnv,
     progress: Progress<'a>,
     reader: Option<&'a Reader>,
-    /// The hashes of the names of the files that were added. A file that is being moved may be found
-    /// twice.
+    /// The hashes of the names of the files that were added. A file that is being moved may be
+    /// found twice.
     seen: HashSet<u64>,
 }
 

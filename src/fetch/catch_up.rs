@@ -2,10 +2,10 @@
 //!
 //! # The age of a message
 //!
-//! A day as a limit is compared with the time at which the server received the message: that of its
-//! first Received field, or else of its Date field ([`received_at`]). The Date alone, with which the
-//! rule `older-than` is content, was rejected: a new message with a date in 1970 would never be
-//! fetched. A message without a date is not marked.
+//! A day as a limit is compared with the time at which the server received the message: that of
+//! its first Received field, or else of its Date field ([`received_at`]). The Date field alone,
+//! which a rule with `older-than` compares, was rejected: a new message with a date in 1970 would
+//! never be fetched. A message without a date is not marked.
 
 use std::collections::{HashMap, HashSet};
 

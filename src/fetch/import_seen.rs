@@ -114,7 +114,8 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Lists the mailbox, and compares it with the ledger. The caller holds the lock of the account.
+    /// Lists the mailbox, and compares it with the ledger. The caller holds the lock of the
+    /// account.
     pub(super) fn read(
         session: &mut Transaction<Stream>,
         (account, env, mut file): (&Account, &RunEnv, LedgerFile),

@@ -142,8 +142,8 @@ pub(super) fn find_deleted(
     Ok(synced)
 }
 
-/// Returns why the missing ones of `delivered` messages may not have been deleted by the user. `None`
-/// if they were.
+/// Returns why the missing ones of `delivered` messages may not have been deleted by the user.
+/// `None` if they were.
 fn doubt(
     evidence: &Evidence,
     delivered: usize,

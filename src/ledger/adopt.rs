@@ -48,8 +48,8 @@ pub struct AdoptCounts {
 
 /// The files of adopted messages, by name.
 ///
-/// Hashes of the names save memory. If two names had the same hash, a message that was deleted would
-/// count as present.
+/// Hashes of the names save memory. If two names had the same hash, a message that was deleted
+/// would count as present.
 #[derive(Debug, Default)]
 pub struct AdoptedFiles(HashMap<u64, RowId>);
 
@@ -67,9 +67,9 @@ pub fn hash_name(name: &str) -> u64 {
     hasher.finish()
 }
 
-/// The condition for messages that get a file: those that were not delivered, unless a rule, a filter
-/// or the user decided otherwise, and those that were recorded without a file (`ledger import`,
-/// `ledger catchup --as-fetched`), if the file is in a Maildir of the account (`?1`).
+/// The condition for messages that get a file: those that were not delivered, unless a rule, a
+/// filter or the user decided otherwise, and those that were recorded without a file (`ledger
+/// import`, `ledger catchup --as-fetched`), if the file is in a Maildir of the account (`?1`).
 const ADOPTABLE: &str = "delivered_at IS NULL AND NOT force_fetch AND NOT delete_requested
          AND NOT delete_by_rule AND (state IN ('new', 'quarantined')
              OR (state = 'skipped' AND reason IS NULL))

@@ -3,9 +3,9 @@
 //! A copy is made by SQLite (`VACUUM INTO`), in one read transaction: it is consistent while a run
 //! writes to the ledger. Copying the files was rejected, because the latest commits are in the WAL.
 //!
-//! A copy that is put in place of a ledger replaces it by a rename, after the WAL of the old one was
-//! written back: at any time there is one complete ledger, and never the WAL of another one. The old
-//! ledger keeps a second name.
+//! A copy that is put in place of a ledger replaces it by a rename, after the WAL of the old one
+//! was written back: at any time there is one complete ledger, and never the WAL of another one.
+//! The old ledger keeps a second name.
 
 use std::{
     fs::{self, File},
@@ -197,8 +197,8 @@ pub struct Restoration<'a> {
     pub is_old: bool,
 }
 
-/// Makes the copy at `copy` the ledger `file`, and removes `copy`. Returns the new path of the ledger
-/// that it replaces.
+/// Makes the copy at `copy` the ledger `file`, and removes `copy`. Returns the new path of the
+/// ledger that it replaces.
 ///
 /// # Errors
 /// The copy or the ledger cannot be written.
@@ -241,8 +241,8 @@ fn prepare(copy: &Path, restoration: &Restoration<'_>) -> rusqlite::Result<()> {
     ledger.close().map_err(|(_, error)| error)
 }
 
-/// Gives the ledger at `path` a second name, under which it stays. Its WAL is written back or, if it
-/// is damaged, kept under that name.
+/// Gives the ledger at `path` a second name, under which it stays. Its WAL is written back or, if
+/// it is damaged, kept under that name.
 fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf> {
     let name = |at: i64| {
         let mut name = path.as_os_str().to_owned();

@@ -45,8 +45,8 @@ impl Reader {
         self.time("SELECT exported_at FROM mailbox")
     }
 
-    /// Returns when the ledger was restored from a backup, if messages that were delivered after that
-    /// backup have not been searched yet.
+    /// Returns when the ledger was restored from a backup, if messages that were delivered after
+    /// that backup have not been searched yet.
     ///
     /// # Errors
     /// The ledger cannot be read.

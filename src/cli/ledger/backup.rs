@@ -1,7 +1,7 @@
 //! `pouch ledger backup`.
 //!
-//! Tokens of OAuth 2.0 are not in a backup. They give access to the mail, and a refresh token that is
-//! valid once would be useless or, worse, end the sign-in when an old one is used.
+//! Tokens of OAuth 2.0 are not in a backup. They give access to the mail, and a refresh token that
+//! is valid once would be useless or, worse, end the sign-in when an old one is used.
 
 use std::{
     io,

@@ -21,8 +21,8 @@ pub(super) fn env(context: &CommandContext) -> Result<RunEnv> {
     crate::cli::fetch::env(context, &[])
 }
 
-/// Returns the mailbox of the account `name` or, if the config has no such account, the one with this
-/// name or address, or which an account of this name used last.
+/// Returns the mailbox of the account `name` or, if the config has no such account, the one with
+/// this name or address, or which an account of this name used last.
 ///
 /// # Errors
 /// There is no such account or mailbox, or it has no ledger.
@@ -54,8 +54,8 @@ fn no_ledger(account: &str) -> Error {
     .with_hint(format!("`pouch fetch {account}` creates it"))
 }
 
-/// Returns the mailbox with this name or address, or which an account of this name used last. `error`
-/// says that the config has no such account.
+/// Returns the mailbox with this name or address, or which an account of this name used last.
+/// `error` says that the config has no such account.
 fn forgotten(context: &CommandContext, name: &str, error: Error) -> Result<Chosen> {
     let env = env(context)?;
     let (known, failed) = mailboxes::all(&env.state_dir)?;

@@ -1,9 +1,9 @@
 //! `pouch ledger restore`: puts a ledger from a backup, or from another machine, in its place.
 //!
-//! A backup does not have the messages that were fetched after it was made, and they would be fetched
-//! again. Their files show that they were delivered: they have the name of this ledger, and a number
-//! that it does not have. The files do not show the UIDs, so the next run compares their headers with
-//! the messages on the server. Their numbers are not used again.
+//! A backup does not have the messages that were fetched after it was made, and they would be
+//! fetched again. Their files show that they were delivered: they have the name of this ledger, and
+//! a number that it does not have. The files do not show the UIDs, so the next run compares their
+//! headers with the messages on the server. Their numbers are not used again.
 
 use std::{
     collections::HashSet,
@@ -277,8 +277,8 @@ fn lines(restored: &Restored, env: &RunEnv) -> Vec<String> {
     if restored.newer > 0 {
         let messages = count(restored.newer as u64, "message");
         lines.push(format!(
-            "{messages} in its Maildirs were delivered later; the next run recognises those still on \
-             the server"
+            "{messages} in its Maildirs were delivered later; the next run recognises those still \
+             on the server"
         ));
     }
     if let Some(other) = &restored.other_machine {
