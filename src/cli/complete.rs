@@ -17,10 +17,10 @@ use clap_complete::{
 
 use super::{dirs::Dirs, setup::Setup};
 use crate::{
-    config::toml::{File, Section},
     error::Result,
     ledger::{Reader, Row, RowFilter, State, mailboxes},
     report::words,
+    sys::interrupt::Interrupt,
     text::{day, sanitize},
 };
 
@@ -30,34 +30,33 @@ pub(super) const SHELLS: Shells<'static> = Shells(&[&Bash, &Fish, &TildeZsh]);
 /// The largest number of messages that are offered, the newest first.
 const MAX_MESSAGES: usize = 500;
 
-/// Returns the names of the accounts in the config that begin with `current`. Returns none if the
+/// Returns the names of the accounts that begin with `current`. Returns none if the
 /// config cannot be read.
 pub fn accounts(current: &OsStr) -> Vec<CompletionCandidate> {
     let (Some(current), Ok(dirs)) = (current.to_str(), Dirs::find()) else {
         return Vec::new();
     };
-    let line = CommandLine::read(&dirs);
-    let path = line.config.unwrap_or_else(|| dirs.config_path());
-    let Ok(file) = File::read(&path, &dirs.home) else {
+    let Ok(setup) = setup(CommandLine::read(&dirs)) else {
         return Vec::new();
     };
-    file.accounts
-        .iter()
+    let accounts = setup.all_accounts().unwrap_or_default().into_iter();
+    accounts
         .filter(|account| account.name.starts_with(current))
         .map(|account| {
             // zsh lists candidates without a description after the options, and inserts an option
-            let description = address(account).unwrap_or_else(|| "account".to_owned());
+            let description = format!("{} at {}", account.user, account.host);
+            let description = sanitize(description.as_bytes());
             CompletionCandidate::new(&account.name).help(Some(description.into()))
         })
         .collect()
 }
 
-/// Returns the user and the host of an account, or `None` if its own table does not set them.
-fn address(account: &Section) -> Option<String> {
-    let table = &account.block.table;
-    let (user, host) = (table.user.as_ref()?, table.host.as_ref()?);
-    let text = format!("{} at {}", user.value, host.value.0);
-    Some(sanitize(text.as_bytes()))
+/// Returns the config. The accounts of `accounts-command` are the stored ones: a shell must not run
+/// a program at each key, nor wait for a database.
+fn setup(line: CommandLine) -> Result<Setup> {
+    let setup = Setup::read(line.config, line.state_dir, None, Interrupt::default())?;
+    setup.use_stored_list()?;
+    Ok(setup)
 }
 
 /// Returns the numbers of the account's messages that begin with `current`, each with its state,
@@ -81,8 +80,8 @@ pub fn messages(current: &OsStr) -> Vec<CompletionCandidate> {
 /// Returns the newest messages whose numbers begin with `current`, ascending.
 fn rows(line: CommandLine, current: &str) -> Result<VecDeque<Row>> {
     let mut newest = VecDeque::new();
-    let setup = Setup::read(line.config, line.state_dir, None)?;
-    let account = line.account.into_iter().collect::<Vec<_>>();
+    let account = line.account.clone().into_iter().collect::<Vec<_>>();
+    let setup = setup(line)?;
     for account in setup.known_accounts(&account)?.iter().take(1) {
         let identity = account.identity();
         let Some(file) = mailboxes::find_offline(&setup.state_dir()?.path, &identity)? else {

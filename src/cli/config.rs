@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{CommandContext, CommandResult, args::Config, print_json};
 use crate::{
     config::{
-        Account,
+        Account, conf_d,
         overrides::Overrides,
         provenance::{Setting, UNSET},
         sample::sample,
@@ -20,7 +20,12 @@ const WIDEST_ALIGNED: usize = 48;
 pub(super) fn run(context: &CommandContext, command: &Config) -> CommandResult {
     match command {
         Config::Path if context.global.json => {
-            print_json(&json!({ "path": context.setup.path.to_string_lossy() }))?;
+            let path = &context.setup.path;
+            let dir = conf_d::dir(path);
+            print_json(&json!({
+                "path": path.to_string_lossy(),
+                "conf-d": dir.to_string_lossy(),
+            }))?;
         }
         Config::Path => print(&format!("{}\n", context.setup.path.display()))?,
         Config::Sample => print(&sample())?,
@@ -39,7 +44,7 @@ fn show(context: &CommandContext, names: &[String]) -> CommandResult {
         let columns = report::columns();
         let tables: Vec<_> = accounts
             .iter()
-            .map(|account| table(account, columns))
+            .map(|account| table(&account.name, &account.all_settings(), columns))
             .collect();
         print(&tables.join("\n"))?;
     }
@@ -53,16 +58,15 @@ fn document(account: &Account) -> Value {
         let value = json_value(&setting.value);
         json!({ "value": value, "source": setting.source.to_string() })
     };
-    let (rules, keys): (Vec<_>, Vec<_>) = account
-        .settings
-        .iter()
-        .partition(|setting| setting.key == "rule");
-    let settings: Map<_, _> = keys
+    let settings = account.all_settings();
+    let (rules, keys): (Vec<_>, Vec<_>) =
+        settings.iter().partition(|setting| setting.key == "rule");
+    let keys: Map<_, _> = keys
         .into_iter()
         .map(|setting| (setting.key.to_owned(), value(setting)))
         .collect();
     let rules: Vec<_> = rules.into_iter().map(value).collect();
-    json!({ "account": account.name, "settings": settings, "rules": rules })
+    json!({ "account": account.name, "settings": keys, "rules": rules })
 }
 
 /// Returns a TOML value as JSON, or null if the key is not set.
@@ -99,10 +103,9 @@ fn from_toml(value: toml::Value) -> Value {
 ///
 /// Values can be copied into a config, so they are not broken: a source that does not fit gets a
 /// line of its own.
-fn table(account: &Account, columns: Option<usize>) -> String {
+fn table(name: &str, settings: &[Setting], columns: Option<usize>) -> String {
     let width = |text: fn(&Setting) -> String| {
-        let settings = account.settings.iter();
-        let widths = settings.map(|setting| text(setting).chars().count());
+        let widths = settings.iter().map(|setting| text(setting).chars().count());
         widths.max().unwrap_or(0)
     };
     let columns = columns.unwrap_or(usize::MAX);
@@ -112,8 +115,8 @@ fn table(account: &Account, columns: Option<usize>) -> String {
     let value_width = width(|setting| setting.value.clone())
         .min(WIDEST_ALIGNED)
         .min(left);
-    let mut text = format!("[account.{}]\n", account.name);
-    for setting in &account.settings {
+    let mut text = format!("[account.{name}]\n");
+    for setting in settings {
         let source = format!("# {}", setting.source);
         let value = format!(
             "{:key_width$} = {:value_width$}",
@@ -145,17 +148,19 @@ mod tests {
             no_delivery: true,
             ..Overrides::default()
         };
-        let mut account = url::account("pops://ann@pop.example.org", &overrides).unwrap();
-        account.settings.truncate(4);
-        account.settings[1].value = format!("\"{}\"", "x".repeat(30));
-        assert_snapshot!(table(&account, None), @r#"
+        let account = url::account("pops://ann@pop.example.org", &overrides).unwrap();
+        let mut settings = account.all_settings();
+        settings.truncate(4);
+        settings[1].value = format!("\"{}\"", "x".repeat(30));
+        let table = |columns| table(&account.name, &settings, columns);
+        assert_snapshot!(table(None), @r#"
         [account.pops://ann@pop.example.org]
         host            = "pop.example.org"                  # the URL
         port            = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"   # default
         tls             = "implicit"                         # the URL
         tls-server-name = unset                              # default
         "#);
-        assert_snapshot!(table(&account, Some(50)), @r#"
+        assert_snapshot!(table(Some(50)), @r#"
         [account.pops://ann@pop.example.org]
         host            = "pop.example.org"      # the URL
         port            = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
@@ -163,7 +168,7 @@ mod tests {
         tls             = "implicit"             # the URL
         tls-server-name = unset                  # default
         "#);
-        assert_snapshot!(table(&account, Some(30)), @r#"
+        assert_snapshot!(table(Some(30)), @r#"
         [account.pops://ann@pop.example.org]
         host            = "pop.example.org"
                           # the URL

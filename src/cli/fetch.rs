@@ -9,10 +9,12 @@ use std::{
 use super::{
     CommandContext, CommandResult,
     args::{self, When},
-    dirs, setup,
+    dirs, setup, users,
 };
 use crate::{
-    config::{Account, SecretSource, Trust, oauth::OAuth, overrides::Overrides, url},
+    config::{
+        Account, SecretSource, Trust, oauth::OAuth, overrides::Overrides, resolve::Problem, url,
+    },
     delivery::Maildir,
     domain::destination::Destination,
     error::{Error, Exit, Kind, Result},
@@ -24,7 +26,7 @@ use crate::{
     },
     net::TlsCache,
     report::{
-        Level, complain,
+        Level, complain, form,
         json::Json,
         plain::{Plain, Rounds},
         terminal::Terminal,
@@ -35,7 +37,7 @@ use crate::{
 };
 
 pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult {
-    let accounts = selected(context, args)?;
+    let mut accounts = selected(context, args)?;
     let mut env = env(context, &accounts)?;
     if args.every.is_some() {
         env.report = reporter(context, &accounts, Some(Rounds::new(env.clock)));
@@ -46,12 +48,16 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     env.accept_new_uids = args.accept_new_uids;
     ask_for_secrets(&accounts, &mut env);
     let jobs = args.jobs.map_or(context.setup.jobs(), usize::from);
-    env.open_files = setup::open_files(jobs.min(accounts.len()));
+    let mut lists = ListReports::new(context, args);
     let mut last_closing = None;
     loop {
+        env.open_files = setup::open_files(jobs.min(accounts.len()));
         // the system's certificates may have changed since the last round
         env.tls = env.tls.renewed();
-        let fetch = || round(&accounts, jobs, &env, args.fail_if_none);
+        let fetch = || {
+            let (exit, closing) = round(&accounts, jobs, &env, args.fail_if_none);
+            (exit.worst(lists.exit), closing)
+        };
         let (exit, closing) = match args.every {
             None => {
                 sandbox(context, &accounts).apply();
@@ -86,7 +92,92 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
             }
             return Ok(exit);
         }
+        if let Some(listed) = lists.next(context, args)? {
+            accounts = listed;
+        }
     }
+}
+
+/// What was reported about accounts that cannot be used, so that later rounds report changes only.
+struct ListReports {
+    texts: Vec<String>,
+    /// The exit status for them.
+    exit: Exit,
+}
+
+impl ListReports {
+    /// Stores the list of accounts for runs in which the command fails.
+    fn new(context: &CommandContext, args: &args::Fetch) -> Self {
+        if context.handover.is_some() || !args.accounts.is_empty() {
+            return Self {
+                texts: Vec::new(),
+                exit: Exit::OK,
+            };
+        }
+        store_list(context);
+        let problems = context.setup.problems_so_far();
+        Self {
+            texts: texts(&problems),
+            exit: context.problems_exit(),
+        }
+    }
+
+    /// Runs the command again before a round. Returns the accounts for the round, or `None` if they
+    /// are the same as before.
+    ///
+    /// # Errors
+    /// A signal.
+    fn next(
+        &mut self,
+        context: &CommandContext,
+        args: &args::Fetch,
+    ) -> Result<Option<Vec<Account>>> {
+        if !context.setup.list_again()? {
+            return Ok(None);
+        }
+        let new = Self::new(context, args);
+        if new.texts != self.texts {
+            let problems = context.setup.problems_so_far();
+            if problems.is_empty() && context.level > Level::Silent {
+                complain("pouch: all accounts can be used again");
+            }
+            context.report_problems(&problems, true);
+        }
+        *self = new;
+        match selected(context, args) {
+            Ok(mut accounts) => {
+                // those of other users would need a process of the user
+                accounts.retain(|account| match users::user(account) {
+                    Ok(user) => user.is_none(),
+                    Err(error) => {
+                        complain(&form(Some(&account.name), &error, context.colour));
+                        false
+                    }
+                });
+                Ok(Some(accounts))
+            }
+            Err(error) if matches!(error.kind(), Kind::Stopped(_)) => Err(error),
+            Err(error) => {
+                complain(&form(None, &error, context.colour));
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Stores the list of accounts for runs in which the command fails.
+pub(super) fn store_list(context: &CommandContext) {
+    if let Err(error) = context.setup.store_list()
+        && context.level > Level::Silent
+    {
+        complain(&form(None, &error, context.colour));
+    }
+}
+
+/// Returns the texts of problems, to compare them.
+fn texts(problems: &[Problem]) -> Vec<String> {
+    let texts = problems.iter().map(|problem| problem.error.to_string());
+    texts.collect()
 }
 
 /// Returns the accounts to fetch with the settings that the command line overrides.
@@ -274,7 +365,11 @@ pub(super) fn accounts(
     args: &args::Fetch,
     overrides: &Overrides,
 ) -> Result<Vec<Account>> {
-    let accounts = context.setup.accounts(&args.accounts, overrides)?;
+    let mut accounts = context.setup.accounts(&args.accounts, overrides)?;
+    if args.accounts.is_empty() && context.handover.is_none() {
+        // they were reported together
+        accounts.retain(|account| !account.secret.is_lost());
+    }
     if args.mailbox.is_some() && accounts.len() > 1 {
         return Err(Error::new(
             Kind::Usage,

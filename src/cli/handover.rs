@@ -12,6 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::sources::HandedSource;
 use crate::{
     error::{Error, Kind, Result},
     sys::{
@@ -32,12 +33,16 @@ pub struct Handover {
     pub config_path: OsString,
     /// The text of the config file.
     pub config: String,
+    /// The other sources of the accounts.
+    pub sources: Vec<HandedSource>,
     /// The directory of ledgers and locks, if it is not the user's own.
     pub state_dir: Option<OsString>,
     /// The names of the accounts to run, as on the command line.
     pub accounts: Vec<String>,
     /// The passwords that the user cannot read, by account.
     pub secrets: BTreeMap<String, Result<Secret>>,
+    /// Whether this is one round of several (`--every`), of which the other process takes care.
+    pub is_round: bool,
     /// Whether no other process runs accounts at the same time.
     pub is_alone: bool,
     /// Whether standard input of the process that started this one is a terminal.

@@ -2,6 +2,7 @@
 //!
 //! Each command returns its exit status or a failure. Failures are printed here.
 
+mod accounts_command;
 pub mod args;
 mod check;
 mod complete;
@@ -15,6 +16,7 @@ mod login;
 mod plan;
 mod probe;
 pub mod setup;
+mod sources;
 mod status;
 pub mod users;
 
@@ -30,11 +32,12 @@ use clap::{
 use serde_json::json;
 
 use crate::{
+    config::resolve::Problem,
     error::{Error, Exit, Kind},
     net::SystemRoots,
     report::{self, Colour, Level},
     sys::{interrupt::Interrupt, process},
-    text::sanitize,
+    text::{count, sanitize},
 };
 use args::{Cli, Command, Fetch, Global, When};
 use dirs::Dirs;
@@ -75,6 +78,9 @@ struct Start {
     handover: Option<Handover>,
 }
 
+/// The number of accounts that cannot be used and are reported one by one.
+const SHOWN_PROBLEMS: usize = 10;
+
 type CommandResult = Result<Exit, Failure>;
 
 /// The inputs of all commands.
@@ -95,6 +101,45 @@ impl CommandContext {
     fn is_one_of_several(&self) -> bool {
         let handover = self.handover.as_ref();
         handover.is_some_and(|handover| !handover.is_alone)
+    }
+
+    /// Reports accounts, or whole sources of accounts, that cannot be used.
+    fn report_problems(&self, problems: &[Problem], in_lines: bool) {
+        let account = |problem: &Problem| problem.account.clone();
+        if self.global.json && in_lines {
+            let json = report::json::Json {
+                clock: dirs::clock(),
+            };
+            for problem in problems {
+                json.problem_of(account(problem).as_deref(), &problem.error);
+            }
+        }
+        if self.level == Level::Silent {
+            return;
+        }
+        for problem in problems.iter().take(SHOWN_PROBLEMS) {
+            let name = account(problem);
+            let errors = std::iter::once(&problem.error).chain(problem.error.further());
+            for error in errors {
+                report::complain(&report::form(name.as_deref(), error, self.colour));
+            }
+        }
+        let more = problems.len().saturating_sub(SHOWN_PROBLEMS) as u64;
+        if more > 0 {
+            let what = format!("{} cannot be used", count(more, "more account"));
+            report::complain(&format!("{} {what}", self.colour.alarm("pouch:")));
+        }
+    }
+
+    /// Returns the exit status for accounts that cannot be used.
+    fn problems_exit(&self) -> Exit {
+        if self.handover.is_some() {
+            // another process takes them into account
+            return Exit::OK;
+        }
+        let problems = self.setup.problems().unwrap_or_default();
+        let exits = problems.iter().map(|problem| problem.error.kind().exit());
+        exits.fold(Exit::OK, Exit::worst)
     }
 
     /// Returns the colour setting for standard output.
@@ -307,6 +352,7 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
             cli.global.config.clone(),
             cli.global.state_dir.clone(),
             start.handover.as_ref(),
+            start.stop.clone(),
         )?,
         global: cli.global,
         roots: start.roots,
@@ -319,11 +365,21 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
         .command
         .unwrap_or_else(|| Command::Fetch(Fetch::default()));
     if let Some(handover) = &context.handover {
-        users::select(&mut command, &handover.accounts);
-    } else if let Some(exit) = users::run(&context, &command, &start.arguments)? {
+        users::select(&mut command, &handover.accounts, handover.is_round);
+    } else if uses_all_accounts(&command) {
+        context.report_problems(&context.setup.problems()?, in_lines(&command));
+    }
+    if context.handover.is_none()
+        && let Some(exit) = users::run(&context, &command, &start.arguments)?
+    {
         return Ok(exit);
     }
-    match command {
+    let exit = if uses_all_accounts(&command) {
+        context.problems_exit()
+    } else {
+        Exit::OK
+    };
+    let result = match command {
         Command::Fetch(args) if args.dry_run => plan::run(&context, &args),
         Command::Fetch(args) => fetch::run(&context, &args),
         Command::Plan(args) => plan::run(
@@ -340,7 +396,21 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
         Command::Config(command) => config::run(&context, &command),
         Command::Ledger(command) => ledger::run(&context, command),
         Command::Completions { .. } => Ok(Exit::OK),
+    };
+    Ok(exit.worst(result?))
+}
+
+/// Returns whether a command uses all accounts, since none is named.
+fn uses_all_accounts(command: &Command) -> bool {
+    match command {
+        Command::Config(args::Config::Show(accounts)) => accounts.accounts.is_empty(),
+        _ => users::selected(command).is_some_and(|names| names.is_empty()),
     }
+}
+
+/// Returns whether the JSON of a command is one object per line.
+fn in_lines(command: &Command) -> bool {
+    matches!(command, Command::Fetch(Fetch { dry_run: false, .. }))
 }
 
 /// Prints a JSON document.

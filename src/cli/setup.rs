@@ -1,25 +1,34 @@
 //! The config and the environment of a command.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
+    accounts_command::{self, StoredList},
     dirs::{Dirs, StateDir},
     handover::Handover,
+    sources::{Files, HandedSource, Listed, by_name},
 };
 use crate::{
     config::{
-        Account, Config,
+        Account,
         overrides::Overrides,
-        resolve::{self, ConfigDefaults},
-        toml::File,
+        resolve::{ConfigDefaults, Problem},
         url,
     },
     error::{Error, Kind, Result},
     ledger::mailboxes,
+    sys::interrupt::Interrupt,
     text::{closest, tilde},
 };
+
+/// The most accounts that the hint about an unknown one lists.
+const MOST_NAMES: usize = 20;
 
 /// The config, which may be missing, and the user's directories.
 pub struct Setup {
@@ -28,17 +37,20 @@ pub struct Setup {
     /// The path of the config file.
     pub path: PathBuf,
     state_dir: Option<PathBuf>,
-    config: std::result::Result<Config, Error>,
-    file_state_dir: Option<PathBuf>,
-    /// The text of the config file, if it could be read.
-    pub text: Option<String>,
+    context: ConfigDefaults,
+    files: Result<Files>,
+    /// Whether the accounts are those of another process, which ran `accounts-command`.
+    is_handed: bool,
+    /// The accounts of `accounts-command`, once they were needed.
+    listed: Mutex<Option<Arc<Listed>>>,
+    stop: Interrupt,
 }
 
 impl Setup {
     /// Reads the config. An error in it is returned later, by the methods that need an account.
     ///
     /// `config` and `state_dir` are the paths from the command line, if it has them. Those of the
-    /// handover replace them.
+    /// handover replace them. `stop` ends the wait for `accounts-command`.
     ///
     /// # Errors
     /// There is no home directory.
@@ -46,6 +58,7 @@ impl Setup {
         config: Option<PathBuf>,
         state_dir: Option<PathBuf>,
         handover: Option<&Handover>,
+        stop: Interrupt,
     ) -> Result<Self> {
         let dirs = Dirs::find()?;
         let path = handover
@@ -62,25 +75,160 @@ impl Setup {
                 .state_dir()
                 .map_or_else(|_| dirs.home.join(".local/state/pouch"), |dir| dir.path),
         };
-        let file = match handover {
-            Some(handover) => File::parse(&path, &dirs.home, &handover.config),
-            None => File::read(&path, &dirs.home),
+        let files = match handover {
+            Some(handover) => Files::handed(&path, &handover.config, &handover.sources, &context),
+            None => Files::read(&path, &context),
         };
-        let text = file.as_ref().ok().map(|file| file.text().to_owned());
-        let file_state_dir = file
-            .as_ref()
-            .ok()
-            .filter(|file| file.top.state_dir.is_some())
-            .map(|file| resolve::state_dir(file, &context));
-        let config = file.and_then(|file| resolve::resolve(&file, &context));
         Ok(Self {
             dirs,
             path,
             state_dir,
-            config,
-            file_state_dir,
-            text,
+            context,
+            files,
+            is_handed: handover.is_some(),
+            listed: Mutex::new(None),
+            stop,
         })
+    }
+
+    /// Returns the text of the config file, if it is valid.
+    pub fn text(&self) -> Option<&str> {
+        self.files.as_ref().ok().map(Files::text)
+    }
+
+    /// Returns the accounts that `accounts-command` prints: none if it is not set.
+    ///
+    /// # Errors
+    /// The config is not valid, or a signal.
+    fn listed(&self) -> Result<Arc<Listed>> {
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listed) = &*listed {
+            return Ok(Arc::clone(listed));
+        }
+        let new = Arc::new(self.list(None)?);
+        Ok(Arc::clone(listed.insert(new)))
+    }
+
+    /// Runs `accounts-command` again. Returns whether its accounts are in use.
+    ///
+    /// # Errors
+    /// A signal.
+    pub fn list_again(&self) -> Result<bool> {
+        if !self.has_list() {
+            return Ok(false);
+        }
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = self.list(listed.as_deref())?;
+        *listed = Some(Arc::new(new));
+        Ok(true)
+    }
+
+    fn list(&self, previous: Option<&Listed>) -> Result<Listed> {
+        let files = self.files()?;
+        let Some(argv) = self.command() else {
+            return Ok(Listed::default());
+        };
+        let stored = self.stored_list(argv)?;
+        files.list(argv, previous, &stored, (&self.context, &self.stop))
+    }
+
+    /// Uses the stored accounts of `accounts-command`, without running it.
+    ///
+    /// # Errors
+    /// The config is not valid.
+    pub fn use_stored_list(&self) -> Result<()> {
+        if let Some(argv) = self.command() {
+            let stored = self.stored_list(argv)?;
+            let shown = accounts_command::shown(argv);
+            let list = self.files()?.stored_list(&shown, &stored, &self.context);
+            let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+            *listed = Some(Arc::new(list));
+        }
+        Ok(())
+    }
+
+    /// Stores the accounts that `accounts-command` printed now, for runs in which it fails.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn store_list(&self) -> Result<()> {
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        match (self.command(), &*listed) {
+            (Some(argv), Some(listed)) if listed.is_current => {
+                self.stored_list(argv)?.store(&listed.text)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn stored_list(&self, argv: &[String]) -> Result<StoredList> {
+        Ok(StoredList::new(&self.state_dir()?.path, argv))
+    }
+
+    /// Returns the command that prints accounts, if it is set and must be run by this process.
+    pub fn command(&self) -> Option<&[String]> {
+        let files = self.files.as_ref().ok().filter(|_| !self.is_handed)?;
+        files.config.accounts_command.as_deref()
+    }
+
+    /// Returns what is wrong with accounts that are not in the config file itself, for a command
+    /// that uses all accounts.
+    ///
+    /// # Errors
+    /// A signal.
+    pub fn problems(&self) -> Result<Vec<Problem>> {
+        let Ok(files) = &self.files else {
+            // reported by the command
+            return Ok(Vec::new());
+        };
+        let mut problems = files.problems.clone();
+        problems.extend(self.listed()?.problems.iter().cloned());
+        Ok(problems)
+    }
+
+    /// As [`problems`](Self::problems), without running `accounts-command`.
+    pub fn problems_so_far(&self) -> Vec<Problem> {
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = self.files.iter().flat_map(|files| &files.problems);
+        let listed = listed.iter().flat_map(|listed| &listed.problems);
+        files.chain(listed).cloned().collect()
+    }
+
+    /// Returns the sources of accounts for a process of another user.
+    ///
+    /// # Errors
+    /// The config is not valid, or a signal.
+    pub fn handed_sources(&self, names: &HashSet<&str>) -> Result<Vec<HandedSource>> {
+        let files = self.files()?;
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(files.handed_sources(names, listed.as_deref().zip(self.command())))
+    }
+
+    /// Returns whether accounts with these names, or other ones that had to be read for them, are
+    /// delivered as a user. An error is reported by the command.
+    pub fn has_users(&self, names: &[String]) -> bool {
+        let files = self.accounts_of_files();
+        let in_files = by_name(files.iter());
+        let is_known = |name: &String| name.contains("://") || in_files.contains_key(name.as_str());
+        let listed = if names.is_empty() || !names.iter().all(is_known) {
+            self.listed().unwrap_or_default()
+        } else {
+            Arc::default()
+        };
+        let mut accounts = files.iter().chain(&listed.accounts);
+        accounts.any(|account| account.deliver_as.is_some())
+    }
+
+    /// Returns whether accounts of `accounts-command` are in use.
+    pub fn has_list(&self) -> bool {
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        listed.is_some() && self.command().is_some()
+    }
+
+    /// Returns the accounts of the files in `conf.d` and of the config file.
+    pub fn accounts_of_files(&self) -> &[Account] {
+        let files = self.files.as_ref();
+        files.map_or(&[], |files| &files.config.accounts)
     }
 
     /// Returns the directory of ledgers and locks.
@@ -88,25 +236,27 @@ impl Setup {
     /// # Errors
     /// None is set, and there are ledgers in both default directories.
     pub fn state_dir(&self) -> Result<StateDir> {
-        self.explicit_state_dir().map_or_else(
-            || self.dirs.state_dir(),
-            |dir| Ok(StateDir::explicit(dir.clone())),
-        )
+        self.explicit_state_dir()
+            .map_or_else(|| self.dirs.state_dir(), |dir| Ok(StateDir::explicit(dir)))
     }
 
     /// Returns the directory of ledgers and locks that the command line or the config sets.
-    pub fn explicit_state_dir(&self) -> Option<&PathBuf> {
-        self.state_dir.as_ref().or(self.file_state_dir.as_ref())
+    pub fn explicit_state_dir(&self) -> Option<PathBuf> {
+        let files = self.files.as_ref().ok();
+        let of_config = || files?.state_dir(&self.context);
+        self.state_dir.clone().or_else(of_config)
     }
 
     /// Returns the number of servers to connect to at the same time.
     pub fn jobs(&self) -> usize {
-        self.config.as_ref().map_or(1, |config| config.jobs)
+        self.files.as_ref().map_or(1, |files| files.config.jobs)
     }
 
     /// Returns whether runs are sandboxed. A URL needs no config, which may be missing.
     pub fn sandbox(&self) -> bool {
-        self.config.as_ref().map_or(true, |config| config.sandbox)
+        self.files
+            .as_ref()
+            .map_or(true, |files| files.config.sandbox)
     }
 
     /// Returns the accounts with these names, which may be URLs, or all enabled accounts if `names`
@@ -116,27 +266,9 @@ impl Setup {
     /// The config is not valid, or there is no such account.
     pub fn accounts(&self, names: &[String], overrides: &Overrides) -> Result<Vec<Account>> {
         let mut accounts = if names.is_empty() {
-            let enabled: Vec<_> = self
-                .config()?
-                .accounts
-                .iter()
-                .filter(|account| account.enabled)
-                .cloned()
-                .collect();
-            if enabled.is_empty() {
-                return Err(Error::new(
-                    Kind::Config,
-                    format!("no account in {} is enabled", self.shown_path()),
-                )
-                .with_hint("name one: `pouch fetch NAME`"));
-            }
-            enabled
+            self.enabled()?
         } else {
-            let first = |(at, name): &(usize, &String)| !names[..*at].contains(name);
-            let named = names.iter().enumerate().filter(first);
-            named
-                .map(|(_, name)| self.account(name, overrides))
-                .collect::<Result<Vec<_>>>()?
+            self.named(names, overrides)?
         };
         for account in &mut accounts {
             overrides.apply(account);
@@ -172,44 +304,101 @@ impl Setup {
         self.accounts(names, &overrides)
     }
 
-    fn account(&self, name: &str, overrides: &Overrides) -> Result<Account> {
-        if name.contains("://") {
-            return url::account(name, overrides);
-        }
-        let accounts = &self.config()?.accounts;
-        accounts
-            .iter()
-            .find(|account| account.name == name)
-            .cloned()
-            .ok_or_else(|| {
-                if name.contains('@') {
-                    return Error::new(
-                        Kind::Usage,
-                        format!("there is no account `{name}` in {}", self.shown_path()),
-                    )
-                    .with_hint(format!("write a URL as `pops://{name}`"));
-                }
-                let names = || accounts.iter().map(|account| account.name.as_str());
-                let error = Error::new(
-                    Kind::Usage,
-                    format!("there is no account `{name}` in {}", self.shown_path()),
-                );
-                if let Some(meant) = closest(name, names()) {
-                    error.with_hint(format!("did you mean `{meant}`?"))
-                } else {
-                    let names: Vec<_> = names().collect();
-                    let are = if names.len() == 1 {
-                        "only account is"
-                    } else {
-                        "accounts are"
-                    };
-                    error.with_hint(format!("the {are} {}", names.join(", ")))
-                }
-            })
+    /// Returns all accounts, also those that are not enabled.
+    ///
+    /// # Errors
+    /// The config is not valid, or a signal.
+    pub fn all_accounts(&self) -> Result<Vec<Account>> {
+        let (files, listed) = (self.files()?, self.listed()?);
+        let accounts = files.config.accounts.iter().chain(&listed.accounts);
+        Ok(accounts.cloned().collect())
     }
 
-    fn config(&self) -> Result<&Config> {
-        self.config.as_ref().map_err(Clone::clone)
+    /// Returns all enabled accounts.
+    fn enabled(&self) -> Result<Vec<Account>> {
+        let mut enabled = self.all_accounts()?;
+        enabled.retain(|account| account.enabled);
+        // problems are reported in any case
+        if !enabled.is_empty() || !self.problems()?.is_empty() {
+            return Ok(enabled);
+        }
+        Err(Error::new(
+            Kind::Config,
+            format!("no account in {} is enabled", self.shown_path()),
+        )
+        .with_hint("name one: `pouch fetch NAME`"))
+    }
+
+    /// Returns the accounts with these names, each once.
+    fn named(&self, names: &[String], overrides: &Overrides) -> Result<Vec<Account>> {
+        let in_files = by_name(self.accounts_of_files().iter());
+        let listed = if names
+            .iter()
+            .all(|name| name.contains("://") || in_files.contains_key(name.as_str()))
+        {
+            // the command need not be run
+            Arc::default()
+        } else {
+            self.files()?;
+            self.listed()?
+        };
+        let in_list = by_name(listed.accounts.iter());
+        let mut seen = HashSet::new();
+        let first = names.iter().filter(|name| seen.insert(name.as_str()));
+        first
+            .map(|name| {
+                if name.contains("://") {
+                    return url::account(name, overrides);
+                }
+                let known = in_files.get(name.as_str()).or(in_list.get(name.as_str()));
+                match known {
+                    Some(account) => Ok((*account).clone()),
+                    None => Err(self.unknown(name, &listed)),
+                }
+            })
+            .collect()
+    }
+
+    /// Creates the error that there is no valid account of this name.
+    fn unknown(&self, name: &str, listed: &Listed) -> Error {
+        let files = match self.files() {
+            Ok(files) => files,
+            Err(error) => return error,
+        };
+        let problems = || files.problems.iter().chain(&listed.problems);
+        let mut own = problems().filter(|problem| problem.account.as_deref() == Some(name));
+        if let Some(problem) = own.next() {
+            return problem.error.clone();
+        }
+        let error = Error::new(
+            Kind::Usage,
+            format!("there is no account `{name}` in {}", self.shown_path()),
+        );
+        let whole: Vec<_> = problems()
+            .filter(|problem| problem.account.is_none())
+            .map(|problem| problem.error.clone())
+            .collect();
+        if !whole.is_empty() {
+            // it may be the reason
+            return error.with_further(whole);
+        }
+        if name.contains('@') {
+            return error.with_hint(format!("write a URL as `pops://{name}`"));
+        }
+        let accounts = files.config.accounts.iter().chain(&listed.accounts);
+        let names: Vec<_> = accounts.map(|account| account.name.as_str()).collect();
+        if let Some(meant) = closest(name, names.iter().copied()) {
+            return error.with_hint(format!("did you mean `{meant}`?"));
+        }
+        match names.len() {
+            1 => error.with_hint(format!("the only account is {}", names.join(", "))),
+            2..=MOST_NAMES => error.with_hint(format!("the accounts are {}", names.join(", "))),
+            _ => error.with_hint("`pouch status` lists the accounts"),
+        }
+    }
+
+    fn files(&self) -> Result<&Files> {
+        self.files.as_ref().map_err(Clone::clone)
     }
 
     /// Returns the path of the config for messages.

@@ -11,7 +11,7 @@
 //! `sync-deletions`, and root would still read names of files that the user chooses.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     ffi::OsString,
     io::{self, IsTerminal, Read, Write},
     os::unix::process::ExitStatusExt,
@@ -54,10 +54,15 @@ struct Group {
     accounts: Vec<(String, Account)>,
 }
 
-/// Replaces the accounts that a command was given.
-pub(super) fn select(command: &mut Command, names: &[String]) {
+/// Replaces the accounts that a command was given. With `is_round`, they are fetched once.
+pub(super) fn select(command: &mut Command, names: &[String], is_round: bool) {
     let accounts = match command {
-        Command::Fetch(args) => &mut args.accounts,
+        Command::Fetch(args) => {
+            if is_round {
+                args.every = None;
+            }
+            &mut args.accounts
+        }
         Command::Plan(args) => &mut args.accounts.accounts,
         Command::Check(args) => &mut args.accounts,
         Command::Status(args) => &mut args.accounts.accounts,
@@ -78,7 +83,7 @@ pub(super) fn select(command: &mut Command, names: &[String]) {
 }
 
 /// Returns the accounts that a command was given, or `None` if it uses no account.
-fn selected(command: &Command) -> Option<Vec<String>> {
+pub(super) fn selected(command: &Command) -> Option<Vec<String>> {
     Some(match command {
         Command::Fetch(args) => args.accounts.clone(),
         Command::Plan(args) => args.accounts.accounts.clone(),
@@ -123,8 +128,51 @@ pub(super) fn run(
             None => return Ok(None),
         },
     };
-    let (groups, failed) = groups(context, &names);
-    if failed.is_empty() && groups.iter().all(|group| group.user.is_none()) {
+    let has_users = context.setup.has_users(&names);
+    let interval = interval(context, command);
+    // later accounts may be those of other users
+    let may_change = interval.is_some() && geteuid().is_root();
+    if !may_change && !has_users {
+        return Ok(None);
+    }
+    loop {
+        let Some(exit) = once(context, command, (&names, arguments), may_change)? else {
+            return Ok(None);
+        };
+        let is_over = interval.is_none_or(|interval| context.stop.sleep(interval).is_err());
+        if is_over {
+            let is_fetch = matches!(command, Command::Fetch(args) if !args.dry_run);
+            if is_fetch && context.global.json {
+                let clock = dirs::clock();
+                json::Json { clock }.end(exit);
+            }
+            return Ok(Some(exit));
+        }
+        context.setup.list_again()?;
+    }
+}
+
+/// Returns the time between two rounds, if this process has to read the accounts again before each.
+fn interval(context: &CommandContext, command: &Command) -> Option<Duration> {
+    match command {
+        Command::Fetch(args) if !args.dry_run && context.setup.has_list() => {
+            args.every.map(Duration::from)
+        }
+        _ => None,
+    }
+}
+
+/// Runs a command once in processes of the users. Returns `None` if this process can run it itself,
+/// unless it must not, because there will be `more_rounds`.
+fn once(
+    context: &CommandContext,
+    command: &Command,
+    (names, arguments): (&[String], &[OsString]),
+    more_rounds: bool,
+) -> std::result::Result<Option<Exit>, Failure> {
+    let connects = matches!(command, Command::Fetch(_) | Command::Plan(_));
+    let (groups, failed) = groups(context, names, connects);
+    if !more_rounds && failed.is_empty() && groups.iter().all(|group| group.user.is_none()) {
         return Ok(None);
     }
     let is_fetch = matches!(command, Command::Fetch(args) if !args.dry_run);
@@ -134,6 +182,7 @@ pub(super) fn run(
     {
         // mistakes in the command line are reported once
         fetch::selected(context, args)?;
+        fetch::store_list(context);
     }
     let mut combined = Combined::default();
     for (name, error) in failed {
@@ -164,11 +213,11 @@ pub(super) fn run(
         }
     }
     wait(&mut running, &context.stop, &mut combined)?;
-    let exit = combined.exit(is_fetch);
-    if is_fetch && context.global.json {
-        let clock = dirs::clock();
-        json::Json { clock }.end(exit);
-    } else if merges {
+    let mut exit = combined.exit(is_fetch);
+    if names.is_empty() {
+        exit = context.problems_exit().worst(exit);
+    }
+    if merges {
         print_json(&combined.document())?;
     }
     Ok(Some(exit))
@@ -176,7 +225,13 @@ pub(super) fn run(
 
 /// Divides the accounts by user, those of this process first. Returns them with the accounts that
 /// cannot be run. If the accounts are not valid, the command itself reports that.
-fn groups(context: &CommandContext, names: &[String]) -> (Vec<Group>, Vec<(String, Error)>) {
+///
+/// With `connects`, accounts without a known password are left out, unless they are named.
+fn groups(
+    context: &CommandContext,
+    names: &[String],
+    connects: bool,
+) -> (Vec<Group>, Vec<(String, Error)>) {
     let overrides = Overrides {
         no_delivery: true,
         ..Overrides::default()
@@ -186,9 +241,17 @@ fn groups(context: &CommandContext, names: &[String]) -> (Vec<Group>, Vec<(Strin
     };
     let mut groups: BTreeMap<Option<String>, Group> = BTreeMap::new();
     let mut failed = Vec::new();
+    let mut users = HashMap::new();
     for account in accounts {
+        if connects && names.is_empty() && account.secret.is_lost() {
+            continue;
+        }
         let name = account.name.clone();
-        match user(&account) {
+        // there may be many accounts of one user
+        let found = users
+            .entry(account.deliver_as.clone())
+            .or_insert_with(|| user(&account));
+        match found.clone() {
             Ok(user) => groups
                 .entry(user.as_ref().map(|user| user.name.clone()))
                 .or_insert_with(|| Group {
@@ -204,7 +267,7 @@ fn groups(context: &CommandContext, names: &[String]) -> (Vec<Group>, Vec<(Strin
 }
 
 /// Returns the user who has to run an account, or `None` if this is the user of this process.
-fn user(account: &Account) -> Result<Option<User>> {
+pub(super) fn user(account: &Account) -> Result<Option<User>> {
     let Some(name) = &account.deliver_as else {
         return Ok(None);
     };
@@ -242,16 +305,23 @@ fn handover(
     let explicit = context.setup.explicit_state_dir();
     let state_dir = match (&group.user, explicit) {
         (Some(user), Some(dir)) => {
-            let shown = tilde(dir, &context.setup.dirs.home);
-            owner::check_directory(dir, &shown)?;
-            Some(user.create_dir(dir, &shown)?)
+            let shown = tilde(&dir, &context.setup.dirs.home);
+            owner::check_directory(&dir, &shown)?;
+            Some(user.create_dir(&dir, &shown)?)
         }
         _ => None,
     };
     Ok(Handover {
         user: group.user.clone(),
         config_path: path.unwrap_or_else(|_| context.setup.path.clone()).into(),
-        config: context.setup.text.clone().unwrap_or_default(),
+        config: context.setup.text().unwrap_or_default().to_owned(),
+        sources: context.setup.handed_sources(
+            &group
+                .accounts
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect(),
+        )?,
         state_dir: state_dir.map(Into::into),
         accounts: group
             .accounts
@@ -259,6 +329,7 @@ fn handover(
             .map(|(name, _)| name.clone())
             .collect(),
         secrets: secrets(context, command, group)?,
+        is_round: interval(context, command).is_some(),
         is_alone,
         has_terminal: io::stdin().is_terminal(),
         parent: std::process::id(),
@@ -286,7 +357,9 @@ fn secrets(
         | SecretSource::TokenCommand(_)
         | SecretSource::OAuth(_)
         | SecretSource::Certificate => false,
-        SecretSource::Prompt => true,
+        // it must not come from a file that the user names
+        _ if account.is_users_own => false,
+        SecretSource::Prompt | SecretSource::Given(_) => true,
         SecretSource::File(_) | SecretSource::Credential(_) => group.user.is_some(),
     });
     Ok(needed

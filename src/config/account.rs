@@ -1,11 +1,14 @@
 //! The resolved config, as the rest of the program uses it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
+
+use zeroize::Zeroizing;
 
 use super::{
     oauth::OAuth,
     provenance::Setting,
     route::{ConnectCommand, Proxy, ProxyServer, host_and_port},
+    schema::{AccountTable, Table},
 };
 use crate::{
     domain::{
@@ -29,6 +32,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Whether runs are sandboxed.
     pub sandbox: bool,
+    /// The command that prints further accounts.
+    pub accounts_command: Option<Vec<String>>,
     /// The accounts in the order of the file, including those with `enabled = false`.
     pub accounts: Vec<Account>,
 }
@@ -103,7 +108,11 @@ pub struct Account {
     pub quirks: Vec<Quirk>,
     /// Whether `pouch fetch` without names includes the account.
     pub enabled: bool,
-    /// Every value with its source, as `pouch config show` prints it.
+    /// Whether the user in `deliver_as` wrote the settings. Then root reads no password for the
+    /// account.
+    pub is_users_own: bool,
+    /// The values that are not the defaults of their keys, with their sources. There may be many
+    /// thousand accounts; see [`Account::all_settings`] for those of all keys.
     pub settings: Vec<Setting>,
 }
 
@@ -112,6 +121,21 @@ impl Account {
     /// [`Provider::lists_a_part`](crate::domain::provider::Provider::lists_a_part).
     pub fn lists_a_part(&self) -> bool {
         provider_of(self.server_name()).is_some_and(|provider| provider.lists_a_part)
+    }
+
+    /// Returns every value with its source, as `pouch config show` prints it.
+    pub fn all_settings(&self) -> Vec<Setting> {
+        let (of_keys, others): (Vec<_>, Vec<_>) = self
+            .settings
+            .iter()
+            .cloned()
+            .partition(|setting| AccountTable::index_of(setting.key).is_some());
+        let defaults = AccountTable::defaults().settings();
+        let keys = defaults.into_iter().map(|default| {
+            let set = of_keys.iter().find(|setting| setting.key == default.key);
+            set.cloned().unwrap_or(default)
+        });
+        keys.chain(others).collect()
     }
 
     /// Returns what identifies the mailbox in the ledger.
@@ -206,6 +230,17 @@ pub enum RequestAhead {
     Count(u32),
 }
 
+/// A password that is kept in memory only, and never shown. `None` if it was not stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GivenPassword(pub Option<Zeroizing<String>>);
+
+impl fmt::Debug for GivenPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = self.0.as_ref().map(|_| "…");
+        f.debug_tuple("GivenPassword").field(&known).finish()
+    }
+}
+
 /// The source of the password or token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
@@ -219,6 +254,8 @@ pub enum SecretSource {
     Credential(String),
     /// The access token of a sign-in with OAuth 2.0, from `pouch login`.
     OAuth(Box<OAuth>),
+    /// The password that `accounts-command` printed with the account.
+    Given(GivenPassword),
     /// A prompt on the terminal.
     Prompt,
     /// None: the client certificate of the connection takes its place.
@@ -229,12 +266,19 @@ impl SecretSource {
     /// Returns the kind of the secret.
     pub fn kind(&self) -> SecretKind {
         match self {
-            Self::Command(_) | Self::File(_) | Self::Credential(_) | Self::Prompt => {
-                SecretKind::Password
-            }
+            Self::Command(_)
+            | Self::File(_)
+            | Self::Credential(_)
+            | Self::Given(_)
+            | Self::Prompt => SecretKind::Password,
             Self::TokenCommand(_) | Self::OAuth(_) => SecretKind::Token,
             Self::Certificate => SecretKind::Certificate,
         }
+    }
+
+    /// Returns whether the password was printed by a command that fails now.
+    pub fn is_lost(&self) -> bool {
+        *self == Self::Given(GivenPassword(None))
     }
 
     /// Returns whether the secret is an access token of OAuth 2.0.

@@ -4,19 +4,15 @@
 //! used. Two such keys in one table are a mistake.
 
 use super::{
-    account::{Account, Tls},
+    account::Tls,
     mistakes::Mistakes,
     provenance::Source,
     schema::{AccountTable, Choice, Table},
     snippet::Document,
-    toml::File,
 };
 use crate::{
     config::value::Value,
-    domain::{
-        auth::{Auth, Mechanism, SecretKind},
-        ids::Address,
-    },
+    domain::auth::{Auth, Mechanism, SecretKind},
     error::Error,
 };
 
@@ -273,42 +269,4 @@ fn check_proxy_password(document: &Document, table: &AccountTable) -> Result<(),
     Err(document
         .contradiction(&password.source, what, other, "the proxy")
         .with_hint(hint))
-}
-
-/// Checks that no two accounts are the same mailbox: each would treat the other's messages as its
-/// own. `accounts` are those of `file`, in the same order.
-///
-/// The case of user names does not matter here, since most servers ignore it: if there are two such
-/// mailboxes, their names distinguish them.
-pub(super) fn check_mailboxes(file: &File, accounts: &[Account]) -> Result<(), Error> {
-    let address = |account: &Account| {
-        let user = account.user.to_lowercase();
-        Address::new(user, &account.host, account.port)
-    };
-    let same = |one: &Account, other: &Account| match (&one.mailbox, &other.mailbox) {
-        (Some(one), Some(other)) => one == other,
-        _ => address(one) == address(other),
-    };
-    for (index, account) in accounts.iter().enumerate() {
-        let earlier = accounts[..index]
-            .iter()
-            .position(|earlier| same(earlier, account));
-        if let Some(earlier) = earlier {
-            let identity = account.identity();
-            let what = format!(
-                "accounts `{}` and `{}` are the same mailbox, {}",
-                accounts[earlier].name,
-                account.name,
-                identity
-                    .name
-                    .unwrap_or_else(|| identity.address.to_string())
-            );
-            let other = (&file.accounts[earlier].header, "already defined here");
-            return Err(file
-                .document
-                .draw(&file.accounts[index].header, &what, Some(other))
-                .with_hint("remove one of them, or set `mailbox` to a different name in each"));
-        }
-    }
-    Ok(())
 }

@@ -91,6 +91,16 @@ fn unknown_key_hint(key: &str, scope: Scope) -> String {
     }
 }
 
+/// Creates the error that a key is allowed in the main config file only.
+pub(super) fn top_key_in_part(document: &Document, span: &Range<usize>, name: &str) -> Error {
+    let what = format!("`{name}` is allowed only in the main config file");
+    let hint = match document.base() {
+        Some(base) => format!("move it to {}, above all tables", base.path),
+        None => "move it there, above all tables".to_owned(),
+    };
+    document.error(span, &what).with_hint(hint)
+}
+
 /// Creates the error that a table is neither `[defaults]` nor an account.
 pub(super) fn unknown_table(document: &Document, span: &Range<usize>, name: &str) -> Error {
     let shown = sanitize(name.as_bytes());

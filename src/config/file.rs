@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The longest config file that is read, in bytes.
-const LONGEST: u64 = 1 << 20;
+const LONGEST: u64 = 64 << 20;
 
 /// Reads the bytes of the config file at `path`. `home` is the home directory.
 ///
@@ -25,20 +25,37 @@ const LONGEST: u64 = 1 << 20;
 /// commands in it are run as the user.
 pub(super) fn read(path: &Path, home: &Path) -> Result<Vec<u8>, Error> {
     let shown = tilde(path, home);
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => missing(path, home),
-        io::ErrorKind::PermissionDenied => {
-            Error::new(Kind::Denied, format!("no permission to read {shown}"))
-        }
-        _ => Error::new(Kind::Config, format!("cannot read {shown}")).with_fact(error.to_string()),
-    };
+    if path
+        .metadata()
+        .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    {
+        return Err(missing(path, home));
+    }
+    let file = open(path, &shown)?;
+    let metadata = file.metadata().map_err(|error| failed(&shown, &error))?;
+    let me = rustix::process::geteuid().as_raw();
+    check_writers(&shown, metadata.uid(), me, metadata.mode() & 0o777)?;
+    let dir = path.canonicalize().ok();
+    if let Some(dir) = dir.as_deref().and_then(Path::parent)
+        && let Ok(metadata) = fs::metadata(dir)
+    {
+        check_dir(&tilde(dir, home), &metadata)?;
+    }
+    content(file, &shown)
+}
+
+/// Opens the config file at `path`, which is `shown` in messages.
+///
+/// # Errors
+/// It does not exist, is not a regular file, or cannot be read.
+pub(super) fn open(path: &Path, shown: &str) -> Result<fs::File, Error> {
     // opening a FIFO would wait for the other end of it
     let file = fs::OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(path)
-        .map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
+        .map_err(|error| failed(shown, &error))?;
+    let metadata = file.metadata().map_err(|error| failed(shown, &error))?;
     if metadata.is_dir() {
         return Err(Error::new(
             Kind::Config,
@@ -51,24 +68,29 @@ pub(super) fn read(path: &Path, home: &Path) -> Result<Vec<u8>, Error> {
             format!("cannot read {shown}: it is not a regular file"),
         ));
     }
-    let me = rustix::process::geteuid().as_raw();
-    let mode = metadata.permissions().mode() & 0o777;
-    check_writers(&shown, metadata.uid(), me, mode)?;
-    let dir = path.canonicalize().ok();
-    if let Some(dir) = dir.as_deref().and_then(Path::parent)
-        && let Ok(metadata) = fs::metadata(dir)
-    {
-        check_dir(&tilde(dir, home), &metadata, me)?;
-    }
+    Ok(file)
+}
+
+/// Returns the bytes of an open config file, up to a bit more than is allowed.
+pub(super) fn content(file: fs::File, shown: &str) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     file.take(LONGEST + 1)
         .read_to_end(&mut bytes)
-        .map_err(failed)?;
+        .map_err(|error| failed(shown, &error))?;
     Ok(bytes)
 }
 
+fn failed(shown: &str, error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            Error::new(Kind::Denied, format!("no permission to read {shown}"))
+        }
+        _ => Error::new(Kind::Config, format!("cannot read {shown}")).with_fact(error.to_string()),
+    }
+}
+
 /// Checks that only the user `me` and root can change a file of this owner and mode.
-fn check_writers(shown: &str, owner: u32, me: u32, mode: u32) -> Result<(), Error> {
+pub(super) fn check_writers(shown: &str, owner: u32, me: u32, mode: u32) -> Result<(), Error> {
     let commands = "its commands would run as you";
     let denied = || Error::new(Kind::Denied, format!("{shown} is writable by other users"));
     if ![me, 0].contains(&owner) {
@@ -86,9 +108,10 @@ fn check_writers(shown: &str, owner: u32, me: u32, mode: u32) -> Result<(), Erro
     Ok(())
 }
 
-/// Checks that only the user `me`, root and the group of the user can replace the config in a
-/// directory. In one with the sticky bit, others cannot.
-fn check_dir(shown: &str, metadata: &fs::Metadata, me: u32) -> Result<(), Error> {
+/// Checks that only the user, root and the group of the user can replace the config in a directory.
+/// In one with the sticky bit, others cannot.
+pub(super) fn check_dir(shown: &str, metadata: &fs::Metadata) -> Result<(), Error> {
+    let me = rustix::process::geteuid().as_raw();
     let mode = metadata.permissions().mode();
     let denied = |what: &str| {
         let what = format!("the directory of the config, {shown}, {what}");
@@ -137,7 +160,7 @@ pub(super) fn decode<'b>(shown: &str, bytes: &'b [u8]) -> Result<&'b str, Error>
     if bytes.len() as u64 > LONGEST {
         return Err(Error::new(
             Kind::Config,
-            format!("{shown} is larger than 1 MiB, the limit for a config file"),
+            format!("{shown} is larger than 64 MiB, the limit for a config file"),
         ));
     }
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
@@ -215,8 +238,8 @@ hint: run `chmod go-w ~/c.toml`"
             "c.toml:2: this line is not UTF-8\nhint: save the file as UTF-8"
         );
         assert_eq!(
-            decode(&vec![b'#'; 2 << 20]).unwrap_err(),
-            "c.toml is larger than 1 MiB, the limit for a config file"
+            decode(&vec![b'#'; 65 << 20]).unwrap_err(),
+            "c.toml is larger than 64 MiB, the limit for a config file"
         );
     }
 }

@@ -17,10 +17,12 @@
 //! other mail fetchers. [`sample`] writes a config with all keys.
 
 pub mod account;
+pub mod conf_d;
 mod conflicts;
 mod destination_spec;
 mod diagnostic;
 mod file;
+pub mod list;
 mod migration_hints;
 mod mistakes;
 pub mod oauth;
@@ -33,14 +35,17 @@ pub mod sample;
 pub mod schema;
 mod snippet;
 pub mod syntax;
+mod taken;
 pub mod toml;
 pub mod url;
 pub mod value;
 
 pub use account::{
-    Account, ClientCertificate, Config, Quirk, RequestAhead, SecretSource, Tls, Trust,
+    Account, ClientCertificate, Config, GivenPassword, Quirk, RequestAhead, SecretSource, Tls,
+    Trust,
 };
 pub use route::{ConnectCommand, Proxy, ProxyProtocol, ProxyServer, host_and_port};
+pub use taken::Taken;
 
 #[cfg(test)]
 mod testing;

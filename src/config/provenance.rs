@@ -10,8 +10,8 @@ pub const UNSET: &str = "unset";
 pub enum Source {
     /// The default.
     Default,
-    /// The config file.
-    File(Position),
+    /// The config file. Boxed, since ten thousand accounts have half a million values.
+    File(Box<Position>),
     /// A flag or another part of the command line.
     Flag(&'static str),
 }
@@ -31,15 +31,18 @@ impl fmt::Display for Source {
 pub struct Position {
     /// The file, with `~/` for the home directory.
     pub path: Arc<str>,
-    /// The line number, from 1.
-    pub line: usize,
+    /// The line number, from 1. `None` if the source has no lines that the user can see.
+    pub line: Option<usize>,
     /// The byte range of the key.
     pub span: Range<usize>,
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.path, self.line)
+        match self.line {
+            Some(line) => write!(f, "{}:{line}", self.path),
+            None => f.write_str(&self.path),
+        }
     }
 }
 
@@ -65,15 +68,17 @@ pub struct Setting {
 
 /// Records that `flag` set `key` to a value that is written `value`.
 pub(super) fn override_setting(
-    settings: &mut [Setting],
-    key: &str,
+    settings: &mut Vec<Setting>,
+    key: &'static str,
     value: &str,
     flag: &'static str,
 ) {
-    for setting in settings.iter_mut().filter(|setting| setting.key == key) {
-        value.clone_into(&mut setting.value);
-        setting.source = Source::Flag(flag);
-    }
+    settings.retain(|setting| setting.key != key);
+    settings.push(Setting {
+        key,
+        value: value.to_owned(),
+        source: Source::Flag(flag),
+    });
 }
 
 #[cfg(test)]
@@ -82,11 +87,11 @@ mod tests {
 
     #[test]
     fn sources_are_shown_as_default_line_or_flag() {
-        let file = Source::File(Position {
+        let file = Source::File(Box::new(Position {
             path: "~/.config/pouch/config.toml".into(),
-            line: 12,
+            line: Some(12),
             span: 0..0,
-        });
+        }));
         assert_eq!(Source::Default.to_string(), "default");
         assert_eq!(file.to_string(), "~/.config/pouch/config.toml:12");
         assert_eq!(Source::Flag("--keep").to_string(), "--keep");

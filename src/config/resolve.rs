@@ -1,27 +1,37 @@
 //! Merges the layers (defaults, `[defaults]`, `[account.NAME]`), and creates accounts from the
 //! result. The flags of the command line are applied later, by [`super::overrides`].
+//!
+//! A mistake in the main config file stops everything. One in an account of another source, of
+//! which there may be ten thousand, concerns only that account.
 
-use std::{num::NonZero, path::PathBuf};
+use std::{num::NonZero, path::PathBuf, sync::Arc};
 
 use super::{
-    account::{Account, ClientCertificate, Config, SecretSource, Tls, Trust},
-    conflicts::{check, check_choices, check_mailboxes, layered},
+    account::{Account, ClientCertificate, Config, GivenPassword, SecretSource, Tls, Trust},
+    conflicts::{check, check_choices, layered},
     mistakes::Mistakes,
-    provenance::{Located, Source},
+    provenance::{Located, Setting, Source},
     rules::{self, RuleContext},
-    schema::{AccountTable, AccountValues, Key, Table, TopTable},
+    schema::{AccountTable, AccountValues, Choice, Key, Table, TopTable},
+    snippet::Document,
     syntax::FilePath,
-    toml::{File, Section},
+    taken::Taken,
+    toml::{Block, File, Section},
 };
 use crate::{
     domain::{
         auth::{Auth, Mechanism},
         destination::Destination,
+        multidrop::Multidrop,
         plan::Policy,
         routing::Routing,
+        rule::Rule,
     },
     error::{Error, Kind},
 };
+
+/// The displayed value of a password.
+const HIDDEN: &str = "\"…\"";
 
 /// Values from the environment on which the defaults depend.
 #[derive(Clone, Debug)]
@@ -32,16 +42,48 @@ pub struct ConfigDefaults {
     pub state_dir: PathBuf,
 }
 
-/// Resolves the whole config.
+/// An account, or a whole source of accounts, that cannot be used.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The name of the account, or `None` if all accounts of the source are unusable.
+    pub account: Option<String>,
+    /// What is wrong.
+    pub error: Error,
+}
+
+/// The accounts of a part of the config, and what is wrong with others.
+#[derive(Clone, Debug, Default)]
+pub struct Resolved {
+    /// The valid accounts, in the order of the file.
+    pub accounts: Vec<Account>,
+    /// The other accounts.
+    pub problems: Vec<Problem>,
+}
+
+/// Resolves the whole config of one file.
 ///
 /// # Errors
 /// There is no account, an account lacks a required key, or keys contradict each other.
 pub fn resolve(file: &File, context: &ConfigDefaults) -> Result<Config, Error> {
     if file.accounts.is_empty() {
-        let what = format!("no accounts are defined in {}", file.document.path);
-        return Err(Error::new(Kind::Config, what)
-            .with_hint("add a table `[account.NAME]`; `pouch config sample` prints an example"));
+        return Err(no_accounts(file));
     }
+    resolve_main(file, context).map(|(config, _)| config)
+}
+
+/// Creates the error that there are no accounts.
+pub fn no_accounts(file: &File) -> Error {
+    let what = format!("no accounts are defined in {}", file.document.path);
+    Error::new(Kind::Config, what)
+        .with_hint("add a table `[account.NAME]`; `pouch config sample` prints an example")
+}
+
+/// Resolves the main config file, which may have no accounts. Returns it with the accounts that
+/// other files must not define again.
+///
+/// # Errors
+/// As for [`resolve`].
+pub fn resolve_main(file: &File, context: &ConfigDefaults) -> Result<(Config, Taken), Error> {
     let mut mistakes = Mistakes::default();
     check_choices(&file.document, &file.defaults.table, &mut mistakes);
     let mut accounts = Vec::new();
@@ -49,17 +91,99 @@ pub fn resolve(file: &File, context: &ConfigDefaults) -> Result<Config, Error> {
         if mistakes.are_many() {
             break;
         }
-        accounts.extend(account(file, section, context, &mut mistakes));
+        accounts.extend(account((file, None), section, context, &mut mistakes));
     }
     let accounts = mistakes.or(accounts, &file.document.path)?;
-    check_mailboxes(file, &accounts)?;
+    let mut taken = Taken::default();
+    for (account, section) in accounts.iter().zip(&file.accounts) {
+        taken.add(account, &file.document, &section.header)?;
+    }
     let top = file.top.clone().over(TopTable::defaults()).complete();
-    Ok(Config {
+    let config = Config {
         jobs: top.as_ref().map_or(1, |top| top.jobs.get()),
-        sandbox: top.is_ok_and(|top| top.sandbox),
+        sandbox: top.as_ref().is_ok_and(|top| top.sandbox),
+        accounts_command: top.ok().and_then(|top| top.accounts_command),
         state_dir: state_dir(file, context),
         accounts,
-    })
+    };
+    Ok((config, taken))
+}
+
+/// Resolves another source of accounts, to which the defaults of `main` apply below its own. Those
+/// in `taken` must not be defined again; the valid ones are added to it.
+///
+/// If another user owns the file, `owner` is the name. Its accounts must then be delivered as this
+/// user, since root would otherwise follow the orders of the user.
+///
+/// Each account is checked alone, so that a mistake in one does not affect the others.
+pub fn resolve_part(
+    main: &File,
+    mut part: File,
+    owner: Option<&str>,
+    taken: &mut Taken,
+    context: &ConfigDefaults,
+) -> Resolved {
+    let mut resolved = Resolved::default();
+    let path = Arc::clone(&part.document.path);
+    let mut of_defaults = Mistakes::default();
+    check_choices(&part.document, &part.defaults.table, &mut of_defaults);
+    if let Some(error) = of_defaults.into_error(&path) {
+        let account = None;
+        resolved.problems.push(Problem { account, error });
+        return resolved;
+    }
+    // there may be many, and the memory of each is freed
+    for mut section in std::mem::take(&mut part.accounts) {
+        let mut mistakes = std::mem::take(&mut section.mistakes);
+        let mut valid = None;
+        if mistakes.is_empty() {
+            valid = account((&part, Some(main)), &section, context, &mut mistakes);
+        }
+        if let (Some(account), Some(owner)) = (&mut valid, owner) {
+            mistakes.value_of(check_owner(&part, &section, account, owner));
+            account.is_users_own = true;
+        }
+        if let Some(account) = valid.as_ref().filter(|_| mistakes.is_empty()) {
+            mistakes.value_of(taken.add(account, &part.document, &section.header));
+        }
+        match (mistakes.into_error(&path), valid) {
+            (Some(error), _) => resolved.problems.push(Problem {
+                account: Some(section.name),
+                error,
+            }),
+            (None, valid) => resolved.accounts.extend(valid),
+        }
+    }
+    resolved
+}
+
+/// Checks an account in a file of another user: root must neither fetch it nor read a password for
+/// it.
+fn check_owner(
+    part: &File,
+    section: &Section,
+    account: &Account,
+    owner: &str,
+) -> Result<(), Error> {
+    let refused = |what: &str| part.document.error(&section.header, what);
+    if account.deliver_as.as_deref() != Some(owner) {
+        let what =
+            format!("an account in a file of the user `{owner}` is fetched only for `{owner}`");
+        return Err(refused(&what).with_hint(format!(
+            "add `deliver-as = \"{owner}\"`, or make root the owner of {}",
+            part.document.path
+        )));
+    }
+    if matches!(
+        account.secret,
+        SecretSource::Credential(_) | SecretSource::Prompt
+    ) {
+        let what = format!(
+            "an account in a file of the user `{owner}` needs a password that `{owner}` can read"
+        );
+        return Err(refused(&what).with_hint("set `password-file` or `password-command`"));
+    }
+    Ok(())
 }
 
 /// Returns the directory of the ledger and the locks. A URL on the command line needs it without
@@ -71,16 +195,26 @@ pub fn state_dir(file: &File, context: &ConfigDefaults) -> PathBuf {
     }
 }
 
-/// Resolves one account of the config. Returns `None` if it is not complete.
+/// Resolves one account of a file, and of the main config file if that is another one. Returns
+/// `None` if it is not complete.
 fn account(
-    file: &File,
+    (file, main): (&File, Option<&File>),
     section: &Section,
     context: &ConfigDefaults,
     mistakes: &mut Mistakes,
 ) -> Option<Account> {
     let document = &file.document;
     check_choices(document, &section.block.table, mistakes);
-    let table = layered(section.block.table.clone(), file.defaults.table.clone());
+    let mut defaults = file.defaults.table.clone();
+    if let Some(main) = main {
+        defaults = layered(defaults, main.defaults.table.clone());
+    }
+    let password = section.block.password.as_ref();
+    if let Some(password) = password {
+        mistakes.value_of(check_password(document, &section.block.table, password));
+        Choice::Password.keys().for_each(|key| defaults.unset(key));
+    }
+    let table = layered(section.block.table.clone(), defaults);
     check(document, &table, mistakes);
     let expand = |path: &FilePath| path.expand(&context.home, &file.dir);
     let built = build(&section.name, table.clone(), None, &expand).map_err(|incomplete| {
@@ -97,35 +231,26 @@ fn account(
         document.error(&section.header, &what).with_hint(hint)
     });
     let mut account = mistakes.value_of(built)?;
-    add_rules(file, (section, &table), &mut account, &expand, mistakes);
-    Some(account)
-}
-
-/// Adds the rules and the multidrop of `section`, and of `[defaults]`, to its account.
-fn add_rules(
-    file: &File,
-    (section, table): (&Section, &AccountTable),
-    account: &mut Account,
-    expand: &dyn Fn(&FilePath) -> PathBuf,
-    mistakes: &mut Mistakes,
-) {
-    let (own, defaults) = (&section.block, &file.defaults);
-    let context = RuleContext {
-        document: &file.document,
-        table,
-        account,
-        expand,
-    };
-    let mut rules = Vec::new();
-    for rule in own.rules.iter().chain(&defaults.rules) {
-        if mistakes.are_many() {
-            return;
-        }
-        rules.extend(mistakes.value_of(rules::rule(rule, &context)));
+    if let Some(password) = password {
+        account.secret = SecretSource::Given(password.value.clone());
+        account.settings.push(Setting {
+            key: "password",
+            value: HIDDEN.to_owned(),
+            source: password.source.clone(),
+        });
     }
-    let multidrop = own.multidrop.as_ref().or(defaults.multidrop.as_ref());
-    let multidrop =
-        multidrop.and_then(|multidrop| mistakes.value_of(rules::multidrop(multidrop, &context)));
+    let blocks = [
+        Some(&section.block),
+        Some(&file.defaults),
+        main.map(|main| &main.defaults),
+    ];
+    let context = RuleContext {
+        document,
+        table: &table,
+        account: &account,
+        expand: &expand,
+    };
+    let (rules, multidrop) = sorting(&blocks, &context, mistakes);
     if let Some((multidrop, setting)) = multidrop {
         account.routing.multidrop = Some(multidrop);
         account.settings.push(setting);
@@ -134,6 +259,47 @@ fn add_rules(
         account.routing.rules.push(rule);
         account.settings.push(setting);
     }
+    Some(account)
+}
+
+/// Checks that no other key sets a password.
+fn check_password(
+    document: &Document,
+    table: &AccountTable,
+    password: &Located<GivenPassword>,
+) -> Result<(), Error> {
+    let other = Choice::Password
+        .keys()
+        .find_map(|key| Some((key, table.source(key)?)));
+    let Some((key, source)) = other else {
+        return Ok(());
+    };
+    let what = format!("`{key}` and `password` cannot be used together");
+    let set = Some(&password.source);
+    Err(document
+        .contradiction(source, &what, set, "already set here")
+        .with_hint("remove one of them"))
+}
+
+/// Returns the rules and the multidrop of an account, from the tables of the account and the
+/// defaults.
+fn sorting(
+    blocks: &[Option<&Block>],
+    context: &RuleContext<'_>,
+    mistakes: &mut Mistakes,
+) -> (Vec<(Rule, Setting)>, Option<(Multidrop, Setting)>) {
+    let blocks = || blocks.iter().flatten();
+    let mut rules = Vec::new();
+    for rule in blocks().flat_map(|block| &block.rules) {
+        if mistakes.are_many() {
+            return (rules, None);
+        }
+        rules.extend(mistakes.value_of(rules::rule(rule, context)));
+    }
+    let multidrop = blocks().find_map(|block| block.multidrop.as_ref());
+    let multidrop =
+        multidrop.and_then(|multidrop| mistakes.value_of(rules::multidrop(multidrop, context)));
+    (rules, multidrop)
 }
 
 /// The reason why an account is incomplete.
@@ -157,7 +323,9 @@ pub(super) fn build(
     expand: &dyn Fn(&FilePath) -> PathBuf,
 ) -> Result<Account, Incomplete> {
     let table = with_defaults(table);
-    let settings = table.settings();
+    // the port depends on `tls`
+    let is_shown = |setting: &Setting| setting.source != Source::Default || setting.key == "port";
+    let settings = table.settings().into_iter().filter(is_shown).collect();
     let values = table.complete().map_err(Incomplete::Key)?;
     let recipients = match &values.lmtp_recipients {
         Some(recipients) => recipients.0.clone(),
@@ -202,6 +370,7 @@ pub(super) fn build(
         after: values.after,
         quirks: values.quirks,
         enabled: values.enabled,
+        is_users_own: false,
         settings,
     })
 }

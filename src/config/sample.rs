@@ -233,7 +233,7 @@ mod tests {
             );
             let config = config(&uncommented(line, key));
             let config = config.unwrap_or_else(|error| panic!("{line}: {error}"));
-            let settings = &config.accounts[0].settings;
+            let settings = config.accounts[0].all_settings();
             let set = settings
                 .iter()
                 .any(|setting| setting.key == key && setting.source != Source::Default);

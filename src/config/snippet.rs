@@ -18,6 +18,7 @@ use std::{ops::Range, sync::Arc};
 
 use toml::de::DeTable;
 use unicode_width::UnicodeWidthStr;
+use zeroize::Zeroizing;
 
 use super::{
     provenance::{Position, Source},
@@ -32,13 +33,22 @@ use crate::{
 pub(super) const PASSWORD_KEYS: [&str; 6] =
     ["password", "passwd", "pass", "passphrase", "secret", "pw"];
 
-/// The text of a config file.
-#[derive(Clone, Debug)]
+/// The text of a config file, or of another source of accounts.
+#[derive(Debug)]
 pub(super) struct Document {
-    /// The path, with `~/` for the home directory.
+    /// The path, with `~/` for the home directory, or the name of the source.
     pub path: Arc<str>,
-    /// The content of the file.
-    pub text: String,
+    /// The content of the file. The output of a command may contain passwords.
+    pub text: Zeroizing<String>,
+    /// The offset of each line but the first.
+    lines: Vec<usize>,
+    /// The offsets of the lines with the headers of accounts, in the order of the file.
+    headers: Vec<usize>,
+    /// Whether the text was converted from another format, so that its lines mean nothing to the
+    /// user.
+    is_converted: bool,
+    /// The main config file, from which keys are merged, if this is another one.
+    base: Option<Arc<Document>>,
 }
 
 /// An arrow: the part that it points at, its character, and its label.
@@ -49,13 +59,49 @@ struct Arrow<'a> {
 }
 
 impl Document {
+    /// Creates a document. `path` is its path or name for messages.
+    pub fn new(path: &str, text: &str) -> Self {
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self {
+            path: path.into(),
+            lines: breaks.map(|(at, _)| at + 1).collect(),
+            text: Zeroizing::new(text.to_owned()),
+            headers: Vec::new(),
+            is_converted: false,
+            base: None,
+        }
+    }
+
+    /// Records which file the other keys of its accounts come from.
+    pub fn with_base(self, base: Option<Arc<Self>>) -> Self {
+        Self { base, ..self }
+    }
+
+    /// Records that messages must not show lines of this text.
+    pub fn converted(self) -> Self {
+        Self {
+            is_converted: true,
+            ..self
+        }
+    }
+
+    /// Records the positions of accounts. Those that have no header line are ignored.
+    pub fn set_headers(&mut self, positions: impl Iterator<Item = usize>) {
+        let text = self.text.as_bytes();
+        let is_header = |at: &usize| {
+            text.get(*at) == Some(&b'[') && (*at == 0 || text.get(at - 1) == Some(&b'\n'))
+        };
+        self.headers = positions.filter(is_header).collect();
+        self.headers.sort_unstable();
+    }
+
     /// Returns the source of a value whose key, or whose table's header, is at `span`.
     pub fn source(&self, span: Range<usize>) -> Source {
-        Source::File(Position {
+        Source::File(Box::new(Position {
             path: Arc::clone(&self.path),
-            line: line_number(self.text.as_bytes(), span.start),
+            line: (!self.is_converted).then(|| self.line_number(span.start)),
             span,
-        })
+        }))
     }
 
     /// Creates the error that `what` is wrong at `span`.
@@ -66,7 +112,7 @@ impl Document {
     /// Creates the error that `what` is wrong with the key that was set at `source`.
     pub fn error_at(&self, source: &Source, what: &str) -> Error {
         match source {
-            Source::File(position) => self.draw(&position.span, what, None),
+            Source::File(position) => self.of(position).draw(&position.span, what, None),
             Source::Default | Source::Flag(_) => Error::new(Kind::Config, what),
         }
     }
@@ -82,9 +128,41 @@ impl Document {
     ) -> Error {
         match (source, other) {
             (Source::File(position), Some(Source::File(other))) => {
-                self.draw(&position.span, what, Some((&other.span, label)))
+                let other = (self.of(other), &other.span, label);
+                self.of(position)
+                    .draw_with(&position.span, what, Some(other))
             }
             _ => self.error_at(source, what),
+        }
+    }
+
+    /// Returns the main config file, if this is another one.
+    pub fn base(&self) -> Option<&Self> {
+        self.base.as_deref()
+    }
+
+    /// Returns the document of a position: this one, or the main config file.
+    fn of(&self, position: &Position) -> &Self {
+        match &self.base {
+            Some(base) if position.path != self.path => base,
+            _ => self,
+        }
+    }
+
+    /// Creates the error that `what` is wrong at `span`, with a second, labelled arrow at a span of
+    /// a document, which may be another one.
+    pub fn draw_with(
+        &self,
+        span: &Range<usize>,
+        what: &str,
+        other: Option<(&Self, &Range<usize>, &str)>,
+    ) -> Error {
+        match other {
+            Some((document, other, label)) if document.path != self.path => {
+                let error = self.draw(span, what, None);
+                document.add_excerpt(error, other, label)
+            }
+            other => self.draw(span, what, other.map(|(_, span, label)| (span, label))),
         }
     }
 
@@ -95,6 +173,9 @@ impl Document {
         what: &str,
         other: Option<(&Range<usize>, &str)>,
     ) -> Error {
+        if self.is_converted {
+            return Error::new(Kind::Config, format!("{}: {what}", self.path));
+        }
         let (line, column) = self.line_and_column(span.start);
         let mut arrows = vec![Arrow {
             span,
@@ -106,29 +187,54 @@ impl Document {
             head: "-",
             label,
         }));
+        let what = format!("{}:{line}:{column}: {what}", self.path);
+        let lines = self.excerpt(&mut arrows);
+        lines.fold(Error::new(Kind::Config, what), Error::with_fact)
+    }
+
+    /// Adds the line of another document to an error, with the arrow at `span`.
+    fn add_excerpt(&self, error: Error, span: &Range<usize>, label: &str) -> Error {
+        if self.is_converted {
+            return error.with_fact(format!("{}: {label}", self.path));
+        }
+        let (line, column) = self.line_and_column(span.start);
+        let error = error.with_fact(format!("{}:{line}:{column}: {label}", self.path));
+        let arrow = Arrow {
+            span,
+            head: "-",
+            label: "",
+        };
+        self.excerpt(&mut [arrow]).fold(error, Error::with_fact)
+    }
+
+    /// Returns the lines that arrows point at, each with its arrows below it.
+    fn excerpt(&self, arrows: &mut [Arrow<'_>]) -> impl Iterator<Item = String> {
         arrows.sort_by_key(|arrow| arrow.span.start);
         let last = arrows.last().map_or(0, |arrow| arrow.span.start);
         let margin = self.line_and_column(last).0.to_string().len();
-
-        let what = format!("{}:{line}:{column}: {what}", self.path);
-        let mut error = Error::new(Kind::Config, what);
+        let mut lines = Vec::new();
         let mut shown = None;
-        for arrow in &arrows {
+        for arrow in arrows {
             let (number, _) = self.line_and_column(arrow.span.start);
             let (text, pointer) = self.line_and_pointer(arrow);
             if shown.replace(number) != Some(number) {
-                error = error.with_fact(format!("{number:margin$} | {text}"));
+                lines.push(format!("{number:margin$} | {text}"));
             }
-            error = error.with_fact(format!("{:margin$} | {pointer}", ""));
+            lines.push(format!("{:margin$} | {pointer}", ""));
         }
-        error
+        lines.into_iter()
+    }
+
+    /// Returns the number, from 1, of the line that contains the byte `at`.
+    fn line_number(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at) + 1
     }
 
     /// Returns the line and the column (in characters), both from 1, of the byte `at`.
     fn line_and_column(&self, at: usize) -> (usize, usize) {
         let start = self.text.floor_char_boundary(at);
         let column = self.text[self.line_start(start)..start].chars().count() + 1;
-        (line_number(self.text.as_bytes(), start), column)
+        (self.line_number(start), column)
     }
 
     /// Returns the offset of the line that contains the byte `at`.
@@ -168,8 +274,11 @@ impl Document {
     /// Returns whether the line that begins at `head` continues the value of a key that may have a
     /// password.
     fn continues_secret(&self, head: usize) -> bool {
-        let before = &self.text[..head];
-        let mut from = head;
+        // the header of an account ends all values before it
+        let headers = &self.headers[..self.headers.partition_point(|header| *header <= head)];
+        let first = headers.last().copied().unwrap_or(0);
+        let before = &self.text[first..head];
+        let mut from = before.len();
         let begun = before.split_inclusive('\n').rev().any(|line| {
             from -= line.len();
             let line = line.trim_end();
@@ -241,10 +350,7 @@ mod tests {
     use super::*;
 
     fn document(text: &str) -> Document {
-        Document {
-            path: "pouch.toml".into(),
-            text: text.to_owned(),
-        }
+        Document::new("pouch.toml", text)
     }
 
     #[test]

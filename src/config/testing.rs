@@ -35,7 +35,8 @@ pub(super) fn with(lines: &str) -> Result<Account, Error> {
 
 /// Returns the value of a key and its source, as `pouch config show` prints them.
 pub(super) fn setting(account: &Account, key: &str) -> String {
-    let setting = account.settings.iter().find(|setting| setting.key == key);
+    let settings = account.all_settings();
+    let setting = settings.iter().find(|setting| setting.key == key);
     let setting = setting.unwrap();
     format!("{} {}", setting.value, setting.source)
 }

@@ -6,17 +6,20 @@
 use std::{
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
+use zeroize::Zeroizing;
 
 use super::{
+    account::GivenPassword,
     diagnostic::{
-        foreign_file, name_fault, name_hint, syntax_error, type_mismatch, unknown_key,
-        unknown_subtable, unknown_table,
+        foreign_file, name_fault, name_hint, syntax_error, top_key_in_part, type_mismatch,
+        unknown_key, unknown_subtable, unknown_table,
     },
     file,
     migration_hints::foreign_program,
@@ -35,9 +38,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct File {
     /// The text, for excerpts in error messages.
-    pub(super) document: Document,
+    pub(super) document: Arc<Document>,
     /// The directory of the file, to which paths in it are relative.
     pub(super) dir: PathBuf,
+    /// What the file is.
+    role: Role,
     /// The keys above all tables.
     pub top: TopTable,
     /// `[defaults]`.
@@ -55,6 +60,8 @@ pub struct Section {
     pub header: Range<usize>,
     /// Its keys and tables.
     pub block: Block,
+    /// The mistakes in it, unless they make the whole file invalid.
+    pub(super) mistakes: Mistakes,
 }
 
 /// The content of `[defaults]` or `[account.NAME]`.
@@ -66,6 +73,21 @@ pub struct Block {
     pub rules: Vec<Located<RuleTable>>,
     /// Its `[….multidrop]`.
     pub multidrop: Option<Located<MultidropTable>>,
+    /// Its password, which only the output of a command may have.
+    pub password: Option<Located<GivenPassword>>,
+}
+
+/// What a text with accounts is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The main config file. A mistake in an account makes all of it invalid.
+    Main,
+    /// Another file, with further accounts. A mistake in one of them concerns only that account.
+    Part,
+    /// The output of `accounts-command`: as a part, and its accounts may have passwords.
+    List,
+    /// Such output that was stored without the passwords.
+    StoredList,
 }
 
 impl File {
@@ -92,11 +114,41 @@ impl File {
         Self::decode(path, &tilde(path, home), text.as_bytes())
     }
 
+    /// Parses `text` as the content of another file with accounts, to which the defaults of this
+    /// one apply.
+    ///
+    /// # Errors
+    /// The text is not a config, or has a mistake outside of its accounts.
+    pub fn parse_part(&self, path: &Path, home: &Path, text: &str) -> Result<Self, Error> {
+        let shown = tilde(path, home);
+        let text = file::decode(&shown, text.as_bytes())?;
+        let document = Document::new(&shown, text).with_base(Some(Arc::clone(&self.document)));
+        let dir = path.parent().unwrap_or(Path::new(""));
+        Self::parse_text(document, dir, Role::Part, &mut |_| ())
+    }
+
+    /// Parses a document as the output of `accounts-command`. `each` gets the tables before they are
+    /// read.
+    ///
+    /// # Errors
+    /// As for [`parse_part`](Self::parse_part).
+    pub(super) fn parse_list(
+        &self,
+        document: Document,
+        role: Role,
+        each: &mut dyn FnMut(&DeTable<'_>),
+    ) -> Result<Self, Error> {
+        let document = document.with_base(Some(Arc::clone(&self.document)));
+        Self::parse_text(document, &self.dir, role, each)
+    }
+
     /// Parses bytes as the content of the file at `path`, which is `shown` in messages.
     fn decode(path: &Path, shown: &str, bytes: &[u8]) -> Result<Self, Error> {
         let text = file::decode(shown, bytes)?;
         let name = path.file_name().map(|name| name.to_string_lossy());
-        Self::parse_text(path, shown, text).map_err(|error| {
+        let dir = path.parent().unwrap_or(Path::new(""));
+        let document = Document::new(shown, text);
+        Self::parse_text(document, dir, Role::Main, &mut |_| ()).map_err(|error| {
             match foreign_program(name.as_deref().unwrap_or_default(), text) {
                 Some(program) => foreign_file(shown, program),
                 None => error,
@@ -104,25 +156,41 @@ impl File {
         })
     }
 
-    /// Parses the text of a file.
-    fn parse_text(path: &Path, shown: &str, text: &str) -> Result<Self, Error> {
+    /// Parses a text. Paths in it are relative to `dir`. `each` gets the parsed tables.
+    fn parse_text(
+        mut document: Document,
+        dir: &Path,
+        role: Role,
+        each: &mut dyn FnMut(&DeTable<'_>),
+    ) -> Result<Self, Error> {
+        let text = document.text.clone();
+        let parsed = DeTable::parse(&text).map_err(|error| syntax_error(&document, &error))?;
+        let tables = parsed.get_ref();
+        let accounts = tables.get("account").and_then(|it| it.get_ref().as_table());
+        document.set_headers(
+            accounts
+                .into_iter()
+                .flat_map(|accounts| accounts.values().map(|value| value.span().start)),
+        );
+        each(tables);
         let mut file = Self {
-            document: Document {
-                path: shown.into(),
-                text: text.to_owned(),
-            },
-            dir: path.parent().unwrap_or(Path::new("")).to_owned(),
+            document: Arc::new(document),
+            dir: dir.to_owned(),
+            role,
             top: TopTable::default(),
             defaults: Block::default(),
             accounts: Vec::new(),
         };
-        let parsed = DeTable::parse(text).map_err(|error| syntax_error(&file.document, &error))?;
         let mut mistakes = Mistakes::default();
-        for (key, value) in in_order(parsed.get_ref()) {
+        for (key, value) in in_order(tables) {
+            if mistakes.are_many() {
+                break;
+            }
             let added = file.add(key, value, &mut mistakes);
             mistakes.value_of(added);
         }
-        mistakes.or(file, shown)
+        let shown = Arc::clone(&file.document.path);
+        mistakes.or(file, &shown)
     }
 
     /// Adds one key, or one table, of the top level.
@@ -156,6 +224,9 @@ impl File {
             (_, found) if found.is_table() && TopTable::index_of(name).is_none() => {
                 return Err(unknown_table(&self.document, &span, name));
             }
+            _ if self.role != Role::Main && TopTable::index_of(name).is_some() => {
+                return Err(top_key_in_part(&self.document, &span, name));
+            }
             _ => set(&self.document, &mut self.top, key, value, "account.NAME")?,
         }
         Ok(())
@@ -187,11 +258,18 @@ impl File {
                 None => error,
             });
         }
-        let block = self.block(&format!("account.{}", name.get_ref()), table, mistakes);
+        let mut own = Mistakes::default();
+        let in_account = if self.role == Role::Main {
+            mistakes
+        } else {
+            &mut own
+        };
+        let block = self.block(&format!("account.{}", name.get_ref()), table, in_account);
         self.accounts.push(Section {
             name: name.get_ref().to_string(),
             header: value.span(),
             block,
+            mistakes: own,
         });
         Ok(())
     }
@@ -206,10 +284,38 @@ impl File {
                     let multidrop = self.multidrop(account, key, value.get_ref(), mistakes);
                     block.multidrop = mistakes.value_of(multidrop);
                 }
+                "password" if self.is_list() && account != "defaults" => {
+                    let password = self.password(key, value);
+                    block.password = mistakes.value_of(password);
+                }
                 _ => self.set(&mut block.table, (key, value), account, mistakes),
             }
         }
         block
+    }
+
+    /// Reads the password of an account in the output of a command.
+    fn password(
+        &self,
+        key: &Name<'_>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<Located<GivenPassword>, Error> {
+        let is_line = |text: &&str| !text.is_empty() && !text.contains(['\0', '\r', '\n']);
+        let text = value.get_ref().as_str().filter(is_line);
+        if text.is_none() && self.role == Role::List {
+            // the value must not be shown
+            let what = "`password` must be a string of one line";
+            return Err(self.document.error(&value.span(), what));
+        }
+        Ok(Located {
+            value: GivenPassword(text.map(|text| Zeroizing::new(text.to_owned()))),
+            source: self.document.source(key.span()),
+        })
+    }
+
+    /// Returns whether this is the output of a command.
+    fn is_list(&self) -> bool {
+        matches!(self.role, Role::List | Role::StoredList)
     }
 
     /// Reads all `[[account.rule]]`.

@@ -231,7 +231,8 @@ mod tests {
     use crate::domain::destination::LmtpServer;
 
     fn setting(account: &Account, key: &str) -> String {
-        let setting = account.settings.iter().find(|setting| setting.key == key);
+        let settings = account.all_settings();
+        let setting = settings.iter().find(|setting| setting.key == key);
         let setting = setting.unwrap();
         format!("{} {}", setting.value, setting.source)
     }

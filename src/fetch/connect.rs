@@ -344,6 +344,9 @@ fn secret_hint(account: &Account, env: &RunEnv) -> String {
         SecretSource::Credential(name) => {
             format!("check the password in the credential `{name}`{also}, then {check}")
         }
+        SecretSource::Given(_) => {
+            format!("check the password that `accounts-command` prints{also}, then {check}")
+        }
         // the token is fresh: a refused one has been renewed
         SecretSource::OAuth(_) => format!(
             "sign in as {} with `pouch login {}`, and check that this is the primary address, and \

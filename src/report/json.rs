@@ -38,6 +38,15 @@ impl Json {
         self.line("problem", json!({ "problem": self::error(error) }));
     }
 
+    /// Writes the error that prevented an account from being fetched, or all those of a source.
+    pub fn problem_of(&self, account: Option<&str>, error: &Error) {
+        let mut fields = json!({ "problem": self::error(error) });
+        if let Some(account) = account {
+            fields["account"] = account.into();
+        }
+        self.line("problem", fields);
+    }
+
     /// Writes the last line, with the exit code of the program.
     pub fn end(&self, exit: Exit) {
         self.line("end", json!({ "exit": exit.0 }));

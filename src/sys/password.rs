@@ -22,7 +22,7 @@ use rustix::{
 use zeroize::Zeroizing;
 
 use crate::{
-    config::SecretSource,
+    config::{GivenPassword, SecretSource},
     domain::time::TimeSpan,
     error::{Error, Kind, Result},
     sys::{
@@ -76,6 +76,13 @@ pub fn obtain(source: &SecretSource, whose: &str, env: SecretEnv<'_>) -> Result<
         SecretSource::Credential(name) => from_credential(name, env.credentials),
         SecretSource::Prompt => prompt(whose),
         SecretSource::Certificate => Ok(Secret::default()),
+        SecretSource::Given(GivenPassword(Some(password))) => {
+            Ok(Zeroizing::new(password.as_bytes().to_vec()))
+        }
+        SecretSource::Given(GivenPassword(None)) => Err(Error::new(
+            Kind::Config,
+            format!("the password of {whose} is known only to `accounts-command`, which failed"),
+        )),
         SecretSource::OAuth(_) => Err(Error::new(
             Kind::Bug,
             format!("the token of {whose} is not a password"),
@@ -98,6 +105,7 @@ pub fn renew(source: &SecretSource, refused: &[u8], env: SecretEnv<'_>) -> Resul
         | SecretSource::File(_)
         | SecretSource::Credential(_)
         | SecretSource::OAuth(_)
+        | SecretSource::Given(_)
         | SecretSource::Prompt
         | SecretSource::Certificate => Ok(None),
     }
@@ -111,6 +119,7 @@ pub fn described(source: &SecretSource, home: &Path) -> String {
         SecretSource::Credential(name) => format!("credential {name}"),
         SecretSource::Prompt => "prompt".into(),
         SecretSource::Certificate => "client certificate".into(),
+        SecretSource::Given(_) => "accounts-command".into(),
         SecretSource::OAuth(_) => "OAuth 2.0".into(),
     }
 }

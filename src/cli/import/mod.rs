@@ -194,8 +194,14 @@ fn existing(context: &CommandContext) -> Result<Existing> {
     let bytes =
         files::read(path, import::LONGEST).map_err(|error| Error::file("read", path, &error))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let accounts = render::check(path, home, &text)?;
-    Ok(Existing { text, accounts })
+    render::check(path, home, &text)?;
+    let accounts = context.setup.accounts_of_files().iter();
+    // root must not connect with the settings of another user
+    let accounts = accounts.filter(|account| !account.is_users_own);
+    Ok(Existing {
+        text,
+        accounts: accounts.cloned().collect(),
+    })
 }
 
 /// Reads and parses the files of a program. A file that cannot be read is reported, unless it is

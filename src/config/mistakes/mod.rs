@@ -16,7 +16,7 @@ const SHOWN: usize = 10;
 const COUNTED: usize = 100;
 
 /// The mistakes that were found, in the order of the file.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Mistakes(Vec<Error>);
 
 impl Mistakes {
@@ -32,9 +32,19 @@ impl Mistakes {
         result.map_err(|mistake| self.add(mistake)).ok()
     }
 
+    /// Returns whether none was found.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns whether so many were found that the others are not looked for.
     pub(super) fn are_many(&self) -> bool {
         self.0.len() >= COUNTED
+    }
+
+    /// Returns all mistakes as one error, or `None` if there are none. `path` is the config file.
+    pub(super) fn into_error(self, path: &str) -> Option<Error> {
+        self.or((), path).err()
     }
 
     /// Returns `value` if there are no mistakes. `path` is the config file.

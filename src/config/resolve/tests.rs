@@ -21,7 +21,7 @@ fn keys_that_are_not_set_have_their_defaults() {
 fn keys_that_are_not_set_are_shown_with_their_defaults() {
     let account = with("").unwrap();
     let shown: Vec<_> = account
-        .settings
+        .all_settings()
         .iter()
         .map(|setting| format!("{} = {}  # {}", setting.key, setting.value, setting.source))
         .collect();

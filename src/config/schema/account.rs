@@ -56,6 +56,14 @@ keys! {
     /// LDAP.
     sandbox: bool = true =>
         Key::new("sandbox", Group::Top, "confine a run to its files and ports");
+
+    /// A command that prints further accounts as TOML or JSON, such as those of a database; see
+    /// ACCOUNTS OF A COMMAND below.
+    /// It is run without a shell, at the beginning of a command that uses accounts, and again
+    /// before each round of `--every`.
+    accounts_command: Option<Vec<String>> =>
+        Key::new("accounts-command", Group::Top, "command that prints more accounts")
+            .example("[\"/usr/local/bin/list-accounts\"]");
 }
 
 keys! {

@@ -1,0 +1,288 @@
+//! The sources of accounts: the config file, `conf.d`, and `accounts-command`.
+//!
+//! The command is run only if a command needs accounts that no file has.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::accounts_command::{self, StoredList};
+use crate::{
+    config::{
+        Account, Config, Taken, conf_d,
+        list::{self, List, ListText},
+        resolve::{self, ConfigDefaults, Problem, Resolved},
+        toml::File,
+    },
+    error::{Error, Kind, Result},
+    sys::{interrupt::Interrupt, user::User},
+    text::count,
+};
+
+/// A source of accounts besides the config file, for a process of another user.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum HandedSource {
+    /// A file in `conf.d`.
+    Part {
+        /// Its path.
+        path: PathBuf,
+        /// Its content.
+        text: String,
+    },
+    /// Accounts that a command printed.
+    List {
+        /// The name of the output for messages.
+        shown: String,
+        /// The accounts as TOML, without passwords.
+        text: String,
+    },
+}
+
+/// A file in `conf.d`, after its accounts were resolved.
+#[derive(Debug)]
+struct PartText {
+    path: PathBuf,
+    text: String,
+    accounts: HashSet<String>,
+}
+
+/// The accounts of the config files.
+pub struct Files {
+    /// The config file, without its accounts.
+    main: File,
+    /// The files in `conf.d` with accounts of other users, who get them.
+    parts: Vec<PartText>,
+    /// The settings of the config file, with the accounts of all files.
+    pub config: Config,
+    /// What is wrong in `conf.d`.
+    pub problems: Vec<Problem>,
+    taken: Taken,
+}
+
+impl Files {
+    /// Reads the config file at `path` and those beside it.
+    ///
+    /// # Errors
+    /// The config file is not valid.
+    pub fn read(path: &Path, context: &ConfigDefaults) -> Result<Self> {
+        let main = File::read(path, &context.home)?;
+        let (parts, problems) = conf_d::read(&main, path, &context.home, &User::name_of);
+        let mut files = Self::new(main, context)?;
+        files.problems = problems;
+        for part in parts {
+            files.add(part, context);
+        }
+        if files.config.accounts.is_empty()
+            && files.problems.is_empty()
+            && files.config.accounts_command.is_none()
+        {
+            return Err(resolve::no_accounts(&files.main));
+        }
+        Ok(files)
+    }
+
+    /// Reads the files that another process read. What is wrong in `conf.d` was reported by that
+    /// process.
+    ///
+    /// # Errors
+    /// The config file is not valid.
+    pub fn handed(
+        path: &Path,
+        text: &str,
+        sources: &[HandedSource],
+        context: &ConfigDefaults,
+    ) -> Result<Self> {
+        let mut files = Self::new(File::parse(path, &context.home, text)?, context)?;
+        for source in sources {
+            let resolved = match source {
+                HandedSource::Part { path, text } => {
+                    let part = files.main.parse_part(path, &context.home, text)?;
+                    resolve::resolve_part(&files.main, part, None, &mut files.taken, context)
+                }
+                HandedSource::List { shown, text } => {
+                    let list = list::parse_stored(&files.main, shown, text)?;
+                    resolve::resolve_part(&files.main, list.file, None, &mut files.taken, context)
+                }
+            };
+            files.config.accounts.extend(resolved.accounts);
+        }
+        Ok(files)
+    }
+
+    fn new(mut main: File, context: &ConfigDefaults) -> Result<Self> {
+        let (config, taken) = resolve::resolve_main(&main, context)?;
+        main.accounts = Vec::new();
+        Ok(Self {
+            main,
+            parts: Vec::new(),
+            config,
+            problems: Vec::new(),
+            taken,
+        })
+    }
+
+    /// Adds the accounts of a file in `conf.d`.
+    fn add(&mut self, part: conf_d::Part, context: &ConfigDefaults) {
+        let text = part.file.text().to_owned();
+        let owner = part.owner.as_deref();
+        let resolved =
+            resolve::resolve_part(&self.main, part.file, owner, &mut self.taken, context);
+        let of_users = resolved.accounts.iter();
+        let of_users = of_users.filter(|account| account.deliver_as.is_some());
+        let accounts: HashSet<_> = of_users.map(|account| account.name.clone()).collect();
+        if !accounts.is_empty() {
+            self.parts.push(PartText {
+                path: part.path,
+                text,
+                accounts,
+            });
+        }
+        self.config.accounts.extend(resolved.accounts);
+        self.problems.extend(resolved.problems);
+    }
+
+    /// Returns the text of the config file.
+    pub fn text(&self) -> &str {
+        self.main.text()
+    }
+
+    /// Returns the directory of the ledger and the locks, if the config sets it.
+    pub fn state_dir(&self, context: &ConfigDefaults) -> Option<PathBuf> {
+        let is_set = self.main.top.state_dir.is_some();
+        is_set.then(|| resolve::state_dir(&self.main, context))
+    }
+
+    /// Returns the accounts that the command prints. If it fails, these are the ones that it printed
+    /// before: in this process, or else the stored ones.
+    ///
+    /// # Errors
+    /// A signal.
+    pub fn list(
+        &self,
+        argv: &[String],
+        previous: Option<&Listed>,
+        stored: &StoredList,
+        (context, stop): (&ConfigDefaults, &Interrupt),
+    ) -> Result<Listed> {
+        let shown = accounts_command::shown(argv);
+        let output = accounts_command::run(argv, stop);
+        let listed = output
+            .and_then(|output| list::parse(&self.main, &shown, &output))
+            .and_then(|list| some_accounts(list, argv));
+        let error = match listed {
+            Ok(list) => return Ok(self.listed(list, context)),
+            Err(error) if matches!(error.kind(), Kind::Stopped(_)) => return Err(error),
+            Err(error) => error,
+        };
+        let (mut listed, when) = match previous.filter(|previous| !previous.accounts.is_empty()) {
+            Some(previous) => (previous.clone(), "the last round in which it worked"),
+            None => (
+                self.stored_list(&shown, stored, context),
+                "the last run in which it worked",
+            ),
+        };
+        listed.is_current = false;
+        let known = listed.accounts.len() as u64;
+        let error = if known > 0 {
+            error.with_fact(format!("using {} from {when}", count(known, "account")))
+        } else {
+            error.with_fact("there is no earlier list of its accounts")
+        };
+        let lost = listed.accounts.iter();
+        let lost = lost.filter(|account| account.secret.is_lost()).count() as u64;
+        let error = if lost > 0 {
+            let accounts = count(lost, "account");
+            error.with_fact(format!(
+                "the passwords of {accounts} are not stored: not fetched until it works again"
+            ))
+        } else {
+            error
+        };
+        // the mistakes of the old list were reported with it
+        listed.problems = vec![Problem {
+            account: None,
+            error,
+        }];
+        Ok(listed)
+    }
+
+    /// Returns the stored accounts, or none if they cannot be used.
+    pub fn stored_list(
+        &self,
+        shown: &str,
+        stored: &StoredList,
+        context: &ConfigDefaults,
+    ) -> Listed {
+        let text = stored.read();
+        let list = text.and_then(|text| list::parse_stored(&self.main, shown, &text).ok());
+        list.map(|list| self.listed(list, context))
+            .unwrap_or_default()
+    }
+
+    fn listed(&self, list: List, context: &ConfigDefaults) -> Listed {
+        let mut taken = self.taken.clone();
+        let Resolved { accounts, problems } =
+            resolve::resolve_part(&self.main, list.file, None, &mut taken, context);
+        Listed {
+            accounts,
+            problems: list.problems.into_iter().chain(problems).collect(),
+            text: list.text,
+            is_current: true,
+        }
+    }
+
+    /// Returns the sources of the accounts with these names, for a process of another user.
+    pub fn handed_sources(
+        &self,
+        names: &HashSet<&str>,
+        list: Option<(&Listed, &[String])>,
+    ) -> Vec<HandedSource> {
+        let is_needed = |part: &&PartText| {
+            let mut accounts = part.accounts.iter();
+            accounts.any(|account| names.contains(account.as_str()))
+        };
+        let parts = self.parts.iter().filter(is_needed);
+        let parts = parts.map(|part| HandedSource::Part {
+            path: part.path.clone(),
+            text: part.text.clone(),
+        });
+        let list = list.map(|(listed, argv)| HandedSource::List {
+            shown: accounts_command::shown(argv),
+            text: listed.text.of(|name| names.contains(name)),
+        });
+        parts.chain(list).collect()
+    }
+}
+
+/// Returns a list that has accounts. A list without any is more likely a mistake than a wish.
+fn some_accounts(list: List, argv: &[String]) -> Result<List> {
+    if list.text.is_empty() && list.problems.is_empty() {
+        let what = format!("the {} has no accounts", accounts_command::shown(argv));
+        return Err(Error::new(Kind::Config, what)
+            .with_hint("if there are none any more, remove `accounts-command` from the config"));
+    }
+    Ok(list)
+}
+
+/// The accounts that a command printed.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// The valid ones.
+    pub accounts: Vec<Account>,
+    /// The other ones, or the failure of the command.
+    pub problems: Vec<Problem>,
+    /// All of them, as they are stored.
+    pub text: ListText,
+    /// Whether the command printed them now.
+    pub is_current: bool,
+}
+
+/// Returns accounts by their names.
+pub fn by_name<'a>(accounts: impl Iterator<Item = &'a Account>) -> HashMap<&'a str, &'a Account> {
+    accounts
+        .map(|account| (account.name.as_str(), account))
+        .collect()
+}
