@@ -15,6 +15,7 @@ mod add_headers;
 mod adopt;
 mod before;
 mod cli_options;
+mod conf_d;
 mod connect_command;
 mod delivery;
 mod destinations;

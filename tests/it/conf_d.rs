@@ -1,0 +1,334 @@
+//! Further config files: `conf.d/*.toml`.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+};
+
+use insta::assert_snapshot;
+
+use crate::{
+    server::{Server, corpus},
+    support::{Home, run::Output},
+};
+
+/// The users of the server. Each has one message, with a number of its own.
+const USERS: [&str; 3] = ["ann", "ben", "cleo"];
+
+/// A config with the defaults for all accounts, and a server with three mailboxes.
+struct Office {
+    home: Home,
+    server: Server,
+}
+
+impl Office {
+    fn new() -> Self {
+        let setup = USERS.iter().zip(1..).fold(Server::plain(), |setup, (user, n)| {
+            let setup = if n == 1 {
+                setup.user(user, "secret")
+            } else {
+                setup.another_user(user, "secret")
+            };
+            setup.message(format!("uid-{n}"), corpus::message(n))
+        });
+        let office = Self {
+            home: Home::new(),
+            server: setup.start(),
+        };
+        office.home.write("password", "secret\n", 0o600);
+        office.configure("");
+        office
+    }
+
+    /// Writes the config, with the account of `ann`, and these lines in `[defaults]`.
+    fn configure(&self, lines: &str) {
+        self.home.config(&format!(
+            "[defaults]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"off\"\n\
+             allow-plaintext-password = true\npassword-file = \"~/password\"\ntimeout = \"5s\"\n\
+             {lines}\n{}",
+            self.server.port(),
+            account("ann")
+        ));
+    }
+
+    fn part(&self, name: &str, text: &str) {
+        let path = format!(".config/pouch/conf.d/{name}");
+        self.home.write(path, text, 0o600);
+    }
+
+    #[track_caller]
+    fn run(&self, args: &[&str], code: i32) -> Output {
+        let output = self.home.pouch(args).run();
+        output.assert_code(code);
+        output
+    }
+
+    /// Asserts which of [`USERS`] have their mail.
+    #[track_caller]
+    fn assert_arrived(&self, users: &[&str]) {
+        for (user, n) in USERS.iter().zip(1..) {
+            let expected: Vec<_> = (users.contains(user))
+                .then(|| corpus::on_disk(&corpus::message(n)))
+                .into_iter()
+                .collect();
+            let dir = format!("Mail/{user}");
+            if expected.is_empty() {
+                assert!(!self.home.join(dir).exists(), "{user}");
+            } else {
+                self.home.maildir(dir).assert_exactly(&expected);
+            }
+        }
+    }
+}
+
+fn account(user: &str) -> String {
+    format!("[account.{user}]\nuser = \"{user}\"\nmaildir = \"~/Mail/{user}\"\n")
+}
+
+#[test]
+fn accounts_of_all_files_are_fetched() {
+    let office = Office::new();
+    office.part("20-cleo.toml", &account("cleo"));
+    office.part("10-ben.toml", &account("ben"));
+    office.run(&["fetch"], 0).assert_silent();
+    office.assert_arrived(&USERS);
+    let status = office.run(&["status"], 0).stdout_text();
+    let names: Vec<_> = status.lines().map(|line| &line[..3]).collect();
+    assert_eq!(names, ["ann", "ben", "cle"], "{status}");
+    office.run(&["fetch", "ben"], 0).assert_silent();
+    let show = office.run(&["config", "show", "ben"], 0);
+    show.assert_stdout("# ~/.config/pouch/conf.d/10-ben.toml:2")
+        .assert_stdout("# ~/.config/pouch/config.toml:2");
+    office
+        .run(&["config", "path"], 0)
+        .assert_stdout("/.config/pouch/config.toml\n");
+}
+
+#[test]
+fn main_file_needs_no_account() {
+    let office = Office::new();
+    let path = ".config/pouch/config.toml";
+    let text = String::from_utf8(office.home.read(path)).unwrap();
+    let defaults = text.split("[account").next().unwrap();
+    office.home.config(defaults);
+    office.part("ben.toml", &account("ben"));
+    office.run(&["fetch"], 0).assert_silent();
+    office.assert_arrived(&["ben"]);
+    fs::remove_dir_all(office.home.join(".config/pouch/conf.d")).unwrap();
+    office
+        .run(&["fetch"], 78)
+        .assert_stderr("no accounts are defined in ~/.config/pouch/config.toml");
+}
+
+#[test]
+fn other_files_in_the_directory_are_ignored() {
+    let office = Office::new();
+    for name in ["ben.toml~", ".ben.toml", ".ben.toml.swp", "ben.toml.dpkg-old", "README"] {
+        office.part(name, "nonsense");
+    }
+    office.run(&["fetch"], 0).assert_silent();
+    office.assert_arrived(&["ann"]);
+    office.home.make_dir(".config/pouch/conf.d/cleo.toml", 0o700);
+    let output = office.run(&["fetch"], 78);
+    output.assert_stderr("~/.config/pouch/conf.d/cleo.toml is a directory, not a config file");
+}
+
+#[test]
+fn defaults_of_a_file_are_those_of_its_accounts_only() {
+    let office = Office::new();
+    office.configure("keep = \"30d\"\nretries = 5");
+    let defaults = "[defaults]\nkeep = \"7d\"\n";
+    office.part("ben.toml", &format!("{defaults}{}", account("ben")));
+    office.part("cleo.toml", &account("cleo"));
+    let value = |name: &str, key: &str| {
+        let show = office.run(&["config", "show", name, "--json"], 0);
+        let show: serde_json::Value = serde_json::from_str(&show.stdout).unwrap();
+        show["accounts"][0]["settings"][key]["value"].clone()
+    };
+    assert_eq!(value("ann", "keep"), "30d");
+    assert_eq!(value("ben", "keep"), "7d");
+    assert_eq!(value("cleo", "keep"), "30d");
+    assert_eq!(value("ben", "retries"), 5);
+}
+
+#[test]
+fn mistake_in_an_account_does_not_stop_others() {
+    let office = Office::new();
+    let ben = account("ben");
+    office.part("a.toml", &format!("{ben}kep = \"30d\"\n{}", account("cleo")));
+    let output = office.run(&["fetch"], 78);
+    assert_snapshot!(output.transcript(), @r#"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: ben: ~/.config/pouch/conf.d/a.toml:4:1: unknown key `kep`
+      4 | kep = "30d"
+        | ^^^
+    hint: did you mean `keep`?
+    [exit code: 78]
+    "#);
+    office.assert_arrived(&["ann", "cleo"]);
+    // the account itself
+    let output = office.run(&["fetch", "ben"], 78);
+    output.assert_stderr("conf.d/a.toml:4:1: unknown key `kep`");
+    // another account
+    office.run(&["fetch", "ann"], 0).assert_silent();
+    office
+        .run(&["status"], 78)
+        .assert_stdout("cleo")
+        .assert_stderr("pouch: ben: ");
+    let json = office.run(&["fetch", "--json"], 78).stdout_text();
+    let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["event"], &first["account"]), (&"problem".into(), &"ben".into()));
+    let last: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    assert_eq!(last["exit"], 78);
+}
+
+#[test]
+fn mistake_outside_of_accounts_concerns_the_whole_file() {
+    let office = Office::new();
+    for (text, message) in [
+        ("jobs = 3\n", "conf.d/b.toml:1:1: `jobs` is allowed only in the main config file"),
+        ("[defaults]\nkep = 3\n", "conf.d/b.toml:2:1: unknown key `kep`"),
+        ("[account.ben\n", "conf.d/b.toml:1:13: "),
+        ("[defaults]\nmbox = \"x\"\nmaildir = \"y\"\n", "cannot be used together"),
+        ("accounts-command = [\"x\"]\n", "`accounts-command` is allowed only in the main"),
+    ] {
+        office.part("b.toml", &format!("{text}{}", account("ben")));
+        let output = office.run(&["fetch"], 78);
+        output.assert_stderr(message);
+        let output = office.run(&["fetch", "ben"], 64);
+        output.assert_stderr("there is no account `ben`").assert_stderr(message);
+    }
+    office.assert_arrived(&["ann"]);
+}
+
+#[test]
+fn names_and_mailboxes_are_defined_once() {
+    let office = Office::new();
+    office.part("a.toml", &account("ann").replace("\"ann\"", "\"ben\""));
+    office.part("b.toml", &account("ann").replace("t.ann", "t.other"));
+    office.part("c.toml", &account("cleo"));
+    office.part("d.toml", &account("cleo"));
+    let output = office.run(&["fetch"], 78);
+    assert_snapshot!(output.transcript(), @"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: ann: ~/.config/pouch/conf.d/a.toml:1:1: account `ann` is defined twice
+      1 | [account.ann]
+        | ^^^^^^^^^^^^^
+      ~/.config/pouch/config.toml:9:1: already defined here
+      9 | [account.ann]
+        | -------------
+    hint: rename one of them, or remove it
+    pouch: other: ~/.config/pouch/conf.d/b.toml:1:1: accounts `ann` and `other` are the same mailbox, ann@127.0.0.1:PORT
+      1 | [account.other]
+        | ^^^^^^^^^^^^^^^
+      ~/.config/pouch/config.toml:9:1: already defined here
+      9 | [account.ann]
+        | -------------
+    hint: remove one of them, or set `mailbox` to a different name in each
+    pouch: cleo: ~/.config/pouch/conf.d/d.toml:1:1: account `cleo` is defined twice
+      1 | [account.cleo]
+        | ^^^^^^^^^^^^^^
+      ~/.config/pouch/conf.d/c.toml:1:1: already defined here
+      1 | [account.cleo]
+        | --------------
+    hint: rename one of them, or remove it
+    [exit code: 78]
+    ");
+    office.assert_arrived(&["ann", "cleo"]);
+}
+
+#[test]
+fn contradiction_between_files_shows_both() {
+    let office = Office::new();
+    office.configure("allow-delete-unread = false");
+    let rule = "[[account.ben.rule]]\nsubject = \"x\"\naction = \"delete\"\n";
+    office.part("b.toml", &format!("{}{rule}", account("ben")));
+    let output = office.run(&["fetch"], 78);
+    assert_snapshot!(output.transcript(), @r#"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: ben: ~/.config/pouch/conf.d/b.toml:6:1: this rule deletes unread mail
+      6 | action = "delete"
+        | ^^^^^^
+      ~/.config/pouch/config.toml:8:1: not allowed here
+      8 | allow-delete-unread = false
+        | -------------------
+    hint: to allow it, add `allow-delete-unread = true` to the account
+    [exit code: 78]
+    "#);
+    office.assert_arrived(&["ann"]);
+}
+
+#[test]
+fn file_that_others_can_write_is_refused() {
+    let office = Office::new();
+    office.part("ben.toml", &account("ben"));
+    office.part("cleo.toml", &account("cleo"));
+    let dir = office.home.join(".config/pouch/conf.d");
+    fs::set_permissions(dir.join("ben.toml"), fs::Permissions::from_mode(0o622)).unwrap();
+    let output = office.run(&["fetch"], 77);
+    output.assert_stderr("~/.config/pouch/conf.d/ben.toml is writable by other users");
+    office.assert_arrived(&["ann", "cleo"]);
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let output = office.run(&["fetch"], 77);
+    output.assert_stderr("the directory of the config, ~/.config/pouch/conf.d, is writable");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn links_are_followed() {
+    let office = Office::new();
+    office.home.write("dotfiles/mail", account("ben"), 0o600);
+    office.part("cleo.toml", &account("cleo"));
+    let dir = office.home.join(".config/pouch/conf.d");
+    symlink("../../../dotfiles/mail", dir.join("ben.toml")).unwrap();
+    office.run(&["fetch"], 0).assert_silent();
+    office.assert_arrived(&USERS);
+    symlink("missing", dir.join("x.toml")).unwrap();
+    let output = office.run(&["fetch"], 78);
+    output.assert_stderr("cannot read ~/.config/pouch/conf.d/x.toml");
+    // one that others can replace
+    fs::remove_file(dir.join("x.toml")).unwrap();
+    office.home.make_dir("dotfiles", 0o777);
+    let output = office.run(&["fetch"], 77);
+    output.assert_stderr("conf.d/ben.toml leads to a directory that other users can change");
+}
+
+#[test]
+fn completions_have_the_accounts_of_all_files() {
+    let office = Office::new();
+    office.part("ben.toml", &account("ben"));
+    let output = office.home.pouch(&["--", "pouch", "fetch", ""]);
+    let output = output.env("COMPLETE", "fish").run();
+    output.assert_code(0);
+    output
+        .assert_stdout("ann\tann at 127.0.0.1")
+        .assert_stdout("ben\tben at 127.0.0.1");
+}
+
+#[test]
+fn import_knows_the_accounts_of_all_files() {
+    let office = Office::new();
+    office.part("ben.toml", &account("ben"));
+    let line = |user: &str| {
+        let port = office.server.port();
+        format!("poll 127.0.0.1 port {port} proto pop3 user \"{user}\" pass \"secret\" keep\n")
+    };
+    let path = office.home.write(".fetchmailrc", line("ben"), 0o600);
+    let path = path.display().to_string();
+    let output = office.run(&["import", "fetchmail", &path], 0);
+    assert!(!output.stdout_text().contains("[account."), "{output}");
+}
+
+#[test]
+fn many_files_are_read_in_linear_time() {
+    let office = Office::new();
+    for n in 0..2000 {
+        let text = format!("[account.n{n}]\nuser = \"u{n}\"\nmaildir = \"~/Mail/n\"\nenabled = false\n");
+        office.part(&format!("{n}.toml"), &text);
+    }
+    office.run(&["fetch"], 0).assert_silent();
+    office.assert_arrived(&["ann"]);
+}
