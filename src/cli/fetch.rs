@@ -7,14 +7,14 @@ use std::{
 };
 
 use super::{
-    CommandContext, CommandResult,
+    CommandContext, CommandResult, account_user,
     args::{self, When},
-    dirs, setup, users,
+    dirs,
+    list_reports::ListReports,
+    setup,
 };
 use crate::{
-    config::{
-        Account, SecretSource, Trust, oauth::OAuth, overrides::Overrides, resolve::Problem, url,
-    },
+    config::{Account, SecretSource, Trust, oauth::OAuth, overrides::Overrides, url},
     delivery::Maildir,
     domain::destination::Destination,
     error::{Error, Exit, Kind, Result},
@@ -26,7 +26,7 @@ use crate::{
     },
     net::TlsCache,
     report::{
-        Level, complain, form,
+        Level, complain,
         json::Json,
         plain::{Plain, Rounds},
         terminal::Terminal,
@@ -48,7 +48,7 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     env.accept_new_uids = args.accept_new_uids;
     ask_for_secrets(&accounts, &mut env);
     let jobs = args.jobs.map_or(context.setup.jobs(), usize::from);
-    let mut lists = ListReports::new(context, args);
+    let mut lists = ListReports::new(context, &args.accounts);
     let mut last_closing = None;
     loop {
         env.open_files = setup::open_files(jobs.min(accounts.len()));
@@ -56,7 +56,7 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
         env.tls = env.tls.renewed();
         let fetch = || {
             let (exit, closing) = round(&accounts, jobs, &env, args.fail_if_none);
-            (exit.worst(lists.exit), closing)
+            (exit.worst(lists.exit()), closing)
         };
         let (exit, closing) = match args.every {
             None => {
@@ -92,92 +92,42 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
             }
             return Ok(exit);
         }
-        if let Some(listed) = lists.next(context, args)? {
-            accounts = listed;
-        }
-    }
-}
-
-/// What was reported about accounts that cannot be used, so that later rounds report changes only.
-struct ListReports {
-    texts: Vec<String>,
-    /// The exit status for them.
-    exit: Exit,
-}
-
-impl ListReports {
-    /// Stores the list of accounts for runs in which the command fails.
-    fn new(context: &CommandContext, args: &args::Fetch) -> Self {
-        if context.handover.is_some() || !args.accounts.is_empty() {
-            return Self {
-                texts: Vec::new(),
-                exit: Exit::OK,
-            };
-        }
-        store_list(context);
-        let problems = context.setup.problems_so_far();
-        Self {
-            texts: texts(&problems),
-            exit: context.problems_exit(),
-        }
-    }
-
-    /// Runs the command again before a round. Returns the accounts for the round, or `None` if they
-    /// are the same as before.
-    ///
-    /// # Errors
-    /// A signal.
-    fn next(
-        &mut self,
-        context: &CommandContext,
-        args: &args::Fetch,
-    ) -> Result<Option<Vec<Account>>> {
-        if !context.setup.list_again()? {
-            return Ok(None);
-        }
-        let new = Self::new(context, args);
-        if new.texts != self.texts {
-            let problems = context.setup.problems_so_far();
-            if problems.is_empty() && context.level > Level::Silent {
-                complain("pouch: all accounts can be used again");
-            }
-            context.report_problems(&problems, true);
-        }
-        *self = new;
-        match selected(context, args) {
-            Ok(mut accounts) => {
-                // those of other users would need a process of the user
-                accounts.retain(|account| match users::user(account) {
-                    Ok(user) => user.is_none(),
-                    Err(error) => {
-                        complain(&form(Some(&account.name), &error, context.colour));
-                        false
-                    }
-                });
-                Ok(Some(accounts))
-            }
-            Err(error) if matches!(error.kind(), Kind::Stopped(_)) => Err(error),
-            Err(error) => {
-                complain(&form(None, &error, context.colour));
-                Ok(None)
+        if lists.refresh(context)? {
+            match listed_again(context, args, &mut lists) {
+                Ok(listed) => accounts = listed,
+                Err(error) => lists.report_once(context, "", &error),
             }
         }
     }
 }
 
-/// Stores the list of accounts for runs in which the command fails.
-pub(super) fn store_list(context: &CommandContext) {
-    if let Err(error) = context.setup.store_list()
-        && context.level > Level::Silent
-    {
-        complain(&form(None, &error, context.colour));
-    }
-}
-
-/// Returns the texts of problems, to compare them.
-fn texts(problems: &[Problem]) -> Vec<String> {
-    let texts = problems.iter().map(|problem| problem.error.to_string());
-    texts.collect()
+/// Returns the accounts for the next round, after the command that prints them was run again.
+///
+/// # Errors
+/// As for [`selected`].
+fn listed_again(
+    context: &CommandContext,
+    args: &args::Fetch,
+    lists: &mut ListReports,
+) -> Result<Vec<Account>> {
+    let mut accounts = selected(context, args)?;
+    accounts.retain(|account| {
+        let error = match account_user::of(account) {
+            Ok(None) => return true,
+            // its process is started by the one that begins
+            Ok(Some(user)) => {
+                let what = format!(
+                    "the account is new, and fetched for the user `{}`",
+                    user.name
+                );
+                Error::new(Kind::Config, what).with_hint("start `pouch fetch --every` again")
+            }
+            Err(error) => error,
+        };
+        lists.report_once(context, &account.name, &error);
+        false
+    });
+    Ok(accounts)
 }
 
 /// Returns the accounts to fetch with the settings that the command line overrides.

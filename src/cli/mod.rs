@@ -2,6 +2,7 @@
 //!
 //! Each command returns its exit status or a failure. Failures are printed here.
 
+mod account_user;
 mod accounts_command;
 pub mod args;
 mod check;
@@ -12,6 +13,7 @@ mod fetch;
 mod handover;
 mod import;
 mod ledger;
+mod list_reports;
 mod login;
 mod plan;
 mod probe;

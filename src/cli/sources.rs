@@ -194,9 +194,8 @@ impl Files {
         let lost = listed.accounts.iter();
         let lost = lost.filter(|account| account.secret.is_lost()).count() as u64;
         let error = if lost > 0 {
-            let accounts = count(lost, "account");
             error.with_fact(format!(
-                "the passwords of {accounts} are not stored: not fetched until it works again"
+                "accounts not fetched, since passwords are not stored: {lost}"
             ))
         } else {
             error

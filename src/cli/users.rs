@@ -24,10 +24,11 @@ use rustix::process::geteuid;
 use serde_json::{Value, json};
 
 use super::{
-    CommandContext, Failure,
+    CommandContext, Failure, account_user,
     args::{Command, Ledger},
     dirs, fetch,
     handover::{Handover, MARK},
+    list_reports::ListReports,
     login, print_json,
 };
 use crate::{
@@ -128,27 +129,30 @@ pub(super) fn run(
             None => return Ok(None),
         },
     };
-    let has_users = context.setup.has_users(&names);
-    let interval = interval(context, command);
-    // later accounts may be those of other users
-    let may_change = interval.is_some() && geteuid().is_root();
-    if !may_change && !has_users {
+    if !context.setup.has_users(&names) {
         return Ok(None);
     }
+    // the accounts of the next round may be those of other users
+    let interval = interval(context, command).filter(|_| geteuid().is_root());
+    let is_fetch = matches!(command, Command::Fetch(args) if !args.dry_run);
+    let mut lists = None;
     loop {
-        let Some(exit) = once(context, command, (&names, arguments), may_change)? else {
+        let has_rounds = interval.is_some();
+        let Some(exit) = once(context, command, (&names, arguments), has_rounds)? else {
             return Ok(None);
         };
-        let is_over = interval.is_none_or(|interval| context.stop.sleep(interval).is_err());
-        if is_over {
-            let is_fetch = matches!(command, Command::Fetch(args) if !args.dry_run);
-            if is_fetch && context.global.json {
+        if !is_fetch {
+            return Ok(Some(exit));
+        }
+        let lists = lists.get_or_insert_with(|| ListReports::new(context, &names));
+        if interval.is_none_or(|interval| context.stop.sleep(interval).is_err()) {
+            if context.global.json {
                 let clock = dirs::clock();
                 json::Json { clock }.end(exit);
             }
             return Ok(Some(exit));
         }
-        context.setup.list_again()?;
+        lists.refresh(context)?;
     }
 }
 
@@ -182,7 +186,6 @@ fn once(
     {
         // mistakes in the command line are reported once
         fetch::selected(context, args)?;
-        fetch::store_list(context);
     }
     let mut combined = Combined::default();
     for (name, error) in failed {
@@ -250,7 +253,7 @@ fn groups(
         // there may be many accounts of one user
         let found = users
             .entry(account.deliver_as.clone())
-            .or_insert_with(|| user(&account));
+            .or_insert_with(|| account_user::of(&account));
         match found.clone() {
             Ok(user) => groups
                 .entry(user.as_ref().map(|user| user.name.clone()))
@@ -264,34 +267,6 @@ fn groups(
         }
     }
     (groups.into_values().collect(), failed)
-}
-
-/// Returns the user who has to run an account, or `None` if this is the user of this process.
-pub(super) fn user(account: &Account) -> Result<Option<User>> {
-    let Some(name) = &account.deliver_as else {
-        return Ok(None);
-    };
-    let setting = account
-        .settings
-        .iter()
-        .find(|setting| setting.key == "deliver-as");
-    let located = |error: Error| {
-        let source =
-            setting.map(|setting| format!("{}: deliver-as = {}", setting.source, setting.value));
-        error.with_fact(source.unwrap_or_default())
-    };
-    let user = User::find(name).map_err(|error| {
-        located(error).with_hint("set `deliver-as` to the login name of a user of this machine")
-    })?;
-    if user.is_me() {
-        return Ok(None);
-    }
-    if !geteuid().is_root() {
-        let what = format!("only root can run an account as the user `{name}`");
-        return Err(located(Error::new(Kind::Denied, what))
-            .with_hint(format!("run pouch as root, or as `{name}`")));
-    }
-    Ok(Some(user))
 }
 
 /// Returns the handover for the process of a group.
@@ -329,7 +304,7 @@ fn handover(
             .map(|(name, _)| name.clone())
             .collect(),
         secrets: secrets(context, command, group)?,
-        is_round: interval(context, command).is_some(),
+        is_round: interval(context, command).is_some() && geteuid().is_root(),
         is_alone,
         has_terminal: io::stdin().is_terminal(),
         parent: std::process::id(),

@@ -235,9 +235,9 @@ fn add_accounts(
     // a list without accounts is a valid one
     text.push_str("[account]\n");
     let mut names = HashSet::with_capacity(accounts.len());
-    let mut refuse = |name: &str, what: String| {
+    let mut refuse = |account: Option<&str>, what: String| {
         problems.push(Problem {
-            account: Some(name.to_owned()),
+            account: account.map(str::to_owned),
             error: Error::new(Kind::Config, format!("{shown}: {what}")),
         });
     };
@@ -245,17 +245,17 @@ fn add_accounts(
         match value {
             Json::Null => {}
             _ if !names.insert(name) => {
-                refuse(name, format!("account `{name}` is defined twice"));
+                refuse(None, format!("account `{name}` is defined twice"));
             }
             Json::Object(members) => match repeated(members) {
-                Some(key) => refuse(name, format!("duplicate key `{key}`")),
+                Some(key) => refuse(Some(name), format!("duplicate key `{key}`")),
                 None => add_table(
                     text,
                     &format!("[account.{}]", string(name).as_str()),
                     members,
                 ),
             },
-            _ => refuse(name, format!("account `{name}` must be an object")),
+            _ => refuse(Some(name), format!("account `{name}` must be an object")),
         }
     }
 }

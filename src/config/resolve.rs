@@ -45,7 +45,8 @@ pub struct ConfigDefaults {
 /// An account, or a whole source of accounts, that cannot be used.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    /// The name of the account, or `None` if all accounts of the source are unusable.
+    /// The name of the account. `None` if all accounts of the source are unusable, or a valid account
+    /// has the name.
     pub account: Option<String>,
     /// What is wrong.
     pub error: Error,
@@ -148,7 +149,8 @@ pub fn resolve_part(
         }
         match (mistakes.into_error(&path), valid) {
             (Some(error), _) => resolved.problems.push(Problem {
-                account: Some(section.name),
+                // a valid account may have that name
+                account: Some(section.name).filter(|name| !taken.has(name)),
                 error,
             }),
             (None, valid) => resolved.accounts.extend(valid),

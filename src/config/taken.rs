@@ -39,6 +39,11 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// Returns whether there is an account of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
     /// Adds an account that is defined at `header` in a document.
     ///
     /// # Errors

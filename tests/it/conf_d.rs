@@ -23,14 +23,17 @@ struct Office {
 
 impl Office {
     fn new() -> Self {
-        let setup = USERS.iter().zip(1..).fold(Server::plain(), |setup, (user, n)| {
-            let setup = if n == 1 {
-                setup.user(user, "secret")
-            } else {
-                setup.another_user(user, "secret")
-            };
-            setup.message(format!("uid-{n}"), corpus::message(n))
-        });
+        let setup = USERS
+            .iter()
+            .zip(1..)
+            .fold(Server::plain(), |setup, (user, n)| {
+                let setup = if n == 1 {
+                    setup.user(user, "secret")
+                } else {
+                    setup.another_user(user, "secret")
+                };
+                setup.message(format!("uid-{n}"), corpus::message(n))
+            });
         let office = Self {
             home: Home::new(),
             server: setup.start(),
@@ -123,12 +126,20 @@ fn main_file_needs_no_account() {
 #[test]
 fn other_files_in_the_directory_are_ignored() {
     let office = Office::new();
-    for name in ["ben.toml~", ".ben.toml", ".ben.toml.swp", "ben.toml.dpkg-old", "README"] {
+    for name in [
+        "ben.toml~",
+        ".ben.toml",
+        ".ben.toml.swp",
+        "ben.toml.dpkg-old",
+        "README",
+    ] {
         office.part(name, "nonsense");
     }
     office.run(&["fetch"], 0).assert_silent();
     office.assert_arrived(&["ann"]);
-    office.home.make_dir(".config/pouch/conf.d/cleo.toml", 0o700);
+    office
+        .home
+        .make_dir(".config/pouch/conf.d/cleo.toml", 0o700);
     let output = office.run(&["fetch"], 78);
     output.assert_stderr("~/.config/pouch/conf.d/cleo.toml is a directory, not a config file");
 }
@@ -155,7 +166,10 @@ fn defaults_of_a_file_are_those_of_its_accounts_only() {
 fn mistake_in_an_account_does_not_stop_others() {
     let office = Office::new();
     let ben = account("ben");
-    office.part("a.toml", &format!("{ben}kep = \"30d\"\n{}", account("cleo")));
+    office.part(
+        "a.toml",
+        &format!("{ben}kep = \"30d\"\n{}", account("cleo")),
+    );
     let output = office.run(&["fetch"], 78);
     assert_snapshot!(output.transcript(), @r#"
     $ pouch fetch
@@ -178,7 +192,10 @@ fn mistake_in_an_account_does_not_stop_others() {
         .assert_stderr("pouch: ben: ");
     let json = office.run(&["fetch", "--json"], 78).stdout_text();
     let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
-    assert_eq!((&first["event"], &first["account"]), (&"problem".into(), &"ben".into()));
+    assert_eq!(
+        (&first["event"], &first["account"]),
+        (&"problem".into(), &"ben".into())
+    );
     let last: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
     assert_eq!(last["exit"], 78);
 }
@@ -187,17 +204,31 @@ fn mistake_in_an_account_does_not_stop_others() {
 fn mistake_outside_of_accounts_concerns_the_whole_file() {
     let office = Office::new();
     for (text, message) in [
-        ("jobs = 3\n", "conf.d/b.toml:1:1: `jobs` is allowed only in the main config file"),
-        ("[defaults]\nkep = 3\n", "conf.d/b.toml:2:1: unknown key `kep`"),
+        (
+            "jobs = 3\n",
+            "conf.d/b.toml:1:1: `jobs` is allowed only in the main config file",
+        ),
+        (
+            "[defaults]\nkep = 3\n",
+            "conf.d/b.toml:2:1: unknown key `kep`",
+        ),
         ("[account.ben\n", "conf.d/b.toml:1:13: "),
-        ("[defaults]\nmbox = \"x\"\nmaildir = \"y\"\n", "cannot be used together"),
-        ("accounts-command = [\"x\"]\n", "`accounts-command` is allowed only in the main"),
+        (
+            "[defaults]\nmbox = \"x\"\nmaildir = \"y\"\n",
+            "cannot be used together",
+        ),
+        (
+            "accounts-command = [\"x\"]\n",
+            "`accounts-command` is allowed only in the main",
+        ),
     ] {
         office.part("b.toml", &format!("{text}{}", account("ben")));
         let output = office.run(&["fetch"], 78);
         output.assert_stderr(message);
         let output = office.run(&["fetch", "ben"], 64);
-        output.assert_stderr("there is no account `ben`").assert_stderr(message);
+        output
+            .assert_stderr("there is no account `ben`")
+            .assert_stderr(message);
     }
     office.assert_arrived(&["ann"]);
 }
@@ -213,7 +244,7 @@ fn names_and_mailboxes_are_defined_once() {
     assert_snapshot!(output.transcript(), @"
     $ pouch fetch
     ------- stderr -------
-    pouch: ann: ~/.config/pouch/conf.d/a.toml:1:1: account `ann` is defined twice
+    pouch: ~/.config/pouch/conf.d/a.toml:1:1: account `ann` is defined twice
       1 | [account.ann]
         | ^^^^^^^^^^^^^
       ~/.config/pouch/config.toml:9:1: already defined here
@@ -227,7 +258,7 @@ fn names_and_mailboxes_are_defined_once() {
       9 | [account.ann]
         | -------------
     hint: remove one of them, or set `mailbox` to a different name in each
-    pouch: cleo: ~/.config/pouch/conf.d/d.toml:1:1: account `cleo` is defined twice
+    pouch: ~/.config/pouch/conf.d/d.toml:1:1: account `cleo` is defined twice
       1 | [account.cleo]
         | ^^^^^^^^^^^^^^
       ~/.config/pouch/conf.d/c.toml:1:1: already defined here
@@ -326,7 +357,8 @@ fn import_knows_the_accounts_of_all_files() {
 fn many_files_are_read_in_linear_time() {
     let office = Office::new();
     for n in 0..2000 {
-        let text = format!("[account.n{n}]\nuser = \"u{n}\"\nmaildir = \"~/Mail/n\"\nenabled = false\n");
+        let text =
+            format!("[account.n{n}]\nuser = \"u{n}\"\nmaildir = \"~/Mail/n\"\nenabled = false\n");
         office.part(&format!("{n}.toml"), &text);
     }
     office.run(&["fetch"], 0).assert_silent();

@@ -11,6 +11,7 @@
 #[macro_use]
 mod cases;
 
+mod accounts_command;
 mod add_headers;
 mod adopt;
 mod before;
@@ -61,6 +62,8 @@ mod packaging;
 #[cfg(feature = "system-tests")]
 mod password_programs;
 mod pipe;
+#[cfg(feature = "system-tests")]
+mod postfixadmin;
 #[cfg(feature = "system-tests")]
 mod power_cut;
 mod proxy;

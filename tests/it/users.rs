@@ -459,3 +459,209 @@ fn state_directory_that_the_user_cannot_reach_is_reported() {
         .assert_stderr("the user `nobody` cannot reach ~/state/nobody")
         .assert_stderr("hint: run `chmod o+x ~/state`");
 }
+
+/// Moves the account of [`USER`] to a file in `conf.d` that belongs to that user.
+fn in_own_file(office: &Office, change: impl Fn(&str) -> String) -> PathBuf {
+    let text = String::from_utf8(office.home.read(".config/pouch/config.toml")).unwrap();
+    let (main, other) = text.split_once("[account.other]").unwrap();
+    office.home.config(main);
+    let other = other.replace("~/password", &office.path("password").display().to_string());
+    let path = ".config/pouch/conf.d/other.toml";
+    let path = office
+        .home
+        .write(path, change(&format!("[account.other]{other}")), 0o600);
+    chown(&path, Some(uid()), None).unwrap();
+    for name in ["password", "after"] {
+        office
+            .home
+            .write(format!("other/{name}"), "secret\n", 0o600);
+        chown(office.path(name), Some(uid()), None).unwrap();
+    }
+    path
+}
+
+#[test]
+fn file_of_a_user_has_accounts_of_that_user() {
+    let office = Office::new();
+    in_own_file(&office, |text| {
+        format!(
+            "{text}after = [\"sh\", \"-c\", \"id -u > {}\"]\n",
+            office.path("after").display()
+        )
+    });
+    office.fetch(0).assert_silent();
+    office.assert_arrived();
+    assert_eq!(owners(&office.path("Mail")), [uid()]);
+    let after = String::from_utf8(office.home.read("other/after")).unwrap();
+    assert_eq!(after, format!("{}\n", uid()));
+    office.pouch(&["check"]).run().assert_code(0);
+    let list = office.pouch(&["ledger", "list", "other", "--all"]).run();
+    list.assert_code(0).assert_stdout("uid-1");
+}
+
+#[test]
+fn file_of_a_user_has_no_accounts_of_others() {
+    for deliver_as in ["", "deliver-as = \"daemon\"", "deliver-as = \"root\""] {
+        let office = Office::new();
+        let touch = office.home.join("touched").display().to_string();
+        let own = format!("deliver-as = \"{USER}\"");
+        in_own_file(&office, |text| {
+            let before = format!("before = [\"touch\", \"{touch}\"]");
+            text.replace(&own, &format!("{deliver_as}\n{before}"))
+        });
+        let output = office.fetch(78);
+        output
+            .assert_stderr("an account in a file of the user `nobody` is fetched only for `nobody`")
+            .assert_stderr("hint: add `deliver-as = \"nobody\"`");
+        assert!(!office.path("Mail").exists());
+        assert!(!office.home.join("touched").exists());
+        let expected = [1, 2].map(|n| corpus::on_disk(&corpus::message(n)));
+        office.home.maildir("Mail/work").assert_exactly(&expected);
+    }
+}
+
+#[test]
+fn root_reads_no_secret_for_the_file_of_a_user() {
+    // the user would send it to a server of its own
+    let office = Office::new();
+    office.home.write("password", "secret\n", 0o600);
+    let secret = office.home.join("password").display().to_string();
+    let password = office.path("password").display().to_string();
+    in_own_file(&office, |text| text.replace(&password, &secret));
+    let output = office.fetch(77);
+    output
+        .assert_stderr("pouch: other: ")
+        .assert_stderr("password");
+    assert_eq!(office.other.log().count("PASS"), 0);
+    for line in ["password-credential = \"x\"", ""] {
+        let office = Office::new();
+        in_own_file(&office, |text| {
+            let line_of = |line: &&str| !line.starts_with("password-file");
+            let lines: Vec<_> = text.lines().filter(line_of).collect();
+            format!("{}\n{line}\n", lines.join("\n"))
+        });
+        let output = office.fetch(78);
+        output.assert_stderr("needs a password that `nobody` can read");
+        assert_eq!(office.other.log().count("PASS"), 0);
+    }
+}
+
+#[test]
+fn file_of_a_user_cannot_change_the_program() {
+    let office = Office::new();
+    for line in [
+        "state-dir = \"/tmp/x\"",
+        "accounts-command = [\"id\"]",
+        "sandbox = false",
+    ] {
+        in_own_file(&office, |text| format!("{line}\n{text}"));
+        let output = office.fetch(78);
+        output.assert_stderr("is allowed only in the main config file");
+        office.configure("maildir", &format!("deliver-as = \"{USER}\""));
+    }
+}
+
+#[test]
+fn user_cannot_take_the_name_of_an_account_of_root() {
+    let office = Office::new();
+    // a name that is sorted first
+    let path = in_own_file(&office, |text| {
+        text.replace("account.other", "account.work")
+    });
+    fs::rename(&path, path.with_file_name("0.toml")).unwrap();
+    let output = office.fetch(78);
+    output.assert_stderr("account `work` is defined twice");
+    let expected = [1, 2].map(|n| corpus::on_disk(&corpus::message(n)));
+    office.home.maildir("Mail/work").assert_exactly(&expected);
+    assert!(!office.path("Mail").exists());
+}
+
+#[test]
+fn user_cannot_choose_a_file_of_root() {
+    let office = Office::new();
+    let path = in_own_file(&office, str::to_owned);
+    // root's link to a file of the user
+    fs::rename(&path, office.path("mail.toml")).unwrap();
+    symlink(office.path("mail.toml"), &path).unwrap();
+    office.fetch(0).assert_silent();
+    office.assert_arrived();
+    // the user replaces it with a link to a file that root owns
+    let text = "[account.third]\nhost = \"127.0.0.1\"\nuser = \"x\"\nmaildir = \"~/x\"\n";
+    let secret = office.home.write("config-of-root.toml", text, 0o600);
+    fs::remove_file(office.path("mail.toml")).unwrap();
+    symlink(&secret, office.path("mail.toml")).unwrap();
+    std::os::unix::fs::lchown(office.path("mail.toml"), Some(uid()), None).unwrap();
+    let output = office.fetch(77);
+    output.assert_stderr("leads through a symbolic link of another user");
+    // or moves one there
+    fs::remove_file(office.path("mail.toml")).unwrap();
+    fs::rename(&secret, office.path("mail.toml")).unwrap();
+    let output = office.fetch(77);
+    output.assert_stderr("leads to a directory that other users can change");
+}
+
+#[test]
+fn other_users_than_root_read_no_foreign_files() {
+    let office = Office::new();
+    let path = in_own_file(&office, str::to_owned);
+    for path in [
+        ".config",
+        ".config/pouch",
+        ".config/pouch/config.toml",
+        ".config/pouch/conf.d",
+        "password",
+    ] {
+        chown(office.home.join(path), Some(uid()), None).unwrap();
+    }
+    chown(&path, Some(1), None).unwrap();
+    let id = uid().to_string();
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    let run = [
+        "--reuid",
+        &id,
+        "--regid",
+        &id,
+        "--clear-groups",
+        pouch,
+        "config",
+        "show",
+    ];
+    let output = office.home.system_command("setpriv", &run).run();
+    output.assert_code(77).assert_stderr("conf.d/other.toml");
+}
+
+#[test]
+fn listed_accounts_are_delivered_as_their_users() {
+    let office = Office::new();
+    let text = String::from_utf8(office.home.read(".config/pouch/config.toml")).unwrap();
+    let (main, other) = text.split_once("[account.other]").unwrap();
+    let (head, rest) = main.split_once('\n').unwrap();
+    let list = office.home.join("list").display().to_string();
+    let script = format!("cat {list}; echo x >>{list}.runs");
+    office.home.config(&format!(
+        "{head}\naccounts-command = [\"sh\", \"-c\", \"{script}\"]\n{rest}"
+    ));
+    let other = other.replace("password-file = \"~/password\"", "password = \"secret\"");
+    office
+        .home
+        .write("list", format!("[account.other]{other}"), 0o600);
+    office.fetch(0).assert_silent();
+    office.assert_arrived();
+    assert_eq!(owners(&office.path("Mail")), [uid()]);
+    let grep = office
+        .home
+        .system_command("grep", &["-r", "password = \"secret", "state"])
+        .run();
+    grep.assert_code(1);
+    // each round reads the list again
+    let run = office.pouch(&["fetch", "--every", "1s", "-v"]);
+    let mut pouch = run.within(Duration::from_secs(60)).spawn();
+    pouch.wait_for_times("other ", 1);
+    office.other.add("uid-3", corpus::message(3));
+    pouch.wait_for_times("1 new", 1);
+    pouch.signal(15);
+    pouch.wait();
+    assert!(office.home.read("list.runs").len() >= 3 * 2);
+    assert_eq!(office.home.maildir("other/Mail").len(), 3);
+    assert_eq!(owners(&office.path("Mail")), [uid()]);
+}
