@@ -113,8 +113,7 @@ impl Files {
     }
 
     fn new(mut main: File, context: &ConfigDefaults) -> Result<Self> {
-        let (config, taken) = resolve::resolve_main(&main, context)?;
-        main.accounts = Vec::new();
+        let (config, taken) = resolve::resolve_main(&mut main, context)?;
         Ok(Self {
             main,
             parts: Vec::new(),

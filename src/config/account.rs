@@ -1,6 +1,6 @@
 //! The resolved config, as the rest of the program uses it.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
@@ -113,7 +113,7 @@ pub struct Account {
     pub is_users_own: bool,
     /// The values that are not the defaults of their keys, with their sources. There may be many
     /// thousand accounts; see [`Account::all_settings`] for those of all keys.
-    pub settings: Vec<Setting>,
+    pub settings: Arc<Vec<Setting>>,
 }
 
 impl Account {

@@ -3,7 +3,7 @@
 //! No flag makes pouch delete more than the config allows. `--max-size` may also raise the limit of
 //! the config, since that only makes pouch fetch more.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use super::{
     account::{Account, SecretSource},
@@ -49,16 +49,26 @@ impl Overrides {
         }
         if let Some(name) = &self.mailbox {
             account.mailbox = Some(name.clone());
-            override_setting(&mut account.settings, "mailbox", &quoted(name), "--mailbox");
+            override_setting(
+                Arc::make_mut(&mut account.settings),
+                "mailbox",
+                &quoted(name),
+                "--mailbox",
+            );
         }
         if let Some(command) = &self.password_command {
             const FLAG: &str = "--password-command";
             account.secret = SecretSource::Command(command.clone());
             for key in Choice::Password.keys() {
-                override_setting(&mut account.settings, key, UNSET, FLAG);
+                override_setting(Arc::make_mut(&mut account.settings), key, UNSET, FLAG);
             }
             let text = list_of(command);
-            override_setting(&mut account.settings, "password-command", &text, FLAG);
+            override_setting(
+                Arc::make_mut(&mut account.settings),
+                "password-command",
+                &text,
+                FLAG,
+            );
         }
     }
 }
@@ -72,7 +82,7 @@ fn keep(account: &mut Account) {
         ("keep-total", UNSET),
         ("sync-deletions", "false"),
     ] {
-        override_setting(&mut account.settings, key, value, "--keep");
+        override_setting(Arc::make_mut(&mut account.settings), key, value, "--keep");
     }
 }
 
@@ -81,7 +91,7 @@ fn restrict_limit(account: &mut Account, limit: u64) {
     if account.policy.limit.is_none_or(|set| limit < set) {
         account.policy.limit = Some(limit);
         override_setting(
-            &mut account.settings,
+            Arc::make_mut(&mut account.settings),
             "limit",
             &limit.to_string(),
             "--limit",
@@ -93,7 +103,7 @@ fn restrict_limit(account: &mut Account, limit: u64) {
 fn limit_size(account: &mut Account, size: ByteSize) {
     account.policy.max_size = Some(size);
     override_setting(
-        &mut account.settings,
+        Arc::make_mut(&mut account.settings),
         "max-size",
         &size.to_toml(),
         "--max-size",
@@ -107,7 +117,7 @@ fn deliver_to(account: &mut Account, destination: &Destination) {
         .clone()
         .with_default_recipients(&account.lmtp_recipients);
     let sorts = account.routing.needs_header();
-    let settings = &mut account.settings;
+    let settings = Arc::make_mut(&mut account.settings);
     if destination != account.routing.default || sorts {
         // Messages that were delivered elsewhere are not in this destination. That must not look
         // as if the user had deleted them.

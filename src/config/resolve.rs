@@ -65,11 +65,11 @@ pub struct Resolved {
 ///
 /// # Errors
 /// There is no account, an account lacks a required key, or keys contradict each other.
-pub fn resolve(file: &File, context: &ConfigDefaults) -> Result<Config, Error> {
+pub fn resolve(mut file: File, context: &ConfigDefaults) -> Result<Config, Error> {
     if file.accounts.is_empty() {
-        return Err(no_accounts(file));
+        return Err(no_accounts(&file));
     }
-    resolve_main(file, context).map(|(config, _)| config)
+    resolve_main(&mut file, context).map(|(config, _)| config)
 }
 
 /// Creates the error that there are no accounts.
@@ -82,22 +82,27 @@ pub fn no_accounts(file: &File) -> Error {
 /// Resolves the main config file, which may have no accounts. Returns it with the accounts that
 /// other files must not define again.
 ///
+/// The accounts are removed from the file.
+///
 /// # Errors
 /// As for [`resolve`].
-pub fn resolve_main(file: &File, context: &ConfigDefaults) -> Result<(Config, Taken), Error> {
+pub fn resolve_main(file: &mut File, context: &ConfigDefaults) -> Result<(Config, Taken), Error> {
     let mut mistakes = Mistakes::default();
     check_choices(&file.document, &file.defaults.table, &mut mistakes);
-    let mut accounts = Vec::new();
-    for section in &file.accounts {
+    let sections = std::mem::take(&mut file.accounts);
+    let mut accounts = Vec::with_capacity(sections.len());
+    let mut headers = Vec::with_capacity(sections.len());
+    for section in sections {
         if mistakes.are_many() {
             break;
         }
-        accounts.extend(account((file, None), section, context, &mut mistakes));
+        accounts.extend(account((file, None), &section, context, &mut mistakes));
+        headers.push(section.header);
     }
     let accounts = mistakes.or(accounts, &file.document.path)?;
     let mut taken = Taken::default();
-    for (account, section) in accounts.iter().zip(&file.accounts) {
-        taken.add(account, &file.document, &section.header)?;
+    for (account, header) in accounts.iter().zip(&headers) {
+        taken.add(account, &file.document, header)?;
     }
     let top = file.top.clone().over(TopTable::defaults()).complete();
     let config = Config {
@@ -133,8 +138,9 @@ pub fn resolve_part(
         resolved.problems.push(Problem { account, error });
         return resolved;
     }
-    // there may be many, and the memory of each is freed
-    for mut section in std::mem::take(&mut part.accounts) {
+    let sections = std::mem::take(&mut part.accounts);
+    resolved.accounts.reserve_exact(sections.len());
+    for mut section in sections {
         let mut mistakes = std::mem::take(&mut section.mistakes);
         let mut valid = None;
         if mistakes.is_empty() {
@@ -235,14 +241,15 @@ fn account(
     let mut account = mistakes.value_of(built)?;
     if let Some(password) = password {
         account.secret = SecretSource::Given(password.value.clone());
-        account.settings.push(Setting {
+        let settings = Arc::make_mut(&mut account.settings);
+        settings.push(Setting {
             key: "password",
             value: HIDDEN.to_owned(),
             source: password.source.clone(),
         });
     }
     let blocks = [
-        Some(&section.block),
+        Some(&*section.block),
         Some(&file.defaults),
         main.map(|main| &main.defaults),
     ];
@@ -253,13 +260,14 @@ fn account(
         expand: &expand,
     };
     let (rules, multidrop) = sorting(&blocks, &context, mistakes);
+    let settings = Arc::make_mut(&mut account.settings);
     if let Some((multidrop, setting)) = multidrop {
         account.routing.multidrop = Some(multidrop);
-        account.settings.push(setting);
+        settings.push(setting);
     }
     for (rule, setting) in rules {
         account.routing.rules.push(rule);
-        account.settings.push(setting);
+        settings.push(setting);
     }
     Some(account)
 }
@@ -327,7 +335,7 @@ pub(super) fn build(
     let table = with_defaults(table);
     // the port depends on `tls`
     let is_shown = |setting: &Setting| setting.source != Source::Default || setting.key == "port";
-    let settings = table.settings().into_iter().filter(is_shown).collect();
+    let settings: Vec<_> = table.settings().into_iter().filter(is_shown).collect();
     let values = table.complete().map_err(Incomplete::Key)?;
     let recipients = match &values.lmtp_recipients {
         Some(recipients) => recipients.0.clone(),
@@ -373,7 +381,7 @@ pub(super) fn build(
         quirks: values.quirks,
         enabled: values.enabled,
         is_users_own: false,
-        settings,
+        settings: Arc::new(settings),
     })
 }
 

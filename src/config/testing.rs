@@ -25,7 +25,7 @@ pub(super) fn config(text: &str) -> Result<Config, Error> {
         home: PathBuf::from("/home/ann"),
         state_dir: PathBuf::from("/state"),
     };
-    resolve(&parse(text)?, &defaults)
+    resolve(parse(text)?, &defaults)
 }
 
 /// Resolves a minimal account to which these lines are added.

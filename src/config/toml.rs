@@ -58,8 +58,8 @@ pub struct Section {
     pub name: String,
     /// The byte range of its header line.
     pub header: Range<usize>,
-    /// Its keys and tables.
-    pub block: Block,
+    /// Its keys and tables. Boxed, so that the memory of each account is freed once it is resolved.
+    pub block: Box<Block>,
     /// The mistakes in it, unless they make the whole file invalid.
     pub(super) mistakes: Mistakes,
 }
@@ -268,7 +268,7 @@ impl File {
         self.accounts.push(Section {
             name: name.get_ref().to_string(),
             header: value.span(),
-            block,
+            block: Box::new(block),
             mistakes: own,
         });
         Ok(())

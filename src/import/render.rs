@@ -153,5 +153,5 @@ pub fn check(path: &Path, home: &Path, text: &str) -> Result<Vec<config::Account
         home: home.to_owned(),
         state_dir: home.join(".local/state/pouch"),
     };
-    Ok(resolve(&file, &defaults)?.accounts)
+    Ok(resolve(file, &defaults)?.accounts)
 }
