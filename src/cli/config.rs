@@ -24,7 +24,7 @@ pub(super) fn run(context: &CommandContext, command: &Config) -> CommandResult {
             let dir = conf_d::dir(path);
             print_json(&json!({
                 "path": path.to_string_lossy(),
-                "conf-d": dir.to_string_lossy(),
+                "conf_d": dir.to_string_lossy(),
             }))?;
         }
         Config::Path => print(&format!("{}\n", context.setup.path.display()))?,

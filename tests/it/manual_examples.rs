@@ -224,7 +224,7 @@ fn configs_in_examples_are_valid() {
             home,
             state_dir: "/state".into(),
         };
-        let config = file.and_then(|file| resolve(&file, &context));
+        let config = file.and_then(|file| resolve(file, &context));
         assert!(config.is_ok(), "{page}: {}\n{text}", config.unwrap_err());
     }
 }

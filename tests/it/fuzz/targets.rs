@@ -273,7 +273,7 @@ pub fn config(data: &[u8]) {
         home: home.to_owned(),
         state_dir: PathBuf::from("/home/ann/.local/state/pouch"),
     };
-    match File::parse(&path, home, text).and_then(|file| resolve(&file, &context)) {
+    match File::parse(&path, home, text).and_then(|file| resolve(file, &context)) {
         Ok(config) => {
             for account in config.accounts {
                 let set = account
@@ -287,7 +287,7 @@ pub fn config(data: &[u8]) {
                 let file = File::parse(&path, home, &again)
                     .unwrap_or_else(|error| panic!("{again}{error}"));
                 let config =
-                    resolve(&file, &context).unwrap_or_else(|error| panic!("{again}{error}"));
+                    resolve(file, &context).unwrap_or_else(|error| panic!("{again}{error}"));
                 let values = |account: &Account| -> Vec<_> {
                     account
                         .settings
