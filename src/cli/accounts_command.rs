@@ -28,7 +28,7 @@ use crate::{
 const LARGEST: u64 = 64 << 20;
 
 /// The longest time that the command may take.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 /// The name of the file with the last list, in the state directory.
 const FILE: &str = "accounts.toml";

@@ -32,7 +32,7 @@ use super::{
     login, print_json,
 };
 use crate::{
-    config::{Account, SecretSource, Trust, overrides::Overrides},
+    config::{Account, Author, SecretSource, Trust, overrides::Overrides},
     error::{Error, Exit, Kind, Result},
     report::{Colour, Level, complain, form, json},
     sys::{
@@ -333,7 +333,7 @@ fn secrets(
         | SecretSource::OAuth(_)
         | SecretSource::Certificate => false,
         // it must not come from a file that the user names
-        _ if account.is_users_own => false,
+        _ if account.author == Author::User => false,
         SecretSource::Prompt | SecretSource::Given(_) => true,
         SecretSource::File(_) | SecretSource::Credential(_) => group.user.is_some(),
     });

@@ -108,9 +108,8 @@ pub struct Account {
     pub quirks: Vec<Quirk>,
     /// Whether `pouch fetch` without names includes the account.
     pub enabled: bool,
-    /// Whether the user in `deliver_as` wrote the settings. Then root reads no password for the
-    /// account.
-    pub is_users_own: bool,
+    /// Who wrote the settings.
+    pub author: Author,
     /// The values that are not the defaults of their keys, with their sources. There may be many
     /// thousand accounts; see [`Account::all_settings`] for those of all keys.
     pub settings: Arc<Vec<Setting>>,
@@ -181,6 +180,15 @@ impl Account {
     pub fn proxy_server(&self) -> Option<&ProxyServer> {
         self.proxy.as_ref()?.server()
     }
+}
+
+/// Who wrote the settings of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// Root, or the user who runs pouch.
+    Trusted,
+    /// The user in `deliver_as`. Root reads no password for the account.
+    User,
 }
 
 /// A defect of a server that pouch cannot detect.

@@ -9,7 +9,7 @@
 //! the sandbox. So passwords are read into memory, and nowhere else: the text that is stored for
 //! later runs ([`ListText`]) has a mark in their place.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use serde::{
     Deserialize, Deserializer,
@@ -262,9 +262,9 @@ fn add_accounts(
 
 /// Returns a key that occurs twice, if there is one.
 fn repeated(members: &[(String, Json)]) -> Option<&str> {
-    let mut keys = HashMap::new();
+    let mut keys = HashSet::new();
     let mut members = members.iter().map(|(key, _)| key.as_str());
-    members.find(|key| keys.insert(*key, ()).is_some())
+    members.find(|key| !keys.insert(*key))
 }
 
 fn add_table(text: &mut Zeroizing<String>, header: &str, members: &[(String, Json)]) {

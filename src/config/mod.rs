@@ -41,8 +41,8 @@ pub mod url;
 pub mod value;
 
 pub use account::{
-    Account, ClientCertificate, Config, GivenPassword, Quirk, RequestAhead, SecretSource, Tls,
-    Trust,
+    Account, Author, ClientCertificate, Config, GivenPassword, Quirk, RequestAhead, SecretSource,
+    Tls, Trust,
 };
 pub use route::{ConnectCommand, Proxy, ProxyProtocol, ProxyServer, host_and_port};
 pub use taken::Taken;

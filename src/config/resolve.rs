@@ -7,7 +7,9 @@
 use std::{num::NonZero, path::PathBuf, sync::Arc};
 
 use super::{
-    account::{Account, ClientCertificate, Config, GivenPassword, SecretSource, Tls, Trust},
+    account::{
+        Account, Author, ClientCertificate, Config, GivenPassword, SecretSource, Tls, Trust,
+    },
     conflicts::{check, check_choices, layered},
     mistakes::Mistakes,
     provenance::{Located, Setting, Source},
@@ -148,7 +150,7 @@ pub fn resolve_part(
         }
         if let (Some(account), Some(owner)) = (&mut valid, owner) {
             mistakes.value_of(check_owner(&part, &section, account, owner));
-            account.is_users_own = true;
+            account.author = Author::User;
         }
         if let Some(account) = valid.as_ref().filter(|_| mistakes.is_empty()) {
             mistakes.value_of(taken.add(account, &part.document, &section.header));
@@ -291,13 +293,16 @@ fn check_password(
         .with_hint("remove one of them"))
 }
 
+/// A part of an account, with its line for `pouch config show`.
+type WithSetting<T> = (T, Setting);
+
 /// Returns the rules and the multidrop of an account, from the tables of the account and the
 /// defaults.
 fn sorting(
     blocks: &[Option<&Block>],
     context: &RuleContext<'_>,
     mistakes: &mut Mistakes,
-) -> (Vec<(Rule, Setting)>, Option<(Multidrop, Setting)>) {
+) -> (Vec<WithSetting<Rule>>, Option<WithSetting<Multidrop>>) {
     let blocks = || blocks.iter().flatten();
     let mut rules = Vec::new();
     for rule in blocks().flat_map(|block| &block.rules) {
@@ -380,7 +385,7 @@ pub(super) fn build(
         after: values.after,
         quirks: values.quirks,
         enabled: values.enabled,
-        is_users_own: false,
+        author: Author::Trusted,
         settings: Arc::new(settings),
     })
 }

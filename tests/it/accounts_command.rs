@@ -430,7 +430,7 @@ fn passwords_of_the_config_itself_are_still_refused() {
 fn rounds_use_the_accounts_of_now() {
     let provider = Provider::new(&toml(&["ann"]));
     let run = provider.home.pouch(&["fetch", "--every", "1s", "-v"]);
-    let mut pouch = run.within(Duration::from_secs(60)).spawn();
+    let mut pouch = run.within(Duration::from_mins(1)).spawn();
     pouch.wait_for("ann ");
     provider.list(&toml(&["ann", "ben"]));
     pouch.wait_for("ben ");

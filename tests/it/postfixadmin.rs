@@ -1,5 +1,5 @@
-//! `contrib/postfixadmin`, with a real PostgreSQL. These tests need root, since PostgreSQL does not
-//! run as root and is started as another user.
+//! `contrib/postfixadmin`, with a real database server. These tests need root: the server does not
+//! run as root, and is started as another user.
 
 use std::{fs, path::PathBuf};
 
@@ -10,7 +10,7 @@ use crate::{
     support::{Home, run::Output},
 };
 
-/// The table of PostfixAdmin 3, for PostgreSQL, with the columns that its scripts use.
+/// The table `fetchmail`, with the columns of version 3.
 const TABLE: &str = "
 CREATE TABLE fetchmail (
   id serial PRIMARY KEY,
@@ -38,7 +38,7 @@ CREATE TABLE fetchmail (
 );
 ";
 
-/// A PostgreSQL on a Unix socket, and a config that reads its table `fetchmail`.
+/// A database server on a Unix socket, and a config that reads its table `fetchmail`.
 struct Database {
     home: Home,
     server: Server,

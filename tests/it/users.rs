@@ -655,7 +655,7 @@ fn listed_accounts_are_delivered_as_their_users() {
     grep.assert_code(1);
     // each round reads the list again
     let run = office.pouch(&["fetch", "--every", "1s", "-v"]);
-    let mut pouch = run.within(Duration::from_secs(60)).spawn();
+    let mut pouch = run.within(Duration::from_mins(1)).spawn();
     pouch.wait_for_times("other ", 1);
     office.other.add("uid-3", corpus::message(3));
     pouch.wait_for_times("1 new", 1);

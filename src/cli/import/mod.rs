@@ -197,7 +197,7 @@ fn existing(context: &CommandContext) -> Result<Existing> {
     render::check(path, home, &text)?;
     let accounts = context.setup.accounts_of_files().iter();
     // root must not connect with the settings of another user
-    let accounts = accounts.filter(|account| !account.is_users_own);
+    let accounts = accounts.filter(|account| account.author == config::Author::Trusted);
     Ok(Existing {
         text,
         accounts: accounts.cloned().collect(),
