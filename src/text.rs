@@ -146,6 +146,11 @@ pub fn time_of_day(at: Timestamp) -> String {
     local(at, "%H:%M")
 }
 
+/// Returns the time in UTC, like `2026-11-24T14:05:00Z`.
+pub fn instant(at: Timestamp) -> String {
+    jiff::Timestamp::from_second(at.0).map_or_else(|_| "-".into(), |at| at.to_string())
+}
+
 fn local(at: Timestamp, format: &str) -> String {
     jiff::Timestamp::from_second(at.0).map_or_else(
         |_| "an unknown time".into(),

@@ -17,7 +17,7 @@ use crate::{
     },
     import::Program,
     ledger::{RowRange, State},
-    report::Level,
+    report::{Level, log::Format},
     text::start_of_day,
 };
 
@@ -209,9 +209,43 @@ pub struct Fetch {
     #[arg(long)]
     pub fail_if_none: bool,
 
+    /// Print a line on standard error for each delivery: plain, journal or json
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        hide_possible_values = true,
+        conflicts_with = "dry_run"
+    )]
+    pub log: Option<LogFormat>,
+
+    /// Write metrics of all accounts for Prometheus to this file after each run
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "dry_run")]
+    pub metrics: Option<PathBuf>,
+
     /// Use the first line that this command prints as the password
     #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
     pub password_command: Option<String>,
+}
+
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// With the time, for files.
+    Plain,
+    /// With the priority, for the journal of systemd.
+    Journal,
+    /// The lines of `--json`.
+    Json,
+}
+
+impl From<LogFormat> for Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Plain => Self::Plain,
+            LogFormat::Journal => Self::Journal,
+            LogFormat::Json => Self::Json,
+        }
+    }
 }
 
 /// Options of `pouch import`.
@@ -269,7 +303,8 @@ pub struct Plan {
     after_help = "Exit status: 0 if no account needs attention; 1 if one does: it fails (a \
                   transient failure counts once it has lasted a day), its last run was \
                   interrupted, or messages are quarantined; other values if its ledger cannot be \
-                  read"
+                  read. With --check: 0 if all is well, 1 if an account needs attention or was \
+                  never run, 2 if an account had no success for TIME, 3 if that cannot be determined"
 )]
 pub struct Status {
     /// The accounts.
@@ -279,6 +314,12 @@ pub struct Status {
     /// Show only accounts that need attention
     #[arg(long)]
     pub problems: bool,
+
+    /// Print one line for a monitoring system: an account whose last success is longer ago than
+    /// this (1d by default) is critical
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true,
+        default_missing_value = "1d", value_parser = interval, conflicts_with = "problems")]
+    pub check: Option<TimeSpan>,
 }
 
 /// Options of `pouch login`.

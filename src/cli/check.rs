@@ -89,7 +89,10 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
 /// Returns whether `fetch` has a sandbox for these accounts, and its description. To find out, the
 /// sandbox is applied to a thread that ends at once.
 fn sandbox_status(context: &CommandContext, accounts: &[Account]) -> (bool, String) {
-    match fetch::in_thread(|| fetch::described_sandbox(context, accounts).apply()) {
+    match fetch::in_thread(|| {
+        let metrics = context.setup.metrics();
+        fetch::described_sandbox(context, accounts, metrics).apply()
+    }) {
         Ok(Status::Enforced) => (true, "limited to the files and ports in the config".into()),
         Ok(Status::Partial) => (
             true,
@@ -212,6 +215,9 @@ impl Steps<'_> {
         }
         if let Some(after) = &account.after {
             report("after", probe::program(after, "after", env));
+        }
+        if let Some(alert) = &account.alert {
+            report("alert", probe::program(alert, "alert", env));
         }
         for destination in account.routing.all() {
             if let Destination::Pipe(argv) = &destination

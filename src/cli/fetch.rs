@@ -2,15 +2,18 @@
 
 use std::{
     io::{self, IsTerminal},
+    path::Path,
     sync::Arc,
     thread,
 };
 
 use super::{
     CommandContext, CommandResult, account_user,
-    args::{self, When},
+    args::{self, LogFormat, When},
     dirs,
     list_reports::ListReports,
+    metrics,
+    metrics::MetricsFile,
     setup,
 };
 use crate::{
@@ -26,8 +29,10 @@ use crate::{
     },
     net::TlsCache,
     report::{
-        Level, complain,
+        Level, Several, complain,
         json::Json,
+        log::Log,
+        metrics::RunMetrics,
         plain::{Plain, Rounds},
         terminal::Terminal,
         watched, words,
@@ -39,9 +44,13 @@ use crate::{
 pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult {
     let mut accounts = selected(context, args)?;
     let mut env = env(context, &accounts)?;
-    if args.every.is_some() {
-        env.report = reporter(context, &accounts, Some(Rounds::new(env.clock)));
-    }
+    let rounds = args.every.map(|_| Rounds::new(env.clock));
+    env.report = reporter(context, &accounts, args.log, rounds);
+    let mut metrics_file = match context.handover {
+        None => MetricsFile::find(context, args)?,
+        // the process that handed over the accounts writes them
+        Some(_) => None,
+    };
     if let Some(wait) = args.wait {
         env.patience = wait.into();
     }
@@ -54,21 +63,27 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
         env.open_files = setup::open_files(jobs.min(accounts.len()));
         // the system's certificates may have changed since the last round
         env.tls = env.tls.renewed();
+        let started = env.clock.now();
+        let file = metrics_file.as_ref().map(|file| file.path.as_path());
         let fetch = || {
+            sandbox(context, &accounts, file).apply();
             let (exit, closing) = round(&accounts, jobs, &env, args.fail_if_none);
             (exit.worst(lists.exit()), closing)
         };
-        let (exit, closing) = match args.every {
-            None => {
-                sandbox(context, &accounts).apply();
-                fetch()
-            }
-            Some(_) => in_thread(|| {
-                sandbox(context, &accounts).apply();
-                fetch()
-            })?,
+        let (mut exit, closing) = match args.every {
+            None => fetch(),
+            Some(_) => in_thread(fetch)?,
         };
-        if let Some(closing) = closing.filter(|_| is_watched(context)) {
+        if let Some(file) = &mut metrics_file {
+            let ended = env.clock.now();
+            let outcome = Some((started, exit));
+            let run = RunMetrics { ended, outcome };
+            let written = file.write(context, args.log, run, || {
+                Ok(metrics::of_accounts(context, &accounts, &env))
+            });
+            exit = exit.worst(written);
+        }
+        if let Some(closing) = closing.filter(|_| args.log.is_none() && is_watched(context)) {
             let time = match args.every {
                 Some(_) => format!("{}  ", time_of_day(env.clock.now())),
                 None => String::new(),
@@ -145,7 +160,7 @@ pub(super) fn selected(context: &CommandContext, args: &args::Fetch) -> Result<V
 /// Returns the sandbox for a run of these accounts. The directories that it writes are created
 /// first if they are missing, so that no directory above them has to be written. The run reports
 /// errors.
-fn sandbox(context: &CommandContext, accounts: &[Account]) -> Sandbox {
+fn sandbox(context: &CommandContext, accounts: &[Account], metrics: Option<&Path>) -> Sandbox {
     if !context.setup.sandbox() {
         return Sandbox::off("sandbox = false");
     }
@@ -160,11 +175,15 @@ fn sandbox(context: &CommandContext, accounts: &[Account]) -> Sandbox {
             let _ = Maildir::open(&path);
         }
     }
-    described_sandbox(context, accounts)
+    described_sandbox(context, accounts, metrics)
 }
 
 /// Returns the sandbox for a run of these accounts, without creating anything.
-pub(super) fn described_sandbox(context: &CommandContext, accounts: &[Account]) -> Sandbox {
+pub(super) fn described_sandbox(
+    context: &CommandContext,
+    accounts: &[Account],
+    metrics: Option<&Path>,
+) -> Sandbox {
     if !context.setup.sandbox() {
         return Sandbox::off("sandbox = false");
     }
@@ -190,6 +209,9 @@ pub(super) fn described_sandbox(context: &CommandContext, accounts: &[Account]) 
                 .iter()
                 .map(|it| tokens::ports(it, &state_dir.path, home));
             ports.flatten().for_each(|port| sandbox.allow_port(port));
+            if let Some(dir) = metrics.and_then(metrics::directory) {
+                sandbox.allow_directory(&dir);
+            }
             sandbox
         }
         // the run reports it
@@ -338,7 +360,7 @@ pub(super) fn env(context: &CommandContext, accounts: &[Account]) -> Result<RunE
     let mut env = context.setup.dirs.env(
         context.setup.state_dir()?,
         context.stop.clone(),
-        reporter(context, accounts, None),
+        reporter(context, accounts, None, None),
         context.level,
     );
     env.tls = TlsCache::new(context.roots.clone());
@@ -356,11 +378,25 @@ pub(super) fn env(context: &CommandContext, accounts: &[Account]) -> Result<RunE
 fn reporter(
     context: &CommandContext,
     accounts: &[Account],
+    log: Option<LogFormat>,
     rounds: Option<Rounds>,
 ) -> Arc<dyn Reporter> {
-    if context.global.json {
-        let clock = dirs::clock();
-        return Arc::new(Json { clock });
+    let (clock, level) = (dirs::clock(), context.level);
+    let log = log.map(|format| {
+        let format = format.into();
+        Log {
+            format,
+            clock,
+            level,
+        }
+    });
+    match (context.global.json, log) {
+        (true, None) => return Arc::new(Json { clock }),
+        (false, Some(log)) => return Arc::new(log),
+        (true, Some(log)) => {
+            return Arc::new(Several(vec![Arc::new(Json { clock }), Arc::new(log)]));
+        }
+        (false, None) => {}
     }
     let names = accounts.iter().map(|account| account.name.chars().count());
     let progress = shows_progress(context);

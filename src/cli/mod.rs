@@ -15,10 +15,13 @@ mod import;
 mod ledger;
 mod list_reports;
 mod login;
+mod metrics;
 mod plan;
+mod plugin;
 mod probe;
 pub mod setup;
 mod sources;
+mod state;
 mod status;
 pub mod users;
 
@@ -37,7 +40,7 @@ use crate::{
     config::resolve::Problem,
     error::{Error, Exit, Kind},
     net::SystemRoots,
-    report::{self, Colour, Level},
+    report::{self, Colour, Level, log::Log},
     sys::{interrupt::Interrupt, process},
     text::{count, sanitize},
 };
@@ -297,11 +300,32 @@ fn command(cli: Cli, start: Start) -> Exit {
         None | Some(Command::Fetch(Fetch { dry_run: false, .. }))
     );
     let is_part = start.handover.is_some();
+    let is_plugin = matches!(&cli.command, Some(Command::Status(args)) if args.check.is_some());
+    let log = match &cli.command {
+        Some(Command::Fetch(args)) => args.log,
+        _ => None,
+    };
     match dispatch(cli, start, level, colour) {
         Ok(exit) => exit,
         Err(failure) => {
+            if is_plugin && let Some(error) = failure.error.downcast_ref::<Error>() {
+                return plugin::fail(level, json, error);
+            }
             if json && let Some(error) = failure.error.downcast_ref::<Error>() {
                 document(error, failure.exit, in_lines, is_part);
+            }
+            if let Some(format) = log
+                && let Some(error) = failure.error.downcast_ref::<Error>()
+            {
+                let (format, clock) = (format.into(), dirs::clock());
+                let log = Log {
+                    format,
+                    clock,
+                    level,
+                };
+                log.problem(error);
+                error.further().iter().for_each(|error| log.problem(error));
+                return failure.exit;
             }
             if level == Level::Silent {
                 failure.exit

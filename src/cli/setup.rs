@@ -259,6 +259,11 @@ impl Setup {
             .map_or(true, |files| files.config.sandbox)
     }
 
+    /// Returns the file to which metrics are written, if the config sets one.
+    pub fn metrics(&self) -> Option<&Path> {
+        self.files.as_ref().ok()?.config.metrics.as_deref()
+    }
+
     /// Returns the accounts with these names, which may be URLs, or all enabled accounts if `names`
     /// is empty. `overrides` are applied to each.
     ///

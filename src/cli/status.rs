@@ -6,85 +6,27 @@
 
 use serde_json::{Value, json};
 
-use super::{CommandContext, CommandResult, args::Status as Args, fetch, print_json};
+use super::{
+    CommandContext, CommandResult, args::Status as Args, fetch, plugin, print_json, state::Status,
+};
 use crate::{
     config::Account,
-    domain::{size::ByteSize, time::Timestamp},
-    error::{Exit, Result},
-    fetch::{env::RunEnv, tokens},
-    ledger::{PastRun, Problem, Reader, State},
+    domain::{size::ByteSize, time::TimeSpan},
+    error::Exit,
+    fetch::env::RunEnv,
+    ledger::{PastRun, Problem, State},
     report::{Colour, Level, complain, form, json, print_wrapped},
-    sys::lock,
     text::{count, moment, sanitize},
 };
 
-/// The number of runs that `-v` shows.
-const RUNS: u32 = 10;
-
-/// The state of an account according to its ledger.
-#[derive(Default)]
-struct Status {
-    runs: Vec<PastRun>,
-    counts: Vec<(State, u64)>,
-    problem: Option<Problem>,
-    /// Whether a pouch process holds the account's lock.
-    locked: bool,
-    /// Whether the account has to sign in with OAuth 2.0 before the next run.
-    needs_sign_in: bool,
-}
-
-impl Status {
-    fn read(account: &Account, env: &RunEnv) -> Result<Self> {
-        let file = env.offline_file(account)?;
-        let sign_in = tokens::sign_in(account, env.token_env())?;
-        let needs_sign_in = sign_in.is_some_and(|(_, sign_in)| sign_in.is_none_or(|it| it.is_lost));
-        let Some(ledger) = Reader::open(&file, &account.identity().address)? else {
-            return Ok(Self {
-                needs_sign_in,
-                ..Self::default()
-            });
-        };
-        Ok(Self {
-            needs_sign_in,
-            locked: lock::is_locked(&env.state_dir, file.key()),
-            runs: ledger.past_runs(RUNS)?,
-            counts: ledger.counts()?,
-            problem: ledger.problem()?,
-        })
-    }
-
-    /// Returns the start time of the current run. `None` if pouch is not running.
-    fn running_since(&self) -> Option<Timestamp> {
-        let last = self.runs.first()?;
-        (self.locked && last.ended.is_none()).then_some(last.started)
-    }
-
-    /// Returns whether the last run was interrupted.
-    fn was_interrupted(&self) -> bool {
-        let last_is_open = self.runs.first().is_some_and(|run| run.ended.is_none());
-        last_is_open && !self.locked
-    }
-
-    /// Returns the number of messages in a state.
-    fn number(&self, state: State) -> u64 {
-        let found = self.counts.iter().find(|(known, _)| *known == state);
-        found.map_or(0, |(_, number)| *number)
-    }
-
-    /// Returns whether the account needs attention.
-    fn needs_action(&self) -> bool {
-        self.problem
-            .as_ref()
-            .is_some_and(|problem| problem.reported)
-            || self.number(State::Quarantined) > 0
-            || self.needs_sign_in
-            || self.was_interrupted()
-    }
-}
-
 pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
-    let accounts = context.setup.known_accounts(&args.accounts.accounts)?;
+    let accounts = context.setup.known_accounts(&args.accounts.accounts);
+    let accounts = accounts.map_err(|error| plugin::with_hint(error, args))?;
     let env = fetch::env(context, &accounts)?;
+    if let Some(limit) = args.check {
+        let documents = checked(&accounts, &env, limit);
+        return Ok(plugin::print(context, limit, documents)?);
+    }
     let names = accounts.iter().map(|account| account.name.chars().count());
     let view = View {
         colour: context.stdout_colour(),
@@ -122,6 +64,19 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
         print_json(&json!({ "accounts": documents }))?;
     }
     Ok(exit)
+}
+
+/// Returns the documents of accounts with their health, for `--check`.
+fn checked(accounts: &[Account], env: &RunEnv, limit: TimeSpan) -> Vec<Value> {
+    let now = env.clock.now();
+    let checked = |account: &Account| match Status::read(account, env) {
+        Ok(status) => {
+            let diagnosis = status.condition().assess(limit, now);
+            plugin::with_diagnosis(document(&account.name, &status), &diagnosis)
+        }
+        Err(error) => json!({ "account": account.name, "problem": json::error(&error) }),
+    };
+    accounts.iter().map(checked).collect()
 }
 
 /// The settings for displaying accounts.
@@ -276,6 +231,7 @@ fn document(account: &str, status: &Status) -> Value {
         .map(|(state, number)| (state.name().to_owned(), json!(number)))
         .collect();
     let problem = status.problem.as_ref();
+    let totals = &status.history.totals;
     json!({
         "account": account,
         "running": status.running_since().is_some(),
@@ -283,7 +239,19 @@ fn document(account: &str, status: &Status) -> Value {
         "needs_sign_in": status.needs_sign_in,
         "failing": problem.map(|problem| &problem.what),
         "problem_since": problem.map(|problem| problem.since.0),
+        "last_run": status.runs.first().map(|run| run.started.0),
+        "last_success": status.history.last_success.map(|at| at.0),
         "runs": runs,
         "messages": messages,
+        "totals": {
+            "runs": totals.runs,
+            "failed_runs": totals.failed_runs,
+            "seconds": totals.seconds,
+            "delivered": totals.tally.delivered,
+            "bytes": totals.tally.octets,
+            "deleted": totals.tally.deleted,
+            "failed": totals.tally.failed,
+            "skipped": totals.tally.skipped,
+        },
     })
 }

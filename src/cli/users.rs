@@ -17,7 +17,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     process::{Child, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::geteuid;
@@ -25,16 +25,24 @@ use serde_json::{Value, json};
 
 use super::{
     CommandContext, Failure, account_user,
-    args::{Command, Ledger},
+    args::{Accounts, Command, Fetch, Ledger, LogFormat, Status},
     dirs, fetch,
     handover::{Handover, MARK},
     list_reports::ListReports,
-    login, print_json,
+    login,
+    metrics::MetricsFile,
+    plugin, print_json,
 };
 use crate::{
     config::{Account, Author, SecretSource, Trust, overrides::Overrides},
+    domain::time::Timestamp,
     error::{Error, Exit, Kind, Result},
-    report::{Colour, Level, complain, form, json},
+    event::{Event, Reporter},
+    report::{
+        Colour, Level, complain, form, json,
+        log::{Format, Log},
+        metrics::{AccountMetrics, RunMetrics},
+    },
     sys::{
         interrupt::{Interrupt, Wake},
         owner,
@@ -129,21 +137,33 @@ pub(super) fn run(
             None => return Ok(None),
         },
     };
-    if !context.setup.has_users(&names) {
+    let fetch = fetch_of(command);
+    let mut publisher = Publisher::new(context, fetch, &names)?;
+    // metrics have all accounts, also those of other users
+    let scope = if publisher.file.is_some() {
+        &[]
+    } else {
+        names.as_slice()
+    };
+    if !context.setup.has_users(scope) {
         return Ok(None);
     }
     // the accounts of the next round may be those of other users
-    let interval = interval(context, command).filter(|_| geteuid().is_root());
-    let is_fetch = matches!(command, Command::Fetch(args) if !args.dry_run);
+    let interval = interval(context, fetch).filter(|_| geteuid().is_root());
     let mut lists = None;
     loop {
         let has_rounds = interval.is_some();
-        let Some(exit) = once(context, command, (&names, arguments), has_rounds)? else {
-            return Ok(None);
+        let names_and_arguments = (names.as_slice(), arguments);
+        let ended = once(
+            context,
+            command,
+            names_and_arguments,
+            has_rounds,
+            &mut publisher,
+        )?;
+        let (Some(exit), Some(_)) = (ended, fetch) else {
+            return Ok(ended);
         };
-        if !is_fetch {
-            return Ok(Some(exit));
-        }
         let lists = lists.get_or_insert_with(|| ListReports::new(context, &names));
         if interval.is_none_or(|interval| context.stop.sleep(interval).is_err()) {
             if context.global.json {
@@ -157,13 +177,9 @@ pub(super) fn run(
 }
 
 /// Returns the time between two rounds, if this process has to read the accounts again before each.
-fn interval(context: &CommandContext, command: &Command) -> Option<Duration> {
-    match command {
-        Command::Fetch(args) if !args.dry_run && context.setup.has_list() => {
-            args.every.map(Duration::from)
-        }
-        _ => None,
-    }
+fn interval(context: &CommandContext, fetch: Option<&Fetch>) -> Option<Duration> {
+    let every = fetch?.every?;
+    context.setup.has_list().then(|| every.into())
 }
 
 /// Runs a command once in processes of the users. Returns `None` if this process can run it itself,
@@ -173,57 +189,231 @@ fn once(
     command: &Command,
     (names, arguments): (&[String], &[OsString]),
     more_rounds: bool,
+    publisher: &mut Publisher<'_>,
 ) -> std::result::Result<Option<Exit>, Failure> {
+    publisher.started = dirs::clock().now();
+    let fetch = fetch_of(command);
     let connects = matches!(command, Command::Fetch(_) | Command::Plan(_));
-    let (groups, failed) = groups(context, names, connects);
-    if !more_rounds && failed.is_empty() && groups.iter().all(|group| group.user.is_none()) {
+    let divided = groups(context, names, connects);
+    let are_own = |(groups, failed): &(Vec<Group>, Vec<(String, Error)>)| {
+        failed.is_empty() && groups.iter().all(|group| group.user.is_none())
+    };
+    if !more_rounds
+        && are_own(&divided)
+        && (publisher.file.is_none() || are_own(&groups(context, &[], false)))
+    {
         return Ok(None);
     }
-    let is_fetch = matches!(command, Command::Fetch(args) if !args.dry_run);
-    let to_stdout = matches!(command, Command::Fetch(args) if args.to.as_deref() == Some("-"));
-    if let Command::Fetch(args) = command
-        && is_fetch
-    {
+    if let Some(args) = fetch {
         // mistakes in the command line are reported once
         fetch::selected(context, args)?;
     }
+    let (groups, failed) = divided;
     let mut combined = Combined::default();
     for (name, error) in failed {
-        report_failure(context, is_fetch, &name, &error, &mut combined);
+        report_failure(context, fetch, &name, &error, &mut combined);
     }
-    // directories of users are created before another process creates the one above them
-    let mut handovers = Vec::new();
-    for group in &groups {
-        match handover(context, command, group, groups.len() == 1) {
-            Ok(handover) => handovers.push(handover),
-            Err(error) => {
-                for (name, _) in &group.accounts {
-                    report_failure(context, is_fetch, name, &error, &mut combined);
-                }
-            }
-        }
-    }
+    let handovers = handovers(context, command, &groups, &mut combined);
     let is_whole = handovers.len() == 1 && combined.accounts.is_empty();
-    let merges = context.global.json && !is_fetch && !is_whole;
-    let mut running = Vec::new();
-    for handover in handovers {
-        if context.stop.signal().is_some() {
-            break;
-        }
-        running.push(Process::start(context, arguments, &handover, merges)?);
-        if !is_fetch || to_stdout {
-            wait(&mut running, &context.stop, &mut combined)?;
-        }
+    let check = match command {
+        Command::Status(args) => args.check.filter(|_| !is_whole),
+        _ => None,
+    };
+    let merges = (context.global.json || check.is_some()) && fetch.is_none() && !is_whole;
+    let mut arguments = arguments.to_vec();
+    if check.is_some() {
+        arguments.insert(1, "--json".into());
     }
-    wait(&mut running, &context.stop, &mut combined)?;
-    let mut exit = combined.exit(is_fetch);
+    let order = Order {
+        arguments,
+        merges,
+        one_by_one: fetch.is_none_or(|args| args.to.as_deref() == Some("-")),
+    };
+    order.run(context, &handovers, &mut combined, publisher)?;
+    let mut exit = combined.exit(fetch.is_some());
     if names.is_empty() {
         exit = context.problems_exit().worst(exit);
+    }
+    let exit = exit.worst(publisher.write(Some(exit)));
+    if let Some(limit) = check {
+        return Ok(Some(plugin::print(context, limit, combined.accounts)?));
     }
     if merges {
         print_json(&combined.document())?;
     }
     Ok(Some(exit))
+}
+
+/// Returns the options of a command that fetches.
+fn fetch_of(command: &Command) -> Option<&Fetch> {
+    match command {
+        Command::Fetch(args) if !args.dry_run => Some(args),
+        _ => None,
+    }
+}
+
+/// How the processes are run.
+struct Order {
+    /// Their command line.
+    arguments: Vec<OsString>,
+    /// Whether their JSON documents are combined.
+    merges: bool,
+    /// Whether they run one after the other, since they write to the same output.
+    one_by_one: bool,
+}
+
+impl Order {
+    /// Runs a process for each handover, and waits for them.
+    fn run(
+        &self,
+        context: &CommandContext,
+        handovers: &[Handover],
+        combined: &mut Combined,
+        publisher: &mut Publisher<'_>,
+    ) -> Result<()> {
+        let mut running = Vec::new();
+        for handover in handovers {
+            if context.stop.signal().is_some() {
+                break;
+            }
+            let process = Process::start(context, &self.arguments, handover, self.merges)?;
+            running.push(process);
+            if self.one_by_one {
+                wait(&mut running, &context.stop, combined, publisher)?;
+            }
+        }
+        wait(&mut running, &context.stop, combined, publisher)
+    }
+}
+
+/// Writes the metrics of all accounts, if the command or the config asks for that. The processes of
+/// users cannot: the file is that of this process.
+struct Publisher<'a> {
+    context: &'a CommandContext,
+    /// The accounts that are fetched.
+    names: &'a [String],
+    file: Option<MetricsFile>,
+    log: Option<LogFormat>,
+    started: Timestamp,
+    /// The interval of `--every`. This process does not know when a round of another one ends.
+    every: Option<Duration>,
+}
+
+impl<'a> Publisher<'a> {
+    /// Returns the publisher for a command that fetches. For other commands, it writes nothing.
+    fn new(
+        context: &'a CommandContext,
+        fetch: Option<&Fetch>,
+        names: &'a [String],
+    ) -> Result<Self> {
+        let file = match fetch {
+            Some(args) => MetricsFile::find(context, args)?,
+            None => None,
+        };
+        Ok(Self {
+            context,
+            names,
+            every: fetch
+                .and_then(|args| args.every)
+                .filter(|_| file.is_some())
+                .map(Duration::from),
+            file,
+            log: fetch.and_then(|args| args.log),
+            started: dirs::clock().now(),
+        })
+    }
+
+    /// Returns the time at which the metrics have to be written next while processes run.
+    fn next(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.every?)
+    }
+
+    /// Writes the metrics. Returns the exit code that follows from it. `exit` is that of the run if it
+    /// is over.
+    fn write(&mut self, exit: Option<Exit>) -> Exit {
+        let Some(file) = &mut self.file else {
+            return Exit::OK;
+        };
+        let run = RunMetrics {
+            ended: dirs::clock().now(),
+            outcome: exit.map(|exit| (self.started, exit)),
+        };
+        let (context, names) = (self.context, self.names);
+        file.write(context, self.log, run, || metrics_of_all(context, names))
+    }
+}
+
+/// Returns the metrics of all enabled accounts and of those named, whose ledgers are read by processes
+/// of their users.
+fn metrics_of_all(context: &CommandContext, names: &[String]) -> Result<Vec<AccountMetrics>> {
+    let (mut groups, mut failed) = self::groups(context, &[], false);
+    let is_known = |name: &String| {
+        let groups = groups.iter().flat_map(|group| &group.accounts);
+        let failed = failed.iter().map(|(name, _)| name);
+        groups
+            .map(|(name, _)| name)
+            .chain(failed)
+            .any(|known| known == name)
+    };
+    let others: Vec<_> = names
+        .iter()
+        .filter(|name| !is_known(name))
+        .cloned()
+        .collect();
+    if !others.is_empty() {
+        let (more, more_failed) = self::groups(context, &others, false);
+        groups.extend(more);
+        failed.extend(more_failed);
+    }
+    let command = Command::Status(Status {
+        accounts: Accounts {
+            accounts: Vec::new(),
+        },
+        problems: false,
+        check: None,
+    });
+    let mut combined = Combined::default();
+    let handovers = handovers(context, &command, &groups, &mut combined);
+    let program = std::env::args_os().next().unwrap_or_else(|| "pouch".into());
+    let order = Order {
+        arguments: vec![program, "--json".into(), "status".into()],
+        merges: true,
+        one_by_one: false,
+    };
+    order.run(
+        context,
+        &handovers,
+        &mut combined,
+        &mut Publisher::new(context, None, &[])?,
+    )?;
+    let unreadable = failed
+        .iter()
+        .map(|(name, _)| AccountMetrics::unreadable(name));
+    let found = combined.accounts.iter().map(AccountMetrics::from_document);
+    Ok(found.chain(unreadable).collect())
+}
+
+/// Returns what the process of each group gets. Accounts for which that fails are reported.
+fn handovers(
+    context: &CommandContext,
+    command: &Command,
+    groups: &[Group],
+    combined: &mut Combined,
+) -> Vec<Handover> {
+    let fetch = fetch_of(command);
+    // directories of users are created before another process creates the one above them
+    let mut handovers = Vec::new();
+    for group in groups {
+        match handover(context, command, group, groups.len() == 1) {
+            Ok(handover) => handovers.push(handover),
+            Err(error) => {
+                for (name, _) in &group.accounts {
+                    report_failure(context, fetch, name, &error, combined);
+                }
+            }
+        }
+    }
+    handovers
 }
 
 /// Divides the accounts by user, those of this process first. Returns them with the accounts that
@@ -304,7 +494,7 @@ fn handover(
             .map(|(name, _)| name.clone())
             .collect(),
         secrets: secrets(context, command, group)?,
-        is_round: interval(context, command).is_some() && geteuid().is_root(),
+        is_round: interval(context, fetch_of(command)).is_some() && geteuid().is_root(),
         is_alone,
         has_terminal: io::stdin().is_terminal(),
         parent: std::process::id(),
@@ -416,11 +606,17 @@ impl Process {
 
 /// Waits for all processes, and adds their outcomes to `combined`. A signal to this process ends
 /// them.
-fn wait(running: &mut Vec<Process>, stop: &Interrupt, combined: &mut Combined) -> Result<()> {
+fn wait(
+    running: &mut Vec<Process>,
+    stop: &Interrupt,
+    combined: &mut Combined,
+    publisher: &mut Publisher<'_>,
+) -> Result<()> {
     let failed = |error: std::io::Error| {
         Error::new(Kind::Io, "cannot wait for a process").with_fact(error.to_string())
     };
     let mut is_stopped = false;
+    let mut deadline = publisher.next();
     loop {
         let mut ended = Vec::new();
         for index in (0..running.len()).rev() {
@@ -436,15 +632,24 @@ fn wait(running: &mut Vec<Process>, stop: &Interrupt, combined: &mut Combined) -
         }
         let children = running.iter().map(|process| &process.child);
         if is_stopped {
-            process::wait_for_any(children, &Interrupt::default()).map_err(failed)?;
-        } else if process::wait_for_any(children, stop).map_err(failed)? == Wake::Signal {
-            is_stopped = true;
-            let _ = Interrupt::default().sleep(FORWARD_AFTER);
-            for process in running.iter_mut() {
-                if matches!(process.child.try_wait(), Ok(None)) {
-                    process::terminate(&process.child);
+            process::wait_for_any(children, &Interrupt::default(), None).map_err(failed)?;
+            continue;
+        }
+        match process::wait_for_any(children, stop, deadline).map_err(failed)? {
+            Wake::Signal => {
+                is_stopped = true;
+                let _ = Interrupt::default().sleep(FORWARD_AFTER);
+                for process in running.iter_mut() {
+                    if matches!(process.child.try_wait(), Ok(None)) {
+                        process::terminate(&process.child);
+                    }
                 }
             }
+            Wake::Deadline => {
+                publisher.write(None);
+                deadline = publisher.next();
+            }
+            Wake::Ready => {}
         }
     }
     Ok(())
@@ -523,20 +728,29 @@ impl Combined {
 /// Reports that an account cannot be run.
 fn report_failure(
     context: &CommandContext,
-    is_fetch: bool,
+    fetch: Option<&Fetch>,
     account: &str,
     error: &Error,
     combined: &mut Combined,
 ) {
     combined.exits.push(error.kind().exit());
-    if context.global.json && is_fetch {
-        let clock = dirs::clock();
+    let (clock, level) = (dirs::clock(), context.level);
+    let log = fetch.and_then(|args| args.log).map(Format::from);
+    if let Some(format) = log {
+        let log = Log {
+            format,
+            clock,
+            level,
+        };
+        log.event(account, &Event::Problem { error, tell: true });
+    }
+    if context.global.json && fetch.is_some() {
         json::Json { clock }.problem(error);
     } else if context.global.json {
         let problem = json::error(error);
         let failed = json!({ "account": account, "problem": problem });
         combined.accounts.push(failed);
-    } else if context.level > Level::Silent {
+    } else if level > Level::Silent && log.is_none() {
         complain(&form(Some(account), error, context.colour));
     }
 }

@@ -34,6 +34,8 @@ pub struct Config {
     pub sandbox: bool,
     /// The command that prints further accounts.
     pub accounts_command: Option<Vec<String>>,
+    /// The file to which metrics are written.
+    pub metrics: Option<PathBuf>,
     /// The accounts in the order of the file, including those with `enabled = false`.
     pub accounts: Vec<Account>,
 }
@@ -104,6 +106,8 @@ pub struct Account {
     pub before: Option<Vec<String>>,
     /// The command to run once after a run that delivered something.
     pub after: Option<Vec<String>>,
+    /// The command to run when the account starts to need attention, and when it has recovered.
+    pub alert: Option<Vec<String>>,
     /// Workarounds for the server.
     pub quirks: Vec<Quirk>,
     /// Whether `pouch fetch` without names includes the account.

@@ -107,10 +107,12 @@ pub fn resolve_main(file: &mut File, context: &ConfigDefaults) -> Result<(Config
         taken.add(account, &file.document, header)?;
     }
     let top = file.top.clone().over(TopTable::defaults()).complete();
+    let metrics = file.top.metrics.as_ref();
     let config = Config {
         jobs: top.as_ref().map_or(1, |top| top.jobs.get()),
         sandbox: top.as_ref().is_ok_and(|top| top.sandbox),
         accounts_command: top.ok().and_then(|top| top.accounts_command),
+        metrics: metrics.map(|path| path.value.expand(&context.home, &file.dir)),
         state_dir: state_dir(file, context),
         accounts,
     };
@@ -383,6 +385,7 @@ pub(super) fn build(
         notice: values.notice,
         before: values.before,
         after: values.after,
+        alert: values.alert,
         quirks: values.quirks,
         enabled: values.enabled,
         author: Author::Trusted,

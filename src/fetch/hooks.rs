@@ -1,5 +1,5 @@
 //! The account's commands around a run: `before` runs before connecting, `after` once new mail has
-//! been delivered.
+//! been delivered, and `alert` when the state of the account changes ([`mod@super::alert`]).
 
 use super::env::RunEnv;
 use crate::{
@@ -21,6 +21,7 @@ pub fn before(account: &Account, env: &RunEnv) -> Result<()> {
     Hook {
         key: "before",
         argv,
+        environment: &[],
         consequence: "the server was not contacted",
     }
     .run(account, env)
@@ -47,6 +48,7 @@ pub(super) fn after(account: &Account, env: &RunEnv) -> Result<()> {
     Hook {
         key: "after",
         argv,
+        environment: &[],
         consequence: "the messages were delivered",
     }
     .run(account, env)
@@ -57,11 +59,39 @@ pub(super) fn after(account: &Account, env: &RunEnv) -> Result<()> {
     })
 }
 
+/// Runs the account's `alert` command with these variables in its environment.
+///
+/// # Errors
+/// [`Kind::Deferred`] if the command cannot be run, failed or timed out. Or a signal ended the run.
+pub(super) fn alert(
+    account: &Account,
+    env: &RunEnv,
+    argv: &[String],
+    environment: &[(&'static str, String)],
+) -> Result<()> {
+    Hook {
+        key: "alert",
+        argv,
+        environment,
+        consequence: "the next run tries again",
+    }
+    .run(account, env)
+    .map_err(|failure| match failure {
+        HookFailure::NotStarted(error, source) => {
+            let usual = "write `alert` as a list: [\"notify-send\", \"Mail\"]";
+            error.with_hint(process::start_hint(argv, &source, usual))
+        }
+        HookFailure::NotFound(error) | HookFailure::Failed(error) => error,
+    })
+}
+
 /// A command around a run.
 struct Hook<'a> {
     /// Its key in the config.
     key: &'static str,
     argv: &'a [String],
+    /// Variables of its environment, besides the name of the account.
+    environment: &'a [(&'static str, String)],
     /// The consequence of its failure, for messages.
     consequence: &'static str,
 }
@@ -78,11 +108,13 @@ enum HookFailure {
 
 impl Hook<'_> {
     fn run(&self, account: &Account, env: &RunEnv) -> std::result::Result<(), HookFailure> {
+        let mut environment = vec![("POUCH_ACCOUNT", account.name.clone())];
+        environment.extend_from_slice(self.environment);
         let run = process::Run {
             argv: self.argv,
             input: None,
             output: None,
-            environment: &[("POUCH_ACCOUNT", account.name.clone())],
+            environment: &environment,
             timeout: Some(account.pipe_timeout.into()),
             interactive: false,
         };

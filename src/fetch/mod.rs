@@ -17,11 +17,13 @@
 //! 5. [`notices`] reports quarantined messages by mail, and [`expunge`] deletes messages.
 //!
 //! At the end, [`run`] settles what is left, and [`outcome`] is what the caller gets. The user's
-//! commands before and after all of that are in [`hooks`]. Whether a message, the connection, the
+//! commands before and after all of that are in [`hooks`], and the one that reports a change of the
+//! account's state in [`mod@alert`]. Whether a message, the connection, the
 //! server or a destination is to blame for a failure is decided in
 //! [`blame`](crate::domain::blame).
 
 mod adopt;
+mod alert;
 mod basis;
 mod catch_up;
 mod commit;
@@ -56,7 +58,7 @@ use crate::{
     config::{Account, Tls},
     error::{Error, Kind, Result, Verdict},
     event::{Event, Summary},
-    ledger::{Ledger, LedgerFile, Run, RunEnd},
+    ledger::{Ledger, LedgerFile, Run, RunEnd, Success},
     text::{moment, sanitize},
 };
 
@@ -81,14 +83,19 @@ pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
         Err(error) => (Outcome::default(), Err(error)),
     };
     if let Err(error) = ended {
-        let recorded = env
-            .ledger(account)
-            .and_then(|mut ledger| ledger.should_report(&error, env.audience(), env.clock.now()));
+        let ledger = env.ledger(account);
+        let recorded = ledger.and_then(|mut ledger| {
+            let tell = ledger.should_report(&error, env.audience(), env.clock.now())?;
+            Ok((ledger, tell))
+        });
         // if the ledger cannot be used, nothing is known about earlier reports
         report(&Event::Problem {
             error: &error,
-            tell: recorded.unwrap_or(true),
+            tell: recorded.as_ref().map_or(true, |(_, tell)| *tell),
         });
+        if let Ok((mut ledger, _)) = recorded {
+            alert::update(account, env, &mut ledger);
+        }
         outcome.raise_exit(error.kind().exit());
         outcome.failed = true;
     }
@@ -258,6 +265,9 @@ fn close(
         unsettled,
     )
     .and_then(|()| report_problem(account, env, &mut ledger, problem.as_ref(), &outcome));
+    if recorded.is_ok() {
+        alert::update(account, env, &mut ledger);
+    }
     (outcome, recorded)
 }
 
@@ -279,6 +289,11 @@ fn record_end(
         exit: outcome.exit,
         problem,
         unsettled,
+        success: match (problem, &outcome.lasting) {
+            (None, None) => Success::Yes,
+            (Some(error), _) if error.kind().verdict() == Verdict::StopAll => Success::Unknown,
+            _ => Success::No,
+        },
     };
     ledger.end_run(run, &end, now)
 }

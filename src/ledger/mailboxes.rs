@@ -9,6 +9,7 @@
 //! the files, which users copy, restore and delete.
 
 use std::{
+    cell::OnceCell,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -192,36 +193,115 @@ pub fn conflicting_copy(state_dir: &Path) -> Option<PathBuf> {
     entries.flatten().map(|entry| entry.path()).find(is_copy)
 }
 
-/// Returns the ledger of `mailbox`: that of its name, or else of its address.
-///
-/// # Errors
-/// A ledger cannot be read, or the name is not unique.
-pub fn find(state_dir: &Path, mailbox: &MailboxId) -> Result<Option<LedgerFile>> {
-    let MailboxId { name, address, .. } = mailbox;
-    // most ledgers have the name of a new one
-    let own = LedgerFile::new(state_dir, mailbox);
-    let exists = own.path().exists();
-    if exists {
-        match read(own.clone())? {
-            Some(known) if name.is_none() && !known.has(address) => {}
-            Some(_) | None => return Ok(Some(own)),
+/// The ledgers in a state directory, to find those of several mailboxes. All ledgers are read at most
+/// once, and only if one does not have the name of a new one.
+pub struct Catalog<'a> {
+    state_dir: &'a Path,
+    known: OnceCell<Known>,
+}
+
+/// What [`all`] returns.
+type Known = (Vec<KnownMailbox>, Option<Error>);
+
+impl<'a> Catalog<'a> {
+    /// Returns the catalog of the ledgers in `state_dir`.
+    pub fn new(state_dir: &'a Path) -> Self {
+        Self {
+            state_dir,
+            known: OnceCell::new(),
         }
     }
-    let (known, failed) = all(state_dir)?;
-    if let Some(name) = name {
-        let called: Vec<_> = known.iter().filter(|known| known.is_called(name)).collect();
-        match called[..] {
-            [] => {}
-            [known] => return Ok(Some(known.file.clone())),
-            [..] => return Err(ambiguous(name, &called)),
+
+    /// Opens the ledger of `mailbox` for reading, as [`find_offline`](Self::find_offline). Returns it
+    /// with its file, or `None` if there is none. Most ledgers are opened only once for that.
+    ///
+    /// # Errors
+    /// As for [`find`](Self::find).
+    pub fn open_offline(&self, mailbox: &MailboxId) -> Result<Option<(LedgerFile, Reader)>> {
+        let own = LedgerFile::new(self.state_dir, mailbox);
+        if let Some(ledger) = Reader::open(&own, &mailbox.address)?
+            && (mailbox.name.is_some() || ledger.address.is_some())
+        {
+            return Ok(Some((own, ledger)));
+        }
+        let Some(file) = self.find_offline(mailbox)? else {
+            return Ok(None);
+        };
+        let ledger = Reader::open(&file, &mailbox.address)?;
+        Ok(ledger.map(|ledger| (file, ledger)))
+    }
+
+    fn known(&self) -> Result<&Known> {
+        if self.known.get().is_none() {
+            let _ = self.known.set(all(self.state_dir)?);
+        }
+        self.known
+            .get()
+            .ok_or_else(|| Error::new(Kind::Bug, "the ledgers were not read"))
+    }
+
+    /// Returns the ledger of `mailbox`: that of its name, or else of its address.
+    ///
+    /// # Errors
+    /// A ledger cannot be read, or the name is not unique.
+    pub fn find(&self, mailbox: &MailboxId) -> Result<Option<LedgerFile>> {
+        let MailboxId { name, address, .. } = mailbox;
+        // most ledgers have the name of a new one
+        let own = LedgerFile::new(self.state_dir, mailbox);
+        let exists = own.path().exists();
+        if exists {
+            match read(own.clone())? {
+                Some(known) if name.is_none() && !known.has(address) => {}
+                Some(_) | None => return Ok(Some(own)),
+            }
+        }
+        let (known, failed) = self.known()?;
+        if let Some(name) = name {
+            let called: Vec<_> = known.iter().filter(|known| known.is_called(name)).collect();
+            match called[..] {
+                [] => {}
+                [known] => return Ok(Some(known.file.clone())),
+                [..] => return Err(ambiguous(name, &called)),
+            }
+        }
+        let is_it =
+            |known: &&KnownMailbox| known.has(address) && (name.is_none() || known.name.is_none());
+        match (known.iter().find(is_it), failed) {
+            (Some(known), _) => Ok(Some(known.file.clone())),
+            (None, Some(error)) => Err(may_be_its_own(error.clone())),
+            (None, None) => Ok(None),
         }
     }
-    let is_it =
-        |known: &&KnownMailbox| known.has(address) && (name.is_none() || known.name.is_none());
-    match (known.iter().find(is_it), failed) {
-        (Some(known), _) => Ok(Some(known.file.clone())),
-        (None, Some(error)) => Err(may_be_its_own(error)),
-        (None, None) => Ok(None),
+
+    /// Returns the ledger of `mailbox` for commands that do not connect: as [`find`](Self::find), or
+    /// else the one that the account used last, or the only one of this user and host.
+    ///
+    /// # Errors
+    /// As for [`find`](Self::find).
+    pub fn find_offline(&self, mailbox: &MailboxId) -> Result<Option<LedgerFile>> {
+        if let Some(found) = self.find(mailbox)? {
+            return Ok(Some(found));
+        }
+        let (known, _) = self.known()?;
+        let unnamed = || {
+            let usable = |known: &&KnownMailbox| mailbox.name.is_none() || known.name.is_none();
+            known.iter().filter(usable)
+        };
+        let of_account = |known: &&KnownMailbox| {
+            let used = known.addresses.first();
+            used.is_some_and(|(_, account)| *account == mailbox.account)
+        };
+        let on_host = |known: &&KnownMailbox| {
+            known.addresses.iter().any(|(known, _)| {
+                (&known.user, &known.host) == (&mailbox.address.user, &mailbox.address.host)
+            })
+        };
+        let by_account: Vec<_> = unnamed().filter(of_account).collect();
+        let by_host: Vec<_> = unnamed().filter(on_host).collect();
+        Ok(match (&by_account[..], &by_host[..]) {
+            ([known], _) | ([], [known]) => Some(known.file.clone()),
+            _ => None,
+        })
     }
 }
 
@@ -234,35 +314,20 @@ pub fn may_be_its_own(error: Error) -> Error {
     )
 }
 
-/// Returns the ledger of `mailbox` for commands that do not connect: as [`find`], or else the one
-/// that the account used last, or the only one of this user and host.
+/// Returns the ledger of `mailbox`, as [`Catalog::find`].
 ///
 /// # Errors
-/// As for [`find`].
+/// As for [`Catalog::find`].
+pub fn find(state_dir: &Path, mailbox: &MailboxId) -> Result<Option<LedgerFile>> {
+    Catalog::new(state_dir).find(mailbox)
+}
+
+/// Returns the ledger of `mailbox` for commands that do not connect, as [`Catalog::find_offline`].
+///
+/// # Errors
+/// As for [`Catalog::find`].
 pub fn find_offline(state_dir: &Path, mailbox: &MailboxId) -> Result<Option<LedgerFile>> {
-    if let Some(found) = find(state_dir, mailbox)? {
-        return Ok(Some(found));
-    }
-    let (known, _) = all(state_dir)?;
-    let unnamed = || {
-        let usable = |known: &&KnownMailbox| mailbox.name.is_none() || known.name.is_none();
-        known.iter().filter(usable)
-    };
-    let of_account = |known: &&KnownMailbox| {
-        let used = known.addresses.first();
-        used.is_some_and(|(_, account)| *account == mailbox.account)
-    };
-    let on_host = |known: &&KnownMailbox| {
-        known.addresses.iter().any(|(known, _)| {
-            (&known.user, &known.host) == (&mailbox.address.user, &mailbox.address.host)
-        })
-    };
-    let by_account: Vec<_> = unnamed().filter(of_account).collect();
-    let by_host: Vec<_> = unnamed().filter(on_host).collect();
-    Ok(match (&by_account[..], &by_host[..]) {
-        ([known], _) | ([], [known]) => Some(known.file.clone()),
-        _ => None,
-    })
+    Catalog::new(state_dir).find_offline(mailbox)
 }
 
 fn ambiguous(name: &str, called: &[&KnownMailbox]) -> Error {

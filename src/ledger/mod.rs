@@ -51,6 +51,7 @@
 
 mod admin;
 mod adopt;
+mod alert;
 mod attempts;
 pub mod copies;
 mod deletions;
@@ -69,6 +70,7 @@ mod reporting;
 mod rows;
 mod runs;
 mod schema;
+mod totals;
 
 use std::{
     fs, io,
@@ -93,7 +95,8 @@ pub use mailboxes::LedgerFile;
 pub use maildirs::{DeliveredLocations, MaildirState, SeenMaildir};
 pub use reporting::{Audience, Problem};
 pub use rows::{Row, RowFilter, RowRange, State, no_such_message};
-pub use runs::{PastRun, Run, RunEnd};
+pub use runs::{PastRun, Run, RunEnd, Success};
+pub use totals::{History, Totals};
 
 use crate::{
     domain::{

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use rusqlite::{config::DbConfig, params};
 
-use super::{GRACE_DAYS, Ledger, Reader, size};
+use super::{GRACE_DAYS, Ledger, Reader, size, totals};
 use crate::{
     domain::{
         ids::RowId,
@@ -249,8 +249,10 @@ impl Ledger {
             exit,
             problem,
             unsettled,
+            ..
         } = ended;
         self.write_relaxed(|ledger| {
+            totals::add(ledger, run, ended, now)?;
             ledger.execute(
                 "UPDATE run SET ended = ?, unsettled = ?, exit = ?, delivered = ?, bytes = ?,
                      deleted = ?, failed = ?, skipped = ?, problem = ?
@@ -300,4 +302,17 @@ pub struct RunEnd<'a> {
     pub problem: Option<&'a Error>,
     /// Whether delivered messages may be missing from the ledger, so that the next run must search.
     pub unsettled: bool,
+    /// Whether a problem ended it, or messages were deferred.
+    pub success: Success,
+}
+
+/// Whether the mail of an account was fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Success {
+    /// It was, except for single messages that failed.
+    Yes,
+    /// It was not, because of a problem.
+    No,
+    /// A signal ended the run.
+    Unknown,
 }

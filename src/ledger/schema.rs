@@ -25,7 +25,23 @@ const TABLES: &str = "
         machine             TEXT,               -- that of the last run, hashed; NULL: unknown
         machine_name        TEXT,               -- its host name
         exported_at         INTEGER,            -- another machine has the ledger since then
-        restored_at         INTEGER             -- from a backup, and not compared with files yet
+        restored_at         INTEGER,            -- from a backup, and not compared with files yet
+        alerted             INTEGER NOT NULL DEFAULT 0, -- the `alert` command reported a problem
+        alert_report_due    INTEGER             -- the next report that it failed
+    ) STRICT;
+
+    CREATE TABLE total (                        -- at most one row: the sums of all runs
+        id                  INTEGER PRIMARY KEY CHECK (id = 1),
+        first_run           INTEGER NOT NULL,   -- when the first one began
+        last_success        INTEGER,            -- when the last one without a problem ended
+        runs                INTEGER NOT NULL DEFAULT 0,
+        failed_runs         INTEGER NOT NULL DEFAULT 0,
+        seconds             INTEGER NOT NULL DEFAULT 0,
+        delivered           INTEGER NOT NULL DEFAULT 0,
+        bytes               INTEGER NOT NULL DEFAULT 0,
+        deleted             INTEGER NOT NULL DEFAULT 0,
+        failed              INTEGER NOT NULL DEFAULT 0,
+        skipped             INTEGER NOT NULL DEFAULT 0
     ) STRICT;
 
     CREATE TABLE address (                      -- where the mailbox was seen

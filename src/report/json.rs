@@ -23,14 +23,8 @@ pub struct Json {
 impl Json {
     /// Writes an event.
     fn line(&self, name: &str, fields: Value) {
-        let mut object = Map::new();
-        object.insert("event".into(), name.into());
-        object.insert("time".into(), self.clock.now().0.into());
-        if let Value::Object(fields) = fields {
-            object.extend(fields);
-        }
         // the run continues even if the output cannot be written
-        let _ = print(&format!("{}\n", Value::Object(object)));
+        let _ = print(&format!("{}\n", object(self.clock, name, fields)));
     }
 
     /// Writes the error that prevented all accounts from being fetched.
@@ -47,6 +41,11 @@ impl Json {
         self.line("problem", fields);
     }
 
+    /// Writes an error that is not about one account and does not stop the run.
+    pub fn notice(&self, error: &Error) {
+        self.line("notice", json!({ "problem": self::error(error) }));
+    }
+
     /// Writes the last line, with the exit code of the program.
     pub fn end(&self, exit: Exit) {
         self.line("end", json!({ "exit": exit.0 }));
@@ -55,58 +54,80 @@ impl Json {
 
 impl Reporter for Json {
     fn event(&self, account: &str, event: &Event<'_>) {
-        let (name, fields) = match event {
-            Event::Start => ("start", json!({})),
-            Event::Connected { server } => ("connected", json!({ "server": server })),
-            Event::Planned {
-                listed,
-                fetch,
-                octets,
-            } => (
-                "planned",
-                json!({ "listed": listed, "fetch": fetch, "bytes": octets }),
-            ),
-            Event::Stored(message) => ("stored", stored(message)),
-            Event::Failed { message, error } => ("failed", failure(message, error)),
-            Event::Quarantined {
-                message,
-                error,
-                next_try,
-            } => {
-                let mut fields = failure(message, error);
-                fields["retry_after"] = next_try.0.into();
-                ("quarantined", fields)
-            }
-            Event::Deleted { count, why } => (
-                "deleted",
-                json!({ "count": count, "reason": self::why(why) }),
-            ),
-            Event::Notice(error) => ("notice", json!({ "problem": self::error(error) })),
-            Event::Problem { error, .. } => ("problem", json!({ "problem": self::error(error) })),
-            Event::Done(summary) => (
-                "done",
-                json!({
-                    "exit": summary.exit.0,
-                    "delivered": summary.tally.delivered,
-                    "bytes": summary.tally.octets,
-                    "deleted": summary.tally.deleted,
-                    "skipped": summary.tally.skipped,
-                    "failed": summary.tally.failed,
-                    "quarantined": summary.quarantined,
-                    "destinations": destinations(summary),
-                }),
-            ),
-            Event::Connecting { .. }
-            | Event::Reading { .. }
-            | Event::Received { .. }
-            | Event::TraceLine(_) => return,
-        };
-        let mut object = json!({ "account": account });
-        if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
-            object.extend(fields);
+        if let Some((name, fields)) = named_fields(event) {
+            self.line(name, with_account(account, fields));
         }
-        self.line(name, object);
     }
+}
+
+/// Returns the object for an event of this name.
+pub(super) fn object(clock: Clock, name: &str, fields: Value) -> Value {
+    let mut object = Map::new();
+    object.insert("event".into(), name.into());
+    object.insert("time".into(), clock.now().0.into());
+    if let Value::Object(fields) = fields {
+        object.extend(fields);
+    }
+    Value::Object(object)
+}
+
+/// Adds the account to the fields of an event.
+pub(super) fn with_account(account: &str, fields: Value) -> Value {
+    let mut object = json!({ "account": account });
+    if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
+        object.extend(fields);
+    }
+    object
+}
+
+/// Returns the name and the fields of an event. `None` if it is only for a terminal.
+pub(super) fn named_fields(event: &Event<'_>) -> Option<(&'static str, Value)> {
+    Some(match event {
+        Event::Start => ("start", json!({})),
+        Event::Connected { server } => ("connected", json!({ "server": server })),
+        Event::Planned {
+            listed,
+            fetch,
+            octets,
+        } => (
+            "planned",
+            json!({ "listed": listed, "fetch": fetch, "bytes": octets }),
+        ),
+        Event::Stored(message) => ("stored", stored(message)),
+        Event::Failed { message, error } => ("failed", failure(message, error)),
+        Event::Quarantined {
+            message,
+            error,
+            next_try,
+        } => {
+            let mut fields = failure(message, error);
+            fields["retry_after"] = next_try.0.into();
+            ("quarantined", fields)
+        }
+        Event::Deleted { count, why } => (
+            "deleted",
+            json!({ "count": count, "reason": self::why(why) }),
+        ),
+        Event::Notice(error) => ("notice", json!({ "problem": self::error(error) })),
+        Event::Problem { error, .. } => ("problem", json!({ "problem": self::error(error) })),
+        Event::Done(summary) => (
+            "done",
+            json!({
+                "exit": summary.exit.0,
+                "delivered": summary.tally.delivered,
+                "bytes": summary.tally.octets,
+                "deleted": summary.tally.deleted,
+                "skipped": summary.tally.skipped,
+                "failed": summary.tally.failed,
+                "quarantined": summary.quarantined,
+                "destinations": destinations(summary),
+            }),
+        ),
+        Event::Connecting { .. }
+        | Event::Reading { .. }
+        | Event::Received { .. }
+        | Event::TraceLine(_) => return None,
+    })
 }
 
 /// Returns the fields of the event about a stored message.

@@ -1,6 +1,9 @@
 //! All output of pouch, as text and as JSON.
 
+pub mod health;
 pub mod json;
+pub mod log;
+pub mod metrics;
 pub mod plain;
 pub mod terminal;
 pub mod words;
@@ -9,9 +12,13 @@ mod wrap;
 use std::{
     io::{self, IsTerminal, Write},
     path::Path,
+    sync::Arc,
 };
 
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    event::{Event, Reporter},
+};
 
 /// The level of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +112,17 @@ pub fn complain(text: &str) {
     match wrap::columns(io::stderr()) {
         Some(columns) => write_line(&wrap::wrap(text, columns)),
         None => write_line(text),
+    }
+}
+
+/// Reporters that all get every event.
+pub struct Several(pub Vec<Arc<dyn Reporter>>);
+
+impl Reporter for Several {
+    fn event(&self, account: &str, event: &Event<'_>) {
+        for reporter in &self.0 {
+            reporter.event(account, event);
+        }
     }
 }
 

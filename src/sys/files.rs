@@ -8,7 +8,7 @@ use std::{
     io::{self, Read, Write},
     os::{
         fd::AsRawFd,
-        unix::fs::{DirBuilderExt, OpenOptionsExt},
+        unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
 };
@@ -226,6 +226,59 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
         .persist(&target)
         .map_err(|error| failed(error.error))?;
     sync(dir)
+}
+
+/// Replaces the content of a file that other programs read, or creates the file, at once and with
+/// mode 0644. A symbolic link remains one. The directory must exist.
+///
+/// The file is not synced: its content is of no use after a power failure, and the next one replaces
+/// it. `doing` is the purpose in messages, as for [`file()`].
+///
+/// # Errors
+/// The file cannot be written, or the path is something else than a file.
+pub fn publish(path: &Path, doing: &str, content: &[u8]) -> Result<()> {
+    let failed = |error: io::Error| Error::file(doing, path, &error);
+    check_regular(path).map_err(failed)?;
+    let target = publication_path(path, doing)?;
+    let dir = target.parent().unwrap_or(Path::new("/"));
+    let mut draft = tempfile::Builder::new()
+        .prefix(".pouch-")
+        .tempfile_in(dir)
+        .map_err(|error| failed(without_path(&error)))?;
+    draft
+        .write_all(content)
+        .map_err(|error| failed(without_path(&error)))?;
+    draft
+        .as_file()
+        .set_permissions(fs::Permissions::from_mode(0o644))
+        .map_err(failed)?;
+    draft
+        .persist(&target)
+        .map(drop)
+        .map_err(|error| failed(error.error))
+}
+
+/// Returns an error of a temporary file without its path, which differs each time.
+fn without_path(error: &io::Error) -> io::Error {
+    let text = error.to_string();
+    let text = text.split(" at path ").next().unwrap_or_default();
+    io::Error::new(error.kind(), text)
+}
+
+/// Returns the path that [`publish`] writes: `path`, or the target if it is a symbolic link.
+///
+/// # Errors
+/// The directory does not exist.
+pub fn publication_path(path: &Path, doing: &str) -> Result<PathBuf> {
+    let path = creation_path(path, doing)?;
+    let target = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+    match target.parent().map(fs::metadata) {
+        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            let located = Error::file(doing, &path, &error);
+            Err(located.with_hint("create the directory, or name a file in another one"))
+        }
+        _ => Ok(target),
+    }
 }
 
 /// Creates a file with mode 0600. Returns whether it did not exist before.

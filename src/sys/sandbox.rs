@@ -6,8 +6,8 @@
 //! accounts need, so that neither a defect of pouch or a library, nor a path that another user
 //! replaced during the run, gives access to the rest of the user's files:
 //!
-//! * It writes the state directory, Maildirs, and the directories of mbox files, in which locks are
-//!   created.
+//! * It writes the state directory, Maildirs, the directories of mbox files, in which locks are
+//!   created, and that of the metrics.
 //! * It reads the password file, certificates, and the directories of the system: certificate
 //!   authorities, time zones, the resolver with its libraries.
 //! * It connects to the ports of the accounts, or of their proxies, and to DNS.
@@ -136,6 +136,11 @@ impl Sandbox {
     /// Adds a port to connect to.
     pub fn allow_port(&mut self, port: u16) {
         self.ports.insert(port);
+    }
+
+    /// Adds a directory in which files are written.
+    pub fn allow_directory(&mut self, path: &Path) {
+        self.write_dir(path);
     }
 
     /// Returns the sandbox that is not applied, for this reason.
@@ -279,6 +284,7 @@ fn starts_programs(account: &Account) -> bool {
         || !account.filter.is_empty()
         || account.before.is_some()
         || account.after.is_some()
+        || account.alert.is_some()
         || account.routing.all().iter().any(is_pipe)
 }
 
@@ -307,12 +313,13 @@ mod tests {
     #[test]
     fn account_with_a_program_turns_it_off() {
         let cat = || vec!["cat".to_owned()];
-        let changes: [fn(&mut Account, Vec<String>); 7] = [
+        let changes: [fn(&mut Account, Vec<String>); 8] = [
             |account, argv| account.filter = vec![argv],
             |account, argv| account.before = Some(argv),
             |account, argv| account.proxy_password_command = Some(argv),
             |account, argv| account.connect_command = ConnectCommand::new(argv).ok(),
             |account, argv| account.after = Some(argv),
+            |account, argv| account.alert = Some(argv),
             |account, argv| account.secret = SecretSource::Command(argv),
             |account, argv| account.routing.default = Destination::Pipe(argv),
         ];

@@ -49,6 +49,7 @@ mod manual;
 mod manual_examples;
 mod many_accounts;
 mod mdoc;
+mod monitoring;
 mod multidrop;
 #[cfg(feature = "system-tests")]
 mod oauth;

@@ -31,6 +31,9 @@ fn options(command: &Command) -> String {
             .map(|short| format!("Fl {short} , "))
             .unwrap_or_default();
         let value = match option.get_value_names() {
+            Some(names) if option.is_require_equals_set() => {
+                format!(" Ns Op Li = Ns Ar {}", names[0])
+            }
             Some(names) if option.get_action().takes_values() => format!(" Ar {}", names[0]),
             _ => String::new(),
         };

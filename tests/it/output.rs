@@ -453,12 +453,24 @@ fn status_over_time() {
         {
           "account": "work",
           "failing": null,
+          "last_run": null,
+          "last_success": null,
           "messages": {},
           "needs_action": false,
           "needs_sign_in": false,
           "problem_since": null,
           "running": false,
-          "runs": []
+          "runs": [],
+          "totals": {
+            "bytes": 0,
+            "deleted": 0,
+            "delivered": 0,
+            "failed": 0,
+            "failed_runs": 0,
+            "runs": 0,
+            "seconds": 0,
+            "skipped": 0
+          }
         }
       ]
     }
@@ -478,6 +490,8 @@ fn status_over_time() {
         {
           "account": "work",
           "failing": null,
+          "last_run": 1795392000,
+          "last_success": 1795392000,
           "messages": {
             "delivered": 2,
             "new": 1,
@@ -499,7 +513,17 @@ fn status_over_time() {
               "skipped": 0,
               "started": 1795392000
             }
-          ]
+          ],
+          "totals": {
+            "bytes": 802,
+            "deleted": 0,
+            "delivered": 2,
+            "failed": 1,
+            "failed_runs": 0,
+            "runs": 1,
+            "seconds": 0,
+            "skipped": 0
+          }
         }
       ]
     }
@@ -523,6 +547,8 @@ fn status_over_time() {
         {
           "account": "work",
           "failing": "the mailbox is in use by another session",
+          "last_run": 1795478400,
+          "last_success": 1795392000,
           "messages": {
             "delivered": 2,
             "new": 1,
@@ -555,7 +581,17 @@ fn status_over_time() {
               "skipped": 0,
               "started": 1795392000
             }
-          ]
+          ],
+          "totals": {
+            "bytes": 802,
+            "deleted": 0,
+            "delivered": 2,
+            "failed": 1,
+            "failed_runs": 1,
+            "runs": 2,
+            "seconds": 0,
+            "skipped": 0
+          }
         }
       ]
     }
@@ -1155,6 +1191,7 @@ fn config_show_and_path() {
     filter                   = []              # default
     add-headers              = []              # default
     after                    = unset           # default
+    alert                    = unset           # default
     keep                     = "30d"           # ~/.config/pouch/config.toml:10
     keep-newest              = unset           # default
     keep-total               = unset           # default
@@ -1178,6 +1215,10 @@ fn config_show_and_path() {
               "value": []
             },
             "after": {
+              "source": "default",
+              "value": null
+            },
+            "alert": {
               "source": "default",
               "value": null
             },

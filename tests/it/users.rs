@@ -665,3 +665,69 @@ fn listed_accounts_are_delivered_as_their_users() {
     assert_eq!(office.home.maildir("other/Mail").len(), 3);
     assert_eq!(owners(&office.path("Mail")), [uid()]);
 }
+
+/// Returns whether the metrics in `m.prom` have this value for both accounts.
+fn both_have(office: &Office, metric: &str, value: u64) -> bool {
+    let text = fs::read_to_string(office.home.join("m.prom")).unwrap_or_default();
+    ["work", "other"].iter().all(|account| {
+        text.contains(&format!(
+            "pouch_account_{metric}{{account=\"{account}\"}} {value}\n"
+        ))
+    })
+}
+
+#[test]
+fn metrics_of_all_users_are_written_by_root() {
+    let office = Office::new();
+    let fetch = |args: &[&str]| {
+        let args = [&["fetch", "--metrics", "m.prom"], args].concat();
+        office.pouch(&args).run().assert_code(0).assert_silent();
+    };
+    fetch(&[]);
+    assert!(both_have(&office, "delivered_messages_total", 2));
+    assert_eq!(owners(&office.home.join("m.prom")), [0]);
+    fs::remove_file(office.home.join("m.prom")).unwrap();
+    fetch(&["work"]);
+    assert!(both_have(&office, "delivered_messages_total", 2));
+}
+
+#[test]
+fn metrics_are_written_again_while_rounds_are_repeated() {
+    let office = Office::new();
+    let every = ["fetch", "--every", "1s", "--metrics", "m.prom"];
+    let mut run = office.pouch(&every).spawn();
+    let done = || both_have(&office, "delivered_messages_total", 2);
+    crate::support::watch::wait_for_change(&[office.home.path()], done);
+    run.signal(15);
+    run.wait().assert_code(143);
+}
+
+#[test]
+fn check_of_all_users_is_one_line() {
+    let office = Office::new();
+    let check = |code| {
+        let output = office.pouch(&["status", "--check"]).run();
+        output.assert_code(code);
+        assert_eq!(output.stdout.lines().count(), 1, "{output}");
+        output.stdout
+    };
+    assert!(check(1).starts_with("POUCH WARNING - work: never run; other: never run | "));
+    office.fetch(0);
+    assert!(check(0).starts_with("POUCH OK - 2 accounts, oldest success "));
+    let json = office.pouch(&["status", "--check", "--json"]).run();
+    json.assert_code(0).assert_stdout("\"check\": \"ok\"");
+}
+
+#[test]
+fn alert_has_the_rights_of_the_user() {
+    let office = Office::new();
+    let lines = format!(
+        "deliver-as = \"{USER}\"\nalert = [\"sh\", \"-c\", \"(id -u; echo $POUCH_STATE) > {}\"]",
+        office.path("alert").display()
+    );
+    office.configure("maildir", &lines);
+    office.other.fault(on("AUTH").refuse("-ERR [AUTH] no"));
+    office.fetch(77);
+    let alert = String::from_utf8(office.home.read("other/alert")).unwrap();
+    assert_eq!(alert, format!("{}\nproblem\n", uid()));
+}

@@ -62,6 +62,7 @@ fn keys_that_are_not_set_are_shown_with_their_defaults() {
     filter = []  # default
     add-headers = []  # default
     after = unset  # default
+    alert = unset  # default
     keep = "forever"  # default
     keep-newest = unset  # default
     keep-total = unset  # default

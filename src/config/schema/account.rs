@@ -50,7 +50,7 @@ keys! {
     /// It writes the state directory, its Maildirs and the directories of its mbox files, reads
     /// passwords, certificates and files of the system, and starts no program.
     /// A run in which an account has `password-command`, `token-command`, `proxy-password-command`,
-    /// `connect-command`, `before`, `pipe`, `filter` or `after` is not confined.
+    /// `connect-command`, `before`, `pipe`, `filter`, `after` or `alert` is not confined.
     /// `pouch check` prints whether the rules are in force.
     /// Set `false` if a library of the system needs other files or ports, such as host names in
     /// LDAP.
@@ -64,6 +64,15 @@ keys! {
     accounts_command: Option<Vec<String>> =>
         Key::new("accounts-command", Group::Top, "command that prints more accounts")
             .example("[\"/usr/local/bin/list-accounts\"]");
+
+    /// A file to which every run writes metrics of all accounts for Prometheus; `fetch --metrics`
+    /// overrides it.
+    /// Its directory must exist, and should have no other purpose, since a run may write there.
+    /// For the node exporter it is the one of `--collector.textfile.directory`, and the name of the
+    /// file must end in `.prom`.
+    metrics: Option<FilePath> =>
+        Key::new("metrics", Group::Top, "file with metrics for Prometheus")
+            .example("\"/var/lib/prometheus/node-exporter/pouch.prom\"");
 }
 
 keys! {
@@ -359,11 +368,11 @@ keys! {
         Key::new("deliver-as", Group::Destination, "owner of the mail, if root runs pouch")
             .example("\"ann\"");
 
-    /// The longest time that a command in `pipe`, `filter`, `before` or `after` may run, and the
-    /// longest time to wait for a response of the LMTP server.
+    /// The longest time that a command in `pipe`, `filter`, `before`, `after` or `alert` may run, and
+    /// the longest time to wait for a response of the LMTP server.
     pipe_timeout: TimeSpan = TimeSpan::from_seconds(600) =>
         Key::new("pipe-timeout", Group::Destination,
-            "limit for pipe, filter, before, after, lmtp");
+            "limit for pipe, filter, before, after, alert, lmtp");
 
     /// A list of commands, each a list: `[["bogofilter", "-p", "-e"]]`.
     /// Every message is piped through them, in this order, before it is delivered.
@@ -404,6 +413,21 @@ keys! {
     after: Option<Vec<String>> =>
         Key::new("after", Group::Destination, "run once if anything was delivered")
             .example("[\"notmuch\", \"new\"]");
+
+    /// A command that is run once when the account starts to need attention, and once when it has
+    /// recovered.
+    /// `POUCH_STATE` in its environment is `problem` or `recovered`, `POUCH_MESSAGE` is the reason,
+    /// one sentence, and `POUCH_ACCOUNT` is the name of the account.
+    ///
+    /// An account needs attention if it fails (a transient failure counts once it has lasted a day),
+    /// or if messages are quarantined, as in `pouch status --problems`.
+    /// The command runs at the end of the run that finds this out.
+    /// If its exit status is not 0, or after `pipe-timeout`, pouch reports that, at once and then
+    /// daily, and the next run tries again.
+    /// If the machine stops while the command runs, it is run twice.
+    alert: Option<Vec<String>> =>
+        Key::new("alert", Group::Fetching, "run when the account fails, and when it has recovered")
+            .example("[\"/home/ann/bin/mail-alert\"]");
 
     /// How long messages stay on the server after they were fetched: `"forever"`, `"none"`, or a
     /// number of days, weeks, months or years (`"30d"`, `"8w"`, `"6mo"`, `"1y"`).

@@ -149,6 +149,10 @@ fn fetch() {
           --mailbox <NAME>          Continue with the ledger of this mailbox, given
                                     by its name or by an earlier address
           --fail-if-none            Exit with 1 if there was nothing new
+          --log <FORMAT>            Print a line on standard error for each
+                                    delivery: plain, journal or json
+          --metrics <FILE>          Write metrics of all accounts for Prometheus to
+                                    this file after each run
           --password-command <CMD>  Use the first line that this command prints as
                                     the password
       -h, --help                    Print help
@@ -209,8 +213,11 @@ fn status() {
       [ACCOUNT]...  Accounts by name; all enabled ones by default
 
     Options:
-          --problems  Show only accounts that need attention
-      -h, --help      Print help
+          --problems        Show only accounts that need attention
+          --check[=<TIME>]  Print one line for a monitoring system: an account whose
+                            last success is longer ago than this (1d by default) is
+                            critical
+      -h, --help            Print help
 
     Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
@@ -228,7 +235,9 @@ fn status() {
     Exit status: 0 if no account needs attention; 1 if one does: it fails (a
     transient failure counts once it has lasted a day), its last run was
     interrupted, or messages are quarantined; other values if its ledger cannot be
-    read
+    read. With --check: 0 if all is well, 1 if an account needs attention or was
+    never run, 2 if an account had no success for TIME, 3 if that cannot be
+    determined
     ");
 }
 
