@@ -217,7 +217,7 @@ fn named_oversized_message_is_fetched() {
     ");
     assert_snapshot!(transcripts(&desk, &[&["retry", "work"], &["retry", "work", "3"]]), @"
     $ pouch ledger retry work
-    work: 0 messages will be fetched in the next run
+    work: no message to retry; to fetch delivered messages again, use `ledger forget`
     $ pouch ledger retry work 3
     work: 1 message will be fetched in the next run
     ");

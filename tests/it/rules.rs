@@ -177,7 +177,7 @@ fn skipped_message_is_never_deleted_and_can_be_retried() {
     // `retry --failed` does not retry messages that a rule skipped.
     let output = desk.pouch(&["ledger", "retry", "work"]).run();
     output.assert_code(0);
-    assert_snapshot!(output.stdout_text(), @"work: 0 messages will be fetched in the next run");
+    assert_snapshot!(output.stdout_text(), @"work: no message to retry; to fetch delivered messages again, use `ledger forget`");
     let output = desk.pouch(&["ledger", "retry", "work", "2"]).run();
     output.assert_code(0);
     assert_snapshot!(output.stdout_text(), @"work: 1 message will be fetched in the next run");

@@ -142,6 +142,9 @@ fn retried_text(
         count(again, "message")
     );
     match (again, deletions_cancelled) {
+        (0, 0) => {
+            "no message to retry; to fetch delivered messages again, use `ledger forget`".into()
+        }
         (_, 0) => again_text,
         (0, _) => format!(
             "{} will not be deleted from the server",
