@@ -9,6 +9,7 @@ mod check;
 mod complete;
 mod config;
 pub mod dirs;
+mod existing;
 mod fetch;
 mod handover;
 mod import;

@@ -14,7 +14,8 @@
 //! [`value`] reads and writes the types of values, with the notations of [`syntax`] and
 //! [`destination_spec`] and [`route`]. [`diagnostic`] creates the error messages, [`snippet`]
 //! the excerpts from the file; [`mistakes`] collects them; [`migration_hints`] maps the keys of
-//! other mail fetchers. [`sample`] writes a config with all keys.
+//! other mail fetchers. [`sample`] writes a config with all keys,
+//! and [`mod@write`] adds accounts to a config.
 
 pub mod account;
 pub mod conf_d;
@@ -39,11 +40,13 @@ mod taken;
 pub mod toml;
 pub mod url;
 pub mod value;
+pub mod write;
 
 pub use account::{
     Account, Author, ClientCertificate, Config, GivenPassword, Quirk, RequestAhead, SecretSource,
     Tls, Trust,
 };
+pub use diagnostic::name_fault;
 pub use route::{ConnectCommand, Proxy, ProxyProtocol, ProxyServer, host_and_port};
 pub use taken::Taken;
 

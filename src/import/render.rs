@@ -1,19 +1,9 @@
 //! Writing imported accounts as TOML.
 
-use std::path::Path;
-
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
+use toml_edit::{ArrayOfTables, Item, Table, Value};
 
 use super::account::Account;
-use crate::{
-    config::{
-        self,
-        resolve::{ConfigDefaults, resolve},
-        toml::File,
-    },
-    error::Result,
-    text::sanitize,
-};
+use crate::config::write;
 
 /// The order of keys in an account.
 const ORDER: &[&str] = &[
@@ -104,12 +94,7 @@ fn table(account: &Account) -> Table {
         let multidrop: Table = account.multidrop.iter().cloned().map(item).collect();
         table.insert("multidrop", Item::Table(multidrop));
     }
-    let lines = comments.iter().flat_map(|comment| comment.lines());
-    let mut prefix = String::from("\n");
-    for line in lines {
-        prefix.push_str(&format!("# {}\n", sanitize(line.as_bytes())));
-    }
-    table.decor_mut().set_prefix(prefix);
+    write::set_comments(&mut table, &comments);
     table
 }
 
@@ -119,39 +104,17 @@ fn item((key, value): (&'static str, Value)) -> (toml_edit::Key, Item) {
 
 /// Returns accounts as the text of a config.
 pub fn accounts(accounts: &[&Account]) -> String {
-    let mut document = DocumentMut::new();
-    add(&mut document, accounts);
-    document.to_string().trim_start_matches('\n').to_owned()
+    write::accounts(tables(accounts))
 }
 
 /// Returns the text of a config with accounts added at its end. The rest of it does not change.
 pub fn append(config: &str, accounts: &[&Account]) -> String {
-    let config = config.trim_end_matches('\n');
-    let separator = if config.is_empty() { "" } else { "\n\n" };
-    format!("{config}{separator}{}", self::accounts(accounts))
+    write::append(config, tables(accounts))
 }
 
-fn add(document: &mut DocumentMut, accounts: &[&Account]) {
-    let mut parent = Table::new();
-    parent.set_implicit(true);
-    for account in accounts {
-        parent.insert(&account.name, Item::Table(table(account)));
-    }
-    document.insert("account", Item::Table(parent));
-}
-
-/// Returns the accounts of a config, which may have none.
-///
-/// # Errors
-/// The config is not valid.
-pub fn check(path: &Path, home: &Path, text: &str) -> Result<Vec<config::Account>> {
-    let file = File::parse(path, home, text)?;
-    if file.accounts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let defaults = ConfigDefaults {
-        home: home.to_owned(),
-        state_dir: home.join(".local/state/pouch"),
-    };
-    Ok(resolve(file, &defaults)?.accounts)
+fn tables(accounts: &[&Account]) -> Vec<(String, Table)> {
+    let tables = accounts.iter();
+    tables
+        .map(|account| (account.name.clone(), table(account)))
+        .collect()
 }

@@ -15,9 +15,11 @@ use std::{
 
 use serde_json::json;
 
-use super::{CommandContext, CommandResult, args::Import as Args, fetch, print_json};
+use super::{
+    CommandContext, CommandResult, args::Import as Args, existing::Existing, fetch, print_json,
+};
 use crate::{
-    config::{self, SecretSource, toml::File},
+    config::{self, SecretSource, write},
     domain::seen::Seen,
     error::{Error, Exit, Kind, Result},
     fetch::{ImportOutcome, SeenMail, env::RunEnv, import_seen},
@@ -81,18 +83,12 @@ impl Candidate {
     }
 }
 
-/// The current config.
-struct Existing {
-    text: String,
-    accounts: Vec<config::Account>,
-}
-
 pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
     let Some(program) = args.from else {
         return list(context);
     };
     let home = &context.setup.dirs.home;
-    let existing = existing(context)?;
+    let existing = Existing::read(context)?;
     let (mut imported, mut exit) = read_accounts(context, program, &args.files)?;
     let taken: Vec<_> = existing
         .accounts
@@ -178,30 +174,6 @@ fn list(context: &CommandContext) -> CommandResult {
         ))?;
     }
     Ok(Exit::OK)
-}
-
-/// Reads the config, which may be missing.
-fn existing(context: &CommandContext) -> Result<Existing> {
-    let (path, home) = (&context.setup.path, &context.setup.dirs.home);
-    if path.symlink_metadata().is_err() {
-        return Ok(Existing {
-            text: String::new(),
-            accounts: Vec::new(),
-        });
-    }
-    // reports what is wrong with the file
-    File::read(path, home)?;
-    let bytes =
-        files::read(path, import::LONGEST).map_err(|error| Error::file("read", path, &error))?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    render::check(path, home, &text)?;
-    let accounts = context.setup.accounts_of_files().iter();
-    // root must not connect with the settings of another user
-    let accounts = accounts.filter(|account| account.author == config::Author::Trusted);
-    Ok(Existing {
-        text,
-        accounts: accounts.cloned().collect(),
-    })
 }
 
 /// Reads and parses the files of a program. A file that cannot be read is reported, unless it is
@@ -419,7 +391,7 @@ fn check(candidate: &mut Candidate, context: &CommandContext, existing: &Existin
         return;
     }
     let text = render::append(&existing.text, &[&candidate.account]);
-    if let Err(error) = render::check(&context.setup.path, &context.setup.dirs.home, &text) {
+    if let Err(error) = write::check(&context.setup.path, &context.setup.dirs.home, &text) {
         // the user cannot look up a line of a config that is not written
         let shown = tilde(&context.setup.path, &context.setup.dirs.home);
         let place = error.what().strip_prefix(&shown);
@@ -444,7 +416,7 @@ fn write(
 ) -> Result<Exit> {
     let (path, home) = (&context.setup.path, &context.setup.dirs.home);
     let text = render::append(&existing.text, &new_accounts(candidates));
-    let accounts = render::check(path, home, &text)?;
+    let accounts = write::check(path, home, &text)?;
     let env = fetch::env(context, &accounts)?;
     let mut exit = Exit::OK;
     for candidate in candidates.iter_mut() {

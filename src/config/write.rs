@@ -1,0 +1,61 @@
+//! Adding accounts to a config as TOML.
+//!
+//! The text of an existing config does not change; new accounts are appended. The caller reads the
+//! result like any config before it writes the file, so that a config that cannot take another
+//! table is never damaged.
+
+use std::path::Path;
+
+use toml_edit::{DocumentMut, Item, Table};
+
+use super::{
+    Account,
+    resolve::{ConfigDefaults, resolve},
+    toml::File,
+};
+use crate::{error::Result, text::sanitize};
+
+/// Sets the comments above an account.
+pub fn set_comments(table: &mut Table, comments: &[String]) {
+    let lines = comments.iter().flat_map(|comment| comment.lines());
+    let mut prefix = String::from("\n");
+    for line in lines {
+        prefix.push_str(&format!("# {}\n", sanitize(line.as_bytes())));
+    }
+    table.decor_mut().set_prefix(prefix);
+}
+
+/// Returns accounts, each a name and its table, as the text of a config.
+pub fn accounts(accounts: Vec<(String, Table)>) -> String {
+    let mut document = DocumentMut::new();
+    let mut parent = Table::new();
+    parent.set_implicit(true);
+    for (name, table) in accounts {
+        parent.insert(&name, Item::Table(table));
+    }
+    document.insert("account", Item::Table(parent));
+    document.to_string().trim_start_matches('\n').to_owned()
+}
+
+/// Returns the text of a config with accounts added at its end. The rest of it does not change.
+pub fn append(config: &str, accounts: Vec<(String, Table)>) -> String {
+    let config = config.trim_end_matches('\n');
+    let separator = if config.is_empty() { "" } else { "\n\n" };
+    format!("{config}{separator}{}", self::accounts(accounts))
+}
+
+/// Returns the accounts in the text of a config, which may have none.
+///
+/// # Errors
+/// The config is not valid.
+pub fn check(path: &Path, home: &Path, text: &str) -> Result<Vec<Account>> {
+    let file = File::parse(path, home, text)?;
+    if file.accounts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let defaults = ConfigDefaults {
+        home: home.to_owned(),
+        state_dir: home.join(".local/state/pouch"),
+    };
+    Ok(resolve(file, &defaults)?.accounts)
+}
