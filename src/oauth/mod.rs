@@ -38,11 +38,12 @@ mod settings;
 mod store;
 mod token;
 
+pub use crate::sys::https::{Roots, Via, proxy_port};
 pub use browser::{can_open_browser, open_browser};
 pub use code::CodeFlow;
 pub use device::DeviceFlow;
 pub use discovery::discover;
-pub use http::{Client, Roots, Via, proxy_port};
+pub use http::Client;
 pub use response::CodeResponse;
 pub use revocation::forget;
 pub use settings::Settings;

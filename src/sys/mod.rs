@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod files;
+pub mod https;
 pub mod interrupt;
 pub mod lock;
 pub mod machine;
