@@ -8,6 +8,8 @@ pub mod file_name;
 pub mod identity;
 pub mod ids;
 pub mod login;
+pub mod mail_address;
+pub mod mail_server;
 pub mod message;
 pub mod multidrop;
 pub mod notice;

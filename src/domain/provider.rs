@@ -3,7 +3,7 @@
 //! A provider is found by the name of its POP3 server. The table has what hints and `pouch check`
 //! use. A provider that accepts the account's password and needs no setting is not in it.
 
-use super::{refusal::MICROSOFT, time::TimeSpan};
+use super::{mail_address::is_below, refusal::MICROSOFT, time::TimeSpan};
 
 /// The password that a provider accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Provider {
     minutes: u64,
     /// What its web settings decide: a clause.
     pub note: Option<&'static str>,
+    /// Its value for the key `oauth`, if users can sign in with OAuth 2.0.
+    pub oauth: Option<&'static str>,
 }
 
 /// Returns a provider without peculiarities.
@@ -67,6 +69,7 @@ const fn provider(
         lists_a_part: false,
         minutes: 0,
         note: None,
+        oauth: None,
     }
 }
 
@@ -77,7 +80,7 @@ const LAST_DAYS: &str = "its web settings may limit the list to the last 30 days
 const NO_SPAM: &str = "spam is listed only if its web settings say so";
 
 /// The providers.
-const PROVIDERS: [Provider; 24] = [
+const PROVIDERS: [Provider; 25] = [
     Provider {
         lists_a_part: true,
         minutes: 10,
@@ -85,6 +88,7 @@ const PROVIDERS: [Provider; 24] = [
             "each session lists a part of the mailbox; its web settings decide what happens to \
              fetched messages",
         ),
+        oauth: Some("google"),
         ..provider(
             "Gmail",
             &["gmail.com", "googlemail.com"],
@@ -94,6 +98,7 @@ const PROVIDERS: [Provider; 24] = [
     },
     Provider {
         note: Some("its web settings decide whether deleted messages are moved to the trash"),
+        oauth: Some("microsoft"),
         ..provider(
             "Microsoft",
             &["office365.com", "outlook.com", "hotmail.com", "live.com"],
@@ -109,7 +114,14 @@ const PROVIDERS: [Provider; 24] = [
     ),
     provider("AOL", &["pop.aol.com"], Password::App, Access::Always),
     provider("AT&T", &["inbound.att.net"], Password::App, Access::Always),
-    provider("Fastmail", &["fastmail.com"], Password::App, Access::Always),
+    Provider {
+        oauth: Some("fastmail"),
+        ..provider("Fastmail", &["fastmail.com"], Password::App, Access::Always)
+    },
+    Provider {
+        oauth: Some("comcast"),
+        ..provider("Comcast", &["comcast.net"], Password::Own, Access::Enabled)
+    },
     Provider {
         minutes: 15,
         note: Some(NO_SPAM),
@@ -212,12 +224,6 @@ pub fn provider_of(host: &str) -> Option<&'static Provider> {
     })
 }
 
-/// Returns whether a host is `domain` or below it.
-fn is_below(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain)
-        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-}
-
 impl Provider {
     /// Returns what to do instead of using a password: an action, which contains
     /// [`ACCOUNT`](super::refusal::ACCOUNT). `None` if passwords are accepted.
@@ -246,6 +252,47 @@ impl Provider {
             }
         };
         format!("{password}{access}")
+    }
+
+    /// Returns what the user has to do before the first login, with a password or with OAuth 2.0: a
+    /// sentence without its subject. `None` if there is nothing to do.
+    pub fn before_first_login(&self, with_password: bool) -> Option<String> {
+        let name = self.name;
+        let password = match self.password {
+            Password::Own | Password::OauthOnly => None,
+            Password::App => Some(format!(
+                "create an app password in {name}'s account settings"
+            )),
+            Password::AppWithTwoSteps => Some(format!(
+                "create an app password in {name}'s account settings if 2-step verification is on"
+            )),
+            Password::Code => Some(format!(
+                "create an authorization code in {name}'s web settings"
+            )),
+            Password::Mail => Some(format!(
+                "set the password for mail programs in {name}'s account settings"
+            )),
+        };
+        let access = match self.access {
+            Access::Always => None,
+            Access::Enabled | Access::Lapses => {
+                Some(format!("enable POP3 in {name}'s web settings"))
+            }
+        };
+        let password = password.filter(|_| with_password);
+        let steps: Vec<_> = access.into_iter().chain(password).collect();
+        (!steps.is_empty()).then(|| steps.join(", and "))
+    }
+
+    /// Returns the name of its passwords for mail programs, for a prompt.
+    pub fn password_noun(&self) -> &'static str {
+        match self.password {
+            Password::App => "app password",
+            Password::Code => "authorization code",
+            Password::Own | Password::AppWithTwoSteps | Password::Mail | Password::OauthOnly => {
+                "password"
+            }
+        }
     }
 
     /// Returns the shortest time between logins that the provider accepts in the long run, or
@@ -299,6 +346,7 @@ mod tests {
         pop.aol.com: check the password, which must be an app password
         inbound.att.net: check the password, which must be an app password
         fastmail.com: check the password, which must be an app password
+        comcast.net: check the password, and that POP3 is enabled in Comcast's web settings
         gmx.net: check the password, and that GMX has not disabled POP3 after a long time without use
         gmx.com: check the password, and that POP3 is enabled in GMX's web settings
         web.de: check the password, which must be an app password if 2-step verification is on, and that web.de has not disabled POP3 after a long time without use
@@ -318,6 +366,25 @@ mod tests {
         sina.com: check the password, which must be an authorization code, and that POP3 is enabled in Sina's web settings
         ssl0.ovh.net: check the password
         "#);
+    }
+
+    #[test]
+    fn first_steps_follow_from_the_table() {
+        let lines: Vec<_> = ["pop.gmail.com", "pop.gmx.net", "pop.qq.com", "pop.aol.com"]
+            .map(|host| provider_of(host).and_then(|it| it.before_first_login(true)))
+            .into_iter()
+            .flatten()
+            .collect();
+        assert_snapshot!(lines.join("\n"), @"
+        enable POP3 in Gmail's web settings, and create an app password in Gmail's account settings
+        enable POP3 in GMX's web settings
+        enable POP3 in QQ's web settings, and create an authorization code in QQ's web settings
+        create an app password in AOL's account settings
+        ");
+        let ovh = provider_of("ssl0.ovh.net").unwrap();
+        assert_eq!(ovh.before_first_login(true), None);
+        let aol = provider_of("pop.aol.com").unwrap();
+        assert_eq!(aol.before_first_login(false), None);
     }
 
     #[test]
