@@ -13,7 +13,7 @@
 //! | --- | --- | --- |
 //! | 5 interface | [`cli`], [`report`] | reads the command line and the environment, prints |
 //! | 4 engine | [`fetch`] | carries out the run of an account |
-//! | 3 effects | [`net`], [`oauth`], [`pop3`], [`ledger`], [`delivery`] | one kind of effect each; they do not import each other |
+//! | 3 effects | [`net`], [`oauth`], [`pop3`], [`ledger`], [`delivery`], [`discovery`] | one kind of effect each; they do not import each other |
 //! | 2 machine | [`sys`] | clock, signals, locks, files, other programs |
 //! | 1 config | [`config`], [`event`], [`import`] | the user's settings, the events that a run reports, the settings of other mail programs |
 //! | 0 domain | [`domain`], [`text`], [`error`] | terms and decisions: no I/O, no clock, no environment |
@@ -94,6 +94,7 @@
 pub mod cli;
 pub mod config;
 pub mod delivery;
+pub mod discovery;
 pub mod domain;
 pub mod error;
 pub mod event;
