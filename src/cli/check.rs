@@ -54,17 +54,7 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
         if are_several && !context.global.json {
             print_wrapped(&format!("{}\n", account.name))?;
         }
-        let mut steps = Steps {
-            context,
-            account,
-            done: Vec::new(),
-            warnings: Vec::new(),
-            failed: Vec::new(),
-        };
-        match reach(account, &env, &mut steps) {
-            Ok(()) => steps.test_destinations(&env),
-            Err((step, error)) => steps.failed(step, error),
-        }
+        let steps = test(context, account, &env, &|error| error);
         exit = steps
             .failed
             .iter()
@@ -86,6 +76,39 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
     Ok(exit)
 }
 
+/// Runs the steps for one account, and prints each. `amend` changes errors before they are printed.
+fn test<'a>(
+    context: &'a CommandContext,
+    account: &'a Account,
+    env: &RunEnv,
+    amend: &'a dyn Fn(Error) -> Error,
+) -> Steps<'a> {
+    let mut steps = Steps {
+        context,
+        account,
+        amend,
+        done: Vec::new(),
+        warnings: Vec::new(),
+        failed: Vec::new(),
+    };
+    match reach(account, env, &mut steps) {
+        Ok(()) => steps.test_destinations(env),
+        Err((step, error)) => steps.failed(step, error),
+    }
+    steps
+}
+
+/// Tests an account that is not in the config yet, and prints each step. Returns the steps that
+/// failed, each with its error after `amend`.
+pub(super) fn failures(
+    context: &CommandContext,
+    account: &Account,
+    env: &RunEnv,
+    amend: &dyn Fn(Error) -> Error,
+) -> Vec<(Step, Error)> {
+    test(context, account, env, amend).failed
+}
+
 /// Returns whether `fetch` has a sandbox for these accounts, and its description. To find out, the
 /// sandbox is applied to a thread that ends at once.
 fn sandbox_status(context: &CommandContext, accounts: &[Account]) -> (bool, String) {
@@ -104,12 +127,14 @@ fn sandbox_status(context: &CommandContext, accounts: &[Account]) -> (bool, Stri
 }
 
 /// The name of a step.
-type Step = &'static str;
+pub(super) type Step = &'static str;
 
 /// The results of the steps for one account.
 struct Steps<'a> {
     context: &'a CommandContext,
     account: &'a Account,
+    /// Changes errors before they are printed.
+    amend: &'a dyn Fn(Error) -> Error,
     done: Vec<Value>,
     /// Problems that do not make a step fail.
     warnings: Vec<Value>,
@@ -151,6 +176,7 @@ impl Steps<'_> {
 
     /// Reports a failed step.
     fn failed(&mut self, step: Step, error: Error) {
+        let error = (self.amend)(error);
         if !self.context.global.json {
             let _ = print_wrapped(&format!(
                 "  {step:8} {}\n",

@@ -14,7 +14,7 @@ use crate::{
         size::ByteSize,
     },
     error::{Error, Exit, Kind},
-    fetch::{Detail, MessageDetails, Preview, preview},
+    fetch::{Detail, MessageDetails, Preview, env::RunEnv, preview},
     report::{Level, complain, form, json, print_wrapped, words},
     text::{count, sanitize},
 };
@@ -32,6 +32,11 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
     let mut env = fetch::env(context, &accounts)?;
     env.patience = args.wait.map(Into::into).unwrap_or_default();
     env.accept_new_uids = args.accept_new_uids;
+    show(context, &accounts, &env)
+}
+
+/// Shows the plans of accounts.
+pub(super) fn show(context: &CommandContext, accounts: &[Account], env: &RunEnv) -> CommandResult {
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
     let verbose = context.level >= Level::Verbose;
@@ -40,8 +45,8 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
         (false, true) => Detail::Known,
         (false, false) => Detail::None,
     };
-    for account in &accounts {
-        match preview(account, &env, detail) {
+    for account in accounts {
+        match preview(account, env, detail) {
             Ok(preview) => {
                 if context.global.json {
                     documents.push(document(&account.name, &preview));
