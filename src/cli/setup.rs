@@ -12,6 +12,7 @@ use super::{
     accounts_command::{self, StoredList},
     dirs::{Dirs, StateDir},
     handover::Handover,
+    import::places,
     sources::{Files, HandedSource, Listed, by_name},
 };
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
         url,
     },
     error::{Error, Kind, Result},
+    import::Program,
     ledger::mailboxes,
     sys::interrupt::Interrupt,
     text::{closest, tilde},
@@ -403,7 +405,32 @@ impl Setup {
     }
 
     fn files(&self) -> Result<&Files> {
-        self.files.as_ref().map_err(Clone::clone)
+        self.files.as_ref().map_err(|error| {
+            if self.path.symlink_metadata().is_ok() {
+                return error.clone();
+            }
+            error.clone().with_hint(self.first_step())
+        })
+    }
+
+    /// Returns how to create the config.
+    fn first_step(&self) -> String {
+        let option = if self.path == self.dirs.config_path() {
+            String::new()
+        } else {
+            format!("--config {} ", self.shown_path())
+        };
+        let found = Program::ALL
+            .into_iter()
+            .find(|program| !places::configs(*program, &self.dirs).is_empty());
+        match found {
+            None => format!("run `pouch {option}init ADDRESS`, with your mail address"),
+            Some(program) => format!(
+                "run `pouch {option}import {}` to see which accounts of {program} can be taken \
+                 over, or `pouch {option}init ADDRESS`, with your mail address",
+                program.name()
+            ),
+        }
     }
 
     /// Returns the path of the config for messages.

@@ -134,17 +134,9 @@ pub(super) fn check_dir(shown: &str, metadata: &fs::Metadata) -> Result<(), Erro
 /// Creates the error that there is no config file.
 fn missing(path: &Path, home: &Path) -> Error {
     let shown = tilde(path, home);
-    let make = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() && !dir.exists() => {
-            format!("mkdir -p {} && ", tilde(dir, home))
-        }
-        _ => String::new(),
-    };
     Error::new(Kind::Config, format!("there is no config file {shown}"))
         .with_fact("an account can also be given as a URL, such as pops://ann@pop.example.org")
-        .with_hint(format!(
-            "run `{make}pouch config sample > {shown}`, then edit it"
-        ))
+        .with_hint("run `pouch init ADDRESS`, with your mail address")
 }
 
 /// Decodes the bytes of the config file. `shown` is its path for messages.
@@ -204,7 +196,7 @@ hint: make a copy that you own, or run `chown 7 ~/c` as root"
             read("pouch/c.toml").unwrap_err().to_string(),
             "there is no config file ~/pouch/c.toml
   an account can also be given as a URL, such as pops://ann@pop.example.org
-hint: run `mkdir -p ~/pouch && pouch config sample > ~/pouch/c.toml`, then edit it"
+hint: run `pouch init ADDRESS`, with your mail address"
         );
         assert_eq!(
             read("").unwrap_err().to_string(),

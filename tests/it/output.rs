@@ -1654,7 +1654,7 @@ fn command_line_errors() {
     ------- stderr -------
     pouch: there is no config file none.toml
       an account can also be given as a URL, such as pops://ann@pop.example.org
-    hint: run `pouch config sample > none.toml`, then edit it
+    hint: run `pouch --config none.toml init ADDRESS`, with your mail address
     [exit code: 78]
     ");
 }

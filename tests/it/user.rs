@@ -22,7 +22,7 @@ fn missing_config_hints_how_to_create_one() {
     assert_snapshot!(output.assert_code(78).stderr_text(), @"
     pouch: there is no config file ~/.config/pouch/config.toml
       an account can also be given as a URL, such as pops://ann@pop.example.org
-    hint: run `mkdir -p ~/.config/pouch && pouch config sample > ~/.config/pouch/config.toml`, then edit it
+    hint: run `pouch init ADDRESS`, with your mail address
     ");
     home.pouch(&["config", "sample"])
         .run()

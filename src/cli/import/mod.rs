@@ -5,7 +5,7 @@
 //! again. The ledger is written first and the config last, since messages in the ledger of an
 //! account that is not in the config do no harm.
 
-mod places;
+pub(super) mod places;
 mod report;
 
 use std::{

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Returns the config files of a program that exist.
-pub(super) fn configs(program: Program, dirs: &Dirs) -> Vec<PathBuf> {
+pub fn configs(program: Program, dirs: &Dirs) -> Vec<PathBuf> {
     let home = &dirs.home;
     let variable = |name: &str| dirs.variable(name).map(PathBuf::from);
     let config = variable("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
