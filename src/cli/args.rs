@@ -12,6 +12,7 @@ use super::complete::{accounts, messages};
 use crate::{
     domain::{
         ids::RowId,
+        mail_server::Encryption,
         size::ByteSize,
         time::{TimeSpan, Timestamp},
     },
@@ -135,6 +136,8 @@ pub enum Command {
     /// Test config, secrets, TLS, login, server and destinations
     #[command(alias = "doctor")]
     Check(Accounts),
+    /// Create an account from a mail address
+    Init(Init),
     /// Sign in with OAuth 2.0
     Login(Login),
     /// Import accounts and seen messages from other mail programs
@@ -248,6 +251,95 @@ impl From<LogFormat> for Format {
     }
 }
 
+/// The providers of the key `oauth`.
+const OAUTH_PROVIDERS: [&str; 6] = ["microsoft", "google", "yahoo", "aol", "fastmail", "comcast"];
+
+/// Options of `pouch init`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+#[derive(Clone, Debug, Default, Args)]
+#[command(
+    after_help = "Each option answers a question. Without a terminal, nothing is asked, and the \
+                  account is printed instead of added to the config"
+)]
+pub struct Init {
+    /// The mail address
+    #[arg(value_name = "ADDRESS", value_hint = ValueHint::EmailAddress)]
+    pub address: Option<String>,
+
+    /// Print the account instead of adding it to the config; ask nothing
+    #[arg(long)]
+    pub print: bool,
+
+    /// Send nothing over the network
+    #[arg(long, conflicts_with_all = ["lookup", "database"])]
+    pub offline: bool,
+
+    /// Look up the server of an unknown domain in DNS and at the domain
+    #[arg(long)]
+    pub lookup: bool,
+
+    /// Look it up there, and in Thunderbird's provider database
+    #[arg(long)]
+    pub database: bool,
+
+    /// Use this POP3 server, HOST or HOST:PORT, without looking it up
+    #[arg(long, value_name = "HOST", value_hint = ValueHint::Hostname)]
+    pub host: Option<String>,
+
+    /// Encryption with that server: implicit, starttls or off
+    #[arg(long, value_name = "MODE", requires = "host", hide_possible_values = true,
+        value_parser = encryptions())]
+    pub tls: Option<Encryption>,
+
+    /// Log in by this name instead of the one that the provider uses
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// Name the account; by default, after the domain
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Get the password from this command
+    #[arg(long, value_name = "CMD", group = "source", value_hint = ValueHint::CommandString)]
+    pub password_command: Option<String>,
+
+    /// Get the password from the first line of this file
+    #[arg(long, value_name = "FILE", group = "source", value_hint = ValueHint::FilePath)]
+    pub password_file: Option<PathBuf>,
+
+    /// Get an access token from this command
+    #[arg(long, value_name = "CMD", group = "source", value_hint = ValueHint::CommandString)]
+    pub token_command: Option<String>,
+
+    /// Sign in with OAuth 2.0 at this provider, such as microsoft
+    #[arg(long, value_name = "PROVIDER", group = "source", hide_possible_values = true,
+        value_parser = PossibleValuesParser::new(OAUTH_PROVIDERS))]
+    pub oauth: Option<String>,
+
+    /// Use this client for OAuth 2.0
+    #[arg(long, value_name = "ID", requires = "oauth")]
+    pub client_id: Option<String>,
+
+    /// Deliver to this Maildir
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub maildir: Option<PathBuf>,
+
+    /// Keep fetched messages on the server: forever, none, or for a time such as 30d
+    #[arg(long, value_name = "TIME")]
+    pub keep: Option<String>,
+
+    /// Install and start a systemd timer
+    #[arg(long, conflicts_with = "no_timer")]
+    pub timer: bool,
+
+    /// Do not offer regular runs
+    #[arg(long)]
+    pub no_timer: bool,
+}
+
 /// Options of `pouch import`.
 #[expect(
     clippy::struct_excessive_bools,
@@ -323,7 +415,7 @@ pub struct Status {
 }
 
 /// Options of `pouch login`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(
     after_help = "If the browser is on another machine, either use --device, or paste the address \
                   at which the browser ends, or forward the port: `ssh -L \
@@ -590,6 +682,16 @@ impl Shell {
             Self::Fish => "COMPLETE=fish pouch | source\n",
         }
     }
+}
+
+/// Returns a parser of the modes of encryption.
+fn encryptions() -> impl TypedValueParser<Value = Encryption> {
+    let all = [Encryption::Implicit, Encryption::StartTls, Encryption::Off];
+    PossibleValuesParser::new(all.map(Encryption::keyword)).map(move |word| {
+        let mut all = all.into_iter();
+        all.find(|mode| mode.keyword() == word)
+            .unwrap_or(Encryption::Implicit)
+    })
 }
 
 /// Parses the interval between two runs. Zero would leave the server no pause.

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::OsString,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -232,6 +233,12 @@ impl Dirs {
 )]
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Returns the name server to ask instead of those of the system.
+pub fn resolver() -> Option<SocketAddr> {
+    // tests have one of their own
+    variable("POUCH_RESOLVER").and_then(|server| server.parse().ok())
 }
 
 /// Returns the clock.

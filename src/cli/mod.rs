@@ -13,6 +13,7 @@ mod existing;
 mod fetch;
 mod handover;
 mod import;
+mod init;
 mod ledger;
 mod list_reports;
 mod login;
@@ -146,6 +147,20 @@ impl CommandContext {
         let problems = self.setup.problems().unwrap_or_default();
         let exits = problems.iter().map(|problem| problem.error.kind().exit());
         exits.fold(Exit::OK, Exit::worst)
+    }
+
+    /// Returns the context after the config was changed.
+    fn renewed(&self) -> Result<Self, Error> {
+        let (config, state_dir) = (self.global.config.clone(), self.global.state_dir.clone());
+        Ok(Self {
+            setup: Setup::read(config, state_dir, None, self.stop.clone())?,
+            global: self.global.clone(),
+            roots: self.roots.clone(),
+            stop: self.stop.clone(),
+            level: self.level,
+            colour: self.colour,
+            handover: None,
+        })
     }
 
     /// Returns the colour setting for standard output.
@@ -418,6 +433,7 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
         ),
         Command::Status(args) => status::run(&context, &args),
         Command::Check(accounts) => check::run(&context, &accounts),
+        Command::Init(args) => init::run(&context, &args),
         Command::Login(args) => login::run(&context, &args),
         Command::Import(args) => import::run(&context, &args),
         Command::Config(command) => config::run(&context, &command),

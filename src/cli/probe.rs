@@ -138,7 +138,8 @@ fn writable(path: &Path) -> Result<()> {
     .map_err(|error| Error::file("write to", path, &error.into()))
 }
 
-fn executable(name: &Path, path: Option<&std::ffi::OsStr>) -> bool {
+/// Returns whether a program can be run: a path, or a name that is searched in `path`.
+pub(super) fn executable(name: &Path, path: Option<&std::ffi::OsStr>) -> bool {
     let runs = |path: &Path| {
         path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
     };

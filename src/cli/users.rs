@@ -83,7 +83,8 @@ pub(super) fn select(command: &mut Command, names: &[String], is_round: bool) {
             args.account = names.first().cloned();
             return;
         }
-        Command::Import(_)
+        Command::Init(_)
+        | Command::Import(_)
         | Command::Ledger(_)
         | Command::Config(_)
         | Command::Completions { .. } => return,
@@ -112,7 +113,8 @@ pub(super) fn selected(command: &Command) -> Option<Vec<String>> {
         Command::Ledger(Ledger::Export(args)) => vec![args.account.clone()],
         Command::Ledger(Ledger::Drop(args)) => vec![args.account.clone()],
         Command::Login(args) => args.account.iter().cloned().collect(),
-        Command::Import(_)
+        Command::Init(_)
+        | Command::Import(_)
         | Command::Config(_)
         | Command::Ledger(Ledger::Restore(_))
         | Command::Completions { .. } => return None,

@@ -324,7 +324,7 @@ fn last_use(table: &DeTable<'_>, name: &str) -> Option<Range<usize>> {
 /// Returns the reason why an account name is invalid, or `None` if it is valid.
 ///
 /// Names are used in messages, and on the command line, where they must not look like a URL.
-pub(super) fn name_fault(name: &str) -> Option<&'static str> {
+pub fn name_fault(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         Some("must not be empty")
     } else if name.contains(['/', '@']) {

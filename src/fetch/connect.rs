@@ -91,6 +91,15 @@ pub fn connect(
         .map_err(|failure| failure.error)
 }
 
+/// Connects, starts TLS and reads the greeting. The connection is closed before the login.
+///
+/// # Errors
+/// As for [`connect`], up to the greeting.
+pub fn reach(account: &Account, env: &RunEnv) -> Result<()> {
+    let pending = dial(account, &route(account, env)?, env);
+    open(pending, account, env, &mut |_| ()).map(drop)
+}
+
 /// Returns how to reach the account's server, with the password for its proxy.
 ///
 /// # Errors

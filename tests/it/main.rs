@@ -34,6 +34,7 @@ mod fuzz;
 mod hostile;
 mod identity;
 mod import;
+mod init;
 #[cfg(feature = "system-tests")]
 mod killed;
 mod layers;

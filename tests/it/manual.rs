@@ -63,13 +63,14 @@ fn generated() -> String {
     };
     let fetch = cli.find_subcommand("fetch").unwrap();
     let status = cli.find_subcommand("status").unwrap();
+    let init = cli.find_subcommand("init").unwrap();
     let login = cli.find_subcommand("login").unwrap();
     let import = cli.find_subcommand("import").unwrap();
     let ledger = cli.find_subcommand("ledger").unwrap();
     let ledger = |name: &str| own(ledger.find_subcommand(name).unwrap());
     format!(
         "Of all commands:\n{}.Pp\nOf\n.Cm fetch :\n{}.Pp\nOf\n.Cm status :\n{}\
-         .Pp\nOf\n.Cm login :\n{}.Pp\nOf\n.Cm import :\n{}.Pp\nOf\n\
+         .Pp\nOf\n.Cm init :\n{}.Pp\nOf\n.Cm login :\n{}.Pp\nOf\n.Cm import :\n{}.Pp\nOf\n\
          .Cm ledger list :\n{}.Pp\nOf\n.Cm ledger show , retry , forget\nand\n.Cm delete :\n{}\
          .Pp\nOf\n.Cm ledger catchup :\n{}.Pp\nOf\n.Cm ledger adopt :\n{}\
          .Pp\nOf\n.Cm ledger backup :\n{}.Pp\nOf\n.Cm ledger restore :\n{}\
@@ -77,6 +78,7 @@ fn generated() -> String {
         options(&cli),
         options(&own(fetch)),
         options(&own(status)),
+        options(&own(init)),
         options(&own(login)),
         options(&own(import)),
         options(&ledger("list")),

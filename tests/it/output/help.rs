@@ -23,6 +23,64 @@ fn help(command: &[&str]) -> String {
 }
 
 #[test]
+fn init() {
+    assert_snapshot!(help(&["init"]), @"
+    $ pouch init -h
+    Create an account from a mail address
+
+    Usage: pouch init [OPTIONS] [ADDRESS]
+
+    Arguments:
+      [ADDRESS]  The mail address
+
+    Options:
+          --print                   Print the account instead of adding it to the
+                                    config; ask nothing
+          --offline                 Send nothing over the network
+          --lookup                  Look up the server of an unknown domain in DNS
+                                    and at the domain
+          --database                Look it up there, and in Thunderbird's provider
+                                    database
+          --host <HOST>             Use this POP3 server, HOST or HOST:PORT, without
+                                    looking it up
+          --tls <MODE>              Encryption with that server: implicit, starttls
+                                    or off
+          --user <NAME>             Log in by this name instead of the one that the
+                                    provider uses
+          --name <NAME>             Name the account; by default, after the domain
+          --password-command <CMD>  Get the password from this command
+          --password-file <FILE>    Get the password from the first line of this
+                                    file
+          --token-command <CMD>     Get an access token from this command
+          --oauth <PROVIDER>        Sign in with OAuth 2.0 at this provider, such as
+                                    microsoft
+          --client-id <ID>          Use this client for OAuth 2.0
+          --maildir <DIR>           Deliver to this Maildir
+          --keep <TIME>             Keep fetched messages on the server: forever,
+                                    none, or for a time such as 30d
+          --timer                   Install and start a systemd timer
+          --no-timer                Do not offer regular runs
+      -h, --help                    Print help
+
+    Global options:
+      -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
+                             [env: POUCH_CONFIG]
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
+                             POUCH_STATE_DIR]
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
+                             without secrets
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
+          --color <WHEN>     Use colour: auto, always or never [default: auto]
+          --progress <WHEN>  Show progress: auto, always or never [default: auto]
+
+    Each option answers a question. Without a terminal, nothing is asked, and the
+    account is printed instead of added to the config
+    ");
+}
+
+#[test]
 fn pouch() {
     assert_snapshot!(help(&[]), @"
     $ pouch -h
@@ -36,6 +94,7 @@ fn pouch() {
       plan         Show what fetch would do to each message, and why
       status       Show each account: last run, waiting messages, quarantine
       check        Test config, secrets, TLS, login, server and destinations
+      init         Create an account from a mail address
       login        Sign in with OAuth 2.0
       import       Import accounts and seen messages from other mail programs
       config       Print the path of the config, its values, or a sample
@@ -72,6 +131,7 @@ fn pouch() {
       plan         Show what fetch would do to each message, and why
       status       Show each account: last run, waiting messages, quarantine
       check        Test config, secrets, TLS, login, server and destinations
+      init         Create an account from a mail address
       login        Sign in with OAuth 2.0
       import       Import accounts and seen messages from other mail programs
       config       Print the path of the config, its values, or a sample

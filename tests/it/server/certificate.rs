@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 pub enum Certificate {
     /// Valid for `localhost` and 127.0.0.1, and signed by the CA of the server.
     Good,
+    /// Valid for this host, and signed by the CA of the server.
+    For(&'static str),
     /// Expired years ago.
     Expired,
     /// It begins to be valid in many years.
@@ -54,6 +56,7 @@ impl Certificate {
         let key = KeyPair::generate()?;
         let certificate = match self {
             Self::Good
+            | Self::For(_)
             | Self::Expired
             | Self::NotYetValid
             | Self::WithoutNames
@@ -81,6 +84,7 @@ impl Certificate {
     fn params(self) -> Result<CertificateParams, rcgen::Error> {
         let names = match self {
             Self::WrongHost | Self::NameInCommonName => vec!["elsewhere.example".to_owned()],
+            Self::For(host) => vec![host.to_owned()],
             Self::WithoutAddress => vec!["localhost".to_owned()],
             Self::WithoutNames => Vec::new(),
             _ => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],

@@ -1,0 +1,472 @@
+//! `pouch init`: creates an account from a mail address.
+//!
+//! The questions come first, then the account is tested as `pouch check` does, and only then is
+//! anything written: the password if the user wants it in a file, and the config last, at once. So
+//! whatever ends the dialogue leaves no account that is half written, and none whose password was
+//! refused, unless the user wants that. A password is sent to the server once each time it is
+//! typed: servers lock accounts after a few failures.
+//!
+//! What is decided is in pure functions: the server of an address in
+//! [`domain::mail_server`](crate::domain::mail_server), the order of sources in `find`, the ways
+//! to supply the password and the resulting TOML in `draft`.
+
+mod console;
+mod draft;
+mod find;
+mod finish;
+mod secret;
+mod server;
+mod timer;
+mod unattended;
+
+use std::path::Path;
+
+use super::{
+    CommandContext, CommandResult, args::Init as Args, check, existing::Existing, fetch, probe,
+};
+use crate::{
+    config::{Account, SecretSource, name_fault, syntax::FilePath, url::words, write},
+    domain::{
+        destination::Destination,
+        mail_address::MailAddress,
+        mail_server::{MailServer, misspelled, user_of},
+        provider::provider_of,
+    },
+    error::{Error, Exit, Kind, Result},
+    fetch::env::RunEnv,
+    report::{Level, complain},
+    text::tilde,
+};
+use console::{Console, say};
+use draft::{Draft, Source, choices};
+use find::{known, place};
+use secret::{Answer, Asking};
+
+/// The default of `keep`.
+const FOREVER: &str = "forever";
+
+/// What the command works on.
+struct Init<'a> {
+    context: &'a CommandContext,
+    args: &'a Args,
+    existing: Existing,
+    console: Option<&'a Console<'a>>,
+}
+
+/// The account after the questions.
+struct Complete {
+    draft: Draft,
+    answer: Answer,
+    /// Whether the server accepted the login.
+    is_proven: bool,
+}
+
+/// How the questions ended.
+enum Outcome {
+    Complete(Box<Complete>),
+    /// The user wants nothing to be written after this failure.
+    Quit(Exit),
+}
+
+pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
+    let existing = Existing::read(context)?;
+    let console = Console::new(&context.stop).filter(|_| !args.print && !context.global.json);
+    let init = Init {
+        context,
+        args,
+        existing,
+        console: console.as_ref(),
+    };
+    match &console {
+        None => init.print(),
+        Some(console) => {
+            let outcome = init
+                .questions(console)
+                .map_err(|error| match error.kind() {
+                    Kind::Stopped(_) => error.with_fact("nothing was written"),
+                    _ => error,
+                })?;
+            match outcome {
+                Outcome::Complete(complete) => init.finish(console, &complete),
+                Outcome::Quit(exit) => {
+                    say("nothing was written")?;
+                    Ok(exit)
+                }
+            }
+        }
+    }
+}
+
+impl Init<'_> {
+    fn home(&self) -> &Path {
+        &self.context.setup.dirs.home
+    }
+
+    /// Prints a line for the user on standard error, if there is no dialogue.
+    fn report(&self, line: &str) {
+        if self.context.level >= Level::Normal && !self.context.global.json {
+            complain(line);
+        }
+    }
+
+    fn env(&self) -> Result<RunEnv> {
+        fetch::env(self.context, &[])
+    }
+
+    /// Returns an account with this server and the defaults of the config.
+    fn sample(&self, server: &MailServer) -> Result<Account> {
+        self.account(&Draft {
+            name: "new".into(),
+            server: server.clone(),
+            source: Source::Prompt,
+            maildir: "~/Mail/new".into(),
+            keep: FOREVER.into(),
+        })
+    }
+
+    /// Returns the account of a draft, with the defaults of the config.
+    ///
+    /// # Errors
+    /// It is not valid.
+    fn account(&self, draft: &Draft) -> Result<Account> {
+        let text = write::append(&self.existing.text, vec![draft.table()]);
+        let path = &self.context.setup.path;
+        let accounts = write::check(path, self.home(), &text).map_err(|error| {
+            // the line of a config that does not exist yet means nothing to the user
+            let prefix = tilde(path, self.home());
+            let place = error.what().strip_prefix(&prefix);
+            let what = place.and_then(|rest| Some(rest.split_once(": ")?.1.to_owned()));
+            match what {
+                Some(what) => Error::new(Kind::Usage, what),
+                None => error,
+            }
+        })?;
+        let mut accounts = accounts.into_iter();
+        accounts
+            .find(|account| account.name == draft.name)
+            .ok_or_else(|| Error::new(Kind::Bug, "the new account is not in the config"))
+    }
+
+    /// Fails if the address, or its login name on the server, is in the config already.
+    fn refuse_known(&self, address: &MailAddress, server: Option<&MailServer>) -> Result<()> {
+        let whole = user_of(address);
+        let known = self.existing.accounts.iter().find(|account| {
+            let is_login = |server: &MailServer| {
+                account.host.eq_ignore_ascii_case(&server.host)
+                    && [&server.user, &address.local].contains(&&account.user)
+            };
+            let user = account
+                .user
+                .strip_prefix("recent:")
+                .unwrap_or(&account.user);
+            user.eq_ignore_ascii_case(&whole) || server.is_some_and(is_login)
+        });
+        let Some(known) = known else { return Ok(()) };
+        let what = format!(
+            "{address} is already account `{}` in {}",
+            known.name,
+            self.context.setup.shown_path()
+        );
+        Err(Error::new(Kind::Usage, what).with_hint(format!(
+            "run `pouch check {}` to test it, or change it in the config",
+            known.name
+        )))
+    }
+
+    /// Returns the name of the account.
+    ///
+    /// # Errors
+    /// The name on the command line is not valid, or taken.
+    fn name(&self, address: &MailAddress) -> Result<String> {
+        let is_taken = |name: &str| self.existing.accounts.iter().any(|it| it.name == name);
+        let Some(name) = &self.args.name else {
+            return Ok(draft::name(address, is_taken));
+        };
+        if let Some(fault) = name_fault(name) {
+            return Err(Error::new(Kind::Usage, format!("an account name {fault}")));
+        }
+        if is_taken(name) {
+            let what = format!(
+                "{} has an account `{name}`",
+                self.context.setup.shown_path()
+            );
+            return Err(Error::new(Kind::Usage, what).with_hint("choose another `--name`"));
+        }
+        Ok(name.clone())
+    }
+
+    /// Returns the source of the secret on the command line, if any.
+    fn source(&self) -> Result<Option<Source>> {
+        let args = self.args;
+        if let Some(command) = &args.password_command {
+            return words("--password-command", command).map(|argv| Some(Source::Command(argv)));
+        }
+        if let Some(command) = &args.token_command {
+            return words("--token-command", command).map(|argv| Some(Source::TokenCommand(argv)));
+        }
+        if let Some(file) = &args.password_file {
+            return self.absolute(file).map(|path| Some(Source::File(path)));
+        }
+        let oauth = args.oauth.clone();
+        Ok(oauth.map(|provider| Source::OAuth(provider, args.client_id.clone())))
+    }
+
+    /// Returns a path of the command line as it is written in the config.
+    fn absolute(&self, path: &Path) -> Result<String> {
+        let path = match path.to_str().and_then(FilePath::new) {
+            Some(path) => path.expand(self.home(), &self.context.setup.dirs.here()?),
+            None => return Err(Error::new(Kind::Usage, "the path cannot be in a config")),
+        };
+        Ok(tilde(&path, self.home()))
+    }
+
+    /// Returns the Maildir next to those of other accounts, if they are named after their accounts.
+    fn default_maildir(&self, name: &str) -> String {
+        let dir = self.existing.accounts.iter().find_map(|account| {
+            let Destination::Maildir(path) = &account.routing.default else {
+                return None;
+            };
+            let is_named = path
+                .file_name()
+                .is_some_and(|last| last == account.name.as_str());
+            path.parent().filter(|_| is_named)
+        });
+        let dir = dir.map_or_else(|| self.home().join("Mail"), Path::to_owned);
+        tilde(&dir.join(name), self.home())
+    }
+
+    /// Asks the questions that no option answers, and tests the account.
+    fn questions(&self, console: &Console<'_>) -> Result<Outcome> {
+        let address = self.asked_address(console)?;
+        self.refuse_known(&address, None)?;
+        let name = self.name(&address)?;
+        let mut found = match self.named(&address)? {
+            Some(found) => found,
+            None => match known(&address)? {
+                Some(found) => found,
+                None => self.search_attended(console, &address)?,
+            },
+        };
+        if let Some(user) = &self.args.user {
+            found.server.user.clone_from(user);
+        }
+        self.refuse_known(&address, Some(&found.server))?;
+        let MailServer {
+            encryption, user, ..
+        } = &found.server;
+        say(&format!(
+            "{address}: {} with {}, login name {user} ({})",
+            place(&found.server),
+            encryption.words(),
+            found.source
+        ))?;
+        let provider = provider_of(&found.server.host);
+        let with_password = match self.source()? {
+            Some(source) => source.is_password(),
+            None => true,
+        };
+        if let Some(first) = provider.and_then(|it| it.before_first_login(with_password)) {
+            say(&format!("before the first login: {first}"))?;
+        }
+        // a password file is found from any directory
+        let config = std::path::absolute(&self.context.setup.path)
+            .map_err(|error| Error::file("find", &self.context.setup.path, &error))?;
+        let asking = Asking {
+            console,
+            home: self.home(),
+            config: &config,
+            name: &name,
+            address: &address,
+            provider,
+        };
+        let answer = self.asked_secret(&asking, &found.server)?;
+        let mut draft = Draft {
+            name: name.clone(),
+            server: found.server,
+            source: answer.source.clone(),
+            maildir: self.default_maildir(&name),
+            keep: FOREVER.into(),
+        };
+        // options and the secret, before questions about others
+        self.account(&draft)?;
+        self.ask_maildir(console, &mut draft)?;
+        self.ask_keep(console, &mut draft)?;
+        self.prove(&asking, draft, answer)
+    }
+
+    /// Returns the address, with a frequent misspelling corrected if the user wants that.
+    fn asked_address(&self, console: &Console<'_>) -> Result<MailAddress> {
+        let address = match &self.args.address {
+            Some(text) => {
+                MailAddress::parse(text).map_err(|reason| not_an_address(text, reason))?
+            }
+            None => loop {
+                let text = console.require("mail address")?;
+                match MailAddress::parse(&text) {
+                    Ok(address) => break address,
+                    Err(reason) => say(&format!("not a mail address: {reason}"))?,
+                }
+            },
+        };
+        if let Some(domain) = misspelled(&address) {
+            let meant = address.at(domain);
+            if console.confirm(&format!("did you mean {meant}?"), false)? {
+                return Ok(meant);
+            }
+        }
+        Ok(address)
+    }
+
+    /// Returns the source of the secret: that of an option, or the answer of the user.
+    fn asked_secret(&self, asking: &Asking<'_>, server: &MailServer) -> Result<Answer> {
+        if let Some(source) = self.source()? {
+            return Ok(Answer {
+                source,
+                typed: None,
+            });
+        }
+        let path = self.context.setup.dirs.variable("PATH");
+        let path = path.as_ref().map(std::ffi::OsStr::new);
+        let installed = |program: &str| probe::executable(Path::new(program), path);
+        asking.ask(&choices(server, asking.provider, installed))
+    }
+
+    fn ask_maildir(&self, console: &Console<'_>, draft: &mut Draft) -> Result<()> {
+        if let Some(path) = &self.args.maildir {
+            draft.maildir = self.absolute(path)?;
+            return self.account(draft).map(drop);
+        }
+        let default = draft.maildir.clone();
+        loop {
+            let answer = console.ask("Maildir for the mail", &default)?;
+            let is_relative = !answer.starts_with(['/', '~', '$']);
+            draft.maildir = if is_relative {
+                format!("~/{answer}")
+            } else {
+                answer
+            };
+            if self.account(draft).is_ok() {
+                return Ok(());
+            }
+            say("answer with a directory, such as ~/Mail/work")?;
+        }
+    }
+
+    /// Sets `keep`. The rest of the draft is known to be valid.
+    fn set_keep(&self, draft: &mut Draft, keep: &str) -> Result<()> {
+        keep.clone_into(&mut draft.keep);
+        self.account(draft).map(drop).map_err(|_| not_a_time(keep))
+    }
+
+    /// Asks how long mail stays on the server, unless the settings of the provider decide.
+    fn ask_keep(&self, console: &Console<'_>, draft: &mut Draft) -> Result<()> {
+        if let Some(keep) = &self.args.keep {
+            return self.set_keep(draft, keep);
+        }
+        if provider_of(&draft.server.host).is_some_and(|provider| provider.lists_a_part) {
+            return Ok(());
+        }
+        loop {
+            let question = "keep fetched mail on the server: forever, none, or for a time like 30d";
+            draft.keep = console.ask(question, FOREVER)?;
+            if self.account(draft).is_ok() {
+                return Ok(());
+            }
+            say("answer with forever, none, or a time such as 30d, 8w, 6mo or 1y")?;
+        }
+    }
+
+    /// Tests the account until it works, or the user adds it as it is, or gives up.
+    fn prove(&self, asking: &Asking<'_>, mut draft: Draft, mut answer: Answer) -> Result<Outcome> {
+        if self.args.offline || matches!(draft.source, Source::OAuth(..)) {
+            return Ok(complete(draft, answer, false));
+        }
+        loop {
+            let failures = self.test(&draft, &answer)?;
+            self.context.stop.check()?;
+            let Some((step, error)) = failures.first() else {
+                return Ok(complete(draft, answer, true));
+            };
+            let is_refused = matches!(*step, "login" | "server")
+                && matches!(error.kind(), Kind::Denied | Kind::AccessRefused);
+            let again = match &answer.typed {
+                Some(_) if is_refused => "type the password again",
+                _ => "try again",
+            };
+            let items = [
+                again,
+                "use another login name",
+                "add the account as it is",
+                "quit without writing anything",
+            ];
+            let items = items.map(str::to_owned);
+            match asking
+                .console
+                .choose("the account does not work yet:", &items)?
+            {
+                0 if is_refused => {
+                    if let Some(typed) = &mut answer.typed {
+                        typed.password = asking.password()?;
+                    }
+                }
+                0 => {}
+                1 => {
+                    let user = asking.console.ask("login name", &draft.server.user)?;
+                    draft.server.user = user;
+                    self.refuse_known(asking.address, Some(&draft.server))?;
+                    if let Some(typed) = &mut answer.typed
+                        && is_refused
+                    {
+                        typed.password = asking.password()?;
+                    }
+                }
+                2 => return Ok(complete(draft, answer, false)),
+                _ => return Ok(Outcome::Quit(error.kind().exit())),
+            }
+        }
+    }
+
+    /// Runs the steps of `pouch check`. Returns those that failed.
+    fn test(&self, draft: &Draft, answer: &Answer) -> Result<Vec<(check::Step, Error)>> {
+        let mut account = self.account(draft)?;
+        let mut env = self.env()?;
+        if let Some(typed) = &answer.typed {
+            // it is not where the config will say yet
+            account.secret = SecretSource::Prompt;
+            let password = Ok(typed.password.clone());
+            env.secrets.insert(account.name.clone(), password);
+        }
+        let suffix = format!(", then run `pouch check {}`", draft.name);
+        let without_command = |error: Error| {
+            let hint = error.hint().and_then(|hint| hint.strip_suffix(&suffix));
+            match hint.map(str::to_owned) {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            }
+        };
+        Ok(check::failures(
+            self.context,
+            &account,
+            &env,
+            &without_command,
+        ))
+    }
+}
+
+fn complete(draft: Draft, answer: Answer, is_proven: bool) -> Outcome {
+    Outcome::Complete(Box::new(Complete {
+        draft,
+        answer,
+        is_proven,
+    }))
+}
+
+fn not_a_time(keep: &str) -> Error {
+    let what = format!("`--keep {keep}` is not forever, none or a time in days");
+    Error::new(Kind::Usage, what).with_hint("write it as 30d, 8w, 6mo or 1y")
+}
+
+fn not_an_address(text: &str, reason: &str) -> Error {
+    let what = format!("`{text}` is not a mail address: {reason}");
+    Error::new(Kind::Usage, what).with_hint("run `pouch init ann@example.org`")
+}

@@ -1,0 +1,385 @@
+//! Choosing the server of the new account.
+
+use std::num::NonZero;
+
+use super::{
+    Init,
+    console::{Console, say},
+    find::{Consent, Finder, Found, Prober, Search, failure, has_proxy, place},
+};
+use crate::{
+    cli::dirs,
+    config::syntax::Host,
+    discovery::DATABASE_HOST,
+    domain::{
+        mail_address::MailAddress,
+        mail_server::{
+            self, Encryption, Known, MailServer, Origin, misspelled, needs_confirmation, user_of,
+        },
+    },
+    error::{Error, Kind, Result},
+};
+
+/// Parses `HOST` or `HOST:PORT`.
+pub(super) fn host(text: &str) -> Option<(String, Option<u16>)> {
+    let is_bare_v6 = text.matches(':').count() > 1 && !text.starts_with('[');
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !is_bare_v6 && !text.ends_with(']') => {
+            (name, Some(port.parse::<NonZero<u16>>().ok()?.get()))
+        }
+        _ => (text, None),
+    };
+    let Host(host) = Host::new(name)?;
+    Some((host, port))
+}
+
+/// Returns the encryption that belongs to a port, unless the user chose one.
+fn encryption(port: Option<u16>, chosen: Option<Encryption>) -> Encryption {
+    chosen.unwrap_or(match port {
+        Some(110) => Encryption::StartTls,
+        _ => Encryption::Implicit,
+    })
+}
+
+/// Returns a server that the user named.
+fn at(address: &MailAddress, (host, port): (String, Option<u16>), encryption: Encryption) -> Found {
+    let user = match mail_server::by_domain(address) {
+        Some(Known::Server(known)) if known.host == host => known.user,
+        _ => user_of(address),
+    };
+    Found {
+        server: MailServer {
+            port: port.unwrap_or_else(|| encryption.port()),
+            host,
+            encryption,
+            user,
+            accepts_passwords: true,
+        },
+        origin: Origin::Named,
+        source: "as you named it".into(),
+    }
+}
+
+impl Init<'_> {
+    /// Returns the server that the user named with `--host`.
+    ///
+    /// # Errors
+    /// It is not a host.
+    pub(super) fn named(&self, address: &MailAddress) -> Result<Option<Found>> {
+        let Some(text) = &self.args.host else {
+            return Ok(None);
+        };
+        let (host, port) = host(text).ok_or_else(|| {
+            let what = format!("`--host {text}` is not a host, or a host and a port");
+            Error::new(Kind::Usage, what).with_hint("write it as pop.example.org:995")
+        })?;
+        let encryption = encryption(port, self.args.tls);
+        Ok(Some(at(address, (host, port), encryption)))
+    }
+
+    /// Searches the server without asking.
+    ///
+    /// # Errors
+    /// There is none that can be used without a decision of the user.
+    pub(super) fn search_unattended(&self, address: &MailAddress) -> Result<Found> {
+        let domain = &address.written_domain;
+        if self.args.offline {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("the POP3 server of {domain} is not known without the network"),
+            )
+            .with_hint(self.name_it(address)));
+        }
+        let consent = if self.args.database {
+            Consent::Database
+        } else {
+            Consent::Domain
+        };
+        let mut places = self.places(address)?;
+        if consent == Consent::Database {
+            places = format!("{places}, and at {DATABASE_HOST}");
+        }
+        self.report(&format!("looking up the POP3 server of {domain} {places}"));
+        match self.search(address, consent)? {
+            Search::Found(found) => {
+                if !needs_confirmation(found.origin, &found.server.host, address) {
+                    self.report(&format!(
+                        "found {} ({})",
+                        place(&found.server),
+                        found.source
+                    ));
+                    return Ok(found);
+                }
+                Err(self.unconfirmed(address, &found))
+            }
+            Search::Without(without) => {
+                Err(Error::new(Kind::Unavailable, without.what).with_hint(without.hint))
+            }
+            Search::NoService => Err(no_service(domain)),
+            Search::Nothing(Some(found), _) => {
+                let place = place(&found.server);
+                let what = format!("{place} has no encryption");
+                Err(Error::new(Kind::Unavailable, what).with_hint(format!(
+                    "if others on the way may read the password, run {}",
+                    self.command(address, &found.server)
+                )))
+            }
+            Search::Nothing(None, reasons) => Err(self.not_found(address, reasons)),
+        }
+    }
+
+    /// Returns the error about a server that the user has to confirm.
+    fn unconfirmed(&self, address: &MailAddress, found: &Found) -> Error {
+        let (host, domain) = (&found.server.host, &address.written_domain);
+        let what = format!("{host} may not be the POP3 server of {domain}");
+        let command = self.command(address, &found.server);
+        Error::new(Kind::Usage, what)
+            .with_fact(format!("an unauthenticated {} leads to it", found.source))
+            .with_hint(format!("if it is right, run {command}"))
+    }
+
+    /// Returns the error that no server was found, with the reason of each source.
+    fn not_found(&self, address: &MailAddress, reasons: Vec<String>) -> Error {
+        let hint = match misspelled(address) {
+            Some(domain) => format!("did you mean {}?", address.at(domain)),
+            None => self.name_it(address),
+        };
+        let domain = &address.written_domain;
+        let what = format!("no POP3 server was found for {domain}");
+        let error = Error::new(Kind::NoHost, what);
+        let error = reasons.into_iter().fold(error, Error::with_fact);
+        error.with_hint(hint)
+    }
+
+    /// Returns the command that names this server.
+    fn command(&self, address: &MailAddress, server: &MailServer) -> String {
+        let mut words = vec![format!("pouch init {address} --host {}", place(server))];
+        if server.encryption != encryption(Some(server.port), None) {
+            words.push(format!("--tls {}", server.encryption.keyword()));
+        }
+        if server.user != user_of(address) {
+            words.push(format!("--user {}", server.user));
+        }
+        if self.args.print {
+            words.push("--print".into());
+        }
+        format!("`{}`", words.join(" "))
+    }
+
+    /// Returns the hint that the user can name the server.
+    fn name_it(&self, address: &MailAddress) -> String {
+        let print = if self.args.print { " --print" } else { "" };
+        format!("name it: `pouch init {address} --host HOST{print}`")
+    }
+
+    /// Searches the server, and asks the user for the decisions that the search needs.
+    ///
+    /// # Errors
+    /// A question was not answered, or the config is not valid.
+    pub(super) fn search_attended(
+        &self,
+        console: &Console<'_>,
+        address: &MailAddress,
+    ) -> Result<Found> {
+        let found = match self.consent(console, address)? {
+            Consent::Nothing => None,
+            consent => self.searched(console, address, consent)?,
+        };
+        match found {
+            Some(found) => Ok(found),
+            None => self.entered(console, address),
+        }
+    }
+
+    /// Asks who may learn the domain.
+    fn consent(&self, console: &Console<'_>, address: &MailAddress) -> Result<Consent> {
+        if self.args.offline {
+            return Ok(Consent::Nothing);
+        }
+        if self.args.database {
+            return Ok(Consent::Database);
+        }
+        if self.args.lookup {
+            return Ok(Consent::Domain);
+        }
+        let domain = &address.written_domain;
+        let question = format!(
+            "pouch does not know {domain}. Where may it look up the POP3 server? Those who are \
+             asked learn the domain, but not the address."
+        );
+        let items = [
+            self.places(address)?,
+            format!("there, and in Thunderbird's provider database ({DATABASE_HOST})"),
+            "nowhere: enter the server".into(),
+        ];
+        Ok(match console.choose(&question, &items)? {
+            0 => Consent::Domain,
+            1 => Consent::Database,
+            _ => Consent::Nothing,
+        })
+    }
+
+    /// Returns where the server is looked up.
+    fn places(&self, address: &MailAddress) -> Result<String> {
+        let server = MailServer::new(&address.domain, Encryption::Implicit, user_of(address));
+        let domain = &address.written_domain;
+        Ok(if has_proxy(&self.sample(&server)?) {
+            format!("at {domain}, through the proxy of the config")
+        } else {
+            format!("in DNS and at {domain}")
+        })
+    }
+
+    /// Searches the server. Returns `None` if there is none, or the user does not want it.
+    fn searched(
+        &self,
+        console: &Console<'_>,
+        address: &MailAddress,
+        consent: Consent,
+    ) -> Result<Option<Found>> {
+        let domain = &address.written_domain;
+        match self.search(address, consent)? {
+            Search::Found(found) => {
+                let host = &found.server.host;
+                if !needs_confirmation(found.origin, host, address) {
+                    return Ok(Some(found));
+                }
+                say(&format!(
+                    "The {} leads to {host}, which is not part of {domain}. DNS is not \
+                     authenticated: a forged answer could lead to a server that collects passwords.",
+                    found.source
+                ))?;
+                let is_right = console.confirm(&format!("use {host}?"), false)?;
+                Ok(is_right.then_some(found))
+            }
+            Search::Without(without) => {
+                Err(Error::new(Kind::Unavailable, without.what).with_hint(without.hint))
+            }
+            Search::NoService => {
+                say(&format!(
+                    "{domain} has no POP3 service, according to its SRV record"
+                ))?;
+                Ok(None)
+            }
+            Search::Nothing(Some(found), _) => {
+                let place = place(&found.server);
+                say(&format!(
+                    "{place} ({}) has no encryption: others on the way can read the password and \
+                     the mail.",
+                    found.source
+                ))?;
+                let is_right = console.confirm(&format!("use {place} nevertheless?"), false)?;
+                Ok(is_right.then_some(found))
+            }
+            Search::Nothing(None, _) => {
+                say(&format!("no POP3 server was found for {domain}"))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Asks for the server until it can be used.
+    fn entered(&self, console: &Console<'_>, address: &MailAddress) -> Result<Found> {
+        loop {
+            let text = console.require("POP3 server (HOST or HOST:PORT)")?;
+            let Some((host, port)) = host(&text) else {
+                say("that is not a host")?;
+                continue;
+            };
+            let found = at(address, (host, port), encryption(port, None));
+            if self.args.offline {
+                return Ok(found);
+            }
+            if let Some(found) = self.reachable(console, address, found, port)? {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Tries a server that the user entered, with TLS and, unless its port is given, with STARTTLS.
+    /// Returns `None` if the user wants to enter another one.
+    fn reachable(
+        &self,
+        console: &Console<'_>,
+        address: &MailAddress,
+        found: Found,
+        port: Option<u16>,
+    ) -> Result<Option<Found>> {
+        let env = self.env()?;
+        let account = |server: &MailServer| self.sample(server);
+        let prober = Prober {
+            env: &env,
+            account: &account,
+        };
+        let mut candidates = vec![found.clone()];
+        let host = || (found.server.host.clone(), port);
+        if found.server.encryption == Encryption::Implicit {
+            candidates.push(at(address, host(), Encryption::StartTls));
+        }
+        let mut first = None;
+        for candidate in candidates {
+            match prober.reach(&candidate.server) {
+                Ok(()) => return Ok(Some(candidate)),
+                Err(error) => {
+                    self.context.stop.check()?;
+                    first = first.or(Some(error));
+                }
+            }
+        }
+        if let Some(error) = first {
+            say(&failure(&error))?;
+        }
+        let question = format!("use {} nevertheless?", place(&found.server));
+        Ok(console.confirm(&question, false)?.then_some(found))
+    }
+
+    fn search(&self, address: &MailAddress, consent: Consent) -> Result<Search> {
+        let env = self.env()?;
+        let account = |server: &MailServer| self.sample(server);
+        let finder = Finder {
+            address,
+            prober: Prober {
+                env: &env,
+                account: &account,
+            },
+            resolver: dirs::resolver(),
+            // the search goes on if the terminal is closed, and a signal ends it
+            say: &|line| drop(self.console.map(|_| say(line))),
+        };
+        finder.search(consent)
+    }
+}
+
+fn no_service(domain: &str) -> Error {
+    let what = format!("{domain} has no POP3 service");
+    Error::new(Kind::Unavailable, what)
+        .with_fact("its SRV record says so")
+        .with_hint("name a server with `--host` if you know one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_may_have_a_port() {
+        let host = |text| host(text).map(|(host, port)| (host, port.unwrap_or(0)));
+        assert_eq!(host("pop.example.org"), Some(("pop.example.org".into(), 0)));
+        assert_eq!(
+            host("pop.example.org:1995"),
+            Some(("pop.example.org".into(), 1995))
+        );
+        assert_eq!(host("[::1]:110"), Some(("::1".into(), 110)));
+        assert_eq!(host("::1"), Some(("::1".into(), 0)));
+        for text in [
+            "",
+            "pop.example.org:0",
+            "pop:x",
+            "pops://pop.example.org",
+            "a b",
+            "x:99999",
+        ] {
+            assert_eq!(host(text), None, "{text}");
+        }
+    }
+}

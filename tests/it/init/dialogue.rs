@@ -1,0 +1,763 @@
+//! The dialogue on a terminal.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::Duration,
+};
+
+use insta::assert_snapshot;
+use rustix::{
+    fs::{Mode, OFlags},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
+
+use super::{
+    name_server::{NameServer, Reply},
+    web::Web,
+};
+use crate::{
+    server::{Server, corpus},
+    support::{Home, redact::redact},
+};
+
+const CONFIG: &str = ".config/pouch/config.toml";
+
+/// Runs a program, prints its exit code and waits for a line: the system discards what is in the
+/// terminal when the leader of its session ends.
+const SHELL: &str = "trap : INT; \"$@\"; echo \"[code $?]\"; read line";
+
+/// The time limit for an expected line, and for the end of the program.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Everything that the program printed, and whether it has closed the terminal.
+#[derive(Default)]
+struct Printed {
+    text: Vec<u8>,
+    is_closed: bool,
+}
+
+/// pouch on a terminal of its own, which is also its controlling terminal.
+struct Session {
+    child: Child,
+    /// The other end of the terminal; closing it hangs up.
+    keyboard: Option<File>,
+    printed: Arc<(Mutex<Printed>, Condvar)>,
+    /// The length of the text that was expected so far.
+    seen: usize,
+}
+
+impl Session {
+    fn start(mut command: Command) -> Self {
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&keyboard).unwrap();
+        unlockpt(&keyboard).unwrap();
+        let name = ptsname(&keyboard, Vec::new()).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY;
+        let terminal = rustix::fs::open(name.as_c_str(), flags, Mode::empty()).unwrap();
+        let stdio = || Stdio::from(terminal.try_clone().unwrap());
+        command.stdin(stdio()).stdout(stdio()).stderr(stdio());
+        let child = command.spawn().unwrap();
+        // the terminal is closed when the program ends
+        drop(command);
+        drop(terminal);
+        let keyboard = File::from(keyboard);
+        let printed = Arc::<(Mutex<Printed>, Condvar)>::default();
+        let (mut screen, own) = (keyboard.try_clone().unwrap(), Arc::clone(&printed));
+        thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            loop {
+                let bytes = screen.read(&mut chunk).unwrap_or(0);
+                let mut printed = own.0.lock().unwrap();
+                printed.text.extend_from_slice(&chunk[..bytes]);
+                printed.is_closed = bytes == 0;
+                own.1.notify_all();
+                if bytes == 0 {
+                    return;
+                }
+            }
+        });
+        Self {
+            child,
+            keyboard: Some(keyboard),
+            printed,
+            seen: 0,
+        }
+    }
+
+    /// Waits until the program has printed `text` after what was expected before.
+    #[track_caller]
+    fn expect(&mut self, text: &str) {
+        let (printed, change) = &*self.printed;
+        let find = |printed: &Printed| {
+            let rest = &printed.text[self.seen..];
+            memchr::memmem::find(rest, text.as_bytes()).map(|at| at + text.len())
+        };
+        let (printed, _) = change
+            .wait_timeout_while(printed.lock().unwrap(), PATIENCE, |printed| {
+                find(printed).is_none() && !printed.is_closed
+            })
+            .unwrap();
+        let Some(length) = find(&printed) else {
+            panic!(
+                "no {text:?} in:\n{}",
+                String::from_utf8_lossy(&printed.text)
+            );
+        };
+        self.seen += length;
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.keyboard.as_mut().unwrap().write_all(bytes).unwrap();
+    }
+
+    /// Waits for a question, and answers it with a line.
+    #[track_caller]
+    fn answer(&mut self, question: &str, answer: &str) {
+        self.expect(question);
+        self.send(format!("{answer}\n").as_bytes());
+    }
+
+    /// Waits for the end. Returns the exit code, and the text for a snapshot.
+    #[track_caller]
+    fn end(mut self) -> (i32, String) {
+        self.expect("[code ");
+        self.expect("]");
+        self.send(b"\n");
+        let printed = self.printed.0.lock().unwrap();
+        let text = String::from_utf8_lossy(&printed.text).replace('\r', "");
+        let (text, code) = text.rsplit_once("[code ").unwrap();
+        let (code, _) = code.split_once(']').unwrap();
+        (code.parse().unwrap(), redact(text))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A home, and a POP3 server with TLS for `localhost`, whose user is `ann@example.org`.
+struct Desk {
+    home: Home,
+    server: Server,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let server = Server::implicit_tls()
+            .user("ann@example.org", "secret")
+            .messages(corpus::messages(3))
+            .start();
+        let home = Home::new();
+        home.write("ca.pem", server.ca_pem(), 0o644);
+        Self { home, server }
+    }
+
+    fn session(&self, args: &[&str]) -> Session {
+        self.session_with(args, &[])
+    }
+
+    fn session_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Session {
+        let mut command = Command::new("/usr/bin/setsid");
+        command
+            .args([
+                "--ctty",
+                "sh",
+                "-c",
+                SHELL,
+                "sh",
+                env!("CARGO_BIN_EXE_pouch"),
+            ])
+            .args(args)
+            .current_dir(self.home.path())
+            .env_clear()
+            .env("PATH", self.programs())
+            .env("HOME", self.home.path())
+            .env("LC_ALL", "C.UTF-8")
+            .env("TZ", "UTC")
+            .env("TERM", "dumb")
+            .env("SSL_CERT_FILE", self.home.join("ca.pem"))
+            .envs(environment.iter().copied());
+        Session::start(command)
+    }
+
+    /// Returns a directory of programs without the password managers and the systemd of the machine
+    /// that runs the tests.
+    fn programs(&self) -> PathBuf {
+        let bin = self.home.make_dir("bin", 0o700);
+        for program in ["sh", "cat", "printf"] {
+            let link = bin.join(program);
+            if !link.exists() {
+                symlink(Path::new("/usr/bin").join(program), link).unwrap();
+            }
+        }
+        bin
+    }
+
+    /// Starts `pouch init ann@example.org` with the server of the desk.
+    fn init(&self, args: &[&str]) -> Session {
+        let host = format!("localhost:{}", self.server.port());
+        let own = ["init", "ann@example.org", "--host", &host];
+        self.session(&[&own[..], args].concat())
+    }
+
+    fn config(&self) -> String {
+        let text = String::from_utf8(self.home.read(CONFIG)).unwrap();
+        text.replace(&self.server.port().to_string(), "PORT")
+    }
+
+    /// Asserts that there is no config, and no file of a password.
+    #[track_caller]
+    fn assert_nothing_written(&self) {
+        assert!(!self.home.join(".config/pouch").exists());
+        assert!(!self.home.join("Mail").exists());
+    }
+
+    /// Returns the number of passwords that the server was sent.
+    fn logins(&self) -> usize {
+        let log = self.server.log();
+        let is_login = |line: &&str| line.starts_with("AUTH ") || line.starts_with("PASS");
+        log.commands().filter(is_login).count()
+    }
+}
+
+#[test]
+fn account_is_tested_and_then_written() {
+    let desk = Desk::new();
+    let mut session = desk.init(&[]);
+    session.answer("number [1]: ", "");
+    session.answer("(not shown): ", "secret");
+    session.answer("Maildir for the mail", "");
+    session.answer("keep fetched mail", "");
+    let (code, text) = session.end();
+    assert_eq!(code, 0, "{text}");
+    assert!(!text.contains("secret\n"), "{text}");
+    assert_snapshot!(text, @"
+    ann@example.org: localhost:PORT with TLS, login name ann@example.org (as you named it)
+    how does pouch get the password?
+      1  type it now; it is stored in ~/.config/pouch/secrets/example, readable only by you
+      2  a command prints it
+      3  it is the first line of a file
+      4  type it in each run, at a terminal
+    number [1]: 
+    password (not shown): 
+    Maildir for the mail [~/Mail/example]: 
+    keep fetched mail on the server: forever, none, or for a time like 30d [forever]: 
+      ledger   ok    ~/.local/state/pouch
+      secret   ok    prompt, N s
+      connect  ok    localhost:PORT (127.0.0.1), N ms
+      tls      ok    trusted certificate, valid until 2099-01-01
+            sha256:SHA256
+      login    ok    PLAIN
+      server   ok    UIDL TOP PIPELINING; 3 messages
+      deliver  ok    ~/Mail/example, will be created
+    added account `example` to ~/.config/pouch/config.toml
+    example: 3 messages on the server, 0 known
+      fetch      3    1.2 KB   new; kept on the server
+    to fetch mail every 5 minutes, add this line with `crontab -e`:
+      */5 * * * * pouch fetch
+    run `pouch` to fetch the mail, or first `pouch ledger catchup example` if you have it already
+    ");
+    assert_snapshot!(desk.config(), @r#"
+    [account.example]
+    host = "localhost"
+    port = PORT
+    user = "ann@example.org"
+    password-file = "~/.config/pouch/secrets/example"
+    maildir = "~/Mail/example"
+    keep = "forever"
+    "#);
+    let secret = desk.home.join(".config/pouch/secrets/example");
+    assert_eq!(fs::read(&secret).unwrap(), b"secret");
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(secret), 0o600);
+    assert_eq!(mode(desk.home.join(CONFIG)), 0o600);
+    let run = desk.home.pouch(&["fetch"]);
+    run.env("SSL_CERT_FILE", desk.home.join("ca.pem"))
+        .run()
+        .assert_code(0);
+    assert_eq!(desk.home.maildir("Mail/example").len(), 3);
+}
+
+#[test]
+fn print_asks_nothing_on_a_terminal() {
+    let desk = Desk::new();
+    let (code, text) = desk.init(&["--print", "--keep", "8w"]).end();
+    assert_eq!(code, 0);
+    assert_snapshot!(text, @r#"
+    # password-file = "~/.config/pouch/secrets/example"
+    [account.example]
+    host = "localhost"
+    port = PORT 
+    user = "ann@example.org"
+    maildir = "~/Mail/example"
+    keep = "8w"
+    "#);
+    desk.assert_nothing_written();
+    assert_eq!(desk.server.log().connections(), 0);
+}
+
+#[test]
+fn refused_password_is_sent_once_each_time_it_is_typed() {
+    let desk = Desk::new();
+    let mut session = desk.init(&["--maildir", "~/Mail/x", "--keep", "30d"]);
+    session.answer("number [1]: ", "1");
+    session.answer("(not shown): ", "wrong");
+    session.answer("does not work yet", "");
+    session.answer("(not shown): ", "wronger");
+    session.answer("does not work yet", "");
+    assert_eq!(desk.logins(), 2);
+    desk.assert_nothing_written();
+    session.answer("(not shown): ", "secret");
+    let (code, text) = session.end();
+    assert_eq!(code, 0, "{text}");
+    // the last password, and the plan
+    assert_eq!(desk.logins(), 4);
+    let secret = desk.home.read(".config/pouch/secrets/example");
+    assert_eq!(secret, b"secret");
+}
+
+#[test]
+fn user_can_quit_or_add_the_account_as_it_is() {
+    let desk = Desk::new();
+    let refused = |answer: &str| {
+        let mut session = desk.init(&["--maildir", "~/Mail/x", "--keep", "30d"]);
+        session.answer("number [1]: ", "1");
+        session.answer("(not shown): ", "wrong");
+        session.expect("does not work yet");
+        session.answer("number [1]: ", answer);
+        session.end()
+    };
+    let (code, text) = refused("4");
+    assert_eq!(code, 77, "{text}");
+    let end = text.split("login    failed").nth(1).unwrap();
+    assert_snapshot!(end, @"
+
+    pouch: example: localhost rejected the password
+      localhost said: -ERR [AUTH] invalid user or password
+    hint: check the password and `user`, which is often a full address: ann@example.org
+    the account does not work yet:
+      1  type the password again
+      2  use another login name
+      3  add the account as it is
+      4  quit without writing anything
+    number [1]: 4
+    nothing was written
+    ");
+    desk.assert_nothing_written();
+    let (code, text) = refused("3");
+    assert_eq!(code, 0, "{text}");
+    let end = text.split("number [1]: 3").nth(1).unwrap();
+    assert_snapshot!(end, @"
+
+    added account `example` to ~/.config/pouch/config.toml
+    run `pouch check example` to test it
+    ");
+    assert_eq!(desk.home.read(".config/pouch/secrets/example"), b"wrong");
+    assert_eq!(desk.logins(), 2);
+}
+
+#[test]
+fn another_login_name_can_be_used() {
+    let server = Server::implicit_tls().user("ann", "secret").start();
+    let home = Home::new();
+    home.write("ca.pem", server.ca_pem(), 0o644);
+    let desk = Desk { home, server };
+    let mut session = desk.init(&["--maildir", "~/Mail/x", "--keep", "none"]);
+    session.answer("number [1]: ", "1");
+    session.answer("(not shown): ", "secret");
+    session.expect("does not work yet");
+    session.answer("number [1]: ", "2");
+    session.answer("login name [ann@example.org]: ", "ann");
+    session.answer("(not shown): ", "secret");
+    let (code, text) = session.end();
+    assert_eq!(code, 0, "{text}");
+    assert!(desk.config().contains("user = \"ann\"\n"));
+    // the same mailbox is recognised
+    let (code, text) = desk.init(&[]).end();
+    assert_eq!(code, 64);
+    assert_snapshot!(text, @"
+    pouch: ann@example.org is already account `example` in ~/.config/pouch/config.toml
+    hint: run `pouch check example` to test it, or change it in the config
+    ");
+}
+
+/// The questions of a dialogue in which the server is looked up and the password is wrong, each
+/// with its answer.
+const QUESTIONS: [(&str, &str); 8] = [
+    ("mail address: ", "ann@exámple.org"),
+    ("number [1]: ", "1"),
+    ("use localhost? [y/N]: ", "y"),
+    ("how does pouch get the password?", "1"),
+    ("(not shown): ", "wrong"),
+    ("Maildir for the mail", ""),
+    ("keep fetched mail on the server", ""),
+    ("does not work yet", "1"),
+];
+
+/// Starts such a dialogue, and answers the first `count` questions. Returns the session, which has
+/// asked the next one.
+fn dialogue(desk: &Desk, count: usize) -> (Session, NameServer, Web) {
+    let port = desk.server.port();
+    let names = NameServer::start(move |question| match question {
+        "SRV _pop3s._tcp.xn--exmple-qta.org" => Reply::Srv(vec![(1, port, "localhost")]),
+        _ => Reply::NoName,
+    });
+    let web = Web::start(&[], &[]);
+    let environment = [
+        ("POUCH_RESOLVER", names.address()),
+        ("https_proxy", web.proxy()),
+    ];
+    let environment = environment
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let mut session = desk.session_with(&["init"], &environment);
+    for (question, answer) in &QUESTIONS[..count] {
+        session.answer(question, answer);
+    }
+    session.expect(QUESTIONS[count].0);
+    (session, names, web)
+}
+
+#[test]
+fn interrupt_at_each_question_writes_nothing() {
+    let desk = Desk::new();
+    for count in 0..QUESTIONS.len() {
+        let (mut session, ..) = dialogue(&desk, count);
+        session.send(b"\x03");
+        let (code, text) = session.end();
+        assert_eq!(code, 130, "{text}");
+        assert!(
+            text.ends_with("pouch: interrupted\n  nothing was written\n"),
+            "{text}"
+        );
+        desk.assert_nothing_written();
+    }
+}
+
+#[test]
+fn end_of_input_at_each_question_writes_nothing() {
+    let desk = Desk::new();
+    for count in 0..QUESTIONS.len() {
+        let (mut session, ..) = dialogue(&desk, count);
+        session.send(b"\x04");
+        let (code, text) = session.end();
+        assert_eq!(code, 64, "{text}");
+        assert!(
+            text.contains("the input ended before all questions were answered"),
+            "{text}"
+        );
+        desk.assert_nothing_written();
+    }
+}
+
+#[test]
+fn closed_terminal_at_each_question_writes_nothing() {
+    let desk = Desk::new();
+    for count in 0..QUESTIONS.len() {
+        let (mut session, ..) = dialogue(&desk, count);
+        let pid = session.child.id();
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+        rustix::process::kill_process_group(pid, rustix::process::Signal::HUP).unwrap();
+        session.keyboard = None;
+        session.child.wait().unwrap();
+        desk.assert_nothing_written();
+    }
+}
+
+#[test]
+fn foreign_server_of_a_record_is_declined_by_default() {
+    let desk = Desk::new();
+    let (mut session, names, _web) = dialogue(&desk, 2);
+    session.send(b"\n");
+    session.answer("POP3 server (HOST or HOST:PORT): ", "a b");
+    session.answer("POP3 server (HOST or HOST:PORT): ", "localhost:1");
+    session.answer("use localhost:1 nevertheless? [y/N]: ", "");
+    let place = format!("localhost:{}", desk.server.port());
+    session.answer("POP3 server (HOST or HOST:PORT): ", &place);
+    session.expect("how does pouch get the password?");
+    session.expect("number [1]: ");
+    session.send(b"\x03");
+    let (code, text) = session.end();
+    assert_eq!(code, 130);
+    assert_snapshot!(text, @"
+    mail address: ann@exámple.org
+    pouch does not know exámple.org. Where may it look up the POP3 server? Those who are asked learn the domain, but not the address.
+      1  in DNS and at exámple.org
+      2  there, and in Thunderbird's provider database (autoconfig.thunderbird.net)
+      3  nowhere: enter the server
+    number [1]: 1
+      autoconfig  CONNECT proxy failed: proxy server responded 502/502
+      SRV record  localhost:PORT
+    The SRV record of exámple.org leads to localhost, which is not part of exámple.org. DNS is not authenticated: a forged answer could lead to a server that collects passwords.
+    use localhost? [y/N]: 
+    POP3 server (HOST or HOST:PORT): a b
+    that is not a host
+    POP3 server (HOST or HOST:PORT): localhost:1
+    localhost refused the connection on port 1 (127.0.0.1:1: Connection refused)
+    use localhost:1 nevertheless? [y/N]: 
+    POP3 server (HOST or HOST:PORT): localhost:PORT
+    ann@exámple.org: localhost:PORT with TLS, login name ann@xn--exmple-qta.org (as you named it)
+    how does pouch get the password?
+      1  type it now; it is stored in ~/.config/pouch/secrets/exámple, readable only by you
+      2  a command prints it
+      3  it is the first line of a file
+      4  type it in each run, at a terminal
+    number [1]: ^C
+    pouch: interrupted
+      nothing was written
+    ");
+    assert_eq!(names.questions().len(), 2);
+}
+
+#[test]
+fn misspelled_domain_is_corrected_and_known_mistakes_are_asked_again() {
+    let desk = Desk::new();
+    let mut session = desk.session(&["init", "--offline", "--name", "mine"]);
+    session.answer("mail address: ", "ann");
+    session.answer("not a mail address: it has no `@`", "ann@gmial.com");
+    session.answer("did you mean ann@gmail.com? [y/N]: ", "maybe");
+    session.answer("answer y or n", "y");
+    session.answer("number [1]: ", "0");
+    session.answer("answer with a number from 1 to 5", "2");
+    session.answer("command: ", "pass 'mail");
+    session.answer("a quote in it is not closed", "printf secret");
+    session.answer("Maildir for the mail [~/Mail/mine]: ", "$HOME/Mail");
+    // the terminal shows an answer before the question if it comes earlier
+    session.expect("answer with a directory");
+    session.answer("[~/Mail/mine]: ", "Mail/mine");
+    let (code, text) = session.end();
+    assert_eq!(code, 0, "{text}");
+    let end = text.split("Mail/mine\n").nth(1).unwrap();
+    assert_snapshot!(end, @"
+    added account `mine` to ~/.config/pouch/config.toml
+    run `pouch check mine` to test it
+    ");
+    assert_snapshot!(desk.config(), @r#"
+    [account.mine]
+    host = "pop.gmail.com"
+    user = "ann@gmail.com"
+    password-command = ["printf", "secret"]
+    maildir = "~/Mail/mine"
+    keep = "forever"
+    "#);
+}
+
+#[test]
+fn existing_config_keeps_its_comments() {
+    let desk = Desk::new();
+    let own = "# my mail\n\n[account.home] # at home\nhost = \"pop.example.net\"\nuser = \"ann\"\n\
+               maildir = \"~/mail/home\"   # here\n# end";
+    desk.home.config(own);
+    desk.home.write("password", "secret\n", 0o600);
+    let mut session = desk.init(&[
+        "--password-file",
+        "~/password",
+        "--keep",
+        "1y",
+        "--no-timer",
+    ]);
+    session.answer("Maildir for the mail [~/mail/example]: ", "");
+    let (code, text) = session.end();
+    assert_eq!(code, 0, "{text}");
+    let config = desk.config();
+    assert!(config.starts_with(own), "{config}");
+    assert_snapshot!(&config[own.len()..], @r#"
+
+
+    [account.example]
+    host = "localhost"
+    port = PORT
+    user = "ann@example.org"
+    password-file = "~/password"
+    maildir = "~/mail/example"
+    keep = "1y"
+    "#);
+}
+
+/// Another change of the config during the dialogue is kept.
+#[test]
+fn config_that_changes_during_the_dialogue_is_kept() {
+    let desk = Desk::new();
+    let mut session = desk.init(&["--password-command", "printf secret", "--no-timer"]);
+    session.expect("Maildir for the mail");
+    let other = "[account.home]\nhost = \"pop.example.net\"\nuser = \"x\"\nmaildir = \"~/m\"\n";
+    desk.home.config(other);
+    session.send(b"\n");
+    session.answer("keep fetched mail", "");
+    assert_eq!(session.end().0, 0);
+    let config = desk.config();
+    assert!(
+        config.starts_with(other) && config.contains("[account.example]"),
+        "{config}"
+    );
+}
+
+#[test]
+fn provider_with_oauth_leads_to_login() {
+    let desk = Desk::new();
+    let mut session = desk.session(&["init", "ann@hotmail.com", "--offline", "--keep", "30d"]);
+    session.answer("number [1]: ", "1");
+    session.answer("OAuth client ID", "");
+    session.answer("Maildir", "");
+    let (code, text) = session.end();
+    assert_eq!(code, 0);
+    assert_snapshot!(text, @"
+    ann@hotmail.com: outlook.office365.com:995 with TLS, login name ann@hotmail.com (known to pouch)
+    before the first login: enable POP3 in Microsoft's web settings
+    how does pouch sign in?
+      1  sign in with OAuth 2.0: `pouch login`
+      2  a command prints an access token, such as oama
+    number [1]: 1
+    OAuth client ID (empty if you have none yet): 
+    Maildir for the mail [~/Mail/hotmail]: 
+    added account `hotmail` to ~/.config/pouch/config.toml
+    now run `pouch login hotmail`, which says how to get a client ID
+    ");
+    assert_snapshot!(desk.config(), @r#"
+    [account.hotmail]
+    host = "outlook.office365.com"
+    user = "ann@hotmail.com"
+    oauth = "microsoft"
+    maildir = "~/Mail/hotmail"
+    keep = "30d"
+    "#);
+}
+
+#[test]
+fn sign_in_is_offered_if_there_is_a_client() {
+    let desk = Desk::new();
+    let source = ["--oauth", "microsoft", "--client-id", "x"];
+    let rest = ["--maildir", "Mail/x", "--keep", "30d"];
+    let args = [&["init", "ann@hotmail.com"][..], &source, &rest].concat();
+    let mut session = desk.session(&args);
+    session.answer("sign in now? [Y/n]: ", "n");
+    let (code, text) = session.end();
+    assert_eq!(code, 0);
+    assert_snapshot!(text, @"
+    ann@hotmail.com: outlook.office365.com:995 with TLS, login name ann@hotmail.com (known to pouch)
+    before the first login: enable POP3 in Microsoft's web settings
+    added account `hotmail` to ~/.config/pouch/config.toml
+    sign in now? [Y/n]: n
+    then run `pouch login hotmail` later
+    ");
+    assert!(
+        desk.config()
+            .contains("oauth = { provider = \"microsoft\", client-id = \"x\" }")
+    );
+}
+
+/// The config names the file of the password in a way that does not depend on where pouch runs.
+#[test]
+fn config_elsewhere_has_its_password_next_to_it() {
+    let desk = Desk::new();
+    let options = ["--maildir", "Mail/x", "--keep", "30d", "--no-timer"];
+    let mut session = desk.init(&[&["--config", "some/c.toml"][..], &options].concat());
+    session.answer("number [1]: ", "");
+    session.answer("(not shown): ", "secret");
+    let (code, text) = session.end();
+    assert_eq!(code, 0, "{text}");
+    let config = String::from_utf8(desk.home.read("some/c.toml")).unwrap();
+    assert!(
+        config.contains("password-file = \"~/some/secrets/example\""),
+        "{config}"
+    );
+    let run = desk.home.pouch(&["--config", "../some/c.toml", "check"]);
+    let dir = desk.home.make_dir("else", 0o700);
+    let run = run.env("SSL_CERT_FILE", desk.home.join("ca.pem")).dir(dir);
+    run.run().assert_code(0);
+}
+
+#[test]
+fn password_goes_to_the_keyring() {
+    let desk = Desk::new();
+    let script = "#!/bin/sh\ncase $1 in store) echo \"$@\" >> \"$HOME/calls\"; cat > \"$HOME/ring\";;\n\
+                  lookup) cat \"$HOME/ring\";; esac\n";
+    desk.home.write("bin/secret-tool", script, 0o755);
+    let mut session = desk.init(&["--maildir", "Mail/x", "--keep", "none", "--no-timer"]);
+    session.expect("keyring");
+    session.answer("number [1]: ", "2");
+    session.answer("(not shown): ", "secret");
+    let (code, text) = session.end();
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(desk.home.read("ring"), b"secret");
+    let calls = String::from_utf8(desk.home.read("calls")).unwrap();
+    assert_eq!(
+        calls,
+        "store --label=pouch: ann@example.org service pouch account example\n"
+    );
+    assert_snapshot!(desk.config(), @r#"
+    [account.example]
+    host = "localhost"
+    port = PORT
+    user = "ann@example.org"
+    password-command = ["secret-tool", "lookup", "service", "pouch", "account", "example"]
+    maildir = "~/Mail/x"
+    keep = "none"
+    "#);
+}
+
+#[test]
+fn timer_is_installed_on_request() {
+    let desk = Desk::new();
+    let script = "#!/bin/sh\necho \"$@\" >> \"$HOME/calls\"\n\
+                  case $2 in is-enabled|cat) exit 1;; esac\n";
+    desk.home.write("bin/systemctl", script, 0o755);
+    let source = ["--password-command", "printf secret"];
+    let mut session =
+        desk.init(&[&source[..], &["--maildir", "Mail/x", "--keep", "none"]].concat());
+    session.answer("by a systemd timer? [y/N]: ", "y");
+    let (code, text) = session.end();
+    assert_eq!(code, 0, "{text}");
+    let end = text.split("timer? [y/N]: y\n").nth(1).unwrap();
+    assert_snapshot!(end, @"
+    wrote ~/.config/systemd/user/pouch.service
+    wrote ~/.config/systemd/user/pouch.timer
+    pouch.timer fetches mail every 5 minutes while you are logged in, and always after `loginctl enable-linger`
+    run `pouch` to fetch the mail, or first `pouch ledger catchup example` if you have it already
+    ");
+    let calls = String::from_utf8(desk.home.read("calls")).unwrap();
+    assert_snapshot!(calls, @"
+    --user show-environment
+    --user is-enabled --quiet pouch.timer
+    --user cat pouch.timer
+    --user daemon-reload
+    --user enable --now pouch.timer
+    ");
+    let units = ".config/systemd/user";
+    let service = String::from_utf8(desk.home.read(format!("{units}/pouch.service"))).unwrap();
+    let line = format!("ExecStart={} fetch\n", env!("CARGO_BIN_EXE_pouch"));
+    assert!(service.contains(&line), "{service}");
+    assert!(desk.home.join(units).join("pouch.timer").exists());
+}
+
+#[test]
+fn interrupt_after_the_account_was_added_keeps_it() {
+    let desk = Desk::new();
+    desk.home.write(
+        "bin/systemctl",
+        "#!/bin/sh\n[ \"$2\" = show-environment ]\n",
+        0o755,
+    );
+    let source = ["--password-command", "printf secret"];
+    let options = ["--maildir", "Mail/x", "--keep", "none"];
+    for key in [b"\x03", b"\x04"] {
+        let mut session = desk.init(&[&source[..], &options].concat());
+        session.expect("by a systemd timer? [y/N]: ");
+        session.send(key);
+        let (code, text) = session.end();
+        assert!(!text.contains("nothing was written"), "{text}");
+        assert_eq!(code, if key == b"\x03" { 130 } else { 0 }, "{text}");
+        assert!(desk.config().contains("[account.example]"));
+        fs::remove_file(desk.home.join(CONFIG)).unwrap();
+    }
+    assert!(!desk.home.join(".config/systemd").exists());
+}
