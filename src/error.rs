@@ -67,6 +67,8 @@ pub enum Kind {
     Desynchronized,
     /// The mailbox or the ledger is in use, or the server is temporarily unavailable.
     Busy,
+    /// The server temporarily refuses connections or logins, which is not about one mailbox.
+    ServerBusy,
     /// A program or an LMTP server deferred the message: it may accept it in a later run.
     Deferred,
     /// A program or an LMTP server rejected the message.
@@ -115,6 +117,7 @@ impl Kind {
             | Self::TimedOut
             | Self::Desynchronized
             | Self::Busy
+            | Self::ServerBusy
             | Self::Deferred
             | Self::Rejected
             | Self::TooLarge => 75,
@@ -148,7 +151,22 @@ impl Kind {
                 | Self::TimedOut
                 | Self::Desynchronized
                 | Self::Busy
+                | Self::ServerBusy
                 | Self::Deferred
+        )
+    }
+
+    /// Returns whether an error of this kind, before the mailbox was listed, shows that the server
+    /// may fail for other accounts, too.
+    pub fn is_pushback(self) -> bool {
+        matches!(
+            self,
+            Self::NoHost
+                | Self::Offline
+                | Self::Refused
+                | Self::ConnectionLost
+                | Self::TimedOut
+                | Self::ServerBusy
         )
     }
 }

@@ -84,6 +84,13 @@ pub enum Event<'a> {
         /// `true` if the error has to be reported even without a terminal.
         tell: bool,
     },
+    /// The server pushed back, so that further accounts on it were not tried in this round.
+    NotTried {
+        /// The reason.
+        error: &'a Error,
+        /// Their names.
+        accounts: &'a [&'a str],
+    },
     /// A line of the session with the server (`-vv`).
     TraceLine(&'a TraceLine),
     /// The run has ended.

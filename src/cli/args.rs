@@ -10,9 +10,11 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::complete::{accounts, messages};
 use crate::{
+    config::Account,
     domain::{
         ids::RowId,
         mail_server::Encryption,
+        shard::Shard,
         size::ByteSize,
         time::{TimeSpan, Timestamp},
     },
@@ -188,9 +190,13 @@ pub struct Fetch {
     #[arg(long, value_name = "DESTINATION", value_hint = ValueHint::DirPath)]
     pub to: Option<String>,
 
-    /// Connect to this many servers at the same time
+    /// Fetch this many accounts at the same time
     #[arg(short, long, value_name = "COUNT", value_parser = jobs)]
     pub jobs: Option<u16>,
+
+    /// The shard of the mailboxes.
+    #[command(flatten)]
+    pub shard: ShardOption,
 
     /// Repeat at this interval, until interrupted
     #[arg(long, value_name = "TIME", value_parser = interval, conflicts_with = "dry_run")]
@@ -377,12 +383,33 @@ pub struct Import {
     pub dry_run: bool,
 }
 
+/// The option that selects a part of the accounts.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct ShardOption {
+    /// Use only the mailboxes of this shard, such as 3/16: the third of 16 parts
+    #[arg(long = "shard", value_name = "I/N")]
+    pub value: Option<Shard>,
+}
+
+impl ShardOption {
+    /// Removes the accounts of other shards.
+    pub fn retain(self, accounts: &mut Vec<Account>) {
+        if let Some(shard) = self.value {
+            accounts.retain(|account| shard.contains(&account.identity()));
+        }
+    }
+}
+
 /// Options of `pouch plan`.
 #[derive(Clone, Debug, Args)]
 pub struct Plan {
     /// The accounts.
     #[command(flatten)]
     pub accounts: Accounts,
+
+    /// The shard of the mailboxes.
+    #[command(flatten)]
+    pub shard: ShardOption,
 
     /// Accepted as in `pouch fetch --dry-run`; a plan changes nothing anyway.
     #[arg(short = 'n', long, hide = true)]
@@ -402,6 +429,10 @@ pub struct Status {
     /// The accounts.
     #[command(flatten)]
     pub accounts: Accounts,
+
+    /// The shard of the mailboxes.
+    #[command(flatten)]
+    pub shard: ShardOption,
 
     /// Show only accounts that need attention
     #[arg(long)]

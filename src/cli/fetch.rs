@@ -10,6 +10,7 @@ use std::{
 use super::{
     CommandContext, CommandResult, account_user,
     args::{self, LogFormat, When},
+    capacity::Capacity,
     dirs,
     list_reports::ListReports,
     metrics,
@@ -24,7 +25,7 @@ use crate::{
     event::Reporter,
     fetch::{
         env::{Attendance, RunEnv},
-        scheduler::fetch_all,
+        scheduler::{Limits, Round, fetch_all},
         tokens,
     },
     net::TlsCache,
@@ -44,36 +45,33 @@ use crate::{
 pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult {
     let mut accounts = selected(context, args)?;
     let mut env = env(context, &accounts)?;
-    let rounds = args.every.map(|_| Rounds::new(env.clock));
-    env.report = reporter(context, &accounts, args.log, rounds);
+    apply(context, args, &accounts, &mut env);
     let mut metrics_file = match context.handover {
         None => MetricsFile::find(context, args)?,
         // the process that handed over the accounts writes them
         Some(_) => None,
     };
-    if let Some(wait) = args.wait {
-        env.patience = wait.into();
-    }
-    env.accept_new_uids = args.accept_new_uids;
     ask_for_secrets(&accounts, &mut env);
-    let jobs = args.jobs.map_or(context.setup.jobs(), usize::from);
+    let mut capacity = Capacity::new(context, args, is_watched(context));
     let mut lists = ListReports::new(context, &args.accounts);
     let mut last_closing = None;
     loop {
-        env.open_files = setup::open_files(jobs.min(accounts.len()));
+        let limits = capacity.limits(accounts.len(), &mut env);
         // the system's certificates may have changed since the last round
         env.tls = env.tls.renewed();
         let started = env.clock.now();
         let file = metrics_file.as_ref().map(|file| file.path.as_path());
         let fetch = || {
             sandbox(context, &accounts, file).apply();
-            let (exit, closing) = round(&accounts, jobs, &env, args.fail_if_none);
-            (exit.worst(lists.exit()), closing)
+            let (exit, closing, missing_threads) =
+                round(&accounts, limits, &env, args.fail_if_none);
+            (exit.worst(lists.exit()), closing, missing_threads)
         };
-        let (mut exit, closing) = match args.every {
+        let (mut exit, closing, missing_threads) = match args.every {
             None => fetch(),
             Some(_) => in_thread(fetch)?,
         };
+        capacity.check_threads(limits, missing_threads);
         if let Some(file) = &mut metrics_file {
             let ended = env.clock.now();
             let outcome = Some((started, exit));
@@ -84,15 +82,7 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
             exit = exit.worst(written);
         }
         if let Some(closing) = closing.filter(|_| args.log.is_none() && is_watched(context)) {
-            let time = match args.every {
-                Some(_) => format!("{}  ", time_of_day(env.clock.now())),
-                None => String::new(),
-            };
-            // later rounds print it only if it differs
-            if last_closing.as_ref() != Some(&closing) {
-                complain(&format!("{time}{closing}"));
-            }
-            last_closing = Some(closing);
+            print_closing(closing, args, &env, &mut last_closing);
         }
         let again = args
             .every
@@ -114,6 +104,28 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
             }
         }
     }
+}
+
+/// Applies the options of the command line to the environment of all rounds.
+fn apply(context: &CommandContext, args: &args::Fetch, accounts: &[Account], env: &mut RunEnv) {
+    let rounds = args.every.map(|_| Rounds::new(env.clock));
+    env.report = reporter(context, accounts, args.log, rounds);
+    if let Some(wait) = args.wait {
+        env.patience = wait.into();
+    }
+    env.accept_new_uids = args.accept_new_uids;
+}
+
+/// Prints the closing line of a round. Later rounds print it only if it differs from the `last` one.
+fn print_closing(closing: String, args: &args::Fetch, env: &RunEnv, last: &mut Option<String>) {
+    let time = match args.every {
+        Some(_) => format!("{}  ", time_of_day(env.clock.now())),
+        None => String::new(),
+    };
+    if last.as_ref() != Some(&closing) {
+        complain(&format!("{time}{closing}"));
+    }
+    *last = Some(closing);
 }
 
 /// Returns the accounts for the next round, after the command that prints them was run again.
@@ -246,28 +258,37 @@ fn check_stdout(context: &CommandContext) -> Result<()> {
     Ok(())
 }
 
-/// Fetches all accounts once. Returns the exit status, and the closing line if there is one.
+/// Fetches all accounts once. Returns the exit status, the closing line if there is one, and the
+/// number of threads that could not be started.
 fn round(
     accounts: &[Account],
-    jobs: usize,
+    limits: Limits,
     env: &RunEnv,
     fail_if_none: bool,
-) -> (Exit, Option<String>) {
-    let summaries = fetch_all(accounts, jobs, env);
+) -> (Exit, Option<String>, usize) {
+    let Round {
+        summaries,
+        not_tried,
+        missing_threads,
+    } = fetch_all(accounts, limits, env);
+    let later = if not_tried > 0 { Exit::LATER } else { Exit::OK };
     let exit = summaries
         .iter()
-        .fold(Exit::OK, |exit, summary| exit.worst(summary.exit));
-    let none = summaries.iter().all(|summary| summary.tally.delivered == 0);
+        .fold(later, |exit, (_, summary)| exit.worst(summary.exit));
+    let none = { summaries.iter() }.all(|(_, summary)| summary.tally.delivered == 0);
     let exit = if exit == Exit::OK && none && fail_if_none {
         Exit::NONE
     } else {
         exit
     };
     // after a signal, the summaries of some accounts are missing
-    let complete = summaries.len() == accounts.len();
-    let names = accounts.iter().map(|account| account.name.as_str());
-    let named: Vec<_> = names.zip(&summaries).collect();
-    (exit, words::closing(&named).filter(|_| complete))
+    let complete = summaries.len() + not_tried == accounts.len();
+    let named: Vec<_> = summaries
+        .iter()
+        .map(|(index, summary)| (accounts[*index].name.as_str(), summary))
+        .collect();
+    let closing = words::closing(&named, not_tried).filter(|_| complete);
+    (exit, closing, missing_threads)
 }
 
 /// Returns whether summaries are printed: on a terminal, or with `-v`.
@@ -342,6 +363,7 @@ pub(super) fn accounts(
         // they were reported together
         accounts.retain(|account| !account.secret.is_lost());
     }
+    args.shard.retain(&mut accounts);
     if args.mailbox.is_some() && accounts.len() > 1 {
         return Err(Error::new(
             Kind::Usage,

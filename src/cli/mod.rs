@@ -5,6 +5,7 @@
 mod account_user;
 mod accounts_command;
 pub mod args;
+mod capacity;
 mod check;
 mod complete;
 mod config;
@@ -428,6 +429,7 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
             &context,
             &Fetch {
                 accounts: args.accounts.accounts,
+                shard: args.shard,
                 ..Fetch::default()
             },
         ),

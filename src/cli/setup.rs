@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -249,9 +250,16 @@ impl Setup {
         self.state_dir.clone().or_else(of_config)
     }
 
-    /// Returns the number of servers to connect to at the same time.
+    /// Returns the number of accounts to fetch at the same time.
     pub fn jobs(&self) -> usize {
         self.files.as_ref().map_or(1, |files| files.config.jobs)
+    }
+
+    /// Returns the time over which the starts of the accounts are distributed.
+    pub fn spread(&self) -> Duration {
+        let files = self.files.as_ref().ok();
+        let spread = files.and_then(|files| files.config.spread);
+        spread.map(Duration::from).unwrap_or_default()
     }
 
     /// Returns whether runs are sandboxed. A URL needs no config, which may be missing.
@@ -439,17 +447,54 @@ impl Setup {
     }
 }
 
-/// Raises the limit of open files as far as the system allows, and returns the number of files that
-/// each of `jobs` accounts may open.
+/// The open files of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFiles {
+    /// The number of accounts that can be fetched at the same time.
+    pub jobs: usize,
+    /// The number of files that each of them may hold open for messages.
+    pub per_job: usize,
+    /// The limit of the process.
+    limit: u64,
+}
+
+impl OpenFiles {
+    /// Returns a warning if the limit allows fewer accounts at the same time than `jobs`.
+    pub fn warning(&self, jobs: usize) -> Option<Error> {
+        let needed = needed_files(jobs as u64);
+        (self.jobs < jobs).then(|| {
+            let what = format!("fetching {} accounts at a time, not {jobs}", self.jobs);
+            Error::new(Kind::CannotCreate, what)
+                .with_fact(format!("the limit of open files is {}", self.limit))
+                .with_hint(format!(
+                    "raise it to {needed}: LimitNOFILE= in a systemd unit, or limits.conf(5)"
+                ))
+        })
+    }
+}
+
+/// Files of an account that are not messages: the ledger, the connection and others.
+const RESERVED: u64 = 24;
+
+/// Files that are not of an account: standard streams, pipes, certificates.
+const SHARED: u64 = 40;
+
+/// Returns the number of files that `jobs` accounts need, with one message each.
+fn needed_files(jobs: u64) -> u64 {
+    SHARED.saturating_add(jobs.saturating_mul(RESERVED + 1))
+}
+
+/// Raises the limit of open files as far as `jobs` accounts at the same time need and the system
+/// allows.
 ///
 /// Each message of a batch is an open file until it is durable.
-pub fn open_files(jobs: usize) -> usize {
+pub fn open_files(jobs: usize) -> OpenFiles {
     /// Other programs inherit the limit, and some of them are slow with a higher one.
     const ENOUGH: u64 = 4096;
-    /// Files that are not messages: the ledger, the connection and others.
-    const RESERVED: u64 = 24;
+    let jobs = jobs.max(1) as u64;
     let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.map_or(ENOUGH, |most| most.min(ENOUGH));
+    let enough = ENOUGH.max(needed_files(jobs));
+    let wanted = limit.maximum.map_or(enough, |most| most.min(enough));
     let current = limit.current.unwrap_or(u64::MAX);
     let raised = current < wanted
         && setrlimit(
@@ -460,9 +505,19 @@ pub fn open_files(jobs: usize) -> usize {
             },
         )
         .is_ok();
-    let all = if raised { wanted } else { current };
-    let each = (all / jobs.max(1) as u64).saturating_sub(RESERVED).max(1);
-    usize::try_from(each).unwrap_or(usize::MAX)
+    divide(if raised { wanted } else { current }, jobs)
+}
+
+/// Divides `limit` open files among `jobs` accounts, or fewer if it is too low.
+fn divide(limit: u64, jobs: u64) -> OpenFiles {
+    let usable = limit.saturating_sub(SHARED);
+    let jobs = jobs.min(usable / (RESERVED + 1)).max(1);
+    let each = (usable / jobs).saturating_sub(RESERVED).max(1);
+    OpenFiles {
+        jobs: usize::try_from(jobs).unwrap_or(usize::MAX),
+        per_job: usize::try_from(each).unwrap_or(usize::MAX),
+        limit,
+    }
 }
 
 /// Parses the value of `--to`.
@@ -472,4 +527,29 @@ pub fn open_files(jobs: usize) -> usize {
 pub fn destination(text: &str, dirs: &Dirs) -> Result<crate::domain::destination::Destination> {
     let here: &Path = &dirs.here()?;
     url::destination(text, &dirs.home, here)
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn open_files_are_divided_among_accounts() {
+        let divided = |limit, jobs| {
+            let files = divide(limit, jobs);
+            (files.jobs, files.per_job)
+        };
+        assert_eq!(divided(4096, 4), (4, 990));
+        assert_eq!(divided(4096, 1), (1, 4032));
+        assert_eq!(divided(4096, 1000), (162, 1));
+        assert_eq!(divided(20, 4), (1, 1));
+        assert_eq!(divide(4096, 4).warning(4), None);
+        assert_snapshot!(divide(4096, 1000).warning(1000).unwrap(), @"
+        fetching 162 accounts at a time, not 1000
+          the limit of open files is 4096
+        hint: raise it to 25040: LimitNOFILE= in a systemd unit, or limits.conf(5)
+        ");
+    }
 }

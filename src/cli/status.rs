@@ -21,7 +21,8 @@ use crate::{
 
 pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
     let accounts = context.setup.known_accounts(&args.accounts.accounts);
-    let accounts = accounts.map_err(|error| plugin::with_hint(error, args))?;
+    let mut accounts = accounts.map_err(|error| plugin::with_hint(error, args))?;
+    args.shard.retain(&mut accounts);
     let env = fetch::env(context, &accounts)?;
     if let Some(limit) = args.check {
         let documents = checked(&accounts, &env, limit);

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use super::{
     CommandContext, Failure, account_user,
-    args::{Accounts, Command, Fetch, Ledger, LogFormat, Status},
+    args::{Accounts, Command, Fetch, Ledger, LogFormat, ShardOption, Status},
     dirs, fetch,
     handover::{Handover, MARK},
     list_reports::ListReports,
@@ -121,6 +121,16 @@ pub(super) fn selected(command: &Command) -> Option<Vec<String>> {
     })
 }
 
+/// Returns the shard that a command was given.
+fn shard(command: &Command) -> ShardOption {
+    match command {
+        Command::Fetch(args) => args.shard,
+        Command::Plan(args) => args.shard,
+        Command::Status(args) => args.shard,
+        _ => ShardOption::default(),
+    }
+}
+
 /// Runs a command in processes of the users of its accounts. Returns `None` if this process can run
 /// it itself.
 ///
@@ -196,13 +206,14 @@ fn once(
     publisher.started = dirs::clock().now();
     let fetch = fetch_of(command);
     let connects = matches!(command, Command::Fetch(_) | Command::Plan(_));
-    let divided = groups(context, names, connects);
+    let divided = groups(context, names, connects, shard(command));
     let are_own = |(groups, failed): &(Vec<Group>, Vec<(String, Error)>)| {
         failed.is_empty() && groups.iter().all(|group| group.user.is_none())
     };
     if !more_rounds
         && are_own(&divided)
-        && (publisher.file.is_none() || are_own(&groups(context, &[], false)))
+        && (publisher.file.is_none()
+            || are_own(&groups(context, &[], false, ShardOption::default())))
     {
         return Ok(None);
     }
@@ -348,7 +359,7 @@ impl<'a> Publisher<'a> {
 /// Returns the metrics of all enabled accounts and of those named, whose ledgers are read by processes
 /// of their users.
 fn metrics_of_all(context: &CommandContext, names: &[String]) -> Result<Vec<AccountMetrics>> {
-    let (mut groups, mut failed) = self::groups(context, &[], false);
+    let (mut groups, mut failed) = self::groups(context, &[], false, ShardOption::default());
     let is_known = |name: &String| {
         let groups = groups.iter().flat_map(|group| &group.accounts);
         let failed = failed.iter().map(|(name, _)| name);
@@ -363,7 +374,7 @@ fn metrics_of_all(context: &CommandContext, names: &[String]) -> Result<Vec<Acco
         .cloned()
         .collect();
     if !others.is_empty() {
-        let (more, more_failed) = self::groups(context, &others, false);
+        let (more, more_failed) = self::groups(context, &others, false, ShardOption::default());
         groups.extend(more);
         failed.extend(more_failed);
     }
@@ -371,6 +382,7 @@ fn metrics_of_all(context: &CommandContext, names: &[String]) -> Result<Vec<Acco
         accounts: Accounts {
             accounts: Vec::new(),
         },
+        shard: ShardOption::default(),
         problems: false,
         check: None,
     });
@@ -426,14 +438,16 @@ fn groups(
     context: &CommandContext,
     names: &[String],
     connects: bool,
+    shard: ShardOption,
 ) -> (Vec<Group>, Vec<(String, Error)>) {
     let overrides = Overrides {
         no_delivery: true,
         ..Overrides::default()
     };
-    let Ok(accounts) = context.setup.accounts(names, &overrides) else {
+    let Ok(mut accounts) = context.setup.accounts(names, &overrides) else {
         return (Vec::new(), Vec::new());
     };
+    shard.retain(&mut accounts);
     let mut groups: BTreeMap<Option<String>, Group> = BTreeMap::new();
     let mut failed = Vec::new();
     let mut users = HashMap::new();

@@ -26,8 +26,10 @@ use crate::{
 /// The whole config, with a value for every key.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Maximum number of servers to connect to at the same time, at least 1.
+    /// Maximum number of accounts that are fetched at the same time, at least 1.
     pub jobs: usize,
+    /// The time over which the starts of the accounts are distributed, if it is set.
+    pub spread: Option<TimeSpan>,
     /// The directory of the ledger and the locks.
     pub state_dir: PathBuf,
     /// Whether runs are sandboxed.
@@ -76,6 +78,8 @@ pub struct Account {
     pub connect_timeout: TimeSpan,
     /// Maximum number of reconnects after a transient error.
     pub retries: u32,
+    /// Maximum number of accounts on its host that are fetched at the same time, at least 1.
+    pub jobs_per_host: usize,
     /// The number of messages to request ahead of the one that is being read.
     pub request_ahead: RequestAhead,
     /// The login mechanism.

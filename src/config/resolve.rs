@@ -110,6 +110,7 @@ pub fn resolve_main(file: &mut File, context: &ConfigDefaults) -> Result<(Config
     let metrics = file.top.metrics.as_ref();
     let config = Config {
         jobs: top.as_ref().map_or(1, |top| top.jobs.get()),
+        spread: top.as_ref().ok().and_then(|top| top.spread),
         sandbox: top.as_ref().is_ok_and(|top| top.sandbox),
         accounts_command: top.ok().and_then(|top| top.accounts_command),
         metrics: metrics.map(|path| path.value.expand(&context.home, &file.dir)),
@@ -373,6 +374,7 @@ pub(super) fn build(
         timeout: values.timeout,
         connect_timeout: values.connect_timeout,
         retries: values.retries,
+        jobs_per_host: values.jobs_per_host.get(),
         request_ahead: values.request_ahead,
         auth: values.auth,
         password_command_timeout: values.password_command_timeout,

@@ -406,6 +406,21 @@ pub fn pause(text: &str) -> TimeSpan {
     }
 }
 
+/// Returns whether a temporary refusal without a response code is about the mailbox: another session
+/// has locked it, or the account was used too often.
+pub fn names_mailbox(text: &str) -> bool {
+    let is_known = known(text).is_some_and(|known| known.meaning == Meaning::Busy);
+    let text = text.to_lowercase();
+    is_known || locked_mailbox(&text) || has(&text, &["in use", "already open", "another session"])
+}
+
+/// Returns whether a text says that this machine is blocked, so that no account can log in.
+pub fn blocks_machine(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let machine = ["ip", "address", "addresses", "host", "network", "client"];
+    has(&text, &BLOCKED_WORDS) && words(&text).any(|word| machine.contains(&word))
+}
+
 /// Returns whether a text in lower case has one of these words.
 fn has(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| text.contains(word))
@@ -509,6 +524,30 @@ mod tests {
         }
         assert_eq!(of("[SYS/PERM] no"), Meaning::Unavailable);
         assert_eq!(meaning(None, "no", true), Meaning::Busy);
+    }
+
+    #[test]
+    fn words_separate_mailbox_and_server() {
+        for text in [
+            "Mailbox Locked",
+            "maildrop already locked",
+            "another session is active",
+            "Account exceeded pop command or bandwidth limits",
+        ] {
+            assert!(names_mailbox(text), "{text}");
+        }
+        for text in [
+            "Too many connections from your IP",
+            "rate limit exceeded",
+            "Server busy",
+            "System error",
+        ] {
+            assert!(!names_mailbox(text), "{text}");
+        }
+        assert!(blocks_machine("[AUTH] Your IP address has been blocked"));
+        assert!(blocks_machine("client host banned"));
+        assert!(!blocks_machine("account suspended"));
+        assert!(!blocks_machine("[AUTH] invalid password"));
     }
 
     #[test]

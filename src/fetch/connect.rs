@@ -434,7 +434,8 @@ pub fn connect_patiently(
 /// account. `proven` is whether the password is known to be right.
 fn is_worth_a_retry(failure: &LoginFailure, proven: bool) -> bool {
     let kind = failure.error.kind();
-    let is_brief = kind.verdict() == Verdict::Reconnect || kind == Kind::Busy;
+    let is_brief =
+        kind.verdict() == Verdict::Reconnect || matches!(kind, Kind::Busy | Kind::ServerBusy);
     is_brief
         && match failure.secret {
             SecretStatus::Unsent | SecretStatus::Accepted => true,

@@ -148,7 +148,7 @@ impl RunEnv {
             let file = self.file(account)?;
             let lock = self.lock_key(file.key(), self.patience)?;
             // another pouch may have found out in the meantime which mailbox the address leads to
-            if self.file(account)? == file {
+            if lock.is_first() || self.file(account)? == file {
                 return Ok((lock, file));
             }
         }

@@ -17,6 +17,7 @@ use super::{
     basis::Basis,
     identify::{self, UnreadableHeaders},
     recover,
+    turn::Turn,
 };
 use crate::{
     config::Account,
@@ -31,6 +32,7 @@ use crate::{
     ledger::{
         Reader,
         mailboxes::{self, KnownMailbox},
+        snapshot::ListedUids,
     },
     net::Stream,
     pop3::{listing::Listing, transaction::Transaction},
@@ -44,10 +46,17 @@ const LOCK: &str = "new-address";
 /// How often to look for the headers of a mailbox that is being fetched.
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// The lock that is held while a new address is identified.
+pub(super) struct NewAddressLock {
+    // dropped first
+    _lock: Lock,
+    _turn: Option<Turn>,
+}
+
 /// The mailbox at a new address.
 pub(super) enum Identified {
     /// A mailbox that is not known. The lock is held until its messages are recorded.
-    New(Option<Lock>),
+    New(Option<NewAddressLock>),
     /// This one.
     Known(Box<Recognised>),
 }
@@ -59,7 +68,7 @@ pub(super) struct Recognised {
     /// The number of listed messages that are known.
     known: usize,
     /// Held until the address is recorded.
-    _lock: Lock,
+    _lock: NewAddressLock,
 }
 
 impl Recognised {
@@ -124,7 +133,13 @@ pub(super) fn identify(
         return Ok(Identified::New(None));
     }
     let patience = env.patience.max(account.timeout.into());
-    let lock = env.lock_key(LOCK, patience)?;
+    let latest = Instant::now() + patience;
+    let turn = Turn::wait(latest, &env.stop);
+    let left = latest.saturating_duration_since(Instant::now());
+    let lock = NewAddressLock {
+        _lock: env.lock_key(LOCK, left)?,
+        _turn: turn,
+    };
     let deadline = Instant::now() + patience;
     let mut comparisons = loop {
         let comparisons = compare_uids(basis, listing)?;
@@ -157,18 +172,23 @@ pub(super) fn identify(
 /// Compares the UIDs of the listing with those of all known mailboxes. Returns those mailboxes that
 /// the listed one may be.
 fn compare_uids(basis: &Basis<'_>, listing: &Listing) -> Result<Vec<Comparison>> {
-    let (known, unreadable) = mailboxes::all(&basis.env.state_dir)?;
+    let (known, unreadable) = mailboxes::shared(&basis.env.state_dir)?;
     if let Some(error) = unreadable {
         return Err(mailboxes::may_be_its_own(error));
     }
     let identity = basis.account.identity();
+    let listed = ListedUids::new(&listing.messages);
     let mut comparisons = Vec::new();
     for mailbox in known {
         if mailbox.file == *basis.file || mailbox.is_blank || mailbox.is_not(&identity) {
             continue;
         }
+        let used = mailbox.addresses.first().map(|(_, account)| account);
+        if used != Some(&basis.account.name) && !listed.may_be_in(&mailbox.file.path()) {
+            continue;
+        }
         if let Some(reader) = Reader::open(&mailbox.file, &identity.address)? {
-            let comparison = compare(mailbox, reader, basis, listing)?;
+            let comparison = compare(KnownMailbox::clone(&mailbox), reader, basis, listing)?;
             if !comparison.sample.is_empty() || comparison.is_pending {
                 comparisons.push(comparison);
             }

@@ -53,9 +53,11 @@ mod sessions;
 mod survey;
 mod sync_deletions;
 pub mod tokens;
+mod turn;
 
 use crate::{
     config::{Account, Tls},
+    domain::{refusal, schedule::Contact},
     error::{Error, Kind, Result, Verdict},
     event::{Event, Summary},
     ledger::{Ledger, LedgerFile, Run, RunEnd, Success},
@@ -74,8 +76,8 @@ pub use preview::{Preview, preview};
 use run::AccountRun;
 
 /// Fetches the account's mail, and reports events to the environment's reporter. Returns the
-/// summary; errors are in its exit code.
-pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
+/// summary, which has errors in its exit code, and what the run showed about the server.
+pub fn fetch(account: &Account, env: &RunEnv) -> (Summary, Contact) {
     let report = |event: &Event<'_>| env.report.event(&account.name, event);
     report(&Event::Start);
     let (mut outcome, ended) = match env.lock(account) {
@@ -111,7 +113,7 @@ pub fn fetch(account: &Account, env: &RunEnv) -> Summary {
         quarantined: outcome.quarantined,
     };
     report(&Event::Done(&summary));
-    summary
+    (summary, outcome.contact)
 }
 
 /// Carries out a run under the account's lock. An error is returned only if it could not be
@@ -232,7 +234,13 @@ fn execute(run: &mut AccountRun<'_>, mut login: Result<Login>) -> Result<()> {
         }
         run.recover()?;
     }
-    let fetched = login.and_then(|login| run.sessions(login));
+    let fetched = login.and_then(|login| {
+        run.sessions(login).inspect_err(|error| {
+            if run.outcome.contact == Contact::Unknown && pushes_back(error) {
+                run.outcome.contact = Contact::PushedBack;
+            }
+        })
+    });
     let settled = run.finish();
     // also after an error, since messages were delivered
     let after = if run.outcome.tally.delivered > 0 {
@@ -241,6 +249,14 @@ fn execute(run: &mut AccountRun<'_>, mut login: Result<Login>) -> Result<()> {
         Ok(())
     };
     fetched.and(settled).and(after)
+}
+
+/// Returns whether an error before the mailbox was listed shows that the server may fail for other
+/// accounts, too.
+fn pushes_back(error: &Error) -> bool {
+    let quoted = error.facts().first();
+    error.kind().is_pushback()
+        || (error.kind() == Kind::Denied && quoted.is_some_and(|it| refusal::blocks_machine(it)))
 }
 
 /// Records the end of a run, and reports its problem.

@@ -8,6 +8,7 @@ use crate::{
         file_name::MessageFileName,
         ids::{RowId, Uid},
         plan::DeleteReason,
+        schedule::Contact,
         time::Timestamp,
     },
     error::{Error, Exit},
@@ -22,6 +23,8 @@ use super::request::FetchRequest;
 pub(super) struct Outcome {
     pub(super) tally: Tally,
     pub(super) exit: Exit,
+    /// What the run showed about the server.
+    pub(super) contact: Contact,
     /// The number of messages deleted from the server, by reason.
     pub(super) deletions: Vec<(DeleteReason, u64)>,
     /// A problem that is reported although the run succeeded.

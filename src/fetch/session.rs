@@ -18,6 +18,7 @@ use crate::{
         plan::{Action, DeleteReason, Known, Plan, Policy, SkipReason},
         reconcile::Reconciled,
         rule::{RuleMatch, RuleOutcome},
+        schedule::Contact,
         size::ByteSize,
     },
     error::{Error, Kind, Result},
@@ -61,6 +62,7 @@ impl AccountRun<'_> {
             warning,
             lock,
         } = *self.survey(session)?;
+        self.outcome.contact = Contact::Served;
         record_success(&mut self.ledger, session.method(), now)?;
         self.report(&Event::Connected {
             server: &self.account.address(),

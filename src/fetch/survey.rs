@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use super::{
     basis::{Basis, Criteria},
     identify::{self, UnreadableHeaders},
-    mailbox::{self, Identified, Recognised},
+    mailbox::{self, Identified, NewAddressLock, Recognised},
     rules::{self, RuleMemory},
     sync_deletions,
 };
@@ -26,7 +26,6 @@ use crate::{
     ledger::{Reader, Recognized, SeenMaildir},
     net::Stream,
     pop3::{listing::Listing, transaction::Transaction},
-    sys::lock::Lock,
 };
 
 /// What a run learnt in earlier sessions, so that each session gets further than the one before.
@@ -73,7 +72,7 @@ pub(super) struct Survey {
     /// A problem that is reported to the user and does not end the run.
     pub(super) warning: Option<Error>,
     /// Held until the first messages of a new mailbox are recorded.
-    pub(super) lock: Option<Lock>,
+    pub(super) lock: Option<NewAddressLock>,
 }
 
 /// Lists the mailbox and matches it with the ledger. If no message is known from this address, the

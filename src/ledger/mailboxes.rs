@@ -12,15 +12,31 @@ use std::{
     cell::OnceCell,
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, LazyLock},
 };
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Reader, check_file, connect, connect_read_only, error, foreign_version, schema};
+use super::{
+    Reader, check_file, connect, connect_read_only, error, foreign_version, schema,
+    snapshot::{Recent, Snapshots},
+};
 use crate::{
     domain::ids::{Address, MailboxId},
     error::{Error, Kind, Result},
 };
+
+/// The mailboxes of a state directory, and the error of a ledger that cannot be read.
+pub type Mailboxes = (Vec<Arc<KnownMailbox>>, Option<Error>);
+
+/// The mailboxes of ledgers that have not changed since they were read.
+static KNOWN: LazyLock<Snapshots<Option<Arc<KnownMailbox>>>> = LazyLock::new(Snapshots::default);
+
+/// The mailboxes of state directories as they were a second ago.
+///
+/// An address that another process has recorded since is missing. That is harmless: it is treated
+/// as new, and its messages are then compared with those of all mailboxes.
+static RECENT: LazyLock<Recent<Mailboxes>> = LazyLock::new(Recent::default);
 
 /// The file of a ledger, which may not exist yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +152,19 @@ impl KnownMailbox {
 /// # Errors
 /// The directory cannot be read.
 pub fn all(state_dir: &Path) -> Result<(Vec<KnownMailbox>, Option<Error>)> {
+    let (known, failed) = shared(state_dir)?;
+    Ok((
+        known.into_iter().map(Arc::unwrap_or_clone).collect(),
+        failed,
+    ))
+}
+
+/// Returns all ledgers in `state_dir`, as [`all`]. Those that have not changed since they were read
+/// are not read again.
+///
+/// # Errors
+/// As for [`all`].
+pub fn shared(state_dir: &Path) -> Result<Mailboxes> {
     let dir = state_dir.join("mailboxes");
     let unreadable = |error: &io::Error| Error::file("read", &dir, error);
     let entries = match fs::read_dir(&dir) {
@@ -161,12 +190,13 @@ pub fn all(state_dir: &Path) -> Result<(Vec<KnownMailbox>, Option<Error>)> {
             dir: dir.clone(),
             stem: stem.to_owned(),
         };
-        match read(file) {
+        let path = file.path();
+        match KNOWN.get(&path, || Ok(read(file)?.map(Arc::new)), |_| true) {
             Ok(mailbox) => found.extend(mailbox),
             Err(error) => failed = Some(error),
         }
     }
-    found.sort_by_key(KnownMailbox::title);
+    found.sort_by_cached_key(|mailbox| mailbox.title());
     Ok((found, failed))
 }
 
@@ -197,11 +227,8 @@ pub fn conflicting_copy(state_dir: &Path) -> Option<PathBuf> {
 /// once, and only if one does not have the name of a new one.
 pub struct Catalog<'a> {
     state_dir: &'a Path,
-    known: OnceCell<Known>,
+    known: OnceCell<Arc<Mailboxes>>,
 }
-
-/// What [`all`] returns.
-type Known = (Vec<KnownMailbox>, Option<Error>);
 
 impl<'a> Catalog<'a> {
     /// Returns the catalog of the ledgers in `state_dir`.
@@ -231,12 +258,14 @@ impl<'a> Catalog<'a> {
         Ok(ledger.map(|ledger| (file, ledger)))
     }
 
-    fn known(&self) -> Result<&Known> {
+    fn known(&self) -> Result<&Mailboxes> {
         if self.known.get().is_none() {
-            let _ = self.known.set(all(self.state_dir)?);
+            let recent = RECENT.get(self.state_dir, || shared(self.state_dir))?;
+            let _ = self.known.set(recent);
         }
         self.known
             .get()
+            .map(Arc::as_ref)
             .ok_or_else(|| Error::new(Kind::Bug, "the ledgers were not read"))
     }
 
@@ -250,27 +279,17 @@ impl<'a> Catalog<'a> {
         let own = LedgerFile::new(self.state_dir, mailbox);
         let exists = own.path().exists();
         if exists {
-            match read(own.clone())? {
+            // twice for each run: before and after the lock was taken
+            let read = || Ok(read(own.clone())?.map(Arc::new));
+            match KNOWN.get(&own.path(), read, |_| true)? {
                 Some(known) if name.is_none() && !known.has(address) => {}
                 Some(_) | None => return Ok(Some(own)),
             }
         }
-        let (known, failed) = self.known()?;
-        if let Some(name) = name {
-            let called: Vec<_> = known.iter().filter(|known| known.is_called(name)).collect();
-            match called[..] {
-                [] => {}
-                [known] => return Ok(Some(known.file.clone())),
-                [..] => return Err(ambiguous(name, &called)),
-            }
+        if let Ok(None) = find_among(self.known()?, mailbox) {
+            return Ok(None);
         }
-        let is_it =
-            |known: &&KnownMailbox| known.has(address) && (name.is_none() || known.name.is_none());
-        match (known.iter().find(is_it), failed) {
-            (Some(known), _) => Ok(Some(known.file.clone())),
-            (None, Some(error)) => Err(may_be_its_own(error.clone())),
-            (None, None) => Ok(None),
-        }
+        find_among(&shared(self.state_dir)?, mailbox)
     }
 
     /// Returns the ledger of `mailbox` for commands that do not connect: as [`find`](Self::find), or
@@ -284,14 +303,15 @@ impl<'a> Catalog<'a> {
         }
         let (known, _) = self.known()?;
         let unnamed = || {
-            let usable = |known: &&KnownMailbox| mailbox.name.is_none() || known.name.is_none();
+            let usable =
+                |known: &&Arc<KnownMailbox>| mailbox.name.is_none() || known.name.is_none();
             known.iter().filter(usable)
         };
-        let of_account = |known: &&KnownMailbox| {
+        let of_account = |known: &&Arc<KnownMailbox>| {
             let used = known.addresses.first();
             used.is_some_and(|(_, account)| *account == mailbox.account)
         };
-        let on_host = |known: &&KnownMailbox| {
+        let on_host = |known: &&Arc<KnownMailbox>| {
             known.addresses.iter().any(|(known, _)| {
                 (&known.user, &known.host) == (&mailbox.address.user, &mailbox.address.host)
             })
@@ -302,6 +322,29 @@ impl<'a> Catalog<'a> {
             ([known], _) | ([], [known]) => Some(known.file.clone()),
             _ => None,
         })
+    }
+}
+
+/// Returns the ledger of `mailbox` among those that are known.
+fn find_among((known, failed): &Mailboxes, mailbox: &MailboxId) -> Result<Option<LedgerFile>> {
+    let MailboxId { name, address, .. } = mailbox;
+    if let Some(name) = name {
+        let called: Vec<_> = { known.iter() }
+            .map(Arc::as_ref)
+            .filter(|known| known.is_called(name))
+            .collect();
+        match called[..] {
+            [] => {}
+            [known] => return Ok(Some(known.file.clone())),
+            [..] => return Err(ambiguous(name, &called)),
+        }
+    }
+    let is_it =
+        |known: &&Arc<KnownMailbox>| known.has(address) && (name.is_none() || known.name.is_none());
+    match (known.iter().find(is_it), failed) {
+        (Some(known), _) => Ok(Some(known.file.clone())),
+        (None, Some(error)) => Err(may_be_its_own(error.clone())),
+        (None, None) => Ok(None),
     }
 }
 
@@ -433,17 +476,22 @@ pub(super) fn record(ledger: &Connection, mailbox: &MailboxId) -> rusqlite::Resu
 }
 
 /// Removes the address of `mailbox` from all ledgers except its own in `file`, and those ledgers
-/// that have no message. Mailboxes with different names may have the same address.
+/// that have no message. Mailboxes with different names may have the same address. `is_new` is
+/// whether the ledger in `file` was created just now.
 ///
 /// # Errors
 /// A ledger cannot be written.
-pub(super) fn release(file: &LedgerFile, mailbox: &MailboxId) -> Result<()> {
+pub(super) fn release(file: &LedgerFile, mailbox: &MailboxId, is_new: bool) -> Result<()> {
     let Some(state_dir) = file.dir.parent() else {
         return Ok(());
     };
     let address = &mailbox.address;
-    let (known, _) = all(state_dir)?;
-    for other in known {
+    let known = if is_new {
+        RECENT.get(state_dir, || shared(state_dir))?
+    } else {
+        Arc::new(shared(state_dir)?)
+    };
+    for other in &known.0 {
         if other.file == *file || !other.has(address) || other.is_not(mailbox) {
             continue;
         }

@@ -70,6 +70,7 @@ mod reporting;
 mod rows;
 mod runs;
 mod schema;
+pub mod snapshot;
 mod totals;
 
 use std::{
@@ -247,7 +248,7 @@ impl Ledger {
             let known = mailboxes::number(&connection, &mailbox.address).map_err(explain)?;
             if known.is_none() {
                 // first, since an address that is in no ledger is only compared again
-                mailboxes::release(file, mailbox)?;
+                mailboxes::release(file, mailbox, is_new)?;
             }
             address = Some(mailboxes::record(&connection, mailbox).map_err(explain)?);
         }

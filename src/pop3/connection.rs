@@ -23,7 +23,7 @@ use super::{
     body::Decoder,
     command::{Command, MAX_COMMAND},
     read_buffer::{LineEnds, ReadBuffer},
-    reply::{self, Capabilities, Refusal, Reply, quoted},
+    reply::{self, Capabilities, Code, Refusal, Reply, quoted},
     secrets::Secrets,
     transfer_rate::TransferRate,
 };
@@ -514,8 +514,11 @@ impl<S: Read + Write> Connection<S> {
 
 /// Returns the error for a mailbox that the server cannot open at the moment.
 pub(super) fn cannot_open(peer: &str, refusal: &Refusal) -> Error {
-    Error::new(Kind::Busy, format!("{peer} cannot open the mailbox"))
-        .with_fact(quoted(peer, refusal))
+    let kind = match refusal.code {
+        Some(Code::SysTemp) => Kind::ServerBusy,
+        _ => Kind::Busy,
+    };
+    Error::new(kind, format!("{peer} cannot open the mailbox")).with_fact(quoted(peer, refusal))
 }
 
 /// Returns the error for a server that does not speak POP3.

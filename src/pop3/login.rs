@@ -66,7 +66,7 @@ impl<S: Read + Write> Authorization<S> {
     /// Starts TLS with STLS (RFC 2595 §4). `wrap` carries out the handshake on the stream.
     ///
     /// # Errors
-    /// The server refuses STLS, temporarily ([`Kind::Busy`]) or permanently
+    /// The server refuses STLS, temporarily ([`Kind::ServerBusy`]) or permanently
     /// ([`Kind::Unavailable`]), or closes the connection; it sent data after the response
     /// ([`Kind::Denied`]); or `wrap` fails.
     pub fn upgrade<T: Read + Write>(
@@ -91,7 +91,7 @@ impl<S: Read + Write> Authorization<S> {
             Reply::Ok(_) => {}
             Reply::Err(refusal) if refusal.sounds_transient() => {
                 return Err(Error::new(
-                    Kind::Busy,
+                    Kind::ServerBusy,
                     format!("TLS is temporarily unavailable on {peer}"),
                 )
                 .with_fact(quoted(&peer, &refusal)));

@@ -35,7 +35,19 @@ pub(super) fn login_refused(
         }
         _ => same_at_any_time(peer, meaning),
     };
-    explained(peer, refusal, Error::new(kind(meaning), what))
+    let kind = match kind(meaning) {
+        Kind::Busy if !is_about_mailbox(refusal) => Kind::ServerBusy,
+        kind => kind,
+    };
+    explained(peer, refusal, Error::new(kind, what))
+}
+
+/// Returns whether a temporary refusal is about the mailbox, and not about the server.
+fn is_about_mailbox(refusal: &Refusal) -> bool {
+    match refusal.code {
+        Some(code) => matches!(code, Code::InUse | Code::LoginDelay),
+        None => refusal::names_mailbox(&refusal.decoded()),
+    }
 }
 
 /// Returns the error for a greeting that is a refusal. Its text has a meaning only if it is known or
@@ -48,7 +60,7 @@ pub(super) fn greeting_refused(peer: &str, refusal: &Refusal) -> Error {
         Meaning::SwitchedOff | Meaning::Blocked => (Kind::Denied, same_at_any_time(peer, meaning)),
         Meaning::Denied if refusal::known(&text).is_some() => (Kind::Denied, what),
         Meaning::Unavailable => (Kind::Unavailable, what),
-        _ => (Kind::Busy, what),
+        _ => (Kind::ServerBusy, what),
     };
     explained(peer, refusal, Error::new(kind, what))
 }

@@ -54,7 +54,12 @@ impl Json {
 
 impl Reporter for Json {
     fn event(&self, account: &str, event: &Event<'_>) {
-        if let Some((name, fields)) = named_fields(event) {
+        if let Event::NotTried { error, accounts } = event {
+            for account in *accounts {
+                let fields = json!({ "problem": self::error(error) });
+                self.line("not-tried", with_account(account, fields));
+            }
+        } else if let Some((name, fields)) = named_fields(event) {
             self.line(name, with_account(account, fields));
         }
     }
@@ -123,7 +128,8 @@ pub(super) fn named_fields(event: &Event<'_>) -> Option<(&'static str, Value)> {
                 "destinations": destinations(summary),
             }),
         ),
-        Event::Connecting { .. }
+        Event::NotTried { .. }
+        | Event::Connecting { .. }
         | Event::Reading { .. }
         | Event::Received { .. }
         | Event::TraceLine(_) => return None,

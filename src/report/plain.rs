@@ -116,6 +116,7 @@ impl Plain {
             Event::Problem { error, tell } if all || *tell && level >= Level::Problems => {
                 Some(form(Some(account), error, self.colour))
             }
+            Event::NotTried { error, .. } if all => Some(form(None, error, self.colour)),
             Event::Notice(error) if level >= Level::Problems => {
                 Some(form(Some(account), error, self.colour))
             }

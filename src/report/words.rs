@@ -123,8 +123,12 @@ fn destinations(new: u64, destinations: &[(String, u64)]) -> String {
 }
 
 /// Returns the closing line for several accounts, each with its summary. `None` for one account.
-pub fn closing(accounts: &[(&str, &Summary)]) -> Option<String> {
-    if accounts.len() < 2 {
+///
+/// `not_tried` is the number of further accounts, which were not tried.
+pub fn closing(accounts: &[(&str, &Summary)], not_tried: usize) -> Option<String> {
+    /// Names after these are only counted.
+    const NAMES: usize = 10;
+    if accounts.len() + not_tried < 2 {
         return None;
     }
     let fetched: u64 = accounts
@@ -141,9 +145,16 @@ pub fn closing(accounts: &[(&str, &Summary)]) -> Option<String> {
         _ => format!("{fetched} fetched"),
     };
     if !failed.is_empty() {
-        let names = failed.join(", ");
+        let names = failed[..failed.len().min(NAMES)].join(", ");
         let number = count(failed.len() as u64, "account");
         text.push_str(&format!("; {number} failed: {names}"));
+        if failed.len() > NAMES {
+            text.push_str(&format!(" and {} more", failed.len() - NAMES));
+        }
+    }
+    if not_tried > 0 {
+        let number = count(not_tried as u64, "account");
+        text.push_str(&format!("; {number} not tried"));
     }
     Some(text)
 }

@@ -11,7 +11,7 @@ use std::{
     fs::{File, TryLockError},
     io::{self, ErrorKind, Read, Seek, Write},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::{
@@ -33,6 +33,14 @@ const RETRY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+    is_first: bool,
+}
+
+impl Lock {
+    /// Returns whether no process ever had the lock before.
+    pub fn is_first(&self) -> bool {
+        self.is_first
+    }
 }
 
 /// Takes the lock named `key`. If another pouch has it, tries again for `patience`.
@@ -66,12 +74,16 @@ pub fn lock(
     if let Err(error @ Errno::NOLCK) = fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         return Err(cannot_lock(&path, &error.into()));
     }
+    let is_first = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
     // The content is only used in messages of other processes, so a failure does not matter.
     let _ = file
         .set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{} {}", std::process::id(), now.0));
-    Ok(Lock { _file: file })
+    Ok(Lock {
+        _file: file,
+        is_first,
+    })
 }
 
 /// Returns whether the lock named `key` was never taken, because its file or the directory does not
@@ -83,6 +95,11 @@ pub fn is_new(state_dir: &Path, key: &str) -> bool {
             .is_err_and(|error| error.kind() == ErrorKind::NotFound)
     };
     is_missing(state_dir) || (state_dir.is_dir() && is_missing(&path(state_dir, key)))
+}
+
+/// Returns when the lock named `key` was last taken. `None` if it never was, or that is not known.
+pub fn last_taken(state_dir: &Path, key: &str) -> Option<SystemTime> {
+    path(state_dir, key).metadata().ok()?.modified().ok()
 }
 
 /// Returns whether another pouch has the lock named `key`.

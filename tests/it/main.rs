@@ -82,6 +82,7 @@ mod rules;
 #[cfg(feature = "system-tests")]
 mod sandbox;
 mod sasl;
+mod scale;
 mod server;
 mod standard_output;
 mod status;

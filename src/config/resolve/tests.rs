@@ -42,6 +42,7 @@ fn keys_that_are_not_set_are_shown_with_their_defaults() {
     timeout = "1m"  # default
     connect-timeout = "20s"  # default
     retries = 2  # default
+    jobs-per-host = 1  # default
     request-ahead = "auto"  # default
     user = "ann"  # ~/.config/pouch/config.toml:3
     mailbox = unset  # default

@@ -28,10 +28,18 @@ keys! {
     /// The keys above all tables.
     TopValues:
 
-    /// How many servers to connect to at the same time.
-    /// Accounts on the same host are fetched one after another.
+    /// How many accounts to fetch at the same time.
+    /// On each host, `jobs-per-host` limits their number, too.
     jobs: NonZero<usize> = const { NonZero::new(4).expect("not zero") } =>
-        Key::new("jobs", Group::Top, "servers to connect to at the same time");
+        Key::new("jobs", Group::Top, "accounts to fetch at the same time");
+
+    /// The time over which a run distributes the starts of its accounts evenly, so that thousands
+    /// of accounts do not log in within seconds.
+    /// With `--every`, at most the interval.
+    /// Without it, each account is started as soon as `jobs` and `jobs-per-host` allow.
+    spread: Option<TimeSpan> =>
+        Key::new("spread", Group::Top, "distribute the starts over this time")
+            .example("\"10m\"");
 
     /// The directory of the ledger and the locks.
     /// It has mode 0700, and the files in it 0600; other users must not be able to write to it.
@@ -210,6 +218,15 @@ keys! {
     /// How many times to reconnect after a transient error before the run gives up.
     retries: u32 = 2 =>
         Key::new("retries", Group::Server, "reconnections after transient errors");
+
+    /// How many accounts on the same host to fetch at the same time.
+    /// Many providers limit the connections of a client, and some answer one too many with a
+    /// refusal that looks like a wrong password.
+    /// If accounts on a host have different values, the lowest one applies.
+    /// It is also the upper limit: as long as the server refuses connections or does not respond,
+    /// fewer accounts are fetched at the same time; see pouch(1).
+    jobs_per_host: NonZero<usize> = NonZero::<usize>::MIN =>
+        Key::new("jobs-per-host", Group::Server, "accounts on a host to fetch at the same time");
 
     /// How many messages to request before the first of them has arrived, if the server supports
     /// PIPELINING: a number, or `"auto"`.

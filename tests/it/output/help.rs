@@ -200,7 +200,9 @@ fn fetch() {
           --to <DESTINATION>        Deliver to a Maildir, maildir:DIR, mbox:FILE,
                                     pipe:COMMAND, lmtp:ADDRESS, or - (standard
                                     output)
-      -j, --jobs <COUNT>            Connect to this many servers at the same time
+      -j, --jobs <COUNT>            Fetch this many accounts at the same time
+          --shard <I/N>             Use only the mailboxes of this shard, such as
+                                    3/16: the third of 16 parts
           --every <TIME>            Repeat at this interval, until interrupted
           --wait <TIME>             Wait this long if another pouch is fetching the
                                     account
@@ -244,7 +246,9 @@ fn plan() {
       [ACCOUNT]...  Accounts by name; all enabled ones by default
 
     Options:
-      -h, --help  Print help
+          --shard <I/N>  Use only the mailboxes of this shard, such as 3/16: the
+                         third of 16 parts
+      -h, --help         Print help
 
     Global options:
       -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
@@ -273,6 +277,8 @@ fn status() {
       [ACCOUNT]...  Accounts by name; all enabled ones by default
 
     Options:
+          --shard <I/N>     Use only the mailboxes of this shard, such as 3/16: the
+                            third of 16 parts
           --problems        Show only accounts that need attention
           --check[=<TIME>]  Print one line for a monitoring system: an account whose
                             last success is longer ago than this (1d by default) is

@@ -1,0 +1,163 @@
+//! Measures runs of many accounts over TLS, against a responder on loopback or against Dovecot.
+//!
+//! ```text
+//! cargo bench --bench many_accounts -- --accounts 10000 --jobs 64
+//! cargo bench --bench many_accounts -- --accounts 1000 --server dovecot --peers
+//! cargo bench --bench many_accounts -- --accounts 1000 --strace
+//! ```
+//!
+//! Three runs are measured: the first one, which fetches one message per account; one in which
+//! nothing is new; and one in which 1 % of the accounts have a new message. `--rounds` repeats the
+//! latter two. With `--strace`, the calls of fsync and similar functions of each run are counted
+//! instead, which slows the runs down. With `--peers`, other clients poll the same accounts, one
+//! process per account, as many at the same time as `--jobs` ("many" in the table).
+//!
+//! With `--seed`, there is no first run: each ledger is a copy of that of the first account, which has
+//! fetched one message. For 10,000 accounts, that saves many minutes.
+//!
+//! The responder ([`responder`]) is a minimal POP3 server in this process: it needs little more than
+//! the TLS handshake, so that the client is what is measured. Dovecot needs root, and about six
+//! times the time of the client. Both share the processors with the client, so that the CPU time of
+//! the client is the more exact figure.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints its results"
+)]
+
+mod client;
+mod dovecot;
+mod responder;
+
+use std::{env, fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, bail};
+
+use client::{Client, Usage};
+
+/// The options of the command line.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+pub struct Options {
+    accounts: usize,
+    jobs: usize,
+    rounds: usize,
+    dovecot: bool,
+    peers: bool,
+    strace: bool,
+    seed: bool,
+    pouch: PathBuf,
+    dir: PathBuf,
+}
+
+fn options() -> Result<Options> {
+    let mut options = Options {
+        accounts: 1_000,
+        jobs: 64,
+        rounds: 1,
+        dovecot: false,
+        peers: false,
+        strace: false,
+        seed: false,
+        pouch: env!("CARGO_BIN_EXE_pouch").into(),
+        dir: "/var/tmp/pouch-many-accounts".into(),
+    };
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || {
+            let value = arguments.next();
+            value.with_context(|| format!("{argument} needs a value"))
+        };
+        match argument.as_str() {
+            "--accounts" => options.accounts = value()?.parse()?,
+            "--jobs" => options.jobs = value()?.parse()?,
+            "--rounds" => options.rounds = value()?.parse()?,
+            "--pouch" => options.pouch = value()?.into(),
+            "--dir" => options.dir = value()?.into(),
+            "--server" => options.dovecot = value()? == "dovecot",
+            "--peers" => options.peers = true,
+            "--seed" => options.seed = true,
+            "--strace" => options.strace = true,
+            // from cargo
+            "--bench" => {}
+            _ => bail!("unknown option {argument}"),
+        }
+    }
+    Ok(options)
+}
+
+/// A server whose mailboxes get messages.
+trait Mailboxes {
+    /// Returns the port for TLS.
+    fn port(&self) -> u16;
+    /// Returns the path of the certificate of its authority.
+    fn authority(&self) -> PathBuf;
+    /// Adds a message to each of these mailboxes.
+    fn add(&mut self, accounts: &mut dyn Iterator<Item = usize>) -> Result<()>;
+}
+
+fn main() -> Result<()> {
+    let options = options()?;
+    let _ = fs::remove_dir_all(&options.dir);
+    fs::create_dir_all(&options.dir)?;
+    let mut server: Box<dyn Mailboxes> = if options.dovecot {
+        Box::new(dovecot::Dovecot::start(&options)?)
+    } else {
+        Box::new(responder::Responder::start(&options)?)
+    };
+    server.add(&mut (0..options.accounts))?;
+    let client = Client::new(&options, server.as_ref())?;
+    let load = fs::read_to_string("/proc/loadavg")?;
+    println!(
+        "{} accounts, {} jobs, load {}",
+        options.accounts,
+        options.jobs,
+        load.trim()
+    );
+    if options.seed {
+        client.seed(server.port())?;
+    } else {
+        print("first run", &options, &client.fetch()?);
+    }
+    for _ in 0..options.rounds {
+        print("nothing new", &options, &client.fetch()?);
+        server.add(&mut (0..options.accounts).step_by(100))?;
+        print("1 % new", &options, &client.fetch()?);
+    }
+    if options.peers {
+        for (name, usage) in client.peers(server.as_ref())? {
+            print(name, &options, &usage);
+        }
+    }
+    drop(server);
+    fs::remove_dir_all(&options.dir)?;
+    Ok(())
+}
+
+fn print(name: &str, options: &Options, usage: &Usage) {
+    let Usage {
+        wall,
+        cpu,
+        memory,
+        files,
+        syncs,
+        code,
+    } = usage;
+    let per_second = |time: &Duration| {
+        let accounts = u32::try_from(options.accounts).unwrap_or(u32::MAX);
+        f64::from(accounts) / time.as_secs_f64()
+    };
+    println!(
+        "{name:12} {:7.1} s  cpu {:6.1} s  {:6.0} accounts/s, {:5.0} per core  {:5} MiB  {files:5} \
+         files  {} syncs  exit {code}",
+        wall.as_secs_f64(),
+        cpu.as_secs_f64(),
+        per_second(wall),
+        per_second(cpu),
+        memory / 1024,
+        syncs.map_or("-".to_owned(), |syncs| syncs.to_string()),
+    );
+}
