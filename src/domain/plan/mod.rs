@@ -10,6 +10,7 @@
 //! messages that share a UID, which may withdraw a deletion but never adds one.
 
 mod action;
+mod forecast;
 mod mailbox;
 
 use std::collections::HashSet;
@@ -21,6 +22,7 @@ use crate::domain::{
 };
 
 pub use action::{Action, AfterFetch, DeleteReason, KeepUntil, SkipReason};
+pub use forecast::{Deletions, Forecast, forecast};
 pub use mailbox::{Known, ListedMessage, Local, Mailbox};
 
 /// The longest time until a failed message is retried.
