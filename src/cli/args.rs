@@ -16,7 +16,7 @@ use crate::{
         mail_server::Encryption,
         shard::Shard,
         size::ByteSize,
-        time::{TimeSpan, Timestamp},
+        time::{Days, TimeSpan, Timestamp},
     },
     import::Program,
     ledger::{RowRange, State},
@@ -135,6 +135,8 @@ pub enum Command {
     Plan(Plan),
     /// Show each account: last run, waiting messages, quarantine
     Status(Status),
+    /// Report volume, failures, quarantine, retention and senders
+    Report(Report),
     /// Test config, secrets, TLS, login, server and destinations
     #[command(alias = "doctor")]
     Check(Accounts),
@@ -445,6 +447,22 @@ pub struct Status {
     pub check: Option<TimeSpan>,
 }
 
+/// Options of `pouch report`.
+#[derive(Clone, Debug, Args)]
+pub struct Report {
+    /// The accounts.
+    #[command(flatten)]
+    pub accounts: Accounts,
+
+    /// Write a page to this file instead of text; `-` is standard output
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
+
+    /// Cover this time until today, such as 30d, 8w or 1y
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = period)]
+    pub last: Days,
+}
+
 /// Options of `pouch login`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(
@@ -734,6 +752,22 @@ fn interval(text: &str) -> Result<TimeSpan, String> {
         Err("it must be greater than zero".into())
     }
 }
+
+/// Parses the period of a report.
+fn period(text: &str) -> Result<Days, String> {
+    let days: Days = text.parse()?;
+    let span = TimeSpan::from(days);
+    if span == TimeSpan::from_seconds(0) {
+        Err("the shortest period is 1d".into())
+    } else if span > LONGEST_PERIOD {
+        Err("the longest period is 10y".into())
+    } else {
+        Ok(days)
+    }
+}
+
+/// The longest period of a report.
+const LONGEST_PERIOD: TimeSpan = TimeSpan::from_days(3_650);
 
 fn limit(text: &str) -> Result<u64, String> {
     text.parse()

@@ -181,6 +181,18 @@ impl Dirs {
         self.variable("TERM").is_none_or(|term| term != "dumb")
     }
 
+    /// Returns whether the terminal displays characters such as block elements: the locale uses
+    /// UTF-8, and the terminal is not the console of Linux, whose fonts have few of them.
+    pub fn shows_unicode(&self) -> bool {
+        let mut locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter();
+        let locale = locale
+            .find_map(|name| self.variable(name))
+            .unwrap_or_default();
+        let charset = locale.split(['.', '@']).nth(1).unwrap_or_default();
+        let is_utf8 = ["utf-8", "utf8"].contains(&charset.to_ascii_lowercase().as_str());
+        is_utf8 && self.can_wipe() && self.variable("TERM").is_none_or(|term| term != "linux")
+    }
+
     /// Returns the directory where relative paths on the command line start.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 mod account_user;
 mod accounts_command;
+mod activity;
 pub mod args;
 mod capacity;
 mod check;
@@ -24,6 +25,7 @@ mod plugin;
 mod probe;
 pub mod setup;
 mod sources;
+mod sparklines;
 mod state;
 mod status;
 pub mod users;
@@ -434,6 +436,7 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
             },
         ),
         Command::Status(args) => status::run(&context, &args),
+        Command::Report(args) => activity::run(&context, &args),
         Command::Check(accounts) => check::run(&context, &accounts),
         Command::Init(args) => init::run(&context, &args),
         Command::Login(args) => login::run(&context, &args),

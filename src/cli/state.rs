@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     fetch::{env::RunEnv, tokens},
     ledger::{History, LedgerFile, PastRun, Problem, Reader, State},
-    report::health::Condition,
+    report::{activity::data::Health, health::Condition},
     sys::lock,
 };
 
@@ -49,6 +49,18 @@ impl Status {
         let file = env.offline_file(account)?;
         let ledger = Reader::open(&file, &account.identity().address)?;
         let ledger = ledger.map(|ledger| (file, ledger));
+        Self::full(account, env, ledger)
+    }
+
+    /// Reads the state of an account from its ledger.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(super) fn full(
+        account: &Account,
+        env: &RunEnv,
+        ledger: Option<(LedgerFile, Reader)>,
+    ) -> Result<Self> {
         Self::of(account, env, ledger, Extent::All)
     }
 
@@ -130,6 +142,18 @@ impl Status {
     pub(super) fn number(&self, state: State) -> u64 {
         let found = self.counts.iter().find(|(known, _)| *known == state);
         found.map_or(0, |(_, number)| *number)
+    }
+
+    /// Returns the state as one word of the report.
+    pub(super) fn health(&self) -> Health {
+        let problem = self.problem.as_ref();
+        if self.needs_sign_in || problem.is_some_and(|problem| problem.reported) {
+            Health::Failing
+        } else if problem.is_some() || self.needs_action() || self.number(State::Short) > 0 {
+            Health::Attention
+        } else {
+            Health::Ok
+        }
     }
 
     /// Returns whether the account needs attention.

@@ -7,7 +7,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    CommandContext, CommandResult, args::Status as Args, fetch, plugin, print_json, state::Status,
+    CommandContext, CommandResult, args::Status as Args, fetch, plugin, print_json,
+    sparklines::Sparklines, state::Status,
 };
 use crate::{
     config::Account,
@@ -29,14 +30,20 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
         return Ok(plugin::print(context, limit, documents)?);
     }
     let names = accounts.iter().map(|account| account.name.chars().count());
+    let width = names.max().unwrap_or(0);
     let view = View {
         colour: context.stdout_colour(),
-        width: names.max().unwrap_or(0),
+        width,
         runs: context.level >= Level::Verbose,
+    };
+    let sparklines = if context.global.json || context.level < Level::Normal {
+        Sparklines::default()
+    } else {
+        Sparklines::read(context, &accounts, &env, width)
     };
     let mut exit = Exit::OK;
     let mut documents = Vec::new();
-    for account in &accounts {
+    for (index, account) in accounts.iter().enumerate() {
         let name = &account.name;
         match Status::read(account, &env) {
             Ok(status) => {
@@ -48,7 +55,7 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
                 if context.global.json {
                     documents.push(document(name, &status));
                 } else if context.level >= Level::Normal {
-                    print_wrapped(&view.lines(name, &status))?;
+                    print_wrapped(&view.lines(name, &sparklines.column(index), &status))?;
                 }
             }
             Err(error) => {
@@ -80,6 +87,16 @@ fn checked(accounts: &[Account], env: &RunEnv, limit: TimeSpan) -> Vec<Value> {
     accounts.iter().map(checked).collect()
 }
 
+/// Returns the state of an account as a sentence.
+pub(super) fn sentence(account: &str, status: &Status) -> String {
+    let view = View {
+        colour: Colour(false),
+        width: 0,
+        runs: false,
+    };
+    view.parts(account, status).join("; ")
+}
+
 /// The settings for displaying accounts.
 struct View {
     colour: Colour,
@@ -90,16 +107,11 @@ struct View {
 }
 
 impl View {
-    /// Returns the lines of an account.
-    fn lines(&self, account: &str, status: &Status) -> String {
+    /// Returns the lines of an account. `chart` is printed before its state.
+    fn lines(&self, account: &str, chart: &str, status: &Status) -> String {
         let width = self.width;
-        let mut parts = self.condition(status);
-        parts.extend(self.messages(account, status));
-        if status.needs_sign_in {
-            let text = format!("not signed in (`pouch login {account}`)");
-            parts.push(self.colour.alarm(&text));
-        }
-        let mut text = format!("{account:width$}   {}\n", parts.join("; "));
+        let parts = self.parts(account, status).join("; ");
+        let mut text = format!("{account:width$}   {chart}{parts}\n");
         if self.runs {
             for run in &status.runs {
                 let started = moment(run.started);
@@ -112,6 +124,17 @@ impl View {
             }
         }
         text
+    }
+
+    /// Returns the parts of the sentence about an account.
+    fn parts(&self, account: &str, status: &Status) -> Vec<String> {
+        let mut parts = self.condition(status);
+        parts.extend(self.messages(account, status));
+        if status.needs_sign_in {
+            let text = format!("not signed in (`pouch login {account}`)");
+            parts.push(self.colour.alarm(&text));
+        }
+        parts
     }
 
     /// Returns the current run, the problem and the last run of the account, as far as it has them.
@@ -144,15 +167,15 @@ impl View {
         if running.is_none() && status.was_interrupted() {
             let started = status.runs.first().map(|run| moment(run.started));
             let text = format!("last run {}, interrupted", started.unwrap_or_default());
-            parts.push(self.colour.alarm(&text));
+            parts.push(self.colour.caution(&text));
         } else if let Some(run) = last {
             let text = outcome(run, status.problem.is_none());
-            let text = match run.exit {
-                Some(0) if run.tally.delivered > 0 => self.colour.good(&text),
-                _ => text,
-            };
             let comma = if text.is_empty() { "" } else { ", " };
-            parts.push(format!("last run {}{comma}{text}", moment(run.started)));
+            let text = format!("last run {}{comma}{text}", moment(run.started));
+            parts.push(match run.exit {
+                Some(0) => self.colour.good(&text),
+                _ => text,
+            });
         } else if parts.is_empty() {
             parts.push("never run".into());
         }
@@ -169,13 +192,13 @@ impl View {
             parts.push(format!("{waiting} waiting"));
         }
         if truncated > 0 {
-            parts.push(format!("{truncated} truncated"));
+            parts.push(self.colour.caution(&format!("{truncated} truncated")));
         }
         if quarantined > 0 {
             let text = format!("{quarantined} quarantined");
             parts.push(format!(
                 "{} (`pouch ledger list {account}`)",
-                self.colour.alarm(&text)
+                self.colour.caution(&text)
             ));
         }
         parts

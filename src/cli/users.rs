@@ -24,8 +24,8 @@ use rustix::process::geteuid;
 use serde_json::{Value, json};
 
 use super::{
-    CommandContext, Failure, account_user,
-    args::{Accounts, Command, Fetch, Ledger, LogFormat, ShardOption, Status},
+    CommandContext, Failure, account_user, activity,
+    args::{Accounts, Command, Fetch, Ledger, LogFormat, Report, ShardOption, Status},
     dirs, fetch,
     handover::{Handover, MARK},
     list_reports::ListReports,
@@ -75,6 +75,7 @@ pub(super) fn select(command: &mut Command, names: &[String], is_round: bool) {
         Command::Plan(args) => &mut args.accounts.accounts,
         Command::Check(args) => &mut args.accounts,
         Command::Status(args) => &mut args.accounts.accounts,
+        Command::Report(args) => &mut args.accounts.accounts,
         Command::Ledger(Ledger::List { accounts, .. } | Ledger::Verify(accounts)) => {
             &mut accounts.accounts
         }
@@ -99,6 +100,7 @@ pub(super) fn selected(command: &Command) -> Option<Vec<String>> {
         Command::Plan(args) => args.accounts.accounts.clone(),
         Command::Check(args) => args.accounts.clone(),
         Command::Status(args) => args.accounts.accounts.clone(),
+        Command::Report(args) => args.accounts.accounts.clone(),
         Command::Ledger(Ledger::List { accounts, .. } | Ledger::Verify(accounts)) => {
             accounts.accounts.clone()
         }
@@ -221,6 +223,7 @@ fn once(
         // mistakes in the command line are reported once
         fetch::selected(context, args)?;
     }
+    let report = report_of(context, command)?;
     let (groups, failed) = divided;
     let mut combined = Combined::default();
     for (name, error) in failed {
@@ -232,9 +235,10 @@ fn once(
         Command::Status(args) => args.check.filter(|_| !is_whole),
         _ => None,
     };
-    let merges = (context.global.json || check.is_some()) && fetch.is_none() && !is_whole;
+    let merges = report.is_some()
+        || (context.global.json || check.is_some()) && fetch.is_none() && !is_whole;
     let mut arguments = arguments.to_vec();
-    if check.is_some() {
+    if check.is_some() || report.is_some() {
         arguments.insert(1, "--json".into());
     }
     let order = Order {
@@ -251,10 +255,26 @@ fn once(
     if let Some(limit) = check {
         return Ok(Some(plugin::print(context, limit, combined.accounts)?));
     }
-    if merges {
+    if let Some(args) = report {
+        activity::write_combined(context, args, combined.accounts)?;
+    } else if merges {
         print_json(&combined.document())?;
     }
     Ok(Some(exit))
+}
+
+/// Returns the options of a report that this process writes, from what other processes have read.
+///
+/// # Errors
+/// The report cannot be written.
+fn report_of<'c>(context: &CommandContext, command: &'c Command) -> Result<Option<&'c Report>> {
+    match command {
+        Command::Report(args) if !context.global.json => {
+            activity::check(context, args)?;
+            Ok(Some(args))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Returns the options of a command that fetches.

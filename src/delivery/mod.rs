@@ -230,25 +230,39 @@ impl StoredMessage {
     /// # Errors
     /// The file cannot be read.
     pub fn fingerprint(&self) -> Result<Option<Fingerprint>> {
-        let path = match &self.content {
-            Location::File(path) => path,
-            Location::Recorded { fingerprint, .. } => return Ok(*fingerprint),
-            Location::Uncertain(_) => return Ok(None),
+        match &self.content {
+            Location::Recorded { fingerprint, .. } => Ok(*fingerprint),
+            Location::File(_) | Location::Uncertain(_) => {
+                Ok(self.head()?.and_then(|head| fingerprint(head.as_bytes())))
+            }
+        }
+    }
+
+    /// Returns the header of a message in a file of its own, or `None` if it was moved meanwhile or is
+    /// not a regular file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn head(&self) -> Result<Option<Head>> {
+        let Location::File(path) = &self.content else {
+            return Ok(None);
         };
         let mut head = Head::default();
         let mut buffer = [0; 8 * 1024];
         let read = files::open_if_regular(path).and_then(|file| {
-            let Some(mut file) = file else { return Ok(()) };
+            let Some(mut file) = file else {
+                return Ok(false);
+            };
             while !head.is_whole() {
                 match file.read(&mut buffer)? {
                     0 => break,
                     octets => head.push(&buffer[..octets]),
                 }
             }
-            Ok(())
+            Ok(true)
         });
         match read {
-            Ok(()) => Ok(fingerprint(head.as_bytes())),
+            Ok(is_regular) => Ok(is_regular.then_some(head)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::file("read", path, &error)),
         }

@@ -72,6 +72,7 @@ mod runs;
 mod schema;
 pub mod snapshot;
 mod totals;
+mod volume;
 
 use std::{
     fs, io,
@@ -96,8 +97,9 @@ pub use mailboxes::LedgerFile;
 pub use maildirs::{DeliveredLocations, MaildirState, SeenMaildir};
 pub use reporting::{Audience, Problem};
 pub use rows::{Row, RowFilter, RowRange, State, no_such_message};
-pub use runs::{PastRun, Run, RunEnd, Success};
+pub use runs::{MAX_RUNS, PastRun, Run, RunEnd, Success};
 pub use totals::{History, Totals};
+pub use volume::{DeliveredRow, Volume};
 
 use crate::{
     domain::{

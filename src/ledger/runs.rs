@@ -95,7 +95,7 @@ const MISDATED: &str = "SELECT id FROM message WHERE delivered_at IS NOT NULL AN
     (SELECT run FROM clock_behind WHERE at_least <= ?1)";
 
 /// Number of runs that are kept. A poll every five minutes makes 100,000 runs a year.
-const MAX_RUNS: u32 = 1_000;
+pub const MAX_RUNS: u32 = 1_000;
 
 impl Reader {
     /// Returns whether an earlier run was interrupted or failed after it had begun to deliver.

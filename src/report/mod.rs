@@ -1,10 +1,14 @@
 //! All output of pouch, as text and as JSON.
 
+pub mod activity;
+pub mod days;
 pub mod health;
 pub mod json;
 pub mod log;
 pub mod metrics;
 pub mod plain;
+pub mod sparkline;
+pub mod table;
 pub mod terminal;
 pub mod words;
 mod wrap;

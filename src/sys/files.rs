@@ -281,6 +281,49 @@ pub fn publication_path(path: &Path, doing: &str) -> Result<PathBuf> {
     }
 }
 
+/// Replaces the content of a file at once, or creates the file. Its mode becomes 0600. A symbolic link
+/// remains one.
+///
+/// # Errors
+/// As for [`replaceable`], or the file cannot be written.
+pub fn replace_private(path: &Path, doing: &str, content: &[u8]) -> Result<()> {
+    let target = replaceable(path, doing)?;
+    let failed = |error: io::Error| Error::file(doing, path, &error);
+    let mut draft = tempfile::Builder::new()
+        .prefix(".pouch-")
+        .permissions(fs::Permissions::from_mode(0o600))
+        .tempfile_in(target.parent().unwrap_or(Path::new("/")))
+        .map_err(|error| failed(without_path(&error)))?;
+    draft
+        .write_all(content)
+        .map_err(|error| failed(without_path(&error)))?;
+    draft.as_file().sync_all().map_err(failed)?;
+    draft
+        .persist(&target)
+        .map(drop)
+        .map_err(|error| failed(error.error))
+}
+
+/// Returns the path that [`replace_private`] replaces: `path`, or the target if it is a symbolic link.
+///
+/// # Errors
+/// There is something else than a file, or the directory does not exist or cannot be written. `doing`
+/// is the purpose in messages, as for [`file()`].
+pub fn replaceable(path: &Path, doing: &str) -> Result<PathBuf> {
+    let failed = |error: io::Error| Error::file(doing, path, &error);
+    if path.is_dir() {
+        let what = format!("cannot {doing} {}", path.display());
+        return Err(Error::new(Kind::CannotCreate, what).with_fact("it is a directory"));
+    }
+    check_regular(path).map_err(failed)?;
+    let absolute = std::path::absolute(path).map_err(failed)?;
+    let created = creation_path(&absolute, doing)?;
+    let target = fs::canonicalize(&created).unwrap_or(created);
+    let dir = target.parent().unwrap_or(Path::new("/"));
+    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).map_err(|error| failed(error.into()))?;
+    Ok(target)
+}
+
 /// Creates a file with mode 0600. Returns whether it did not exist before.
 ///
 /// # Errors

@@ -77,6 +77,7 @@ mod real_servers;
 mod refusals;
 #[cfg(feature = "system-tests")]
 mod remote_disk;
+mod report;
 mod retention;
 mod rules;
 #[cfg(feature = "system-tests")]

@@ -63,6 +63,7 @@ fn generated() -> String {
     };
     let fetch = cli.find_subcommand("fetch").unwrap();
     let status = cli.find_subcommand("status").unwrap();
+    let report = cli.find_subcommand("report").unwrap();
     let init = cli.find_subcommand("init").unwrap();
     let login = cli.find_subcommand("login").unwrap();
     let import = cli.find_subcommand("import").unwrap();
@@ -70,7 +71,7 @@ fn generated() -> String {
     let ledger = |name: &str| own(ledger.find_subcommand(name).unwrap());
     format!(
         "Of all commands:\n{}.Pp\nOf\n.Cm fetch :\n{}.Pp\nOf\n.Cm status :\n{}\
-         .Pp\nOf\n.Cm init :\n{}.Pp\nOf\n.Cm login :\n{}.Pp\nOf\n.Cm import :\n{}.Pp\nOf\n\
+         .Pp\nOf\n.Cm report :\n{}.Pp\nOf\n.Cm init :\n{}.Pp\nOf\n.Cm login :\n{}.Pp\nOf\n.Cm import :\n{}.Pp\nOf\n\
          .Cm ledger list :\n{}.Pp\nOf\n.Cm ledger show , retry , forget\nand\n.Cm delete :\n{}\
          .Pp\nOf\n.Cm ledger catchup :\n{}.Pp\nOf\n.Cm ledger adopt :\n{}\
          .Pp\nOf\n.Cm ledger backup :\n{}.Pp\nOf\n.Cm ledger restore :\n{}\
@@ -78,6 +79,7 @@ fn generated() -> String {
         options(&cli),
         options(&own(fetch)),
         options(&own(status)),
+        options(&own(report)),
         options(&own(init)),
         options(&own(login)),
         options(&own(import)),

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use crate::{
-    fixture::{Desk, NOW},
+    fixture::{DAY, Desk, NOW},
     server::{Server, corpus, on, on_connect},
     support::{
         redact::redact,
@@ -374,4 +374,31 @@ fn short_login_delay_is_waited_for_by_a_person() {
     ));
     terminal.shows("ended 0");
     assert_eq!(desk.server.log().connections(), 2);
+}
+
+#[test]
+fn status_shows_the_messages_of_each_day_as_bars() {
+    let desk = Desk::with(3, "", |server| server);
+    desk.fetch(0);
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    let now = NOW + 2 * DAY;
+    let bars = |width, locale: &str| {
+        let terminal = Terminal::open(&desk, width);
+        terminal.type_line(&format!(
+            "clear; env LC_ALL={locale} POUCH_NOW={now} {pouch} status; echo ended $?"
+        ));
+        let screen = terminal.shows("ended 0");
+        let line = screen
+            .lines()
+            .find(|line| line.starts_with("work"))
+            .unwrap();
+        line.split("   ").nth(1).unwrap().to_owned()
+    };
+    assert_eq!(bars(120, "C.UTF-8"), format!("{}█··", "·".repeat(27)));
+    assert_eq!(bars(80, "C.UTF-8"), format!("{}█··", "·".repeat(11)));
+    assert_eq!(bars(80, "C"), "last run 2026-11-23 00:00, 3 new, 1.2 KB");
+    assert_eq!(
+        bars(60, "C.UTF-8"),
+        "last run 2026-11-23 00:00, 3 new, 1.2 KB"
+    );
 }

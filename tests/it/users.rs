@@ -731,3 +731,19 @@ fn alert_has_the_rights_of_the_user() {
     let alert = String::from_utf8(office.home.read("other/alert")).unwrap();
     assert_eq!(alert, format!("{}\nproblem\n", uid()));
 }
+
+#[test]
+fn report_has_the_accounts_of_all_users() {
+    let office = Office::new();
+    office.fetch(0);
+    let output = office.pouch(&["report", "--html", "report.html"]).run();
+    output.assert_code(0);
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
+    let page = fs::read_to_string(office.home.join("report.html")).unwrap();
+    assert!(page.contains("<dt>messages</dt><dd>4</dd>"));
+    for account in ["work", "other"] {
+        assert!(page.contains(&format!("<bdi>{account}</bdi>")));
+    }
+    let text = office.pouch(&["report"]).run();
+    text.assert_code(0).assert_stdout("total   4 messages");
+}

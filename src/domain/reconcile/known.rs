@@ -3,7 +3,7 @@
 use std::{collections::HashSet, iter};
 
 use crate::domain::{
-    ids::{RowId, Uid, UidKey},
+    ids::{Listed, MsgNum, RowId, Uid, UidKey},
     plan::{Known, Local},
     time::Timestamp,
 };
@@ -78,6 +78,21 @@ impl KnownMessages {
     /// Adds a message that is gone and whose UID is listed again.
     pub fn push_gone(&mut self, uid: UidKey<'_>, row: KnownRow) {
         self.gone.push(uid, row);
+    }
+
+    /// Returns the messages of the last listing, in the order of their rows and numbered from 1.
+    pub fn last_listing(&self) -> Vec<Listed> {
+        let rows = self.live.iter();
+        let listed = rows.filter(|(_, row)| !row.missing && !row.never_listed);
+        listed
+            .filter_map(|(uid, row)| Some((Uid::from_key(uid)?, row.octets)))
+            .zip(1..)
+            .map(|((uid, octets), num)| Listed {
+                num: MsgNum(num),
+                uid,
+                octets,
+            })
+            .collect()
     }
 
     /// Marks messages as delivered at the time `at`.

@@ -93,6 +93,7 @@ fn pouch() {
       fetch        Fetch new mail (the default)
       plan         Show what fetch would do to each message, and why
       status       Show each account: last run, waiting messages, quarantine
+      report       Report volume, failures, quarantine, retention and senders
       check        Test config, secrets, TLS, login, server and destinations
       init         Create an account from a mail address
       login        Sign in with OAuth 2.0
@@ -130,6 +131,7 @@ fn pouch() {
       fetch        Fetch new mail (the default)
       plan         Show what fetch would do to each message, and why
       status       Show each account: last run, waiting messages, quarantine
+      report       Report volume, failures, quarantine, retention and senders
       check        Test config, secrets, TLS, login, server and destinations
       init         Create an account from a mail address
       login        Sign in with OAuth 2.0
@@ -304,6 +306,39 @@ fn status() {
     read. With --check: 0 if all is well, 1 if an account needs attention or was
     never run, 2 if an account had no success for TIME, 3 if that cannot be
     determined
+    ");
+}
+
+#[test]
+fn report() {
+    assert_snapshot!(help(&["report"]), @"
+    $ pouch report -h
+    Report volume, failures, quarantine, retention and senders
+
+    Usage: pouch report [OPTIONS] [ACCOUNT]...
+
+    Arguments:
+      [ACCOUNT]...  Accounts by name; all enabled ones by default
+
+    Options:
+          --html <FILE>  Write a page to this file instead of text; `-` is standard
+                         output
+          --last <TIME>  Cover this time until today, such as 30d, 8w or 1y
+                         [default: 90d]
+      -h, --help         Print help
+
+    Global options:
+      -c, --config <FILE>    Read this config instead of ~/.config/pouch/config.toml
+                             [env: POUCH_CONFIG]
+          --state-dir <DIR>  Use this directory for ledgers and locks [env:
+                             POUCH_STATE_DIR]
+      -q, --quiet...         Print less: only problems; twice prints nothing
+      -v, --verbose...       Print more; twice shows the session with the server,
+                             without secrets
+          --json             Print JSON: one event per line for fetch, one document
+                             for other commands
+          --color <WHEN>     Use colour: auto, always or never [default: auto]
+          --progress <WHEN>  Show progress: auto, always or never [default: auto]
     ");
 }
 
