@@ -97,6 +97,17 @@ pub enum Event<'a> {
     Done(&'a Summary),
 }
 
+impl Event<'_> {
+    /// Returns the names of the accounts that the event is about. For most events, it is the
+    /// `account` with which the event was reported.
+    pub fn accounts<'b>(&'b self, account: &'b &'b str) -> &'b [&'b str] {
+        match self {
+            Self::NotTried { accounts, .. } => accounts,
+            _ => std::slice::from_ref(account),
+        }
+    }
+}
+
 /// A message that was delivered.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredMessage<'a> {

@@ -54,13 +54,10 @@ impl Json {
 
 impl Reporter for Json {
     fn event(&self, account: &str, event: &Event<'_>) {
-        if let Event::NotTried { error, accounts } = event {
-            for account in *accounts {
-                let fields = json!({ "problem": self::error(error) });
-                self.line("not-tried", with_account(account, fields));
+        if let Some((name, fields)) = named_fields(event) {
+            for account in event.accounts(&account) {
+                self.line(name, with_account(account, fields.clone()));
             }
-        } else if let Some((name, fields)) = named_fields(event) {
-            self.line(name, with_account(account, fields));
         }
     }
 }
@@ -128,8 +125,8 @@ pub(super) fn named_fields(event: &Event<'_>) -> Option<(&'static str, Value)> {
                 "destinations": destinations(summary),
             }),
         ),
-        Event::NotTried { .. }
-        | Event::Connecting { .. }
+        Event::NotTried { error, .. } => ("not_tried", json!({ "problem": self::error(error) })),
+        Event::Connecting { .. }
         | Event::Reading { .. }
         | Event::Received { .. }
         | Event::TraceLine(_) => return None,

@@ -107,7 +107,9 @@ impl Reporter for Log {
             event => documents::named_fields(event).map(|(name, fields)| (name.to_owned(), fields)),
         };
         if let Some((name, fields)) = described {
-            self.write(priority(event), Some(account), (&name, fields));
+            for account in event.accounts(&account) {
+                self.write(priority(event), Some(account), (&name, fields.clone()));
+            }
         }
     }
 }
@@ -116,7 +118,10 @@ impl Reporter for Log {
 fn priority(event: &Event<'_>) -> Priority {
     match event {
         Event::Problem { tell: true, .. } | Event::Quarantined { .. } => Priority::Error,
-        Event::Problem { .. } | Event::Failed { .. } | Event::Notice(_) => Priority::Warning,
+        Event::Problem { .. }
+        | Event::Failed { .. }
+        | Event::NotTried { .. }
+        | Event::Notice(_) => Priority::Warning,
         Event::Stored(_) | Event::Deleted { .. } => Priority::Info,
         Event::Done(summary) if summary.tally != Tally::default() || summary.exit != Exit::OK => {
             Priority::Info

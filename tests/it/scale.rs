@@ -145,9 +145,11 @@ fn server_that_pushes_back_is_given_up_and_the_accounts_rotate() {
     [exit code: 75]
     ");
     assert_eq!(users(&server), (0..10).map(user).collect::<Vec<_>>());
-    let output = home.pouch(&["fetch", "--json"]).run();
-    let lines = output.assert_code(75).stdout_text();
-    assert_eq!(lines.matches("\"event\":\"not-tried\"").count(), 15);
+    let output = home.pouch(&["fetch", "--json", "--log", "json"]).run();
+    output.assert_code(75);
+    for lines in [output.stdout_text(), output.stderr_text()] {
+        assert_eq!(lines.matches("\"event\":\"not_tried\"").count(), 15);
+    }
     server.heal_all();
     home.pouch(&["fetch"]).run().assert_code(0).assert_silent();
     assert_arrived(&home, "a", 0..20);
@@ -212,7 +214,7 @@ fn broken_accounts_among_hundreds_stop_no_other_account() {
         .lines()
         .filter(|line| line.contains("\"event\":\"done\""));
     assert_eq!(done.count(), 303);
-    let not_tried = lines.lines().find(|line| line.contains("not-tried"));
+    let not_tried = lines.lines().find(|line| line.contains("not_tried"));
     assert_eq!(not_tried, None);
     let is_problem = |line: &&str| line.contains("\"event\":\"problem\"");
     let problems: Vec<_> = lines.lines().filter(is_problem).collect();
