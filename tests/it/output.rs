@@ -1151,6 +1151,7 @@ fn config_show_and_path() {
     HOME/.config/pouch/config.toml
     $ pouch config path --json
     {
+      "conf_d": "HOME/.config/pouch/conf.d",
       "path": "HOME/.config/pouch/config.toml"
     }
     $ pouch config show
@@ -1171,6 +1172,7 @@ fn config_show_and_path() {
     timeout                  = "1s"            # ~/.config/pouch/config.toml:8
     connect-timeout          = "20s"           # default
     retries                  = 2               # default
+    jobs-per-host            = 1               # default
     request-ahead            = "auto"          # default
     user                     = "ann"           # ~/.config/pouch/config.toml:4
     mailbox                  = unset           # default
@@ -1265,6 +1267,10 @@ fn config_show_and_path() {
             "host": {
               "source": "~/.config/pouch/config.toml:2",
               "value": "127.0.0.1"
+            },
+            "jobs-per-host": {
+              "source": "default",
+              "value": 1
             },
             "keep": {
               "source": "~/.config/pouch/config.toml:10",

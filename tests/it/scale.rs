@@ -1,7 +1,7 @@
 //! Many accounts: how many at the same time, servers that push back, and shards.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs,
     time::{Duration, Instant},
 };
@@ -354,45 +354,39 @@ fn shards(home: &Home, count: usize) -> Vec<BTreeSet<String>> {
     (1..=count).map(accounts).collect()
 }
 
+/// Returns the state directory of a shard.
+fn state(home: &Home, shard: usize) -> String {
+    home.join(format!("shard-{shard}")).display().to_string()
+}
+
 /// Runs each shard in a state directory of its own.
 fn fetch_shards(home: &Home, count: usize) {
     for shard in 1..=count {
-        let state = home.join(format!("shard-{shard}-of-{count}"));
-        let state = state.to_str().unwrap();
+        let state = state(home, shard);
         let shard = format!("{shard}/{count}");
-        let arguments = ["fetch", "--state-dir", state, "--shard", &shard];
+        let arguments = ["fetch", "--state-dir", &state, "--shard", &shard];
         home.pouch(&arguments).run().assert_code(0).assert_silent();
     }
 }
 
-/// Returns the ledgers in a state directory, with the name of the user of each.
-fn ledgers(home: &Home, state: &str) -> BTreeMap<String, Vec<String>> {
-    let mut ledgers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let Ok(files) = fs::read_dir(home.join(state).join("mailboxes")) else {
-        return ledgers;
-    };
-    for file in files {
-        let name = file.unwrap().file_name().into_string().unwrap();
-        let user = name.split('@').next().unwrap().to_owned();
-        ledgers.entry(user).or_default().push(name);
-    }
-    ledgers
-}
-
-/// Moves the ledger of each mailbox to the state directory of its new shard.
-fn move_ledgers(home: &Home, from: usize, shards: &[BTreeSet<String>]) {
-    let count = shards.len();
-    for old in 1..=from {
-        let state = format!("shard-{old}-of-{from}");
-        for (user, files) in ledgers(home, &state) {
-            let account = user.replace("user", "a");
-            let new = shards.iter().position(|shard| shard.contains(&account));
-            let new = format!("shard-{}-of-{count}/mailboxes", new.unwrap() + 1);
-            home.make_dir(&new, 0o700);
-            for file in files {
-                let path = format!("{state}/mailboxes/{file}");
-                fs::rename(home.join(path), home.join(&new).join(&file)).unwrap();
+/// Moves the ledgers of mailboxes whose shard changes, from `before` to `after`.
+fn move_ledgers(home: &Home, before: &[BTreeSet<String>], after: &[BTreeSet<String>]) {
+    for (new, accounts) in after.iter().enumerate() {
+        for account in accounts {
+            let old = before.iter().position(|shard| shard.contains(account));
+            let old = old.unwrap();
+            if old == new {
+                continue;
             }
+            let [from, to] = [old, new].map(|shard| state(home, shard + 1));
+            let file = home.join("moved.db").display().to_string();
+            for arguments in [
+                ["--state-dir", &from, "ledger", "export", account, &file].as_slice(),
+                &["--state-dir", &to, "ledger", "restore", &file],
+            ] {
+                home.pouch(arguments).run().assert_code(0);
+            }
+            fs::remove_file(file).unwrap();
         }
     }
 }
@@ -418,12 +412,23 @@ fn sixteen_shards_become_twenty_without_a_lost_or_doubled_message() {
         assert!(after.is_subset(before));
     }
     fetch_shards(&home, 16);
-    // a poll leaves a log next to the ledger, which moves with it
+    // a poll leaves a log next to the ledger, which the export has to contain
     fetch_shards(&home, 16);
     assert_arrived(&home, "a", 0..ACCOUNTS);
-    move_ledgers(&home, 16, &after);
+    move_ledgers(&home, &before, &after);
     fetch_shards(&home, 20);
     assert_arrived(&home, "a", 0..ACCOUNTS);
-    let log = server.log();
-    assert_eq!(log.count("RETR"), ACCOUNTS);
+    // a machine that was left with the old number of shards
+    let old = before.iter().zip(&after).position(|(old, new)| old != new);
+    let old = old.unwrap() + 1;
+    let shard = format!("{old}/16");
+    let arguments = [
+        "fetch",
+        "--state-dir",
+        &state(&home, old),
+        "--shard",
+        &shard,
+    ];
+    home.pouch(&arguments).run().assert_code(65);
+    assert_eq!(server.log().count("RETR"), ACCOUNTS);
 }

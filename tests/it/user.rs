@@ -313,6 +313,7 @@ fn common_first_mistakes_get_a_hint() {
     [exit code: 73]
     $ pouch --json config path
     {
+      "conf_d": "HOME/.config/pouch/conf.d",
       "path": "HOME/.config/pouch/config.toml"
     }
     "#);
