@@ -160,10 +160,11 @@ fn retention(report: &Report) -> String {
             .into_iter()
             .chain(numbers)
             .chain([retention.left.messages]);
-        let listed = retention
-            .listed
-            .map(|at| format!("; listed {}", moment(Timestamp(at))));
-        let policy = format!("{}{}", retention.policy, listed.unwrap_or_default());
+        let policy = Some(retention.policy.clone()).filter(|policy| !policy.is_empty());
+        let at = retention.listed;
+        let listed = at.map(|at| format!("listed {}", moment(Timestamp(at))));
+        let policy = [policy, listed].into_iter().flatten().collect::<Vec<_>>();
+        let policy = policy.join("; ");
         table.row(
             std::iter::once(sanitize(account.as_bytes()))
                 .chain(numbers.map(|number| number.to_string()))
