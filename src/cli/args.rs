@@ -277,7 +277,7 @@ pub struct Init {
     #[arg(value_name = "ADDRESS", value_hint = ValueHint::EmailAddress)]
     pub address: Option<String>,
 
-    /// Print the account instead of adding it to the config; ask nothing
+    /// Print the account without questions, instead of adding it to the config
     #[arg(long)]
     pub print: bool,
 
@@ -289,7 +289,7 @@ pub struct Init {
     #[arg(long)]
     pub lookup: bool,
 
-    /// Look it up there, and in Thunderbird's provider database
+    /// Look it up there and in Thunderbird's provider database
     #[arg(long)]
     pub database: bool,
 
@@ -302,11 +302,11 @@ pub struct Init {
         value_parser = encryptions())]
     pub tls: Option<Encryption>,
 
-    /// Log in by this name instead of the one that the provider uses
+    /// Log in with this name instead of the usual one at the provider
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
 
-    /// Name the account; by default, after the domain
+    /// Use this account name instead of one derived from the domain
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
@@ -343,7 +343,7 @@ pub struct Init {
     #[arg(long, conflicts_with = "no_timer")]
     pub timer: bool,
 
-    /// Do not offer regular runs
+    /// Do not offer a timer, or a line for cron
     #[arg(long)]
     pub no_timer: bool,
 }
@@ -425,7 +425,8 @@ pub struct Plan {
                   transient failure counts once it has lasted a day), its last run was \
                   interrupted, or messages are quarantined; other values if its ledger cannot be \
                   read. With --check: 0 if all is well, 1 if an account needs attention or was \
-                  never run, 2 if an account had no success for TIME, 3 if that cannot be determined"
+                  never run, 2 if the last success of an account is longer ago than TIME, 3 if the \
+                  state cannot be determined"
 )]
 pub struct Status {
     /// The accounts.
@@ -538,7 +539,7 @@ pub enum Ledger {
     Forget(NamedMessages),
     /// Skip all messages that were not delivered yet: neither fetch nor delete them
     Catchup(Catchup),
-    /// Record messages of which a Maildir has a file already, so that they are not fetched
+    /// Record messages that are already in a Maildir, so that they are not fetched
     Adopt(Adopt),
     /// Delete messages from the server in the next run, delivered or not
     Delete(NamedMessages),
@@ -546,7 +547,7 @@ pub enum Ledger {
     Verify(Accounts),
     /// Copy ledgers, also while pouch is fetching
     Backup(Backup),
-    /// Put back ledgers from a backup, or from another machine
+    /// Restore ledgers from a backup, or from another machine
     #[command(alias = "import")]
     Restore(Restore),
     /// Write the ledger to a file for another machine, and stop fetching the account here
@@ -566,11 +567,11 @@ pub struct Catchup {
     #[arg(long)]
     pub as_fetched: bool,
 
-    /// Only messages that the server received before this day, such as 2026-11-28
+    /// Mark only messages that the server received before this day, such as 2026-11-28
     #[arg(long, value_name = "DATE", value_parser = day)]
     pub before: Option<Day>,
 
-    /// Except this many messages, the newest on the server
+    /// Do not mark this many of the newest messages on the server
     #[arg(long, value_name = "COUNT", value_parser = except_newest)]
     pub except_newest: Option<u64>,
 }
@@ -586,7 +587,7 @@ pub struct Adopt {
     #[arg(value_name = "MAILDIR", value_hint = ValueHint::DirPath)]
     pub maildir: Option<PathBuf>,
 
-    /// Search the folders in it as well
+    /// Search subfolders as well
     #[arg(long)]
     pub subfolders: bool,
 
@@ -603,7 +604,7 @@ pub struct Backup {
     #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
     pub accounts: Vec<String>,
 
-    /// The directory for the copies; a file for one account, unless it is a directory
+    /// The directory for the copies, or a file for the copy of one account
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
 
@@ -619,7 +620,7 @@ pub struct Restore {
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
 
-    /// Replace ledgers of the same mailboxes, which are kept under another name
+    /// Replace ledgers of the same mailboxes, and keep the old ones under another name
     #[arg(long)]
     pub replace: bool,
 }
@@ -635,7 +636,7 @@ pub struct Export {
     #[arg(value_name = "FILE", required_unless_present = "undo", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
 
-    /// Fetch the account here again, because no other machine does
+    /// Allow fetching the account on this machine again, if no other machine does
     #[arg(long, conflicts_with = "file")]
     pub undo: bool,
 }
@@ -647,7 +648,7 @@ pub struct Drop {
     #[arg(value_name = "ACCOUNT", add = ArgValueCompleter::new(accounts))]
     pub account: String,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub yes: bool,
 }
@@ -782,12 +783,11 @@ fn jobs(text: &str) -> Result<u16, String> {
 
 fn except_newest(text: &str) -> Result<u64, String> {
     text.parse()
-        .map_err(|_| "it must be a number of messages from 0 up".to_owned())
+        .map_err(|_| "it must be a number of messages, 0 or more".to_owned())
 }
 
 fn day(text: &str) -> Result<Day, String> {
-    let start = start_of_day(text)
-        .ok_or("it must be a day of the calendar, written YYYY-MM-DD, such as 2026-11-28")?;
+    let start = start_of_day(text).ok_or("it must be a date, such as 2026-11-28")?;
     Ok(Day {
         text: text.to_owned(),
         start,

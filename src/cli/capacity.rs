@@ -69,7 +69,7 @@ impl<'a> Capacity<'a> {
         let (jobs, fewer) = (limits.jobs, limits.jobs.saturating_sub(missing));
         let what = format!("fetched {fewer} accounts at a time, not {jobs}");
         let warning = Error::new(Kind::Io, what)
-            .with_fact("the system did not start more threads")
+            .with_fact("no more threads could be started")
             .with_hint("raise `ulimit -u`, or TasksMax= in a systemd unit");
         self.warn(&warning);
         self.warned_of_threads = true;

@@ -146,7 +146,7 @@ fn check_way(path: &Path, shown: &str, user: u32, opened: &fs::Metadata) -> Resu
     let trusted = [user, 0];
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let end = follow(&absolute, &trusted).map_err(|link| {
-        let what = format!("{shown} leads through a symbolic link of another user");
+        let what = format!("the path of {shown} contains a symbolic link of another user");
         Error::new(Kind::Denied, what)
             .with_fact(format!("the link is {}", link.display()))
             .with_hint("replace the link with a copy of the file")

@@ -51,7 +51,7 @@ pub(super) fn get(agent: &Agent, url: &str) -> Result<Vec<u8>, String> {
             url = location
                 .and_then(|location| url.join(location).ok())
                 .filter(|target| target.scheme() == "https" && target.has_host())
-                .ok_or("it redirects to something else than HTTPS")?;
+                .ok_or("it redirects to an address without HTTPS")?;
             continue;
         }
         if status.as_u16() != 200 {

@@ -77,7 +77,7 @@ const fn provider(
 const LAST_DAYS: &str = "its web settings may limit the list to the last 30 days";
 
 /// The note about providers that keep the spam folder out.
-const NO_SPAM: &str = "spam is listed only if its web settings say so";
+const NO_SPAM: &str = "spam is listed only if that is enabled in its web settings";
 
 /// The providers.
 const PROVIDERS: [Provider; 25] = [

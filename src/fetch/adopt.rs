@@ -159,7 +159,7 @@ pub(super) fn recognise_restored(
             )),
         ),
         Err(error) if error.kind() == Kind::Unavailable => {
-            Some(error.with_fact("what was delivered after the backup is fetched again"))
+            Some(error.with_fact("messages that were delivered after the backup are fetched again"))
         }
         // the run itself reports and records that
         Err(error) if matches!(error.kind(), Kind::Denied | Kind::AccessRefused) => {
@@ -438,7 +438,7 @@ fn wrong_maildir(
     if adoption.subfolders {
         error.with_hint("check the directory, `host` and `user`")
     } else {
-        error.with_hint("`--subfolders` searches the folders in it as well")
+        error.with_hint("to search its subfolders as well, use `--subfolders`")
     }
 }
 

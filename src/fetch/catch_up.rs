@@ -206,7 +206,7 @@ fn no_headers(peer: &str) -> Error {
         format!("{peer} does not support TOP, so the dates of its messages are not known"),
     )
     .with_fact("nothing was changed")
-    .with_hint("`--except-newest COUNT` needs no dates")
+    .with_hint("use `--except-newest COUNT`, which needs no dates")
 }
 
 /// Shows how many headers or files were read, until it is dropped.

@@ -199,7 +199,7 @@ fn report_not_tried(accounts: &[Account], not_tried: &NotTried, env: &RunEnv) {
     let what = format!("{number} on {host} not tried");
     let error = Error::new(Kind::ServerBusy, what)
         .with_fact(format!("{MAX_PUSHBACKS} attempts in a row failed"))
-        .with_fact("the next run begins with other accounts");
+        .with_fact("the next run begins with these accounts");
     let event = Event::NotTried {
         error: &error,
         accounts: &names,

@@ -159,7 +159,7 @@ const METRICS: [Metric; 16] = [
     metric(
         "last_success_timestamp_seconds",
         Gauge,
-        "When the last run of the account ended that had no problem; 0 if there was none.",
+        "When the last run of the account without a problem ended; 0 if there was none.",
         |it| Some(seconds(it.last_success)),
     ),
     metric(
@@ -195,7 +195,7 @@ const METRICS: [Metric; 16] = [
     metric(
         "quarantined_messages",
         Gauge,
-        "Messages on the server that failed too often.",
+        "Messages in quarantine.",
         |it| Some(it.quarantined),
     ),
     metric(

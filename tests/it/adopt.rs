@@ -80,7 +80,7 @@ fn adopted_messages_are_known_and_the_others_are_fetched() {
     $ pouch ledger adopt work
     work: 4 of 6 messages on the server are known; 4 recorded as delivered, with files in ~/Mail/work
     work: `keep` counts from now, not from the time of the files
-    run `pouch plan work`
+    run `pouch plan work` to see what the next run does
     ");
     assert_snapshot!(transcript(&desk, &["ledger", "adopt", "work"]), @"
     $ pouch ledger adopt work
@@ -151,7 +151,7 @@ fn maildir_of_another_program_is_no_place_of_deletions() {
     $ pouch ledger adopt work Mail/old
     work: 3 of 3 messages on the server are known; 3 recorded as delivered, with files in ~/Mail/old
     work: `sync-deletions` ignores them: ~/Mail/old is not a Maildir of the account
-    run `pouch plan work`
+    run `pouch plan work` to see what the next run does
     ");
     fs::remove_dir_all(other).unwrap();
     desk.fetch(0).assert_silent();
@@ -174,7 +174,7 @@ fn truncated_file_is_not_the_message() {
     $ pouch ledger adopt work
     work: 2 of 4 messages on the server are known; 2 recorded as delivered, with files in ~/Mail/work
     work: 2 messages left to fetch: the files are smaller than on the server
-    run `pouch plan work`
+    run `pouch plan work` to see what the next run does
     ");
     desk.fetch(0);
     assert_eq!(desk.retrieved(), 2);
@@ -242,7 +242,7 @@ fn imported_messages_get_their_files() {
     $ pouch ledger adopt work
     work: 3 of 3 messages on the server are known; nothing new to record
     work: 3 messages recorded without a file before linked to files there
-    run `pouch plan work`
+    run `pouch plan work` to see what the next run does
     ");
     desk.fetch(0);
     fs::remove_file(old_file(&desk, 2)).unwrap();
@@ -291,7 +291,7 @@ fn next_fetch_that_deletes_is_announced() {
     $ pouch ledger adopt work
     work: 3 of 3 messages on the server are known; 3 recorded as delivered, with files in ~/Mail/work
     work: the next fetch deletes 3 recorded messages from the server, because of `keep`; to keep them, change `keep` first
-    run `pouch plan work`
+    run `pouch plan work` to see what the next run does
     ");
 }
 
@@ -304,7 +304,7 @@ fn wrong_maildirs_and_servers_are_refused() {
     pouch: none of the 6 messages on 127.0.0.1 is in ~/Mail/work
       compared with 6 files
       nothing was recorded
-    hint: `--subfolders` searches the folders in it as well
+    hint: to search its subfolders as well, use `--subfolders`
     [exit code: 69]
     ");
     assert_snapshot!(transcript(&desk, &["ledger", "adopt", "work", "Mail"]), @"
@@ -371,6 +371,6 @@ fn header_that_breaks_the_connection_does_not_stop_the_others() {
     $ pouch ledger adopt work
     work: 4 of 5 messages on the server are known; 4 recorded as delivered, with files in ~/Mail/work
     work: 1 message left to fetch: the server did not send the header
-    run `pouch plan work`
+    run `pouch plan work` to see what the next run does
     ");
 }

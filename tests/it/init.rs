@@ -263,8 +263,8 @@ fn unknown_domain_needs_a_host_without_the_network() {
     assert_snapshot!(offline(&["ann@example.org"]), @"
     $ pouch init ann@example.org --offline
     ------- stderr -------
-    pouch: the POP3 server of example.org is not known without the network
-    hint: name it: `pouch init ann@example.org --host HOST`
+    pouch: pouch does not know the POP3 server of example.org, and `--offline` prevents a lookup
+    hint: name the server: `pouch init ann@example.org --host HOST`
     [exit code: 64]
     ");
 }
@@ -464,7 +464,7 @@ fn account_that_exists_is_refused() {
 
     $ pouch init eve@gmx.net --name work
     ------- stderr -------
-    pouch: ~/.config/pouch/config.toml has an account `work`
+    pouch: ~/.config/pouch/config.toml already has an account `work`
     hint: choose another `--name`
     [exit code: 64]
 
@@ -594,8 +594,8 @@ fn bad_documents_are_skipped() {
     autoconfig: it names no POP3 server; CONNECT proxy failed: proxy server responded 502/502
     autoconfig: it names no POP3 server; CONNECT proxy failed: proxy server responded 502/502
     autoconfig: it redirects more than 3 times; CONNECT proxy failed: proxy server responded 502/502
-    autoconfig: it redirects to something else than HTTPS; CONNECT proxy failed: proxy server responded 502/502
-    autoconfig: it redirects to something else than HTTPS; CONNECT proxy failed: proxy server responded 502/502
+    autoconfig: it redirects to an address without HTTPS; CONNECT proxy failed: proxy server responded 502/502
+    autoconfig: it redirects to an address without HTTPS; CONNECT proxy failed: proxy server responded 502/502
     autoconfig: no answer within 5 s; CONNECT proxy failed: proxy server responded 502/502
     autoconfig: no answer within 5 s; CONNECT proxy failed: proxy server responded 502/502
     ");
@@ -617,7 +617,7 @@ fn untrusted_web_server_is_skipped() {
       SRV record: no SRV record for POP3
       MX record: no MX record
       usual names: no POP3 server with TLS at pop.example.org, pop3.example.org or mail.example.org
-    hint: name it: `pouch init ann@example.org --host HOST`
+    hint: name the server: `pouch init ann@example.org --host HOST`
     [exit code: 68]
     ");
 }
@@ -645,7 +645,7 @@ fn server_without_encryption_needs_a_decision() {
     ------- stderr -------
     looking up the POP3 server of example.org at example.org, through the proxy of the config
     pouch: pop.example.net:110 has no encryption
-    hint: if others on the way may read the password, run `pouch init ann@example.org --host pop.example.net:110 --tls off --user ann`
+    hint: to send the password unencrypted, run `pouch init ann@example.org --host pop.example.net:110 --tls off --user ann`
     [exit code: 69]
     ");
 }
@@ -716,8 +716,8 @@ fn server_of_a_record_is_used_below_the_domain_only() {
     ------- stderr -------
     looking up the POP3 server of example.org in DNS and at example.org
     pouch: localhost may not be the POP3 server of example.org
-      an unauthenticated SRV record of example.org leads to it
-    hint: if it is right, run `pouch init ann@example.org --host localhost:PORT`
+      the SRV record of example.org leads to it, but DNS is not authenticated
+    hint: if it is the right server, run `pouch init ann@example.org --host localhost:PORT`
     [exit code: 64]
     ");
     let host = format!("localhost:{}", net.server.port());
@@ -844,9 +844,9 @@ fn exchanger_leads_to_a_provider_or_nowhere() {
     pouch: no POP3 server was found for filtered.example
       autoconfig: CONNECT proxy failed: proxy server responded 502/502
       SRV record: no SRV record for POP3
-      MX record: mx1.pphosted.com is not of a known provider
+      MX record: mx1.pphosted.com does not belong to a known provider
       usual names: no POP3 server with TLS at pop.filtered.example, pop3.filtered.example or mail.filtered.example
-    hint: name it: `pouch init ann@filtered.example --host HOST`
+    hint: name the server: `pouch init ann@filtered.example --host HOST`
     [exit code: 68]
     ");
 }
@@ -875,8 +875,8 @@ fn database_is_asked_only_on_request() {
     ------- stderr -------
     looking up the POP3 server of example.org in DNS and at example.org, and at autoconfig.thunderbird.net
     pouch: localhost may not be the POP3 server of example.org
-      an unauthenticated MX record of example.org leads to it
-    hint: if it is right, run `pouch init ann@example.org --host localhost:PORT --user ann`
+      the MX record of example.org leads to it, but DNS is not authenticated
+    hint: if it is the right server, run `pouch init ann@example.org --host localhost:PORT --user ann`
     [exit code: 64]
     ");
     assert!(net.web.log().contains(&format!("{DATABASE}example.org")));
@@ -926,7 +926,7 @@ fn usual_name_needs_a_trusted_certificate() {
     pouch: no POP3 server was found for example.org
       autoconfig: CONNECT proxy failed: proxy server responded 502/502
       usual names: no POP3 server with TLS at pop.example.org, pop3.example.org or mail.example.org
-    hint: name it: `pouch init ann@example.org --host HOST`
+    hint: name the server: `pouch init ann@example.org --host HOST`
     [exit code: 68]
     ");
 }

@@ -397,19 +397,19 @@ fn wrong_limits_of_catchup_change_nothing() {
     [exit code: 64]
     $ pouch ledger catchup work --before 2026-11-31
     ------- stderr -------
-    error: invalid value '2026-11-31' for '--before <DATE>': it must be a day of the calendar, written YYYY-MM-DD, such as 2026-11-28
+    error: invalid value '2026-11-31' for '--before <DATE>': it must be a date, such as 2026-11-28
 
     For more information, try '--help'.
     [exit code: 64]
     $ pouch ledger catchup work --before 1.11.2026
     ------- stderr -------
-    error: invalid value '1.11.2026' for '--before <DATE>': it must be a day of the calendar, written YYYY-MM-DD, such as 2026-11-28
+    error: invalid value '1.11.2026' for '--before <DATE>': it must be a date, such as 2026-11-28
 
     For more information, try '--help'.
     [exit code: 64]
     $ pouch ledger catchup work --except-newest some
     ------- stderr -------
-    error: invalid value 'some' for '--except-newest <COUNT>': it must be a number of messages from 0 up
+    error: invalid value 'some' for '--except-newest <COUNT>': it must be a number of messages, 0 or more
 
     For more information, try '--help'.
     [exit code: 64]
@@ -417,7 +417,7 @@ fn wrong_limits_of_catchup_change_nothing() {
     ------- stderr -------
     pouch: 127.0.0.1 does not support TOP, so the dates of its messages are not known
       nothing was changed
-    hint: `--except-newest COUNT` needs no dates
+    hint: use `--except-newest COUNT`, which needs no dates
     [exit code: 69]
     $ pouch ledger list --all
     work: no message is known

@@ -96,8 +96,8 @@ fn backup_has_all_mailboxes_in_a_directory() {
     assert_snapshot!(transcript(&desk, &["ledger", "backup", "work"]), @"
     $ pouch ledger backup work
     ------- stderr -------
-    pouch: `work` is an account, and the path for its copy is missing
-    hint: write `pouch ledger backup work FILE`
+    pouch: `work` is an account; the path for its copy is missing
+    hint: run `pouch ledger backup work FILE`
     [exit code: 64]
     ");
     forget_all(&desk);
@@ -143,16 +143,16 @@ fn messages_that_are_newer_than_the_backup_are_recognised_by_their_files() {
     assert_snapshot!(transcript(&desk, &["ledger", "restore", "old"]), @"
     $ pouch ledger restore old
     ------- stderr -------
-    pouch: ann@127.0.0.1:PORT has a ledger already
+    pouch: ann@127.0.0.1:PORT already has a ledger
       here: 5 messages, last run 2026-11-23 00:00
       backup: 3 messages, last run 2026-11-23 00:00
-    hint: `--replace` uses the backup, and keeps the other ledger under another name
+    hint: to restore the backup, and keep the old ledger under another name, use `--replace`
     [exit code: 73]
     ");
     assert_snapshot!(transcript(&desk, &["ledger", "restore", "old", "--replace"]), @"
     $ pouch ledger restore old --replace
     ann@127.0.0.1:PORT: ledger restored: 3 messages, last run 2026-11-23 00:00
-    ann@127.0.0.1:PORT: the ledger that was here is now ~/.local/state/pouch/mailboxes/LEDGER.db.replaced-1795392000
+    ann@127.0.0.1:PORT: the old ledger is now ~/.local/state/pouch/mailboxes/LEDGER.db.replaced-1795392000
     ann@127.0.0.1:PORT: 2 messages in its Maildirs were delivered later; the next run recognises those still on the server
     ann@127.0.0.1:PORT: messages that were delivered to other destinations after the backup are fetched again
     ");
@@ -188,7 +188,7 @@ fn restored_ledger_without_headers_fetches_again() {
     assert_snapshot!(output.stderr_text(), @"
     pouch: work: 127.0.0.1 does not support TOP, so its messages cannot be compared with files
       nothing was recorded
-      what was delivered after the backup is fetched again
+      messages that were delivered after the backup are fetched again
     hint: to fetch only new mail from now on, use `pouch ledger catchup`
     ");
     assert_eq!(desk.mail().len(), 3);
@@ -221,7 +221,7 @@ fn files_that_are_no_ledger_are_refused() {
     assert_snapshot!(transcript(&desk, &["ledger", "restore", own.to_str().unwrap(), "--replace"])
         .lines().skip(1).collect::<Vec<_>>().join("\n"), @"
     ------- stderr -------
-    pouch: this is the ledger that pouch uses, and no backup
+    pouch: this is the ledger that pouch uses, not a backup
     [exit code: 64]
     ");
     desk.fetch(0);
@@ -335,7 +335,7 @@ fn dropped_ledger_is_gone_also_without_an_account() {
     ------- stderr -------
     pouch: the ledger of ann@127.0.0.1:PORT has 3 messages, last run 2026-11-23 00:00
       without it, messages that are still on the server are fetched again, and `keep` counts from then
-    hint: to delete it without a question, use `--yes`
+    hint: to delete it without confirmation, use `--yes`
     [exit code: 64]
     ");
     desk.home.config(

@@ -140,7 +140,7 @@ fn server_that_pushes_back_is_given_up_and_the_accounts_rotate() {
     a9    nothing fetched
     pouch: 15 accounts on 127.0.0.1 not tried
       5 attempts in a row failed
-      the next run begins with other accounts
+      the next run begins with these accounts
     nothing fetched; 5 accounts failed: a5, a6, a7, a8, a9; 15 accounts not tried
     [exit code: 75]
     ");

@@ -271,7 +271,7 @@ impl Finder<'_> {
             Some(Known::Without(without)) => Answer::Without(without),
             None if exchangers.is_empty() => Answer::Unknown("no MX record".into()),
             None => {
-                let unknown = || format!("{} is not of a known provider", exchangers[0]);
+                let unknown = || format!("{} does not belong to a known provider", exchangers[0]);
                 let domains = exchangers.iter().filter_map(|host| provider_domain(host));
                 let domain = domains.take(1).find(|_| consent == Consent::Database);
                 match domain {

@@ -69,8 +69,8 @@ impl Init<'_> {
             self.offer_timer(console, &complete.draft)?;
         }
         say(&format!(
-            "run `pouch` to fetch the mail, or first `pouch ledger catchup {name}` if you have it \
-             already"
+            "run `pouch` to fetch the mail; if you already have it, run \
+             `pouch ledger catchup {name}` first"
         ))?;
         Ok(exit)
     }
@@ -88,7 +88,7 @@ impl Init<'_> {
         let command = format!("`pouch login {}`", draft.name);
         if self.args.offline || client_id.is_none() {
             let steps = if client_id.is_none() {
-                ", which says how to get a client ID"
+                ", which explains how to get a client ID"
             } else {
                 ""
             };

@@ -187,7 +187,7 @@ impl Init<'_> {
         }
         if is_taken(name) {
             let what = format!(
-                "{} has an account `{name}`",
+                "{} already has an account `{name}`",
                 self.context.setup.shown_path()
             );
             return Err(Error::new(Kind::Usage, what).with_hint("choose another `--name`"));
@@ -215,7 +215,12 @@ impl Init<'_> {
     fn absolute(&self, path: &Path) -> Result<String> {
         let path = match path.to_str().and_then(FilePath::new) {
             Some(path) => path.expand(self.home(), &self.context.setup.dirs.here()?),
-            None => return Err(Error::new(Kind::Usage, "the path cannot be in a config")),
+            None => {
+                return Err(Error::new(
+                    Kind::Usage,
+                    "this path cannot be written to the config",
+                ));
+            }
         };
         Ok(tilde(&path, self.home()))
     }

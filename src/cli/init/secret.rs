@@ -77,9 +77,9 @@ impl Asking<'_> {
         let items: Vec<_> = choices.iter().map(|choice| self.item(choice)).collect();
         let is_token = choices.contains(&Choice::TokenCommand);
         let question = if is_token {
-            "how does pouch sign in?"
+            "how should pouch sign in?"
         } else {
-            "how does pouch get the password?"
+            "how should pouch get the password?"
         };
         let at = self.console.choose(question, &items)?;
         self.complete(&choices[at])
@@ -93,12 +93,14 @@ impl Asking<'_> {
                 format!("type it now; it is stored in {path}, readable only by you")
             }
             Choice::Keyring => "type it now; it is stored in the keyring, by secret-tool".into(),
-            Choice::Store(program) => format!("it is in the password store of `{program}`"),
-            Choice::Command => "a command prints it".into(),
-            Choice::File => "it is the first line of a file".into(),
-            Choice::Prompt => "type it in each run, at a terminal".into(),
+            Choice::Store(program) => format!("from the password store of `{program}`"),
+            Choice::Command => "from a command that prints it".into(),
+            Choice::File => "from the first line of a file".into(),
+            Choice::Prompt => "type it in every run, at a terminal".into(),
             Choice::OAuth(_) => "sign in with OAuth 2.0: `pouch login`".into(),
-            Choice::TokenCommand => "a command prints an access token, such as oama".into(),
+            Choice::TokenCommand => {
+                "from a command that prints an access token, such as oama".into()
+            }
         }
     }
 
@@ -165,7 +167,7 @@ impl Asking<'_> {
             let line = self.console.require(question)?;
             match words(flag, &line) {
                 Ok(words) => return Ok(words),
-                Err(_) => say("a quote in it is not closed")?,
+                Err(_) => say("the command has an unclosed quote")?,
             }
         }
     }
@@ -204,7 +206,7 @@ impl Typed {
                 if files::create_secret(path, &self.password)? {
                     return Ok(Some(path.clone()));
                 }
-                let what = format!("{} exists, and was not changed", path.display());
+                let what = format!("{} already exists, and was not changed", path.display());
                 Err(Error::new(Kind::CannotCreate, what).with_hint("run `pouch init` again"))
             }
         }

@@ -56,7 +56,7 @@ fn at(address: &MailAddress, (host, port): (String, Option<u16>), encryption: En
             accepts_passwords: true,
         },
         origin: Origin::Named,
-        source: "as you named it".into(),
+        source: "as specified".into(),
     }
 }
 
@@ -86,7 +86,10 @@ impl Init<'_> {
         if self.args.offline {
             return Err(Error::new(
                 Kind::Usage,
-                format!("the POP3 server of {domain} is not known without the network"),
+                format!(
+                    "pouch does not know the POP3 server of {domain}, and `--offline` prevents a \
+                     lookup"
+                ),
             )
             .with_hint(self.name_it(address)));
         }
@@ -120,7 +123,7 @@ impl Init<'_> {
                 let place = place(&found.server);
                 let what = format!("{place} has no encryption");
                 Err(Error::new(Kind::Unavailable, what).with_hint(format!(
-                    "if others on the way may read the password, run {}",
+                    "to send the password unencrypted, run {}",
                     self.command(address, &found.server)
                 )))
             }
@@ -134,8 +137,11 @@ impl Init<'_> {
         let what = format!("{host} may not be the POP3 server of {domain}");
         let command = self.command(address, &found.server);
         Error::new(Kind::Usage, what)
-            .with_fact(format!("an unauthenticated {} leads to it", found.source))
-            .with_hint(format!("if it is right, run {command}"))
+            .with_fact(format!(
+                "the {} leads to it, but DNS is not authenticated",
+                found.source
+            ))
+            .with_hint(format!("if it is the right server, run {command}"))
     }
 
     /// Returns the error that no server was found, with the reason of each source.
@@ -169,7 +175,7 @@ impl Init<'_> {
     /// Returns the hint that the user can name the server.
     fn name_it(&self, address: &MailAddress) -> String {
         let print = if self.args.print { " --print" } else { "" };
-        format!("name it: `pouch init {address} --host HOST{print}`")
+        format!("name the server: `pouch init {address} --host HOST{print}`")
     }
 
     /// Searches the server, and asks the user for the decisions that the search needs.
@@ -204,13 +210,13 @@ impl Init<'_> {
         }
         let domain = &address.written_domain;
         let question = format!(
-            "pouch does not know {domain}. Where may it look up the POP3 server? Those who are \
-             asked learn the domain, but not the address."
+            "pouch does not know the POP3 server of {domain}. Where may it look? The servers that \
+             it asks learn the domain, but not the address."
         );
         let items = [
             self.places(address)?,
             format!("there, and in Thunderbird's provider database ({DATABASE_HOST})"),
-            "nowhere: enter the server".into(),
+            "nowhere: I will enter the server".into(),
         ];
         Ok(match console.choose(&question, &items)? {
             0 => Consent::Domain,
@@ -264,11 +270,11 @@ impl Init<'_> {
             Search::Nothing(Some(found), _) => {
                 let place = place(&found.server);
                 say(&format!(
-                    "{place} ({}) has no encryption: others on the way can read the password and \
-                     the mail.",
+                    "{place} ({}) has no encryption: anyone on the network path can read the \
+                     password and the mail.",
                     found.source
                 ))?;
-                let is_right = console.confirm(&format!("use {place} nevertheless?"), false)?;
+                let is_right = console.confirm(&format!("use {place} anyway?"), false)?;
                 Ok(is_right.then_some(found))
             }
             Search::Nothing(None, _) => {
@@ -283,7 +289,7 @@ impl Init<'_> {
         loop {
             let text = console.require("POP3 server (HOST or HOST:PORT)")?;
             let Some((host, port)) = host(&text) else {
-                say("that is not a host")?;
+                say("answer with a host name, such as pop.example.org")?;
                 continue;
             };
             let found = at(address, (host, port), encryption(port, None));
@@ -329,7 +335,7 @@ impl Init<'_> {
         if let Some(error) = first {
             say(&failure(&error))?;
         }
-        let question = format!("use {} nevertheless?", place(&found.server));
+        let question = format!("use {} anyway?", place(&found.server));
         Ok(console.confirm(&question, false)?.then_some(found))
     }
 

@@ -69,11 +69,12 @@ impl Timers<'_> {
         if !self.systemctl(&["show-environment"])? {
             if wish == Wish::Yes {
                 return Err(
-                    Error::new(Kind::Unavailable, "this session has no systemd for users")
-                        .with_hint(format!(
-                            "add this line to cron: {}",
+                    Error::new(Kind::Unavailable, "systemd does not run for this user").with_hint(
+                        format!(
+                            "add this line with `crontab -e`: {}",
                             self.cron_line(minutes)
-                        )),
+                        ),
+                    ),
                 );
             }
             say(&format!(
@@ -82,9 +83,9 @@ impl Timers<'_> {
             return say(&format!("  {}", self.cron_line(minutes)));
         }
         if self.systemctl(&["is-enabled", "--quiet", "pouch.timer"])? {
-            return say("the timer pouch.timer, which is installed, fetches it as well");
+            return say("pouch.timer, which is already enabled, will also fetch this account");
         }
-        let question = format!("fetch mail {interval} by a systemd timer?");
+        let question = format!("fetch mail {interval} with a systemd timer?");
         if wish == Wish::Ask && !console.offer(&question, false)? {
             return Ok(());
         }
@@ -99,8 +100,8 @@ impl Timers<'_> {
             }
         }
         say(&format!(
-            "pouch.timer fetches mail {interval} while you are logged in, and always after \
-             `loginctl enable-linger`"
+            "pouch.timer fetches mail {interval} while you are logged in; run \
+             `loginctl enable-linger` to fetch it always"
         ))
     }
 

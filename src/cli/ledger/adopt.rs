@@ -50,7 +50,10 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
             print_wrapped(&format!("{}: {line}\n", account.name))?;
         }
         if outcome.recorded + outcome.linked > 0 && !args.dry_run {
-            print_wrapped(&format!("run `pouch plan {}`\n", account.name))?;
+            print_wrapped(&format!(
+                "run `pouch plan {}` to see what the next run does\n",
+                account.name
+            ))?;
         }
     }
     Ok(unreadable.map_or(Exit::OK, |error| error.kind().exit()))
@@ -99,7 +102,7 @@ fn lines(account: &Account, shown: &str, outcome: &AdoptOutcome, is_dry: bool) -
     ));
     lines.extend(left(
         outcome.ambiguous,
-        "same header without Message-ID as others, and fewer files than messages",
+        "the same header, no Message-ID, and fewer files than messages",
     ));
     lines.extend(left(outcome.unread, "the server did not send the header"));
     if outcome.recorded + outcome.linked == 0 {

@@ -81,9 +81,9 @@ fn chosen(context: &CommandContext, args: &Args) -> Result<(Vec<Chosen>, Option<
         && !args.path.exists()
         && mailbox::find(context, name).is_ok()
     {
-        let what = format!("`{name}` is an account, and the path for its copy is missing");
+        let what = format!("`{name}` is an account; the path for its copy is missing");
         return Err(Error::new(Kind::Usage, what)
-            .with_hint(format!("write `pouch ledger backup {name} FILE`")));
+            .with_hint(format!("run `pouch ledger backup {name} FILE`")));
     }
     let env = mailbox::env(context)?;
     let (known, failed) = mailboxes::all(&env.state_dir)?;

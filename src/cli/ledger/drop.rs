@@ -56,7 +56,7 @@ fn confirm(what: &str) -> Result<()> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Error::new(Kind::Usage, what)
             .with_fact(LOST)
-            .with_hint("to delete it without a question, use `--yes`"));
+            .with_hint("to delete it without confirmation, use `--yes`"));
     }
     complain(&format!("{what}\n{LOST}\ndelete it? [y/N]"));
     let mut answer = String::new();

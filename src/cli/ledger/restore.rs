@@ -149,7 +149,7 @@ fn restore(env: &RunEnv, source: &Path, replace: bool) -> Result<Restored> {
             match (file.path().exists(), failed) {
                 (true, Some(_)) if replace => {}
                 (true, Some(error)) => {
-                    return Err(error.with_hint("`--replace` keeps it under another name"));
+                    return Err(error.with_hint("to keep it under another name, use `--replace`"));
                 }
                 (_, None) | (false, _) => {}
             }
@@ -207,14 +207,17 @@ fn existing<'k>(
     if same.iter().find(is_source).is_some() {
         return Err(Error::new(
             Kind::Usage,
-            "this is the ledger that pouch uses, and no backup",
+            "this is the ledger that pouch uses, not a backup",
         ));
     }
     match same[..] {
         [] => Ok(None),
         [known] => Ok(Some(known)),
         [..] => {
-            let error = Error::new(Kind::Usage, "the backup belongs to several mailboxes here");
+            let error = Error::new(
+                Kind::Usage,
+                "the backup matches several mailboxes on this machine",
+            );
             let titles = same.iter().map(|known| sanitize(known.title().as_bytes()));
             Err(titles
                 .fold(error, Error::with_fact)
@@ -226,7 +229,7 @@ fn existing<'k>(
 /// Returns the error for a mailbox that has the ledger `known`.
 fn exists(known: &KnownMailbox, contents: &Contents) -> Error {
     let title = sanitize(contents.title().as_bytes());
-    let what = format!("{title} has a ledger already");
+    let what = format!("{title} already has a ledger");
     let describe = |name: &str, contents: &Contents| {
         let messages = count(contents.messages, "message");
         let last = contents.last_run.map_or_else(|| "never".to_owned(), moment);
@@ -236,9 +239,9 @@ fn exists(known: &KnownMailbox, contents: &Contents) -> Error {
     if let Ok(present) = Contents::read(&known.file.path()) {
         error = error.with_fact(describe("here", &present));
     }
-    error
-        .with_fact(describe("backup", contents))
-        .with_hint("`--replace` uses the backup, and keeps the other ledger under another name")
+    error.with_fact(describe("backup", contents)).with_hint(
+        "to restore the backup, and keep the old ledger under another name, use `--replace`",
+    )
 }
 
 /// Finds files of messages that were delivered after the backup. Returns their number, and the
@@ -272,7 +275,7 @@ fn lines(restored: &Restored, env: &RunEnv) -> Vec<String> {
     let mut lines = vec![format!("ledger restored: {messages}, last run {last}")];
     if let Some(old) = &restored.old {
         let old = tilde(old, &env.home);
-        lines.push(format!("the ledger that was here is now {old}"));
+        lines.push(format!("the old ledger is now {old}"));
     }
     if restored.newer > 0 {
         let messages = count(restored.newer as u64, "message");
@@ -283,7 +286,7 @@ fn lines(restored: &Restored, env: &RunEnv) -> Vec<String> {
     }
     if let Some(other) = &restored.other_machine {
         lines.push(format!(
-            "the last run was on {}; pouch must not fetch the mailbox there any more",
+            "the last run was on {}; do not fetch the mailbox there any more",
             sanitize(other.as_bytes())
         ));
     }

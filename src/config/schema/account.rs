@@ -29,14 +29,14 @@ keys! {
     TopValues:
 
     /// How many accounts to fetch at the same time.
-    /// On each host, `jobs-per-host` limits their number, too.
+    /// `jobs-per-host` also limits their number on each host.
     jobs: NonZero<usize> = const { NonZero::new(4).expect("not zero") } =>
         Key::new("jobs", Group::Top, "accounts to fetch at the same time");
 
-    /// The time over which a run distributes the starts of its accounts evenly, so that thousands
+    /// The period over which a run distributes the starts of its accounts evenly, so that thousands
     /// of accounts do not log in within seconds.
-    /// With `--every`, at most the interval.
-    /// Without it, each account is started as soon as `jobs` and `jobs-per-host` allow.
+    /// With `--every`, it is at most the interval.
+    /// Without this key, accounts start as soon as `jobs` and `jobs-per-host` allow.
     spread: Option<TimeSpan> =>
         Key::new("spread", Group::Top, "distribute the starts over this time")
             .example("\"10m\"");
@@ -67,17 +67,18 @@ keys! {
 
     /// A command that prints further accounts as TOML or JSON, such as those of a database; see
     /// ACCOUNTS OF A COMMAND below.
-    /// It is run without a shell, at the beginning of a command that uses accounts, and again
-    /// before each round of `--every`.
+    /// It is run without a shell, when a command needs the accounts, and again before each round of
+    /// `--every`.
     accounts_command: Option<Vec<String>> =>
         Key::new("accounts-command", Group::Top, "command that prints more accounts")
             .example("[\"/usr/local/bin/list-accounts\"]");
 
     /// A file to which every run writes metrics of all accounts for Prometheus; `fetch --metrics`
     /// overrides it.
-    /// Its directory must exist, and should have no other purpose, since a run may write there.
-    /// For the node exporter it is the one of `--collector.textfile.directory`, and the name of the
-    /// file must end in `.prom`.
+    /// Its directory must exist, and should have no other purpose, since the sandbox allows a run
+    /// to write there.
+    /// For the node exporter, use the directory in its option `--collector.textfile.directory`, and
+    /// a file name that ends in `.prom`.
     metrics: Option<FilePath> =>
         Key::new("metrics", Group::Top, "file with metrics for Prometheus")
             .example("\"/var/lib/prometheus/node-exporter/pouch.prom\"");
@@ -220,11 +221,11 @@ keys! {
         Key::new("retries", Group::Server, "reconnections after transient errors");
 
     /// How many accounts on the same host to fetch at the same time.
-    /// Many providers limit the connections of a client, and some answer one too many with a
-    /// refusal that looks like a wrong password.
+    /// Many providers limit the number of connections from a client, and some refuse an excess
+    /// connection as if the password were wrong.
     /// If accounts on a host have different values, the lowest one applies.
-    /// It is also the upper limit: as long as the server refuses connections or does not respond,
-    /// fewer accounts are fetched at the same time; see pouch(1).
+    /// While the server refuses connections or does not respond, fewer accounts are fetched at the
+    /// same time; see pouch(1).
     jobs_per_host: NonZero<usize> = NonZero::<usize>::MIN =>
         Key::new("jobs-per-host", Group::Server, "accounts on a host to fetch at the same time");
 
@@ -244,7 +245,8 @@ keys! {
     /// A name for the mailbox, if pouch cannot recognise it by its messages.
     /// A mailbox keeps its ledger as long as it keeps its name, even if `host`, `port` and `user`
     /// change; accounts with different names are different mailboxes.
-    /// An earlier address of the mailbox is also a name: `"ann@pop.example.org:995"`.
+    /// An earlier address of the mailbox, such as `"ann@pop.example.org:995"`, can be used as its
+    /// name.
     /// A name that no ledger has is given to the mailbox of the account.
     mailbox: Option<String> =>
         Key::new("mailbox", Group::Login, "name of the mailbox, if its address is not enough")
@@ -370,8 +372,8 @@ keys! {
             .example("[\"ann@example.org\"]");
 
     /// The owner of the mail, if root runs pouch.
-    /// A process that has only the rights and groups of this user fetches the account, with the
-    /// files, ledger and programs of the user, as if the user had run pouch.
+    /// The account is fetched by a process that has only the rights and groups of this user, with
+    /// the user's files, ledger and programs, as if the user had run pouch.
     /// `~` is the home directory of the user.
     /// Only the config, `password-file` and `password-credential` are read by root, once; in
     /// `password-file`, `~` is the home directory of root.
@@ -433,15 +435,15 @@ keys! {
 
     /// A command that is run once when the account starts to need attention, and once when it has
     /// recovered.
-    /// `POUCH_STATE` in its environment is `problem` or `recovered`, `POUCH_MESSAGE` is the reason,
-    /// one sentence, and `POUCH_ACCOUNT` is the name of the account.
+    /// In its environment, `POUCH_STATE` is `problem` or `recovered`, `POUCH_MESSAGE` is the reason
+    /// in one sentence, and `POUCH_ACCOUNT` is the name of the account.
     ///
     /// An account needs attention if it fails (a transient failure counts once it has lasted a day),
     /// or if messages are quarantined, as in `pouch status --problems`.
-    /// The command runs at the end of the run that finds this out.
-    /// If its exit status is not 0, or after `pipe-timeout`, pouch reports that, at once and then
-    /// daily, and the next run tries again.
-    /// If the machine stops while the command runs, it is run twice.
+    /// The command is run at the end of the run that detects this.
+    /// If its exit status is not 0, or it exceeds `pipe-timeout`, pouch reports that at once and
+    /// then daily, and the next run tries again.
+    /// If the machine stops while the command is running, it is run again.
     alert: Option<Vec<String>> =>
         Key::new("alert", Group::Fetching, "run when the account fails, and when it has recovered")
             .example("[\"/home/ann/bin/mail-alert\"]");

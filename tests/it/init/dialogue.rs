@@ -241,12 +241,12 @@ fn account_is_tested_and_then_written() {
     assert_eq!(code, 0, "{text}");
     assert!(!text.contains("secret\n"), "{text}");
     assert_snapshot!(text, @"
-    ann@example.org: localhost:PORT with TLS, login name ann@example.org (as you named it)
-    how does pouch get the password?
+    ann@example.org: localhost:PORT with TLS, login name ann@example.org (as specified)
+    how should pouch get the password?
       1  type it now; it is stored in ~/.config/pouch/secrets/example, readable only by you
       2  a command prints it
-      3  it is the first line of a file
-      4  type it in each run, at a terminal
+      3  from the first line of a file
+      4  type it in every run, at a terminal
     number [1]: 
     password (not shown): 
     Maildir for the mail [~/Mail/example]: 
@@ -264,7 +264,7 @@ fn account_is_tested_and_then_written() {
       fetch      3    1.2 KB   new; kept on the server
     to fetch mail every 5 minutes, add this line with `crontab -e`:
       */5 * * * * pouch fetch
-    run `pouch` to fetch the mail, or first `pouch ledger catchup example` if you have it already
+    run `pouch` to fetch the mail; if you already have it, run `pouch ledger catchup example` first
     ");
     assert_snapshot!(desk.config(), @r#"
     [account.example]
@@ -396,7 +396,7 @@ const QUESTIONS: [(&str, &str); 8] = [
     ("mail address: ", "ann@exámple.org"),
     ("number [1]: ", "1"),
     ("use localhost? [y/N]: ", "y"),
-    ("how does pouch get the password?", "1"),
+    ("how should pouch get the password?", "1"),
     ("(not shown): ", "wrong"),
     ("Maildir for the mail", ""),
     ("keep fetched mail on the server", ""),
@@ -480,37 +480,37 @@ fn foreign_server_of_a_record_is_declined_by_default() {
     session.send(b"\n");
     session.answer("POP3 server (HOST or HOST:PORT): ", "a b");
     session.answer("POP3 server (HOST or HOST:PORT): ", "localhost:1");
-    session.answer("use localhost:1 nevertheless? [y/N]: ", "");
+    session.answer("use localhost:1 anyway? [y/N]: ", "");
     let place = format!("localhost:{}", desk.server.port());
     session.answer("POP3 server (HOST or HOST:PORT): ", &place);
-    session.expect("how does pouch get the password?");
+    session.expect("how should pouch get the password?");
     session.expect("number [1]: ");
     session.send(b"\x03");
     let (code, text) = session.end();
     assert_eq!(code, 130);
     assert_snapshot!(text, @"
     mail address: ann@exámple.org
-    pouch does not know exámple.org. Where may it look up the POP3 server? Those who are asked learn the domain, but not the address.
+    pouch does not know the POP3 server of exámple.org. Where may it look? The servers that it asks learn the domain, but not the address.
       1  in DNS and at exámple.org
       2  there, and in Thunderbird's provider database (autoconfig.thunderbird.net)
-      3  nowhere: enter the server
+      3  nowhere: I will enter the server
     number [1]: 1
       autoconfig  CONNECT proxy failed: proxy server responded 502/502
       SRV record  localhost:PORT
     The SRV record of exámple.org leads to localhost, which is not part of exámple.org. DNS is not authenticated: a forged answer could lead to a server that collects passwords.
     use localhost? [y/N]: 
     POP3 server (HOST or HOST:PORT): a b
-    that is not a host
+    answer with a host name, such as pop.example.org
     POP3 server (HOST or HOST:PORT): localhost:1
     localhost refused the connection on port 1 (127.0.0.1:1: Connection refused)
-    use localhost:1 nevertheless? [y/N]: 
+    use localhost:1 anyway? [y/N]: 
     POP3 server (HOST or HOST:PORT): localhost:PORT
-    ann@exámple.org: localhost:PORT with TLS, login name ann@xn--exmple-qta.org (as you named it)
-    how does pouch get the password?
+    ann@exámple.org: localhost:PORT with TLS, login name ann@xn--exmple-qta.org (as specified)
+    how should pouch get the password?
       1  type it now; it is stored in ~/.config/pouch/secrets/exámple, readable only by you
       2  a command prints it
-      3  it is the first line of a file
-      4  type it in each run, at a terminal
+      3  from the first line of a file
+      4  type it in every run, at a terminal
     number [1]: ^C
     pouch: interrupted
       nothing was written
@@ -529,7 +529,7 @@ fn misspelled_domain_is_corrected_and_known_mistakes_are_asked_again() {
     session.answer("number [1]: ", "0");
     session.answer("answer with a number from 1 to 5", "2");
     session.answer("command: ", "pass 'mail");
-    session.answer("a quote in it is not closed", "printf secret");
+    session.answer("the command has an unclosed quote", "printf secret");
     session.answer("Maildir for the mail [~/Mail/mine]: ", "$HOME/Mail");
     // the terminal shows an answer before the question if it comes earlier
     session.expect("answer with a directory");
@@ -613,14 +613,14 @@ fn provider_with_oauth_leads_to_login() {
     assert_snapshot!(text, @"
     ann@hotmail.com: outlook.office365.com:995 with TLS, login name ann@hotmail.com (known to pouch)
     before the first login: enable POP3 in Microsoft's web settings
-    how does pouch sign in?
+    how should pouch sign in?
       1  sign in with OAuth 2.0: `pouch login`
-      2  a command prints an access token, such as oama
+      2  from a command that prints an access token, such as oama
     number [1]: 1
     OAuth client ID (empty if you have none yet): 
     Maildir for the mail [~/Mail/hotmail]: 
     added account `hotmail` to ~/.config/pouch/config.toml
-    now run `pouch login hotmail`, which says how to get a client ID
+    now run `pouch login hotmail`, which explains how to get a client ID
     ");
     assert_snapshot!(desk.config(), @r#"
     [account.hotmail]
@@ -714,15 +714,15 @@ fn timer_is_installed_on_request() {
     let source = ["--password-command", "printf secret"];
     let mut session =
         desk.init(&[&source[..], &["--maildir", "Mail/x", "--keep", "none"]].concat());
-    session.answer("by a systemd timer? [y/N]: ", "y");
+    session.answer("with a systemd timer? [y/N]: ", "y");
     let (code, text) = session.end();
     assert_eq!(code, 0, "{text}");
     let end = text.split("timer? [y/N]: y\n").nth(1).unwrap();
     assert_snapshot!(end, @"
     wrote ~/.config/systemd/user/pouch.service
     wrote ~/.config/systemd/user/pouch.timer
-    pouch.timer fetches mail every 5 minutes while you are logged in, and always after `loginctl enable-linger`
-    run `pouch` to fetch the mail, or first `pouch ledger catchup example` if you have it already
+    pouch.timer fetches mail every 5 minutes while you are logged in; run `loginctl enable-linger` to fetch it always
+    run `pouch` to fetch the mail; if you already have it, run `pouch ledger catchup example` first
     ");
     let calls = String::from_utf8(desk.home.read("calls")).unwrap();
     assert_snapshot!(calls, @"
@@ -751,7 +751,7 @@ fn interrupt_after_the_account_was_added_keeps_it() {
     let options = ["--maildir", "Mail/x", "--keep", "none"];
     for key in [b"\x03", b"\x04"] {
         let mut session = desk.init(&[&source[..], &options].concat());
-        session.expect("by a systemd timer? [y/N]: ");
+        session.expect("with a systemd timer? [y/N]: ");
         session.send(key);
         let (code, text) = session.end();
         assert!(!text.contains("nothing was written"), "{text}");
