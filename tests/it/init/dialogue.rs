@@ -244,7 +244,7 @@ fn account_is_tested_and_then_written() {
     ann@example.org: localhost:PORT with TLS, login name ann@example.org (as specified)
     how should pouch get the password?
       1  type it now; it is stored in ~/.config/pouch/secrets/example, readable only by you
-      2  a command prints it
+      2  from a command that prints it
       3  from the first line of a file
       4  type it in every run, at a terminal
     number [1]: 
@@ -508,7 +508,7 @@ fn foreign_server_of_a_record_is_declined_by_default() {
     ann@exámple.org: localhost:PORT with TLS, login name ann@xn--exmple-qta.org (as specified)
     how should pouch get the password?
       1  type it now; it is stored in ~/.config/pouch/secrets/exámple, readable only by you
-      2  a command prints it
+      2  from a command that prints it
       3  from the first line of a file
       4  type it in every run, at a terminal
     number [1]: ^C
