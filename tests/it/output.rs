@@ -1602,12 +1602,12 @@ fn command_line_errors() {
       forget   Forget messages: those still on the server are fetched again
       catchup  Skip all messages that were not delivered yet: neither fetch nor
                delete them
-      adopt    Record messages of which a Maildir has a file already, so that they
-               are not fetched
+      adopt    Record messages that are already in a Maildir, so that they are not
+               fetched
       delete   Delete messages from the server in the next run, delivered or not
       verify   Check the integrity of the ledger, and compare it with the Maildir
       backup   Copy ledgers, also while pouch is fetching
-      restore  Put back ledgers from a backup, or from another machine
+      restore  Restore ledgers from a backup, or from another machine
       export   Write the ledger to a file for another machine, and stop fetching the
                account here
       drop     Delete the ledger of an account: all mail still on the server is

@@ -34,20 +34,21 @@ fn init() {
       [ADDRESS]  The mail address
 
     Options:
-          --print                   Print the account instead of adding it to the
-                                    config; ask nothing
+          --print                   Print the account without questions, instead of
+                                    adding it to the config
           --offline                 Send nothing over the network
           --lookup                  Look up the server of an unknown domain in DNS
                                     and at the domain
-          --database                Look it up there, and in Thunderbird's provider
+          --database                Look it up there and in Thunderbird's provider
                                     database
           --host <HOST>             Use this POP3 server, HOST or HOST:PORT, without
                                     looking it up
           --tls <MODE>              Encryption with that server: implicit, starttls
                                     or off
-          --user <NAME>             Log in by this name instead of the one that the
-                                    provider uses
-          --name <NAME>             Name the account; by default, after the domain
+          --user <NAME>             Log in with this name instead of the usual one
+                                    at the provider
+          --name <NAME>             Use this account name instead of one derived
+                                    from the domain
           --password-command <CMD>  Get the password from this command
           --password-file <FILE>    Get the password from the first line of this
                                     file
@@ -59,7 +60,7 @@ fn init() {
           --keep <TIME>             Keep fetched messages on the server: forever,
                                     none, or for a time such as 30d
           --timer                   Install and start a systemd timer
-          --no-timer                Do not offer regular runs
+          --no-timer                Do not offer a timer, or a line for cron
       -h, --help                    Print help
 
     Global options:
@@ -304,8 +305,8 @@ fn status() {
     transient failure counts once it has lasted a day), its last run was
     interrupted, or messages are quarantined; other values if its ledger cannot be
     read. With --check: 0 if all is well, 1 if an account needs attention or was
-    never run, 2 if an account had no success for TIME, 3 if that cannot be
-    determined
+    never run, 2 if the last success of an account is longer ago than TIME, 3 if the
+    state cannot be determined
     ");
 }
 
@@ -540,12 +541,12 @@ fn ledger() {
       forget   Forget messages: those still on the server are fetched again
       catchup  Skip all messages that were not delivered yet: neither fetch nor
                delete them
-      adopt    Record messages of which a Maildir has a file already, so that they
-               are not fetched
+      adopt    Record messages that are already in a Maildir, so that they are not
+               fetched
       delete   Delete messages from the server in the next run, delivered or not
       verify   Check the integrity of the ledger, and compare it with the Maildir
       backup   Copy ledgers, also while pouch is fetching
-      restore  Put back ledgers from a backup, or from another machine
+      restore  Restore ledgers from a backup, or from another machine
       export   Write the ledger to a file for another machine, and stop fetching the
                account here
       drop     Delete the ledger of an account: all mail still on the server is
@@ -714,10 +715,10 @@ fn ledger_catchup() {
     Options:
           --as-fetched             Treat the messages as fetched now, so that `keep`
                                    deletes them from the server
-          --before <DATE>          Only messages that the server received before
-                                   this day, such as 2026-11-28
-          --except-newest <COUNT>  Except this many messages, the newest on the
-                                   server
+          --before <DATE>          Mark only messages that the server received
+                                   before this day, such as 2026-11-28
+          --except-newest <COUNT>  Do not mark this many of the newest messages on
+                                   the server
       -h, --help                   Print help
 
     Global options:
