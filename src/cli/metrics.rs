@@ -1,8 +1,8 @@
 //! The file of metrics that `pouch fetch` writes after each run, or each round of `--every`.
 //!
-//! It has all enabled accounts of the config, and those that were fetched. Their state is read from
-//! the ledgers when the run is over, so that several pouch processes can write the same file: each
-//! writes the complete state. A lock makes the last one write last.
+//! It includes all enabled accounts of the config, and those that were fetched. Their state is read
+//! from the ledgers after the run. Several pouch processes can write the same file, since each one
+//! writes the complete state; a lock ensures that the most recent state is written last.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,7 +24,7 @@ use crate::{
     sys::{files, lock, owner},
 };
 
-/// How messages call the work.
+/// The operation that error messages name.
 pub(super) const DOING: &str = "write the metrics to";
 
 /// The longest time to wait for another pouch that writes metrics.

@@ -57,7 +57,7 @@ pub struct Files {
     parts: Vec<PartText>,
     /// The settings of the config file, with the accounts of all files.
     pub config: Config,
-    /// What is wrong in `conf.d`.
+    /// The mistakes in `conf.d`.
     pub problems: Vec<Problem>,
     taken: Taken,
 }
@@ -255,7 +255,7 @@ impl Files {
     }
 }
 
-/// Returns a list that has accounts. A list without any is more likely a mistake than a wish.
+/// Returns the list, or an error if it is empty, which is probably a mistake.
 fn some_accounts(list: List, argv: &[String]) -> Result<List> {
     if list.text.is_empty() && list.problems.is_empty() {
         let what = format!("the {} has no accounts", accounts_command::shown(argv));

@@ -1,13 +1,13 @@
-//! Further config files: `conf.d/*.toml` beside the main one.
+//! Further config files: `conf.d/*.toml` next to the main one.
 //!
-//! Such a file has accounts, and defaults for them. The keys that concern the whole program are
-//! allowed in the main file only. A file that cannot be used is a [`Problem`]: it does not affect
+//! Such a file contains accounts, and defaults for them. Keys that apply to the whole program are
+//! allowed in the main file only. A file that cannot be used is a [`Problem`], and does not affect
 //! the accounts of other files.
 //!
-//! Whoever can write a config file decides which programs run. So a file must belong to the user
-//! who runs pouch, or to root. If root runs pouch, it may also belong to another user, whose rights
-//! are then the only ones that its accounts get; [`resolve_part`](super::resolve::resolve_part)
-//! checks that.
+//! A user who can write a config file can make pouch run programs. So a file must belong to the
+//! user who runs pouch, or to root. If root runs pouch, it may also belong to another user; its
+//! accounts are then fetched with the rights of that user only, which
+//! [`resolve_part`](super::resolve::resolve_part) enforces.
 
 use std::{
     ffi::OsString,

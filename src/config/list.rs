@@ -1,13 +1,13 @@
 //! Accounts that a program printed (`accounts-command`), as TOML or JSON.
 //!
-//! JSON has the same tables as TOML. It is converted to TOML, so that it is validated by the same
-//! code, with the same messages; only excerpts are left out, since the lines of the converted text
-//! mean nothing to the user.
+//! JSON has the same tables as TOML. It is converted to TOML, so that the same code validates it,
+//! with the same messages. Only excerpts are omitted, since the user has not written the converted
+//! text.
 //!
-//! The accounts may have passwords. A database has them in any case, and the alternative, a
-//! `password-command` for each account, would start ten thousand programs per round, and turn off
-//! the sandbox. So passwords are read into memory, and nowhere else: the text that is stored for
-//! later runs ([`ListText`]) has a mark in their place.
+//! The accounts may have passwords. A database contains them in any case, and the alternative, a
+//! `password-command` for each account, would start ten thousand programs per round, and disable
+//! the sandbox. Passwords are kept in memory only: in the text that is stored for later runs
+//! ([`ListText`]), each is replaced by a placeholder.
 
 use std::collections::HashSet;
 

@@ -30,8 +30,8 @@ pub fn agent(roots: Roots, via: &Via) -> Checked<Agent> {
     https::agent(roots, via, TIME_LIMIT, "application/xml, text/xml")
 }
 
-/// Requests a document. Redirects are followed to HTTPS only: whoever could change the answer of an
-/// unencrypted request could name any server.
+/// Requests a document. Redirects are followed to HTTPS only, since an attacker could change the
+/// response to an unencrypted request, and name any server.
 ///
 /// # Errors
 /// There is no such document. The error is a clause.

@@ -1,15 +1,15 @@
 //! Discovery of the POP3 server of a mail address: autoconfig documents and DNS.
 //!
-//! Each function asks one source and returns servers to try; the caller decides which source is
-//! asked, tries the servers, and asks the user for confirmation
-//! ([`domain::mail_server`](crate::domain::mail_server)). Nobody learns the address from here: web
-//! servers and name servers learn its domain.
+//! Each function queries one source and returns servers to try. The caller chooses the sources,
+//! tries the servers, and asks the user for confirmation
+//! ([`domain::mail_server`](crate::domain::mail_server)). The address is never sent: web servers
+//! and name servers learn only its domain.
 //!
-//! Autoconfig is the scheme of Thunderbird (draft-ietf-mailmaint-autoconfig), of which only the part
-//! over HTTPS is used. SRV records are those of RFC 6186 and RFC 8314.
+//! Autoconfig is the scheme of Thunderbird (draft-ietf-mailmaint-autoconfig), of which only the
+//! part over HTTPS is used. SRV records are those of RFC 6186 and RFC 8314.
 //!
-//! The resolver is our own, since the C library looks up addresses only, and the resolvers that
-//! exist as crates bring an asynchronous runtime. It has three questions to ask, without a cache.
+//! pouch has its own resolver, since the C library looks up only addresses, and resolver crates
+//! depend on an asynchronous runtime. It sends few queries, and needs no cache.
 
 mod autoconfig;
 mod document;
@@ -94,7 +94,7 @@ fn servers(agent: &Agent, url: &str, address: &MailAddress) -> Finding {
     Ok(servers)
 }
 
-/// What SRV records say.
+/// The result of looking up SRV records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Services {
     /// The servers, in the order of preference.

@@ -1,16 +1,16 @@
 //! Matching messages on the server with files that another program has delivered.
 //!
-//! A match means that the message is not fetched, and that `keep` may delete it from the server
-//! later. So it has to be certain that the file is the whole message, while a match that is missed
-//! costs no more than a second copy.
+//! A matched message is not fetched, and `keep` may delete it from the server later. So a file must
+//! match only if it is certainly the complete message, while a missed match costs no more than a
+//! second copy.
 //!
 //! # Headers
 //!
-//! Fetchers and delivery agents add fields (Received, Delivered-To, X-…), fold lines anew, convert
-//! line ends and write an mbox line (`From ann@…`) before the header. The [`fingerprint`] ignores
-//! all of that. Without a Message-ID it covers the Received fields, though, and some programs
-//! encode the words of a header anew. So there is a second, [loose](MessageKey::loose) key of
-//! decoded fields, which counts only if the bodies have the same size as well.
+//! Fetchers and delivery agents add fields (Received, Delivered-To, X-…), refold lines, convert
+//! line ends and write an mbox separator (`From ann@…`) before the header. The [`fingerprint`]
+//! ignores all of that. Without a Message-ID, however, it includes the Received fields, and some
+//! programs re-encode words in a header. So there is a second, [loose](MessageKey::loose) key of
+//! decoded fields, which is sufficient only if the bodies have the same size.
 //!
 //! # Sizes
 //!
@@ -21,10 +21,10 @@
 //!
 //! # Several of a kind
 //!
-//! A file stands for one message. If the server has more copies of a message than there are files,
-//! the rest is fetched. If these messages have no Message-ID, they may be different ones (mail from
-//! cron in the same second), so that none of them is matched. Of several files for one message, one
-//! of the same size is preferred.
+//! Each file matches at most one message. If the server has more copies of a message than there are
+//! files, the others are fetched. If these messages have no Message-ID, they may be different ones
+//! (mail from cron in the same second), so none of them is matched. Of several files for one
+//! message, one of the same size is preferred.
 
 use std::collections::HashMap;
 
@@ -40,7 +40,7 @@ const LINE_END: u64 = 2;
 pub struct MessageKey {
     /// The fingerprint.
     pub exact: Fingerprint,
-    /// A hash over the decoded fields that no program changes. `None` if they say too little.
+    /// A hash over the decoded fields that no program changes. `None` if there are too few.
     pub loose: Option<Fingerprint>,
     /// Whether it has a Message-ID.
     pub is_named: bool,

@@ -1,16 +1,16 @@
 //! The POP3 servers of mail domains, and how a server is chosen for an address.
 //!
-//! The table has the servers of providers whose domains are frequent, so that `pouch init` needs no
-//! network for them. What a provider requires of its users is in [`provider`](super::provider),
-//! which is found by the name of the server; this table has nothing of that. Mail domains come from
-//! the database of Thunderbird, which lists the same servers.
+//! The table contains the servers of providers with common domains, so that `pouch init` needs no
+//! network for them. It does not contain the requirements of a provider, which are listed in
+//! [`provider`](super::provider) by the name of the server. The mail domains were taken from
+//! Thunderbird's database, which lists the same servers.
 //!
 //! # Trust
 //!
-//! The password is sent to the server that is chosen here. A certificate proves that a server has
-//! its name, but not that it is the right one for the address: that depends on who named it. The
-//! table and documents over HTTPS are authenticated. DNS is not, so a name from DNS that is not
-//! below the domain of the address has to be confirmed by the user (RFC 6186 §6).
+//! The password is sent to the server that is chosen here. A certificate proves the name of a
+//! server, but not that it is the right server for the address: that depends on the source of the
+//! name. The table and documents over HTTPS are authenticated. DNS is not, so the user has to
+//! confirm a name from DNS that is not below the domain of the address (RFC 6186 §6).
 
 use super::mail_address::{MailAddress, is_below};
 
@@ -481,7 +481,8 @@ const WITHOUT_POP3: [WithoutPop3; 4] = [
     },
 ];
 
-/// The domains of filters in front of mail servers, which say nothing about the mailboxes.
+/// The domains of filtering services. An MX record that names one does not show the provider of the
+/// mailboxes.
 const GATEWAYS: [&str; 9] = [
     "pphosted.com",
     "ppe-hosted.com",
@@ -494,7 +495,7 @@ const GATEWAYS: [&str; 9] = [
     "hornetsecurity.com",
 ];
 
-/// What the tables have about an address or a mail exchanger.
+/// The entry of the tables for an address or a mail exchanger.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Known {
     /// Its server.
@@ -523,7 +524,7 @@ impl Row {
     }
 }
 
-/// Returns what the tables have about the domain of an address, or `None` if it is not in them.
+/// Returns the entry for the domain of an address, or `None` if the tables have none.
 pub fn by_domain(address: &MailAddress) -> Option<Known> {
     let domain = address.domain.as_str();
     let without = WITHOUT_POP3.iter().find(|it| it.domains.contains(&domain));

@@ -2,10 +2,10 @@
 //!
 //! # Hosts
 //!
-//! Providers limit the connections and logins of a client, and some answer one too many with a
-//! refusal that looks like a wrong password. So each host has a limit of its own, which is 1 by
-//! default. Hosts take turns: a host with 9,000 accounts does not delay one with three, and a host
-//! that does not respond occupies no more threads than its limit.
+//! Providers limit the connections and logins of a client, and some refuse an excess connection as
+//! if the password were wrong. So each host has its own limit, which is 1 by default. Accounts on
+//! different hosts are started in turn: a host with 9,000 accounts does not delay one with three,
+//! and a host that does not respond occupies no more threads than its limit.
 //!
 //! # Back-off
 //!
@@ -14,11 +14,12 @@
 //! rises by one after twice as many successes as it allows in parallel. After
 //! [`MAX_PUSHBACKS`] in a row without a success, the other accounts on that server are not tried in
 //! this round: each attempt would take as long as the timeout, or prolong a block. Of the accounts
-//! that were started at the same limit, only the first one that is pushed back counts, since the
-//! others met the same situation.
+//! that were started at the same limit, only the first push-back counts, since the others have the
+//! same cause.
 //!
-//! No account is to blame for any of this. The next round begins with the accounts that were not
-//! tried for the longest time, so that a round that always ends early reaches all of them in turn.
+//! A push-back is not recorded as a failure of the account. The next round begins with the accounts
+//! that have not been tried for the longest time, so that all of them are reached even if every
+//! round ends early.
 //!
 //! The decisions are a function of the events: the caller starts an account for each
 //! [`Next::Start`], and reports its end with [`Schedule::finish`].
@@ -54,7 +55,7 @@ pub struct Place {
     pub jobs_per_host: usize,
 }
 
-/// The decision what a thread does next.
+/// The next step of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Run an account.
@@ -215,7 +216,7 @@ impl Schedule {
         not_tried
     }
 
-    /// Reduces the limit of a host, or gives a server up.
+    /// Reduces the limit of a host, or removes the remaining accounts on a server from the round.
     fn push_back(&mut self, start: &Start) -> Option<NotTried> {
         let host = &mut self.hosts[start.host];
         if start.reductions < host.reductions {

@@ -1,15 +1,15 @@
 //! Shards: a fixed division of all mailboxes among several machines.
 //!
-//! The shard of a mailbox depends on the mailbox only, so that machines need not agree on anything,
+//! The shard of a mailbox depends only on the mailbox, so that machines do not have to communicate,
 //! and other programs can compute it. The key is the name of the mailbox (`mailbox` in the config)
-//! or else `user@host`, in lower case and without the final dot of the host. The port does not
-//! matter: 110 and 995 lead to the same mailbox.
+//! or else `user@host`, in lower case and without the final dot of the host. The port is ignored,
+//! since ports 110 and 995 give access to the same mailbox.
 //!
 //! The first 8 bytes of the SHA-256 of the key, as a big-endian number, are distributed by the jump
 //! consistent hash of Lamping and Veach (2014, arXiv:1406.2294). It moves only as many mailboxes as
 //! necessary if the number of shards changes: from 16 to 20 shards, one in five, each to a new
-//! shard. The remainder of a division would move four in five. Rendezvous hashing moves as few, but
-//! needs one SHA-256 per shard.
+//! shard. The hash modulo the number of shards would move four in five. Rendezvous hashing moves as
+//! few, but needs one SHA-256 per shard.
 
 use std::{fmt, num::NonZero, str::FromStr};
 
@@ -58,7 +58,7 @@ impl fmt::Display for Shard {
     }
 }
 
-/// Returns the text that decides to which shard a mailbox belongs.
+/// Returns the key of a mailbox, which determines its shard.
 fn key(mailbox: &MailboxId) -> String {
     let address = &mailbox.address;
     match &mailbox.name {

@@ -1,13 +1,13 @@
 //! The scheduler, which fetches several accounts at once.
 //!
-//! The decisions are in [`schedule`](crate::domain::schedule): how many accounts of a host run at
-//! the same time, which host is next, and when a server is given up. This module has the threads,
-//! each of which runs one account after another.
+//! The decisions are made in [`schedule`](crate::domain::schedule): how many accounts of a host run
+//! at the same time, which host is next, and when no more accounts on a server are tried. This
+//! module manages the threads, each of which runs one account after another.
 //!
-//! Threads instead of an asynchronous runtime: the cost of an account that has nothing new is the
-//! TLS handshake and the ledger, and neither gets cheaper by waiting in another way. A thread that
-//! waits needs a few pages of its stack, an open TLS connection more than that. SQLite, the
-//! resolver of the system and file I/O block in any case, and would need threads of their own.
+//! Threads were chosen over an asynchronous runtime. An account without new mail costs a TLS
+//! handshake and access to the ledger, and asynchronous I/O makes neither cheaper. A waiting thread
+//! uses a few pages of stack, less than an open TLS connection. SQLite, the system's resolver and
+//! file I/O block in any case, and would still need threads.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -77,7 +77,7 @@ pub fn fetch_all(accounts: &[Account], limits: Limits, env: &RunEnv) -> Round {
     run_all(schedule, limits.jobs, &run, &report)
 }
 
-/// Carries out a schedule in up to `jobs` threads. `run` returns `None` if no further account should
+/// Runs a schedule in up to `jobs` threads. `run` returns `None` if no further account should
 /// be run; `report` reports accounts that are not tried.
 fn run_all(
     schedule: Schedule,
@@ -160,7 +160,7 @@ fn lock_state(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs an account. A bug that it triggers does not stop the others.
+/// Runs an account. A panic does not stop the other accounts.
 fn run_guarded(account: &Account, env: &RunEnv) -> (Summary, Contact) {
     // the run's values are dropped, and its ledger is as after a power failure
     catch_unwind(AssertUnwindSafe(|| fetch(account, env))).unwrap_or_else(|_| {

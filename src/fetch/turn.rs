@@ -1,8 +1,9 @@
-//! Turns of threads that identify new addresses.
+//! A queue for threads that identify new addresses.
 //!
-//! The lock on new addresses excludes other processes, and is polled, since the kernel cannot report
-//! that a lock was released. Among hundreds of threads of one process, some would never be lucky.
-//! They wait here first, for about as long as they came in order.
+//! The lock on new addresses excludes other processes. It has to be polled, since the kernel does
+//! not report that a lock was released. If hundreds of threads of one process polled it, some would
+//! not get it before their time limit. So only one thread of a process polls the lock, and the
+//! others wait here for their turn.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -11,7 +12,7 @@ use std::{
 
 use crate::sys::interrupt::Interrupt;
 
-/// How often to look for a signal.
+/// The interval at which a waiting thread checks for a signal.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 static TAKEN: Mutex<bool> = Mutex::new(false);

@@ -1,11 +1,11 @@
-//! Copies of ledgers: backups, and putting them back.
+//! Copies of ledgers: backing up and restoring.
 //!
 //! A copy is made by SQLite (`VACUUM INTO`), in one read transaction: it is consistent while a run
 //! writes to the ledger. Copying the files was rejected, because the latest commits are in the WAL.
 //!
-//! A copy that is put in place of a ledger replaces it by a rename, after the WAL of the old one
-//! was written back: at any time there is one complete ledger, and never the WAL of another one.
-//! The old ledger keeps a second name.
+//! A restored copy replaces the ledger by a rename, after the WAL of the old ledger was written
+//! back. So there is one complete ledger at any time, and never the WAL of another one. The old
+//! ledger is kept under a second name.
 
 use std::{
     fs::{self, File},
@@ -28,10 +28,10 @@ use crate::{
     sys::files,
 };
 
-/// What a ledger file says about itself.
+/// A summary of a ledger file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
-    /// The part of the names of its files that no other ledger has.
+    /// The unique ID of the ledger, which is part of the names of its files.
     pub id: String,
     /// The name that the user gave the mailbox.
     pub name: Option<String>,

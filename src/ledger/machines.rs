@@ -1,8 +1,8 @@
 //! The machine that fetches a mailbox.
 //!
-//! Two machines with a copy each of one ledger would each fetch every message, and delete what the
-//! other one has not fetched yet. Nothing on a POP3 server shows that another client exists, so the
-//! ledger records the machine of its last run, and whether it was
+//! If two machines used copies of the same ledger, both would fetch every message, and each would
+//! delete messages before the other has fetched them. A POP3 server does not show other clients, so
+//! the ledger records the machine of its last run, and whether it was
 //! [exported](Ledger::set_exported).
 //!
 //! - A ledger that was exported stops the run on the old machine.
@@ -11,7 +11,7 @@
 //! - A new machine without a ledger, a copy that is used only on the machine from which it was
 //!   copied, and machines with the same ID cannot be detected.
 //!
-//! On a file system that machines share, there is one ledger and no copy, so nothing is recorded.
+//! On a shared file system, all machines use the same ledger, so nothing is recorded.
 
 use rusqlite::params;
 
@@ -21,7 +21,7 @@ use crate::{domain::time::Timestamp, error::Result};
 /// A machine on which pouch runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// What distinguishes it from others. `None` if that is not known.
+    /// Its ID, or `None` if it is not known.
     pub id: Option<String>,
     /// Its host name.
     pub name: String,

@@ -1,8 +1,8 @@
 //! `pouch status --check`: the state of accounts in one line, for monitoring systems.
 //!
-//! The line and the exit status are those of a plugin of Nagios, which Icinga, Checkmk and others run
-//! as well. What counts is the time since the last success, and not only that of the last failure:
-//! an account that is no longer fetched at all has no failure.
+//! The line and the exit status are those of a Nagios plugin, which Icinga, Checkmk and others can
+//! run, too. The check uses the time since the last success instead of the last failure, since an
+//! account that is no longer fetched at all does not fail.
 
 use crate::{
     domain::time::{TimeSpan, Timestamp},
@@ -55,16 +55,16 @@ impl Health {
     }
 }
 
-/// What decides on the health of an account.
+/// The facts that determine the health of an account.
 #[derive(Clone, Debug, Default)]
 pub struct Condition {
     /// The time when the first recorded run began. `None` if there was no run.
     pub first_run: Option<Timestamp>,
     /// The time when the last run began.
     pub last_run: Option<Timestamp>,
-    /// The time when the last run ended that had no problem.
+    /// The time when the last run without a problem ended.
     pub last_success: Option<Timestamp>,
-    /// Whether the last run is going on.
+    /// Whether the last run is in progress.
     pub is_running: bool,
     /// Whether the last run was interrupted.
     pub was_interrupted: bool,

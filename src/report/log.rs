@@ -1,16 +1,18 @@
 //! `--log`: one line per event on standard error, for a log file or the journal.
 //!
-//! The lines have the events and fields of `--json`, so that there is one description of each event:
+//! The lines have the events and fields of `--json`, so that there is one description of each
+//! event:
 //!
-//! * `plain` has the time, the account, the event and its fields as `key=value`.
-//! * `journal` has the priority in place of the time, as in sd-daemon(3): `<6>work: stored …`.
+//! * `plain` prints the time, the account, the event and its fields as `key=value`.
+//! * `journal` prints the priority instead of the time, as in sd-daemon(3): `<6>work: stored …`.
 //!   systemd reads it from the standard error of a service. The native protocol of the journal was
-//!   rejected: it needs a socket in the sandbox, has another way for long messages, and does nothing
-//!   for other services that read standard error.
-//! * `json` has the lines of `--json`.
+//!   rejected: it needs a socket in the sandbox and a separate method for long messages, and other
+//!   supervisors that read standard error do not support it.
+//! * `json` prints the lines of `--json`.
 //!
-//! Text of servers and senders is quoted if it has a space, a quotation mark or `=`, and line breaks
-//! are replaced, so that a UID or a subject cannot look like another field or another line.
+//! Text from servers and senders is quoted if it contains a space, a quotation mark or `=`, and
+//! line breaks are replaced, so that a UID or a subject cannot be mistaken for another field or
+//! line.
 
 use serde_json::{Value, json};
 

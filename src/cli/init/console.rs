@@ -1,7 +1,7 @@
 //! Questions on the terminal.
 //!
-//! Each answer is a line of standard input. A signal ends a question at once, and so does the end
-//! of the input; the terminal shows what is typed again afterwards.
+//! Each answer is a line of standard input. A signal or the end of the input ends a question at
+//! once, and restores the echo of the terminal.
 
 use std::{
     io::{self, IsTerminal, Stdin},
@@ -32,8 +32,8 @@ pub(super) struct Console<'a> {
 }
 
 impl<'a> Console<'a> {
-    /// Returns a console, or `None` if not all standard streams are a terminal: nobody would see
-    /// the questions, or answer them.
+    /// Returns a console, or `None` unless all standard streams are a terminal, since the
+    /// questions might not be seen or answered.
     pub(super) fn new(stop: &'a Interrupt) -> Option<Self> {
         let is_terminal =
             io::stdin().is_terminal() && io::stdout().is_terminal() && io::stderr().is_terminal();

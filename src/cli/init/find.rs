@@ -1,8 +1,7 @@
 //! Finding the POP3 server of an address: the order of the sources, and trying the servers.
 //!
-//! Which sources are asked is decided by [`steps`]. The first server that answers wins, with a
-//! certificate that is trusted: a name alone proves nothing, since documents and records go out of
-//! date.
+//! [`steps`] chooses the sources. The first server that answers with a trusted certificate is used:
+//! documents and records may be out of date, so a name alone is not sufficient.
 
 use std::{net::SocketAddr, thread};
 
@@ -27,10 +26,10 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// The time limit for a server, in seconds: for the connection, and for each response.
 const TIME_LIMIT: u64 = 5;
 
-/// Who may learn the domain of the address.
+/// The services that may learn the domain of the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Consent {
-    /// Nobody.
+    /// None.
     Nothing,
     /// The name servers of the system, and web servers of the domain.
     Domain,
@@ -53,8 +52,8 @@ pub(super) enum Step {
     Guess,
 }
 
-/// Returns the sources to ask, in their order. Through a proxy, no name server is asked: it would
-/// learn what the proxy hides.
+/// Returns the sources to query, in order. With a proxy, no name server is queried, since it would
+/// learn the domain that the proxy hides.
 pub(super) fn steps(consent: Consent, has_proxy: bool) -> Vec<Step> {
     let dns = |step| (!has_proxy).then_some(step);
     match consent {
@@ -82,7 +81,7 @@ pub(super) fn has_proxy(account: &Account) -> bool {
 pub(super) struct Found {
     /// The server.
     pub(super) server: MailServer,
-    /// Who named it.
+    /// The kind of source that named it.
     pub(super) origin: Origin,
     /// The name of that source.
     pub(super) source: String,
@@ -145,7 +144,7 @@ pub(super) fn place(server: &MailServer) -> String {
     host_and_port(&server.host, server.port)
 }
 
-/// What a search needs.
+/// The inputs of a search.
 pub(super) struct Finder<'a> {
     /// The address.
     pub(super) address: &'a MailAddress,
@@ -345,7 +344,7 @@ pub(super) fn failure(error: &Error) -> String {
     }
 }
 
-/// What a source says.
+/// The answer of a source.
 enum Answer {
     Servers(Vec<MailServer>),
     Without(&'static WithoutPop3),

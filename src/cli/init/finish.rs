@@ -1,4 +1,4 @@
-//! The end of `pouch init`: writes the account, and shows what follows.
+//! The end of `pouch init`: writes the account, and shows the next steps.
 
 use std::env;
 

@@ -1,12 +1,12 @@
 //! `pouch init`: creates an account from a mail address.
 //!
-//! The questions come first, then the account is tested as `pouch check` does, and only then is
-//! anything written: the password if the user wants it in a file, and the config last, at once. So
-//! whatever ends the dialogue leaves no account that is half written, and none whose password was
-//! refused, unless the user wants that. A password is sent to the server once each time it is
-//! typed: servers lock accounts after a few failures.
+//! The questions come first, then the account is tested like `pouch check` does. Only then is
+//! anything written: first the password, if it is stored in a file, then the config, atomically. So
+//! an interrupted dialogue leaves no incomplete account, and an account whose password was refused
+//! is added only if the user chooses that. Each typed password is sent to the server only once,
+//! since servers lock accounts after a few failures.
 //!
-//! What is decided is in pure functions: the server of an address in
+//! The decisions are pure functions: the server of an address in
 //! [`domain::mail_server`](crate::domain::mail_server), the order of sources in `find`, the ways
 //! to supply the password and the resulting TOML in `draft`.
 
@@ -45,7 +45,7 @@ use secret::{Answer, Asking};
 /// The default of `keep`.
 const FOREVER: &str = "forever";
 
-/// What the command works on.
+/// The context of the command.
 struct Init<'a> {
     context: &'a CommandContext,
     args: &'a Args,
@@ -64,7 +64,7 @@ struct Complete {
 /// How the questions ended.
 enum Outcome {
     Complete(Box<Complete>),
-    /// The user wants nothing to be written after this failure.
+    /// The user chose to write nothing after this failure.
     Quit(Exit),
 }
 

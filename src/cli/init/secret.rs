@@ -55,7 +55,7 @@ enum Store {
     Nowhere,
 }
 
-/// What the questions depend on.
+/// The inputs of the questions.
 pub(super) struct Asking<'a> {
     pub(super) console: &'a Console<'a>,
     pub(super) home: &'a Path,

@@ -1,7 +1,8 @@
 //! `pouch ledger export`: moving a mailbox to another machine.
 //!
-//! The ledger is marked before the copy is written, so that at no time two machines may fetch the
-//! mailbox. If pouch is interrupted in between, the mark stays, and `--undo` removes it.
+//! The ledger is marked as exported before the copy is written, so that two machines can never
+//! fetch the mailbox at the same time. If pouch is interrupted in between, the mark remains, and
+//! `--undo` removes it.
 
 use std::{
     io::{self, IsTerminal, Write},

@@ -1,9 +1,9 @@
-//! `pouch ledger restore`: puts a ledger from a backup, or from another machine, in its place.
+//! `pouch ledger restore`: restores a ledger from a backup, or from another machine.
 //!
-//! A backup does not have the messages that were fetched after it was made, and they would be
-//! fetched again. Their files show that they were delivered: they have the name of this ledger, and
-//! a number that it does not have. The files do not show the UIDs, so the next run compares their
-//! headers with the messages on the server. Their numbers are not used again.
+//! A backup does not contain the messages that were fetched after it was made, which would
+//! therefore be fetched again. Their files show that they were delivered: the names contain the ID
+//! of this ledger, and message numbers that it does not have. The names do not contain UIDs, so the
+//! next run compares the headers with the messages on the server. The numbers are not used again.
 
 use std::{
     collections::HashSet,
