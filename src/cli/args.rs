@@ -787,7 +787,7 @@ fn except_newest(text: &str) -> Result<u64, String> {
 }
 
 fn day(text: &str) -> Result<Day, String> {
-    let start = start_of_day(text).ok_or("it must be a date, such as 2026-11-28")?;
+    let start = start_of_day(text).ok_or("it must be a valid date, such as 2026-11-28")?;
     Ok(Day {
         text: text.to_owned(),
         start,

@@ -48,7 +48,9 @@ pub(super) fn unknown_key(
     if let Some(owner) = owner {
         let what = format!("`{name}` is not {}", called(scope));
         let hint = match (owner, scope) {
-            (Scope::Top, _) => "move it to the top of the file, before the first table".to_owned(),
+            (Scope::Top, _) => {
+                "move it to the top of the config file, before the first table".to_owned()
+            }
             (Scope::Account, Scope::Top) => {
                 "move it to `[account.NAME]`, or to `[defaults]` to set it for all accounts"
                     .to_owned()

@@ -263,7 +263,7 @@ fn unknown_domain_needs_a_host_without_the_network() {
     assert_snapshot!(offline(&["ann@example.org"]), @"
     $ pouch init ann@example.org --offline
     ------- stderr -------
-    pouch: pouch does not know the POP3 server of example.org, and `--offline` prevents a lookup
+    pouch: the POP3 server of example.org is not built in, and `--offline` prevents a lookup
     hint: name the server: `pouch init ann@example.org --host HOST`
     [exit code: 64]
     ");
@@ -783,7 +783,7 @@ fn odd_answers_of_name_servers() {
     SRV record: no answer from the name server 127.0.0.1 within 3 s | 3
     SRV record: no answer from the name server 127.0.0.1 within 3 s | 3
     SRV record: no SRV record for POP3 | 3
-    its SRV record says so | 2
+    according to its SRV record | 2
     SRV record: no SRV record for POP3 | 3
     "#);
 }

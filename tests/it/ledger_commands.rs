@@ -397,13 +397,13 @@ fn wrong_limits_of_catchup_change_nothing() {
     [exit code: 64]
     $ pouch ledger catchup work --before 2026-11-31
     ------- stderr -------
-    error: invalid value '2026-11-31' for '--before <DATE>': it must be a date, such as 2026-11-28
+    error: invalid value '2026-11-31' for '--before <DATE>': it must be a valid date, such as 2026-11-28
 
     For more information, try '--help'.
     [exit code: 64]
     $ pouch ledger catchup work --before 1.11.2026
     ------- stderr -------
-    error: invalid value '1.11.2026' for '--before <DATE>': it must be a date, such as 2026-11-28
+    error: invalid value '1.11.2026' for '--before <DATE>': it must be a valid date, such as 2026-11-28
 
     For more information, try '--help'.
     [exit code: 64]

@@ -87,8 +87,7 @@ impl Init<'_> {
             return Err(Error::new(
                 Kind::Usage,
                 format!(
-                    "pouch does not know the POP3 server of {domain}, and `--offline` prevents a \
-                     lookup"
+                    "the POP3 server of {domain} is not built in, and `--offline` prevents a lookup"
                 ),
             )
             .with_hint(self.name_it(address)));
@@ -359,7 +358,7 @@ impl Init<'_> {
 fn no_service(domain: &str) -> Error {
     let what = format!("{domain} has no POP3 service");
     Error::new(Kind::Unavailable, what)
-        .with_fact("its SRV record says so")
+        .with_fact("according to its SRV record")
         .with_hint("name a server with `--host` if you know one")
 }
 

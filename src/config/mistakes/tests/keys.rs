@@ -101,7 +101,7 @@ fn keys_in_the_wrong_table() {
     ~/.config/pouch/config.toml:2:1: `jobs` is not an account key
       2 | jobs = 2
         | ^^^^
-    hint: move it to the top of the file, before the first table
+    hint: move it to the top of the config file, before the first table
 
     ~/.config/pouch/config.toml:2:1: `occurrence` is not an account key
       2 | occurrence = 1
