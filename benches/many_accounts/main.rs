@@ -16,9 +16,8 @@
 //! fetched one message. For 10,000 accounts, that saves many minutes.
 //!
 //! The responder ([`responder`]) is a minimal POP3 server in this process: it needs little more than
-//! the TLS handshake, so that the client is what is measured. Dovecot needs root, and about six
-//! times the time of the client. Both share the processors with the client, so that the CPU time of
-//! the client is the more exact figure.
+//! the TLS handshake, so that the client is what is measured. Dovecot needs root. Both share the
+//! processors with the client, so that the CPU time of the client is the more exact figure.
 
 #![allow(
     clippy::print_stdout,
