@@ -38,7 +38,7 @@ pub enum Event<'a> {
     },
     /// Headers or files are being read, before anything is recorded.
     Reading {
-        /// What is read, in the plural.
+        /// The kind of items that are read, in the plural.
         what: &'a str,
         /// The number read so far.
         read: u64,

@@ -50,7 +50,7 @@ pub struct Problem {
     /// The name of the account. `None` if all accounts of the source are unusable, or a valid account
     /// has the name.
     pub account: Option<String>,
-    /// What is wrong.
+    /// The mistake.
     pub error: Error,
 }
 

@@ -114,7 +114,7 @@ pub struct Matches {
     pub pairs: Vec<(usize, usize)>,
     /// The number of wanted messages for which there are only smaller files.
     pub smaller: u64,
-    /// The number of wanted messages that cannot be told apart.
+    /// The number of wanted messages that cannot be distinguished.
     pub ambiguous: u64,
 }
 
@@ -220,7 +220,7 @@ struct Pairing<'a> {
 }
 
 impl Pairing<'_> {
-    /// Returns whether the messages of a group cannot be told apart.
+    /// Returns whether the messages of a group cannot be distinguished.
     fn is_ambiguous(&self, group: &Group) -> bool {
         let is_named = |index: &usize| self.wanted[*index].key.is_named;
         !group.wanted.iter().all(is_named) && group.wanted.len() > group.files.len()

@@ -1,13 +1,13 @@
-//! `pouch ledger adopt`: recording messages of which a Maildir has a file already.
+//! `pouch ledger adopt`: recording messages that are already in a Maildir.
 //!
-//! The headers of all messages that were not delivered are requested, in as many sessions as it
-//! takes, and compared with those of the files ([`adopt`](crate::domain::adopt)). Nothing in the
-//! Maildir is changed. Only what is needed to match is kept of a header or a file, so that 100,000
-//! of either need little memory.
+//! The headers of all messages that were not delivered are requested, in as many sessions as
+//! necessary, and compared with those of the files ([`adopt`](crate::domain::adopt)). Nothing in
+//! the Maildir is changed. Only the data for matching is kept of a header or a file, so that
+//! 100,000 of them need little memory.
 //!
-//! The age of a recorded message counts from now: the time of its file may be that of a copy, or
-//! years ago, and `keep` would delete the message in the next run. Other programs may not have
-//! waited for the disk when they wrote the files, so these are synced before they are recorded.
+//! The age of a recorded message counts from now. The time of its file may be that of a copy, or
+//! years ago, so that `keep` would delete the message in the next run. Other programs may not have
+//! synced the files, so they are synced before they are recorded.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -70,13 +70,13 @@ pub struct AdoptOutcome {
     pub listed: u64,
     /// How many of them were delivered before, or have a file.
     pub known: u64,
-    /// The number of messages that were recorded as delivered. In a dry run: that would be.
+    /// The number of messages that were recorded as delivered or, in a dry run, would be.
     pub recorded: u64,
     /// The number of messages that had been recorded without a file, and now have one.
     pub linked: u64,
-    /// The number of messages of which there are only smaller files.
+    /// The number of messages that match smaller files only.
     pub smaller: u64,
-    /// The number of messages that cannot be told apart.
+    /// The number of messages that cannot be distinguished.
     pub ambiguous: u64,
     /// The number of messages whose header is not known.
     pub unread: u64,
@@ -96,8 +96,8 @@ pub struct AdoptOutcome {
 /// them as delivered together with their files.
 ///
 /// # Errors
-/// A path is no Maildir, or they have none of many messages; the server does not support TOP; the
-/// mailbox cannot be listed; or the ledger cannot be written. Then nothing is recorded.
+/// A path is not a Maildir, none of many messages matches, the server does not support TOP, the
+/// mailbox cannot be listed, or the ledger cannot be written. Nothing is recorded in these cases.
 pub fn adopt(account: &Account, env: &RunEnv, adoption: Adoption<'_>) -> Result<AdoptOutcome> {
     for path in adoption.maildirs {
         check(path, env)?;

@@ -184,7 +184,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
         .map_err(|error| Error::file("sync", to, &error))
 }
 
-/// What is recorded in a copy that becomes a ledger of this machine.
+/// The data to record in a copy that becomes a ledger of this machine.
 #[derive(Clone, Debug)]
 pub struct Restoration<'a> {
     /// This machine.
@@ -241,8 +241,8 @@ fn prepare(copy: &Path, restoration: &Restoration<'_>) -> rusqlite::Result<()> {
     ledger.close().map_err(|(_, error)| error)
 }
 
-/// Gives the ledger at `path` a second name, under which it stays. Its WAL is written back or, if
-/// it is damaged, kept under that name.
+/// Links the ledger at `path` to a second name, under which it is kept. Its WAL is written back or,
+/// if it is damaged, kept under that name.
 fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf> {
     let name = |at: i64| {
         let mut name = path.as_os_str().to_owned();

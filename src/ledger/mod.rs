@@ -311,8 +311,8 @@ impl Ledger {
     }
 }
 
-/// Fails if there is something else than a file at the path of a ledger, since SQLite would wait for
-/// the other end of a FIFO; or a link of another user.
+/// Fails if there is something other than a file at the path of a ledger, since SQLite would wait
+/// for the other end of a FIFO; or a link of another user.
 fn check_file(path: &Path) -> Result<()> {
     owner::check_link(path)?;
     files::check_regular(path).map_err(|error| Error::file("open the ledger", path, &error))

@@ -286,7 +286,7 @@ enum Failure {
     Socket(io::Error),
     /// OpenSSL did not trust the certificate. native-tls passes on the reason as text only.
     Untrusted(String),
-    /// The server sent something else than TLS.
+    /// The server sent something other than TLS.
     NotTls(String),
     /// The server has only versions of TLS that are not secure.
     OldVersion(String),

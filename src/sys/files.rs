@@ -168,7 +168,7 @@ fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::AlreadyExists, "it is not a regular file")
 }
 
-/// Returns whether the error is that of [`open_regular`] for something else than a regular file.
+/// Returns whether the error is that of [`open_regular`] for something other than a regular file.
 fn is_not_regular(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -235,7 +235,7 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
 /// it. `doing` is the purpose in messages, as for [`file()`].
 ///
 /// # Errors
-/// The file cannot be written, or the path is something else than a file.
+/// The file cannot be written, or the path is something other than a file.
 pub fn publish(path: &Path, doing: &str, content: &[u8]) -> Result<()> {
     let failed = |error: io::Error| Error::file(doing, path, &error);
     check_regular(path).map_err(failed)?;
@@ -307,8 +307,8 @@ pub fn replace_private(path: &Path, doing: &str, content: &[u8]) -> Result<()> {
 /// Returns the path that [`replace_private`] replaces: `path`, or the target if it is a symbolic link.
 ///
 /// # Errors
-/// There is something else than a file, or the directory does not exist or cannot be written. `doing`
-/// is the purpose in messages, as for [`file()`].
+/// There is something other than a file, or the directory does not exist or cannot be written.
+/// `doing` is the purpose in messages, as for [`file()`].
 pub fn replaceable(path: &Path, doing: &str) -> Result<PathBuf> {
     let failed = |error: io::Error| Error::file(doing, path, &error);
     if path.is_dir() {

@@ -29,7 +29,7 @@ const USUAL_MINUTES: u64 = 5;
 /// The time limit for systemctl(1).
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
-/// What is needed to install a timer.
+/// The inputs for installing a timer.
 pub(super) struct Timers<'a> {
     pub(super) dirs: &'a Dirs,
     pub(super) stop: &'a Interrupt,

@@ -56,7 +56,7 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
                 tilde(&target, home),
                 count(contents.messages, "message")
             ))?,
-            // the others are copied all the same
+            // the others are still copied
             Err(error) => {
                 complain(&form(Some(&one.name), &error, context.colour));
                 exit = exit.worst(error.kind().exit());

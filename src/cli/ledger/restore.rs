@@ -77,7 +77,7 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
                     print_wrapped(&format!("{title}: {line}\n"))?;
                 }
             }
-            // the others are restored all the same
+            // the others are still restored
             Err(error) => {
                 complain(&form(None, &error, context.colour));
                 exit = exit.worst(error.kind().exit());

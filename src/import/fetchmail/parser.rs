@@ -174,7 +174,7 @@ fn fused_option(word: &str) -> Option<(&'static str, Values, bool)> {
     Some((word, values, true))
 }
 
-/// Returns whether a word begins something else than a value.
+/// Returns whether a word begins something other than a value.
 fn is_keyword(token: &Token) -> bool {
     let word = token.text.as_str();
     !token.is_quoted
