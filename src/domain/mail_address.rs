@@ -1,6 +1,6 @@
 //! Mail addresses, from which `pouch init` derives a POP3 server.
 
-use std::fmt;
+use std::{fmt, net::Ipv4Addr};
 
 /// The longest address, in bytes (RFC 5321 §4.5.3.1.3).
 const MAX_ADDRESS: usize = 254;
@@ -44,6 +44,9 @@ impl MailAddress {
         }
         let written = written.trim_end_matches('.').to_lowercase();
         let domain = to_ascii(&written).ok_or("the domain is not valid")?;
+        if domain.parse::<Ipv4Addr>().is_ok() {
+            return Err("it has an IP address in place of the domain");
+        }
         Ok(Self {
             local: local.to_owned(),
             domain,
@@ -135,6 +138,7 @@ mod tests {
             "ann b@example.org",
             "ann@exa mple.org",
             "ann@[192.0.2.1]",
+            "ann@192.0.2.1",
             "pops://ann@pop.example.org",
             "Ann <ann@example.org",
             "a\u{7}nn@example.org",
