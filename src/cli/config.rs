@@ -115,7 +115,7 @@ fn table(name: &str, settings: &[Setting], columns: Option<usize>) -> String {
     let value_width = width(|setting| setting.value.clone())
         .min(WIDEST_ALIGNED)
         .min(left);
-    let mut text = format!("[account.{name}]\n");
+    let mut text = format!("[account.{}]\n", toml_edit::Key::new(name));
     for setting in settings {
         let source = format!("# {}", setting.source);
         let value = format!(
@@ -154,14 +154,14 @@ mod tests {
         settings[1].value = format!("\"{}\"", "x".repeat(30));
         let table = |columns| table(&account.name, &settings, columns);
         assert_snapshot!(table(None), @r#"
-        [account.pops://ann@pop.example.org]
+        [account."pops://ann@pop.example.org"]
         host            = "pop.example.org"                  # the URL
         port            = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"   # default
         tls             = "implicit"                         # the URL
         tls-server-name = unset                              # default
         "#);
         assert_snapshot!(table(Some(50)), @r#"
-        [account.pops://ann@pop.example.org]
+        [account."pops://ann@pop.example.org"]
         host            = "pop.example.org"      # the URL
         port            = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
                           # default
@@ -169,7 +169,7 @@ mod tests {
         tls-server-name = unset                  # default
         "#);
         assert_snapshot!(table(Some(30)), @r#"
-        [account.pops://ann@pop.example.org]
+        [account."pops://ann@pop.example.org"]
         host            = "pop.example.org"
                           # the URL
         port            = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"

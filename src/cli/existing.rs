@@ -1,11 +1,14 @@
 //! The config before a command adds accounts to it.
 
+use std::io::ErrorKind;
+
 use super::CommandContext;
 use crate::{
     config::{Account, Author, toml::File, write},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     import::LONGEST,
     sys::files,
+    text::tilde,
 };
 
 /// The current config.
@@ -23,6 +26,18 @@ impl Existing {
     /// The config file cannot be read, or is not valid.
     pub(super) fn read(context: &CommandContext) -> Result<Self> {
         let (path, home) = (&context.setup.path, &context.setup.dirs.home);
+        if let Ok(target) = path.read_link()
+            && let Err(error) = path.metadata()
+            && error.kind() == ErrorKind::NotFound
+        {
+            let what = format!(
+                "{} is a symbolic link to {}, which does not exist",
+                tilde(path, home),
+                tilde(&target, home)
+            );
+            let hint = "create the file that it points to, or remove the link";
+            return Err(Error::new(Kind::Config, what).with_hint(hint));
+        }
         if path.symlink_metadata().is_err() {
             return Ok(Self {
                 text: String::new(),

@@ -25,6 +25,19 @@ pub fn set_comments(table: &mut Table, comments: &[String]) {
     table.decor_mut().set_prefix(prefix);
 }
 
+/// Adds `password-file` to an account as a comment, after `user`.
+///
+/// Above the account, the line would belong to the previous table once it is uncommented.
+pub fn suggest_password_file(table: &mut Table, name: &str) {
+    let path = toml_edit::Value::from(format!("~/.config/pouch/secrets/{name}"));
+    let user = table.iter().position(|(key, _)| key == "user");
+    let next = user.map_or(0, |place| place + 1);
+    if let Some((mut key, _)) = table.iter_mut().nth(next) {
+        let line = format!("# password-file = {path}\n");
+        key.leaf_decor_mut().set_prefix(line);
+    }
+}
+
 /// Returns accounts, each a name and its table, as the text of a config.
 pub fn accounts(accounts: Vec<(String, Table)>) -> String {
     let mut document = DocumentMut::new();

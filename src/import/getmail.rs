@@ -26,12 +26,27 @@ pub(super) fn parse(source: &Source, context: &Context<'_>, imported: &mut Impor
         login(&mut account, retriever, source);
         tls(&mut account, retriever, kind);
         destination(&mut account, &ini);
+        multidrop(&mut account, retriever);
         filters(&mut account, &ini);
         options(&mut account, &ini);
         state(&mut account, context, kind);
     }
     unknown(&mut account, retriever);
     imported.accounts.push(account);
+}
+
+/// Reports whether the recipients of a multidrop retriever are taken over.
+fn multidrop(account: &mut Account, retriever: &Section) {
+    let Some(entry) = retriever.entry("type") else {
+        return;
+    };
+    let setting = format!("type {}", entry.value);
+    if !account.multidrop.is_empty() {
+        account.taken(entry.line, &setting, "the table `multidrop`");
+    } else if setting.contains("Multidrop") {
+        let advice = "for a destination by recipient, write a table `multidrop`";
+        account.left_out(entry.line, &setting, advice);
+    }
 }
 
 /// Returns a name for the account: that of the file if it is not the usual one.
@@ -66,9 +81,8 @@ fn retrieval(account: &mut Account, retriever: &Section) -> bool {
         "BrokenUIDLPOP3Retriever" => {
             account.take(at, &setting, "quirks", array(&["no-uidl"]));
         }
-        "MultidropPOP3Retriever" | "MultidropSDPSRetriever" => {
-            account.taken(at, &setting, "the table `multidrop`");
-        }
+        // `multidrop` reports it
+        "MultidropPOP3Retriever" | "MultidropSDPSRetriever" => {}
         _ => {
             account.is_unusable = true;
             account.left_out(at, &setting, "pouch fetches by POP3 only");
@@ -525,7 +539,8 @@ fn retention(account: &mut Account, options: &Section) {
         account.keep_days(at("delete_after"), "delete_after", days);
         account.was_deleting = false;
     } else {
-        account.keep_all(at("delete"), "delete = false");
+        let value = options.get("delete").unwrap_or("false");
+        account.keep_all(at("delete"), &format!("delete = {value}"));
     }
     match options.flag("read_all") {
         Some(false) => account.same(at("read_all"), "read_all = false", "only new messages"),

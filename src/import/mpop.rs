@@ -191,10 +191,12 @@ fn certificates(account: &mut Account, commands: &Commands) {
 }
 
 fn login(account: &mut Account, commands: &Commands, source: &Source, at: usize) {
-    if let Some(eval) = commands.last("passwordeval") {
-        account.password_command(eval.line, "passwordeval", &eval.value);
-    } else if let Some(password) = commands.last("password") {
+    let password = commands.last("password");
+    if let Some(password) = password.filter(|password| !password.value.is_empty()) {
+        // mpop prefers it to `passwordeval`, which may be that of another account
         account.secret(source.bytes(&password.value));
+    } else if let Some(eval) = commands.last("passwordeval") {
+        account.password_command(eval.line, "passwordeval", &eval.value);
     } else {
         let advice = "pouch reads neither ~/.netrc nor the keyring: set `password-command` or \
                       `password-file`";

@@ -65,7 +65,6 @@ fn keys(account: &Account) -> Vec<(&'static str, Value)> {
 /// Returns the table of an account.
 fn table(account: &Account) -> Table {
     let mut table = Table::new();
-    let mut comments = account.comments.clone();
     for (key, value) in keys(account) {
         table.insert(key, Item::Value(value));
     }
@@ -78,10 +77,7 @@ fn table(account: &Account) -> Table {
     .iter()
     .any(|key| account.get(key).is_some());
     if !has_secret {
-        comments.push(format!(
-            "password-file = \"~/.config/pouch/secrets/{}\"",
-            account.name
-        ));
+        write::suggest_password_file(&mut table, &account.name);
     }
     if !account.rules.is_empty() {
         let mut rules = ArrayOfTables::new();
@@ -94,7 +90,7 @@ fn table(account: &Account) -> Table {
         let multidrop: Table = account.multidrop.iter().cloned().map(item).collect();
         table.insert("multidrop", Item::Table(multidrop));
     }
-    write::set_comments(&mut table, &comments);
+    write::set_comments(&mut table, &account.comments);
     table
 }
 

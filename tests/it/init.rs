@@ -123,14 +123,15 @@ fn frequent_domains_need_no_network() {
         "ann@fastmail.com",
     ]), @r#"
     $ pouch init ann@gmail.com --offline
-    # password-file = "~/.config/pouch/secrets/gmail"
     [account.gmail]
     host = "pop.gmail.com"
     user = "ann@gmail.com"
+    # password-file = "~/.config/pouch/secrets/gmail"
     maildir = "~/Mail/gmail"
     keep = "forever"
     ------- stderr -------
     before the first login: enable POP3 in Gmail's web settings, and create an app password in Gmail's account settings
+    set `password-file` or `password-command`: otherwise pouch asks for the password in each run
 
     $ pouch init ann@hotmail.co.uk --offline
     [account.hotmail]
@@ -144,43 +145,48 @@ fn frequent_domains_need_no_network() {
     sign in with `pouch login hotmail`
 
     $ pouch init ann@web.de --offline
-    # password-file = "~/.config/pouch/secrets/web"
     [account.web]
     host = "pop3.web.de"
     user = "ann"
+    # password-file = "~/.config/pouch/secrets/web"
     maildir = "~/Mail/web"
     keep = "forever"
     ------- stderr -------
     before the first login: enable POP3 in web.de's web settings, and create an app password in web.de's account settings if 2-step verification is on
+    set `password-file` or `password-command`: otherwise pouch asks for the password in each run
 
     $ pouch init ann@alice.it --offline
-    # password-file = "~/.config/pouch/secrets/alice"
     [account.alice]
     host = "in.alice.it"
     tls = "starttls"
     user = "ann@alice.it"
+    # password-file = "~/.config/pouch/secrets/alice"
     maildir = "~/Mail/alice"
     keep = "forever"
+    ------- stderr -------
+    set `password-file` or `password-command`: otherwise pouch asks for the password in each run
 
     $ pouch init ann@qq.com --offline
-    # password-file = "~/.config/pouch/secrets/qq"
     [account.qq]
     host = "pop.qq.com"
     user = "ann@qq.com"
+    # password-file = "~/.config/pouch/secrets/qq"
     maildir = "~/Mail/qq"
     keep = "forever"
     ------- stderr -------
     before the first login: enable POP3 in QQ's web settings, and create an authorization code in QQ's web settings
+    set `password-file` or `password-command`: otherwise pouch asks for the password in each run
 
     $ pouch init ann@fastmail.com --offline
-    # password-file = "~/.config/pouch/secrets/fastmail"
     [account.fastmail]
     host = "pop.fastmail.com"
     user = "ann@fastmail.com"
+    # password-file = "~/.config/pouch/secrets/fastmail"
     maildir = "~/Mail/fastmail"
     keep = "forever"
     ------- stderr -------
     before the first login: create an app password in Fastmail's account settings
+    set `password-file` or `password-command`: otherwise pouch asks for the password in each run
     "#);
 }
 
@@ -312,14 +318,16 @@ fn options_answer_all_questions() {
     ];
     assert_snapshot!(run(&clear), @r#"
     $ pouch init ann@example.org --host localhost:110 --tls off
-    # password-file = "~/.config/pouch/secrets/example"
     [account.example]
     host = "localhost"
     tls = "off"
     allow-plaintext-password = true
     user = "ann@example.org"
+    # password-file = "~/.config/pouch/secrets/example"
     maildir = "~/Mail/example"
     keep = "forever"
+    ------- stderr -------
+    set `password-file` or `password-command`: otherwise pouch asks for the password in each run
     "#);
     let token = [
         "init",
@@ -469,15 +477,32 @@ fn account_that_exists_is_refused() {
     [exit code: 64]
 
     $ pouch init eve@gmail.com
-    # password-file = "~/.config/pouch/secrets/gmail-eve"
     [account.gmail-eve]
     host = "pop.gmail.com"
     user = "eve@gmail.com"
+    # password-file = "~/.config/pouch/secrets/gmail-eve"
     maildir = "~/mail/gmail-eve"
     keep = "forever"
     ------- stderr -------
     before the first login: enable POP3 in Gmail's web settings, and create an app password in Gmail's account settings
+    set `password-file` or `password-command`: otherwise pouch asks for the password in each run
     "#);
+}
+
+#[test]
+fn dangling_link_at_the_config_is_named() {
+    let home = Home::new();
+    std::fs::create_dir_all(home.join(".config/pouch")).unwrap();
+    let link = home.join(".config/pouch/config.toml");
+    std::os::unix::fs::symlink("/nonexistent/pouch.toml", link).unwrap();
+    let run = home.pouch(&["init", "ann@gmail.com"]).run();
+    assert_snapshot!(run.transcript(), @"
+    $ pouch init ann@gmail.com
+    ------- stderr -------
+    pouch: ~/.config/pouch/config.toml is a symbolic link to /nonexistent/pouch.toml, which does not exist
+    hint: create the file that it points to, or remove the link
+    [exit code: 78]
+    ");
 }
 
 #[test]

@@ -50,11 +50,17 @@ fn account(program: Program, candidate: &Candidate, home: &Path) -> String {
     let path = tilde(&account.path, home);
     let mut text = format!("{} ({program}, {path}:{})\n", account.name, account.at);
     if let Some(existing) = &candidate.existing {
-        text.push_str(&format!("  already in the config as `{}`\n", existing.name));
-    } else if account.is_unusable {
-        text.push_str("  not taken over\n");
+        let known = "already in the config as";
+        text.push_str(&format!(
+            "  {known} `{}`, which is not changed\n",
+            existing.name
+        ));
+    } else {
+        if account.is_unusable {
+            text.push_str("  not taken over\n");
+        }
+        text.push_str(&lines(program, &account.lines));
     }
-    text.push_str(&lines(program, &account.lines));
     text.push_str(&seen(program, candidate, home));
     text
 }

@@ -64,21 +64,18 @@ impl Draft {
             }
         }
         keys.push(("user", user.as_str().into()));
-        let mut comments = Vec::new();
-        match self.source.key() {
-            Some(key) => keys.push(key),
-            None => comments.push(format!(
-                "password-file = \"~/.config/pouch/secrets/{}\"",
-                self.name
-            )),
-        }
+        let secret = self.source.key();
+        let has_secret = secret.is_some();
+        keys.extend(secret);
         keys.push(("maildir", self.maildir.as_str().into()));
         keys.push(("keep", self.keep.as_str().into()));
         let mut table = Table::new();
         for (key, value) in keys {
             table.insert(key, Item::Value(value));
         }
-        write::set_comments(&mut table, &comments);
+        if !has_secret {
+            write::suggest_password_file(&mut table, &self.name);
+        }
         (self.name.clone(), table)
     }
 }
@@ -244,12 +241,12 @@ mod tests {
             text = write::append(&text, vec![draft(Encryption::Implicit, source).table()]);
         }
         assert_snapshot!(text, @r#"
-        # password-file = "~/.config/pouch/secrets/example"
         [account.example]
         host = "pop.example.org"
         port = 1110
         tls = "starttls"
         user = "ann@example.org"
+        # password-file = "~/.config/pouch/secrets/example"
         maildir = "~/Mail/example"
         keep = "forever"
 

@@ -102,6 +102,11 @@ fn todo(draft: &Draft) -> Vec<String> {
             "{} accepts no passwords: set `token-command` or `oauth`",
             draft.server.host
         )),
+        Source::Prompt => Some(
+            "set `password-file` or `password-command`: otherwise pouch asks for the password \
+             in each run"
+                .into(),
+        ),
         _ => None,
     };
     first.into_iter().chain(login).collect()
