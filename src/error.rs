@@ -284,6 +284,21 @@ impl Error {
         &self.0.further
     }
 
+    /// Returns the message without further errors: the sentence, the facts indented by two spaces,
+    /// and the hint.
+    pub fn own_text(&self) -> String {
+        let mut text = self.0.what.clone();
+        for line in self.0.facts.iter().flat_map(|fact| fact.lines()) {
+            text.push_str("\n  ");
+            text.push_str(line);
+        }
+        if let Some(hint) = &self.0.hint {
+            text.push_str("\nhint: ");
+            text.push_str(hint);
+        }
+        text
+    }
+
     /// Returns the kind.
     pub fn kind(&self) -> Kind {
         self.0.kind
@@ -306,18 +321,9 @@ impl Error {
 }
 
 impl fmt::Display for Error {
-    /// Writes the whole message: the sentence, the facts indented by two spaces, the hint, and
-    /// further errors in the same way.
+    /// Writes the whole message, and further errors in the same way.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.what)?;
-        for fact in &self.0.facts {
-            for line in fact.lines() {
-                write!(f, "\n  {line}")?;
-            }
-        }
-        if let Some(hint) = &self.0.hint {
-            write!(f, "\nhint: {hint}")?;
-        }
+        f.write_str(&self.own_text())?;
         for further in &self.0.further {
             write!(f, "\n{further}")?;
         }

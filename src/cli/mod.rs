@@ -129,10 +129,7 @@ impl CommandContext {
         }
         for problem in problems.iter().take(SHOWN_PROBLEMS) {
             let name = account(problem);
-            let errors = std::iter::once(&problem.error).chain(problem.error.further());
-            for error in errors {
-                report::complain(&report::form(name.as_deref(), error, self.colour));
-            }
+            report::complain(&report::form(name.as_deref(), &problem.error, self.colour));
         }
         let more = problems.len().saturating_sub(SHOWN_PROBLEMS) as u64;
         if more > 0 {
@@ -319,7 +316,7 @@ fn command(cli: Cli, start: Start) -> Exit {
         None | Some(Command::Fetch(Fetch { dry_run: false, .. }))
     );
     let is_part = start.handover.is_some();
-    let is_plugin = matches!(&cli.command, Some(Command::Status(args)) if args.check.is_some());
+    let is_plugin = cli.command.as_ref().is_some_and(is_plugin);
     let log = match &cli.command {
         Some(Command::Fetch(args)) => args.log,
         _ => None,
@@ -374,13 +371,7 @@ fn document(error: &Error, exit: Exit, in_lines: bool, is_part: bool) {
 
 fn fail(failure: &Failure, colour: Colour) -> Exit {
     let text = match failure.error.downcast_ref::<Error>() {
-        Some(error) => {
-            let errors = std::iter::once(error).chain(error.further());
-            let texts: Vec<_> = errors
-                .map(|error| report::form(None, error, colour))
-                .collect();
-            texts.join("\n")
-        }
+        Some(error) => report::form(None, error, colour),
         None => format!("{} {:#}", colour.alarm("pouch:"), failure.error),
     };
     report::complain(&text);
@@ -419,7 +410,8 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
     {
         return Ok(exit);
     }
-    let exit = if uses_all_accounts(&command) {
+    // the exit status of a check has them
+    let exit = if uses_all_accounts(&command) && !is_plugin(&command) {
         context.problems_exit()
     } else {
         Exit::OK
@@ -454,6 +446,11 @@ fn uses_all_accounts(command: &Command) -> bool {
         Command::Config(args::Config::Show(accounts)) => accounts.accounts.is_empty(),
         _ => users::selected(command).is_some_and(|names| names.is_empty()),
     }
+}
+
+/// Returns whether a command is a plugin of a monitoring system.
+fn is_plugin(command: &Command) -> bool {
+    matches!(command, Command::Status(args) if args.check.is_some())
 }
 
 /// Returns whether the JSON of a command is one object per line.

@@ -41,13 +41,22 @@ fn diagnosis(document: &Value) -> (String, Diagnosis) {
 
 /// Prints the line or the document for accounts with these documents. Returns the exit status.
 ///
+/// If all accounts are checked, those that cannot be used are in the state unknown.
+///
 /// # Errors
-/// Standard output cannot be written.
+/// Standard output cannot be written, or a signal.
 pub(super) fn print(
     context: &CommandContext,
+    args: &Args,
     limit: TimeSpan,
     mut documents: Vec<Value>,
 ) -> anyhow::Result<Exit> {
+    if args.accounts.accounts.is_empty() && context.handover.is_none() {
+        documents.extend(context.setup.problems()?.iter().map(|problem| {
+            let account = problem.account.as_deref().unwrap_or("config");
+            json!({ "account": account, "problem": report::json::error(&problem.error) })
+        }));
+    }
     let accounts: Vec<_> = documents.iter().map(diagnosis).collect();
     let health = health::worst(&accounts);
     if context.global.json {
@@ -59,7 +68,8 @@ pub(super) fn print(
         let limit = limit.seconds();
         print_json(&json!({ "check": health.name(), "limit": limit, "accounts": documents }))?;
     } else if is_printed(context.level, health) {
-        let mut text = health::line(&accounts, limit) + "\n";
+        let line = report::with_short_paths(&health::line(&accounts, limit));
+        let mut text = line + "\n";
         if context.level >= Level::Verbose {
             for (name, diagnosis) in &accounts {
                 let health = diagnosis.health.name();

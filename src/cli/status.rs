@@ -27,7 +27,7 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
     let env = fetch::env(context, &accounts)?;
     if let Some(limit) = args.check {
         let documents = checked(&accounts, &env, limit);
-        return Ok(plugin::print(context, limit, documents)?);
+        return Ok(plugin::print(context, args, limit, documents)?);
     }
     let names = accounts.iter().map(|account| account.name.chars().count());
     let width = names.max().unwrap_or(0);

@@ -230,11 +230,14 @@ fn once(
         report_failure(context, fetch, &name, &error, &mut combined);
     }
     let handovers = handovers(context, command, &groups, &mut combined);
-    let is_whole = handovers.len() == 1 && combined.accounts.is_empty();
+    let mut is_whole = handovers.len() == 1 && combined.accounts.is_empty();
     let check = match command {
-        Command::Status(args) => args.check.filter(|_| !is_whole),
+        Command::Status(args) => args.check.map(|limit| (args, limit)),
         _ => None,
     };
+    // the line of a check has them
+    is_whole &= check.is_none() || context.problems_exit() == Exit::OK;
+    let check = check.filter(|_| !is_whole);
     let merges = report.is_some()
         || (context.global.json || check.is_some()) && fetch.is_none() && !is_whole;
     let mut arguments = arguments.to_vec();
@@ -252,8 +255,9 @@ fn once(
         exit = context.problems_exit().worst(exit);
     }
     let exit = exit.worst(publisher.write(Some(exit)));
-    if let Some(limit) = check {
-        return Ok(Some(plugin::print(context, limit, combined.accounts)?));
+    if let Some((args, limit)) = check {
+        let exit = plugin::print(context, args, limit, combined.accounts)?;
+        return Ok(Some(exit));
     }
     if let Some(args) = report {
         activity::write_combined(context, args, combined.accounts)?;

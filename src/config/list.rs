@@ -147,7 +147,7 @@ fn inline(value: &DeValue<'_>) -> String {
 /// The output is neither TOML nor JSON, or has a mistake outside of its accounts.
 pub fn parse(main: &File, shown: &str, output: &[u8]) -> Result<List, Error> {
     let text = file::decode(shown, output)?;
-    let is_json = text.trim_start().starts_with('{');
+    let is_json = is_json(text);
     let (document, problems) = if is_json {
         let converted = from_json(shown, text)?;
         let document = Document::new(shown, &converted.text).converted();
@@ -164,6 +164,13 @@ pub fn parse(main: &File, shown: &str, output: &[u8]) -> Result<List, Error> {
         text,
         problems,
     })
+}
+
+/// Returns whether a text is JSON and not TOML: an object, or a list, which is reported.
+fn is_json(text: &str) -> bool {
+    let text = text.trim_start();
+    let list = text.strip_prefix('[').map(str::trim_start);
+    text.starts_with('{') || list.is_some_and(|rest| rest.starts_with(['{', ']']))
 }
 
 /// Reads a list that was stored without passwords.
@@ -196,7 +203,8 @@ fn from_json(shown: &str, text: &str) -> Result<Converted, Error> {
     let json: Json =
         serde_json::from_str(text).map_err(|error| invalid(&format!("not valid JSON: {error}")))?;
     let Json::Object(members) = &json else {
-        return Err(invalid("the JSON must be an object"));
+        return Err(invalid("the JSON must be an object")
+            .with_hint("write it as `{\"account\": {\"NAME\": {...}}}`"));
     };
     if let Some(key) = repeated(members) {
         return Err(invalid(&format!("duplicate key `{key}`")));

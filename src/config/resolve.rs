@@ -161,7 +161,7 @@ pub fn resolve_part(
         match (mistakes.into_error(&path), valid) {
             (Some(error), _) => resolved.problems.push(Problem {
                 // a valid account may have that name
-                account: Some(section.name).filter(|name| !taken.has(name)),
+                account: Some(section.name).filter(|name| !name.is_empty() && !taken.has(name)),
                 error,
             }),
             (None, valid) => resolved.accounts.extend(valid),

@@ -253,10 +253,22 @@ impl File {
             let error = self
                 .document
                 .error(&name.span(), &format!("an account name {fault}"));
-            return Err(match name_hint(name.get_ref()) {
+            let error = match name_hint(name.get_ref()) {
                 Some(hint) => error.with_hint(hint),
                 None => error,
+            };
+            if self.role == Role::Main {
+                return Err(error);
+            }
+            let mut own = Mistakes::default();
+            own.add(error);
+            self.accounts.push(Section {
+                name: sanitize(name.get_ref().as_bytes()),
+                header: value.span(),
+                block: Box::default(),
+                mistakes: own,
             });
+            return Ok(());
         }
         let mut own = Mistakes::default();
         let in_account = if self.role == Role::Main {

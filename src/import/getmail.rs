@@ -77,12 +77,11 @@ fn retrieval(account: &mut Account, retriever: &Section) -> bool {
     let setting = format!("type {kind}");
     let is_tls = kind.contains("SSL");
     match kind.replace("SSL", "").as_str() {
-        "SimplePOP3Retriever" => {}
         "BrokenUIDLPOP3Retriever" => {
             account.take(at, &setting, "quirks", array(&["no-uidl"]));
         }
         // `multidrop` reports it
-        "MultidropPOP3Retriever" | "MultidropSDPSRetriever" => {}
+        "SimplePOP3Retriever" | "MultidropPOP3Retriever" | "MultidropSDPSRetriever" => {}
         _ => {
             account.is_unusable = true;
             account.left_out(at, &setting, "pouch fetches by POP3 only");

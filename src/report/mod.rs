@@ -73,12 +73,21 @@ impl Colour {
     }
 }
 
-/// Returns the text of an error: `pouch: ACCOUNT: what failed`, the facts, the hint.
+/// Returns the text of an error and of further ones, each as `pouch: ACCOUNT: what failed`, the
+/// facts, the hint.
 pub fn form(account: Option<&str>, error: &Error, colour: Colour) -> String {
+    let errors = std::iter::once(error).chain(error.further());
+    let texts: Vec<_> = errors
+        .map(|error| form_one(account, error, colour))
+        .collect();
+    texts.join("\n")
+}
+
+fn form_one(account: Option<&str>, error: &Error, colour: Colour) -> String {
     let account = account
         .map(|account| format!("{account}: "))
         .unwrap_or_default();
-    let text = with_short_paths(&error.to_string());
+    let text = with_short_paths(&error.own_text());
     let text = match text.rsplit_once("\nhint: ") {
         Some((head, hint)) => format!("{head}\n{} {hint}", colour.aside("hint:")),
         None => text,

@@ -82,7 +82,8 @@ pub fn obtain(source: &SecretSource, whose: &str, env: SecretEnv<'_>) -> Result<
         SecretSource::Given(GivenPassword(None)) => Err(Error::new(
             Kind::Config,
             format!("the password of {whose} is known only to `accounts-command`, which failed"),
-        )),
+        )
+        .with_hint("`pouch status` reports why it failed")),
         SecretSource::OAuth(_) => Err(Error::new(
             Kind::Bug,
             format!("the token of {whose} is not a password"),

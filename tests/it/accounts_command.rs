@@ -287,7 +287,7 @@ fn output_that_is_no_list_is_a_failure() {
     for (list, message) in [
         ("[account.ann\n", "`:1:13: "),
         ("{\"account\": ", "`: not valid JSON: EOF while parsing"),
-        ("[{\"name\": \"ann\"}]", "not valid TOML"),
+        ("[{\"name\": \"ann\"}]", "the JSON must be an object"),
         (
             "jobs = 3\n",
             "`:1:1: `jobs` is allowed only in the main config file",
@@ -361,6 +361,64 @@ fn invalid_account_does_not_stop_others() {
     provider.list(&twice);
     let output = provider.run(&["fetch"], 78);
     output.assert_stderr("`: account `ann` is defined twice");
+}
+
+#[test]
+fn invalid_name_concerns_only_its_account() {
+    let named = json(&["ann", "ben"]).replace("\"ben\":{", "\"ben@example.org\":{");
+    let provider = Provider::new(&named);
+    let output = provider.run(&["fetch"], 78);
+    assert_snapshot!(output.transcript(), @r#"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: ben@example.org: output of `~/list.sh`: an account name must not contain `/` or `@`, which mark URLs
+    hint: write `[account.ben]`, and the address below it: `user = "ben@example.org"`
+    [exit code: 78]
+    "#);
+    provider.assert_arrived(&["ann"]);
+    let named = toml(&["ben", "cleo"]).replace("account.ben", "account.\"\"");
+    provider.list(&named);
+    let output = provider.run(&["fetch"], 78);
+    assert_snapshot!(output.transcript(), @r#"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: output of `~/list.sh`:1:10: an account name must not be empty
+      1 | [account.""]
+        |          ^^
+    [exit code: 78]
+    "#);
+    provider.assert_arrived(&["ann", "cleo"]);
+}
+
+#[test]
+fn mistakes_are_reported_once_and_fail_the_check() {
+    let provider = Provider::new(&json(&["ann"]));
+    provider.run(&["fetch"], 0);
+    let account = r#"{"user": "ben", "port": 1e30, "limit": "no"}"#;
+    let list = json(&["ann"]);
+    let list = list.replace("{\"ann\"", &format!("{{\"ben\":{account},\"ann\""));
+    provider.list(&list);
+    let output = provider.run(&["status", "--check"], 3);
+    assert_snapshot!(output.transcript(), @"
+    $ pouch status --check
+    POUCH UNKNOWN - ben: output of `~/list.sh`: `port` must be an integer from 1 to 65535, without quotes, not 1e30 | oldest_success=0s;;86400;0 accounts=2;;;0 critical=0;;;0 warning=0;;;0 unknown=1;;;0
+    ------- stderr -------
+    pouch: ben: output of `~/list.sh`: `port` must be an integer from 1 to 65535, without quotes, not 1e30
+    pouch: ben: output of `~/list.sh`: `limit` must be an integer of at least 0, without quotes, not a string
+    [exit code: 3]
+    ");
+    provider.run(&["status", "--check", "ann"], 0);
+    provider.list("[{\"account\": \"ann\"}]");
+    let output = provider.run(&["fetch"], 78);
+    assert_snapshot!(output.transcript(), @r#"
+    $ pouch fetch
+    ------- stderr -------
+    pouch: output of `~/list.sh`: the JSON must be an object
+      using 1 account from the last run in which it worked
+      accounts not fetched, since passwords are not stored: 1
+    hint: write it as `{"account": {"NAME": {...}}}`
+    [exit code: 78]
+    "#);
 }
 
 #[test]
