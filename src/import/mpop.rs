@@ -220,12 +220,11 @@ fn login(account: &mut Account, commands: &Commands, source: &Source, at: usize)
                     .settings
                     .retain(|(key, _)| *key != "password-command");
                 account.set("token-command", command);
+                let now = "`token-command` instead of `password-command`";
+                account.taken(auth.line, &setting, now);
+            } else {
+                account.left_out(auth.line, &setting, "set `oauth` or `token-command`");
             }
-            account.taken(
-                auth.line,
-                &setting,
-                "`token-command` instead of `password-command`",
-            );
         }
         _ => account.left_out(auth.line, &setting, "pouch does not support this method"),
     }

@@ -11,6 +11,9 @@ use crate::{
     text::{count, sanitize, tilde},
 };
 
+/// The number of problems of the files that are shown.
+const SHOWN_PROBLEMS: usize = 10;
+
 /// Prints the report of all accounts to standard error.
 pub(super) fn print(
     program: Program,
@@ -26,13 +29,19 @@ pub(super) fn print(
         complain("all accounts");
         complain(lines(program, &imported.general).trim_end());
     }
-    for problem in &imported.problems {
+    for problem in imported.problems.iter().take(SHOWN_PROBLEMS) {
         complain(&format!(
             "{} {}: {}",
             colour.alarm("pouch:"),
             place(problem, home),
             sanitize(problem.what.as_bytes())
         ));
+    }
+    if let Some(more @ 1..) = imported.problems.len().checked_sub(SHOWN_PROBLEMS) {
+        complain(&format!("{} {more} more problems", colour.alarm("pouch:")));
+    }
+    if candidates.is_empty() && imported.problems.is_empty() {
+        complain("no accounts were found");
     }
 }
 
@@ -55,10 +64,12 @@ fn account(program: Program, candidate: &Candidate, home: &Path) -> String {
             "  {known} `{}`, which is not changed\n",
             existing.name
         ));
+    } else if account.is_unusable {
+        text.push_str("  not taken over\n");
+        let is_reason = |line: &&Line| line.kind == LineKind::LeftOut;
+        let reasons: Vec<_> = account.lines.iter().filter(is_reason).cloned().collect();
+        text.push_str(&lines(program, &reasons));
     } else {
-        if account.is_unusable {
-            text.push_str("  not taken over\n");
-        }
         text.push_str(&lines(program, &account.lines));
     }
     text.push_str(&seen(program, candidate, home));

@@ -213,6 +213,9 @@ fn protocol(account: &mut Account, options: &Options<'_>) {
         "any" | "password" => account.same(at, &setting, "auth = \"auto\""),
         "cram-md5" => account.take(at, &setting, "auth", "cram-md5"),
         "external" => account.take(at, &setting, "auth", "external"),
+        "xoauth2" | "oauthbearer" => {
+            account.left_out(at, &setting, "set `oauth` or `token-command`");
+        }
         _ => account.left_out(at, &setting, "pouch does not support this method"),
     }
 }
