@@ -50,7 +50,8 @@ impl ListReports {
         let before = std::mem::take(&mut self.texts);
         let problems = self.update(context);
         if self.texts != before {
-            if problems.is_empty() && context.level > Level::Silent {
+            let is_shown = context.level > Level::Silent && context.log.is_none();
+            if problems.is_empty() && is_shown {
                 complain("pouch: all accounts can be used again");
             }
             context.report_problems(&problems, true);
@@ -76,8 +77,13 @@ impl ListReports {
     /// Reports an error about an account, unless one was reported before.
     pub fn report_once(&mut self, context: &CommandContext, name: &str, error: &Error) {
         self.exit = self.exit.worst(error.kind().exit());
-        if self.names.insert(name.to_owned()) && context.level > Level::Silent {
-            let name = Some(name).filter(|name| !name.is_empty());
+        if !self.names.insert(name.to_owned()) {
+            return;
+        }
+        let name = Some(name).filter(|name| !name.is_empty());
+        if let Some(log) = &context.log {
+            log.problem_of(name, error);
+        } else if context.level > Level::Silent {
             complain(&form(name, error, context.colour));
         }
     }

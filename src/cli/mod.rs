@@ -102,6 +102,8 @@ struct CommandContext {
     level: Level,
     /// The colour setting for standard error.
     colour: Colour,
+    /// The log on standard error, if `--log` replaces the messages.
+    log: Option<Log>,
     /// What another pouch process handed to this one.
     handover: Option<Handover>,
 }
@@ -123,6 +125,12 @@ impl CommandContext {
             for problem in problems {
                 json.problem_of(account(problem).as_deref(), &problem.error);
             }
+        }
+        if let Some(log) = &self.log {
+            for problem in problems {
+                log.problem_of(problem.account.as_deref(), &problem.error);
+            }
+            return;
         }
         if self.level == Level::Silent {
             return;
@@ -156,6 +164,7 @@ impl CommandContext {
             setup: Setup::read(config, state_dir, None, self.stop.clone())?,
             global: self.global.clone(),
             roots: self.roots.clone(),
+            log: self.log,
             stop: self.stop.clone(),
             level: self.level,
             colour: self.colour,
@@ -317,10 +326,7 @@ fn command(cli: Cli, start: Start) -> Exit {
     );
     let is_part = start.handover.is_some();
     let is_plugin = cli.command.as_ref().is_some_and(is_plugin);
-    let log = match &cli.command {
-        Some(Command::Fetch(args)) => args.log,
-        _ => None,
-    };
+    let log = log(&cli, level);
     match dispatch(cli, start, level, colour) {
         Ok(exit) => exit,
         Err(failure) => {
@@ -330,15 +336,9 @@ fn command(cli: Cli, start: Start) -> Exit {
             if json && let Some(error) = failure.error.downcast_ref::<Error>() {
                 document(error, failure.exit, in_lines, is_part);
             }
-            if let Some(format) = log
+            if let Some(log) = log
                 && let Some(error) = failure.error.downcast_ref::<Error>()
             {
-                let (format, clock) = (format.into(), dirs::clock());
-                let log = Log {
-                    format,
-                    clock,
-                    level,
-                };
                 log.problem(error);
                 error.further().iter().for_each(|error| log.problem(error));
                 return failure.exit;
@@ -350,6 +350,18 @@ fn command(cli: Cli, start: Start) -> Exit {
             }
         }
     }
+}
+
+/// Returns the log that `--log` asks for.
+fn log(cli: &Cli, level: Level) -> Option<Log> {
+    let Some(Command::Fetch(args)) = &cli.command else {
+        return None;
+    };
+    Some(Log {
+        format: args.log?.into(),
+        clock: dirs::clock(),
+        level,
+    })
 }
 
 /// Writes a failure as JSON: as the last lines of `fetch`, or as the document of another command.
@@ -383,7 +395,9 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
         report::print(shell.startup_line())?;
         return Ok(Exit::OK);
     }
+    let log = log(&cli, level);
     let context = CommandContext {
+        log,
         setup: Setup::read(
             cli.global.config.clone(),
             cli.global.state_dir.clone(),

@@ -62,6 +62,14 @@ impl Log {
         self.write(Priority::Error, None, ("problem", fields));
     }
 
+    /// Writes the error that prevented an account, or all accounts of a source, from being fetched.
+    pub fn problem_of(&self, account: Option<&str>, error: &Error) {
+        match account {
+            Some(account) => self.event(account, &Event::Problem { error, tell: true }),
+            None => self.problem(error),
+        }
+    }
+
     /// Writes an error that is not about one account and does not stop the run.
     pub fn notice(&self, error: &Error) {
         let fields = json!({ "problem": documents::error(error) });

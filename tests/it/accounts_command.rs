@@ -408,6 +408,11 @@ fn mistakes_are_reported_once_and_fail_the_check() {
     [exit code: 3]
     ");
     provider.run(&["status", "--check", "ann"], 0);
+    let log = provider.run(&["fetch", "--log", "json"], 78).stderr_text();
+    for line in log.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap();
+    }
+    assert!(log.contains("\"account\":\"ben\""), "{log}");
     provider.list("[{\"account\": \"ann\"}]");
     let output = provider.run(&["fetch"], 78);
     assert_snapshot!(output.transcript(), @r#"
