@@ -78,6 +78,22 @@ fn backup_is_private_and_never_overwritten_silently() {
     $ pouch ledger backup work work.ledger --replace
     work: ledger copied to ~/work.ledger (4 messages)
     ");
+    assert_snapshot!(transcript(&desk, &["ledger", "backup", "work", "-"]), @"
+    $ pouch ledger backup work -
+    ------- stderr -------
+    pouch: a backup is not written to standard output
+    hint: name a file or a directory
+    [exit code: 64]
+    ");
+    let restore = desk.pouch(&["ledger", "restore", "-"]).stdin("no ledger");
+    assert_snapshot!(restore.run().transcript(), @"
+    $ pouch ledger restore -
+    ------- stderr -------
+    pouch: cannot read the ledger on standard input
+      SQLite: file is not a database
+    hint: name a file that `pouch ledger backup` or `pouch ledger export` wrote
+    [exit code: 65]
+    ");
     // no draft is left
     let names: Vec<_> = fs::read_dir(desk.home.path()).unwrap().collect();
     assert!(!names.iter().any(|entry| {

@@ -28,6 +28,12 @@ use crate::{
 };
 
 pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
+    if args.path.as_os_str() == "-" {
+        let what = "a backup is not written to standard output";
+        return Err(Error::new(Kind::Usage, what)
+            .with_hint("name a file or a directory")
+            .into());
+    }
     let path = absolute(&args.path)?;
     let (chosen, failed) = chosen(context, args)?;
     let mut exit = Exit::OK;

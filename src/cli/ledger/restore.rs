@@ -65,7 +65,10 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
     }
     for path in sources(&args.paths)? {
         let restored = if path.as_os_str() == "-" {
-            received(&dir).and_then(|file| restore(&env, file.path(), args.replace))
+            received(&dir).and_then(|file| {
+                let restored = restore(&env, file.path(), args.replace);
+                restored.map_err(|error| of_standard_input(&error, file.path()))
+            })
         } else {
             restore(&env, &path, args.replace)
         };
@@ -130,6 +133,18 @@ fn received(dir: &Path) -> Result<tempfile::NamedTempFile> {
         return Err(Error::new(Kind::Usage, what));
     }
     Ok(draft)
+}
+
+/// Returns the error with standard input in place of `copy`, the file with its content.
+fn of_standard_input(error: &Error, copy: &Path) -> Error {
+    let copy = copy.to_string_lossy();
+    let what = error.what().replace(&*copy, "on standard input");
+    let facts = error.facts().iter();
+    let named = facts.fold(Error::new(error.kind(), what), Error::with_fact);
+    match error.hint() {
+        Some(hint) => named.with_hint(hint),
+        None => named,
+    }
 }
 
 fn restore(env: &RunEnv, source: &Path, replace: bool) -> Result<Restored> {
