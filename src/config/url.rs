@@ -201,10 +201,13 @@ pub fn destination(text: &str, home: &Path, dir: &Path) -> Result<Destination, E
     }
 }
 
+/// Words that have a meaning in a shell only.
+const SHELL_OPERATORS: [&str; 8] = ["|", "||", "&&", "&", ";", ">", ">>", "<"];
+
 /// Splits the command that is given to `flag` into words, as a shell would. No shell ever runs it.
 ///
 /// # Errors
-/// The command is empty, or a quote in it is not closed.
+/// The command is empty, a quote in it is not closed, or it has an operator of the shell.
 pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
     let words = shlex::split(command).ok_or_else(|| {
         // the arguments may contain a password
@@ -215,6 +218,12 @@ pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
             "enclose the whole command in the other kind of quotes",
         )
     })?;
+    if let Some(operator) = shell_operator(command) {
+        return Err(usage(
+            &format!("{flag}: the command is run without a shell, which `{operator}` needs"),
+            "name a shell: `sh -c '...'`",
+        ));
+    }
     match words.first() {
         Some(program) if !program.is_empty() => Ok(words),
         _ => Err(usage(
@@ -222,6 +231,35 @@ pub fn words(flag: &str, command: &str) -> Result<Vec<String>, Error> {
             "give a program and its arguments, as in a shell",
         )),
     }
+}
+
+/// Returns the first operator of the shell among the words of a command. A quoted or escaped one is
+/// an argument.
+fn shell_operator(command: &str) -> Option<&'static str> {
+    let mut quote = None;
+    let mut word = String::new();
+    let mut chars = command.chars().chain([' ']);
+    while let Some(char) = chars.next() {
+        match quote {
+            _ if char == '\\' && quote != Some('\'') => {
+                word.extend([Some(char), chars.next()].into_iter().flatten());
+            }
+            Some(open) if char == open => quote = None,
+            Some(_) => {}
+            None if char.is_whitespace() => {
+                let operator = SHELL_OPERATORS.into_iter().find(|known| *known == word);
+                if operator.is_some() {
+                    return operator;
+                }
+                word.clear();
+            }
+            None => {
+                quote = Some(char).filter(|char| "'\"".contains(*char));
+                word.push(char);
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -320,6 +358,8 @@ mod tests {
             assert_eq!(error.kind(), Kind::Usage);
             format!("{url}\n{error}\n")
         });
+        let quoted = "pipe:sh -c 'a | b' '|'";
+        assert!(to(quoted).is_ok());
         insta::assert_snapshot!(messages.join("\n"), @"
         ann@host
         the URL does not begin with pops:// or pop://
@@ -427,6 +467,7 @@ mod tests {
             "maildir:",
             "pipe: ",
             "pipe:a 'b",
+            "pipe:spamc | procmail",
             "mbox:",
             "lmtp:localhost",
             "mailder:x",
@@ -453,6 +494,10 @@ mod tests {
         --to pipe:a 'b
         --to pipe: unclosed quote in the command `a …`
         hint: enclose the whole command in the other kind of quotes
+
+        --to pipe:spamc | procmail
+        --to pipe: the command is run without a shell, which `|` needs
+        hint: name a shell: `sh -c '...'`
 
         --to mbox:
         --to: `` is not a valid path
