@@ -535,16 +535,17 @@ fn document_of_the_domain_names_the_server() {
     });
     assert_snapshot!(net.text(&net.init(&[])), @r#"
     $ pouch init ann@example.org
-    # password-file = "~/.config/pouch/secrets/example"
     [account.example]
     host = "localhost"
     port = PORT 
     user = "ann"
+    # password-file = "~/.config/pouch/secrets/example"
     maildir = "~/Mail/example"
     keep = "forever"
     ------- stderr -------
     looking up the POP3 server of example.org in DNS and at example.org
     found localhost:PORT (autoconfig of example.org)
+    set `password-file` or `password-command`: otherwise pouch asks for the password in each run
     "#);
     // the address is never sent
     assert!(
@@ -695,17 +696,18 @@ fn starttls_comes_before_no_encryption() {
     });
     assert_snapshot!(net.text(&net.init(&[])), @r#"
     $ pouch init ann@example.org
-    # password-file = "~/.config/pouch/secrets/example"
     [account.example]
     host = "localhost"
     port = PORT 
     tls = "starttls"
     user = "ann"
+    # password-file = "~/.config/pouch/secrets/example"
     maildir = "~/Mail/example"
     keep = "forever"
     ------- stderr -------
     looking up the POP3 server of example.org in DNS and at example.org
     found localhost:PORT (autoconfig of example.org)
+    set `password-file` or `password-command`: otherwise pouch asks for the password in each run
     "#);
 }
 
@@ -724,16 +726,17 @@ fn server_of_a_record_is_used_below_the_domain_only() {
     let own = net.pouch(&["init", "ann@localhost"]).run();
     assert_snapshot!(net.text(&own), @r#"
     $ pouch init ann@localhost
-    # password-file = "~/.config/pouch/secrets/localhost"
     [account.localhost]
     host = "localhost"
     port = PORT 
     user = "ann@localhost"
+    # password-file = "~/.config/pouch/secrets/localhost"
     maildir = "~/Mail/localhost"
     keep = "forever"
     ------- stderr -------
     looking up the POP3 server of localhost in DNS and at localhost
     found localhost:PORT (SRV record of localhost)
+    set `password-file` or `password-command`: otherwise pouch asks for the password in each run
     "#);
     let foreign = net.init(&[]);
     assert_snapshot!(net.text(&foreign), @"
@@ -932,15 +935,16 @@ fn usual_name_needs_a_trusted_certificate() {
     };
     assert_snapshot!(net.text(&net.init(&[])), @r#"
     $ pouch init ann@example.org
-    # password-file = "~/.config/pouch/secrets/example"
     [account.example]
     host = "pop3.example.org"
     user = "ann@example.org"
+    # password-file = "~/.config/pouch/secrets/example"
     maildir = "~/Mail/example"
     keep = "forever"
     ------- stderr -------
     looking up the POP3 server of example.org at example.org, through the proxy of the config
     found pop3.example.org:995 (usual names below example.org)
+    set `password-file` or `password-command`: otherwise pouch asks for the password in each run
     "#);
     assert_eq!(net.names.questions(), [""; 0]);
     net.home.write("ca.pem", net.web.ca_pem(), 0o644);

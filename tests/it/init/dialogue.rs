@@ -293,13 +293,14 @@ fn print_asks_nothing_on_a_terminal() {
     let (code, text) = desk.init(&["--print", "--keep", "8w"]).end();
     assert_eq!(code, 0);
     assert_snapshot!(text, @r#"
-    # password-file = "~/.config/pouch/secrets/example"
     [account.example]
     host = "localhost"
     port = PORT 
     user = "ann@example.org"
+    # password-file = "~/.config/pouch/secrets/example"
     maildir = "~/Mail/example"
     keep = "8w"
+    set `password-file` or `password-command`: otherwise pouch asks for the password in each run
     "#);
     desk.assert_nothing_written();
     assert_eq!(desk.server.log().connections(), 0);
