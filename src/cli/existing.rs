@@ -23,7 +23,7 @@ impl Existing {
     /// Reads the config, which may be missing.
     ///
     /// # Errors
-    /// The config file cannot be read, or is not valid.
+    /// The config file cannot be read, is not valid, or cannot take another account.
     pub(super) fn read(context: &CommandContext) -> Result<Self> {
         let (path, home) = (&context.setup.path, &context.setup.dirs.home);
         if let Ok(target) = path.read_link()
@@ -50,6 +50,7 @@ impl Existing {
             files::read(path, LONGEST).map_err(|error| Error::file("read", path, &error))?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         write::check(path, home, &text)?;
+        write::check_appendable(path, home, &text)?;
         let accounts = context.setup.accounts_of_files().iter();
         // root must not connect with the settings of another user
         let accounts = accounts.filter(|account| account.author == Author::Trusted);

@@ -12,7 +12,7 @@ use std::{
 use super::{CommandContext, args, args::LogFormat, dirs, state::Status};
 use crate::{
     config::Account,
-    error::{Error, Exit, Result},
+    error::{Error, Exit, Kind, Result},
     fetch::env::RunEnv,
     ledger::{State, mailboxes::Catalog},
     report::{
@@ -42,8 +42,12 @@ impl MetricsFile {
     /// Returns the file that the command line or the config names, if any.
     ///
     /// # Errors
-    /// There is no current directory.
+    /// There is no current directory, or the file is `-`.
     pub(super) fn find(context: &CommandContext, args: &args::Fetch) -> Result<Option<Self>> {
+        if args.metrics.as_deref() == Some(Path::new("-")) {
+            let what = "`--metrics` writes a file, not standard output";
+            return Err(Error::new(Kind::Usage, what).with_hint("name a file that ends in .prom"));
+        }
         let path = match (&args.metrics, context.setup.metrics()) {
             (Some(path), _) if path.is_absolute() => path.clone(),
             (Some(path), _) => context.setup.dirs.here()?.join(path),

@@ -13,7 +13,10 @@ use super::{
     resolve::{ConfigDefaults, resolve},
     toml::File,
 };
-use crate::{error::Result, text::sanitize};
+use crate::{
+    error::{Error, Kind, Result},
+    text::{sanitize, tilde},
+};
 
 /// Sets the comments above an account.
 pub fn set_comments(table: &mut Table, comments: &[String]) {
@@ -57,6 +60,27 @@ pub fn append(config: &str, accounts: Vec<(String, Table)>) -> String {
     format!("{config}{separator}{}", self::accounts(accounts))
 }
 
+/// Checks that accounts can be appended to a config, whose text is valid.
+///
+/// # Errors
+/// [`Kind::Config`] if its accounts are in an inline table or have dotted keys, which TOML does not
+/// allow to extend.
+pub fn check_appendable(path: &Path, home: &Path, text: &str) -> Result<()> {
+    let document = text.parse::<DocumentMut>().unwrap_or_default();
+    let is_closed = match document.get("account") {
+        Some(Item::Table(accounts)) => accounts.is_dotted(),
+        Some(item) => item.is_value(),
+        None => false,
+    };
+    if is_closed {
+        let path = tilde(path, home);
+        let what = format!("no account can be added to {path}: its accounts are not tables");
+        let hint = "write each account as a table: `[account.NAME]`";
+        return Err(Error::new(Kind::Config, what).with_hint(hint));
+    }
+    Ok(())
+}
+
 /// Returns the accounts in the text of a config, which may have none.
 ///
 /// # Errors
@@ -71,4 +95,28 @@ pub fn check(path: &Path, home: &Path, text: &str) -> Result<Vec<Account>> {
         state_dir: home.join(".local/state/pouch"),
     };
     Ok(resolve(file, &defaults)?.accounts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_that_are_no_tables_cannot_be_extended() {
+        let check = |text| check_appendable(Path::new("/c"), Path::new("/"), text);
+        for config in [
+            "",
+            "jobs = 3",
+            "[account.a]\nhost = \"x\"",
+            "[account]\na.host = \"x\"",
+        ] {
+            assert!(check(config).is_ok(), "{config}");
+        }
+        for config in [
+            "account = { a = { host = \"x\" } }",
+            "account.a.host = \"x\"",
+        ] {
+            assert!(check(config).is_err(), "{config}");
+        }
+    }
 }

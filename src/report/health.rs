@@ -155,10 +155,11 @@ impl Condition {
     }
 }
 
-/// Returns the worst of several states, which is [`Health::Unknown`] if there are none.
+/// Returns the worst of several states, which is [`Health::Ok`] if there are none, as in a shard
+/// without accounts.
 pub fn worst(all: &[(String, Diagnosis)]) -> Health {
     let all = all.iter().map(|(_, diagnosis)| diagnosis.health);
-    all.max().unwrap_or(Health::Unknown)
+    all.max().unwrap_or(Health::Ok)
 }
 
 /// The number of accounts that the line names.

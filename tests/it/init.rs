@@ -506,6 +506,22 @@ fn dangling_link_at_the_config_is_named() {
 }
 
 #[test]
+fn config_that_cannot_take_another_table_is_named() {
+    let home = Home::new();
+    home.config(
+        "account = { a = { host = \"pop.example.org\", user = \"a\", maildir = \"~/a\" } }\n",
+    );
+    let run = home.pouch(&["init", "ann@gmail.com"]).run();
+    assert_snapshot!(run.transcript(), @"
+    $ pouch init ann@gmail.com
+    ------- stderr -------
+    pouch: no account can be added to ~/.config/pouch/config.toml: its accounts are not tables
+    hint: write each account as a table: `[account.NAME]`
+    [exit code: 78]
+    ");
+}
+
+#[test]
 fn json_has_the_account_and_what_is_left_to_do() {
     let home = Home::new();
     let output = home.pouch(&["init", "ann@outlook.com", "--json"]).run();

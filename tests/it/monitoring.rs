@@ -264,6 +264,19 @@ fn metrics_are_written_when_the_account_fails() {
 }
 
 #[test]
+fn shard_without_accounts_passes_the_check() {
+    let desk = Desk::with(0, "", |server| server);
+    let code = |shard: &str| {
+        let output = desk.pouch(&["status", "--check", "--shard", shard]).run();
+        output.code
+    };
+    // the account was never run
+    let mut codes = ["1/3", "2/3", "3/3"].map(code);
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 0, 1]);
+}
+
+#[test]
 fn metrics_that_cannot_be_written_are_reported_and_stop_nothing() {
     let desk = Desk::with(2, "", |server| server);
     let fetch = |path: &str| {
@@ -292,6 +305,10 @@ fn metrics_that_cannot_be_written_are_reported_and_stop_nothing() {
     64: error: a value is required for '--metrics <FILE>' but none was supplied
 
     For more information, try '--help'.
+    ");
+    assert_snapshot!(fetch("-"), @"
+    64: pouch: `--metrics` writes a file, not standard output
+    hint: name a file that ends in .prom
     ");
     desk.home.write("file", "", 0o600);
     assert_snapshot!(fetch("file/m.prom"), @"
