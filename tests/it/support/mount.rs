@@ -73,7 +73,8 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let ended = Command::new("umount").arg(&self.0).status();
+        // lazily: a program that another test starts has this process's files until it is executed
+        let ended = Command::new("umount").arg("--lazy").arg(&self.0).status();
         assert!(
             thread::panicking() || ended.is_ok_and(|status| status.success()),
             "it is still mounted"
