@@ -76,17 +76,18 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
     Ok(exit)
 }
 
-/// Runs the steps for one account, and prints each. `amend` changes errors before they are printed.
+/// Runs the steps for one account, and prints each. `map_error` is applied to errors before they
+/// are printed.
 fn test<'a>(
     context: &'a CommandContext,
     account: &'a Account,
     env: &RunEnv,
-    amend: &'a dyn Fn(Error) -> Error,
+    map_error: &'a dyn Fn(Error) -> Error,
 ) -> Steps<'a> {
     let mut steps = Steps {
         context,
         account,
-        amend,
+        map_error,
         done: Vec::new(),
         warnings: Vec::new(),
         failed: Vec::new(),
@@ -99,14 +100,14 @@ fn test<'a>(
 }
 
 /// Tests an account that is not in the config yet, and prints each step. Returns the steps that
-/// failed, each with its error after `amend`.
+/// failed, each with its error after `map_error`.
 pub(super) fn failures(
     context: &CommandContext,
     account: &Account,
     env: &RunEnv,
-    amend: &dyn Fn(Error) -> Error,
+    map_error: &dyn Fn(Error) -> Error,
 ) -> Vec<(Step, Error)> {
-    test(context, account, env, amend).failed
+    test(context, account, env, map_error).failed
 }
 
 /// Returns whether `fetch` has a sandbox for these accounts, and its description. To find out, the
@@ -134,7 +135,7 @@ struct Steps<'a> {
     context: &'a CommandContext,
     account: &'a Account,
     /// Changes errors before they are printed.
-    amend: &'a dyn Fn(Error) -> Error,
+    map_error: &'a dyn Fn(Error) -> Error,
     done: Vec<Value>,
     /// Problems that do not make a step fail.
     warnings: Vec<Value>,
@@ -176,7 +177,7 @@ impl Steps<'_> {
 
     /// Reports a failed step.
     fn failed(&mut self, step: Step, error: Error) {
-        let error = (self.amend)(error);
+        let error = (self.map_error)(error);
         if !self.context.global.json {
             let _ = print_wrapped(&format!(
                 "  {step:8} {}\n",

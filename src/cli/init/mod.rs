@@ -299,7 +299,7 @@ impl Init<'_> {
         self.prove(&asking, draft, answer)
     }
 
-    /// Returns the address, with a frequent misspelling corrected if the user wants that.
+    /// Returns the address, with a frequent misspelling corrected if the user agrees.
     fn asked_address(&self, console: &Console<'_>) -> Result<MailAddress> {
         let address = match &self.args.address {
             Some(text) => {

@@ -235,7 +235,7 @@ impl Init<'_> {
         })
     }
 
-    /// Searches the server. Returns `None` if there is none, or the user does not want it.
+    /// Searches the server. Returns `None` if there is none, or the user declines.
     fn searched(
         &self,
         console: &Console<'_>,
@@ -302,7 +302,7 @@ impl Init<'_> {
     }
 
     /// Tries a server that the user entered, with TLS and, unless its port is given, with STARTTLS.
-    /// Returns `None` if the user wants to enter another one.
+    /// Returns `None` if the user chooses to enter another one.
     fn reachable(
         &self,
         console: &Console<'_>,
