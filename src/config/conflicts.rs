@@ -3,6 +3,8 @@
 //! If an account's own key and one of `[defaults]` exclude each other, the account's own key is
 //! used. Two such keys in one table are a mistake.
 
+use std::sync::Arc;
+
 use super::{
     account::Tls,
     mistakes::Mistakes,
@@ -27,6 +29,7 @@ pub(super) fn layered(own: AccountTable, mut defaults: AccountTable) -> AccountT
     let mut own = own;
     if let (Some(own), Some(default)) = (&mut own.oauth, &defaults.oauth) {
         let below = default.value.clone();
+        let own = Arc::make_mut(own);
         own.value = std::mem::take(&mut own.value).over(below);
     }
     for choice in Choice::ALL {

@@ -10,8 +10,8 @@ pub const UNSET: &str = "unset";
 pub enum Source {
     /// The default.
     Default,
-    /// The config file. Boxed, since ten thousand accounts have half a million values.
-    File(Box<Position>),
+    /// The config file. Shared, since ten thousand accounts have half a million values.
+    File(Arc<Position>),
     /// A flag or another part of the command line.
     Flag(&'static str),
 }
@@ -55,6 +55,14 @@ pub struct Located<T> {
     pub source: Source,
 }
 
+impl<T> Located<T> {
+    /// Returns a value for a table. It is shared: there may be many thousand accounts, and each has
+    /// the values of `[defaults]`.
+    pub fn new(value: T, source: Source) -> Arc<Self> {
+        Arc::new(Self { value, source })
+    }
+}
+
 /// One line of `pouch config show`: a key, its effective value, and the source of the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -87,7 +95,7 @@ mod tests {
 
     #[test]
     fn sources_are_shown_as_default_line_or_flag() {
-        let file = Source::File(Box::new(Position {
+        let file = Source::File(Arc::new(Position {
             path: "~/.config/pouch/config.toml".into(),
             line: Some(12),
             span: 0..0,

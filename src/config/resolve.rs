@@ -401,13 +401,13 @@ fn with_defaults(table: AccountTable) -> AccountTable {
     const CLEAR_TEXT: NonZero<u16> = NonZero::new(110).expect("not zero");
     let mut table = table.over(AccountTable::defaults());
     let tls = table.tls.as_ref().map(|tls| tls.value);
-    table.port.get_or_insert(Located {
-        value: match tls {
-            Some(Tls::Implicit) | None => IMPLICIT_TLS,
-            Some(Tls::StartTls | Tls::Off) => CLEAR_TEXT,
-        },
-        source: Source::Default,
-    });
+    let port = match tls {
+        Some(Tls::Implicit) | None => IMPLICIT_TLS,
+        Some(Tls::StartTls | Tls::Off) => CLEAR_TEXT,
+    };
+    table
+        .port
+        .get_or_insert_with(|| Located::new(port, Source::Default));
     table
 }
 

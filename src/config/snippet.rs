@@ -97,7 +97,7 @@ impl Document {
 
     /// Returns the source of a value whose key, or whose table's header, is at `span`.
     pub fn source(&self, span: Range<usize>) -> Source {
-        Source::File(Box::new(Position {
+        Source::File(Arc::new(Position {
             path: Arc::clone(&self.path),
             line: (!self.is_converted).then(|| self.line_number(span.start)),
             span,

@@ -4,6 +4,7 @@
 use std::{
     num::NonZero,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -124,11 +125,8 @@ fn usage(what: &str, hint: &str) -> Error {
 }
 
 /// Marks a value as part of the URL.
-fn from_url<T>(value: T) -> Located<T> {
-    Located {
-        value,
-        source: Source::Flag("the URL"),
-    }
+fn from_url<T>(value: T) -> Arc<Located<T>> {
+    Located::new(value, Source::Flag("the URL"))
 }
 
 /// Parses `host`, `host:port`, `[2001:db8::1]` or `[2001:db8::1]:port`. Returns `None` for anything

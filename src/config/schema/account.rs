@@ -1,6 +1,6 @@
 //! The keys above all tables, and those of `[defaults]` and `[account.NAME]`.
 
-use std::num::NonZero;
+use std::{num::NonZero, sync::Arc};
 
 use super::{
     key::{Choice, Group, Key, Scope},

@@ -1,6 +1,6 @@
 //! The keys of `[[account.NAME.rule]]` and `[account.NAME.multidrop]`.
 
-use std::num::NonZero;
+use std::{num::NonZero, sync::Arc};
 
 use super::{
     key::{Group, Key, Scope},

@@ -1,5 +1,7 @@
 //! The tables of the config, independently of the types of their keys.
 
+use std::sync::Arc;
+
 use toml::de::DeValue;
 
 use super::key::{Key, Scope};
@@ -35,13 +37,13 @@ pub trait Slot {
     fn to_toml(&self) -> Option<String>;
 }
 
-impl<T: Value> Slot for Option<Located<T>> {
+impl<T: Value> Slot for Option<Arc<Located<T>>> {
     fn set(&mut self, value: &DeValue<'_>, source: Source) -> Result<(), TypeMismatch> {
         let value = T::read(value).map_err(|unexpected| TypeMismatch {
             expected: T::EXPECTED,
             unexpected,
         })?;
-        *self = Some(Located { value, source });
+        *self = Some(Located::new(value, source));
         Ok(())
     }
 
@@ -155,7 +157,7 @@ macro_rules! keys {
         $(#[$doc])*
         #[derive(Clone, Debug, Default)]
         pub struct $table {
-            $($(#[doc = $manual])+ pub $field: Option<Located<<$type as Field>::Written>>,)*
+            $($(#[doc = $manual])+ pub $field: Option<Arc<Located<<$type as Field>::Written>>>,)*
         }
 
         $(#[$values_doc])*
@@ -189,7 +191,7 @@ macro_rules! keys {
             fn defaults() -> Self {
                 Self {
                     $($(
-                        $field: Some(Located { value: $default, source: Source::Default }),
+                        $field: Some(Located::new($default, Source::Default)),
                     )?)*
                     ..Self::default()
                 }
@@ -201,7 +203,7 @@ macro_rules! keys {
 
             fn complete(self) -> Result<$values, &'static Key> {
                 $(
-                    let $field = self.$field.map(|located| located.value);
+                    let $field = self.$field.map(|located| Arc::unwrap_or_clone(located).value);
                     let $field = <$type as Field>::from_written($field).ok_or(const { &$key })?;
                 )*
                 Ok($values { $($field),* })

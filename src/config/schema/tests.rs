@@ -18,10 +18,7 @@ fn names_are_unique_within_a_table() {
 #[test]
 fn names_are_those_of_the_fields() {
     let table = AccountTable {
-        allow_delete_unread: Some(Located {
-            value: true,
-            source: Source::Flag("test"),
-        }),
+        allow_delete_unread: Some(Located::new(true, Source::Flag("test"))),
         ..AccountTable::default()
     };
     assert!(table.source("allow-delete-unread").is_some());
