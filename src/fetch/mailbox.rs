@@ -1,7 +1,8 @@
 //! Which mailbox a new address leads to.
 //!
 //! The decision is in [`identity`](crate::domain::identity). This module gathers the evidence: it
-//! compares the listing with the ledgers of all known mailboxes, and requests a few headers.
+//! compares the listing with the ledgers of the
+//! [candidates](crate::ledger::candidates), and requests a few headers.
 //!
 //! One new address at a time is identified, until its first messages are recorded: otherwise two
 //! accounts that are fetched for the first time at the same time could be one mailbox, and neither
@@ -10,6 +11,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -31,12 +33,12 @@ use crate::{
     error::{Error, Kind, Result},
     ledger::{
         Reader,
+        candidates::candidates,
         mailboxes::{self, KnownMailbox},
-        snapshot::ListedUids,
     },
     net::Stream,
     pop3::{listing::Listing, transaction::Transaction},
-    sys::lock::{self, Lock},
+    sys::lock::{self, Lock, Mark},
     text::{count, sanitize},
 };
 
@@ -136,13 +138,15 @@ pub(super) fn identify(
     let latest = Instant::now() + patience;
     let turn = Turn::wait(latest, &env.stop);
     let left = latest.saturating_duration_since(Instant::now());
+    let lock = env.lock_key(LOCK, left)?;
+    let undisturbed = undisturbed_since(&lock);
     let lock = NewAddressLock {
-        _lock: env.lock_key(LOCK, left)?,
+        _lock: lock,
         _turn: turn,
     };
     let deadline = Instant::now() + patience;
     let mut comparisons = loop {
-        let comparisons = compare_uids(basis, listing)?;
+        let comparisons = compare_uids(basis, listing, undisturbed)?;
         match comparisons.iter().find(|comparison| comparison.is_pending) {
             None => break comparisons,
             Some(pending) if Instant::now() >= deadline => return Err(being_fetched(pending)),
@@ -169,26 +173,40 @@ pub(super) fn identify(
     }
 }
 
-/// Compares the UIDs of the listing with those of all known mailboxes. Returns those mailboxes that
+/// The state of the lock after this process has had it, and the time since when no other process has
+/// had it.
+static LAST_LOCK: Mutex<Option<(Mark, Instant)>> = Mutex::new(None);
+
+/// Returns since when no other process has had the lock, which was taken just now.
+fn undisturbed_since(lock: &Lock) -> Instant {
+    // a poisoned lock is safe to use: the value is always complete
+    let mut last = LAST_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    let since = match &*last {
+        Some((mark, since)) if mark == lock.previous_mark() => *since,
+        _ => Instant::now(),
+    };
+    *last = Some((lock.mark().clone(), since));
+    since
+}
+
+/// Compares the UIDs of the listing with those of the known mailboxes. Returns those mailboxes that
 /// the listed one may be.
-fn compare_uids(basis: &Basis<'_>, listing: &Listing) -> Result<Vec<Comparison>> {
-    let (known, unreadable) = mailboxes::shared(&basis.env.state_dir)?;
-    if let Some(error) = unreadable {
-        return Err(mailboxes::may_be_its_own(error));
-    }
+fn compare_uids(
+    basis: &Basis<'_>,
+    listing: &Listing,
+    undisturbed: Instant,
+) -> Result<Vec<Comparison>> {
+    let (account, state_dir) = (&basis.account.name, &basis.env.state_dir);
+    let known = candidates(state_dir, &listing.messages, account, undisturbed)?;
     let identity = basis.account.identity();
-    let listed = ListedUids::new(&listing.messages);
     let mut comparisons = Vec::new();
     for mailbox in known {
         if mailbox.file == *basis.file || mailbox.is_blank || mailbox.is_not(&identity) {
             continue;
         }
-        let used = mailbox.addresses.first().map(|(_, account)| account);
-        if used != Some(&basis.account.name) && !listed.may_be_in(&mailbox.file.path()) {
-            continue;
-        }
         if let Some(reader) = Reader::open(&mailbox.file, &identity.address)? {
-            let comparison = compare(KnownMailbox::clone(&mailbox), reader, basis, listing)?;
+            let mailbox = Arc::unwrap_or_clone(mailbox);
+            let comparison = compare(mailbox, reader, basis, listing)?;
             if !comparison.sample.is_empty() || comparison.is_pending {
                 comparisons.push(comparison);
             }

@@ -12,7 +12,7 @@ use std::{
 
 use rusqlite::params;
 
-use super::{Ledger, Reader, size};
+use super::{Ledger, Reader, candidates, size};
 use crate::{
     domain::{
         file_name::MessageFileName,
@@ -142,7 +142,7 @@ impl Ledger {
     ) -> Result<AdoptCounts> {
         let address = self.reader.address;
         let set = self.maildir_set.filter(|_| in_maildir);
-        self.write(|ledger| {
+        let counts = self.write(|ledger| {
             let mut counts = AdoptCounts::default();
             let mut insert = ledger.prepare(
                 "INSERT INTO message (uid, uid_size, listed_size, state, first_seen)
@@ -188,6 +188,8 @@ impl Ledger {
                 }
             }
             Ok(counts)
-        })
+        })?;
+        candidates::note(&self.reader.path, listed.iter().map(|message| &message.uid));
+        Ok(counts)
     }
 }

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::{
-    Ledger, Reader, Run, SeenMaildir,
+    Ledger, Reader, Run, SeenMaildir, candidates,
     known::sizes_trusted,
     maildirs::write_seen,
     runs::{mark_clock_behind, mark_unsettled},
@@ -225,6 +225,7 @@ impl Ledger {
             }
             super::import::record_first_listing(ledger, &reconciled.first_listed)
         })?;
+        candidates::note(&self.reader.path, listed.iter().map(|message| &message.uid));
         self.unsettled |= run.is_some();
         Ok(())
     }

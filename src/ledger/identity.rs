@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::params;
 
-use super::{Ledger, Reader, size};
+use super::{Ledger, Reader, candidates, size};
 use crate::{
     domain::{
         ids::{Listed, RowId, Uid},
@@ -166,7 +166,10 @@ impl Ledger {
                 confirm.execute(params![row.0, size(*octets)])?;
             }
             Ok(())
-        })
+        })?;
+        let moved = recognized.moved.iter().map(|(_, message)| &message.uid);
+        candidates::note(&self.reader.path, moved);
+        Ok(())
     }
 
     /// Records the fingerprints of messages that were not delivered.

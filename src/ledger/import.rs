@@ -9,10 +9,10 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Ledger, size};
+use super::{Ledger, candidates, size};
 use crate::{
     domain::{
-        ids::{Listed, MsgNum, RowId, UidKey},
+        ids::{Listed, MsgNum, RowId, Uid, UidKey},
         reconcile::Reconciled,
         seen::Seen,
         time::Timestamp,
@@ -95,7 +95,7 @@ impl Ledger {
     ) -> Result<Recorded> {
         let address = self.reader.address;
         let index = SeenIndex::new(import.seen);
-        self.write(|ledger| {
+        let recorded = self.write(|ledger| {
             let mut recorded = Recorded::default();
             let mut insert = ledger.prepare(
                 "INSERT INTO message (uid, listed_size, state, first_seen, address, delivered_at,
@@ -146,7 +146,12 @@ impl Ledger {
                 recorded.unlisted += 1;
             }
             Ok(recorded)
-        })
+        })?;
+        let listed = listed.iter().map(|message| message.uid.clone());
+        let seen = import.seen.iter().map(|seen| Uid::new(seen.uid.as_slice()));
+        let uids: Vec<_> = listed.chain(seen).collect();
+        candidates::note(&self.reader.path, uids.iter());
+        Ok(recorded)
     }
 }
 

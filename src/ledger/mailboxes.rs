@@ -13,13 +13,14 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock},
+    time::Instant,
 };
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     Reader, check_file, connect, connect_read_only, error, foreign_version, schema,
-    snapshot::{Recent, Snapshots},
+    snapshot::{Reading, Recent, Snapshots},
 };
 use crate::{
     domain::ids::{Address, MailboxId},
@@ -32,7 +33,7 @@ pub type Mailboxes = (Vec<Arc<KnownMailbox>>, Option<Error>);
 /// The mailboxes of ledgers that have not changed since they were read.
 static KNOWN: LazyLock<Snapshots<Option<Arc<KnownMailbox>>>> = LazyLock::new(Snapshots::default);
 
-/// The mailboxes of state directories as they were a second ago.
+/// The mailboxes of state directories as they were a short time ago.
 ///
 /// An address that another process has recorded since is missing. That is harmless: it is treated
 /// as new, and its messages are then compared with those of all mailboxes.
@@ -52,6 +53,15 @@ impl LedgerFile {
             dir: state_dir.join("mailboxes"),
             stem: mailbox.file_stem(),
         }
+    }
+
+    /// Returns the file at this path, or `None` if it does not have the name of a ledger.
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        let stem = path.file_name()?.to_str()?.strip_suffix(".db")?;
+        Some(Self {
+            dir: path.parent()?.to_owned(),
+            stem: stem.to_owned(),
+        })
     }
 
     /// Returns its path.
@@ -131,6 +141,17 @@ impl KnownMailbox {
         self.addresses.iter().any(|(known, _)| known == address)
     }
 
+    /// Returns whether it has the address of `mailbox`, and they do not both have a name.
+    fn is_at(&self, mailbox: &MailboxId) -> bool {
+        self.has(&mailbox.address) && (mailbox.name.is_none() || self.name.is_none())
+    }
+
+    /// Returns whether it is `mailbox`.
+    fn is_of(&self, mailbox: &MailboxId) -> bool {
+        let name = mailbox.name.as_ref();
+        name.is_some_and(|name| self.is_called(name)) || self.is_at(mailbox)
+    }
+
     /// Returns whether the user gave it another name than `mailbox`.
     pub fn is_not(&self, mailbox: &MailboxId) -> bool {
         let named = self.name.is_some() && mailbox.name.is_some();
@@ -183,21 +204,33 @@ pub fn shared(state_dir: &Path) -> Result<Mailboxes> {
     let (mut found, mut failed) = (Vec::new(), None);
     for entry in entries {
         let name = entry.map_err(|error| unreadable(&error))?.file_name();
-        let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".db")) else {
+        let Some(file) = LedgerFile::at(&dir.join(name)) else {
             continue;
         };
-        let file = LedgerFile {
-            dir: dir.clone(),
-            stem: stem.to_owned(),
-        };
-        let path = file.path();
-        match KNOWN.get(&path, || Ok(read(file)?.map(Arc::new)), |_| true) {
+        match read_again(file) {
             Ok(mailbox) => found.extend(mailbox),
             Err(error) => failed = Some(error),
         }
     }
     found.sort_by_cached_key(|mailbox| mailbox.title());
     Ok((found, failed))
+}
+
+/// Returns what a ledger says about its mailbox. It is not read again if it has not changed since.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn read_again(file: LedgerFile) -> Result<Option<Arc<KnownMailbox>>> {
+    let path = file.path();
+    KNOWN.get(&path, || Ok(read(file)?.map(Arc::new)), |_| true)
+}
+
+/// Returns all ledgers in `state_dir` as they were a short time ago, but not before `since`.
+///
+/// # Errors
+/// As for [`all`].
+pub(super) fn recent(state_dir: &Path, since: Option<Instant>) -> Result<Reading<Mailboxes>> {
+    RECENT.get(state_dir, since, || shared(state_dir))
 }
 
 /// Returns whether there is a ledger in `state_dir`.
@@ -260,8 +293,8 @@ impl<'a> Catalog<'a> {
 
     fn known(&self) -> Result<&Mailboxes> {
         if self.known.get().is_none() {
-            let recent = RECENT.get(self.state_dir, || shared(self.state_dir))?;
-            let _ = self.known.set(recent);
+            let recent = recent(self.state_dir, None)?;
+            let _ = self.known.set(recent.value);
         }
         self.known
             .get()
@@ -280,14 +313,20 @@ impl<'a> Catalog<'a> {
         let exists = own.path().exists();
         if exists {
             // twice for each run: before and after the lock was taken
-            let read = || Ok(read(own.clone())?.map(Arc::new));
-            match KNOWN.get(&own.path(), read, |_| true)? {
+            match read_again(own.clone())? {
                 Some(known) if name.is_none() && !known.has(address) => {}
                 Some(_) | None => return Ok(Some(own)),
             }
         }
-        if let Ok(None) = find_among(self.known()?, mailbox) {
-            return Ok(None);
+        match find_among(self.known()?, mailbox) {
+            Ok(None) => return Ok(None),
+            Ok(Some(file)) => {
+                let known = read_again(file.clone())?;
+                if known.is_some_and(|known| known.is_of(mailbox)) {
+                    return Ok(Some(file));
+                }
+            }
+            Err(_) => {}
         }
         find_among(&shared(self.state_dir)?, mailbox)
     }
@@ -327,8 +366,7 @@ impl<'a> Catalog<'a> {
 
 /// Returns the ledger of `mailbox` among those that are known.
 fn find_among((known, failed): &Mailboxes, mailbox: &MailboxId) -> Result<Option<LedgerFile>> {
-    let MailboxId { name, address, .. } = mailbox;
-    if let Some(name) = name {
+    if let Some(name) = &mailbox.name {
         let called: Vec<_> = { known.iter() }
             .map(Arc::as_ref)
             .filter(|known| known.is_called(name))
@@ -339,8 +377,7 @@ fn find_among((known, failed): &Mailboxes, mailbox: &MailboxId) -> Result<Option
             [..] => return Err(ambiguous(name, &called)),
         }
     }
-    let is_it =
-        |known: &&Arc<KnownMailbox>| known.has(address) && (name.is_none() || known.name.is_none());
+    let is_it = |known: &&Arc<KnownMailbox>| known.is_at(mailbox);
     match (known.iter().find(is_it), failed) {
         (Some(known), _) => Ok(Some(known.file.clone())),
         (None, Some(error)) => Err(may_be_its_own(error.clone())),
@@ -487,7 +524,7 @@ pub(super) fn release(file: &LedgerFile, mailbox: &MailboxId, is_new: bool) -> R
     };
     let address = &mailbox.address;
     let known = if is_new {
-        RECENT.get(state_dir, || shared(state_dir))?
+        recent(state_dir, None)?.value
     } else {
         Arc::new(shared(state_dir)?)
     };

@@ -53,6 +53,7 @@ mod admin;
 mod adopt;
 mod alert;
 mod attempts;
+pub mod candidates;
 pub mod copies;
 mod deletions;
 mod deliveries;
@@ -70,7 +71,7 @@ mod reporting;
 mod rows;
 mod runs;
 mod schema;
-pub mod snapshot;
+mod snapshot;
 mod totals;
 mod volume;
 

@@ -1,42 +1,34 @@
 //! What the ledgers of a state directory say about their mailboxes, kept in memory.
 //!
-//! A new address may lead to any known mailbox, so that all ledgers are read for it. For the first
-//! run of thousands of accounts, that would be millions of databases to open. An index on disk was
-//! rejected (see [`mailboxes`](super::mailboxes)); this one belongs to the process, and the files
-//! decide whether it is valid.
+//! A new address may lead to any known mailbox, so that all ledgers are read for it
+//! ([`candidates`](super::candidates)). For the first run of thousands of accounts, that would be
+//! millions of databases to open. An index on disk was rejected (see
+//! [`mailboxes`](super::mailboxes)); this one belongs to the process, and the files decide whether it
+//! is valid.
 //!
 //! Nothing here opens a ledger other than through SQLite: closing a file that was opened in another
 //! way would release SQLite's locks in this process.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs,
-    hash::{DefaultHasher, Hash, Hasher},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::{connect_read_only, error};
-use crate::{
-    domain::ids::{Listed, Uid},
-    error::Result,
-    sys::clock::Clock,
-};
+use crate::{error::Result, sys::clock::Clock};
 
-/// How long a [`Recent`] value is valid.
+/// How long a [`Recent`] value is valid that is read in a moment.
 const LIFETIME: Duration = Duration::from_secs(1);
+
+/// How long a [`Recent`] value is valid at most.
+pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
 /// The age from which the time of a file is different after each write, in seconds. File systems
 /// have times of several milliseconds, or even of a second.
 const SETTLED: i64 = 2;
-
-/// The largest number of UIDs that are kept, of all mailboxes.
-const MAX_UIDS: usize = 8_000_000;
 
 /// Inode, size and time of the database and of its WAL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +88,30 @@ impl<T: Clone> Snapshots<T> {
     }
 }
 
-/// A value for each state directory, which is valid for a second.
-pub(super) struct Recent<T>(Mutex<HashMap<PathBuf, (Instant, Arc<T>)>>);
+/// A value for each state directory, which is valid for a short time.
+pub(super) struct Recent<T>(Mutex<HashMap<PathBuf, Latest<T>>>);
+
+/// The latest value for a state directory. Whoever reads a new one holds the lock, and others wait
+/// for that value: with hundreds of threads, each would otherwise read all ledgers.
+type Latest<T> = Arc<Mutex<Option<Reading<T>>>>;
+
+/// A value, and when it was read.
+pub(super) struct Reading<T> {
+    /// When reading began. Later changes may be missing.
+    pub(super) began: Instant,
+    valid_until: Instant,
+    /// The value.
+    pub(super) value: Arc<T>,
+}
+
+impl<T> Clone for Reading<T> {
+    fn clone(&self) -> Self {
+        Self {
+            value: Arc::clone(&self.value),
+            ..*self
+        }
+    }
+}
 
 impl<T> Default for Recent<T> {
     fn default() -> Self {
@@ -106,79 +120,42 @@ impl<T> Default for Recent<T> {
 }
 
 impl<T> Recent<T> {
-    /// Returns what `read` returned within the last second, or returns now.
+    /// Returns what `read` returned a short time ago, or returns now. A value is not older than
+    /// `since`, if that is given, or than [`LONGEST`], and reading takes at most a tenth of the time
+    /// of this process.
     ///
     /// # Errors
     /// That of `read`.
-    pub(super) fn get(&self, state_dir: &Path, read: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
-        let known = lock(&self.0).get(state_dir).cloned();
-        if let Some((_, value)) = known.filter(|(read, _)| read.elapsed() < LIFETIME) {
-            return Ok(value);
+    pub(super) fn get(
+        &self,
+        state_dir: &Path,
+        since: Option<Instant>,
+        read: impl FnOnce() -> Result<T>,
+    ) -> Result<Reading<T>> {
+        let latest = Arc::clone(lock(&self.0).entry(state_dir.to_owned()).or_default());
+        let mut latest = lock(&latest);
+        let began = Instant::now();
+        let is_valid = |reading: &&Reading<T>| {
+            began < reading.valid_until && since.is_none_or(|since| reading.began >= since)
+        };
+        if let Some(reading) = latest.as_ref().filter(is_valid) {
+            return Ok(reading.clone());
         }
         let value = Arc::new(read()?);
-        let entry = (Instant::now(), Arc::clone(&value));
-        lock(&self.0).insert(state_dir.to_owned(), entry);
-        Ok(value)
+        let lifetime = (began.elapsed() * 10).clamp(LIFETIME, LONGEST);
+        let reading = Reading {
+            began,
+            valid_until: began + lifetime,
+            value,
+        };
+        *latest = Some(reading.clone());
+        Ok(reading)
     }
 }
 
 /// A poisoned lock is safe to use: each change is complete.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The hashes of the UIDs in each ledger.
-static UIDS: LazyLock<Snapshots<Arc<[u32]>>> = LazyLock::new(Snapshots::default);
-
-/// The number of UIDs that were kept.
-static KEPT: AtomicUsize = AtomicUsize::new(0);
-
-/// The UIDs of a listing, to compare with those of many mailboxes.
-pub struct ListedUids(HashSet<u32>);
-
-impl ListedUids {
-    /// Returns the UIDs of `listed`.
-    pub fn new(listed: &[Listed]) -> Self {
-        Self(listed.iter().map(|message| hash(&message.uid)).collect())
-    }
-
-    /// Returns whether the ledger at this path may have a message with one of the UIDs. `true` if it
-    /// cannot be read, so that the caller reads it and reports the error.
-    pub fn may_be_in(&self, ledger: &Path) -> bool {
-        let keep = |uids: &Arc<[u32]>| {
-            KEPT.fetch_add(uids.len(), Ordering::Relaxed) + uids.len() <= MAX_UIDS
-        };
-        let uids = UIDS.get(ledger, || uids(ledger), keep);
-        uids.map_or(true, |uids| uids.iter().any(|uid| self.0.contains(uid)))
-    }
-}
-
-/// Returns the hashes of the UIDs in a ledger.
-fn uids(path: &Path) -> Result<Arc<[u32]>> {
-    let ledger = connect_read_only(path)?;
-    let read = || {
-        ledger
-            .prepare("SELECT uid, uid_size FROM message")?
-            .query_map([], |row| {
-                let octets: Vec<u8> = row.get(0)?;
-                let size: Option<i64> = row.get(1)?;
-                let size = size.and_then(|size| u64::try_from(size).ok());
-                Ok(Uid::from_key((&octets, size)).map_or(0, |uid| hash(&uid)))
-            })?
-            .collect::<rusqlite::Result<Arc<[u32]>>>()
-    };
-    read().map_err(|error| error::explain(path, &error))
-}
-
-/// Returns the hash of a UID, which is valid in this process only.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a part of a hash is a hash"
-)]
-fn hash(uid: &Uid) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    uid.key().hash(&mut hasher);
-    hasher.finish() as u32
 }
 
 #[cfg(test)]

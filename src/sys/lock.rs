@@ -33,13 +33,44 @@ const RETRY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
-    is_first: bool,
+    /// The state of the file before and after the lock was taken.
+    marks: [Mark; 2],
+}
+
+/// The state of the file of a lock. Each process that takes the lock changes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    text: String,
+    modified: Option<SystemTime>,
+}
+
+impl Mark {
+    fn of(file: &mut File) -> Self {
+        let mut text = String::new();
+        let _ = file.rewind();
+        let _ = file.take(100).read_to_string(&mut text);
+        let modified = file.metadata().and_then(|metadata| metadata.modified());
+        Self {
+            text,
+            modified: modified.ok(),
+        }
+    }
 }
 
 impl Lock {
     /// Returns whether no process ever had the lock before.
     pub fn is_first(&self) -> bool {
-        self.is_first
+        self.marks[0].text.is_empty()
+    }
+
+    /// Returns the state of the file before the lock was taken.
+    pub fn previous_mark(&self) -> &Mark {
+        &self.marks[0]
+    }
+
+    /// Returns the state of the file since the lock was taken.
+    pub fn mark(&self) -> &Mark {
+        &self.marks[1]
     }
 }
 
@@ -74,16 +105,14 @@ pub fn lock(
     if let Err(error @ Errno::NOLCK) = fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         return Err(cannot_lock(&path, &error.into()));
     }
-    let is_first = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+    let before = Mark::of(&mut file);
     // The content is only used in messages of other processes, so a failure does not matter.
     let _ = file
         .set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{} {}", std::process::id(), now.0));
-    Ok(Lock {
-        _file: file,
-        is_first,
-    })
+    let marks = [before, Mark::of(&mut file)];
+    Ok(Lock { _file: file, marks })
 }
 
 /// Returns whether the lock named `key` was never taken, because its file or the directory does not

@@ -1,0 +1,214 @@
+//! The mailboxes that a new address may lead to: those that the account used before, and those with
+//! one of the listed UIDs. Few have one, so that few ledgers are compared with the listing.
+//!
+//! In the first run of ten thousand accounts, looking at the files of all ledgers for each new
+//! address would take an hour. Therefore they are read at most once a second, and later changes are
+//! found in another way:
+//!
+//! - This process [notes](note) the UIDs that it records.
+//! - Another process records the first messages of a mailbox only while it has the lock on new
+//!   addresses. After another process has had that lock, all ledgers are read again.
+//!
+//! The only messages that are missed are those that another process recorded in the last seconds in
+//! a mailbox that had messages before. If this process had been a few seconds faster, it could not
+//! have found them either.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use super::{
+    connect_read_only, error,
+    mailboxes::{self, KnownMailbox, LedgerFile, Mailboxes},
+    snapshot::{LONGEST, Recent, Snapshots, lock},
+};
+use crate::{
+    domain::ids::{Listed, Uid},
+    error::Result,
+};
+
+/// The largest number of UIDs that are kept, of all mailboxes.
+const MAX_UIDS: usize = 8_000_000;
+
+/// The hashes of the UIDs in each ledger.
+static UIDS: LazyLock<Snapshots<Arc<[u32]>>> = LazyLock::new(Snapshots::default);
+
+/// The number of UIDs that were kept in [`UIDS`].
+static KEPT: AtomicUsize = AtomicUsize::new(0);
+
+/// All mailboxes of state directories with their UIDs, as they were a short time ago.
+static INDEX: LazyLock<Recent<Index>> = LazyLock::new(Recent::default);
+
+/// The UIDs that this process has recorded in the last seconds.
+static RECORDED: Mutex<VecDeque<Recorded>> = Mutex::new(VecDeque::new());
+
+/// All mailboxes of a state directory with their UIDs.
+struct Index {
+    /// When reading began. Later changes may be missing.
+    began: Instant,
+    known: Arc<Mailboxes>,
+    /// The hashes of the UIDs of each mailbox. `None` if they were too many or cannot be read.
+    uids: Vec<Option<Arc<[u32]>>>,
+}
+
+/// UIDs that this process has recorded in a ledger.
+struct Recorded {
+    at: Instant,
+    file: LedgerFile,
+    uids: Box<[u32]>,
+}
+
+/// Notes that this process has recorded UIDs in the ledger at this path.
+pub(super) fn note<'u>(ledger: &Path, uids: impl Iterator<Item = &'u Uid>) {
+    let (uids, now) = (uids.map(hash).collect(), Instant::now());
+    let Some(file) = LedgerFile::at(ledger) else {
+        return;
+    };
+    let mut recorded = lock(&RECORDED);
+    // an index that does not have them is no longer valid
+    while recorded
+        .pop_front_if(|first| now.duration_since(first.at) > 2 * LONGEST)
+        .is_some()
+    {}
+    recorded.push_back(Recorded {
+        at: now,
+        file,
+        uids,
+    });
+}
+
+/// Returns the mailboxes in `state_dir` that a new address may lead to, if it lists these messages
+/// and `account` uses it. The caller has the lock on new addresses, which no other process has had
+/// since `undisturbed`.
+///
+/// # Errors
+/// A ledger cannot be read.
+pub fn candidates(
+    state_dir: &Path,
+    listed: &[Listed],
+    account: &str,
+    undisturbed: Instant,
+) -> Result<Vec<Arc<KnownMailbox>>> {
+    let read = || Index::read(state_dir, undisturbed);
+    let index = INDEX.get(state_dir, Some(undisturbed), read)?.value;
+    if let Some(error) = &index.known.1 {
+        return Err(mailboxes::may_be_its_own(error.clone()));
+    }
+    let listed = ListedUids::new(listed);
+    let mailboxes = index.known.0.iter().zip(&index.uids);
+    let may_be_it = mailboxes.filter(|(mailbox, uids)| {
+        let used = mailbox.addresses.first();
+        let is_previous = used.is_some_and(|(_, used)| used == account);
+        is_previous || uids.as_ref().is_none_or(|uids| listed.has_any(uids))
+    });
+    let mut files: Vec<_> = may_be_it.map(|(mailbox, _)| mailbox.file.clone()).collect();
+    for recorded in lock(&RECORDED).iter() {
+        let is_later = recorded.at >= index.began;
+        if is_later && listed.has_any(&recorded.uids) && !files.contains(&recorded.file) {
+            files.push(recorded.file.clone());
+        }
+    }
+    // the index may be a few seconds old
+    let now = files.into_iter().map(mailboxes::read_again);
+    now.filter_map(Result::transpose).collect()
+}
+
+impl Index {
+    fn read(state_dir: &Path, undisturbed: Instant) -> Result<Self> {
+        let reading = mailboxes::recent(state_dir, Some(undisturbed))?;
+        let (mut uids, mut total) = (Vec::with_capacity(reading.value.0.len()), 0);
+        for mailbox in &reading.value.0 {
+            let of_mailbox = uids_in(mailbox).filter(|_| total <= MAX_UIDS);
+            total += of_mailbox.as_ref().map_or(0, |uids| uids.len());
+            uids.push(of_mailbox);
+        }
+        Ok(Self {
+            began: reading.began,
+            known: reading.value,
+            uids,
+        })
+    }
+}
+
+/// Returns the hashes of the UIDs of a mailbox, or `None` if its ledger cannot be read: the caller
+/// reads it later and reports the error.
+fn uids_in(mailbox: &KnownMailbox) -> Option<Arc<[u32]>> {
+    if mailbox.is_blank {
+        return Some(Arc::default());
+    }
+    let path = mailbox.file.path();
+    let keep =
+        |uids: &Arc<[u32]>| KEPT.fetch_add(uids.len(), Ordering::Relaxed) + uids.len() <= MAX_UIDS;
+    UIDS.get(&path, || read_uids(&path), keep).ok()
+}
+
+/// Returns the hashes of the UIDs in a ledger.
+fn read_uids(path: &Path) -> Result<Arc<[u32]>> {
+    let ledger = connect_read_only(path)?;
+    let read = || {
+        ledger
+            .prepare("SELECT uid, uid_size FROM message")?
+            .query_map([], |row| {
+                let octets: Vec<u8> = row.get(0)?;
+                let size: Option<i64> = row.get(1)?;
+                let size = size.and_then(|size| u64::try_from(size).ok());
+                Ok(Uid::from_key((&octets, size)).map_or(0, |uid| hash(&uid)))
+            })?
+            .collect::<rusqlite::Result<Arc<[u32]>>>()
+    };
+    read().map_err(|error| error::explain(path, &error))
+}
+
+/// Returns the hash of a UID, which is valid in this process only.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a part of a hash is a hash"
+)]
+fn hash(uid: &Uid) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    uid.key().hash(&mut hasher);
+    hasher.finish() as u32
+}
+
+/// The number of bits of [`ListedUids::filter`].
+const BITS: usize = 1 << 16;
+
+/// The UIDs of a listing, to compare with those of many mailboxes.
+struct ListedUids {
+    hashes: HashSet<u32>,
+    /// The bits with the numbers of the hashes, modulo [`BITS`]. Most UIDs of other mailboxes are
+    /// excluded by one bit.
+    filter: Box<[u64]>,
+}
+
+impl ListedUids {
+    fn new(listed: &[Listed]) -> Self {
+        let hashes: HashSet<_> = listed.iter().map(|message| hash(&message.uid)).collect();
+        let mut filter = vec![0; BITS / 64].into_boxed_slice();
+        for hash in &hashes {
+            let (index, bit) = Self::bit(*hash);
+            filter[index] |= bit;
+        }
+        Self { hashes, filter }
+    }
+
+    /// Returns the index and the bit of a hash in the filter.
+    fn bit(hash: u32) -> (usize, u64) {
+        let number = hash as usize % BITS;
+        (number / 64, 1 << (number % 64))
+    }
+
+    fn has_any(&self, uids: &[u32]) -> bool {
+        uids.iter().any(|uid| {
+            let (index, bit) = Self::bit(*uid);
+            self.filter[index] & bit != 0 && self.hashes.contains(uid)
+        })
+    }
+}
