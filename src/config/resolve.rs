@@ -343,7 +343,10 @@ pub(super) fn build(
     let table = with_defaults(table);
     // the port depends on `tls`
     let is_shown = |setting: &Setting| setting.source != Source::Default || setting.key == "port";
-    let settings: Vec<_> = table.settings().into_iter().filter(is_shown).collect();
+    // collecting them would keep the space for all keys
+    let mut settings = Vec::new();
+    settings.extend(table.settings().into_iter().filter(is_shown));
+    settings.shrink_to_fit();
     let values = table.complete().map_err(Incomplete::Key)?;
     let recipients = match &values.lmtp_recipients {
         Some(recipients) => recipients.0.clone(),
