@@ -212,3 +212,95 @@ impl ListedUids {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{
+            ids::{Address, MailboxId, MsgNum},
+            reconcile::reconcile,
+            time::Timestamp,
+        },
+        ledger::{Ledger, connect},
+    };
+
+    fn list(uid: &str) -> Vec<Listed> {
+        vec![Listed {
+            num: MsgNum(1),
+            uid: Uid::new(uid.as_bytes()),
+            octets: 9,
+        }]
+    }
+
+    /// Records a message in the ledger of `user`, as the first run of its account.
+    fn record(state_dir: &Path, user: &str, uid: &str) -> LedgerFile {
+        let mailbox = MailboxId {
+            name: None,
+            address: Address::new(user, "example.org", 995),
+            account: user.to_owned(),
+        };
+        let file = LedgerFile::new(state_dir, &mailbox);
+        let mut ledger = Ledger::open(&file, Some(&mailbox), "host").unwrap();
+        let listed = list(uid);
+        let known = ledger.reader().known_messages().unwrap();
+        let mut reconciled = reconcile(&listed, &known);
+        ledger
+            .admit(&mut reconciled, &listed, None, Timestamp(0))
+            .unwrap();
+        file
+    }
+
+    fn find(state_dir: &Path, (uid, account): (&str, &str), undisturbed: Instant) -> Vec<String> {
+        let found = candidates(state_dir, &list(uid), account, undisturbed).unwrap();
+        found.iter().map(|mailbox| mailbox.title()).collect()
+    }
+
+    #[test]
+    fn mailboxes_with_a_listed_uid_or_of_the_account_are_candidates() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = Instant::now();
+        assert!(find(dir.path(), ("a1", "new"), start).is_empty());
+        record(dir.path(), "ann", "a1");
+        record(dir.path(), "bob", "b1");
+        let now = Instant::now();
+        assert_eq!(
+            find(dir.path(), ("b1", "new"), now),
+            ["bob@example.org:995"]
+        );
+        assert_eq!(
+            find(dir.path(), ("c1", "ann"), now),
+            ["ann@example.org:995"]
+        );
+        assert!(find(dir.path(), ("c1", "new"), now).is_empty());
+    }
+
+    #[test]
+    fn uids_of_this_process_are_known_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = Instant::now();
+        assert!(find(dir.path(), ("a1", "new"), start).is_empty());
+        record(dir.path(), "ann", "a1");
+        assert_eq!(
+            find(dir.path(), ("a1", "new"), start),
+            ["ann@example.org:995"]
+        );
+    }
+
+    #[test]
+    fn uids_of_another_process_are_known_after_it_had_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = record(dir.path(), "ann", "a1");
+        let start = Instant::now();
+        assert!(find(dir.path(), ("a2", "new"), start).is_empty());
+        connect(&file.path())
+            .unwrap()
+            .execute("UPDATE message SET uid = CAST('a2' AS BLOB)", [])
+            .unwrap();
+        let now = Instant::now();
+        assert_eq!(
+            find(dir.path(), ("a2", "new"), now),
+            ["ann@example.org:995"]
+        );
+    }
+}

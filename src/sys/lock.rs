@@ -204,4 +204,24 @@ mod tests {
         // a program that another test starts has the file until it is executed
         take_within(ann, Duration::from_mins(1)).unwrap();
     }
+
+    #[test]
+    fn mark_changes_if_another_process_takes_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let take = || {
+            let patience = Duration::from_mins(1);
+            let stop = Interrupt::default();
+            lock(dir.path(), "ann", Timestamp(0), patience, &stop).unwrap()
+        };
+        let first = take();
+        assert!(first.is_first());
+        let mark = first.mark().clone();
+        drop(first);
+        let second = take();
+        assert_eq!(*second.previous_mark(), mark);
+        let mark = second.mark().clone();
+        drop(second);
+        std::fs::write(path(dir.path(), "ann"), "1 0\n").unwrap();
+        assert_ne!(*take().previous_mark(), mark);
+    }
 }
