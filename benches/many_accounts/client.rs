@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -13,9 +13,14 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use wait4::Wait4;
 
-use super::{Mailboxes, Options};
+use super::{
+    Mailboxes, Options,
+    dovecot::PASSWORD,
+    peers::{PEERS, Target},
+};
 
 /// The resource usage of a command and its child processes.
+#[derive(Clone, Copy)]
 pub struct Usage {
     pub wall: Duration,
     /// User plus system time.
@@ -40,7 +45,7 @@ impl<'a> Client<'a> {
     pub fn new(options: &'a Options, server: &dyn Mailboxes) -> Result<Self> {
         let home = options.dir.join("home");
         fs::create_dir_all(home.join(".config/pouch"))?;
-        fs::write(home.join("password"), "secret\n")?;
+        fs::write(home.join("password"), format!("{PASSWORD}\n"))?;
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         fs::set_permissions(home.join("password"), private)?;
         let mut config = format!(
@@ -110,89 +115,35 @@ impl<'a> Client<'a> {
         Ok(usage)
     }
 
-    /// Polls all accounts with each other client that is installed, one process per account.
-    #[allow(
-        clippy::too_many_lines,
-        reason = "a list of programs with their configs"
-    )]
-    pub fn peers(&self, server: &dyn Mailboxes) -> Result<Vec<(&'static str, Usage)>> {
-        let (port, ca) = (server.port(), server.authority());
-        let ca = ca.display();
-        let mut results = Vec::new();
-        let script = |name: &str, text: String| -> Result<PathBuf> {
-            let path = self.home.join(name);
-            fs::write(&path, text)?;
-            Ok(path)
+    /// Returns the other clients that are installed, with the command that polls all accounts.
+    pub fn peers(&self, server: &dyn Mailboxes) -> Result<Vec<(&'static str, Command)>> {
+        let authority = server.authority();
+        let target = Target {
+            port: server.port(),
+            authority: &authority,
         };
-        let mpop = script(
-            "mpop.sh",
-            format!(
-                "umask 077; mkdir -p ~/mpop/$1/{{cur,new,tmp}}; printf '%s\\n' 'account default' \
-                 'host localhost' 'port {port}' \"user user$1\" 'password secret' 'auth user' \
-                 'tls on' 'tls_starttls off' 'tls_trust_file {ca}' 'keep on' \
-                 \"uidls_file ~/mpop/$1.uidls\" \"delivery maildir ~/mpop/$1\" > ~/mpop/$1.rc\n\
-                 exec mpop -q -C ~/mpop/$1.rc default\n"
-            ),
-        )?;
-        let fdm = script(
-            "fdm.sh",
-            format!(
-                "umask 077; mkdir -p ~/fdm; printf '%s\\n' 'action \"m\" maildir \"%h/fdm/mail\"' \
-                 \"account \\\"a\\\" pop3s server \\\"localhost\\\" port {port} user \
-                 \\\"user$1\\\" pass \\\"secret\\\" no-verify keep cache \\\"%h/fdm/$1.cache\\\"\" \
-                 'match all action \"m\"' 'set lock-types none' > ~/fdm/$1.conf\n\
-                 exec fdm -q -l -f ~/fdm/$1.conf fetch\n"
-            ),
-        )?;
-        let fetchmail = script(
-            "fetchmail.sh",
-            format!(
-                "umask 077; mkdir -p ~/fm/$1; printf '%s\\n' \"poll localhost protocol pop3 port \
-                 {port} uidl user user$1 password secret ssl sslcertfile {ca} keep mda \
-                 '/bin/cat >/dev/null'\" > ~/fm/$1/rc\n\
-                 FETCHMAILHOME=$HOME/fm/$1 exec fetchmail -s -f ~/fm/$1/rc\n"
-            ),
-        )?;
-        let getmail = script(
-            "getmail.sh",
-            format!(
-                "umask 077; mkdir -p ~/gm/$1/mail/{{cur,new,tmp}}; printf '%s\\n' '[retriever]' \
-                 'type = SimplePOP3SSLRetriever' 'server = localhost' 'port = {port}' \
-                 \"username = user$1\" 'password = secret' 'ca_certs = {ca}' '[destination]' \
-                 'type = Maildir' \"path = ~/gm/$1/mail/\" '[options]' 'read_all = false' \
-                 'delete = false' > ~/gm/$1/rc\n\
-                 exec getmail -q --getmaildir=$HOME/gm/$1 --rcfile=rc\n"
-            ),
-        )?;
-        for (name, script) in [
-            ("mpop", mpop),
-            ("fdm", fdm),
-            ("fetchmail", fetchmail),
-            ("getmail", getmail),
-        ] {
-            let is_installed = Command::new(name).arg("--version").output().is_ok();
-            if !is_installed {
-                eprintln!("{name} is not installed");
+        let mut found = Vec::new();
+        for peer in PEERS {
+            let only = &self.options.only;
+            if !only.is_empty() && !only.iter().any(|name| name == peer.name) {
                 continue;
             }
-            // the first run fetches; the second one is measured
-            self.many(&script)?;
-            results.push((name, self.many(&script)?));
+            if peer.is_installed() {
+                let command = peer.prepare(&self.home, self.options, &target)?;
+                found.push((peer.name, command));
+            } else {
+                eprintln!("{} is not installed", peer.name);
+            }
         }
-        Ok(results)
+        Ok(found)
     }
 
-    fn many(&self, script: &Path) -> Result<Usage> {
-        let jobs = self.options.jobs.to_string();
-        let numbers: Vec<_> = (0..self.options.accounts)
-            .map(|account| account.to_string())
-            .collect();
-        let list = self.home.join("numbers");
-        fs::write(&list, numbers.join("\n"))?;
-        let mut command = Command::new("xargs");
-        command.args(["-n", "1", "-P", &jobs, "-a"]).arg(list);
-        command.arg("bash").arg(script);
-        self.measure(&mut command)
+    /// Runs another client, and ends it after the time limit.
+    pub fn poll(&self, command: &Command) -> Result<Usage> {
+        let mut limited = Command::new("timeout");
+        limited.arg(self.options.limit.to_string());
+        limited.arg(command.get_program()).args(command.get_args());
+        self.measure(&mut limited)
     }
 
     /// Runs a command, and measures it.

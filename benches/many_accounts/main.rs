@@ -8,9 +8,13 @@
 //!
 //! Three runs are measured: the first one, which fetches one message per account; one in which
 //! nothing is new; and one in which 1 % of the accounts have a new message. `--rounds` repeats the
-//! latter two. With `--strace`, the calls of fsync and similar functions of each run are counted
-//! instead, which slows the runs down. With `--peers`, other clients poll the same accounts, one
-//! process per account, as many at the same time as `--jobs` ("many" in the table).
+//! latter two; the medians are printed at the end. With `--strace`, the calls of fsync and similar
+//! functions of each run are counted instead, which slows the runs down.
+//!
+//! With `--peers`, other clients ([`peers`]) poll the same accounts in the same rounds: in one
+//! process, and in one process per account, as many at the same time as `--jobs` ("each").
+//! `--only fetchmail,mpop-each` selects some of them. A client that needs longer than `--limit`
+//! seconds is ended, with exit status 124.
 //!
 //! With `--seed`, there is no first run: each ledger is a copy of that of the first account, which has
 //! fetched one message. For 10,000 accounts, that saves many minutes.
@@ -26,10 +30,13 @@
 )]
 
 mod client;
+#[path = "../dovecot/mod.rs"]
 mod dovecot;
+mod mailboxes;
+mod peers;
 mod responder;
 
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, env, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
@@ -46,6 +53,8 @@ pub struct Options {
     rounds: usize,
     dovecot: bool,
     peers: bool,
+    only: Vec<String>,
+    limit: u32,
     strace: bool,
     seed: bool,
     pouch: PathBuf,
@@ -59,6 +68,8 @@ fn options() -> Result<Options> {
         rounds: 1,
         dovecot: false,
         peers: false,
+        only: Vec::new(),
+        limit: 600,
         strace: false,
         seed: false,
         pouch: env!("CARGO_BIN_EXE_pouch").into(),
@@ -77,6 +88,8 @@ fn options() -> Result<Options> {
             "--pouch" => options.pouch = value()?.into(),
             "--dir" => options.dir = value()?.into(),
             "--server" => options.dovecot = value()? == "dovecot",
+            "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
+            "--limit" => options.limit = value()?.parse()?,
             "--peers" => options.peers = true,
             "--seed" => options.seed = true,
             "--strace" => options.strace = true,
@@ -103,7 +116,7 @@ fn main() -> Result<()> {
     let _ = fs::remove_dir_all(&options.dir);
     fs::create_dir_all(&options.dir)?;
     let mut server: Box<dyn Mailboxes> = if options.dovecot {
-        Box::new(dovecot::Dovecot::start(&options)?)
+        Box::new(mailboxes::Dovecot::start(&options)?)
     } else {
         Box::new(responder::Responder::start(&options)?)
     };
@@ -116,47 +129,99 @@ fn main() -> Result<()> {
         options.jobs,
         load.trim()
     );
+    let peers = if options.peers {
+        client.peers(server.as_ref())?
+    } else {
+        Vec::new()
+    };
+    let mut runs = Runs {
+        options: &options,
+        usages: BTreeMap::new(),
+    };
     if options.seed {
         client.seed(server.port())?;
     } else {
-        print("first run", &options, &client.fetch()?);
+        runs.add("first run", "pouch", client.fetch()?);
+    }
+    for (name, command) in &peers {
+        runs.add("first run", name, client.poll(command)?);
     }
     for _ in 0..options.rounds {
-        print("nothing new", &options, &client.fetch()?);
-        server.add(&mut (0..options.accounts).step_by(100))?;
-        print("1 % new", &options, &client.fetch()?);
-    }
-    if options.peers {
-        for (name, usage) in client.peers(server.as_ref())? {
-            print(name, &options, &usage);
+        for run in ["nothing new", "1 % new"] {
+            if run == "1 % new" {
+                server.add(&mut (0..options.accounts).step_by(100))?;
+            }
+            runs.add(run, "pouch", client.fetch()?);
+            for (name, command) in &peers {
+                runs.add(run, name, client.poll(command)?);
+            }
         }
     }
+    runs.print_medians();
     drop(server);
     fs::remove_dir_all(&options.dir)?;
     Ok(())
 }
 
-fn print(name: &str, options: &Options, usage: &Usage) {
-    let Usage {
-        wall,
-        cpu,
-        memory,
-        files,
-        syncs,
-        code,
-    } = usage;
-    let per_second = |time: &Duration| {
-        let accounts = u32::try_from(options.accounts).unwrap_or(u32::MAX);
-        f64::from(accounts) / time.as_secs_f64()
-    };
-    println!(
-        "{name:12} {:7.1} s  cpu {:6.1} s  {:6.0} accounts/s, {:5.0} per core  {:5} MiB  {files:5} \
-         files  {} syncs  exit {code}",
-        wall.as_secs_f64(),
-        cpu.as_secs_f64(),
-        per_second(wall),
-        per_second(cpu),
-        memory / 1024,
-        syncs.map_or("-".to_owned(), |syncs| syncs.to_string()),
-    );
+/// The runs that were measured.
+struct Runs<'a> {
+    options: &'a Options,
+    /// By the kind of the run and the name of the client.
+    usages: BTreeMap<(&'static str, &'static str), Vec<Usage>>,
+}
+
+impl Runs<'_> {
+    /// Adds a run, and prints it.
+    fn add(&mut self, run: &'static str, client: &'static str, usage: Usage) {
+        self.print(run, client, &usage);
+        self.usages.entry((run, client)).or_default().push(usage);
+    }
+
+    /// Prints the median of each kind of run that was repeated.
+    fn print_medians(&self) {
+        if self.options.rounds < 2 {
+            return;
+        }
+        println!("medians of wall and CPU time:");
+        for ((run, client), usages) in &self.usages {
+            let median = |value: &dyn Fn(&Usage) -> Duration| {
+                let mut values: Vec<_> = usages.iter().map(value).collect();
+                values.sort_unstable();
+                values[values.len() / 2]
+            };
+            let usage = Usage {
+                wall: median(&|usage| usage.wall),
+                cpu: median(&|usage| usage.cpu),
+                ..usages[0]
+            };
+            self.print(run, client, &usage);
+        }
+    }
+
+    fn print(&self, run: &str, client: &str, usage: &Usage) {
+        let Usage {
+            wall,
+            cpu,
+            memory,
+            files,
+            syncs,
+            code,
+        } = usage;
+        let per_second = |time: &Duration| {
+            let accounts = u32::try_from(self.options.accounts).unwrap_or(u32::MAX);
+            f64::from(accounts) / time.as_secs_f64()
+        };
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().unwrap_or_default();
+        println!(
+            "{run:11} {client:14} {:7.1} s  cpu {:6.1} s  {:6.0} accounts/s, {:5.0} per core  \
+             {:5.1} MiB  {files:5} files  {} syncs  exit {code}  load {load}",
+            wall.as_secs_f64(),
+            cpu.as_secs_f64(),
+            per_second(wall),
+            per_second(cpu),
+            f64::from(u32::try_from(*memory).unwrap_or(u32::MAX)) / 1024.0,
+            syncs.map_or("-".to_owned(), |syncs| syncs.to_string()),
+        );
+    }
 }

@@ -60,7 +60,7 @@ pub fn run(port: u16, ca: Option<&Path>, user: &str, mode: &Mode) -> Result<usiz
     session.expect_ok()?;
     session.send(&format!(
         "USER {user}\r\nPASS {}\r\nUIDL\r\n",
-        super::server::PASSWORD
+        super::dovecot::PASSWORD
     ))?;
     for _ in ["USER", "PASS", "UIDL"] {
         session.expect_ok()?;

@@ -44,12 +44,13 @@
     reason = "a benchmark prints its results"
 )]
 
+#[path = "../dovecot/mod.rs"]
+mod dovecot;
 mod environment;
 mod gauge;
 mod limit;
 mod mailbox;
 mod rounds;
-mod server;
 mod slow_line;
 mod table;
 mod tool;

@@ -15,11 +15,11 @@ use anyhow::{Context, Result, bail};
 use openssl::x509::X509;
 
 use super::{
+    dovecot::{OWNER, PASSWORD, Server},
     environment::{CLIENT_UID, find},
     gauge::{self, Usage},
     limit::{self, Mode},
     mailbox::{Mailbox, Sizes},
-    server::{HOSTS, OWNER, PASSWORD, Server},
     slow_line::SlowLine,
     table::{Row, Table},
     tool::{Authority, Errand, Tool, pouch_account, write_config},
@@ -27,6 +27,19 @@ use super::{
 
 /// The round-trip time of the slow line.
 const ROUND_TRIP: Duration = Duration::from_millis(40);
+
+/// The host names and addresses of the server.
+const HOSTS: [&str; 4] = ["localhost", "127.0.0.1", "127.0.0.2", "127.0.0.3"];
+
+/// One process serves many logins.
+const CONFIG: &str = "
+listen = 127.0.0.1, 127.0.0.2, 127.0.0.3
+auth_verbose = no
+service pop3-login {
+  service_count = 0
+  client_limit = 900
+}
+";
 
 /// A connection between client and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -68,10 +81,10 @@ impl Rounds {
         fs::create_dir(&bin)?;
         fs::copy(env!("CARGO_BIN_EXE_pouch"), bin.join("pouch"))?;
         fs::copy(std::env::current_exe()?, bin.join("side_by_side"))?;
-        let server = Server::start(work.join("server"))?;
+        let server = Server::start(work.join("server"), CONFIG)?;
         let certificates = work.join("certificates");
         add_authority(&certificates, &server.ca)?;
-        let slow = SlowLine::open(server.pop3s, ROUND_TRIP)?;
+        let slow = SlowLine::open(server.ports[1], ROUND_TRIP)?;
         Ok(Self {
             work,
             server,
@@ -92,7 +105,7 @@ impl Rounds {
     }
 
     fn warm(&self, mailbox: &Mailbox) -> Result<()> {
-        let listed = limit::run(self.server.pop3, None, &mailbox.user, &Mode::Discard)?;
+        let listed = limit::run(self.server.ports[0], None, &mailbox.user, &Mode::Discard)?;
         if listed != mailbox.len() {
             bail!(
                 "the server has {listed} messages of {}, not {}",
@@ -211,7 +224,7 @@ impl Rounds {
         for _ in 0..self.repeats {
             let home = self.run_dir(None)?;
             let errand = Errand {
-                port: self.server.pop3,
+                port: self.server.ports[0],
                 authority: None,
                 user: "",
                 home: &home,
@@ -334,11 +347,11 @@ impl Rounds {
     ) -> Result<Vec<OsString>> {
         let named = Some(Authority::File(&self.server.ca));
         let (port, authority) = match line {
-            Line::Clear => (self.server.pop3, None),
-            Line::Tls => (self.server.pop3s, named),
+            Line::Clear => (self.server.ports[0], None),
+            Line::Tls => (self.server.ports[1], named),
             // The raw limit does not search for CAs.
-            Line::System if tool.is_limit() => (self.server.pop3s, named),
-            Line::System => (self.server.pop3s, Some(Authority::System)),
+            Line::System if tool.is_limit() => (self.server.ports[1], named),
+            Line::System => (self.server.ports[1], Some(Authority::System)),
             Line::Rtt => (self.slow.port, named),
         };
         // getmail6 has the port in the names of its state files.
@@ -346,7 +359,7 @@ impl Rounds {
             let path = entry?.path();
             let name = path
                 .to_string_lossy()
-                .replace(&format!("-{}-", self.server.pop3), &format!("-{port}-"));
+                .replace(&format!("-{}-", self.server.ports[0]), &format!("-{port}-"));
             fs::rename(&path, name)?;
         }
         let errand = Errand {

@@ -13,8 +13,8 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use super::{
+    dovecot::PASSWORD,
     environment::{CLIENT_UID, find},
-    server::PASSWORD,
 };
 
 /// A client.

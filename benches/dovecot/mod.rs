@@ -1,4 +1,4 @@
-//! A private Dovecot on loopback (`tests/servers/dovecot`).
+//! A private Dovecot on loopback (`tests/servers/dovecot`), for all benchmarks.
 
 use std::{
     fs,
@@ -14,16 +14,10 @@ pub const PASSWORD: &str = "secret";
 /// The user ID that owns the mail on the server.
 pub const OWNER: u32 = 24001;
 
-/// The host names and addresses of the server.
-pub const HOSTS: [&str; 4] = ["localhost", "127.0.0.1", "127.0.0.2", "127.0.0.3"];
-
-/// The configuration: any user exists and has a Maildir, a session does not set flags, and one
-/// process serves many logins.
+/// The configuration: any user exists and has a Maildir, and a session does not set flags.
 const CONFIG: &str = "
-listen = 127.0.0.1, 127.0.0.2, 127.0.0.3
 mail_location = maildir:~/Maildir
 pop3_no_flag_updates = yes
-auth_verbose = no
 passdb {
   driver = static
   args = password=secret
@@ -32,26 +26,24 @@ userdb {
   driver = static
   args = uid=24001 gid=24001 home=/mnt/mail/%n allow_all_users=yes
 }
-service pop3-login {
-  service_count = 0
-  client_limit = 900
-}
 ";
 
 /// A running server, which is stopped when it is dropped.
 #[derive(Debug)]
 pub struct Server {
     dir: PathBuf,
-    pub pop3: u16,
-    pub pop3s: u16,
+    /// The ports for clear text and TLS.
+    pub ports: [u16; 2],
+    /// The certificate of its authority.
     pub ca: PathBuf,
 }
 
 impl Server {
-    /// Starts a server with its files in `dir`, and waits until it accepts connections.
-    pub fn start(dir: PathBuf) -> Result<Self> {
+    /// Starts a server with its files in `dir` and these lines in its configuration, and waits until
+    /// it accepts connections.
+    pub fn start(dir: PathBuf, lines: &str) -> Result<Self> {
         let config = dir.with_extension("conf");
-        fs::write(&config, CONFIG)?;
+        fs::write(&config, format!("{CONFIG}{lines}"))?;
         let config = format!("conf={}", config.display());
         let out = launcher("start", &dir)
             .args([&config, "ttl=86400"])
@@ -70,10 +62,8 @@ impl Server {
                 .map(|pair| pair.1)
                 .with_context(|| format!("the launcher of the server did not print {key}"))
         };
-        let (pop3, pop3s) = (value("pop3_port")?.parse()?, value("pop3s_port")?.parse()?);
         Ok(Self {
-            pop3,
-            pop3s,
+            ports: [value("pop3_port")?.parse()?, value("pop3s_port")?.parse()?],
             ca: value("ca_file")?.into(),
             dir,
         })
