@@ -1,8 +1,8 @@
 //! The other clients: their configs and command lines.
 //!
-//! Each leaves the messages on the server and delivers to a Maildir, except fetchmail, which hands
-//! each message to `cat`. All verify the certificate of the server except fdm, which cannot be given
-//! an authority.
+//! Each leaves the messages on the server. mpop and fdm deliver to a Maildir; fetchmail, which
+//! cannot, and getmail, which refuses to do it as root, pass each message to a program that does
+//! nothing. All verify the certificate of the server except fdm, which cannot be given an authority.
 
 use std::{
     fmt::Write as _,
@@ -95,6 +95,8 @@ impl Peer {
             let own = self.account(&dir, account, target)?;
             match self.mode {
                 Mode::One => common.push_str(&own),
+                // one file per account in both modes
+                Mode::Each if self.program == Program::Getmail => {}
                 Mode::Each => {
                     let head = self.head(&dir, options, target);
                     write(&dir.join(format!("{account}.rc")), &(head + &own))?;
@@ -142,12 +144,8 @@ impl Peer {
     fn account(self, dir: &Path, account: usize, target: &Target<'_>) -> Result<String> {
         let (port, ca) = (target.port, target.authority.display());
         let own = dir.join(account.to_string());
-        if matches!(self.program, Program::Mpop | Program::Getmail) {
-            for folder in ["cur", "new", "tmp"] {
-                fs::create_dir_all(own.join("mail").join(folder))?;
-            }
-        } else {
-            fs::create_dir_all(&own)?;
+        for folder in ["cur", "new", "tmp"] {
+            fs::create_dir_all(own.join("mail").join(folder))?;
         }
         fs::set_permissions(&own, PermissionsExt::from_mode(0o700))?;
         let own = own.display();
@@ -172,8 +170,8 @@ impl Peer {
                 let text = format!(
                     "[retriever]\ntype = SimplePOP3SSLRetriever\nserver = localhost\n\
                      port = {port}\nusername = user{account}\npassword = {PASSWORD}\n\
-                     ca_certs = {ca}\n[destination]\ntype = Maildir\npath = {own}/mail/\n\
-                     [options]\nread_all = false\ndelete = false\n"
+                     ca_certs = {ca}\n[destination]\ntype = MDA_external\npath = /bin/true\n\
+                     allow_root_commands = true\n[options]\nread_all = false\ndelete = false\n"
                 );
                 write(&dir.join(format!("{account}.rc")), &text)?;
                 String::new()
@@ -193,7 +191,7 @@ impl Peer {
                     .into();
             }
             Program::Mpop => &["-q", "-C", &config, "default"],
-            Program::Fdm => &["-q", "-l", "-f", &config, "fetch"],
+            Program::Fdm => &["-q", "-m", "-f", &config, "fetch"],
             Program::Getmail => {
                 return vec![
                     "-q".to_owned(),
@@ -219,7 +217,7 @@ impl Peer {
                 command.args(["-q", "-a", "-C"]).arg(path("rc"));
             }
             Program::Fdm => {
-                command.args(["-q", "-l", "-f"]).arg(path("rc"));
+                command.args(["-q", "-m", "-f"]).arg(path("rc"));
                 command.arg("fetch");
             }
             Program::Getmail => {
