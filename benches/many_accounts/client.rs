@@ -141,6 +141,7 @@ impl<'a> Client<'a> {
     /// Runs another client, and ends it after the time limit.
     pub fn poll(&self, command: &Command) -> Result<Usage> {
         let mut limited = Command::new("timeout");
+        limited.arg("-k5");
         limited.arg(self.options.limit.to_string());
         limited.arg(command.get_program()).args(command.get_args());
         self.measure(&mut limited)
