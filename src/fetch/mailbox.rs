@@ -100,18 +100,26 @@ impl Recognised {
     }
 }
 
-/// A known mailbox, and what it has in common with the listing.
+/// A message whose header is compared.
+#[derive(Clone, Copy)]
+enum Sampled {
+    /// Its UID is unknown.
+    Unknown,
+    /// Its UID is known, with the fingerprint of the header if that is known.
+    Known(Option<Fingerprint>),
+}
+
+/// A known mailbox, and what it has in common with the listing. Its ledger is closed: there may be
+/// hundreds of mailboxes with the same UIDs.
 struct Comparison {
     mailbox: KnownMailbox,
-    reader: Reader,
     candidate: Candidate,
-    /// The messages whose headers are compared: their indices in the listing, and their rows if
-    /// their UIDs are known.
-    sample: Vec<(usize, Option<RowId>)>,
-    /// The messages that the server should still have, and are not listed.
-    absent: Vec<RowId>,
-    /// The fingerprints of messages that an interrupted run delivered without recording them.
-    recovered: HashMap<RowId, Fingerprint>,
+    /// The messages whose headers are compared: their indices in the listing, and whether their
+    /// UIDs are known.
+    sample: Vec<(usize, Sampled)>,
+    /// If there are unknown UIDs in the sample: the fingerprints of the messages that the server
+    /// should still have, and that are not listed.
+    absent: HashSet<Fingerprint>,
     /// Whether its messages are being fetched, so that more will be known about them.
     is_pending: bool,
 }
@@ -206,7 +214,7 @@ fn compare_uids(
         }
         if let Some(reader) = Reader::open(&mailbox.file, &identity.address)? {
             let mailbox = Arc::unwrap_or_clone(mailbox);
-            let comparison = compare(mailbox, reader, basis, listing)?;
+            let comparison = compare(mailbox, &reader, basis, listing)?;
             if !comparison.sample.is_empty() || comparison.is_pending {
                 comparisons.push(comparison);
             }
@@ -218,7 +226,7 @@ fn compare_uids(
 /// Compares the UIDs of the listing with those of `mailbox`.
 fn compare(
     mailbox: KnownMailbox,
-    reader: Reader,
+    reader: &Reader,
     basis: &Basis<'_>,
     listing: &Listing,
 ) -> Result<Comparison> {
@@ -226,7 +234,7 @@ fn compare(
     let mut known = reader.known_messages()?;
     let mut recovered = HashMap::new();
     if !is_running && reader.was_interrupted()? {
-        let recovery = recover::find_delivered(&reader, basis.router, basis.account)?;
+        let recovery = recover::find_delivered(reader, basis.router, basis.account)?;
         let rows = recovery.delivered.iter().map(|found| found.row).collect();
         known.mark_delivered(&rows, basis.now);
         let unchanged = recovery.delivered.iter().filter(|found| !found.filtered);
@@ -252,15 +260,39 @@ fn compare(
         (false, _) if candidate.is_previous && candidate.known > 0 => sample(&uids.unknown),
         (false, _) => Vec::new(),
     };
+    let sample = sampled(reader, &sample, &recovered)?;
+    let is_unknown = |(_, sampled): &(usize, Sampled)| matches!(sampled, Sampled::Unknown);
+    let mut absent = HashSet::new();
+    if sample.iter().any(is_unknown) {
+        let fingerprints = reader.fingerprints(reconciled.absent)?;
+        absent.extend(fingerprints.into_iter().filter_map(|(.., known)| known));
+    }
     Ok(Comparison {
         sample,
-        absent: reconciled.absent,
-        recovered,
+        absent,
         is_pending: is_running && uids.waiting && uids.settled.is_empty(),
         candidate,
         mailbox,
-        reader,
     })
+}
+
+/// Reads the fingerprints of the messages whose headers are compared. `recovered` has those of
+/// messages that an interrupted run delivered without recording them.
+fn sampled(
+    reader: &Reader,
+    sample: &[(usize, Option<RowId>)],
+    recovered: &HashMap<RowId, Fingerprint>,
+) -> Result<Vec<(usize, Sampled)>> {
+    let rows = sample.iter().filter_map(|(_, row)| *row);
+    let mut recorded = reader.fingerprints(rows)?.into_iter();
+    let mut known = |row: RowId| {
+        let recorded = recorded.next().and_then(|(.., recorded)| recorded);
+        Sampled::Known(recorded.or_else(|| recovered.get(&row).copied()))
+    };
+    Ok(sample
+        .iter()
+        .map(|(index, row)| (*index, row.map_or(Sampled::Unknown, &mut known)))
+        .collect())
 }
 
 /// The listed messages, by what a known mailbox has under their UIDs.
@@ -316,31 +348,21 @@ fn compare_headers(
     let found = identify::fingerprints(session, &listed, unreadable)?;
     let header = |index: usize| indices.binary_search(&index).ok().and_then(|at| found[at]);
     for comparison in comparisons {
-        let (same_uid, new_uid): (Vec<_>, Vec<_>) = comparison
-            .sample
-            .iter()
-            .map(|(index, row)| (header(*index), *row))
-            .partition(|(_, row)| row.is_some());
-        let rows = same_uid.iter().filter_map(|(_, row)| *row);
-        let recorded = comparison.reader.fingerprints(rows)?;
         let candidate = &mut comparison.candidate;
-        for ((now, _), (row, _, recorded)) in same_uid.into_iter().zip(recorded) {
-            let recorded = recorded.or_else(|| comparison.recovered.get(&row).copied());
-            match (now, recorded) {
-                (Some(now), Some(recorded)) if now == recorded => candidate.same += 1,
-                (Some(_), Some(_)) => candidate.different += 1,
-                _ => {}
+        for (index, sampled) in &comparison.sample {
+            let Some(now) = header(*index) else {
+                continue;
+            };
+            match sampled {
+                Sampled::Known(Some(recorded)) if now == *recorded => candidate.same += 1,
+                Sampled::Known(Some(_)) => candidate.different += 1,
+                Sampled::Known(None) => {}
+                Sampled::Unknown => {
+                    candidate.read += 1;
+                    candidate.moved += usize::from(comparison.absent.contains(&now));
+                }
             }
         }
-        if new_uid.is_empty() {
-            continue;
-        }
-        let absent = comparison.absent.iter().copied();
-        let absent = comparison.reader.fingerprints(absent)?;
-        let absent: HashSet<_> = absent.into_iter().filter_map(|(.., known)| known).collect();
-        let read: Vec<_> = new_uid.into_iter().filter_map(|(now, _)| now).collect();
-        candidate.read = read.len();
-        candidate.moved = read.iter().filter(|now| absent.contains(*now)).count();
     }
     Ok(())
 }
