@@ -110,8 +110,10 @@ pub fn candidates(
     });
     let mut files: Vec<_> = may_be_it.map(|(mailbox, _)| mailbox.file.clone()).collect();
     for recorded in lock(&RECORDED).iter() {
+        let is_here = recorded.file.dir().parent() == Some(state_dir);
         let is_later = recorded.at >= index.began;
-        if is_later && listed.has_any(&recorded.uids) && !files.contains(&recorded.file) {
+        if is_here && is_later && listed.has_any(&recorded.uids) && !files.contains(&recorded.file)
+        {
             files.push(recorded.file.clone());
         }
     }
