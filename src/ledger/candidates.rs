@@ -73,10 +73,10 @@ pub(super) fn note<'u>(ledger: &Path, uids: impl Iterator<Item = &'u Uid>) {
     };
     let mut recorded = lock(&RECORDED);
     // an index that does not have them is no longer valid
-    while recorded
-        .pop_front_if(|first| now.duration_since(first.at) > 2 * LONGEST)
-        .is_some()
-    {}
+    let is_old = |first: &Recorded| now.duration_since(first.at) > 2 * LONGEST;
+    while recorded.front().is_some_and(is_old) {
+        recorded.pop_front();
+    }
     recorded.push_back(Recorded {
         at: now,
         file,
