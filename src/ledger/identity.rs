@@ -116,7 +116,7 @@ impl Reader {
                 .map(|row| {
                     select.query_row([row.0], |columns| {
                         let fingerprint = columns.get::<_, Option<[u8; 16]>>(2)?;
-                        Ok((row, uid(columns, 0)?, fingerprint.map(Fingerprint)))
+                        Ok((row, uid(columns)?, fingerprint.map(Fingerprint)))
                     })
                 })
                 .collect()
@@ -188,10 +188,10 @@ impl Ledger {
     }
 }
 
-/// Reads a UID from two columns: `uid` in column `first`, and `uid_size` in the next one.
-pub(super) fn uid(columns: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Uid> {
-    let octets: Vec<u8> = columns.get(first)?;
-    let key = (octets.as_slice(), columns.get(first + 1)?);
+/// Reads a UID from the columns `uid` and `uid_size`.
+pub(super) fn uid(columns: &rusqlite::Row<'_>) -> rusqlite::Result<Uid> {
+    let octets: Vec<u8> = columns.get("uid")?;
+    let key = (octets.as_slice(), columns.get("uid_size")?);
     // A derived UID has a fingerprint of 16 bytes. Other bytes are returned as a server UID.
     Ok(Uid::from_key(key).unwrap_or_else(|| Uid::new(octets.as_slice())))
 }

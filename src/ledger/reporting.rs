@@ -4,7 +4,7 @@
 
 use rusqlite::params;
 
-use super::{Ledger, Reader, RecoveredNotice, Row, rows};
+use super::{Ledger, Reader, RecoveredNotice, Row};
 use crate::{
     domain::{
         ids::RowId,
@@ -65,11 +65,10 @@ impl Reader {
     /// The ledger cannot be read.
     pub fn unreported_quarantines(&self) -> Result<Vec<Row>> {
         self.read(|ledger| {
-            let columns = rows::COLUMNS;
             ledger
-                .prepare_cached(&format!(
-                    "SELECT {columns} FROM message WHERE state = 'quarantined'
-                     AND reported_at IS NULL AND missing_since IS NULL ORDER BY id"
+                .prepare_cached(&Self::rows_where(
+                    "state = 'quarantined' AND reported_at IS NULL AND missing_since IS NULL
+                     ORDER BY id",
                 ))?
                 .query_map([], |columns| self.row(columns))?
                 .collect()

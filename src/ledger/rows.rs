@@ -134,13 +134,8 @@ impl Row {
     }
 }
 
-/// The expression for the state that is shown.
+/// The expression for the displayed state.
 const SHOWN_STATE: &str = "CASE WHEN state = 'delivered' AND truncated THEN 'short' ELSE state END";
-
-pub(super) const COLUMNS: &str = "id, uid, uid_size, listed_size,
-    CASE WHEN state = 'delivered' AND truncated THEN 'short' ELSE state END AS shown_state,
-    first_seen, delivered_at, bytes_received, missing_since, attempts, retry_after, reason, sender,
-    subject, delete_requested OR delete_by_rule, copy, imported_from, adopted_name";
 
 impl Row {
     /// Returns whether pouch delivered it. `ledger catchup --as-fetched` and `import` record
@@ -168,44 +163,54 @@ impl RowRange {
 }
 
 impl Reader {
+    /// Returns the query for the messages that meet `condition`, an SQL expression that an
+    /// `ORDER BY` may follow. [`row`](Self::row) reads its results.
+    pub(super) fn rows_where(condition: &str) -> String {
+        format!("SELECT *, {SHOWN_STATE} AS shown_state FROM message WHERE {condition}")
+    }
+
+    /// Reads a message from the columns of [`rows_where`](Self::rows_where).
     pub(super) fn row(&self, columns: &Columns<'_>) -> rusqlite::Result<Row> {
-        let state: String = columns.get(4)?;
+        let state: String = columns.get("shown_state")?;
         let state = State::ALL
             .into_iter()
             .find(|known| known.name() == state)
-            .ok_or_else(|| rusqlite::Error::InvalidColumnType(4, state, Type::Text))?;
+            .ok_or_else(|| rusqlite::Error::InvalidColumnType(0, state, Type::Text))?;
         let moment = |column| {
             let at: rusqlite::Result<Option<i64>> = columns.get(column);
             at.map(|at| at.map(Timestamp))
         };
-        let (id, first_seen) = (RowId(columns.get(0)?), Timestamp(columns.get(5)?));
+        let (id, first_seen) = (
+            RowId(columns.get("id")?),
+            Timestamp(columns.get("first_seen")?),
+        );
         let name = MessageFileName {
             first_seen,
             row: id,
-            copy: columns.get(15)?,
+            copy: columns.get("copy")?,
             variant: 0,
             destinations: 1,
             origin: self.name.clone(),
         };
-        let adopted: Option<String> = columns.get(17)?;
+        let adopted: Option<String> = columns.get("adopted_name")?;
         Ok(Row {
             is_adopted: adopted.is_some(),
             name: adopted.unwrap_or_else(|| name.to_string()),
             id,
-            uid: uid(columns, 1)?,
-            octets: columns.get(3)?,
+            uid: uid(columns)?,
+            octets: columns.get("listed_size")?,
             state,
             first_seen,
-            delivered: moment(6)?,
-            received: columns.get(7)?,
-            missing: moment(8)?,
-            attempts: columns.get(9)?,
-            next_try: moment(10)?,
-            reason: columns.get(11)?,
-            sender: columns.get(12)?,
-            subject: columns.get(13)?,
-            delete_requested: columns.get(14)?,
-            imported_from: columns.get(16)?,
+            delivered: moment("delivered_at")?,
+            received: columns.get("bytes_received")?,
+            missing: moment("missing_since")?,
+            attempts: columns.get("attempts")?,
+            next_try: moment("retry_after")?,
+            reason: columns.get("reason")?,
+            sender: columns.get("sender")?,
+            subject: columns.get("subject")?,
+            delete_requested: columns.get("delete_requested")? || columns.get("delete_by_rule")?,
+            imported_from: columns.get("imported_from")?,
         })
     }
 
@@ -227,7 +232,7 @@ impl Reader {
                  OR (state <> 'gone' AND (delete_requested OR delete_by_rule))"
                 .to_owned(),
         };
-        let query = format!("SELECT {COLUMNS} FROM message WHERE {condition} ORDER BY id");
+        let query = Self::rows_where(&format!("({condition}) ORDER BY id"));
         let mut select = self
             .connection
             .prepare(&query)
@@ -294,11 +299,9 @@ impl Reader {
     /// There is no such message, or the ledger cannot be read.
     pub fn find(&self, id: RowId) -> Result<Row> {
         self.connection
-            .query_row(
-                &format!("SELECT {COLUMNS} FROM message WHERE id = ?"),
-                [id.0],
-                |columns| self.row(columns),
-            )
+            .query_row(&Self::rows_where("id = ?"), [id.0], |columns| {
+                self.row(columns)
+            })
             .map_err(|error| match error {
                 rusqlite::Error::QueryReturnedNoRows => no_such_message(RowRange {
                     first: id,
