@@ -1,4 +1,4 @@
-//! The program: asks the library to do it all, and ends as it says.
+//! The `pouch` program: passes the command line to the library, and exits with its status.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     }
     let (exit, signal) = pouch::cli::run(std::env::args_os(), roots);
     if let Some(signal) = signal {
-        // ends the process by that very signal, as those who sent it expect
+        // the parent process sees that the signal ended this one
         let _ = signal_hook::low_level::emulate_default_handler(signal);
     }
     ExitCode::from(exit.0)
