@@ -18,9 +18,6 @@ use crate::{
     error::Error,
 };
 
-/// The hint for most contradictions.
-const REMOVE_ONE: &str = "remove one of them";
-
 /// Merges the keys of an account with those of `[defaults]`.
 ///
 /// A default that excludes one of the account's own keys, or has no effect with it, is left out.
@@ -116,7 +113,7 @@ pub(super) fn check_choices(document: &Document, table: &AccountTable, mistakes:
             let what = format!("`{second}` and `{first}` cannot be used together");
             let other = Some((&at.span, "already set here"));
             let mistake = document.draw(&duplicate.span, &what, other);
-            mistakes.add(mistake.with_hint(REMOVE_ONE));
+            mistakes.add(mistake.with_hint(choice.hint()));
         }
     }
 }
@@ -165,7 +162,7 @@ fn check_tls(document: &Document, table: &AccountTable) -> Result<(), Error> {
             let what = format!("`{key}` has no effect with `tls = \"off\"`");
             Err(document
                 .contradiction(source, &what, Some(&tls.source), "TLS is off")
-                .with_hint(REMOVE_ONE))
+                .with_hint("remove one of them"))
         }
         None => Ok(()),
     }

@@ -177,6 +177,9 @@ pub(super) fn type_mismatch(
              \"ann@example.org\"]"
                 .to_owned(),
         ),
+        "maildir" | "mbox" | "lmtp" if value.is_array() => {
+            Some("a rule with `also` delivers to several destinations".to_owned())
+        }
         _ => instead_of_zero.map(str::to_owned).or(unexpected.hint),
     };
     let is_one_escape = document.text[span.clone()].matches('\\').count() == 1

@@ -120,6 +120,14 @@ pub enum Choice {
 impl Choice {
     /// All sets.
     pub const ALL: [Self; 4] = [Self::Password, Self::Destination, Self::Trust, Self::Route];
+
+    /// Returns the hint for two keys of the set.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Destination => "remove one of them; a rule with `also` delivers to several",
+            Self::Password | Self::Trust | Self::Route => "remove one of them",
+        }
+    }
 }
 
 /// A kind of table in the config, each of which has different keys.

@@ -60,7 +60,7 @@ fn several_mistakes() {
          | ------- already set here
       12 | mbox = "x"
          | ^^^^
-    hint: remove one of them
+    hint: remove one of them; a rule with `also` delivers to several
     ~/.config/pouch/config.toml:3:1: `tls-client-key` needs `tls-client-cert`
       3 | tls-client-key = "~/key"
         | ^^^^^^^^^^^^^^

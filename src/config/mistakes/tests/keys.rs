@@ -312,7 +312,7 @@ fn contradictions() {
         | ------- already set here
       5 | pipe = ["x"]
         | ^^^^
-    hint: remove one of them
+    hint: remove one of them; a rule with `also` delivers to several
 
     ~/.config/pouch/config.toml:7:1: `tls-pin` and `tls-ca-file` cannot be used together
       6 | tls-ca-file = "x"

@@ -146,7 +146,7 @@ fn strings() {
         "[defaults]\nuser = \"a\\r\\nQUIT\"",
         "[defaults]\nmaildir = \"$HOME/Mail\"",
         "[defaults]\nmaildir = \"~ann/Mail\"",
-        "[defaults]\nmaildir = []",
+        "[defaults]\nmaildir = [\"~/Mail\", \"~/Copy\"]",
         "[defaults]\ntls-pin = \"sha256:5f\"",
         "[defaults]\nlmtp = \"/run/lmtp\"",
         "[defaults]\nlmtp = \"::1:24\"",
@@ -182,9 +182,10 @@ fn strings() {
         |           ^^^^^^^^^^^
     hint: write a literal path; only a leading `~/` is expanded
 
-    ~/.config/pouch/config.toml:2:11: `maildir` must be a path in quotes, like "~/Mail/work", not an empty list
-      2 | maildir = []
-        |           ^^
+    ~/.config/pouch/config.toml:2:11: `maildir` must be a path in quotes, like "~/Mail/work", not a list
+      2 | maildir = ["~/Mail", "~/Copy"]
+        |           ^^^^^^^^^^^^^^^^^^^^
+    hint: a rule with `also` delivers to several destinations
 
     ~/.config/pouch/config.toml:2:11: `tls-pin` must be "sha256:…" with 64 hexadecimal digits, not "sha256:5f"
       2 | tls-pin = "sha256:5f"
