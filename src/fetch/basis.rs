@@ -22,6 +22,8 @@ pub(super) struct Basis<'a> {
     pub(super) maildirs: &'a [MaildirState],
     /// Messages that an interrupted run delivered and did not record.
     pub(super) recovered: &'a [Recovered],
+    /// Whether the mailbox was recognised, so that it is not compared with others again.
+    pub(super) is_recognised: bool,
     pub(super) now: Timestamp,
 }
 

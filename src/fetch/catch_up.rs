@@ -77,7 +77,7 @@ pub fn catch_up(account: &Account, env: &RunEnv, choice: CatchUp) -> Result<Caug
         .map_err(|error| with_access_hint(error, account, env))?;
     let messages = &listing.messages;
     let mut _mailbox_lock = None;
-    if ledger.reader().is_blank()?
+    if ledger.reader().is_unidentified()?
         && let Some(recognised) = known_mailbox(
             &mut session,
             (account, env, file),

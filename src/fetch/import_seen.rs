@@ -132,7 +132,7 @@ impl Mailbox {
         }
         let (listing, mut messages) = identify::list(session, || known(&reader), unreadable)?;
         let mut mailbox_lock = None;
-        if reader.as_ref().map_or(Ok(true), Reader::is_blank)?
+        if reader.as_ref().map_or(Ok(true), Reader::is_unidentified)?
             && let Some(recognised) =
                 known_mailbox(session, (account, env, file.clone()), &listing, unreadable)?
         {

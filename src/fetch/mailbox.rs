@@ -247,10 +247,7 @@ fn compare(
     let candidate = Candidate {
         known: uids.settled.len() + reconciled.absent.len(),
         shared: uids.settled.len(),
-        is_previous: mailbox
-            .addresses
-            .first()
-            .is_some_and(|(_, used)| used == account),
+        is_previous: mailbox.was_used_by(account),
         ..Candidate::default()
     };
     // the header of a message that was skipped is often not known

@@ -127,7 +127,7 @@ pub(super) struct View {
     /// The report that an address leads to a known mailbox.
     notice: Option<Error>,
     /// The lock of that mailbox.
-    _mailbox_lock: Option<Lock>,
+    mailbox_lock: Option<Lock>,
 }
 
 impl View {
@@ -151,7 +151,7 @@ impl View {
             maildirs: destinations::maildirs(account),
             recovery,
             notice: None,
-            _mailbox_lock: None,
+            mailbox_lock: None,
         })
     }
 
@@ -166,12 +166,12 @@ impl View {
         loop {
             match survey(session, &self.basis(account, env), unreadable)? {
                 Surveyed::Mailbox(survey) => return Ok((self, survey)),
-                // its ledger has messages, so that this happens once
+                // once, since it is not compared with others then
                 Surveyed::Elsewhere(recognised) => {
                     let file = recognised.mailbox.file.clone();
                     let lock = env.lock_key(file.key(), env.patience);
                     self = Self {
-                        _mailbox_lock: Some(lock.map_err(without_wait)?),
+                        mailbox_lock: Some(lock.map_err(without_wait)?),
                         notice: Some(recognised.notice(account)),
                         ..Self::open(account, env, file)?
                     };
@@ -189,6 +189,7 @@ impl View {
             router: &self.router,
             maildirs: &self.maildirs,
             recovered: &self.recovery.delivered,
+            is_recognised: self.mailbox_lock.is_some(),
             now: env.clock.now(),
         }
     }

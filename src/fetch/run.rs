@@ -51,7 +51,7 @@ pub(super) struct AccountRun<'a> {
     pub(super) unsettled: bool,
     /// The lock of the mailbox, if it was recognised in this run. That of the account is held by the
     /// caller.
-    mailbox_lock: Option<Lock>,
+    pub(super) mailbox_lock: Option<Lock>,
     /// The last message whose DELE was answered before a session was lost.
     pub(super) last_answered_deletion: Option<RowId>,
     /// Whether the next run has to search for copies of messages that only some destinations stored.

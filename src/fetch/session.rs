@@ -23,6 +23,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     event::Event,
+    ledger::mailboxes,
     net::Stream,
     pop3::{listing::Listing, transaction::Transaction},
     text::count,
@@ -72,6 +73,9 @@ impl AccountRun<'_> {
             self.outcome.raise_exit(Kind::Unavailable.exit());
         }
         self.record_findings(&findings)?;
+        if !listing.messages.is_empty() && self.ledger.reader().is_unidentified()? {
+            mailboxes::leave_others(&self.file, &self.account.name)?;
+        }
         self.ledger
             .admit(&mut reconciled, &listing.messages, Some(&self.run), now)?;
         drop(lock);
@@ -135,7 +139,7 @@ impl AccountRun<'_> {
         loop {
             match self.survey_once(session)? {
                 Surveyed::Mailbox(survey) => return Ok(survey),
-                // its ledger has messages, so that this happens once
+                // once, since it is not compared with others then
                 Surveyed::Elsewhere(recognised) => self.continue_with(&recognised)?,
             }
         }
@@ -151,6 +155,7 @@ impl AccountRun<'_> {
             committer,
             maildirs,
             memory,
+            mailbox_lock,
             ..
         } = self;
         let basis = Basis {
@@ -161,6 +166,7 @@ impl AccountRun<'_> {
             router: committer.router(),
             maildirs,
             recovered: &[],
+            is_recognised: mailbox_lock.is_some(),
             now: env.clock.now(),
         };
         survey(session, &basis, &mut memory.unreadable)

@@ -93,7 +93,7 @@ pub(super) fn survey(
     };
     let (listing, mut known) = identify::list(session, known, unreadable)?;
     let mut lock = None;
-    if basis.reader.map_or(Ok(true), Reader::is_blank)? {
+    if !basis.is_recognised && basis.reader.map_or(Ok(true), Reader::is_unidentified)? {
         match mailbox::identify(session, basis, &listing, unreadable)? {
             Identified::New(held) => lock = held,
             Identified::Known(recognised) => return Ok(Surveyed::Elsewhere(recognised)),

@@ -104,9 +104,7 @@ pub fn candidates(
     let listed = ListedUids::new(listed);
     let mailboxes = index.known.0.iter().zip(&index.uids);
     let may_be_it = mailboxes.filter(|(mailbox, uids)| {
-        let used = mailbox.addresses.first();
-        let is_previous = used.is_some_and(|(_, used)| used == account);
-        is_previous || uids.as_ref().is_none_or(|uids| listed.has_any(uids))
+        mailbox.was_used_by(account) || uids.as_ref().is_none_or(|uids| listed.has_any(uids))
     });
     let mut files: Vec<_> = may_be_it.map(|(mailbox, _)| mailbox.file.clone()).collect();
     for recorded in lock(&RECORDED).iter() {

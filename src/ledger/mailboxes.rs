@@ -16,7 +16,7 @@ use std::{
     time::Instant,
 };
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::{
     Reader, check_file, connect, connect_read_only, error, foreign_version, schema,
@@ -95,6 +95,15 @@ impl LedgerFile {
         self.remove()
     }
 
+    /// Changes the ledger, which is not that of this run.
+    fn change(&self, sql: &str, parameters: impl Params) -> Result<()> {
+        let path = self.path();
+        let changed = connect(&path).and_then(|ledger| ledger.execute(sql, parameters));
+        changed
+            .map(drop)
+            .map_err(|error| error::explain(&path, &error))
+    }
+
     /// Removes the ledger.
     ///
     /// # Errors
@@ -139,6 +148,12 @@ impl KnownMailbox {
 
     fn has(&self, address: &Address) -> bool {
         self.addresses.iter().any(|(known, _)| known == address)
+    }
+
+    /// Returns whether the account with this name was the last to use it.
+    pub fn was_used_by(&self, account: &str) -> bool {
+        let used = self.addresses.first();
+        used.is_some_and(|(_, used)| used == account)
     }
 
     /// Returns whether it has the address of `mailbox`, and they do not both have a name.
@@ -346,10 +361,7 @@ impl<'a> Catalog<'a> {
                 |known: &&Arc<KnownMailbox>| mailbox.name.is_none() || known.name.is_none();
             known.iter().filter(usable)
         };
-        let of_account = |known: &&Arc<KnownMailbox>| {
-            let used = known.addresses.first();
-            used.is_some_and(|(_, account)| *account == mailbox.account)
-        };
+        let of_account = |known: &&Arc<KnownMailbox>| known.was_used_by(&mailbox.account);
         let on_host = |known: &&Arc<KnownMailbox>| {
             known.addresses.iter().any(|(known, _)| {
                 (&known.user, &known.host) == (&mailbox.address.user, &mailbox.address.host)
@@ -536,26 +548,60 @@ pub(super) fn release(file: &LedgerFile, mailbox: &MailboxId, is_new: bool) -> R
             other.file.remove()?;
             continue;
         }
-        let path = other.file.path();
         let Address { user, host, port } = address;
-        connect(&path)
-            .and_then(|ledger| {
-                ledger.execute(
-                    "DELETE FROM address WHERE user = ? AND host = ? AND port = ?",
-                    params![user, host, port],
-                )
-            })
-            .map_err(|error| error::explain(&path, &error))?;
+        other.file.change(
+            "DELETE FROM address WHERE user = ? AND host = ? AND port = ?",
+            params![user, host, port],
+        )?;
+    }
+    Ok(())
+}
+
+/// Records that `account` uses the mailbox in `file` from now on: if the server has no message of
+/// another mailbox that the account used before, these may be the same one. If the account gets an
+/// address of that other one again, its messages are compared.
+///
+/// # Errors
+/// A ledger cannot be written.
+pub fn leave_others(file: &LedgerFile, account: &str) -> Result<()> {
+    let Some(state_dir) = file.dir.parent() else {
+        return Ok(());
+    };
+    let known = recent(state_dir, None)?.value;
+    for other in &known.0 {
+        if other.file != *file && other.was_used_by(account) {
+            other.file.change(
+                "UPDATE message SET address = NULL WHERE NOT EXISTS (
+                     SELECT 1 FROM message WHERE state IN ('delivered', 'skipped')
+                     AND missing_since IS NULL AND NOT never_listed)",
+                [],
+            )?;
+        }
     }
     Ok(())
 }
 
 impl Reader {
-    /// Returns whether no message was ever recorded, so that nothing shows which mailbox this is.
+    /// Returns whether no message was ever recorded.
     ///
     /// # Errors
     /// The ledger cannot be read.
     pub fn is_blank(&self) -> Result<bool> {
         is_blank(&self.connection).map_err(|error| self.explain(&error))
+    }
+
+    /// Returns whether nothing shows which mailbox this is: no message was recorded, or the account
+    /// has used another mailbox since, and the server had none of the messages then.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn is_unidentified(&self) -> Result<bool> {
+        self.connection
+            .query_row(
+                "SELECT NOT EXISTS (SELECT 1 FROM message WHERE address IS NOT NULL)",
+                [],
+                |row| row.get(0),
+            )
+            .map_err(|error| self.explain(&error))
     }
 }

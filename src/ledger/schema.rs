@@ -82,7 +82,8 @@ const TABLES: &str = "
         id                  INTEGER PRIMARY KEY AUTOINCREMENT,  -- numbers are never reused
         uid                 BLOB NOT NULL,      -- from UIDL, or a fingerprint
         uid_size            INTEGER,            -- the size, if the UID is a fingerprint
-        address             INTEGER,            -- where it was fetched or its header compared last
+        address             INTEGER,            -- where it was fetched or its header compared last;
+                                                -- NULL: that may be another mailbox now
         uid_reused          INTEGER NOT NULL DEFAULT 0, -- the UID now belongs to another message
         listed_size         INTEGER NOT NULL,   -- by LIST, in bytes
         -- OR instead of IN, for which SQLite builds a temporary table for each write

@@ -375,6 +375,64 @@ fn mailbox_that_was_empty_is_compared_once_it_has_messages() {
 }
 
 #[test]
+fn mailbox_whose_first_address_is_used_again_arrives_once() {
+    let server = Server::plain().messages(corpus::messages(3)).start();
+    let mut accounts = Accounts::new();
+    accounts.only(ann(&server), "keep = \"none\"");
+    accounts.pouch(&["fetch"], 0);
+    // with nothing on the server, this could be another mailbox
+    accounts.only(("ann", "localhost", server.port()), "");
+    server.add("uid-4", corpus::message(4));
+    accounts.pouch(&["fetch"], 0).assert_silent();
+    accounts.only(ann(&server), "");
+    server.add("uid-5", corpus::message(5));
+    accounts
+        .pouch(&["plan"], 0)
+        .assert_stdout("2 messages on the server, 1 known");
+    accounts
+        .pouch(&["fetch"], 0)
+        .assert_stderr("this is the mailbox of ann@localhost");
+    accounts.pouch(&["fetch"], 0).assert_silent();
+    accounts.assert_arrived("work", &(1..=5).map(corpus::message).collect::<Vec<_>>());
+}
+
+#[test]
+fn two_addresses_that_are_used_in_turn_arrive_once() {
+    let server = Server::plain().messages(corpus::messages(1)).start();
+    let mut accounts = Accounts::new();
+    for (turn, host) in (2..).zip(["127.0.0.1", "localhost"].repeat(3)) {
+        let address = ("ann", host, server.port());
+        // leaves nothing on the server that was delivered, but a message that was not
+        server.add(format!("uid-{turn}"), corpus::message(turn));
+        accounts.only(address, "keep = \"none\"\nlimit = 1");
+        accounts.pouch(&["fetch"], 0);
+    }
+    accounts.only(ann(&server), "");
+    accounts.pouch(&["fetch"], 0);
+    accounts.only(("ann", "localhost", server.port()), "");
+    accounts.pouch(&["fetch"], 0);
+    accounts.assert_arrived("work", &(1..=7).map(corpus::message).collect::<Vec<_>>());
+}
+
+#[test]
+fn address_that_is_used_again_is_compared_until_it_has_a_message() {
+    let server = Server::plain().messages(corpus::messages(3)).start();
+    let mut accounts = Accounts::new();
+    accounts.only(ann(&server), "keep = \"none\"");
+    accounts.pouch(&["fetch"], 0);
+    accounts.only(("ann", "localhost", server.port()), "");
+    server.add("uid-4", corpus::message(4));
+    accounts.pouch(&["fetch"], 0);
+    accounts.only(ann(&server), "");
+    server.fault(on("STAT").times(1).answer("+OK 0 0\r\n"));
+    accounts.pouch(&["fetch"], 0).assert_silent();
+    accounts
+        .pouch(&["fetch"], 0)
+        .assert_stderr("this is the mailbox of ann@localhost");
+    accounts.assert_arrived("work", &(1..=4).map(corpus::message).collect::<Vec<_>>());
+}
+
+#[test]
 fn ledger_is_found_without_network_after_the_address_changed() {
     let server = Server::plain().messages(corpus::messages(2)).start();
     let mut accounts = Accounts::new();
