@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    CommandContext, CommandResult, account_user,
+    CommandContext, CommandResult,
     args::{self, LogFormat, When},
     capacity::Capacity,
     dirs,
@@ -16,6 +16,7 @@ use super::{
     metrics,
     metrics::MetricsFile,
     setup,
+    users::account_user,
 };
 use crate::{
     config::{Account, SecretSource, Trust, oauth::OAuth, overrides::Overrides, url},

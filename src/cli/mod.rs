@@ -2,7 +2,6 @@
 //!
 //! Each command returns its exit status or a failure. Failures are printed here.
 
-mod account_user;
 mod accounts_command;
 mod activity;
 pub mod args;
@@ -13,7 +12,6 @@ mod config;
 pub mod dirs;
 mod existing;
 mod fetch;
-mod handover;
 mod import;
 mod init;
 mod ledger;
@@ -51,8 +49,8 @@ use crate::{
 };
 use args::{Cli, Command, Fetch, Global, When};
 use dirs::Dirs;
-use handover::Handover;
 use setup::Setup;
+use users::handover::Handover;
 
 /// An error that ended a command, with its exit status.
 struct Failure {

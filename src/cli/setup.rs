@@ -12,9 +12,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::{
     accounts_command::{self, StoredList},
     dirs::{Dirs, StateDir},
-    handover::Handover,
     import::places,
     sources::{Files, HandedSource, Listed, by_name},
+    users::handover::Handover,
 };
 use crate::{
     config::{

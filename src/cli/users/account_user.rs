@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Returns the user who has to run an account, or `None` if this is the user of this process.
-pub(super) fn of(account: &Account) -> Result<Option<User>> {
+pub(in crate::cli) fn of(account: &Account) -> Result<Option<User>> {
     let Some(name) = &account.deliver_as else {
         return Ok(None);
     };

@@ -12,8 +12,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::sources::HandedSource;
 use crate::{
+    cli::sources::HandedSource,
     error::{Error, Kind, Result},
     sys::{
         password::Secret,

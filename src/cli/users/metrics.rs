@@ -1,0 +1,132 @@
+//! The metrics of all accounts.
+//!
+//! The processes of users cannot write them, since the file is that of this process. Another process
+//! of each user reads the ledgers.
+
+use std::time::Duration;
+
+use super::{
+    group::Groups,
+    outcome::Outcome,
+    process::{Order, Periodic},
+};
+use crate::{
+    cli::{
+        CommandContext,
+        args::{Accounts, Command, Fetch, LogFormat, ShardOption, Status},
+        dirs,
+        metrics::MetricsFile,
+    },
+    domain::time::Timestamp,
+    error::{Exit, Result},
+    report::metrics::{AccountMetrics, RunMetrics},
+};
+
+/// Writes the metrics of all accounts, if the command or the config asks for that.
+pub(super) struct Publisher<'a> {
+    context: &'a CommandContext,
+    /// The accounts that are fetched.
+    names: &'a [String],
+    file: Option<MetricsFile>,
+    log: Option<LogFormat>,
+    /// The start of the round.
+    pub started: Timestamp,
+    /// The interval of `--every`. This process does not know when a round of another one ends.
+    pub every: Option<Duration>,
+}
+
+impl<'a> Publisher<'a> {
+    /// Returns the publisher for a command that fetches. For other commands, it writes nothing.
+    ///
+    /// # Errors
+    /// The file is not valid.
+    pub fn new(
+        context: &'a CommandContext,
+        fetch: Option<&Fetch>,
+        names: &'a [String],
+    ) -> Result<Self> {
+        let file = match fetch {
+            Some(args) => MetricsFile::find(context, args)?,
+            None => None,
+        };
+        Ok(Self {
+            context,
+            names,
+            every: fetch
+                .and_then(|args| args.every)
+                .filter(|_| file.is_some())
+                .map(Duration::from),
+            file,
+            log: fetch.and_then(|args| args.log),
+            started: dirs::clock().now(),
+        })
+    }
+
+    /// Returns whether metrics are written.
+    pub fn is_active(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Writes the metrics. Returns the exit code that follows from it. `exit` is that of the run if it
+    /// is over.
+    pub fn write(&mut self, exit: Option<Exit>) -> Exit {
+        let Some(file) = &mut self.file else {
+            return Exit::OK;
+        };
+        let run = RunMetrics {
+            ended: dirs::clock().now(),
+            outcome: exit.map(|exit| (self.started, exit)),
+        };
+        let (context, names) = (self.context, self.names);
+        file.write(context, self.log, run, || metrics_of_all(context, names))
+    }
+}
+
+/// Returns the metrics of all enabled accounts and of those named, whose ledgers are read by processes
+/// of their users.
+fn metrics_of_all(context: &CommandContext, names: &[String]) -> Result<Vec<AccountMetrics>> {
+    let groups = all_and(context, names);
+    let command = Command::Status(Status {
+        accounts: Accounts {
+            accounts: Vec::new(),
+        },
+        shard: ShardOption::default(),
+        problems: false,
+        check: None,
+    });
+    let mut outcome = Outcome::default();
+    let handovers = outcome.handovers(context, &command, &groups.groups, false);
+    let program = std::env::args_os().next().unwrap_or_else(|| "pouch".into());
+    let order = Order {
+        arguments: vec![program, "--json".into(), "status".into()],
+        merges: true,
+        one_by_one: false,
+    };
+    let mut periodic = Periodic {
+        every: None,
+        act: &mut || {},
+    };
+    order.run(context, &handovers, &mut outcome, &mut periodic)?;
+    let unreadable = groups
+        .failed
+        .iter()
+        .map(|(name, _)| AccountMetrics::unreadable(name));
+    let found = outcome.accounts.iter().map(AccountMetrics::from_document);
+    Ok(found.chain(unreadable).collect())
+}
+
+/// Returns all enabled accounts and those named.
+fn all_and(context: &CommandContext, names: &[String]) -> Groups {
+    let of = |names: &[String]| Groups::new(context, names, false, ShardOption::default());
+    let mut groups = of(&[]);
+    let is_known = |name: &&String| groups.names().any(|known| known == name.as_str());
+    let others: Vec<_> = names
+        .iter()
+        .filter(|name| !is_known(name))
+        .cloned()
+        .collect();
+    if !others.is_empty() {
+        groups.extend(of(&others));
+    }
+    groups
+}

@@ -1,0 +1,198 @@
+//! The processes that run the accounts of users.
+
+use std::{
+    ffi::OsString,
+    io::{Read, Write},
+    process::{Child, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    handover::{Handover, MARK},
+    outcome::{Ended, Outcome},
+};
+use crate::{
+    cli::CommandContext,
+    error::{Error, Kind, Result},
+    sys::{
+        interrupt::{Interrupt, Wake},
+        process,
+    },
+};
+
+/// The time for a process to end before a signal is forwarded to it. The signal of a terminal
+/// reaches it directly, and a second one would end it at once.
+const FORWARD_AFTER: Duration = Duration::from_millis(100);
+
+/// How processes are run.
+pub(super) struct Order {
+    /// Their command line.
+    pub arguments: Vec<OsString>,
+    /// Whether their JSON documents are read.
+    pub merges: bool,
+    /// Whether they run one after the other, since they write to the same output.
+    pub one_by_one: bool,
+}
+
+/// An action that is repeated while processes run.
+pub(super) struct Periodic<'a> {
+    /// The time between two repetitions. With `None`, the action is never carried out.
+    pub every: Option<Duration>,
+    /// The action.
+    pub act: &'a mut dyn FnMut(),
+}
+
+impl Periodic<'_> {
+    /// Returns the time of the next repetition.
+    fn next(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.every?)
+    }
+}
+
+impl Order {
+    /// Runs a process for each handover, waits for them, and adds their outcomes to `outcome`.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn run(
+        &self,
+        context: &CommandContext,
+        handovers: &[Handover],
+        outcome: &mut Outcome,
+        periodic: &mut Periodic<'_>,
+    ) -> Result<()> {
+        let mut running = Vec::new();
+        for handover in handovers {
+            if context.stop.signal().is_some() {
+                break;
+            }
+            running.push(self.start(context, handover)?);
+            if self.one_by_one {
+                wait(&mut running, &context.stop, outcome, periodic)?;
+            }
+        }
+        wait(&mut running, &context.stop, outcome, periodic)
+    }
+
+    /// Starts a process for the accounts of a handover.
+    fn start(&self, context: &CommandContext, handover: &Handover) -> Result<Process> {
+        let failed = |error: std::io::Error| {
+            Error::new(
+                Kind::Io,
+                "cannot start a process for the accounts of a user",
+            )
+            .with_fact(error.to_string())
+        };
+        let document = handover.document()?;
+        let (name, rest) = self
+            .arguments
+            .split_first()
+            .ok_or_else(|| Error::new(Kind::Bug, "there is no command line"))?;
+        let mut command = process::this_program(name);
+        if let Some(user) = &handover.user {
+            let environment = context.setup.dirs.environment_of(user);
+            command.env_clear().envs(environment);
+        }
+        process::restore_environment(&mut command);
+        command.arg(MARK).args(rest).stdin(Stdio::piped());
+        if self.merges {
+            command.stdout(Stdio::piped());
+        }
+        let mut child = command.spawn().map_err(failed)?;
+        if let Some(mut input) = child.stdin.take() {
+            // if the process has failed, its exit code says so
+            let _ = input.write_all(&document);
+        }
+        let output = child.stdout.take().map(|mut output| {
+            thread::spawn(move || {
+                let mut bytes = Vec::new();
+                let _ = output.read_to_end(&mut bytes);
+                bytes
+            })
+        });
+        let user = handover.user.as_ref();
+        Ok(Process {
+            user: user.map_or_else(|| "root".into(), |user| user.name.clone()),
+            accounts: handover.accounts.clone(),
+            child,
+            output,
+        })
+    }
+}
+
+/// A process that runs a group.
+struct Process {
+    /// The user, for messages.
+    user: String,
+    accounts: Vec<String>,
+    child: Child,
+    /// Reads its JSON document.
+    output: Option<thread::JoinHandle<Vec<u8>>>,
+}
+
+impl Process {
+    /// Returns the process after its end.
+    fn ended(self, status: std::process::ExitStatus) -> Ended {
+        Ended {
+            user: self.user,
+            accounts: self.accounts,
+            status,
+            output: self.output.and_then(|output| output.join().ok()),
+        }
+    }
+}
+
+/// Waits for all processes, and adds their outcomes. A signal to this process ends them.
+fn wait(
+    running: &mut Vec<Process>,
+    stop: &Interrupt,
+    outcome: &mut Outcome,
+    periodic: &mut Periodic<'_>,
+) -> Result<()> {
+    let failed = |error: std::io::Error| {
+        Error::new(Kind::Io, "cannot wait for a process").with_fact(error.to_string())
+    };
+    let mut is_stopped = false;
+    let mut deadline = periodic.next();
+    loop {
+        let mut ended = Vec::new();
+        for index in (0..running.len()).rev() {
+            if let Some(status) = running[index].child.try_wait().map_err(failed)? {
+                ended.push(running.remove(index).ended(status));
+            }
+        }
+        for process in ended {
+            outcome.add(process, stop.signal().is_some());
+        }
+        if running.is_empty() {
+            return Ok(());
+        }
+        let children = running.iter().map(|process| &process.child);
+        if is_stopped {
+            process::wait_for_any(children, &Interrupt::default(), None).map_err(failed)?;
+            continue;
+        }
+        match process::wait_for_any(children, stop, deadline).map_err(failed)? {
+            Wake::Signal => {
+                is_stopped = true;
+                end(running);
+            }
+            Wake::Deadline => {
+                (periodic.act)();
+                deadline = periodic.next();
+            }
+            Wake::Ready => {}
+        }
+    }
+}
+
+/// Ends processes after a signal.
+fn end(running: &mut [Process]) {
+    let _ = Interrupt::default().sleep(FORWARD_AFTER);
+    for process in running {
+        if matches!(process.child.try_wait(), Ok(None)) {
+            process::terminate(&process.child);
+        }
+    }
+}

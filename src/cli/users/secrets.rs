@@ -1,0 +1,68 @@
+//! The passwords that this process obtains for the process of a user.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    cli::{
+        CommandContext,
+        args::{Command, Ledger},
+        fetch,
+    },
+    config::{Account, Author, SecretSource, Trust},
+    error::Result,
+    sys::password::Secret,
+};
+
+/// Returns the secrets of `accounts` that their process cannot obtain, by account. An error is
+/// reported by the run of the account. `is_other_user` says whether the process has another user.
+pub(super) fn of(
+    context: &CommandContext,
+    command: &Command,
+    accounts: &[Account],
+    is_other_user: bool,
+) -> Result<BTreeMap<String, Result<Secret>>> {
+    if !connects(command) {
+        return Ok(BTreeMap::new());
+    }
+    let env = fetch::env(context, &[])?;
+    let needed = accounts.iter().filter(|account| {
+        // it must not come from a file that the user names
+        let is_trusted = account.author != Author::User;
+        is_trusted && is_needed(&account.secret, is_other_user)
+    });
+    Ok(needed
+        .map(|account| {
+            let account = Account {
+                // the user reads them
+                client_certificate: None,
+                trust: Trust::System,
+                ..account.clone()
+            };
+            (account.name.clone(), env.secret(&account))
+        })
+        .collect())
+}
+
+/// Returns whether a command connects to servers, and takes the passwords from the config.
+fn connects(command: &Command) -> bool {
+    match command {
+        Command::Fetch(args) => args.password_command.is_none(),
+        Command::Plan(_)
+        | Command::Check(_)
+        | Command::Ledger(Ledger::Catchup(_) | Ledger::Adopt(_)) => true,
+        _ => false,
+    }
+}
+
+/// Returns whether a secret is obtained by this process, for a process of another user or of the
+/// same one.
+fn is_needed(secret: &SecretSource, is_other_user: bool) -> bool {
+    match secret {
+        SecretSource::Command(_)
+        | SecretSource::TokenCommand(_)
+        | SecretSource::OAuth(_)
+        | SecretSource::Certificate => false,
+        SecretSource::Prompt | SecretSource::Given(_) => true,
+        SecretSource::File(_) | SecretSource::Credential(_) => is_other_user,
+    }
+}
