@@ -17,10 +17,7 @@ use std::{
     collections::{HashSet, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
     path::Path,
-    sync::{
-        Arc, LazyLock, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, LazyLock, Mutex},
     time::Instant,
 };
 
@@ -39,9 +36,6 @@ const MAX_UIDS: usize = 8_000_000;
 
 /// The hashes of the UIDs in each ledger.
 static UIDS: LazyLock<Snapshots<Arc<[u32]>>> = LazyLock::new(Snapshots::default);
-
-/// The number of UIDs that were kept in [`UIDS`].
-static KEPT: AtomicUsize = AtomicUsize::new(0);
 
 /// All mailboxes of state directories with their UIDs, as they were a short time ago.
 static INDEX: LazyLock<Recent<Index>> = LazyLock::new(Recent::default);
@@ -125,7 +119,7 @@ impl Index {
         let reading = mailboxes::recent(state_dir, Some(undisturbed))?;
         let (mut uids, mut total) = (Vec::with_capacity(reading.value.0.len()), 0);
         for mailbox in &reading.value.0 {
-            let of_mailbox = uids_in(mailbox).filter(|_| total <= MAX_UIDS);
+            let of_mailbox = uids_in(mailbox, MAX_UIDS.saturating_sub(total));
             total += of_mailbox.as_ref().map_or(0, |uids| uids.len());
             uids.push(of_mailbox);
         }
@@ -137,16 +131,15 @@ impl Index {
     }
 }
 
-/// Returns the hashes of the UIDs of a mailbox, or `None` if its ledger cannot be read: the caller
-/// reads it later and reports the error.
-fn uids_in(mailbox: &KnownMailbox) -> Option<Arc<[u32]>> {
+/// Returns the hashes of the UIDs of a mailbox. Returns `None` if there are more than `most`, or if
+/// its ledger cannot be read: the caller then compares it, and reports the error.
+fn uids_in(mailbox: &KnownMailbox, most: usize) -> Option<Arc<[u32]>> {
     if mailbox.is_blank {
         return Some(Arc::default());
     }
     let path = mailbox.file.path();
-    let keep =
-        |uids: &Arc<[u32]>| KEPT.fetch_add(uids.len(), Ordering::Relaxed) + uids.len() <= MAX_UIDS;
-    UIDS.get(&path, || read_uids(&path), keep).ok()
+    let uids = UIDS.get(&path, || read_uids(&path), |uids| uids.len() <= most);
+    uids.ok().filter(|uids| uids.len() <= most)
 }
 
 /// Returns the hashes of the UIDs in a ledger.
