@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Exit, Kind, Result},
     fetch::{
         connect::{Milestone, connect, described_route, show_certificate, with_access_hint},
-        env::RunEnv,
+        env::{RunEnv, check_not_exported},
         hooks,
         logins::record_success,
         tokens,
@@ -286,13 +286,20 @@ fn procmail_warning(argv: &[String]) -> Option<Error> {
     )
 }
 
+/// Opens the ledger, which must not have been exported.
+fn open_ledger(account: &Account, env: &RunEnv) -> Result<Ledger> {
+    let ledger = env.ledger(account)?;
+    check_not_exported(account, ledger.reader())?;
+    Ok(ledger)
+}
+
 /// Runs the steps up to the listing of the mailbox. Returns the failed step with its error.
 fn reach(
     account: &Account,
     env: &RunEnv,
     steps: &mut Steps<'_>,
 ) -> std::result::Result<(), (Step, Error)> {
-    let mut ledger = env.ledger(account).map_err(|error| ("ledger", error))?;
+    let mut ledger = open_ledger(account, env).map_err(|error| ("ledger", error))?;
     show_state_dir(env, steps);
     run_before(account, env, steps).map_err(|error| ("before", error))?;
     let secret = obtain_secret(account, env, steps).map_err(|error| ("secret", error))?;

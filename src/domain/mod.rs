@@ -19,6 +19,7 @@ pub mod provider;
 mod quantity;
 pub mod reconcile;
 pub mod refusal;
+pub mod report_times;
 pub mod routing;
 pub mod rule;
 pub mod schedule;

@@ -11,10 +11,10 @@ use zeroize::Zeroizing;
 use super::tokens::{self, TokenEnv};
 use crate::{
     config::{Account, Proxy, ProxyProtocol, SecretSource, Trust},
-    domain::destination::Destination,
+    domain::{destination::Destination, report_times::Audience},
     error::{Error, Kind, Result},
     event::Reporter,
-    ledger::{Audience, Ledger, LedgerFile, Machine, Reader, mailboxes},
+    ledger::{Ledger, LedgerFile, Machine, Reader, mailboxes},
     net::TlsCache,
     oauth::Via,
     sys::{
@@ -331,7 +331,10 @@ impl RunEnv {
 }
 
 /// Fails if the ledger of an account was exported, so that another machine fetches the mailbox now.
-pub(super) fn check_not_exported(account: &Account, reader: &Reader) -> Result<()> {
+///
+/// # Errors
+/// [`Kind::State`].
+pub fn check_not_exported(account: &Account, reader: &Reader) -> Result<()> {
     let Some(at) = reader.exported_at()? else {
         return Ok(());
     };

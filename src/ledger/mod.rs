@@ -96,7 +96,7 @@ pub use import::{Import, Recorded, SeenIndex};
 pub use machines::{Machine, OtherMachine};
 pub use mailboxes::LedgerFile;
 pub use maildirs::{DeliveredLocations, MaildirState, SeenMaildir};
-pub use reporting::{Audience, Problem};
+pub use reporting::Problem;
 pub use rows::{Row, RowFilter, RowRange, State, no_such_message};
 pub use runs::{MAX_RUNS, PastRun, Run, RunEnd, Success};
 pub use totals::{History, Totals};

@@ -8,22 +8,11 @@ use super::{Ledger, Reader, RecoveredNotice, Row};
 use crate::{
     domain::{
         ids::RowId,
-        time::{TimeSpan, Timestamp},
+        report_times::{Audience, ReportTimes},
+        time::Timestamp,
     },
     error::{Error, Result},
 };
-
-/// Time after which a transient problem is reported, and the interval between repeated reports.
-const A_DAY: TimeSpan = TimeSpan::from_days(1);
-
-/// The readers of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
-    /// The person at the terminal.
-    Terminal,
-    /// The recipient of cron's mail, or of the log of a service.
-    Unattended,
-}
 
 /// A problem that stopped the last run, and those before it since it began.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,10 +118,7 @@ impl Ledger {
 
     /// Records the problem that ended the run. Returns whether a report is due.
     ///
-    /// A transient problem is reported after it has lasted for a day, any other at once, and both
-    /// again every day. On a terminal, problems are displayed regardless of this. A person who sees
-    /// one there need not be the one who gets cron's mail, so that `audience` decides when the next
-    /// report is due: a day later, or in the next unattended run.
+    /// See [`ReportTimes`]. On a terminal, problems are displayed regardless of this.
     ///
     /// # Errors
     /// The ledger cannot be written.
@@ -151,21 +137,14 @@ impl Ledger {
             )?;
             // Successive transient problems count as one, even if their messages differ.
             let goes_on = same || transient;
-            // Times that were recorded while the clock was ahead count as none.
-            let tomorrow = now.after(A_DAY);
-            let since = since.filter(|since| goes_on && *since <= now.0);
-            let since = Timestamp(since.unwrap_or(now.0));
-            let due = due.filter(|due| goes_on && *due <= tomorrow.0);
-            let lasting = !transient || now.since(since) >= A_DAY.seconds();
-            let report = lasting && due.is_none_or(|due| due <= now.0);
-            let due = match audience {
-                _ if !report => due,
-                Audience::Unattended => Some(tomorrow.0),
-                Audience::Terminal => Some(now.0),
-            };
+            let earlier = since.filter(|_| goes_on).map(|since| ReportTimes {
+                since: Timestamp(since),
+                due: due.map(Timestamp),
+            });
+            let (times, report) = ReportTimes::next(earlier, transient, audience, now);
             ledger.execute(
                 "UPDATE mailbox SET problem = ?, problem_since = ?, problem_report_due = ?",
-                params![problem.what(), since.0, due],
+                params![problem.what(), times.since.0, times.due.map(|due| due.0)],
             )?;
             Ok(report)
         })
