@@ -86,6 +86,8 @@ pub enum Event<'a> {
     },
     /// The server pushed back, so that further accounts on it were not tried in this round.
     NotTried {
+        /// The host.
+        host: &'a str,
         /// The reason.
         error: &'a Error,
         /// Their names.

@@ -11,7 +11,6 @@ use crate::{
 
 /// The limits of all rounds. Each warning is printed once.
 pub(super) struct Capacity<'a> {
-    context: &'a CommandContext,
     args: &'a args::Fetch,
     /// Whether a person reads the output.
     watched: bool,
@@ -20,9 +19,8 @@ pub(super) struct Capacity<'a> {
 }
 
 impl<'a> Capacity<'a> {
-    pub(super) fn new(context: &'a CommandContext, args: &'a args::Fetch, watched: bool) -> Self {
+    pub(super) fn new(args: &'a args::Fetch, watched: bool) -> Self {
         Self {
-            context,
             args,
             watched,
             warned_of_files: false,
@@ -32,14 +30,19 @@ impl<'a> Capacity<'a> {
 
     /// Returns the limits of a round of this many accounts. Raises the limit of open files, and warns
     /// if it is too low.
-    pub(super) fn limits(&mut self, accounts: usize, env: &mut RunEnv) -> Limits {
+    pub(super) fn limits(
+        &mut self,
+        context: &CommandContext,
+        accounts: usize,
+        env: &mut RunEnv,
+    ) -> Limits {
         if let Some(shard) = self.args.shard.value
             && accounts == 0
             && self.watched
         {
             complain(&format!("no account is in shard {shard}"));
         }
-        let setup = &self.context.setup;
+        let setup = &context.setup;
         let jobs = self.args.jobs.map_or(setup.jobs(), usize::from);
         let jobs = jobs.min(accounts);
         let open_files = setup::open_files(jobs);
@@ -49,7 +52,7 @@ impl<'a> Capacity<'a> {
             && !self.warned_of_files
             && let Some(warning) = open_files.warning(jobs)
         {
-            self.warn(&warning);
+            warn(context, &warning);
             self.warned_of_files = true;
         }
         let spread = setup.spread();
@@ -62,7 +65,12 @@ impl<'a> Capacity<'a> {
     }
 
     /// Warns if threads could not be started.
-    pub(super) fn check_threads(&mut self, limits: Limits, missing: usize) {
+    pub(super) fn check_threads(
+        &mut self,
+        context: &CommandContext,
+        limits: Limits,
+        missing: usize,
+    ) {
         if missing == 0 || self.warned_of_threads {
             return;
         }
@@ -71,11 +79,11 @@ impl<'a> Capacity<'a> {
         let warning = Error::new(Kind::Io, what)
             .with_fact("no more threads could be started")
             .with_hint("raise `ulimit -u`, or TasksMax= in a systemd unit");
-        self.warn(&warning);
+        warn(context, &warning);
         self.warned_of_threads = true;
     }
+}
 
-    fn warn(&self, warning: &Error) {
-        complain(&form(None, warning, self.context.colour));
-    }
+fn warn(context: &CommandContext, warning: &Error) {
+    complain(&form(None, warning, context.colour));
 }

@@ -63,8 +63,9 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
     }
     let status = sandbox_status(context, &accounts);
     if context.global.json {
-        let sandbox = json!({ "in_force": status.0, "what": status.1 });
-        print_json(&json!({ "accounts": documents, "sandbox": sandbox }))?;
+        let mut document = context.accounts_document(&documents);
+        document["sandbox"] = json!({ "in_force": status.0, "what": status.1 });
+        print_json(&document)?;
     } else if context.stop.signal().is_none() {
         let word = if status.0 {
             format!("{}   ", context.colour.good("ok"))

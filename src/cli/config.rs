@@ -39,7 +39,7 @@ fn show(context: &CommandContext, names: &[String]) -> CommandResult {
     let accounts = context.setup.accounts(names, &Overrides::default())?;
     if context.global.json {
         let documents: Vec<_> = accounts.iter().map(document).collect();
-        print_json(&json!({ "accounts": documents }))?;
+        print_json(&context.accounts_document(&documents))?;
     } else {
         let columns = report::columns();
         let tables: Vec<_> = accounts

@@ -8,20 +8,22 @@ use std::{
 };
 
 use super::{
-    CommandContext, CommandResult,
+    CommandContext, Failure,
     args::{self, LogFormat, When},
     capacity::Capacity,
-    dirs,
-    list_reports::ListReports,
-    metrics,
+    dirs, metrics,
     metrics::MetricsFile,
+    problem_reports::ProblemReports,
     setup,
-    users::account_user,
+    users::handover::RoundNumber,
 };
 use crate::{
     config::{Account, SecretSource, Trust, oauth::OAuth, overrides::Overrides, url},
     delivery::Maildir,
-    domain::destination::Destination,
+    domain::{
+        destination::Destination,
+        time::{TimeSpan, Timestamp},
+    },
     error::{Error, Exit, Kind, Result},
     event::Reporter,
     fetch::{
@@ -43,21 +45,25 @@ use crate::{
     text::time_of_day,
 };
 
-pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult {
+/// Fetches the accounts, and repeats that with `--every`. Returns `None` if other processes have to
+/// run the next round, since the config has accounts of other users now, as `has_others` says.
+pub(super) fn run(
+    context: &mut CommandContext,
+    args: &args::Fetch,
+    reports: &mut ProblemReports,
+    has_others: &dyn Fn(&CommandContext) -> bool,
+) -> std::result::Result<Option<Exit>, Failure> {
     let mut accounts = selected(context, args)?;
     let mut env = env(context, &accounts)?;
-    apply(context, args, &accounts, &mut env);
-    let mut metrics_file = match context.handover {
-        None => MetricsFile::find(context, args)?,
-        // the process that handed over the accounts writes them
-        Some(_) => None,
-    };
+    let rounds = rounds(context, args, &env);
+    apply(context, args, &accounts, rounds.clone(), &mut env);
+    let mut metrics_file = metrics_file(context, args)?;
     ask_for_secrets(&accounts, &mut env);
-    let mut capacity = Capacity::new(context, args, is_watched(context));
-    let mut lists = ListReports::new(context, &args.accounts);
+    let mut capacity = Capacity::new(args, is_watched(context));
     let mut last_closing = None;
     loop {
-        let limits = capacity.limits(accounts.len(), &mut env);
+        reports.report(context);
+        let limits = capacity.limits(context, accounts.len(), &mut env);
         // the system's certificates may have changed since the last round
         env.tls = env.tls.renewed();
         let started = env.clock.now();
@@ -66,50 +72,151 @@ pub(super) fn run(context: &CommandContext, args: &args::Fetch) -> CommandResult
             sandbox(context, &accounts, file).apply();
             let (exit, closing, missing_threads) =
                 round(&accounts, limits, &env, args.fail_if_none);
-            (exit.worst(lists.exit()), closing, missing_threads)
+            (exit.worst(reports.exit()), closing, missing_threads)
         };
         let (mut exit, closing, missing_threads) = match args.every {
             None => fetch(),
             Some(_) => in_thread(fetch)?,
         };
-        capacity.check_threads(limits, missing_threads);
+        capacity.check_threads(context, limits, missing_threads);
         if let Some(file) = &mut metrics_file {
-            let ended = env.clock.now();
-            let outcome = Some((started, exit));
-            let run = RunMetrics { ended, outcome };
-            let written = file.write(context, args.log, run, || {
-                Ok(metrics::of_accounts(context, &accounts, &env))
-            });
-            exit = exit.worst(written);
+            let run = (started, exit);
+            exit = exit.worst(write_metrics(context, (args, &accounts), run, file, &env));
         }
         if let Some(closing) = closing.filter(|_| args.log.is_none() && is_watched(context)) {
             print_closing(closing, args, &env, &mut last_closing);
         }
-        let again = args
-            .every
-            .is_some_and(|every| env.stop.sleep(every.into()).is_ok());
-        if env.attendance == Attendance::Person {
-            env.attendance = Attendance::LaterRound;
-        }
-        if !again {
+        let sleep = |every: TimeSpan| env.stop.sleep(every.into()).is_ok();
+        if !args.every.is_some_and(sleep) {
             // the process that handed over the accounts writes the last line
             if context.global.json && context.handover.is_none() {
                 Json { clock: env.clock }.end(exit);
             }
-            return Ok(exit);
+            return Ok(Some(exit));
         }
-        if lists.refresh(context)? {
-            match listed_again(context, args, &mut lists) {
-                Ok(listed) => accounts = listed,
-                Err(error) => lists.report_once(context, "", &error),
-            }
+        let names = reports.read_again(context)?;
+        if has_others(context) {
+            return Ok(None);
+        }
+        accounts = selected_again(context, args, names)?;
+        prepare_again(context, &accounts, &mut env)?;
+        metrics_file = metrics_file_again(context, args, metrics_file)?;
+        if let Some(rounds) = &rounds {
+            rounds.begin();
         }
     }
 }
 
+/// Writes the metrics after a round with this start and exit status. Returns the exit status that
+/// follows from it.
+fn write_metrics(
+    context: &CommandContext,
+    (args, accounts): (&args::Fetch, &[Account]),
+    outcome: (Timestamp, Exit),
+    file: &mut MetricsFile,
+    env: &RunEnv,
+) -> Exit {
+    let run = RunMetrics {
+        ended: env.clock.now(),
+        outcome: Some(outcome),
+    };
+    file.write(context, args.log, run, || {
+        Ok(metrics::of_accounts(context, accounts, env))
+    })
+}
+
+/// Returns the file of metrics, if this process writes it.
+fn metrics_file(context: &CommandContext, args: &args::Fetch) -> Result<Option<MetricsFile>> {
+    match context.handover {
+        None => MetricsFile::find(context, args),
+        // the process that handed over the accounts writes them
+        Some(_) => Ok(None),
+    }
+}
+
+/// Returns the file of metrics after the config was read again.
+fn metrics_file_again(
+    context: &CommandContext,
+    args: &args::Fetch,
+    before: Option<MetricsFile>,
+) -> Result<Option<MetricsFile>> {
+    let file = metrics_file(context, args)?;
+    let is_same = before.as_ref().map(|file| &file.path) == file.as_ref().map(|file| &file.path);
+    Ok(if is_same { before } else { file })
+}
+
+/// Returns the accounts of the next round, after the config was read again. `names` are those on
+/// the command line that can be used, or `None` if there is no account.
+fn selected_again(
+    context: &CommandContext,
+    args: &args::Fetch,
+    names: Option<Vec<String>>,
+) -> Result<Vec<Account>> {
+    match names {
+        None => Ok(Vec::new()),
+        Some(accounts) => selected(
+            context,
+            &args::Fetch {
+                accounts,
+                ..args.clone()
+            },
+        ),
+    }
+}
+
+/// Updates the environment after the config was read again.
+fn prepare_again(context: &CommandContext, accounts: &[Account], env: &mut RunEnv) -> Result<()> {
+    let state_dir = context.setup.state_dir()?;
+    env.state_dir = state_dir.path;
+    env.state_link = state_dir.link;
+    if env.attendance == Attendance::Person {
+        env.attendance = Attendance::LaterRound;
+    }
+    let prompts = accounts
+        .iter()
+        .filter(|account| account.secret == SecretSource::Prompt);
+    let mut known = std::mem::take(&mut env.secrets);
+    env.secrets = prompts
+        .map(|account| {
+            let known = known.remove(&account.name);
+            let secret = known.unwrap_or_else(|| Err(not_prompted(account)));
+            (account.name.clone(), secret)
+        })
+        .collect();
+    Ok(())
+}
+
+/// Creates the error that the password of an account is not known, because the account is new, and
+/// a prompt would make all other accounts wait.
+pub(super) fn not_prompted(account: &Account) -> Error {
+    let what = format!(
+        "the password of {} at {} was not prompted for",
+        account.user, account.host
+    );
+    Error::new(Kind::Config, what)
+        .with_fact("the account was added after pouch was started")
+        .with_hint("set `password-command` or `password-file`, or start pouch again")
+}
+
+/// Returns the reports of the rounds of `--every`, of which this may be one.
+fn rounds(context: &CommandContext, args: &args::Fetch, env: &RunEnv) -> Option<Arc<Rounds>> {
+    let number = match &context.handover {
+        Some(handover) => handover.round,
+        None if args.every.is_some() => RoundNumber::First,
+        None => RoundNumber::Only,
+    };
+    let is_later = number == RoundNumber::Later;
+    (number != RoundNumber::Only).then(|| Arc::new(Rounds::new(env.clock, is_later)))
+}
+
 /// Applies the options of the command line to the environment of all rounds.
-fn apply(context: &CommandContext, args: &args::Fetch, accounts: &[Account], env: &mut RunEnv) {
-    let rounds = args.every.map(|_| Rounds::new(env.clock));
+fn apply(
+    context: &CommandContext,
+    args: &args::Fetch,
+    accounts: &[Account],
+    rounds: Option<Arc<Rounds>>,
+    env: &mut RunEnv,
+) {
     env.report = reporter(context, accounts, args.log, rounds);
     if let Some(wait) = args.wait {
         env.patience = wait.into();
@@ -127,35 +234,6 @@ fn print_closing(closing: String, args: &args::Fetch, env: &RunEnv, last: &mut O
         complain(&format!("{time}{closing}"));
     }
     *last = Some(closing);
-}
-
-/// Returns the accounts for the next round, after the command that prints them was run again.
-///
-/// # Errors
-/// As for [`selected`].
-fn listed_again(
-    context: &CommandContext,
-    args: &args::Fetch,
-    lists: &mut ListReports,
-) -> Result<Vec<Account>> {
-    let mut accounts = selected(context, args)?;
-    accounts.retain(|account| {
-        let error = match account_user::of(account) {
-            Ok(None) => return true,
-            // its process is started by the one that begins
-            Ok(Some(user)) => {
-                let what = format!(
-                    "the account is new, and fetched for the user `{}`",
-                    user.name
-                );
-                Error::new(Kind::Config, what).with_hint("start `pouch fetch --every` again")
-            }
-            Err(error) => error,
-        };
-        lists.report_once(context, &account.name, &error);
-        false
-    });
-    Ok(accounts)
 }
 
 /// Returns the accounts to fetch with the settings that the command line overrides.
@@ -402,7 +480,7 @@ fn reporter(
     context: &CommandContext,
     accounts: &[Account],
     log: Option<LogFormat>,
-    rounds: Option<Rounds>,
+    rounds: Option<Arc<Rounds>>,
 ) -> Arc<dyn Reporter> {
     let (clock, level) = (dirs::clock(), context.level);
     let log = log.map(|format| {

@@ -9,18 +9,20 @@ mod capacity;
 mod check;
 mod complete;
 mod config;
+mod config_files;
 pub mod dirs;
 mod existing;
 mod fetch;
 mod import;
 mod init;
 mod ledger;
-mod list_reports;
 mod login;
 mod metrics;
 mod plan;
 mod plugin;
 mod probe;
+mod problem_reports;
+mod problem_store;
 pub mod setup;
 mod sources;
 mod sparklines;
@@ -37,7 +39,7 @@ use clap::{
     CommandFactory, Parser,
     error::{ContextKind, ContextValue, ErrorKind},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     config::resolve::Problem,
@@ -49,6 +51,7 @@ use crate::{
 };
 use args::{Cli, Command, Fetch, Global, When};
 use dirs::Dirs;
+use problem_store::ProblemStore;
 use setup::Setup;
 use users::handover::Handover;
 
@@ -104,6 +107,14 @@ struct CommandContext {
     log: Option<Log>,
     /// What another pouch process handed to this one.
     handover: Option<Handover>,
+    /// The accounts, and whole sources of accounts, that a command of all accounts cannot use.
+    problems: Vec<Problem>,
+}
+
+/// Returns a problem as JSON.
+fn document_of(problem: &Problem) -> Value {
+    let error = report::json::error(&problem.error);
+    json!({ "account": problem.account, "problem": error })
 }
 
 impl CommandContext {
@@ -113,35 +124,45 @@ impl CommandContext {
         handover.is_some_and(|handover| !handover.is_alone)
     }
 
-    /// Reports accounts, or whole sources of accounts, that cannot be used.
-    fn report_problems(&self, problems: &[Problem], in_lines: bool) {
-        let account = |problem: &Problem| problem.account.clone();
-        if self.global.json && in_lines {
-            let json = report::json::Json {
-                clock: dirs::clock(),
-            };
-            for problem in problems {
-                json.problem_of(account(problem).as_deref(), &problem.error);
+    /// Writes events of `fetch` about accounts, or whole sources of accounts, that cannot be used:
+    /// to the log, and if they are new, as JSON. Each comes with whether it is new, and whether it has
+    /// to be reported.
+    fn report_events(&self, problems: &[(Problem, bool, bool)]) {
+        let json = report::json::Json {
+            clock: dirs::clock(),
+        };
+        for (problem, is_new, tell) in problems {
+            let (account, error) = (problem.account.as_deref(), &problem.error);
+            if self.global.json && *is_new {
+                json.problem_of(account, error);
+            }
+            if let Some(log) = self.log.filter(|_| *is_new || *tell) {
+                log.problem_of(account, error, *tell);
             }
         }
-        if let Some(log) = &self.log {
-            for problem in problems {
-                log.problem_of(problem.account.as_deref(), &problem.error);
-            }
-            return;
-        }
-        if self.level == Level::Silent {
+    }
+
+    /// Prints accounts, or whole sources of accounts, that cannot be used.
+    fn print_problems(&self, problems: &[Problem]) {
+        if self.level == Level::Silent || self.log.is_some() {
             return;
         }
         for problem in problems.iter().take(SHOWN_PROBLEMS) {
-            let name = account(problem);
-            report::complain(&report::form(name.as_deref(), &problem.error, self.colour));
+            let name = problem.account.as_deref();
+            report::complain(&report::form(name, &problem.error, self.colour));
         }
         let more = problems.len().saturating_sub(SHOWN_PROBLEMS) as u64;
         if more > 0 {
             let what = format!("{} cannot be used", count(more, "more account"));
             report::complain(&format!("{} {what}", self.colour.alarm("pouch:")));
         }
+    }
+
+    /// Returns the JSON document of accounts. Accounts and sources of accounts that cannot be used
+    /// are in it as well, if the command uses all accounts.
+    fn accounts_document(&self, accounts: &[Value]) -> Value {
+        let problems: Vec<_> = self.problems.iter().map(document_of).collect();
+        json!({ "accounts": accounts, "problems": problems })
     }
 
     /// Returns the exit status for accounts that cannot be used.
@@ -167,6 +188,7 @@ impl CommandContext {
             level: self.level,
             colour: self.colour,
             handover: None,
+            problems: Vec::new(),
         })
     }
 
@@ -394,7 +416,7 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
         return Ok(Exit::OK);
     }
     let log = log(&cli, level);
-    let context = CommandContext {
+    let mut context = CommandContext {
         log,
         setup: Setup::read(
             cli.global.config.clone(),
@@ -408,14 +430,22 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
         level,
         colour,
         handover: start.handover,
+        problems: Vec::new(),
     };
     let mut command = cli
         .command
         .unwrap_or_else(|| Command::Fetch(Fetch::default()));
     if let Some(handover) = &context.handover {
-        users::select(&mut command, &handover.accounts, handover.is_round);
-    } else if uses_all_accounts(&command) {
-        context.report_problems(&context.setup.problems()?, in_lines(&command));
+        users::select(&mut command, handover);
+    }
+    if let Command::Fetch(args) = &command
+        && !args.dry_run
+    {
+        return fetch(&mut context, args, &command, &start.arguments);
+    }
+    if context.handover.is_none() && uses_all_accounts(&command) {
+        context.problems = problems(&context, &command)?;
+        context.print_problems(&context.problems);
     }
     if context.handover.is_none()
         && let Some(exit) = users::run(&context, &command, &start.arguments)?
@@ -428,28 +458,68 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
     } else {
         Exit::OK
     };
-    let result = match command {
-        Command::Fetch(args) if args.dry_run => plan::run(&context, &args),
-        Command::Fetch(args) => fetch::run(&context, &args),
+    Ok(exit.worst(run_command(&context, command)?))
+}
+
+/// Runs `pouch fetch`, in processes of the users of the accounts if that is necessary.
+fn fetch(
+    context: &mut CommandContext,
+    args: &Fetch,
+    command: &Command,
+    arguments: &[OsString],
+) -> CommandResult {
+    let mut reports = problem_reports::ProblemReports::start(context, &args.accounts)?;
+    loop {
+        if context.handover.is_none()
+            && let Some(exit) = users::run_fetch(context, (args, command), arguments, &mut reports)?
+        {
+            return Ok(exit);
+        }
+        let has_others = |context: &_| users::are_needed(context, args);
+        if let Some(exit) = fetch::run(context, args, &mut reports, &has_others)? {
+            return Ok(exit);
+        }
+    }
+}
+
+/// Returns the accounts, and whole sources of accounts, that cannot be used.
+fn problems(context: &CommandContext, command: &Command) -> Result<Vec<Problem>, Error> {
+    let mut problems = context.setup.problems()?;
+    if matches!(command, Command::Status(_))
+        && !problems.is_empty()
+        && let Ok(state_dir) = context.setup.state_dir()
+    {
+        let store = ProblemStore::read(&state_dir.path);
+        let now = dirs::clock().now();
+        for problem in &mut problems {
+            *problem = store.dated(problem, now);
+        }
+    }
+    Ok(problems)
+}
+
+/// Runs a command other than `fetch` in this process.
+fn run_command(context: &CommandContext, command: Command) -> CommandResult {
+    match command {
+        Command::Fetch(args) => plan::run(context, &args),
         Command::Plan(args) => plan::run(
-            &context,
+            context,
             &Fetch {
                 accounts: args.accounts.accounts,
                 shard: args.shard,
                 ..Fetch::default()
             },
         ),
-        Command::Status(args) => status::run(&context, &args),
-        Command::Report(args) => activity::run(&context, &args),
-        Command::Check(accounts) => check::run(&context, &accounts),
-        Command::Init(args) => init::run(&context, &args),
-        Command::Login(args) => login::run(&context, &args),
-        Command::Import(args) => import::run(&context, &args),
-        Command::Config(command) => config::run(&context, &command),
-        Command::Ledger(command) => ledger::run(&context, command),
+        Command::Status(args) => status::run(context, &args),
+        Command::Report(args) => activity::run(context, &args),
+        Command::Check(accounts) => check::run(context, &accounts),
+        Command::Init(args) => init::run(context, &args),
+        Command::Login(args) => login::run(context, &args),
+        Command::Import(args) => import::run(context, &args),
+        Command::Config(command) => config::run(context, &command),
+        Command::Ledger(command) => ledger::run(context, command),
         Command::Completions { .. } => Ok(Exit::OK),
-    };
-    Ok(exit.worst(result?))
+    }
 }
 
 /// Returns whether a command uses all accounts, since none is named.
@@ -465,12 +535,7 @@ fn is_plugin(command: &Command) -> bool {
     matches!(command, Command::Status(args) if args.check.is_some())
 }
 
-/// Returns whether the JSON of a command is one object per line.
-fn in_lines(command: &Command) -> bool {
-    matches!(command, Command::Fetch(Fetch { dry_run: false, .. }))
-}
-
 /// Prints a JSON document.
-fn print_json(document: &serde_json::Value) -> anyhow::Result<()> {
+fn print_json(document: &Value) -> anyhow::Result<()> {
     report::print(&format!("{document:#}\n"))
 }

@@ -72,7 +72,7 @@ pub(super) fn show(context: &CommandContext, accounts: &[Account], env: &RunEnv)
         }
     }
     if context.global.json {
-        print_json(&json!({ "accounts": documents }))?;
+        print_json(&context.accounts_document(&documents))?;
     }
     Ok(exit)
 }

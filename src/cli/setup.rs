@@ -11,9 +11,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
     accounts_command::{self, StoredList},
+    config_files::Files,
     dirs::{Dirs, StateDir},
     import::places,
-    sources::{Files, HandedSource, Listed, by_name},
+    sources::{HandedSource, Listed, by_name},
     users::handover::Handover,
 };
 use crate::{
@@ -112,18 +113,32 @@ impl Setup {
         Ok(Arc::clone(listed.insert(new)))
     }
 
-    /// Runs `accounts-command` again. Returns whether its accounts are in use.
+    /// Reads the config again, and runs `accounts-command` again if its accounts are in use. The last
+    /// valid version of a source is used in place of one that is not valid any more.
     ///
     /// # Errors
     /// A signal.
-    pub fn list_again(&self) -> Result<bool> {
-        if !self.has_list() {
-            return Ok(false);
+    pub fn read_again(&mut self) -> Result<()> {
+        if self.is_handed {
+            return Ok(());
         }
-        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = self.list(listed.as_deref())?;
-        *listed = Some(Arc::new(new));
-        Ok(true)
+        let argv = self.command().map(<[String]>::to_vec);
+        if let Ok(files) = &self.files
+            && let Some(files) = files.read_again(&self.path, &self.context)
+        {
+            self.files = Ok(files);
+        }
+        let listed = self.listed.get_mut();
+        let listed = listed.unwrap_or_else(PoisonError::into_inner).take();
+        // another command is run when its accounts are needed
+        if let Some(previous) = listed
+            && argv.is_some()
+            && self.command() == argv.as_deref()
+        {
+            let new = Arc::new(self.list(Some(&previous))?);
+            self.listed = Mutex::new(Some(new));
+        }
+        Ok(())
     }
 
     fn list(&self, previous: Option<&Listed>) -> Result<Listed> {
@@ -222,12 +237,6 @@ impl Setup {
         accounts.any(|account| account.deliver_as.is_some())
     }
 
-    /// Returns whether accounts of `accounts-command` are in use.
-    pub fn has_list(&self) -> bool {
-        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        listed.is_some() && self.command().is_some()
-    }
-
     /// Returns the accounts of the files in `conf.d` and of the config file.
     pub fn accounts_of_files(&self) -> &[Account] {
         let files = self.files.as_ref();
@@ -289,6 +298,28 @@ impl Setup {
             overrides.apply(account);
         }
         Ok(accounts)
+    }
+
+    /// Returns those of the names that are accounts, and what is wrong with the others. If `names` is
+    /// empty, the only problem is that no account is enabled.
+    pub fn usable(&self, names: &[String], overrides: &Overrides) -> (Vec<String>, Vec<Problem>) {
+        let mut usable = Vec::new();
+        let mut problems = Vec::new();
+        let mut check =
+            |names: &[String], account: Option<&String>| match self.accounts(names, overrides) {
+                Ok(_) => usable.extend(account.cloned()),
+                Err(error) => problems.push(Problem {
+                    account: account.cloned(),
+                    error,
+                }),
+            };
+        if names.is_empty() {
+            check(names, None);
+        }
+        for name in names {
+            check(std::slice::from_ref(name), Some(name));
+        }
+        (usable, problems)
     }
 
     /// Returns accounts whose ledgers are read or changed, which need no destination. Without names

@@ -9,16 +9,19 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::accounts_command::{self, StoredList};
+use super::{
+    accounts_command::{self, StoredList},
+    config_files::{self, Files, whole},
+};
 use crate::{
     config::{
-        Account, Config, Taken, conf_d,
+        Account,
         list::{self, List, ListText},
         resolve::{self, ConfigDefaults, Problem, Resolved},
         toml::File,
     },
     error::{Error, Kind, Result},
-    sys::{interrupt::Interrupt, user::User},
+    sys::interrupt::Interrupt,
     text::count,
 };
 
@@ -41,49 +44,7 @@ pub enum HandedSource {
     },
 }
 
-/// A file in `conf.d`, after its accounts were resolved.
-#[derive(Debug)]
-struct PartText {
-    path: PathBuf,
-    text: String,
-    accounts: HashSet<String>,
-}
-
-/// The accounts of the config files.
-pub struct Files {
-    /// The config file, without its accounts.
-    main: File,
-    /// The files in `conf.d` with accounts of other users, who get them.
-    parts: Vec<PartText>,
-    /// The settings of the config file, with the accounts of all files.
-    pub config: Config,
-    /// The mistakes in `conf.d`.
-    pub problems: Vec<Problem>,
-    taken: Taken,
-}
-
 impl Files {
-    /// Reads the config file at `path` and those beside it.
-    ///
-    /// # Errors
-    /// The config file is not valid.
-    pub fn read(path: &Path, context: &ConfigDefaults) -> Result<Self> {
-        let main = File::read(path, &context.home)?;
-        let (parts, problems) = conf_d::read(&main, path, &context.home, &User::name_of);
-        let mut files = Self::new(main, context)?;
-        files.problems = problems;
-        for part in parts {
-            files.add(part, context);
-        }
-        if files.config.accounts.is_empty()
-            && files.problems.is_empty()
-            && files.config.accounts_command.is_none()
-        {
-            return Err(resolve::no_accounts(&files.main));
-        }
-        Ok(files)
-    }
-
     /// Reads the files that another process read. What is wrong in `conf.d` was reported by that
     /// process.
     ///
@@ -110,48 +71,6 @@ impl Files {
             files.config.accounts.extend(resolved.accounts);
         }
         Ok(files)
-    }
-
-    fn new(mut main: File, context: &ConfigDefaults) -> Result<Self> {
-        let (config, taken) = resolve::resolve_main(&mut main, context)?;
-        Ok(Self {
-            main,
-            parts: Vec::new(),
-            config,
-            problems: Vec::new(),
-            taken,
-        })
-    }
-
-    /// Adds the accounts of a file in `conf.d`.
-    fn add(&mut self, part: conf_d::Part, context: &ConfigDefaults) {
-        let text = part.file.text().to_owned();
-        let owner = part.owner.as_deref();
-        let resolved =
-            resolve::resolve_part(&self.main, part.file, owner, &mut self.taken, context);
-        let of_users = resolved.accounts.iter();
-        let of_users = of_users.filter(|account| account.deliver_as.is_some());
-        let accounts: HashSet<_> = of_users.map(|account| account.name.clone()).collect();
-        if !accounts.is_empty() {
-            self.parts.push(PartText {
-                path: part.path,
-                text,
-                accounts,
-            });
-        }
-        self.config.accounts.extend(resolved.accounts);
-        self.problems.extend(resolved.problems);
-    }
-
-    /// Returns the text of the config file.
-    pub fn text(&self) -> &str {
-        self.main.text()
-    }
-
-    /// Returns the directory of the ledger and the locks, if the config sets it.
-    pub fn state_dir(&self, context: &ConfigDefaults) -> Option<PathBuf> {
-        let is_set = self.main.top.state_dir.is_some();
-        is_set.then(|| resolve::state_dir(&self.main, context))
     }
 
     /// Returns the accounts that the command prints. If it fails, these are the ones that it printed
@@ -200,10 +119,7 @@ impl Files {
             error
         };
         // the mistakes of the old list were reported with it
-        listed.problems = vec![Problem {
-            account: None,
-            error,
-        }];
+        listed.problems = vec![whole(error)];
         Ok(listed)
     }
 
@@ -238,14 +154,14 @@ impl Files {
         names: &HashSet<&str>,
         list: Option<(&Listed, &[String])>,
     ) -> Vec<HandedSource> {
-        let is_needed = |part: &&PartText| {
+        let is_needed = |part: &&config_files::Part| {
             let mut accounts = part.accounts.iter();
             accounts.any(|account| names.contains(account.as_str()))
         };
         let parts = self.parts.iter().filter(is_needed);
         let parts = parts.map(|part| HandedSource::Part {
             path: part.path.clone(),
-            text: part.text.clone(),
+            text: part.text.as_str().to_owned(),
         });
         let list = list.map(|(listed, argv)| HandedSource::List {
             shown: accounts_command::shown(argv),

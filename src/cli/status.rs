@@ -69,7 +69,7 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
         }
     }
     if context.global.json {
-        print_json(&json!({ "accounts": documents }))?;
+        print_json(&context.accounts_document(&documents))?;
     }
     Ok(exit)
 }

@@ -1,8 +1,8 @@
 //! Further config files: `conf.d/*.toml` next to the main one.
 //!
 //! Such a file contains accounts, and defaults for them. Keys that apply to the whole program are
-//! allowed in the main file only. A file that cannot be used is a [`Problem`], and does not affect
-//! the accounts of other files.
+//! allowed in the main file only. A file that cannot be used does not affect the accounts of other
+//! files.
 //!
 //! A user who can write a config file can make pouch run programs. So a file must belong to the
 //! user who runs pouch, or to root. If root runs pouch, it may also belong to another user; its
@@ -16,7 +16,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{file, resolve::Problem, toml::File};
+use super::file;
 use crate::{
     error::{Error, Kind},
     text::tilde,
@@ -25,13 +25,20 @@ use crate::{
 /// The maximum number of symbolic links on the way to a file, as for the kernel.
 const MAX_LINKS: usize = 40;
 
-/// A file that was read.
+/// A file in the directory.
 #[derive(Debug)]
 pub struct Part {
     /// Its path.
     pub path: PathBuf,
-    /// Its content.
-    pub file: File,
+    /// What it contains, unless it cannot be read or must not be used.
+    pub content: Result<Content, Error>,
+}
+
+/// The content of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The text.
+    pub text: String,
     /// The name of the user who owns it, if that is neither root nor the user who runs pouch.
     pub owner: Option<String>,
 }
@@ -41,37 +48,24 @@ pub fn dir(config: &Path) -> PathBuf {
     config.with_file_name("conf.d")
 }
 
-/// Reads the files beside the config file at `config`, whose content is `main`, in the order of
-/// their names; those of other users are last. `home` is the home directory, and `user_name`
-/// returns the name of a user.
+/// Reads the files beside the config file at `config`, in the order of their names. `home` is the
+/// home directory, and `user_name` returns the name of a user.
+///
+/// # Errors
+/// The directory cannot be read, or other users can change it.
 pub fn read(
-    main: &File,
     config: &Path,
     home: &Path,
     user_name: &dyn Fn(u32) -> Option<String>,
-) -> (Vec<Part>, Vec<Problem>) {
+) -> Result<Vec<Part>, Error> {
     let dir = dir(config);
-    let (mut parts, mut problems) = (Vec::new(), Vec::new());
-    let mut add = |error: Error| {
-        problems.push(Problem {
-            account: None,
-            error,
-        });
-    };
-    match paths(&dir, &tilde(&dir, home)) {
-        Ok(paths) => {
-            for path in paths {
-                match part(main, path, home, user_name) {
-                    Ok(part) => parts.extend(part),
-                    Err(error) => add(error),
-                }
-            }
-        }
-        Err(error) => add(error),
+    let mut parts = Vec::new();
+    for path in paths(&dir, &tilde(&dir, home))? {
+        let content = content(&path, home, user_name).transpose();
+        // it may have been removed in the meantime
+        parts.extend(content.map(|content| Part { path, content }));
     }
-    // an account of another user must not take the name of one of root
-    parts.sort_by_key(|part| part.owner.is_some());
-    (parts, problems)
+    Ok(parts)
 }
 
 /// Returns the paths of the config files in a directory, sorted by name. There are none if it does
@@ -108,35 +102,29 @@ fn is_config(name: &[u8]) -> bool {
     name.ends_with(b".toml") && !name.starts_with(b".")
 }
 
-/// Reads a file. Returns `None` if it was removed in the meantime.
-fn part(
-    main: &File,
-    path: PathBuf,
+/// Reads a file. Returns `None` if it does not exist any more.
+fn content(
+    path: &Path,
     home: &Path,
     user_name: &dyn Fn(u32) -> Option<String>,
-) -> Result<Option<Part>, Error> {
-    let shown = tilde(&path, home);
+) -> Result<Option<Content>, Error> {
+    let shown = tilde(path, home);
     if path.symlink_metadata().is_err() {
         return Ok(None);
     }
-    let opened = file::open(&path, &shown)?;
+    let opened = file::open(path, &shown)?;
     let me = rustix::process::geteuid().as_raw();
     let metadata = opened.metadata();
-    let metadata = metadata.map_err(|error| Error::file("read", &path, &error))?;
+    let metadata = metadata.map_err(|error| Error::file("read", path, &error))?;
     let uid = metadata.uid();
     // only root can act for other users
-    let name = (me == 0 && uid != 0).then(|| user_name(uid)).flatten();
-    let user = if name.is_some() { uid } else { me };
+    let owner = (me == 0 && uid != 0).then(|| user_name(uid)).flatten();
+    let user = if owner.is_some() { uid } else { me };
     file::check_writers(&shown, uid, user, metadata.mode() & 0o777)?;
-    check_way(&path, &shown, user, &metadata)?;
+    check_way(path, &shown, user, &metadata)?;
     let bytes = file::content(opened, &shown)?;
-    let text = file::decode(&shown, &bytes)?;
-    let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
-    Ok(Some(Part {
-        file: main.parse_part(&absolute, home, text)?,
-        path,
-        owner: name,
-    }))
+    let text = file::decode(&shown, &bytes)?.to_owned();
+    Ok(Some(Content { text, owner }))
 }
 
 /// Checks that only root and the user with the ID `user` decide which file `path` leads to: one

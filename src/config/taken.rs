@@ -44,6 +44,28 @@ impl Taken {
         self.names.contains_key(name)
     }
 
+    /// Returns the number of accounts.
+    pub fn len(&self) -> usize {
+        self.accounts.len()
+    }
+
+    /// Returns whether there are no accounts.
+    pub fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
+    /// Removes all accounts except the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.accounts.truncate(len);
+        self.names.retain(|_, index| *index < len);
+        self.mailboxes.retain(|_, index| *index < len);
+        for at_address in self.addresses.values_mut() {
+            for index in [&mut at_address.unnamed, &mut at_address.named] {
+                *index = index.filter(|index| *index < len);
+            }
+        }
+    }
+
     /// Adds an account that is defined at `header` in a document.
     ///
     /// # Errors

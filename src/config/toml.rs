@@ -90,6 +90,17 @@ pub(super) enum Role {
     StoredList,
 }
 
+/// The text of a file, which its accounts share.
+#[derive(Clone, Debug)]
+pub struct SharedText(Arc<Document>);
+
+impl SharedText {
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0.text
+    }
+}
+
 impl File {
     /// Reads the config file at `path`. `home` is the home directory.
     ///
@@ -101,9 +112,20 @@ impl File {
         Self::decode(&absolute, &tilde(path, home), &bytes)
     }
 
+    /// Returns whether the file at `path` can be read, and still has the text of this one.
+    pub fn is_current(&self, path: &Path, home: &Path) -> bool {
+        let bytes = file::read(path, home);
+        bytes.is_ok_and(|bytes| file::decode("", &bytes).is_ok_and(|text| text == self.text()))
+    }
+
     /// Returns the text of the file.
     pub fn text(&self) -> &str {
         &self.document.text
+    }
+
+    /// Returns the text of the file, without a copy of it.
+    pub fn shared_text(&self) -> SharedText {
+        SharedText(Arc::clone(&self.document))
     }
 
     /// Parses `text` as the content of the file at `path`.

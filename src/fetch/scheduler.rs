@@ -201,6 +201,7 @@ fn report_not_tried(accounts: &[Account], not_tried: &NotTried, env: &RunEnv) {
         .with_fact(format!("{MAX_PUSHBACKS} attempts in a row failed"))
         .with_fact("the next run begins with these accounts");
     let event = Event::NotTried {
+        host,
         error: &error,
         accounts: &names,
     };

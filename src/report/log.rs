@@ -63,11 +63,19 @@ impl Log {
     }
 
     /// Writes the error that prevented an account, or all accounts of a source, from being fetched.
-    pub fn problem_of(&self, account: Option<&str>, error: &Error) {
-        match account {
-            Some(account) => self.event(account, &Event::Problem { error, tell: true }),
-            None => self.problem(error),
+    /// `tell` is as in [`Event::Problem`].
+    pub fn problem_of(&self, account: Option<&str>, error: &Error, tell: bool) {
+        if let Some(account) = account {
+            self.event(account, &Event::Problem { error, tell });
+            return;
         }
+        let priority = if tell {
+            Priority::Error
+        } else {
+            Priority::Warning
+        };
+        let fields = json!({ "problem": documents::error(error) });
+        self.write(priority, None, ("problem", fields));
     }
 
     /// Writes an error that is not about one account and does not stop the run.

@@ -3,8 +3,8 @@
 //! Without a terminal, only problems that need attention are printed.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{Colour, Level, complain, form, words, write_line};
@@ -27,7 +27,7 @@ pub struct Plain {
     /// `true` on a terminal, where all problems are reported.
     pub watched: bool,
     /// The reports of earlier rounds of `--every`. `None` for a single run.
-    pub rounds: Option<Rounds>,
+    pub rounds: Option<Arc<Rounds>>,
 }
 
 /// The reports of the rounds of `--every`, so that later rounds report only changes.
@@ -35,7 +35,17 @@ pub struct Plain {
 pub struct Rounds {
     /// The clock, for the time of each line.
     clock: Clock,
+    /// Whether another process has run the first round.
+    is_later: bool,
     accounts: Mutex<HashMap<String, Round>>,
+    hosts: Mutex<Hosts>,
+}
+
+/// The hosts with accounts that were not tried.
+#[derive(Debug, Default)]
+struct Hosts {
+    before: HashSet<String>,
+    now: HashSet<String>,
 }
 
 /// The last round of an account.
@@ -50,18 +60,35 @@ struct Round {
 }
 
 impl Rounds {
-    /// Returns the state before the first round.
-    pub fn new(clock: Clock) -> Self {
+    /// Returns the state before the first round. With `is_later`, another process has run that one.
+    pub fn new(clock: Clock, is_later: bool) -> Self {
         Self {
             clock,
+            is_later,
             accounts: Mutex::default(),
+            hosts: Mutex::default(),
         }
+    }
+
+    /// Begins another round.
+    pub fn begin(&self) {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.before = std::mem::take(&mut hosts.now);
     }
 
     /// Returns whether an event differs from the last round of the account.
     fn is_news(&self, account: &str, event: &Event<'_>) -> bool {
+        if let Event::NotTried { host, .. } = event {
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            hosts.now.insert((*host).to_owned());
+            return !self.is_later && !hosts.before.contains(*host);
+        }
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let round = accounts.entry(account.to_owned()).or_default();
+        let new = || Round {
+            is_over: self.is_later,
+            ..Round::default()
+        };
+        let round = accounts.entry(account.to_owned()).or_insert_with(new);
         match event {
             Event::Start => {
                 round.problem_before = round.problem.take();
@@ -71,7 +98,7 @@ impl Rounds {
                 let what = error.what();
                 let is_new = round.problem_before.as_deref() != Some(what);
                 round.problem = Some(what.to_owned());
-                is_new
+                is_new && !self.is_later
             }
             Event::Done(summary) => {
                 let is_first = !std::mem::replace(&mut round.is_over, true);
@@ -169,5 +196,39 @@ impl Reporter for Plain {
         if let Some(lines) = self.lines(account, event) {
             write(event, &lines);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::time::Timestamp, error::Kind};
+
+    #[test]
+    fn accounts_that_are_not_tried_are_reported_when_that_begins() {
+        let rounds = Arc::new(Rounds::new(Clock::fixed(Timestamp(0)), false));
+        let plain = Plain {
+            level: Level::Normal,
+            colour: Colour(false),
+            width: 0,
+            watched: true,
+            rounds: Some(Arc::clone(&rounds)),
+        };
+        let is_reported = |host: &str| {
+            let error = Error::new(Kind::ServerBusy, format!("9 accounts on {host} not tried"));
+            let event = Event::NotTried {
+                host,
+                error: &error,
+                accounts: &["ann"],
+            };
+            plain.lines("ann", &event).is_some()
+        };
+        assert!(is_reported("one"));
+        rounds.begin();
+        assert!(!is_reported("one"));
+        assert!(is_reported("two"));
+        rounds.begin();
+        rounds.begin();
+        assert!(is_reported("one"));
     }
 }

@@ -97,11 +97,7 @@ impl User {
     /// It cannot be created, or the user cannot reach it ([`Kind::Denied`]).
     pub fn create_dir(&self, dir: &Path, shown: &str) -> Result<PathBuf> {
         let path = dir.join(&self.name);
-        if !dir.exists() {
-            files::create_dir_durable(dir)?;
-            let mode = fs::Permissions::from_mode(0o711);
-            fs::set_permissions(dir, mode).map_err(|error| Error::file("use", dir, &error))?;
-        }
+        create_shared_dir(dir)?;
         let metadata = fs::metadata(dir).map_err(|error| Error::file("read", dir, &error))?;
         if metadata.mode() & 0o001 == 0 {
             let what = format!(
@@ -126,6 +122,19 @@ impl User {
         }
         Ok(path)
     }
+}
+
+/// Creates a directory of root with directories of users in it, unless it exists.
+///
+/// # Errors
+/// It cannot be created.
+pub fn create_shared_dir(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        return Ok(());
+    }
+    files::create_dir_durable(dir)?;
+    let mode = fs::Permissions::from_mode(0o711);
+    fs::set_permissions(dir, mode).map_err(|error| Error::file("use", dir, &error))
 }
 
 /// Makes the kernel kill this process when the process that started it ends, whose ID is `parent`.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::Deref,
     os::unix::fs::PermissionsExt,
     time::{Duration, Instant},
 };
@@ -9,36 +10,24 @@ use std::{
 use insta::assert_snapshot;
 
 use crate::{
-    server::{Server, corpus},
-    support::{Home, run::Output},
+    mailboxes::{Mailboxes, USERS, account},
+    server::corpus,
 };
 
-/// The users of the server. Each has one message, with a number of its own.
-const USERS: [&str; 3] = ["ann", "ben", "cleo"];
-
 /// A config with a command that prints `~/list`, unless `~/broken` exists.
-struct Provider {
-    home: Home,
-    server: Server,
+struct Provider(Mailboxes);
+
+impl Deref for Provider {
+    type Target = Mailboxes;
+
+    fn deref(&self) -> &Mailboxes {
+        &self.0
+    }
 }
 
 impl Provider {
     fn new(list: &str) -> Self {
-        let setup = USERS
-            .iter()
-            .zip(1..)
-            .fold(Server::plain(), |setup, (user, n)| {
-                let setup = if n == 1 {
-                    setup.user(user, "hunter1")
-                } else {
-                    setup.another_user(user, &format!("hunter{n}"))
-                };
-                setup.message(format!("uid-{n}"), corpus::message(n))
-            });
-        let provider = Self {
-            home: Home::new(),
-            server: setup.start(),
-        };
+        let provider = Self(Mailboxes::new(|n| format!("hunter{n}")));
         provider.home.write(
             "list.sh",
             "#!/bin/sh\necho run >>~/runs\n[ ! -e ~/broken ] || { echo 'no database' >&2; exit 3; }\n\
@@ -52,11 +41,9 @@ impl Provider {
 
     fn configure(&self, lines: &str) {
         self.home.config(&format!(
-            "accounts-command = [\"{}\", \"secret-argument\"]\n\
-             [defaults]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"off\"\n\
-             allow-plaintext-password = true\ntimeout = \"5s\"\n{lines}\n",
+            "accounts-command = [\"{}\", \"secret-argument\"]\n{}",
             self.home.join("list.sh").display(),
-            self.server.port()
+            self.defaults(lines)
         ));
     }
 
@@ -76,37 +63,11 @@ impl Provider {
     fn runs(&self) -> usize {
         fs::read(self.home.join("runs")).map_or(0, |runs| runs.len() / 4)
     }
-
-    #[track_caller]
-    fn run(&self, args: &[&str], code: i32) -> Output {
-        let output = self.home.pouch(args).run();
-        output.assert_code(code);
-        output
-    }
-
-    /// Asserts which of [`USERS`] have their mail.
-    #[track_caller]
-    fn assert_arrived(&self, users: &[&str]) {
-        for (user, n) in USERS.iter().zip(1..) {
-            let dir = format!("Mail/{user}");
-            if users.contains(user) {
-                let expected = [corpus::on_disk(&corpus::message(n))];
-                self.home.maildir(dir).assert_exactly(&expected);
-            } else {
-                assert!(!self.home.join(dir).exists(), "{user}");
-            }
-        }
-    }
 }
 
 fn toml(users: &[&str]) -> String {
     let number = |user: &&str| USERS.iter().position(|known| known == user).unwrap() + 1;
-    let account = |user: &&str| {
-        format!(
-            "[account.{user}]\nuser = \"{user}\"\npassword = \"hunter{}\"\nmaildir = \"~/Mail/{user}\"\n",
-            number(user)
-        )
-    };
+    let account = |user: &&str| account(user, &format!("password = \"hunter{}\"\n", number(user)));
     users.iter().map(account).collect()
 }
 
@@ -247,6 +208,34 @@ fn failing_command_keeps_the_last_list() {
 }
 
 #[test]
+fn failing_command_is_reported_once_a_day() {
+    let provider = Provider::new(&toml(&["ann"]));
+    provider.run(&["fetch"], 0);
+    provider.is_broken(true);
+    let fetch = |hour: i64| {
+        let now = (1_800_000_000 + hour * 3600).to_string();
+        provider.home.pouch(&["fetch"]).env("POUCH_NOW", now).run()
+    };
+    fetch(0).assert_code(78).assert_stderr("no database");
+    fetch(1).assert_code(78).assert_silent();
+    let events = provider.home.pouch(&["fetch", "--json"]);
+    let events = events.env("POUCH_NOW", "1800007200").run();
+    events.assert_stdout("no database");
+    assert!(events.stderr_text().is_empty(), "{events}");
+    let status = provider.home.pouch(&["status", "--json"]);
+    let status = status.env("POUCH_NOW", "1800010800").run();
+    status
+        .assert_code(78)
+        .assert_stdout("\"since 2027-01-15 08:00\"")
+        .assert_stderr("no database");
+    fetch(24).assert_code(78).assert_stderr("no database");
+    provider.is_broken(false);
+    fetch(25).assert_code(0).assert_silent();
+    provider.is_broken(true);
+    fetch(26).assert_code(78).assert_stderr("no database");
+}
+
+#[test]
 fn list_of_another_command_is_not_used() {
     let provider = Provider::new(&toml(&["ann"]));
     provider.run(&["fetch"], 0);
@@ -279,6 +268,34 @@ fn empty_list_is_a_failure() {
             .assert_stderr("` has no accounts")
             .assert_stdout("ann");
     }
+}
+
+#[test]
+fn failing_command_keeps_the_list_of_the_last_round() {
+    // what it prints before it fails is not used
+    let provider = Provider::new(&toml(&["ann"]));
+    provider.home.write(
+        "list.sh",
+        "#!/bin/sh\ncat ~/list\n[ ! -e ~/broken ] || exit 1\n",
+        0o700,
+    );
+    let run = provider.home.pouch(&["fetch", "--every", "1s", "-v"]);
+    let mut pouch = run.within(Duration::from_mins(1)).spawn();
+    pouch.wait_for("ann ");
+    provider.is_broken(true);
+    provider.list(&toml(&["ben"]));
+    pouch.wait_for("using 1 account from the last round in which it worked");
+    // another command has no list yet
+    let path = ".config/pouch/config.toml";
+    let text = String::from_utf8(provider.home.read(path)).unwrap();
+    provider
+        .home
+        .config(&text.replace("secret-argument", "another"));
+    provider.is_broken(false);
+    pouch.wait_for("ben ");
+    pouch.signal(15);
+    pouch.wait();
+    provider.assert_arrived(&["ann", "ben"]);
 }
 
 #[test]

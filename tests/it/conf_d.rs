@@ -2,42 +2,32 @@
 
 use std::{
     fs,
+    ops::Deref,
     os::unix::fs::{PermissionsExt, symlink},
+    time::Duration,
 };
 
 use insta::assert_snapshot;
 
 use crate::{
-    server::{Server, corpus},
-    support::{Home, run::Output},
+    mailboxes::{self, Mailboxes, USERS},
+    server::corpus,
 };
 
-/// The users of the server. Each has one message, with a number of its own.
-const USERS: [&str; 3] = ["ann", "ben", "cleo"];
+/// A config with the defaults for all accounts, and the account of `ann`.
+struct Office(Mailboxes);
 
-/// A config with the defaults for all accounts, and a server with three mailboxes.
-struct Office {
-    home: Home,
-    server: Server,
+impl Deref for Office {
+    type Target = Mailboxes;
+
+    fn deref(&self) -> &Mailboxes {
+        &self.0
+    }
 }
 
 impl Office {
     fn new() -> Self {
-        let setup = USERS
-            .iter()
-            .zip(1..)
-            .fold(Server::plain(), |setup, (user, n)| {
-                let setup = if n == 1 {
-                    setup.user(user, "secret")
-                } else {
-                    setup.another_user(user, "secret")
-                };
-                setup.message(format!("uid-{n}"), corpus::message(n))
-            });
-        let office = Self {
-            home: Home::new(),
-            server: setup.start(),
-        };
+        let office = Self(Mailboxes::new(|_| "secret".to_owned()));
         office.home.write("password", "secret\n", 0o600);
         office.configure("");
         office
@@ -45,47 +35,19 @@ impl Office {
 
     /// Writes the config, with the account of `ann`, and these lines in `[defaults]`.
     fn configure(&self, lines: &str) {
-        self.home.config(&format!(
-            "[defaults]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"off\"\n\
-             allow-plaintext-password = true\npassword-file = \"~/password\"\ntimeout = \"5s\"\n\
-             {lines}\n{}",
-            self.server.port(),
-            account("ann")
-        ));
+        let lines = format!("password-file = \"~/password\"\n{lines}");
+        self.home
+            .config(&format!("{}{}", self.defaults(&lines), account("ann")));
     }
 
     fn part(&self, name: &str, text: &str) {
         let path = format!(".config/pouch/conf.d/{name}");
         self.home.write(path, text, 0o600);
     }
-
-    #[track_caller]
-    fn run(&self, args: &[&str], code: i32) -> Output {
-        let output = self.home.pouch(args).run();
-        output.assert_code(code);
-        output
-    }
-
-    /// Asserts which of [`USERS`] have their mail.
-    #[track_caller]
-    fn assert_arrived(&self, users: &[&str]) {
-        for (user, n) in USERS.iter().zip(1..) {
-            let expected: Vec<_> = (users.contains(user))
-                .then(|| corpus::on_disk(&corpus::message(n)))
-                .into_iter()
-                .collect();
-            let dir = format!("Mail/{user}");
-            if expected.is_empty() {
-                assert!(!self.home.join(dir).exists(), "{user}");
-            } else {
-                self.home.maildir(dir).assert_exactly(&expected);
-            }
-        }
-    }
 }
 
 fn account(user: &str) -> String {
-    format!("[account.{user}]\nuser = \"{user}\"\nmaildir = \"~/Mail/{user}\"\n")
+    mailboxes::account(user, "")
 }
 
 #[test]
@@ -363,4 +325,154 @@ fn many_files_are_read_in_linear_time() {
     }
     office.run(&["fetch"], 0).assert_silent();
     office.assert_arrived(&["ann"]);
+}
+
+#[test]
+fn rounds_use_the_files_of_now() {
+    let office = Office::new();
+    let path = ".config/pouch/config.toml";
+    let main = String::from_utf8(office.home.read(path)).unwrap();
+    let run = office.home.pouch(&["fetch", "--every", "1s", "-v"]);
+    let mut pouch = run.within(Duration::from_mins(1)).spawn();
+    pouch.wait_for("ann ");
+    office.part("ben.toml", &account("ben"));
+    pouch.wait_for("ben ");
+    office.home.config(&main.replace("timeout", "timeuot"));
+    pouch.wait_for("config.toml:6:1: unknown key `timeuot`");
+    pouch.wait_for("  its last valid version is still in use\n");
+    // the other files are still read
+    office.part("cleo.toml", &account("cleo"));
+    pouch.wait_for("cleo ");
+    office.part("ben.toml", "nonsense");
+    pouch.wait_for("conf.d/ben.toml:1:9: ");
+    office.server.add("uid-9", corpus::message(9));
+    pouch.wait_for_times("1 new", 4);
+    let before = office.server.log().count("AUTH");
+    office
+        .server
+        .wait_for(|log| log.count("AUTH") >= before + 6);
+    office.home.config(&main);
+    office.part("ben.toml", &account("ben"));
+    pouch.wait_for("all accounts can be used again");
+    pouch.signal(15);
+    let printed = pouch.wait().stderr_text();
+    for report in ["unknown key", "ben.toml:1:9"] {
+        assert_eq!(printed.matches(report).count(), 1, "{printed}");
+    }
+    assert!(!printed.contains("there is no account"), "{printed}");
+    for user in ["ben", "cleo"] {
+        assert_eq!(office.home.maildir(format!("Mail/{user}")).len(), 1);
+    }
+    assert_eq!(office.home.maildir("Mail/ann").len(), 2);
+}
+
+#[test]
+fn file_with_a_mistake_in_an_account_is_kept_as_it_was() {
+    let office = Office::new();
+    let both = account("ben") + &account("cleo");
+    office.part("b.toml", &both);
+    let run = office.home.pouch(&["fetch", "--every", "1s", "-v"]);
+    let mut pouch = run.within(Duration::from_mins(1)).spawn();
+    pouch.wait_for("cleo ");
+    // the same mailbox under another name, and a mistake
+    let changed = format!("{}kep = 3\n", both.replace("account.ben", "account.bob"));
+    office.part("b.toml", &changed);
+    pouch.wait_for("pouch: cleo: ~/.config/pouch/conf.d/b.toml:7:1: unknown key `kep`");
+    let before = office.server.log().count("AUTH");
+    office
+        .server
+        .wait_for(|log| log.count("AUTH") >= before + 6);
+    office.part("b.toml", &changed.replace("kep = 3", "keep = \"30d\""));
+    pouch.wait_for("bob ");
+    pouch.signal(15);
+    pouch.wait();
+    office.assert_arrived(&["ann", "ben", "cleo"]);
+}
+
+#[test]
+fn removed_accounts_are_no_longer_fetched() {
+    for names in [&[][..], &["ann", "ben"]] {
+        let office = Office::new();
+        office.part("ben.toml", &account("ben"));
+        let args = [&["fetch", "--every", "1s", "-v"], names].concat();
+        let run = office.home.pouch(&args).within(Duration::from_mins(1));
+        let mut pouch = run.spawn();
+        pouch.wait_for("ben ");
+        let dir = office.home.join(".config/pouch/conf.d");
+        fs::remove_file(dir.join("ben.toml")).unwrap();
+        if names.is_empty() {
+            office.part("cleo.toml", &account("cleo"));
+            pouch.wait_for("cleo ");
+        } else {
+            pouch.wait_for("pouch: ben: there is no account `ben`");
+        }
+        let before = office.server.log().count("AUTH");
+        office
+            .server
+            .wait_for(|log| log.count("AUTH") >= before + 2);
+        pouch.signal(15);
+        let printed = pouch.wait().stderr_text();
+        let reports = printed.matches("there is no account").count();
+        assert_eq!(reports, names.len().min(1), "{printed}");
+    }
+}
+
+#[test]
+fn mistake_is_reported_again_after_a_day() {
+    let office = Office::new();
+    office.part("b.toml", "nonsense");
+    let fetch = |day: &str| {
+        let output = office.home.pouch(&["fetch"]).env("POUCH_NOW", day).run();
+        output.assert_code(78);
+        output
+    };
+    let report = "conf.d/b.toml:1:9: ";
+    fetch("1800000000").assert_stderr(report);
+    fetch("1800003600").assert_silent();
+    let status = office
+        .home
+        .pouch(&["status"])
+        .env("POUCH_NOW", "1800007200");
+    let status = status.run();
+    status
+        .assert_stderr(report)
+        .assert_stderr("  since 2027-01-15 08:00\n");
+    let again = fetch("1800086400");
+    again
+        .assert_stderr(report)
+        .assert_stderr("  since 2027-01-15");
+    // another mistake is a new one, and so is one that comes back
+    office.part("b.toml", "x = 3");
+    fetch("1800086460").assert_stderr("unknown key `x`");
+    office.part("b.toml", &account("ben"));
+    office.run(&["fetch"], 0).assert_silent();
+    assert!(!office.home.state().join("problems.json").exists());
+    office.part("b.toml", "x = 3");
+    fetch("1800086520").assert_stderr("unknown key `x`");
+}
+
+#[test]
+fn documents_have_the_mistakes() {
+    let office = Office::new();
+    office.run(&["fetch"], 0);
+    office.part("b.toml", &format!("{}kep = 3\n", account("ben")));
+    office.part("c.toml", "nonsense");
+    for args in [
+        &["status"][..],
+        &["plan"],
+        &["check"],
+        &["ledger", "list"],
+        &["ledger", "verify"],
+        &["config", "show"],
+    ] {
+        let output = office.run(&[args, &["--json"]].concat(), 78);
+        let document: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+        let problems = document["problems"].as_array().unwrap();
+        let of: Vec<_> = problems.iter().map(|problem| &problem["account"]).collect();
+        assert_eq!(of, [&"ben".into(), &serde_json::Value::Null], "{args:?}");
+        assert_eq!(problems[0]["problem"]["exit"], 78);
+    }
+    // they do not concern a named account
+    let output = office.run(&["status", "ann", "--json"], 0);
+    output.assert_stdout("\"problems\": []");
 }

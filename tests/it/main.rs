@@ -46,6 +46,7 @@ mod lmtp_server;
 mod login;
 mod mail_program;
 mod mailbox_file;
+mod mailboxes;
 mod manual;
 mod manual_examples;
 mod many_accounts;

@@ -251,7 +251,8 @@ fn plan_before_and_after_a_fetch() {
           ],
           "warning": null
         }
-      ]
+      ],
+      "problems": []
     }
     "#);
     desk.fetch(65);
@@ -335,7 +336,8 @@ fn plan_before_and_after_a_fetch() {
           ],
           "warning": null
         }
-      ]
+      ],
+      "problems": []
     }
     "#);
     assert_snapshot!(transcripts(&desk, 31, plans), @r#"
@@ -418,7 +420,8 @@ fn plan_before_and_after_a_fetch() {
           ],
           "warning": null
         }
-      ]
+      ],
+      "problems": []
     }
     "#);
 }
@@ -472,7 +475,8 @@ fn status_over_time() {
             "skipped": 0
           }
         }
-      ]
+      ],
+      "problems": []
     }
     "#);
     desk.fetch(65);
@@ -525,7 +529,8 @@ fn status_over_time() {
             "skipped": 0
           }
         }
-      ]
+      ],
+      "problems": []
     }
     [exit code: 1]
     "#);
@@ -593,7 +598,8 @@ fn status_over_time() {
             "skipped": 0
           }
         }
-      ]
+      ],
+      "problems": []
     }
     [exit code: 1]
     "#);
@@ -645,6 +651,7 @@ fn check_of_a_good_account() {
           "warnings": []
         }
       ],
+      "problems": [],
       "sandbox": {
         "in_force": (as the kernel allows)
       }
@@ -723,6 +730,7 @@ fn check_of_a_wrong_password() {
           "warnings": []
         }
       ],
+      "problems": [],
       "sandbox": {
         "in_force": (as the kernel allows)
       }
@@ -858,7 +866,8 @@ fn ledger_list() {
             }
           ]
         }
-      ]
+      ],
+      "problems": []
     }
     "#);
 }
@@ -1057,7 +1066,8 @@ fn ledger_verify() {
           "delivered": 3,
           "in_maildir": 3
         }
-      ]
+      ],
+      "problems": []
     }
     "#);
     let first = desk.mail().delivered()[0].name.clone();
@@ -1073,7 +1083,8 @@ fn ledger_verify() {
           "delivered": 3,
           "in_maildir": 2
         }
-      ]
+      ],
+      "problems": []
     }
     "#);
 }
@@ -1410,7 +1421,8 @@ fn config_show_and_path() {
             }
           }
         }
-      ]
+      ],
+      "problems": []
     }
     $ pouch config show home
     ------- stderr -------

@@ -276,7 +276,7 @@ fn list(
         }
     }
     if context.global.json {
-        print_json(&json!({ "accounts": documents }))?;
+        print_json(&context.accounts_document(&documents))?;
     }
     Ok(Exit::OK)
 }
@@ -331,7 +331,7 @@ fn verify(context: &CommandContext, accounts: &Accounts) -> CommandResult {
         ))?;
     }
     if context.global.json {
-        print_json(&json!({ "accounts": documents }))?;
+        print_json(&context.accounts_document(&documents))?;
     }
     Ok(exit)
 }

@@ -6,7 +6,11 @@ use std::{
     io::{self, IsTerminal},
 };
 
-use super::{account_user, handover::Handover, secrets};
+use super::{
+    account_user,
+    handover::{Handover, RoundNumber},
+    secrets::{self, Secrets},
+};
 use crate::{
     cli::{
         CommandContext,
@@ -18,6 +22,34 @@ use crate::{
     text::tilde,
 };
 
+/// A round of `--every`, or a single run.
+#[derive(Default)]
+pub(super) struct Round {
+    /// Whether the processes fetch once, and this one takes care of `--every`.
+    pub is_repeated: bool,
+    /// The secrets that were prompted for in earlier rounds. `None` in the first one.
+    pub prompted: Option<Secrets>,
+}
+
+impl Round {
+    fn number(&self) -> RoundNumber {
+        match (self.is_repeated, &self.prompted) {
+            (false, _) => RoundNumber::Only,
+            (true, None) => RoundNumber::First,
+            (true, Some(_)) => RoundNumber::Later,
+        }
+    }
+
+    /// Keeps the secrets of the first round, so that later ones do not prompt again.
+    pub fn remember(&mut self, handovers: &[Handover]) {
+        if self.is_repeated && self.prompted.is_none() {
+            let secrets = handovers.iter().flat_map(|handover| &handover.secrets);
+            let secrets = secrets.map(|(name, secret)| (name.clone(), secret.clone()));
+            self.prompted = Some(secrets.collect());
+        }
+    }
+}
+
 /// Accounts that one process runs.
 pub(super) struct Group {
     /// Their user, or `None` for the user of this process.
@@ -27,8 +59,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Returns what the process of the group gets. `is_alone` says whether there is no other group,
-    /// and `is_round` whether the process fetches once and this one takes care of `--every`.
+    /// Returns what the process of the group gets. `is_alone` says whether there is no other group.
     ///
     /// # Errors
     /// The state directory of the user cannot be created.
@@ -37,7 +68,7 @@ impl Group {
         context: &CommandContext,
         command: &Command,
         is_alone: bool,
-        is_round: bool,
+        round: &Round,
     ) -> Result<Handover> {
         let setup = &context.setup;
         let path = std::path::absolute(&setup.path);
@@ -50,8 +81,15 @@ impl Group {
             sources: setup.handed_sources(&names.clone().collect())?,
             state_dir,
             accounts: names.map(str::to_owned).collect(),
-            secrets: secrets::of(context, command, &self.accounts, self.user.is_some())?,
-            is_round,
+            paths: Vec::new(),
+            secrets: secrets::of(
+                context,
+                command,
+                &self.accounts,
+                self.user.is_some(),
+                round.prompted.as_ref(),
+            )?,
+            round: round.number(),
             is_alone,
             has_terminal: io::stdin().is_terminal(),
             parent: std::process::id(),
@@ -104,6 +142,12 @@ impl Groups {
         Self::divide(accounts)
     }
 
+    /// Divides all accounts, also those that are not enabled. There are none if the config is not
+    /// valid.
+    pub fn all(context: &CommandContext) -> Self {
+        Self::divide(context.setup.all_accounts().unwrap_or_default())
+    }
+
     fn divide(accounts: Vec<Account>) -> Self {
         let mut groups: BTreeMap<Option<String>, Group> = BTreeMap::new();
         let mut failed = Vec::new();
@@ -129,6 +173,29 @@ impl Groups {
             groups: groups.into_values().collect(),
             failed,
         }
+    }
+
+    /// Returns what the process of each group gets, and the accounts that cannot be run.
+    pub fn handovers(
+        self,
+        context: &CommandContext,
+        command: &Command,
+        round: &Round,
+    ) -> (Vec<Handover>, Vec<(String, Error)>) {
+        let Self { groups, mut failed } = self;
+        let is_alone = groups.len() == 1;
+        let mut handovers = Vec::new();
+        // directories of users are created before another process creates the one above them
+        for group in groups {
+            match group.handover(context, command, is_alone, round) {
+                Ok(handover) => handovers.push(handover),
+                Err(error) => {
+                    let names = group.accounts.into_iter().map(|account| account.name);
+                    failed.extend(names.map(|name| (name, error.clone())));
+                }
+            }
+        }
+        (handovers, failed)
     }
 
     /// Returns whether this process can run all of them.

@@ -24,6 +24,17 @@ use crate::{
 /// The first argument of a process that gets a handover. It is not documented: only pouch uses it.
 pub(super) const MARK: &str = "--handover";
 
+/// A round of `--every`. The process that starts the others takes care of the rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RoundNumber {
+    /// It is not repeated.
+    Only,
+    /// The first one.
+    First,
+    /// A later one.
+    Later,
+}
+
 /// The input of the process.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Handover {
@@ -39,10 +50,12 @@ pub struct Handover {
     pub state_dir: Option<OsString>,
     /// The names of the accounts to run, as on the command line.
     pub accounts: Vec<String>,
+    /// The paths that replace those on the command line of `ledger backup` and `ledger restore`.
+    pub paths: Vec<OsString>,
     /// The passwords that the user cannot read, by account.
     pub secrets: BTreeMap<String, Result<Secret>>,
-    /// Whether this is one round of several (`--every`), of which the other process takes care.
-    pub is_round: bool,
+    /// Which round of `--every` this is.
+    pub round: RoundNumber,
     /// Whether no other process runs accounts at the same time.
     pub is_alone: bool,
     /// Whether standard input of the process that started this one is a terminal.

@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use super::{
-    group::Groups,
+    group::{Groups, Round},
     outcome::Outcome,
-    process::{Order, Periodic},
+    process::Order,
 };
 use crate::{
     cli::{
@@ -24,7 +24,6 @@ use crate::{
 
 /// Writes the metrics of all accounts, if the command or the config asks for that.
 pub(super) struct Publisher<'a> {
-    context: &'a CommandContext,
     /// The accounts that are fetched.
     names: &'a [String],
     file: Option<MetricsFile>,
@@ -36,30 +35,33 @@ pub(super) struct Publisher<'a> {
 }
 
 impl<'a> Publisher<'a> {
-    /// Returns the publisher for a command that fetches. For other commands, it writes nothing.
+    /// Returns the publisher for a command that fetches.
     ///
     /// # Errors
     /// The file is not valid.
-    pub fn new(
-        context: &'a CommandContext,
-        fetch: Option<&Fetch>,
-        names: &'a [String],
-    ) -> Result<Self> {
-        let file = match fetch {
-            Some(args) => MetricsFile::find(context, args)?,
-            None => None,
-        };
+    pub fn new(context: &CommandContext, args: &Fetch, names: &'a [String]) -> Result<Self> {
+        let file = MetricsFile::find(context, args)?;
+        let every = args.every.filter(|_| file.is_some());
         Ok(Self {
-            context,
             names,
-            every: fetch
-                .and_then(|args| args.every)
-                .filter(|_| file.is_some())
-                .map(Duration::from),
+            every: every.map(Duration::from),
             file,
-            log: fetch.and_then(|args| args.log),
+            log: args.log,
             started: dirs::clock().now(),
         })
+    }
+
+    /// Uses the file that the config names after it was read again.
+    ///
+    /// # Errors
+    /// The file is not valid.
+    pub fn refresh(&mut self, context: &CommandContext, fetch: &Fetch) -> Result<()> {
+        let file = MetricsFile::find(context, fetch)?;
+        let path = |file: &MetricsFile| file.path.clone();
+        if self.file.as_ref().map(path) != file.as_ref().map(path) {
+            self.file = file;
+        }
+        Ok(())
     }
 
     /// Returns whether metrics are written.
@@ -69,7 +71,7 @@ impl<'a> Publisher<'a> {
 
     /// Writes the metrics. Returns the exit code that follows from it. `exit` is that of the run if it
     /// is over.
-    pub fn write(&mut self, exit: Option<Exit>) -> Exit {
+    pub fn write(&mut self, context: &CommandContext, exit: Option<Exit>) -> Exit {
         let Some(file) = &mut self.file else {
             return Exit::OK;
         };
@@ -77,7 +79,7 @@ impl<'a> Publisher<'a> {
             ended: dirs::clock().now(),
             outcome: exit.map(|exit| (self.started, exit)),
         };
-        let (context, names) = (self.context, self.names);
+        let names = self.names;
         file.write(context, self.log, run, || metrics_of_all(context, names))
     }
 }
@@ -95,20 +97,15 @@ fn metrics_of_all(context: &CommandContext, names: &[String]) -> Result<Vec<Acco
         check: None,
     });
     let mut outcome = Outcome::default();
-    let handovers = outcome.handovers(context, &command, &groups.groups, false);
+    let (handovers, failed) = groups.handovers(context, &command, &Round::default());
     let program = std::env::args_os().next().unwrap_or_else(|| "pouch".into());
     let order = Order {
         arguments: vec![program, "--json".into(), "status".into()],
         merges: true,
         one_by_one: false,
     };
-    let mut periodic = Periodic {
-        every: None,
-        act: &mut || {},
-    };
-    order.run(context, &handovers, &mut outcome, &mut periodic)?;
-    let unreadable = groups
-        .failed
+    order.run(context, &handovers, &mut outcome, None)?;
+    let unreadable = failed
         .iter()
         .map(|(name, _)| AccountMetrics::unreadable(name));
     let found = outcome.accounts.iter().map(AccountMetrics::from_document);

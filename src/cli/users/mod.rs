@@ -22,39 +22,28 @@ mod selection;
 
 use std::{ffi::OsString, time::Duration};
 
-use rustix::process::geteuid;
-
-use group::Groups;
+use group::{Groups, Round};
+use handover::Handover;
 use metrics::Publisher;
 use outcome::Outcome;
 use output::Output;
 use process::{Order, Periodic};
-use selection::{fetch_of, shard};
+use selection::shard;
 pub(super) use selection::{select, selected};
 
 use super::{
     CommandContext, Failure, activity,
     args::{Command, Fetch, ShardOption},
-    dirs, fetch,
-    list_reports::ListReports,
-    login,
+    dirs, fetch, login,
+    problem_reports::ProblemReports,
 };
 use crate::{
     error::{Exit, Result},
     report::json,
 };
 
-/// A command for accounts of several users.
-struct Request<'a> {
-    command: &'a Command,
-    /// The accounts that it names.
-    names: &'a [String],
-    /// Its command line.
-    arguments: &'a [OsString],
-}
-
-/// Runs a command in processes of the users of its accounts. Returns `None` if this process can run
-/// it itself.
+/// Runs a command other than `fetch` in processes of the users of its accounts. Returns `None` if
+/// this process can run it itself.
 ///
 /// # Errors
 /// A process cannot be started, or the output cannot be written.
@@ -71,31 +60,64 @@ pub(super) fn run(
             None => return Ok(None),
         },
     };
-    let request = Request {
-        command,
-        names: &names,
-        arguments,
-    };
-    let fetch = fetch_of(command);
-    let mut publisher = Publisher::new(context, fetch, &names)?;
-    // metrics have all accounts, also those of other users
-    let scope = if publisher.is_active() {
-        &[]
-    } else {
-        names.as_slice()
-    };
-    if !context.setup.has_users(scope) {
+    let Some(groups) = divide(context, command, &names, false) else {
         return Ok(None);
-    }
-    // the accounts of the next round may be those of other users
-    let interval = interval(context, fetch).filter(|_| geteuid().is_root());
-    let mut lists = None;
+    };
+    check_command_line(context, command)?;
+    let (handovers, failed) = groups.handovers(context, command, &Round::default());
+    let mut outcome = Outcome::default();
+    outcome.fail(context, &failed);
+    let is_whole = handovers.len() == 1 && failed.is_empty();
+    let output = Output::new(context, command, is_whole);
+    let order = Order {
+        arguments: output.arguments(arguments),
+        merges: output.reads_documents(),
+        one_by_one: true,
+    };
+    order.run(context, &handovers, &mut outcome, None)?;
+    let exit = outcome.exit(false);
+    let problems = if names.is_empty() {
+        context.problems_exit()
+    } else {
+        Exit::OK
+    };
+    Ok(Some(output.write(
+        context,
+        outcome,
+        problems.worst(exit),
+    )?))
+}
+
+/// Fetches in processes of the users of the accounts, and repeats that with `--every`. Returns
+/// `None` if this process can do that itself.
+///
+/// # Errors
+/// As for [`run`].
+pub(super) fn run_fetch(
+    context: &mut CommandContext,
+    (args, command): (&Fetch, &Command),
+    arguments: &[OsString],
+    reports: &mut ProblemReports,
+) -> std::result::Result<Option<Exit>, Failure> {
+    let mut publisher = Publisher::new(context, args, &args.accounts)?;
+    let divided = divide(context, command, &args.accounts, publisher.is_active());
+    let Some(mut groups) = divided else {
+        return Ok(None);
+    };
+    check_command_line(context, command)?;
+    let mut round = Round {
+        is_repeated: args.every.is_some(),
+        prompted: None,
+    };
     loop {
-        let ended = once(context, &request, interval.is_some(), &mut publisher)?;
-        let (Some(exit), Some(_)) = (ended, fetch) else {
-            return Ok(ended);
-        };
-        let lists = lists.get_or_insert_with(|| ListReports::new(context, &names));
+        let (handovers, failed) = groups.handovers(context, command, &round);
+        round.remember(&handovers);
+        reports.add(failed);
+        reports.report(context);
+        let exit = run_round(context, (args, arguments), &handovers, &mut publisher)?;
+        let exit = exit.worst(reports.exit());
+        let exit = exit.worst(publisher.write(context, Some(exit)));
+        let interval = args.every.map(Duration::from);
         if interval.is_none_or(|interval| context.stop.sleep(interval).is_err()) {
             if context.global.json {
                 let clock = dirs::clock();
@@ -103,62 +125,71 @@ pub(super) fn run(
             }
             return Ok(Some(exit));
         }
-        lists.refresh(context)?;
+        let usable = reports.read_again(context)?;
+        publisher.refresh(context, args)?;
+        groups = match usable {
+            Some(usable) => groups_of(context, command, &usable),
+            None => Groups::default(),
+        };
     }
 }
 
-/// Returns the time between two rounds, if this process has to read the accounts again before each.
-fn interval(context: &CommandContext, fetch: Option<&Fetch>) -> Option<Duration> {
-    let every = fetch?.every?;
-    context.setup.has_list().then(|| every.into())
+/// Returns whether processes of users have to fetch the accounts.
+pub(super) fn are_needed(context: &CommandContext, args: &Fetch) -> bool {
+    let has_metrics =
+        context.handover.is_none() && (args.metrics.is_some() || context.setup.metrics().is_some());
+    let command = Command::Fetch(args.clone());
+    context.handover.is_none() && divide(context, &command, &args.accounts, has_metrics).is_some()
 }
 
-/// Runs a command once in processes of the users. Returns `None` if this process can run it itself,
-/// unless it must not, because it `has_rounds`.
-fn once(
+/// Returns the accounts of a command, divided by user, or `None` if this process can run all of
+/// them. `has_metrics` says whether it writes metrics, which have all accounts.
+fn divide(
     context: &CommandContext,
-    request: &Request<'_>,
-    has_rounds: bool,
-    publisher: &mut Publisher<'_>,
-) -> std::result::Result<Option<Exit>, Failure> {
-    publisher.started = dirs::clock().now();
-    let &Request { command, names, .. } = request;
+    command: &Command,
+    names: &[String],
+    has_metrics: bool,
+) -> Option<Groups> {
+    let scope = if has_metrics { &[] } else { names };
+    if !context.setup.has_users(scope) {
+        return None;
+    }
+    let groups = groups_of(context, command, names);
+    let all = || Groups::new(context, &[], false, ShardOption::default());
+    let are_own = groups.are_own() && (!has_metrics || all().are_own());
+    (!are_own).then_some(groups)
+}
+
+/// Returns the accounts of a command, divided by user.
+fn groups_of(context: &CommandContext, command: &Command, names: &[String]) -> Groups {
     let connects = matches!(command, Command::Fetch(_) | Command::Plan(_));
-    let Groups { groups, failed } = {
-        let groups = Groups::new(context, names, connects, shard(command));
-        let all = || Groups::new(context, &[], false, ShardOption::default());
-        if !has_rounds && groups.are_own() && (!publisher.is_active() || all().are_own()) {
-            return Ok(None);
-        }
-        groups
-    };
-    check_command_line(context, command)?;
-    let fetch = fetch_of(command);
+    Groups::new(context, names, connects, shard(command))
+}
+
+/// Runs a round in processes of the users. Returns its exit code.
+fn run_round(
+    context: &CommandContext,
+    (args, arguments): (&Fetch, &[OsString]),
+    handovers: &[Handover],
+    publisher: &mut Publisher<'_>,
+) -> Result<Exit> {
+    publisher.started = dirs::clock().now();
     let mut outcome = Outcome::default();
-    for (name, error) in failed {
-        outcome.fail(context, fetch, &name, &error);
-    }
-    let handovers = outcome.handovers(context, command, &groups, has_rounds);
-    let is_whole = handovers.len() == 1 && outcome.accounts.is_empty();
-    let output = Output::new(context, command, is_whole);
     let order = Order {
-        arguments: output.arguments(request.arguments),
-        merges: output.reads_documents(),
-        one_by_one: fetch.is_none_or(|args| args.to.as_deref() == Some("-")),
+        arguments: arguments.to_vec(),
+        merges: false,
+        one_by_one: args.to.as_deref() == Some("-"),
     };
-    let mut periodic = Periodic {
-        every: publisher.every,
-        act: &mut || {
-            publisher.write(None);
-        },
+    let every = publisher.every;
+    let mut write = || {
+        publisher.write(context, None);
     };
-    order.run(context, &handovers, &mut outcome, &mut periodic)?;
-    let mut exit = outcome.exit(fetch.is_some());
-    if names.is_empty() {
-        exit = context.problems_exit().worst(exit);
-    }
-    let exit = exit.worst(publisher.write(Some(exit)));
-    Ok(Some(output.write(context, outcome, exit)?))
+    let periodic = every.map(|every| Periodic {
+        every,
+        act: &mut write,
+    });
+    order.run(context, handovers, &mut outcome, periodic)?;
+    Ok(outcome.exit(true))
 }
 
 /// Checks the command line, so that mistakes are not reported by each process.

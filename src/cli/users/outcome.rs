@@ -4,19 +4,10 @@ use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
 
 use serde_json::{Value, json};
 
-use super::{group::Group, handover::Handover, selection::fetch_of};
 use crate::{
-    cli::{
-        CommandContext,
-        args::{Command, Fetch},
-        dirs,
-    },
+    cli::CommandContext,
     error::{Error, Exit, Kind},
-    event::{Event, Reporter},
-    report::{
-        Colour, Level, complain, form, json,
-        log::{Format, Log},
-    },
+    report::{Colour, Level, complain, form, json},
 };
 
 /// A process that has ended.
@@ -60,68 +51,28 @@ impl Outcome {
             self.accounts.extend(accounts);
         }
         for (key, value) in document {
-            // the sandbox of `check` is in force if it is for all
-            let is_weaker = value["in_force"] == false;
-            if is_weaker || !self.rest.contains_key(&key) {
-                self.rest.insert(key, value);
+            match (self.rest.get_mut(&key), value) {
+                (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
+                // the sandbox of `check` is in force if it is for all
+                (Some(known), value) if value["in_force"] == false => *known = value,
+                (Some(_), _) => {}
+                (None, value) => drop(self.rest.insert(key, value)),
             }
         }
     }
 
-    /// Adds an account that cannot be run, and reports that. `fetch` are the options of a command
-    /// that fetches.
-    pub fn fail(
-        &mut self,
-        context: &CommandContext,
-        fetch: Option<&Fetch>,
-        account: &str,
-        error: &Error,
-    ) {
-        self.exits.push(error.kind().exit());
-        let (clock, level) = (dirs::clock(), context.level);
-        let log = fetch.and_then(|args| args.log).map(Format::from);
-        if let Some(format) = log {
-            let log = Log {
-                format,
-                clock,
-                level,
-            };
-            log.event(account, &Event::Problem { error, tell: true });
-        }
-        if context.global.json && fetch.is_some() {
-            json::Json { clock }.problem(error);
-        } else if context.global.json {
-            let problem = json::error(error);
-            let failed = json!({ "account": account, "problem": problem });
-            self.accounts.push(failed);
-        } else if level > Level::Silent && log.is_none() {
-            complain(&form(Some(account), error, context.colour));
-        }
-    }
-
-    /// Returns what the process of each group gets. Accounts for which that fails are reported.
-    ///
-    /// `is_round` is as for [`Group::handover`].
-    pub fn handovers(
-        &mut self,
-        context: &CommandContext,
-        command: &Command,
-        groups: &[Group],
-        is_round: bool,
-    ) -> Vec<Handover> {
-        // directories of users are created before another process creates the one above them
-        let mut handovers = Vec::new();
-        for group in groups {
-            match group.handover(context, command, groups.len() == 1, is_round) {
-                Ok(handover) => handovers.push(handover),
-                Err(error) => {
-                    for account in &group.accounts {
-                        self.fail(context, fetch_of(command), &account.name, &error);
-                    }
-                }
+    /// Adds accounts that cannot be run, and reports that.
+    pub fn fail(&mut self, context: &CommandContext, failed: &[(String, Error)]) {
+        for (account, error) in failed {
+            self.exits.push(error.kind().exit());
+            if context.global.json {
+                let problem = json::error(error);
+                let failed = json!({ "account": account, "problem": problem });
+                self.accounts.push(failed);
+            } else if context.level > Level::Silent {
+                complain(&form(Some(account), error, context.colour));
             }
         }
-        handovers
     }
 
     /// Returns the most severe exit code. There is new mail if one process fetched some.
@@ -135,11 +86,18 @@ impl Outcome {
         }
     }
 
-    /// Returns the JSON document of all accounts.
-    pub fn document(self) -> Value {
-        let mut document = self.rest;
-        document.insert("accounts".into(), self.accounts.into());
-        document.into()
+    /// Returns the JSON document of all accounts, or of all ledgers.
+    pub fn document(self, context: &CommandContext) -> Value {
+        if let Some(ledgers) = self.rest.get("ledgers") {
+            return json!({ "ledgers": ledgers });
+        }
+        let mut document = context.accounts_document(&self.accounts);
+        for (key, value) in self.rest {
+            if document[&key].is_null() {
+                document[&key] = value;
+            }
+        }
+        document
     }
 }
 

@@ -69,7 +69,7 @@ impl<'c> Output<'c> {
     ) -> Result<Exit, Failure> {
         match self {
             Self::Processes => {}
-            Self::Document => print_json(&outcome.document())?,
+            Self::Document => print_json(&outcome.document(context))?,
             Self::Check(args, limit) => {
                 return Ok(plugin::print(context, args, limit, outcome.accounts)?);
             }

@@ -37,8 +37,8 @@ pub(super) struct Order {
 
 /// An action that is repeated while processes run.
 pub(super) struct Periodic<'a> {
-    /// The time between two repetitions. With `None`, the action is never carried out.
-    pub every: Option<Duration>,
+    /// The time between two repetitions.
+    pub every: Duration,
     /// The action.
     pub act: &'a mut dyn FnMut(),
 }
@@ -46,12 +46,13 @@ pub(super) struct Periodic<'a> {
 impl Periodic<'_> {
     /// Returns the time of the next repetition.
     fn next(&self) -> Option<Instant> {
-        Instant::now().checked_add(self.every?)
+        Instant::now().checked_add(self.every)
     }
 }
 
 impl Order {
     /// Runs a process for each handover, waits for them, and adds their outcomes to `outcome`.
+    /// `periodic` is carried out in the meantime.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -60,7 +61,7 @@ impl Order {
         context: &CommandContext,
         handovers: &[Handover],
         outcome: &mut Outcome,
-        periodic: &mut Periodic<'_>,
+        mut periodic: Option<Periodic<'_>>,
     ) -> Result<()> {
         let mut running = Vec::new();
         for handover in handovers {
@@ -69,10 +70,10 @@ impl Order {
             }
             running.push(self.start(context, handover)?);
             if self.one_by_one {
-                wait(&mut running, &context.stop, outcome, periodic)?;
+                wait(&mut running, &context.stop, outcome, &mut periodic)?;
             }
         }
-        wait(&mut running, &context.stop, outcome, periodic)
+        wait(&mut running, &context.stop, outcome, &mut periodic)
     }
 
     /// Starts a process for the accounts of a handover.
@@ -148,13 +149,14 @@ fn wait(
     running: &mut Vec<Process>,
     stop: &Interrupt,
     outcome: &mut Outcome,
-    periodic: &mut Periodic<'_>,
+    periodic: &mut Option<Periodic<'_>>,
 ) -> Result<()> {
     let failed = |error: std::io::Error| {
         Error::new(Kind::Io, "cannot wait for a process").with_fact(error.to_string())
     };
     let mut is_stopped = false;
-    let mut deadline = periodic.next();
+    let next = |periodic: &Option<Periodic<'_>>| periodic.as_ref().and_then(Periodic::next);
+    let mut deadline = next(periodic);
     loop {
         let mut ended = Vec::new();
         for index in (0..running.len()).rev() {
@@ -179,8 +181,10 @@ fn wait(
                 end(running);
             }
             Wake::Deadline => {
-                (periodic.act)();
-                deadline = periodic.next();
+                if let Some(periodic) = periodic {
+                    (periodic.act)();
+                }
+                deadline = next(periodic);
             }
             Wake::Ready => {}
         }

@@ -13,14 +13,21 @@ use crate::{
     sys::password::Secret,
 };
 
-/// Returns the secrets of `accounts` that their process cannot obtain, by account. An error is
-/// reported by the run of the account. `is_other_user` says whether the process has another user.
+/// Secrets by account. An error is reported by the run of the account.
+pub(super) type Secrets = BTreeMap<String, Result<Secret>>;
+
+/// Returns the secrets of `accounts` that their process cannot obtain. `is_other_user` says
+/// whether the process has another user.
+///
+/// `prompted` are those that were prompted for in earlier rounds, or `None` in the first one. Later
+/// rounds do not prompt, since all accounts would wait for the answer.
 pub(super) fn of(
     context: &CommandContext,
     command: &Command,
     accounts: &[Account],
     is_other_user: bool,
-) -> Result<BTreeMap<String, Result<Secret>>> {
+    prompted: Option<&Secrets>,
+) -> Result<Secrets> {
     if !connects(command) {
         return Ok(BTreeMap::new());
     }
@@ -32,6 +39,11 @@ pub(super) fn of(
     });
     Ok(needed
         .map(|account| {
+            if let (Some(prompted), SecretSource::Prompt) = (prompted, &account.secret) {
+                let known = prompted.get(&account.name).cloned();
+                let secret = known.unwrap_or_else(|| Err(fetch::not_prompted(account)));
+                return (account.name.clone(), secret);
+            }
             let account = Account {
                 // the user reads them
                 client_certificate: None,

@@ -1,14 +1,17 @@
 //! The accounts that a command was given.
 
+use std::path::PathBuf;
+
+use super::handover::Handover;
 use crate::cli::args::{Command, Fetch, Ledger, ShardOption};
 
-/// Replaces the accounts that a command was given. With `is_round`, they are fetched once.
-pub(in crate::cli) fn select(command: &mut Command, names: &[String], is_round: bool) {
+/// Replaces the accounts and the paths that a command was given by those of a handover.
+pub(in crate::cli) fn select(command: &mut Command, handover: &Handover) {
+    let names = handover.accounts.as_slice();
+    let mut paths = handover.paths.iter().map(PathBuf::from);
     let accounts = match command {
         Command::Fetch(args) => {
-            if is_round {
-                args.every = None;
-            }
+            args.every = None;
             &mut args.accounts
         }
         Command::Plan(args) => &mut args.accounts.accounts,
@@ -18,7 +21,14 @@ pub(in crate::cli) fn select(command: &mut Command, names: &[String], is_round: 
         Command::Ledger(Ledger::List { accounts, .. } | Ledger::Verify(accounts)) => {
             &mut accounts.accounts
         }
-        Command::Ledger(Ledger::Backup(args)) => &mut args.accounts,
+        Command::Ledger(Ledger::Backup(args)) => {
+            args.path = paths.next().unwrap_or(std::mem::take(&mut args.path));
+            &mut args.accounts
+        }
+        Command::Ledger(Ledger::Restore(args)) => {
+            args.paths = paths.collect();
+            return;
+        }
         Command::Login(args) => {
             args.account = names.first().cloned();
             return;
