@@ -129,17 +129,25 @@ pub fn check_trusted_file(path: &Path, what: &str) -> Result<()> {
 /// # Errors
 /// [`Kind::Denied`] if they can.
 pub fn check_directory(path: &Path, shown: &str) -> Result<()> {
+    check_owned_directory(path, &format!("the state directory {shown}"), shown)
+}
+
+/// As [`check_directory`], for a directory that messages call `what`.
+///
+/// # Errors
+/// [`Kind::Denied`] if other users can write to it.
+pub fn check_owned_directory(path: &Path, what: &str, shown: &str) -> Result<()> {
     let Ok(metadata) = fs::metadata(path) else {
         return Ok(());
     };
     if !metadata.is_dir() {
         return Ok(());
     }
-    check_owner(&format!("the state directory {shown}"), &metadata)?;
+    check_owner(what, &metadata)?;
     if metadata.mode() & 0o022 == 0 {
         return Ok(());
     }
-    let what = format!("the state directory {shown} is writable by other users");
+    let what = format!("{what} is writable by other users");
     Err(Error::new(Kind::Denied, what)
         .with_fact(format!("its mode is {:04o}", metadata.mode() & 0o7777))
         .with_hint(format!("run `chmod go-w {shown}`")))

@@ -666,6 +666,173 @@ fn listed_accounts_are_delivered_as_their_users() {
     assert_eq!(owners(&office.path("Mail")), [uid()]);
 }
 
+#[test]
+fn accounts_of_users_that_are_added_later_are_fetched() {
+    let office = Office::new();
+    let path = ".config/pouch/config.toml";
+    let text = String::from_utf8(office.home.read(path)).unwrap();
+    let (main, other) = text.split_once("[account.other]").unwrap();
+    office.home.config(main);
+    // as for a service with StateDirectory=
+    office.home.make_dir("state", 0o755);
+    let run = office.pouch(&["fetch", "--every", "1s", "-v"]);
+    let mut pouch = run.within(Duration::from_mins(1)).spawn();
+    pouch.wait_for("work ");
+    let other = format!("[account.other]{other}");
+    office
+        .home
+        .write(".config/pouch/conf.d/other.toml", &other, 0o600);
+    pouch.wait_for("other ");
+    // and one that changes
+    let changed = other.replace("other/Mail", "other/Changed");
+    office
+        .home
+        .write(".config/pouch/conf.d/other.toml", &changed, 0o600);
+    let rounds = office.other.log().count("QUIT");
+    office.other.wait_for(|log| log.count("QUIT") > rounds + 1);
+    office.other.add("uid-3", corpus::message(3));
+    pouch.wait_for("1 new");
+    assert_eq!(office.home.maildir("other/Changed").len(), 1);
+    fs::remove_file(office.home.join(".config/pouch/conf.d/other.toml")).unwrap();
+    let rounds = office.work.log().count("QUIT");
+    office.work.wait_for(|log| log.count("QUIT") > rounds + 1);
+    let last = office.other.log().count("QUIT");
+    let rounds = office.work.log().count("QUIT");
+    office.work.wait_for(|log| log.count("QUIT") > rounds + 1);
+    assert_eq!(office.other.log().count("QUIT"), last);
+    pouch.signal(15);
+    pouch.wait().assert_code(128 + 15);
+    assert_eq!(owners(&office.path("")), [uid()]);
+}
+
+/// Returns the ledger files in a directory.
+fn copies(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .filter(|path| path.extension().is_some_and(|it| it == "db"))
+        .collect()
+}
+
+#[test]
+fn backup_of_all_users_is_restored_by_each() {
+    let office = Office::new();
+    office.fetch(0);
+    for names in [&[][..], &["work", "other"]] {
+        let args = [&["ledger", "backup", "--replace"], names, &["backup"]].concat();
+        let output = office.pouch(&args).run();
+        output
+            .assert_code(0)
+            .assert_stdout("/backup/nobody/")
+            .assert_stdout("(2 messages)");
+        assert_eq!(copies(&office.home.join("backup")).len(), 1);
+        let of_user = office.home.join("backup").join(USER);
+        assert_eq!(copies(&of_user).len(), 1);
+        assert_eq!(owners(&of_user), [uid()]);
+        let json = office.pouch(&[&args[..], &["--json"]].concat()).run();
+        let document: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!(document["ledgers"].as_array().unwrap().len(), 2);
+    }
+    for (source, restored) in [("backup/nobody", 1), ("backup", 2)] {
+        fs::remove_dir_all(office.home.join("state")).unwrap();
+        let output = office.pouch(&["ledger", "restore", source]).run();
+        output.assert_code(0);
+        let text = output.stdout_text();
+        assert_eq!(text.matches("ledger restored").count(), restored, "{text}");
+        assert_eq!(owners(&office.home.join("state").join(USER)), [uid()]);
+        Home::ledger(&office.home.join("state").join(USER));
+    }
+    office.fetch(0);
+    office.assert_arrived();
+}
+
+#[test]
+fn copy_that_belongs_to_root_is_restored_by_the_user_of_the_account() {
+    let office = Office::new();
+    office.fetch(0);
+    let export = office.pouch(&["ledger", "export", "other", "-"]).run();
+    export
+        .assert_code(0)
+        .assert_stderr("not fetched here any more");
+    let copy = office.home.write("copy.db", &export.stdout_bytes, 0o600);
+    let check = office.pouch(&["check", "other"]).run();
+    check
+        .assert_code(65)
+        .assert_stdout("ledger   failed")
+        .assert_stderr("pouch: other: the ledger was exported to another machine");
+    for stdin in [false, true] {
+        let drop = office.pouch(&["ledger", "drop", "other", "--yes"]).run();
+        drop.assert_code(0).assert_stdout("ledger of");
+        let copy = copy.display().to_string();
+        let output = if stdin {
+            let run = office.pouch(&["ledger", "restore", "-"]);
+            run.stdin(export.stdout_bytes.clone()).run()
+        } else {
+            office.pouch(&["ledger", "restore", &copy]).run()
+        };
+        output
+            .assert_code(0)
+            .assert_stdout("ledger restored: 2 messages");
+        assert_eq!(owners(&office.home.join("state").join(USER)), [uid()]);
+        assert_eq!(
+            copies(&office.home.join("state").join(USER).join("mailboxes")).len(),
+            1
+        );
+    }
+    office.fetch(0);
+    office.assert_arrived();
+}
+
+#[test]
+fn ledger_of_a_removed_account_of_a_user_is_named_in_the_hint() {
+    let office = Office::new();
+    office.fetch(0);
+    let path = ".config/pouch/config.toml";
+    let text = String::from_utf8(office.home.read(path)).unwrap();
+    let renamed = text.replace("[account.other]", "[account.third]");
+    office
+        .home
+        .config(&renamed.replace(&format!("port = {}", office.other.port()), "port = 1"));
+    let output = office.pouch(&["ledger", "drop", "other", "--yes"]).run();
+    output.assert_code(64).assert_stderr(
+        "hint: for a ledger of another user, run `runuser -u USER -- pouch --state-dir ~/state/USER \
+         ledger COMMAND other`",
+    );
+    let state = office.home.join("state").join(USER).display().to_string();
+    let pouch = env!("CARGO_BIN_EXE_pouch");
+    let drop = [
+        "-u",
+        USER,
+        "--",
+        pouch,
+        "--state-dir",
+        &state,
+        "ledger",
+        "drop",
+        "other",
+        "--yes",
+    ];
+    let output = office.home.system_command("runuser", &drop).run();
+    output.assert_code(0).assert_stdout("ledger of");
+}
+
+#[test]
+fn backup_that_other_users_can_write_is_refused() {
+    let office = Office::new();
+    office.fetch(0);
+    office.home.make_dir("backup", 0o777);
+    let output = office.pouch(&["ledger", "backup", "backup"]).run();
+    output
+        .assert_code(77)
+        .assert_stderr("the directory ~/backup is writable by other users");
+    // an account of one user is copied with the rights of the user
+    let target = office.path("copies/").display().to_string();
+    let output = office.pouch(&["ledger", "backup", "other", &target]).run();
+    output.assert_code(0);
+    assert_eq!(owners(&office.path("copies")), [uid()]);
+}
+
 /// Returns whether the metrics in `m.prom` have this value for both accounts.
 fn both_have(office: &Office, metric: &str, value: u64) -> bool {
     let text = fs::read_to_string(office.home.join("m.prom")).unwrap_or_default();

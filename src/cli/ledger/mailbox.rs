@@ -80,6 +80,7 @@ fn forgotten(context: &CommandContext, name: &str, error: Error) -> Result<Chose
             }
             let titles = known.iter().map(|known| sanitize(known.title().as_bytes()));
             let titles = titles.collect::<Vec<_>>().join(", ");
+            let error = with_user_hint(context, name, error);
             Err(match (error.kind(), titles.as_str()) {
                 (Kind::Usage, "") => error.with_fact("there is no ledger of that name either"),
                 (Kind::Usage, titles) => error.with_fact(format!("there are ledgers of {titles}")),
@@ -97,4 +98,19 @@ fn forgotten(context: &CommandContext, name: &str, error: Error) -> Result<Chose
                 .with_hint("name one of them by its address"))
         }
     }
+}
+
+/// Adds a hint to the error about an account that is not in the config: its ledger may be that of
+/// another user, whose directories root does not search.
+fn with_user_hint(context: &CommandContext, name: &str, error: Error) -> Error {
+    let is_unknown = error.kind() == Kind::Usage;
+    if !is_unknown || context.handover.is_some() || !context.setup.has_users(&[]) {
+        return error;
+    }
+    let state_dir = context.setup.explicit_state_dir();
+    let option = state_dir.map(|dir| format!("--state-dir {}/USER ", dir.display()));
+    error.with_hint(format!(
+        "for a ledger of another user, run `runuser -u USER -- pouch {}ledger COMMAND {name}`",
+        option.unwrap_or_default()
+    ))
 }

@@ -13,6 +13,7 @@
 pub(super) mod account_user;
 mod group;
 pub(super) mod handover;
+mod ledgers;
 mod metrics;
 mod outcome;
 mod output;
@@ -24,6 +25,7 @@ use std::{ffi::OsString, time::Duration};
 
 use group::{Groups, Round};
 use handover::Handover;
+use ledgers::Copies;
 use metrics::Publisher;
 use outcome::Outcome;
 use output::Output;
@@ -52,6 +54,9 @@ pub(super) fn run(
     command: &Command,
     arguments: &[OsString],
 ) -> std::result::Result<Option<Exit>, Failure> {
+    if let Some(copies) = ledgers::of(context, command)? {
+        return run_with_paths(context, (command, arguments), &copies).map(Some);
+    }
     let names = match command {
         // only one user has that account
         Command::Login(args) if args.account.is_none() => vec![login::account(context, None)?.name],
@@ -86,6 +91,34 @@ pub(super) fn run(
         outcome,
         problems.worst(exit),
     )?))
+}
+
+/// Runs `ledger backup` or `ledger restore` in processes that get paths of their own.
+fn run_with_paths(
+    context: &CommandContext,
+    (command, arguments): (&Command, &[OsString]),
+    copies: &Copies,
+) -> std::result::Result<Exit, Failure> {
+    let mut outcome = Outcome::default();
+    outcome.fail(context, &copies.failed);
+    let is_alone = copies.paths.len() == 1;
+    let mut handovers = Vec::new();
+    for (group, paths) in &copies.paths {
+        let handover = group.handover(context, command, is_alone, &Round::default())?;
+        handovers.push(Handover {
+            paths: paths.clone(),
+            ..handover
+        });
+    }
+    let output = Output::new(context, command, is_alone);
+    let order = Order {
+        arguments: arguments.to_vec(),
+        merges: output.reads_documents(),
+        one_by_one: true,
+    };
+    order.run(context, &handovers, &mut outcome, None)?;
+    let exit = outcome.exit(false);
+    output.write(context, outcome, exit)
 }
 
 /// Fetches in processes of the users of the accounts, and repeats that with `--every`. Returns
