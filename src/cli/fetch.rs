@@ -121,7 +121,7 @@ fn write_metrics(
         outcome: Some(outcome),
     };
     file.write(context, args.log, run, || {
-        Ok(metrics::of_accounts(context, accounts, env))
+        Ok(metrics::of_accounts(context, accounts, args.shard, env))
     })
 }
 

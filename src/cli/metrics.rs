@@ -1,7 +1,8 @@
 //! The file of metrics that `pouch fetch` writes after each run, or each round of `--every`.
 //!
-//! It includes all enabled accounts of the config, and those that were fetched. Their state is read
-//! from the ledgers after the run. Several pouch processes can write the same file, since each one
+//! It includes all enabled accounts of the config, and those that were fetched. With `--shard`, only
+//! those of the shard: the ledgers of the others are elsewhere. Their state is read from the ledgers
+//! after the run. Several pouch processes can write the same file, since each one
 //! writes the complete state; a lock ensures that the most recent state is written last.
 
 use std::{
@@ -9,7 +10,12 @@ use std::{
     time::Duration,
 };
 
-use super::{CommandContext, args, args::LogFormat, dirs, state::Status};
+use super::{
+    CommandContext, args,
+    args::{LogFormat, ShardOption},
+    dirs,
+    state::Status,
+};
 use crate::{
     config::Account,
     error::{Error, Exit, Kind, Result},
@@ -117,14 +123,16 @@ fn report(context: &CommandContext, log: Option<LogFormat>, error: &Error) {
     }
 }
 
-/// Returns the metrics of all enabled accounts and of those that were fetched.
+/// Returns the metrics of all enabled accounts of the shard and of those that were fetched.
 pub(super) fn of_accounts(
     context: &CommandContext,
     fetched: &[Account],
+    shard: ShardOption,
     env: &RunEnv,
 ) -> Vec<AccountMetrics> {
     // without an enabled account, those that were fetched are all
     let mut accounts = context.setup.known_accounts(&[]).unwrap_or_default();
+    shard.retain(&mut accounts);
     let is_new = |account: &&Account| accounts.iter().all(|known| known.name != account.name);
     let others: Vec<_> = fetched.iter().filter(is_new).cloned().collect();
     accounts.extend(others);

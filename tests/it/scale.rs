@@ -340,6 +340,30 @@ fn shard_without_accounts_has_nothing_to_do() {
     assert_eq!(has_work.count(), 1);
 }
 
+/// The ledgers of other shards are elsewhere, so their accounts would look as if they were never
+/// fetched.
+#[test]
+fn metrics_of_a_shard_include_only_its_accounts() {
+    let server = server_of(9).start();
+    let home = home_with(&format!(
+        "{}{}",
+        defaults(""),
+        tables("a", 9, "127.0.0.1", server.port())
+    ));
+    for (index, expected) in shards(&home, 3).iter().enumerate() {
+        let shard = format!("{}/3", index + 1);
+        let arguments = ["fetch", "--shard", &shard, "--metrics", "m.prom"];
+        home.pouch(&arguments).run().assert_code(0).assert_silent();
+        let metrics = String::from_utf8(home.read("m.prom")).unwrap();
+        let accounts = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix("pouch_account_runs_total{account=\""))
+            .map(|rest| rest.split('"').next().unwrap_or_default().to_owned());
+        assert_eq!(&accounts.collect::<BTreeSet<_>>(), expected);
+        assert!(metrics.contains(&format!("\npouch_accounts {}\n", expected.len())));
+    }
+}
+
 /// Returns the accounts in each of `count` shards.
 fn shards(home: &Home, count: usize) -> Vec<BTreeSet<String>> {
     let accounts = |shard: usize| {

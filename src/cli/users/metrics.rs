@@ -26,6 +26,8 @@ use crate::{
 pub(super) struct Publisher<'a> {
     /// The accounts that are fetched.
     names: &'a [String],
+    /// The shard that is fetched.
+    shard: ShardOption,
     file: Option<MetricsFile>,
     log: Option<LogFormat>,
     /// The start of the round.
@@ -44,6 +46,7 @@ impl<'a> Publisher<'a> {
         let every = args.every.filter(|_| file.is_some());
         Ok(Self {
             names,
+            shard: args.shard,
             every: every.map(Duration::from),
             file,
             log: args.log,
@@ -79,15 +82,21 @@ impl<'a> Publisher<'a> {
             ended: dirs::clock().now(),
             outcome: exit.map(|exit| (self.started, exit)),
         };
-        let names = self.names;
-        file.write(context, self.log, run, || metrics_of_all(context, names))
+        let (names, shard) = (self.names, self.shard);
+        file.write(context, self.log, run, || {
+            metrics_of_all(context, names, shard)
+        })
     }
 }
 
-/// Returns the metrics of all enabled accounts and of those named, whose ledgers are read by processes
-/// of their users.
-fn metrics_of_all(context: &CommandContext, names: &[String]) -> Result<Vec<AccountMetrics>> {
-    let groups = all_and(context, names);
+/// Returns the metrics of all enabled accounts of the shard and of those named, whose ledgers are read
+/// by processes of their users.
+fn metrics_of_all(
+    context: &CommandContext,
+    names: &[String],
+    shard: ShardOption,
+) -> Result<Vec<AccountMetrics>> {
+    let groups = all_and(context, names, shard);
     let command = Command::Status(Status {
         accounts: Accounts {
             accounts: Vec::new(),
@@ -112,9 +121,9 @@ fn metrics_of_all(context: &CommandContext, names: &[String]) -> Result<Vec<Acco
     Ok(found.chain(unreadable).collect())
 }
 
-/// Returns all enabled accounts and those named.
-fn all_and(context: &CommandContext, names: &[String]) -> Groups {
-    let of = |names: &[String]| Groups::new(context, names, false, ShardOption::default());
+/// Returns all enabled accounts of the shard and those named.
+fn all_and(context: &CommandContext, names: &[String], shard: ShardOption) -> Groups {
+    let of = |names: &[String]| Groups::new(context, names, false, shard);
     let mut groups = of(&[]);
     let is_known = |name: &&String| groups.names().any(|known| known == name.as_str());
     let others: Vec<_> = names
