@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::net::UnixListener,
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard},
@@ -47,6 +47,22 @@ impl Lmtp {
         lmtp
     }
 
+    /// Starts a server that listens on a TCP port, and returns the port.
+    #[cfg(feature = "system-tests")]
+    pub fn on_port() -> (Self, u16) {
+        let lmtp = Self::default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let own = lmtp.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (own, stream) = (own.clone(), stream.unwrap());
+                thread::spawn(move || own.serve(&stream));
+            }
+        });
+        (lmtp, port)
+    }
+
     /// Sets the response to a command, as in [`Script::answers`].
     pub fn answer(&self, command: &'static str, answer: &'static str) {
         self.script().answers.insert(command, answer);
@@ -72,7 +88,10 @@ impl Lmtp {
         scripted.map_or_else(|| usual.to_owned(), |(_, answer)| (*answer).to_owned())
     }
 
-    fn serve(&self, stream: &std::os::unix::net::UnixStream) -> Option<()> {
+    fn serve<'a, S>(&self, stream: &'a S) -> Option<()>
+    where
+        &'a S: Read + Write,
+    {
         self.record("CONNECT");
         let mut out = stream;
         let mut say = |line: &str| {

@@ -47,6 +47,8 @@ mod login;
 mod mail_program;
 mod mailbox_file;
 mod mailboxes;
+#[cfg(feature = "system-tests")]
+mod manifests;
 mod manual;
 mod manual_examples;
 mod many_accounts;

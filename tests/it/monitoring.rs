@@ -560,8 +560,9 @@ fn alert_that_cannot_be_run_does_not_stop_the_run() {
 #[cfg(feature = "system-tests")]
 #[track_caller]
 fn promtool(desk: &Desk, args: &[&str], input: Vec<u8>) {
-    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/promtool");
-    let promtool = desk.home.system_command(program, args);
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/prometheus");
+    let args = [&["promtool"], args].concat();
+    let promtool = desk.home.system_command(program, &args);
     promtool.stdin(input).run().assert_code(0);
 }
 

@@ -1,0 +1,146 @@
+# pouch in Nomad 1.8 or newer: 16 shards, each an allocation with its own volume.
+#
+#     nomad var put nomad/jobs/pouch ann=… ben=…
+#     nomad job run pouch.nomad.hcl
+#
+# Change the accounts, the passwords, the LMTP server and the image, which is the one of
+# contrib/kubernetes/Containerfile. The number of shards is in two places, `count` and `--shard`.
+# docs/scale.md explains how to change it, and what to do if a volume is lost.
+
+job "pouch" {
+  type = "service"
+
+  group "shard" {
+    count = 16
+
+    # The volumes have to exist: pouch[0] to pouch[15]. With host volumes, use type = "host" without
+    # access_mode and attachment_mode, and make UID 10001 the owner of their directories.
+    volume "state" {
+      type            = "csi"
+      source          = "pouch"
+      per_alloc       = true
+      access_mode     = "single-node-writer"
+      attachment_mode = "file-system"
+    }
+
+    # If a client loses the servers, its shards may still be running, so they are not started on
+    # another client. If it does not return: `nomad alloc stop` after you have turned it off.
+    disconnect {
+      lost_after = "8760h"
+      replace    = false
+    }
+
+    # A shard that fails is restarted where its volume is.
+    restart {
+      attempts = 10
+      interval = "10m"
+      delay    = "30s"
+      mode     = "delay"
+    }
+
+    # One shard at a time. Canaries would be second processes for the same mailboxes.
+    update {
+      max_parallel = 1
+      canary       = 0
+    }
+
+    # A new CSI volume belongs to root.
+    task "owner" {
+      driver = "docker"
+      user   = "root"
+
+      lifecycle {
+        hook    = "prestart"
+        sidecar = false
+      }
+
+      config {
+        image      = "registry.example.org/pouch:0.1.0"
+        entrypoint = ["/bin/chown", "10001:10001", "/var/lib/pouch"]
+      }
+
+      volume_mount {
+        volume      = "state"
+        destination = "/var/lib/pouch"
+      }
+    }
+
+    task "pouch" {
+      driver = "docker"
+      user   = "10001:10001"
+      # After SIGTERM, pouch exits within a second, or 30 seconds while it renews an OAuth token.
+      kill_timeout = "30s"
+
+      config {
+        image           = "registry.example.org/pouch:0.1.0"
+        args            = ["fetch", "--shard", "${SHARD}/16", "--every", "15m", "--log", "plain"]
+        readonly_rootfs = true
+        cap_drop        = ["all"]
+        security_opt    = ["no-new-privileges"]
+      }
+
+      env {
+        POUCH_CONFIG          = "${NOMAD_TASK_DIR}/config.toml"
+        POUCH_STATE_DIR       = "/var/lib/pouch/state"
+        CREDENTIALS_DIRECTORY = "${NOMAD_SECRETS_DIR}/passwords"
+        HOME                  = "/var/lib/pouch"
+      }
+
+      # Allocations are numbered from 0, shards from 1.
+      template {
+        data        = "SHARD={{ add 1 (env \"NOMAD_ALLOC_INDEX\" | parseInt) }}"
+        destination = "${NOMAD_TASK_DIR}/shard.env"
+        env         = true
+      }
+
+      template {
+        data        = <<-END
+          jobs = 64
+          spread = "10m"
+
+          [defaults]
+          jobs-per-host = 2
+          lmtp = "lmtp.example.org:24"
+
+          [account.ann]
+          host = "pop.example.org"
+          user = "ann@example.org"
+          password-credential = "ann"
+
+          [account.ben]
+          host = "pop.example.org"
+          user = "ben@example.org"
+          password-credential = "ben"
+        END
+        destination = "${NOMAD_TASK_DIR}/config.toml"
+      }
+
+      # A password for each `password-credential`. pouch reads them again in each round.
+      template {
+        data        = "{{ with nomadVar \"nomad/jobs/pouch\" }}{{ .ann }}{{ end }}"
+        destination = "${NOMAD_SECRETS_DIR}/passwords/ann"
+        perms       = "400"
+        uid         = 10001
+        change_mode = "noop"
+      }
+
+      template {
+        data        = "{{ with nomadVar \"nomad/jobs/pouch\" }}{{ .ben }}{{ end }}"
+        destination = "${NOMAD_SECRETS_DIR}/passwords/ben"
+        perms       = "400"
+        uid         = 10001
+        change_mode = "noop"
+      }
+
+      volume_mount {
+        volume      = "state"
+        destination = "/var/lib/pouch"
+      }
+
+      resources {
+        cpu    = 200
+        memory = 512
+      }
+    }
+  }
+}
