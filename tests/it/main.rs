@@ -18,6 +18,8 @@ mod before;
 mod cli_options;
 mod conf_d;
 mod connect_command;
+#[cfg(feature = "system-tests")]
+mod dashboard;
 mod delivery;
 mod destinations;
 mod domain;

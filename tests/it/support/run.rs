@@ -237,6 +237,12 @@ impl Child {
         String::from_utf8_lossy(&self.watch.lock().stdout.bytes).into_owned()
     }
 
+    /// Returns what the program has printed to standard error so far.
+    #[cfg(feature = "system-tests")]
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.watch.lock().stderr.bytes).into_owned()
+    }
+
     /// Waits until the program has printed `text` to standard output or standard error.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) {
