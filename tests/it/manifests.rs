@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use insta::assert_snapshot;
 use serde_json::Value;
 
 use crate::{
@@ -592,6 +593,74 @@ fn instance<'a>(home: &'a Home, shard: u32, config: &str) -> Container<'a> {
     let target = format!("/var/lib/{}", expand(&unit("StateDirectory")[0]));
     container.mount(&state, &target, false);
     container
+}
+
+/// Runs `contrib/reshard`.
+fn reshard(home: &Home, old: u32, new: u32) -> Run {
+    let place = format!("POUCH_STATE_DIR={}/shard-{{}}", home.path().display());
+    let counts = [old, new].map(|count| count.to_string());
+    let args = [&counts[0], &counts[1], "env", &place];
+    let bin = Path::new(env!("CARGO_BIN_EXE_pouch")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let script = manifest("reshard/pouch-reshard");
+    home.system_command(&script, &args).env("PATH", path)
+}
+
+#[test]
+fn ledgers_move_to_their_new_shards_and_back() {
+    const ACCOUNTS: usize = 12;
+    let server = (0..ACCOUNTS).fold(Server::plain(), |setup, account| {
+        let user = format!("user{account}");
+        let setup = match account {
+            0 => setup.user(&user, "secret"),
+            _ => setup.another_user(&user, "secret"),
+        };
+        let uid = format!("uid-of-{account}");
+        setup.message(uid.as_str(), corpus::message(account))
+    });
+    let server = server.start();
+    let home = Home::new();
+    home.write("password", "secret\n", 0o600);
+    let accounts = (0..ACCOUNTS).map(|account| {
+        format!("[account.a{account}]\nuser = \"user{account}\"\nmaildir = \"~/Mail/a{account}\"\n")
+    });
+    home.config(&format!(
+        "[defaults]\nhost = \"127.0.0.1\"\nport = {}\npassword-file = \"~/password\"\ntls = \"off\"\n\
+         allow-plaintext-password = true\nauth = \"user\"\n{}",
+        server.port(),
+        accounts.collect::<String>()
+    ));
+    let fetch = |count: u32, place: u32| {
+        let (state, shard) = (format!("shard-{place}"), format!("{place}/{count}"));
+        let args = ["fetch", "--state-dir", &state, "--shard", &shard];
+        home.pouch(&args).run()
+    };
+    let fetch_all = |count| {
+        for place in 1..=count {
+            fetch(count, place).assert_code(0).assert_silent();
+        }
+        assert_eq!(server.log().count("RETR"), ACCOUNTS);
+    };
+    fetch_all(4);
+    let moved = reshard(&home, 4, 6).run();
+    assert_snapshot!(moved.assert_code(0).stdout, @"
+    shard 2 to shard 5: 1
+    shard 4 to shard 5: 1
+    shard 4 to shard 6: 1
+    ");
+    // repeated, as after a failure
+    reshard(&home, 4, 6).run().assert_code(0);
+    fetch_all(6);
+    // a machine that was left with the old number of shards
+    fetch(4, 2).assert_code(65);
+    // it fails after a ledger was exported, and is repeated
+    let obstacle = home.write("shard-2.from-5", "", 0o600);
+    reshard(&home, 6, 4).run().assert_code(1);
+    fs::remove_file(obstacle).unwrap();
+    reshard(&home, 6, 4).run().assert_code(0);
+    fetch_all(4);
+    reshard(&home, 4, 5).run().assert_code(0);
+    fetch_all(5);
 }
 
 /// The restrictions of the units are the same.
