@@ -73,7 +73,7 @@ job "pouch" {
 
       config {
         image           = "registry.example.org/pouch:0.1.0"
-        args            = ["fetch", "--shard", "${SHARD}/16", "--every", "15m", "--log", "plain"]
+        args            = ["fetch", "--shard", "${SHARD}/16", "--every", "8m", "--log", "plain"]
         readonly_rootfs = true
         cap_drop        = ["all"]
         security_opt    = ["no-new-privileges"]
@@ -96,7 +96,9 @@ job "pouch" {
       template {
         data        = <<-END
           jobs = 64
-          spread = "10m"
+          # A round takes 7 minutes, and the next one begins 8 minutes later (--every): each
+          # account is polled every 15 minutes.
+          spread = "7m"
 
           [defaults]
           jobs-per-host = 2

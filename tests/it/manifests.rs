@@ -420,7 +420,7 @@ fn kubernetes_pods_fetch_their_shards() {
     for (pod, account) in &pods {
         // metrics are written at the end of a round
         let args = pod.args.iter().map(String::as_str);
-        let once: Vec<_> = args.filter(|it| !["--every", "15m"].contains(it)).collect();
+        let once: Vec<_> = args.filter(|it| !["--every", "8m"].contains(it)).collect();
         pod.run(&once).run().assert_code(0).assert_silent();
         let metrics = pod.mounts.iter().find(|mount| mount.target == "/metrics");
         let metrics = fs::read_to_string(metrics.unwrap().source.join("pouch.prom")).unwrap();
