@@ -84,7 +84,7 @@ fn exported(desk: &Desk) -> String {
     let body = exporter.get("/metrics");
     assert!(body.contains("\nnode_textfile_scrape_error 0\n"), "{body}");
     let samples = body.lines().filter(|line| line.starts_with("pouch_"));
-    samples.map(|line| format!("{line}\n")).collect()
+    samples.collect::<Vec<_>>().join("\n")
 }
 
 /// Returns samples with the labels that Prometheus adds, and a time.
@@ -98,7 +98,7 @@ fn at(samples: &str, time: i64) -> String {
         };
         format!("{series} {value} {time}\n")
     });
-    lines.collect()
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// Returns a Prometheus that has scraped the metrics of pouch each minute for six hours, with a

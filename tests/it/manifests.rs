@@ -245,7 +245,7 @@ fn walk(path: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Creates the volume of a ConfigMap or a Secret as Kubernetes does: the files belong to root and
+/// Creates the volume of a `ConfigMap` or a Secret as Kubernetes does: the files belong to root and
 /// the group of the pod, and are reached by two symbolic links, so that they can be replaced
 /// together. Everyone can write to the directory, but the mount is read-only.
 fn projected(home: &Home, name: &str, files: &Value, mode: u32) -> PathBuf {
@@ -601,7 +601,9 @@ fn reshard(home: &Home, old: u32, new: u32) -> Run {
     let counts = [old, new].map(|count| count.to_string());
     let args = [&counts[0], &counts[1], "env", &place];
     let bin = Path::new(env!("CARGO_BIN_EXE_pouch")).parent().unwrap();
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut path = bin.as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
     let script = manifest("reshard/pouch-reshard");
     home.system_command(&script, &args).env("PATH", path)
 }
