@@ -80,7 +80,7 @@ job "pouch" {
       }
 
       env {
-        POUCH_CONFIG          = "${NOMAD_TASK_DIR}/config.toml"
+        POUCH_CONFIG          = "${NOMAD_TASK_DIR}/pouch/config.toml"
         POUCH_STATE_DIR       = "/var/lib/pouch/state"
         CREDENTIALS_DIRECTORY = "${NOMAD_SECRETS_DIR}/passwords"
         HOME                  = "/var/lib/pouch"
@@ -93,6 +93,7 @@ job "pouch" {
         env         = true
       }
 
+      # A directory of its own, because others can write to NOMAD_TASK_DIR itself.
       template {
         data        = <<-END
           jobs = 64
@@ -114,7 +115,7 @@ job "pouch" {
           user = "ben@example.org"
           password-credential = "ben"
         END
-        destination = "${NOMAD_TASK_DIR}/config.toml"
+        destination = "${NOMAD_TASK_DIR}/pouch/config.toml"
       }
 
       # A password for each `password-credential`. pouch reads them again in each round.

@@ -22,6 +22,9 @@ use crate::{
 /// The user and the group of the image.
 const ID: u32 = 10001;
 
+/// The user that owns the directories of Nomad's tasks.
+const NOBODY: u32 = 65534;
+
 /// The number of shards in all manifests.
 const SHARDS: u32 = 16;
 
@@ -445,7 +448,7 @@ fn nomad_allocations_fetch_their_shards() {
     let task = &group["task"]["pouch"];
     assert_eq!(task["user"], chown);
     let servers = Servers::new("change-me");
-    let config = template(task, "${NOMAD_TASK_DIR}/config.toml");
+    let config = template(task, "${NOMAD_TASK_DIR}/pouch/config.toml");
     home.config(&config);
     home.pouch(&["config", "show"]).run().assert_code(0);
     let config = servers.adapt(&config, "lmtp.example.org:24");
@@ -489,7 +492,14 @@ fn allocation<'a>(home: &'a Home, task: &Value, index: u32, config: &str) -> Con
             .collect(),
         args: args.map(|argument| expand(text(argument))).collect(),
     };
-    home.write(format!("{dir}/local/config.toml"), config, 0o644);
+    // as Nomad creates them, with directories of root for templates
+    let (local, secrets) = (format!("{dir}/local"), format!("{dir}/secrets"));
+    for path in [&local, &secrets] {
+        let path = home.make_dir(path, 0o777);
+        chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    home.make_dir(format!("{local}/pouch"), 0o755);
+    home.write(format!("{local}/pouch/config.toml"), config, 0o644);
     for name in ["ann", "ben"] {
         let destination = format!("${{NOMAD_SECRETS_DIR}}/passwords/{name}");
         let variable =
@@ -504,8 +514,8 @@ fn allocation<'a>(home: &'a Home, task: &Value, index: u32, config: &str) -> Con
     }
     let volume = home.make_dir(format!("{dir}/volume"), 0o755);
     chown(&volume, Some(ID), Some(ID)).unwrap();
-    container.mount(&home.join(format!("{dir}/local")), "/local", false);
-    container.mount(&home.join(format!("{dir}/secrets")), "/secrets", false);
+    container.mount(&home.join(local), "/local", false);
+    container.mount(&home.join(secrets), "/secrets", false);
     container.mount(&volume, text(&task["volume_mount"]["destination"]), false);
     container
 }
