@@ -13,8 +13,7 @@ fn main() -> ExitCode {
     }
     let (exit, signal) = pouch::cli::run(std::env::args_os(), roots);
     if let Some(signal) = signal {
-        // the parent process sees that the signal ended this one
-        let _ = signal_hook::low_level::emulate_default_handler(signal);
+        pouch::sys::interrupt::end_process(signal);
     }
     ExitCode::from(exit.0)
 }

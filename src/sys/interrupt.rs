@@ -15,6 +15,7 @@
 
 use std::{
     io::{self, PipeReader},
+    process,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -71,6 +72,22 @@ pub enum Wake {
     Signal,
 }
 
+/// Ends the process by this signal, as the sender of the signal expects.
+///
+/// The first process of a container cannot be ended by a signal of its own (see
+/// `pid_namespaces(7)`). It exits with the status that a shell reports for the signal.
+pub fn end_process(signal: i32) {
+    if is_first_process() {
+        low_level::exit(128 + signal);
+    }
+    let _ = low_level::emulate_default_handler(signal);
+}
+
+/// Returns whether this is the first process of a container, or of a system.
+fn is_first_process() -> bool {
+    process::id() == 1
+}
+
 impl Interrupt {
     /// Installs handlers for SIGINT, SIGTERM and SIGHUP, except those that are ignored (`nohup`), and
     /// one for SIGXFSZ that does nothing. From then on, the process does not outlive one of the
@@ -89,7 +106,11 @@ impl Interrupt {
             // Handlers run in this order. The first signal restores the default action for the
             // second, and its number is recorded before the pipe is readable.
             let armed = Arc::new(AtomicBool::new(false));
-            flag::register_conditional_default(signal, Arc::clone(&armed))?;
+            if is_first_process() {
+                flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&armed))?;
+            } else {
+                flag::register_conditional_default(signal, Arc::clone(&armed))?;
+            }
             flag::register(signal, armed)?;
             flag::register_usize(
                 signal,
@@ -123,7 +144,7 @@ impl Interrupt {
         let _ = Self::default().sleep(TIME_TO_END);
         let unfinished = self.0.as_ref().map(|signals| &signals.unfinished);
         let _finished = unfinished.map(|work| work.write().unwrap_or_else(PoisonError::into_inner));
-        let _ = low_level::emulate_default_handler(signal);
+        end_process(signal);
     }
 
     /// Keeps the process from ending by the first signal until the returned value is dropped, for

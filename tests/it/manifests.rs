@@ -8,6 +8,7 @@ use std::{
 };
 
 use insta::assert_snapshot;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{
@@ -30,7 +31,8 @@ const SHARDS: u32 = 16;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Runs a program in a read-only system with the given mounts, as a container does:
+/// Runs a program in a read-only system with the given mounts, as a container does, in which it is
+/// the first process:
 /// `sh -c CONTAINER sh ROOT USER MOUNTS COMMAND...`. Each line of MOUNTS is an option of mount(8),
 /// a source and a target.
 const CONTAINER: &str = r#"
@@ -98,10 +100,9 @@ impl Container<'_> {
             .map(|(name, value)| format!("{name}={value}"));
         let env: Vec<_> = env.collect();
         let id = ID.to_string();
-        let unshare = [
-            "--mount", "--", "sh", "-c", CONTAINER, "sh", &root, &id, &mounts,
-        ];
-        let mut all: Vec<&str> = unshare.to_vec();
+        let container = ["sh", "-c", CONTAINER, "sh", &root, &id, &mounts];
+        let mut all = vec!["--mount", "--pid", "--fork", "--kill-child", "--"];
+        all.extend(container);
         all.extend(["env", "-i"]);
         all.extend(env.iter().map(String::as_str));
         all.push("/usr/bin/pouch");
@@ -111,9 +112,18 @@ impl Container<'_> {
     }
 
     fn start(&self) -> Child {
-        let args: Vec<_> = self.args.iter().map(String::as_str).collect();
+        let mut args: Vec<_> = self.args.iter().map(String::as_str).collect();
+        args.push("-v");
         self.run(&args).spawn()
     }
+}
+
+/// Sends SIGTERM to the first process of a container, as all schedulers do.
+fn terminate(container: &Child) {
+    let pid = container.pid();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let first = Pid::from_raw(children.trim().parse().unwrap());
+    kill_process(first.unwrap(), Signal::TERM).unwrap();
 }
 
 /// The mail servers, and the passwords of their users, `NAME@example.org`.
@@ -395,8 +405,11 @@ fn fetch(servers: &Servers, containers: &[(Container<'_>, Option<String>)]) {
             .map(|(container, _)| container.start())
             .collect();
         servers.pop3.wait_for(quits(2 * round));
-        for pouch in &mut running {
-            pouch.signal(15);
+        for (pouch, (_, account)) in running.iter_mut().zip(containers) {
+            if account.is_none() {
+                pouch.wait_for("no account is in shard");
+            }
+            terminate(pouch);
         }
         for pouch in running {
             pouch.wait().assert_code(143);
@@ -555,7 +568,6 @@ fn systemd_instances_fetch_their_shards() {
     let config = format!("[defaults]\nlmtp = \"lmtp:24\"\n{}", accounts.concat());
     let config = servers.adapt(&config, "lmtp:24");
     assert_eq!(unit("StateDirectory"), ["pouch/%i"]);
-    assert_eq!(unit("SuccessExitStatus"), ["143"]);
     assert_eq!(unit("EnvironmentFile"), ["/etc/pouch/shards"]);
     let instances: Vec<_> = shards(&home, &config)
         .into_iter()
