@@ -70,9 +70,11 @@ pub enum Cause {
 pub struct Lost {
     /// The message that was awaited, and whether it was the first one of its session.
     pub during: Option<(Requested, bool)>,
-    /// Whether pipelining may be the reason: client and server were out of sync, the server was
-    /// silent, or nothing arrived.
+    /// Whether pipelining may be the reason: the session was pipelined, and client and server were
+    /// out of sync, the server was silent, or nothing arrived.
     pub maybe_desynchronized: bool,
+    /// Whether the server had listed the mailbox before.
+    pub listed: bool,
     /// Whether a message, or a header, arrived on it.
     pub progress: bool,
 }
@@ -105,7 +107,8 @@ struct Suspicion {
 /// The evidence that one run gathers.
 #[derive(Clone, Debug, Default)]
 pub struct Blame {
-    max_fruitless: u32,
+    /// Connections in a row that may be lost before the mailbox is listed, after the first one.
+    retries: u32,
     /// The number of the session.
     session: u32,
     /// Messages that arrived complete.
@@ -115,6 +118,8 @@ pub struct Blame {
     has_lost_connection: bool,
     /// Connections in a row that were lost without progress.
     fruitless: u32,
+    /// Connections in a row that were lost before the mailbox was listed.
+    unlisted: u32,
     /// How many messages were done when a header was read.
     done_when_probed: usize,
     desynchronized: u32,
@@ -138,10 +143,12 @@ pub struct Blame {
 }
 
 impl Blame {
-    /// Starts a run in which up to `retries` connections in a row may be lost without progress.
+    /// Starts a run that connects again up to `retries` times in a row. If a message may have caused
+    /// the loss, it connects again at least [`MAX_FRUITLESS`] times, because each session requests the
+    /// messages in another order.
     pub fn new(retries: u32) -> Self {
         Self {
-            max_fruitless: retries.max(MAX_FRUITLESS),
+            retries,
             ..Self::default()
         }
     }
@@ -351,6 +358,7 @@ impl Blame {
     /// Records that a connection was lost. Returns whether to connect again.
     pub fn connection_lost(&mut self, lost: Lost) -> Next {
         self.has_lost_connection = true;
+        let could_pipeline = self.may_pipeline();
         if lost.maybe_desynchronized {
             // it may also be that one message
             self.desynchronized += if lost.progress { 1 } else { MAX_DESYNCHRONIZED };
@@ -392,7 +400,14 @@ impl Blame {
         } else {
             self.fruitless += 1;
         }
-        if self.fruitless > self.max_fruitless {
+        let stops_pipelining = could_pipeline && !self.may_pipeline();
+        if lost.listed || lost.progress {
+            self.unlisted = 0;
+        } else if !stops_pipelining {
+            // otherwise, the next session is another attempt: it does not pipeline
+            self.unlisted += 1;
+        }
+        if self.unlisted > self.retries || self.fruitless > self.retries.max(MAX_FRUITLESS) {
             Next::GiveUp
         } else {
             Next::Continue
@@ -591,6 +606,7 @@ mod tests {
                         next = Some(blame.connection_lost(Lost {
                             during: Some((requested, at == 0)),
                             maybe_desynchronized: false,
+                            listed: true,
                             progress: blame.arrived() > before,
                         }));
                     }
@@ -775,6 +791,7 @@ mod tests {
                 first,
             )),
             maybe_desynchronized: false,
+            listed: true,
             progress: false,
         };
         blame.arrived_complete(RowId(1));
@@ -792,6 +809,7 @@ mod tests {
         let lost = Lost {
             during: None,
             maybe_desynchronized: false,
+            listed: true,
             progress: false,
         };
         let sessions = (1..100).find(|_| {
@@ -805,11 +823,34 @@ mod tests {
     }
 
     #[test]
+    fn connection_lost_before_the_listing_is_retried_as_often_as_configured() {
+        let sessions = |retries, pipelined| {
+            let mut blame = Blame::new(retries);
+            (1..100).find(|_| {
+                blame.begin_session();
+                let lost = Lost {
+                    during: None,
+                    maybe_desynchronized: pipelined && blame.may_pipeline(),
+                    listed: false,
+                    progress: false,
+                };
+                blame.connection_lost(lost) == Next::GiveUp
+            })
+        };
+        assert_eq!(sessions(0, false), Some(1));
+        assert_eq!(sessions(2, false), Some(3));
+        // one more without pipelining
+        assert_eq!(sessions(0, true), Some(2));
+        assert_eq!(sessions(2, true), Some(4));
+    }
+
+    #[test]
     fn pipelining_stops_at_the_second_sign_that_commands_are_lost() {
         let mut blame = Blame::new(2);
         let lost = Lost {
             during: None,
             maybe_desynchronized: true,
+            listed: true,
             progress: true,
         };
         blame.connection_lost(lost);

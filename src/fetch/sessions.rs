@@ -25,6 +25,17 @@ enum SessionResult {
     Lost(Error),
 }
 
+/// How far a session got.
+#[derive(Clone, Copy)]
+struct Reached {
+    /// Whether the server listed the mailbox.
+    listed: bool,
+    /// Whether commands were pipelined.
+    pipelined: bool,
+    /// Whether a message or a header arrived.
+    progress: bool,
+}
+
 impl AccountRun<'_> {
     /// Runs sessions until all messages are fetched, or an error ends the run.
     ///
@@ -67,6 +78,7 @@ impl AccountRun<'_> {
             }
             self.blame.begin_session();
             let ended = self.session(&mut session, address.as_deref());
+            let (listed, pipelined) = (session.is_listed(), session.pipelining());
             // the session forgets refusals once the mailbox is listed
             login.history = self.ledger.reader().login_history()?;
             // LOGIN-DELAY may be another one after the login (RFC 2449 §6.5)
@@ -87,7 +99,12 @@ impl AccountRun<'_> {
                 }
             };
             let progress = self.memory.take_progress() || self.blame.arrived() > before;
-            self.reconnect(lost, progress)?;
+            let reached = Reached {
+                listed,
+                pipelined,
+                progress,
+            };
+            self.reconnect(lost, reached)?;
         }
     }
 
@@ -133,7 +150,7 @@ impl AccountRun<'_> {
     ///
     /// # Errors
     /// The error that ended the session, if no further one can help; or a signal ended the run.
-    fn reconnect(&mut self, lost: SessionLost, progress: bool) -> Result<()> {
+    fn reconnect(&mut self, lost: SessionLost, reached: Reached) -> Result<()> {
         let SessionLost { error, during } = lost;
         self.env.stop.check()?;
         if error.kind().verdict() != Verdict::Reconnect {
@@ -145,9 +162,11 @@ impl AccountRun<'_> {
         let next = self.blame.connection_lost(Lost {
             during: requested,
             // a server that drops the connection may have dropped responses before that
-            maybe_desynchronized: !progress
-                || matches!(error.kind(), Kind::Desynchronized | Kind::TimedOut),
-            progress,
+            maybe_desynchronized: reached.pipelined
+                && (!reached.progress
+                    || matches!(error.kind(), Kind::Desynchronized | Kind::TimedOut)),
+            listed: reached.listed,
+            progress: reached.progress,
         });
         if let Some(awaited) = during
             && self.blame.is_done(awaited.request.row)
@@ -168,10 +187,12 @@ impl AccountRun<'_> {
             });
         }
         if next == Next::GiveUp {
-            let lost = self.blame.fruitless();
-            return Err(error.with_fact(format!(
-                "{lost} connections in a row failed without fetching anything"
-            )));
+            return Err(match self.blame.fruitless() {
+                0 | 1 => error,
+                lost => error.with_fact(format!(
+                    "{lost} connections in a row failed without fetching anything"
+                )),
+            });
         }
         self.flush()
     }

@@ -50,11 +50,21 @@ pub struct LoginMethod {
 pub struct Transaction<S> {
     connection: Connection<S>,
     capabilities: Option<Capabilities>,
-    /// Whether the capabilities are those from before the login.
-    capabilities_may_differ: bool,
+    stage: Stage,
     method: LoginMethod,
     disable_pipelining: bool,
     disable_uidl: bool,
+}
+
+/// How far a session got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The server accepted the login. The capabilities are those from before it.
+    LoggedIn,
+    /// The listing of the mailbox was requested.
+    Listing,
+    /// The mailbox was listed.
+    Listed,
 }
 
 impl<S: Read + Write> Transaction<S> {
@@ -67,7 +77,7 @@ impl<S: Read + Write> Transaction<S> {
         Self {
             connection,
             capabilities,
-            capabilities_may_differ: true,
+            stage: Stage::LoggedIn,
             method,
             disable_pipelining: false,
             disable_uidl: false,
@@ -109,6 +119,11 @@ impl<S: Read + Write> Transaction<S> {
                 .is_some_and(|known| known.has("PIPELINING"))
     }
 
+    /// Returns whether the mailbox was listed in this session.
+    pub fn is_listed(&self) -> bool {
+        self.stage == Stage::Listed
+    }
+
     /// Lists the mailbox with STAT, LIST and UIDL, in one round trip if the server supports
     /// pipelining. Calls `meanwhile` while the server works, and returns its result, too.
     ///
@@ -117,8 +132,8 @@ impl<S: Read + Write> Transaction<S> {
     /// is lost.
     pub fn list<T>(&mut self, meanwhile: impl FnOnce() -> T) -> Result<(Listing, T)> {
         // Gmail announces PIPELINING only after the login
-        let mut renew =
-            std::mem::take(&mut self.capabilities_may_differ) && self.capabilities.is_some();
+        let mut renew = self.stage == Stage::LoggedIn && self.capabilities.is_some();
+        self.stage = Stage::Listing;
         if renew && !self.pipelining() {
             self.connection.queue(Command::Capa)?;
             self.connection.flush()?;
@@ -142,6 +157,7 @@ impl<S: Read + Write> Transaction<S> {
         if listing.lacks_sizes {
             self.disable_pipelining();
         }
+        self.stage = Stage::Listed;
         Ok((listing, done))
     }
 

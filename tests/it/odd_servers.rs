@@ -170,6 +170,38 @@ fn nonsense_in_response_to_stat_is_transient() {
     }
 }
 
+/// Returns the number of connections of a run that fails with status `code`, because the server
+/// responds to STAT like this.
+fn connections(stat: &str, lines: &str, pipelining: bool, code: i32) -> usize {
+    let desk = Desk::with(3, lines, |server| {
+        let server = if pipelining {
+            server
+        } else {
+            server.without("PIPELINING")
+        };
+        server.fault(on("STAT").refuse(stat))
+    });
+    desk.fetch(code);
+    desk.server.log().connections()
+}
+
+#[test]
+fn failing_stat_is_retried_as_often_as_configured() {
+    for text in ["+ERR Server error", "", "+OK mailbox ready"] {
+        assert_eq!(connections(text, "retries = 0", false, 75), 1, "{text}");
+        // once more without pipelining, which may be the reason
+        assert_eq!(connections(text, "retries = 0", true, 75), 2, "{text}");
+        assert_eq!(connections(text, "retries = 1", false, 75), 2, "{text}");
+    }
+    for (text, code) in [
+        ("-ERR no", 69),
+        ("-ERR [SYS/TEMP] later", 75),
+        ("-ERR [IN-USE] locked", 75),
+    ] {
+        assert_eq!(connections(text, "retries = 2", true, code), 1, "{text}");
+    }
+}
+
 #[test]
 fn server_that_ends_lines_with_a_bare_lf_is_understood() {
     let message = "From: a@example.org\nSubject: bare\n\n..dot\n.\u{2e}\n";
