@@ -11,7 +11,7 @@ use crate::{
     domain::{
         ids::Uid,
         message::{Head, Header, HeaderSummary, summarize},
-        plan::{Known, Policy},
+        plan::Known,
         reconcile::Reconciled,
         rule::{Candidate, RuleAction, RuleOutcome, evaluate},
     },
@@ -173,7 +173,7 @@ fn evaluate_new(
             outcome => each(*index, outcome, None),
         }
     }
-    let mut room = fetch_limit(policy);
+    let mut room = policy.limit.unwrap_or(u64::MAX);
     let mut undecided = undecided.as_slice();
     while room > 0 && !undecided.is_empty() {
         let count = usize::try_from(room.max(MIN_HEADERS)).unwrap_or(usize::MAX);
@@ -203,14 +203,4 @@ fn evaluate_new(
         undecided = rest;
     }
     Ok(())
-}
-
-/// Returns the largest number of messages that will be fetched. It is unlimited if retention
-/// depends on the newest messages, since the rules then have to be evaluated for all of them.
-fn fetch_limit(policy: &Policy) -> u64 {
-    let depends_on_newest = policy.keep_newest.is_some() || policy.keep_total.is_some();
-    policy
-        .limit
-        .filter(|_| !depends_on_newest)
-        .unwrap_or(u64::MAX)
 }

@@ -26,7 +26,7 @@ use crate::{
     event::{Event, MessageName, StoredMessage},
     ledger::{Arrival, Ledger, LedgerFile, MaildirState, Run},
     sys::lock::Lock,
-    text::{count, tilde, times},
+    text::{count, day, tilde, times},
 };
 
 /// A run of one account, over all its sessions.
@@ -209,10 +209,16 @@ impl<'a> AccountRun<'a> {
             .charge_attempt(row, &self.run, limit, (&reason, &summary), now)?;
         let attempts = failed.attempts;
         let Some(next_try) = failed.next_try.filter(|_| failed.quarantined) else {
-            let fact = format!(
-                "{} left on the server, attempt {attempts} of {limit}",
-                request.name()
-            );
+            let name = request.name();
+            let fact = match failed.next_try {
+                None => format!("{name} left on the server, attempt {attempts} of {limit}"),
+                // it is in quarantine already
+                Some(next_try) => format!(
+                    "{name} left on the server after it failed {}; next try {}",
+                    times(attempts),
+                    day(next_try)
+                ),
+            };
             self.outcome.fail(&request, error.with_fact(fact), None);
             return Ok(());
         };

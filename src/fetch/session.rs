@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::{
         ids::{Listed, RowId},
-        plan::{Action, DeleteReason, Known, Plan, Policy, SkipReason},
+        plan::{Action, DeleteReason, Known, Plan, Policy, SkipReason, replan},
         reconcile::Reconciled,
         rule::{RuleMatch, RuleOutcome},
         schedule::Contact,
@@ -23,7 +23,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     event::Event,
-    ledger::mailboxes,
+    ledger::{Proof, mailboxes},
     net::Stream,
     pop3::{listing::Listing, transaction::Transaction},
     text::count,
@@ -107,13 +107,39 @@ impl AccountRun<'_> {
             Flow::Stopped(error) => Some(error),
             Flow::Continue | Flow::Refuses => None,
         };
-        let deletions = candidates(&plan, &reconciled);
+        let deletions = candidates(
+            &self.after_fetching(plan, &criteria, &reconciled)?,
+            &reconciled,
+        );
         Ok(SessionEnd {
             can_probe: self.keeps_a_good_message(&deletions, &reconciled),
             deletions,
             stopped,
             refuses,
         })
+    }
+
+    /// Returns the plan for the deletions: a new message that did not arrive does not count for
+    /// `keep-newest` and `keep-total`.
+    fn after_fetching(
+        &self,
+        plan: Plan,
+        criteria: &Criteria<'_>,
+        reconciled: &Reconciled,
+    ) -> Result<Plan> {
+        let policy = &criteria.policy;
+        if policy.keep_newest.is_none() && policy.keep_total.is_none() {
+            return Ok(plan);
+        }
+        let fetched: Vec<_> = plan
+            .of(&reconciled.mailbox)
+            .filter(|(_, action)| matches!(action, Action::Fetch(_)))
+            .filter_map(|(entry, _)| Some((entry.num, entry.row?)))
+            .collect();
+        let proofs = self.ledger.reader().prove_deletable(fetched)?;
+        let safe: HashSet<_> = proofs.iter().map(Proof::row).collect();
+        let is_safe = |row| safe.contains(&row);
+        Ok(replan(policy, &reconciled.mailbox, criteria.now, is_safe))
     }
 
     /// Reports how many messages are listed, and how many of them will be fetched.

@@ -217,6 +217,10 @@ keys! {
         Key::new("connect-timeout", Group::Server, "longest time for connecting");
 
     /// How many times to reconnect after a transient error before the run gives up.
+    /// If a message may have caused the loss of the connection, the run reconnects at least three
+    /// times to fetch the others.
+    /// If the server may have lost pipelined commands, the run reconnects once more, without
+    /// pipelining.
     retries: u32 = 2 =>
         Key::new("retries", Group::Server, "reconnections after transient errors");
 
@@ -457,12 +461,16 @@ keys! {
             .instead_of_zero(KEEP_NONE);
 
     /// The maximum number of delivered messages on the server; older ones are deleted.
+    /// A message counts once it has been delivered.
+    /// One that fails, or is larger than `max-size`, is left on the server in addition, and no
+    /// delivered message is deleted in its place.
     keep_newest: Option<NonZero<u64>> =>
         Key::new("keep-newest", Group::Retention, "and at most this many messages")
             .example("500")
             .instead_of_zero(KEEP_NONE);
 
     /// The maximum size of all delivered messages on the server; older ones are deleted.
+    /// The same messages count as for `keep-newest`.
     keep_total: Option<ByteSize> =>
         Key::new("keep-total", Group::Retention, "and at most this much mail")
             .example("\"1GB\"")

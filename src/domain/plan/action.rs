@@ -6,6 +6,15 @@ use crate::domain::{
     time::{TimeSpan, Timestamp},
 };
 
+/// The step for one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The message's index in the listing.
+    pub index: usize,
+    /// The action, with its reason.
+    pub action: Action,
+}
+
 /// An action, with its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {

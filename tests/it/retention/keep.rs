@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use super::{Foreseen, fetch_as_foreseen, foresee};
 use crate::{
     fixture::Desk,
-    server::{Server, corpus},
+    server::{Server, corpus, on},
 };
 
 /// Returns the actions of a fetch on each of these days, with a new message before each day but the
@@ -314,4 +314,55 @@ fn clock_that_was_ahead_deletes_nothing_early() {
     desk.fetch_at(395, 0);
     assert_eq!(desk.server.remaining(), 0);
     desk.assert_arrived(1..=2);
+}
+
+#[test]
+fn failed_message_replaces_no_delivered_one() {
+    let left = |desk: &Desk| desk.server.uids().join(" ");
+    let desk = Desk::with(3, "keep-newest = 3\nattempts = 2", |server| server);
+    desk.fetch(0);
+    // The fourth message fails, so the first one stays.
+    desk.server.add("uid-4", corpus::message(4));
+    desk.server.fault(on("RETR").uid("uid-4").refuse("-ERR no"));
+    desk.fetch_at(1, 75);
+    assert_eq!(left(&desk), "uid-1 uid-2 uid-3 uid-4");
+    // It is quarantined, and then due: the plan and the run agree.
+    desk.fetch_at(2, 65);
+    desk.server.heal("uid-4");
+    assert_eq!(
+        fetch_as_foreseen(&desk, 4, &[]),
+        Foreseen {
+            fetched: 1,
+            deleted: 0,
+            left: 4
+        }
+    );
+    // Once it has arrived, it counts.
+    assert_eq!(
+        fetch_as_foreseen(&desk, 5, &[]),
+        Foreseen {
+            fetched: 0,
+            deleted: 1,
+            left: 3
+        }
+    );
+    assert_eq!(left(&desk), "uid-2 uid-3 uid-4");
+}
+
+#[test]
+fn messages_beyond_the_limit_replace_no_delivered_one() {
+    let desk = Desk::with(3, "keep-newest = 3\nlimit = 3", |server| server);
+    desk.fetch(0);
+    for n in 4..=10 {
+        desk.server.add(corpus::uid(n), corpus::message(n));
+    }
+    assert_eq!(
+        fetch_as_foreseen(&desk, 1, &["--limit", "1"]),
+        Foreseen {
+            fetched: 1,
+            deleted: 1,
+            left: 9
+        }
+    );
+    desk.assert_arrived(1..=4);
 }
