@@ -226,6 +226,9 @@ pub fn run(
     };
     let cli = match parse(&arguments) {
         Ok(cli) => cli,
+        Err(error) if plugin::is_requested(&arguments) && error.use_stderr() => {
+            return (plugin::reject(&error, &arguments), None);
+        }
         Err(error) => return (usage(&error, arguments.get(1)), None),
     };
     let stop = match Interrupt::on_signals() {

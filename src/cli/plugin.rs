@@ -3,6 +3,8 @@
 //! The health of each account is added to its JSON document, so that the document of accounts that
 //! other processes read (`deliver-as`) can be printed in the same way.
 
+use std::ffi::OsString;
+
 use serde_json::{Value, json};
 
 use super::{CommandContext, args::Status as Args, print_json};
@@ -84,6 +86,28 @@ pub(super) fn print(
 /// Returns whether `-q` lets the line through.
 fn is_printed(level: Level, health: Health) -> bool {
     level >= Level::Normal || level == Level::Problems && health != Health::Ok
+}
+
+/// Returns whether `arguments`, which could not be parsed, are those of a check.
+pub(super) fn is_requested(arguments: &[OsString]) -> bool {
+    let is = |option: &str| {
+        let prefix = format!("{option}=");
+        arguments
+            .iter()
+            .any(|word| word == option || word.as_encoded_bytes().starts_with(prefix.as_bytes()))
+    };
+    is("status") && is("--check")
+}
+
+/// Prints an error about the command line. Returns the exit status.
+pub(super) fn reject(error: &clap::Error, arguments: &[OsString]) -> Exit {
+    let text = error.to_string();
+    let lines = text.lines().take_while(|line| !line.is_empty());
+    let lines: Vec<_> = lines.map(str::trim).collect();
+    let text = lines.join(" ");
+    let what = text.strip_prefix("error: ").unwrap_or(&text);
+    let is_json = arguments.iter().any(|word| word == "--json");
+    fail(Level::Normal, is_json, &Error::new(Kind::Usage, what))
 }
 
 /// Prints that the check failed as a whole. Returns the exit status.

@@ -181,14 +181,60 @@ fn limit_of_the_check_is_chosen() {
     POUCH UNKNOWN - there is no account `3h` in ~/.config/pouch/config.toml; use `--check=3h`
     [exit code: 3]
     ");
-    assert_snapshot!(check(&["--check=0s"], 64), @"
-    $ pouch status --check=0s
-    ------- stderr -------
-    error: invalid value '0s' for '--check[=<TIME>]': it must be greater than zero
+}
 
-    For more information, try '--help'.
-    [exit code: 64]
+#[test]
+fn wrong_command_line_of_a_check_is_unknown() {
+    let desk = Desk::with(1, "", |server| server);
+    let check = |args: &[&str]| {
+        let output = desk.pouch(&[&["status"], args].concat()).run();
+        output.assert_code(3);
+        output.transcript()
+    };
+    assert_snapshot!(check(&["--check=0s"]), @"
+    $ pouch status --check=0s
+    POUCH UNKNOWN - invalid value '0s' for '--check[=<TIME>]': it must be greater than zero
+    [exit code: 3]
     ");
+    assert_snapshot!(check(&["--check=abc"]), @"
+    $ pouch status --check=abc
+    POUCH UNKNOWN - invalid value 'abc' for '--check[=<TIME>]': `abc` is not a valid duration; write it like 30s, 5m, 12h, 30d or 8w
+    [exit code: 3]
+    ");
+    assert_snapshot!(check(&["--check="]), @"
+    $ pouch status --check=
+    POUCH UNKNOWN - invalid value '' for '--check[=<TIME>]': `` is not a valid duration; write it like 30s, 5m, 12h, 30d or 8w
+    [exit code: 3]
+    ");
+    assert_snapshot!(check(&["--check", "--json", "--nosuch"]), @r#"
+    $ pouch status --check --json --nosuch
+    {
+      "check": "unknown",
+      "problem": {
+        "exit": 64,
+        "facts": [],
+        "hint": null,
+        "what": "unexpected argument '--nosuch' found"
+      }
+    }
+    [exit code: 3]
+    "#);
+    assert_snapshot!(check(&["--check", "--problems"]), @"
+    $ pouch status --check --problems
+    POUCH UNKNOWN - the argument '--check[=<TIME>]' cannot be used with '--problems'
+    [exit code: 3]
+    ");
+    assert_snapshot!(check(&["--check=1d", "--check=2d", "-q"]), @"
+    $ pouch status --check=1d --check=2d -q
+    POUCH UNKNOWN - the argument '--check[=<TIME>]' cannot be used multiple times
+    [exit code: 3]
+    ");
+    // A person asks for help, and other commands have the usual exit status.
+    desk.pouch(&["status", "--check", "--help"])
+        .run()
+        .assert_code(0);
+    desk.pouch(&["status", "--chek"]).run().assert_code(64);
+    desk.pouch(&["fetch", "--check"]).run().assert_code(64);
 }
 
 #[test]

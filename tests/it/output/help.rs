@@ -306,7 +306,7 @@ fn status() {
     interrupted, or messages are quarantined; other values if its ledger cannot be
     read. With --check: 0 if all is well, 1 if an account needs attention or was
     never run, 2 if the last success of an account is longer ago than TIME, 3 if the
-    state cannot be determined
+    state cannot be determined or the command line is wrong
     ");
 }
 
