@@ -17,7 +17,7 @@ use crate::{
     config::{overrides::Overrides, resolve::Problem},
     domain::report_times::Audience,
     error::{Error, Exit, Result},
-    report::{Level, complain, watched},
+    report::{Level, complain, json::Json, watched},
     sys::user,
 };
 
@@ -129,10 +129,22 @@ impl ProblemReports {
         let told = reported.into_iter().filter(|(.., tell)| *tell);
         let told: Vec<_> = told.map(|(problem, ..)| problem).collect();
         context.print_problems(&told);
-        let is_shown = context.level > Level::Silent && context.log.is_none();
-        if !is_first && self.known.is_empty() && !before.is_empty() && is_shown {
-            complain("pouch: all accounts can be used again");
+        if !is_first && self.known.is_empty() && !before.is_empty() {
+            report_recovery(context);
         }
+    }
+}
+
+/// Reports that the problems of all accounts have ended.
+fn report_recovery(context: &CommandContext) {
+    if context.global.json {
+        let clock = dirs::clock();
+        Json { clock }.recovered();
+    }
+    if let Some(log) = &context.log {
+        log.recovered();
+    } else if context.level > Level::Silent {
+        complain("pouch: all accounts can be used again");
     }
 }
 

@@ -46,6 +46,11 @@ impl Json {
         self.line("notice", json!({ "problem": self::error(error) }));
     }
 
+    /// Writes that all accounts can be used again.
+    pub fn recovered(&self) {
+        self.line("recovered", json!({}));
+    }
+
     /// Writes the last line, with the exit code of the program.
     pub fn end(&self, exit: Exit) {
         self.line("end", json!({ "exit": exit.0 }));

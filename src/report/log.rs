@@ -84,6 +84,11 @@ impl Log {
         self.write(Priority::Warning, None, ("notice", fields));
     }
 
+    /// Writes that all accounts can be used again.
+    pub fn recovered(&self) {
+        self.write(Priority::Info, None, ("recovered", json!({})));
+    }
+
     fn write(&self, priority: Priority, account: Option<&str>, event: (&str, Value)) {
         let lowest = match self.level {
             Level::Silent => return,

@@ -532,6 +532,28 @@ fn rounds_use_the_accounts_of_now() {
     provider.assert_arrived_at_least();
 }
 
+#[test]
+fn failure_and_recovery_of_the_command_are_logged_once_each() {
+    let provider = Provider::new(&toml(&["ann"]));
+    let args = ["fetch", "--every", "1s", "-v", "--log", "plain", "--json"];
+    let run = provider.home.pouch(&args);
+    let mut pouch = run.within(Duration::from_mins(1)).spawn();
+    pouch.wait_for(" ann: done ");
+    provider.is_broken(true);
+    pouch.wait_for("no database");
+    provider.is_broken(false);
+    pouch.wait_for("Z recovered\n");
+    let log = provider.server.log().count("AUTH");
+    provider.server.wait_for(|now| now.count("AUTH") > log + 2);
+    pouch.signal(15);
+    let output = pouch.wait();
+    let printed = output.stderr_text();
+    assert_eq!(printed.matches(" recovered\n").count(), 1, "{printed}");
+    assert!(!printed.contains("pouch:"), "{printed}");
+    let events = output.stdout.matches(r#""event":"recovered""#).count();
+    assert_eq!(events, 1, "{output}");
+}
+
 impl Provider {
     /// Asserts that all users have mail, and the first one the message that was added.
     fn assert_arrived_at_least(&self) {
