@@ -28,3 +28,4 @@ pub mod shard;
 pub mod size;
 pub mod time;
 pub mod trace_fields;
+pub mod tunnel;

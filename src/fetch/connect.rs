@@ -9,6 +9,7 @@ use crate::{
         auth::{Mechanism, SecretKind},
         provider::{Provider, provider_of},
         refusal::ACCOUNT,
+        tunnel,
     },
     error::{Error, Kind, Result, Verdict},
     event::{Event, TraceLine},
@@ -214,12 +215,34 @@ fn open(
     let socket = pending.wait(account.timeout.into(), &env.stop)?;
     let address = socket.peer().map(|address| address.ip().to_string());
     reached(Milestone::Connected(address));
-    greet(socket, account, env, reached).map_err(|error| match described_route(account) {
-        Some(route) if error.kind() != Kind::Config && !mentions(&error, &route) => {
-            error.with_fact(format!("connected through {route}"))
+    greet(socket, account, env, reached).map_err(|error| {
+        let error = with_refusal_of_command(error, account);
+        match described_route(account) {
+            Some(route) if error.kind() != Kind::Config && !mentions(&error, &route) => {
+                error.with_fact(format!("connected through {route}"))
+            }
+            _ => error,
+        }
+    })
+}
+
+/// Returns the error of a `connect-command` that ended because a person has to act. Returns other
+/// errors unchanged.
+fn with_refusal_of_command(error: Error, account: &Account) -> Error {
+    let facts = error.facts().iter().map(String::as_str);
+    match (&account.connect_command, tunnel::hint(facts)) {
+        (Some(command), Some(hint)) if error.kind() == Kind::ConnectionLost => {
+            let name = program(command.words());
+            let what = format!("the `connect-command` `{name}` failed");
+            let facts = error.facts().iter();
+            facts
+                .fold(Error::new(Kind::Denied, what), |error, fact| {
+                    error.with_fact(fact.as_str())
+                })
+                .with_hint(hint)
         }
         _ => error,
-    })
+    }
 }
 
 /// Returns whether a fact of an error contains `text`.

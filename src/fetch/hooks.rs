@@ -4,6 +4,7 @@
 use super::env::RunEnv;
 use crate::{
     config::Account,
+    domain::tunnel,
     error::{Error, Kind, Result},
     sys::process::{self, Ended},
 };
@@ -12,8 +13,9 @@ use crate::{
 /// command that prints the password may need the network as well.
 ///
 /// # Errors
-/// [`Kind::Deferred`] if the command failed or timed out; [`Kind::Config`] if it, or a command of its
-/// shell, cannot be run. Or a signal ended the run.
+/// [`Kind::Deferred`] if the command failed or timed out; [`Kind::Denied`] if ssh failed in it and a
+/// person has to act; [`Kind::Config`] if it, or a command of its shell, cannot be run. Or a signal
+/// ended the run.
 pub fn before(account: &Account, env: &RunEnv) -> Result<()> {
     let Some(argv) = &account.before else {
         return Ok(());
@@ -32,7 +34,12 @@ pub fn before(account: &Account, env: &RunEnv) -> Result<()> {
             error.of_kind(Kind::Config).with_hint(hint)
         }
         HookFailure::NotFound(error) => error.of_kind(Kind::Config),
-        HookFailure::Failed(error) => error,
+        HookFailure::Failed(error) => {
+            match tunnel::hint(error.facts().iter().map(String::as_str)) {
+                Some(hint) => error.of_kind(Kind::Denied).with_hint(hint),
+                None => error,
+            }
+        }
     })
 }
 

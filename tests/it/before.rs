@@ -69,6 +69,17 @@ fn before_whose_shell_finds_no_command_is_a_mistake_in_the_config() {
 }
 
 #[test]
+fn before_whose_ssh_rejects_the_host_key_is_reported_at_once() {
+    let desk = desk("echo Host key verification failed. >&2; exit 255", "");
+    assert_snapshot!(desk.fetch(77).stderr_text(), @"
+    pouch: work: the `before` command `sh` failed: exit status: 255
+      `sh` said: Host key verification failed.
+      the server was not contacted
+    hint: verify the host key of the SSH server, then add it to ~/.ssh/known_hosts of the user who runs pouch
+    ");
+}
+
+#[test]
 fn failing_before_does_not_stop_other_accounts() {
     let desk = desk("exit 1", "");
     let config = String::from_utf8(desk.home.read(".config/pouch/config.toml")).unwrap();

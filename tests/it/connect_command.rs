@@ -78,6 +78,36 @@ fn command_that_fails_is_quoted() {
 }
 
 #[test]
+fn refusal_by_ssh_is_reported_at_once() {
+    // as OpenSSH 9.2 prints it
+    let changed = r#"
+        printf "%%s\r\n" "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @" \
+            "Offending ED25519 key in /home/ann/.ssh/known_hosts:1" \
+            "Host key for gate has changed and you have requested strict checking." \
+            "Host key verification failed." >&2
+        exit 255"#;
+    let quiet = |script| desk(script, "").fetch(77).stderr_text();
+    assert_snapshot!(quiet(changed), @"
+    pouch: work: the `connect-command` `sh` failed
+      reading: `sh` ended: exit status: 255
+      `sh` said: @    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @
+      `sh` said: Offending ED25519 key in /home/ann/.ssh/known_hosts:1
+      `sh` said: Host key for gate has changed and you have requested strict checking.
+      `sh` said: Host key verification failed.
+    hint: verify the host key of the SSH server, then add it to ~/.ssh/known_hosts of the user who runs pouch
+    ");
+    let denied = "echo \"ann@gate: Permission denied (publickey).\" >&2; exit 255";
+    assert_snapshot!(quiet(denied), @"
+    pouch: work: the `connect-command` `sh` failed
+      reading: `sh` ended: exit status: 255
+      `sh` said: ann@gate: Permission denied (publickey).
+    hint: check that the SSH server accepts the key of the user who runs pouch, and that the key needs no passphrase
+    ");
+    let offline = "echo \"ssh: connect to host gate port 22: No route to host\" >&2; exit 255";
+    desk(offline, "retries = 0").fetch(75).assert_silent();
+}
+
+#[test]
 fn command_that_prints_garbage_is_not_a_server() {
     assert_snapshot!(failure("echo garbage; exec sleep 100", 76), @r#"
     pouch: work: 127.0.0.1 does not speak POP3

@@ -189,6 +189,8 @@ keys! {
     ///
     /// The command must not use the terminal: for ssh(1), add `-oBatchMode=yes` and use a key.
     /// Its standard error is shown if the connection fails.
+    /// If ssh(1) rejects the host key, or the server the user's key, that is reported at once, with
+    /// exit status 77.
     /// When the session ends, the command and the programs that it started get SIGTERM, and
     /// SIGKILL two seconds later.
     connect_command: Option<ConnectCommand> =>
@@ -201,7 +203,7 @@ keys! {
     /// Every command that connects runs it: `fetch`, `plan`, `check`, `ledger catchup` and
     /// `ledger adopt`.
     /// If its exit status is not 0, or it exceeds `pipe-timeout`, the account is not fetched in
-    /// this run, and the exit status of pouch is 75.
+    /// this run, and the exit status of pouch is 75, or 77 as for `connect-command`.
     before: Option<Vec<String>> =>
         Key::new("before", Group::Server, "run before connecting")
             .example("[\"nmcli\", \"con\", \"up\", \"vpn\"]");
