@@ -178,6 +178,7 @@ fn pairs(fields: &Value) -> String {
                 let what = problem["what"].as_str().unwrap_or_default();
                 let facts = problem["facts"].as_array().into_iter().flatten();
                 let facts = facts.filter_map(Value::as_str);
+                let facts = facts.filter(|fact| !is_excerpt(fact));
                 let sentences: Vec<_> = std::iter::once(what).chain(facts).collect();
                 let hint = problem["hint"].as_str();
                 let hint = hint.map(|hint| format!(" hint={}", quoted(hint)));
@@ -194,6 +195,14 @@ fn pairs(fields: &Value) -> String {
         }
     }
     text
+}
+
+/// Returns whether a fact is a line of a config, or a mark below it: `9 | [account.work]`. The error
+/// has the number of the line.
+fn is_excerpt(fact: &str) -> bool {
+    let fact = fact.trim_start();
+    let rest = fact.trim_start_matches(|c: char| c.is_ascii_digit());
+    rest.trim_start().starts_with('|')
 }
 
 /// Returns a value as text. `None` if it is null or an empty list.
@@ -290,5 +299,18 @@ mod tests {
         let (name, fields) = documents::named_fields(&event).unwrap();
         let line = log(Format::Journal).line(priority(&event), Some("a\nb"), (name, fields));
         assert_snapshot!(line, @r#"<3>a b: problem problem="the server refused the \"password\"; pop.example.org said: -ERR <0>no" hint="run `pouch check work`""#);
+    }
+
+    #[test]
+    fn excerpt_of_the_config_is_left_out() {
+        let error = Error::new(
+            Kind::Config,
+            "~/config.toml:17:1: accounts `a` and `b` are one",
+        )
+        .with_fact("  9 | [account.a]\n    | -----------")
+        .with_fact(" 17 | [account.b]")
+        .with_fact("said: | 9");
+        let fields = json!({ "problem": documents::error(&error) });
+        assert_snapshot!(pairs(&fields), @r#" problem="~/config.toml:17:1: accounts `a` and `b` are one; said: | 9""#);
     }
 }

@@ -1,5 +1,8 @@
 //! `pouch report`: text, page and JSON.
 
+#[cfg(feature = "system-tests")]
+mod browser;
+
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use serde_json::Value;

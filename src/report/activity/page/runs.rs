@@ -41,8 +41,11 @@ pub(super) fn failures(report: &Report, days: &DayRange) -> Markup {
             h2 { "Failed runs" }
             @if failures.exits.is_empty() {
                 p .muted {
-                    @if failures.total == 0 { "No run is recorded in this period." }
-                    @else { "None of " (grouped(failures.total)) " runs failed." }
+                    @match failures.total {
+                        0 => "No run is recorded in this period.",
+                        1 => "The only run in this period succeeded.",
+                        total => { "None of " (grouped(total)) " runs failed." },
+                    }
                 }
             } @else {
                 (chart(report, days).figure())
