@@ -13,6 +13,7 @@ pub mod command;
 mod connection;
 pub mod listing;
 pub mod login;
+mod login_failure;
 mod read_buffer;
 pub mod refused;
 pub mod reply;
