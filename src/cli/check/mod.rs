@@ -3,9 +3,11 @@
 //! The steps are those of `pouch fetch`, and use the same code. Each one is reported as soon as it
 //! has succeeded or failed.
 
+mod steps;
+
 use std::{path::Path, time::Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{CommandContext, CommandResult, args::Accounts, fetch, print_json, probe};
 use crate::{
@@ -28,7 +30,7 @@ use crate::{
     ledger::{self, Ledger},
     net::Certificate,
     pop3::reply::Capabilities,
-    report::{complain, form, json, print_wrapped},
+    report::print_wrapped,
     sys::{
         password::{self, Secret},
         process,
@@ -36,6 +38,9 @@ use crate::{
     },
     text::{count, day, sanitize, tilde, time_of_day},
 };
+
+pub(super) use steps::Step;
+use steps::Steps;
 
 /// Runs `pouch check`.
 pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResult {
@@ -55,10 +60,7 @@ pub(super) fn run(context: &CommandContext, accounts: &Accounts) -> CommandResul
             print_wrapped(&format!("{}\n", account.name))?;
         }
         let steps = test(context, account, &env, &|error| error);
-        exit = steps
-            .failed
-            .iter()
-            .fold(exit, |exit, (_, error)| exit.worst(error.kind().exit()));
+        exit = exit.worst(steps.exit());
         documents.push(steps.document(&env));
     }
     let status = sandbox_status(context, &accounts);
@@ -85,14 +87,7 @@ fn test<'a>(
     env: &RunEnv,
     map_error: &'a dyn Fn(Error) -> Error,
 ) -> Steps<'a> {
-    let mut steps = Steps {
-        context,
-        account,
-        map_error,
-        done: Vec::new(),
-        warnings: Vec::new(),
-        failed: Vec::new(),
-    };
+    let mut steps = Steps::new(context, account, map_error);
     match reach(account, env, &mut steps) {
         Ok(()) => steps.test_destinations(env),
         Err((step, error)) => steps.failed(step, error),
@@ -108,7 +103,7 @@ pub(super) fn failures(
     env: &RunEnv,
     map_error: &dyn Fn(Error) -> Error,
 ) -> Vec<(Step, Error)> {
-    test(context, account, env, map_error).failed
+    test(context, account, env, map_error).into_failed()
 }
 
 /// Returns whether `fetch` has a sandbox for these accounts, and its description. To find out, the
@@ -128,106 +123,7 @@ fn sandbox_status(context: &CommandContext, accounts: &[Account]) -> (bool, Stri
     }
 }
 
-/// The name of a step.
-pub(super) type Step = &'static str;
-
-/// The results of the steps for one account.
-struct Steps<'a> {
-    context: &'a CommandContext,
-    account: &'a Account,
-    /// Changes errors before they are printed.
-    map_error: &'a dyn Fn(Error) -> Error,
-    done: Vec<Value>,
-    /// Problems that do not make a step fail.
-    warnings: Vec<Value>,
-    failed: Vec<(Step, Error)>,
-}
-
 impl Steps<'_> {
-    /// Reports a step that succeeded, with a problem that the user should solve.
-    fn warning(&mut self, step: &str, what: &str) {
-        if !self.context.global.json {
-            let word = self.context.colour.caution("warning");
-            let _ = print_wrapped(&format!("  {step:8} {word} {what}\n"));
-        }
-        self.done
-            .push(json!({ "step": step, "what": what, "warning": true }));
-    }
-
-    /// Reports a successful step.
-    fn ok(&mut self, step: &str, what: &str) {
-        if !self.context.global.json {
-            // the exit status is reported even if the output cannot be written
-            let _ = print_wrapped(&format!(
-                "  {step:8} {}    {what}\n",
-                self.context.colour.good("ok")
-            ));
-        }
-        self.done.push(json!({ "step": step, "what": what }));
-    }
-
-    /// Reports a successful step, with a value that gets a line of its own because it is long.
-    fn ok_with(&mut self, step: &str, what: &str, value: &str) {
-        if !self.context.global.json {
-            let word = self.context.colour.good("ok");
-            let _ = print_wrapped(&format!("  {step:8} {word}    {what}\n        {value}\n"));
-        }
-        let what = format!("{what}, {value}");
-        self.done.push(json!({ "step": step, "what": what }));
-    }
-
-    /// Reports a failed step.
-    fn failed(&mut self, step: Step, error: Error) {
-        let error = (self.map_error)(error);
-        if !self.context.global.json {
-            let _ = print_wrapped(&format!(
-                "  {step:8} {}\n",
-                self.context.colour.alarm("failed")
-            ));
-            complain(&form(Some(&self.account.name), &error, self.context.colour));
-        }
-        self.failed.push((step, error));
-    }
-
-    /// Reports a problem that does not make a step fail.
-    fn warn(&mut self, warning: &Error) {
-        if !self.context.global.json {
-            complain(&form(
-                Some(&self.account.name),
-                warning,
-                self.context.colour,
-            ));
-        }
-        self.warnings.push(json::error(warning));
-    }
-
-    /// Returns the results as JSON.
-    fn document(&self, env: &RunEnv) -> Value {
-        let mut document = json!({
-            "account": self.account.name,
-            "steps": self.done,
-            "warnings": self.warnings,
-        });
-        if let Ok(Some((provider, Some(sign_in)))) = tokens::sign_in(self.account, env.token_env())
-        {
-            document["oauth"] = json!({
-                "provider": provider,
-                "signed_in": sign_in.since.0,
-                "expires": sign_in.expires.0,
-            });
-        }
-        if let Some((step, error)) = self.failed.first() {
-            document["failed"] = (*step).into();
-            document["problem"] = json::error(error);
-            let problem = |(step, error): &(Step, Error)| {
-                let problem = json::error(error);
-                json!({ "step": step, "problem": problem })
-            };
-            document["problems"] = self.failed.iter().map(problem).collect();
-        }
-        document
-    }
-
     /// Tests every program and destination of the account, even if one of them fails.
     fn test_destinations(&mut self, env: &RunEnv) {
         let account = self.account;
