@@ -28,6 +28,9 @@ use crate::{
 
 const CONFIG: &str = ".config/pouch/config.toml";
 
+/// Options that answer all questions but the one about a timer.
+const UNATTENDED: &str = "--password-command 'printf secret' --maildir Mail/x --keep none";
+
 /// Runs a program, prints its exit code and waits for a line: the system discards what is in the
 /// terminal when the leader of its session ends.
 const SHELL: &str = "trap : INT; \"$@\"; echo \"[code $?]\"; read line";
@@ -123,17 +126,28 @@ impl Session {
         self.send(format!("{answer}\n").as_bytes());
     }
 
-    /// Waits for the end. Returns the exit code, and the text for a snapshot.
+    /// Waits for questions, and answers each with a line.
     #[track_caller]
-    fn end(mut self) -> (i32, String) {
+    fn answers(&mut self, answers: &[(&str, &str)]) {
+        for (question, answer) in answers {
+            self.answer(question, answer);
+        }
+    }
+
+    /// Waits for the end, with this exit code. Returns the text for a snapshot.
+    #[track_caller]
+    fn end(mut self, code: i32) -> String {
         self.expect("[code ");
         self.expect("]");
         self.send(b"\n");
         let printed = self.printed.0.lock().unwrap();
         let text = String::from_utf8_lossy(&printed.text).replace('\r', "");
-        let (text, code) = text.rsplit_once("[code ").unwrap();
-        let (code, _) = code.split_once(']').unwrap();
-        (code.parse().unwrap(), redact(text))
+        let (text, found) = text.rsplit_once("[code ").unwrap();
+        assert!(
+            found.starts_with(&format!("{code}]")),
+            "{text}[code {found}"
+        );
+        redact(text)
     }
 }
 
@@ -144,7 +158,7 @@ impl Drop for Session {
     }
 }
 
-/// A home, and a POP3 server with TLS for `localhost`, whose user is `ann@example.org`.
+/// A home, and a POP3 server with TLS for `localhost`, whose password is `secret`.
 struct Desk {
     home: Home,
     server: Server,
@@ -152,8 +166,12 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
+        Self::of("ann@example.org")
+    }
+
+    fn of(user: &str) -> Self {
         let server = Server::implicit_tls()
-            .user("ann@example.org", "secret")
+            .user(user, "secret")
             .messages(corpus::messages(3))
             .start();
         let home = Home::new();
@@ -161,11 +179,12 @@ impl Desk {
         Self { home, server }
     }
 
-    fn session(&self, args: &[&str]) -> Session {
-        self.session_with(args, &[])
+    /// Starts pouch with these words.
+    fn session(&self, words: &str) -> Session {
+        self.session_with(words, &[])
     }
 
-    fn session_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Session {
+    fn session_with(&self, words: &str, environment: &[(&str, &str)]) -> Session {
         let mut command = Command::new("/usr/bin/setsid");
         command
             .args([
@@ -176,7 +195,7 @@ impl Desk {
                 "sh",
                 env!("CARGO_BIN_EXE_pouch"),
             ])
-            .args(args)
+            .args(shlex::split(words).unwrap())
             .current_dir(self.home.path())
             .env_clear()
             .env("PATH", self.programs())
@@ -202,11 +221,17 @@ impl Desk {
         bin
     }
 
-    /// Starts `pouch init ann@example.org` with the server of the desk.
-    fn init(&self, args: &[&str]) -> Session {
-        let host = format!("localhost:{}", self.server.port());
-        let own = ["init", "ann@example.org", "--host", &host];
-        self.session(&[&own[..], args].concat())
+    /// Starts `pouch init ann@example.org` with the server of the desk, and these words.
+    fn init(&self, words: &str) -> Session {
+        let port = self.server.port();
+        self.session(&format!(
+            "init ann@example.org --host localhost:{port} {words}"
+        ))
+    }
+
+    /// Starts a dialogue in which only the source of the secret is asked.
+    fn secret(&self) -> Session {
+        self.init("--maildir Mail/x --keep none --no-timer")
     }
 
     fn config(&self) -> String {
@@ -232,13 +257,14 @@ impl Desk {
 #[test]
 fn account_is_tested_and_then_written() {
     let desk = Desk::new();
-    let mut session = desk.init(&[]);
-    session.answer("number [1]: ", "");
-    session.answer("(not shown): ", "secret");
-    session.answer("Maildir for the mail", "");
-    session.answer("keep fetched mail", "");
-    let (code, text) = session.end();
-    assert_eq!(code, 0, "{text}");
+    let mut session = desk.init("");
+    session.answers(&[
+        ("number [1]: ", ""),
+        ("(not shown): ", "secret"),
+        ("Maildir for the mail", ""),
+        ("keep fetched mail", ""),
+    ]);
+    let text = session.end(0);
     assert!(!text.contains("secret\n"), "{text}");
     assert_snapshot!(text, @"
     ann@example.org: localhost:PORT with TLS, login name ann@example.org (as specified)
@@ -290,8 +316,7 @@ fn account_is_tested_and_then_written() {
 #[test]
 fn print_asks_nothing_on_a_terminal() {
     let desk = Desk::new();
-    let (code, text) = desk.init(&["--print", "--keep", "8w"]).end();
-    assert_eq!(code, 0);
+    let text = desk.init("--print --keep 8w").end(0);
     assert_snapshot!(text, @r#"
     [account.example]
     host = "localhost"
@@ -309,17 +334,18 @@ fn print_asks_nothing_on_a_terminal() {
 #[test]
 fn refused_password_is_sent_once_each_time_it_is_typed() {
     let desk = Desk::new();
-    let mut session = desk.init(&["--maildir", "~/Mail/x", "--keep", "30d"]);
-    session.answer("number [1]: ", "1");
-    session.answer("(not shown): ", "wrong");
-    session.answer("does not work yet", "");
-    session.answer("(not shown): ", "wronger");
-    session.answer("does not work yet", "");
+    let mut session = desk.secret();
+    session.answers(&[
+        ("number [1]: ", "1"),
+        ("(not shown): ", "wrong"),
+        ("does not work yet", ""),
+        ("(not shown): ", "wronger"),
+        ("does not work yet", ""),
+    ]);
     assert_eq!(desk.logins(), 2);
     desk.assert_nothing_written();
     session.answer("(not shown): ", "secret");
-    let (code, text) = session.end();
-    assert_eq!(code, 0, "{text}");
+    session.end(0);
     // the last password, and the plan
     assert_eq!(desk.logins(), 4);
     let secret = desk.home.read(".config/pouch/secrets/example");
@@ -330,15 +356,13 @@ fn refused_password_is_sent_once_each_time_it_is_typed() {
 fn user_can_quit_or_add_the_account_as_it_is() {
     let desk = Desk::new();
     let refused = |answer: &str| {
-        let mut session = desk.init(&["--maildir", "~/Mail/x", "--keep", "30d"]);
-        session.answer("number [1]: ", "1");
-        session.answer("(not shown): ", "wrong");
+        let mut session = desk.secret();
+        session.answers(&[("number [1]: ", "1"), ("(not shown): ", "wrong")]);
         session.expect("does not work yet");
         session.answer("number [1]: ", answer);
-        session.end()
+        session
     };
-    let (code, text) = refused("4");
-    assert_eq!(code, 77, "{text}");
+    let text = refused("4").end(77);
     let end = text.split("login    failed").nth(1).unwrap();
     assert_snapshot!(end, @"
 
@@ -354,8 +378,7 @@ fn user_can_quit_or_add_the_account_as_it_is() {
     nothing was written
     ");
     desk.assert_nothing_written();
-    let (code, text) = refused("3");
-    assert_eq!(code, 0, "{text}");
+    let text = refused("3").end(0);
     let end = text.split("number [1]: 3").nth(1).unwrap();
     assert_snapshot!(end, @"
 
@@ -368,23 +391,19 @@ fn user_can_quit_or_add_the_account_as_it_is() {
 
 #[test]
 fn another_login_name_can_be_used() {
-    let server = Server::implicit_tls().user("ann", "secret").start();
-    let home = Home::new();
-    home.write("ca.pem", server.ca_pem(), 0o644);
-    let desk = Desk { home, server };
-    let mut session = desk.init(&["--maildir", "~/Mail/x", "--keep", "none"]);
-    session.answer("number [1]: ", "1");
-    session.answer("(not shown): ", "secret");
+    let desk = Desk::of("ann");
+    let mut session = desk.secret();
+    session.answers(&[("number [1]: ", "1"), ("(not shown): ", "secret")]);
     session.expect("does not work yet");
-    session.answer("number [1]: ", "2");
-    session.answer("login name [ann@example.org]: ", "ann");
-    session.answer("(not shown): ", "secret");
-    let (code, text) = session.end();
-    assert_eq!(code, 0, "{text}");
+    session.answers(&[
+        ("number [1]: ", "2"),
+        ("login name [ann@example.org]: ", "ann"),
+        ("(not shown): ", "secret"),
+    ]);
+    session.end(0);
     assert!(desk.config().contains("user = \"ann\"\n"));
     // the same mailbox is recognised
-    let (code, text) = desk.init(&[]).end();
-    assert_eq!(code, 64);
+    let text = desk.init("").end(64);
     assert_snapshot!(text, @"
     pouch: ann@example.org is already account `example` in ~/.config/pouch/config.toml
     hint: run `pouch check example` to test it, or change it in the config
@@ -420,10 +439,8 @@ fn dialogue(desk: &Desk, count: usize) -> (Session, NameServer, Web) {
     let environment = environment
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
-    let mut session = desk.session_with(&["init"], &environment);
-    for (question, answer) in &QUESTIONS[..count] {
-        session.answer(question, answer);
-    }
+    let mut session = desk.session_with("init", &environment);
+    session.answers(&QUESTIONS[..count]);
     session.expect(QUESTIONS[count].0);
     (session, names, web)
 }
@@ -434,8 +451,7 @@ fn interrupt_at_each_question_writes_nothing() {
     for count in 0..QUESTIONS.len() {
         let (mut session, ..) = dialogue(&desk, count);
         session.send(b"\x03");
-        let (code, text) = session.end();
-        assert_eq!(code, 130, "{text}");
+        let text = session.end(130);
         assert!(
             text.ends_with("pouch: interrupted\n  nothing was written\n"),
             "{text}"
@@ -450,8 +466,7 @@ fn end_of_input_at_each_question_writes_nothing() {
     for count in 0..QUESTIONS.len() {
         let (mut session, ..) = dialogue(&desk, count);
         session.send(b"\x04");
-        let (code, text) = session.end();
-        assert_eq!(code, 64, "{text}");
+        let text = session.end(64);
         assert!(
             text.contains("the input ended before all questions were answered"),
             "{text}"
@@ -479,16 +494,17 @@ fn foreign_server_of_a_record_is_declined_by_default() {
     let desk = Desk::new();
     let (mut session, names, _web) = dialogue(&desk, 2);
     session.send(b"\n");
-    session.answer("POP3 server (HOST or HOST:PORT): ", "a b");
-    session.answer("POP3 server (HOST or HOST:PORT): ", "localhost:1");
-    session.answer("use localhost:1 anyway? [y/N]: ", "");
+    session.answers(&[
+        ("POP3 server (HOST or HOST:PORT): ", "a b"),
+        ("POP3 server (HOST or HOST:PORT): ", "localhost:1"),
+        ("use localhost:1 anyway? [y/N]: ", ""),
+    ]);
     let place = format!("localhost:{}", desk.server.port());
     session.answer("POP3 server (HOST or HOST:PORT): ", &place);
     session.expect("how should pouch get the password?");
     session.expect("number [1]: ");
     session.send(b"\x03");
-    let (code, text) = session.end();
-    assert_eq!(code, 130);
+    let text = session.end(130);
     assert_snapshot!(text, @"
     mail address: ann@exámple.org
     pouch does not know the POP3 server of exámple.org. Where may it look? The servers that it asks learn the domain, but not the address.
@@ -522,21 +538,22 @@ fn foreign_server_of_a_record_is_declined_by_default() {
 #[test]
 fn misspelled_domain_is_corrected_and_known_mistakes_are_asked_again() {
     let desk = Desk::new();
-    let mut session = desk.session(&["init", "--offline", "--name", "mine"]);
-    session.answer("mail address: ", "ann");
-    session.answer("not a mail address: it has no `@`", "ann@gmial.com");
-    session.answer("did you mean ann@gmail.com? [y/N]: ", "maybe");
-    session.answer("answer y or n", "y");
-    session.answer("number [1]: ", "0");
-    session.answer("answer with a number from 1 to 5", "2");
-    session.answer("command: ", "pass 'mail");
-    session.answer("the command has an unclosed quote", "printf secret");
-    session.answer("Maildir for the mail [~/Mail/mine]: ", "$HOME/Mail");
+    let mut session = desk.session("init --offline --name mine");
+    session.answers(&[
+        ("mail address: ", "ann"),
+        ("not a mail address: it has no `@`", "ann@gmial.com"),
+        ("did you mean ann@gmail.com? [y/N]: ", "maybe"),
+        ("answer y or n", "y"),
+        ("number [1]: ", "0"),
+        ("answer with a number from 1 to 5", "2"),
+        ("command: ", "pass 'mail"),
+        ("the command has an unclosed quote", "printf secret"),
+        ("Maildir for the mail [~/Mail/mine]: ", "$HOME/Mail"),
+    ]);
     // the terminal shows an answer before the question if it comes earlier
     session.expect("answer with a directory");
     session.answer("[~/Mail/mine]: ", "Mail/mine");
-    let (code, text) = session.end();
-    assert_eq!(code, 0, "{text}");
+    let text = session.end(0);
     let end = text.split("Mail/mine\n").nth(1).unwrap();
     assert_snapshot!(end, @"
     added account `mine` to ~/.config/pouch/config.toml
@@ -559,16 +576,9 @@ fn existing_config_keeps_its_comments() {
                maildir = \"~/mail/home\"   # here\n# end";
     desk.home.config(own);
     desk.home.write("password", "secret\n", 0o600);
-    let mut session = desk.init(&[
-        "--password-file",
-        "~/password",
-        "--keep",
-        "1y",
-        "--no-timer",
-    ]);
+    let mut session = desk.init("--password-file '~/password' --keep 1y --no-timer");
     session.answer("Maildir for the mail [~/mail/example]: ", "");
-    let (code, text) = session.end();
-    assert_eq!(code, 0, "{text}");
+    session.end(0);
     let config = desk.config();
     assert!(config.starts_with(own), "{config}");
     assert_snapshot!(&config[own.len()..], @r#"
@@ -588,13 +598,13 @@ fn existing_config_keeps_its_comments() {
 #[test]
 fn config_that_changes_during_the_dialogue_is_kept() {
     let desk = Desk::new();
-    let mut session = desk.init(&["--password-command", "printf secret", "--no-timer"]);
+    let mut session = desk.init("--password-command 'printf secret' --no-timer");
     session.expect("Maildir for the mail");
     let other = "[account.home]\nhost = \"pop.example.net\"\nuser = \"x\"\nmaildir = \"~/m\"\n";
     desk.home.config(other);
     session.send(b"\n");
     session.answer("keep fetched mail", "");
-    assert_eq!(session.end().0, 0);
+    session.end(0);
     let config = desk.config();
     assert!(
         config.starts_with(other) && config.contains("[account.example]"),
@@ -605,12 +615,13 @@ fn config_that_changes_during_the_dialogue_is_kept() {
 #[test]
 fn provider_with_oauth_leads_to_login() {
     let desk = Desk::new();
-    let mut session = desk.session(&["init", "ann@hotmail.com", "--offline", "--keep", "30d"]);
-    session.answer("number [1]: ", "1");
-    session.answer("OAuth client ID", "");
-    session.answer("Maildir", "");
-    let (code, text) = session.end();
-    assert_eq!(code, 0);
+    let mut session = desk.session("init ann@hotmail.com --offline --keep 30d");
+    session.answers(&[
+        ("number [1]: ", "1"),
+        ("OAuth client ID", ""),
+        ("Maildir", ""),
+    ]);
+    let text = session.end(0);
     assert_snapshot!(text, @"
     ann@hotmail.com: outlook.office365.com:995 with TLS, login name ann@hotmail.com (known to pouch)
     before the first login: enable POP3 in Microsoft's web settings
@@ -636,13 +647,11 @@ fn provider_with_oauth_leads_to_login() {
 #[test]
 fn sign_in_is_offered_if_there_is_a_client() {
     let desk = Desk::new();
-    let source = ["--oauth", "microsoft", "--client-id", "x"];
-    let rest = ["--maildir", "Mail/x", "--keep", "30d"];
-    let args = [&["init", "ann@hotmail.com"][..], &source, &rest].concat();
-    let mut session = desk.session(&args);
+    let mut session = desk.session(
+        "init ann@hotmail.com --oauth microsoft --client-id x --maildir Mail/x --keep 30d",
+    );
     session.answer("sign in now? [Y/n]: ", "n");
-    let (code, text) = session.end();
-    assert_eq!(code, 0);
+    let text = session.end(0);
     assert_snapshot!(text, @"
     ann@hotmail.com: outlook.office365.com:995 with TLS, login name ann@hotmail.com (known to pouch)
     before the first login: enable POP3 in Microsoft's web settings
@@ -660,12 +669,9 @@ fn sign_in_is_offered_if_there_is_a_client() {
 #[test]
 fn config_elsewhere_has_its_password_next_to_it() {
     let desk = Desk::new();
-    let options = ["--maildir", "Mail/x", "--keep", "30d", "--no-timer"];
-    let mut session = desk.init(&[&["--config", "some/c.toml"][..], &options].concat());
-    session.answer("number [1]: ", "");
-    session.answer("(not shown): ", "secret");
-    let (code, text) = session.end();
-    assert_eq!(code, 0, "{text}");
+    let mut session = desk.init("--config some/c.toml --maildir Mail/x --keep 30d --no-timer");
+    session.answers(&[("number [1]: ", ""), ("(not shown): ", "secret")]);
+    session.end(0);
     let config = String::from_utf8(desk.home.read("some/c.toml")).unwrap();
     assert!(
         config.contains("password-file = \"~/some/secrets/example\""),
@@ -683,12 +689,10 @@ fn password_goes_to_the_keyring() {
     let script = "#!/bin/sh\ncase $1 in store) echo \"$@\" >> \"$HOME/calls\"; cat > \"$HOME/ring\";;\n\
                   lookup) cat \"$HOME/ring\";; esac\n";
     desk.home.write("bin/secret-tool", script, 0o755);
-    let mut session = desk.init(&["--maildir", "Mail/x", "--keep", "none", "--no-timer"]);
+    let mut session = desk.secret();
     session.expect("keyring");
-    session.answer("number [1]: ", "2");
-    session.answer("(not shown): ", "secret");
-    let (code, text) = session.end();
-    assert_eq!(code, 0, "{text}");
+    session.answers(&[("number [1]: ", "2"), ("(not shown): ", "secret")]);
+    session.end(0);
     assert_eq!(desk.home.read("ring"), b"secret");
     let calls = String::from_utf8(desk.home.read("calls")).unwrap();
     assert_eq!(
@@ -712,12 +716,9 @@ fn timer_is_installed_on_request() {
     let script = "#!/bin/sh\necho \"$@\" >> \"$HOME/calls\"\n\
                   case $2 in is-enabled|cat) exit 1;; esac\n";
     desk.home.write("bin/systemctl", script, 0o755);
-    let source = ["--password-command", "printf secret"];
-    let mut session =
-        desk.init(&[&source[..], &["--maildir", "Mail/x", "--keep", "none"]].concat());
+    let mut session = desk.init(UNATTENDED);
     session.answer("with a systemd timer? [y/N]: ", "y");
-    let (code, text) = session.end();
-    assert_eq!(code, 0, "{text}");
+    let text = session.end(0);
     let end = text.split("timer? [y/N]: y\n").nth(1).unwrap();
     assert_snapshot!(end, @"
     wrote ~/.config/systemd/user/pouch.service
@@ -748,15 +749,12 @@ fn interrupt_after_the_account_was_added_keeps_it() {
         "#!/bin/sh\n[ \"$2\" = show-environment ]\n",
         0o755,
     );
-    let source = ["--password-command", "printf secret"];
-    let options = ["--maildir", "Mail/x", "--keep", "none"];
     for key in [b"\x03", b"\x04"] {
-        let mut session = desk.init(&[&source[..], &options].concat());
+        let mut session = desk.init(UNATTENDED);
         session.expect("with a systemd timer? [y/N]: ");
         session.send(key);
-        let (code, text) = session.end();
+        let text = session.end(if key == b"\x03" { 130 } else { 0 });
         assert!(!text.contains("nothing was written"), "{text}");
-        assert_eq!(code, if key == b"\x03" { 130 } else { 0 }, "{text}");
         assert!(desk.config().contains("[account.example]"));
         fs::remove_file(desk.home.join(CONFIG)).unwrap();
     }
