@@ -279,6 +279,16 @@ fn exported_mailbox_is_not_fetched_any_more() {
     hint: use that file; to export it again, run `pouch ledger export --undo work` first
     [exit code: 64]
     ");
+    assert_snapshot!(transcript(&desk, &["ledger", "restore", "moved"]), @"
+    $ pouch ledger restore moved
+    ------- stderr -------
+    pouch: ann@127.0.0.1:PORT already has a ledger
+      here: 3 messages, last run 2026-11-23 00:00
+      backup: 3 messages, last run 2026-11-23 00:00
+      it was exported to another machine on 2026-11-23
+    hint: to fetch the mailbox here again, run `pouch ledger export --undo ann@127.0.0.1:PORT`
+    [exit code: 73]
+    ");
     succeed(&desk, &["ledger", "export", "--undo", "work"]);
     desk.fetch(0);
     desk.pouch(&["ledger", "export", "--undo", "work"])

@@ -32,7 +32,7 @@ use crate::{
     },
     report::{complain, form, print_wrapped},
     sys::{files, owner},
-    text::{count, moment, sanitize, tilde},
+    text::{count, day, moment, sanitize, tilde},
 };
 
 /// The hint for a file that is not a ledger.
@@ -251,12 +251,23 @@ fn exists(known: &KnownMailbox, contents: &Contents) -> Error {
         format!("{name}: {messages}, last run {last}")
     };
     let mut error = Error::new(Kind::CannotCreate, what);
+    let mut exported = None;
     if let Ok(present) = Contents::read(&known.file.path()) {
         error = error.with_fact(describe("here", &present));
+        exported = present.exported_at;
     }
-    error.with_fact(describe("backup", contents)).with_hint(
-        "to restore the backup, and keep the old ledger under another name, use `--replace`",
-    )
+    let error = error.with_fact(describe("backup", contents));
+    match exported {
+        // restoring the copy here would only undo the export
+        Some(at) => error
+            .with_fact(format!("it was exported to another machine on {}", day(at)))
+            .with_hint(format!(
+                "to fetch the mailbox here again, run `pouch ledger export --undo {title}`"
+            )),
+        None => error.with_hint(
+            "to restore the backup, and keep the old ledger under another name, use `--replace`",
+        ),
+    }
 }
 
 /// Finds files of messages that were delivered after the backup. Returns their number, and the
