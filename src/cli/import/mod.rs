@@ -77,6 +77,12 @@ impl Candidate {
         seen.is_some_and(|seen| !seen.messages.is_empty() || seen.unfinished > 0)
     }
 
+    /// Returns whether the other program has a password for an account that is in the config, whose
+    /// settings are not changed.
+    fn keeps_password(&self) -> bool {
+        self.existing.is_some() && self.account.password.is_some()
+    }
+
     /// Returns whether the account can be added to the config.
     fn is_new(&self) -> bool {
         self.existing.is_none() && !self.account.is_unusable
@@ -567,6 +573,11 @@ fn print_results(
                 recorded => format!("{} {would}recorded", count(recorded, "message")),
             });
         }
+        if args.passwords && candidate.keeps_password() {
+            parts.push(
+                "its password was not stored, because the account was already in the config".into(),
+            );
+        }
         if parts.is_empty() {
             continue;
         }
@@ -576,6 +587,16 @@ fn print_results(
             print_wrapped(&format!(
                 "{name}: no record of fetched messages was found; to skip those on the server, run \
                  `pouch ledger catchup {name}` before the first fetch\n"
+            ))?;
+        }
+        let is_prompted = |existing: &config::Account| existing.secret == SecretSource::Prompt;
+        if args.passwords
+            && candidate.keeps_password()
+            && candidate.existing.as_ref().is_some_and(is_prompted)
+        {
+            print_wrapped(&format!(
+                "{name}: to stop pouch from asking for the password, write it to a file that only \
+                 you can read, and set `password-file` to that file\n"
             ))?;
         }
         if let Some(due) = candidate

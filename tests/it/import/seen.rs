@@ -105,9 +105,10 @@ fn second_import_changes_nothing() {
         ann.pouch(&["ledger", "list", "-a"]).run().stdout,
     );
     let again = ann.import(&["--write", "--passwords"]);
-    again
-        .assert_code(0)
-        .assert_stdout("20 of 30 messages on the server are known; nothing new to record");
+    assert_snapshot!(again.assert_code(0).stdout_text(), @"
+    127.0.0.1: 20 of 30 messages on the server are known; nothing new to record; its password was not stored, because the account was already in the config
+    run `pouch check 127.0.0.1`, then `pouch plan 127.0.0.1`
+    ");
     assert_eq!(ann.config(), config);
     assert_eq!(ann.pouch(&["ledger", "list", "-a"]).run().stdout, listed);
     // deleted, quarantined and forgotten rows stay as they are
