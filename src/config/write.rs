@@ -55,9 +55,16 @@ pub fn accounts(accounts: Vec<(String, Table)>) -> String {
 
 /// Returns the text of a config with accounts added at its end. The rest of it does not change.
 pub fn append(config: &str, accounts: Vec<(String, Table)>) -> String {
-    let config = config.trim_end_matches('\n');
+    let is_dos = config.contains("\r\n");
+    let config = config.trim_end_matches(['\r', '\n']);
     let separator = if config.is_empty() { "" } else { "\n\n" };
-    format!("{config}{separator}{}", self::accounts(accounts))
+    let added = format!("{separator}{}", self::accounts(accounts));
+    let added = if is_dos {
+        added.replace('\n', "\r\n")
+    } else {
+        added
+    };
+    format!("{config}{added}")
 }
 
 /// Checks that accounts can be appended to a config, whose text is valid.
@@ -100,6 +107,17 @@ pub fn check(path: &Path, home: &Path, text: &str) -> Result<Vec<Account>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn added_lines_end_like_the_others() {
+        let account = || vec![("a".to_owned(), Table::new())];
+        assert_eq!(append("", account()), "[account.a]\n");
+        assert_eq!(append("jobs = 3", account()), "jobs = 3\n\n[account.a]\n");
+        assert_eq!(
+            append("jobs = 3\r\n\r\n", account()),
+            "jobs = 3\r\n\r\n[account.a]\r\n"
+        );
+    }
 
     #[test]
     fn accounts_that_are_no_tables_cannot_be_extended() {
