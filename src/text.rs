@@ -9,6 +9,12 @@ use crate::domain::time::Timestamp;
 /// The maximum length of sanitized text, in characters.
 const MAX_CHARS: usize = 300;
 
+/// The maximum length of the user's input in a message, in characters.
+const MAX_QUOTED: usize = 80;
+
+/// The part of it that is shown after an omission, in characters.
+const QUOTED_END: usize = 20;
+
 /// Returns `bytes` as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -41,6 +47,33 @@ pub fn sanitize(octets: &[u8]) -> String {
         out.push('…');
     }
     out
+}
+
+/// Returns what a user typed, in backquotes, for a message. It is made safe as [`sanitize`] does, and
+/// the middle of a long text is left out.
+pub fn backquoted(typed: &str) -> String {
+    let chars: Vec<char> = printable(typed)
+        .replace(['\n', '\t'], " ")
+        .chars()
+        .collect();
+    if chars.len() <= MAX_QUOTED {
+        return format!("`{}`", chars.iter().collect::<String>());
+    }
+    let (start, rest) = chars.split_at(MAX_QUOTED - QUOTED_END);
+    let end = &rest[rest.len() - QUOTED_END..];
+    let text: String = start.iter().chain(&['…']).chain(end).collect();
+    format!("`{text}`")
+}
+
+/// Returns the reason why a value that was typed cannot be used, or `None` if it can.
+pub fn value_fault(typed: &str) -> Option<&'static str> {
+    if typed.trim().is_empty() {
+        Some("must not be empty")
+    } else if typed.trim() != typed || printable(typed) != typed || typed.contains(['\n', '\t']) {
+        Some("must be printable, without leading or trailing spaces")
+    } else {
+        None
+    }
 }
 
 /// Returns a line of a server as text. Servers of Chinese providers send GBK, old ones of European
@@ -242,6 +275,17 @@ mod tests {
         ] {
             assert_eq!(start_of_day(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn long_input_is_quoted_without_its_middle() {
+        assert_eq!(backquoted("ann\n\u{1b}x"), "`ann \u{fffd}x`");
+        assert_eq!(backquoted(&"x".repeat(80)).chars().count(), 82);
+        let long = format!("ann{}@example.org", "x".repeat(5000));
+        assert_eq!(
+            backquoted(&long),
+            format!("`ann{}…{}@example.org`", "x".repeat(57), "x".repeat(8))
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
-    text::{closest, sanitize},
+    text::{closest, sanitize, value_fault},
 };
 
 /// Returns the term for a key of this scope.
@@ -326,6 +326,9 @@ fn last_use(table: &DeTable<'_>, name: &str) -> Option<Range<usize>> {
     uses.max_by_key(|span| span.start)
 }
 
+/// The maximum length of an account name, in characters.
+const LONGEST_NAME: usize = 300;
+
 /// Returns the reason why an account name is invalid, or `None` if it is valid.
 ///
 /// Names are used in messages, and on the command line, where they must not look like a URL.
@@ -336,9 +339,9 @@ pub fn name_fault(name: &str) -> Option<&'static str> {
         Some("must not contain `/` or `@`, which mark URLs")
     } else if name.starts_with(['-', '.']) {
         Some("must not begin with `-` or `.`")
-    } else if name.trim() != name || sanitize(name.as_bytes()) != name {
-        Some("must be printable, without leading or trailing spaces")
+    } else if name.chars().count() > LONGEST_NAME {
+        Some("must not have more than 300 characters")
     } else {
-        None
+        value_fault(name)
     }
 }

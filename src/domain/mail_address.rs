@@ -2,6 +2,8 @@
 
 use std::{fmt, net::Ipv4Addr};
 
+use crate::text::value_fault;
+
 /// The longest address, in bytes (RFC 5321 §4.5.3.1.3).
 const MAX_ADDRESS: usize = 254;
 
@@ -34,12 +36,15 @@ impl MailAddress {
         if text.contains("://") {
             return Err("it is a URL");
         }
+        if text.len() > MAX_ADDRESS {
+            return Err("it has more than 254 bytes");
+        }
         let (local, written) = text.rsplit_once('@').ok_or("it has no `@`")?;
-        let is_local = |c: char| !c.is_whitespace() && !c.is_control() && !"@<>,;:".contains(c);
+        let is_local = |c: char| !c.is_whitespace() && !"@<>,;:".contains(c);
         if local.is_empty() {
             return Err("there is nothing before the `@`");
         }
-        if !local.chars().all(is_local) || text.len() > MAX_ADDRESS {
+        if !local.chars().all(is_local) || value_fault(local).is_some() {
             return Err("the part before the `@` is not valid");
         }
         let written = written.trim_end_matches('.').to_lowercase();
@@ -142,6 +147,7 @@ mod tests {
             "pops://ann@pop.example.org",
             "Ann <ann@example.org",
             "a\u{7}nn@example.org",
+            "ann\u{202e}@example.org",
             "ann@bob@example.org",
         ] {
             assert!(MailAddress::parse(text).is_err(), "{text}");

@@ -561,43 +561,19 @@ pub fn provider_domain(exchanger: &str) -> Option<String> {
     Some(labels[from..].join("."))
 }
 
-/// Returns the frequent domain of which the domain of an address is probably a misspelling.
-pub fn misspelled(address: &MailAddress) -> Option<&'static str> {
-    /// The domains in which misspellings are likely.
-    const FREQUENT: [&str; 20] = [
-        "gmail.com",
-        "googlemail.com",
-        "hotmail.com",
-        "outlook.com",
-        "yahoo.com",
-        "icloud.com",
-        "aol.com",
-        "comcast.net",
-        "verizon.net",
-        "fastmail.com",
-        "gmx.net",
-        "gmx.de",
-        "web.de",
-        "t-online.de",
-        "posteo.de",
-        "mailbox.org",
-        "yandex.ru",
-        "orange.fr",
-        "libero.it",
-        "protonmail.com",
-    ];
-    if by_domain(address).is_some() {
-        return None;
-    }
-    let domain = address.domain.as_str();
-    // short names differ from many others by one letter
-    let is_near = |other: &&str| {
-        other.len() >= 8 && other.as_bytes()[0] == domain.as_bytes()[0] && {
-            let distance = strsim::damerau_levenshtein(domain, other);
-            (1..=2).contains(&distance) && distance * 4 <= other.len()
-        }
-    };
-    FREQUENT.into_iter().find(is_near)
+/// Returns the domains of the tables, each as its first label and the rest.
+pub fn domains() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let without = WITHOUT_POP3.iter().flat_map(|it| it.domains);
+    let all = TABLE.iter().flat_map(|row| row.domains).chain(without);
+    all.filter_map(|domain| domain.split_once('.'))
+        .flat_map(|(label, rest)| {
+            let single = [rest];
+            let rests = if rest == "*" { &NATIONAL[..] } else { &[] };
+            let single = single.into_iter().filter(|rest| *rest != "*");
+            single
+                .chain(rests.iter().copied())
+                .map(move |rest| (label, rest))
+        })
 }
 
 #[cfg(test)]
@@ -725,18 +701,5 @@ mod tests {
             .map(|server| format!("{}:{}", server.host, server.port))
             .collect();
         insta::assert_snapshot!(lines.join(" "), @"pop.example.org:995 pop3.example.org:995 mail.example.org:995 pop.example.org:110 pop3.example.org:110 mail.example.org:110");
-    }
-
-    #[test]
-    fn frequent_domain_is_suggested_for_a_misspelling() {
-        let of = |domain: &str| misspelled(&address(&format!("ann@{domain}")));
-        assert_eq!(of("gmial.com"), Some("gmail.com"));
-        assert_eq!(of("gmail.co"), Some("gmail.com"));
-        assert_eq!(of("hotmial.com"), Some("hotmail.com"));
-        assert_eq!(of("outlok.com"), Some("outlook.com"));
-        assert_eq!(of("example.org"), None);
-        assert_eq!(of("gmail.com"), None);
-        assert_eq!(of("web.dk"), None);
-        assert_eq!(of("yahoo.cz"), None);
     }
 }

@@ -11,6 +11,7 @@ pub mod login;
 pub mod mail_address;
 pub mod mail_server;
 pub mod message;
+pub mod misspelling;
 pub mod multidrop;
 pub mod notice;
 pub mod pattern;

@@ -212,7 +212,7 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let mut draft = tempfile::Builder::new()
         .prefix(".pouch-")
         .tempfile_in(dir)
-        .map_err(failed)?;
+        .map_err(|error| failed(without_path(&error)))?;
     if let Ok(metadata) = fs::metadata(&target) {
         let permissions = metadata.permissions();
         draft
@@ -226,6 +226,32 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
         .persist(&target)
         .map_err(|error| failed(error.error))?;
     sync(dir)
+}
+
+/// Checks that [`replace`] can write `content` to a file: that its directory, or the nearest one that
+/// exists, takes it. A file without a name is written for that, and nothing remains.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn check_replaceable(path: &Path, content: &[u8]) -> Result<()> {
+    let path = &creation_path(path, "write")?;
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let target = std::path::absolute(&target).unwrap_or(target);
+    let mut parents = target.ancestors().skip(1);
+    let dir = parents.find(|dir| dir.symlink_metadata().is_ok());
+    let dir = dir.unwrap_or(Path::new("/"));
+    if !dir.is_dir() {
+        return Err(not_a_directory(dir));
+    }
+    let failed = |error: io::Error| {
+        let error = without_path(&error);
+        Error::file("write a file in", dir, &error)
+    };
+    let mut draft = tempfile::tempfile_in(dir).map_err(failed)?;
+    // a disk that is full may still have room for an empty file
+    draft.write_all(content).map_err(failed)?;
+    draft.write_all(&[b'\n'; 4096]).map_err(failed)?;
+    draft.sync_all().map_err(failed)
 }
 
 /// Replaces the content of a file that other programs read, or creates the file, at once and with

@@ -174,11 +174,23 @@ fn provider_without_pop3_is_named() {
 
 #[test]
 fn unknown_domain_needs_a_host_without_the_network() {
-    assert_snapshot!(offline(&["ann@example.org"]), @"
+    assert_snapshot!(offline(&["ann@example.org", "ann@gmal.com", "ann@outlok.com"]), @"
     $ pouch init ann@example.org --offline
     ------- stderr -------
     pouch: the POP3 server of example.org is not built in, and `--offline` prevents a lookup
     hint: name the server: `pouch init ann@example.org --host HOST`
+    [exit code: 64]
+
+    $ pouch init ann@gmal.com --offline
+    ------- stderr -------
+    pouch: the POP3 server of gmal.com is not built in, and `--offline` prevents a lookup
+    hint: did you mean ann@gmail.com?
+    [exit code: 64]
+
+    $ pouch init ann@outlok.com --offline
+    ------- stderr -------
+    pouch: the POP3 server of outlok.com is not built in, and `--offline` prevents a lookup
+    hint: did you mean ann@outlook.com?
     [exit code: 64]
     ");
 }
@@ -247,6 +259,14 @@ fn wrong_options_are_explained() {
         "ann@gmail.com --password-command \"pass 'x\"",
         "ann@example.org --host pop:x",
         "ann@example.org --host x --tls ssl3",
+        "''",
+        "ann@gmail.com --name ''",
+        "ann@gmail.com --user ''",
+        "ann@gmail.com --user 'ann '",
+        "ann@gmail.com --oauth google --client-id ''",
+        "ann@example.org --host ''",
+        "ann@example.org --host imap.example.org:993",
+        "ann@gmail.com --maildir '$HOME/Mail'",
     ];
     assert_snapshot!(runs(&Home::new(), &lines), @"
     $ pouch init
@@ -297,6 +317,87 @@ fn wrong_options_are_explained() {
 
     For more information, try '--help'.
     [exit code: 64]
+
+    $ pouch init 
+    ------- stderr -------
+    pouch: the mail address is empty
+    hint: run `pouch init ann@example.org`
+    [exit code: 64]
+
+    $ pouch init ann@gmail.com --name 
+    ------- stderr -------
+    pouch: an account name must not be empty
+    [exit code: 64]
+
+    $ pouch init ann@gmail.com --user 
+    ------- stderr -------
+    pouch: `--user` must not be empty
+    [exit code: 64]
+
+    $ pouch init ann@gmail.com --user ann 
+    ------- stderr -------
+    pouch: `--user` must be printable, without leading or trailing spaces
+    [exit code: 64]
+
+    $ pouch init ann@gmail.com --oauth google --client-id 
+    ------- stderr -------
+    pouch: `--client-id` must not be empty
+    [exit code: 64]
+
+    $ pouch init ann@example.org --host 
+    ------- stderr -------
+    pouch: `--host` must not be empty
+    [exit code: 64]
+
+    $ pouch init ann@example.org --host imap.example.org:993
+    ------- stderr -------
+    pouch: `--host imap.example.org:993`: port 993 is for IMAP; POP3 usually has port 995
+    [exit code: 64]
+
+    $ pouch init ann@gmail.com --maildir $HOME/Mail
+    ------- stderr -------
+    pouch: `--maildir` is a path that only a shell can expand
+    hint: write the path in full, or with `~/`
+    [exit code: 64]
+    ");
+}
+
+/// A message repeats only the beginning and the end of a long answer.
+#[test]
+fn long_options_are_shortened() {
+    let long = "x".repeat(5000);
+    let lines = [
+        long.clone(),
+        format!("ann@{long}"),
+        format!("ann@{}.example", "x".repeat(100)),
+        format!("ann@gmail.com --name {long}"),
+        format!("ann@gmail.com --user {long}"),
+        format!("ann@gmail.com --host {long}"),
+        format!("ann@gmail.com --keep {long}"),
+        format!("ann@gmail.com --maildir {long}"),
+        format!("ann@gmail.com --password-file {long}"),
+    ];
+    let home = Home::new();
+    let run = |line: &String| {
+        let args: Vec<_> = line.split(' ').collect();
+        let output = home.pouch(&[&["init"], args.as_slice()].concat()).run();
+        output.assert_code(64).stderr_text()
+    };
+    assert_snapshot!(lines.iter().map(run).collect::<String>(), @"
+    pouch: `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxxx` is not a mail address: it has more than 254 bytes
+    hint: run `pouch init ann@example.org`
+    pouch: `ann@xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxxx` is not a mail address: it has more than 254 bytes
+    hint: run `pouch init ann@example.org`
+    pouch: `ann@xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxx.example` is not a mail address: the domain is not valid
+    hint: run `pouch init ann@example.org`
+    pouch: an account name must not have more than 300 characters
+    pouch: `--user` must not have more than 255 bytes
+    pouch: `--host xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxxx` is not a host, or a host and a port
+    hint: write it as pop.example.org:995
+    pouch: `--keep xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxxx` is not forever, none or a time in days
+    hint: write it as 30d, 8w, 6mo or 1y
+    pouch: `--maildir` contains a name of more than 255 bytes
+    pouch: `--password-file` contains a name of more than 255 bytes
     ");
 }
 

@@ -1,6 +1,6 @@
 //! Signing in with OAuth 2.0, against a real issuer and a Dovecot that accepts its tokens.
 
-mod browser;
+pub mod browser;
 mod endpoint;
 mod flows;
 mod proxied;

@@ -14,6 +14,7 @@ use rustix::{
 };
 use zeroize::Zeroizing;
 
+use super::NOTHING_WRITTEN;
 use crate::{
     error::{Error, Kind, Result},
     report::{print, print_wrapped},
@@ -176,7 +177,7 @@ fn ended() -> Error {
         Kind::Usage,
         "the input ended before all questions were answered",
     )
-    .with_fact("nothing was written")
+    .with_fact(NOTHING_WRITTEN)
 }
 
 fn closed(error: &io::Error) -> Error {

@@ -3,7 +3,7 @@
 use std::env;
 
 use super::{
-    Complete, Init,
+    Complete, Init, NOTHING_WRITTEN,
     console::{Console, say},
     draft::{Draft, Source},
     timer::{Timers, Wish},
@@ -17,6 +17,16 @@ use crate::{
     error::{Error, Exit, Kind, Result},
     sys::files,
 };
+
+/// Adds to an error that nothing was written.
+fn unwritten(error: Error) -> Error {
+    let error = error.with_fact(NOTHING_WRITTEN);
+    match error.kind() {
+        // the general hint is about fetching
+        Kind::Io => error.with_hint("free space on that disk, or choose another with `--config`"),
+        _ => error,
+    }
+}
 
 impl Init<'_> {
     /// Stores the password and adds the account to the config, which may have changed during the
@@ -39,9 +49,18 @@ impl Init<'_> {
         written
     }
 
+    /// Checks that the account can be written, before the user answers questions for nothing.
+    ///
+    /// # Errors
+    /// The config cannot be written.
+    pub(super) fn check_config(&self) -> Result<()> {
+        let text = self.existing.text.as_bytes();
+        files::check_replaceable(&self.context.setup.path, text).map_err(unwritten)
+    }
+
     /// Writes the account, and shows what a run would do.
     pub(super) fn finish(&self, console: &Console<'_>, complete: &Complete) -> CommandResult {
-        self.write(complete)?;
+        self.write(complete).map_err(unwritten)?;
         let name = &complete.draft.name;
         say(&format!(
             "added account `{name}` to {}",

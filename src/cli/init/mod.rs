@@ -14,6 +14,8 @@ mod console;
 mod draft;
 mod find;
 mod finish;
+mod options;
+mod prove;
 mod secret;
 mod server;
 mod timer;
@@ -21,15 +23,14 @@ mod unattended;
 
 use std::path::Path;
 
-use super::{
-    CommandContext, CommandResult, args::Init as Args, check, existing::Existing, fetch, probe,
-};
+use super::{CommandContext, CommandResult, args::Init as Args, existing::Existing, fetch, probe};
 use crate::{
-    config::{Account, SecretSource, name_fault, syntax::FilePath, url::words, write},
+    config::{Account, write},
     domain::{
         destination::Destination,
         mail_address::MailAddress,
-        mail_server::{MailServer, misspelled, user_of},
+        mail_server::{MailServer, user_of},
+        misspelling::misspelled,
         provider::provider_of,
     },
     error::{Error, Exit, Kind, Result},
@@ -39,11 +40,15 @@ use crate::{
 };
 use console::{Console, say};
 use draft::{Draft, Source, choices};
-use find::{known, place};
+use find::{failure, known, place};
+use options::{not_a_time, not_an_address};
 use secret::{Answer, Asking};
 
 /// The default of `keep`.
 const FOREVER: &str = "forever";
+
+/// The fact of errors that leave the config, and the files of passwords, as they were.
+const NOTHING_WRITTEN: &str = "nothing was written";
 
 /// The context of the command.
 struct Init<'a> {
@@ -77,19 +82,21 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
         existing,
         console: console.as_ref(),
     };
+    init.check_options()?;
     match &console {
         None => init.print(),
         Some(console) => {
+            init.check_config()?;
             let outcome = init
                 .questions(console)
                 .map_err(|error| match error.kind() {
-                    Kind::Stopped(_) => error.with_fact("nothing was written"),
+                    Kind::Stopped(_) => error.with_fact(NOTHING_WRITTEN),
                     _ => error,
                 })?;
             match outcome {
                 Outcome::Complete(complete) => init.finish(console, &complete),
                 Outcome::Quit(exit) => {
-                    say("nothing was written")?;
+                    say(NOTHING_WRITTEN)?;
                     Ok(exit)
                 }
             }
@@ -173,58 +180,6 @@ impl Init<'_> {
         )))
     }
 
-    /// Returns the name of the account.
-    ///
-    /// # Errors
-    /// The name on the command line is not valid, or taken.
-    fn name(&self, address: &MailAddress) -> Result<String> {
-        let is_taken = |name: &str| self.existing.accounts.iter().any(|it| it.name == name);
-        let Some(name) = &self.args.name else {
-            return Ok(draft::name(address, is_taken));
-        };
-        if let Some(fault) = name_fault(name) {
-            return Err(Error::new(Kind::Usage, format!("an account name {fault}")));
-        }
-        if is_taken(name) {
-            let what = format!(
-                "{} already has an account `{name}`",
-                self.context.setup.shown_path()
-            );
-            return Err(Error::new(Kind::Usage, what).with_hint("choose another `--name`"));
-        }
-        Ok(name.clone())
-    }
-
-    /// Returns the source of the secret on the command line, if any.
-    fn source(&self) -> Result<Option<Source>> {
-        let args = self.args;
-        if let Some(command) = &args.password_command {
-            return words("--password-command", command).map(|argv| Some(Source::Command(argv)));
-        }
-        if let Some(command) = &args.token_command {
-            return words("--token-command", command).map(|argv| Some(Source::TokenCommand(argv)));
-        }
-        if let Some(file) = &args.password_file {
-            return self.absolute(file).map(|path| Some(Source::File(path)));
-        }
-        let oauth = args.oauth.clone();
-        Ok(oauth.map(|provider| Source::OAuth(provider, args.client_id.clone())))
-    }
-
-    /// Returns a path of the command line as it is written in the config.
-    fn absolute(&self, path: &Path) -> Result<String> {
-        let path = match path.to_str().and_then(FilePath::new) {
-            Some(path) => path.expand(self.home(), &self.context.setup.dirs.here()?),
-            None => {
-                return Err(Error::new(
-                    Kind::Usage,
-                    "this path cannot be written to the config",
-                ));
-            }
-        };
-        Ok(tilde(&path, self.home()))
-    }
-
     /// Returns the Maildir next to those of other accounts, if they are named after their accounts.
     fn default_maildir(&self, name: &str) -> String {
         let dir = self.existing.accounts.iter().find_map(|account| {
@@ -260,10 +215,10 @@ impl Init<'_> {
             encryption, user, ..
         } = &found.server;
         say(&format!(
-            "{address}: {} with {}, login name {user} ({})",
+            "{address}: {} ({}) with {}, login name {user}",
             place(&found.server),
-            encryption.words(),
-            found.source
+            found.source,
+            encryption.words()
         ))?;
         let provider = provider_of(&found.server.host);
         let with_password = match self.source()? {
@@ -279,24 +234,23 @@ impl Init<'_> {
         let asking = Asking {
             console,
             home: self.home(),
+            here: &self.context.setup.dirs.here()?,
             config: &config,
             name: &name,
             address: &address,
             provider,
         };
-        let answer = self.asked_secret(&asking, &found.server)?;
         let mut draft = Draft {
             name: name.clone(),
             server: found.server,
-            source: answer.source.clone(),
+            source: Source::Prompt,
             maildir: self.default_maildir(&name),
             keep: FOREVER.into(),
         };
-        // options and the secret, before questions about others
-        self.account(&draft)?;
+        let answer = self.secret(&asking, &mut draft)?;
         self.ask_maildir(console, &mut draft)?;
         self.ask_keep(console, &mut draft)?;
-        self.prove(&asking, draft, answer)
+        self.prove(asking, draft, answer)
     }
 
     /// Returns the address, with a frequent misspelling corrected if the user agrees.
@@ -313,8 +267,10 @@ impl Init<'_> {
                 }
             },
         };
-        if let Some(domain) = misspelled(&address) {
-            let meant = address.at(domain);
+        if self.args.host.is_none()
+            && let Some(domain) = misspelled(&address)
+        {
+            let meant = address.at(&domain);
             if console.confirm(&format!("did you mean {meant}?"), false)? {
                 return Ok(meant);
             }
@@ -322,25 +278,49 @@ impl Init<'_> {
         Ok(address)
     }
 
-    /// Returns the source of the secret: that of an option, or the answer of the user.
-    fn asked_secret(&self, asking: &Asking<'_>, server: &MailServer) -> Result<Answer> {
-        if let Some(source) = self.source()? {
-            return Ok(Answer {
-                source,
-                typed: None,
-            });
-        }
+    /// Sets the source of the secret: that of an option, or the answer of the user.
+    ///
+    /// # Errors
+    /// A question was not answered, or an option is not valid in the config.
+    fn secret(&self, asking: &Asking<'_>, draft: &mut Draft) -> Result<Answer> {
+        let Some(source) = self.source()? else {
+            return self.asked_secret(asking, draft);
+        };
+        draft.source = source.clone();
+        self.account(draft)?;
+        Ok(Answer {
+            source,
+            typed: None,
+        })
+    }
+
+    /// Asks for the source of the secret until the config can have it, and sets it.
+    fn asked_secret(&self, asking: &Asking<'_>, draft: &mut Draft) -> Result<Answer> {
         let path = self.context.setup.dirs.variable("PATH");
         let path = path.as_ref().map(std::ffi::OsStr::new);
         let installed = |program: &str| probe::executable(Path::new(program), path);
-        asking.ask(&choices(server, asking.provider, installed))
+        let choices = choices(&draft.server, asking.provider, installed);
+        // an option may be to blame for an error
+        self.account(draft)?;
+        loop {
+            let answer = asking.ask(&choices)?;
+            draft.source = answer.source.clone();
+            match self.account(draft) {
+                Ok(_) => return Ok(answer),
+                Err(error) => say(&failure(&error))?,
+            }
+        }
     }
 
     fn ask_maildir(&self, console: &Console<'_>, draft: &mut Draft) -> Result<()> {
         if let Some(path) = &self.args.maildir {
-            draft.maildir = self.absolute(path)?;
+            draft.maildir = self.absolute("--maildir", path)?;
             return self.account(draft).map(drop);
         }
+        self.asked_maildir(console, draft)
+    }
+
+    fn asked_maildir(&self, console: &Console<'_>, draft: &mut Draft) -> Result<()> {
         let default = draft.maildir.clone();
         loop {
             let answer = console.ask("Maildir for the mail", &default)?;
@@ -380,82 +360,6 @@ impl Init<'_> {
             say("answer with forever, none, or a time such as 30d, 8w, 6mo or 1y")?;
         }
     }
-
-    /// Tests the account until it works, or the user adds it as it is, or gives up.
-    fn prove(&self, asking: &Asking<'_>, mut draft: Draft, mut answer: Answer) -> Result<Outcome> {
-        if self.args.offline || matches!(draft.source, Source::OAuth(..)) {
-            return Ok(complete(draft, answer, false));
-        }
-        loop {
-            let failures = self.test(&draft, &answer)?;
-            self.context.stop.check()?;
-            let Some((step, error)) = failures.first() else {
-                return Ok(complete(draft, answer, true));
-            };
-            let is_refused = matches!(*step, "login" | "server")
-                && matches!(error.kind(), Kind::Denied | Kind::AccessRefused);
-            let again = match &answer.typed {
-                Some(_) if is_refused => "type the password again",
-                _ => "try again",
-            };
-            let items = [
-                again,
-                "use another login name",
-                "add the account as it is",
-                "quit without writing anything",
-            ];
-            let items = items.map(str::to_owned);
-            match asking
-                .console
-                .choose("the account does not work yet:", &items)?
-            {
-                0 if is_refused => {
-                    if let Some(typed) = &mut answer.typed {
-                        typed.password = asking.password()?;
-                    }
-                }
-                0 => {}
-                1 => {
-                    let user = asking.console.ask("login name", &draft.server.user)?;
-                    draft.server.user = user;
-                    self.refuse_known(asking.address, Some(&draft.server))?;
-                    if let Some(typed) = &mut answer.typed
-                        && is_refused
-                    {
-                        typed.password = asking.password()?;
-                    }
-                }
-                2 => return Ok(complete(draft, answer, false)),
-                _ => return Ok(Outcome::Quit(error.kind().exit())),
-            }
-        }
-    }
-
-    /// Runs the steps of `pouch check`. Returns those that failed.
-    fn test(&self, draft: &Draft, answer: &Answer) -> Result<Vec<(check::Step, Error)>> {
-        let mut account = self.account(draft)?;
-        let mut env = self.env()?;
-        if let Some(typed) = &answer.typed {
-            // it is not where the config will say yet
-            account.secret = SecretSource::Prompt;
-            let password = Ok(typed.password.clone());
-            env.secrets.insert(account.name.clone(), password);
-        }
-        let suffix = format!(", then run `pouch check {}`", draft.name);
-        let without_command = |error: Error| {
-            let hint = error.hint().and_then(|hint| hint.strip_suffix(&suffix));
-            match hint.map(str::to_owned) {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            }
-        };
-        Ok(check::failures(
-            self.context,
-            &account,
-            &env,
-            &without_command,
-        ))
-    }
 }
 
 fn complete(draft: Draft, answer: Answer, is_proven: bool) -> Outcome {
@@ -464,14 +368,4 @@ fn complete(draft: Draft, answer: Answer, is_proven: bool) -> Outcome {
         answer,
         is_proven,
     }))
-}
-
-fn not_a_time(keep: &str) -> Error {
-    let what = format!("`--keep {keep}` is not forever, none or a time in days");
-    Error::new(Kind::Usage, what).with_hint("write it as 30d, 8w, 6mo or 1y")
-}
-
-fn not_an_address(text: &str, reason: &str) -> Error {
-    let what = format!("`{text}` is not a mail address: {reason}");
-    Error::new(Kind::Usage, what).with_hint("run `pouch init ann@example.org`")
 }

@@ -12,11 +12,13 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use super::{
     console::{Console, say},
     draft::{Choice, Source},
+    find::failure,
 };
 use crate::{
-    config::url::words,
+    config::{syntax::FilePath, url::words},
     domain::{mail_address::MailAddress, provider::Provider},
     error::{Error, Kind, Result},
+    report::with_short_paths,
     sys::{
         files,
         interrupt::Interrupt,
@@ -59,6 +61,8 @@ enum Store {
 pub(super) struct Asking<'a> {
     pub(super) console: &'a Console<'a>,
     pub(super) home: &'a Path,
+    /// The current directory, where a relative path begins.
+    pub(super) here: &'a Path,
     /// The absolute path of the config.
     pub(super) config: &'a Path,
     /// The name of the account.
@@ -81,8 +85,16 @@ impl Asking<'_> {
         } else {
             "how should pouch get the password?"
         };
-        let at = self.console.choose(question, &items)?;
-        self.complete(&choices[at])
+        loop {
+            let choice = &choices[self.console.choose(question, &items)?];
+            if *choice == Choice::TypeToFile
+                && let Err(error) = files::check_replaceable(&self.file(), &[])
+            {
+                say(&with_short_paths(&failure(&error)))?;
+                continue;
+            }
+            return self.complete(choice);
+        }
     }
 
     /// Returns the line of the menu.
@@ -140,14 +152,17 @@ impl Asking<'_> {
             }
             Choice::Prompt => return self.typed(Source::Prompt, Store::Nowhere),
             Choice::Store(program) => {
-                let entry = self.console.ask("entry", &format!("mail/{}", self.name))?;
+                let question = format!("name of the entry in `{program}`");
+                let entry = self
+                    .console
+                    .ask(&question, &format!("mail/{}", self.name))?;
                 Source::Command(vec![(*program).to_owned(), "show".into(), entry])
             }
             Choice::Command => Source::Command(self.command("command", "--password-command")?),
             Choice::TokenCommand => {
                 Source::TokenCommand(self.command("command", "--token-command")?)
             }
-            Choice::File => Source::File(self.console.require("file")?),
+            Choice::File => Source::File(self.existing_file()?),
             Choice::OAuth(provider) => {
                 let question = "OAuth client ID (empty if you have none yet)";
                 let id = self.console.ask(question, "")?;
@@ -159,6 +174,16 @@ impl Asking<'_> {
             source,
             typed: None,
         })
+    }
+
+    /// Asks for a file until the answer is a path. Returns it as it is written in the config.
+    fn existing_file(&self) -> Result<String> {
+        loop {
+            match FilePath::new(&self.console.require("file")?) {
+                Some(path) => return Ok(tilde(&path.expand(self.home, self.here), self.home)),
+                None => say("answer with a path, such as ~/.secrets/mail")?,
+            }
+        }
     }
 
     /// Asks for a command until its quotes are closed.

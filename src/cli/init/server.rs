@@ -12,13 +12,16 @@ use crate::{
     config::syntax::Host,
     discovery::DATABASE_HOST,
     domain::{
-        mail_address::MailAddress,
-        mail_server::{
-            self, Encryption, Known, MailServer, Origin, misspelled, needs_confirmation, user_of,
-        },
+        mail_address::{MailAddress, is_domain},
+        mail_server::{self, Encryption, Known, MailServer, Origin, needs_confirmation, user_of},
+        misspelling::misspelled,
     },
     error::{Error, Kind, Result},
+    text::backquoted,
 };
+
+/// The ports of IMAP, which users confuse with those of POP3.
+const IMAP_PORTS: [u16; 2] = [143, 993];
 
 /// Parses `HOST` or `HOST:PORT`.
 pub(super) fn host(text: &str) -> Option<(String, Option<u16>)> {
@@ -30,7 +33,15 @@ pub(super) fn host(text: &str) -> Option<(String, Option<u16>)> {
         _ => (text, None),
     };
     let Host(host) = Host::new(name)?;
-    Some((host, port))
+    (host.contains(':') || is_domain(host.trim_end_matches('.'))).then_some((host, port))
+}
+
+/// Returns the advice about a server that was named with a port of IMAP.
+fn imap_advice(port: Option<u16>) -> Option<String> {
+    let port = port.filter(|port| IMAP_PORTS.contains(port))?;
+    Some(format!(
+        "port {port} is for IMAP; POP3 usually has port 995"
+    ))
 }
 
 /// Returns the encryption that belongs to a port, unless the user chose one.
@@ -41,8 +52,13 @@ fn encryption(port: Option<u16>, chosen: Option<Encryption>) -> Encryption {
     })
 }
 
-/// Returns a server that the user named.
-fn at(address: &MailAddress, (host, port): (String, Option<u16>), encryption: Encryption) -> Found {
+/// Returns a server that the user named, with the way in which they did so.
+fn at(
+    address: &MailAddress,
+    (host, port): (String, Option<u16>),
+    encryption: Encryption,
+    source: &str,
+) -> Found {
     let user = match mail_server::by_domain(address) {
         Some(Known::Server(known)) if known.host == host => known.user,
         _ => user_of(address),
@@ -56,7 +72,7 @@ fn at(address: &MailAddress, (host, port): (String, Option<u16>), encryption: En
             accepts_passwords: true,
         },
         origin: Origin::Named,
-        source: "as specified".into(),
+        source: source.into(),
     }
 }
 
@@ -70,11 +86,18 @@ impl Init<'_> {
             return Ok(None);
         };
         let (host, port) = host(text).ok_or_else(|| {
-            let what = format!("`--host {text}` is not a host, or a host and a port");
+            let option = backquoted(&format!("--host {text}"));
+            let what = format!("{option} is not a host, or a host and a port");
             Error::new(Kind::Usage, what).with_hint("write it as pop.example.org:995")
         })?;
+        if let Some(advice) = imap_advice(port) {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("`--host {text}`: {advice}"),
+            ));
+        }
         let encryption = encryption(port, self.args.tls);
-        Ok(Some(at(address, (host, port), encryption)))
+        Ok(Some(at(address, (host, port), encryption, "from `--host`")))
     }
 
     /// Searches the server without asking.
@@ -90,7 +113,7 @@ impl Init<'_> {
                     "the POP3 server of {domain} is not built in, and `--offline` prevents a lookup"
                 ),
             )
-            .with_hint(self.name_it(address)));
+            .with_hint(self.advice(address)));
         }
         let consent = if self.args.database {
             Consent::Database
@@ -145,15 +168,11 @@ impl Init<'_> {
 
     /// Returns the error that no server was found, with the reason of each source.
     fn not_found(&self, address: &MailAddress, reasons: Vec<String>) -> Error {
-        let hint = match misspelled(address) {
-            Some(domain) => format!("did you mean {}?", address.at(domain)),
-            None => self.name_it(address),
-        };
         let domain = &address.written_domain;
         let what = format!("no POP3 server was found for {domain}");
         let error = Error::new(Kind::NoHost, what);
         let error = reasons.into_iter().fold(error, Error::with_fact);
-        error.with_hint(hint)
+        error.with_hint(self.advice(address))
     }
 
     /// Returns the command that names this server.
@@ -171,8 +190,12 @@ impl Init<'_> {
         format!("`{}`", words.join(" "))
     }
 
-    /// Returns the hint that the user can name the server.
-    fn name_it(&self, address: &MailAddress) -> String {
+    /// Returns the hint about an unknown domain: the one that was probably meant, or that the user can
+    /// name the server.
+    fn advice(&self, address: &MailAddress) -> String {
+        if let Some(domain) = misspelled(address) {
+            return format!("did you mean {}?", address.at(&domain));
+        }
         let print = if self.args.print { " --print" } else { "" };
         format!("name the server: `pouch init {address} --host HOST{print}`")
     }
@@ -284,14 +307,18 @@ impl Init<'_> {
     }
 
     /// Asks for the server until it can be used.
-    fn entered(&self, console: &Console<'_>, address: &MailAddress) -> Result<Found> {
+    pub(super) fn entered(&self, console: &Console<'_>, address: &MailAddress) -> Result<Found> {
         loop {
             let text = console.require("POP3 server (HOST or HOST:PORT)")?;
             let Some((host, port)) = host(&text) else {
                 say("answer with a host name, such as pop.example.org")?;
                 continue;
             };
-            let found = at(address, (host, port), encryption(port, None));
+            if let Some(advice) = imap_advice(port) {
+                say(&advice)?;
+                continue;
+            }
+            let found = at(address, (host, port), encryption(port, None), "as entered");
             if self.args.offline {
                 return Ok(found);
             }
@@ -319,7 +346,7 @@ impl Init<'_> {
         let mut candidates = vec![found.clone()];
         let host = || (found.server.host.clone(), port);
         if found.server.encryption == Encryption::Implicit {
-            candidates.push(at(address, host(), Encryption::StartTls));
+            candidates.push(at(address, host(), Encryption::StartTls, "as entered"));
         }
         let mut first = None;
         for candidate in candidates {
@@ -383,6 +410,8 @@ mod tests {
             "pops://pop.example.org",
             "a b",
             "x:99999",
+            "a..b",
+            &"x".repeat(64),
         ] {
             assert_eq!(host(text), None, "{text}");
         }

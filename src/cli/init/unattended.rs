@@ -6,7 +6,7 @@ use super::{
     FOREVER, Init,
     draft::{Choice, Draft, Source, choices},
     find::{Found, known},
-    not_an_address,
+    options::not_an_address,
 };
 use crate::{
     cli::{CommandResult, print_json},
@@ -45,7 +45,7 @@ impl Init<'_> {
             }
         });
         let maildir = match &self.args.maildir {
-            Some(path) => self.absolute(path)?,
+            Some(path) => self.absolute("--maildir", path)?,
             None => self.default_maildir(&name),
         };
         let mut draft = Draft {

@@ -16,14 +16,17 @@ use rustix::{
     fs::{Mode, OFlags},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
+use url::Url;
 
 use super::{
     name_server::{NameServer, Reply},
-    web::Web,
+    web::{Page, Web},
 };
 use crate::{
+    oauth::browser::Browser,
+    real::{ALICE, RealServer},
     server::{Server, corpus},
-    support::{Home, redact::redact},
+    support::{Home, mount::Mounted, redact::redact},
 };
 
 const CONFIG: &str = ".config/pouch/config.toml";
@@ -134,20 +137,36 @@ impl Session {
         }
     }
 
+    /// Returns the printed word that begins so.
+    #[track_caller]
+    fn word(&self, beginning: &str) -> String {
+        let text = String::from_utf8_lossy(&self.printed.0.lock().unwrap().text).into_owned();
+        let mut words = text.split_whitespace();
+        words
+            .find(|word| word.starts_with(beginning))
+            .unwrap()
+            .to_owned()
+    }
+
     /// Waits for the end, with this exit code. Returns the text for a snapshot.
     #[track_caller]
-    fn end(mut self, code: i32) -> String {
+    fn end(self, code: i32) -> String {
+        let text = self.any_end();
+        let (text, found) = text.rsplit_once("[code ").unwrap();
+        assert!(found == format!("{code}]"), "{text}[code {found}");
+        text.to_owned()
+    }
+
+    /// Waits for the end. Returns the text for a snapshot, with the exit code.
+    #[track_caller]
+    fn any_end(mut self) -> String {
         self.expect("[code ");
         self.expect("]");
         self.send(b"\n");
         let printed = self.printed.0.lock().unwrap();
         let text = String::from_utf8_lossy(&printed.text).replace('\r', "");
-        let (text, found) = text.rsplit_once("[code ").unwrap();
-        assert!(
-            found.starts_with(&format!("{code}]")),
-            "{text}[code {found}"
-        );
-        redact(text)
+        let end = text.rfind(']').unwrap();
+        redact(&text[..=end])
     }
 }
 
@@ -267,7 +286,7 @@ fn account_is_tested_and_then_written() {
     let text = session.end(0);
     assert!(!text.contains("secret\n"), "{text}");
     assert_snapshot!(text, @"
-    ann@example.org: localhost:PORT with TLS, login name ann@example.org (as specified)
+    ann@example.org: localhost:PORT (from `--host`) with TLS, login name ann@example.org
     how should pouch get the password?
       1  type it now; it is stored in ~/.config/pouch/secrets/example, readable only by you
       2  from a command that prints it
@@ -362,7 +381,7 @@ fn user_can_quit_or_add_the_account_as_it_is() {
         session.answer("number [1]: ", answer);
         session
     };
-    let text = refused("4").end(77);
+    let text = refused("5").end(77);
     let end = text.split("login    failed").nth(1).unwrap();
     assert_snapshot!(end, @"
 
@@ -372,14 +391,15 @@ fn user_can_quit_or_add_the_account_as_it_is() {
     the account does not work yet:
       1  type the password again
       2  use another login name
-      3  add the account as it is
-      4  quit without writing anything
-    number [1]: 4
+      3  get the password in another way
+      4  add the account as it is
+      5  quit without writing anything
+    number [1]: 5
     nothing was written
     ");
     desk.assert_nothing_written();
-    let text = refused("3").end(0);
-    let end = text.split("number [1]: 3").nth(1).unwrap();
+    let text = refused("4").end(0);
+    let end = text.split("number [1]: 4").nth(1).unwrap();
     assert_snapshot!(end, @"
 
     added account `example` to ~/.config/pouch/config.toml
@@ -408,6 +428,238 @@ fn another_login_name_can_be_used() {
     pouch: ann@example.org is already account `example` in ~/.config/pouch/config.toml
     hint: run `pouch check example` to test it, or change it in the config
     ");
+}
+
+/// A command or a file is not typed again but replaced.
+#[test]
+fn source_of_a_refused_password_can_be_replaced() {
+    let desk = Desk::new();
+    let options = "--password-command 'printf wrong' --maildir Mail/x --keep none --no-timer";
+    let mut session = desk.init(options);
+    session.expect("localhost rejected the password");
+    session.expect("3  get the password in another way");
+    session.answers(&[
+        ("number [1]: ", "3"),
+        ("number [1]: ", "3"),
+        ("file: ", "$HOME/x"),
+        ("file: ", "missing"),
+    ]);
+    // the file does not exist
+    session.expect("secret   failed");
+    session.answers(&[
+        ("number [1]: ", "2"),
+        ("number [1]: ", "2"),
+        ("command: ", "printf secret"),
+    ]);
+    let text = session.end(0);
+    // the first, the last and the plan
+    assert_eq!(desk.logins(), 3);
+    let between = text.split("file: $HOME/x\n").nth(1).unwrap();
+    assert_snapshot!(between.split("number [1]: 2").next().unwrap(), @"
+    answer with a path, such as ~/.secrets/mail
+    file: missing
+      ledger   ok    ~/.local/state/pouch
+      secret   failed
+    pouch: example: cannot read the password file ~/missing
+      No such file or directory
+    hint: create it with mode 600 and the password as its first line
+    the account does not work yet:
+      1  try again
+      2  get the password in another way
+      3  add the account as it is
+      4  quit without writing anything
+    ");
+    assert!(
+        desk.config()
+            .contains("password-command = [\"printf\", \"secret\"]")
+    );
+}
+
+#[test]
+fn server_and_directory_can_be_replaced() {
+    let desk = Desk::new();
+    desk.home.write("file", "", 0o600);
+    let options = "--password-command 'printf secret' --maildir file --keep none --no-timer";
+    let mut session = desk.session(&format!(
+        "init ann@example.org --host localhost:1 {options}"
+    ));
+    let place = format!("localhost:{}", desk.server.port());
+    session.expect("connect  failed");
+    session.answers(&[
+        ("number [1]: ", "2"),
+        ("POP3 server (HOST or HOST:PORT): ", "localhost:993"),
+        ("port 993 is for IMAP", &place),
+    ]);
+    session.expect("deliver  failed");
+    session.answers(&[
+        ("number [1]: ", "2"),
+        ("Maildir for the mail [~/file]: ", "Mail/x"),
+    ]);
+    let text = session.end(0);
+    let menus = text.split("the account does not work yet:").skip(1);
+    let menus = menus.map(|menu| menu.split("number").next().unwrap());
+    assert_snapshot!(menus.collect::<String>(), @"
+
+    1  try again
+    2  use another server
+    3  add the account as it is
+    4  quit without writing anything
+
+    1  try again
+    2  use another directory for the mail
+    3  add the account as it is
+    4  quit without writing anything
+    ");
+    assert!(desk.config().contains("maildir = \"~/Mail/x\""));
+}
+
+/// A login name that is in the config does not end the dialogue, and no ledger remains of one that
+/// the server refused.
+#[test]
+fn nothing_remains_of_a_wrong_login_name() {
+    let desk = Desk::new();
+    let port = desk.server.port();
+    desk.home.config(&format!(
+        "[account.bob]\nhost = \"localhost\"\nport = {port}\nuser = \"bob\"\nmaildir = \"~/b\"\n"
+    ));
+    let mut session = desk.init(
+        "--user an --password-command 'printf secret' --maildir Mail/x --keep none --no-timer",
+    );
+    let ledgers = || {
+        let entries = fs::read_dir(desk.home.state().join("mailboxes")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names
+            .filter(|name| name.ends_with(".db"))
+            .collect::<Vec<_>>()
+    };
+    session.expect("does not work yet");
+    session.expect("number [1]: ");
+    assert_eq!(ledgers(), [""; 0]);
+    session.send(b"2\n");
+    session.answers(&[
+        ("login name [an]: ", "bob"),
+        ("is already account `bob`", "ann@example.org"),
+    ]);
+    session.end(0);
+    let ledgers = ledgers();
+    assert!(
+        matches!(&ledgers[..], [name] if name.starts_with("ann@example.org")),
+        "{ledgers:?}"
+    );
+}
+
+/// The questions are not asked for nothing.
+#[test]
+fn config_that_cannot_be_written_is_noticed_first() {
+    let desk = Desk::new();
+    let home = &desk.home;
+    home.write("file", "", 0o600);
+    home.make_dir("ro", 0o700);
+    home.make_dir("full", 0o700);
+    let _read_only = Mounted::read_only(home, home.join("ro"));
+    let _full = Mounted::tmpfs(home, home.join("full"), "4k");
+    home.write("full/fill", [0; 4096], 0o600);
+    symlink("none/c.toml", home.join("link")).unwrap();
+    let shown = |config: &str| {
+        let text = desk.init(&format!("--config {config}")).any_end();
+        format!("{config}: {text}\n")
+    };
+    let configs = [
+        "file/c.toml",
+        "ro/c.toml",
+        "ro/a/c.toml",
+        "full/c.toml",
+        "link",
+        "ro",
+    ];
+    assert_snapshot!(configs.map(shown).concat(), @"
+    file/c.toml: pouch: cannot create the directory ~/file
+      a file of that name already exists
+      nothing was written
+    [code 73]
+    ro/c.toml: pouch: cannot write a file in ~/ro
+      Read-only file system
+      nothing was written
+    hint: remount the file system read-write, or choose another directory
+    [code 73]
+    ro/a/c.toml: pouch: cannot write a file in ~/ro
+      Read-only file system
+      nothing was written
+    hint: remount the file system read-write, or choose another directory
+    [code 73]
+    full/c.toml: pouch: cannot write a file in ~/full
+      No space left on device
+      nothing was written
+    hint: free space on that disk, or choose another with `--config`
+    [code 74]
+    link: pouch: link is a symbolic link to none/c.toml, which does not exist
+    hint: create the file that it points to, or remove the link
+    [code 78]
+    ro: pouch: ro is a directory, not a config file
+    [code 78]
+    ");
+    assert_eq!(desk.server.log().connections(), 0);
+}
+
+#[test]
+fn directory_of_passwords_that_cannot_be_created_is_noticed_at_once() {
+    let desk = Desk::new();
+    desk.home.write(".config/pouch/secrets", "", 0o600);
+    let mut session = desk.secret();
+    session.answers(&[
+        ("number [1]: ", "1"),
+        ("a file of that name already exists", "2"),
+        ("command: ", "printf secret"),
+    ]);
+    session.end(0);
+}
+
+/// The issuer takes the place of Google: the proxy leads there, and the browser as well.
+#[test]
+fn sign_in_of_the_dialogue_brings_a_token_and_the_plan() {
+    let issuer = RealServer::start("oauth", &[]);
+    let introspection = format!("oauth={}", issuer.value("introspection_url"));
+    let dovecot = RealServer::start("dovecot", &[&introspection]);
+    dovecot.inject(ALICE, &[1, 2, 3].map(corpus::message));
+    let token = Page::Forward(issuer.port("http"), "/token");
+    let web = Web::start(&[("oauth2.googleapis.com/token", token)], &[]);
+    let desk = Desk::new();
+    let dovecot_ca = fs::read_to_string(dovecot.value("ca_file")).unwrap();
+    desk.home
+        .write("ca.pem", format!("{dovecot_ca}{}", web.ca_pem()), 0o644);
+    let words = format!(
+        "init ann@gmail.com --host localhost:{} --user {ALICE} --oauth google --client-id pop-client \
+         --maildir Mail/x --no-timer --keep forever",
+        dovecot.port("pop3s")
+    );
+    let mut session = desk.session_with(&words, &[("https_proxy", &web.proxy())]);
+    session.answer("sign in now? [Y/n]: ", "");
+    session.expect("that page here");
+    let address = session.word("https://accounts.google.com/");
+    let query = address.split_once('?').unwrap().1;
+    let query = query.replace("https%3A%2F%2Fmail.google.com%2F", "mail%20offline_access");
+    let page = format!("{}/auth?{query}", issuer.value("issuer"));
+    let redirect = Browser::new().sign_in(&page, ALICE);
+    let mut redirect = Url::parse(&redirect).unwrap();
+    // Google does not name itself
+    let parameters: Vec<_> = redirect
+        .query_pairs()
+        .filter(|(key, _)| key != "iss")
+        .map(|(key, value)| (key.into_owned(), value.into_owned()))
+        .collect();
+    redirect.query_pairs_mut().clear().extend_pairs(parameters);
+    assert_eq!(Browser::get(redirect.as_str()).0, 200);
+    let text = session.end(0);
+    let end = text.split("signed in").nth(1).unwrap();
+    assert_snapshot!(end.replace(&dovecot.port("pop3s").to_string(), "PORT"), @"
+    ; later runs renew the token
+      pop3  ok   localhost: 3 messages
+    gmail: 3 messages on the server, 0 known
+      fetch      3    1.2 KB   new; kept on the server
+    run `pouch` to fetch the mail; if you already have it, run `pouch ledger catchup gmail` first
+    ");
+    let config = String::from_utf8(desk.home.read(CONFIG)).unwrap();
+    assert!(config.contains("oauth = { provider = \"google\", client-id = \"pop-client\" }"));
 }
 
 /// The questions of a dialogue in which the server is looked up and the password is wrong, each
@@ -522,7 +774,7 @@ fn foreign_server_of_a_record_is_declined_by_default() {
     localhost refused the connection on port 1 (127.0.0.1:1: Connection refused)
     use localhost:1 anyway? [y/N]: 
     POP3 server (HOST or HOST:PORT): localhost:PORT
-    ann@exámple.org: localhost:PORT with TLS, login name ann@xn--exmple-qta.org (as specified)
+    ann@exámple.org: localhost:PORT (as entered) with TLS, login name ann@xn--exmple-qta.org
     how should pouch get the password?
       1  type it now; it is stored in ~/.config/pouch/secrets/exámple, readable only by you
       2  from a command that prints it
@@ -623,7 +875,7 @@ fn provider_with_oauth_leads_to_login() {
     ]);
     let text = session.end(0);
     assert_snapshot!(text, @"
-    ann@hotmail.com: outlook.office365.com:995 with TLS, login name ann@hotmail.com (known to pouch)
+    ann@hotmail.com: outlook.office365.com:995 (known to pouch) with TLS, login name ann@hotmail.com
     before the first login: enable POP3 in Microsoft's web settings
     how should pouch sign in?
       1  sign in with OAuth 2.0: `pouch login`
@@ -653,7 +905,7 @@ fn sign_in_is_offered_if_there_is_a_client() {
     session.answer("sign in now? [Y/n]: ", "n");
     let text = session.end(0);
     assert_snapshot!(text, @"
-    ann@hotmail.com: outlook.office365.com:995 with TLS, login name ann@hotmail.com (known to pouch)
+    ann@hotmail.com: outlook.office365.com:995 (known to pouch) with TLS, login name ann@hotmail.com
     before the first login: enable POP3 in Microsoft's web settings
     added account `hotmail` to ~/.config/pouch/config.toml
     sign in now? [Y/n]: n

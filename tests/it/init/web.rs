@@ -26,6 +26,8 @@ pub enum Page {
     Stalled,
     /// The connection stays silent.
     Silence,
+    /// The response of an HTTP server on this port to a POST request for this path.
+    Forward(u16, &'static str),
 }
 
 /// What the proxy does with the hosts of one test.
@@ -94,10 +96,15 @@ impl Web {
                     let Ok(mut stream) = acceptor.accept(client) else {
                         return Ok(());
                     };
-                    let path = head(&mut stream)?;
-                    let path = path.split(' ').nth(1).unwrap_or_default().to_owned();
+                    let request = head(&mut stream)?;
+                    let path = request.split(' ').nth(1).unwrap_or_default();
                     log.lock().unwrap().push(format!("{host}{path}"));
-                    serve(&mut stream, pages.get(&format!("{host}{path}")))
+                    match pages.get(&format!("{host}{path}")) {
+                        Some(Page::Forward(port, path)) => {
+                            forward(&mut stream, &request, *port, path)
+                        }
+                        page => serve(&mut stream, page),
+                    }
                 });
             }
         });
@@ -149,6 +156,28 @@ fn relay(client: TcpStream, server: TcpStream) -> io::Result<()> {
     to.shutdown(Shutdown::Write)
 }
 
+/// Sends a request to another server, and its response to the client.
+fn forward(client: &mut (impl Read + Write), head: &str, port: u16, path: &str) -> io::Result<()> {
+    let head = head.to_lowercase();
+    let header = |name: &str| {
+        let lines = head.lines().find_map(|line| line.strip_prefix(name));
+        lines.unwrap_or_default().trim().to_owned()
+    };
+    let length = header("content-length:");
+    let mut body = vec![0; length.parse().unwrap_or(0)];
+    client.read_exact(&mut body)?;
+    let mut server = TcpStream::connect(("127.0.0.1", port))?;
+    write!(
+        server,
+        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
+         Content-Type: {}\r\nContent-Length: {length}\r\n\r\n",
+        header("content-type:")
+    )?;
+    server.write_all(&body)?;
+    io::copy(&mut server, client)?;
+    client.flush()
+}
+
 fn serve(stream: &mut (impl Read + Write), page: Option<&Page>) -> io::Result<()> {
     let body = |text: &str| {
         format!(
@@ -170,6 +199,7 @@ fn serve(stream: &mut (impl Read + Write), page: Option<&Page>) -> io::Result<()
             return io::copy(stream, &mut io::sink()).map(drop);
         }
         Some(Page::Silence) => return io::copy(stream, &mut io::sink()).map(drop),
+        Some(Page::Forward(..)) => unreachable!(),
     };
     stream.write_all(response.as_bytes())?;
     stream.flush()
