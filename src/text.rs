@@ -65,6 +65,15 @@ pub fn backquoted(typed: &str) -> String {
     format!("`{text}`")
 }
 
+/// Returns a word of a command that the user may copy into a shell: in quotes if it needs them.
+pub fn shell_word(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_.@:/+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return Cow::Borrowed(word);
+    }
+    shlex::try_quote(word).unwrap_or(Cow::Borrowed(word))
+}
+
 /// Returns the reason why a value that was typed cannot be used, or `None` if it can.
 pub fn value_fault(typed: &str) -> Option<&'static str> {
     if typed.trim().is_empty() {
@@ -275,6 +284,15 @@ mod tests {
         ] {
             assert_eq!(start_of_day(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn word_for_a_shell_is_quoted_if_necessary() {
+        let words = ["work", "büro", "ann+x@example.org", "my mail", "it's", ""];
+        assert_eq!(
+            words.map(shell_word).join(" | "),
+            "work | büro | ann+x@example.org | 'my mail' | \"it's\" | ''"
+        );
     }
 
     #[test]

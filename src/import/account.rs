@@ -5,7 +5,6 @@ use std::{fmt, path::PathBuf};
 use toml_edit::{Array, Value};
 use zeroize::Zeroizing;
 
-use super::program::Program;
 use crate::domain::{size::ByteSize, time::TimeSpan};
 
 /// A password, which is never shown.
@@ -366,7 +365,7 @@ impl Account {
     }
 
     /// Completes the account after all options were read.
-    pub(super) fn complete(&mut self, program: Program) {
+    pub(super) fn complete(&mut self) {
         self.name = clean_name(short_name(&self.name));
         if self.is_unusable {
             return;
@@ -381,7 +380,7 @@ impl Account {
                 return;
             }
         }
-        self.complete_encryption(program);
+        self.complete_encryption();
         if self.get("tls-pin").is_some() && self.get("tls-ca-file").is_some() {
             self.settings.retain(|(key, _)| *key != "tls-ca-file");
             let now = "trusts the certificate with this fingerprint only";
@@ -401,7 +400,7 @@ impl Account {
     }
 
     /// Completes the encryption once host and port are known.
-    fn complete_encryption(&mut self, program: Program) {
+    fn complete_encryption(&mut self) {
         let Some((encryption, at, setting)) = self.encryption.take() else {
             return;
         };
@@ -422,8 +421,7 @@ impl Account {
                 self.set("tls", "starttls");
                 let now = "STARTTLS, or an error; if the server does not support it, set \
                            `tls = \"off\"` and `allow-plaintext-password = true`";
-                let before = format!("{program} sent the password unencrypted");
-                self.changed(at, &setting, &before, now);
+                self.changed(at, &setting, "sends the password unencrypted", now);
             }
         }
     }

@@ -37,6 +37,7 @@ pub use ini::{Ini, Section};
 pub use model::{Context, Imported, LONGEST, Problem};
 pub use program::Program;
 use source::Source;
+pub use source::is_binary;
 pub use thunderbird::{Profile, profiles};
 
 /// Parses a config file of `program`.
@@ -55,7 +56,7 @@ pub fn parse(program: Program, bytes: &[u8], context: &Context<'_>) -> Imported 
         Program::Kmail => kmail::parse(&source, context, &mut imported),
         Program::Evolution => evolution::parse(&source, context, &mut imported),
     }
-    imported.finish(program, context.path)
+    imported.finish(context.path)
 }
 
 /// Returns whether text is a SHA-256 fingerprint in hexadecimal digits.

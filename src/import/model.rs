@@ -110,7 +110,7 @@ impl Imported {
     }
 
     /// Completes the accounts of the file at `path`.
-    pub(super) fn finish(mut self, program: Program, path: &Path) -> Self {
+    pub(super) fn finish(mut self, path: &Path) -> Self {
         if self.accounts.len() > MOST_ACCOUNTS {
             self.accounts.truncate(MOST_ACCOUNTS);
             self.problems.push(Problem {
@@ -121,7 +121,7 @@ impl Imported {
         }
         for account in &mut self.accounts {
             path.clone_into(&mut account.path);
-            account.complete(program);
+            account.complete();
             if !self.problems.is_empty() {
                 account.keep_in_doubt();
             }

@@ -6,7 +6,9 @@
 //! account that is not in the config do no harm.
 
 pub(super) mod places;
+mod record;
 mod report;
+mod results;
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -20,25 +22,17 @@ use super::{
 };
 use crate::{
     config::{self, SecretSource, write},
-    domain::seen::Seen,
     error::{Error, Exit, Kind, Result},
     fetch::{ImportOutcome, SeenMail, env::RunEnv, import_seen},
-    import::{self, Account, Context, Imported, Program, render, seen},
+    import::{self, Account, Context, Imported, Program, render},
     report::{Level, complain, form, print, print_wrapped},
     sys::{files, password::Secret},
     text::{count, tilde},
 };
+use record::{SeenMessages, find_seen};
 
 /// The maximum number of mailboxes without an account that are listed.
 const SHOWN_BLOCKS: usize = 10;
-
-/// The messages that the other program has fetched for an account.
-struct SeenMessages {
-    path: PathBuf,
-    messages: Vec<Seen>,
-    unfinished: u64,
-    derived: u64,
-}
 
 /// An account of the other program, and the result of its import.
 struct Candidate {
@@ -56,19 +50,6 @@ impl Candidate {
     fn name(&self) -> &str {
         let existing = self.existing.as_ref();
         existing.map_or(&self.account.name, |existing| &existing.name)
-    }
-
-    /// Adds the messages of a block of the state file at `path`.
-    fn add_seen(&mut self, path: &Path, block: &seen::Block) {
-        let seen = self.seen.get_or_insert_with(|| SeenMessages {
-            path: path.to_owned(),
-            messages: Vec::new(),
-            unfinished: 0,
-            derived: 0,
-        });
-        seen.messages.extend(block.messages.iter().cloned());
-        seen.unfinished += block.unfinished;
-        seen.derived += block.derived;
     }
 
     /// Returns whether the other program has recorded fetched messages.
@@ -104,8 +85,8 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
     let mut candidates = candidates(&mut imported, &existing, &taken, args.seen_only);
     let (unused, read) = find_seen(program, &mut candidates, args, home)?;
     exit = exit.worst(read);
+    check(&mut candidates, context, &existing);
     for candidate in &mut candidates {
-        check(candidate, context, &existing);
         if args.passwords && candidate.is_new() && candidate.account.password.is_some() {
             let path = password_file(&candidate.account, &context.setup.path);
             candidate.account.set_password_file(&tilde(&path, home));
@@ -127,6 +108,7 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
         let written = write(context, args, program, &mut candidates, &existing)?;
         exit = exit.worst(written);
     } else if !context.global.json {
+        print_problems(context, &candidates);
         let accounts = new_accounts(&candidates);
         if !accounts.is_empty() {
             print(&render::accounts(&accounts))?;
@@ -135,7 +117,7 @@ pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
     if context.global.json {
         print_json(&report::document(program, &imported, &candidates))?;
     } else {
-        print_results(context, args, &candidates)?;
+        results::print(context, args, &candidates)?;
     }
     Ok(exit)
 }
@@ -289,120 +271,43 @@ fn candidates(
         .collect()
 }
 
-/// The state files that were read, each with the blocks that belong to an account.
-struct StateFiles<'a> {
-    program: Program,
-    home: &'a Path,
-    files: Vec<(PathBuf, seen::State, Vec<bool>)>,
-}
-
-impl StateFiles<'_> {
-    /// Reads a state file, unless it was read before. Returns its index, and the exit status.
-    fn read(&mut self, path: &Path) -> Result<(usize, Exit)> {
-        if let Some(at) = self.files.iter().position(|(known, ..)| known == path) {
-            return Ok((at, Exit::OK));
-        }
-        let bytes = places::read(path, self.home)?;
-        let state = seen::read(self.program, &bytes);
-        let mut exit = Exit::OK;
-        for line in state.odd_lines.iter().take(3) {
-            exit = Kind::State.exit();
-            complain(&format!(
-                "pouch: {}:{line}: not a fetched message of {}",
-                tilde(path, self.home),
-                self.program
-            ));
-        }
-        let used = vec![false; state.blocks.len()];
-        self.files.push((path.to_owned(), state, used));
-        Ok((self.files.len() - 1, exit))
-    }
-
-    /// Returns descriptions of the blocks that belong to no account.
-    fn unused(&self) -> Vec<String> {
-        let mut unused = Vec::new();
-        for (path, state, used) in &self.files {
-            let blocks = state.blocks.iter().zip(used);
-            for (block, _) in blocks.filter(|(_, used)| !**used) {
-                unused.push(format!(
-                    "{} of {}@{} in {}",
-                    count(block.messages.len() as u64, "message"),
-                    block.user.as_deref().unwrap_or("?"),
-                    block.host.as_deref().unwrap_or("?"),
-                    tilde(path, self.home)
-                ));
-            }
-        }
-        unused
-    }
-}
-
-/// Reads the records of fetched messages. Returns descriptions of those that belong to no account,
-/// and the exit status.
-fn find_seen(
-    program: Program,
-    candidates: &mut [Candidate],
-    args: &Args,
-    home: &Path,
-) -> Result<(Vec<String>, Exit)> {
-    let mut files = StateFiles {
-        program,
-        home,
-        files: Vec::new(),
+/// Marks accounts as unusable if they are not valid in the config, each on its own or together with
+/// those before it.
+fn check(candidates: &mut [Candidate], context: &CommandContext, existing: &Existing) {
+    let (path, home) = (&context.setup.path, &context.setup.dirs.home);
+    let fault = |text: &str| {
+        let error = write::check(path, home, text).err()?;
+        // the user cannot look up a line of a config that is not written
+        let place = error.what().strip_prefix(&tilde(path, home));
+        let what = place.and_then(|rest| Some(rest.split_once(": ")?.1));
+        Some(what.unwrap_or(error.what()).to_owned())
     };
-    let mut exit = Exit::OK;
-    let is_usable = |one: &&mut Candidate| !one.account.is_unusable;
-    let usable = candidates.iter_mut().filter(is_usable).count();
-    for candidate in candidates.iter_mut().filter(is_usable) {
-        let mut places = candidate.account.state.iter();
-        let found = args.state.as_ref();
-        let Some(path) = found.or_else(|| places.find(|path| path.exists())).cloned() else {
-            continue;
-        };
-        let at = match files.read(&path) {
-            Ok((at, read)) => {
-                exit = exit.worst(read);
-                at
-            }
-            Err(error) if args.state.is_some() => return Err(error),
-            Err(error) => {
-                exit = exit.worst(error.kind().exit());
-                candidate.problem = Some(error);
-                continue;
-            }
-        };
-        let (_, state, used) = &mut files.files[at];
-        for (block, used) in state.blocks.iter().zip(used) {
-            if is_of(block, &candidate.account, usable, args.state.is_some()) {
-                *used = true;
-                candidate.add_seen(&path, block);
-            }
+    for candidate in candidates.iter_mut().filter(|one| one.is_new()) {
+        let alone = render::append(&existing.text, &[&candidate.account]);
+        if let Some(fault) = fault(&alone) {
+            candidate.account.refuse(&fault);
         }
     }
-    Ok((files.unused(), exit))
-}
-
-/// Returns whether a block of a state file belongs to an account. A file that names no mailbox was
-/// found by its name, or belongs to the only account.
-fn is_of(block: &seen::Block, account: &Account, accounts: usize, named: bool) -> bool {
-    match (&block.user, &block.host) {
-        (Some(user), Some(host)) => account.user.as_ref() == Some(user) && account.is_at(host),
-        _ => !named || accounts == 1,
-    }
-}
-
-/// Marks an account as unusable if it is not valid in the config.
-fn check(candidate: &mut Candidate, context: &CommandContext, existing: &Existing) {
-    if !candidate.is_new() {
+    let all = render::append(&existing.text, &new_accounts(candidates));
+    if fault(&all).is_none() {
         return;
     }
-    let text = render::append(&existing.text, &[&candidate.account]);
-    if let Err(error) = write::check(&context.setup.path, &context.setup.dirs.home, &text) {
-        // the user cannot look up a line of a config that is not written
-        let shown = tilde(&context.setup.path, &context.setup.dirs.home);
-        let place = error.what().strip_prefix(&shown);
-        let what = place.and_then(|rest| Some(rest.split_once(": ")?.1));
-        candidate.account.refuse(what.unwrap_or(error.what()));
+    let mut text = existing.text.clone();
+    for candidate in candidates.iter_mut().filter(|one| one.is_new()) {
+        let next = render::append(&text, &[&candidate.account]);
+        match fault(&next) {
+            Some(fault) => candidate.account.refuse(&fault),
+            None => text = next,
+        }
+    }
+}
+
+/// Prints why records of fetched messages cannot be read.
+fn print_problems(context: &CommandContext, candidates: &[Candidate]) {
+    for candidate in candidates {
+        if let Some(error) = &candidate.problem {
+            complain(&form(Some(candidate.name()), error, context.colour));
+        }
     }
 }
 
@@ -423,6 +328,9 @@ fn write(
     let (path, home) = (&context.setup.path, &context.setup.dirs.home);
     let text = render::append(&existing.text, &new_accounts(candidates));
     let accounts = write::check(path, home, &text)?;
+    if args.write && !args.dry_run {
+        files::check_replaceable(path, text.as_bytes())?;
+    }
     let env = fetch::env(context, &accounts)?;
     let mut exit = Exit::OK;
     for candidate in candidates.iter_mut() {
@@ -438,14 +346,13 @@ fn write(
         }
         context.stop.check()?;
     }
+    let mut created = Vec::new();
     if args.passwords && !args.dry_run {
-        write_passwords(candidates, path);
+        created = write_passwords(candidates, path);
     }
-    for candidate in candidates.iter() {
-        if let Some(error) = &candidate.problem {
-            exit = exit.worst(error.kind().exit());
-            complain(&form(Some(candidate.name()), error, context.colour));
-        }
+    print_problems(context, candidates);
+    for error in candidates.iter().filter_map(|one| one.problem.as_ref()) {
+        exit = exit.worst(error.kind().exit());
     }
     let mut added = Vec::new();
     for candidate in candidates.iter_mut() {
@@ -455,7 +362,12 @@ fn write(
         }
     }
     if !added.is_empty() && !args.dry_run {
-        files::replace(path, render::append(&existing.text, &added).as_bytes())?;
+        let written = files::replace(path, render::append(&existing.text, &added).as_bytes());
+        if written.is_err() {
+            // another import would not replace them
+            created.iter().for_each(|path| drop(files::remove(path)));
+        }
+        written?;
     }
     Ok(exit)
 }
@@ -475,7 +387,8 @@ fn with_consequence(error: Error, candidate: &Candidate, program: Program) -> Er
             program.name()
         ));
     }
-    if error.hint().is_some() {
+    let is_wrong_host = error.kind() == Kind::NoHost && candidate.existing.is_none();
+    if error.hint().is_some() && !is_wrong_host {
         return error;
     }
     error.with_hint(format!(
@@ -516,8 +429,9 @@ fn password_file(account: &Account, config: &Path) -> PathBuf {
     config.with_file_name("secrets").join(&account.name)
 }
 
-/// Writes the passwords that were found to files next to the config.
-fn write_passwords(candidates: &mut [Candidate], config: &Path) {
+/// Writes the passwords that were found to files next to the config. Returns the files.
+fn write_passwords(candidates: &mut [Candidate], config: &Path) -> Vec<PathBuf> {
+    let mut created = Vec::new();
     for candidate in candidates
         .iter_mut()
         .filter(|one| one.is_new() && one.problem.is_none())
@@ -533,7 +447,7 @@ fn write_passwords(candidates: &mut [Candidate], config: &Path) {
             files::create_secret(&path, &password.0)
         };
         match written {
-            Ok(true) => {}
+            Ok(true) => created.push(path),
             Ok(false) => {
                 let what = format!("{} exists, and was not changed", path.display());
                 let hint = "remove it and import again, or set `password-file` to it by hand";
@@ -542,81 +456,5 @@ fn write_passwords(candidates: &mut [Candidate], config: &Path) {
             Err(error) => candidate.problem = Some(error),
         }
     }
-}
-
-/// Prints what was written.
-fn print_results(
-    context: &CommandContext,
-    args: &Args,
-    candidates: &[Candidate],
-) -> anyhow::Result<()> {
-    if !(args.write || args.seen_only) {
-        return Ok(());
-    }
-    let path = tilde(&context.setup.path, &context.setup.dirs.home);
-    let mut names = Vec::new();
-    for candidate in candidates.iter().filter(|one| one.problem.is_none()) {
-        let name = candidate.name();
-        let would = if args.dry_run { "would be " } else { "" };
-        let mut parts = Vec::new();
-        if candidate.is_added || (args.dry_run && args.write && candidate.is_new()) {
-            parts.push(format!("{would}added to {path}"));
-        }
-        if let Some(outcome) = candidate.outcome {
-            parts.push(format!(
-                "{} of {} on the server are known",
-                outcome.known,
-                count(outcome.listed, "message")
-            ));
-            parts.push(match outcome.recorded {
-                0 => "nothing new to record".to_owned(),
-                recorded => format!("{} {would}recorded", count(recorded, "message")),
-            });
-        }
-        if args.passwords && candidate.keeps_password() {
-            parts.push(
-                "its password was not stored, because the account was already in the config".into(),
-            );
-        }
-        if parts.is_empty() {
-            continue;
-        }
-        print_wrapped(&format!("{name}: {}\n", parts.join("; ")))?;
-        let has_no_record = !candidate.has_record() && !candidate.account.was_deleting;
-        if candidate.existing.is_none() && has_no_record {
-            print_wrapped(&format!(
-                "{name}: no record of fetched messages was found; to skip those on the server, run \
-                 `pouch ledger catchup {name}` before the first fetch\n"
-            ))?;
-        }
-        let is_prompted = |existing: &config::Account| existing.secret == SecretSource::Prompt;
-        if args.passwords
-            && candidate.keeps_password()
-            && candidate.existing.as_ref().is_some_and(is_prompted)
-        {
-            print_wrapped(&format!(
-                "{name}: to stop pouch from asking for the password, write it to a file that only \
-                 you can read, and set `password-file` to that file\n"
-            ))?;
-        }
-        if let Some(due) = candidate
-            .outcome
-            .map(|outcome| outcome.due)
-            .filter(|due| *due > 0)
-        {
-            print_wrapped(&format!(
-                "{name}: the next fetch deletes {} from the server, because of `keep`; to keep \
-                 them, change `keep` first\n",
-                count(due, "known message")
-            ))?;
-        }
-        names.push(name);
-    }
-    if !names.is_empty() && !args.dry_run {
-        let names = names.join(" ");
-        print_wrapped(&format!(
-            "run `pouch check {names}`, then `pouch plan {names}`\n"
-        ))?;
-    }
-    Ok(())
+    created
 }

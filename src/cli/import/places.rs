@@ -8,7 +8,7 @@ use std::{
 use crate::{
     cli::dirs::Dirs,
     error::{Error, Kind, Result},
-    import::{LONGEST, Program, profiles},
+    import::{LONGEST, Program, is_binary, profiles},
     sys::files,
     text::tilde,
 };
@@ -103,7 +103,7 @@ fn thunderbird_files(home: &Path) -> Vec<PathBuf> {
 /// Reads a file of another program.
 ///
 /// # Errors
-/// It cannot be read, is not a regular file, or is too long.
+/// It cannot be read, is not a regular file, is too long, or is not text.
 pub(super) fn read(path: &Path, home: &Path) -> Result<Vec<u8>> {
     let shown = tilde(path, home);
     let bytes = files::read(path, LONGEST + 1).map_err(|error| match error.kind() {
@@ -116,6 +116,12 @@ pub(super) fn read(path: &Path, home: &Path) -> Result<Vec<u8>> {
     if bytes.len() as u64 > LONGEST {
         let what = format!("{shown} is larger than 16 MiB, the limit for an imported file");
         return Err(Error::new(Kind::Config, what));
+    }
+    if is_binary(&bytes) {
+        return Err(Error::new(
+            Kind::State,
+            format!("{shown} is not a text file"),
+        ));
     }
     Ok(bytes)
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Candidate, SeenMessages};
+use super::{Candidate, record::SeenMessages};
 use crate::{
     import::{Imported, Line, LineKind, Problem, Program, render},
     report::{Colour, complain},
-    text::{count, sanitize, tilde},
+    text::{count, sanitize, shell_word, tilde},
 };
 
 /// The number of problems of the files that are shown.
@@ -104,7 +104,9 @@ fn lines(program: Program, lines: &[Line]) -> String {
 
 /// Returns the lines about fetched messages.
 fn seen(program: Program, candidate: &Candidate, home: &Path) -> String {
-    if candidate.account.is_unusable && candidate.existing.is_none() {
+    let is_unused = candidate.account.is_unusable && candidate.existing.is_none();
+    // a record that cannot be read is an error, which is printed as such
+    if is_unused || candidate.problem.is_some() {
         return String::new();
     }
     let has_record = |seen: &&SeenMessages| candidate.has_record() || seen.derived > 0;
@@ -115,7 +117,7 @@ fn seen(program: Program, candidate: &Candidate, home: &Path) -> String {
             format!(
                 "no record of fetched messages was found: `pouch fetch` would fetch all messages; \
                  to skip those on the server, run `pouch ledger catchup {}`",
-                candidate.name()
+                shell_word(candidate.name())
             )
         };
         return format!("  fetched messages\n    {advice}\n");

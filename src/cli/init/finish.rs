@@ -16,6 +16,7 @@ use crate::{
     domain::provider::provider_of,
     error::{Error, Exit, Kind, Result},
     sys::files,
+    text::shell_word,
 };
 
 /// Adds to an error that nothing was written.
@@ -62,6 +63,7 @@ impl Init<'_> {
     pub(super) fn finish(&self, console: &Console<'_>, complete: &Complete) -> CommandResult {
         self.write(complete).map_err(unwritten)?;
         let name = &complete.draft.name;
+        let word = shell_word(name);
         say(&format!(
             "added account `{name}` to {}",
             self.context.setup.shown_path()
@@ -72,7 +74,7 @@ impl Init<'_> {
             if let Source::OAuth(..) = complete.draft.source {
                 return Ok(Exit::OK);
             }
-            say(&format!("run `pouch check {name}` to test it"))?;
+            say(&format!("run `pouch check {word}` to test it"))?;
             return Ok(Exit::OK);
         }
         let accounts = context
@@ -89,7 +91,7 @@ impl Init<'_> {
         }
         say(&format!(
             "run `pouch` to fetch the mail; if you already have it, run \
-             `pouch ledger catchup {name}` first"
+             `pouch ledger catchup {word}` first"
         ))?;
         Ok(exit)
     }
@@ -104,7 +106,7 @@ impl Init<'_> {
         let Source::OAuth(_, client_id) = &draft.source else {
             return Ok(false);
         };
-        let command = format!("`pouch login {}`", draft.name);
+        let command = format!("`pouch login {}`", shell_word(&draft.name));
         if self.args.offline || client_id.is_none() {
             let steps = if client_id.is_none() {
                 ", which explains how to get a client ID"

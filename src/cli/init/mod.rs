@@ -36,7 +36,7 @@ use crate::{
     error::{Error, Exit, Kind, Result},
     fetch::env::RunEnv,
     report::{Level, complain},
-    text::tilde,
+    text::{shell_word, tilde},
 };
 use console::{Console, say};
 use draft::{Draft, Source, choices};
@@ -176,7 +176,7 @@ impl Init<'_> {
         );
         Err(Error::new(Kind::Usage, what).with_hint(format!(
             "run `pouch check {}` to test it, or change it in the config",
-            known.name
+            shell_word(&known.name)
         )))
     }
 
@@ -352,7 +352,7 @@ impl Init<'_> {
             return Ok(());
         }
         loop {
-            let question = "keep fetched mail on the server: forever, none, or for a time like 30d";
+            let question = "keep fetched mail on the server (forever, none or 30d)";
             draft.keep = console.ask(question, FOREVER)?;
             if self.account(draft).is_ok() {
                 return Ok(());

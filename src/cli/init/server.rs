@@ -17,7 +17,7 @@ use crate::{
         misspelling::misspelled,
     },
     error::{Error, Kind, Result},
-    text::backquoted,
+    text::{backquoted, shell_word},
 };
 
 /// The ports of IMAP, which users confuse with those of POP3.
@@ -177,12 +177,15 @@ impl Init<'_> {
 
     /// Returns the command that names this server.
     fn command(&self, address: &MailAddress, server: &MailServer) -> String {
+        let usual_user = user_of(address);
+        let address = address.to_string();
+        let address = shell_word(&address);
         let mut words = vec![format!("pouch init {address} --host {}", place(server))];
         if server.encryption != encryption(Some(server.port), None) {
             words.push(format!("--tls {}", server.encryption.keyword()));
         }
-        if server.user != user_of(address) {
-            words.push(format!("--user {}", server.user));
+        if server.user != usual_user {
+            words.push(format!("--user {}", shell_word(&server.user)));
         }
         if self.args.print {
             words.push("--print".into());
@@ -197,6 +200,8 @@ impl Init<'_> {
             return format!("did you mean {}?", address.at(&domain));
         }
         let print = if self.args.print { " --print" } else { "" };
+        let address = address.to_string();
+        let address = shell_word(&address);
         format!("name the server: `pouch init {address} --host HOST{print}`")
     }
 

@@ -14,6 +14,7 @@ use crate::{
     domain::{mail_address::MailAddress, provider::provider_of},
     error::{Error, Exit, Kind, Result},
     report::print,
+    text::shell_word,
 };
 
 impl Init<'_> {
@@ -97,7 +98,10 @@ fn todo(draft: &Draft) -> Vec<String> {
     let first = provider.and_then(|provider| provider.before_first_login(with_password));
     let first = first.map(|what| format!("before the first login: {what}"));
     let login = match &draft.source {
-        Source::OAuth(..) => Some(format!("sign in with `pouch login {}`", draft.name)),
+        Source::OAuth(..) => Some(format!(
+            "sign in with `pouch login {}`",
+            shell_word(&draft.name)
+        )),
         Source::Prompt if !draft.server.accepts_passwords => Some(format!(
             "{} accepts no passwords: set `token-command` or `oauth`",
             draft.server.host

@@ -274,7 +274,7 @@ fn state_of_another_name_of_the_server_is_shown_and_can_be_named() {
         .run()
         .assert_code(0)
         .assert_stderr(
-            "not imported, since no account has it: 2 messages of ann@pop.example.org in old/state",
+            "not imported, since no account has it: 2 messages of `ann@pop.example.org` in old/state",
         );
     desk.home
         .write("old/state", " 2 127.0.0.1 ann\nuid-1\nuid-2\n", 0o600);

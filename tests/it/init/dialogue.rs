@@ -295,7 +295,7 @@ fn account_is_tested_and_then_written() {
     number [1]: 
     password (not shown): 
     Maildir for the mail [~/Mail/example]: 
-    keep fetched mail on the server: forever, none, or for a time like 30d [forever]: 
+    keep fetched mail on the server (forever, none or 30d) [forever]: 
       ledger   ok    ~/.local/state/pouch
       secret   ok    prompt, N s
       connect  ok    localhost:PORT (127.0.0.1), N ms
