@@ -365,7 +365,9 @@ fn write(
         let written = files::replace(path, render::append(&existing.text, &added).as_bytes());
         if written.is_err() {
             // another import would not replace them
-            created.iter().for_each(|path| drop(files::remove(path)));
+            for path in &created {
+                let _ = files::remove(path);
+            }
         }
         written?;
     }
