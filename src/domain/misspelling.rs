@@ -1,8 +1,8 @@
 //! Misspelled domains of mail addresses, such as `gmial.com`.
 
 use super::{
+    known_server::{by_domain, domains},
     mail_address::MailAddress,
-    mail_server::{by_domain, domains},
 };
 use crate::text::closest;
 

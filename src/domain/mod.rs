@@ -7,6 +7,7 @@ pub mod destination;
 pub mod file_name;
 pub mod identity;
 pub mod ids;
+pub mod known_server;
 pub mod login;
 pub mod mail_address;
 pub mod mail_server;

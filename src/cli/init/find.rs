@@ -11,8 +11,9 @@ use crate::{
     config::{Account, host_and_port},
     discovery::{self, Finding, Resolver, Services},
     domain::{
+        known_server::{self, Known, WithoutPop3, provider_domain},
         mail_address::MailAddress,
-        mail_server::{self, Encryption, Known, MailServer, Origin, WithoutPop3, provider_domain},
+        mail_server::{self, Encryption, MailServer, Origin},
         time::TimeSpan,
     },
     error::{Error, Kind, Result},
@@ -126,7 +127,7 @@ impl Prober<'_> {
 /// # Errors
 /// The provider has no POP3.
 pub(super) fn known(address: &MailAddress) -> Result<Option<Found>> {
-    match mail_server::by_domain(address) {
+    match known_server::by_domain(address) {
         None => Ok(None),
         Some(Known::Without(without)) => {
             Err(Error::new(Kind::Unavailable, without.what).with_hint(without.hint))
@@ -265,7 +266,7 @@ impl Finder<'_> {
             Ok(exchangers) => exchangers,
             Err(reason) => return Answer::Unknown(reason),
         };
-        match mail_server::by_exchangers(&exchangers, self.address) {
+        match known_server::by_exchangers(&exchangers, self.address) {
             Some(Known::Server(server)) => Answer::Servers(vec![server]),
             Some(Known::Without(without)) => Answer::Without(without),
             None if exchangers.is_empty() => Answer::Unknown("no MX record".into()),

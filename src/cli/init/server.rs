@@ -12,8 +12,9 @@ use crate::{
     config::syntax::Host,
     discovery::DATABASE_HOST,
     domain::{
+        known_server::{Known, by_domain},
         mail_address::{MailAddress, is_domain},
-        mail_server::{self, Encryption, Known, MailServer, Origin, needs_confirmation, user_of},
+        mail_server::{Encryption, MailServer, Origin, needs_confirmation, user_of},
         misspelling::misspelled,
     },
     error::{Error, Kind, Result},
@@ -59,7 +60,7 @@ fn at(
     encryption: Encryption,
     source: &str,
 ) -> Found {
-    let user = match mail_server::by_domain(address) {
+    let user = match by_domain(address) {
         Some(Known::Server(known)) if known.host == host => known.user,
         _ => user_of(address),
     };
