@@ -5,6 +5,7 @@
 //! again. The ledger is written first and the config last, since messages in the ledger of an
 //! account that is not in the config do no harm.
 
+mod candidate;
 pub(super) mod places;
 mod record;
 mod report;
@@ -23,52 +24,17 @@ use super::{
 use crate::{
     config::{self, SecretSource, write},
     error::{Error, Exit, Kind, Result},
-    fetch::{ImportOutcome, SeenMail, env::RunEnv, import_seen},
+    fetch::{SeenMail, env::RunEnv, import_seen},
     import::{self, Account, Context, Imported, Program, render},
     report::{Level, complain, form, print, print_wrapped},
     sys::{files, password::Secret},
     text::{count, tilde},
 };
-use record::{SeenMessages, find_seen};
+use candidate::Candidate;
+use record::find_seen;
 
 /// The maximum number of mailboxes without an account that are listed.
 const SHOWN_BLOCKS: usize = 10;
-
-/// An account of the other program, and the result of its import.
-struct Candidate {
-    account: Account,
-    /// The account of the config with the same address.
-    existing: Option<config::Account>,
-    seen: Option<SeenMessages>,
-    outcome: Option<ImportOutcome>,
-    is_added: bool,
-    problem: Option<Error>,
-}
-
-impl Candidate {
-    /// Returns the name in the config.
-    fn name(&self) -> &str {
-        let existing = self.existing.as_ref();
-        existing.map_or(&self.account.name, |existing| &existing.name)
-    }
-
-    /// Returns whether the other program has recorded fetched messages.
-    fn has_record(&self) -> bool {
-        let seen = self.seen.as_ref();
-        seen.is_some_and(|seen| !seen.messages.is_empty() || seen.unfinished > 0)
-    }
-
-    /// Returns whether the other program has a password for an account that is in the config, whose
-    /// settings are not changed.
-    fn keeps_password(&self) -> bool {
-        self.existing.is_some() && self.account.password.is_some()
-    }
-
-    /// Returns whether the account can be added to the config.
-    fn is_new(&self) -> bool {
-        self.existing.is_none() && !self.account.is_unusable
-    }
-}
 
 pub(super) fn run(context: &CommandContext, args: &Args) -> CommandResult {
     let Some(program) = args.from else {

@@ -3,37 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Args, Candidate, places};
+use super::{candidate::Candidate, places};
 use crate::{
-    domain::seen::Seen,
+    cli::args::Import as Args,
     error::{Exit, Kind, Result},
     import::{Account, Program, seen},
     report::complain,
     text::{backquoted, count, tilde},
 };
-
-/// The messages that the other program has fetched for an account.
-pub(super) struct SeenMessages {
-    pub(super) path: PathBuf,
-    pub(super) messages: Vec<Seen>,
-    pub(super) unfinished: u64,
-    pub(super) derived: u64,
-}
-
-impl Candidate {
-    /// Adds the messages of a block of the state file at `path`.
-    fn add_seen(&mut self, path: &Path, block: &seen::Block) {
-        let seen = self.seen.get_or_insert_with(|| SeenMessages {
-            path: path.to_owned(),
-            messages: Vec::new(),
-            unfinished: 0,
-            derived: 0,
-        });
-        seen.messages.extend(block.messages.iter().cloned());
-        seen.unfinished += block.unfinished;
-        seen.derived += block.derived;
-    }
-}
 
 /// The state files that were read, each with the blocks that belong to an account.
 struct StateFiles<'a> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Candidate, record::SeenMessages};
+use super::candidate::{Candidate, SeenMessages};
 use crate::{
     import::{Imported, Line, LineKind, Problem, Program, render},
     report::{Colour, complain},

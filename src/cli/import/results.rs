@@ -1,8 +1,8 @@
 //! The results of an import that writes, and the next steps.
 
-use super::{Args, Candidate};
+use super::candidate::Candidate;
 use crate::{
-    cli::CommandContext,
+    cli::{CommandContext, args::Import as Args},
     config::{self, SecretSource},
     report::print_wrapped,
     text::{count, shell_word, tilde},

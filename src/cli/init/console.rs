@@ -14,7 +14,6 @@ use rustix::{
 };
 use zeroize::Zeroizing;
 
-use super::NOTHING_WRITTEN;
 use crate::{
     error::{Error, Kind, Result},
     report::{print, print_wrapped},
@@ -26,6 +25,9 @@ use crate::{
 
 /// The longest answer, in bytes. A terminal passes on at most 4095 of a line.
 const MAX_LINE: usize = 4096;
+
+/// The fact of errors that leave the config, and the files of passwords, as they were.
+pub(super) const NOTHING_WRITTEN: &str = "nothing was written";
 
 /// Asks questions.
 pub(super) struct Console<'a> {

@@ -3,8 +3,8 @@
 use std::env;
 
 use super::{
-    Complete, Init, NOTHING_WRITTEN,
-    console::{Console, say},
+    Complete, Init,
+    console::{Console, NOTHING_WRITTEN, say},
     draft::{Draft, Source},
     timer::{Timers, Wish},
 };

@@ -38,17 +38,13 @@ use crate::{
     report::{Level, complain},
     text::{shell_word, tilde},
 };
-use console::{Console, say};
+use console::{Console, NOTHING_WRITTEN, say};
 use draft::{Draft, Source, choices};
 use find::{failure, known, place};
-use options::{not_a_time, not_an_address};
 use secret::{Answer, Asking};
 
 /// The default of `keep`.
 const FOREVER: &str = "forever";
-
-/// The fact of errors that leave the config, and the files of passwords, as they were.
-const NOTHING_WRITTEN: &str = "nothing was written";
 
 /// The context of the command.
 struct Init<'a> {
@@ -256,9 +252,7 @@ impl Init<'_> {
     /// Returns the address, with a frequent misspelling corrected if the user agrees.
     fn asked_address(&self, console: &Console<'_>) -> Result<MailAddress> {
         let address = match &self.args.address {
-            Some(text) => {
-                MailAddress::parse(text).map_err(|reason| not_an_address(text, reason))?
-            }
+            Some(text) => Self::parsed_address(text)?,
             None => loop {
                 let text = console.require("mail address")?;
                 match MailAddress::parse(&text) {
@@ -335,12 +329,6 @@ impl Init<'_> {
             }
             say("answer with a directory, such as ~/Mail/work")?;
         }
-    }
-
-    /// Sets `keep`. The rest of the draft is known to be valid.
-    fn set_keep(&self, draft: &mut Draft, keep: &str) -> Result<()> {
-        keep.clone_into(&mut draft.keep);
-        self.account(draft).map(drop).map_err(|_| not_a_time(keep))
     }
 
     /// Asks how long mail stays on the server, unless the settings of the provider decide.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     Init,
-    draft::{self, Source},
+    draft::{self, Draft, Source},
 };
 use crate::{
     config::{name_fault, syntax::FilePath, url::words},
@@ -50,6 +50,27 @@ impl Init<'_> {
             Some((flag, fault)) => Err(Error::new(Kind::Usage, format!("`{flag}` {fault}"))),
             None => Ok(()),
         }
+    }
+
+    /// Returns the mail address in a text.
+    ///
+    /// # Errors
+    /// It is not one.
+    pub(super) fn parsed_address(text: &str) -> Result<MailAddress> {
+        MailAddress::parse(text).map_err(|reason| {
+            let what = if text.trim().is_empty() {
+                "the mail address is empty".to_owned()
+            } else {
+                format!("{} is not a mail address: {reason}", backquoted(text))
+            };
+            Error::new(Kind::Usage, what).with_hint("run `pouch init ann@example.org`")
+        })
+    }
+
+    /// Sets `keep`. The rest of the draft is known to be valid.
+    pub(super) fn set_keep(&self, draft: &mut Draft, keep: &str) -> Result<()> {
+        keep.clone_into(&mut draft.keep);
+        self.account(draft).map(drop).map_err(|_| not_a_time(keep))
     }
 
     /// Returns the name of the account.
@@ -115,18 +136,8 @@ impl Init<'_> {
 }
 
 /// Returns the error about a wrong value of `--keep`.
-pub(super) fn not_a_time(keep: &str) -> Error {
+fn not_a_time(keep: &str) -> Error {
     let option = backquoted(&format!("--keep {keep}"));
     let what = format!("{option} is not forever, none or a time in days");
     Error::new(Kind::Usage, what).with_hint("write it as 30d, 8w, 6mo or 1y")
-}
-
-/// Returns the error about a text that is not a mail address.
-pub(super) fn not_an_address(text: &str, reason: &str) -> Error {
-    let what = if text.trim().is_empty() {
-        "the mail address is empty".to_owned()
-    } else {
-        format!("{} is not a mail address: {reason}", backquoted(text))
-    };
-    Error::new(Kind::Usage, what).with_hint("run `pouch init ann@example.org`")
 }

@@ -6,7 +6,6 @@ use super::{
     FOREVER, Init,
     draft::{Choice, Draft, Source, choices},
     find::{Found, known},
-    options::not_an_address,
 };
 use crate::{
     cli::{CommandResult, print_json},
@@ -24,7 +23,7 @@ impl Init<'_> {
             return Err(Error::new(Kind::Usage, "no mail address was given")
                 .with_hint("run `pouch init ann@example.org`"));
         };
-        let address = MailAddress::parse(text).map_err(|reason| not_an_address(text, reason))?;
+        let address = Self::parsed_address(text)?;
         self.refuse_known(&address, None)?;
         let name = self.name(&address)?;
         let mut found = match self.named(&address)? {

@@ -527,10 +527,10 @@ fn nothing_remains_of_a_wrong_login_name() {
     );
     let ledgers = || {
         let entries = fs::read_dir(desk.home.state().join("mailboxes")).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names
-            .filter(|name| name.ends_with(".db"))
-            .collect::<Vec<_>>()
+        let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|end| end == "db"));
+        let names = paths.iter().filter_map(|path| path.file_stem()?.to_str());
+        names.map(str::to_owned).collect::<Vec<_>>()
     };
     session.expect("does not work yet");
     session.expect("number [1]: ");
