@@ -27,6 +27,10 @@ pub enum Page {
     /// The connection stays silent.
     Silence,
     /// The response of an HTTP server on this port to a POST request for this path.
+    #[cfg_attr(
+        not(feature = "system-tests"),
+        expect(dead_code, reason = "only dialogues sign in")
+    )]
     Forward(u16, &'static str),
 }
 
