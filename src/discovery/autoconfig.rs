@@ -7,8 +7,11 @@ use crate::domain::{
     mail_server::{Encryption, MailServer, user_of},
 };
 
-/// The most elements, attributes and texts of a document.
+/// The most elements, comments and texts of a document.
 const MAX_NODES: u32 = 10_000;
+
+/// The most attributes of a document.
+const MAX_ATTRIBUTES: usize = 1_000;
 
 /// The longest login name.
 const MAX_USER: usize = 254;
@@ -25,6 +28,11 @@ pub fn parse(document: &[u8], address: &MailAddress) -> Result<Vec<MailServer>, 
     const OTHER: &str = "it is not an autoconfig document";
     let text = std::str::from_utf8(document).map_err(|_| OTHER)?;
     let text = text.trim_start_matches('\u{feff}').trim_start();
+    // The parser compares each attribute with the others of its element, and copies the namespaces
+    // of an element to those below it.
+    if text.matches('=').count() > MAX_ATTRIBUTES {
+        return Err("its document has too many attributes".to_owned());
+    }
     let options = ParsingOptions {
         // no entities, neither from outside nor nested ones
         allow_dtd: false,
@@ -222,6 +230,9 @@ mod tests {
                     </clientConfig>";
         let many = format!("<clientConfig>{}</clientConfig>", "<a/>".repeat(20_000));
         let deep = format!("{}{}", "<a>".repeat(50_000), "</a>".repeat(50_000));
+        let scope = |n| format!("<a xmlns:a{n}=\"b{n}\">");
+        let namespaces: String = (0..9_000).map(scope).collect();
+        let namespaces = namespaces + &"</a>".repeat(9_000);
         for text in [
             "",
             "<html><body>not found</body></html>",
@@ -232,6 +243,7 @@ mod tests {
             file,
             &many,
             &deep,
+            &namespaces,
         ] {
             let start = &text[..text.len().min(40)];
             assert!(parse(text.as_bytes(), &ann()).is_err(), "{start}");
