@@ -26,8 +26,7 @@ use crate::domain::{
 };
 pub use autoconfig::parse;
 pub use document::agent;
-use packet::Record;
-pub use packet::{RecordType, Reply, decode, encode};
+pub use packet::{Record, RecordType, Reply, decode, encode};
 pub use resolver::Resolver;
 
 /// The web address of Thunderbird's provider database, without the domain.

@@ -10,8 +10,8 @@ use pouch::config::sample::sample;
 /// The number of mutations for each target.
 const ROUNDS: usize = 3_000;
 
-/// Fragments that are special in POP3, mail or the config.
-const WORDS: [&[u8]; 20] = [
+/// Fragments that are special in POP3, mail, the config, XML or DNS.
+const WORDS: [&[u8]; 24] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -32,6 +32,10 @@ const WORDS: [&[u8]; 20] = [
     b"[account.x]\n",
     b"\"",
     b"host = ",
+    b"<hostname>",
+    b"</username>",
+    b"&#10;",
+    b"\xc0\x0c",
 ];
 
 /// A generator of pseudorandom numbers, the same in every run (xorshift64).
@@ -91,8 +95,10 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
 }
 
 cases! { properties_hold_for_mutated_input:
+    autoconfig("autoconfig"),
     body("body"),
     config("config"),
+    dns("dns"),
     header("header"),
     import("import"),
     reply("reply"),
@@ -126,7 +132,16 @@ fn every_target_is_run() {
     let names: Vec<_> = targets::ALL.iter().map(|(name, _)| *name).collect();
     assert_eq!(
         names,
-        ["reply", "body", "session", "config", "header", "import"]
+        [
+            "reply",
+            "body",
+            "session",
+            "config",
+            "header",
+            "import",
+            "autoconfig",
+            "dns"
+        ]
     );
 }
 

@@ -14,8 +14,10 @@ use pouch::{
         resolve::{ConfigDefaults, resolve},
         toml::File,
     },
+    discovery::{self, Record, RecordType},
     domain::{
         auth::{Auth, Mechanism},
+        mail_address::{MailAddress, is_domain},
         message::{Head, fingerprint, summarize},
     },
     import::{self, Context, Program, render, seen},
@@ -34,13 +36,15 @@ use pouch::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 6] = [
+pub const ALL: [Target; 8] = [
     ("reply", reply),
     ("body", body),
     ("session", session),
     ("config", config),
     ("header", header),
     ("import", import),
+    ("autoconfig", autoconfig),
+    ("dns", dns),
 ];
 
 /// Parses single lines: status lines, listings, capabilities.
@@ -357,5 +361,42 @@ pub fn import(data: &[u8]) {
                 .flat_map(|block| &block.messages)
                 .all(|one| !one.uid.is_empty())
         );
+    }
+}
+
+/// Parses the document of a mail provider. The values of its servers can be used and shown, and so
+/// can the error.
+pub fn autoconfig(data: &[u8]) {
+    let address = MailAddress::parse("ann@example.org").unwrap();
+    match discovery::parse(data, &address) {
+        Ok(servers) => {
+            assert!(servers.is_sorted_by_key(|server| server.encryption));
+            for server in servers {
+                assert!(is_domain(&server.host), "{:?}", server.host);
+                assert!(server.port > 0);
+                assert!((1..=254).contains(&server.user.len()));
+                assert_safe(&server.user);
+            }
+        }
+        Err(reason) => assert_safe(&reason),
+    }
+}
+
+/// Decodes a packet of a name server. All hosts in it are valid names.
+pub fn dns(data: &[u8]) {
+    let name = "_pop3s._tcp.example.org";
+    let id = data.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+    for kind in [RecordType::Srv, RecordType::Mx] {
+        let Some(discovery::Reply::Records(records)) = discovery::decode(data, id, name, kind)
+        else {
+            continue;
+        };
+        for record in records {
+            match record {
+                Record::Srv(target) => assert!(is_domain(&target.host) && target.port > 0),
+                Record::Mx { host, .. } => assert!(is_domain(&host)),
+                Record::NoService => {}
+            }
+        }
     }
 }
