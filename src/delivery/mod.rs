@@ -19,8 +19,8 @@ mod stdout;
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
 };
 
 pub use filter::{Filter, Filtered};
@@ -210,9 +210,9 @@ impl StoredMessage {
             return None;
         };
         let file = fs::metadata(path).ok()?;
-        let times = [file.created(), file.modified()].into_iter().flatten();
-        let since = times.max()?.duration_since(UNIX_EPOCH).ok()?;
-        i64::try_from(since.as_nanos()).ok()
+        let modified = files::nanoseconds(file.mtime(), file.mtime_nsec());
+        let created = files::created_at(path).ok().flatten();
+        Some(created.map_or(modified, |created| created.max(modified)))
     }
 
     /// Returns whether the message is still at this location.

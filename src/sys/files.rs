@@ -14,7 +14,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, syncfs, unlink},
+    fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, linkat, openat, statx, syncfs, unlink},
     io::{Errno, retry_on_intr},
 };
 
@@ -132,6 +132,27 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Returns the creation time of a file or directory in nanoseconds since 1970 (statx(2), `btime`),
+/// or `None` if its file system does not record it.
+///
+/// The standard library returns this time with glibc only, not with musl.
+///
+/// # Errors
+/// It does not exist, or cannot be accessed.
+pub fn created_at(path: &Path) -> io::Result<Option<i64>> {
+    let status = retry_on_intr(|| statx(CWD, path, AtFlags::empty(), StatxFlags::BTIME))?;
+    let is_recorded = StatxFlags::from_bits_retain(status.stx_mask).contains(StatxFlags::BTIME);
+    let time = status.stx_btime;
+    Ok(is_recorded.then(|| nanoseconds(time.tv_sec, time.tv_nsec.into())))
+}
+
+/// Returns a time of a file, which is in seconds and nanoseconds, in nanoseconds.
+pub fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(nanoseconds)
 }
 
 /// Fails if there is something at `path` that is not a regular file. For paths that a library

@@ -27,7 +27,6 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     thread,
-    time::UNIX_EPOCH,
 };
 
 use file::{Accepted, Naming};
@@ -127,11 +126,8 @@ impl Maildir {
     /// `btime`), which changes if it is replaced or restored from a backup. Returns 0 if there is
     /// none, and `None` if its file system does not record it.
     pub fn created_at(root: &Path) -> Option<i64> {
-        match fs::metadata(root.join("cur")).and_then(|dir| dir.created()) {
-            Ok(created) => {
-                let since = created.duration_since(UNIX_EPOCH).ok()?;
-                i64::try_from(since.as_nanos()).ok()
-            }
+        match files::created_at(&root.join("cur")) {
+            Ok(created) => created,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
             Err(_) => None,
         }
@@ -143,14 +139,14 @@ impl Maildir {
         let [new, cur] = ["new", "cur"].map(directory);
         let modified = |dir: &Option<fs::Metadata>| {
             let dir = dir.as_ref()?;
-            Some(nanoseconds(dir.mtime(), dir.mtime_nsec()))
+            Some(files::nanoseconds(dir.mtime(), dir.mtime_nsec()))
         };
         let changed = [&new, &cur].into_iter().flatten();
         Changes {
             new: modified(&new),
             cur: modified(&cur),
             last: changed
-                .map(|dir| nanoseconds(dir.ctime(), dir.ctime_nsec()))
+                .map(|dir| files::nanoseconds(dir.ctime(), dir.ctime_nsec()))
                 .max(),
         }
     }
@@ -199,12 +195,6 @@ pub struct Changes {
     pub cur: Option<i64>,
     /// When either directory changed last (`ctime`). Nothing but the clock sets it back.
     pub last: Option<i64>,
-}
-
-fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
-    seconds
-        .saturating_mul(1_000_000_000)
-        .saturating_add(nanoseconds)
 }
 
 /// Creates the file `maildirfolder` if `root` is a subfolder of a Maildir, as Maildir++ requires
