@@ -45,6 +45,8 @@ pub struct SystemRoots {
     directories: Vec<PathBuf>,
     /// The original value of [`Self::VARIABLE`].
     original: Option<OsString>,
+    /// Whether the system has no authorities.
+    is_missing: bool,
 }
 
 impl SystemRoots {
@@ -79,10 +81,12 @@ impl SystemRoots {
         for directory in probed.cert_dir {
             push_new(&mut directories, directory);
         }
+        let is_missing = files.is_empty() && !directories.iter().any(|dir| is_hashed(dir));
         Some(Self {
             files,
             directories,
             original,
+            is_missing,
         })
     }
 
@@ -100,6 +104,12 @@ impl SystemRoots {
         let targets: HashSet<_> = targets.collect();
         let own = self.files.iter().chain(&self.directories).cloned();
         own.chain(targets).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Returns whether the system has no authorities at all: no bundle, and no certificate in a
+    /// hashed directory.
+    pub(super) fn is_missing(&self) -> bool {
+        self.is_missing
     }
 
     /// Returns the original value of [`Self::VARIABLE`], or `None` if it was not set. The programs
@@ -201,6 +211,12 @@ fn push_new(paths: &mut Vec<PathBuf>, path: PathBuf) {
 /// Returns whether `file` is a regular file with nothing but certificates.
 fn is_plain(file: &Path) -> bool {
     file.is_file() && fs::read(file).is_ok_and(|pem| certificates(&pem).count() == entries(&pem))
+}
+
+/// Returns whether `directory` has a certificate under the hash of its subject.
+fn is_hashed(directory: &Path) -> bool {
+    fs::read_dir(directory)
+        .is_ok_and(|mut entries| entries.any(|it| it.is_ok_and(|it| is_hash(&it.file_name()))))
 }
 
 /// Returns whether this is the name of a certificate in a hashed directory: eight hexadecimal

@@ -39,6 +39,8 @@ use crate::{
 pub struct TlsConfig {
     connector: TlsConnector,
     check: Check,
+    /// Whether no certificate is trusted, because the system has no authorities.
+    lacks_authorities: bool,
 }
 
 /// The check after the handshake.
@@ -141,7 +143,11 @@ impl TlsConfig {
         let connector = builder.build().map_err(|error| {
             Error::new(Kind::Config, "cannot set up TLS").with_fact(openssl_said(&error))
         })?;
-        Ok(Self { connector, check })
+        Ok(Self {
+            connector,
+            check,
+            lacks_authorities: *trust == Trust::System && roots.is_missing(),
+        })
     }
 
     /// Returns a configuration that accepts any certificate, to show it. It must not be used to log
@@ -160,6 +166,7 @@ impl TlsConfig {
         Ok(Self {
             connector,
             check: Check::Nothing,
+            lacks_authorities: false,
         })
     }
 
@@ -181,7 +188,16 @@ impl TlsConfig {
                 let failure = captured
                     .take()
                     .map_or_else(|| Failure::of(&error), Failure::Socket);
-                return Err(failure.describe(host, name));
+                let is_untrusted = matches!(failure, Failure::Untrusted(_));
+                let error = failure.describe(host, name);
+                return Err(if is_untrusted && self.lacks_authorities {
+                    error
+                        .with_fact("this machine has no certificate authorities")
+                        .with_hint(AUTHORITIES_HINT)
+                        .with_url_hint(AUTHORITIES_HINT)
+                } else {
+                    error
+                });
             }
             Err(HandshakeError::WouldBlock(_)) => {
                 return Err(Error::new(Kind::Bug, "a blocking socket did not block"));
@@ -239,6 +255,9 @@ const PIN_HINT: &str = "ask the server's operator for another certificate, or ve
 /// The same for an account that is given as a URL.
 const PIN_URL_HINT: &str = "ask the server's operator for another certificate, or create a config \
                             with `tls-pin` for it: `pouch config sample`";
+
+/// The hint on a machine without certificate authorities.
+const AUTHORITIES_HINT: &str = "install the certificate authorities of your distribution, usually the package `ca-certificates`";
 
 /// Returns the server's certificate, or `None` if there is none or it cannot be read.
 pub(super) fn certificate(stream: &TlsStream<Records>) -> Option<Certificate> {

@@ -3,6 +3,7 @@
 
 use std::{os::unix::fs::symlink, path::PathBuf};
 
+use insta::assert_snapshot;
 use openssl::x509::X509;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 
@@ -110,6 +111,21 @@ fn authority_appended_to_bundle_is_trusted() {
         .run()
         .assert_code(0);
     desk.assert_arrived([1]);
+}
+
+#[test]
+fn system_without_authorities_is_reported() {
+    let desk = desk("");
+    desk.home.write("certs/README", "", 0o644);
+    let output = with_system_roots(&desk, &["fetch", "-v"]).run();
+    output.assert_code(77);
+    assert_snapshot!(output.stderr_text(), @"
+    pouch: work: the certificate of localhost is not trusted
+      OpenSSL: unable to get local issuer certificate
+      this machine has no certificate authorities
+    hint: install the certificate authorities of your distribution, usually the package `ca-certificates`
+    work   nothing fetched
+    ");
 }
 
 #[test]
