@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The system calls that create, name and sync files, or send data to the server.
-const CALLS: &str = "openat,linkat,rename,renameat2,fsync,fdatasync,sendto";
+const CALLS: &str = "open,openat,linkat,rename,renameat2,fsync,fdatasync,sendto";
 
 /// A message that was published in `new`: the time, and the file.
 struct Shown {
@@ -35,7 +35,7 @@ fn shown(calls: &[Call]) -> Vec<Shown> {
             .map(|path| String::from_utf8_lossy(path).into_owned())
             .collect();
         match call.name.as_str() {
-            "openat" if call.says("O_TMPFILE") => {
+            "open" | "openat" if call.says("O_TMPFILE") => {
                 nameless.insert(
                     format!("/proc/self/fd/{}", call.result),
                     call.opened.clone().unwrap(),

@@ -13,8 +13,8 @@ use crate::{
 
 /// The system calls that change the environment of pouch, or wait for it.
 const CALLS: &str = "write,pwrite64,copy_file_range,ftruncate,fsync,fdatasync,rename,renameat2,\
-                     linkat,unlink,unlinkat,openat,mkdir,getdents64,socket,connect,sendto,\
-                     recvfrom,clone3,vfork";
+                     linkat,unlink,unlinkat,open,openat,mkdir,getdents64,socket,connect,\
+                     sendto,recvfrom,clone,clone3,vfork";
 
 /// The maximum number of kills in each mode.
 const KILLS: usize = 16;

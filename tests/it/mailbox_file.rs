@@ -161,7 +161,7 @@ fn fetch_while_locked(desk: &Desk, sign: &str, let_go: impl FnOnce()) {
         "-o",
         "calls",
         "-e",
-        "trace=fcntl,openat,linkat",
+        "trace=fcntl,open,openat,linkat",
         pouch,
         "fetch",
     ];

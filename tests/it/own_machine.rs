@@ -451,17 +451,17 @@ fn unreadable_directory_in_the_maildir_does_not_stop_the_account() {
         ledger.execute("UPDATE run SET unsettled = 1", []).unwrap();
         drop(ledger);
         let lost = desk.home.make_dir("Mail/work/lost+found", 0o700);
-        failing_at(&desk, &lost, "openat:error=EACCES").assert_code(0);
+        failing_at(&desk, &lost, "open,openat:error=EACCES").assert_code(0);
         desk.assert_arrived(1..=5);
-        failing_at(&desk, &lost, "openat:error=EACCES")
+        failing_at(&desk, &lost, "open,openat:error=EACCES")
             .assert_code(0)
             .assert_silent();
         if !lines.is_empty() {
             fs::remove_file(delivered(&desk, 2)).unwrap();
             // the message may have been moved there
-            let output = failing_at(&desk, &lost, "openat:error=EACCES");
+            let output = failing_at(&desk, &lost, "open,openat:error=EACCES");
             output.assert_code(0).assert_stderr("lost+found");
-            failing_at(&desk, &lost, "openat:error=EACCES").assert_silent();
+            failing_at(&desk, &lost, "open,openat:error=EACCES").assert_silent();
             assert_eq!(desk.server.remaining(), 5);
         }
     }
@@ -489,7 +489,7 @@ fn foreign_entry_in_the_maildir_does_not_stop_the_account() {
         fs::remove_file(second).unwrap();
         desk.server.add("uid-6", corpus::message(6));
         let output = if entry == "unreadable" {
-            failing_at(&desk, &path, "openat:error=EACCES")
+            failing_at(&desk, &path, "open,openat:error=EACCES")
         } else {
             let run = desk.pouch(&["fetch"]).within(Duration::from_secs(20));
             run.run()

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The system calls that change files or send commands to the server.
-const CALLS: &str = "openat,mkdir,write,pwrite64,copy_file_range,sendfile,ftruncate,rename,\
+const CALLS: &str = "open,openat,mkdir,write,pwrite64,copy_file_range,sendfile,ftruncate,rename,\
                      renameat2,linkat,unlink,fsync,fdatasync,sendto";
 
 /// The maximum number of cuts in a trace, each with every [`Unsynced`] in [`FATES`].

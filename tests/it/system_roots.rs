@@ -189,7 +189,7 @@ fn tls_ca_file_excludes_system_roots() {
 /// Returns the number of times that a run opens the file `path` for reading, under any name. The
 /// sandbox opens it with `O_PATH`.
 fn times_opened(desk: &Desk, path: &str, more: impl Fn(Run) -> Run) -> usize {
-    more(trace::traced(&desk.home, "openat", None, &["fetch"])).run();
+    more(trace::traced(&desk.home, "open,openat", None, &["fetch"])).run();
     let calls = trace::calls(&desk.home);
     calls
         .iter()

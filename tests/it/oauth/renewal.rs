@@ -320,7 +320,8 @@ fn concurrent_runs_renew_a_rotating_token_once() {
 
 #[test]
 fn killed_renewal_keeps_a_token_unless_the_response_had_arrived() {
-    const CALLS: &str = "openat,flock,fallocate,write,fsync,rename,connect,sendto,recvfrom,unlink";
+    const CALLS: &str = "open,openat,flock,fallocate,write,fsync,rename,connect,sendto,recvfrom,\
+                         unlink";
     let bench = signed_in(&["rotate=yes"]);
     let expire = |bench: &Bench| {
         bench.expire();

@@ -86,7 +86,7 @@ impl Disk {
         };
         let open_file = call.files().first().map(PathBuf::from);
         match call.name.as_str() {
-            "openat" => {
+            "open" | "openat" => {
                 let path = path(0).unwrap();
                 if call.says("O_TMPFILE") && path.starts_with(&self.root) {
                     let node = self.node(false);

@@ -53,6 +53,19 @@ const VARIABLE: &[(&str, &str)] = &[
     (r"\b[\d.]+ [KMGT]?B free\b", "N free"),
     (r"\b\d+ ms\b", "N ms"),
     (r#", \d+\.\d s("?)$"#, ", N s$1"),
+    // OpenSSL 3.5 and musl use other words than OpenSSL 3.0 and glibc.
+    (
+        "not yet valid or the system clock is incorrect",
+        "not yet valid",
+    ),
+    (
+        "resolver: Name does not resolve",
+        "resolver: Name or service not known",
+    ),
+    (
+        "resolver: Try again",
+        "resolver: Temporary failure in name resolution",
+    ),
 ];
 
 /// Returns the text with its variable parts replaced by words in capitals.
