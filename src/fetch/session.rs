@@ -73,11 +73,7 @@ impl AccountRun<'_> {
             self.outcome.raise_exit(Kind::Unavailable.exit());
         }
         self.record_findings(&findings)?;
-        if !listing.messages.is_empty() && self.ledger.reader().is_unidentified()? {
-            mailboxes::leave_others(&self.file, &self.account.name)?;
-        }
-        self.ledger
-            .admit(&mut reconciled, &listing.messages, Some(&self.run), now)?;
+        self.admit(&listing, &mut reconciled)?;
         drop(lock);
         let criteria = Criteria {
             rules: &self.account.routing.rules,
@@ -117,6 +113,18 @@ impl AccountRun<'_> {
             stopped,
             refuses,
         })
+    }
+
+    /// Records the new messages. If they are the first ones that show which mailbox this is, the
+    /// account uses no other mailbox any more.
+    fn admit(&mut self, listing: &Listing, reconciled: &mut Reconciled) -> Result<()> {
+        let messages = &listing.messages;
+        if !messages.is_empty() && self.ledger.reader().is_unidentified()? {
+            mailboxes::leave_others(&self.file, &self.account.name)?;
+        }
+        let now = self.env.clock.now();
+        self.ledger
+            .admit(reconciled, messages, Some(&self.run), now)
     }
 
     /// Returns the plan for the deletions: a new message that did not arrive does not count for
