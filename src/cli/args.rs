@@ -200,7 +200,7 @@ pub struct Fetch {
     #[command(flatten)]
     pub shard: ShardOption,
 
-    /// Repeat at this interval, until interrupted
+    /// Repeat after a pause of this length, until interrupted
     #[arg(long, value_name = "TIME", value_parser = interval, conflicts_with = "dry_run")]
     pub every: Option<TimeSpan>,
 

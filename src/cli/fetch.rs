@@ -112,13 +112,14 @@ pub(super) fn run(
 fn write_metrics(
     context: &CommandContext,
     (args, accounts): (&args::Fetch, &[Account]),
-    outcome: (Timestamp, Exit),
+    (started, exit): (Timestamp, Exit),
     file: &mut MetricsFile,
     env: &RunEnv,
 ) -> Exit {
     let run = RunMetrics {
+        started,
         ended: env.clock.now(),
-        outcome: Some(outcome),
+        exit,
     };
     file.write(context, args.log, run, || {
         Ok(metrics::of_accounts(context, accounts, args.shard, env))

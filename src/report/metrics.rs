@@ -26,10 +26,12 @@ pub struct Metrics {
 /// The metrics of a run over several accounts, or of a round of `--every`.
 #[derive(Clone, Copy, Debug)]
 pub struct RunMetrics {
-    /// The time when it ended, or the present time.
+    /// The time when it began.
+    pub started: Timestamp,
+    /// The time when it ended.
     pub ended: Timestamp,
-    /// The time when it began, and its exit code. `None` if they are not known.
-    pub outcome: Option<(Timestamp, Exit)>,
+    /// Its exit status.
+    pub exit: Exit,
 }
 
 /// The metrics of an account.
@@ -284,10 +286,10 @@ pub fn render(metrics: &Metrics) -> String {
 }
 
 /// Returns the metrics that are not about one account.
-fn run_metrics(metrics: &Metrics) -> Vec<(&'static str, &'static str, u64)> {
+fn run_metrics(metrics: &Metrics) -> [(&'static str, &'static str, u64); 6] {
     let Metrics { run, accounts } = metrics;
     let attention = accounts.iter().filter(|it| it.needs_attention).count();
-    let mut found = vec![
+    [
         ("build_info", "The version of pouch, as a label.", 1),
         (
             "last_run_end_timestamp_seconds",
@@ -300,22 +302,17 @@ fn run_metrics(metrics: &Metrics) -> Vec<(&'static str, &'static str, u64)> {
             "Accounts that pouch status --problems lists.",
             attention as u64,
         ),
-    ];
-    if let Some((started, exit)) = run.outcome {
-        found.extend([
-            (
-                "last_run_duration_seconds",
-                "How long the last run over all accounts took.",
-                run.ended.since(started),
-            ),
-            (
-                "last_run_exit_code",
-                "The exit status of the last run, as in sysexits.h; 0 is success.",
-                exit.0.into(),
-            ),
-        ]);
-    }
-    found
+        (
+            "last_run_duration_seconds",
+            "How long the last run over all accounts took.",
+            run.ended.since(run.started),
+        ),
+        (
+            "last_run_exit_code",
+            "The exit status of the last run, as in sysexits.h; 0 is success.",
+            run.exit.0.into(),
+        ),
+    ]
 }
 
 fn head(text: &mut String, name: &str, kind: Type, help: &str) {
@@ -357,8 +354,9 @@ mod tests {
         let broken = json!({ "account": "broken", "problem": { "what": "no" } });
         let metrics = Metrics {
             run: RunMetrics {
+                started: Timestamp(100),
                 ended: Timestamp(107),
-                outcome: Some((Timestamp(100), Exit(77))),
+                exit: Exit(77),
             },
             accounts: [work, broken]
                 .iter()
@@ -399,8 +397,9 @@ mod tests {
     #[test]
     fn run_without_accounts_has_no_metrics_of_accounts() {
         let run = RunMetrics {
+            started: Timestamp(1),
             ended: Timestamp(1),
-            outcome: None,
+            exit: Exit::OK,
         };
         let metrics = Metrics {
             run,

@@ -75,20 +75,19 @@ pub fn this_program(name: &OsStr) -> Command {
     command
 }
 
-/// Waits for the end of one of several processes, a signal to pouch, or the deadline.
+/// Waits for the end of one of several processes, or a signal to pouch.
 ///
 /// # Errors
 /// The system cannot wait for processes.
 pub fn wait_for_any<'a>(
     children: impl Iterator<Item = &'a Child>,
     stop: &Interrupt,
-    deadline: Option<Instant>,
 ) -> io::Result<Wake> {
     let ends: Vec<_> = children
         .map(|child| pidfd_open(Pid::from_child(child), PidfdFlags::empty()))
         .collect::<std::result::Result<_, _>>()?;
     let files = ends.iter().map(|end| PollFd::new(end, PollFlags::IN));
-    stop.wait(files, deadline)
+    stop.wait(files, None)
 }
 
 /// Returns what distinguishes a running process from others that had or will have its ID: the boot of

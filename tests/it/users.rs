@@ -863,7 +863,11 @@ fn metrics_are_written_again_while_rounds_are_repeated() {
     let office = Office::new();
     let every = ["fetch", "--every", "1s", "--metrics", "m.prom"];
     let mut run = office.pouch(&every).spawn();
-    let done = || both_have(&office, "delivered_messages_total", 2);
+    let succeeded = || {
+        let text = fs::read_to_string(office.home.join("m.prom"));
+        text.is_ok_and(|text| text.contains("\npouch_last_run_exit_code 0\n"))
+    };
+    let done = || both_have(&office, "delivered_messages_total", 2) && succeeded();
     crate::support::watch::wait_for_change(&[office.home.path()], done);
     run.signal(15);
     run.wait().assert_code(143);

@@ -3,8 +3,6 @@
 //! The processes of users cannot write them, since the file is that of this process. Another process
 //! of each user reads the ledgers.
 
-use std::time::Duration;
-
 use super::{
     group::{Groups, Round},
     outcome::Outcome,
@@ -32,8 +30,6 @@ pub(super) struct Publisher<'a> {
     log: Option<LogFormat>,
     /// The start of the round.
     pub started: Timestamp,
-    /// The interval of `--every`. This process does not know when a round of another one ends.
-    pub every: Option<Duration>,
 }
 
 impl<'a> Publisher<'a> {
@@ -43,11 +39,9 @@ impl<'a> Publisher<'a> {
     /// The file is not valid.
     pub fn new(context: &CommandContext, args: &Fetch, names: &'a [String]) -> Result<Self> {
         let file = MetricsFile::find(context, args)?;
-        let every = args.every.filter(|_| file.is_some());
         Ok(Self {
             names,
             shard: args.shard,
-            every: every.map(Duration::from),
             file,
             log: args.log,
             started: dirs::clock().now(),
@@ -72,15 +66,16 @@ impl<'a> Publisher<'a> {
         self.file.is_some()
     }
 
-    /// Writes the metrics. Returns the exit code that follows from it. `exit` is that of the run if it
-    /// is over.
-    pub fn write(&mut self, context: &CommandContext, exit: Option<Exit>) -> Exit {
+    /// Writes the metrics after a round with this exit status. Returns the exit status that follows
+    /// from it.
+    pub fn write(&mut self, context: &CommandContext, exit: Exit) -> Exit {
         let Some(file) = &mut self.file else {
             return Exit::OK;
         };
         let run = RunMetrics {
+            started: self.started,
             ended: dirs::clock().now(),
-            outcome: exit.map(|exit| (self.started, exit)),
+            exit,
         };
         let (names, shard) = (self.names, self.shard);
         file.write(context, self.log, run, || {
@@ -113,7 +108,7 @@ fn metrics_of_all(
         merges: true,
         one_by_one: false,
     };
-    order.run(context, &handovers, &mut outcome, None)?;
+    order.run(context, &handovers, &mut outcome)?;
     let unreadable = failed
         .iter()
         .map(|(name, _)| AccountMetrics::unreadable(name));

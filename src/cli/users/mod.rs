@@ -29,7 +29,7 @@ use ledgers::Copies;
 use metrics::Publisher;
 use outcome::Outcome;
 use output::Output;
-use process::{Order, Periodic};
+use process::Order;
 use selection::shard;
 pub(super) use selection::{select, selected};
 
@@ -79,7 +79,7 @@ pub(super) fn run(
         merges: output.reads_documents(),
         one_by_one: true,
     };
-    order.run(context, &handovers, &mut outcome, None)?;
+    order.run(context, &handovers, &mut outcome)?;
     let exit = outcome.exit(false);
     let problems = if names.is_empty() {
         context.problems_exit()
@@ -116,7 +116,7 @@ fn run_with_paths(
         merges: output.reads_documents(),
         one_by_one: true,
     };
-    order.run(context, &handovers, &mut outcome, None)?;
+    order.run(context, &handovers, &mut outcome)?;
     let exit = outcome.exit(false);
     output.write(context, outcome, exit)
 }
@@ -149,7 +149,7 @@ pub(super) fn run_fetch(
         reports.report(context);
         let exit = run_round(context, (args, arguments), &handovers, &mut publisher)?;
         let exit = exit.worst(reports.exit());
-        let exit = exit.worst(publisher.write(context, Some(exit)));
+        let exit = exit.worst(publisher.write(context, exit));
         let interval = args.every.map(Duration::from);
         if interval.is_none_or(|interval| context.stop.sleep(interval).is_err()) {
             if context.global.json {
@@ -213,15 +213,7 @@ fn run_round(
         merges: false,
         one_by_one: args.to.as_deref() == Some("-"),
     };
-    let every = publisher.every;
-    let mut write = || {
-        publisher.write(context, None);
-    };
-    let periodic = every.map(|every| Periodic {
-        every,
-        act: &mut write,
-    });
-    order.run(context, handovers, &mut outcome, periodic)?;
+    order.run(context, handovers, &mut outcome)?;
     Ok(outcome.exit(true))
 }
 

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     process::{Child, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
@@ -35,24 +35,8 @@ pub(super) struct Order {
     pub one_by_one: bool,
 }
 
-/// An action that is repeated while processes run.
-pub(super) struct Periodic<'a> {
-    /// The time between two repetitions.
-    pub every: Duration,
-    /// The action.
-    pub act: &'a mut dyn FnMut(),
-}
-
-impl Periodic<'_> {
-    /// Returns the time of the next repetition.
-    fn next(&self) -> Option<Instant> {
-        Instant::now().checked_add(self.every)
-    }
-}
-
 impl Order {
     /// Runs a process for each handover, waits for them, and adds their outcomes to `outcome`.
-    /// `periodic` is carried out in the meantime.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -61,7 +45,6 @@ impl Order {
         context: &CommandContext,
         handovers: &[Handover],
         outcome: &mut Outcome,
-        mut periodic: Option<Periodic<'_>>,
     ) -> Result<()> {
         let mut running = Vec::new();
         for handover in handovers {
@@ -70,10 +53,10 @@ impl Order {
             }
             running.push(self.start(context, handover)?);
             if self.one_by_one {
-                wait(&mut running, &context.stop, outcome, &mut periodic)?;
+                wait(&mut running, &context.stop, outcome)?;
             }
         }
-        wait(&mut running, &context.stop, outcome, &mut periodic)
+        wait(&mut running, &context.stop, outcome)
     }
 
     /// Starts a process for the accounts of a handover.
@@ -145,18 +128,11 @@ impl Process {
 }
 
 /// Waits for all processes, and adds their outcomes. A signal to this process ends them.
-fn wait(
-    running: &mut Vec<Process>,
-    stop: &Interrupt,
-    outcome: &mut Outcome,
-    periodic: &mut Option<Periodic<'_>>,
-) -> Result<()> {
+fn wait(running: &mut Vec<Process>, stop: &Interrupt, outcome: &mut Outcome) -> Result<()> {
     let failed = |error: std::io::Error| {
         Error::new(Kind::Io, "cannot wait for a process").with_fact(error.to_string())
     };
     let mut is_stopped = false;
-    let next = |periodic: &Option<Periodic<'_>>| periodic.as_ref().and_then(Periodic::next);
-    let mut deadline = next(periodic);
     loop {
         let mut ended = Vec::new();
         for index in (0..running.len()).rev() {
@@ -172,21 +148,13 @@ fn wait(
         }
         let children = running.iter().map(|process| &process.child);
         if is_stopped {
-            process::wait_for_any(children, &Interrupt::default(), None).map_err(failed)?;
+            process::wait_for_any(children, &Interrupt::default()).map_err(failed)?;
             continue;
         }
-        match process::wait_for_any(children, stop, deadline).map_err(failed)? {
-            Wake::Signal => {
-                is_stopped = true;
-                end(running);
-            }
-            Wake::Deadline => {
-                if let Some(periodic) = periodic {
-                    (periodic.act)();
-                }
-                deadline = next(periodic);
-            }
-            Wake::Ready => {}
+        let wake = process::wait_for_any(children, stop).map_err(failed)?;
+        if matches!(wake, Wake::Signal) {
+            is_stopped = true;
+            end(running);
         }
     }
 }

@@ -206,7 +206,8 @@ fn fetch() {
       -j, --jobs <COUNT>            Fetch this many accounts at the same time
           --shard <I/N>             Use only the mailboxes of this shard, such as
                                     3/16: the third of 16 parts
-          --every <TIME>            Repeat at this interval, until interrupted
+          --every <TIME>            Repeat after a pause of this length, until
+                                    interrupted
           --wait <TIME>             Wait this long if another pouch is fetching the
                                     account
           --accept-new-uids         Treat all messages as new if every UID changed,
