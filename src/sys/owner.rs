@@ -78,8 +78,15 @@ pub fn check_single_name(path: &Path, file: &File) -> Result<()> {
         .with_hint("replace it with a copy that has only one name"))
 }
 
+/// Returns whether users other than the owner can access a file with a secret. The group of a file of
+/// root may read it: `ssl-cert`, or the group of a container that has the file as a secret.
+pub fn others_can_access(metadata: &fs::Metadata) -> bool {
+    let others = if metadata.uid() == 0 { 0o027 } else { 0o077 };
+    metadata.mode() & others != 0
+}
+
 /// Checks that a file with a secret can be read by its owner only, who is the user or root. `what`
-/// names the file in messages. The group of a file of root may read it, such as `ssl-cert`.
+/// names the file in messages. See [`others_can_access`] for the group.
 ///
 /// # Errors
 /// [`Kind::Denied`] if other users own or can access it.
@@ -92,8 +99,7 @@ pub fn check_secret_file(path: &Path, what: &str) -> Result<()> {
         return Ok(());
     }
     check_owner(what, &metadata)?;
-    let others = if metadata.uid() == 0 { 0o027 } else { 0o077 };
-    if metadata.mode() & others == 0 {
+    if !others_can_access(&metadata) {
         return Ok(());
     }
     let error = Error::new(Kind::Denied, format!("{what} is accessible to other users"));

@@ -28,6 +28,7 @@ use crate::{
     sys::{
         files,
         interrupt::Interrupt,
+        owner,
         process::{Ended, ProcessOutput, Run, program, start_hint},
     },
     text::{sanitize, tilde},
@@ -253,7 +254,7 @@ fn from_file(path: &Path, home: &Path) -> Result<Secret> {
             _ => unreadable,
         }
     })?;
-    if metadata.mode() & 0o077 != 0 {
+    if owner::others_can_access(&metadata) {
         let hint = mode_hint(&shown, may_change_mode(path, metadata.uid()));
         return Err(Error::new(
             Kind::Denied,

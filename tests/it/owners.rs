@@ -1,7 +1,7 @@
 //! Links that another user planted, and directories of another user. These tests need root.
 
 use std::fs;
-use std::os::unix::fs::{chown, lchown, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 
 use crate::fixture::Desk;
 
@@ -83,6 +83,18 @@ fn password_file_of_another_user_is_refused() {
     chown(desk.home.join("password"), Some(ANN), None).unwrap();
     desk.fetch(77)
         .assert_stderr("the password file ~/password belongs to another user");
+}
+
+#[test]
+fn group_may_read_but_not_write_a_password_file_of_root() {
+    let desk = Desk::with(1, "", |setup| setup);
+    let password = desk.home.join("password");
+    // as a container gets a secret
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o440)).unwrap();
+    desk.fetch(0).assert_silent();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o460)).unwrap();
+    desk.fetch(77)
+        .assert_stderr("the password file ~/password is accessible to other users");
 }
 
 #[test]

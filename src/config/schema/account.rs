@@ -302,7 +302,7 @@ keys! {
 
     /// A file that contains the password on its first line.
     /// It must be a regular file that belongs to the user or root and is not accessible to other
-    /// users.
+    /// users; the group of a file of root may read it.
     /// The password is sent in the encoding of the file; a UTF-8 byte order mark is not part of it.
     password_file: Option<FilePath> =>
         Key::new("password-file", Group::Login, "file with the password, mode 600")
