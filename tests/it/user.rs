@@ -813,6 +813,7 @@ fn check_tests_every_destination_and_command() {
           "warnings": []
         }
       ],
+      "problems": [],
       "sandbox": {
         "in_force": false,
         "what": "account `work` runs programs"
