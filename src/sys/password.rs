@@ -480,7 +480,7 @@ mod tests {
         let mode = |mode| {
             std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
         };
-        mode(0o640);
+        mode(0o604);
         let error = from_file(file.path(), Path::new("/home/ann")).unwrap_err();
         assert_eq!(error.kind(), Kind::Denied);
         assert!(
