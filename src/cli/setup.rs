@@ -21,7 +21,8 @@ use crate::{
     config::{
         Account,
         overrides::Overrides,
-        resolve::{ConfigDefaults, Problem},
+        resolve::{self, ConfigDefaults, Problem},
+        toml::File,
         url,
     },
     error::{Error, Kind, Result},
@@ -246,10 +247,32 @@ impl Setup {
     /// Returns the directory of ledgers and locks.
     ///
     /// # Errors
-    /// None is set, and there are ledgers in both default directories.
+    /// None is set, and there are ledgers in both default directories; or the config cannot be read,
+    /// so that it is not known whether it sets the directory.
     pub fn state_dir(&self) -> Result<StateDir> {
-        self.explicit_state_dir()
-            .map_or_else(|| self.dirs.state_dir(), |dir| Ok(StateDir::explicit(dir)))
+        if let Some(dir) = self.explicit_state_dir() {
+            return Ok(StateDir::explicit(dir));
+        }
+        if self.check_config().is_err() {
+            // it may have mistakes in its accounts only
+            let main = File::read(&self.path, &self.context.home)?;
+            if main.top.state_dir.is_some() {
+                let dir = resolve::state_dir(&main, &self.context);
+                return Ok(StateDir::explicit(dir));
+            }
+        }
+        self.dirs.state_dir()
+    }
+
+    /// Checks that the config is valid, or does not exist.
+    ///
+    /// # Errors
+    /// It is not valid.
+    pub fn check_config(&self) -> Result<()> {
+        match &self.files {
+            Err(error) if self.path.symlink_metadata().is_ok() => Err(error.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the directory of ledgers and locks that the command line or the config sets.
