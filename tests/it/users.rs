@@ -747,6 +747,78 @@ fn backup_of_all_users_is_restored_by_each() {
     office.assert_arrived();
 }
 
+/// Runs `pouch ledger backup` for all accounts.
+fn back_up(office: &Office) {
+    let output = office.pouch(&["ledger", "backup", "backup"]).run();
+    output.assert_code(0);
+}
+
+#[test]
+fn backup_and_restore_report_accounts_that_cannot_be_used() {
+    let office = Office::new();
+    office.fetch(0);
+    back_up(&office);
+    let path = ".config/pouch/config.toml";
+    let config = String::from_utf8(office.home.read(path)).unwrap();
+    let (main, _) = config.split_once("[account.other]").unwrap();
+    office.home.config(main);
+    let part = office
+        .home
+        .write(".config/pouch/conf.d/other.toml", "x = [", 0o600);
+    chown(part, Some(uid()), None).unwrap();
+    let output = office.pouch(&["ledger", "backup", "later"]).run();
+    output
+        .assert_code(78)
+        .assert_stdout("(2 messages)")
+        .assert_stderr("conf.d/other.toml:1:6: not valid TOML");
+    let restore = ["ledger", "restore", "--replace", "backup"];
+    let output = office.pouch(&restore).run();
+    output
+        .assert_code(78)
+        .assert_stdout("ledger restored")
+        .assert_stderr("conf.d/other.toml:1:6: not valid TOML")
+        .assert_stderr("nobody: no valid account is fetched for the user `nobody`\n  its ledgers");
+}
+
+#[test]
+fn config_that_is_not_valid_ends_backup_and_restore() {
+    let office = Office::new();
+    office.fetch(0);
+    back_up(&office);
+    let path = ".config/pouch/config.toml";
+    let config = String::from_utf8(office.home.read(path)).unwrap();
+    // a mistake in an account, and one that hides all settings
+    for config in [config.replace("tls = ", "tsl = "), format!("{config}x = [")] {
+        office.home.config(&config);
+        for args in [
+            &["ledger", "backup", "later"][..],
+            &["ledger", "restore", "--replace", "backup"],
+        ] {
+            let output = office.pouch(args).run();
+            output.assert_code(78).assert_stderr("config.toml:");
+            assert!(!office.home.join("later").exists());
+            assert!(!office.home.join(".local").exists());
+        }
+    }
+}
+
+#[test]
+fn copies_of_a_user_who_has_another_id_are_not_restored() {
+    let office = Office::new();
+    office.fetch(0);
+    back_up(&office);
+    // as on the machine that they are from
+    chown(office.home.join("backup").join(USER), Some(1), None).unwrap();
+    for source in ["backup", "backup/nobody"] {
+        let restore = ["ledger", "restore", "--replace", source];
+        let output = office.pouch(&restore).run();
+        output
+            .assert_code(77)
+            .assert_stderr("not to `nobody`\n  its ledgers were not restored")
+            .assert_stderr("hint: run `chown -R nobody ");
+    }
+}
+
 #[test]
 fn copy_that_belongs_to_root_is_restored_by_the_user_of_the_account() {
     let office = Office::new();

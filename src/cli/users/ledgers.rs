@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::process::geteuid;
 use tempfile::TempDir;
 
 use super::group::{Group, Groups};
@@ -24,7 +25,7 @@ use crate::{
         CommandContext,
         args::{Command, Ledger, Restore, ShardOption},
     },
-    config::Account,
+    config::{Account, resolve::Problem},
     error::{Error, Kind, Result},
     ledger::{copies::Contents, mailboxes},
     sys::{
@@ -41,8 +42,9 @@ const LARGEST: u64 = 4 << 30;
 pub(super) struct Copies {
     /// The paths for the process of each group.
     pub paths: Vec<(Group, Vec<OsString>)>,
-    /// The accounts whose user does not exist.
-    pub failed: Vec<(String, Error)>,
+    /// The accounts, and whole sources of accounts, that cannot be used, so that ledgers of their
+    /// users may be left out; and the users whose copies are not restored.
+    pub problems: Vec<Problem>,
     /// Copies for the users, which are removed at the end.
     _given: Option<TempDir>,
 }
@@ -55,12 +57,14 @@ pub(super) struct Copies {
 pub(super) fn of(context: &CommandContext, command: &Command) -> Result<Option<Copies>> {
     match command {
         Command::Ledger(Ledger::Backup(args)) if args.accounts.is_empty() => {
-            let all = Groups::all(context);
-            if all.are_own() || args.path.as_os_str() == "-" {
+            let (all, problems) = all(context)?;
+            if (all.are_own() && problems.is_empty()) || args.path.as_os_str() == "-" {
                 return Ok(None);
             }
             let groups = with_ledgers(context, all.groups)?;
-            of_backup(context, &args.path, groups, all.failed).map(Some)
+            let mut copies = of_backup(context, &args.path, groups, all.failed)?;
+            copies.problems.extend(problems);
+            Ok(Some(copies))
         }
         Command::Ledger(Ledger::Backup(args)) => {
             let named = Groups::new(context, &args.accounts, false, ShardOption::default());
@@ -70,14 +74,30 @@ pub(super) fn of(context: &CommandContext, command: &Command) -> Result<Option<C
             of_backup(context, &args.path, named.groups, named.failed).map(Some)
         }
         Command::Ledger(Ledger::Restore(args)) => {
-            let all = Groups::all(context);
-            if all.are_own() {
+            let (all, problems) = all(context)?;
+            if all.are_own() && problems.is_empty() {
                 return Ok(None);
             }
-            of_restore(args, all.groups).map(Some)
+            let mut copies = of_restore(args, all.groups)?;
+            copies.problems.extend(problems);
+            Ok(Some(copies))
         }
         _ => Ok(None),
     }
+}
+
+/// Returns the groups of all accounts, and what is wrong with other accounts. For users other than
+/// root, who need no groups, there are no problems.
+///
+/// # Errors
+/// The config is not valid, so that the users are not known.
+fn all(context: &CommandContext) -> Result<(Groups, Vec<Problem>)> {
+    let setup = &context.setup;
+    if context.handover.is_some() || !geteuid().is_root() {
+        return Ok((Groups::all(context), Vec::new()));
+    }
+    setup.check_config()?;
+    Ok((Groups::all(context), setup.problems()?))
 }
 
 /// Returns the groups of other users, and this process if it has ledgers. All ledgers of each are
@@ -122,7 +142,7 @@ fn of_backup(
     }
     Ok(Copies {
         paths,
-        failed,
+        problems: failed.into_iter().map(problem).collect(),
         _given: None,
     })
 }
@@ -137,6 +157,7 @@ fn of_restore(args: &Restore, groups: Vec<Group>) -> Result<Copies> {
         groups,
         given: given.path(),
         paths: BTreeMap::new(),
+        problems: Vec::new(),
     };
     for path in &args.paths {
         if path.as_os_str() == "-" {
@@ -146,8 +167,8 @@ fn of_restore(args: &Restore, groups: Vec<Group>) -> Result<Copies> {
         }
     }
     Ok(Copies {
+        problems: std::mem::take(&mut division.problems),
         paths: division.into_paths(),
-        failed: Vec::new(),
         _given: Some(given),
     })
 }
@@ -159,16 +180,25 @@ struct Division<'a> {
     given: &'a Path,
     /// The paths by the name of the user.
     paths: BTreeMap<Option<String>, Vec<OsString>>,
+    /// The users whose copies are not restored.
+    problems: Vec<Problem>,
 }
 
 impl Division<'_> {
     /// Adds a file or a directory.
     fn add(&mut self, path: PathBuf) -> Result<()> {
-        let metadata = fs::symlink_metadata(&path).ok();
-        if let Some(user) = metadata.and_then(|it| self.user_with_id(it.uid())) {
-            let name = Some(user.name.clone());
-            self.paths.entry(name).or_default().push(path.into());
-            return Ok(());
+        if let Ok(metadata) = fs::symlink_metadata(&path) {
+            if let Some(error) = self.foreign_copies(&path, &metadata) {
+                let name = path.file_name().unwrap_or_default();
+                self.problems
+                    .push(problem((name.display().to_string(), error)));
+                return Ok(());
+            }
+            if let Some(user) = self.user_with_id(metadata.uid()) {
+                let name = Some(user.name.clone());
+                self.paths.entry(name).or_default().push(path.into());
+                return Ok(());
+            }
         }
         if !path.is_dir() {
             return self.add_copy(path);
@@ -176,13 +206,7 @@ impl Division<'_> {
         let entries = files::entries(&path).map_err(|error| Error::file("read", &path, &error))?;
         let mut entries: Vec<_> = entries.iter().map(fs::DirEntry::path).collect();
         entries.sort();
-        let is_copy = |path: &PathBuf| path.extension().is_some_and(|it| it == "db");
-        let names: Vec<_> = self.users().map(|user| user.name.clone()).collect();
-        let is_of_user = |path: &PathBuf| {
-            let name = path.file_name().map(|name| name.to_string_lossy());
-            path.is_dir() && name.is_some_and(|name| names.iter().any(|it| *it == *name))
-        };
-        entries.retain(|path| is_copy(path) || is_of_user(path));
+        entries.retain(|path| is_copy(path) || has_copies(path));
         if entries.is_empty() {
             // the process reports that
             self.paths.entry(None).or_default().push(path.into());
@@ -190,18 +214,58 @@ impl Division<'_> {
         entries.into_iter().try_for_each(|path| self.add(path))
     }
 
-    /// Adds a file that belongs to root.
-    fn add_copy(&mut self, path: PathBuf) -> Result<()> {
-        let contents = Contents::read(&path).ok();
-        let user = contents.and_then(|contents| self.user_of(&contents));
-        let (name, path) = match user {
-            Some(user) => {
-                let number = self.paths.values().map(Vec::len).sum::<usize>();
-                let given = self.given.join(format!("{number}.db"));
-                give(&path, &given, &user)?;
-                (Some(user.name), given)
+    /// Returns the error for a directory that has the name of a user and belongs to another one. The
+    /// IDs of users may differ on the machine that the copies are from. Also returns an error for a
+    /// directory of a user who has no account.
+    fn foreign_copies(&self, path: &Path, metadata: &fs::Metadata) -> Option<Error> {
+        let owner = metadata.uid();
+        if !metadata.is_dir() || owner == 0 {
+            return None;
+        }
+        let shown = path.display();
+        let name = path.file_name()?.to_string_lossy();
+        let owner_name = User::name_of(owner).unwrap_or_else(|| owner.to_string());
+        let not_restored = "its ledgers were not restored";
+        match self.users().find(|user| *user.name == *name) {
+            Some(user) if user.uid != owner => {
+                let what = format!("{shown} belongs to `{owner_name}`, not to `{name}`");
+                Some(
+                    Error::new(Kind::Denied, what)
+                        .with_fact(not_restored)
+                        .with_hint(format!("run `chown -R {name} {shown}`")),
+                )
             }
-            None => (None, path),
+            None if *name == *owner_name && self.user_with_id(owner).is_none() => {
+                let what = format!("no valid account is fetched for the user `{name}`");
+                Some(
+                    Error::new(Kind::Config, what)
+                        .with_fact(not_restored)
+                        .with_fact(format!("they are in {shown}")),
+                )
+            }
+            _ => None,
+        }
+    }
+
+    /// Adds a file that belongs to root. A user gets a copy of it, made before its content is read,
+    /// since the file may be replaced in the meantime.
+    fn add_copy(&mut self, path: PathBuf) -> Result<()> {
+        let number = self.paths.values().map(Vec::len).sum::<usize>();
+        let given = self.given.join(format!("{number}.db"));
+        let user = if path.is_file() {
+            copy(&path, &given)?;
+            let contents = Contents::read(&given).ok();
+            contents.and_then(|contents| self.user_of(&contents))
+        } else {
+            None
+        };
+        let (name, path) = if let Some(user) = user {
+            chown(&given, Some(user.uid), Some(user.gid))
+                .map_err(|error| Error::file("create", &given, &error))?;
+            (Some(user.name), given)
+        } else {
+            let _ = fs::remove_file(&given);
+            (None, path)
         };
         self.paths.entry(name).or_default().push(path.into());
         Ok(())
@@ -244,12 +308,37 @@ impl Division<'_> {
     }
 }
 
-/// Copies a file for a user.
-fn give(source: &Path, target: &Path, user: &User) -> Result<()> {
-    fs::copy(source, target).map_err(|error| Error::file("copy", source, &error))?;
-    let failed = |error: io::Error| Error::file("create", target, &error);
-    fs::set_permissions(target, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    chown(target, Some(user.uid), Some(user.gid)).map_err(failed)
+/// Returns the problem of an account, or of a user.
+fn problem((name, error): (String, Error)) -> Problem {
+    Problem {
+        account: Some(name),
+        error,
+    }
+}
+
+/// Returns whether a path has the name of a copy.
+fn is_copy(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == "db")
+}
+
+/// Returns whether a path is that of a directory with copies.
+fn has_copies(path: &Path) -> bool {
+    let entries = path.is_dir().then(|| files::entries(path).ok()).flatten();
+    entries.is_some_and(|entries| entries.iter().any(|entry| is_copy(&entry.path())))
+}
+
+/// Copies a file of root to a file that only root can read.
+fn copy(source: &Path, target: &Path) -> Result<()> {
+    let failed = |error: io::Error| Error::file("copy", source, &error);
+    let mut source = fs::File::open(source).map_err(failed)?;
+    io::copy(&mut source, &mut create(target).map_err(failed)?).map_err(failed)?;
+    Ok(())
+}
+
+/// Creates a file that only root can read.
+fn create(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Reads a ledger from standard input into a file in `dir`.
@@ -259,9 +348,7 @@ fn received(dir: &Path) -> Result<PathBuf> {
         Error::new(Kind::Io, "cannot read the ledger from standard input")
             .with_fact(error.to_string())
     };
-    let mut options = fs::OpenOptions::new();
-    let options = options.write(true).create_new(true).mode(0o600);
-    let mut file = options.open(&path).map_err(failed)?;
+    let mut file = create(&path).map_err(failed)?;
     let mut input = io::Read::take(io::stdin().lock(), LARGEST);
     let read = io::copy(&mut input, &mut file).map_err(failed)?;
     if read == 0 {

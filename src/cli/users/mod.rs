@@ -100,7 +100,7 @@ fn run_with_paths(
     copies: &Copies,
 ) -> std::result::Result<Exit, Failure> {
     let mut outcome = Outcome::default();
-    outcome.fail(context, &copies.failed);
+    context.print_problems(&copies.problems);
     let is_alone = copies.paths.len() == 1;
     let mut handovers = Vec::new();
     for (group, paths) in &copies.paths {
@@ -117,7 +117,9 @@ fn run_with_paths(
         one_by_one: true,
     };
     order.run(context, &handovers, &mut outcome)?;
-    let exit = outcome.exit(false);
+    let problems = copies.problems.iter();
+    let problems = problems.map(|problem| problem.error.kind().exit());
+    let exit = problems.fold(outcome.exit(false), Exit::worst);
     output.write(context, outcome, exit)
 }
 
