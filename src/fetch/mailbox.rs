@@ -32,7 +32,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     ledger::{
-        Reader,
+        LedgerFile, Reader,
         candidates::candidates,
         mailboxes::{self, KnownMailbox},
     },
@@ -53,6 +53,9 @@ pub(super) struct NewAddressLock {
     // dropped first
     _lock: Lock,
     _turn: Option<Turn>,
+    /// The ledgers of the mailboxes that the account used before, if none of their messages is
+    /// listed. Each may be the same mailbox, whose messages were deleted in the meantime.
+    pub(super) left: Vec<LedgerFile>,
 }
 
 /// The mailbox at a new address.
@@ -124,6 +127,26 @@ struct Comparison {
     is_pending: bool,
 }
 
+impl Comparison {
+    /// Returns the ledger of a mailbox that the account used before and of which no message is
+    /// listed.
+    fn left(&self) -> Option<LedgerFile> {
+        let candidate = &self.candidate;
+        let is_left = candidate.is_previous && candidate.shared == 0 && candidate.moved == 0;
+        is_left.then(|| self.mailbox.file.clone())
+    }
+}
+
+/// Returns whether the server lists a message that was delivered or skipped, and was listed in the
+/// last run as well.
+fn has_known(reader: &Reader, listing: &Listing) -> Result<bool> {
+    let reconciled = reconcile(&listing.messages, &reader.known_messages()?);
+    let settled = Uids::of(&reconciled).settled;
+    let is_relisted = |row| reconciled.relisted.contains(&row);
+    let mut rows = settled.into_iter().filter_map(|(_, row)| row);
+    Ok(rows.any(|row| !is_relisted(row)))
+}
+
 /// Identifies the mailbox of an account from whose address no message was recorded yet.
 ///
 /// # Errors
@@ -142,15 +165,22 @@ pub(super) fn identify(
     if listing.messages.is_empty() || env.accept_new_uids || is_first {
         return Ok(Identified::New(None));
     }
+    // the account used another mailbox in the meantime, but this one is still there
+    if let Some(reader) = basis.reader
+        && has_known(reader, listing)?
+    {
+        return Ok(Identified::New(None));
+    }
     let patience = env.patience.max(account.timeout.into());
     let latest = Instant::now() + patience;
     let turn = Turn::wait(latest, &env.stop);
     let left = latest.saturating_duration_since(Instant::now());
     let lock = env.lock_key(LOCK, left)?;
     let undisturbed = undisturbed_since(&lock);
-    let lock = NewAddressLock {
+    let mut lock = NewAddressLock {
         _lock: lock,
         _turn: turn,
+        left: Vec::new(),
     };
     let deadline = Instant::now() + patience;
     let mut comparisons = loop {
@@ -164,7 +194,10 @@ pub(super) fn identify(
     compare_headers(session, &mut comparisons, listing, unreadable)?;
     let candidates: Vec<_> = comparisons.iter().map(|one| one.candidate).collect();
     match decide(listing.messages.len(), &candidates) {
-        Decision::New => Ok(Identified::New(Some(lock))),
+        Decision::New => {
+            lock.left = comparisons.iter().filter_map(Comparison::left).collect();
+            Ok(Identified::New(Some(lock)))
+        }
         Decision::Known(index) => {
             let Comparison {
                 mailbox, candidate, ..

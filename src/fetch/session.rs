@@ -23,7 +23,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     event::Event,
-    ledger::{Proof, mailboxes},
+    ledger::{LedgerFile, Proof, mailboxes},
     net::Stream,
     pop3::{listing::Listing, transaction::Transaction},
     text::count,
@@ -73,7 +73,8 @@ impl AccountRun<'_> {
             self.outcome.raise_exit(Kind::Unavailable.exit());
         }
         self.record_findings(&findings)?;
-        self.admit(&listing, &mut reconciled)?;
+        let left = lock.as_ref().map_or(&[][..], |lock| &lock.left);
+        self.admit(&listing, &mut reconciled, left)?;
         drop(lock);
         let criteria = Criteria {
             rules: &self.account.routing.rules,
@@ -116,11 +117,16 @@ impl AccountRun<'_> {
     }
 
     /// Records the new messages. If they are the first ones that show which mailbox this is, the
-    /// account uses no other mailbox any more.
-    fn admit(&mut self, listing: &Listing, reconciled: &mut Reconciled) -> Result<()> {
+    /// account uses no other mailbox any more. `left` are those of which no message is listed.
+    fn admit(
+        &mut self,
+        listing: &Listing,
+        reconciled: &mut Reconciled,
+        left: &[LedgerFile],
+    ) -> Result<()> {
         let messages = &listing.messages;
         if !messages.is_empty() && self.ledger.reader().is_unidentified()? {
-            mailboxes::leave_others(&self.file, &self.account.name)?;
+            mailboxes::leave_others(&self.file, &self.account.name, left)?;
         }
         let now = self.env.clock.now();
         self.ledger

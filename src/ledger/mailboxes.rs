@@ -559,11 +559,12 @@ pub(super) fn release(file: &LedgerFile, mailbox: &MailboxId, is_new: bool) -> R
 
 /// Records that `account` uses the mailbox in `file` from now on: if the server has no message of
 /// another mailbox that the account used before, these may be the same one. If the account gets an
-/// address of that other one again, its messages are compared.
+/// address of that other one again, its messages are compared. `left` are ledgers with no message
+/// that is listed now, whatever was listed in the last run.
 ///
 /// # Errors
 /// A ledger cannot be written.
-pub fn leave_others(file: &LedgerFile, account: &str) -> Result<()> {
+pub fn leave_others(file: &LedgerFile, account: &str, left: &[LedgerFile]) -> Result<()> {
     let Some(state_dir) = file.dir.parent() else {
         return Ok(());
     };
@@ -571,10 +572,10 @@ pub fn leave_others(file: &LedgerFile, account: &str) -> Result<()> {
     for other in &known.0 {
         if other.file != *file && other.was_used_by(account) {
             other.file.change(
-                "UPDATE message SET address = NULL WHERE NOT EXISTS (
+                "UPDATE message SET address = NULL WHERE ? OR NOT EXISTS (
                      SELECT 1 FROM message WHERE state IN ('delivered', 'skipped')
                      AND missing_since IS NULL AND NOT never_listed)",
-                [],
+                [left.contains(&other.file)],
             )?;
         }
     }

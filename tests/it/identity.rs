@@ -397,6 +397,53 @@ fn mailbox_whose_first_address_is_used_again_arrives_once() {
 }
 
 #[test]
+fn mailbox_that_was_emptied_before_its_address_changed_arrives_once() {
+    let server = Server::plain().messages(corpus::messages(3)).start();
+    let mut accounts = Accounts::new();
+    accounts.only(ann(&server), "");
+    accounts.pouch(&["fetch"], 0);
+    // another client deletes them, which no run at this address notices
+    (1..=3).for_each(|n| server.remove(format!("uid-{n}")));
+    server.add("uid-4", corpus::message(4));
+    accounts.only(("ann", "localhost", server.port()), "");
+    accounts.pouch(&["fetch"], 0).assert_silent();
+    accounts.only(ann(&server), "");
+    accounts
+        .pouch(&["fetch"], 0)
+        .assert_stderr("this is the mailbox of ann@localhost");
+    server.add("uid-5", corpus::message(5));
+    accounts.pouch(&["fetch"], 0).assert_silent();
+    accounts.assert_arrived("work", &(1..=5).map(corpus::message).collect::<Vec<_>>());
+}
+
+#[test]
+fn account_that_returns_to_another_mailbox_keeps_its_ledger() {
+    let one = Server::plain().messages(corpus::messages(3)).start();
+    let other = Server::plain().message("other-4", corpus::message(4));
+    let other = other.start();
+    let mut accounts = Accounts::new();
+    accounts.only(ann(&one), "");
+    accounts.pouch(&["fetch"], 0);
+    accounts.only(ann(&other), "");
+    accounts.pouch(&["fetch"], 0);
+    // the same mail arrives in both
+    (1..=3).for_each(|n| other.add(format!("other-{n}"), corpus::message(n)));
+    accounts.pouch(&["fetch"], 0);
+    for _ in 0..2 {
+        accounts.only(ann(&one), "");
+        accounts.pouch(&["fetch"], 0).assert_silent();
+        accounts.only(ann(&other), "");
+        accounts.pouch(&["fetch"], 0).assert_silent();
+    }
+    let both: Vec<_> = [1, 2, 3, 4, 1, 2, 3].map(corpus::message).into();
+    accounts.assert_arrived("work", &both);
+    // its messages are compared before they are deleted
+    accounts.only(ann(&one), "keep = \"none\"");
+    accounts.pouch(&["fetch"], 0).assert_silent();
+    assert_eq!(one.uids().len(), 0);
+}
+
+#[test]
 fn two_addresses_that_are_used_in_turn_arrive_once() {
     let server = Server::plain().messages(corpus::messages(1)).start();
     let mut accounts = Accounts::new();
