@@ -98,8 +98,15 @@ pub(super) fn run(
         if has_others(context) {
             return Ok(None);
         }
-        accounts = selected_again(context, args, names)?;
-        prepare_again(context, &accounts, &mut env)?;
+        let next = selected_again(context, args, names).and_then(|next| {
+            prepare_again(context, &next, &mut env)?;
+            Ok(next)
+        });
+        match next {
+            Ok(next) => accounts = next,
+            // the command line does not suit the config any more
+            Err(error) => reports.add_whole(error),
+        }
         metrics_file = metrics_file_again(context, args, metrics_file)?;
         if let Some(rounds) = &rounds {
             rounds.begin();

@@ -10,7 +10,9 @@ use std::collections::HashSet;
 use rustix::process::geteuid;
 
 use super::{
-    CommandContext, dirs,
+    CommandContext,
+    config_files::whole,
+    dirs,
     problem_store::{Key, ProblemStore},
 };
 use crate::{
@@ -66,6 +68,12 @@ impl ProblemReports {
                 account: Some(account),
                 error,
             }));
+    }
+
+    /// Adds a problem of all accounts in this round, which uses those of the last one.
+    pub fn add_whole(&mut self, error: Error) {
+        let error = error.with_fact("the accounts of the last round are fetched");
+        self.pending.push(whole(error));
     }
 
     /// Returns the exit status for the accounts that cannot be used.

@@ -328,6 +328,21 @@ fn many_files_are_read_in_linear_time() {
 }
 
 #[test]
+fn option_for_one_account_does_not_end_rounds_if_another_is_added() {
+    let office = Office::new();
+    let args = ["fetch", "--every", "1s", "-v", "--mailbox", "box"];
+    let run = office.home.pouch(&args);
+    let mut pouch = run.within(Duration::from_mins(1)).spawn();
+    pouch.wait_for("ann ");
+    office.part("ben.toml", &account("ben"));
+    pouch.wait_for("`--mailbox` is for one account, not for several\n");
+    pouch.wait_for("  the accounts of the last round are fetched\n");
+    pouch.wait_for("ann ");
+    pouch.signal(15);
+    pouch.wait().assert_code(143);
+}
+
+#[test]
 fn rounds_use_the_files_of_now() {
     let office = Office::new();
     let path = ".config/pouch/config.toml";
