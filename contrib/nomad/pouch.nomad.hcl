@@ -3,9 +3,9 @@
 #     nomad var put nomad/jobs/pouch ann=… ben=…
 #     nomad job run pouch.nomad.hcl
 #
-# Change the accounts, the passwords, the LMTP server and the image, which is the one of
-# contrib/kubernetes/Containerfile. The number of shards is in two places, `count` and `--shard`.
-# docs/scale.md explains how to change it, and what to do if a volume is lost.
+# Change the accounts, the passwords, the LMTP server and the image first. The image is built from
+# contrib/kubernetes/Containerfile. The number of shards is set in two places, `count` and
+# `--shard`. docs/scale.md explains how to change it, and what to do if a volume is lost.
 
 job "pouch" {
   type = "service"
@@ -13,7 +13,7 @@ job "pouch" {
   group "shard" {
     count = 16
 
-    # The volumes have to exist: pouch[0] to pouch[15]. With host volumes, use type = "host" without
+    # Create the volumes pouch[0] to pouch[15] first. For host volumes, use type = "host" without
     # access_mode and attachment_mode, and make UID 10001 the owner of their directories.
     volume "state" {
       type            = "csi"
@@ -23,14 +23,15 @@ job "pouch" {
       attachment_mode = "file-system"
     }
 
-    # If a client loses the servers, its shards may still be running, so they are not started on
-    # another client. If it does not return: `nomad alloc stop` after you have turned it off.
+    # The shards of a client that lost its connection to the servers may still be running, so they
+    # are not started on another client. If the client does not return, turn it off, then run
+    # `nomad alloc stop`.
     disconnect {
       lost_after = "8760h"
       replace    = false
     }
 
-    # A shard that fails is restarted where its volume is.
+    # A shard that fails is restarted on the same client, where its volume is.
     restart {
       attempts = 10
       interval = "10m"
@@ -38,13 +39,13 @@ job "pouch" {
       mode     = "delay"
     }
 
-    # One shard at a time. Canaries would be second processes for the same mailboxes.
+    # One shard at a time. No canaries: each would be a second process for the same mailboxes.
     update {
       max_parallel = 1
       canary       = 0
     }
 
-    # A new CSI volume belongs to root.
+    # A new CSI volume belongs to root, so this task changes its owner.
     task "owner" {
       driver = "docker"
       user   = "root"
@@ -68,7 +69,7 @@ job "pouch" {
     task "pouch" {
       driver = "docker"
       user   = "10001:10001"
-      # After SIGTERM, pouch exits within a second, or 30 seconds while it renews an OAuth token.
+      # After SIGTERM, pouch exits within a second, or within 30 if it is renewing an OAuth token.
       kill_timeout = "30s"
 
       config {
@@ -93,7 +94,7 @@ job "pouch" {
         env         = true
       }
 
-      # A directory of its own, because others can write to NOMAD_TASK_DIR itself.
+      # In a subdirectory, because NOMAD_TASK_DIR itself is writable by others, which pouch refuses.
       template {
         data        = <<-END
           jobs = 64
