@@ -1,4 +1,4 @@
-//! The `pouch` program: passes the command line to the library, and exits with its status.
+//! The `pouch` program, which passes the command line to the library and exits with its status.
 
 use std::process::ExitCode;
 

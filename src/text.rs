@@ -12,7 +12,7 @@ const MAX_CHARS: usize = 300;
 /// The maximum length of the user's input in a message, in characters.
 const MAX_QUOTED: usize = 80;
 
-/// The part of it that is shown after an omission, in characters.
+/// The part of the input that is shown after an omission, in characters.
 const QUOTED_END: usize = 20;
 
 /// Returns `bytes` as hexadecimal digits.
@@ -49,8 +49,8 @@ pub fn sanitize(octets: &[u8]) -> String {
     out
 }
 
-/// Returns what a user typed, in backquotes, for a message. It is made safe as [`sanitize`] does, and
-/// the middle of a long text is left out.
+/// Returns a user's input in backquotes, for a message. The text is sanitized as by [`sanitize`],
+/// and the middle of a long one is omitted.
 pub fn backquoted(typed: &str) -> String {
     let chars: Vec<char> = printable(typed)
         .replace(['\n', '\t'], " ")
@@ -65,7 +65,7 @@ pub fn backquoted(typed: &str) -> String {
     format!("`{text}`")
 }
 
-/// Returns a word of a command that the user may copy into a shell: in quotes if it needs them.
+/// Returns a word of a command that the user may copy into a shell, in quotes if necessary.
 pub fn shell_word(word: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_alphanumeric() || "-_.@:/+".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -74,7 +74,7 @@ pub fn shell_word(word: &str) -> Cow<'_, str> {
     shlex::try_quote(word).unwrap_or(Cow::Borrowed(word))
 }
 
-/// Returns the reason why a value that was typed cannot be used, or `None` if it can.
+/// Returns what is wrong with a value that was typed, or `None` if it can be used.
 pub fn value_fault(typed: &str) -> Option<&'static str> {
     if typed.trim().is_empty() {
         Some("must not be empty")

@@ -1,9 +1,9 @@
-//! The config file, and those in `conf.d`.
+//! The config file and the files in `conf.d`.
 //!
-//! Before each round of `--every`, they are read again. A file that is not valid any more must not
-//! stop accounts that were fetched before, so its last valid version stays in use: the whole file,
-//! even if only one of its accounts has a mistake. Keeping single accounts of a file was rejected,
-//! since it would then be uncertain which version of the file applies.
+//! They are read again before each round of `--every`. A file that is no longer valid must not stop
+//! accounts that were fetched before, so its last valid version stays in use: the whole file, even
+//! if only one of its accounts has a mistake. Keeping only that account was rejected, since
+//! accounts of one file would then have settings from different versions.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,7 +24,7 @@ use crate::{
 /// The fact about a source whose last valid version is used.
 const KEPT: &str = "its last valid version is still in use";
 
-/// A file in `conf.d`, after its accounts were resolved.
+/// A file in `conf.d` with its resolved accounts.
 #[derive(Clone)]
 pub struct Part {
     /// Its path.
@@ -32,9 +32,9 @@ pub struct Part {
     /// Its text.
     pub text: SharedText,
     owner: Option<String>,
-    /// The accounts of other users, who get the file.
+    /// The accounts of other users, to whose processes the file is passed.
     pub accounts: HashSet<String>,
-    /// Whether it had no mistake.
+    /// Whether the file has no mistakes.
     is_valid: bool,
 }
 
@@ -46,7 +46,7 @@ impl Part {
         }
     }
 
-    /// Returns whether a file of the same path has the same content.
+    /// Returns whether a file has the same path and content.
     fn is_same(&self, other: &conf_d::Part) -> bool {
         let content = other.content.as_ref();
         content
@@ -74,12 +74,12 @@ pub struct Files {
     pub config: Config,
     /// The mistakes in `conf.d`, and in a config file whose last valid version is used.
     pub problems: Vec<Problem>,
-    /// The accounts that other sources must not define again.
+    /// The accounts that are defined, so that other sources cannot define them again.
     pub taken: Taken,
 }
 
 impl Files {
-    /// Reads the config file at `path` and those beside it.
+    /// Reads the config file at `path` and the files in `conf.d`.
     ///
     /// # Errors
     /// The config file is not valid.
@@ -125,7 +125,7 @@ impl Files {
         Some(files)
     }
 
-    /// Returns the config file without those in `conf.d`.
+    /// Returns the config file without the files in `conf.d`.
     fn without_parts(&self) -> Self {
         let mut files = self.clone();
         files.config.accounts.truncate(self.main_accounts);
@@ -148,7 +148,7 @@ impl Files {
         parts.len() == self.parts.len() && parts.iter().all(is_known)
     }
 
-    /// Returns whether no accounts are defined, not even invalid ones.
+    /// Returns whether no account is defined, not even an invalid one.
     fn is_empty(&self) -> bool {
         self.config.accounts.is_empty()
             && self.problems.is_empty()
@@ -171,7 +171,7 @@ impl Files {
         })
     }
 
-    /// Adds the files in `conf.d`. One that cannot be used is replaced by the `earlier` one.
+    /// Adds the files in `conf.d`. For a file that cannot be used, the `earlier` version is added.
     fn add_parts(
         &mut self,
         parts: Result<Vec<conf_d::Part>>,
@@ -202,7 +202,7 @@ impl Files {
                 }
             }
         }
-        // an account of another user must not take the name of one of root
+        // accounts of other users come last, so they cannot take the name of one of root's accounts
         readable.sort_by_key(|(_, content, _)| content.owner.is_some());
         for (path, content, earlier) in readable {
             self.add_part(
@@ -234,7 +234,7 @@ impl Files {
             self.problems.extend(problems);
             self.taken.truncate(before);
             (resolved, part) = self.resolve(path, valid.content(), context);
-            // it may contradict the other files now
+            // conflicts of the last valid version with other files are not reported
             resolved.problems.clear();
             part = part.map(|part| Part {
                 is_valid: true,
@@ -246,7 +246,8 @@ impl Files {
         self.parts.extend(part);
     }
 
-    /// Resolves the accounts of a file in `conf.d`. There is no part if all of it is not valid.
+    /// Resolves the accounts of a file in `conf.d`. Returns no part if the file as a whole is not
+    /// valid.
     fn resolve(
         &mut self,
         path: &Path,

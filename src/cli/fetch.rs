@@ -45,8 +45,9 @@ use crate::{
     text::time_of_day,
 };
 
-/// Fetches the accounts, and repeats that with `--every`. Returns `None` if other processes have to
-/// run the next round, since the config has accounts of other users now, as `has_others` says.
+/// Fetches the accounts, repeatedly with `--every`. Returns `None` if `has_others` finds accounts
+/// of other users in the config that was read again: other processes then have to run the next
+/// round.
 pub(super) fn run(
     context: &mut CommandContext,
     args: &args::Fetch,
@@ -114,8 +115,8 @@ pub(super) fn run(
     }
 }
 
-/// Writes the metrics after a round with this start and exit status. Returns the exit status that
-/// follows from it.
+/// Writes the metrics after a round with this start and exit status. Returns the exit status, which
+/// also reflects a failure to write them.
 fn write_metrics(
     context: &CommandContext,
     (args, accounts): (&args::Fetch, &[Account]),
@@ -133,16 +134,16 @@ fn write_metrics(
     })
 }
 
-/// Returns the file of metrics, if this process writes it.
+/// Returns the metrics file if this process writes it.
 fn metrics_file(context: &CommandContext, args: &args::Fetch) -> Result<Option<MetricsFile>> {
     match context.handover {
         None => MetricsFile::find(context, args),
-        // the process that handed over the accounts writes them
+        // the process that started this one writes them
         Some(_) => Ok(None),
     }
 }
 
-/// Returns the file of metrics after the config was read again.
+/// Returns the metrics file after the config was read again.
 fn metrics_file_again(
     context: &CommandContext,
     args: &args::Fetch,
@@ -153,8 +154,8 @@ fn metrics_file_again(
     Ok(if is_same { before } else { file })
 }
 
-/// Returns the accounts of the next round, after the config was read again. `names` are those on
-/// the command line that can be used, or `None` if there is no account.
+/// Returns the accounts of the next round, after the config was read again. `names` are the usable
+/// ones of the command line, or `None` if no account can be used.
 fn selected_again(
     context: &CommandContext,
     args: &args::Fetch,
@@ -194,8 +195,8 @@ fn prepare_again(context: &CommandContext, accounts: &[Account], env: &mut RunEn
     Ok(())
 }
 
-/// Creates the error that the password of an account is not known, because the account is new, and
-/// a prompt would make all other accounts wait.
+/// Creates the error for a new account whose password would have to be prompted for. A prompt in a
+/// later round would make all other accounts wait.
 pub(super) fn not_prompted(account: &Account) -> Error {
     let what = format!(
         "the password of {} at {} was not prompted for",
@@ -206,7 +207,7 @@ pub(super) fn not_prompted(account: &Account) -> Error {
         .with_hint("set `password-command` or `password-file`, or start pouch again")
 }
 
-/// Returns the reports of the rounds of `--every`, of which this may be one.
+/// Returns the reports for the rounds of `--every`, of which this process may run one.
 fn rounds(context: &CommandContext, args: &args::Fetch, env: &RunEnv) -> Option<Arc<Rounds>> {
     let number = match &context.handover {
         Some(handover) => handover.round,

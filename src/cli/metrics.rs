@@ -1,9 +1,10 @@
 //! The file of metrics that `pouch fetch` writes after each run, or each round of `--every`.
 //!
-//! It includes all enabled accounts of the config, and those that were fetched. With `--shard`, only
-//! those of the shard: the ledgers of the others are elsewhere. Their state is read from the ledgers
-//! after the run. Several pouch processes can write the same file, since each one
-//! writes the complete state; a lock ensures that the most recent state is written last.
+//! The file includes all enabled accounts of the config and those that were fetched. With
+//! `--shard`, it includes only accounts of the shard, since the ledgers of the others are
+//! elsewhere. Their state is read from the ledgers after the run. Several pouch processes can write
+//! the same file, since each one writes the complete state; a lock ensures that the most recent
+//! state is written last.
 
 use std::{
     path::{Path, PathBuf},

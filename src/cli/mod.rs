@@ -107,7 +107,7 @@ struct CommandContext {
     log: Option<Log>,
     /// What another pouch process handed to this one.
     handover: Option<Handover>,
-    /// The accounts, and whole sources of accounts, that a command of all accounts cannot use.
+    /// The accounts and the sources of accounts that a command for all accounts cannot use.
     problems: Vec<Problem>,
 }
 
@@ -124,9 +124,9 @@ impl CommandContext {
         handover.is_some_and(|handover| !handover.is_alone)
     }
 
-    /// Writes events of `fetch` about accounts, or whole sources of accounts, that cannot be used:
-    /// to the log, and if they are new, as JSON. Each comes with whether it is new, and whether it has
-    /// to be reported.
+    /// Writes events of `fetch` about accounts and sources of accounts that cannot be used: to the
+    /// log, and if they are new, as JSON. The flags of each problem are whether it is new, and
+    /// whether it has to be reported.
     fn report_events(&self, problems: &[(Problem, bool, bool)]) {
         let json = report::json::Json {
             clock: dirs::clock(),
@@ -142,7 +142,7 @@ impl CommandContext {
         }
     }
 
-    /// Prints accounts, or whole sources of accounts, that cannot be used.
+    /// Prints accounts and sources of accounts that cannot be used.
     fn print_problems(&self, problems: &[Problem]) {
         if self.level == Level::Silent || self.log.is_some() {
             return;
@@ -158,8 +158,8 @@ impl CommandContext {
         }
     }
 
-    /// Returns the JSON document of accounts. Accounts and sources of accounts that cannot be used
-    /// are in it as well, if the command uses all accounts.
+    /// Returns the JSON document of accounts. If the command uses all accounts, the document also
+    /// contains the accounts and sources of accounts that cannot be used.
     fn accounts_document(&self, accounts: &[Value]) -> Value {
         let problems: Vec<_> = self.problems.iter().map(document_of).collect();
         json!({ "accounts": accounts, "problems": problems })
@@ -464,7 +464,7 @@ fn dispatch(cli: Cli, start: Start, level: Level, colour: Colour) -> CommandResu
     Ok(exit.worst(run_command(&context, command)?))
 }
 
-/// Runs `pouch fetch`, in processes of the users of the accounts if that is necessary.
+/// Runs `pouch fetch`, if necessary in processes of the users to whom the accounts belong.
 fn fetch(
     context: &mut CommandContext,
     args: &Fetch,
@@ -485,7 +485,7 @@ fn fetch(
     }
 }
 
-/// Returns the accounts, and whole sources of accounts, that cannot be used.
+/// Returns the accounts and sources of accounts that cannot be used.
 fn problems(context: &CommandContext, command: &Command) -> Result<Vec<Problem>, Error> {
     let mut problems = context.setup.problems()?;
     if matches!(command, Command::Status(_))

@@ -88,7 +88,7 @@ fn is_printed(level: Level, health: Health) -> bool {
     level >= Level::Normal || level == Level::Problems && health != Health::Ok
 }
 
-/// Returns whether `arguments`, which could not be parsed, are those of a check.
+/// Returns whether `arguments`, which could not be parsed, are those of `status --check`.
 pub(super) fn is_requested(arguments: &[OsString]) -> bool {
     let is = |option: &str| {
         let prefix = format!("{option}=");

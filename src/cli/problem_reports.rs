@@ -1,9 +1,10 @@
 //! Reports of `pouch fetch` about accounts, and sources of accounts, that cannot be used.
 //!
-//! The cause may last: the database of `accounts-command` is down, or a file of another user has a
-//! mistake. Each run from cron would send mail about it. So these problems are reported as those of
-//! accounts that are fetched ([`ReportTimes`](crate::domain::report_times::ReportTimes)): at once,
-//! and then daily. A later round of `--every` reports only what has changed.
+//! The cause may last, for example if the database of `accounts-command` is down, or if a file of
+//! another user has a mistake. Without a limit, each run from cron would send mail about it. So
+//! these problems are reported like those of fetched accounts
+//! ([`ReportTimes`](crate::domain::report_times::ReportTimes)): at once, and then daily. A later
+//! round of `--every` reports only what has changed.
 
 use std::collections::HashSet;
 
@@ -23,22 +24,22 @@ use crate::{
     sys::user,
 };
 
-/// The reports of a command that fetches.
+/// The reports of a `fetch` command.
 pub(super) struct ProblemReports {
-    /// The accounts that the command was given.
+    /// The accounts on the command line; empty for all accounts.
     names: Vec<String>,
     /// The problems of this round, until they are reported.
     pending: Vec<Problem>,
     /// The problems of the last round.
     known: HashSet<Key>,
-    /// Whether no round has begun yet.
+    /// Whether the next round is the first one.
     is_first: bool,
     exit: Exit,
 }
 
 impl ProblemReports {
-    /// Collects the problems before the first round, if the command uses all accounts. Stores the list
-    /// of `accounts-command` for runs in which the command fails.
+    /// Collects the problems before the first round if the command uses all accounts. Stores the
+    /// list of `accounts-command` for runs in which that command fails.
     ///
     /// # Errors
     /// A signal.
@@ -51,7 +52,7 @@ impl ProblemReports {
             exit: Exit::OK,
         };
         if context.handover.is_some() {
-            // the other process reports them
+            // the process that started this one reports them
         } else if names.is_empty() {
             reports.pending = all(context)?;
         } else {
@@ -61,7 +62,7 @@ impl ProblemReports {
         Ok(reports)
     }
 
-    /// Adds the accounts that cannot be run in this round.
+    /// Adds accounts that cannot be run in this round.
     pub fn add(&mut self, failed: Vec<(String, Error)>) {
         self.pending
             .extend(failed.into_iter().map(|(account, error)| Problem {
@@ -82,7 +83,8 @@ impl ProblemReports {
     }
 
     /// Reads all sources of accounts again, and collects the problems. Returns the names of the
-    /// accounts to fetch, which are empty for all accounts, or `None` if there are none.
+    /// accounts to fetch (an empty list for all accounts), or `None` if there is no account to
+    /// fetch.
     ///
     /// # Errors
     /// A signal.
@@ -107,7 +109,7 @@ impl ProblemReports {
         Ok(is_usable.then_some(usable))
     }
 
-    /// Reports the problems of the round that begins, as far as that is necessary.
+    /// Reports the problems of the round that begins if a report is due.
     pub fn report(&mut self, context: &CommandContext) {
         let problems = std::mem::take(&mut self.pending);
         let problems = problems.as_slice();
@@ -120,7 +122,7 @@ impl ProblemReports {
         let (due, problems) = if self.names.is_empty() {
             due(context, problems)
         } else {
-            // a run of all accounts records the reports
+            // only a run of all accounts records the reports
             (problems.iter().map(is_new).collect(), problems.to_vec())
         };
         let is_watched = watched() || context.level >= Level::Verbose;
@@ -160,7 +162,7 @@ fn report_recovery(context: &CommandContext) {
 fn all(context: &CommandContext) -> Result<Vec<Problem>> {
     let mut problems = context.setup.problems()?;
     let created = match context.setup.explicit_state_dir() {
-        // it will have directories of users
+        // it will contain directories of other users
         Some(dir) if geteuid().is_root() && context.setup.has_users(&[]) => {
             user::create_shared_dir(&dir)
         }
@@ -175,7 +177,7 @@ fn all(context: &CommandContext) -> Result<Vec<Problem>> {
     Ok(problems)
 }
 
-/// Returns for each problem whether a report is due, and the problems with the time at which they
+/// Returns for each problem whether a report is due, and the problems with the times at which they
 /// began.
 fn due(context: &CommandContext, problems: &[Problem]) -> (Vec<bool>, Vec<Problem>) {
     let all = vec![true; problems.len()];
@@ -189,7 +191,7 @@ fn due(context: &CommandContext, problems: &[Problem]) -> (Vec<bool>, Vec<Proble
     };
     let now = dirs::clock().now();
     let mut store = ProblemStore::read(&state_dir.path);
-    // without the times, all are reported
+    // if the times cannot be recorded, all problems are reported
     let due = store.update(problems, audience, now).unwrap_or(all);
     let dated = problems.iter().map(|problem| store.dated(problem, now));
     (due, dated.collect())

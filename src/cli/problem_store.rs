@@ -1,7 +1,7 @@
-//! When accounts and sources of accounts that cannot be used were reported.
+//! The times at which unusable accounts and sources of accounts were reported.
 //!
-//! An account that cannot be used has no ledger to record that. So the problems of the last run are
-//! in a file in the state directory, which does not exist if there are none.
+//! An account that cannot be used has no ledger in which to record them. So the problems of the
+//! last run are stored in a file in the state directory. Without problems, the file does not exist.
 
 use std::{
     collections::HashMap,
@@ -24,10 +24,10 @@ use crate::{
 /// The name of the file in the state directory.
 const FILE: &str = "problems.json";
 
-/// The largest file that is read, in bytes.
+/// The maximum size of the file, in bytes.
 const LARGEST: u64 = 64 << 20;
 
-/// What identifies a problem. Its facts may differ in each run.
+/// The identity of a problem. Its facts are not included, since they may differ in each run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Key {
     account: Option<String>,
@@ -68,7 +68,7 @@ pub(super) struct ProblemStore {
 }
 
 impl ProblemStore {
-    /// Reads the problems in a state directory. A file that cannot be read counts as none.
+    /// Reads the problems in a state directory. If the file cannot be read, there are none.
     pub fn read(state_dir: &Path) -> Self {
         let path = state_dir.join(FILE);
         let bytes = files::read(&path, LARGEST).unwrap_or_default();
@@ -76,7 +76,7 @@ impl ProblemStore {
         Self { path, records }
     }
 
-    /// Returns a problem with the time at which it began, if that was in an earlier run.
+    /// Returns the problem, with the time at which it began if that was in an earlier run.
     pub fn dated(&self, problem: &Problem, now: Timestamp) -> Problem {
         let key = Key::of(problem);
         let known = self.records.iter().find(|record| record.key == key);
@@ -91,7 +91,7 @@ impl ProblemStore {
         }
     }
 
-    /// Replaces the problems by those of this run. Returns for each whether a report is due.
+    /// Replaces the problems with those of this run. Returns for each whether a report is due.
     ///
     /// # Errors
     /// The file cannot be written.

@@ -114,8 +114,8 @@ impl Setup {
         Ok(Arc::clone(listed.insert(new)))
     }
 
-    /// Reads the config again, and runs `accounts-command` again if its accounts are in use. The last
-    /// valid version of a source is used in place of one that is not valid any more.
+    /// Reads the config again, and runs `accounts-command` again if its accounts are in use. If a
+    /// source is no longer valid, its last valid version stays in use.
     ///
     /// # Errors
     /// A signal.
@@ -131,7 +131,7 @@ impl Setup {
         }
         let listed = self.listed.get_mut();
         let listed = listed.unwrap_or_else(PoisonError::into_inner).take();
-        // another command is run when its accounts are needed
+        // a changed command is run when its accounts are needed
         if let Some(previous) = listed
             && argv.is_some()
             && self.command() == argv.as_deref()
@@ -323,8 +323,8 @@ impl Setup {
         Ok(accounts)
     }
 
-    /// Returns those of the names that are accounts, and what is wrong with the others. If `names` is
-    /// empty, the only problem is that no account is enabled.
+    /// Returns the names that are accounts, and the problems of the others. If `names` is empty,
+    /// the only possible problem is that no account is enabled.
     pub fn usable(&self, names: &[String], overrides: &Overrides) -> (Vec<String>, Vec<Problem>) {
         let mut usable = Vec::new();
         let mut problems = Vec::new();

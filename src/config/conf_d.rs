@@ -30,7 +30,7 @@ const MAX_LINKS: usize = 40;
 pub struct Part {
     /// Its path.
     pub path: PathBuf,
-    /// What it contains, unless it cannot be read or must not be used.
+    /// The content, or an error if the file cannot be read or must not be used.
     pub content: Result<Content, Error>,
 }
 
@@ -48,8 +48,8 @@ pub fn dir(config: &Path) -> PathBuf {
     config.with_file_name("conf.d")
 }
 
-/// Reads the files beside the config file at `config`, in the order of their names. `home` is the
-/// home directory, and `user_name` returns the name of a user.
+/// Reads the files in `conf.d` next to the config file at `config`, in the order of their names.
+/// `home` is the home directory, and `user_name` returns the name of a user.
 ///
 /// # Errors
 /// The directory cannot be read, or other users can change it.
@@ -62,7 +62,7 @@ pub fn read(
     let mut parts = Vec::new();
     for path in paths(&dir, &tilde(&dir, home))? {
         let content = content(&path, home, user_name).transpose();
-        // it may have been removed in the meantime
+        // the file may have been removed in the meantime
         parts.extend(content.map(|content| Part { path, content }));
     }
     Ok(parts)
@@ -102,7 +102,7 @@ fn is_config(name: &[u8]) -> bool {
     name.ends_with(b".toml") && !name.starts_with(b".")
 }
 
-/// Reads a file. Returns `None` if it does not exist any more.
+/// Reads a file. Returns `None` if it no longer exists.
 fn content(
     path: &Path,
     home: &Path,

@@ -10,7 +10,7 @@ pub const UNSET: &str = "unset";
 pub enum Source {
     /// The default.
     Default,
-    /// The config file. Shared, since ten thousand accounts have half a million values.
+    /// The config file. It is shared, because ten thousand accounts have half a million values.
     File(Arc<Position>),
     /// A flag or another part of the command line.
     Flag(&'static str),
@@ -56,7 +56,7 @@ pub struct Located<T> {
 }
 
 impl<T> Located<T> {
-    /// Returns a value for a table. It is shared: there may be many thousand accounts, and each has
+    /// Returns a value for a table. Values are shared, because each of many thousand accounts has
     /// the values of `[defaults]`.
     pub fn new(value: T, source: Source) -> Arc<Self> {
         Arc::new(Self { value, source })

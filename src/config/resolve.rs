@@ -343,7 +343,7 @@ pub(super) fn build(
     let table = with_defaults(table);
     // the port depends on `tls`
     let is_shown = |setting: &Setting| setting.source != Source::Default || setting.key == "port";
-    // collecting them would keep the space for all keys
+    // `collect` would keep the capacity for all keys
     let mut settings = Vec::new();
     settings.extend(table.settings().into_iter().filter(is_shown));
     settings.shrink_to_fit();

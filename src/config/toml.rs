@@ -90,7 +90,7 @@ pub(super) enum Role {
     StoredList,
 }
 
-/// The text of a file, which its accounts share.
+/// The text of a file, shared by its accounts.
 #[derive(Clone, Debug)]
 pub struct SharedText(Arc<Document>);
 
@@ -112,7 +112,7 @@ impl File {
         Self::decode(&absolute, &tilde(path, home), &bytes)
     }
 
-    /// Returns whether the file at `path` can be read, and still has the text of this one.
+    /// Returns whether the file at `path` can be read and still has this text.
     pub fn is_current(&self, path: &Path, home: &Path) -> bool {
         let bytes = file::read(path, home);
         bytes.is_ok_and(|bytes| file::decode("", &bytes).is_ok_and(|text| text == self.text()))
@@ -123,7 +123,7 @@ impl File {
         &self.document.text
     }
 
-    /// Returns the text of the file, without a copy of it.
+    /// Returns the text of the file without copying it.
     pub fn shared_text(&self) -> SharedText {
         SharedText(Arc::clone(&self.document))
     }

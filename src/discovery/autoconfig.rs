@@ -7,10 +7,10 @@ use crate::domain::{
     mail_server::{Encryption, MailServer, user_of},
 };
 
-/// The most elements, comments and texts of a document.
+/// The maximum number of elements, comments and texts in a document.
 const MAX_NODES: u32 = 10_000;
 
-/// The most attributes of a document.
+/// The maximum number of attributes in a document.
 const MAX_ATTRIBUTES: usize = 1_000;
 
 /// The longest login name.

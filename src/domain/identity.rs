@@ -23,8 +23,8 @@
 //!
 //! An empty mailbox is no evidence. An address is therefore new until a message was recorded under
 //! it, and is compared then. If an account changes its address while the server has none of the
-//! known messages, the mailbox counts as another one; so if the account gets the old address again,
-//! that is compared as well.
+//! known messages, the new address counts as another mailbox. If the account gets the old address
+//! again, that address is compared as well.
 
 /// The number of headers that are compared per known mailbox.
 const SAMPLE: usize = 8;

@@ -449,7 +449,7 @@ pub fn provider_domain(exchanger: &str) -> Option<String> {
     Some(labels[from..].join("."))
 }
 
-/// Returns the domains of the tables, each as its first label and the rest.
+/// Returns the domains of the tables, each divided into the first label and the rest.
 pub fn domains() -> impl Iterator<Item = (&'static str, &'static str)> {
     let without = WITHOUT_POP3.iter().flat_map(|it| it.domains);
     let all = TABLE.iter().flat_map(|row| row.domains).chain(without);

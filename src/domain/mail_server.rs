@@ -3,7 +3,7 @@
 //! The password is sent to the server that is chosen here. A certificate proves the name of a
 //! server, but not that it is the right server for the address: that depends on the source of the
 //! name. The table of [known servers](super::known_server) and documents over HTTPS are
-//! authenticated. DNS is not, so the user has to confirm a name from DNS that is not below the domain
+//! authenticated. DNS is not, so the user has to confirm a name from DNS that is outside the domain
 //! of the address (RFC 6186 §6).
 
 use super::mail_address::{MailAddress, is_below};

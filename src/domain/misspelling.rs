@@ -6,15 +6,14 @@ use super::{
 };
 use crate::text::closest;
 
-/// The length from which a first label is compared. Short ones differ from many others by a letter:
-/// `mailo.com` is not `mail.com`.
+/// The minimum length of a first label that is compared. Short labels differ from many others by
+/// one letter: `mailo.com` is not `mail.com`.
 const SHORTEST_LABEL: usize = 5;
 
-/// Returns the domain of a known provider of which the domain of an address is probably a
-/// misspelling.
+/// Returns the domain of a known provider that the domain of an address probably misspells.
 ///
-/// `None` if a provider has that domain. The suggestion is made before anything is sent to the
-/// misspelled domain, whose owner may collect passwords.
+/// Returns `None` if the domain belongs to a known provider. The suggestion is made before anything
+/// is sent to the misspelled domain, whose owner may collect passwords.
 pub fn misspelled(address: &MailAddress) -> Option<String> {
     if by_domain(address).is_some() {
         return None;
@@ -36,7 +35,7 @@ fn is_slip(written: &str, (label, rest): (&str, &str)) -> bool {
             && first.chars().next() == label.chars().next()
             && closest(first, [label]).is_some();
     }
-    // a country in which the provider has no domain is not a misspelling
+    // the domain of another country is not a misspelling
     let is_country = others.len() == 2 && !(rest == "com" && ["co", "cm", "om"].contains(&others));
     first == label && !is_country && strsim::damerau_levenshtein(others, rest) == 1
 }

@@ -1,7 +1,7 @@
-//! When a problem that lasts is reported.
+//! The times at which a lasting problem is reported.
 //!
-//! A transient problem is reported after it has lasted for a day, any other at once, and both again
-//! every day.
+//! A transient problem is reported once it has lasted for a day, any other problem at once. Both
+//! are reported again every day.
 
 use super::time::{TimeSpan, Timestamp};
 
@@ -17,20 +17,20 @@ pub enum Audience {
     Unattended,
 }
 
-/// The beginning of a problem, and the time of its next report.
+/// The start of a problem and the time of its next report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportTimes {
     /// The time when it began.
     pub since: Timestamp,
-    /// The time from which it is reported again. `None` if it was not reported yet.
+    /// The time of the next report, or `None` if the problem has not been reported.
     pub due: Option<Timestamp>,
 }
 
 impl ReportTimes {
     /// Returns the times after a run with a problem, and whether a report is due now. `earlier` are
-    /// those of the same problem in the last run, if it had it.
+    /// those of the same problem in the last run, if it occurred there.
     ///
-    /// A person who sees a problem at the terminal need not be the one who gets cron's mail, so that
+    /// The person who sees a problem at the terminal may not be the one who gets cron's mail. So
     /// `audience` decides when the next report is due: a day later, or in the next unattended run.
     #[must_use]
     pub fn next(
@@ -40,7 +40,7 @@ impl ReportTimes {
         now: Timestamp,
     ) -> (Self, bool) {
         let tomorrow = now.after(A_DAY);
-        // times that were recorded while the clock was ahead count as none
+        // times that were recorded while the clock was ahead are ignored
         let since = earlier.map(|times| times.since);
         let since = since.filter(|since| *since <= now).unwrap_or(now);
         let due = earlier.and_then(|times| times.due);

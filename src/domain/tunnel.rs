@@ -1,11 +1,11 @@
-//! Which failures of a tunnel need a person. The tunnel is a `connect-command`, or is started by
-//! `before`.
+//! The failures of a tunnel that only a person can resolve. The tunnel is a `connect-command` or is
+//! started by `before`.
 //!
-//! Such a failure is reported only if it lasts for a day: a tunnel fails whenever the network is
-//! down. ssh(1) also fails if the host key of its server is unknown or has changed, or if the server
-//! accepts none of the user's keys. No later run succeeds then, so the failure is reported at once.
-//! The exit status of ssh is 255 in all of these cases, so only the text on its standard error
-//! tells them apart. The texts are those of OpenSSH, which does not translate them.
+//! Most failures are reported only once they have lasted a day, since a tunnel fails whenever the
+//! network is down. But ssh(1) also fails if the host key of its server is unknown or has changed,
+//! or if the server accepts none of the user's keys. Later runs would fail as well, so these
+//! failures are reported at once. The exit status of ssh is 255 in all cases, so only the text on
+//! standard error distinguishes them. OpenSSH does not translate its texts.
 
 /// Texts that ssh prints, each with a hint.
 const TEXTS: [(&str, &str); 2] = [
@@ -21,8 +21,8 @@ const TEXTS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Returns the hint for a failure that needs a person, given what the command printed. `None` if it
-/// may be transient.
+/// Returns the hint for a failure that only a person can resolve, given the lines that the command
+/// printed, or `None` if the failure may be transient.
 pub fn hint<'t>(printed: impl IntoIterator<Item = &'t str>) -> Option<&'static str> {
     printed.into_iter().find_map(|line| {
         let known = TEXTS.iter().find(|(text, _)| line.contains(text));

@@ -22,7 +22,7 @@ pub(super) struct Basis<'a> {
     pub(super) maildirs: &'a [MaildirState],
     /// Messages that an interrupted run delivered and did not record.
     pub(super) recovered: &'a [Recovered],
-    /// Whether the mailbox was recognised, so that it is not compared with others again.
+    /// Whether the mailbox was recognised and need not be compared with others again.
     pub(super) is_recognised: bool,
     pub(super) now: Timestamp,
 }

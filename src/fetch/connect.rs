@@ -226,8 +226,8 @@ fn open(
     })
 }
 
-/// Returns the error of a `connect-command` that ended because a person has to act. Returns other
-/// errors unchanged.
+/// Returns the error for a `connect-command` that failed because of a problem that only a person
+/// can resolve. Returns other errors unchanged.
 fn with_refusal_of_command(error: Error, account: &Account) -> Error {
     let facts = error.facts().iter().map(String::as_str);
     match (&account.connect_command, tunnel::hint(facts)) {

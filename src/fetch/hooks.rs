@@ -13,9 +13,9 @@ use crate::{
 /// command that prints the password may need the network as well.
 ///
 /// # Errors
-/// [`Kind::Deferred`] if the command failed or timed out; [`Kind::Denied`] if ssh failed in it and a
-/// person has to act; [`Kind::Config`] if it, or a command of its shell, cannot be run. Or a signal
-/// ended the run.
+/// [`Kind::Deferred`] if the command failed or timed out; [`Kind::Denied`] if ssh failed in it
+/// because of a problem that only a person can resolve; [`Kind::Config`] if it, or a command of its
+/// shell, cannot be run. Also an error if a signal ended the run.
 pub fn before(account: &Account, env: &RunEnv) -> Result<()> {
     let Some(argv) = &account.before else {
         return Ok(());

@@ -108,20 +108,20 @@ impl Recognised {
 enum Sampled {
     /// Its UID is unknown.
     Unknown,
-    /// Its UID is known, with the fingerprint of the header if that is known.
+    /// Its UID is known. The fingerprint of its header is included if it is known.
     Known(Option<Fingerprint>),
 }
 
-/// A known mailbox, and what it has in common with the listing. Its ledger is closed: there may be
-/// hundreds of mailboxes with the same UIDs.
+/// A known mailbox, and what it has in common with the listing. Its ledger is not kept open, since
+/// there may be hundreds of mailboxes with the same UIDs.
 struct Comparison {
     mailbox: KnownMailbox,
     candidate: Candidate,
     /// The messages whose headers are compared: their indices in the listing, and whether their
     /// UIDs are known.
     sample: Vec<(usize, Sampled)>,
-    /// If there are unknown UIDs in the sample: the fingerprints of the messages that the server
-    /// should still have, and that are not listed.
+    /// If there are unknown UIDs in the sample: the fingerprints of the unlisted messages that the
+    /// server should still have.
     absent: HashSet<Fingerprint>,
     /// Whether its messages are being fetched, so that more will be known about them.
     is_pending: bool,
@@ -214,11 +214,12 @@ pub(super) fn identify(
     }
 }
 
-/// The state of the lock after this process has had it, and the time since when no other process has
-/// had it.
+/// The state of the lock when this process released it, and the time since which no other process
+/// has held it.
 static LAST_LOCK: Mutex<Option<(Mark, Instant)>> = Mutex::new(None);
 
-/// Returns since when no other process has had the lock, which was taken just now.
+/// Returns the time since which no other process has held the lock, which this process has just
+/// taken.
 fn undisturbed_since(lock: &Lock) -> Instant {
     // a poisoned lock is safe to use: the value is always complete
     let mut last = LAST_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
@@ -230,7 +231,7 @@ fn undisturbed_since(lock: &Lock) -> Instant {
     since
 }
 
-/// Compares the UIDs of the listing with those of the known mailboxes. Returns those mailboxes that
+/// Compares the UIDs of the listing with those of the known mailboxes. Returns the mailboxes that
 /// the listed one may be.
 fn compare_uids(
     basis: &Basis<'_>,
@@ -306,7 +307,7 @@ fn compare(
     })
 }
 
-/// Reads the fingerprints of the messages whose headers are compared. `recovered` has those of
+/// Reads the fingerprints of the messages whose headers are compared. `recovered` contains those of
 /// messages that an interrupted run delivered without recording them.
 fn sampled(
     reader: &Reader,

@@ -133,8 +133,8 @@ impl AccountRun<'_> {
             .admit(reconciled, messages, Some(&self.run), now)
     }
 
-    /// Returns the plan for the deletions: a new message that did not arrive does not count for
-    /// `keep-newest` and `keep-total`.
+    /// Returns the plan for the deletions, in which new messages that did not arrive do not count
+    /// for `keep-newest` and `keep-total`.
     fn after_fetching(
         &self,
         plan: Plan,

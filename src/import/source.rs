@@ -53,11 +53,11 @@ impl Source {
     }
 }
 
-/// The length of the beginning that shows what kind of file it is, in bytes.
+/// The length of the part of a file from which its kind is determined, in bytes.
 const HEAD: usize = 256;
 
-/// Returns whether a file is not text: more than one in 20 bytes at its beginning are control
-/// characters. NUL bytes do not count, since getmail's state files contain some.
+/// Returns whether a file is not text: at its beginning, more than one byte in 20 is a control
+/// character. NUL bytes do not count, since getmail's state files contain some.
 pub fn is_binary(bytes: &[u8]) -> bool {
     let head = &bytes[..bytes.len().min(HEAD)];
     let decoded = utf16(head);
@@ -66,8 +66,8 @@ pub fn is_binary(bytes: &[u8]) -> bool {
     head.iter().filter(is_odd).count() * 20 > head.len()
 }
 
-/// Returns the order of bytes in UTF-16 without a byte order mark, if every other byte at the
-/// beginning of a file is NUL, as in ASCII text.
+/// Returns the byte order of UTF-16 without a byte order mark if every other byte at the beginning
+/// of a file is NUL, as for ASCII text.
 fn unmarked_utf16(bytes: &[u8]) -> Option<fn([u8; 2]) -> u16> {
     let head = &bytes[..bytes.len().min(HEAD)];
     let has = |from: usize, is_nul: bool| {

@@ -1,17 +1,18 @@
-//! The mailboxes that a new address may lead to: those that the account used before, and those with
-//! one of the listed UIDs. Few have one, so that few ledgers are compared with the listing.
+//! The known mailboxes that a new address may lead to: those that the account used before, and
+//! those with one of the listed UIDs. There are few of them, so few ledgers are compared with the
+//! listing.
 //!
 //! In the first run of ten thousand accounts, looking at the files of all ledgers for each new
-//! address would take an hour. Therefore they are read at most once a second, and later changes are
-//! found in another way:
+//! address would take an hour. Therefore the files are read at most once a second, and later
+//! changes are found in other ways:
 //!
 //! - This process [notes](note) the UIDs that it records.
 //! - Another process records the first messages of a mailbox only while it has the lock on new
 //!   addresses. After another process has had that lock, all ledgers are read again.
 //!
-//! The only messages that are missed are those that another process recorded in the last seconds in
-//! a mailbox that had messages before. If this process had been a few seconds faster, it could not
-//! have found them either.
+//! The only messages that are missed are those that another process has recorded within the last
+//! seconds in a mailbox that had messages before. Had this process been a few seconds faster, it
+//! would not have found them either.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -31,7 +32,7 @@ use crate::{
     error::Result,
 };
 
-/// The largest number of UIDs that are kept, of all mailboxes.
+/// The maximum number of UIDs in the index, of all mailboxes.
 const MAX_UIDS: usize = 8_000_000;
 
 /// The hashes of the UIDs in each ledger.
@@ -48,7 +49,8 @@ struct Index {
     /// When reading began. Later changes may be missing.
     began: Instant,
     known: Arc<Mailboxes>,
-    /// The hashes of the UIDs of each mailbox. `None` if they were too many or cannot be read.
+    /// The hashes of the UIDs of each mailbox. `None` if there are too many or the ledger cannot be
+    /// read.
     uids: Vec<Option<Arc<[u32]>>>,
 }
 
@@ -66,7 +68,7 @@ pub(super) fn note<'u>(ledger: &Path, uids: impl Iterator<Item = &'u Uid>) {
         return;
     };
     let mut recorded = lock(&RECORDED);
-    // an index that does not have them is no longer valid
+    // an index without them is no longer valid
     let is_old = |first: &Recorded| now.duration_since(first.at) > 2 * LONGEST;
     while recorded.front().is_some_and(is_old) {
         recorded.pop_front();
@@ -78,9 +80,9 @@ pub(super) fn note<'u>(ledger: &Path, uids: impl Iterator<Item = &'u Uid>) {
     });
 }
 
-/// Returns the mailboxes in `state_dir` that a new address may lead to, if it lists these messages
-/// and `account` uses it. The caller has the lock on new addresses, which no other process has had
-/// since `undisturbed`.
+/// Returns the mailboxes in `state_dir` that a new address of `account` may lead to if its server
+/// lists these messages. The caller holds the lock on new addresses, which no other process has
+/// held since `undisturbed`.
 ///
 /// # Errors
 /// A ledger cannot be read.
@@ -176,8 +178,7 @@ const BITS: usize = 1 << 16;
 /// The UIDs of a listing, to compare with those of many mailboxes.
 struct ListedUids {
     hashes: HashSet<u32>,
-    /// The bits with the numbers of the hashes, modulo [`BITS`]. Most UIDs of other mailboxes are
-    /// excluded by one bit.
+    /// A bit for each hash, modulo [`BITS`]. One bit excludes most UIDs of other mailboxes.
     filter: Box<[u64]>,
 }
 

@@ -55,7 +55,7 @@ impl LedgerFile {
         }
     }
 
-    /// Returns the file at this path, or `None` if it does not have the name of a ledger.
+    /// Returns the file at this path, or `None` if its name is not that of a ledger.
     pub(super) fn at(path: &Path) -> Option<Self> {
         let stem = path.file_name()?.to_str()?.strip_suffix(".db")?;
         Some(Self {
@@ -95,7 +95,7 @@ impl LedgerFile {
         self.remove()
     }
 
-    /// Changes the ledger, which is not that of this run.
+    /// Changes the ledger, which is not the one of this run.
     fn change(&self, sql: &str, parameters: impl Params) -> Result<()> {
         let path = self.path();
         let changed = connect(&path).and_then(|ledger| ledger.execute(sql, parameters));
@@ -156,7 +156,8 @@ impl KnownMailbox {
         used.is_some_and(|(_, used)| used == account)
     }
 
-    /// Returns whether it has the address of `mailbox`, and they do not both have a name.
+    /// Returns whether the mailbox has the address of `mailbox`. Returns `false` if both have a
+    /// name.
     fn is_at(&self, mailbox: &MailboxId) -> bool {
         self.has(&mailbox.address) && (mailbox.name.is_none() || self.name.is_none())
     }
@@ -231,7 +232,7 @@ pub fn shared(state_dir: &Path) -> Result<Mailboxes> {
     Ok((found, failed))
 }
 
-/// Returns what a ledger says about its mailbox. It is not read again if it has not changed since.
+/// Returns the mailbox of a ledger. The ledger is read only if it has changed since the last call.
 ///
 /// # Errors
 /// It cannot be read.
@@ -557,10 +558,10 @@ pub(super) fn release(file: &LedgerFile, mailbox: &MailboxId, is_new: bool) -> R
     Ok(())
 }
 
-/// Records that `account` uses the mailbox in `file` from now on: if the server has no message of
-/// another mailbox that the account used before, these may be the same one. If the account gets an
-/// address of that other one again, its messages are compared. `left` are ledgers with no message
-/// that is listed now, whatever was listed in the last run.
+/// Records that `account` uses the mailbox in `file` from now on. If the account used another
+/// mailbox before, of which the server had no message, both may be the same. So if the account gets
+/// an address of the other mailbox again, its messages are compared.
+/// `left` are the ledgers none of whose messages is listed now, whatever was listed in the last run.
 ///
 /// # Errors
 /// A ledger cannot be written.

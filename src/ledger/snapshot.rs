@@ -1,10 +1,9 @@
 //! What the ledgers of a state directory say about their mailboxes, kept in memory.
 //!
-//! A new address may lead to any known mailbox, so that all ledgers are read for it
-//! ([`candidates`](super::candidates)). For the first run of thousands of accounts, that would be
-//! millions of databases to open. An index on disk was rejected (see
-//! [`mailboxes`](super::mailboxes)); this one belongs to the process, and the files decide whether it
-//! is valid.
+//! A new address may lead to any known mailbox, so all ledgers are read for it
+//! ([`candidates`](super::candidates)). In the first run of thousands of accounts, millions of
+//! databases would be opened. An index on disk was rejected (see [`mailboxes`](super::mailboxes));
+//! this one is kept in the memory of the process, and the files decide whether it is valid.
 //!
 //! Nothing here opens a ledger other than through SQLite: closing a file that was opened in another
 //! way would release SQLite's locks in this process.
@@ -20,10 +19,10 @@ use std::{
 
 use crate::{error::Result, sys::clock::Clock};
 
-/// How long a [`Recent`] value is valid that is read in a moment.
+/// How long a [`Recent`] value stays valid if reading it takes only a moment.
 const LIFETIME: Duration = Duration::from_secs(1);
 
-/// How long a [`Recent`] value is valid at most.
+/// The longest time for which a [`Recent`] value stays valid.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
 /// The age from which the time of a file is different after each write, in seconds. File systems
@@ -91,8 +90,8 @@ impl<T: Clone> Snapshots<T> {
 /// A value for each state directory, which is valid for a short time.
 pub(super) struct Recent<T>(Mutex<HashMap<PathBuf, Latest<T>>>);
 
-/// The latest value for a state directory. Whoever reads a new one holds the lock, and others wait
-/// for that value: with hundreds of threads, each would otherwise read all ledgers.
+/// The latest value for a state directory. The thread that reads a new value holds the lock, and
+/// the others wait for that value; otherwise, each of hundreds of threads would read all ledgers.
 type Latest<T> = Arc<Mutex<Option<Reading<T>>>>;
 
 /// A value, and when it was read.
@@ -120,9 +119,9 @@ impl<T> Default for Recent<T> {
 }
 
 impl<T> Recent<T> {
-    /// Returns what `read` returned a short time ago, or returns now. A value is not older than
-    /// `since`, if that is given, or than [`LONGEST`], and reading takes at most a tenth of the time
-    /// of this process.
+    /// Returns the value that `read` returned a short time ago, or calls it again. The value is
+    /// never older than `since`, if given, or than [`LONGEST`], and reading takes at most a tenth
+    /// of the time of this process.
     ///
     /// # Errors
     /// That of `read`.

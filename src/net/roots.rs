@@ -213,7 +213,7 @@ fn is_plain(file: &Path) -> bool {
     file.is_file() && fs::read(file).is_ok_and(|pem| certificates(&pem).count() == entries(&pem))
 }
 
-/// Returns whether `directory` has a certificate under the hash of its subject.
+/// Returns whether `directory` contains a certificate under the hash of its subject.
 fn is_hashed(directory: &Path) -> bool {
     fs::read_dir(directory)
         .is_ok_and(|mut entries| entries.any(|it| it.is_ok_and(|it| is_hash(&it.file_name()))))

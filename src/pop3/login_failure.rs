@@ -1,4 +1,4 @@
-//! Why a login failed, and what the server has learned of the secret.
+//! The reason for a failed login, and what the server has learned about the secret.
 
 use super::{
     command::Command,
@@ -42,10 +42,10 @@ impl LoginFailure {
 pub enum SecretStatus {
     /// It was not sent.
     Unsent,
-    /// It was sent or proven, and the response did not say whether it is right.
+    /// It was sent or proven, and the response did not show whether it is right.
     Sent,
     /// The server refused the login, which is not expected to succeed with the same secret. The
-    /// refusal may have come after the user name already.
+    /// refusal may have followed the user name, before the secret was sent.
     Refused,
     /// The secret is right, and something else failed.
     Accepted,
@@ -99,8 +99,8 @@ impl RefusedAttempt<'_> {
         LoginFailure { error, secret }
     }
 
-    /// Returns whether the server does not have the mechanism, which it does not announce either.
-    /// Dovecot, Cyrus and Courier refuse it by the code or the words of a wrong password. Some servers
+    /// Returns whether the server lacks the mechanism, which it does not announce either. Dovecot,
+    /// Cyrus and Courier refuse it with the code or the text for a wrong password. Some servers
     /// have no mechanism at all, and refuse USER, until TLS is used.
     fn is_about_mechanism(&self) -> bool {
         let offer = offer(self.capabilities);

@@ -59,7 +59,7 @@ pub struct Transaction<S> {
 /// How far a session got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The server accepted the login. The capabilities are those from before it.
+    /// The server accepted the login. The capabilities are those from before the login.
     LoggedIn,
     /// The listing of the mailbox was requested.
     Listing,

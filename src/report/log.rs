@@ -197,8 +197,8 @@ fn pairs(fields: &Value) -> String {
     text
 }
 
-/// Returns whether a fact is a line of a config, or a mark below it: `9 | [account.work]`. The error
-/// has the number of the line.
+/// Returns whether a fact is a line of a config, such as `9 | [account.work]`, or a mark below it.
+/// The error contains the number of the line.
 fn is_excerpt(fact: &str) -> bool {
     let fact = fact.trim_start();
     let rest = fact.trim_start_matches(|c: char| c.is_ascii_digit());

@@ -35,7 +35,7 @@ pub struct Plain {
 pub struct Rounds {
     /// The clock, for the time of each line.
     clock: Clock,
-    /// Whether another process has run the first round.
+    /// Whether another process ran the first round.
     is_later: bool,
     accounts: Mutex<HashMap<String, Round>>,
     hosts: Mutex<Hosts>,
@@ -60,7 +60,7 @@ struct Round {
 }
 
 impl Rounds {
-    /// Returns the state before the first round. With `is_later`, another process has run that one.
+    /// Returns the state before the first round. With `is_later`, another process has run it.
     pub fn new(clock: Clock, is_later: bool) -> Self {
         Self {
             clock,

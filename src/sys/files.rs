@@ -148,7 +148,7 @@ pub fn created_at(path: &Path) -> io::Result<Option<i64>> {
     Ok(is_recorded.then(|| nanoseconds(time.tv_sec, time.tv_nsec.into())))
 }
 
-/// Returns a time of a file, which is in seconds and nanoseconds, in nanoseconds.
+/// Converts a time of a file from seconds and nanoseconds to nanoseconds.
 pub fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
     seconds
         .saturating_mul(1_000_000_000)
@@ -249,8 +249,8 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     sync(dir)
 }
 
-/// Checks that [`replace`] can write `content` to a file: that its directory, or the nearest one that
-/// exists, takes it. A file without a name is written for that, and nothing remains.
+/// Checks that [`replace`] can write `content` to a file in its directory, or in the nearest parent
+/// that exists. Writes an unnamed temporary file for that, so nothing remains.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -269,7 +269,7 @@ pub fn check_replaceable(path: &Path, content: &[u8]) -> Result<()> {
         Error::file("write a file in", dir, &error)
     };
     let mut draft = tempfile::tempfile_in(dir).map_err(failed)?;
-    // a disk that is full may still have room for an empty file
+    // a full disk may still have room for an empty file
     draft.write_all(content).map_err(failed)?;
     draft.write_all(&[b'\n'; 4096]).map_err(failed)?;
     draft.sync_all().map_err(failed)

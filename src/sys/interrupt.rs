@@ -72,10 +72,10 @@ pub enum Wake {
     Signal,
 }
 
-/// Ends the process by this signal, as the sender of the signal expects.
+/// Ends the process with this signal, as the sender of the signal expects.
 ///
-/// The first process of a container cannot be ended by a signal of its own (see
-/// `pid_namespaces(7)`). It exits with the status that a shell reports for the signal.
+/// The first process of a container cannot end itself with a signal (see `pid_namespaces(7)`). It
+/// exits with the status that a shell reports for the signal.
 pub fn end_process(signal: i32) {
     if is_first_process() {
         low_level::exit(128 + signal);

@@ -37,7 +37,7 @@ pub struct Lock {
     marks: [Mark; 2],
 }
 
-/// The state of the file of a lock. Each process that takes the lock changes it.
+/// The state of a lock file. Each process that takes the lock changes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     text: String,

@@ -138,7 +138,7 @@ pub fn check_directory(path: &Path, shown: &str) -> Result<()> {
     check_owned_directory(path, &format!("the state directory {shown}"), shown)
 }
 
-/// As [`check_directory`], for a directory that messages call `what`.
+/// Like [`check_directory`], for a directory that is named `what` in messages.
 ///
 /// # Errors
 /// [`Kind::Denied`] if other users can write to it.

@@ -124,7 +124,7 @@ impl User {
     }
 }
 
-/// Creates a directory of root with directories of users in it, unless it exists.
+/// Creates a directory of root that will contain directories of users, unless it exists.
 ///
 /// # Errors
 /// It cannot be created.

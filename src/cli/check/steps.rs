@@ -1,4 +1,4 @@
-//! The results of the steps of `pouch check`, printed or as JSON.
+//! The results of the steps of `pouch check`, as text or JSON.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::{
 /// The name of a step.
 pub(in crate::cli) type Step = &'static str;
 
-/// The results of the steps for one account, each of which is printed when it is reported.
+/// The results of the steps for one account. Each is printed as soon as it is known.
 pub(super) struct Steps<'a> {
     context: &'a CommandContext,
     /// The account.
@@ -27,7 +27,7 @@ pub(super) struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    /// Creates the results of no steps. `map_error` is applied to errors before they are printed.
+    /// Creates an empty list of results. `map_error` is applied to errors before they are printed.
     pub(super) fn new(
         context: &'a CommandContext,
         account: &'a Account,
@@ -54,7 +54,7 @@ impl<'a> Steps<'a> {
         exits.fold(Exit::OK, Exit::worst)
     }
 
-    /// Reports a step that succeeded, with a problem that the user should solve.
+    /// Reports a step that succeeded with a warning.
     pub(super) fn warning(&mut self, step: &str, what: &str) {
         if !self.context.global.json {
             let word = self.context.colour.caution("warning");
@@ -67,7 +67,7 @@ impl<'a> Steps<'a> {
     /// Reports a successful step.
     pub(super) fn ok(&mut self, step: &str, what: &str) {
         if !self.context.global.json {
-            // the exit status is reported even if the output cannot be written
+            // a failure to print must not change the exit status
             let _ = print_wrapped(&format!(
                 "  {step:8} {}    {what}\n",
                 self.context.colour.good("ok")
@@ -76,7 +76,7 @@ impl<'a> Steps<'a> {
         self.done.push(json!({ "step": step, "what": what }));
     }
 
-    /// Reports a successful step, with a value that gets a line of its own because it is long.
+    /// Reports a successful step with a long value, which is printed on its own line.
     pub(super) fn ok_with(&mut self, step: &str, what: &str, value: &str) {
         if !self.context.global.json {
             let word = self.context.colour.good("ok");

@@ -1,4 +1,4 @@
-//! An account of the other program while it is imported.
+//! An account of the other program that is being imported.
 
 use std::path::{Path, PathBuf};
 
@@ -42,8 +42,8 @@ impl Candidate {
         seen.is_some_and(|seen| !seen.messages.is_empty() || seen.unfinished > 0)
     }
 
-    /// Returns whether the other program has a password for an account that is in the config, whose
-    /// settings are not changed.
+    /// Returns whether the other program has a password for an account that is already in the
+    /// config. Its settings are not changed, so the password is not stored.
     pub(super) fn keeps_password(&self) -> bool {
         self.existing.is_some() && self.account.password.is_some()
     }

@@ -237,13 +237,13 @@ fn candidates(
         .collect()
 }
 
-/// Marks accounts as unusable if they are not valid in the config, each on its own or together with
-/// those before it.
+/// Marks accounts as unusable if they are not valid in the config, either alone or together with
+/// the accounts before them.
 fn check(candidates: &mut [Candidate], context: &CommandContext, existing: &Existing) {
     let (path, home) = (&context.setup.path, &context.setup.dirs.home);
     let fault = |text: &str| {
         let error = write::check(path, home, text).err()?;
-        // the user cannot look up a line of a config that is not written
+        // the position is omitted: it refers to a config that does not exist
         let place = error.what().strip_prefix(&tilde(path, home));
         let what = place.and_then(|rest| Some(rest.split_once(": ")?.1));
         Some(what.unwrap_or(error.what()).to_owned())
@@ -330,7 +330,7 @@ fn write(
     if !added.is_empty() && !args.dry_run {
         let written = files::replace(path, render::append(&existing.text, &added).as_bytes());
         if written.is_err() {
-            // another import would not replace them
+            // another import would not replace these password files
             for path in &created {
                 let _ = files::remove(path);
             }

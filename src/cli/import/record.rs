@@ -20,7 +20,7 @@ struct StateFiles<'a> {
 }
 
 impl StateFiles<'_> {
-    /// Reads a state file, unless it was read before. Returns its index, and the exit status.
+    /// Reads a state file unless it was read before. Returns its index and the exit status.
     fn read(&mut self, path: &Path) -> Result<(usize, Exit)> {
         if let Some(at) = self.files.iter().position(|(known, ..)| known == path) {
             return Ok((at, Exit::OK));
@@ -109,8 +109,8 @@ pub(super) fn find_seen(
     Ok((files.unused(), exit))
 }
 
-/// Returns whether a block of a state file belongs to an account. A file that names no mailbox was
-/// found by its name, or belongs to the only account.
+/// Returns whether a block of a state file belongs to an account. A file that does not name a
+/// mailbox was found by its file name, or belongs to the only account.
 fn is_of(block: &seen::Block, account: &Account, accounts: usize, named: bool) -> bool {
     match (&block.user, &block.host) {
         (Some(user), Some(host)) => account.user.as_ref() == Some(user) && account.is_at(host),

@@ -105,7 +105,7 @@ fn lines(program: Program, lines: &[Line]) -> String {
 /// Returns the lines about fetched messages.
 fn seen(program: Program, candidate: &Candidate, home: &Path) -> String {
     let is_unused = candidate.account.is_unusable && candidate.existing.is_none();
-    // a record that cannot be read is an error, which is printed as such
+    // a record that cannot be read is printed as an error
     if is_unused || candidate.problem.is_some() {
         return String::new();
     }

@@ -1,4 +1,4 @@
-//! The results of an import that writes, and the next steps.
+//! The results of an import and the next steps.
 
 use super::candidate::Candidate;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     text::{count, shell_word, tilde},
 };
 
-/// Prints what was written, and the next steps.
+/// Prints what was written and the next steps.
 pub(super) fn print(
     context: &CommandContext,
     args: &Args,
@@ -40,7 +40,7 @@ pub(super) fn print(
     Ok(())
 }
 
-/// Returns what was done for an account. `config` is the path of the config.
+/// Returns a description of what was done for an account. `config` is the path of the config.
 fn parts(candidate: &Candidate, args: &Args, config: &str) -> Vec<String> {
     let would = if args.dry_run { "would be " } else { "" };
     let mut parts = Vec::new();
@@ -66,7 +66,7 @@ fn parts(candidate: &Candidate, args: &Args, config: &str) -> Vec<String> {
     parts
 }
 
-/// Returns what the user should know or do before the next run.
+/// Returns advice about an account for the time before the next run.
 fn advice(candidate: &Candidate, args: &Args) -> Vec<String> {
     let name = shell_word(candidate.name());
     let mut advice = Vec::new();

@@ -26,7 +26,7 @@ use crate::{
 /// The longest answer, in bytes. A terminal passes on at most 4095 of a line.
 const MAX_LINE: usize = 4096;
 
-/// The fact of errors that leave the config, and the files of passwords, as they were.
+/// The fact of errors after which the config and the password files are unchanged.
 pub(super) const NOTHING_WRITTEN: &str = "nothing was written";
 
 /// Asks questions.

@@ -19,11 +19,11 @@ use crate::{
     text::shell_word,
 };
 
-/// Adds to an error that nothing was written.
+/// Adds the fact to an error that nothing was written.
 fn unwritten(error: Error) -> Error {
     let error = error.with_fact(NOTHING_WRITTEN);
     match error.kind() {
-        // the general hint is about fetching
+        // the usual hint of this kind is about fetching
         Kind::Io => error.with_hint("free space on that disk, or choose another with `--config`"),
         _ => error,
     }
@@ -50,7 +50,7 @@ impl Init<'_> {
         written
     }
 
-    /// Checks that the account can be written, before the user answers questions for nothing.
+    /// Checks that the account can be written, before the user answers any questions.
     ///
     /// # Errors
     /// The config cannot be written.

@@ -272,10 +272,10 @@ impl Init<'_> {
         Ok(address)
     }
 
-    /// Sets the source of the secret: that of an option, or the answer of the user.
+    /// Sets the source of the secret from an option or the user's answer.
     ///
     /// # Errors
-    /// A question was not answered, or an option is not valid in the config.
+    /// A question is not answered, or an option is not valid in the config.
     fn secret(&self, asking: &Asking<'_>, draft: &mut Draft) -> Result<Answer> {
         let Some(source) = self.source()? else {
             return self.asked_secret(asking, draft);
@@ -288,13 +288,13 @@ impl Init<'_> {
         })
     }
 
-    /// Asks for the source of the secret until the config can have it, and sets it.
+    /// Asks for the source of the secret until the answer is valid in the config, and sets it.
     fn asked_secret(&self, asking: &Asking<'_>, draft: &mut Draft) -> Result<Answer> {
         let path = self.context.setup.dirs.variable("PATH");
         let path = path.as_ref().map(std::ffi::OsStr::new);
         let installed = |program: &str| probe::executable(Path::new(program), path);
         let choices = choices(&draft.server, asking.provider, installed);
-        // an option may be to blame for an error
+        // the error may be caused by an option, which another answer does not change
         self.account(draft)?;
         loop {
             let answer = asking.ask(&choices)?;

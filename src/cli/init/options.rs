@@ -1,4 +1,4 @@
-//! The values of options, which answer questions.
+//! The options of `pouch init` that replace questions.
 
 use std::path::Path;
 
@@ -13,13 +13,14 @@ use crate::{
     text::{backquoted, tilde, value_fault},
 };
 
-/// The longest login name, in bytes. A line of POP3 has no room for a longer one (RFC 2449 §4).
+/// The maximum length of a login name, in bytes: the length of a command line in POP3 (RFC 2449
+/// §4).
 const LONGEST_USER: usize = 255;
 
-/// The longest name of a file, in bytes.
+/// The maximum length of a file name, in bytes.
 const LONGEST_FILE_NAME: usize = 255;
 
-/// Returns the reason why a login name cannot be used, or `None` if it can.
+/// Returns what is wrong with a login name, or `None` if it can be used.
 pub(super) fn user_fault(user: &str) -> Option<&'static str> {
     if user.len() > LONGEST_USER {
         return Some("must not have more than 255 bytes");
@@ -28,10 +29,10 @@ pub(super) fn user_fault(user: &str) -> Option<&'static str> {
 }
 
 impl Init<'_> {
-    /// Checks options before anything is looked up or asked.
+    /// Checks the options before the first lookup or question.
     ///
     /// # Errors
-    /// One is empty, or cannot be printed.
+    /// A value is empty or not printable.
     pub(super) fn check_options(&self) -> Result<()> {
         let args = self.args;
         let values = [
@@ -55,7 +56,7 @@ impl Init<'_> {
     /// Returns the mail address in a text.
     ///
     /// # Errors
-    /// It is not one.
+    /// The text is not a mail address.
     pub(super) fn parsed_address(text: &str) -> Result<MailAddress> {
         MailAddress::parse(text).map_err(|reason| {
             let what = if text.trim().is_empty() {
@@ -67,7 +68,7 @@ impl Init<'_> {
         })
     }
 
-    /// Sets `keep`. The rest of the draft is known to be valid.
+    /// Sets `keep`. The rest of the draft has to be valid, so that an error is about `keep`.
     pub(super) fn set_keep(&self, draft: &mut Draft, keep: &str) -> Result<()> {
         keep.clone_into(&mut draft.keep);
         self.account(draft).map(drop).map_err(|_| not_a_time(keep))
@@ -76,7 +77,7 @@ impl Init<'_> {
     /// Returns the name of the account.
     ///
     /// # Errors
-    /// The name on the command line is not valid, or taken.
+    /// The name on the command line is not valid or already in use.
     pub(super) fn name(&self, address: &MailAddress) -> Result<String> {
         let is_taken = |name: &str| self.existing.accounts.iter().any(|it| it.name == name);
         let Some(name) = &self.args.name else {
@@ -114,10 +115,10 @@ impl Init<'_> {
         Ok(oauth.map(|provider| Source::OAuth(provider, args.client_id.clone())))
     }
 
-    /// Returns the path that `flag` names as it is written in the config.
+    /// Returns the path given with `flag`, in the form for the config.
     ///
     /// # Errors
-    /// It is not a path that a config can have.
+    /// The path cannot be written in a config.
     pub(super) fn absolute(&self, flag: &str, path: &Path) -> Result<String> {
         let refused = |fault: &str| Error::new(Kind::Usage, format!("`{flag}` {fault}"));
         let Some(path) = path.to_str() else {
@@ -135,7 +136,7 @@ impl Init<'_> {
     }
 }
 
-/// Returns the error about a wrong value of `--keep`.
+/// Returns the error for an invalid value of `--keep`.
 fn not_a_time(keep: &str) -> Error {
     let option = backquoted(&format!("--keep {keep}"));
     let what = format!("{option} is not forever, none or a time in days");

@@ -1,4 +1,4 @@
-//! Testing the account before it is written, and changing it until it works.
+//! Tests the account before it is written, and lets the user change it until it works.
 
 use super::{
     Init, Outcome, complete,
@@ -15,7 +15,7 @@ use crate::{
     fetch::env::RunEnv,
 };
 
-/// What the user can do about a failed test.
+/// A choice of the user after a failed test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Remedy {
     /// Test again, with the password typed again if it was refused.
@@ -34,7 +34,7 @@ enum Remedy {
     Quit,
 }
 
-/// Returns what can be done if a step of the test failed.
+/// Returns the choices after a failed step of the test.
 fn remedies(step: Step) -> Vec<Remedy> {
     let changes: &[Remedy] = match step {
         "login" | "server" => &[Remedy::User, Remedy::Secret],
@@ -47,8 +47,8 @@ fn remedies(step: Step) -> Vec<Remedy> {
 }
 
 impl Remedy {
-    /// Returns its line in the menu. `retypes` is set if the refused password was typed, and
-    /// `is_token` if a token takes its place.
+    /// Returns the text for the menu. `retypes` is set if the refused password was typed by the
+    /// user, and `is_token` if the account uses a token in place of a password.
     fn item(self, retypes: bool, is_token: bool) -> String {
         let text = match self {
             Self::Again if retypes => "type the password again",
@@ -66,7 +66,7 @@ impl Remedy {
 }
 
 impl Init<'_> {
-    /// Tests the account until it works, or the user adds it as it is, or gives up.
+    /// Tests the account until it works, or the user adds it as it is or quits.
     pub(super) fn prove(
         &self,
         mut asking: Asking<'_>,
@@ -146,7 +146,7 @@ impl Init<'_> {
         let mut account = self.account(draft)?;
         let mut env = self.env()?;
         if let Some(typed) = &answer.typed {
-            // it is not where the config will say yet
+            // the password is not stored yet
             account.secret = SecretSource::Prompt;
             let password = Ok(typed.password.clone());
             env.secrets.insert(account.name.clone(), password);
@@ -168,8 +168,8 @@ impl Init<'_> {
     }
 }
 
-/// Removes the ledger that the test of an account created. The account may get another login name, or
-/// is not added at all.
+/// Removes the ledger that the test of an account created. The account may get another login name,
+/// or may not be added at all.
 fn discard_ledger(env: &RunEnv, account: &Account) -> Result<()> {
     let is_blank = env.reader(account)?.map_or(Ok(false), |it| it.is_blank())?;
     if is_blank {

@@ -61,7 +61,7 @@ enum Store {
 pub(super) struct Asking<'a> {
     pub(super) console: &'a Console<'a>,
     pub(super) home: &'a Path,
-    /// The current directory, where a relative path begins.
+    /// The current directory, to which relative paths refer.
     pub(super) here: &'a Path,
     /// The absolute path of the config.
     pub(super) config: &'a Path,
@@ -176,7 +176,7 @@ impl Asking<'_> {
         })
     }
 
-    /// Asks for a file until the answer is a path. Returns it as it is written in the config.
+    /// Asks for a file until the answer is a path. Returns the path in the form for the config.
     fn existing_file(&self) -> Result<String> {
         loop {
             match FilePath::new(&self.console.require("file")?) {

@@ -21,7 +21,7 @@ use crate::{
     text::{backquoted, shell_word},
 };
 
-/// The ports of IMAP, which users confuse with those of POP3.
+/// The ports of IMAP, which are easily confused with those of POP3.
 const IMAP_PORTS: [u16; 2] = [143, 993];
 
 /// Parses `HOST` or `HOST:PORT`.
@@ -37,7 +37,7 @@ pub(super) fn host(text: &str) -> Option<(String, Option<u16>)> {
     (host.contains(':') || is_domain(host.trim_end_matches('.'))).then_some((host, port))
 }
 
-/// Returns the advice about a server that was named with a port of IMAP.
+/// Returns advice if the port of a server is one of IMAP.
 fn imap_advice(port: Option<u16>) -> Option<String> {
     let port = port.filter(|port| IMAP_PORTS.contains(port))?;
     Some(format!(
@@ -53,7 +53,7 @@ fn encryption(port: Option<u16>, chosen: Option<Encryption>) -> Encryption {
     })
 }
 
-/// Returns a server that the user named, with the way in which they did so.
+/// Returns a server that the user named. The text is the source that is printed, such as `--host`.
 fn at(
     address: &MailAddress,
     (host, port): (String, Option<u16>),
@@ -194,8 +194,8 @@ impl Init<'_> {
         format!("`{}`", words.join(" "))
     }
 
-    /// Returns the hint about an unknown domain: the one that was probably meant, or that the user can
-    /// name the server.
+    /// Returns the hint for an unknown domain: a similar domain, or the option that names the
+    /// server.
     fn advice(&self, address: &MailAddress) -> String {
         if let Some(domain) = misspelled(address) {
             return format!("did you mean {}?", address.at(&domain));

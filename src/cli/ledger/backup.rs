@@ -93,7 +93,7 @@ fn chosen(context: &CommandContext, args: &Args) -> Result<(Vec<Chosen>, Option<
     }
     let env = mailbox::env(context)?;
     let (known, failed) = mailboxes::all(&env.state_dir)?;
-    // that of another user may have no ledger yet
+    // another user's directory may not contain a ledger yet
     if known.is_empty() && failed.is_none() && context.handover.is_none() {
         let what = format!("there is no ledger in {}", tilde(&env.state_dir, &env.home));
         return Err(Error::new(Kind::Usage, what));

@@ -100,7 +100,7 @@ fn forgotten(context: &CommandContext, name: &str, error: Error) -> Result<Chose
     }
 }
 
-/// Adds a hint to the error about an account that is not in the config: its ledger may be that of
+/// Adds a hint to the error about an account that is not in the config: the ledger may belong to
 /// another user, whose directories root does not search.
 fn with_user_hint(context: &CommandContext, name: &str, error: Error) -> Error {
     let is_unknown = error.kind() == Kind::Usage;

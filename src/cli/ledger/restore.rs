@@ -258,7 +258,7 @@ fn exists(known: &KnownMailbox, contents: &Contents) -> Error {
     }
     let error = error.with_fact(describe("backup", contents));
     match exported {
-        // restoring the copy here would only undo the export
+        // a restore would undo the export, so it is not suggested
         Some(at) => error
             .with_fact(format!("it was exported to another machine on {}", day(at)))
             .with_hint(format!(

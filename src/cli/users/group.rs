@@ -25,7 +25,7 @@ use crate::{
 /// A round of `--every`, or a single run.
 #[derive(Default)]
 pub(super) struct Round {
-    /// Whether the processes fetch once, and this one takes care of `--every`.
+    /// Whether the processes fetch once, and this process handles `--every`.
     pub is_repeated: bool,
     /// The secrets that were prompted for in earlier rounds. `None` in the first one.
     pub prompted: Option<Secrets>,
@@ -59,7 +59,8 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Returns what the process of the group gets. `is_alone` says whether there is no other group.
+    /// Returns the handover for the process of the group. `is_alone` is whether there is no other
+    /// group.
     ///
     /// # Errors
     /// The state directory of the user cannot be created.
@@ -96,8 +97,8 @@ impl Group {
         })
     }
 
-    /// Returns the user's directory in the state directory that the command line or the config sets.
-    /// It is created if it is missing.
+    /// Returns the user's subdirectory of the state directory that the command line or the config
+    /// sets, and creates it if it is missing.
     fn state_dir(&self, context: &CommandContext) -> Result<Option<OsString>> {
         let (Some(user), Some(dir)) = (&self.user, context.setup.explicit_state_dir()) else {
             return Ok(None);
@@ -119,7 +120,7 @@ pub(super) struct Groups {
 
 impl Groups {
     /// Divides the accounts with these names, or all enabled ones. If the accounts are not valid,
-    /// there are none: the command itself reports that.
+    /// there are no groups, and the command itself reports the error.
     ///
     /// With `connects`, accounts without a known password are left out, unless they are named.
     pub fn new(
@@ -142,7 +143,7 @@ impl Groups {
         Self::divide(accounts)
     }
 
-    /// Divides all accounts, also those that are not enabled. There are none if the config is not
+    /// Divides all accounts, including disabled ones. There are no groups if the config is not
     /// valid.
     pub fn all(context: &CommandContext) -> Self {
         Self::divide(context.setup.all_accounts().unwrap_or_default())
@@ -153,7 +154,7 @@ impl Groups {
         let mut failed = Vec::new();
         let mut users = HashMap::new();
         for account in accounts {
-            // there may be many accounts of one user
+            // a user may have many accounts
             let found = users
                 .entry(account.deliver_as.clone())
                 .or_insert_with(|| account_user::of(&account));
@@ -175,7 +176,7 @@ impl Groups {
         }
     }
 
-    /// Returns what the process of each group gets, and the accounts that cannot be run.
+    /// Returns the handover for the process of each group, and the accounts that cannot be run.
     pub fn handovers(
         self,
         context: &CommandContext,
@@ -185,7 +186,8 @@ impl Groups {
         let Self { groups, mut failed } = self;
         let is_alone = groups.len() == 1;
         let mut handovers = Vec::new();
-        // directories of users are created before another process creates the one above them
+        // the directories of users are created first, because another process could create their
+        // parent
         for group in groups {
             match group.handover(context, command, is_alone, round) {
                 Ok(handover) => handovers.push(handover),
@@ -198,7 +200,7 @@ impl Groups {
         (handovers, failed)
     }
 
-    /// Returns whether this process can run all of them.
+    /// Returns whether this process can run all accounts.
     pub fn are_own(&self) -> bool {
         self.failed.is_empty() && self.groups.iter().all(|group| group.user.is_none())
     }

@@ -24,10 +24,10 @@ use crate::{
 /// The first argument of a process that gets a handover. It is not documented: only pouch uses it.
 pub(super) const MARK: &str = "--handover";
 
-/// A round of `--every`. The process that starts the others takes care of the rounds.
+/// A round of `--every`, whose timing is up to the process that starts the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RoundNumber {
-    /// It is not repeated.
+    /// The command is not repeated.
     Only,
     /// The first one.
     First,

@@ -1,12 +1,12 @@
 //! Copies of the ledgers of several users: `pouch ledger backup` and `restore`.
 //!
 //! Root neither reads nor writes a ledger in a directory of another user, who could replace it with
-//! a link or with a database that is made to be opened by root. A process of each user copies that
-//! user's ledgers: to a subdirectory that has the user's name and belongs to the user, as in a state
-//! directory. What is restored from there is restored by a process of the same user.
+//! a link or with a database crafted to attack root. Instead, a process of each user copies that
+//! user's ledgers to a subdirectory that has the user's name and belongs to the user, as in a state
+//! directory. A process of the same user restores them from there.
 //!
-//! A copy that belongs to root, such as one from another machine, is given to the user whose account
-//! it matches.
+//! A copy that belongs to root, such as one from another machine, is passed to the user whose
+//! account it matches.
 
 use std::{
     collections::BTreeMap,
@@ -35,7 +35,7 @@ use crate::{
     text::tilde,
 };
 
-/// The largest ledger that is read from standard input, in bytes.
+/// The maximum size of a ledger on standard input, in bytes.
 const LARGEST: u64 = 4 << 30;
 
 /// The paths of copies, for the processes that write or read them.
@@ -45,12 +45,12 @@ pub(super) struct Copies {
     /// The accounts, and whole sources of accounts, that cannot be used, so that ledgers of their
     /// users may be left out; and the users whose copies are not restored.
     pub problems: Vec<Problem>,
-    /// Copies for the users, which are removed at the end.
+    /// A temporary directory with copies for the users.
     _given: Option<TempDir>,
 }
 
-/// Returns the copies of a command, or `None` if all of them are those of one user, who is given the
-/// paths on the command line.
+/// Returns the copies of a command, or `None` if all of them belong to one user, whose process gets
+/// the paths of the command line.
 ///
 /// # Errors
 /// A copy cannot be read, or a directory cannot be created.
@@ -100,8 +100,8 @@ fn all(context: &CommandContext) -> Result<(Groups, Vec<Problem>)> {
     Ok((Groups::all(context), setup.problems()?))
 }
 
-/// Returns the groups of other users, and this process if it has ledgers. All ledgers of each are
-/// copied, also those of accounts that are not in the config any more.
+/// Returns the groups of other users, and the group of this process if it has ledgers. All ledgers
+/// of each user are copied, including those of accounts that are no longer in the config.
 fn with_ledgers(context: &CommandContext, groups: Vec<Group>) -> Result<Vec<Group>> {
     let (known, failed) = mailboxes::all(&context.setup.state_dir()?.path)?;
     let has_own = !known.is_empty() || failed.is_some();
@@ -115,7 +115,7 @@ fn with_ledgers(context: &CommandContext, groups: Vec<Group>) -> Result<Vec<Grou
     Ok(own.into_iter().chain(users).map(group).collect())
 }
 
-/// Returns the subdirectory of `path` for each group, which is created if it is missing.
+/// Returns the subdirectory of `path` for each group, and creates it if it is missing.
 fn of_backup(
     context: &CommandContext,
     path: &Path,
@@ -176,9 +176,9 @@ fn of_restore(args: &Restore, groups: Vec<Group>) -> Result<Copies> {
 /// The division of copies among groups.
 struct Division<'a> {
     groups: Vec<Group>,
-    /// The directory for copies that users get.
+    /// The directory for copies that are passed to users.
     given: &'a Path,
-    /// The paths by the name of the user.
+    /// The paths by user name.
     paths: BTreeMap<Option<String>, Vec<OsString>>,
     /// The users whose copies are not restored.
     problems: Vec<Problem>,
@@ -208,7 +208,7 @@ impl Division<'_> {
         entries.sort();
         entries.retain(|path| is_copy(path) || has_copies(path));
         if entries.is_empty() {
-            // the process reports that
+            // the process reports the error
             self.paths.entry(None).or_default().push(path.into());
         }
         entries.into_iter().try_for_each(|path| self.add(path))

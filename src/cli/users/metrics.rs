@@ -1,7 +1,7 @@
 //! The metrics of all accounts.
 //!
-//! The processes of users cannot write them, since the file is that of this process. Another process
-//! of each user reads the ledgers.
+//! The processes of users cannot write the file, so this process does. The ledgers of each user are
+//! read by a separate process of that user.
 
 use super::{
     group::{Groups, Round},
@@ -20,7 +20,7 @@ use crate::{
     report::metrics::{AccountMetrics, RunMetrics},
 };
 
-/// Writes the metrics of all accounts, if the command or the config asks for that.
+/// The writer of the metrics of all accounts, if the command line or the config sets a file.
 pub(super) struct Publisher<'a> {
     /// The accounts that are fetched.
     names: &'a [String],
@@ -48,7 +48,7 @@ impl<'a> Publisher<'a> {
         })
     }
 
-    /// Uses the file that the config names after it was read again.
+    /// Switches to the metrics file of the config after it was read again.
     ///
     /// # Errors
     /// The file is not valid.
@@ -66,8 +66,8 @@ impl<'a> Publisher<'a> {
         self.file.is_some()
     }
 
-    /// Writes the metrics after a round with this exit status. Returns the exit status that follows
-    /// from it.
+    /// Writes the metrics after a round with this exit status. Returns the exit status, which also
+    /// reflects a failure to write them.
     pub fn write(&mut self, context: &CommandContext, exit: Exit) -> Exit {
         let Some(file) = &mut self.file else {
             return Exit::OK;

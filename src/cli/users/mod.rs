@@ -2,13 +2,13 @@
 //!
 //! Root reads the config and the passwords that only root can read. The accounts of each user are
 //! then run by a process of that user, as if the user had run pouch: with the user's own ledger,
-//! files and programs. So nothing that pouch does in a directory of the user can reach a file of
-//! root, whatever the user puts there. This process only waits for the others, and combines their
-//! exit codes and JSON documents.
+//! files and programs. So whatever a user puts into a directory, pouch cannot be tricked into using
+//! a file of root. This process only waits for the others, and combines their exit codes and JSON
+//! documents.
 //!
-//! A process of the user that delivers messages which root has fetched was rejected. It would need
-//! a protocol for every destination, for the search for interrupted deliveries and for
-//! `sync-deletions`, and root would still read names of files that the user chooses.
+//! In a rejected design, root fetches the messages, and a process of the user delivers them. That
+//! would require a protocol for every destination, for the search for interrupted deliveries and
+//! for `sync-deletions`, and root would still read file names that the user chooses.
 
 pub(super) mod account_user;
 mod group;
@@ -58,7 +58,7 @@ pub(super) fn run(
         return run_with_paths(context, (command, arguments), &copies).map(Some);
     }
     let names = match command {
-        // only one user has that account
+        // the account belongs to only one user
         Command::Login(args) if args.account.is_none() => vec![login::account(context, None)?.name],
         _ => match selected(command) {
             Some(names) => names,
@@ -93,7 +93,7 @@ pub(super) fn run(
     )?))
 }
 
-/// Runs `ledger backup` or `ledger restore` in processes that get paths of their own.
+/// Runs `ledger backup` or `ledger restore` in processes, each with its own paths.
 fn run_with_paths(
     context: &CommandContext,
     (command, arguments): (&Command, &[OsString]),
@@ -123,8 +123,8 @@ fn run_with_paths(
     output.write(context, outcome, exit)
 }
 
-/// Fetches in processes of the users of the accounts, and repeats that with `--every`. Returns
-/// `None` if this process can do that itself.
+/// Fetches in processes of the users of the accounts, repeatedly with `--every`. Returns `None` if
+/// this process can do that itself.
 ///
 /// # Errors
 /// As for [`run`].
@@ -178,7 +178,7 @@ pub(super) fn are_needed(context: &CommandContext, args: &Fetch) -> bool {
 }
 
 /// Returns the accounts of a command, divided by user, or `None` if this process can run all of
-/// them. `has_metrics` says whether it writes metrics, which have all accounts.
+/// them. `has_metrics` is whether it writes metrics, which include all accounts.
 fn divide(
     context: &CommandContext,
     command: &Command,

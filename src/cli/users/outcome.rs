@@ -18,7 +18,7 @@ pub(super) struct Ended {
     pub accounts: Vec<String>,
     /// Its exit status.
     pub status: ExitStatus,
-    /// Its JSON document, if that was read.
+    /// Its JSON document, if it was read.
     pub output: Option<Vec<u8>>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Adds a process. `is_stopped` says whether a signal has ended this command.
+    /// Adds a process. `is_stopped` is whether a signal has ended this command.
     pub fn add(&mut self, process: Ended, is_stopped: bool) {
         self.exits.push(exit(&process, is_stopped));
         let Some(bytes) = process.output else {
@@ -53,7 +53,7 @@ impl Outcome {
         for (key, value) in document {
             match (self.rest.get_mut(&key), value) {
                 (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
-                // the sandbox of `check` is in force if it is for all
+                // the sandbox of `check` is in force only if it is in every process
                 (Some(known), value) if value["in_force"] == false => *known = value,
                 (Some(_), _) => {}
                 (None, value) => drop(self.rest.insert(key, value)),
@@ -61,7 +61,7 @@ impl Outcome {
         }
     }
 
-    /// Adds accounts that cannot be run, and reports that.
+    /// Adds and reports accounts that cannot be run.
     pub fn fail(&mut self, context: &CommandContext, failed: &[(String, Error)]) {
         for (account, error) in failed {
             self.exits.push(error.kind().exit());
@@ -75,7 +75,7 @@ impl Outcome {
         }
     }
 
-    /// Returns the most severe exit code. There is new mail if one process fetched some.
+    /// Returns the most severe exit code. There is new mail if any process fetched some.
     pub fn exit(&self, is_fetch: bool) -> Exit {
         let exits = self.exits.iter();
         let worst = exits.fold(Exit::OK, |worst, exit| worst.worst(*exit));
@@ -101,7 +101,7 @@ impl Outcome {
     }
 }
 
-/// Returns the exit code of a process. If a signal has killed it, that is reported.
+/// Returns the exit code of a process. Reports a process that was killed by a signal.
 fn exit(process: &Ended, is_stopped: bool) -> Exit {
     let code = process.status.code();
     let code = code.and_then(|code| u8::try_from(code).ok());

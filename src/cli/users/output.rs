@@ -16,22 +16,22 @@ use crate::{
 /// The output of a command.
 #[derive(Clone, Copy)]
 pub(super) enum Output<'c> {
-    /// The processes print it.
+    /// The processes print their own output.
     Processes,
     /// One JSON document for all of them.
     Document,
-    /// The line or the document of `status --check`, with the limit.
+    /// The line or the JSON document of `status --check`, with its time limit.
     Check(&'c Status, TimeSpan),
     /// The report of `pouch report`.
     Report(&'c Report),
 }
 
 impl<'c> Output<'c> {
-    /// Returns the output of a command. `is_whole` says whether one process has all accounts.
+    /// Returns the output of a command. `is_whole` is whether one process has all accounts.
     pub fn new(context: &CommandContext, command: &'c Command, is_whole: bool) -> Self {
         match command {
             Command::Report(args) if !context.global.json => Self::Report(args),
-            // its line also has the accounts that cannot be used
+            // the line also reports accounts that cannot be used
             Command::Status(
                 args @ Status {
                     check: Some(limit), ..
@@ -42,8 +42,8 @@ impl<'c> Output<'c> {
         }
     }
 
-    /// Returns the command line of the processes: `arguments`, and `--json` if this process prints
-    /// something else than their documents.
+    /// Returns the command line of the processes: `arguments`, with `--json` added if this process
+    /// prints something other than their documents.
     pub fn arguments(self, arguments: &[OsString]) -> Vec<OsString> {
         let mut arguments = arguments.to_vec();
         if matches!(self, Self::Check(..) | Self::Report(_)) {
@@ -52,7 +52,8 @@ impl<'c> Output<'c> {
         arguments
     }
 
-    /// Returns whether the documents of the processes are read, and not printed.
+    /// Returns whether this process reads the documents of the processes, so that they do not print
+    /// them.
     pub fn reads_documents(self) -> bool {
         !matches!(self, Self::Processes)
     }

@@ -21,11 +21,11 @@ use crate::{
     },
 };
 
-/// The time for a process to end before a signal is forwarded to it. The signal of a terminal
-/// reaches it directly, and a second one would end it at once.
+/// The time for a process to end before a signal is forwarded to it. A signal from the terminal
+/// reaches the process directly, and a second one would end it at once.
 const FORWARD_AFTER: Duration = Duration::from_millis(100);
 
-/// How processes are run.
+/// The options for running processes.
 pub(super) struct Order {
     /// Their command line.
     pub arguments: Vec<OsString>,
@@ -85,7 +85,7 @@ impl Order {
         }
         let mut child = command.spawn().map_err(failed)?;
         if let Some(mut input) = child.stdin.take() {
-            // if the process has failed, its exit code says so
+            // the exit code shows whether the process has failed
             let _ = input.write_all(&document);
         }
         let output = child.stdout.take().map(|mut output| {
@@ -105,7 +105,7 @@ impl Order {
     }
 }
 
-/// A process that runs a group.
+/// A running process of a group.
 struct Process {
     /// The user, for messages.
     user: String,
@@ -116,7 +116,7 @@ struct Process {
 }
 
 impl Process {
-    /// Returns the process after its end.
+    /// Waits for the end of the process, and returns its result.
     fn ended(self, status: std::process::ExitStatus) -> Ended {
         Ended {
             user: self.user,
@@ -127,7 +127,7 @@ impl Process {
     }
 }
 
-/// Waits for all processes, and adds their outcomes. A signal to this process ends them.
+/// Waits for all processes and adds their outcomes. A signal to this process ends them.
 fn wait(running: &mut Vec<Process>, stop: &Interrupt, outcome: &mut Outcome) -> Result<()> {
     let failed = |error: std::io::Error| {
         Error::new(Kind::Io, "cannot wait for a process").with_fact(error.to_string())

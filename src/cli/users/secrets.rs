@@ -13,14 +13,14 @@ use crate::{
     sys::password::Secret,
 };
 
-/// Secrets by account. An error is reported by the run of the account.
+/// The secrets by account. The run of the account reports an error.
 pub(super) type Secrets = BTreeMap<String, Result<Secret>>;
 
-/// Returns the secrets of `accounts` that their process cannot obtain. `is_other_user` says
-/// whether the process has another user.
+/// Returns the secrets of `accounts` that their process cannot obtain. `is_other_user` is whether
+/// the process runs as another user.
 ///
 /// `prompted` are those that were prompted for in earlier rounds, or `None` in the first one. Later
-/// rounds do not prompt, since all accounts would wait for the answer.
+/// rounds do not prompt, since all accounts would have to wait for the answer.
 pub(super) fn of(
     context: &CommandContext,
     command: &Command,
@@ -33,7 +33,7 @@ pub(super) fn of(
     }
     let env = fetch::env(context, &[])?;
     let needed = accounts.iter().filter(|account| {
-        // it must not come from a file that the user names
+        // it must not be read from a file that the user names
         let is_trusted = account.author != Author::User;
         is_trusted && is_needed(&account.secret, is_other_user)
     });
@@ -45,7 +45,7 @@ pub(super) fn of(
                 return (account.name.clone(), secret);
             }
             let account = Account {
-                // the user reads them
+                // the process of the user reads them
                 client_certificate: None,
                 trust: Trust::System,
                 ..account.clone()
@@ -55,7 +55,7 @@ pub(super) fn of(
         .collect())
 }
 
-/// Returns whether a command connects to servers, and takes the passwords from the config.
+/// Returns whether a command connects to servers with the passwords of the config.
 fn connects(command: &Command) -> bool {
     match command {
         Command::Fetch(args) => args.password_command.is_none(),
@@ -66,8 +66,7 @@ fn connects(command: &Command) -> bool {
     }
 }
 
-/// Returns whether a secret is obtained by this process, for a process of another user or of the
-/// same one.
+/// Returns whether this process obtains a secret, for a process of the same user or of another one.
 fn is_needed(secret: &SecretSource, is_other_user: bool) -> bool {
     match secret {
         SecretSource::Command(_)

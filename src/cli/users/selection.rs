@@ -1,11 +1,11 @@
-//! The accounts that a command was given.
+//! The accounts of a command.
 
 use std::path::PathBuf;
 
 use super::handover::Handover;
 use crate::cli::args::{Command, Fetch, Ledger, ShardOption};
 
-/// Replaces the accounts and the paths that a command was given by those of a handover.
+/// Replaces the accounts and paths of a command with those of a handover.
 pub(in crate::cli) fn select(command: &mut Command, handover: &Handover) {
     let names = handover.accounts.as_slice();
     let mut paths = handover.paths.iter().map(PathBuf::from);
@@ -42,7 +42,7 @@ pub(in crate::cli) fn select(command: &mut Command, handover: &Handover) {
     *accounts = names.to_vec();
 }
 
-/// Returns the accounts that a command was given, or `None` if it uses no account.
+/// Returns the accounts on the command line of a command, or `None` if the command uses no account.
 pub(in crate::cli) fn selected(command: &Command) -> Option<Vec<String>> {
     Some(match command {
         Command::Fetch(args) => args.accounts.clone(),
@@ -72,7 +72,7 @@ pub(in crate::cli) fn selected(command: &Command) -> Option<Vec<String>> {
     })
 }
 
-/// Returns the shard that a command was given.
+/// Returns the shard on the command line of a command.
 pub(super) fn shard(command: &Command) -> ShardOption {
     match command {
         Command::Fetch(args) => args.shard,

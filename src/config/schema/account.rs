@@ -187,12 +187,11 @@ keys! {
     /// `POUCH_ACCOUNT`.
     /// TLS and all time limits apply as usual.
     ///
-    /// The command must not use the terminal: for ssh(1), add `-oBatchMode=yes` and use a key.
-    /// Its standard error is shown if the connection fails.
-    /// If ssh(1) rejects the host key, or the server the user's key, that is reported at once, with
-    /// exit status 77.
-    /// When the session ends, the command and the programs that it started get SIGTERM, and
-    /// SIGKILL two seconds later.
+    /// The command must not use the terminal: for ssh(1), add `-oBatchMode=yes` and use a key. Its
+    /// standard error is shown if the connection fails. If ssh(1) rejects the host key, or the SSH
+    /// server rejects the user's key, the failure is reported at once, with exit status 77. When
+    /// the session ends, the command and the programs that it started get SIGTERM, and SIGKILL two
+    /// seconds later.
     connect_command: Option<ConnectCommand> =>
         Key::new("connect-command", Group::Server, "its input and output are the connection; not with proxy")
             .example("[\"ssh\", \"-oBatchMode=yes\", \"-W\", \"%h:%p\", \"gate\"]")
@@ -462,10 +461,9 @@ keys! {
             .example("\"30d\"")
             .instead_of_zero(KEEP_NONE);
 
-    /// The maximum number of delivered messages on the server; older ones are deleted.
-    /// A message counts once it has been delivered.
-    /// One that fails, or is larger than `max-size`, is left on the server in addition, and no
-    /// delivered message is deleted in its place.
+    /// The maximum number of delivered messages on the server; older ones are deleted. Only
+    /// delivered messages count. A message that fails, or is larger than `max-size`, stays on the
+    /// server in addition to them, and no delivered message is deleted in its place.
     keep_newest: Option<NonZero<u64>> =>
         Key::new("keep-newest", Group::Retention, "and at most this many messages")
             .example("500")

@@ -70,8 +70,8 @@ pub enum Cause {
 pub struct Lost {
     /// The message that was awaited, and whether it was the first one of its session.
     pub during: Option<(Requested, bool)>,
-    /// Whether pipelining may be the reason: the session was pipelined, and client and server were
-    /// out of sync, the server was silent, or nothing arrived.
+    /// Whether pipelining may be the cause: the session was pipelined, and client and server were
+    /// out of sync, the server did not respond, or nothing arrived.
     pub maybe_desynchronized: bool,
     /// Whether the server had listed the mailbox before.
     pub listed: bool,
@@ -107,7 +107,8 @@ struct Suspicion {
 /// The evidence that one run gathers.
 #[derive(Clone, Debug, Default)]
 pub struct Blame {
-    /// Connections in a row that may be lost before the mailbox is listed, after the first one.
+    /// How many more connections in a row may be lost, after the first one, before the mailbox is
+    /// listed.
     retries: u32,
     /// The number of the session.
     session: u32,
@@ -143,9 +144,9 @@ pub struct Blame {
 }
 
 impl Blame {
-    /// Starts a run that connects again up to `retries` times in a row. If a message may have caused
-    /// the loss, it connects again at least [`MAX_FRUITLESS`] times, because each session requests the
-    /// messages in another order.
+    /// Starts a run that reconnects up to `retries` times in a row. If a message may have caused
+    /// the loss, it reconnects at least [`MAX_FRUITLESS`] times, because each session requests the
+    /// messages in a different order.
     pub fn new(retries: u32) -> Self {
         Self {
             retries,
@@ -404,7 +405,7 @@ impl Blame {
         if lost.listed || lost.progress {
             self.unlisted = 0;
         } else if !stops_pipelining {
-            // otherwise, the next session is another attempt: it does not pipeline
+            // otherwise, the next session differs: it does not pipeline
             self.unlisted += 1;
         }
         if self.unlisted > self.retries || self.fruitless > self.retries.max(MAX_FRUITLESS) {

@@ -14,16 +14,16 @@ enum Reply {
     Lost,
 }
 
-/// A server, and what is wrong with it.
+/// A simulated server and its faults.
 #[derive(Clone, Debug)]
 struct Server {
-    /// What is wrong with each message.
+    /// The reply for each message.
     messages: Vec<Reply>,
-    /// So many messages per session, then it refuses or drops the connection.
+    /// The number of messages per session, after which the server refuses or drops the connection.
     limit: Option<(usize, Reply)>,
-    /// It refuses everything after one refusal.
+    /// Whether the server refuses everything after one refusal.
     sulks: bool,
-    /// It sends headers even then.
+    /// Whether the server still sends headers then.
     shows_headers: bool,
 }
 
@@ -111,7 +111,7 @@ fn run(server: &Server, states: &mut [State], number: usize) {
                 }
             }
         }
-        // the server sends the headers of known messages, whatever it refuses
+        // the server sends the headers of known messages even if it refuses others
         if server.shows_headers && blame.arrived() > 0 && blame.needs_probe() {
             blame.probed();
         }
@@ -202,7 +202,7 @@ fn last_message_is_charged_when_refused_first_and_alone_while_a_header_can_be_re
     blame.begin_session();
     blame.arrived_complete(RowId(9));
     blame.failed(requested(10), false, Cause::Server);
-    // it may be a quota
+    // the cause may be a quota
     assert!(blame.take_proven().is_empty() && !blame.needs_probe());
     assert!(blame.isolate() && !blame.is_done(RowId(10)));
     blame.begin_session();
@@ -264,7 +264,7 @@ fn rejected_message_is_charged_once_the_same_recipients_accept_another() {
             .collect::<Vec<_>>()
     };
     let mut blame = Blame::new(2);
-    // the program may have broken since
+    // the program may have stopped working since then
     blame.accepted(&named(&["ann", "bob"]));
     blame.rejected(requested(1), named(&["bob"]));
     blame.accepted(&named(&["ann"]));
@@ -338,7 +338,7 @@ fn connection_lost_before_the_listing_is_retried_as_often_as_configured() {
     };
     assert_eq!(sessions(0, false), Some(1));
     assert_eq!(sessions(2, false), Some(3));
-    // one more without pipelining
+    // one more session without pipelining
     assert_eq!(sessions(0, true), Some(2));
     assert_eq!(sessions(2, true), Some(4));
 }

@@ -6,7 +6,7 @@ use crate::domain::{
     time::{TimeSpan, Timestamp},
 };
 
-/// The step for one message.
+/// The step of the plan for one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The message's index in the listing.

@@ -5,9 +5,9 @@
 //!
 //! The order of the decisions matters. First each message is considered alone: its state in the
 //! ledger decides, and for a new one the rules. Then the limit of a run applies, and then
-//! `keep-newest` and `keep-total`, which count the new messages of this run as well, since
-//! otherwise new mail would exceed them until the next run ([`retention`]). Last comes the
-//! protection of messages that share a UID, which may withdraw a deletion but never adds one.
+//! `keep-newest` and `keep-total`, which also count the new messages of this run, since otherwise
+//! new mail would exceed them until the next run ([`retention`]). Finally, messages that share a
+//! UID are protected, which may withdraw a deletion but never adds one.
 
 mod action;
 mod forecast;
@@ -67,8 +67,8 @@ pub fn plan(policy: &Policy, mailbox: &Mailbox, now: Timestamp) -> Plan {
     plan_counting(policy, mailbox, now, |_| true)
 }
 
-/// Makes a plan again after its messages were fetched. `is_safe` is whether the message of a row is
-/// complete and durable.
+/// Makes a plan again after its messages were fetched. `is_safe` returns whether the message of a
+/// row is complete and durable.
 ///
 /// New messages that did not arrive no longer count for `keep-newest` and `keep-total`, so that no
 /// delivered message is deleted in their place. The other steps stay the same.
@@ -83,7 +83,8 @@ pub fn replan(
     })
 }
 
-/// Makes the plan. `counts` is whether a new message counts for `keep-newest` and `keep-total`.
+/// Makes the plan. `counts` returns whether a new message counts for `keep-newest` and
+/// `keep-total`.
 fn plan_counting(
     policy: &Policy,
     mailbox: &Mailbox,

@@ -7,7 +7,7 @@ use crate::domain::{size::ByteSize, time::TimeSpan};
 pub enum Keep {
     /// No limit.
     Forever,
-    /// It is deleted as soon as it is safe on disk.
+    /// The message is deleted as soon as it is safe on disk.
     None,
     /// This long after it was fetched.
     For(TimeSpan),
@@ -18,17 +18,17 @@ pub enum Keep {
 pub struct Policy {
     /// The time for which a delivered message stays on the server.
     pub keep: Keep,
-    /// The largest number of delivered messages on the server; the newest stay.
+    /// The maximum number of delivered messages on the server; the newest stay.
     pub keep_newest: Option<u64>,
-    /// The largest total size of delivered messages on the server; the newest stay.
+    /// The maximum total size of delivered messages on the server; the newest stay.
     pub keep_total: Option<ByteSize>,
     /// Whether a message deleted from the Maildir is deleted from the server.
     pub sync_deletions: bool,
     /// Whether anything may be deleted from the server (not with `--keep`).
     pub may_delete: bool,
-    /// The largest message to fetch, by LIST.
+    /// The maximum size of a message to fetch, as LIST reports it.
     pub max_size: Option<ByteSize>,
-    /// The largest number of messages to fetch in a run.
+    /// The maximum number of messages to fetch in a run.
     pub limit: Option<u64>,
 }
 

@@ -1,10 +1,9 @@
 //! Retention: how long delivered messages stay on the server.
 //!
-//! `keep` looks at each message alone. `keep-newest` and `keep-total` compare it with newer ones,
-//! and the question is which of those count. Only messages that are safe do: those delivered
-//! before, and the new ones that this run fetches. If messages counted that may not arrive, a
-//! delivered one would be deleted in their place, and fewer than `keep-newest` copies would be
-//! left. So these do not count:
+//! `keep` considers each message alone. `keep-newest` and `keep-total` compare it with newer
+//! messages, of which only safe ones count: those that were delivered before, and the new ones that
+//! this run fetches. If a message counted that may not arrive, a delivered one would be deleted in
+//! its place, and fewer than `keep-newest` copies would be left. So these do not count:
 //!
 //! - a message that failed or was deferred before, even if it is requested again. If it arrives, it
 //!   counts from the next run on;
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::domain::time::Timestamp;
 
-/// Returns until when a message stays that was fetched `at`.
+/// Returns the time until which a message that was fetched `at` stays on the server.
 pub(super) fn keep_until(policy: &Policy, at: Timestamp) -> KeepUntil {
     match policy.keep {
         Keep::Forever => KeepUntil::Forever,
@@ -28,7 +27,7 @@ pub(super) fn keep_until(policy: &Policy, at: Timestamp) -> KeepUntil {
     }
 }
 
-/// Returns what becomes of a message that is fetched now.
+/// Returns the action for a message that is fetched now.
 pub(super) fn after_fetch(policy: &Policy, now: Timestamp) -> AfterFetch {
     match keep_until(policy, now) {
         KeepUntil::Due(due) if due <= now && policy.may_delete => AfterFetch::Delete,
@@ -47,7 +46,7 @@ pub(super) fn keep(policy: &Policy, at: Timestamp, now: Timestamp) -> Action {
     }
 }
 
-/// Applies `keep-newest` and `keep-total`: the newest messages stay. `counts` is whether a new
+/// Applies `keep-newest` and `keep-total`: the newest messages stay. `counts` returns whether a new
 /// message is one of them.
 pub(super) fn apply_keep_limits(
     policy: &Policy,
@@ -59,7 +58,8 @@ pub(super) fn apply_keep_limits(
     if policy.keep_newest.is_none() && policy.keep_total.is_none() {
         return;
     }
-    // of messages fetched at the same time the order of rows decides: numbers change
+    // among messages that were fetched at the same time, the order of rows decides, since message
+    // numbers change
     let mut staying: Vec<_> = steps
         .iter()
         .enumerate()

@@ -460,7 +460,7 @@ fn an_unmounted_disk_empties_no_mailbox() {
 fn any_known() -> impl Strategy<Value = Known> {
     let day = |days: i64| Timestamp(NOW.0 + days * 86_400);
     let when = || (-100i64..100).prop_map(day);
-    // none is set further away, unless the clock was ahead
+    // no time is postponed, unless the clock was ahead
     let next_try = || (-100i64..=32).prop_map(day);
     prop_oneof![
         (0u32..4).prop_map(|attempts| Known::New {
@@ -616,7 +616,7 @@ proptest! {
     }
 }
 
-/// Returns the mailbox after its plan was carried out.
+/// Returns the mailbox after the plan was carried out.
 fn carried_out(policy: &Policy, mailbox: &Mailbox) -> Mailbox {
     let mut after = mailbox.clone();
     for (ListedMessage { num, .. }, action) in plan(policy, mailbox, NOW).of(mailbox) {

@@ -14,13 +14,13 @@ enum Place {
     Pipe(Vec<String>),
     Lmtp(String),
     Several(Vec<String>),
-    /// A destination for each recipient.
+    /// A table of destinations by recipient.
     Sorter,
     Unsupported(&'static str),
 }
 
 impl Place {
-    /// Returns the destination in the form that rules have.
+    /// Returns the destination as it is written in rules.
     fn in_rule(&self) -> Option<String> {
         match self {
             Self::Maildir(path) => Some(format!("maildir:{path}")),
@@ -35,7 +35,7 @@ impl Place {
     }
 }
 
-/// Returns the destination that a word means: a section in brackets, or a path.
+/// Returns the destination for a word: a section in brackets, or a path.
 fn place_of(word: &str, ini: &Ini) -> Place {
     if let Some(name) = word
         .strip_prefix('[')
@@ -126,7 +126,8 @@ pub(super) fn destination(account: &mut Account, ini: &Ini) {
     details(account, section);
 }
 
-/// Takes over a destination for each recipient. Patterns are regular expressions in both programs.
+/// Takes over a table of destinations by recipient. Patterns are regular expressions in both
+/// programs.
 fn sort(account: &mut Account, section: &Section, ini: &Ini, at: usize) {
     match section.text("default").map(|word| place_of(word, ini)) {
         Some(place) => set_place(account, &place, at, "default"),

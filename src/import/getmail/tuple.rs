@@ -1,6 +1,6 @@
-//! Tuples of strings, as Python writes them.
+//! Tuples of strings in the syntax of Python.
 
-/// Parses a tuple or list of strings in Python. A single string is a tuple of one.
+/// Parses a tuple or list of strings in the syntax of Python. A single string is a tuple of one.
 pub(super) fn tuple(text: &str) -> Option<Vec<String>> {
     let mut characters = text.trim().chars().peekable();
     let mut words = Vec::new();
